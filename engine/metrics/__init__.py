@@ -1,0 +1,1 @@
+"""What one response is worth: metrics that need no judge."""

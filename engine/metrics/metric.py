@@ -1,0 +1,124 @@
+"""What a metric is, what it measures, and where each one is found."""
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import BadInput
+from engine.examples import Example
+from engine.generate.model import Response
+
+Sums = NDArray[np.float64]
+Direction = Literal["higher", "lower", "none"]
+
+NO_REFERENCE = "the example has no reference"
+
+
+def mean(sums: Sums) -> Sums:
+    """Sum of values over sum of weights, along the last axis: the combination of most measures."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio: Sums = sums[..., 0] / sums[..., 1]
+    return ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One number that a metric gives.
+
+    `low` and `high` are the ends of its range (None = open); `needs` names what a response must come with:
+    "references", "schema", "tokens", "latency", "weights". `combine` turns the sum of the examples' parts,
+    an array [..., k], into the value of the whole set, an array [...]; so a corpus value and every
+    resampled corpus value come from the same rule.
+    """
+
+    name: str
+    direction: Direction
+    low: float | None
+    high: float | None
+    unit: str
+    needs: frozenset[str]
+    version: str
+    source: str
+    meaning: str
+    combine: Callable[[Sums], Sums] = field(default=mean)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One measure's value for one response.
+
+    `value` None means missing, and `reason` says why; beside a value, `reason` explains it (which key broke
+    the schema). `parts` are the additive statistics that `Measure.combine` takes; None stands for (value, 1).
+    """
+
+    measure: str
+    value: float | None
+    reason: str | None = None
+    parts: tuple[float, ...] | None = None
+
+    def additive(self) -> tuple[float, ...] | None:
+        """The parts to sum over examples; None for a missing score."""
+        if self.value is None:
+            return None
+        return self.parts if self.parts is not None else (self.value, 1.0)
+
+
+class Metric(Protocol):
+    """Scores responses; every measure is answered for every response, missing ones with their reason."""
+
+    measures: tuple[Measure, ...]
+
+    def score(self, example: Example, response: Response) -> list[Score]: ...
+
+
+REGISTRY: dict[str, str] = {
+    "rouge": "engine.metrics.overlap:Rouge",
+    "bleu": "engine.metrics.overlap:Bleu",
+    "exact_match": "engine.metrics.tokens:ExactMatch",
+    "token_f1": "engine.metrics.tokens:TokenF1",
+    "format": "engine.metrics.form:FormatCompliance",
+    "length": "engine.metrics.form:Length",
+    "efficiency": "engine.metrics.efficiency:Efficiency",
+    "perplexity": "engine.metrics.perplexity:Perplexity",
+}
+
+
+def load_metric(name: str, settings: Mapping[str, Any]) -> Metric:
+    """The metric of that name, made with its own table of settings.
+
+    Raises BadInput for an unknown metric or setting, with the nearest name that is known.
+    """
+    if name not in REGISTRY:
+        raise BadInput(f"Unknown metric {name!r}.", _nearest(name, REGISTRY))
+    module, attribute = REGISTRY[name].split(":")
+    kind = getattr(importlib.import_module(module), attribute)
+    known = [key for key in inspect.signature(kind).parameters if not key.startswith("_")]
+    for key in settings:
+        if key not in known:
+            hint = _nearest(key, known) if known else f"The metric {name!r} has no settings."
+            raise BadInput(f"Unknown setting {key!r} of the metric {name!r}.", hint)
+    metric: Metric = kind(**settings)
+    return metric
+
+
+def missing(measures: Iterable[Measure], reason: str) -> list[Score]:
+    """A missing score for each measure, all for one reason."""
+    return [Score(measure.name, None, reason) for measure in measures]
+
+
+def no_text(response: Response) -> str:
+    """Why a response without text has none."""
+    return response.reason or "the model gave no response"
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    nearest = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{nearest}Known: {', '.join(names)}."

@@ -1,0 +1,148 @@
+"""What is wrong with a plan, all of it at once, in words that lead to the repair."""
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from engine.errors import BadInput
+
+_SECRET_KEYS = {"apikey", "apitoken", "key", "token", "secret", "password", "hftoken"}
+# OpenAI, Anthropic and their like, Hugging Face, Groq, xAI, Google; with a digit, as random keys have.
+_SECRET = re.compile(r"\b(?:sk-|hf_|gsk_|xai-|AIza)(?=[\w-]*\d)[\w-]{16,}")
+_FOUND_LIMIT = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong: `where` is a key path such as "models[2].adaptor", `message` says what and the way out."""
+
+    where: str
+    message: str
+
+
+def bad_plan(file: str, problems: Sequence[Problem]) -> BadInput:
+    """All problems of one plan as one error."""
+    lines = [f"{problem.where}: {problem.message}" if problem.where else problem.message for problem in problems]
+    if len(lines) == 1:
+        return BadInput(f"{file}: {lines[0]}")
+    return BadInput("\n".join([f"{file}: {len(lines)} problems", *(f"  {line}" for line in lines)]))
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` (did you mean "…"?)` when a known word is close, else nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f' (did you mean "{close[0]}"?)' if close else ""
+
+
+def listed(words: Iterable[str]) -> str:
+    return ", ".join(sorted(words))
+
+
+def is_secret(value: str) -> bool:
+    """Whether a text looks like an API key rather than the name of an environment variable."""
+    return _SECRET.search(value) is not None
+
+
+def found(value: Any) -> str:
+    """A value as a person reads it in an error: short, and never a key."""
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = _SECRET.sub("…", repr(value))
+    return text if len(text) <= _FOUND_LIMIT else f"{text[:_FOUND_LIMIT]}…"
+
+
+def key_path(raw: Any, location: Sequence[int | str]) -> str:
+    """`("models", 2, "adapter")` as `models[2].adapter`, followed by the entry's own name where it has one."""
+    path, label, value = "", "", raw
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+        value = _item(value, part)
+        if isinstance(part, int) and isinstance(value, dict) and isinstance(value.get("name"), str):
+            label = f' ("{value["name"][:_FOUND_LIMIT]}")'
+    return path + label
+
+
+def _item(value: Any, part: int | str) -> Any:
+    if isinstance(value, dict):
+        return value.get(part)
+    return value[part] if isinstance(value, list) and isinstance(part, int) and part < len(value) else None
+
+
+def validation_problems(raw: Mapping[str, Any], error: ValidationError) -> list[Problem]:
+    """What the types found wrong; unknown keys are left to `unknown_keys`, which knows their neighbours."""
+    problems = []
+    for item in error.errors(include_url=False):
+        if item["type"] == "extra_forbidden":
+            continue
+        where = key_path(raw, item["loc"])
+        if item["type"] == "missing":
+            problems.append(Problem(where, "is missing"))
+        elif item["type"] == "value_error":
+            problems.append(Problem(where, str(item["ctx"]["error"])))
+        else:
+            allowed = item["msg"].removeprefix("Input should be ")
+            hint = nearest(item["input"], re.findall(r"'([^']+)'", allowed)) if isinstance(item["input"], str) else ""
+            problems.append(Problem(where, f"found {found(item['input'])}; allowed: {allowed}{hint}"))
+    return problems
+
+
+def unknown_keys(raw: Mapping[str, Any], tables: Mapping[str, Collection[str]]) -> list[Problem]:
+    """Keys that no table of a plan has, with the nearest one that the table has.
+
+    `tables` maps a section's name ("" for the top) to its keys; a section may be one table or a list of them.
+    """
+    problems = []
+    for section, keys in tables.items():
+        for location, table in _tables_of(raw, section):
+            for key in table:
+                if key not in keys and not _is_secret_key(key):
+                    where = key_path(raw, (*location, key))
+                    problems.append(Problem(where, f'unknown key "{key}"{_advice(key, section, keys, tables)}'))
+    return problems
+
+
+def _tables_of(raw: Mapping[str, Any], section: str) -> list[tuple[tuple[int | str, ...], Mapping[str, Any]]]:
+    value = raw.get(section) if section else raw
+    if isinstance(value, Mapping):
+        return [((section,) if section else (), value)]
+    if isinstance(value, list):
+        return [((section, index), item) for index, item in enumerate(value) if isinstance(item, Mapping)]
+    return []
+
+
+def _advice(key: str, section: str, keys: Collection[str], tables: Mapping[str, Collection[str]]) -> str:
+    if close := nearest(key, keys):
+        return f"{close}; allowed: {listed(keys)}"
+    elsewhere = [name for name, others in tables.items() if name and name != section and key in others]
+    advice = f" (it belongs in [{elsewhere[0]}])" if elsewhere else ""
+    return f"{advice}; allowed: {listed(keys)}"
+
+
+def _is_secret_key(key: str) -> bool:
+    return key.lower().replace("_", "").replace("-", "") in _SECRET_KEYS
+
+
+def secrets(raw: Any, location: tuple[int | str, ...] = (), root: Any = None) -> list[Problem]:
+    """Literal keys anywhere in the plan. It is stored whole with every run, so a key in it would be too."""
+    root = raw if root is None else root
+    if isinstance(raw, str):
+        named = bool(location) and isinstance(location[-1], str) and _is_secret_key(location[-1])
+        if not named and not is_secret(raw):
+            return []
+        return [
+            Problem(
+                key_path(root, location),
+                "a plan is stored with every run, so it must not hold a key; put the key in an environment "
+                'variable and name that here: api_key_env = "MY_KEY"',
+            )
+        ]
+    items = raw.items() if isinstance(raw, Mapping) else enumerate(raw) if isinstance(raw, list) else ()
+    return [problem for key, value in items for problem in secrets(value, (*location, key), root)]

@@ -1,0 +1,1 @@
+"""Intervals, paired comparisons and win rates: NumPy alone, seeded, in bounded memory."""

@@ -1,0 +1,1 @@
+"""What Assay remembers: one SQLite file that the worker appends to and the screens read."""

@@ -1,0 +1,278 @@
+"""What screens and reports read of runs and their numbers.
+
+Plain sqlite3: these queries stand between a key and the screen, in a process that must not pay for
+SQLAlchemy. Every function takes a connection from `store.database.connect`, made ready by `attach`, and
+returns the shapes of `store.rows`.
+"""
+
+import os
+import socket
+import sqlite3
+import time
+from typing import Any
+
+from store.errors import StoreError
+from store.rows import (
+    AlertRow,
+    BenchmarkRow,
+    BenchmarkSampleRow,
+    ComparisonRow,
+    JudgeRow,
+    LeakRow,
+    MetricRow,
+    ModelRow,
+    ModelScoreRow,
+    RunDetail,
+    RunRow,
+    SplitUseRow,
+    TrendPoint,
+    WinRateRow,
+    fetch,
+)
+
+Connection = sqlite3.Connection
+STALE_AFTER = 15.0  # seconds without a heartbeat before a worker elsewhere counts as dead
+
+_STATUS = "CASE WHEN r.status = 'running' AND NOT worker_alive(r.worker_pid, r.worker_host, r.heartbeat) "
+_STATUS += "THEN 'interrupted' ELSE r.status END"
+
+
+def attach(connection: Connection) -> Connection:
+    """Teaches a connection what the queries here need; call it once after `connect`."""
+    connection.create_function("worker_alive", 3, worker_alive)
+    return connection
+
+
+def worker_alive(pid: int | None, host: str | None, heartbeat: float | None) -> bool:
+    """Whether a run's worker lives: by its process id on this machine, by its heartbeat on another."""
+    if pid is None or heartbeat is None:
+        return False
+    if host == socket.gethostname():
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+    return time.time() - heartbeat < STALE_AFTER
+
+
+def runs(
+    connection: Connection, *, limit: int = 100, before: int | None = None, search: str = ""
+) -> list[RunRow]:
+    """A page of the history, newest first; `before` is the last id of the page above."""
+    return fetch(
+        connection,
+        RunRow,
+        f"""
+        SELECT r.id, r.name, {_STATUS} AS status, r.created, r.started, r.finished, r.passed, r.eval_set,
+          r.request, r.phase, r.error, r.plan_hash,
+          (SELECT group_concat(name, ', ') FROM (SELECT name FROM model
+             WHERE run_id = r.id AND role = 'candidate' ORDER BY position)) AS candidates,
+          (SELECT w.win_rate FROM winrate w JOIN judge j ON j.id = w.judge_id
+             WHERE j.run_id = r.id ORDER BY w.judge_id, w.candidate_id, w.baseline_id LIMIT 1) AS win_rate,
+          (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'critical'
+             AND a.acknowledged IS NULL) AS critical,
+          (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'warning'
+             AND a.acknowledged IS NULL) AS warnings
+        FROM run r
+        WHERE r.id < ? AND (? = '' OR instr(lower(r.name), lower(?)) OR instr(lower(r.status), lower(?))
+          OR EXISTS (SELECT 1 FROM model m WHERE m.run_id = r.id AND instr(lower(m.name), lower(?))))
+        ORDER BY r.id DESC LIMIT ?
+        """,
+        before if before is not None else 1 << 62,
+        search,
+        search,
+        search,
+        search,
+        limit,
+    )
+
+
+def count_runs(connection: Connection) -> int:
+    return int(connection.execute("SELECT count(*) FROM run").fetchone()[0])
+
+
+def run(connection: Connection, run_id: int) -> RunDetail:
+    """Raises StoreError when there is no such run."""
+    found = fetch(connection, RunDetail, f"SELECT {_STATUS} AS status, r.* FROM run r WHERE r.id = ?", run_id)
+    if not found:
+        raise StoreError(f"there is no run {run_id}", "`assay runs` lists them")
+    return found[0]
+
+
+def find_run(connection: Connection, text: str) -> int:
+    """The run that a person means: an id, a run's name (the newest of that name), or "last"."""
+    if text.isdecimal():
+        return run(connection, int(text)).id
+    where, values = ("", []) if text == "last" else ("WHERE name = ?", [text])
+    row = connection.execute(f"SELECT max(id) FROM run {where}", values).fetchone()
+    if row[0] is None:
+        raise StoreError(f"there is no run {text!r}", "`assay runs` lists them; give an id, a name, or last")
+    return int(row[0])
+
+
+def models(connection: Connection, run_id: int) -> list[ModelRow]:
+    return fetch(connection, ModelRow, "SELECT * FROM model WHERE run_id = ? ORDER BY position", run_id)
+
+
+def metrics(connection: Connection, run_id: int) -> list[MetricRow]:
+    return fetch(connection, MetricRow, "SELECT * FROM metric WHERE run_id = ? ORDER BY position", run_id)
+
+
+def judges(connection: Connection, run_id: int) -> list[JudgeRow]:
+    return fetch(connection, JudgeRow, "SELECT * FROM judge WHERE run_id = ? ORDER BY id", run_id)
+
+
+def model_scores(connection: Connection, run_id: int) -> list[ModelScoreRow]:
+    return fetch(
+        connection,
+        ModelScoreRow,
+        """
+        SELECT m.name AS model, s.* FROM modelscore s JOIN model m ON m.id = s.model_id
+        LEFT JOIN metric d ON d.run_id = m.run_id AND d.measure = s.measure
+        WHERE m.run_id = ? ORDER BY d.position, m.position
+        """,
+        run_id,
+    )
+
+
+def comparisons(connection: Connection, run_id: int, kind: str | None = None) -> list[ComparisonRow]:
+    return fetch(
+        connection,
+        ComparisonRow,
+        """
+        SELECT c.*, a.name AS candidate, b.name AS baseline FROM comparison c
+        JOIN model a ON a.id = c.candidate_id JOIN model b ON b.id = c.baseline_id
+        LEFT JOIN metric d ON d.run_id = a.run_id AND d.measure = c.measure
+        WHERE a.run_id = ? AND (?2 IS NULL OR c.kind = ?2)
+        ORDER BY c.kind DESC, a.position, b.position, d.position, c.measure
+        """,
+        run_id,
+        kind,
+    )
+
+
+def win_rates(connection: Connection, run_id: int) -> list[WinRateRow]:
+    return fetch(
+        connection,
+        WinRateRow,
+        """
+        SELECT w.*, j.name AS judge, j.is_language_model, a.name AS candidate, b.name AS baseline
+        FROM judge j JOIN winrate w ON w.judge_id = j.id
+        JOIN model a ON a.id = w.candidate_id JOIN model b ON b.id = w.baseline_id
+        WHERE j.run_id = ? ORDER BY j.id, a.position, b.position
+        """,
+        run_id,
+    )
+
+
+def benchmarks(connection: Connection, run_id: int) -> list[BenchmarkRow]:
+    return fetch(
+        connection,
+        BenchmarkRow,
+        """
+        SELECT s.*, m.name AS model FROM benchmarkscore s JOIN model m ON m.id = s.model_id
+        WHERE m.run_id = ? ORDER BY s.task, s.metric, s.filter, m.position
+        """,
+        run_id,
+    )
+
+
+def benchmark_samples(
+    connection: Connection, run_id: int, candidate: str, baseline: str, task: str
+) -> list[BenchmarkSampleRow]:
+    """One task's questions with both models' answers, those that the candidate lost first."""
+    return fetch(
+        connection,
+        BenchmarkSampleRow,
+        """
+        SELECT c.doc_id, c.question, c.target, c.answer AS candidate_answer, c.value AS candidate_value,
+          b.answer AS baseline_answer, b.value AS baseline_value
+        FROM benchmarksample c JOIN model mc ON mc.id = c.model_id AND mc.run_id = ?1 AND mc.name = ?2
+        JOIN model mb ON mb.run_id = ?1 AND mb.name = ?3
+        JOIN benchmarksample b ON b.model_id = mb.id AND b.task = c.task AND b.metric = c.metric
+          AND b.filter = c.filter AND b.doc_id = c.doc_id AND b.prompt_hash = c.prompt_hash
+        WHERE c.task = ?4 ORDER BY c.value - b.value, c.doc_id
+        """,
+        run_id,
+        candidate,
+        baseline,
+        task,
+    )
+
+
+def alerts(connection: Connection, run_id: int | None = None, *, limit: int = 500) -> list[AlertRow]:
+    """A run's alerts, or the newest of all runs: open ones first, then by severity."""
+    return fetch(
+        connection,
+        AlertRow,
+        """
+        SELECT a.*, r.name AS run_name FROM alert a JOIN run r ON r.id = a.run_id
+        WHERE ?1 IS NULL OR a.run_id = ?1
+        ORDER BY a.acknowledged IS NOT NULL, CASE a.severity WHEN 'critical' THEN 0 WHEN 'warning' THEN 1
+          ELSE 2 END, a.run_id DESC, a.id LIMIT ?2
+        """,
+        run_id,
+        limit,
+    )
+
+
+def leaks(connection: Connection, run_id: int) -> list[LeakRow]:
+    return fetch(
+        connection,
+        LeakRow,
+        """
+        SELECT l.*, e.example, e.query FROM leak l JOIN example e ON e.id = l.example_id
+        WHERE l.run_id = ? ORDER BY l.score DESC, l.id
+        """,
+        run_id,
+    )
+
+
+def split_uses(connection: Connection, eval_set: str) -> list[SplitUseRow]:
+    return fetch(
+        connection, SplitUseRow, "SELECT * FROM splituse WHERE eval_set = ? ORDER BY id DESC", eval_set
+    )
+
+
+def trend(connection: Connection, measure: str, *, limit: int = 30) -> list[TrendPoint]:
+    """A measure's value for the first candidate of each of the newest runs, oldest first."""
+    points = fetch(
+        connection,
+        TrendPoint,
+        """
+        SELECT r.id AS run_id, r.name AS run_name, r.created, s.value FROM run r
+        JOIN model m ON m.run_id = r.id AND m.role = 'candidate'
+          AND m.position = (SELECT min(position) FROM model WHERE run_id = r.id AND role = 'candidate')
+        JOIN modelscore s ON s.model_id = m.id AND s.measure = ?
+        ORDER BY r.id DESC LIMIT ?
+        """,
+        measure,
+        limit,
+    )
+    return points[::-1]
+
+
+def data_version(connection: Connection) -> int:
+    """Changes whenever another process committed something: what a screen polls."""
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+
+def request(connection: Connection, run_id: int, what: str) -> None:
+    """Asks a run's worker to `pause` or `cancel`; one that has no worker is cancelled at once."""
+    detail = run(connection, run_id)
+    if detail.status == "running":
+        connection.execute("UPDATE run SET request = ? WHERE id = ?", (what, run_id))
+    elif what == "cancel" and detail.status in ("queued", "paused", "interrupted", "failed"):
+        connection.execute(
+            "UPDATE run SET status = 'cancelled', finished = ? WHERE id = ?", (time.time(), run_id)
+        )
+    else:
+        raise StoreError(f"run {run_id} is {detail.status}: there is nothing to {what}")
+
+
+def as_values(row: Any) -> dict[str, Any]:
+    """A row as a plain dictionary, for JSON."""
+    return {name: getattr(row, name) for name in row.__slots__}

@@ -1,0 +1,356 @@
+"""The shapes in which stored rows reach screens and reports."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+_JSON = frozenset(
+    {
+        "options",
+        "data_summary",
+        "environment",
+        "details",
+        "probe",
+        "messages",
+        "references",
+        "extra",
+        "settings",
+    }
+    | {"flags", "evidence", "parts"}
+)
+_BOOLEAN = frozenset({"passed", "is_language_model", "cached", "consistent", "higher_is_better"})
+
+T = TypeVar("T")
+
+
+def fetch(connection: sqlite3.Connection, shape: type[T], sql: str, *values: Any) -> list[T]:
+    """Runs a query whose columns are named like the fields of `shape`; of two alike the first counts."""
+    cursor = connection.execute(sql, values)
+    columns = [column[0] for column in cursor.description]
+    wanted = [(columns.index(field.name), _reader(field.name)) for field in fields(shape)]  # type: ignore[arg-type]
+    return [shape(*[read(row[place]) for place, read in wanted]) for row in cursor]
+
+
+def _reader(name: str) -> Callable[[Any], Any]:
+    if name in _JSON:
+        return lambda value: None if value is None else json.loads(value)
+    if name in _BOOLEAN:
+        return lambda value: None if value is None else bool(value)
+    return lambda value: value
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One line of the history. `status` says "interrupted" where the worker has died."""
+
+    id: int
+    name: str
+    status: str
+    created: float
+    started: float | None
+    finished: float | None
+    passed: bool | None
+    eval_set: str | None
+    request: str | None
+    phase: str | None
+    error: str | None
+    plan_hash: str
+    candidates: str
+    win_rate: float | None  # the first candidate's, against the first baseline
+    critical: int  # alerts not yet acknowledged
+    warnings: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunDetail:
+    id: int
+    name: str
+    status: str
+    request: str | None
+    created: float
+    started: float | None
+    finished: float | None
+    passed: bool | None
+    error: str | None
+    phase: str | None
+    plan: str
+    plan_hash: str
+    plan_folder: str
+    plan_file: str
+    options: dict[str, Any] | None
+    eval_set: str | None
+    eval_set_file: str | None
+    data_summary: dict[str, Any] | None
+    seed: int
+    environment: dict[str, Any] | None
+    worker_pid: int | None
+    worker_host: str | None
+    heartbeat: float | None
+    log: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    id: int
+    name: str
+    role: str
+    kind: str
+    fingerprint: str | None
+    details: dict[str, Any] | None
+    probe: dict[str, Any] | None
+    passed: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    measure: str
+    direction: str  # higher lower none
+    low: float | None
+    high: float | None
+    unit: str
+    version: str
+    source: str
+    meaning: str
+    settings: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelScoreRow:
+    model: str
+    measure: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    missing: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRow:
+    candidate: str
+    baseline: str
+    kind: str  # metric benchmark
+    measure: str
+    direction: str
+    candidate_value: float | None
+    baseline_value: float | None
+    delta: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    n: int
+    smallest_detectable: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WinRateRow:
+    judge: str
+    is_language_model: bool
+    candidate: str
+    baseline: str
+    wins: int
+    losses: int
+    ties: int
+    failed: int
+    win_rate: float | None
+    low: float | None
+    high: float | None
+    position_bias: float | None
+    length_controlled: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkRow:
+    model: str
+    task: str
+    metric: str
+    filter: str
+    value: float | None
+    stderr: float | None
+    n: int
+    version: str
+    shots: int | None
+    higher_is_better: bool
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkSampleRow:
+    doc_id: int
+    question: str
+    target: str
+    candidate_answer: str
+    candidate_value: float | None
+    baseline_answer: str
+    baseline_value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeRow:
+    id: int
+    name: str
+    kind: str
+    is_language_model: bool
+    prompt_hash: str
+    details: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRow:
+    id: int
+    run_id: int
+    run_name: str
+    severity: str  # critical warning note
+    kind: str
+    candidate: str
+    baseline: str | None
+    measure: str
+    message: str
+    evidence: dict[str, Any] | None
+    created: float
+    acknowledged: float | None
+    acknowledged_by: str | None
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeakRow:
+    example: str
+    tier: str
+    score: float
+    train_line: int
+    field: str
+    excerpt: str
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class SplitUseRow:
+    run_id: int | None
+    split: str
+    user: str
+    reason: str
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressRow:
+    phase: str
+    item: str
+    done: int
+    total: int
+    unit: str
+    tokens: int
+    resumed_from: int
+    started: float | None
+    updated: float | None
+    seconds: float  # spent working on it, pauses left out
+
+
+@dataclass(frozen=True, slots=True)
+class VitalsRow:
+    device: str
+    utilisation: float | None  # 0 to 1
+    memory_used: int | None  # bytes
+    memory_total: int | None
+    power_w: float | None
+    updated: float
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    id: int
+    time: float
+    level: str
+    phase: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class LatestVerdict:
+    judge: str
+    candidate: str
+    baseline: str
+    example: str
+    outcome: str
+    consistent: bool | None
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseRow:
+    model_id: int
+    model: str
+    text: str | None
+    tokens_in: int | None
+    tokens_out: int | None
+    finish_reason: str | None
+    latency_s: float | None
+    cached: bool
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    model: str
+    measure: str
+    value: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JudgmentRow:
+    judge: str
+    is_language_model: bool
+    order: str  # candidate_first baseline_first
+    winner: str | None
+    candidate_score: float | None
+    baseline_score: float | None
+    reasoning: str
+    failure: str | None
+    flags: list[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRow:
+    judge: str
+    outcome: str
+    consistent: bool | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleRow:
+    id: int
+    example: str
+    query: str
+    messages: list[dict[str, str]] | None
+    references: list[str] | None
+    label: str | None
+    category: str | None
+    split: str | None
+    extra: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationRow:
+    id: int
+    kind: str
+    value: str
+    left_id: int | None
+    right_id: int | None
+    annotator: str
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrendPoint:
+    run_id: int
+    run_name: str
+    created: float
+    value: float | None
