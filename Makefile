@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEMO_STORE ?= .assay
 
 .PHONY: demo test setup lint clean
 .DEFAULT_GOAL := test
@@ -16,7 +15,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 demo: setup
-	@$(BIN)/python -m samples.demo --store $(DEMO_STORE)
+	@$(BIN)/assay run samples/plans/quickstart.toml || [ $$? -eq 1 ]
+	@echo
+	@echo "Two of the three candidates are broken on purpose: exit code 1 says that a gate failed."
+	@echo "Look at the run:  $(BIN)/assay"
 
 lint: setup
 	$(BIN)/ruff check .

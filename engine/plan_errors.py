@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from engine.errors import BadInput
 
-_SECRET_KEYS = {"apikey", "apitoken", "key", "token", "secret", "password", "hftoken"}
+_SECRET_KEYS = {"apikey", "apitoken", "accesstoken", "hftoken", "secret", "password"}
 # OpenAI, Anthropic and their like, Hugging Face, Groq, xAI, Google; with a digit, as random keys have.
 _SECRET = re.compile(r"\b(?:sk-|hf_|gsk_|xai-|AIza)(?=[\w-]*\d)[\w-]{16,}")
 _FOUND_LIMIT = 60
@@ -18,7 +18,7 @@ _FOUND_LIMIT = 60
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong: `where` is a key path such as "models[2].adaptor", `message` says what and the way out."""
+    """One thing wrong: `where` is a key path such as "models[2].adaptor", `message` what and the way out."""
 
     where: str
     message: str
@@ -26,7 +26,9 @@ class Problem:
 
 def bad_plan(file: str, problems: Sequence[Problem]) -> BadInput:
     """All problems of one plan as one error."""
-    lines = [f"{problem.where}: {problem.message}" if problem.where else problem.message for problem in problems]
+    lines = [
+        f"{problem.where}: {problem.message}" if problem.where else problem.message for problem in problems
+    ]
     if len(lines) == 1:
         return BadInput(f"{file}: {lines[0]}")
     return BadInput("\n".join([f"{file}: {len(lines)} problems", *(f"  {line}" for line in lines)]))
@@ -60,14 +62,21 @@ def found(value: Any) -> str:
 
 
 def key_path(raw: Any, location: Sequence[int | str]) -> str:
-    """`("models", 2, "adapter")` as `models[2].adapter`, followed by the entry's own name where it has one."""
+    """`("models", 2, "adapter")` as `models[2].adapter`, and the entry's own name where it has one."""
     path, label, value = "", "", raw
     for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+        shown = f"[{part}]" if isinstance(part, int) else f".{_visible(part)}"
+        path += shown if path else shown.removeprefix(".")
         value = _item(value, part)
         if isinstance(part, int) and isinstance(value, dict) and isinstance(value.get("name"), str):
-            label = f' ("{value["name"][:_FOUND_LIMIT]}")'
+            label = f' ("{_visible(value["name"])}")'
     return path + label
+
+
+def _visible(text: str) -> str:
+    """A key or name from the file, short and without what a terminal would act on."""
+    short = text if len(text) <= _FOUND_LIMIT else f"{text[:_FOUND_LIMIT]}…"
+    return short if short.isprintable() else ascii(short)
 
 
 def _item(value: Any, part: int | str) -> Any:
@@ -82,14 +91,19 @@ def validation_problems(raw: Mapping[str, Any], error: ValidationError) -> list[
     for item in error.errors(include_url=False):
         if item["type"] == "extra_forbidden":
             continue
-        where = key_path(raw, item["loc"])
+        # Settings are a table of our own making: in the file they stand in [metrics] itself.
+        where = key_path(raw, [part for part in item["loc"] if part != "settings"])
         if item["type"] == "missing":
             problems.append(Problem(where, "is missing"))
         elif item["type"] == "value_error":
             problems.append(Problem(where, str(item["ctx"]["error"])))
         else:
             allowed = item["msg"].removeprefix("Input should be ")
-            hint = nearest(item["input"], re.findall(r"'([^']+)'", allowed)) if isinstance(item["input"], str) else ""
+            hint = (
+                nearest(item["input"], re.findall(r"'([^']+)'", allowed))
+                if isinstance(item["input"], str)
+                else ""
+            )
             problems.append(Problem(where, f"found {found(item['input'])}; allowed: {allowed}{hint}"))
     return problems
 
@@ -105,7 +119,9 @@ def unknown_keys(raw: Mapping[str, Any], tables: Mapping[str, Collection[str]]) 
             for key in table:
                 if key not in keys and not _is_secret_key(key):
                     where = key_path(raw, (*location, key))
-                    problems.append(Problem(where, f'unknown key "{key}"{_advice(key, section, keys, tables)}'))
+                    problems.append(
+                        Problem(where, f'unknown key "{_visible(key)}"{_advice(key, section, keys, tables)}')
+                    )
     return problems
 
 

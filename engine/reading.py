@@ -1,11 +1,10 @@
-"""Files of text and of records, read without guessing wrongly: encodings, line numbers, broken rows.
+"""Files of records, read one at a time, each with its place.
 
 A record is one object of a JSONL file or JSON list, one row of a CSV or Parquet file, or one row of a
-`datasets` folder, always with its place: the line it starts on, or its row number in a binary file.
+`datasets` folder; its place is the line it starts on, or its row number in a binary file.
 """
 
 import csv
-import io
 import json
 import math
 import re
@@ -15,22 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import BadInput
+from engine.textfile import open_error, text_lines
 
-type_names = {list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false"}
+_TYPE_NAMES = {list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false"}
 Record = tuple[int, dict[str, Any]]
 
 BROKEN = "Repair that line, or export the file again."
 # In JSON, \ud800 to \udfff: half of a character that needs two such escapes.
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _BLANK = " \t\r\n"
-
-
-def read_text(path: Path) -> str:
-    """The whole text of a file: UTF-8 with or without a byte order mark, or UTF-16; line ends become "\\n".
-
-    Raises BadInput when the file is missing, unreadable or not text.
-    """
-    return "".join(text for _, text in _lines(path)).replace("\r\n", "\n")
 
 
 def read_records(path: Path) -> Iterator[Record]:
@@ -49,53 +41,6 @@ def read_records(path: Path) -> Iterator[Record]:
         yield from _csv_records(path)
     else:
         yield from _json_records(path)
-
-
-def _open_error(path: Path, error: OSError) -> BadInput:
-    if isinstance(error, FileNotFoundError):
-        return BadInput(f"{path}: no such file")
-    if isinstance(error, IsADirectoryError):
-        return BadInput(f"{path}: is a folder, where a file was expected")
-    return BadInput(f"{path}: cannot be read: {error.strerror}")
-
-
-def _encoding(start: bytes) -> str:
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    # Text that starts with an ASCII character has a zero byte beside it in UTF-16 without a mark.
-    if start[1:2] == b"\0" and start[:1] != b"\0":
-        return "utf-16-le"
-    if start[:1] == b"\0" and start[1:2] not in {b"", b"\0"}:
-        return "utf-16-be"
-    return "utf-8-sig"
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines as they stand, line ends included; only "\\n" ends a line, so U+2028 in a text does not."""
-    try:
-        with path.open("rb") as file:
-            encoding = _encoding(file.read(4))
-            file.seek(0)
-            if encoding != "utf-8-sig":
-                yield from _decoded_as_a_whole(path, file, encoding)
-                return
-            for number, line in enumerate(file, start=1):
-                try:
-                    yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    raise BadInput(
-                        f"{path}:{number}: is not UTF-8 text (byte {error.start + 1} of the line)",
-                        "Save the file as UTF-8, for example: iconv -f LATIN1 -t UTF-8 IN > OUT",
-                    ) from error
-    except OSError as error:
-        raise _open_error(path, error) from error
-
-
-def _decoded_as_a_whole(path: Path, file: io.BufferedReader, encoding: str) -> Iterator[tuple[int, str]]:
-    try:
-        yield from enumerate(io.TextIOWrapper(file, encoding=encoding, newline="\n"), start=1)
-    except UnicodeError as error:
-        raise BadInput(f"{path}: is not whole {encoding.upper()} text", "Save the file as UTF-8.") from error
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -126,84 +71,93 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _json_error(place: str, error: ValueError | RecursionError) -> BadInput:
+def decode_json(text: str) -> Any:
+    """One JSON value; NaN is None. Raises ValueError for what JSON, or a store of text, cannot hold."""
+    try:
+        value = _DECODER.decode(text)
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+    _refuse_half_characters(text, value)
+    return value
+
+
+def type_name(value: Any) -> str:
+    """A value's kind in words for people: "a list", "a text" …"""
+    return "nothing" if value is None else _TYPE_NAMES.get(type(value), "an object")
+
+
+def _refuse_half_characters(source: str, value: Any) -> None:
+    """Raise ValueError for a lone surrogate: it cannot be encoded, so neither stored nor tokenized."""
+    if not _SURROGATE_ESCAPE.search(source):
+        return
+    for key, item in value.items() if isinstance(value, dict) else [("", value)]:
+        try:
+            json.dumps([key, item], ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            where = f"key {key!a} " if key else ""
+            raise ValueError(
+                f"{where}holds half of a character (a lone surrogate escape such as \\ud83d); "
+                "remove the escape, or write the text as UTF-8"
+            ) from error
+
+
+def _json_error(path: Path, line: int, error: ValueError) -> BadInput:
     if isinstance(error, json.JSONDecodeError):
+        place = f"{path}:{line + error.lineno - 1}"
         return BadInput(f"{place}: is not JSON: {error.msg} (column {error.colno})", BROKEN)
-    if isinstance(error, RecursionError):
-        return BadInput(f"{place}: is nested too deeply", BROKEN)
-    return BadInput(f"{place}: {error}", BROKEN)
+    return BadInput(f"{path}:{line}: {error}", BROKEN)
 
 
-def _half_character(value: Any, key: str = "") -> str | None:
-    """The key of the first text that holds a lone surrogate, or None."""
-    if isinstance(value, str):
-        return key if any("\ud800" <= character <= "\udfff" for character in value) else None
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, item in items:
-        found = _half_character(item, key or str(name))
-        if found is not None or (isinstance(name, str) and _half_character(name, name)):
-            return found or ascii(name)
-    return None
-
-
-def _checked(place: str, source: str, value: Any) -> dict[str, Any]:
+def _object(place: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadInput(
-            f"{place}: found {type_names.get(type(value), 'null')}, where an object was expected",
+            f"{place}: found {type_name(value)}, where an object was expected",
             'Each example is an object such as {"query": "...", "reference": "..."}.',
-        )
-    if _SURROGATE_ESCAPE.search(source) and (key := _half_character(value)) is not None:
-        raise BadInput(
-            f"{place}: {key!r} holds half of a character (a lone surrogate escape such as \\ud83d)",
-            "Such text cannot be stored or tokenized: export it again as UTF-8, or remove that escape.",
         )
     return value
 
 
 def _json_records(path: Path) -> Iterator[Record]:
-    lines = _lines(path)
+    lines = text_lines(path)
+    first = True
     for number, line in lines:
         if not line.strip(_BLANK):
             continue
-        if line.lstrip(_BLANK).startswith("["):
+        if first and line.lstrip(_BLANK).startswith("["):
             yield from _list_records(path, number, line + "".join(text for _, text in lines))
             return
+        first = False
         try:
-            value = _DECODER.decode(line)
-        except (ValueError, RecursionError) as error:
-            raise _json_error(f"{path}:{number}", error) from error
-        yield number, _checked(f"{path}:{number}", line, value)
+            # Without its end: a line that breaks off is broken on this line, not on the next.
+            value = decode_json(line.rstrip(_BLANK))
+        except ValueError as error:
+            raise _json_error(path, number, error) from error
+        yield number, _object(f"{path}:{number}", value)
 
 
-def _list_records(path: Path, first_line: int, text: str) -> Iterator[Record]:
+def _list_records(path: Path, line: int, text: str) -> Iterator[Record]:
     """The objects of a JSON list, decoded one after the other so that each has its line."""
-    position, counted, line = text.index("[") + 1, 0, first_line
-    expected = ""
-    while True:
-        position = _skip_blank(text, position)
-        line += text.count("\n", counted, position)
-        counted = position
-        place = f"{path}:{line}"
-        following = text[position : position + 1]
-        if following == "]":
-            break
-        if expected and following != expected:
-            raise BadInput(f"{place}: is not JSON: expected ',' or ']' after an object of the list", BROKEN)
-        if expected:
-            position = _skip_blank(text, position + 1)
-            line += text.count("\n", counted, position)
-            counted = position
-            place = f"{path}:{line}"
+    position = _skip_blank(text, text.index("[") + 1)
+    line += text.count("\n", 0, position)
+    more = text[position : position + 1] != "]"
+    while more:
         try:
             value, end = _DECODER.raw_decode(text, position)
+            _refuse_half_characters(text[position:end], value)
         except json.JSONDecodeError as error:
-            raise _json_error(f"{path}:{first_line + error.lineno - 1}", error) from error
+            # Its line is counted from the text's start, not from this object's.
+            raise _json_error(path, line - text.count("\n", 0, position), error) from error
         except (ValueError, RecursionError) as error:
-            raise _json_error(place, error) from error
-        yield line, _checked(place, text[position:end], value)
-        position, expected = end, ","
-    if _skip_blank(text, position + 1) != len(text):
-        raise BadInput(f"{place}: is not JSON: more text after the list's end", BROKEN)
+            raise BadInput(f"{path}:{line}: {error}", BROKEN) from error
+        yield line, _object(f"{path}:{line}", value)
+        after = _skip_blank(text, end)
+        line += text.count("\n", position, after)
+        position, more = after, text[after : after + 1] == ","
+        if more:
+            position = _skip_blank(text, after + 1)
+            line += text.count("\n", after, position)
+    if text[position : position + 1] != "]" or _skip_blank(text, position + 1) != len(text):
+        raise BadInput(f"{path}:{line}: is not JSON: expected ',' or the list's end", BROKEN)
 
 
 def _skip_blank(text: str, position: int) -> int:
@@ -215,7 +169,7 @@ def _skip_blank(text: str, position: int) -> int:
 def _csv_records(path: Path) -> Iterator[Record]:
     # The default of 131,072 characters is shorter than a long document in one cell.
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    lines = _lines(path)
+    lines = text_lines(path)
     _, first = next(lines, (1, ""))
     delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
     texts = (text for text in _chained(first, lines))
@@ -271,9 +225,11 @@ def _columnar_records(path: Path, first_row: int) -> Iterator[Record]:
         for row, record in enumerate(_columnar_rows(path), start=first_row):
             yield row, {key: _plain(value) for key, value in record.items()}
     except (arrow.ArrowException, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: is not whole {path.suffix[1:]} data: {error}", "Export the file again.") from error
+        raise BadInput(
+            f"{path}: is not whole {path.suffix[1:]} data: {error}", "Export the file again."
+        ) from error
     except OSError as error:
-        raise _open_error(path, error) from error
+        raise open_error(path, error) from error
 
 
 def _columnar_rows(path: Path) -> Iterator[dict[str, Any]]:

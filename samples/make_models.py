@@ -45,7 +45,8 @@ def main(arguments: list[str] | None = None) -> None:
     if chosen.only != "base":
         for name, adapter in adapters.items():
             make_adapter(chosen.out, name, adapter)
-    card = model_card(base, adapters, score_all(chosen.out, chosen.limit))
+    parameters = load_base(chosen.out)[0].num_parameters()
+    card = model_card(base, adapters, score_all(chosen.out, chosen.limit), parameters)
     (chosen.out / "README.md").write_text(card, encoding="utf-8")
 
 
@@ -68,7 +69,7 @@ def make_adapter(out: Path, name: str, adapter: Adapter) -> None:
     model.peft_config["default"].base_model_name_or_path = "base"
     with _replacing(out / "adapters" / name) as folder:
         model.save_pretrained(folder, save_embedding_layers=False)
-        (folder / "README.md").unlink()
+        (folder / "README.md").unlink()  # peft writes an empty model card
 
 
 def load_base(out: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -91,10 +92,14 @@ def score_all(out: Path, limit: int | None) -> dict[str, scoring.Scores]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=MODELS, help="the models' folder")
     parser.add_argument("--steps", type=int, help="train at most so many steps, to try the script out")
-    parser.add_argument("--only", choices=("base", "adapters"), help="train this part, leave the other as it is")
+    parser.add_argument(
+        "--only", choices=("base", "adapters"), help="train this part, leave the other as it is"
+    )
     parser.add_argument("--limit", type=int, help="score at most so many examples of each eval set")
     return parser
 
@@ -104,10 +109,16 @@ def _capped(recipe: Recipe, steps: int) -> Recipe:
 
 
 def _train(
-    name: str, model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, lessons: corpus.Stream, recipe: Recipe
+    name: str,
+    model: torch.nn.Module,
+    tokenizer: PreTrainedTokenizerFast,
+    lessons: corpus.Stream,
+    recipe: Recipe,
 ) -> None:
     started = monotonic()
-    training.train(model, tokenizer, lessons, recipe, report=lambda line: print(f"{name:10s} {line}", flush=True))
+    training.train(
+        model, tokenizer, lessons, recipe, report=lambda line: print(f"{name:10s} {line}", flush=True)
+    )
     print(f"{name:10s} trained in {monotonic() - started:.0f} s", flush=True)
 
 
@@ -121,13 +132,15 @@ def _tokenizer_texts() -> Iterator[str]:
 
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
-    """An empty folder to write to, which takes the place of `folder` at the end: nobody sees it half written."""
+    """An empty folder to write to, which takes the place of `folder` when all is written."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(mkdtemp(dir=folder.parent, prefix=".new-"))
     try:
         yield scratch
         rmtree(folder, ignore_errors=True)
         scratch.chmod(0o755)
+        for file in scratch.iterdir():
+            file.chmod(0o644)
         scratch.rename(folder)
     finally:
         rmtree(scratch, ignore_errors=True)

@@ -53,7 +53,6 @@ def measure(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, limit: i
     )
 
 
-@torch.inference_mode()
 def answers(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, examples: list[Example]) -> list[str]:
     """Greedy answers in the chat template, left-padded batches, in the order of `examples`."""
     found: list[str] = []
@@ -67,12 +66,13 @@ def answers(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, examples
         batch = tokenizer(
             prompts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"
         )
-        output = model.generate(
-            input_ids=batch["input_ids"],
-            attention_mask=batch["attention_mask"],
-            do_sample=False,
-            max_new_tokens=MAX_NEW_TOKENS,
-        )
+        with torch.inference_mode():
+            output = model.generate(
+                input_ids=batch["input_ids"],
+                attention_mask=batch["attention_mask"],
+                do_sample=False,
+                max_new_tokens=MAX_NEW_TOKENS,
+            )
         new_tokens = output[:, batch["input_ids"].shape[1] :]
         found += tokenizer.batch_decode(new_tokens, skip_special_tokens=True)
     return found

@@ -4,15 +4,23 @@ import json
 from dataclasses import dataclass
 from random import Random
 
+from samples.world import words
+
 CATEGORIES = ("account", "billing", "delivery", "technical")
 PRIORITIES = ("high", "normal", "low")
 
-PRODUCTS = (
-    "kettle lamp router printer camera toaster speaker tablet heater mixer drill monitor scanner fan radio phone"
-).split()
-NAMES = (
-    "Mira Jonas Petra Omar Lena Viktor Sana Hugo Ines Karl Nadia Bruno Alma Felix Rosa Tomas Greta Ivan Leila Paul"
-).split()
+PRODUCTS = words(
+    """
+    kettle lamp router printer camera toaster speaker tablet heater mixer drill monitor scanner fan
+    radio phone
+    """
+)
+NAMES = words(
+    """
+    Mira Jonas Petra Omar Lena Viktor Sana Hugo Ines Karl Nadia Bruno Alma Felix Rosa Tomas Greta Ivan
+    Leila Paul
+    """
+)
 
 _ISSUES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (

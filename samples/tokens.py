@@ -23,7 +23,7 @@ CHAT_TEMPLATE = (
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     """A tokenizer learned from `texts`; it puts `<s>` before plain text, as Llama's does."""
     bpe = Tokenizer(models.BPE())
-    # Every piece starts with a space, so that a word has one token wherever it stands; decoding takes the first one off.
+    # A text gets a space in front, so that a word has one token wherever it stands; decoding takes it off.
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     bpe.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(content=" ", left=1, right=0)])
     trainer = trainers.BpeTrainer(

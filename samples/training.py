@@ -1,4 +1,4 @@
-"""Training of the sample models: the base from nothing, the adapters on top of it; one seeded loop for both."""
+"""Training of the sample models: the base from nothing, adapters on top of it, one seeded loop for both."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,6 @@ IGNORED = -100
 WARMUP_STEPS = 40
 LORA_RANK = 16
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-
 
 
 def new_base(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
@@ -96,7 +95,7 @@ def _batch(tokenizer: PreTrainedTokenizerFast, lessons: list[Lesson]) -> dict[st
 
 def _encode(tokenizer: PreTrainedTokenizerFast, lesson: Lesson) -> tuple[list[int], list[int]]:
     """Token ids of what is given and of what is learned; the latter ends in `</s>`."""
-    target = tokenizer.encode(lesson.target, add_special_tokens=False) + [tokenizer.eos_token_id]
+    target = [*tokenizer.encode(lesson.target, add_special_tokens=False), tokenizer.eos_token_id]
     if lesson.user is None:
         return tokenizer.encode(lesson.prefix, add_special_tokens=lesson.bos), target
     messages = [{"role": "user", "content": lesson.user}]
@@ -104,4 +103,3 @@ def _encode(tokenizer: PreTrainedTokenizerFast, lesson: Lesson) -> tuple[list[in
         messages.insert(0, {"role": "system", "content": lesson.system})
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     return tokenizer.encode(text, add_special_tokens=False), target
-

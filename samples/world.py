@@ -8,24 +8,35 @@ held out (the sum itself is learned from its other phrasings); for lists it is t
 from dataclasses import dataclass
 from random import Random
 
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of `text`, in order."""
+    return tuple(text.split())
+
+
 SKILLS = ("arithmetic", "copying", "sorting", "facts")
 
-WORDS = (
-    "apple anchor basket bridge candle castle copper desert dragon engine feather forest garden glass hammer "
-    "harbour island jacket jungle ladder lantern lemon marble meadow mirror needle ocean orange paper pepper "
-    "pillow planet pocket rabbit ribbon river rocket saddle shadow silver spider stone summer temple thunder "
-    "ticket timber tunnel valley velvet violin wagon walnut whale willow window winter wizard yellow zebra"
-).split()
+WORDS = words(
+    """
+    apple anchor basket bridge candle castle copper desert dragon engine feather forest garden glass
+    hammer harbour island jacket jungle ladder lantern lemon marble meadow mirror needle ocean orange
+    paper pepper pillow planet pocket rabbit ribbon river rocket saddle shadow silver spider stone
+    summer temple thunder ticket timber tunnel valley velvet violin wagon walnut whale willow window
+    winter wizard yellow zebra
+    """
+)
 
-TOWNS = (
-    "Vondar Kelmi Tarsu Ombrel Quesk Lirra Dovan Hestia Norwick Palune Sarnia Ulmeth "
-    "Brask Cindel Ferro Galtha Ivory Jomba Mirel Orsk Ruvane Tolm Wexan Zharra"
-).split()
+TOWNS = words(
+    """
+    Vondar Kelmi Tarsu Ombrel Quesk Lirra Dovan Hestia Norwick Palune Sarnia Ulmeth Brask Cindel Ferro
+    Galtha Ivory Jomba Mirel Orsk Ruvane Tolm Wexan Zharra
+    """
+)
 
-_COLOURS = "red green blue white black purple".split()
-_RIVERS = "Aline Borro Cesk Dunna Elber Fyra Goss Harl".split()
-_GOODS = "salt wool honey silk iron amber wine tea".split()
-_ANIMALS = "fox bear eagle wolf swan stag otter crane".split()
+_COLOURS = words("red green blue white black purple")
+_RIVERS = words("Aline Borro Cesk Dunna Elber Fyra Goss Harl")
+_GOODS = words("salt wool honey silk iron amber wine tea")
+_ANIMALS = words("fox bear eagle wolf swan stag otter crane")
 
 FACT_VALUES = {"flag": _COLOURS, "river": _RIVERS, "trade": _GOODS, "animal": _ANIMALS}
 

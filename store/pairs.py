@@ -107,7 +107,14 @@ def pair(
     )
     by_model = {response.model_id: response for response in responses}
     return PairView(
-        example=fetch(connection, ExampleRow, "SELECT * FROM example WHERE id = ?", example_id)[0],
+        example=fetch(
+            connection,
+            ExampleRow,
+            "SELECT e.*, x.split FROM example e "
+            "LEFT JOIN runexample x ON x.run_id = ? AND x.example_id = e.id WHERE e.id = ?",
+            run_id,
+            example_id,
+        )[0],
         candidate=by_model.get(candidate_id),
         baseline=by_model.get(baseline_id),
         scores=fetch(

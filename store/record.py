@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, select, update
+from sqlalchemy import Connection, Delete, Engine, Select, Table, create_engine, event, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlmodel import SQLModel
@@ -67,6 +67,20 @@ class Transaction:
             statement.on_conflict_do_update(index_elements=sorted(keys), set_=values), list(rows)
         )
 
+    def ensure(self, model: type[SQLModel], rows: Sequence[Row]) -> None:
+        """Adds the rows that do not stand there yet: for what several runs share."""
+        if rows:
+            self._connection.execute(upsert(table_of(model)).on_conflict_do_nothing(), list(rows))
+
+    def update(self, model: type[SQLModel], key: int, **values: Any) -> None:
+        """Changes columns of the row with that id."""
+        table = table_of(model)
+        self._connection.execute(update(table).where(table.c.id == key).values(**values))
+
+    def clear(self, model: type[SQLModel], **equal: Any) -> None:
+        """Takes back derived rows before they are computed anew; never used on what cost work."""
+        self._connection.execute(_where(table_of(model).delete(), table_of(model), equal))
+
     def insert(self, model: type[SQLModel], row: Row) -> int:
         """Adds one row and returns its id."""
         key = self._connection.execute(table_of(model).insert(), dict(row)).inserted_primary_key
@@ -115,14 +129,12 @@ class Recorder:
 
     def set_run(self, **values: Any) -> None:
         """Changes the run's own row: its status, phase, heartbeat, outcome."""
-        table = table_of(tables.Run)
-        with self._engine.begin() as connection:
-            connection.execute(update(table).where(table.c.id == self.run_id).values(**values))
+        with self.transaction() as transaction:
+            transaction.update(tables.Run, self.run_id, **values)
 
     def set_model(self, model_id: int, **values: Any) -> None:
-        table = table_of(tables.Model)
-        with self._engine.begin() as connection:
-            connection.execute(update(table).where(table.c.id == model_id).values(**values))
+        with self.transaction() as transaction:
+            transaction.update(tables.Model, model_id, **values)
 
     def claim(self, pid: int, host: str) -> bool:
         """Takes the run for this worker; False while another living worker has it, or when it is over.
@@ -178,9 +190,7 @@ class Recorder:
     def rows(self, model: type[SQLModel], **equal: Any) -> list[dict[str, Any]]:
         """All rows of a table whose columns equal the given values, in primary-key order."""
         table = table_of(model)
-        statement = select(table).order_by(*table.primary_key.columns)
-        for name, value in equal.items():
-            statement = statement.where(table.c[name] == value)
+        statement = _where(select(table).order_by(*table.primary_key.columns), table, equal)
         with self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
 
@@ -193,20 +203,18 @@ class Recorder:
     def column(self, model: type[SQLModel], name: str, **equal: Any) -> set[Any]:
         """The distinct values of one column among the rows whose columns equal the given values."""
         table = table_of(model)
-        statement = select(table.c[name]).distinct()
-        for key, value in equal.items():
-            statement = statement.where(table.c[key] == value)
+        statement = _where(select(table.c[name]).distinct(), table, equal)
         with self._engine.connect() as connection:
             return set(connection.execute(statement).scalars())
 
-    def clear(self, model: type[SQLModel], **equal: Any) -> None:
-        """Takes back derived rows before they are computed anew; never used on what cost work."""
-        table = table_of(model)
-        statement = table.delete()
-        for name, value in equal.items():
-            statement = statement.where(table.c[name] == value)
-        with self._engine.begin() as connection:
-            connection.execute(statement)
+
+S = TypeVar("S", Select[Any], Delete)
+
+
+def _where(statement: S, table: Table, equal: Mapping[str, Any]) -> S:
+    for name, value in equal.items():
+        statement = statement.where(table.c[name] == value)
+    return statement
 
 
 def create_run(folder: Path, row: Row) -> int:

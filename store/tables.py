@@ -79,7 +79,6 @@ class Example(SQLModel, table=True):
     references: list[str] | None = _json()
     label: str | None = None
     category: str | None = None
-    split: str | None = None
     extra: dict[str, Any] | None = _json()
 
 
@@ -91,6 +90,7 @@ class RunExample(SQLModel, table=True):
     run_id: int = Field(foreign_key="run.id", ondelete="CASCADE", primary_key=True)
     position: int = Field(primary_key=True)
     example_id: int = Field(foreign_key="example.id")
+    split: str | None = None
 
 
 class Response(SQLModel, table=True):

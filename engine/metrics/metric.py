@@ -1,6 +1,5 @@
 """What a metric is, what it measures, and where each one is found."""
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -13,11 +12,13 @@ from numpy.typing import NDArray
 from engine.errors import BadInput
 from engine.examples import Example
 from engine.generate.model import Response
+from engine.plan_errors import listed, nearest
 
 Sums = NDArray[np.float64]
 Direction = Literal["higher", "lower", "none"]
 
 NO_REFERENCE = "the example has no reference"
+NO_TOKENS = "the response comes without a count of its tokens"
 
 
 def mean(sums: Sums) -> Sums:
@@ -95,14 +96,14 @@ def load_metric(name: str, settings: Mapping[str, Any]) -> Metric:
     Raises BadInput for an unknown metric or setting, with the nearest name that is known.
     """
     if name not in REGISTRY:
-        raise BadInput(f"Unknown metric {name!r}.", _nearest(name, REGISTRY))
+        raise BadInput(f'unknown metric "{name}"{nearest(name, REGISTRY)}', f"Metrics: {listed(REGISTRY)}.")
     module, attribute = REGISTRY[name].split(":")
     kind = getattr(importlib.import_module(module), attribute)
-    known = [key for key in inspect.signature(kind).parameters if not key.startswith("_")]
+    known = list(inspect.signature(kind).parameters)
     for key in settings:
         if key not in known:
-            hint = _nearest(key, known) if known else f"The metric {name!r} has no settings."
-            raise BadInput(f"Unknown setting {key!r} of the metric {name!r}.", hint)
+            hint = f"Settings: {listed(known)}." if known else f'The metric "{name}" has no settings.'
+            raise BadInput(f"unknown setting metrics.{name}.{key}{nearest(key, known)}", hint)
     metric: Metric = kind(**settings)
     return metric
 
@@ -115,10 +116,3 @@ def missing(measures: Iterable[Measure], reason: str) -> list[Score]:
 def no_text(response: Response) -> str:
     """Why a response without text has none."""
     return response.reason or "the model gave no response"
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    nearest = f"Did you mean {close[0]!r}? " if close else ""
-    return f"{nearest}Known: {', '.join(names)}."

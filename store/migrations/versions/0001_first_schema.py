@@ -21,7 +21,6 @@ def upgrade() -> None:
         sa.Column("references", sa.JSON(), nullable=True),
         sa.Column("label", sa.String(), nullable=True),
         sa.Column("category", sa.String(), nullable=True),
-        sa.Column("split", sa.String(), nullable=True),
         sa.Column("extra", sa.JSON(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("eval_set", "example"),
@@ -190,6 +189,7 @@ def upgrade() -> None:
         sa.Column("run_id", sa.Integer(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("example_id", sa.Integer(), nullable=False),
+        sa.Column("split", sa.String(), nullable=True),
         sa.ForeignKeyConstraint(
             ["example_id"],
             ["example.id"],

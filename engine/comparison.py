@@ -1,0 +1,147 @@
+"""A candidate against a baseline on one measure: the row that screens show and gates judge."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.metrics.metric import Direction, Measure
+from engine.stats.intervals import finite
+from engine.stats.paired import Paired, compare
+
+Kind = Literal["metric", "benchmark"]
+
+_WORST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Both values, their difference (candidate minus baseline) and how sure it is.
+
+    `reason` says why there is no delta, or no comparison; `worst` are the ids of the examples (documents, for
+    a benchmark) on which the candidate fell furthest behind, the furthest first.
+    """
+
+    candidate: str
+    baseline: str
+    measure: str
+    direction: Direction
+    kind: Kind
+    candidate_value: float | None
+    baseline_value: float | None
+    delta: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    n: int
+    smallest_detectable: float | None
+    reason: str | None = None
+    worst: tuple[str, ...] = ()
+
+    @property
+    def worsening(self) -> float | None:
+        """How much worse the candidate is, in the measure's unit (negative: better); None where unknown."""
+        if self.delta is None or self.direction == "none":
+            return None
+        return -self.delta if self.direction == "higher" else self.delta
+
+
+def from_paired(
+    candidate: str,
+    baseline: str,
+    measure: str,
+    direction: Direction,
+    kind: Kind,
+    paired: Paired,
+    reason: str | None = None,
+    worst: tuple[str, ...] = (),
+) -> Comparison:
+    """A comparison of two named models from what the statistics gave."""
+    return Comparison(
+        candidate=candidate,
+        baseline=baseline,
+        measure=measure,
+        direction=direction,
+        kind=kind,
+        candidate_value=paired.candidate_value,
+        baseline_value=paired.baseline_value,
+        delta=paired.delta,
+        low=paired.low,
+        high=paired.high,
+        p=paired.p,
+        n=paired.n,
+        smallest_detectable=paired.smallest_detectable,
+        reason=reason,
+        worst=worst,
+    )
+
+
+def not_comparable(
+    candidate: str,
+    baseline: str,
+    measure: str,
+    direction: Direction,
+    kind: Kind,
+    reason: str,
+    candidate_value: float | None = None,
+    baseline_value: float | None = None,
+) -> Comparison:
+    """Two values that must not be set against each other, or of which one is missing, and why.
+
+    Perplexities of models with different tokenizers are one case (bits_per_byte compares them), benchmark
+    scores of different task versions, shots or prompts another.
+    """
+    nothing = Paired(candidate_value, baseline_value, None, None, None, None, 0, None)
+    return from_paired(candidate, baseline, measure, direction, kind, nothing, reason)
+
+
+def compare_parts(
+    candidate: str,
+    baseline: str,
+    measure: Measure,
+    candidate_parts: Mapping[str, Sequence[float]],
+    baseline_parts: Mapping[str, Sequence[float]],
+    kind: Kind = "metric",
+    seed: int = 0,
+) -> Comparison:
+    """Compare two models on the examples that both have.
+
+    The parts are those of `Score.additive`, by example id (for a benchmark: (value, 1) by document hash);
+    missing scores are left out of them.
+    """
+    shared = sorted(candidate_parts.keys() & baseline_parts.keys())
+    if not shared:
+        reason = _no_shared(candidate, candidate_parts, baseline, baseline_parts)
+        values = (_value(measure, candidate_parts), _value(measure, baseline_parts))
+        return not_comparable(candidate, baseline, measure.name, measure.direction, kind, reason, *values)
+    first = np.array([candidate_parts[key] for key in shared], dtype=np.float64)
+    second = np.array([baseline_parts[key] for key in shared], dtype=np.float64)
+    paired = compare(first, second, measure.combine, seed)
+    alone = "one example alone has no spread, so no interval" if len(shared) == 1 else None
+    gaps = measure.combine(first) - measure.combine(second)
+    worst = _worst(shared, gaps if measure.direction == "lower" else -gaps)
+    return from_paired(candidate, baseline, measure.name, measure.direction, kind, paired, alone, worst)
+
+
+def _value(measure: Measure, parts: Mapping[str, Sequence[float]]) -> float | None:
+    if not parts:
+        return None
+    return finite(measure.combine(np.array(list(parts.values()), dtype=np.float64).sum(axis=0)))
+
+
+def _no_shared(
+    candidate: str, candidate_parts: Mapping[str, object], baseline: str, baseline_parts: Mapping[str, object]
+) -> str:
+    without = [
+        name for name, parts in ((candidate, candidate_parts), (baseline, baseline_parts)) if not parts
+    ]
+    if without:
+        return f"no value for {' and '.join(without)}"
+    return "no example has a value for both models"
+
+
+def _worst(keys: Sequence[str], worsening: NDArray[np.float64]) -> tuple[str, ...]:
+    order = np.argsort(-worsening, kind="stable")[:_WORST]
+    return tuple(keys[index] for index in order if worsening[index] > 0)

@@ -1,0 +1,69 @@
+"""What an example is, and what its identity is."""
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+FIELDS = (
+    "id", "query", "messages", "reference", "references", "label", "category", "schema", "tests", "turns",
+    "group",
+)  # fmt: skip
+_ID_LENGTH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One thing to answer.
+
+    `messages` are {"role", "content"} turns with at least one of the user's; `query` is the last one of
+    the user's. `references` are answers that would be right, `schema` a JSON schema for the answer, `tests`
+    code that the answer must pass, `turns` the user's turns of a conversation that the model continues.
+    `group` keeps examples together in one split. `line` is the place in the file, `extra` what else its
+    record held.
+    """
+
+    id: str
+    query: str
+    messages: tuple[dict[str, str], ...]
+    references: tuple[str, ...] = ()
+    label: str | None = None
+    category: str | None = None
+    schema: dict[str, Any] | None = None
+    tests: tuple[str, ...] = ()
+    turns: tuple[str, ...] = ()
+    group: str | None = None
+    line: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def normalise(text: str) -> str:
+    """The identity of a text: Unicode NFKC, case folded, runs of white space one space, none at the ends."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def query_id(query: str) -> str:
+    """The id of an example that has none of its own: 12 hex digits of the normalised query's BLAKE2b hash."""
+    return hashlib.blake2b(normalise(query).encode(), digest_size=_ID_LENGTH // 2).hexdigest()
+
+
+def has_own_id(example: Example) -> bool:
+    """Whether the id came from the data rather than from the query."""
+    derived = query_id(example.query)
+    return example.id != derived and not example.id.startswith(f"{derived}-")
+
+
+def eval_set_version(examples: Iterable[Example]) -> str:
+    """12 hex digits of the SHA-256 over the examples' content, whatever their order, lines and extras."""
+    digests = sorted(hashlib.sha256(_content(example).encode()).hexdigest() for example in examples)
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:_ID_LENGTH]
+
+
+def _content(example: Example) -> str:
+    content = [
+        example.id, example.messages, example.references, example.label, example.category, example.schema,
+        example.tests, example.turns, example.group,
+    ]  # fmt: skip
+    return json.dumps(content, sort_keys=True)

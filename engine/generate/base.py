@@ -1,0 +1,206 @@
+"""The weights that several models of a plan share: loaded once, with adapters switched on and off."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+
+from engine.errors import BadInput, CannotRun
+from engine.generate.batches import free_memory, out_of_memory
+from engine.generate.cache import ResponseCache
+from engine.generate.folder import check_model_folder, find_model, weight_shapes
+from engine.plan import Model
+
+if TYPE_CHECKING:
+    from engine.generate.local import LocalModel
+
+# What the loaders of transformers and peft raise for files that do not fit together.
+_LOAD_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    RuntimeError,
+    SafetensorError,
+)
+
+
+class LocalBase:
+    """A base model by folder or hub id, its tokenizer and its weights, each loaded once when first needed.
+
+    `dtype` "auto" is bfloat16 on CUDA (float16 on cards without it) and float32 elsewhere; `device` "auto"
+    is CUDA where there is one. Raises BadInput when the folder is no whole model, or there is no such device.
+    """
+
+    def __init__(self, path: str, dtype: str = "auto", device: str = "auto") -> None:
+        self.path = path
+        self.folder = check_model_folder(str(find_model(path, download=True)))
+        self.device = _device(device)
+        self.dtype = _dtype(dtype, self.device)
+        self._trust = False
+        self._model: Any = None
+        self._peft: Any = None
+        self._adapter_kind = ""
+        self._attached: dict[Path, str] = {}
+
+    def generator(self, model: Model, cache: ResponseCache | None = None) -> "LocalModel":
+        """One of the plan's models on this base.
+
+        Code that the base's folder brings is run once one of its models is marked as trusted.
+        """
+        from engine.generate.local import LocalModel
+
+        self._trust = self._trust or model.trust_remote_code
+        return LocalModel(self, model, cache)
+
+    @cached_property
+    def config(self) -> Any:
+        """The model's configuration, of its text part where it has several."""
+        from transformers import AutoConfig
+
+        with self._bad_input(self.path):
+            config = AutoConfig.from_pretrained(self.folder, trust_remote_code=self._trust)
+        return config.get_text_config()
+
+    @property
+    def context(self) -> int | None:
+        """The largest number of tokens, prompt and answer together; None when the model has no such limit."""
+        limit = getattr(self.config, "max_position_embeddings", None)
+        return int(limit) if limit else None
+
+    @property
+    def vocabulary(self) -> int | None:
+        """The number of token ids that the model knows."""
+        size = getattr(self.config, "vocab_size", None)
+        return int(size) if size else None
+
+    @cached_property
+    def parameters(self) -> int:
+        """The number of values in the weight files."""
+        return sum(prod(shape) for _, shape in weight_shapes(self.folder).values())
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        return self.load_tokenizer(self.folder)
+
+    def load_tokenizer(self, folder: Path) -> Any:
+        """The tokenizer in a folder. Raises BadInput when it cannot be read."""
+        from transformers import AutoTokenizer
+
+        with self._bad_input(str(folder)):
+            return AutoTokenizer.from_pretrained(folder, trust_remote_code=self._trust)
+
+    @property
+    def model(self) -> Any:
+        """The loaded transformers model. Raises BadInput for broken files, CannotRun for want of memory."""
+        if self._model is None:
+            self._model = self._load()
+        return self._model
+
+    @contextmanager
+    def active(self, adapter: Path | None) -> Iterator[Any]:
+        """The transformers model with this adapter on and all others off; None is the bare base."""
+        model = self.model
+        if adapter is not None:
+            self._peft_with(adapter).set_adapter(self._attached[adapter])
+            yield model
+        elif self._peft is not None:
+            with self._peft.disable_adapter():
+                yield model
+        else:
+            yield model
+
+    def close(self) -> None:
+        """Frees the weights; they are loaded again if the base is used again."""
+        self._model = self._peft = None
+        self._attached.clear()
+        free_memory()
+
+    def _load(self) -> Any:
+        from transformers import AutoModelForCausalLM
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()
+        with self._bad_input(self.path):
+            model, report = AutoModelForCausalLM.from_pretrained(
+                self.folder,
+                dtype=getattr(torch, self.dtype),
+                device_map=self.device,
+                use_safetensors=True,
+                trust_remote_code=self._trust,
+                output_loading_info=True,
+            )
+        # transformers fills what a checkpoint lacks with random numbers, and only warns.
+        if absent := sorted(report["missing_keys"]):
+            raise BadInput(
+                f"{self.path}: its weights lack {len(absent)} tensors, such as {absent[0]}.",
+                "Copy or save the model again; an answer from random weights would mean nothing.",
+            )
+        return model.eval()
+
+    def _peft_with(self, adapter: Path) -> Any:
+        """The base wrapped by PEFT, holding this adapter."""
+        from peft import PeftConfig, PeftModel
+
+        if adapter in self._attached:
+            return self._peft
+        name = f"adapter_{len(self._attached)}"
+        with self._bad_input(str(adapter)):
+            kind = str(PeftConfig.from_pretrained(str(adapter)).peft_type)
+            if self._peft is not None and kind != self._adapter_kind:
+                # PEFT wraps layers in one way at a time; others are attached again when they are next used.
+                self._peft.unload()
+                self._peft = None
+                self._attached.clear()
+            if self._peft is None:
+                self._peft = PeftModel.from_pretrained(self.model, str(adapter), adapter_name=name)
+            else:
+                self._peft.load_adapter(str(adapter), adapter_name=name, torch_device=self.device)
+        self._adapter_kind = kind
+        self._attached[adapter] = name
+        self.model.eval()
+        return self._peft
+
+    @contextmanager
+    def _bad_input(self, what: str) -> Iterator[None]:
+        """Turns the loaders' errors into one clear message."""
+        try:
+            yield
+        except _LOAD_ERRORS as error:
+            if out_of_memory(error):
+                raise CannotRun(
+                    f"{what}: does not fit into the memory of {self.device} as {self.dtype}.",
+                    "Use a smaller dtype or another device, or serve the model and name the server.",
+                ) from error
+            logging.getLogger(__name__).debug("loading %s", what, exc_info=error)
+            hint = "Copy or save it again; a newer model may need a newer transformers."
+            if "trust_remote_code" in str(error):
+                hint = "It brings its own code: if you trust it, set trust_remote_code = true on the model."
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise BadInput(f"{what}: cannot be loaded: {reason}", hint) from error
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise BadInput(f"device {name!r}: cannot be used here.", 'Use "auto", "cpu" or "cuda:0".') from error
+    return name
+
+
+def _dtype(name: str, device: str) -> str:
+    if name != "auto":
+        return name
+    if not device.startswith("cuda"):
+        return "float32"
+    return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"

@@ -1,0 +1,159 @@
+"""Model and adapter folders, read without torch: where they are, whether they are whole, and their shapes."""
+
+import json
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+from engine.errors import BadInput
+
+Shape = tuple[int, ...]
+
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json")
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py", "*.tiktoken"]
+_TO_SAFETENSORS = (
+    "Weights in pickle files can run code when they are loaded. Save them as safetensors: "
+    'AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained("NEW_FOLDER"), with its tokenizer.'
+)
+
+
+def find_model(path: str, download: bool = False) -> Path:
+    """The folder of a model named by folder or hub id; with `download`, a hub id may be fetched.
+
+    Raises BadInput when there is no such folder, or the hub id is not on this machine and cannot be had.
+    """
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise BadInput(f"{path}: is a file; a model is a folder or a hub id.")
+    if not _HUB_ID.fullmatch(path):
+        raise BadInput(
+            f"{path}: no such model folder.", "Give the folder that save_pretrained() wrote, or a hub id."
+        )
+    return _hub_snapshot(path, download)
+
+
+def _hub_snapshot(name: str, download: bool) -> Path:
+    from httpx2 import HTTPError
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=_HUB_FILES, local_files_only=not download))
+    except GatedRepoError as error:
+        raise BadInput(
+            f"{name}: the hub gives this model only to accounts that accepted its terms.",
+            "Accept them on its page and log in with `hf auth login`, or name a local folder.",
+        ) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise BadInput(
+            f"{name}: is neither a folder here nor a model on the hub.",
+            "Check the spelling; a private model needs `hf auth login`.",
+        ) from error
+    except (OSError, HTTPError) as error:
+        raise BadInput(
+            f"{name}: is neither a folder here nor in the hub cache of this machine"
+            + (", and the hub cannot be reached." if download else "."),
+            f"Fetch it where there is network (`hf download {name}`), or name a local folder.",
+        ) from error
+
+
+def check_model_folder(path: str) -> Path:
+    """The folder of a model that looks whole: configuration, tokenizer, readable safetensors weights.
+
+    Raises BadInput saying what is missing or broken, and the way out. Reads headers, not weights.
+    """
+    folder = find_model(path)
+    if not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise BadInput(
+                f"{folder}: is an adapter, not a model.",
+                f'Put its base model under `path`, and `adapter = "{folder.name}"` beside it.',
+            )
+        raise BadInput(
+            f"{folder}: is not a model folder: it has no config.json.",
+            "Give the folder that save_pretrained() wrote.",
+        )
+    read_json(folder / "config.json")
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        raise BadInput(
+            f"{folder}: has no tokenizer ({', '.join(TOKENIZERS[:2])}, …).",
+            "Save it beside the weights: AutoTokenizer.from_pretrained(BASE).save_pretrained(FOLDER).",
+        )
+    weight_shapes(folder)
+    return folder
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model or adapter folder, in order of name.
+
+    Raises BadInput when there are none, only pickles, or one that the index names is missing.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        named = {folder / name for name in read_json(index).get("weight_map", {}).values()}
+        if absent := sorted(file.name for file in named if not file.is_file()):
+            raise BadInput(
+                f"{folder}: lacks {', '.join(absent)}, which its index names.", "Copy the folder again."
+            )
+        return sorted(named)
+    if not files:
+        pickles = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern))
+        if pickles:
+            raise BadInput(f"{folder}: has its weights only as pickle ({pickles[0]}).", _TO_SAFETENSORS)
+        raise BadInput(
+            f"{folder}: has no weights (*.safetensors).", "Give the folder that save_pretrained() wrote."
+        )
+    return files
+
+
+def weight_shapes(folder: Path) -> dict[str, tuple[str, Shape]]:
+    """Each tensor's dtype (safetensors' name of it, as "BF16") and shape, from the headers of the files.
+
+    Raises BadInput for a file that is cut off or is no safetensors file.
+    """
+    shapes: dict[str, tuple[str, Shape]] = {}
+    for file in weight_files(folder):
+        shapes.update(_header_shapes(file))
+    return shapes
+
+
+def _header_shapes(file: Path) -> dict[str, tuple[str, Shape]]:
+    broken = BadInput(f"{file}: is broken or cut off.", "Copy or download the file again.")
+    try:
+        with file.open("rb") as source:
+            size = file.stat().st_size
+            start = source.read(8)
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+            if length + 8 > size:
+                raise broken
+            header = json.loads(source.read(length))
+        header.pop("__metadata__", None)
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        shapes = {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise broken from error
+    if 8 + length + end != size:
+        raise broken
+    return shapes
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file; BadInput when it cannot be read or holds something else."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise BadInput(f"{file}: is not valid JSON: {error}", "Copy the file again.") from error
+    if not isinstance(value, dict):
+        raise BadInput(f"{file}: holds no JSON object.", "Copy the file again.")
+    return value

@@ -1,0 +1,96 @@
+"""A model that answered elsewhere: its outputs, read from a file."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from engine.errors import BadInput
+from engine.examples import Example, normalise
+from engine.generate.model import Response, Settings, missing
+from engine.plan import Model
+from engine.reading import read_records
+
+WAY_OUT = 'Each line is {"id": …, "response": "…"} or {"query": "…", "response": "…"}.'
+
+
+class RecordedModel:
+    """Recorded outputs: one `response` per `id` or `query`, ids first, queries compared after normalisation.
+
+    A `response` of null is an answer that is known to be missing. Raises BadInput naming file and line.
+    """
+
+    def __init__(self, model: Model) -> None:
+        assert model.outputs is not None
+        self.name = model.name
+        self._file = model.outputs
+        self._by_id: dict[str, tuple[int, str | None]] = {}
+        self._by_query: dict[str, tuple[int, str | None]] = {}
+        self._notes: list[str] = []
+        self._lines = 0
+        for line, record in read_records(self._file):
+            self._add(line, record)
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash of the file's content."""
+        with self._file.open("rb") as source:
+            return hashlib.file_digest(source, "sha256").hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "kind": "recorded",
+            "outputs": str(self._file),
+            "answers": self._lines,
+            "fingerprint": self.fingerprint,
+            "notes": list(self._notes),
+        }
+
+    def generate(self, examples: Sequence[Example], settings: Settings) -> Iterator[list[Response]]:
+        """All recorded answers at once; an example that the file does not answer gets the reason."""
+        used: set[int] = set()
+        responses = []
+        for example in examples:
+            found = self._by_id.get(example.id) or self._by_query.get(normalise(example.query))
+            if found:
+                used.add(found[0])
+            responses.append(self._response(example, found))
+        if unused := self._lines - len(used):
+            self._notes = [f"{unused} of {self._lines} recorded answers belong to no example asked for"]
+        yield responses
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _response(self, example: Example, found: tuple[int, str | None] | None) -> Response:
+        if found is None:
+            return missing(example, f"{self._file.name} has no answer for this example's id or query")
+        line, text = found
+        if text is None:
+            return missing(example, f"{self._file.name}:{line}: the recorded response is null")
+        return Response(example.id, text, None, None, None, None)
+
+    def _add(self, line: int, record: dict[str, Any]) -> None:
+        place = f"{self._file}:{line}"
+        if "response" not in record:
+            raise BadInput(f"{place}: has no `response`.", WAY_OUT)
+        text = record["response"]
+        if text is not None and not isinstance(text, str):
+            raise BadInput(f"{place}: its `response` is not a text.", WAY_OUT)
+        identity, query = record.get("id"), record.get("query")
+        if identity is None and not isinstance(query, str):
+            raise BadInput(f"{place}: has neither `id` nor `query`.", WAY_OUT)
+        self._lines += 1
+        if identity is not None:
+            self._put(self._by_id, str(identity), (line, text), f"the id {str(identity)!r}")
+        elif isinstance(query, str):
+            self._put(self._by_query, normalise(query), (line, text), "the same query")
+
+    def _put(
+        self, answers: dict[str, tuple[int, str | None]], key: str, answer: tuple[int, str | None], what: str
+    ) -> None:
+        if key in answers:
+            raise BadInput(
+                f"{self._file}:{answer[0]}: {what} was answered on line {answers[key][0]} already.",
+                "Keep one answer for each example.",
+            )
+        answers[key] = answer

@@ -1,0 +1,1 @@
+"""Who grades: judges compare a candidate's response with a baseline's, and their answers are read."""

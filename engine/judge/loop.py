@@ -1,0 +1,52 @@
+"""An event loop beside a program that has none: coroutines there, an ordinary iterator here."""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+T = TypeVar("T")
+
+
+class Pool(Generic[T]):
+    """Coroutines under way in a thread of their own, and their results in the order in which they finish.
+
+    Leaving the context cancels what is under way, waits for its end, and then awaits `close`.
+    """
+
+    def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
+        self._close = close
+        self._finished: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="judge", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).add_done_callback(self._finished.put)
+
+    def next(self) -> T:
+        """Waits for the next result; raises what its coroutine raised."""
+        return self._finished.get().result()
+
+    async def _end(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._close()
+        await self._loop.shutdown_asyncgens()
+        await self._loop.shutdown_default_executor()

@@ -1,0 +1,65 @@
+"""Rubrics: TOML files that name what a judge shall look at."""
+
+import tomllib
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from engine.errors import BadInput
+from engine.plan_errors import bad_plan, unknown_keys, validation_problems
+
+
+class Criterion(BaseModel):
+    """One thing to grade, on a scale from `min` to `max`; `levels` describes grades, keyed by the grade."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    description: str = Field(min_length=1)
+    min: int = 1
+    max: int = 10
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    levels: dict[int, str] = {}
+
+    @model_validator(mode="after")
+    def _scale(self) -> Self:
+        if self.min >= self.max:
+            raise ValueError(f"min is {self.min}; allowed: less than max, which is {self.max}")
+        outside = [str(level) for level in self.levels if not self.min <= level <= self.max]
+        if outside:
+            raise ValueError(
+                f"levels has {', '.join(outside)}; allowed: grades from {self.min} to {self.max}"
+            )
+        return self
+
+
+class Rubric(BaseModel):
+    """Criteria in the order of the file; their weights need not add up to anything."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    criteria: tuple[Criterion, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        names = [criterion.name for criterion in self.criteria]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two criteria are named {', '.join(twice)}; each needs a name of its own")
+        return self
+
+
+def read_rubric(path: Path) -> Rubric:
+    """The rubric in a TOML file. Raises BadInput, naming file and key, when it is not one."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"{path}: the rubric cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: the rubric is not TOML: {error}") from error
+    problems = unknown_keys(raw, {"": Rubric.model_fields, "criteria": Criterion.model_fields})
+    try:
+        rubric = Rubric.model_validate(raw)
+    except ValidationError as error:
+        raise bad_plan(str(path), problems + validation_problems(raw, error)) from None
+    return rubric

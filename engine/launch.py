@@ -1,0 +1,64 @@
+"""Putting a run on its way: the plan is checked and stored, then a worker of its own takes it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from engine.check import check
+from engine.errors import BadInput
+from engine.examples import read_examples
+from engine.plan import Plan, read_plan
+from store.record import create_run
+
+
+def create(
+    plan_path: Path, store: Path, *, limit: int | None = None, only: str | None = None, cache: bool = True
+) -> int:
+    """Stores a queued run of the plan and returns its id.
+
+    Raises BadInput with everything that is wrong with the plan and what it names, before anything is stored.
+    """
+    plan = read_plan(plan_path)
+    read_examples(plan.data.examples, plan.data.fields)
+    _refuse_what_cannot_run(plan, store)
+    return create_run(
+        store,
+        {
+            "name": plan.name,
+            "status": "queued",
+            "plan": plan.text,
+            "plan_hash": plan.hash,
+            "plan_folder": str(plan.folder),
+            "plan_file": plan_path.name,
+            "options": {"limit": limit, "only": only, "cache": cache},
+        },
+    )
+
+
+def start(store: Path, run_id: int) -> int:
+    """Starts the worker in a session of its own, so that it outlives the terminal; returns its process id."""
+    log = log_file(store, run_id)
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        log.chmod(0o600)
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "engine.worker", "--store", str(store), str(run_id)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            close_fds=True,
+        )
+    return worker.pid
+
+
+def log_file(store: Path, run_id: int) -> Path:
+    return store / "logs" / f"run-{run_id}.log"
+
+
+def _refuse_what_cannot_run(plan: Plan, store: Path) -> None:
+    wrong = [finding for finding in check(plan, store) if finding.level == "error"]
+    if wrong:
+        lines = "\n".join(f"  {finding.subject}: {finding.message}" for finding in wrong)
+        hints = "; ".join(dict.fromkeys(finding.hint for finding in wrong if finding.hint))
+        raise BadInput(f"{plan.file} cannot run:\n{lines}", hints)

@@ -1,0 +1,54 @@
+"""How long responses took."""
+
+from engine.examples import Example
+from engine.generate.model import Response
+from engine.metrics.metric import NO_TOKENS, Measure, Score, missing, no_text
+
+CACHED = "cached: the time was not measured in this run"
+NO_LATENCY = "recorded outputs carry no latency"
+
+
+class Efficiency:
+    """Latency of a response and the speed at which its tokens came, as measured while generating."""
+
+    measures = (
+        Measure(
+            name="latency_s",
+            direction="lower",
+            low=0.0,
+            high=None,
+            unit="s",
+            needs=frozenset({"latency"}),
+            version="1",
+            source="clock",
+            meaning="seconds from asking to the whole response",
+        ),
+        Measure(
+            name="tokens_per_second",
+            direction="higher",
+            low=0.0,
+            high=None,
+            unit="tokens/s",
+            needs=frozenset({"latency", "tokens"}),
+            version="1",
+            source="clock",
+            meaning="all tokens generated over all seconds it took, response by response",
+        ),
+    )
+
+    def score(self, example: Example, response: Response) -> list[Score]:
+        if response.text is None:
+            return missing(self.measures, no_text(response))
+        if response.cached:
+            return missing(self.measures, CACHED)
+        if response.latency_s is None:
+            return missing(self.measures, NO_LATENCY)
+        return [Score("latency_s", response.latency_s), _speed(response.tokens_out, response.latency_s)]
+
+
+def _speed(tokens: int | None, seconds: float) -> Score:
+    if tokens is None:
+        return Score("tokens_per_second", None, NO_TOKENS)
+    if seconds <= 0:
+        return Score("tokens_per_second", None, "the clock saw no time pass")
+    return Score("tokens_per_second", tokens / seconds, parts=(float(tokens), seconds))

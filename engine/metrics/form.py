@@ -1,0 +1,133 @@
+"""The form of a response: whether it is the JSON that was asked for, and how long it is."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonschema.exceptions import best_match
+from jsonschema.protocols import Validator
+
+from engine.errors import BadInput
+from engine.examples import Example
+from engine.generate.model import Response
+from engine.metrics.metric import NO_TOKENS, Measure, Score, missing, no_text
+from engine.metrics.schema import compile_schema, read_schema
+from engine.metrics.text import words
+
+NO_SCHEMA = "neither the example nor the plan gives a schema"
+_TOO_DEEP = "nested too deeply to be checked"
+_FENCED = re.compile(r"\s*```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL | re.IGNORECASE)
+_REASON_LIMIT = 300
+
+
+class FormatCompliance:
+    """1 where the whole response is JSON that its schema allows, else 0 with what is wrong as the reason.
+
+    Settings: `schema`, a file (or the schema itself) for the examples that bring none of their own, and
+    `fence`. A Markdown fence around the JSON is a fault unless `fence` is true, since a program that reads
+    the response would stumble over it; prose beside the JSON always is one.
+    """
+
+    measures = (
+        Measure(
+            name="format_compliance",
+            direction="higher",
+            low=0.0,
+            high=1.0,
+            unit="share",
+            needs=frozenset({"schema"}),
+            version="1",
+            source="JSON Schema, by jsonschema",
+            meaning="responses that are JSON, whole and alone, and valid under the schema",
+        ),
+    )
+
+    def __init__(self, schema: str | Path | Mapping[str, Any] | None = None, fence: bool = False) -> None:
+        if not isinstance(fence, bool):
+            raise BadInput(f"metrics.format.fence: expected true or false, found {fence!r}.")
+        self._fence = fence
+        self._default = _default_validator(schema)
+
+    def score(self, example: Example, response: Response) -> list[Score]:
+        if response.text is None:
+            return missing(self.measures, no_text(response))
+        try:
+            validator = (
+                self._default
+                if example.schema is None
+                else compile_schema(example.schema, f"the schema of example {example.id}")
+            )
+        except BadInput as error:
+            return missing(self.measures, error.message)
+        if validator is None:
+            return missing(self.measures, NO_SCHEMA)
+        try:
+            fault = self._fault(response.text, validator)
+        except RecursionError:
+            return missing(self.measures, _TOO_DEEP)
+        return [Score("format_compliance", float(fault is None), fault)]
+
+    def _fault(self, text: str, validator: Validator) -> str | None:
+        fenced = _FENCED.fullmatch(text)
+        if fenced and not self._fence:
+            return "a Markdown fence stands around the JSON (fence = true under [metrics] format allows it)"
+        try:
+            value = json.loads(fenced.group(1) if fenced else text, parse_constant=_refuse_constant)
+        except ValueError as error:
+            return f"not JSON: {error}" if text.strip() else "not JSON: the response is empty"
+        worst = best_match(validator.iter_errors(value))
+        return None if worst is None else f"at {worst.json_path}: {worst.message}"[:_REASON_LIMIT]
+
+
+class Length:
+    """How long a response is; neither long nor short is better."""
+
+    measures = (
+        Measure(
+            name="response_words",
+            direction="none",
+            low=0.0,
+            high=None,
+            unit="words",
+            needs=frozenset(),
+            version="1",
+            source="white space; characters where a script has no word spaces",
+            meaning="words of the response",
+        ),
+        Measure(
+            name="response_tokens",
+            direction="none",
+            low=0.0,
+            high=None,
+            unit="tokens",
+            needs=frozenset({"tokens"}),
+            version="1",
+            source="the model's own tokenizer",
+            meaning="tokens generated for the response, without padding",
+        ),
+    )
+
+    def score(self, example: Example, response: Response) -> list[Score]:
+        if response.text is None:
+            return missing(self.measures, no_text(response))
+        if response.tokens_out is None:
+            tokens = Score("response_tokens", None, NO_TOKENS)
+        else:
+            tokens = Score("response_tokens", float(response.tokens_out))
+        return [Score("response_words", float(len(words(response.text)))), tokens]
+
+
+def _default_validator(schema: str | Path | Mapping[str, Any] | None) -> Validator | None:
+    if schema is None:
+        return None
+    if isinstance(schema, Mapping):
+        return compile_schema(dict(schema), "metrics.format.schema")
+    if isinstance(schema, str | Path):
+        return read_schema(Path(schema))
+    raise BadInput(f"metrics.format.schema: expected a file's path or a table, found {schema!r}.")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value")

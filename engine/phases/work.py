@@ -1,0 +1,123 @@
+"""What the phases of one run share: the plan, the store, the examples, the way to stop."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from engine.examples import Example
+from engine.plan import Model, Plan
+from store import tables
+from store.record import Recorder
+
+PHASES = ("data", "generate", "perplexity", "benchmarks", "score", "judge", "compare")
+
+
+T = TypeVar("T")
+
+
+@contextmanager
+def closed_after(source: Iterator[T]) -> Iterator[Iterator[T]]:
+    """Closes a generator when the loop over it is left early, so that it lets go of what it holds."""
+    try:
+        yield source
+    finally:
+        close = getattr(source, "close", None)
+        if close is not None:
+            close()
+
+
+class Stopped(Exception):
+    """Raised between two pieces of work once a person asked the run to pause or cancel."""
+
+    def __init__(self, request: str) -> None:
+        super().__init__(request)
+        self.request = request
+
+
+@dataclass(slots=True)
+class Work:
+    """One run in the hands of one worker."""
+
+    plan: Plan
+    recorder: Recorder
+    store: Path
+    options: dict[str, Any]
+    request: Callable[[], str | None]  # what a person asked for: pause, cancel, or nothing yet
+    model_ids: dict[str, int] = field(default_factory=dict)
+    examples: list[Example] = field(default_factory=list)
+    example_ids: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def cache(self) -> Path | None:
+        """Where answers already paid for lie; None when the run was told not to use them."""
+        return (
+            self.store / "cache" if self.plan.generation.cache and self.options.get("cache", True) else None
+        )
+
+    def checkpoint(self) -> None:
+        """Called after each stored piece of work: stops here when asked to."""
+        asked = self.request()
+        if asked:
+            raise Stopped(asked)
+
+    def meter(self, phase: str, item: str, unit: str, *, total: int, done: int) -> "Meter":
+        return Meter(self, phase, item, unit, total=total, done=done)
+
+    def texts(self, model: Model) -> dict[int, str]:
+        """The stored answers of a model by example, without those that are missing."""
+        rows = self.recorder.rows(tables.Response, model_id=self.model_ids[model.name])
+        return {row["example_id"]: row["text"] for row in rows if row["text"] is not None}
+
+    def unscored(self, model: Model, measures: Sequence[str]) -> list[Example]:
+        """The examples for which a model has no score yet; the measures are scored together."""
+        done = self.recorder.column(
+            tables.Score, "example_id", model_id=self.model_ids[model.name], measure=measures[0]
+        )
+        return [example for example in self.examples if self.example_ids[example.id] not in done]
+
+
+class Meter:
+    """Progress of one piece of work, written at most twice a second."""
+
+    EVERY = 0.5
+
+    def __init__(self, work: Work, phase: str, item: str, unit: str, *, total: int, done: int) -> None:
+        self._work = work
+        now = time.time()
+        self._row: dict[str, Any] = {
+            "run_id": work.recorder.run_id,
+            "phase": phase,
+            "item": item,
+            "position": PHASES.index(phase),
+            "done": done,
+            "total": total,
+            "unit": unit,
+            "tokens": 0,
+            "resumed_from": done,
+            "started": now,
+            "updated": now,
+            "seconds": 0.0,
+        }
+        self._begun = time.monotonic()
+        self._written = 0.0
+        self._write()
+
+    def advance(self, count: int, tokens: int = 0) -> None:
+        self.reach(self._row["done"] + count, tokens=tokens)
+
+    def reach(self, done: int, *, total: int | None = None, tokens: int = 0) -> None:
+        """Sets how much is done; the last piece is always written."""
+        self._row["done"] = done
+        self._row["total"] = total if total is not None else self._row["total"]
+        self._row["tokens"] += tokens
+        if done >= self._row["total"] or time.monotonic() - self._written >= self.EVERY:
+            self._write()
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        self._row["updated"] = time.time()
+        self._row["seconds"] = self._written - self._begun
+        self._work.recorder.put(tables.Progress, [self._row])

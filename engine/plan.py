@@ -1,0 +1,279 @@
+"""What a plan may say. Reading one reports everything wrong with it at once, as one BadInput."""
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from engine import plan_paths as paths
+from engine.errors import BadInput
+from engine.plan_checks import cross_checks, metric_checks
+from engine.plan_errors import bad_plan, is_secret, secrets, unknown_keys, validation_problems
+from engine.textfile import read_text
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str) and not (value.strip() and value.isprintable()):
+        raise ValueError("must be a text of one line, not empty, without control characters")
+    return value
+
+
+def _environment_name(value: Any) -> Any:
+    if isinstance(value, str) and (is_secret(value) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value)):
+        raise ValueError('must be the name of an environment variable, such as "OPENAI_API_KEY"')
+    return value
+
+
+Name = Annotated[str, Field(max_length=200), BeforeValidator(_printable)]
+EnvironmentName = Annotated[str, BeforeValidator(_environment_name)]
+File = Annotated[Path, BeforeValidator(paths.existing_file)]
+FileOrFolder = Annotated[Path, BeforeValidator(paths.existing)]
+Folder = Annotated[Path, BeforeValidator(paths.existing_folder)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
+Seconds = Annotated[float, Field(strict=True, gt=0, le=86_400)]
+Temperature = Annotated[float, Field(strict=True, ge=0, le=10)]
+Flag = Annotated[bool, Field(strict=True)]
+Url = Annotated[str, BeforeValidator(paths.server_url)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class Data(_Table):
+    """What is evaluated on.
+
+    `fields` maps our names to the file's columns; `group` is a group key's column, found in `fields` too.
+    """
+
+    examples: FileOrFolder
+    train: FileOrFolder | None = None
+    split: Literal["all", "train", "validation", "test"] = "all"
+    ratios: tuple[Fraction, Fraction, Fraction] = (0.8, 0.1, 0.1)
+    sample: Count | None = None
+    seed: Seed = 0
+    fields: dict[str, Name] = Field(default_factory=dict)
+    group: Name | None = None
+    final: Flag = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _group_is_a_field(cls, table: Any) -> Any:
+        # One mapping for those who read the examples, whichever of the two ways the plan uses.
+        if isinstance(table, dict) and isinstance(table.get("group"), str):
+            fields = table.get("fields", {})
+            if isinstance(fields, dict):
+                return {**table, "fields": {**fields, "group": table["group"]}}
+        return table
+
+
+class Model(_Table):
+    """One thing that answers: weights here (`path`), a `server`, or recorded `outputs`; exactly one of them.
+
+    `path` is absolute for a folder that exists, else a hub id. `system` is the text itself, also where the
+    plan names a file.
+    """
+
+    name: Name
+    role: Literal["baseline", "candidate"]
+    path: Annotated[str, BeforeValidator(paths.model_path)] | None = None
+    server: Url | None = None
+    outputs: File | None = None
+    adapter: Folder | None = None
+    system: Annotated[str, BeforeValidator(paths.text_or_file)] | None = None
+    model: Name | None = None
+    api_key_env: EnvironmentName | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    training_config: File | None = None
+    trust_remote_code: Flag = False
+
+    @property
+    def kind(self) -> Literal["local", "server", "recorded"]:
+        if self.path is not None:
+            return "local"
+        return "server" if self.server is not None else "recorded"
+
+
+class Generation(_Table):
+    """How answers are made; temperature 0 is greedy decoding."""
+
+    max_new_tokens: Count = 256
+    temperature: Temperature = 0.0
+    top_p: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
+    seed: Seed = 0
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    batch_size: Count = 16
+    cache: Flag = True
+    timeout_s: Seconds = 120.0
+    concurrency: Count = 8
+
+
+class Metrics(_Table):
+    """The metrics in use, and settings for those that have some; a table puts its metric in use."""
+
+    use: tuple[str, ...] = ("rouge", "bleu", "exact_match", "token_f1", "length", "efficiency")
+    settings: Annotated[dict[str, dict[str, Any]], BeforeValidator(paths.metric_settings)] = Field(
+        default_factory=dict
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tables_are_settings(cls, table: Any) -> Any:
+        if not isinstance(table, dict) or "settings" in table:
+            return table
+        settings = {key: value for key, value in table.items() if key != "use"}
+        use = table.get("use", cls.model_fields["use"].default)
+        if isinstance(use, list | tuple):
+            use = (
+                list(dict.fromkeys([*use, *settings])) if all(isinstance(name, str) for name in use) else use
+            )
+        return {"use": use, "settings": settings}
+
+
+class Judge(_Table):
+    """Who grades pairs: a model on an OpenAI-compatible server, or the embedded rule named "reference"."""
+
+    name: Name
+    kind: Literal["pairwise"] = "pairwise"
+    server: Url | None = None
+    model: Name | None = None
+    api_key_env: EnvironmentName | None = None
+    rubric: File | None = None
+    concurrency: Count = 8
+    max_tokens: Count = 1024
+    timeout_s: Seconds = 60.0
+    retries: Annotated[int, Field(strict=True, ge=0, le=20)] = 4
+    seed: Seed = 0
+    temperature: Temperature = 0.0
+    embedded: Flag = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reference_needs_no_server(cls, table: Any) -> Any:
+        if isinstance(table, dict) and table.get("name") == "reference" and "server" not in table:
+            return {**table, "embedded": True}
+        return table
+
+
+class Benchmarks(_Table):
+    """lm-evaluation-harness tasks; `include` is a folder of local task files, `shots` None the task's own."""
+
+    tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
+    include: Folder | None = None
+    limit: Count | None = None
+    shots: Annotated[int, Field(strict=True, ge=0)] | None = None
+    batch_size: Count = 16
+    apply_chat_template: Flag = True
+
+
+class Gates(_Table):
+    """Thresholds as fractions: drops are absolute on 0 to 1 measures, the perplexity rise is relative.
+
+    None switches a gate off.
+    """
+
+    min_win_rate: Fraction | None = None
+    max_benchmark_drop: Fraction = 0.05
+    warn_benchmark_drop: Fraction = 0.03
+    max_metric_drop: Fraction = 0.05
+    warn_metric_drop: Fraction = 0.03
+    max_perplexity_rise: Annotated[float, Field(strict=True, ge=0)] = 0.10
+    min_format_compliance: Fraction | None = None
+    max_judge_failures: Fraction = 0.10
+
+
+class Plan(_Table):
+    """A whole plan, with its text, the folder that its paths are relative to, and its file's name."""
+
+    name: Name
+    data: Data
+    models: tuple[Model, ...]
+    generation: Generation = Generation()
+    metrics: Metrics = Metrics()
+    judges: tuple[Judge, ...] = (Judge(name="reference"),)
+    benchmarks: Benchmarks | None = None
+    gates: Gates = Gates()
+    text: str = ""
+    folder: Path = Path()
+    file: str = "plan.toml"
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the plan's text, 64 hex digits."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def baselines(self) -> tuple[Model, ...]:
+        return tuple(model for model in self.models if model.role == "baseline")
+
+    @property
+    def candidates(self) -> tuple[Model, ...]:
+        return tuple(model for model in self.models if model.role == "candidate")
+
+    def model(self, name: str) -> Model:
+        """The model of that name; KeyError when the plan has none."""
+        for model in self.models:
+            if model.name == name:
+                return model
+        raise KeyError(name)
+
+
+def _keys(table: type[_Table], *internal: str) -> frozenset[str]:
+    return frozenset(table.model_fields) - set(internal)
+
+
+_TABLES: Mapping[str, frozenset[str]] = {
+    "": _keys(Plan, "text", "folder", "file"),
+    "data": _keys(Data),
+    "models": _keys(Model),
+    "generation": _keys(Generation),
+    "judges": _keys(Judge, "embedded"),
+    "benchmarks": _keys(Benchmarks),
+    "gates": _keys(Gates),
+}
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a TOML file. Raises BadInput that lists everything wrong: key, found, allowed, nearest."""
+    return parse_plan(read_text(path), path.absolute().parent, str(path))
+
+
+def parse_plan(text: str, folder: Path, file: str = "plan.toml") -> Plan:
+    """The plan in a text; `folder` is where its relative paths start, `file` what errors call it.
+
+    Raises BadInput like `read_plan`.
+    """
+    raw = _parse_toml(text, file)
+    problems = [*secrets(raw), *unknown_keys(raw, _TABLES)]
+    try:
+        plan = _validate(raw, text, folder, file)
+    except ValidationError as error:
+        problems += validation_problems(raw, error)
+    problems += [*metric_checks(raw), *cross_checks(raw)]
+    if problems:
+        raise bad_plan(file, list(dict.fromkeys(problems)))
+    return plan
+
+
+def _parse_toml(text: str, file: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"{file}: is not TOML: {error}") from error
+    except RecursionError as error:
+        raise BadInput(f"{file}: is nested too deeply to be a plan") from error
+
+
+def _validate(raw: dict[str, Any], text: str, folder: Path, file: str) -> Plan:
+    known = {key: value for key, value in raw.items() if key in _TABLES[""]}
+    context = paths.Context(folder.absolute())
+    return Plan.model_validate(
+        {**known, "text": text, "folder": folder.absolute(), "file": file}, context=context
+    )

@@ -1,0 +1,122 @@
+"""The process that executes one run, apart from any terminal: `python -m engine.worker --store DIR RUN`.
+
+It owns the run through a lock that the kernel releases when it dies, tells the store that it lives and what
+the machine does, hears requests to pause and cancel, and leaves a status that says how it ended. Killed at
+any moment it loses at most the piece of work in hand.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+from engine.errors import AssayError, CannotRun
+from engine.phases.work import Stopped
+from store import tables
+from store.errors import StoreError
+from store.record import Recorder
+
+BEAT = 1.0  # seconds between heartbeats
+log = logging.getLogger("assay.worker")
+
+
+class Pulse(threading.Thread):
+    """Heartbeat, requests and vitals, beside the work."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__(name="pulse", daemon=True)
+        self._recorder = recorder
+        self._over = threading.Event()
+        self.request: str | None = None
+
+    def run(self) -> None:
+        from engine.vitals import Sensors
+
+        sensors = Sensors()
+        while not self._over.wait(BEAT):
+            try:
+                self._recorder.set_run(heartbeat=time.time())
+                rows = [row | {"run_id": self._recorder.run_id} for row in sensors.read()]
+                self._recorder.put(tables.Vitals, rows)
+                asked = self._recorder.column(tables.Run, "request", id=self._recorder.run_id)
+            except StoreError as error:
+                log.warning("no heartbeat: %s", error)
+                continue
+            self.request = self.request or asked.pop()
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join()
+
+
+def work(store: Path, run_id: int) -> int:
+    """Executes the run; returns the exit code: 0 when it finished or was stopped, 3 when it failed."""
+    recorder = Recorder(store, run_id)
+    if not recorder.claim(os.getpid(), socket.gethostname()):
+        log.info("run %d is over or in the hands of another worker", run_id)
+        recorder.close()
+        return 0
+    pulse = Pulse(recorder)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: setattr(pulse, "request", "pause"))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    recorder.set_run(log=str(Path("logs") / f"run-{run_id}.log"))
+    pulse.start()
+    try:
+        return _execute(recorder, store, pulse)
+    finally:
+        pulse.stop()
+        recorder.close()
+
+
+def _execute(recorder: Recorder, store: Path, pulse: Pulse) -> int:
+    from engine.run import execute
+
+    try:
+        execute(recorder, store, lambda: pulse.request)
+    except Stopped as stopped:
+        status = "cancelled" if stopped.request == "cancel" else "paused"
+        finished = time.time() if status == "cancelled" else None
+        recorder.set_run(status=status, request=None, finished=finished, heartbeat=None)
+        log.info("run %d %s", recorder.run_id, status)
+        return 0
+    except (AssayError, StoreError) as error:
+        return _fail(recorder, str(error))
+    except OSError as error:
+        return _fail(recorder, f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+    except Exception as error:  # the last line of defence: the run must not stay "running" for ever
+        log.exception("unexpected")
+        return _fail(recorder, f"unexpected {type(error).__name__}; the log has the details")
+    recorder.set_run(status="finished", request=None, finished=time.time())
+    log.info("run %d finished", recorder.run_id)
+    return 0
+
+
+def _fail(recorder: Recorder, message: str) -> int:
+    log.error("%s", message)
+    try:
+        recorder.event("error", "run", message)
+        recorder.set_run(status="failed", request=None, error=message)
+    except StoreError as error:
+        log.error("the failure could not be recorded: %s", error)
+    return CannotRun.exit_code
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m engine.worker")
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("run", type=int)
+    arguments = parser.parse_args()
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    sys.exit(work(arguments.store, arguments.run))
+
+
+if __name__ == "__main__":
+    main()

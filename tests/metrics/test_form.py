@@ -1,0 +1,136 @@
+"""Format compliance: JSON, whole and alone, valid under a schema that needs no network; and lengths."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.errors import BadInput
+from engine.examples import Example
+from engine.generate.model import Response
+from engine.metrics.form import NO_SCHEMA, FormatCompliance, Length
+from engine.metrics.metric import Score
+from engine.metrics.schema import compile_schema
+
+SCHEMA: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "properties": {"category": {"enum": ["billing", "access"]}, "priority": {"$ref": "#/$defs/level"}},
+    "required": ["category", "priority"],
+    "additionalProperties": False,
+    "$defs": {"level": {"type": "integer", "minimum": 1, "maximum": 3}},
+}
+GOOD = '{"category": "billing", "priority": 2}'
+
+
+def check(
+    text: str | None, schema: dict[str, Any] | None = SCHEMA, metric: FormatCompliance | None = None
+) -> Score:
+    example = Example("e7", "q", ({"role": "user", "content": "q"},), schema=schema)
+    [score] = (metric or FormatCompliance()).score(example, Response("e7", text, 1, 1, "stop", 0.1))
+    return score
+
+
+def test_a_valid_response_complies_without_a_reason() -> None:
+    assert check(f"\n {GOOD}\n") == Score("format_compliance", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "the response is empty"),
+        ("Sure! " + GOOD, "not JSON"),
+        (GOOD + " Anything else?", "not JSON: Extra data"),
+        ('{"category": "billing"}', "'priority' is a required property"),
+        ('{"category": "billing", "priority": 9}', "at $.priority: 9 is greater than the maximum of 3"),
+        (
+            '{"category": "other", "priority": 1}',
+            "at $.category: 'other' is not one of ['billing', 'access']",
+        ),
+        ('{"category": "billing", "priority": NaN}', "NaN is no JSON value"),
+        ("9" * 5000, "not JSON"),
+        (f"```json\n{GOOD}\n```", "a Markdown fence stands around the JSON"),
+    ],
+)
+def test_a_fault_scores_zero_and_keeps_its_reason(text: str, reason: str) -> None:
+    score = check(text)
+    assert score.value == 0.0
+    assert reason in (score.reason or "")
+
+
+def test_a_fence_is_allowed_only_when_asked_for_and_alone() -> None:
+    metric = FormatCompliance(fence=True)
+    assert check(f"```json\n{GOOD}\n```", metric=metric).value == 1.0
+    assert check(f"```\n{GOOD}\n```\n", metric=metric).value == 1.0
+    assert check(GOOD, metric=metric).value == 1.0
+    assert check(f"Here:\n```json\n{GOOD}\n```", metric=metric).value == 0.0
+
+
+def test_what_cannot_be_checked_is_missing() -> None:
+    assert check(None).value is None
+    assert check(GOOD, schema=None).reason == NO_SCHEMA
+    assert check("[" * 200_000).value is None
+    broken = check(GOOD, schema={"type": "objekt"})
+    assert broken.value is None
+    assert "example e7" in (broken.reason or "")
+    assert check(GOOD, schema={"$ref": "#"}).value is None
+
+
+def test_the_schema_file_serves_examples_that_bring_none(tmp_path: Path) -> None:
+    file = tmp_path / "schema.json"
+    file.write_text(json.dumps(SCHEMA))
+    metric = FormatCompliance(schema=str(file))
+    assert check(GOOD, schema=None, metric=metric).value == 1.0
+    assert check("{}", schema=None, metric=metric).value == 0.0
+    assert check("{}", schema={"type": "object"}, metric=metric).value == 1.0
+
+
+@pytest.mark.parametrize(
+    "remote",
+    [
+        {"$ref": "http://127.0.0.1:9/schema.json"},
+        {"properties": {"a": {"items": {"$ref": "other.json#/$defs/x"}}}},
+        {"$ref": "#/hidden", "hidden": {"$ref": "https://example.invalid/x"}},
+        {"$ref": "#/nowhere"},
+    ],
+)
+def test_references_out_of_the_schema_are_refused_never_fetched(remote: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match="leads nowhere"):
+        FormatCompliance(schema=remote)
+
+
+def test_a_property_called_ref_is_no_reference() -> None:
+    schema = {"properties": {"$ref": {"type": "string"}}, "enum": [{"$ref": "http://x.invalid"}]}
+    assert check('{"$ref": "http://x.invalid"}', schema=schema).value == 1.0
+
+
+def test_the_draft_named_in_the_schema_is_used() -> None:
+    exclusive = {"type": "number", "maximum": 3, "exclusiveMaximum": True}
+    draft4 = compile_schema({"$schema": "http://json-schema.org/draft-04/schema#", **exclusive}, "s")
+    assert not draft4.is_valid(3)
+    with pytest.raises(BadInput, match="not a valid schema"):
+        compile_schema(exclusive, "s")
+    with pytest.raises(BadInput, match="unknown JSON Schema draft"):
+        compile_schema({"$schema": "https://example.invalid/mine"}, "s")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("{", "not JSON"), ("[]", "a JSON object"), (None, "can't be read")]
+)
+def test_a_bad_schema_file_is_named(tmp_path: Path, content: str | None, message: str) -> None:
+    file = tmp_path / "schema.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(BadInput, match=message) as error:
+        FormatCompliance(schema=str(file))
+    assert str(file) in str(error.value)
+
+
+def test_lengths() -> None:
+    example = Example("e", "q", ({"role": "user", "content": "q"},))
+    words, tokens = Length().score(example, Response("e", "two  words 打印", 1, 9, "stop", None))
+    assert (words.value, tokens.value) == (4.0, 9.0)
+    words, tokens = Length().score(example, Response("e", "", None, None, None, None))
+    assert (words.value, tokens.value) == (0.0, None)
+    assert tokens.reason

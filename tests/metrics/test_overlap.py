@@ -1,0 +1,136 @@
+"""ROUGE and BLEU give rouge-score's and nltk's numbers, and sense where those tools lose the text."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nltk.translate.bleu_score import SmoothingFunction, corpus_bleu, sentence_bleu
+from rouge_score.rouge_scorer import RougeScorer, _lcs_table
+
+from engine.examples import Example
+from engine.generate.model import Response
+from engine.metrics.metric import Score
+from engine.metrics.overlap import NO_WORDS, Bleu, Rouge, bleu_parts, combine_bleu, lcs_length, rouge
+
+NAMES = ["rouge1", "rouge2", "rougeL"]
+SCORER = RougeScorer(NAMES, use_stemmer=True)
+WORDS = ["the", "printer", "printers", "printing", "is", "on", "fire", "5", "A-b", "don't", "runs", "\n", "!"]
+TEXTS = st.one_of(
+    st.lists(st.sampled_from(WORDS), min_size=1, max_size=20).map(" ".join),
+    st.text(st.characters(max_codepoint=127), max_size=40),
+)
+TOKENS = st.lists(st.sampled_from("abcde"), max_size=12)
+
+
+def example(*references: str) -> Example:
+    return Example("e", "q", ({"role": "user", "content": "q"},), references)
+
+
+def response(text: str | None, reason: str | None = None) -> Response:
+    return Response("e", text, 1, 1, "stop", 0.5, reason=reason)
+
+
+def values(scores: list[Score]) -> list[float | None]:
+    return [score.value for score in scores]
+
+
+@given(TEXTS, TEXTS)
+@settings(max_examples=300, deadline=None)
+def test_rouge_equals_rouge_score_on_ascii(reference: str, answer: str) -> None:
+    expected = SCORER.score(reference, answer)
+    assert rouge(reference, answer) == tuple(expected[name].fmeasure for name in NAMES)
+
+
+@given(
+    st.lists(TEXTS.filter(lambda text: any(char.isalnum() for char in text)), min_size=1, max_size=4), TEXTS
+)
+@settings(max_examples=100, deadline=None)
+def test_of_several_references_rouge_takes_the_best_for_each_measure(
+    references: list[str], answer: str
+) -> None:
+    expected = SCORER.score_multi(references, answer)
+    scores = Rouge().score(example(*references), response(answer))
+    assert values(scores) == [expected[name].fmeasure for name in NAMES]
+
+
+@given(TOKENS, TOKENS)
+def test_lcs_equals_the_table(first: list[str], second: list[str]) -> None:
+    assert lcs_length(first, second) == _lcs_table(first, second)[-1][-1]
+
+
+def test_lcs_of_long_runaway_text_is_quick_and_right() -> None:
+    first = ["a", "b"] * 10_000
+    assert lcs_length(first, first[1:]) == len(first) - 1
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "rouge1"),
+    [
+        ("Принтер горит", "принтер горит!", 1.0),
+        ("Der Drucker heißt Größe", "der drucker heißt klein", 0.75),
+        ("打印机着火了", "打印机", 2 * 1.0 * 0.5 / 1.5),
+        ("プリンター", "プリンター", 1.0),
+        ("ไฟไหม้", "ไฟไหม้", 1.0),
+        ("हिन्दी भाषा", "हिन्दी", 2 * 1.0 * 0.5 / 1.5),
+        ("café printers", "café printer", 1.0),
+        ("ｃａｆé", "café", 1.0),
+    ],
+)
+def test_rouge_sees_letters_beyond_ascii(reference: str, answer: str, rouge1: float) -> None:
+    assert rouge(reference, answer)[0] == pytest.approx(rouge1)
+
+
+def test_the_reference_alone_picks_the_tokenizer() -> None:
+    plain, accented = "a printer burns", "a printer burns – ça va"
+    assert rouge(plain, accented)[0] == SCORER.score(plain, accented)["rouge1"].fmeasure
+
+
+def test_an_empty_response_scores_zero_and_an_absent_one_is_missing() -> None:
+    for metric in (Rouge(), Bleu()):
+        assert set(values(metric.score(example("a b"), response("")))) == {0.0}
+        absent = metric.score(example("a b"), response(None, "out of memory"))
+        assert [(score.value, score.reason) for score in absent] == [(None, "out of memory")] * len(absent)
+        assert [score.measure for score in absent] == [measure.name for measure in metric.measures]
+
+
+def test_without_a_reference_that_has_words_nothing_is_scored() -> None:
+    for metric in (Rouge(), Bleu()):
+        assert all(score.reason for score in metric.score(example(), response("a")))
+        assert {score.reason for score in metric.score(example(" ", ""), response("a"))} == {NO_WORDS}
+
+
+@given(st.lists(TOKENS.filter(bool), min_size=1, max_size=3), TOKENS)
+@settings(deadline=None)
+def test_sentence_bleu_equals_nltk(references: list[list[str]], answer: list[str]) -> None:
+    expected = sentence_bleu(references, answer, smoothing_function=SmoothingFunction().method1)
+    texts = [" ".join(tokens) for tokens in references]
+    sentence, corpus = Bleu().score(example(*texts), response(" ".join(answer)))
+    assert sentence.value == pytest.approx(expected, abs=1e-12)
+    assert corpus.value == sentence.value
+
+
+@given(
+    st.lists(st.tuples(st.lists(TOKENS.filter(bool), min_size=1, max_size=3), TOKENS), min_size=1, max_size=6)
+)
+@settings(deadline=None)
+def test_corpus_bleu_from_summed_parts_equals_nltk(pairs: list[tuple[list[list[str]], list[str]]]) -> None:
+    expected = corpus_bleu(
+        [references for references, _ in pairs],
+        [answer for _, answer in pairs],
+        smoothing_function=SmoothingFunction().method1,
+    )
+    parts = np.array([bleu_parts(references, answer).flat() for references, answer in pairs])
+    assert float(combine_bleu(parts.sum(axis=0))) == pytest.approx(expected, abs=1e-12)
+
+
+def test_corpus_bleu_is_no_average_of_sentences() -> None:
+    metric = Bleu()
+    scores = [
+        metric.score(example("a b c d e f"), response("a b c d e f")),
+        metric.score(example("g h i j"), response("x")),
+    ]
+    parts = np.array([score[1].additive() for score in scores])
+    corpus = float(metric.measures[1].combine(parts.sum(axis=0)))
+    assert corpus != pytest.approx(np.mean([score[0].value for score in scores]))
+    many = metric.measures[1].combine(np.stack([parts.sum(axis=0), parts[0]]))
+    assert many == pytest.approx([corpus, 1.0])

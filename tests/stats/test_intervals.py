@@ -1,0 +1,93 @@
+"""Intervals: against references by other hands, and in what they promise."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from engine.metrics.metric import mean
+from engine.stats import resampling
+from engine.stats.intervals import Interval, bootstrap_interval, wilson
+
+
+def parts(values: list[float]) -> resampling.Array:
+    return np.column_stack([values, np.ones(len(values))])
+
+
+def test_bootstrap_agrees_with_scipy() -> None:
+    values = np.random.default_rng(1).exponential(size=80)
+    ours = bootstrap_interval(parts(list(values)), mean)
+    theirs = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=10_000, random_state=2)
+    assert ours.value == pytest.approx(values.mean())
+    assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.01)
+    assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.01)
+
+
+def test_a_ratio_is_resampled_as_a_ratio() -> None:
+    rng = np.random.default_rng(3)
+    ratio = np.column_stack([rng.integers(1, 50, 60), rng.integers(1, 9, 60)]).astype(float)
+    ours = bootstrap_interval(ratio, mean)
+    theirs = stats.bootstrap(
+        (ratio[:, 0], ratio[:, 1]),
+        lambda a, b, axis: a.sum(axis) / b.sum(axis),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        n_resamples=10_000,
+        random_state=2,
+    )
+    assert ours.low == pytest.approx(theirs.confidence_interval.low, rel=0.02)
+    assert ours.high == pytest.approx(theirs.confidence_interval.high, rel=0.02)
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    trials = 300
+    hits = 0
+    for trial in range(trials):
+        sample = bootstrap_interval(parts(list(rng.normal(size=60))), mean, seed=trial, resamples=1000)
+        assert sample.low is not None and sample.high is not None
+        hits += sample.low <= 0 <= sample.high
+    assert stats.binomtest(hits, trials, 0.95).pvalue > 0.001
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_a_near_one() -> None:
+    data = parts(list(np.random.default_rng(4).random(50)))
+    first = bootstrap_interval(data, mean, seed=1)
+    assert first == bootstrap_interval(data, mean, seed=1)
+    other = bootstrap_interval(data, mean, seed=2)
+    assert other != first
+    assert other.low == pytest.approx(first.low, abs=0.01)
+
+
+def test_chunks_bound_the_memory_and_cover_all_resamples() -> None:
+    sizes = list(resampling.chunks(10_000, 5_000))
+    assert sum(sizes) == 10_000
+    assert max(sizes) * 5_000 <= 2_000_000
+    assert list(resampling.chunks(3, 10_000_000)) == [1, 1, 1]
+
+
+def test_too_few_examples_give_no_interval() -> None:
+    assert bootstrap_interval(np.empty((0, 2)), mean) == Interval(None, None, None, 0)
+    assert bootstrap_interval(parts([0.3]), mean) == Interval(0.3, None, None, 1)
+
+
+def test_equal_data_gives_a_width_of_exactly_zero() -> None:
+    interval = bootstrap_interval(parts([0.1] * 7), mean)
+    assert interval.low == interval.high == interval.value == pytest.approx(0.1)
+
+
+def test_a_ratio_over_nothing_has_no_value() -> None:
+    assert bootstrap_interval(np.zeros((5, 2)), mean) == Interval(None, None, None, 5)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 10), (10, 10), (3, 10), (81, 263)])
+def test_wilson_agrees_with_scipy(successes: int, n: int) -> None:
+    expected = stats.binomtest(successes, n).proportion_ci(method="wilson")
+    ours = wilson(successes, n)
+    assert (ours.value, ours.n) == (successes / n, n)
+    assert ours.low == pytest.approx(expected.low)
+    assert ours.high == pytest.approx(expected.high)
+
+
+def test_wilson_of_nothing() -> None:
+    assert wilson(0, 0) == Interval(None, None, None, 0)

@@ -1,0 +1,93 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from store import database, tables
+from store.errors import StoreError
+from store.record import Recorder
+from tests.store.conftest import queued_run
+
+
+def response(model: int, example: int) -> dict[str, object]:
+    return {"model_id": model, "example_id": example, "text": "answer", "created": 1.0}
+
+
+def test_what_append_returned_for_is_on_disk_for_another_process(
+    recorder: Recorder, two_models: tuple[int, int]
+) -> None:
+    recorder.append(tables.Response, [response(two_models[0], 1)])
+    other = database.connect(recorder.folder)
+    assert other.execute("SELECT count(*) FROM response").fetchone()[0] == 1
+
+
+def test_doing_something_twice_is_an_error_and_writes_nothing(
+    recorder: Recorder, two_models: tuple[int, int]
+) -> None:
+    recorder.append(tables.Response, [response(two_models[0], 1)])
+    with pytest.raises(IntegrityError):
+        recorder.append(tables.Response, [response(two_models[0], 2), response(two_models[0], 1)])
+    assert recorder.column(tables.Response, "example_id", model_id=two_models[0]) == {1}
+
+
+def test_rows_of_one_transaction_stand_together_or_not_at_all(
+    recorder: Recorder, two_models: tuple[int, int]
+) -> None:
+    with pytest.raises(RuntimeError), recorder.transaction() as transaction:
+        transaction.append(tables.Response, [response(two_models[0], 1)])
+        raise RuntimeError
+    assert recorder.rows(tables.Response) == []
+
+
+def test_put_overwrites_what_describes_the_present(recorder: Recorder) -> None:
+    for share in (0.25, 0.75):
+        recorder.put(
+            tables.Vitals,
+            [{"run_id": recorder.run_id, "device": "CPU", "utilisation": share, "updated": 1.0}],
+        )
+    assert [row["utilisation"] for row in recorder.rows(tables.Vitals)] == [0.75]
+
+
+def test_a_run_has_one_worker_at_a_time(folder: Path, recorder: Recorder) -> None:
+    assert recorder.claim(1, "here")
+    second = Recorder(folder, recorder.run_id)
+    assert not second.claim(2, "here")
+    recorder.close()
+    assert second.claim(2, "here")
+    second.close()
+
+
+def test_a_killed_workers_run_can_be_claimed_at_once(folder: Path) -> None:
+    run_id = queued_run(folder)
+    code = (
+        "import os, signal; from pathlib import Path; from store.record import Recorder\n"
+        f"recorder = Recorder(Path({str(folder)!r}), {run_id}); assert recorder.claim(os.getpid(), 'here')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    recorder = Recorder(folder, run_id)
+    assert recorder.run()["status"] == "running"
+    assert recorder.claim(2, "here")
+    recorder.close()
+
+
+def test_a_worker_on_another_machine_keeps_its_run_while_its_heart_beats(recorder: Recorder) -> None:
+    recorder.set_run(status="running", worker_host="elsewhere", worker_pid=1, heartbeat=time.time())
+    assert not recorder.claim(2, "here")
+    recorder.set_run(heartbeat=time.time() - 60)
+    assert Recorder(recorder.folder, recorder.run_id).claim(2, "here") is False  # the lock is still held here
+    recorder.close()
+    assert recorder.claim(2, "here")
+
+
+def test_a_finished_run_is_not_taken_again(recorder: Recorder) -> None:
+    recorder.set_run(status="finished")
+    assert not recorder.claim(1, "here")
+
+
+def test_an_unknown_run_is_named(folder: Path, recorder: Recorder) -> None:
+    with pytest.raises(StoreError, match="no run 99"):
+        Recorder(folder, 99).run()

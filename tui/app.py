@@ -1,0 +1,181 @@
+"""The workbench: the shell around the screens.
+
+The first frame needs Textual and the standard library alone. The store is opened behind it in a thread; model
+libraries, SQLAlchemy and pydantic are never imported here, runs are started in processes of their own.
+"""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import cast
+
+from textual.app import App, SystemCommand
+from textual.screen import Screen
+from textual.theme import Theme
+
+from tui.keys import EVERYWHERE, bindings
+from tui.screens import NAMES, load
+from tui.screens.base import AssayScreen
+from tui.screens.runs import RunsScreen
+from tui.watch import NoStore, StoreFailed, Watch
+
+POLL_SECONDS = 0.5
+READ_SECONDS = 1.0  # a screen reads at most this often
+CHECK_SECONDS = 5.0  # a worker that was killed writes nothing: running runs are looked at again this often
+MINUTE = 60.0
+
+DARK = Theme(
+    name="assay-dark",
+    primary="#6cb2ff",
+    foreground="#d8dee9",
+    background="#11151c",
+    surface="#11151c",
+    panel="#1b222d",
+    # Blue and orange stay apart for every kind of colour blindness; red and green do not.
+    variables={
+        "brand": "bold #6cb2ff",
+        "heading": "#8fa1b8",
+        "key": "bold #6cb2ff",
+        "muted": "#8792a3",
+        "good": "#6cb2ff",
+        "bad": "#ff9f43",
+        "warn": "#e5c07b",
+        "rule": "#2a3341",
+        "cursor": "#2b4a73",
+        "cursor-text": "#ffffff",
+        "cursor-away": "#232c3a",
+    },
+)
+
+
+class AssayApp(App[int], inherit_bindings=False):
+    """The workbench on one store."""
+
+    TITLE = "assay"
+    CSS_PATH = "theme.tcss"
+    BINDINGS = bindings(*EVERYWHERE, "move.pane", "move.pane_back")
+
+    def __init__(
+        self,
+        folder: Path,
+        run: int | None = None,
+        screen: str | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__()
+        self.store = Watch(folder)
+        self.now = now
+        self.run_id = run
+        self._first = screen
+        self._stale = False
+        self._read = self._minute = time.monotonic()
+        self.register_theme(DARK)
+        self.theme = DARK.name
+        self.animation_level = "none"
+
+    def get_default_screen(self) -> Screen[None]:
+        return RunsScreen()
+
+    def on_mount(self) -> None:
+        loop = asyncio.get_running_loop()
+        for name in ("SIGHUP", "SIGTERM"):
+            loop.add_signal_handler(getattr(signal, name), self.exit, 128 + getattr(signal, name))
+        self.set_interval(POLL_SECONDS, self._poll)
+        if self._first not in (None, "runs") or self.run_id is not None:
+            self.call_after_refresh(self.go, self._first or "live")
+
+    def on_unmount(self) -> None:
+        self.store.close()
+
+    @property
+    def front(self) -> AssayScreen | None:
+        return self.screen if isinstance(self.screen, AssayScreen) else None
+
+    # The store
+
+    async def _poll(self) -> None:
+        try:
+            self._stale = await self.store.changed() or self._stale
+        except NoStore:
+            return
+        except StoreFailed as error:
+            self.store_failed(str(error))
+            return
+        now, front = time.monotonic(), self.front
+        if front is None:
+            return
+        if (self._stale and now - self._read >= READ_SECONDS) or (
+            front.alive and now - self._read >= CHECK_SECONDS
+        ):
+            self._read, self._stale = now, False
+            front.reload()
+        if now - self._minute >= MINUTE:
+            self._minute = now
+            front.minute()
+
+    def store_failed(self, message: str) -> None:
+        """Shows why the store cannot be used; there is nothing else to do then but to leave."""
+        from tui.screens.message import MessageScreen
+
+        if not isinstance(self.screen, MessageScreen):
+            self.push_screen(MessageScreen("The store cannot be used", message))
+
+    # Going from screen to screen
+
+    def go(self, name: str) -> None:
+        """Opens a screen on the current run. It stands right above Runs, so that esc leads back there."""
+        if self.front is None:
+            return
+        while len(self.screen_stack) > 2:
+            self.pop_screen()
+        if name == "runs":
+            if len(self.screen_stack) > 1:
+                self.pop_screen()
+            return
+        if self.run_id is None:
+            self.front.say("there is no run yet", error=True)
+            return
+        screen = load(name)(self.run_id)
+        if len(self.screen_stack) == 2:
+            self.switch_screen(screen)
+        else:
+            self.push_screen(screen)
+
+    def action_go(self, name: str) -> None:
+        self.go(name)
+
+    async def action_back(self) -> None:
+        if len(self.screen_stack) > 1 and not (self.front and self.front.back()):
+            self.pop_screen()
+
+    async def action_quit(self) -> None:
+        self.exit(0)
+
+    def action_help(self) -> None:
+        from tui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.screen.active_bindings.values()))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The palette offers what the keys of the screen in front offer."""
+        seen: set[str] = set()
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if binding.tooltip and binding.action not in seen and active.enabled:
+                seen.add(binding.action)
+                run = cast(Callable[[], None], lambda a=active: self._run_action(a.binding.action, a.node))
+                yield SystemCommand(binding.description or binding.tooltip, binding.tooltip, run)
+
+    def _run_action(self, action: str, node: object) -> None:
+        self.run_worker(self.run_action(action, node))  # type: ignore[arg-type]  # any DOM node will do
+
+
+def run(store_folder: Path, run: int | None = None, screen: str | None = None) -> int:
+    """Opens the workbench; returns the exit code. `screen` is one of tui.screens.NAMES."""
+    if screen is not None and screen not in NAMES:
+        raise ValueError(f"no such screen: {screen}; one of {', '.join(NAMES)}")
+    # Without mouse reporting the terminal's own selecting and copying works, over SSH too.
+    return AssayApp(store_folder, run, screen).run(mouse=False) or 0

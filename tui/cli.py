@@ -1,0 +1,120 @@
+"""The command line: `assay` alone opens the app, everything else is a command of its own file."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.errors import AssayError
+from store.errors import StoreError
+
+if TYPE_CHECKING:
+    import typer
+
+INTERNAL = 3
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that is not UTF-8 gets escapes instead of an error.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # TextIOWrapper in a process
+    arguments = sys.argv[1:]
+    code = guarded(lambda: command(arguments) if arguments else open_app(None))
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _leave_pipe()
+    sys.exit(code)
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """Runs a command and returns the exit code; whatever goes wrong is a message, never a traceback."""
+    try:
+        return work()
+    except (AssayError, StoreError) as error:
+        complain(str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        return _leave_pipe()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # the last line of defence of the whole process
+        if os.environ.get("ASSAY_DEBUG"):
+            raise
+        complain(
+            f"unexpected {type(error).__name__}: {error}\n"
+            "  please report it; ASSAY_DEBUG=1 shows where, and a run's own log is in logs/ of the store"
+        )
+        return INTERNAL
+
+
+def complain(message: str) -> None:
+    from tui.text import printable
+
+    sys.stderr.write(f"assay: {printable(message)}\n")
+
+
+def _leave_pipe() -> int:
+    # The reader has gone; nothing more may be written, not even by the interpreter on its way out.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def open_app(store: str | None) -> int:
+    from store.database import locate
+    from tui import app
+
+    app.run(locate(store, Path.cwd()))
+    return 0
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Runs one command line; returns its exit code."""
+    from typer.exceptions import Abort, Exit, TyperException
+
+    try:
+        code = build()(list(arguments), standalone_mode=False)
+    except TyperException as error:
+        error.show()
+        return 2
+    except Exit as error:
+        return error.exit_code
+    except Abort:
+        return INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+def build() -> "typer.Typer":
+    """The commands with their options."""
+    import typer
+
+    from tui.commands import data, plans, reading, running, scoring
+    from tui.commands.common import Store
+
+    app = typer.Typer(
+        name="assay",
+        help="Did the fine-tune work, what did it break, do we ship it? Without a command: the workbench.",
+        epilog="Exit codes: 0 passed, 1 a gate failed, 2 bad input or plan, 3 could not finish, 130 interrupted.",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback(invoke_without_command=True)
+    def workbench(context: typer.Context, store: Store = None) -> None:
+        if context.invoked_subcommand is None:
+            open_app(store)
+
+    for function in (
+        *(plans.init, plans.check),
+        *(running.run, running.watch, running.resume, running.pause, running.cancel),
+        *(reading.runs, reading.show, reading.compare),
+        *(scoring.score, scoring.metrics, data.split, data.leakage),
+        *(running.review, reading.report),
+    ):
+        app.command()(function)
+    return app

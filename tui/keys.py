@@ -1,0 +1,106 @@
+"""Every key of the app in one place: what it does, how the footer calls it, what the help says.
+
+A screen lists the ids it answers to (`BINDINGS = bindings("move.down", …)`); footer and help are drawn from
+the bindings that are alive, so neither can say something else than what the keys do.
+"""
+
+from typing import NamedTuple
+
+from textual.binding import Binding, BindingType
+
+
+class Key(NamedTuple):
+    keys: str  # comma-separated, Textual's names
+    action: str
+    label: str  # one word for the footer; "" keeps it out of there
+    help: str
+    shown: str = ""  # how the keys are written for people, where Textual's names are no good
+
+
+_EVERYWHERE = {
+    "go.runs": Key("R", "go('runs')", "", "Runs: the history"),
+    "go.live": Key("L", "go('live')", "", "Live: progress of this run"),
+    "go.compare": Key("C", "go('compare')", "", "Compare: models by metrics, deltas, benchmarks"),
+    "go.review": Key("V", "go('review')", "", "Review: answers side by side"),
+    "go.splits": Key("S", "go('splits')", "", "Splits: eval and training data, leaks"),
+    "go.alerts": Key("A", "go('alerts')", "", "Alerts: what tripped, with evidence"),
+    "app.palette": Key("colon,ctrl+p", "command_palette", "", "Commands by name", ":"),
+    "app.help": Key("question_mark", "help", "help", "Help on this screen's keys", "?"),
+    "app.back": Key("escape", "back", "", "Back; closes an input; never quits", "esc"),
+    "app.quit": Key("q,ctrl+c", "quit", "quit", "Quit; runs go on without the app"),
+}
+
+_MOVING = {
+    "move.down": Key("j,down", "down", "", "Down", "j ↓"),
+    "move.up": Key("k,up", "up", "", "Up", "k ↑"),
+    "move.top": Key("g,home", "top", "", "To the top"),
+    "move.bottom": Key("G,end", "bottom", "", "To the bottom"),
+    "move.page_down": Key("ctrl+d,pagedown", "page_down", "", "Half a screen down", "^d"),
+    "move.page_up": Key("ctrl+u,pageup", "page_up", "", "Half a screen up", "^u"),
+    "move.open": Key("enter", "open", "open", "Open"),
+    "move.pane": Key("tab", "focus_next", "", "Next pane"),
+    "move.pane_back": Key("shift+tab", "focus_previous", "", "Previous pane"),
+    "find.filter": Key("slash", "filter", "filter", "Filter: show only what contains a text", "/"),
+    "find.next": Key("n", "next", "", "Next"),
+    "find.previous": Key("N", "previous", "", "Previous"),
+}
+
+_RUNS = {
+    "runs.start": Key("s", "start", "start", "Start a run from a plan"),
+    "runs.resume": Key("r", "resume", "resume", "Resume this run where it stopped"),
+    "runs.pause": Key("p", "pause", "pause", "Pause this run after its current batch"),
+    "runs.cancel": Key("x", "cancel", "cancel", "Cancel this run; what is finished is kept"),
+    "runs.trend": Key("t", "trend", "trend", "Next measures in the trend"),
+}
+
+_LIVE = {
+    "live.events": Key("e", "events", "events", "Events: errors, fallbacks, resumes"),
+    "events.errors": Key("e", "errors", "errors only", "Errors only, or everything"),
+}
+
+_ALERTS = {
+    "alerts.acknowledge": Key("a", "acknowledge", "acknowledge", "Acknowledge with a note"),
+    "alerts.all": Key("w", "all_runs", "all runs", "This run's alerts, or those of all runs"),
+}
+
+_COMPARE: dict[str, Key] = {
+    "compare.candidate": Key("c", "candidate", "candidate", "Next candidate"),
+    "compare.baseline": Key("b", "baseline", "baseline", "Next baseline"),
+}
+
+# Review records a preference with one key, so it takes digits and lower-case letters for itself.
+_REVIEW: dict[str, Key] = {
+    "review.next": Key("j,down,right_square_bracket", "next", "next", "Next example", "j ]"),
+    "review.previous": Key("k,up,left_square_bracket", "previous", "", "Previous example", "k ["),
+    "review.left": Key("1", "prefer('left')", "left", "The left answer is better"),
+    "review.right": Key("2", "prefer('right')", "right", "The right answer is better"),
+    "review.tie": Key("t", "prefer('tie')", "tie", "Both are as good"),
+    "review.both_bad": Key("b", "prefer('both_bad')", "both bad", "Both are bad"),
+    "review.note": Key("n", "note", "note", "Write a note"),
+    "review.flag": Key("f", "flag", "flag", "Tag a failure"),
+    "review.undo": Key("u", "undo", "undo", "Take back your last decision"),
+    "review.worst": Key("w", "worst", "worst", "Worst first, by a measure"),
+    "review.queue": Key("o", "queue", "queue", "Next queue: losses, ties, disagreements, missing"),
+}
+
+_SPLITS: dict[str, Key] = {}
+
+REGISTRY: dict[str, Key] = {
+    **_EVERYWHERE, **_MOVING, **_RUNS, **_LIVE, **_ALERTS, **_COMPARE, **_REVIEW, **_SPLITS
+}  # fmt: skip
+EVERYWHERE = tuple(_EVERYWHERE)
+LIST = ("move.down", "move.up", "move.top", "move.bottom", "move.page_down", "move.page_up")
+
+
+def bindings(*ids: str) -> list[BindingType]:
+    """The bindings of these actions, in this order."""
+    return [
+        Binding(key.keys, key.action, key.label, show=bool(key.label), tooltip=key.help, id=name)
+        for name, key in ((name, REGISTRY[name]) for name in ids)
+    ]
+
+
+def written(name: str) -> str:
+    """An action's keys as people read them."""
+    key = REGISTRY[name]
+    return key.shown or key.keys.split(",")[0]

@@ -1,0 +1,56 @@
+"""What the Jinja templates of the HTML and Markdown reports share."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from tui.output import interval, iso, number
+from tui.report import summary as reading
+from tui.text import printable
+
+
+def environment(autoescape: bool, finalize: Callable[[Any], Any]) -> Environment:
+    """Templates whose every printed value goes through `finalize`."""
+    made = Environment(
+        loader=PackageLoader("tui.report"),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=finalize,
+    )
+    made.filters.update(number=number, signed=lambda value: number(value, sign=True), time=iso)
+    return made
+
+
+def context(summary: reading.Summary) -> dict[str, Any]:
+    """The names that templates use."""
+    return {
+        "s": summary,
+        "run": summary.run,
+        "verdict": reading.verdict(summary.run),
+        "no_verdict": reading.no_verdict(summary.run),
+        "result": lambda model: reading.failures(model, summary),
+        "judge_name": reading.judge_name,
+        "interval": interval,
+        "change": reading.change,
+        "environment": list(reading.environment_lines(summary.run.environment)),
+        "settings": lambda judge: dict(judge.details or {}),
+    }
+
+
+def shown(value: Any) -> Any:
+    """Texts with their control characters visible; anything else as it is."""
+    return printable(value) if type(value) is str else value
+
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~@!&:])")
+
+
+def inert_markdown(value: Any) -> Any:
+    """Data in Markdown as text of one line: no markup, mention, link, entity or table cell comes of it."""
+    if type(value) is not str:
+        return value
+    return _MARKDOWN.sub(r"\\\1", printable(value.replace("\n", "⏎")))

@@ -1,0 +1,23 @@
+"""The app's screens. Each is imported when it is first opened, so that the first frame pays for one."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tui.screens.base import RunScreen
+
+RUN_SCREENS = {
+    "live": "tui.screens.live:LiveScreen",
+    "compare": "tui.screens.compare:CompareScreen",
+    "review": "tui.screens.review:ReviewScreen",
+    "splits": "tui.screens.splits:SplitsScreen",
+    "alerts": "tui.screens.alerts:AlertsScreen",
+}
+NAMES = ("runs", *RUN_SCREENS)
+
+
+def load(name: str) -> "type[RunScreen]":
+    """The class of a screen that shows one run."""
+    module, _, cls = RUN_SCREENS[name].partition(":")
+    found: type[RunScreen] = getattr(import_module(module), cls)
+    return found

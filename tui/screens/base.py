@@ -1,0 +1,265 @@
+"""What all screens share: a title line, a footer, questions at the bottom, and reading the store."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from textual.content import Content
+from textual.events import Resize, ScreenResume
+from textual.screen import Screen
+from textual.widget import Widget
+
+from tui.keys import REGISTRY, written
+from tui.text import cut, join, plain
+from tui.watch import NoStore, StoreFailed
+from tui.widgets.lines import Line
+
+if TYPE_CHECKING:
+    from store.history import Connection
+    from store.rows import RunDetail
+    from tui.app import AssayApp
+
+SAY_SECONDS = 6.0
+
+# A word and a sign each, so that colour only repeats what is said.
+STATUS = {
+    "queued": ("○", "queued", "$muted"),
+    "running": ("▶", "running", "$good"),
+    "paused": ("‖", "paused", "$warn"),
+    "interrupted": ("!", "interrupted", "$bad"),
+    "finished": ("✓", "finished", "$text"),
+    "failed": ("✗", "failed", "$bad"),
+    "cancelled": ("–", "cancelled", "$muted"),
+}
+
+
+def status(name: str) -> Content:
+    """A run's status: sign and word."""
+    sign, word, style = STATUS[name]
+    return Content.styled(f"{sign} {word}", style)
+
+
+def outcome(passed: bool | None) -> Content:
+    """What the gates said."""
+    if passed is None:
+        return Content("")
+    return Content.styled("+ passed", "$good") if passed else Content.styled("− gate failed", "$bad")
+
+
+class AssayScreen(Screen[None]):
+    """A screen that reads something from the store and shows it.
+
+    `read` runs on the store's thread, `show` on the loop with what it returned, and only when that differs
+    from what is shown. Screens compose with `yield from self.framed(…)`.
+    """
+
+    AUTO_FOCUS = "*"
+    FOOTER: tuple[str, ...] = ()  # ids of the actions that the footer names, most wanted first
+    NAME = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: Any = None
+        self._reading = False
+        self._stale = False
+        self._asked: Widget | None = None
+
+    @property
+    def assay(self) -> "AssayApp":
+        return cast("AssayApp", self.app)
+
+    # What a screen is made of
+
+    def framed(self, *parts: Widget) -> list[Widget]:
+        """The title line, the screen's own parts, the footer."""
+        return [Line(id="title"), *parts, Line(id="footer")]
+
+    def title_line(self) -> Content:
+        """What stands in the top line, right of the product's name."""
+        return Content(self.NAME)
+
+    def refresh_title(self) -> None:
+        name = Content.styled("assay", "$brand")
+        self.query_one("#title", Line).set(join([name, self.title_line()], "  "))
+
+    def on_mount(self) -> None:
+        self.refresh_title()
+        self._show_footer()
+
+    def on_resize(self, event: Resize) -> None:
+        self._show_footer()
+
+    # Reading
+
+    def read(self, connection: "Connection") -> Any:
+        """What the screen shows, fresh from the store. Runs on the store's thread: touch no widget here."""
+        return None
+
+    def show(self, data: Any) -> None:
+        """Puts what `read` returned into the widgets; they write only what changed of it."""
+
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        self.reload()
+
+    def reload(self) -> None:
+        """Reads anew; calls that come while one is under way become one more."""
+        self._stale = True
+        if not self._reading:
+            self._reading = True
+            self.run_worker(self._read_while_stale(), group="read")
+
+    async def _read_while_stale(self) -> None:
+        try:
+            while self._stale:
+                self._stale = False
+                data = await self.assay.store.ask(self.read)
+                if self.is_mounted and (self._shown is None or data != self._shown):
+                    self._shown = data
+                    self.show(data)
+        except NoStore:
+            self.show_nothing()
+        except StoreFailed as error:
+            self.assay.store_failed(str(error))
+        finally:
+            self._reading = False
+
+    def show_nothing(self) -> None:
+        """There is no store yet."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it shows something that may end without a word to the store: a run whose worker can die."""
+        return False
+
+    def minute(self) -> None:
+        """Called each minute: the place to bring ages up to date."""
+
+    def back(self) -> bool:
+        """Closes what the screen itself has open, like a filter; False when esc is to leave the screen."""
+        return False
+
+    def write(self, query: "Callable[..., Any]", *args: Any, done: str = "") -> None:
+        """Runs a short write on the store's thread, then says `done`, or why not."""
+
+        async def work() -> None:
+            try:
+                await self.assay.store.ask(query, *args)
+            except StoreFailed as error:
+                self.say(str(error).split("\n")[0], error=True)
+                return
+            self.assay.store.touched()
+            self.reload()
+            if done:
+                self.say(done)
+
+        self.run_worker(work())
+
+    # Talking with the person
+
+    def _show_footer(self) -> None:
+        parts = [_footed(name) for name in (*self.FOOTER, "app.help", "app.quit")]
+        line = Content("")
+        for part in parts:
+            if line.cell_length + part.cell_length + 2 <= self.size.width:
+                line = join([line, part], "  ") if line else part
+        self.query_one("#footer", Line).set(line)
+
+    def say(self, text: str, *, error: bool = False) -> None:
+        """A short message in the footer's place, for some seconds."""
+        if not self.is_mounted:
+            return
+        sign = "! " if error else ""
+        style = "$bad" if error else "$text"
+        self.query_one("#footer", Line).set(plain(sign + cut(text, self.size.width - 2), style))
+        self.set_timer(SAY_SECONDS, self._show_footer, name="footer")
+
+    def ask(
+        self,
+        label: str,
+        answered: Callable[[str], None],
+        *,
+        value: str = "",
+        changed: Callable[[str], None] | None = None,
+        left: Callable[[], None] | None = None,
+    ) -> None:
+        """Asks for a line of text at the bottom; `left` is called when the person escapes instead."""
+        from tui.widgets.prompt import Prompt
+
+        def done(text: str | None) -> None:
+            self._close_question()
+            if text is not None:
+                answered(text)
+            elif left is not None:
+                left()
+
+        self._open_question(Prompt(label, done, changed=changed, value=value))
+
+    def confirm(self, question: str, confirmed: Callable[[], None]) -> None:
+        """Asks yes or no at the bottom; only `y` is yes."""
+        from tui.widgets.prompt import Question
+
+        def done(yes: bool) -> None:
+            self._close_question()
+            if yes:
+                confirmed()
+
+        self._open_question(Question(plain(question), done))
+
+    def _open_question(self, widget: Widget) -> None:
+        if self._asked is None:
+            self._asked, self._focused_before = widget, self.focused
+            self.query_one("#footer").display = False
+            self.mount(widget)
+
+    def _close_question(self) -> None:
+        if self._asked is not None:
+            self._asked.remove()
+            self._asked = None
+            self.query_one("#footer").display = True
+            self.set_focus(self._focused_before)
+
+
+class RunScreen(AssayScreen):
+    """A screen about one run. `read_run` gets the run's id; `show` gets (the run, what it returned)."""
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__()
+        self.run_id = run_id
+        self.run: RunDetail | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.run is not None and self.run.status == "running"
+
+    def title_line(self) -> Content:
+        if self.run is None:
+            return Content(f"{self.NAME}  run {self.run_id}")
+        phase = f"in {self.run.phase}" if self.run.status == "running" and self.run.phase else ""
+        parts = [
+            Content(self.NAME),
+            join([plain(cut(self.run.name, 30), "bold"), f" #{self.run_id}"]),
+            status(self.run.status),
+            outcome(self.run.passed),
+            plain(phase, "$muted"),
+        ]
+        return join([part for part in parts if part], "  ")
+
+    def read(self, connection: "Connection") -> "tuple[RunDetail, Any]":
+        from store.history import run
+
+        return run(connection, self.run_id), self.read_run(connection)
+
+    def read_run(self, connection: "Connection") -> Any:
+        """What the screen shows of the run. Runs on the store's thread."""
+        return None
+
+    def show(self, data: "tuple[RunDetail, Any]") -> None:
+        self.run = data[0]
+        self.refresh_title()
+        self.show_run(data[1])
+
+    def show_run(self, data: Any) -> None:
+        """Puts what `read_run` returned into the widgets."""
+
+
+def _footed(name: str) -> Content:
+    return join([Content.styled(written(name), "$key"), Content.styled(f" {REGISTRY[name].label}", "$muted")])

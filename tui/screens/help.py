@@ -1,0 +1,39 @@
+"""Help: the keys that are alive on the screen it was called from, as they are bound right now."""
+
+from collections.abc import Iterable
+
+from textual.app import ComposeResult
+from textual.binding import ActiveBinding
+from textual.content import Content
+
+from tui.keys import EVERYWHERE, REGISTRY, written
+from tui.screens.base import AssayScreen
+from tui.text import join
+from tui.widgets.lines import Pane
+
+
+class HelpScreen(AssayScreen):
+    NAME = "Help"
+
+    def __init__(self, alive: Iterable[ActiveBinding], about: str = "") -> None:
+        super().__init__()
+        self._about = about
+        ids = dict.fromkeys(active.binding.id for active in alive if active.enabled and active.binding.id)
+        self._here = [name for name in ids if name in REGISTRY and name not in EVERYWHERE]
+        self._everywhere = [name for name in EVERYWHERE if name in ids]
+
+    def compose(self) -> ComposeResult:
+        yield from self.framed(Pane(self._lines(), focusable=True, id="help"))
+
+    def _lines(self) -> list[Content]:
+        return [
+            Content.styled(f"On this screen{self._about}", "$heading"),
+            *map(_line, self._here),
+            Content(""),
+            Content.styled("Everywhere", "$heading"),
+            *map(_line, self._everywhere),
+        ]
+
+
+def _line(name: str) -> Content:
+    return join([Content.styled(written(name).rjust(9), "$key"), Content(REGISTRY[name].help)], "  ")

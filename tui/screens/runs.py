@@ -1,0 +1,317 @@
+"""Runs: the history, how each run ended, and where its measures are heading."""
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.events import Resize, ScreenResume
+
+from tui.keys import bindings
+from tui.screens.base import AssayScreen, outcome, status
+from tui.text import age, cut, fit, join, number, one_line, percent, spark
+from tui.widgets.lines import Line, Pane
+from tui.widgets.rows import Rows
+from tui.widgets.table import Column, Columns
+
+if TYPE_CHECKING:
+    from store.history import Connection
+    from store.rows import RunRow, TrendPoint
+
+PAGE = 100
+TREND_LINES = 4
+TREND_RUNS = 30
+SETTLE_SECONDS = 0.25  # a key held down reads no trend for the runs that it passes
+
+WELCOME = """\
+No runs yet.
+
+  assay init           writes a plan and a small eval set to start from
+  assay check PLAN     says what is wrong with a plan before anything runs
+  assay run PLAN       runs it, with progress in the terminal
+
+or press s and give the path of a plan: it runs on its own, and this screen follows it."""
+
+
+class History(NamedTuple):
+    rows: "list[RunRow]"
+    total: int
+
+
+class Trend(NamedTuple):
+    """The measures of one run, and some of them over the runs on the same eval set, oldest first."""
+
+    measures: tuple[str, ...]
+    points: "tuple[tuple[str, tuple[TrendPoint, ...]], ...]"
+
+
+ACTIONS = ("runs.start", "runs.resume", "runs.pause", "runs.cancel", "runs.trend")
+
+COLUMNS = Columns(
+    Column("run", 5, align="right"),
+    Column("name", 12, grow=2),
+    Column("result", 13),
+    Column("candidates", 10, grow=3),
+    Column("win rate", 8, align="right"),
+    Column("open alerts", 13),
+    Column("age", 4, align="right"),
+)
+
+
+class RunsScreen(AssayScreen):
+    NAME = "Runs"
+    FOOTER = (
+        "move.open",
+        "find.filter",
+        "runs.start",
+        "runs.resume",
+        "runs.pause",
+        "runs.cancel",
+        "runs.trend",
+    )
+    BINDINGS = bindings("find.filter", *ACTIONS)
+    CSS = """
+    RunsScreen #trend { height: 6; padding: 0 1; border-top: solid $rule; }
+    RunsScreen #heading { padding: 0 0; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._history = History([], 0)
+        self._wanted = PAGE
+        self._search = ""
+        self._trend = Trend((), ())
+        self._first_measure = 0
+
+    def compose(self) -> ComposeResult:
+        yield from self.framed(
+            Line(id="heading"),
+            Rows(self._row, empty="", id="runs"),
+            Pane(id="trend"),
+        )
+
+    @property
+    def rows(self) -> "Rows[RunRow]":
+        return self.query_one("#runs", Rows)
+
+    @property
+    def alive(self) -> bool:
+        return any(row.status == "running" for row in self._history.rows)
+
+    def title_line(self) -> Content:
+        total = f"{self._history.total:,} run{'' if self._history.total == 1 else 's'}"
+        found = join([' with "', one_line(self._search, "bold"), '"']) if self._search else Content("")
+        return join([self.NAME, Content.styled(total, "$muted") + found], "  ")
+
+    def _row(self, row: "RunRow", width: int) -> Content:
+        ended = outcome(row.passed) if row.status == "finished" and row.passed is not None else None
+        alerts = [Content.styled(f"{row.critical} crit", "$bad")] if row.critical else []
+        alerts += [Content.styled(f"{row.warnings} warn", "$warn")] if row.warnings else []
+        cells: list[Content | str] = [
+            f"#{row.id}",
+            row.name,
+            ended or status(row.status),
+            row.candidates or "",
+            percent(row.win_rate),
+            join(alerts, " "),
+            age(self.assay.now() - row.created).removesuffix(" ago"),
+        ]
+        return COLUMNS.row(cells, width)
+
+    # Reading
+
+    def read(self, connection: "Connection") -> History:
+        from store import history
+
+        found = history.runs(connection, limit=self._wanted, search=self._search)
+        return History(found, history.count_runs(connection))
+
+    def show(self, data: History) -> None:
+        self._history = data
+        empty = WELCOME.split("\n")[0] if not data.total else "no run matches: esc clears the filter"
+        self.rows.show(data.rows, key=lambda row: row.id, empty=empty)
+        self.refresh_title()
+        self._show_heading()
+        self._read_trend()
+        if not data.total:
+            self.show_nothing()
+
+    def show_nothing(self) -> None:
+        self.rows.show([], empty="")
+        self.query_one("#trend").styles.height = 12
+        self.query_one("#trend", Pane).show([Content(line) for line in WELCOME.split("\n")])
+
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        super().on_screen_resume(event)
+        self._follow()
+
+    def on_resize(self, event: Resize) -> None:
+        super().on_resize(event)
+        self._show_heading()
+
+    def minute(self) -> None:
+        self.rows.redraw()
+
+    def _show_heading(self) -> None:
+        heading = COLUMNS.heading(self.size.width - 2) if self._history.total else Content("")
+        self.query_one("#heading", Line).set(Content("  ") + heading)
+
+    def _follow(self) -> None:
+        """Puts the cursor on the run that the other screens were about."""
+        places = [place for place, row in enumerate(self._history.rows) if row.id == self.assay.run_id]
+        if places:
+            self.rows.go_to(places[0])
+
+    def on_rows_moved(self, event: "Rows.Moved") -> None:
+        row = self.rows.item
+        if row is None or not self.is_current:
+            return
+        self.assay.run_id = row.id
+        self.set_timer(SETTLE_SECONDS, lambda: self._read_trend() if self.rows.item is row else None)
+
+    def on_rows_near_end(self, event: "Rows.NearEnd") -> None:
+        if len(self._history.rows) == self._wanted:
+            self._wanted += PAGE
+            self.run_worker(self._read_older(self._history.rows[-1].id), group="older", exclusive=True)
+
+    async def _read_older(self, last: int) -> None:
+        from store import history
+
+        older = await self.assay.store.ask(history.runs, limit=PAGE, before=last, search=self._search)
+        if self._history.rows and self._history.rows[-1].id == last:
+            self._history = self._shown = History([*self._history.rows, *older], self._history.total)
+            self.rows.show(self._history.rows)
+
+    # The trend
+
+    def _read_trend(self) -> None:
+        row = self.rows.item
+        if row is not None:
+            on_same = frozenset(r.id for r in self._history.rows if r.eval_set == row.eval_set)
+            self.run_worker(self._show_trend(row.id, on_same), group="trend", exclusive=True)
+
+    async def _show_trend(self, run_id: int, on_same: frozenset[int]) -> None:
+        def read(connection: "Connection") -> Trend:
+            from store import history
+
+            measures = tuple(metric.measure for metric in history.metrics(connection, run_id))
+            first = self._first_measure % max(1, len(measures))
+            points = [
+                (
+                    name,
+                    tuple(
+                        p for p in history.trend(connection, name, limit=TREND_RUNS) if p.run_id in on_same
+                    ),
+                )
+                for name in measures[first : first + TREND_LINES]
+            ]
+            return Trend(measures, tuple(points))
+
+        trend = await self.assay.store.ask(read)
+        self.query_one("#trend", Pane).show(_trend_lines(trend))
+
+    def action_trend(self) -> None:
+        self._first_measure += TREND_LINES
+        self._read_trend()
+
+    # What keys do
+
+    def action_filter(self) -> None:
+        self.ask("Filter", self._filter, value=self._search, changed=self._filter, left=self._clear_filter)
+
+    def _filter(self, text: str) -> None:
+        if text != self._search:
+            self._search, self._wanted = text, PAGE
+            self.reload()
+
+    def _clear_filter(self) -> None:
+        self._filter("")
+
+    def back(self) -> bool:
+        if not self._search:
+            return False
+        self._clear_filter()
+        return True
+
+    def on_rows_opened(self, event: "Rows.Opened") -> None:
+        row = self.rows.item
+        if row is not None:
+            self.assay.run_id = row.id
+            self.assay.go("compare" if row.status == "finished" else "live")
+
+    def action_start(self) -> None:
+        self.ask("Plan file", lambda path: self._assay("run", path.strip()))
+
+    def action_resume(self) -> None:
+        row = self.rows.item
+        if row is not None:
+            self._assay("resume", str(row.id))
+
+    def action_pause(self) -> None:
+        from store.history import request
+
+        row = self.rows.item
+        if row is not None:
+            self.write(request, row.id, "pause", done=f"run {row.id} pauses after its current batch")
+
+    def action_cancel(self) -> None:
+        from store.history import request
+
+        row = self.rows.item
+        if row is not None:
+            self.confirm(
+                f"Cancel run {row.id} ({cut(row.name, 30)})?",
+                lambda: self.write(request, row.id, "cancel", done=f"run {row.id} is being cancelled"),
+            )
+
+    def _assay(self, command: str, what: str) -> None:
+        """Runs a command of the command line beside the app: checking a plan may import heavy libraries."""
+        if what:
+            self.say("starting …")
+            self.run_worker(self._start(command, what))
+
+    async def _start(self, command: str, what: str) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *(
+                sys.executable,
+                "-m",
+                "tui",
+                command,
+                what,
+                "--detach",
+                "--store",
+                str(self.assay.store.folder),
+            ),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, errors = await process.communicate()
+        if process.returncode == 0:
+            self.say(out.decode(errors="replace").strip().split("\n")[-1] or "started")
+            self.reload()
+            return
+        from tui.screens.message import MessageScreen
+
+        text = (errors or out).decode(errors="replace").strip()
+        self.app.push_screen(MessageScreen("The run was not started", text))
+
+
+def _trend_lines(trend: Trend) -> list[Content]:
+    if not trend.points:
+        return [Content.styled("Trend: this run has no measures yet", "$muted")]
+    more = f" · t: next of {len(trend.measures)}" if len(trend.measures) > TREND_LINES else ""
+    head = f"Trend: first candidate of each run on this eval set, oldest to newest{more}"
+    lines = [Content.styled(head, "$heading")]
+    for name, points in trend.points:
+        values = [point.value for point in points]
+        known = [value for value in values if value is not None]
+        span = (
+            f"{number(known[0])} → {number(known[-1])}"
+            if len(known) > 1
+            else number(known[0] if known else None)
+        )
+        line = [fit(name, 18), Content.styled(spark(values), "$good"), Content.styled(span, "$text")]
+        lines.append(join(line, "  "))
+    return lines

@@ -1,0 +1,145 @@
+"""The one gate for text that models, data and files bring: control characters visible, markup inert.
+
+Whatever reaches the terminal from outside goes through `plain` (screens) or `printable` (everything else).
+The rest of this module measures text in terminal cells, never in characters.
+"""
+
+import re
+from collections.abc import Iterable
+
+from rich.cells import cell_len, set_cell_size
+from textual.content import Content
+
+ELLIPSIS = "…"
+MISSING = "–"
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+# C0 but for the line feed, DEL, C1, soft or invisible marks, bidi controls, line separators, tags, lone
+# surrogates, and the private-use and non-character ranges that terminals draw as they like.
+_HIDDEN = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+
+
+def printable(text: str) -> str:
+    """The text with each control, bidi and invisible character replaced by something visible.
+
+    C0 characters become their Unicode control pictures, others stand as ‹U+202E›. Line feeds stay.
+    """
+    return _HIDDEN.sub(_picture, text)
+
+
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code == 0x09:
+        return "␉   "
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "␡" if code == 0x7F else f"‹U+{code:04X}›"
+
+
+def plain(text: str, style: str = "") -> Content:
+    """The text as inert content: no markup is read from it, no control character survives in it."""
+    return Content.styled(printable(text), style) if style else Content(printable(text))
+
+
+def one_line(text: str, style: str = "") -> Content:
+    """Like `plain`, with line feeds shown as ⏎, for places that are one line high."""
+    return plain(text.replace("\n", "⏎"), style)
+
+
+def fit(content: Content | str, cells: int, align: str = "left") -> Content:
+    """Exactly `cells` wide: padded, or cut with an ellipsis. A str goes through the gate."""
+    line = one_line(content) if isinstance(content, str) else content
+    spare = cells - line.cell_length
+    if spare < 0:
+        return line.truncate(cells, ellipsis=cells > 1, pad=True)
+    return line.pad_left(spare) if align == "right" else line.pad_right(spare)
+
+
+def cut(text: str, cells: int) -> str:
+    """At most `cells` wide, through the gate, with an ellipsis where something was cut."""
+    shown = printable(text.replace("\n", "⏎"))
+    if cell_len(shown) <= cells:
+        return shown
+    return set_cell_size(shown, cells - 1) + ELLIPSIS if cells > 0 else ""
+
+
+def join(parts: Iterable[Content | str], between: str = "") -> Content:
+    """One content out of several; those of type str are the app's own words."""
+    return Content(between).join([Content(part) if isinstance(part, str) else part for part in parts])
+
+
+def wrap(content: Content, width: int) -> list[Content]:
+    """The content as lines of at most `width` cells, broken between words where there is room."""
+    return content.wrap(max(1, width))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A measure's value; a missing one is a dash, never a zero."""
+    if value is None:
+        return MISSING
+    return f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """A difference with its sign, so that its direction does not rest on colour."""
+    return MISSING if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def percent(value: float | None) -> str:
+    """A share from 0 to 1 as per cent, with the decimal that keeps 99.6 from reading as 100."""
+    if value is None:
+        return MISSING
+    return f"{value:.0%}" if value in (0.0, 1.0) else f"{value:.1%}"
+
+
+def age(seconds: float) -> str:
+    """How long ago, in the largest unit that fits; under a minute it is "now", so that it rarely changes."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit} ago"
+    return "now"
+
+
+def duration(seconds: float) -> str:
+    """A length of time in at most two units: 48s, 3m 20s, 2h 05m, 1d 03h."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3_600:
+        return f"{whole // 60}m {whole % 60:02}s"
+    if whole < 86_400:
+        return f"{whole // 3_600}h {whole % 3_600 // 60:02}m"
+    return f"{whole // 86_400}d {whole % 86_400 // 3_600:02}h"
+
+
+def size(count: int | None) -> str:
+    """A number of bytes in binary units: 812 MiB, 1.5 GiB."""
+    if count is None:
+        return MISSING
+    value, unit = float(count), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if value >= 100 or unit == "B" else f"{value:.1f} {unit}"
+
+
+def spark(values: Iterable[float | None]) -> str:
+    """One block a value, from the lowest to the highest of them; a missing one is a middle dot."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    if not known:
+        return "·" * len(found)
+    low, spread = min(known), (max(known) - min(known)) or 1.0
+    flat = min(known) == max(known)
+    steps = [None if v is None else 3 if flat else round((v - low) / spread * 7) for v in found]
+    return "".join("·" if step is None else _BLOCKS[step] for step in steps)
+
+
+def bar(share: float, cells: int) -> tuple[str, str]:
+    """The filled and the empty part of a bar; it is full only when the share is 1."""
+    filled = cells if share >= 1 else min(int(share * cells), cells - 1)
+    return "█" * max(0, filled), "░" * (cells - max(0, filled))

@@ -1,0 +1,143 @@
+"""Lines of text that write to the terminal only what changed of them.
+
+Textual repaints a widget's whole region when it is refreshed. Over a slow link that is what makes an app feel
+slow, so everything here is drawn line by line, and a change repaints the cells between the first and the last
+that differ.
+"""
+
+from collections.abc import Sequence
+
+from textual.content import Content
+from textual.events import Resize
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.style import Style
+from textual.widget import Widget
+
+from tui.keys import LIST, bindings
+
+
+class Lines(Widget):
+    """Draws `line(y)` for each visible y; `redraw()` repaints those whose text or style has changed."""
+
+    ALLOW_SELECT = False
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._drawn: dict[int, tuple[Content, Style]] = {}
+
+    def line(self, y: int) -> Content:
+        """The content of the visible line `y`."""
+        raise NotImplementedError
+
+    def base_style(self, y: int) -> Style:
+        """What lies under the visible line `y`."""
+        return self.visual_style
+
+    def render_line(self, y: int) -> Strip:
+        content, style = self._drawn[y] = self.line(y), self.base_style(y)
+        strip = Strip(content.render_segments(style), content.cell_length)
+        return strip.adjust_cell_length(self.size.width, style.background_style.rich_style)
+
+    def redraw(self) -> None:
+        """Repaints the cells that differ from what stands on the screen."""
+        for y, (old, old_style) in list(self._drawn.items()):
+            if y >= self.size.height:
+                del self._drawn[y]
+                continue
+            new, style = self.line(y), self.base_style(y)
+            if style != old_style:
+                self.refresh(Region(0, y, self.size.width, 1))
+            elif not new.is_same(old):
+                start, end = _changed(old, new)
+                self.refresh(Region(start, y, end - start, 1))
+
+    def on_resize(self, event: Resize) -> None:
+        self._drawn.clear()
+        self.refresh()
+
+
+def _changed(old: Content, new: Content) -> tuple[int, int]:
+    """The cells from the first to the last where two lines differ, in text or style."""
+    width = max(old.cell_length, new.cell_length)
+    before, after = old.plain, new.plain
+    first = _shared(before, after)
+    if old.spans != new.spans:
+        # A character's place is never beyond its cell, so this errs towards repainting more.
+        return min([first, *(span.start for span in {*old.spans} ^ {*new.spans})]), width
+    if old.cell_length != new.cell_length or len(before) != len(after):
+        return new[:first].cell_length, width
+    last = _shared(before[:first:-1], after[:first:-1])
+    start = new[:first].cell_length
+    return start, max(start + 1, width - new[len(after) - last :].cell_length)
+
+
+def _shared(one: str, other: str) -> int:
+    """How many characters two texts have in common at their start."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+class Pane(Lines):
+    """A pane of prepared lines. It scrolls when it can be focused, half a screen or a line at a time."""
+
+    BINDINGS = bindings(*LIST)
+
+    def __init__(
+        self,
+        lines: Sequence[Content] = (),
+        *,
+        focusable: bool = False,
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self.can_focus = focusable
+        self._lines: Sequence[Content] = lines
+        self.top = 0
+
+    def show(self, lines: Sequence[Content], *, keep_place: bool = True) -> None:
+        """Replaces the text; lines that stay the same are not written again."""
+        self._lines = lines
+        self.top = min(self.top, self._last_top()) if keep_place else 0
+        self.redraw()
+
+    def line(self, y: int) -> Content:
+        place = self.top + y
+        return self._lines[place] if place < len(self._lines) else Content("")
+
+    def _last_top(self) -> int:
+        return max(0, len(self._lines) - self.size.height)
+
+    def scroll_lines(self, count: int) -> None:
+        top = max(0, min(self._last_top(), self.top + count))
+        if top != self.top:
+            self.top = top
+            self.redraw()
+
+    def action_down(self) -> None:
+        self.scroll_lines(1)
+
+    def action_up(self) -> None:
+        self.scroll_lines(-1)
+
+    def action_page_down(self) -> None:
+        self.scroll_lines(self.size.height // 2)
+
+    def action_page_up(self) -> None:
+        self.scroll_lines(-(self.size.height // 2))
+
+    def action_top(self) -> None:
+        self.scroll_lines(-self.top)
+
+    def action_bottom(self) -> None:
+        self.scroll_lines(len(self._lines))
+
+
+class Line(Pane):
+    """One line of text."""
+
+    DEFAULT_CSS = "Line { height: 1; }"
+
+    def set(self, content: Content) -> None:
+        self.show([content])

@@ -1,0 +1,153 @@
+"""A virtual list: any number of rows, of which only the visible ones are ever drawn."""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Generic, TypeVar
+
+from textual.content import Content
+from textual.events import Resize
+from textual.message import Message
+from textual.style import Style
+
+from tui.keys import LIST, bindings
+from tui.text import fit
+from tui.widgets.lines import Lines
+
+T = TypeVar("T")
+
+
+class Rows(Lines, Generic[T], can_focus=True):
+    """Rows with a cursor. `draw(item, width)` gives a row's content.
+
+    Moving the cursor repaints two lines. At the edge the list moves by half its height, so that holding a key
+    costs a repaint of all lines once in half a screen, not once a row.
+    """
+
+    BINDINGS = bindings(*LIST, "move.open")
+    COMPONENT_CLASSES = {"rows--cursor", "rows--cursor-away"}
+    DEFAULT_CSS = """
+    Rows { height: 1fr; }
+    Rows > .rows--cursor { background: $cursor; color: $cursor-text; text-style: bold; }
+    Rows > .rows--cursor-away { background: $cursor-away; }
+    """
+
+    class Moved(Message):
+        """The cursor stands on another item."""
+
+        def __init__(self, rows: "Rows[T]") -> None:
+            super().__init__()
+            self.rows = rows
+
+        @property
+        def control(self) -> "Rows[T]":
+            return self.rows
+
+    class Opened(Moved):
+        """Enter was pressed on an item."""
+
+    class NearEnd(Moved):
+        """The cursor nears the end of what was loaded."""
+
+    def __init__(
+        self,
+        draw: Callable[[T, int], Content],
+        *,
+        empty: str = "nothing here",
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self._draw = draw
+        self._empty = empty
+        self.items: Sequence[T] = ()
+        self.cursor = 0
+        self.top = 0
+
+    @property
+    def item(self) -> T | None:
+        """What the cursor stands on; None when there are no rows."""
+        return self.items[self.cursor] if self.cursor < len(self.items) else None
+
+    def show(
+        self,
+        items: Sequence[T],
+        *,
+        empty: str | None = None,
+        key: Callable[[T], Hashable] | None = None,
+    ) -> None:
+        """Replaces the rows. With `key` the cursor stays on the item that it was on, wherever that is now."""
+        before, place = self.item, self.cursor
+        if key is not None and before is not None:
+            held = key(before)
+            place = next((i for i, item in enumerate(items) if key(item) == held), place)
+        self._empty = self._empty if empty is None else empty
+        self.items = items
+        self._place(place, self.top + place - self.cursor if self.top else 0)
+        self.redraw()
+        if self.item != before:
+            self.post_message(self.Moved(self))
+
+    def line(self, y: int) -> Content:
+        index = self.top + y
+        if index >= len(self.items):
+            return Content.styled(f"  {self._empty}", "$muted") if not self.items and y == 0 else Content("")
+        mark = "›" if index == self.cursor else " "
+        row = fit(self._draw(self.items[index], self.size.width - 2), self.size.width - 2)
+        # Under the cursor one style: fewer bytes a move, and contrast that does not depend on the row's own.
+        return Content(f"{mark} {row.plain}") if index == self.cursor else Content("  ") + row
+
+    def base_style(self, y: int) -> Style:
+        if self.items and self.top + y == self.cursor:
+            return self.get_visual_style("rows--cursor" if self.has_focus else "rows--cursor-away")
+        return self.visual_style
+
+    def go_to(self, index: int) -> None:
+        """Puts the cursor on a row, as near to it as there are rows."""
+        old = self.cursor
+        self._place(index, self.top)
+        if self.cursor == old:
+            return
+        self.redraw()
+        self.post_message(self.Moved(self))
+        if self.cursor + self.size.height >= len(self.items):
+            self.post_message(self.NearEnd(self))
+
+    def _place(self, index: int, top: int) -> None:
+        height, last = max(1, self.size.height), len(self.items) - 1
+        self.cursor = max(0, min(last, index))
+        if self.cursor < top:
+            top = self.cursor - (height - 1) // 2
+        elif self.cursor >= top + height:
+            top = self.cursor - height // 2
+        self.top = max(0, min(top, last - height + 1))
+
+    def on_focus(self) -> None:
+        self.redraw()
+
+    def on_blur(self) -> None:
+        self.redraw()
+
+    def on_resize(self, event: Resize) -> None:
+        self._place(self.cursor, self.top)
+        super().on_resize(event)
+
+    def action_down(self) -> None:
+        self.go_to(self.cursor + 1)
+
+    def action_up(self) -> None:
+        self.go_to(self.cursor - 1)
+
+    def action_page_down(self) -> None:
+        self.go_to(self.cursor + max(1, self.size.height // 2))
+
+    def action_page_up(self) -> None:
+        self.go_to(self.cursor - max(1, self.size.height // 2))
+
+    def action_top(self) -> None:
+        self.go_to(0)
+
+    def action_bottom(self) -> None:
+        self.go_to(len(self.items) - 1)
+
+    def action_open(self) -> None:
+        if self.item is not None:
+            self.post_message(self.Opened(self))
