@@ -52,7 +52,9 @@ def compare_runs(connection: history.Connection, older: int, newer: int) -> RunC
     one run is compared with itself.
     """
     if older == newer:
-        raise BadInput(f"run {older} was to be compared with itself", "name two runs; `assay runs` lists them")
+        raise BadInput(
+            f"run {older} was to be compared with itself", "name two runs; `assay runs` lists them"
+        )
     sides = _Side(connection, older), _Side(connection, newer)
     keys, skipped = _shared(*sides)
     pairs, unpaired = _pairs(*sides)
@@ -126,13 +128,21 @@ def _shared(older: _Side, newer: _Side) -> tuple[_Keys, list[Incomparable]]:
             skipped.append(Incomparable(f"{len(names)} examples", f"only run {side.run.id} evaluated them"))
     if len(both) > len(same):
         skipped.append(
-            Incomparable(f"{len(both) - len(same)} examples", "their query, references or schema have changed")
+            Incomparable(
+                f"{len(both) - len(same)} examples", "their query, references or schema have changed"
+            )
         )
     return keys, skipped
 
 
 def _content(example: ExampleRow) -> tuple[Any, ...]:
-    return example.query, example.messages, example.references, example.label, (example.extra or {}).get("schema")
+    return (
+        example.query,
+        example.messages,
+        example.references,
+        example.label,
+        (example.extra or {}).get("schema"),
+    )
 
 
 def _pairs(older: _Side, newer: _Side) -> tuple[list[_Pair], list[Incomparable]]:
@@ -155,7 +165,9 @@ def _measures(older: _Side, newer: _Side) -> tuple[dict[str, Measure], list[Inco
     measures: dict[str, Measure] = {}
     differing = []
     for name in dict.fromkeys((*older.metrics, *newer.metrics)):
-        reason = _difference(older.metrics.get(name), newer.metrics.get(name), declared.get(name), (older, newer))
+        reason = _difference(
+            older.metrics.get(name), newer.metrics.get(name), declared.get(name), (older, newer)
+        )
         if reason:
             differing.append(Incomparable(name, reason))
         else:
@@ -194,15 +206,17 @@ def _same_tokenizer(before: ModelRow, after: ModelRow) -> bool:
     return (before.details or {}).get("tokenizer") == (after.details or {}).get("tokenizer")
 
 
-def _win_rates(
-    sides: _Sides, pair: _Pair, keys: _Keys, incomparable: list[Incomparable]
-) -> list[Comparison]:
+def _win_rates(sides: _Sides, pair: _Pair, keys: _Keys, incomparable: list[Incomparable]) -> list[Comparison]:
     """How much more often the newer candidate beats the same baseline, under the same judge."""
     judges = [{judge.name: judge for judge in history.judges(side.connection, side.run.id)} for side in sides]
     found = []
     for name in judges[0].keys() & judges[1].keys():
         before, after = judges[0][name], judges[1][name]
-        if (before.kind, before.prompt_hash, before.details) != (after.kind, after.prompt_hash, after.details):
+        if (before.kind, before.prompt_hash, before.details) != (
+            after.kind,
+            after.prompt_hash,
+            after.details,
+        ):
             incomparable.append(Incomparable(f"judge {name}", "its model, prompt or settings have changed"))
             continue
         for baseline in sides[1].models.values():
@@ -245,11 +259,15 @@ def _benchmarks(sides: _Sides, pair: _Pair, incomparable: list[Incomparable]) ->
         old, new = scores[0].get(key), scores[1].get(key)
         if old is None or new is None:
             side = sides[0] if new is None else sides[1]
-            incomparable.append(Incomparable(f"{name}, {pair[1].name}", f"only run {side.run.id} measured it"))
+            incomparable.append(
+                Incomparable(f"{name}, {pair[1].name}", f"only run {side.run.id} measured it")
+            )
             continue
         direction: Direction = "higher" if new.higher_is_better else "lower"
         if (old.version, old.shots) != (new.version, new.shots):
-            reason = f"different task versions or shots: {old.version}, {old.shots} and {new.version}, {new.shots}"
+            reason = (
+                f"different task versions or shots: {old.version}, {old.shots} and {new.version}, {new.shots}"
+            )
             both = new.value, old.value
             found.append(not_comparable(after, before, name, direction, "benchmark", reason, *both))
             continue

@@ -4,6 +4,7 @@ What a gate needs and could not be computed never passes in silence: it is criti
 threshold itself (win rate, format compliance).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -165,8 +166,9 @@ def probe_alerts(effects: Sequence[Effect]) -> list[Alert]:
     """Adapters that leave their base as it was, or break it: their scores would be the base's, or noise."""
     alerts = []
     for effect in effects:
-        # Not ">", so that NaN and a probe without prompts are caught too.
-        if effect.prompts and NO_EFFECT < effect.max_difference < float("inf"):
+        largest = effect.max_difference
+        # NaN fails this comparison, as it should.
+        if effect.prompts and NO_EFFECT < largest < math.inf:
             continue
         alerts.append(
             Alert(
@@ -176,7 +178,7 @@ def probe_alerts(effects: Sequence[Effect]) -> list[Alert]:
                 None,
                 "logits",
                 _probe_message(effect),
-                {"max_difference": str(effect.max_difference), "n": effect.prompts},
+                {"max_difference": largest if math.isfinite(largest) else None, "n": effect.prompts},
             )
         )
     return alerts
@@ -283,7 +285,7 @@ def _probe_message(effect: Effect) -> str:
     if effect.max_difference <= NO_EFFECT:
         return (
             f"The adapter of {effect.candidate} has no effect: over {effect.prompts} prompts its logits "
-            f"equal the base's (largest difference {effect.max_difference:.3g}), so its scores are the base's. "
+            f"equal the base's (largest difference {effect.max_difference:.3g}). Its scores are the base's. "
             "Was it trained, saved, and loaded from the right folder?"
         )
     return (

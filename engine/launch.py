@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engine.check import check
 from engine.errors import BadInput
-from engine.examples import read_examples
+from engine.phases.work import PHASES
 from engine.plan import Plan, read_plan
 from store.record import create_run
 
@@ -18,8 +18,9 @@ def create(
 
     Raises BadInput with everything that is wrong with the plan and what it names, before anything is stored.
     """
+    if only is not None and only not in PHASES:
+        raise BadInput(f"there is no phase {only!r}", f"the phases are {', '.join(PHASES)}")
     plan = read_plan(plan_path)
-    read_examples(plan.data.examples, plan.data.fields)
     _refuse_what_cannot_run(plan, store)
     return create_run(
         store,

@@ -25,10 +25,8 @@ class Problem:
 
 
 def bad_plan(file: str, problems: Sequence[Problem]) -> BadInput:
-    """All problems of one plan as one error."""
-    lines = [
-        f"{problem.where}: {problem.message}" if problem.where else problem.message for problem in problems
-    ]
+    """All problems of one plan as one error, in which no key is repeated."""
+    lines = [_SECRET.sub("…", f"{problem.where}: {problem.message}") for problem in problems]
     if len(lines) == 1:
         return BadInput(f"{file}: {lines[0]}")
     return BadInput("\n".join([f"{file}: {len(lines)} problems", *(f"  {line}" for line in lines)]))
@@ -50,14 +48,14 @@ def is_secret(value: str) -> bool:
 
 
 def found(value: Any) -> str:
-    """A value as a person reads it in an error: short, and never a key."""
+    """A value as a person reads it in an error."""
     if isinstance(value, Mapping):
         return "a table"
     if isinstance(value, list):
         return "a list"
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = _SECRET.sub("…", repr(value))
+    text = repr(value)
     return text if len(text) <= _FOUND_LIMIT else f"{text[:_FOUND_LIMIT]}…"
 
 

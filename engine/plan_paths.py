@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationInfo
 
 from engine.errors import BadInput
+from engine.plan_errors import found
 from engine.textfile import read_text
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -149,10 +150,10 @@ def server_url(value: Any) -> Any:
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise ValueError(f"is not an address: {error}") from error
-    if parts.scheme not in {"http", "https"} or not host or re.search(r"\s", value):
-        raise ValueError(f'found "{value[:80]}"; allowed: an address such as "http://localhost:8000/v1"')
-    if parts.username or parts.password:
+    if "@" in value:
         raise ValueError("must not hold a user or password: a plan is stored with every run; use api_key_env")
+    if parts.scheme not in {"http", "https"} or not host or re.search(r"\s", value):
+        raise ValueError(f'found {found(value)}; allowed: an address such as "http://localhost:8000/v1"')
     return value
 
 

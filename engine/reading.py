@@ -156,7 +156,10 @@ def _list_records(path: Path, line: int, text: str) -> Iterator[Record]:
         if more:
             position = _skip_blank(text, after + 1)
             line += text.count("\n", after, position)
-    if text[position : position + 1] != "]" or _skip_blank(text, position + 1) != len(text):
+    closed = text[position : position + 1] == "]"
+    rest = _skip_blank(text, position + 1) if closed else position
+    if not closed or rest != len(text):
+        line += text.count("\n", position, rest)
         raise BadInput(f"{path}:{line}: is not JSON: expected ',' or the list's end", BROKEN)
 
 

@@ -1,18 +1,18 @@
 """The phases of one run, in order. What a phase finds done it skips: that is how a run resumes."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from engine.environment import describe
 from engine.phases import data
-from engine.phases.benchmarks import benchmark
+from engine.phases.benchmarks import benchmark, is_benchmarked
 from engine.phases.compare import compare
 from engine.phases.generate import Loader, generate, grouped
-from engine.phases.judge import judge
+from engine.phases.judge import judge, match_item, matches
 from engine.phases.perplexity import perplexity
-from engine.phases.score import declare, score
-from engine.phases.work import PHASES, Stopped, Work
+from engine.phases.score import declare, measures, score, text_metrics
+from engine.phases.work import Piece, Stopped, Work
 from engine.plan import parse_plan
 from store import tables
 from store.record import Recorder
@@ -30,12 +30,11 @@ def execute(recorder: Recorder, store: Path, request: Callable[[], str | None]) 
     recorder.set_run(started=row["started"] or time.time(), environment=row["environment"] or describe(plan))
     _declare_models(work)
     only = work.options.get("only")
-    for phase in PHASES:
-        if only and phase not in ("data", only):
-            continue
-        recorder.set_run(phase=phase)
-        _STEPS[phase](work)
-        work.checkpoint()
+    for phases, step in _STEPS:
+        if only is None or only in phases or "data" in phases:
+            recorder.set_run(phase=phases[0])
+            step(work)
+            work.checkpoint()
     if only:
         recorder.set_run(options={**work.options, "only": None})
         recorder.event("info", only, f"only {only} was asked for; resuming does the rest")
@@ -63,6 +62,28 @@ def _declare_models(work: Work) -> None:
 def _prepare(work: Work) -> None:
     data.prepare(work)
     declare(work)
+    work.announce(list(_pieces(work)))
+
+
+def _pieces(work: Work) -> Iterator[Piece]:
+    """Everything the run will do, in the order of the phases."""
+    plan, count = work.plan, len(work.examples)
+    yield Piece("data", plan.data.examples.name, "examples", count)
+    for model in grouped(plan.models):
+        yield Piece("generate", model.name, "responses", count)
+    if "perplexity" in plan.metrics.use:
+        for model in grouped(plan.models):
+            yield Piece("perplexity", model.name, "texts", count)
+    if plan.benchmarks is not None:
+        for model in grouped(plan.models):
+            if is_benchmarked(work, model):
+                yield Piece("benchmarks", model.name, "questions", 0)
+    for name in text_metrics(plan):
+        yield Piece("score", name, "responses", count * len(plan.models))
+    for judge_plan in plan.judges:
+        for candidate, baseline in matches(work):
+            yield Piece("judge", match_item(judge_plan.name, candidate, baseline), "judgments", 2 * count)
+    yield Piece("compare", "all models", "measures", len(measures(plan)) + 1)
 
 
 def _weights(work: Work) -> None:
@@ -90,12 +111,10 @@ def _judge(work: Work) -> None:
         judge(work, settings)
 
 
-_STEPS: dict[str, Callable[[Work], None]] = {
-    "data": _prepare,
-    "generate": _weights,
-    "perplexity": _weights,
-    "benchmarks": _weights,
-    "score": score,
-    "judge": _judge,
-    "compare": compare,
-}
+_STEPS: tuple[tuple[tuple[str, ...], Callable[[Work], None]], ...] = (
+    (("data",), _prepare),
+    (("generate", "perplexity", "benchmarks"), _weights),
+    (("score",), score),
+    (("judge",), _judge),
+    (("compare",), compare),
+)

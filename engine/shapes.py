@@ -161,7 +161,8 @@ def _text_parts(parts: list[Any], where: str) -> str:
 
 
 def _references(record: Mapping[str, Any], turns: tuple[str, ...]) -> tuple[tuple[str, ...], set[str]]:
-    """The references under the first key that has some, and that key."""
+    """The references under the first key that has some, and the keys that say nothing more."""
+    used = set()
     for key in _REFERENCES:
         value = record.get(key)
         if key == "completion" and isinstance(value, list):
@@ -173,9 +174,10 @@ def _references(record: Mapping[str, Any], turns: tuple[str, ...]) -> tuple[tupl
             value = value[:1]
         items = value if isinstance(value, list) else [value]
         texts = [text for item in items if (text := _as_text(item)) and text.strip()]
+        used.add(key)
         if texts:
-            return tuple(dict.fromkeys(texts)), {key}
-    return (), set()
+            return tuple(dict.fromkeys(texts)), used
+    return (), used
 
 
 def _listed(cell: str) -> Any:

@@ -1,8 +1,6 @@
 """`python -m tui` is `assay`."""
 
-import sys
-
 from tui.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -15,6 +15,7 @@ from textual.app import App, SystemCommand
 from textual.screen import Screen
 from textual.theme import Theme
 
+from tui.control import Control
 from tui.keys import EVERYWHERE, bindings
 from tui.screens import NAMES, load
 from tui.screens.base import AssayScreen
@@ -66,6 +67,7 @@ class AssayApp(App[int], inherit_bindings=False):
     ) -> None:
         super().__init__()
         self.store = Watch(folder)
+        self.control = Control(self)
         self.now = now
         self.run_id = run
         self._first = screen

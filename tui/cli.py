@@ -67,8 +67,7 @@ def open_app(store: str | None) -> int:
     from store.database import locate
     from tui import app
 
-    app.run(locate(store, Path.cwd()))
-    return 0
+    return app.run(locate(store, Path.cwd()))
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -78,7 +77,7 @@ def command(arguments: Sequence[str]) -> int:
     try:
         code = build()(list(arguments), standalone_mode=False)
     except TyperException as error:
-        error.show()
+        complain(f"{error.format_message()}\n  `assay --help` lists commands, `assay COMMAND --help` options")
         return 2
     except Exit as error:
         return error.exit_code
@@ -97,7 +96,7 @@ def build() -> "typer.Typer":
     app = typer.Typer(
         name="assay",
         help="Did the fine-tune work, what did it break, do we ship it? Without a command: the workbench.",
-        epilog="Exit codes: 0 passed, 1 a gate failed, 2 bad input or plan, 3 could not finish, 130 interrupted.",
+        epilog="Exit codes: 0 passed, 1 a gate failed, 2 bad input, 3 could not finish, 130 interrupted.",
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
@@ -107,7 +106,7 @@ def build() -> "typer.Typer":
     @app.callback(invoke_without_command=True)
     def workbench(context: typer.Context, store: Store = None) -> None:
         if context.invoked_subcommand is None:
-            open_app(store)
+            raise typer.Exit(open_app(store))
 
     for function in (
         *(plans.init, plans.check),

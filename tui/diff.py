@@ -19,7 +19,8 @@ LCS_CELLS = 64_000_000  # one bit each: 8 MB
 PAIRING_CELLS = 20_000  # one Python step each
 
 # A sentence ends after its full stop (with closing quotes or brackets) and white space, or with the line.
-_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"')\]”’»]*+[^\S\n]++\n?|(?<=[。！？])(?![。！？])\n?|\n")
+# The full stop of a number does not end one: "1. Restart it" stays together.
+_SENTENCE_END = re.compile(r"(?<=[^\d\s][.!?…])[\"')\]”’»]*+[^\S\n]++\n?|(?<=[。！？])(?![。！？])\n?|\n")
 # Scripts written without spaces count by character, all others by word.
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"

@@ -1,4 +1,4 @@
-"""Watching a run from the command line: progress on standard error, in place on a terminal, else a line per step."""
+"""Watching a run from the command line: progress on standard error, in place on a terminal, else in lines."""
 
 import os
 import signal
@@ -53,7 +53,7 @@ def _phase(name: str, rows: list[ProgressRow]) -> Phase:
 
 
 class Follower:
-    """Shows one run until it is over. `on_interrupt` is what Ctrl-C does; the second one ends the watching."""
+    """Shows one run until it is over."""
 
     def __init__(self, connection: history.Connection, run_id: int, *, quiet: bool = False) -> None:
         self._connection = connection
@@ -65,9 +65,9 @@ class Follower:
     def follow(self, worker: int | None = None, on_interrupt: Callable[[], bool] | None = None) -> RunDetail:
         """Returns the run as it is when over, or when its worker is gone.
 
-        `worker` is the process id of a worker started here: until it has taken the run, the run's status is an
-        older one's. `on_interrupt` is tried after Ctrl-C until it returns True; without it, and at the second
-        Ctrl-C, KeyboardInterrupt is raised.
+        `worker` is the process id of a worker started here; until it has taken the run, the status that
+        stands there is an older one. `on_interrupt` is tried after Ctrl-C until it returns True; without it,
+        and at the second Ctrl-C, KeyboardInterrupt is raised.
         """
         version = None
         handled = False
@@ -154,11 +154,9 @@ class Lines:
     def update(self, found: list[Phase]) -> None:
         for phase in found:
             step = _percent(phase) // _STEP
-            if self._told.get(phase.name) != step:
+            if step > self._told.get(phase.name, -1) and phase.total:
                 self._told[phase.name] = step
-                self.say(
-                    f"{phase.name}: {_percent(phase)}% ({phase.done}/{phase.total} {phase.unit}){_pace(phase)}"
-                )
+                self.say(f"{phase.name}: {_percent(phase)}% ({_counts(phase)})")
 
     def say(self, text: str) -> None:
         sys.stderr.write(cut(text, 2000) + "\n")
@@ -170,21 +168,22 @@ class Lines:
 
 def bar_line(phase: Phase, columns: int) -> str:
     """One phase in at most `columns` - 1 cells."""
-    counts = f"{phase.done}/{phase.total} {phase.unit}{_pace(phase)}"
+    counts = _counts(phase)
     room = max(0, min(24, columns - 1 - 12 - 5 - cell_len(counts)))
-    filled, empty = bar(phase.done / phase.total if phase.total else 1.0, room)
+    filled, empty = bar(phase.done / phase.total if phase.total else 0.0, room)
     return cut(f"{cut(phase.name, 11):11} {filled}{empty} {_percent(phase):3}% {counts}", columns - 1)
 
 
-def _pace(phase: Phase) -> str:
+def _counts(phase: Phase) -> str:
+    counted = f"{phase.done}/{phase.total} {phase.unit}"
     if phase.rate is None or phase.left is None:
-        return ""
-    return f", {phase.rate:.1f}/s, {duration(phase.left)} left"
+        return counted
+    return f"{counted}, {phase.rate:.1f}/s, {duration(phase.left)} left"
 
 
 def _percent(phase: Phase) -> int:
     # Rounded down, so that 100 means all.
-    return 100 * phase.done // phase.total if phase.total else 100
+    return 100 * phase.done // phase.total if phase.total else 0
 
 
 def _columns() -> int:

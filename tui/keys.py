@@ -64,23 +64,45 @@ _ALERTS = {
 }
 
 _COMPARE: dict[str, Key] = {
-    "compare.candidate": Key("c", "candidate", "candidate", "Next candidate"),
-    "compare.baseline": Key("b", "baseline", "baseline", "Next baseline"),
+    "compare.candidate": Key("right_square_bracket,c", "candidate(1)", "candidate", "Next candidate", "] c"),
+    "compare.candidate_back": Key("left_square_bracket", "candidate(-1)", "", "Previous candidate", "["),
+    "compare.baseline": Key("right_curly_bracket,b", "baseline(1)", "baseline", "Next baseline", "} b"),
+    "compare.baseline_back": Key("left_curly_bracket", "baseline(-1)", "", "Previous baseline", "{"),
 }
 
 # Review records a preference with one key, so it takes digits and lower-case letters for itself.
 _REVIEW: dict[str, Key] = {
-    "review.next": Key("j,down,right_square_bracket", "next", "next", "Next example", "j ]"),
-    "review.previous": Key("k,up,left_square_bracket", "previous", "", "Previous example", "k ["),
+    "review.next": Key(
+        "j,right,space", "next", "next", "Next example; space skips without deciding", "j space"
+    ),
+    "review.previous": Key("k,left", "previous", "", "Previous example", "k ←"),
+    "review.first": Key("g,home", "first", "", "First example"),
+    "review.last": Key("G,end", "last", "", "Last example"),
     "review.left": Key("1", "prefer('left')", "left", "The left answer is better"),
     "review.right": Key("2", "prefer('right')", "right", "The right answer is better"),
     "review.tie": Key("t", "prefer('tie')", "tie", "Both are as good"),
     "review.both_bad": Key("b", "prefer('both_bad')", "both bad", "Both are bad"),
+    "review.undo": Key("u", "undo", "undo", "Take back your newest decision, note or tag"),
     "review.note": Key("n", "note", "note", "Write a note"),
-    "review.flag": Key("f", "flag", "flag", "Tag a failure"),
-    "review.undo": Key("u", "undo", "undo", "Take back your last decision"),
-    "review.worst": Key("w", "worst", "worst", "Worst first, by a measure"),
-    "review.queue": Key("o", "queue", "queue", "Next queue: losses, ties, disagreements, missing"),
+    "review.flag": Key("f", "flag", "tag", "Tag a failure"),
+    "review.worst": Key("w", "worst", "worst", "Worst first, by a measure; again: by the next one"),
+    "review.in_order": Key("W", "in_order", "", "Back to the eval set's order"),
+    "review.queue": Key(
+        "F", "queue", "queue", "Next queue: losses, wins, ties, disagreements, missing, unreviewed"
+    ),
+    "review.details": Key(
+        "o,tab", "details", "details", "Judges' reasons, all metrics, the whole query", "o tab"
+    ),
+    "review.details_down": Key("J", "scroll_details(1)", "", "Scroll the details down"),
+    "review.details_up": Key("K", "scroll_details(-1)", "", "Scroll the details up"),
+    "review.scroll_down": Key("down", "scroll(1)", "", "Scroll both answers by a line", "↓"),
+    "review.scroll_up": Key("up", "scroll(-1)", "", "Scroll both answers back by a line", "↑"),
+    "review.page_down": Key(
+        "ctrl+d,pagedown", "scroll_page(1)", "", "Scroll both answers by half a screen", "^d"
+    ),
+    "review.page_up": Key(
+        "ctrl+u,pageup", "scroll_page(-1)", "", "Scroll both answers back by half a screen", "^u"
+    ),
 }
 
 _SPLITS: dict[str, Key] = {}

@@ -1,7 +1,7 @@
 """What commands print: tables fitted to the terminal for people, JSON for programs.
 
-Standard output carries results alone; errors and progress go to standard error. Text of models and data reaches
-a terminal only through `printable`.
+Standard output carries results alone; errors and progress go to standard error. Text of models and data
+reaches a terminal only through `printable`.
 """
 
 import json
@@ -20,7 +20,7 @@ from rich.cells import cell_len
 from tui.text import MISSING, cut, printable
 
 GAP = "  "
-NARROWEST = 10  # cells that a shrunk column of text keeps
+NARROWEST = 10  # cells that a shortened column of text keeps, and two thirds of its width
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,8 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], total:
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], total: int) -> Iterator[str]:
     """Aligned lines of at most `total` cells.
 
-    Columns of text are shortened first; what is still too wide goes on below in further blocks, which repeat
-    the first column.
+    Columns of text are shortened where that is enough; else the table goes on below in further blocks, which
+    repeat the first column.
     """
     cells = [[printable(cell.replace("\n", "⏎")) for cell in row] for row in rows]
     wanted = [
@@ -96,17 +96,18 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], total: int) 
 
 
 def _shrunk(columns: Sequence[Column], wanted: list[int], total: int) -> list[int]:
+    """Widths that fit into one block where shorter texts can do that; else the wanted ones, for several."""
     widths = list(wanted)
-    excess = sum(widths) + len(GAP) * (len(widths) - 1) - total
-    while excess > 0:
+    least = [max(NARROWEST, cells * 2 // 3) for cells in wanted]
+    while sum(widths) + len(GAP) * (len(widths) - 1) > total:
         texts = [
-            place for place, column in enumerate(columns) if not column.number and widths[place] > NARROWEST
+            place
+            for place, column in enumerate(columns)
+            if not column.number and widths[place] > least[place]
         ]
         if not texts:
-            break
-        widest = max(texts, key=lambda place: widths[place])
-        widths[widest] -= 1
-        excess -= 1
+            return [min(cells, total // 2) for cells in wanted]
+        widths[max(texts, key=lambda place: widths[place])] -= 1
     return widths
 
 

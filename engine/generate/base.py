@@ -110,7 +110,7 @@ class LocalBase:
         """The transformers model with this adapter on and all others off; None is the bare base."""
         model = self.model
         if adapter is not None:
-            self._peft_with(adapter).set_adapter(self._attached[adapter])
+            self._peft_with(adapter).set_adapter(self._attached[adapter], inference_mode=True)
             yield model
         elif self._peft is not None:
             with self._peft.disable_adapter():

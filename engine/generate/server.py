@@ -106,9 +106,9 @@ class ServerModel:
                 "Start the server or correct its address, then resume.",
             ) from error
         except openai.APIStatusError as error:
-            return missing(example, f"the server answered {error.status_code}: {_short(error.message)}")
+            return missing(example, f"the server answered {error.status_code}: {self._said(error.message)}")
         except (openai.APIResponseValidationError, ValueError) as error:
-            return missing(example, f"the server's answer cannot be read: {_short(str(error))}")
+            return missing(example, f"the server's answer cannot be read: {self._said(str(error))}")
 
     async def _request(self, client: "AsyncOpenAI", example: Example, settings: Settings) -> Response:
         import openai
@@ -135,6 +135,10 @@ class ServerModel:
         if settings.stop:
             body["stop"] = list(settings.stop)
         return body
+
+    def _said(self, text: str) -> str:
+        """What a server said, without the key that some repeat."""
+        return _short(text.replace(self._key, "…") if self._key != NO_KEY else text)
 
     def _place(self) -> str:
         return f"model {self.name!r} at {_without_credentials(self._server)}"

@@ -8,7 +8,8 @@ from typing import Any, Literal
 Winner = Literal["A", "B", "tie"]
 Verdict = Literal["win", "loss", "tie", "failed"]
 
-_LONGEST = 100_000
+_LONGEST = 100_000  # characters, from the end
+_TRIES = 200  # places where an object could start
 _END_OF_THOUGHT = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _OBJECT = re.compile(r'\{\s*"')
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
@@ -90,7 +91,10 @@ def _answers(text: str) -> list[dict[str, Any]]:
     """The outermost JSON objects in a text that have a winner, keys in lower case."""
     answers = []
     start = 0
-    while match := _OBJECT.search(text, start):
+    for _ in range(_TRIES):
+        match = _OBJECT.search(text, start)
+        if match is None:
+            break
         try:
             value, start = _DECODER.raw_decode(text, match.start())
         except (ValueError, RecursionError):

@@ -20,17 +20,22 @@ def first_with_weights(work: Work, model: Model) -> Model:
     return next(other for other in work.plan.models if weights(other) == weights(model))
 
 
+def is_benchmarked(work: Work, model: Model) -> bool:
+    """Whether tasks run on this model: it has weights here, and no model before it has the same."""
+    return model.kind == "local" and first_with_weights(work, model) is model
+
+
 def benchmark(work: Work, model: Model, loader: Loader) -> None:
     settings = work.plan.benchmarks
     assert settings is not None
-    if model.kind != "local" or first_with_weights(work, model) is not model:
+    if not is_benchmarked(work, model):
         return
     model_id = work.model_ids[model.name]
     done = work.recorder.column(tables.BenchmarkScore, "task", model_id=model_id)
     todo = [task for task in settings.tasks if task not in done]
     if not todo:
         return
-    meter = work.meter("benchmarks", model.name, "questions", total=1, done=0)
+    meter = work.meter("benchmarks", model.name, "questions", total=0, done=0)
     local = loader.local(model)
 
     def report(answered: int, total: int) -> None:

@@ -171,9 +171,10 @@ def _standings(work: Work, summaries: list[dict[str, Any]]) -> list[Standing]:
 
 
 def _leaked(work: Work) -> list[str]:
+    """Examples whose question training has seen; an answer alone may be a stock phrase, and is only shown."""
     names = {place: example for example, place in work.example_ids.items()}
-    places = work.recorder.column(tables.Leak, "example_id", run_id=work.recorder.run_id)
-    return sorted(names[place] for place in places)
+    leaks = work.recorder.rows(tables.Leak, run_id=work.recorder.run_id)
+    return sorted({names[leak["example_id"]] for leak in leaks if leak["field"] != "reference"})
 
 
 def _write(

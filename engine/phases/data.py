@@ -50,7 +50,8 @@ def _record(work: Work) -> None:
             "train_file": data.train.name if data.train else None,
             "selected": len(chosen),
             "split": data.split,
-            "leaked": len(leaks) if data.train else None,
+            "leaked": sum(leak.field != "reference" for leak in leaks) if data.train else None,
+            "answers_seen": sum(leak.field == "reference" for leak in leaks) if data.train else None,
         },
     )
     with recorder.transaction() as transaction:

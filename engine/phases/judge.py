@@ -19,10 +19,18 @@ WIN_RATE_EVERY = 2.0  # seconds between two looks at the win rates while judging
 def judge(work: Work, settings: JudgePlan) -> None:
     grader = load_judge(settings, work.cache)
     judge_id = _declare(work, settings.name, grader)
-    for candidate in work.plan.candidates:
-        for baseline in work.plan.baselines:
-            _Match(work, grader, judge_id, candidate, baseline).play()
+    for candidate, baseline in matches(work):
+        _Match(work, grader, judge_id, candidate, baseline).play()
     record_win_rates(work, judge_id)
+
+
+def matches(work: Work) -> list[tuple[Model, Model]]:
+    """Every candidate against every baseline."""
+    return [(candidate, baseline) for candidate in work.plan.candidates for baseline in work.plan.baselines]
+
+
+def match_item(judge_name: str, candidate: Model, baseline: Model) -> str:
+    return f"{judge_name} · {candidate.name} against {baseline.name}"
 
 
 def _declare(work: Work, name: str, grader: Judge) -> int:
@@ -67,7 +75,7 @@ class _Match:
     def play(self) -> None:
         work = self._work
         pairs = self._pairs()
-        title = f"{self._judge.name} · {self._candidate.name} against {self._baseline.name}"
+        title = match_item(self._judge.name, self._candidate, self._baseline)
         total = len(pairs) * len(ORDERS)
         meter = work.meter("judge", title, "judgments", total=total, done=len(self._winners))
         waiting: list[Judgment] = []

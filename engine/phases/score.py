@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from engine.examples import Example
+from engine.generate.model import Response
 from engine.metrics.metric import Measure, Metric, Score, load_metric
 from engine.phases.generate import stored_responses
-from engine.phases.work import Work
-from engine.plan import Plan
+from engine.phases.work import Meter, Work
+from engine.plan import Model, Plan
 from store import tables
 
 CHUNK = 500
@@ -54,25 +56,33 @@ def declare(work: Work) -> None:
 
 def score(work: Work) -> None:
     for name, metric in text_metrics(work.plan).items():
+        todo = {model.name: _unscored(work, model, metric) for model in work.plan.models}
+        total = len(work.examples) * len(work.plan.models)
+        left = sum(len(pairs) for pairs in todo.values())
+        meter = work.meter("score", name, "responses", total=total, done=total - left)
         for model in work.plan.models:
-            names = [measure.name for measure in metric.measures]
-            todo = {example.id for example in work.unscored(model, names)}
-            done = len(work.examples) - len(todo)
-            meter = work.meter(
-                "score", f"{name} · {model.name}", "responses", total=len(work.examples), done=done
-            )
-            pairs = [pair for pair in stored_responses(work, model) if pair[0].id in todo]
-            model_id = work.model_ids[model.name]
-            for start in range(0, len(pairs), CHUNK):
-                chunk = pairs[start : start + CHUNK]
-                rows = [
-                    score_row(value, model_id, work.example_ids[example.id])
-                    for example, response in chunk
-                    for value in metric.score(example, response)
-                ]
-                work.recorder.append(tables.Score, rows)
-                meter.advance(len(chunk))
-                work.checkpoint()
+            _score_model(work, model, metric, todo[model.name], meter)
+
+
+def _unscored(work: Work, model: Model, metric: Metric) -> list[tuple[Example, Response]]:
+    missing = {example.id for example in work.unscored(model, [measure.name for measure in metric.measures])}
+    return [pair for pair in stored_responses(work, model) if pair[0].id in missing]
+
+
+def _score_model(
+    work: Work, model: Model, metric: Metric, pairs: list[tuple[Example, Response]], meter: Meter
+) -> None:
+    model_id = work.model_ids[model.name]
+    for start in range(0, len(pairs), CHUNK):
+        chunk = pairs[start : start + CHUNK]
+        rows = [
+            score_row(value, model_id, work.example_ids[example.id])
+            for example, response in chunk
+            for value in metric.score(example, response)
+        ]
+        work.recorder.append(tables.Score, rows)
+        meter.advance(len(chunk))
+        work.checkpoint()
 
 
 def score_row(score: Score, model_id: int, example_id: int) -> dict[str, Any]:

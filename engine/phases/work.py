@@ -49,6 +49,7 @@ class Work:
     model_ids: dict[str, int] = field(default_factory=dict)
     examples: list[Example] = field(default_factory=list)
     example_ids: dict[str, int] = field(default_factory=dict)
+    _places: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @property
     def cache(self) -> Path | None:
@@ -66,6 +67,28 @@ class Work:
     def meter(self, phase: str, item: str, unit: str, *, total: int, done: int) -> "Meter":
         return Meter(self, phase, item, unit, total=total, done=done)
 
+    def announce(self, pieces: Sequence["Piece"]) -> None:
+        """Shows the work ahead before it begins; on a resumed run what stands there stays."""
+        rows: list[dict[str, Any]] = [
+            {
+                "run_id": self.recorder.run_id,
+                "phase": piece.phase,
+                "item": piece.item,
+                "position": place,
+                "done": 0,
+                "total": piece.total,
+                "unit": piece.unit,
+            }
+            for place, piece in enumerate(pieces)
+        ]
+        with self.recorder.transaction() as transaction:
+            transaction.ensure(tables.Progress, rows)
+        self._places = {(row["phase"], row["item"]): row["position"] for row in rows}
+
+    def place_of(self, phase: str, item: str) -> int:
+        """Where a piece of work stands in the list that screens show."""
+        return self._places.get((phase, item), 0)
+
     def texts(self, model: Model) -> dict[int, str]:
         """The stored answers of a model by example, without those that are missing."""
         rows = self.recorder.rows(tables.Response, model_id=self.model_ids[model.name])
@@ -79,28 +102,40 @@ class Work:
         return [example for example in self.examples if self.example_ids[example.id] not in done]
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One line of progress: what a phase does for one model, metric or judge."""
+
+    phase: str
+    item: str
+    unit: str
+    total: int
+
+
 class Meter:
-    """Progress of one piece of work, written at most twice a second."""
+    """Progress of one piece of work, written at most twice a second; its time goes on over resumes."""
 
     EVERY = 0.5
 
     def __init__(self, work: Work, phase: str, item: str, unit: str, *, total: int, done: int) -> None:
-        self._work = work
-        now = time.time()
+        self._recorder = work.recorder
+        before = self._recorder.rows(
+            tables.Progress, run_id=work.recorder.run_id, phase=phase, item=item
+        ) or [{"done": 0, "resumed_from": 0, "tokens": 0, "seconds": 0.0, "started": None}]
         self._row: dict[str, Any] = {
             "run_id": work.recorder.run_id,
             "phase": phase,
             "item": item,
-            "position": PHASES.index(phase),
+            "position": work.place_of(phase, item),
             "done": done,
             "total": total,
             "unit": unit,
-            "tokens": 0,
-            "resumed_from": done,
-            "started": now,
-            "updated": now,
-            "seconds": 0.0,
+            "tokens": before[0]["tokens"],
+            # What was stored but never metered, because the worker was killed between the two.
+            "resumed_from": before[0]["resumed_from"] + done - before[0]["done"],
+            "started": before[0]["started"] or time.time(),
         }
+        self._seconds = before[0]["seconds"]
         self._begun = time.monotonic()
         self._written = 0.0
         self._write()
@@ -118,6 +153,5 @@ class Meter:
 
     def _write(self) -> None:
         self._written = time.monotonic()
-        self._row["updated"] = time.time()
-        self._row["seconds"] = self._written - self._begun
-        self._work.recorder.put(tables.Progress, [self._row])
+        seconds = self._seconds + self._written - self._begun
+        self._recorder.put(tables.Progress, [self._row | {"updated": time.time(), "seconds": seconds}])

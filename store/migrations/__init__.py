@@ -1,5 +1,6 @@
 """Schema migrations, run by Alembic on the store's own file."""
 
+import logging
 import os
 import shutil
 from contextlib import suppress
@@ -33,6 +34,7 @@ def upgrade(folder: Path) -> None:
 
 
 def _migrate(path: Path) -> None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     engine = create_engine(f"sqlite:///{path}")

@@ -134,7 +134,7 @@ def test_memory_does_not_grow_with_the_training_data() -> None:
 
     tracemalloc.start()
     try:
-        assert not exact_leaks(rows(20_000), evaluation)
+        assert not exact_leaks(rows(5_000), evaluation)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

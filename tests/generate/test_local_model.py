@@ -25,12 +25,16 @@ def plan_model(path: Path, adapter: Path | None = None, **more: Any) -> Model:
     return Model(name="m", role="candidate", path=str(path), adapter=adapter, device="cpu", **more)
 
 
-def local(path: Path, adapter: Path | None = None, cache: ResponseCache | None = None, **more: Any) -> LocalModel:
+def local(
+    path: Path, adapter: Path | None = None, cache: ResponseCache | None = None, **more: Any
+) -> LocalModel:
     return LocalBase(str(path), device="cpu").generator(plan_model(path, adapter, **more), cache)
 
 
 def answers(model: LocalModel, examples: list[Example], settings: Settings = GREEDY) -> dict[str, Response]:
-    return {response.example_id: response for batch in model.generate(examples, settings) for response in batch}
+    return {
+        response.example_id: response for batch in model.generate(examples, settings) for response in batch
+    }
 
 
 def texts(model: LocalModel, examples: list[Example], settings: Settings = GREEDY) -> dict[str, str | None]:
@@ -94,7 +98,9 @@ def test_a_system_prompt_stands_before_the_question(base: Path) -> None:
 def test_a_template_without_system_role_gets_it_in_the_first_user_turn(tmp_path: Path) -> None:
     folder = make_model(tmp_path / "tiny-base")
     refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
-    make_tokenizer(refuses + "{% for m in messages %}<|user|>{{ m.content }}{% endfor %}").save_pretrained(folder)
+    make_tokenizer(refuses + "{% for m in messages %}<|user|>{{ m.content }}{% endfor %}").save_pretrained(
+        folder
+    )
     model = local(folder, system="Be brief.")
     assert model.tokenizer.decode(model.prompt(QUESTIONS[0])) == "<|user|>Be brief.\n\nthe cat 1"
     assert any("no system message" in note for note in model.describe()["notes"])
@@ -127,7 +133,9 @@ def test_every_end_token_of_the_generation_config_stops(base: Path, tmp_path: Pa
 
 
 def test_a_repetition_penalty_of_the_model_is_not_applied_and_noted(base: Path, tmp_path: Path) -> None:
-    model = local(with_generation_config(base, tmp_path, repetition_penalty=5.0, do_sample=True, temperature=3.0))
+    model = local(
+        with_generation_config(base, tmp_path, repetition_penalty=5.0, do_sample=True, temperature=3.0)
+    )
     assert texts(model, QUESTIONS) == texts(local(base), QUESTIONS)
     assert any("repetition_penalty 5.0" in note for note in model.describe()["notes"])
 
@@ -156,7 +164,10 @@ def test_a_stop_string_ends_the_text_before_it(base: Path) -> None:
 def test_a_prompt_beyond_the_context_is_missing_with_its_length(base: Path) -> None:
     found = answers(local(base), [ask("cat " * 200, "long"), *QUESTIONS])
     assert found["long"].text is None
-    assert found["long"].reason == f"prompt of {found['long'].tokens_in} tokens exceeds the model's context of {CONTEXT}"
+    assert (
+        found["long"].reason
+        == f"prompt of {found['long'].tokens_in} tokens exceeds the model's context of {CONTEXT}"
+    )
     assert all(found[example.id].text is not None for example in QUESTIONS)
 
 
@@ -189,7 +200,9 @@ def starved(model: LocalModel, monkeypatch: pytest.MonkeyPatch, limit: int) -> N
     monkeypatch.setattr(LlamaForCausalLM, "forward", hungry)
 
 
-def test_out_of_memory_halves_the_batch_and_loses_nothing(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_halves_the_batch_and_loses_nothing(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = texts(local(base), QUESTIONS)
     model = local(base)
     starved(model, monkeypatch, limit=2)
@@ -208,10 +221,14 @@ def test_out_of_memory_on_a_single_prompt_is_missing_with_its_reason(
     starved(model, monkeypatch, limit=0)
     found = answers(model, QUESTIONS)
     assert len(found) == len(QUESTIONS)
-    assert all(response.text is None and "out of memory" in str(response.reason) for response in found.values())
+    assert all(
+        response.text is None and "out of memory" in str(response.reason) for response in found.values()
+    )
 
 
-def test_an_adapter_on_a_shared_base_answers_like_one_loaded_alone(base: Path, adapter: Path, tmp_path: Path) -> None:
+def test_an_adapter_on_a_shared_base_answers_like_one_loaded_alone(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
     other = make_adapter(tmp_path / "other", base, seed=9)
     shared = LocalBase(str(base), device="cpu")
     models = {name: shared.generator(plan_model(base, path)) for name, path in
@@ -224,14 +241,18 @@ def test_an_adapter_on_a_shared_base_answers_like_one_loaded_alone(base: Path, a
     assert alone["base"] != alone["one"] != alone["other"]
 
 
-def test_an_adapter_answers_like_the_model_it_is_merged_into(base: Path, adapter: Path, tmp_path: Path) -> None:
+def test_an_adapter_answers_like_the_model_it_is_merged_into(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
     merged = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter).merge_and_unload()
     merged.save_pretrained(tmp_path / "merged")
     make_tokenizer().save_pretrained(tmp_path / "merged")
     assert texts(local(tmp_path / "merged"), QUESTIONS) == texts(local(base, adapter), QUESTIONS)
 
 
-def test_the_probe_tells_an_adapter_from_one_without_effect(base: Path, adapter: Path, no_effect: Path) -> None:
+def test_the_probe_tells_an_adapter_from_one_without_effect(
+    base: Path, adapter: Path, no_effect: Path
+) -> None:
     works = local(base, adapter).probe(QUESTIONS)
     assert works.prompts == 4
     assert works.max_difference > works.mean_difference > 0

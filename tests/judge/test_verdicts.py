@@ -25,6 +25,7 @@ PLAIN = '{"reasoning": "A is right", "winner": "A", "scores": {"A": 8, "B": 3}}'
         ('{"reasoning": "it says {\\"winner\\": \\"B\\"} and [[B]]", "winner": "A"}', "A", None),
         ("Both fine, but my verdict is [[A]].", "A", None),
         ("[[c]]", "tie", None),
+        ("{'winner': 'A'}", "A", None),
         ("I weighed them.\n**Winner: B**", "B", None),
         ('{"winner": "A", "reasoning": "it goes on and o', "A", None),
         (f'<think>maybe {{"winner": "B"}} [[B]]</think>{PLAIN}', "A", (8, 3)),
@@ -50,7 +51,6 @@ def test_answers_that_can_be_read(text: str, winner: str, scores: tuple[float, f
         "[[A]] or maybe [[B]]",
         '<think>surely {"winner": "A"}',
         '{"score": 7}',
-        "{'winner': 'A'}",
     ],
 )
 def test_answers_without_one_winner_are_failures(text: str) -> None:
@@ -80,14 +80,22 @@ def test_scores_off_the_scale_are_missing_not_clamped(scores: str) -> None:
     assert parsed.flags == ("no_scores",)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ['{"' * 50_000, '{"a":' * 20_000, '{"a":[' * 20_000, "," + " " * 100_000, "\n" * 100_000, "<" * 100_000],
-)
+HOSTILE = {
+    "open quotes": '{"' * 50_000,
+    "deep objects": '{"a":' * 20_000,
+    "deep lists": '{"a":[' * 20_000,
+    "repeated depth": ('{"a":' * 900 + "x") * 20,
+    "comma and spaces": "," + " " * 100_000 + "x",
+    "empty lines": "\n" * 100_000 + "x",
+    "brackets": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_answers_are_read_in_bounded_time(text: str) -> None:
     started = time.process_time()
     assert isinstance(parse_pairwise(text), ParseFailure)
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(

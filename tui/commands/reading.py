@@ -21,6 +21,8 @@ class Format(StrEnum):
 
 Limit = Annotated[int, typer.Option("--limit", min=1, help="How many of the newest runs.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="What to write.")]
+Older = Annotated[str, typer.Argument(metavar="RUN", help="The run to compare with: id, name or last.")]
+Newer = Annotated[str, typer.Argument(metavar="RUN", help="The run in question: id, name or last.")]
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="Where to [default: standard output]")
 ]
@@ -118,3 +120,23 @@ def write(file: Path, text: str) -> None:
         raise BadInput(
             f"{file} cannot be written: {error.strerror}", "choose another file with --out FILE"
         ) from error
+
+
+def compare(
+    context: typer.Context, older: Older, newer: Newer, json: Json = False, store: Store = None
+) -> None:
+    """Compare the candidates of two runs, the older first.
+
+    The comparison is paired, on the examples that both evaluated in the same words.
+    """
+    from engine.compare_runs import compare_runs
+    from tui.commands.comparing import comparison_values, print_comparison
+
+    with opened(store_folder(context, store)) as connection:
+        found = compare_runs(
+            connection, history.find_run(connection, older), history.find_run(connection, newer)
+        )
+    if json:
+        print_json(comparison_values(found))
+    else:
+        print_comparison(found)

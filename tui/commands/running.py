@@ -59,7 +59,10 @@ def run(
 def resume(
     context: typer.Context, run: Run, detach: Detach = False, quiet: Quiet = False, store: Store = None
 ) -> None:
-    """Go on with a run that was paused, interrupted or failed; what is finished is kept."""
+    """Go on with a run that was paused, interrupted or failed.
+
+    What is finished is kept, and not done again.
+    """
     folder = store_folder(context, store)
     with opened(folder) as connection:
         run_id = history.find_run(connection, run)
@@ -116,7 +119,7 @@ def _tell_end(connection: history.Connection, run: RunDetail, only: str | None) 
 
 
 def pause(context: typer.Context, run: Run, store: Store = None) -> None:
-    """Ask a running run to stop after the piece of work in hand, to be resumed later."""
+    """Stop a run after the piece of work in hand, to resume later."""
     _request(context, run, store, "pause")
 
 
@@ -144,7 +147,7 @@ def watch(context: typer.Context, run: Run, store: Store = None) -> None:
             raise typer.Exit(_tell_end(connection, Follower(connection, run_id).follow(), None))
     from tui import app
 
-    app.run(folder, run=run_id, screen="live")
+    raise typer.Exit(app.run(folder, run=run_id, screen="live"))
 
 
 def review(context: typer.Context, run: Run, store: Store = None) -> None:
@@ -154,4 +157,4 @@ def review(context: typer.Context, run: Run, store: Store = None) -> None:
         run_id = history.find_run(connection, run)
     from tui import app
 
-    app.run(folder, run=run_id, screen="review")
+    raise typer.Exit(app.run(folder, run=run_id, screen="review"))

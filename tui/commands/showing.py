@@ -2,10 +2,9 @@
 
 from itertools import groupby
 
-from store.rows import ComparisonRow
+from store.rows import ComparisonRow, ModelScoreRow
 from tui.output import (
     Column,
-    err,
     heading,
     interval,
     moment,
@@ -14,18 +13,12 @@ from tui.output import (
     paragraph,
     print_table,
     strong,
-    width,
 )
 from tui.report.summary import Summary, change, failures, judge_name, no_verdict, verdict
 from tui.text import MISSING, duration, printable
 
-ARROWS = {"higher": "higher is better", "lower": "lower is better", "none": ""}
-MARKS = {
-    "better": "+ better",
-    "worse": "- worse",
-    "no clear change": "= no clear change",
-    "missing": "missing",
-}
+UNCLEAR = "no clear change"
+CLEAR = {"better": "+ better", "worse": "- worse", "more": "more", "less": "less"}
 
 
 def print_summary(summary: Summary) -> None:
@@ -71,30 +64,26 @@ def _win_rates(summary: Summary) -> None:
     ):
         heading(f"Win rate by judge {judge}")
         rates = list(rows)
-        columns = [Column("candidate"), Column("baseline"), Column("win rate", True), Column("95% interval")]
+        columns = [Column("candidate / baseline"), Column("win rate", True), Column("95% interval")]
         columns += [Column(title, True) for title in ("win", "loss", "tie", "failed")]
+        columns += [Column("first place won", True), Column("length-controlled", True)]
         print_table(
             columns,
             [
                 [
-                    row.candidate,
-                    row.baseline,
+                    f"{row.candidate} / {row.baseline}",
                     number(row.win_rate),
                     interval(row.low, row.high),
                     *(str(count) for count in (row.wins, row.losses, row.ties, row.failed)),
+                    number(row.position_bias),
+                    number(row.length_controlled),
                 ]
                 for row in rates
             ],
         )
         for row in rates:
-            if row.win_rate is None:
-                paragraph(f"{row.candidate} against {row.baseline}: {row.reason or 'no verdicts'}", "  ")
-            else:
-                paragraph(
-                    f"{row.candidate} against {row.baseline}: the first place won {number(row.position_bias)} "
-                    f"of the judgments, length-controlled win rate {number(row.length_controlled)}",
-                    "  ",
-                )
+            if row.reason:
+                paragraph(f"{row.candidate} / {row.baseline}: {row.reason}", "  ")
 
 
 def _scores(summary: Summary) -> None:
@@ -102,22 +91,24 @@ def _scores(summary: Summary) -> None:
         return
     heading("Scores, with 95% intervals")
     columns = [Column("measure"), *(Column(model.name, True) for model in summary.models)]
-    rows: list[list[str]] = []
-    notes: list[str] = []
-    for metric in summary.metrics:
-        cells = [metric.measure]
-        for model in summary.models:
-            row = summary.score(model.name, metric.measure)
-            cells.append(f"{number(row.value)} {interval(row.low, row.high)}".strip() if row else MISSING)
-            if row and row.missing:
-                reason = f" ({row.reason})" if row.reason else ""
-                notes.append(
-                    f"{metric.measure}, {model.name}: {row.missing} of {row.n + row.missing} missing{reason}"
-                )
-        rows.append(cells)
+    rows = [
+        [metric.measure, *(_score(summary.score(model.name, metric.measure)) for model in summary.models)]
+        for metric in summary.metrics
+    ]
     print_table(columns, rows)
-    for note in notes:
-        paragraph(note, "  ")
+    missing: dict[tuple[str, int, int, str], list[str]] = {}
+    for row in summary.scores:
+        if row.missing:
+            key = (row.model, row.missing, row.n + row.missing, row.reason or "no reason recorded")
+            missing.setdefault(key, []).append(row.measure)
+    for (model, count, total, reason), measures in missing.items():
+        paragraph(f"{model}: {count} of {total} missing ({reason}): {', '.join(measures)}", "  ")
+
+
+def _score(row: ModelScoreRow | None) -> str:
+    if row is None:
+        return MISSING
+    return f"{number(row.value)} {interval(row.low, row.high).replace(',', '')}".strip()
 
 
 def _changes(summary: Summary, kind: str) -> None:
@@ -129,40 +120,50 @@ def _changes(summary: Summary, kind: str) -> None:
 
 
 def print_changes(rows: list[ComparisonRow]) -> None:
-    """Deltas in words; what stayed unclear says the smallest change that would have been seen."""
-    columns = [Column("measure"), Column("delta", True), Column("95% interval"), Column("change")]
-    columns += [Column("n", True), Column("could see", True)]
-    print_table(
-        columns,
-        [
-            [
-                row.measure,
-                number(row.delta, sign=True),
-                interval(row.low, row.high, sign=True),
-                MARKS.get(change(row), change(row)),
-                str(row.n),
-                number(row.smallest_detectable),
-            ]
-            for row in rows
-        ],
-    )
+    """What changed as a table; what did not, in a line that says the smallest change that would have shown."""
+    clear = [row for row in rows if change(row) in CLEAR]
+    if clear:
+        columns = [Column("measure"), Column("from", True), Column("to", True), Column("delta", True)]
+        print_table(
+            [*columns, Column("95% interval"), Column("change"), Column("n", True)],
+            [_cells(row) for row in clear],
+        )
+    unclear = [f"{row.measure} ({number(row.smallest_detectable)})" for row in rows if change(row) == UNCLEAR]
+    if unclear:
+        paragraph(f"= {UNCLEAR} (smallest that would have shown): {', '.join(unclear)}", "  ", "")
     for row in rows:
         if row.reason:
-            paragraph(f"{row.measure}: {row.reason}", "  ")
+            paragraph(f"{row.measure}: {row.reason}", "  ", "")
+
+
+def _cells(row: ComparisonRow) -> list[str]:
+    return [
+        row.measure,
+        number(row.baseline_value),
+        number(row.candidate_value),
+        number(row.delta, sign=True),
+        interval(row.low, row.high, sign=True),
+        CLEAR[change(row)],
+        str(row.n),
+    ]
 
 
 def _benchmarks(summary: Summary) -> None:
     if not summary.benchmarks:
         return
-    heading("Benchmarks (lm-eval)")
-    columns = [Column("task"), Column("metric"), Column("model"), Column("value", True), Column("±", True)]
-    columns += [Column("n", True), Column("shots", True)]
-    rows = []
+    heading("Benchmarks (lm-eval), ± standard error")
+    models = [
+        model.name for model in summary.models if any(row.model == model.name for row in summary.benchmarks)
+    ]
+    found: dict[str, dict[str, str]] = {}
     for row in summary.benchmarks:
-        name = row.metric if row.filter == "none" else f"{row.metric},{row.filter}"
-        shots = "" if row.shots is None else str(row.shots)
-        rows.append([row.task, name, row.model, number(row.value), number(row.stderr), str(row.n), shots])
-    print_table(columns, rows)
+        metric = row.metric if row.filter == "none" else f"{row.metric},{row.filter}"
+        error = "" if row.stderr is None else f" ±{number(row.stderr)}"
+        found.setdefault(f"{row.task} · {metric}", {})[row.model] = f"{number(row.value)}{error}"
+    print_table(
+        [Column("task"), *(Column(name, True) for name in models)],
+        [[task, *(cells.get(name, MISSING) for name in models)] for task, cells in found.items()],
+    )
     for row in summary.benchmarks:
         if row.value is None and row.reason:
             paragraph(f"{row.task}, {row.model}: {row.reason}", "  ")
@@ -173,9 +174,6 @@ def _alerts(summary: Summary) -> None:
     if not summary.alerts:
         out("none")
     for alert in summary.alerts:
-        against = f" against {alert.baseline}" if alert.baseline else ""
+        whose = "" if alert.candidate in alert.message else f"{alert.candidate}: "
         seen = f" (seen by {alert.acknowledged_by}: {alert.note})" if alert.acknowledged else ""
-        first = f"{alert.severity.upper():9}"
-        paragraph(f"{alert.candidate}{against}: {alert.message}{seen}", " " * 9, first)
-    if width() < 60:
-        err("the tables read better on 80 columns")
+        paragraph(f"{whose}{alert.message}{seen}", " " * 9, f"{alert.severity.upper():9}")

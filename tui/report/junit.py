@@ -74,7 +74,7 @@ def _properties(suite: Element, summary: Summary) -> None:
         "eval_set": run.eval_set or "not read yet",
         "seed": str(run.seed),
         **{
-            f"judge {judge.name}": f"{judge_name(judge.name, judge.is_language_model)}, prompt {judge.prompt_hash}"
+            f"judge {judge.name}": f"{judge_name(judge.name, judge.is_language_model)}, {judge.prompt_hash}"
             for judge in summary.judges
         },
         **{f"metric {metric.measure}": metric.version for metric in summary.metrics},
@@ -86,5 +86,5 @@ def _properties(suite: Element, summary: Summary) -> None:
 
 
 def _xml(text: str) -> str:
-    """Text that XML can hold: the two non-characters it refuses are left out besides all control characters."""
+    """Text that XML can hold: it refuses control characters and two non-characters."""
     return printable(text).replace("\ufffe", "").replace("\uffff", "")

@@ -19,6 +19,7 @@ def environment(autoescape: bool, finalize: Callable[[Any], Any]) -> Environment
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
         finalize=finalize,
     )
     made.filters.update(number=number, signed=lambda value: number(value, sign=True), time=iso)
@@ -46,11 +47,12 @@ def shown(value: Any) -> Any:
     return printable(value) if type(value) is str else value
 
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~@!&:])")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!&]|:(?=//))")
 
 
 def inert_markdown(value: Any) -> Any:
     """Data in Markdown as text of one line: no markup, mention, link, entity or table cell comes of it."""
     if type(value) is not str:
         return value
-    return _MARKDOWN.sub(r"\\\1", printable(value.replace("\n", "⏎")))
+    # A backslash does not stop the mention of a person; a space of no width does.
+    return _MARKDOWN.sub(r"\\\1", printable(value.replace("\n", "⏎"))).replace("@", "@&#8203;")

@@ -156,12 +156,15 @@ class AssayScreen(Screen[None]):
     # Talking with the person
 
     def _show_footer(self) -> None:
-        parts = [_footed(name) for name in (*self.FOOTER, "app.help", "app.quit")]
-        line = Content("")
-        for part in parts:
-            if line.cell_length + part.cell_length + 2 <= self.size.width:
-                line = join([line, part], "  ") if line else part
-        self.query_one("#footer", Line).set(line)
+        """The screen's own keys as far as there is room, then help and quit, for which there always is."""
+        always = [_footed("app.help"), _footed("app.quit")]
+        room = self.size.width - 2 - sum(part.cell_length + 2 for part in always)
+        parts: list[Content] = []
+        for part in map(_footed, self.FOOTER):
+            room -= part.cell_length + 2
+            if room >= -2:
+                parts.append(part)
+        self.query_one("#footer", Line).set(join([*parts, *always], "  "))
 
     def say(self, text: str, *, error: bool = False) -> None:
         """A short message in the footer's place, for some seconds."""

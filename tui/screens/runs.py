@@ -1,16 +1,14 @@
 """Runs: the history, how each run ended, and where its measures are heading."""
 
-import asyncio
-import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize, ScreenResume
 
-from tui.keys import bindings
+from tui.keys import bindings, written
 from tui.screens.base import AssayScreen, outcome, status
-from tui.text import age, cut, fit, join, number, one_line, percent, spark
+from tui.text import age, fit, join, number, one_line, percent, spark
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
 from tui.widgets.table import Column, Columns
@@ -71,7 +69,7 @@ class RunsScreen(AssayScreen):
         "runs.trend",
     )
     BINDINGS = bindings("find.filter", *ACTIONS)
-    CSS = """
+    DEFAULT_CSS = """
     RunsScreen #trend { height: 6; padding: 0 1; border-top: solid $rule; }
     RunsScreen #heading { padding: 0 0; }
     """
@@ -241,68 +239,27 @@ class RunsScreen(AssayScreen):
             self.assay.go("compare" if row.status == "finished" else "live")
 
     def action_start(self) -> None:
-        self.ask("Plan file", lambda path: self._assay("run", path.strip()))
+        self.ask("Plan file", self.assay.control.start)
 
     def action_resume(self) -> None:
-        row = self.rows.item
-        if row is not None:
-            self._assay("resume", str(row.id))
+        if self.rows.item is not None:
+            self.assay.control.resume(self.rows.item.id)
 
     def action_pause(self) -> None:
-        from store.history import request
-
-        row = self.rows.item
-        if row is not None:
-            self.write(request, row.id, "pause", done=f"run {row.id} pauses after its current batch")
+        if self.rows.item is not None:
+            self.assay.control.pause(self.rows.item.id)
 
     def action_cancel(self) -> None:
-        from store.history import request
-
-        row = self.rows.item
-        if row is not None:
-            self.confirm(
-                f"Cancel run {row.id} ({cut(row.name, 30)})?",
-                lambda: self.write(request, row.id, "cancel", done=f"run {row.id} is being cancelled"),
-            )
-
-    def _assay(self, command: str, what: str) -> None:
-        """Runs a command of the command line beside the app: checking a plan may import heavy libraries."""
-        if what:
-            self.say("starting …")
-            self.run_worker(self._start(command, what))
-
-    async def _start(self, command: str, what: str) -> None:
-        process = await asyncio.create_subprocess_exec(
-            *(
-                sys.executable,
-                "-m",
-                "tui",
-                command,
-                what,
-                "--detach",
-                "--store",
-                str(self.assay.store.folder),
-            ),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, errors = await process.communicate()
-        if process.returncode == 0:
-            self.say(out.decode(errors="replace").strip().split("\n")[-1] or "started")
-            self.reload()
-            return
-        from tui.screens.message import MessageScreen
-
-        text = (errors or out).decode(errors="replace").strip()
-        self.app.push_screen(MessageScreen("The run was not started", text))
+        if self.rows.item is not None:
+            self.assay.control.cancel(self.rows.item.id)
 
 
 def _trend_lines(trend: Trend) -> list[Content]:
     if not trend.points:
         return [Content.styled("Trend: this run has no measures yet", "$muted")]
-    more = f" · t: next of {len(trend.measures)}" if len(trend.measures) > TREND_LINES else ""
-    head = f"Trend: first candidate of each run on this eval set, oldest to newest{more}"
+    several = len(trend.measures) > TREND_LINES
+    more = f" · {written('runs.trend')}: next of {len(trend.measures)}" if several else ""
+    head = f"Trend on this eval set, first candidate, oldest to newest{more}"
     lines = [Content.styled(head, "$heading")]
     for name, points in trend.points:
         values = [point.value for point in points]
@@ -312,6 +269,6 @@ def _trend_lines(trend: Trend) -> list[Content]:
             if len(known) > 1
             else number(known[0] if known else None)
         )
-        line = [fit(name, 18), Content.styled(spark(values), "$good"), Content.styled(span, "$text")]
+        line = [fit(name, 18), Content.styled(spark(values), "$good"), Content(span)]
         lines.append(join(line, "  "))
     return lines

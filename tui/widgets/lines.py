@@ -21,6 +21,7 @@ class Lines(Widget):
     """Draws `line(y)` for each visible y; `redraw()` repaints those whose text or style has changed."""
 
     ALLOW_SELECT = False
+    DEFAULT_CSS = "Lines { height: 1fr; }"
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)

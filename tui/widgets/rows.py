@@ -1,7 +1,7 @@
 """A virtual list: any number of rows, of which only the visible ones are ever drawn."""
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from textual.content import Content
 from textual.events import Resize
@@ -25,7 +25,6 @@ class Rows(Lines, Generic[T], can_focus=True):
     BINDINGS = bindings(*LIST, "move.open")
     COMPONENT_CLASSES = {"rows--cursor", "rows--cursor-away"}
     DEFAULT_CSS = """
-    Rows { height: 1fr; }
     Rows > .rows--cursor { background: $cursor; color: $cursor-text; text-style: bold; }
     Rows > .rows--cursor-away { background: $cursor-away; }
     """
@@ -33,12 +32,12 @@ class Rows(Lines, Generic[T], can_focus=True):
     class Moved(Message):
         """The cursor stands on another item."""
 
-        def __init__(self, rows: "Rows[T]") -> None:
+        def __init__(self, rows: "Rows[Any]") -> None:
             super().__init__()
             self.rows = rows
 
         @property
-        def control(self) -> "Rows[T]":
+        def control(self) -> "Rows[Any]":
             return self.rows
 
     class Opened(Moved):

@@ -9,7 +9,7 @@ from engine.example import Example
 from engine.judge.judge import ORDERS, Call, Pair
 from engine.judge.prompt import PairwisePrompt
 from engine.judge.rubric import read_rubric
-from tests.judge.conftest import call, pair
+from tests.judge.scripted import call, pair
 
 RUBRIC = """
 [[criteria]]

@@ -6,7 +6,7 @@ from engine.judge.judge import ORDERS, Call, calls_for, load_judge
 from engine.judge.reference import ReferenceJudge
 from engine.judge.verdicts import verdict
 from engine.plan import Judge
-from tests.judge.conftest import pair
+from tests.judge.scripted import pair
 
 PARIS = ("The capital is Paris.",)
 

@@ -1,0 +1,1 @@
+"""What `assay init` writes: a commented plan and a small eval set."""

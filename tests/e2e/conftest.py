@@ -1,0 +1,124 @@
+"""Real workers, real models, a real judge server."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.plan import read_plan
+from store import database, history
+from store.record import create_run
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "samples"
+
+
+def worker(store: Path, run_id: int) -> "subprocess.Popen[bytes]":
+    """The worker process as the product starts it, its log kept in the store."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with (store / "worker.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "engine.worker", "--store", str(store), str(run_id)],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def queue(store: Path, plan_file: Path) -> int:
+    plan = read_plan(plan_file)
+    return create_run(
+        store,
+        {
+            "name": plan.name,
+            "plan": plan.text,
+            "plan_hash": plan.hash,
+            "plan_folder": str(plan.folder),
+            "plan_file": plan_file.name,
+        },
+    )
+
+
+def reader(store: Path) -> sqlite3.Connection:
+    return history.attach(database.connect(store))
+
+
+def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[bytes]", limit: float = 120.0) -> bool:
+    """Polls until the condition holds; False when the process ends first."""
+    deadline = time.monotonic() + limit
+    while not condition():
+        if process.poll() is not None:
+            return condition()
+        assert time.monotonic() < deadline, "the worker took too long"
+        time.sleep(0.005)
+    return True
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture
+def plan_file(tmp_path: Path) -> Path:
+    return write_plan(tmp_path)
+
+
+def write_plan(folder: Path, judge_url: str | None = None, sample: int = 16) -> Path:
+    """A small plan over the sample models: a base, a good adapter, one without effect."""
+    text = f"""
+name = "small"
+[data]
+examples = {json.dumps(str(SAMPLES / "eval/domain.jsonl"))}
+train = {json.dumps(str(SAMPLES / "train/tickets.jsonl"))}
+sample = {sample}
+[[models]]
+name = "base"
+role = "baseline"
+path = {json.dumps(str(SAMPLES / "models/base"))}
+[[models]]
+name = "good"
+role = "candidate"
+path = {json.dumps(str(SAMPLES / "models/base"))}
+adapter = {json.dumps(str(SAMPLES / "models/adapters/good"))}
+[[models]]
+name = "no-effect"
+role = "candidate"
+path = {json.dumps(str(SAMPLES / "models/base"))}
+adapter = {json.dumps(str(SAMPLES / "models/adapters/no-effect"))}
+[generation]
+max_new_tokens = 60
+batch_size = 4
+[metrics]
+use = ["rouge", "exact_match", "perplexity", "length", "efficiency"]
+format = {{ schema = {json.dumps(str(SAMPLES / "eval/ticket.schema.json"))} }}
+[benchmarks]
+tasks = ["sample_arithmetic", "sample_facts"]
+include = {json.dumps(str(SAMPLES / "benchmarks"))}
+limit = 6
+[gates]
+min_win_rate = 0.55
+[[judges]]
+name = "reference"
+"""
+    if judge_url is not None:
+        text += f"""
+[[judges]]
+name = "served"
+server = "{judge_url}"
+model = "judge"
+concurrency = 1
+"""
+    path = folder / "plan.toml"
+    path.write_text(text)
+    return path

@@ -1,0 +1,332 @@
+"""A plan is read whole, and everything wrong with one is said at once, with the way out."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.errors import BadInput
+from engine.plan import Judge, Metrics, Model, Plan, parse_plan, read_plan
+
+MODELS = """
+[[models]]
+name = "base"
+role = "baseline"
+path = "models/base"
+
+[[models]]
+name = "lora"
+role = "candidate"
+path = "models/base"
+adapter = "models/lora"
+"""
+DATA = """
+name = "support"
+[data]
+examples = "eval.jsonl"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("models/base/config.json", "models/lora/adapter_config.json", "schema.json", "out.jsonl"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    (tmp_path / "eval.jsonl").write_text('{"query": "a"}\n')
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "support.md").write_text("You help.\r\nBe kind.\n")
+    (tmp_path / "tasks").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def problems(folder: Path) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        with pytest.raises(BadInput) as error:
+            parse_plan(text, folder)
+        return str(error.value)
+
+    return read
+
+
+def test_defaults_and_absolute_paths(folder: Path) -> None:
+    plan = parse_plan(DATA + MODELS, folder)
+    assert plan.data.examples == folder / "eval.jsonl"
+    assert (plan.data.split, plan.data.ratios, plan.data.seed) == ("all", (0.8, 0.1, 0.1), 0)
+    assert [model.name for model in plan.baselines] == ["base"]
+    assert [model.name for model in plan.candidates] == ["lora"]
+    assert plan.model("lora").path == str(folder / "models/base")
+    assert plan.model("lora").adapter == folder / "models/lora"
+    assert plan.judges == (Judge(name="reference", kind="pairwise", embedded=True),)
+    assert plan.benchmarks is None and plan.gates.max_benchmark_drop == 0.05
+    assert (plan.text, plan.folder, plan.file) == (DATA + MODELS, folder, "plan.toml")
+
+
+def test_every_section(folder: Path) -> None:
+    plan = parse_plan(
+        DATA
+        + """
+train = "eval.jsonl"
+split = "test"
+sample = 20
+ratios = [0.5, 0, 0.5]
+group = "customer"
+fields = { query = "ticket" }
+
+[[models]]
+name = "prompted"
+role = "baseline"
+path = "meta-llama/Llama-3.1-8B-Instruct"
+system = "prompts/support.md"
+[[models]]
+name = "served"
+role = "candidate"
+server = "http://gpu7:8000/v1"
+model = "merged"
+api_key_env = "SERVED_KEY"
+system = "Answer in one line."
+[[models]]
+name = "old"
+role = "baseline"
+outputs = "out.jsonl"
+
+[generation]
+temperature = 1
+stop = ["###"]
+[metrics]
+use = ["rouge"]
+format = { schema = "schema.json" }
+[[judges]]
+name = "gpt"
+server = "https://api.example.com/v1"
+model = "m"
+[[judges]]
+name = "reference"
+[benchmarks]
+tasks = ["mmlu"]
+include = "tasks/"
+[gates]
+min_win_rate = 0.55
+""",
+        folder,
+    )
+    assert plan.data.fields == {"query": "ticket", "group": "customer"}
+    assert [model.kind for model in plan.models] == ["local", "server", "recorded"]
+    assert plan.model("prompted").path == "meta-llama/Llama-3.1-8B-Instruct"
+    assert plan.model("prompted").system == "You help.\nBe kind."
+    assert plan.model("served").system == "Answer in one line."
+    assert plan.metrics.use == ("rouge", "format")
+    assert plan.metrics.settings == {"format": {"schema": str(folder / "schema.json")}}
+    assert [judge.embedded for judge in plan.judges] == [False, True]
+    assert plan.benchmarks is not None and plan.benchmarks.include == folder / "tasks"
+    assert (plan.gates.min_win_rate, plan.generation.temperature) == (0.55, 1.0)
+
+
+def test_everything_wrong_is_said_at_once(problems: Callable[[str], str]) -> None:
+    message = problems("""
+name = "x"
+[data]
+examples = "evil.jsonl"
+splits = "test"
+split = "tset"
+[[models]]
+name = "base"
+role = "base"
+path = "models/base"
+adaptor = "models/lora"
+[[models]]
+name = "base"
+role = "candidate"
+path = "./models/bse"
+outputs = "gone.jsonl"
+[generation]
+max_new_tokens = "many"
+[metrics]
+use = ["rogue", "bleu"]
+[gates]
+min_win_rate = 55
+[benchmark]
+tasks = []
+""")
+    for line in (
+        "plan.toml: 14 problems",
+        'data.splits: unknown key "splits" (did you mean "split"?); allowed: ',
+        "data.split: found 'tset'; allowed: 'all', 'train', 'validation' or 'test' (did you mean \"test\"?)",
+        '/evil.jsonl (did you mean "eval.jsonl"?)',
+        'models[0].adaptor ("base"): unknown key "adaptor" (did you mean "adapter"?)',
+        "models[0].role (\"base\"): found 'base'; allowed: 'baseline' or 'candidate'",
+        'models[1].path ("base"): no such folder: ',
+        '/models/bse (did you mean "base"?)',
+        'models[1].outputs ("base"): no such file',
+        'models[1] ("base"): has path and outputs; allowed: exactly one of path, server, outputs',
+        'models[1].name ("base"): is also the name of models[0]',
+        "models: there is no baseline",
+        "generation.max_new_tokens: found 'many'; allowed: a valid integer",
+        'metrics.use[0]: unknown metric "rogue" (did you mean "rouge"?)',
+        "gates.min_win_rate: found 55; allowed: less than or equal to 1",
+        'benchmark: unknown key "benchmark" (did you mean "benchmarks"?)',
+    ):
+        assert line in message
+
+
+def test_a_key_in_the_wrong_table_is_sent_to_its_own(problems: Callable[[str], str]) -> None:
+    message = problems("min_win_rate = 0.5\n" + DATA + MODELS)
+    assert 'unknown key "min_win_rate" (it belongs in [gates])' in message
+
+
+def test_syntax_errors_name_the_line(problems: Callable[[str], str]) -> None:
+    assert "plan.toml: is not TOML: " in problems("name = \n")
+    assert "line 3" in problems('name = "x"\n\n[data\n')
+    assert "nested too deeply" in problems("x = " + "[" * 100_000)
+
+
+@pytest.mark.parametrize("role", ["baseline", "candidate"])
+def test_a_plan_needs_both_roles(problems: Callable[[str], str], role: str) -> None:
+    other = {"baseline": "candidate", "candidate": "baseline"}[role]
+    assert f"models: there is no {role}" in problems(DATA + MODELS.replace(f'"{role}"', f'"{other}"'))
+
+
+def test_missing_tables_are_named(problems: Callable[[str], str]) -> None:
+    message = problems("")
+    assert all(line in message for line in ("name: is missing", "data: is missing", "models: is missing"))
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("models/base/config.json", "is a file, where a model's folder was expected"),
+        ("models/lora", "is an adapter: name its base model in path, and this folder in adapter"),
+        ("tasks", "is not a model: there is no config.json"),
+        ("~/no/such/model", "no such folder"),
+        ("/no/such", "no such folder"),
+        ("a/b/c", "no such folder"),
+        ("two words", "neither a folder that exists nor a hub id"),
+        ("", "must name a file or folder"),
+    ],
+)
+def test_paths_that_are_no_model(problems: Callable[[str], str], path: str, says: str) -> None:
+    assert says in problems(DATA + MODELS.replace('"models/base"', f'"{path}"', 1))
+
+
+def test_a_missing_prompt_file_is_no_prompt(problems: Callable[[str], str]) -> None:
+    message = problems(DATA + MODELS + 'system = "prompts/suport.md"')
+    assert 'models[1].system ("lora"): no such file' in message and 'did you mean "support.md"?' in message
+
+
+@pytest.mark.parametrize("text", ["a" * 5000, "line\nline.md", "Be kind / be brief", "."])
+def test_other_system_texts_are_taken_as_they_are(folder: Path, text: str) -> None:
+    plan = parse_plan(DATA + MODELS + f'system = """{text}"""', folder)
+    assert plan.model("lora").system == text
+
+
+SECRET = "sk-proj-abcDEF0123456789xyz"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'api_key = "{SECRET}"',
+        'api_key = "short"',
+        f'api_key_env = "{SECRET}"',
+        f'name = "{SECRET}"',
+        f'server = "{SECRET}"',
+        f'headers = {{ authorization = "Bearer {SECRET}" }}',
+    ],
+)
+def test_a_literal_key_is_refused_and_not_repeated(problems: Callable[[str], str], line: str) -> None:
+    message = problems(DATA + MODELS + f"[[judges]]\n{line}\n")
+    assert 'put the key in an environment variable and name that here: api_key_env = "MY_KEY"' in message
+    assert SECRET not in message and "abcDEF" not in message
+
+
+@pytest.mark.parametrize(
+    ("server", "says"),
+    [
+        ("http://me:secret@host/v1", "must not hold a user or password"),
+        ("me:secret@host", "must not hold a user or password"),
+        ("localhost:8000", "allowed: an address such as"),
+        ("http://host:99999", "is not an address"),
+    ],
+)
+def test_addresses(problems: Callable[[str], str], server: str, says: str) -> None:
+    judge = f'[[judges]]\nname = "j"\nmodel = "m"\nserver = "{server}"\n'
+    message = problems(DATA + MODELS + judge)
+    assert says in message and "secret@" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[[judges]]\nname = "gpt"', "server is missing"),
+        ('[[judges]]\nname = "j"\nserver = "http://h/v1"', "model is missing"),
+        (
+            '[[judges]]\nname = "j"\nkind = "pointwise"\nserver = "http://h/v1"\nmodel = "m"',
+            "allowed: 'pairwise'",
+        ),
+        ('[[judges]]\nname = "reference"\nembedded = true', 'unknown key "embedded"'),
+        ('[[judges]]\nname = "reference"\nrubric = "schema.json"', "has no meaning for the embedded judge"),
+        ('[[judges]]\nname = "reference"\n[[judges]]\nname = "reference"', "is also the name of judges[0]"),
+        ("[gates]\nwarn_metric_drop = 0.2\nmax_metric_drop = 0.1", "gates.warn_metric_drop: found 0.2"),
+        ("[gates]\nmin_win_rate = nan", "gates.min_win_rate: found nan"),
+        ("[gates]\nmin_win_rate = true", "gates.min_win_rate: found true"),
+        ("[generation]\nbatch_size = 0", "generation.batch_size: found 0"),
+        ("[generation]\ncache = 1", "generation.cache: found 1"),
+        ("[metrics]\nformat = { schema = 'gone.json' }", "format.schema: no such file"),
+        ("[metrics]\nformt = { x = 1 }", 'metrics.formt: unknown metric "formt" (did you mean "format"?)'),
+        ("[metrics]\nformat = 3", "metrics.format: found 3; allowed: a valid dictionary"),
+        ("[metrics]\nuse = 'rouge'", "metrics.use: found 'rouge'"),
+        ("[benchmarks]\ntasks = []", "benchmarks.tasks: "),
+        ("[benchmarks]\ntasks = ['a']\ninclude = 'eval.jsonl'", "is a file, where a folder was expected"),
+        ("text = 'x'", 'models[1].text ("lora"): unknown key "text"'),
+        ("device = 'gpu'", "models[1].device"),
+        ("model = 'm'", 'models[1].model ("lora"): has no meaning beside path; it goes with server'),
+        ("trust_remote_code = 'yes'", "models[1].trust_remote_code"),
+        ('"a\\u001b[2Jb" = 1', "unknown key \"'a\\x1b[2Jb'\""),
+    ],
+)
+def test_one_thing_wrong(problems: Callable[[str], str], text: str, says: str) -> None:
+    message = problems(DATA + MODELS + text)
+    assert says in message
+    assert "\x1b" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("ratios = [0.5, 0.1, 0.1]", "data.ratios: found a sum of 0.7"),
+        ("ratios = [1.5, -0.5, 0]", "data.ratios[0]: found 1.5"),
+        ("fields = { qury = 'x' }", 'data.fields.qury: unknown field "qury" (did you mean "query"?)'),
+        ("group = 'a'\nfields = { group = 'b' }", "differs from data.fields.group"),
+        ("train = 'evl.jsonl'", 'did you mean "eval.jsonl"?'),
+        ("sample = 0", "data.sample: found 0"),
+    ],
+)
+def test_one_thing_wrong_with_the_data(problems: Callable[[str], str], text: str, says: str) -> None:
+    assert says in problems(DATA + text + MODELS)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_files_from_windows_read_the_same(folder: Path, encoding: str) -> None:
+    path = folder / "plan.toml"
+    path.write_bytes((DATA + MODELS).replace("\n", "\r\n").encode(encoding))
+    plan = read_plan(path)
+    assert plan.hash == parse_plan(DATA + MODELS, folder).hash
+    assert (plan.file, plan.folder) == (str(path), folder)
+
+
+def test_a_plan_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"gone\.toml: no such file"):
+        read_plan(tmp_path / "gone.toml")
+    with pytest.raises(BadInput, match="is a folder"):
+        read_plan(tmp_path)
+    (tmp_path / "bytes.toml").write_bytes(b"\x80\x81\x82\x83")
+    with pytest.raises(BadInput, match=r"bytes\.toml:1: is not UTF-8"):
+        read_plan(tmp_path / "bytes.toml")
+
+
+def test_tables_built_in_code_keep_their_paths() -> None:
+    model = Model(name="m", role="candidate", path="some/where", adapter=Path("else/where"))
+    assert (model.path, model.adapter) == ("some/where", Path("else/where"))
+    assert Metrics(use=("bleu",), settings={"format": {}}).settings == {"format": {}}
+    assert "models" in Plan.model_fields

@@ -1,0 +1,137 @@
+"""Perplexity of the references: the sum a loop by hand gives, weighted by predicted tokens."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
+
+from engine.generate.local import LocalBase, LocalModel
+from engine.generate.model import Response
+from engine.metrics.perplexity import (
+    BITS_PER_BYTE,
+    PERPLEXITY,
+    Nll,
+    Perplexity,
+    conditional_nll,
+    missing_scores,
+    scores_from_nll,
+)
+from engine.plan import Model
+from tests.generate.tiny import CONTEXT, ask, make_adapter, make_model
+
+REFERENCES = ["the dog ran", "a", "the cat sat on the mat and ran", "дом 🐈"]
+ITEMS = [(ask(f"the cat {text}", str(place)), text) for place, text in enumerate(REFERENCES)]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("models") / "tiny-base")
+
+
+def local(base: Path, adapter: Path | None = None) -> LocalModel:
+    model = Model(name="m", role="baseline", path=str(base), adapter=adapter, device="cpu")
+    return LocalBase(str(base), device="cpu").generator(model)
+
+
+def by_hand(weights: Any, prompt: list[int], reference: list[int]) -> float:
+    """One forward pass for each predicted token."""
+    total = 0.0
+    for place, token in enumerate(reference):
+        with torch.inference_mode():
+            logits = weights(torch.tensor([prompt + reference[:place]])).logits[0, -1]
+        total -= float(torch.log_softmax(logits.double(), -1)[token])
+    return total
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_the_likelihood_is_what_a_loop_by_hand_gives(base: Path, batch_size: int) -> None:
+    model, weights = local(base), AutoModelForCausalLM.from_pretrained(base)
+    found = {nll.example_id: nll for nll in conditional_nll(model, ITEMS, batch_size)}
+    for example, text in ITEMS:
+        reference = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+        nll = found[example.id]
+        assert nll.nll == pytest.approx(by_hand(weights, model.prompt(example), reference), rel=1e-6)
+        assert (nll.tokens, nll.bytes) == (len(reference), len(text.encode()))
+
+
+def test_a_text_beyond_the_context_is_read_in_windows_each_token_once(base: Path) -> None:
+    model, weights = local(base), AutoModelForCausalLM.from_pretrained(base)
+    text = "the cat sat on the mat " * 40
+    example = ask("long")
+    prompt, reference = model.prompt(example), model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    ids = prompt + reference
+    assert len(ids) > 2 * CONTEXT
+    total, done = 0.0, len(prompt)
+    while done < len(ids):
+        end = min(len(ids), max(CONTEXT, done + CONTEXT // 2))
+        window = ids[max(0, end - CONTEXT) : end]
+        total += by_hand(weights, window[: len(window) - (end - done)], window[len(window) - (end - done) :])
+        done = end
+    [nll] = conditional_nll(model, [(example, text)], 4)
+    assert nll.tokens == len(reference)
+    assert nll.nll == pytest.approx(total, rel=1e-6)
+
+
+def test_an_adapter_changes_the_likelihood_and_leaves_the_bases_alone(base: Path, tmp_path: Path) -> None:
+    shared = LocalBase(str(base), device="cpu")
+    adapter = make_adapter(tmp_path / "adapter", base)
+    plain = shared.generator(Model(name="b", role="baseline", path=str(base)))
+    tuned = shared.generator(Model(name="c", role="candidate", path=str(base), adapter=adapter))
+    before = list(conditional_nll(plain, ITEMS, 4))
+    assert [nll.nll for nll in conditional_nll(tuned, ITEMS, 4)] != [nll.nll for nll in before]
+    assert list(conditional_nll(plain, ITEMS, 4)) == before
+
+
+def test_out_of_memory_halves_the_batch_and_loses_nothing(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = local(base)
+    expected = {nll.example_id: nll.nll for nll in conditional_nll(model, ITEMS, 1)}
+    forward = LlamaForCausalLM.forward
+
+    def hungry(self: Any, input_ids: Any, logits_to_keep: int = 0, **kwargs: Any) -> Any:
+        if len(input_ids) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, input_ids, logits_to_keep=logits_to_keep, **kwargs)
+
+    monkeypatch.setattr(LlamaForCausalLM, "forward", hungry)
+    found = {nll.example_id: nll.nll for nll in conditional_nll(model, ITEMS, 4)}
+    assert found == pytest.approx(expected)
+    assert any("out of memory" in note for note in model.describe()["notes"])
+
+
+def test_an_empty_reference_is_missing_with_its_reason(base: Path) -> None:
+    [nll] = conditional_nll(local(base), [(ask("q"), "")], 4)
+    assert nll.nll is None
+    assert [(score.value, score.reason) for score in scores_from_nll(nll)] == [
+        (None, "the reference is empty")
+    ] * 2
+
+
+def test_scores_are_perplexity_and_bits_per_byte() -> None:
+    perplexity, bits = scores_from_nll(Nll("a", nll=math.log(8) * 5, tokens=5, bytes=15))
+    assert perplexity.value == pytest.approx(8)
+    assert bits.value == pytest.approx(1)
+
+
+def test_a_sets_perplexity_weighs_by_predicted_tokens() -> None:
+    scores = [scores_from_nll(Nll("a", 10.0, 10, 20)), scores_from_nll(Nll("b", 60.0, 20, 20))]
+    sums = np.sum([pair[0].parts for pair in scores], axis=0)
+    assert float(PERPLEXITY.combine(sums)) == pytest.approx(math.exp(70 / 30))
+    sums = np.sum([pair[1].parts for pair in scores], axis=0)
+    assert float(BITS_PER_BYTE.combine(sums)) == pytest.approx(70 / math.log(2) / 40)
+
+
+def test_a_likelihood_too_small_for_a_number_is_missing() -> None:
+    assert scores_from_nll(Nll("a", 1e6, 1, 1))[0].value is None
+
+
+def test_a_response_alone_has_no_perplexity() -> None:
+    response = Response("a", "text", 1, 1, "stop", 0.1)
+    scores = Perplexity().score(ask("q"), response)
+    assert scores == missing_scores("perplexity needs the model's weights on this machine")
+    assert [score.measure for score in scores] == ["perplexity", "bits_per_byte"]

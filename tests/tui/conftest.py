@@ -1,0 +1,37 @@
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.tui.history import build
+from tui.app import AssayApp
+
+
+@pytest.fixture(scope="session")
+def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo store; not to be written to."""
+    return build(tmp_path_factory.mktemp("history") / "store")
+
+
+@pytest.fixture
+def own_store(store_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the demo store for a test that writes."""
+    return Path(shutil.copytree(store_folder, tmp_path / "store"))
+
+
+async def settle(pilot: Pilot[int]) -> None:
+    """Waits until the screen in front has read the store and drawn what it read."""
+    app = pilot.app
+    assert isinstance(app, AssayApp)
+    await pilot.pause()
+    await app.workers.wait_for_complete()
+    await pilot.pause()
+    await app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+@pytest.fixture
+def settled() -> Callable[[Pilot[int]], Awaitable[None]]:
+    return settle

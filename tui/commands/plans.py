@@ -1,0 +1,58 @@
+"""Commands about plans: init, check."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.errors import BadInput
+from tui.commands.common import Plan, Store, store_folder
+from tui.output import out, paragraph
+
+Folder = Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to [default: this folder]")]
+
+MARKS = {"error": "error", "warning": "warn", "ok": "ok"}
+
+
+def init(folder: Folder = Path()) -> None:
+    """Write a commented plan and a small eval set to start from."""
+    from importlib.resources import files
+
+    starter = sorted(
+        (entry for entry in files("engine.starter").iterdir() if entry.is_file()), key=lambda e: e.name
+    )
+    starter = [entry for entry in starter if not entry.name.endswith(".py")]
+    standing = [entry.name for entry in starter if (folder / entry.name).exists()]
+    if standing:
+        raise BadInput(f"{folder / standing[0]} exists already", "choose another folder: assay init DIR")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for entry in starter:
+            (folder / entry.name).write_bytes(entry.read_bytes())
+            out(f"wrote {folder / entry.name}")
+    except OSError as error:
+        raise BadInput(
+            f"{folder} cannot be written: {error.strerror}", "choose another folder: assay init DIR"
+        ) from error
+    out("name your models in the plan, then: assay check plan.toml, assay run plan.toml")
+
+
+def check(context: typer.Context, plan: Plan, store: Store = None) -> None:
+    """Say all that stands in the way of a plan at once, before it runs."""
+    from engine.check import check as look
+    from engine.check import check_benchmarks
+    from engine.plan import read_plan
+
+    read = read_plan(plan)
+    findings = [*look(read, store_folder(context, store)), *check_benchmarks(read)]
+    for finding in findings:
+        mark = f"{MARKS[finding.level]:6}"
+        paragraph(f"{finding.subject}: {finding.message}", " " * 6, mark)
+        if finding.hint and finding.level != "ok":
+            paragraph(finding.hint, " " * 8)
+    levels = [finding.level for finding in findings]
+    out()
+    if "error" in levels:
+        out(f"{plan} cannot run: {levels.count('error')} errors, {levels.count('warning')} warnings")
+        raise typer.Exit(BadInput.exit_code)
+    out(f"{plan} can run" + (f"; {levels.count('warning')} warnings" if "warning" in levels else ""))

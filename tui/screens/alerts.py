@@ -1,0 +1,205 @@
+"""Alerts: what tripped, how badly, the numbers behind it, and the examples behind those."""
+
+import getpass
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.events import Resize
+
+from tui.keys import bindings, written
+from tui.screens.base import RunScreen
+from tui.text import cut, join, number, one_line, plain, signed, wrap
+from tui.widgets.lines import Line, Pane
+from tui.widgets.rows import Rows
+from tui.widgets.table import Column, Columns
+
+if TYPE_CHECKING:
+    from store.history import Connection
+    from store.rows import AlertRow
+
+SEVERITY = {
+    "critical": Content.styled("!! critical", "bold $bad"),
+    "warning": Content.styled("!  warning", "$warn"),
+    "note": Content.styled("·  note", "$muted"),
+}
+COLUMNS = Columns(
+    Column("severity", 11),
+    Column("candidate", 10, grow=1),
+    Column("against", 8, grow=1),
+    Column("what", 17, grow=1),
+    Column("message", 22, grow=4),
+)
+KINDS = {
+    "win_rate": "win rate",
+    "metric_drop": "drop",
+    "benchmark_drop": "forgetting",
+    "perplexity_rise": "perplexity rise",
+    "format": "format",
+    "adapter_no_effect": "adapter without effect",
+    "judge_failures": "judge failures",
+    "leakage": "leakage",
+}
+
+
+class AlertsScreen(RunScreen):
+    NAME = "Alerts"
+    FOOTER = ("move.open", "alerts.acknowledge", "alerts.all")
+    BINDINGS = bindings("alerts.acknowledge", "alerts.all")
+    DEFAULT_CSS = """
+    AlertsScreen #evidence { height: 10; padding: 0 1; border-top: solid $rule; }
+    """
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(run_id)
+        self._all_runs = False
+
+    def compose(self) -> ComposeResult:
+        yield from self.framed(
+            Line(id="heading"), Rows(_row, empty="no alerts", id="alerts"), Pane(id="evidence")
+        )
+
+    @property
+    def rows(self) -> "Rows[AlertRow]":
+        return self.query_one("#alerts", Rows)
+
+    def read_run(self, connection: "Connection") -> "list[AlertRow]":
+        from store import history
+
+        return history.alerts(connection, None if self._all_runs else self.run_id)
+
+    def show_run(self, data: "list[AlertRow]") -> None:
+        whose = "any run" if self._all_runs else "this run: no gate or check tripped"
+        self.rows.show(data, key=lambda alert: alert.id, empty=f"no alerts in {whose}")
+        self._draw()
+
+    def on_resize(self, event: Resize) -> None:
+        super().on_resize(event)
+        self._draw()
+
+    def on_rows_moved(self, event: "Rows.Moved") -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        heading = COLUMNS.heading(self.size.width - 2) if self.rows.items else Content("")
+        self.query_one("#heading", Line).set(join(["  ", heading]))
+        alert = self.rows.item
+        lines = evidence(alert, self.size.width - 2) if alert is not None else []
+        self.query_one("#evidence", Pane).show(lines, keep_place=False)
+
+    def action_all_runs(self) -> None:
+        self._all_runs = not self._all_runs
+        self.reload()
+
+    def action_acknowledge(self) -> None:
+        from store.annotations import acknowledge
+
+        alert = self.rows.item
+        if alert is None:
+            return
+        person = getpass.getuser()
+        self.ask(
+            f"Note, as {cut(person, 20)}",
+            lambda note: self.write(acknowledge, alert.id, person, note.strip(), done="acknowledged"),
+            value=alert.note or "",
+        )
+
+    def on_rows_opened(self, event: "Rows.Opened") -> None:
+        alert = self.rows.item
+        if alert is not None:
+            self._open_examples(alert)
+
+    def _open_examples(self, alert: "AlertRow") -> None:
+        """Opens what the alert rests on: benchmark questions, leaks, or the answers that did worst."""
+        from tui.screens import load
+
+        if alert.kind == "benchmark_drop" and alert.baseline is not None:
+            from tui.screens.samples import SamplesScreen
+
+            # A benchmark's measure is named "task · metric".
+            task = alert.measure.partition(" · ")[0]
+            self.app.push_screen(SamplesScreen(alert.run_id, alert.candidate, alert.baseline, task))
+        elif alert.kind == "leakage":
+            self.app.push_screen(load("splits")(alert.run_id))
+        else:
+            review: Any = load("review")
+            show = {"win_rate": "losses", "judge_failures": "missing"}.get(alert.kind, "all")
+            by = alert.measure if alert.kind in ("metric_drop", "perplexity_rise", "format") else None
+            self.app.push_screen(
+                review(alert.run_id, alert.candidate, alert.baseline, show=show, worst_by=by)
+            )
+
+
+def _row(alert: "AlertRow", width: int) -> Content:
+    severity = SEVERITY[alert.severity]
+    if alert.acknowledged is not None:
+        severity = Content.styled("✓ seen", "$muted")
+    what = KINDS[alert.kind] if alert.measure in ("", alert.kind) else alert.measure
+    cells: list[Content | str] = [
+        severity,
+        alert.candidate,
+        alert.baseline or "",
+        what,
+        one_line(alert.message),
+    ]
+    return COLUMNS.row(cells, width)
+
+
+def evidence(alert: "AlertRow", width: int) -> list[Content]:
+    """All that is known about an alert, as lines."""
+    against = join([" against ", one_line(alert.baseline)]) if alert.baseline else Content("")
+    about = join(
+        [
+            SEVERITY[alert.severity],
+            f"  {KINDS[alert.kind]}: ",
+            one_line(alert.candidate, "bold"),
+            against,
+            one_line(f"  {alert.measure}  in {alert.run_name} #{alert.run_id}", "$muted"),
+        ]
+    )
+    lines = [about, *wrap(plain(alert.message), width)]
+    found = alert.evidence or {}
+    lines += _numbers(found)
+    if examples := found.get("example_ids"):
+        lines.append(one_line(f"examples: {', '.join(map(str, examples))}", "$muted"))
+    if alert.acknowledged is not None:
+        when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(alert.acknowledged))
+        who = f"seen by {alert.acknowledged_by} on {when} UTC" + (f": {alert.note}" if alert.note else "")
+        lines += wrap(plain(who, "$muted"), width)
+    else:
+        lines.append(Content.styled(f"not acknowledged: {written('alerts.acknowledge')} does", "$muted"))
+    return lines
+
+
+def _numbers(found: dict[str, Any]) -> list[Content]:
+    lines = []
+    if "candidate_value" in found:
+        ours, theirs = number(found["candidate_value"]), number(found.get("baseline_value"))
+        delta = f"{signed(found.get('delta'))}{_interval(found, signed)}"
+        lines.append(Content(f"candidate {ours} · baseline {theirs} · delta {delta}"))
+    elif "win_rate" in found:
+        counts = " · ".join(f"{found.get(name)} {name}" for name in ("wins", "losses", "ties", "failed"))
+        lines.append(plain(f"win rate {number(found['win_rate'])}{_interval(found, number)} · {counts}"))
+    elif "value" in found:
+        lines.append(Content(f"value {number(found['value'])}{_interval(found, number)}"))
+    rest = [
+        f"{said} {number(found[name], 4) if isinstance(found[name], float) else found[name]}"
+        for name, said in (
+            ("n", "n"),
+            ("p", "p"),
+            ("p_corrected", "p corrected (Holm)"),
+            ("smallest_detectable", "smallest change this n can show"),
+            ("max_difference", "largest difference of the logits"),
+            ("prompts", "prompts"),
+            ("leaked", "leaked"),
+        )
+        if found.get(name) is not None
+    ]
+    return [*lines, plain(" · ".join(rest))] if rest else lines
+
+
+def _interval(found: dict[str, Any], written: Callable[[float | None], str]) -> str:
+    low, high = found.get("low"), found.get("high")
+    return "" if low is None or high is None else f" [{written(low)}, {written(high)}]"

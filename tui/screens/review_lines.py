@@ -1,0 +1,192 @@
+"""What the Review screen says in words: the place in the queue, decisions, verdicts, metrics."""
+
+from collections.abc import Sequence
+
+from textual.content import Content
+
+from store.pairs import PairView
+from store.rows import AnnotationRow, JudgmentRow, MetricRow, ScoreRow, VerdictRow
+from tui.diff import Segment, text_of
+from tui.screens.review_data import Review, Wanted
+from tui.side_by_side import wrapped
+from tui.text import MISSING, cut, fit, join, number, plain, signed
+
+DECISIONS = {"left": "left is better", "right": "right is better", "tie": "a tie", "both_bad": "both are bad"}
+_METRIC_CELLS = 46
+# By the metric's direction, whether a rise is good.
+_JUDGED = {"higher": ("+ better", "− worse"), "lower": ("− worse", "+ better")}
+
+
+def paragraph(text: str, width: int, indent: str = "") -> list[Content]:
+    """A text from outside, whole, as lines."""
+    lines = wrapped([Segment(text, False)], width - len(indent))
+    return [Content(indent + text_of(line)) for line in lines]
+
+
+def excerpt(label: str, text: str, width: int, lines: int) -> list[Content]:
+    """A text behind its label in at most `lines` lines, with an ellipsis where something was left out."""
+    head = Content.styled(f"{label:<10}", "$heading")
+    room = width - head.cell_length
+    if lines == 1:
+        return [join([head, cut(text[: width * 4], room)])]
+    found = wrapped([Segment(text[: width * (lines + 1) * 2], False)], room)
+    shown = [text_of(line) for line in found[:lines]] or [""]
+    if len(found) > lines:
+        shown[-1] = cut(shown[-1] + " " * room, room - 1).rstrip(" …") + "…"
+    return [join([head if place == 0 else " " * head.cell_length, line]) for place, line in enumerate(shown)]
+
+
+def position(review: Review, wanted: Wanted, width: int) -> Content:
+    """Where the person is in which queue, and what was decided here."""
+    place = f"{review.place + 1 if review.items else 0}/{len(review.items)}"
+    parts = [Content.styled(place, "bold"), Content(wanted.show if wanted.show != "all" else "all examples")]
+    if wanted.worst_by:
+        parts.append(plain(f"worst {wanted.worst_by} first", "$warn"))
+    if wanted.search:
+        parts.append(plain(f"with “{cut(wanted.search, 20)}”", "$warn"))
+    if review.items:
+        item = review.items[review.place]
+        parts.append(plain(cut(item.example, 24)))
+        parts.append(plain(cut(item.category or "", 20), "$muted"))
+    parts.append(Content.styled(f"{review.undecided} undecided", "$muted"))
+    left = join([part for part in parts if part], " · ")
+    mine = _decided(review.pair.view.annotations) if review.pair else Content("")
+    return join([fit(left, max(0, width - mine.cell_length - 2)), "  ", mine])
+
+
+def _decided(annotations: Sequence[AnnotationRow]) -> Content:
+    """The newest preference, and the signs of notes and tags."""
+    preference = [note.value for note in annotations if note.kind == "preference"]
+    words = [f"you: {DECISIONS.get(preference[-1], preference[-1])}"] if preference else ["you: not decided"]
+    words += [f"#{cut(note.value, 16)}" for note in annotations if note.kind == "tag"]
+    words += ["noted"] if any(note.kind == "note" for note in annotations) else []
+    return plain(" · ".join(words), "bold $good" if preference else "$muted")
+
+
+def verdict_line(view: PairView, review: Review, width: int) -> Content:
+    """The first judge's verdict in one line."""
+    if not view.verdicts:
+        return Content.styled(f"{'verdict':<10}not judged yet", "$muted")
+    verdict = view.verdicts[0]
+    parts = [Content.styled(f"{'verdict':<10}", "$heading"), _outcome(verdict, review)]
+    agreement = {True: "both orders agree", False: "the orders disagree", None: ""}[verdict.consistent]
+    parts += [Content.styled(f" · {agreement}", "$warn" if verdict.consistent is False else "$muted")] * bool(agreement)
+    parts.append(plain(f" · {cut(judge_name(verdict.judge, view.judgments), 40)}", "$muted"))
+    if len(view.verdicts) > 1:
+        parts.append(Content.styled(f" · {len(view.verdicts) - 1} more judges: o", "$muted"))
+    return fit(join(parts), width)
+
+
+def judge_name(judge: str, judgments: Sequence[JudgmentRow]) -> str:
+    model = any(row.is_language_model for row in judgments if row.judge == judge)
+    return f"judge {judge}" if model else f"judge {judge} (not a language model)"
+
+
+def _outcome(verdict: VerdictRow, review: Review) -> Content:
+    candidate, baseline = cut(review.candidate.name, 24), cut(review.baseline.name, 24)
+    if verdict.outcome == "failed":
+        return plain(f"! failed: {cut(verdict.reason or 'a judgment is missing', 60)}", "$warn")
+    return {
+        "win": Content.styled("+ ", "$good") + plain(f"win for {candidate}", "bold"),
+        "loss": Content.styled("− ", "$bad") + plain(f"loss: {baseline} is better", "bold"),
+        "tie": Content("= ") + Content.styled("tie", "bold"),
+    }[verdict.outcome]
+
+
+def metrics_line(view: PairView, review: Review, first: str | None, width: int) -> Content:
+    """As many metrics as fit, baseline → candidate; the one that the queue is sorted by comes first."""
+    line = Content.styled(f"{'metrics':<10}", "$heading")
+    order = sorted(review.metrics, key=lambda metric: metric.measure != first)
+    for place, metric in enumerate(order):
+        ours, theirs = _score(view, metric, review.candidate.name), _score(view, metric, review.baseline.name)
+        values = f"{_value(theirs)}→{_value(ours)}"
+        part = join([plain(metric.measure, "$muted"), f" {values} ", _change(metric, ours, theirs)])
+        if line.cell_length + part.cell_length + 9 > width:
+            more = f"+{len(order) - place}: o"
+            return join([line, Content.styled(more, "$muted")])
+        line = join([line, part, "   "])
+    return line
+
+
+def details(view: PairView, review: Review, width: int) -> list[Content]:
+    """Everything about the example but the answers themselves."""
+    lines: list[Content] = []
+    for note in view.annotations:
+        text = DECISIONS.get(note.value, note.value) if note.kind == "preference" else note.value
+        lines += _under(f"{note.kind} by {note.annotator}", text, width)
+    for verdict in view.verdicts:
+        lines += _verdict(verdict, view, review, width)
+    lines += [_title("Metrics, baseline → candidate"), *_metrics(view, review, width)]
+    for message in view.example.messages or ():
+        lines += _under(message.get("role", "user"), message.get("content", ""), width)
+    for reference in view.example.references or ():
+        lines += _under("reference", reference, width)
+    return lines
+
+
+def _title(text: str) -> Content:
+    return Content.styled(text, "$heading")
+
+
+def _under(title: str, text: str, width: int) -> list[Content]:
+    return [plain(cut(title, width), "$heading"), *paragraph(text, width, "  ")]
+
+
+def _verdict(verdict: VerdictRow, view: PairView, review: Review, width: int) -> list[Content]:
+    name = judge_name(verdict.judge, view.judgments)
+    lines = [join([plain(cut(name, width), "$heading"), "  ", _outcome(verdict, review)])]
+    names = {"candidate": review.candidate.name, "baseline": review.baseline.name}
+    for judgment in (row for row in view.judgments if row.judge == verdict.judge):
+        first = names["candidate" if judgment.order == "candidate_first" else "baseline"]
+        lines += paragraph(f"{first} shown first: {_said(judgment, names)}", width, "  ")
+        lines += paragraph(judgment.reasoning, width, "    ")
+    return lines
+
+
+def _said(judgment: JudgmentRow, names: dict[str, str]) -> str:
+    if judgment.winner is None:
+        return f"failed, {judgment.failure or 'no reason was recorded'}"
+    said = "a tie" if judgment.winner == "tie" else f"prefers {names[judgment.winner]}"
+    if judgment.candidate_score is not None and judgment.baseline_score is not None:
+        scores = f"{names['candidate']} {judgment.candidate_score:g}, {names['baseline']} {judgment.baseline_score:g}"
+        said += f" ({scores})"
+    flags = [flag.replace("_", " ") for flag in judgment.flags or ()]
+    return f"{said} ! {', '.join(flags)}" if flags else said
+
+
+def _metrics(view: PairView, review: Review, width: int) -> list[Content]:
+    """A table of all metrics in as many columns as fit."""
+    cells = [_metric(view, review, metric, min(width, _METRIC_CELLS)) for metric in review.metrics]
+    columns = max(1, width // (_METRIC_CELLS + 2))
+    height = -(-len(cells) // columns)
+    return [join(cells[row::height], "  ") for row in range(height)]
+
+
+def _metric(view: PairView, review: Review, metric: MetricRow, width: int) -> Content:
+    ours, theirs = _score(view, metric, review.candidate.name), _score(view, metric, review.baseline.name)
+    missing = [s.reason for s in (ours, theirs) if s is not None and s.value is None and s.reason]
+    if missing:
+        return fit(join([fit(f"  {metric.measure}", 22), plain(f"{MISSING} {missing[0]}", "$warn")]), width)
+    values = f"{fit(_value(theirs), 6, 'right').plain}→{fit(_value(ours), 6).plain}"
+    return fit(join([fit(f"  {metric.measure}", 22), values, " ", _change(metric, ours, theirs)]), width)
+
+
+def _score(view: PairView, metric: MetricRow, model: str) -> ScoreRow | None:
+    found = (score for score in view.scores if score.model == model and score.measure == metric.measure)
+    return next(found, None)
+
+
+def _value(score: ScoreRow | None) -> str:
+    return number(score.value if score else None, 2)
+
+
+def _change(metric: MetricRow, ours: ScoreRow | None, theirs: ScoreRow | None) -> Content:
+    """The difference with its sign, and whether it is for the better."""
+    if ours is None or theirs is None or ours.value is None or theirs.value is None:
+        return Content("")
+    delta = ours.value - theirs.value
+    if delta == 0 or metric.direction not in _JUDGED:
+        return Content("=" if delta == 0 else signed(delta, 2))
+    up, down = _JUDGED[metric.direction]
+    word = up if delta > 0 else down
+    return Content(f"{signed(delta, 2)} ") + Content.styled(word[2:], "$good" if word[0] == "+" else "$bad")

@@ -1,0 +1,103 @@
+"""Samples: one benchmark task's questions with the target and both models' answers, losses first."""
+
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.events import Resize
+
+from tui.keys import bindings
+from tui.screens.base import RunScreen
+from tui.text import join, number, one_line, plain, wrap
+from tui.widgets.lines import Line, Pane
+from tui.widgets.rows import Rows
+from tui.widgets.table import Column, Columns
+
+if TYPE_CHECKING:
+    from store.history import Connection
+    from store.rows import BenchmarkSampleRow
+
+COLUMNS = Columns(
+    Column("result", 10),
+    Column("question", 20, grow=3),
+    Column("target", 10, grow=1),
+    Column("candidate", 12, grow=2),
+    Column("baseline", 10, grow=2),
+)
+
+
+class SamplesScreen(RunScreen):
+    NAME = "Samples"
+    FOOTER = ("move.down", "move.up")
+    BINDINGS = bindings("move.pane")
+    DEFAULT_CSS = """
+    SamplesScreen #sample { height: 40%; padding: 0 1; border-top: solid $rule; }
+    """
+
+    def __init__(self, run_id: int, candidate: str, baseline: str, task: str) -> None:
+        super().__init__(run_id)
+        self._pair = (candidate, baseline)
+        self._benchmark = task
+
+    def compose(self) -> ComposeResult:
+        empty = "the answers to this task were not kept, or the two models got different prompts"
+        yield from self.framed(
+            Line(id="heading"), Rows(_row, empty=empty, id="samples"), Pane(focusable=True, id="sample")
+        )
+
+    def title_line(self) -> Content:
+        about = one_line(f"{self._benchmark}: {self._pair[0]} against {self._pair[1]}", "bold")
+        return join([self.NAME, about, f"run {self.run_id}"], "  ")
+
+    def read_run(self, connection: "Connection") -> "list[BenchmarkSampleRow]":
+        from store import history
+
+        return history.benchmark_samples(connection, self.run_id, *self._pair, self._benchmark)
+
+    def show_run(self, data: "list[BenchmarkSampleRow]") -> None:
+        self.query_one("#heading", Line).set(join(["  ", COLUMNS.heading(self.size.width - 2)]))
+        self.query_one("#samples", Rows).show(data, key=lambda row: row.doc_id)
+        self._draw()
+
+    def on_rows_moved(self, event: "Rows.Moved") -> None:
+        self._draw()
+
+    def on_resize(self, event: Resize) -> None:
+        super().on_resize(event)
+        self._draw()
+
+    def _draw(self) -> None:
+        row: BenchmarkSampleRow | None = self.query_one("#samples", Rows).item
+        lines: list[Content] = []
+        if row is not None:
+            candidate, baseline = self._pair
+            for name, text in (
+                ("question", row.question),
+                ("target", row.target),
+                (f"{candidate} · {number(row.candidate_value)}", row.candidate_answer),
+                (f"{baseline} · {number(row.baseline_value)}", row.baseline_answer),
+            ):
+                lines.append(one_line(name, "$heading"))
+                lines += wrap(plain(text), self.size.width - 2)
+        self.query_one("#sample", Pane).show(lines, keep_place=False)
+
+
+def _row(row: "BenchmarkSampleRow", width: int) -> Content:
+    cells: list[Content | str] = [
+        _result(row),
+        row.question,
+        row.target,
+        row.candidate_answer,
+        row.baseline_answer,
+    ]
+    return COLUMNS.row(cells, width)
+
+
+def _result(row: "BenchmarkSampleRow") -> Content:
+    if row.candidate_value is None or row.baseline_value is None:
+        return Content.styled("? missing", "$muted")
+    if row.candidate_value < row.baseline_value:
+        return Content.styled("− worse", "$bad")
+    return (
+        Content.styled("+ better", "$good") if row.candidate_value > row.baseline_value else Content("= same")
+    )
