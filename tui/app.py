@@ -69,8 +69,8 @@ class AssayApp(App[int], inherit_bindings=False):
         self.store = Watch(folder)
         self.control = Control(self)
         self.now = now
-        self.run_id = run
-        self._first = screen
+        self.run_id: int | None = None
+        self._first = (screen or "live", run) if run is not None or screen not in (None, "runs") else None
         self._stale = False
         self._read = self._minute = time.monotonic()
         self.register_theme(DARK)
@@ -85,8 +85,8 @@ class AssayApp(App[int], inherit_bindings=False):
         for name in ("SIGHUP", "SIGTERM"):
             loop.add_signal_handler(getattr(signal, name), self.exit, 128 + getattr(signal, name))
         self.set_interval(POLL_SECONDS, self._poll)
-        if self._first not in (None, "runs") or self.run_id is not None:
-            self.call_after_refresh(self.go, self._first or "live")
+        if self._first is not None:
+            self.call_after_refresh(self.go, *self._first)
 
     def on_unmount(self) -> None:
         self.store.close()
@@ -126,10 +126,11 @@ class AssayApp(App[int], inherit_bindings=False):
 
     # Going from screen to screen
 
-    def go(self, name: str) -> None:
-        """Opens a screen on the current run. It stands right above Runs, so that esc leads back there."""
+    def go(self, name: str, run_id: int | None = None) -> None:
+        """Opens a screen on this run, else on the current one, right above Runs: esc leads back there."""
         if self.front is None:
             return
+        self.run_id = run_id if run_id is not None else self.run_id
         while len(self.screen_stack) > 2:
             self.pop_screen()
         if name == "runs":

@@ -233,7 +233,7 @@ def test_closing_early_stops_asking(server: Server) -> None:
     many = [ask(f"question {number}") for number in range(500)]
     batches = served(server).generate(many, Settings())
     assert next(batches)
-    batches.close()  # type: ignore[attr-defined]
+    batches.close()
     asked = len(server.requests)
     assert asked < len(many)
     assert threading.active_count() < 30

@@ -120,7 +120,7 @@ def _changes(summary: Summary, kind: str) -> None:
 
 
 def print_changes(rows: list[ComparisonRow]) -> None:
-    """What changed as a table; what did not, in a line that says the smallest change that would have shown."""
+    """What changed as a table; what did not in a line, with the smallest change that would have shown."""
     clear = [row for row in rows if change(row) in CLEAR]
     if clear:
         columns = [Column("measure"), Column("from", True), Column("to", True), Column("delta", True)]
@@ -128,12 +128,17 @@ def print_changes(rows: list[ComparisonRow]) -> None:
             [*columns, Column("95% interval"), Column("change"), Column("n", True)],
             [_cells(row) for row in clear],
         )
-    unclear = [f"{row.measure} ({number(row.smallest_detectable)})" for row in rows if change(row) == UNCLEAR]
+    unclear = [_unclear(row) for row in rows if change(row) == UNCLEAR]
     if unclear:
-        paragraph(f"= {UNCLEAR} (smallest that would have shown): {', '.join(unclear)}", "  ", "")
+        paragraph(f"= {UNCLEAR} (and the smallest that would have shown): {', '.join(unclear)}", "  ", "")
     for row in rows:
         if row.reason:
             paragraph(f"{row.measure}: {row.reason}", "  ", "")
+
+
+def _unclear(row: ComparisonRow) -> str:
+    seen = row.smallest_detectable
+    return row.measure if seen is None else f"{row.measure} ({number(seen)})"
 
 
 def _cells(row: ComparisonRow) -> list[str]:

@@ -198,21 +198,21 @@ def _machine(vitals: "list[VitalsRow]") -> list[Content]:
 def _judging(rates: "list[WinRateRow]") -> list[Content]:
     lines = []
     for judge, found in groupby(rates, key=lambda row: (row.judge, row.is_language_model)):
-        note = "" if judge[1] else " (not a language model: it compares with the references)"
-        lines.append(_heading("Judging by ") + one_line(judge[0], "bold") + _heading(note))
+        note = "" if judge[1] else ", not a language model: it compares with the references"
+        lines.append(join([_heading("Win rate by "), one_line(judge[0], "bold"), _heading(note)]))
         lines += [_win_rate(row) for row in found]
     return lines
 
 
 def _win_rate(row: "WinRateRow") -> Content:
-    counts = f"{row.wins} win · {row.ties} tie · {row.losses} loss"
-    failed = Content.styled(f" · {row.failed} failed", "$bad") if row.failed else Content("")
+    failed = Content.styled(f" {row.failed} failed", "$bad") if row.failed else Content("")
     if row.win_rate is None or row.low is None or row.high is None:
         rate = plain(row.reason or "no verdict yet", "$muted")
     else:
-        rate = Content(f"{row.win_rate:.1%} [{row.low:.1%}, {row.high:.1%}]")
+        rate = Content(f"{row.win_rate:.1%} [{100 * row.low:.1f}, {100 * row.high:.1f}]")
     name = join([one_line(row.candidate), " against ", one_line(row.baseline)])
-    return join([Content("  "), fit(name, NAME_CELLS + 4), "win rate ", fit(rate, 24), counts, failed])
+    counts = f"{row.wins} win {row.ties} tie {row.losses} loss"
+    return join([Content("  "), fit(name, 26), fit(rate, 20), counts, failed], " ")
 
 
 def _verdicts(verdicts: "list[LatestVerdict]", width: int) -> list[Content]:

@@ -30,14 +30,14 @@ class Answers(Lines):
         self._empty = ""
         self._rows: Sequence[Row] = ()
 
-    def show(self, review: Review) -> None:
-        """Another pair, from its top."""
+    def show(self, review: Review, *, keep_place: bool = False) -> None:
+        """A pair, from its top unless it is the one that stood here before."""
         view = review.pair.view if review.pair else None
         self._headings = (
             _heading("1", review.baseline.name, "baseline", view.baseline if view else None),
             _heading("2", review.candidate.name, "candidate", view.candidate if view else None),
         )
-        self._pair, self._empty, self.top = review.pair, "", 0
+        self._pair, self._empty, self.top = review.pair, "", self.top if keep_place else 0
         self._wrap()
         self.redraw()
 

@@ -12,9 +12,7 @@ from tui.side_by_side import wrapped
 from tui.text import MISSING, cut, fit, join, number, plain, signed
 
 DECISIONS = {"left": "left is better", "right": "right is better", "tie": "a tie", "both_bad": "both are bad"}
-_METRIC_CELLS = 46
-# By the metric's direction, whether a rise is good.
-_JUDGED = {"higher": ("+ better", "− worse"), "lower": ("− worse", "+ better")}
+_METRIC_CELLS = 50
 
 
 def paragraph(text: str, width: int, indent: str = "") -> list[Content]:
@@ -63,34 +61,36 @@ def _decided(annotations: Sequence[AnnotationRow]) -> Content:
     return plain(" · ".join(words), "bold $good" if preference else "$muted")
 
 
-def verdict_line(view: PairView, review: Review, width: int) -> Content:
+def verdict_line(view: PairView, width: int) -> Content:
     """The first judge's verdict in one line."""
     if not view.verdicts:
         return Content.styled(f"{'verdict':<10}not judged yet", "$muted")
     verdict = view.verdicts[0]
-    parts = [Content.styled(f"{'verdict':<10}", "$heading"), _outcome(verdict, review)]
     agreement = {True: "both orders agree", False: "the orders disagree", None: ""}[verdict.consistent]
-    parts += [Content.styled(f" · {agreement}", "$warn" if verdict.consistent is False else "$muted")] * bool(agreement)
-    parts.append(plain(f" · {cut(judge_name(verdict.judge, view.judgments), 40)}", "$muted"))
+    parts = [
+        _outcome(verdict),
+        Content.styled(agreement, "$warn" if verdict.consistent is False else "$muted"),
+        plain(f"by {judge_name(verdict.judge, view.judgments)}", "$muted"),
+    ]
     if len(view.verdicts) > 1:
-        parts.append(Content.styled(f" · {len(view.verdicts) - 1} more judges: o", "$muted"))
-    return fit(join(parts), width)
+        parts.append(Content.styled(f"{len(view.verdicts) - 1} more: o", "$muted"))
+    said = join([part for part in parts if part], " · ")
+    return fit(join([Content.styled(f"{'verdict':<10}", "$heading"), said]), width)
 
 
 def judge_name(judge: str, judgments: Sequence[JudgmentRow]) -> str:
     model = any(row.is_language_model for row in judgments if row.judge == judge)
-    return f"judge {judge}" if model else f"judge {judge} (not a language model)"
+    return cut(judge, 24) if model else f"{cut(judge, 24)} (not a language model)"
 
 
-def _outcome(verdict: VerdictRow, review: Review) -> Content:
-    candidate, baseline = cut(review.candidate.name, 24), cut(review.baseline.name, 24)
+def _outcome(verdict: VerdictRow) -> Content:
+    """The candidate's outcome: sign and word."""
     if verdict.outcome == "failed":
-        return plain(f"! failed: {cut(verdict.reason or 'a judgment is missing', 60)}", "$warn")
-    return {
-        "win": Content.styled("+ ", "$good") + plain(f"win for {candidate}", "bold"),
-        "loss": Content.styled("− ", "$bad") + plain(f"loss: {baseline} is better", "bold"),
-        "tie": Content("= ") + Content.styled("tie", "bold"),
-    }[verdict.outcome]
+        return plain(f"! failed: {cut(verdict.reason or 'a judgment is missing', 40)}", "bold $warn")
+    sign, style = {"win": ("+", "bold $good"), "loss": ("−", "bold $bad"), "tie": ("=", "bold")}[
+        verdict.outcome
+    ]
+    return Content.styled(f"{sign} {verdict.outcome}", style)
 
 
 def metrics_line(view: PairView, review: Review, first: str | None, width: int) -> Content:
@@ -100,7 +100,7 @@ def metrics_line(view: PairView, review: Review, first: str | None, width: int) 
     for place, metric in enumerate(order):
         ours, theirs = _score(view, metric, review.candidate.name), _score(view, metric, review.baseline.name)
         values = f"{_value(theirs)}→{_value(ours)}"
-        part = join([plain(metric.measure, "$muted"), f" {values} ", _change(metric, ours, theirs)])
+        part = join([plain(metric.measure, "$muted"), f" {values} ", _word(metric, ours, theirs)])
         if line.cell_length + part.cell_length + 9 > width:
             more = f"+{len(order) - place}: o"
             return join([line, Content.styled(more, "$muted")])
@@ -117,8 +117,10 @@ def details(view: PairView, review: Review, width: int) -> list[Content]:
     for verdict in view.verdicts:
         lines += _verdict(verdict, view, review, width)
     lines += [_title("Metrics, baseline → candidate"), *_metrics(view, review, width)]
-    for message in view.example.messages or ():
-        lines += _under(message.get("role", "user"), message.get("content", ""), width)
+    turns = view.example.messages or ()
+    for message in turns:
+        title = "query" if len(turns) == 1 else message.get("role", "user")
+        lines += _under(title, message.get("content", ""), width)
     for reference in view.example.references or ():
         lines += _under("reference", reference, width)
     return lines
@@ -134,7 +136,7 @@ def _under(title: str, text: str, width: int) -> list[Content]:
 
 def _verdict(verdict: VerdictRow, view: PairView, review: Review, width: int) -> list[Content]:
     name = judge_name(verdict.judge, view.judgments)
-    lines = [join([plain(cut(name, width), "$heading"), "  ", _outcome(verdict, review)])]
+    lines = [join([plain(f"verdict of {name}", "$heading"), "  ", _outcome(verdict)])]
     names = {"candidate": review.candidate.name, "baseline": review.baseline.name}
     for judgment in (row for row in view.judgments if row.judge == verdict.judge):
         first = names["candidate" if judgment.order == "candidate_first" else "baseline"]
@@ -148,8 +150,8 @@ def _said(judgment: JudgmentRow, names: dict[str, str]) -> str:
         return f"failed, {judgment.failure or 'no reason was recorded'}"
     said = "a tie" if judgment.winner == "tie" else f"prefers {names[judgment.winner]}"
     if judgment.candidate_score is not None and judgment.baseline_score is not None:
-        scores = f"{names['candidate']} {judgment.candidate_score:g}, {names['baseline']} {judgment.baseline_score:g}"
-        said += f" ({scores})"
+        ours, theirs = judgment.candidate_score, judgment.baseline_score
+        said += f" ({names['candidate']} {ours:g}, {names['baseline']} {theirs:g})"
     flags = [flag.replace("_", " ") for flag in judgment.flags or ()]
     return f"{said} ! {', '.join(flags)}" if flags else said
 
@@ -166,9 +168,13 @@ def _metric(view: PairView, review: Review, metric: MetricRow, width: int) -> Co
     ours, theirs = _score(view, metric, review.candidate.name), _score(view, metric, review.baseline.name)
     missing = [s.reason for s in (ours, theirs) if s is not None and s.value is None and s.reason]
     if missing:
-        return fit(join([fit(f"  {metric.measure}", 22), plain(f"{MISSING} {missing[0]}", "$warn")]), width)
-    values = f"{fit(_value(theirs), 6, 'right').plain}→{fit(_value(ours), 6).plain}"
-    return fit(join([fit(f"  {metric.measure}", 22), values, " ", _change(metric, ours, theirs)]), width)
+        return fit(
+            join([fit(f"  {metric.measure}", 20), "  ", plain(f"{MISSING} {missing[0]}", "$warn")]), width
+        )
+    values = f"{fit(_value(theirs), 7, 'right').plain}→{fit(_value(ours), 7).plain}"
+    name = fit(f"  {metric.measure}", 20)
+    change = fit(signed(_difference(ours, theirs), 2), 7, "right")
+    return fit(join([name, values, change, " ", _word(metric, ours, theirs)]), width)
 
 
 def _score(view: PairView, metric: MetricRow, model: str) -> ScoreRow | None:
@@ -180,13 +186,17 @@ def _value(score: ScoreRow | None) -> str:
     return number(score.value if score else None, 2)
 
 
-def _change(metric: MetricRow, ours: ScoreRow | None, theirs: ScoreRow | None) -> Content:
-    """The difference with its sign, and whether it is for the better."""
+def _difference(ours: ScoreRow | None, theirs: ScoreRow | None) -> float | None:
+    """Candidate minus baseline; None where either is missing."""
     if ours is None or theirs is None or ours.value is None or theirs.value is None:
-        return Content("")
-    delta = ours.value - theirs.value
-    if delta == 0 or metric.direction not in _JUDGED:
-        return Content("=" if delta == 0 else signed(delta, 2))
-    up, down = _JUDGED[metric.direction]
-    word = up if delta > 0 else down
-    return Content(f"{signed(delta, 2)} ") + Content.styled(word[2:], "$good" if word[0] == "+" else "$bad")
+        return None
+    return ours.value - theirs.value
+
+
+def _word(metric: MetricRow, ours: ScoreRow | None, theirs: ScoreRow | None) -> Content:
+    """Whether the difference is for the better, in a word; nothing where a measure has no better end."""
+    delta = _difference(ours, theirs)
+    if delta is None or delta == 0 or metric.direction == "none":
+        return Content("=" if delta == 0 else "")
+    better = (delta > 0) == (metric.direction == "higher")
+    return Content.styled("better", "$good") if better else Content.styled("worse", "$bad")

@@ -156,10 +156,12 @@ class RunsScreen(AssayScreen):
         self.query_one("#heading", Line).set(Content("  ") + heading)
 
     def _follow(self) -> None:
-        """Puts the cursor on the run that the other screens were about."""
-        places = [place for place, row in enumerate(self._history.rows) if row.id == self.assay.run_id]
-        if places:
-            self.rows.go_to(places[0])
+        """Puts the cursor on the run that the other screens were about, where it is among the rows."""
+        ids = [row.id for row in self._history.rows]
+        if self.assay.run_id in ids:
+            self.rows.go_to(ids.index(self.assay.run_id))
+        elif self.rows.item is not None:
+            self.assay.run_id = self.rows.item.id
 
     def on_rows_moved(self, event: "Rows.Moved") -> None:
         row = self.rows.item
@@ -235,8 +237,7 @@ class RunsScreen(AssayScreen):
     def on_rows_opened(self, event: "Rows.Opened") -> None:
         row = self.rows.item
         if row is not None:
-            self.assay.run_id = row.id
-            self.assay.go("compare" if row.status == "finished" else "live")
+            self.assay.go("compare" if row.status == "finished" else "live", row.id)
 
     def action_start(self) -> None:
         self.ask("Plan file", self.assay.control.start)
