@@ -44,7 +44,7 @@ def model_card(
     base: Recipe, adapters: dict[str, Adapter], measured: dict[str, Scores], parameters: int
 ) -> str:
     """The card as Markdown; `measured` by model name, `parameters` of the base."""
-    recipes = [_recipe_row("base", base, "general questions; some plain text and sentences to repeat")]
+    recipes = [_recipe_row("base", base, "general questions, texts to repeat, plain text")]
     recipes += [_recipe_row(name, adapter.recipe, _lessons(adapter)) for name, adapter in adapters.items()]
     purposes = [f"- `{name}` {adapter.purpose}.\n" for name, adapter in adapters.items()]
     header = _row(["model", "general", *SKILLS, "domain: valid", "right category", "exact"])

@@ -215,6 +215,13 @@ def distinct(rng: Random, count: int, held_out: bool) -> list[Ticket]:
     return list(tickets.values())
 
 
+def answer_words() -> tuple[str, ...]:
+    """Every word that an answer can hold, sorted."""
+    texts = [*CATEGORIES, *PRIORITIES, *NAMES, *PRODUCTS, *_OPENING.values(), *_WHEN.values()]
+    texts += ["category priority reply", *(action.format(p="") for _, _, action in _ISSUES)]
+    return tuple(sorted({word for text in texts for word in text.split()}))
+
+
 def json_schema() -> dict[str, object]:
     """The JSON Schema (draft 2020-12) that every answer must meet."""
     return {

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from textual.app import App, SystemCommand
 from textual.screen import Screen
@@ -21,6 +21,9 @@ from tui.screens import NAMES, load
 from tui.screens.base import AssayScreen
 from tui.screens.runs import RunsScreen
 from tui.watch import NoStore, StoreFailed, Watch
+
+if TYPE_CHECKING:
+    from tui.terminal import ThriftyDriver
 
 POLL_SECONDS = 0.5
 READ_SECONDS = 1.0  # a screen reads at most this often
@@ -55,7 +58,7 @@ class AssayApp(App[int], inherit_bindings=False):
     """The workbench on one store."""
 
     TITLE = "assay"
-    CSS_PATH = "theme.tcss"
+    CSS_PATH = Path(__file__).with_name("theme.tcss")
     BINDINGS = bindings(*EVERYWHERE, "move.pane", "move.pane_back")
 
     def __init__(
@@ -64,8 +67,9 @@ class AssayApp(App[int], inherit_bindings=False):
         run: int | None = None,
         screen: str | None = None,
         now: Callable[[], float] = time.time,
+        driver: "type[ThriftyDriver] | None" = None,
     ) -> None:
-        super().__init__()
+        super().__init__(driver_class=driver)
         self.store = Watch(folder)
         self.control = Control(self)
         self.now = now
@@ -180,5 +184,7 @@ def run(store_folder: Path, run: int | None = None, screen: str | None = None) -
     """Opens the workbench; returns the exit code. `screen` is one of tui.screens.NAMES."""
     if screen is not None and screen not in NAMES:
         raise ValueError(f"no such screen: {screen}; one of {', '.join(NAMES)}")
+    from tui.terminal import ThriftyDriver
+
     # Without mouse reporting the terminal's own selecting and copying works, over SSH too.
-    return AssayApp(store_folder, run, screen).run(mouse=False) or 0
+    return AssayApp(store_folder, run, screen, driver=ThriftyDriver).run(mouse=False) or 0

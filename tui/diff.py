@@ -10,7 +10,7 @@ The work is bounded. What is too long for a step is marked as a whole, and `Diff
 
 import re
 from collections.abc import Hashable, Iterable, Sequence
-from itertools import groupby, pairwise, zip_longest
+from itertools import groupby, pairwise
 from typing import Literal, NamedTuple
 from unicodedata import category
 
@@ -132,7 +132,8 @@ def _between(a: Sequence[str], b: Sequence[str], budget: _Budget) -> list[Pair]:
     pairs: list[Pair] = []
     i = j = 0
     for at, to in [*near, (len(a), len(b))]:
-        pairs.extend(_whole(x, y) for x, y in zip_longest(a[i:at], b[j:to], fillvalue=""))
+        if i < at or j < to:
+            pairs.append(_whole("".join(a[i:at]), "".join(b[j:to])))
         if at < len(a):
             pairs.append(_words(a[at], b[to], budget))
         i, j = at + 1, to + 1

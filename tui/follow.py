@@ -133,8 +133,14 @@ class Bars:
     def _draw(self) -> None:
         if self._wanted == self._drawn:
             return
-        self._erase()
-        sys.stderr.write("".join(f"{line}\n" for line in self._wanted))
+        if len(self._wanted) == len(self._drawn):
+            for place, (line, old) in enumerate(zip(self._wanted, self._drawn, strict=True)):
+                if line != old:
+                    up = len(self._wanted) - place
+                    sys.stderr.write(f"\x1b[{up}F{line}\x1b[K\x1b[{up}E")
+        else:
+            self._erase()
+            sys.stderr.write("".join(f"{line}\n" for line in self._wanted))
         sys.stderr.flush()
         self._drawn = self._wanted
         self._at = time.monotonic()

@@ -17,23 +17,6 @@ _ORDERS = (1, 2, 3, 4)
 _EPSILON = 0.1
 
 
-def lcs_length(first: Sequence[str], second: Sequence[str]) -> int:
-    """Length of the longest common subsequence, bit-parallel (Hyyrö 2004): exact, and linear in memory.
-
-    rouge-score fills a table of len(first) x len(second) Python integers; one runaway response against a
-    long reference would take gigabytes there.
-    """
-    places: dict[str, int] = {}
-    for place, token in enumerate(first):
-        places[token] = places.get(token, 0) | 1 << place
-    everywhere = (1 << len(first)) - 1
-    row = everywhere
-    for token in second:
-        matched = row & places.get(token, 0)
-        row = ((row + matched) | (row - matched)) & everywhere
-    return len(first) - row.bit_count()
-
-
 def ngrams(tokens: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
     """How often each run of `order` tokens occurs."""
     return Counter(zip(*(tokens[start:] for start in range(order)), strict=False))
@@ -46,12 +29,22 @@ def rouge(reference: str, response: str) -> tuple[float, float, float]:
     reference alone decides, so that all models are measured alike.
     """
     tokenize = _tokenizer(reference)
-    target, prediction = tokenize(reference), tokenize(response)
-    return (
-        _overlap_f(target, prediction, 1),
-        _overlap_f(target, prediction, 2),
-        _f(lcs_length(target, prediction), len(prediction), len(target)),
+    return _rouge(tokenize(reference), tokenize(response))
+
+
+def rouge_lsum(reference: str, response: str) -> float | None:
+    """F-measure of ROUGE-Lsum, as rouge-score gives it: each line is a sentence.
+
+    None where the two texts are so long that it would take minutes.
+    """
+    tokenize = _tokenizer(reference)
+    target, prediction = (
+        [tokenize(line) for line in text.split("\n") if line] for text in (reference, response)
     )
+    wanted, given = sum(map(len, target)), sum(map(len, prediction))
+    if wanted * given > _LSUM_LIMIT:
+        return None
+    return _f(union_hits(target, prediction), given, wanted)
 
 
 class BleuParts(NamedTuple):
@@ -80,9 +73,12 @@ def bleu_parts(references: Sequence[Sequence[str]], response: Sequence[str]) -> 
     return BleuParts(tuple(matches), tuple(totals), len(response), nearest)
 
 
-def combine_bleu(sums: Sums) -> Sums:
-    """BLEU-4 of summed parts [..., 10], smoothed by method1 (0.1 in place of no match), from 0 to 1."""
-    matches, totals = sums[..., :4], sums[..., 4:8]
+def combine_bleu(sums: Sums, order: int = 4) -> Sums:
+    """BLEU of n-grams up to `order` from summed parts [..., 10], from 0 to 1.
+
+    Smoothed by method1: 0.1 in place of no match.
+    """
+    matches, totals = sums[..., :order], sums[..., 4 : 4 + order]
     length, reference_length = sums[..., 8], sums[..., 9]
     precisions = np.where(matches == 0, _EPSILON, matches) / totals
     shortfall = np.maximum(0.0, reference_length / np.maximum(length, 1.0) - 1.0)
@@ -92,80 +88,59 @@ def combine_bleu(sums: Sums) -> Sums:
 
 
 class Rouge:
-    """ROUGE-1, ROUGE-2 and ROUGE-L; with several references, for each the one with the best F-measure."""
+    """ROUGE-1, -2, -L and -Lsum; with several references, for each the one with the best F-measure."""
 
     measures = tuple(
-        Measure(
-            name=name,
-            direction="higher",
-            low=0.0,
-            high=1.0,
+        fraction(
+            name,
+            meaning,
+            "Lin 2004; rouge-score 0.1.2, use_stemmer=True",
+            needs=["references"],
             unit="F-measure",
-            needs=frozenset({"references"}),
-            version="1",
-            source="Lin 2004; rouge-score 0.1.2, use_stemmer=True",
-            meaning=meaning,
         )
         for name, meaning in (
             ("rouge1", "words shared with the reference"),
             ("rouge2", "pairs of neighbouring words shared with the reference"),
             ("rougeL", "longest sequence of words shared with the reference, in order"),
+            ("rougeLsum", "the same line by line, for answers of several lines"),
         )
     )
 
     def score(self, example: Example, response: Response) -> list[Score]:
-        if not example.references:
-            return missing(self.measures, NO_REFERENCE)
-        if response.text is None:
-            return missing(self.measures, no_text(response))
-        usable = [text for text in example.references if _tokenizer(text)(text)]
-        if not usable:
+        reason = gap(example, response)
+        if reason or response.text is None:
+            return missing(self.measures, reason or NO_REFERENCE)
+        scores, sums = [], []
+        for reference in example.references:
+            tokenize = _tokenizer(reference)
+            if target := tokenize(reference):
+                scores.append(_rouge(target, tokenize(response.text)))
+                sums.append(_lsum(reference, response.text, scores[-1][2]))
+        if not scores:
             return missing(self.measures, NO_WORDS)
-        scores = [rouge(reference, response.text) for reference in usable]
-        best = map(max, zip(*scores, strict=True))
-        return [Score(measure.name, value) for measure, value in zip(self.measures, best, strict=True)]
+        best = [*map(max, zip(*scores, strict=True)), None if None in sums else max(filter(None, sums), default=0.0)]
+        return [
+            Score(measure.name, value, None if value is not None else TOO_LONG)
+            for measure, value in zip(self.measures, best, strict=True)
+        ]
 
 
 class Bleu:
-    """BLEU of single responses, and of the whole set, which is no average of the former."""
+    """BLEU-4 of single responses, and of the whole set, which is no average of the former."""
 
-    measures = (
-        Measure(
-            name="bleu_sentence",
-            direction="higher",
-            low=0.0,
-            high=1.0,
-            unit="BLEU-4",
-            needs=frozenset({"references"}),
-            version="1",
-            source="Papineni et al. 2002; nltk sentence_bleu, smoothing method1 (Chen & Cherry 2014)",
-            meaning="runs of one to four words found in a reference, averaged over responses",
-        ),
-        Measure(
-            name="bleu_corpus",
-            direction="higher",
-            low=0.0,
-            high=1.0,
-            unit="BLEU-4",
-            needs=frozenset({"references"}),
-            version="1",
-            source="Papineni et al. 2002; nltk corpus_bleu, smoothing method1 (Chen & Cherry 2014)",
-            meaning="runs of one to four words found in a reference, counted over the whole set",
-            combine=combine_bleu,
-        ),
-    )
+    measures = _bleu_measures(4)
 
     def score(self, example: Example, response: Response) -> list[Score]:
-        if not example.references:
-            return missing(self.measures, NO_REFERENCE)
-        if response.text is None:
-            return missing(self.measures, no_text(response))
-        references = [tokens for text in example.references if (tokens := words(text))]
-        if not references:
-            return missing(self.measures, NO_WORDS)
-        parts = bleu_parts(references, words(response.text)).flat()
-        value = float(combine_bleu(np.array(parts)))
-        return [Score("bleu_sentence", value), Score("bleu_corpus", value, parts=parts)]
+        return _bleu_scores(self.measures, (4,), example, response)
+
+
+class BleuOrders:
+    """BLEU-1, BLEU-2 and BLEU-3, which weigh the choice of words more and their order less."""
+
+    measures = tuple(measure for order in (1, 2, 3) for measure in _bleu_measures(order))
+
+    def score(self, example: Example, response: Response) -> list[Score]:
+        return _bleu_scores(self.measures, (1, 2, 3), example, response)
 
 
 def _tokenizer(reference: str) -> Callable[[str], list[str]]:

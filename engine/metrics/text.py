@@ -10,7 +10,6 @@ import unicodedata
 from functools import lru_cache
 
 from nltk.stem.porter import PorterStemmer
-from rouge_score import tokenize as rouge_tokenize
 
 # Thai, Lao, Myanmar, Khmer, Kana, Han: scripts that put no space between words.
 _UNSPACED = re.compile(
@@ -18,16 +17,10 @@ _UNSPACED = re.compile(
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+_ASCII_WORDS = re.compile("[a-z0-9]+")
 
-
-class _CachedStemmer:
-    """nltk's Porter stemmer, which costs far more than everything else in ROUGE, remembering its words."""
-
-    def __init__(self) -> None:
-        self.stem = lru_cache(maxsize=200_000)(PorterStemmer().stem)
-
-
-_STEMMER = _CachedStemmer()
+# Porter's algorithm costs far more than everything else in ROUGE, and texts repeat their words.
+porter_stem = lru_cache(maxsize=200_000)(PorterStemmer().stem)
 
 
 def spaced(text: str) -> str:
@@ -41,19 +34,24 @@ def has_foreign_letters(text: str) -> bool:
 
 
 def english_stems(text: str) -> list[str]:
-    """rouge-score's own tokens: ASCII letters and digits in lower case, words over 3 letters stemmed."""
-    tokens: list[str] = rouge_tokenize.tokenize(text, _STEMMER)
-    return tokens
+    """The tokens of rouge-score: ASCII letters and digits in lower case, words over 3 letters stemmed."""
+    return [porter_stem(word) if len(word) > 3 else word for word in _ASCII_WORDS.findall(text.lower())]
 
 
-def unicode_stems(text: str) -> list[str]:
-    """The same in any script: runs of letters, marks and digits after NFKC; ASCII words are stemmed.
+def unicode_words(text: str) -> list[str]:
+    """Runs of letters, marks and digits in any script, in lower case after NFKC.
 
     Chinese, Japanese, Thai and other unspaced scripts give one token per character.
     """
     folded = unicodedata.normalize("NFKC", text).lower()
-    words = spaced("".join(map(_word_character, folded))).split()
-    return [_STEMMER.stem(word) if word.isascii() and len(word) > 3 else word for word in words]
+    return spaced("".join(map(_word_character, folded))).split()
+
+
+def unicode_stems(text: str) -> list[str]:
+    """`unicode_words` with the ASCII ones over 3 letters stemmed, as ROUGE takes them beyond ASCII."""
+    return [
+        porter_stem(word) if word.isascii() and len(word) > 3 else word for word in unicode_words(text)
+    ]
 
 
 def words(text: str) -> list[str]:
@@ -75,6 +73,7 @@ def normalise_answer(text: str) -> str:
     return next((kept for form in (bare, unpunctuated, folded) if (kept := " ".join(form.split()))), "")
 
 
+@lru_cache(maxsize=100_000)
 def _word_character(char: str) -> str:
     """The character if words are made of it, nothing for invisible joiners, else a space."""
     category = unicodedata.category(char)

@@ -71,7 +71,8 @@ def plan(tmp_path: Path) -> Callable[..., Path]:
 
     def write(*, candidate: str = "right", gates: str = "", more: str = "") -> Path:
         examples = [
-            {"id": f"e{n}", "query": f"What is {n} and {n}?", "reference": f"It is {2 * n}."} for n in range(8)
+            {"id": f"e{n}", "query": f"What is {n} and {n}?", "reference": f"It is {2 * n}."}
+            for n in range(8)
         ]
         answers = {"right": [f"It is {2 * n}." for n in range(8)], "wrong": ["No idea."] * 8}
         lines(tmp_path / "eval.jsonl", examples)

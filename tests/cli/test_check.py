@@ -61,9 +61,7 @@ def test_a_plan_that_can_run_has_no_errors(assay: Assay, plan: Write, tmp_path: 
     assert not (tmp_path / "store").exists()
 
 
-def test_all_that_is_wrong_is_said_at_once(
-    assay: Assay, plan: Write, nobody: str, tmp_path: Path
-) -> None:
+def test_all_that_is_wrong_is_said_at_once(assay: Assay, plan: Write, nobody: str, tmp_path: Path) -> None:
     file = plan(more=f'format = {{ schema = "schema.json" }}\n{judge(nobody)}')
     (tmp_path / "schema.json").write_text('{"type": "nonsense"}')
     (tmp_path / "eval.jsonl").write_text('{"query": "q", "reference": "r"}\n{broken\n')
@@ -92,11 +90,11 @@ def test_a_judge_is_asked_for_its_model_and_key(
     assert level == "error" and "refuses" in message and "wrong" not in message
 
 
-def test_examples_without_references_are_a_warning_where_they_are_needed(
-    plan: Write, tmp_path: Path
-) -> None:
+def test_examples_without_references_are_a_warning_where_they_are_needed(plan: Write, tmp_path: Path) -> None:
     file = plan()
-    (tmp_path / "eval.jsonl").write_text('{"id": "e0", "query": "q"}\n{"id": "e1", "query": "r", "answer": "s"}\n')
+    (tmp_path / "eval.jsonl").write_text(
+        '{"id": "e0", "query": "q"}\n{"id": "e1", "query": "r", "answer": "s"}\n'
+    )
     warnings = [f for f in check(read_plan(file), tmp_path / "store") if f.level == "warning"]
     assert {finding.subject for finding in warnings} == {"metrics", "judge reference"}
     assert all("1 of 2" in finding.message for finding in warnings)
@@ -141,7 +139,8 @@ def test_weights_are_counted_at_the_dtype_of_the_plan() -> None:
 
 def test_checking_loads_no_torch(plan: Write, tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom engine.check import check\nfrom engine.plan import read_plan\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from engine.check import check\nfrom engine.plan import read_plan\n"
         f"check(read_plan(Path({str(plan())!r})), Path({str(tmp_path)!r}))\n"
         "print([name for name in ('torch', 'transformers', 'lm_eval') if name in sys.modules])"
     )

@@ -77,7 +77,9 @@ def test_a_file_that_is_no_store_is_a_message(assay: Assay, tmp_path: Path) -> N
     assert done.code == 2 and "damaged" in done.err
 
 
-def test_an_error_shows_control_characters_of_arguments_as_pictures(assay: Assay, history_store: Path) -> None:
+def test_an_error_shows_control_characters_of_arguments_as_pictures(
+    assay: Assay, history_store: Path
+) -> None:
     done = assay("show", "\x1b]0;title\x07", "--store", history_store)
     assert done.code == 2 and "\x1b" not in done.err and "\x07" not in done.err
 

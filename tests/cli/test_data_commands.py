@@ -15,7 +15,9 @@ def test_score_measures_a_file_without_generating(assay: Assay, tmp_path: Path) 
             {"query": "4+4?", "reference": "Eight", "response": None},
         ],
     )
-    done = assay("score", file, "--metrics", "exact_match,token_f1", "--metrics", "length", "--per-example", "--json")
+    done = assay(
+        "score", file, "--metrics", "exact_match,token_f1", "--metrics", "length", "--per-example", "--json"
+    )
     scores = {score["metric"]: score for score in done.json["scores"]}
     exact = scores["exact_match"]
     assert (exact["model"], exact["value"], exact["n"], exact["missing"]) == ("mine", 0.5, 2, 1)
@@ -29,8 +31,13 @@ def test_score_measures_a_file_without_generating(assay: Assay, tmp_path: Path) 
 
 
 def test_score_finds_references_in_another_file(assay: Assay, tmp_path: Path) -> None:
-    known = lines(tmp_path / "eval.jsonl", [{"id": "a", "query": "2+2?", "reference": "4"}, {"query": "3+3?", "answer": "6"}])
-    said = lines(tmp_path / "said.jsonl", [{"id": "a", "response": "4"}, {"query": " 3+3? ", "response": "7"}])
+    known = lines(
+        tmp_path / "eval.jsonl",
+        [{"id": "a", "query": "2+2?", "reference": "4"}, {"query": "3+3?", "answer": "6"}],
+    )
+    said = lines(
+        tmp_path / "said.jsonl", [{"id": "a", "response": "4"}, {"query": " 3+3? ", "response": "7"}]
+    )
     done = assay("score", said, "--references", known, "--metrics", "exact_match", "--json")
     assert done.json["scores"][0]["value"] == 0.5
     lines(said, [{"id": "b", "response": "4"}])
@@ -41,7 +48,10 @@ def test_score_finds_references_in_another_file(assay: Assay, tmp_path: Path) ->
 def test_score_checks_a_schema(assay: Assay, tmp_path: Path) -> None:
     schema = tmp_path / "schema.json"
     schema.write_text(json.dumps({"type": "object", "required": ["category"]}))
-    file = lines(tmp_path / "said.jsonl", [{"query": "q", "response": '{"category": 1}'}, {"query": "r", "response": "{}"}])
+    file = lines(
+        tmp_path / "said.jsonl",
+        [{"query": "q", "response": '{"category": 1}'}, {"query": "r", "response": "{}"}],
+    )
     done = assay("score", file, "--metrics", "format", "--schema", schema, "--json")
     assert done.json["scores"][0]["value"] == 0.5
 
@@ -71,7 +81,9 @@ def test_split_keeps_each_record_whole_and_every_one_once(assay: Assay, tmp_path
         [json.loads(line) for line in (tmp_path / "splits" / f"{name}.jsonl").read_text().splitlines()]
         for name in ("train", "validation", "test")
     ]
-    assert sorted((record for part in parts for record in part), key=lambda record: record["source"]) == records
+    assert (
+        sorted((record for part in parts for record in part), key=lambda record: record["source"]) == records
+    )
     assert all(parts)
     again = assay("split", data, "--out", tmp_path / "splits")
     assert again.code == 2 and "exists already" in again.err
@@ -91,8 +103,14 @@ def test_split_keeps_a_group_together_and_refuses_odd_ratios(assay: Assay, tmp_p
 
 
 def test_leakage_names_the_training_line(assay: Assay, tmp_path: Path) -> None:
-    train = lines(tmp_path / "train.jsonl", [{"query": "other", "answer": "x"}, {"query": "Two and TWO?", "answer": "4"}])
-    evaluation = lines(tmp_path / "eval.jsonl", [{"id": "a", "query": "two  and two?", "answer": "four"}, {"query": "new?", "answer": "no"}])
+    train = lines(
+        tmp_path / "train.jsonl",
+        [{"query": "other", "answer": "x"}, {"query": "Two and TWO?", "answer": "4"}],
+    )
+    evaluation = lines(
+        tmp_path / "eval.jsonl",
+        [{"id": "a", "query": "two  and two?", "answer": "four"}, {"query": "new?", "answer": "no"}],
+    )
     found = assay("leakage", train, evaluation, "--json").json
     (leak,) = found["leaks"]
     assert (leak["id"], leak["tier"], leak["train_line"], leak["field"]) == ("a", "identical", 2, "query")

@@ -43,7 +43,14 @@ def test_control_characters_and_line_feeds_of_data_are_pictures() -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0.12345, "0.123"), (-0.0001, "0.000"), (12.345, "12.35"), (123456.7, "123457"), (None, "–"), (math.nan, "–")],
+    [
+        (0.12345, "0.123"),
+        (-0.0001, "0.000"),
+        (12.345, "12.35"),
+        (123456.7, "123457"),
+        (None, "–"),
+        (math.nan, "–"),
+    ],
 )
 def test_numbers_have_the_digits_that_matter(value: float | None, shown: str) -> None:
     assert number(value) == shown

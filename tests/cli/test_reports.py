@@ -38,7 +38,9 @@ class Tags(HTMLParser):
 
 
 @pytest.mark.parametrize("form", ["html", "md", "json", "junit"])
-def test_no_control_character_of_the_data_reaches_a_report(assay: Assay, hostile_store: Path, form: str) -> None:
+def test_no_control_character_of_the_data_reaches_a_report(
+    assay: Assay, hostile_store: Path, form: str
+) -> None:
     report = assay("report", "2", "--format", form, "--store", hostile_store)
     assert report.code == 0
     assert not set(report.out) & set("\x1b\x07\x00\x9b\u202e")

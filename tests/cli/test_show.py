@@ -10,7 +10,16 @@ from tests.cli.conftest import Assay
 
 def test_json_has_the_documented_shape(assay: Assay, history_store: Path) -> None:
     shown = assay("show", "2", "--json", "--store", history_store).json
-    assert {"run", "models", "scores", "verdicts", "comparisons", "benchmarks", "alerts", "passed"} <= shown.keys()
+    assert {
+        "run",
+        "models",
+        "scores",
+        "verdicts",
+        "comparisons",
+        "benchmarks",
+        "alerts",
+        "passed",
+    } <= shown.keys()
     assert shown["passed"] is False
     run = shown["run"]
     assert run["id"] == "2" and run["name"] == "tickets-v2" and run["status"] == "finished"
@@ -26,8 +35,8 @@ def test_json_has_the_documented_shape(assay: Assay, history_store: Path) -> Non
         "position_bias", "length_controlled", "reason",
     } <= shown["verdicts"][0].keys()  # fmt: skip
     assert {
-        "candidate", "baseline", "measure", "candidate_value", "baseline_value", "delta", "low", "high", "p", "n",
-        "smallest_detectable", "reason",
+        "candidate", "baseline", "measure", "candidate_value", "baseline_value", "delta", "low", "high", "p",
+        "n", "smallest_detectable", "reason",
     } <= shown["comparisons"][0].keys()  # fmt: skip
     assert {"model", "task", "metric", "value", "stderr", "n"} <= shown["benchmarks"][0].keys()
     assert {"severity", "kind", "measure", "message", "acknowledged"} <= shown["alerts"][0].keys()

@@ -12,6 +12,7 @@ from tui.side_by_side import Row, rows
 from tui.text import cut, fit, join, plain
 from tui.widgets.lines import Lines
 
+UNLIKE = "nothing in common"
 _GUTTER = 3
 # What differs is underlined too, so that it shows without colour.
 _CHANGED = ("underline $warn", "underline $good")
@@ -29,13 +30,22 @@ class Answers(Lines):
         self._pair: Compared | None = None
         self._empty = ""
         self._rows: Sequence[Row] = ()
+        self._alike = False  # whether anything is the same on both sides
 
     def show(self, review: Review, *, keep_place: bool = False) -> None:
         """A pair, from its top unless it is the one that stood here before."""
         view = review.pair.view if review.pair else None
+        note = _likeness(review.pair.diff if review.pair else None)
+        self._alike = note != UNLIKE
         self._headings = (
             _heading("1", review.baseline.name, "baseline", view.baseline if view else None),
-            _heading("2", review.candidate.name, "candidate", view.candidate if view else None),
+            join(
+                [
+                    _heading("2", review.candidate.name, "candidate", view.candidate if view else None),
+                    Content.styled(note, "$warn"),
+                ],
+                "  ",
+            ),
         )
         self._pair, self._empty, self.top = review.pair, "", self.top if keep_place else 0
         self._wrap()
@@ -83,7 +93,7 @@ class Answers(Lines):
         spans: list[Span] = []
         text = ""
         for segment in segments:
-            if segment.changed:
+            if segment.changed and self._alike:
                 spans.append(Span(len(text), len(text) + len(segment.text), style))
             text += segment.text
         content = Content(text, spans)
@@ -120,6 +130,18 @@ def _heading(key: str, name: str, role: str, response: ResponseRow | None) -> Co
         if response.finish_reason == "length":
             parts.append(Content.styled("! cut off at the token limit", "$warn"))
     return join(parts, " ")
+
+
+def _likeness(found: Diff | None) -> str:
+    """What there is to say about the comparison as a whole."""
+    if found is None:
+        return ""
+    segments = [segment for pair in found.pairs for side in pair for segment in side]
+    if not any(segment.changed for segment in segments):
+        return "identical answers"
+    if not any(segment.text.strip() for segment in segments if not segment.changed):
+        return UNLIKE
+    return "" if found.precision == "words" else "long: sentences compared, not words"
 
 
 def _shown(compared: Compared) -> Diff:

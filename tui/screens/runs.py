@@ -172,14 +172,16 @@ class RunsScreen(AssayScreen):
 
     def on_rows_near_end(self, event: "Rows.NearEnd") -> None:
         if len(self._history.rows) == self._wanted:
-            self._wanted += PAGE
             self.run_worker(self._read_older(self._history.rows[-1].id), group="older", exclusive=True)
 
     async def _read_older(self, last: int) -> None:
+        """The next page: as long as all before it, so that G reaches the first run in a few strokes."""
         from store import history
 
-        older = await self.assay.store.ask(history.runs, limit=PAGE, before=last, search=self._search)
+        page = self._wanted
+        older = await self.assay.store.ask(history.runs, limit=page, before=last, search=self._search)
         if self._history.rows and self._history.rows[-1].id == last:
+            self._wanted += page
             self._history = self._shown = History([*self._history.rows, *older], self._history.total)
             self.rows.show(self._history.rows)
 

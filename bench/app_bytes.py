@@ -1,0 +1,176 @@
+"""Bytes that the app writes to the terminal, beside the budgets that a slow SSH link sets.
+
+    python -m bench.app_bytes [--columns 120 --rows 36]
+
+Launch to settled, idle, `j` in lists of different length, the next item in Review, and a run that is being
+written to while it is watched; a bare Textual app's launch stands beside.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.startup import HELLO
+from bench.stores import many_runs, one_large_run
+from bench.terminal import Terminal
+from store import tables
+from store.record import Recorder, create_run
+
+LAUNCH, IDLE, LIVE, KEY, ITEM = 25_000, 0, 1_000, 600, 8_000
+WATCHED = 12.0  # seconds
+MILLION = """
+from textual.app import App
+from textual.content import Content
+from tui.app import DARK
+from tui.widgets.rows import Rows
+
+class Million(App):
+    def get_theme_variable_defaults(self):
+        return DARK.variables
+
+    def compose(self):
+        yield Rows(lambda item, width: Content(f"row {item}"))
+
+    def on_mount(self):
+        self.query_one(Rows).show(range(1_000_000))
+        self.query_one(Rows).focus()
+
+Million().run(mouse=False)
+"""
+
+
+class Sizes:
+    """Opens commands in terminals of one size."""
+
+    def __init__(self, columns: int, rows: int) -> None:
+        self._size = {"columns": columns, "rows": rows}
+
+    def launch(self, command: Sequence[str]) -> int:
+        with Terminal(command, **self._size) as terminal:
+            return terminal.settle()
+
+    def idle(self, command: Sequence[str], seconds: float = 5.0) -> int:
+        with Terminal(command, **self._size) as terminal:
+            terminal.settle()
+            return terminal.read_for(seconds)
+
+    def key(self, command: Sequence[str], key: str, presses: int = 40) -> float:
+        """Mean bytes a press, each given time to settle."""
+        with Terminal(command, **self._size) as terminal:
+            terminal.settle()
+            taken = []
+            for _ in range(presses):
+                terminal.press(key)
+                taken.append(terminal.settle(quiet=0.12))
+            return statistics.mean(taken)
+
+    def watched(self, command: Sequence[str], writer: "subprocess.Popen[bytes]") -> float:
+        """Bytes a second while another process writes a run."""
+        with Terminal(command, **self._size) as terminal:
+            terminal.settle(quiet=0.4, limit=4.0)
+            written = terminal.read_for(WATCHED)
+        writer.kill()
+        writer.wait()
+        return written / WATCHED
+
+
+def write_a_run(folder: Path, run_id: int) -> None:
+    """What a worker writes while it generates: progress, vitals and its heartbeat, for half a minute."""
+    recorder = Recorder(folder, run_id)
+    for done in range(60):
+        now = time.time()
+        progress = {
+            "run_id": run_id,
+            "phase": "generate",
+            "item": "lora",
+            "position": 1,
+            "done": 16 * done,
+            "total": 10_000,
+            "unit": "responses",
+            "tokens": 1_500 * done,
+            "resumed_from": 0,
+            "started": now - done / 2,
+            "updated": now,
+            "seconds": done / 2,
+        }
+        vitals = {
+            "run_id": run_id,
+            "device": "GPU 0",
+            "utilisation": 0.9 + done % 7 / 100,
+            "memory_used": (40 << 30) + (done << 24),
+            "memory_total": 80 << 30,
+            "power_w": 600.0 + done,
+            "updated": now,
+        }
+        recorder.put(tables.Progress, [progress])
+        recorder.put(tables.Vitals, [vitals])
+        recorder.set_run(heartbeat=now)
+        time.sleep(0.5)
+
+
+def running_store(folder: Path) -> tuple[int, "subprocess.Popen[bytes]"]:
+    run = {"name": "live", "plan": "", "plan_hash": "", "plan_folder": "/", "plan_file": "plan.toml"}
+    run_id = create_run(folder, run)
+    recorder = Recorder(folder, run_id)
+    recorder.set_run(
+        status="running", worker_host="elsewhere", worker_pid=1, heartbeat=time.time(), phase="generate"
+    )
+    recorder.insert(
+        tables.Model,
+        {"run_id": run_id, "name": "lora", "role": "candidate", "kind": "local", "position": 0},
+    )
+    recorder.close()
+    writer = subprocess.Popen([sys.executable, "-m", "bench.app_bytes", "--write", str(folder), str(run_id)])
+    return run_id, writer
+
+
+def assay(store: Path, *arguments: str) -> list[str]:
+    return ["env", f"ASSAY_STORE={store}", sys.executable, "-m", "tui", *arguments]
+
+
+def say(what: str, value: float, budget: int, unit: str = "bytes") -> None:
+    verdict = "ok" if value <= budget else "OVER"
+    print(f"{what:<44} {value:>10,.0f} {unit:<8} budget {budget:>6,}  {verdict}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--columns", type=int, default=120)
+    parser.add_argument("--rows", type=int, default=36)
+    arguments = parser.parse_args()
+    sizes = Sizes(arguments.columns, arguments.rows)
+    print(f"terminal of {arguments.columns}x{arguments.rows}")
+    with tempfile.TemporaryDirectory() as place:
+        few, many, large, live = (Path(place) / name for name in ("few", "many", "large", "live"))
+        many_runs(few, 60)
+        many_runs(many, 10_000)
+        large_run = str(one_large_run(large, 2_000))
+        bare = sizes.launch([sys.executable, "-c", HELLO])
+        print(f"{'bare Textual app, launch to settled':<44} {bare:>10,} bytes")
+        say("launch to settled, 10,000 runs", sizes.launch(assay(many)), LAUNCH)
+        say("idle for 5 s", sizes.idle(assay(many)), IDLE)
+        say("j, 60 runs", sizes.key(assay(few), "j"), KEY)
+        say("j, 10,000 runs", sizes.key(assay(many), "j"), KEY)
+        say("j, a list of 1,000,000 rows", sizes.key([sys.executable, "-c", MILLION], "j"), KEY)
+        say("next item in Review", sizes.key(assay(large, "review", large_run), "j", 15), ITEM)
+        say(
+            "a decision in Review (and on to the next)",
+            sizes.key(assay(large, "review", large_run), "1", 15),
+            ITEM,
+        )
+        live_run, writer = running_store(live)
+        say(
+            "a live run, watched", sizes.watched(assay(live, "watch", str(live_run)), writer), LIVE, "bytes/s"
+        )
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--write"]:
+        write_a_run(Path(sys.argv[2]), int(sys.argv[3]))
+    else:
+        main()

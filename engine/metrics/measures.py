@@ -1,0 +1,38 @@
+"""Short forms for what most metrics have in common."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from engine.examples import Example
+from engine.generate.model import Response
+from engine.metrics.metric import NO_REFERENCE, Measure, Sums, mean, no_text
+
+
+def fraction(
+    name: str,
+    meaning: str,
+    source: str,
+    *,
+    needs: Iterable[str] = (),
+    unit: str = "share",
+    version: str = "1",
+    combine: Callable[[Sums], Sums] = mean,
+) -> Measure:
+    """A measure from 0 to 1 where higher is better."""
+    return Measure(name, "higher", 0.0, 1.0, unit, frozenset(needs), version, source, meaning, combine)
+
+
+def gap(example: Example, response: Response) -> str | None:
+    """Why a response cannot be set against a reference: there is no reference, or no text; else None."""
+    if not example.references:
+        return NO_REFERENCE
+    return no_text(response) if response.text is None else None
+
+
+def combine_f1(sums: Sums) -> Sums:
+    """Micro F1 of summed parts [..., (found rightly, found, wanted)]; 1 where nothing was wanted or found."""
+    right, found, wanted = sums[..., 0], sums[..., 1], sums[..., 2]
+    total = found + wanted
+    scores: Sums = np.where(total == 0, 1.0, 2 * right / np.where(total == 0, 1.0, total))
+    return scores

@@ -1,0 +1,104 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from store import database, history, tables
+from store.record import Recorder
+from store.rows import ProgressRow
+from tui.follow import Bars, Follower, bar_line, phases
+
+
+def progress(item: str, done: int, **changes: float) -> ProgressRow:
+    values = {"resumed_from": 0, "seconds": 4.0} | changes
+    return ProgressRow(
+        "generate", item, done, 20, "responses", 0, int(values["resumed_from"]), 0.0, 0.0, values["seconds"]
+    )
+
+
+def test_a_phase_sums_its_items_and_leaves_resumed_work_out_of_its_rate() -> None:
+    (phase,) = phases([progress("base", 20, resumed_from=12), progress("good", 8, seconds=4.0)])
+    assert (phase.done, phase.total) == (28, 40)
+    assert phase.rate == pytest.approx((8 + 8) / 8.0)
+    assert phase.left == pytest.approx(12 / 2.0)
+
+
+def test_a_phase_that_has_not_begun_has_no_rate() -> None:
+    (phase,) = phases([progress("base", 0, seconds=0.0)])
+    assert phase.rate is None and phase.left is None
+    assert "left" not in bar_line(phase, 80)
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 200])
+def test_a_bar_never_wraps(columns: int) -> None:
+    (phase,) = phases([progress("base", 7)])
+    assert cell_len(bar_line(phase, columns)) < columns
+
+
+def test_following_a_finished_run_tells_each_phase_and_ends(
+    history_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connection = history.attach(database.connect(history_store))
+    run = Follower(connection, 2).follow()
+    connection.close()
+    told = capsys.readouterr()
+    assert run.status == "finished" and told.out == ""
+    assert "generate: 100% (60/60 responses)" in told.err
+    assert "\x1b" not in told.err
+
+
+def test_quiet_tells_nothing(history_store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    connection = history.attach(database.connect(history_store))
+    Follower(connection, 2, quiet=True).follow()
+    connection.close()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_worker_that_died_before_it_took_the_run_is_noticed(own_store: Path) -> None:
+    worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    recorder = Recorder(own_store, 3)
+    recorder.set_run(status="queued", worker_pid=None)
+    recorder.close()
+    os.kill(worker.pid, signal.SIGKILL)
+    connection = history.attach(database.connect(own_store))
+    run = Follower(connection, 3, quiet=True).follow(worker.pid)
+    connection.close()
+    worker.wait()
+    assert run.status == "queued"
+
+
+def test_errors_of_the_run_are_told_with_their_control_characters_visible(
+    own_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder = Recorder(own_store, 1)
+    recorder.event("error", "generate", "the server said \x1b[2J")
+    recorder.event("info", "generate", "all is well")
+    recorder.insert(
+        tables.Event, {"run_id": 1, "time": 0.0, "level": "warning", "phase": "judge", "message": "slow"}
+    )
+    recorder.close()
+    connection = history.attach(database.connect(own_store))
+    Follower(connection, 1).follow()
+    connection.close()
+    told = capsys.readouterr().err
+    assert "error: generate: the server said ␛[2J" in told and "warning: judge: slow" in told
+    assert "all is well" not in told
+
+
+def test_bars_are_redrawn_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
+    bars = Bars()
+    bars.update(phases([progress("base", 7)]))
+    bars.close()
+    first = capsys.readouterr().err
+    assert "35% 7/20 responses" in first and "\x1b" not in first
+    bars.update(phases([progress("base", 14)]))
+    bars.close()
+    again = capsys.readouterr().err
+    assert again.startswith("\x1b[1F") and again.endswith("\x1b[K\x1b[1E") and "70% 14/20" in again
+    bars.say("error: \x1b[2J")
+    told = capsys.readouterr().err
+    assert told.startswith("\x1b[1F\x1b[Jerror: ␛[2J\n") and told.count("\n") == 2

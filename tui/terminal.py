@@ -1,0 +1,53 @@
+"""The terminal behind a slow link: what already stands on a line is not written to it again.
+
+Opening a screen makes Textual draw it three to five times (laid out, styled, focused, filled), each time whole
+and mostly the same. Each drawing is a row of pieces that begin with an absolute cursor position, so a piece
+that equals the last one written to its line, at the same column, can be left out.
+"""
+
+import os
+import re
+from contextlib import suppress
+
+from textual.drivers.linux_driver import LinuxDriver
+
+_PLACE = re.compile(r"\x1b\[(\d+);(\d+)H")
+
+
+class ThriftyDriver(LinuxDriver):
+    """Textual's driver, which remembers the last piece written to each line."""
+
+    _last: dict[str, tuple[str, str]]
+    _size: os.terminal_size | None = None
+
+    def start_application_mode(self) -> None:
+        self._last = {}
+        super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual leaves it untyped
+
+    def write(self, data: str) -> None:
+        self._notice_resize()
+        if needed := self._needed(data):
+            super().write(needed)
+
+    def _notice_resize(self) -> None:
+        """A terminal that was resized may have moved or dropped what it showed."""
+        with suppress(OSError):
+            size = os.get_terminal_size(self.fileno)
+            if size != self._size:
+                self._size = size
+                self._last.clear()
+
+    def _needed(self, data: str) -> str:
+        start, *placed = _PLACE.split(data)
+        if not placed:
+            return data
+        kept = [start]
+        rows, columns, texts = placed[::3], placed[1::3], placed[2::3]
+        for row, column, text in zip(rows, columns, texts, strict=True):
+            drawn = text.removesuffix("\n")
+            if not drawn:  # where the cursor rests
+                kept.append(f"\x1b[{row};{column}H")
+            elif self._last.get(row) != (column, drawn):
+                self._last[row] = (column, drawn)
+                kept.append(f"\x1b[{row};{column}H{drawn}")
+        return "".join(kept)
