@@ -72,7 +72,8 @@ class Sizes:
     def watched(self, command: Sequence[str], writer: "subprocess.Popen[bytes]") -> float:
         """Bytes a second while another process writes a run."""
         with Terminal(command, **self._size) as terminal:
-            terminal.settle(quiet=0.4, limit=4.0)
+            terminal.read_until(b"generate")
+            terminal.read_for(2.0)
             written = terminal.read_for(WATCHED)
         writer.kill()
         writer.wait()

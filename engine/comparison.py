@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from engine.metrics.metric import Direction, Measure
 from engine.stats.intervals import finite
+from engine.stats.intervals import finite
 from engine.stats.paired import Paired, compare
 
 Kind = Literal["metric", "benchmark"]
 
 _WORST = 20
+DEPENDENT = "no interval: the examples' values hang together, since the answers of one batch share its time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,8 @@ def compare_parts(
         reason = _no_shared(candidate, candidate_parts, baseline, baseline_parts)
         values = (_value(measure, candidate_parts), _value(measure, baseline_parts))
         return not_comparable(candidate, baseline, measure.name, measure.direction, kind, reason, *values)
+    if not measure.independent:
+        return _without_interval(candidate, baseline, measure, kind, candidate_parts, baseline_parts)
     first = np.array([candidate_parts[key] for key in shared], dtype=np.float64)
     second = np.array([baseline_parts[key] for key in shared], dtype=np.float64)
     paired = compare(first, second, measure.combine, seed)
@@ -129,6 +133,26 @@ def _value(measure: Measure, parts: Mapping[str, Sequence[float]]) -> float | No
     if not parts:
         return None
     return finite(measure.combine(np.array(list(parts.values()), dtype=np.float64).sum(axis=0)))
+
+
+def _without_interval(
+    candidate: str,
+    baseline: str,
+    measure: Measure,
+    kind: Kind,
+    candidate_parts: Mapping[str, Sequence[float]],
+    baseline_parts: Mapping[str, Sequence[float]],
+) -> Comparison:
+    """Both values on the shared examples and their difference, without a claim about chance."""
+    shared = sorted(candidate_parts.keys() & baseline_parts.keys())
+    values = [
+        finite(measure.combine(np.array([parts[key] for key in shared], dtype=np.float64).sum(axis=0)))
+        for parts in (candidate_parts, baseline_parts)
+    ]
+    first, second = values
+    delta = None if first is None or second is None else first - second
+    paired = Paired(first, second, delta, None, None, None, len(shared), None)
+    return from_paired(candidate, baseline, measure.name, measure.direction, kind, paired, DEPENDENT)
 
 
 def _no_shared(

@@ -118,7 +118,14 @@ class Generation(_Table):
 class Metrics(_Table):
     """The metrics in use, and settings for those that have some; a table puts its metric in use."""
 
-    use: tuple[str, ...] = ("rouge", "bleu", "exact_match", "token_f1", "length", "efficiency")
+    use: tuple[Annotated[str, BeforeValidator(paths.metric_name)], ...] = (
+        "rouge",
+        "bleu",
+        "exact_match",
+        "token_f1",
+        "length",
+        "efficiency",
+    )
     settings: Annotated[dict[str, dict[str, Any]], BeforeValidator(paths.metric_settings)] = Field(
         default_factory=dict
     )

@@ -149,8 +149,12 @@ def _gates(raw: Mapping[str, Any]) -> list[Problem]:
 
 
 def metric_checks(raw: Mapping[str, Any]) -> list[Problem]:
-    """Metric names that are not known, in `use` and as tables, each with the nearest known one."""
+    """Metric names that are not known, in `use` and as tables, each with the nearest known one.
+
+    A metric in a Python file of the plan's is not imported to check its name.
+    """
     from engine.metrics.metric import REGISTRY
+    from engine.metrics.own import installed, is_own
 
     metrics = raw.get("metrics")
     if not isinstance(metrics, Mapping):
@@ -158,11 +162,19 @@ def metric_checks(raw: Mapping[str, Any]) -> list[Problem]:
     use = metrics.get("use")
     named = [(("metrics", "use", i), name) for i, name in enumerate(use)] if isinstance(use, list) else []
     tables = [(("metrics", key), key) for key in metrics if key != "use"]
+    unknown = [
+        (where, name)
+        for where, name in [*named, *tables]
+        if isinstance(name, str) and name not in REGISTRY and not is_own(name) and not is_secret(name)
+    ]
+    if not unknown:
+        return []
+    known = [*REGISTRY, *installed()]
     return [
         Problem(
             key_path(raw, where),
-            f'unknown metric "{name[:60]}"{nearest(name, REGISTRY)}; allowed: {listed(REGISTRY)}',
+            f'unknown metric "{name[:60]}"{nearest(name, known)}; allowed: {listed(known)}',
         )
-        for where, name in [*named, *tables]
-        if isinstance(name, str) and name not in REGISTRY and not is_secret(name)
+        for where, name in unknown
+        if name not in known
     ]

@@ -123,19 +123,30 @@ def text_or_file(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
+def metric_name(value: Any, info: ValidationInfo) -> Any:
+    """A metric's name; the file in one such as "my_metrics.py:polite" is there, and made absolute."""
+    path, colon, attribute = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    return f"{existing_file(path, info)}:{attribute}" if colon and path.endswith(".py") else value
+
+
 def metric_settings(value: Any, info: ValidationInfo) -> Any:
-    """Metric settings with the path in each `schema` made absolute; a schema may also be a table."""
+    """Metric settings with the paths in `schema` and `model` made absolute; a schema may also be a table."""
     if not isinstance(value, dict) or not isinstance(info.context, Context):
         return value
     problems: list[str] = []
     settings = {}
-    for metric, table in value.items():
+    for name, table in value.items():
+        try:
+            metric = metric_name(name, info)
+        except ValueError:  # said once, where `use` names it
+            continue
         settings[metric] = table
-        if isinstance(table, dict) and isinstance(table.get("schema"), str):
-            try:
-                settings[metric] = {**table, "schema": str(existing_file(table["schema"], info))}
-            except ValueError as error:
-                problems.append(f"{metric}.schema: {error}")
+        for key, resolve in (("schema", existing_file), ("model", model_path)):
+            if isinstance(table, dict) and isinstance(table.get(key), str):
+                try:
+                    settings[metric] = {**settings[metric], key: str(resolve(table[key], info))}
+                except ValueError as error:
+                    problems.append(f"{metric}.{key}: {error}")
     if problems:
         raise ValueError("; ".join(problems))
     return settings

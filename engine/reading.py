@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import BadInput
-from engine.textfile import open_error, text_lines
+from engine.textfile import OnBad, open_error, text_lines
 
 _TYPE_NAMES = {list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false"}
 Record = tuple[int, dict[str, Any]]
@@ -23,24 +23,42 @@ BROKEN = "Repair that line, or export the file again."
 # In JSON, \ud800 to \udfff: half of a character that needs two such escapes.
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _BLANK = " \t\r\n"
+_PACKED = {".gz", ".zst"}
+_TEXT = {".jsonl", ".ndjson", ".csv", ".tsv"}
 
 
-def read_records(path: Path) -> Iterator[Record]:
-    """The records of a file or `datasets` folder, one at a time, each with its line (text) or row number.
+def read_records(path: Path, on_bad: OnBad | None = None) -> Iterator[Record]:
+    """The records of a file or folder, one at a time, each with its line (text) or row number.
 
-    JSON lines or a JSON list (told apart by the first character), CSV (`.csv`, `.tsv`), Parquet (`.parquet`)
-    and folders written by `datasets` (`*.arrow`, `*.parquet`). Only a JSON list is held in memory as text.
-    NaN is read as a missing value. Raises BadInput naming file and line.
+    JSON lines or a JSON list (told apart by the first character), CSV (`.csv`, `.tsv`), Parquet (`.parquet`),
+    folders written by `datasets` (`*.arrow`, `*.parquet`) and folders of text shards, whose rows are counted
+    on from shard to shard. Text may be packed (`.gz`, `.zst`). Only a JSON list is held in memory as text.
+    NaN is read as a missing value. Raises BadInput naming file and line; of a line that is no JSON object,
+    `on_bad` is told instead, where there is one, and reading goes on.
     """
-    suffix = path.suffix.lower()
+    suffix = data_suffix(path)
     if path.is_dir():
-        yield from _folder_records(path)
+        yield from _folder_records(path, on_bad)
     elif suffix in {".parquet", ".arrow"}:
         yield from _columnar_records(path, first_row=1)
     elif suffix in {".csv", ".tsv"}:
         yield from _csv_records(path)
     else:
-        yield from _json_records(path)
+        yield from _json_records(path, on_bad)
+
+
+def data_suffix(path: Path) -> str:
+    """What kind of data a file holds, by its name: the suffix before `.gz` or `.zst`."""
+    suffix = path.suffix.lower()
+    return Path(path.stem).suffix.lower() if suffix in _PACKED else suffix
+
+
+def shards(folder: Path) -> list[Path]:
+    """The text files with records in a folder, by name; none where `*.arrow` or `*.parquet` stand."""
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    if any(data_suffix(file) in {".arrow", ".parquet"} for file in files):
+        return []
+    return [file for file in files if data_suffix(file) in _TEXT]
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -117,8 +135,8 @@ def _object(place: str, value: Any) -> dict[str, Any]:
     return value
 
 
-def _json_records(path: Path) -> Iterator[Record]:
-    lines = text_lines(path)
+def _json_records(path: Path, on_bad: OnBad | None) -> Iterator[Record]:
+    lines = text_lines(path, on_bad)
     first = True
     for number, line in lines:
         if not line.strip(_BLANK):
@@ -128,11 +146,22 @@ def _json_records(path: Path) -> Iterator[Record]:
             return
         first = False
         try:
-            # Without its end: a line that breaks off is broken on this line, not on the next.
-            value = decode_json(line.rstrip(_BLANK))
-        except ValueError as error:
-            raise _json_error(path, number, error) from error
-        yield number, _object(f"{path}:{number}", value)
+            record = _line_object(path, number, line)
+        except BadInput as error:
+            if on_bad is None:
+                raise
+            on_bad(error)
+        else:
+            yield number, record
+
+
+def _line_object(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        # Without its end: a line that breaks off is broken on this line, not on the next.
+        value = decode_json(line.rstrip(_BLANK))
+    except ValueError as error:
+        raise _json_error(path, number, error) from error
+    return _object(f"{path}:{number}", value)
 
 
 def _list_records(path: Path, line: int, text: str) -> Iterator[Record]:
@@ -174,7 +203,7 @@ def _csv_records(path: Path) -> Iterator[Record]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     lines = text_lines(path)
     _, first = next(lines, (1, ""))
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
+    delimiter = "\t" if data_suffix(path) == ".tsv" else max(",;\t", key=first.count)
     texts = (text for text in _chained(first, lines))
     reader = csv.reader(texts, delimiter=delimiter, strict=True)
     header: list[str] | None = None
@@ -208,12 +237,16 @@ def _header(path: Path, row: list[str]) -> list[str]:
     return header
 
 
-def _folder_records(path: Path) -> Iterator[Record]:
+def _folder_records(path: Path, on_bad: OnBad | None) -> Iterator[Record]:
+    if texts := shards(path):
+        records = (record for shard in texts for _, record in read_records(shard, on_bad))
+        yield from enumerate(records, start=1)
+        return
     files = sorted(path.glob("*.arrow")) or sorted(path.glob("*.parquet"))
     if not files:
         parts = sorted(part.name for part in path.iterdir() if part.is_dir())
         hint = f"Name one of the folders in it: {', '.join(parts)}" if parts else ""
-        raise BadInput(f"{path}: holds no *.arrow or *.parquet file", hint)
+        raise BadInput(f"{path}: holds no *.arrow or *.parquet file, and no *.jsonl or *.csv", hint)
     row = 1
     for file in files:
         for number, record in _columnar_records(file, row):

@@ -46,7 +46,7 @@ def example_from(path: Path, record: Record, fields: Mapping[str, str], training
     try:
         return _example(line, _renamed(found, fields), training)
     except _Wrong as error:
-        raise BadInput(f"{path}:{line}: {error}", _SHAPES if error.args[1:] else "") from error
+        raise BadInput(f"{path}:{line}: {error.args[0]}", _SHAPES if error.args[1:] else "") from error
 
 
 def _renamed(record: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
@@ -164,7 +164,9 @@ def _references(record: Mapping[str, Any], turns: tuple[str, ...]) -> tuple[tupl
     """The references under the first key that has some, and the keys that say nothing more."""
     used = set()
     for key in _REFERENCES:
-        value = record.get(key)
+        if key not in record:
+            continue
+        value = record[key]
         if key == "completion" and isinstance(value, list):
             continue
         if key == "references" and isinstance(value, str):
@@ -198,16 +200,20 @@ def _as_text(value: Any) -> str | None:
 
 def _scalar(record: Mapping[str, Any], key: str) -> str | None:
     value = record.get(key)
+    if value is None or isinstance(value, str):
+        return value or None
     if isinstance(value, list | dict):
         raise _Wrong(f"{key}: found {type_name(value)}, where a text was expected")
-    return _as_text(value) or None
+    return _as_text(value)
 
 
 def _texts(record: Mapping[str, Any], key: str) -> tuple[str, ...]:
     value = record.get(key)
+    if value is None:
+        return ()
     if isinstance(value, str) and value.lstrip().startswith("["):
         value = _decoded(value, key)
-    items = value if isinstance(value, list) else [value] if value not in (None, "") else []
+    items = value if isinstance(value, list) else [value] if value != "" else []
     if not all(isinstance(item, str) for item in items):
         raise _Wrong(f"{key}: must be a list of texts")
     return tuple(items)

@@ -1,7 +1,9 @@
-"""Text files as people's tools write them: UTF-8 with or without a mark, UTF-16, Windows line ends."""
+"""Text files as people's tools write them: UTF-8 or UTF-16, Windows line ends, gzip or Zstandard."""
 
+import gzip
 import io
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from engine.errors import BadInput
@@ -21,7 +23,7 @@ def open_error(path: Path, error: OSError) -> BadInput:
         return BadInput(f"{path}: no such file")
     if isinstance(error, IsADirectoryError):
         return BadInput(f"{path}: is a folder, where a file was expected")
-    return BadInput(f"{path}: cannot be read: {error.strerror}")
+    return BadInput(f"{path}: cannot be read: {error.strerror or error}")
 
 
 def _encoding(start: bytes) -> str:
@@ -35,28 +37,62 @@ def _encoding(start: bytes) -> str:
     return "utf-8-sig"
 
 
-def text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines as they stand, line ends included; only "\\n" ends a line, so U+2028 in a text does not."""
+_GZIP, _ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+OnBad = Callable[[BadInput], None]
+
+
+def text_lines(path: Path, on_bad: OnBad | None = None) -> Iterator[tuple[int, str]]:
+    """Lines as they stand, line ends included; only "\\n" ends a line, so U+2028 in a text does not.
+
+    Files packed by gzip or Zstandard, told by their first bytes, are unpacked on the way. `on_bad`, where
+    there is one, is told of a line that is not UTF-8, which is then left out.
+    """
     try:
-        with path.open("rb") as file:
-            encoding = _encoding(file.read(4))
-            file.seek(0)
+        with _unpacked(path) as file:
+            encoding = _encoding(file.peek(4)[:4])
             if encoding != "utf-8-sig":
                 yield from _decoded_as_a_whole(path, file, encoding)
                 return
             for number, line in enumerate(file, start=1):
                 try:
-                    yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+                    text = line.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError as error:
-                    raise BadInput(
+                    bad = BadInput(
                         f"{path}:{number}: is not UTF-8 text (byte {error.start + 1} of the line)",
                         "Save the file as UTF-8, for example: iconv -f LATIN1 -t UTF-8 IN > OUT",
-                    ) from error
+                    )
+                    if on_bad is None:
+                        raise bad from error
+                    on_bad(bad)
+                else:
+                    yield number, text
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BadInput(f"{path}: is not whole gzip data: {error}", "Copy or pack the file again.") from error
     except OSError as error:
         raise open_error(path, error) from error
 
 
-def _decoded_as_a_whole(path: Path, file: io.BufferedReader, encoding: str) -> Iterator[tuple[int, str]]:
+def _unpacked(path: Path) -> io.BufferedReader | gzip.GzipFile:
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start.startswith(_GZIP):
+        return gzip.open(path, "rb")
+    if start == _ZSTANDARD:
+        return _zstandard(path)
+    return path.open("rb")
+
+
+def _zstandard(path: Path) -> io.BufferedReader:
+    # Python 3.11 has no zstd of its own; pyarrow, which reads Parquet here, brings one.
+    import pyarrow as arrow
+
+    return io.BufferedReader(arrow.CompressedInputStream(arrow.OSFile(str(path)), "zstd"))
+
+
+def _decoded_as_a_whole(
+    path: Path, file: io.BufferedReader | gzip.GzipFile, encoding: str
+) -> Iterator[tuple[int, str]]:
     try:
         yield from enumerate(io.TextIOWrapper(file, encoding=encoding, newline="\n"), start=1)
     except UnicodeError as error:

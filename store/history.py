@@ -9,6 +9,7 @@ import os
 import socket
 import sqlite3
 import time
+from pathlib import Path
 from typing import Any
 
 from store.errors import StoreError
@@ -54,8 +55,16 @@ def worker_alive(pid: int | None, host: str | None, heartbeat: float | None) -> 
             return False
         except PermissionError:
             return True
-        return True
+        return not _is_zombie(pid)
     return time.time() - heartbeat < STALE_AFTER
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether a process has ended and only waits for its parent to notice (told by Linux alone)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return False
 
 
 def runs(

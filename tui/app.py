@@ -8,15 +8,17 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from textual.app import App, SystemCommand
+from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.theme import Theme
 
 from tui.control import Control
-from tui.keys import EVERYWHERE, bindings
+from tui.keys import EVERYWHERE, REGISTRY, bindings, written
 from tui.screens import NAMES, load
 from tui.screens.base import AssayScreen
 from tui.screens.runs import RunsScreen
@@ -47,9 +49,9 @@ DARK = Theme(
         "bad": "#ff9f43",
         "warn": "#e5c07b",
         "rule": "#2a3341",
-        "cursor": "#2b4a73",
-        "cursor-text": "#ffffff",
-        "cursor-away": "#232c3a",
+        "block-cursor-background": "#2b4a73",
+        "block-cursor-foreground": "#ffffff",
+        "block-cursor-blurred-background": "#232c3a",
     },
 )
 
@@ -90,7 +92,7 @@ class AssayApp(App[int], inherit_bindings=False):
             loop.add_signal_handler(getattr(signal, name), self.exit, 128 + getattr(signal, name))
         self.set_interval(POLL_SECONDS, self._poll)
         if self._first is not None:
-            self.call_after_refresh(self.go, *self._first)
+            self.go(*self._first)
 
     def on_unmount(self) -> None:
         self.store.close()
@@ -154,7 +156,7 @@ class AssayApp(App[int], inherit_bindings=False):
         self.go(name)
 
     async def action_back(self) -> None:
-        if len(self.screen_stack) > 1 and not (self.front and self.front.back()):
+        if not (self.front and self.front.back()) and len(self.screen_stack) > 1:
             self.pop_screen()
 
     async def action_quit(self) -> None:
@@ -170,14 +172,14 @@ class AssayApp(App[int], inherit_bindings=False):
         """The palette offers what the keys of the screen in front offer."""
         seen: set[str] = set()
         for active in screen.active_bindings.values():
-            binding = active.binding
-            if binding.tooltip and binding.action not in seen and active.enabled:
-                seen.add(binding.action)
-                run = cast(Callable[[], None], lambda a=active: self._run_action(a.binding.action, a.node))
-                yield SystemCommand(binding.description or binding.tooltip, binding.tooltip, run)
+            name = active.binding.id
+            if name in REGISTRY and name not in seen and active.enabled:
+                seen.add(name)
+                act = partial(self._act, active.binding.action, active.node)
+                yield SystemCommand(REGISTRY[name].help, f"key {written(name)}", act)
 
-    def _run_action(self, action: str, node: object) -> None:
-        self.run_worker(self.run_action(action, node))  # type: ignore[arg-type]  # any DOM node will do
+    async def _act(self, action: str, node: DOMNode) -> None:
+        await self.run_action(action, node)
 
 
 def run(store_folder: Path, run: int | None = None, screen: str | None = None) -> int:

@@ -112,7 +112,7 @@ def build() -> "typer.Typer":
         *(plans.init, plans.check),
         *(running.run, running.watch, running.resume, running.pause, running.cancel),
         *(reading.runs, reading.show, reading.compare),
-        *(scoring.score, scoring.metrics, data.split, data.leakage),
+        *(scoring.score, scoring.metrics, data.split, data.leakage, data.coverage),
         *(running.review, reading.report),
     ):
         app.command()(function)

@@ -16,7 +16,7 @@ from unicodedata import category
 
 NEAR = 0.6  # sentences that differ by less than this share of their words are paired
 LCS_CELLS = 64_000_000  # one bit each: 8 MB
-PAIRING_CELLS = 20_000  # one Python step each
+PAIRING_CELLS = 60_000  # one Python step each
 
 # A sentence ends after its full stop (with closing quotes or brackets) and white space, or with the line.
 # The full stop of a number does not end one: "1. Restart it" stays together.

@@ -68,14 +68,15 @@ _COMPARE: dict[str, Key] = {
     "compare.candidate_back": Key("left_square_bracket", "candidate(-1)", "", "Previous candidate", "["),
     "compare.baseline": Key("right_curly_bracket,b", "baseline(1)", "baseline", "Next baseline", "} b"),
     "compare.baseline_back": Key("left_curly_bracket", "baseline(-1)", "", "Previous baseline", "{"),
+    "compare.details": Key("o", "details", "details", "All numbers of the selected line, of all models"),
 }
 
 # Review records a preference with one key, so it takes digits and lower-case letters for itself.
 _REVIEW: dict[str, Key] = {
     "review.next": Key(
-        "j,right,space", "next", "next", "Next example; space skips without deciding", "j space"
+        "j,right,space", "step(1)", "next", "Next example; space skips without deciding", "j space"
     ),
-    "review.previous": Key("k,left", "previous", "", "Previous example", "k ←"),
+    "review.previous": Key("k,left", "step(-1)", "", "Previous example", "k ←"),
     "review.first": Key("g,home", "first", "", "First example"),
     "review.last": Key("G,end", "last", "", "Last example"),
     "review.left": Key("1", "prefer('left')", "left", "The left answer is better"),

@@ -5,7 +5,7 @@ rows of one side gives back its gated text but for the line feeds, which become 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -39,7 +39,8 @@ def rows(diff: Diff, width: int) -> list[Row]:
 
 def wrapped(segments: Sequence[Segment], width: int) -> list[tuple[Segment, ...]]:
     """One side's segments as gated rows of at most `width` cells, broken between words where possible."""
-    shown = [Segment(_gated(segment), segment.changed) for segment in segments]
+    partly = any(not segment.changed for segment in segments)
+    shown = [Segment(_gated(segment, partly), segment.changed) for segment in segments]
     text = "".join(segment.text for segment in shown)
     found: list[tuple[Segment, ...]] = []
     pieces = _Pieces(shown)
@@ -53,9 +54,9 @@ def wrapped(segments: Sequence[Segment], width: int) -> list[tuple[Segment, ...]
     return found
 
 
-def _gated(segment: Segment) -> str:
+def _gated(segment: Segment, partly: bool) -> str:
     shown = printable(segment.text)
-    return shown.replace("\n", f"{_LINE_FEED}\n") if segment.changed else shown
+    return shown.replace("\n", f"{_LINE_FEED}\n") if segment.changed and partly else shown
 
 
 class _Pieces:
@@ -92,9 +93,16 @@ def _breaks(line: str, width: int) -> Iterator[int]:
             yield match.start()
             used = cells
         else:
-            for start, _, size in split_graphemes(word)[0]:
+            for start, size in _graphemes(word):
                 if used and used + size > width:
                     yield match.start() + start
                     used = 0
                 used += size
     yield len(line)
+
+
+def _graphemes(word: str) -> Iterable[tuple[int, int]]:
+    """Where each character that the eye sees starts, and its cells."""
+    if word.isascii():
+        return ((start, 1) for start in range(len(word)))
+    return ((start, size) for start, _, size in split_graphemes(word)[0])

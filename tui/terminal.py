@@ -1,8 +1,8 @@
 """The terminal behind a slow link: what already stands on a line is not written to it again.
 
-Opening a screen makes Textual draw it three to five times (laid out, styled, focused, filled), each time whole
-and mostly the same. Each drawing is a row of pieces that begin with an absolute cursor position, so a piece
-that equals the last one written to its line, at the same column, can be left out.
+Opening a screen makes Textual draw it three to five times (laid out, styled, focused, filled), whole and
+mostly the same. Each drawing is a row of pieces that begin with an absolute cursor position, so one that
+equals the last one written to its line, at the same column, can be left out.
 """
 
 import os

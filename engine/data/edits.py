@@ -49,12 +49,14 @@ def same_but_for_typing(one: Sequence[str], other: Sequence[str]) -> float | Non
     if alike < SAME_TEXT:
         return None
     for kind, start, end, other_start, other_end in SequenceMatcher(None, one, other, False).get_opcodes():
-        if (
-            kind == "replace"
-            and similarity(" ".join(one[start:end]), " ".join(other[other_start:other_end])) < SAME_WORDS
-        ):
+        if kind == "replace" and not _typed(one[start:end], other[other_start:other_end]):
             return None
     return alike
+
+
+def _typed(one: Sequence[str], other: Sequence[str]) -> bool:
+    texts = " ".join(one), " ".join(other)
+    return edit_distance(*texts) <= 1 or similarity(*texts) >= SAME_WORDS
 
 
 def _numbers(text: Sequence[str]) -> list[str]:

@@ -3,11 +3,11 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from engine.data.leak import DISTINCTIVE_LENGTH, EXCERPT_LENGTH, Field, Leak, answers, question_key, questions
+from engine.data.leak import DISTINCTIVE_LENGTH, EXCERPT_LENGTH, Field, Leak, answers, question_key, turns_of
 from engine.example import Example, normalise
 
 
-class _Index:
+class Identical:
     """The evaluation set by normalised question and by normalised reference, and what was found so far."""
 
     def __init__(self, evaluation: Sequence[Example]) -> None:
@@ -15,7 +15,7 @@ class _Index:
         self._questions: defaultdict[str, list[int]] = defaultdict(list)
         self._answers: defaultdict[str, list[int]] = defaultdict(list)
         for number, example in enumerate(evaluation):
-            self._questions[_conversation(example)].append(number)
+            self._questions[question_key(example)].append(number)
             for answer in {normalise(reference) for reference in example.references} - {""}:
                 self._answers[answer].append(number)
         self._by_question: dict[int, Leak] = {}
@@ -26,12 +26,17 @@ class _Index:
         }
 
     def _several_questions(self, numbers: Sequence[int]) -> bool:
-        return len({_conversation(self._examples[number]) for number in numbers}) > 1
+        return len({question_key(self._examples[number]) for number in numbers}) > 1
 
-    def look_up(self, row: Example) -> None:
-        questions, answers = _user_turns(row), _answers(row)
-        asked = {number: text for key, text in questions.items() for number in self._questions.get(key, ())}
-        answered = {key: text for key, text in answers.items() if key in self._answers}
+    def look_up(self, rows: Sequence[Example]) -> None:
+        """Compares some training rows."""
+        for row in rows:
+            self._look_up(row)
+
+    def _look_up(self, row: Example) -> None:
+        asked_keys, answer_keys = _user_turns(row), _answers(row)
+        asked = {number: text for key, text in asked_keys.items() for number in self._questions.get(key, ())}
+        answered = {key: text for key, text in answer_keys.items() if key in self._answers}
         both = {number for key in answered for number in self._answers[key]} & asked.keys()
         for number, text in asked.items():
             self._keep(number, "both" if number in both else "query", row.line, text)
@@ -51,7 +56,13 @@ class _Index:
             self._stock.add(key)
             del self._by_answer[key]
 
-    def leak(self, number: int) -> Leak | None:
+    def leaks(self) -> Iterator[tuple[int, Leak]]:
+        """What was found, with the example's place in the evaluation set."""
+        for number in range(len(self._examples)):
+            if leak := self._leak(number):
+                yield number, leak
+
+    def _leak(self, number: int) -> Leak | None:
         example = self._examples[number]
         if number in self._by_question:
             return self._by_question[number]
@@ -68,23 +79,16 @@ def _leak(example: Example, line: int, field: Field, text: str) -> Leak:
     return Leak(example.id, "identical", 1.0, line, field, text[:EXCERPT_LENGTH])
 
 
-def _contents(example: Example, role: str) -> list[str]:
-    return [turn["content"] for turn in example.messages if turn["role"] == role]
-
-
-def _conversation(example: Example) -> str:
-    """The user's turns as one key; for a single question, the question."""
-    return "\0".join(normalise(text) for text in _contents(example, "user"))
-
-
 def _user_turns(row: Example) -> dict[str, str]:
     """Each of the user's turns, alone and with those before it, as key and text."""
-    texts = _contents(row, "user")
+    texts = turns_of(row, "user")
+    if len(texts) == 1:
+        key = normalise(texts[0])
+        return {key: texts[0]} if key else {}
     keys = [normalise(text) for text in texts]
     found = {"\0".join(keys[: end + 1]): text for end, text in enumerate(texts)}
     return {key: text for key, text in {**found, **dict(zip(keys, texts, strict=True))}.items() if key}
 
 
 def _answers(row: Example) -> dict[str, str]:
-    texts = [*_contents(row, "assistant"), *row.references]
-    return {key: text for text in texts if (key := normalise(text))}
+    return {key: text for text in answers(row) if (key := normalise(text))}

@@ -1,36 +1,23 @@
-"""Evaluation examples that stand in the training data: here, those that are identical after normalisation."""
+"""Evaluation examples that stand in the training data, in four tiers from identical to the same meaning."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-from engine.example import Example, normalise, query_id
-from engine.reading import read_records
-from engine.shapes import example_from
+from engine.data.identical import Identical
+from engine.data.leak import DISTINCTIVE_LENGTH, EXCERPT_LENGTH, TIERS, Leak, Search, Tier
+from engine.data.lexical import Lexical, rank
+from engine.data.rows import data_rows
+from engine.example import Example, query_id
 
-Field = Literal["query", "reference", "both"]
+__all__ = [
+    "DISTINCTIVE_LENGTH", "EXCERPT_LENGTH", "Leak", "exact_leaks", "find_leaks", "leak_report",
+    "read_training", "totals",
+]  # fmt: skip
 
-EXCERPT_LENGTH = 160
-# "42", "yes" or a category name is the answer to many questions; alone it gives none of them away.
-DISTINCTIVE_LENGTH = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Leak:
-    """An example found in the training data: where, by what, and the training text that matched.
-
-    `score` is 1.0 for identical texts; `train_line` is the line (row) in the training file; the excerpt has
-    at most EXCERPT_LENGTH characters.
-    """
-
-    example_id: str
-    tier: Literal["identical"]
-    score: float
-    train_line: int
-    field: Field
-    excerpt: str
+CHUNK_ROWS, CHUNK_CHARACTERS = 2048, 4_000_000
 
 
 def read_training(path: Path, fields: Mapping[str, str] | None = None) -> Iterator[Example]:
@@ -39,9 +26,8 @@ def read_training(path: Path, fields: Mapping[str, str] | None = None) -> Iterat
     Ids may repeat or be missing, references may be missing, and mapped columns apply where they are there.
     Raises BadInput naming file and line for a record that cannot be read.
     """
-    for record in read_records(path):
-        example = example_from(path, record, fields or {}, training=True)
-        yield example if example.id else replace(example, id=query_id(example.query))
+    for row in data_rows(path, fields):
+        yield row if row.id else replace(row, id=query_id(row.query))
 
 
 def exact_leaks(train: Iterable[Example], evaluation: Sequence[Example]) -> list[Leak]:
@@ -53,90 +39,79 @@ def exact_leaks(train: Iterable[Example], evaluation: Sequence[Example]) -> list
     found more than once, "both" goes before "query" before "reference", then the first line. Memory grows
     with the evaluation set only.
     """
-    index = _Index(evaluation)
-    for row in train:
-        index.look_up(row)
-    return [leak for number in range(len(evaluation)) if (leak := index.leak(number))]
+    return _found(_chunks(train, 64), [Identical(evaluation)], None)
 
 
-class _Index:
-    """The evaluation set by normalised question and by normalised reference, and what was found so far."""
+def find_leaks(
+    train: Iterable[Example],
+    evaluation: Sequence[Example],
+    meaning: Search | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[Leak]:
+    """At most one Leak per example, the gravest (see `lexical.rank`), in the examples' order.
 
-    def __init__(self, evaluation: Sequence[Example]) -> None:
-        self._examples = evaluation
-        self._questions: defaultdict[str, list[int]] = defaultdict(list)
-        self._answers: defaultdict[str, list[int]] = defaultdict(list)
-        for number, example in enumerate(evaluation):
-            self._questions[_conversation(example)].append(number)
-            for answer in {normalise(reference) for reference in example.references} - {""}:
-                self._answers[answer].append(number)
-        self._by_question: dict[int, Leak] = {}
-        # By answer: what was found, and the training question that it answered there.
-        self._by_answer: dict[str, tuple[int, str, str]] = {}
-        self._stock = {
-            answer for answer, numbers in self._answers.items() if self._several_questions(numbers)
-        }
-
-    def _several_questions(self, numbers: Sequence[int]) -> bool:
-        return len({_conversation(self._examples[number]) for number in numbers}) > 1
-
-    def look_up(self, row: Example) -> None:
-        questions, answers = _user_turns(row), _answers(row)
-        asked = {number: text for key, text in questions.items() for number in self._questions.get(key, ())}
-        answered = {key: text for key, text in answers.items() if key in self._answers}
-        both = {number for key in answered for number in self._answers[key]} & asked.keys()
-        for number, text in asked.items():
-            self._keep(number, "both" if number in both else "query", row.line, text)
-        for key, text in answered.items():
-            self._keep_answer(key, row.line, text, normalise(row.query))
-
-    def _keep(self, number: int, field: Field, line: int, text: str) -> None:
-        kept = self._by_question.get(number)
-        if kept is None or (field == "both" and kept.field == "query"):
-            self._by_question[number] = _leak(self._examples[number], line, field, text)
-
-    def _keep_answer(self, key: str, line: int, text: str, question: str) -> None:
-        if key in self._stock or len(key) < DISTINCTIVE_LENGTH:
-            return
-        *_, first_question = self._by_answer.setdefault(key, (line, text[:EXCERPT_LENGTH], question))
-        if first_question != question:
-            self._stock.add(key)
-            del self._by_answer[key]
-
-    def leak(self, number: int) -> Leak | None:
-        example = self._examples[number]
-        if number in self._by_question:
-            return self._by_question[number]
-        found = [
-            self._by_answer[key] for ref in example.references if (key := normalise(ref)) in self._by_answer
-        ]
-        if not found:
-            return None
-        line, text, _ = min(found)
-        return _leak(example, line, "reference", text)
+    Identical and lexical tiers, and that of meaning when `engine.data.meaning` gave the search for it. The
+    training rows are read once, as a stream: time grows with them, memory with the evaluation set only.
+    `progress` is called with the number of rows read so far.
+    """
+    searches: list[Search] = [Identical(evaluation), Lexical(evaluation)]
+    return _found(_chunks(train, CHUNK_ROWS), [*searches, meaning] if meaning else searches, progress)
 
 
-def _leak(example: Example, line: int, field: Field, text: str) -> Leak:
-    return Leak(example.id, "identical", 1.0, line, field, text[:EXCERPT_LENGTH])
+def _found(
+    chunks: Iterable[list[Example]], searches: Sequence[Search], progress: Callable[[int], None] | None
+) -> list[Leak]:
+    rows = 0
+    for chunk in chunks:
+        for search in searches:
+            search.look_up(chunk)
+        rows += len(chunk)
+        if progress:
+            progress(rows)
+    found: dict[int, list[Leak]] = {}
+    for search in searches:
+        for number, leak in search.leaks():
+            found.setdefault(number, []).append(leak)
+    return [_gravest(found[number]) for number in sorted(found)]
 
 
-def _contents(example: Example, role: str) -> list[str]:
-    return [turn["content"] for turn in example.messages if turn["role"] == role]
+def _gravest(leaks: Sequence[Leak]) -> Leak:
+    """The first by rank; an identical question whose answer nearly stands beside it is found in both."""
+    first = min(leaks, key=rank)
+    if any(leak.field == "both" and leak.train_line == first.train_line for leak in leaks):
+        return replace(first, field="both")
+    return first
 
 
-def _conversation(example: Example) -> str:
-    """The user's turns as one key; for a single question, the question."""
-    return "\0".join(normalise(text) for text in _contents(example, "user"))
+def _chunks(rows: Iterable[Example], most: int) -> Iterator[list[Example]]:
+    chunk: list[Example] = []
+    characters = 0
+    for row in rows:
+        chunk.append(row)
+        characters += sum(len(turn["content"]) for turn in row.messages) + sum(map(len, row.references))
+        if len(chunk) == most or characters >= CHUNK_CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
 
 
-def _user_turns(row: Example) -> dict[str, str]:
-    """Each of the user's turns, alone and with those before it, as key and text."""
-    texts = _contents(row, "user")
-    keys = [normalise(text) for text in texts]
-    found = {"\0".join(keys[: end + 1]): text for end, text in enumerate(texts)}
-    return {key: text for key, text in {**found, **dict(zip(keys, texts, strict=True))}.items() if key}
+def totals(leaks: Sequence[Leak], examples: int) -> dict[str, Any]:
+    """For JSON: how many examples leaked, by tier and by field; every tier is named, found or not."""
+    tiers: Counter[Tier] = Counter(leak.tier for leak in leaks)
+    fields = Counter(leak.field for leak in leaks)
+    return {
+        "examples": examples,
+        "leaked": len(leaks),
+        "tiers": {tier: tiers[tier] for tier in TIERS},
+        "fields": dict(fields),
+    }
 
 
-def _answers(row: Example) -> dict[str, str]:
-    texts = [*_contents(row, "assistant"), *row.references]
-    return {key: text for text in texts if (key := normalise(text))}
+def leak_report(leaks: Sequence[Leak], examples: int) -> dict[str, Any]:
+    """For JSON: {"leaks": [{id, tier, score, train_line, field, excerpt}], "totals": …}."""
+    rows = [asdict(leak) for leak in leaks]
+    return {
+        "leaks": [{"id": row.pop("example_id"), **row} for row in rows],
+        "totals": totals(leaks, examples),
+    }

@@ -46,8 +46,8 @@ class NearIndex:
     def __init__(self, texts: Sequence[str]) -> None:
         self._words = [words(text) for text in texts]
         self._lines = [f" {' '.join(text)} " for text in self._words]
-        self._vocabulary = Vocabulary(self._words)
-        batch = self._vocabulary.batch(self._words)
+        self._vocabulary = Vocabulary(texts)
+        batch = self._vocabulary.batch(texts)
         common = max(10, len(texts) // 100)
         lengths, sizes = batch.lengths, [size for _, size in _RUN_SIZES]
         size_of = np.array(sizes)[np.searchsorted([least for least, _ in _RUN_SIZES], lengths, "right") - 1]
@@ -58,8 +58,7 @@ class NearIndex:
 
     def search(self, documents: Sequence[str], long_runs: bool = True) -> Iterator[Match]:
         """Every match of any of the documents, near ones before long runs."""
-        split = [words(document) for document in documents]
-        batch = self._vocabulary.batch(split)
+        batch = self._vocabulary.batch(documents)
         for size, index in self._indexes:
             pairs = index.shared(batch)
             share = pairs.count / index.held[pairs.text]
@@ -68,10 +67,11 @@ class NearIndex:
             else:
                 likely = (batch.lengths[pairs.document] <= 2 * SHORT) | (share == 1)
             for document, text, found in _listed(pairs, share, likely):
-                score = self._near(split[document], text, found)
+                own = words(documents[document])
+                score = self._near(own, text, found)
                 if score is not None:
                     yield Match(document, text, "near", score)
-                if long_runs and found == 1 and self._quoted(split[document], text):
+                if long_runs and found == 1 and self._quoted(own, text):
                     yield Match(document, text, "ngram", 1.0)
         if long_runs:
             pairs = self._long.shared(batch)

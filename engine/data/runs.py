@@ -90,9 +90,7 @@ def _distinct(entry: _Integers, text: _Integers) -> tuple[_Integers, _Integers]:
     return pairs % width, pairs // width
 
 
-def _distinctive(
-    entry: _Integers, text: _Integers, common: int, rarest: int
-) -> tuple[_Integers, _Integers]:
+def _distinctive(entry: _Integers, text: _Integers, common: int, rarest: int) -> tuple[_Integers, _Integers]:
     frequency = np.bincount(entry)[entry]
     order = np.lexsort((entry, frequency, text))
     entry, text, frequency = entry[order], text[order], frequency[order]

@@ -2,15 +2,17 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 # Thai, kana, Han: written without spaces, so that each character counts as a word.
 _UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_ASCII_WORD = re.compile(r"\w+", re.ASCII)
+# Translating and splitting is the faster way to the words of ASCII text.
+_NO_WORD = {place: " " for place in range(128) if not (chr(place).isalnum() or chr(place) == "_")}
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 _FACTOR = 0x9E3779B97F4A7C15  # odd, so that multiplying by it loses nothing
 
@@ -18,8 +20,16 @@ _FACTOR = 0x9E3779B97F4A7C15  # odd, so that multiplying by it loses nothing
 def words(text: str) -> list[str]:
     """The words of a text, case folded and without punctuation; in scripts without spaces, its characters."""
     if text.isascii():
-        return _ASCII_WORD.findall(text.lower())
+        return text.lower().translate(_NO_WORD).split()
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def placed_words(text: str) -> list[tuple[str, int]]:
+    """The words of a text, each with the place of its first character."""
+    return [
+        (unicodedata.normalize("NFKC", found.group()).casefold(), found.start())
+        for found in _WORD.finditer(text)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +47,24 @@ class Batch:
 class Vocabulary:
     """Numbers for the words of the indexed texts, from 1; every other word is 0."""
 
-    def __init__(self, texts: Iterable[Sequence[str]]) -> None:
-        known = dict.fromkeys(word for text in texts for word in text)
+    def __init__(self, texts: Iterable[str]) -> None:
+        known = dict.fromkeys(word for text in texts for word in words(text))
         self._numbers = {word: number for number, word in enumerate(known, start=1)}
         self.values = np.random.default_rng(0).integers(1, 2**64, len(known) + 1, dtype=np.uint64)
 
-    def batch(self, texts: Sequence[Sequence[str]]) -> Batch:
+    def batch(self, texts: Sequence[str]) -> Batch:
         """The texts' words as numbers."""
-        number = self._numbers.get
-        starts = np.zeros(len(texts) + 1, np.int64)
-        np.cumsum([len(text) for text in texts], out=starts[1:])
-        flat = [number(word, 0) for text in texts for word in text]
-        return Batch(np.array(flat, np.int32), starts)
+        starts = [0]
+
+        # Each text's words are let go of at once: a list of them all takes more time to keep than to make.
+        def split() -> Iterator[list[str]]:
+            for text in texts:
+                found = words(text)
+                starts.append(starts[-1] + len(found))
+                yield found
+
+        flat = map(self._numbers.get, chain.from_iterable(split()), repeat(0))
+        return Batch(np.fromiter(flat, np.int32), np.array(starts, np.int64))
 
 
 def run_hashes(values: NDArray[np.uint64], size: int) -> NDArray[np.uint64]:

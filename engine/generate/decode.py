@@ -1,10 +1,10 @@
-"""One batch of prompts to one batch of answers: transformers' `generate`, watched row by row."""
+"""One batch of prompts to one batch of answers: transformers' `generate`, watched row by row.
 
-import random
-import time
+The path for models whose cache cannot be kept in slots; see `batcher` for all others.
+"""
+
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,55 +14,35 @@ from transformers import (
     LogitsProcessorList,
     StoppingCriteria,
     StoppingCriteriaList,
-    TemperatureLogitsWarper,
-    TopPLogitsWarper,
 )
 
 from engine.generate.model import Settings
+from engine.generate.rows import Answer, Request, Row, Rules
+from engine.generate.sampling import next_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One prompt: its token ids, how many tokens may follow, and the seed when answers are sampled."""
-
-    ids: list[int]
-    room: int
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One finished row: text without special tokens, tokens generated (end token included), seconds taken."""
-
-    text: str
-    tokens: int
-    finish_reason: str
-    seconds: float
-
-
-def decode(
-    model: Any, tokenizer: Any, requests: Sequence[Request], settings: Settings, ends: frozenset[int]
-) -> list[Answer]:
+def decode(model: Any, requests: Sequence[Request], rules: Rules) -> list[Answer]:
     """Answers the requests in one batch, padded on the left under a real attention mask.
 
-    A row is finished at any of the end tokens, at a stop string, or when its room is used up; its seconds
-    count from the batch's start to that step.
+    A row's seconds count from the batch's start.
     """
     width = max(len(request.ids) for request in requests)
-    pad = _pad_token(tokenizer, ends)
-    rows = [[pad] * (width - len(request.ids)) + request.ids for request in requests]
+    pad = _pad_token(rules)
+    ids = [[pad] * (width - len(request.ids)) + request.ids for request in requests]
     mask = [[0] * (width - len(request.ids)) + [1] * len(request.ids) for request in requests]
-    watch = _Watch(tokenizer, width, requests, settings.stop, ends)
-    processors = LogitsProcessorList([_SeededSampling(requests, settings)] if settings.sampled else [])
+    rows = [Row(place, request, rules) for place, request in enumerate(requests)]
+    watch = _Watch(rows)
+    sampled = rules.settings.sampled
+    processors = LogitsProcessorList([_SeededSampling(rows, rules.settings)] if sampled else [])
     config = GenerationConfig(
         max_new_tokens=max(request.room for request in requests),
         do_sample=False,
-        eos_token_id=sorted(ends) or None,
+        eos_token_id=sorted(rules.ends) or None,
         pad_token_id=pad,
     )
     with torch.inference_mode(), _bare_generation_config(model):
         model.generate(
-            torch.tensor(rows, device=model.device),
+            torch.tensor(ids, device=model.device),
             attention_mask=torch.tensor(mask, device=model.device),
             generation_config=config,
             logits_processor=processors,
@@ -71,9 +51,10 @@ def decode(
     return watch.answers()
 
 
-def _pad_token(tokenizer: Any, ends: frozenset[int]) -> int:
+def _pad_token(rules: Rules) -> int:
     """Any token will do, since the mask hides it; the tokenizer's own where it has one."""
-    return int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends, default=0))
+    own = rules.tokenizer.pad_token_id
+    return int(own if own is not None else min(rules.ends, default=0))
 
 
 @contextmanager
@@ -89,70 +70,32 @@ def _bare_generation_config(model: Any) -> Iterator[None]:
 
 
 class _Watch(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped here
-    """Follows each row's new tokens, and says which rows are finished, why and when."""
+    """Follows each row's new tokens, and says which rows are finished."""
 
-    def __init__(
-        self,
-        tokenizer: Any,
-        prompt_width: int,
-        requests: Sequence[Request],
-        stop: tuple[str, ...],
-        ends: frozenset[int],
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._width = prompt_width
-        self._requests = requests
-        self._stop = stop
-        self._ends = ends
-        self._tokens: list[list[int]] = [[] for _ in requests]
-        self._finished: list[Answer | None] = [None] * len(requests)
-        self._start = time.perf_counter()
+    def __init__(self, rows: list[Row]) -> None:
+        self._rows = rows
+        self._finished: list[Answer | None] = [None] * len(rows)
+        for row in rows:
+            row.start()
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
-        newest = input_ids[:, -1].tolist()
-        now = time.perf_counter() - self._start
-        for row, token in enumerate(newest):
-            if self._finished[row] is None:
-                self._tokens[row].append(token)
-                self._finished[row] = self._ending(row, now)
+        for place, token in enumerate(input_ids[:, -1].tolist()):
+            if self._finished[place] is None:
+                self._finished[place] = self._rows[place].add(token)
         return torch.tensor([answer is not None for answer in self._finished], device=input_ids.device)
 
     def answers(self) -> list[Answer]:
         """Every row's answer; `generate` has returned, so every row is finished."""
         return [answer for answer in self._finished if answer is not None]
 
-    def _ending(self, row: int, now: float) -> Answer | None:
-        tokens = self._tokens[row]
-        ended = tokens[-1] in self._ends
-        used_up = len(tokens) >= self._requests[row].room
-        if not (ended or used_up or self._stop):
-            return None
-        text = self._tokenizer.decode(tokens, skip_special_tokens=True)
-        stopped = min((place for stop in self._stop if (place := text.find(stop)) >= 0), default=None)
-        if stopped is not None:
-            return Answer(text[:stopped], len(tokens), "stop", now)
-        if ended or used_up:
-            return Answer(text, len(tokens), "stop" if ended else "length", now)
-        return None
-
 
 class _SeededSampling(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
-    """Draws each row's token from its own seeded stream, so that a row's answer is the same in any batch.
+    """Leaves only the token possible that was drawn for the row, and greedy decoding then takes it."""
 
-    It leaves only the drawn token possible, and greedy decoding then takes it.
-    """
-
-    def __init__(self, requests: Sequence[Request], settings: Settings) -> None:
-        self._streams = [random.Random(request.seed) for request in requests]
-        self._warpers = [TemperatureLogitsWarper(settings.temperature)]
-        if settings.top_p < 1:
-            self._warpers.append(TopPLogitsWarper(settings.top_p))
+    def __init__(self, rows: list[Row], settings: Settings) -> None:
+        self._rows = rows
+        self._settings = settings
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        for warper in self._warpers:
-            scores = warper(input_ids, scores)
-        cumulative = scores.softmax(-1, dtype=torch.float64).cumsum(-1)
-        draws = torch.tensor([[stream.random()] for stream in self._streams], dtype=torch.float64)
-        places = draws.to(cumulative.device) * cumulative[:, -1:]
-        chosen = torch.searchsorted(cumulative, places, right=True).clamp(max=scores.shape[-1] - 1)
+        chosen = next_tokens(scores, self._rows, self._settings)[:, None]
         return torch.full_like(scores, float("-inf")).scatter(-1, chosen, 0.0)

@@ -3,36 +3,34 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import Any
-
-import torch
 
 from engine.examples import Example
 from engine.generate.adapter import check_adapter, read_adapter_config
 from engine.generate.base import LocalBase
+from engine.generate.batcher import Batcher
 from engine.generate.batches import in_batches
 from engine.generate.cache import ResponseCache, response_key
-from engine.generate.decode import Request, decode
+from engine.generate.capability import why_static
+from engine.generate.decode import decode
 from engine.generate.fingerprint import FileHashes, adapter_hash, digest, model_hash, tokenizer_hash
 from engine.generate.folder import TOKENIZERS
+from engine.generate.limits import limits_for
 from engine.generate.model import Response, Settings, missing
+from engine.generate.probe import Probe, probe_adapter
 from engine.generate.prompt import PromptError, Prompts
+from engine.generate.rows import Answer, Request, Rules
 from engine.plan import Model
 
 __all__ = ["LocalBase", "LocalModel", "Probe"]
 
 PROBE_PROMPTS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """How much an adapter changes the logits, over every position of a few prompts; 0 means no effect."""
-
-    max_difference: float
-    mean_difference: float
-    prompts: int
+# Seconds between two hand-overs of what was finished: the most that a kill loses beside the rows at work,
+# and how soon a run can be paused.
+HAND_OVER = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +57,7 @@ class LocalModel:
         self._cache = cache
         self._hashes = FileHashes(cache.folder if cache else None)
         self._notes: list[str] = []
+        self._batching: dict[str, Any] = {"batching": None, "batching_reason": None, "batching_figures": None}
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -88,7 +87,11 @@ class LocalModel:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Facts for the run, read without loading the weights."""
+        """Facts for the run, read without loading the weights.
+
+        `batching` is "continuous" or "static" (None before anything was generated), `batching_reason` why it
+        is static, and `batching_figures` what the continuous batcher did.
+        """
         template = self.tokenizer.chat_template
         tokenizer_folder = self.adapter if self._brings_tokenizer() and self.adapter else self.base.folder
         return {
@@ -105,6 +108,7 @@ class LocalModel:
             "tokenizer": tokenizer_hash(tokenizer_folder, self._hashes)[:12],
             "adapter": self._adapter_facts(),
             "fingerprint": self.fingerprint,
+            **self._batching,
             "notes": [*self._prompts.notes, *self._notes],
         }
 
@@ -117,9 +121,10 @@ class LocalModel:
         return self.base.active(self.adapter)
 
     def generate(self, examples: Sequence[Example], settings: Settings) -> Iterator[list[Response]]:
-        """Answers the examples, longest prompt first: cached and impossible ones at once, then each batch.
+        """Answers the examples: cached and impossible ones at once, then the others as they are finished.
 
-        A prompt beyond the context, or one that fits no memory, gets a response without text and a reason.
+        An example's own `max_new_tokens` takes the place of the settings'. A prompt beyond the context, or
+        one that fits no memory, gets a response without text and a reason.
         """
         if settings.sampled:
             self._note(f"answers are sampled: temperature {settings.temperature}, seed {settings.seed}")
@@ -133,16 +138,43 @@ class LocalModel:
                 pending.append(prepared)
         if ready:
             yield ready
-        pending.sort(key=lambda item: len(item.request.ids), reverse=True)
+        if not pending:
+            return
+        with self.active() as model:
+            self._note_ignored_generation_config(model)
+            rules = Rules(self.tokenizer, self._ends(model), settings)
+            reason = why_static(model)
+        self._batching["batching"] = "static" if reason else "continuous"
+        self._batching["batching_reason"] = reason
+        yield from self._static(pending, rules) if reason else self._continuous(pending, rules)
+
+    def _continuous(self, pending: Sequence[_Pending], rules: Rules) -> Iterator[list[Response]]:
+        """Hands over what was finished several times a second, also when nothing was."""
+        need = max(len(item.request.ids) + item.request.room for item in pending)
+        with self.active() as model:
+            limits = limits_for(model, need, rules.settings.slots)
+        batcher = Batcher([item.request for item in pending], rules, limits, self.note_halved)
+        self._batching["batching_figures"] = None
+        while not batcher.done:
+            # The adapter is switched on for each stretch of work: between two, others may use the base.
+            with self.active() as model:
+                finished = batcher.advance(model, HAND_OVER)
+            self._batching["batching_figures"] = asdict(batcher.figures)
+            yield [self._response(pending[place], answer) for place, answer in finished]
+
+    def _static(self, pending: Sequence[_Pending], rules: Rules) -> Iterator[list[Response]]:
+        """Batches of like length, longest prompt first."""
+
+        def answer(batch: Sequence[_Pending]) -> list[Response]:
+            with self.active() as model:
+                answers = decode(model, [item.request for item in batch], rules)
+            return [self._response(item, answer) for item, answer in zip(batch, answers, strict=True)]
+
         yield from in_batches(
-            pending,
-            settings.batch_size,
-            lambda batch: self._answer(batch, settings),
-            lambda item: missing(
-                item.example,
-                f"out of memory on {self.base.device} with a prompt of {len(item.request.ids)} tokens",
-                len(item.request.ids),
-            ),
+            sorted(pending, key=lambda item: len(item.request.ids), reverse=True),
+            rules.settings.batch_size,
+            answer,
+            lambda item: self._response(item, None),
             self.note_halved,
         )
 
@@ -154,22 +186,16 @@ class LocalModel:
         """Compares the logits with the adapter on and off, over the first prompts that can be asked."""
         if self.adapter is None:
             raise ValueError(f"{self.name} has no adapter to probe")
-        largest, total, count, prompts = 0.0, 0.0, 0, 0
+        return probe_adapter(self.base, self.adapter, list(islice(self._askable(examples), PROBE_PROMPTS)))
+
+    def _askable(self, examples: Sequence[Example]) -> Iterator[list[int]]:
         for example in examples:
-            if prompts == PROBE_PROMPTS:
-                break
             try:
                 ids = self.prompt(example)
             except PromptError:
                 continue
-            if self._impossible(ids):
-                continue
-            prompts += 1
-            difference = (self._logits(ids, on=True) - self._logits(ids, on=False)).abs()
-            largest = max(largest, float(difference.max()))
-            total += float(difference.sum(dtype=torch.float64))
-            count += difference.numel()
-        return Probe(largest, total / count if count else 0.0, prompts)
+            if not self._impossible(ids):
+                yield ids
 
     def close(self) -> None:
         """Nothing of its own to free: the base holds the weights, and `LocalBase.close` frees them."""
@@ -181,14 +207,17 @@ class LocalModel:
             return missing(example, str(error))
         if reason := self._impossible(ids):
             return missing(example, reason, len(ids))
+        room = example.extra.get("max_new_tokens", settings.max_new_tokens)
+        if type(room) is not int or room < 1:
+            return missing(
+                example, f"its max_new_tokens is {room!r}, not a number of tokens from 1", len(ids)
+            )
         seed = _example_seed(settings.seed, example.id)
-        key = response_key(self.fingerprint, ids, settings, seed) if self._cache else ""
+        key = response_key(self.fingerprint, ids, replace(settings, max_new_tokens=room), seed)
         if self._cache and (hit := self._cache.get(key)):
             return replace(hit, example_id=example.id)
         context = self.base.context
-        room = (
-            settings.max_new_tokens if context is None else min(settings.max_new_tokens, context - len(ids))
-        )
+        room = room if context is None else min(room, context - len(ids))
         return _Pending(example, Request(ids, room, seed), key)
 
     def _impossible(self, ids: list[int]) -> str | None:
@@ -206,35 +235,29 @@ class LocalModel:
             return f"the tokenizer gives token {max(ids)}, the model's vocabulary ends at {vocabulary - 1}"
         return None
 
-    def _answer(self, batch: Sequence[_Pending], settings: Settings) -> list[Response]:
-        requests = [item.request for item in batch]
-        with self.active() as model:
-            self._note_ignored_generation_config(model)
-            answers = decode(model, self.tokenizer, requests, settings, self._ends(model))
-        responses = []
-        for item, answer in zip(batch, answers, strict=True):
-            response = Response(
-                item.example.id,
-                answer.text,
-                tokens_in=len(item.request.ids),
-                tokens_out=answer.tokens,
-                finish_reason=answer.finish_reason,
-                latency_s=answer.seconds,
-            )
-            if self._cache:
-                self._cache.put(item.key, response)
-            responses.append(response)
-        return responses
+    def _response(self, item: _Pending, answer: Answer | None) -> Response:
+        """An answer for the run, kept in the cache; None is a prompt that fits no memory."""
+        length = len(item.request.ids)
+        if answer is None:
+            reason = f"out of memory on {self.base.device} with a prompt of {length} tokens"
+            return missing(item.example, reason, length)
+        response = Response(
+            item.example.id,
+            answer.text,
+            tokens_in=length,
+            tokens_out=answer.tokens,
+            finish_reason=answer.finish_reason,
+            latency_s=answer.seconds,
+        )
+        if self._cache:
+            self._cache.put(item.key, response)
+        return response
 
     def _ends(self, model: Any) -> frozenset[int]:
         """Every end token of the generation config, and the tokenizer's, which an adapter may change."""
         configured = model.generation_config.eos_token_id
         ends = configured if isinstance(configured, list) else [configured]
         return frozenset(int(end) for end in [*ends, self.tokenizer.eos_token_id] if end is not None)
-
-    def _logits(self, ids: list[int], on: bool) -> Any:
-        with torch.inference_mode(), self.base.active(self.adapter if on else None) as model:
-            return model(torch.tensor([ids], device=model.device)).logits.float()
 
     def _brings_tokenizer(self) -> bool:
         return self.adapter is not None and any((self.adapter / name).is_file() for name in TOKENIZERS)

@@ -9,7 +9,11 @@ from engine.examples import Example
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How answers are generated. A temperature of 0 is greedy decoding; `seed` matters above it only."""
+    """How answers are generated. A temperature of 0 is greedy decoding; `seed` matters above it only.
+
+    `slots` is the most rows at a time where rows are batched continuously, None as many as memory allows;
+    `batch_size` is the size of the batches elsewhere.
+    """
 
     max_new_tokens: int = 256
     temperature: float = 0.0
@@ -17,6 +21,7 @@ class Settings:
     seed: int = 0
     stop: tuple[str, ...] = ()
     batch_size: int = 16
+    slots: int | None = None
 
     @property
     def sampled(self) -> bool:
@@ -30,8 +35,8 @@ class Response:
     `text` is None when there is no answer, and `reason` then says why; an empty text is an answer.
     `tokens_out` counts the tokens that the model generated, its end token included and padding never.
     `finish_reason` is "stop" (end token or stop string) or "length" (no room for more).
-    `latency_s`: seconds from the start of the batch (or request) until this answer was complete. A cached
-    response keeps the figures of the time when it was generated.
+    `latency_s`: seconds from the start of the prompt (its batch, or its request) until this answer was
+    complete. A cached response keeps the figures of the time when it was generated.
     """
 
     example_id: str
@@ -58,6 +63,8 @@ class Generator(Protocol):
 
     def generate(self, examples: Sequence[Example], settings: Settings) -> Iterator[list[Response]]:
         """One response for every example, in lists as they are finished, in any order.
+
+        A list may be empty: it is a moment at which the caller can stop.
 
         Raises CannotRun when the model cannot be reached or loaded any more.
         """

@@ -22,6 +22,7 @@ class Efficiency:
             version="1",
             source="clock",
             meaning="seconds from asking to the whole response",
+            independent=False,
         ),
         Measure(
             name="tokens_per_second",
@@ -33,6 +34,7 @@ class Efficiency:
             version="1",
             source="clock",
             meaning="all tokens generated over all seconds it took, response by response",
+            independent=False,
         ),
     )
 

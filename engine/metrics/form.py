@@ -1,10 +1,8 @@
 """The form of a response: whether it is the JSON that was asked for, and how long it is."""
 
-import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from jsonschema.exceptions import best_match
 from jsonschema.protocols import Validator
@@ -12,13 +10,13 @@ from jsonschema.protocols import Validator
 from engine.errors import BadInput
 from engine.examples import Example
 from engine.generate.model import Response
+from engine.metrics.answers import NotJson, TooDeep, unfenced, whole_json
+from engine.metrics.measures import fraction
 from engine.metrics.metric import NO_TOKENS, Measure, Score, missing, no_text
 from engine.metrics.schema import compile_schema, read_schema
 from engine.metrics.text import words
 
 NO_SCHEMA = "neither the example nor the plan gives a schema"
-_TOO_DEEP = "nested too deeply to be checked"
-_FENCED = re.compile(r"\s*```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL | re.IGNORECASE)
 _REASON_LIMIT = 300
 
 
@@ -31,17 +29,13 @@ class FormatCompliance:
     """
 
     measures = (
-        Measure(
-            name="format_compliance",
-            direction="higher",
-            low=0.0,
-            high=1.0,
-            unit="share",
-            needs=frozenset({"schema"}),
-            version="1",
-            source="JSON Schema, by jsonschema",
-            meaning="responses that are JSON, whole and alone, and valid under the schema",
+        fraction(
+            "format_compliance",
+            "responses that are JSON, whole and alone, and valid under the schema",
+            "JSON Schema, by jsonschema",
+            needs=["schema"],
         ),
+        fraction("json_parse", "responses that are JSON, whole and alone, whatever it says", "RFC 8259"),
     )
 
     def __init__(self, schema: str | Path | Mapping[str, Any] | None = None, fence: bool = False) -> None:
@@ -54,31 +48,39 @@ class FormatCompliance:
         if response.text is None:
             return missing(self.measures, no_text(response))
         try:
+            value = self._parsed(response.text)
+        except TooDeep as error:
+            return missing(self.measures, str(error))
+        except NotJson as error:
+            fault = str(error)
+            return [self._compliance(example, None, fault), Score("json_parse", 0.0, fault)]
+        return [self._compliance(example, value), Score("json_parse", 1.0)]
+
+    def _parsed(self, text: str) -> Any:
+        inner = unfenced(text)
+        if inner is not None and not self._fence:
+            raise NotJson(
+                "a Markdown fence stands around the JSON (fence = true under [metrics] format allows it)"
+            )
+        return whole_json(text if inner is None else inner)
+
+    def _compliance(self, example: Example, value: Any, fault: str | None = None) -> Score:
+        try:
             validator = (
                 self._default
                 if example.schema is None
                 else compile_schema(example.schema, f"the schema of example {example.id}")
             )
+            if validator is None:
+                return Score("format_compliance", None, NO_SCHEMA)
+            if fault is None:
+                worst = best_match(validator.iter_errors(value))
+                fault = None if worst is None else f"at {worst.json_path}: {worst.message}"[:_REASON_LIMIT]
         except BadInput as error:
-            return missing(self.measures, error.message)
-        if validator is None:
-            return missing(self.measures, NO_SCHEMA)
-        try:
-            fault = self._fault(response.text, validator)
+            return Score("format_compliance", None, error.message)
         except RecursionError:
-            return missing(self.measures, _TOO_DEEP)
-        return [Score("format_compliance", float(fault is None), fault)]
-
-    def _fault(self, text: str, validator: Validator) -> str | None:
-        fenced = _FENCED.fullmatch(text)
-        if fenced and not self._fence:
-            return "a Markdown fence stands around the JSON (fence = true under [metrics] format allows it)"
-        try:
-            value = json.loads(fenced.group(1) if fenced else text, parse_constant=_refuse_constant)
-        except ValueError as error:
-            return f"not JSON: {error}" if text.strip() else "not JSON: the response is empty"
-        worst = best_match(validator.iter_errors(value))
-        return None if worst is None else f"at {worst.json_path}: {worst.message}"[:_REASON_LIMIT]
+            return Score("format_compliance", None, str(TooDeep()))
+        return Score("format_compliance", float(fault is None), fault)
 
 
 class Length:
@@ -127,7 +129,3 @@ def _default_validator(schema: str | Path | Mapping[str, Any] | None) -> Validat
     if isinstance(schema, str | Path):
         return read_schema(Path(schema))
     raise BadInput(f"metrics.format.schema: expected a file's path or a table, found {schema!r}.")
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")

@@ -23,11 +23,9 @@ def fraction(
     return Measure(name, "higher", 0.0, 1.0, unit, frozenset(needs), version, source, meaning, combine)
 
 
-def gap(example: Example, response: Response) -> str | None:
-    """Why a response cannot be set against a reference: there is no reference, or no text; else None."""
-    if not example.references:
-        return NO_REFERENCE
-    return no_text(response) if response.text is None else None
+def gap(example: Example, response: Response) -> str:
+    """Why a response can't be set against a reference, where the example has none or the response no text."""
+    return no_text(response) if example.references else NO_REFERENCE
 
 
 def combine_f1(sums: Sums) -> Sums:

@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -35,7 +35,8 @@ class Measure:
     `low` and `high` are the ends of its range (None = open); `needs` names what a response must come with:
     "references", "schema", "tokens", "latency", "weights". `combine` turns the sum of the examples' parts,
     an array [..., k], into the value of the whole set, an array [...]; so a corpus value and every
-    resampled corpus value come from the same rule.
+    resampled corpus value come from the same rule. `independent` False says that the examples' values hang
+    together (the answers of one batch share its time), so that their spread gives no interval.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Measure:
     source: str
     meaning: str
     combine: Callable[[Sums], Sums] = field(default=mean)
+    independent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,11 @@ class Score:
 
 
 class Metric(Protocol):
-    """Scores responses; every measure is answered for every response, missing ones with their reason."""
+    """Scores responses; every measure is answered for every response, missing ones with their reason.
+
+    A metric that is quicker with many at a time, or needs all samples of a task at once, also has
+    `score_many(pairs)`, which gives one list of scores for each pair: see `score_pairs`.
+    """
 
     measures: tuple[Measure, ...]
 
@@ -81,31 +87,71 @@ class Metric(Protocol):
 REGISTRY: dict[str, str] = {
     "rouge": "engine.metrics.overlap:Rouge",
     "bleu": "engine.metrics.overlap:Bleu",
+    "bleu_orders": "engine.metrics.overlap:BleuOrders",
+    "chrf": "engine.metrics.chrf:ChrF",
+    "meteor": "engine.metrics.meteor:Meteor",
     "exact_match": "engine.metrics.tokens:ExactMatch",
     "token_f1": "engine.metrics.tokens:TokenF1",
+    "contains": "engine.metrics.exact:Contains",
+    "regex": "engine.metrics.exact:Regex",
+    "numeric": "engine.metrics.exact:Numeric",
+    "edit_similarity": "engine.metrics.exact:EditSimilarity",
+    "classification": "engine.metrics.classification:Classification",
+    "entities": "engine.metrics.extraction:Entities",
+    "tags": "engine.metrics.tagging:Tags",
+    "set_f1": "engine.metrics.extraction:SetF1",
+    "json_fields": "engine.metrics.fields:JsonFields",
     "format": "engine.metrics.form:FormatCompliance",
+    "checks": "engine.metrics.instructions:Instructions",
     "length": "engine.metrics.form:Length",
     "efficiency": "engine.metrics.efficiency:Efficiency",
     "perplexity": "engine.metrics.perplexity:Perplexity",
+    "code": "engine.metrics.code:Code",
+    "refusals": "engine.metrics.safety:Refusals",
+    "personal_data": "engine.metrics.personal:PersonalData",
+    "toxicity": "engine.metrics.toxicity:Toxicity",
+    "toxic_words": "engine.metrics.toxicity:ToxicWords",
+    "bertscore": "engine.metrics.semantic:BertScore",
+    "embedding": "engine.metrics.semantic:EmbeddingCosine",
 }
 
 
 def load_metric(name: str, settings: Mapping[str, Any]) -> Metric:
     """The metric of that name, made with its own table of settings.
 
-    Raises BadInput for an unknown metric or setting, with the nearest name that is known.
+    The name is one of REGISTRY, a place in a Python file ("my_metrics.py:polite") or an entry point of an
+    installed package. Raises BadInput for an unknown metric or setting, with the nearest name that is known.
     """
-    if name not in REGISTRY:
-        raise BadInput(f'unknown metric "{name}"{nearest(name, REGISTRY)}', f"Metrics: {listed(REGISTRY)}.")
-    module, attribute = REGISTRY[name].split(":")
-    kind = getattr(importlib.import_module(module), attribute)
-    known = list(inspect.signature(kind).parameters)
-    for key in settings:
-        if key not in known:
-            hint = f"Settings: {listed(known)}." if known else f'The metric "{name}" has no settings.'
-            raise BadInput(f"unknown setting metrics.{name}.{key}{nearest(key, known)}", hint)
+    if name in REGISTRY:
+        module, attribute = REGISTRY[name].split(":")
+        return _make(name, getattr(importlib.import_module(module), attribute), settings)
+    from engine.metrics import own
+
+    packages = own.installed()
+    if own.is_own(name) or name in packages:
+        return own.load_own(name, settings, _make)
+    known = [*REGISTRY, *packages]
+    raise BadInput(f'unknown metric "{name}"{nearest(name, known)}', f"Metrics: {listed(known)}.")
+
+
+def _make(name: str, kind: Any, settings: Mapping[str, Any]) -> Metric:
+    parameters = inspect.signature(kind).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        for key in settings.keys() - parameters.keys():
+            known = listed(parameters)
+            hint = f"Settings: {known}." if known else f'The metric "{name}" has no settings.'
+            raise BadInput(f"unknown setting metrics.{name}.{key}{nearest(key, parameters)}", hint)
     metric: Metric = kind(**settings)
     return metric
+
+
+def score_pairs(metric: Metric, pairs: Sequence[tuple[Example, Response]]) -> list[list[Score]]:
+    """Each pair's scores, many at a time where the metric can."""
+    many = getattr(metric, "score_many", None)
+    if many is None:
+        return [metric.score(example, response) for example, response in pairs]
+    scores: list[list[Score]] = many(pairs)
+    return scores
 
 
 def missing(measures: Iterable[Measure], reason: str) -> list[Score]:

@@ -2,17 +2,21 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from rouge_score.scoring import fmeasure
 
 from engine.examples import Example
 from engine.generate.model import Response
-from engine.metrics.metric import NO_REFERENCE, Measure, Score, Sums, missing, no_text
+from engine.metrics.lcs import lcs_length, union_hits
+from engine.metrics.measures import fraction, gap
+from engine.metrics.metric import Measure, Score, Sums, missing
 from engine.metrics.text import english_stems, has_foreign_letters, unicode_stems, words
 
 NO_WORDS = "no reference of the example has a word in it"
+TOO_LONG = "response and reference are too long for ROUGE-Lsum"
+_LSUM_LIMIT = 100_000_000  # words x words: some seconds at worst
 _ORDERS = (1, 2, 3, 4)
 _EPSILON = 0.1
 
@@ -87,6 +91,29 @@ def combine_bleu(sums: Sums, order: int = 4) -> Sums:
     return scores
 
 
+def _bleu_measures(order: int) -> tuple[Measure, Measure]:
+    prefix = "bleu" if order == 4 else f"bleu{order}"
+    runs = "words" if order == 1 else f"runs of one to {('two', 'three', 'four')[order - 2]} words"
+    source = "Papineni et al. 2002; nltk {}, smoothing method1 (Chen & Cherry 2014)"
+    return (
+        fraction(
+            f"{prefix}_sentence",
+            f"{runs} found in a reference, averaged over responses",
+            source.format("sentence_bleu"),
+            needs=["references"],
+            unit=f"BLEU-{order}",
+        ),
+        fraction(
+            f"{prefix}_corpus",
+            f"{runs} found in a reference, counted over the whole set",
+            source.format("corpus_bleu"),
+            needs=["references"],
+            unit=f"BLEU-{order}",
+            combine=partial(combine_bleu, order=order),
+        ),
+    )
+
+
 class Rouge:
     """ROUGE-1, -2, -L and -Lsum; with several references, for each the one with the best F-measure."""
 
@@ -107,21 +134,23 @@ class Rouge:
     )
 
     def score(self, example: Example, response: Response) -> list[Score]:
-        reason = gap(example, response)
-        if reason or response.text is None:
-            return missing(self.measures, reason or NO_REFERENCE)
+        text = response.text
+        if text is None or not example.references:
+            return missing(self.measures, gap(example, response))
         scores, sums = [], []
         for reference in example.references:
             tokenize = _tokenizer(reference)
             if target := tokenize(reference):
-                scores.append(_rouge(target, tokenize(response.text)))
-                sums.append(_lsum(reference, response.text, scores[-1][2]))
+                scores.append(_rouge(target, tokenize(text)))
+                single = "\n" not in reference and "\n" not in text
+                sums.append(scores[-1][2] if single else rouge_lsum(reference, text))
         if not scores:
             return missing(self.measures, NO_WORDS)
-        best = [*map(max, zip(*scores, strict=True)), None if None in sums else max(filter(None, sums), default=0.0)]
+        values: list[float | None] = [max(column) for column in zip(*scores, strict=True)]
+        values.append(None if None in sums else max(value for value in sums if value is not None))
         return [
-            Score(measure.name, value, None if value is not None else TOO_LONG)
-            for measure, value in zip(self.measures, best, strict=True)
+            Score(measure.name, value, TOO_LONG if value is None else None)
+            for measure, value in zip(self.measures, values, strict=True)
         ]
 
 
@@ -147,10 +176,39 @@ def _tokenizer(reference: str) -> Callable[[str], list[str]]:
     return unicode_stems if has_foreign_letters(reference) else english_stems
 
 
+def _rouge(target: Sequence[str], prediction: Sequence[str]) -> tuple[float, float, float]:
+    return (
+        _overlap_f(target, prediction, 1),
+        _overlap_f(target, prediction, 2),
+        _f(lcs_length(target, prediction), len(prediction), len(target)),
+    )
+
+
 def _overlap_f(target: Sequence[str], prediction: Sequence[str], order: int) -> float:
     wanted, given = ngrams(target, order), ngrams(prediction, order)
-    return _f((wanted & given).total(), given.total(), wanted.total())
+    shared = sum(min(count, given[gram]) for gram, count in wanted.items() if gram in given)
+    return _f(shared, len(prediction) - order + 1, len(target) - order + 1)
 
 
 def _f(shared: int, given: int, wanted: int) -> float:
-    return float(fmeasure(shared / max(given, 1), shared / max(wanted, 1)))
+    precision, recall = shared / max(given, 1), shared / max(wanted, 1)
+    return 2 * precision * recall / (precision + recall) if shared else 0.0
+
+
+def _bleu_scores(
+    measures: Sequence[Measure], orders: Sequence[int], example: Example, response: Response
+) -> list[Score]:
+    """The sentence and the corpus measure of each order, in that order."""
+    if response.text is None or not example.references:
+        return missing(measures, gap(example, response))
+    references = [tokens for text in example.references if (tokens := words(text))]
+    if not references:
+        return missing(measures, NO_WORDS)
+    parts = bleu_parts(references, words(response.text)).flat()
+    values = [float(combine_bleu(np.array(parts), order)) for order in orders]
+    pairs = zip(measures[::2], measures[1::2], values, strict=True)
+    return [
+        score
+        for sentence, corpus, value in pairs
+        for score in (Score(sentence.name, value), Score(corpus.name, value, parts=parts))
+    ]

@@ -49,9 +49,7 @@ def unicode_words(text: str) -> list[str]:
 
 def unicode_stems(text: str) -> list[str]:
     """`unicode_words` with the ASCII ones over 3 letters stemmed, as ROUGE takes them beyond ASCII."""
-    return [
-        porter_stem(word) if word.isascii() and len(word) > 3 else word for word in unicode_words(text)
-    ]
+    return [porter_stem(word) if word.isascii() and len(word) > 3 else word for word in unicode_words(text)]
 
 
 def words(text: str) -> list[str]:

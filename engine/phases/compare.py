@@ -5,7 +5,7 @@ All of it is derived from what the phases before recorded, and written in one tr
 
 import time
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,8 @@ class _Scored:
         interval = Interval(None, None, None, 0)
         if rows:
             interval = bootstrap_interval(np.array(rows), measure.combine, work.plan.data.seed)
+            if not measure.independent:
+                interval = replace(interval, low=None, high=None)
         reasons = self._reasons[measure.name]
         return {
             "model_id": self._model_id,

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engine.data.leakage import exact_leaks, read_training
+from engine.data.lock import refuse_used_test, training_edited
+from engine.data.manifest import file_hash
 from engine.data.split import sample, splits
 from engine.data.summary import summarise
 from engine.errors import BadInput
@@ -28,6 +30,9 @@ def _record(work: Work) -> None:
     data, recorder = work.plan.data, work.recorder
     everything = read_examples(data.examples, data.fields)
     version = eval_set_version(everything)
+    train_hash = file_hash(data.train) if data.train else None
+    if data.split == "test":
+        _keep_lock(work, version, train_hash)
     places = splits(everything, data.ratios, data.seed)
     members = {example.id: split for example, split in zip(everything, places, strict=True)}
     chosen = _select(work, everything, members)
@@ -48,6 +53,7 @@ def _record(work: Work) -> None:
             "version": version,
             "examples_file": data.examples.name,
             "train_file": data.train.name if data.train else None,
+            "train_sha256": train_hash,
             "selected": len(chosen),
             "split": data.split,
             "leaked": sum(leak.field != "reference" for leak in leaks) if data.train else None,
@@ -85,6 +91,25 @@ def _record(work: Work) -> None:
             ],
         )
     meter.reach(len(chosen))
+
+
+def _keep_lock(work: Work, version: str, train_hash: str | None) -> None:
+    """Refuses a test split used before unless the plan is final, and tells of training data edited since."""
+    uses = [
+        use
+        for use in work.recorder.rows(tables.SplitUse, eval_set=version, split="test")
+        if use["run_id"] != work.recorder.run_id
+    ]
+    refuse_used_test(version, uses, work.plan.data.final)
+    hashes: dict[int, str] = {}
+    for run_id in {use["run_id"] for use in uses} - {None}:
+        for run in work.recorder.rows(tables.Run, id=run_id):
+            if known := (run["data_summary"] or {}).get("train_sha256"):
+                hashes[run_id] = known
+    for run_id in training_edited(train_hash, hashes) if train_hash else ():
+        work.recorder.event(
+            "warning", "data", f"the training file was edited after run {run_id} had used the test split"
+        )
 
 
 def _training(work: Work) -> Iterator[Example]:

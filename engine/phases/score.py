@@ -1,17 +1,21 @@
 """Fifth phase: the metrics that need only the text of the answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from engine.examples import Example
 from engine.generate.model import Response
-from engine.metrics.metric import Measure, Metric, Score, load_metric
+from engine.metrics.metric import Measure, Metric, Score, load_metric, score_pairs
 from engine.phases.generate import stored_responses
 from engine.phases.work import Meter, Work
 from engine.plan import Model, Plan
 from store import tables
 
+Pair = tuple[Example, Response]
+
 CHUNK = 500
+SLOW_CHUNK = 64  # of metrics that run programs or models: what a crash or a pause may cost
 
 
 def text_metrics(plan: Plan) -> dict[str, Metric]:
@@ -32,7 +36,11 @@ def declare(work: Work) -> None:
     """Records what is measured and how, before the first value."""
     if work.recorder.rows(tables.Metric, run_id=work.recorder.run_id):
         return
-    settings = work.plan.metrics.settings
+    declared = [
+        (measure, work.plan.metrics.settings.get(name, {}))
+        for name in work.plan.metrics.use
+        for measure in load(work.plan, name).measures
+    ]
     work.recorder.append(
         tables.Metric,
         [
@@ -47,11 +55,16 @@ def declare(work: Work) -> None:
                 "version": measure.version,
                 "source": measure.source,
                 "meaning": measure.meaning,
-                "settings": {key: str(value) for key, value in settings.get(measure.name, {}).items()},
+                "settings": {key: _kept(value) for key, value in settings.items()},
             }
-            for place, measure in enumerate(measures(work.plan))
+            for place, (measure, settings) in enumerate(declared)
         ],
     )
+
+
+def _kept(value: Any) -> str:
+    """A setting as it is kept with the run: of a file its content, since the file may change."""
+    return value.read_text(encoding="utf-8") if isinstance(value, Path) and value.is_file() else str(value)
 
 
 def score(work: Work) -> None:
@@ -73,16 +86,30 @@ def _score_model(
     work: Work, model: Model, metric: Metric, pairs: list[tuple[Example, Response]], meter: Meter
 ) -> None:
     model_id = work.model_ids[model.name]
-    for start in range(0, len(pairs), CHUNK):
-        chunk = pairs[start : start + CHUNK]
+    for chunk in _chunks(pairs, SLOW_CHUNK if hasattr(metric, "score_many") else CHUNK):
         rows = [
             score_row(value, model_id, work.example_ids[example.id])
-            for example, response in chunk
-            for value in metric.score(example, response)
+            for (example, _), scores in zip(chunk, score_pairs(metric, chunk), strict=True)
+            for value in scores
         ]
         work.recorder.append(tables.Score, rows)
         meter.advance(len(chunk))
         work.checkpoint()
+
+
+def _chunks(pairs: list[Pair], size: int) -> Iterator[list[Pair]]:
+    """Chunks of about `size`; the answers to one question stay together, since pass@k counts them."""
+    questions: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        questions.setdefault(pair[0].query, []).append(pair)
+    chunk: list[Pair] = []
+    for answers in questions.values():
+        chunk += answers
+        if len(chunk) >= size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
 def score_row(score: Score, model_id: int, example_id: int) -> dict[str, Any]:

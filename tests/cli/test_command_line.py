@@ -8,6 +8,7 @@ import pytest
 
 from store.database import connect
 from tests.cli.conftest import ASSAY, Assay
+from tui.cli import guarded
 
 HEAVY = ("torch", "transformers", "pandas", "datasets", "lm_eval")
 
@@ -97,14 +98,23 @@ def test_a_reader_that_leaves_early_is_no_error(history_store: Path) -> None:
     assert done.stderr == "" and done.returncode == 0
 
 
-def test_the_unexpected_is_one_line_and_exit_code_3(process: Assay, own_store: Path) -> None:
+def test_a_store_that_lacks_a_table_is_a_message(assay: Assay, own_store: Path) -> None:
     connection = connect(own_store)
     connection.execute("DROP TABLE winrate")
     connection.close()
-    done = process("show", "1", "--store", own_store)
-    assert done.code == 3
-    assert "unexpected OperationalError" in done.err and "ASSAY_DEBUG" in done.err
-    assert "Traceback" not in done.err
+    done = assay("show", "1", "--store", own_store)
+    assert done.code == 2 and "no such table: winrate" in done.err and str(own_store) in done.err
+
+
+def test_the_unexpected_is_one_message_and_exit_code_3(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert guarded(lambda: 1 // 0) == 3
+    told = capsys.readouterr()
+    assert told.out == "" and "unexpected ZeroDivisionError" in told.err and "ASSAY_DEBUG" in told.err
+    monkeypatch.setenv("ASSAY_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        guarded(lambda: 1 // 0)
 
 
 def test_cancel_ends_a_run_that_has_no_worker(assay: Assay, own_store: Path) -> None:

@@ -27,9 +27,14 @@ GOOD = '{"category": "billing", "priority": 2}'
 def check(
     text: str | None, schema: dict[str, Any] | None = SCHEMA, metric: FormatCompliance | None = None
 ) -> Score:
+    return both(text, schema, metric)[0]
+
+
+def both(
+    text: str | None, schema: dict[str, Any] | None = SCHEMA, metric: FormatCompliance | None = None
+) -> list[Score]:
     example = Example("e7", "q", ({"role": "user", "content": "q"},), schema=schema)
-    [score] = (metric or FormatCompliance()).score(example, Response("e7", text, 1, 1, "stop", 0.1))
-    return score
+    return (metric or FormatCompliance()).score(example, Response("e7", text, 1, 1, "stop", 0.1))
 
 
 def test_a_valid_response_complies_without_a_reason() -> None:
@@ -57,6 +62,13 @@ def test_a_fault_scores_zero_and_keeps_its_reason(text: str, reason: str) -> Non
     score = check(text)
     assert score.value == 0.0
     assert reason in (score.reason or "")
+
+
+def test_json_that_parses_is_counted_apart_from_json_that_complies() -> None:
+    assert [score.value for score in both('{"category": "other"}')] == [0.0, 1.0]
+    assert [score.value for score in both("no JSON")] == [0.0, 0.0]
+    assert [score.value for score in both("[1]", schema=None)] == [None, 1.0]
+    assert [score.value for score in both("[" * 200_000)] == [None, None]
 
 
 def test_a_fence_is_allowed_only_when_asked_for_and_alone() -> None:

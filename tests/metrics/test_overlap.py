@@ -5,14 +5,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nltk.translate.bleu_score import SmoothingFunction, corpus_bleu, sentence_bleu
-from rouge_score.rouge_scorer import RougeScorer, _lcs_table
+from rouge_score.rouge_scorer import RougeScorer, _lcs_table, lcs_ind
 
 from engine.examples import Example
 from engine.generate.model import Response
+from engine.metrics.lcs import lcs_length, lcs_places
 from engine.metrics.metric import Score
-from engine.metrics.overlap import NO_WORDS, Bleu, Rouge, bleu_parts, combine_bleu, lcs_length, rouge
+from engine.metrics.overlap import (
+    NO_WORDS,
+    TOO_LONG,
+    Bleu,
+    BleuOrders,
+    Rouge,
+    bleu_parts,
+    combine_bleu,
+    rouge,
+    rouge_lsum,
+)
 
-NAMES = ["rouge1", "rouge2", "rougeL"]
+NAMES = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
 SCORER = RougeScorer(NAMES, use_stemmer=True)
 WORDS = ["the", "printer", "printers", "printing", "is", "on", "fire", "5", "A-b", "don't", "runs", "\n", "!"]
 TEXTS = st.one_of(
@@ -38,7 +49,21 @@ def values(scores: list[Score]) -> list[float | None]:
 @settings(max_examples=300, deadline=None)
 def test_rouge_equals_rouge_score_on_ascii(reference: str, answer: str) -> None:
     expected = SCORER.score(reference, answer)
-    assert rouge(reference, answer) == tuple(expected[name].fmeasure for name in NAMES)
+    assert rouge(reference, answer) == tuple(expected[name].fmeasure for name in NAMES[:3])
+
+
+@given(st.lists(TEXTS, max_size=5).map("\n".join), st.lists(TEXTS, max_size=5).map("\n".join))
+@settings(max_examples=300, deadline=None)
+def test_rouge_lsum_equals_rouge_score_line_by_line(reference: str, answer: str) -> None:
+    expected = SCORER.score(reference, answer)["rougeLsum"].fmeasure
+    assert rouge_lsum(reference, answer) == pytest.approx(expected, abs=1e-12)
+
+
+def test_rouge_lsum_of_two_endless_texts_is_missing_and_the_others_are_not() -> None:
+    text = "one\ntwo\n" * 10_000
+    *others, lsum = Rouge().score(example(text), response(text))
+    assert (lsum.value, lsum.reason) == (None, TOO_LONG)
+    assert values(others) == [1.0, 1.0, 1.0]
 
 
 @given(
@@ -56,6 +81,13 @@ def test_of_several_references_rouge_takes_the_best_for_each_measure(
 @given(TOKENS, TOKENS)
 def test_lcs_equals_the_table(first: list[str], second: list[str]) -> None:
     assert lcs_length(first, second) == _lcs_table(first, second)[-1][-1]
+
+
+@given(TOKENS, TOKENS)
+def test_the_common_subsequence_is_the_one_that_rouge_score_finds(
+    first: list[str], second: list[str]
+) -> None:
+    assert lcs_places(first, second) == set(lcs_ind(first, second))
 
 
 def test_lcs_of_long_runaway_text_is_quick_and_right() -> None:
@@ -121,6 +153,30 @@ def test_corpus_bleu_from_summed_parts_equals_nltk(pairs: list[tuple[list[list[s
     )
     parts = np.array([bleu_parts(references, answer).flat() for references, answer in pairs])
     assert float(combine_bleu(parts.sum(axis=0))) == pytest.approx(expected, abs=1e-12)
+
+
+WEIGHTS = [(1.0,), (1 / 2,) * 2, (1 / 3,) * 3]
+
+
+@given(
+    st.lists(st.tuples(st.lists(TOKENS.filter(bool), min_size=1, max_size=3), TOKENS), min_size=1, max_size=6)
+)
+@settings(deadline=None)
+def test_lower_orders_equal_nltk_too(pairs: list[tuple[list[list[str]], list[str]]]) -> None:
+    metric, smoothing = BleuOrders(), SmoothingFunction().method1
+    scored = [
+        metric.score(example(*map(" ".join, references)), response(" ".join(answer)))
+        for references, answer in pairs
+    ]
+    for order, weights in enumerate(WEIGHTS):
+        sentence, corpus = metric.measures[2 * order : 2 * order + 2]
+        assert (sentence.name, corpus.name) == (f"bleu{order + 1}_sentence", f"bleu{order + 1}_corpus")
+        for (references, answer), scores in zip(pairs, scored, strict=True):
+            expected = sentence_bleu(references, answer, weights=weights, smoothing_function=smoothing)
+            assert scores[2 * order].value == pytest.approx(expected, abs=1e-12)
+        total = np.array([scores[2 * order + 1].additive() for scores in scored]).sum(axis=0)
+        expected = corpus_bleu(*zip(*pairs, strict=True), weights=weights, smoothing_function=smoothing)
+        assert float(corpus.combine(total)) == pytest.approx(expected, abs=1e-12)
 
 
 def test_corpus_bleu_is_no_average_of_sentences() -> None:

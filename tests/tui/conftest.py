@@ -8,6 +8,13 @@ from textual.pilot import Pilot
 from tests.tui.history import build
 from tui.app import AssayApp
 
+Settled = Callable[[Pilot[int]], Awaitable[None]]
+
+
+def text_of(app: AssayApp) -> str:
+    """What stands on the screen, line by line."""
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
 
 @pytest.fixture(scope="session")
 def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -33,5 +40,5 @@ async def settle(pilot: Pilot[int]) -> None:
 
 
 @pytest.fixture
-def settled() -> Callable[[Pilot[int]], Awaitable[None]]:
+def settled() -> Settled:
     return settle

@@ -98,14 +98,19 @@ class Story:
         )
 
     def _run(self, start: float) -> dict[str, Any]:
-        by_category = {"account": 3, "billing": 3, "product": 3, "shipping": 3}
+        sizes = {"account": 3, "billing": 3, "product": 3, "shipping": 3}
+        training = {"account": 400, "billing": 402, "product": 398, "shipping": 400}
         return {
             "name": self.name, "created": start, "plan": 'name = "tickets"\n', "plan_hash": "9f2c41d07be3",
             "plan_folder": "/plans", "plan_file": "tickets.toml", "eval_set": EVAL_SET,
              "eval_set_file": "eval/tickets.jsonl", "seed": 0,
             "data_summary": {
-                "examples": 12, "train": 1600, "by_split": {"test": 12}, "by_category": by_category,
-                "train_by_category": {"account": 400, "billing": 402, "product": 398, "shipping": 400},
+                "evaluation": {"total": 12, "with_references": 12, "by_category": sizes,
+                               "by_split": {"train": 0, "validation": 0, "test": 12}},
+                "training": {"total": 1600, "with_references": 1600, "by_category": training,
+                             "by_split": {"train": 1290, "validation": 152, "test": 158}},
+                "version": EVAL_SET, "examples_file": "tickets.jsonl", "train_file": "train.jsonl",
+                "selected": 12, "split": "test", "leaked": 1, "answers_seen": 0,
             },
             "environment": {"torch": "2.13.0", "device": "cpu"},
         }  # fmt: skip

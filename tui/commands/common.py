@@ -1,14 +1,11 @@
 """What commands share: the store that is meant, the run that is meant."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from store import database, history
-from store.errors import StoreError
+from store import database
 
 Store = Annotated[
     str | None,
@@ -24,18 +21,3 @@ Plan = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan's TOML file
 def store_folder(context: typer.Context, store: str | None) -> Path:
     """The store's folder; --store may stand before the command or after it."""
     return database.locate(store or context.find_root().params.get("store"), Path.cwd())
-
-
-@contextmanager
-def opened(folder: Path) -> Iterator[history.Connection]:
-    """A connection to a store that exists. Raises StoreError where there is none."""
-    if not database.exists(folder):
-        raise StoreError(
-            f"there is no store in {folder}", "`assay run PLAN` makes one; --store DIR names another"
-        )
-    database.prepare(folder)
-    connection = history.attach(database.connect(folder))
-    try:
-        yield connection
-    finally:
-        connection.close()

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from store import history
-from tui.commands.common import Json, Run, Store, opened, store_folder
+from store.session import opened
+from tui.commands.common import Json, Run, Store, store_folder
 from tui.output import Column, err, iso, moment, number, out, print_json, print_table
 from tui.report.summary import as_values, gather, no_verdict, verdict
 
@@ -19,6 +20,7 @@ class Format(StrEnum):
     junit = "junit"
 
 
+Full = Annotated[bool, typer.Option("--full", help="Every interval, and each pair of models on its own.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="How many of the newest runs.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="What to write.")]
 Older = Annotated[str, typer.Argument(metavar="RUN", help="The run to compare with: id, name or last.")]
@@ -81,7 +83,9 @@ def _run_values(run_id: int, connection: history.Connection) -> dict[str, object
     }
 
 
-def show(context: typer.Context, run: Run, json: Json = False, store: Store = None) -> None:
+def show(
+    context: typer.Context, run: Run, json: Json = False, full: Full = False, store: Store = None
+) -> None:
     """Show one run: its verdict, numbers, comparisons and alerts."""
     from tui.commands.showing import print_summary
 
@@ -90,7 +94,7 @@ def show(context: typer.Context, run: Run, json: Json = False, store: Store = No
     if json:
         print_json(as_values(summary))
     else:
-        print_summary(summary)
+        print_summary(summary, full=full)
 
 
 def report(

@@ -10,7 +10,8 @@ import typer
 from engine.errors import BadInput
 from store import history
 from store.rows import RunDetail
-from tui.commands.common import Plan, Run, Store, opened, store_folder
+from store.session import opened
+from tui.commands.common import Plan, Run, Store, store_folder
 from tui.follow import Follower
 from tui.output import err, out
 from tui.report.summary import gather
@@ -93,6 +94,7 @@ def _start(folder: Path, run_id: int, *, detach: bool, quiet: bool, only: str | 
             follower.say("pausing after the piece of work in hand; Ctrl-C again stops watching")
             return True
 
+        follower.say(f"run {run_id} started; Ctrl-C pauses it, closing the terminal does not stop it")
         ended = follower.follow(worker, pause)
         raise typer.Exit(_tell_end(connection, ended, only))
 

@@ -18,17 +18,27 @@ from tui.report.summary import Summary, change, failures, judge_name, no_verdict
 from tui.text import MISSING, duration, printable
 
 UNCLEAR = "no clear change"
-CLEAR = {"better": "+ better", "worse": "- worse", "more": "more", "less": "less"}
+CLEAR = {
+    "better": "+ better",
+    "worse": "- worse",
+    "more": "more",
+    "less": "less",
+    "not tested": "not tested",
+}
 
 
-def print_summary(summary: Summary) -> None:
+def print_summary(summary: Summary, *, full: bool = False) -> None:
+    """The verdict and what it rests on; `full` adds every interval."""
     _head(summary)
     _candidates(summary)
     _win_rates(summary)
-    _scores(summary)
-    for kind in ("metric", "benchmark"):
-        _changes(summary, kind)
+    _scores(summary, full)
     _benchmarks(summary)
+    if full:
+        for kind in ("metric", "benchmark"):
+            _changes(summary, kind)
+    else:
+        _changes_at_a_glance(summary)
     _alerts(summary)
 
 
@@ -64,17 +74,19 @@ def _win_rates(summary: Summary) -> None:
     ):
         heading(f"Win rate by judge {judge}")
         rates = list(rows)
-        columns = [Column("candidate / baseline"), Column("win rate", True), Column("95% interval")]
-        columns += [Column(title, True) for title in ("win", "loss", "tie", "failed")]
-        columns += [Column("first place won", True), Column("length-controlled", True)]
+        columns = [Column("candidate"), Column("against"), Column("win rate", True), Column("95% interval")]
+        columns += [Column("win/loss/tie", True), Column("failed", True)]
+        columns += [Column("1st place", True), Column("equal length", True)]
         print_table(
             columns,
             [
                 [
-                    f"{row.candidate} / {row.baseline}",
+                    row.candidate,
+                    row.baseline,
                     number(row.win_rate),
                     interval(row.low, row.high),
-                    *(str(count) for count in (row.wins, row.losses, row.ties, row.failed)),
+                    f"{row.wins}/{row.losses}/{row.ties}",
+                    str(row.failed),
                     number(row.position_bias),
                     number(row.length_controlled),
                 ]
@@ -86,13 +98,16 @@ def _win_rates(summary: Summary) -> None:
                 paragraph(f"{row.candidate} / {row.baseline}: {row.reason}", "  ")
 
 
-def _scores(summary: Summary) -> None:
+def _scores(summary: Summary, full: bool) -> None:
     if not summary.scores:
         return
-    heading("Scores, with 95% intervals")
+    heading("Scores, with 95% intervals" if full else "Scores")
     columns = [Column("measure"), *(Column(model.name, True) for model in summary.models)]
     rows = [
-        [metric.measure, *(_score(summary.score(model.name, metric.measure)) for model in summary.models)]
+        [
+            metric.measure,
+            *(_score(summary.score(model.name, metric.measure), full) for model in summary.models),
+        ]
         for metric in summary.metrics
     ]
     print_table(columns, rows)
@@ -105,10 +120,49 @@ def _scores(summary: Summary) -> None:
         paragraph(f"{model}: {count} of {total} missing ({reason}): {', '.join(measures)}", "  ")
 
 
-def _score(row: ModelScoreRow | None) -> str:
+def _score(row: ModelScoreRow | None, full: bool) -> str:
     if row is None:
         return MISSING
+    if not full:
+        return number(row.value)
     return f"{number(row.value)} {interval(row.low, row.high).replace(',', '')}".strip()
+
+
+def _changes_at_a_glance(summary: Summary) -> None:
+    """A table for each baseline: what every candidate changed, and whether it is more than chance."""
+    by_baseline: dict[str, list[ComparisonRow]] = {}
+    for row in summary.comparisons:
+        by_baseline.setdefault(row.baseline, []).append(row)
+    for baseline, rows in by_baseline.items():
+        heading(f"Change against {baseline}")
+        cells: dict[str, dict[str, str]] = {}
+        for row in rows:
+            cells.setdefault(row.measure, {})[row.candidate] = _glance(row)
+        names = list(dict.fromkeys(row.candidate for row in rows))
+        print_table(
+            [Column("measure"), *(Column(name) for name in names)],
+            [[measure, *(found.get(name, MISSING) for name in names)] for measure, found in cells.items()],
+        )
+        reasons: dict[str, list[str]] = {}
+        for row in rows:
+            if row.reason:
+                reasons.setdefault(row.reason, []).append(row.measure)
+        for reason, measures in reasons.items():
+            paragraph(f"{', '.join(dict.fromkeys(measures))}: {reason}", "  ", "")
+    if by_baseline:
+        out(f"= {UNCLEAR}; in brackets the smallest that would have shown. Intervals: --full")
+
+
+def _glance(row: ComparisonRow) -> str:
+    if row.delta is None:
+        return MISSING
+    if row.low is None:
+        return number(row.delta, sign=True)
+    word = change(row)
+    if word != UNCLEAR:
+        return f"{number(row.delta, sign=True)} {word}"
+    seen = "" if row.smallest_detectable is None else f" ({number(row.smallest_detectable)})"
+    return f"{number(row.delta, sign=True)} ={seen}"
 
 
 def _changes(summary: Summary, kind: str) -> None:

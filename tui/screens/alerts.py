@@ -58,7 +58,9 @@ class AlertsScreen(RunScreen):
 
     def compose(self) -> ComposeResult:
         yield from self.framed(
-            Line(id="heading"), Rows(_row, empty="no alerts", id="alerts"), Pane(id="evidence")
+            Line(id="heading"),
+            Rows(_row, empty="no alerts", id="alerts"),
+            Pane(focusable=True, id="evidence"),
         )
 
     @property
@@ -125,7 +127,8 @@ class AlertsScreen(RunScreen):
             self.app.push_screen(load("splits")(alert.run_id))
         else:
             review: Any = load("review")
-            show = {"win_rate": "losses", "judge_failures": "missing"}.get(alert.kind, "all")
+            lost = "losses" if (alert.evidence or {}).get("losses") else "all"
+            show = {"win_rate": lost, "judge_failures": "missing"}.get(alert.kind, "all")
             by = alert.measure if alert.kind in ("metric_drop", "perplexity_rise", "format") else None
             self.app.push_screen(
                 review(alert.run_id, alert.candidate, alert.baseline, show=show, worst_by=by)
@@ -169,7 +172,7 @@ def evidence(alert: "AlertRow", width: int) -> list[Content]:
         who = f"seen by {alert.acknowledged_by} on {when} UTC" + (f": {alert.note}" if alert.note else "")
         lines += wrap(plain(who, "$muted"), width)
     else:
-        lines.append(Content.styled(f"not acknowledged: {written('alerts.acknowledge')} does", "$muted"))
+        lines.append(Content.styled(f"not acknowledged yet: press {written('alerts.acknowledge')}", "$muted"))
     return lines
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
+from textual import work
 from textual.content import Content
 from textual.events import Resize, ScreenResume
 from textual.screen import Screen
@@ -62,6 +63,7 @@ class AssayScreen(Screen[None]):
         self._reading = False
         self._stale = False
         self._asked: Widget | None = None
+        self._focused_before: Widget | None = None
 
     @property
     def assay(self) -> "AssayApp":
@@ -105,8 +107,9 @@ class AssayScreen(Screen[None]):
         self._stale = True
         if not self._reading:
             self._reading = True
-            self.run_worker(self._read_while_stale(), group="read")
+            self._read_while_stale()
 
+    @work(group="read")
     async def _read_while_stale(self) -> None:
         try:
             while self._stale:
@@ -139,19 +142,19 @@ class AssayScreen(Screen[None]):
 
     def write(self, query: "Callable[..., Any]", *args: Any, done: str = "") -> None:
         """Runs a short write on the store's thread, then says `done`, or why not."""
+        self._write(lambda connection: query(connection, *args), done)
 
-        async def work() -> None:
-            try:
-                await self.assay.store.ask(query, *args)
-            except StoreFailed as error:
-                self.say(str(error).split("\n")[0], error=True)
-                return
-            self.assay.store.touched()
-            self.reload()
-            if done:
-                self.say(done)
-
-        self.run_worker(work())
+    @work(group="write")
+    async def _write(self, query: "Callable[[Connection], Any]", done: str) -> None:
+        try:
+            await self.assay.store.ask(query)
+        except StoreFailed as error:
+            self.say(str(error).split("\n")[0], error=True)
+            return
+        self.assay.store.touched()
+        self.reload()
+        if done:
+            self.say(done)
 
     # Talking with the person
 
@@ -194,7 +197,9 @@ class AssayScreen(Screen[None]):
             elif left is not None:
                 left()
 
-        self._open_question(Prompt(label, done, changed=changed, value=value))
+        self._open_question(Prompt(done, changed=changed, value=value))
+        hint = Content.styled("  enter: done · esc: leave", "$muted")
+        self.query_one("#footer", Line).set(plain(label, "$heading") + hint)
 
     def confirm(self, question: str, confirmed: Callable[[], None]) -> None:
         """Asks yes or no at the bottom; only `y` is yes."""
@@ -206,19 +211,21 @@ class AssayScreen(Screen[None]):
                 confirmed()
 
         self._open_question(Question(plain(question), done))
+        self.query_one("#footer").display = False
 
     def _open_question(self, widget: Widget) -> None:
-        if self._asked is None:
-            self._asked, self._focused_before = widget, self.focused
-            self.query_one("#footer").display = False
-            self.mount(widget)
+        self._close_question()
+        self._asked, self._focused_before = widget, self.focused
+        self.mount(widget)
+        self.set_focus(widget)  # at once: the next key is meant for it
 
     def _close_question(self) -> None:
         if self._asked is not None:
+            self.set_focus(self._focused_before)
             self._asked.remove()
             self._asked = None
             self.query_one("#footer").display = True
-            self.set_focus(self._focused_before)
+            self._show_footer()
 
 
 class RunScreen(AssayScreen):

@@ -18,7 +18,7 @@ from tui.screens.compare_data import (
     read_numbers,
     task_of,
 )
-from tui.screens.compare_lines import draw, explained
+from tui.screens.compare_lines import brief, draw, explained
 from tui.text import cut, join, plain
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
@@ -28,32 +28,26 @@ class Table(Rows[Entry]):
     """Rows whose titles the cursor passes over."""
 
     def go_to(self, index: int) -> None:
-        step = 1 if index >= self.cursor else -1
         index = max(0, min(len(self.items) - 1, index))
-        while 0 <= index < len(self.items) and isinstance(self.items[index], Title):
-            index += step
-        if 0 <= index < len(self.items):
-            super().go_to(index)
-        else:
-            self.show_top()
-
-    def show_top(self) -> None:
-        """Scrolls to the first title, which the cursor itself cannot reach."""
-        if self.top:
-            self.top = 0
+        onwards, back = range(index, len(self.items)), range(index, -1, -1)
+        order = [*onwards, *back] if index >= self.cursor else [*back, *onwards]
+        place = next((at for at in order if not isinstance(self.items[at], Title)), self.cursor)
+        if place == self.cursor and index < place and self.top:
+            self.top = 0  # the first title, which the cursor itself cannot reach
             self.redraw()
+        super().go_to(place)
 
 
 class CompareScreen(RunScreen):
     NAME = "Compare"
-    FOOTER = ("move.open", "compare.candidate", "compare.baseline", "find.filter")
+    FOOTER = ("move.open", "compare.candidate", "compare.baseline", "compare.details", "find.filter")
     BINDINGS = bindings(
         "compare.candidate", "compare.candidate_back", "compare.baseline", "compare.baseline_back",
-        "find.filter",
+        "compare.details", "find.filter",
     )  # fmt: skip
     DEFAULT_CSS = """
     CompareScreen #pair { height: 1; padding: 0 1; background: $panel; }
-    CompareScreen #explained { height: 7; padding: 0 1; border-top: solid $rule; }
+    CompareScreen #explained { height: 3; padding: 0 1; border-top: solid $rule; }
     """
 
     def __init__(self, run_id: int) -> None:
@@ -61,10 +55,11 @@ class CompareScreen(RunScreen):
         self._numbers: Numbers | None = None
         self._candidate = self._baseline = ""
         self._search = ""
+        self._details = False
 
     def compose(self) -> ComposeResult:
         table = Table(self._row, empty="nothing was computed yet", id="table")
-        yield from self.framed(Line(id="pair"), table, Pane(id="explained"))
+        yield from self.framed(Line(id="pair"), table, Pane(focusable=True, id="explained"))
 
     @property
     def table(self) -> Table:
@@ -116,12 +111,12 @@ class CompareScreen(RunScreen):
         return draw(entry, tuple(ordered(self._numbers.models, self._candidate, baseline)), width)
 
     def _explain(self) -> None:
-        lines = explained(self.table.item, self.size.width - 2)
+        describe = explained if self._details else brief
+        lines = describe(self.table.item, self.size.width - 2)
         self.query_one("#explained", Pane).show(lines, keep_place=False)
 
     def on_resize(self, event: Resize) -> None:
         super().on_resize(event)
-        self.query_one("#explained").styles.height = 7 if event.size.height < 34 else 10
         self._explain()
 
     def on_rows_moved(self, event: Rows.Moved) -> None:
@@ -141,6 +136,11 @@ class CompareScreen(RunScreen):
         elif isinstance(entry, Measured):
             against = entry.cells[0].model
             self.app.push_screen(SamplesScreen(self.run_id, self._candidate, against, task_of(entry.name)))
+
+    def action_details(self) -> None:
+        self._details = not self._details
+        self.query_one("#explained").styles.height = 8 if self._details else 3
+        self.call_after_refresh(self._explain)
 
     # Choosing
 

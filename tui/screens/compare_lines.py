@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from store.rows import ComparisonRow, WinRateRow
@@ -10,11 +11,12 @@ from tui.text import MISSING, cut, join, number, plain, signed, wrap
 from tui.widgets.table import Column, Columns
 
 _DIRECTION = {"higher": "higher is better", "lower": "lower is better", "none": "neither end is better"}
+ROOMY = 110  # cells from which on the models' names are written longer
 VERDICTS = Columns(
     Column("win rate by judge", 31, grow=1),
     Column("rate", 5, align="right"),
-    Column("95%", 9, align="right"),
-    Column("W/T/L", 9, align="right"),
+    Column("95%", 10, align="right"),
+    Column("W/T/L", 8, align="right"),
     Column("failed", 6, align="right"),
     Column("", 8, grow=1),
     Column("first place wins", 16, align="right", drop=1),
@@ -23,20 +25,20 @@ VERDICTS = Columns(
 
 
 @lru_cache(maxsize=16)
-def measures(title: str, models: tuple[str, ...]) -> Columns:
+def measures(title: str, models: tuple[str, ...], name_cells: int) -> Columns:
     """The columns of metrics or benchmarks. On a narrow line the models that are not compared go first."""
-    columns = [Column(title, 17, grow=1)]
+    columns = [Column(title, 17, grow=2)]
     for place, model in enumerate(models):
-        compared = place < 2
-        columns.append(
-            Column(cut(model, 9), max(7, min(9, len(model))), align="right", drop=0 if compared else 3)
-        )
-        columns.append(Column("95%", 13, align="right", drop=4 if compared else 5))
+        name = cut(model, name_cells)
+        width = max(7, cell_len(name))
+        columns.append(Column(name, width, align="right", drop=0 if place < 2 else 3 + place))
+        columns.append(Column("95%", 14, align="right", drop=1_000 if place < 2 else 1_001))
     return Columns(
         *columns,
-        Column("delta", 7, align="right"),
-        Column("95%", 13, align="right"),
-        Column("", 17, grow=2),
+        Column("delta", 6, align="right"),
+        Column("95%", 14, align="right"),
+        Column("", 17, grow=1),
+        Column("could see", 9, align="right", drop=3),
         Column("p", 6, align="right", drop=2),
         Column("n", 6, align="right", drop=1),
     )
@@ -44,17 +46,21 @@ def measures(title: str, models: tuple[str, ...]) -> Columns:
 
 def draw(entry: Entry, models: tuple[str, ...], width: int) -> Content:
     """One line of the table."""
+
+    def columns(title: str) -> Columns:
+        return measures(title, models, 7 if width < ROOMY else 14)
+
     if isinstance(entry, Title):
         if entry.kind == "verdict":
-            return VERDICTS.heading(width)
-        return measures(_title(entry), models).heading(width)
+            return VERDICTS.heading(width).stylize("bold")
+        return columns(_title(entry)).heading(width).stylize("bold")
     if isinstance(entry, Judged):
         return VERDICTS.row(_verdict_cells(entry.row), width)
     cells: list[Content | str] = [entry.name]
     for cell in entry.cells:
         cells += [value(cell.value), interval(cell.low, cell.high)]
     found = entry.compared
-    return measures("", models).row([*cells, *_compared_cells(found)], width)
+    return columns("").row([*cells, *_compared_cells(found)], width)
 
 
 def _title(title: Title) -> str:
@@ -63,24 +69,23 @@ def _title(title: Title) -> str:
 
 def _compared_cells(row: ComparisonRow | None) -> list[Content | str]:
     if row is None:
-        return [MISSING, MISSING, Content.styled("not compared", "$muted"), MISSING, MISSING]
+        return [MISSING, MISSING, Content.styled("not compared", "$muted"), *[MISSING] * 3]
     return [
         difference(row.delta),
         interval(row.low, row.high, sign=True),
         meaning(row),
+        MISSING if row.smallest_detectable is None else f"≥ {value(row.smallest_detectable)}",
         MISSING if row.p is None else "<0.001" if row.p < 0.001 else f"{row.p:.3f}",
         f"{row.n:,}",
     ]
 
 
 def meaning(row: ComparisonRow) -> Content:
-    """A change in sign and word; "no clear change" says what this many examples could have shown."""
+    """What a change amounts to, in sign and word: clear when its interval leaves zero out."""
     if row.delta is None or row.low is None or row.high is None:
         return Content.styled("not compared", "$muted")
     if row.low <= 0 <= row.high:
-        could = row.smallest_detectable
-        seen = f"; could see ≥ {value(could)}" if could is not None else ""
-        return Content(f"= no clear change{seen}")
+        return Content("= no clear change")
     if row.direction == "none":
         return Content("↑ higher" if row.delta > 0 else "↓ lower")
     better = (row.delta > 0) == (row.direction == "higher")
@@ -125,7 +130,7 @@ def interval(low: float | None, high: float | None, *, sign: bool = False, digit
         return MISSING
     places = min(_digits(low), _digits(high)) if digits is None else digits
     show = signed if sign else number
-    return f"{show(low, places)}…{show(high, places)}"
+    return f"{show(low, places)}..{show(high, places)}"
 
 
 def _digits(found: float | None) -> int:
@@ -133,10 +138,28 @@ def _digits(found: float | None) -> int:
     return 3 if size < 10 else 2 if size < 100 else 1
 
 
-# The lines under the table: everything about the selected one
+# The lines under the table, about the selected one
+
+
+def brief(entry: Entry | None, width: int) -> list[Content]:
+    """What it measures, and what is missing of it: two lines at most, of one style each."""
+    if isinstance(entry, Measured):
+        gaps = [
+            f"{cell.model} {f'{cell.missing:,} missing' if cell.value is not None else 'none'}: {cell.reason}"
+            for cell in entry.cells
+            if cell.reason
+        ]
+        if entry.compared is not None and entry.compared.delta is None:
+            gaps.insert(0, f"not compared: {entry.compared.reason or 'no reason was recorded'}")
+        lines = [plain(cut(f"{_DIRECTION[entry.direction]}; {entry.meaning}", width), "$muted")]
+        return [*lines, plain(cut("! " + " · ".join(gaps), width), "$warn")] if gaps else lines
+    if isinstance(entry, Judged):
+        return _judged(entry.row)[-1:]
+    return []
 
 
 def explained(entry: Entry | None, width: int) -> list[Content]:
+    """All numbers, wrapped."""
     if isinstance(entry, Measured):
         return [line for part in _measured(entry) for line in wrap(part, width)]
     if isinstance(entry, Judged):
@@ -153,18 +176,16 @@ def _measured(entry: Measured) -> list[Content]:
     elif row.delta is None:
         lines.append(plain(f"not compared: {row.reason or 'no reason was recorded'}", "$warn"))
     else:
-        tested = "" if row.p is None else f"  p {row.p:.4f}"
-        lines.append(
+        parts: list[Content | str] = [
             join(
-                [
-                    f"delta {difference(row.delta)} [{interval(row.low, row.high, sign=True)}]  ",
-                    meaning(row),
-                    f"{tested}  paired on {row.n:,} {'examples' if entry.kind == 'metric' else 'questions'}",
-                ]
-            )
-        )
-    lines += [_cell(cell) for cell in entry.cells]
-    return lines
+                [f"delta {difference(row.delta)} [{interval(row.low, row.high, sign=True)}] ", meaning(row)]
+            ),
+            "" if row.smallest_detectable is None else f"could see ≥ {value(row.smallest_detectable)}",
+            "" if row.p is None else f"p {row.p:.4f}",
+            f"paired on {row.n:,} {'examples' if entry.kind == 'metric' else 'questions'}",
+        ]
+        lines.append(join(filter(None, parts), " · "))
+    return [*lines, join((_cell(cell) for cell in entry.cells), " · ")]
 
 
 def _cell(cell: Cell) -> Content:
@@ -172,7 +193,7 @@ def _cell(cell: Cell) -> Content:
     if cell.low is not None:
         parts.append(Content(f"[{interval(cell.low, cell.high)}]"))
     if cell.n:
-        parts.append(Content.styled(f"n {cell.n:,}", "$muted"))
+        parts.append(Content.styled(f"n {cell.n:,}" + ("," if cell.missing else ""), "$muted"))
     if cell.missing:
         parts.append(plain(f"{cell.missing:,} missing: {cell.reason or 'no reason was recorded'}", "$warn"))
     elif cell.value is None:

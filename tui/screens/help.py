@@ -14,10 +14,10 @@ from tui.widgets.lines import Pane
 
 class HelpScreen(AssayScreen):
     NAME = "Help"
+    DEFAULT_CSS = "HelpScreen #help { padding: 0 1; }"
 
-    def __init__(self, alive: Iterable[ActiveBinding], about: str = "") -> None:
+    def __init__(self, alive: Iterable[ActiveBinding]) -> None:
         super().__init__()
-        self._about = about
         ids = dict.fromkeys(active.binding.id for active in alive if active.enabled and active.binding.id)
         self._here = [name for name in ids if name in REGISTRY and name not in EVERYWHERE]
         self._everywhere = [name for name in EVERYWHERE if name in ids]
@@ -27,7 +27,7 @@ class HelpScreen(AssayScreen):
 
     def _lines(self) -> list[Content]:
         return [
-            Content.styled(f"On this screen{self._about}", "$heading"),
+            Content.styled("On this screen", "$heading"),
             *map(_line, self._here),
             Content(""),
             Content.styled("Everywhere", "$heading"),

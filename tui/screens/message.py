@@ -12,6 +12,8 @@ from tui.widgets.lines import Pane
 class MessageScreen(AssayScreen):
     """Shows a text under a heading; esc goes back, which after a store's error tries again."""
 
+    DEFAULT_CSS = "MessageScreen #message { padding: 1 2 0 2; }"
+
     def __init__(self, heading: str, text: str) -> None:
         super().__init__()
         self._heading = heading
@@ -27,4 +29,4 @@ class MessageScreen(AssayScreen):
         super().on_resize(event)
         width = event.size.width - 4
         lines = [line for part in self._text.split("\n") for line in wrap(plain(part), width)]
-        self.query_one("#message", Pane).show([Content(""), *lines], keep_place=False)
+        self.query_one("#message", Pane).show(lines, keep_place=False)

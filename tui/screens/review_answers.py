@@ -39,13 +39,7 @@ class Answers(Lines):
         self._alike = note != UNLIKE
         self._headings = (
             _heading("1", review.baseline.name, "baseline", view.baseline if view else None),
-            join(
-                [
-                    _heading("2", review.candidate.name, "candidate", view.candidate if view else None),
-                    Content.styled(note, "$warn"),
-                ],
-                "  ",
-            ),
+            _heading("2", review.candidate.name, "candidate", view.candidate if view else None, note),
         )
         self._pair, self._empty, self.top = review.pair, "", self.top if keep_place else 0
         self._wrap()
@@ -101,23 +95,22 @@ class Answers(Lines):
             content = content[:-1]
         return fit(content, self._column)
 
-    def scroll_rows(self, count: int) -> None:
+    def scroll_lines(self, count: int) -> None:
         """Moves both answers; negative is up."""
         top = max(0, min(self._last_top(), self.top + count))
         if top != self.top:
             self.top = top
             self.redraw()
 
-    def scroll_half(self, direction: int) -> None:
-        self.scroll_rows(direction * max(1, self._visible() // 2))
-
     def on_resize(self, event: Resize) -> None:
         self._wrap()
         super().on_resize(event)
 
 
-def _heading(key: str, name: str, role: str, response: ResponseRow | None) -> Content:
+def _heading(key: str, name: str, role: str, response: ResponseRow | None, note: str = "") -> Content:
     parts = [Content.styled(key, "$key"), plain(cut(name, 24), "bold"), Content.styled(role, "$muted")]
+    if note:
+        parts.append(Content.styled(note, "$warn"))
     if response is not None:
         facts = [f"{response.tokens_out} tokens"] if response.tokens_out is not None else []
         facts += (

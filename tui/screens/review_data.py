@@ -1,9 +1,8 @@
-"""What the Review screen reads and writes. All of it runs on the store's thread."""
+"""What the Review screen reads. All of it runs on the store's thread."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from store.annotations import annotate, undo
 from store.history import Connection, metrics, models
 from store.pairs import FILTERS, PairView, QueueItem, annotations, pair, queue
 from store.rows import MetricRow, ModelRow, ResponseRow
@@ -37,6 +36,7 @@ class Compared:
 class Review:
     """A queue and the place in it."""
 
+    wanted: Wanted  # what was asked for: two queues may hold the same examples
     candidates: tuple[ModelRow, ...]
     baselines: tuple[ModelRow, ...]
     candidate: ModelRow
@@ -75,6 +75,7 @@ def read_review(connection: Connection, run_id: int, wanted: Wanted) -> Review |
         read_pair(connection, run_id, candidate.id, baseline.id, items[place].example_id) if items else None
     )
     return Review(
+        wanted,
         candidates,
         baselines,
         candidate,
@@ -93,27 +94,6 @@ def read_pair(
 ) -> Compared:
     view = pair(connection, run_id, candidate_id, baseline_id, example_id)
     return Compared(view, _aligned(view.baseline, view.candidate))
-
-
-def decide(
-    connection: Connection,
-    run_id: int,
-    example_id: int,
-    kind: str,
-    value: str,
-    left_id: int,
-    right_id: int,
-    annotator: str,
-) -> None:
-    """Writes what a person said; it is on disk on return."""
-    annotate(
-        connection, run_id, example_id, kind, value, left_id=left_id, right_id=right_id, annotator=annotator
-    )
-
-
-def take_back(connection: Connection, run_id: int, annotator: str) -> int | None:
-    """Undoes this person's newest decision; returns its example."""
-    return undo(connection, run_id, annotator)
 
 
 def _chosen(models: Sequence[ModelRow], name: str | None) -> ModelRow:

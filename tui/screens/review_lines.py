@@ -7,7 +7,7 @@ from textual.content import Content
 from store.pairs import PairView
 from store.rows import AnnotationRow, JudgmentRow, MetricRow, ScoreRow, VerdictRow
 from tui.diff import Segment, text_of
-from tui.screens.review_data import Review, Wanted
+from tui.screens.review_data import Review
 from tui.side_by_side import wrapped
 from tui.text import MISSING, cut, fit, join, number, plain, signed
 
@@ -34,8 +34,9 @@ def excerpt(label: str, text: str, width: int, lines: int) -> list[Content]:
     return [join([head if place == 0 else " " * head.cell_length, line]) for place, line in enumerate(shown)]
 
 
-def position(review: Review, wanted: Wanted, width: int) -> Content:
+def position(review: Review, width: int) -> Content:
     """Where the person is in which queue, and what was decided here."""
+    wanted = review.wanted
     place = f"{review.place + 1 if review.items else 0}/{len(review.items)}"
     parts = [Content.styled(place, "bold"), Content(wanted.show if wanted.show != "all" else "all examples")]
     if wanted.worst_by:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from textual import work
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize, ScreenResume
@@ -9,6 +10,7 @@ from textual.events import Resize, ScreenResume
 from tui.keys import bindings, written
 from tui.screens.base import AssayScreen, outcome, status
 from tui.text import age, fit, join, number, one_line, percent, spark
+from tui.watch import StoreFailed
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
 from tui.widgets.table import Column, Columns
@@ -129,6 +131,7 @@ class RunsScreen(AssayScreen):
         self._history = data
         empty = WELCOME.split("\n")[0] if not data.total else "no run matches: esc clears the filter"
         self.rows.show(data.rows, key=lambda row: row.id, empty=empty)
+        self._follow()
         self.refresh_title()
         self._show_heading()
         self._read_trend()
@@ -158,6 +161,8 @@ class RunsScreen(AssayScreen):
     def _follow(self) -> None:
         """Puts the cursor on the run that the other screens were about, where it is among the rows."""
         ids = [row.id for row in self._history.rows]
+        if not self.is_current:
+            return
         if self.assay.run_id in ids:
             self.rows.go_to(ids.index(self.assay.run_id))
         elif self.rows.item is not None:
@@ -172,14 +177,19 @@ class RunsScreen(AssayScreen):
 
     def on_rows_near_end(self, event: "Rows.NearEnd") -> None:
         if len(self._history.rows) == self._wanted:
-            self.run_worker(self._read_older(self._history.rows[-1].id), group="older", exclusive=True)
+            self._read_older(self._history.rows[-1].id)
 
+    @work(group="older", exclusive=True)
     async def _read_older(self, last: int) -> None:
         """The next page: as long as all before it, so that G reaches the first run in a few strokes."""
         from store import history
 
         page = self._wanted
-        older = await self.assay.store.ask(history.runs, limit=page, before=last, search=self._search)
+        try:
+            older = await self.assay.store.ask(history.runs, limit=page, before=last, search=self._search)
+        except StoreFailed as error:
+            self.assay.store_failed(str(error))
+            return
         if self._history.rows and self._history.rows[-1].id == last:
             self._wanted += page
             self._history = self._shown = History([*self._history.rows, *older], self._history.total)
@@ -190,27 +200,15 @@ class RunsScreen(AssayScreen):
     def _read_trend(self) -> None:
         row = self.rows.item
         if row is not None:
-            on_same = frozenset(r.id for r in self._history.rows if r.eval_set == row.eval_set)
-            self.run_worker(self._show_trend(row.id, on_same), group="trend", exclusive=True)
+            self._show_trend(row.id)
 
-    async def _show_trend(self, run_id: int, on_same: frozenset[int]) -> None:
-        def read(connection: "Connection") -> Trend:
-            from store import history
-
-            measures = tuple(metric.measure for metric in history.metrics(connection, run_id))
-            first = self._first_measure % max(1, len(measures))
-            points = [
-                (
-                    name,
-                    tuple(
-                        p for p in history.trend(connection, name, limit=TREND_RUNS) if p.run_id in on_same
-                    ),
-                )
-                for name in measures[first : first + TREND_LINES]
-            ]
-            return Trend(measures, tuple(points))
-
-        trend = await self.assay.store.ask(read)
+    @work(group="trend", exclusive=True)
+    async def _show_trend(self, run_id: int) -> None:
+        try:
+            trend = await self.assay.store.ask(_trend, run_id, self._first_measure)
+        except StoreFailed as error:
+            self.assay.store_failed(str(error))
+            return
         self.query_one("#trend", Pane).show(_trend_lines(trend))
 
     def action_trend(self) -> None:
@@ -225,6 +223,7 @@ class RunsScreen(AssayScreen):
     def _filter(self, text: str) -> None:
         if text != self._search:
             self._search, self._wanted = text, PAGE
+            self.refresh_title()
             self.reload()
 
     def _clear_filter(self) -> None:
@@ -255,6 +254,21 @@ class RunsScreen(AssayScreen):
     def action_cancel(self) -> None:
         if self.rows.item is not None:
             self.assay.control.cancel(self.rows.item.id)
+
+
+def _trend(connection: "Connection", run_id: int, first: int) -> Trend:
+    """Some of a run's measures over the newest runs; other eval sets' values do not compare with its own."""
+    from store import history
+
+    measures = tuple(metric.measure for metric in history.metrics(connection, run_id))
+    first %= max(1, len(measures))
+    eval_set = history.run(connection, run_id).eval_set
+    points = []
+    for name in measures[first : first + TREND_LINES]:
+        found = history.trend(connection, name, limit=TREND_RUNS)
+        same = (point for point in found if history.run(connection, point.run_id).eval_set == eval_set)
+        points.append((name, tuple(same)))
+    return Trend(measures, tuple(points))
 
 
 def _trend_lines(trend: Trend) -> list[Content]:

@@ -25,8 +25,10 @@ class Rows(Lines, Generic[T], can_focus=True):
     BINDINGS = bindings(*LIST, "move.open")
     COMPONENT_CLASSES = {"rows--cursor", "rows--cursor-away"}
     DEFAULT_CSS = """
-    Rows > .rows--cursor { background: $cursor; color: $cursor-text; text-style: bold; }
-    Rows > .rows--cursor-away { background: $cursor-away; }
+    Rows > .rows--cursor {
+        background: $block-cursor-background; color: $block-cursor-foreground; text-style: bold;
+    }
+    Rows > .rows--cursor-away { background: $block-cursor-blurred-background; }
     """
 
     class Moved(Message):

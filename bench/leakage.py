@@ -1,0 +1,142 @@
+"""Leakage at scale: training rows against 2,000 evaluation examples, lexical tiers, beside datasketch.
+
+    python -m bench.leakage [--rows 1000000] [--examples 2000] [--peer-rows 20000] [--peer PYTHON]
+
+Writes a training file with near-duplicates planted at 80 % word overlap (a fifth of the words replaced) among
+rows that share half of their words with an example, then reads it as a stream. Prints rows and pairs a
+second (of processor time, since both run in one thread and the machine may be busy), peak memory, recall and precision, and the same for a MinHash-LSH script on datasketch over the first
+rows of the same file. The peer runs in another interpreter (`--peer`) where datasketch is not in this one.
+"""
+
+import argparse
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import leakage_peer
+from engine.data.leakage import find_leaks
+from engine.data.rows import data_rows
+from engine.examples import read_examples
+
+VOCABULARY = 30_000
+KEPT, HALF = 0.8, 0.5
+RECALL, PRECISION, MEMORY_GIB, RATIO = 0.95, 0.98, 4, 5
+
+
+class Words:
+    """Draws texts from words with the frequencies of natural language (Zipf)."""
+
+    def __init__(self, seed: int) -> None:
+        self.draw = random.Random(seed)
+        self._words = [self._name(number) for number in range(VOCABULARY)]
+        total, self._weights = 0.0, []
+        for place in range(1, VOCABULARY + 1):
+            total += 1 / (place + 2.7)
+            self._weights.append(total)
+
+    @staticmethod
+    def _name(number: int) -> str:
+        letters = "etaoinshrdlucmfw"
+        return "".join(letters[number >> shift & 15] for shift in (12, 8, 4, 0))
+
+    def some(self, count: int) -> list[str]:
+        return self.draw.choices(self._words, cum_weights=self._weights, k=count)
+
+    def altered(self, text: str, kept: float) -> str:
+        """The text with all but the share `kept` of its words replaced, at random places."""
+        words = text.split()
+        count = round((1 - kept) * len(words))
+        places = self.draw.sample(range(len(words)), count)
+        for place, word in zip(places, self.some(count), strict=True):
+            words[place] = word
+        return " ".join(words)
+
+
+def write_data(folder: Path, rows: int, examples: int) -> set[str]:
+    """Writes eval.jsonl and train.jsonl; returns the ids of the examples with a planted near-duplicate.
+
+    Half of the examples have one; the other half have three rows that share half of their words.
+    """
+    words = Words(0)
+    questions = [" ".join(words.some(words.draw.randint(10, 60))) for _ in range(examples)]
+    with (folder / "eval.jsonl").open("w", encoding="utf-8") as file:
+        for number, question in enumerate(questions):
+            answer = " ".join(words.some(30))
+            file.write(json.dumps({"id": str(number), "query": question, "reference": answer}) + "\n")
+    half = examples // 2
+    planted = [words.altered(question, KEPT) for question in questions[:half]]
+    planted += [words.altered(question, HALF) for question in questions[half:] for _ in range(3)]
+    at = dict(zip(words.draw.sample(range(rows), len(planted)), planted, strict=True))
+    with (folder / "train.jsonl").open("w", encoding="utf-8") as file:
+        for row in range(rows):
+            query = at.get(row) or " ".join(words.some(words.draw.randint(10, 60)))
+            file.write(json.dumps({"query": query, "answer": " ".join(words.some(30))}) + "\n")
+    return {str(number) for number in range(half)}
+
+
+def quality(found: set[str], planted: set[str]) -> str:
+    right = len(found & planted)
+    recall, precision = right / len(planted), right / max(len(found), 1)
+    return f"recall {recall:.4f}   precision {precision:.4f}"
+
+
+def ours(folder: Path, rows: int, planted: set[str]) -> float:
+    """Prints our figures; returns rows per second of processor time."""
+    evaluation = read_examples(folder / "eval.jsonl")
+    begun, worked = time.perf_counter(), time.process_time()
+    told = 0
+
+    def progress(done: int) -> None:
+        nonlocal told
+        if done - told >= rows // 10:
+            told = done
+            print(f"  {done:,} rows, {done / (time.perf_counter() - begun):,.0f} a second", file=sys.stderr)
+
+    leaks = find_leaks(data_rows(folder / "train.jsonl"), evaluation, progress=progress)
+    wall, rate = rows / (time.perf_counter() - begun), rows / (time.process_time() - worked)
+    found = {leak.example_id for leak in leaks if leak.field != "reference"}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"assay:       {wall:>9,.0f} rows/s by the clock")
+    print(f"             {rate:>9,.0f} rows/s  {rate * len(evaluation):>14,.0f} pairs/s")
+    print(f"             {quality(found, planted)}   (at least {RECALL}, {PRECISION})")
+    print(f"             peak memory {peak:.2f} GiB   (under {MEMORY_GIB})")
+    return rate
+
+
+def peers(folder: Path, rows: int, interpreter: str) -> dict[str, Any] | None:
+    """The peer's figures, None where its interpreter has no datasketch."""
+    command = [interpreter, leakage_peer.__file__, str(folder), str(rows)]
+    finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    figures: dict[str, Any] | None = json.loads(finished.stdout)
+    return figures
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--examples", type=int, default=2_000)
+    parser.add_argument("--peer-rows", type=int, default=20_000)
+    parser.add_argument("--peer", default=sys.executable, help="an interpreter with datasketch")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        planted = write_data(folder, options.rows, options.examples)
+        rate = ours(folder, options.rows, planted)
+        figures = peers(folder, min(options.peer_rows, options.rows), options.peer)
+    if figures is None:
+        print("datasketch:  not installed in that interpreter; name one that has it with --peer PYTHON")
+        return
+    peer = figures["rate"]
+    print(f"datasketch:  {peer:>9,.0f} rows/s  {peer * options.examples:>14,.0f} pairs/s")
+    print(f"ratio:       {rate / peer:>9.1f}   (at least {RATIO})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""What of two runs may be set against each other: candidates, examples, measures; the rest has a reason."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine.metrics.metric import REGISTRY, Measure, load_metric
+from store import evidence, history
+from store.rows import ExampleRow, MetricRow, ModelRow
+
+Parts = dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Incomparable:
+    """Something of one run that was not set against the other, and why."""
+
+    what: str
+    reason: str
+
+
+class Side:
+    """One of the two runs: what is read of it."""
+
+    def __init__(self, connection: history.Connection, run_id: int) -> None:
+        self.connection = connection
+        self.run = history.run(connection, run_id)
+        self.models = {model.name: model for model in history.models(connection, run_id)}
+        self.candidates = [model for model in self.models.values() if model.role == "candidate"]
+        self.metrics = {metric.measure: metric for metric in history.metrics(connection, run_id)}
+        self.examples = evidence.run_examples(connection, run_id)
+
+    def label(self, model: ModelRow) -> str:
+        return f"{model.name} (run {self.run.id})"
+
+    def parts(self, model: ModelRow, keys: Mapping[int, str]) -> dict[str, Parts]:
+        """Additive parts by measure and shared example."""
+        found: dict[str, Parts] = {}
+        for row in evidence.score_parts(self.connection, model.id):
+            if row.value is not None and row.example_id in keys:
+                parts = tuple(row.parts) if row.parts is not None else (row.value, 1.0)
+                found.setdefault(row.measure, {})[keys[row.example_id]] = parts
+        return found
+
+
+Sides = tuple[Side, Side]
+Pair = tuple[ModelRow, ModelRow]
+Keys = tuple[dict[int, str], dict[int, str]]
+
+
+def shared_examples(older: Side, newer: Side) -> tuple[Keys, list[Incomparable]]:
+    """Each run's row ids of the shared examples, by the examples' own ids; and what is not shared."""
+    before = {example.example: example for example in older.examples}
+    after = {example.example: example for example in newer.examples}
+    both = before.keys() & after.keys()
+    same = {name for name in both if _content(before[name]) == _content(after[name])}
+    keys = (
+        {before[name].id: name for name in same},
+        {after[name].id: name for name in same},
+    )
+    skipped = []
+    for side, names in ((older, before.keys() - both), (newer, after.keys() - both)):
+        if names:
+            skipped.append(Incomparable(f"{len(names)} examples", f"only run {side.run.id} evaluated them"))
+    if len(both) > len(same):
+        skipped.append(
+            Incomparable(
+                f"{len(both) - len(same)} examples", "their query, references or schema have changed"
+            )
+        )
+    return keys, skipped
+
+
+def _content(example: ExampleRow) -> tuple[Any, ...]:
+    return (
+        example.query,
+        example.messages,
+        example.references,
+        example.label,
+        (example.extra or {}).get("schema"),
+    )
+
+
+def paired_candidates(older: Side, newer: Side) -> tuple[list[Pair], list[Incomparable]]:
+    """Candidates of the same name, or the only one of each run, as (older, newer); and those left alone."""
+    before = {model.name: model for model in older.candidates}
+    pairs = [(before[model.name], model) for model in newer.candidates if model.name in before]
+    if not pairs and len(older.candidates) == len(newer.candidates) == 1:
+        return [(older.candidates[0], newer.candidates[0])], []
+    paired = {model.name for _, model in pairs}
+    return pairs, [
+        Incomparable(model.name, f"only run {side.run.id} has a candidate of that name")
+        for side in (older, newer)
+        for model in side.candidates
+        if model.name not in paired
+    ]
+
+
+def shared_measures(older: Side, newer: Side) -> tuple[dict[str, Measure], list[Incomparable]]:
+    """The measures that both runs took in the same way, with this version's rule for combining them."""
+    declared = declared_measures()
+    measures: dict[str, Measure] = {}
+    differing = []
+    for name in dict.fromkeys((*older.metrics, *newer.metrics)):
+        reason = _difference(
+            older.metrics.get(name), newer.metrics.get(name), declared.get(name), (older, newer)
+        )
+        if reason:
+            differing.append(Incomparable(name, reason))
+        else:
+            measures[name] = declared[name]
+    return measures, differing
+
+
+def _difference(
+    before: MetricRow | None, after: MetricRow | None, known: Measure | None, sides: Sides
+) -> str | None:
+    if before is None or after is None:
+        return f"only run {sides[0].run.id if before else sides[1].run.id} measured it"
+    if before.version != after.version:
+        return f"measured by different versions: {before.version} and {after.version}"
+    if before.settings != after.settings:
+        return "measured with different settings"
+    if known is None or known.version != before.version:
+        return f"this Assay does not know version {before.version} of it"
+    return None
+
+
+def declared_measures() -> dict[str, Measure]:
+    """Every measure that this version of Assay declares, by name."""
+    return {measure.name: measure for name in REGISTRY for measure in load_metric(name, {}).measures}

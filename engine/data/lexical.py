@@ -1,0 +1,183 @@
+"""Evaluation examples whose words stand in the training data: nearly the same text, or a long run of it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from difflib import SequenceMatcher
+from typing import Literal, NamedTuple
+
+from engine.data.leak import (
+    DISTINCTIVE_LENGTH,
+    EXCERPT_LENGTH,
+    TIERS,
+    Leak,
+    answers,
+    question_key,
+    questions,
+    turns_of,
+)
+from engine.data.near import QUOTE_WORDS, Match, NearIndex
+from engine.data.words import placed_words, words
+from engine.example import Example, normalise
+
+Side = Literal["question", "answer"]
+PIECE = 1_000_000  # characters
+_PIECE_OVERLAP = 20_000
+
+
+class _Text(NamedTuple):
+    """A text of an example: whose, and on which side."""
+
+    owner: int
+    side: Side
+    content: str
+
+
+class Lexical:
+    """The evaluation set by the words of its questions and answers, and what was found so far.
+
+    A near match counts between question and question, or answer and answer; a long run of words wherever it
+    stands. As for identical texts, an answer alone counts only when it is distinctive, and in neither set the
+    answer to several different questions.
+    """
+
+    def __init__(self, evaluation: Sequence[Example]) -> None:
+        self._examples = evaluation
+        self._texts = list(_evaluated(evaluation))
+        self._index = NearIndex([text.content for text in self._texts])
+        self._best: dict[int, Leak] = {}
+        # Answers found without their question, and the training question that each stood under.
+        self._answers: dict[int, tuple[Leak, str]] = {}
+        self._stock = _shared_answers(evaluation, self._texts)
+
+    def look_up(self, rows: Sequence[Example]) -> None:
+        """Compares some training rows."""
+        documents = [text for place, row in enumerate(rows) for text in _trained(place, row)]
+        found: dict[tuple[int, int], list[Match]] = {}
+        for start, batch in _batches(documents):
+            for match in self._index.search([document.content for document in batch]):
+                document, text = batch[match.document], self._texts[match.text]
+                if match.tier == "ngram" or document.side == text.side:
+                    placed = replace(match, document=start + match.document)
+                    found.setdefault((document.owner, text.owner), []).append(placed)
+        for (place, number), matches in found.items():
+            self._judge(rows[place], number, matches, documents)
+
+    def _judge(self, row: Example, number: int, matches: Sequence[Match], documents: Sequence[_Text]) -> None:
+        asked = [match for match in matches if self._texts[match.text].side == "question"]
+        answered = [match for match in matches if self._texts[match.text].side == "answer"]
+        if asked:
+            best = min(asked, key=_rank)
+            leak = self._leak(row, number, best, documents[best.document].content)
+            leak = replace(leak, field="both") if answered else leak
+            self._best[number] = min(self._best.get(number, leak), leak, key=rank)
+            return
+        for match in answered:
+            document = documents[match.document]
+            leak = self._leak(row, number, match, document.content)
+            # A passage that quotes the answer is no stock answer, however many passages do.
+            under = normalise(row.query) if document.side == "answer" else ""
+            self._keep_answer(match.text, leak, under)
+
+    def _leak(self, row: Example, number: int, match: Match, document: str) -> Leak:
+        text = self._texts[match.text]
+        return Leak(
+            self._examples[number].id,
+            match.tier,
+            round(match.score, 4),
+            row.line,
+            "query" if text.side == "question" else "reference",
+            excerpt(document, text.content),
+        )
+
+    def _keep_answer(self, text: int, leak: Leak, under: str) -> None:
+        if text in self._stock:
+            return
+        kept, first = self._answers.get(text, (leak, under))
+        if under and first and under != first:
+            self._stock.add(text)
+            del self._answers[text]
+        else:
+            self._answers[text] = min(kept, leak, key=rank), first or under
+
+    def leaks(self) -> Iterator[tuple[int, Leak]]:
+        """What was found, with the example's place in the evaluation set; several for one example."""
+        yield from self._best.items()
+        for text, (leak, _) in self._answers.items():
+            yield self._texts[text].owner, leak
+
+
+def rank(leak: Leak) -> tuple[bool, int, bool, float, int]:
+    """Sorts the leaks of one example, the gravest first.
+
+    A question found goes before an answer alone, then the stricter tier, then question and answer together,
+    then the higher score, then the earlier line.
+    """
+    return (
+        leak.field == "reference",
+        TIERS.index(leak.tier),
+        leak.field != "both",
+        -leak.score,
+        leak.train_line,
+    )
+
+
+def excerpt(document: str, text: str) -> str:
+    """The part of the document where its longest stretch of the text's words begins."""
+    if len(document) <= EXCERPT_LENGTH:
+        return document
+    own = placed_words(document)
+    block = SequenceMatcher(None, [word for word, _ in own], words(text), False).find_longest_match()
+    start = own[block.a][1] if block.size else 0
+    return document[start : start + EXCERPT_LENGTH]
+
+
+def _rank(match: Match) -> tuple[bool, float]:
+    return match.tier == "ngram", -match.score
+
+
+def _evaluated(evaluation: Sequence[Example]) -> Iterator[_Text]:
+    for number, example in enumerate(evaluation):
+        yield _Text(number, "question", "\n".join(turns_of(example, "user")))
+        for reference in dict.fromkeys(example.references):
+            if len(reference) >= DISTINCTIVE_LENGTH and len(words(reference)) >= QUOTE_WORDS:
+                yield _Text(number, "answer", reference)
+
+
+def _trained(place: int, row: Example) -> Iterator[_Text]:
+    for content in questions(row):
+        if len(content) <= PIECE:
+            yield _Text(place, "question", content)
+        else:
+            yield from _pieces(place, "question", content)
+    for content in answers(row):
+        if len(content) <= PIECE:
+            yield _Text(place, "answer", content)
+        else:
+            yield from _pieces(place, "answer", content)
+
+
+def _pieces(place: int, side: Side, content: str) -> Iterator[_Text]:
+    """Overlapping parts of a text that is too long to be held as words at once."""
+    for start in range(0, len(content) - _PIECE_OVERLAP, PIECE - _PIECE_OVERLAP):
+        yield _Text(place, side, content[start : start + PIECE])
+
+
+def _batches(documents: Sequence[_Text]) -> Iterator[tuple[int, Sequence[_Text]]]:
+    """The documents in stretches of a few PIECEs, each with the place of its first."""
+    start = characters = 0
+    for place, document in enumerate(documents):
+        characters += len(document.content)
+        if characters >= 4 * PIECE:
+            yield start, documents[start : place + 1]
+            start, characters = place + 1, 0
+    if start < len(documents):
+        yield start, documents[start:]
+
+
+def _shared_answers(evaluation: Sequence[Example], texts: Sequence[_Text]) -> set[int]:
+    """The answers, as places in `texts`, that several different evaluation questions have."""
+    under: dict[str, set[str]] = {}
+    keys = {place: normalise(text.content) for place, text in enumerate(texts) if text.side == "answer"}
+    for place, key in keys.items():
+        under.setdefault(key, set()).add(question_key(evaluation[texts[place].owner]))
+    return {place for place, key in keys.items() if len(under[key]) > 1}

@@ -1,0 +1,104 @@
+"""What a split was made from and how: manifest.json beside its files."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.data.rows import data_rows
+from engine.data.split import SPLITS, Ratios, member
+from engine.errors import BadInput
+from engine.textfile import open_error
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Hashes are SHA-256 in hex; `files` and `counts` by the name of the split or fold."""
+
+    source: str
+    source_sha256: str
+    seed: int
+    ratios: Ratios | None
+    folds: int | None
+    group: str | None
+    near_duplicates: bool
+    stratified: bool
+    counts: Mapping[str, int]
+    by_category: Mapping[str, Mapping[str, int]]
+    files: Mapping[str, str]
+
+    @property
+    def version(self) -> str:
+        """12 hex digits that stand for the files' content: of the SHA-256 over their hashes."""
+        return hashlib.sha256(json.dumps(self.files, sort_keys=True).encode()).hexdigest()[:12]
+
+    def write(self, folder: Path) -> None:
+        """Puts the manifest in place as a whole."""
+        part = folder / f".{MANIFEST}.part"
+        content = {"format": FORMAT, "version": self.version, **asdict(self)}
+        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        part.replace(folder / MANIFEST)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest in a folder. Raises BadInput where there is none, or it cannot be read."""
+    file = folder / MANIFEST
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise open_error(file, error) from error
+    except ValueError as error:
+        raise BadInput(f"{file}: is not JSON: {error}", "Split again into an empty folder.") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise BadInput(
+            f"{file}: is no manifest of this format ({FORMAT})", "Split again into an empty folder."
+        )
+    return content
+
+
+def earlier_places(folder: Path, ratios: Ratios, seed: int, group: str | None) -> dict[int, int]:
+    """The place in SPLITS of every identity and question of an earlier split.
+
+    Raises BadInput where that split was made by other ratios, seed or group, or its files were edited since.
+    """
+    manifest = read_manifest(folder)
+    asked = {"ratios": list(ratios), "seed": seed, "group": group, "folds": None}
+    for name, value in asked.items():
+        if manifest.get(name) != value:
+            raise BadInput(
+                f"{folder / MANIFEST}: was made with {name} {manifest.get(name)}, now {value} is asked for",
+                "Ask for the same, or split into another folder with --out DIR.",
+            )
+    places: dict[int, int] = {}
+    for place, name in enumerate(SPLITS):
+        file = folder / f"{name}.jsonl"
+        if not file.is_file() or file_hash(file) != manifest["files"].get(name):
+            raise BadInput(
+                f"{file}: is not what {MANIFEST} says: it was edited or removed after the split",
+                "Put the file back, or split into another folder with --out DIR.",
+            )
+        for row in data_rows(file, {"group": group} if group else {}):
+            keys = member(row, seed)
+            for key in (keys.identity, keys.question):
+                places[key] = min(place, places.get(key, place))
+    return places
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 in hex of a file, or of the names and hashes of a folder's files.
+
+    Raises BadInput when it cannot be read.
+    """
+    if path.is_dir():
+        inner = [(file.name, file_hash(file)) for file in sorted(path.iterdir()) if file.is_file()]
+        return hashlib.sha256(json.dumps(inner).encode()).hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise open_error(path, error) from error

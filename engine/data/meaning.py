@@ -1,0 +1,124 @@
+"""Evaluation questions whose meaning stands in the training data: nearest neighbours of embeddings.
+
+The only part of this folder that needs torch and transformers; both are imported when a model is loaded.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.data.leak import EXCERPT_LENGTH, Leak, answers, questions, turns_of
+from engine.errors import BadInput
+from engine.example import Example, normalise
+
+SAME_MEANING = 0.85  # cosine; models differ, so that the command lets it be set
+_POOLINGS = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors of length 1."""
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """One row per text, shape (texts, dimensions)."""
+
+
+class LocalEmbedder:
+    """A sentence-transformers model in a local folder, run through transformers.
+
+    Pooling is what `1_Pooling/config.json` says (CLS or mean), the mean where there is none, as
+    sentence-transformers does. Raises BadInput for a folder without a model, and for other poolings.
+    """
+
+    def __init__(self, folder: Path, device: str = "cpu", batch_size: int = 64) -> None:
+        if not (folder / "config.json").is_file():
+            raise BadInput(
+                f"{folder}: holds no model (no config.json)",
+                "Name the folder of a sentence-transformers model that was downloaded before.",
+            )
+        self._pooling = _pooling(folder)
+        from transformers import AutoModel, AutoTokenizer
+
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self._model: Any = AutoModel.from_pretrained(folder, local_files_only=True).to(device).eval()
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{folder}: cannot be loaded as a model: {error}") from error
+        if self._tokenizer.pad_token is None:
+            self._tokenizer.pad_token = self._tokenizer.eos_token
+        self._device, self._batch_size = device, batch_size
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """One row per text, shape (texts, dimensions); longer texts are cut at the model's length."""
+        batches = [texts[at : at + self._batch_size] for at in range(0, len(texts), self._batch_size)]
+        return np.concatenate([self._batch(list(batch)) for batch in batches])
+
+    def _batch(self, texts: list[str]) -> NDArray[np.float32]:
+        import torch
+
+        limit = min(self._tokenizer.model_max_length, 512)
+        inputs = self._tokenizer(
+            texts, padding=True, truncation=True, max_length=limit, return_tensors="pt"
+        ).to(self._device)
+        with torch.inference_mode():
+            states = self._model(**inputs).last_hidden_state.float()
+        if self._pooling == "cls":
+            pooled = states[:, 0]
+        else:
+            weights = inputs["attention_mask"].unsqueeze(-1).float()
+            pooled = (states * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
+        vectors: NDArray[np.float32] = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
+        return vectors
+
+
+def _pooling(folder: Path) -> str:
+    file = folder / "1_Pooling" / "config.json"
+    if not file.is_file():
+        return "mean"
+    settings = json.loads(file.read_text("utf-8"))
+    used = [key for key, value in settings.items() if key.startswith("pooling_mode_") and value is True]
+    known = [_POOLINGS[key] for key in used if key in _POOLINGS]
+    if len(used) != 1 or not known:
+        raise BadInput(f"{file}: pools by {', '.join(used) or 'nothing'}; only CLS and mean are known")
+    return known[0]
+
+
+class Meaning:
+    """The evaluation set by the meaning of its questions; a training question within `least` is a leak."""
+
+    def __init__(
+        self, evaluation: Sequence[Example], embedder: Embedder, least: float = SAME_MEANING
+    ) -> None:
+        self._examples, self._embedder, self._least = evaluation, embedder, least
+        self._vectors = embedder.embed(["\n".join(turns_of(example, "user")) for example in evaluation])
+        self._best: dict[int, Leak] = {}
+
+    def look_up(self, rows: Sequence[Example]) -> None:
+        """Compares the questions of some training rows."""
+        texts = [(row, text) for row in rows for text in questions(row) if text.strip()]
+        if not texts:
+            return
+        alike = self._embedder.embed([text for _, text in texts]) @ self._vectors.T
+        nearest = alike.argmax(axis=0)
+        for number in np.flatnonzero(alike.max(axis=0) >= self._least).tolist():
+            row, text = texts[nearest[number]]
+            self._keep(number, row, text, float(alike[nearest[number], number]))
+
+    def _keep(self, number: int, row: Example, text: str, score: float) -> None:
+        kept = self._best.get(number)
+        if kept is not None and kept.score >= round(score, 4):
+            return
+        example = self._examples[number]
+        given = {normalise(answer) for answer in answers(row)}
+        both = any(normalise(reference) in given for reference in example.references)
+        self._best[number] = Leak(
+            example.id, "meaning", round(score, 4), row.line, "both" if both else "query",
+            text[:EXCERPT_LENGTH],
+        )  # fmt: skip
+
+    def leaks(self) -> Iterator[tuple[int, Leak]]:
+        """What was found, with the example's place in the evaluation set."""
+        yield from self._best.items()

@@ -1,0 +1,221 @@
+"""Extraction: the entities and lists that a response was asked for."""
+
+import re
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple
+
+from engine.examples import Example
+from engine.generate.model import Response
+from engine.metrics.answers import NotJson, find_json
+from engine.metrics.measures import combine_f1, fraction
+from engine.metrics.metric import Score, missing, no_text
+from engine.metrics.text import normalise_answer, words
+
+NO_ENTITIES = 'neither "entities" of the example nor a reference is a list of {"text", "type"}'
+NO_LIST = 'neither "items" of the example nor a reference is a list'
+NOT_ENTITIES = 'the response is no list of {"text", "type"}'
+TOO_MANY = "too many entities to compare"
+_LIMIT = 1_000_000  # entities x entities
+_TYPE_KEYS = ("type", "label", "entity", "category")
+_TEXT_KEYS = ("text", "span", "word", "value", "name")
+_BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,4}[.)])\s+")
+
+
+class Entity(NamedTuple):
+    """One thing found: its type, its normalised text, and where it stands (end exclusive) if known."""
+
+    type: str
+    text: str
+    place: tuple[int, int] | None = None
+
+
+class Extracted(NamedTuple):
+    """Additive counts: entities found rightly, found, and wanted."""
+
+    right: int
+    found: int
+    wanted: int
+
+    def score(self, measure: str, reason: str | None) -> Score:
+        total = self.found + self.wanted
+        return Score(measure, 2 * self.right / total if total else 1.0, reason, tuple(map(float, self)))
+
+
+def read_entities(value: Any) -> list[Entity] | None:
+    """Entities from JSON: a list of {"text", "type"} with or without "start" and "end", the same under
+    "entities", or {"TYPE": ["text", …]}. None for anything else.
+    """
+    if isinstance(value, dict) and isinstance(value.get("entities"), list):
+        value = value["entities"]
+    if isinstance(value, dict):
+        pairs = [(kind, text) for kind, texts in value.items() for text in _as_list(texts)]
+        if not all(isinstance(text, str) for _, text in pairs):
+            return None
+        return [Entity(kind.casefold(), normalise_answer(text)) for kind, text in pairs]
+    if not isinstance(value, list):
+        return None
+    entities = [_entity(item) for item in value]
+    return None if None in entities else [entity for entity in entities if entity is not None]
+
+
+def exact_counts(wanted: Sequence[Entity], given: Sequence[Entity]) -> Extracted:
+    """Entities of the same type with the same place; by their texts unless both sides give all places."""
+    identity = _by_place if _all_placed(wanted, given) else _by_text
+    shared = Counter(map(identity, wanted)) & Counter(map(identity, given))
+    return Extracted(shared.total(), len(given), len(wanted))
+
+
+def overlap_counts(wanted: Sequence[Entity], given: Sequence[Entity]) -> Extracted:
+    """The same where sharing a character (by their texts: a word) is enough; each entity is matched once."""
+    placed = _all_placed(wanted, given)
+    left = list(wanted)
+    right = 0
+    # Entities found exactly are matched first, so that none of them is taken by a neighbour.
+    for entity in sorted(given, key=lambda entity: entity not in wanted):
+        same = [other for other in left if _overlap(other, entity, placed)]
+        if same:
+            left.remove(entity if entity in same else same[0])
+            right += 1
+    return Extracted(right, len(given), len(wanted))
+
+
+class Entities:
+    """Micro F1 of entities, by exact span and type, and by overlap.
+
+    What is wanted stands in the example's `entities`, else as JSON in its references (the best counts).
+    """
+
+    measures = (
+        fraction(
+            "entity_f1", "entities with the right span and type", "Tjong Kim Sang & De Meulder 2003",
+            needs=["references"], unit="F-measure", combine=combine_f1,
+        ),
+        fraction(
+            "entity_overlap_f1", "entities of the right type that overlap the wanted span", "rule",
+            needs=["references"], unit="F-measure", combine=combine_f1,
+        ),
+    )  # fmt: skip
+
+    def score(self, example: Example, response: Response) -> list[Score]:
+        options = [
+            entities
+            for value in _wanted(example, "entities")
+            if (entities := read_entities(value)) is not None
+        ]
+        if not options:
+            return missing(self.measures, NO_ENTITIES)
+        if response.text is None:
+            return missing(self.measures, no_text(response))
+        given, reason = _found_entities(response.text)
+        if max(map(len, options)) * len(given) > _LIMIT:
+            return missing(self.measures, TOO_MANY)
+        exact = _best([exact_counts(wanted, given) for wanted in options])
+        overlap = _best([overlap_counts(wanted, given) for wanted in options])
+        return [exact.score("entity_f1", reason), overlap.score("entity_overlap_f1", reason)]
+
+
+class SetF1:
+    """Micro F1 of the items of a list, whatever their order; an item written twice counts once.
+
+    What is wanted stands in the example's `items`, else in its references as a JSON list or as lines (the
+    best counts).
+    """
+
+    measures = (
+        fraction(
+            "set_f1", "items of the list that are right, after SQuAD's normalisation", "rule",
+            needs=["references"], unit="F-measure", combine=combine_f1,
+        ),
+    )  # fmt: skip
+
+    def score(self, example: Example, response: Response) -> list[Score]:
+        own = example.extra.get("items")
+        options = (
+            [_items(own)] if isinstance(own, list) else [read_items(text) for text in example.references]
+        )
+        if not options:
+            return missing(self.measures, NO_LIST)
+        if response.text is None:
+            return missing(self.measures, no_text(response))
+        given = read_items(response.text)
+        counts = [Extracted(len(wanted & given), len(given), len(wanted)) for wanted in options]
+        return [_best(counts).score("set_f1", None)]
+
+
+def read_items(text: str) -> set[str]:
+    """The items of a list as people and models write it: JSON, lines with or without bullets, or by comma."""
+    try:
+        value = find_json(text)
+    except NotJson:
+        value = None
+    if isinstance(value, list):
+        return _items(value)
+    lines = [line for line in text.splitlines() if line.strip()]
+    pieces = [_BULLET.sub("", line) for line in lines] if len(lines) > 1 else re.split("[,;、，]", text)
+    return _items(pieces)
+
+
+def _items(values: Sequence[Any]) -> set[str]:
+    return {item for value in values if (item := normalise_answer(_BULLET.sub("", str(value))))}
+
+
+def _wanted(example: Example, key: str) -> list[Any]:
+    """What the example gives under a key of its own, else each reference's JSON."""
+    if key in example.extra:
+        return [example.extra[key]]
+    values = []
+    for text in example.references:
+        try:
+            values.append(find_json(text))
+        except NotJson:
+            continue
+    return values
+
+
+def _found_entities(text: str) -> tuple[list[Entity], str | None]:
+    try:
+        given = read_entities(find_json(text))
+    except NotJson as error:
+        return [], str(error)
+    return (given, None) if given is not None else ([], NOT_ENTITIES)
+
+
+def _entity(item: Any) -> Entity | None:
+    if not isinstance(item, dict):
+        return None
+    kind = next((item[key] for key in _TYPE_KEYS if isinstance(item.get(key), str)), None)
+    text = next((item[key] for key in _TEXT_KEYS if isinstance(item.get(key), str)), None)
+    start, end = item.get("start"), item.get("end")
+    place = (start, end) if isinstance(start, int) and isinstance(end, int) else None
+    if kind is None or (text is None and place is None):
+        return None
+    return Entity(kind.casefold(), normalise_answer(text or ""), place)
+
+
+def _best(counts: Sequence[Extracted]) -> Extracted:
+    return max(counts, key=lambda count: count.score("", None).value or 0.0)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _all_placed(*sides: Sequence[Entity]) -> bool:
+    return all(entity.place is not None for side in sides for entity in side)
+
+
+def _by_place(entity: Entity) -> Hashable:
+    return entity.type, entity.place
+
+
+def _by_text(entity: Entity) -> Hashable:
+    return entity.type, entity.text
+
+
+def _overlap(first: Entity, second: Entity, placed: bool) -> bool:
+    if first.type != second.type:
+        return False
+    if placed and first.place and second.place:
+        return first.place[0] < second.place[1] and second.place[0] < first.place[1]
+    return first.text == second.text or not set(words(first.text)).isdisjoint(words(second.text))

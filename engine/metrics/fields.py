@@ -1,0 +1,126 @@
+"""JSON objects compared field by field."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from engine.examples import Example
+from engine.generate.model import Response
+from engine.metrics.answers import NotJson, find_json
+from engine.metrics.measures import fraction, gap
+from engine.metrics.metric import Score, missing
+from engine.metrics.text import normalise_answer
+
+NO_OBJECT = "no reference of the example is a JSON object"
+NOT_AN_OBJECT = "the response is no JSON object"
+_TOLERANCE = 1e-9
+_SHOWN = 200
+_ABSENT = object()
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRow:
+    """One field over a set: how many examples want it, and how many responses have it right."""
+
+    field: str
+    wanted: int
+    right: int
+
+
+def flat(value: Any) -> dict[str, Any]:
+    """The leaves of JSON by path, such as "address.city" or "tags[0]"; an empty list or object is a leaf."""
+    leaves: dict[str, Any] = {}
+    waiting = [("", value)]
+    while waiting:
+        path, item = waiting.pop()
+        if isinstance(item, dict) and item:
+            waiting += [(f"{path}.{key}" if path else key, inner) for key, inner in item.items()]
+        elif isinstance(item, list) and item:
+            waiting += [(f"{path}[{place}]", inner) for place, inner in enumerate(item)]
+        else:
+            leaves[path] = item
+    return leaves
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two leaves say the same: numbers by value, texts after SQuAD's normalisation."""
+    if isinstance(first, str) and isinstance(second, str):
+        return normalise_answer(first) == normalise_answer(second)
+    if isinstance(first, bool) or isinstance(second, bool):
+        return first is second
+    if isinstance(first, int | float) and isinstance(second, int | float):
+        return first == second or _close(first, second)
+    return type(first) is type(second) and first == second
+
+
+def _close(first: float, second: float) -> bool:
+    try:
+        return math.isclose(first, second, rel_tol=_TOLERANCE)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
+
+
+def wrong_fields(wanted: Any, given: Any) -> list[str]:
+    """Paths of the wanted leaves that are absent or differ, sorted."""
+    found = flat(given)
+    wrong = [path for path, value in flat(wanted).items() if not same(value, found.get(path, _ABSENT))]
+    return sorted(wrong)
+
+
+def field_table(pairs: Iterable[tuple[Any, Any]]) -> list[FieldRow]:
+    """Per field, over pairs of a wanted and a given object (None: no object), the worst first."""
+    asked: Counter[str] = Counter()
+    wrong: Counter[str] = Counter()
+    for wanted, given in pairs:
+        asked.update(flat(wanted).keys())
+        wrong.update(wrong_fields(wanted, given))
+    rows = [FieldRow(field, total, total - wrong[field]) for field, total in asked.items()]
+    return sorted(rows, key=lambda row: (row.right / row.wanted, row.field))
+
+
+class JsonFields:
+    """Fields of the reference's JSON object that the response's has right, and whether that is all."""
+
+    measures = (
+        fraction("field_accuracy", "fields of the reference that are right", "rule", needs=["references"]),
+        fraction("object_match", "responses with all fields right, none more", "rule", needs=["references"]),
+    )
+
+    def score(self, example: Example, response: Response) -> list[Score]:
+        if response.text is None or not example.references:
+            return missing(self.measures, gap(example, response))
+        options = [value for text in example.references if isinstance(value := _json(text), dict) and value]
+        if not options:
+            return missing(self.measures, NO_OBJECT)
+        given = _json(response.text)
+        scored = [self._against(wanted, given) for wanted in options]
+        return max(scored, key=lambda scores: [score.value or 0.0 for score in scores])
+
+    def _against(self, wanted: Any, given: Any) -> list[Score]:
+        total = len(flat(wanted))
+        if not isinstance(given, dict):
+            parts = (0.0, float(total))
+            return [
+                Score("field_accuracy", 0.0, NOT_AN_OBJECT, parts),
+                Score("object_match", 0.0, NOT_AN_OBJECT),
+            ]
+        wrong = wrong_fields(wanted, given)
+        more = flat(given).keys() - flat(wanted).keys()
+        said = [f"wrong: {', '.join(wrong)}"] * bool(wrong) + [
+            f"not asked for: {', '.join(sorted(more))}"
+        ] * bool(more)
+        reason = "; ".join(said)[:_SHOWN] or None
+        parts = (float(total - len(wrong)), float(total))
+        return [
+            Score("field_accuracy", parts[0] / parts[1], reason, parts),
+            Score("object_match", float(not said), reason),
+        ]
+
+
+def _json(text: str) -> Any:
+    try:
+        return find_json(text)
+    except NotJson:
+        return None

@@ -1,0 +1,132 @@
+"""What crosses between a program and its tests: plain data in frames, and names for all that is not plain.
+
+The receiver of a frame trusts nothing in it: JSON with tags, no pickle, no code. Values of subclasses of
+plain types cross as the plain type, so that no `__eq__` of a program decides what a test compares.
+"""
+
+import json
+import os
+import struct
+from collections import deque
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+MAX_FRAME = 32 << 20  # bytes
+
+
+class Closed(Exception):
+    """The other side is gone."""
+
+
+class NotPlain(TypeError):
+    """A value that cannot cross."""
+
+
+def frame(message: Any) -> bytes:
+    """A message's length and its JSON. Raises NotPlain for one that is too large or too deep."""
+    try:
+        body = json.dumps(message).encode("ascii")
+    except RecursionError as error:
+        raise NotPlain("a value is nested too deeply") from error
+    if len(body) > MAX_FRAME:
+        raise NotPlain(f"a value takes more than {MAX_FRAME >> 20} MiB")
+    return struct.pack(">I", len(body)) + body
+
+
+def send(stream: int, message: Any) -> None:
+    """Writes one frame. Raises Closed, and NotPlain as `frame` does."""
+    view = memoryview(frame(message))
+    try:
+        while view:
+            view = view[os.write(stream, view) :]
+    except OSError as error:
+        raise Closed from error
+
+
+def receive(stream: int) -> Any:
+    """The next frame of a descriptor. Raises Closed, also for what is no frame."""
+    return read_frame(lambda size: os.read(stream, min(size, 1 << 20)))
+
+
+def read_frame(read: Callable[[int], bytes]) -> Any:
+    """The next frame of what `read(size)` gives, at most so many bytes at a time. Raises Closed."""
+    (size,) = struct.unpack(">I", _read(read, 4))
+    if size > MAX_FRAME:
+        raise Closed
+    try:
+        return json.loads(_read(read, size))
+    except (ValueError, RecursionError) as error:
+        raise Closed from error
+
+
+def _read(read: Callable[[int], bytes], size: int) -> bytes:
+    body = bytearray()
+    while len(body) < size:
+        try:
+            piece = read(size - len(body))
+        except OSError as error:
+            raise Closed from error
+        if not piece:
+            raise Closed
+        body += piece
+    return bytes(body)
+
+
+_SEQUENCES: dict[str, Callable[[list[Any]], Any]] = {
+    "list": list, "tuple": tuple, "set": set, "frozenset": frozenset, "deque": deque,
+}  # fmt: skip
+_TEXTS: dict[str, Callable[[str], Any]] = {
+    "bytes": bytes.fromhex, "bytearray": bytearray.fromhex, "Decimal": Decimal, "Fraction": Fraction,
+    "complex": complex,
+}  # fmt: skip
+_SCALARS: tuple[tuple[Any, Any], ...] = ((int, int.__int__), (float, float.__float__), (str, str.__str__))
+_ITEMS: tuple[Any, ...] = (list, tuple, set, frozenset, deque)
+_NUMBERS = (Decimal, Fraction, complex)
+
+
+def pack(value: Any, name: Callable[[Any], Any]) -> Any:
+    """The JSON form of a value; `name(value)` is asked for the form of what is not plain."""
+    try:
+        return _pack(value, name)
+    except RecursionError as error:
+        raise NotPlain("a value is nested too deeply, or holds itself") from error
+
+
+def _pack(value: Any, name: Callable[[Any], Any]) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    # The plain type's own methods throughout: a subclass has no say in what crosses.
+    for kind, plain in _SCALARS:
+        if isinstance(value, kind):
+            return plain(value)
+    for kind in _ITEMS:
+        if isinstance(value, kind):
+            return [kind.__name__, [_pack(item, name) for item in kind.__iter__(value)]]
+    if isinstance(value, dict):
+        return ["dict", [[_pack(key, name), _pack(item, name)] for key, item in dict.items(value)]]
+    if isinstance(value, bytes):
+        return ["bytes", bytes.hex(value)]
+    if isinstance(value, bytearray):
+        return ["bytearray", bytearray.hex(value)]
+    if type(value) in _NUMBERS:
+        return [type(value).__name__, str(value)]
+    return name(value)
+
+
+def unpack(form: Any, find: Callable[[str, Any], Any]) -> Any:
+    """The value of a JSON form; `find(tag, rest)` gives what is not plain. Raises NotPlain."""
+    if not isinstance(form, list):
+        return form
+    try:
+        tag, rest = form
+        if tag in _SEQUENCES:
+            return _SEQUENCES[tag]([unpack(item, find) for item in rest])
+        if tag == "dict":
+            return {unpack(key, find): unpack(item, find) for key, item in rest}
+        if tag in _TEXTS:
+            return _TEXTS[tag](rest)
+        return find(tag, rest)
+    except (TypeError, ValueError, ArithmeticError, RecursionError) as error:
+        raise NotPlain(f"a value came garbled: {error}") from error

@@ -1,0 +1,187 @@
+"""Leaks that are not word for word are found by tier, and look-alikes are not."""
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.data.edits import edit_distance
+from engine.data.leakage import Leak, find_leaks, leak_report
+from engine.data.lexical import PIECE
+from engine.data.rows import data_rows
+from engine.data.words import placed_words, words
+from engine.example import Example
+from engine.examples import read_examples
+
+STORY = (
+    "the lighthouse keeper of the northern harbour wrote down every ship that passed in the night and what "
+    "it carried until the winter when the ice came early and nobody read his books any more"
+)
+REFUND = "Refunds are paid within fourteen working days of receipt."
+
+
+def written(path: Path, records: Sequence[object]) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
+    return path
+
+
+def leaks(tmp_path: Path, evaluation: Sequence[object], train: Sequence[object]) -> list[Leak]:
+    examples = read_examples(written(tmp_path / "eval.jsonl", evaluation))
+    return find_leaks(data_rows(written(tmp_path / "train.jsonl", train)), examples)
+
+
+def test_a_fifth_of_the_words_changed_is_near_and_half_is_not(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    vocabulary = [f"word{n}" for n in range(5000)]
+    texts = [draw.choices(vocabulary, k=draw.randint(10, 50)) for _ in range(200)]
+
+    def altered(text: list[str], kept: float) -> str:
+        places = draw.sample(range(len(text)), round((1 - kept) * len(text)))
+        return " ".join(draw.choice(vocabulary) if at in places else word for at, word in enumerate(text))
+
+    evaluation = [{"id": str(n), "query": " ".join(text)} for n, text in enumerate(texts)]
+    planted = [{"query": altered(text, 0.8), "answer": "x"} for text in texts[:100]]
+    others = [{"query": altered(text, 0.5), "answer": "x"} for text in texts[100:]]
+    found = leaks(tmp_path, evaluation, [*planted, *others])
+    near = {int(leak.example_id) for leak in found if leak.tier == "near"}
+    assert len(near & set(range(100))) >= 98
+    assert not near - set(range(100))
+    assert all(leak.train_line == int(leak.example_id) + 1 and 0.7 <= leak.score < 1 for leak in found)
+
+
+def test_an_example_inside_a_long_training_document_is_near_and_the_excerpt_shows_it(tmp_path: Path) -> None:
+    filler = "entirely other words stand around here " * 60
+    [leak] = leaks(tmp_path, [{"id": "a", "query": STORY}], [{"text": f"{filler} {STORY} {filler}"}])
+    assert (leak.tier, leak.field, leak.score) == ("near", "query", 1.0)
+    assert leak.excerpt.startswith("the lighthouse keeper")
+
+
+def test_thirteen_words_in_a_row_are_found_wherever_they_stand(tmp_path: Path) -> None:
+    run = " ".join(STORY.split()[4:18])
+    answer = f"Somebody told me once that {run} but I have forgotten the rest of that tale."
+    [leak] = leaks(tmp_path, [{"id": "a", "query": STORY}], [{"query": "Tell me a tale", "answer": answer}])
+    assert (leak.tier, leak.field) == ("ngram", "query")
+    assert 0 < leak.score < 0.5
+    twelve = answer.replace(run, " ".join(STORY.split()[4:16]))
+    assert not leaks(tmp_path, [{"query": STORY}], [{"query": "Tell me a tale", "answer": twelve}])
+
+
+def test_an_answer_inside_a_training_text_is_found(tmp_path: Path) -> None:
+    text = f"Our terms. {REFUND.upper()} Write to us with any question."
+    [leak] = leaks(tmp_path, [{"id": "a", "query": "When is it due?", "reference": REFUND}], [{"text": text}])
+    assert (leak.tier, leak.field, leak.score) == ("ngram", "reference", 1.0)
+
+
+def test_a_nearly_equal_answer_under_several_training_questions_is_a_stock_answer(tmp_path: Path) -> None:
+    answer = "We are very sorry to hear that and will answer you within two days of today"
+    near = answer.replace("very ", "")
+    evaluation = [{"id": "a", "query": "My lamp broke", "reference": answer}]
+    [leak] = leaks(tmp_path, evaluation, [{"query": "The radio is late", "answer": near}])
+    assert (leak.tier, leak.field) == ("near", "reference")
+    assert not leaks(
+        tmp_path, evaluation, [{"query": q, "answer": near} for q in ("Radio late", "No parcel")]
+    )
+
+
+def test_question_and_answer_in_one_row_are_found_in_both(tmp_path: Path) -> None:
+    [leak] = leaks(
+        tmp_path,
+        [{"id": "a", "query": STORY, "reference": REFUND}],
+        [{"query": STORY.replace("ship", "boat"), "answer": REFUND.replace("fourteen", "fifteen")}],
+    )
+    assert (leak.tier, leak.field) == ("near", "both")
+
+
+def test_the_strictest_tier_is_told_once_per_example(tmp_path: Path) -> None:
+    train = [{"query": STORY.replace("ship", "boat"), "answer": "x"}, {"query": STORY.upper(), "answer": "y"}]
+    [leak] = leaks(tmp_path, [{"id": "a", "query": STORY}], train)
+    assert (leak.tier, leak.train_line) == ("identical", 2)
+
+
+@pytest.mark.parametrize(
+    ("asked", "trained"),
+    [
+        ("How do I reset my password?", "how do i reset my pasword"),
+        ("Where's my order?", "where is my order"),
+        ("Cancel my subscription", "cancel my subscripton!"),
+    ],
+)
+def test_short_questions_that_differ_by_typing_are_near(tmp_path: Path, asked: str, trained: str) -> None:
+    [leak] = leaks(tmp_path, [{"query": asked}], [{"query": trained, "answer": "x"}])
+    assert leak.tier == "near"
+
+
+@pytest.mark.parametrize(
+    ("asked", "trained"),
+    [
+        ("What is the capital of France?", "What is the capital of Greece?"),
+        ("Track order 4711", "Track order 4712"),
+        ("Hello there", "Hello"),
+    ],
+)
+def test_short_templates_filled_otherwise_are_other_questions(
+    tmp_path: Path, asked: str, trained: str
+) -> None:
+    assert not leaks(tmp_path, [{"query": asked}], [{"query": trained, "answer": "x"}])
+
+
+def test_a_template_that_all_examples_share_is_no_leak(tmp_path: Path) -> None:
+    template = (
+        "Read the following customer message with care and say in one word which team should answer it:"
+    )
+    draw = random.Random(1)
+
+    def asked() -> str:
+        return f"{template} {' '.join(f'thing{draw.randint(0, 10**6)}' for _ in range(12))}"
+
+    evaluation = [{"query": asked()} for _ in range(60)]
+    assert not leaks(tmp_path, evaluation, [{"query": asked(), "answer": "billing"} for _ in range(60)])
+
+
+def test_text_without_spaces_is_compared_by_character(tmp_path: Path) -> None:
+    asked = "请告诉我如何重置我的账户密码因为我忘记了它并且无法登录网站"
+    [leak] = leaks(tmp_path, [{"query": asked}], [{"query": asked.replace("网站", "系统"), "answer": "x"}])
+    assert leak.tier == "near"
+
+
+def test_a_text_longer_than_is_held_at_once_is_searched_to_its_end(tmp_path: Path) -> None:
+    text = "noise " * (PIECE // 6 + 50_000)
+    [leak] = leaks(tmp_path, [{"id": "a", "query": STORY}], [{"text": text + STORY}])
+    assert (leak.tier, leak.excerpt[:14]) == ("near", "the lighthouse")
+
+
+def test_the_report_names_every_tier_and_counts(tmp_path: Path) -> None:
+    found = leaks(tmp_path, [{"id": "a", "query": STORY}], [{"query": STORY, "answer": "x"}])
+    report = leak_report(found, 1)
+    assert report["leaks"][0].keys() == {"id", "tier", "score", "train_line", "field", "excerpt"}
+    assert report["totals"]["tiers"] == {"identical": 1, "near": 0, "ngram": 0, "meaning": 0}
+    assert (report["totals"]["examples"], report["totals"]["leaked"]) == (1, 1)
+
+
+def test_an_empty_question_matches_nothing() -> None:
+    evaluation = [Example(id="a", query="?!", messages=({"role": "user", "content": "?!"},))]
+    rows = [
+        Example(id="", query=text, messages=({"role": "user", "content": text},)) for text in ("...", "a b")
+    ]
+    assert not find_leaks(rows, evaluation)
+    assert not find_leaks([], evaluation)
+
+
+@given(st.text("abc ", max_size=70), st.text("abc ", max_size=70))
+def test_the_edit_distance_is_that_of_the_textbook(one: str, other: str) -> None:
+    before = list(range(len(other) + 1))
+    for place, character in enumerate(one, start=1):
+        row = [place]
+        for at, against in enumerate(other, start=1):
+            row.append(min(before[at] + 1, row[-1] + 1, before[at - 1] + (character != against)))
+        before = row
+    assert edit_distance(one, other) == before[-1]
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=127)))
+def test_words_of_ascii_text_are_the_same_by_both_ways(text: str) -> None:
+    assert words(text) == [word for word, _ in placed_words(text)]

@@ -1,0 +1,84 @@
+"""Every command in the README and the manual runs as it is written."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.terminal import Terminal
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+INLINE = re.compile(r"`(assay [^`]+)`")
+SCREENS = {"watch", "review"}
+
+pytestmark = pytest.mark.e2e
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The assay commands of a page in their order: of its shell blocks, and of its tables and sentences."""
+    text = page.read_text()
+    lines = [line for block in BLOCK.findall(text) for line in block.splitlines()]
+    lines += [line for line in INLINE.findall(text) if not re.search(r"\b[A-Z]{3,}\b|…", line)]
+    found = [shlex.split(line, comments=True) for line in lines if line.split()[:1] == ["assay"]]
+    return [words for place, words in enumerate(found) if words not in found[:place]]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the manual's readers have: the samples, a plan, data, outputs made elsewhere."""
+    folder = tmp_path_factory.mktemp("workplace")
+    (folder / "samples").symlink_to(ROOT / "samples")
+    domain = (ROOT / "samples/eval/domain.jsonl").read_text().splitlines(keepends=True)
+    (folder / "eval.jsonl").write_text("".join(domain[:20]))
+    (folder / "data.jsonl").write_text("".join(domain))
+    shutil.copy(ROOT / "samples/train/tickets.jsonl", folder / "train.jsonl")
+    (folder / "outputs.jsonl").write_text(
+        '{"query": "What is 2 plus 2?", "response": "4", "references": ["4"], "label": "4"}\n'
+    )
+    plan = (ROOT / "samples/plans/quickstart.toml").read_text().replace('"../', '"samples/')
+    (folder / "plan.toml").write_text(plan.replace("[data]", "[data]\nsample = 6", 1))
+    for name in ("first", "second"):
+        assert run(folder, ["run", "plan.toml", "--quiet"]).returncode in (0, 1), name
+    return folder
+
+
+def run(folder: Path, arguments: list[str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "tui", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "ASSAY_STORE": str(folder / "store")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def opens(folder: Path, arguments: list[str]) -> bool:
+    """Whether a command opens the workbench."""
+    environment = ["env", f"PYTHONPATH={ROOT}", f"ASSAY_STORE={folder / 'store'}", f"--chdir={folder}"]
+    with Terminal([*environment, sys.executable, "-m", "tui", *arguments]) as terminal:
+        terminal.read_until(b"assay")
+        return b"Traceback" not in terminal.received
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_of_the_page_runs(page: Path, workplace: Path) -> None:
+    for words in commands(page):
+        arguments = words[1:]
+        if not arguments or arguments[0] in SCREENS:
+            assert opens(workplace, arguments), shlex.join(words)
+            continue
+        if arguments[0] in ("pause", "resume", "cancel"):
+            continue  # what they do to a run is tested where runs are
+        done = run(workplace, arguments)
+        assert done.returncode in (0, 1), f"{shlex.join(words)}\n{done.stderr}"
+        assert "Traceback" not in done.stderr

@@ -1,0 +1,88 @@
+"""Models whose cache cannot be kept in slots: told by what they are, and answered all the same."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    FalconConfig,
+    FalconForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from engine.generate.base import LocalBase
+from engine.generate.capability import why_static
+from engine.generate.model import Settings
+from engine.plan import Model
+from tests.generate.tiny import CONTEXT, ask, make_tokenizer
+
+SMALL = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "pad_token_id": 0, "eos_token_id": 2}
+DECODER = SMALL | {"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 64}
+RANDOM = {"initializer_range": 0.3}
+
+
+def mistral(window: int | None) -> Any:
+    return MistralForCausalLM(
+        MistralConfig(**DECODER, **RANDOM, sliding_window=window, max_position_embeddings=CONTEXT)
+    ).eval()
+
+
+def test_a_sliding_window_is_told() -> None:
+    assert "DynamicSlidingWindowLayer" in str(why_static(mistral(8)))
+    assert why_static(mistral(None)) is None
+
+
+def test_a_state_space_is_told() -> None:
+    assert why_static(MambaForCausalLM(MambaConfig(**SMALL, state_size=4)).eval())
+
+
+def test_an_encoder_decoder_is_told() -> None:
+    config = T5Config(vocab_size=300, d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4)
+    assert "encoder" in str(why_static(T5ForConditionalGeneration(config).eval()))
+
+
+def test_positions_that_depend_on_the_batch_are_told() -> None:
+    scaled = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    model = LlamaForCausalLM(LlamaConfig(**DECODER, rope_parameters=scaled)).eval()
+    assert "longest row" in str(why_static(model))
+
+
+def test_position_biases_made_from_the_mask_are_found_out_by_trying() -> None:
+    falcon = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    assert why_static(FalconForCausalLM(FalconConfig(**falcon, alibi=True, **RANDOM)).eval())
+    assert why_static(
+        BloomForCausalLM(BloomConfig(vocab_size=300, hidden_size=32, n_layer=2, n_head=4)).eval()
+    )
+
+
+@pytest.mark.parametrize("window", [8, None])
+def test_both_ways_give_the_answers_of_one_at_a_time_and_say_which_was_used(
+    tmp_path: Path, window: int | None
+) -> None:
+    mistral(window).save_pretrained(tmp_path)
+    make_tokenizer().save_pretrained(tmp_path)
+    questions = [ask("the cat " * length + str(length)) for length in (1, 7, 3, 12)]
+    plan_model = Model(name="m", role="candidate", path=str(tmp_path), device="cpu")
+    model = LocalBase(str(tmp_path), device="cpu").generator(plan_model)
+    assert model.describe()["batching"] is None
+
+    def texts(size: int) -> dict[str, str | None]:
+        settings = Settings(max_new_tokens=10, batch_size=size, slots=size)
+        return {r.example_id: r.text for batch in model.generate(questions, settings) for r in batch}
+
+    assert texts(4) == texts(1)
+    facts = model.describe()
+    if window:
+        assert facts["batching"] == "static" and "SlidingWindow" in facts["batching_reason"]
+    else:
+        assert (facts["batching"], facts["batching_reason"]) == ("continuous", None)
+        assert facts["batching_figures"]["new_tokens"] > 0

@@ -1,0 +1,175 @@
+# ruff: noqa: E501  tasks as their files have them
+"""Answers in HumanEval's and MBPP's shapes are executed; pass@k is the unbiased estimator."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.errors import BadInput
+from engine.examples import Example, read_examples
+from engine.generate.model import Response
+from engine.metrics.batch import score_all
+from engine.metrics.code import Code, pass_at_k
+from engine.metrics.metric import Score, load_metric
+from engine.metrics.programs import NotPython, extract_code, program_of
+
+HUMAN_EVAL = {
+    "task_id": "HumanEval/x",
+    "prompt": 'from typing import List\n\n\ndef twice(x: int) -> int:\n    return 2 * x\n\n\n'
+    'def doubled(items: List[int]) -> List[int]:\n    """ Twice each item.\n    >>> doubled([1])\n    [2]\n    """\n',
+    "test": "METADATA = {'author': 'x'}\n\n\ndef check(candidate):\n    assert candidate([]) == []\n"
+    "    assert candidate([1, -2]) == [twice(1), twice(-2)]\n",
+    "entry_point": "doubled",
+    "canonical_solution": "    return [twice(item) for item in items]\n",
+}  # fmt: skip
+MBPP = {
+    "task_id": 2,
+    "prompt": "Write a function to find the shared elements of two tuples.",
+    "code": "def similar_elements(a, b):\n    return tuple(set(a) & set(b))",
+    "test_imports": ["import math"],
+    "test_list": [
+        "assert set(similar_elements((3, 4), (5, 4))) == {4}",
+        "assert math.prod(similar_elements((1, 2), (5, 2))) == 2",
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def metric() -> Code:
+    return Code()
+
+
+def example(tmp_path: Path, record: dict[str, object]) -> Example:
+    file = tmp_path / "tasks.jsonl"
+    file.write_text(json.dumps(record) + "\n")
+    return read_examples(file)[0]
+
+
+def answer(text: str | None) -> Response:
+    return Response("x", text, None, None, None, None, reason=None if text is not None else "no answer")
+
+
+def one(metric: Code, task: Example, text: str | None) -> Score:
+    (score,) = metric.score(task, answer(text))
+    return score
+
+
+class TestShapes:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            HUMAN_EVAL["canonical_solution"],
+            "```python\ndef doubled(items):\n    return [2 * item for item in items]\n```",
+            "First a demo:\n```python\nprint(doubled([1]))\n```\nand then\n```py\ndef doubled(items):\n"
+            "    return [2 * item for item in items]\n```\nDone.",
+            "def doubled(items: List[int]) -> List[int]:\n    return [item + item for item in items]",
+            "```\ndef doubled(items):\n    return [2 * item for item in items]",
+        ],
+    )
+    def test_a_human_eval_completion_or_whole_function_passes(
+        self, metric: Code, tmp_path: Path, text: str
+    ) -> None:
+        assert one(metric, example(tmp_path, HUMAN_EVAL), text) == Score(
+            "pass_at_1", 1.0, "isolation: namespaces"
+        )
+
+    @pytest.mark.parametrize(
+        "text", ["    return items\n", "", "I cannot do that.", "    import os; os._exit(0)\n"]
+    )
+    def test_what_solves_nothing_does_not_pass(self, metric: Code, tmp_path: Path, text: str) -> None:
+        score = one(metric, example(tmp_path, HUMAN_EVAL), text)
+        assert score.value == 0.0
+        assert str(score.reason).endswith("; isolation: namespaces")
+
+    def test_mbpp_tests_with_their_imports(self, metric: Code, tmp_path: Path) -> None:
+        task = example(tmp_path, MBPP)
+        assert one(metric, task, f"```python\n{MBPP['code']}\n```").value == 1.0
+        failed = one(metric, task, "def similar_elements(a, b): return a")
+        assert failed.value == 0.0
+        assert "assert set(similar_elements((3, 4), (5, 4))) == {4}" in str(failed.reason)
+
+    def test_plain_tests(self, metric: Code) -> None:
+        task = Example("x", "add", ({"role": "user", "content": "add"},), tests=("assert add(1, 2) == 3",))
+        assert one(metric, task, "def add(a, b): return a + b").value == 1.0
+
+    def test_the_prompt_is_not_repeated_where_it_is_prose(self) -> None:
+        task = Example("x", "Write add.", (), tests=("assert add(1, 2) == 3",))
+        assert program_of(task, "def add(): 1") == "def add(): 1"
+
+
+class TestMissing:
+    def test_no_tests_no_answer_or_another_language(self, metric: Code, tmp_path: Path) -> None:
+        task = example(tmp_path, HUMAN_EVAL)
+        bare = Example("x", "q", ())
+        other = example(tmp_path, {**HUMAN_EVAL, "language": "rust"})
+        assert one(metric, bare, "x = 1") == Score("pass_at_1", None, "the example has no tests")
+        assert one(metric, task, None) == Score("pass_at_1", None, "no answer")
+        assert one(metric, other, "fn main() {}").reason == (
+            "the example's tests are rust; only Python is executed"
+        )
+        assert (
+            one(metric, example(tmp_path, {**HUMAN_EVAL, "test": "def check(:"}), "    return 1").value
+            is None
+        )
+
+    def test_an_answer_in_another_language_fails_and_says_so(self, metric: Code, tmp_path: Path) -> None:
+        score = one(metric, example(tmp_path, HUMAN_EVAL), "```javascript\nconst doubled = 1\n```")
+        assert (score.value, score.reason) == (
+            0.0,
+            "the answer's code is javascript; only Python is executed",
+        )
+        with pytest.raises(NotPython):
+            extract_code("```go\nx\n```\n```rust\ny\n```", set())
+
+    @pytest.mark.parametrize(
+        "settings",
+        [{"k": 0}, {"k": []}, {"k": "1"}, {"k": [1, True]}, {"language": "java"}, {"timeout_s": 0},
+         {"allow_weak": "yes"}, {"memory_mb": "big"}],
+    )  # fmt: skip
+    def test_settings_that_cannot_be(self, settings: dict[str, object]) -> None:
+        with pytest.raises(BadInput, match=next(iter(settings))):
+            load_metric("code", settings)
+
+
+class TestPassAtK:
+    @pytest.mark.parametrize("n", [1, 2, 5, 7])
+    def test_it_is_the_share_of_draws_with_a_pass(self, n: int) -> None:
+        for passed, k in itertools.product(range(n + 1), range(1, n + 1)):
+            draws = list(itertools.combinations([True] * passed + [False] * (n - passed), k))
+            assert pass_at_k(n, passed, k) == pytest.approx(sum(map(any, draws)) / len(draws), abs=1e-12)
+
+    def test_it_equals_the_products_form_of_human_eval(self) -> None:
+        def reference(n: int, c: int, k: int) -> float:
+            return 1.0 if n - c < k else float(1.0 - np.prod(1.0 - k / np.arange(n - c + 1, n + 1)))
+
+        for n, c, k in [(200, 3, 100), (200, 0, 10), (20, 19, 5), (100, 100, 1)]:
+            assert pass_at_k(n, c, k) == pytest.approx(reference(n, c, k), abs=1e-9)
+
+    def test_samples_of_one_task_make_one_value_and_tasks_count_alike(self) -> None:
+        metric = Code(k=[1, 2])
+        easy = Example("a", "one", (), tests=("assert f() == 1",))
+        hard = Example("b", "two", (), tests=("assert f() == 2",))
+        right, wrong = answer("def f(): return 1"), answer("def f(): return 0")
+        pairs = [(easy, right), (hard, wrong), (easy, wrong), (easy, wrong), (hard, wrong)]
+        scores = metric.score_many(pairs)
+        for place, (measure, wanted) in enumerate(
+            zip(metric.measures, [(1 / 3 + 0) / 2, (2 / 3 + 0) / 2], strict=True)
+        ):
+            parts = np.array([row[place].additive() for row in scores])
+            assert measure.combine(parts.sum(axis=0)) == pytest.approx(wanted)
+        assert [row[0].value for row in scores] == [1.0, 0.0, 0.0, 0.0, 0.0]
+
+    def test_scoring_in_bulk_sees_all_samples_of_a_task(self) -> None:
+        task = Example("a", "one", (), tests=("assert f() == 1",))
+        pairs = [(task, answer(f"def f(): return {place}")) for place in range(4)]
+        rows = list(score_all("code", {"k": [1, 2]}, pairs))
+        assert [row[0].value for row in rows] == [0.0, 1.0, 0.0, 0.0]
+        assert [row[1].value for row in rows] == pytest.approx([0.5] * 4)
+
+    def test_too_few_samples_are_missing(self) -> None:
+        metric = Code(k=5)
+        (score,) = metric.score(Example("a", "q", (), tests=("",)), answer("x = 1"))
+        assert (score.value, score.reason) == (None, "the task has 1 samples, and pass@5 needs 5")

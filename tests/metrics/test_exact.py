@@ -1,0 +1,135 @@
+"""Contains, prefix, regular expressions, numbers and edit similarity, by hand and against plain rules."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.errors import BadInput
+from engine.examples import Example
+from engine.generate.model import Response
+from engine.metrics.edits import edit_similarity, levenshtein
+from engine.metrics.exact import (
+    NO_NUMBER,
+    NO_NUMBER_WANTED,
+    NO_PATTERN,
+    TOO_LONG,
+    Contains,
+    EditSimilarity,
+    Numeric,
+    Regex,
+    last_number,
+)
+from engine.metrics.metric import Metric, Score
+
+
+def score(metric: Metric, answer: str | None, *references: str, **extra: object) -> list[Score]:
+    example = Example("e", "q", ({"role": "user", "content": "q"},), references, extra=extra)
+    return metric.score(example, Response("e", answer, 1, 1, "stop", 0.1, reason="timed out"))
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "contains", "prefix"),
+    [
+        ("no", "I do not know", 0, 0),
+        ("no", "No.", 1, 1),
+        ("new york", "It is New York!", 1, 0),
+        ("The Beatles", "beatles, of course", 1, 1),
+        ("着火", "打印机着火了", 1, 0),
+        ("Größe", "die GRÖSSE zählt", 1, 0),
+        ("a", "", 0, 0),
+    ],
+)
+def test_a_reference_is_found_as_whole_words(reference: str, answer: str, contains: int, prefix: int) -> None:
+    assert [one.value for one in score(Contains(), answer, reference)] == [contains, prefix]
+
+
+def test_a_pattern_comes_from_the_example_before_the_plan() -> None:
+    metric = Regex(pattern=r"\bticket #\d+\b")
+    assert score(metric, "see ticket #12")[0].value == 1.0
+    assert score(metric, "see ticket")[0].value == 0.0
+    assert score(metric, "see ticket", regex="^see")[0].value == 1.0
+    assert score(Regex(), "x")[0].reason == NO_PATTERN
+    assert "not a regular expression" in (score(metric, "x", regex="(")[0].reason or "")
+    assert "expected a regular expression" in (score(metric, "x", regex=["("])[0].reason or "")
+    with pytest.raises(BadInput, match=r"metrics\.regex\.pattern"):
+        Regex(pattern="(")
+
+
+def test_a_pattern_that_backtracks_for_ever_is_stopped_and_missing() -> None:
+    [found] = score(Regex(pattern=r"^(a|a)*$"), "a" * 40 + "b")
+    assert found.value is None
+    assert "was not done" in (found.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("1,234.50", 1234.5),
+        ("so 3 + 4 = 7.", 7.0),
+        ("It costs $1,000,000!", 1e6),
+        ("5-3", 3.0),
+        ("x = -3", -3.0),
+        ("x = \u22123", -3.0),
+        ("#### 18", 18.0),
+        ("42km", 42.0),
+        ("1e3", 1000.0),
+        (".5", 0.5),
+        ("1, 2, 3", 3.0),
+        ("1,2345", 2345.0),
+        ("٤٢", 42.0),
+        ("H2O and v23", None),
+        ("NaN, inf, -Infinity", None),
+        ("7 and then 1e999", 7.0),
+        ("9" * 5000, None),
+        ("", None),
+    ],
+)
+def test_the_last_number(text: str, number: float | None) -> None:
+    assert last_number(text) == number
+
+
+def test_numbers_are_equal_within_the_tolerance() -> None:
+    assert score(Numeric(), "The total is 1,234.50", "1234.5")[0].value == 1.0
+    assert score(Numeric(), "The total is 1234.6", "1234.5")[0].value == 0.0
+    assert score(Numeric(tolerance=0.01), "about 1240", "1234.5")[0].value == 1.0
+    assert score(Numeric(absolute=0.1), "0.05", "0")[0].value == 1.0
+    assert score(Numeric(decimal=","), "also 1.234,50", "1234,5")[0].value == 1.0
+    assert score(Numeric(), "four", "4")[0] == Score("numeric_match", 0.0, NO_NUMBER)
+    assert score(Numeric(), "4", "four")[0].reason == NO_NUMBER_WANTED
+
+
+@pytest.mark.parametrize("settings", [{"tolerance": -1}, {"absolute": float("inf")}, {"decimal": ";"}])
+def test_wrong_settings_of_numbers_are_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(BadInput, match=r"metrics\.numeric\."):
+        Numeric(**settings)  # type: ignore[arg-type]
+
+
+@given(st.text("abcd", max_size=80), st.text("abcd", max_size=80))
+def test_edit_distance_equals_the_table(first: str, second: str) -> None:
+    row = list(range(len(second) + 1))
+    for place, char in enumerate(first, start=1):
+        previous, row[0] = row[0], place
+        for column, other in enumerate(second, start=1):
+            previous, row[column] = (
+                row[column],
+                min(row[column] + 1, row[column - 1] + 1, previous + (char != other)),
+            )
+    assert levenshtein(first, second) == row[-1]
+
+
+def test_edit_similarity_by_hand() -> None:
+    assert edit_similarity("kitten", "sitting") == pytest.approx(1 - 3 / 7)
+    assert edit_similarity("", "") == 1.0
+    assert edit_similarity("", "abc") == 0.0
+    assert score(EditSimilarity(), " same \n", "same", "other")[0].value == 1.0
+
+
+def test_two_endless_texts_are_not_compared_by_characters() -> None:
+    [found] = score(EditSimilarity(), "ab" * 500_000, "ba" * 500_000)
+    assert (found.value, found.reason) == (None, TOO_LONG)
+
+
+@pytest.mark.parametrize("metric", [Contains(), Numeric(), EditSimilarity()])
+def test_nothing_is_scored_without_an_answer_or_a_reference(metric: Metric) -> None:
+    assert {one.reason for one in score(metric, None, "a 1")} == {"timed out"}
+    assert all(one.value is None and one.reason for one in score(metric, "a 1"))

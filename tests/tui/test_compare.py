@@ -1,0 +1,175 @@
+"""The Compare screen on the demo store: what it says of deltas, and where its lines lead."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from store.rows import ComparisonRow, MetricRow, ModelRow, ModelScoreRow, WinRateRow
+from tests.tui.history import NOW
+from tui.app import AssayApp
+from tui.screens.compare import CompareScreen, Table
+from tui.screens.compare_data import Judged, Measured, Numbers, Title, entries
+from tui.screens.compare_lines import brief, draw, explained, interval, meaning, value, won
+from tui.screens.review import ReviewScreen
+from tui.screens.samples import SamplesScreen
+
+Settled = Callable[[Pilot[int]], Awaitable[None]]
+
+
+def text_of(app: AssayApp) -> str:
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+def comparison(**values: Any) -> ComparisonRow:
+    row: dict[str, Any] = {
+        "candidate": "good", "baseline": "base", "kind": "metric", "measure": "rougeL", "direction": "higher",
+        "candidate_value": 0.6, "baseline_value": 0.5, "delta": 0.1, "low": 0.05, "high": 0.15, "p": 0.01,
+        "n": 200, "smallest_detectable": 0.03, "reason": None,
+    }  # fmt: skip
+    return ComparisonRow(**(row | values))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({}, "+ better"),
+        ({"delta": -0.1, "low": -0.15, "high": -0.05}, "− worse"),
+        ({"direction": "lower"}, "− worse"),
+        ({"direction": "lower", "delta": -0.1, "low": -0.15, "high": -0.05}, "+ better"),
+        ({"direction": "none"}, "↑ higher"),
+        ({"low": -0.01}, "= no clear change"),
+        ({"low": 0.0}, "= no clear change"),
+        ({"delta": None, "low": None, "high": None}, "not compared"),
+    ],
+)
+def test_a_change_is_said_in_sign_and_word_by_its_direction(values: dict[str, Any], said: str) -> None:
+    assert meaning(comparison(**values)).plain == said
+
+
+def test_values_have_as_many_decimals_as_their_size_needs() -> None:
+    assert [value(found) for found in (0.12345, 12.345, 212.04, None)] == ["0.123", "12.35", "212.0", "–"]
+    assert interval(-0.05, 0.123, sign=True) == "−0.050..+0.123"
+    assert interval(None, None) == "–"
+
+
+def test_a_win_rate_whose_interval_holds_one_half_is_open() -> None:
+    row = WinRateRow("j", True, "good", "base", 5, 4, 3, 1, 0.54, 0.4, 0.7, 0.5, None, None)
+    assert won(row).plain == "= open"
+
+
+def test_what_is_missing_is_a_dash_with_its_reason_and_never_a_zero() -> None:
+    models = [
+        ModelRow(1, "base", "baseline", "local", None, None, None, None),
+        ModelRow(2, "good", "candidate", "local", None, None, None, True),
+    ]
+    metric = MetricRow("perplexity", "lower", None, None, "", "1", "", "how surprising", None)
+    scores = [
+        ModelScoreRow("base", "perplexity", 3.1, 3.0, 3.2, 12, 0, None),
+        ModelScoreRow("good", "perplexity", None, None, None, 0, 12, "no weights at hand"),
+    ]
+    row = comparison(
+        measure="perplexity", delta=None, low=None, high=None, p=None, n=0, reason="needs weights"
+    )
+    numbers = Numbers(models, [metric], scores, [row], [], [])
+    title, line = entries(numbers, "good", "base")
+    assert isinstance(title, Title) and isinstance(line, Measured)
+    drawn = draw(line, ("base", "good"), 118).plain
+    assert "3.100" in drawn and "–" in drawn and "0.000" not in drawn
+    said = "\n".join(content.plain for content in [*brief(line, 118), *explained(line, 118)])
+    assert "not compared: needs weights" in said
+    assert "good none: no weights at hand" in said
+    assert "12 missing: no weights at hand" in said
+
+
+async def test_the_table_shows_values_deltas_verdicts_and_benchmarks(
+    store_folder: Path, settled: Settled
+) -> None:
+    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
+    async with app.run_test(size=(160, 48)) as pilot:
+        await settled(pilot)
+        await pilot.press("c")
+        await settled(pilot)
+        shown = text_of(app)
+    assert "overfit against base" in shown
+    assert "gate failed" in shown
+    assert "not a language model" in shown
+    assert "arithmetic · acc" in shown and "− worse" in shown
+    assert "+0.783" in shown and "<0.001" in shown
+    assert "could see" in shown
+
+
+async def test_benchmarks_of_a_baseline_with_shared_weights_are_compared_with_those_weights(
+    store_folder: Path, settled: Settled
+) -> None:
+    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("b")
+        await settled(pilot)
+        assert "good against prompted" in text_of(app)
+        assert "benchmark vs base" in text_of(app)
+
+
+async def test_enter_leads_to_the_worst_examples_the_losses_and_the_questions(
+    store_folder: Path, settled: Settled
+) -> None:
+    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("j", "enter")
+        await settled(pilot)
+        assert isinstance(app.screen, ReviewScreen)
+        assert "worst exact_match first" in text_of(app)
+        await pilot.press("escape")
+        await settled(pilot)
+        table = app.screen.query_one(Table)
+        table.go_to(next(place for place, entry in enumerate(table.items) if isinstance(entry, Judged)))
+        await pilot.press("enter")
+        await settled(pilot)
+        assert isinstance(app.screen, ReviewScreen) and "losses" in text_of(app)
+        await pilot.press("escape", "G", "enter")
+        await settled(pilot)
+        assert isinstance(app.screen, SamplesScreen)
+
+
+async def test_the_cursor_passes_over_titles_and_the_first_title_can_be_seen_again(
+    store_folder: Path, settled: Settled
+) -> None:
+    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
+    async with app.run_test(size=(80, 12)) as pilot:
+        await settled(pilot)
+        table = app.screen.query_one(Table)
+        for _ in range(12):
+            assert not isinstance(table.item, Title)
+            await pilot.press("j")
+        assert table.cursor == len(table.items) - 1
+        await pilot.press("g", "k")
+        assert table.cursor == 1 and table.top == 0
+
+
+async def test_a_filter_keeps_what_it_names_and_esc_takes_it_off(
+    store_folder: Path, settled: Settled
+) -> None:
+    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("slash", *"arith", "enter")
+        await settled(pilot)
+        assert "arithmetic" in text_of(app) and "perplexity" not in text_of(app)
+        await pilot.press("escape")
+        assert isinstance(app.screen, CompareScreen)
+        assert "perplexity" in text_of(app)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+def test_how_it_looks(store_folder: Path, settled: Settled, snap_compare: Any, size: tuple[int, int]) -> None:
+    async def before(pilot: Pilot[int]) -> None:
+        await settled(pilot)
+        await pilot.press("c")
+        await settled(pilot)
+
+    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
+    assert snap_compare(app, terminal_size=size, run_before=before)

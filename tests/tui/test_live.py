@@ -1,0 +1,114 @@
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from store.rows import ProgressRow, WinRateRow
+from tests.tui.conftest import Settled, text_of
+from tests.tui.history import NOW
+from tui.app import AssayApp
+from tui.screens.events import EventsScreen
+from tui.screens.live import LiveScreen
+from tui.screens.live_lines import judging, phases
+
+
+def progress(phase: str, item: str, done: int, total: int, **more: Any) -> ProgressRow:
+    values = {
+        "unit": "responses",
+        "tokens": 0,
+        "resumed_from": 0,
+        "started": 1.0,
+        "updated": 2.0,
+        "seconds": 4.0,
+    }
+    return ProgressRow(phase=phase, item=item, done=done, total=total, **(values | more))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+def test_live_look(snap_compare: Any, store_folder: Path, settled: Settled, size: tuple[int, int]) -> None:
+    app = AssayApp(store_folder, run=3, screen="live", now=lambda: NOW)
+    assert snap_compare(app, terminal_size=size, run_before=settled)
+
+
+def test_events_look(snap_compare: Any, store_folder: Path, settled: Settled) -> None:
+    async def open_events(pilot: Pilot[int]) -> None:
+        await settled(pilot)
+        await pilot.press("e")
+        await settled(pilot)
+
+    app = AssayApp(store_folder, run=3, screen="live", now=lambda: NOW)
+    assert snap_compare(app, terminal_size=(80, 24), run_before=open_events)
+
+
+def test_rate_and_time_left_count_only_what_this_worker_did() -> None:
+    line = phases([progress("generate", "good", 60, 100, resumed_from=40)], 100)[1].plain
+    assert "60/100 responses" in line
+    assert "5.0/s" in line  # (60 - 40) / 4 s
+    assert "8s left" in line
+
+
+def test_what_has_not_begun_has_no_rate_and_no_bar() -> None:
+    line = phases([progress("judge", "reference", 0, 48, started=None, seconds=0.0)], 100)[1].plain
+    assert "waiting" in line
+    assert "█" not in line and "/s" not in line
+
+
+def test_a_phase_under_way_lists_its_pieces_and_a_finished_one_is_one_line() -> None:
+    rows = [progress("generate", name, 12, 12, tokens=400) for name in ("base", "good")]
+    assert [line.plain[:10] for line in phases(rows, 100)[1:]] == ["✓ generate"]
+    rows[1] = progress("generate", "good", 3, 12)
+    assert [line.plain[2:12].strip() for line in phases(rows, 100)[1:]] == ["generate", "base", "good"]
+
+
+def test_a_win_rate_that_could_not_be_computed_gives_its_reason() -> None:
+    row = WinRateRow(
+        judge="gpt", is_language_model=True, candidate="good", baseline="base", wins=0, losses=0, ties=0,
+        failed=12, win_rate=None, low=None, high=None, position_bias=None, length_controlled=None,
+        reason="every judgment failed",
+    )  # fmt: skip
+    heading, line = judging([row])
+    assert "every judgment failed" in line.plain and "12 failed" in line.plain and "%" not in line.plain
+    assert "not a language model" not in heading.plain
+
+
+async def test_the_embedded_judge_is_said_to_be_no_language_model(
+    store_folder: Path, settled: Settled
+) -> None:
+    app = AssayApp(store_folder, run=3, screen="live", now=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        assert "not a language model" in text_of(app)
+
+
+async def test_a_worker_that_was_killed_shows_as_interrupted_with_the_way_on(
+    own_store: Path, settled: Settled
+) -> None:
+    with sqlite3.connect(own_store / "assay.db") as connection:
+        connection.execute("UPDATE run SET worker_host = 'elsewhere', heartbeat = 1 WHERE id = 3")
+    connection.close()
+    app = AssayApp(own_store, run=3, screen="live", now=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        assert "! interrupted" in text_of(app)
+        assert "r resumes it" in text_of(app)
+
+
+async def test_errors_are_counted_and_can_be_read_in_full(store_folder: Path, settled: Settled) -> None:
+    app = AssayApp(store_folder, run=3, screen="live", now=lambda: NOW)
+    async with app.run_test(size=(80, 30)) as pilot:
+        await settled(pilot)
+        assert "1 error, 1 warning" in text_of(app)
+        await pilot.press("e")
+        await settled(pilot)
+        assert isinstance(app.screen, EventsScreen)
+        assert "12 examples read" in text_of(app)
+        await pilot.press("e")
+        await settled(pilot)
+        assert "12 examples read" not in text_of(app)
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "no JSON object in the answer, counted as failed" in text_of(app)
+        await pilot.press("escape", "escape")
+        assert isinstance(app.screen, LiveScreen)

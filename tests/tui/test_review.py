@@ -1,0 +1,309 @@
+"""The Review screen: moving, queues, and decisions that are on disk before the next example shows."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from store import database, history, pairs
+from tests.tui.history import NOW
+from tests.tui.terminal import Terminal
+from tui.app import AssayApp
+from tui.screens.review import ReviewScreen
+from tui.screens.review_answers import Answers
+from tui.screens.review_lines import excerpt
+
+Settled = Callable[[Pilot[int]], Awaitable[None]]
+
+
+def text_of(app: AssayApp) -> str:
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+def review(store: Path, **options: Any) -> AssayApp:
+    return AssayApp(store, run=2, screen="review", now=lambda: NOW, **options)
+
+
+def decisions(store: Path, kind: str = "preference") -> list[tuple[str, int | None, int | None]]:
+    connection = history.attach(database.connect(store))
+    found = [(n.value, n.left_id, n.right_id) for n in pairs.annotations(connection, 2) if n.kind == kind]
+    connection.close()
+    return found
+
+
+async def test_both_answers_stand_side_by_side_with_everything_about_them(
+    store_folder: Path, settled: Settled
+) -> None:
+    app = review(store_folder)
+    async with app.run_test(size=(160, 48)) as pilot:
+        await settled(pilot)
+        shown = text_of(app)
+    assert "1/12" in shown and "t-001" in shown and "billing" in shown
+    assert "I was charged twice" in shown
+    assert "I am sorry to hear that." in shown and '{"category": "billing"' in shown
+    assert "not a language model" in shown
+    assert "good shown first" in shown and "base shown first" in shown and "Closer to the reference" in shown
+    assert all(measure in shown for measure in ("rougeL", "exact_match", "perplexity", "tokens_per_second"))
+
+
+async def test_at_80_by_24_the_details_take_the_answers_place_and_give_it_back(
+    store_folder: Path, settled: Settled
+) -> None:
+    app = review(store_folder)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        assert "both orders agree" in text_of(app) and "Closer to the reference" not in text_of(app)
+        await pilot.press("o")
+        await pilot.pause()
+        assert "Closer to the reference" in text_of(app)
+        await pilot.press("tab")
+        await pilot.pause()
+        assert "I am sorry to hear that." in text_of(app)
+
+
+@pytest.mark.parametrize(("key", "value"), [("1", "left"), ("2", "right"), ("t", "tie"), ("b", "both_bad")])
+async def test_one_key_records_a_preference_and_goes_on(
+    own_store: Path, settled: Settled, key: str, value: str
+) -> None:
+    app = review(own_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press(key)
+        await settled(pilot)
+        assert "2/12" in text_of(app) and "11 undecided" in text_of(app)
+        connection = database.connect(own_store)
+        ids = {model.name: model.id for model in history.models(connection, 2)}
+        connection.close()
+        assert decisions(own_store) == [(value, ids["base"], ids["good"])]
+
+
+async def test_fast_keys_decide_on_one_example_each(own_store: Path, settled: Settled) -> None:
+    app = review(own_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("1", "2", "t", "b", "space", "2")
+        await settled(pilot)
+        assert "7/12" in text_of(app)
+    assert [value for value, *_ in decisions(own_store)] == ["left", "right", "tie", "both_bad", "right"]
+
+
+async def test_undo_goes_back_to_the_example_also_after_a_restart(own_store: Path, settled: Settled) -> None:
+    app = review(own_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("j", "1", "2", "u")
+        await settled(pilot)
+        assert "3/12" in text_of(app) and "you: not decided" in text_of(app)
+    app = review(own_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("u")
+        await settled(pilot)
+        assert "2/12" in text_of(app) and "you: not decided" in text_of(app)
+        await pilot.press("u")
+        await settled(pilot)
+        assert "nothing to take back" in text_of(app)
+    assert decisions(own_store) == []
+
+
+async def test_undo_of_the_example_in_sight_shows_it_as_undecided(own_store: Path, settled: Settled) -> None:
+    app = review(own_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("1", "k")
+        await settled(pilot)
+        assert "you: left is better" in text_of(app)
+        await pilot.press("u")
+        await settled(pilot)
+        assert "1/12" in text_of(app) and "you: not decided" in text_of(app)
+
+
+async def test_notes_and_tags_are_kept_and_a_used_tag_is_one_digit_away(
+    own_store: Path, settled: Settled
+) -> None:
+    app = review(own_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("n", *"too short", "enter")
+        await settled(pilot)
+        await pilot.press("f", *"no-json", "enter")
+        await settled(pilot)
+        assert "#no-json" in text_of(app) and "noted" in text_of(app)
+        await pilot.press("j", "f")
+        await settled(pilot)
+        assert "1 no-json" in text_of(app)
+        await pilot.press("1", "enter")
+        await settled(pilot)
+    assert [value for value, *_ in decisions(own_store, "note")] == ["too short"]
+    assert [value for value, *_ in decisions(own_store, "tag")] == ["no-json", "no-json"]
+
+
+async def test_an_empty_note_is_no_note(own_store: Path, settled: Settled) -> None:
+    app = review(own_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("n", "space", "enter")
+        await settled(pilot)
+    assert decisions(own_store, "note") == []
+
+
+async def test_what_could_not_be_written_is_said_and_the_example_stays(
+    own_store: Path, settled: Settled
+) -> None:
+    connection = database.connect(own_store)
+    connection.execute(
+        "CREATE TRIGGER full BEFORE INSERT ON annotation BEGIN SELECT raise(ABORT, 'disk is full'); END"
+    )
+    connection.close()
+    app = review(own_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        for keys in (["1"], ["n", "x", "enter"], ["f", "x", "enter"]):
+            await pilot.press(*keys)
+            await settled(pilot)
+            assert "1/12" in text_of(app) and "12 undecided" in text_of(app)
+            assert "disk that holds the store" in text_of(app)
+    assert decisions(own_store) == []
+
+
+async def test_queues_hold_what_they_say(store_folder: Path, settled: Settled) -> None:
+    connection = history.attach(database.connect(store_folder))
+    ids = {model.name: model.id for model in history.models(connection, 2)}
+    app = review(store_folder)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        for name in list(pairs.FILTERS)[1:]:
+            await pilot.press("F")
+            await settled(pilot)
+            held = len(pairs.queue(connection, 2, ids["good"], ids["base"], show=name))
+            shown = text_of(app)
+            assert name in shown
+            assert (f"1/{held}" if held else f"no {name} here") in shown
+    connection.close()
+
+
+async def test_a_missing_answer_shows_its_reason(store_folder: Path, settled: Settled) -> None:
+    app = review(store_folder)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(pilot)
+        await pilot.press("right_curly_bracket", "G")
+        await settled(pilot)
+        assert "prompted" in text_of(app)
+        assert "no answer: the server answered 500 four times" in text_of(app)
+
+
+async def test_worst_first_starts_with_the_greatest_loss_of_the_measure(
+    store_folder: Path, settled: Settled
+) -> None:
+    app = AssayApp(store_folder, run=2, now=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await app.push_screen(ReviewScreen(2, "overfit", "prompted", worst_by="rougeL"))
+        await settled(pilot)
+        assert "worst rougeL first" in text_of(app)
+        screen = app.screen
+        assert isinstance(screen, ReviewScreen) and screen._review is not None
+        known = [item.difference for item in screen._review.items if item.difference is not None]
+        assert known == sorted(known)
+        await pilot.press("W")
+        await settled(pilot)
+        assert "worst" not in text_of(app).splitlines()[1]
+
+
+async def test_search_finds_as_it_is_typed_and_esc_takes_it_off(store_folder: Path, settled: Settled) -> None:
+    app = review(store_folder)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("slash", *"kettle", "enter")
+        await settled(pilot)
+        assert "1/1" in text_of(app) and "kettle" in text_of(app)
+        await pilot.press("escape")
+        await settled(pilot)
+        assert isinstance(app.screen, ReviewScreen) and "8/12" in text_of(app)
+
+
+async def test_long_answers_scroll_together(own_store: Path, settled: Settled) -> None:
+    write(own_store, "base", "\n".join(f"old line {n}" for n in range(200)))
+    write(own_store, "good", "\n".join(f"new line {n}" for n in range(200)))
+    app = review(own_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("ctrl+d", "down")
+        await pilot.pause()
+        first = text_of(app).splitlines()[6]
+        left, right = (int(side.split()[2]) for side in first.split("▲"))
+        assert left == right > 0
+        top = app.screen.query_one(Answers).top
+        app.screen.reload()
+        await settled(pilot)
+        assert app.screen.query_one(Answers).top == top
+        await pilot.press("j")
+        await settled(pilot)
+        assert app.screen.query_one(Answers).top == 0
+
+
+async def test_a_run_that_has_only_begun_says_what_is_not_there_yet(
+    own_store: Path, settled: Settled
+) -> None:
+    connection = database.connect(own_store)
+    for table in ("response", "score", "judgment", "verdict"):
+        connection.execute(f"DELETE FROM {table}")
+    connection.close()
+    app = review(own_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        assert "not answered yet" in text_of(app) and "not judged yet" in text_of(app)
+    connection = database.connect(own_store)
+    connection.execute("PRAGMA foreign_keys=OFF")
+    connection.execute("DELETE FROM model WHERE role = 'candidate'")
+    connection.close()
+    app = review(own_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        assert "no candidate and baseline" in text_of(app)
+        await pilot.press("j", "1", "u", "w", "F", "right_square_bracket", "n", "f", "o", "ctrl+d")
+        await settled(pilot)
+    assert decisions(own_store) == []
+
+
+@pytest.mark.e2e
+def test_the_next_example_and_the_next_line_are_few_bytes_and_rest_is_silence(store_folder: Path) -> None:
+    for screen, marker, budget in (("review", "1/12", 8_000), ("compare", "rougeL", 600)):
+        terminal = Terminal(store_folder, screen, 120, 36)
+        terminal.until(marker)
+        while terminal.rest():
+            pass
+        for _ in range(3):
+            terminal.press("j")
+            assert 0 < len(terminal.rest()) <= budget
+        terminal.close()
+
+
+def write(store: Path, model: str, text: str) -> None:
+    """Replaces a model's answers to all examples of run 2."""
+    connection = database.connect(store)
+    connection.execute(
+        "UPDATE response SET text = ? WHERE model_id = (SELECT id FROM model WHERE run_id = 2 AND name = ?)",
+        (text, model),
+    )
+    connection.close()
+
+
+def test_a_long_query_is_cut_with_an_ellipsis() -> None:
+    (line,) = excerpt("query", "word " * 100, 60, 1)
+    assert line.cell_length <= 60 and line.plain.endswith("…")
+    lines = excerpt("query", "word " * 100, 60, 3)
+    assert len(lines) == 3 and lines[-1].plain.endswith("…")
+    assert excerpt("query", "short", 60, 3)[0].plain.endswith("short")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+def test_how_it_looks(store_folder: Path, settled: Settled, snap_compare: Any, size: tuple[int, int]) -> None:
+    async def before(pilot: Pilot[int]) -> None:
+        await settled(pilot)
+        await pilot.press("right_square_bracket", "right_curly_bracket", "j")
+        await settled(pilot)
+
+    assert snap_compare(review(store_folder), terminal_size=size, run_before=before)

@@ -1,0 +1,164 @@
+"""The lines of the Live screen: phases, machine, win rates, verdicts, events."""
+
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.cells import cell_len
+from textual.content import Content
+
+from tui.keys import written
+from tui.text import MISSING, bar, duration, fit, join, one_line, plain, size, wrap
+
+if TYPE_CHECKING:
+    from store.rows import EventRow, LatestVerdict, ProgressRow, RunDetail, VitalsRow, WinRateRow
+
+NAME_CELLS = 24
+OUTCOMES = {
+    "win": Content.styled("+ win   ", "$good"),
+    "loss": Content.styled("− loss  ", "$bad"),
+    "tie": Content("= tie   "),
+    "failed": Content.styled("? failed", "$muted"),
+}
+
+
+def heading(text: str) -> Content:
+    return Content.styled(text, "$heading")
+
+
+def state(run: "RunDetail", width: int) -> list[Content]:
+    """What a person has to know before any number: that the run stands still, and what goes on with it."""
+    resume = f"{written('runs.resume')} resumes it; what is finished is kept."
+    said = {
+        "interrupted": f"! The worker of this run has died or was killed. {resume}",
+        "paused": f"‖ This run is paused. {resume}",
+        "failed": f"✗ This run could not go on. {resume}",
+        "queued": f"○ No worker has taken this run yet. {written('runs.resume')} starts one.",
+    }.get(run.status, "")
+    if run.status == "running" and run.request:
+        said = f"‖ A {run.request} was asked for: the worker stops after its current piece of work."
+    lines = [*wrap(Content.styled(said, "$bad"), width)] if said else []
+    if run.error and run.status in ("failed", "interrupted"):
+        lines += [line for part in run.error.split("\n") for line in wrap(plain(part), width)]
+    return lines
+
+
+class _Piece(NamedTuple):
+    """One line of progress: a phase, or one of its pieces of work."""
+
+    name: str
+    rows: "list[ProgressRow]"
+
+    @property
+    def begun(self) -> bool:
+        return any(row.started is not None for row in self.rows)
+
+    @property
+    def finished(self) -> bool:
+        return all(row.started is not None and row.done >= row.total for row in self.rows)
+
+
+def phases(progress: "list[ProgressRow]", width: int) -> list[Content]:
+    """A phase that is done or has not begun takes one line, one under way a line for each piece of work."""
+    pieces = []
+    for phase, found in groupby(progress, key=lambda row: row.phase):
+        whole = _Piece(phase, list(found))
+        under_way = whole.begun and not whole.finished
+        if under_way and len(whole.rows) == 1:
+            whole = _Piece(f"{phase} · {whole.rows[0].item}", whole.rows)
+        pieces.append(whole)
+        if under_way and len(whole.rows) > 1:
+            pieces += [_Piece(f"  {row.item}", [row]) for row in whole.rows if row.started is not None]
+    if not pieces:
+        return []
+    name_cells = min(38, max(cell_len(piece.name) for piece in pieces) + 2)
+    return [heading("Phases"), *(_piece(piece, name_cells, width) for piece in pieces)]
+
+
+def _piece(piece: _Piece, name_cells: int, width: int) -> Content:
+    label = fit(piece.name, name_cells)
+    if not piece.begun:
+        return join([Content("· "), label, Content.styled("waiting", "$muted")])
+    rows = piece.rows
+    done, total = sum(row.done for row in rows), sum(row.total for row in rows)
+    seconds, tokens = sum(row.seconds for row in rows), sum(row.tokens for row in rows)
+    fresh = sum(row.done - row.resumed_from for row in rows)
+    rate = fresh / seconds if seconds > 0 and fresh > 0 else None
+    filled, empty = bar(done / total if total else 1.0, max(6, min(40, width - name_cells - 50)))
+    parts = [
+        Content.styled("✓ " if piece.finished else "▶ ", "$good"),
+        label,
+        Content.styled(filled, "$good"),
+        Content.styled(empty, "$rule"),
+        Content(f" {f'{done:,}/{total:,} {rows[0].unit}':<17} {_pace(rate, tokens, seconds)}"),
+    ]
+    if piece.finished:
+        parts.append(Content.styled(f"  {duration(seconds)}", "$muted"))
+    elif rate is not None:
+        parts.append(Content(f"  {duration((total - done) / rate)} left"))
+    return join(parts)
+
+
+def _pace(rate: float | None, tokens: int, seconds: float) -> str:
+    if rate is None:
+        return ""
+    speed = f"{rate:.1f}/s" if rate < 100 else f"{rate:,.0f}/s"
+    return f"{speed}  {tokens / seconds:,.0f} tok/s" if tokens and seconds > 0 else speed
+
+
+def machine(vitals: "list[VitalsRow]") -> list[Content]:
+    lines = []
+    for row in vitals:
+        filled, empty = bar(row.utilisation or 0.0, 12)
+        used = MISSING if row.utilisation is None else f"{row.utilisation:.0%}"
+        lines.append(
+            join(
+                [
+                    Content("  "),
+                    fit(row.device, NAME_CELLS),
+                    Content.styled(filled, "$good"),
+                    Content.styled(empty, "$rule"),
+                    Content(f" {used:>4}  memory {size(row.memory_used)} of {size(row.memory_total)}"),
+                    Content("" if row.power_w is None else f"  {row.power_w:.0f} W"),
+                ]
+            )
+        )
+    return [heading("Machine"), *lines] if lines else []
+
+
+def judging(rates: "list[WinRateRow]") -> list[Content]:
+    lines = []
+    for judge, found in groupby(rates, key=lambda row: (row.judge, row.is_language_model)):
+        note = "" if judge[1] else ", not a language model: it compares with the references"
+        lines.append(join([heading("Win rate by "), one_line(judge[0], "bold"), heading(note)]))
+        lines += [_win_rate(row) for row in found]
+    return lines
+
+
+def _win_rate(row: "WinRateRow") -> Content:
+    name = join([one_line(row.candidate), " against ", one_line(row.baseline)])
+    counts = f"{row.wins} win {row.ties} tie {row.losses} loss"
+    failed = Content.styled(f" {row.failed} failed", "$bad") if row.failed else Content("")
+    if row.win_rate is None or row.low is None or row.high is None:
+        return join(["  ", fit(name, 26), " ", counts, failed, plain(f"  {row.reason or 'no verdict yet'}")])
+    rate = f"{row.win_rate:.1%} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
+    return join(["  ", fit(name, 26), " ", fit(rate, 20), " ", counts, failed])
+
+
+def verdicts(verdicts: "list[LatestVerdict]", width: int) -> list[Content]:
+    lines = []
+    for row in verdicts:
+        pair = join([one_line(row.candidate), " against ", one_line(row.baseline)])
+        flipped = " (orders disagree)" if row.consistent is False else ""
+        example = one_line(f"{row.example}{flipped}  {row.query}", "$muted")
+        lines.append(fit(join(["  ", OUTCOMES[row.outcome], "  ", fit(pair, 26), example]), width))
+    return [heading("Latest verdicts"), *lines] if lines else []
+
+
+def events(counts: dict[str, int], newest: "list[EventRow]", width: int) -> list[Content]:
+    errors, warnings = counts.get("error", 0), counts.get("warning", 0)
+    if not errors and not warnings:
+        return []
+    said = f"{errors} error{'' if errors == 1 else 's'}, {warnings} warning{'' if warnings == 1 else 's'}"
+    counted = Content.styled(said, "$bad" if errors else "$warn")
+    line = join([heading("Events  "), counted, f" · {written('live.events')} lists them"])
+    return [line, *(fit(one_line(f"  last error: {row.message}"), width) for row in newest)]
