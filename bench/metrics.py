@@ -143,7 +143,7 @@ def main() -> None:
     cores = os.cpu_count() or 1
     spread, many = timed(lambda: own_family(pairs, cores), count)
     print(
-        f"Overlap family on {cores} processes, their start included: {many:.3f} ms a pair, {own / many:.1f}x; "
+        f"The family on {cores} processes, start included: {many:.3f} ms a pair, {own / many:.1f}x; "
         f"largest difference {largest_difference(ours, spread):.1e}"
     )
 

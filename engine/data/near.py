@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.data.edits import same_but_for_typing
 from engine.data.runs import RunIndex, Shared
-from engine.data.words import Vocabulary, words
+from engine.data.words import hashed, words
 
 SHORT = 8  # words; below it a changed word is a large change, and edit distance decides
 OVERLAP = 0.7
@@ -46,19 +46,16 @@ class NearIndex:
     def __init__(self, texts: Sequence[str]) -> None:
         self._words = [words(text) for text in texts]
         self._lines = [f" {' '.join(text)} " for text in self._words]
-        self._vocabulary = Vocabulary(texts)
-        batch = self._vocabulary.batch(texts)
+        batch = hashed(texts)
         common = max(10, len(texts) // 100)
         lengths, sizes = batch.lengths, [size for _, size in _RUN_SIZES]
         size_of = np.array(sizes)[np.searchsorted([least for least, _ in _RUN_SIZES], lengths, "right") - 1]
-        self._indexes = [
-            (size, RunIndex(self._vocabulary, batch, size_of == size, size, common)) for size in sizes
-        ]
-        self._long = RunIndex(self._vocabulary, batch, lengths >= LONG_RUN, LONG_RUN, common, rarest=0)
+        self._indexes = [(size, RunIndex(batch, size_of == size, size, common)) for size in sizes]
+        self._long = RunIndex(batch, lengths >= LONG_RUN, LONG_RUN, common, rarest=0)
 
     def search(self, documents: Sequence[str], long_runs: bool = True) -> Iterator[Match]:
         """Every match of any of the documents, near ones before long runs."""
-        batch = self._vocabulary.batch(documents)
+        batch = hashed(documents)
         for size, index in self._indexes:
             pairs = index.shared(batch)
             share = pairs.count / index.held[pairs.text]

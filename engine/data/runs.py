@@ -10,7 +10,7 @@ from math import ceil, log2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.words import Batch, Vocabulary, run_hashes
+from engine.data.words import Batch, run_hashes
 
 RAREST = 8  # runs that stand for a text even when all of its runs are common
 _Integers = NDArray[np.int64]
@@ -35,15 +35,14 @@ class RunIndex:
 
     def __init__(
         self,
-        vocabulary: Vocabulary,
         batch: Batch,
         chosen: NDArray[np.bool_],
         size: int,
         common: int,
         rarest: int = RAREST,
     ) -> None:
-        self._values, self._size, self._texts = vocabulary.values, size, len(chosen)
-        hashes, text = _runs(vocabulary.values, batch, size)
+        self._size, self._texts = size, len(chosen)
+        hashes, text = _runs(batch, size)
         kept = chosen[text]
         self._keys, entry = np.unique(hashes[kept], return_inverse=True)
         entry, text = _distinct(entry, text[kept])
@@ -59,7 +58,7 @@ class RunIndex:
 
     def shared(self, batch: Batch) -> Shared:
         """Every pair of a text of the batch and an indexed text that have a distinctive run in common."""
-        hashes = run_hashes(self._values[batch.numbers], self._size)
+        hashes = run_hashes(batch.values, self._size)
         places = np.flatnonzero(self._known[hashes >> self._shift])
         document = np.searchsorted(batch.starts, places, "right") - 1
         inside = places + self._size <= batch.starts[document + 1]
@@ -75,9 +74,9 @@ class RunIndex:
         return Shared(pairs // self._texts, pairs % self._texts, count)
 
 
-def _runs(values: NDArray[np.uint64], batch: Batch, size: int) -> tuple[NDArray[np.uint64], _Integers]:
+def _runs(batch: Batch, size: int) -> tuple[NDArray[np.uint64], _Integers]:
     """The hash of every run that lies within one text, and that text's number."""
-    hashes = run_hashes(values[batch.numbers], size)
+    hashes = run_hashes(batch.values, size)
     text = np.repeat(np.arange(len(batch.lengths)), batch.lengths)[: len(hashes)]
     inside = np.arange(len(hashes)) + size <= batch.starts[text + 1]
     return hashes[inside], text[inside]

@@ -1,10 +1,10 @@
-"""Texts as arrays of word numbers, many texts at a time, and hashes of their runs of words."""
+"""The words of texts, and hashes of words and runs of words, many texts at a time."""
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain, repeat
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,9 @@ def placed_words(text: str) -> list[tuple[str, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Several texts, one after the other: text i is `numbers[starts[i]:starts[i + 1]]`."""
+    """Several texts as hashes of their words: text i is `values[starts[i]:starts[i + 1]]`."""
 
-    numbers: NDArray[np.int32]
+    values: NDArray[np.uint64]
     starts: NDArray[np.int64]
 
     @property
@@ -44,27 +44,58 @@ class Batch:
         return np.diff(self.starts)
 
 
-class Vocabulary:
-    """Numbers for the words of the indexed texts, from 1; every other word is 0."""
+def hashed(texts: Iterable[str]) -> Batch:
+    """The words of several texts, as `words` splits them, as 64-bit hashes.
 
-    def __init__(self, texts: Iterable[str]) -> None:
-        known = dict.fromkeys(word for text in texts for word in words(text))
-        self._numbers = {word: number for number, word in enumerate(known, start=1)}
-        self.values = np.random.default_rng(0).integers(1, 2**64, len(known) + 1, dtype=np.uint64)
+    All texts are split and hashed at once, on the bytes: a loop over words would take most of the time of a
+    search. A word's hash is a polynomial over its bytes, read off the running sums of all bytes.
+    """
+    parts = [b"", *(_ascii_or_split(text) for text in texts), b""]
+    data = np.frombuffer(b"\n".join(parts), np.uint8)
+    digits = _DIGITS[data]
+    in_word = digits != 0
+    edges = np.flatnonzero(in_word[1:] != in_word[:-1]) + 1
+    begin, end = edges[0::2], edges[1::2]
+    powers, inverses = _powers(len(data))
+    digits *= powers
+    sums = np.cumsum(digits, out=digits)
+    values = (sums[end - 1] - sums[begin - 1]) * inverses[begin]
+    values ^= values >> np.uint64(32)
+    values *= np.uint64(_FACTOR)
+    text_starts = np.cumsum([len(part) + 1 for part in parts[:-1]])
+    return Batch(values, np.searchsorted(begin, text_starts))
 
-    def batch(self, texts: Sequence[str]) -> Batch:
-        """The texts' words as numbers."""
-        starts = [0]
 
-        # Each text's words are let go of at once: a list of them all takes more time to keep than to make.
-        def split() -> Iterator[list[str]]:
-            for text in texts:
-                found = words(text)
-                starts.append(starts[-1] + len(found))
-                yield found
+def _ascii_or_split(text: str) -> bytes:
+    return text.encode() if text.isascii() else " ".join(words(text)).encode("utf-8", "surrogatepass")
 
-        flat = map(self._numbers.get, chain.from_iterable(split()), repeat(0))
-        return Batch(np.fromiter(flat, np.int32), np.array(starts, np.int64))
+
+def _digit_table() -> NDArray[np.uint64]:
+    """A number for each byte of a word, the same for upper and lower case, and 0 for what parts words."""
+    table = np.random.default_rng(0).integers(1, 2**64, 256, dtype=np.uint64)
+    table[list(_NO_WORD)] = 0
+    table[ord("A") : ord("Z") + 1] = table[ord("a") : ord("z") + 1]
+    return table
+
+
+_DIGITS = _digit_table()
+
+
+@lru_cache(maxsize=1)
+def _power_table(size: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """The powers of _FACTOR modulo 2**64, and of its inverse."""
+    bases = _FACTOR, pow(_FACTOR, -1, 2**64)
+    powers = [np.full(size, base, np.uint64) for base in bases]
+    for power in powers:
+        power[0] = 1
+        np.cumprod(power, out=power)
+    return powers[0], powers[1]
+
+
+def _powers(size: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    # Sizes in powers of two, so that one table serves most batches.
+    powers, inverses = _power_table(1 << max(size - 1, 2**16).bit_length())
+    return powers[:size], inverses[:size]
 
 
 def run_hashes(values: NDArray[np.uint64], size: int) -> NDArray[np.uint64]:

@@ -73,16 +73,18 @@ class Batcher:
         return not (self._waiting or self._ahead or self._rows or self._finished)
 
     def advance(self, model: Any, seconds: float) -> list[Finished]:
-        """Works for about that long, and gives what was finished: places of requests, and their answers.
+        """Works for about that long, a step at least, and gives what was finished: places and answers.
 
         Between two calls nothing is under way. The answer is None for a prompt that fits no memory, not even
         alone; out of memory otherwise halves the limits, tells `halved`, and goes on with the same rows.
         """
         until = time.perf_counter() + seconds
         with torch.inference_mode():
-            while (self._waiting or self._ahead or self._rows) and time.perf_counter() < until:
+            while self._waiting or self._ahead or self._rows:
                 if not self._attempt(model):
                     self._shrink()
+                if time.perf_counter() >= until:
+                    break
         finished, self._finished = self._finished, []
         return finished
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.examples import Example
 from engine.generate.model import Response
-from engine.metrics.metric import Metric, Score, load_metric
+from engine.metrics.metric import Metric, Score, load_metric, score_pairs
 
 Pair = tuple[Example, Response]
 Settings = Mapping[str, Mapping[str, Any]]
@@ -27,7 +27,9 @@ def score_all(
     """
     metrics = _load(names, settings)
     if processes == 1:
-        yield from (_scores(metrics, pair) for pair in pairs)
+        waiting = iter(pairs)
+        while chunk := list(islice(waiting, CHUNK)):
+            yield from _scores(metrics, chunk)
         return
     with get_context("spawn").Pool(processes, _prepare, (list(names), dict(settings))) as pool:
         waiting = iter(pairs)
@@ -41,8 +43,9 @@ def _load(names: Sequence[str], settings: Settings) -> list[Metric]:
     return [load_metric(name, settings.get(name, {})) for name in names]
 
 
-def _scores(metrics: Sequence[Metric], pair: Pair) -> list[Score]:
-    return [score for metric in metrics for score in metric.score(*pair)]
+def _scores(metrics: Sequence[Metric], pairs: Sequence[Pair]) -> list[list[Score]]:
+    by_metric = [score_pairs(metric, pairs) for metric in metrics]
+    return [[score for scores in row for score in scores] for row in zip(*by_metric, strict=True)]
 
 
 def _prepare(names: Sequence[str], settings: Settings) -> None:
@@ -50,4 +53,4 @@ def _prepare(names: Sequence[str], settings: Settings) -> None:
 
 
 def _score_chunk(pairs: list[Pair]) -> list[list[Score]]:
-    return [_scores(_metrics, pair) for pair in pairs]
+    return _scores(_metrics, pairs)

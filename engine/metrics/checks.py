@@ -159,7 +159,7 @@ def _count(told: Any, where: str) -> int:
 
 def _phrases(told: Any, where: str) -> list[str]:
     phrases = [told] if isinstance(told, str) else told
-    if not isinstance(phrases, list) or not phrases or not all(isinstance(item, str) and item for item in phrases):
+    if not phrases or not isinstance(phrases, list) or not all(isinstance(item, str) for item in phrases):
         raise BadInput(f"{where}: expected a phrase or a list of phrases, found {told!r}.")
     return phrases
 

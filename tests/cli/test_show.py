@@ -70,10 +70,20 @@ def test_the_table_fits_eighty_columns_and_says_what_a_person_needs(
     assert max(cell_len(line) for line in shown.splitlines()) <= 80
     for words in (
         "A GATE FAILED", "good", "FAILED (2 critical, 1 warning)", "reference (not a language model)",
-        "- worse", "+ better", "no clear change", "CRITICAL", "WARNING", "NOTE", "1 of 12 missing",
+        " worse", " better", "= no clear change", "CRITICAL", "WARNING", "NOTE", "1 of 12 missing",
     ):  # fmt: skip
         assert words in shown, words
     assert "\x1b" not in shown
+
+
+def test_full_adds_every_interval(
+    assay: Assay, history_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.output.width", lambda: 80)
+    shown = assay("show", "2", "--full", "--store", history_store).out
+    assert max(cell_len(line) for line in shown.splitlines()) <= 80
+    for words in ("- worse", "+ better", "no clear change", "Scores, with 95% intervals", "95% interval"):
+        assert words in shown, words
 
 
 def test_a_run_is_found_by_id_name_and_last(assay: Assay, history_store: Path) -> None:

@@ -13,7 +13,21 @@ from engine.data.meaning import LocalEmbedder, Meaning
 from engine.errors import BadInput
 from engine.example import Example
 
-WORDS = "where is my order parcel money back please tell me a joke about cats".split()
+WORDS = (
+    "where",
+    "is",
+    "my",
+    "order",
+    "parcel",
+    "money",
+    "back",
+    "please",
+    "tell",
+    "a",
+    "joke",
+    "about",
+    "cats",
+)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from engine.examples import Example
 from engine.generate.model import Response
 from engine.metrics.batch import CHUNK, Pair, score_all
 
-
 ROUGE = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
 
 

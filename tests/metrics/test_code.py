@@ -165,7 +165,7 @@ class TestPassAtK:
     def test_scoring_in_bulk_sees_all_samples_of_a_task(self) -> None:
         task = Example("a", "one", (), tests=("assert f() == 1",))
         pairs = [(task, answer(f"def f(): return {place}")) for place in range(4)]
-        rows = list(score_all("code", {"k": [1, 2]}, pairs))
+        rows = list(score_all(["code"], {"code": {"k": [1, 2]}}, pairs))
         assert [row[0].value for row in rows] == [0.0, 1.0, 0.0, 0.0]
         assert [row[1].value for row in rows] == pytest.approx([0.5] * 4)
 

@@ -150,7 +150,7 @@ def _changes_at_a_glance(summary: Summary) -> None:
         for reason, measures in reasons.items():
             paragraph(f"{', '.join(dict.fromkeys(measures))}: {reason}", "  ", "")
     if by_baseline:
-        out(f"= {UNCLEAR}; in brackets the smallest that would have shown. Intervals: --full")
+        paragraph(f"= {UNCLEAR}; in brackets the smallest that would have shown. Intervals: --full")
 
 
 def _glance(row: ComparisonRow) -> str:
