@@ -4,8 +4,9 @@
 
 Writes a training file with near-duplicates planted at 80 % word overlap (a fifth of the words replaced) among
 rows that share half of their words with an example, then reads it as a stream. Prints rows and pairs a
-second (of processor time, since both run in one thread and the machine may be busy), peak memory, recall and precision, and the same for a MinHash-LSH script on datasketch over the first
-rows of the same file. The peer runs in another interpreter (`--peer`) where datasketch is not in this one.
+second (of processor time: both run in one thread, and the machine may be busy), peak memory, recall and
+precision, and the rate of a MinHash-LSH script on datasketch over the first rows of the same file. That runs
+in another interpreter (`--peer`) where this one has no datasketch.
 """
 
 import argparse

@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from tui.text import MISSING, cut, printable
+from tui.text import LARGE, MISSING, cut, magnitude, printable
 
 GAP = "  "
 NARROWEST = 10  # cells that a shortened column of text keeps, and two thirds of its width
@@ -134,6 +134,8 @@ def number(value: float | None, sign: bool = False) -> str:
     if value is None or not math.isfinite(value):
         return MISSING
     size = abs(value)
+    if size >= LARGE:
+        return f"{'+' if sign and value > 0 else ''}{magnitude(value)}"
     decimals = 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
     # Adding 0 turns the -0.0 that rounding leaves into 0.0.
     return f"{round(value, decimals) + 0.0:{'+' if sign else ''}.{decimals}f}"

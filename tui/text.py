@@ -76,16 +76,32 @@ def wrap(content: Content, width: int) -> list[Content]:
     return content.wrap(max(1, width))
 
 
+LARGE = 10_000
+_SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """A measure's value; a missing one is a dash, never a zero."""
     if value is None:
         return MISSING
+    if abs(value) >= LARGE:
+        return magnitude(value)
     return f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def magnitude(value: float) -> str:
+    """A large number in few cells: a column that cut it short would show another number."""
+    scale, unit = next(((scale, unit) for scale, unit in _SCALES if abs(value) >= scale), (1.0, ""))
+    return f"{value / scale:.1f}{unit}"
 
 
 def signed(value: float | None, digits: int = 3) -> str:
     """A difference with its sign, so that its direction does not rest on colour."""
-    return MISSING if value is None else f"{value:+.{digits}f}".replace("-", "−")
+    if value is None:
+        return MISSING
+    sign = "+" if value > 0 else ""
+    written = f"{sign}{magnitude(value)}" if abs(value) >= LARGE else f"{value:+.{digits}f}"
+    return written.replace("-", "−")
 
 
 def percent(value: float | None) -> str:

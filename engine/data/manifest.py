@@ -61,23 +61,31 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return content
 
 
-def earlier_places(folder: Path, ratios: Ratios, seed: int, group: str | None) -> dict[int, int]:
-    """The place in SPLITS of every identity and question of an earlier split.
-
-    Raises BadInput where that split was made by other ratios, seed or group, or its files were edited since.
-    """
+def refuse_other(
+    folder: Path, ratios: Ratios | None, seed: int, group: str | None, folds: int | None
+) -> None:
+    """Raises BadInput where the split in a folder was made by other settings than these."""
     manifest = read_manifest(folder)
-    asked = {"ratios": list(ratios), "seed": seed, "group": group, "folds": None}
+    asked = {"ratios": list(ratios) if ratios else None, "seed": seed, "group": group, "folds": folds}
     for name, value in asked.items():
         if manifest.get(name) != value:
             raise BadInput(
-                f"{folder / MANIFEST}: was made with {name} {manifest.get(name)}, now {value} is asked for",
+                f"{folder}: a split with {name} {manifest.get(name)} exists already, now {value} is asked for",
                 "Ask for the same, or split into another folder with --out DIR.",
             )
+
+
+def earlier_places(folder: Path, ratios: Ratios, seed: int, group: str | None) -> dict[int, int]:
+    """The place in SPLITS of every identity and question of an earlier split.
+
+    Raises BadInput where that split was made by other settings, or its files were edited since.
+    """
+    refuse_other(folder, ratios, seed, group, None)
+    files = read_manifest(folder)["files"]
     places: dict[int, int] = {}
     for place, name in enumerate(SPLITS):
         file = folder / f"{name}.jsonl"
-        if not file.is_file() or file_hash(file) != manifest["files"].get(name):
+        if not file.is_file() or file_hash(file) != files.get(name):
             raise BadInput(
                 f"{file}: is not what {MANIFEST} says: it was edited or removed after the split",
                 "Put the file back, or split into another folder with --out DIR.",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from engine.data.duplicates import duplicates
-from engine.data.manifest import MANIFEST, Manifest, earlier_places, file_hash
+from engine.data.manifest import MANIFEST, Manifest, earlier_places, file_hash, refuse_other
 from engine.data.rows import Account, data_rows
 from engine.data.split import RATIOS, SPLITS, Member, Ratios, assign, fold_of, member
 from engine.errors import BadInput
@@ -89,11 +89,21 @@ def partition(
     if options.folds:
         places = fold_of(members, options.folds, together)
     else:
-        before = earlier_places(earlier, options.ratios, options.seed, options.group) if earlier else {}
+        before = _before(earlier, options, members) if earlier else {}
         places = assign(members, options.ratios, together, before, options.stratify)
     made = _summed(source, options, lines, places, members)
     _refuse_more_test(made)
     return made
+
+
+def _before(earlier: Path, options: Options, members: Sequence[Member]) -> dict[int, int]:
+    places = earlier_places(earlier, options.ratios, options.seed, options.group)
+    if not any(row.identity in places or row.question in places for row in members):
+        raise BadInput(
+            f"{earlier}: holds a split of other data, none of which is in this file",
+            "Split into another folder with --out DIR.",
+        )
+    return places
 
 
 def _new_id(source: Path, row: Example, ids: dict[str, int], account: Account | None) -> bool:
@@ -153,10 +163,14 @@ def _refuse_more_test(made: Partition) -> None:
 def write(made: Partition, folder: Path, progress: Progress | None = None) -> Manifest:
     """Writes a file for each split and `manifest.json`, whole files in place of old ones, the manifest last.
 
-    Raises BadInput where the folder holds such files that no manifest speaks of, or cannot be written.
+    Raises BadInput where the folder holds such files that no manifest speaks of or a split that was made
+    otherwise, and where it cannot be written.
     """
-    names = made.options.names
-    if not (folder / MANIFEST).exists():
+    options, names = made.options, made.options.names
+    ratios = None if options.folds else options.ratios
+    if (folder / MANIFEST).exists():
+        refuse_other(folder, ratios, options.seed, options.group, options.folds)
+    else:
         for name in names:
             if (folder / f"{name}.jsonl").exists():
                 raise BadInput(
@@ -169,12 +183,12 @@ def write(made: Partition, folder: Path, progress: Progress | None = None) -> Ma
         manifest = Manifest(
             source=made.source.name,
             source_sha256=file_hash(made.source),
-            seed=made.options.seed,
-            ratios=None if made.options.folds else made.options.ratios,
-            folds=made.options.folds,
-            group=made.options.group,
-            near_duplicates=made.options.near,
-            stratified=made.options.stratify,
+            seed=options.seed,
+            ratios=ratios,
+            folds=options.folds,
+            group=options.group,
+            near_duplicates=options.near,
+            stratified=options.stratify,
             counts=made.counts,
             by_category=made.by_category,
             files={name: file_hash(folder / f"{name}.jsonl") for name in names},

@@ -95,6 +95,8 @@ def _settings(work: Work) -> Settings:
         seed=generation.seed,
         stop=generation.stop,
         batch_size=generation.batch_size,
+        # A size that the plan names is a limit everywhere; left out, memory decides where it can.
+        slots=generation.batch_size if "batch_size" in generation.model_fields_set else None,
     )
 
 

@@ -47,7 +47,7 @@ def test_control_characters_and_line_feeds_of_data_are_pictures() -> None:
         (0.12345, "0.123"),
         (-0.0001, "0.000"),
         (12.345, "12.35"),
-        (123456.7, "123457"),
+        (123456.7, "123.5k"),
         (None, "–"),
         (math.nan, "–"),
     ],

@@ -61,12 +61,26 @@ def test_an_earlier_split_made_otherwise_or_edited_is_refused(tmp_path: Path) ->
     source = written(tmp_path / "d.jsonl", [{"query": f"question {n}"} for n in range(50)])
     out = tmp_path / "out"
     write(partition(source, Options()), out)
-    with pytest.raises(BadInput, match="made with seed 0, now 1"):
+    with pytest.raises(BadInput, match="with seed 0 exists already, now 1"):
         partition(source, Options(seed=1), earlier=out)
     with (out / "train.jsonl").open("a") as file:
         file.write('{"query": "smuggled in"}\n')
     with pytest.raises(BadInput, match=r"train\.jsonl: is not what manifest\.json says"):
         partition(source, Options(), earlier=out)
+
+
+def test_a_folder_with_another_split_is_left_alone(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write(
+        partition(written(tmp_path / "d.jsonl", [{"query": f"question {n}"} for n in range(50)]), Options()),
+        out,
+    )
+    other = written(tmp_path / "other.jsonl", [{"query": f"something else {n}"} for n in range(50)])
+    with pytest.raises(BadInput, match="holds a split of other data"):
+        partition(other, Options(), earlier=out)
+    with pytest.raises(BadInput, match=r"ratios \[0\.8, 0\.1, 0\.1\] exists already, now None"):
+        write(partition(other, Options(folds=3)), out)
+    assert len(queries(out, "train")) + len(queries(out, "validation")) + len(queries(out, "test")) == 50
 
 
 def test_files_that_are_no_earlier_split_are_not_overwritten(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def verdicts(verdicts: "list[LatestVerdict]", width: int) -> list[Content]:
         pair = join([one_line(row.candidate), " against ", one_line(row.baseline)])
         flipped = " (orders disagree)" if row.consistent is False else ""
         example = one_line(f"{row.example}{flipped}  {row.query}", "$muted")
-        lines.append(fit(join(["  ", OUTCOMES[row.outcome], "  ", fit(pair, 26), example]), width))
+        lines.append(fit(join(["  ", OUTCOMES[row.outcome], "  ", fit(pair, 26), " ", example]), width))
     return [heading("Latest verdicts"), *lines] if lines else []
 
 
