@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from engine.metrics.metric import Direction, Measure
 from engine.stats.intervals import finite
-from engine.stats.intervals import finite
 from engine.stats.paired import Paired, compare
 
 Kind = Literal["metric", "benchmark"]

@@ -53,7 +53,9 @@ def reader(store: Path) -> sqlite3.Connection:
     return history.attach(database.connect(store))
 
 
-def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[bytes]", limit: float = 120.0) -> bool:
+def wait_until(
+    condition: Callable[[], bool], process: "subprocess.Popen[bytes]", limit: float = 120.0
+) -> bool:
     """Polls until the condition holds; False when the process ends first."""
     deadline = time.monotonic() + limit
     while not condition():

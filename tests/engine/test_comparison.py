@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from engine.comparison import Comparison, compare_parts, not_comparable
+from engine.metrics.efficiency import Efficiency
 from engine.metrics.metric import Measure
 from engine.metrics.overlap import Rouge
 from engine.metrics.perplexity import PERPLEXITY
@@ -72,3 +73,13 @@ def test_values_that_must_not_be_compared_are_kept_with_the_reason() -> None:
     comparison = not_comparable("lora", "base", "perplexity", "lower", "metric", "other tokenizers", 8.0, 9.0)
     assert (comparison.candidate_value, comparison.delta, comparison.worsening) == (8.0, None, None)
     assert comparison.reason == "other tokenizers"
+
+
+def test_values_that_hang_together_give_a_difference_and_no_claim_about_chance() -> None:
+    latency = Efficiency.measures[0]
+    slow = {f"e{place}": (2.0, 1.0) for place in range(50)}
+    fast = {f"e{place}": (1.0, 1.0) for place in range(50)}
+    found = compare_parts("good", "base", latency, slow, fast)
+    assert (found.candidate_value, found.baseline_value, found.delta, found.n) == (2.0, 1.0, 1.0, 50)
+    assert (found.low, found.high, found.p) == (None, None, None)
+    assert found.reason is not None and "batch" in found.reason

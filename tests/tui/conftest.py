@@ -29,14 +29,15 @@ def own_store(store_folder: Path, tmp_path: Path) -> Path:
 
 
 async def settle(pilot: Pilot[int]) -> None:
-    """Waits until the screen in front has read the store and drawn what it read."""
+    """Waits until the screen in front has read the store, drawn what it read, and nothing more comes."""
     app = pilot.app
     assert isinstance(app, AssayApp)
-    await pilot.pause()
-    await app.workers.wait_for_complete()
-    await pilot.pause()
-    await app.workers.wait_for_complete()
-    await pilot.pause()
+    frames: list[str] = []
+    while len(frames) < 4 or frames[-1] != frames[-2]:
+        await pilot.pause()
+        await app.workers.wait_for_complete()
+        frames.append(text_of(app))
+        assert len(frames) < 100, "the screen never comes to rest"
 
 
 @pytest.fixture
