@@ -7,13 +7,15 @@
 
 import argparse
 import asyncio
+import re
 from pathlib import Path
 
 from store import database, history
 from tui.app import AssayApp
 
 FOLDER = Path(__file__).parent
-SHOTS = {"compare": ("compare", ()), "review": ("review", ()), "alerts": ("alerts", ())}
+SHOTS = {"compare": ("compare", ("c",)), "review": ("review", ("c",)), "alerts": ("alerts", ())}
+FONT_FACE = re.compile(r"@font-face \{.*?\}", re.DOTALL)
 
 
 async def shoot(store: Path, run_id: int, screen: str, keys: tuple[str, ...]) -> str:
@@ -23,7 +25,9 @@ async def shoot(store: Path, run_id: int, screen: str, keys: tuple[str, ...]) ->
         if keys:
             await pilot.press(*keys)
             await pilot.pause(1.0)
-        return app.export_screenshot(title=f"assay · {screen}")
+        drawn = app.export_screenshot(title=f"assay · {screen}")
+        # The reader's own fixed-width font: a picture must not fetch anything.
+        return FONT_FACE.sub("", drawn).replace("Fira Code", "Menlo, Consolas, DejaVu Sans Mono")
 
 
 def main() -> None:

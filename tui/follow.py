@@ -19,6 +19,7 @@ from tui.text import bar, cut, duration
 POLL = 0.2  # seconds between looks at the store
 REDRAW = 0.5  # seconds between two pictures of the bars
 OVER = ("finished", "failed", "cancelled", "paused", "interrupted")
+ENDING = "run"  # the phase of the event by which a run fails: told with its end
 _STEP = 10  # per cent between two lines where there is no terminal
 
 
@@ -55,12 +56,15 @@ def _phase(name: str, rows: list[ProgressRow]) -> Phase:
 class Follower:
     """Shows one run until it is over."""
 
-    def __init__(self, connection: history.Connection, run_id: int, *, quiet: bool = False) -> None:
+    def __init__(
+        self, connection: history.Connection, run_id: int, *, quiet: bool = False, after: int = 0
+    ) -> None:
+        """`after` is the id of the newest event that is known already."""
         self._connection = connection
         self._run_id = run_id
         terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._view: Bars | Lines | None = None if quiet else Bars() if terminal else Lines()
-        self._event = 0
+        self._event = after
 
     def follow(self, worker: int | None = None, on_interrupt: Callable[[], bool] | None = None) -> RunDetail:
         """Returns the run as it is when over, or when its worker is gone.
@@ -93,7 +97,7 @@ class Follower:
     def _show(self) -> None:
         events = live.events(self._connection, self._run_id, limit=50)
         for event in reversed([event for event in events if event.id > self._event]):
-            if event.level in ("warning", "error"):
+            if event.level in ("warning", "error") and event.phase != ENDING:
                 self.say(f"{event.level}: {event.phase}: {event.message}")
         self._event = max([self._event, *(event.id for event in events)])
         if self._view:

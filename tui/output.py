@@ -166,9 +166,9 @@ def finite(value: Any) -> Any:
     return value
 
 
-def as_json(value: Any) -> str:
+def as_json(value: Any, indent: int | None = 2) -> str:
     """JSON in ASCII: no text in it can steer a terminal, and lone surrogates stay what they are."""
-    return json.dumps(finite(value), indent=2, allow_nan=False).replace("\x7f", "\\u007f")
+    return json.dumps(finite(value), indent=indent, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 def print_json(value: Any) -> None:

@@ -99,8 +99,9 @@ def signed(value: float | None, digits: int = 3) -> str:
     """A difference with its sign, so that its direction does not rest on colour."""
     if value is None:
         return MISSING
-    sign = "+" if value > 0 else ""
-    written = f"{sign}{magnitude(value)}" if abs(value) >= LARGE else f"{value:+.{digits}f}"
+    written = f"{value:+.{digits}f}" if abs(value) < 1000 else f"{value:+,.0f}"
+    if abs(value) >= LARGE:
+        written = magnitude(value) if value < 0 else f"+{magnitude(value)}"
     return written.replace("-", "−")
 
 

@@ -71,7 +71,7 @@ def test_fit_says_where_it_cut_and_aligns() -> None:
 def test_numbers_name_what_is_missing_and_carry_their_sign() -> None:
     assert (number(None), number(0.5), number(12345.6)) == ("–", "0.500", "12.3k")
     assert (signed(-0.25), signed(0.25), signed(None)) == ("−0.250", "+0.250", "–")
-    assert (signed(-39_454.2), signed(1.2e7)) == ("−39.5k", "+12.0M")
+    assert (signed(-2485.6), signed(-39_454.2), signed(1.2e7)) == ("−2,486", "−39.5k", "+12.0M")
     assert (percent(0.996), percent(1.0), percent(None)) == ("99.6%", "100%", "–")
 
 

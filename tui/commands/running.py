@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from engine.errors import BadInput
-from store import history
+from store import history, live
 from store.rows import RunDetail
 from store.session import opened
 from tui.commands.common import Plan, Run, Store, store_folder
@@ -80,12 +80,13 @@ def resume(
 def _start(folder: Path, run_id: int, *, detach: bool, quiet: bool, only: str | None) -> None:
     from engine import launch
 
-    worker = launch.start(folder, run_id)
-    if detach:
-        out(f"run {run_id} started; `assay watch {run_id}` shows it, `assay show {run_id}` its result")
-        return
     with opened(folder) as connection:
-        follower = Follower(connection, run_id, quiet=quiet)
+        past = max((event.id for event in live.events(connection, run_id, limit=1)), default=0)
+        worker = launch.start(folder, run_id)
+        if detach:
+            out(f"run {run_id} started; `assay watch {run_id}` shows it, `assay show {run_id}` its result")
+            return
+        follower = Follower(connection, run_id, quiet=quiet, after=past)
 
         def pause() -> bool:
             if history.run(connection, run_id).status != "running":

@@ -1,12 +1,27 @@
 """Commands about metrics: score, metrics."""
 
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tui.commands.common import Json
-from tui.output import Column, heading, interval, number, out, paragraph, print_json, print_table
+from tui.output import Column, as_json, interval, number, out, paragraph, print_json, print_table
+
+if TYPE_CHECKING:
+    from engine.metrics.metric import Score
+    from engine.outputs import OutputScores
+
+Row = tuple[str, "Score"]  # an example's id and one of its scores
+PORTION = 200
+UNCOUNTED = 100_000  # answers between two lines of progress where nobody knows how many there are
+MOMENT = 1.0  # seconds
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Lines of query, reference and response.")]
 Metrics = Annotated[
@@ -30,34 +45,80 @@ def score(
     json: Json = False,
 ) -> None:
     """Score answers made elsewhere. Nothing is generated or stored."""
-    from engine.outputs import read_outputs, score_outputs
+    from engine.errors import BadInput
+    from engine.outputs import OutputScores, count_outputs, read_outputs
 
     names = list(dict.fromkeys(name.strip() for text in metrics for name in text.split(",") if name.strip()))
+    if not names:
+        raise BadInput("--metrics names no metric", "`assay metrics` lists them.")
     settings = {"format": {"schema": str(schema)}} if schema else {}
-    totals, each = score_outputs(read_outputs(file, references), names, settings)
+    scores = OutputScores(read_outputs(file, references), names, settings)
+    rows = _with_progress(scores, count_outputs(file))
     if json:
-        values: dict[str, object] = {
-            "scores": [
-                {
-                    "model": file.stem,
-                    "metric": total.measure.name,
-                    "value": total.interval.value,
-                    "low": total.interval.low,
-                    "high": total.interval.high,
-                    "n": total.interval.n,
-                    "missing": total.missing,
-                    "reason": total.reason,
-                }
-                for total in totals
-            ]
-        }
+        _print_json(file.stem, scores, rows, per_example)
+    else:
+        _print_tables(scores, rows, per_example)
+
+
+def _with_progress(scores: "OutputScores", total: int | None) -> Iterator[Row]:
+    """The rows as they come, progress told on the way: in place on a terminal, else each tenth as a line."""
+    terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    step = PORTION if terminal else max(total // 10, 1) if total else UNCOUNTED
+    of = f" of {total:,}" if total else ""
+    started = time.monotonic()
+    try:
+        for done, (identity, each) in enumerate(scores, start=1):
+            for one in each:
+                yield identity, one
+            # What takes less than a moment needs no progress.
+            if done % step == 0 and time.monotonic() - started > MOMENT:
+                text = f"scored {done:,}{of}"
+                sys.stderr.write(f"\r{text}\x1b[K" if terminal else f"{text}\n")
+                sys.stderr.flush()
+    finally:
+        if terminal:
+            sys.stderr.write("\r\x1b[K")
+
+
+def _print_json(model: str, scores: "OutputScores", rows: Iterator[Row], per_example: bool) -> None:
+    """{"scores": […]}; with `per_example` their "examples" stand before them, a line each, as they come."""
+    examples = 0
+    for identity, one in rows:
         if per_example:
-            values["examples"] = [
-                {"id": identity, "metric": one.measure, "value": one.value, "reason": one.reason}
-                for identity, one in each
-            ]
-        print_json(values)
-        return
+            values = {"id": identity, "metric": one.measure, "value": one.value, "reason": one.reason}
+            sys.stdout.write((",\n" if examples else '{"examples": [\n') + as_json(values, indent=None))
+            examples += 1
+    totals = [
+        {
+            "model": model,
+            "metric": total.measure.name,
+            "value": total.interval.value,
+            "low": total.interval.low,
+            "high": total.interval.high,
+            "n": total.interval.n,
+            "missing": total.missing,
+            "reason": total.reason,
+        }
+        for total in scores.totals()
+    ]
+    if examples:
+        out(f'\n],\n"scores": {as_json(totals)}}}')
+    else:
+        print_json({"scores": totals})
+
+
+def _print_tables(scores: "OutputScores", rows: Iterator[Row], per_example: bool) -> None:
+    """The totals; with `per_example` every answer's scores before them, a table for each PORTION of rows."""
+    columns = [Column("id"), Column("measure"), Column("value", True), Column("reason")]
+    if per_example:
+        while portion := list(islice(rows, PORTION)):
+            print_table(
+                columns,
+                [[identity, one.measure, number(one.value), one.reason or ""] for identity, one in portion],
+            )
+            out()
+    deque(rows, maxlen=0)
+    totals = scores.totals()
     columns = [Column("measure"), Column("value", True), Column("95% interval"), Column("n", True)]
     columns += [Column("missing", True), Column("better")]
     print_table(
@@ -77,12 +138,6 @@ def score(
     for total in totals:
         if total.missing:
             paragraph(f"{total.measure.name}: {total.missing} missing, most often: {total.reason}", "  ")
-    if per_example:
-        heading("By example")
-        print_table(
-            [Column("id"), Column("measure"), Column("value", True), Column("reason")],
-            [[identity, one.measure, number(one.value), one.reason or ""] for identity, one in each],
-        )
 
 
 def metrics(json: Json = False) -> None:

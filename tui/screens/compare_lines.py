@@ -135,7 +135,7 @@ def interval(low: float | None, high: float | None, *, sign: bool = False, digit
 
 def _digits(found: float | None) -> int:
     size = abs(found or 0.0)
-    return 3 if size < 10 else 2 if size < 100 else 1
+    return 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
 
 
 # The lines under the table, about the selected one

@@ -1,0 +1,93 @@
+"""The bundled plan tells a good fine-tune from one that forgot and from one that is none."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The quickstart's run as programs read it, on part of its examples."""
+    store = tmp_path_factory.mktemp("story") / "store"
+
+    def assay(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "tui", *arguments, "--store", str(store)],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+
+    ran = assay("run", "samples/plans/quickstart.toml", "--limit", "40", "--quiet")
+    assert ran.returncode == 1, ran.stderr
+    shown: dict[str, Any] = json.loads(assay("show", "last", "--json").stdout)
+    return shown
+
+
+def critical(story: dict[str, Any], candidate: str) -> list[dict[str, Any]]:
+    return [
+        alert
+        for alert in story["alerts"]
+        if alert["severity"] == "critical" and alert["candidate"] == candidate
+    ]
+
+
+def score(story: dict[str, Any], model: str, metric: str) -> float:
+    [found] = [row for row in story["scores"] if (row["model"], row["metric"]) == (model, metric)]
+    assert found["n"] == 40 and found["missing"] == 0
+    value: float = found["value"]
+    return value
+
+
+def test_the_good_adapter_passes_and_learned_the_task(story: dict[str, Any]) -> None:
+    assert {model["name"]: model["passed"] for model in story["models"] if model["role"] == "candidate"} == {
+        "good": True,
+        "overfit": False,
+        "no-effect": False,
+    }
+    assert story["passed"] is False
+    assert critical(story, "good") == []
+    assert score(story, "base", "format_compliance") < 0.1 < 0.95 < score(story, "good", "format_compliance")
+
+
+def test_the_overfitted_adapter_forgot_and_the_alert_says_what(story: dict[str, Any]) -> None:
+    forgotten = [alert for alert in critical(story, "overfit") if alert["kind"] == "benchmark_drop"]
+    assert len(forgotten) == 4
+    assert all("forgotten" in alert["message"] and "95% interval" in alert["message"] for alert in forgotten)
+    assert score(story, "overfit", "format_compliance") > 0.95
+
+
+def test_the_adapter_without_effect_is_found_by_the_probe(story: dict[str, Any]) -> None:
+    [alert] = [alert for alert in critical(story, "no-effect") if alert["kind"] == "adapter_no_effect"]
+    assert "no effect" in alert["message"]
+    probes = {model["name"]: model["probe"] for model in story["models"] if model["probe"]}
+    assert probes["no-effect"]["max_difference"] == 0.0 < probes["good"]["max_difference"]
+
+
+def test_every_candidate_is_compared_with_every_baseline(story: dict[str, Any]) -> None:
+    pairs = {(row["candidate"], row["baseline"]) for row in story["verdicts"]}
+    assert pairs == {
+        (candidate, baseline)
+        for candidate in ("good", "overfit", "no-effect")
+        for baseline in ("base", "prompted")
+    }
+    assert pairs == {(row["candidate"], row["baseline"]) for row in story["comparisons"]}
+    assert {row["model"] for row in story["benchmarks"]} == {"base", "good", "overfit", "no-effect"}
+
+
+def test_the_embedded_judge_is_named_for_what_it_is(story: dict[str, Any]) -> None:
+    assert {row["judge"] for row in story["verdicts"]} == {"reference"}
+    assert all(row["is_language_model"] is False for row in story["verdicts"])
