@@ -6,6 +6,7 @@ import pytest
 
 from engine.compare_runs import Incomparable, RunComparison, compare_runs
 from engine.comparison import Comparison
+from engine.metrics.metric import load_metric
 from store import database, history
 from tests.cli.conftest import Assay
 
@@ -84,6 +85,56 @@ def test_other_versions_settings_and_tokenizers_are_not_compared(connection: sql
     assert "tokenizers" in reason(comparison, "perplexity, good (run 2)")
     assert found(comparison, "perplexity").delta is None
     assert {"rougeL", "format_compliance"}.isdisjoint(item.measure for item in comparison.comparisons)
+
+
+OWN = "def polite(example, response): return 1"
+
+
+def measure_politeness(connection: sqlite3.Connection, folder: Path, text: str = OWN) -> Path:
+    """Makes both runs have measured what their exact_match was by a metric of their own plan's."""
+    own = folder / "my_metrics.py"
+    own.write_text(text)
+    version = load_metric(f"{own}:polite", {}).measures[0].version
+    connection.execute("UPDATE score SET measure = 'polite' WHERE measure = 'exact_match'")
+    connection.execute(
+        "UPDATE metric SET measure = 'polite', version = ? WHERE measure = 'exact_match'", (version,)
+    )
+    plan = 'name = "t"\n[metrics]\nuse = ["rouge", "my_metrics.py:polite"]\n'
+    connection.execute("UPDATE run SET plan = ?, plan_folder = ?", (plan, str(folder)))
+    return own
+
+
+def test_a_metric_of_the_plans_own_is_compared(connection: sqlite3.Connection, tmp_path: Path) -> None:
+    before = found(compare_runs(connection, 1, 2), "exact_match")
+    measure_politeness(connection, tmp_path)
+    after = found(compare_runs(connection, 1, 2), "polite")
+    assert after.n == 12
+    assert (after.candidate_value, after.delta, after.p) == (before.candidate_value, before.delta, before.p)
+
+
+def test_a_metric_of_ones_own_that_is_gone_or_changed_is_not_compared(
+    connection: sqlite3.Connection, tmp_path: Path
+) -> None:
+    own = measure_politeness(connection, tmp_path)
+    version = load_metric(f"{own}:polite", {}).measures[0].version
+    own.write_text(OWN.replace("1", "2"))
+    comparison = compare_runs(connection, 1, 2)
+    assert f"by version {version}; here it is version" in reason(comparison, "polite")
+    own.write_text("def broken(:")
+    assert "can't be imported: SyntaxError" in reason(compare_runs(connection, 1, 2), "polite")
+    own.unlink()
+    comparison = compare_runs(connection, 1, 2)
+    assert "my_metrics.py:polite: no such file" in reason(comparison, "polite")
+    assert "polite" not in {item.measure for item in comparison.comparisons}
+    assert found(comparison, "rougeL").delta is not None
+
+
+def test_measures_that_come_from_a_plans_settings_are_known(connection: sqlite3.Connection) -> None:
+    connection.execute("UPDATE score SET measure = 'pass_at_3' WHERE measure = 'exact_match'")
+    connection.execute("UPDATE metric SET measure = 'pass_at_3' WHERE measure = 'exact_match'")
+    plan = 'name = "t"\n[metrics]\ncode = { k = [1, 3] }\n'
+    connection.execute("UPDATE run SET plan = ?", (plan,))
+    assert found(compare_runs(connection, 1, 2), "pass_at_3").n == 12
 
 
 def test_an_example_in_another_eval_set_counts_only_where_its_words_are_the_same(

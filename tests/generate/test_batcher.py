@@ -36,6 +36,14 @@ def tokenizer(base: Path) -> Any:
     return AutoTokenizer.from_pretrained(base)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_collecting() -> Iterator[None]:
+    """Collecting garbage at each failure would take most of the time, and decides nothing here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("engine.generate.batcher.free_memory", lambda: None)
+        yield
+
+
 def requests_of(prompts: list[list[int]], rooms: list[int]) -> list[Request]:
     return [Request(ids, rooms[place % len(rooms)], seed=place) for place, ids in enumerate(prompts)]
 
@@ -44,7 +52,7 @@ Seen = tuple[str, int, str] | None
 
 
 def seen(answer: Answer | None) -> Seen:
-    return answer and (answer.text, answer.tokens, answer.finish_reason)
+    return (answer.text, answer.tokens, answer.finish_reason) if answer else None
 
 
 def alone(model: Any, requests: list[Request], rules: Rules) -> list[Seen]:
@@ -52,7 +60,11 @@ def alone(model: Any, requests: list[Request], rules: Rules) -> list[Seen]:
 
 
 def together(
-    model: Any, requests: list[Request], rules: Rules, limits: Limits, halved: Callable[[int], None] = int
+    model: Any,
+    requests: list[Request],
+    rules: Rules,
+    limits: Limits,
+    halved: Callable[[int], None] = lambda slots: None,
 ) -> list[Seen]:
     batcher = Batcher(requests, rules, limits, halved)
     found: dict[int, Seen] = {}
@@ -168,10 +180,8 @@ def out_of_memory_at(model: Any, calls: set[int]) -> Iterator[list[int]]:
 
 @pytest.mark.parametrize(("temperature", "stride"), [(0.0, 1), (1.5, 4)])
 def test_out_of_memory_at_any_step_loses_nothing(
-    model: Any, tokenizer: Any, temperature: float, stride: int, monkeypatch: pytest.MonkeyPatch
+    model: Any, tokenizer: Any, temperature: float, stride: int
 ) -> None:
-    # Collecting garbage at each of the many failures would take most of the time, and decides nothing here.
-    monkeypatch.setattr("engine.generate.batcher.free_memory", lambda: None)
     rules = Rules(tokenizer, frozenset({7, 70}), Settings(temperature=temperature))
     prompts = [[*range(6, 30), *range(50 + place, 52 + 3 * place)] for place in range(6)]
     requests = requests_of(prompts, [9, 4, 12])
@@ -225,7 +235,7 @@ def test_only_the_prompt_that_fits_no_memory_is_left_out(model: Any, tokenizer: 
 
 def test_other_errors_are_not_taken_for_want_of_memory(model: Any, tokenizer: Any) -> None:
     batcher = Batcher(
-        [Request([VOCABULARY + 5], 2)], Rules(tokenizer, frozenset(), Settings()), Limits(2, 8), int
+        [Request([VOCABULARY + 5], 2)], Rules(tokenizer, frozenset(), Settings()), Limits(2, 8), print
     )
     with pytest.raises(IndexError):
         batcher.advance(model, 1)
@@ -233,7 +243,7 @@ def test_other_errors_are_not_taken_for_want_of_memory(model: Any, tokenizer: An
 
 def test_work_is_handed_over_between_steps(model: Any, tokenizer: Any) -> None:
     requests = requests_of([[9, 10], [11]], [30])
-    batcher = Batcher(requests, Rules(tokenizer, frozenset(), Settings()), Limits(2, 8), int)
+    batcher = Batcher(requests, Rules(tokenizer, frozenset(), Settings()), Limits(2, 8), print)
     lists = []
     while not batcher.done:
         lists.append(batcher.advance(model, 1e-9))
@@ -243,7 +253,7 @@ def test_work_is_handed_over_between_steps(model: Any, tokenizer: Any) -> None:
 
 def test_rows_with_room_for_long_answers_begin_first(model: Any, tokenizer: Any) -> None:
     requests = requests_of([[9, 10]] * 8, [2, 2, 2, 20])
-    batcher = Batcher(requests, Rules(tokenizer, frozenset(), Settings()), Limits(2, 8), int)
+    batcher = Batcher(requests, Rules(tokenizer, frozenset(), Settings()), Limits(2, 8), print)
     while not batcher.done:
         batcher.advance(model, 1)
     assert batcher.figures.steps <= 19 + 4

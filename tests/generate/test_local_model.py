@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from engine.examples import Example
 from engine.generate.cache import ResponseCache
 from engine.generate.local import LocalBase, LocalModel
 from engine.generate.model import Response, Settings
+from engine.phases.work import closed_after
 from engine.plan import Model
 from tests.generate.tiny import CONTEXT, ask, make_adapter, make_model, make_tokenizer
 
@@ -71,15 +73,15 @@ def test_greedy_answers_are_transformers_own_one_at_a_time(base: Path) -> None:
 
 def test_batches_change_no_answer(base: Path) -> None:
     model = local(base)
-    single = texts(model, QUESTIONS, replace(GREEDY, batch_size=1))
+    single = texts(model, QUESTIONS, replace(GREEDY, slots=1))
     assert len(single) == len(QUESTIONS)
-    assert texts(model, QUESTIONS, replace(GREEDY, batch_size=7)) == single
+    assert texts(model, QUESTIONS, replace(GREEDY, slots=7)) == single
     assert len(set(single.values())) > 1
 
 
 def test_longest_prompts_come_first(base: Path) -> None:
-    batches = list(local(base).generate(QUESTIONS, replace(GREEDY, batch_size=2)))
-    lengths = [response.tokens_in for batch in batches for response in batch]
+    batches = list(local(base).generate(QUESTIONS, replace(GREEDY, slots=1)))
+    lengths = [response.tokens_in or 0 for batch in batches for response in batch]
     assert lengths == sorted(lengths, reverse=True)
 
 
@@ -143,7 +145,7 @@ def test_a_repetition_penalty_of_the_model_is_not_applied_and_noted(base: Path, 
 def test_rows_that_end_early_count_no_padding_and_less_time(base: Path, tmp_path: Path) -> None:
     first = transformers_own(base, QUESTIONS[0])[0]
     model = local(with_generation_config(base, tmp_path, eos_token_id=[2, first]))
-    found = answers(model, QUESTIONS, replace(GREEDY, batch_size=len(QUESTIONS)))
+    found = answers(model, QUESTIONS, replace(GREEDY, slots=len(QUESTIONS)))
     early = found["the cat 1"]
     assert (early.tokens_out, early.finish_reason) == (1, "stop")
     slowest = max(found.values(), key=lambda response: response.tokens_out or 0)
@@ -178,11 +180,55 @@ def test_answers_stop_where_the_context_ends(base: Path) -> None:
     assert response.tokens_in + response.tokens_out <= CONTEXT
 
 
+def test_an_example_may_bring_its_own_length(base: Path, tmp_path: Path) -> None:
+    own = [replace(QUESTIONS[0], id="short", extra={"max_new_tokens": 2}), QUESTIONS[0]]
+    with ResponseCache(tmp_path) as cache:
+        for _ in range(2):
+            found = answers(local(base, cache=cache), own)
+            assert found["short"].tokens_out == 2
+            assert found["the cat 1"].tokens_out == 12
+            assert str(found["the cat 1"].text).startswith(str(found["short"].text))
+    assert all(response.cached for response in found.values())
+
+
+@pytest.mark.parametrize("length", [0, "many", 2.5, True])
+def test_a_length_that_is_none_is_a_missing_answer(base: Path, length: Any) -> None:
+    wrong = replace(QUESTIONS[0], id="wrong", extra={"max_new_tokens": length})
+    found = answers(local(base), [wrong, *QUESTIONS])
+    assert found["wrong"].text is None and repr(length) in str(found["wrong"].reason)
+    assert all(found[example.id].text is not None for example in QUESTIONS)
+
+
+def test_two_models_of_one_base_may_take_turns_between_steps(
+    base: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.generate.local.HAND_OVER", 0.0)
+    shared = LocalBase(str(base), device="cpu")
+    models = [shared.generator(plan_model(base, path)) for path in (None, adapter)]
+    running = [model.generate(QUESTIONS, GREEDY) for model in models]
+    found: list[dict[str, str | None]] = [{}, {}]
+    for _ in range(100):
+        for place, batches in enumerate(running):
+            found[place] |= {response.example_id: response.text for response in next(batches, [])}
+    assert found == [texts(local(base), QUESTIONS), texts(local(base, adapter), QUESTIONS)]
+
+
+def test_leaving_early_gives_up_the_rest_and_the_model_can_be_asked_again(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.generate.local.HAND_OVER", 0.0)
+    model = local(base)
+    with closed_after(model.generate(QUESTIONS, GREEDY)) as batches:
+        assert next(batches) == []
+    assert list(batches) == []
+    assert len(answers(model, QUESTIONS)) == len(QUESTIONS)
+
+
 def test_sampled_answers_are_the_same_in_any_batch_and_differ_by_seed(base: Path) -> None:
     model = local(base)
-    hot = Settings(max_new_tokens=8, temperature=2.0, top_p=0.9, seed=1, batch_size=1)
+    hot = Settings(max_new_tokens=8, temperature=2.0, top_p=0.9, seed=1, slots=1)
     single = texts(model, QUESTIONS, hot)
-    assert texts(model, QUESTIONS, replace(hot, batch_size=7)) == single
+    assert texts(model, QUESTIONS, replace(hot, slots=7)) == single
     assert texts(model, QUESTIONS, replace(hot, seed=2)) != single
     assert single != texts(model, QUESTIONS, replace(GREEDY, max_new_tokens=8))
     assert any("sampled" in note for note in model.describe()["notes"])
@@ -192,6 +238,7 @@ def starved(model: LocalModel, monkeypatch: pytest.MonkeyPatch, limit: int) -> N
     """The model runs out of memory on every batch of more than `limit` rows."""
     forward = LlamaForCausalLM.forward
 
+    @wraps(forward)
     def hungry(self: Any, input_ids: Any, *args: Any, **kwargs: Any) -> Any:
         if len(input_ids) > limit:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -206,17 +253,18 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(
     expected = texts(local(base), QUESTIONS)
     model = local(base)
     starved(model, monkeypatch, limit=2)
-    batches = list(model.generate(QUESTIONS, replace(GREEDY, batch_size=7)))
-    found = [response for batch in batches for response in batch]
+    found = [r for batch in model.generate(QUESTIONS, replace(GREEDY, slots=7)) for r in batch]
     assert sorted(response.example_id for response in found) == sorted(expected)
     assert {response.example_id: response.text for response in found} == expected
-    assert max(len(batch) for batch in batches) <= 2
+    assert model.describe()["batching_figures"]["slots"] == 1
     assert any("out of memory" in note for note in model.describe()["notes"])
 
 
 def test_out_of_memory_on_a_single_prompt_is_missing_with_its_reason(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Collecting garbage at each failure would take most of the time, and decides nothing here.
+    monkeypatch.setattr("engine.generate.batcher.free_memory", lambda: None)
     model = local(base)
     starved(model, monkeypatch, limit=0)
     found = answers(model, QUESTIONS)

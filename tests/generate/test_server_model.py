@@ -12,6 +12,7 @@ from engine.errors import BadInput, CannotRun
 from engine.examples import Example
 from engine.generate.model import Response, Settings
 from engine.generate.server import ServerModel
+from engine.phases.work import closed_after
 from engine.plan import Model
 from tests.generate.tiny import ask
 
@@ -231,9 +232,8 @@ def test_models_that_refuse_max_tokens_are_asked_with_its_newer_name(server: Ser
 
 def test_closing_early_stops_asking(server: Server) -> None:
     many = [ask(f"question {number}") for number in range(500)]
-    batches = served(server).generate(many, Settings())
-    assert next(batches)
-    batches.close()
+    with closed_after(served(server).generate(many, Settings())) as batches:
+        assert next(batches)
     asked = len(server.requests)
     assert asked < len(many)
     assert threading.active_count() < 30

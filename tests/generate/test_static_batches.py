@@ -1,9 +1,11 @@
 """Models whose cache cannot be kept in slots: told by what they are, and answered all the same."""
 
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
@@ -21,6 +23,7 @@ from transformers import (
 
 from engine.generate.base import LocalBase
 from engine.generate.capability import why_static
+from engine.generate.local import LocalModel
 from engine.generate.model import Settings
 from engine.plan import Model
 from tests.generate.tiny import CONTEXT, ask, make_tokenizer
@@ -28,6 +31,7 @@ from tests.generate.tiny import CONTEXT, ask, make_tokenizer
 SMALL = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "pad_token_id": 0, "eos_token_id": 2}
 DECODER = SMALL | {"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 64}
 RANDOM = {"initializer_range": 0.3}
+QUESTIONS = [ask("the cat " * length + str(length)) for length in (1, 7, 3, 12)]
 
 
 def mistral(window: int | None) -> Any:
@@ -64,25 +68,46 @@ def test_position_biases_made_from_the_mask_are_found_out_by_trying() -> None:
     )
 
 
+def windowed(folder: Path, window: int | None) -> LocalModel:
+    mistral(window).save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+    plan_model = Model(name="m", role="candidate", path=str(folder), device="cpu")
+    return LocalBase(str(folder), device="cpu").generator(plan_model)
+
+
+def texts(model: LocalModel, size: int) -> dict[str, str | None]:
+    settings = Settings(max_new_tokens=10, batch_size=size, slots=size)
+    return {r.example_id: r.text for batch in model.generate(QUESTIONS, settings) for r in batch}
+
+
 @pytest.mark.parametrize("window", [8, None])
 def test_both_ways_give_the_answers_of_one_at_a_time_and_say_which_was_used(
     tmp_path: Path, window: int | None
 ) -> None:
-    mistral(window).save_pretrained(tmp_path)
-    make_tokenizer().save_pretrained(tmp_path)
-    questions = [ask("the cat " * length + str(length)) for length in (1, 7, 3, 12)]
-    plan_model = Model(name="m", role="candidate", path=str(tmp_path), device="cpu")
-    model = LocalBase(str(tmp_path), device="cpu").generator(plan_model)
+    model = windowed(tmp_path, window)
     assert model.describe()["batching"] is None
-
-    def texts(size: int) -> dict[str, str | None]:
-        settings = Settings(max_new_tokens=10, batch_size=size, slots=size)
-        return {r.example_id: r.text for batch in model.generate(questions, settings) for r in batch}
-
-    assert texts(4) == texts(1)
+    assert texts(model, 4) == texts(model, 1)
     facts = model.describe()
     if window:
         assert facts["batching"] == "static" and "SlidingWindow" in facts["batching_reason"]
     else:
         assert (facts["batching"], facts["batching_reason"]) == ("continuous", None)
         assert facts["batching_figures"]["new_tokens"] > 0
+
+
+def test_out_of_memory_halves_static_batches_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = windowed(tmp_path, 8)
+    expected = texts(model, 1)
+    forward = MistralForCausalLM.forward
+
+    @wraps(forward)
+    def hungry(self: Any, input_ids: Any, *args: Any, **kwargs: Any) -> Any:
+        if len(input_ids) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, input_ids, *args, **kwargs)
+
+    monkeypatch.setattr(MistralForCausalLM, "forward", hungry)
+    assert texts(model, 4) == expected
+    assert any("batches of 2" in note for note in model.describe()["notes"])

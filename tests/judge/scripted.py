@@ -54,20 +54,24 @@ def fault(status: int, message: str = "no", headers: dict[str, str] | None = Non
 class JudgeServer:
     """`script` decides each answer from the request's body and its number, counted from 0."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.script: Callable[[Json, int], Answer] = lambda body, number: prefers("A")
         self.requests: list[Json] = []
         self.headers: list[dict[str, str]] = []
         self.busiest = 0
         self._active = 0
         self._lock = threading.Lock()
-        self._http = _Http(("127.0.0.1", 0), _handler_of(self))
+        self._http = _Http(("127.0.0.1", port), _handler_of(self))
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
 
     @property
+    def port(self) -> int:
+        return self._http.server_port
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_port}/v1"
+        return f"http://127.0.0.1:{self.port}/v1"
 
     def answers(self, *answers: Answer) -> None:
         """One answer after another; the last one for ever."""

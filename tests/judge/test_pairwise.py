@@ -5,6 +5,7 @@ import random
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +292,15 @@ def test_an_unreachable_server_cannot_run(server: JudgeServer) -> None:
         list(judge.judge([call()]))
     assert url in str(caught.value)
     assert not any(thread.name == "judge" for thread in threading.enumerate())
+
+
+def test_a_server_that_goes_away_while_judging_cannot_run(server: JudgeServer) -> None:
+    server.answers(replace(prefers("A"), headers={"connection": "close"}))
+    judgments = judge_for(server, retries=1, concurrency=1).judge(call(number) for number in range(200))
+    assert next(judgments).failure is None
+    server.stop()
+    with pytest.raises(CannotRun, match="cannot be reached"):
+        assert all(judgment.failure is None for judgment in judgments)
 
 
 def test_an_unknown_model_cannot_run(server: JudgeServer) -> None:

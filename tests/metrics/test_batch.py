@@ -1,6 +1,6 @@
 """Scoring many: the same scores in the same order, on one process or several, taken as they are needed."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from itertools import islice
 
 import pytest
@@ -8,7 +8,10 @@ import pytest
 from engine.errors import BadInput
 from engine.examples import Example
 from engine.generate.model import Response
-from engine.metrics.batch import CHUNK, Pair, score_all
+from engine.metrics import batch
+from engine.metrics.batch import CHUNK, SCATTERED, Pair, score_all, score_with
+from engine.metrics.measures import fraction
+from engine.metrics.metric import Measure, Metric, Score, load_metric
 
 ROUGE = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
 
@@ -46,3 +49,69 @@ def test_pairs_are_taken_as_they_are_needed() -> None:
 def test_a_wrong_setting_is_refused_before_any_process_starts() -> None:
     with pytest.raises(BadInput):
         next(score_all(["rouge"], {"rouge": {"stemmer": True}}, pairs(1), processes=2))
+
+
+class Together:
+    """How many samples of its task a pair is scored with; queries that start with "-" are of no task."""
+
+    measures: tuple[Measure, ...] = (fraction("together", "samples scored at once", "rule"),)
+
+    def task(self, example: Example) -> Hashable | None:
+        return None if example.query.startswith("-") else example.query
+
+    def score(self, example: Example, response: Response) -> list[Score]:
+        return self.score_many([(example, response)])[0]
+
+    def score_many(self, pairs: Sequence[Pair]) -> list[list[Score]]:
+        queries = [example.query for example, _ in pairs]
+        return [[Score("together", float(queries.count(query)))] for query in queries]
+
+
+def asked(queries: Sequence[str]) -> list[Pair]:
+    return [
+        (
+            Example(f"e{place}", query, (), tests=("assert f()",)),
+            Response(f"e{place}", "x", 1, 1, "stop", 0.1),
+        )
+        for place, query in enumerate(queries)
+    ]
+
+
+def together(queries: Sequence[str], *others: Metric) -> list[float | str | None]:
+    rows = list(score_with([Together(), *others], asked(queries)))
+    return [row[0].reason if row[0].value is None else row[0].value for row in rows]
+
+
+def test_samples_of_one_task_are_never_parted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "CHUNK", 3)
+    assert together(["a", "a", "b", "b", "b", "b", "b", "c"]) == [2, 2, 5, 5, 5, 5, 5, 1]
+    assert together(["a"] * 7) == [7] * 7
+    assert together(["-", "-", "a", "a", "a", "-"]) == [1 + 1, 1 + 1, 3, 3, 3, 1]
+
+
+def test_samples_that_stand_apart_are_missing_once_their_task_is_scored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batch, "CHUNK", 3)
+    queries = ["a", "b", "a", "b", "c", "a", "a", "d"]
+    assert together(queries) == [2, 1, 2, SCATTERED, 1, SCATTERED, SCATTERED, 1]
+    others = list(score_with([Together(), load_metric("length", {})], asked(queries)))
+    assert all(row[1].value == 1.0 for row in others)
+
+
+def test_pass_at_k_counts_all_adjacent_samples_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "CHUNK", 2)
+    tasks = ["one", "two", "two", "two", "three", "three", "one", "one"]
+    pairs = [
+        (Example(f"e{place}", task, (), tests=("assert f() == 1",)),
+         Response(f"e{place}", f"def f(): return {place % 2}", 1, 1, "stop", 0.1))
+        for place, task in enumerate(tasks)
+    ]  # fmt: skip
+    for processes in (1, 2):
+        rows = list(score_all(["code"], {"code": {"k": [1, 2]}}, pairs, processes))
+        assert [row[1].value for row in rows] == pytest.approx([None, 1, 1, 1, 1, 1, None, None])
+        assert rows[0][1].reason == "the task has 1 samples, and pass@2 needs 2"
+        assert rows[6][0].reason == rows[7][1].reason == SCATTERED
+        if processes == 1:
+            expected = rows
+    assert rows == expected

@@ -9,7 +9,8 @@ import pytest
 from engine.errors import BadInput
 from engine.examples import Example
 from engine.generate.model import Response
-from engine.metrics.metric import Score, load_metric
+from engine.launch import create
+from engine.metrics.metric import REGISTRY, Score, load_metric, load_metrics
 from engine.metrics.own import is_own
 from engine.plan import parse_plan
 
@@ -188,6 +189,24 @@ def test_a_plan_whose_file_is_not_there_is_refused(tmp_path: Path) -> None:
     ) as error:
         parse_plan(PLAN.format(name="my_metric.py:polite"), tmp_path)
     assert "unknown metric" not in str(error.value)
+
+
+def test_two_metrics_of_one_plan_may_not_give_the_same_measure(tmp_path: Path) -> None:
+    text = "def rouge1(example, response): return 1\n"
+    own = [write(tmp_path, text + comment, f"{name}.py") for name, comment in (("a", ""), ("b", "# another"))]
+    (tmp_path / "eval.jsonl").write_text('{"query": "q", "reference": "r"}\n')
+    (tmp_path / "out.jsonl").write_text('{"query": "q", "response": "r"}\n')
+    (tmp_path / "plan.toml").write_text(PLAN.format(name='a.py:rouge1", "b.py:rouge1'))
+    with pytest.raises(BadInput) as error:
+        create(tmp_path / "plan.toml", tmp_path / "store")
+    assert f'the metrics "rouge" and "{own[0]}:rouge1" both give a measure named "rouge1"' in str(error.value)
+    assert f'"rouge" and "{own[1]}:rouge1"' in str(error.value)
+    with pytest.raises(BadInput, match=r'"rouge1"\s+Leave one of the two out'):
+        load_metrics(["rouge", f"{own[0]}:rouge1"], {})
+
+
+def test_no_two_metrics_of_assays_own_share_a_measure() -> None:
+    load_metrics(REGISTRY, {})
 
 
 def test_what_names_a_place_in_a_file() -> None:

@@ -1,0 +1,83 @@
+"""assay score on long files: memory that stays flat, rows as they come, progress beside them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.cli.conftest import Assay, lines
+
+ROWS = 200_000
+# Scores one file after the other, and says on standard error what the peak of memory was after each, in KiB.
+MEASURED = """
+import resource, sys
+from tui.cli import command
+for file in sys.argv[1:]:
+    assert command(["score", file, "--metrics", "edit_similarity", "--json"]) == 0
+    sys.stderr.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\\n")
+"""
+
+
+def write(path: Path, rows: int) -> Path:
+    """Two of three answers are right."""
+    with path.open("w") as file:
+        for place in range(rows):
+            said = place if place % 3 else place + 1
+            file.write(
+                f'{{"id": "e{place}", "query": "{place}?", "reference": "{place}", "response": "{said}"}}\n'
+            )
+    return path
+
+
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
+    few, many = write(tmp_path / "few.jsonl", 10_000), write(tmp_path / "many.jsonl", ROWS)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, few, many], capture_output=True, text=True, check=True, timeout=120
+    )
+    (edits,) = json.loads(done.stdout.partition("\n}\n")[2])["scores"]
+    assert edits["n"] == ROWS and 2 / 3 < edits["low"] < edits["value"] < edits["high"] < 1
+    progress = done.stderr.splitlines()
+    before, after = (int(line) for line in progress if line.isdigit())
+    assert after - before < 30_000
+    assert f"scored {ROWS:,} of {ROWS:,}" in progress
+
+
+def test_rows_of_every_example_are_one_json_document(assay: Assay, tmp_path: Path) -> None:
+    rows = 1001
+    done = assay(
+        "score", write(tmp_path / "said.jsonl", rows), "--metrics", "exact_match,length", "--per-example",
+        "--json",
+    )  # fmt: skip
+    assert done.code == 0 and done.json.keys() == {"scores", "examples"}
+    examples = done.json["examples"]
+    exact = [row["value"] for row in examples if row["metric"] == "exact_match"]
+    assert exact == [float(place % 3 > 0) for place in range(rows)]
+    assert {row["id"] for row in examples} == {f"e{place}" for place in range(rows)}
+    assert all(row["reason"] for row in examples if row["value"] is None)
+    assert [score["metric"] for score in done.json["scores"]] == [
+        "exact_match", "response_words", "response_tokens",
+    ]  # fmt: skip
+
+
+def test_rows_of_every_example_stand_before_the_totals(assay: Assay, tmp_path: Path) -> None:
+    file = write(tmp_path / "said.jsonl", 250)
+    shown = assay("score", file, "--metrics", "exact_match", "--per-example").out.splitlines()
+    assert shown[1].split()[:3] == ["e0", "exact_match", "0.000"]
+    assert sum(line.startswith("e") for line in shown) == 251  # the last one is the measure's own
+    assert shown[-1].split()[:2] == ["exact_match", "0.664"]
+
+
+def test_nothing_is_printed_for_a_file_that_is_wrong_at_once(assay: Assay, tmp_path: Path) -> None:
+    done = assay(
+        "score", lines(tmp_path / "said.jsonl", [{"query": "q"}]), "--metrics", "length", "--per-example",
+        "--json",
+    )  # fmt: skip
+    assert (done.code, done.out) == (2, "") and "said.jsonl:1" in done.err
+    assert assay("score", tmp_path / "said.jsonl", "--metrics", " , ").code == 2
+
+
+def test_a_metric_of_ones_own_scores_a_file(assay: Assay, tmp_path: Path) -> None:
+    own = tmp_path / "mine.py"
+    own.write_text("def short(example, response): return len(response.text) < 3")
+    done = assay("score", write(tmp_path / "said.jsonl", 120), "--metrics", f"{own}:short", "--json")
+    assert done.json["scores"][0]["value"] == 99 / 120

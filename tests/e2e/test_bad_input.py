@@ -1,0 +1,299 @@
+"""What people get wrong, through the real command: one message, the way out, and a store as it was before."""
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from store import database
+from store.record import create_run
+from tests.e2e.conftest import ROOT, SAMPLES
+from tests.judge.scripted import Answer, Json, JudgeServer, prefers
+
+pytestmark = pytest.mark.e2e
+
+BASE = SAMPLES / "models" / "base"
+ADAPTER = SAMPLES / "models" / "adapters" / "good"
+EXAMPLES = 24
+SMALL = "56m"  # more than a run asks for at its start, less than the answers of the one below
+Edit = Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+def assay(*arguments: str | Path) -> Ran:
+    """Runs `python -m tui` as a person would, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tui", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def lines(file: Path, records: list[dict[str, str]]) -> None:
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A plan of recorded answers with all that it names; each test breaks one thing of it."""
+    lines(
+        tmp_path / "eval.jsonl",
+        [{"id": f"e{n}", "query": f"question {n}?", "reference": f"answer {n}"} for n in range(EXAMPLES)],
+    )
+    for name, text in (("before", "No idea."), ("after", "answer 1")):
+        lines(tmp_path / f"{name}.jsonl", [{"id": f"e{n}", "response": text} for n in range(EXAMPLES)])
+    (tmp_path / "plan.toml").write_text(
+        """name = "recorded"
+[data]
+examples = "eval.jsonl"
+[[models]]
+name = "before"
+role = "baseline"
+outputs = "before.jsonl"
+[[models]]
+name = "after"
+role = "candidate"
+outputs = "after.jsonl"
+[metrics]
+use = ["exact_match", "length"]
+"""
+    )
+    return tmp_path
+
+
+def change(folder: Path, old: str, new: str) -> None:
+    plan = folder / "plan.toml"
+    assert old in plan.read_text()
+    plan.write_text(plan.read_text().replace(old, new))
+
+
+def add(folder: Path, text: str) -> None:
+    plan = folder / "plan.toml"
+    plan.write_text(plan.read_text() + text)
+
+
+def copy(source: Path, target: Path) -> Path:
+    return Path(shutil.copytree(source, target))
+
+
+def no_such_examples(folder: Path) -> None:
+    (folder / "eval.jsonl").rename(folder / "evals.jsonl")
+
+
+def misspelt_key(folder: Path) -> None:
+    add(folder, "[gates]\nmin_winrate = 0.5\n")
+
+
+def broken_line_17(folder: Path) -> None:
+    rows = (folder / "eval.jsonl").read_text().splitlines()
+    rows[16] = rows[16][:20]
+    (folder / "eval.jsonl").write_text("\n".join(rows))
+
+
+def empty_eval_set(folder: Path) -> None:
+    (folder / "eval.jsonl").write_text("\n\n")
+
+
+def no_baseline(folder: Path) -> None:
+    change(folder, '"baseline"', '"candidate"')
+
+
+def literal_key(folder: Path) -> None:
+    add(folder, '[[judges]]\nname = "gpt"\nserver = "http://127.0.0.1:9/v1"\nmodel = "m"\n')
+    add(folder, 'api_key = "sk-1234567890abcdef"\n')
+
+
+def no_model(folder: Path) -> None:
+    (folder / "notes").mkdir()
+    (folder / "notes" / "readme.txt").write_text("no model here")
+    change(folder, 'outputs = "after.jsonl"', 'path = "notes"')
+
+
+def truncated_weights(folder: Path) -> None:
+    weights = copy(BASE, folder / "model") / "model.safetensors"
+    os.truncate(weights, weights.stat().st_size // 2)
+    change(folder, 'outputs = "after.jsonl"', 'path = "model"')
+
+
+def with_adapter(folder: Path) -> Path:
+    """Gives the candidate the sample base and a copy of the good adapter, which is returned."""
+    change(folder, 'outputs = "after.jsonl"', f'path = "{BASE}"\nadapter = "adapter"')
+    return copy(ADAPTER, folder / "adapter")
+
+
+def adapter_of_another_base(folder: Path) -> None:
+    config = with_adapter(folder) / "adapter_config.json"
+    settings = json.loads(config.read_text()) | {"base_model_name_or_path": "acme/other-7b"}
+    config.write_text(json.dumps(settings))
+
+
+def adapter_of_other_shapes(folder: Path) -> None:
+    weights = with_adapter(folder) / "adapter_model.safetensors"
+    tensors = load_file(weights)
+    save_file({name: tensor.repeat(2, axis=0).repeat(2, axis=1) for name, tensor in tensors.items()}, weights)
+
+
+def adapter_cut_off(folder: Path) -> None:
+    weights = with_adapter(folder) / "adapter_model.safetensors"
+    os.truncate(weights, weights.stat().st_size - 1000)
+
+
+def nobody_listens(folder: Path) -> None:
+    server = JudgeServer()
+    server.stop()
+    add(folder, f'[[judges]]\nname = "gpt"\nserver = "{server.url}"\nmodel = "m"\n')
+
+
+WRONG: dict[Edit, tuple[str, ...]] = {
+    no_such_examples: ("data.examples", "eval.jsonl", "evals.jsonl"),
+    misspelt_key: ("plan.toml", "min_winrate", 'did you mean "min_win_rate"'),
+    broken_line_17: ("eval.jsonl:17",),
+    empty_eval_set: ("eval.jsonl", "no example"),
+    no_baseline: ("no baseline", 'role = "baseline"'),
+    literal_key: ("judges[0].api_key", "api_key_env"),
+    no_model: ("after", "notes", "no config.json", "save_pretrained()"),
+    truncated_weights: ("model after", "model.safetensors", "cut off"),
+    adapter_of_another_base: ("model after", "acme/other-7b", "the plan's base is"),
+    adapter_of_other_shapes: ("model after", "has shape"),
+    adapter_cut_off: ("model after", "adapter_model.safetensors", "cut off"),
+    nobody_listens: ("judge gpt", "cannot be reached", "start the server"),
+}
+
+
+def dump(file: Path) -> list[str]:
+    with closing(sqlite3.connect(file)) as connection:
+        return list(connection.iterdump())
+
+
+@pytest.mark.parametrize("spoil", WRONG, ids=lambda edit: edit.__name__)
+def test_what_is_wrong_is_named_before_anything_is_stored(folder: Path, spoil: Edit) -> None:
+    store = folder / "store"
+    create_run(store, {"name": "earlier", "plan": "", "plan_hash": "", "plan_folder": "", "plan_file": ""})
+    before = dump(store / database.FILE)
+    spoil(folder)
+    done = assay("run", folder / "plan.toml", "--store", store)
+    assert (done.code, done.out) == (2, "")
+    for words in WRONG[spoil]:
+        assert words in done.err, done.err
+    assert "sk-1234567890abcdef" not in done.err
+    assert done.err.count("assay: ") == 1 and len(done.err.splitlines()) <= 4, done.err
+    assert dump(store / database.FILE) == before
+
+
+def another_database(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript("CREATE TABLE recipe (name); INSERT INTO recipe VALUES ('soup')")
+
+
+def a_text(file: Path) -> None:
+    file.write_text("not a database, however long it may be. " * 50)
+
+
+@pytest.mark.parametrize("make", [another_database, a_text])
+def test_a_file_that_is_no_store_is_left_as_it_is(folder: Path, make: Edit) -> None:
+    store = folder / "store"
+    store.mkdir()
+    make(store / database.FILE)
+    make(folder / "same")
+    done = assay("run", folder / "plan.toml", "--store", store)
+    assert done.code == 2 and str(store) in done.err and "--store DIR" in done.err
+    if make is another_database:
+        assert dump(store / database.FILE) == dump(folder / "same")
+    else:
+        assert (store / database.FILE).read_bytes() == (folder / "same").read_bytes()
+
+
+def test_a_judge_that_goes_away_ends_the_run_which_goes_on_when_it_is_back(folder: Path) -> None:
+    gone = JudgeServer()
+
+    def leaves(body: Json, number: int) -> Answer:
+        if number == 9:
+            gone.stop()
+        return replace(prefers("A"), headers={"connection": "close"})
+
+    gone.script = leaves
+    judge = f'name = "gpt"\nserver = "{gone.url}"\nmodel = "m"\nconcurrency = 1\nretries = 1\n'
+    add(folder, f"[[judges]]\n{judge}")
+    failed = assay("run", folder / "plan.toml", "--store", folder / "store")
+    assert failed.code == 3
+    assert f"judge gpt: {gone.url} cannot be reached" in failed.err and "start the server" in failed.err
+    assert "`assay resume 1`" in failed.err
+    assert counts(folder / "store", "response", "judgment") == [2 * EXAMPLES, 10]
+
+    back = JudgeServer(gone.port)
+    try:
+        resumed = assay("resume", "1", "--store", folder / "store")
+        assert resumed.code == 0, resumed.err
+        assert counts(folder / "store", "response", "judgment") == [2 * EXAMPLES, 2 * EXAMPLES]
+        assert len(back.requests) == 2 * EXAMPLES - 10
+        assert "cannot be reached" not in resumed.err, "a trouble of the past is not told again"
+    finally:
+        back.stop()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with little room."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    options = ["-t", "tmpfs", "-o", f"size={SMALL}"]
+    if subprocess.run(["mount", *options, "tmpfs", place], capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small file system takes the rights of root")
+    yield place
+    # Lazily: a worker that has told its end may take a moment more to leave.
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def test_a_disk_that_fills_up_ends_the_run_which_goes_on_when_there_is_room(
+    folder: Path, small_disk: Path
+) -> None:
+    long = [{"id": f"e{n}", "response": f"word{n} " * 400_000} for n in range(EXAMPLES)]
+    lines(folder / "after.jsonl", long)
+    change(folder, '["exact_match", "length"]', '["length"]')
+    change(folder, "[data]", "judges = []\n[data]")
+    store = small_disk / "store"
+    failed = assay("run", folder / "plan.toml", "--store", store)
+    assert failed.code == 3
+    assert f"the disk that holds the store {store} is full" in failed.err
+    assert failed.err.count("free some space and resume the run") == 1
+    assert counts(store, "response") == [EXAMPLES], "the first model's answers are kept"
+    assert json.loads(assay("show", "1", "--json", "--store", store).out)["run"]["status"] == "failed"
+
+    subprocess.run(["mount", "-o", "remount,size=400m", small_disk], check=True)
+    resumed = assay("resume", "1", "--store", store)
+    assert resumed.code == 0, resumed.err
+    assert counts(store, "response") == [2 * EXAMPLES]
+    with closing(database.connect(store)) as connection:
+        texts = connection.execute(
+            "SELECT text FROM response WHERE length(text) > 100 ORDER BY id"
+        ).fetchall()
+        assert [row[0] for row in texts] == [answer["response"] for answer in long]
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+def counts(store: Path, *tables: str) -> list[int]:
+    """How many rows stand in each table."""
+    with closing(database.connect(store)) as connection:
+        return [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables]

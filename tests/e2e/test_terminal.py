@@ -1,0 +1,339 @@
+"""The app in a terminal that a person uses: keys typed in tmux, the screen read back from it."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from store import database, history
+from tests.e2e.conftest import ROOT, reader
+from tests.judge.scripted import Answer, Json, JudgeServer, says
+from tests.tui.history import HOSTILE, build
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed: apt install tmux"),
+]
+
+SIZES = [(80, 24), (160, 48)]
+DEADLINE = 30.0
+PROMPT = "shell>"
+# Key, title, and what must stand there of run 2 of the demo history, at any size.
+SCREENS = {
+    "L": ("Live  tickets-v2 #2", "12/12 examples", "not a language model", "81.8%", "no-effect against base"),
+    "C": ("Compare  tickets-v2 #2", "good against base", "+0.871", "+ better", "arithmetic · acc", "0.82"),
+    "V": ("Review  tickets-v2 #2", "1/12", "base baseline", "good candidate", "both orders agree"),
+    "S": ("Splits  tickets-v2 #2", "1 of 12 stands in the training data", "t-003", "1,600 in train.jsonl"),
+    "A": ("Alerts  tickets-v2 #2", "!! critical", "overfit", "arithmetic", "−0.620 [−0.720, −0.520]"),
+}
+
+
+class Tmux:
+    """One tmux server with one shell in it, apart from any other on this machine."""
+
+    def __init__(self, columns: int, lines: int, record: Path | None = None) -> None:
+        self._words = ["tmux", "-L", f"assay-{os.getpid()}-{time.monotonic_ns()}", "-f", os.devnull]
+        self._environment = {
+            **os.environ,
+            "PS1": f"{PROMPT} ",
+            "LC_ALL": "C.UTF-8",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(ROOT),
+        }
+        self._environment.pop("TMUX", None)
+        self("new-session", "-d", "-x", str(columns), "-y", str(lines), "bash --norc --noprofile")
+        if record is not None:
+            self("pipe-pane", f"cat > {shlex.quote(str(record))}")
+
+    def __call__(self, *words: str) -> str:
+        done = subprocess.run(
+            [*self._words, *words],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
+        return done.stdout
+
+    def assay(self, store: Path, *words: str) -> None:
+        command = [sys.executable, "-m", "tui", *words, "--store", str(store)]
+        self("send-keys", "-l", shlex.join(command))
+        self("send-keys", "Enter")
+
+    def press(self, *keys: str) -> None:
+        self("send-keys", *keys)
+
+    def screen(self) -> str:
+        return self("capture-pane", "-p")
+
+    def until(self, *texts: str) -> str:
+        """The screen once all of these stand on it."""
+        return self.when(lambda screen: all(text in screen for text in texts), str(texts))
+
+    def when(self, condition: Callable[[str], bool], wanted: str) -> str:
+        deadline = time.monotonic() + DEADLINE
+        while not condition(screen := self.screen()):
+            assert time.monotonic() < deadline, f"waited for {wanted}; there was:\n{screen}"
+            time.sleep(0.05)
+        return screen
+
+    def pid_of(self, word: str) -> int:
+        """The process of this terminal whose command line has the word."""
+        tty = self("display-message", "-p", "#{pane_tty}").strip()
+        listed = subprocess.run(
+            ["ps", "-t", tty.removeprefix("/dev/"), "-o", "pid=,args="],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return next(int(line.split()[0]) for line in listed.stdout.splitlines() if word in line)
+
+    def close(self) -> None:
+        subprocess.run([*self._words, "kill-server"], env=self._environment, capture_output=True, check=False)
+
+
+@pytest.fixture
+def tmux() -> Iterator[Callable[..., Tmux]]:
+    opened: list[Tmux] = []
+
+    def start(columns: int = 80, lines: int = 24, record: Path | None = None) -> Tmux:
+        opened.append(Tmux(columns, lines, record))
+        opened[-1].until(PROMPT)
+        return opened[-1]
+
+    yield start
+    for server in opened:
+        server.close()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("terminal") / "store")
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return "Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("size", SIZES, ids="{0[0]}x{0[1]}".format)
+def test_every_screen_is_a_key_away_and_q_gives_the_terminal_back(
+    tmux: Callable[..., Tmux], store: Path, size: tuple[int, int]
+) -> None:
+    terminal = tmux(*size)
+    modes = "#{alternate_on}#{cursor_flag}#{mouse_any_flag}#{keypad_flag}"
+    before = terminal("display-message", "-p", modes)
+    terminal.assay(store)
+    shown = terminal.until("assay  Runs", "tickets-v1", "tickets-v2", "tickets-v3", "interrupted", "+ passed")
+    assert "gate failed" in shown and "86.4%" in shown and "q quit" in shown
+    terminal.press("j")
+    terminal.when(lambda screen: re.search(r"› +#2", screen) is not None, "the cursor on run 2")
+    for key, (title, *facts) in SCREENS.items():
+        terminal.press(key)
+        shown = terminal.until(f"assay  {title}", *facts)
+        assert len(shown.splitlines()) == size[1] and "? help" in shown.splitlines()[-1]
+        terminal.press("?")
+        terminal.until("assay  Help", "On this screen", "Quit; runs go on without the app")
+        terminal.press("Escape")
+        terminal.until(f"assay  {title}", *facts)
+    terminal.press("Escape")
+    terminal.until("assay  Runs", "tickets-v1")
+    terminal.press("/")
+    terminal.press(*"v3", "Enter")
+    terminal.when(
+        lambda screen: "tickets-v3" in screen and "tickets-v1" not in screen, "one run left by the filter"
+    )
+    terminal.press("Escape")
+    terminal.until("tickets-v1")
+    terminal.press("q")
+    terminal.when(lambda screen: screen.rstrip().endswith(PROMPT) and "Runs" not in screen, "the shell")
+    assert terminal("display-message", "-p", modes) == before
+    terminal(
+        "send-keys", "-l", 'echo "rc $?"; stty -a | tr " ;" "\\n\\n" | grep -x -e icanon -e echo -e isig'
+    )
+    terminal.press("Enter")
+    terminal.until("rc 0", "\nicanon", "\necho", "\nisig")
+
+
+def test_the_picture_follows_the_size_of_the_terminal(tmux: Callable[..., Tmux], store: Path) -> None:
+    terminal = tmux(160, 48)
+    terminal.assay(store)
+    terminal.until("tickets-v2", "q quit")
+    for columns, lines in ((80, 24), (40, 10), (10, 3), (160, 48)):
+        terminal("resize-window", "-x", str(columns), "-y", str(lines))
+        terminal.when(
+            lambda screen, lines=lines: len(screen.splitlines()) == lines and "›" in screen.splitlines()[2],
+            "Runs",
+        )
+    terminal.until("tickets-v2", "q quit")
+    terminal.press("q")
+    terminal.when(lambda screen: "Runs" not in screen and PROMPT in screen, "the shell")
+
+
+def test_two_people_on_one_store_see_what_the_other_does(
+    tmux: Callable[..., Tmux], store: Path, tmp_path: Path
+) -> None:
+    own = Path(shutil.copytree(store, tmp_path / "store"))
+    ours, theirs = tmux(), tmux(120, 36)
+    for terminal in (ours, theirs):
+        terminal.assay(own)
+        terminal.until("tickets-v2", "3 crit")
+        terminal.press("j", "A")
+        terminal.until("!! critical", "not acknowledged yet")
+    ours.press("a")
+    ours.press(*"seen", "Enter")
+    ours.until("seen")
+    theirs.until("seen")
+    for terminal in (ours, theirs):
+        terminal.press("q")
+        terminal.when(lambda screen: "Alerts" not in screen and PROMPT in screen, "the shell")
+
+
+@pytest.mark.parametrize("size", SIZES, ids="{0[0]}x{0[1]}".format)
+def test_nothing_of_a_hostile_corpus_acts_on_the_terminal(
+    tmux: Callable[..., Tmux], store: Path, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    own = Path(shutil.copytree(store, tmp_path / "store"))
+    hostile = "MARK" + HOSTILE + "\x1b]2;MARK\x07\x1bc\x1b[?1049l"
+    with closing(sqlite3.connect(own / database.FILE)) as connection, connection:
+        connection.execute("UPDATE run SET name = substr(?, 1, 60) WHERE id = 2", (hostile,))
+        connection.execute("UPDATE model SET name = name || ? WHERE run_id = 2", (hostile,))
+        connection.execute("UPDATE response SET text = ? || text", (hostile,))
+        connection.execute("UPDATE judgment SET reasoning = ?", (hostile,))
+        connection.execute("UPDATE example SET query = ? || query", (hostile,))
+        connection.execute("UPDATE alert SET message = ?, measure = ?", (hostile, hostile))
+        connection.execute("UPDATE leak SET excerpt = ?", (hostile,))
+    record = tmp_path / "bytes"
+    terminal = tmux(*size, record)
+    terminal("set-buffer", "as it was")
+    title = terminal("display-message", "-p", "#{pane_title}")
+    terminal.assay(own)
+    terminal.until("MARK␛[31mred")
+    terminal.press("j")
+    for key in SCREENS:
+        terminal.press(key)
+        terminal.until(f"assay  {SCREENS[key][0].split()[0]}  MARK", "MARK␛[31mred")
+    terminal.press("V", "o")
+    terminal.until("MARK␛[31mred")
+    assert terminal("display-message", "-p", "#{alternate_on} #{pane_title}") == f"1 {title}"
+    assert terminal("show-buffer") == "as it was"
+    terminal.press("q")
+    terminal.when(lambda screen: PROMPT in screen and "Review" not in screen, "the shell")
+    written = record.read_bytes()
+    for sequence in (b"\x1b[31mred", b"\x1b]52", b"\x1b]2;MARK", b"\x1bc", b"\x00", "\u202e".encode()):
+        assert sequence not in written, sequence
+
+
+@pytest.mark.parametrize("how", ["window", "signal"])
+def test_closing_the_terminal_ends_the_app_and_not_the_run(
+    tmux: Callable[..., Tmux], tmp_path: Path, how: str
+) -> None:
+    answered, release = threading.Event(), threading.Event()
+
+    def waits(body: Json, number: int) -> Answer:
+        answered.set()
+        release.wait(DEADLINE)
+        return says("It is so.")
+
+    server = JudgeServer()
+    server.script = waits
+    own = build(tmp_path / "store")
+    terminal = tmux()
+    try:
+        terminal.assay(own)
+        terminal.until("tickets-v2")
+        terminal.press("s")
+        terminal("send-keys", "-l", str(plan_of(tmp_path, server.url)))
+        terminal.press("Enter")
+        assert answered.wait(DEADLINE), terminal.screen()
+        terminal.until("served")
+        with closing(reader(own)) as connection:
+            run = history.run(connection, 4)
+        assert run.status == "running" and run.worker_pid
+        app = terminal.pid_of("tui")
+        if how == "window":
+            terminal.close()
+        else:
+            os.kill(app, signal.SIGHUP)
+        wait_for(lambda: gone(app), "the app's end")
+        assert not gone(run.worker_pid)
+        release.set()
+        with closing(reader(own)) as connection:
+            wait_for(lambda: history.run(connection, 4).status == "finished", "the run's end")
+    finally:
+        release.set()
+        server.stop()
+
+
+def plan_of(folder: Path, server: str) -> Path:
+    """A plan with one candidate that a server answers for."""
+    (folder / "eval.jsonl").write_text('{"id": "e0", "query": "Is it so?", "reference": "It is so."}\n')
+    (folder / "before.jsonl").write_text('{"id": "e0", "response": "No idea."}\n')
+    plan = folder / "p.toml"
+    plan.write_text(
+        f"""name = "served"
+judges = []
+[data]
+examples = "eval.jsonl"
+[[models]]
+name = "before"
+role = "baseline"
+outputs = "before.jsonl"
+[[models]]
+name = "after"
+role = "candidate"
+server = "{server}"
+model = "m"
+[generation]
+cache = false
+[metrics]
+use = ["exact_match"]
+"""
+    )
+    return plan
+
+
+def test_ctrl_c_in_the_terminal_pauses_a_followed_run(tmux: Callable[..., Tmux], tmp_path: Path) -> None:
+    answered, release = threading.Event(), threading.Event()
+
+    def waits(body: Json, number: int) -> Answer:
+        answered.set()
+        release.wait(DEADLINE)
+        return says("It is so.")
+
+    server = JudgeServer()
+    server.script = waits
+    terminal = tmux()
+    try:
+        terminal.assay(tmp_path / "store", "run", str(plan_of(tmp_path, server.url)))
+        assert answered.wait(DEADLINE), terminal.screen()
+        terminal.until("generate")
+        terminal.press("C-c")
+        terminal.until("pausing after the piece of work in hand")
+        release.set()
+        terminal.until("paused; `assay resume 1` continues", PROMPT)
+    finally:
+        release.set()
+        server.stop()
