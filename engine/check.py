@@ -15,7 +15,7 @@ from engine.examples import Example, read_examples
 from engine.generate.adapter import check_adapter
 from engine.generate.folder import check_model_folder, weight_shapes
 from engine.generate.recorded import RecordedModel
-from engine.metrics.metric import load_metric
+from engine.metrics.metric import CLASH_WAY_OUT, clashes, load_metric
 from engine.plan import Model, Plan
 from engine.reach import Server, reach
 
@@ -110,13 +110,17 @@ def _data(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
 
 def _metrics(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
     needing = []
+    loaded = {}
     for name in plan.metrics.use:
         try:
             metric = load_metric(name, plan.metrics.settings.get(name, {}))
         except BadInput as error:
             yield _wrong(f"metrics.{name}", error)
         else:
+            loaded[name] = metric
             needing += [name] * any("references" in measure.needs for measure in metric.measures)
+    for problem in clashes(loaded):
+        yield Finding("error", "metrics", problem, CLASH_WAY_OUT)
     bare = sum(not example.references for example in examples)
     if needing and bare:
         yield Finding(

@@ -1,12 +1,21 @@
 """What of two runs may be set against each other: candidates, examples, measures; the rest has a reason."""
 
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from engine.metrics.metric import REGISTRY, Measure, load_metric
+from pydantic import ValidationError
+
+from engine.errors import BadInput
+from engine.metrics.metric import REGISTRY, Measure, Metric, load_metric
+from engine.plan import Metrics
+from engine.plan_paths import Context
 from store import evidence, history
 from store.rows import ExampleRow, MetricRow, ModelRow
+
+NOT_DECLARED = "no metric at hand gives a measure of that name"
 
 Parts = dict[str, tuple[float, ...]]
 
@@ -98,34 +107,73 @@ def paired_candidates(older: Side, newer: Side) -> tuple[list[Pair], list[Incomp
 
 def shared_measures(older: Side, newer: Side) -> tuple[dict[str, Measure], list[Incomparable]]:
     """The measures that both runs took in the same way, with this version's rule for combining them."""
-    declared = declared_measures()
+    declared, unloadable = declared_measures((older, newer))
     measures: dict[str, Measure] = {}
     differing = []
     for name in dict.fromkeys((*older.metrics, *newer.metrics)):
-        reason = _difference(
-            older.metrics.get(name), newer.metrics.get(name), declared.get(name), (older, newer)
-        )
+        known = declared.get(name)
+        reason = _difference(older.metrics.get(name), newer.metrics.get(name), (older, newer))
+        reason = reason or _unknown(older.metrics[name], known, unloadable)
         if reason:
             differing.append(Incomparable(name, reason))
-        else:
-            measures[name] = declared[name]
+        elif known:
+            measures[name] = known
     return measures, differing
 
 
-def _difference(
-    before: MetricRow | None, after: MetricRow | None, known: Measure | None, sides: Sides
-) -> str | None:
+def _difference(before: MetricRow | None, after: MetricRow | None, sides: Sides) -> str | None:
     if before is None or after is None:
         return f"only run {sides[0].run.id if before else sides[1].run.id} measured it"
     if before.version != after.version:
         return f"measured by different versions: {before.version} and {after.version}"
     if before.settings != after.settings:
         return "measured with different settings"
-    if known is None or known.version != before.version:
-        return f"this Assay does not know version {before.version} of it"
     return None
 
 
-def declared_measures() -> dict[str, Measure]:
-    """Every measure that this version of Assay declares, by name."""
-    return {measure.name: measure for name in REGISTRY for measure in load_metric(name, {}).measures}
+def _unknown(row: MetricRow, known: Measure | None, unloadable: Sequence[str]) -> str | None:
+    """Why there is no rule here for combining what both runs measured."""
+    if known is None:
+        return "; ".join((NOT_DECLARED, *unloadable))
+    if known.version != row.version:
+        return f"both runs measured it by version {row.version}; here it is version {known.version}"
+    return None
+
+
+def declared_measures(sides: Sequence[Side] = ()) -> tuple[dict[str, Measure], list[str]]:
+    """Every measure that Assay and the plans of these runs declare, by name.
+
+    Metrics of a plan's own are loaded from where its run found them. Beside the measures stands why such
+    metrics could not be loaded, a sentence each.
+    """
+    measures = {measure.name: measure for name in REGISTRY for measure in load_metric(name, {}).measures}
+    unloadable: dict[str, None] = {}
+    for side in sides:
+        for name, settings in _planned(side).items():
+            try:
+                found = _load(name, settings, Path(side.run.plan_folder))
+            except (BadInput, ValidationError) as error:
+                unloadable[f"{name}: {_said(error)}"] = None
+            else:
+                measures |= {measure.name: measure for measure in found.measures}
+    return measures, list(unloadable)
+
+
+def _planned(side: Side) -> dict[str, Any]:
+    """The settings of the metrics that a run's plan names, by name; None for one without settings."""
+    table = tomllib.loads(side.run.plan).get("metrics", {})
+    named = dict.fromkeys((*table.get("use", ()), *(key for key in table if key != "use")))
+    return {name: table.get(name) for name in named}
+
+
+def _load(name: str, settings: Any, folder: Path) -> Metric:
+    """A plan's metric, its paths taken as the plan took them."""
+    table = {"use": [name]} if settings is None else {"use": [name], name: settings}
+    metrics = Metrics.model_validate(table, context=Context(folder))
+    return load_metric(metrics.use[0], metrics.settings.get(metrics.use[0], {}))
+
+
+def _said(error: BadInput | ValidationError) -> str:
+    if isinstance(error, BadInput):
+        return error.message
+    return "; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors())

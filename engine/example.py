@@ -56,7 +56,7 @@ def has_own_id(example: Example) -> bool:
 
 
 def eval_set_version(examples: Iterable[Example]) -> str:
-    """12 hex digits of the SHA-256 over the examples' content, whatever their order, lines and extras."""
+    """12 hex digits of the SHA-256 over the examples' content, whatever their order and lines."""
     digests = sorted(hashlib.sha256(_content(example).encode()).hexdigest() for example in examples)
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:_ID_LENGTH]
 
@@ -64,6 +64,6 @@ def eval_set_version(examples: Iterable[Example]) -> str:
 def _content(example: Example) -> str:
     content = [
         example.id, example.messages, example.references, example.label, example.category, example.schema,
-        example.tests, example.turns, example.group,
+        example.tests, example.turns, example.group, example.extra,
     ]  # fmt: skip
-    return json.dumps(content, sort_keys=True)
+    return json.dumps(content, sort_keys=True, default=str)

@@ -1,23 +1,27 @@
 """Scoring answers made elsewhere: one file of queries, references and responses, no generation."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from engine.errors import BadInput
 from engine.example import Example, normalise, query_id
 from engine.examples import read_examples
 from engine.generate.model import Response
-from engine.metrics.metric import Measure, Metric, Score, load_metric
+from engine.metrics.batch import Pair, score_with, task_of
+from engine.metrics.metric import Measure, Score, load_metrics
 from engine.reading import read_records
 from engine.shapes import example_from
-from engine.stats.intervals import Interval, bootstrap_interval
+from engine.stats.intervals import Interval
+from engine.stats.running import RunningInterval
+from engine.textfile import open_error
 
 RESPONSE = "response"
+_LINES = {".jsonl", ".ndjson"}
+_BLOCK = 1 << 20
+_REASONS = 1000
 WAY_OUT = (
     'Each line is {"query": "…", "reference": "…", "response": "…"}; null is a response that is missing.'
 )
@@ -41,13 +45,14 @@ class MeasureScore:
     reason: str | None
 
 
-def read_outputs(path: Path, references: Path | None = None) -> list[Output]:
-    """The answers of a file; with `references`, their examples are taken from there, by id, else by query.
+def read_outputs(path: Path, references: Path | None = None) -> Iterator[Output]:
+    """The answers of a file, one at a time; with `references`, their examples are taken from there, by id,
+    else by query.
 
-    Raises BadInput naming file and line.
+    The examples of `references` are held in memory. Raises BadInput naming file and line, when it gets there.
     """
     known = _Known(references) if references else None
-    outputs: list[Output] = []
+    line = 0
     for line, record in read_records(path):
         if RESPONSE not in record:
             raise BadInput(f"{path}:{line}: has no {RESPONSE!r}", WAY_OUT)
@@ -57,38 +62,103 @@ def read_outputs(path: Path, references: Path | None = None) -> list[Output]:
         rest = {key: value for key, value in record.items() if key != RESPONSE}
         example = known.find(path, line, rest) if known else example_from(path, (line, rest), {})
         example = example if example.id else replace(example, id=f"{query_id(example.query)}:{line}")
-        outputs.append(Output(example, _response(example, record, text)))
-    if not outputs:
+        yield Output(example, _response(example, record, text))
+    if not line:
         raise BadInput(f"{path}: holds no response", WAY_OUT)
-    return outputs
 
 
-def score_outputs(
-    outputs: Sequence[Output], names: Sequence[str], settings: Mapping[str, Mapping[str, Any]]
-) -> tuple[list[MeasureScore], list[tuple[str, Score]]]:
-    """Every measure over the file with its 95 % interval, and each example's scores as (id, score)."""
-    totals: list[MeasureScore] = []
-    each: list[tuple[str, Score]] = []
-    for name in names:
-        metric = load_metric(name, settings.get(name, {}))
-        scored = [(output.example.id, metric.score(output.example, output.response)) for output in outputs]
-        each += [(identity, score) for identity, scores in scored for score in scores]
-        totals += _totals(metric, [score for _, scores in scored for score in scores])
-    return totals, each
+def count_outputs(path: Path) -> int | None:
+    """How many lines a file of JSON lines has; None for other files, which would have to be read for that."""
+    if path.suffix.lower() not in _LINES or not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            if file.read(1) == b"[":
+                return None
+            file.seek(0)
+            return sum(block.count(b"\n") for block in iter(lambda: file.read(_BLOCK), b""))
+    except OSError as error:
+        raise open_error(path, error) from error
 
 
-def _totals(metric: Metric, scores: list[Score]) -> list[MeasureScore]:
-    found = []
-    for measure in metric.measures:
-        own = [score for score in scores if score.measure == measure.name]
-        parts = [part for score in own if (part := score.additive()) is not None]
-        reasons = Counter(score.reason for score in own if score.value is None)
-        interval = (
-            bootstrap_interval(np.array(parts), measure.combine) if parts else Interval(None, None, None, 0)
-        )
-        reason = reasons.most_common(1)[0][0] if reasons else None
-        found.append(MeasureScore(measure, interval, len(own) - len(parts), reason))
-    return found
+class OutputScores:
+    """The scores of a file's answers as they come, in the file's order, and the totals when all have come.
+
+    Memory does not grow with the file, but for some bytes a task where samples of one task are scored at once
+    (pass@k; see `score_all`). Raises BadInput as `load_metrics` does.
+    """
+
+    def __init__(
+        self, outputs: Iterable[Output], names: Sequence[str], settings: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        self._metrics = list(load_metrics(names, settings).values())
+        self._totals = {
+            measure.name: _Total(measure, task_of(metric))
+            for metric in self._metrics
+            for measure in metric.measures
+        }
+        self._outputs = outputs
+
+    def __iter__(self) -> Iterator[tuple[str, list[Score]]]:
+        """Each answer's example id and scores, by all measures; to be run through once."""
+        waiting: deque[Example] = deque()
+
+        def pairs() -> Iterator[Pair]:
+            for output in self._outputs:
+                waiting.append(output.example)
+                yield output.example, output.response
+
+        for scores in score_with(self._metrics, pairs()):
+            example = waiting.popleft()
+            for score in scores:
+                self._totals[score.measure].add(example, score)
+            yield example.id, scores
+
+    def totals(self) -> list[MeasureScore]:
+        """Every measure over all answers, with its 95 % interval; to be asked for when they have come."""
+        return [total.result() for total in self._totals.values()]
+
+
+class _Total:
+    """One measure, summed up as its scores come; the samples of one task are resampled as one."""
+
+    def __init__(self, measure: Measure, task: Callable[[Example], Hashable | None] | None) -> None:
+        self._measure = measure
+        self._task = task
+        self._value = RunningInterval(measure.combine)
+        self._tasks: dict[Hashable, list[float]] = {}
+        self._n = 0
+        self._missing = 0
+        self._reasons: Counter[str | None] = Counter()
+
+    def add(self, example: Example, score: Score) -> None:
+        parts = score.additive()
+        if parts is None:
+            self._miss(score.reason)
+            return
+        self._n += 1
+        task = self._task(example) if self._task else None
+        if task is None:
+            self._value.add(parts)
+        else:
+            sums = self._tasks.setdefault(hash(task), [0.0] * len(parts))
+            sums[:] = [total + part for total, part in zip(sums, parts, strict=True)]
+
+    def _miss(self, reason: str | None) -> None:
+        self._missing += 1
+        # Reasons may quote the answers and so differ each time; the commonest is among the first ones.
+        if reason in self._reasons or len(self._reasons) < _REASONS:
+            self._reasons[reason] += 1
+
+    def result(self) -> MeasureScore:
+        for sums in self._tasks.values():
+            self._value.add(sums)
+        self._tasks.clear()
+        interval = replace(self._value.interval(), n=self._n)
+        if not self._measure.independent:
+            interval = replace(interval, low=None, high=None)
+        reason = self._reasons.most_common(1)[0][0] if self._missing else None
+        return MeasureScore(self._measure, interval, self._missing, reason)
 
 
 def _response(example: Example, record: Mapping[str, Any], text: str | None) -> Response:

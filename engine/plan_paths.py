@@ -101,7 +101,9 @@ def _model_folder(path: Path) -> str:
             raise ValueError(
                 f"is an adapter: name its base model in path, and this folder in adapter: {path}"
             )
-        raise ValueError(f"is not a model: there is no config.json in {path}")
+        raise ValueError(
+            f"is not a model: there is no config.json in {path}; give the folder that save_pretrained() wrote"
+        )
     return str(path)
 
 

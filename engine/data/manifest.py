@@ -70,7 +70,7 @@ def refuse_other(
     for name, value in asked.items():
         if manifest.get(name) != value:
             raise BadInput(
-                f"{folder}: a split with {name} {manifest.get(name)} exists already, now {value} is asked for",
+                f"{folder}: a split with {name} {manifest.get(name)} exists already, now {value} is wanted",
                 "Ask for the same, or split into another folder with --out DIR.",
             )
 

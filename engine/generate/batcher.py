@@ -90,27 +90,27 @@ class Batcher:
 
     def _attempt(self, model: Any) -> bool:
         try:
-            self._fill(model)
-            self._close_gaps()
-            if self._rows:
-                self._step(model)
+            self._work(model)
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
             return False
         return True
 
-    def _fill(self, model: Any) -> None:
-        """Gives every free slot to a prompt, as far as there are any."""
+    def _work(self, model: Any) -> None:
+        """One piece of work: rows put into free slots, a group of prompts read for them, or a step."""
         free = [place for place, row in enumerate(self._rows) if row is None]
         free += range(len(self._rows), self._limits.slots)
-        while free and (self._ahead or self._waiting):
-            if not self._ahead:
-                self._read_group(model)
-                continue
+        if free and self._ahead:
             taken = min(len(free), len(self._ahead))
             self._place(free[:taken], self._ahead[:taken])
-            del free[:taken], self._ahead[:taken]
+            del self._ahead[:taken]
+        elif free and self._waiting:
+            self._read_group(model)
+        else:
+            self._close_gaps()
+            if self._rows:
+                self._step(model)
 
     def _read_group(self, model: Any) -> None:
         """Prefills the next prompts of like length, and chooses the first token of each."""
@@ -162,7 +162,8 @@ class Batcher:
     def _allocate(self, rows: list[Row]) -> None:
         """Makes the slots, of the size that the largest row to come needs; a lone slot fits its row."""
         if self._limits.slots > 1:
-            rows = [*rows, *(row for _, row in self._ahead), *self._waiting]
+            rows = [*(row for _, row in self._ahead), *self._waiting]
+        self._slots = None
         self._slots = Slots(self._source, self._limits.slots, max(row.need for row in rows))
         device = self._source.layers[0].keys.device
         self._tokens = torch.zeros(self._limits.slots, dtype=torch.long, device=device)

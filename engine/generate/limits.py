@@ -8,12 +8,12 @@ import torch
 
 from engine.generate.prefill import prefill
 
-# More slots than these cost more in attention than they save in steps.
+# On a CPU more slots cost more in attention than they save in steps (bench/generation.py); a GPU takes more.
 MOST_SLOTS = {"cuda": 256}
 MOST_SLOTS_ELSEWHERE = 64
-# Prompts that fill the device in one pass; more only takes memory.
+# About what fills the device in one pass of prompts; more only takes memory.
 MOST_TOKENS = {"cuda": 8192}
-MOST_TOKENS_ELSEWHERE = 2048
+MOST_TOKENS_ELSEWHERE = 1024
 # The share of the free memory that keys and values may take; the rest is for activations and for others.
 SHARE = 0.6
 

@@ -42,6 +42,10 @@ class _Transient(Exception):
         self.wait = wait
 
 
+class _Unreachable(_Transient):
+    """No connection could be made at all."""
+
+
 class _Busy(_Transient, Overloaded):
     """Worth another try, with less at once."""
 
@@ -125,7 +129,8 @@ class ChatServer:
                 retries += 1
 
     def _given_up(self, error: _Transient, attempts: int) -> Exception:
-        if not self._contacted:
+        # One call may fail for what is in it; a server that is not there any more fails them all.
+        if not self._contacted or isinstance(error, _Unreachable):
             return CannotRun(
                 f"judge {self._spec.name}: {self._address} cannot be reached: {error.reason}",
                 "start the server, or correct the judge's server in the plan; what was judged is kept",
@@ -156,7 +161,10 @@ class ChatServer:
         except (APITimeoutError, TimeoutError):
             raise _Busy(f"no answer within {self._spec.timeout_s:g} s") from None
         except APIConnectionError as error:
-            raise _Transient(self._clean(f"no connection: {error.__cause__ or error}")) from None
+            reason = self._clean(f"no connection: {error.__cause__ or error}")
+            # By its name: which version of httpx the client brings along is its own affair.
+            refused = type(error.__cause__).__name__ == "ConnectError"
+            raise (_Unreachable if refused else _Transient)(reason) from None
         except APIError as error:
             raise _Transient(self._clean(str(error))) from None
         self._contacted = True

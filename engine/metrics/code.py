@@ -1,8 +1,7 @@
 """Functional correctness: an answer's program is executed against its example's tests, in a sandbox."""
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Sequence
 
 from engine.errors import BadInput
 from engine.examples import Example
@@ -75,18 +74,23 @@ class Code:
         return self.score_many([(example, response)])[0]
 
     def score_many(self, pairs: Sequence[Pair]) -> list[list[Score]]:
-        """Scores of all pairs; the samples of one task must come in one call for pass@k above 1."""
+        """Scores of all pairs; the samples of one task must come in one call."""
         prepared = [_prepare(*pair) for pair in pairs]
         ran = self._sandbox.run_all(job for job in prepared if isinstance(job, Job))
         outcomes = [next(ran) if isinstance(job, Job) else job for job in prepared]
-        tasks: dict[Any, list[bool]] = {}
+        tasks: dict[Hashable, list[bool]] = {}
         for (example, _), outcome in zip(pairs, outcomes, strict=True):
             if outcome.passed is not None:
-                tasks.setdefault(_task(example), []).append(outcome.passed)
+                tasks.setdefault(self.task(example), []).append(outcome.passed)
         return [
-            self._scores(outcome, tasks.get(_task(example), []))
+            self._scores(outcome, tasks.get(self.task(example), []))
             for (example, _), outcome in zip(pairs, outcomes, strict=True)
         ]
+
+    def task(self, example: Example) -> Hashable | None:
+        """What the samples of one task have in common: query and tests; None where there are no tests."""
+        tests = tests_of(example)
+        return None if tests is None else (example.query, tests)
 
     def _scores(self, outcome: Outcome, samples: Sequence[bool]) -> list[Score]:
         reason = _told(outcome)
@@ -125,10 +129,6 @@ def _prepare(example: Example, response: Response) -> Job | Outcome:
 def _told(outcome: Outcome) -> str:
     isolation = f"isolation: {outcome.isolation}" if outcome.isolation else ""
     return "; ".join(part for part in (outcome.reason, isolation) if part)
-
-
-def _task(example: Example) -> tuple[str, str | None]:
-    return example.query, tests_of(example)
 
 
 def _ks(k: int | Iterable[int]) -> tuple[int, ...]:

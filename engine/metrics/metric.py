@@ -19,6 +19,7 @@ Direction = Literal["higher", "lower", "none"]
 
 NO_REFERENCE = "the example has no reference"
 NO_TOKENS = "the response comes without a count of its tokens"
+CLASH_WAY_OUT = "Leave one of the two out, or give the measure of your own metric another name."
 
 
 def mean(sums: Sums) -> Sums:
@@ -76,7 +77,8 @@ class Metric(Protocol):
     """Scores responses; every measure is answered for every response, missing ones with their reason.
 
     A metric that is quicker with many at a time, or needs all samples of a task at once, also has
-    `score_many(pairs)`, which gives one list of scores for each pair: see `score_pairs`.
+    `score_many(pairs)`, which gives one list of scores for each pair: see `score_pairs`. One of the
+    latter kind also has `task(example)`: a hashable that the samples of a task share, None for no task.
     """
 
     measures: tuple[Measure, ...]
@@ -132,6 +134,28 @@ def load_metric(name: str, settings: Mapping[str, Any]) -> Metric:
         return own.load_own(name, settings, _make)
     known = [*REGISTRY, *packages]
     raise BadInput(f'unknown metric "{name}"{nearest(name, known)}', f"Metrics: {listed(known)}.")
+
+
+def load_metrics(names: Iterable[str], settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Metric]:
+    """The metrics of those names, each made with its own table of `settings`, in order.
+
+    Raises BadInput as `load_metric` does, and when two of them give a measure of the same name.
+    """
+    metrics = {name: load_metric(name, settings.get(name, {})) for name in names}
+    for problem in clashes(metrics):
+        raise BadInput(problem, CLASH_WAY_OUT)
+    return metrics
+
+
+def clashes(metrics: Mapping[str, Metric]) -> list[str]:
+    """Of each measure that two metrics give, a sentence naming both: their values could not be told apart."""
+    first: dict[str, str] = {}
+    return [
+        f'the metrics "{first[measure.name]}" and "{name}" both give a measure named "{measure.name}"'
+        for name, metric in metrics.items()
+        for measure in metric.measures
+        if first.setdefault(measure.name, name) != name
+    ]
 
 
 def _make(name: str, kind: Any, settings: Mapping[str, Any]) -> Metric:

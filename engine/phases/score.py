@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.examples import Example
 from engine.generate.model import Response
-from engine.metrics.metric import Measure, Metric, Score, load_metric, score_pairs
+from engine.metrics.metric import Measure, Metric, Score, load_metric, load_metrics, score_pairs
 from engine.phases.generate import stored_responses
 from engine.phases.work import Meter, Work
 from engine.plan import Model, Plan
@@ -33,13 +33,17 @@ def measures(plan: Plan) -> list[Measure]:
 
 
 def declare(work: Work) -> None:
-    """Records what is measured and how, before the first value."""
+    """Records what is measured and how, before the first value.
+
+    Raises BadInput when two metrics give a measure of the same name, which their files may have come to do
+    since the plan was checked.
+    """
     if work.recorder.rows(tables.Metric, run_id=work.recorder.run_id):
         return
     declared = [
         (measure, work.plan.metrics.settings.get(name, {}))
-        for name in work.plan.metrics.use
-        for measure in load(work.plan, name).measures
+        for name, metric in load_metrics(work.plan.metrics.use, work.plan.metrics.settings).items()
+        for measure in metric.measures
     ]
     work.recorder.append(
         tables.Metric,

@@ -53,7 +53,11 @@ def score(
         raise BadInput("--metrics names no metric", "`assay metrics` lists them.")
     settings = {"format": {"schema": str(schema)}} if schema else {}
     scores = OutputScores(read_outputs(file, references), names, settings)
-    rows = _with_progress(scores, count_outputs(file))
+    rows: Iterator[Row]
+    if per_example and sys.stdout.isatty():  # where the rows go by themselves
+        rows = ((identity, one) for identity, each in scores for one in each)
+    else:
+        rows = _with_progress(scores, count_outputs(file))
     if json:
         _print_json(file.stem, scores, rows, per_example)
     else:
