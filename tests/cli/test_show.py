@@ -76,9 +76,7 @@ def test_the_table_fits_eighty_columns_and_says_what_a_person_needs(
     assert "\x1b" not in shown
 
 
-def test_full_adds_every_interval(
-    assay: Assay, history_store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_adds_every_interval(assay: Assay, history_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tui.output.width", lambda: 80)
     shown = assay("show", "2", "--full", "--store", history_store).out
     assert max(cell_len(line) for line in shown.splitlines()) <= 80

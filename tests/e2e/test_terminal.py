@@ -12,8 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from store import database, history
@@ -46,13 +48,20 @@ class Tmux:
         self._words = ["tmux", "-L", f"assay-{os.getpid()}-{time.monotonic_ns()}", "-f", os.devnull]
         self._environment = {
             **os.environ,
-            "PS1": f"{PROMPT} ",
             "LC_ALL": "C.UTF-8",
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": str(ROOT),
         }
         self._environment.pop("TMUX", None)
-        self("new-session", "-d", "-x", str(columns), "-y", str(lines), "bash --norc --noprofile")
+        self(
+            "new-session",
+            "-d",
+            "-x",
+            str(columns),
+            "-y",
+            str(lines),
+            f"env PS1='{PROMPT} ' bash --norc --noprofile",
+        )
         if record is not None:
             self("pipe-pane", f"cat > {shlex.quote(str(record))}")
 
@@ -89,16 +98,10 @@ class Tmux:
             time.sleep(0.05)
         return screen
 
-    def pid_of(self, word: str) -> int:
-        """The process of this terminal whose command line has the word."""
-        tty = self("display-message", "-p", "#{pane_tty}").strip()
-        listed = subprocess.run(
-            ["ps", "-t", tty.removeprefix("/dev/"), "-o", "pid=,args="],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return next(int(line.split()[0]) for line in listed.stdout.splitlines() if word in line)
+    def app(self) -> int:
+        """The process id of the app that runs in it."""
+        shell = psutil.Process(int(self("display-message", "-p", "#{pane_pid}")))
+        return next(process.pid for process in shell.children(recursive=True) if "tui" in process.cmdline())
 
     def close(self) -> None:
         subprocess.run([*self._words, "kill-server"], env=self._environment, capture_output=True, check=False)
@@ -125,10 +128,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def gone(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return True
-    return "Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -146,7 +148,7 @@ def test_every_screen_is_a_key_away_and_q_gives_the_terminal_back(
     modes = "#{alternate_on}#{cursor_flag}#{mouse_any_flag}#{keypad_flag}"
     before = terminal("display-message", "-p", modes)
     terminal.assay(store)
-    shown = terminal.until("assay  Runs", "tickets-v1", "tickets-v2", "tickets-v3", "interrupted", "+ passed")
+    shown = terminal.until("assay  Runs", "tickets-v1", "tickets-v2", "tickets-v3", "running", "+ passed")
     assert "gate failed" in shown and "86.4%" in shown and "q quit" in shown
     terminal.press("j")
     terminal.when(lambda screen: re.search(r"› +#2", screen) is not None, "the cursor on run 2")
@@ -183,13 +185,15 @@ def test_the_picture_follows_the_size_of_the_terminal(tmux: Callable[..., Tmux],
     terminal.until("tickets-v2", "q quit")
     for columns, lines in ((80, 24), (40, 10), (10, 3), (160, 48)):
         terminal("resize-window", "-x", str(columns), "-y", str(lines))
-        terminal.when(
-            lambda screen, lines=lines: len(screen.splitlines()) == lines and "›" in screen.splitlines()[2],
-            "Runs",
-        )
+        terminal.when(partial(_shows_runs, lines), f"Runs on {columns}x{lines}")
     terminal.until("tickets-v2", "q quit")
     terminal.press("q")
     terminal.when(lambda screen: "Runs" not in screen and PROMPT in screen, "the shell")
+
+
+def _shows_runs(lines: int, screen: str) -> bool:
+    shown = screen.splitlines()
+    return len(shown) == lines and "›" in shown[2]
 
 
 def test_two_people_on_one_store_see_what_the_other_does(
@@ -272,7 +276,7 @@ def test_closing_the_terminal_ends_the_app_and_not_the_run(
         with closing(reader(own)) as connection:
             run = history.run(connection, 4)
         assert run.status == "running" and run.worker_pid
-        app = terminal.pid_of("tui")
+        app = terminal.app()
         if how == "window":
             terminal.close()
         else:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 Row = tuple[str, "Score"]  # an example's id and one of its scores
 PORTION = 200
 UNCOUNTED = 100_000  # answers between two lines of progress where nobody knows how many there are
-MOMENT = 1.0  # seconds
+MOMENT = 1.0  # seconds before progress is shown
+FRAME = 0.25  # seconds between two states of it on a terminal
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Lines of query, reference and response.")]
 Metrics = Annotated[
@@ -69,13 +70,14 @@ def _with_progress(scores: "OutputScores", total: int | None) -> Iterator[Row]:
     terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     step = PORTION if terminal else max(total // 10, 1) if total else UNCOUNTED
     of = f" of {total:,}" if total else ""
-    started = time.monotonic()
+    due = time.monotonic() + MOMENT
     try:
         for done, (identity, each) in enumerate(scores, start=1):
             for one in each:
                 yield identity, one
             # What takes less than a moment needs no progress.
-            if done % step == 0 and time.monotonic() - started > MOMENT:
+            if done % step == 0 and time.monotonic() > due:
+                due = time.monotonic() + FRAME if terminal else due
                 text = f"scored {done:,}{of}"
                 sys.stderr.write(f"\r{text}\x1b[K" if terminal else f"{text}\n")
                 sys.stderr.flush()
