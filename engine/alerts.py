@@ -1,8 +1,10 @@
 """What an alert is, and what it takes to pass."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from engine.comparison import Comparison
 
 Severity = Literal["critical", "warning", "note"]
 AlertKind = Literal[
@@ -14,6 +16,7 @@ AlertKind = Literal[
     "adapter_no_effect",
     "judge_failures",
     "leakage",
+    "nothing_measured",
 ]
 
 
@@ -33,3 +36,26 @@ class Alert:
 def passed(alerts: Iterable[Alert], candidate: str) -> bool:
     """Whether nothing critical stands against the candidate."""
     return not any(alert.severity == "critical" and alert.candidate == candidate for alert in alerts)
+
+
+def unmeasured_alerts(
+    candidates: Sequence[str], comparisons: Collection[Comparison], judged: Collection[str]
+) -> list[Alert]:
+    """Candidates of which nothing is known, critical: no measure has a difference, no judge a win rate.
+
+    Gates that had nothing to look at have not been met. `judged` are the candidates that have a win rate.
+    """
+    measured = {item.candidate for item in comparisons if item.delta is not None} | set(judged)
+    return [
+        Alert(
+            "critical",
+            "nothing_measured",
+            candidate,
+            None,
+            "all measures",
+            f"Nothing could be measured of {candidate} against any baseline, so it has not passed. "
+            "The scores say why each value is missing.",
+        )
+        for candidate in candidates
+        if candidate not in measured
+    ]

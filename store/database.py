@@ -99,6 +99,15 @@ def exists(folder: Path) -> bool:
     return (folder / FILE).is_file()
 
 
+def identity(folder: Path) -> tuple[int, int] | None:
+    """Which file the store is at this moment: device and inode; None when there is none."""
+    try:
+        found = (folder / FILE).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def explain(error: Exception, folder: Path) -> StoreError:
     """SQLite's own words turned into what happened and the way out."""
     text = str(error)

@@ -99,7 +99,8 @@ class AssayApp(App[int], inherit_bindings=False):
 
     @property
     def front(self) -> AssayScreen | None:
-        return self.screen if isinstance(self.screen, AssayScreen) else None
+        screens = self.screen_stack  # empty when the app is leaving
+        return screens[-1] if screens and isinstance(screens[-1], AssayScreen) else None
 
     # The store
 
@@ -127,7 +128,7 @@ class AssayApp(App[int], inherit_bindings=False):
         """Shows why the store cannot be used; there is nothing else to do then but to leave."""
         from tui.screens.message import MessageScreen
 
-        if not isinstance(self.screen, MessageScreen):
+        if self.screen_stack and not isinstance(self.screen, MessageScreen):
             self.push_screen(MessageScreen("The store cannot be used", message))
 
     # Going from screen to screen
@@ -136,6 +137,9 @@ class AssayApp(App[int], inherit_bindings=False):
         """Opens a screen on this run, else on the current one, right above Runs: esc leads back there."""
         if self.front is None:
             return
+        if run_id is None:
+            # Read off the screen: the message that the cursor moved may still be on its way.
+            run_id = self.front.run_at_cursor
         self.run_id = run_id if run_id is not None else self.run_id
         while len(self.screen_stack) > 2:
             self.pop_screen()

@@ -14,6 +14,7 @@ from rich.cells import cell_len
 
 from store import history, live
 from store.rows import ProgressRow, RunDetail
+from tui.pace import rate, time_left
 from tui.text import bar, cut, duration
 
 POLL = 0.2  # seconds between looks at the store
@@ -33,7 +34,7 @@ class Phase:
     total: int
     unit: str
     rate: float | None  # units a second since this worker began, None before the first
-    left: float | None  # seconds, at that rate
+    left: float | None  # seconds
 
 
 def phases(rows: list[ProgressRow]) -> list[Phase]:
@@ -46,11 +47,9 @@ def phases(rows: list[ProgressRow]) -> list[Phase]:
 
 def _phase(name: str, rows: list[ProgressRow]) -> Phase:
     done, total = sum(row.done for row in rows), sum(row.total for row in rows)
-    fresh = sum(row.done - row.resumed_from for row in rows)
-    seconds = sum(row.seconds for row in rows)
-    rate = fresh / seconds if seconds > 0 and fresh > 0 else None
-    left = (total - done) / rate if rate and done < total else None
-    return Phase(name, tuple(row.item for row in rows), done, total, rows[0].unit, rate, left)
+    return Phase(
+        name, tuple(row.item for row in rows), done, total, rows[0].unit, rate(rows), time_left(rows)
+    )
 
 
 class Follower:

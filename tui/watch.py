@@ -33,6 +33,7 @@ class Watch:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._connection: Connection | None = None
         self._version = -1
+        self._file: tuple[int, int] | None = None  # device and inode of the file that was opened
 
     async def ask(
         self, query: "Callable[Concatenate[Connection, P], T]", *args: P.args, **kwargs: P.kwargs
@@ -71,13 +72,20 @@ class Watch:
             raise StoreFailed(str(explain(error, self.folder))) from error
 
     def _open(self) -> "Connection":
-        if self._connection is None:
-            from store import database, history
+        from store import database, history
 
+        if self._connection is not None and database.identity(self.folder) != self._file:
+            # Deleted or replaced: what is written to the old file now would be lost with it.
+            self._connection.close()
+            self._connection = None
+        if self._connection is None:
+            if self._file is not None and not database.exists(self.folder):
+                raise StoreFailed(f"the store {self.folder} is gone\n  start `assay` again where one is")
             # Making a store needs Alembic and SQLAlchemy; the first run does that, in its own process.
             if not database.exists(self.folder):
                 raise NoStore(f"there is no store in {self.folder}")
             database.prepare(self.folder)
+            self._file = database.identity(self.folder)
             self._connection = history.attach(database.connect(self.folder))
         return self._connection
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.alerts import Alert
+from engine.alerts import Alert, unmeasured_alerts
 from engine.comparison import Comparison, compare_parts, not_comparable
 from engine.gates import (
     Effect,
@@ -129,7 +129,9 @@ def _alerts(
     gates = work.plan.gates
     candidates = [model.name for model in work.plan.candidates]
     verdicts = _verdicts(work)
+    judged = {item.candidate for item in verdicts if item.rate.win_rate is not None}
     return [
+        *unmeasured_alerts(candidates, [*comparisons, *benchmarks], judged),
         *probe_alerts(_effects(work)),
         *benchmark_alerts(benchmarks, gates),
         *metric_alerts(comparisons, gates, {measure.name: measure for measure in known}),

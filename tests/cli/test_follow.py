@@ -27,6 +27,13 @@ def test_a_phase_sums_its_items_and_leaves_resumed_work_out_of_its_rate() -> Non
     assert phase.left == pytest.approx(12 / 2.0)
 
 
+def test_the_time_left_is_that_of_the_model_under_way() -> None:
+    (phase,) = phases([progress("recorded", 20, seconds=0.01), progress("served", 4, seconds=40.0)])
+    assert phase.left == pytest.approx(16 / 0.1)
+    (phase,) = phases([progress("base", 20), progress("good", 0, seconds=0.0)])
+    assert phase.left == pytest.approx(20 / 5.0)
+
+
 def test_a_phase_that_has_not_begun_has_no_rate() -> None:
     (phase,) = phases([progress("base", 0, seconds=0.0)])
     assert phase.rate is None and phase.left is None

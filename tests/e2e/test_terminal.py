@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +36,14 @@ PROMPT = "shell>"
 SCREENS = {
     "L": ("Live  tickets-v2 #2", "12/12 examples", "not a language model", "81.8%", "no-effect against base"),
     "C": ("Compare  tickets-v2 #2", "good against base", "+0.871", "+ better", "arithmetic · acc", "0.82"),
-    "V": ("Review  tickets-v2 #2", "1/12", "base baseline", "good candidate", "both orders agree"),
+    "V": (
+        "Review  tickets-v2 #2",
+        "1/12",
+        "base baseline",
+        "good candidate",
+        "not a language model",
+        "+ win",
+    ),
     "S": ("Splits  tickets-v2 #2", "1 of 12 stands in the training data", "t-003", "1,600 in train.jsonl"),
     "A": ("Alerts  tickets-v2 #2", "!! critical", "overfit", "arithmetic", "−0.620 [−0.720, −0.520]"),
 }
@@ -45,7 +53,8 @@ class Tmux:
     """One tmux server with one shell in it, apart from any other on this machine."""
 
     def __init__(self, columns: int, lines: int, record: Path | None = None) -> None:
-        self._words = ["tmux", "-L", f"assay-{os.getpid()}-{time.monotonic_ns()}", "-f", os.devnull]
+        self._folder = tempfile.TemporaryDirectory(prefix="tmux-")  # a socket's path has to be short
+        self._words = ["tmux", "-S", f"{self._folder.name}/socket", "-f", os.devnull]
         self._environment = {
             **os.environ,
             "LC_ALL": "C.UTF-8",
@@ -101,10 +110,11 @@ class Tmux:
     def app(self) -> int:
         """The process id of the app that runs in it."""
         shell = psutil.Process(int(self("display-message", "-p", "#{pane_pid}")))
-        return next(process.pid for process in shell.children(recursive=True) if "tui" in process.cmdline())
+        return int(next(child.pid for child in shell.children(recursive=True) if "tui" in child.cmdline()))
 
     def close(self) -> None:
         subprocess.run([*self._words, "kill-server"], env=self._environment, capture_output=True, check=False)
+        self._folder.cleanup()
 
 
 @pytest.fixture
@@ -128,7 +138,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def gone(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
 
@@ -157,7 +167,9 @@ def test_every_screen_is_a_key_away_and_q_gives_the_terminal_back(
         shown = terminal.until(f"assay  {title}", *facts)
         assert len(shown.splitlines()) == size[1] and "? help" in shown.splitlines()[-1]
         terminal.press("?")
-        terminal.until("assay  Help", "On this screen", "Quit; runs go on without the app")
+        terminal.until("assay  Help", "On this screen")
+        terminal.press("End")
+        terminal.until("R  Runs: the history", "Quit; runs go on without the app")
         terminal.press("Escape")
         terminal.until(f"assay  {title}", *facts)
     terminal.press("Escape")
@@ -234,7 +246,7 @@ def test_nothing_of_a_hostile_corpus_acts_on_the_terminal(
     terminal("set-buffer", "as it was")
     title = terminal("display-message", "-p", "#{pane_title}")
     terminal.assay(own)
-    terminal.until("MARK␛[31mred")
+    terminal.until("MARK␛[31mr")
     terminal.press("j")
     for key in SCREENS:
         terminal.press(key)
@@ -250,45 +262,57 @@ def test_nothing_of_a_hostile_corpus_acts_on_the_terminal(
         assert sequence not in written, sequence
 
 
-@pytest.mark.parametrize("how", ["window", "signal"])
-def test_closing_the_terminal_ends_the_app_and_not_the_run(
-    tmux: Callable[..., Tmux], tmp_path: Path, how: str
-) -> None:
-    answered, release = threading.Event(), threading.Event()
+class Held:
+    """A model server that does not answer before it is released."""
 
-    def waits(body: Json, number: int) -> Answer:
-        answered.set()
-        release.wait(DEADLINE)
+    def __init__(self) -> None:
+        self.asked, self.release = threading.Event(), threading.Event()
+        self._server = JudgeServer()
+        self._server.script = self._answer
+        self.url = self._server.url
+
+    def _answer(self, body: Json, number: int) -> Answer:
+        self.asked.set()
+        self.release.wait(DEADLINE)
         return says("It is so.")
 
-    server = JudgeServer()
-    server.script = waits
+    def stop(self) -> None:
+        self.release.set()
+        self._server.stop()
+
+
+@pytest.fixture
+def held() -> Iterator[Held]:
+    server = Held()
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("how", ["window", "signal"])
+def test_closing_the_terminal_ends_the_app_and_not_the_run(
+    tmux: Callable[..., Tmux], tmp_path: Path, held: Held, how: str
+) -> None:
     own = build(tmp_path / "store")
     terminal = tmux()
-    try:
-        terminal.assay(own)
-        terminal.until("tickets-v2")
-        terminal.press("s")
-        terminal("send-keys", "-l", str(plan_of(tmp_path, server.url)))
-        terminal.press("Enter")
-        assert answered.wait(DEADLINE), terminal.screen()
-        terminal.until("served")
-        with closing(reader(own)) as connection:
-            run = history.run(connection, 4)
+    terminal.assay(own)
+    terminal.until("tickets-v2")
+    terminal.press("s")
+    terminal("send-keys", "-l", str(plan_of(tmp_path, held.url)))
+    terminal.press("Enter")
+    assert held.asked.wait(DEADLINE), terminal.screen()
+    terminal.until("served")
+    with closing(reader(own)) as connection:
+        run = history.run(connection, 4)
         assert run.status == "running" and run.worker_pid
         app = terminal.app()
         if how == "window":
-            terminal.close()
+            terminal("kill-window")
         else:
             os.kill(app, signal.SIGHUP)
         wait_for(lambda: gone(app), "the app's end")
         assert not gone(run.worker_pid)
-        release.set()
-        with closing(reader(own)) as connection:
-            wait_for(lambda: history.run(connection, 4).status == "finished", "the run's end")
-    finally:
-        release.set()
-        server.stop()
+        held.release.set()
+        wait_for(lambda: history.run(connection, 4).status == "finished", "the run's end")
 
 
 def plan_of(folder: Path, server: str) -> Path:
@@ -319,25 +343,19 @@ use = ["exact_match"]
     return plan
 
 
-def test_ctrl_c_in_the_terminal_pauses_a_followed_run(tmux: Callable[..., Tmux], tmp_path: Path) -> None:
-    answered, release = threading.Event(), threading.Event()
-
-    def waits(body: Json, number: int) -> Answer:
-        answered.set()
-        release.wait(DEADLINE)
-        return says("It is so.")
-
-    server = JudgeServer()
-    server.script = waits
+def test_ctrl_c_pauses_and_a_second_one_leaves_the_run_alone(
+    tmux: Callable[..., Tmux], tmp_path: Path, held: Held
+) -> None:
     terminal = tmux()
-    try:
-        terminal.assay(tmp_path / "store", "run", str(plan_of(tmp_path, server.url)))
-        assert answered.wait(DEADLINE), terminal.screen()
-        terminal.until("generate")
-        terminal.press("C-c")
-        terminal.until("pausing after the piece of work in hand")
-        release.set()
-        terminal.until("paused; `assay resume 1` continues", PROMPT)
-    finally:
-        release.set()
-        server.stop()
+    terminal.assay(tmp_path / "store", "run", str(plan_of(tmp_path, held.url)))
+    assert held.asked.wait(DEADLINE), terminal.screen()
+    terminal.until("generate")
+    terminal.press("C-c")
+    terminal.until("pausing after the piece of work in hand")
+    terminal.press("C-c")
+    terminal.when(lambda screen: screen.rstrip().endswith(PROMPT), "the shell")
+    with closing(reader(tmp_path / "store")) as connection:
+        run = history.run(connection, 1)
+        assert run.status == "running" and run.worker_pid and not gone(run.worker_pid)
+        held.release.set()
+        wait_for(lambda: history.run(connection, 1).status in ("paused", "finished"), "the run's end")

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from engine.alerts import unmeasured_alerts
 from engine.comparison import Comparison, Kind, compare_parts, not_comparable
 from engine.gates import (
     Alert,
@@ -188,6 +189,14 @@ def test_a_value_that_one_side_lacks_is_a_warning_not_a_pass() -> None:
     assert alert.severity == "warning"
     assert "on rouge1: no value for lora (lora has no value, base has 0.500)" in alert.message
     assert metric_alerts([compare_parts("lora", "base", ROUGE1, {}, {})], GATES, ALL) == []
+
+
+def test_a_candidate_of_which_nothing_is_known_has_not_passed() -> None:
+    lost = compare_parts("lora", "base", ROUGE1, {}, {})
+    alert = only(unmeasured_alerts(["lora", "good"], [lost, fallen(5, 5, candidate="good")], []))
+    assert (alert.severity, alert.candidate) == ("critical", "lora")
+    assert not passed([alert], "lora") and passed([alert], "good")
+    assert unmeasured_alerts(["lora"], [lost], ["lora"]) == []
 
 
 def test_a_benchmark_that_does_not_compare_is_a_warning_with_the_reason() -> None:

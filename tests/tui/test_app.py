@@ -1,4 +1,5 @@
 import asyncio
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -37,6 +38,19 @@ async def test_screens_are_one_key_away_and_esc_leads_back_to_runs(
         assert app.is_running
         await pilot.press("q")
     assert app.return_value == 0
+
+
+async def test_a_key_typed_right_after_a_move_is_about_the_run_moved_to(
+    store_folder: Path, settled: Settled
+) -> None:
+    app = AssayApp(store_folder, now=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        assert isinstance(app.screen, RunsScreen)
+        app.screen.rows.action_down()
+        app.action_go("alerts")
+        await settled(pilot)
+        assert isinstance(app.screen, AlertsScreen) and app.screen.run_id == 2
 
 
 async def test_it_opens_on_the_run_and_screen_asked_for(store_folder: Path, settled: Settled) -> None:
@@ -108,6 +122,46 @@ async def test_a_store_of_a_newer_assay_is_told_in_words(own_store: Path, settle
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         assert "newer Assay" in text_of(app)
+
+
+async def test_a_look_at_the_store_that_ends_after_the_app_is_no_crash(store_folder: Path) -> None:
+    app = AssayApp(store_folder, now=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("q")
+    assert app.front is None
+    app.store_failed("too late to be told")
+
+
+async def test_a_store_deleted_under_the_app_is_told_and_not_written_to(
+    own_store: Path, settled: Settled
+) -> None:
+    app = AssayApp(own_store, run=2, screen="review", now=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        shutil.rmtree(own_store)
+        await pilot.press("1")
+        await settled(pilot)
+        assert isinstance(app.screen, MessageScreen) or "is gone" in text_of(app)
+        assert "2/12" not in text_of(app)
+
+
+async def test_a_store_that_was_put_back_is_read_anew(own_store: Path, settled: Settled) -> None:
+    app = AssayApp(own_store, now=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        with sqlite3.connect(own_store / "assay.db") as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+        shutil.copytree(own_store, own_store.with_name("copy"))
+        shutil.rmtree(own_store)
+        own_store.with_name("copy").rename(own_store)
+        with sqlite3.connect(own_store / "assay.db") as connection:
+            connection.execute("UPDATE run SET name = 'put-back'")
+        connection.close()
+        assert isinstance(app.screen, RunsScreen)
+        app.screen.reload()
+        await settled(pilot)
+        assert "put-back" in text_of(app)
 
 
 async def test_what_another_process_writes_appears_by_itself(own_store: Path, settled: Settled) -> None:

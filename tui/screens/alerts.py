@@ -41,6 +41,7 @@ KINDS = {
     "adapter_no_effect": "adapter without effect",
     "judge_failures": "judge failures",
     "leakage": "leakage",
+    "nothing_measured": "nothing measured",
 }
 
 

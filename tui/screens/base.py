@@ -133,6 +133,11 @@ class AssayScreen(Screen[None]):
         """Whether it shows something that may end without a word to the store: a run whose worker can die."""
         return False
 
+    @property
+    def run_at_cursor(self) -> int | None:
+        """The run that the next screen is to be about; None where that is the one it came from."""
+        return None
+
     def minute(self) -> None:
         """Called each minute: the place to bring ages up to date."""
 

@@ -7,6 +7,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from tui.keys import written
+from tui.pace import rate, time_left
 from tui.text import MISSING, bar, duration, fit, join, one_line, plain, size, wrap
 
 if TYPE_CHECKING:
@@ -81,27 +82,25 @@ def _piece(piece: _Piece, name_cells: int, width: int) -> Content:
     rows = piece.rows
     done, total = sum(row.done for row in rows), sum(row.total for row in rows)
     seconds, tokens = sum(row.seconds for row in rows), sum(row.tokens for row in rows)
-    fresh = sum(row.done - row.resumed_from for row in rows)
-    rate = fresh / seconds if seconds > 0 and fresh > 0 else None
     filled, empty = bar(done / total if total else 1.0, max(6, min(40, width - name_cells - 50)))
     parts = [
         Content.styled("✓ " if piece.finished else "▶ ", "$good"),
         label,
         Content.styled(filled, "$good"),
         Content.styled(empty, "$rule"),
-        Content(f" {f'{done:,}/{total:,} {rows[0].unit}':<17} {_pace(rate, tokens, seconds)}"),
+        Content(f" {f'{done:,}/{total:,} {rows[0].unit}':<17} {_pace(rate(rows), tokens, seconds)}"),
     ]
     if piece.finished:
         parts.append(Content.styled(f"  {duration(seconds)}", "$muted"))
-    elif rate is not None:
-        parts.append(Content(f"  {duration((total - done) / rate)} left"))
+    elif (left := time_left(rows)) is not None:
+        parts.append(Content(f"  {duration(left)} left"))
     return join(parts)
 
 
-def _pace(rate: float | None, tokens: int, seconds: float) -> str:
-    if rate is None:
+def _pace(units: float | None, tokens: int, seconds: float) -> str:
+    if units is None:
         return ""
-    speed = f"{rate:.1f}/s" if rate < 100 else f"{rate:,.0f}/s"
+    speed = f"{units:.1f}/s" if units < 100 else f"{units:,.0f}/s"
     return f"{speed}  {tokens / seconds:,.0f} tok/s" if tokens and seconds > 0 else speed
 
 

@@ -99,6 +99,10 @@ class RunsScreen(AssayScreen):
     def alive(self) -> bool:
         return any(row.status == "running" for row in self._history.rows)
 
+    @property
+    def run_at_cursor(self) -> int | None:
+        return self.rows.item.id if self.rows.item is not None else None
+
     def title_line(self) -> Content:
         total = f"{self._history.total:,} run{'' if self._history.total == 1 else 's'}"
         found = join([' with "', one_line(self._search, "bold"), '"']) if self._search else Content("")
