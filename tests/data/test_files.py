@@ -25,6 +25,11 @@ def zstd(text: str) -> bytes:
     return bytes(sink.getvalue())
 
 
+def name_of(value: str | bytes) -> str:
+    """A test is named after its file: packed content holds the time at which it was packed."""
+    return value if isinstance(value, str) else "packed"
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -38,6 +43,7 @@ def zstd(text: str) -> bytes:
         ("unnamed.gz", gzip.compress(LINES.encode())),
         ("table.csv.gz", gzip.compress("query\neins\nzwei ü\n".encode())),
     ],
+    ids=name_of,
 )
 def test_the_same_rows_however_they_are_packed(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
@@ -50,6 +56,7 @@ def test_the_same_rows_however_they_are_packed(tmp_path: Path, name: str, conten
         ("torn.jsonl.gz", gzip.compress(LINES.encode() * 50)[:-12]),
         ("torn.jsonl.zst", zstd(LINES * 50)[:-6]),
     ],
+    ids=name_of,
 )
 def test_a_torn_archive_is_an_error_and_no_shorter_file(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
