@@ -7,6 +7,7 @@ libraries, SQLAlchemy and pydantic are never imported here, runs are started in 
 import asyncio
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from textual.app import App, SystemCommand
 from textual.dom import DOMNode
+from textual.events import Event, Key, Paste
 from textual.screen import Screen
 from textual.theme import Theme
 
@@ -31,6 +33,8 @@ POLL_SECONDS = 0.5
 READ_SECONDS = 1.0  # a screen reads at most this often
 CHECK_SECONDS = 5.0  # a worker that was killed writes nothing: running runs are looked at again this often
 MINUTE = 60.0
+LONGEST_KEY_SECONDS = 2.0  # a key of which no end is seen for so long holds up the next no more
+NEVER = float("-inf")
 
 DARK = Theme(
     name="assay-dark",
@@ -78,6 +82,8 @@ class AssayApp(App[int], inherit_bindings=False):
         self.run_id: int | None = None
         self._first = (screen or "live", run) if run is not None or screen not in (None, "runs") else None
         self._stale = False
+        self._typed: deque[Event] = deque()  # waits until the key in front of it has acted
+        self._typing = NEVER
         self._read = self._minute = time.monotonic()
         self.register_theme(DARK)
         self.theme = DARK.name
@@ -94,6 +100,11 @@ class AssayApp(App[int], inherit_bindings=False):
         if self._first is not None:
             self.go(*self._first)
 
+    def on_resize(self) -> None:
+        # Textual passes over a size that it has; the terminal may have been smaller in between.
+        if self.screen_stack:
+            self.screen.refresh()
+
     def on_unmount(self) -> None:
         self.store.close()
 
@@ -101,6 +112,43 @@ class AssayApp(App[int], inherit_bindings=False):
     def front(self) -> AssayScreen | None:
         screens = self.screen_stack  # empty when the app is leaving
         return screens[-1] if screens and isinstance(screens[-1], AssayScreen) else None
+
+    # Keys
+
+    async def on_event(self, event: Event) -> None:
+        """Lets a key act before the next one is given to anybody.
+
+        Over a slow link keys come in bursts. Textual gives each to the widget that has the focus at that
+        moment, before the keys in front of it have acted: of `n` and a note, the first letters would be taken
+        for decisions.
+        """
+        if not isinstance(event, Key | Paste) or event.is_forwarded:
+            await super().on_event(event)
+            return
+        self._typed.append(event)
+        if time.monotonic() - self._typing > LONGEST_KEY_SECONDS:
+            await self._hand_on(self._typed.popleft())
+
+    async def _hand_on(self, event: Event) -> None:
+        if not self.screen_stack:  # the app is leaving
+            return
+        self._typing = time.monotonic()
+        first = self.focused or self.screen
+        await super().on_event(event)
+        self._follow(first)
+
+    def _follow(self, node: DOMNode | None) -> None:
+        """Goes the way of a key, from the widget that got it up to the app, behind it in each one's queue."""
+        while node is not None and node is not self:
+            if node.call_later(self._follow, node.parent):
+                return
+            node = node.parent  # this one is closing, and handles nothing any more
+        self.call_later(self._next_key)
+
+    async def _next_key(self) -> None:
+        self._typing = NEVER
+        if self._typed:
+            await self._hand_on(self._typed.popleft())
 
     # The store
 

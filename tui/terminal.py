@@ -7,7 +7,9 @@ equals the last one written to its line, at the same column, can be left out.
 
 import os
 import re
+import signal
 from contextlib import suppress
+from types import FrameType
 
 from textual.drivers.linux_driver import LinuxDriver
 
@@ -23,6 +25,18 @@ class ThriftyDriver(LinuxDriver):
     def start_application_mode(self) -> None:
         self._last = {}
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual leaves it untyped
+        self._forget_on_resize()
+
+    def _forget_on_resize(self) -> None:
+        """A terminal that shrank and grew back has its old size, and has lost what it showed."""
+        handle = signal.getsignal(signal.SIGWINCH)
+
+        def resized(number: int, frame: FrameType | None) -> None:
+            self._last.clear()
+            if callable(handle):
+                handle(number, frame)
+
+        signal.signal(signal.SIGWINCH, resized)
 
     def write(self, data: str) -> None:
         self._notice_resize()
