@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 
 from store import database, history, pairs
@@ -138,6 +139,18 @@ async def test_notes_and_tags_are_kept_and_a_used_tag_is_one_digit_away(
         await settled(pilot)
     assert [value for value, *_ in decisions(own_store, "note")] == ["too short"]
     assert [value for value, *_ in decisions(own_store, "tag")] == ["no-json", "no-json"]
+
+
+async def test_a_note_typed_in_one_burst_is_a_note_and_no_decision(own_store: Path, settled: Settled) -> None:
+    app = review(own_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        for letter in "nb1t2u":
+            app.post_message(Key(letter, letter))
+        app.post_message(Key("enter", None))
+        await settled(pilot)
+    assert [value for value, *_ in decisions(own_store, "note")] == ["b1t2u"]
+    assert decisions(own_store) == []
 
 
 async def test_an_empty_note_is_no_note(own_store: Path, settled: Settled) -> None:
