@@ -125,3 +125,19 @@ async def test_enter_opens_the_examples_behind_each_kind_of_alert(
         assert shown in text_of(app)
         await pilot.press("escape")
         assert isinstance(app.screen, AlertsScreen)
+
+
+async def test_a_filter_keeps_the_alerts_that_hold_its_words(store_folder: Path, settled: Settled) -> None:
+    app = AssayApp(store_folder, run=2, screen="alerts", now=lambda: NOW)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(pilot)
+        screen = app.screen
+        assert isinstance(screen, AlertsScreen)
+        everything = len(screen.rows.items)
+        await pilot.press("slash", *"overfit", "enter")
+        await settled(pilot)
+        assert 0 < len(screen.rows.items) < everything
+        assert all("overfit" in f"{alert.candidate} {alert.message}" for alert in screen.rows.items)
+        await pilot.press("escape")
+        await settled(pilot)
+        assert len(screen.rows.items) == everything

@@ -47,8 +47,8 @@ KINDS = {
 
 class AlertsScreen(RunScreen):
     NAME = "Alerts"
-    FOOTER = ("move.open", "alerts.acknowledge", "alerts.all")
-    BINDINGS = bindings("alerts.acknowledge", "alerts.all")
+    FOOTER = ("move.open", "alerts.acknowledge", "alerts.all", "find.filter")
+    BINDINGS = bindings("alerts.acknowledge", "alerts.all", "find.filter")
     DEFAULT_CSS = """
     AlertsScreen #evidence { height: 10; padding: 0 1; border-top: solid $rule; }
     """
@@ -56,6 +56,8 @@ class AlertsScreen(RunScreen):
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
         self._all_runs = False
+        self._search = ""
+        self._alerts: list[AlertRow] = []
 
     def compose(self) -> ComposeResult:
         yield from self.framed(
@@ -74,8 +76,14 @@ class AlertsScreen(RunScreen):
         return history.alerts(connection, None if self._all_runs else self.run_id)
 
     def show_run(self, data: "list[AlertRow]") -> None:
+        self._alerts = data
+        self._show_found()
+
+    def _show_found(self) -> None:
         whose = "any run" if self._all_runs else "this run: no gate or check tripped"
-        self.rows.show(data, key=lambda alert: alert.id, empty=f"no alerts in {whose}")
+        empty = "no alert holds these words" if self._search else f"no alerts in {whose}"
+        found = [alert for alert in self._alerts if self._search.lower() in _searched(alert)]
+        self.rows.show(found, key=lambda alert: alert.id, empty=empty)
         self._draw()
 
     def on_resize(self, event: Resize) -> None:
@@ -91,6 +99,22 @@ class AlertsScreen(RunScreen):
         alert = self.rows.item
         lines = evidence(alert, self.size.width - 2) if alert is not None else []
         self.query_one("#evidence", Pane).show(lines, keep_place=False)
+
+    def action_filter(self) -> None:
+        before = self._search
+        self.ask(
+            "filter", self._filter, value=before, changed=self._filter, left=lambda: self._filter(before)
+        )
+
+    def _filter(self, text: str) -> None:
+        self._search = text
+        self._show_found()
+
+    def back(self) -> bool:
+        found = bool(self._search)
+        if found:
+            self._filter("")
+        return found
 
     def action_all_runs(self) -> None:
         self._all_runs = not self._all_runs
@@ -134,6 +158,11 @@ class AlertsScreen(RunScreen):
             self.app.push_screen(
                 review(alert.run_id, alert.candidate, alert.baseline, show=show, worst_by=by)
             )
+
+
+def _searched(alert: "AlertRow") -> str:
+    words = (alert.severity, alert.candidate, alert.baseline or "", alert.measure, alert.message)
+    return "\n".join(words).lower()
 
 
 def _row(alert: "AlertRow", width: int) -> Content:

@@ -35,11 +35,12 @@ class Work(NamedTuple):
 class LiveScreen(RunScreen):
     NAME = "Live"
     FOOTER = ("live.events", "runs.resume", "runs.pause", "runs.cancel")
-    BINDINGS = bindings("live.events", "runs.resume", "runs.pause", "runs.cancel")
+    BINDINGS = bindings("live.events", "runs.resume", "runs.pause", "runs.cancel", "find.filter")
     DEFAULT_CSS = "LiveScreen #work { padding: 1 1 0 1; }"
 
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
+        self._search = ""
         self._work: Work | None = None
         self._slow: Work | None = None  # of which vitals and verdicts are shown
         self._slow_until = 0.0
@@ -78,7 +79,7 @@ class LiveScreen(RunScreen):
             lines.phases(self._work.progress, width),
             lines.machine(slow.vitals) if self.run.status == "running" else [],
             lines.judging(self._work.win_rates),
-            lines.verdicts(slow.verdicts, width),
+            lines.verdicts([row for row in slow.verdicts if self._search in _searched(row)], width),
             lines.events(self._work.events, self._work.newest, width),
         ]
         shown = [line for section in sections if section for line in (*section, Content(""))]
@@ -97,6 +98,23 @@ class LiveScreen(RunScreen):
         self._later = None
         self._draw()
 
+    def action_filter(self) -> None:
+        """Keeps the verdicts that hold these words."""
+        before = self._search
+        self.ask(
+            "filter", self._filter, value=before, changed=self._filter, left=lambda: self._filter(before)
+        )
+
+    def _filter(self, text: str) -> None:
+        self._search = text.lower()
+        self._draw()
+
+    def back(self) -> bool:
+        found = bool(self._search)
+        if found:
+            self._filter("")
+        return found
+
     def action_events(self) -> None:
         from tui.screens.events import EventsScreen
 
@@ -110,3 +128,8 @@ class LiveScreen(RunScreen):
 
     def action_cancel(self) -> None:
         self.assay.control.cancel(self.run_id)
+
+
+def _searched(row: "LatestVerdict") -> str:
+    words = (row.judge, row.candidate, row.baseline, row.example, row.outcome, row.query)
+    return "\n".join(words).lower()
