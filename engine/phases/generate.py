@@ -49,7 +49,10 @@ class Loader:
             self._base_key = key
         assert self._base is not None
         folder = self._work.cache
-        return self._base.generator(model, ResponseCache(folder / "responses") if folder else None)
+        opened = self._base.generator(model, ResponseCache(folder / "responses") if folder else None)
+        # Here, so that perplexity and benchmarks of a resumed run are held to the same weights too.
+        _hold_to_fingerprint(self._work, model, opened)
+        return opened
 
     def close(self) -> None:
         if self._base is not None:
@@ -73,7 +76,8 @@ def generate(work: Work, model: Model, loader: Loader) -> None:
     if not todo and not _needs_probe(work, model):
         return
     generator = loader.open(model)
-    _hold_to_fingerprint(work, model, generator)
+    if model.kind != "local":
+        _hold_to_fingerprint(work, model, generator)
     if _needs_probe(work, model):
         _probe(work, model, loader)
     with closed_after(generator.generate(todo, _settings(work))) as batches:
