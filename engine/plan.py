@@ -1,52 +1,37 @@
 """What a plan may say. Reading one reports everything wrong with it at once, as one BadInput."""
 
 import hashlib
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from engine import plan_paths as paths
 from engine.errors import BadInput
 from engine.plan_checks import cross_checks, metric_checks
-from engine.plan_errors import bad_plan, is_secret, secrets, unknown_keys, validation_problems
+from engine.plan_errors import bad_plan, secrets, unknown_keys, validation_problems
+from engine.plan_judges import Judge
+from engine.plan_types import (
+    Count,
+    EnvironmentName,
+    File,
+    FileOrFolder,
+    Flag,
+    Folder,
+    Fraction,
+    Name,
+    Seconds,
+    Seed,
+    Table,
+    Temperature,
+    Url,
+)
 from engine.textfile import read_text
 
 
-def _printable(value: Any) -> Any:
-    if isinstance(value, str) and not (value.strip() and value.isprintable()):
-        raise ValueError("must be a text of one line, not empty, without control characters")
-    return value
-
-
-def _environment_name(value: Any) -> Any:
-    if isinstance(value, str) and (is_secret(value) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value)):
-        raise ValueError('must be the name of an environment variable, such as "OPENAI_API_KEY"')
-    return value
-
-
-Name = Annotated[str, Field(max_length=200), BeforeValidator(_printable)]
-EnvironmentName = Annotated[str, BeforeValidator(_environment_name)]
-File = Annotated[Path, BeforeValidator(paths.existing_file)]
-FileOrFolder = Annotated[Path, BeforeValidator(paths.existing)]
-Folder = Annotated[Path, BeforeValidator(paths.existing_folder)]
-Count = Annotated[int, Field(strict=True, ge=1)]
-Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
-Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
-Seconds = Annotated[float, Field(strict=True, gt=0, le=86_400)]
-Temperature = Annotated[float, Field(strict=True, ge=0, le=10)]
-Flag = Annotated[bool, Field(strict=True)]
-Url = Annotated[str, BeforeValidator(paths.server_url)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
-
-
-class Data(_Table):
+class Data(Table):
     """What is evaluated on.
 
     `fields` maps our names to the file's columns; `group` is a group key's column, found in `fields` too.
@@ -73,7 +58,7 @@ class Data(_Table):
         return table
 
 
-class Model(_Table):
+class Model(Table):
     """One thing that answers: weights here (`path`), a `server`, or recorded `outputs`; exactly one of them.
 
     `path` is absolute for a folder that exists, else a hub id. `system` is the text itself, also where the
@@ -101,7 +86,7 @@ class Model(_Table):
         return "server" if self.server is not None else "recorded"
 
 
-class Generation(_Table):
+class Generation(Table):
     """How answers are made; temperature 0 is greedy decoding."""
 
     max_new_tokens: Count = 256
@@ -115,7 +100,7 @@ class Generation(_Table):
     concurrency: Count = 8
 
 
-class Metrics(_Table):
+class Metrics(Table):
     """The metrics in use, and settings for those that have some; a table puts its metric in use."""
 
     use: tuple[Annotated[str, BeforeValidator(paths.metric_name)], ...] = (
@@ -144,32 +129,7 @@ class Metrics(_Table):
         return {"use": use, "settings": settings}
 
 
-class Judge(_Table):
-    """Who grades pairs: a model on an OpenAI-compatible server, or the embedded rule named "reference"."""
-
-    name: Name
-    kind: Literal["pairwise"] = "pairwise"
-    server: Url | None = None
-    model: Name | None = None
-    api_key_env: EnvironmentName | None = None
-    rubric: File | None = None
-    concurrency: Count = 8
-    max_tokens: Count = 1024
-    timeout_s: Seconds = 60.0
-    retries: Annotated[int, Field(strict=True, ge=0, le=20)] = 4
-    seed: Seed = 0
-    temperature: Temperature = 0.0
-    embedded: Flag = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _reference_needs_no_server(cls, table: Any) -> Any:
-        if isinstance(table, dict) and table.get("name") == "reference" and "server" not in table:
-            return {**table, "embedded": True}
-        return table
-
-
-class Benchmarks(_Table):
+class Benchmarks(Table):
     """lm-evaluation-harness tasks; `include` is a folder of local task files, `shots` None the task's own."""
 
     tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
@@ -180,7 +140,7 @@ class Benchmarks(_Table):
     apply_chat_template: Flag = True
 
 
-class Gates(_Table):
+class Gates(Table):
     """Thresholds as fractions: drops are absolute on 0 to 1 measures, the perplexity rise is relative.
 
     None switches a gate off.
@@ -196,7 +156,7 @@ class Gates(_Table):
     max_judge_failures: Fraction = 0.10
 
 
-class Plan(_Table):
+class Plan(Table):
     """A whole plan, with its text, the folder that its paths are relative to, and its file's name."""
 
     name: Name
@@ -232,7 +192,7 @@ class Plan(_Table):
         raise KeyError(name)
 
 
-def _keys(table: type[_Table], *internal: str) -> frozenset[str]:
+def _keys(table: type[Table], *internal: str) -> frozenset[str]:
     return frozenset(table.model_fields) - set(internal)
 
 

@@ -2,8 +2,8 @@
 
 import logging
 import os
-import shutil
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 
 from alembic import command
@@ -28,8 +28,10 @@ def create(folder: Path) -> None:
 def upgrade(folder: Path) -> None:
     """Brings an older store to this version's schema, after a copy of it was put beside it."""
     copy = folder / f"{FILE}.before-{SCHEMA}"
-    shutil.copy2(folder / FILE, copy)
-    copy.chmod(0o600)
+    copy.touch(mode=0o600)
+    # SQLite's own backup: a copy of the file alone would lack what is still in its write-ahead log.
+    with closing(sqlite3.connect(folder / FILE)) as store, closing(sqlite3.connect(copy)) as kept:
+        store.backup(kept)
     _migrate(folder / FILE)
 
 
