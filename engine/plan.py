@@ -12,7 +12,7 @@ from engine import plan_paths as paths
 from engine.errors import BadInput
 from engine.plan_checks import cross_checks, metric_checks
 from engine.plan_errors import bad_plan, secrets, unknown_keys, validation_problems
-from engine.plan_judges import Judge
+from engine.plan_judges import Judge as Judge
 from engine.plan_types import (
     Count,
     EnvironmentName,
