@@ -6,7 +6,9 @@ from typing import Any
 from engine.judge.judge import ORDERS
 from engine.phases.work import Work
 from engine.plan import Model
-from engine.stats.winrate import Outcome, Winner, length_controlled, position_bias, win_rate
+from engine.stats.intervals import Interval
+from engine.stats.length_control import length_controlled
+from engine.stats.winrate import Outcome, Winner, position_bias, win_rate
 from store import tables
 
 
@@ -35,6 +37,7 @@ def _win_rate(work: Work, judge_id: int, candidate: Model, baseline: Model) -> d
     seed = work.plan.data.seed
     counted = win_rate(list(outcomes.values()), seed)
     bias = position_bias(_winners_by_example(work, sides), seed)
+    controlled = _length_controlled(work, candidate, baseline, outcomes)
     return sides | {
         "wins": counted.wins,
         "losses": counted.losses,
@@ -44,7 +47,9 @@ def _win_rate(work: Work, judge_id: int, candidate: Model, baseline: Model) -> d
         "low": counted.low,
         "high": counted.high,
         "position_bias": bias.rate,
-        "length_controlled": _length_controlled(work, candidate, baseline, outcomes),
+        "length_controlled": controlled.value,
+        "length_controlled_low": controlled.low,
+        "length_controlled_high": controlled.high,
         "reason": None if counted.win_rate is not None else "every judgment failed",
     }
 
@@ -58,7 +63,7 @@ def _winners_by_example(work: Work, sides: dict[str, int]) -> list[tuple[Winner 
 
 def _length_controlled(
     work: Work, candidate: Model, baseline: Model, outcomes: dict[int, Outcome]
-) -> float | None:
+) -> Interval:
     """The win rate at equal length, over the verdicts whose two texts are known."""
     candidate_texts, baseline_texts = work.texts(candidate), work.texts(baseline)
     known = [place for place in outcomes if place in candidate_texts and place in baseline_texts]

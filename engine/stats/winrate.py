@@ -1,4 +1,4 @@
-"""Win rates from verdicts, and the two biases that judges are known for: position and length."""
+"""Win rates from verdicts, and how often a place wins rather than a model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +12,7 @@ from engine.stats.resampling import Array
 Outcome = Literal["win", "loss", "tie", "failed"]
 Winner = Literal["candidate", "baseline", "tie"]
 
-_POINTS = {"win": 1.0, "tie": 0.5, "loss": 0.0}
-_LENGTH_PENALTY = 1.0
+POINTS = {"win": 1.0, "tie": 0.5, "loss": 0.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class PositionBias:
 
 def win_rate(outcomes: Sequence[Outcome], seed: int = 0) -> WinRate:
     """The candidate's win rate; bootstrap interval, Wilson's where all verdicts are alike."""
-    points = np.array([_POINTS[outcome] for outcome in outcomes if outcome != "failed"])
+    points = np.array([POINTS[outcome] for outcome in outcomes if outcome != "failed"])
     interval = _share(np.column_stack([points, np.ones_like(points)]), seed)
     return WinRate(
         wins=outcomes.count("win"),
@@ -81,51 +80,6 @@ def position_bias(pairs: Sequence[tuple[Winner | None, Winner | None]], seed: in
             parts.append((float(firsts), float(2 - ties)))
     interval = _share(np.array(parts).reshape(-1, 2), seed)
     return PositionBias(first, second, tie, interval.value, interval.low, interval.high)
-
-
-def length_controlled(
-    outcomes: Sequence[Outcome], candidate_lengths: Sequence[int], baseline_lengths: Sequence[int]
-) -> float | None:
-    """The win rate that would be expected were both responses equally long (lengths in characters).
-
-    AlpacaEval 2's form (Dubois et al. 2024) without its instruction difficulty, which exists for its own
-    prompts alone: a logistic regression of the outcome on a model term and tanh(length difference / its
-    standard deviation), read with the length term at 0. The length term has a unit ridge penalty, so that it
-    stays finite where length alone decides; without length differences the result is the plain win rate.
-    """
-    if not len(outcomes) == len(candidate_lengths) == len(baseline_lengths):
-        raise ValueError("an outcome and two lengths are needed for each example")
-    counted = np.array([outcome != "failed" for outcome in outcomes], dtype=bool)
-    points = np.array([_POINTS[outcome] for outcome in outcomes if outcome != "failed"])
-    if len(points) == 0:
-        return None
-    rate = float(points.mean())
-    difference = (np.array(candidate_lengths, dtype=float) - np.array(baseline_lengths, dtype=float))[counted]
-    if rate in (0.0, 1.0) or not difference.any():
-        return rate
-    # All longer by the same amount: what length did can't be told from what the model did.
-    if np.all(difference == difference[0]):
-        return None
-    return _rate_at_equal_length(points, np.tanh(difference / difference.std(ddof=1)))
-
-
-def _rate_at_equal_length(points: Array, lengths: Array) -> float:
-    from scipy.optimize import minimize
-
-    def loss(weights: Array) -> tuple[float, Array]:
-        logits = weights[0] + weights[1] * lengths
-        misfit = _sigmoid(logits) - points
-        value = np.sum(np.logaddexp(0.0, logits) - points * logits)
-        gradient = np.array([misfit.sum(), misfit @ lengths + _LENGTH_PENALTY * weights[1]])
-        return float(value + _LENGTH_PENALTY * weights[1] ** 2 / 2), gradient
-
-    fitted = minimize(loss, np.zeros(2), jac=True, method="BFGS")
-    return float(_sigmoid(fitted.x[:1])[0])
-
-
-def _sigmoid(logits: Array) -> Array:
-    values: Array = 0.5 * (1.0 + np.tanh(logits / 2))
-    return values
 
 
 def _share(parts: Array, seed: int) -> Interval:
