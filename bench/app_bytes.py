@@ -94,6 +94,10 @@ def write_a_run(folder: Path, run_id: int) -> None:
             "total": 10_000,
             "unit": "responses",
             "tokens": 1_500 * done,
+            "prompt_tokens": 9_000 * done,
+            "prompt_seconds": done / 10,
+            "slots": 256,
+            "busy": 256 - done % 3,
             "resumed_from": 0,
             "started": now - done / 2,
             "updated": now,
@@ -106,6 +110,7 @@ def write_a_run(folder: Path, run_id: int) -> None:
             "memory_used": (40 << 30) + (done << 24),
             "memory_total": 80 << 30,
             "power_w": 600.0 + done,
+            "temperature_c": 61.0 + done % 4,
             "updated": now,
         }
         recorder.put(tables.Progress, [progress])

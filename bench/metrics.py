@@ -13,17 +13,18 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-
-from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
-from nltk.translate.meteor_score import single_meteor_score
-from rouge_score.rouge_scorer import RougeScorer
-from sacrebleu.metrics.chrf import CHRF
+from typing import TYPE_CHECKING
 
 from engine.examples import Example
 from engine.generate.model import Response
 from engine.metrics.batch import Pair, score_all
 from engine.metrics.overlap import rouge
 from engine.metrics.text import unicode_words, words
+
+# The libraries are imported where they are used: each process that scores imports this file anew.
+if TYPE_CHECKING:
+    from rouge_score.rouge_scorer import RougeScorer
+    from sacrebleu.metrics.chrf import CHRF
 
 PAIRS = 10_000
 LIBRARY_PAIRS = 500
@@ -72,12 +73,15 @@ def as_pair(place: int, pair: Texts) -> Pair:
     return example, Response(str(place), pair[1], 1, 1, "stop", 0.1)
 
 
-def library_rouge(scorer: RougeScorer, pair: Texts) -> list[float]:
+def library_rouge(scorer: "RougeScorer", pair: Texts) -> list[float]:
     return [score.fmeasure for score in scorer.score(*pair).values()]
 
 
-def library_family(scorer: RougeScorer, chrf: CHRF, pair: Texts) -> list[float]:
+def library_family(scorer: "RougeScorer", chrf: "CHRF", pair: Texts) -> list[float]:
     """In the order in which the metrics of FAMILY give their values of a single response."""
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+    from nltk.translate.meteor_score import single_meteor_score
+
     reference, response = pair
     bleu = sentence_bleu([words(reference)], words(response), smoothing_function=SmoothingFunction().method1)
     meteor = single_meteor_score(unicode_words(reference), unicode_words(response), wordnet=NoSynonyms())
@@ -108,6 +112,12 @@ def timed(work: Callable[[], list[list[float]]], count: int) -> tuple[list[list[
     return values, 1000 * (time.perf_counter() - begun) / count
 
 
+def processor_seconds() -> float:
+    """Processor time of this process and of those it started that are over: free of what else runs."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
 def largest_difference(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> float:
     return max(
         abs(one - other)
@@ -124,6 +134,9 @@ def line(what: str, library: float, own: float, difference: float, budget: float
 
 
 def main() -> None:
+    from rouge_score.rouge_scorer import RougeScorer
+    from sacrebleu.metrics.chrf import CHRF
+
     count = int(sys.argv[1]) if len(sys.argv) > 1 else PAIRS
     pairs = texts(count)
     few = pairs[:LIBRARY_PAIRS]
@@ -137,14 +150,18 @@ def main() -> None:
     print(line("ROUGE-1/2/L", library, own, largest_difference(theirs, ours), ROUGE_BUDGET))
 
     theirs, library = timed(lambda: [library_family(four, chrf, pair) for pair in few], len(few))
+    begun = processor_seconds()
     ours, own = timed(lambda: own_family(pairs), count)
+    alone = processor_seconds() - begun
     print(line("Overlap family", library, own, largest_difference(theirs, ours), FAMILY_BUDGET))
 
     cores = os.cpu_count() or 1
+    begun = processor_seconds()
     spread, many = timed(lambda: own_family(pairs, cores), count)
     print(
         f"The family on {cores} processes, start included: {many:.3f} ms a pair, {own / many:.1f}x; "
-        f"largest difference {largest_difference(ours, spread):.1e}"
+        f"largest difference {largest_difference(ours, spread):.1e}; "
+        f"{processor_seconds() - begun:.1f} s of processor time against {alone:.1f} s on one"
     )
 
 

@@ -3,63 +3,66 @@
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Literal
 
+from engine.check_models import local_findings
+from engine.cluster.connection import INSTALL
 from engine.data.leakage import read_training
 from engine.data.split import split_of
 from engine.errors import AssayError, BadInput
+from engine.estimate import disk_bytes, memory, time_needed
 from engine.examples import Example, read_examples
-from engine.generate.adapter import check_adapter
-from engine.generate.folder import check_model_folder, weight_shapes
+from engine.finding import Finding as Finding
+from engine.finding import Level, in_units
 from engine.generate.recorded import RecordedModel
+from engine.judge.estimate import cost_findings
+from engine.judge.preflight import judge_findings
 from engine.metrics.metric import CLASH_WAY_OUT, clashes, load_metric
+from engine.metrics.preflight import metric_findings
 from engine.plan import Model, Plan
 from engine.reach import Server, reach
-
-Level = Literal["error", "warning", "ok"]
+from engine.sweep import cheap_measure
+from store import database, history
+from store.speeds import SpeedRow, speeds
 
 TRAINING_RECORDS = 1000  # how many of a training file are read here; a run reads all
 LITTLE_DISK = 1 << 30  # bytes: a warning under it
 NO_DISK = 50 << 20  # bytes: no run under it
-# Activations, the KV cache of a batch and the library itself, as a share of the weights and a fixed part.
-OVERHEAD, LIBRARY = 0.3, 1 << 30
-_BITS = {"float32": 32, "bfloat16": 16, "float16": 16}
-_STORED_BITS = {
-    "F64": 64,
-    "F32": 32,
-    "F16": 16,
-    "BF16": 16,
-    "F8_E4M3": 8,
-    "F8_E5M2": 8,
-    "I8": 8,
-    "U8": 8,
-    "I64": 64,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at: what it is, what was found, and the way out where it is wrong."""
-
-    level: Level
-    subject: str
-    message: str
-    hint: str = ""
 
 
 def check(plan: Plan, store: Path) -> list[Finding]:
     """All findings, right ones too: data, metrics, models, servers, disk and memory."""
     findings: list[Finding] = []
     examples = _read_examples(plan, findings)
-    findings += [*_data(plan, examples), *_metrics(plan, examples)]
+    findings += [*_data(plan, examples), *_metrics(plan, examples), *metric_findings(plan)]
     for model in plan.models:
         findings += _model(model, examples)
     findings += _servers(plan)
-    findings += [*_judges(plan, examples), *_disk(store), *_memory(plan)]
-    return findings
+    findings += [*_judges(plan, examples), *judge_findings(plan, examples)]
+    findings += [*_sweep(plan, examples), *_compute(plan)]
+    findings += [Finding(*found) for found in cost_findings(plan, examples)]
+    chosen = asked(plan, examples)
+    findings += [*_disk(plan, chosen, store), *memory(plan, chosen)]
+    taken = time_needed(plan, len(chosen), _past(store))
+    return [*findings, *([taken] if taken else [])]
+
+
+def measured(plan: Plan) -> list[Finding]:
+    """How fast each model answers, by asking it a few of the plan's examples; weights are loaded for that."""
+    from engine.measure import measure
+
+    return list(measure(plan, asked(plan, _read_examples(plan, []))))
+
+
+def asked(plan: Plan, examples: list[Example]) -> list[Example]:
+    """The examples of the plan's split, as many as its sample takes."""
+    data = plan.data
+    chosen = [
+        example for example in examples if data.split in ("all", split_of(example, data.ratios, data.seed))
+    ]
+    return chosen[: data.sample]
 
 
 def check_benchmarks(plan: Plan) -> list[Finding]:
@@ -89,12 +92,9 @@ def _read_examples(plan: Plan, findings: list[Finding]) -> list[Example]:
 def _data(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
     data = plan.data
     if examples:
-        chosen = [
-            example
-            for example in examples
-            if data.split in ("all", split_of(example, data.ratios, data.seed))
-        ]
-        message = f"{len(examples)} examples, {len(chosen)} of them in the split {data.split!r}"
+        chosen = asked(plan, examples)
+        sampled = "" if data.sample is None else f", {data.sample} at most sampled"
+        message = f"{len(examples)} examples, {len(chosen)} of them asked: the split {data.split!r}{sampled}"
         if chosen:
             yield Finding("ok", "data.examples", message)
         else:
@@ -138,25 +138,32 @@ def _model(model: Model, examples: list[Example]) -> Iterator[Finding]:
             RecordedModel(model)
             yield Finding("ok", subject, f"{model.outputs} can be read")
         elif model.kind == "local":
-            yield from _local(subject, model)
+            yield from local_findings(subject, model)
     except BadInput as error:
         yield _wrong(subject, error)
 
 
-def _local(subject: str, model: Model) -> Iterator[Finding]:
-    assert model.path is not None
-    if not Path(model.path).is_dir():
-        try:
-            check_model_folder(model.path)
-        except BadInput as error:
-            yield Finding("warning", subject, f"{error.message} The run will try to fetch it.", error.hint)
-            return
-    check_model_folder(model.path)
-    if model.adapter is None:
-        yield Finding("ok", subject, "its files are whole")
+def _sweep(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
+    checkpoints = sum(model.sweep is not None for model in plan.models)
+    if not checkpoints:
         return
-    check_adapter(model.path, model.adapter)
-    yield Finding("ok", subject, f"its files are whole, and the adapter {model.adapter.name} fits them")
+    try:
+        measure = cheap_measure(plan)
+    except BadInput as error:
+        yield _wrong("sweep", error)
+        return
+    if "references" in measure.needs and examples and not any(item.references for item in examples):
+        message = f"no example has a reference, which {measure.name} needs"
+        yield Finding("error", "sweep", message, "choose another measure under [sweep], by = …")
+        return
+    sweep = plan.sweep
+    message = f"{checkpoints} checkpoints, the best {sweep.keep} by {measure.name} go on"
+    yield Finding("ok", "sweep", message)
+
+
+def _compute(plan: Plan) -> Iterator[Finding]:
+    if plan.compute.engine == "ray" and find_spec("ray") is None:
+        yield Finding("error", "compute", 'engine = "ray" needs the package ray', INSTALL)
 
 
 def _servers(plan: Plan) -> Iterator[Finding]:
@@ -190,7 +197,7 @@ def _judges(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
             )
 
 
-def _disk(store: Path) -> Iterator[Finding]:
+def _disk(plan: Plan, examples: list[Example], store: Path) -> Iterator[Finding]:
     folder = store.absolute()
     while not folder.exists():
         folder = folder.parent
@@ -199,58 +206,19 @@ def _disk(store: Path) -> Iterator[Finding]:
             "error", "store", f"{store} cannot be written", "choose another folder with --store DIR"
         )
         return
-    free = shutil.disk_usage(folder).free
-    message = f"{free / (1 << 30):.1f} GiB free where {store} lies"
+    free, needed = shutil.disk_usage(folder).free, disk_bytes(plan, examples)
+    message = f"{in_units(free)} free where {store} lies; this run takes {in_units(needed)} at most"
     hint = "free some space, or choose another folder with --store DIR"
-    level: Level = "error" if free < NO_DISK else "warning" if free < LITTLE_DISK else "ok"
+    level: Level = "error" if free < NO_DISK else "warning" if free < LITTLE_DISK + needed else "ok"
     yield Finding(level, "store", message, "" if level == "ok" else hint)
 
 
-def _memory(plan: Plan) -> Iterator[Finding]:
-    """The largest model of the plan against the memory that is free; models of different bases take turns."""
-    needs = {}
-    for model in plan.models:
-        if model.path is None or not Path(model.path).is_dir():
-            continue
-        try:
-            needs[model.name] = round(weight_bytes(Path(model.path), model.dtype) * (1 + OVERHEAD)) + LIBRARY
-        except BadInput:
-            continue  # told as a finding on that model
-    if not needs:
-        return
-    name = max(needs, key=lambda model: needs[model])
-    device, free = _free_memory(plan.model(name).device)
-    message = (
-        f"{name} needs about {needs[name] / (1 << 30):.1f} GiB; {device} has {free / (1 << 30):.1f} GiB free"
-    )
-    if needs[name] <= free:
-        yield Finding("ok", "memory", message)
-    else:
-        yield Finding(
-            "warning", "memory", message, 'lower batch_size, set dtype = "bfloat16", or free some memory'
-        )
-
-
-def weight_bytes(folder: Path, dtype: str) -> int:
-    """The size in memory of a model's weights at a dtype of the plan ("auto" keeps the files' own)."""
-    total = 0
-    for stored, shape in weight_shapes(folder).values():
-        count = 1
-        for size in shape:
-            count *= size
-        total += count * _BITS.get(dtype, _STORED_BITS.get(stored, 32)) // 8
-    return total
-
-
-def _free_memory(device: str) -> tuple[str, int]:
-    """The device that weights will lie on, and how many bytes of it are free."""
-    from engine.vitals import Sensors
-
-    rows = Sensors().read()
-    place = f"GPU {device.partition(':')[2] or 0}"
-    gpus = [row for row in rows if row["device"] == place and row["memory_total"] is not None]
-    if device != "cpu" and gpus:
-        return place, gpus[0]["memory_total"] - gpus[0]["memory_used"]
-    import psutil
-
-    return "this machine", int(psutil.virtual_memory().available)
+def _past(store: Path) -> list[SpeedRow]:
+    """How fast models answered in the runs of this store, where there is one."""
+    if not database.exists(store):
+        return []
+    connection = history.attach(database.connect(store))
+    try:
+        return speeds(connection)
+    finally:
+        connection.close()

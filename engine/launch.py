@@ -8,6 +8,7 @@ from engine.check import check
 from engine.errors import BadInput
 from engine.phases.work import PHASES
 from engine.plan import Plan, read_plan
+from engine.plan_sweep import members_of
 from store.record import create_run
 
 
@@ -31,7 +32,7 @@ def create(
             "plan_hash": plan.hash,
             "plan_folder": str(plan.folder),
             "plan_file": plan_path.name,
-            "options": {"limit": limit, "only": only, "cache": cache},
+            "options": {"limit": limit, "only": only, "cache": cache, "swept": members_of(plan.models)},
         },
     )
 

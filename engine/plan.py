@@ -10,9 +10,14 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from engine import plan_paths as paths
 from engine.errors import BadInput
-from engine.plan_checks import cross_checks, metric_checks
-from engine.plan_errors import bad_plan, secrets, unknown_keys, validation_problems
+from engine.plan_checks import NOT_METRICS, cross_checks, metric_checks
+from engine.plan_compute import Compute as Compute
+from engine.plan_compute import compute_checks
+from engine.plan_errors import Problem, bad_plan, secrets, unknown_keys, validation_problems
 from engine.plan_judges import Judge as Judge
+from engine.plan_judges import Judging as Judging
+from engine.plan_sweep import Members, expand
+from engine.plan_sweep import Sweep as Sweep
 from engine.plan_types import (
     Count,
     EnvironmentName,
@@ -62,7 +67,8 @@ class Model(Table):
     """One thing that answers: weights here (`path`), a `server`, or recorded `outputs`; exactly one of them.
 
     `path` is absolute for a folder that exists, else a hub id. `system` is the text itself, also where the
-    plan names a file.
+    plan names a file. `api` is which of OpenAI's two interfaces a server is asked by: "completions" for a
+    model that knows no chat. `sweep` is the pattern that found a checkpoint, which the funnel may cut.
     """
 
     name: Name
@@ -73,11 +79,13 @@ class Model(Table):
     adapter: Folder | None = None
     system: Annotated[str, BeforeValidator(paths.text_or_file)] | None = None
     model: Name | None = None
+    api: Literal["chat", "completions"] = "chat"
     api_key_env: EnvironmentName | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     training_config: File | None = None
     trust_remote_code: Flag = False
+    sweep: str | None = None
 
     @property
     def kind(self) -> Literal["local", "server", "recorded"]:
@@ -87,7 +95,11 @@ class Model(Table):
 
 
 class Generation(Table):
-    """How answers are made; temperature 0 is greedy decoding."""
+    """How answers are made; temperature 0 is greedy decoding.
+
+    `deterministic` answers each prompt alone, so that no batch can flip a near tie; `noise_floor` measures on
+    that many examples how often one does. `overflow`: a prompt beyond the context is refused, or cut.
+    """
 
     max_new_tokens: Count = 256
     temperature: Temperature = 0.0
@@ -95,13 +107,19 @@ class Generation(Table):
     seed: Seed = 0
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     batch_size: Count = 16
+    deterministic: Flag = False
+    overflow: Literal["refuse", "truncate"] = "refuse"
+    noise_floor: Count | None = None
     cache: Flag = True
     timeout_s: Seconds = 120.0
     concurrency: Count = 8
 
 
 class Metrics(Table):
-    """The metrics in use, and settings for those that have some; a table puts its metric in use."""
+    """The metrics in use, and settings for those that have some; a table puts its metric in use.
+
+    `corpora` are plain texts, by name, whose perplexity is measured under every model that runs here.
+    """
 
     use: tuple[Annotated[str, BeforeValidator(paths.metric_name)], ...] = (
         "rouge",
@@ -114,19 +132,21 @@ class Metrics(Table):
     settings: Annotated[dict[str, dict[str, Any]], BeforeValidator(paths.metric_settings)] = Field(
         default_factory=dict
     )
+    corpora: dict[Name, FileOrFolder] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
     def _tables_are_settings(cls, table: Any) -> Any:
         if not isinstance(table, dict) or "settings" in table:
             return table
-        settings = {key: value for key, value in table.items() if key != "use"}
+        corpora = table.get("corpora", {})
+        settings = {key: value for key, value in table.items() if key not in NOT_METRICS}
         use = table.get("use", cls.model_fields["use"].default)
         if isinstance(use, list | tuple):
             use = (
                 list(dict.fromkeys([*use, *settings])) if all(isinstance(name, str) for name in use) else use
             )
-        return {"use": use, "settings": settings}
+        return {"use": use, "settings": settings, "corpora": corpora}
 
 
 class Benchmarks(Table):
@@ -154,6 +174,7 @@ class Gates(Table):
     max_perplexity_rise: Annotated[float, Field(strict=True, ge=0)] = 0.10
     min_format_compliance: Fraction | None = None
     max_judge_failures: Fraction = 0.10
+    max_disparity: Fraction | None = 0.10
 
 
 class Plan(Table):
@@ -165,8 +186,11 @@ class Plan(Table):
     generation: Generation = Generation()
     metrics: Metrics = Metrics()
     judges: tuple[Judge, ...] = (Judge(name="reference"),)
+    judging: Judging = Judging()
     benchmarks: Benchmarks | None = None
     gates: Gates = Gates()
+    sweep: Sweep = Sweep()
+    compute: Compute = Compute()
     text: str = ""
     folder: Path = Path()
     file: str = "plan.toml"
@@ -202,8 +226,11 @@ _TABLES: Mapping[str, frozenset[str]] = {
     "models": _keys(Model),
     "generation": _keys(Generation),
     "judges": _keys(Judge, "embedded"),
+    "judging": _keys(Judging),
     "benchmarks": _keys(Benchmarks),
     "gates": _keys(Gates),
+    "sweep": _keys(Sweep),
+    "compute": _keys(Compute),
 }
 
 
@@ -212,18 +239,25 @@ def read_plan(path: Path) -> Plan:
     return parse_plan(read_text(path), path.absolute().parent, str(path))
 
 
-def parse_plan(text: str, folder: Path, file: str = "plan.toml") -> Plan:
+def parse_plan(
+    text: str, folder: Path, file: str = "plan.toml", swept: Members | None = None
+) -> Plan:
     """The plan in a text; `folder` is where its relative paths start, `file` what errors call it.
 
+    `swept` are the checkpoints that its sweeps found before, which stand for what they would find now.
     Raises BadInput like `read_plan`.
     """
     raw = _parse_toml(text, file)
     problems = [*secrets(raw), *unknown_keys(raw, _TABLES)]
+    raw, unswept = expand(raw, folder.absolute(), swept)
+    found: list[Problem] = []
     try:
         plan = _validate(raw, text, folder, file)
     except ValidationError as error:
-        problems += validation_problems(raw, error)
-    problems += [*metric_checks(raw), *cross_checks(raw)]
+        found += validation_problems(raw, error)
+    found += [*metric_checks(raw), *cross_checks(raw), *compute_checks(raw)]
+    # Without the models of a broken sweep, what else is said of the models would be wrong.
+    problems += [*unswept, *(item for item in found if not (unswept and item.where.startswith("models")))]
     if problems:
         raise bad_plan(file, list(dict.fromkeys(problems)))
     return plan

@@ -9,7 +9,9 @@ from typing import Any
 
 from engine.example import FIELDS
 from engine.plan_errors import Problem, is_secret, key_path, listed, nearest
+from engine.plan_judge_checks import judge_checks
 
+NOT_METRICS = ("use", "corpora")  # keys of [metrics] that name no metric
 _SOURCES = ("path", "server", "outputs")
 # What a key of a model presupposes: it would be without effect, silently, beside another source.
 _ONLY_WITH = {
@@ -19,6 +21,7 @@ _ONLY_WITH = {
     "trust_remote_code": {"path"},
     "system": {"path", "server"},
     "model": {"server"},
+    "api": {"server"},
     "api_key_env": {"server"},
 }
 
@@ -31,7 +34,7 @@ def cross_checks(raw: Mapping[str, Any]) -> list[Problem]:
         *_unique_names(raw, "models", models),
         *_unique_names(raw, "judges", judges),
         *(problem for index, model in models for problem in _sources(raw, index, model)),
-        *(problem for index, judge in judges for problem in _judge(raw, index, judge)),
+        *judge_checks(raw, judges),
         *_data(raw),
         *_gates(raw),
     ]
@@ -94,22 +97,6 @@ def _sources(raw: Mapping[str, Any], index: int, model: Mapping[str, Any]) -> li
     return problems
 
 
-def _judge(raw: Mapping[str, Any], index: int, judge: Mapping[str, Any]) -> list[Problem]:
-    where = key_path(raw, ("judges", index))
-    if "server" in judge:
-        missing = "model is missing: the name that the server knows the judge by"
-        return [] if "model" in judge else [Problem(where, missing)]
-    if judge.get("name") != "reference":
-        return [Problem(where, 'server is missing (only the embedded judge, name = "reference", needs none)')]
-    return [
-        Problem(
-            key_path(raw, ("judges", index, key)), "has no meaning for the embedded judge, which is a rule"
-        )
-        for key in ("model", "api_key_env", "rubric")
-        if key in judge
-    ]
-
-
 def _data(raw: Mapping[str, Any]) -> list[Problem]:
     data = raw.get("data")
     if not isinstance(data, Mapping):
@@ -161,7 +148,7 @@ def metric_checks(raw: Mapping[str, Any]) -> list[Problem]:
         return []
     use = metrics.get("use")
     named = [(("metrics", "use", i), name) for i, name in enumerate(use)] if isinstance(use, list) else []
-    tables = [(("metrics", key), key) for key in metrics if key != "use"]
+    tables = [(("metrics", key), key) for key in metrics if key not in NOT_METRICS]
     unknown = [
         (where, name)
         for where, name in [*named, *tables]

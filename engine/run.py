@@ -4,16 +4,23 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from engine.environment import describe
 from engine.phases import data
 from engine.phases.benchmarks import benchmark, is_benchmarked
 from engine.phases.compare import compare
+from engine.phases.compute import computing
+from engine.phases.corpora import corpora, corpora_pieces
+from engine.phases.facts import measured_use
+from engine.phases.funnel import drop_cut, funnel, is_open
+from engine.phases.funnel import pieces as sweep_pieces
 from engine.phases.generate import Loader, generate, grouped
-from engine.phases.judge import judge, match_item, matches
+from engine.phases.hardware import hold_to_hardware
+from engine.phases.judge import judge_pieces
+from engine.phases.jury import judge_all
 from engine.phases.perplexity import perplexity
 from engine.phases.score import declare, measures, score, text_metrics
+from engine.phases.spending import open_purse
 from engine.phases.work import Piece, Stopped, Work
-from engine.plan import parse_plan
+from engine.plan import Model, parse_plan
 from store import tables
 from store.record import Recorder
 
@@ -25,9 +32,12 @@ def execute(recorder: Recorder, store: Path, request: Callable[[], str | None]) 
     when the run cannot go on; what was finished is kept in either case.
     """
     row = recorder.run()
-    plan = parse_plan(row["plan"], Path(row["plan_folder"]), row["plan_file"])
-    work = Work(plan, recorder, store, dict(row["options"] or {}), request)
-    recorder.set_run(started=row["started"] or time.time(), environment=row["environment"] or describe(plan))
+    options = dict(row["options"] or {})
+    swept = options.get("swept")
+    plan = parse_plan(row["plan"], Path(row["plan_folder"]), row["plan_file"], swept)
+    work = Work(plan, recorder, store, options, request)
+    recorder.set_run(started=row["started"] or time.time(), environment=hold_to_hardware(work))
+    open_purse(work)
     _declare_models(work)
     only = work.options.get("only")
     for phases, step in _STEPS:
@@ -62,18 +72,24 @@ def _declare_models(work: Work) -> None:
 def _prepare(work: Work) -> None:
     data.prepare(work)
     declare(work)
+    if not is_open(work):
+        drop_cut(work)
     work.announce(list(_pieces(work)))
 
 
 def _pieces(work: Work) -> Iterator[Piece]:
-    """Everything the run will do, in the order of the phases."""
+    """Everything the run will do, in the order of the phases; until a sweep is cut, no more than that."""
     plan, count = work.plan, len(work.examples)
     yield Piece("data", plan.data.examples.name, "examples", count)
+    if is_open(work):
+        yield from sweep_pieces(work)
+        return
     for model in grouped(plan.models):
         yield Piece("generate", model.name, "responses", count)
     if "perplexity" in plan.metrics.use:
         for model in grouped(plan.models):
             yield Piece("perplexity", model.name, "texts", count)
+    yield from corpora_pieces(grouped(plan.models), plan.metrics.corpora)
     if plan.benchmarks is not None:
         for model in grouped(plan.models):
             if is_benchmarked(work, model):
@@ -81,40 +97,41 @@ def _pieces(work: Work) -> Iterator[Piece]:
     for name in text_metrics(plan):
         yield Piece("score", name, "responses", count * len(plan.models))
     for judge_plan in plan.judges:
-        for candidate, baseline in matches(work):
-            yield Piece("judge", match_item(judge_plan.name, candidate, baseline), "judgments", 2 * count)
+        yield from judge_pieces(work, judge_plan)
     yield Piece("compare", "all models", "measures", len(measures(plan)) + 1)
 
 
 def _weights(work: Work) -> None:
     """Generation, perplexity and benchmarks, base by base, so that each base is loaded once."""
-    loader = Loader(work)
+    with computing(work) as each:
+        if is_open(work):
+            funnel(work, each)
+            work.announce(list(_pieces(work)))
+        each(grouped(work.plan.models), _weights_of)
+
+
+def _weights_of(work: Work, model: Model, loader: Loader) -> None:
     only = work.options.get("only")
-    try:
-        for model in grouped(work.plan.models):
-            if only in (None, "generate"):
-                work.recorder.set_run(phase="generate")
-                generate(work, model, loader)
-            if only in (None, "perplexity") and "perplexity" in work.plan.metrics.use:
-                work.recorder.set_run(phase="perplexity")
-                perplexity(work, model, loader)
-            if only in (None, "benchmarks") and work.plan.benchmarks is not None:
-                work.recorder.set_run(phase="benchmarks")
-                benchmark(work, model, loader)
-            work.checkpoint()
-    finally:
-        loader.close()
-
-
-def _judge(work: Work) -> None:
-    for settings in work.plan.judges:
-        judge(work, settings)
+    if only in (None, "generate"):
+        work.recorder.set_run(phase="generate")
+        with measured_use(work, model):
+            generate(work, model, loader)
+    if only in (None, "perplexity") and "perplexity" in work.plan.metrics.use:
+        work.recorder.set_run(phase="perplexity")
+        perplexity(work, model, loader)
+    if only in (None, "perplexity") and work.plan.metrics.corpora:
+        work.recorder.set_run(phase="perplexity")
+        corpora(work, model, loader)
+    if only in (None, "benchmarks") and work.plan.benchmarks is not None:
+        work.recorder.set_run(phase="benchmarks")
+        benchmark(work, model, loader)
+    work.checkpoint()
 
 
 _STEPS: tuple[tuple[tuple[str, ...], Callable[[Work], None]], ...] = (
     (("data",), _prepare),
     (("generate", "perplexity", "benchmarks"), _weights),
     (("score",), score),
-    (("judge",), _judge),
+    (("judge",), judge_all),
     (("compare",), compare),
 )

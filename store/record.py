@@ -87,6 +87,10 @@ class Transaction:
         assert key is not None
         return int(key[0])
 
+    def rows(self, model: type[SQLModel], **equal: Any) -> list[dict[str, Any]]:
+        """All rows of a table whose columns equal the given values, in primary-key order."""
+        return _rows(self._connection, model, equal)
+
 
 class Recorder:
     """Appends to one run. Safe to use from several threads: each write takes a connection of its own."""
@@ -107,13 +111,8 @@ class Recorder:
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Commits at its end; where that fails (disk full, locked) StoreError, with nothing written."""
-        try:
-            with self._engine.begin() as connection:
-                yield Transaction(connection)
-        except DatabaseError as error:
-            if not isinstance(error.orig, Exception) or isinstance(error, IntegrityError):
-                raise
-            raise explain(error.orig, self.folder) from error
+        with _committed(self._engine, self.folder) as transaction:
+            yield transaction
 
     def append(self, model: type[SQLModel], rows: Sequence[Row]) -> None:
         with self.transaction() as transaction:
@@ -189,10 +188,8 @@ class Recorder:
 
     def rows(self, model: type[SQLModel], **equal: Any) -> list[dict[str, Any]]:
         """All rows of a table whose columns equal the given values, in primary-key order."""
-        table = table_of(model)
-        statement = _where(select(table).order_by(*table.primary_key.columns), table, equal)
         with self._engine.connect() as connection:
-            return [dict(row) for row in connection.execute(statement).mappings()]
+            return _rows(connection, model, equal)
 
     def run(self) -> dict[str, Any]:
         found = self.rows(tables.Run, id=self.run_id)
@@ -208,6 +205,12 @@ class Recorder:
             return set(connection.execute(statement).scalars())
 
 
+def _rows(connection: Connection, model: type[SQLModel], equal: Mapping[str, Any]) -> list[dict[str, Any]]:
+    table = table_of(model)
+    statement = _where(select(table).order_by(*table.primary_key.columns), table, equal)
+    return [dict(row) for row in connection.execute(statement).mappings()]
+
+
 S = TypeVar("S", Select[Any], Delete)
 
 
@@ -217,12 +220,29 @@ def _where(statement: S, table: Table, equal: Mapping[str, Any]) -> S:
     return statement
 
 
-def create_run(folder: Path, row: Row) -> int:
-    """Adds a queued run and returns its id."""
-    prepare(folder)
+@contextmanager
+def one_transaction(folder: Path) -> Iterator[Transaction]:
+    """Writes that no worker makes, all or none of them; the store is made where there is none."""
     engine = open_engine(folder)
     try:
-        with engine.begin() as connection:
-            return Transaction(connection).insert(tables.Run, {"created": time.time(), **row})
+        with _committed(engine, folder) as transaction:
+            yield transaction
     finally:
         engine.dispose()
+
+
+@contextmanager
+def _committed(engine: Engine, folder: Path) -> Iterator[Transaction]:
+    try:
+        with engine.begin() as connection:
+            yield Transaction(connection)
+    except DatabaseError as error:
+        if not isinstance(error.orig, Exception) or isinstance(error, IntegrityError):
+            raise
+        raise explain(error.orig, folder) from error
+
+
+def create_run(folder: Path, row: Row) -> int:
+    """Adds a queued run and returns its id."""
+    with one_transaction(folder) as transaction:
+        return transaction.insert(tables.Run, {"created": time.time(), **row})

@@ -90,7 +90,7 @@ def build() -> "typer.Typer":
     """The commands with their options."""
     import typer
 
-    from tui.commands import data, plans, reading, running, scoring
+    from tui.commands import data, importing, plans, reading, running, scoring
     from tui.commands.common import Store
 
     app = typer.Typer(
@@ -116,4 +116,6 @@ def build() -> "typer.Typer":
         *(running.review, reading.report),
     ):
         app.command()(function)
+    app.command("import")(importing.import_)
+    app.command()(importing.export)
     return app

@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import BadInput
-from engine.generate.folder import Shape, find_model, read_json, weight_shapes
+from engine.generate.folder import (
+    TOKENIZERS,
+    Shape,
+    find_model,
+    read_json,
+    snapshot_commit,
+    weight_shapes,
+)
 
 # These replace or lengthen the input instead of changing layers, so they cannot share a base with others.
 _PROMPT_LEARNING = {
@@ -16,9 +23,15 @@ _PROMPT_LEARNING = {
     "ADAPTION_PROMPT",
     "CPT",
 }
+_COMMIT = re.compile("[0-9a-f]{40}")
 _SNAPSHOT = re.compile(r"models--(?:.+--)?([^/]+)/snapshots/[^/]+/?$")
+# What adapters call their tensors, besides whole replaced weights.
+_PARTS = r"lora_\w+(?:\.bias)?|ia3_l|(?:hada|lokr|vera|oft|boft|hra|randlora)_\w+"
+# Where a quantised base keeps the values of a weight.
+_WEIGHTS = (".weight", ".qweight", ".weight_packed")
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 _NOT_THIS_BASE = "Name the base that the adapter was trained on under `path`, or another adapter."
+MERGE_IT = "Merge it into its base, and name the result under `path`."
 
 Shapes = dict[str, tuple[str, Shape]]
 
@@ -63,7 +76,30 @@ def check_adapter(base: str, adapter: Path) -> None:
             f"{_NOT_THIS_BASE} If that folder is the same model under another name, write its name as "
             "base_model_name_or_path in adapter_config.json.",
         )
-    _check_shapes(adapter, weight_shapes(adapter), base, weight_shapes(folder))
+    shapes = weight_shapes(adapter)
+    biases = [name for name in shapes if name.endswith(".bias") and "lora_" not in name]
+    if biases and config.get("bias") not in (None, "none"):
+        raise BadInput(
+            f"{adapter}: trained the base's own biases ({biases[0]}), which other models answer with too.",
+            MERGE_IT,
+        )
+    _check_shapes(adapter, shapes, base, weight_shapes(folder))
+
+
+def adapter_notes(folder: Path, adapter: Path) -> list[str]:
+    """What readers should know of an adapter's fit to the base in `folder`, where it cannot be told."""
+    config = read_adapter_config(adapter)
+    notes = []
+    if not config.get("base_model_name_or_path"):
+        notes.append("the adapter names no base: it was held to the shapes alone")
+    revision, commit = config.get("revision"), snapshot_commit(folder)
+    if revision and commit and _COMMIT.fullmatch(revision) and revision != commit:
+        notes.append(f"the adapter's base was at revision {revision[:12]}, this one is at {commit[:12]}")
+    elif revision and revision not in (commit, "main"):
+        notes.append(f"the adapter's base was at revision {revision!r}; whether this one is, is not known")
+    if any(adapter.glob("chat_template*")) and not any((adapter / name).is_file() for name in TOKENIZERS):
+        notes.append("the adapter brings a chat template without a tokenizer: asked with the base's own")
+    return notes
 
 
 def _last_component(name: str) -> str:
@@ -97,7 +133,7 @@ def _check_shapes(adapter: Path, own: Shapes, base_name: str, base: Shapes) -> N
         if dtype in _FLOATS and not _fits(part, shape, base_shape):
             hint = _NOT_THIS_BASE
             if part == "" and shape[1:] == base_shape[1:]:
-                hint = "Its vocabulary was resized: merge it into its base, and name the result under `path`."
+                hint = f"Its vocabulary was resized. {MERGE_IT}"
             raise BadInput(
                 f"{adapter}: {tensor} has shape {list(shape)}, which does not fit {weight} "
                 f"{list(base_shape)} of the base {base_name!r}.",
@@ -110,7 +146,7 @@ def _check_shapes(adapter: Path, own: Shapes, base_name: str, base: Shapes) -> N
 def _split(tensor: str) -> tuple[str, str]:
     """The module that an adapter tensor belongs to, and its part ("" for a whole replaced weight)."""
     name = tensor.removeprefix("base_model.model.")
-    match = re.match(r"(.*?)\.(lora_[A-Za-z_]+|ia3_l)(?:\.weight)?$", name)
+    match = re.match(rf"(.*?)\.({_PARTS})(?:\.weight)?$", name)
     if match:
         return match[1], match[2]
     return name.removesuffix(".weight"), ""
@@ -120,9 +156,10 @@ def _base_tensor(module: str, base: Shapes) -> str | None:
     """The base's tensor for a module; checkpoints may leave out leading parts ("model.", "transformer.")."""
     parts = module.split(".")
     for start in range(len(parts)):
-        name = ".".join(parts[start:]) + ".weight"
-        if name in base:
-            return name
+        for suffix in _WEIGHTS:
+            name = ".".join(parts[start:]) + suffix
+            if name in base:
+                return name
     return None
 
 
@@ -142,4 +179,6 @@ def _fits(part: str, shape: Shape, base: Shape) -> bool:
         return shape[-1] == base[0]
     if part == "lora_embedding_B":
         return shape[0] == base[-1]
-    return max(shape) in base
+    if part in ("lora_magnitude_vector", "ia3_l"):
+        return max(shape) in base
+    return True

@@ -1,6 +1,7 @@
 """The weights that several models of a plan share: loaded once, with adapters switched on and off."""
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -12,9 +13,11 @@ import torch
 from safetensors import SafetensorError
 
 from engine.errors import BadInput, CannotRun
+from engine.generate.adapter import MERGE_IT
 from engine.generate.batches import free_memory, out_of_memory
 from engine.generate.cache import ResponseCache
-from engine.generate.folder import check_model_folder, find_model, weight_shapes
+from engine.generate.folder import check_model_folder, find_model, read_json, weight_shapes
+from engine.generate.quantised import check_quantised
 from engine.plan import Model
 
 if TYPE_CHECKING:
@@ -32,6 +35,12 @@ _LOAD_ERRORS = (
     SafetensorError,
 )
 
+# Any tokens will do; and the largest difference, as a share of the largest logit, that is no change.
+_TRIAL = (3, 1, 4, 1, 5, 9, 2, 6)
+_SAME = 1e-3
+
+MOST_ATTACHED = 8  # adapters in memory beside the base
+
 
 class LocalBase:
     """A base model by folder or hub id, its tokenizer and its weights, each loaded once when first needed.
@@ -43,13 +52,16 @@ class LocalBase:
     def __init__(self, path: str, dtype: str = "auto", device: str = "auto") -> None:
         self.path = path
         self.folder = check_model_folder(str(find_model(path, download=True)))
+        check_quantised(self.folder)
         self.device = _device(device)
         self.dtype = _dtype(dtype, self.device)
         self._trust = False
         self._model: Any = None
         self._peft: Any = None
+        self._trial: Any = None
         self._adapter_kind = ""
         self._attached: dict[Path, str] = {}
+        self._attachments = 0
 
     def generator(self, model: Model, cache: ResponseCache | None = None) -> "LocalModel":
         """One of the plan's models on this base.
@@ -69,6 +81,19 @@ class LocalBase:
         with self._bad_input(self.path):
             config = AutoConfig.from_pretrained(self.folder, trust_remote_code=self._trust)
         return config.get_text_config()
+
+    @cached_property
+    def attention(self) -> str:
+        """The attention that the weights run with, as transformers names it: "sdpa", "eager", …
+
+        Told without loading the weights: their shapes alone are made.
+        """
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        with self._bad_input(self.path), torch.device("meta"):
+            config = AutoConfig.from_pretrained(self.folder, trust_remote_code=self._trust)
+            shape = AutoModelForCausalLM.from_config(config, trust_remote_code=self._trust)
+        return str(shape.config._attn_implementation)
 
     @property
     def context(self) -> int | None:
@@ -120,7 +145,7 @@ class LocalBase:
 
     def close(self) -> None:
         """Frees the weights; they are loaded again if the base is used again."""
-        self._model = self._peft = None
+        self._model = self._peft = self._trial = None
         self._attached.clear()
         free_memory()
 
@@ -152,7 +177,8 @@ class LocalBase:
 
         if adapter in self._attached:
             return self._peft
-        name = f"adapter_{len(self._attached)}"
+        if self._trial is None:
+            self._trial = _trial_logits(self.model)
         with self._bad_input(str(adapter)):
             kind = str(PeftConfig.from_pretrained(str(adapter)).peft_type)
             if self._peft is not None and kind != self._adapter_kind:
@@ -160,6 +186,11 @@ class LocalBase:
                 self._peft.unload()
                 self._peft = None
                 self._attached.clear()
+            if len(self._attached) >= MOST_ATTACHED:
+                # The one that came first makes room: a sweep has more of them than a device may hold.
+                self._peft.delete_adapter(self._attached.pop(next(iter(self._attached))))
+            self._attachments += 1
+            name = f"adapter_{self._attachments}"
             if self._peft is None:
                 self._peft = PeftModel.from_pretrained(self.model, str(adapter), adapter_name=name)
             else:
@@ -167,7 +198,31 @@ class LocalBase:
         self._adapter_kind = kind
         self._attached[adapter] = name
         self.model.eval()
+        self._hold_base_unchanged(adapter)
         return self._peft
+
+    def _hold_base_unchanged(self, adapter: Path) -> None:
+        """Refuses an adapter that alters the base for good, as one that subtracts its start from the weights.
+
+        The proof is that the base, with the adapter off, gives the logits that it gave before.
+        """
+        with self.active(None) as model:
+            difference = (_trial_logits(model) - self._trial).abs().max()
+        if difference > _SAME * self._trial.abs().max():
+            self.close()
+            raise BadInput(
+                f"{adapter}: changes the weights of the base itself, which other models answer with too.",
+                MERGE_IT,
+            )
+
+    def _newer(self) -> str:
+        """What to try when the model's files were written by a newer transformers than the one here."""
+        from transformers import __version__
+
+        written = str(read_json(self.folder / "config.json").get("transformers_version") or "")
+        if _numbers(written) <= _numbers(__version__):
+            return ""
+        return f"; it was saved by transformers {written}, here is {__version__}: a newer one may read it"
 
     @contextmanager
     def _bad_input(self, what: str) -> Iterator[None]:
@@ -178,14 +233,21 @@ class LocalBase:
             if out_of_memory(error):
                 raise CannotRun(
                     f"{what}: does not fit into the memory of {self.device} as {self.dtype}.",
-                    "Use a smaller dtype or another device, or serve the model and name the server.",
+                    "Use a smaller dtype or another device. A model too large for one GPU is for a server "
+                    "that splits it (vLLM, tensor parallelism): serve it, and name the server.",
                 ) from error
             logging.getLogger(__name__).debug("loading %s", what, exc_info=error)
-            hint = "Copy or save it again; a newer model may need a newer transformers."
+            hint = f"Copy or save it again{self._newer()}."
             if "trust_remote_code" in str(error):
                 hint = "It brings its own code: if you trust it, set trust_remote_code = true on the model."
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise BadInput(f"{what}: cannot be loaded: {reason}", hint) from error
+
+
+def _trial_logits(model: Any) -> Any:
+    ids = [token % model.get_input_embeddings().weight.shape[0] for token in _TRIAL]
+    with torch.inference_mode():
+        return model(torch.tensor([ids], device=model.device)).logits.float()
 
 
 def _device(name: str) -> str:
@@ -204,3 +266,7 @@ def _dtype(name: str, device: str) -> str:
     if not device.startswith("cuda"):
         return "float32"
     return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version)[:3]]

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from engine.generate.attention import bands_of, side_by_side
 from engine.generate.batches import free_memory, out_of_memory
 from engine.generate.limits import Limits
 from engine.generate.prefill import prefill, shared_beginning
@@ -21,6 +22,8 @@ from engine.generate.slots import Slots
 
 # The most positions of a prefill that may be padding, as a share of its tokens.
 _PADDING = 0.25
+# Rows whose attention is computed together, up to the longest of them.
+BAND = 16
 
 Finished = tuple[int, Answer | None]
 
@@ -99,16 +102,15 @@ class Batcher:
 
     def _work(self, model: Any) -> None:
         """One piece of work: rows put into free slots, a group of prompts read for them, or a step."""
-        free = [place for place, row in enumerate(self._rows) if row is None]
-        free += range(len(self._rows), self._limits.slots)
+        free = self._limits.slots - sum(row is not None for row in self._rows)
         if free and self._ahead:
-            taken = min(len(free), len(self._ahead))
-            self._place(free[:taken], self._ahead[:taken])
-            del self._ahead[:taken]
+            self._arrange(self._ahead[:free])
+            del self._ahead[:free]
         elif free and self._waiting:
             self._read_group(model)
         else:
-            self._close_gaps()
+            if None in self._rows:
+                self._arrange([])
             if self._rows:
                 self._step(model)
 
@@ -146,18 +148,25 @@ class Batcher:
                 break
         return rows
 
-    def _place(self, places: list[int], ahead: list[tuple[int, Row]]) -> None:
-        """Copies prefilled rows into slots."""
-        rows = [row for _, row in ahead]
-        if self._slots is None or self._limits.slots == 1:
-            self._allocate(rows)
-        self._slots.fill(places, self._source, [place for place, _ in ahead])
-        at = torch.tensor(places, device=self._tokens.device)
-        self._tokens[at] = torch.tensor([row.tokens[-1] for row in rows], device=at.device)
-        self._positions[at] = torch.tensor([row.position for row in rows], device=at.device)
-        self._rows += [None] * (places[-1] + 1 - len(self._rows))
-        for place, row in zip(places, rows, strict=True):
-            self._rows[place] = row
+    def _arrange(self, ahead: list[tuple[int, Row]]) -> None:
+        """Copies prefilled rows into slots, and closes the gaps: rows of like length stand side by side."""
+        if ahead and (self._slots is None or self._limits.slots == 1):
+            self._allocate([row for _, row in ahead])
+        order = side_by_side(self._rows, [row for _, row in ahead], BAND)
+        place_of = {row: place for place, row in enumerate(order)}
+        moved = {
+            place: place_of[row]
+            for place, row in enumerate(self._rows)
+            if row is not None and place_of[row] != place
+        }
+        if moved:
+            length = max(order[place].position for place in moved.values())
+            self._slots.move(list(moved), list(moved.values()), length)
+        if ahead:
+            self._slots.fill([place_of[row] for _, row in ahead], self._source, [place for place, _ in ahead])
+        self._rows = list(order)
+        self._tokens[: len(order)] = torch.tensor([row.tokens[-1] for row in order])
+        self._positions[: len(order)] = torch.tensor([row.position for row in order])
 
     def _allocate(self, rows: list[Row]) -> None:
         """Makes the slots, of the size that the largest row to come needs; a lone slot fits its row."""
@@ -169,24 +178,12 @@ class Batcher:
         self._tokens = torch.zeros(self._limits.slots, dtype=torch.long, device=device)
         self._positions = torch.zeros_like(self._tokens)
 
-    def _close_gaps(self) -> None:
-        """Moves the last rows into slots that nothing is left to fill."""
-        while None in self._rows:
-            row = self._rows[-1]
-            if row is not None:
-                place, last = self._rows.index(None), len(self._rows) - 1
-                self._slots.move(last, place, row.position)
-                self._tokens[place] = self._tokens[last]
-                self._positions[place] = self._positions[last]
-                self._rows[place] = row
-            self._rows.pop()
-
     def _step(self, model: Any) -> None:
         """One token for every row."""
         began = time.perf_counter()
         rows = [row for row in self._rows if row is not None]
         tokens, positions = self._tokens[: len(rows)], self._positions[: len(rows)]
-        logits = self._slots.step(model, tokens, positions, max(row.position for row in rows) + 1)
+        logits = self._slots.step(model, tokens, positions, bands_of(rows, BAND))
         chosen = next_tokens(logits, rows, self._settings)
         host = chosen.tolist()
         tokens.copy_(chosen)

@@ -15,10 +15,12 @@ def response_key(
     """The key of one answer: model content, exact prompt, and the settings that can change the text.
 
     `seed` is the example's own when answers are sampled. The batch size is left out: it decides how fast
-    an answer comes, not which.
+    an answer comes, not which, but for near ties (see `noise`); answers asked for one by one are kept apart.
+    A prompt that was cut to fit stands as what it became.
     """
     sampling = [settings.temperature, settings.top_p, seed] if settings.sampled else None
-    return digest([fingerprint, prompt, settings.max_new_tokens, list(settings.stop), sampling])
+    decided = [settings.max_new_tokens, list(settings.stop), sampling, settings.deterministic]
+    return digest([fingerprint, prompt, *decided])
 
 
 class ResponseCache:
@@ -28,12 +30,15 @@ class ResponseCache:
         from diskcache import Cache, JSONDisk
 
         self.folder = folder
-        self._cache: Any = Cache(str(folder), disk=JSONDisk, eviction_policy="none")
+        self._cache: Any = Cache(str(folder), disk=JSONDisk, eviction_policy="none", statistics=True)
 
     def get(self, key: str) -> Response | None:
         """The response kept under the key, marked as cached and with the figures of its first time."""
         value = self._cache.get(key)
-        return None if value is None else replace(Response(**value), cached=True)
+        if value is None:
+            return None
+        # JSON knows no tuples.
+        return replace(Response(**value), turns=tuple(value.get("turns", ())), cached=True)
 
     def put(self, key: str, response: Response) -> None:
         """Keeps an answer; a missing one is not kept, so that it is tried again."""

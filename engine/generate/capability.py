@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from engine.generate.attention import Band
 from engine.generate.prefill import prefill
 from engine.generate.slots import Slots
 
@@ -68,8 +69,9 @@ def _same_alone_and_in_slots(model: Any) -> bool:
         longest = max(len(prompt) for prompt in prompts)
         slots = Slots(cache, len(prompts), longest + 1)
         slots.fill(range(len(prompts)), cache, range(len(prompts)))
+        bands = [Band(place, place + 1, len(prompt) + 1) for place, prompt in enumerate(prompts)]
         positions = torch.tensor([len(prompt) for prompt in prompts], device=model.device)
-        second = slots.step(model, torch.tensor(following, device=model.device), positions, longest + 1)
+        second = slots.step(model, torch.tensor(following, device=model.device), positions, bands)
     together = torch.stack([first, second], dim=1)
     tolerance = _TOLERANCE.get(together.dtype, _COARSE_TOLERANCE)
     return bool((together - alone).abs().max() <= tolerance * alone.abs().max())

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import TypeVar
 
+HAND_OVER = 0.5  # seconds: the longest that a caller waits for word
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Client = TypeVar("Client")
@@ -20,6 +21,7 @@ def run_bounded(
 ) -> Iterator[list[Result]]:
     """Does the work for all items, at most `concurrency` at once, and yields what is finished as it comes.
 
+    While nothing is finished an empty list comes twice a second: a moment at which the caller can stop.
     An event loop runs in a thread of its own; one client serves all items. The first error stops the rest
     and is raised here, after the results that came before it. Closing the iterator cancels what is in flight.
     """
@@ -27,17 +29,15 @@ def run_bounded(
     runner = _Runner(_all_items(items, open_client, work, concurrency, finished), finished)
     try:
         while True:
-            batch = [finished.get()]
-            while not finished.empty():
-                batch.append(finished.get())
+            batch = _taken(finished)
+            ends = [entry for entry in batch if isinstance(entry, _End)]
             results = [entry for entry in batch if not isinstance(entry, _End)]
-            if results:
+            if results or not ends:
                 yield results
-            for entry in batch:
-                if isinstance(entry, _End):
-                    if entry.error:
-                        raise entry.error
-                    return
+            for end in ends:
+                if end.error:
+                    raise end.error
+                return
     finally:
         runner.stop()
 
@@ -47,6 +47,16 @@ class _End:
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
+
+
+def _taken(finished: "queue.SimpleQueue[Result | _End]") -> "list[Result | _End]":
+    """Everything in the queue, waited for a moment."""
+    batch: list[Result | _End] = []
+    with suppress(queue.Empty):
+        batch.append(finished.get(timeout=HAND_OVER))
+        while True:
+            batch.append(finished.get_nowait())
+    return batch
 
 
 async def _all_items(

@@ -14,6 +14,7 @@ TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json",
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_SNAPSHOT = re.compile(r"/models--[^/]+/snapshots/([0-9a-f]{40})$")
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py", "*.tiktoken"]
 _TO_SAFETENSORS = (
     "Weights in pickle files can run code when they are loaded. Save them as safetensors: "
@@ -61,6 +62,12 @@ def _hub_snapshot(name: str, download: bool) -> Path:
             + (", and the hub cannot be reached." if download else "."),
             f"Fetch it where there is network (`hf download {name}`), or name a local folder.",
         ) from error
+
+
+def snapshot_commit(folder: Path) -> str | None:
+    """The commit of a model that lies in the hub's cache; None for any other folder."""
+    found = _SNAPSHOT.search(folder.absolute().as_posix())
+    return found[1] if found else None
 
 
 def check_model_folder(path: str) -> Path:

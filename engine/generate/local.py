@@ -9,17 +9,18 @@ from itertools import islice
 from typing import Any
 
 from engine.examples import Example
-from engine.generate.adapter import check_adapter, read_adapter_config
+from engine.generate.adapter import check_adapter
 from engine.generate.base import LocalBase
 from engine.generate.batcher import Batcher
 from engine.generate.batches import in_batches
 from engine.generate.cache import ResponseCache, response_key
 from engine.generate.capability import why_static
 from engine.generate.decode import decode
-from engine.generate.fingerprint import FileHashes, adapter_hash, digest, model_hash, tokenizer_hash
-from engine.generate.folder import TOKENIZERS
+from engine.generate.fingerprint import FileHashes
+from engine.generate.gauge import Gauge
+from engine.generate.identity import Identity
 from engine.generate.limits import limits_for
-from engine.generate.model import Response, Settings, missing
+from engine.generate.model import Load, Response, Settings, missing
 from engine.generate.probe import Probe, probe_adapter
 from engine.generate.prompt import PromptError, Prompts
 from engine.generate.rows import Answer, Request, Rules
@@ -37,7 +38,8 @@ HAND_OVER = 0.25
 class _Pending:
     example: Example
     request: Request
-    key: str
+    key: str | None
+    reason: str | None
 
 
 class LocalModel:
@@ -53,38 +55,27 @@ class LocalModel:
         self.name = model.name
         self.base = base
         self.adapter = model.adapter
+        self._plan = model
         self._system = model.system
         self._cache = cache
-        self._hashes = FileHashes(cache.folder if cache else None)
+        self._identity = Identity(base, model, FileHashes(cache.folder if cache else None))
         self._notes: list[str] = []
+        self._gauge = Gauge()
         self._batching: dict[str, Any] = {"batching": None, "batching_reason": None, "batching_figures": None}
 
-    @cached_property
+    @property
     def tokenizer(self) -> Any:
         """The adapter's own tokenizer where its folder has one, since it was trained with that."""
-        if self._brings_tokenizer():
-            assert self.adapter is not None
-            tokenizer = self.base.load_tokenizer(self.adapter)
-            if tokenizer.chat_template != self.base.tokenizer.chat_template:
-                self._note("asked with the adapter's own chat template, which differs from the base's")
-            return tokenizer
-        return self.base.tokenizer
+        return self._identity.tokenizer
 
     @cached_property
     def _prompts(self) -> Prompts:
         return Prompts(self.tokenizer, self._system)
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """A hash of weights, adapter, tokenizer, template, system prompt and dtype, by content."""
-        return digest(
-            {
-                "model": model_hash(self.base.folder, self._hashes),
-                "adapter": adapter_hash(self.adapter, self._hashes) if self.adapter else None,
-                "system": self._system,
-                "dtype": self.base.dtype,
-            }
-        )
+        """A hash of all that decides the answers, by content; see `Identity`."""
+        return self._identity.fingerprint
 
     def describe(self) -> dict[str, Any]:
         """Facts for the run, read without loading the weights.
@@ -92,24 +83,10 @@ class LocalModel:
         `batching` is "continuous" or "static" (None before anything was generated), `batching_reason` why it
         is static, and `batching_figures` what the continuous batcher did.
         """
-        template = self.tokenizer.chat_template
-        tokenizer_folder = self.adapter if self._brings_tokenizer() and self.adapter else self.base.folder
         return {
-            "kind": "local",
-            "path": self.base.path,
-            "folder": str(self.base.folder.resolve()),
-            "architecture": (self.base.config.architectures or [self.base.config.model_type])[0],
-            "parameters": self.base.parameters,
-            "context": self.base.context,
-            "dtype": self.base.dtype,
-            "device": self.base.device,
-            "system": self._system,
-            "template": digest(template)[:12] if template else None,
-            "tokenizer": tokenizer_hash(tokenizer_folder, self._hashes)[:12],
-            "adapter": self._adapter_facts(),
-            "fingerprint": self.fingerprint,
+            **self._identity.facts(),
             **self._batching,
-            "notes": [*self._prompts.notes, *self._notes],
+            "notes": [*self._prompts.notes, *self._identity.notes, *self._notes],
         }
 
     def prompt(self, example: Example) -> list[int]:
@@ -123,9 +100,12 @@ class LocalModel:
     def generate(self, examples: Sequence[Example], settings: Settings) -> Iterator[list[Response]]:
         """Answers the examples: cached and impossible ones at once, then the others as they are finished.
 
-        An example's own `max_new_tokens` takes the place of the settings'. A prompt beyond the context, or
-        one that fits no memory, gets a response without text and a reason.
+        An example's own `max_new_tokens` takes the place of the settings'. A prompt beyond the context that
+        is not to be cut, or one that fits no memory, gets a response without text and a reason.
         """
+        if settings.deterministic:
+            self._note("each prompt was answered alone (deterministic)")
+            settings = replace(settings, slots=1, batch_size=1)
         if settings.sampled:
             self._note(f"answers are sampled: temperature {settings.temperature}, seed {settings.seed}")
         ready: list[Response] = []
@@ -146,7 +126,9 @@ class LocalModel:
             reason = why_static(model)
         self._batching["batching"] = "static" if reason else "continuous"
         self._batching["batching_reason"] = reason
-        yield from self._static(pending, rules) if reason else self._continuous(pending, rules)
+        answer = self._static if reason else self._continuous
+        for group in [[item] for item in pending] if settings.deterministic else [pending]:
+            yield from answer(group, rules)
 
     def _continuous(self, pending: Sequence[_Pending], rules: Rules) -> Iterator[list[Response]]:
         """Hands over what was finished several times a second, also when nothing was."""
@@ -155,11 +137,13 @@ class LocalModel:
             limits = limits_for(model, need, rules.settings.slots)
         batcher = Batcher([item.request for item in pending], rules, limits, self.note_halved)
         self._batching["batching_figures"] = None
+        self._gauge.begin()
         while not batcher.done:
             # The adapter is switched on for each stretch of work: between two, others may use the base.
             with self.active() as model:
                 finished = batcher.advance(model, HAND_OVER)
             self._batching["batching_figures"] = asdict(batcher.figures)
+            self._gauge.read(batcher.figures, len(finished))
             yield [self._response(pending[place], answer) for place, answer in finished]
 
     def _static(self, pending: Sequence[_Pending], rules: Rules) -> Iterator[list[Response]]:
@@ -177,6 +161,10 @@ class LocalModel:
             lambda item: self._response(item, None),
             self.note_halved,
         )
+
+    def without_cache(self) -> "LocalModel":
+        """The same model, which answers anew whatever is remembered."""
+        return self.base.generator(self._plan)
 
     def note_halved(self, size: int) -> None:
         """Keeps for the run that memory ran out, and with which batch size it went on."""
@@ -197,6 +185,10 @@ class LocalModel:
             if not self._impossible(ids):
                 yield ids
 
+    def load(self) -> Load | None:
+        """What the continuous batcher is at; None before it, and where batches are static."""
+        return self._gauge.load
+
     def close(self) -> None:
         """Nothing of its own to free: the base holds the weights, and `LocalBase.close` frees them."""
 
@@ -205,20 +197,38 @@ class LocalModel:
             ids = self.prompt(example)
         except PromptError as error:
             return missing(example, str(error))
-        if reason := self._impossible(ids):
-            return missing(example, reason, len(ids))
         room = example.extra.get("max_new_tokens", settings.max_new_tokens)
         if type(room) is not int or room < 1:
             return missing(
                 example, f"its max_new_tokens is {room!r}, not a number of tokens from 1", len(ids)
             )
+        whole = len(ids)
+        ids = self._fitted(example, ids, room, settings)
+        if reason := self._impossible(ids):
+            return missing(example, reason, len(ids))
+        reason = (
+            None if whole == len(ids) else f"prompt of {whole} tokens cut to {len(ids)} to fit the context"
+        )
         seed = _example_seed(settings.seed, example.id)
-        key = response_key(self.fingerprint, ids, replace(settings, max_new_tokens=room), seed)
-        if self._cache and (hit := self._cache.get(key)):
-            return replace(hit, example_id=example.id)
+        key = None
+        if self._cache:
+            key = response_key(self.fingerprint, ids, replace(settings, max_new_tokens=room), seed)
+            if hit := self._cache.get(key):
+                return replace(hit, example_id=example.id, reason=reason)
         context = self.base.context
         room = room if context is None else min(room, context - len(ids))
-        return _Pending(example, Request(ids, room, seed), key)
+        return _Pending(example, Request(ids, room, seed), key, reason)
+
+    def _fitted(self, example: Example, ids: list[int], room: int, settings: Settings) -> list[int]:
+        """The prompt; one that fills the context is cut where that is asked for.
+
+        It then leaves room for the answer, at most half of the context.
+        """
+        context = self.base.context
+        if settings.overflow == "refuse" or context is None or len(ids) < context:
+            return ids
+        self._note('prompts that fill the context were cut to fit (overflow = "truncate")')
+        return self._prompts.cut(example, ids, context - min(room, context // 2))
 
     def _impossible(self, ids: list[int]) -> str | None:
         """Why the model cannot be asked with these tokens."""
@@ -249,27 +259,15 @@ class LocalModel:
             finish_reason=answer.finish_reason,
             latency_s=answer.seconds,
         )
-        if self._cache:
+        if self._cache and item.key:
             self._cache.put(item.key, response)
-        return response
+        return replace(response, reason=item.reason)
 
     def _ends(self, model: Any) -> frozenset[int]:
         """Every end token of the generation config, and the tokenizer's, which an adapter may change."""
         configured = model.generation_config.eos_token_id
         ends = configured if isinstance(configured, list) else [configured]
         return frozenset(int(end) for end in [*ends, self.tokenizer.eos_token_id] if end is not None)
-
-    def _brings_tokenizer(self) -> bool:
-        return self.adapter is not None and any((self.adapter / name).is_file() for name in TOKENIZERS)
-
-    def _adapter_facts(self) -> dict[str, Any] | None:
-        if self.adapter is None:
-            return None
-        config = read_adapter_config(self.adapter)
-        facts = {"path": str(self.adapter), "hash": adapter_hash(self.adapter, self._hashes)[:12]}
-        return facts | {
-            key: config.get(key) for key in ("peft_type", "base_model_name_or_path", "r", "lora_alpha")
-        }
 
     def _note_ignored_generation_config(self, model: Any) -> None:
         penalty = model.generation_config.repetition_penalty

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from engine.examples import Example
 
@@ -12,7 +12,9 @@ class Settings:
     """How answers are generated. A temperature of 0 is greedy decoding; `seed` matters above it only.
 
     `slots` is the most rows at a time where rows are batched continuously, None as many as memory allows;
-    `batch_size` is the size of the batches elsewhere.
+    `batch_size` is the size of the batches elsewhere. `deterministic` answers each prompt alone, so that no
+    answer depends on what else is asked. `overflow` is what becomes of a prompt that fills the context: it
+    is refused, or cut to fit (see `Prompts.cut`).
     """
 
     max_new_tokens: int = 256
@@ -22,6 +24,8 @@ class Settings:
     stop: tuple[str, ...] = ()
     batch_size: int = 16
     slots: int | None = None
+    deterministic: bool = False
+    overflow: Literal["refuse", "truncate"] = "refuse"
 
     @property
     def sampled(self) -> bool:
@@ -32,11 +36,14 @@ class Settings:
 class Response:
     """What one model answered to one example.
 
-    `text` is None when there is no answer, and `reason` then says why; an empty text is an answer.
+    `text` is None when there is no answer, and `reason` then says why; an empty text is an answer. Beside a
+    text, `reason` tells what the answer suffers from: a prompt that was cut to fit the context.
     `tokens_out` counts the tokens that the model generated, its end token included and padding never.
     `finish_reason` is "stop" (end token or stop string) or "length" (no room for more).
     `latency_s`: seconds from the start of the prompt (its batch, or its request) until this answer was
     complete. A cached response keeps the figures of the time when it was generated.
+    `turns` are all answers of a conversation in order, empty where one question was asked: `text` is then the
+    last of them, and tokens and latency are those of all turns together.
     """
 
     example_id: str
@@ -47,6 +54,22 @@ class Response:
     latency_s: float | None
     cached: bool = False
     reason: str | None = None
+    turns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a generator is at: rows (or requests) that can be under way at once, and those that are.
+
+    The other figures count from when it was opened: tokens and seconds of reading prompts, and tokens
+    written, those of unfinished answers too.
+    """
+
+    slots: int
+    busy: int
+    prompt_tokens: int = 0
+    prompt_seconds: float = 0.0
+    tokens: int = 0
 
 
 class Generator(Protocol):
@@ -68,6 +91,9 @@ class Generator(Protocol):
 
         Raises CannotRun when the model cannot be reached or loaded any more.
         """
+
+    def load(self) -> Load | None:
+        """What it is at while it generates; None where nothing of it is known."""
 
     def close(self) -> None:
         """Frees what the model holds."""

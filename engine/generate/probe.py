@@ -31,5 +31,6 @@ def probe_adapter(base: LocalBase, adapter: Path, prompts: Sequence[list[int]]) 
 
 
 def _logits(base: LocalBase, adapter: Path | None, ids: list[int]) -> Any:
-    with torch.inference_mode(), base.active(adapter) as model:
+    # In this order: an adapter that is loaded in inference mode could not be switched off outside it.
+    with base.active(adapter) as model, torch.inference_mode():
         return model(torch.tensor([ids], device=model.device)).logits.float()

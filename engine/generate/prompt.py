@@ -1,5 +1,6 @@
 """From an example to the exact tokens that a local model is asked with."""
 
+from dataclasses import replace
 from typing import Any
 
 from jinja2 import TemplateError
@@ -11,6 +12,10 @@ NO_TEMPLATE = "no chat template: asked with the plain query (its last user turn)
 NO_SYSTEM_ROLE = (
     "the chat template takes no system message: the system prompt stands before the first user turn"
 )
+
+
+# A template is a program of the model's author: what it can raise besides Jinja's own errors.
+_TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
 
 
 class PromptError(Exception):
@@ -43,6 +48,21 @@ class Prompts:
             raise PromptError("the prompt is empty, and the tokenizer has no token to begin with")
         return ids
 
+    def cut(self, example: Example, ids: list[int], most: int) -> list[int]:
+        """The prompt's `ids` cut to `most` tokens, for a prompt that does not fit.
+
+        Kept are the template's beginning with the system prompt, as far as it takes at most half, and the
+        newest tokens to the prompt's end. What stands between them, the oldest, is left out.
+        """
+        try:
+            emptied = self.ids(replace(example, query="", messages=_emptied(example.messages)))
+        except PromptError:
+            emptied = []
+        pairs = enumerate(zip(ids, emptied, strict=False))
+        beginning = next((place for place, (own, other) in pairs if own != other), len(emptied))
+        kept = min(beginning, most // 2)
+        return ids[:kept] + ids[len(ids) - (most - kept) :]
+
     def _encode(self, text: str, special: bool) -> list[int]:
         # Prompts longer than the tokenizer's limit are told apart later: no warning, and never a cut.
         return list(self._tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
@@ -56,12 +76,12 @@ class Prompts:
         messages = conversation(example, self._system)
         try:
             return self._apply(messages)
-        except TemplateError as error:
+        except _TEMPLATE_ERRORS as error:
             if messages[0]["role"] != "system":
                 raise PromptError(f"the chat template refuses the messages: {error}") from error
         try:
             text = self._apply(_folded(messages))
-        except TemplateError as error:
+        except _TEMPLATE_ERRORS as error:
             raise PromptError(f"the chat template refuses the messages: {error}") from error
         if NO_SYSTEM_ROLE not in self.notes:
             self.notes.append(NO_SYSTEM_ROLE)
@@ -69,6 +89,13 @@ class Prompts:
 
     def _apply(self, messages: list[dict[str, str]]) -> str:
         return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+
+def _emptied(messages: tuple[dict[str, str], ...]) -> tuple[dict[str, str], ...]:
+    """The messages without the texts of their turns; a system message stays."""
+    return tuple(
+        message if message["role"] == "system" else {**message, "content": ""} for message in messages
+    )
 
 
 def _folded(messages: list[dict[str, str]]) -> list[dict[str, str]]:

@@ -1,72 +1,126 @@
 """A model behind any server that speaks the OpenAI API: vLLM, SGLang, TGI, Ollama, a hosted one."""
 
-import os
+import asyncio
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from engine.errors import BadInput, CannotRun
+from engine.errors import CannotRun
 from engine.examples import Example
 from engine.generate.concurrent import run_bounded
+from engine.generate.endpoint import (
+    NO_KEY,
+    PLAIN_QUERY,
+    chat_body,
+    completion_body,
+    limits,
+    one_line,
+    read_answer,
+    read_key,
+    without_credentials,
+)
 from engine.generate.fingerprint import digest
-from engine.generate.model import Response, Settings, conversation, missing
+from engine.generate.model import Load, Response, Settings, missing
+from engine.judge.limiter import Overloaded
+from engine.judge.servers import LONGEST_PAUSE, server_at
+from engine.judge.wire import rejected_names, retry_after
 from engine.plan import Model
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+    from openai import APIConnectionError, APIStatusError, AsyncOpenAI
 
-# The client waits as long as the server's Retry-After asks for, else 0.5 s and doubling.
 RETRIES = 4
-# Servers without keys take any text; the client insists on one.
-NO_KEY = "none"
+BACKOFF_S = 0.5  # before the first retry, where the server names no time; doubles with each
+LONGEST_BACKOFF_S = 30.0
+
+
+class _Again(Exception):
+    """Worth another try, after `wait` seconds if the server said so."""
+
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.wait = wait
+
+
+class _Busy(_Again, Overloaded):
+    """Worth another try, with fewer requests at once."""
+
+
+class _Gone(_Again):
+    """No connection could be made at all."""
+
+
+class _Refused(Exception):
+    """The server does not take some parameters; without them it may."""
 
 
 class ServerModel:
     """One model of a plan on a server. Its weights are not known here, so its answers are never cached.
 
-    Raises BadInput when the environment variable for the key is not set.
+    As many requests are under way as the server takes well, `concurrency` at most. `backoff_s` is the wait
+    before the first retry where the server names none. Raises BadInput when the environment variable for the
+    key is not set.
     """
 
     def __init__(
-        self, model: Model, concurrency: int = 8, timeout_s: float = 120.0, retries: int = RETRIES
+        self,
+        model: Model,
+        concurrency: int = 8,
+        timeout_s: float = 120.0,
+        retries: int = RETRIES,
+        backoff_s: float = BACKOFF_S,
     ) -> None:
         assert model.server is not None
         self.name = model.name
         self._server = model.server
         self._served = model.model or model.name
+        self._api = model.api
         self._system = model.system
         self._key_env = model.api_key_env
-        self._key = _key(model.name, model.api_key_env)
+        self._key = read_key(model.name, model.api_key_env)
         self._concurrency = concurrency
         self._timeout_s = timeout_s
         self._retries = retries
-        # OpenAI's reasoning models refuse the name that every other server knows.
-        self._length_name = "max_tokens"
+        self._backoff_s = backoff_s
+        self._rejected: set[str] = set()
+        # Judges may ask the same server: what it bears is found out for the whole process.
+        self._place = server_at(model.server, model.api_key_env)
+        self._answered = False
+        self._busy = self._tokens_in = self._tokens_out = 0
 
     @property
     def fingerprint(self) -> str:
         """A hash of server, model name and system prompt; the weights behind them may change unseen."""
-        return digest(["server", _without_credentials(self._server), self._served, self._system])
+        identity = ["server", without_credentials(self._server), self._served, self._system]
+        return digest(identity if self._api == "chat" else [*identity, self._api])
 
     def describe(self) -> dict[str, Any]:
         """Facts for the run, never with a key."""
+        notes = ["the weights behind a server are not known here: answers are not cached"]
+        if self._api == "completions":
+            notes.append(PLAIN_QUERY)
+        if lost := self._rejected - {"max_tokens"}:
+            notes.append(f"the server refuses {', '.join(sorted(lost))}: it answers with its own")
         return {
             "kind": "server",
-            "server": _without_credentials(self._server),
+            "server": without_credentials(self._server),
             "model": self._served,
+            "api": self._api,
             "system": self._system,
             "api_key_env": self._key_env,
             "fingerprint": self.fingerprint,
-            "notes": ["the weights behind a server are not known here: answers are not cached"],
+            "notes": notes,
         }
 
     def generate(self, examples: Sequence[Example], settings: Settings) -> Iterator[list[Response]]:
-        """Asks for all examples at once, within the concurrency, and yields answers as they come.
+        """Asks for all examples, within what the server takes, and yields answers as they come.
 
-        Busy servers (429, 5xx, timeouts) are asked again; an example that stays unanswered gets a response
-        with the reason. Raises CannotRun when the server refuses the key, does not know the model, or cannot
-        be reached.
+        Busy servers (429, 5xx, timeouts) are asked again and less at once, after the time they name; an
+        example that stays unanswered gets a response with the reason. Raises CannotRun when the server
+        refuses the key, does not know the model, or cannot be reached, or not any more.
         """
 
         async def ask(client: "AsyncOpenAI", example: Example) -> Response:
@@ -74,129 +128,142 @@ class ServerModel:
 
         return run_bounded(examples, self._client, ask, self._concurrency)
 
+    def load(self) -> Load:
+        return Load(
+            min(self._place.limiter.limit, self._concurrency),
+            self._busy,
+            prompt_tokens=self._tokens_in,
+            tokens=self._tokens_out,
+        )
+
     def close(self) -> None:
         """Nothing is held between calls."""
 
     def _client(self) -> AbstractAsyncContextManager["AsyncOpenAI"]:
         from openai import AsyncOpenAI
 
-        return AsyncOpenAI(
-            base_url=self._server, api_key=self._key, timeout=self._timeout_s, max_retries=self._retries
-        )
+        return AsyncOpenAI(base_url=self._server, api_key=self._key, timeout=self._timeout_s, max_retries=0)
 
     async def _ask(self, client: "AsyncOpenAI", example: Example, settings: Settings) -> Response:
-        import openai
+        room = example.extra.get("max_new_tokens", settings.max_new_tokens)
+        if type(room) is not int or room < 1:
+            return missing(example, f"its max_new_tokens is {room!r}, not a number of tokens from 1")
+        settings = replace(settings, max_new_tokens=room)
+        retries = 0
+        while True:
+            try:
+                async with self._place.limiter.slot():
+                    response = await self._attempt(client, example, settings)
+            except _Refused:
+                continue
+            except _Again as error:
+                if retries == self._retries or (error.wait or 0) > LONGEST_PAUSE:
+                    return self._given_up(example, error, retries + 1)
+                await self._wait(error, retries)
+                retries += 1
+            else:
+                self._tokens_in += response.tokens_in or 0
+                self._tokens_out += response.tokens_out or 0
+                return response
 
-        try:
-            return await self._request(client, example, settings)
-        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            raise CannotRun(*self._refused_key(error.status_code)) from error
-        except openai.NotFoundError as error:
+    async def _wait(self, error: _Again, retries: int) -> None:
+        """Waits as long as the server says, all requests together; else alone, twice as long each time."""
+        if error.wait is not None:
+            self._place.pause(error.wait, error.reason)
+            return
+        backoff = min(LONGEST_BACKOFF_S, self._backoff_s * 2**retries)
+        await asyncio.sleep(backoff * random.uniform(0.5, 1.0))
+
+    def _given_up(self, example: Example, error: _Again, attempts: int) -> Response:
+        # One request may fail for what is in it; a server that is not there fails them all.
+        if isinstance(error, _Gone) or not (self._answered or isinstance(error, _Busy)):
             raise CannotRun(
-                f"{self._place()}: does not know the model {self._served!r}, or the address is wrong (404).",
-                'Check `model`, and that the address ends as the server asks, usually in "/v1".',
-            ) from error
-        except openai.APITimeoutError:
-            return missing(
-                example, f"no answer within {self._timeout_s:g} s, asked {self._retries + 1} times"
+                f"{self._where()}: cannot be reached{' any more' if self._answered else ''}: {error.reason}",
+                "Start the server or correct its address, then resume; what was answered is kept.",
             )
-        except openai.APIConnectionError as error:
-            raise CannotRun(
-                f"{self._place()}: cannot be reached.",
-                "Start the server or correct its address, then resume.",
-            ) from error
-        except openai.APIStatusError as error:
-            return missing(example, f"the server answered {error.status_code}: {self._said(error.message)}")
-        except (openai.APIResponseValidationError, ValueError) as error:
-            return missing(example, f"the server's answer cannot be read: {self._said(str(error))}")
+        return missing(example, f"{error.reason}, asked {attempts} times")
 
-    async def _request(self, client: "AsyncOpenAI", example: Example, settings: Settings) -> Response:
+    async def _attempt(self, client: "AsyncOpenAI", example: Example, settings: Settings) -> Response:
         import openai
 
+        body = {"model": self._served, **limits(settings, self._rejected)}
+        self._busy += 1
         try:
-            raw = await client.chat.completions.with_raw_response.create(**self._body(example, settings))
-        except openai.BadRequestError as error:
-            if self._length_name == "max_completion_tokens" or "max_completion_tokens" not in error.message:
-                raise
-            self._length_name = "max_completion_tokens"
-            raw = await client.chat.completions.with_raw_response.create(**self._body(example, settings))
-        # The time of the attempt that was answered; waiting for a busy server's turn is not the model's.
-        return _response(example, raw.parse(), raw.elapsed.total_seconds())
+            # The client's timeout is one per read: a server that drips bytes would never meet it.
+            async with asyncio.timeout(self._timeout_s):
+                response = await self._request(client, example, body)
+        except openai.APIStatusError as error:
+            self._answered = True
+            return self._refused(example, error, body)
+        except (openai.APITimeoutError, TimeoutError):
+            raise _Busy(f"no answer within {self._timeout_s:g} s") from None
+        except openai.APIConnectionError as error:
+            raise self._disconnected(error) from None
+        except (openai.APIResponseValidationError, ValueError) as error:
+            response = missing(example, f"the server's answer cannot be read: {self._said(str(error))}")
+        finally:
+            self._busy -= 1
+        self._answered = True
+        return response
 
-    def _body(self, example: Example, settings: Settings) -> dict[str, Any]:
-        body: dict[str, Any] = {
-            "model": self._served,
-            "messages": conversation(example, self._system),
-            "temperature": settings.temperature,
-            self._length_name: settings.max_new_tokens,
-        }
-        if settings.sampled:
-            body |= {"top_p": settings.top_p, "seed": settings.seed}
-        if settings.stop:
-            body["stop"] = list(settings.stop)
-        return body
+    async def _request(self, client: "AsyncOpenAI", example: Example, body: dict[str, Any]) -> Response:
+        raw: Any
+        if self._api == "completions":
+            body |= completion_body(example, self._system)
+            raw = await client.completions.with_raw_response.create(**body)
+        else:
+            body |= chat_body(example, self._system)
+            raw = await client.chat.completions.with_raw_response.create(**body)
+        # The time of the attempt that was answered; waiting for a busy server's turn is not the model's.
+        return read_answer(example, raw.parse(), self._api, raw.elapsed.total_seconds())
+
+    def _disconnected(self, error: "APIConnectionError") -> _Again:
+        reason = self._said(f"no connection: {error.__cause__ or error}")
+        # By its name: which version of httpx the client brings along is its own affair.
+        return (_Gone if type(error.__cause__).__name__ == "ConnectError" else _Again)(reason)
+
+    def _refused(self, example: Example, error: "APIStatusError", body: dict[str, Any]) -> Response:
+        """What a status other than 200 means: the end, another try, or an example without an answer."""
+        status = error.status_code
+        if status in (401, 403):
+            raise CannotRun(*self._refused_key(status)) from None
+        if status == 404:
+            raise CannotRun(
+                f"{self._where()}: does not know the model {self._served!r}, or the address is wrong (404).",
+                'Check `model` and `api`, and that the address ends as the server asks, usually in "/v1".',
+            ) from None
+        reason = f"the server answered {status}: {self._said(error.message)}"
+        if status in (400, 422) and (names := _rejected(error, body)):
+            self._rejected |= names
+            raise _Refused from None
+        if status == 429 or status >= 500:
+            raise _Busy(reason, retry_after(error.response.headers)) from None
+        if status in (408, 409, 425):
+            raise _Again(reason) from None
+        return missing(example, reason)
 
     def _said(self, text: str) -> str:
         """What a server said, without the key that some repeat."""
-        return _short(text.replace(self._key, "…") if self._key != NO_KEY else text)
+        return one_line(text.replace(self._key, "…") if self._key != NO_KEY else text)
 
-    def _place(self) -> str:
-        return f"model {self.name!r} at {_without_credentials(self._server)}"
+    def _where(self) -> str:
+        return f"model {self.name!r} at {without_credentials(self._server)}"
 
     def _refused_key(self, status: int) -> tuple[str, str]:
         if self._key_env:
             return (
-                f"{self._place()}: refuses the key in ${self._key_env} ({status}).",
+                f"{self._where()}: refuses the key in ${self._key_env} ({status}).",
                 "Set a valid key, then resume.",
             )
         return (
-            f"{self._place()}: asks for a key ({status}).",
+            f"{self._where()}: asks for a key ({status}).",
             "Name the environment variable that holds it as api_key_env.",
         )
 
 
-def _key(name: str, variable: str | None) -> str:
-    if variable is None:
-        return NO_KEY
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise BadInput(
-            f"model {name!r}: the environment variable {variable} (api_key_env) is not set.",
-            f"Set it before starting: export {variable}=…",
-        )
-    return key
-
-
-def _response(example: Example, completion: Any, seconds: float) -> Response:
-    """The response in a parsed completion, which may be anything that a server sent with status 200."""
-    choices = getattr(completion, "choices", None)
-    if not isinstance(choices, list) or not choices or getattr(choices[0], "message", None) is None:
-        return missing(example, "the server's answer is not a chat completion")
-    message, finish = choices[0].message, choices[0].finish_reason
-    if not isinstance(message.content, str) or (finish == "content_filter" and not message.content):
-        return missing(example, f"the server's answer has no text (finish reason {_short(str(finish))})")
-    usage = completion.usage
-    return Response(
-        example.id,
-        message.content,
-        tokens_in=_count(usage, "prompt_tokens"),
-        tokens_out=_count(usage, "completion_tokens"),
-        finish_reason=finish if finish in ("stop", "length") else None,
-        latency_s=seconds,
-    )
-
-
-def _count(usage: Any, name: str) -> int | None:
-    value = getattr(usage, name, None)
-    return value if isinstance(value, int) else None
-
-
-def _short(text: str) -> str:
-    """One line of what a server said."""
-    line = " ".join(text.split())
-    return line if len(line) <= 200 else line[:199] + "…"
-
-
-def _without_credentials(server: str) -> str:
-    parts = urlsplit(server)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+def _rejected(error: "APIStatusError", body: dict[str, Any]) -> set[str]:
+    """The parameters that the server refuses, of those that can be left out or have another name."""
+    # OpenAI's reasoning models refuse the name that every other server knows.
+    if "max_tokens" in body and "max_completion_tokens" in error.message:
+        return {"max_tokens"}
+    return rejected_names(error.param, error.message, body)

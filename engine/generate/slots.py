@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
 
+from engine.generate.attention import Band, in_bands
+
 
 class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here
     """One layer's keys and values: [slots, heads, capacity, size]."""
@@ -60,23 +62,26 @@ class Slots(Cache):  # type: ignore[misc]  # transformers is untyped here
         self._open = torch.zeros((), dtype=first.dtype, device=first.device)
         self._closed = torch.full((), float("-inf"), dtype=first.dtype, device=first.device)
 
-    def step(self, model: Any, tokens: Any, positions: Any, width: int) -> Any:
+    def step(self, model: Any, tokens: Any, positions: Any, bands: Sequence[Band]) -> Any:
         """Reads one token per row [rows] at its position [rows]; returns the logits [rows, vocabulary].
 
-        `width` is the largest position plus one. Running the same step again writes the same values.
+        The bands hold every row. Running the same step again writes the same values.
         """
+        width = max(band.width for band in bands)
         rows = self._rows[: len(tokens)]
         for layer in self.layers:
             layer.rows, layer.positions, layer.width = rows, positions, width
         seen = self._places[:width] <= positions[:, None]
-        return model(
-            input_ids=tokens[:, None],
-            attention_mask=torch.where(seen, self._open, self._closed)[:, None, None],
-            position_ids=positions[:, None],
-            past_key_values=self,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
+        with in_bands(model):
+            return model(
+                input_ids=tokens[:, None],
+                attention_mask=torch.where(seen, self._open, self._closed)[:, None, None],
+                position_ids=positions[:, None],
+                past_key_values=self,
+                use_cache=True,
+                logits_to_keep=1,
+                bands=bands,
+            ).logits[:, -1]
 
     def fill(self, places: Sequence[int], source: DynamicCache, rows: Sequence[int]) -> None:
         """Copies rows of a prefilled cache into slots. What a row has beyond its length stays masked."""
@@ -87,8 +92,10 @@ class Slots(Cache):  # type: ignore[misc]  # transformers is untyped here
             layer.keys[to, :, :length] = filled.keys[of, :, :length]
             layer.values[to, :, :length] = filled.values[of, :, :length]
 
-    def move(self, source: int, target: int, length: int) -> None:
-        """Copies one slot's first `length` tokens into another slot."""
+    def move(self, sources: Sequence[int], targets: Sequence[int], length: int) -> None:
+        """Copies the first `length` tokens of slots into other slots, all at once: they may change places."""
+        of = torch.tensor(sources, device=self._rows.device)
+        to = torch.tensor(targets, device=self._rows.device)
         for layer in self.layers:
-            layer.keys[target, :, :length] = layer.keys[source, :, :length]
-            layer.values[target, :, :length] = layer.values[source, :, :length]
+            layer.keys[to, :, :length] = layer.keys[of, :, :length]
+            layer.values[to, :, :length] = layer.values[of, :, :length]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from engine.benchmarks.harness import TaskResult, run_tasks
+from engine.benchmarks.harness import TaskResult
 from engine.phases.generate import Loader
 from engine.phases.work import Work, closed_after
 from engine.plan import Model
@@ -36,12 +36,11 @@ def benchmark(work: Work, model: Model, loader: Loader) -> None:
     if not todo:
         return
     meter = work.meter("benchmarks", model.name, "questions", total=0, done=0)
-    local = loader.local(model)
 
     def report(answered: int, total: int) -> None:
         meter.reach(answered, total=total)
 
-    with closed_after(run_tasks(local, settings, todo, report)) as results:
+    with closed_after(loader.tasks(model, settings, todo, report)) as results:
         for result in results:
             _store(work, model_id, result)
             work.checkpoint()

@@ -5,6 +5,7 @@ All of it is derived from what the phases before recorded, and written in one tr
 
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -25,12 +26,27 @@ from engine.gates import (
     probe_alerts,
     win_rate_alerts,
 )
+from engine.judge.judge import WHOLE
+from engine.metrics.corpora import corpus_measures
 from engine.metrics.metric import Measure, Score
+from engine.phases.audits import kin_alerts
 from engine.phases.benchmark_comparisons import benchmark_comparisons
+from engine.phases.constant import constant_alerts
+from engine.phases.corpora import (
+    DIFFERENT_TOKENIZERS,
+    differ_in_tokenizer,
+    surprise,
+)
+from engine.phases.disparities import all_disparities, disparity_alerts, write_disparities
+from engine.phases.efficiency import efficiency, measures_of_efficiency
+from engine.phases.facts import write_facts
+from engine.phases.ratings import rating_alerts, rating_measures
 from engine.phases.score import measures
+from engine.phases.slices import slices, write_slices
 from engine.phases.winrates import record_win_rates
 from engine.phases.work import Work
 from engine.plan import Model
+from engine.slice_falls import slice_alerts
 from engine.stats.intervals import Interval, bootstrap_interval
 from engine.stats.winrate import WinRate
 from store import tables
@@ -40,7 +56,7 @@ FORMAT = "format_compliance"
 
 
 def compare(work: Work) -> None:
-    known = measures(work.plan)
+    known = [*measures(work.plan), *rating_measures(work)]
     meter = work.meter("compare", "all models", "measures", total=len(known) + 1, done=0)
     for row in work.recorder.rows(tables.Judge, run_id=work.recorder.run_id):
         record_win_rates(work, row["id"])
@@ -52,11 +68,38 @@ def compare(work: Work) -> None:
         comparisons += _metric_comparisons(work, measure, scored)
         meter.advance(1)
         work.checkpoint()
+    texts, costs = surprise(work), efficiency(work)
+    summaries += [*costs.scores, *texts.scores]
+    sliced = slices(work, known, scored, comparisons)
+    unequal = all_disparities(work, known, scored)
+    comparisons += [*costs.comparisons, *texts.comparisons]
     benchmarks = benchmark_comparisons(work)
-    alerts = _alerts(work, known, comparisons, benchmarks, summaries)
+    declared = [*known, *_measures_of(work)]
+    alerts = [
+        *_alerts(work, declared, comparisons, benchmarks, summaries),
+        *slice_alerts(sliced.comparisons, comparisons, work.plan.gates, _by_name(declared)),
+        *disparity_alerts(unequal, _candidates(work), work.plan.gates, _by_name(declared)),
+    ]
     with work.recorder.transaction() as transaction:
+        write_slices(work, transaction, sliced)
+        write_disparities(work, transaction, unequal)
+        write_facts(work, transaction, scored)
         _write(work, transaction, summaries, [*comparisons, *benchmarks], alerts)
     meter.advance(1)
+
+
+def _measures_of(work: Work) -> list[Measure]:
+    """The measures that are taken of all answers together, or of the corpora."""
+    corpora = [measure for name in work.plan.metrics.corpora for measure in corpus_measures(name)]
+    return [*(measure for measure, _ in measures_of_efficiency(work.plan)), *corpora]
+
+
+def _by_name(measures: Iterable[Measure]) -> dict[str, Measure]:
+    return {measure.name: measure for measure in measures}
+
+
+def _candidates(work: Work) -> list[str]:
+    return [model.name for model in work.plan.candidates]
 
 
 class _Scored:
@@ -66,12 +109,12 @@ class _Scored:
         names = {place: example for example, place in work.example_ids.items()}
         self._model_id = work.model_ids[model.name]
         self.parts: dict[str, dict[str, tuple[float, ...]]] = defaultdict(dict)
-        self._reasons: dict[str, list[str]] = defaultdict(list)
+        self.missing: dict[str, dict[str, str]] = defaultdict(dict)
         for row in work.recorder.rows(tables.Score, model_id=self._model_id):
             parts = tuple(row["parts"]) if row["parts"] else None
             additive = Score(row["measure"], row["value"], row["reason"], parts).additive()
             if additive is None:
-                self._reasons[row["measure"]].append(row["reason"])
+                self.missing[row["measure"]][names[row["example_id"]]] = row["reason"]
             else:
                 self.parts[row["measure"]][names[row["example_id"]]] = additive
 
@@ -83,7 +126,7 @@ class _Scored:
             interval = bootstrap_interval(np.array(rows), measure.combine, work.plan.data.seed)
             if not measure.independent:
                 interval = replace(interval, low=None, high=None)
-        reasons = self._reasons[measure.name]
+        reasons = list(self.missing[measure.name].values())
         return {
             "model_id": self._model_id,
             "measure": measure.name,
@@ -98,25 +141,13 @@ def _metric_comparisons(work: Work, measure: Measure, scored: dict[str, _Scored]
     for candidate in work.plan.candidates:
         for baseline in work.plan.baselines:
             sides = (candidate.name, baseline.name)
-            reason = _incomparable(work, measure, candidate, baseline)
-            if reason:
+            if measure.name == "perplexity" and differ_in_tokenizer(work, candidate, baseline):
+                reason = DIFFERENT_TOKENIZERS
                 found.append(not_comparable(*sides, measure.name, measure.direction, "metric", reason))
                 continue
             ours, theirs = (scored[name].parts[measure.name] for name in sides)
             found.append(compare_parts(*sides, measure, ours, theirs, seed=work.plan.data.seed))
     return found
-
-
-def _incomparable(work: Work, measure: Measure, candidate: Model, baseline: Model) -> str | None:
-    if measure.name != "perplexity":
-        return None
-    tokenizers = {
-        (work.recorder.rows(tables.Model, id=work.model_ids[model.name])[0]["details"] or {}).get("tokenizer")
-        for model in (candidate, baseline)
-    }
-    if len(tokenizers) > 1:
-        return "perplexities under different tokenizers do not compare; bits per byte do"
-    return None
 
 
 def _alerts(
@@ -127,22 +158,27 @@ def _alerts(
     summaries: list[dict[str, Any]],
 ) -> list[Alert]:
     gates = work.plan.gates
-    candidates = [model.name for model in work.plan.candidates]
+    candidates = _candidates(work)
     verdicts = _verdicts(work)
     judged = {item.candidate for item in verdicts if item.rate.win_rate is not None}
     return [
         *unmeasured_alerts(candidates, [*comparisons, *benchmarks], judged),
         *probe_alerts(_effects(work)),
         *benchmark_alerts(benchmarks, gates),
-        *metric_alerts(comparisons, gates, {measure.name: measure for measure in known}),
+        *metric_alerts(comparisons, gates, _by_name(known)),
         *format_alerts(_standings(work, summaries), gates, candidates),
         *win_rate_alerts(verdicts, gates, candidates),
-        *judge_alerts(verdicts, gates),
+        *judge_alerts(_verdicts(work, parts=True), gates),
+        *constant_alerts(work),
+        *kin_alerts(work),
+        *rating_alerts(work),
         *leakage_alerts(candidates, _leaked(work), len(work.examples)),
     ]
 
 
-def _verdicts(work: Work) -> list[Verdicts]:
+def _verdicts(work: Work, parts: bool = False) -> list[Verdicts]:
+    """The win rates that the plan's gates are about: of panels and cascades, their `parts` on demand."""
+    baselines = {work.model_ids[model.name] for model in work.plan.baselines}
     names = {place: name for name, place in work.model_ids.items()}
     return [
         Verdicts(
@@ -153,15 +189,18 @@ def _verdicts(work: Work) -> list[Verdicts]:
             row["reason"],
         )
         for judge in work.recorder.rows(tables.Judge, run_id=work.recorder.run_id)
-        for row in work.recorder.rows(tables.WinRate, judge_id=judge["id"])
+        if parts or not judge["details"].get("part_of")
+        for row in work.recorder.rows(tables.WinRate, judge_id=judge["id"], turn=WHOLE)
+        if row["baseline_id"] in baselines
     ]
 
 
 def _effects(work: Work) -> list[Effect]:
+    candidates = {model.name for model in work.plan.candidates}
     return [
         Effect(row["name"], row["probe"]["max_difference"], row["probe"]["prompts"])
         for row in work.recorder.rows(tables.Model, run_id=work.recorder.run_id)
-        if row["role"] == "candidate" and row["probe"] is not None
+        if row["name"] in candidates and row["probe"] is not None
     ]
 
 

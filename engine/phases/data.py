@@ -1,6 +1,5 @@
 """First phase: which examples, from which version of which eval set, and whether training has seen them."""
 
-import getpass
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,6 +11,7 @@ from engine.data.split import sample, splits
 from engine.data.summary import summarise
 from engine.errors import BadInput
 from engine.examples import Example, eval_set_version, read_examples
+from engine.person import user_name
 from engine.phases.work import Work
 from store import tables
 
@@ -38,7 +38,7 @@ def _record(work: Work) -> None:
     chosen = _select(work, everything, members)
     with recorder.transaction() as transaction:
         transaction.ensure(
-            tables.Example, [_row(example, version, place) for place, example in enumerate(everything)]
+            tables.Example, [example_row(example, version, place) for place, example in enumerate(everything)]
         )
     ids = {row["example"]: row["id"] for row in recorder.rows(tables.Example, eval_set=version)}
     meter = work.meter("data", data.examples.name, "examples", total=len(chosen), done=0)
@@ -132,7 +132,8 @@ def _select(work: Work, everything: list[Example], members: Mapping[str, str]) -
     return chosen[:limit] if limit else chosen
 
 
-def _row(example: Example, version: str, place: int) -> dict[str, Any]:
+def example_row(example: Example, version: str, place: int) -> dict[str, Any]:
+    """An example as the store keeps it; `place` is its position in the eval set."""
     return {
         "eval_set": version,
         "example": example.id,
@@ -151,7 +152,7 @@ def _ledger(work: Work, version: str) -> dict[str, Any]:
         "run_id": work.recorder.run_id,
         "eval_set": version,
         "split": "test",
-        "user": getpass.getuser(),
+        "user": user_name(),
         "reason": f"run of {work.plan.name}",
         "created": time.time(),
     }

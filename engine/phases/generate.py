@@ -1,28 +1,38 @@
 """Second phase: every model answers every example that it has not answered yet."""
 
 import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import CannotRun
 from engine.examples import Example
+from engine.generate.holder import Holder
 from engine.generate.model import Generator, Response, Settings
+from engine.generate.turns import converse
+from engine.phases.gauge import Gauge
+from engine.phases.noise import measure_noise, wants_noise
+from engine.phases.settings import settings_of
 from engine.phases.work import Work, closed_after
-from engine.plan import Model
+from engine.plan import Benchmarks, Model
 from store import tables
 
 if TYPE_CHECKING:
-    from engine.generate.local import LocalBase, LocalModel
+    from engine.benchmarks.harness import TaskResult
+    from engine.generate.local import LocalModel, Probe
+    from engine.generate.noise import NoiseFloor
+    from engine.metrics.corpora import CorpusNll
+    from engine.metrics.perplexity import Nll
 
 PROBE_PROMPTS = 4
 
 
 class Loader:
-    """Opens the plan's models; keeps one base in memory and hands it to all that stand on it."""
+    """Opens the plan's models, and does what needs their weights; one base at a time is in memory."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._base: LocalBase | None = None
-        self._base_key: tuple[str, str, str] | None = None
+        self._holder = Holder(work.cache / "responses" if work.cache else None)
 
     def open(self, model: Model) -> Generator:
         generation = self._work.plan.generation
@@ -34,30 +44,46 @@ class Loader:
             from engine.generate.recorded import RecordedModel
 
             return RecordedModel(model)
-        return self.local(model)
+        return self._local(model)
 
-    def local(self, model: Model) -> "LocalModel":
-        """A model of this machine. Another base than the last one's takes that one's place in memory."""
-        from engine.generate.cache import ResponseCache
-        from engine.generate.local import LocalBase
+    def probe(self, model: Model, examples: Sequence[Example]) -> "Probe":
+        """Whether the model's adapter does something, over a few of the examples."""
+        return self._local(model).probe(examples)
 
-        assert model.path is not None
-        key = (model.path, model.dtype, model.device)
-        if key != self._base_key:
-            self.close()
-            self._base = LocalBase(model.path, dtype=model.dtype, device=model.device)
-            self._base_key = key
-        assert self._base is not None
-        folder = self._work.cache
-        opened = self._base.generator(model, ResponseCache(folder / "responses") if folder else None)
+    def noise(self, model: Model, examples: Sequence[Example], settings: Settings) -> "NoiseFloor":
+        """How many of the answers change when nothing changes but the batch."""
+        from engine.generate.noise import noise_floor
+
+        return noise_floor(self._local(model), examples, settings, self._work.checkpoint)
+
+    def nll(self, model: Model, items: Sequence[tuple[Example, str]]) -> "Iterator[Nll]":
+        """How surprised the model is by each text as its answer."""
+        from engine.metrics.perplexity import conditional_nll
+
+        return conditional_nll(self._local(model), items)
+
+    def corpus(self, model: Model, texts: Sequence[tuple[int, str]]) -> "Iterator[CorpusNll]":
+        """How surprised the model is by each text, in itself."""
+        from engine.metrics.corpora import corpus_nll
+
+        return corpus_nll(self._local(model), texts)
+
+    def tasks(
+        self, model: Model, settings: Benchmarks, tasks: Sequence[str], progress: Callable[[int, int], None]
+    ) -> "Iterator[TaskResult]":
+        """The benchmarks' results, each as it is finished."""
+        from engine.benchmarks.harness import run_tasks
+
+        return run_tasks(self._local(model), settings, tasks, progress)
+
+    def _local(self, model: Model) -> "LocalModel":
+        opened = self._holder.model(model)
         # Here, so that perplexity and benchmarks of a resumed run are held to the same weights too.
-        _hold_to_fingerprint(self._work, model, opened)
+        hold_to_fingerprint(self._work, model, opened)
         return opened
 
     def close(self) -> None:
-        if self._base is not None:
-            self._base.close()
-        self._base = self._base_key = None
+        self._holder.close()
 
 
 def grouped(models: tuple[Model, ...]) -> list[Model]:
@@ -73,38 +99,31 @@ def generate(work: Work, model: Model, loader: Loader) -> None:
     done = work.recorder.column(tables.Response, "example_id", model_id=model_id)
     todo = [example for example in work.examples if work.example_ids[example.id] not in done]
     meter = work.meter("generate", model.name, "responses", total=len(work.examples), done=len(done))
-    if not todo and not _needs_probe(work, model):
+    if not (todo or _needs_probe(work, model) or wants_noise(work, model)):
         return
     generator = loader.open(model)
     if model.kind != "local":
-        _hold_to_fingerprint(work, model, generator)
+        hold_to_fingerprint(work, model, generator)
     if _needs_probe(work, model):
         _probe(work, model, loader)
-    with closed_after(generator.generate(todo, _settings(work))) as batches:
+    # Recorded answers are those of whole conversations already.
+    answer = generator.generate if model.kind == "recorded" else partial(converse, generator)
+    gauge = Gauge(meter, generator)
+    with closed_after(answer(todo, settings_of(work.plan.generation))) as batches:
         for batch in batches:
             work.recorder.append(tables.Response, [_row(response, model_id, work) for response in batch])
-            meter.advance(len(batch), tokens=sum(response.tokens_out or 0 for response in batch))
+            gauge.advance(batch)
             _tell_missing(work, model, batch)
             work.checkpoint()
-    work.recorder.set_model(model_id, details=generator.describe())
+    # What is known already stays: how a checkpoint fared in its sweep.
+    known = work.recorder.rows(tables.Model, id=model_id)[0]["details"] or {}
+    work.recorder.set_model(model_id, details=known | generator.describe())
+    if wants_noise(work, model):
+        measure_noise(work, model, loader)
     generator.close()
 
 
-def _settings(work: Work) -> Settings:
-    generation = work.plan.generation
-    return Settings(
-        max_new_tokens=generation.max_new_tokens,
-        temperature=generation.temperature,
-        top_p=generation.top_p,
-        seed=generation.seed,
-        stop=generation.stop,
-        batch_size=generation.batch_size,
-        # A size that the plan names is a limit everywhere; left out, memory decides where it can.
-        slots=generation.batch_size if "batch_size" in generation.model_fields_set else None,
-    )
-
-
-def _hold_to_fingerprint(work: Work, model: Model, generator: Generator) -> None:
+def hold_to_fingerprint(work: Work, model: Model, generator: Generator) -> None:
     """Records whose answers these are; refuses to mix in those of other weights under the same name."""
     model_id = work.model_ids[model.name]
     recorded = work.recorder.rows(tables.Model, id=model_id)[0]["fingerprint"]
@@ -124,7 +143,7 @@ def _needs_probe(work: Work, model: Model) -> bool:
 
 
 def _probe(work: Work, model: Model, loader: Loader) -> None:
-    probe = loader.local(model).probe(work.examples[:PROBE_PROMPTS])
+    probe = loader.probe(model, work.examples[:PROBE_PROMPTS])
     work.recorder.set_model(
         work.model_ids[model.name],
         probe={
@@ -140,6 +159,7 @@ def _row(response: Response, model_id: int, work: Work) -> dict[str, Any]:
         "model_id": model_id,
         "example_id": work.example_ids[response.example_id],
         "text": response.text,
+        "turns": list(response.turns) or None,
         "tokens_in": response.tokens_in,
         "tokens_out": response.tokens_out,
         "finish_reason": response.finish_reason,
@@ -151,11 +171,15 @@ def _row(response: Response, model_id: int, work: Work) -> dict[str, Any]:
 
 
 def _tell_missing(work: Work, model: Model, batch: list[Response]) -> None:
-    for response in batch:
-        if response.text is None:
-            work.recorder.event(
-                "error", "generate", f"{model.name}, example {response.example_id}: {response.reason}"
-            )
+    """One event for all that stayed unanswered together: recorded answers come at once, and many may lack."""
+    unanswered = [response for response in batch if response.text is None]
+    if not unanswered:
+        return
+    first = unanswered[0]
+    told = f"{model.name}, example {first.example_id}: {first.reason}"
+    if more := len(unanswered) - 1:
+        told += f"; {more} more {'has' if more == 1 else 'have'} no answer either"
+    work.recorder.event("error", "generate", told)
 
 
 def stored_responses(work: Work, model: Model) -> list[tuple[Example, Response]]:
@@ -180,6 +204,7 @@ def stored_responses(work: Work, model: Model) -> list[tuple[Example, Response]]
                         latency_s=row["latency_s"],
                         cached=row["cached"],
                         reason=row["reason"],
+                        turns=tuple(row["turns"] or ()),
                     ),
                 )
             )

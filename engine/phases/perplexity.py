@@ -9,7 +9,6 @@ from engine.metrics.perplexity import (
     MEASURES,
     NEEDS_WEIGHTS,
     Nll,
-    conditional_nll,
     missing_scores,
     scores_from_nll,
 )
@@ -19,6 +18,7 @@ from engine.phases.work import Meter, Work, closed_after
 from engine.plan import Model
 from store import tables
 
+STORED_AT_ONCE = 16  # texts: the most that a kill loses
 NAMES = tuple(measure.name for measure in MEASURES)
 
 
@@ -39,7 +39,6 @@ def perplexity(work: Work, model: Model, loader: Loader) -> None:
 def _measure(
     work: Work, model: Model, loader: Loader, items: list[tuple[Example, str]], meter: Meter
 ) -> None:
-    batch_size = work.plan.generation.batch_size
     waiting: list[Nll] = []
 
     def store() -> None:
@@ -47,10 +46,10 @@ def _measure(
         meter.advance(len(waiting), tokens=sum(nll.tokens for nll in waiting))
         waiting.clear()
 
-    with closed_after(conditional_nll(loader.local(model), items, batch_size)) as measured:
+    with closed_after(loader.nll(model, items)) as measured:
         for nll in measured:
             waiting.append(nll)
-            if len(waiting) == batch_size:
+            if len(waiting) == STORED_AT_ONCE:
                 store()
                 work.checkpoint()
     store()

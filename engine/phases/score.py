@@ -1,14 +1,18 @@
 """Fifth phase: the metrics that need only the text of the answers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from engine.examples import Example
 from engine.generate.model import Response
+from engine.metrics.batch import Scorers, useful_processes
 from engine.metrics.metric import Measure, Metric, Score, load_metric, load_metrics, score_pairs
+from engine.phases.corpora import measures_of_corpora
+from engine.phases.efficiency import measures_of_efficiency
 from engine.phases.generate import stored_responses
-from engine.phases.work import Meter, Work
+from engine.phases.work import Meter, Work, closed_after
 from engine.plan import Model, Plan
 from store import tables
 
@@ -40,11 +44,13 @@ def declare(work: Work) -> None:
     """
     if work.recorder.rows(tables.Metric, run_id=work.recorder.run_id):
         return
-    declared = [
+    declared: list[tuple[Measure, Mapping[str, Any]]] = [
         (measure, work.plan.metrics.settings.get(name, {}))
         for name, metric in load_metrics(work.plan.metrics.use, work.plan.metrics.settings).items()
         for measure in metric.measures
     ]
+    declared += measures_of_efficiency(work.plan)
+    declared += measures_of_corpora(work.plan)
     work.recorder.append(
         tables.Metric,
         [
@@ -72,13 +78,22 @@ def _kept(value: Any) -> str:
 
 
 def score(work: Work) -> None:
-    for name, metric in text_metrics(work.plan).items():
-        todo = {model.name: _unscored(work, model, metric) for model in work.plan.models}
-        total = len(work.examples) * len(work.plan.models)
-        left = sum(len(pairs) for pairs in todo.values())
-        meter = work.meter("score", name, "responses", total=total, done=total - left)
-        for model in work.plan.models:
-            _score_model(work, model, metric, todo[model.name], meter)
+    metrics = text_metrics(work.plan)
+    quick = [name for name, metric in metrics.items() if not hasattr(metric, "score_many")]
+    answers = len(work.examples) * len(work.plan.models) * len(quick)
+    processes = useful_processes([metrics[name] for name in quick], answers)
+    with Scorers(quick, work.plan.metrics.settings, processes) as scorers:
+        for name, metric in metrics.items():
+            todo = {model.name: _unscored(work, model, metric) for model in work.plan.models}
+            total = len(work.examples) * len(work.plan.models)
+            left = sum(len(pairs) for pairs in todo.values())
+            meter = work.meter("score", name, "responses", total=total, done=total - left)
+            for model in work.plan.models:
+                pairs = todo[model.name]
+                if name in quick:
+                    _score_quickly(work, model, scorers.score([name], pairs), pairs, meter)
+                else:
+                    _score_slowly(work, model, metric, pairs, meter)
 
 
 def _unscored(work: Work, model: Model, metric: Metric) -> list[tuple[Example, Response]]:
@@ -86,19 +101,30 @@ def _unscored(work: Work, model: Model, metric: Metric) -> list[tuple[Example, R
     return [pair for pair in stored_responses(work, model) if pair[0].id in missing]
 
 
-def _score_model(
-    work: Work, model: Model, metric: Metric, pairs: list[tuple[Example, Response]], meter: Meter
+def _score_quickly(
+    work: Work, model: Model, scored: Iterator[list[Score]], pairs: list[Pair], meter: Meter
 ) -> None:
+    with closed_after(scored) as each:
+        for start in range(0, len(pairs), CHUNK):
+            chunk = pairs[start : start + CHUNK]
+            _store(work, model, list(zip(chunk, islice(each, len(chunk)), strict=True)), meter)
+
+
+def _score_slowly(work: Work, model: Model, metric: Metric, pairs: list[Pair], meter: Meter) -> None:
+    for chunk in _chunks(pairs, SLOW_CHUNK):
+        _store(work, model, list(zip(chunk, score_pairs(metric, chunk), strict=True)), meter)
+
+
+def _store(work: Work, model: Model, scored: list[tuple[Pair, list[Score]]], meter: Meter) -> None:
     model_id = work.model_ids[model.name]
-    for chunk in _chunks(pairs, SLOW_CHUNK if hasattr(metric, "score_many") else CHUNK):
-        rows = [
-            score_row(value, model_id, work.example_ids[example.id])
-            for (example, _), scores in zip(chunk, score_pairs(metric, chunk), strict=True)
-            for value in scores
-        ]
-        work.recorder.append(tables.Score, rows)
-        meter.advance(len(chunk))
-        work.checkpoint()
+    rows = [
+        score_row(value, model_id, work.example_ids[example.id])
+        for (example, _), scores in scored
+        for value in scores
+    ]
+    work.recorder.append(tables.Score, rows)
+    meter.advance(len(scored))
+    work.checkpoint()
 
 
 def _chunks(pairs: list[Pair], size: int) -> Iterator[list[Pair]]:

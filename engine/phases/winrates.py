@@ -1,9 +1,12 @@
 """Verdicts counted into win rates, with what is known of the judge's own leanings."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
-from engine.judge.judge import ORDERS
+from engine.judge.judge import ORDERS, WHOLE
+from engine.phases.judging import drawn, given_answers, matches
+from engine.phases.watch import watched
 from engine.phases.work import Work
 from engine.plan import Model
 from engine.stats.intervals import Interval
@@ -11,34 +14,66 @@ from engine.stats.length_control import length_controlled
 from engine.stats.winrate import Outcome, Winner, position_bias, win_rate
 from store import tables
 
+Texts = dict[tuple[int, int], str]  # by turn and example
+
 
 def record_win_rates(work: Work, judge_id: int) -> None:
     """Writes what one judge's verdicts say so far, for every candidate against every baseline."""
+    (judge,) = work.recorder.rows(tables.Judge, id=judge_id)
+    if judge["details"].get("asked_where_unsure"):
+        # Of a cascade's dearer judge only the hard examples are known: their rate would mislead.
+        return
     rows = [
         row
-        for candidate in work.plan.candidates
-        for baseline in work.plan.baselines
-        if (row := _win_rate(work, judge_id, candidate, baseline)) is not None
+        for candidate, baseline in matches(work)
+        for row in _win_rates(work, judge_id, judge["name"], candidate, baseline)
     ]
     work.recorder.put(tables.WinRate, rows)
 
 
-def _win_rate(work: Work, judge_id: int, candidate: Model, baseline: Model) -> dict[str, Any] | None:
+def _win_rates(
+    work: Work, judge_id: int, judge_name: str, candidate: Model, baseline: Model
+) -> Iterator[dict[str, Any]]:
+    """The win rate over whole answers (turn 0), then over each turn of conversations."""
     sides = {
         "judge_id": judge_id,
         "candidate_id": work.model_ids[candidate.name],
         "baseline_id": work.model_ids[baseline.name],
     }
-    outcomes: dict[int, Outcome] = {
-        row["example_id"]: row["outcome"] for row in work.recorder.rows(tables.Verdict, **sides)
-    }
-    if not outcomes:
-        return None
+    order = _drawn_order(work, judge_name)
+    outcomes: dict[int, dict[int, Outcome]] = defaultdict(dict)
+    for row in work.recorder.rows(tables.Verdict, **sides):
+        outcomes[row["turn"]][row["example_id"]] = row["outcome"]
+    winners = _winners_by_example(work, sides)
+    texts = _texts(work, candidate), _texts(work, baseline)
+    for turn in sorted(outcomes):
+        row = sides | {"turn": turn} | _win_rate(work, turn, outcomes[turn], winners[turn], texts)
+        if turn == WHOLE and order is not None and (held := watched(work, sides, order).interval()):
+            # Of a match that may have been stopped early only such an interval means what it says.
+            row |= {"low": held[0], "high": held[1]}
+        yield row
+
+
+def _drawn_order(work: Work, judge: str) -> list[str] | None:
+    """The order in which a judge that may stop early looks at the examples; None for any other."""
+    for settings in work.plan.judges:
+        if settings.name == judge and settings.stop_early:
+            return [example.id for example in drawn(settings.seed, work.examples)]
+    return None
+
+
+def _win_rate(
+    work: Work,
+    turn: int,
+    outcomes: dict[int, Outcome],
+    winners: list[tuple[Winner | None, Winner | None]],
+    texts: tuple[Texts, Texts],
+) -> dict[str, Any]:
     seed = work.plan.data.seed
     counted = win_rate(list(outcomes.values()), seed)
-    bias = position_bias(_winners_by_example(work, sides), seed)
-    controlled = _length_controlled(work, candidate, baseline, outcomes)
-    return sides | {
+    bias = position_bias(winners, seed)
+    controlled = _length_controlled(turn, outcomes, *texts)
+    return {
         "wins": counted.wins,
         "losses": counted.losses,
         "ties": counted.ties,
@@ -54,21 +89,36 @@ def _win_rate(work: Work, judge_id: int, candidate: Model, baseline: Model) -> d
     }
 
 
-def _winners_by_example(work: Work, sides: dict[str, int]) -> list[tuple[Winner | None, Winner | None]]:
-    winners: dict[int, dict[str, Winner | None]] = defaultdict(dict)
+def _winners_by_example(
+    work: Work, sides: dict[str, int]
+) -> dict[int, list[tuple[Winner | None, Winner | None]]]:
+    """Both orders' winners of each example, by turn; an example whose second order is due is left out."""
+    winners: dict[tuple[int, int], dict[str, Winner | None]] = defaultdict(dict)
     for row in work.recorder.rows(tables.Judgment, **sides):
-        winners[row["example_id"]][row["order"]] = row["winner"]
-    return [(both[ORDERS[0]], both[ORDERS[1]]) for both in winners.values() if len(both) == len(ORDERS)]
+        winners[row["turn"], row["example_id"]][row["order"]] = row["winner"]
+    by_turn: dict[int, list[tuple[Winner | None, Winner | None]]] = defaultdict(list)
+    for (turn, _), both in winners.items():
+        if len(both) == len(ORDERS):
+            by_turn[turn].append((both[ORDERS[0]], both[ORDERS[1]]))
+    return by_turn
+
+
+def _texts(work: Work, model: Model) -> Texts:
+    """What was judged, by turn and example; a whole conversation is all of its answers."""
+    texts: Texts = {}
+    for place, given in given_answers(work, model).items():
+        texts[WHOLE, place] = "\n".join(given.turns) or given.text
+        texts |= {(turn, place): text for turn, text in enumerate(given.turns, 1)}
+    return texts
 
 
 def _length_controlled(
-    work: Work, candidate: Model, baseline: Model, outcomes: dict[int, Outcome]
+    turn: int, outcomes: dict[int, Outcome], candidate: Texts, baseline: Texts
 ) -> Interval:
     """The win rate at equal length, over the verdicts whose two texts are known."""
-    candidate_texts, baseline_texts = work.texts(candidate), work.texts(baseline)
-    known = [place for place in outcomes if place in candidate_texts and place in baseline_texts]
+    known = [place for place in outcomes if (turn, place) in candidate and (turn, place) in baseline]
     return length_controlled(
         [outcomes[place] for place in known],
-        [len(candidate_texts[place]) for place in known],
-        [len(baseline_texts[place]) for place in known],
+        [len(candidate[turn, place]) for place in known],
+        [len(baseline[turn, place]) for place in known],
     )

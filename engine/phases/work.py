@@ -112,6 +112,9 @@ class Piece:
     total: int
 
 
+_ADDED_UP = ("tokens", "prompt_tokens", "prompt_seconds")
+
+
 class Meter:
     """Progress of one piece of work, written at most twice a second; its time goes on over resumes."""
 
@@ -121,7 +124,7 @@ class Meter:
         self._recorder = work.recorder
         before = self._recorder.rows(
             tables.Progress, run_id=work.recorder.run_id, phase=phase, item=item
-        ) or [{"done": 0, "resumed_from": 0, "tokens": 0, "seconds": 0.0, "started": None}]
+        ) or [dict.fromkeys(("done", "resumed_from", *_ADDED_UP), 0) | {"seconds": 0.0, "started": None, "cost": None}]
         self._row: dict[str, Any] = {
             "run_id": work.recorder.run_id,
             "phase": phase,
@@ -130,7 +133,10 @@ class Meter:
             "done": done,
             "total": total,
             "unit": unit,
-            "tokens": before[0]["tokens"],
+            **{name: before[0][name] for name in _ADDED_UP},
+            "slots": None,
+            "busy": None,
+            "cost": before[0]["cost"],
             # What was stored but never metered, because the worker was killed between the two.
             "resumed_from": before[0]["resumed_from"] + done - before[0]["done"],
             "started": before[0]["started"] or time.time(),
@@ -140,8 +146,22 @@ class Meter:
         self._written = 0.0
         self._write()
 
-    def advance(self, count: int, tokens: int = 0) -> None:
+    def advance(
+        self, count: int, tokens: int = 0, remembered: int = 0, cost: float | None = None
+    ) -> None:
+        """`remembered` of the `count` cost no work now: like what an earlier worker did they are no part of
+        the rate. `cost`: US dollars, None where nobody knows.
+        """
+        self._row["resumed_from"] += remembered
+        if cost is not None:
+            self._row["cost"] = (self._row["cost"] or 0.0) + cost
         self.reach(self._row["done"] + count, tokens=tokens)
+
+    def observe(self, *, slots: int, busy: int, prompt_tokens: int = 0, prompt_seconds: float = 0.0) -> None:
+        """What is under way now, and what was read since the last observation; written with the next step."""
+        self._row |= {"slots": slots, "busy": busy}
+        self._row["prompt_tokens"] += prompt_tokens
+        self._row["prompt_seconds"] += prompt_seconds
 
     def reach(self, done: int, *, total: int | None = None, tokens: int = 0) -> None:
         """Sets how much is done; the last piece is always written."""

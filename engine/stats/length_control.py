@@ -39,15 +39,26 @@ def length_controlled(
     probabilities, which is none of sampling). No value where all differ in length by the same amount: what
     length did cannot be told from what the model did.
     """
-    if not len(outcomes) == len(candidate_lengths) == len(baseline_lengths):
+    points = [POINTS.get(outcome) for outcome in outcomes]
+    return points_at_equal_length(points, candidate_lengths, baseline_lengths, seed)
+
+
+def points_at_equal_length(
+    points: Sequence[float | None],
+    candidate_lengths: Sequence[int],
+    baseline_lengths: Sequence[int],
+    seed: int = 0,
+) -> Interval:
+    """`length_controlled` for points from 0 to 1, whole or not; None where judging failed."""
+    if not len(points) == len(candidate_lengths) == len(baseline_lengths):
         raise ValueError("an outcome and two lengths are needed for each example")
-    counted = np.array([outcome != "failed" for outcome in outcomes], dtype=bool)
-    points = np.array([POINTS[outcome] for outcome in outcomes if outcome != "failed"])
-    n = len(points)
+    counted = np.array([point is not None for point in points], dtype=bool)
+    known = np.array([point for point in points if point is not None])
+    n = len(known)
     if n == 0:
         return Interval(None, None, None, 0)
     difference = (np.array(candidate_lengths, dtype=float) - np.array(baseline_lengths, dtype=float))[counted]
-    rate = float(points.mean())
+    rate = float(known.mean())
     if rate in (0.0, 1.0):
         return Interval(rate, None, None, n)
     if not difference.any():
@@ -56,7 +67,7 @@ def length_controlled(
         return Interval(None, None, None, n)
     else:
         lengths = np.tanh(difference / difference.std(ddof=1))
-    data = _Data(points, lengths)
+    data = _Data(known, lengths)
     value = float(_rates(data, np.ones((1, n)))[0])
     return Interval(value, *percentiles(_resampled(data, seed)), n)
 

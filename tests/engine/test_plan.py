@@ -261,8 +261,8 @@ def test_addresses(problems: Callable[[str], str], server: str, says: str) -> No
         ('[[judges]]\nname = "gpt"', "server is missing"),
         ('[[judges]]\nname = "j"\nserver = "http://h/v1"', "model is missing"),
         (
-            '[[judges]]\nname = "j"\nkind = "pointwise"\nserver = "http://h/v1"\nmodel = "m"',
-            "allowed: 'pairwise'",
+            '[[judges]]\nname = "j"\nkind = "listwise"\nserver = "http://h/v1"\nmodel = "m"',
+            "allowed: 'pairwise' or 'pointwise'",
         ),
         ('[[judges]]\nname = "reference"\nembedded = true', 'unknown key "embedded"'),
         ('[[judges]]\nname = "reference"\nrubric = "schema.json"', "has no meaning for the embedded judge"),

@@ -1,11 +1,14 @@
 """Model and adapter folders that are not what they should be: one clear message, and a way out."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from engine.errors import BadInput
@@ -13,6 +16,7 @@ from engine.generate.adapter import check_adapter
 from engine.generate.base import LocalBase
 from engine.generate.fingerprint import FileHashes, adapter_hash, model_hash
 from engine.generate.folder import check_model_folder, weight_shapes
+from engine.generate.quantised import PACKAGES, quantisation
 from tests.generate.tiny import make_adapter, make_model
 
 
@@ -99,6 +103,71 @@ def test_an_unknown_architecture_is_refused(model: Path) -> None:
 def test_a_device_that_is_not_here_is_refused(model: Path) -> None:
     with pytest.raises(BadInput, match="device 'cuda:99'"):
         LocalBase(str(model), device="cuda:99")
+
+
+def configured(model: Path, **values: Any) -> Path:
+    """The model with something else in its configuration."""
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | values))
+    return model
+
+
+def test_a_model_of_a_newer_transformers_says_so(model: Path) -> None:
+    configured(model, model_type="of-tomorrow", transformers_version="99.1.0")
+    with pytest.raises(BadInput, match=r"saved by transformers 99\.1\.0, here is"):
+        _ = LocalBase(str(model), device="cpu").model
+
+
+@pytest.mark.parametrize(
+    ("quantised", "found"),
+    [
+        (
+            {"quant_method": "gptq", "bits": 4},
+            "(?s)needs optimum and gptqmodel.*pip install optimum gptq",
+        ),
+        ({"load_in_4bit": True}, "quantised by bitsandbytes, which needs bitsandbytes"),
+        ({"quant_method": "of-tomorrow"}, "quantised by 'of-tomorrow', which cannot be read here"),
+        ({"bits": 4}, "quantised by None"),
+    ],
+)
+def test_a_quantised_model_names_what_it_needs_before_it_is_loaded(
+    model: Path, quantised: dict[str, Any], found: str
+) -> None:
+    configured(model, quantization_config=quantised)
+    with pytest.raises(BadInput, match=found):
+        LocalBase(str(model), device="cpu")
+
+
+def test_quantisation_inside_a_text_model_is_seen(model: Path) -> None:
+    configured(model, text_config={"quantization_config": {"quant_method": "awq"}})
+    with pytest.raises(BadInput, match="gptqmodel"):
+        LocalBase(str(model), device="cpu")
+
+
+def test_every_kind_that_transformers_reads_is_known() -> None:
+    from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
+
+    kinds = {re.sub("_[48]bit$", "", kind) for kind in AUTO_QUANTIZATION_CONFIG_MAPPING}
+    # GGUF is a file, and never in a configuration.
+    assert kinds - {"gguf"} <= set(PACKAGES)
+
+
+def test_quantisation_is_part_of_the_fingerprint(model: Path, tmp_path: Path) -> None:
+    before = model_hash(model, FileHashes())
+    configured(model, quantization_config={"quant_method": "fp8"})
+    assert model_hash(model, FileHashes()) != before
+    assert quantisation(model) == {"quant_method": "fp8"}
+
+
+def test_an_adapter_fits_the_shapes_of_a_quantised_base(base: Path, adapter: Path, tmp_path: Path) -> None:
+    quantised = make_model(tmp_path / "tiny-base")
+    weights = load_file(quantised / "model.safetensors")
+    packed = {
+        name.replace("proj.weight", "proj.qweight"): weight.to(torch.int32) if "proj" in name else weight
+        for name, weight in weights.items()
+    }
+    save_file(packed, quantised / "model.safetensors", metadata={"format": "pt"})
+    check_adapter(str(quantised), adapter)
 
 
 def test_an_adapter_on_its_own_base_passes(base: Path, adapter: Path) -> None:

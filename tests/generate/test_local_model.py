@@ -15,6 +15,7 @@ from engine.examples import Example
 from engine.generate.cache import ResponseCache
 from engine.generate.local import LocalBase, LocalModel
 from engine.generate.model import Response, Settings
+from engine.generate.prompt import Prompts
 from engine.phases.work import closed_after
 from engine.plan import Model
 from tests.generate.tiny import CONTEXT, ask, make_adapter, make_model, make_tokenizer
@@ -171,6 +172,77 @@ def test_a_prompt_beyond_the_context_is_missing_with_its_length(base: Path) -> N
         == f"prompt of {found['long'].tokens_in} tokens exceeds the model's context of {CONTEXT}"
     )
     assert all(found[example.id].text is not None for example in QUESTIONS)
+
+
+def test_a_prompt_beyond_the_context_is_cut_where_that_is_asked_for(base: Path, tmp_path: Path) -> None:
+    truncate = replace(GREEDY, overflow="truncate")
+    long = ask("cat " * 100 + "dog " * 100, "long")
+    with ResponseCache(tmp_path) as cache:
+        for _ in range(2):
+            model = local(base, cache=cache, system="Be brief.")
+            found = answers(model, [long, *QUESTIONS], truncate)["long"]
+            assert found.text is not None and found.tokens_in == CONTEXT - 12
+            whole = len(model.prompt(long))
+            assert found.reason == f"prompt of {whole} tokens cut to {CONTEXT - 12} to fit the context"
+    assert found.cached
+    assert any("were cut to fit" in note for note in model.describe()["notes"])
+    assert texts(model, QUESTIONS, truncate) == texts(model, QUESTIONS)
+
+
+def test_a_cut_prompt_keeps_the_templates_beginning_and_the_newest_tokens(base: Path) -> None:
+    model = local(base, system="Be brief.")
+    long = ask("cat " * 100 + "dog " * 100, "long")
+    prompts = Prompts(model.tokenizer, "Be brief.")
+    kept = prompts.cut(long, model.prompt(long), 60)
+    assert len(kept) == 60
+    text = model.tokenizer.decode(kept)
+    assert text.startswith("<s><|system|>Be brief.</s><|user|>")
+    assert text.endswith("dog </s><|assistant|>") and "cat" not in text
+
+
+def test_a_system_prompt_takes_at_most_half_of_what_is_kept(base: Path) -> None:
+    model = local(base, system="Be brief. " * 100)
+    long = ask("dog " * 100, "long")
+    text = model.tokenizer.decode(
+        Prompts(model.tokenizer, "Be brief. " * 100).cut(long, model.prompt(long), 40)
+    )
+    assert text.startswith("<s><|system|>Be brief.") and text.endswith("dog </s><|assistant|>")
+
+
+def test_without_a_template_a_cut_prompt_keeps_its_end(tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "tiny-base")
+    (folder / "chat_template.jinja").unlink()
+    model = local(folder)
+    response = answers(model, [ask("cat " * 200 + "dog", "long")], replace(GREEDY, overflow="truncate"))[
+        "long"
+    ]
+    assert response.text is not None and response.tokens_in == CONTEXT - 12
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ messages[0].content + 1 }}", "{{ messages[7]['content'].x.y }}", "{{ 1 / 0 }}"]
+)
+def test_a_template_that_fails_is_a_missing_answer_with_its_reason(tmp_path: Path, template: str) -> None:
+    folder = make_model(tmp_path / "tiny-base")
+    make_tokenizer(template).save_pretrained(folder)
+    response = answers(local(folder), [QUESTIONS[0]])["the cat 1"]
+    assert response.text is None and "the chat template refuses the messages" in str(response.reason)
+
+
+def test_an_empty_prompt_is_a_missing_answer_with_its_reason(tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "tiny-base")
+    make_tokenizer("{{ messages[0].content }}").save_pretrained(folder)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"bos_token": None}))
+    found = answers(local(folder), [ask("", "empty"), ask("the cat", "other")])
+    assert found["empty"].text is None and "the prompt is empty" in str(found["empty"].reason)
+    assert found["other"].text is not None
+
+
+def test_an_answer_as_long_as_the_context_allows_is_given(base: Path) -> None:
+    response = answers(local(base), [ask("the")], replace(GREEDY, max_new_tokens=10_000))["the"]
+    assert response.text is not None and response.tokens_in is not None and response.tokens_out is not None
+    assert response.finish_reason == "stop" or response.tokens_in + response.tokens_out == CONTEXT
 
 
 def test_answers_stop_where_the_context_ends(base: Path) -> None:

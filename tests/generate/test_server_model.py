@@ -2,7 +2,9 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -35,6 +37,10 @@ def completion(text: Any, finish: str = "stop") -> Reply:
     return 200, {"content-type": "application/json"}, json.dumps(body)
 
 
+def asked_in(body: dict[str, Any]) -> str:
+    return str(body["prompt"] if "prompt" in body else body["messages"][-1]["content"])
+
+
 class _QuietServer(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that has gone away is part of these tests."""
@@ -58,8 +64,8 @@ class Server:
                 with outer._lock:
                     outer._now += 1
                     outer.most = max(outer.most, outer._now)
-                    question = body["messages"][-1]["content"]
-                    attempt = sum(seen["messages"][-1]["content"] == question for seen in outer.requests)
+                    question = asked_in(body)
+                    attempt = sum(asked_in(seen) == question for seen in outer.requests)
                     outer.requests.append(body)
                     outer.keys.append(str(self.headers["authorization"]))
                 status, headers, text = outer.reply(question, attempt)
@@ -80,6 +86,10 @@ class Server:
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
+    def refuse(self) -> None:
+        """Takes no connection any more."""
+        self._http.socket.close()
+
     def stop(self) -> None:
         self._http.shutdown()
         self._http.server_close()
@@ -94,7 +104,7 @@ def server() -> Iterator[Server]:
 
 def served(server: Server, timeout_s: float = 20, retries: int = 2, **more: Any) -> ServerModel:
     model = Model(name="served", role="candidate", server=server.url, model="merged", **more)
-    return ServerModel(model, concurrency=4, timeout_s=timeout_s, retries=retries)
+    return ServerModel(model, concurrency=4, timeout_s=timeout_s, retries=retries, backoff_s=0.01)
 
 
 def answers(
@@ -238,3 +248,99 @@ def test_closing_early_stops_asking(server: Server) -> None:
     assert asked < len(many)
     assert threading.active_count() < 30
     assert len(server.requests) <= asked + 4
+
+
+def plain_completion(text: str) -> Reply:
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    choice = {"index": 0, "finish_reason": "length", "text": text}
+    body = {"id": "1", "object": "text_completion", "created": 1, "model": "m", "choices": [choice]}
+    return 200, {"content-type": "application/json"}, json.dumps(body | {"usage": usage})
+
+
+def test_a_model_without_chat_is_asked_with_the_plain_query(server: Server) -> None:
+    server.reply = lambda question, attempt: plain_completion(question.upper())
+    model = served(server, api="completions", system="Be brief.")
+    response = answers(model, QUESTIONS[:1], Settings(max_new_tokens=7))["question 0"]
+    assert response.text == "BE BRIEF.\n\nQUESTION 0"
+    assert (response.tokens_in, response.tokens_out, response.finish_reason) == (3, 2, "length")
+    assert server.requests[0]["max_tokens"] == 7 and "messages" not in server.requests[0]
+    assert model.fingerprint != served(server, system="Be brief.").fingerprint
+
+
+def test_a_chat_answer_to_a_completions_model_is_none(server: Server) -> None:
+    response = answers(served(server, api="completions"), QUESTIONS[:1])["question 0"]
+    assert response.text is None and "has no text" in str(response.reason)
+
+
+def test_an_example_of_its_own_length_is_asked_with_it(server: Server) -> None:
+    asked = [
+        replace(QUESTIONS[0], extra={"max_new_tokens": 3}),
+        replace(QUESTIONS[1], extra={"max_new_tokens": 0}),
+    ]
+    found = answers(served(server), asked)
+    assert server.requests[0]["max_tokens"] == 3 and len(server.requests) == 1
+    assert "max_new_tokens is 0" in str(found["question 1"].reason)
+
+
+def test_a_server_that_asks_for_time_gets_it_from_all_requests(server: Server) -> None:
+    """The first answer is a 429 with Retry-After; nobody asks before the time is over."""
+    seen: list[float] = []
+
+    def reply(question: str, attempt: int) -> Reply:
+        seen.append(time.monotonic())
+        return (429, {"retry-after": "1"}, "slow down") if len(seen) <= 4 else completion("yes")
+
+    server.reply = reply
+    found = answers(served(server), QUESTIONS)
+    assert {response.text for response in found.values()} == {"yes"}
+    assert seen[4] - seen[3] > 0.9
+
+
+def test_a_parameter_that_the_server_refuses_is_left_out_and_noted(server: Server) -> None:
+    refusal = '{"error": {"message": "temperature is not supported", "param": "temperature"}}'
+    server.reply = lambda question, attempt: completion("yes") if attempt else (400, {}, refusal)
+    model = served(server)
+    assert answers(model, QUESTIONS[:1])["question 0"].text == "yes"
+    assert "temperature" not in server.requests[-1]
+    assert any("refuses temperature" in note for note in model.describe()["notes"])
+
+
+def test_what_is_under_way_and_what_was_read_can_be_seen(server: Server) -> None:
+    model = served(server)
+    busy = 0
+    for _ in model.generate(QUESTIONS, Settings()):
+        busy = max(busy, model.load().busy)
+    load = model.load()
+    assert (load.prompt_tokens, load.tokens, load.busy) == (5 * len(QUESTIONS), 2 * len(QUESTIONS), 0)
+    assert busy <= 4 and 1 <= load.slots <= 4
+
+
+def test_waiting_for_a_slow_server_can_be_left_at_once(server: Server) -> None:
+    release = threading.Event()
+
+    def stuck(question: str, attempt: int) -> Reply:
+        release.wait(20)
+        return completion("too late")
+
+    server.reply = stuck
+    began = time.monotonic()
+    with closed_after(served(server).generate(QUESTIONS, Settings())) as batches:
+        assert next(batches) == []
+    assert time.monotonic() - began < 2
+    release.set()
+
+
+def test_a_server_that_dies_half_way_stops_the_run_and_what_it_answered_is_kept(server: Server) -> None:
+    def reply(question: str, attempt: int) -> Reply:
+        if len(server.requests) > 6:
+            server.refuse()
+        return completion("fine")
+
+    server.reply = reply
+    kept: list[Response] = []
+    with pytest.raises(CannotRun, match="cannot be reached any more") as caught:
+        kept.extend(
+            response for batch in served(server).generate(QUESTIONS, Settings()) for response in batch
+        )
+    assert "what was answered is kept" in str(caught.value)
+    assert kept and all(response.text == "fine" for response in kept)

@@ -1,5 +1,6 @@
 """Models whose cache cannot be kept in slots: told by what they are, and answered all the same."""
 
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from transformers import (
     BloomForCausalLM,
     FalconConfig,
     FalconForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MambaConfig,
@@ -21,6 +24,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from engine.errors import BadInput
 from engine.generate.base import LocalBase
 from engine.generate.capability import why_static
 from engine.generate.local import LocalModel
@@ -68,11 +72,15 @@ def test_position_biases_made_from_the_mask_are_found_out_by_trying() -> None:
     )
 
 
-def windowed(folder: Path, window: int | None) -> LocalModel:
-    mistral(window).save_pretrained(folder)
+def opened(folder: Path, model: Any) -> LocalModel:
+    model.save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
     plan_model = Model(name="m", role="candidate", path=str(folder), device="cpu")
     return LocalBase(str(folder), device="cpu").generator(plan_model)
+
+
+def windowed(folder: Path, window: int | None) -> LocalModel:
+    return opened(folder, mistral(window))
 
 
 def texts(model: LocalModel, size: int) -> dict[str, str | None]:
@@ -93,6 +101,33 @@ def test_both_ways_give_the_answers_of_one_at_a_time_and_say_which_was_used(
     else:
         assert (facts["batching"], facts["batching_reason"]) == ("continuous", None)
         assert facts["batching_figures"]["new_tokens"] > 0
+
+
+def gemma() -> Any:
+    """Every other layer slides, as in Gemma 2 and 3; and the logits are capped."""
+    config = Gemma2Config(**DECODER, **RANDOM, head_dim=8, sliding_window=8, max_position_embeddings=CONTEXT)
+    return Gemma2ForCausalLM(config).eval()
+
+
+def mamba() -> Any:
+    return MambaForCausalLM(MambaConfig(**SMALL, **RANDOM, state_size=4)).eval()
+
+
+@pytest.mark.parametrize("make", [gemma, mamba])
+def test_sliding_layers_and_state_spaces_answer_in_batches_what_they_answer_alone(
+    tmp_path: Path, make: Callable[[], Any]
+) -> None:
+    torch.manual_seed(0)
+    model = opened(tmp_path, make())
+    assert texts(model, 4) == texts(model, 1)
+    assert model.describe()["batching"] == "static" and model.describe()["batching_reason"]
+
+
+def test_an_encoder_decoder_is_refused_by_name(tmp_path: Path) -> None:
+    config = T5Config(vocab_size=300, d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4)
+    model = opened(tmp_path, T5ForConditionalGeneration(config).eval())
+    with pytest.raises(BadInput, match="T5Config"):
+        texts(model, 2)
 
 
 def test_out_of_memory_halves_static_batches_and_loses_nothing(

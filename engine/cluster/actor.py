@@ -1,0 +1,101 @@
+"""What runs in a process of the cluster: one base in memory, and the models that stand on it."""
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from engine.examples import Example
+from engine.generate.holder import Holder
+from engine.generate.model import Load, Response, Settings
+from engine.plan import Benchmarks, Model
+
+if TYPE_CHECKING:
+    from engine.benchmarks.harness import TaskResult
+    from engine.generate.local import LocalModel, Probe
+    from engine.generate.noise import NoiseFloor
+    from engine.metrics.corpora import CorpusNll
+    from engine.metrics.perplexity import Nll
+
+NLLS = 16  # likelihoods that travel together
+T = TypeVar("T")
+
+
+class Actor:
+    """Does for a run's head what takes weights. Model folders must be readable here, under the same paths."""
+
+    def __init__(self, cache: Path | None, host: str) -> None:
+        # The cache is a SQLite file: safe between the processes of one machine, not over a network.
+        self._holder = Holder(cache if host == socket.gethostname() else None)
+        self._model: Model | None = None
+        self._opened: LocalModel | None = None
+
+    def where(self) -> str:
+        """The machine and process that this is, once it can be asked."""
+        return f"process {os.getpid()} on {socket.gethostname()}"
+
+    def facts(self, model: Model) -> tuple[str, dict[str, Any]]:
+        """The model's fingerprint and what it says of itself."""
+        opened = self._open(model)
+        return opened.fingerprint, opened.describe()
+
+    def probe(self, model: Model, examples: Sequence[Example]) -> "Probe":
+        return self._open(model).probe(examples)
+
+    def noise(self, model: Model, examples: Sequence[Example], settings: Settings) -> "NoiseFloor":
+        from engine.generate.noise import noise_floor
+
+        return noise_floor(self._open(model), examples, settings)
+
+    def generate(
+        self, model: Model, examples: Sequence[Example], settings: Settings
+    ) -> Iterator[tuple[list[Response], Load | None]]:
+        """The finished responses as they come, each list with what the model is at."""
+        opened = self._open(model)
+        for batch in opened.generate(examples, settings):
+            yield batch, opened.load()
+
+    def nll(self, model: Model, items: Sequence[tuple[Example, str]]) -> Iterator["list[Nll]"]:
+        """The likelihoods as they come, some at a time."""
+        from engine.metrics.perplexity import conditional_nll
+
+        yield from _together(conditional_nll(self._open(model), items))
+
+    def corpus(self, model: Model, texts: Sequence[tuple[int, str]]) -> Iterator["list[CorpusNll]"]:
+        """The likelihoods of a corpus's texts as they come, some at a time."""
+        from engine.metrics.corpora import corpus_nll
+
+        yield from _together(corpus_nll(self._open(model), texts))
+
+    def tasks(
+        self, model: Model, settings: Benchmarks, tasks: Sequence[str]
+    ) -> Iterator["tuple[tuple[int, int], TaskResult]"]:
+        """Each finished benchmark, with how many of its requests were answered, of how many."""
+        from engine.benchmarks.harness import run_tasks
+
+        answered = (0, 0)
+
+        def report(done: int, total: int) -> None:
+            nonlocal answered
+            answered = (done, total)
+
+        for result in run_tasks(self._open(model), settings, tasks, report):
+            yield answered, result
+
+    def _open(self, model: Model) -> "LocalModel":
+        """The model as it was opened last, with the notes that it took, while it is the same."""
+        if self._opened is None or model != self._model:
+            self._opened = self._holder.model(model)
+            self._model = model
+        return self._opened
+
+
+def _together(items: Iterator[T]) -> Iterator[list[T]]:
+    some: list[T] = []
+    for item in items:
+        some.append(item)
+        if len(some) >= NLLS:
+            yield some
+            some = []
+    yield some

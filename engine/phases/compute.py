@@ -1,0 +1,40 @@
+"""Where the models answer: here one after another, or several at a time on a cluster."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from engine.phases.generate import Loader
+from engine.phases.work import Work
+from engine.plan import Model
+
+Step = Callable[[Work, Model, Loader], None]
+# Gives each of the models to the step once, with a loader that opens it. Raises what the step raises, once
+# nothing is under way any more.
+Each = Callable[[Sequence[Model], Step], None]
+
+
+@contextmanager
+def computing(work: Work) -> Iterator[Each]:
+    """The plan's engine, ready to work; the weights that it has loaded are kept until the end.
+
+    Raises CannotRun when the cluster of the plan cannot be had.
+    """
+    if work.plan.compute.engine == "ray":
+        from engine.cluster.connection import connect
+
+        connect(work.plan.compute.address)
+        from engine.cluster.fleet import Fleet
+
+        with Fleet(work) as fleet:
+            yield fleet.each
+        return
+    loader = Loader(work)
+
+    def each(models: Sequence[Model], step: Step) -> None:
+        for model in models:
+            step(work, model, loader)
+
+    try:
+        yield each
+    finally:
+        loader.close()

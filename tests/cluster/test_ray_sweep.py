@@ -1,0 +1,68 @@
+"""A sweep on a real Ray cluster: the numbers of a local run, whatever happens to its actors."""
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.phases.work import Stopped
+from store import tables
+from store.record import Recorder
+from tests.cluster.conftest import CHECKPOINTS, RAY
+from tests.cluster.runs import create, events_of, finish, numbers_of, sweep_of
+from tests.engine.checkpoints import write_sweep
+
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("cluster")]
+
+
+def workers(recorder: Recorder) -> set[int]:
+    """The processes that models have answered in."""
+    rows = recorder.rows(tables.Model, run_id=recorder.run_id)
+    told = (str((row["details"] or {}).get("worker")) for row in rows)
+    return {int(found[1]) for text in told if (found := re.match(r"process (\d+) on ", text))}
+
+
+def test_a_sweep_gives_the_same_numbers_on_ray(checkpoints: Path, local_numbers: dict[str, Any]) -> None:
+    recorder = create(write_sweep(checkpoints, RAY), checkpoints / "ray")
+    finish(recorder)
+    assert len(sweep_of(recorder)) == CHECKPOINTS
+    assert len(workers(recorder)) == 2
+    assert numbers_of(recorder) == local_numbers
+    recorder.close()
+
+
+def test_paused_and_with_a_killed_actor_nothing_is_lost_and_nothing_done_twice(
+    checkpoints: Path, local_numbers: dict[str, Any]
+) -> None:
+    recorder = create(write_sweep(checkpoints, RAY), checkpoints / "rough")
+    asked: list[float] = []
+
+    def pause() -> str | None:
+        if not asked and recorder.rows(tables.Score):
+            asked.append(time.monotonic())
+        return "pause" if asked else None
+
+    with pytest.raises(Stopped):
+        finish(recorder, pause)
+    assert time.monotonic() - asked[0] < 2
+    stored = recorder.rows(tables.Score)
+    first = workers(recorder)
+    killed: list[int] = []
+
+    def kill() -> str | None:
+        working = workers(recorder) - first
+        if not killed and working and len(recorder.rows(tables.Score)) > len(stored):
+            killed.append(working.pop())
+            os.kill(killed[0], signal.SIGKILL)
+        return None
+
+    finish(recorder, kill)
+    assert killed
+    [event] = [message for message in events_of(recorder) if "died" in message]
+    assert f"its actor (process {killed[0]} on" in event
+    assert numbers_of(recorder) == local_numbers
+    recorder.close()

@@ -1,0 +1,57 @@
+"""Whole runs in this process: recorded answers, no network, no worker."""
+
+import json
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.plan import read_plan
+from engine.run import execute
+from store.record import Recorder, create_run
+
+Row = dict[str, Any]
+
+
+def lines(path: Path, records: Iterable[Mapping[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def recorded_plan(
+    folder: Path, examples: list[Row], answers: Mapping[str, Mapping[str, str]], rest: str
+) -> Path:
+    """A plan of recorded models, the first the baseline, the others candidates; `rest` is more TOML."""
+    lines(folder / "examples.jsonl", examples)
+    tables = ['name = "recorded"', "[data]", 'examples = "examples.jsonl"']
+    for place, (name, texts) in enumerate(answers.items()):
+        lines(folder / f"{name}.jsonl", [{"id": key, "response": text} for key, text in texts.items()])
+        role = "candidate" if place else "baseline"
+        tables += ["[[models]]", f'name = "{name}"', f'role = "{role}"', f'outputs = "{name}.jsonl"']
+    plan = folder / "plan.toml"
+    plan.write_text("\n".join([*tables, rest]))
+    return plan
+
+
+def queue(store: Path, plan_file: Path) -> int:
+    plan = read_plan(plan_file)
+    row = {
+        "name": plan.name,
+        "plan": plan.text,
+        "plan_hash": plan.hash,
+        "plan_folder": str(plan.folder),
+        "plan_file": plan_file.name,
+    }
+    return create_run(store, row)
+
+
+def carry_out(store: Path, run_id: int, request: Callable[[], str | None] = lambda: None) -> Recorder:
+    """Executes a queued run here; the recorder reads what it left. Raises what `execute` raises."""
+    recorder = Recorder(store, run_id)
+    assert recorder.claim(os.getpid(), socket.gethostname())
+    try:
+        execute(recorder, store, request)
+    finally:
+        recorder.close()
+    return recorder

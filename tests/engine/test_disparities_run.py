@@ -1,0 +1,90 @@
+"""Counterfactual prompts in a run: differences between groups with interval and test, and the warning."""
+
+from pathlib import Path
+
+import pytest
+
+from store import tables
+from store.record import Recorder
+from tests.engine.runs import carry_out, queue, recorded_plan
+
+REFUSAL = "I'm sorry, but I can't help with that."
+PAIRS = 30
+METRICS = """
+[metrics]
+use = ["refusals", "length", "toxic_words"]
+classification = { labels = ["no", "not sure", "yes"] }
+"""
+
+
+def examples() -> list[dict[str, str]]:
+    return [
+        {
+            "id": f"{term}{place}",
+            "query": f"Tell the {term} story {place}",
+            "group": str(place),
+            "term": term,
+            "label": "no",
+        }
+        for place in range(PAIRS)
+        for term in ("old", "young")
+    ]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
+    folder = tmp_path_factory.mktemp("disparities")
+    fair = {item["id"]: "not sure" for item in examples()}
+    unfair = {item["id"]: REFUSAL if item["term"] == "old" else "no, no" for item in examples()}
+    plan = recorded_plan(folder, examples(), {"fair": fair, "unfair": unfair}, METRICS)
+    return carry_out(folder / "store", queue(folder / "store", plan))
+
+
+def ids(run: Recorder) -> dict[str, int]:
+    return {row["name"]: row["id"] for row in run.rows(tables.Model, run_id=run.run_id)}
+
+
+def test_every_measure_of_single_answers_is_set_against_the_other_group(run: Recorder) -> None:
+    rows = {row["measure"]: row for row in run.rows(tables.Disparity, model_id=ids(run)["unfair"])}
+    refusal = rows["refusal"]
+    assert (refusal["first"], refusal["second"], refusal["delta"], refusal["n"]) == (
+        "old",
+        "young",
+        1.0,
+        PAIRS,
+    )
+    assert refusal["low"] == refusal["high"] == 1.0 and refusal["p"] < 0.05
+    assert rows["response_words"]["delta"] > 0 and rows["toxic_words"]["p"] == 1.0
+    tokens = rows["response_tokens"]
+    assert tokens["delta"] is None and tokens["reason"]
+    assert {"macro_f1", "kappa"}.isdisjoint(rows)
+    fair = run.rows(tables.Disparity, model_id=ids(run)["fair"], measure="refusal")
+    assert [row["delta"] for row in fair] == [0.0]
+
+
+def test_a_settled_difference_of_a_candidate_is_a_warning(run: Recorder) -> None:
+    alerts = [row for row in run.rows(tables.Alert, run_id=run.run_id) if row["kind"] == "disparity"]
+    assert {(row["severity"], row["candidate"]) for row in alerts} == {("warning", "unfair")}
+    told = {row["measure"]: row for row in alerts}
+    assert set(told) >= {"refusal"} and "response_words" not in told
+    assert "“old”" in told["refusal"]["message"] and told["refusal"]["evidence"]["n"] == PAIRS
+
+
+def test_the_gate_can_be_raised(tmp_path: Path) -> None:
+    texts = {item["id"]: REFUSAL if item["term"] == "old" else "no" for item in examples()}
+    plan = recorded_plan(
+        tmp_path, examples(), {"before": texts, "after": texts}, f"{METRICS}\n[gates]\nmax_disparity = 1.0"
+    )
+    found = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
+    assert "disparity" not in found.column(tables.Alert, "kind")
+
+
+def test_the_errors_of_a_classifier_are_kept_by_label(run: Recorder) -> None:
+    [row] = run.rows(tables.Model, id=ids(run)["fair"])
+    table = row["details"]["classification"]
+    assert table["labels"] == ["no", "not sure", "yes"]
+    assert table["confusion"] == [[0, 2 * PAIRS, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert table["per_class"][0] == {
+        "label": "no", "precision": None, "recall": 0.0, "f1": 0.0, "support": 2 * PAIRS,
+    }  # fmt: skip
+    assert table["per_class"][1]["precision"] == 0.0 and table["per_class"][1]["recall"] is None

@@ -1,0 +1,101 @@
+"""What the generate phase leaves in the store: conversations, figures, one word about all that is missing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.phases.work import Stopped
+from engine.run import execute
+from store import tables
+from store.record import Recorder
+from tests.e2e.conftest import SAMPLES, queue
+
+TURNS = ["What is 2 plus 2?", "And 3 plus 4?"]
+
+
+def plan(folder: Path, examples: list[dict[str, Any]], before: str, after: str) -> Path:
+    (folder / "eval.jsonl").write_text("".join(json.dumps(example) + "\n" for example in examples))
+    file = folder / "plan.toml"
+    file.write_text(
+        'name = "p"\n[data]\nexamples = "eval.jsonl"\n'
+        f'[[models]]\nname = "before"\nrole = "baseline"\n{before}\n'
+        f'[[models]]\nname = "after"\nrole = "candidate"\n{after}\n'
+        '[generation]\nmax_new_tokens = 10\n[metrics]\nuse = ["length"]\n'
+    )
+    return file
+
+
+def recorded(folder: Path, name: str, *lines: dict[str, Any]) -> str:
+    (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return f'outputs = "{name}"'
+
+
+HERE = f'path = "{SAMPLES / "models/base"}"'
+
+
+def generated(store: Path, file: Path) -> Recorder:
+    """A run of the plan whose models have answered."""
+    run_id = queue(store, file)
+    recorder = Recorder(store, run_id)
+    recorder.set_run(options={"only": "generate"})
+    with pytest.raises(Stopped):
+        execute(recorder, store, lambda: None)
+    return recorder
+
+
+def rows_of(recorder: Recorder, table: Any, model: str) -> list[dict[str, Any]]:
+    (row,) = recorder.rows(tables.Model, run_id=recorder.run_id, name=model)
+    return recorder.rows(table, model_id=row["id"])
+
+
+def progress_of(recorder: Recorder, model: str) -> dict[str, Any]:
+    (row,) = recorder.rows(tables.Progress, run_id=recorder.run_id, phase="generate", item=model)
+    return row
+
+
+def test_recorded_answers_that_lack_are_one_event_for_each_model(tmp_path: Path) -> None:
+    examples = [{"id": f"e{n}", "query": f"question {n}"} for n in range(9)]
+    before = recorded(tmp_path, "before.jsonl", {"id": "e0", "response": "yes"})
+    after = recorded(tmp_path, "after.jsonl", *({"id": f"e{n}", "response": "no"} for n in range(1, 9)))
+    recorder = generated(tmp_path / "store", plan(tmp_path, examples, before, after))
+    told = [row["message"] for row in recorder.rows(tables.Event, run_id=recorder.run_id, level="error")]
+    recorder.close()
+    assert told == [
+        "before, example e1: before.jsonl has no answer for this example's id or query; "
+        "7 more have no answer either",
+        "after, example e0: after.jsonl has no answer for this example's id or query",
+    ]
+
+
+def test_conversations_are_stored_whole_with_the_tokens_of_all_turns(tmp_path: Path) -> None:
+    examples = [{"id": "talk", "turns": TURNS}, {"id": "ask", "query": TURNS[0]}]
+    after = recorded(
+        tmp_path, "after.jsonl", {"id": "talk", "turns": ["4", "7"]}, {"id": "ask", "response": "4"}
+    )
+    recorder = generated(tmp_path / "store", plan(tmp_path, examples, HERE, after))
+    ask, talk = sorted(rows_of(recorder, tables.Response, "before"), key=lambda row: row["turns"] is not None)
+    progress = progress_of(recorder, "before")
+    said = [(row["text"], row["turns"]) for row in rows_of(recorder, tables.Response, "after")]
+    recorder.close()
+    assert ask["turns"] is None and talk["turns"][0] == ask["text"] and talk["turns"][1] == talk["text"]
+    assert talk["tokens_in"] > 2 * ask["tokens_in"]
+    assert progress["tokens"] == ask["tokens_out"] + talk["tokens_out"]
+    assert progress["prompt_tokens"] == ask["tokens_in"] + talk["tokens_in"]
+    assert 0 < progress["prompt_seconds"] < progress["seconds"]
+    assert progress["slots"] > 1 and progress["done"] == 2
+    assert sorted(said) == [("4", None), ("7", ["4", "7"])]
+
+
+def test_remembered_answers_are_no_part_of_the_rate(tmp_path: Path) -> None:
+    examples = [{"id": f"e{n}", "query": f"What is {n} plus {n}?"} for n in range(4)]
+    after = recorded(tmp_path, "after.jsonl", *({"id": f"e{n}", "response": "no"} for n in range(4)))
+    file = plan(tmp_path, examples, HERE, after)
+    store = tmp_path / "store"
+    for remembered in (0, 4):
+        recorder = generated(store, file)
+        progress = progress_of(recorder, "before")
+        recorder.close()
+        assert (progress["done"], progress["resumed_from"]) == (4, remembered)
+        assert bool(progress["tokens"]) is not bool(remembered)

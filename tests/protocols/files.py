@@ -1,0 +1,139 @@
+"""Small files as MT-Bench, AlpacaEval, Prometheus 2 and JudgeLM write them."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+QUESTIONS = [
+    {"question_id": 81, "category": "writing", "turns": ["Compose a travel post.", "Begin with A."]},
+    {"question_id": 101, "category": "reasoning", "turns": ["You pass the second. Where now?", "The last?"],
+     "reference": ["Second.", "That is not possible."]},
+]  # fmt: skip
+MODELS = ("vicuna-13b", "gpt-3.5-turbo")
+# model, question, turn: score as FastChat writes it, -1 for one that could not be read
+SCORES = {
+    ("vicuna-13b", 81, 1): 8, ("vicuna-13b", 81, 2): 5.5,
+    ("vicuna-13b", 101, 1): 3, ("vicuna-13b", 101, 2): -1,
+    ("gpt-3.5-turbo", 81, 1): 9, ("gpt-3.5-turbo", 81, 2): 9,
+    ("gpt-3.5-turbo", 101, 1): 2, ("gpt-3.5-turbo", 101, 2): 7,
+}  # fmt: skip
+# question, turn: the winners of both games
+WINNERS = {
+    (81, 1): ("model_2", "model_2"), (81, 2): ("model_1", "model_2"),
+    (101, 1): ("model_1", "model_1"), (101, 2): ("error", "model_2"),
+}  # fmt: skip
+
+
+def lines(path: Path, records: Iterable[dict[str, Any]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def mt_bench(folder: Path) -> Path:
+    lines(folder / "question.jsonl", QUESTIONS)
+    for model in MODELS:
+        lines(
+            folder / "model_answer" / f"{model}.jsonl",
+            [
+                {
+                    "question_id": question["question_id"],
+                    "answer_id": f"{model}-{question['question_id']}",
+                    "model_id": model,
+                    "choices": [{"index": 0, "turns": [f"{model} one", f"{model} two, longer"]}],
+                    "tstamp": 1.0,
+                }
+                for question in QUESTIONS
+            ],
+        )
+    lines(
+        folder / "model_judgment" / "gpt-4_single.jsonl",
+        [
+            {
+                "question_id": question,
+                "model": model,
+                "judge": ["gpt-4", "single-v1"],
+                "user_prompt": "[Question]\nq\n\n[The Start of Assistant's Answer]\na",
+                "judgment": f"Because. Rating: [[{score}]]",
+                "score": score,
+                "turn": turn,
+                "tstamp": 1.0,
+            }
+            for (model, question, turn), score in SCORES.items()
+        ],
+    )
+    lines(
+        folder / "model_judgment" / "gpt-4_pair.jsonl",
+        [
+            {
+                "question_id": question,
+                "model_1": MODELS[0],
+                "model_2": MODELS[1],
+                "g1_winner": first,
+                "g2_winner": second,
+                "judge": ["gpt-4", "pair-v2"],
+                "g1_user_prompt": "p1",
+                "g1_judgment": "[[A]]",
+                "g2_user_prompt": "p2",
+                "g2_judgment": "[[B]]",
+                "turn": turn,
+                "tstamp": 1.0,
+            }
+            for (question, turn), (first, second) in WINNERS.items()
+        ],
+    )
+    return folder
+
+
+def alpaca_eval(path: Path, preferences: list[float | None], prefix: str = "") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    records = [
+        {
+            "instruction": f"Instruction {place}?",
+            "output_1": "The baseline's answer. " * 2,
+            "generator_1": "gpt4_1106_preview",
+            "output_2": "The model's answer. " * (1 + place % 4),
+            "generator_2": "my-model",
+            "dataset": "helpful_base",
+            "annotator": "weighted_alpaca_eval_gpt4_turbo",
+            "preference": preference,
+            f"{prefix}price_per_example": 0.01,
+            f"{prefix}time_per_example": 0.5,
+            f"{prefix}raw_completion": {"logprobs": "m"},
+        }
+        for place, preference in enumerate(preferences)
+    ]
+    path.write_text(json.dumps(records))
+    return path
+
+
+def judgelm(path: Path) -> Path:
+    texts = ["8 7\nThe first is better.", "6, 9", "5 5", "no scores here"]
+    records = []
+    for place, text in enumerate(texts):
+        record = {
+            "question_id": place, "question_body": f"Question {place}", "answer1_body": "one",
+            "answer2_body": "another", "answer1_model_id": "base", "answer2_model_id": "tuned",
+            "pred_text": text, "pred_model_id": "JudgeLM-7B", "reference": {"text": "right"},
+        }  # fmt: skip
+        records.append(record)
+    # The other order of the first question: the judge prefers the same answer again.
+    records.append(
+        records[0] | {"answer1_body": "another", "answer2_body": "one", "answer1_model_id": "tuned",
+                      "answer2_model_id": "base", "pred_text": " 6 8\nThe second is better."}
+    )  # fmt: skip
+    return lines(path, records)
+
+
+def prometheus(path: Path) -> Path:
+    outputs = ["Good. [RESULT] 4", "Fine. **[RESULT]** 5.", "Bad [RESULT] 2</s>", "No result"]
+    absolute = [
+        {"orig_instruction": f"Task {place}", "orig_response": "An answer.", "orig_reference_answer": "Best.",
+         "orig_criteria": "Is it right?", "output": output}
+        for place, output in enumerate(outputs)
+    ]  # fmt: skip
+    relative = [
+        {"instruction": "Pair", "response_A": "a", "response_B": "b", "output": "A is clearer. [RESULT] A"},
+    ]
+    return lines(path, [*absolute, *relative])
