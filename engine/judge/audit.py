@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.judge.verdicts import addresses_judge
+from engine.judge.answers import addresses_judge
 from engine.stats.intervals import Interval, bootstrap_interval, wilson
 from engine.stats.length_control import length_controlled
 from engine.stats.winrate import POINTS, Outcome

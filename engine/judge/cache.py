@@ -20,7 +20,8 @@ class JudgmentCache:
     def __init__(self, folder: Path) -> None:
         from diskcache import Cache, JSONDisk
 
-        self._cache: Any = Cache(str(folder), disk=JSONDisk, eviction_policy="none")
+        self.folder = folder
+        self._cache: Any = Cache(str(folder), disk=JSONDisk, eviction_policy="none", statistics=True)
 
     def get(self, key: str) -> Reply | None:
         """The answer kept under the key, with the figures of its first time."""

@@ -1,64 +1,218 @@
-"""How many requests may be under way at once: found out, not assumed."""
+"""How many requests a server gets at once from all of this process: found out, not assumed."""
 
 import asyncio
+import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+START = 4
+ROUND = 16  # a round is one request per place, but no fewer than these: its pace means something
+GAIN = 1.1  # a round that is not this much faster than the best one has gained nothing
+FLAT_ROUNDS = 2
+HOLD_S = 30.0
+_CLIMB, _PROBE = 1.0, 0.25  # growth per success: doubles in a round, or adds a quarter
 
 
 class Overloaded(Exception):
     """Raised inside a slot: the server asks for less."""
 
 
-class Limiter:
-    """Additive increase, multiplicative decrease, as in TCP (Jacobson 1988).
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[None]
+    granted: bool = False
 
-    Starts at `min(4, ceiling)` and grows by one with every request that succeeds until the first overload,
-    then by one per round of requests. An overload halves it, once for all requests that were under way.
+    def tell(self, error: Exception | None = None) -> None:
+        def set_result() -> None:
+            if self.future.done():
+                return
+            if error is None:
+                self.future.set_result(None)
+            else:
+                self.future.set_exception(error)
+
+        # A loop that has closed has taken its tasks along.
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(set_result)
+
+
+class Limiter:
+    """One server's places; every method may be called from any thread, `slot` in any event loop.
+
+    Slow start and multiplicative decrease, as in TCP (Jacobson 1988), with an eye on what growth is good for:
+    begins at `min(4, ceiling)` and doubles with every round while all places are in use, until an overload
+    halves it (once for all requests that were under way; from then on it grows by one a round), or until two
+    rounds in a row were not 10 % faster than the best one before. Then it goes back to what that round had,
+    and tries a quarter more every 30 seconds.
     """
 
-    def __init__(self, ceiling: int) -> None:
-        self._ceiling = ceiling
-        self._limit = float(min(4, ceiling))
+    def __init__(self, ceiling: int | None = None) -> None:
+        self._ceiling = float("inf") if ceiling is None else float(ceiling)
+        self._lock = threading.Lock()
+        self._waiting: deque[_Waiter] = deque()
+        self._wake_at = float("inf")  # when the next timer wakes those who wait
         self._active = 0
-        self._decreases = 0
         self._resume_at = 0.0
-        self._room = asyncio.Condition()
+        self._era = 0
+        self._restart(START)
+
+    def _restart(self, limit: int) -> None:
+        self._limit = min(float(limit), self._ceiling)
+        self._overloaded = False
+        self._era += 1  # who is under way says nothing about the new limit
+        self._climb(_CLIMB, 0.0)
 
     @property
     def limit(self) -> int:
         return int(self._limit)
 
+    @property
+    def active(self) -> int:
+        return self._active
+
+    @property
+    def resume_at(self) -> float:
+        """When the pause ends, by `time.monotonic`; in the past when there is none."""
+        return self._resume_at
+
     def pause(self, seconds: float) -> None:
         """Lets nobody in for so long; who is in stays."""
-        self._resume_at = max(self._resume_at, time.monotonic() + seconds)
+        with self._lock:
+            self._resume_at = max(self._resume_at, time.monotonic() + seconds)
+
+    def collapse(self, seconds: float) -> None:
+        """Lets nobody in for so long, then one at a time until that one succeeds: a probe."""
+        with self._lock:
+            self._resume_at = time.monotonic() + seconds
+            self._restart(1)
+
+    def resume(self) -> None:
+        """Ends a pause now."""
+        with self._lock:
+            self._resume_at = 0.0
+            self._admit()
+
+    def abort(self, error: Exception) -> None:
+        """Raises the error for everybody who waits for a place."""
+        with self._lock:
+            while self._waiting:
+                self._waiting.popleft().tell(error)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
         """Holds one request's place. Leaving it without an exception counts as a success."""
         await self._enter()
-        era = self._decreases
+        era = self._era
+        succeeded = overloaded = False
         try:
             yield
+            succeeded = True
         except Overloaded:
-            if era == self._decreases:
-                self._limit = max(1.0, self._limit / 2)
-                self._decreases += 1
+            overloaded = True
             raise
-        else:
-            step = 1.0 if self._decreases == 0 else 1.0 / self._limit
-            self._limit = min(float(self._ceiling), self._limit + step)
         finally:
-            self._active -= 1
-            async with self._room:
-                self._room.notify(2)
+            with self._lock:
+                if overloaded and era == self._era:
+                    self._limit = max(1.0, self._limit / 2)
+                    self._overloaded = True
+                    self._era += 1
+                elif succeeded:
+                    self._grow()
+                self._active -= 1
+                self._admit()
 
     async def _enter(self) -> None:
-        while True:
-            async with self._room:
-                await self._room.wait_for(lambda: self._active < self.limit)
-                wait = self._resume_at - time.monotonic()
-                if wait <= 0:
-                    self._active += 1
-                    return
-            await asyncio.sleep(wait)
+        with self._lock:
+            if self._active < self.limit and time.monotonic() >= self._resume_at:
+                self._active += 1
+                return
+            loop = asyncio.get_running_loop()
+            waiter = _Waiter(loop, loop.create_future())
+            self._waiting.append(waiter)
+            self._wake_later()
+        try:
+            await waiter.future
+        except asyncio.CancelledError:
+            with self._lock:
+                if waiter.granted:
+                    self._active -= 1
+                    self._admit()
+                elif waiter in self._waiting:
+                    self._waiting.remove(waiter)
+            raise
+
+    def _admit(self) -> None:
+        """Lets in who waits, first come, first served. The lock is held."""
+        self._wake_later()
+        if time.monotonic() < self._resume_at:
+            return
+        while self._waiting and self._active < self.limit:
+            waiter = self._waiting.popleft()
+            if waiter.future.cancelled() or waiter.loop.is_closed():
+                continue
+            waiter.granted = True
+            self._active += 1
+            waiter.tell()
+
+    def _wake_later(self) -> None:
+        """Sees to it that a pause ends for those who wait; a timer, since their loops may come and go."""
+        wait = self._resume_at - time.monotonic()
+        if wait <= 0 or not self._waiting or self._wake_at <= self._resume_at:
+            return
+        self._wake_at = self._resume_at
+        timer = threading.Timer(wait, self._wake)
+        timer.daemon = True
+        timer.start()
+
+    def _wake(self) -> None:
+        with self._lock:
+            self._wake_at = float("inf")
+            self._admit()
+
+    def _climb(self, step: float, best: float) -> None:
+        self._step = step
+        self._best = best  # successes a second
+        self._best_limit = self._limit
+        self._flat = 0
+        self._hold_until = 0.0
+        self._next_round()
+
+    def _next_round(self) -> None:
+        self._round_limit = self._limit
+        self._succeeded = 0
+        self._began = time.monotonic()
+
+    def _grow(self) -> None:
+        if self._active < self.limit and not self._waiting:
+            self._next_round()  # places are free: the pace is somebody else's
+            return
+        if self._overloaded:
+            self._limit = min(self._ceiling, self._limit + 1 / self._limit)
+            return
+        self._succeeded += 1
+        if self._succeeded >= max(ROUND, self._round_limit):
+            self._judge_round()
+        if not self._hold_until:
+            self._limit = min(self._ceiling, self._limit + self._step)
+
+    def _judge_round(self) -> None:
+        now = time.monotonic()
+        pace = self._succeeded / max(now - self._began, 1e-9)
+        if self._hold_until:
+            if now >= self._hold_until:
+                self._climb(_PROBE, pace)
+            else:
+                self._next_round()
+            return
+        if pace > GAIN * self._best:
+            self._best, self._best_limit, self._flat = pace, self._round_limit, 0
+        else:
+            self._flat += 1
+        if self._flat == FLAT_ROUNDS:
+            self._limit = self._best_limit
+            self._hold_until = now + HOLD_S
+        self._next_round()

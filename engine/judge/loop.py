@@ -8,6 +8,8 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+from engine.errors import Paused
+
 T = TypeVar("T")
 
 
@@ -20,6 +22,8 @@ class Pool(Generic[T]):
     def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
         self._close = close
         self._finished: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
+        self._under_way = 0
+        self._paused: Paused | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="judge", daemon=True)
 
@@ -36,11 +40,23 @@ class Pool(Generic[T]):
         self._loop.close()
 
     def start(self, work: Coroutine[Any, Any, T]) -> None:
+        self._under_way += 1
         asyncio.run_coroutine_threadsafe(work, self._loop).add_done_callback(self._finished.put)
 
     def next(self) -> T:
-        """Waits for the next result; raises what its coroutine raised."""
-        return self._finished.get().result()
+        """Waits for the next result; raises what its coroutine raised.
+
+        Paused comes last: what is under way by then has been paid for.
+        """
+        while True:
+            finished = self._finished.get()
+            self._under_way -= 1
+            try:
+                return finished.result()
+            except Paused as error:
+                self._paused = self._paused or error
+            if not self._under_way:
+                raise self._paused
 
     async def _end(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}

@@ -1,20 +1,24 @@
 """The judge named "reference": which response is closer to the example's reference. Not a language model."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from engine.judge.judge import Call, Judgment, Side
-from engine.judge.verdicts import addresses_judge
+from engine.judge.answers import addresses_judge
+from engine.judge.judge import WHOLE, Call, Judgment, Side
+from engine.judge.material import references_of
 from engine.metrics.text import normalise_answer
 from engine.metrics.tokens import token_f1
 
 _RULE = (
     "A response that equals a reference after normalisation (NFKC, case, punctuation, articles, white space) "
     "beats one that does not. Else the higher token F1 with its best reference wins; a difference under 0.01 "
-    "is a tie. Scores: 10 for an equal text, else 1 + 9 x F1. An example without reference is not judged."
+    "is a tie. Scores: 10 for an equal text, else 1 + 9 x F1. An example without reference is not judged; "
+    "of a conversation the turns that have one count, by the mean of their F1."
 )
 _SMALLEST_DIFFERENCE = 0.01
+_NO_REFERENCE = "the example has no reference"
 
 
 class ReferenceJudge:
@@ -44,14 +48,12 @@ class ReferenceJudge:
 
 
 def _judgment(call: Call) -> Judgment:
-    pair = call.pair
-    references = pair.example.references
     winner: Side | None = None
     candidate = baseline = None
     reasoning = ""
-    if references:
+    if graded := _graded(call):
         candidate, baseline = (
-            _closeness(text, references) for text in (pair.candidate_text, pair.baseline_text)
+            _together([_closeness(text, wanted) for text, wanted in side]) for side in graded
         )
         winner = _winner(candidate, baseline)
         reasoning = f"Candidate: {_words(candidate)}. Baseline: {_words(baseline)}."
@@ -68,13 +70,36 @@ def _judgment(call: Call) -> Judgment:
         latency_s=0.0,
         attempts=1,
         cached=False,
-        failure=None if references else "the example has no reference",
+        failure=None if graded else _NO_REFERENCE,
         flags=("addresses_judge",) if any(map(addresses_judge, call.texts)) else (),
         reported_model=None,
     )
 
 
+_Graded = list[tuple[str, list[str]]]  # answers with the references for each
+
+
+def _graded(call: Call) -> tuple[_Graded, _Graded] | None:
+    """What counts of the candidate and of the baseline; None where there is no reference to anything."""
+    pair = call.pair
+    references: dict[int, list[str]] = defaultdict(list)
+    for reference in references_of(pair.example, pair.turns):
+        references[reference.turn].append(reference.text)
+    turns = [turn for turn in sorted(references) if call.turn in (WHOLE, turn)]
+    if not turns:
+        return None
+    sides = ((pair.candidate_text, pair.candidate_turns), (pair.baseline_text, pair.baseline_turns))
+    candidate, baseline = (
+        [(answers[turn - 1] if turn else text, references[turn]) for turn in turns] for text, answers in sides
+    )
+    return candidate, baseline
+
+
 _Closeness = tuple[bool, float]
+
+
+def _together(each: Sequence[_Closeness]) -> _Closeness:
+    return all(equal for equal, _ in each), sum(f1 for _, f1 in each) / len(each)
 
 
 def _closeness(text: str, references: Sequence[str]) -> _Closeness:

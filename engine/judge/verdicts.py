@@ -1,18 +1,14 @@
-"""Reading judges' answers, and one verdict out of both orders."""
+"""Reading what a judge of pairs answers, and one verdict out of both orders."""
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from engine.judge.answers import ParseFailure, number, objects_with, reasoning_of, said
+
 Winner = Literal["A", "B", "tie"]
 Verdict = Literal["win", "loss", "tie", "failed"]
 
-_LONGEST = 100_000  # characters, from the end
-_TRIES = 200  # places where an object could start
-_END_OF_THOUGHT = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
-_OBJECT = re.compile(r'\{\s*"')
-_TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 _NAMED = re.compile(r"(?:(?:response|answer|assistant|model|option)[\s_-]*)?([ab])", re.IGNORECASE)
 _TIES = {"tie", "tied", "draw", "equal", "neither", "both"}
 _BRACKETED = re.compile(r"\[\[\s*(A|B|C|tie)\s*\]\]", re.IGNORECASE)
@@ -21,21 +17,6 @@ _CUT_OFF = re.compile(r'"winner"\s*:\s*"(A|B|tie)"(?=\s*(?:[,}]|\Z))', re.IGNORE
 _STATED = re.compile(
     r"^[^\w\n]{0,9}(?:final )?(?:winner|verdict)[^\w\n]{1,9}(A|B|tie)[^\w\n]{0,9}$",
     re.IGNORECASE | re.MULTILINE,
-)
-_DECODER = json.JSONDecoder(strict=False)
-
-_ADDRESS = re.compile(
-    r"""\[\[\s*(?:A|B|C|tie|rating|\d+)\s*\]\]
-    | "winner"\s*:
-    | \b(?:as|dear|attention|note\ to|message\ to)\s+(?:the\s+|an?\s+)?(?:impartial\s+)?
-      (?:judge|evaluator|grader)\b
-    | \b(?:choose|pick|select|prefer|vote\ for)\s+(?:response|answer|assistant|option|model)\s+[AB]\b
-    | \b(?:response|answer|assistant)\s+[AB]\s+(?:is|should\ be)\s+
-      (?:the\s+)?(?:better|best|winner|preferred)\b
-    | \b(?:ignore|disregard|forget)\s+(?:all\s+)?(?:the\s+|your\s+|any\s+)?
-      (?:previous|prior|above|earlier)\s+instructions?\b
-    """,
-    re.IGNORECASE | re.VERBOSE,
 )
 
 
@@ -49,11 +30,6 @@ class Parsed:
     flags: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ParseFailure:
-    reason: str
-
-
 def parse_pairwise(text: str) -> Parsed | ParseFailure:
     """Reads a pairwise answer, which may stand in fences or prose, end in commas, or be cut off.
 
@@ -61,10 +37,10 @@ def parse_pairwise(text: str) -> Parsed | ParseFailure:
     `[[A]]`, `[[B]]`, `[[C]]` (a tie) as in MT-Bench; a line "Winner: A". An answer that names two
     different winners in one of these forms is a failure: which one was meant is not ours to guess.
     """
-    text = _without_thoughts(text[-_LONGEST:])
+    text = said(text)
     if not text:
         return ParseFailure("the answer is empty")
-    if answers := _answers(text) or _answers(_TRAILING_COMMA.sub(r"\1", text)):
+    if answers := objects_with("winner", text):
         winners = {_winner(answer["winner"]) for answer in answers}
         if len(winners) > 1:
             return ParseFailure("the answer names different winners")
@@ -81,31 +57,6 @@ def parse_pairwise(text: str) -> Parsed | ParseFailure:
     return ParseFailure("the answer holds no winner")
 
 
-def _without_thoughts(text: str) -> str:
-    """What a reasoning model says after it has thought; nothing when it never came to that."""
-    said = _END_OF_THOUGHT.split(text)[-1].strip()
-    return "" if said.lower().startswith("<think") else said
-
-
-def _answers(text: str) -> list[dict[str, Any]]:
-    """The outermost JSON objects in a text that have a winner, keys in lower case."""
-    answers = []
-    start = 0
-    for _ in range(_TRIES):
-        match = _OBJECT.search(text, start)
-        if match is None:
-            break
-        try:
-            value, start = _DECODER.raw_decode(text, match.start())
-        except (ValueError, RecursionError):
-            start = match.end()
-            continue
-        answer = {key.strip().lower(): item for key, item in value.items()}
-        if "winner" in answer:
-            answers.append(answer)
-    return answers
-
-
 def _winner(value: object) -> Winner | None:
     word = str(value).strip().strip("[]\"'*. ").lower()
     if word in _TIES:
@@ -115,14 +66,13 @@ def _winner(value: object) -> Winner | None:
 
 
 def _parsed(winner: Winner, answer: dict[str, Any]) -> Parsed:
-    reasoning = answer.get("reasoning")
     scores = _scores(answer.get("scores"))
     flags: tuple[str, ...] = ()
     if scores is None:
         flags = ("no_scores",)
     elif _contradicts(winner, scores):
         flags = ("contradicts_scores",)
-    return Parsed(winner, reasoning if isinstance(reasoning, str) else "", scores, flags)
+    return Parsed(winner, reasoning_of(answer), scores, flags)
 
 
 def _scores(value: object) -> tuple[float, float] | None:
@@ -134,23 +84,13 @@ def _scores(value: object) -> tuple[float, float] | None:
 
 
 def _score(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        score = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return score if 1 <= score <= 10 else None
+    score = number(value)
+    return score if score is not None and 1 <= score <= 10 else None
 
 
 def _contradicts(winner: Winner, scores: tuple[float, float]) -> bool:
     a, b = scores
     return {"A": a < b, "B": b < a, "tie": a != b}[winner]
-
-
-def addresses_judge(text: str) -> bool:
-    """Whether a response speaks to whoever grades it: a forged verdict, an appeal, an override."""
-    return _ADDRESS.search(text) is not None
 
 
 def verdict(first: str | None, second: str | None) -> Verdict:

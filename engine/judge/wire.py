@@ -13,7 +13,13 @@ _OPTIONAL = {
     "temperature": re.compile(r"\btemperature\b", re.IGNORECASE),
     "seed": re.compile(r"\bseed\b", re.IGNORECASE),
 }
-_UNSUPPORTED = re.compile(r"unsupported|not supported", re.IGNORECASE)
+_UNSUPPORTED = re.compile(
+    r"unsupported|not (supported|permitted|allowed)|unrecogni[sz]ed|unknown|unexpected|extra (fields|inputs)",
+    re.IGNORECASE,
+)
+_TOO_LONG = re.compile(r"context.?length|maximum context|context window|too many tokens", re.IGNORECASE)
+_DURATION = re.compile(r"([0-9.]+)(ms|h|m|s)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +27,10 @@ class Reply:
     """What a server answered.
 
     `refused`: the model or a filter declined, in the server's words; `repaired`: this is the answer to a
-    second asking, with the tokens, seconds and attempts of both.
+    second asking, with the tokens, seconds and attempts of both; `choices`: the
+    probability of each value that the deciding part of the answer could have had, where it is known.
+    `tokens_cached` of `tokens_in` the provider had read before; `fingerprint` is what it says about the
+    version behind the model's name; `cost` is in US dollars, None where no price is known.
     """
 
     text: str
@@ -33,6 +42,16 @@ class Reply:
     attempts: int = 1
     refused: str | None = None
     repaired: bool = False
+    choices: dict[str, float] | None = None
+    tokens_cached: int | None = None
+    fingerprint: str | None = None
+    cost: float | None = None
+
+    @property
+    def version(self) -> str | None:
+        """What the server says about which model answered: its name, with the fingerprint where it has one."""
+        parts = [self.model or "", f"({self.fingerprint})" if self.fingerprint else ""]
+        return " ".join(part for part in parts if part) or None
 
 
 class NoReply(Exception):
@@ -61,6 +80,8 @@ def read_reply(text: str, latency_s: float) -> Reply:
         model=_string(data.get("model")),
         latency_s=latency_s,
         refused=refused or None,
+        tokens_cached=_count(_details(usage), "cached_tokens"),
+        fingerprint=_string(data.get("system_fingerprint")),
     )
 
 
@@ -79,13 +100,51 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
         return None
 
 
+def quota_wait(headers: Mapping[str, str], need: int) -> float | None:
+    """Seconds until the server's quota is filled again; None while it lasts for the next call.
+
+    By the `x-ratelimit-remaining-*` and `-reset-*` headers of OpenAI and those who took them over; `need` is
+    how many tokens a call takes. A reset is a duration ("6m0s", "20ms") or plain seconds.
+    """
+    waits = []
+    for kind, least in (("requests", 1), ("tokens", max(1, need))):
+        remaining = _number(headers.get(f"x-ratelimit-remaining-{kind}"))
+        reset = _duration(headers.get(f"x-ratelimit-reset-{kind}", ""))
+        if remaining is not None and remaining < least and reset is not None:
+            waits.append(reset)
+    return max(waits, default=None)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
+
+
+def _duration(text: str) -> float | None:
+    if (seconds := _number(text)) is not None:
+        return max(0.0, seconds)
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
+        return None
+    values = [_number(number) for number, _ in parts]
+    return sum(value * _SECONDS[unit] for value, (_, unit) in zip(values, parts, strict=True) if value)
+
+
+def is_too_long(code: object, complaint: str) -> bool:
+    """Whether a refusal says that the prompt does not fit into the model's context."""
+    return code == "context_length_exceeded" or _TOO_LONG.search(complaint) is not None
+
+
 def rejected_names(param: str | None, complaint: str, body: Mapping[str, Any]) -> set[str]:
     """The parameters a server complains about, of those that can be left out or have another name.
 
     `param` is where OpenAI names it; others name it in the text alone.
     """
-    if "max_tokens" in body and "max_completion_tokens" in complaint and _UNSUPPORTED.search(complaint):
-        return {"max_tokens"}
+    for name in ("max_tokens", "max_completion_tokens"):
+        if name in body and _UNSUPPORTED.search(complaint) and re.search(rf"\b{name}\b", param or complaint):
+            return {name}
     return {name for name, said in _OPTIONAL.items() if name in body and said.search(param or complaint)}
 
 
@@ -108,6 +167,10 @@ def _text(content: object) -> str:
 
 def _string(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _details(usage: object) -> object:
+    return usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
 
 
 def _count(usage: object, name: str) -> int | None:

@@ -4,7 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from engine.judge import servers
 from tests.judge.scripted import JudgeServer
+
+
+@pytest.fixture(autouse=True)
+def nothing_learned() -> Iterator[None]:
+    """What one test's servers did to the process is forgotten after it: ports come back."""
+    yield
+    servers.forget()
 
 
 @pytest.fixture

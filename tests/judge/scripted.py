@@ -9,8 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from engine.example import Example
+from engine.judge.asking import ServerAsker
 from engine.judge.judge import Call, Pair
 from engine.judge.pairwise import PairwiseJudge
+from engine.judge.prompt import PairwisePrompt
 from engine.plan import Judge
 
 Json = dict[str, Any]
@@ -138,7 +140,9 @@ def spec_for(server: JudgeServer, **settings: Any) -> Judge:
 
 def judge_for(server: JudgeServer, cache: Any = None, rubric: Any = None, **settings: Any) -> PairwiseJudge:
     """A judge on the server that does not wait between its retries."""
-    return PairwiseJudge(spec_for(server, **settings), rubric, cache, backoff_s=0.001)
+    spec = spec_for(server, **settings)
+    asker = ServerAsker(spec, cache, backoff_s=0.001)
+    return PairwiseJudge(spec.name, asker, PairwisePrompt(rubric, spec.seed))
 
 
 def pair(

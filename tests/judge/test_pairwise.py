@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from engine.errors import CannotRun
+from engine.errors import CannotRun, Paused
 from engine.judge.cache import JudgmentCache
-from engine.judge.judge import Call, Judgment, calls_for, load_judge
+from engine.judge.judge import Call, Judgment, calls_for
+from engine.judge.load import load_judge
 from engine.judge.verdicts import verdict
 from engine.stats.winrate import position_bias, win_rate
 from tests.judge.scripted import (
@@ -111,12 +112,11 @@ def test_a_call_that_keeps_failing_is_a_failed_judgment_beside_good_ones(server:
     assert failed[0].attempts == 3
 
 
-def test_a_wait_beyond_patience_is_a_failure_not_a_hang(server: JudgeServer) -> None:
+def test_a_wait_beyond_patience_pauses_the_run_and_is_no_hang(server: JudgeServer) -> None:
     server.answers(fault(429, "daily limit", headers={"retry-after": "86400"}))
-    judgment = only(judge_for(server).judge([call()]))
-    assert judgment.failure is not None
-    assert "86400 s" in judgment.failure
-    assert judgment.attempts == 1
+    with pytest.raises(Paused, match="86400 s"):
+        only(judge_for(server).judge([call()]))
+    assert len(server.requests) == 1
 
 
 def test_a_third_of_requests_failing_costs_few_pairs_and_loses_none(server: JudgeServer) -> None:
@@ -277,11 +277,10 @@ def test_a_key_in_what_the_server_says_is_taken_out(
 
 
 def test_credentials_in_the_address_are_not_described(server: JudgeServer) -> None:
-    spec = judge_for(server)
-    with_secret = type(spec)(
-        spec._spec.model_copy(update={"server": "https://me:pw@host:1/v1?api-key=abc"}), None, None
-    )
-    assert with_secret.describe()["server"] == "https://host:1/v1"
+    with_secret = {"server": "https://me:pw@host:1/v1?api-key=abc"}
+    described = load_judge(spec_for(server).model_copy(update=with_secret), None).describe()
+    assert described["server"] == "https://host:1/v1"
+    assert "pw" not in str(described)
 
 
 def test_an_unreachable_server_cannot_run(server: JudgeServer) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from engine.judge.judge import ORDERS, Call, calls_for, load_judge
+from engine.judge.judge import ORDERS, Call, calls_for
+from engine.judge.load import load_judge
 from engine.judge.reference import ReferenceJudge
 from engine.judge.verdicts import verdict
 from engine.plan import Judge

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from engine.judge.verdicts import Parsed, ParseFailure, addresses_judge, parse_pairwise, verdict
+from engine.judge.answers import ParseFailure, addresses_judge
+from engine.judge.verdicts import Parsed, parse_pairwise, verdict
 
 PLAIN = '{"reasoning": "A is right", "winner": "A", "scores": {"A": 8, "B": 3}}'
 

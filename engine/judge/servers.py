@@ -1,0 +1,155 @@
+"""The servers that this process asks: one control of each, whoever asks and from whatever thread."""
+
+import itertools
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+from engine.errors import Paused
+from engine.judge.breaker import Breaker, clock
+from engine.judge.limiter import Limiter
+
+WORTH_TELLING = 3.0  # seconds of a pause that people are told of
+LONGEST_PAUSE = 300.0
+_numbers = itertools.count()
+_lock = threading.Lock()
+_servers: dict[tuple[str, str | None], "Server"] = {}
+
+
+def public_url(server: str) -> str:
+    """A server's address without what may be secret in it: user, password, query."""
+    parts = urlsplit(server)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+
+
+class Fault:
+    """What went wrong with one request, as far as it says something about its server."""
+
+    __slots__ = ("reason", "refused")
+
+    def __init__(self) -> None:
+        self.reason: str | None = None  # None: the server answers, whatever it says
+        self.refused = False
+
+
+class Server:
+    """One server under one key: how many requests at once, when to wait, when to try again."""
+
+    def __init__(self, address: str, scale: float) -> None:
+        self.address = address
+        self.limiter = Limiter()
+        self.breaker = Breaker(scale)
+        self.contacted = False
+        self._given_up: Paused | None = None
+        self._asked_to_wait = ""
+        self.batch: str | None = None  # the batch that somebody waits for
+
+    @property
+    def is_down(self) -> bool:
+        return self.breaker.outage is not None
+
+    @property
+    def waiting(self) -> str | None:
+        """What this server is waited for, for people; None when it is not."""
+        if (outage := self.breaker.outage) is not None:
+            return outage.text(self.address)
+        left = self.limiter.resume_at - time.monotonic()
+        if left < WORTH_TELLING:
+            return self.batch
+        return f"{self.address} asks to wait until {clock(time.time() + left)}{self._asked_to_wait}"
+
+    @asynccontextmanager
+    async def slot(self, call: int) -> AsyncIterator[Fault]:
+        """One request's place; what is written into the Fault decides whether the server counts as down.
+
+        Raises Paused when it has been down for longer than anybody should wait.
+        """
+        self.check()
+        async with self.limiter.slot():
+            era = self.breaker.era
+            fault = Fault()
+            try:
+                yield fault
+            except Exception:
+                self._note(call, fault, era)
+                raise
+            self._note(call, fault, era)
+
+    def _note(self, call: int, fault: Fault, era: int) -> None:
+        if fault.reason is None:
+            self.breaker.success()
+        else:
+            self._failed(call, fault.reason, fault.refused, era)
+
+    def _failed(self, call: int, reason: str, refused: bool, era: int) -> None:
+        outage = self.breaker.failure(call, reason, refused=refused, era=era)
+        if outage is None:
+            return
+        if outage.over:
+            self.breaker.forget()
+            raise self.give_up(
+                f"{self.address} cannot be reached, since {clock(outage.since)}: {reason}",
+                "start it, then resume; what was judged is kept",
+            )
+        self.limiter.collapse(outage.wait)
+
+    def give_up(self, reason: str, way_out: str = "") -> Paused:
+        """Ends the calls that wait for this server, and those to come until `start`; returns their error."""
+        self._given_up = Paused(reason, way_out)
+        self.limiter.abort(self._given_up)
+        return self._given_up
+
+    def check(self) -> None:
+        """Raises what the calls that wait are ended with, when they are."""
+        if self._given_up is not None:
+            raise self._given_up
+
+    def start(self) -> None:
+        """Somebody begins to ask: what others gave up may have changed."""
+        self._given_up = None
+
+    def pause(self, seconds: float, reason: str) -> None:
+        """Waits as long as the server says, all calls together."""
+        self._asked_to_wait = f" ({reason})" if reason else ""
+        self.limiter.pause(min(seconds, LONGEST_PAUSE))
+
+
+def server_at(address: str, key_variable: str | None, scale: float = 1.0) -> Server:
+    """The one control of a server in this process; `scale` shortens the breaker's times where it is new."""
+    place = (public_url(address), key_variable)
+    with _lock:
+        if place not in _servers:
+            _servers[place] = Server(place[0], scale)
+        return _servers[place]
+
+
+def call_number() -> int:
+    """A number that no other call of this process has."""
+    return next(_numbers)
+
+
+def waiting() -> str | None:
+    """What this process waits for, of all its servers; None when it works."""
+    texts = [text for server in list(_servers.values()) if (text := server.waiting) is not None]
+    return "; ".join(texts) or None
+
+
+def try_again() -> None:
+    """Ends all waits now: a person says that the servers are back."""
+    for server in list(_servers.values()):
+        server.limiter.resume()
+
+
+def interrupt(reason: str) -> None:
+    """Sends everybody home who waits for a server that is paused; those who are answered go on."""
+    for server in list(_servers.values()):
+        if server.waiting is not None:
+            server.give_up(reason)
+
+
+def forget() -> None:
+    """Drops what was learned about all servers, as a new process would."""
+    with _lock:
+        _servers.clear()
