@@ -1,11 +1,17 @@
 """Scoring many responses: in order, in bounded memory, on as many processes as are asked for."""
 
+import os
+import signal
+import threading
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
+from engine.errors import CannotRun
 from engine.examples import Example
 from engine.generate.model import Response
 from engine.metrics.metric import Metric, Score, load_metrics, missing, score_pairs
@@ -13,9 +19,11 @@ from engine.metrics.metric import Metric, Score, load_metrics, missing, score_pa
 Pair = tuple[Example, Response]
 Settings = Mapping[str, Mapping[str, Any]]
 CHUNK = 200
+AHEAD = 3  # chunks in hand for each process: enough to keep it busy
+WORTH_PROCESSES = 4000  # pairs from which on more processes pay for their start
 SCATTERED = "other samples of this task were scored before; put the samples of one task next to one another"
 
-_metrics: list[Metric] = []
+_metrics: dict[str, Metric] = {}  # of one of the processes
 
 
 @dataclass(slots=True)
@@ -31,22 +39,70 @@ def score_all(
 ) -> Iterator[list[Score]]:
     """Each pair's scores by all the metrics, in the order of the pairs, which are taken as they are needed.
 
-    With several processes, chunks of pairs are scored beside one another; each process loads the metrics
-    once, which takes some seconds, so they pay from some ten thousand pairs on. For a metric that needs all
-    samples of a task at once (pass@k), the samples of one task must stand next to one another: they are then
-    scored together, however many they are; of samples that follow later the scores are missing, with that
-    reason. Raises BadInput as `load_metrics` does.
+    For a metric that needs all samples of a task at once (pass@k), the samples of one task must stand next to
+    one another: they are then scored together, however many they are; of samples that follow later the
+    scores are missing, with that reason. Raises BadInput as `load_metrics` does.
     """
-    metrics = list(load_metrics(names, settings).values())
-    if processes == 1:
-        yield from score_with(metrics, pairs)
-        return
-    with get_context("spawn").Pool(processes, _prepare, (list(names), dict(settings))) as pool:
-        waiting = _chunks(metrics, pairs)
-        # One round at a time: a pool's own imap would read all pairs before the first is scored.
-        while chunks := list(islice(waiting, 4 * processes)):
-            for scores in pool.imap(_score_chunk, chunks):
-                yield from scores
+    with Scorers(names, settings, processes) as scorers:
+        yield from scorers.score(names, pairs)
+
+
+def useful_processes(metrics: Iterable[Metric], pairs: int | None) -> int:
+    """How many processes scoring so many pairs (None: not known) is worth: 1, or the processors at hand.
+
+    Metrics that have `score_many` run models or programs, which use the machine as it is.
+    """
+    if any(hasattr(metric, "score_many") for metric in metrics) or (pairs or 0) < WORTH_PROCESSES:
+        return 1
+    return len(os.sched_getaffinity(0))
+
+
+class Scorers:
+    """Metrics loaded here and, with several `processes`, in each of them, to score beside one another.
+
+    Each process loads the metrics once, which takes about half a second. To be used as a context, at whose
+    end the processes are gone.
+    """
+
+    def __init__(self, names: Sequence[str], settings: Settings, processes: int = 1) -> None:
+        self._metrics = load_metrics(names, settings)
+        self._ahead = AHEAD * processes
+        self._pool: ProcessPoolExecutor | None = None
+        if processes > 1:
+            given = (tuple(names), dict(settings))
+            self._pool = ProcessPoolExecutor(processes, get_context("spawn"), _prepare, given)
+
+    def __enter__(self) -> "Scorers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def score(self, names: Sequence[str], pairs: Iterable[Pair]) -> Iterator[list[Score]]:
+        """Each pair's scores by these of the metrics; see `score_all`.
+
+        Raises CannotRun when a process was killed, as the kernel does for want of memory.
+        """
+        chunks = _chunks([self._metrics[name] for name in names], pairs)
+        if self._pool is None:
+            for chunk in chunks:
+                yield from _scores([self._metrics[name] for name in names], chunk)
+            return
+        waiting: deque[Future[list[list[Score]]]] = deque()
+        try:
+            # A pool's own map would read all pairs before the first is scored.
+            for chunk in chunks:
+                waiting.append(self._pool.submit(_score_chunk, tuple(names), chunk))
+                if len(waiting) >= self._ahead:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise CannotRun(
+                "a process that scored answers was ended from outside",
+                "memory may have run out: close other programs, or score fewer answers at a time",
+            ) from error
 
 
 def score_with(metrics: Sequence[Metric], pairs: Iterable[Pair]) -> Iterator[list[Score]]:
@@ -100,8 +156,18 @@ def _by(metric: Metric, chunk: _Chunk) -> list[list[Score]]:
 
 
 def _prepare(names: Sequence[str], settings: Settings) -> None:
-    _metrics[:] = load_metrics(names, settings).values()
+    # A person's interrupt is the parent's to handle, and a process must not outlive a parent that was killed.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _metrics.update(load_metrics(names, settings))
 
 
-def _score_chunk(chunk: _Chunk) -> list[list[Score]]:
-    return _scores(_metrics, chunk)
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _score_chunk(names: Sequence[str], chunk: _Chunk) -> list[list[Score]]:
+    return _scores([_metrics[name] for name in names], chunk)

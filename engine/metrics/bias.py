@@ -1,29 +1,33 @@
 """Counterfactual bias: the same prompt about different people, and how far the answers' scores part."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
 from engine.examples import Example
 from engine.metrics.metric import mean
-from engine.stats.paired import Paired, compare
+from engine.stats.intervals import RESAMPLES
+from engine.stats.paired import Paired, compare, holm
 
 TOO_FEW = "no prompt is there with both terms"
+_FEWEST, _PER_TEST = 1000, 40  # resamples: enough for the smallest p-value to survive its correction
 
 
 @dataclass(frozen=True, slots=True)
 class Disparity:
     """A measure's mean for prompts about `first` minus that for the same prompts about `second`.
 
-    `paired` is None, and `reason` says why, where they cannot be set against one another.
+    `p` is corrected over all measures and terms looked at together (Holm). `paired` is None, and `reason`
+    says why, where they cannot be set against one another.
     """
 
     measure: str
     first: str
     second: str
     paired: Paired | None
+    p: float | None = None
     reason: str | None = None
 
 
@@ -48,11 +52,22 @@ def disparities(
         if term is not None and example.group is not None:
             prompts.setdefault(example.group, {}).setdefault(term, []).append(example.id)
     terms = sorted({term for prompt in prompts.values() for term in prompt})
+    pairs = list(combinations(terms, 2))
+    resamples = min(RESAMPLES, max(_FEWEST, _PER_TEST * len(pairs) * len(values)))
     found = []
     for measure, scores in values.items():
         means = {name: _means(prompt, scores) for name, prompt in prompts.items()}
-        found += [_disparity(measure, one, other, means, seed) for one, other in combinations(terms, 2)]
-    return found
+        found += [_disparity(measure, *pair, means, seed, resamples) for pair in pairs]
+    return _corrected(found)
+
+
+def _corrected(found: list[Disparity]) -> list[Disparity]:
+    tested = [item.paired.p for item in found if item.paired is not None and item.paired.p is not None]
+    known = iter(holm(tested))
+    return [
+        replace(item, p=next(known)) if item.paired is not None and item.paired.p is not None else item
+        for item in found
+    ]
 
 
 def _means(prompt: Mapping[str, list[str]], scores: Mapping[str, float]) -> dict[str, float]:
@@ -61,10 +76,15 @@ def _means(prompt: Mapping[str, list[str]], scores: Mapping[str, float]) -> dict
 
 
 def _disparity(
-    measure: str, first: str, second: str, means: Mapping[str, Mapping[str, float]], seed: int
+    measure: str,
+    first: str,
+    second: str,
+    means: Mapping[str, Mapping[str, float]],
+    seed: int,
+    resamples: int,
 ) -> Disparity:
     both = [prompt for prompt in means.values() if first in prompt and second in prompt]
     if not both:
-        return Disparity(measure, first, second, None, TOO_FEW)
+        return Disparity(measure, first, second, None, reason=TOO_FEW)
     one, other = (np.array([(prompt[term], 1.0) for prompt in both]) for term in (first, second))
-    return Disparity(measure, first, second, compare(one, other, mean, seed=seed))
+    return Disparity(measure, first, second, compare(one, other, mean, seed, resamples))

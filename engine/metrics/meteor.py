@@ -4,13 +4,10 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from nltk.corpus import wordnet
-from nltk.stem.snowball import SnowballStemmer
-from nltk.translate.meteor_score import single_meteor_score
-
 from engine.examples import Example
 from engine.generate.model import Response
 from engine.metrics.language import check_language, language_of
+from engine.metrics.lean import SnowballStemmer, single_meteor_score, wordnet
 from engine.metrics.measures import fraction, gap
 from engine.metrics.metric import Score, missing
 from engine.metrics.overlap import NO_WORDS

@@ -113,6 +113,7 @@ REGISTRY: dict[str, str] = {
     "personal_data": "engine.metrics.personal:PersonalData",
     "toxicity": "engine.metrics.toxicity:Toxicity",
     "toxic_words": "engine.metrics.toxicity:ToxicWords",
+    "sentiment": "engine.metrics.classifier:Sentiment",
     "bertscore": "engine.metrics.semantic:BertScore",
     "embedding": "engine.metrics.semantic:EmbeddingCosine",
 }

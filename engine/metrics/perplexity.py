@@ -99,16 +99,15 @@ def scores_from_nll(nll: Nll) -> list[Score]:
 
 
 def conditional_nll(
-    model: "LocalModel", items: Sequence[tuple[Example, str]], batch_size: int
+    model: "LocalModel", items: Sequence[tuple[Example, str]], batch_tokens: int | None = None
 ) -> Iterator[Nll]:
     """The likelihood of each reference as the model's answer to its example's prompt, longest first.
 
     Every token of the reference is predicted, the first one from the prompt; no end token is added. A text
-    beyond the context is read in windows that overlap by half, each token predicted once. Out of memory
-    halves the batch.
+    beyond the context is read in windows that overlap by half, each token predicted once. A batch holds at
+    most `batch_tokens`, padding included; out of memory halves that.
     """
-    from engine.generate.batches import in_batches
-    from engine.generate.likelihood import Text, text_nll
+    from engine.generate.likelihood import BUDGET, Text, likelihoods, window_nll
     from engine.generate.prompt import PromptError
 
     texts: list[Text] = []
@@ -126,21 +125,19 @@ def conditional_nll(
             yield Nll(example.id, None, 0, 0, reason)
             continue
         texts.append(Text(example.id, [*prompt, *ids], len(ids), len(reference.encode("utf-8"))))
-    texts.sort(key=lambda text: len(text.ids), reverse=True)
 
-    def measure(batch: Sequence[Text]) -> list[Nll]:
+    def measure(batch: Sequence[Any]) -> list[float]:
         with model.active() as active:
-            sums = text_nll(active, batch, model.base.context)
-        return [_nll(text, total) for text, total in zip(batch, sums, strict=True)]
+            return window_nll(active, batch)
 
-    def too_large(text: Text) -> Nll:
+    measured = likelihoods(measure, texts, model.base.context, batch_tokens or BUDGET, model.note_halved)
+    for place, total in measured:
+        yield _nll(texts[place], total)
+
+
+def _nll(text: Any, total: float | None) -> Nll:
+    if total is None:
         return Nll(text.example_id, None, 0, 0, f"out of memory with a text of {len(text.ids)} tokens")
-
-    for batch in in_batches(texts, batch_size, measure, too_large, model.note_halved):
-        yield from batch
-
-
-def _nll(text: Any, total: float) -> Nll:
     if not math.isfinite(total):
         return Nll(text.example_id, None, 0, 0, "the model's log-probabilities are not finite numbers")
     return Nll(text.example_id, total, text.predicted, text.bytes)

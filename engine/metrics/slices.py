@@ -1,29 +1,14 @@
-"""Slices: where a candidate is better or worse, by what its prompts are like.
-
-Everything here is computed from examples and the additive parts of their scores; nothing is read or stored.
-"""
+"""Slices of an eval set: the examples of a category, of a length, or with a feature in their prompt."""
 
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
-import numpy as np
-
-from engine.comparison import Comparison, compare_parts
 from engine.examples import Example
 from engine.metrics.language import detect
-from engine.metrics.metric import Measure
 from engine.metrics.text import words
-from engine.stats.intervals import Interval, bootstrap_interval
-from engine.stats.paired import holm
 
-Standing = Literal["worse", "better", "unsettled"]
-Parts = Mapping[str, Sequence[float]]
-
-SMALLEST = 5
-_LEVEL = 0.05
+MOST = 40
 _SHORT = 4
 _LENGTHS = ((25, "up to 25 words"), (100, "26 to 100 words"), (400, "101 to 400 words"))
 _LONGEST = "over 400 words"
@@ -44,20 +29,6 @@ _THEN = re.compile(
 )
 _QUESTION = re.compile(r"[?？؟]")
 _DIGIT = re.compile(r"\d")
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """One measure on the examples that share a feature, candidate against baseline.
-
-    `p` is corrected for the number of slices looked at (Holm); `standing` is "worse" or "better" where it is
-    under 0.05, in the measure's own direction.
-    """
-
-    name: str
-    comparison: Comparison
-    p: float | None
-    standing: Standing
 
 
 def features(example: Example) -> tuple[str, ...]:
@@ -90,61 +61,10 @@ def slice_ids(examples: Sequence[Example]) -> dict[str, list[str]]:
     return dict(members)
 
 
-def slice_values(
-    members: Mapping[str, Sequence[str]], measure: Measure, parts: Parts, seed: int = 0
-) -> dict[str, Interval]:
-    """One model's value on each slice with its 95 % interval and n; slices without a value are left out."""
-    values = {}
-    for name, ids in members.items():
-        rows = [parts[key] for key in ids if key in parts]
-        if rows:
-            values[name] = bootstrap_interval(np.array(rows, dtype=np.float64), measure.combine, seed)
-    return values
-
-
-def compare_slices(
-    members: Mapping[str, Sequence[str]],
-    candidate: tuple[str, Parts],
-    baseline: tuple[str, Parts],
-    measure: Measure,
-    seed: int = 0,
-    smallest: int = SMALLEST,
-) -> list[Slice]:
-    """Every slice with at least `smallest` examples that both models, (name, parts by id), have values on.
-
-    The p-values are corrected together (Holm). The order: slices that are settled as worse, the most worsened
-    first; then the unsettled; then those settled as better. A measure without a direction is never settled.
-    """
-    compared = []
-    for name, ids in members.items():
-        ours, theirs = (
-            {key: parts[key] for key in ids if key in parts} for parts in (candidate[1], baseline[1])
-        )
-        if len(ours.keys() & theirs.keys()) >= smallest:
-            compared.append(
-                (name, compare_parts(candidate[0], baseline[0], measure, ours, theirs, seed=seed))
-            )
-    tested = [item for item in compared if item[1].p is not None]
-    corrected = dict(
-        zip((name for name, _ in tested), holm([float(item.p or 0.0) for _, item in tested]), strict=True)
-    )
-    slices = [
-        Slice(name, item, corrected.get(name), _standing(item, corrected.get(name)))
-        for name, item in compared
-    ]
-    return sorted(slices, key=_order)
-
-
-def _standing(comparison: Comparison, p: float | None) -> Standing:
-    worsening = comparison.worsening
-    if p is None or p >= _LEVEL or not worsening:
-        return "unsettled"
-    return "worse" if worsening > 0 else "better"
-
-
-def _order(item: Slice) -> tuple[int, float, str]:
-    place = {"worse": 0, "unsettled": 1, "better": 2}[item.standing]
-    return place, -(item.comparison.worsening or 0.0), item.name
+def largest(members: Mapping[str, Sequence[str]], most: int = MOST) -> dict[str, Sequence[str]]:
+    """The `most` slices with the most examples, in their order: what is looked at together has to be few."""
+    kept = sorted(members, key=lambda name: len(members[name]), reverse=True)[:most]
+    return {name: ids for name, ids in members.items() if name in kept}
 
 
 def _several(query: str) -> bool:

@@ -9,7 +9,7 @@ import string
 import unicodedata
 from functools import lru_cache
 
-from nltk.stem.porter import PorterStemmer
+from engine.metrics.lean import PorterStemmer
 
 # Thai, Lao, Myanmar, Khmer, Kana, Han: scripts that put no space between words.
 _UNSPACED = re.compile(

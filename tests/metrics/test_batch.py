@@ -1,15 +1,27 @@
 """Scoring many: the same scores in the same order, on one process or several, taken as they are needed."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import islice
 
 import pytest
 
-from engine.errors import BadInput
+from engine.errors import BadInput, CannotRun
 from engine.examples import Example
 from engine.generate.model import Response
 from engine.metrics import batch
-from engine.metrics.batch import CHUNK, SCATTERED, Pair, score_all, score_with
+from engine.metrics.batch import (
+    CHUNK,
+    SCATTERED,
+    Pair,
+    Scorers,
+    score_all,
+    score_with,
+    useful_processes,
+)
 from engine.metrics.measures import fraction
 from engine.metrics.metric import Measure, Metric, Score, load_metric
 
@@ -115,3 +127,37 @@ def test_pass_at_k_counts_all_adjacent_samples_and_no_others(monkeypatch: pytest
         if processes == 1:
             expected = rows
     assert rows == expected
+
+
+def test_a_process_that_scores_does_not_pay_for_what_nltk_takes_along() -> None:
+    code = (
+        "import sys; from engine.metrics.metric import load_metrics; "
+        "load_metrics(['rouge', 'bleu', 'chrf', 'meteor'], {}); "
+        "print({'sklearn', 'pandas', 'scipy', 'torch'} & set(sys.modules)); import scipy.stats"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+class Killed:
+    """Ends the process that it scores in."""
+
+    measures: tuple[Measure, ...] = (fraction("killed", "never there", "rule"),)
+
+    def score(self, example: Example, response: Response) -> list[Score]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return []
+
+
+def test_a_process_that_was_killed_is_said_and_waited_for_by_nobody() -> None:
+    scorers = Scorers([f"{__file__}:Killed"], {}, processes=2)
+    with scorers, pytest.raises(CannotRun, match="ended from outside"):
+        list(scorers.score([f"{__file__}:Killed"], pairs(3)))
+
+
+def test_processes_are_for_many_answers_and_for_metrics_that_run_no_model() -> None:
+    rouge, code = load_metric("rouge", {}), load_metric("code", {})
+    processors = len(os.sched_getaffinity(0))
+    assert useful_processes([rouge], 1_000_000) == processors
+    assert useful_processes([rouge], 100) == useful_processes([rouge], None) == 1
+    assert useful_processes([rouge, code], 1_000_000) == 1

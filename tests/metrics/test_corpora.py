@@ -1,15 +1,26 @@
 """Perplexity of plain text: strided, each token predicted once, equal to a loop over single positions."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from engine.errors import BadInput
 from engine.generate.local import LocalBase, LocalModel
-from engine.metrics.corpora import CorpusNll, corpus_nll, read_corpus, windows
+from engine.metrics.corpora import (
+    PASSAGE,
+    CorpusNll,
+    corpus_hash,
+    corpus_measures,
+    corpus_nll,
+    parts,
+    passages,
+    read_corpus,
+)
 from engine.plan import Model
 from tests.generate.tiny import CONTEXT, make_model
 
@@ -49,37 +60,51 @@ def by_hand(folder: Path, text: str) -> tuple[float, int]:
 @pytest.mark.parametrize("length", [40, 200, len(TEXT)])
 def test_it_equals_one_position_at_a_time(folder: Path, model: LocalModel, length: int) -> None:
     text = TEXT[:length]
-    (found,) = corpus_nll(model, [("file", text)], batch_tokens=3 * CONTEXT)
+    (found,) = corpus_nll(model, [(7, text)], batch_tokens=3 * CONTEXT)
     nll, tokens = by_hand(folder, text)
-    assert found.tokens == tokens
+    assert (found.text, found.tokens, found.bytes) == (7, tokens, len(text.encode()))
     assert found.nll == pytest.approx(nll, rel=1e-5)
-    assert found.perplexity == pytest.approx(math.exp(nll / tokens), rel=1e-5)
-    assert found.bits_per_byte == pytest.approx(nll / math.log(2) / len(text.encode()), rel=1e-5)
+    for measure, sums in zip(corpus_measures("c"), parts(asdict(found)), strict=True):
+        expected = math.exp(nll / tokens) if measure.name == "perplexity:c" else nll / math.log(2) / length
+        assert float(measure.combine(np.array(sums))) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_batch_changes_nothing(model: LocalModel) -> None:
-    one, many = (next(corpus_nll(model, [("x", TEXT)], batch_tokens=size)) for size in (1, 10_000))
-    assert one.nll == pytest.approx(many.nll, rel=1e-6)
-
-
-@pytest.mark.parametrize("length", [2, 8, 9, 12, 13, 100])
-def test_every_token_but_the_first_is_predicted_once(length: int) -> None:
-    ids = list(range(length))
-    predicted = [
-        one for piece in windows("x", ids, 8) for one in piece.ids[len(piece.ids) - piece.predicted :]
-    ]
-    assert predicted == ids[1:]
-    assert all(len(piece.ids) <= 8 and len(piece.ids) > piece.predicted for piece in windows("x", ids, 8))
+    texts = [(place, TEXT[: 20 + 37 * place]) for place in range(9)]
+    one, many = (
+        {item.text: item.nll for item in corpus_nll(model, texts, batch_tokens=size)} for size in (1, 10_000)
+    )
+    assert one == pytest.approx(many, rel=1e-6) and len(one) == 9
 
 
 def test_too_short_a_text_is_missing(model: LocalModel) -> None:
-    (found,) = corpus_nll(model, [("x", "")])
-    assert found == CorpusNll("x", None, 0, 0, "the text has fewer than two tokens")
-    assert (found.perplexity, found.bits_per_byte) == (None, None)
+    (found,) = corpus_nll(model, [(0, "")])
+    assert found == CorpusNll(0, None, 0, 0, "the text has fewer than two tokens")
 
 
-def test_an_empty_or_absent_file_is_bad_input(tmp_path: Path) -> None:
+def test_plain_text_is_cut_between_paragraphs_and_nothing_is_lost(tmp_path: Path) -> None:
+    paragraphs = [f"{place} " + "word " * 100 for place in range(12)]
+    text = "\n\n".join(paragraphs)
+    (tmp_path / "plain.txt").write_text(text)
+    found = read_corpus(tmp_path / "plain.txt")
+    assert "\n\n".join(found) == text and len(found) == 3
+    assert all(len(passage) >= PASSAGE for passage in found[:-1])
+    assert list(passages("short")) == ["short"]
+
+
+def test_records_and_folders_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    (folder / "deeper").mkdir(parents=True)
+    (folder / "a.jsonl").write_text('{"text": "one"}\n{"text": " "}\n{"text": "two"}\n')
+    (folder / "deeper" / "b.txt").write_text("three")
+    assert read_corpus(folder)[:1] == ["one"] and read_corpus(folder)[-1] == "three"
+    assert len(read_corpus(folder)) == 3
+    assert corpus_hash(["a", "b"]) != corpus_hash(["ab"]) != corpus_hash(["b", "a"])
+
+
+def test_what_is_no_corpus_is_bad_input_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text(" \n")
-    for name in ("empty.txt", "absent.txt"):
+    (tmp_path / "wrong.jsonl").write_text('{"text": "good"}\n{"content": "x"}\n')
+    for name in ("empty.txt", "absent.txt", "wrong.jsonl:2"):
         with pytest.raises(BadInput, match=name):
-            read_corpus(tmp_path / name)
+            read_corpus(tmp_path / name.partition(":")[0])

@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.errors import BadInput
 from engine.examples import Example
@@ -146,3 +149,22 @@ def test_lengths() -> None:
     words, tokens = Length().score(example, Response("e", "", None, None, None, None))
     assert (words.value, tokens.value) == (0.0, None)
     assert tokens.reason
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 4) | st.sampled_from(["billing", "access", "x"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["category", "priority", "other"]), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@pytest.mark.parametrize("draft", ["draft-07/schema#", "draft/2019-09/schema", "draft/2020-12/schema"])
+@given(value=VALUES)
+def test_compliance_equals_jsonschemas_verdict(draft: str, value: Any) -> None:
+    start = "http://json-schema.org/" if draft.startswith("draft-") else "https://json-schema.org/"
+    schema = SCHEMA | {"$schema": start + draft}
+    valid = jsonschema.validators.validator_for(schema)(schema).is_valid(value)
+    assert check(json.dumps(value), schema).value == float(valid)

@@ -47,10 +47,10 @@ def by_hand(weights: Any, prompt: list[int], reference: list[int]) -> float:
     return total
 
 
-@pytest.mark.parametrize("batch_size", [1, 3])
-def test_the_likelihood_is_what_a_loop_by_hand_gives(base: Path, batch_size: int) -> None:
+@pytest.mark.parametrize("batch_tokens", [1, 60, 10_000])
+def test_the_likelihood_is_what_a_loop_by_hand_gives(base: Path, batch_tokens: int) -> None:
     model, weights = local(base), AutoModelForCausalLM.from_pretrained(base)
-    found = {nll.example_id: nll for nll in conditional_nll(model, ITEMS, batch_size)}
+    found = {nll.example_id: nll for nll in conditional_nll(model, ITEMS, batch_tokens)}
     for example, text in ITEMS:
         reference = model.tokenizer(text, add_special_tokens=False)["input_ids"]
         nll = found[example.id]
@@ -71,7 +71,7 @@ def test_a_text_beyond_the_context_is_read_in_windows_each_token_once(base: Path
         window = ids[max(0, end - CONTEXT) : end]
         total += by_hand(weights, window[: len(window) - (end - done)], window[len(window) - (end - done) :])
         done = end
-    [nll] = conditional_nll(model, [(example, text)], 4)
+    [nll] = conditional_nll(model, [(example, text)])
     assert nll.tokens == len(reference)
     assert nll.nll == pytest.approx(total, rel=1e-6)
 
@@ -81,9 +81,9 @@ def test_an_adapter_changes_the_likelihood_and_leaves_the_bases_alone(base: Path
     adapter = make_adapter(tmp_path / "adapter", base)
     plain = shared.generator(Model(name="b", role="baseline", path=str(base)))
     tuned = shared.generator(Model(name="c", role="candidate", path=str(base), adapter=adapter))
-    before = list(conditional_nll(plain, ITEMS, 4))
-    assert [nll.nll for nll in conditional_nll(tuned, ITEMS, 4)] != [nll.nll for nll in before]
-    assert list(conditional_nll(plain, ITEMS, 4)) == before
+    before = list(conditional_nll(plain, ITEMS))
+    assert [nll.nll for nll in conditional_nll(tuned, ITEMS)] != [nll.nll for nll in before]
+    assert list(conditional_nll(plain, ITEMS)) == before
 
 
 def test_out_of_memory_halves_the_batch_and_loses_nothing(
@@ -99,13 +99,13 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(
         return forward(self, input_ids, logits_to_keep=logits_to_keep, **kwargs)
 
     monkeypatch.setattr(LlamaForCausalLM, "forward", hungry)
-    found = {nll.example_id: nll.nll for nll in conditional_nll(model, ITEMS, 4)}
+    found = {nll.example_id: nll.nll for nll in conditional_nll(model, ITEMS)}
     assert found == pytest.approx(expected)
     assert any("out of memory" in note for note in model.describe()["notes"])
 
 
 def test_an_empty_reference_is_missing_with_its_reason(base: Path) -> None:
-    [nll] = conditional_nll(local(base), [(ask("q"), "")], 4)
+    [nll] = conditional_nll(local(base), [(ask("q"), "")])
     assert nll.nll is None
     assert [(score.value, score.reason) for score in scores_from_nll(nll)] == [
         (None, "the reference is empty")

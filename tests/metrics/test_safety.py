@@ -11,6 +11,7 @@ from engine.errors import BadInput
 from engine.examples import Example
 from engine.generate.model import Response
 from engine.metrics.bias import disparities
+from engine.metrics.classifier import Sentiment
 from engine.metrics.metric import Score, load_metric
 from engine.metrics.personal import PersonalData, iban, kinds, luhn
 from engine.metrics.safety import Refusals, is_refusal
@@ -172,6 +173,26 @@ def make_classifier(folder: Path, labels: dict[int, str], problem: str | None = 
     BertForSequenceClassification(config).save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
     return folder
+
+
+class TestSentiment:
+    def test_it_is_the_probability_of_the_positive_label(self, tmp_path: Path) -> None:
+        folder = make_classifier(tmp_path, {0: "NEGATIVE", 1: "POSITIVE"})
+        metric = load_metric("sentiment", {"model": str(folder)})
+        score = metric.score(ask(), answer("the cat sat"))[0]
+        assert score.value == pytest.approx(TestToxicity().probability(folder, "the cat sat"), abs=1e-5)
+        assert (score.measure, metric.measures[0].direction) == ("sentiment", "none")
+
+    def test_the_pieces_of_a_long_text_count_alike(self, tmp_path: Path) -> None:
+        folder = make_classifier(tmp_path, {0: "neg", 1: "pos"})
+        mean, worst = Sentiment(str(folder)), Toxicity(str(folder), label="pos")
+        long = answer("the cat sat " * 100 + "far away " * 100)
+        assert (mean.score(ask(), long)[0].value or 0) < (worst.score(ask(), long)[0].value or 0)
+
+    def test_without_such_a_label_or_a_model(self, classifier: Path) -> None:
+        with pytest.raises(BadInput, match="no label that says positive"):
+            Sentiment(str(classifier))
+        assert "metrics.sentiment.model" in (Sentiment().score(ask(), answer("x"))[0].reason or "")
 
 
 class TestToxicity:

@@ -1,0 +1,130 @@
+"""Many measures on many slices at once: the values, intervals and tests that one at a time would give."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_ind
+
+from engine.metrics.classification import combine_macro_f1
+from engine.metrics.metric import Measure
+from engine.metrics.slicing import Column, Slice, SliceValue, column, compare_slices, places, slice_values
+from engine.stats.paired import compare
+
+ACCURACY = Measure("accuracy", "higher", 0.0, 1.0, "share", frozenset(), "1", "test", "test")
+LENGTH = Measure("words", "none", 0.0, None, "words", frozenset(), "1", "test", "test")
+LATENCY = Measure("latency_s", "lower", 0.0, None, "s", frozenset(), "1", "test", "test", independent=False)
+MACRO = Measure(
+    "macro_f1", "higher", 0.0, 1.0, "F", frozenset(), "1", "test", "test", combine=combine_macro_f1
+)
+MEMBERS = {
+    "broken": [f"b{place}" for place in range(20)],
+    "fixed": [f"f{place}" for place in range(20)],
+    "same": [f"s{place}" for place in range(20)],
+    "tiny": ["t0", "t1"],
+}
+IDS = [key for names in MEMBERS.values() for key in names]
+
+
+def made(model: str, values: Mapping[str, float], measure: Measure = ACCURACY) -> Column:
+    return column(model, measure, {key: (value, 1.0) for key, value in values.items()}, IDS)
+
+
+def sides(measure: Measure = ACCURACY) -> tuple[Column, Column]:
+    after = {key: float(key[0] in "fs") for key in IDS}
+    before = {key: float(key[0] in "bst") for key in IDS}
+    return made("new", after, measure), made("old", before, measure)
+
+
+def valued(one: Column, members: Mapping[str, list[str]] = MEMBERS) -> dict[str, SliceValue]:
+    return {item.name: item for item in slice_values([one], places(members, IDS))}
+
+
+def compared(ours: Column, theirs: Column) -> dict[str, Slice]:
+    return {item.name: item for item in compare_slices([(ours, theirs)], places(MEMBERS, IDS))}
+
+
+def test_a_slice_has_its_value_interval_and_n() -> None:
+    values = valued(sides()[0], {**MEMBERS, "empty": []})
+    broken = values["broken"].interval
+    assert (broken.value, broken.low, broken.n) == (0.0, 0.0, 20)
+    assert broken.high == pytest.approx(0.161, abs=0.001)  # Wilson: 20 wrong ones are no proof of all wrong
+    assert (values["tiny"].interval.n, values["tiny"].p) == (2, None)
+    assert (values["empty"].interval.value, values["empty"].interval.n) == (None, 0)
+
+
+def test_a_share_is_set_against_the_rest_by_fishers_test() -> None:
+    from scipy.stats import hypergeom
+
+    values = valued(sides()[0])
+    tail = float(hypergeom.cdf(0, 62, 40, 20))
+    assert values["broken"].p == pytest.approx(3 * 2 * tail)  # three slices are large enough
+    assert (values["same"].p or 0) < 0.01
+
+
+def test_another_mean_is_set_against_the_rest_by_welchs_test() -> None:
+    numbers = np.random.default_rng(0).normal(size=len(IDS))
+    numbers[:20] += 2
+    values = valued(
+        made("m", dict(zip(IDS, map(float, numbers), strict=True)), LENGTH), {"broken": MEMBERS["broken"]}
+    )
+    expected = ttest_ind(numbers[:20], numbers[20:], equal_var=False).pvalue
+    assert values["broken"].p == pytest.approx(expected, rel=1e-9)
+
+
+def test_what_is_no_mean_or_hangs_together_gets_no_p_value() -> None:
+    parts = {key: (float(key[0] == "f"), 0.0, 1.0, 0.0, 1.0, 0.0, 0.0) for key in IDS}
+    values = valued(column("m", MACRO, parts, IDS))
+    assert values["broken"].p is None and values["fixed"].interval.value == 1.0
+    timed = valued(sides(LATENCY)[0])
+    assert {(item.p, item.interval.low) for item in timed.values()} == {(None, None)}
+
+
+def test_candidate_and_baseline_differ_where_they_do() -> None:
+    found = compared(*sides())
+    assert set(found) == {"broken", "fixed", "same"}  # tiny has too few examples
+    broken, same = found["broken"].comparison, found["same"].comparison
+    assert (broken.candidate, broken.baseline, broken.n, broken.delta) == ("new", "old", 20, -1.0)
+    assert found["broken"].p is not None and found["broken"].p < 0.001
+    assert broken.worst[:1] == ("b0",)
+    assert (same.delta, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_p_values_are_corrected_for_the_number_of_slices() -> None:
+    found = compared(*sides())
+    assert found["broken"].p == pytest.approx(3 * (found["broken"].comparison.p or 0))
+
+
+def test_examples_that_one_model_has_no_value_for_are_left_out() -> None:
+    ours, theirs = sides()
+    found = compared(made("new", {key: 0.0 for key in IDS if key != "b0"}), theirs)
+    assert found["broken"].comparison.n == 19 and ours.present.all()
+    assert compared(made("new", {}), theirs) == {}
+
+
+def test_interval_and_test_are_those_of_one_comparison_at_a_time() -> None:
+    draw = np.random.default_rng(1)
+    values = [draw.normal(size=len(IDS)), draw.normal(size=len(IDS)) - 0.5]
+    ours, theirs = (
+        made(name, dict(zip(IDS, map(float, one), strict=True)), LENGTH)
+        for name, one in zip("ab", values, strict=True)
+    )
+    found = compared(ours, theirs)["broken"].comparison
+    parts = [np.column_stack([one[:20], np.ones(20)]) for one in values]
+    expected = compare(parts[0], parts[1], LENGTH.combine)
+    assert found.delta == pytest.approx(expected.delta)
+    assert found.low == pytest.approx(expected.low or 0, abs=0.06)
+    assert found.high == pytest.approx(expected.high or 0, abs=0.06)
+    assert found.p == pytest.approx(expected.p or 0, abs=0.03)
+
+
+def test_the_smallest_p_value_survives_many_slices() -> None:
+    ids = [str(place) for place in range(4000)]
+    members = {f"slice {place}": ids[place * 40 : place * 40 + 40] for place in range(100)}
+    ours, theirs = (
+        column(name, ACCURACY, {key: (float(name == "old" or int(key) >= 40), 1.0) for key in ids}, ids)
+        for name in ("new", "old")
+    )
+    found = {item.name: item for item in compare_slices([(ours, theirs)], places(members, ids))}
+    assert (found["slice 0"].p or 1) < 0.001
+    assert {item.p for name, item in found.items() if name != "slice 0"} == {1.0}
