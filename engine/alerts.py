@@ -17,6 +17,10 @@ AlertKind = Literal[
     "judge_failures",
     "leakage",
     "nothing_measured",
+    "slice_drop",
+    "disparity",
+    "judge_fooled",
+    "self_preference",
 ]
 
 

@@ -1,5 +1,6 @@
 """What of two runs may be set against each other: candidates, examples, measures; the rest has a reason."""
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +12,14 @@ from pydantic import ValidationError
 from engine.errors import BadInput
 from engine.metrics.metric import REGISTRY, Measure, Metric, load_metric
 from engine.plan import Metrics
+from engine.plan_checks import NOT_METRICS
 from engine.plan_paths import Context
 from store import evidence, history
 from store.rows import ExampleRow, MetricRow, ModelRow
 
 NOT_DECLARED = "no metric at hand gives a measure of that name"
+NO_EXAMPLES = "they are taken of a run's answers or of a corpus as a whole, not example by example"
+_OF_A_WHOLE_RUN = re.compile(r"(perplexity|bits_per_byte):.+|latency_p\d+_s|tokens_(in|out)_(total|mean)")
 
 Parts = dict[str, tuple[float, ...]]
 
@@ -109,8 +113,12 @@ def shared_measures(older: Side, newer: Side) -> tuple[dict[str, Measure], list[
     """The measures that both runs took in the same way, with this version's rule for combining them."""
     declared, unloadable = declared_measures((older, newer))
     measures: dict[str, Measure] = {}
-    differing = []
-    for name in dict.fromkeys((*older.metrics, *newer.metrics)):
+    differing: list[Incomparable] = []
+    named = dict.fromkeys((*older.metrics, *newer.metrics))
+    whole = [name for name in named if _OF_A_WHOLE_RUN.fullmatch(name)]
+    if whole:
+        differing.append(Incomparable(f"{len(whole)} measures such as {whole[0]}", NO_EXAMPLES))
+    for name in (name for name in named if name not in whole):
         known = declared.get(name)
         reason = _difference(older.metrics.get(name), newer.metrics.get(name), (older, newer))
         reason = reason or _unknown(older.metrics[name], known, unloadable)
@@ -162,7 +170,7 @@ def declared_measures(sides: Sequence[Side] = ()) -> tuple[dict[str, Measure], l
 def _planned(side: Side) -> dict[str, Any]:
     """The settings of the metrics that a run's plan names, by name; None for one without settings."""
     table = tomllib.loads(side.run.plan).get("metrics", {})
-    named = dict.fromkeys((*table.get("use", ()), *(key for key in table if key != "use")))
+    named = dict.fromkeys((*table.get("use", ()), *(key for key in table if key not in NOT_METRICS)))
     return {name: table.get(name) for name in named}
 
 

@@ -11,7 +11,7 @@ from engine.metrics.metric import Direction, Measure
 from engine.stats.intervals import finite
 from engine.stats.paired import Paired, compare
 
-Kind = Literal["metric", "benchmark"]
+Kind = Literal["metric", "benchmark", "corpus"]
 
 _WORST = 20
 DEPENDENT = "no interval: the examples' values hang together, since the answers of one batch share its time"

@@ -151,8 +151,8 @@ def _finding(item: Held) -> str:
             f"{who} has forgotten some of what {whom} can do: {measure} is {first} against {second}, {change}"
         )
     if item.kind == "perplexity_rise":
-        verb = "expects the references less than"
-        return f"{who} {verb} {whom} does: {measure} is {first} against {second}, {change}"
+        what = f"the corpus {corpus}" if (corpus := measure.partition(":")[2]) else "the references"
+        return f"{who} expects {what} less than {whom} does: {measure} is {first} against {second}, {change}"
     return f"{who} falls behind {whom} on {measure}: {first} against {second}, {change}"
 
 
@@ -206,14 +206,18 @@ def _made(item: Held, severity: Severity, message: str, corrected: float | None)
 
 
 def surprises(comparisons: Iterable[Comparison]) -> list[Comparison]:
-    """For each pair of models its perplexities, or its bits per byte where the perplexities don't compare."""
-    chosen: dict[tuple[str, str], Comparison] = {}
+    """For each pair of models its perplexities, or its bits per byte where the perplexities don't compare.
+
+    Those of the references, and those of each corpus ("perplexity:general").
+    """
+    chosen: dict[tuple[str, str, str], Comparison] = {}
     for comparison in comparisons:
-        pair = (comparison.candidate, comparison.baseline)
-        if comparison.measure == "perplexity":
+        measure, _, corpus = comparison.measure.partition(":")
+        pair = (comparison.candidate, comparison.baseline, corpus)
+        if measure == "perplexity":
             if comparison.delta is not None or pair not in chosen:
                 chosen[pair] = comparison
-        elif comparison.measure == "bits_per_byte" and (
+        elif measure == "bits_per_byte" and (
             pair not in chosen or (chosen[pair].delta is None and comparison.delta is not None)
         ):
             chosen[pair] = comparison

@@ -10,7 +10,7 @@ from engine.errors import BadInput
 from engine.example import Example, normalise, query_id
 from engine.examples import read_examples
 from engine.generate.model import Response
-from engine.metrics.batch import Pair, score_with, task_of
+from engine.metrics.batch import Pair, score_all, task_of, useful_processes
 from engine.metrics.metric import Measure, Score, load_metrics
 from engine.reading import read_records
 from engine.shapes import example_from
@@ -85,16 +85,23 @@ class OutputScores:
     """The scores of a file's answers as they come, in the file's order, and the totals when all have come.
 
     Memory does not grow with the file, but for some bytes a task where samples of one task are scored at once
-    (pass@k; see `score_all`). Raises BadInput as `load_metrics` does.
+    (pass@k; see `score_all`). `count` is how many answers there are, where that is known: many are scored on
+    all processors. Raises BadInput as `load_metrics` does.
     """
 
     def __init__(
-        self, outputs: Iterable[Output], names: Sequence[str], settings: Mapping[str, Mapping[str, Any]]
+        self,
+        outputs: Iterable[Output],
+        names: Sequence[str],
+        settings: Mapping[str, Mapping[str, Any]],
+        count: int | None = None,
     ) -> None:
-        self._metrics = list(load_metrics(names, settings).values())
+        self._names, self._settings = names, settings
+        metrics = list(load_metrics(names, settings).values())
+        self._processes = useful_processes(metrics, count)
         self._totals = {
             measure.name: _Total(measure, task_of(metric))
-            for metric in self._metrics
+            for metric in metrics
             for measure in metric.measures
         }
         self._outputs = outputs
@@ -108,7 +115,7 @@ class OutputScores:
                 waiting.append(output.example)
                 yield output.example, output.response
 
-        for scores in score_with(self._metrics, pairs()):
+        for scores in score_all(self._names, self._settings, pairs(), self._processes):
             example = waiting.popleft()
             for score in scores:
                 self._totals[score.measure].add(example, score)

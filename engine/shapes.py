@@ -20,6 +20,7 @@ _ROLES = {
     "tool": "tool", "function": "tool", "observation": "tool",
 }  # fmt: skip
 _QUERIES = ("query", "question", "instruction", "prompt")
+TURN_REFERENCES = "turn_references"  # in an example's `extra`
 _REFERENCES = ("references", "reference", "reference_answer", "answer", "response", "output", "completion")
 _SHAPES = (
     'Known shapes: query|question with reference|answer|response; messages [{"role", "content"}]; '
@@ -84,7 +85,8 @@ def _example(line: int, record: dict[str, Any], training: bool) -> Example:
         turns=turns,
         group=_scalar(record, "group"),
         line=line,
-        extra={key: value for key, value in record.items() if key not in known},
+        extra={key: value for key, value in record.items() if key not in known}
+        | _turn_references(record, turns),
     )
 
 
@@ -180,6 +182,14 @@ def _references(record: Mapping[str, Any], turns: tuple[str, ...]) -> tuple[tupl
         if texts:
             return tuple(dict.fromkeys(texts)), used
     return (), used
+
+
+def _turn_references(record: Mapping[str, Any], turns: tuple[str, ...]) -> dict[str, list[str]]:
+    """The references of all turns, where a record lists one for each: `references` holds the first one's."""
+    values = [record[key] for key in _REFERENCES if isinstance(record.get(key), list)]
+    if len(turns) < 2 or not values or not 2 <= len(values[0]) <= len(turns):
+        return {}
+    return {TURN_REFERENCES: [_as_text(item) or "" for item in values[0]]}
 
 
 def _listed(cell: str) -> Any:

@@ -1,8 +1,8 @@
 """The process that executes one run, apart from any terminal: `python -m engine.worker --store DIR RUN`.
 
-It owns the run through a lock that the kernel releases when it dies, tells the store that it lives and what
-the machine does, hears requests to pause and cancel, and leaves a status that says how it ended. Killed at
-any moment it loses at most the piece of work in hand.
+It owns the run through a lock that the kernel releases when it dies, tells the store that it lives, what the
+machine does and which server it waits for, hears requests to pause, cancel and try again, and leaves a status
+that says how it ended. Killed at any moment it loses at most the piece of work in hand.
 """
 
 import argparse
@@ -15,13 +15,15 @@ import threading
 import time
 from pathlib import Path
 
-from engine.errors import AssayError, CannotRun
+from engine.errors import AssayError, CannotRun, Paused
+from engine.judge import servers
 from engine.phases.work import Stopped
 from store import tables
 from store.errors import StoreError
 from store.record import Recorder
 
 BEAT = 1.0  # seconds between heartbeats
+RETRY = "retry"  # the request of a person who knows that the server is back
 log = logging.getLogger("assay.worker")
 
 
@@ -40,14 +42,24 @@ class Pulse(threading.Thread):
         sensors = Sensors()
         while not self._over.wait(BEAT):
             try:
-                self._recorder.set_run(heartbeat=time.time())
+                self._recorder.set_run(heartbeat=time.time(), waiting=servers.waiting())
                 rows = [row | {"run_id": self._recorder.run_id} for row in sensors.read()]
                 self._recorder.put(tables.Vitals, rows)
                 asked = self._recorder.column(tables.Run, "request", id=self._recorder.run_id)
             except StoreError as error:
                 log.warning("no heartbeat: %s", error)
                 continue
-            self.request = self.request or asked.pop()
+            self._hear(asked.pop())
+
+    def _hear(self, asked: str | None) -> None:
+        if asked == RETRY:
+            servers.try_again()
+            self._recorder.set_run(request=None)
+            return
+        self.request = self.request or asked
+        if self.request:
+            # Who waits for a server would hear of it only when that is back.
+            servers.interrupt(f"a {self.request} was asked for")
 
     def stop(self) -> None:
         self._over.set()
@@ -80,11 +92,9 @@ def _execute(recorder: Recorder, store: Path, pulse: Pulse) -> int:
     try:
         execute(recorder, store, lambda: pulse.request)
     except Stopped as stopped:
-        status = "cancelled" if stopped.request == "cancel" else "paused"
-        finished = time.time() if status == "cancelled" else None
-        recorder.set_run(status=status, request=None, finished=finished, heartbeat=None)
-        log.info("run %d %s", recorder.run_id, status)
-        return 0
+        return _stop(recorder, stopped.request)
+    except Paused as error:
+        return _pause(recorder, pulse.request, str(error))
     except (AssayError, StoreError) as error:
         return _fail(recorder, str(error))
     except OSError as error:
@@ -92,16 +102,34 @@ def _execute(recorder: Recorder, store: Path, pulse: Pulse) -> int:
     except Exception as error:  # the last line of defence: the run must not stay "running" for ever
         log.exception("unexpected")
         return _fail(recorder, f"unexpected {type(error).__name__}; the log has the details")
-    recorder.set_run(status="finished", request=None, finished=time.time())
+    recorder.set_run(status="finished", request=None, finished=time.time(), waiting=None)
     log.info("run %d finished", recorder.run_id)
     return 0
+
+
+def _stop(recorder: Recorder, request: str, error: str | None = None) -> int:
+    status = "cancelled" if request == "cancel" else "paused"
+    finished = time.time() if status == "cancelled" else None
+    recorder.set_run(
+        status=status, request=None, finished=finished, heartbeat=None, error=error, waiting=None
+    )
+    log.info("run %d %s", recorder.run_id, status)
+    return 0
+
+
+def _pause(recorder: Recorder, request: str | None, reason: str) -> int:
+    """The run waits for a person, who may have asked for that, or else is told why."""
+    if request is not None:
+        return _stop(recorder, request)
+    recorder.event("warning", "run", reason)
+    return _stop(recorder, "pause", reason)
 
 
 def _fail(recorder: Recorder, message: str) -> int:
     log.error("%s", message)
     try:
         recorder.event("error", "run", message)
-        recorder.set_run(status="failed", request=None, error=message)
+        recorder.set_run(status="failed", request=None, error=message, waiting=None)
     except StoreError as error:
         log.error("the failure could not be recorded: %s", error)
     return CannotRun.exit_code

@@ -57,7 +57,7 @@ def outcomes(connection: Connection, judge_id: int, candidate_id: int, baseline_
     return fetch(
         connection,
         OutcomeRow,
-        "SELECT * FROM verdict WHERE judge_id = ? AND candidate_id = ? AND baseline_id = ?",
+        "SELECT * FROM verdict WHERE judge_id = ? AND candidate_id = ? AND baseline_id = ? AND turn = 0",
         judge_id,
         candidate_id,
         baseline_id,

@@ -78,9 +78,11 @@ def runs(
         SELECT r.id, r.name, {_STATUS} AS status, r.created, r.started, r.finished, r.passed, r.eval_set,
           r.request, r.phase, r.error, r.plan_hash,
           (SELECT group_concat(name, ', ') FROM (SELECT name FROM model
-             WHERE run_id = r.id AND role = 'candidate' ORDER BY position)) AS candidates,
+             WHERE run_id = r.id AND role = 'candidate'
+               AND coalesce(json_extract(details, '$.sweep.kept'), 1) ORDER BY position)) AS candidates,
           (SELECT w.win_rate FROM winrate w JOIN judge j ON j.id = w.judge_id
-             WHERE j.run_id = r.id ORDER BY w.judge_id, w.candidate_id, w.baseline_id LIMIT 1) AS win_rate,
+             WHERE j.run_id = r.id AND w.turn = 0
+             ORDER BY w.judge_id, w.candidate_id, w.baseline_id LIMIT 1) AS win_rate,
           (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'critical'
              AND a.acknowledged IS NULL) AS critical,
           (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'warning'
@@ -169,7 +171,7 @@ def win_rates(connection: Connection, run_id: int) -> list[WinRateRow]:
         WinRateRow,
         """
         SELECT w.*, j.name AS judge, j.is_language_model, a.name AS candidate, b.name AS baseline
-        FROM judge j JOIN winrate w ON w.judge_id = j.id
+        FROM judge j JOIN winrate w ON w.judge_id = j.id AND w.turn = 0
         JOIN model a ON a.id = w.candidate_id JOIN model b ON b.id = w.baseline_id
         WHERE j.run_id = ? ORDER BY j.id, a.position, b.position
         """,
@@ -270,9 +272,11 @@ def data_version(connection: Connection) -> int:
 
 
 def request(connection: Connection, run_id: int, what: str) -> None:
-    """Asks a run's worker to `pause` or `cancel`; one that has no worker is cancelled at once."""
+    """Asks a run's worker to `pause`, `cancel` or `retry` (what it waits for); one that has no worker is
+    cancelled at once.
+    """
     detail = run(connection, run_id)
-    if detail.status == "running":
+    if detail.status == "running" and (what != "retry" or detail.waiting):
         connection.execute("UPDATE run SET request = ? WHERE id = ?", (what, run_id))
     elif what == "cancel" and detail.status in ("queued", "paused", "interrupted", "failed"):
         connection.execute(
@@ -280,6 +284,42 @@ def request(connection: Connection, run_id: int, what: str) -> None:
         )
     else:
         raise StoreError(f"run {run_id} is {detail.status}: there is nothing to {what}")
+
+
+def allow_other_hardware(connection: Connection, run_id: int) -> None:
+    """Lets a run go on, once, on other hardware than it began on."""
+    connection.execute(
+        "UPDATE run SET options = json_set(coalesce(options, '{}'), '$.other_hardware', json('true')) "
+        "WHERE id = ?",
+        (run_id,),
+    )
+
+
+def set_max_cost(connection: Connection, run_id: int, dollars: float) -> None:
+    """Gives a run another cost cap than its plan's, from when it is resumed."""
+    connection.execute(
+        "UPDATE run SET options = json_set(coalesce(options, '{}'), '$.max_cost', ?) WHERE id = ?",
+        (dollars, run_id),
+    )
+
+
+def spending(connection: Connection, run_id: int) -> tuple[float | None, int]:
+    """US dollars that the judges' answers of a run have cost, and of how many answers nobody knows the cost.
+
+    An answer that came out of the cache has cost this run nothing; None when no answer has a known cost.
+    """
+    row = connection.execute(
+        """
+        WITH paid AS (
+          SELECT judge_id, cost, cached, attempts, failure FROM judgment
+          UNION ALL SELECT judge_id, cost, cached, attempts, failure FROM rating)
+        SELECT sum(CASE WHEN cached THEN 0.0 ELSE cost END),
+          coalesce(sum(NOT cached AND cost IS NULL AND failure IS NULL), 0)
+        FROM paid JOIN judge j ON j.id = paid.judge_id WHERE j.run_id = ? AND j.is_language_model
+        """,
+        (run_id,),
+    ).fetchone()
+    return row[0], int(row[1])
 
 
 def as_values(row: Any) -> dict[str, Any]:

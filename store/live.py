@@ -44,11 +44,12 @@ def latest_verdicts(connection: Connection, run_id: int, *, limit: int = 20) -> 
         """
         SELECT j.name AS judge, a.name AS candidate, b.name AS baseline, e.example, e.query, v.outcome,
           v.consistent
-        FROM (SELECT judge_id, candidate_id, baseline_id, example_id, max(id) AS newest FROM
+        FROM (SELECT judge_id, candidate_id, baseline_id, example_id, turn, max(id) AS newest FROM
                 (SELECT * FROM judgment WHERE judge_id IN (SELECT id FROM judge WHERE run_id = ?1)
+                 AND turn = 0
                  ORDER BY id DESC LIMIT ?2 * 4)
-              GROUP BY judge_id, candidate_id, baseline_id, example_id) g
-        JOIN verdict v USING (judge_id, candidate_id, baseline_id, example_id)
+              GROUP BY judge_id, candidate_id, baseline_id, example_id, turn) g
+        JOIN verdict v USING (judge_id, candidate_id, baseline_id, example_id, turn)
         JOIN judge j ON j.id = v.judge_id JOIN model a ON a.id = v.candidate_id
         JOIN model b ON b.id = v.baseline_id JOIN example e ON e.id = v.example_id
         ORDER BY g.newest DESC LIMIT ?2

@@ -76,7 +76,8 @@ def queue(
         LEFT JOIN response rc ON rc.model_id = ?2 AND rc.example_id = e.id
         LEFT JOIN response rb ON rb.model_id = ?3 AND rb.example_id = e.id
         LEFT JOIN verdict v ON v.candidate_id = ?2 AND v.baseline_id = ?3 AND v.example_id = e.id
-          AND v.judge_id = (SELECT min(id) FROM judge WHERE run_id = ?1)
+          AND v.turn = 0
+          AND v.judge_id = (SELECT min(id) FROM judge WHERE run_id = ?1 AND kind = 'pairwise')
         LEFT JOIN score sc ON sc.model_id = ?2 AND sc.measure = ?4 AND sc.example_id = e.id
         LEFT JOIN score sb ON sb.model_id = ?3 AND sb.measure = ?4 AND sb.example_id = e.id
         WHERE x.run_id = ?1 AND ({FILTERS[show]})
@@ -133,7 +134,7 @@ def pair(
             VerdictRow,
             "SELECT v.*, j.name AS judge FROM verdict v JOIN judge j ON j.id = v.judge_id "
             "WHERE j.run_id = ? AND v.candidate_id = ? AND v.baseline_id = ? AND v.example_id = ? "
-            "ORDER BY j.id",
+            "AND v.turn = 0 ORDER BY j.id",
             run_id,
             candidate_id,
             baseline_id,
@@ -145,7 +146,7 @@ def pair(
             "SELECT g.*, j.name AS judge, j.is_language_model "
             "FROM judgment g JOIN judge j ON j.id = g.judge_id "
             "WHERE j.run_id = ? AND g.candidate_id = ? AND g.baseline_id = ? AND g.example_id = ? "
-            'ORDER BY j.id, g."order" DESC',
+            'AND g.turn = 0 ORDER BY j.id, g."order" DESC',
             run_id,
             candidate_id,
             baseline_id,

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Delete, Engine, Select, Table, create_engine, event, select, update
+from sqlalchemy import Connection, Delete, Engine, Select, Table, create_engine, event, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlmodel import SQLModel
@@ -168,6 +168,7 @@ class Recorder:
                     heartbeat=now,
                     request=None,
                     error=None,
+                    waiting=None,
                 )
             )
         return taken.rowcount == 1
@@ -196,6 +197,13 @@ class Recorder:
         if not found:
             raise StoreError(f"there is no run {self.run_id} in {self.folder}", "`assay runs` lists them")
         return found[0]
+
+    def total(self, model: type[SQLModel], name: str, **equal: Any) -> float:
+        """The sum of one column over the rows whose columns equal the given values; missing ones count 0."""
+        table = table_of(model)
+        statement = _where(select(func.sum(table.c[name])), table, equal)
+        with self._engine.connect() as connection:
+            return float(connection.execute(statement).scalar() or 0.0)
 
     def column(self, model: type[SQLModel], name: str, **equal: Any) -> set[Any]:
         """The distinct values of one column among the rows whose columns equal the given values."""

@@ -89,6 +89,7 @@ class RunDetail:
     worker_host: str | None
     heartbeat: float | None
     log: str | None
+    waiting: str | None = None  # what the worker waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,16 @@ class ModelRow:
     details: dict[str, Any] | None
     probe: dict[str, Any] | None
     passed: bool | None
+
+    @property
+    def sweep(self) -> dict[str, Any] | None:
+        """How a checkpoint fared in its sweep: measure, value, rank, and whether it was kept."""
+        return (self.details or {}).get("sweep")
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a sweep left it out of the evaluation."""
+        return self.sweep is not None and not self.sweep["kept"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +261,11 @@ class ProgressRow:
     started: float | None
     updated: float | None
     seconds: float  # spent working on it, pauses left out
+    prompt_tokens: int = 0
+    prompt_seconds: float = 0.0  # of `seconds`
+    slots: int | None = None
+    busy: int | None = None
+    cost: float | None = None  # US dollars
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +276,7 @@ class VitalsRow:
     memory_total: int | None
     power_w: float | None
     updated: float
+    temperature_c: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ def build() -> "typer.Typer":
     """The commands with their options."""
     import typer
 
-    from tui.commands import data, importing, plans, reading, running, scoring
+    from tui.commands import caching, data, importing, noise, plans, reading, running, scoring
     from tui.commands.common import Store
 
     app = typer.Typer(
@@ -116,6 +116,8 @@ def build() -> "typer.Typer":
         *(running.review, reading.report),
     ):
         app.command()(function)
+    app.command()(noise.noise)
+    app.add_typer(caching.cache, name="cache")
     app.command("import")(importing.import_)
     app.command()(importing.export)
     return app

@@ -29,6 +29,10 @@ class Control:
     def pause(self, run_id: int) -> None:
         self._request(run_id, "pause", "pauses after its current piece of work")
 
+    def retry(self, run_id: int) -> None:
+        """Has the worker ask the server that it waits for again at once."""
+        self._request(run_id, "retry", "tries again now")
+
     def cancel(self, run_id: int) -> None:
         """Cancels the run once the person has said yes."""
         if self._app.front is not None:

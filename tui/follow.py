@@ -14,8 +14,8 @@ from rich.cells import cell_len
 
 from store import history, live
 from store.rows import ProgressRow, RunDetail
-from tui.pace import rate, time_left
-from tui.text import bar, cut, duration
+from tui.pace import rate, read_speed, time_left, write_speed
+from tui.text import bar, cut, duration, printable
 
 POLL = 0.2  # seconds between looks at the store
 REDRAW = 0.5  # seconds between two pictures of the bars
@@ -35,6 +35,7 @@ class Phase:
     unit: str
     rate: float | None  # units a second since this worker began, None before the first
     left: float | None  # seconds
+    speeds: str = ""  # of the model that answers now, and how many slots it uses
 
 
 def phases(rows: list[ProgressRow]) -> list[Phase]:
@@ -47,9 +48,22 @@ def phases(rows: list[ProgressRow]) -> list[Phase]:
 
 def _phase(name: str, rows: list[ProgressRow]) -> Phase:
     done, total = sum(row.done for row in rows), sum(row.total for row in rows)
-    return Phase(
-        name, tuple(row.item for row in rows), done, total, rows[0].unit, rate(rows), time_left(rows)
-    )
+    items = tuple(row.item for row in rows)
+    return Phase(name, items, done, total, rows[0].unit, rate(rows), time_left(rows), _speeds(rows))
+
+
+def _speeds(rows: list[ProgressRow]) -> str:
+    under_way = [row for row in rows if row.slots and row.done < row.total]
+    if not under_way:
+        return ""
+    read, written = read_speed(under_way), write_speed(under_way)
+    busy, slots = sum(row.busy or 0 for row in under_way), sum(row.slots or 0 for row in under_way)
+    parts = [
+        "" if read is None else f"prefill {read:,.0f} tok/s",
+        "" if written is None else f"decode {written:,.0f} tok/s",
+        f"{busy}/{slots} slots",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 class Follower:
@@ -64,6 +78,7 @@ class Follower:
         terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._view: Bars | Lines | None = None if quiet else Bars() if terminal else Lines()
         self._event = after
+        self._waiting: str | None = None
 
     def follow(self, worker: int | None = None, on_interrupt: Callable[[], bool] | None = None) -> RunDetail:
         """Returns the run as it is when over, or when its worker is gone.
@@ -83,6 +98,7 @@ class Follower:
                 if current != version:
                     version = current
                     self._show()
+                    self._tell_waiting(run)
                 if gone or (taken and run.status in OVER):
                     self._close()
                     return run
@@ -101,6 +117,12 @@ class Follower:
         self._event = max([self._event, *(event.id for event in events)])
         if self._view:
             self._view.update(phases(live.progress(self._connection, self._run_id)))
+
+    def _tell_waiting(self, run: RunDetail) -> None:
+        waiting = run.waiting if run.status == "running" else None
+        if waiting and waiting != self._waiting:
+            self.say(f"waiting: {printable(waiting)}; `assay resume {run.id}` tries again now")
+        self._waiting = waiting
 
     def say(self, text: str) -> None:
         if self._view:
@@ -178,6 +200,9 @@ class Lines:
 def bar_line(phase: Phase, columns: int) -> str:
     """One phase in at most `columns` - 1 cells."""
     counts = _counts(phase)
+    spare = columns - 1 - 12 - 5 - 12  # with a bar of 12 cells
+    if phase.speeds and cell_len(f"{counts}, {phase.speeds}") <= spare:
+        counts = f"{counts}, {phase.speeds}"
     room = max(0, min(24, columns - 1 - 12 - 5 - cell_len(counts)))
     filled, empty = bar(phase.done / phase.total if phase.total else 0.0, room)
     return cut(f"{cut(phase.name, 11):11} {filled}{empty} {_percent(phase):3}% {counts}", columns - 1)

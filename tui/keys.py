@@ -55,6 +55,7 @@ _RUNS = {
 
 _LIVE = {
     "live.events": Key("e", "events", "events", "Events: errors, fallbacks, resumes"),
+    "live.retry": Key("t", "retry", "try again", "Ask the server that this run waits for again, now"),
     "events.errors": Key("e", "errors", "errors only", "Errors only, or everything"),
 }
 
@@ -68,7 +69,12 @@ _COMPARE: dict[str, Key] = {
     "compare.candidate_back": Key("left_square_bracket", "candidate(-1)", "", "Previous candidate", "["),
     "compare.baseline": Key("right_curly_bracket,b", "baseline(1)", "baseline", "Next baseline", "} b"),
     "compare.baseline_back": Key("left_curly_bracket", "baseline(-1)", "", "Previous baseline", "{"),
-    "compare.details": Key("o", "details", "details", "All numbers of the selected line, of all models"),
+    "compare.details": Key("o", "pane('details')", "details", "All numbers of this line, of all models"),
+    "compare.about": Key("i", "pane('about')", "about", "What the selected measure is: range, needs, source"),
+    "compare.fold": Key("space", "fold", "fold", "Fold or unfold this family"),
+    "compare.fold_all": Key("z", "fold_all", "fold all", "Fold or unfold all families"),
+    "compare.slices": Key("s", "slices", "slices", "Slices: by category, length and features of the prompt"),
+    "slices.all": Key("a", "all_measures", "all measures", "Slices of this measure, or of all"),
 }
 
 # Review records a preference with one key, so it takes digits and lower-case letters for itself.

@@ -93,14 +93,20 @@ def _singles(content: RunContent, judge: str, numbers: dict[str, int]) -> Record
             "turn": max(1, row["turn"]),
             "tstamp": row["created"],
         }
-        for row in content.ratings
+        for row in _turn_by_turn(content.ratings)
         if row["judge"] == judge
     ]
 
 
+def _turn_by_turn(rows: Records) -> Iterator[dict[str, Any]]:
+    """Without whole conversations where their turns were judged too: FastChat knows turns alone."""
+    several = {row["example"] for row in rows if row["turn"]}
+    return (row for row in rows if row["turn"] or row["example"] not in several)
+
+
 def _pairs(content: RunContent, judge: str, numbers: dict[str, int]) -> Records:
     games: dict[tuple[str, str, str, int], dict[str, dict[str, Any]]] = defaultdict(dict)
-    for row in content.judgments:
+    for row in _turn_by_turn(content.judgments):
         if row["judge"] == judge:
             key = (row["candidate"], row["baseline"], row["example"], row["turn"])
             games[key][row["order"]] = row

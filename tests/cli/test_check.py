@@ -1,5 +1,6 @@
 import http.server
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.check import check, weight_bytes
+from engine.check import check
 from engine.plan import read_plan
 from tests.cli.conftest import Assay
 
@@ -77,7 +78,7 @@ def test_a_judge_is_asked_for_its_model_and_key(
 ) -> None:
     def found(more: str) -> tuple[str, str]:
         findings = check(read_plan(plan(more=more)), tmp_path / "store")
-        (finding,) = [finding for finding in findings if finding.subject == "judge gpt"]
+        finding = next(finding for finding in findings if finding.subject == "judge gpt")
         return finding.level, finding.message + finding.hint
 
     assert found(judge(server))[0] == "ok"
@@ -130,11 +131,103 @@ adapter = "{adapter}"
     assert findings["model tuned"].level == "error" and "another" in findings["model tuned"].message
 
 
-def test_weights_are_counted_at_the_dtype_of_the_plan() -> None:
-    base = SAMPLES / "models" / "base"
-    single = weight_bytes(base, "float32")
-    assert single == 2 * weight_bytes(base, "bfloat16")
-    assert weight_bytes(base, "auto") in (single, single // 2)
+def a_model(tmp_path: Path, name: str = "model", **config: object) -> Path:
+    """A copy of the sample model with another configuration."""
+    folder = tmp_path / name
+    shutil.copytree(SAMPLES / "models" / "base", folder)
+    known = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(known | config))
+    return folder
+
+
+def local_plan(tmp_path: Path, path: object, more: str = "") -> Path:
+    file = tmp_path / "local.toml"
+    (tmp_path / "eval.jsonl").write_text(
+        '{"query": "q", "reference": "r"}\n{"query": "s", "reference": "t"}\n'
+    )
+    models = "".join(
+        f'[[models]]\nname = "{name}"\nrole = "{role}"\npath = "{path}"\n{more}'
+        for name, role in (("before", "baseline"), ("after", "candidate"))
+    )
+    generation = "[generation]\nmax_new_tokens = 4\n"
+    file.write_text(f'name = "p"\n[data]\nexamples = "eval.jsonl"\n{models}{generation}')
+    return file
+
+
+def about(file: Path, subject: str = "model after") -> tuple[str, str]:
+    findings = [f for f in check(read_plan(file), file.parent / "store") if f.subject == subject]
+    return findings[0].level, f"{findings[0].message} {findings[0].hint}"
+
+
+def test_a_hub_id_that_is_not_here_names_the_command_that_fetches_it(
+    tmp_path: Path, server: str, nobody: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    file = local_plan(tmp_path, "someone/some-model")
+    monkeypatch.setenv("HF_ENDPOINT", nobody.removesuffix("/v1"))
+    level, said = about(file)
+    assert level == "error" and "cannot be reached" in said and "hf download someone/some-model" in said
+    monkeypatch.setenv("HF_ENDPOINT", server.removesuffix("/v1"))
+    level, said = about(file)
+    assert level == "warning" and "the run will fetch it" in said
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    level, said = about(file)
+    assert level == "error" and "HF_HUB_OFFLINE is set" in said
+
+
+def test_code_that_a_model_brings_is_named_and_never_run_unasked(tmp_path: Path) -> None:
+    code = {"auto_map": {"AutoModelForCausalLM": "modeling_own.OwnModel"}}
+    folder = a_model(tmp_path, model_type="own_kind", **code)
+    (folder / "modeling_own.py").write_text("raise SystemExit('run')")
+    level, said = about(local_plan(tmp_path, folder))
+    assert level == "error" and "modeling_own.py" in said and "trust_remote_code = true" in said
+    level, said = about(local_plan(tmp_path, folder, "trust_remote_code = true\n"))
+    assert level == "warning" and "will run here: modeling_own.py" in said
+    known = a_model(tmp_path, "known", **code)
+    assert about(local_plan(tmp_path, known))[0] == "ok"
+
+
+def test_pickled_weights_are_an_error_with_the_way_to_safetensors(tmp_path: Path) -> None:
+    folder = a_model(tmp_path)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    level, said = about(local_plan(tmp_path, folder))
+    assert level == "error" and "pickle" in said and "safetensors" in said
+
+
+def test_measuring_asks_a_few_prompts_and_says_how_long_all_take(assay: Assay, tmp_path: Path) -> None:
+    done = assay(
+        "check",
+        local_plan(tmp_path, SAMPLES / "models" / "base"),
+        "--measure",
+        "--json",
+        "--store",
+        tmp_path / "s",
+    )
+    found = {entry["subject"]: entry for entry in done.json["findings"]}
+    assert done.code == 0 and done.json["can_run"]
+    assert "tokens a second: at most" in found["time of before"]["message"]
+    assert "for all 2" in found["time of after"]["message"]
+    assert "room for 64 slots" in found["memory"]["message"]
+
+
+def test_what_is_wrong_is_in_the_json_too(assay: Assay, tmp_path: Path) -> None:
+    folder = a_model(tmp_path)
+    (folder / "tokenizer.json").unlink()
+    done = assay("check", local_plan(tmp_path, folder), "--json", "--measure", "--store", tmp_path / "s")
+    assert done.code == 2 and not done.json["can_run"]
+    assert [entry["level"] for entry in done.json["findings"] if entry["subject"] == "model after"] == [
+        "error"
+    ]
+
+
+def test_a_second_check_knows_the_time_of_the_first_run(assay: Assay, tmp_path: Path) -> None:
+    file = local_plan(tmp_path, SAMPLES / "models" / "base")
+    store = tmp_path / "store"
+    assert about(file, "time")[1].startswith("not known")
+    assert assay("run", file, "--quiet", "--store", store).code in (0, 1)
+    level, said = about(file, "time")
+    assert level == "ok" and "at the pace of run 1" in said
 
 
 def test_checking_loads_no_torch(plan: Write, tmp_path: Path) -> None:

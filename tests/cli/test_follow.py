@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ from rich.cells import cell_len
 
 from store import database, history, tables
 from store.record import Recorder
-from store.rows import ProgressRow
+from store.rows import ModelRow, ProgressRow
 from tui.follow import Bars, Follower, bar_line, phases
+from tui.pace import cost
 
 
 def progress(item: str, done: int, **changes: float) -> ProgressRow:
@@ -40,9 +42,33 @@ def test_a_phase_that_has_not_begun_has_no_rate() -> None:
     assert "left" not in bar_line(phase, 80)
 
 
-@pytest.mark.parametrize("columns", [20, 40, 80, 200])
-def test_a_bar_never_wraps(columns: int) -> None:
-    (phase,) = phases([progress("base", 7)])
+def answering() -> ProgressRow:
+    return replace(progress("base", 7), slots=4, busy=3, tokens=900, prompt_tokens=500, prompt_seconds=1.0)
+
+
+def test_a_wide_bar_tells_how_fast_prompts_are_read_and_answers_written() -> None:
+    (phase,) = phases([answering()])
+    assert phase.speeds == "prefill 500 tok/s, decode 300 tok/s, 3/4 slots"
+    assert phase.speeds in bar_line(phase, 140)
+    assert "slots" not in bar_line(phase, 80) and "7/20 responses" in bar_line(phase, 80)
+
+
+def test_only_models_on_a_gpu_cost_gpu_hours() -> None:
+    def model(name: str, details: dict[str, str] | None) -> ModelRow:
+        return ModelRow(1, name, "baseline", "local", None, details, None, None)
+
+    rows = [replace(progress(name, 20, seconds=1800.0), cost=None) for name in ("here", "there", "new")]
+    models = [model("here", {"device": "cuda:0"}), model("there", {"device": "cpu"}), model("new", None)]
+    assert cost(rows, models) == (0.5, None)
+    assert cost(rows, models[1:]) == (None, None)
+    charged = replace(progress("gpt", 20), phase="judge", cost=0.25)
+    assert cost([*rows, charged, charged], models) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 110, 200])
+@pytest.mark.parametrize("row", [progress("base", 7), answering()])
+def test_a_bar_never_wraps(columns: int, row: ProgressRow) -> None:
+    (phase,) = phases([row])
     assert cell_len(bar_line(phase, columns)) < columns
 
 

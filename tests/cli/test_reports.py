@@ -95,3 +95,20 @@ def test_a_report_goes_into_a_file(assay: Assay, history_store: Path, tmp_path: 
     assert done.out == "" and file.read_text().startswith("<!doctype html>")
     refused = assay("report", "2", "--format", "html", "--out", tmp_path, "--store", history_store)
     assert refused.code == 2 and "cannot be written" in refused.err
+
+
+@pytest.mark.parametrize("form", ["html", "md"])
+def test_reports_tell_slices_forgetting_corpora_disparities_and_declarations(
+    assay: Assay, history_store: Path, form: str
+) -> None:
+    report = assay("report", "2", "--format", form, "--store", history_store).out.replace("\\", "")
+    for words in (
+        "category: shipping",
+        "forgotten",
+        "unequal",
+        "fewer than two tokens",
+        "references, weights",
+    ):
+        assert words in report, words
+    assert report.count("category: shipping") == 10 and "category: billing" not in report
+    assert "from 1 on" in report and "neither end is better" in report

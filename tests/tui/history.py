@@ -56,6 +56,8 @@ def build(folder: Path) -> Path:
     second.generate()
     second.judge()
     second.benchmark()
+    second.read_corpora()
+    second.slice_up()
     second.find_leaks()
     second.raise_alerts()
     second.end(passed=False)
@@ -331,6 +333,69 @@ class Story:
                     row |= {"high": ours - usual + 0.1, "p": 0.0002 if ours < usual else 1.0}
                     write.append(tables.Comparison, [row | {"smallest_detectable": 0.14}])
 
+    def read_corpora(self) -> None:
+        """A text of general language that the overfitted candidate no longer predicts, and one unreadable."""
+        with self.recorder.transaction() as write:
+            metric = {"run_id": self.run_id, "measure": "bits_per_byte:general", "direction": "lower"}
+            metric |= {"position": len(MEASURES), "unit": "bits/byte", "version": "1", "source": "test"}
+            write.append(tables.Metric, [metric | {"low": 0.0, "meaning": "bits per byte of general text"}])
+            for model, model_id in self.models.items():
+                value = 1.26 if model == "overfit" else 0.72
+                score = {"model_id": model_id, "measure": "bits_per_byte:general", "value": value, "n": 1}
+                score |= {"low": value - 0.05, "high": value + 0.05, "missing": 1}
+                write.append(tables.ModelScore, [score | {"reason": "fewer than two tokens"}])
+                nll = 2_100.0 if model == "overfit" else 1_200.0
+                row = {"model_id": model_id, "corpus": "general"}
+                texts: list[dict[str, Any]] = [
+                    {"text": 0, "nll": nll, "tokens": 600, "bytes": 2_400, "reason": None},
+                    {"text": 1, "nll": None, "tokens": 0, "bytes": 9, "reason": "fewer than two tokens"},
+                ]
+                write.append(tables.CorpusScore, [row | text for text in texts])
+            for candidate in self.candidates:
+                theirs, ours = 0.72, 1.26 if candidate == "overfit" else 0.72
+                ids = {"candidate_id": self.models[candidate], "baseline_id": self.models["base"]}
+                row = ids | {"kind": "corpus", "measure": "bits_per_byte:general", "direction": "lower"}
+                row |= {"candidate_value": ours, "baseline_value": theirs, "delta": ours - theirs}
+                row |= {"low": ours - theirs - 0.05, "high": ours - theirs + 0.05, "n": 1}
+                write.append(tables.Comparison, [row | {"p": 0.001 if candidate == "overfit" else 1.0}])
+
+    def slice_up(self) -> None:
+        """Two measures by category and by feature, and how far two groups of customers are apart."""
+        slices = ("category: billing", "category: shipping", "prompt of up to 25 words", "numbers")
+        with self.recorder.transaction() as write:
+            for measure in ("rougeL", "exact_match"):
+                for model_id in self.models.values():
+                    row = {"model_id": model_id, "measure": measure, "low": 0.2, "high": 0.8, "n": 3}
+                    write.append(
+                        tables.SliceScore,
+                        [row | {"slice": name, "value": 0.5, "missing": 0} for name in slices],
+                    )
+                for candidate in self.candidates:
+                    for baseline in ("base", "prompted"):
+                        ids = {"candidate_id": self.models[candidate], "baseline_id": self.models[baseline]}
+                        row = ids | {"measure": measure, "direction": "higher", "baseline_value": 0.5}
+                        write.append(
+                            tables.SliceComparison,
+                            [
+                                row
+                                | {"slice": name, "candidate_value": 0.5 + delta, "delta": delta, "p": p}
+                                | {"low": delta - 0.1, "high": delta + 0.1, "n": 6 + place}
+                                for place, (name, delta, p) in enumerate(
+                                    zip(
+                                        slices,
+                                        (0.42, -0.31, 0.02, -0.2),
+                                        (0.001, 0.004, 1.0, 0.03),
+                                        strict=True,
+                                    )
+                                )
+                            ],
+                        )
+            for model_id in self.models.values():
+                row = {"model_id": model_id, "measure": "response_words", "first": "men", "second": "women"}
+                write.append(
+                    tables.Disparity, [row | {"delta": 1.5, "low": 0.4, "high": 2.6, "p": 0.01, "n": 20}]
+                )
+
     def find_leaks(self) -> None:
         example_id = self.examples["t-003"]
         row = {
@@ -417,7 +482,7 @@ class Story:
         self.recorder.close()
 
     def _progress(self, shares: dict[str, float]) -> None:
-        rows = []
+        rows: list[dict[str, Any]] = []
         for phase, share in shares.items():
             items = list(self.models) if phase in ("generate", "score") else [self._item(phase)]
             unit = {"generate": "responses", "score": "scores", "judge": "judgments"}.get(phase, "examples")

@@ -10,17 +10,29 @@ from textual.pilot import Pilot
 from store.rows import ComparisonRow, MetricRow, ModelRow, ModelScoreRow, WinRateRow
 from tests.tui.history import NOW
 from tui.app import AssayApp
-from tui.screens.compare import CompareScreen, Table
-from tui.screens.compare_data import Judged, Measured, Numbers, Title, entries
-from tui.screens.compare_lines import brief, draw, explained, interval, meaning, value, won
+from tui.screens.compare import CompareScreen
+from tui.screens.compare_data import Judged, Measured, Numbers
+from tui.screens.compare_explained import brief, explained
+from tui.screens.compare_families import Entry, Family, entries, groups
+from tui.screens.compare_lines import draw, interval, meaning, value, won
 from tui.screens.review import ReviewScreen
 from tui.screens.samples import SamplesScreen
+from tui.widgets.rows import Rows
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 
 
 def text_of(app: AssayApp) -> str:
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+def table_of(app: AssayApp) -> Rows[Entry]:
+    assert isinstance(app.screen, CompareScreen)
+    return app.screen.table
+
+
+def named(entry: Entry | None) -> str:
+    return entry.name if isinstance(entry, Family | Measured) else ""
 
 
 def comparison(**values: Any) -> ComparisonRow:
@@ -43,6 +55,7 @@ def comparison(**values: Any) -> ComparisonRow:
         ({"low": -0.01}, "= no clear change"),
         ({"low": 0.0}, "= no clear change"),
         ({"delta": None, "low": None, "high": None}, "not compared"),
+        ({"low": None, "high": None}, "– not tested"),
     ],
 )
 def test_a_change_is_said_in_sign_and_word_by_its_direction(values: dict[str, Any], said: str) -> None:
@@ -74,8 +87,8 @@ def test_what_is_missing_is_a_dash_with_its_reason_and_never_a_zero() -> None:
         measure="perplexity", delta=None, low=None, high=None, p=None, n=0, reason="needs weights"
     )
     numbers = Numbers(models, [metric], scores, [row], [], [])
-    title, line = entries(numbers, "good", "base")
-    assert isinstance(title, Title) and isinstance(line, Measured)
+    title, line = entries(groups(numbers, "good", "base"), ["perplexity"])
+    assert isinstance(title, Family) and isinstance(line, Measured)
     drawn = draw(line, ("base", "good"), 118).plain
     assert "3.100" in drawn and "–" in drawn and "0.000" not in drawn
     said = "\n".join(content.plain for content in [*brief(line, 118), *explained(line, 118)])
@@ -110,7 +123,11 @@ async def test_benchmarks_of_a_baseline_with_shared_weights_are_compared_with_th
         await pilot.press("b")
         await settled(pilot)
         assert "good against prompted" in text_of(app)
-        assert "benchmark vs base" in text_of(app)
+        await pilot.press("slash", *"arith", "enter")
+        await settled(pilot)
+        benchmark = next(entry for entry in table_of(app).items if isinstance(entry, Measured))
+        assert [cell.model for cell in benchmark.cells[:2]] == ["base", "good"]
+        assert "▾ benchmarks vs" in text_of(app)
 
 
 async def test_enter_leads_to_the_worst_examples_the_losses_and_the_questions(
@@ -119,35 +136,25 @@ async def test_enter_leads_to_the_worst_examples_the_losses_and_the_questions(
     app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
-        await pilot.press("j", "enter")
+        table = table_of(app)
+        table.go_to(next(place for place, entry in enumerate(table.items) if named(entry) == "exact_match"))
+        await pilot.press("enter")
         await settled(pilot)
         assert isinstance(app.screen, ReviewScreen)
         assert "worst exact_match first" in text_of(app)
-        await pilot.press("escape")
+        await pilot.press("escape", "z", "z")
         await settled(pilot)
-        table = app.screen.query_one(Table)
         table.go_to(next(place for place, entry in enumerate(table.items) if isinstance(entry, Judged)))
         await pilot.press("enter")
         await settled(pilot)
         assert isinstance(app.screen, ReviewScreen) and "losses" in text_of(app)
-        await pilot.press("escape", "G", "enter")
+        await pilot.press("escape")
+        await settled(pilot)
+        place = [named(entry) for entry in table.items].index("copying · acc", table.cursor)
+        table.go_to(place)
+        await pilot.press("enter")
         await settled(pilot)
         assert isinstance(app.screen, SamplesScreen)
-
-
-async def test_the_cursor_passes_over_titles_and_the_first_title_can_be_seen_again(
-    store_folder: Path, settled: Settled
-) -> None:
-    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
-    async with app.run_test(size=(80, 12)) as pilot:
-        await settled(pilot)
-        table = app.screen.query_one(Table)
-        for _ in range(12):
-            assert not isinstance(table.item, Title)
-            await pilot.press("j")
-        assert table.cursor == len(table.items) - 1
-        await pilot.press("g", "k")
-        assert table.cursor == 1 and table.top == 0
 
 
 async def test_a_filter_keeps_what_it_names_and_esc_takes_it_off(

@@ -3,15 +3,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from textual.pilot import Pilot
 
-from store.rows import ProgressRow, WinRateRow
+from store import tables
+from store.record import Recorder
+from store.rows import ProgressRow, VitalsRow, WinRateRow
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import NOW
 from tui.app import AssayApp
+from tui.pace import Cost
 from tui.screens.events import EventsScreen
 from tui.screens.live import LiveScreen
-from tui.screens.live_lines import judging, phases
+from tui.screens.live_lines import judging, machine, phases
 
 
 def progress(phase: str, item: str, done: int, total: int, **more: Any) -> ProgressRow:
@@ -47,6 +51,69 @@ def test_rate_and_time_left_count_only_what_this_worker_did() -> None:
     assert "60/100 responses" in line
     assert "5.0/s" in line  # (60 - 40) / 4 s
     assert "8s left" in line
+
+
+ANSWERING = {
+    "slots": 64,
+    "busy": 60,
+    "tokens": 9_000,
+    "prompt_tokens": 24_000,
+    "prompt_seconds": 1.0,
+    "seconds": 4.0,
+}
+
+
+def test_a_model_that_answers_shows_its_speeds_its_slots_and_its_queue() -> None:
+    rows = [progress("generate", "good", 60, 1000, **ANSWERING)]
+    _, _, now = phases(rows, 78, running=True)
+    assert now.plain.strip() == "prefill 24,000 tok/s · decode 3,000 tok/s · 60/64 slots · 880 queued"
+    assert len(phases(rows, 78)) == 2, "a run that stands still has nothing under way"
+    served = [progress("generate", "good", 60, 1000, **ANSWERING | {"prompt_seconds": 0.0, "busy": 7})]
+    assert phases(served, 78, running=True)[2].plain.strip().startswith("decode 2,250 tok/s · 7/64 slots")
+
+
+def test_answers_under_way_count_as_half_written() -> None:
+    line = phases([progress("generate", "good", 60, 1000, **ANSWERING)], 78)[1].plain
+    assert "40s left" in line  # (940 - 30) / ((60 + 30) / 4 s)
+
+
+def test_each_gpu_shows_its_load_and_the_run_its_cost() -> None:
+    gpu = VitalsRow("GPU 0", 0.87, 44 << 30, 139 << 30, 312.4, 1.0, 61.0)
+    title, line = machine([gpu], Cost(0.4211, 1.5))
+    assert title.plain == "Machine  0.42 GPU-hours, $1.50 so far"
+    for word in ("GPU 0", "87%", "44.0 GiB of 139 GiB", "312 W", "61 °C"):
+        assert word in line.plain
+    assert cell_len(line.plain) <= 78
+    assert machine([gpu], Cost(None, None))[0].plain == "Machine"
+
+
+def answer_on_gpu(store: Path) -> None:
+    """Puts run 3 back into the middle of generating, on a GPU."""
+    recorder = Recorder(store, 3)
+    models = {row["name"]: row["id"] for row in recorder.rows(tables.Model, run_id=3)}
+    for model_id in models.values():
+        recorder.set_model(model_id, details={"device": "cuda"})
+    with recorder.transaction() as write:
+        for row in recorder.rows(tables.Progress, run_id=3):
+            if row["phase"] == "generate":
+                done = 60 if row["item"] == "good" else 1000
+                now = ANSWERING | {"done": done, "total": 1000, "seconds": 300.0, "tokens": 900_000}
+                write.put(tables.Progress, [row | now])
+            elif row["phase"] != "data":
+                write.put(tables.Progress, [row | {"done": 0, "started": None, "seconds": 0.0}])
+        gpu = {"run_id": 3, "device": "GPU 0", "utilisation": 0.97, "memory_used": 44 << 30}
+        gpu |= {"memory_total": 139 << 30, "power_w": 612.0, "temperature_c": 61.0, "updated": NOW}
+        write.clear(tables.Vitals, run_id=3)
+        write.put(tables.Vitals, [gpu])
+    recorder.set_run(phase="generate")
+    recorder.close()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+def test_generating_look(snap_compare: Any, own_store: Path, settled: Settled, size: tuple[int, int]) -> None:
+    answer_on_gpu(own_store)
+    app = AssayApp(own_store, run=3, screen="live", now=lambda: NOW)
+    assert snap_compare(app, terminal_size=size, run_before=settled)
 
 
 def test_what_has_not_begun_has_no_rate_and_no_bar() -> None:

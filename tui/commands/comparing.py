@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from store.rows import ComparisonRow
-from tui.commands.showing import print_changes
+from tui.commands.showing_measures import print_changes
 from tui.output import heading, out, paragraph
 
 if TYPE_CHECKING:

@@ -1,15 +1,23 @@
 """Commands about plans: init, check."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from engine.errors import BadInput
-from tui.commands.common import Plan, Store, store_folder
-from tui.output import out, paragraph
+from tui.commands.common import Json, Plan, Store, store_folder
+from tui.output import out, paragraph, print_json
+
+if TYPE_CHECKING:
+    from engine.finding import Finding
 
 Folder = Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to [default: this folder]")]
+
+Measure = Annotated[
+    bool, typer.Option("--measure", help="Load the models and ask a few prompts, to tell how long it takes.")
+]
 
 MARKS = {"error": "error", "warning": "warn", "ok": "ok"}
 
@@ -37,14 +45,21 @@ def init(folder: Folder = Path()) -> None:
     out("name your models in the plan, then: assay check plan.toml, assay run plan.toml")
 
 
-def check(context: typer.Context, plan: Plan, store: Store = None) -> None:
+def check(
+    context: typer.Context, plan: Plan, measure: Measure = False, json: Json = False, store: Store = None
+) -> None:
     """Say all that stands in the way of a plan at once, before it runs."""
     from engine.check import check as look
-    from engine.check import check_benchmarks
+    from engine.check import check_benchmarks, measured
     from engine.plan import read_plan
 
     read = read_plan(plan)
     findings = [*look(read, store_folder(context, store)), *check_benchmarks(read)]
+    if measure and all(finding.level != "error" for finding in findings):
+        findings += measured(read)
+    if json:
+        _print_values(findings)
+        return
     for finding in findings:
         mark = f"{MARKS[finding.level]:6}"
         paragraph(f"{finding.subject}: {finding.message}", " " * 6, mark)
@@ -56,3 +71,11 @@ def check(context: typer.Context, plan: Plan, store: Store = None) -> None:
         out(f"{plan} cannot run: {levels.count('error')} errors, {levels.count('warning')} warnings")
         raise typer.Exit(BadInput.exit_code)
     out(f"{plan} can run" + (f"; {levels.count('warning')} warnings" if "warning" in levels else ""))
+
+
+def _print_values(findings: "list[Finding]") -> None:
+    """The findings for programs; the exit code is that of the table for people."""
+    can_run = all(finding.level != "error" for finding in findings)
+    print_json({"can_run": can_run, "findings": [asdict(finding) for finding in findings]})
+    if not can_run:
+        raise typer.Exit(BadInput.exit_code)

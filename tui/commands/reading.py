@@ -9,8 +9,9 @@ import typer
 from store import history
 from store.session import opened
 from tui.commands.common import Json, Run, Store, store_folder
-from tui.output import Column, err, iso, moment, number, out, print_json, print_table
-from tui.report.summary import as_values, gather, no_verdict, verdict
+from tui.output import Column, err, iso, moment, number, out, paragraph, print_json, print_table
+from tui.report.remarks import noise_remarks
+from tui.report.summary import as_values, cost, gather, no_verdict, verdict
 
 
 class Format(StrEnum):
@@ -21,6 +22,10 @@ class Format(StrEnum):
 
 
 Full = Annotated[bool, typer.Option("--full", help="Every interval, and each pair of models on its own.")]
+Slices = Annotated[bool, typer.Option("--slices", help="Every slice, those that got clearly worse first.")]
+Find = Annotated[
+    str, typer.Option("--find", metavar="TEXT", help="Only measures, families and slices of that name.")
+]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="How many of the newest runs.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="What to write.")]
 Older = Annotated[str, typer.Argument(metavar="RUN", help="The run to compare with: id, name or last.")]
@@ -72,6 +77,7 @@ def runs(context: typer.Context, limit: Limit = 20, json: Json = False, store: S
 def _run_values(run_id: int, connection: history.Connection) -> dict[str, object]:
     run = history.run(connection, run_id)
     absent = "" if run.finished is not None else f"the run is {run.status}"
+    dollars, unknown = cost(history.spending(connection, run_id))
     return {
         "id": str(run.id),
         "name": run.name,
@@ -79,12 +85,19 @@ def _run_values(run_id: int, connection: history.Connection) -> dict[str, object
         "started": iso(run.started),
         "finished": iso(run.finished),
         "passed": run.passed,
-        "reason": no_verdict(run) or absent or None,
+        "cost": dollars,
+        "reason": "; ".join(part for part in (no_verdict(run) or absent, unknown) if part) or None,
     }
 
 
 def show(
-    context: typer.Context, run: Run, json: Json = False, full: Full = False, store: Store = None
+    context: typer.Context,
+    run: Run,
+    json: Json = False,
+    full: Full = False,
+    slices: Slices = False,
+    find: Find = "",
+    store: Store = None,
 ) -> None:
     """Show one run: its verdict, numbers, comparisons and alerts."""
     from tui.commands.showing import print_summary
@@ -94,7 +107,7 @@ def show(
     if json:
         print_json(as_values(summary))
     else:
-        print_summary(summary, full=full)
+        print_summary(summary, full=full, slices=slices, find=find)
 
 
 def report(
@@ -137,10 +150,16 @@ def compare(
     from tui.commands.comparing import comparison_values, print_comparison
 
     with opened(store_folder(context, store)) as connection:
-        found = compare_runs(
-            connection, history.find_run(connection, older), history.find_run(connection, newer)
-        )
+        runs = history.find_run(connection, older), history.find_run(connection, newer)
+        found = compare_runs(connection, *runs)
+        remarks = [
+            f"run {run_id}: {remark}"
+            for run_id in runs
+            for remark in noise_remarks(history.models(connection, run_id))
+        ]
     if json:
-        print_json(comparison_values(found))
+        print_json({**comparison_values(found), "remarks": remarks})
     else:
         print_comparison(found)
+        for remark in remarks:
+            paragraph(remark, "  ", "")

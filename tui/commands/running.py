@@ -15,6 +15,7 @@ from tui.commands.common import Plan, Run, Store, store_folder
 from tui.follow import Follower
 from tui.output import err, out
 from tui.report.summary import gather
+from tui.text import printable
 
 FAILED_GATE = 1
 CANNOT_FINISH = 3
@@ -35,6 +36,15 @@ Detach = Annotated[bool, typer.Option("--detach", help="Start it and return; `as
 Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N examples.")]
 Only = Annotated[Phase | None, typer.Option("--only", help="Only this phase; `assay resume` does the rest.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Generate and judge anew, whatever is remembered.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask when judging may cost more than max_cost.")]
+MaxCost = Annotated[
+    float | None,
+    typer.Option("--max-cost", min=0.01, metavar="DOLLARS", help="The most that its judges may cost in all."),
+]
+OtherHardware = Annotated[
+    bool,
+    typer.Option("--other-hardware", help="Go on on other devices than it began on; numbers may differ."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 
 
@@ -45,22 +55,31 @@ def run(
     limit: Limit = None,
     only: Only = None,
     no_cache: NoCache = False,
+    yes: Yes = False,
     quiet: Quiet = False,
     store: Store = None,
 ) -> None:
     """Run a plan. Ctrl-C pauses it; closing the terminal does not stop it."""
     from engine import launch
+    from tui.commands.spending import confirm_cost
 
     folder = store_folder(context, store)
+    confirm_cost(plan, limit, yes=yes, quiet=quiet)
     phase = only.value if only else None
     run_id = launch.create(plan, folder, limit=limit, only=phase, cache=not no_cache)
     _start(folder, run_id, detach=detach, quiet=quiet, only=phase)
 
 
 def resume(
-    context: typer.Context, run: Run, detach: Detach = False, quiet: Quiet = False, store: Store = None
+    context: typer.Context,
+    run: Run,
+    detach: Detach = False,
+    max_cost: MaxCost = None,
+    other_hardware: OtherHardware = False,
+    quiet: Quiet = False,
+    store: Store = None,
 ) -> None:
-    """Go on with a run that was paused, interrupted or failed.
+    """Go on with a run that was paused, interrupted or failed, or that waits for a server.
 
     What is finished is kept, and not done again.
     """
@@ -68,6 +87,14 @@ def resume(
     with opened(folder) as connection:
         run_id = history.find_run(connection, run)
         status = history.run(connection, run_id).status
+        if status == "running" and history.run(connection, run_id).waiting:
+            history.request(connection, run_id, "retry")
+            out(f"run {run_id} tries again now")
+            return
+        if max_cost is not None and status not in ("finished", "cancelled", "running"):
+            history.set_max_cost(connection, run_id, max_cost)
+        if other_hardware:
+            history.allow_other_hardware(connection, run_id)
     if status in ("finished", "cancelled"):
         raise BadInput(
             f"run {run_id} is {status}: there is nothing to resume", "`assay run PLAN` starts a new one"
@@ -105,6 +132,8 @@ def _tell_end(connection: history.Connection, run: RunDetail, only: str | None) 
     from tui.commands.showing import print_summary
 
     if run.status == "paused":
+        if run.error:
+            err(printable(run.error))
         err(f"paused; `assay resume {run.id}` continues")
         return 0 if only else INTERRUPTED
     if run.status == "finished":

@@ -53,7 +53,7 @@ def score(
     if not names:
         raise BadInput("--metrics names no metric", "`assay metrics` lists them.")
     settings = {"format": {"schema": str(schema)}} if schema else {}
-    scores = OutputScores(read_outputs(file, references), names, settings)
+    scores = OutputScores(read_outputs(file, references), names, settings, count_outputs(file))
     rows: Iterator[Row]
     if per_example and sys.stdout.isatty():  # where the rows go by themselves
         rows = ((identity, one) for identity, each in scores for one in each)

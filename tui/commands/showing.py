@@ -2,7 +2,10 @@
 
 from itertools import groupby
 
-from store.rows import ComparisonRow, ModelScoreRow
+from tui.commands.showing_facts import print_costs, print_labels
+from tui.commands.showing_measures import print_every_change, print_glance, print_scores
+from tui.commands.showing_slices import print_corpora, print_disparities, print_forgetting, print_slices
+from tui.commands.showing_sweep import print_sweep
 from tui.output import (
     Column,
     heading,
@@ -14,31 +17,35 @@ from tui.output import (
     print_table,
     strong,
 )
-from tui.report.summary import Summary, change, failures, judge_name, no_verdict, verdict
+from tui.pace import in_gpu_hours
+from tui.report.remarks import remarks
+from tui.report.summary import Summary, cost, failures, judge_name, no_verdict, verdict
 from tui.text import MISSING, duration, printable
 
-UNCLEAR = "no clear change"
-CLEAR = {
-    "better": "+ better",
-    "worse": "- worse",
-    "more": "more",
-    "less": "less",
-    "not tested": "not tested",
-}
 
+def print_summary(summary: Summary, *, full: bool = False, slices: bool = False, find: str = "") -> None:
+    """The verdict and what it rests on.
 
-def print_summary(summary: Summary, *, full: bool = False) -> None:
-    """The verdict and what it rests on; `full` adds every interval."""
+    `full` adds every interval, `slices` every slice; `find` keeps the measures, families and slices whose
+    name contains it.
+    """
     _head(summary)
+    print_sweep(summary)
     _candidates(summary)
+    print_forgetting(summary)
     _win_rates(summary)
-    _scores(summary, full)
+    print_scores(summary, full=full, find=find)
+    print_labels(summary, full=full)
     _benchmarks(summary)
+    print_corpora(summary)
     if full:
-        for kind in ("metric", "benchmark"):
-            _changes(summary, kind)
+        print_every_change(summary, find=find)
     else:
-        _changes_at_a_glance(summary)
+        print_glance(summary, find=find)
+    print_slices(summary, everything=slices, find=find)
+    print_disparities(summary)
+    print_costs(summary)
+    _remarks(summary)
     _alerts(summary)
 
 
@@ -52,6 +59,11 @@ def _head(summary: Summary) -> None:
         f"{when}{took} · plan {run.plan_file} {run.plan_hash[:12]} · eval set {run.eval_set_file or ''} "
         f"{run.eval_set or 'not read yet'} · seed {run.seed}"
     )
+    dollars, unknown = cost(summary.spending)
+    if unknown or dollars:
+        paragraph(unknown or f"judging has cost ${dollars:,.2f}")
+    if summary.gpu_hours is not None:
+        paragraph(f"its models took {in_gpu_hours(summary.gpu_hours)}")
     if run.passed is None and (reason := no_verdict(run)):
         paragraph(f"no verdict: {reason}")
 
@@ -98,115 +110,6 @@ def _win_rates(summary: Summary) -> None:
                 paragraph(f"{row.candidate} / {row.baseline}: {row.reason}", "  ")
 
 
-def _scores(summary: Summary, full: bool) -> None:
-    if not summary.scores:
-        return
-    heading("Scores, with 95% intervals" if full else "Scores")
-    columns = [Column("measure"), *(Column(model.name, True) for model in summary.models)]
-    rows = [
-        [
-            metric.measure,
-            *(_score(summary.score(model.name, metric.measure), full) for model in summary.models),
-        ]
-        for metric in summary.metrics
-    ]
-    print_table(columns, rows)
-    missing: dict[tuple[str, int, int, str], list[str]] = {}
-    for row in summary.scores:
-        if row.missing:
-            key = (row.model, row.missing, row.n + row.missing, row.reason or "no reason recorded")
-            missing.setdefault(key, []).append(row.measure)
-    for (model, count, total, reason), measures in missing.items():
-        paragraph(f"{model}: {count} of {total} missing ({reason}): {', '.join(measures)}", "  ")
-
-
-def _score(row: ModelScoreRow | None, full: bool) -> str:
-    if row is None:
-        return MISSING
-    if not full:
-        return number(row.value)
-    return f"{number(row.value)} {interval(row.low, row.high).replace(',', '')}".strip()
-
-
-def _changes_at_a_glance(summary: Summary) -> None:
-    """A table for each baseline: what every candidate changed, and whether it is more than chance."""
-    by_baseline: dict[str, list[ComparisonRow]] = {}
-    for row in summary.comparisons:
-        by_baseline.setdefault(row.baseline, []).append(row)
-    for baseline, rows in by_baseline.items():
-        heading(f"Change against {baseline}")
-        cells: dict[str, dict[str, str]] = {}
-        for row in rows:
-            cells.setdefault(row.measure, {})[row.candidate] = _glance(row)
-        names = list(dict.fromkeys(row.candidate for row in rows))
-        print_table(
-            [Column("measure"), *(Column(name) for name in names)],
-            [[measure, *(found.get(name, MISSING) for name in names)] for measure, found in cells.items()],
-        )
-        reasons: dict[str, list[str]] = {}
-        for row in rows:
-            if row.reason:
-                reasons.setdefault(row.reason, []).append(row.measure)
-        for reason, measures in reasons.items():
-            paragraph(f"{', '.join(dict.fromkeys(measures))}: {reason}", "  ", "")
-    if by_baseline:
-        paragraph(f"= {UNCLEAR}; in brackets the smallest that would have shown. Intervals: --full")
-
-
-def _glance(row: ComparisonRow) -> str:
-    if row.delta is None:
-        return MISSING
-    if row.low is None:
-        return number(row.delta, sign=True)
-    word = change(row)
-    if word != UNCLEAR:
-        return f"{number(row.delta, sign=True)} {word}"
-    seen = "" if row.smallest_detectable is None else f" ({number(row.smallest_detectable)})"
-    return f"{number(row.delta, sign=True)} ={seen}"
-
-
-def _changes(summary: Summary, kind: str) -> None:
-    """Candidate minus baseline, a table for each pair of models."""
-    chosen = [row for row in summary.comparisons if row.kind == kind]
-    for (candidate, baseline), rows in groupby(chosen, key=lambda row: (row.candidate, row.baseline)):
-        heading(f"{candidate} against {baseline}: {'measures' if kind == 'metric' else 'benchmarks'}")
-        print_changes(list(rows))
-
-
-def print_changes(rows: list[ComparisonRow]) -> None:
-    """What changed as a table; what did not in a line, with the smallest change that would have shown."""
-    clear = [row for row in rows if change(row) in CLEAR]
-    if clear:
-        columns = [Column("measure"), Column("from", True), Column("to", True), Column("delta", True)]
-        print_table(
-            [*columns, Column("95% interval"), Column("change"), Column("n", True)],
-            [_cells(row) for row in clear],
-        )
-    unclear = [_unclear(row) for row in rows if change(row) == UNCLEAR]
-    if unclear:
-        paragraph(f"= {UNCLEAR} (and the smallest that would have shown): {', '.join(unclear)}", "  ", "")
-    for row in rows:
-        if row.reason:
-            paragraph(f"{row.measure}: {row.reason}", "  ", "")
-
-
-def _unclear(row: ComparisonRow) -> str:
-    seen = row.smallest_detectable
-    return row.measure if seen is None else f"{row.measure} ({number(seen)})"
-
-
-def _cells(row: ComparisonRow) -> list[str]:
-    return [
-        row.measure,
-        number(row.baseline_value),
-        number(row.candidate_value),
-        number(row.delta, sign=True),
-        interval(row.low, row.high, sign=True),
-        CLEAR[change(row)],
-        str(row.n),
-    ]
-
-
 def _benchmarks(summary: Summary) -> None:
     if not summary.benchmarks:
         return
@@ -226,6 +129,14 @@ def _benchmarks(summary: Summary) -> None:
     for row in summary.benchmarks:
         if row.value is None and row.reason:
             paragraph(f"{row.task}, {row.model}: {row.reason}", "  ")
+
+
+def _remarks(summary: Summary) -> None:
+    found = remarks(summary)
+    if found:
+        heading("Remarks")
+    for remark in found:
+        paragraph(remark, "  ", "")
 
 
 def _alerts(summary: Summary) -> None:

@@ -6,9 +6,16 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from store.rows import MetricRow
+from store.slices import worst
+from tui.declared import declared
+from tui.facts import NOT_FOUND, costs, labels
+from tui.families import family_of, rank
 from tui.output import interval, iso, number
 from tui.report import summary as reading
 from tui.text import printable
+
+WORST = 10  # slices in a report
 
 
 def environment(autoescape: bool, finalize: Callable[[Any], Any]) -> Environment:
@@ -34,12 +41,27 @@ def context(summary: reading.Summary) -> dict[str, Any]:
         "verdict": reading.verdict(summary.run),
         "no_verdict": reading.no_verdict(summary.run),
         "result": lambda model: reading.failures(model, summary),
+        "cut_reason": reading.cut_reason,
+        "families": families(summary),
+        "worst_slices": worst(summary.slices, WORST),
+        "declared": declared,
+        "costs": costs,
+        "labels": labels,
+        "NOT_FOUND": NOT_FOUND,
         "judge_name": reading.judge_name,
         "interval": interval,
         "change": reading.change,
         "environment": list(reading.environment_lines(summary.run.environment)),
         "settings": lambda judge: dict(judge.details or {}),
     }
+
+
+def families(summary: reading.Summary) -> list[tuple[str, list[MetricRow]]]:
+    """The metrics by family."""
+    found: dict[str, list[MetricRow]] = {}
+    for metric in summary.metrics:
+        found.setdefault(family_of(metric.measure, metric.source), []).append(metric)
+    return sorted(found.items(), key=lambda item: rank(item[0]))
 
 
 def shown(value: Any) -> Any:

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from store import history
+from engine.forgetting import ForgettingRow, conclusions, forgetting
+from store import history, live, slices
+from store.answered import Answered, answered
 from store.rows import (
     AlertRow,
     BenchmarkRow,
@@ -18,7 +20,11 @@ from store.rows import (
     RunDetail,
     WinRateRow,
 )
+from store.slices import CorpusRow, DisparityRow, SliceRow, SliceScoreRow
+from tui.families import family_of, needs_of
 from tui.output import iso
+from tui.pace import gpu_hours
+from tui.report.remarks import remarks
 
 NO_LANGUAGE_MODEL = "not a language model"
 _NOT_RECORDED = "not recorded"
@@ -29,7 +35,8 @@ class Summary:
     """Everything recorded of one run but its texts."""
 
     run: RunDetail
-    models: list[ModelRow]
+    models: list[ModelRow]  # those that were evaluated
+    cut: list[ModelRow]  # checkpoints that a sweep left out
     metrics: list[MetricRow]
     scores: list[ModelScoreRow]
     judges: list[JudgeRow]
@@ -38,6 +45,14 @@ class Summary:
     benchmarks: list[BenchmarkRow]
     alerts: list[AlertRow]
     leaks: list[LeakRow]
+    answers: list[Answered]
+    slices: list[SliceRow]
+    slice_scores: list[SliceScoreRow]
+    corpora: list[CorpusRow]
+    disparities: list[DisparityRow]
+    forgetting: list[ForgettingRow]
+    spending: tuple[float | None, int] = (None, 0)  # US dollars for judges, answers of unknown price
+    gpu_hours: float | None = None  # in which its models held a GPU; None where none did
 
     @property
     def candidates(self) -> list[ModelRow]:
@@ -46,23 +61,39 @@ class Summary:
     def score(self, model: str, measure: str) -> ModelScoreRow | None:
         return next((row for row in self.scores if row.model == model and row.measure == measure), None)
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """What the run recorded as the source of each measure."""
+        return {metric.measure: metric.source for metric in self.metrics}
+
     def alerts_of(self, candidate: str) -> list[AlertRow]:
         return [alert for alert in self.alerts if alert.candidate == candidate]
 
 
 def gather(connection: history.Connection, run_id: int) -> Summary:
     """Reads one run. Raises StoreError when there is no such run."""
+    comparisons = history.comparisons(connection, run_id)
+    models = history.models(connection, run_id)
     return Summary(
         run=history.run(connection, run_id),
-        models=history.models(connection, run_id),
+        models=[model for model in models if not model.is_cut],
+        cut=[model for model in models if model.is_cut],
         metrics=history.metrics(connection, run_id),
         scores=history.model_scores(connection, run_id),
         judges=history.judges(connection, run_id),
         win_rates=history.win_rates(connection, run_id),
-        comparisons=history.comparisons(connection, run_id),
+        comparisons=comparisons,
         benchmarks=history.benchmarks(connection, run_id),
         alerts=history.alerts(connection, run_id, limit=10_000),
         leaks=history.leaks(connection, run_id),
+        spending=history.spending(connection, run_id),
+        gpu_hours=gpu_hours(live.progress(connection, run_id), models),
+        answers=answered(connection, run_id),
+        slices=slices.slices(connection, run_id),
+        slice_scores=slices.slice_scores(connection, run_id),
+        corpora=slices.corpora(connection, run_id),
+        disparities=slices.disparities(connection, run_id),
+        forgetting=forgetting(comparisons),
     )
 
 
@@ -108,6 +139,15 @@ def failures(model: ModelRow, summary: Summary) -> str:
     return word + (f" ({', '.join(counts)})" if counts else "")
 
 
+def cut_reason(model: ModelRow) -> str:
+    """What a sweep's checkpoint was cut after."""
+    fared = model.sweep or {}
+    after = f"cut after {fared['measure']} on {fared['sample']} examples"
+    if fared["rank"] is None:
+        return f"{after}: not measured, {fared['reason']}"
+    return f"{after}: rank {fared['rank']} of {fared['of']}, the best {fared['keep']} went on"
+
+
 def as_values(summary: Summary) -> dict[str, Any]:
     """The documented JSON shape: a missing value is null and has its `reason`."""
     run = summary.run
@@ -123,10 +163,13 @@ def as_values(summary: Summary) -> dict[str, Any]:
             "environment": run.environment,
             "seed": run.seed,
             "error": run.error,
-            "reason": _run_reason(run),
+            "waiting": run.waiting,
+            "cost": cost(summary.spending)[0],
+            "gpu_hours": summary.gpu_hours or 0.0,
+            "reason": _run_reason(run, cost(summary.spending)[1]),
         },
-        "models": [_model(model, run) for model in summary.models],
-        "metrics": [_fields(row) for row in summary.metrics],
+        "models": [_model(model, run) for model in [*summary.models, *summary.cut]],
+        "metrics": [_metric(row) for row in summary.metrics],
         "scores": [
             {"model": row.model, "metric": row.measure, **_fields(row, "model", "measure")}
             for row in summary.scores
@@ -137,14 +180,37 @@ def as_values(summary: Summary) -> dict[str, Any]:
             _with_reason(row, "delta", "candidate_value", "baseline_value") for row in summary.comparisons
         ],
         "benchmarks": [_with_reason(row, "value", "stderr") for row in summary.benchmarks],
+        "forgetting": [_with_reason(row, "delta") for row in summary.forgetting],
+        "forgotten": [_fields(row) for row in conclusions(summary.forgetting)],
+        "slices": [
+            {**_with_reason(row, "delta", "candidate_value", "baseline_value"), "standing": row.standing}
+            for row in summary.slices
+        ],
+        "slice_scores": [_with_reason(row, "value") for row in summary.slice_scores],
+        "corpora": [
+            {**_fields(row), "perplexity": row.perplexity, "bits_per_byte": row.bits_per_byte}
+            for row in summary.corpora
+        ],
+        "disparities": [_with_reason(row, "delta") for row in summary.disparities],
         "alerts": [_alert(row) for row in summary.alerts],
+        "answers": [_fields(row) for row in summary.answers],
+        "remarks": remarks(summary),
         "leaks": [_fields(row) for row in summary.leaks],
         "passed": run.passed,
         "reason": no_verdict(run),
     }
 
 
-def _run_reason(run: RunDetail) -> str | None:
+def cost(spending: tuple[float | None, int]) -> tuple[float | None, str | None]:
+    """What a run's judges have cost in US dollars, or why nobody knows: never less than it was."""
+    dollars, unknown = spending
+    if not unknown:
+        return dollars or 0.0, None
+    known = f", besides ${dollars:,.2f}" if dollars else ""
+    return None, f"cost: {unknown:,} judges' answers of unknown price{known}"
+
+
+def _run_reason(run: RunDetail, no_cost: str | None) -> str | None:
     absent = {
         "started": run.started,
         "finished": run.finished,
@@ -152,21 +218,30 @@ def _run_reason(run: RunDetail) -> str | None:
         "environment": run.environment,
     }
     names = [name for name, value in absent.items() if value is None]
-    return f"{', '.join(names)}: the run is {run.status}" if names else None
+    reasons = [f"{', '.join(names)}: the run is {run.status}"] if names else []
+    return "; ".join([*reasons, no_cost] if no_cost else reasons) or None
 
 
 def _model(model: ModelRow, run: RunDetail) -> dict[str, Any]:
     reasons = []
-    if model.passed is None:
+    if model.is_cut:
+        reasons.append(f"passed: {cut_reason(model)}")
+    elif model.passed is None:
         reasons.append(
             "passed: a baseline is not held to gates"
             if model.role == "baseline"
             else f"passed: {no_verdict(run)}"
         )
-    if model.probe is None:
+    if model.probe is None and not model.is_cut:
         adapter = (model.details or {}).get("adapter")
         reasons.append("probe: not made yet" if adapter else "probe: the model has no adapter")
     return {**_fields(model, "id"), "reason": "; ".join(reasons) or None}
+
+
+def _metric(row: MetricRow) -> dict[str, Any]:
+    needs = needs_of(row.measure, row.source)
+    family = family_of(row.measure, row.source)
+    return {**_fields(row), "family": family, "needs": None if needs is None else list(needs)}
 
 
 def _with_reason(row: Any, *values: str) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Alerts: what tripped, how badly, the numbers behind it, and the examples behind those."""
 
-import getpass
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize
 
+from engine.person import user_name
 from tui.keys import bindings, written
 from tui.screens.base import RunScreen
 from tui.text import cut, join, number, one_line, plain, signed, wrap
@@ -126,7 +126,7 @@ class AlertsScreen(RunScreen):
         alert = self.rows.item
         if alert is None:
             return
-        person = getpass.getuser()
+        person = user_name()
         self.ask(
             f"Note, as {cut(person, 20)}",
             lambda note: self.write(acknowledge, alert.id, person, note.strip(), done="acknowledged"),

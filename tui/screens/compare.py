@@ -5,45 +5,33 @@ from textual.content import Content
 from textual.events import Resize
 
 from store.history import Connection
+from tui.families import family_of
 from tui.keys import bindings
+from tui.noise import largest_noise
 from tui.screens.base import RunScreen, outcome
-from tui.screens.compare_data import (
-    Entry,
-    Judged,
-    Measured,
-    Numbers,
-    Title,
-    entries,
-    ordered,
-    read_numbers,
-    task_of,
-)
-from tui.screens.compare_lines import brief, draw, explained
+from tui.screens.compare_classes import label_lines
+from tui.screens.compare_data import Forgot, Judged, Measured, Numbers, ordered, read_numbers, task_of
+from tui.screens.compare_explained import brief, declaration, explained
+from tui.screens.compare_families import Entry, Family, Group, entries, fitting, groups
+from tui.screens.compare_lines import draw
 from tui.text import cut, join, plain
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
 
-
-class Table(Rows[Entry]):
-    """Rows whose titles the cursor passes over."""
-
-    def go_to(self, index: int) -> None:
-        index = max(0, min(len(self.items) - 1, index))
-        onwards, back = range(index, len(self.items)), range(index, -1, -1)
-        order = [*onwards, *back] if index >= self.cursor else [*back, *onwards]
-        place = next((at for at in order if not isinstance(self.items[at], Title)), self.cursor)
-        if place == self.cursor and index < place and self.top:
-            self.top = 0  # the first title, which the cursor itself cannot reach
-            self.redraw()
-        super().go_to(place)
+FRAME = 6  # lines of the screen that the table does not have, the pane under it being closed
+PANES = {"brief": brief, "details": explained, "about": declaration}
 
 
 class CompareScreen(RunScreen):
     NAME = "Compare"
-    FOOTER = ("move.open", "compare.candidate", "compare.baseline", "compare.details", "find.filter")
+    FOOTER = (
+        "move.open", "compare.fold", "compare.slices", "compare.candidate", "compare.baseline",
+        "compare.about", "find.filter", "compare.details", "compare.fold_all",
+    )  # fmt: skip
     BINDINGS = bindings(
         "compare.candidate", "compare.candidate_back", "compare.baseline", "compare.baseline_back",
-        "compare.details", "find.filter",
+        "compare.details", "compare.about", "compare.fold", "compare.fold_all", "compare.slices",
+        "find.filter",
     )  # fmt: skip
     DEFAULT_CSS = """
     CompareScreen #pair { height: 1; padding: 0 1; background: $panel; }
@@ -55,15 +43,17 @@ class CompareScreen(RunScreen):
         self._numbers: Numbers | None = None
         self._candidate = self._baseline = ""
         self._search = ""
-        self._details = False
+        self._pane = "brief"
+        self._groups: list[Group] = []
+        self._open: frozenset[str] | None = None  # None while nobody folded anything: as much as fits
 
     def compose(self) -> ComposeResult:
-        table = Table(self._row, empty="nothing was computed yet", id="table")
+        table: Rows[Entry] = Rows(self._row, empty="nothing was computed yet", id="table")
         yield from self.framed(Line(id="pair"), table, Pane(focusable=True, id="explained"))
 
     @property
-    def table(self) -> Table:
-        return self.query_one(Table)
+    def table(self) -> Rows[Entry]:
+        return self.query_one("#table", Rows)
 
     def read_run(self, connection: Connection) -> Numbers:
         return read_numbers(connection, self.run_id)
@@ -81,23 +71,37 @@ class CompareScreen(RunScreen):
         if self._numbers is None:
             return
         self.query_one("#pair", Line).set(self._pair())
-        found = entries(self._numbers, self._candidate, self._baseline, self._search)
+        self._regroup()
         empty = f"nothing here is called “{cut(self._search, 30)}”" if self._search else None
+        found = entries(self._groups, self._opened)
         self.table.show(found, empty=empty or "nothing was computed yet", key=_key)
-        self.table.go_to(self.table.cursor)
         self._explain()
+
+    def _regroup(self) -> None:
+        if self._numbers is not None:
+            self._groups = groups(self._numbers, self._candidate, self._baseline, self._search)
+
+    @property
+    def _opened(self) -> frozenset[str]:
+        """The names of the open families. A search opens all that it finds."""
+        if self._search:
+            return frozenset(group.name for group in self._groups)
+        return fitting(self._groups, self.size.height - FRAME) if self._open is None else self._open
 
     def _pair(self) -> Content:
         candidates, baselines = self._named("candidate"), self._named("baseline")
         if not candidates or not baselines or self._numbers is None:
             return Content.styled("this run has no candidate and baseline yet", "$muted")
         passed = next(model.passed for model in self._numbers.models if model.name == self._candidate)
+        pair = (self._candidate, self._baseline)
+        noise = largest_noise(model for model in self._numbers.models if model.name in pair)
         parts = [
             join([plain(cut(self._candidate, 24), "bold"), Content.styled(" against ", "$muted")])
             + plain(cut(self._baseline, 24), "bold"),
             outcome(passed),
             Content.styled(f"candidate {candidates.index(self._candidate) + 1}/{len(candidates)}", "$muted"),
             Content.styled(f"baseline {baselines.index(self._baseline) + 1}/{len(baselines)}", "$muted"),
+            Content.styled(f"noise floor {noise}", "$muted") if noise else Content(""),
             plain(f"only “{cut(self._search, 20)}”", "$warn") if self._search else Content(""),
         ]
         return join([part for part in parts if part], " · ")
@@ -106,41 +110,87 @@ class CompareScreen(RunScreen):
         if self._numbers is None:
             return Content("")
         baseline = self._baseline
-        if isinstance(entry, Title | Measured) and entry.kind == "benchmark":
-            baseline = entry.cells[0].model if isinstance(entry, Measured) else entry.text or baseline
+        if isinstance(entry, Family):
+            baseline = entry.against or baseline
+        elif isinstance(entry, Measured):
+            baseline = entry.cells[0].model
         return draw(entry, tuple(ordered(self._numbers.models, self._candidate, baseline)), width)
 
     def _explain(self) -> None:
-        describe = explained if self._details else brief
-        lines = describe(self.table.item, self.size.width - 2)
+        entry, width = self.table.item, self.size.width - 2
+        lines = PANES[self._pane](entry, width)
+        if self._pane == "details" and isinstance(entry, Measured):
+            lines = [*lines, *self._labels(entry, width)]
         self.query_one("#explained", Pane).show(lines, keep_place=False)
+
+    def _labels(self, entry: Measured, width: int) -> list[Content]:
+        """The errors by label, where the selected line measures a classifier."""
+        if self._numbers is None or entry.declared is None:
+            return []
+        if family_of(entry.name, entry.declared.source) != "classification":
+            return []
+        return label_lines(self._numbers.models, self._candidate, self._baseline, width)
 
     def on_resize(self, event: Resize) -> None:
         super().on_resize(event)
-        self._explain()
+        self.call_after_refresh(self._draw)
 
     def on_rows_moved(self, event: Rows.Moved) -> None:
         self._explain()
 
     def on_rows_opened(self, event: Rows.Opened) -> None:
-        """A metric's examples, the worst first; a judge's losses; a benchmark's questions."""
+        """A family's lines; a metric's examples, worst first; a judge's losses; a benchmark's questions."""
         from tui.screens.review import ReviewScreen
         from tui.screens.samples import SamplesScreen
 
         entry = self.table.item
+        if isinstance(entry, Family):
+            self.action_fold()
         pair = (self._candidate, self._baseline)
         if isinstance(entry, Judged):
             self.app.push_screen(ReviewScreen(self.run_id, *pair, show="losses"))
         elif isinstance(entry, Measured) and entry.kind == "metric":
             self.app.push_screen(ReviewScreen(self.run_id, *pair, worst_by=entry.name))
-        elif isinstance(entry, Measured):
+        elif isinstance(entry, Measured) and entry.kind == "benchmark":
             against = entry.cells[0].model
             self.app.push_screen(SamplesScreen(self.run_id, self._candidate, against, task_of(entry.name)))
+        elif entry is not None and not isinstance(entry, Family):
+            self.say("this line has no examples of its own")
 
-    def action_details(self) -> None:
-        self._details = not self._details
-        self.query_one("#explained").styles.height = 8 if self._details else 3
+    def action_slices(self) -> None:
+        from tui.screens.slices import SlicesScreen
+
+        entry = self.table.item
+        measure = entry.name if isinstance(entry, Measured) and entry.kind == "metric" else None
+        self.app.push_screen(SlicesScreen(self.run_id, self._candidate, self._baseline, measure))
+
+    def action_pane(self, what: str) -> None:
+        self._pane = "brief" if self._pane == what else what
+        self.query_one("#explained").styles.height = 3 if self._pane == "brief" else 8
         self.call_after_refresh(self._explain)
+
+    # Folding
+
+    def _family(self) -> str | None:
+        """The family that the cursor is in."""
+        above = self.table.items[: self.table.cursor + 1]
+        return next((entry.name for entry in reversed(above) if isinstance(entry, Family)), None)
+
+    def action_fold(self) -> None:
+        name = self._family()
+        if name is None:
+            return
+        if self._search:
+            self.say("a filter shows everything that it finds: esc takes it off")
+            return
+        self._open = self._opened ^ {name}
+        self._draw()
+        place = [isinstance(entry, Family) and entry.name == name for entry in self.table.items]
+        self.table.go_to(place.index(True))
+
+    def action_fold_all(self) -> None:
+        self._open = frozenset() if self._opened else frozenset(group.name for group in self._groups)
+        self._draw()
 
     # Choosing
 
@@ -163,16 +213,23 @@ class CompareScreen(RunScreen):
         self._draw()
 
     def back(self) -> bool:
-        found = bool(self._search)
+        """Takes the filter off; the family of what it found stays open."""
+        found, family = bool(self._search), self._family()
         if found:
-            self._filter("")
+            self._search = ""
+            self._regroup()
+            if family is not None and family not in self._opened:
+                self._open = self._opened | {family}
+            self._draw()
         return found
 
 
 def _key(entry: Entry) -> tuple[str, str]:
+    if isinstance(entry, Family):
+        return f"family {entry.kind}", entry.name
     if isinstance(entry, Judged):
         return "verdict", entry.row.judge
-    return entry.kind, entry.name if isinstance(entry, Measured) else ""
+    return ("forgetting", entry.row.aspect) if isinstance(entry, Forgot) else (entry.kind, entry.name)
 
 
 def _kept(names: list[str], name: str) -> str:

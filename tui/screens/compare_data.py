@@ -1,10 +1,11 @@
 """What the Compare screen reads, and the lines that it makes of it for one candidate and one baseline."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
-from store import history
+from engine.forgetting import ForgettingRow, forgetting
+from store import history, slices
 from store.history import Connection
 from store.rows import (
     BenchmarkRow,
@@ -14,6 +15,7 @@ from store.rows import (
     ModelScoreRow,
     WinRateRow,
 )
+from store.slices import DisparityRow
 
 T = TypeVar("T")
 
@@ -28,6 +30,8 @@ class Numbers:
     comparisons: list[ComparisonRow]
     win_rates: list[WinRateRow]
     benchmarks: list[BenchmarkRow]
+    disparities: list[DisparityRow] = field(default_factory=list)
+    forgetting: list[ForgettingRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +45,39 @@ class Cell:
     n: int
     missing: int
     reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Title:
-    """A line that heads the lines below it."""
-
-    kind: str  # metric verdict benchmark
-    text: str = ""
+    is_gap: bool = False  # of a disparity: the groups are told apart by more than chance
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A metric or a benchmark: the models' values and the comparison."""
+    """A measure: the models' values and the comparison. A disparity's values are differences of groups."""
 
-    kind: str  # metric benchmark
+    kind: str  # metric benchmark corpus disparity
     name: str
     direction: str
     meaning: str
     cells: tuple[Cell, ...]
     compared: ComparisonRow | None
+    declared: MetricRow | None = None
+
+    @property
+    def gaps(self) -> list[str]:
+        """What is not there, counted and with its reason."""
+        found = [
+            f"{cell.model} {f'{cell.missing:,} missing' if cell.value is not None else 'none'}: {cell.reason}"
+            for cell in self.cells
+            if cell.reason
+        ]
+        row = self.compared
+        if row is not None and row.low is None:
+            word = "not compared: " if row.delta is None else ""
+            found.insert(0, f"{word}{row.reason or 'no reason was recorded'}")
+        return found
+
+    @property
+    def is_gap(self) -> bool:
+        """Whether it is a disparity that is settled for the candidate."""
+        return self.cells[1].is_gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,32 +87,28 @@ class Judged:
     row: WinRateRow
 
 
-Entry = Title | Measured | Judged
+@dataclass(frozen=True, slots=True)
+class Forgot:
+    """One thing that the candidate may have forgotten."""
+
+    row: ForgettingRow
+
+
+Line = Measured | Judged | Forgot
 
 
 def read_numbers(connection: Connection, run_id: int) -> Numbers:
+    comparisons = history.comparisons(connection, run_id)
     return Numbers(
-        history.models(connection, run_id),
+        [model for model in history.models(connection, run_id) if not model.is_cut],
         history.metrics(connection, run_id),
         history.model_scores(connection, run_id),
-        history.comparisons(connection, run_id),
+        comparisons,
         history.win_rates(connection, run_id),
         history.benchmarks(connection, run_id),
+        slices.disparities(connection, run_id),
+        forgetting(comparisons),
     )
-
-
-def entries(numbers: Numbers, candidate: str, baseline: str, search: str = "") -> list[Entry]:
-    """The screen's lines, section by section; `search` keeps those whose name contains it."""
-    sections: list[tuple[Title, list[Entry]]] = [
-        (Title("metric"), [_metric(numbers, metric, candidate, baseline) for metric in numbers.metrics]),
-        (Title("verdict"), [Judged(row) for row in numbers.win_rates if _is(row, candidate, baseline)]),
-        _benchmarks(numbers, candidate, baseline),
-    ]
-    found: list[Entry] = []
-    for title, lines in sections:
-        kept = [line for line in lines if search.lower() in _name(line).lower()]
-        found += [title, *kept] if kept else []
-    return found
 
 
 def ordered(models: Iterable[ModelRow], candidate: str, baseline: str) -> list[str]:
@@ -104,10 +117,79 @@ def ordered(models: Iterable[ModelRow], candidate: str, baseline: str) -> list[s
     return [baseline, candidate, *(name for name in names if name not in (candidate, baseline))]
 
 
-def _name(entry: Entry) -> str:
-    if isinstance(entry, Judged):
-        return entry.row.judge
-    return entry.name if isinstance(entry, Measured) else ""
+def metric_lines(numbers: Numbers, candidate: str, baseline: str) -> list[Measured]:
+    return [_metric(numbers, metric, candidate, baseline) for metric in numbers.metrics]
+
+
+def judge_lines(numbers: Numbers, candidate: str, baseline: str) -> list[Judged]:
+    return [Judged(row) for row in numbers.win_rates if _is(row, candidate, baseline)]
+
+
+def forgetting_lines(numbers: Numbers, candidate: str, baseline: str) -> tuple[str, list[Forgot]]:
+    """The baseline that they are against, and a line for each aspect."""
+    rows = [row for row in numbers.forgetting if row.candidate == candidate]
+    against = _against({row.baseline for row in rows}, numbers, baseline)
+    return against, [Forgot(row) for row in rows if row.baseline == against]
+
+
+def disparity_lines(numbers: Numbers, candidate: str, baseline: str) -> list[Measured]:
+    """A line for each measure and two groups: how far each model's values for them are apart."""
+    found: dict[tuple[str, str, str], dict[str, DisparityRow]] = {}
+    for row in numbers.disparities:
+        found.setdefault((row.measure, row.first, row.second), {})[row.model] = row
+    return [
+        Measured(
+            "disparity",
+            f"{measure}: {first} − {second}",
+            "none",
+            f"{measure} for prompts about {first} less that for the same ones about {second}",
+            tuple(
+                Cell(name, gap.delta, gap.low, gap.high, gap.n, 0, gap.reason, gap.is_settled)
+                if (gap := rows.get(name))
+                else Cell(name, None, None, None, 0, 0, "not computed yet")
+                for name in ordered(numbers.models, candidate, baseline)
+            ),
+            None,
+        )
+        for (measure, first, second), rows in found.items()
+    ]
+
+
+def benchmark_lines(numbers: Numbers, candidate: str, baseline: str) -> tuple[str, list[Measured]]:
+    """The benchmarks. Baselines that share their weights are benchmarked once, under the first one's name."""
+    rows = [row for row in numbers.comparisons if row.kind == "benchmark" and row.candidate == candidate]
+    against = _against({row.baseline for row in rows}, numbers, baseline)
+    found: dict[str, dict[str, BenchmarkRow]] = {}
+    for score in numbers.benchmarks:
+        found.setdefault(benchmark_name(score), {})[score.model] = score
+    lines: list[Measured] = []
+    for name, scores in found.items():
+        any_score = next(iter(scores.values()))
+        cells = [_benchmark_cell(model, scores) for model in ordered(numbers.models, candidate, against)]
+        compared = [row for row in rows if row.measure == name and row.baseline == against]
+        direction = "higher" if any_score.higher_is_better else "lower"
+        shots = f"{any_score.shots}-shot, " if any_score.shots is not None else ""
+        meaning = f"lm-eval, {shots}task version {any_score.version}"
+        lines.append(Measured("benchmark", name, direction, meaning, tuple(cells), _first(compared)))
+    return against, lines
+
+
+def benchmark_name(score: BenchmarkRow) -> str:
+    """How comparisons call this benchmark."""
+    name = f"{score.task} · {score.metric}"
+    return name if score.filter == "none" else f"{name} ({score.filter})"
+
+
+def task_of(name: str) -> str:
+    """The task of a benchmark's name."""
+    return name.partition(" · ")[0]
+
+
+def _against(compared: set[str], numbers: Numbers, baseline: str) -> str:
+    """The baseline that was compared with: the chosen one, or the first where that has no numbers."""
+    if baseline in compared or not compared:
+        return baseline
+    return next(model.name for model in numbers.models if model.name in compared)
 
 
 def _is(row: WinRateRow | ComparisonRow, candidate: str, baseline: str) -> bool:
@@ -125,42 +207,11 @@ def _metric(numbers: Numbers, metric: MetricRow, candidate: str, baseline: str) 
     compared = [
         row
         for row in numbers.comparisons
-        if row.kind == "metric" and row.measure == metric.measure and _is(row, candidate, baseline)
+        if row.kind != "benchmark" and row.measure == metric.measure and _is(row, candidate, baseline)
     ]
-    return Measured(
-        "metric", metric.measure, metric.direction, metric.meaning, tuple(cells), _first(compared)
-    )
-
-
-def _benchmarks(numbers: Numbers, candidate: str, baseline: str) -> tuple[Title, list[Entry]]:
-    """The benchmarks. Baselines that share their weights are benchmarked once, under the first one's name."""
-    rows = [row for row in numbers.comparisons if row.kind == "benchmark" and row.candidate == candidate]
-    against = baseline if any(row.baseline == baseline for row in rows) else ""
-    against = against or (rows[0].baseline if rows else baseline)
-    found: dict[str, dict[str, BenchmarkRow]] = {}
-    for score in numbers.benchmarks:
-        found.setdefault(benchmark_name(score), {})[score.model] = score
-    lines: list[Entry] = []
-    for name, scores in found.items():
-        any_score = next(iter(scores.values()))
-        cells = [_benchmark_cell(model, scores) for model in ordered(numbers.models, candidate, against)]
-        compared = [row for row in rows if row.measure == name and row.baseline == against]
-        direction = "higher" if any_score.higher_is_better else "lower"
-        shots = f"{any_score.shots}-shot, " if any_score.shots is not None else ""
-        meaning = f"lm-eval, {shots}task version {any_score.version}"
-        lines.append(Measured("benchmark", name, direction, meaning, tuple(cells), _first(compared)))
-    return Title("benchmark", against if against != baseline else ""), lines
-
-
-def benchmark_name(score: BenchmarkRow) -> str:
-    """How comparisons call this benchmark."""
-    name = f"{score.task} · {score.metric}"
-    return name if score.filter == "none" else f"{name} ({score.filter})"
-
-
-def task_of(name: str) -> str:
-    """The task of a benchmark's name."""
-    return name.partition(" · ")[0]
+    kind = "corpus" if compared and compared[0].kind == "corpus" else "metric"
+    about = (metric.measure, metric.direction, metric.meaning)
+    return Measured(kind, *about, tuple(cells), _first(compared), metric)
 
 
 def _benchmark_cell(model: str, scores: dict[str, BenchmarkRow]) -> Cell:

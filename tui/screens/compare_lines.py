@@ -5,15 +5,16 @@ from functools import lru_cache
 from rich.cells import cell_len
 from textual.content import Content
 
+from engine.forgetting import ForgettingRow
 from store.rows import ComparisonRow, WinRateRow
-from tui.screens.compare_data import Cell, Entry, Judged, Measured, Title
-from tui.text import MISSING, cut, join, number, plain, signed, wrap
+from tui.screens.compare_data import Forgot, Judged, Line, Measured
+from tui.screens.compare_families import Entry, Family, name_of
+from tui.text import MISSING, cut, join, number, signed
 from tui.widgets.table import Column, Columns
 
-_DIRECTION = {"higher": "higher is better", "lower": "lower is better", "none": "neither end is better"}
 ROOMY = 110  # cells from which on the models' names are written longer
 VERDICTS = Columns(
-    Column("win rate by judge", 31, grow=1),
+    Column("▾ judge: win rates", 31, grow=1),
     Column("rate", 5, align="right"),
     Column("95%", 10, align="right"),
     Column("W/T/L", 8, align="right"),
@@ -22,9 +23,15 @@ VERDICTS = Columns(
     Column("first place wins", 16, align="right", drop=1),
     Column("length-controlled", 17, align="right", drop=2),
 )
+FOLDED = Columns(
+    Column("family", 17, grow=1),
+    Column("measures", 12),
+    Column("worst", 22, grow=2),
+    Column("standing", 21),
+)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def measures(title: str, models: tuple[str, ...], name_cells: int) -> Columns:
     """The columns of metrics or benchmarks. On a narrow line the models that are not compared go first."""
     columns = [Column(title, 17, grow=2)]
@@ -50,21 +57,87 @@ def draw(entry: Entry, models: tuple[str, ...], width: int) -> Content:
     def columns(title: str) -> Columns:
         return measures(title, models, 7 if width < ROOMY else 14)
 
-    if isinstance(entry, Title):
-        if entry.kind == "verdict":
-            return VERDICTS.heading(width).stylize("bold")
-        return columns(_title(entry)).heading(width).stylize("bold")
+    if isinstance(entry, Family):
+        if not entry.open:
+            return FOLDED.row(_folded_cells(entry), width)
+        heading = VERDICTS if entry.kind == "verdict" else columns(_title(entry))
+        return heading.heading(width).stylize("bold")
     if isinstance(entry, Judged):
         return VERDICTS.row(_verdict_cells(entry.row), width)
+    if isinstance(entry, Forgot):
+        return columns("").row(_forgot_cells(entry.row, len(models)), width)
     cells: list[Content | str] = [entry.name]
     for cell in entry.cells:
-        cells += [value(cell.value), interval(cell.low, cell.high)]
-    found = entry.compared
-    return columns("").row([*cells, *_compared_cells(found)], width)
+        shown = difference(cell.value) if entry.kind == "disparity" else value(cell.value)
+        cells += [shown, interval(cell.low, cell.high, sign=entry.kind == "disparity")]
+    compared = _gap_cells(entry) if entry.kind == "disparity" else _compared_cells(entry.compared)
+    return columns("").row([*cells, *compared], width)
 
 
-def _title(title: Title) -> str:
-    return title.kind + (f" vs {cut(title.text, 24)}" if title.text else "")
+def _title(family: Family) -> str:
+    against = f" vs {cut(family.against, 24)}" if family.against else ""
+    return f"▾ {family.name}{against}"
+
+
+def _folded_cells(family: Family) -> list[Content | str]:
+    unit = {"verdict": "judge", "benchmark": "benchmark", "forgetting": "aspect"}.get(family.kind, "measure")
+    return [
+        f"▸ {family.name}",
+        f"{family.size} {unit}{'s' * (family.size != 1)}",
+        "" if family.worst is None else worst(family.worst),
+        counted(family),
+    ]
+
+
+def worst(line: Line) -> str:
+    """A line's name and what became of it, in few cells."""
+    if isinstance(line, Judged):
+        return f"{cut(line.row.judge, 15)} {number(line.row.win_rate, 2)}"
+    found = line.row.delta if isinstance(line, Forgot) else line.compared.delta if line.compared else None
+    return f"{cut(name_of(line), 15)} {difference(found)}"
+
+
+def counted(family: Family) -> Content:
+    """How many of a family's lines got clearly worse and better, or part people: sign, number and word."""
+    parts = [
+        Content.styled(f"− {family.worse} worse", "bold $bad") if family.worse else None,
+        Content.styled(f"≠ {family.unequal} unequal", "bold $warn") if family.unequal else None,
+        Content.styled(f"+ {family.better} better", "$good") if family.better else None,
+    ]
+    return join([part for part in parts if part], ", ") or Content("= nothing clear")
+
+
+def _forgot_cells(row: ForgettingRow, models: int) -> list[Content | str]:
+    others: list[Content | str] = [""] * (2 * (models - 2))
+    return [
+        row.aspect, value(row.baseline_value), "", value(row.candidate_value), "", *others,
+        difference(row.delta), interval(row.low, row.high, sign=True), verdict(row),
+        "", MISSING if row.p is None else "<0.001" if row.p < 0.001 else f"{row.p:.3f}", f"{row.n:,}",
+    ]  # fmt: skip
+
+
+_VERDICTS = {
+    "worse": ("− ", "bold $bad"),
+    "better": ("+ ", "bold $good"),
+    "changed": ("≠ ", "$warn"),
+    "no clear change": ("= ", ""),
+    "missing": ("– ", "$muted"),
+}
+
+
+def verdict(row: ForgettingRow) -> Content:
+    """What became of an ability, in sign and word."""
+    sign, style = _VERDICTS[row.verdict]
+    return Content.styled(sign + row.said.partition(":")[0], style)
+
+
+def _gap_cells(entry: Measured) -> list[Content | str]:
+    """Between two groups of people any difference is a fault, whichever way it points."""
+    ours = entry.cells[1]
+    word = Content.styled("≠ unequal", "bold $warn") if entry.is_gap else Content("= no clear gap")
+    if ours.low is None:
+        word = Content.styled("– not tested", "$muted")
+    return [MISSING, interval(ours.low, ours.high, sign=True), word, MISSING, MISSING, f"{ours.n:,}"]
 
 
 def _compared_cells(row: ComparisonRow | None) -> list[Content | str]:
@@ -82,8 +155,10 @@ def _compared_cells(row: ComparisonRow | None) -> list[Content | str]:
 
 def meaning(row: ComparisonRow) -> Content:
     """What a change amounts to, in sign and word: clear when its interval leaves zero out."""
-    if row.delta is None or row.low is None or row.high is None:
+    if row.delta is None:
         return Content.styled("not compared", "$muted")
+    if row.low is None or row.high is None:
+        return Content.styled("– not tested", "$muted")
     if row.low <= 0 <= row.high:
         return Content("= no clear change")
     if row.direction == "none":
@@ -136,85 +211,3 @@ def interval(low: float | None, high: float | None, *, sign: bool = False, digit
 def _digits(found: float | None) -> int:
     size = abs(found or 0.0)
     return 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
-
-
-# The lines under the table, about the selected one
-
-
-def brief(entry: Entry | None, width: int) -> list[Content]:
-    """What it measures, and what is missing of it: two lines at most, of one style each."""
-    if isinstance(entry, Measured):
-        gaps = [
-            f"{cell.model} {f'{cell.missing:,} missing' if cell.value is not None else 'none'}: {cell.reason}"
-            for cell in entry.cells
-            if cell.reason
-        ]
-        if entry.compared is not None and entry.compared.delta is None:
-            gaps.insert(0, f"not compared: {entry.compared.reason or 'no reason was recorded'}")
-        lines = [plain(cut(f"{_DIRECTION[entry.direction]}; {entry.meaning}", width), "$muted")]
-        return [*lines, plain(cut("! " + " · ".join(gaps), width), "$warn")] if gaps else lines
-    if isinstance(entry, Judged):
-        return _judged(entry.row)[-1:]
-    return []
-
-
-def explained(entry: Entry | None, width: int) -> list[Content]:
-    """All numbers, wrapped."""
-    if isinstance(entry, Measured):
-        return [line for part in _measured(entry) for line in wrap(part, width)]
-    if isinstance(entry, Judged):
-        return [line for part in _judged(entry.row) for line in wrap(part, width)]
-    return []
-
-
-def _measured(entry: Measured) -> list[Content]:
-    about = f"  {_DIRECTION[entry.direction]}; {entry.meaning}"
-    lines = [join([plain(entry.name, "bold"), plain(about, "$muted")])]
-    row = entry.compared
-    if row is None:
-        lines.append(Content.styled("not compared yet", "$warn"))
-    elif row.delta is None:
-        lines.append(plain(f"not compared: {row.reason or 'no reason was recorded'}", "$warn"))
-    else:
-        parts: list[Content | str] = [
-            join(
-                [f"delta {difference(row.delta)} [{interval(row.low, row.high, sign=True)}] ", meaning(row)]
-            ),
-            "" if row.smallest_detectable is None else f"could see ≥ {value(row.smallest_detectable)}",
-            "" if row.p is None else f"p {row.p:.4f}",
-            f"paired on {row.n:,} {'examples' if entry.kind == 'metric' else 'questions'}",
-        ]
-        lines.append(join(filter(None, parts), " · "))
-    return [*lines, join((_cell(cell) for cell in entry.cells), " · ")]
-
-
-def _cell(cell: Cell) -> Content:
-    parts = [plain(f"{cut(cell.model, 24)} {value(cell.value)}")]
-    if cell.low is not None:
-        parts.append(Content(f"[{interval(cell.low, cell.high)}]"))
-    if cell.n:
-        parts.append(Content.styled(f"n {cell.n:,}" + ("," if cell.missing else ""), "$muted"))
-    if cell.missing:
-        parts.append(plain(f"{cell.missing:,} missing: {cell.reason or 'no reason was recorded'}", "$warn"))
-    elif cell.value is None:
-        parts.append(plain(cell.reason or "no reason was recorded", "$warn"))
-    return join(parts, " ")
-
-
-def _judged(row: WinRateRow) -> list[Content]:
-    kind = "a language model" if row.is_language_model else "not a language model: closeness to the reference"
-    lines = [join([plain(f"judge {row.judge}", "bold"), plain(f"  {kind}", "$muted")])]
-    if row.win_rate is None:
-        lines.append(plain(f"no win rate: {row.reason or 'nothing was judged'}", "$warn"))
-    else:
-        rate = f"win rate {number(row.win_rate)} [{interval(row.low, row.high)}], ties count half  "
-        lines.append(join([rate, won(row)]))
-    counts = f"{row.wins} wins, {row.ties} ties, {row.losses} losses"
-    failed = plain(f", {row.failed} failed and in no rate", "$warn" if row.failed else "$muted")
-    lines.append(join([counts, failed]))
-    bias = "position bias not measured"
-    if row.position_bias is not None:
-        bias = f"the answer shown first wins {row.position_bias:.0%} of decided judgments (50% is no bias)"
-    controlled = f"; length-controlled win rate {number(row.length_controlled)}"
-    lines.append(Content(bias + (controlled if row.length_controlled is not None else "")))
-    return lines

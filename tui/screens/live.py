@@ -9,6 +9,7 @@ from textual.events import Resize
 from textual.timer import Timer
 
 from tui.keys import bindings
+from tui.pace import Cost, cost
 from tui.screens import live_lines as lines
 from tui.screens.base import RunScreen
 from tui.widgets.lines import Pane
@@ -25,6 +26,7 @@ class Work(NamedTuple):
     """Everything that moves while a run runs."""
 
     progress: "list[ProgressRow]"
+    cost: Cost
     vitals: "list[VitalsRow]"
     win_rates: "list[WinRateRow]"
     verdicts: "list[LatestVerdict]"
@@ -34,8 +36,10 @@ class Work(NamedTuple):
 
 class LiveScreen(RunScreen):
     NAME = "Live"
-    FOOTER = ("live.events", "runs.resume", "runs.pause", "runs.cancel")
-    BINDINGS = bindings("live.events", "runs.resume", "runs.pause", "runs.cancel", "find.filter")
+    FOOTER = ("live.events", "live.retry", "runs.resume", "runs.pause", "runs.cancel")
+    BINDINGS = bindings(
+        "live.events", "live.retry", "runs.resume", "runs.pause", "runs.cancel", "find.filter"
+    )
     DEFAULT_CSS = "LiveScreen #work { padding: 1 1 0 1; }"
 
     def __init__(self, run_id: int) -> None:
@@ -52,8 +56,10 @@ class LiveScreen(RunScreen):
     def read_run(self, connection: "Connection") -> Work:
         from store import history, live
 
+        progress = live.progress(connection, self.run_id)
         return Work(
-            live.progress(connection, self.run_id),
+            progress,
+            cost(progress, history.models(connection, self.run_id)),
             live.vitals(connection, self.run_id),
             history.win_rates(connection, self.run_id),
             live.latest_verdicts(connection, self.run_id, limit=VERDICTS),
@@ -76,8 +82,8 @@ class LiveScreen(RunScreen):
         slow = self._taken_slowly(self._work)
         sections = [
             lines.state(self.run, width),
-            lines.phases(self._work.progress, width),
-            lines.machine(slow.vitals) if self.run.status == "running" else [],
+            lines.phases(self._work.progress, width, running=self.run.status == "running"),
+            lines.machine(slow.vitals, slow.cost) if self.run.status == "running" else [],
             lines.judging(self._work.win_rates),
             lines.verdicts([row for row in slow.verdicts if self._search in _searched(row)], width),
             lines.events(self._work.events, self._work.newest, width),
@@ -119,6 +125,9 @@ class LiveScreen(RunScreen):
         from tui.screens.events import EventsScreen
 
         self.app.push_screen(EventsScreen(self.run_id))
+
+    def action_retry(self) -> None:
+        self.assay.control.retry(self.run_id)
 
     def action_resume(self) -> None:
         self.assay.control.resume(self.run_id)

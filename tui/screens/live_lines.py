@@ -7,13 +7,14 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from tui.keys import written
-from tui.pace import rate, time_left
-from tui.text import MISSING, bar, duration, fit, join, one_line, plain, size, wrap
+from tui.pace import Cost, rate, read_speed, time_left, write_speed
+from tui.pace import written as cost_written
+from tui.text import MISSING, bar, cut, duration, fit, join, one_line, plain, size, wrap
 
 if TYPE_CHECKING:
     from store.rows import EventRow, LatestVerdict, ProgressRow, RunDetail, VitalsRow, WinRateRow
 
-NAME_CELLS = 24
+DEVICE_CELLS = 24
 OUTCOMES = {
     "win": Content.styled("+ win   ", "$good"),
     "loss": Content.styled("− loss  ", "$bad"),
@@ -37,8 +38,10 @@ def state(run: "RunDetail", width: int) -> list[Content]:
     }.get(run.status, "")
     if run.status == "running" and run.request:
         said = f"‖ A {run.request} was asked for: the worker stops after its current piece of work."
+    elif run.status == "running" and run.waiting:
+        said = f"‖ Waiting: {one_line(run.waiting).plain}. {written('live.retry')} tries again now."
     lines = [*wrap(Content.styled(said, "$bad"), width)] if said else []
-    if run.error and run.status in ("failed", "interrupted"):
+    if run.error and run.status in ("failed", "interrupted", "paused"):
         lines += [line for part in run.error.split("\n") for line in wrap(plain(part), width)]
     return lines
 
@@ -58,8 +61,11 @@ class _Piece(NamedTuple):
         return all(row.started is not None and row.done >= row.total for row in self.rows)
 
 
-def phases(progress: "list[ProgressRow]", width: int) -> list[Content]:
-    """A phase that is done or has not begun takes one line, one under way a line for each piece of work."""
+def phases(progress: "list[ProgressRow]", width: int, *, running: bool = False) -> list[Content]:
+    """A phase that is done or has not begun takes one line, one under way a line for each piece of work.
+
+    While the run is running, a model that answers has another with its speeds and what is under way.
+    """
     pieces = []
     for phase, found in groupby(progress, key=lambda row: row.phase):
         whole = _Piece(phase, list(found))
@@ -72,23 +78,47 @@ def phases(progress: "list[ProgressRow]", width: int) -> list[Content]:
     if not pieces:
         return []
     name_cells = min(38, max(cell_len(piece.name) for piece in pieces) + 2)
-    return [heading("Phases"), *(_piece(piece, name_cells, width) for piece in pieces)]
+    lines = [heading("Phases")]
+    for piece in pieces:
+        now = [under_way_now(row) for row in piece.rows] if running else []
+        lines.append(_piece(piece, name_cells, width, tokens=not any(now)))
+        if len(now) == 1 and now[0]:
+            lines.append(Content.styled(cut(f"    {now[0]}", width), "$muted"))
+    return lines
 
 
-def _piece(piece: _Piece, name_cells: int, width: int) -> Content:
+def under_way_now(row: "ProgressRow") -> str:
+    """What a model is at: its speeds of reading and writing, its slots, and the queue; "" when nothing."""
+    if not row.slots or row.done >= row.total:
+        return ""
+    busy = row.busy or 0
+    read, written_speed = read_speed([row]), write_speed([row])
+    parts = [
+        "" if read is None else f"prefill {read:,.0f} tok/s",
+        "" if written_speed is None else f"decode {written_speed:,.0f} tok/s",
+        f"{busy}/{row.slots} slots",
+        f"{max(0, row.total - row.done - busy):,} queued",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _piece(piece: _Piece, name_cells: int, width: int, *, tokens: bool) -> Content:
+    """One piece's bar, counts and pace; its tokens a second only where they are not told apart below."""
     label = fit(piece.name, name_cells)
     if not piece.begun:
         return join([Content("· "), label, Content.styled("waiting", "$muted")])
     rows = piece.rows
     done, total = sum(row.done for row in rows), sum(row.total for row in rows)
-    seconds, tokens = sum(row.seconds for row in rows), sum(row.tokens for row in rows)
-    filled, empty = bar(done / total if total else 1.0, max(6, min(40, width - name_cells - 50)))
+    seconds, produced = sum(row.seconds for row in rows), sum(row.tokens for row in rows)
+    filled, empty = bar(done / total if total else 1.0, max(6, min(40, width - name_cells - 52)))
     parts = [
         Content.styled("✓ " if piece.finished else "▶ ", "$good"),
         label,
         Content.styled(filled, "$good"),
         Content.styled(empty, "$rule"),
-        Content(f" {f'{done:,}/{total:,} {rows[0].unit}':<17} {_pace(rate(rows), tokens, seconds)}"),
+        Content(
+            f" {f'{done:,}/{total:,} {rows[0].unit}':<17} {_pace(rate(rows), produced * tokens, seconds)}"
+        ),
     ]
     if piece.finished:
         parts.append(Content.styled(f"  {duration(seconds)}", "$muted"))
@@ -104,8 +134,10 @@ def _pace(units: float | None, tokens: int, seconds: float) -> str:
     return f"{speed}  {tokens / seconds:,.0f} tok/s" if tokens and seconds > 0 else speed
 
 
-def machine(vitals: "list[VitalsRow]") -> list[Content]:
+def machine(vitals: "list[VitalsRow]", cost: Cost) -> list[Content]:
+    """Each device, and what the run has cost so far."""
     lines = []
+    cells = min(DEVICE_CELLS, max((cell_len(row.device) for row in vitals), default=0) + 2)
     for row in vitals:
         filled, empty = bar(row.utilisation or 0.0, 12)
         used = MISSING if row.utilisation is None else f"{row.utilisation:.0%}"
@@ -113,15 +145,18 @@ def machine(vitals: "list[VitalsRow]") -> list[Content]:
             join(
                 [
                     Content("  "),
-                    fit(row.device, NAME_CELLS),
+                    fit(row.device, cells),
                     Content.styled(filled, "$good"),
                     Content.styled(empty, "$rule"),
                     Content(f" {used:>4}  memory {size(row.memory_used)} of {size(row.memory_total)}"),
                     Content("" if row.power_w is None else f"  {row.power_w:.0f} W"),
+                    Content("" if row.temperature_c is None else f"  {row.temperature_c:.0f} °C"),
                 ]
             )
         )
-    return [heading("Machine"), *lines] if lines else []
+    spent = cost_written(cost)
+    title = join([heading("Machine"), Content.styled(f"  {spent} so far" if spent else "", "$muted")])
+    return [title, *lines] if lines else []
 
 
 def judging(rates: "list[WinRateRow]") -> list[Content]:

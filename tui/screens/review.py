@@ -1,8 +1,8 @@
 """Review: two answers side by side, and a person's own judgement of them, one key a decision."""
 
 from dataclasses import replace
-from getpass import getuser
 
+from engine.person import user_name
 from store.annotations import annotate, undo
 from tui.keys import bindings
 from tui.screens.review_lines import DECISIONS
@@ -50,7 +50,7 @@ class ReviewScreen(QueueScreen):
                 value,
                 left_id=review.baseline.id,
                 right_id=review.candidate.id,
-                annotator=getuser(),
+                annotator=user_name(),
             )
 
     def action_note(self) -> None:
@@ -82,7 +82,7 @@ class ReviewScreen(QueueScreen):
     async def action_undo(self) -> None:
         """Takes back the newest decision, whichever queue it was made in, and goes there."""
         with self._told():
-            example = await self.assay.store.ask(undo, self.run_id, getuser())
+            example = await self.assay.store.ask(undo, self.run_id, user_name())
             if example is None:
                 self.say("there is nothing to take back")
                 return

@@ -52,7 +52,7 @@ class Review:
 def read_review(connection: Connection, run_id: int, wanted: Wanted) -> Review | None:
     """None while the run has no candidate or no baseline."""
     known = models(connection, run_id)
-    candidates = tuple(model for model in known if model.role == "candidate")
+    candidates = tuple(model for model in known if model.role == "candidate" and not model.is_cut)
     baselines = tuple(model for model in known if model.role == "baseline")
     if not candidates or not baselines:
         return None

@@ -1,0 +1,220 @@
+"""A run stops soon after it was asked to, and goes on elsewhere only when told."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store import history
+from store.rows import RunDetail
+from tests.e2e.conftest import SAMPLES, queue, reader, wait_until, worker
+
+pytestmark = pytest.mark.e2e
+
+WITHIN = 2.0  # seconds
+
+
+class SlowServer:
+    """Answers the first requests at once and keeps the others waiting; `die` ends it."""
+
+    def __init__(self, quick: int) -> None:
+        self.asked: list[str] = []
+        self.quick = quick
+        self.dead = False
+        self.release = threading.Event()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                outer.asked.append(body["messages"][-1]["content"])
+                if len(outer.asked) > outer.quick:
+                    outer.release.wait(60)
+                if outer.dead:
+                    self.close_connection = True
+                    return
+                self._send(completion(body["messages"][-1]["content"]))
+
+            def do_GET(self) -> None:
+                self._send({"data": [{"id": "m"}]})
+
+            def _send(self, value: dict[str, Any]) -> None:
+                text = json.dumps(value).encode()
+                self.send_response(200)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        class Quiet(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """A client that has gone away is part of these tests."""
+
+        self._http = Quiet(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
+        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
+
+    def die(self) -> None:
+        """Takes no connection any more, and drops those that wait."""
+        self.dead = True
+        self._http.shutdown()
+        self._http.server_close()
+        self.release.set()
+
+
+def completion(text: str) -> dict[str, Any]:
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    return {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [choice],
+        "usage": usage,
+    }
+
+
+@pytest.fixture
+def slow() -> Iterator[SlowServer]:
+    server = SlowServer(quick=5)
+    yield server
+    server.die()
+
+
+def plan(folder: Path, models: str, sample: int = 16, tokens: int = 8) -> Path:
+    file = folder / "plan.toml"
+    examples = json.dumps(str(SAMPLES / "eval/domain.jsonl"))
+    file.write_text(
+        f'name = "stops"\n[data]\nexamples = {examples}\nsample = {sample}\n{models}\n'
+        f"[generation]\nmax_new_tokens = {tokens}\nbatch_size = 2\nconcurrency = 4\ncache = false\n"
+        '[metrics]\nuse = ["length"]\n'
+    )
+    return file
+
+
+def local(name: str, role: str) -> str:
+    path = json.dumps(str(SAMPLES / "models/base"))
+    return f'[[models]]\nname = "{name}"\nrole = "{role}"\npath = {path}\n'
+
+
+def served(name: str, role: str, url: str) -> str:
+    return f'[[models]]\nname = "{name}"\nrole = "{role}"\nserver = "{url}"\nmodel = "m"\n'
+
+
+def answers(store: Path) -> int:
+    connection = reader(store)
+    try:
+        return int(connection.execute("SELECT count(*) FROM response").fetchone()[0])
+    finally:
+        connection.close()
+
+
+def run_of(store: Path) -> RunDetail:
+    connection = reader(store)
+    try:
+        return history.run(connection, 1)
+    finally:
+        connection.close()
+
+
+def stopped_after(store: Path, run_id: int, what: str, process: Any) -> float:
+    """Seconds from the request to the status that answers it."""
+    connection = reader(store)
+    history.request(connection, run_id, what)
+    connection.close()
+    began = time.monotonic()
+    wanted = {"pause": "paused", "cancel": "cancelled"}[what]
+    assert wait_until(lambda: run_of(store).status == wanted, process)
+    return time.monotonic() - began
+
+
+def test_a_run_that_waits_for_a_server_is_paused_within_two_seconds(slow: SlowServer, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    models = served("before", "baseline", slow.url) + served("after", "candidate", slow.url)
+    run_id = queue(store, plan(tmp_path, models))
+    process = worker(store, run_id)
+    assert wait_until(lambda: answers(store) == 5, process)
+    assert stopped_after(store, run_id, "pause", process) < WITHIN
+    assert process.wait(10) == 0
+    assert answers(store) == 5
+
+
+def test_a_run_that_generates_here_is_cancelled_within_two_seconds(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    models = local("before", "baseline") + local("after", "candidate")
+    run_id = queue(store, plan(tmp_path, models, sample=150, tokens=300))
+    process = worker(store, run_id)
+    assert wait_until(lambda: answers(store) > 2, process)
+    assert stopped_after(store, run_id, "cancel", process) < WITHIN
+    process.wait(10)
+    assert 2 < answers(store) < 300
+
+
+def test_a_server_that_dies_half_way_fails_the_run_and_resuming_asks_for_the_rest(
+    slow: SlowServer, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    models = served("before", "baseline", slow.url) + served("after", "candidate", slow.url)
+    file = plan(tmp_path, models, sample=8)
+    run_id = queue(store, file)
+    process = worker(store, run_id)
+    assert wait_until(lambda: answers(store) == 5, process)
+    slow.die()
+    assert process.wait(60) == 3
+    found = run_of(store)
+    assert found.status == "failed" and "cannot be reached any more" in str(found.error)
+    assert answers(store) == 5
+    again = SlowServer(quick=1000)
+    try:
+        connection = reader(store)
+        connection.execute("UPDATE run SET plan = replace(plan, ?, ?)", (slow.url, again.url))
+        connection.execute("UPDATE model SET fingerprint = NULL")
+        connection.close()
+        assert worker(store, run_id).wait(60) == 0
+        assert answers(store) == 16 and len(again.asked) == 11
+    finally:
+        again.die()
+
+
+def test_a_run_goes_on_on_other_hardware_only_when_told_and_says_so(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run_id = queue(store, plan(tmp_path, local("before", "baseline") + local("after", "candidate"), sample=3))
+    assert worker(store, run_id).wait(60) == 0
+    connection = reader(store)
+    # As if it had been paused on a GPU, where "auto" is bfloat16, with one model's answers still to come.
+    connection.execute("UPDATE run SET status = 'paused'")
+    connection.execute(
+        "UPDATE run SET environment = json_set(environment, '$.devices', json('[\"NVIDIA H200\"]'))"
+    )
+    connection.execute(
+        "UPDATE model SET details = json_set(details, '$.dtype', 'bfloat16'), fingerprint = NULL"
+    )
+    connection.execute("DELETE FROM response WHERE model_id = (SELECT id FROM model WHERE name = 'after')")
+    assert worker(store, run_id).wait(60) == 3
+    found = run_of(store)
+    assert found.status == "failed"
+    assert "began on NVIDIA H200; this is cpu" in str(found.error) and "--other-hardware" in str(found.error)
+    history.allow_other_hardware(connection, run_id)
+    assert worker(store, run_id).wait(60) == 0
+    found = run_of(store)
+    assert found.status == "finished" and answers(store) == 6
+    assert found.environment is not None and found.options is not None
+    assert found.environment["earlier_devices"] == [["NVIDIA H200"]] and "other_hardware" not in found.options
+    events = [row[0] for row in connection.execute("SELECT message FROM event WHERE level = 'warning'")]
+    assert any("goes on on other hardware" in event for event in events)
+    (dtype,) = connection.execute(
+        "SELECT json_extract(details, '$.dtype') FROM model WHERE name = 'after'"
+    ).fetchone()
+    connection.close()
+    assert dtype == "bfloat16"

@@ -1,0 +1,127 @@
+"""Families of measures in the Compare screen: their order, folding, search, and what a line tells."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from store.rows import MetricRow, ModelRow
+from tests.tui.history import NOW
+from tests.tui.test_compare import comparison, named, table_of, text_of
+from tui.app import AssayApp
+from tui.screens.compare_classes import label_lines
+from tui.screens.compare_data import Numbers
+from tui.screens.compare_families import Family, entries, fitting, groups
+from tui.screens.compare_lines import draw
+
+Settled = Callable[[Pilot[int]], Awaitable[None]]
+
+
+def test_families_that_got_worse_come_first_and_what_fits_is_open() -> None:
+    models = [
+        ModelRow(1, "base", "baseline", "local", None, None, None, None),
+        ModelRow(2, "good", "candidate", "local", None, None, None, None),
+    ]
+    names = ["rouge1", "rougeL", "pass_at_1", "polite"]
+    metrics = [MetricRow(name, "higher", 0, 1, "", "1", "test", "", None) for name in names]
+    comparisons = [
+        comparison(measure="rouge1"),
+        comparison(measure="rougeL", low=-0.1),
+        comparison(measure="pass_at_1", delta=-0.1, low=-0.15, high=-0.05),
+        comparison(measure="polite", delta=None, low=None, high=None),
+    ]
+    found = groups(Numbers(models, metrics, [], comparisons, [], []), "good", "base")
+    assert [group.name for group in found] == ["code", "overlap", "own"]
+    assert fitting(found, 4) == {"code"} and fitting(found, 6) == {"code", "overlap"}
+    code, measure, overlap, own = entries(found, {"code"})
+    assert isinstance(code, Family) and code.open and (code.worse, code.better) == (1, 0)
+    assert isinstance(overlap, Family) and (overlap.size, overlap.worse, overlap.better) == (2, 0, 1)
+    assert "2 measures" in draw(overlap, ("base", "good"), 78).plain
+    assert "rougeL +0.100" in draw(overlap, ("base", "good"), 78).plain
+    assert "+ 1 better" in draw(overlap, ("base", "good"), 78).plain
+    assert isinstance(own, Family) and "= nothing clear" in draw(own, ("base", "good"), 78).plain
+    assert named(measure) == "pass_at_1"
+
+
+async def test_keys_fold_a_family_and_all_of_them(store_folder: Path, settled: Settled) -> None:
+    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        table = table_of(app)
+        assert named(table.item) == "forgetting"
+        await pilot.press("j", "j", "space")
+        assert "▸ forgetting" in text_of(app) and named(table.item) == "forgetting"
+        await pilot.press("enter")
+        assert "▾ forgetting" in text_of(app) and "answer length" in text_of(app)
+        await pilot.press("z")
+        assert "▾" not in text_of(app) and "5 aspects" in text_of(app)
+        assert len(table.items) == len({named(entry) for entry in table.items})
+        await pilot.press("z")
+        assert "▸" not in text_of(app)
+
+
+async def test_a_search_opens_the_family_of_what_it_finds(store_folder: Path, settled: Settled) -> None:
+    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("z", "slash", *"words", "enter", "G")
+        await settled(pilot)
+        assert named(table_of(app).item) == "response_words: men − women"
+        await pilot.press("k", "k")
+        assert named(table_of(app).item) == "response_words"
+        await pilot.press("escape")
+        assert "▾ format" in text_of(app) and "▸ overlap" in text_of(app)
+        assert named(table_of(app).item) == "response_words"
+
+
+async def test_the_declaration_of_a_measure_is_one_key_away(store_folder: Path, settled: Settled) -> None:
+    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("slash", *"perplexity", "enter", "G", "k", "i")
+        await settled(pilot)
+        shown = " ".join(text_of(app).split())
+        assert "range from 1 on" in shown and "needs references, weights" in shown
+        assert "source: test" in shown and "meaning: how surprising" in shown
+
+
+async def test_what_was_forgotten_stands_on_top_with_a_verdict(store_folder: Path, settled: Settled) -> None:
+    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("c")
+        await settled(pilot)
+        lines = text_of(app).splitlines()
+        assert "▾ forgetting" in lines[2]
+        assert "bits per byte of" in lines[3] and "− forgotten" in lines[3]
+        assert "drifted" in lines[7]
+
+
+async def test_a_gap_between_groups_is_no_better_or_worse(store_folder: Path, settled: Settled) -> None:
+    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(pilot)
+        await pilot.press("slash", *"women", "enter", "G")
+        await settled(pilot)
+        assert "≠ unequal" in text_of(app) and "+1.500" in text_of(app)
+        assert "worse" not in text_of(app)
+
+
+def test_errors_by_label_name_what_a_label_was_taken_for() -> None:
+    def model(name: str, role: str, f1: float, counts: list[list[int]]) -> ModelRow:
+        rows = [
+            {"label": label, "precision": None, "recall": 0.5, "f1": f1, "support": sum(row)}
+            for label, row in zip(("billing", "other"), counts, strict=True)
+        ]
+        details = {"classification": {"labels": [], "per_class": rows, "confusion": counts}}
+        return ModelRow(1, name, role, "local", None, details, None, None)
+
+    models = [
+        model("base", "baseline", 0.4, [[1, 1, 2], [0, 3, 0]]),
+        model("good", "candidate", 0.9, [[3, 0, 1], [2, 1, 0]]),
+    ]
+    billing, other = (line.plain for line in label_lines(models, "good", "base", 118))
+    said = "F1 0.400 → 0.900 · precision –, recall 0.500, n"
+    assert billing == f"billing: {said} 4 · taken for not found 1"
+    assert other == f"other: {said} 3 · taken for billing 2"
+    assert label_lines([], "good", "base", 118) == []

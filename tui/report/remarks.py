@@ -1,0 +1,59 @@
+"""What a reader of a run's numbers should know of its models: noise, unlike tokenizers, cached answers."""
+
+from collections.abc import Iterable, Iterator
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from store.rows import ModelRow
+from tui.noise import noise
+
+if TYPE_CHECKING:
+    from tui.report.summary import Summary
+
+# The facts in which a candidate and a baseline of one base agree, and what they are called.
+_SHARED = {
+    "architecture": "architecture",
+    "vocabulary": "size of vocabulary",
+    "tokenizer": "tokenizer",
+    "template": "chat template",
+    "dtype": "dtype",
+    "attention": "attention",
+    "quantisation": "quantisation",
+}
+
+
+def remarks(summary: "Summary") -> list[str]:
+    """One sentence each."""
+    answers = summary.answers
+    found = [*noise_remarks(summary.models), *_unlike(summary)]
+    if cached := [f"{row.model} {row.from_cache:,} of {row.answers:,}" for row in answers if row.from_cache]:
+        found.append(f"answers from the cache: {', '.join(cached)}")
+    if cut := [f"{row.model} {row.cut:,} of {row.answers:,}" for row in answers if row.cut]:
+        found.append(f"prompts cut to fit the context: {', '.join(cut)}")
+    return found
+
+
+def noise_remarks(models: Iterable[ModelRow]) -> Iterator[str]:
+    """What a change of the batch alone does to the answers, for the models where it was measured."""
+    for model in models:
+        if floor := noise(model):
+            yield f"noise floor of {model.name} {floor}: a change of batch alone flips that share of answers"
+
+
+def _unlike(summary: "Summary") -> Iterator[str]:
+    """Where a candidate and a baseline are no models of one base, though both run here."""
+    baselines = [model for model in summary.models if model.role == "baseline"]
+    for candidate, baseline in product(summary.candidates, baselines):
+        if candidate.kind == baseline.kind == "local":
+            own, other = candidate.details or {}, baseline.details or {}
+            names = [
+                _named(name, own[key], other[key])
+                for key, name in _SHARED.items()
+                if key in own and key in other and own[key] != other[key]
+            ]
+            if names:
+                yield f"{candidate.name} and {baseline.name} differ in {', '.join(names)}"
+
+
+def _named(name: str, own: Any, other: Any) -> str:
+    return f"{name} ({own:,} and {other:,})" if isinstance(own, int) and isinstance(other, int) else name
