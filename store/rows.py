@@ -18,7 +18,7 @@ _JSON = frozenset(
         "extra",
         "settings",
     }
-    | {"flags", "evidence", "parts"}
+    | {"flags", "evidence", "parts", "scores", "turns"}
 )
 _BOOLEAN = frozenset({"passed", "is_language_model", "cached", "consistent", "higher_is_better"})
 
@@ -173,6 +173,9 @@ class WinRateRow:
     position_bias: float | None
     length_controlled: float | None
     reason: str | None
+    turn: int = 0  # 0: whole answers and conversations; from 1: that turn alone
+    length_controlled_low: float | None = None
+    length_controlled_high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +334,8 @@ class JudgmentRow:
     reasoning: str
     failure: str | None
     flags: list[str] | None
+    turn: int = 0
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +344,20 @@ class VerdictRow:
     outcome: str
     consistent: bool | None
     reason: str | None
+    turn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RatingRow:
+    judge: str
+    model: str
+    turn: int
+    score: float | None
+    scores: dict[str, float] | None  # by criterion of the rubric
+    confidence: float | None
+    reasoning: str
+    failure: str | None
+    flags: list[str] | None
 
 
 @dataclass(frozen=True, slots=True)

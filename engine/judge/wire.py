@@ -49,7 +49,7 @@ class Reply:
 
     @property
     def version(self) -> str | None:
-        """What the server says about which model answered: its name, with the fingerprint where it has one."""
+        """Which model answered, by the server's word: its name, and its fingerprint where it has one."""
         parts = [self.model or "", f"({self.fingerprint})" if self.fingerprint else ""]
         return " ".join(part for part in parts if part) or None
 

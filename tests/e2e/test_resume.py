@@ -13,7 +13,9 @@ from tests.e2e.conftest import kill, queue, reader, wait_until, worker, write_pl
 from tests.judge.scripted import Answer, JudgeServer, prefers
 
 KILLS = 10
-TIMED = {"latency_s", "tokens_per_second"}  # no two runs take the same time
+TIMED = {  # no two runs take the same time
+    "latency_s", "tokens_per_second", "latency_p50_s", "latency_p95_s", "latency_p99_s",
+}  # fmt: skip
 COUNTED = ("response", "score", "judgment", "benchmarksample", "modelscore")
 
 pytestmark = pytest.mark.e2e
