@@ -109,6 +109,8 @@ def _conversation(
             context = _scalar(record, "input") if key == "instruction" else None
             whole = f"{text}\n\n{context}" if context else text
             return [*_system(record), _turn("user", whole)], "", {key, "input", "system"}
+    if any(str(record.get(key, "x")).strip() == "" for key in _QUERIES):
+        raise _Wrong("the query is empty", True)
     raise _Wrong(f"no query found among its keys: {', '.join(record) or 'none'}", True)
 
 

@@ -86,7 +86,8 @@ def runs(
           (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'critical'
              AND a.acknowledged IS NULL) AS critical,
           (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'warning'
-             AND a.acknowledged IS NULL) AS warnings
+             AND a.acknowledged IS NULL) AS warnings,
+          json_extract(r.options, '$.imported') AS imported
         FROM run r
         WHERE r.id < ? AND (? = '' OR instr(lower(r.name), lower(?)) OR instr(lower(r.status), lower(?))
           OR EXISTS (SELECT 1 FROM model m WHERE m.run_id = r.id AND instr(lower(m.name), lower(?))))

@@ -25,7 +25,7 @@ class JudgeRow:
     tokens_in: int | None
     tokens_out: int | None
     cost: float | None
-    unpriced: int  # calls of which the cost is not known
+    unpriced: int  # answered calls of which the cost is not known
     seconds: float | None  # mean time of an answered call
     reported_models: str | None  # what the server called itself, joined by ", "
 
@@ -112,12 +112,39 @@ class RankingRow:
     reason: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """All that a run's judges come to."""
+
+    judges: list[JudgeRow]
+    win_rates: list[WinRateRow]  # over whole answers first, then turn by turn
+    means: list[MeanRow]
+    audits: list[AuditRow]
+    rankings: list[RankingRow]
+    failures: list[FailureRow]
+    shared: list[SharedRow]
+
+
 _CALLS = (
     "SELECT judge_id, failure, cached, tokens_in, tokens_out, cost, latency_s, reported_model, is_call FROM "
     "(SELECT judge_id, failure, cached, tokens_in, tokens_out, cost, latency_s, reported_model, 1 AS is_call "
     "FROM judgment UNION ALL SELECT judge_id, failure, cached, tokens_in, tokens_out, cost, latency_s, "
     "reported_model, 1 FROM rating)"
 )
+
+
+def judging(connection: Connection, run_id: int) -> Judging:
+    """Everything about the judges of one run."""
+    known = judges(connection, run_id)
+    return Judging(
+        known,
+        win_rates(connection, run_id),
+        means(connection, run_id),
+        audits(connection, run_id),
+        rankings(connection, run_id),
+        failures(connection, run_id),
+        shared(connection, known),
+    )
 
 
 def judges(connection: Connection, run_id: int) -> list[JudgeRow]:
@@ -130,7 +157,7 @@ def judges(connection: Connection, run_id: int) -> list[JudgeRow]:
             count(c.is_call) AS calls, coalesce(sum(c.failure IS NOT NULL), 0) AS failed,
             coalesce(sum(c.cached), 0) AS from_cache, sum(c.tokens_in) AS tokens_in,
             sum(c.tokens_out) AS tokens_out, sum(CASE WHEN c.cached THEN 0 ELSE c.cost END) AS cost,
-            coalesce(sum(c.is_call AND NOT c.cached AND c.cost IS NULL), 0) AS unpriced,
+            coalesce(sum(NOT c.cached AND c.cost IS NULL AND c.failure IS NULL), 0) AS unpriced,
             avg(CASE WHEN c.cached THEN NULL ELSE c.latency_s END) AS seconds,
             group_concat(DISTINCT c.reported_model) AS reported_models
         FROM judge j LEFT JOIN ({_CALLS}) c ON c.judge_id = j.id
@@ -261,7 +288,8 @@ _DISPUTED_SCORES = """
     SELECT ?3 AS one, ?4 AS other, m.name AS candidate, NULL AS baseline, e.id AS example_id, e.example,
       substr(e.query, 1, 200) AS query, d.turn, d.said, d.other_said, d.gap
     FROM (SELECT v.model_id, v.example_id, v.turn, printf('%g', v.score) AS said,
-            printf('%g', w.score) AS other_said, abs((v.score - ?6) / (?7 - ?6) - (w.score - ?8) / (?9 - ?8)) AS gap
+            printf('%g', w.score) AS other_said,
+            abs((v.score - ?6) / (?7 - ?6) - (w.score - ?8) / (?9 - ?8)) AS gap
           FROM rating v JOIN rating w ON w.judge_id = ?2 AND w.model_id = v.model_id
             AND w.example_id = v.example_id AND w.turn = v.turn
           WHERE v.judge_id = ?1 AND v.score IS NOT NULL AND w.score IS NOT NULL AND gap > 0

@@ -61,6 +61,7 @@ class RunRow:
     win_rate: float | None  # the first candidate's, against the first baseline
     critical: int  # alerts not yet acknowledged
     warnings: int
+    imported: str | None = None  # the tool whose published results it holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,11 @@ class RunDetail:
     heartbeat: float | None
     log: str | None
     waiting: str | None = None  # what the worker waits for
+
+    @property
+    def imported(self) -> str | None:
+        """The tool whose published results the run holds; None for one that was carried out here."""
+        return (self.options or {}).get("imported")
 
 
 @dataclass(frozen=True, slots=True)

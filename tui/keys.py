@@ -23,6 +23,7 @@ _EVERYWHERE = {
     "go.compare": Key("C", "go('compare')", "", "Compare: models by metrics, deltas, benchmarks"),
     "go.review": Key("V", "go('review')", "", "Review: answers side by side"),
     "go.splits": Key("S", "go('splits')", "", "Splits: eval and training data, leaks"),
+    "go.judges": Key("J", "go('judges')", "", "Judges: what each says, and how far to believe it"),
     "go.alerts": Key("A", "go('alerts')", "", "Alerts: what tripped, with evidence"),
     "app.palette": Key("colon,ctrl+p", "command_palette", "", "Commands by name", ":"),
     "app.help": Key("question_mark", "help", "help", "Help on this screen's keys", "?"),
@@ -77,6 +78,11 @@ _COMPARE: dict[str, Key] = {
     "slices.all": Key("a", "all_measures", "all measures", "Slices of this measure, or of all"),
 }
 
+_JUDGES: dict[str, Key] = {
+    "judges.open": Key("enter", "open", "differ most", "Where two judges differ most; there: both answers"),
+    "judges.pane": Key("tab", "focus_next", "next pane", "Next pane: judges, the selected one, disputes"),
+}
+
 # Review records a preference with one key, so it takes digits and lower-case letters for itself.
 _REVIEW: dict[str, Key] = {
     "review.next": Key(
@@ -115,7 +121,7 @@ _REVIEW: dict[str, Key] = {
 _SPLITS: dict[str, Key] = {}
 
 REGISTRY: dict[str, Key] = {
-    **_EVERYWHERE, **_MOVING, **_RUNS, **_LIVE, **_ALERTS, **_COMPARE, **_REVIEW, **_SPLITS
+    **_EVERYWHERE, **_MOVING, **_RUNS, **_LIVE, **_ALERTS, **_COMPARE, **_JUDGES, **_REVIEW, **_SPLITS
 }  # fmt: skip
 EVERYWHERE = tuple(_EVERYWHERE)
 LIST = ("move.down", "move.up", "move.top", "move.bottom", "move.page_down", "move.page_up")

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -192,7 +193,10 @@ class LocalBase:
             self._attachments += 1
             name = f"adapter_{self._attachments}"
             if self._peft is None:
-                self._peft = PeftModel.from_pretrained(self.model, str(adapter), adapter_name=name)
+                with warnings.catch_warnings():
+                    # PEFT's use of names that transformers is about to drop: no user can do anything about it.
+                    warnings.simplefilter("ignore", FutureWarning)
+                    self._peft = PeftModel.from_pretrained(self.model, str(adapter), adapter_name=name)
             else:
                 self._peft.load_adapter(str(adapter), adapter_name=name, torch_device=self.device)
         self._adapter_kind = kind

@@ -12,7 +12,8 @@ from engine.reading import read_records
 
 WAY_OUT = (
     'Each line is {"id": …, "response": "…"} or {"query": "…", "response": "…"}; '
-    'for a conversation, "turns": ["…", "…"] instead of "response".'
+    'for a conversation, "turns": ["…", "…"] instead of "response". MT-Bench\'s model answers and '
+    "AlpacaEval's model outputs are read as they are."
 )
 # The line, and the answers there: one for each turn. None is an answer known to be missing.
 Recorded = tuple[int, tuple[str, ...] | None]
@@ -22,7 +23,8 @@ class RecordedModel:
     """Recorded outputs: one `response` per `id` or `query`, ids first, queries compared after normalisation.
 
     A `response` of null is an answer that is known to be missing; `turns` are the answers to an example of
-    several turns. Raises BadInput naming file and line.
+    several turns. FastChat's model answers (`question_id`, `choices`) and AlpacaEval's model outputs
+    (`instruction`, `output`) are read too. Raises BadInput naming file and line.
     """
 
     def __init__(self, model: Model) -> None:
@@ -87,6 +89,7 @@ class RecordedModel:
 
     def _add(self, line: int, record: dict[str, Any]) -> None:
         place = f"{self._file}:{line}"
+        record = _in_own_form(record)
         answers = _answers(record, place)
         identity, query = record.get("id"), record.get("query")
         if identity is None and not isinstance(query, str):
@@ -104,6 +107,20 @@ class RecordedModel:
                 "Keep one answer for each example.",
             )
         answers[key] = answer
+
+
+def _in_own_form(record: dict[str, Any]) -> dict[str, Any]:
+    """The record under this form's keys, where it is FastChat's (of its choices the first) or AlpacaEval's."""
+    if "question_id" in record and "choices" in record:
+        choices = record["choices"]
+        first = choices[0] if isinstance(choices, list) and choices else None
+        return {
+            "id": record["question_id"],
+            "turns": first.get("turns", ()) if isinstance(first, dict) else (),
+        }
+    if "instruction" in record and "output" in record and "response" not in record:
+        return {"id": record.get("id"), "query": record["instruction"], "response": record["output"]}
+    return record
 
 
 def _answers(record: dict[str, Any], place: str) -> tuple[str, ...] | None:

@@ -75,9 +75,7 @@ def audit(judged: Sequence[Judged], seed: int = 0) -> list[Figure]:
         _figure("longer_wins", _prefers(judged, len, seed), NO_DIFFERENCE),
         _figure("markdown_wins", _prefers(judged, markdown, seed), NO_DIFFERENCE),
         _figure("addresses_judge_wins", _prefers(judged, _addressing, seed), NO_DIFFERENCE),
-        _figure(
-            "length_controlled", _length_controlled(judged, seed), SAME_DIFFERENCE
-        ),
+        _figure("length_controlled", _length_controlled(judged, seed), SAME_DIFFERENCE),
     ]
 
 

@@ -130,6 +130,7 @@ class ChatServer:
         self._http = Http(str(spec.server), read_key(spec.api_key_env))
         self._server = server_at(str(spec.server), spec.api_key_env, backoff_s / _BACKOFF)
         self._server.start()
+        self._server.clients += 1
         self._own_places = asyncio.Semaphore(spec.concurrency)
         self._ledger = ledger or current_ledger()
         self._price = self._ledger.prices.of(spec.model or "", str(spec.server))
@@ -138,6 +139,7 @@ class ChatServer:
         self._jitter = random.Random(spec.seed)
 
     async def close(self) -> None:
+        self._server.clients -= 1
         await self._http.close()
 
     async def complete(self, messages: list[dict[str, str]], response_format: dict[str, Any] | None) -> Reply:
@@ -146,11 +148,12 @@ class ChatServer:
         Raises Paused, a CannotRun, when a person has to do something before calls can succeed again.
         """
         worst = worst_cost(self._price, messages, self._spec.max_tokens) if self._price else None
-        async with self._ledger.hold(worst) as bill:
-            reply = await self._answered(messages, response_format)
-            # Where the server counts no tokens, the purse assumes the worst.
-            bill.cost = reply.cost if reply.cost is not None else worst
-            return reply
+        with self._server.call():
+            async with self._ledger.hold(worst) as bill:
+                reply = await self._answered(messages, response_format)
+                # Where the server counts no tokens, the purse assumes the worst.
+                bill.cost = reply.cost if reply.cost is not None else worst
+                return reply
 
     async def _answered(
         self, messages: list[dict[str, str]], response_format: dict[str, Any] | None

@@ -1,10 +1,11 @@
 """The servers that this process asks: one control of each, whoever asks and from whatever thread."""
 
+import asyncio
 import itertools
 import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from urllib.parse import urlsplit, urlunsplit
 
 from engine.errors import Paused
@@ -13,6 +14,7 @@ from engine.judge.limiter import Limiter
 
 WORTH_TELLING = 3.0  # seconds of a pause that people are told of
 LONGEST_PAUSE = 300.0
+GRACE_S = 1.5  # for answers under way when a person stops the run: they are paid for
 _numbers = itertools.count()
 _lock = threading.Lock()
 _servers: dict[tuple[str, str | None], "Server"] = {}
@@ -43,6 +45,9 @@ class Server:
         self.breaker = Breaker(scale)
         self.contacted = False
         self._given_up: Paused | None = None
+        self._interrupted = False
+        self.clients = 0  # who asks it now
+        self._calls: set[tuple[asyncio.Task[object], asyncio.AbstractEventLoop]] = set()
         self._asked_to_wait = ""
         self.batch: str | None = None  # the batch that somebody waits for
 
@@ -59,6 +64,22 @@ class Server:
         if left < WORTH_TELLING:
             return self.batch
         return f"{self.address} asks to wait until {clock(time.time() + left)}{self._asked_to_wait}"
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """One call from its first request to its answer, which `interrupt` ends with Paused."""
+        task = asyncio.current_task()
+        assert task is not None
+        entry = (task, asyncio.get_running_loop())
+        self._calls.add(entry)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self._given_up is None:
+                raise
+            raise self._given_up from None
+        finally:
+            self._calls.discard(entry)
 
     @asynccontextmanager
     async def slot(self, call: int) -> AsyncIterator[Fault]:
@@ -101,6 +122,22 @@ class Server:
         self.limiter.abort(self._given_up)
         return self._given_up
 
+    def interrupt(self, reason: str) -> None:
+        """As `give_up`; requests under way have GRACE_S for their answers, and are ended then."""
+        error = self._given_up or self.give_up(reason)
+        if not self._interrupted:
+            self._interrupted = True
+            timer = threading.Timer(GRACE_S, self._end, [error])
+            timer.daemon = True
+            timer.start()
+
+    def _end(self, error: Paused) -> None:
+        if self._given_up is error:
+            for task, loop in list(self._calls):
+                # A loop that has closed has taken its tasks along.
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(task.cancel)
+
     def check(self) -> None:
         """Raises what the calls that wait are ended with, when they are."""
         if self._given_up is not None:
@@ -109,6 +146,7 @@ class Server:
     def start(self) -> None:
         """Somebody begins to ask: what others gave up may have changed."""
         self._given_up = None
+        self._interrupted = False
 
     def pause(self, seconds: float, reason: str) -> None:
         """Waits as long as the server says, all calls together."""
@@ -143,10 +181,10 @@ def try_again() -> None:
 
 
 def interrupt(reason: str) -> None:
-    """Sends everybody home who waits for a server that is paused; those who are answered go on."""
+    """Ends all calls, those that wait at once, those under way when their answer is there, or soon after."""
     for server in list(_servers.values()):
-        if server.waiting is not None:
-            server.give_up(reason)
+        if server.clients or server.waiting is not None:
+            server.interrupt(reason)
 
 
 def forget() -> None:

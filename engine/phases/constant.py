@@ -9,8 +9,9 @@ from typing import Any
 from engine.alerts import Alert
 from engine.judge.judge import ORDERS, Call, Judge, Pair
 from engine.judge.verdicts import verdict
-from engine.phases.judging import drawn, given_answers
-from engine.phases.work import Work, closed_after
+from engine.phases.judging import drawn, given_answers, until_stopped
+from engine.phases.spending import paid
+from engine.phases.work import Work
 from engine.plan import Judge as JudgePlan
 from engine.stats.winrate import Outcome, win_rate
 from store import tables
@@ -49,15 +50,13 @@ def probe_judge(work: Work, settings: JudgePlan, grader: Judge, judge_id: int) -
     )
     winners: dict[str, dict[str, str | None]] = defaultdict(dict)
     calls = (Call(pair, order) for pair in pairs for order in ORDERS)
-    with closed_after(grader.judge(calls)) as judgments:
-        for judgment in judgments:
-            example = judgment.call.pair.example.id
-            winners[example][judgment.call.order] = judgment.winner
-            if len(winners[example]) == len(ORDERS):
-                known[example] = verdict(*(winners[example][order] for order in ORDERS))
-                _record(work, judge_id, baseline.name, known)
-            meter.advance(1)
-            work.checkpoint()
+    for judgment in until_stopped(work, grader.judge(calls)):
+        example = judgment.call.pair.example.id
+        winners[example][judgment.call.order] = judgment.winner
+        if len(winners[example]) == len(ORDERS):
+            known[example] = verdict(*(winners[example][order] for order in ORDERS))
+            _record(work, judge_id, baseline.name, known)
+        meter.advance(1, **paid([judgment]))
 
 
 def constant_alerts(work: Work) -> list[Alert]:

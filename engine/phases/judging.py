@@ -1,17 +1,22 @@
 """What judging pairs and rating single responses share: the judge's row, its sample, the answers."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeVar
 
+from engine.errors import Paused
 from engine.examples import Example
+from engine.judge import servers
 from engine.judge.judge import Judge, Judgment, Rater, Rating
-from engine.phases.work import Work
+from engine.phases.work import Work, closed_after
 from engine.plan import Judge as JudgePlan
 from engine.plan import Model
 from store import tables
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,27 @@ def figures(outcome: Judgment | Rating) -> dict[str, Any]:
         "cached": outcome.cached,
         "reported_model": outcome.reported_model,
     }
+
+
+def until_stopped(work: Work, outcomes: Iterator[T]) -> Iterator[T]:
+    """Outcomes as they come; once a person asks to stop only those that are under way, and for a short time.
+
+    What is under way at a server has been paid for. Raises Stopped after the last of them.
+    """
+    asked_at = None
+    with closed_after(outcomes) as source:
+        try:
+            for outcome in source:
+                yield outcome
+                if request := work.request():
+                    asked_at = asked_at or time.monotonic()
+                    servers.interrupt(f"a {request} was asked for")
+                    if time.monotonic() - asked_at > servers.GRACE_S:
+                        break
+        except Paused:
+            if not work.request():
+                raise
+    work.checkpoint()
 
 
 def report_failure(work: Work, judge: str, example: Example, failure: str | None) -> None:

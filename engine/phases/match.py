@@ -8,7 +8,15 @@ from typing import Any
 from engine.examples import Example
 from engine.judge.judge import ORDERS, WHOLE, Call, Judge, Judgment, Pair
 from engine.judge.verdicts import Verdict, verdict
-from engine.phases.judging import figures, given_answers, match_item, match_name, report_failure, turns_of
+from engine.phases.judging import (
+    figures,
+    given_answers,
+    match_item,
+    match_name,
+    report_failure,
+    turns_of,
+    until_stopped,
+)
 from engine.phases.spending import paid
 from engine.phases.winrates import record_win_rates
 from engine.phases.work import Work, closed_after
@@ -101,7 +109,7 @@ class Match:
         meter = work.meter("judge", self.title, "judgments", total=total, done=len(self._winners))
         waiting: list[Judgment] = []
         clock = _Clock()
-        with closed_after(self._judge.judge(self._calls(pairs))) as judgments:
+        with closed_after(until_stopped(work, self._judge.judge(self._calls(pairs)))) as judgments:
             for judgment in judgments:
                 waiting.append(judgment)
                 if self._judge.is_language_model or len(waiting) >= EMBEDDED_BATCH:
@@ -109,7 +117,6 @@ class Match:
                     meter.advance(len(waiting), **paid(waiting))
                     waiting = []
                     yield from decided
-                    work.checkpoint()
                 if clock.is_due():
                     record_win_rates(work, self._judge_id)
                     clock.restart()

@@ -13,9 +13,17 @@ from engine.alerts import Alert
 from engine.examples import Example
 from engine.judge.judge import WHOLE, Item, Rater, Rating, RatingCall
 from engine.metrics.metric import Measure
-from engine.phases.judging import Given, figures, given_answers, report_failure, selected, turns_of
+from engine.phases.judging import (
+    Given,
+    figures,
+    given_answers,
+    report_failure,
+    selected,
+    turns_of,
+    until_stopped,
+)
 from engine.phases.spending import paid
-from engine.phases.work import Piece, Work, closed_after
+from engine.phases.work import Piece, Work
 from engine.plan import Judge as JudgePlan
 from engine.plan import Model
 from store import tables
@@ -162,11 +170,9 @@ class _Sheet:
         title = _item(self._rater.name, self._model)
         meter = work.meter("judge", title, "ratings", total=len(calls), done=len(self._done))
         todo = (call for call in calls if self._key(call) not in self._done)
-        with closed_after(self._rater.rate(todo)) as ratings:
-            for rating in ratings:
-                self._store(rating)
-                meter.advance(1, **paid([rating]))
-                work.checkpoint()
+        for rating in until_stopped(work, self._rater.rate(todo)):
+            self._store(rating)
+            meter.advance(1, **paid([rating]))
 
     def _items(self, given: Mapping[int, Given]) -> Iterator[Item]:
         for example in self._examples:

@@ -124,7 +124,10 @@ class Meter:
         self._recorder = work.recorder
         before = self._recorder.rows(
             tables.Progress, run_id=work.recorder.run_id, phase=phase, item=item
-        ) or [dict.fromkeys(("done", "resumed_from", *_ADDED_UP), 0) | {"seconds": 0.0, "started": None, "cost": None}]
+        ) or [
+            dict.fromkeys(("done", "resumed_from", *_ADDED_UP), 0)
+            | {"seconds": 0.0, "started": None, "cost": None}
+        ]
         self._row: dict[str, Any] = {
             "run_id": work.recorder.run_id,
             "phase": phase,
@@ -146,9 +149,7 @@ class Meter:
         self._written = 0.0
         self._write()
 
-    def advance(
-        self, count: int, tokens: int = 0, remembered: int = 0, cost: float | None = None
-    ) -> None:
+    def advance(self, count: int, tokens: int = 0, remembered: int = 0, cost: float | None = None) -> None:
         """`remembered` of the `count` cost no work now: like what an earlier worker did they are no part of
         the rate. `cost`: US dollars, None where nobody knows.
         """

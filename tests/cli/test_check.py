@@ -195,6 +195,14 @@ def test_pickled_weights_are_an_error_with_the_way_to_safetensors(tmp_path: Path
     assert level == "error" and "pickle" in said and "safetensors" in said
 
 
+def test_a_kind_of_model_that_only_a_newer_transformers_knows_is_an_error(tmp_path: Path) -> None:
+    folder = a_model(tmp_path, model_type="of-tomorrow", transformers_version="99.1.0")
+    level, said = about(local_plan(tmp_path, folder))
+    assert level == "error" and "knows no model type 'of-tomorrow'" in said and "99.1.0" in said
+    shared = a_model(tmp_path, "shared", model_type="qwen2_5_vl_text")
+    assert about(local_plan(tmp_path, shared))[0] == "ok"
+
+
 def test_measuring_asks_a_few_prompts_and_says_how_long_all_take(assay: Assay, tmp_path: Path) -> None:
     done = assay(
         "check",
@@ -208,6 +216,7 @@ def test_measuring_asks_a_few_prompts_and_says_how_long_all_take(assay: Assay, t
     assert done.code == 0 and done.json["can_run"]
     assert "tokens a second: at most" in found["time of before"]["message"]
     assert "for all 2" in found["time of after"]["message"]
+    assert "time" not in found
     assert "room for 64 slots" in found["memory"]["message"]
 
 

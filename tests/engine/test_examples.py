@@ -134,6 +134,7 @@ GOOD = '{"query": "fine"}\n'
         ('{"quary": "a"}', "no query found among its keys: quary"),
         ("{}", "no query found among its keys: none"),
         ('{"query": "  "}', "the query is empty"),
+        ('{"query": "", "reference": "a"}', "the query is empty"),
         ('{"query": ["a"]}', "query: found a list, where a text was expected"),
         ('{"messages": [{"role": "narrator", "content": "x"}]}', "messages[0]: found role 'narrator'"),
         ('{"messages": [{"role": "assistant", "content": "x"}]}', "no user turn"),

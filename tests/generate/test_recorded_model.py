@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from engine.errors import BadInput
+from engine.example import Example
 from engine.generate.model import Response, Settings
 from engine.generate.recorded import RecordedModel
 from engine.plan import Model
@@ -30,6 +31,25 @@ def test_answers_are_matched_by_id_and_by_normalised_query(tmp_path: Path) -> No
     assert (found["a"].text, found["b"].text) == ("one", "")
     assert found["c"].text is None
     assert "no answer for this example" in str(found["c"].reason)
+
+
+def test_model_answers_of_mt_bench_are_read_as_they_are(tmp_path: Path) -> None:
+    choices = [{"index": 0, "turns": ["one", "two"]}]
+    model = recorded(tmp_path, {"question_id": 81, "model_id": "m", "choices": choices, "tstamp": 1.0})
+    example = Example("81", "First?", ({"role": "user", "content": "First?"},), turns=("First?", "Second?"))
+    ((found,),) = model.generate([example], Settings())
+    assert (found.turns, found.text) == (("one", "two"), "two")
+
+
+def test_model_outputs_of_alpaca_eval_are_read_as_they_are(tmp_path: Path) -> None:
+    model = recorded(tmp_path, {"instruction": "Question a?", "output": "one", "generator": "m"})
+    assert answers(model, "a")["a"].text == "one"
+
+
+@pytest.mark.parametrize("choices", [[], None, [{"turns": "one"}], ["one"], [{}]])
+def test_model_answers_without_turns_are_refused(tmp_path: Path, choices: object) -> None:
+    with pytest.raises(BadInput, match=r"outputs.jsonl:1: its `turns`"):
+        recorded(tmp_path, {"question_id": 81, "choices": choices})
 
 
 def test_a_null_response_is_missing_and_not_empty(tmp_path: Path) -> None:

@@ -177,6 +177,48 @@ def test_a_run_that_is_asked_to_stop_waits_for_no_server(server: JudgeServer) ->
     assert isinstance(outcome[0], Paused)
 
 
+def test_answers_under_way_arrive_when_a_run_is_asked_to_stop_and_no_others_are_asked_for(
+    server: JudgeServer,
+) -> None:
+    go_on = threading.Event()
+
+    def script(body: Json, number: int) -> Answer:
+        go_on.wait(20)
+        return prefers("A")
+
+    server.script = script
+    answered: list[object] = []
+    asker = ServerAsker(spec_for(server, concurrency=4), None, FAST)
+    thread, outcome = in_thread(lambda: answered.extend(asker.ask(map(question, range(50)))))
+    until(lambda: len(server.requests) == 4)
+    servers.interrupt("a pause was asked for")
+    go_on.set()
+    thread.join(20)
+    assert isinstance(outcome[0], Paused)
+    assert len(answered) == len(server.requests) == 4
+
+
+def test_an_answer_that_does_not_come_holds_up_nobody_who_stops(
+    server: JudgeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "GRACE_S", 0.05)
+    go_on = threading.Event()
+
+    def script(body: Json, number: int) -> Answer:
+        go_on.wait(20)
+        return prefers("A")
+
+    server.script = script
+    thread, outcome = in_thread(lambda: ask(server, 20))
+    until(lambda: server.requests)
+    began = time.monotonic()
+    servers.interrupt("a pause was asked for")
+    thread.join(20)
+    go_on.set()
+    assert time.monotonic() - began < 5
+    assert isinstance(outcome[0], Paused)
+
+
 def test_a_server_that_stays_away_pauses_the_run(server: JudgeServer) -> None:
     server.script = lambda body, number: prefers("A") if number < 5 else fault(502, "bad gateway")
     with pytest.raises(Paused, match="502 bad gateway") as caught:

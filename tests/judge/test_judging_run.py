@@ -228,14 +228,15 @@ def test_conversations_have_scores_as_a_whole_and_for_each_turn(server: JudgeSer
     assert scores["judge:j:turn 2"] == (9, 3, 1)
 
 
+@pytest.mark.parametrize("concurrency", [1, 6])
 @pytest.mark.parametrize("kind", ["pairwise", "pointwise"])
 def test_a_run_that_is_stopped_and_resumed_asks_nothing_twice(
-    server: JudgeServer, tmp_path: Path, kind: str
+    server: JudgeServer, tmp_path: Path, kind: str, concurrency: int
 ) -> None:
     server.script = graded if kind == "pointwise" else lambda body, number: prefers("A")
     given = {"base": answers("short"), "tuned": answers("much longer")}
     rest = '[metrics]\nuse = ["length"]\n[generation]\ncache = false\n' + judged_by(
-        server, kind=kind, concurrency=1
+        server, kind=kind, concurrency=concurrency
     )
     store = tmp_path / "store"
     run_id = queue(store, recorded_plan(tmp_path, examples(), given, rest))
@@ -248,8 +249,9 @@ def test_a_run_that_is_stopped_and_resumed_asks_nothing_twice(
         carry_out(store, run_id, stop_after_some)
     kept = len(Recorder(store, run_id).rows(table))
     assert 0 < kept < 2 * COUNT
+    assert kept == len(server.requests)
     run = carry_out(store, run_id)
     assert len(run.rows(table)) == 2 * COUNT
-    assert len(server.requests) <= 2 * COUNT + 2
+    assert len(server.requests) == 2 * COUNT
     progress = [row for row in run.rows(tables.Progress, run_id=run_id) if row["phase"] == "judge"]
     assert all(row["done"] == row["total"] for row in progress)

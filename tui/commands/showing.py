@@ -1,15 +1,13 @@
 """One run as a person reads it in a terminal: the verdict first, then what it rests on."""
 
-from itertools import groupby
-
 from tui.commands.showing_facts import print_costs, print_labels
+from tui.commands.showing_judging import print_judging
 from tui.commands.showing_measures import print_every_change, print_glance, print_scores
 from tui.commands.showing_slices import print_corpora, print_disparities, print_forgetting, print_slices
 from tui.commands.showing_sweep import print_sweep
 from tui.output import (
     Column,
     heading,
-    interval,
     moment,
     number,
     out,
@@ -19,7 +17,7 @@ from tui.output import (
 )
 from tui.pace import in_gpu_hours
 from tui.report.remarks import remarks
-from tui.report.summary import Summary, cost, failures, judge_name, no_verdict, verdict
+from tui.report.summary import Summary, cost, failures, no_verdict, verdict
 from tui.text import MISSING, duration, printable
 
 
@@ -33,7 +31,7 @@ def print_summary(summary: Summary, *, full: bool = False, slices: bool = False,
     print_sweep(summary)
     _candidates(summary)
     print_forgetting(summary)
-    _win_rates(summary)
+    print_judging(summary, full=full)
     print_scores(summary, full=full, find=find)
     print_labels(summary, full=full)
     _benchmarks(summary)
@@ -64,7 +62,7 @@ def _head(summary: Summary) -> None:
         paragraph(unknown or f"judging has cost ${dollars:,.2f}")
     if summary.gpu_hours is not None:
         paragraph(f"its models took {in_gpu_hours(summary.gpu_hours)}")
-    if run.passed is None and (reason := no_verdict(run)):
+    if run.passed is None and not run.imported and (reason := no_verdict(run)):
         paragraph(f"no verdict: {reason}")
 
 
@@ -78,36 +76,6 @@ def _candidates(summary: Summary) -> None:
 
 def _probe(probe: dict[str, float] | None) -> str:
     return "" if probe is None else f"up to {number(probe.get('max_difference'))}"
-
-
-def _win_rates(summary: Summary) -> None:
-    for judge, rows in groupby(
-        summary.win_rates, key=lambda row: judge_name(row.judge, row.is_language_model)
-    ):
-        heading(f"Win rate by judge {judge}")
-        rates = list(rows)
-        columns = [Column("candidate"), Column("against"), Column("win rate", True), Column("95% interval")]
-        columns += [Column("win/loss/tie", True), Column("failed", True)]
-        columns += [Column("1st place", True), Column("equal length", True)]
-        print_table(
-            columns,
-            [
-                [
-                    row.candidate,
-                    row.baseline,
-                    number(row.win_rate),
-                    interval(row.low, row.high),
-                    f"{row.wins}/{row.losses}/{row.ties}",
-                    str(row.failed),
-                    number(row.position_bias),
-                    number(row.length_controlled),
-                ]
-                for row in rates
-            ],
-        )
-        for row in rates:
-            if row.reason:
-                paragraph(f"{row.candidate} / {row.baseline}: {row.reason}", "  ")
 
 
 def _benchmarks(summary: Summary) -> None:

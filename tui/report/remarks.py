@@ -1,4 +1,4 @@
-"""What a reader of a run's numbers should know of its models: noise, unlike tokenizers, cached answers."""
+"""What a reader of a run's numbers should know of its models: how they answered, noise, unlike tokenizers."""
 
 from collections.abc import Iterable, Iterator
 from itertools import product
@@ -25,7 +25,8 @@ _SHARED = {
 def remarks(summary: "Summary") -> list[str]:
     """One sentence each."""
     answers = summary.answers
-    found = [*noise_remarks(summary.models), *_unlike(summary)]
+    found = [*_notes(summary.models), *noise_remarks(summary.models), *_unlike(summary)]
+    found += _batching(summary.models)
     if cached := [f"{row.model} {row.from_cache:,} of {row.answers:,}" for row in answers if row.from_cache]:
         found.append(f"answers from the cache: {', '.join(cached)}")
     if cut := [f"{row.model} {row.cut:,} of {row.answers:,}" for row in answers if row.cut]:
@@ -38,6 +39,30 @@ def noise_remarks(models: Iterable[ModelRow]) -> Iterator[str]:
     for model in models:
         if floor := noise(model):
             yield f"noise floor of {model.name} {floor}: a change of batch alone flips that share of answers"
+
+
+def _notes(models: Iterable[ModelRow]) -> Iterator[str]:
+    """What the models themselves had to say, those of one mind together."""
+    said: dict[str, list[str]] = {}
+    for model in models:
+        for note in (model.details or {}).get("notes") or []:
+            said.setdefault(note, []).append(model.name)
+    for note, names in said.items():
+        yield f"{', '.join(names)}: {note}"
+
+
+def _batching(models: Iterable[ModelRow]) -> Iterator[str]:
+    """By which path the models answered that did so here, and where it is the slower one, why."""
+    paths: dict[str, list[str]] = {}
+    for model in models:
+        details = model.details or {}
+        slots = (details.get("batching_figures") or {}).get("slots")
+        if details.get("batching") == "continuous" and slots:
+            paths.setdefault(f"continuous batches of up to {slots} rows", []).append(model.name)
+        elif details.get("batching") == "static":
+            paths.setdefault(f"static batches, since {details['batching_reason']}", []).append(model.name)
+    for path, names in paths.items():
+        yield f"{', '.join(names)} answered in {path}"
 
 
 def _unlike(summary: "Summary") -> Iterator[str]:

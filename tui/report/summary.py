@@ -8,11 +8,11 @@ from typing import Any
 from engine.forgetting import ForgettingRow, conclusions, forgetting
 from store import history, live, slices
 from store.answered import Answered, answered
+from store.judging import JudgeRow, Judging, judging
 from store.rows import (
     AlertRow,
     BenchmarkRow,
     ComparisonRow,
-    JudgeRow,
     LeakRow,
     MetricRow,
     ModelRow,
@@ -39,8 +39,7 @@ class Summary:
     cut: list[ModelRow]  # checkpoints that a sweep left out
     metrics: list[MetricRow]
     scores: list[ModelScoreRow]
-    judges: list[JudgeRow]
-    win_rates: list[WinRateRow]
+    judging: Judging
     comparisons: list[ComparisonRow]
     benchmarks: list[BenchmarkRow]
     alerts: list[AlertRow]
@@ -57,6 +56,15 @@ class Summary:
     @property
     def candidates(self) -> list[ModelRow]:
         return [model for model in self.models if model.role == "candidate"]
+
+    @property
+    def judges(self) -> list[JudgeRow]:
+        return self.judging.judges
+
+    @property
+    def win_rates(self) -> list[WinRateRow]:
+        """Over whole answers and conversations first, then turn by turn."""
+        return self.judging.win_rates
 
     def score(self, model: str, measure: str) -> ModelScoreRow | None:
         return next((row for row in self.scores if row.model == model and row.measure == measure), None)
@@ -80,8 +88,7 @@ def gather(connection: history.Connection, run_id: int) -> Summary:
         cut=[model for model in models if model.is_cut],
         metrics=history.metrics(connection, run_id),
         scores=history.model_scores(connection, run_id),
-        judges=history.judges(connection, run_id),
-        win_rates=history.win_rates(connection, run_id),
+        judging=judging(connection, run_id),
         comparisons=comparisons,
         benchmarks=history.benchmarks(connection, run_id),
         alerts=history.alerts(connection, run_id, limit=10_000),
@@ -99,6 +106,8 @@ def gather(connection: history.Connection, run_id: int) -> Summary:
 
 def verdict(run: RunDetail | Any) -> str:
     """The run's outcome in words."""
+    if run.imported:
+        return f"imported from {run.imported}"
     if run.status == "finished":
         return {True: "passed", False: "a gate failed", None: "no verdict"}[run.passed]
     return str(run.status)
@@ -110,6 +119,8 @@ def no_verdict(run: RunDetail) -> str | None:
         return None
     if run.status != "finished":
         return f"the run is {run.status}" + (f": {run.error}" if run.error else "")
+    if run.imported:
+        return f"imported from {run.imported}: there was no plan with gates"
     only = (run.options or {}).get("only")
     return f"only the phase {only!r} was asked for" if only else _NOT_RECORDED
 
@@ -174,8 +185,10 @@ def as_values(summary: Summary) -> dict[str, Any]:
             {"model": row.model, "metric": row.measure, **_fields(row, "model", "measure")}
             for row in summary.scores
         ],
-        "judges": [_fields(row, "id") for row in summary.judges],
+        "judges": [_judge(row) for row in summary.judges],
         "verdicts": [_with_reason(row, "win_rate") for row in summary.win_rates],
+        "audits": [_with_reason(row, "value") for row in summary.judging.audits],
+        "rankings": [_with_reason(row, "strength") for row in summary.judging.rankings],
         "comparisons": [
             _with_reason(row, "delta", "candidate_value", "baseline_value") for row in summary.comparisons
         ],
@@ -236,6 +249,15 @@ def _model(model: ModelRow, run: RunDetail) -> dict[str, Any]:
         adapter = (model.details or {}).get("adapter")
         reasons.append("probe: not made yet" if adapter else "probe: the model has no adapter")
     return {**_fields(model, "id"), "reason": "; ".join(reasons) or None}
+
+
+def _judge(row: JudgeRow) -> dict[str, Any]:
+    known, reason = row.cost, None
+    if row.unpriced:
+        known, reason = None, f"cost: {row.unpriced:,} calls of unknown price"
+    elif known is None:
+        reason = "cost: it puts no question itself" if row.parts else "cost: nothing was paid"
+    return {**_fields(row, "id"), "cost": known, "reason": reason}
 
 
 def _metric(row: MetricRow) -> dict[str, Any]:

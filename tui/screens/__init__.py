@@ -11,6 +11,7 @@ RUN_SCREENS = {
     "compare": "tui.screens.compare:CompareScreen",
     "review": "tui.screens.review:ReviewScreen",
     "splits": "tui.screens.splits:SplitsScreen",
+    "judges": "tui.screens.judges:JudgesScreen",
     "alerts": "tui.screens.alerts:AlertsScreen",
 }
 NAMES = ("runs", *RUN_SCREENS)

@@ -42,6 +42,10 @@ KINDS = {
     "judge_failures": "judge failures",
     "leakage": "leakage",
     "nothing_measured": "nothing measured",
+    "judge_fooled": "judge fooled",
+    "self_preference": "judge of the family",
+    "slice_drop": "drop in a slice",
+    "disparity": "disparity",
 }
 
 

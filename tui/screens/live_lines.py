@@ -111,20 +111,23 @@ def _piece(piece: _Piece, name_cells: int, width: int, *, tokens: bool) -> Conte
     done, total = sum(row.done for row in rows), sum(row.total for row in rows)
     seconds, produced = sum(row.seconds for row in rows), sum(row.tokens for row in rows)
     filled, empty = bar(done / total if total else 1.0, max(6, min(40, width - name_cells - 52)))
-    parts = [
-        Content.styled("✓ " if piece.finished else "▶ ", "$good"),
-        label,
-        Content.styled(filled, "$good"),
-        Content.styled(empty, "$rule"),
-        Content(
-            f" {f'{done:,}/{total:,} {rows[0].unit}':<17} {_pace(rate(rows), produced * tokens, seconds)}"
-        ),
-    ]
-    if piece.finished:
-        parts.append(Content.styled(f"  {duration(seconds)}", "$muted"))
-    elif (left := time_left(rows)) is not None:
-        parts.append(Content(f"  {duration(left)} left"))
-    return join(parts)
+    left = None if piece.finished else time_left(rows)
+    ending = duration(seconds) if piece.finished else "" if left is None else f"{duration(left)} left"
+    ending = f"  {ending}" if ending else ""
+    counted = f" {f'{done:,}/{total:,} {rows[0].unit}':<17} "
+    pace = _pace(rate(rows), produced * tokens, seconds)
+    if sum(map(len, ("✓ ", filled, empty, counted, pace, ending))) + name_cells > width:
+        pace = _pace(rate(rows), 0, seconds)  # rather than cut off how long it will take
+    return join(
+        [
+            Content.styled("✓ " if piece.finished else "▶ ", "$good"),
+            label,
+            Content.styled(filled, "$good"),
+            Content.styled(empty, "$rule"),
+            Content(counted + pace),
+            Content.styled(ending, "$muted") if piece.finished else Content(ending),
+        ]
+    )
 
 
 def _pace(units: float | None, tokens: int, seconds: float) -> str:

@@ -53,7 +53,8 @@ def read_review(connection: Connection, run_id: int, wanted: Wanted) -> Review |
     """None while the run has no candidate or no baseline."""
     known = models(connection, run_id)
     candidates = tuple(model for model in known if model.role == "candidate" and not model.is_cut)
-    baselines = tuple(model for model in known if model.role == "baseline")
+    # Candidates may have played each other: one that was asked for stands among the baselines.
+    baselines = tuple(model for model in known if model.role == "baseline" or model.name == wanted.baseline)
     if not candidates or not baselines:
         return None
     candidate, baseline = _chosen(candidates, wanted.candidate), _chosen(baselines, wanted.baseline)

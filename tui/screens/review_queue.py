@@ -48,9 +48,10 @@ class QueueScreen(RunScreen):
         show: str = "all",
         worst_by: str | None = None,
         search: str = "",
+        example_id: int | None = None,
     ) -> None:
         super().__init__(run_id)
-        self._wanted = Wanted(candidate, baseline, show, search, worst_by)
+        self._wanted = Wanted(candidate, baseline, show, search, worst_by, example_id)
         self._review: Review | None = None
         self._details: bool | None = None  # None: where there is room
         self._example: int | None = None  # the one on the screen
