@@ -141,7 +141,7 @@ def bare_openai(url: str, concurrency: int, count: int) -> Pace:
     async def work() -> Pace:
         limit = asyncio.Semaphore(concurrency)
         ends: list[float] = []
-        async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0, timeout=60.0) as client:
 
             async def call() -> None:
                 async with limit:

@@ -14,7 +14,12 @@ from store import database, history
 from tui.app import AssayApp
 
 FOLDER = Path(__file__).parent
-SHOTS = {"compare": ("compare", ("c",)), "review": ("review", ("c",)), "alerts": ("alerts", ())}
+SHOTS = {
+    "compare": ("compare", ("c",)),
+    "review": ("review", ("c",)),
+    "alerts": ("alerts", ()),
+    "judges": ("judges", ()),
+}
 FONT_FACE = re.compile(r"@font-face \{.*?\}", re.DOTALL)
 
 

@@ -217,6 +217,7 @@ def _past(store: Path) -> list[SpeedRow]:
     """How fast models answered in the runs of this store, where there is one."""
     if not database.exists(store):
         return []
+    database.schema_of(store)  # says so where the file is another program's
     connection = history.attach(database.connect(store))
     try:
         return speeds(connection)

@@ -119,7 +119,7 @@ def shared_measures(older: Side, newer: Side) -> tuple[dict[str, Measure], list[
     if whole:
         differing.append(Incomparable(f"{len(whole)} measures such as {whole[0]}", NO_EXAMPLES))
     for name in (name for name in named if name not in whole):
-        known = declared.get(name)
+        known = declared.get(name) or _judged(newer.metrics.get(name))
         reason = _difference(older.metrics.get(name), newer.metrics.get(name), (older, newer))
         reason = reason or _unknown(older.metrics[name], known, unloadable)
         if reason:
@@ -127,6 +127,15 @@ def shared_measures(older: Side, newer: Side) -> tuple[dict[str, Measure], list[
         elif known:
             measures[name] = known
     return measures, differing
+
+
+def _judged(row: MetricRow | None) -> Measure | None:
+    """The measure that a judge's scores are; its version names the judge's model and prompt."""
+    if row is None or not row.measure.startswith("judge:"):
+        return None
+    return Measure(
+        row.measure, "higher", row.low, row.high, row.unit, frozenset(), row.version, row.source, row.meaning
+    )
 
 
 def _difference(before: MetricRow | None, after: MetricRow | None, sides: Sides) -> str | None:

@@ -102,6 +102,8 @@ def _win_rates(sides: Sides, pair: Pair, keys: Keys, incomparable: list[Incompar
     found = []
     for name in judges[0].keys() & judges[1].keys():
         before, after = judges[0][name], judges[1][name]
+        if before.kind == after.kind == "pointwise":
+            continue  # its scores are measures
         if (before.kind, before.prompt_hash, before.details) != (
             after.kind,
             after.prompt_hash,

@@ -296,6 +296,24 @@ class _Writer:
                     for name, chosen in self._slices(own).items()
                 ]
                 self._transaction.append(tables.SliceScore, slices)
+                self._transaction.append(tables.Score, self._scores(row, own))
+
+    def _scores(self, row: dict[str, Any], grades: list[Grade]) -> list[dict[str, Any]]:
+        """The measure example by example; in a mean over examples each turn's score counts once."""
+        by_example: dict[str, list[Grade]] = defaultdict(list)
+        for grade in grades:
+            by_example[grade.example].append(grade)
+        rows = []
+        for example, own in by_example.items():
+            summary = _summary(own)
+            value, n = summary["value"], summary["n"]
+            known = (
+                {"reason": None, "parts": [value * n, float(n)]}
+                if n
+                else {"reason": summary["reason"], "parts": None}
+            )
+            rows.append(row | {"example_id": self._examples[example], "value": value} | known)
+        return rows
 
     def _slices(self, grades: list[Grade]) -> dict[str, list[Grade]]:
         """By category and by turn, as MT-Bench reports them."""

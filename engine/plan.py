@@ -239,9 +239,7 @@ def read_plan(path: Path) -> Plan:
     return parse_plan(read_text(path), path.absolute().parent, str(path))
 
 
-def parse_plan(
-    text: str, folder: Path, file: str = "plan.toml", swept: Members | None = None
-) -> Plan:
+def parse_plan(text: str, folder: Path, file: str = "plan.toml", swept: Members | None = None) -> Plan:
     """The plan in a text; `folder` is where its relative paths start, `file` what errors call it.
 
     `swept` are the checkpoints that its sweeps found before, which stand for what they would find now.

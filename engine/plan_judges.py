@@ -83,6 +83,11 @@ class Judge(Table):
         return table
 
     @property
+    def by_turn(self) -> bool:
+        """Whether conversations are judged turn by turn alone, and count with the mean of their turns."""
+        return self.format == "mt-bench"
+
+    @property
     def grades(self) -> tuple[int, int]:
         """The lowest and the highest score of a pointwise judge without a rubric."""
         return (1, 5) if self.scale == "1-5" else (1, 10)

@@ -143,6 +143,9 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
+    for client in ("httpx", "httpx2"):
+        # A line for each of a hundred thousand requests would bury the one that matters.
+        logging.getLogger(client).setLevel(logging.WARNING)
     sys.exit(work(arguments.store, arguments.run))
 
 

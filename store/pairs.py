@@ -7,6 +7,7 @@ from store.rows import (
     AnnotationRow,
     ExampleRow,
     JudgmentRow,
+    RatingRow,
     ResponseRow,
     ScoreRow,
     VerdictRow,
@@ -37,6 +38,7 @@ class PairView:
     scores: list[ScoreRow]
     verdicts: list[VerdictRow]
     judgments: list[JudgmentRow]
+    ratings: list[RatingRow]
     annotations: list[AnnotationRow]
 
 
@@ -132,9 +134,10 @@ def pair(
         verdicts=fetch(
             connection,
             VerdictRow,
-            "SELECT v.*, j.name AS judge FROM verdict v JOIN judge j ON j.id = v.judge_id "
+            "SELECT v.*, j.name AS judge, j.is_language_model "
+            "FROM verdict v JOIN judge j ON j.id = v.judge_id "
             "WHERE j.run_id = ? AND v.candidate_id = ? AND v.baseline_id = ? AND v.example_id = ? "
-            "AND v.turn = 0 ORDER BY j.id",
+            "ORDER BY v.turn > 0, j.id, v.turn",
             run_id,
             candidate_id,
             baseline_id,
@@ -146,7 +149,19 @@ def pair(
             "SELECT g.*, j.name AS judge, j.is_language_model "
             "FROM judgment g JOIN judge j ON j.id = g.judge_id "
             "WHERE j.run_id = ? AND g.candidate_id = ? AND g.baseline_id = ? AND g.example_id = ? "
-            'AND g.turn = 0 ORDER BY j.id, g."order" DESC',
+            'ORDER BY j.id, g.turn, g."order" DESC',
+            run_id,
+            candidate_id,
+            baseline_id,
+            example_id,
+        ),
+        ratings=fetch(
+            connection,
+            RatingRow,
+            "SELECT t.*, j.name AS judge, m.name AS model FROM rating t "
+            "JOIN judge j ON j.id = t.judge_id JOIN model m ON m.id = t.model_id "
+            "WHERE j.run_id = ? AND t.model_id IN (?, ?) AND t.example_id = ? "
+            "ORDER BY j.id, m.position, t.turn",
             run_id,
             candidate_id,
             baseline_id,

@@ -319,6 +319,14 @@ class ResponseRow:
     latency_s: float | None
     cached: bool
     reason: str | None
+    turns: list[str] | None = None  # every turn's answer, where there are several
+
+    @property
+    def whole(self) -> str | None:
+        """The answer; of a conversation all of them, each under its turn."""
+        if self.text is None or not self.turns or len(self.turns) < 2:
+            return self.text
+        return "\n\n".join(f"Turn {place}:\n{text}" for place, text in enumerate(self.turns, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +359,7 @@ class VerdictRow:
     consistent: bool | None
     reason: str | None
     turn: int = 0
+    is_language_model: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,8 +106,8 @@ _REVIEW: dict[str, Key] = {
     "review.details": Key(
         "o,tab", "details", "details", "Judges' reasons, all metrics, the whole query", "o tab"
     ),
-    "review.details_down": Key("J", "scroll_details(1)", "", "Scroll the details down"),
-    "review.details_up": Key("K", "scroll_details(-1)", "", "Scroll the details up"),
+    "review.details_down": Key("D", "scroll_details(1)", "", "Scroll the details down"),
+    "review.details_up": Key("U", "scroll_details(-1)", "", "Scroll the details up"),
     "review.scroll_down": Key("down", "scroll(1)", "", "Scroll both answers by a line", "↓"),
     "review.scroll_up": Key("up", "scroll(-1)", "", "Scroll both answers back by a line", "↑"),
     "review.page_down": Key(

@@ -192,13 +192,13 @@ class LocalBase:
                 self._peft.delete_adapter(self._attached.pop(next(iter(self._attached))))
             self._attachments += 1
             name = f"adapter_{self._attachments}"
-            if self._peft is None:
-                with warnings.catch_warnings():
-                    # PEFT's use of names that transformers is about to drop: no user can do anything about it.
-                    warnings.simplefilter("ignore", FutureWarning)
+            with warnings.catch_warnings():
+                # PEFT uses names that transformers is about to drop: no user can help it.
+                warnings.simplefilter("ignore", FutureWarning)
+                if self._peft is None:
                     self._peft = PeftModel.from_pretrained(self.model, str(adapter), adapter_name=name)
-            else:
-                self._peft.load_adapter(str(adapter), adapter_name=name, torch_device=self.device)
+                else:
+                    self._peft.load_adapter(str(adapter), adapter_name=name, torch_device=self.device)
         self._adapter_kind = kind
         self._attached[adapter] = name
         self.model.eval()

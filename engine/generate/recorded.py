@@ -110,7 +110,7 @@ class RecordedModel:
 
 
 def _in_own_form(record: dict[str, Any]) -> dict[str, Any]:
-    """The record under this form's keys, where it is FastChat's (of its choices the first) or AlpacaEval's."""
+    """The record under this form's keys, where it is FastChat's (the first choice) or AlpacaEval's."""
     if "question_id" in record and "choices" in record:
         choices = record["choices"]
         first = choices[0] if isinstance(choices, list) and choices else None

@@ -88,7 +88,8 @@ class Slots(Cache):  # type: ignore[misc]  # transformers is untyped here
         to = torch.tensor(places, device=self._rows.device)
         of = torch.tensor(rows, device=self._rows.device)
         for layer, filled in zip(self.layers, source.layers, strict=True):
-            length = filled.keys.shape[2]
+            # The group may be padded for a row that ended with its first token, and so needs no slot.
+            length = min(filled.keys.shape[2], layer.get_max_length())
             layer.keys[to, :, :length] = filled.keys[of, :, :length]
             layer.values[to, :, :length] = filled.values[of, :, :length]
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from engine.errors import BadInput
+from engine.judge.judge import ORDERS
 from engine.judge.prices import Price, Prices, is_local, read_prices
+from engine.judge.selection import calls_on, selected
 
 if TYPE_CHECKING:
     from engine.examples import Example
@@ -19,20 +21,28 @@ _INSTRUCTIONS = (250, 700)
 _VERDICT = 60
 _CHARACTERS = (4.5, 3.0)
 _SHORT_RESPONSE = 0.25  # of max_new_tokens
+_UNSURE = 0.3  # of a cascade's examples go on to the next judge
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """One judge's calls, its tokens (likely, at most) and US dollars; `dollars` None without a price."""
+    """One judge's calls, its tokens (likely, at most) and US dollars; `dollars` None without a price.
+
+    `open`: how many calls it will be shows only while judging, `calls` is the most.
+    """
 
     judge: str
     calls: int
     tokens: tuple[int, int]
     dollars: tuple[float, float] | None
+    open: bool = False
 
     def text(self) -> str:
         """One line for people."""
-        counted = f"{self.calls:,} calls, {_thousands(self.tokens[0])} to {_thousands(self.tokens[1])} tokens"
+        most = "up to " if self.open else ""
+        counted = (
+            f"{most}{self.calls:,} calls, {_thousands(self.tokens[0])} to {_thousands(self.tokens[1])} tokens"
+        )
         if self.dollars is None:
             return f"{counted}; cost unknown: no price for its model"
         return f"{counted}, ${self.dollars[0]:,.2f} to ${self.dollars[1]:,.2f}"
@@ -48,22 +58,20 @@ def estimate(plan: "Plan", examples: Sequence["Example"], prices: Prices | None 
 
 
 def _of(plan: "Plan", judge: "Judge", examples: Sequence["Example"], prices: Prices) -> Estimate:
-    seen = list(examples)[: judge.sample]
-    if judge.kind == "pointwise":
-        questions, responses = len(plan.models), 1
-    else:
-        questions, responses = 2 * len(plan.candidates) * len(plan.baselines), 2
-    turns = sum(1 + (len(example.turns) if len(example.turns) > 1 else 0) for example in seen)
-    calls = questions * turns
-    if judge.max_calls is not None:
-        calls = min(calls, judge.max_calls)
+    seen = selected(plan, judge, examples)
+    responses = 1 if judge.kind == "pointwise" else 2
+    calls = sum(calls_on(plan, judge, example) for example in seen)
+    later = judge.name in plan.judging.cascade[1:]
+    probe = len(ORDERS) * min(judge.constant_probe or 0, len(examples))
+    expected = probe + (calls * _UNSURE if later else calls)
+    calls += probe
     characters = sum(len(example.query) + sum(map(len, example.references[:1])) for example in seen)
     mean = characters / len(seen) if seen else 0.0
     longest = plan.generation.max_new_tokens
     likely = _INSTRUCTIONS[0] + mean / _CHARACTERS[0] + responses * longest * _SHORT_RESPONSE
     most = _INSTRUCTIONS[1] + mean / _CHARACTERS[1] + responses * longest
-    tokens_in = (round(calls * likely), round(calls * most))
-    tokens_out = (calls * min(_VERDICT, judge.max_tokens), calls * judge.max_tokens)
+    tokens_in = (round(expected * likely), round(calls * most))
+    tokens_out = (round(expected * min(_VERDICT, judge.max_tokens)), calls * judge.max_tokens)
     price = prices.of(judge.model or "", str(judge.server))
     share = 1 - prices.batch_discount if judge.batch else 1.0
     return Estimate(
@@ -71,6 +79,7 @@ def _of(plan: "Plan", judge: "Judge", examples: Sequence["Example"], prices: Pri
         calls,
         (tokens_in[0] + tokens_out[0], tokens_in[1] + tokens_out[1]),
         _dollars(price, tokens_in, tokens_out, share),
+        open=later or judge.stop_early,
     )
 
 

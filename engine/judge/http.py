@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from engine.errors import CannotRun
+from engine.judge.material import sendable
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession, FormData
@@ -133,7 +134,7 @@ class Http:
 
     def clean(self, text: str) -> str:
         """A server's words as a reason: on one line, short, without the key."""
-        return " ".join(self.redact(text).split())[:_REASON_LENGTH]
+        return sendable(" ".join(self.redact(text).split())[:_REASON_LENGTH])
 
 
 def _proxy(scheme: str, host: str) -> str | None:

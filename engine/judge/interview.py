@@ -8,6 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from engine.judge.answers import ParseFailure
 from engine.judge.asking import Answered, Asker, Messages, Question, no_reply
 from engine.judge.cache import judgment_key
+from engine.judge.material import sendable
 from engine.judge.wire import Reply
 
 C = TypeVar("C")  # a call: what is asked about
@@ -104,5 +105,5 @@ def _question(form: Form[C, P], call: C) -> Question[C]:
 def _reason(reply: Reply, unreadable: ParseFailure) -> str:
     """Why an answer cannot be read, by its deeper reason where there is one."""
     if reply.refused is not None:
-        return f"the judge refused: {reply.refused}"
+        return sendable(f"the judge refused: {reply.refused}")
     return "truncated at max_tokens" if reply.finish_reason == "length" else unreadable.reason

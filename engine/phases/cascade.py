@@ -5,9 +5,10 @@ from typing import Any
 
 from engine.judge.judge import ORDERS
 from engine.judge.load import load_judge
+from engine.judge.selection import matches, selected, turns_of
 from engine.phases.combined import Place, part, record_combined
-from engine.phases.judge import judged_examples
-from engine.phases.judging import declare_judge, matches, turns_of
+from engine.phases.constant import probe_judge
+from engine.phases.judging import declare_judge
 from engine.phases.match import Match
 from engine.phases.work import Work
 from engine.plan import Judge as JudgePlan
@@ -66,9 +67,9 @@ def _next_judge(work: Work, settings: JudgePlan, before: str) -> tuple[int, int]
     judge_id = declare_judge(work, settings.name, grader)
     _mark(work, judge_id)
     (row,) = work.recorder.rows(tables.Judge, run_id=work.recorder.run_id, name=before)
-    examples = judged_examples(work, settings)
+    examples = selected(work.plan, settings, work.examples)
     made = possible = 0
-    for candidate, baseline in matches(work):
+    for candidate, baseline in matches(work.plan):
         match = Match(work, grader, judge_id, candidate, baseline)
         unsure = _unsure(work, {**match.sides, "judge_id": row["id"]})
         chosen = [example for example in examples if work.example_ids[example.id] in unsure]
@@ -81,6 +82,7 @@ def _next_judge(work: Work, settings: JudgePlan, before: str) -> tuple[int, int]
             f"{settings.name} was asked about {len(chosen)} of {len(examples)} examples of {match.name}: "
             f"{before} was sure of the others",
         )
+    probe_judge(work, settings, grader, judge_id)
     return made, possible
 
 

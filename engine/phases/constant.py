@@ -8,8 +8,9 @@ from typing import Any
 
 from engine.alerts import Alert
 from engine.judge.judge import ORDERS, Call, Judge, Pair
+from engine.judge.selection import drawn
 from engine.judge.verdicts import verdict
-from engine.phases.judging import drawn, given_answers, until_stopped
+from engine.phases.judging import given_answers, until_stopped
 from engine.phases.spending import paid
 from engine.phases.work import Work
 from engine.plan import Judge as JudgePlan
@@ -37,7 +38,9 @@ def probe_judge(work: Work, settings: JudgePlan, grader: Judge, judge_id: int) -
     baseline = work.plan.baselines[0]
     answers = given_answers(work, baseline)
     chosen = [
-        example for example in drawn(settings.seed, work.examples) if work.example_ids[example.id] in answers
+        example
+        for example in drawn(work.plan.data.seed, work.examples)
+        if work.example_ids[example.id] in answers
     ][: settings.constant_probe]
     known = _known(work, judge_id, baseline.name)
     pairs = [
@@ -46,7 +49,7 @@ def probe_judge(work: Work, settings: JudgePlan, grader: Judge, judge_id: int) -
         if example.id not in known
     ]
     meter = work.meter(
-        "judge", f"{settings.name} · {NAME}", "judgments", total=2 * len(chosen), done=2 * len(known)
+        "judge", probe_item(settings.name), "judgments", total=2 * len(chosen), done=2 * len(known)
     )
     winners: dict[str, dict[str, str | None]] = defaultdict(dict)
     calls = (Call(pair, order) for pair in pairs for order in ORDERS)
@@ -57,6 +60,11 @@ def probe_judge(work: Work, settings: JudgePlan, grader: Judge, judge_id: int) -
             known[example] = verdict(*(winners[example][order] for order in ORDERS))
             _record(work, judge_id, baseline.name, known)
         meter.advance(1, **paid([judgment]))
+
+
+def probe_item(judge: str) -> str:
+    """How the progress of the probe is called."""
+    return f"{judge} · {NAME}"
 
 
 def constant_alerts(work: Work) -> list[Alert]:

@@ -8,19 +8,18 @@ from collections.abc import Sequence
 
 from engine.examples import Example
 from engine.judge.judge import ORDERS, WHOLE
-from engine.phases.judging import drawn as in_drawn_order
+from engine.judge.selection import drawn as in_drawn_order
 from engine.phases.match import Match
 from engine.phases.watch import watched
 from engine.phases.work import Work
-from engine.plan import Judge as JudgePlan
 from store import tables
 
 EVEN = 0.5  # what a win rate is held against where the plan has no gate for it
 
 
-def play_until_settled(work: Work, settings: JudgePlan, match: Match, examples: Sequence[Example]) -> None:
+def play_until_settled(work: Work, match: Match, examples: Sequence[Example]) -> None:
     """Plays a match in the drawn order until its win rate is known to be above the gate, or below it."""
-    drawn = in_drawn_order(settings.seed, examples)
+    drawn = in_drawn_order(work.plan.data.seed, examples)
     pairs = match.pairs(drawn)
     watch = watched(work, match.sides, [example.id for example in drawn])
     threshold = threshold_of(work)

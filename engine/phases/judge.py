@@ -5,13 +5,13 @@ A judge of kind "pointwise" gives single responses scores instead: see `ratings`
 
 from collections.abc import Iterator
 
-from engine.examples import Example
 from engine.judge.judge import ORDERS, Judge
 from engine.judge.load import load_judge
 from engine.judge.pointwise import PointwiseJudge
-from engine.phases.constant import probe_judge
+from engine.judge.selection import matches, selected, turns_of
+from engine.phases.constant import probe_item, probe_judge
 from engine.phases.early import play_until_settled
-from engine.phases.judging import declare_judge, match_item, matches, selected, turns_of
+from engine.phases.judging import declare_judge, match_item
 from engine.phases.match import Match
 from engine.phases.ratings import rate, rating_pieces
 from engine.phases.winrates import record_win_rates
@@ -30,11 +30,11 @@ def judge(work: Work, settings: JudgePlan) -> None:
 
 def compare_pairs(work: Work, settings: JudgePlan, grader: Judge, judge_id: int) -> None:
     """One judge of pairs on all matches, and its win rates."""
-    examples = judged_examples(work, settings)
-    for candidate, baseline in matches(work):
+    examples = selected(work.plan, settings, work.examples)
+    for candidate, baseline in matches(work.plan):
         match = Match(work, grader, judge_id, candidate, baseline)
         if settings.stop_early:
-            play_until_settled(work, settings, match, examples)
+            play_until_settled(work, match, examples)
         else:
             match.play_all(match.pairs(examples))
     probe_judge(work, settings, grader, judge_id)
@@ -46,16 +46,12 @@ def judge_pieces(work: Work, settings: JudgePlan) -> Iterator[Piece]:
     if settings.kind == "pointwise":
         yield from rating_pieces(work, settings)
         return
-    count = sum(map(_calls_on, judged_examples(work, settings)))
-    for candidate, baseline in matches(work):
+    # What the dearer judges of a cascade are asked is known once the cheaper ones have answered.
+    later = settings.name in work.plan.judging.cascade[1:]
+    examples = [] if later else selected(work.plan, settings, work.examples)
+    count = sum(len(ORDERS) * (1 + len(turns_of(example))) for example in examples)
+    for candidate, baseline in matches(work.plan):
         yield Piece("judge", match_item(settings.name, candidate, baseline), "judgments", count)
-
-
-def judged_examples(work: Work, settings: JudgePlan) -> list[Example]:
-    """The examples on which a judge compares: for every match the same."""
-    count = len(matches(work))
-    return selected(settings, work.examples, lambda example: count * _calls_on(example))
-
-
-def _calls_on(example: Example) -> int:
-    return len(ORDERS) * (1 + len(turns_of(example)))
+    if settings.constant_probe is not None:
+        count = len(ORDERS) * min(settings.constant_probe, len(work.examples))
+        yield Piece("judge", probe_item(settings.name), "judgments", count)

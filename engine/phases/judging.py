@@ -1,18 +1,16 @@
-"""What judging pairs and rating single responses share: the judge's row, its sample, the answers."""
+"""What judging pairs and rating single responses share: the judge's row, the answers, the way to stop."""
 
-import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any, TypeVar
 
 from engine.errors import Paused
 from engine.examples import Example
 from engine.judge import servers
 from engine.judge.judge import Judge, Judgment, Rater, Rating
+from engine.judge.material import sendable
 from engine.phases.work import Work, closed_after
-from engine.plan import Judge as JudgePlan
 from engine.plan import Model
 from store import tables
 
@@ -56,45 +54,6 @@ def given_answers(work: Work, model: Model) -> dict[int, Given]:
     }
 
 
-def turns_of(example: Example) -> range:
-    """The turns of an example that are judged beside the whole: none where it has only one."""
-    return range(1, len(example.turns) + 1) if len(example.turns) > 1 else range(0)
-
-
-def selected(
-    settings: JudgePlan, examples: Sequence[Example], calls: Callable[[Example], int]
-) -> list[Example]:
-    """The examples that a judge sees, in their order: all, or the seeded sample that the plan allows.
-
-    `calls`: how many questions one example comes to. Which examples are in a sample follows from their ids,
-    so that a larger sample holds the smaller one.
-    """
-    if settings.sample is None and settings.max_calls is None:
-        return list(examples)
-    kept: set[str] = set()
-    left = settings.max_calls
-    for example in drawn(settings.seed, examples)[: settings.sample]:
-        if left is not None:
-            left -= calls(example)
-            if left < 0:
-                break
-        kept.add(example.id)
-    return [example for example in examples if example.id in kept]
-
-
-def drawn(seed: int, examples: Sequence[Example]) -> list[Example]:
-    """The examples in an order drawn by the seed and their ids: the same whatever order they come in."""
-    return sorted(examples, key=lambda example: _lot(seed, example.id))
-
-
-def matches(work: Work) -> list[tuple[Model, Model]]:
-    """Every candidate against every baseline; with `all_pairs` also against the candidates before it."""
-    found = [(candidate, baseline) for candidate in work.plan.candidates for baseline in work.plan.baselines]
-    if work.plan.judging.all_pairs:
-        found += [(later, earlier) for earlier, later in combinations(work.plan.candidates, 2)]
-    return found
-
-
 def match_item(judge: str, candidate: Model, baseline: Model) -> str:
     """How the progress of one judge on one match is called."""
     return f"{judge} · {match_name(candidate.name, baseline.name)}"
@@ -105,17 +64,14 @@ def match_name(candidate: str, baseline: str) -> str:
     return f"{candidate} against {baseline}"
 
 
-def _lot(seed: int, example_id: str) -> bytes:
-    return hashlib.blake2b(f"{seed}\0{example_id}".encode(), digest_size=8).digest()
-
-
 def figures(outcome: Judgment | Rating) -> dict[str, Any]:
     """The columns that tell how an answer came about, whatever it says."""
     return {
         "confidence": outcome.confidence,
-        "reasoning": outcome.reasoning,
-        "raw": outcome.raw,
-        "failure": outcome.failure,
+        # A judge may escape half of a character, which no store can hold.
+        "reasoning": sendable(outcome.reasoning),
+        "raw": sendable(outcome.raw),
+        "failure": None if outcome.failure is None else sendable(outcome.failure),
         "flags": list(outcome.flags),
         "tokens_in": outcome.tokens_in,
         "tokens_out": outcome.tokens_out,
@@ -151,4 +107,4 @@ def until_stopped(work: Work, outcomes: Iterator[T]) -> Iterator[T]:
 def report_failure(work: Work, judge: str, example: Example, failure: str | None) -> None:
     """An event for a judgment that failed."""
     if failure:
-        work.recorder.event("error", "judge", f"{judge}, example {example.id}: {failure}")
+        work.recorder.event("error", "judge", f"{judge}, example {example.id}: {sendable(failure)}")

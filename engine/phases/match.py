@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.examples import Example
 from engine.judge.judge import ORDERS, WHOLE, Call, Judge, Judgment, Pair
+from engine.judge.selection import asked_turns, turns_of
 from engine.judge.verdicts import Verdict, verdict
 from engine.phases.judging import (
     figures,
@@ -14,7 +15,6 @@ from engine.phases.judging import (
     match_item,
     match_name,
     report_failure,
-    turns_of,
     until_stopped,
 )
 from engine.phases.spending import paid
@@ -48,6 +48,7 @@ class Match:
     def __init__(self, work: Work, grader: Judge, judge_id: int, candidate: Model, baseline: Model) -> None:
         self._work = work
         self._judge = grader
+        (self._settings,) = (each for each in work.plan.judges if each.name == grader.name)
         self._candidate = candidate
         self._baseline = baseline
         self.title = match_item(grader.name, candidate, baseline)
@@ -111,7 +112,7 @@ class Match:
         clock = _Clock()
         with closed_after(until_stopped(work, self._judge.judge(self._calls(pairs)))) as judgments:
             for judgment in judgments:
-                waiting.append(judgment)
+                waiting += self._with_whole(judgment)
                 if self._judge.is_language_model or len(waiting) >= EMBEDDED_BATCH:
                     decided = self._store(waiting)
                     meter.advance(len(waiting), **paid(waiting))
@@ -134,10 +135,17 @@ class Match:
     def _calls(self, pairs: list[Pair]) -> Iterator[Call]:
         for pair in pairs:
             place = self._work.example_ids[pair.example.id]
-            for turn in range(1 + pair.turns):
+            for turn in asked_turns(self._settings, pair.turns):
                 for order in ORDERS:
                     if (place, turn, order) not in self._winners:
                         yield Call(pair, order, turn)
+
+    def _with_whole(self, judgment: Judgment) -> list[Judgment]:
+        """Where turns alone are asked about, the last one is judged in the light of all: as the whole."""
+        pair, turn = judgment.call.pair, judgment.call.turn
+        if WHOLE in asked_turns(self._settings, pair.turns) or turn < pair.turns:
+            return [judgment]
+        return [judgment, replace(judgment, call=replace(judgment.call, turn=WHOLE), cached=True)]
 
     def _store(self, judgments: list[Judgment]) -> list[Decided]:
         """Judgments and the verdicts that they complete become durable together."""

@@ -12,14 +12,13 @@ from typing import Any
 from engine.alerts import Alert
 from engine.examples import Example
 from engine.judge.judge import WHOLE, Item, Rater, Rating, RatingCall
+from engine.judge.selection import asked_turns, selected, turns_of
 from engine.metrics.metric import Measure
 from engine.phases.judging import (
     Given,
     figures,
     given_answers,
     report_failure,
-    selected,
-    turns_of,
     until_stopped,
 )
 from engine.phases.spending import paid
@@ -43,7 +42,8 @@ def rate(work: Work, settings: JudgePlan, rater: Rater, judge_id: int) -> None:
 
 def rating_pieces(work: Work, settings: JudgePlan) -> Iterator[Piece]:
     """What one rater will do, as it is announced."""
-    count = sum(1 + len(turns_of(example)) for example in _rated_examples(work, settings))
+    examples = selected(work.plan, settings, work.examples)
+    count = sum(len(asked_turns(settings, len(turns_of(example)))) for example in examples)
     for model in work.plan.models:
         yield Piece("judge", _item(settings.name, model), "ratings", count)
 
@@ -138,11 +138,6 @@ def _declare_measures(work: Work) -> None:
     )
 
 
-def _rated_examples(work: Work, settings: JudgePlan) -> list[Example]:
-    count = len(work.plan.models)
-    return selected(settings, work.examples, lambda example: count * (1 + len(turns_of(example))))
-
-
 def _item(judge: str, model: Model) -> str:
     return f"{judge} · {model.name}"
 
@@ -152,21 +147,27 @@ class _Sheet:
 
     def __init__(self, work: Work, settings: JudgePlan, rater: Rater, judge_id: int, model: Model) -> None:
         self._work = work
+        self._settings = settings
         self._rater = rater
         self._model = model
         self._model_id = work.model_ids[model.name]
         self._sides = {"judge_id": judge_id, "model_id": self._model_id}
-        self._examples = _rated_examples(work, settings)
+        self._examples = selected(work.plan, settings, work.examples)
         self._turns = max((len(turns_of(example)) for example in work.examples), default=0)
-        self._done = {
-            (row["example_id"], row["turn"]) for row in work.recorder.rows(tables.Rating, **self._sides)
+        self._done: dict[tuple[int, int], float | None] = {
+            (row["example_id"], row["turn"]): row["score"]
+            for row in work.recorder.rows(tables.Rating, **self._sides)
         }
 
     def fill(self) -> None:
         work = self._work
         given = given_answers(work, self._model)
         self._store_missing(given)
-        calls = [RatingCall(item, turn) for item in self._items(given) for turn in range(1 + item.turn_count)]
+        calls = [
+            RatingCall(item, turn)
+            for item in self._items(given)
+            for turn in asked_turns(self._settings, item.turn_count)
+        ]
         title = _item(self._rater.name, self._model)
         meter = work.meter("judge", title, "ratings", total=len(calls), done=len(self._done))
         todo = (call for call in calls if self._key(call) not in self._done)
@@ -186,6 +187,7 @@ class _Sheet:
     def _store(self, rating: Rating) -> None:
         """A rating and the scores that it gives become durable together."""
         place, turn = self._key(rating.call)
+        self._done[place, turn] = rating.score
         row = self._sides | {
             "example_id": place,
             "turn": turn,
@@ -203,7 +205,20 @@ class _Sheet:
                     for name, value in self._values(turn, rating.score, rating.scores)
                 ],
             )
+            transaction.append(tables.Score, self._mean_of_turns(place, rating))
         report_failure(self._work, self._rater.name, rating.call.item.example, rating.failure)
+
+    def _mean_of_turns(self, place: int, rating: Rating) -> list[Row]:
+        """The overall score where turns alone are judged, once all are: in a mean each turn counts once."""
+        turns = asked_turns(self._settings, rating.call.item.turn_count)
+        if WHOLE in turns or any((place, turn) not in self._done for turn in turns):
+            return []
+        scores = [score for turn in turns if (score := self._done[place, turn]) is not None]
+        name = measure_name(self._rater.name)
+        if not scores:
+            return [self._score_row(place, name, None, rating.failure)]
+        parts = [sum(scores), float(len(scores))]
+        return [self._score_row(place, name, parts[0] / parts[1], None) | {"parts": parts}]
 
     def _store_missing(self, given: Mapping[int, Given]) -> None:
         """Why there will be no rating: of what is not in the sample, or was not answered."""

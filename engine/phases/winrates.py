@@ -1,11 +1,12 @@
 """Verdicts counted into win rates, with what is known of the judge's own leanings."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engine.judge.judge import ORDERS, WHOLE
-from engine.phases.judging import drawn, given_answers, matches
+from engine.judge.selection import drawn, matches
+from engine.phases.judging import given_answers
 from engine.phases.watch import watched
 from engine.phases.work import Work
 from engine.plan import Model
@@ -14,7 +15,8 @@ from engine.stats.length_control import length_controlled
 from engine.stats.winrate import Outcome, Winner, position_bias, win_rate
 from store import tables
 
-Texts = dict[tuple[int, int], str]  # by turn and example
+Place = tuple[int, int]  # turn and example
+Texts = dict[Place, str]
 
 
 def record_win_rates(work: Work, judge_id: int) -> None:
@@ -25,7 +27,7 @@ def record_win_rates(work: Work, judge_id: int) -> None:
         return
     rows = [
         row
-        for candidate, baseline in matches(work)
+        for candidate, baseline in matches(work.plan)
         for row in _win_rates(work, judge_id, judge["name"], candidate, baseline)
     ]
     work.recorder.put(tables.WinRate, rows)
@@ -41,13 +43,16 @@ def _win_rates(
         "baseline_id": work.model_ids[baseline.name],
     }
     order = _drawn_order(work, judge_name)
-    outcomes: dict[int, dict[int, Outcome]] = defaultdict(dict)
+    outcomes: dict[int, dict[Place, Outcome]] = defaultdict(dict)
     for row in work.recorder.rows(tables.Verdict, **sides):
-        outcomes[row["turn"]][row["example_id"]] = row["outcome"]
+        outcomes[row["turn"]][row["turn"], row["example_id"]] = row["outcome"]
     winners = _winners_by_example(work, sides)
+    if order is None and _counts_turns(work, judge_name):
+        _pool_turns(outcomes, winners)
     texts = _texts(work, candidate), _texts(work, baseline)
     for turn in sorted(outcomes):
-        row = sides | {"turn": turn} | _win_rate(work, turn, outcomes[turn], winners[turn], texts)
+        both = list(winners[turn].values())
+        row = sides | {"turn": turn} | _win_rate(work, outcomes[turn], both, texts)
         if turn == WHOLE and order is not None and (held := watched(work, sides, order).interval()):
             # Of a match that may have been stopped early only such an interval means what it says.
             row |= {"low": held[0], "high": held[1]}
@@ -58,21 +63,33 @@ def _drawn_order(work: Work, judge: str) -> list[str] | None:
     """The order in which a judge that may stop early looks at the examples; None for any other."""
     for settings in work.plan.judges:
         if settings.name == judge and settings.stop_early:
-            return [example.id for example in drawn(settings.seed, work.examples)]
+            return [example.id for example in drawn(work.plan.data.seed, work.examples)]
     return None
+
+
+def _counts_turns(work: Work, judge: str) -> bool:
+    return any(settings.name == judge and settings.by_turn for settings in work.plan.judges)
+
+
+def _pool_turns(*by_turn: dict[int, dict[Place, Any]]) -> None:
+    """Puts every turn of a conversation in the place of its whole, as MT-Bench counts."""
+    for found in by_turn:
+        turns = {place: value for turn in found if turn for place, value in found[turn].items()}
+        conversations = {example for _, example in turns}
+        singles = {place: value for place, value in found[WHOLE].items() if place[1] not in conversations}
+        found[WHOLE] = singles | turns
 
 
 def _win_rate(
     work: Work,
-    turn: int,
-    outcomes: dict[int, Outcome],
+    outcomes: Mapping[Place, Outcome],
     winners: list[tuple[Winner | None, Winner | None]],
     texts: tuple[Texts, Texts],
 ) -> dict[str, Any]:
     seed = work.plan.data.seed
     counted = win_rate(list(outcomes.values()), seed)
     bias = position_bias(winners, seed)
-    controlled = _length_controlled(turn, outcomes, *texts)
+    controlled = _length_controlled(outcomes, *texts)
     return {
         "wins": counted.wins,
         "losses": counted.losses,
@@ -91,15 +108,15 @@ def _win_rate(
 
 def _winners_by_example(
     work: Work, sides: dict[str, int]
-) -> dict[int, list[tuple[Winner | None, Winner | None]]]:
+) -> dict[int, dict[Place, tuple[Winner | None, Winner | None]]]:
     """Both orders' winners of each example, by turn; an example whose second order is due is left out."""
-    winners: dict[tuple[int, int], dict[str, Winner | None]] = defaultdict(dict)
+    winners: dict[Place, dict[str, Winner | None]] = defaultdict(dict)
     for row in work.recorder.rows(tables.Judgment, **sides):
         winners[row["turn"], row["example_id"]][row["order"]] = row["winner"]
-    by_turn: dict[int, list[tuple[Winner | None, Winner | None]]] = defaultdict(list)
-    for (turn, _), both in winners.items():
+    by_turn: dict[int, dict[Place, tuple[Winner | None, Winner | None]]] = defaultdict(dict)
+    for place, both in winners.items():
         if len(both) == len(ORDERS):
-            by_turn[turn].append((both[ORDERS[0]], both[ORDERS[1]]))
+            by_turn[place[0]][place] = (both[ORDERS[0]], both[ORDERS[1]])
     return by_turn
 
 
@@ -112,13 +129,11 @@ def _texts(work: Work, model: Model) -> Texts:
     return texts
 
 
-def _length_controlled(
-    turn: int, outcomes: dict[int, Outcome], candidate: Texts, baseline: Texts
-) -> Interval:
+def _length_controlled(outcomes: Mapping[Place, Outcome], candidate: Texts, baseline: Texts) -> Interval:
     """The win rate at equal length, over the verdicts whose two texts are known."""
-    known = [place for place in outcomes if (turn, place) in candidate and (turn, place) in baseline]
+    known = [place for place in outcomes if place in candidate and place in baseline]
     return length_controlled(
         [outcomes[place] for place in known],
-        [len(candidate[turn, place]) for place in known],
-        [len(baseline[turn, place]) for place in known],
+        [len(candidate[place]) for place in known],
+        [len(baseline[place]) for place in known],
     )

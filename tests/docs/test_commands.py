@@ -12,6 +12,7 @@ import pytest
 
 from bench.terminal import Terminal
 from tests.e2e.conftest import write_plan
+from tests.protocols import files
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -48,6 +49,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "outputs.jsonl").write_text(
         '{"query": "What is 2 plus 2?", "response": "4", "references": ["4"], "label": "4"}\n'
     )
+    files.mt_bench(folder / "data/mt_bench")
+    files.alpaca_eval(folder / "results/annotations.json", [1.0, 1.9, 2.0])
+    files.prometheus(folder / "graded.jsonl")
+    files.judgelm(folder / "judgments.jsonl")
     plan = write_plan(folder, sample=6)
     plan.write_text(re.sub(r"\[benchmarks\].*?(?=\[gates\])", "", plan.read_text(), flags=re.DOTALL))
     for name in ("first", "second"):

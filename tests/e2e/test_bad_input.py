@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from store import database
+from store import database, history
 from store.record import create_run
-from tests.e2e.conftest import ROOT, SAMPLES
+from tests.e2e.conftest import ROOT, SAMPLES, queue, reader, wait_until, worker
 from tests.judge.scripted import Answer, Json, JudgeServer, prefers
 
 pytestmark = pytest.mark.e2e
@@ -225,7 +225,7 @@ def test_a_file_that_is_no_store_is_left_as_it_is(folder: Path, make: Edit) -> N
         assert (store / database.FILE).read_bytes() == (folder / "same").read_bytes()
 
 
-def test_a_judge_that_goes_away_ends_the_run_which_goes_on_when_it_is_back(folder: Path) -> None:
+def test_a_judge_that_goes_away_is_waited_for_and_nothing_is_asked_twice(folder: Path) -> None:
     gone = JudgeServer()
 
     def leaves(body: Json, number: int) -> Answer:
@@ -236,19 +236,23 @@ def test_a_judge_that_goes_away_ends_the_run_which_goes_on_when_it_is_back(folde
     gone.script = leaves
     judge = f'name = "gpt"\nserver = "{gone.url}"\nmodel = "m"\nconcurrency = 1\nretries = 1\n'
     add(folder, f"[[judges]]\n{judge}")
-    failed = assay("run", folder / "plan.toml", "--store", folder / "store")
-    assert failed.code == 3
-    assert f"judge gpt: {gone.url} cannot be reached" in failed.err and "start the server" in failed.err
-    assert "`assay resume 1`" in failed.err
-    assert counts(folder / "store", "response", "judgment") == [2 * EXAMPLES, 10]
+    store = folder / "store"
+    run_id = queue(store, folder / "plan.toml")
+    running = worker(store, run_id)
+
+    def waiting() -> str:
+        return history.run(reader(store), run_id).waiting or ""
+
+    assert wait_until(lambda: "does not answer" in waiting(), running)
+    assert gone.url in waiting()
+    assert counts(store, "response", "judgment") == [2 * EXAMPLES, 10]
 
     back = JudgeServer(gone.port)
     try:
-        resumed = assay("resume", "1", "--store", folder / "store")
-        assert resumed.code == 0, resumed.err
-        assert counts(folder / "store", "response", "judgment") == [2 * EXAMPLES, 2 * EXAMPLES]
+        assert running.wait(timeout=60) == 0
+        assert counts(store, "response", "judgment") == [2 * EXAMPLES, 2 * EXAMPLES]
         assert len(back.requests) == 2 * EXAMPLES - 10
-        assert "cannot be reached" not in resumed.err, "a trouble of the past is not told again"
+        assert "HTTP Request" not in (store / "worker.log").read_text()
     finally:
         back.stop()
 

@@ -112,6 +112,13 @@ def test_a_shared_beginning_changes_no_answer(
     assert together(model, requests, rules, Limits(slots, 64)) == alone(model, requests, rules)
 
 
+def test_a_long_prompt_that_needs_no_slot_leaves_room_for_shorter_ones(model: Any, tokenizer: Any) -> None:
+    # The longest prompt ends with its first token: its group is padded for it, the slots are not.
+    requests = requests_of([[6]] * 5 + [[6] * 6, [6] * 9], [1, 1, 2])
+    rules = Rules(tokenizer, frozenset(), Settings())
+    assert together(model, requests, rules, Limits(3, 18)) == alone(model, requests, rules)
+
+
 def test_a_shared_beginning_is_read_once(model: Any, tokenizer: Any) -> None:
     beginning = list(range(6, 46))
     requests = requests_of([[*beginning, 100 + place, 9] for place in range(4)], [4])

@@ -204,3 +204,37 @@ def test_the_preflight_tells_the_cost_and_what_cannot_be_held(
     findings = cost_findings(plan(tmp_path, **settings), examples(50))
     assert [finding[0] for finding in findings] == levels
     assert said in findings[-1][2]
+
+
+def calls_of(folder: Path, more: str, items: list[Example]) -> list[str]:
+    for name in ("e.jsonl", "o.jsonl"):
+        (folder / name).write_text('{"id": "1", "query": "q", "response": "r"}\n')
+    text = PLAN.format(server=OPENAI, model="gpt-4o", cap=100)
+    return [each.text().partition(",")[0] for each in estimate(parse_plan(text + more, folder), items)]
+
+
+SECOND = f'[[judges]]\nname = "other"\nserver = "{OPENAI}"\nmodel = "gpt-4o"\n'
+THIRD_MODEL = '[[models]]\nname = "more"\nrole = "candidate"\noutputs = "o.jsonl"\n'
+
+
+@pytest.mark.parametrize(
+    ("more", "calls"),
+    [
+        (SECOND + "sample = 5", ["40 calls", "10 calls"]),
+        (SECOND + "max_calls = 5", ["40 calls", "4 calls"]),
+        (SECOND + "stop_early = true", ["40 calls", "up to 40 calls"]),
+        (SECOND + "constant_probe = 3", ["40 calls", "46 calls"]),
+        (SECOND + 'kind = "pointwise"', ["40 calls", "40 calls"]),
+        ('cascade = ["strong", "other"]\n' + SECOND, ["40 calls", "up to 40 calls"]),
+        (THIRD_MODEL, ["80 calls"]),
+        ("all_pairs = true\n" + THIRD_MODEL, ["120 calls"]),
+    ],
+)
+def test_the_estimate_counts_the_calls_that_will_be_made(tmp_path: Path, more: str, calls: list[str]) -> None:
+    assert calls_of(tmp_path, more, examples(20)) == calls
+
+
+def test_the_estimate_counts_turns(tmp_path: Path) -> None:
+    turns = ("One?", "Two?")
+    items = [Example("1", "One?", ({"role": "user", "content": "One?"},), turns=turns)]
+    assert calls_of(tmp_path, SECOND + 'format = "mt-bench"', items) == ["6 calls", "4 calls"]

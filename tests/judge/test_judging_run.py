@@ -1,11 +1,13 @@
 """Runs that judge: pairs and single responses, samples, turns, resuming."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine.compare_runs import compare_runs
 from engine.phases.work import Stopped
 from store import history, pairs, tables
 from store.database import connect
@@ -67,6 +69,38 @@ def test_ratings_become_measures_with_intervals_and_comparisons(server: JudgeSer
     ratings = run.rows(tables.Rating, judge_id=judge["id"])
     assert len(ratings) == 2 * COUNT == len(server.requests)
     assert {row["turn"] for row in ratings} == {0} and ratings[0]["raw"]
+
+
+def test_ratings_of_two_runs_compare_where_judge_and_prompt_are_the_same(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    server.script = graded
+    plan = recorded_plan(
+        tmp_path,
+        examples(),
+        {"base": answers("short"), "tuned": answers("much longer")},
+        '[metrics]\nuse = ["length"]\n' + judged_by(server, kind="pointwise"),
+    )
+    store = tmp_path / "store"
+    runs = [carry_out(store, queue(store, plan)).run_id for _ in range(2)]
+    plan.write_text(plan.read_text().replace('model = "m"', 'model = "other"'))
+    runs.append(carry_out(store, queue(store, plan)).run_id)
+    connection = history.attach(connect(store))
+    same, other = (compare_runs(connection, older, newer) for older, newer in pairwise(runs))
+    connection.close()
+    assert [(item.delta, item.n) for item in same.comparisons if item.measure == "judge:j"] == [(0, COUNT)]
+    assert "judge:j" not in [item.measure for item in other.comparisons]
+    assert "different versions" in next(item.reason for item in other.incomparable if item.what == "judge:j")
+
+
+def test_half_a_character_in_a_judge_s_reasons_ends_no_run(server: JudgeServer, tmp_path: Path) -> None:
+    said = {"reasoning": "so \ud800", "winner": "A", "scores": {"A": 8, "B": 4}}
+    server.script = lambda body, number: says(
+        json.dumps(said) if number % 2 else f"\ud800 {json.dumps(said)}"
+    )
+    run = run_of(tmp_path, judged_by(server))
+    assert {row["reasoning"] for row in run.rows(tables.Judgment)} == {"so ?"}
+    assert {row["winner"] for row in run.rows(tables.Judgment)} == {"candidate", "baseline"}
 
 
 def test_a_rubric_gives_a_measure_for_each_criterion(server: JudgeServer, tmp_path: Path) -> None:

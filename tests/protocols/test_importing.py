@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.compare_runs import compare_runs
 from engine.errors import BadInput
 from engine.importing import import_run
-from store import database
+from store import database, history
 from tests.protocols import files
 
 Rows = list[dict[str, object]]
@@ -134,3 +135,25 @@ def test_a_preference_out_of_range_is_refused_and_nothing_is_stored(tmp_path: Pa
     with pytest.raises(BadInput, match=r"preference: found 7\.0"):
         import_run("alpaca-eval", path, store)
     assert not database.exists(store)
+
+
+def test_two_imports_compare_by_their_judge_s_scores(store: Path, tmp_path: Path) -> None:
+    before = import_run("mt-bench", files.mt_bench(tmp_path / "before"), store)
+    later = files.mt_bench(tmp_path / "after")
+    file = later / "model_judgment" / "gpt-4_single.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    better = [
+        row | {"score": row["score"] + (row["model"] == "vicuna-13b" and row["score"] > 0)} for row in rows
+    ]
+    files.lines(file, better)
+    after = import_run("mt-bench", later, store)
+    connection = history.attach(database.connect(store))
+    comparison = compare_runs(connection, before, after)
+    connection.close()
+    (judged,) = [item for item in comparison.comparisons if item.measure == "judge:gpt-4"]
+    assert judged.baseline_value == pytest.approx(5.5)
+    assert judged.candidate_value == pytest.approx(6.5)
+    assert judged.n == 2
+    assert not [
+        item for item in comparison.incomparable if "gpt-4)" in item.what and "pairs" not in item.what
+    ]

@@ -7,6 +7,7 @@ from rich.cells import cell_len
 from textual.pilot import Pilot
 
 from store import tables
+from store.judging import FailureRow, JudgeRow
 from store.record import Recorder
 from store.rows import ProgressRow, VitalsRow, WinRateRow
 from tests.tui.conftest import Settled, text_of
@@ -15,11 +16,12 @@ from tui.app import AssayApp
 from tui.pace import Cost
 from tui.screens.events import EventsScreen
 from tui.screens.live import LiveScreen
-from tui.screens.live_lines import judging, machine, phases
+from tui.screens.live_judging import JudgingSoFar, judging
+from tui.screens.live_lines import machine, phases
 
 
 def progress(phase: str, item: str, done: int, total: int, **more: Any) -> ProgressRow:
-    values = {
+    values: dict[str, Any] = {
         "unit": "responses",
         "tokens": 0,
         "resumed_from": 0,
@@ -70,6 +72,14 @@ def test_a_model_that_answers_shows_its_speeds_its_slots_and_its_queue() -> None
     assert len(phases(rows, 78)) == 2, "a run that stands still has nothing under way"
     served = [progress("generate", "good", 60, 1000, **ANSWERING | {"prompt_seconds": 0.0, "busy": 7})]
     assert phases(served, 78, running=True)[2].plain.strip().startswith("decode 2,250 tok/s · 7/64 slots")
+
+
+def test_where_a_line_is_too_long_the_time_left_stays_and_the_tokens_go() -> None:
+    more = {"tokens": 60_000, "seconds": 32.0}
+    rows = [progress("generate", name, 1500, 3000, **more) for name in ("base", "good")]
+    wide, narrow = (phases(rows, width)[1].plain for width in (120, 78))
+    assert "tok/s" in wide and wide.endswith(" left")
+    assert "tok/s" not in narrow and narrow.endswith(" left") and cell_len(narrow) <= 78
 
 
 def test_answers_under_way_count_as_half_written() -> None:
@@ -129,13 +139,38 @@ def test_a_phase_under_way_lists_its_pieces_and_a_finished_one_is_one_line() -> 
     assert [line.plain[2:12].strip() for line in phases(rows, 100)[1:]] == ["generate", "base", "good"]
 
 
+def judge_row(**more: Any) -> JudgeRow:
+    values: dict[str, Any] = {
+        "id": 1, "name": "gpt", "kind": "pairwise", "is_language_model": True, "prompt_hash": "5215cc7b",
+        "details": None, "calls": 0, "failed": 0, "from_cache": 0, "tokens_in": None, "tokens_out": None,
+        "cost": None, "unpriced": 0, "seconds": None, "reported_models": None,
+    }  # fmt: skip
+    return JudgeRow(**(values | more))
+
+
+def test_a_judges_pace_cost_and_failures_stand_above_its_win_rates() -> None:
+    judge = judge_row(calls=240, failed=12, cost=0.42)
+    work = [
+        progress("judge", "gpt · good against base", 100, 200, unit="judgments"),
+        progress("judge", "gpt-mini · good against base", 900, 1000, unit="judgments"),
+    ]
+    failures = [FailureRow("gpt", "no JSON in the answer\x1b[2J", 9), FailureRow("gpt", "timed out", 3)]
+    heading, calls, failed = judging(JudgingSoFar([judge], [], failures), work, 78)
+    assert "Win rate by gpt" in heading.plain
+    assert calls.plain.strip() == "240 calls · $0.42 so far · 25.0 calls/s"
+    assert failed.plain.strip() == "! 12 failed: 9 × no JSON in the answer␛[2J · 3 × timed out"
+    unpriced = judging(JudgingSoFar([judge_row(calls=2, unpriced=2)], [], []), [], 78)
+    assert "cost unknown" in unpriced[1].plain and "calls/s" not in unpriced[1].plain
+
+
 def test_a_win_rate_that_could_not_be_computed_gives_its_reason() -> None:
     row = WinRateRow(
         judge="gpt", is_language_model=True, candidate="good", baseline="base", wins=0, losses=0, ties=0,
         failed=12, win_rate=None, low=None, high=None, position_bias=None, length_controlled=None,
         reason="every judgment failed",
     )  # fmt: skip
-    heading, line = judging([row])
+    found = JudgingSoFar([judge_row(calls=24, failed=24)], [row], [])
+    heading, _, line = judging(found, [], 78)
     assert "every judgment failed" in line.plain and "12 failed" in line.plain and "%" not in line.plain
     assert "not a language model" not in heading.plain
 

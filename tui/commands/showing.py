@@ -52,9 +52,10 @@ def _head(summary: Summary) -> None:
     result = verdict(run).upper() if run.passed is False else verdict(run)
     out(strong(printable(f"run {run.id} · {run.name} · {result}")))
     took = f", took {duration(run.finished - run.started)}" if run.finished and run.started else ""
+    plan = f" · plan {run.plan_file} {run.plan_hash[:12]}" if run.plan_hash else ""
     when = f"started {moment(run.started)} UTC" if run.started else "not started"
     paragraph(
-        f"{when}{took} · plan {run.plan_file} {run.plan_hash[:12]} · eval set {run.eval_set_file or ''} "
+        f"{when}{took}{plan} · eval set {run.eval_set_file or ''} "
         f"{run.eval_set or 'not read yet'} · seed {run.seed}"
     )
     dollars, unknown = cost(summary.spending)

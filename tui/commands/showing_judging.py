@@ -60,7 +60,7 @@ def _win_rates(summary: Summary, judge: JudgeRow, *, full: bool) -> None:
     if not rows:
         return
     heading(f"Win rate by judge {judge_name(judge.name, judge.is_language_model)}")
-    columns = [Column("candidate"), Column("against"), Column("win rate"), Column("w/l/t", True)]
+    columns = [Column("candidate"), Column("against"), Column("win rate", True), Column("w/l/t", True)]
     columns += [Column(title, True) for title in ("failed", "first", "agree", "level")]
     whole = [row for row in rows if row.turn == 0]
     print_table(

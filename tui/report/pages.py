@@ -6,8 +6,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from store.judging import JudgeRow
 from store.rows import MetricRow
 from store.slices import worst
+from tui import judges
 from tui.declared import declared
 from tui.facts import NOT_FOUND, costs, labels
 from tui.families import family_of, rank
@@ -49,11 +51,24 @@ def context(summary: reading.Summary) -> dict[str, Any]:
         "labels": labels,
         "NOT_FOUND": NOT_FOUND,
         "judge_name": reading.judge_name,
+        "judging": judges,
+        "about_judge": lambda judge, full: about_judge(summary, judge, full),
         "interval": interval,
         "change": reading.change,
         "environment": list(reading.environment_lines(summary.run.environment)),
         "settings": lambda judge: dict(judge.details or {}),
     }
+
+
+def about_judge(summary: reading.Summary, judge: JudgeRow, full: bool) -> list[judges.Said]:
+    """What there is to say about a judge and its agreement with others; of its matches all, or the doubts."""
+    found = summary.judging
+    said = [*judges.about_judge(found, judge), *judges.agreement(found, judge)]
+    for row in found.win_rates:
+        if row.judge == judge.name and row.turn == 0:
+            match = [each for each in judges.about_match(found, row) if full or each.warns]
+            said += [judges.Said(f"{judges.subject(row)}: {each.text}", each.warns) for each in match]
+    return said
 
 
 def families(summary: reading.Summary) -> list[tuple[str, list[MetricRow]]]:

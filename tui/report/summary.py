@@ -118,7 +118,8 @@ def no_verdict(run: RunDetail) -> str | None:
     if run.passed is not None:
         return None
     if run.status != "finished":
-        return f"the run is {run.status}" + (f": {run.error}" if run.error else "")
+        state = "the run failed" if run.status == "failed" else f"the run is {run.status}"
+        return state + (f": {run.error}" if run.error else "")
     if run.imported:
         return f"imported from {run.imported}: there was no plan with gates"
     only = (run.options or {}).get("only")

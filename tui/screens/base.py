@@ -254,6 +254,7 @@ class RunScreen(AssayScreen):
             join([plain(cut(self.run.name, 30), "bold"), f" #{self.run_id}"]),
             status(self.run.status),
             outcome(self.run.passed),
+            plain(f"imported from {cut(self.run.imported, 20)}" if self.run.imported else "", "$muted"),
             plain(phase, "$muted"),
         ]
         return join([part for part in parts if part], "  ")

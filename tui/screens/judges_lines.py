@@ -10,7 +10,7 @@ from store.judging import DisputeRow, JudgeRow, Judging, MeanRow, RankingRow
 from store.rows import WinRateRow
 from tui import judges
 from tui.judges import Said
-from tui.text import MISSING, cut, fit, join, number, one_line, plain, wrap
+from tui.text import MISSING, cut, fit, join, one_line, plain, wrap
 from tui.widgets.table import Column, Columns
 
 STRIP = 24  # cells of a ranking's strip
@@ -144,7 +144,7 @@ def ranking(rows: Sequence[RankingRow], width: int) -> list[Content]:
     name = min(24, max(len(cut(row.model, 24)) for row in rows))
     lines = [Content.styled("Ranking (Bradley-Terry, on Elo's scale)", "$heading")]
     for row in rows:
-        said = number(row.strength) if row.strength is not None else row.reason or "no reason was recorded"
+        said = f"{row.strength:,.0f}" if row.strength is not None else row.reason or "no reason was recorded"
         held = "" if row.low is None or row.high is None else f" [{row.low:.0f}, {row.high:.0f}]"
         strip = _strip(row, min(ends), max(ends))
         lines.append(fit(join([fit(row.model, name), "  ", strip, plain(f"  {said}{held}")]), width))

@@ -12,14 +12,15 @@ from tui.keys import bindings
 from tui.pace import Cost, cost
 from tui.screens import live_lines as lines
 from tui.screens.base import RunScreen
+from tui.screens.live_judging import JudgingSoFar, judging
 from tui.widgets.lines import Pane
 
 if TYPE_CHECKING:
     from store.history import Connection
-    from store.rows import EventRow, LatestVerdict, ProgressRow, VitalsRow, WinRateRow
+    from store.rows import EventRow, LatestVerdict, ProgressRow, VitalsRow
 
 VERDICTS = 5
-SLOW_SECONDS = 5.0  # vitals and verdicts change whole lines: over a slow link they take turns
+SLOW_SECONDS = 5.0  # vitals, judging and verdicts change whole lines: over a slow link they take turns
 
 
 class Work(NamedTuple):
@@ -28,7 +29,7 @@ class Work(NamedTuple):
     progress: "list[ProgressRow]"
     cost: Cost
     vitals: "list[VitalsRow]"
-    win_rates: "list[WinRateRow]"
+    judging: JudgingSoFar
     verdicts: "list[LatestVerdict]"
     events: dict[str, int]
     newest: "list[EventRow]"
@@ -46,7 +47,7 @@ class LiveScreen(RunScreen):
         super().__init__(run_id)
         self._search = ""
         self._work: Work | None = None
-        self._slow: Work | None = None  # of which vitals and verdicts are shown
+        self._slow: Work | None = None  # of which vitals, judging and verdicts are shown
         self._slow_until = 0.0
         self._later: Timer | None = None
 
@@ -55,13 +56,18 @@ class LiveScreen(RunScreen):
 
     def read_run(self, connection: "Connection") -> Work:
         from store import history, live
+        from store import judging as judged
 
         progress = live.progress(connection, self.run_id)
         return Work(
             progress,
             cost(progress, history.models(connection, self.run_id)),
             live.vitals(connection, self.run_id),
-            history.win_rates(connection, self.run_id),
+            JudgingSoFar(
+                judged.judges(connection, self.run_id),
+                history.win_rates(connection, self.run_id),
+                judged.failures(connection, self.run_id),
+            ),
             live.latest_verdicts(connection, self.run_id, limit=VERDICTS),
             live.count_events(connection, self.run_id),
             live.events(connection, self.run_id, level="error", limit=1),
@@ -84,7 +90,7 @@ class LiveScreen(RunScreen):
             lines.state(self.run, width),
             lines.phases(self._work.progress, width, running=self.run.status == "running"),
             lines.machine(slow.vitals, slow.cost) if self.run.status == "running" else [],
-            lines.judging(self._work.win_rates),
+            judging(slow.judging, slow.progress, width),
             lines.verdicts([row for row in slow.verdicts if self._search in _searched(row)], width),
             lines.events(self._work.events, self._work.newest, width),
         ]
@@ -92,7 +98,7 @@ class LiveScreen(RunScreen):
         self.query_one("#work", Pane).show(shown)
 
     def _taken_slowly(self, work: Work) -> Work:
-        """What to take vitals and verdicts from: the newest, or that of some seconds ago."""
+        """What to take vitals, judging and verdicts from: the newest, or that of some seconds ago."""
         left = self._slow_until - time.monotonic()
         if self._slow is None or left <= 0:
             self._slow, self._slow_until = work, time.monotonic() + SLOW_SECONDS

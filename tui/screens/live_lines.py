@@ -1,4 +1,4 @@
-"""The lines of the Live screen: phases, machine, win rates, verdicts, events."""
+"""The lines of the Live screen: phases, machine, verdicts, events."""
 
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +12,7 @@ from tui.pace import written as cost_written
 from tui.text import MISSING, bar, cut, duration, fit, join, one_line, plain, size, wrap
 
 if TYPE_CHECKING:
-    from store.rows import EventRow, LatestVerdict, ProgressRow, RunDetail, VitalsRow, WinRateRow
+    from store.rows import EventRow, LatestVerdict, ProgressRow, RunDetail, VitalsRow
 
 DEVICE_CELLS = 24
 OUTCOMES = {
@@ -160,25 +160,6 @@ def machine(vitals: "list[VitalsRow]", cost: Cost) -> list[Content]:
     spent = cost_written(cost)
     title = join([heading("Machine"), Content.styled(f"  {spent} so far" if spent else "", "$muted")])
     return [title, *lines] if lines else []
-
-
-def judging(rates: "list[WinRateRow]") -> list[Content]:
-    lines = []
-    for judge, found in groupby(rates, key=lambda row: (row.judge, row.is_language_model)):
-        note = "" if judge[1] else ", not a language model: it compares with the references"
-        lines.append(join([heading("Win rate by "), one_line(judge[0], "bold"), heading(note)]))
-        lines += [_win_rate(row) for row in found]
-    return lines
-
-
-def _win_rate(row: "WinRateRow") -> Content:
-    name = join([one_line(row.candidate), " against ", one_line(row.baseline)])
-    counts = f"{row.wins} win {row.ties} tie {row.losses} loss"
-    failed = Content.styled(f" {row.failed} failed", "$bad") if row.failed else Content("")
-    if row.win_rate is None or row.low is None or row.high is None:
-        return join(["  ", fit(name, 26), " ", counts, failed, plain(f"  {row.reason or 'no verdict yet'}")])
-    rate = f"{row.win_rate:.1%} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
-    return join(["  ", fit(name, 26), " ", fit(rate, 20), " ", counts, failed])
 
 
 def verdicts(verdicts: "list[LatestVerdict]", width: int) -> list[Content]:

@@ -148,6 +148,6 @@ def _shown(compared: Compared) -> Diff:
 def _alone(response: ResponseRow | None) -> tuple[Segment, ...]:
     if response is None:
         return (Segment("– not answered yet", False),)
-    if response.text is None:
+    if response.whole is None:
         return (Segment(f"– no answer: {response.reason or 'no reason was recorded'}", True),)
-    return (Segment(response.text, False),)
+    return (Segment(response.whole, False),)

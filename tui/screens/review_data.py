@@ -107,6 +107,5 @@ def _place(items: Sequence[QueueItem], wanted: Wanted) -> int:
 
 
 def _aligned(left: ResponseRow | None, right: ResponseRow | None) -> Diff | None:
-    if left is None or right is None or left.text is None or right.text is None:
-        return None
-    return diff(left.text, right.text)
+    texts = (left.whole if left else None), (right.whole if right else None)
+    return None if texts[0] is None or texts[1] is None else diff(texts[0], texts[1])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from textual.content import Content
 
 from store.pairs import PairView
-from store.rows import AnnotationRow, JudgmentRow, MetricRow, ScoreRow, VerdictRow
+from store.rows import AnnotationRow, JudgmentRow, MetricRow, RatingRow, ScoreRow, VerdictRow
 from tui.diff import Segment, text_of
 from tui.screens.review_data import Review
 from tui.side_by_side import wrapped
@@ -70,8 +70,9 @@ def verdict_line(view: PairView, width: int) -> Content:
     agreement = {True: "both orders agree", False: "the orders disagree", None: ""}[verdict.consistent]
     parts = [
         _outcome(verdict),
+        Content(f"turn {verdict.turn}" if verdict.turn else ""),
         Content.styled(agreement, "$warn" if verdict.consistent is False else "$muted"),
-        plain(f"by {judge_name(verdict.judge, view.judgments)}", "$muted"),
+        plain(f"by {judge_name(verdict)}", "$muted"),
     ]
     if len(view.verdicts) > 1:
         parts.append(Content.styled(f"{len(view.verdicts) - 1} more: o", "$muted"))
@@ -79,9 +80,9 @@ def verdict_line(view: PairView, width: int) -> Content:
     return fit(join([Content.styled(f"{'verdict':<10}", "$heading"), said]), width)
 
 
-def judge_name(judge: str, judgments: Sequence[JudgmentRow]) -> str:
-    model = any(row.is_language_model for row in judgments if row.judge == judge)
-    return cut(judge, 24) if model else f"{cut(judge, 24)} (not a language model)"
+def judge_name(verdict: VerdictRow) -> str:
+    name = cut(verdict.judge, 24)
+    return name if verdict.is_language_model else f"{name} (not a language model)"
 
 
 def _outcome(verdict: VerdictRow) -> Content:
@@ -117,11 +118,16 @@ def details(view: PairView, review: Review, width: int) -> list[Content]:
         lines += _under(f"{note.kind} by {note.annotator}", text, width)
     for verdict in view.verdicts:
         lines += _verdict(verdict, view, review, width)
+    for rating in view.ratings:
+        lines += _rating(rating, width)
     lines += [_title("Metrics, baseline → candidate"), *_metrics(view, review, width)]
     turns = view.example.messages or ()
     for message in turns:
         title = "query" if len(turns) == 1 else message.get("role", "user")
         lines += _under(title, message.get("content", ""), width)
+    for place, turn in enumerate((view.example.extra or {}).get("turns") or (), 1):
+        if place > 1:
+            lines += _under(f"turn {place}", turn, width)
     for reference in view.example.references or ():
         lines += _under("reference", reference, width)
     return lines
@@ -136,10 +142,12 @@ def _under(title: str, text: str, width: int) -> list[Content]:
 
 
 def _verdict(verdict: VerdictRow, view: PairView, review: Review, width: int) -> list[Content]:
-    name = judge_name(verdict.judge, view.judgments)
-    lines = [join([plain(f"verdict of {name}", "$heading"), "  ", _outcome(verdict)])]
+    name = judge_name(verdict)
+    turn = f" on turn {verdict.turn}" if verdict.turn else ""
+    lines = [join([plain(f"verdict of {name}{turn}", "$heading"), "  ", _outcome(verdict)])]
     names = {"candidate": review.candidate.name, "baseline": review.baseline.name}
-    for judgment in (row for row in view.judgments if row.judge == verdict.judge):
+    said = (verdict.judge, verdict.turn)
+    for judgment in (row for row in view.judgments if (row.judge, row.turn) == said):
         first = names["candidate" if judgment.order == "candidate_first" else "baseline"]
         lines += paragraph(f"{first} shown first: {_said(judgment, names)}", width, "  ")
         lines += paragraph(judgment.reasoning, width, "    ")
@@ -153,8 +161,30 @@ def _said(judgment: JudgmentRow, names: dict[str, str]) -> str:
     if judgment.candidate_score is not None and judgment.baseline_score is not None:
         ours, theirs = judgment.candidate_score, judgment.baseline_score
         said += f" ({names['candidate']} {ours:g}, {names['baseline']} {theirs:g})"
-    flags = [flag.replace("_", " ") for flag in judgment.flags or ()]
-    return f"{said} ! {', '.join(flags)}" if flags else said
+    return said + _sure(judgment.confidence) + _flagged(judgment.flags)
+
+
+def _sure(confidence: float | None) -> str:
+    return "" if confidence is None else f", {confidence:.0%} sure"
+
+
+def _flagged(flags: Sequence[str] | None) -> str:
+    return f" ! {', '.join(flag.replace('_', ' ') for flag in flags)}" if flags else ""
+
+
+def _rating(rating: RatingRow, width: int) -> list[Content]:
+    """What a judge of single responses gave to one of the two, criterion by criterion, and why."""
+    turn = f", turn {rating.turn}" if rating.turn else ""
+    if rating.score is None:
+        said = f"failed, {rating.failure or 'no reason was recorded'}"
+    else:
+        grades = ", ".join(f"{name} {grade:g}" for name, grade in (rating.scores or {}).items())
+        said = f"{rating.score:g}" + (f" ({grades})" if grades else "") + _sure(rating.confidence)
+    title = join(
+        [plain(f"score by {cut(rating.judge, 24)} ", "$heading"), plain(f"{cut(rating.model, 24)}{turn}")]
+    )
+    lines = paragraph(f"{said}{_flagged(rating.flags)}", width, "  ")
+    return [title, *lines, *paragraph(rating.reasoning, width, "    ")]
 
 
 def _metrics(view: PairView, review: Review, width: int) -> list[Content]:

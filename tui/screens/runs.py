@@ -110,6 +110,7 @@ class RunsScreen(AssayScreen):
 
     def _row(self, row: "RunRow", width: int) -> Content:
         ended = outcome(row.passed) if row.status == "finished" and row.passed is not None else None
+        ended = Content("✓ imported") if row.imported else ended
         alerts = [Content.styled(f"{row.critical} crit", "$bad")] if row.critical else []
         alerts += [Content.styled(f"{row.warnings} warn", "$warn")] if row.warnings else []
         cells: list[Content | str] = [
