@@ -1,8 +1,8 @@
 """From a record in one of the shapes that people have to an Example.
 
 Shapes, told apart by their keys, the first that fits: OpenAI chat (`messages`), ShareGPT (`conversations`),
-MT-Bench (`turns`), Alpaca (`instruction`, `input`, `output`), prompt/completion, and plain pairs (`query` or
-`question` with `reference(s)`, `reference_answer`, `answer` or `response`).
+MT-Bench (`turns`), Alpaca (`instruction`, `input`, `output`), prompt/completion, plain pairs (`query` or
+`question` with `reference(s)`, `reference_answer`, `answer` or `response`), and MBPP (`text`, `test_list`).
 """
 
 import json
@@ -103,7 +103,8 @@ def _conversation(
             return (*_split_answer([*messages, *completion], key, training), {key, "system", "completion"})
     if turns:
         return [*_system(record), _turn("user", turns[0])], "", {"turns", "system"}
-    for key in _QUERIES if not training else (*_QUERIES, "text"):
+    bare_text = training or "test_list" in record
+    for key in (*_QUERIES, "text") if bare_text else _QUERIES:
         text = _scalar(record, key)
         if text is not None:
             context = _scalar(record, "input") if key == "instruction" else None

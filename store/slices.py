@@ -8,7 +8,7 @@ from typing import Literal
 from store.history import Connection
 from store.rows import fetch
 
-Standing = Literal["worse", "better", "unsettled", "not compared"]
+Standing = Literal["worse", "more", "less", "unsettled", "better", "not compared"]
 
 LEVEL = 0.05  # of p, which is stored corrected for the number of slices, or of groups and measures
 
@@ -40,11 +40,13 @@ class SliceRow:
 
     @property
     def standing(self) -> Standing:
-        """Whether the slice is settled, and on which side. A measure without a direction never is."""
+        """Whether the slice is settled, and on which side: of a measure without a direction, more or less."""
         if self.delta is None:
             return "not compared"
-        if not self.worsening or not _settled(self.low, self.high, self.p):
+        if not self.delta or not _settled(self.low, self.high, self.p):
             return "unsettled"
+        if self.worsening is None:
+            return "more" if self.delta > 0 else "less"
         return "worse" if self.worsening > 0 else "better"
 
 
@@ -140,7 +142,7 @@ def worst(rows: Sequence[SliceRow], count: int) -> list[SliceRow]:
 
 
 def _order(row: SliceRow) -> tuple[int, float, float]:
-    place = {"worse": 0, "unsettled": 1, "better": 2, "not compared": 3}[row.standing]
+    place = {"worse": 0, "more": 1, "less": 1, "unsettled": 2, "better": 3, "not compared": 4}[row.standing]
     return place, 1.0 if row.p is None else row.p, -(row.worsening or 0.0)
 
 

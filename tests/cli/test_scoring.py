@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cli.conftest import Assay, lines
+from tests.cli.conftest import Assay, Ran, lines
 
 ROWS = 200_000
 # Scores one file after the other, and says on standard error what the peak of memory was after each, in KiB.
@@ -81,3 +81,56 @@ def test_a_metric_of_ones_own_scores_a_file(assay: Assay, tmp_path: Path) -> Non
     own.write_text("def short(example, response): return len(response.text) < 3")
     done = assay("score", write(tmp_path / "said.jsonl", 120), "--metrics", f"{own}:short", "--json")
     assert done.json["scores"][0]["value"] == 99 / 120
+
+
+def said(path: Path, *rows: dict[str, object]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def values(done: Ran) -> dict[str, float | None]:
+    return {row["metric"]: row["value"] for row in done.json["scores"]}
+
+
+def test_settings_of_a_metric_are_given_as_in_a_plan(assay: Assay, tmp_path: Path) -> None:
+    file = said(
+        tmp_path / "said.jsonl",
+        {"query": "a", "label": "no", "response": "Not sure."},
+        {"query": "b", "label": "not sure", "response": "not sure, really"},
+        {"query": "c", "label": "no", "response": "I know"},
+        {"query": "d", "label": "no", "response": "No."},
+    )
+    labels = 'classification.labels=["no", "not sure"]'
+    done = assay("score", file, "--metrics", "classification", "--set", labels, "--json")
+    assert done.code == 0
+    assert (values(done)["accuracy"], values(done)["label_not_found"]) == (0.5, 0.25)
+
+
+def test_settings_that_are_wrong_say_how_to_write_them(assay: Assay, tmp_path: Path) -> None:
+    file = said(tmp_path / "said.jsonl", {"query": "a", "reference": "x", "response": "x"})
+    for wrong, told in (
+        ("code.k=[1", "is not TOML"),
+        ("labels=3", "names no metric"),
+        ("code.k=[1]", "not among --metrics"),
+        ("numeric.tolerence=1", "tolerance"),
+    ):
+        done = assay("score", file, "--metrics", "numeric", "--set", wrong)
+        assert done.code == 2 and told in done.err
+
+
+def test_several_samples_of_mbpp_tasks_have_pass_at_k(assay: Assay, tmp_path: Path) -> None:
+    right, wrong = "def add(a, b): return a + b", "def add(a, b): return 3"
+    tests = ["assert add(1, 2) == 3", "assert add(0, 0) == 0"]
+    file = said(
+        tmp_path / "mbpp.jsonl",
+        *(
+            {"task_id": task, "text": f"Write add, {task}.", "test_list": tests, "response": answer}
+            for task, answers in ((1, (right, wrong, wrong)), (2, (right, right, wrong)))
+            for answer in answers
+        ),
+    )
+    weak = "code={k=[1, 2], allow_weak=true}"
+    done = assay("score", file, "--metrics", "code", "--set", weak, "--json")
+    # By hand: pass@1 is (1/3 + 2/3) / 2; pass@2 is (1 - C(2,2)/C(3,2) + 1 - C(1,2)/C(3,2)) / 2.
+    assert done.code == 0 and values(done)["pass_at_1"] == 0.5
+    assert abs((values(done)["pass_at_2"] or 0) - (2 / 3 + 1) / 2) < 1e-12

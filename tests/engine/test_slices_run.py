@@ -2,6 +2,12 @@
 
 import pytest
 
+from engine.comparison import from_paired
+from engine.metrics.metric import load_metric
+from engine.metrics.slicing import Slice
+from engine.plan import Gates
+from engine.slice_falls import slice_alerts
+from engine.stats.paired import Paired
 from store import tables
 from store.record import Recorder
 from tests.engine.runs import carry_out, queue, recorded_plan
@@ -80,3 +86,18 @@ def test_a_slice_that_fell_behind_a_steady_mean_is_a_warning(run: Recorder) -> N
     evidence = told["category: hard"]["evidence"]
     assert evidence["n"] == 30 and evidence["p_corrected"] < 0.05 and evidence["example_ids"][0][0] == "h"
     assert "“category: hard”" in told["category: hard"]["message"]
+
+
+def fall(place: int, measure: str, drop: float) -> Slice:
+    paired = Paired(0.9 - drop, 0.9, -drop, -drop - 0.01, -drop + 0.01, 1e-9, 100, 0.01)
+    return Slice(f"slice {place}", from_paired("new", "old", measure, "higher", "metric", paired), 1e-9)
+
+
+def test_many_falls_make_a_handful_of_warnings_one_for_each_slice_the_largest_first() -> None:
+    measures = {item.name: item for item in load_metric("rouge", {}).measures}
+    falls = [fall(place, name, place / 20) for place in range(2, 12) for name in ("rouge1", "rougeL")]
+    alerts = slice_alerts(falls, [], Gates(), measures)
+    assert [alert.evidence["slice"] for alert in alerts] == [f"slice {place}" for place in (11, 10, 9, 8, 7)]
+    assert "So did rougeL." in alerts[0].message and alerts[0].evidence["measures"] == ["rouge1", "rougeL"]
+    assert "5 more slices fell" in alerts[-1].message and "more slices" not in alerts[0].message
+    assert len(slice_alerts(falls[:4], [], Gates(), measures)) == 2

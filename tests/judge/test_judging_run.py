@@ -241,7 +241,8 @@ def test_conversations_have_a_win_rate_as_a_whole_and_for_each_turn(
     queue_ = pairs.queue(connection, run.run_id, tuned, base)
     assert [item.outcome for item in queue_] == ["win"] * 4
     view = pairs.pair(connection, run.run_id, tuned, base, queue_[0].example_id)
-    assert (len(view.verdicts), len(view.judgments)) == (1, 2)
+    assert [verdict.turn for verdict in view.verdicts] == [0, 1, 2]
+    assert len(view.judgments) == 2 * len(view.verdicts)
 
 
 def test_conversations_have_scores_as_a_whole_and_for_each_turn(server: JudgeServer, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_slices_that_are_settled_as_worse_come_first_and_those_settled_as_better
     assert found[-1].reason == "one example alone has no spread"
 
 
-@pytest.mark.parametrize(("direction", "standing"), [("lower", "better"), ("none", "unsettled")])
+@pytest.mark.parametrize(("direction", "standing"), [("lower", "better"), ("none", "less")])
 def test_the_measures_direction_decides_what_is_worse(
     recorder: Recorder,
     two_models: tuple[int, int],

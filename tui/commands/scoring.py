@@ -3,11 +3,12 @@
 import os
 import sys
 import time
+import tomllib
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -34,6 +35,14 @@ References = Annotated[
     typer.Option("--references", metavar="FILE", help="Examples to answer, found by id or query."),
 ]
 Schema = Annotated[Path | None, typer.Option("--schema", metavar="FILE", help="A JSON schema, for `format`.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="METRIC.KEY=VALUE",
+        help="A setting of a metric, written as in a plan: 'code.k=[1,10]'. May be repeated.",
+    ),
+]
 PerExample = Annotated[bool, typer.Option("--per-example", help="Every example's scores too.")]
 
 
@@ -42,6 +51,7 @@ def score(
     metrics: Metrics,
     references: References = None,
     schema: Schema = None,
+    given: Set = None,
     per_example: PerExample = False,
     json: Json = False,
 ) -> None:
@@ -52,7 +62,9 @@ def score(
     names = list(dict.fromkeys(name.strip() for text in metrics for name in text.split(",") if name.strip()))
     if not names:
         raise BadInput("--metrics names no metric", "`assay metrics` lists them.")
-    settings = {"format": {"schema": str(schema)}} if schema else {}
+    settings = _settings(given or [], names)
+    if schema:
+        settings["format"] = {**settings.get("format", {}), "schema": str(schema)}
     scores = OutputScores(read_outputs(file, references), names, settings, count_outputs(file))
     rows: Iterator[Row]
     if per_example and sys.stdout.isatty():  # where the rows go by themselves
@@ -63,6 +75,28 @@ def score(
         _print_json(file.stem, scores, rows, per_example)
     else:
         _print_tables(scores, rows, per_example)
+
+
+def _settings(given: list[str], names: list[str]) -> dict[str, dict[str, Any]]:
+    """The metrics' tables of settings. Raises BadInput for text that is no TOML, or metrics not in use."""
+    from engine.errors import BadInput
+
+    way_out = (
+        """Write it as in a plan: --set 'classification.labels=["no","yes"]' or --set 'code.k=[1,10]'."""
+    )
+    settings: dict[str, dict[str, Any]] = {}
+    for text in given:
+        try:
+            tables = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise BadInput(f"--set {text}: is not TOML: {error}", way_out) from error
+        for name, table in tables.items():
+            if not isinstance(table, dict):
+                raise BadInput(f"--set {text}: names no metric", way_out)
+            if name not in names:
+                raise BadInput(f'--set {text}: the metric "{name}" is not among --metrics', way_out)
+            settings[name] = {**settings.get(name, {}), **table}
+    return settings
 
 
 def _with_progress(scores: "OutputScores", total: int | None) -> Iterator[Row]:

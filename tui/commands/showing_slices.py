@@ -75,7 +75,14 @@ def _print_pair(title: str, rows: list[SliceRow]) -> None:
             paragraph(f"{row.slice}, {row.measure}: {row.reason}", "  ")
 
 
-WORDS = {"worse": " worse", "better": " better", "unsettled": " =", "not compared": ""}
+WORDS = {
+    "worse": " worse",
+    "better": " better",
+    "more": " more",
+    "less": " less",
+    "unsettled": " =",
+    "not compared": "",
+}
 
 
 def _slice(row: SliceRow) -> list[str]:

@@ -13,6 +13,8 @@ from tui.widgets.table import Column, Columns
 _WORDS = {
     "worse": ("− worse", "bold $bad"),
     "better": ("+ better", "bold $good"),
+    "more": ("≠ more", "$warn"),
+    "less": ("≠ less", "$warn"),
     "unsettled": ("= open", ""),
     "not compared": ("– none", "$muted"),
 }
@@ -49,7 +51,7 @@ def draw(row: SliceRow, layout: Columns, width: int, *, measure: bool) -> Conten
             value(row.candidate_value),
             difference(row.delta),
             interval(row.low, row.high, sign=True),
-            MISSING if row.p is None else "<0.001" if row.p < 0.001 else f"{row.p:.3f}",
+            _sure(row.p),
             Content.styled(*_WORDS[row.standing]),
         ],
         width,
@@ -61,7 +63,7 @@ def explained(row: SliceRow | None, scores: Sequence[SliceScoreRow], width: int)
     if row is None:
         return []
     said = f"{difference(row.delta)} [{interval(row.low, row.high, sign=True)}]"
-    sure = "" if row.p is None else f", p {row.p:.4f} (Holm)"
+    sure = "" if row.p is None else f", p {_sure(row.p)} (Holm)"
     first = [plain(f"{row.slice} · {row.measure} ", "bold")]
     if row.delta is None:
         first.append(plain(f"not compared: {row.reason or 'no reason was recorded'}", "$warn"))
@@ -75,6 +77,12 @@ def explained(row: SliceRow | None, scores: Sequence[SliceScoreRow], width: int)
     ]
     lines = [join(first), join([_score(score) for score in found], " · ")]
     return [part for line in lines for part in wrap(line, width)]
+
+
+def _sure(p: float | None) -> str:
+    if p is None:
+        return MISSING
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _score(score: SliceScoreRow) -> Content:
