@@ -48,15 +48,14 @@ class Pool(Generic[T]):
 
         Paused comes last: what is under way by then has been paid for.
         """
-        while True:
+        while self._under_way or self._paused is None:
             finished = self._finished.get()
             self._under_way -= 1
             try:
                 return finished.result()
             except Paused as error:
                 self._paused = self._paused or error
-            if not self._under_way:
-                raise self._paused
+        raise self._paused
 
     async def _end(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
