@@ -280,7 +280,8 @@ def _trend_lines(trend: Trend) -> list[Content]:
     if not trend.points:
         return [Content.styled("Trend: this run has no measures yet", "$muted")]
     several = len(trend.measures) > TREND_LINES
-    more = f" · {written('runs.trend')}: next of {len(trend.measures)}" if several else ""
+    # Without their number, which differs from run to run: the line would be written anew at every step.
+    more = f" · {written('runs.trend')}: the next ones" if several else ""
     head = f"Trend on this eval set, first candidate, oldest to newest{more}"
     lines = [Content.styled(head, "$heading")]
     for name, points in trend.points:
