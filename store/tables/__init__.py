@@ -21,7 +21,7 @@ from store.tables.answers import (
 from store.tables.benchmarks import BenchmarkSample, BenchmarkScore
 from store.tables.findings import Alert, Comparison, Leak
 from store.tables.judging import Audit, Judge, Judgment, Ranking, Rating, Verdict, WinRate
-from store.tables.people import Annotation, Exclusion, SplitUse
+from store.tables.people import Annotation, SplitUse
 from store.tables.runs import Event, Progress, Run, Vitals
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
     "Disparity",
     "Event",
     "Example",
-    "Exclusion",
     "Judge",
     "Judgment",
     "Leak",

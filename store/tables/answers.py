@@ -51,7 +51,6 @@ class RunExample(SQLModel, table=True):
     position: int = Field(primary_key=True)
     example_id: int = Field(foreign_key="example.id")
     split: str | None = None
-    fold: int | None = None  # from 1, where a run evaluates by folds
 
 
 class Response(SQLModel, table=True):

@@ -31,17 +31,3 @@ class SplitUse(SQLModel, table=True):
     user: str
     reason: str
     created: float
-
-
-class Exclusion(SQLModel, table=True):
-    """An example that a person took out of evaluation: runs from then on leave it out, wherever it stands."""
-
-    id: int | None = Field(default=None, primary_key=True)
-    eval_set: str = Field(index=True)  # the version in which it was seen
-    example: str  # the example's own id
-    content: str = Field(index=True)  # a hash of the example: another one under the same id stays
-    user: str
-    reason: str
-    created: float
-    undone: float | None = None  # when it was put back
-    undone_by: str | None = None
