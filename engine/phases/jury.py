@@ -14,10 +14,13 @@ def judge_all(work: Work) -> None:
     for settings in work.plan.judges:
         if settings.name not in later:
             judge(work, settings)
+    # The embedded rule is no language model: its vote would turn a model's verdicts into ties.
     alone = [
         settings.name
         for settings in work.plan.judges
-        if settings.kind == "pairwise" and settings.name not in work.plan.judging.cascade
+        if settings.kind == "pairwise"
+        and not settings.embedded
+        and settings.name not in work.plan.judging.cascade
     ]
     together = cascade(work)
     if together is not None:

@@ -131,6 +131,13 @@ def test_judges_of_the_same_pairs_speak_as_a_panel_and_the_gate_is_about_it(
     assert "win_rate" not in kinds
 
 
+def test_the_embedded_rule_has_no_vote_beside_a_model(server: JudgeServer, tmp_path: Path) -> None:
+    server.script = _better
+    run = _run(tmp_path, [_judge(server, "a"), '[[judges]]\nname = "reference"'])
+    assert {row["name"] for row in run.rows(tables.Judge, run_id=run.run_id)} == {"a", "reference"}
+    assert _rate(run, "a")["wins"] == COUNT
+
+
 def test_a_cascade_asks_the_dearer_judge_only_where_the_cheap_one_is_unsure(
     server: JudgeServer, tmp_path: Path
 ) -> None:
