@@ -20,7 +20,10 @@ _JSON = frozenset(
     }
     | {"flags", "evidence", "parts", "scores", "turns"}
 )
-_BOOLEAN = frozenset({"passed", "is_language_model", "cached", "consistent", "higher_is_better"})
+_BOOLEAN = frozenset(
+    {"passed", "is_language_model", "cached", "consistent", "higher_is_better"}
+    | {"excluded", "blind", "control"}
+)
 
 T = TypeVar("T")
 

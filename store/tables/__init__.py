@@ -21,7 +21,7 @@ from store.tables.answers import (
 from store.tables.benchmarks import BenchmarkSample, BenchmarkScore
 from store.tables.findings import Alert, Comparison, Leak
 from store.tables.judging import Audit, Judge, Judgment, Ranking, Rating, Verdict, WinRate
-from store.tables.people import Annotation, SplitUse
+from store.tables.people import Annotation, Exclusion, FailureTag, ReviewPlace, RunMark, SplitUse
 from store.tables.runs import Event, Progress, Run, Vitals
 
 __all__ = [
@@ -35,6 +35,8 @@ __all__ = [
     "Disparity",
     "Event",
     "Example",
+    "Exclusion",
+    "FailureTag",
     "Judge",
     "Judgment",
     "Leak",
@@ -45,8 +47,10 @@ __all__ = [
     "Ranking",
     "Rating",
     "Response",
+    "ReviewPlace",
     "Run",
     "RunExample",
+    "RunMark",
     "Score",
     "SliceComparison",
     "SliceScore",

@@ -55,6 +55,9 @@ class Alert(SQLModel, table=True):
     message: str
     evidence: dict[str, Any] | None = columns.json()
     created: float
+    # The alert of an earlier run that said the same and was acknowledged: this one is then acknowledged too,
+    # or stands open again because it is worse.
+    follows: int | None = None
     acknowledged: float | None = None
     acknowledged_by: str | None = None
     note: str | None = None

@@ -21,6 +21,8 @@ class Run(SQLModel, table=True):
     passed: bool | None = None
     error: str | None = None
     waiting: str | None = None  # what the worker waits for: a server that is down, a cost cap
+    concurrency: int | None = None  # how many calls at once a person asked for while it runs
+    deleted: float | None = None  # when a person put it away; it can be brought back
     phase: str | None = None
     plan: str
     plan_hash: str = Field(index=True)

@@ -1,0 +1,104 @@
+"""What people say of runs as a whole: tags, notes, which one is accepted, and which are put away.
+
+Each call is one short transaction that is on disk when it returns; taking back appends the opposite, so that
+who said what and when stays known. Standard library only, like `store.history`.
+"""
+
+import sqlite3
+import time
+from dataclasses import dataclass
+
+from store.errors import StoreError
+from store.rows import fetch
+
+OPPOSITE = {"tag": "untag", "accept": "withdraw", "delete": "restore"}
+
+
+@dataclass(frozen=True, slots=True)
+class MarkRow:
+    id: int
+    run_id: int
+    kind: str  # tag untag note accept withdraw delete restore
+    value: str  # the tag, the note, or the accepted candidate
+    user: str
+    created: float
+
+
+def mark(connection: sqlite3.Connection, run_id: int, kind: str, value: str, user: str) -> int:
+    """Records one word on a run; returns its id. Deleting and restoring also hide and show the run."""
+    now = time.time()
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        cursor = connection.execute(
+            "INSERT INTO runmark (run_id, kind, value, user, created) VALUES (?, ?, ?, ?, ?)",
+            (run_id, kind, value, user, now),
+        )
+        if kind in ("delete", "restore"):
+            deleted = now if kind == "delete" else None
+            connection.execute("UPDATE run SET deleted = ? WHERE id = ?", (deleted, run_id))
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def marks(connection: sqlite3.Connection, run_id: int) -> list[MarkRow]:
+    """Everything that was said of a run, oldest first."""
+    return fetch(connection, MarkRow, "SELECT * FROM runmark WHERE run_id = ? ORDER BY id", run_id)
+
+
+def tags(connection: sqlite3.Connection, run_id: int) -> list[str]:
+    """The tags that a run has now, in the order in which they were given."""
+    found: dict[str, None] = {}
+    for row in marks(connection, run_id):
+        if row.kind == "tag":
+            found[row.value] = None
+        elif row.kind == "untag":
+            found.pop(row.value, None)
+    return list(found)
+
+
+def notes(connection: sqlite3.Connection, run_id: int) -> list[MarkRow]:
+    return [row for row in marks(connection, run_id) if row.kind == "note"]
+
+
+def accepted(connection: sqlite3.Connection, name: str, *, before: int | None = None) -> MarkRow | None:
+    """The newest acceptance of a run of that name that was not withdrawn: the reference for later ones.
+
+    `before` leaves out that run and those after it, so that no run is held against itself.
+    """
+    found = fetch(
+        connection,
+        MarkRow,
+        """
+        SELECT m.* FROM runmark m JOIN run r ON r.id = m.run_id
+        WHERE m.kind = 'accept' AND r.name = ?1 AND r.deleted IS NULL AND (?2 IS NULL OR r.id < ?2)
+          AND NOT EXISTS (SELECT 1 FROM runmark w WHERE w.run_id = m.run_id AND w.kind = 'withdraw'
+                            AND w.value = m.value AND w.id > m.id)
+        ORDER BY m.id DESC LIMIT 1
+        """,
+        name,
+        before,
+    )
+    return found[0] if found else None
+
+
+def take_back(connection: sqlite3.Connection, run_id: int, user: str) -> MarkRow:
+    """Undoes the newest tag, acceptance or deletion of a run that still stands, and returns it.
+
+    Raises StoreError when there is nothing to take back.
+    """
+    undone: list[str] = []
+    for row in reversed(marks(connection, run_id)):
+        if row.kind in OPPOSITE.values():
+            undone.append(f"{row.kind} {row.value}")
+        elif row.kind in OPPOSITE:
+            opposite = f"{OPPOSITE[row.kind]} {row.value}"
+            if opposite in undone:
+                undone.remove(opposite)
+                continue
+            mark(connection, run_id, OPPOSITE[row.kind], row.value, user)
+            return row
+    raise StoreError(f"there is nothing to take back on run {run_id}")
