@@ -21,6 +21,7 @@ class Annotation(SQLModel, table=True):
     criterion: str | None = None  # of a rating: which of the rubric's
     blind: bool = False  # were the models' names hidden
     control: bool = False  # a repeated item, which measures the person's consistency
+    queue: str | None = None  # in which it was met: only a random one stands for all examples
     seconds: float | None = None  # that the person looked before deciding
     undoes: int | None = Field(default=None, foreign_key="annotation.id")
     annotator: str

@@ -25,6 +25,7 @@ def _add_columns() -> None:
     op.add_column("annotation", sa.Column("criterion", sa.String(), nullable=True))
     op.add_column("annotation", sa.Column("blind", sa.Boolean(), nullable=False, server_default=no))
     op.add_column("annotation", sa.Column("control", sa.Boolean(), nullable=False, server_default=no))
+    op.add_column("annotation", sa.Column("queue", sa.String(), nullable=True))
     op.add_column("annotation", sa.Column("seconds", sa.Float(), nullable=True))
 
 
