@@ -6,6 +6,7 @@ resampling items. What cannot be computed (all items rated alike) has no value a
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -35,6 +36,17 @@ def raw_agreement(first: Sequence[object], second: Sequence[object], seed: int =
     both = _both(first, second)
     parts = np.array([(float(one == other), 1.0) for one, other in both]).reshape(-1, 2)
     return _agreement(parts, lambda sums: sums[..., 0] / sums[..., 1], seed)
+
+
+def pairwise_agreement(ratings: Sequence[Sequence[object]], seed: int = 0) -> Agreement:
+    """The share of pairs of ratings of the same item that are alike, for any number of raters.
+
+    `ratings` holds each item's ratings; an item counts once two raters rated it, with each pair of them.
+    """
+    items = [[value for value in item if value is not None] for item in ratings]
+    pairs = [list(combinations(item, 2)) for item in items if len(item) > 1]
+    parts = np.array([(sum(one == other for one, other in each), len(each)) for each in pairs], dtype=float)
+    return _agreement(parts.reshape(-1, 2), lambda sums: sums[..., 0] / sums[..., 1], seed)
 
 
 def cohen_kappa(first: Sequence[object], second: Sequence[object], seed: int = 0) -> Agreement:

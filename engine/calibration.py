@@ -1,0 +1,226 @@
+"""Can the judge be believed? People's labels on some examples against its verdicts on all.
+
+A label of a person and a verdict of the judge are win, loss or tie of the candidate; "both bad" is a tie.
+What several people said of one example counts as their majority, and as a tie without one.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from engine.stats.agreement import (
+    Agreement,
+    cohen_kappa,
+    fleiss_kappa,
+    kendall,
+    krippendorff_alpha,
+    pairwise_agreement,
+    raw_agreement,
+    spearman,
+)
+from engine.stats.ppi import Corrected, corrected_mean, labels_to_settle
+
+POINTS = {"win": 1.0, "tie": 0.5, "both_bad": 0.5, "loss": 0.0}
+RANDOM = "random"  # the queue whose examples stand for all of them
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What one person said of one example."""
+
+    example: str
+    annotator: str
+    outcome: str  # win loss tie both_bad
+    category: str | None = None
+    queue: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Raters:
+    """How far raters agree on the same examples; `pairs` is how many examples at least two of them rated."""
+
+    pairs: int
+    raw: Agreement  # ties count as an outcome
+    raw_without_ties: Agreement  # where both decided
+    kappa: Agreement  # Cohen's of two raters, Fleiss' of more
+    alpha: Agreement  # Krippendorff's, nominal
+    spearman: Agreement
+    kendall: Agreement
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """One judge against people, on one candidate against one baseline."""
+
+    against_people: Raters
+    between_people: dict[str, Raters]  # "ann and bob", and "all" of three or more
+    confusion: dict[str, dict[str, dict[str, int]]]  # category ("" all) → people's outcome → judge's → count
+    corrected: Corrected
+    to_settle: int | None  # labels in all that would settle the gate
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """How the judge reads one criterion: its mean distance from people's ratings, and whether ranks agree."""
+
+    name: str
+    n: int
+    difference: float | None  # judge less people
+    distance: float | None  # mean absolute difference
+    spearman: Agreement
+
+
+def calibrate(
+    labels: Sequence[Label], judged: Mapping[str, str], gate: float | None = None, seed: int = 0
+) -> Calibration:
+    """A judge's verdicts by example (failed ones left out) against people's labels.
+
+    `gate` is the win rate that the plan asks for: how many labels would tell on which side of it the
+    corrected win rate lies.
+    """
+    by_example = _by_example(labels)
+    people = {example: majority([label.outcome for label in said]) for example, said in by_example.items()}
+    shared = [example for example in people if example in judged]
+    ours, theirs = [people[example] for example in shared], [judged[example] for example in shared]
+    drawn = {label.example for label in labels if label.queue == RANDOM} | _all_of(people, judged)
+    sample = [example for example in shared if example in drawn]
+    numbers = (
+        [_points(by_example[example]) for example in sample],
+        [POINTS[judged[example]] for example in sample],
+        [POINTS[outcome] for example, outcome in judged.items() if example not in drawn],
+    )
+    return Calibration(
+        against_people=two_raters(ours, theirs, seed),
+        between_people=_between(by_example, seed),
+        confusion=_confusion(by_example, shared, people, judged),
+        corrected=corrected_mean(*numbers),
+        to_settle=labels_to_settle(*numbers, gate) if gate is not None else None,
+    )
+
+
+def two_raters(first: Sequence[str | None], second: Sequence[str | None], seed: int = 0) -> Raters:
+    """Two raters' outcomes on the same examples, None where one did not rate."""
+    ours, theirs = [_plain(value) for value in first], [_plain(value) for value in second]
+    decided = [
+        (one, other) if "tie" not in (one, other) else (None, None)
+        for one, other in zip(ours, theirs, strict=True)
+    ]
+    points, others = ([None if value is None else POINTS[value] for value in side] for side in (ours, theirs))
+    return Raters(
+        pairs=sum(one is not None and other is not None for one, other in zip(ours, theirs, strict=True)),
+        raw=raw_agreement(ours, theirs, seed),
+        raw_without_ties=raw_agreement([one for one, _ in decided], [other for _, other in decided], seed),
+        kappa=cohen_kappa(ours, theirs, seed),
+        alpha=krippendorff_alpha([ours, theirs], seed=seed),
+        spearman=spearman(points, others, seed),
+        kendall=kendall(points, others, seed),
+    )
+
+
+def criteria(
+    people: Mapping[tuple[str, str], Mapping[str, float]],
+    judge: Mapping[tuple[str, str], Mapping[str, float]],
+    seed: int = 0,
+) -> list[Criterion]:
+    """By criterion, the judge's scores against people's mean ratings of the same answers, worst first.
+
+    Both map an answer (example, model) to its scores by criterion, on the same scale.
+    """
+    both = people.keys() & judge.keys()
+    names = dict.fromkeys(name for answer in sorted(both) for name in people[answer])
+    found = []
+    for name in names:
+        pairs = [
+            (judge[answer][name], people[answer][name])
+            for answer in sorted(both)
+            if name in judge[answer] and name in people[answer]
+        ]
+        apart = [theirs - ours for theirs, ours in pairs]
+        ranks = spearman([one for one, _ in pairs], [other for _, other in pairs], seed)
+        found.append(
+            Criterion(
+                name,
+                len(pairs),
+                sum(apart) / len(apart) if apart else None,
+                sum(map(abs, apart)) / len(apart) if apart else None,
+                ranks,
+            )
+        )
+    return sorted(found, key=lambda item: -(item.distance or 0.0))
+
+
+def majority(outcomes: Sequence[str]) -> str:
+    """What most said; a tie where no outcome has more than the next."""
+    counts = Counter(_plain(outcome) for outcome in outcomes).most_common(2)
+    first = counts[0]
+    return "tie" if len(counts) > 1 and counts[1][1] == first[1] else str(first[0])
+
+
+def _plain(outcome: str | None) -> str | None:
+    return "tie" if outcome == "both_bad" else outcome
+
+
+def _by_example(labels: Sequence[Label]) -> dict[str, list[Label]]:
+    found: defaultdict[str, list[Label]] = defaultdict(list)
+    for label in labels:
+        found[label.example].append(label)
+    return dict(found)
+
+
+def _points(said: Sequence[Label]) -> float:
+    """What people gave the candidate on average: 1 a win, half a tie."""
+    return sum(POINTS[label.outcome] for label in said) / len(said)
+
+
+def _all_of(people: Mapping[str, str], judged: Mapping[str, str]) -> set[str]:
+    """Every labelled example, where people labelled all there is: no queue can have chosen among them."""
+    return set(people) if judged.keys() <= people.keys() else set()
+
+
+def _between(by_example: Mapping[str, Sequence[Label]], seed: int) -> dict[str, Raters]:
+    said = {
+        example: {label.annotator: label.outcome for label in labels}
+        for example, labels in by_example.items()
+    }
+    names = sorted({name for each in said.values() for name in each})
+    found = {}
+    for one, other in combinations(names, 2):
+        found[f"{one} and {other}"] = two_raters(
+            [each.get(one) for each in said.values()], [each.get(other) for each in said.values()], seed
+        )
+    if len(names) > 2:
+        found["all"] = _several(said, names, seed)
+    return found
+
+
+def _several(said: Mapping[str, Mapping[str, str]], names: Sequence[str], seed: int) -> Raters:
+    rows = [[_plain(each.get(name)) for name in names] for each in said.values()]
+    rated = [[value for value in row if value is not None] for row in rows]
+    shared = [row for row in rated if len(row) > 1]
+    decided = [[value for value in row if value != "tie"] for row in shared]
+    none = Agreement(None, None, None, 0, "ranks are compared two people at a time")
+    return Raters(
+        pairs=len(shared),
+        raw=pairwise_agreement(shared, seed),
+        raw_without_ties=pairwise_agreement(decided, seed),
+        kappa=fleiss_kappa(shared, seed),
+        alpha=krippendorff_alpha([list(column) for column in zip(*rows, strict=True)], seed=seed),
+        spearman=none,
+        kendall=none,
+    )
+
+
+def _confusion(
+    by_example: Mapping[str, Sequence[Label]],
+    shared: Sequence[str],
+    people: Mapping[str, str],
+    judged: Mapping[str, str],
+) -> dict[str, dict[str, dict[str, int]]]:
+    table: dict[str, dict[str, dict[str, int]]] = {}
+    for example in shared:
+        category = by_example[example][0].category
+        for name in ("", category) if category else ("",):
+            cells = table.setdefault(name, {}).setdefault(people[example], {})
+            cells[judged[example]] = cells.get(judged[example], 0) + 1
+    return table

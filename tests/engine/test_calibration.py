@@ -1,0 +1,96 @@
+"""What people's labels say of a judge."""
+
+import pytest
+from sklearn.metrics import cohen_kappa_score
+
+from engine.calibration import Label, calibrate, criteria, majority, two_raters
+from engine.stats.agreement import pairwise_agreement
+
+
+def labels(said: str, annotator: str = "ann", queue: str | None = "random") -> list[Label]:
+    """One label an example, written as w l t b for win, loss, tie, both bad and - for none."""
+    names = {"w": "win", "l": "loss", "t": "tie", "b": "both_bad"}
+    return [
+        Label(f"e{place}", annotator, names[each], "billing" if place % 2 else "refund", queue)
+        for place, each in enumerate(said)
+        if each != "-"
+    ]
+
+
+def verdicts(said: str) -> dict[str, str]:
+    names = {"w": "win", "l": "loss", "t": "tie"}
+    return {f"e{place}": names[each] for place, each in enumerate(said) if each != "-"}
+
+
+def test_a_judge_is_held_against_people_with_and_without_ties() -> None:
+    found = calibrate(labels("wwltb"), verdicts("wlltw"))
+    assert found.against_people.pairs == 5
+    assert found.against_people.raw.value == pytest.approx(3 / 5)
+    assert found.against_people.raw_without_ties.value == pytest.approx(2 / 3)
+    expected = cohen_kappa_score(["w", "w", "l", "t", "t"], ["w", "l", "l", "t", "w"])
+    assert found.against_people.kappa.value == pytest.approx(expected)
+
+
+def test_a_failed_verdict_and_an_unlabelled_example_are_in_no_figure() -> None:
+    found = calibrate(labels("w-l"), verdicts("www-"))
+    assert found.against_people.pairs == 2
+    assert found.against_people.raw.value == 0.5
+
+
+def test_several_people_count_as_their_majority_and_a_draw_as_a_tie() -> None:
+    assert majority(["win", "win", "loss"]) == "win"
+    assert majority(["win", "loss"]) == "tie"
+    assert majority(["both_bad", "tie", "win"]) == "tie"
+    said = [*labels("ww", "ann"), *labels("wl", "bob"), *labels("ll", "eve")]
+    found = calibrate(said, verdicts("wl"))
+    assert found.against_people.raw.value == 1.0
+    assert set(found.between_people) == {"ann and bob", "ann and eve", "bob and eve", "all"}
+    assert found.between_people["ann and bob"].raw.value == 0.5
+    assert found.between_people["all"].raw.value == pytest.approx(2 / 6)
+
+
+def test_agreement_of_several_is_resampled_by_item() -> None:
+    found = pairwise_agreement([["a", "a", "a"], ["a", "b", None], ["c", None, None]])
+    assert (found.value, found.n) == (pytest.approx(3 / 4), 2)
+
+
+def test_where_judge_and_people_differ_is_counted_by_category() -> None:
+    found = calibrate(labels("wwll"), verdicts("wlwl"))
+    assert found.confusion[""] == {"win": {"win": 1, "loss": 1}, "loss": {"win": 1, "loss": 1}}
+    assert found.confusion["refund"] == {"win": {"win": 1}, "loss": {"win": 1}}
+    assert found.confusion["billing"] == {"win": {"loss": 1}, "loss": {"loss": 1}}
+
+
+def test_only_labels_of_the_random_queue_correct_the_judges_win_rate() -> None:
+    judged = verdicts("w" * 200)
+    worst = calibrate(labels("l" * 40, queue="worst"), judged, gate=0.55)
+    assert worst.corrected.value is None and worst.corrected.reason is not None
+    assert worst.corrected.judge_alone == 1.0
+    drawn = calibrate(labels("wl" * 20), judged, gate=0.55)
+    assert drawn.corrected.value == pytest.approx(0.5)
+    assert drawn.corrected.labelled == 40 and drawn.corrected.unlabelled == 160
+
+
+def test_labels_of_every_example_need_no_queue() -> None:
+    found = calibrate(labels("wl" * 20, queue=None), verdicts("w" * 40))
+    assert found.corrected.value == 0.5
+    assert found.corrected.reason == "every example was labelled"
+
+
+def test_the_criterion_that_the_judge_misreads_stands_first() -> None:
+    people = {(f"e{place}", "lora"): {"correct": float(place % 5 + 1), "polite": 3.0} for place in range(10)}
+    judge = {
+        answer: {"correct": 6 - scores["correct"], "polite": scores["polite"] + 0.5}
+        for answer, scores in people.items()
+    }
+    found = criteria(people, judge)
+    assert [item.name for item in found] == ["correct", "polite"]
+    assert found[0].spearman.value == pytest.approx(-1.0)
+    assert found[1].difference == pytest.approx(0.5)
+    assert found[1].spearman.value is None and found[1].spearman.reason
+
+
+def test_two_people_who_always_say_the_same_have_no_agreement_beyond_chance() -> None:
+    found = two_raters(["win", "win"], ["win", "win"])
+    assert found.raw.value == 1.0
+    assert found.kappa.value is None and found.kappa.reason
