@@ -1,13 +1,14 @@
-"""What people write: their judgement of pairs, and that they have seen an alert.
+"""What people write: their judgement of answers, where they left off, and that they have seen an alert.
 
-Each call is one short transaction that is on disk when it returns.
+Each call is one short transaction that is on disk when it returns; undoing appends, nothing is deleted.
 """
 
 import sqlite3
 import time
 
-KINDS = ("preference", "note", "tag")
+KINDS = ("preference", "thumbs", "rating", "tag", "note", "correction", "flag")
 PREFERENCES = ("left", "right", "tie", "both_bad")
+THUMBS = ("up", "down")
 
 
 def annotate(
@@ -18,14 +19,26 @@ def annotate(
     value: str,
     *,
     left_id: int,
-    right_id: int,
+    right_id: int | None = None,
     annotator: str,
+    criterion: str | None = None,
+    queue: str | None = None,
+    blind: bool = False,
+    control: bool = False,
+    seconds: float | None = None,
 ) -> int:
-    """Records one decision about what stood on the left and on the right; returns its id."""
+    """Records one decision about what stood on the left and on the right; returns its id.
+
+    Thumbs, ratings and corrections are of one answer, the left one, and have no right. `seconds` is how long
+    the person looked; `control` marks a repeat that measures the person's consistency.
+    """
     cursor = connection.execute(
-        "INSERT INTO annotation (run_id, example_id, left_id, right_id, kind, value, annotator, created) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (run_id, example_id, left_id, right_id, kind, value, annotator, time.time()),
+        "INSERT INTO annotation (run_id, example_id, left_id, right_id, kind, value, annotator, criterion, "
+        "queue, blind, control, seconds, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(run_id, example_id, left_id, right_id, kind, value, annotator, criterion),
+            *(queue, blind, control, seconds, time.time()),
+        ),
     )
     assert cursor.lastrowid is not None
     return cursor.lastrowid
@@ -35,8 +48,8 @@ def undo(connection: sqlite3.Connection, run_id: int, annotator: str) -> int | N
     """Takes back this person's newest decision on the run; returns its example, None when there is none."""
     cursor = connection.execute(
         """
-        INSERT INTO annotation (run_id, example_id, kind, value, undoes, annotator, created)
-        SELECT n.run_id, n.example_id, 'undo', '', n.id, n.annotator, ? FROM annotation n
+        INSERT INTO annotation (run_id, example_id, kind, value, undoes, annotator, blind, control, created)
+        SELECT n.run_id, n.example_id, 'undo', '', n.id, n.annotator, n.blind, n.control, ? FROM annotation n
         WHERE n.run_id = ? AND n.annotator = ? AND n.kind <> 'undo'
           AND NOT EXISTS (SELECT 1 FROM annotation u WHERE u.undoes = n.id)
         ORDER BY n.id DESC LIMIT 1 RETURNING example_id
@@ -45,6 +58,27 @@ def undo(connection: sqlite3.Connection, run_id: int, annotator: str) -> int | N
     )
     row = cursor.fetchone()
     return int(row[0]) if row else None
+
+
+def leave_off(
+    connection: sqlite3.Connection, run_id: int, annotator: str, queue: str, example_id: int
+) -> None:
+    """Remembers where a person is in a queue."""
+    connection.execute(
+        "INSERT INTO reviewplace (run_id, annotator, queue, example_id, updated) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT (run_id, annotator, queue) DO UPDATE SET example_id = excluded.example_id, "
+        "updated = excluded.updated",
+        (run_id, annotator, queue, example_id, time.time()),
+    )
+
+
+def left_off(connection: sqlite3.Connection, run_id: int, annotator: str) -> list[tuple[str, int]]:
+    """The queues of a run that a person was in, newest first, each with the example it was left at."""
+    rows = connection.execute(
+        "SELECT queue, example_id FROM reviewplace WHERE run_id = ? AND annotator = ? ORDER BY updated DESC",
+        (run_id, annotator),
+    )
+    return [(str(row[0]), int(row[1])) for row in rows]
 
 
 def acknowledge(connection: sqlite3.Connection, alert_id: int, person: str, note: str) -> None:

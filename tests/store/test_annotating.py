@@ -1,0 +1,136 @@
+"""What people say of answers: the newest word counts, undoing is without limit, tags are one list."""
+
+from pathlib import Path
+
+import pytest
+
+from store import database, failures, labels
+from store.annotations import annotate, leave_off, left_off, undo
+from store.errors import StoreError
+from store.history import Connection
+from tests.tui.history import build
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("told"))
+
+
+@pytest.fixture
+def connection(told: Path, tmp_path: Path) -> Connection:
+    (tmp_path / database.FILE).write_bytes((told / database.FILE).read_bytes())
+    return database.connect(tmp_path)
+
+
+def ids(connection: Connection, run_id: int = 1) -> tuple[int, int, list[int]]:
+    """A run's first candidate and baseline, and its examples."""
+    models = {
+        role: connection.execute(
+            "SELECT id FROM model WHERE run_id = ? AND role = ? ORDER BY position", (run_id, role)
+        ).fetchone()[0]
+        for role in ("candidate", "baseline")
+    }
+    examples = connection.execute("SELECT example_id FROM runexample WHERE run_id = ?", (run_id,))
+    return models["candidate"], models["baseline"], [row[0] for row in examples]
+
+
+def prefer(
+    connection: Connection, value: str, left: int, right: int, example: int, who: str = "ann", **more: object
+) -> None:
+    annotate(connection, 1, example, "preference", value, left_id=left, right_id=right, annotator=who, **more)  # type: ignore[arg-type]
+
+
+def outcomes(connection: Connection) -> list[tuple[str, str]]:
+    candidate, baseline, _ = ids(connection)
+    return [(row.annotator, row.outcome) for row in labels.preferences(connection, 1, candidate, baseline)]
+
+
+def test_a_preference_is_the_candidates_whichever_side_it_stood_on(connection: Connection) -> None:
+    candidate, baseline, examples = ids(connection)
+    before = len(outcomes(connection))
+    prefer(connection, "left", candidate, baseline, examples[0])
+    prefer(connection, "left", baseline, candidate, examples[1])
+    prefer(connection, "both_bad", baseline, candidate, examples[2])
+    assert outcomes(connection)[before:] == [("ann", "win"), ("ann", "loss"), ("ann", "both_bad")]
+
+
+def test_the_newest_word_of_each_person_counts_until_it_is_taken_back(connection: Connection) -> None:
+    candidate, baseline, examples = ids(connection)
+    before = len(outcomes(connection))
+    prefer(connection, "left", candidate, baseline, examples[0])
+    prefer(connection, "right", baseline, candidate, examples[0], who="bob")
+    prefer(connection, "tie", baseline, candidate, examples[0])
+    assert sorted(outcomes(connection)[before:]) == [("ann", "tie"), ("bob", "win")]
+    undo(connection, 1, "ann")
+    assert sorted(outcomes(connection)[before:]) == [("ann", "win"), ("bob", "win")]
+    undo(connection, 1, "ann")
+    assert outcomes(connection)[before:] == [("bob", "win")]
+
+
+def test_a_repeat_that_measures_consistency_is_no_label(connection: Connection) -> None:
+    candidate, baseline, examples = ids(connection)
+    prefer(connection, "left", candidate, baseline, examples[0], queue="random", blind=True, seconds=2.5)
+    prefer(connection, "right", candidate, baseline, examples[0], control=True)
+    row = labels.preferences(connection, 1, candidate, baseline)[-1]
+    assert (row.outcome, row.queue, row.blind, row.seconds) == ("win", "random", True, 2.5)
+
+
+def test_ratings_are_by_criterion_and_of_one_answer(connection: Connection) -> None:
+    candidate, _, examples = ids(connection)
+    for criterion, value in (("correct", "2"), ("polite", "5"), ("correct", "4")):
+        annotate(
+            connection,
+            1,
+            examples[0],
+            "rating",
+            value,
+            left_id=candidate,
+            annotator="ann",
+            criterion=criterion,
+        )
+    found = {(row.criterion, row.value) for row in labels.criteria(connection, 1)}
+    assert found == {("correct", 4.0), ("polite", 5.0)}
+
+
+def test_everyone_goes_on_where_they_left_off_in_each_queue(connection: Connection) -> None:
+    _, _, examples = ids(connection)
+    leave_off(connection, 1, "ann", "random", examples[3])
+    leave_off(connection, 1, "ann", "losses", examples[1])
+    leave_off(connection, 1, "bob", "random", examples[0])
+    leave_off(connection, 1, "ann", "random", examples[4])
+    assert dict(left_off(connection, 1, "ann")) == {"random": examples[4], "losses": examples[1]}
+    assert left_off(connection, 2, "ann") == []
+
+
+def tag(connection: Connection, name: str, example: int, run_id: int = 1) -> None:
+    candidate, baseline, _ = ids(connection, run_id)
+    name = failures.make_tag(connection, name, "ann")
+    annotate(connection, run_id, example, "tag", name, left_id=baseline, right_id=candidate, annotator="ann")
+
+
+def test_tags_get_letters_and_are_counted_over_runs(connection: Connection) -> None:
+    first, second = ids(connection)[2], ids(connection, 2)[2]
+    tag(connection, "negation", first[0])
+    tag(connection, "negation", second[0], run_id=2)
+    tag(connection, "numbers", second[1], run_id=2)
+    found = {row.name: row for row in failures.tags(connection)}
+    assert (found["negation"].letter, found["numbers"].letter) == ("n", "u")
+    assert (found["negation"].answers, found["negation"].runs, found["negation"].last_run) == (2, 2, 2)
+    assert [row.run_id for row in failures.failures(connection, tag="negation")] == [2, 1]
+    assert failures.failures(connection, tag="negation")[0].model == "good"
+
+
+def test_merged_tags_are_one_wherever_they_were_given(connection: Connection) -> None:
+    first = ids(connection)[2]
+    for place, name in enumerate(("wrong number", "numbers", "digits")):
+        tag(connection, name, first[place])
+    failures.merge_tags(connection, "digits", "numbers")
+    failures.merge_tags(connection, "numbers", "wrong number")
+    found = {row.name: row.answers for row in failures.tags(connection)}
+    assert found["wrong number"] == 3 and "digits" not in found
+    assert failures.make_tag(connection, "digits", "ann") == "wrong number"
+    assert len(failures.failures(connection, tag="wrong number")) == 3
+    with pytest.raises(StoreError, match="no tag 'digits'"):
+        failures.merge_tags(connection, "digits", "wrong number")
+    with pytest.raises(StoreError, match="itself"):
+        failures.merge_tags(connection, "wrong number", "wrong number")
