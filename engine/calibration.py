@@ -13,12 +13,11 @@ from engine.stats.agreement import (
     Agreement,
     cohen_kappa,
     fleiss_kappa,
-    kendall,
     krippendorff_alpha,
     pairwise_agreement,
     raw_agreement,
-    spearman,
 )
+from engine.stats.correlation import kendall, spearman
 from engine.stats.ppi import Corrected, corrected_mean, labels_to_settle
 
 POINTS = {"win": 1.0, "tie": 0.5, "both_bad": 0.5, "loss": 0.0}

@@ -3,8 +3,11 @@
 Each call is one short transaction that is on disk when it returns; undoing appends, nothing is deleted.
 """
 
+import json
 import sqlite3
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 KINDS = ("preference", "thumbs", "rating", "tag", "note", "correction", "flag")
 PREFERENCES = ("left", "right", "tie", "both_bad")
@@ -36,12 +39,17 @@ def annotate(
         "INSERT INTO annotation (run_id, example_id, left_id, right_id, kind, value, annotator, criterion, "
         "queue, blind, control, seconds, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            *(run_id, example_id, left_id, right_id, kind, value, annotator, criterion),
+            *(run_id, example_id, left_id, right_id, kind, _storable(value), annotator, criterion),
             *(queue, blind, control, seconds, time.time()),
         ),
     )
     assert cursor.lastrowid is not None
     return cursor.lastrowid
+
+
+def _storable(text: str) -> str:
+    """The text with half characters, which have no UTF-8, as replacement characters."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def undo(connection: sqlite3.Connection, run_id: int, annotator: str) -> int | None:
@@ -102,3 +110,36 @@ def record_look(
         "INSERT INTO splituse (run_id, eval_set, split, user, reason, created) VALUES (?, ?, ?, ?, ?, ?)",
         (run_id, eval_set, split, user, reason, time.time()),
     )
+
+
+def raise_alerts(
+    connection: sqlite3.Connection, run_id: int, kind: str, found: Sequence[Mapping[str, Any]]
+) -> None:
+    """Puts a kind of alert anew, where it depends on what people said since: what no longer holds goes.
+
+    One that was acknowledged stays so while its severity is the same. `found` has severity, candidate,
+    baseline, measure, message and evidence.
+    """
+    about = ("severity", "candidate", "baseline", "measure")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        kept = connection.execute(
+            "SELECT * FROM alert WHERE run_id = ? AND kind = ? AND acknowledged IS NOT NULL", (run_id, kind)
+        )
+        seen = {tuple(row[name] for name in about): row for row in kept}
+        connection.execute("DELETE FROM alert WHERE run_id = ? AND kind = ?", (run_id, kind))
+        for alert in found:
+            row = seen.get(tuple(alert[name] for name in about))
+            connection.execute(
+                "INSERT INTO alert (run_id, kind, severity, candidate, baseline, measure, message, evidence, "
+                "created, acknowledged, acknowledged_by, note) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(run_id, kind, *(alert[name] for name in about), alert["message"]),
+                    *(json.dumps(alert["evidence"]), time.time()),
+                    *((row["acknowledged"], row["acknowledged_by"], row["note"]) if row else (None,) * 3),
+                ),
+            )
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise

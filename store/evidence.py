@@ -1,5 +1,7 @@
 """The rows behind a model's numbers, example by example: what comparing two runs rests on."""
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from store.history import Connection
@@ -62,3 +64,12 @@ def outcomes(connection: Connection, judge_id: int, candidate_id: int, baseline_
         candidate_id,
         baseline_id,
     )
+
+
+def example_names(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
+    """The examples' own ids, by their ids in the store."""
+    wanted = json.dumps(list(ids))
+    rows = connection.execute(
+        "SELECT id, example FROM example WHERE id IN (SELECT value FROM json_each(?))", (wanted,)
+    )
+    return {int(row[0]): str(row[1]) for row in rows}

@@ -41,7 +41,7 @@ class FailureRow:
 
 
 # What a tag is called now, following merges; `merges` is a chain of at most a few links.
-_CURRENT = """
+CURRENT = """
     WITH RECURSIVE current(name, now) AS (
       SELECT name, name FROM failuretag WHERE merged_into IS NULL
       UNION ALL SELECT t.name, c.now FROM failuretag t JOIN current c ON t.merged_into = c.name)
@@ -55,7 +55,7 @@ def tags(connection: sqlite3.Connection) -> list[TagRow]:
         connection,
         TagRow,
         f"""
-        {_CURRENT}
+        {CURRENT}
         SELECT t.name, t.letter, count(n.id) AS answers, count(DISTINCT n.run_id) AS runs,
           max(n.run_id) AS last_run
         FROM failuretag t LEFT JOIN current c ON c.now = t.name
@@ -75,7 +75,7 @@ def make_tag(connection: sqlite3.Connection, name: str, person: str) -> str:
         "ON CONFLICT (name) DO NOTHING",
         (name, _free_letter(connection, name), person, time.time()),
     )
-    row = connection.execute(f"{_CURRENT} SELECT now FROM current WHERE name = ?", (name,)).fetchone()
+    row = connection.execute(f"{CURRENT} SELECT now FROM current WHERE name = ?", (name,)).fetchone()
     return str(row[0])
 
 
@@ -98,7 +98,7 @@ def failures(
         connection,
         FailureRow,
         f"""
-        {_CURRENT}
+        {CURRENT}
         SELECT coalesce(c.now, n.value) AS tag, n.run_id, r.name AS run_name, n.example_id, e.example,
           e.category, e.query, m.name AS model, n.annotator, n.created
         FROM annotation n JOIN run r ON r.id = n.run_id AND r.deleted IS NULL

@@ -10,7 +10,8 @@ import numpy as np
 from engine.phases.combined import Part, by_place, majority, part, record_combined
 from engine.phases.judging import match_name
 from engine.phases.work import Work
-from engine.stats.agreement import Agreement, cohen_kappa, krippendorff_alpha, raw_agreement, spearman
+from engine.stats.agreement import Agreement, cohen_kappa, krippendorff_alpha, raw_agreement
+from engine.stats.correlation import spearman
 from engine.stats.intervals import bootstrap_interval
 from engine.stats.winrate import POINTS, Outcome
 from store import tables

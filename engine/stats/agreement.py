@@ -7,13 +7,14 @@ resampling items. What cannot be computed (all items rated alike) has no value a
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from engine.stats.intervals import bootstrap_interval
 from engine.stats.resampling import Array
 
+T = TypeVar("T")
 Level = Literal["nominal", "ordinal", "interval"]
 RESAMPLES = 2_000
 ALIKE = "every item was rated alike: agreement beyond chance is not defined"
@@ -33,9 +34,9 @@ class Agreement:
 
 def raw_agreement(first: Sequence[object], second: Sequence[object], seed: int = 0) -> Agreement:
     """The share of items on which two raters say the same; None is an item that a rater did not rate."""
-    both = _both(first, second)
+    both = rated_by_both(first, second)
     parts = np.array([(float(one == other), 1.0) for one, other in both]).reshape(-1, 2)
-    return _agreement(parts, lambda sums: sums[..., 0] / sums[..., 1], seed)
+    return with_interval(parts, lambda sums: sums[..., 0] / sums[..., 1], seed)
 
 
 def pairwise_agreement(ratings: Sequence[Sequence[object]], seed: int = 0) -> Agreement:
@@ -46,12 +47,12 @@ def pairwise_agreement(ratings: Sequence[Sequence[object]], seed: int = 0) -> Ag
     items = [[value for value in item if value is not None] for item in ratings]
     pairs = [list(combinations(item, 2)) for item in items if len(item) > 1]
     parts = np.array([(sum(one == other for one, other in each), len(each)) for each in pairs], dtype=float)
-    return _agreement(parts.reshape(-1, 2), lambda sums: sums[..., 0] / sums[..., 1], seed)
+    return with_interval(parts.reshape(-1, 2), lambda sums: sums[..., 0] / sums[..., 1], seed)
 
 
 def cohen_kappa(first: Sequence[object], second: Sequence[object], seed: int = 0) -> Agreement:
     """Cohen's kappa (1960) of two raters over unordered categories, as scikit-learn's `cohen_kappa_score`."""
-    both = _both(first, second)
+    both = rated_by_both(first, second)
     categories = sorted({value for pair in both for value in pair}, key=str)
     size = len(categories)
     cells = np.zeros((len(both), size * size))
@@ -65,7 +66,7 @@ def cohen_kappa(first: Sequence[object], second: Sequence[object], seed: int = 0
         expected = (table.sum(axis=-1) * table.sum(axis=-2)).sum(axis=-1) / total**2
         return _beyond_chance(observed, expected)
 
-    return _agreement(cells, kappa, seed)
+    return with_interval(cells, kappa, seed)
 
 
 def fleiss_kappa(ratings: Sequence[Sequence[object]], seed: int = 0) -> Agreement:
@@ -88,7 +89,7 @@ def fleiss_kappa(ratings: Sequence[Sequence[object]], seed: int = 0) -> Agreemen
         shares = sums[..., 1:-1] / (n * most)[..., None]
         return _beyond_chance(sums[..., 0] / n, (shares**2).sum(axis=-1))
 
-    return _agreement(np.column_stack([agreeing, counts, np.ones(len(items))]), kappa, seed)
+    return with_interval(np.column_stack([agreeing, counts, np.ones(len(items))]), kappa, seed)
 
 
 def krippendorff_alpha(
@@ -120,29 +121,17 @@ def krippendorff_alpha(
             found: Array = 1 - observed / expected
         return found
 
-    return _agreement(parts, alpha, seed)
+    return with_interval(parts, alpha, seed)
 
 
-def spearman(first: Sequence[float | None], second: Sequence[float | None], seed: int = 0) -> Agreement:
-    """Spearman's rank correlation of two raters' scores, ties by their mean rank (scipy's `spearmanr`)."""
-    from scipy.stats import spearmanr
-
-    return _correlation(first, second, lambda one, other: float(spearmanr(one, other).statistic), seed)
-
-
-def kendall(first: Sequence[float | None], second: Sequence[float | None], seed: int = 0) -> Agreement:
-    """Kendall's tau-b of two raters' scores, which takes ties into account (scipy's `kendalltau`)."""
-    from scipy.stats import kendalltau
-
-    return _correlation(first, second, lambda one, other: float(kendalltau(one, other).statistic), seed)
-
-
-def _both(first: Sequence[object], second: Sequence[object]) -> list[tuple[object, object]]:
+def rated_by_both(first: Sequence[T | None], second: Sequence[T | None]) -> list[tuple[T, T]]:
+    """The ratings of the items that both raters rated."""
     pairs = zip(first, second, strict=True)
     return [(one, other) for one, other in pairs if one is not None and other is not None]
 
 
-def _agreement(parts: Array, combine: Callable[[Array], Array], seed: int) -> Agreement:
+def with_interval(parts: Array, combine: Callable[[Array], Array], seed: int) -> Agreement:
+    """A coefficient of the items' additive parts [items, k], with its interval."""
     if len(parts) == 0:
         return Agreement(None, None, None, 0, NO_ITEM)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -179,28 +168,3 @@ def _distances(values: list[float | str], counts: Array, level: Level) -> Array:
     # Up to and with each value, so that a difference is what lies between two, half of their own included.
     upto = np.cumsum(counts, axis=-1) - counts / 2
     return np.asarray((upto[..., :, None] - upto[..., None, :]) ** 2, dtype=np.float64)
-
-
-def _correlation(
-    first: Sequence[float | None],
-    second: Sequence[float | None],
-    statistic: Callable[[Array, Array], float],
-    seed: int,
-) -> Agreement:
-    pairs = np.array(_both(first, second), dtype=np.float64).reshape(-1, 2)
-    n = len(pairs)
-    if n < 2:
-        return Agreement(None, None, None, n, "fewer than two items were rated by both")
-    if any(np.all(column == column[0]) for column in pairs.T):
-        return Agreement(None, None, None, n, "a rater gave every item the same score")
-    value = statistic(pairs[:, 0], pairs[:, 1])
-    rng = np.random.default_rng(seed)
-    resampled = []
-    for _ in range(RESAMPLES // 2):
-        drawn = pairs[rng.integers(0, n, n)]
-        if not any(np.all(column == column[0]) for column in drawn.T):
-            resampled.append(statistic(drawn[:, 0], drawn[:, 1]))
-    if not resampled:
-        return Agreement(value, None, None, n)
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    return Agreement(value, float(low), float(high), n)

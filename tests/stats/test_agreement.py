@@ -13,11 +13,10 @@ from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss
 from engine.stats.agreement import (
     cohen_kappa,
     fleiss_kappa,
-    kendall,
     krippendorff_alpha,
     raw_agreement,
-    spearman,
 )
+from engine.stats.correlation import FEW, kendall, spearman
 
 VERDICTS = st.sampled_from(["win", "loss", "tie"])
 PAIRS = st.lists(st.tuples(VERDICTS, VERDICTS), min_size=2, max_size=30)
@@ -76,6 +75,27 @@ def test_rank_correlations_are_scipys_and_carry_intervals() -> None:
     for found in (rho, tau):
         assert found.low is not None and found.high is not None and found.value is not None
         assert found.low < found.value < found.high <= 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 4)), min_size=3, max_size=40))
+def test_rank_correlations_of_few_values_are_scipys(pairs: list[tuple[float, float]]) -> None:
+    first, second = zip(*pairs, strict=True)
+    rho, tau = spearman(first, second), kendall(first, second)
+    if len(set(first)) == 1 or len(set(second)) == 1:
+        assert rho.value is None and tau.reason
+    else:
+        assert rho.value == pytest.approx(spearmanr(first, second).statistic, abs=1e-9)
+        assert tau.value == pytest.approx(kendalltau(first, second).statistic, abs=1e-9)
+
+
+def test_scores_of_many_values_correlate_as_scipys_do() -> None:
+    rng = np.random.default_rng(2)
+    first = rng.normal(size=2 * FEW)
+    second = first + rng.normal(size=2 * FEW)
+    found = spearman(first.tolist(), second.tolist())
+    assert found.value == pytest.approx(spearmanr(first, second).statistic, abs=1e-9)
+    assert found.low is not None and found.high is not None and found.low < found.value < found.high
 
 
 def test_a_rater_who_always_says_the_same_correlates_with_nobody() -> None:

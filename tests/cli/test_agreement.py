@@ -1,0 +1,161 @@
+"""What people said is held against the judges, and written out."""
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store import database, evidence, failures, history
+from store.annotations import annotate
+from tests.cli.conftest import Assay
+from tests.tui.judged import build
+
+HOSTILE = "no\x1b[31m [/b] \ud800 😀"
+KEPT = "no\x1b[31m [/b] \ufffd 😀"  # what has no UTF-8 is replaced
+Say = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("judged") / "store")
+
+
+@pytest.fixture
+def store(judged: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(judged, tmp_path / "store"))
+
+
+@pytest.fixture
+def say(store: Path) -> Say:
+    """Annotates example number `place` of the run, of tuned against base."""
+    connection = history.attach(database.connect(store))
+    ids = {model.name: model.id for model in history.models(connection, 1)}
+    examples = [example.id for example in evidence.run_examples(connection, 1)]
+
+    def said(place: int, kind: str, value: str, annotator: str = "ann", **more: Any) -> None:
+        if kind == "tag":
+            value = failures.make_tag(connection, value, annotator)
+        sides = {"left_id": ids["base"], "right_id": ids["tuned"]}
+        if kind in ("correction", "rating"):
+            sides = {"left_id": ids["tuned"]}
+        annotate(connection, 1, examples[place], kind, value, annotator=annotator, **sides, **more)
+
+    return said
+
+
+def set_plan(store: Path, plan: str) -> None:
+    database.connect(store).execute("UPDATE run SET plan = ?", (plan,))
+
+
+def test_a_judge_is_held_against_people(assay: Assay, store: Path, say: Say) -> None:
+    for place, value in enumerate(["right", "left", "right", "tie", "right", "both_bad"]):
+        say(place, "preference", value)
+        say(place, "preference", "right", "bob")
+    shown = assay("agreement", "1", "--judge", "gpt-4o", "--store", store)
+    assert shown.code == 0
+    assert "gpt-4o · tuned against base" in shown.out and "labels by ann, bob" in shown.out
+    assert "6 random labels are too few" not in shown.out and "0 random labels are too few" in shown.out
+    values = assay("agreement", "1", "--store", store, "--json").json
+    assert values["pairs"] == 6 and values["judge"] == "gpt-4o"
+    assert {"raw", "kappa", "spearman", "kendall", "alpha"} <= values.keys()
+    assert values["raw"]["low"] <= values["raw"]["value"] <= values["raw"]["high"]
+    assert values["corrected_win_rate"]["value"] is None and values["corrected_win_rate"]["reason"]
+    assert {match["judge"] for match in values["matches"]} == {"gpt-4o", "strict", "panel"}
+
+
+def test_where_nobody_said_anything_the_way_to_say_it_is_told(assay: Assay, store: Path) -> None:
+    shown = assay("agreement", "1", "--store", store)
+    assert shown.code == 2 and "assay review 1" in shown.err
+    shown = assay("agreement", "1", "--judge", "nobody", "--store", store)
+    assert shown.code == 2 and "gpt-4o" in shown.err
+
+
+def test_a_judge_under_the_plans_gate_is_an_alert_until_people_say_otherwise(
+    assay: Assay, store: Path, say: Say
+) -> None:
+    set_plan(store, "[gates]\nmin_judge_agreement = 0.9\n")
+    generator = random.Random(0)
+    for place in range(12):
+        say(place, "preference", generator.choice(["left", "right", "tie"]))
+    shown = assay("agreement", "1", "--store", store)
+    assert "does not see tuned against base as people do" in " ".join(shown.out.split())
+    alerts = assay("show", "1", "--store", store, "--json").json["alerts"]
+    assert {alert["measure"] for alert in alerts if alert["kind"] == "judge_agreement"} >= {"strict"}
+    set_plan(store, "")
+    assay("agreement", "1", "--store", store)
+    alerts = assay("show", "1", "--store", store, "--json").json["alerts"]
+    assert not [alert for alert in alerts if alert["kind"] == "judge_agreement"]
+
+
+def records(file: Path) -> list[Any]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_decided_pairs_and_corrections_become_preference_pairs(
+    assay: Assay, store: Path, say: Say, tmp_path: Path
+) -> None:
+    connection = database.connect(store)
+    connection.execute(
+        "UPDATE response SET text = 'base says' WHERE model_id = (SELECT id FROM model WHERE name = 'base')"
+    )
+    say(1, "preference", "right")
+    say(2, "preference", "left")
+    say(3, "preference", "tie")
+    say(4, "preference", "right")
+    say(4, "preference", "left", "bob")
+    say(5, "correction", HOSTILE)
+    file = tmp_path / "pairs.jsonl"
+    shown = assay("annotations", "export", "1", file, "--format", "dpo", "--store", store, "--json").json
+    assert shown["records"] == 3 and shown["skipped"] == {"a tie, both bad, or no majority": 2}
+    first, second, third = records(file)
+    assert first["prompt"] == [{"role": "user", "content": "Question 1?"}]
+    assert first["chosen"] == [{"role": "assistant", "content": "Answer 1."}]
+    assert first["rejected"] == [{"role": "assistant", "content": "base says"}]
+    assert second["rejected"] == [{"role": "assistant", "content": "Answer 2."}]
+    assert third["chosen"][0]["content"] == KEPT and third["rejected"][0]["content"] == "Answer 5."
+    assay("annotations", "export", "1", file, "--format", "sft", "--store", store)
+    assert records(file)[0]["messages"][-1] == {"role": "assistant", "content": KEPT}
+
+
+def test_failures_become_an_eval_set_with_the_correction_as_its_reference(
+    assay: Assay, store: Path, say: Say, tmp_path: Path
+) -> None:
+    say(1, "tag", "negation")
+    say(2, "tag", "numbers")
+    say(2, "correction", "better")
+    say(3, "flag", "later")
+    file = tmp_path / "failures.jsonl"
+    assay("annotations", "export", "1", file, "--format", "examples", "--store", store)
+    assert [(row["id"], row.get("failures")) for row in records(file)] == [
+        ("e01", ["negation"]), ("e02", ["numbers"]), ("e03", None),
+    ]  # fmt: skip
+    assert records(file)[1]["references"][0] == "better"
+    assay("annotations", "export", "1", file, "--format", "examples", "--tag", "numbers", "--store", store)
+    assert [row["id"] for row in records(file)] == ["e02"]
+    assay("annotations", "merge", "numbers", "negation", "--store", store)
+    assay("annotations", "export", "1", file, "--format", "tags", "--store", store)
+    assert [(row["model"], row["tags"]) for row in records(file)] == [
+        ("tuned", ["negation"]), ("tuned", ["negation"]),
+    ]  # fmt: skip
+    tags = assay("annotations", "tags", "--store", store, "--json").json["tags"]
+    assert [(tag["name"], tag["letter"], tag["answers"]) for tag in tags] == [("negation", "n", 2)]
+
+
+def test_everything_said_is_written_with_who_and_when(
+    assay: Assay, store: Path, say: Say, tmp_path: Path
+) -> None:
+    say(1, "preference", "left", blind=True, queue="random", seconds=3.5)
+    say(1, "rating", "4", criterion="tone")
+    file = tmp_path / "said.jsonl"
+    assay("annotations", "export", "1", file, "--store", store)
+    first, second = records(file)
+    assert (first["kind"], first["left"], first["blind"], first["queue"], first["seconds"]) == (
+        "preference", "base", True, "random", 3.5,
+    )  # fmt: skip
+    assert (second["criterion"], second["value"], second["right"]) == ("tone", "4", None)
+    shown = assay("annotations", "export", "1", tmp_path / "no" / "folder.jsonl", "--store", store)
+    assert shown.code == 2 and "cannot be written" in shown.err
