@@ -8,11 +8,10 @@ from typing import Any
 from engine.alerts import Alert, AlertKind, Severity
 from engine.calibration import Calibration, Criterion, Label, calibrate, criteria
 from engine.errors import BadInput
-from store import evidence, history, labels
+from store import history, labels
 
 KIND: AlertKind = "judge_agreement"
 FEWEST = 10  # labelled pairs below which an agreement says nothing
-OUTCOMES = ("win", "loss", "tie")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def agreement_of(connection: history.Connection, run_id: int, judge: str | None 
     for candidate, baseline in labels.labelled_pairs(connection, run_id):
         said = _labels(connection, run_id, candidate, baseline)
         for row in chosen:
-            judged = _verdicts(connection, row.id, candidate, baseline)
+            judged = dict(labels.verdicts(connection, row.id, candidate, baseline))
             if row.kind == "pointwise" or not judged:
                 continue
             found = calibrate(said, judged, gates.get("min_win_rate"))
@@ -82,14 +81,6 @@ def agreement_of(connection: history.Connection, run_id: int, judge: str | None 
 def _labels(connection: history.Connection, run_id: int, candidate: int, baseline: int) -> list[Label]:
     rows = labels.preferences(connection, run_id, candidate, baseline)
     return [Label(row.example, row.annotator, row.outcome, row.category, row.queue) for row in rows]
-
-
-def _verdicts(connection: history.Connection, judge: int, candidate: int, baseline: int) -> dict[str, str]:
-    rows = evidence.outcomes(connection, judge, candidate, baseline)
-    if not rows:
-        return {}
-    ids = evidence.example_names(connection, [row.example_id for row in rows])
-    return {ids[row.example_id]: row.outcome for row in rows if row.outcome in OUTCOMES}
 
 
 def _criteria(connection: history.Connection, run_id: int, judge: int) -> list[Criterion]:

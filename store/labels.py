@@ -111,3 +111,16 @@ def labelled_pairs(connection: Connection, run_id: int) -> list[tuple[int, int]]
         (run_id,),
     )
     return [(int(row[0]), int(row[1])) for row in rows]
+
+
+def verdicts(
+    connection: Connection, judge_id: int, candidate_id: int, baseline_id: int
+) -> list[tuple[str, str]]:
+    """One judge's outcomes on one pair of models, by the examples' own ids; failed ones left out."""
+    rows = connection.execute(
+        "SELECT e.example, v.outcome FROM verdict v JOIN example e ON e.id = v.example_id "
+        "WHERE v.judge_id = ? AND v.candidate_id = ? AND v.baseline_id = ? AND v.turn = 0 "
+        "AND v.outcome <> 'failed'",
+        (judge_id, candidate_id, baseline_id),
+    )
+    return [(str(row[0]), str(row[1])) for row in rows]

@@ -11,19 +11,20 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from textual.app import App, SystemCommand
 from textual.dom import DOMNode
 from textual.events import Event, Key, Paste
 from textual.screen import Screen
-from textual.theme import Theme
 
 from tui.control import Control
 from tui.keys import EVERYWHERE, REGISTRY, bindings, written
 from tui.screens import NAMES, load
 from tui.screens.base import AssayScreen
 from tui.screens.runs import RunsScreen
+from tui.settings import Settings
+from tui.themes import THEMES
 from tui.watch import NoStore, StoreFailed, Watch
 
 if TYPE_CHECKING:
@@ -35,29 +36,6 @@ CHECK_SECONDS = 5.0  # a worker that was killed writes nothing: running runs are
 MINUTE = 60.0
 LONGEST_KEY_SECONDS = 2.0  # a key of which no end is seen for so long holds up the next no more
 NEVER = float("-inf")
-
-DARK = Theme(
-    name="assay-dark",
-    primary="#6cb2ff",
-    foreground="#d8dee9",
-    background="#11151c",
-    surface="#11151c",
-    panel="#1b222d",
-    # Blue and orange stay apart for every kind of colour blindness; red and green do not.
-    variables={
-        "brand": "bold #6cb2ff",
-        "heading": "#8fa1b8",
-        "key": "bold #6cb2ff",
-        "muted": "#8792a3",
-        "good": "#6cb2ff",
-        "bad": "#ff9f43",
-        "warn": "#e5c07b",
-        "rule": "#2a3341",
-        "block-cursor-background": "#2b4a73",
-        "block-cursor-foreground": "#ffffff",
-        "block-cursor-blurred-background": "#232c3a",
-    },
-)
 
 
 class AssayApp(App[int], inherit_bindings=False):
@@ -74,9 +52,11 @@ class AssayApp(App[int], inherit_bindings=False):
         screen: str | None = None,
         now: Callable[[], float] = time.time,
         driver: "type[ThriftyDriver] | None" = None,
+        settings: Settings | None = None,
     ) -> None:
         super().__init__(driver_class=driver)
-        self.store = Watch(folder)
+        self.settings = settings or Settings()
+        self.store = Watch(folder, read_only=self.settings.read_only)
         self.control = Control(self)
         self.now = now
         self.run_id: int | None = None
@@ -85,8 +65,10 @@ class AssayApp(App[int], inherit_bindings=False):
         self._typed: deque[Event] = deque()  # waits until the key in front of it has acted
         self._typing = NEVER
         self._read = self._minute = time.monotonic()
-        self.register_theme(DARK)
-        self.theme = DARK.name
+        for theme in THEMES.values():
+            self.register_theme(theme)
+        self.theme = THEMES[self.settings.theme or "dark"].name
+        self._mouse = self.settings.mouse
         self.animation_level = "none"
 
     def get_default_screen(self) -> Screen[None]:
@@ -220,6 +202,43 @@ class AssayApp(App[int], inherit_bindings=False):
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(self.screen.active_bindings.values()))
 
+    async def action_copy(self) -> None:
+        """Copies what stands under the cursor to wherever it can go, and says where."""
+        from tui import clipboard
+
+        front = self.front
+        text = front.copied if front is not None else ""
+        if front is None or not text:
+            return
+        taken = await asyncio.to_thread(clipboard.to_tmux, text)
+        sequence = clipboard.sequence(text)
+        if not taken and sequence is not None and self._driver is not None:
+            self._driver.write(sequence)
+        try:
+            kept = f"in {clipboard.to_file(text, self.store.folder)}"
+        except OSError as error:
+            kept = f"no file: {error.strerror}"
+        place = "to the clipboard, where the terminal allows it" if sequence else "too long for the clipboard"
+        place = "to tmux's buffer" if taken else place
+        front.say(f"copied {len(text):,} characters {place}; {kept}")
+
+    def action_mouse(self) -> None:
+        self._mouse = not self._mouse
+        if isinstance(self._driver, _Mouse):
+            self._driver.report_mouse(self._mouse)
+        if self.front is not None:
+            said = "on; M gives selecting back to the terminal" if self._mouse else "off"
+            self.front.say(f"mouse reporting is {said}")
+
+    def action_theme(self) -> None:
+        """The next theme, until the app is left."""
+        names = list(THEMES)
+        now = next(name for name, theme in THEMES.items() if theme.name == self.theme)
+        chosen = names[(names.index(now) + 1) % len(names)]
+        self.theme = THEMES[chosen].name
+        if self.front is not None:
+            self.front.say(f'theme {chosen}; `theme = "{chosen}"` in the settings file keeps it')
+
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette offers what the keys of the screen in front offer."""
         seen: set[str] = set()
@@ -234,11 +253,23 @@ class AssayApp(App[int], inherit_bindings=False):
         await self.run_action(action, node)
 
 
-def run(store_folder: Path, run: int | None = None, screen: str | None = None) -> int:
+@runtime_checkable
+class _Mouse(Protocol):
+    """A driver whose mouse reporting can be switched."""
+
+    def report_mouse(self, on: bool) -> None: ...
+
+
+def run(
+    store_folder: Path, run: int | None = None, screen: str | None = None, settings: Settings | None = None
+) -> int:
     """Opens the workbench; returns the exit code. `screen` is one of tui.screens.NAMES."""
     if screen is not None and screen not in NAMES:
         raise ValueError(f"no such screen: {screen}; one of {', '.join(NAMES)}")
-    from tui.terminal import ThriftyDriver
+    from tui.terminal import AsciiDriver, ThriftyDriver
 
+    settings = settings or Settings()
+    driver = AsciiDriver if settings.ascii else ThriftyDriver
     # Without mouse reporting the terminal's own selecting and copying works, over SSH too.
-    return AssayApp(store_folder, run, screen, driver=ThriftyDriver).run(mouse=False) or 0
+    app = AssayApp(store_folder, run, screen, driver=driver, settings=settings)
+    return app.run(mouse=settings.mouse) or 0

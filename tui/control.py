@@ -47,7 +47,14 @@ class Control:
         if self._app.front is not None:
             self._app.front.write(request, run_id, what, done=f"run {run_id} {done}")
 
+    def _say_read_only(self) -> None:
+        if self._app.front is not None:
+            self._app.front.say("opened with --read-only: runs are left as they are", error=True)
+
     def _call(self, command: str, what: str) -> None:
+        if self._app.store.read_only:
+            self._say_read_only()
+            return
         if self._app.front is not None:
             self._app.front.say("checking the plan …" if command == "run" else "resuming …")
         self._app.run_worker(self._run_command(command, what))

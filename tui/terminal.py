@@ -13,6 +13,8 @@ from types import FrameType
 
 from textual.drivers.linux_driver import LinuxDriver
 
+from tui.plainest import ascii_only
+
 _PLACE = re.compile(r"\x1b\[(\d+);(\d+)H")
 
 
@@ -43,6 +45,15 @@ class ThriftyDriver(LinuxDriver):
         if needed := self._needed(data):
             super().write(needed)
 
+    def report_mouse(self, on: bool) -> None:
+        """Has the terminal report its mouse, or keep it for its own selecting."""
+        if on:
+            self._mouse = True
+            self._enable_mouse_support()
+        else:
+            self._disable_mouse_support()
+            self._mouse = False
+
     def _notice_resize(self) -> None:
         """A terminal that was resized may have moved or dropped what it showed."""
         with suppress(OSError):
@@ -65,3 +76,10 @@ class ThriftyDriver(LinuxDriver):
                 self._last[row] = (column, drawn)
                 kept.append(f"\x1b[{row};{column}H{drawn}")
         return "".join(kept)
+
+
+class AsciiDriver(ThriftyDriver):
+    """The same for a terminal, or a font, that has nothing but ASCII."""
+
+    def write(self, data: str) -> None:
+        super().write(ascii_only(data))

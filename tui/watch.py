@@ -28,8 +28,9 @@ class NoStore(StoreFailed):
 class Watch:
     """Runs queries on the store's thread and knows when somebody else wrote to the store."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self.folder = folder
+        self.read_only = read_only
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._connection: Connection | None = None
         self._version = -1
@@ -87,6 +88,8 @@ class Watch:
             database.prepare(self.folder)
             self._file = database.identity(self.folder)
             self._connection = history.attach(database.connect(self.folder))
+            if self.read_only:
+                self._connection.execute("PRAGMA query_only=ON")
         return self._connection
 
     def _look(self) -> bool:

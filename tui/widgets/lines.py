@@ -16,6 +16,8 @@ from textual.widget import Widget
 
 from tui.keys import LIST, bindings
 
+WHEEL = 3  # lines that a notch of the mouse wheel moves
+
 
 class Lines(Widget):
     """Draws `line(y)` for each visible y; `redraw()` repaints those whose text or style has changed."""
@@ -30,6 +32,11 @@ class Lines(Widget):
     def line(self, y: int) -> Content:
         """The content of the visible line `y`."""
         raise NotImplementedError
+
+    @property
+    def copied(self) -> str:
+        """Its text, as it goes to the clipboard."""
+        return "\n".join(self.line(y).plain.rstrip() for y in range(self.size.height)).strip("\n")
 
     def base_style(self, y: int) -> Style:
         """What lies under the visible line `y`."""
@@ -107,6 +114,10 @@ class Pane(Lines):
         place = self.top + y
         return self._lines[place] if place < len(self._lines) else Content("")
 
+    @property
+    def copied(self) -> str:
+        return "\n".join(line.plain.rstrip() for line in self._lines)
+
     def _last_top(self) -> int:
         return max(0, len(self._lines) - self.size.height)
 
@@ -115,6 +126,12 @@ class Pane(Lines):
         if top != self.top:
             self.top = top
             self.redraw()
+
+    def on_mouse_scroll_down(self) -> None:
+        self.scroll_lines(WHEEL)
+
+    def on_mouse_scroll_up(self) -> None:
+        self.scroll_lines(-WHEEL)
 
     def action_down(self) -> None:
         self.scroll_lines(1)

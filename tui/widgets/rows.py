@@ -4,15 +4,16 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Generic, TypeVar
 
 from textual.content import Content
-from textual.events import Resize
+from textual.events import Click, Resize
 from textual.message import Message
 from textual.style import Style
 
 from tui.keys import LIST, bindings
 from tui.text import fit
-from tui.widgets.lines import Lines
+from tui.widgets.lines import WHEEL, Lines
 
 T = TypeVar("T")
+WIDE = 400  # cells for a row that is copied, not shown
 
 
 class Rows(Lines, Generic[T], can_focus=True):
@@ -96,6 +97,11 @@ class Rows(Lines, Generic[T], can_focus=True):
         # Under the cursor one style: fewer bytes a move, and contrast that does not depend on the row's own.
         return Content(f"{mark} {row.plain}") if index == self.cursor else Content("  ") + row
 
+    @property
+    def copied(self) -> str:
+        drawn = "" if self.item is None else self._draw(self.item, WIDE).plain
+        return "  ".join(cell for cell in drawn.split("  ") if cell.strip()).strip()
+
     def base_style(self, y: int) -> Style:
         if self.items and self.top + y == self.cursor:
             return self.get_visual_style("rows--cursor" if self.has_focus else "rows--cursor-away")
@@ -130,6 +136,15 @@ class Rows(Lines, Generic[T], can_focus=True):
     def on_resize(self, event: Resize) -> None:
         self._place(self.cursor, self.top)
         super().on_resize(event)
+
+    def on_click(self, event: Click) -> None:
+        self.go_to(self.top + event.y)
+
+    def on_mouse_scroll_down(self) -> None:
+        self.go_to(self.cursor + WHEEL)
+
+    def on_mouse_scroll_up(self) -> None:
+        self.go_to(self.cursor - WHEEL)
 
     def action_down(self) -> None:
         self.go_to(self.cursor + 1)

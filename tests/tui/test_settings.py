@@ -1,0 +1,191 @@
+"""A person's settings: their own keys, a theme for any terminal, ASCII alone, reading alone, copying."""
+
+import base64
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from engine.errors import BadInput
+from tests.tui.conftest import Settled, text_of
+from tests.tui.history import HOSTILE, NOW
+from tui.app import AssayApp
+from tui.clipboard import MOST_BYTES, sequence, to_file
+from tui.keymap import read_keys, registry_with, template
+from tui.keys import REGISTRY
+from tui.plainest import ascii_only
+from tui.settings import Settings, read_settings
+from tui.themes import THEMES, fitting
+
+
+def settings(text: str, folder: Path, **given: object) -> Settings:
+    file = folder / "config.toml"
+    file.write_text(text, encoding="utf-8")
+    return read_settings({"ASSAY_CONFIG": str(file)}, **given)
+
+
+def test_a_persons_own_keys_take_the_place_of_the_apps(tmp_path: Path) -> None:
+    found = settings('[keys]\n"review.left" = ["h", "ctrl+left"]\n"app.quit" = "Q"\n', tmp_path)
+    assert found.keys == {"review.left": "h,ctrl+left", "app.quit": "Q"}
+    registry = registry_with(found.keys)
+    assert registry["review.left"].keys == "h,ctrl+left" and registry["app.quit"].shown == "Q"
+    assert registry["review.right"] == REGISTRY["review.right"]
+
+
+def test_a_wrong_key_is_told_with_the_action_and_what_is_near(tmp_path: Path) -> None:
+    text = """
+    [keys]
+    "reveiw.left" = "h"
+    "review.right" = "crtl+p"
+    "review.tie" = "ctrl+h"
+    "review.note" = "1"
+    "app.quit" = "R"
+    "app.help" = 7
+    """
+    with pytest.raises(BadInput) as error:
+        settings(text, tmp_path)
+    for said in (
+        'no action "reveiw.left"; did you mean "review.left"?',
+        'no key "crtl+p"; did you mean "ctrl+p"?',
+        '"ctrl+h" cannot be told from backspace',
+        '"1" would be both review.note and review.left',
+        '"R" would be both app.quit and go.runs',
+        '"app.help" takes a key or a list of keys',
+        "config.toml",
+    ):
+        assert said in str(error.value)
+
+
+def test_keys_may_be_swapped(tmp_path: Path) -> None:
+    found = settings('[keys]\n"review.left" = "2"\n"review.right" = "1"\n', tmp_path)
+    assert found.keys == {"review.left": "2", "review.right": "1"}
+
+
+def test_the_written_file_changes_nothing_until_a_line_is_taken_up(tmp_path: Path) -> None:
+    assert settings(template(), tmp_path) == Settings()
+    taken = settings(template().replace('# "', '"'), tmp_path)
+    assert set(taken.keys) == set(REGISTRY)
+    assert all(taken.keys[name] == key.keys for name, key in REGISTRY.items())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('theme = "lite"', "dark, light, terminal"),
+        ("colour = 1", 'no setting "colour"'),
+        ("ascii = 1", "true or false"),
+        ("keys = 3", "not a table"),
+        ("theme = ", "not TOML"),
+    ],
+)
+def test_a_wrong_setting_names_file_and_way_out(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as error:
+        settings(text, tmp_path)
+    assert said in str(error.value) and "config.toml" in str(error.value)
+
+
+def test_the_command_line_beats_the_environment_and_that_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('theme = "light"\nmouse = true\n')
+    environment = {"ASSAY_CONFIG": str(file), "ASSAY_THEME": "terminal"}
+    assert read_settings({"ASSAY_CONFIG": str(file)}).theme == "light"
+    assert read_settings(environment).theme == "terminal"
+    found = read_settings(environment, theme="dark", ascii=True, read_only=None)
+    assert (found.theme, found.ascii, found.mouse, found.read_only) == ("dark", True, True, False)
+    assert read_settings({"ASSAY_CONFIG": str(tmp_path / "none.toml")}) == Settings()
+
+
+def test_a_terminal_of_sixteen_colours_keeps_its_own() -> None:
+    assert fitting({"TERM": "linux"}) == "terminal"
+    assert fitting({"TERM": "tmux-256color"}) == fitting({"COLORTERM": "truecolor"}) == "dark"
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2's contrast of two #rrggbb colours, 1 to 21."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("name", ["dark", "light"])
+def test_every_colour_of_a_theme_can_be_read_on_its_grounds(name: str) -> None:
+    theme = THEMES[name]
+    for ground in (theme.background, theme.panel):
+        assert ground is not None
+        for colour in ("heading", "muted", "good", "bad", "warn"):
+            assert contrast(theme.variables[colour].split()[-1], ground) >= 4.5, (colour, ground)
+    cursor = theme.variables["block-cursor-background"]
+    assert contrast(theme.variables["block-cursor-foreground"], cursor) >= 4.5
+
+
+async def test_themes_change_under_a_key(store_folder: Path, settled: Settled) -> None:
+    app = AssayApp(store_folder, now=lambda: NOW, settings=Settings(theme="light"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        assert app.theme == "assay-light"
+        await pilot.press("f2")
+        assert app.theme == "assay-terminal"
+        assert "tickets-v2" in text_of(app)
+
+
+@given(st.text())
+def test_ascii_output_is_ascii_of_the_same_width(text: str) -> None:
+    shown = ascii_only(text)
+    assert shown.isascii() and cell_len(shown) == cell_len(text)
+
+
+def test_what_the_app_draws_has_a_likeness_in_ascii() -> None:
+    assert ascii_only("✓ finished · −0.62 … 包 ▁█") == "+ finished . -0.62 . ?? _#"
+
+
+async def test_reading_alone_writes_nothing_and_says_so(own_store: Path, settled: Settled) -> None:
+    before = (own_store / "assay.db").read_bytes()
+    app = AssayApp(own_store, 2, "review", now=lambda: NOW, settings=Settings(read_only=True))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await pilot.press("1")
+        await settled(pilot)
+        assert "only be read" in text_of(app)
+        await pilot.press("R")
+        await settled(pilot)
+        await pilot.press("r")
+        await settled(pilot)
+        assert "--read-only" in text_of(app)
+    assert (own_store / "assay.db").read_bytes() == before
+
+
+def test_what_is_copied_reaches_the_terminal_as_base64_and_a_file(tmp_path: Path) -> None:
+    coded = sequence(HOSTILE)
+    assert coded is not None and coded.startswith("\x1b]52;c;") and coded.endswith("\x07")
+    assert base64.b64decode(coded[7:-1]) == HOSTILE.encode()
+    assert sequence("x" * MOST_BYTES) is None
+    (tmp_path / "elsewhere").write_text("kept")
+    (tmp_path / "copied.txt").symlink_to(tmp_path / "elsewhere")
+    file = to_file(HOSTILE, tmp_path)
+    assert file.read_bytes() == HOSTILE.encode() and stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert (tmp_path / "elsewhere").read_text() == "kept"
+
+
+async def test_y_copies_the_row_under_the_cursor(
+    own_store: Path, settled: Settled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TMUX", raising=False)
+    app = AssayApp(own_store, now=lambda: NOW)
+    async with app.run_test(size=(140, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("j", "y")
+        await settled(pilot)
+        assert "copied" in text_of(app)
+    assert "tickets-v2" in (own_store / "copied.txt").read_text()
+
+
+def test_a_table_of_keys_is_read_without_a_store() -> None:
+    assert read_keys({"app.help": "f1"}, "here") == {"app.help": "f1"}
