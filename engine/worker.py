@@ -24,6 +24,7 @@ from store.record import Recorder
 
 BEAT = 1.0  # seconds between heartbeats
 RETRY = "retry"  # the request of a person who knows that the server is back
+PHASE_END = "finish_phase"  # the request to pause once the phase in hand is done
 log = logging.getLogger("assay.worker")
 
 
@@ -35,6 +36,7 @@ class Pulse(threading.Thread):
         self._recorder = recorder
         self._over = threading.Event()
         self.request: str | None = None
+        self.ends_with_phase = False
 
     def run(self) -> None:
         from engine.vitals import Sensors
@@ -45,16 +47,20 @@ class Pulse(threading.Thread):
                 self._recorder.set_run(heartbeat=time.time(), waiting=servers.waiting())
                 rows = [row | {"run_id": self._recorder.run_id} for row in sensors.read()]
                 self._recorder.put(tables.Vitals, rows)
-                asked = self._recorder.column(tables.Run, "request", id=self._recorder.run_id)
+                run = self._recorder.run()
             except StoreError as error:
                 log.warning("no heartbeat: %s", error)
                 continue
-            self._hear(asked.pop())
+            servers.allow(run["concurrency"])
+            self._hear(run["request"])
 
     def _hear(self, asked: str | None) -> None:
         if asked == RETRY:
             servers.try_again()
             self._recorder.set_run(request=None)
+            return
+        self.ends_with_phase = asked == PHASE_END
+        if asked == PHASE_END:
             return
         self.request = self.request or asked
         if self.request:
@@ -90,7 +96,7 @@ def _execute(recorder: Recorder, store: Path, pulse: Pulse) -> int:
     from engine.run import execute
 
     try:
-        execute(recorder, store, lambda: pulse.request)
+        execute(recorder, store, lambda: pulse.request, lambda: pulse.ends_with_phase)
     except Stopped as stopped:
         return _stop(recorder, stopped.request)
     except Paused as error:

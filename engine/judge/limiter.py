@@ -57,6 +57,7 @@ class Limiter:
         self._wake_at = float("inf")  # when the next timer wakes those who wait
         self._active = 0
         self._resume_at = 0.0
+        self._most: int | None = None  # that a person allows
         self._era = 0
         self._restart(START)
 
@@ -68,7 +69,13 @@ class Limiter:
 
     @property
     def limit(self) -> int:
-        return int(self._limit)
+        return int(self._limit) if self._most is None else min(int(self._limit), self._most)
+
+    def allow(self, most: int | None) -> None:
+        """Lets in no more than so many at once from now on, or as many as it finds out; who is in stays."""
+        with self._lock:
+            self._most = most
+            self._admit()
 
     @property
     def active(self) -> int:

@@ -18,6 +18,7 @@ GRACE_S = 1.5  # for answers under way when a person stops the run: they are pai
 _numbers = itertools.count()
 _lock = threading.Lock()
 _servers: dict[tuple[str, str | None], "Server"] = {}
+_most: int | None = None  # calls at once that a person allows each server
 
 
 def public_url(server: str) -> str:
@@ -160,6 +161,7 @@ def server_at(address: str, key_variable: str | None, scale: float = 1.0) -> Ser
     with _lock:
         if place not in _servers:
             _servers[place] = Server(place[0], scale)
+            _servers[place].limiter.allow(_most)
         return _servers[place]
 
 
@@ -178,6 +180,17 @@ def try_again() -> None:
     """Ends all waits now: a person says that the servers are back."""
     for server in list(_servers.values()):
         server.limiter.resume()
+
+
+def allow(most: int | None) -> None:
+    """Asks each server for no more than so many answers at once; None leaves it to what the plan says and
+    the server takes, which are never exceeded.
+    """
+    global _most
+    if most != _most:
+        _most = most
+        for server in list(_servers.values()):
+            server.limiter.allow(most)
 
 
 def interrupt(reason: str) -> None:

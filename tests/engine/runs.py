@@ -46,12 +46,17 @@ def queue(store: Path, plan_file: Path) -> int:
     return create_run(store, row)
 
 
-def carry_out(store: Path, run_id: int, request: Callable[[], str | None] = lambda: None) -> Recorder:
+def carry_out(
+    store: Path,
+    run_id: int,
+    request: Callable[[], str | None] = lambda: None,
+    ends_with_phase: Callable[[], bool] = lambda: False,
+) -> Recorder:
     """Executes a queued run here; the recorder reads what it left. Raises what `execute` raises."""
     recorder = Recorder(store, run_id)
     assert recorder.claim(os.getpid(), socket.gethostname())
     try:
-        execute(recorder, store, request)
+        execute(recorder, store, request, ends_with_phase)
     finally:
         recorder.close()
     return recorder

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from engine.judge import servers
 from engine.judge.limiter import Limiter, Overloaded
 from engine.judge.wire import quota_wait, retry_after
 
@@ -148,6 +149,27 @@ async def test_who_waits_can_be_sent_home() -> None:
     assert all(isinstance(result, ConnectionError) for result in results)
     limiter.resume()
     await asyncio.wait_for(use(limiter), 5)
+
+
+async def test_a_person_allows_fewer_and_more_again_while_it_works() -> None:
+    limiter = Limiter(32)
+    served = Served(32, 0.0)
+    await asyncio.gather(*(served.ask(limiter) for _ in range(400)))
+    assert limiter.limit > 2
+    limiter.allow(2)
+    assert await all_in(limiter, 10) == 2
+    limiter.allow(None)
+    assert await all_in(limiter, 4) == 4
+
+
+def test_what_a_person_allows_holds_for_servers_that_are_met_later() -> None:
+    servers.allow(3)
+    try:
+        assert servers.server_at("http://met.later:1/v1", None).limiter.limit == 3
+        servers.allow(None)
+        assert servers.server_at("http://met.later:1/v1", None).limiter.limit == 4
+    finally:
+        servers.allow(None)
 
 
 async def test_a_cancelled_wait_leaves_no_place_taken() -> None:
