@@ -26,7 +26,7 @@ WATCHED = 12.0  # seconds
 MILLION = """
 from textual.app import App
 from textual.content import Content
-from tui.app import DARK
+from tui.themes import DARK
 from tui.widgets.rows import Rows
 
 class Million(App):

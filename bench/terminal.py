@@ -31,6 +31,11 @@ class Terminal:
     def __enter__(self) -> "Terminal":
         return self
 
+    @property
+    def file(self) -> int:
+        """The terminal's end of the pty."""
+        return self._file
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
