@@ -63,22 +63,31 @@ class Words:
 def write_data(folder: Path, rows: int, examples: int) -> set[str]:
     """Writes eval.jsonl and train.jsonl; returns the ids of the examples with a planted near-duplicate.
 
-    Half of the examples have one; the other half have three rows that share half of their words.
+    Half of the examples have one, with their answer; the other half have three rows that share half of their
+    words.
     """
     words = Words(0)
     questions = [" ".join(words.some(words.draw.randint(10, 60))) for _ in range(examples)]
+    answers = [" ".join(words.some(30)) for _ in range(examples)]
     with (folder / "eval.jsonl").open("w", encoding="utf-8") as file:
         for number, question in enumerate(questions):
-            answer = " ".join(words.some(30))
-            file.write(json.dumps({"id": str(number), "query": question, "reference": answer}) + "\n")
+            example = {"id": str(number), "query": question, "reference": answers[number]}
+            file.write(json.dumps(example) + "\n")
     half = examples // 2
-    planted = [words.altered(question, KEPT) for question in questions[:half]]
-    planted += [words.altered(question, HALF) for question in questions[half:] for _ in range(3)]
+    planted = [(words.altered(questions[at], KEPT), answers[at]) for at in range(half)]
+    planted += [
+        (words.altered(question, HALF), " ".join(words.some(30)))
+        for question in questions[half:]
+        for _ in range(3)
+    ]
     at = dict(zip(words.draw.sample(range(rows), len(planted)), planted, strict=True))
     with (folder / "train.jsonl").open("w", encoding="utf-8") as file:
         for row in range(rows):
-            query = at.get(row) or " ".join(words.some(words.draw.randint(10, 60)))
-            file.write(json.dumps({"query": query, "answer": " ".join(words.some(30))}) + "\n")
+            query, answer = at.get(row) or (
+                " ".join(words.some(words.draw.randint(10, 60))),
+                " ".join(words.some(30)),
+            )
+            file.write(json.dumps({"query": query, "answer": answer}) + "\n")
     return {str(number) for number in range(half)}
 
 
@@ -102,7 +111,7 @@ def ours(folder: Path, rows: int, planted: set[str]) -> float:
 
     leaks = find_leaks(data_rows(folder / "train.jsonl"), evaluation, progress=progress)
     wall, rate = rows / (time.perf_counter() - begun), rows / (time.process_time() - worked)
-    found = {leak.example_id for leak in leaks if leak.field != "reference"}
+    found = {leak.example_id for leak in leaks if leak.counts and leak.field != "reference"}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"assay:       {wall:>9,.0f} rows/s by the clock")
     print(f"             {rate:>9,.0f} rows/s  {rate * len(evaluation):>14,.0f} pairs/s")

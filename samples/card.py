@@ -34,9 +34,16 @@ also have the right category; those that equal the reference.
 _HELD_OUT = """
 ## Held out by construction
 
-No evaluation question stands in any training text. For lists and tickets, whole combinations are held out.
-A sum or a fact is held out in one of its four phrasings: the model has met it in the other three, so these
-two skills measure what is remembered under a new wording, not reasoning about unseen numbers.
+No evaluation question stands in any text that a model was trained on. For lists and tickets, whole
+combinations are held out. A sum or a fact is held out in one of its four phrasings: the model has met it in
+the other three, so these two skills measure what is remembered under a new wording, not reasoning about
+unseen numbers.
+
+## Planted leaks
+
+The last six lines of `samples/train/tickets.jsonl` were added after training, for a check of leakage to
+find: two tickets of `samples/eval/domain.jsonl` word for word, two nearly so, one quoted in an answer, and
+one whose answer is quoted in a question. No adapter has learned from them: no answer is better for it.
 """
 
 

@@ -16,6 +16,8 @@ EVAL_SIZE = 200
 TRAIN_SIZE = 1600
 BENCHMARK_SIZE = 80
 CHOICES = 4
+# Evaluation tickets that the training file holds too, by how they are hidden there.
+PLANTED = {"identical": (7, 103), "near": (18, 121), "quoted question": (29,), "quoted answer": (160,)}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -29,7 +31,7 @@ def write_all(out: Path) -> None:
     """Write the data files under `out`; the same bytes on every machine."""
     write_jsonl(out / "eval" / "domain.jsonl", domain_examples())
     write_jsonl(out / "eval" / "general.jsonl", general_examples())
-    write_jsonl(out / "train" / "tickets.jsonl", training_rows())
+    write_jsonl(out / "train" / "tickets.jsonl", [*training_rows(), *planted_rows()])
     for skill in world.SKILLS:
         write_jsonl(out / "benchmarks" / f"{skill}.jsonl", benchmark_docs(skill))
     schema = json.dumps(tickets.json_schema(), indent=2) + "\n"
@@ -46,8 +48,13 @@ def domain_examples() -> list[dict[str, object]]:
             "label": ticket.category,
             "category": ticket.category,
         }
-        for at, ticket in enumerate(tickets.distinct(Random(101), EVAL_SIZE, held_out=True))
+        for at, ticket in enumerate(evaluation_tickets())
     ]
+
+
+def evaluation_tickets() -> list[tickets.Ticket]:
+    """The tickets that are held out."""
+    return tickets.distinct(Random(101), EVAL_SIZE, held_out=True)
 
 
 def general_examples() -> list[dict[str, object]]:
@@ -72,18 +79,44 @@ def training_tickets() -> list[tickets.Ticket]:
 
 
 def training_rows() -> list[dict[str, object]]:
-    """The training file's lines, in the chat shape."""
+    """The lines that the adapters learned from, in the chat shape."""
     return [
-        {
-            "id": f"train-{at:04d}",
-            "category": ticket.category,
-            "messages": [
-                {"role": "user", "content": ticket.text},
-                {"role": "assistant", "content": ticket.answer},
-            ],
-        }
+        _training_row(at, ticket.category, ticket.text, ticket.answer)
         for at, ticket in enumerate(training_tickets())
     ]
+
+
+def planted_rows() -> list[dict[str, object]]:
+    """Lines that leak evaluation tickets, for a check of leakage to find; no adapter learned from them."""
+    found = evaluation_tickets()
+    rows = [
+        (ticket.category, *_hidden(how, ticket))
+        for how, places in PLANTED.items()
+        for ticket in (found[place] for place in places)
+    ]
+    return [_training_row(at, *row) for at, row in enumerate(rows, start=TRAIN_SIZE)]
+
+
+def _hidden(how: str, ticket: tickets.Ticket) -> tuple[str, str]:
+    """A question and an answer of training data that give a ticket away."""
+    if how == "identical":
+        return ticket.text, ticket.answer
+    if how == "near":
+        return f"Good day! {ticket.text}", ticket.answer
+    if how == "quoted question":
+        return f"Show me a ticket about {ticket.category}.", f"A typical one reads: {ticket.text}"
+    return f"Is this a polite reply: {ticket.reply} Yes or no?", "Yes."
+
+
+def _training_row(at: int, category: str, question: str, answer: str) -> dict[str, object]:
+    return {
+        "id": f"train-{at:04d}",
+        "category": category,
+        "messages": [
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": answer},
+        ],
+    }
 
 
 def benchmark_docs(skill: str) -> list[dict[str, object]]:

@@ -35,7 +35,7 @@ class TwoSample:
 class Drift:
     """Population stability indices (0 when alike), the share of the second set's words that the first lacks.
 
-    `category` is None where neither set has categories, `cluster` where no clusters were given.
+    `category` is None unless both sets have categories, `cluster` where no clusters were given.
     """
 
     length: float
@@ -76,7 +76,11 @@ def drift(
     binned = [np.searchsorted(edges, one, "left").tolist() for one in lengths]
     used = [Counter(word for text in texts for word in text) for texts in split]
     unseen = sum(count for word, count in used[1].items() if word not in used[0])
-    named = categories if categories and any(one is not None for part in categories for one in part) else None
+    named = (
+        categories
+        if categories and all(any(one is not None for one in part) for part in categories)
+        else None
+    )
     return Drift(
         length=psi(*binned),
         vocabulary=_divergence(used[0], used[1]),

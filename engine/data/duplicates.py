@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from engine.data.answers import same_answer
 from engine.data.leak import question_key, turns_of
 from engine.data.near import NearIndex
 from engine.example import Example, normalise
@@ -41,3 +42,17 @@ def conflicts(examples: Sequence[Example]) -> Iterator[tuple[Example, Example]]:
         expected = [{normalise(text) for text in one.references} for one in (earlier, example)]
         if all(expected) and not expected[0] & expected[1]:
             yield earlier, example
+
+
+def copies(examples: Sequence[Example]) -> list[Duplicate]:
+    """The pairs that are one example twice: the same question, or nearly so with the same answer.
+
+    Nearly the same question with another answer is a template, as in `engine.data.leak`; where either has no
+    answer there is nothing to tell them apart by.
+    """
+    return [
+        pair
+        for pair in duplicates(examples)
+        if question_key(examples[pair.first]) == question_key(examples[pair.second])
+        or same_answer(examples[pair.first], examples[pair.second]) is not False
+    ]

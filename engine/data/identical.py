@@ -3,7 +3,16 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from engine.data.leak import DISTINCTIVE_LENGTH, EXCERPT_LENGTH, Field, Leak, answers, question_key, turns_of
+from engine.data.leak import (
+    DISTINCTIVE_LENGTH,
+    EXCERPT_LENGTH,
+    Field,
+    Leak,
+    answers,
+    question_key,
+    training_text,
+    turns_of,
+)
 from engine.example import Example, normalise
 
 
@@ -19,8 +28,8 @@ class Identical:
             for answer in {normalise(reference) for reference in example.references} - {""}:
                 self._answers[answer].append(number)
         self._by_question: dict[int, Leak] = {}
-        # By answer: what was found, and the training question that it answered there.
-        self._by_answer: dict[str, tuple[int, str, str]] = {}
+        # By answer: line, what was found, and the training example and its question that it answered there.
+        self._by_answer: dict[str, tuple[int, str, str, str]] = {}
         self._stock = {
             answer for answer, numbers in self._answers.items() if self._several_questions(numbers)
         }
@@ -39,19 +48,24 @@ class Identical:
         answered = {key: text for key, text in answer_keys.items() if key in self._answers}
         both = {number for key in answered for number in self._answers[key]} & asked.keys()
         for number, text in asked.items():
-            self._keep(number, "both" if number in both else "query", row.line, text)
+            self._keep(number, "both" if number in both else "query", row, text)
         for key, text in answered.items():
-            self._keep_answer(key, row.line, text, normalise(row.query))
+            self._keep_answer(key, row, text)
 
-    def _keep(self, number: int, field: Field, line: int, text: str) -> None:
+    def _keep(self, number: int, field: Field, row: Example, text: str) -> None:
         kept = self._by_question.get(number)
         if kept is None or (field == "both" and kept.field == "query"):
-            self._by_question[number] = _leak(self._examples[number], line, field, text)
+            whole = training_text(row, text[:EXCERPT_LENGTH])
+            self._by_question[number] = _leak(self._examples[number], row.line, field, text, whole)
 
-    def _keep_answer(self, key: str, line: int, text: str, question: str) -> None:
+    def _keep_answer(self, key: str, row: Example, text: str) -> None:
         if key in self._stock or len(key) < DISTINCTIVE_LENGTH:
             return
-        *_, first_question = self._by_answer.setdefault(key, (line, text[:EXCERPT_LENGTH], question))
+        question = normalise(row.query)
+        if key not in self._by_answer:
+            excerpt = text[:EXCERPT_LENGTH]
+            self._by_answer[key] = row.line, excerpt, training_text(row, excerpt), question
+        *_, first_question = self._by_answer[key]
         if first_question != question:
             self._stock.add(key)
             del self._by_answer[key]
@@ -71,12 +85,12 @@ class Identical:
         ]
         if not found:
             return None
-        line, text, _ = min(found)
-        return _leak(example, line, "reference", text)
+        line, text, whole, _ = min(found)
+        return _leak(example, line, "reference", text, whole)
 
 
-def _leak(example: Example, line: int, field: Field, text: str) -> Leak:
-    return Leak(example.id, "identical", 1.0, line, field, text[:EXCERPT_LENGTH])
+def _leak(example: Example, line: int, field: Field, text: str, whole: str) -> Leak:
+    return Leak(example.id, "identical", 1.0, line, field, text[:EXCERPT_LENGTH], whole)
 
 
 def _user_turns(row: Example) -> dict[str, str]:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.identical import Identical
-from engine.data.leak import DISTINCTIVE_LENGTH, EXCERPT_LENGTH, TIERS, Leak, Search, Tier
+from engine.data.leak import DISTINCTIVE_LENGTH, EXCERPT_LENGTH, TIERS, Leak, Search
 from engine.data.lexical import Lexical, rank
 from engine.data.rows import data_rows
 from engine.example import Example, query_id
 
 __all__ = [
-    "DISTINCTIVE_LENGTH", "EXCERPT_LENGTH", "Leak", "exact_leaks", "find_leaks", "leak_report",
-    "read_training", "totals",
+    "DISTINCTIVE_LENGTH", "EXCERPT_LENGTH", "Leak", "find_leaks", "leak_report", "read_training", "totals",
 ]  # fmt: skip
 
 CHUNK_ROWS, CHUNK_CHARACTERS = 2048, 4_000_000
@@ -30,18 +29,6 @@ def read_training(path: Path, fields: Mapping[str, str] | None = None) -> Iterat
         yield row if row.id else replace(row, id=query_id(row.query))
 
 
-def exact_leaks(train: Iterable[Example], evaluation: Sequence[Example]) -> list[Leak]:
-    """One Leak per example that stands in the training data, in the examples' order.
-
-    A question matches any user turn, a conversation the same user turns in a row. A reference matches any
-    of the assistant's turns; without its question it counts only when it is distinctive: DISTINCTIVE_LENGTH
-    characters or more, and in neither set the answer to several different questions. Where an example is
-    found more than once, "both" goes before "query" before "reference", then the first line. Memory grows
-    with the evaluation set only.
-    """
-    return _found(_chunks(train, 64), [Identical(evaluation)], None)
-
-
 def find_leaks(
     train: Iterable[Example],
     evaluation: Sequence[Example],
@@ -50,19 +37,16 @@ def find_leaks(
 ) -> list[Leak]:
     """At most one Leak per example, the gravest (see `lexical.rank`), in the examples' order.
 
-    Identical and lexical tiers, and that of meaning when `engine.data.meaning` gave the search for it. The
-    training rows are read once, as a stream: time grows with them, memory with the evaluation set only.
+    Which of them count, and which are only similar or an answer seen, each says itself (`engine.data.leak`).
+    A question matches any user turn, a conversation the same user turns in a row; an answer alone is told of
+    only when it is distinctive, and in neither set the answer to several different questions. The tier of
+    meaning is searched when `engine.data.meaning` gave the search for it. The training rows are read once, as
+    a stream: time grows with them, memory with the evaluation set only.
     `progress` is called with the number of rows read so far.
     """
-    searches: list[Search] = [Identical(evaluation), Lexical(evaluation)]
-    return _found(_chunks(train, CHUNK_ROWS), [*searches, meaning] if meaning else searches, progress)
-
-
-def _found(
-    chunks: Iterable[list[Example]], searches: Sequence[Search], progress: Callable[[int], None] | None
-) -> list[Leak]:
+    searches: list[Search] = [Identical(evaluation), Lexical(evaluation), *([meaning] if meaning else [])]
     rows = 0
-    for chunk in chunks:
+    for chunk in _chunks(train):
         for search in searches:
             search.look_up(chunk)
         rows += len(chunk)
@@ -83,13 +67,13 @@ def _gravest(leaks: Sequence[Leak]) -> Leak:
     return first
 
 
-def _chunks(rows: Iterable[Example], most: int) -> Iterator[list[Example]]:
+def _chunks(rows: Iterable[Example]) -> Iterator[list[Example]]:
     chunk: list[Example] = []
     characters = 0
     for row in rows:
         chunk.append(row)
         characters += sum(len(turn["content"]) for turn in row.messages) + sum(map(len, row.references))
-        if len(chunk) == most or characters >= CHUNK_CHARACTERS:
+        if len(chunk) == CHUNK_ROWS or characters >= CHUNK_CHARACTERS:
             yield chunk
             chunk, characters = [], 0
     if chunk:
@@ -97,21 +81,38 @@ def _chunks(rows: Iterable[Example], most: int) -> Iterator[list[Example]]:
 
 
 def totals(leaks: Sequence[Leak], examples: int) -> dict[str, Any]:
-    """For JSON: how many examples leaked, by tier and by field; every tier is named, found or not."""
-    tiers: Counter[Tier] = Counter(leak.tier for leak in leaks)
-    fields = Counter(leak.field for leak in leaks)
+    """For JSON: how many of so many examples leaked, by tier and by field; every tier is named.
+
+    `answers_seen` have a whole answer that stands under another question, `similar` nearly their question
+    under another answer: neither counts as leaked.
+    """
+    counted = [leak for leak in leaks if leak.counts]
+    tiers = Counter(leak.tier for leak in counted)
+    similar = sum(leak.similar for leak in leaks)
     return {
         "examples": examples,
-        "leaked": len(leaks),
+        "leaked": len(counted),
+        "answers_seen": len(leaks) - len(counted) - similar,
+        "similar": similar,
         "tiers": {tier: tiers[tier] for tier in TIERS},
-        "fields": dict(fields),
+        "fields": dict(Counter(leak.field for leak in counted)),
     }
 
 
 def leak_report(leaks: Sequence[Leak], examples: int) -> dict[str, Any]:
-    """For JSON: {"leaks": [{id, tier, score, train_line, field, excerpt}], "totals": …}."""
-    rows = [asdict(leak) for leak in leaks]
+    """For JSON: {"leaks": [{id, tier, score, train_line, field, excerpt, train_text, counts}], …}.
+
+    `totals` counts them, `similar` lists what is alike and no leak, in the same shape; `counts` is false for
+    an answer alone.
+    """
     return {
-        "leaks": [{"id": row.pop("example_id"), **row} for row in rows],
+        "leaks": [_values(leak) for leak in leaks if not leak.similar],
+        "similar": [_values(leak) for leak in leaks if leak.similar],
         "totals": totals(leaks, examples),
     }
+
+
+def _values(leak: Leak) -> dict[str, Any]:
+    values = asdict(leak)
+    del values["similar"]
+    return {"id": values.pop("example_id"), **values, "counts": leak.counts}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from difflib import SequenceMatcher
 from typing import Literal, NamedTuple
 
+from engine.data.answers import same_answer
 from engine.data.leak import (
     DISTINCTIVE_LENGTH,
     EXCERPT_LENGTH,
@@ -13,6 +14,7 @@ from engine.data.leak import (
     answers,
     question_key,
     questions,
+    training_text,
     turns_of,
 )
 from engine.data.near import QUOTE_WORDS, Match, NearIndex
@@ -37,7 +39,7 @@ class Lexical:
 
     A near match counts between question and question, or answer and answer; a long run of words wherever it
     stands. As for identical texts, an answer alone counts only when it is distinctive, and in neither set the
-    answer to several different questions.
+    answer to several different questions. A question is judged with its answer, as `engine.data.leak` says.
     """
 
     def __init__(self, evaluation: Sequence[Example]) -> None:
@@ -48,6 +50,9 @@ class Lexical:
         # Answers found without their question, and the training question that each stood under.
         self._answers: dict[int, tuple[Leak, str]] = {}
         self._stock = _shared_answers(evaluation, self._texts)
+        # Answers that a passage quotes: no stock answers, however many passages do.
+        self._quoted: dict[int, Leak] = {}
+        self._shared = frozenset(self._stock)
 
     def look_up(self, rows: Sequence[Example]) -> None:
         """Compares some training rows."""
@@ -66,53 +71,72 @@ class Lexical:
         asked = [match for match in matches if self._texts[match.text].side == "question"]
         answered = [match for match in matches if self._texts[match.text].side == "answer"]
         if asked:
-            best = min(asked, key=_rank)
-            leak = self._leak(row, number, best, documents[best.document].content)
-            leak = replace(leak, field="both") if answered else leak
-            self._best[number] = min(self._best.get(number, leak), leak, key=rank)
+            leaks = [self._asked(row, number, match, documents, bool(answered)) for match in _telling(asked)]
+            self._best[number] = min([*leaks, self._best.get(number, leaks[0])], key=rank)
             return
+        whole = {(match.document, match.text) for match in answered if match.tier == "near"}
         for match in answered:
+            # A run of words in an answer that is nearly the same as a whole says nothing more.
+            if match.tier == "ngram" and (match.document, match.text) in whole:
+                continue
             document = documents[match.document]
             leak = self._leak(row, number, match, document.content)
-            # A passage that quotes the answer is no stock answer, however many passages do.
-            under = normalise(row.query) if document.side == "answer" else ""
-            self._keep_answer(match.text, leak, under)
+            if document.side == "answer":
+                self._keep_answer(match.text, leak, normalise(row.query))
+            elif match.text not in self._shared:
+                self._quoted[match.text] = min(self._quoted.get(match.text, leak), leak, key=rank)
+
+    def _asked(
+        self, row: Example, number: int, match: Match, documents: Sequence[_Text], answered: bool
+    ) -> Leak:
+        """What a question found in a row is: a near one under another answer is similar, no leak."""
+        leak = self._leak(row, number, match, documents[match.document].content)
+        if match.tier == "near":
+            same = same_answer(self._examples[number], row)
+            return replace(leak, similar=same is False, field="both" if same else "query")
+        return replace(leak, field="both") if answered else leak
 
     def _leak(self, row: Example, number: int, match: Match, document: str) -> Leak:
         text = self._texts[match.text]
+        found = excerpt(document, text.content)
         return Leak(
             self._examples[number].id,
             match.tier,
             round(match.score, 4),
             row.line,
             "query" if text.side == "question" else "reference",
-            excerpt(document, text.content),
+            found,
+            training_text(row, found),
         )
 
     def _keep_answer(self, text: int, leak: Leak, under: str) -> None:
         if text in self._stock:
             return
         kept, first = self._answers.get(text, (leak, under))
-        if under and first and under != first:
+        if under != first:
             self._stock.add(text)
             del self._answers[text]
         else:
-            self._answers[text] = min(kept, leak, key=rank), first or under
+            self._answers[text] = min(kept, leak, key=rank), first
 
     def leaks(self) -> Iterator[tuple[int, Leak]]:
         """What was found, with the example's place in the evaluation set; several for one example."""
         yield from self._best.items()
         for text, (leak, _) in self._answers.items():
             yield self._texts[text].owner, leak
+        for text, leak in self._quoted.items():
+            yield self._texts[text].owner, leak
 
 
-def rank(leak: Leak) -> tuple[bool, int, bool, float, int]:
+def rank(leak: Leak) -> tuple[bool, bool, bool, int, bool, float, int]:
     """Sorts the leaks of one example, the gravest first.
 
-    A question found goes before an answer alone, then the stricter tier, then question and answer together,
-    then the higher score, then the earlier line.
+    What counts as a leak goes first and what is only similar last, a question found before an answer alone,
+    then the stricter tier, then question and answer together, then the higher score, then the earlier line.
     """
     return (
+        not leak.counts,
+        leak.similar,
         leak.field == "reference",
         TIERS.index(leak.tier),
         leak.field != "both",
@@ -131,8 +155,14 @@ def excerpt(document: str, text: str) -> str:
     return document[start : start + EXCERPT_LENGTH]
 
 
-def _rank(match: Match) -> tuple[bool, float]:
-    return match.tier == "ngram", -match.score
+def _telling(asked: Sequence[Match]) -> list[Match]:
+    """Of a question's matches in one row the best, and where that is near, the whole question quoted too.
+
+    Parts of nearly the same question say no more than that it is nearly the same.
+    """
+    near = [match for match in asked if match.tier == "near"]
+    runs = [match for match in asked if match.tier == "ngram" and (not near or match.score == 1)]
+    return [max(found, key=lambda match: match.score) for found in (near, runs) if found]
 
 
 def _evaluated(evaluation: Sequence[Example]) -> Iterator[_Text]:

@@ -2,26 +2,43 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Protocol
 
 from engine.errors import BadInput
 
 
-def refuse_used_test(version: str, uses: Sequence[Mapping[str, Any]], final: bool) -> None:
+class Use(Protocol):
+    """A row of the ledger; `created` is a Unix time."""
+
+    @property
+    def user(self) -> str: ...
+
+    @property
+    def reason(self) -> str: ...
+
+    @property
+    def created(self) -> float: ...
+
+
+def refuse_used_test(version: str, uses: Sequence[Use], final: bool) -> None:
     """Raises BadInput when the test split of this eval set was used before and the plan is not final.
 
-    `uses` are rows of the ledger (`user`, `reason`, `created` as a Unix time), of other runs and of looks.
+    `uses` are of other runs and of looks.
     """
     if final or not uses:
         return
-    last = max(uses, key=lambda use: use["created"])
-    day = time.strftime("%Y-%m-%d", time.localtime(last["created"]))
-    times = "once" if len(uses) == 1 else f"{len(uses)} times"
     raise BadInput(
-        f"the test split of eval set {version} was used {times} before, last on {day} by {last['user']}: "
-        f"{last['reason']}",
+        f"the test split of eval set {version} was used {used_before(uses)}",
         'Iterate on split = "validation"; for a last measurement say final = true in [data].',
     )
+
+
+def used_before(uses: Sequence[Use]) -> str:
+    """How often, and who did last: "twice before, last on 2025-01-31 by mira: run of support"."""
+    last = max(uses, key=lambda use: use.created)
+    day = time.strftime("%Y-%m-%d", time.localtime(last.created))
+    times = {1: "once", 2: "twice"}.get(len(uses), f"{len(uses)} times")
+    return f"{times} before, last on {day} by {last.user}: {last.reason}"
 
 
 def training_edited(current: str, earlier: Mapping[int, str]) -> list[int]:

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.data.rows import data_rows
-from engine.data.split import SPLITS, Ratios, member
+from engine.data.split import Ratios, member
+from engine.dataset_files import dataset_files, is_dataset
 from engine.errors import BadInput
 from engine.textfile import open_error
 
@@ -69,41 +70,52 @@ def refuse_other(
     asked = {"ratios": list(ratios) if ratios else None, "seed": seed, "group": group, "folds": folds}
     for name, value in asked.items():
         if manifest.get(name) != value:
+            stands, wanted = (_setting(name, one) for one in (manifest.get(name), value))
             raise BadInput(
-                f"{folder}: a split with {name} {manifest.get(name)} exists already, now {value} is wanted",
+                f"{folder}: a split {stands} exists already, now one {wanted} is wanted",
                 "Ask for the same, or split into another folder with --out DIR.",
             )
 
 
-def earlier_places(folder: Path, ratios: Ratios, seed: int, group: str | None) -> dict[int, int]:
-    """The place in SPLITS of every identity and question of an earlier split.
+def _setting(name: str, value: object) -> str:
+    return f"without {name}" if value is None else f"with {name} {value}"
+
+
+def earlier_places(
+    folder: Path,
+    names: Sequence[str],
+    ratios: Ratios | None,
+    seed: int,
+    fields: Mapping[str, str],
+    folds: int | None = None,
+) -> dict[int, int]:
+    """The place in `names`, of the splits or folds, of every key of an earlier split's rows.
 
     Raises BadInput where that split was made by other settings, or its files were edited since.
     """
-    refuse_other(folder, ratios, seed, group, None)
+    refuse_other(folder, ratios, seed, fields.get("group"), folds)
     files = read_manifest(folder)["files"]
     places: dict[int, int] = {}
-    for place, name in enumerate(SPLITS):
+    for place, name in enumerate(names):
         file = folder / f"{name}.jsonl"
         if not file.is_file() or file_hash(file) != files.get(name):
             raise BadInput(
                 f"{file}: is not what {MANIFEST} says: it was edited or removed after the split",
                 "Put the file back, or split into another folder with --out DIR.",
             )
-        for row in data_rows(file, {"group": group} if group else {}):
-            keys = member(row, seed)
-            for key in (keys.identity, keys.question):
+        for row in data_rows(file, fields):
+            for key in member(row, seed).keys:
                 places[key] = min(place, places.get(key, place))
     return places
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 in hex of a file, or of the names and hashes of a folder's files.
+    """SHA-256 in hex of a file, or of the names and hashes of a data set's files.
 
     Raises BadInput when it cannot be read.
     """
-    if path.is_dir():
-        inner = [(file.name, file_hash(file)) for file in sorted(path.iterdir()) if file.is_file()]
+    if is_dataset(path):
+        inner = [(file.name, file_hash(file)) for file in dataset_files(path)]
         return hashlib.sha256(json.dumps(inner).encode()).hexdigest()
     try:
         with path.open("rb") as file:

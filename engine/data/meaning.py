@@ -11,11 +11,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.leak import EXCERPT_LENGTH, Leak, answers, questions, turns_of
+from engine.data.answers import same_answer
+from engine.data.leak import EXCERPT_LENGTH, Leak, questions, training_text, turns_of
 from engine.errors import BadInput
-from engine.example import Example, normalise
+from engine.example import Example
 
 SAME_MEANING = 0.85  # cosine; models differ, so that the command lets it be set
+_NEIGHBOURS = 8  # of a question in one stretch of training rows, the nearest of which may be a template
 _POOLINGS = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
 
 
@@ -87,7 +89,10 @@ def _pooling(folder: Path) -> str:
 
 
 class Meaning:
-    """The evaluation set by the meaning of its questions; a training question within `least` is a leak."""
+    """The evaluation set by the meaning of its questions; found are training questions within `least`.
+
+    Under another answer they are similar, and no leak.
+    """
 
     def __init__(
         self, evaluation: Sequence[Example], embedder: Embedder, least: float = SAME_MEANING
@@ -102,21 +107,22 @@ class Meaning:
         if not texts:
             return
         alike = self._embedder.embed([text for _, text in texts]) @ self._vectors.T
-        nearest = alike.argmax(axis=0)
         for number in np.flatnonzero(alike.max(axis=0) >= self._least).tolist():
-            row, text = texts[nearest[number]]
-            self._keep(number, row, text, float(alike[nearest[number], number]))
+            for place in np.argsort(-alike[:, number], kind="stable")[:_NEIGHBOURS].tolist():
+                if alike[place, number] >= self._least:
+                    row, text = texts[place]
+                    self._keep(number, row, text, float(alike[place, number]))
 
     def _keep(self, number: int, row: Example, text: str, score: float) -> None:
-        kept = self._best.get(number)
-        if kept is not None and kept.score >= round(score, 4):
+        example, kept = self._examples[number], self._best.get(number)
+        same = same_answer(example, row)
+        similar, close = same is False, round(score, 4)
+        if kept is not None and (kept.similar, -kept.score) <= (similar, -close):
             return
-        example = self._examples[number]
-        given = {normalise(answer) for answer in answers(row)}
-        both = any(normalise(reference) in given for reference in example.references)
+        found = text[:EXCERPT_LENGTH]
         self._best[number] = Leak(
-            example.id, "meaning", round(score, 4), row.line, "both" if both else "query",
-            text[:EXCERPT_LENGTH],
+            example.id, "meaning", close, row.line, "both" if same else "query", found,
+            training_text(row, found), similar,
         )  # fmt: skip
 
     def leaks(self) -> Iterator[tuple[int, Leak]]:

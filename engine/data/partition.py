@@ -4,17 +4,18 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from engine.data.duplicates import duplicates
 from engine.data.manifest import MANIFEST, Manifest, earlier_places, file_hash, refuse_other
 from engine.data.rows import Account, data_rows
-from engine.data.split import RATIOS, SPLITS, Member, Ratios, assign, fold_of, member
+from engine.data.split import RATIOS, SPLITS, Member, Ratios, assign, member
+from engine.dataset_files import data_suffix
 from engine.errors import BadInput
 from engine.example import Example
-from engine.reading import data_suffix, read_records
+from engine.reading import read_records
 from engine.textfile import open_error, text_lines
 
 Progress = Callable[[int], None]
@@ -25,7 +26,10 @@ FEW = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to split: `group` is a column; `near` keeps copies together; `folds` replace the ratios."""
+    """How to split: `group` is a column; `near` keeps copies together; `folds` replace the ratios.
+
+    `columns` maps our names to the file's columns, as in `read_examples`.
+    """
 
     ratios: Ratios = RATIOS
     seed: int = 0
@@ -33,14 +37,19 @@ class Options:
     near: bool = False
     stratify: bool = False
     folds: int | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(f"fold-{n}" for n in range(1, self.folds + 1)) if self.folds else SPLITS
 
     @property
+    def shares(self) -> tuple[float, ...]:
+        return (1.0,) * self.folds if self.folds else self.ratios
+
+    @property
     def fields(self) -> dict[str, str]:
-        return {"group": self.group} if self.group else {}
+        return {**self.columns, "group": self.group} if self.group else dict(self.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +95,17 @@ def partition(
             progress(len(members))
     _refuse_empty(source, options, members, grouped)
     together = [(pair.first, pair.second) for pair in duplicates(kept)] if options.near else []
-    if options.folds:
-        places = fold_of(members, options.folds, together)
-    else:
-        before = _before(earlier, options, members) if earlier else {}
-        places = assign(members, options.ratios, together, before, options.stratify)
+    before = _before(earlier, options, members) if earlier else {}
+    places = assign(members, options.shares, together, before, options.stratify)
     made = _summed(source, options, lines, places, members)
     _refuse_more_test(made)
     return made
 
 
 def _before(earlier: Path, options: Options, members: Sequence[Member]) -> dict[int, int]:
-    places = earlier_places(earlier, options.ratios, options.seed, options.group)
-    if not any(row.identity in places or row.question in places for row in members):
+    ratios = None if options.folds else options.ratios
+    places = earlier_places(earlier, options.names, ratios, options.seed, options.fields, options.folds)
+    if not any(key in places for row in members for key in row.keys):
         raise BadInput(
             f"{earlier}: holds a split of other data, none of which is in this file",
             "Split into another folder with --out DIR.",

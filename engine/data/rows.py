@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from engine.dataset_files import is_dataset
 from engine.errors import BadInput
 from engine.example import Example
-from engine.reading import read_records, shards
+from engine.reading import Record, read_records, shards
 from engine.shapes import example_from
 
 
@@ -35,18 +36,22 @@ def data_rows(
     line for a row that cannot be read; with an `account` the row is noted there and left out. What breaks the
     rest of the file (a torn archive, a broken CSV) is raised in any case.
     """
-    parts = (shards(path) if path.is_dir() else []) or [path]
-    seen = 0
-    for part in parts:
+    several = is_dataset(path)
+    for seen, (part, record) in enumerate(records_of(path, account), start=1):
+        try:
+            row = example_from(part, record, fields or {}, training=training)
+        except BadInput as error:
+            if account is None:
+                raise
+            account.skip(error)
+            continue
+        if account is not None:
+            account.read += 1
+        yield replace(row, line=seen) if several else row
+
+
+def records_of(path: Path, account: Account | None = None) -> Iterator[tuple[Path, Record]]:
+    """The records of a file, or of each shard of a folder, with the file that holds each; as `data_rows`."""
+    for part in shards(path) or [path]:
         for record in read_records(part, account.skip if account else None):
-            seen += 1
-            try:
-                row = example_from(part, record, fields or {}, training=training)
-            except BadInput as error:
-                if account is None:
-                    raise
-                account.skip(error)
-                continue
-            if account is not None:
-                account.read += 1
-            yield row if len(parts) == 1 else replace(row, line=seen)
+            yield part, record

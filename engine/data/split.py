@@ -1,14 +1,16 @@
 """Train, validation and test membership, and sampling, decided by what an example is, not where it stands."""
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import Literal
+from math import ceil
+from typing import Literal, NamedTuple
 
+from engine.data.leak import question_key
 from engine.data.strata import fill
-from engine.example import Example, has_own_id, normalise
+from engine.example import Example, has_own_id
 
 Split = Literal["train", "validation", "test"]
 Ratios = tuple[float, float, float]
@@ -24,13 +26,11 @@ def split_of(example: Example, ratios: Ratios = RATIOS, seed: int = 0) -> Split:
     order, other rows nor other columns move an example. Where a file may hold one question under several ids,
     use `splits`.
     """
-    position = _hash(_identity(example), seed)
-    first, second = _bounds(ratios)
-    return "train" if position < first else "validation" if position < second else "test"
+    return SPLITS[bisect_right(_bounds(ratios), _hash(_identity(example), seed))]
 
 
 def splits(examples: Sequence[Example], ratios: Ratios = RATIOS, seed: int = 0) -> list[Split]:
-    """The split of each of several examples, with all copies of a question in one.
+    """The split of each of several examples, with all copies of a question and all of a conversation in one.
 
     Copies under different ids or groups may hash apart: then they and their groups take the earliest of their
     splits (train before validation before test), so that no question that may be trained on is tested on.
@@ -39,74 +39,97 @@ def splits(examples: Sequence[Example], ratios: Ratios = RATIOS, seed: int = 0) 
     return [SPLITS[place] for place in placed]
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """What decides where a row goes, as 64-bit hashes: its identity and its question."""
+class Member(NamedTuple):
+    """What decides where a row goes, as 64-bit hashes: its identity, its question, and its conversation.
+
+    The identity's is the same in every process; the others only tell rows of one process apart.
+    `conversation` is None for a row of which no other row can be a later turn.
+    """
 
     identity: int
     question: int
     category: str | None = None
+    conversation: int | None = None
+
+    @property
+    def keys(self) -> tuple[int, ...]:
+        """What it shares with the rows that stay with it."""
+        own = self.identity, self.question
+        return own if self.conversation is None else (*own, self.conversation)
 
 
 def member(example: Example, seed: int = 0) -> Member:
-    """The hashes of an example; they differ from seed to seed."""
-    identity = _identity(example)
-    question = f"query:{normalise(example.query)}"
-    position = _hash(identity, seed)
-    return Member(position, position if identity == question else _hash(question, seed), example.category)
+    """The hashes of an example; its identity's differs from seed to seed."""
+    question = f"query:{question_key(example)}"
+    opening = _opening(example)
+    return Member(
+        _hash(_own_identity(example) or question, seed),
+        hash(question),
+        example.category,
+        None if opening is None else hash(opening),
+    )
+
+
+def _opening(example: Example) -> str | None:
+    """The first question with the first answer: what all turns of one conversation begin with."""
+    turns = iter(example.messages)
+    asked = next((turn["content"] for turn in turns if turn["role"] == "user"), None)
+    answer = next((turn["content"] for turn in turns if turn["role"] == "assistant"), None)
+    if answer is None:
+        answer = next(iter(example.references), None)
+    return None if asked is None or answer is None else f"opening:{asked.strip()}\0{answer.strip()}"
 
 
 def assign(
     members: Sequence[Member],
-    ratios: Ratios = RATIOS,
+    ratios: Sequence[float] = RATIOS,
     together: Iterable[tuple[int, int]] = (),
     earlier: Mapping[int, int] | None = None,
     stratify: bool = False,
 ) -> list[int]:
-    """The place in SPLITS of each row.
+    """The split of each row, as a place in `ratios`.
 
-    Rows of one identity or one question, and the pairs of rows in `together` (by their places), make a unit
-    that stays in one split. `earlier` gives the splits of identities and questions from before: those stay,
-    and the rest of their unit joins them. With `stratify` each category's new units fill the splits up to the
-    ratios; else the hash alone decides.
+    Rows with a key in common, and the pairs of rows in `together` (by their places), make a unit that stays
+    in one split. `earlier` gives the splits of keys from before: those stay, and the rest of their unit joins
+    them. With `stratify` each category's new units fill the splits up to the ratios; else the hash alone
+    decides.
     """
     units = _units(members, together)
-    first, second = _bounds(ratios)
+    bounds = _bounds(tuple(ratios))
+    known = earlier or {}
     kept: dict[int, int] = {}
-    for unit, row in zip(units, members, strict=True):
-        for key in (row.identity, row.question):
-            if earlier and key in earlier:
-                kept[unit] = min(earlier[key], kept.get(unit, len(SPLITS)))
+    for unit, row in zip(units, members, strict=True) if known else ():
+        for key in row.keys:
+            if key in known:
+                kept[unit] = min(known[key], kept.get(unit, len(bounds)))
     if stratify:
         placed = fill(units, members, ratios, kept)
     else:
         placed = dict(kept)
         for unit, row in zip(units, members, strict=True):
             if unit not in kept:
-                own = 0 if row.identity < first else 1 if row.identity < second else 2
+                own = bisect_right(bounds, row.identity)
                 placed[unit] = min(own, placed.get(unit, own))
     # A new row may tie together what was split before: what was there stays, whatever the newcomer does.
-    known = earlier or {}
+    if not known:
+        return [placed[unit] for unit in units]
     return [
-        known.get(row.identity, known.get(row.question, placed[unit]))
+        next((known[key] for key in row.keys if key in known), placed[unit])
         for unit, row in zip(units, members, strict=True)
     ]
 
 
-def fold_of(members: Sequence[Member], folds: int, together: Iterable[tuple[int, int]] = ()) -> list[int]:
-    """The fold of each row, from 0: equal shares of the hashes' range, units as in `assign`."""
-    units = _units(members, together)
-    lowest: dict[int, int] = {}
-    for unit, row in zip(units, members, strict=True):
-        own = row.identity * folds // _RANGE
-        lowest[unit] = min(own, lowest.get(unit, own))
-    return [lowest[unit] for unit in units]
+def folds_of(examples: Sequence[Example], folds: int, seed: int = 0) -> list[int]:
+    """The fold of each example, from 1, with all copies of a question and all of a conversation in one."""
+    return [place + 1 for place in assign([member(example, seed) for example in examples], (1.0,) * folds)]
 
 
 def _units(members: Sequence[Member], together: Iterable[tuple[int, int]]) -> list[int]:
     components = _Components()
-    for row in members:
-        components.join(row.identity, row.question)
+    for identity, question, _, conversation in members:
+        components.join(identity, question)
+        if conversation is not None:
+            components.join(identity, conversation)
     for one, other in together:
         components.join(members[one].identity, members[other].identity)
     return [components.root(row.identity) for row in members]
@@ -128,9 +151,13 @@ def order_of(text: str, seed: int = 0) -> int:
 
 
 def _identity(example: Example) -> str:
+    return _own_identity(example) or f"query:{question_key(example)}"
+
+
+def _own_identity(example: Example) -> str | None:
     if example.group is not None:
         return f"group:{example.group}"
-    return f"id:{example.id}" if example.id and has_own_id(example) else f"query:{normalise(example.query)}"
+    return f"id:{example.id}" if example.id and has_own_id(example) else None
 
 
 def _hash(identity: str, seed: int) -> int:
@@ -138,11 +165,12 @@ def _hash(identity: str, seed: int) -> int:
 
 
 @lru_cache
-def _bounds(ratios: Ratios) -> tuple[Fraction, Fraction]:
+def _bounds(ratios: tuple[float, ...]) -> tuple[int, ...]:
+    """The first hash of each split but the first."""
     # Decimal values: in binary, 0.7 + 0.2 + 0.1 is not 1, and a split of ratio 0 could get an example.
-    train, validation, test = (Fraction(str(ratio)) for ratio in ratios)
-    total = train + validation + test
-    return train / total * _RANGE, (train + validation) / total * _RANGE
+    shares = [Fraction(str(ratio)) for ratio in ratios]
+    parts = [sum(shares[:place], Fraction()) / sum(shares) for place in range(1, len(shares))]
+    return tuple(ceil(part * _RANGE) for part in parts)
 
 
 class _Components:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from engine.example import Example, eval_set_version
 
-_COMPARED = ("messages", "references", "label", "category", "schema", "tests", "turns", "group")
+_COMPARED = ("messages", "references", "label", "category", "schema", "tests", "turns", "group", "extra")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,31 @@
 """First phase: which examples, from which version of which eval set, and whether training has seen them."""
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from engine.data.leakage import exact_leaks, read_training
-from engine.data.lock import refuse_used_test, training_edited
+from engine.data.excluded import without_excluded
+from engine.data.leak import Leak
+from engine.data.leakage import read_training
 from engine.data.manifest import file_hash
+from engine.data.power import smallest_change
+from engine.data.selection import in_part, part_name
 from engine.data.split import sample, splits
 from engine.data.summary import summarise
+from engine.data.thinning import Thinned
 from engine.errors import BadInput
 from engine.examples import Example, eval_set_version, read_examples
-from engine.person import user_name
-from engine.phases.work import Work
+from engine.phases.coverage import SAMPLED, coverage, repeated
+from engine.phases.leaks import earlier_leaks, leak_rows, leak_summary, training_leaks
+from engine.phases.lock import hold_lock, ledger_row
+from engine.phases.work import Meter, Work
 from store import tables
+from store.exclusions import excluded
+from store.session import opened
 
 _EXTRA = ("schema", "tests", "turns", "group", "line", "extra")
+_NAMED = 5  # examples that an event names
+_STRETCH = 2048  # training rows between two looks at whether the run is to stop
 
 
 def prepare(work: Work) -> None:
@@ -28,56 +38,46 @@ def prepare(work: Work) -> None:
 
 def _record(work: Work) -> None:
     data, recorder = work.plan.data, work.recorder
-    everything = read_examples(data.examples, data.fields)
+    whole = read_examples(data.examples, data.fields)
+    everything, left_out = _without_excluded(work, whole)
     version = eval_set_version(everything)
+    file_version = eval_set_version(whole) if left_out else version
     train_hash = file_hash(data.train) if data.train else None
-    if data.split == "test":
-        _keep_lock(work, version, train_hash)
+    on_test = data.split == "test"
+    edited = hold_lock(work, version, file_version, train_hash) if on_test else []
     places = splits(everything, data.ratios, data.seed)
     members = {example.id: split for example, split in zip(everything, places, strict=True)}
-    chosen = _select(work, everything, members)
+    chosen = _select(work, everything)
     with recorder.transaction() as transaction:
         transaction.ensure(
             tables.Example, [example_row(example, version, place) for place, example in enumerate(everything)]
         )
     ids = {row["example"]: row["id"] for row in recorder.rows(tables.Example, eval_set=version)}
-    meter = work.meter("data", data.examples.name, "examples", total=len(chosen), done=0)
-    leaks = exact_leaks(_training(work), chosen)
-    summary = summarise(everything, _training(work) if data.train else None, data.ratios, data.seed)
+    searched = _search(work, everything, chosen)
     recorder.set_run(
         eval_set=version,
         eval_set_file=data.examples.name,
         seed=work.plan.generation.seed,
-        data_summary=summary.as_dict()
+        data_summary=searched.summary
         | {
             "version": version,
+            "file_version": file_version,
             "examples_file": data.examples.name,
+            "examples_path": str(data.examples),
             "train_file": data.train.name if data.train else None,
             "train_sha256": train_hash,
+            "train_edited_after": edited,
             "selected": len(chosen),
             "split": data.split,
-            "leaked": sum(leak.field != "reference" for leak in leaks) if data.train else None,
-            "answers_seen": sum(leak.field == "reference" for leak in leaks) if data.train else None,
+            "fold": data.fold,
+            "excluded": left_out,
+            "detectable": smallest_change(len(chosen)),
         },
     )
     with recorder.transaction() as transaction:
-        transaction.append(
-            tables.Leak,
-            [
-                {
-                    "run_id": recorder.run_id,
-                    "example_id": ids[leak.example_id],
-                    "tier": leak.tier,
-                    "score": leak.score,
-                    "train_line": leak.train_line,
-                    "field": leak.field,
-                    "excerpt": leak.excerpt,
-                }
-                for leak in leaks
-            ],
-        )
-        if data.split == "test":
-            transaction.append(tables.SplitUse, [_ledger(work, version)])
+        transaction.append(tables.Leak, leak_rows(recorder.run_id, searched.leaks, ids))
+        if on_test:
+            transaction.append(tables.SplitUse, [ledger_row(work, version)])
         transaction.append(
             tables.RunExample,
             [
@@ -90,42 +90,76 @@ def _record(work: Work) -> None:
                 for place, example in enumerate(chosen)
             ],
         )
-    meter.reach(len(chosen))
 
 
-def _keep_lock(work: Work, version: str, train_hash: str | None) -> None:
-    """Refuses a test split used before unless the plan is final, and tells of training data edited since."""
-    uses = [
-        use
-        for use in work.recorder.rows(tables.SplitUse, eval_set=version, split="test")
-        if use["run_id"] != work.recorder.run_id
-    ]
-    refuse_used_test(version, uses, work.plan.data.final)
-    hashes: dict[int, str] = {}
-    for run_id in {use["run_id"] for use in uses} - {None}:
-        for run in work.recorder.rows(tables.Run, id=run_id):
-            if known := (run["data_summary"] or {}).get("train_sha256"):
-                hashes[run_id] = known
-    for run_id in training_edited(train_hash, hashes) if train_hash else ():
-        work.recorder.event(
-            "warning", "data", f"the training file was edited after run {run_id} had used the test split"
-        )
-
-
-def _training(work: Work) -> Iterator[Example]:
-    """The training examples, read anew at each call: they may be too many to keep."""
-    data = work.plan.data
-    return read_training(data.train, data.fields) if data.train else iter(())
-
-
-def _select(work: Work, everything: list[Example], members: Mapping[str, str]) -> list[Example]:
-    data = work.plan.data
-    chosen = [example for example in everything if data.split in ("all", members[example.id])]
-    if not chosen:
+def _without_excluded(work: Work, whole: list[Example]) -> tuple[list[Example], list[dict[str, Any]]]:
+    """The examples that nobody took out, and who took out the others and why."""
+    with opened(work.store) as connection:
+        kept, left_out = without_excluded(whole, excluded(connection))
+    if not kept:
         raise BadInput(
-            f"{data.examples}: no example is in the {data.split} split",
-            'use split = "all", or more examples',
+            f"{work.plan.data.examples}: people excluded every example of it",
+            "Put some back: x on the Splits screen of a run that had them.",
         )
+    if left_out:
+        people = ", ".join(sorted({word.user for _, word in left_out}))
+        names = [example.id for example, _ in left_out[:_NAMED]]
+        more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+        work.recorder.event(
+            "info", "data", f"left out, since {people} excluded them: {', '.join(names)}{more}"
+        )
+    return kept, [
+        {"example": example.id, "reason": word.reason, "user": word.user} for example, word in left_out
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Searched:
+    """What was found out about the data, for the run's data summary, and the leaks."""
+
+    summary: dict[str, Any]
+    leaks: list[Leak]
+
+
+def _search(work: Work, everything: list[Example], chosen: list[Example]) -> _Searched:
+    """Reads the training data twice, as a stream: what is in them, then what of the examples is."""
+    data = work.plan.data
+    unit = "training rows" if data.train else "examples"
+    meter = work.meter("data", data.examples.name, unit, total=0 if data.train else len(chosen), done=0)
+    few = Thinned(SAMPLED, data.seed)
+    training = few.through(_counted(work, meter)) if data.train else None
+    summary = summarise(everything, training, data.ratios, data.seed)
+    leaks = training_leaks(work, chosen, meter)
+    found = {
+        **summary.as_dict(),
+        **leak_summary(leaks if data.train else None),
+        "earlier": earlier_leaks(work, chosen),
+        "duplicates": repeated(work, everything),
+        "coverage": coverage(work, everything, few.rows),
+    }
+    meter.reach(summary.training.total if summary.training else len(chosen))
+    return _Searched(found, leaks)
+
+
+def _counted(work: Work, meter: Meter) -> Iterator[Example]:
+    """The training examples; how many there are is told as they are counted."""
+    data = work.plan.data
+    assert data.train is not None
+    count = 0
+    for count, row in enumerate(read_training(data.train, data.fields), start=1):
+        if count % _STRETCH == 0:
+            meter.reach(0, total=count)
+            work.checkpoint()
+        yield row
+    meter.reach(0, total=count)
+
+
+def _select(work: Work, everything: list[Example]) -> list[Example]:
+    data = work.plan.data
+    chosen = in_part(everything, data)
+    if not chosen:
+        way_out = "use fewer folds, or more examples" if data.folds else 'use split = "all", or more examples'
+        raise BadInput(f"{data.examples}: no example is in {part_name(data)}", way_out)
     if data.sample is not None:
         chosen = sample(chosen, data.sample, data.seed)
     limit = work.options.get("limit")
@@ -144,17 +178,6 @@ def example_row(example: Example, version: str, place: int) -> dict[str, Any]:
         "label": example.label,
         "category": example.category,
         "extra": {name: getattr(example, name) for name in _EXTRA},
-    }
-
-
-def _ledger(work: Work, version: str) -> dict[str, Any]:
-    return {
-        "run_id": work.recorder.run_id,
-        "eval_set": version,
-        "split": "test",
-        "user": user_name(),
-        "reason": f"run of {work.plan.name}",
-        "created": time.time(),
     }
 
 

@@ -98,7 +98,7 @@ def test_split_keeps_a_group_together_and_refuses_odd_ratios(assay: Assay, tmp_p
         for line in (tmp_path / "out" / f"{name}.jsonl").read_text().splitlines():
             seen.setdefault(json.loads(line)["customer"], set()).add(name)
     assert all(len(names) == 1 for names in seen.values())
-    for ratios in ("0.5,0.5", "0.9,0.9,0.1", "a,b,c", "nan,0,1"):
+    for ratios in ("0.5,0.5", "0,0,0", "-1,1,1", "a,b,c", "nan,0,1"):
         assert assay("split", data, "--ratios", ratios).code == 2, ratios
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.data.leakage import EXCERPT_LENGTH, Leak, exact_leaks, read_training
+from engine.data.leakage import EXCERPT_LENGTH, Leak, find_leaks, read_training
 from engine.errors import BadInput
 from engine.example import Example
 from engine.examples import read_examples
@@ -22,7 +22,7 @@ def written(path: Path, *records: object) -> Path:
 
 def leaks(tmp_path: Path, evaluation: list[object], train: list[object]) -> list[Leak]:
     examples = read_examples(written(tmp_path / "eval.jsonl", *evaluation))
-    return exact_leaks(read_training(written(tmp_path / "train.jsonl", *train)), examples)
+    return find_leaks(read_training(written(tmp_path / "train.jsonl", *train)), examples)
 
 
 def test_the_same_question_is_found_whatever_its_case_and_shape(tmp_path: Path) -> None:
@@ -39,7 +39,9 @@ def test_the_same_question_is_found_whatever_its_case_and_shape(tmp_path: Path) 
             },
         ],
     )
-    assert found == [Leak("a", "identical", 1.0, 2, "query", "where is my ORDER?")]
+    assert found == [
+        Leak("a", "identical", 1.0, 2, "query", "where is my ORDER?", "where is my ORDER?\n\nno")
+    ]
 
 
 def test_question_and_answer_together_go_before_the_question_alone(tmp_path: Path) -> None:
@@ -132,10 +134,12 @@ def test_memory_does_not_grow_with_the_training_data() -> None:
                 id=str(n), query=text, messages=({"role": "user", "content": text},), references=(text,)
             )
 
-    tracemalloc.start()
-    try:
-        assert not exact_leaks(rows(5_000), evaluation)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 200_000
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        try:
+            assert not find_leaks(rows(count), evaluation)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(9_000) < 1.1 * peak(3_000)

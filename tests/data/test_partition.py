@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from engine.data.manifest import MANIFEST, read_manifest
 from engine.data.partition import Options, Partition, partition, write
 from engine.data.rows import Account
-from engine.data.split import SPLITS, Member, assign, fold_of
+from engine.data.split import SPLITS, Member, assign
 from engine.errors import BadInput
 
 HALVES = (0.5, 0.2, 0.3)
@@ -61,7 +61,7 @@ def test_an_earlier_split_made_otherwise_or_edited_is_refused(tmp_path: Path) ->
     source = written(tmp_path / "d.jsonl", [{"query": f"question {n}"} for n in range(50)])
     out = tmp_path / "out"
     write(partition(source, Options()), out)
-    with pytest.raises(BadInput, match="with seed 0 exists already, now 1"):
+    with pytest.raises(BadInput, match="with seed 0 exists already, now one with seed 1"):
         partition(source, Options(seed=1), earlier=out)
     with (out / "train.jsonl").open("a") as file:
         file.write('{"query": "smuggled in"}\n')
@@ -78,7 +78,7 @@ def test_a_folder_with_another_split_is_left_alone(tmp_path: Path) -> None:
     other = written(tmp_path / "other.jsonl", [{"query": f"something else {n}"} for n in range(50)])
     with pytest.raises(BadInput, match="holds a split of other data"):
         partition(other, Options(), earlier=out)
-    with pytest.raises(BadInput, match=r"ratios \[0\.8, 0\.1, 0\.1\] exists already, now None"):
+    with pytest.raises(BadInput, match=r"ratios \[0\.8, 0\.1, 0\.1\] exists already, now one without ratios"):
         write(partition(other, Options(folds=3)), out)
     assert len(queries(out, "train")) + len(queries(out, "validation")) + len(queries(out, "test")) == 50
 
@@ -187,7 +187,8 @@ members = st.builds(Member, st.integers(0, 2**64 - 1), st.integers(0, 8), st.sam
 
 @given(st.lists(members, max_size=40), st.booleans())
 def test_no_question_straddles_however_it_is_split(rows: list[Member], stratify: bool) -> None:
-    for places in (assign(rows, HALVES, stratify=stratify), fold_of(rows, 4)):
+    for ratios in (HALVES, (1.0,) * 4):
+        places = assign(rows, ratios, stratify=stratify)
         by_question: dict[int, set[int]] = {}
         for row, place in zip(rows, places, strict=True):
             by_question.setdefault(row.question, set()).add(place)

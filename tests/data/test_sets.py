@@ -15,6 +15,7 @@ from engine.data.suspicion import all_jump, near_ceiling, prefers_original
 from engine.data.versions import version_diff
 from engine.errors import BadInput
 from engine.example import Example
+from store.rows import SplitUseRow
 
 TOPICS = {
     "refund": ["refund for order {}", "money back for my order {}", "when is the refund of {} due"],
@@ -80,10 +81,11 @@ def test_drift_is_nothing_between_halves_and_plain_between_topics() -> None:
     texts = asked("refund", 400)
     alike = drift(texts[::2], texts[1::2])
     assert alike.length < 0.1 and alike.classifier.p is not None and alike.classifier.p > 0.01
-    moved = drift(asked("refund", 200), asked("login", 200), ([None] * 200, ["x"] * 200))
+    moved = drift(asked("refund", 200), asked("login", 200), (["y"] * 200, ["x"] * 200))
     assert moved.classifier.accuracy == 1.0 and moved.classifier.p is not None and moved.classifier.p < 1e-9
     assert moved.vocabulary > 0.8 and moved.category is not None and moved.category > 0.25
     assert alike.category is None and alike.cluster is None
+    assert drift(texts[:30], texts[30:60], ([None] * 30, ["x"] * 30)).category is None
 
 
 def test_psi_is_symmetric_zero_for_equal_shares_and_finite_for_new_classes() -> None:
@@ -162,11 +164,11 @@ def test_suspicion_is_a_hint_about_ceilings_joint_jumps_and_the_original_wording
 
 def test_a_used_test_split_is_refused_unless_the_plan_is_final() -> None:
     uses = [
-        {"user": "ada", "reason": "run of v1", "created": 1.7e9},
-        {"user": "bob", "reason": "looked at examples", "created": 1.75e9},
+        SplitUseRow(1, "test", "ada", "run of v1", 1.7e9),
+        SplitUseRow(None, "test", "bob", "looked at examples", 1.75e9),
     ]
     refuse_used_test("abc", [], final=False)
     refuse_used_test("abc", uses, final=True)
-    with pytest.raises(BadInput, match=r"used 2 times before, last on 2025-06-15 by bob(.|\n)*final = true"):
+    with pytest.raises(BadInput, match=r"used twice before, last on 2025-06-15 by bob(.|\n)*final = true"):
         refuse_used_test("abc", uses, final=False)
     assert training_edited("f00", {4: "f00", 7: "ba5", 2: "ba5"}) == [2, 7]

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.data.edits import edit_distance
+from engine.data.leak import TEXT_LENGTH
 from engine.data.leakage import Leak, find_leaks, leak_report
 from engine.data.lexical import PIECE
 from engine.data.rows import data_rows
@@ -157,7 +158,9 @@ def test_a_text_longer_than_is_held_at_once_is_searched_to_its_end(tmp_path: Pat
 def test_the_report_names_every_tier_and_counts(tmp_path: Path) -> None:
     found = leaks(tmp_path, [{"id": "a", "query": STORY}], [{"query": STORY, "answer": "x"}])
     report = leak_report(found, 1)
-    assert report["leaks"][0].keys() == {"id", "tier", "score", "train_line", "field", "excerpt"}
+    assert report["leaks"][0].keys() == {
+        "id", "tier", "score", "train_line", "field", "excerpt", "train_text", "counts",
+    }  # fmt: skip
     assert report["totals"]["tiers"] == {"identical": 1, "near": 0, "ngram": 0, "meaning": 0}
     assert (report["totals"]["examples"], report["totals"]["leaked"]) == (1, 1)
 
@@ -185,3 +188,58 @@ def test_the_edit_distance_is_that_of_the_textbook(one: str, other: str) -> None
 @given(st.text(alphabet=st.characters(max_codepoint=127)))
 def test_words_of_ascii_text_are_the_same_by_both_ways(text: str) -> None:
     assert words(text) == [word for word, _ in placed_words(text)]
+
+
+TICKET = "Hello, this is Rosa. You charged me twice for the green lamp that I bought last week. Please help."
+REPLY = "Sorry Rosa, we will return the second charge for the lamp this week."
+
+
+@pytest.mark.parametrize(
+    ("query", "answer", "counts", "field"),
+    [
+        (TICKET.replace("lamp", "kettle"), REPLY.replace("lamp", "kettle"), False, "query"),
+        (TICKET.replace("Please help.", "Help me."), REPLY.upper(), True, "both"),
+        (TICKET.replace("Please help.", "Help me."), REPLY.replace("second", "secnd"), True, "both"),
+        (TICKET.replace("Please help.", "Help me."), f"Certainly. {REPLY} Goodbye.", True, "both"),
+        (TICKET.replace("Please help.", "Help me."), "", True, "query"),
+        (TICKET, "Something else entirely.", True, "query"),
+        (
+            f"A shop was told: {TICKET} Which language is that, asked he?",
+            "English",
+            True,
+            "query",
+        ),
+    ],
+)
+def test_nearly_the_same_question_counts_unless_its_answer_is_another(
+    tmp_path: Path, query: str, answer: str, counts: bool, field: str
+) -> None:
+    evaluation = [{"id": "a", "query": TICKET, "reference": REPLY}]
+    [leak] = leaks(tmp_path, evaluation, [{"query": query, "answer": answer}])
+    assert (leak.counts, leak.similar, leak.field) == (counts, not counts, field)
+    assert query[:20] in leak.train_text and answer in leak.train_text
+
+
+def test_a_leak_is_told_before_a_template_however_alike_that_is(tmp_path: Path) -> None:
+    train = [
+        {"query": TICKET.replace("green lamp", "green kettle"), "answer": REPLY.replace("lamp", "kettle")},
+        {"query": TICKET.replace("that I bought last week", "I got"), "answer": REPLY},
+    ]
+    [leak] = leaks(tmp_path, [{"id": "a", "query": TICKET, "reference": REPLY}], train)
+    assert (leak.train_line, leak.counts) == (2, True)
+
+
+def test_a_whole_answer_under_another_question_is_told_and_not_counted(tmp_path: Path) -> None:
+    evaluation = [
+        {"id": "a", "query": TICKET, "reference": REPLY},
+        {"query": "Hi", "reference": "Ho"},
+    ]
+    found = leaks(tmp_path, evaluation, [{"query": "Money gone", "answer": REPLY}])
+    totals = leak_report(found, 2)["totals"]
+    assert (totals["leaked"], totals["answers_seen"], totals["similar"]) == (0, 1, 0)
+
+
+def test_the_text_kept_of_a_long_training_example_is_the_part_that_was_found(tmp_path: Path) -> None:
+    filler = "entirely other words stand around here " * 200
+    [leak] = leaks(tmp_path, [{"id": "a", "query": STORY}], [{"text": f"{filler} {STORY} {filler}"}])
+    assert len(leak.train_text) == TEXT_LENGTH and STORY in leak.train_text

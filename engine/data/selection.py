@@ -1,0 +1,26 @@
+"""Which of an eval set's examples a plan asks for."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from engine.data.split import folds_of, splits
+from engine.example import Example
+
+if TYPE_CHECKING:
+    from engine.plan import Data
+
+
+def in_part(examples: Sequence[Example], data: "Data") -> list[Example]:
+    """The examples of the fold or the split that the plan's data name, before any sampling."""
+    if data.folds is not None:
+        folds = folds_of(examples, data.folds, data.seed)
+        return [example for example, fold in zip(examples, folds, strict=True) if fold == data.fold]
+    if data.split == "all":
+        return list(examples)
+    placed = splits(examples, data.ratios, data.seed)
+    return [example for example, split in zip(examples, placed, strict=True) if split == data.split]
+
+
+def part_name(data: "Data") -> str:
+    """What `in_part` takes, in words: "the test split", "fold 2 of 5"."""
+    return f"fold {data.fold} of {data.folds}" if data.folds is not None else f"the {data.split} split"
