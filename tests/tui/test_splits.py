@@ -1,5 +1,7 @@
-"""The Splits screen: sizes, leaks, and who used the test split."""
+"""The Splits screen: whether the eval set can be believed, part by part, and taking examples out of it."""
 
+import json
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -8,74 +10,217 @@ import pytest
 from textual.pilot import Pilot
 
 from store import database
-from store.annotations import record_look
-from store.rows import LeakRow, SplitUseRow
-from tests.tui.history import EVAL_SET, NOW
-from tui.app import AssayApp
+from tests.tui.conftest import text_of
+from tests.tui.leaky import COVERAGE, below, open_splits, rest, set_summary, summary
+from tests.tui.terminal import Terminal
+from tests.tui.test_hostile import CORPUS, check
+from tui.keys import REGISTRY
 from tui.screens.review import ReviewScreen
-from tui.screens.splits_lines import leak_summary, ledger, sizes
+from tui.screens.splits import SplitsScreen
+from tui.screens.splits_data import NEAR
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 
 
-def text_of(app: AssayApp) -> str:
-    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+async def test_the_judgement_names_every_tier_the_lock_and_the_smallest_change(
+    leaky: Path, settled: Settled
+) -> None:
+    app = open_splits(leaky)
+    async with app.run_test(size=(160, 48)) as pilot:
+        await settled(pilot)
+        first, second = text_of(app).split("\n")[1:3]
+    assert (
+        "! 4 of 12 evaluated examples leaked: 1 identical, 1 near, 1 long shared n-gram, 1 same meaning"
+        in first
+    )
+    assert "1 answer seen alone · 2 merely similar · test split used twice" in second
+    assert "with 12 examples you can see a 29-point change" in second
 
 
-async def test_it_shows_sizes_leaks_with_both_sides_and_the_ledger(own_store: Path, settled: Settled) -> None:
-    connection = database.connect(own_store)
-    record_look(connection, EVAL_SET, "test", "maria", "final check", run_id=2)
-    connection.close()
-    app = AssayApp(own_store, run=2, screen="splits", now=lambda: NOW)
+async def test_every_part_is_one_key_away(leaky: Path, settled: Settled) -> None:
+    app = open_splits(leaky)
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
+        for keys, tab, shown in (
+            ("2", "[2 sizes]", "81%"),
+            ("3", "[3 coverage !1]", "! lacks 3"),
+            ("4", "[4 lock 2]", "a look before the release"),
+            ("]", "[5 versions 2]", "+2 added, −1 removed, ~1 edited"),
+            ("]", "[1 leakage 4]", "n-gram"),
+            ("[", "[5 versions 2]", "the oldest that is known"),
+        ):
+            await pilot.press({"]": "right_square_bracket", "[": "left_square_bracket"}.get(keys, keys))
+            await settled(pilot)
+            assert tab in text_of(app), keys
+            assert shown in text_of(app), keys
+
+
+async def test_the_help_names_every_part(leaky: Path, settled: Settled) -> None:
+    app = open_splits(leaky)
+    async with app.run_test(size=(120, 60)) as pilot:
+        await settled(pilot)
+        await pilot.press("question_mark")
+        await settled(pilot)
+        for name in ("exclude", "undo", "next", "leaks", "sizes", "coverage", "lock", "versions"):
+            assert REGISTRY[f"splits.{name}"].help in text_of(app)
+
+
+async def test_a_run_without_a_leak_opens_on_its_sizes(leaky: Path, settled: Settled) -> None:
+    connection = database.connect(leaky)
+    connection.execute("DELETE FROM leak")
+    connection.close()
+    app = open_splits(leaky)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        assert "[2 sizes]" in text_of(app)
+        await pilot.press("1")
+        await settled(pilot)
+        assert "no example was found in the training data" in text_of(app)
+
+
+async def test_a_wide_screen_shows_the_other_parts_beside(leaky: Path, settled: Settled) -> None:
+    app = open_splits(leaky)
+    async with app.run_test(size=(160, 48)) as pilot:
+        await settled(pilot)
         shown = text_of(app)
-        assert "12 in tickets.jsonl" in shown and "1,600 in train.jsonl" in shown
-        assert "shipping" in shown and "81%" in shown
-        assert "! 1 of 12 stands in the training data" in shown
-        assert "line 412" in shown and "My parcel has not moved for nine days." in shown
-        assert "used once" in shown and "maria" in shown and "final check" in shown
+    for part in ("1,290", "! 3", "maria", "+2 added", "I was charged twice for order"):
+        assert part in shown, part
+
+
+async def test_a_part_keeps_its_cursor(leaky: Path, settled: Settled) -> None:
+    app = open_splits(leaky)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("j", "j")
+        await settled(pilot)
+        await pilot.press("3", "1")
+        await rest(pilot, settled, "Can I change the delivery address")
+        assert "› t-004" in text_of(app)
+
+
+async def test_what_is_said_follows_the_cursor(leaky: Path, settled: Settled) -> None:
+    app = open_splits(leaky)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await rest(pilot, settled, "train line 412")
+        await pilot.press("3", "j", "j")
+        await rest(pilot, settled, "How do I cancel?")
+        assert "the log asks this 20.0% of the time, the eval set 0.0%: 3 examples missing" in below(app)
+        await pilot.press("5")
+        await rest(pilot, settled, "t-011, t-012")
+        assert "#3 tickets-v3, #2 tickets-v2" in below(app)
+
+
+async def test_enter_opens_the_answers_to_the_leaked_example(leaky: Path, settled: Settled) -> None:
+    app = open_splits(leaky)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
         await pilot.press("enter")
         await settled(pilot)
         assert isinstance(app.screen, ReviewScreen)
         assert "t-003" in text_of(app) and "1/1" in text_of(app)
 
 
-def test_without_training_data_nothing_is_claimed_about_leaks() -> None:
-    summary = {"evaluation": {"total": 3, "by_split": {"test": 3}, "by_category": {"a": 3}}, "training": None}
-    assert "not searched for" in leak_summary(summary, []).plain
-    lines = [line.plain for line in sizes(summary, 78)]
-    assert "no training data" in lines[0]
-    assert all(line.count("%") <= 1 for line in lines)
+# Finding
 
 
-def test_a_clean_run_says_so() -> None:
-    summary = {"evaluation": {"total": 3}, "training": {"total": 9}}
-    assert leak_summary(summary, []).plain.startswith("+ no example")
+async def test_the_filter_narrows_the_list_and_esc_shows_all(leaky: Path, settled: Settled) -> None:
+    app = open_splits(leaky)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("slash", *"1042", "enter")
+        await settled(pilot)
+        shown = text_of(app)
+        assert "1 pair with “1042”" in shown and "t-001" in shown and "t-004" not in shown
+        await pilot.press("escape")
+        await settled(pilot)
+        assert isinstance(app.screen, SplitsScreen) and "t-004" in text_of(app)
+        await pilot.press("slash", *"zz", "enter")
+        await settled(pilot)
+        assert "no leak matches" in text_of(app)
 
 
-def test_answers_alone_are_told_apart_from_whole_examples() -> None:
-    summary = {"evaluation": {"total": 9}, "training": {"total": 9}, "selected": 9}
-    leaks = [
-        LeakRow(example, "identical", 1.0, 4, field, "text", "query")
-        for example, field in (("a", "query"), ("a", "reference"), ("b", "reference"), ("c", "both"))
-    ]
-    said = leak_summary(summary, leaks).plain
-    assert "2 of 9 stand in the training data" in said and "1 of 9 stands by their answer alone" in said
-    assert "answer alone" in leak_summary(summary, leaks[2:3]).plain
+def more_leaks(connection: sqlite3.Connection, count: int) -> None:
+    connection.execute("BEGIN")
+    connection.executemany(
+        "INSERT INTO leak (run_id, example_id, tier, score, train_line, field, excerpt) "
+        "SELECT 2, id, 'near', 0.5, ?, 'query', 'line ' || ? FROM example WHERE example = 't-009' LIMIT 1",
+        [(line, line) for line in range(count)],
+    )
+    connection.execute("COMMIT")
 
 
-def test_a_run_that_has_not_read_its_data_says_so() -> None:
-    assert "not read yet" in sizes(None, 78)[0].plain
+async def test_twenty_thousand_leaks_are_read_by_page(leaky: Path, settled: Settled) -> None:
+    connection = database.connect(leaky)
+    more_leaks(connection, 20_000)
+    connection.close()
+    app = open_splits(leaky)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("G")
+        await settled(pilot)
+        await pilot.press("k", "k")
+        await settled(pilot)
+        screen = app.screen
+        assert isinstance(screen, SplitsScreen)
+        assert "line 19999" in text_of(app)
+        assert len(screen.rows.items) == 20_005
+        assert len(screen._near) <= 2 * NEAR
 
 
-def test_the_ledger_has_the_newest_first_and_survives_hostile_reasons() -> None:
-    uses = [SplitUseRow(None, "test", "eve", "\x1b]52;c;aGk=\x07[/b]", NOW - 60)]
-    lines = [line.plain for line in ledger(uses, NOW, 200)]
-    assert "\x1b" not in lines[1] and "\x07" not in lines[1] and "[/b]" in lines[1]
+@pytest.mark.e2e
+def test_holding_j_writes_a_few_hundred_bytes_a_step(leaky: Path) -> None:
+    connection = database.connect(leaky)
+    more_leaks(connection, 1_000)
+    connection.close()
+    terminal = Terminal(leaky, "splits", 120, 36)
+    terminal.until("train")
+    terminal.press("j" * 40)
+    written = len(terminal.rest())
+    terminal.close()
+    assert 0 < written / 40 <= 600
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
-def test_how_it_looks(store_folder: Path, settled: Settled, snap_compare: Any, size: tuple[int, int]) -> None:
-    app = AssayApp(store_folder, run=2, screen="splits", now=lambda: NOW)
-    assert snap_compare(app, terminal_size=size, run_before=settled)
+# Hostile text, and how it looks
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+async def test_no_part_lets_anything_raw_through(
+    leaky: Path, settled: Settled, size: tuple[int, int]
+) -> None:
+    bad = "".join(CORPUS[:4])
+    connection = database.connect(leaky)
+    connection.execute("UPDATE leak SET train_text = ?, excerpt = ?, field = 'both'", (CORPUS[5] + bad, bad))
+    connection.execute('UPDATE example SET query = ?, "references" = ?', (bad, json.dumps([CORPUS[6] + bad])))
+    connection.execute("UPDATE splituse SET user = ?, reason = ?", (bad, bad))
+    connection.execute("UPDATE run SET name = ?, eval_set_file = ?", (bad, bad))
+    clusters = [cluster | {"label": bad, "examples": [bad]} for cluster in COVERAGE["clusters"]]
+    named = {"by_category": {bad: 3}, "by_split": {bad: 2}, "by_both": {bad: {bad: 1}}, "total": 3}
+    set_summary(
+        connection,
+        summary(connection)
+        | {"coverage": COVERAGE | {"clusters": clusters}, "examples_file": bad, "train_file": bad}
+        | {"evaluation": named, "training": named, "earlier": [{"file": bad, "leaked": 1}]},
+    )
+    connection.execute("UPDATE example SET example = ? || example", (bad,))
+    connection.close()
+    app = open_splits(leaky)
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        for key in ("x", "2", "G", "3", "4", "5", "G"):
+            await pilot.press(key)
+            await settled(pilot)
+            check(app, size[0])
+
+
+@pytest.mark.parametrize(
+    ("key", "size"), [("1", (80, 24)), ("1", (120, 36)), ("3", (80, 24)), ("5", (160, 48))]
+)
+def test_how_it_looks(
+    leaky_folder: Path, settled: Settled, snap_compare: Any, key: str, size: tuple[int, int]
+) -> None:
+    async def shown(pilot: Pilot[int]) -> None:
+        await settled(pilot)
+        await pilot.press(key)
+        await settled(pilot)
+
+    assert snap_compare(open_splits(leaky_folder), terminal_size=size, run_before=shown)

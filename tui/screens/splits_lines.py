@@ -1,141 +1,107 @@
-"""How the Splits screen writes sizes, leaks and the test split's ledger."""
+"""What stands around the parts of the Splits screen: the judgement, their names, the others at a glance."""
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from textual.content import Content
 
-from store.rows import LeakRow, SplitUseRow
-from tui.text import MISSING, age, bar, cut, fit, join, one_line, plain, wrap
-from tui.widgets.table import Column, Columns
+from engine.data.power import smallest_change
+from tui.screens.splits_data import Data
+from tui.screens.splits_leaks import by_tier
+from tui.screens.splits_part import Part, flow, plural, times
+from tui.text import MISSING, fit, join, plain
 
-_NAME = 18
-_COUNT = 9
-_GAP = "  "
-_LABEL = 7
-LEAKS = Columns(
-    Column("example", 14, grow=1),
-    Column("same", 20),
-    Column("training line", 13, align="right"),
-    Column("training text", 24, grow=4),
-)
-FOUND_BY = {"query": "query", "reference": "reference", "both": "query and reference"}
+# How a tier is called in a sentence.
+_TIERS = {"identical": "identical", "near": "near", "ngram": "long shared n-gram", "meaning": "same meaning"}
 
 
-def sizes(summary: Mapping[str, Any] | None, width: int) -> list[Content]:
-    """Both sets' sizes by split and by category, as counts with bars."""
-    if not summary:
+def judgement(data: Data, width: int) -> list[Content]:
+    """Whether the eval set can be trusted: what leaked, how often it was looked at, what it can show."""
+    if not data.summary or data.eval_set is None:
         return [Content.styled("the data was not read yet", "$muted")]
-    evaluation, training = summary.get("evaluation"), summary.get("training")
-    room = max(12, (width - _NAME - 2 * len(_GAP)) // 2)
-    lines = [_sets(summary, evaluation, training, room)]
-    for key in ("by_split", "by_category"):
-        if key == "by_category":
-            lines.append(Content.styled("by category", "$heading"))
-        ours, theirs = _counts(evaluation, key), _counts(training, key)
-        for name in dict.fromkeys([*ours, *theirs]):
-            cells = [_share(counts.get(name, 0), counts, room) for counts in (ours, theirs) if counts]
-            lines.append(join([fit(f"  {name}", _NAME), *cells], _GAP))
-    return lines
+    rest = []
+    if answers := data.summary.get("answers_seen"):
+        rest.append(plain(f"{plural(answers, 'answer')} seen alone"))
+    if similar := data.summary.get("similar"):
+        rest.append(plain(f"{similar:,} merely similar"))
+    uses = sum(use.split == "test" for use in data.uses)
+    rest.append(plain(f"test split used {times(uses)}") if uses else plain("test split not used yet"))
+    rest += _power(data.summary)
+    if data.pending:
+        rest.append(plain(f"× {len(data.pending):,} excluded", "$good"))
+    return [*flow(_leaked(data, width), width), *flow(rest, width)]
 
 
-def _sets(summary: Mapping[str, Any], evaluation: Any, training: Any, room: int) -> Content:
-    """The files and their totals, above their columns."""
-    ours = f"{_total(evaluation)} in {summary.get('examples_file') or 'the eval set'}"
-    theirs = "no training data in the plan"
-    if training:
-        theirs = f"{_total(training)} in {summary.get('train_file') or 'the training set'}"
-    cells = [fit(plain(cut(text, room), "bold"), room) for text in (f"eval  {ours}", f"train  {theirs}")]
-    return join([Content.styled(f"{'by split':<{_NAME}}", "$heading"), *cells], _GAP)
-
-
-def _total(found: Any) -> str:
-    return f"{found['total']:,}" if found else MISSING
-
-
-def _counts(found: Any, key: str) -> dict[str, int]:
-    return dict(found[key]) if found and key in found else {}
-
-
-def _share(count: int, counts: Mapping[str, int], room: int) -> Content:
-    total = sum(counts.values())
-    share = count / total if total else 0.0
-    filled, empty = bar(share, max(4, room - _COUNT - 6))
-    return join(
-        [
-            fit(f"{count:,}", _COUNT - 1, "right"),
-            " ",
-            Content.styled(filled, "$good"),
-            Content.styled(empty, "$rule"),
-            f"{share:>5.0%} ",
-        ]
-    )
-
-
-def selection(summary: Mapping[str, Any] | None, eval_set: str | None) -> Content:
-    """Which eval set, and what of it this run evaluates."""
-    if not summary or eval_set is None:
-        return Content.styled("no eval set yet", "$muted")
-    selected, split = summary.get("selected"), summary.get("split") or "all"
-    which = "all examples" if split == "all" else f"the {split} split"
-    parts = [f"eval set {eval_set}", f"evaluated: {selected if selected is not None else MISSING} of {which}"]
-    return plain(" · ".join(parts))
-
-
-def leak_summary(summary: Mapping[str, Any] | None, leaks: Sequence[LeakRow]) -> Content:
-    """Whether examples stand in the training data. Where nothing was searched, nothing is claimed."""
-    if not summary:
-        return Content("")
+def _leaked(data: Data, width: int) -> list[Content]:
+    """How many of the evaluated examples stand in the training data, by tier; unsearched is not clean."""
+    summary = data.summary or {}
     if not summary.get("training"):
-        return Content.styled("! leaks were not searched for: the plan names no training data", "$warn")
-    if not leaks:
-        return Content.styled("+ no example stands in the training data word for word", "$good")
-    total = summary.get("selected") or _total(summary.get("evaluation"))
-    asked = {leak.example for leak in leaks if leak.field != "reference"}
-    answered = {leak.example for leak in leaks} - asked
-    parts = []
-    if asked:
-        parts.append(plain(f"! {_stand(len(asked), total)} in the training data", "bold $bad"))
-    if answered:
-        only = "by their answer alone" if asked else "in the training data by their answer alone"
-        parts.append(plain(f"! {_stand(len(answered), total)} {only}", "$warn"))
-    return join(parts, "  ")
+        return [plain("? leaks were not searched for: the plan names no training data", "$warn")]
+    evaluated = summary.get("selected")
+    total = MISSING if evaluated is None else f"{evaluated:,}"
+    tiers = by_tier(data)
+    leaked = sum(tiers.values())
+    # Runs before tiers were counted searched for identical texts alone.
+    only = "" if summary.get("leaks_by_tier") is not None else " (searched: identical texts)"
+    if not leaked:
+        return [plain(f"+ none of the {total} evaluated examples leaked{only}", "bold $good")]
+    named = ", ".join(f"{count:,} {_TIERS[tier]}" for tier, count in tiers.items() if count)
+    said = f"! {leaked:,} of {total} evaluated examples leaked: {named}{only}"
+    if len(said) > width:
+        said = said.replace(" evaluated examples", "")
+    return [plain(said, "bold $bad")]
 
 
-def _stand(count: int, total: int | str) -> str:
-    return f"{count:,} of {total} {'stands' if count == 1 else 'stand'}"
+def _power(summary: Mapping[str, Any]) -> list[Content]:
+    """The smallest change that so many examples can show."""
+    count = summary.get("selected")
+    if not count:
+        return []
+    change = summary.get("detectable") or smallest_change(count)
+    return [plain(f"with {plural(count, 'example')} you can see a {change * 100:.0f}-point change")]
 
 
-def leak_row(leak: LeakRow, width: int) -> Content:
-    found_by = FOUND_BY.get(leak.field, leak.field)
-    how = found_by if leak.tier == "identical" else f"{found_by}, {leak.tier} {leak.score:.2f}"
-    return LEAKS.row([leak.example, how, f"{leak.train_line:,}", one_line(leak.excerpt)], width)
+def tabs(parts: Sequence[Part], chosen: int) -> Content:
+    """The parts' names with their keys and counts; brackets mark the one that is shown."""
+    named = []
+    for place, part in enumerate(parts):
+        count = Content.styled(f" {part.note}", "$muted") if part.note else Content("")
+        name = join([Content.styled(str(place + 1), "$key"), f" {part.name}", count])
+        shown = place == chosen
+        named.append(join(["[", name.stylize("bold"), "]"]) if shown else join([" ", name, " "]))
+    return join(named, " ")
 
 
-def leak_sides(leak: LeakRow, width: int) -> list[Content]:
-    """The example and the training text that it was found in, one under the other."""
-    return [
-        *_labelled("eval", f"{leak.example}: {leak.query}", width),
-        *_labelled("train", f"line {leak.train_line:,}: {leak.excerpt}", width),
+def glance(parts: Sequence[Part], chosen: int, width: int, height: int) -> list[Content]:
+    """The parts that are not shown, each with its first rows, a blank line between them."""
+    others = [(place, part) for place, part in enumerate(parts) if place != chosen]
+    free = height - len(others) + 1
+    rooms: dict[int, int] = {}
+    # What needs the least is served first, and leaves to the others what it does not need.
+    for left, (need, place) in enumerate(sorted((_need(part), place) for place, part in others)):
+        rooms[place] = min(need, free // (len(others) - left))
+        free -= rooms[place]
+    lines = [
+        line for place, part in others for line in [*_glance(place, part, width, rooms[place]), Content("")]
     ]
+    return lines[:-1]
 
 
-def _labelled(label: str, text: str, width: int) -> list[Content]:
-    lines = wrap(plain(text), width - _LABEL)
-    head, indent = Content.styled(f"{label:<{_LABEL}}", "$heading"), Content(" " * _LABEL)
-    return [join([indent if place else head, line]) for place, line in enumerate(lines)]
+def _need(part: Part) -> int:
+    """Lines to say all of a part."""
+    return 3 + max(1, len(part.items))
 
 
-def ledger(uses: Sequence[SplitUseRow], now: float, width: int) -> list[Content]:
-    """Who looked at a locked split, when and why, the newest first."""
-    if not uses:
-        return [Content.styled("the test split of this eval set was not used yet", "$muted")]
-    times = "once" if len(uses) == 1 else f"{len(uses)} times"
-    lines = [Content.styled(f"locked splits of this eval set were used {times}", "$heading")]
-    for use in uses:
-        day = time.strftime("%Y-%m-%d", time.gmtime(use.created))
-        where = f"run {use.run_id}" if use.run_id is not None else ""
-        parts = [use.split, day, age(max(0.0, now - use.created)), use.user, where, use.reason]
-        lines.append(one_line(cut("  " + " · ".join(part for part in parts if part), width)))
-    return lines
+def _glance(place: int, part: Part, width: int, room: int) -> list[Content]:
+    """A part's name, its words, and its first rows with how many more there are."""
+    key = Content.styled(str(place + 1), "$key")
+    head = join([key, Content.styled(f" {part.name}", "bold"), Content.styled(f" {part.note}", "$muted")])
+    if not part.items:
+        return [head, *plain(part.empty, "$muted").wrap(max(1, width))][:room]
+    above = [head, part.said(width), part.heading(width)]
+    free = max(0, room - len(above))
+    shown = part.items if len(part.items) <= free else part.items[: max(0, free - 1)]
+    rows = [part.row(item, width) for item in shown]
+    if len(shown) < len(part.items):
+        rows.append(Content.styled(f"… {len(part.items) - len(shown):,} more", "$muted"))
+    return [fit(line, width) for line in [*above, *rows][:room]]
