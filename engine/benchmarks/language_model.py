@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lm_eval.api.model import CacheHook
 from lm_eval.models.huggingface import HFLM
@@ -13,25 +13,33 @@ if TYPE_CHECKING:
     from engine.generate.local import LocalModel
 
 Progress = Callable[[int, int], None]
+_AUTO, _AUTO_ELSEWHERE = {"cuda": 128}, 16  # requests at a time to begin with
 
 
 class CountingModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped here
     """lm-eval's own transformers model around weights that are loaded already.
 
-    `progress` is told how many of the requests so far are answered. Out of memory halves the batch size and
-    asks the current requests again.
+    `begin` is called before the first request and says how many there are; `progress` is told how many are
+    answered, of how many. Out of memory halves the batch size and asks the current requests again. "auto"
+    starts from a large batch: lm-eval asks the longest requests first, so that one too large shows at once.
     """
 
     batch_size_per_gpu: int
 
     def __init__(
-        self, active: Any, model: "LocalModel", batch_size: int, progress: Progress | None = None
+        self,
+        active: Any,
+        model: "LocalModel",
+        batch_size: int | Literal["auto"],
+        begin: Callable[[], int],
+        progress: Progress,
     ) -> None:
         # lm-eval sets a pad token and a padding side on the tokenizer it is given.
         tokenizer = copy.deepcopy(model.tokenizer)
-        super().__init__(pretrained=active, tokenizer=tokenizer, batch_size=batch_size)
+        size = _AUTO.get(active.device.type, _AUTO_ELSEWHERE) if batch_size == "auto" else batch_size
+        super().__init__(pretrained=active, tokenizer=tokenizer, batch_size=size)
         self._local = model
-        self._count = _Count(progress)
+        self._count = _Count(begin, progress)
         self.set_cache_hook(self._count)
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> Any:
@@ -44,7 +52,7 @@ class CountingModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped here
         return self._halving(super().generate_until, requests)
 
     def _halving(self, ask: Callable[..., Any], requests: list[Any]) -> Any:
-        answered = self._count.start(len(requests))
+        answered = self._count.start()
         while True:
             try:
                 return ask(requests, disable_tqdm=True)
@@ -61,18 +69,20 @@ class CountingModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped here
 class _Count(CacheHook):  # type: ignore[misc]  # lm-eval is untyped here
     """lm-eval tells its cache of every answered request; this one keeps only their number."""
 
-    def __init__(self, progress: Progress | None) -> None:
+    def __init__(self, begin: Callable[[], int], progress: Progress) -> None:
         super().__init__(None)
+        self._begin = begin
         self._progress = progress
-        self._total = 0
+        self._total: int | None = None
         self.done = 0
 
-    def start(self, requests: int) -> int:
-        """Takes on more requests; returns how many were answered before them."""
-        self._total += requests
+    def start(self) -> int:
+        """Takes on requests of one kind; returns how many of others were answered before them."""
+        if self._total is None:
+            self._total = self._begin()
+            self._progress(0, self._total)
         return self.done
 
     def add_partial(self, attr: str, req: Any, res: Any) -> None:
         self.done += 1
-        if self._progress:
-            self._progress(self.done, self._total)
+        self._progress(self.done, self._total or 0)

@@ -1,7 +1,6 @@
 """lm-eval tasks: found by name, checked before a run, and loaded with local data where their file lies."""
 
 import difflib
-import os
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,9 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from engine.benchmarks.data_sets import LOCAL_BUILDERS, Problem, beside, missing_files, missing_on_hub
 from engine.errors import BadInput
 
-_LOCAL_BUILDERS = {"json", "csv", "parquet", "text", "arrow"}
+_LIST_THEM = "List them with `lm-eval ls tasks`; local ones go into `include`."
 
 
 @contextmanager
@@ -30,23 +30,25 @@ def task_manager(include: Path | None, tasks: Sequence[str]) -> Iterator[Any]:
             # lm-eval offers no public place between reading a task's file and loading its data.
             def _load_full_config(self, entry: Any, overrides: dict[str, Any] | None = None) -> Any:
                 config = super()._load_full_config(entry, overrides)
-                if config.get("dataset_path") in _LOCAL_BUILDERS and entry.yaml_path:
+                if config.get("dataset_path") in LOCAL_BUILDERS and entry.yaml_path:
                     settings = config.get("dataset_kwargs") or {}
-                    files = _beside(settings.get("data_files"), Path(entry.yaml_path).parent)
+                    files = beside(settings.get("data_files"), Path(entry.yaml_path).parent)
                     config["dataset_kwargs"] = {"cache_dir": cache, **settings, "data_files": files}
                 return config
 
         folder = str(include.resolve()) if include else None
         manager = TaskManager(include_path=folder, include_defaults=False)
         # Reading lm-eval's own ten thousand task files takes seconds.
-        if not all(_is_single(manager.task_index.get(name)) for name in tasks):
+        if not all(_is_here(name, manager) for name in tasks):
             manager = TaskManager(include_path=folder)
         manager._factory = LocalDataFactory(meta=None)
         yield manager
 
 
-def _is_single(entry: Any) -> bool:
-    return entry is not None and entry.kind.name == "TASK"
+def _is_here(name: str, manager: Any) -> bool:
+    """Whether a task is known with all that is in it."""
+    entry = manager.task_index.get(name)
+    return entry is not None and all(_is_here(member, manager) for member in _members(entry) or ())
 
 
 def load_task(name: str, shots: int | None, manager: Any) -> Any:
@@ -72,23 +74,26 @@ def load_task(name: str, shots: int | None, manager: Any) -> Any:
     return loaded
 
 
-def check_tasks(tasks: Sequence[str], include: Path | None) -> list[str]:
-    """What is wrong with the tasks of a plan, one sentence each: unknown names, data that is not at hand."""
-    problems: list[str] = []
+def check_tasks(tasks: Sequence[str], include: Path | None) -> list[Problem]:
+    """What is wrong with the tasks of a plan: unknown names, data that is neither here nor to be had."""
+    problems: list[Problem] = []
+    configs: dict[str, dict[str, Any]] = {}
     with task_manager(include, tasks) as manager:
         for name in tasks:
             if name not in manager.task_index:
-                problems.append(_unknown(name, manager.all_tasks))
-            else:
-                for leaf in _leaves(name, manager):
-                    problems.extend(_missing_data(leaf, manager))
-    return problems
+                problems.append(Problem(_unknown(name, manager.all_tasks), _LIST_THEM))
+            for leaf in members(name, manager):
+                entry = manager.task_index[leaf]
+                configs[leaf] = _config(entry)
+                if entry.yaml_path:
+                    problems += missing_files(leaf, configs[leaf], Path(entry.yaml_path).parent)
+    return [*problems, *missing_on_hub(configs)]
 
 
 def require_tasks(tasks: Sequence[str], manager: Any) -> None:
     """Raises BadInput naming every task that lm-eval does not know."""
     if unknown := [_unknown(name, manager.all_tasks) for name in tasks if name not in manager.task_index]:
-        raise BadInput("\n".join(unknown), "List them with `lm-eval ls tasks`; local ones go into `include`.")
+        raise BadInput("\n".join(unknown), _LIST_THEM)
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
@@ -96,17 +101,27 @@ def _unknown(name: str, known: Sequence[str]) -> str:
     return f"Unknown benchmark task {name!r}." + (f" Nearest: {', '.join(close)}." if close else "")
 
 
-def _leaves(name: str, manager: Any) -> Iterator[str]:
-    """The single tasks of a task, group or tag, by name."""
+def members(name: str, manager: Any) -> Iterator[str]:
+    """The single tasks in a group or tag, or the task itself, by name; what is not known is left out."""
     entry = manager.task_index.get(name)
-    members = _config(entry).get("task") if entry else None
-    if isinstance(members, list):
-        for member in members:
-            inner = member if isinstance(member, str) else member.get("task") or member.get("group")
-            if isinstance(inner, str):
-                yield from _leaves(inner, manager)
-    elif entry:
+    if entry is None:
+        return
+    named = _members(entry)
+    if named is None:
         yield name
+    for member in named or ():
+        yield from members(member, manager)
+
+
+def _members(entry: Any) -> list[str] | None:
+    """The names in a group or tag; None for a single task."""
+    if entry.kind.name == "TAG":
+        return sorted(entry.tags)
+    named = _config(entry).get("task")
+    if not isinstance(named, list):
+        return None
+    names = [item if isinstance(item, str) else item.get("task") or item.get("group") for item in named]
+    return [name for name in names if isinstance(name, str)]
 
 
 def _config(entry: Any) -> dict[str, Any]:
@@ -115,56 +130,3 @@ def _config(entry: Any) -> dict[str, Any]:
     if entry.yaml_path is None:
         return dict(entry.cfg or {})
     return dict(load_yaml(entry.yaml_path, resolve_func=False))
-
-
-def _missing_data(name: str, manager: Any) -> list[str]:
-    entry = manager.task_index[name]
-    config = _config(entry)
-    source = config.get("dataset_path")
-    if not isinstance(source, str) or Path(source).exists():
-        return []
-    if source in _LOCAL_BUILDERS:
-        files = _beside((config.get("dataset_kwargs") or {}).get("data_files"), Path(entry.yaml_path).parent)
-        return [f"Task {name!r}: no such data file: {file}" for file in _files(files) if _is_absent(file)]
-    if _offline() and not _in_hub_cache(source):
-        return [
-            f"Task {name!r}: its data set {source!r} is not on this machine, and the hub is switched off."
-        ]
-    return []
-
-
-def _beside(files: Any, folder: Path) -> Any:
-    """The data files with each relative path that exists beside the task's file made absolute."""
-    if isinstance(files, dict):
-        return {split: _beside(value, folder) for split, value in files.items()}
-    if isinstance(files, list):
-        return [_beside(value, folder) for value in files]
-    if isinstance(files, str) and "://" not in files and not Path(files).is_absolute():
-        beside = folder / files
-        return str(beside) if beside.exists() or any(folder.glob(files)) else files
-    return files
-
-
-def _files(files: Any) -> Iterator[str]:
-    if isinstance(files, str):
-        yield files
-    elif isinstance(files, dict | list):
-        for value in files.values() if isinstance(files, dict) else files:
-            yield from _files(value)
-
-
-def _is_absent(file: str) -> bool:
-    return "://" not in file and "*" not in file and not Path(file).exists()
-
-
-def _offline() -> bool:
-    on = {"1", "true", "yes", "on"}
-    return any(os.environ.get(name, "").lower() in on for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"))
-
-
-def _in_hub_cache(source: str) -> bool:
-    from datasets import config
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    hub = Path(HF_HUB_CACHE) / f"datasets--{source.replace('/', '--')}"
-    return hub.is_dir() or (Path(config.HF_DATASETS_CACHE) / source.replace("/", "___")).is_dir()

@@ -1,13 +1,18 @@
 """Fourth phase: lm-eval tasks on every set of weights, each finished task stored at once."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict
 from typing import Any
 
-from engine.benchmarks.harness import TaskResult
+from engine.benchmarks.results import GROUPS, KnownTask, TaskResult
 from engine.phases.generate import Loader
-from engine.phases.work import Work, closed_after
-from engine.plan import Model
-from store import tables
+from engine.phases.work import Meter, Piece, Work, closed_after
+from engine.plan import Benchmarks, Model
+from store import benchmarks, database, history, tables
+from store.record import Transaction
+
+PHASE = "benchmarks"
 
 
 def weights(model: Model) -> tuple[object, ...]:
@@ -25,63 +30,126 @@ def is_benchmarked(work: Work, model: Model) -> bool:
     return model.kind == "local" and first_with_weights(work, model) is model
 
 
+def pieces(work: Work, models: list[Model]) -> Iterator[Piece]:
+    """The tasks of every set of weights; how many requests a task makes is known once it is loaded."""
+    settings = work.plan.benchmarks
+    for model in models:
+        if settings is not None and is_benchmarked(work, model):
+            yield from (Piece(PHASE, _item(model, task), "questions", 0) for task in settings.tasks)
+
+
 def benchmark(work: Work, model: Model, loader: Loader) -> None:
     settings = work.plan.benchmarks
     assert settings is not None
     if not is_benchmarked(work, model):
         return
     model_id = work.model_ids[model.name]
-    done = work.recorder.column(tables.BenchmarkScore, "task", model_id=model_id)
+    done = _done(work, model_id)
     todo = [task for task in settings.tasks if task not in done]
     if not todo:
         return
-    meter = work.meter("benchmarks", model.name, "questions", total=0, done=0)
-
-    def report(answered: int, total: int) -> None:
-        meter.reach(answered, total=total)
-
-    with closed_after(loader.tasks(model, settings, todo, report)) as results:
+    fingerprint = loader.open(model).fingerprint
+    at_hand = _earlier(work, fingerprint, model_id) if work.cache else {}
+    report = _reporter(work, model, settings)
+    with closed_after(loader.tasks(model, settings, todo, report, frozenset(at_hand))) as results:
         for result in results:
-            _store(work, model_id, result)
+            if isinstance(result, KnownTask):
+                _reuse(work, model, result, at_hand[result.identity])
+            else:
+                _store(work, model_id, result)
             work.checkpoint()
 
 
+def _item(model: Model, task: str) -> str:
+    return f"{model.name} · {task}"
+
+
+def _done(work: Work, model_id: int) -> set[str]:
+    """Tasks and groups that are stored; a tag is known by its members alone."""
+    done = work.recorder.column(tables.BenchmarkScore, "task", model_id=model_id)
+    return done | _groups(work, model_id).keys()
+
+
+def _groups(work: Work, model_id: int) -> dict[str, list[str]]:
+    details = work.recorder.rows(tables.Model, id=model_id)[0]["details"] or {}
+    return dict(details.get(GROUPS) or {})
+
+
+def _earlier(work: Work, fingerprint: str, model_id: int) -> dict[str, benchmarks.EarlierRow]:
+    with closing(history.attach(database.connect(work.store))) as connection:
+        return benchmarks.earlier(connection, fingerprint, model_id)
+
+
+def _reporter(work: Work, model: Model, settings: Benchmarks) -> Callable[[str, int, int], None]:
+    """A line of progress for each task, which every model's first report of a task gives its total."""
+    meters: dict[str, Meter] = {}
+
+    def report(task: str, answered: int, total: int) -> None:
+        if task not in meters:
+            meters[task] = work.meter(PHASE, _item(model, task), "questions", total=total, done=0)
+            _announce(work, task, total)
+        meters[task].reach(answered, total=total)
+
+    return report
+
+
+def _announce(work: Work, task: str, total: int) -> None:
+    """The same task asks the models to come about as much."""
+    ahead = [
+        row | {"total": total}
+        for model in work.plan.models
+        for row in work.recorder.rows(
+            tables.Progress, run_id=work.recorder.run_id, phase=PHASE, item=_item(model, task)
+        )
+        if row["started"] is None
+    ]
+    work.recorder.put(tables.Progress, ahead)
+
+
 def _store(work: Work, model_id: int, result: TaskResult) -> None:
+    scores = [{"model_id": model_id, **asdict(score), "identity": result.identity} for score in result.scores]
+    samples = [{"model_id": model_id, **asdict(sample)} for sample in result.samples]
     with work.recorder.transaction() as transaction:
-        transaction.append(tables.BenchmarkScore, list(_scores(model_id, result)))
-        transaction.append(tables.BenchmarkSample, list(_samples(model_id, result)))
+        members = {name: list(own) for name, own in result.members.items()}
+        _append(work, transaction, model_id, scores, samples, members)
 
 
-def _scores(model_id: int, result: TaskResult) -> Iterable[dict[str, Any]]:
-    for score in result.scores:
-        yield {
-            "model_id": model_id,
-            "task": score.task,
-            "metric": score.metric,
-            "filter": score.filter,
-            "value": score.value,
-            "stderr": score.stderr,
-            "n": score.n,
-            "version": score.version,
-            "shots": score.shots,
-            "higher_is_better": score.higher_is_better,
-            "task_hash": result.task_hash,
-        }
+def _reuse(work: Work, model: Model, known: KnownTask, found: benchmarks.EarlierRow) -> None:
+    """Copies what an earlier run measured, with its samples, so that this run stands by itself."""
+    recorder, model_id = work.recorder, work.model_ids[model.name]
+    rows = recorder.rows(tables.BenchmarkScore, model_id=found.model_id, identity=known.identity)
+    measured = {row["reused_from"] or found.run_id for row in rows}
+    scores = [row | {"model_id": model_id, "reused_from": row["reused_from"] or found.run_id} for row in rows]
+    samples = [
+        row | {"model_id": model_id}
+        for task in dict.fromkeys(row["task"] for row in rows)
+        for row in recorder.rows(tables.BenchmarkSample, model_id=found.model_id, task=task)
+    ]
+    tasks = {row["task"] for row in rows}
+    groups = _groups(work, found.model_id)
+    members = {name: own for name, own in groups.items() if name == known.task or name in tasks}
+    with recorder.transaction() as transaction:
+        _append(work, transaction, model_id, scores, samples, members)
+    runs = " and ".join(f"run {run}" for run in sorted(measured))
+    recorder.event("info", PHASE, f"{known.task} of {model.name}: taken over from {runs}, the same weights")
+    answered = len({(row["task"], row["doc_id"]) for row in samples})
+    meter = work.meter(PHASE, _item(model, known.task), "questions", total=answered, done=0)
+    meter.advance(answered, remembered=answered)
 
 
-def _samples(model_id: int, result: TaskResult) -> Iterable[dict[str, Any]]:
-    for sample in result.samples:
-        yield {
-            "model_id": model_id,
-            "task": sample.task,
-            "metric": sample.metric,
-            "filter": sample.filter,
-            "doc_id": sample.doc_id,
-            "doc_hash": sample.doc_hash,
-            "prompt_hash": sample.prompt_hash,
-            "target_hash": sample.target_hash,
-            "value": sample.value,
-            "question": sample.question,
-            "target": sample.target,
-            "answer": sample.answer,
-        }
+def _append(
+    work: Work,
+    transaction: Transaction,
+    model_id: int,
+    scores: list[dict[str, Any]],
+    samples: list[dict[str, Any]],
+    members: dict[str, list[str]],
+) -> None:
+    """A task that stands there already, as a member of a group that was named beside it, stays as it is."""
+    done = work.recorder.column(tables.BenchmarkScore, "task", model_id=model_id)
+    transaction.append(tables.BenchmarkScore, [row for row in scores if row["task"] not in done])
+    transaction.append(tables.BenchmarkSample, [row for row in samples if row["task"] not in done])
+    if members:
+        details = work.recorder.rows(tables.Model, id=model_id)[0]["details"] or {}
+        details |= {GROUPS: (details.get(GROUPS) or {}) | members}
+        transaction.update(tables.Model, model_id, details=details)

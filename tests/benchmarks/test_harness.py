@@ -1,40 +1,32 @@
 """lm-eval really run on small local tasks, against its own command's numbers."""
 
-import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import torch
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from lm_eval import simple_evaluate
+from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from engine.benchmarks.harness import TaskResult, check_tasks, run_tasks
+from engine.benchmarks.harness import KnownTask, TaskResult, check_tasks, run_tasks
+from engine.benchmarks.identity import identity
 from engine.errors import BadInput, CannotRun
 from engine.generate.local import LocalBase, LocalModel
 from engine.plan import Benchmarks, Model
+from tests.benchmarks.tiny_tasks import CHOICE, FILTERED, GROUP, SECOND, write_task, write_tasks
 from tests.generate.tiny import make_adapter, make_model
 
-COLOURS = [{"question": f"the cat {number}", "choices": ["red", "green", "blue"], "answer": number % 3}
-           for number in range(8)]  # fmt: skip
-CHOICE = {
-    "task": "tiny_choice",
-    "dataset_path": "json",
-    "dataset_kwargs": {"data_files": {"test": "colours.jsonl"}},
-    "test_split": "test",
-    "fewshot_split": "test",
-    "output_type": "multiple_choice",
-    "doc_to_text": "{{question}}\nAnswer:",
-    "doc_to_choice": "choices",
-    "doc_to_target": "answer",
-    "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
-    "metadata": {"version": 2.0},
-}
 OPEN = CHOICE | {
     "task": "tiny_open",
     "output_type": "generate_until",
@@ -51,19 +43,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def include(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("tasks")
-    (folder / "colours.jsonl").write_text("".join(json.dumps(row) + "\n" for row in COLOURS))
-    for config in (CHOICE, OPEN):
-        write(folder, config)
+    folder = write_tasks(tmp_path_factory.mktemp("tasks"), CHOICE, OPEN, SECOND, FILTERED, GROUP)
     yield folder
     shutil.rmtree(folder)
-
-
-def write(folder: Path, config: dict[str, Any]) -> None:
-    text = yaml.safe_dump({key: value for key, value in config.items() if key not in ("doc_to_choice",)})
-    if config["output_type"] == "multiple_choice":
-        text += "doc_to_choice: choices\n"
-    (folder / f"{config['task']}.yaml").write_text(text)
 
 
 def local(base: Path, adapter: Path | None = None) -> LocalModel:
@@ -73,7 +55,8 @@ def local(base: Path, adapter: Path | None = None) -> LocalModel:
 
 def run(model: LocalModel, include: Path, *tasks: str, **settings: Any) -> dict[str, TaskResult]:
     plan = Benchmarks(tasks=tasks, include=include, **settings)
-    return {result.task: result for result in run_tasks(model, plan, tasks)}
+    results = run_tasks(model, plan, tasks)
+    return {result.task: result for result in results if isinstance(result, TaskResult)}
 
 
 def test_the_numbers_are_lm_evals_own(base: Path, include: Path, tmp_path: Path) -> None:
@@ -83,7 +66,7 @@ def test_the_numbers_are_lm_evals_own(base: Path, include: Path, tmp_path: Path)
         "cache_dir": str(tmp_path / "c"),
     }
     (tmp_path / "tasks").mkdir()
-    write(tmp_path / "tasks", own)
+    write_task(tmp_path / "tasks", own)
     weights, tokenizer = AutoModelForCausalLM.from_pretrained(base), AutoTokenizer.from_pretrained(base)
     expected = simple_evaluate(
         model=HFLM(pretrained=weights, tokenizer=tokenizer),
@@ -105,16 +88,17 @@ def test_the_numbers_are_lm_evals_own(base: Path, include: Path, tmp_path: Path)
 
 
 def test_tasks_come_one_after_the_other_with_their_samples(base: Path, include: Path) -> None:
-    steps: list[tuple[int, int]] = []
+    steps: list[tuple[str, int, int]] = []
     tasks = ("tiny_choice", "tiny_open")
     settings = Benchmarks(tasks=tasks, include=include, limit=5)
-    results = run_tasks(local(base), settings, tasks, lambda done, total: steps.append((done, total)))
+    results = run_tasks(local(base), settings, tasks, lambda *step: steps.append(step))
     choice = next(results)
-    assert choice.task == "tiny_choice"
-    assert steps[-1] == (15, 15)
+    assert isinstance(choice, TaskResult) and choice.task == "tiny_choice"
+    assert (steps[0], steps[-1]) == (("tiny_choice", 0, 15), ("tiny_choice", 15, 15))
     opened = next(results)
+    assert isinstance(opened, TaskResult)
     assert (opened.task, opened.scores[0].metric, opened.scores[0].n) == ("tiny_open", "exact_match", 5)
-    assert steps[-1] == (5, 5)
+    assert steps[-1] == ("tiny_open", 5, 5)
     sample = choice.samples[1]
     assert "<|user|>the cat 1\nAnswer:</s>" in sample.question
     assert sample.target == "green"
@@ -163,7 +147,7 @@ def test_out_of_memory_halves_the_batch_and_changes_no_number(
 
 def test_a_task_that_fails_does_not_stop_the_others(base: Path, include: Path, tmp_path: Path) -> None:
     shutil.copytree(include, tmp_path, dirs_exist_ok=True)
-    write(tmp_path, CHOICE | {"task": "tiny_broken", "doc_to_text": "{{question.nothing.there}}"})
+    write_task(tmp_path, CHOICE | {"task": "tiny_broken", "doc_to_text": "{{question.nothing.there}}"})
     tasks = ("tiny_broken", "tiny_choice")
     results = run_tasks(local(base), Benchmarks(tasks=tasks, include=tmp_path), tasks)
     assert next(results).task == "tiny_choice"
@@ -177,8 +161,9 @@ def test_unknown_tasks_are_refused_with_the_nearest_names(base: Path, include: P
 
 
 def test_data_that_is_not_there_is_named_before_the_run(include: Path, tmp_path: Path) -> None:
-    write(tmp_path, CHOICE)
-    assert check_tasks(("tiny_choice",), tmp_path) == ["Task 'tiny_choice': no such data file: colours.jsonl"]
+    write_task(tmp_path, CHOICE)
+    [problem] = check_tasks(("tiny_choice",), tmp_path)
+    assert problem.message == "Task 'tiny_choice': no such data file: colours.jsonl"
     assert check_tasks(("tiny_choice",), include) == []
 
 
@@ -186,3 +171,107 @@ def test_nothing_is_left_beside_the_data(base: Path, include: Path) -> None:
     before = sorted(include.rglob("*"))
     run(local(base), include, "tiny_open", limit=2)
     assert sorted(include.rglob("*")) == before
+
+
+def test_a_group_has_its_own_score_beside_its_members(base: Path, include: Path) -> None:
+    found = run(local(base), include, "tiny_group")["tiny_group"]
+    values = {score.task: score for score in found.scores}
+    assert values.keys() == {"tiny_group", "tiny_choice", "tiny_second"}
+    assert found.members == {"tiny_group": ("tiny_choice", "tiny_second")}
+    group = values["tiny_group"]
+    assert (group.n, group.version, group.higher_is_better) == (16, "3.0", True)
+    assert group.value == sum(sample.value for sample in found.samples) / 16
+    assert len({score.task_hash for score in found.scores}) == 3
+
+
+def test_every_filter_of_a_task_has_scores_and_samples(base: Path, include: Path) -> None:
+    found = run(local(base), include, "tiny_filtered")["tiny_filtered"]
+    assert [(score.metric, score.filter) for score in found.scores] == [
+        ("exact_match", "strict-match"), ("exact_match", "flexible-extract"),
+    ]  # fmt: skip
+    assert {sample.filter for sample in found.samples} == {"strict-match", "flexible-extract"}
+    assert len(found.samples) == 16
+
+
+def test_a_batch_size_that_is_found_on_the_way_changes_no_number(base: Path, include: Path) -> None:
+    model = local(base)
+    expected = run(model, include, "tiny_choice")["tiny_choice"]
+    found = run(model, include, "tiny_choice", batch_size="auto")["tiny_choice"]
+    assert (found.samples, found.identity) == (expected.samples, expected.identity)
+
+
+def test_what_is_known_is_not_asked_again(base: Path, include: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = local(base)
+    known = run(model, include, "tiny_choice")["tiny_choice"].identity
+    settings = Benchmarks(tasks=("tiny_choice",), include=include)
+    monkeypatch.setattr(LlamaForCausalLM, "forward", lambda *_, **__: pytest.fail("the model was asked"))
+    assert list(run_tasks(model, settings, ("tiny_choice",), known={known})) == [
+        KnownTask("tiny_choice", known)
+    ]
+
+
+def test_an_identity_is_that_of_weights_and_questions(base: Path, include: Path, tmp_path: Path) -> None:
+    model = local(base)
+    adapted = local(base, make_adapter(tmp_path / "adapter", base))
+    other = write_tasks(tmp_path / "tasks", CHOICE | {"metric_list": [{"metric": "acc_norm"}]})
+    edited = write_tasks(tmp_path / "edited", CHOICE)
+    rows = (edited / "colours.jsonl").read_text()
+    (edited / "colours.jsonl").write_text(rows.replace("the cat 5", "the dog 5"))
+    moved = shutil.copytree(include, tmp_path / "moved")
+
+    def of(asked: LocalModel, folder: Path, **settings: Any) -> str:
+        return run(asked, folder, "tiny_choice", **settings)["tiny_choice"].identity
+
+    same = of(model, include)
+    assert of(model, moved, batch_size=3) == same
+    others = [
+        of(adapted, include), of(model, include, limit=3), of(model, include, shots=1), of(model, other),
+        of(model, include, apply_chat_template=False), of(model, edited),
+    ]  # fmt: skip
+    assert len({same, *others}) == 7
+
+
+class _Task:
+    """As much of an lm-eval task as is hashed."""
+
+    VERSION = 1
+
+    def __init__(self, prompt: str) -> None:
+        self.instances = [
+            Instance(request_type="loglikelihood", doc={"q": prompt}, arguments=(prompt, " a"), idx=0)
+        ]
+
+    def dump_config(self) -> dict[str, Any]:
+        return {"metric_list": [{"metric": "acc"}]}
+
+
+@given(st.tuples(st.text(), st.text()), st.tuples(st.text(), st.text()))
+def test_other_weights_or_other_prompts_never_have_one_identity(
+    first: tuple[str, str], second: tuple[str, str]
+) -> None:
+    hashes = [identity(weights, {"tasks": {"t": _Task(prompt)}}) for weights, prompt in (first, second)]
+    assert (hashes[0] == hashes[1]) == (first == second)
+
+
+def test_data_sets_of_the_hub_are_named_with_the_command_that_fetches_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("first", "second"):
+        hub = CHOICE | {"task": f"tiny_{name}", "dataset_path": "org/Colours", "dataset_name": name}
+        write_task(tmp_path, hub | {"dataset_kwargs": {"revision": "v1"}})
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    [problem] = check_tasks(("tiny_first", "tiny_second"), tmp_path)
+    assert "'org/Colours', which tiny_first and 1 other tasks need, is not on this machine" in problem.message
+    (tmp_path / "datasets.py").write_text("def load_dataset(*names, **settings): print(names, settings)\n")
+    command = problem.hint.partition(": python ")[2]
+    ran = subprocess.run(
+        ["bash", "-c", f"{sys.executable} {command}"], env={"PYTHONPATH": str(tmp_path)}, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert ran.stdout.splitlines() == [
+        f"('org/Colours', '{name}') {{'revision': 'v1'}}" for name in ("first", "second")
+    ]
+    (tmp_path / "cache" / "org___colours" / "first" / "0.0.0" / "abc").mkdir(parents=True)
+    [left] = check_tasks(("tiny_first", "tiny_second"), tmp_path)
+    assert "which tiny_second needs" in left.message

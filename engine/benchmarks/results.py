@@ -1,0 +1,239 @@
+"""What lm-eval finds out, in the words of this program: from its Python API and from its files alike.
+
+Scores are keyed "metric,filter" there, standard errors "metric_stderr,filter"; a standard error can be the
+text "N/A". Samples are one line for each document and filter; what its files hold of them is turned into
+text on the way: arguments into tables, log-likelihoods and places of choices into strings.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Found = Mapping[str, Any]
+GROUPS = "benchmark_groups"  # in what a run keeps of a model: the single tasks of each group
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkScore:
+    """One metric of one task: lm-eval's "acc,none" is the metric "acc" after the filter "none".
+
+    `task` is a single task or a group. `n` is how many documents counted, 0 where a file does not tell.
+    Equal `task_hash`es mean that two runs asked the same documents in the same way.
+    """
+
+    task: str
+    metric: str
+    filter: str
+    value: float | None
+    stderr: float | None
+    n: int
+    version: str
+    shots: int | None
+    higher_is_better: bool
+    task_hash: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkSample:
+    """One metric of one document, with the hashes that pair it with the same document of another run."""
+
+    task: str
+    metric: str
+    filter: str
+    doc_id: int
+    doc_hash: str
+    prompt_hash: str
+    target_hash: str
+    value: float
+    question: str
+    target: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """A finished task of a plan: its scores, and those of its members where it is a group.
+
+    `members` are the tasks of each group in it; `identity` hashes all that decides the scores.
+    """
+
+    task: str
+    scores: tuple[BenchmarkScore, ...]
+    samples: tuple[BenchmarkSample, ...]
+    task_hash: str
+    seconds: float
+    identity: str = ""
+    members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTask:
+    """A task that need not run: its result of this identity is at hand."""
+
+    task: str
+    identity: str
+
+
+def scores_of(found: Found, hashes: Mapping[str, str]) -> Iterator[BenchmarkScore]:
+    """The scores in lm-eval's results, 0.4 and later, those of tasks and those of groups."""
+    members = members_of(found)
+    for task, values in (_table(found, "results") | _table(found, "groups")).items():
+        for key, value in values.items():
+            metric, comma, filter_name = key.partition(",")
+            if not comma or metric.endswith("_stderr"):
+                continue
+            shown = number(value)
+            yield BenchmarkScore(
+                task=task,
+                metric=metric,
+                filter=filter_name,
+                value=shown,
+                stderr=number(values.get(f"{metric}_stderr,{filter_name}")),
+                n=_count(found, task, members),
+                version=_version(_table(found, "versions").get(task)),
+                shots=_shots(found, task),
+                # None: a group whose members disagree.
+                higher_is_better=(_table(found, "higher_is_better").get(task) or {}).get(metric) is not False,
+                task_hash=task_hash(task, hashes, members),
+                reason=None if shown is not None else f"lm-eval gives {value!r:.40}, which is no number",
+            )
+
+
+def members_of(found: Found) -> dict[str, tuple[str, ...]]:
+    """The members of each group; files of older versions have empty entries for single tasks, left out."""
+    table = _table(found, "group_subtasks")
+    return {group: tuple(map(str, names)) for group, names in table.items() if names}
+
+
+def leaves(task: str, members: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The single tasks in a task or group."""
+    if task not in members:
+        return (task,)
+    inner = {name: own for name, own in members.items() if name != task}
+    return tuple(dict.fromkeys(leaf for member in members[task] for leaf in leaves(member, inner)))
+
+
+def task_hash(task: str, hashes: Mapping[str, str], members: Mapping[str, Sequence[str]]) -> str | None:
+    """lm-eval's own hash of a task's documents, prompts and targets; a group's is a hash of its members'."""
+    if task not in members:
+        return hashes.get(task)
+    # In the order of their names: lm-eval keeps the tasks of a tag in a set.
+    own = [hashes.get(leaf) for leaf in sorted(leaves(task, members))]
+    known = [item for item in own if item is not None]
+    return _hash("".join(known)) if known and len(known) == len(own) else None
+
+
+def hash_of_lines(lines: Iterable[Found]) -> str:
+    """A task's hash as lm-eval's `EvaluationTracker` computes it."""
+    return _hash("".join(f"{line['doc_hash']}{line['prompt_hash']}{line['target_hash']}" for line in lines))
+
+
+def samples_of(task: str, lines: Iterable[Found]) -> Iterator[BenchmarkSample]:
+    """The samples in lm-eval's lines: a line for each document and filter, with all its metrics."""
+    for line in lines:
+        choices = _choices(line)
+        for metric in line["metrics"]:
+            value = number(line.get(metric))
+            # Corpus metrics such as BLEU keep a pair of texts for each document, not a number.
+            if value is not None:
+                yield BenchmarkSample(
+                    task=task,
+                    metric=metric,
+                    filter=line["filter"],
+                    doc_id=int(line["doc_id"]),
+                    doc_hash=line["doc_hash"],
+                    prompt_hash=line["prompt_hash"],
+                    target_hash=line["target_hash"],
+                    value=value,
+                    question=str(arguments(line)[0][0]),
+                    target=_target(line["target"], choices),
+                    answer=_answer(line["filtered_resps"], choices),
+                )
+
+
+def arguments(line: Found) -> list[Sequence[Any]]:
+    """What the model was asked for a document: a list in memory, tables "gen_args_0" … in a file."""
+    given = line["arguments"]
+    if isinstance(given, Mapping):
+        return [list(entry.values()) if isinstance(entry, Mapping) else [entry] for entry in given.values()]
+    return list(given)
+
+
+def hash_text(value: Any) -> str:
+    """lm-eval's hash of a document, prompt or target."""
+    text = value if isinstance(value, str) else json.dumps(value, indent=2, default=str, ensure_ascii=False)
+    return _hash(text)
+
+
+def number(value: Any) -> float | None:
+    """The value as a finite number; lm-eval writes "N/A" for a standard error that it does not have."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()
+
+
+def _table(found: Found, key: str) -> dict[str, Any]:
+    table = found.get(key)
+    return dict(table) if isinstance(table, Mapping) else {}
+
+
+def _version(value: Any) -> str:
+    return "" if value in (None, "N/A") else str(value)
+
+
+def _shots(found: Found, task: str) -> int | None:
+    shots = _table(found, "n-shot").get(task)
+    if shots is None:
+        shots = _table(_table(found, "configs"), task).get("num_fewshot", 0)
+    return int(shots) if isinstance(shots, int | float) else None
+
+
+def _count(found: Found, task: str, members: Mapping[str, tuple[str, ...]]) -> int:
+    """How many documents a task, or all tasks of a group, asked."""
+    counts, results = _table(found, "n-samples"), _table(found, "results")
+    total = 0
+    for leaf in leaves(task, members):
+        own = counts.get(leaf)
+        shown = own.get("effective") if isinstance(own, Mapping) else results.get(leaf, {}).get("sample_len")
+        total += shown if isinstance(shown, int) else 0
+    return total
+
+
+def _choices(line: Found) -> list[tuple[str, float]]:
+    """The continuations of a document with their log-likelihoods; none where the model wrote its answer."""
+    responses, asked = line["filtered_resps"], arguments(line)
+    pairs = isinstance(responses, Sequence) and all(
+        isinstance(response, tuple | list) and len(response) == 2 for response in responses
+    )
+    if not pairs or len(responses) < 2 or len(responses) != len(asked):
+        return []
+    likelihoods = [number(response[0]) for response in responses]
+    return [
+        (str(given[1]).strip(), -math.inf if likelihood is None else likelihood)
+        for given, likelihood in zip(asked, likelihoods, strict=True)
+    ]
+
+
+def _target(target: Any, choices: Sequence[tuple[str, float]]) -> str:
+    """The right answer's text; tasks with choices keep its place among them."""
+    place = int(target) if str(target).isdecimal() else None
+    if place is not None and place < len(choices):
+        return choices[place][0]
+    return str(target)
+
+
+def _answer(responses: Any, choices: Sequence[tuple[str, float]]) -> str:
+    """What the model said, or the choice that it found likeliest."""
+    if choices:
+        return max(choices, key=lambda choice: choice[1])[0]
+    return str(responses[0] if isinstance(responses, list) and responses else responses)
