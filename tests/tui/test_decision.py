@@ -1,0 +1,303 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store.annotations import acknowledge
+from store.rows import AlertRow
+from store.session import opened
+from tests.tui.decided import GOOD, PLAN, alert, benchmark, compared, told
+from tui.decision import Answer, Topic, Verdict, decide, decision_values
+
+FELL = {"candidate_value": 0.2, "baseline_value": 0.9, "delta": -0.7, "n": 80}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store for all these runs: each has a name of its own."""
+    return tmp_path_factory.mktemp("decided")
+
+
+def decided(folder: Path, *arguments: Any, **more: Any) -> Verdict:
+    run_id = told(folder, *arguments, **more)
+    return again(folder, run_id)
+
+
+def again(folder: Path, run_id: int) -> Verdict:
+    with opened(folder) as connection:
+        return decide(connection, run_id)[0]
+
+
+def answer(verdict: Verdict, topic: Topic) -> Answer:
+    found = verdict.answer(topic)
+    assert found is not None
+    return found
+
+
+def test_better_than_base_and_prompt_with_nothing_forgotten_ships(store: Path) -> None:
+    verdict = decided(store)
+    assert verdict.word == "ship"
+    assert verdict.reasons == (
+        "better than base: 1 of 1 measure, exact_match 0.400 → 0.800",
+        "nothing forgotten: 1 of 1 aspect kept, within the plan's limits",
+        "better than a prompt, which alone reaches 12.5% of the gain in exact_match",
+    )
+
+
+def test_an_open_critical_alert_forbids_it_whatever_was_gained(store: Path) -> None:
+    first = alert("critical", "benchmark_drop", measure="arithmetic · acc", evidence=FELL)
+    second = alert("critical", "benchmark_drop", measure="copying · acc", evidence=FELL | {"delta": -0.1})
+    other = alert("critical", "adapter_no_effect", "The adapter of tuned has no effect: over 4 prompts …")
+    verdict = decided(store, [*GOOD[:2], benchmark(-0.7)], (first, second, other), passed=False)
+    assert verdict.word == "don't ship"
+    assert verdict.reasons == (
+        "The adapter of tuned has no effect",
+        "forgot skills of base: arithmetic · acc 0.900 → 0.200, n 80, and 1 more",
+        "although better than the base: 1 of 1 measure, exact_match 0.400 → 0.800",
+    )
+    assert answer(verdict, "forgotten").standing == "bad"
+
+
+def test_an_accepted_failure_names_who_accepted_it_and_never_ships(store: Path) -> None:
+    critical = alert("critical", "benchmark_drop", measure="arithmetic · acc", evidence=FELL)
+    run_id = told(store, GOOD, (critical,), passed=False)
+    assert again(store, run_id).word == "don't ship"
+    with opened(store) as connection:
+        [row] = alerts_of(connection, run_id)
+        acknowledge(connection, row.id, "ana", "arithmetic is not used")
+        verdict = decide(connection, run_id)[0]
+    assert verdict.word == "not settled"
+    assert verdict.reasons[0].startswith("accepted by ana (“arithmetic is not used”): forgot skills of base")
+
+
+def alerts_of(connection: Any, run_id: int) -> list[AlertRow]:
+    from store.history import alerts
+
+    return alerts(connection, run_id)
+
+
+def test_a_failed_gate_without_its_alert_never_ships(store: Path) -> None:
+    assert decided(store, passed=False).word == "don't ship"
+
+
+def test_nothing_shown_better_is_not_settled_and_says_how_many_examples_would(store: Path) -> None:
+    verdict = decided(store, [compared("exact_match", 0.01), benchmark(0.0)])
+    assert verdict.word == "not settled"
+    assert verdict.reasons[0] == (
+        "better than base: not shown on any of 1 measure; about 1,800 examples would settle it"
+    )
+
+
+def test_a_note_on_a_fall_that_may_be_chance_keeps_it_from_being_shipped(store: Path) -> None:
+    message = "Not settled: tuned has forgotten … About 900 examples would settle a difference of this size."
+    note = alert("note", "benchmark_drop", message, measure="arithmetic · acc", evidence=FELL)
+    verdict = decided(store, GOOD, (note,))
+    assert verdict.word == "not settled"
+    assert "needs about 900 examples" in verdict.reasons[0]
+    assert verdict.reasons[-1].startswith("although better than the base")
+
+
+def test_a_warning_within_the_limits_is_told_and_does_not_forbid(store: Path) -> None:
+    small = {"candidate_value": 0.86, "baseline_value": 0.9, "delta": -0.04, "n": 80}
+    warning = alert("warning", "metric_drop", measure="rougeL", evidence=small)
+    verdict = decided(store, GOOD, (warning,))
+    assert verdict.word == "ship"
+    assert verdict.reasons[1] == "but fell behind base: rougeL 0.900 → 0.860, n 80"
+
+
+def test_what_could_not_be_compared_is_not_settled(store: Path) -> None:
+    gap = alert("warning", "benchmark_drop", "tuned could not be compared", evidence={"delta": None})
+    assert decided(store, GOOD, (gap,)).word == "not settled"
+
+
+@pytest.mark.parametrize(
+    ("over_prompt", "width", "standing", "word", "said"),
+    [
+        (0.35, 0.02, "good", "ship", "a prompt alone reaches 12.5% of the gain"),
+        (0.04, 0.02, "bad", "not settled", "a prompt alone reaches 90.0% of the gain"),
+        (0.10, 0.06, "open", "not settled", "about 1,800 examples would settle it"),
+        (-0.20, 0.02, "bad", "not settled", "a prompt alone reaches 100% of the gain"),
+    ],
+)
+def test_the_80_percent_rule(
+    store: Path, over_prompt: float, width: float, standing: str, word: str, said: str
+) -> None:
+    against = compared("exact_match", over_prompt, width, baseline="prompted")
+    verdict = decided(store, [GOOD[0], against, benchmark(0.0)])
+    found = answer(verdict, "prompt")
+    assert (found.standing, verdict.word) == (standing, word)
+    assert said in found.answer
+
+
+def test_the_rule_takes_the_mean_over_the_families_and_one_measure_of_each(store: Path) -> None:
+    pairs = [("rougeL", 0.2), ("rouge1", 0.0), ("format_compliance", 0.0)]
+    rows = [compared(name, 0.4) for name, _ in pairs]
+    rows += [compared(name, left, baseline="prompted") for name, left in pairs]
+    found = answer(decided(store, [*rows, benchmark(0.0)]), "prompt")
+    assert "75.0% of the gain, the mean of 2 measures" in found.answer
+    assert not any("rouge1" in line for line in found.evidence)
+
+
+def test_without_a_prompted_baseline_the_rule_is_missing_and_not_met(store: Path) -> None:
+    verdict = decided(store, baselines=("base",))
+    found = answer(verdict, "prompt")
+    assert found.standing == "missing" and "system" in found.answer
+    assert verdict.word == "ship"
+    assert verdict.reasons[-1] == "but whether a prompt does as well is not known: no baseline has a prompt"
+
+
+def test_worse_than_the_prompt_where_nothing_was_gained_is_bad(store: Path) -> None:
+    rows = [compared("exact_match", 0.0), compared("exact_match", -0.3, baseline="prompted")]
+    found = answer(decided(store, rows), "prompt")
+    assert (found.standing, found.answer) == ("bad", "no: worse than prompted on exact_match")
+
+
+@pytest.mark.parametrize(
+    ("row", "standing", "said"),
+    [
+        (benchmark(0.0, 0.01), "good", "nothing seen"),
+        (benchmark(-0.02, 0.01), "bad", "arithmetic · acc 0.900 → 0.880"),
+        (benchmark(0.0, 0.12), "open", "not ruled out"),
+        (
+            benchmark(0.0) | dict.fromkeys(("delta", "low", "high", "p")) | {"reason": "other version"},
+            "missing",
+            "nothing could be compared",
+        ),
+        (None, "missing", "no benchmarks and no corpora"),
+        (
+            compared("perplexity:wiki", 3.0, 0.5, kind="corpus", direction="lower", baseline_value=20.0),
+            "bad",
+            "perplexity of wiki 20.00",
+        ),
+    ],
+    ids=["kept", "fell", "few", "missing", "none", "corpus"],
+)
+def test_what_was_forgotten(store: Path, row: Any, standing: str, said: str) -> None:
+    found = answer(decided(store, [*GOOD[:2], *([row] if row else [])]), "forgotten")
+    assert found.standing == standing and said in found.answer
+
+
+def test_a_candidate_without_measured_forgetting_says_so_among_its_reasons(store: Path) -> None:
+    verdict = decided(store, GOOD[:2])
+    assert verdict.reasons[1] == (
+        "but what it forgot was not measured: the plan has no benchmarks and no corpora"
+    )
+
+
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        ({"status": "running", "passed": None}, "the run is interrupted"),
+        ({"status": "failed", "passed": None, "error": "out of disk"}, "the run failed: out of disk"),
+        ({"passed": None, "options": {"imported": "mt-bench"}}, "imported from mt-bench"),
+        ({"passed": None, "options": {"only": "judge"}}, "only the phase 'judge'"),
+    ],
+)
+def test_a_run_without_a_verdict_is_not_settled_with_the_reason(
+    store: Path, run: dict[str, Any], reason: str
+) -> None:
+    verdict = decided(store, **run)
+    assert verdict.word == "not settled" and reason in verdict.reasons[0]
+
+
+def test_with_everything_missing_nothing_is_good(store: Path) -> None:
+    verdict = decided(store, [], baselines=(), data_summary=None)
+    assert verdict.word == "not settled"
+    assert {found.standing for found in verdict.answers} == {"missing"}
+
+
+def test_many_leaked_examples_are_not_settled_unless_the_others_show_it_too(store: Path) -> None:
+    leaked = {"selected": 200, "split": "all", "leaked": 60}
+    verdict = decided(store, data_summary=leaked)
+    assert verdict.word == "not settled" and "60 of 200 examples" in verdict.reasons[0]
+    clean = {
+        "baseline": "base", "measure": "exact_match", "slice": "not leaked", "direction": "higher",
+        "candidate_value": 0.8, "baseline_value": 0.4, "delta": 0.4, "low": 0.3, "high": 0.5, "p": 0.001,
+        "n": 140,
+    }  # fmt: skip
+    verdict = decided(store, data_summary=leaked, slices=(clean,))
+    assert verdict.word == "ship"
+    assert "better on the others too" in answer(verdict, "data").answer
+    assert answer(verdict, "slices").standing == "missing"
+
+
+def test_a_set_that_was_never_held_against_training_is_not_called_clean(store: Path) -> None:
+    found = answer(decided(store, data_summary={"selected": 200, "leaked": None}), "data")
+    assert found.standing == "missing" and "changes from 7.0% on" in found.answer
+
+
+def test_lost_slices_are_named_the_surest_first(store: Path) -> None:
+    rows = tuple(
+        {
+            "baseline": "base", "measure": "exact_match", "slice": name, "direction": "higher", "p": p,
+            "candidate_value": 0.1, "baseline_value": 0.4, "delta": -0.3, "low": -0.4, "high": -0.2, "n": 20,
+        }
+        for name, p in (("long", 0.01), ("billing", 0.001), ("short", 0.4))
+    )  # fmt: skip
+    found = answer(decided(store, slices=rows), "slices")
+    assert (found.standing, found.answer) == ("bad", "2 of 3 slices: billing, long")
+
+
+def test_a_judge_alone_ships_only_when_it_can_be_believed(store: Path) -> None:
+    rows = [benchmark(0.0)]
+    rate = {"win_rate": 0.78, "low": 0.72, "high": 0.83}
+    verdict = decided(store, rows, win_rate=rate, baselines=("base",))
+    assert verdict.word == "ship" and "wins 78.0% (judge gpt)" in verdict.reasons[0]
+    verdict = decided(store, rows, win_rate=rate | {"position_bias": 0.9}, baselines=("base",))
+    assert verdict.word == "not settled" and "judge alone" in verdict.reasons[0]
+    assert answer(verdict, "judge").standing == "bad"
+
+
+def test_an_adapter_is_held_against_a_full_fine_tune_of_its_base(store: Path) -> None:
+    adapter = {"adapter": {"trainable_share": 0.012, "bytes": 1_000, "parameters": 12}}
+    scores = (("tuned", "exact_match", 0.776), ("full", "exact_match", 0.8))
+    found = answer(decided(store, details=adapter, full={"path": "full"}, scores=scores), "full")
+    assert found.standing == "good"
+    assert found.answer == "97.0% of the quality of full with 1.200% of the parameters"
+    other = {"path": "full", "parameters": 7_000}
+    found = answer(decided(store, details=adapter, full=other, scores=scores), "full")
+    assert found.standing == "missing"
+
+
+def test_cost_stands_beside_the_bases(store: Path) -> None:
+    scores = (("base", "tokens_per_second", 100.0), ("tuned", "tokens_per_second", 60.0))
+    found = answer(decided(store, scores=scores), "cost")
+    assert (found.standing, found.answer) == ("open", "60.00 tokens/s, 40.0% slower than base")
+
+
+def test_changes_are_told_against_the_finished_run_of_that_name_before(store: Path) -> None:
+    def trained(rate: float, epochs: int) -> dict[str, Any]:
+        return {
+            "training": {"file": "a.yaml", "sha256": "0", "values": {"learning_rate": rate, "epochs": epochs}}
+        }
+
+    scores = (("tuned", "exact_match", 0.7),)
+    first = told(store, name="tickets", details=trained(2e-4, 3), scores=scores)
+    told(store, name="another", details=trained(5e-4, 9))
+    told(store, name="tickets", status="failed", passed=None, details=trained(5e-4, 9))
+    after = (("tuned", "exact_match", 0.8),)
+    run_id = told(store, name="tickets", details=trained(1e-4, 3), scores=after, fingerprint="u")
+    found = answer(again(store, run_id), "changed")
+    assert (found.question, found.answer) == (f"Changed since run {first}?", "lr 2e-4 → 1e-4")
+    assert "exact_match 0.700 → 0.800" in found.evidence and "other weights" in found.evidence
+    assert again(store, first).answer("changed") is None
+
+
+def test_the_first_run_of_a_name_has_nothing_to_be_told_against(store: Path) -> None:
+    assert decided(store).answer("changed") is None
+
+
+def test_values_for_programs_hold_every_answer(store: Path) -> None:
+    [values] = decision_values([decided(store, plan=PLAN)])
+    assert values["candidate"] == "tuned" and values["word"] == "ship" and len(values["reasons"]) == 3
+    assert [found["topic"] for found in values["answers"]] == [
+        "base", "prompt", "forgotten", "slices", "cost", "full", "data", "judge"
+    ]  # fmt: skip
+    assert all(set(found) >= {"question", "answer", "standing", "evidence"} for found in values["answers"])
+
+
+def test_the_demo_store_tells_three_candidates_apart(store_folder: Path) -> None:
+    with opened(store_folder) as connection:
+        words = {verdict.candidate: verdict.word for verdict in decide(connection, 2)}
+        assert [verdict.word for verdict in decide(connection, 1)] == ["ship"]
+    assert words == {"good": "not settled", "overfit": "don't ship", "no-effect": "don't ship"}
