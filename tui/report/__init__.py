@@ -1,23 +1,29 @@
-"""Reports of one run to hand on: HTML, Markdown, JSON and JUnit XML, all from the same summary."""
+"""Reports of one run to hand on: HTML, Markdown, JSON and JUnit XML, all from the same material."""
+
+from typing import TYPE_CHECKING
 
 from tui.output import as_json
-from tui.report.summary import Summary, as_values
+
+if TYPE_CHECKING:
+    from tui.report.material import Report
 
 FORMATS = ("html", "md", "json", "junit")
 
 
-def render(summary: Summary, form: str) -> str:
+def render(report: "Report", form: str) -> str:
     """The run as a report in one of FORMATS."""
     if form == "html":
         from tui.report.html import html
 
-        return html(summary)
+        return html(report)
     if form == "md":
         from tui.report.markdown import markdown
 
-        return markdown(summary)
+        return markdown(report)
     if form == "junit":
         from tui.report.junit import junit
 
-        return junit(summary)
-    return as_json(as_values(summary)) + "\n"
+        return junit(report)
+    from tui.report.values import report_values
+
+    return as_json(report_values(report)) + "\n"

@@ -1,35 +1,61 @@
 """The JUnit report: one test case for each candidate and gate, failed where a critical alert was raised."""
 
+from collections.abc import Callable
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from store.rows import AlertRow, ModelRow
-from tui.report.summary import Summary, judge_name, no_verdict
+from tui.report.material import Report
+from tui.report.summary import Summary
+from tui.report.words import no_verdict
 from tui.text import printable
 
-# What can fail a candidate; a kind that raised nothing is a test case that passed.
-GATES = (
-    "win_rate",
-    "metric_drop",
-    "benchmark_drop",
-    "perplexity_rise",
-    "format",
-    "adapter_no_effect",
-    "judge_failures",
-    "leakage",
-)
+
+def _compared(kind: str) -> Callable[[Summary, ModelRow], bool]:
+    return lambda summary, model: any(
+        row.candidate == model.name and row.kind == kind for row in summary.comparisons
+    )
 
 
-def junit(summary: Summary) -> str:
-    """XML in the form that CI servers read. A run without a verdict is an error, never a pass."""
-    run = summary.run
+def _scored(*measures: str) -> Callable[[Summary, ModelRow], bool]:
+    return lambda summary, model: any(
+        row.model == model.name and row.measure.partition(":")[0] in measures for row in summary.scores
+    )
+
+
+def _judged(summary: Summary, model: ModelRow) -> bool:
+    return any(row.candidate == model.name for row in summary.win_rates)
+
+
+def _checked_for_leaks(summary: Summary, model: ModelRow) -> bool:
+    return bool((summary.run.data_summary or {}).get("train_file"))
+
+
+# What can fail a candidate, whether a run looked at it, and what is said where it did not.
+GATES: dict[str, tuple[Callable[[Summary, ModelRow], bool], str]] = {
+    "win_rate": (_judged, "no judge compared it with a baseline"),
+    "metric_drop": (_compared("metric"), "no metric was compared"),
+    "benchmark_drop": (_compared("benchmark"), "no benchmark was compared"),
+    "perplexity_rise": (_scored("perplexity", "bits_per_byte"), "no perplexity was measured"),
+    "format": (_scored("format_compliance"), "the format was not measured"),
+    "adapter_no_effect": (lambda _, model: model.probe is not None, "it has no adapter that was probed"),
+    "judge_failures": (_judged, "no judge compared it with a baseline"),
+    "leakage": (_checked_for_leaks, "the plan names no training data"),
+}
+
+
+def junit(report: Report) -> str:
+    """XML in the form that CI servers read. A run without a verdict is an error, and what a run did not look
+    at is skipped: neither is ever a pass.
+    """
+    summary = report.summary
     suites = Element("testsuites", name="assay")
     for model in summary.candidates:
-        suite = SubElement(suites, "testsuite", name=_xml(f"{run.name}: {model.name}"))
-        _properties(suite, summary)
+        suite = SubElement(suites, "testsuite", name=_xml(f"{summary.run.name}: {model.name}"))
+        _properties(suite, report)
         cases = [_case(suite, model, kind, summary) for kind in _kinds(model, summary)]
         suite.set("tests", str(len(cases)))
-        suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
-        suite.set("errors", str(sum(case.find("error") is not None for case in cases)))
+        for count, result in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+            suite.set(count, str(sum(case.find(result) is not None for case in cases)))
     indent(suites)
     return tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -41,11 +67,14 @@ def _kinds(model: ModelRow, summary: Summary) -> list[str]:
 
 def _case(suite: Element, model: ModelRow, kind: str, summary: Summary) -> Element:
     case = SubElement(suite, "testcase", classname=_xml(f"assay.{model.name}"), name=kind)
+    raised = [alert for alert in summary.alerts_of(model.name) if alert.kind == kind]
     if model.passed is None:
         reason = no_verdict(summary.run) or "the candidate has no verdict"
         SubElement(case, "error", message=_xml(reason), type="no verdict")
         return case
-    raised = [alert for alert in summary.alerts_of(model.name) if alert.kind == kind]
+    if not raised and kind in GATES and not GATES[kind][0](summary, model):
+        SubElement(case, "skipped", message=GATES[kind][1])
+        return case
     for alert in raised:
         if alert.severity == "critical":
             failure = SubElement(case, "failure", message=_one_line(alert.message), type=kind)
@@ -65,22 +94,21 @@ def _one_line(text: str) -> str:
     return _xml(text.replace("\n", " "))
 
 
-def _properties(suite: Element, summary: Summary) -> None:
-    run = summary.run
+def _properties(suite: Element, report: Report) -> None:
+    """The protocol; the plan's hash and the version of the eval set under names of their own."""
+    run = report.summary.run
+    properties = SubElement(suite, "properties")
     found = {
         "run": str(run.id),
         "status": run.status,
         "plan_hash": run.plan_hash,
         "eval_set": run.eval_set or "not read yet",
         "seed": str(run.seed),
-        **{
-            f"judge {judge.name}": f"{judge_name(judge.name, judge.is_language_model)}, {judge.prompt_hash}"
-            for judge in summary.judges
-        },
-        **{f"metric {metric.measure}": metric.version for metric in summary.metrics},
-        **{f"environment {name}": str(value) for name, value in (run.environment or {}).items()},
     }
-    properties = SubElement(suite, "properties")
+    singular = {"judges": "judge", "metrics": "metric", "models": "model", "benchmarks": "benchmark"}
+    for section in report.protocol:
+        first = singular.get(section.title, section.title)
+        found |= {f"{first} {name}": value for name, value in section.rows}
     for name, value in found.items():
         SubElement(properties, "property", name=_xml(name), value=_xml(value))
 

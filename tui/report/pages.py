@@ -1,7 +1,7 @@
 """What the Jinja templates of the HTML and Markdown reports share."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -10,11 +10,15 @@ from store.judging import JudgeRow
 from store.rows import MetricRow
 from store.slices import worst
 from tui import judges
-from tui.declared import declared
 from tui.facts import NOT_FOUND, costs, labels
 from tui.families import family_of, rank
 from tui.output import interval, iso, number
-from tui.report import summary as reading
+from tui.pace import in_gpu_hours
+from tui.report import words
+from tui.report.data import coverage, data_facts
+from tui.report.material import Report
+from tui.report.remarks import remarks
+from tui.report.summary import Summary
 from tui.text import printable
 
 WORST = 10  # slices in a report
@@ -31,36 +35,53 @@ def environment(autoescape: bool, finalize: Callable[[Any], Any]) -> Environment
         keep_trailing_newline=True,
         finalize=finalize,
     )
-    made.filters.update(number=number, signed=lambda value: number(value, sign=True), time=iso)
+    made.filters.update(
+        number=number, signed=lambda value: number(value, sign=True), time=iso, probability=probability
+    )
     return made
 
 
-def context(summary: reading.Summary) -> dict[str, Any]:
+def probability(p: float | None) -> str:
+    """A p-value; one that three decimals would show as 0 is no 0."""
+    return "< 0.001" if p is not None and p < 0.001 else number(p)
+
+
+def context(report: Report) -> dict[str, Any]:
     """The names that templates use."""
+    summary = report.summary
     return {
+        "report": report,
         "s": summary,
         "run": summary.run,
-        "verdict": reading.verdict(summary.run),
-        "no_verdict": reading.no_verdict(summary.run),
-        "result": lambda model: reading.failures(model, summary),
-        "cut_reason": reading.cut_reason,
+        "verdict": words.verdict(summary.run),
+        "no_verdict": words.no_verdict(summary.run),
+        "result": lambda model: words.failures(model, summary),
+        "cut_reason": words.cut_reason,
         "families": families(summary),
         "worst_slices": worst(summary.slices, WORST),
-        "declared": declared,
+        "data_facts": list(data_facts(summary.run)),
+        "coverage": coverage(summary.run),
+        "spent": list(spent(summary)),
+        "remarks": remarks(summary),
         "costs": costs,
         "labels": labels,
         "NOT_FOUND": NOT_FOUND,
-        "judge_name": reading.judge_name,
+        "judge_name": words.judge_name,
         "judging": judges,
         "about_judge": lambda judge, full: about_judge(summary, judge, full),
         "interval": interval,
-        "change": reading.change,
-        "environment": list(reading.environment_lines(summary.run.environment)),
-        "settings": lambda judge: dict(judge.details or {}),
+        "change": words.change,
     }
 
 
-def about_judge(summary: reading.Summary, judge: JudgeRow, full: bool) -> list[judges.Said]:
+def spent(summary: Summary) -> Iterator[tuple[str, str]]:
+    """What the run cost: money for judges, hours of GPUs; what nobody knows is said."""
+    dollars, unknown = words.cost(summary.spending)
+    yield "judges", unknown or f"${dollars or 0:,.2f}"
+    yield "GPUs", "no model held a GPU here" if summary.gpu_hours is None else in_gpu_hours(summary.gpu_hours)
+
+
+def about_judge(summary: Summary, judge: JudgeRow, full: bool) -> list[judges.Said]:
     """What there is to say about a judge and its agreement with others; of its matches all, or the doubts."""
     found = summary.judging
     said = [*judges.about_judge(found, judge), *judges.agreement(found, judge)]
@@ -71,7 +92,7 @@ def about_judge(summary: reading.Summary, judge: JudgeRow, full: bool) -> list[j
     return said
 
 
-def families(summary: reading.Summary) -> list[tuple[str, list[MetricRow]]]:
+def families(summary: Summary) -> list[tuple[str, list[MetricRow]]]:
     """The metrics by family."""
     found: dict[str, list[MetricRow]] = {}
     for metric in summary.metrics:
@@ -89,6 +110,7 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!&]|:(?=//))")
 
 def inert_markdown(value: Any) -> Any:
     """Data in Markdown as text of one line: no markup, mention, link, entity or table cell comes of it."""
+    # Markup is a str of another type: what the reports themselves have made safe.
     if type(value) is not str:
         return value
     # A backslash does not stop the mention of a person; a space of no width does.

@@ -25,13 +25,27 @@ _SHARED = {
 def remarks(summary: "Summary") -> list[str]:
     """One sentence each."""
     answers = summary.answers
-    found = [*_notes(summary.models), *noise_remarks(summary.models), *_unlike(summary)]
-    found += _batching(summary.models)
+    found = [summary.repetition.said] if summary.repetition else []
+    if reference := (summary.run.options or {}).get("reference_remark"):
+        found.append(reference)
+    found += [*_notes(summary.models), *noise_remarks(summary.models), *_unlike(summary)]
+    found += [*_batching(summary.models), *_edited(summary)]
     if cached := [f"{row.model} {row.from_cache:,} of {row.answers:,}" for row in answers if row.from_cache]:
         found.append(f"answers from the cache: {', '.join(cached)}")
     if cut := [f"{row.model} {row.cut:,} of {row.answers:,}" for row in answers if row.cut]:
         found.append(f"prompts cut to fit the context: {', '.join(cut)}")
     return found
+
+
+def _edited(summary: "Summary") -> Iterator[str]:
+    """Runs on the test split before the training data were edited."""
+    runs = (summary.run.data_summary or {}).get("train_edited_after") or []
+    if runs:
+        which = f"run{'s' if len(runs) > 1 else ''} {', '.join(map(str, runs))}"
+        yield (
+            f"the training data were edited after {which} had used the test split: "
+            "an edit made because of what was seen there makes its numbers too good"
+        )
 
 
 def noise_remarks(models: Iterable[ModelRow]) -> Iterator[str]:

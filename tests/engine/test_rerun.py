@@ -1,0 +1,110 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.errors import BadInput
+from engine.rerun import again
+from store import history
+from store.record import Recorder, create_run
+from store.runs import count
+from store.session import opened
+from tests.engine.runs import carry_out, lines, queue, recorded_plan
+from tui.report.repetition import repetition
+
+EXAMPLES = [{"id": f"e{n}", "query": f"What is {n} and {n}?", "reference": str(2 * n)} for n in range(6)]
+ANSWERS = {
+    "before": {f"e{n}": "no idea" for n in range(6)},
+    "after": {f"e{n}": str(2 * n) for n in range(6)},
+}
+REST = '[metrics]\nuse = ["exact_match", "format"]\nformat = { schema = "schema.json" }\n'
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished run in its store."""
+    folder = tmp_path_factory.mktemp("rerun")
+    (folder / "schema.json").write_text('{"type": "number"}')
+    lines(folder / "train.jsonl", [{"query": "What is 40 and 40?", "response": "80"}])
+    plan = recorded_plan(folder, EXAMPLES, ANSWERS, REST)
+    plan.write_text(plan.read_text().replace("[data]\n", '[data]\ntrain = "train.jsonl"\n'))
+    run_to_the_end(folder, queue(folder / "store", plan))
+    return folder
+
+
+@pytest.fixture
+def place(finished: Path) -> Iterator[Path]:
+    """That folder; what a test does to its files is put back."""
+    before = {file: file.read_bytes() for file in finished.iterdir() if file.is_file()}
+    yield finished
+    for file, content in before.items():
+        file.write_bytes(content)
+
+
+def run_to_the_end(folder: Path, run_id: int) -> None:
+    carry_out(folder / "store", run_id)
+    recorder = Recorder(folder / "store", run_id)
+    recorder.set_run(status="finished", finished=1.0)
+    recorder.close()
+
+
+def rerun(place: Path, *, anyway: bool = False) -> int:
+    with opened(place / "store") as connection:
+        return again(connection, place / "store", 1, anyway=anyway)
+
+
+def test_a_rerun_has_the_same_plan_and_comes_to_the_same_numbers(place: Path) -> None:
+    (place / "plan.toml").write_text("edited since")
+    run_id = rerun(place)
+    run_to_the_end(place, run_id)
+    with opened(place / "store") as connection:
+        first, second = history.run(connection, 1), history.run(connection, run_id)
+        assert (second.plan, second.plan_folder, second.name) == (first.plan, first.plan_folder, first.name)
+        found = repetition(connection, second)
+        assert found is not None and found.of == 1 and found.differences == () and found.same > 2
+        assert "are the same" in found.said
+        assert repetition(connection, first) is None
+
+
+def test_files_that_changed_are_named_and_nothing_is_queued(place: Path) -> None:
+    lines(place / "examples.jsonl", EXAMPLES[:5])
+    lines(place / "train.jsonl", [{"query": "another", "response": "one"}])
+    lines(place / "after.jsonl", [{"id": "e0", "response": "1"}])
+    (place / "schema.json").write_text('{"type": "string"}')
+    with opened(place / "store") as connection:
+        before = count(connection)
+    with pytest.raises(BadInput) as refused:
+        rerun(place)
+    told = str(refused.value)
+    assert "eval set" in told and "train.jsonl" in told and "model after" in told and "--anyway" in told
+    assert "schema.json: its content is another" in told
+    assert "model before" not in told
+    with opened(place / "store") as connection:
+        assert count(connection) == before
+
+
+def test_a_file_that_is_gone_is_named(place: Path) -> None:
+    (place / "after.jsonl").unlink()
+    with pytest.raises(BadInput, match=r"after\.jsonl"):
+        rerun(place, anyway=True)
+
+
+def test_what_differs_afterwards_is_named(place: Path) -> None:
+    records = [{"id": f"e{n}", "response": str(2 * n + (n == 3))} for n in range(6)]
+    (place / "after.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    run_id = rerun(place, anyway=True)
+    run_to_the_end(place, run_id)
+    with opened(place / "store") as connection:
+        found = repetition(connection, history.run(connection, run_id))
+    assert found is not None
+    assert "after exact_match 1.000 → 0.833" in found.differences
+    assert "numbers differ" in found.said
+
+
+def test_an_imported_run_has_no_plan_to_run_again(place: Path) -> None:
+    with opened(place / "store") as connection:
+        row = {"name": "elsewhere", "plan": "", "plan_hash": "", "plan_folder": "", "plan_file": ""}
+        run_id = create_run(place / "store", row | {"options": {"imported": "mt-bench"}})
+        with pytest.raises(BadInput, match="imported from mt-bench"):
+            again(connection, place / "store", run_id)

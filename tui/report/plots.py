@@ -1,0 +1,256 @@
+"""The plots of a report, as rows of a name, a picture and the numbers in words.
+
+Colours are blue and orange; the words, the direction of a mark and the sign say the same without them. What
+is missing is drawn as missing, with its reason, and never as 0.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from markupsafe import Markup
+
+from tui.output import interval, number
+from tui.report import svg
+from tui.text import printable
+
+Side = Literal["better", "worse", "moved", "even", "open"]
+SIGNS = {"better": "▲", "worse": "▼", "moved": "◆", "even": "=", "open": "○"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One value with its interval and what it comes to; `value` None is missing, for a `reason`."""
+
+    name: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    side: Side = "even"
+    said: str = ""
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A value before and after; an error is one standard error."""
+
+    name: str
+    before: float | None
+    after: float | None
+    side: Side = "even"
+    said: str = ""
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A share of a whole: `count` of `total`."""
+
+    name: str
+    count: int | None
+    total: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One place of a sequence: a run of a trend, or a slice of a strip."""
+
+    name: str
+    value: float | None
+    side: Side = "even"
+    reason: str | None = None
+    upward: bool = True  # of a strip: on which side of the line of no difference
+    joined: bool = True  # of a trend: whether it compares with the place before it
+
+
+def forest(readings: Sequence[Reading], caption: str, within: svg.Scale | None = None) -> Markup:
+    """Differences with their intervals around the line of no difference."""
+    of = within or difference_scale(readings)
+    rows = [
+        _row(
+            item.name,
+            svg.missing() if item.value is None else [svg.upright(of.at(0), "zero"), *_point(item, of)],
+            item.side,
+            _difference(item),
+        )
+        for item in readings
+    ]
+    return _figure(caption, rows, svg.axis(of, 0.0))
+
+
+def difference_scale(readings: Iterable[Reading]) -> svg.Scale:
+    """A scale that holds 0 and all differences with their intervals."""
+    return svg.scale([end for item in readings for end in (item.low, item.value, item.high)], 0.0)
+
+
+def dumbbells(steps: Sequence[Step], caption: str) -> Markup:
+    """Values before (open circle) and after (arrow or full circle)."""
+    of = svg.scale([end for step in steps for end in (step.before, step.after)], 0.0)
+    rows = [_row(step.name, _dumbbell(step, of), step.side, _change(step)) for step in steps]
+    return _figure(caption, rows, svg.axis(of))
+
+
+def rates(readings: Sequence[Reading], caption: str, wanted: float | None = None) -> Markup:
+    """Win rates from 0 to 1 as bars with intervals; the line at a half, and the one that the plan wants."""
+    of = svg.Scale(0.0, 1.0)
+    lines = [svg.upright(of.at(0.5), "zero")]
+    lines += [] if wanted is None else [svg.upright(of.at(wanted), "wanted")]
+    rows = []
+    for item in readings:
+        shapes = svg.missing()
+        if item.value is not None:
+            shapes = [svg.block(of.at(0), of.at(item.value), f"pale {item.side}"), *lines, *_point(item, of)]
+        rows.append(_row(item.name, shapes, item.side, _rate(item)))
+    return _figure(caption, rows, svg.axis(of, 0.5))
+
+
+def percentiles(rows: Sequence[tuple[str, Sequence[tuple[str, float | None]], str]], caption: str) -> Markup:
+    """For each name the value of each percentile, from the least on, and why some are missing."""
+    of = svg.scale([value for _, points, _ in rows for _, value in points], 0.0)
+    drawn = []
+    for name, points, reason in rows:
+        known = [(label, value) for label, value in points if value is not None]
+        shapes = svg.missing()
+        if known:
+            shapes = [svg.line(of.at(known[0][1]), of.at(known[-1][1]), "range even")]
+            shapes += [
+                svg.mark(of.at(value), "tick" if place else "even", "even", label=f"{label} {number(value)}")
+                for place, (label, value) in enumerate(known)
+            ]
+        said = " · ".join(f"{label} {number(value)}" for label, value in points)
+        drawn.append(_row(name, shapes, "even", f"{said}{': ' + reason if reason else ''}", sign=False))
+    return _figure(caption, drawn, svg.axis(of))
+
+
+def sparkline(places: Sequence[Place], name: str, said: str) -> Markup:
+    """A value from run to run, oldest first; the line breaks where a run has none, or one that does not
+    compare.
+    """
+    of, room, height = svg.scale([place.value for place in places]), 100 / max(len(places), 1), 40
+    spots = [(room * (number_ + 0.5), _height(of, place, height)) for number_, place in enumerate(places)]
+    shapes = [
+        svg.line(x1, x2, "range even", y1, y2)
+        for ((x1, y1), (x2, y2)), place in zip(pairwise(spots), places[1:], strict=True)
+        if y1 is not None and y2 is not None and place.joined
+    ]
+    for (x, y), place in zip(spots, places, strict=True):
+        shape, style = ("open", "gap") if y is None else ("even", place.side)
+        shapes.append(svg.mark(x, shape, style, height - 6 if y is None else y, _label(place)))
+    return _line(name, svg.picture(shapes, name, _described(places), height), _words(said))
+
+
+def strip(places: Sequence[Place], name: str, said: str) -> Markup:
+    """One bar a place around the line of no difference: up for better, down for worse, as far as it goes."""
+    largest = max((abs(place.value) for place in places if place.value is not None), default=0.0) or 1.0
+    room, height = 100 / max(len(places), 1), 48
+    middle = height / 2
+    shapes = [svg.line(0, 100, "zero", middle)]
+    for number_, place in enumerate(places):
+        x = room * (number_ + 0.5)
+        if place.value is None:
+            shapes.append(svg.mark(x, "open", "gap", middle, _label(place)))
+            continue
+        size = max(abs(place.value) / largest * (middle - 2), 1)
+        style = f"{place.side} {'sure' if place.side in ('better', 'worse') else 'pale'}"
+        top = middle - size if place.upward else middle
+        shapes.append(svg.block(x - room * 0.4, x + room * 0.4, style, top, size, _label(place)))
+    return _line(name, svg.picture(shapes, name, _described(places), height), _words(said))
+
+
+def bars(items: Sequence[Bar], caption: str) -> Markup:
+    """Counts as shares of their total."""
+    of = svg.Scale(0.0, 1.0)
+    rows = []
+    for item in items:
+        if item.count is None:
+            rows.append(_row(item.name, svg.missing(), "open", f"missing: {item.reason or 'not recorded'}"))
+            continue
+        share = item.count / item.total if item.total else 0.0
+        shapes = [svg.block(of.at(0), of.at(1), "ground")]
+        shapes += [svg.block(of.at(0), of.at(share), "worse sure")] if item.count else []
+        rows.append(_row(item.name, shapes, "even", f"{item.count:,} of {item.total:,}", sign=False))
+    return _figure(caption, rows)
+
+
+def _height(of: svg.Scale, place: Place, height: int) -> float | None:
+    if place.value is None:
+        return None
+    return height - 6 - (place.value - of.low) / (of.high - of.low) * (height - 12)
+
+
+def _label(place: Place) -> str:
+    if place.value is None:
+        return f"{place.name}: missing, {place.reason or 'not recorded'}"
+    return f"{place.name}: {number(place.value)}"
+
+
+def _described(places: Sequence[Place]) -> str:
+    return "; ".join(map(_label, places))
+
+
+def _point(item: Reading, of: svg.Scale) -> list[str]:
+    shapes = []
+    if item.low is not None and item.high is not None:
+        shapes.append(svg.line(of.at(item.low), of.at(item.high), f"range {item.side}"))
+    return [*shapes, svg.mark(of.at(item.value or 0.0), item.side, item.side)]
+
+
+def _dumbbell(step: Step, of: svg.Scale) -> list[str]:
+    if step.before is None and step.after is None:
+        return svg.missing()
+    shapes = [svg.line(0, 100, "rule")]
+    if step.before is not None and step.after is not None:
+        shapes.append(svg.line(of.at(step.before), of.at(step.after), f"range {step.side}"))
+    if step.before is not None:
+        shapes.append(svg.mark(of.at(step.before), "open", "gap"))
+    if step.after is not None:
+        shapes.append(svg.mark(of.at(step.after), step.side, step.side))
+    return shapes
+
+
+def _difference(item: Reading) -> str:
+    if item.value is None:
+        return f"missing: {item.reason or 'not recorded'}"
+    parts = (item.said, number(item.value, sign=True), interval(item.low, item.high, True), item.reason or "")
+    return " ".join(part for part in parts if part)
+
+
+def _rate(item: Reading) -> str:
+    if item.value is None:
+        return f"missing: {item.reason or 'not recorded'}"
+    return " ".join(part for part in (number(item.value), interval(item.low, item.high), item.said) if part)
+
+
+def _change(step: Step) -> str:
+    if step.before is None or step.after is None:
+        return f"{number(step.before)} → {number(step.after)} missing: {step.reason or 'not recorded'}"
+    return f"{number(step.before)} → {number(step.after)} {step.said}".rstrip()
+
+
+def _row(name: str, shapes: Iterable[str], side: Side, said: str, sign: bool = True) -> Markup:
+    words = _words(f"{SIGNS[side]} {said}" if sign else said, side)
+    return _line(name, svg.picture(shapes, name, said), words)
+
+
+def _words(said: str, side: Side = "even") -> Markup:
+    return Markup('<span class="{}">{}</span>').format(side, printable(said))
+
+
+def _line(name: str, drawn: Markup, words: Markup) -> Markup:
+    return Markup('<div class="row"><div class="name">{}</div>{}<div class="said">{}</div></div>').format(
+        printable(name), drawn, words
+    )
+
+
+def _figure(caption: str, rows: Iterable[Markup], axis: Markup | None = None) -> Markup:
+    under = (
+        Markup("")
+        if axis is None
+        else Markup('<div class="row axis"><div></div>{}<div></div></div>').format(axis)
+    )
+    return Markup("<figure><figcaption>{}</figcaption>{}{}</figure>").format(
+        printable(caption), Markup("").join(rows), under
+    )

@@ -1,0 +1,173 @@
+"""One run as JSON: the documented shape of `assay show --json`, on which reports build."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from engine.forgetting import conclusions
+from store import history
+from store.judging import JudgeRow
+from store.rows import AlertRow, MetricRow, ModelRow, RunDetail
+from tui.decision import decision_values
+from tui.families import family_of, needs_of
+from tui.output import iso
+from tui.report.remarks import remarks
+from tui.report.summary import Summary
+from tui.report.words import NOT_RECORDED, cost, cut_reason, no_verdict
+
+if TYPE_CHECKING:
+    from tui.report.material import Report
+
+FORMAT = 1  # of the JSON report: keys are added, never renamed or taken away
+
+
+def report_values(report: "Report") -> dict[str, Any]:
+    """The JSON report: all of `assay show --json`, with the decision, examples, the past and the protocol."""
+    return {
+        "format": FORMAT,
+        **as_values(report.summary),
+        "decision": decision_values(report.verdicts),
+        "examples": [
+            {
+                "alert": str(alert.id),
+                "cases": [{**history.as_values(case), "answers": dict(case.answers)} for case in cases],
+            }
+            for alert in report.summary.alerts
+            if (cases := report.cases_of(alert))
+        ],
+        "trends": [
+            {
+                "candidate": trend.candidate,
+                "measure": trend.measure,
+                "points": [
+                    {**_fields(point, "conditions", "candidate"), "not_joined": gap}
+                    for point, gap in zip(trend.points, trend.breaks, strict=True)
+                ],
+            }
+            for trend in report.trends
+        ],
+        "test_uses": report.test_uses,
+        "protocol": {section.title: dict(section.rows) for section in report.protocol},
+        "plan": report.summary.run.plan,
+    }
+
+
+def as_values(summary: Summary) -> dict[str, Any]:
+    """The documented JSON shape: a missing value is null and has its `reason`."""
+    run = summary.run
+    return {
+        "run": {
+            "id": str(run.id),
+            "name": run.name,
+            "status": run.status,
+            "started": iso(run.started),
+            "finished": iso(run.finished),
+            "plan_hash": run.plan_hash,
+            "eval_set_version": run.eval_set,
+            "environment": run.environment,
+            "seed": run.seed,
+            "error": run.error,
+            "waiting": run.waiting,
+            "cost": cost(summary.spending)[0],
+            "gpu_hours": summary.gpu_hours or 0.0,
+            "reason": _run_reason(run, cost(summary.spending)[1]),
+        },
+        "models": [_model(model, run) for model in [*summary.models, *summary.cut]],
+        "metrics": [_metric(row) for row in summary.metrics],
+        "scores": [
+            {"model": row.model, "metric": row.measure, **_fields(row, "model", "measure")}
+            for row in summary.scores
+        ],
+        "judges": [_judge(row) for row in summary.judges],
+        "verdicts": [_with_reason(row, "win_rate") for row in summary.win_rates],
+        "audits": [_with_reason(row, "value") for row in summary.judging.audits],
+        "rankings": [_with_reason(row, "strength") for row in summary.judging.rankings],
+        "comparisons": [
+            _with_reason(row, "delta", "candidate_value", "baseline_value") for row in summary.comparisons
+        ],
+        "benchmarks": [_with_reason(row, "value", "stderr") for row in summary.benchmarks],
+        "forgetting": [_with_reason(row, "delta") for row in summary.forgetting],
+        "forgotten": [_fields(row) for row in conclusions(summary.forgetting)],
+        "slices": [
+            {**_with_reason(row, "delta", "candidate_value", "baseline_value"), "standing": row.standing}
+            for row in summary.slices
+        ],
+        "slice_scores": [_with_reason(row, "value") for row in summary.slice_scores],
+        "corpora": [
+            {**_fields(row), "perplexity": row.perplexity, "bits_per_byte": row.bits_per_byte}
+            for row in summary.corpora
+        ],
+        "disparities": [_with_reason(row, "delta") for row in summary.disparities],
+        "alerts": [_alert(row) for row in summary.alerts],
+        "answers": [_fields(row) for row in summary.answers],
+        "remarks": remarks(summary),
+        "leaks": [_fields(row) for row in summary.leaks],
+        "data": run.data_summary and {**run.data_summary, "test_uses": len(summary.test_uses)},
+        "passed": run.passed,
+        "reason": no_verdict(run),
+        "repetition": _fields(summary.repetition) if summary.repetition else None,
+    }
+
+
+def _run_reason(run: RunDetail, no_cost: str | None) -> str | None:
+    absent = {
+        "started": run.started,
+        "finished": run.finished,
+        "eval_set_version": run.eval_set,
+        "environment": run.environment,
+    }
+    names = [name for name, value in absent.items() if value is None]
+    reasons = [f"{', '.join(names)}: the run is {run.status}"] if names else []
+    return "; ".join([*reasons, no_cost] if no_cost else reasons) or None
+
+
+def _model(model: ModelRow, run: RunDetail) -> dict[str, Any]:
+    reasons = []
+    if model.is_cut:
+        reasons.append(f"passed: {cut_reason(model)}")
+    elif model.passed is None:
+        reasons.append(
+            "passed: a baseline is not held to gates"
+            if model.role == "baseline"
+            else f"passed: {no_verdict(run)}"
+        )
+    if model.probe is None and not model.is_cut:
+        adapter = (model.details or {}).get("adapter")
+        reasons.append("probe: not made yet" if adapter else "probe: the model has no adapter")
+    return {**_fields(model, "id"), "reason": "; ".join(reasons) or None}
+
+
+def _judge(row: JudgeRow) -> dict[str, Any]:
+    known, reason = row.cost, None
+    if row.unpriced:
+        known, reason = None, f"cost: {row.unpriced:,} calls of unknown price"
+    elif known is None:
+        reason = "cost: it puts no question itself" if row.parts else "cost: nothing was paid"
+    return {**_fields(row, "id"), "cost": known, "reason": reason}
+
+
+def _metric(row: MetricRow) -> dict[str, Any]:
+    needs = needs_of(row.measure, row.source)
+    family = family_of(row.measure, row.source)
+    return {**_fields(row), "family": family, "needs": None if needs is None else list(needs)}
+
+
+def _with_reason(row: Any, *values: str) -> dict[str, Any]:
+    """A row's fields; one whose value is missing or not a finite number says why."""
+    found = _fields(row)
+    absent = [name for name in values if found[name] is None]
+    if absent and found["reason"] is None:
+        found["reason"] = f"{', '.join(absent)}: {NOT_RECORDED}"
+    return found
+
+
+def _fields(row: Any, *left_out: str) -> dict[str, Any]:
+    values = {name: value for name, value in history.as_values(row).items() if name not in left_out}
+    broken = [name for name, value in values.items() if isinstance(value, float) and not math.isfinite(value)]
+    if broken and "reason" in values:
+        values["reason"] = values["reason"] or f"{', '.join(broken)}: not a finite number"
+    return values | dict.fromkeys(broken)
+
+
+def _alert(row: AlertRow) -> dict[str, Any]:
+    values = _fields(row, "run_id", "run_name")
+    return {**values, "id": str(row.id), "created": iso(row.created), "acknowledged": iso(row.acknowledged)}
