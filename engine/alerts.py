@@ -21,6 +21,13 @@ AlertKind = Literal[
     "disparity",
     "judge_fooled",
     "self_preference",
+    "suspicion",
+    "length_drift",
+    "latency_drift",
+    "refusal_drift",
+    "judge_inconsistency",
+    "judge_agreement",
+    "slow_decline",
 ]
 
 

@@ -2,15 +2,17 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
+from engine.check_data import data_findings, remaining
 from engine.check_models import local_findings
 from engine.cluster.connection import INSTALL
 from engine.data.leakage import read_training
-from engine.data.split import split_of
+from engine.data.selection import in_part, part_name
 from engine.errors import AssayError, BadInput
 from engine.estimate import disk_bytes, memory, time_needed
 from engine.examples import Example, read_examples
@@ -24,10 +26,12 @@ from engine.metrics.preflight import metric_findings
 from engine.plan import Model, Plan
 from engine.reach import Server, reach
 from engine.sweep import cheap_measure
+from engine.training_config import read_training_config
 from store import database, history
 from store.speeds import SpeedRow, speeds
 
 TRAINING_RECORDS = 1000  # how many of a training file are read here; a run reads all
+_OF_ONE_FOLD = ("time", "store", "memory")  # folds are alike in these
 LITTLE_DISK = 1 << 30  # bytes: a warning under it
 NO_DISK = 50 << 20  # bytes: no run under it
 
@@ -35,10 +39,12 @@ NO_DISK = 50 << 20  # bytes: no run under it
 def check(plan: Plan, store: Path) -> list[Finding]:
     """All findings, right ones too: data, metrics, models, servers, disk and memory."""
     findings: list[Finding] = []
-    examples = _read_examples(plan, findings)
-    findings += [*_data(plan, examples), *_metrics(plan, examples), *metric_findings(plan)]
+    whole = _read_examples(plan, findings)
+    examples = remaining(whole, store)
+    findings += [*_data(plan, examples), *data_findings(plan, whole, examples, store)]
+    findings += [*_metrics(plan, examples), *metric_findings(plan)]
     for model in plan.models:
-        findings += _model(model, examples)
+        findings += [*_model(model, examples), *_training_config(model)]
     findings += _servers(plan)
     findings += [*_judges(plan, examples), *judge_findings(plan, examples)]
     findings += [*_sweep(plan, examples), *_compute(plan)]
@@ -49,6 +55,24 @@ def check(plan: Plan, store: Path) -> list[Finding]:
     return [*findings, *([taken] if taken else [])]
 
 
+def check_folds(plans: Sequence[Plan], store: Path) -> list[Finding]:
+    """What `check` finds of one plan's folds: what holds for all of them once, the rest by its fold.
+
+    The time is that of the first.
+    """
+    first, *others = (check(plan, store) for plan in plans)
+    if not others:
+        return first
+    shared = {finding for finding in first if all(finding in found for found in others)}
+    own = [
+        replace(finding, subject=f"fold {plan.data.fold}, {finding.subject}")
+        for plan, found in zip(plans, (first, *others), strict=True)
+        for finding in found
+        if finding not in shared and finding.subject not in _OF_ONE_FOLD
+    ]
+    return [finding for finding in first if finding in shared or finding.subject in _OF_ONE_FOLD] + own
+
+
 def measured(plan: Plan) -> list[Finding]:
     """How fast each model answers, by asking it a few of the plan's examples; weights are loaded for that."""
     from engine.measure import measure
@@ -57,12 +81,8 @@ def measured(plan: Plan) -> list[Finding]:
 
 
 def asked(plan: Plan, examples: list[Example]) -> list[Example]:
-    """The examples of the plan's split, as many as its sample takes."""
-    data = plan.data
-    chosen = [
-        example for example in examples if data.split in ("all", split_of(example, data.ratios, data.seed))
-    ]
-    return chosen[: data.sample]
+    """The examples of the plan's split or fold, as many as its sample takes."""
+    return in_part(examples, plan.data)[: plan.data.sample]
 
 
 def check_benchmarks(plan: Plan) -> list[Finding]:
@@ -74,7 +94,7 @@ def check_benchmarks(plan: Plan) -> list[Finding]:
     problems = check_tasks(plan.benchmarks.tasks, plan.benchmarks.include)
     if not problems:
         return [Finding("ok", "benchmarks", f"{len(plan.benchmarks.tasks)} tasks and their data are at hand")]
-    return [Finding("error", "benchmarks", problem) for problem in problems]
+    return [Finding("error", "benchmarks", problem.message, problem.hint) for problem in problems]
 
 
 def _wrong(subject: str, error: AssayError) -> Finding:
@@ -94,11 +114,12 @@ def _data(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
     if examples:
         chosen = asked(plan, examples)
         sampled = "" if data.sample is None else f", {data.sample} at most sampled"
-        message = f"{len(examples)} examples, {len(chosen)} of them asked: the split {data.split!r}{sampled}"
+        message = f"{len(examples)} examples, {len(chosen)} of them asked: {part_name(data)}{sampled}"
         if chosen:
             yield Finding("ok", "data.examples", message)
         else:
-            yield Finding("error", "data.examples", message, 'use split = "all", or more examples')
+            way_out = "fewer folds" if data.folds else 'split = "all"'
+            yield Finding("error", "data.examples", message, f"use {way_out}, or more examples")
     if data.train is not None:
         try:
             read = sum(1 for _ in islice(read_training(data.train, data.fields), TRAINING_RECORDS))
@@ -141,6 +162,18 @@ def _model(model: Model, examples: list[Example]) -> Iterator[Finding]:
             yield from local_findings(subject, model)
     except BadInput as error:
         yield _wrong(subject, error)
+
+
+def _training_config(model: Model) -> Iterator[Finding]:
+    if model.training_config is None:
+        return
+    subject = f"model {model.name}"
+    try:
+        found = read_training_config(model.training_config)
+    except BadInput as error:
+        yield _wrong(subject, error)
+    else:
+        yield Finding("ok", subject, f"its training config {found.file} has {len(found.values)} settings")
 
 
 def _sweep(plan: Plan, examples: list[Example]) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """What of two runs may be set against each other: candidates, examples, measures; the rest has a reason."""
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -41,7 +42,7 @@ class Side:
         self.models = {model.name: model for model in history.models(connection, run_id)}
         self.candidates = [model for model in self.models.values() if model.role == "candidate"]
         self.metrics = {metric.measure: metric for metric in history.metrics(connection, run_id)}
-        self.examples = evidence.run_examples(connection, run_id)
+        self.examples = evidence.examples_by_name(connection, run_id)
 
     def label(self, model: ModelRow) -> str:
         return f"{model.name} (run {self.run.id})"
@@ -49,11 +50,15 @@ class Side:
     def parts(self, model: ModelRow, keys: Mapping[int, str]) -> dict[str, Parts]:
         """Additive parts by measure and shared example."""
         found: dict[str, Parts] = {}
-        for row in evidence.score_parts(self.connection, model.id):
-            if row.value is not None and row.example_id in keys:
-                parts = tuple(row.parts) if row.parts is not None else (row.value, 1.0)
-                found.setdefault(row.measure, {})[keys[row.example_id]] = parts
+        for measure, rows in evidence.scores(self.connection, model.id):
+            shared = [row for row in rows if row[0] in keys]
+            if shared:
+                found[measure] = {keys[row[0]]: _parts(row) for row in shared}
         return found
+
+
+def _parts(row: evidence.ScoreParts) -> tuple[float, ...]:
+    return tuple((json.loads(row[2] or "null") if len(row) == 3 else None) or (row[1], 1.0))
 
 
 Sides = tuple[Side, Side]
@@ -63,13 +68,16 @@ Keys = tuple[dict[int, str], dict[int, str]]
 
 def shared_examples(older: Side, newer: Side) -> tuple[Keys, list[Incomparable]]:
     """Each run's row ids of the shared examples, by the examples' own ids; and what is not shared."""
-    before = {example.example: example for example in older.examples}
-    after = {example.example: example for example in newer.examples}
+    before, after = older.examples, newer.examples
     both = before.keys() & after.keys()
-    same = {name for name in both if _content(before[name]) == _content(after[name])}
+    # Most runs share the eval set, and with it the very rows: only what differs is read.
+    moved = {name for name in both if before[name] != after[name]}
+    said = evidence.contents(older.connection, {side[name] for side in (before, after) for name in moved})
+    changed = {name for name in moved if _content(said[before[name]]) != _content(said[after[name]])}
+    same = both - changed
     keys = (
-        {before[name].id: name for name in same},
-        {after[name].id: name for name in same},
+        {before[name]: name for name in same},
+        {after[name]: name for name in same},
     )
     skipped = []
     for side, names in ((older, before.keys() - both), (newer, after.keys() - both)):

@@ -22,13 +22,14 @@ from engine.comparable import (
     shared_examples,
     shared_measures,
 )
+from engine.compare_benchmarks import compare_benchmarks
 from engine.comparison import Comparison, compare_parts, not_comparable
 from engine.errors import BadInput
-from engine.gates import benchmark_alerts, metric_alerts
+from engine.gates import fall_alerts
 from engine.metrics.metric import Direction, Measure
 from engine.plan import Gates
 from store import evidence, history
-from store.rows import BenchmarkRow, ModelRow
+from store.rows import ModelRow
 
 _WORTH = {"win": 1.0, "tie": 0.5, "loss": 0.0}
 
@@ -57,26 +58,44 @@ def compare_runs(connection: history.Connection, older: int, newer: int) -> RunC
             f"run {older} was to be compared with itself", "name two runs; `assay runs` lists them"
         )
     sides = Side(connection, older), Side(connection, newer)
-    keys, skipped = shared_examples(*sides)
     pairs, unpaired = paired_candidates(*sides)
-    incomparable = [*skipped, *unpaired]
+    found = compare_pairs(sides, pairs)
+    alerts = fall_alerts(found.metrics, found.benchmarks, _gates(sides[1]), found.measures)
+    incomparable = [*unpaired, *found.incomparable]
+    every = [*found.metrics, *found.rates]
+    return RunComparison(older, newer, found.shared, every, found.benchmarks, alerts, incomparable)
+
+
+@dataclass(frozen=True, slots=True)
+class PairsComparison:
+    """Models of a newer run against models of an older one, on the examples and measures that both share."""
+
+    shared: int
+    measures: dict[str, Measure]
+    metrics: list[Comparison]
+    rates: list[Comparison]
+    benchmarks: list[Comparison]
+    incomparable: list[Incomparable]
+
+
+def compare_pairs(sides: Sides, pairs: Sequence[Pair]) -> PairsComparison:
+    """Compares each pair of (older, newer) models of two runs, on all that both runs have."""
+    keys, incomparable = shared_examples(*sides)
     measures, differing = shared_measures(*sides)
     incomparable += differing
-    comparisons: list[Comparison] = []
+    metrics: list[Comparison] = []
     rates: list[Comparison] = []
     benchmarks: list[Comparison] = []
-    for before, after in pairs:
-        comparisons += _metrics(sides, (before, after), measures, keys)
-        rates += _win_rates(sides, (before, after), keys, incomparable)
-        benchmarks += _benchmarks(sides, (before, after), incomparable)
+    for pair in pairs:
+        metrics += _metrics(sides, pair, measures, keys)
+        rates += _win_rates(sides, pair, keys, incomparable)
+        benchmarks += compare_benchmarks(sides, pair, incomparable)
     incomparable += [
         Incomparable(f"{item.measure}, {item.candidate}", item.reason)
-        for item in (*comparisons, *rates, *benchmarks)
+        for item in (*metrics, *rates, *benchmarks)
         if item.delta is None and item.reason
     ]
-    gates = _gates(sides[1])
-    alerts = [*metric_alerts(comparisons, gates, measures), *benchmark_alerts(benchmarks, gates)]
-    return RunComparison(older, newer, len(keys[0]), [*comparisons, *rates], benchmarks, alerts, incomparable)
+    return PairsComparison(len(keys[0]), measures, metrics, rates, benchmarks, incomparable)
 
 
 def _metrics(sides: Sides, pair: Pair, measures: Mapping[str, Measure], keys: Keys) -> list[Comparison]:
@@ -137,53 +156,6 @@ def _worth(rows: Sequence[evidence.OutcomeRow], keys: Mapping[int, str]) -> Part
         for row in rows
         if row.outcome in _WORTH and row.example_id in keys
     }
-
-
-def _benchmarks(sides: Sides, pair: Pair, incomparable: list[Incomparable]) -> list[Comparison]:
-    """Benchmark scores on the questions that both were asked in the same words."""
-    scores = [_benchmark_scores(side, model) for side, model in zip(sides, pair, strict=True)]
-    values = [_benchmark_values(side, model) for side, model in zip(sides, pair, strict=True)]
-    before, after = (side.label(model) for side, model in zip(sides, pair, strict=True))
-    found = []
-    for key in dict.fromkeys((*scores[0], *scores[1])):
-        task, metric, filter_ = key
-        name = f"{task} · {metric}" if filter_ == "none" else f"{task} · {metric} ({filter_})"
-        old, new = scores[0].get(key), scores[1].get(key)
-        if old is None or new is None:
-            side = sides[0] if new is None else sides[1]
-            incomparable.append(
-                Incomparable(f"{name}, {pair[1].name}", f"only run {side.run.id} measured it")
-            )
-            continue
-        direction: Direction = "higher" if new.higher_is_better else "lower"
-        if (old.version, old.shots) != (new.version, new.shots):
-            reason = (
-                f"different task versions or shots: {old.version}, {old.shots} and {new.version}, {new.shots}"
-            )
-            both = new.value, old.value
-            found.append(not_comparable(after, before, name, direction, "benchmark", reason, *both))
-            continue
-        measure = _rate(name, direction, new.version)
-        ours, theirs = values[1].get(key, {}), values[0].get(key, {})
-        found.append(compare_parts(after, before, measure, ours, theirs, kind="benchmark"))
-    return found
-
-
-_Key = tuple[str, str, str]
-
-
-def _benchmark_scores(side: Side, model: ModelRow) -> dict[_Key, BenchmarkRow]:
-    rows = history.benchmarks(side.connection, side.run.id)
-    return {(row.task, row.metric, row.filter): row for row in rows if row.model == model.name}
-
-
-def _benchmark_values(side: Side, model: ModelRow) -> dict[_Key, Parts]:
-    found: dict[_Key, Parts] = {}
-    for row in evidence.benchmark_values(side.connection, model.id):
-        if row.value is not None:
-            question = f"{row.doc_id} {row.prompt_hash} {row.target_hash}"
-            found.setdefault((row.task, row.metric, row.filter), {})[question] = (row.value, 1.0)
-    return found
 
 
 def _rate(name: str, direction: Direction, version: str) -> Measure:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine.metrics.metric import Direction, Measure
 from engine.stats.intervals import finite
-from engine.stats.paired import Paired, compare
+from engine.stats.paired import Paired, Sides, compare_all
 
 Kind = Literal["metric", "benchmark", "corpus"]
 
@@ -107,25 +107,79 @@ def compare_parts(
     kind: Kind = "metric",
     seed: int = 0,
 ) -> Comparison:
-    """Compare two models on the examples that both have.
+    """Compare two models on the examples that both have, by one measure.
 
     The parts are those of `Score.additive`, by example id (for a benchmark: (value, 1) by document hash);
     missing scores are left out of them.
     """
-    shared = sorted(candidate_parts.keys() & baseline_parts.keys())
-    if not shared:
-        reason = _no_shared(candidate, candidate_parts, baseline, baseline_parts)
-        values = (_value(measure, candidate_parts), _value(measure, baseline_parts))
-        return not_comparable(candidate, baseline, measure.name, measure.direction, kind, reason, *values)
-    if not measure.independent:
-        return _without_interval(candidate, baseline, measure, kind, candidate_parts, baseline_parts)
-    first = np.array([candidate_parts[key] for key in shared], dtype=np.float64)
-    second = np.array([baseline_parts[key] for key in shared], dtype=np.float64)
-    paired = compare(first, second, measure.combine, seed)
+    [found] = compare_measures(
+        candidate, baseline, [Scores(measure, candidate_parts, baseline_parts)], kind, seed
+    )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One measure's additive parts under two models, by example id."""
+
+    measure: Measure
+    candidate: Mapping[str, Sequence[float]]
+    baseline: Mapping[str, Sequence[float]]
+
+
+def compare_measures(
+    candidate: str, baseline: str, scores: Sequence[Scores], kind: Kind = "metric", seed: int = 0
+) -> list[Comparison]:
+    """Compare two models by many measures, as `compare_parts` does by one, in the order given.
+
+    Measures of the same examples are resampled together, which costs little more than one of them.
+    """
+    found: dict[int, Comparison] = {}
+    together: dict[tuple[str, ...], list[int]] = {}
+    for place, item in enumerate(scores):
+        shared = tuple(sorted(item.candidate.keys() & item.baseline.keys()))
+        if shared and item.measure.independent:
+            together.setdefault(shared, []).append(place)
+        else:
+            found[place] = _without_chance(candidate, baseline, item, kind)
+    for shared, places in together.items():
+        compared = _together(candidate, baseline, [scores[place] for place in places], shared, kind, seed)
+        found |= dict(zip(places, compared, strict=True))
+    return [found[place] for place in range(len(scores))]
+
+
+def _without_chance(candidate: str, baseline: str, item: Scores, kind: Kind) -> Comparison:
+    """What no interval can be given for: nothing shared, or values that hang together."""
+    measure = item.measure
+    if item.candidate.keys() & item.baseline.keys():
+        return _without_interval(candidate, baseline, measure, kind, item.candidate, item.baseline)
+    reason = _no_shared(candidate, item.candidate, baseline, item.baseline)
+    values = (_value(measure, item.candidate), _value(measure, item.baseline))
+    return not_comparable(candidate, baseline, measure.name, measure.direction, kind, reason, *values)
+
+
+def _together(
+    candidate: str, baseline: str, scores: Sequence[Scores], shared: Sequence[str], kind: Kind, seed: int
+) -> list[Comparison]:
+    """Measures that have values for the same examples under both models."""
+    sides = [
+        Sides(
+            np.array([item.candidate[key] for key in shared], dtype=np.float64),
+            np.array([item.baseline[key] for key in shared], dtype=np.float64),
+            item.measure.combine,
+        )
+        for item in scores
+    ]
     alone = "one example alone has no spread, so no interval" if len(shared) == 1 else None
-    gaps = measure.combine(first) - measure.combine(second)
-    worst = _worst(shared, gaps if measure.direction == "lower" else -gaps)
-    return from_paired(candidate, baseline, measure.name, measure.direction, kind, paired, alone, worst)
+    found = []
+    for item, side, paired in zip(scores, sides, compare_all(sides, seed), strict=True):
+        measure = item.measure
+        gaps = measure.combine(side.candidate) - measure.combine(side.baseline)
+        worst = _worst(shared, gaps if measure.direction == "lower" else -gaps)
+        found.append(
+            from_paired(candidate, baseline, measure.name, measure.direction, kind, paired, alone, worst)
+        )
+    return found
 
 
 def _value(measure: Measure, parts: Mapping[str, Sequence[float]]) -> float | None:

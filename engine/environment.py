@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.plan import Plan
+from engine.plan_files import named_files
 
 _LIBRARIES = (
     "assay",
@@ -25,7 +26,7 @@ _LIBRARIES = (
 
 
 def describe(plan: Plan) -> dict[str, Any]:
-    """Library versions, machine, devices, the plan's git commit and the hashes of training configs."""
+    """Library versions, machine, devices, the plan's git commit, and hashes of the small files it names."""
     import torch
 
     devices = [torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count())]
@@ -39,6 +40,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "training_configs": {
             model.name: file_hash(model.training_config) for model in plan.models if model.training_config
         },
+        "files": named_files(plan),
     }
 
 

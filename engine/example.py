@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ FIELDS = (
     "group",
 )  # fmt: skip
 _ID_LENGTH = 12
+_DERIVED = re.compile(rf"[0-9a-f]{{{_ID_LENGTH}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ def query_id(query: str) -> str:
 
 def has_own_id(example: Example) -> bool:
     """Whether the id came from the data rather than from the query."""
+    if not _DERIVED.match(example.id):
+        return True
     derived = query_id(example.query)
     return example.id != derived and not example.id.startswith(f"{derived}-")
 

@@ -102,7 +102,7 @@ def _chosen(comparisons: Sequence[ComparisonRow]) -> Iterable[tuple[str, Compari
             known = corpora.get(key)
             if known is None or (known.delta is None) > (row.delta is None) or _is_first(row, known):
                 corpora[key] = row
-    yield from ((row.measure.replace("_", " ").replace(":", " of ", 1), row) for row in corpora.values())
+    yield from ((corpus_aspect(row.measure), row) for row in corpora.values())
     yield from ((row.measure, row) for row in comparisons if row.kind == "benchmark")
     lengths = {row.measure for row in comparisons if row.delta is not None}
     length = next((name for name in LENGTH if name in lengths), None)
@@ -112,13 +112,18 @@ def _chosen(comparisons: Sequence[ComparisonRow]) -> Iterable[tuple[str, Compari
     )
 
 
+def corpus_aspect(measure: str) -> str:
+    """What the aspect of a corpus is called: "perplexity:general" is "perplexity of general"."""
+    return measure.replace("_", " ").replace(":", " of ", 1)
+
+
 def _is_first(row: ComparisonRow, known: ComparisonRow) -> bool:
     """Whether a corpus's perplexity takes the place of its bits per byte."""
     return row.measure.startswith("perplexity") and (row.delta is None) == (known.delta is None)
 
 
 def _rows(items: list[tuple[str, ComparisonRow]]) -> Iterable[ForgettingRow]:
-    corrected = _holm({aspect: row.p for aspect, row in items if row.p is not None})
+    corrected = holm({aspect: row.p for aspect, row in items if row.p is not None})
     for aspect, row in items:
         p = corrected.get(aspect)
         verdict = _verdict(row, p)
@@ -154,7 +159,7 @@ def _needed(row: ComparisonRow) -> int | None:
     return max(row.n + 1, math.ceil(row.n * (row.smallest_detectable / worsening) ** 2))
 
 
-def _holm(p: dict[str, float]) -> dict[str, float]:
+def holm(p: dict[str, float]) -> dict[str, float]:
     """p-values corrected for being looked at together (Holm 1979); as engine.stats has it, without NumPy."""
     corrected: dict[str, float] = {}
     largest = 0.0

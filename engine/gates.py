@@ -5,15 +5,13 @@ threshold itself (win rate, format compliance).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from engine.alerts import Alert, Severity, passed
-from engine.comparison import Comparison
-from engine.falls import Held, Limits, alerts_on, surprises
-from engine.metrics.metric import Measure
+from engine.alerts import Alert, passed
+from engine.judge_gates import Verdicts, inconsistency_alerts, judge_alerts, win_rate_alerts
+from engine.measure_gates import benchmark_alerts, fall_alerts, metric_alerts
 from engine.plan import Gates
-from engine.stats.winrate import WinRate
 
 __all__ = [
     "Alert",
@@ -21,9 +19,10 @@ __all__ = [
     "Standing",
     "Verdicts",
     "benchmark_alerts",
+    "fall_alerts",
     "format_alerts",
+    "inconsistency_alerts",
     "judge_alerts",
-    "leakage_alerts",
     "metric_alerts",
     "passed",
     "probe_alerts",
@@ -31,17 +30,6 @@ __all__ = [
 ]
 
 NO_EFFECT = 1e-6  # logits no further apart than this are the same logits
-
-
-@dataclass(frozen=True, slots=True)
-class Verdicts:
-    """One judge's verdicts on a candidate against a baseline; `reason` says why the rate is missing."""
-
-    judge: str
-    candidate: str
-    baseline: str
-    rate: WinRate
-    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,89 +51,6 @@ class Effect:
     candidate: str
     max_difference: float
     prompts: int
-
-
-def metric_alerts(
-    comparisons: Sequence[Comparison], gates: Gates, measures: Mapping[str, Measure]
-) -> list[Alert]:
-    """Drops on measures from 0 to 1 where higher is better, and rises in perplexity.
-
-    Where the perplexities of two models do not compare, their bits per byte do in its place. Lengths,
-    latencies and whatever else has no better side or no bounds raise nothing.
-    """
-    limits = Limits(gates.max_metric_drop, gates.warn_metric_drop, relative=False)
-    rise = Limits(gates.max_perplexity_rise, None, relative=True)
-    drops = [item for item in comparisons if _is_bounded(measures[item.measure])]
-    return alerts_on(
-        [
-            *(Held("metric_drop", comparison, limits) for comparison in drops),
-            *(Held("perplexity_rise", comparison, rise) for comparison in surprises(comparisons)),
-        ]
-    )
-
-
-def benchmark_alerts(comparisons: Sequence[Comparison], gates: Gates) -> list[Alert]:
-    """Forgetting: drops on benchmarks, absolute for scores from 0 to 1, else relative to the baseline's."""
-    return alerts_on(
-        [
-            Held(
-                "benchmark_drop",
-                comparison,
-                Limits(gates.max_benchmark_drop, gates.warn_benchmark_drop, not _are_fractions(comparison)),
-            )
-            for comparison in comparisons
-        ]
-    )
-
-
-def win_rate_alerts(verdicts: Sequence[Verdicts], gates: Gates, candidates: Sequence[str]) -> list[Alert]:
-    """Win rates under the plan's minimum, for each judge and baseline; a missing one is critical."""
-    minimum = gates.min_win_rate
-    if minimum is None:
-        return []
-    alerts = [_win_rate_alert(item, minimum) for item in verdicts]
-    judged = {item.candidate for item in verdicts}
-    alerts += [
-        Alert(
-            "critical",
-            "win_rate",
-            candidate,
-            None,
-            "win_rate",
-            f"The win rate of {candidate} could not be computed: nothing was judged. "
-            f"The plan asks for {minimum:.1%}.",
-        )
-        for candidate in candidates
-        if candidate not in judged
-    ]
-    return [alert for alert in alerts if alert is not None]
-
-
-def judge_alerts(verdicts: Sequence[Verdicts], gates: Gates) -> list[Alert]:
-    """Judges of which too many judgments failed; critical where the plan decides by the win rate."""
-    severity: Severity = "warning" if gates.min_win_rate is None else "critical"
-    alerts = []
-    for item in verdicts:
-        failed, total = item.rate.failed, _total(item.rate)
-        if not total or failed / total <= gates.max_judge_failures:
-            continue
-        message = (
-            f"{failed} of {total} verdicts of {item.judge} on {item.candidate} against {item.baseline} "
-            f"failed ({failed / total:.1%}); the plan allows {gates.max_judge_failures:.1%}. "
-            "The win rate rests on the others alone."
-        )
-        alerts.append(
-            Alert(
-                severity,
-                "judge_failures",
-                item.candidate,
-                item.baseline,
-                "win_rate",
-                message,
-                {"judge": item.judge, **asdict(item.rate), "n": total},
-            )
-        )
-    return alerts
 
 
 def format_alerts(standings: Sequence[Standing], gates: Gates, candidates: Sequence[str]) -> list[Alert]:
@@ -182,75 +87,6 @@ def probe_alerts(effects: Sequence[Effect]) -> list[Alert]:
             )
         )
     return alerts
-
-
-def leakage_alerts(candidates: Sequence[str], leaked: Sequence[str], examples: int) -> list[Alert]:
-    """A warning for each candidate when examples (their ids) stand in the training data too."""
-    if not leaked:
-        return []
-    message = (
-        f"{len(leaked)} of {examples} examples also stand in the training data. On these a good score of "
-        "{candidate} shows memory, not skill: take them out of one of the two."
-    )
-    return [
-        Alert(
-            "warning",
-            "leakage",
-            candidate,
-            None,
-            "examples",
-            message.replace("{candidate}", candidate),
-            {"n": examples, "leaked": len(leaked), "example_ids": list(leaked)},
-        )
-        for candidate in candidates
-    ]
-
-
-def _is_bounded(measure: Measure) -> bool:
-    return (measure.direction, measure.low, measure.high) == ("higher", 0.0, 1.0)
-
-
-def _are_fractions(comparison: Comparison) -> bool:
-    values = (comparison.candidate_value, comparison.baseline_value)
-    return all(value is None or 0 <= value <= 1 for value in values)
-
-
-def _total(rate: WinRate) -> int:
-    return rate.wins + rate.losses + rate.ties + rate.failed
-
-
-def _win_rate_alert(item: Verdicts, minimum: float) -> Alert | None:
-    rate = item.rate
-    against = f"{item.candidate} against {item.baseline}, judged by {item.judge}"
-    counts = f"{rate.wins} wins, {rate.losses} losses, {rate.ties} ties, {rate.failed} failed"
-    severity: Severity
-    if rate.win_rate is None:
-        severity = "critical"
-        why = item.reason or f"no judgment succeeded ({counts})"
-        message = f"The win rate of {against}, could not be computed: {why}. The plan asks for {minimum:.1%}."
-    else:
-        said = f"{against}: win rate {rate.win_rate:.1%} ({_range(rate.low, rate.high)}{counts})"
-        if rate.win_rate < minimum:
-            severity = "critical"
-            message = f"{said}, under the {minimum:.1%} that the plan asks for."
-            if rate.high is not None and rate.high >= minimum:
-                message += " The interval reaches the minimum: more examples could still show it met."
-        elif rate.low is not None and rate.low < minimum:
-            severity = "note"
-            message = (
-                f"{said} meets the {minimum:.1%} that the plan asks for, but its interval reaches below."
-            )
-        else:
-            return None
-    return Alert(
-        severity,
-        "win_rate",
-        item.candidate,
-        item.baseline,
-        "win_rate",
-        message,
-        {"judge": item.judge, **asdict(rate), "n": _total(rate) - rate.failed, "reason": item.reason},
-    )
 
 
 def _format_alert(standing: Standing, minimum: float) -> Alert | None:

@@ -7,10 +7,14 @@ from engine.errors import BadInput
 from engine.protocols.alpaca_eval import read_alpaca_eval
 from engine.protocols.imported import Imported
 from engine.protocols.judgelm import read_judgelm
+from engine.protocols.lm_eval import BenchmarkedModel, read_lm_eval
+from engine.protocols.lm_eval_writer import write_run
 from engine.protocols.mt_bench import read_mt_bench
 from engine.protocols.prometheus import read_prometheus
 from engine.protocols.writer import Writer
 from store.record import one_transaction
+
+LM_EVAL = "lm-eval"
 
 KINDS: dict[str, Callable[[Path], Imported]] = {
     "mt-bench": read_mt_bench,
@@ -26,9 +30,38 @@ def import_run(kind: str, path: Path, store: Path, name: str | None = None) -> i
     All of it becomes visible at once, or nothing. Raises BadInput for files that are not of that kind.
     """
     if kind not in KINDS:
-        raise BadInput(f"there is no import of {kind!r}", f"known kinds: {', '.join(KINDS)}")
+        raise BadInput(f"there is no import of {kind!r}", f"known kinds: {', '.join((*KINDS, LM_EVAL))}")
     if not path.exists():
         raise BadInput(f"{path}: no such file or folder")
     imported = KINDS[kind](path)
     with one_transaction(store) as transaction:
         return Writer(transaction, imported).write(name or f"{kind} {path.stem}", path)
+
+
+def import_benchmarks(
+    path: Path, store: Path, name: str | None = None, *, samples: bool = False, baseline: str | None = None
+) -> list[int]:
+    """Stores lm-eval's results as finished runs, one for each model; returns their ids.
+
+    With `samples` the questions are stored too, so that runs compare question by question. A `baseline` puts
+    all models into one run, compared with that one. Raises BadInput for files that are not lm-eval's.
+    """
+    if not path.exists():
+        raise BadInput(f"{path}: no such file or folder")
+    models = read_lm_eval(path, samples)
+    if baseline is not None:
+        _require_baseline(models, baseline, path)
+    with one_transaction(store) as transaction:
+        if baseline is not None:
+            return [write_run(transaction, name or f"{LM_EVAL} {path.stem}", path, models, baseline)]
+        return [
+            write_run(transaction, name or f"{LM_EVAL} {model.name}", path, [model], None) for model in models
+        ]
+
+
+def _require_baseline(models: list[BenchmarkedModel], baseline: str, path: Path) -> None:
+    names = [model.name for model in models]
+    if baseline not in names:
+        raise BadInput(f"{path}: no results of a model {baseline!r}", f"its models: {', '.join(names)}")
+    if len(names) == 1:
+        raise BadInput(f"{path}: holds {baseline!r} alone", "leave out --baseline")

@@ -4,13 +4,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from engine.check import check
 from engine.errors import BadInput
 from engine.phases.work import PHASES
 from engine.plan import Plan, read_plan
 from engine.plan_sweep import members_of
+from store import history
 from store.record import create_run
+from store.references import REFERENCES
+from store.session import opened
 
 # Threads that wait for each other sleep instead of spinning: on a machine whose cores are busy, the spinning
 # of a worker's own threads made it four times slower.
@@ -18,26 +22,57 @@ _PATIENT = {"OMP_WAIT_POLICY": "passive"}
 
 
 def create(
-    plan_path: Path, store: Path, *, limit: int | None = None, only: str | None = None, cache: bool = True
+    plan_path: Path,
+    store: Path,
+    *,
+    limit: int | None = None,
+    only: str | None = None,
+    cache: bool = True,
+    fold: int | None = None,
+    against: str | None = None,
 ) -> int:
-    """Stores a queued run of the plan and returns its id.
+    """Stores a queued run of the plan, or of one of its folds, and returns its id.
 
-    Raises BadInput with everything that is wrong with the plan and what it names, before anything is stored.
+    `against` is the earlier run that its candidates are held against: "accepted", "best", or a run's id or
+    name. Raises BadInput with everything that is wrong with the plan and what it names, before anything is
+    stored, and StoreError for a run that is not there.
     """
     if only is not None and only not in PHASES:
         raise BadInput(f"there is no phase {only!r}", f"the phases are {', '.join(PHASES)}")
-    plan = read_plan(plan_path)
+    plan = read_plan(plan_path, fold)
     _refuse_what_cannot_run(plan, store)
+    options = {
+        "limit": limit,
+        "only": only,
+        "cache": cache,
+        "swept": members_of(plan.models),
+        "fold": fold,
+        "against": against and _reference(store, against),
+    }
+    name = plan.name if fold is None else f"{plan.name}, fold {fold}"
+    return _queue(plan, store, name, plan_path.name, options)
+
+
+def create_again(plan: Plan, store: Path, name: str, file: str, options: dict[str, Any]) -> int:
+    """Stores a queued run of a plan that ran before, under the same name, and returns its id.
+
+    Raises BadInput with everything that cannot run any more, before anything is stored.
+    """
+    _refuse_what_cannot_run(plan, store)
+    return _queue(plan, store, name, file, options)
+
+
+def _queue(plan: Plan, store: Path, name: str, file: str, options: dict[str, Any]) -> int:
     return create_run(
         store,
         {
-            "name": plan.name,
+            "name": name,
             "status": "queued",
             "plan": plan.text,
             "plan_hash": plan.hash,
             "plan_folder": str(plan.folder),
-            "plan_file": plan_path.name,
-            "options": {"limit": limit, "only": only, "cache": cache, "swept": members_of(plan.models)},
+            "plan_file": file,
+            "options": options,
         },
     )
 
@@ -62,6 +97,14 @@ def start(store: Path, run_id: int) -> int:
 
 def log_file(store: Path, run_id: int) -> Path:
     return store / "logs" / f"run-{run_id}.log"
+
+
+def _reference(store: Path, against: str) -> str:
+    """The word, or the id of the run that was named."""
+    if against in REFERENCES:
+        return against
+    with opened(store) as connection:
+        return str(history.find_run(connection, against))
 
 
 def _refuse_what_cannot_run(plan: Plan, store: Path) -> None:

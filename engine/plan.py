@@ -8,18 +8,24 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from engine import plan_folds
 from engine import plan_paths as paths
 from engine.errors import BadInput
+from engine.plan_benchmarks import Benchmarks as Benchmarks
 from engine.plan_checks import NOT_METRICS, cross_checks, metric_checks
 from engine.plan_compute import Compute as Compute
 from engine.plan_compute import compute_checks
 from engine.plan_errors import Problem, bad_plan, secrets, unknown_keys, validation_problems
+from engine.plan_folds import select_fold
+from engine.plan_gates import Gates as Gates
+from engine.plan_gates import limit_checks
 from engine.plan_judges import Judge as Judge
 from engine.plan_judges import Judging as Judging
 from engine.plan_sweep import Members, expand
 from engine.plan_sweep import Sweep as Sweep
 from engine.plan_types import (
     Count,
+    Dataset,
     EnvironmentName,
     File,
     FileOrFolder,
@@ -40,10 +46,18 @@ class Data(Table):
     """What is evaluated on.
 
     `fields` maps our names to the file's columns; `group` is a group key's column, found in `fields` too.
+    `folds` divides the examples into as many parts, of which a run evaluates `fold`; without `folds`, the
+    examples are that fold already, or there are none.
+    `earlier` are eval sets from before, which the examples are looked for in, `queries` a log of what production
+    was asked, and `embedding_model` the folder of a sentence-transformers model, which finds in `train` what
+    means the same.
     """
 
-    examples: FileOrFolder
-    train: FileOrFolder | None = None
+    examples: Dataset
+    train: Dataset | None = None
+    earlier: tuple[Dataset, ...] = ()
+    queries: Dataset | None = None
+    embedding_model: Folder | None = None
     split: Literal["all", "train", "validation", "test"] = "all"
     ratios: tuple[Fraction, Fraction, Fraction] = (0.8, 0.1, 0.1)
     sample: Count | None = None
@@ -51,6 +65,8 @@ class Data(Table):
     fields: dict[str, Name] = Field(default_factory=dict)
     group: Name | None = None
     final: Flag = False
+    folds: Annotated[int, Field(strict=True, ge=plan_folds.FEWEST, le=plan_folds.MOST)] | None = None
+    fold: int | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -149,34 +165,6 @@ class Metrics(Table):
         return {"use": use, "settings": settings, "corpora": corpora}
 
 
-class Benchmarks(Table):
-    """lm-evaluation-harness tasks; `include` is a folder of local task files, `shots` None the task's own."""
-
-    tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
-    include: Folder | None = None
-    limit: Count | None = None
-    shots: Annotated[int, Field(strict=True, ge=0)] | None = None
-    batch_size: Count = 16
-    apply_chat_template: Flag = True
-
-
-class Gates(Table):
-    """Thresholds as fractions: drops are absolute on 0 to 1 measures, the perplexity rise is relative.
-
-    None switches a gate off.
-    """
-
-    min_win_rate: Fraction | None = None
-    max_benchmark_drop: Fraction = 0.05
-    warn_benchmark_drop: Fraction = 0.03
-    max_metric_drop: Fraction = 0.05
-    warn_metric_drop: Fraction = 0.03
-    max_perplexity_rise: Annotated[float, Field(strict=True, ge=0)] = 0.10
-    min_format_compliance: Fraction | None = None
-    max_judge_failures: Fraction = 0.10
-    max_disparity: Fraction | None = 0.10
-
-
 class Plan(Table):
     """A whole plan, with its text, the folder that its paths are relative to, and its file's name."""
 
@@ -222,7 +210,7 @@ def _keys(table: type[Table], *internal: str) -> frozenset[str]:
 
 _TABLES: Mapping[str, frozenset[str]] = {
     "": _keys(Plan, "text", "folder", "file"),
-    "data": _keys(Data),
+    "data": _keys(Data, "fold"),
     "models": _keys(Model),
     "generation": _keys(Generation),
     "judges": _keys(Judge, "embedded"),
@@ -234,23 +222,35 @@ _TABLES: Mapping[str, frozenset[str]] = {
 }
 
 
-def read_plan(path: Path) -> Plan:
-    """The plan in a TOML file. Raises BadInput that lists everything wrong: key, found, allowed, nearest."""
-    return parse_plan(read_text(path), path.absolute().parent, str(path))
+def read_plan(path: Path, fold: int | None = None) -> Plan:
+    """The plan in a TOML file, of one of its folds where it has some.
+
+    Raises BadInput that lists everything wrong: key, found, allowed, nearest.
+    """
+    return parse_plan(read_text(path), path.absolute().parent, str(path), fold=fold)
 
 
-def parse_plan(text: str, folder: Path, file: str = "plan.toml", swept: Members | None = None) -> Plan:
+def parse_plan(
+    text: str,
+    folder: Path,
+    file: str = "plan.toml",
+    swept: Members | None = None,
+    fold: int | None = None,
+) -> Plan:
     """The plan in a text; `folder` is where its relative paths start, `file` what errors call it.
 
-    `swept` are the checkpoints that its sweeps found before, which stand for what they would find now.
-    Raises BadInput like `read_plan`.
+    `swept` are the checkpoints that its sweeps found before, which stand for what they would find now; `fold`
+    is which of its folds is evaluated. Raises BadInput like `read_plan`.
     """
     raw = _parse_toml(text, file)
     problems = [*secrets(raw), *unknown_keys(raw, _TABLES)]
+    raw, unfolded = select_fold(raw, fold)
+    problems += unfolded
     raw, unswept = expand(raw, folder.absolute(), swept)
     found: list[Problem] = []
     try:
         plan = _validate(raw, text, folder, file)
+        found += limit_checks(plan)
     except ValidationError as error:
         found += validation_problems(raw, error)
     found += [*metric_checks(raw), *cross_checks(raw), *compute_checks(raw)]

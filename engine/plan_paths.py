@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationInfo
 
+from engine.dataset_files import is_dataset, is_hub
 from engine.errors import BadInput
 from engine.plan_errors import found
 from engine.textfile import read_text
@@ -55,6 +56,16 @@ def existing(value: Any, info: ValidationInfo) -> Any:
     if not _is_there(path):
         raise ValueError(f"no such file: {path}{_neighbour(path)}")
     return path
+
+
+def dataset(value: Any, info: ValidationInfo) -> Any:
+    """A file or folder that is there, one split of a folder, or a data set of the hub."""
+    if not isinstance(value, str) or not isinstance(info.context, Context):
+        return value
+    if is_hub(Path(value)):
+        return Path(value)
+    path = _absolute(value, info)
+    return path if path is not None and is_dataset(path) else existing(value, info)
 
 
 def existing_file(value: Any, info: ValidationInfo) -> Any:

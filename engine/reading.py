@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from engine.dataset_files import COLUMNAR, data_suffix, dataset_files, is_dataset
 from engine.errors import BadInput
 from engine.textfile import OnBad, open_error, text_lines
 
@@ -23,22 +24,20 @@ BROKEN = "Repair that line, or export the file again."
 # In JSON, \ud800 to \udfff: half of a character that needs two such escapes.
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _BLANK = " \t\r\n"
-_PACKED = {".gz", ".zst"}
-_TEXT = {".jsonl", ".ndjson", ".csv", ".tsv"}
 
 
 def read_records(path: Path, on_bad: OnBad | None = None) -> Iterator[Record]:
     """The records of a file or folder, one at a time, each with its line (text) or row number.
 
     JSON lines or a JSON list (told apart by the first character), CSV (`.csv`, `.tsv`), Parquet (`.parquet`),
-    folders written by `datasets` (`*.arrow`, `*.parquet`) and folders of text shards, whose rows are counted
-    on from shard to shard. Text may be packed (`.gz`, `.zst`). Only a JSON list is held in memory as text.
+    and data sets of several files (`engine.dataset_files`), whose rows are counted on from file to file. Text
+    may be packed (`.gz`, `.zst`). Only a JSON list is held in memory as text.
     NaN is read as a missing value. Raises BadInput naming file and line; of a line that is no JSON object,
     `on_bad` is told instead, where there is one, and reading goes on.
     """
     suffix = data_suffix(path)
-    if path.is_dir():
-        yield from _folder_records(path, on_bad)
+    if is_dataset(path):
+        yield from _dataset_records(path, on_bad)
     elif suffix in {".parquet", ".arrow"}:
         yield from _columnar_records(path, first_row=1)
     elif suffix in {".csv", ".tsv"}:
@@ -47,18 +46,10 @@ def read_records(path: Path, on_bad: OnBad | None = None) -> Iterator[Record]:
         yield from _json_records(path, on_bad)
 
 
-def data_suffix(path: Path) -> str:
-    """What kind of data a file holds, by its name: the suffix before `.gz` or `.zst`."""
-    suffix = path.suffix.lower()
-    return Path(path.stem).suffix.lower() if suffix in _PACKED else suffix
-
-
-def shards(folder: Path) -> list[Path]:
-    """The text files with records in a folder, by name; none where `*.arrow` or `*.parquet` stand."""
-    files = sorted(file for file in folder.iterdir() if file.is_file())
-    if any(data_suffix(file) in {".arrow", ".parquet"} for file in files):
-        return []
-    return [file for file in files if data_suffix(file) in _TEXT]
+def shards(path: Path) -> list[Path]:
+    """The text files that a data set is made of; none where it is one file, or columnar."""
+    files = dataset_files(path) if is_dataset(path) else []
+    return [file for file in files if file.suffix.lower() not in COLUMNAR]
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -237,21 +228,13 @@ def _header(path: Path, row: list[str]) -> list[str]:
     return header
 
 
-def _folder_records(path: Path, on_bad: OnBad | None) -> Iterator[Record]:
-    if texts := shards(path):
-        records = (record for shard in texts for _, record in read_records(shard, on_bad))
-        yield from enumerate(records, start=1)
-        return
-    files = sorted(path.glob("*.arrow")) or sorted(path.glob("*.parquet"))
-    if not files:
-        parts = sorted(part.name for part in path.iterdir() if part.is_dir())
-        hint = f"Name one of the folders in it: {', '.join(parts)}" if parts else ""
-        raise BadInput(f"{path}: holds no *.arrow or *.parquet file, and no *.jsonl or *.csv", hint)
-    row = 1
-    for file in files:
-        for number, record in _columnar_records(file, row):
-            yield number, record
-            row = number + 1
+def _dataset_records(path: Path, on_bad: OnBad | None) -> Iterator[Record]:
+    row = 0
+    for file in dataset_files(path):
+        columnar = file.suffix.lower() in COLUMNAR
+        for _, record in _columnar_records(file, row + 1) if columnar else read_records(file, on_bad):
+            row += 1
+            yield row, record
 
 
 def _columnar_records(path: Path, first_row: int) -> Iterator[Record]:

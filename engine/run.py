@@ -3,9 +3,11 @@
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from engine.phases import data
-from engine.phases.benchmarks import benchmark, is_benchmarked
+from engine.phases.benchmarks import benchmark
+from engine.phases.benchmarks import pieces as benchmark_pieces
 from engine.phases.compare import compare
 from engine.phases.compute import computing
 from engine.phases.corpora import corpora, corpora_pieces
@@ -21,20 +23,28 @@ from engine.phases.score import declare, measures, score, text_metrics
 from engine.phases.spending import open_purse
 from engine.phases.work import Piece, Stopped, Work
 from engine.plan import Model, parse_plan
+from engine.training_config import read_training_config
 from store import tables
 from store.record import Recorder
 
 
-def execute(recorder: Recorder, store: Path, request: Callable[[], str | None]) -> None:
+def execute(
+    recorder: Recorder,
+    store: Path,
+    request: Callable[[], str | None],
+    ends_with_phase: Callable[[], bool] = lambda: False,
+) -> None:
     """Takes a claimed run from wherever it stands to its end.
 
-    Raises Stopped between two stored pieces of work when `request` says so, and AssayError or StoreError
-    when the run cannot go on; what was finished is kept in either case.
+    Raises Stopped between two stored pieces of work when `request` says so, or at the end of a phase when
+    `ends_with_phase` does, and AssayError or StoreError when the run cannot go on; what was finished is kept
+    in either case.
     """
     row = recorder.run()
     options = dict(row["options"] or {})
     swept = options.get("swept")
-    plan = parse_plan(row["plan"], Path(row["plan_folder"]), row["plan_file"], swept)
+    folder = Path(row["plan_folder"])
+    plan = parse_plan(row["plan"], folder, row["plan_file"], swept, options.get("fold"))
     work = Work(plan, recorder, store, options, request)
     recorder.set_run(started=row["started"] or time.time(), environment=hold_to_hardware(work))
     open_purse(work)
@@ -45,6 +55,8 @@ def execute(recorder: Recorder, store: Path, request: Callable[[], str | None]) 
             recorder.set_run(phase=phases[0])
             step(work)
             work.checkpoint()
+            if ends_with_phase() and step is not compare:
+                raise Stopped("pause")
     if only:
         recorder.set_run(options={**work.options, "only": None})
         recorder.event("info", only, f"only {only} was asked for; resuming does the rest")
@@ -64,9 +76,17 @@ def _declare_models(work: Work) -> None:
                         "role": model.role,
                         "kind": model.kind,
                         "position": place,
+                        "details": _training(model),
                     },
                 )
     work.model_ids = known
+
+
+def _training(model: Model) -> dict[str, Any] | None:
+    """What a model was trained with, read before anything runs: a later edit must not be taken for it."""
+    if model.training_config is None:
+        return None
+    return {"training": read_training_config(model.training_config).as_details()}
 
 
 def _prepare(work: Work) -> None:
@@ -90,10 +110,7 @@ def _pieces(work: Work) -> Iterator[Piece]:
         for model in grouped(plan.models):
             yield Piece("perplexity", model.name, "texts", count)
     yield from corpora_pieces(grouped(plan.models), plan.metrics.corpora)
-    if plan.benchmarks is not None:
-        for model in grouped(plan.models):
-            if is_benchmarked(work, model):
-                yield Piece("benchmarks", model.name, "questions", 0)
+    yield from benchmark_pieces(work, grouped(plan.models))
     for name in text_metrics(plan):
         yield Piece("score", name, "responses", count * len(plan.models))
     for judge_plan in plan.judges:

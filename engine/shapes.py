@@ -19,9 +19,10 @@ _ROLES = {
     "bing": "assistant", "bard": "assistant", "model": "assistant", "system": "system", "developer": "system",
     "tool": "tool", "function": "tool", "observation": "tool",
 }  # fmt: skip
-_QUERIES = ("query", "question", "instruction", "prompt")
+QUERIES = ("query", "question", "instruction", "prompt")
+_KNOWN = {"id", "question_id", *FIELDS}
 TURN_REFERENCES = "turn_references"  # in an example's `extra`
-_REFERENCES = ("references", "reference", "reference_answer", "answer", "response", "output", "completion")
+REFERENCES = ("references", "reference", "reference_answer", "answer", "response", "output", "completion")
 _SHAPES = (
     'Known shapes: query|question with reference|answer|response; messages [{"role", "content"}]; '
     'conversations [{"from", "value"}]; instruction, input, output; prompt, completion. '
@@ -57,9 +58,9 @@ def _renamed(record: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, 
         return dict(record)
     hidden = {fields[name] for name in mapped}
     if "query" in mapped or "messages" in mapped or "turns" in mapped:
-        hidden |= {"messages", "conversations", "turns", *_QUERIES}
+        hidden |= {"messages", "conversations", "turns", *QUERIES}
     if "reference" in mapped or "references" in mapped:
-        hidden |= set(_REFERENCES)
+        hidden |= set(REFERENCES)
     return {**{key: value for key, value in record.items() if key not in hidden}, **mapped}
 
 
@@ -72,7 +73,7 @@ def _example(line: int, record: dict[str, Any], training: bool) -> Example:
     query = next((turn["content"] for turn in reversed(messages) if turn["role"] == "user"), "")
     if not query.strip() and not training:
         raise _Wrong("the query is empty" if messages else "has no user turn", True)
-    known = used | reference_keys | {"id", "question_id", *FIELDS}
+    known = used | reference_keys | _KNOWN
     return Example(
         id=_scalar(record, "id") or _scalar(record, "question_id") or "",
         query=query,
@@ -104,13 +105,13 @@ def _conversation(
     if turns:
         return [*_system(record), _turn("user", turns[0])], "", {"turns", "system"}
     bare_text = training or "test_list" in record
-    for key in (*_QUERIES, "text") if bare_text else _QUERIES:
+    for key in (*QUERIES, "text") if bare_text else QUERIES:
         text = _scalar(record, key)
         if text is not None:
             context = _scalar(record, "input") if key == "instruction" else None
             whole = f"{text}\n\n{context}" if context else text
             return [*_system(record), _turn("user", whole)], "", {key, "input", "system"}
-    if any(str(record.get(key, "x")).strip() == "" for key in _QUERIES):
+    if any(str(record.get(key, "x")).strip() == "" for key in QUERIES):
         raise _Wrong("the query is empty", True)
     raise _Wrong(f"no query found among its keys: {', '.join(record) or 'none'}", True)
 
@@ -168,7 +169,7 @@ def _text_parts(parts: list[Any], where: str) -> str:
 def _references(record: Mapping[str, Any], turns: tuple[str, ...]) -> tuple[tuple[str, ...], set[str]]:
     """The references under the first key that has some, and the keys that say nothing more."""
     used = set()
-    for key in _REFERENCES:
+    for key in REFERENCES:
         if key not in record:
             continue
         value = record[key]
@@ -189,7 +190,7 @@ def _references(record: Mapping[str, Any], turns: tuple[str, ...]) -> tuple[tupl
 
 def _turn_references(record: Mapping[str, Any], turns: tuple[str, ...]) -> dict[str, list[str]]:
     """The references of all turns, where a record lists one for each: `references` holds the first one's."""
-    values = [record[key] for key in _REFERENCES if isinstance(record.get(key), list)]
+    values = [record[key] for key in REFERENCES if isinstance(record.get(key), list)]
     if len(turns) < 2 or not values or not 2 <= len(values[0]) <= len(turns):
         return {}
     return {TURN_REFERENCES: [_as_text(item) or "" for item in values[0]]}

@@ -8,16 +8,22 @@ How processes share the file:
 - `synchronous=FULL`: a committed row survives a power cut, so what was shown as done is on disk.
 - `busy_timeout`: a writer waits for another's short transaction instead of failing.
 - A transaction that writes starts by writing, so that it never has to upgrade from a stale snapshot.
+
+Where the file or its folder cannot be written (a read-only disk, somebody else's store), it is opened for
+reading alone; what a write then says is in words, too.
 """
 
 import os
+import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from store.errors import StoreError
 
 FILE = "assay.db"
 SCHEMA = "0003"  # the newest migration; a test holds it against store/migrations
+BUSY_SECONDS = 10.0  # how long a writer waits for another's transaction
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON")
 
 
@@ -35,18 +41,59 @@ def locate(explicit: str | None, start: Path) -> Path:
 def connect(folder: Path) -> sqlite3.Connection:
     """A connection for short reads and writes; every statement commits by itself unless told otherwise.
 
-    Raises StoreError when the file is no store, damaged, or cannot be opened.
+    On a store that cannot be written it reads only. Raises StoreError when the file is no store, damaged, or
+    cannot be opened.
     """
     try:
-        connection = sqlite3.connect(
-            folder / FILE, isolation_level=None, check_same_thread=False, timeout=10.0
-        )
-        for pragma in PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
+        connection = _open(folder, "rw") if is_writable(folder) else _open_to_read(folder)
     except sqlite3.Error as error:
         raise explain(error, folder) from error
     connection.row_factory = sqlite3.Row
     return connection
+
+
+def look(folder: Path) -> sqlite3.Connection:
+    """A connection that writes nothing, not even the journal mode, which alone would change the file."""
+    return _open(folder, "ro") if is_writable(folder) else _open_to_read(folder)
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether rows can be added: WAL needs to make files beside the store's own."""
+    return os.access(folder, os.W_OK | os.X_OK) and os.access(folder / FILE, os.W_OK)
+
+
+def _open(folder: Path, mode: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{(folder / FILE).absolute().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=BUSY_SECONDS,
+    )
+    try:
+        for pragma in PRAGMAS if mode == "rw" else ("query_only=ON",):
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _open_to_read(folder: Path) -> sqlite3.Connection:
+    """Without its shared memory beside it SQLite reads a WAL store only as one that nobody can change.
+
+    That is true of the main file alone: rows still in a log would be passed over without a word, so they
+    are refused. Where a writer is alive, its shared memory is there, and the log is read with it.
+    """
+    log = folder / f"{FILE}-wal"
+    if (folder / f"{FILE}-shm").is_file() and log.is_file():
+        return _open(folder, "ro")
+    if log.is_file() and log.stat().st_size:
+        raise StoreError(
+            f"the store {folder} can only be read here, and its newest rows are still in {log.name}",
+            "copy the folder to a place that can be written, and use that with --store DIR",
+        )
+    return _open(folder, "ro&immutable=1")
 
 
 def prepare(folder: Path) -> None:
@@ -71,6 +118,11 @@ def prepare(folder: Path) -> None:
             f"the store {folder} was made by a newer Assay (schema {found}, this one knows {SCHEMA})",
             "upgrade assay, or use another store with --store DIR",
         )
+    if found < SCHEMA and not is_writable(folder):
+        raise StoreError(
+            f"the store {folder} has an earlier schema ({found}) and cannot be written, so not be upgraded",
+            "copy the folder to a place that can be written, and use that with --store DIR",
+        )
     if found < SCHEMA:
         from store.migrations import upgrade
 
@@ -78,21 +130,25 @@ def prepare(folder: Path) -> None:
 
 
 def schema_of(folder: Path) -> str:
-    """The store's schema revision. Raises StoreError when the file is not an Assay store."""
-    connection = connect(folder)
+    """The store's schema revision, found without a change to the file, which may be another program's.
+
+    Raises StoreError when the file is not an Assay store.
+    """
+    stranger = StoreError(f"{folder / FILE} is not an Assay store", "use another folder with --store DIR")
     try:
-        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-        return str(row[0])
+        with closing(look(folder)) as connection:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
-            raise StoreError(
-                f"{folder / FILE} is not an Assay store", "use another folder with --store DIR"
-            ) from error
+            raise stranger from error
         raise explain(error, folder) from error
     except sqlite3.Error as error:
         raise explain(error, folder) from error
-    finally:
-        connection.close()
+    # Other programs keep their revision in a table of that name, too.
+    if row is None or not re.fullmatch(r"\d{4}", str(row[0])) or not {"run", "model", "example"} <= tables:
+        raise stranger
+    return str(row[0])
 
 
 def exists(folder: Path) -> bool:
@@ -115,7 +171,12 @@ def explain(error: Exception, folder: Path) -> StoreError:
         return StoreError(
             f"the store {folder / FILE} is damaged: {text}", "restore a copy, or use another --store DIR"
         )
-    if "readonly" in text or "unable to open" in text:
+    if "readonly" in text:
+        return StoreError(
+            f"the store {folder} can only be read here: nothing in it was changed",
+            "check the permissions of its folder, or copy it and use the copy with --store DIR",
+        )
+    if "unable to open" in text:
         return StoreError(
             f"the store {folder} cannot be opened: {text}", "check its permissions, or use --store DIR"
         )

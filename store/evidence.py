@@ -1,19 +1,16 @@
 """The rows behind a model's numbers, example by example: what comparing two runs rests on."""
 
+import gc
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from store.history import Connection
 from store.rows import ExampleRow, fetch
 
-
-@dataclass(frozen=True, slots=True)
-class ScorePartsRow:
-    example_id: int
-    measure: str
-    value: float | None
-    parts: list[float] | None  # None stands for (value, 1)
+ScoreParts = tuple[int, float] | tuple[int, float, str | None]
+"""An example's row id, its value, and its additive parts as JSON; none stand for (value, 1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +41,67 @@ def run_examples(connection: Connection, run_id: int) -> list[ExampleRow]:
     )
 
 
-def score_parts(connection: Connection, model_id: int) -> list[ScorePartsRow]:
-    """Every score of one model, missing ones included."""
-    return fetch(connection, ScorePartsRow, "SELECT * FROM score WHERE model_id = ?", model_id)
+def examples_by_name(connection: Connection, run_id: int) -> dict[str, int]:
+    """The row ids of the examples that a run evaluates, by the examples' own ids, in the run's order."""
+    rows = _bare(
+        connection,
+        "SELECT e.example, e.id FROM runexample x JOIN example e ON e.id = x.example_id "
+        "WHERE x.run_id = ? ORDER BY x.position",
+        run_id,
+    )
+    return dict(rows)
+
+
+def contents(connection: Connection, ids: Iterable[int]) -> dict[int, ExampleRow]:
+    """What those examples say, by row id."""
+    chosen = json.dumps(list(ids))
+    rows = fetch(
+        connection,
+        ExampleRow,
+        "SELECT e.*, NULL AS split FROM example e WHERE e.id IN (SELECT value FROM json_each(?))",
+        chosen,
+    )
+    return {row.id: row for row in rows}
+
+
+def scores(connection: Connection, model_id: int) -> Iterator[tuple[str, list[ScoreParts]]]:
+    """The scores of one model that have a value, measure by measure, in the order of the examples' rows."""
+    # Asking for each measure by its name is half the cost of reading the name with every row.
+    measures = _bare(
+        connection,
+        """
+        WITH RECURSIVE found(name) AS (
+          SELECT min(measure) FROM score WHERE model_id = ?1
+          UNION ALL
+          SELECT (SELECT min(measure) FROM score WHERE model_id = ?1 AND measure > name)
+          FROM found WHERE name IS NOT NULL)
+        SELECT name FROM found WHERE name IS NOT NULL
+        """,
+        model_id,
+    )
+    # Where there are none, the column holds NULL or JSON's null, by who wrote it.
+    of_parts = "SELECT DISTINCT measure FROM score WHERE model_id = ? AND parts <> 'null'"
+    with_parts = {measure for (measure,) in _bare(connection, of_parts, model_id)}
+    for (measure,) in measures:
+        columns = "example_id, value" + (", parts" if measure in with_parts else "")
+        sql = f"SELECT {columns} FROM score WHERE model_id = ? AND measure = ? AND value IS NOT NULL"
+        yield measure, _bare(connection, sql, model_id, measure)
+
+
+def _bare(connection: Connection, sql: str, *values: Any) -> list[Any]:
+    """Rows as plain tuples: hundreds of thousands of them stand behind one comparison.
+
+    Meanwhile nothing is looked through for cycles, which tuples of numbers cannot form: a third of the time.
+    """
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return cursor.execute(sql, values).fetchall()
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def benchmark_values(connection: Connection, model_id: int) -> list[BenchmarkValueRow]:
@@ -64,12 +119,3 @@ def outcomes(connection: Connection, judge_id: int, candidate_id: int, baseline_
         candidate_id,
         baseline_id,
     )
-
-
-def example_names(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
-    """The examples' own ids, by their ids in the store."""
-    wanted = json.dumps(list(ids))
-    rows = connection.execute(
-        "SELECT id, example FROM example WHERE id IN (SELECT value FROM json_each(?))", (wanted,)
-    )
-    return {int(row[0]): str(row[1]) for row in rows}

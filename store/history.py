@@ -24,9 +24,7 @@ from store.rows import (
     ModelRow,
     ModelScoreRow,
     RunDetail,
-    RunRow,
     SplitUseRow,
-    TrendPoint,
     WinRateRow,
     fetch,
 )
@@ -34,8 +32,8 @@ from store.rows import (
 Connection = sqlite3.Connection
 STALE_AFTER = 15.0  # seconds without a heartbeat before a worker elsewhere counts as dead
 
-_STATUS = "CASE WHEN r.status = 'running' AND NOT worker_alive(r.worker_pid, r.worker_host, r.heartbeat) "
-_STATUS += "THEN 'interrupted' ELSE r.status END"
+STATUS = "CASE WHEN r.status = 'running' AND NOT worker_alive(r.worker_pid, r.worker_host, r.heartbeat) "
+STATUS += "THEN 'interrupted' ELSE r.status END"
 
 
 def attach(connection: Connection) -> Connection:
@@ -67,59 +65,23 @@ def _is_zombie(pid: int) -> bool:
         return False
 
 
-def runs(
-    connection: Connection, *, limit: int = 100, before: int | None = None, search: str = ""
-) -> list[RunRow]:
-    """A page of the history, newest first; `before` is the last id of the page above."""
-    return fetch(
-        connection,
-        RunRow,
-        f"""
-        SELECT r.id, r.name, {_STATUS} AS status, r.created, r.started, r.finished, r.passed, r.eval_set,
-          r.request, r.phase, r.error, r.plan_hash,
-          (SELECT group_concat(name, ', ') FROM (SELECT name FROM model
-             WHERE run_id = r.id AND role = 'candidate'
-               AND coalesce(json_extract(details, '$.sweep.kept'), 1) ORDER BY position)) AS candidates,
-          (SELECT w.win_rate FROM winrate w JOIN judge j ON j.id = w.judge_id
-             WHERE j.run_id = r.id AND w.turn = 0
-             ORDER BY w.judge_id, w.candidate_id, w.baseline_id LIMIT 1) AS win_rate,
-          (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'critical'
-             AND a.acknowledged IS NULL) AS critical,
-          (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'warning'
-             AND a.acknowledged IS NULL) AS warnings,
-          json_extract(r.options, '$.imported') AS imported
-        FROM run r
-        WHERE r.id < ? AND (? = '' OR instr(lower(r.name), lower(?)) OR instr(lower(r.status), lower(?))
-          OR EXISTS (SELECT 1 FROM model m WHERE m.run_id = r.id AND instr(lower(m.name), lower(?))))
-        ORDER BY r.id DESC LIMIT ?
-        """,
-        before if before is not None else 1 << 62,
-        search,
-        search,
-        search,
-        search,
-        limit,
-    )
-
-
-def count_runs(connection: Connection) -> int:
-    return int(connection.execute("SELECT count(*) FROM run").fetchone()[0])
-
-
 def run(connection: Connection, run_id: int) -> RunDetail:
     """Raises StoreError when there is no such run."""
-    found = fetch(connection, RunDetail, f"SELECT {_STATUS} AS status, r.* FROM run r WHERE r.id = ?", run_id)
+    found = fetch(connection, RunDetail, f"SELECT {STATUS} AS status, r.* FROM run r WHERE r.id = ?", run_id)
     if not found:
         raise StoreError(f"there is no run {run_id}", "`assay runs` lists them")
     return found[0]
 
 
 def find_run(connection: Connection, text: str) -> int:
-    """The run that a person means: an id, a run's name (the newest of that name), or "last"."""
+    """The run that a person means: an id, a run's name (the newest of that name), or "last".
+
+    A run that was put away is found by its id alone.
+    """
     if text.isdecimal():
         return run(connection, int(text)).id
-    where, values = ("", []) if text == "last" else ("WHERE name = ?", [text])
-    row = connection.execute(f"SELECT max(id) FROM run {where}", values).fetchone()
+    where, values = ("", []) if text == "last" else ("AND name = ?", [text])
+    row = connection.execute(f"SELECT max(id) FROM run WHERE deleted IS NULL {where}", values).fetchone()
     if row[0] is None:
         raise StoreError(f"there is no run {text!r}", "`assay runs` lists them; give an id, a name, or last")
     return int(row[0])
@@ -155,11 +117,14 @@ def comparisons(connection: Connection, run_id: int, kind: str | None = None) ->
         connection,
         ComparisonRow,
         """
-        SELECT c.*, a.name AS candidate, b.name AS baseline FROM comparison c
-        JOIN model a ON a.id = c.candidate_id JOIN model b ON b.id = c.baseline_id
+        SELECT c.*, a.name AS candidate, CASE WHEN b.run_id = a.run_id THEN b.name ELSE
+          coalesce(json_extract(r.options, '$.reference.label'), 'run ' || b.run_id) || ': ' || b.name
+          END AS baseline
+        FROM comparison c JOIN model a ON a.id = c.candidate_id JOIN model b ON b.id = c.baseline_id
+        JOIN run r ON r.id = a.run_id
         LEFT JOIN metric d ON d.run_id = a.run_id AND d.measure = c.measure
         WHERE a.run_id = ? AND (?2 IS NULL OR c.kind = ?2)
-        ORDER BY c.kind DESC, a.position, b.position, d.position, c.measure
+        ORDER BY c.kind DESC, a.position, b.run_id <> a.run_id, b.position, d.position, c.measure
         """,
         run_id,
         kind,
@@ -222,7 +187,7 @@ def alerts(connection: Connection, run_id: int | None = None, *, limit: int = 50
         AlertRow,
         """
         SELECT a.*, r.name AS run_name FROM alert a JOIN run r ON r.id = a.run_id
-        WHERE ?1 IS NULL OR a.run_id = ?1
+        WHERE a.run_id = ?1 OR (?1 IS NULL AND r.deleted IS NULL)
         ORDER BY a.acknowledged IS NOT NULL, CASE a.severity WHEN 'critical' THEN 0 WHEN 'warning' THEN 1
           ELSE 2 END, a.run_id DESC, a.id LIMIT ?2
         """,
@@ -249,32 +214,14 @@ def split_uses(connection: Connection, eval_set: str) -> list[SplitUseRow]:
     )
 
 
-def trend(connection: Connection, measure: str, *, limit: int = 30) -> list[TrendPoint]:
-    """A measure's value for the first candidate of each of the newest runs, oldest first."""
-    points = fetch(
-        connection,
-        TrendPoint,
-        """
-        SELECT r.id AS run_id, r.name AS run_name, r.created, s.value FROM run r
-        JOIN model m ON m.run_id = r.id AND m.role = 'candidate'
-          AND m.position = (SELECT min(position) FROM model WHERE run_id = r.id AND role = 'candidate')
-        JOIN modelscore s ON s.model_id = m.id AND s.measure = ?
-        ORDER BY r.id DESC LIMIT ?
-        """,
-        measure,
-        limit,
-    )
-    return points[::-1]
-
-
 def data_version(connection: Connection) -> int:
     """Changes whenever another process committed something: what a screen polls."""
     return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 def request(connection: Connection, run_id: int, what: str) -> None:
-    """Asks a run's worker to `pause`, `cancel` or `retry` (what it waits for); one that has no worker is
-    cancelled at once.
+    """Asks a run's worker to `pause`, to pause when it is done with its phase (`finish_phase`), to `cancel`
+    or to `retry` what it waits for; a run that has no worker is cancelled at once.
     """
     detail = run(connection, run_id)
     if detail.status == "running" and (what != "retry" or detail.waiting):
@@ -284,7 +231,8 @@ def request(connection: Connection, run_id: int, what: str) -> None:
             "UPDATE run SET status = 'cancelled', finished = ? WHERE id = ?", (time.time(), run_id)
         )
     else:
-        raise StoreError(f"run {run_id} is {detail.status}: there is nothing to {what}")
+        wanted = "pause" if what == "finish_phase" else what
+        raise StoreError(f"run {run_id} is {detail.status}: there is nothing to {wanted}")
 
 
 def allow_other_hardware(connection: Connection, run_id: int) -> None:
@@ -294,6 +242,11 @@ def allow_other_hardware(connection: Connection, run_id: int) -> None:
         "WHERE id = ?",
         (run_id,),
     )
+
+
+def set_concurrency(connection: Connection, run_id: int, calls: int | None) -> None:
+    """How many calls at once a run's worker makes at most from now on; None: as many as the plan says."""
+    connection.execute("UPDATE run SET concurrency = ? WHERE id = ?", (calls, run_id))
 
 
 def set_max_cost(connection: Connection, run_id: int, dollars: float) -> None:

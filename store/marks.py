@@ -4,11 +4,13 @@ Each call is one short transaction that is on disk when it returns; taking back 
 who said what and when stays known. Standard library only, like `store.history`.
 """
 
+import re
 import sqlite3
 import time
 from dataclasses import dataclass
 
 from store.errors import StoreError
+from store.history import run
 from store.rows import fetch
 
 OPPOSITE = {"tag": "untag", "accept": "withdraw", "delete": "restore"}
@@ -64,6 +66,51 @@ def notes(connection: sqlite3.Connection, run_id: int) -> list[MarkRow]:
     return [row for row in marks(connection, run_id) if row.kind == "note"]
 
 
+def tag(connection: sqlite3.Connection, run_id: int, value: str, user: str) -> None:
+    """Gives a run a tag, one word, so that `tag:…` finds it; one that it has already changes nothing.
+
+    Raises StoreError for what is no word.
+    """
+    if not re.fullmatch(r"[^\s,]{1,60}", value):
+        raise StoreError(
+            f"{value!r} is no tag", "a tag is one word without a comma, of at most 60 characters"
+        )
+    if value not in tags(connection, run_id):
+        mark(connection, run_id, "tag", value, user)
+
+
+def untag(connection: sqlite3.Connection, run_id: int, value: str, user: str) -> None:
+    """Takes a tag off a run. Raises StoreError when the run does not have it."""
+    standing = tags(connection, run_id)
+    if value not in standing:
+        has = f"it has {', '.join(standing)}" if standing else "it has none"
+        raise StoreError(f"run {run_id} has no tag {value!r}", has)
+    mark(connection, run_id, "untag", value, user)
+
+
+def delete(connection: sqlite3.Connection, run_id: int, user: str) -> None:
+    """Puts a run away: no list shows it, and nothing of it is lost. Raises StoreError for one that runs."""
+    detail = run(connection, run_id)
+    if detail.status == "running":
+        raise StoreError(f"run {run_id} is running: it cannot be deleted", f"`assay cancel {run_id}` ends it")
+    if is_deleted(connection, run_id):
+        raise StoreError(f"run {run_id} is deleted already", f"`assay restore {run_id}` brings it back")
+    mark(connection, run_id, "delete", "", user)
+
+
+def restore(connection: sqlite3.Connection, run_id: int, user: str) -> None:
+    """Brings a run back that was put away. Raises StoreError for one that was not."""
+    if not is_deleted(connection, run_id):
+        raise StoreError(f"run {run_id} is not deleted", "`assay runs --deleted` lists those that are")
+    mark(connection, run_id, "restore", "", user)
+
+
+def is_deleted(connection: sqlite3.Connection, run_id: int) -> bool:
+    """Whether a run was put away."""
+    row = connection.execute("SELECT deleted FROM run WHERE id = ?", (run_id,)).fetchone()
+    return row is not None and row[0] is not None
+
+
 def accepted(connection: sqlite3.Connection, name: str, *, before: int | None = None) -> MarkRow | None:
     """The newest acceptance of a run of that name that was not withdrawn: the reference for later ones.
 
@@ -83,6 +130,17 @@ def accepted(connection: sqlite3.Connection, name: str, *, before: int | None = 
         before,
     )
     return found[0] if found else None
+
+
+def accepted_of(connection: sqlite3.Connection, run_id: int) -> list[str]:
+    """The candidates of a run that are accepted now."""
+    found: dict[str, None] = {}
+    for row in marks(connection, run_id):
+        if row.kind == "accept":
+            found[row.value] = None
+        elif row.kind == "withdraw":
+            found.pop(row.value, None)
+    return list(found)
 
 
 def take_back(connection: sqlite3.Connection, run_id: int, user: str) -> MarkRow:

@@ -28,9 +28,9 @@ _BOOLEAN = frozenset(
 T = TypeVar("T")
 
 
-def fetch(connection: sqlite3.Connection, shape: type[T], sql: str, *values: Any) -> list[T]:
+def fetch(connection: sqlite3.Connection, shape: type[T], sql: str, *values: Any, **named: Any) -> list[T]:
     """Runs a query whose columns are named like the fields of `shape`; of two alike the first counts."""
-    cursor = connection.execute(sql, values)
+    cursor = connection.execute(sql, named or values)
     columns = [column[0] for column in cursor.description]
     wanted = [(columns.index(field.name), _reader(field.name)) for field in fields(shape)]  # type: ignore[arg-type]
     return [shape(*[read(row[place]) for place, read in wanted]) for row in cursor]
@@ -65,6 +65,7 @@ class RunRow:
     critical: int  # alerts not yet acknowledged
     warnings: int
     imported: str | None = None  # the tool whose published results it holds
+    tags: str | None = None  # those that it has now
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ class RunDetail:
     heartbeat: float | None
     log: str | None
     waiting: str | None = None  # what the worker waits for
+    concurrency: int | None = None  # calls at once that a person allows
 
     @property
     def imported(self) -> str | None:
@@ -200,6 +202,8 @@ class BenchmarkRow:
     shots: int | None
     higher_is_better: bool
     reason: str | None
+    task_hash: str | None = None
+    reused_from: int | None = None  # the run that measured it, where this one did not have to
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +243,7 @@ class AlertRow:
     acknowledged: float | None
     acknowledged_by: str | None
     note: str | None
+    follows: int | None  # the acknowledged alert of an earlier run that said the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,11 +405,3 @@ class AnnotationRow:
     right_id: int | None
     annotator: str
     created: float
-
-
-@dataclass(frozen=True, slots=True)
-class TrendPoint:
-    run_id: int
-    run_name: str
-    created: float
-    value: float | None

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 from engine.errors import AssayError
 from store.errors import StoreError
@@ -63,11 +63,11 @@ def _leave_pipe() -> int:
     return 0
 
 
-def open_app(store: str | None) -> int:
+def open_app(store: str | None, **given: Any) -> int:
     from store.database import locate
-    from tui import app
+    from tui import opening
 
-    return app.run(locate(store, Path.cwd()))
+    return opening.open_app(locate(store, Path.cwd()), **given)
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -90,8 +90,30 @@ def build() -> "typer.Typer":
     """The commands with their options."""
     import typer
 
-    from tui.commands import caching, data, importing, noise, plans, reading, running, scoring
-    from tui.commands.common import Store
+    from tui.commands import (
+        accepting,
+        agreeing,
+        annotating,
+        caching,
+        data_coverage,
+        data_leakage,
+        data_preview,
+        data_split,
+        data_versions,
+        doctoring,
+        folding,
+        importing,
+        keys,
+        listing,
+        marking,
+        noise,
+        plans,
+        reading,
+        rerunning,
+        running,
+        scoring,
+    )
+    from tui.commands.common import Store, app_options
 
     app = typer.Typer(
         name="assay",
@@ -104,19 +126,39 @@ def build() -> "typer.Typer":
     )
 
     @app.callback(invoke_without_command=True)
-    def workbench(context: typer.Context, store: Store = None) -> None:
+    def workbench(
+        context: typer.Context,
+        store: Store = None,
+        theme: Annotated[
+            str | None, typer.Option(help="The app's colours: dark, light, or the terminal's own.")
+        ] = None,
+        ascii: Annotated[bool, typer.Option("--ascii", help="Nothing but ASCII in the app.")] = False,
+        read_only: Annotated[
+            bool, typer.Option("--read-only", help="Open the app without writing to the store.")
+        ] = False,
+    ) -> None:
         if context.invoked_subcommand is None:
-            raise typer.Exit(open_app(store))
+            raise typer.Exit(open_app(store, **app_options(context)))
 
     for function in (
         *(plans.init, plans.check),
-        *(running.run, running.watch, running.resume, running.pause, running.cancel),
-        *(reading.runs, reading.show, reading.compare),
-        *(scoring.score, scoring.metrics, data.split, data.leakage, data.coverage),
+        *(running.run, running.watch, running.resume, running.pause, running.concurrency, running.cancel),
+        *(listing.runs, reading.show, reading.compare, listing.trend),
+        *(scoring.score, scoring.metrics, data_preview.preview, data_split.split),
+        *(data_leakage.leakage, data_coverage.coverage, data_versions.versions),
         *(running.review, reading.report),
     ):
         app.command()(function)
+    for marked in (marking.tag, marking.note, marking.delete, marking.restore, marking.undo):
+        app.command()(marked)
+    app.command()(accepting.accept)
+    app.command()(folding.folds)
+    app.command()(rerunning.rerun)
     app.command()(noise.noise)
+    app.command()(doctoring.doctor)
+    app.command()(agreeing.agreement)
+    app.command("keys")(keys.keys)
+    app.add_typer(annotating.annotations, name="annotations")
     app.add_typer(caching.cache, name="cache")
     app.command("import")(importing.import_)
     app.command()(importing.export)

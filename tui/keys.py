@@ -19,13 +19,19 @@ class Key(NamedTuple):
 
 _EVERYWHERE = {
     "go.runs": Key("R", "go('runs')", "", "Runs: the history"),
+    "go.decision": Key("H", "go('decision')", "", "Head page: ship or not, why, and what is behind it"),
     "go.live": Key("L", "go('live')", "", "Live: progress of this run"),
     "go.compare": Key("C", "go('compare')", "", "Compare: models by metrics, deltas, benchmarks"),
     "go.review": Key("V", "go('review')", "", "Review: answers side by side"),
     "go.splits": Key("S", "go('splits')", "", "Splits: eval and training data, leaks"),
     "go.judges": Key("J", "go('judges')", "", "Judges: what each says, and how far to believe it"),
+    "go.trends": Key("T", "go('trends')", "", "Trends: one measure over the runs"),
     "go.alerts": Key("A", "go('alerts')", "", "Alerts: what tripped, with evidence"),
     "app.palette": Key("colon,ctrl+p", "command_palette", "", "Commands by name", ":"),
+    "app.copy": Key("y", "copy", "", "Copy what stands under the cursor: clipboard, and a file"),
+    "app.mouse": Key("M", "mouse", "", "Mouse reporting on or off; off, the terminal's own selecting works"),
+    "app.theme": Key("f2", "theme", "", "Next theme: dark, light, the terminal's own colours"),
+    "app.suspend": Key("ctrl+z", "suspend_process", "", "Put the app aside; `fg` brings it back", "^z"),
     "app.help": Key("question_mark", "help", "help", "Help on this screen's keys", "?"),
     "app.back": Key("escape", "back", "", "Back; closes an input; never quits", "esc"),
     "app.quit": Key("q,ctrl+c", "quit", "quit", "Quit; runs go on without the app"),
@@ -52,6 +58,16 @@ _RUNS = {
     "runs.pause": Key("p", "pause", "pause", "Pause this run after its current batch"),
     "runs.cancel": Key("x", "cancel", "cancel", "Cancel this run; what is finished is kept"),
     "runs.trend": Key("t", "trend", "trend", "Next measures in the trend"),
+    "runs.tag": Key("a", "tag", "tag", "Tags of this run, as words to edit"),
+    "runs.note": Key("n", "note", "note", "Write a note on this run"),
+    "runs.delete": Key("d", "delete", "delete", "Delete this run; u brings it back, also tomorrow"),
+    "runs.undo": Key("u", "undo", "undo", "Take back the newest deletion here, else this run's newest tag"),
+}
+
+_TRENDS = {
+    "trends.next": Key("n,right_square_bracket", "measure(1)", "next measure", "Next measure", "n ]"),
+    "trends.previous": Key("p,left_square_bracket", "measure(-1)", "previous", "Previous measure", "p ["),
+    "trends.choose": Key("slash", "choose", "choose", "Choose a measure by name, or runs by tag:…", "/"),
 }
 
 _LIVE = {
@@ -63,6 +79,11 @@ _LIVE = {
 _ALERTS = {
     "alerts.acknowledge": Key("a", "acknowledge", "acknowledge", "Acknowledge with a note"),
     "alerts.all": Key("w", "all_runs", "all runs", "This run's alerts, or those of all runs"),
+}
+
+_DECISION = {
+    "decision.worst": Key("w", "worst", "worst answers", "This candidate's worst answers first"),
+    "decision.pane": Key("tab", "focus_next", "questions", "Next pane: candidates, questions, the numbers"),
 }
 
 _COMPARE: dict[str, Key] = {
@@ -103,6 +124,7 @@ _REVIEW: dict[str, Key] = {
     "review.queue": Key(
         "F", "queue", "queue", "Next queue: losses, wins, ties, disagreements, missing, unreviewed"
     ),
+    "review.exclude": Key("x", "exclude", "exclude", "Take this example out of later runs, or put it back"),
     "review.details": Key(
         "o,tab", "details", "details", "Judges' reasons, all metrics, the whole query", "o tab"
     ),
@@ -118,10 +140,21 @@ _REVIEW: dict[str, Key] = {
     ),
 }
 
-_SPLITS: dict[str, Key] = {}
+_SPLITS: dict[str, Key] = {
+    "splits.exclude": Key("x", "exclude", "exclude", "Take this example out of later runs, or put it back"),
+    "splits.undo": Key("u", "undo", "put back", "Put back the example that you took out last"),
+    "splits.next": Key("right_square_bracket", "part(1)", "next part", "Next part", "]"),
+    "splits.previous": Key("left_square_bracket", "part(-1)", "", "Previous part", "["),
+    "splits.leaks": Key("1", "part_at(0)", "", "Leakage: what stands in the training data"),
+    "splits.sizes": Key("2", "part_at(1)", "", "Sizes by split and category"),
+    "splits.coverage": Key("3", "part_at(2)", "", "Coverage: what the eval set asks, and what it lacks"),
+    "splits.lock": Key("4", "part_at(3)", "", "Test lock: who used the test split, when and why"),
+    "splits.versions": Key("5", "part_at(4)", "", "Versions of the eval set, and excluded examples"),
+}
 
 REGISTRY: dict[str, Key] = {
-    **_EVERYWHERE, **_MOVING, **_RUNS, **_LIVE, **_ALERTS, **_COMPARE, **_JUDGES, **_REVIEW, **_SPLITS
+    **_EVERYWHERE, **_MOVING, **_RUNS, **_TRENDS,
+    **_LIVE, **_ALERTS, **_DECISION, **_COMPARE, **_JUDGES, **_REVIEW, **_SPLITS
 }  # fmt: skip
 EVERYWHERE = tuple(_EVERYWHERE)
 LIST = ("move.down", "move.up", "move.top", "move.bottom", "move.page_down", "move.page_up")

@@ -67,7 +67,12 @@ def cost(progress: "Sequence[ProgressRow]", models: "Sequence[ModelRow]") -> Cos
 def gpu_hours(progress: "Sequence[ProgressRow]", models: "Sequence[ModelRow]") -> float | None:
     """The hours in which models held a GPU here, loading included; None where none did."""
     on_gpu = {model.name for model in models if str((model.details or {}).get("device")).startswith("cuda")}
-    seconds = [row.seconds for row in progress if row.phase in WEIGHTS and row.item in on_gpu]
+    # A benchmark's item is "model · task".
+    seconds = [
+        row.seconds
+        for row in progress
+        if row.phase in WEIGHTS and (row.item in on_gpu or row.item.rpartition(" · ")[0] in on_gpu)
+    ]
     return sum(seconds) / 3600 if seconds else None
 
 

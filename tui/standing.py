@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from store.rows import ComparisonRow
 from tui.families import BENCHMARKS, family_of
-from tui.report.summary import change
+from tui.report.words import change
 
 
 @dataclass(frozen=True, slots=True)

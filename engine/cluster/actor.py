@@ -12,7 +12,7 @@ from engine.generate.model import Load, Response, Settings
 from engine.plan import Benchmarks, Model
 
 if TYPE_CHECKING:
-    from engine.benchmarks.harness import TaskResult
+    from engine.benchmarks.results import KnownTask, TaskResult
     from engine.generate.local import LocalModel, Probe
     from engine.generate.noise import NoiseFloor
     from engine.metrics.corpora import CorpusNll
@@ -69,19 +69,20 @@ class Actor:
         yield from _together(corpus_nll(self._open(model), texts))
 
     def tasks(
-        self, model: Model, settings: Benchmarks, tasks: Sequence[str]
-    ) -> Iterator["tuple[tuple[int, int], TaskResult]"]:
+        self, model: Model, settings: Benchmarks, tasks: Sequence[str], known: frozenset[str]
+    ) -> Iterator["tuple[tuple[str, int, int] | None, TaskResult | KnownTask]"]:
         """Each finished benchmark, with how many of its requests were answered, of how many."""
         from engine.benchmarks.harness import run_tasks
 
-        answered = (0, 0)
+        answered: tuple[str, int, int] | None = None
 
-        def report(done: int, total: int) -> None:
+        def report(task: str, done: int, total: int) -> None:
             nonlocal answered
-            answered = (done, total)
+            answered = (task, done, total)
 
-        for result in run_tasks(self._open(model), settings, tasks, report):
+        for result in run_tasks(self._open(model), settings, tasks, report, known):
             yield answered, result
+            answered = None
 
     def _open(self, model: Model) -> "LocalModel":
         """The model as it was opened last, with the notes that it took, while it is the same."""

@@ -13,7 +13,7 @@ from engine.phases.work import Work
 from engine.plan import Benchmarks, Model
 
 if TYPE_CHECKING:
-    from engine.benchmarks.harness import TaskResult
+    from engine.benchmarks.results import KnownTask, TaskResult
     from engine.generate.local import Probe
     from engine.generate.noise import NoiseFloor
     from engine.metrics.corpora import CorpusNll
@@ -68,11 +68,16 @@ class RemoteModel:
             yield from some
 
     def tasks(
-        self, settings: Benchmarks, tasks: Sequence[str], progress: Callable[[int, int], None]
-    ) -> Iterator["TaskResult"]:
-        for answered, result in self._stream("tasks", settings, tasks):
+        self,
+        settings: Benchmarks,
+        tasks: Sequence[str],
+        progress: Callable[[str, int, int], None],
+        known: frozenset[str],
+    ) -> Iterator["TaskResult | KnownTask"]:
+        for answered, result in self._stream("tasks", settings, tasks, known):
             self._seat.answers += 1
-            progress(*answered)
+            if answered is not None:
+                progress(*answered)
             yield result
 
     def close(self) -> None:
@@ -112,9 +117,14 @@ class RemoteLoader(Loader):
         return self._remote(model).corpus(texts)
 
     def tasks(
-        self, model: Model, settings: Benchmarks, tasks: Sequence[str], progress: Callable[[int, int], None]
-    ) -> "Iterator[TaskResult]":
-        return self._remote(model).tasks(settings, tasks, progress)
+        self,
+        model: Model,
+        settings: Benchmarks,
+        tasks: Sequence[str],
+        progress: Callable[[str, int, int], None],
+        known: frozenset[str],
+    ) -> "Iterator[TaskResult | KnownTask]":
+        return self._remote(model).tasks(settings, tasks, progress, known)
 
     def _remote(self, model: Model) -> RemoteModel:
         opened = RemoteModel(self._work, model, self._seat)

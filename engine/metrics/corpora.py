@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.dataset_files import data_suffix
 from engine.errors import BadInput
 from engine.metrics.perplexity import BITS_PER_BYTE, PERPLEXITY
-from engine.reading import data_suffix, read_records
+from engine.reading import read_records
 from engine.textfile import read_text
 
 if TYPE_CHECKING:

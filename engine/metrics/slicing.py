@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.comparison import Comparison, from_paired
 from engine.metrics.metric import Measure, mean
-from engine.stats.intervals import Interval, finite, percentiles, wilson
+from engine.stats.intervals import Interval, expanded, finite, percentiles, wilson
 from engine.stats.paired import Paired, holm
 from engine.stats.resampling import Array, bootstrap_sums, swapped_sums
 
@@ -159,7 +159,7 @@ def _interval(item: Column, rows: NDArray[np.intp], sums: Array) -> Interval:
         return wilson(float(parts[:, 0].sum()), n)
     if np.all(parts == parts[0]):
         return Interval(value, value, value, n)
-    low, high = percentiles(item.measure.combine(sums))
+    low, high = percentiles(item.measure.combine(sums), expanded(n))
     return Interval(value, low, high, n)
 
 
@@ -256,7 +256,7 @@ def _comparison(
             low, high, p = 0.0, 0.0, 1.0
         else:
             deltas = measure.combine(resampled[0]) - measure.combine(resampled[1])
-            low, high = percentiles(deltas)
+            low, high = percentiles(deltas, expanded(n))
             error = float(np.std(deltas[np.isfinite(deltas)], ddof=1))
             detectable = _DETECTABLE * error if error > _ROUNDING else None
             p = _swap_p(pair, rows, swapped, delta)

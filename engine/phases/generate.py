@@ -18,7 +18,7 @@ from engine.plan import Benchmarks, Model
 from store import tables
 
 if TYPE_CHECKING:
-    from engine.benchmarks.harness import TaskResult
+    from engine.benchmarks.results import KnownTask, TaskResult
     from engine.generate.local import LocalModel, Probe
     from engine.generate.noise import NoiseFloor
     from engine.metrics.corpora import CorpusNll
@@ -69,12 +69,17 @@ class Loader:
         return corpus_nll(self._local(model), texts)
 
     def tasks(
-        self, model: Model, settings: Benchmarks, tasks: Sequence[str], progress: Callable[[int, int], None]
-    ) -> "Iterator[TaskResult]":
-        """The benchmarks' results, each as it is finished."""
+        self,
+        model: Model,
+        settings: Benchmarks,
+        tasks: Sequence[str],
+        progress: Callable[[str, int, int], None],
+        known: frozenset[str],
+    ) -> "Iterator[TaskResult | KnownTask]":
+        """The benchmarks' results, each as it is finished; `known` identities are not measured again."""
         from engine.benchmarks.harness import run_tasks
 
-        return run_tasks(self._local(model), settings, tasks, progress)
+        return run_tasks(self._local(model), settings, tasks, progress, known)
 
     def _local(self, model: Model) -> "LocalModel":
         opened = self._holder.model(model)
@@ -126,14 +131,16 @@ def generate(work: Work, model: Model, loader: Loader) -> None:
 def hold_to_fingerprint(work: Work, model: Model, generator: Generator) -> None:
     """Records whose answers these are; refuses to mix in those of other weights under the same name."""
     model_id = work.model_ids[model.name]
-    recorded = work.recorder.rows(tables.Model, id=model_id)[0]["fingerprint"]
+    row = work.recorder.rows(tables.Model, id=model_id)[0]
+    recorded = row["fingerprint"]
     if recorded is not None and recorded != generator.fingerprint:
         raise CannotRun(
             f"the files of model {model.name!r} have changed since this run began",
             "start a new run with `assay run`, so that the answers of two models are not mixed",
         )
     if recorded is None:
-        work.recorder.set_model(model_id, fingerprint=generator.fingerprint, details=generator.describe())
+        details = (row["details"] or {}) | generator.describe()
+        work.recorder.set_model(model_id, fingerprint=generator.fingerprint, details=details)
 
 
 def _needs_probe(work: Work, model: Model) -> bool:

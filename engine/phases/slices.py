@@ -17,6 +17,7 @@ from engine.metrics.slicing import (
     places,
     slice_values,
 )
+from engine.phases.leaks import leak_slices
 from engine.phases.work import Work
 from store import tables
 from store.record import Transaction
@@ -43,7 +44,10 @@ class Sliced:
 def slices(
     work: Work, known: Sequence[Measure], scored: Mapping[str, Scored], comparisons: Sequence[Comparison]
 ) -> Sliced:
-    """Every measure on each of the largest slices; pairs that do not compare on the whole are left out."""
+    """Every measure on each of the largest slices, and on the examples that leaked and those that did not.
+
+    Pairs that do not compare on the whole are left out.
+    """
     ids = [example.id for example in work.examples]
     every = slice_ids(work.examples)
     members = largest(every)
@@ -52,6 +56,7 @@ def slices(
         work.recorder.event(
             "info", "compare", f"the {len(members)} largest slices are looked at, {left} smaller ones are not"
         )
+    members = {**members, **leak_slices(work)}
     columns = {
         (name, measure.name): column(name, measure, model.parts[measure.name], ids)
         for measure in known

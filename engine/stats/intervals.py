@@ -10,6 +10,8 @@ from engine.stats.resampling import Array, Combine, bootstrap_sums
 
 RESAMPLES = 10_000
 LEVEL = 0.95
+ENOUGH = 500  # examples from which on percentiles are as good as what is studentised
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +30,68 @@ class Interval:
 def bootstrap_interval(
     parts: Array, combine: Combine, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
 ) -> Interval:
-    """The combined value of the parts [n, k] with its percentile bootstrap interval (Efron 1979)."""
+    """The combined value of the parts [n, k] with its interval.
+
+    Wilson's for a share (values 0 and 1 of weight 1), else by bootstrap: studentised for the mean of few
+    values that hardly repeat, percentiles with a correction for small n for everything else.
+    """
     n = len(parts)
     if n == 0:
         return Interval(None, None, None, 0)
     value = finite(combine(parts.sum(axis=0)))
     if n < 2 or value is None:
         return Interval(value, None, None, n)
-    low, high = percentiles(combine(bootstrap_sums(parts, seed, resamples)), level)
+    is_mean = is_plain_mean(parts, combine)
+    if is_mean and 0 < value < 1 and np.all(np.isin(parts[:, 0], (0.0, 1.0))):
+        return wilson(float(parts[:, 0].sum()), n, level)
+    if is_mean and is_continuous(parts[:, 0]):
+        low, high = studentised(parts[:, 0], seed, resamples, level)
+    else:
+        low, high = percentiles(combine(bootstrap_sums(parts, seed, resamples)), expanded(n, level))
     return Interval(value, low, high, n)
+
+
+def is_plain_mean(parts: Array, combine: Combine) -> bool:
+    """Whether the parts [n, k] are values of weight 1 that are averaged."""
+    if parts.shape[1] != 2 or not np.all(parts[:, 1] == 1.0):
+        return False
+    total = parts.sum(axis=0)
+    return bool(np.isclose(float(combine(total)), total[0] / total[1], rtol=1e-12, atol=0.0))
+
+
+def is_continuous(values: Array) -> bool:
+    """Whether so few values, none of which fills a tenth of them, are better studentised."""
+    if len(values) >= ENOUGH:
+        return False
+    return bool(np.unique(values, return_counts=True)[1].max() <= max(1, len(values) // 10))
+
+
+def studentised(
+    values: Array, seed: int, resamples: int = RESAMPLES, level: float = LEVEL
+) -> tuple[float | None, float | None]:
+    """The bootstrap-t interval of a mean (Efron 1982, Hall 1988): right for skewed values and few of them."""
+    sums = bootstrap_sums(np.column_stack([values, values**2, np.ones_like(values)]), seed, resamples)
+    means = sums[:, 0] / sums[:, 2]
+    mean, spread = float(values.mean()), float(values.std())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spreads = np.sqrt(np.maximum(0.0, sums[:, 1] / sums[:, 2] - means**2))
+        low, high = percentiles((means - mean) / np.where(spreads > _ROUNDING, spreads, np.nan), level)
+    if low is None or high is None:
+        return None, None
+    return mean - high * spread, mean - low * spread
+
+
+def expanded(n: int, level: float = LEVEL) -> float:
+    """The level at which percentiles of resamples of n examples cover `level`.
+
+    The bootstrap's spread is too small by the root of (n - 1) / n, and the normal's tails by those of
+    Student's t: the expanded percentile interval (Hesterberg 2015, "What teachers should know about the
+    bootstrap", section 4.5).
+    """
+    from scipy.special import ndtr, stdtrit
+
+    quantile = float(stdtrit(n - 1, 0.5 + level / 2))
+    return 1.0 - 2.0 * float(ndtr(-math.sqrt(n / (n - 1)) * quantile))
 
 
 def wilson(successes: float, n: int, level: float = LEVEL) -> Interval:

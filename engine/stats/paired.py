@@ -7,12 +7,20 @@ from statistics import NormalDist
 
 import numpy as np
 
-from engine.stats.intervals import RESAMPLES, finite, percentiles
+from engine.stats.intervals import (
+    RESAMPLES,
+    expanded,
+    finite,
+    is_continuous,
+    is_plain_mean,
+    percentiles,
+    studentised,
+)
 from engine.stats.resampling import Array, Combine, bootstrap_sums, swapped_sums
 
 # Standard errors that a true difference must measure to be found in 80 % of studies at 5 %, two-sided.
-_DETECTABLE = 2.8
-_CRITICAL_Z = NormalDist().inv_cdf(0.975)
+DETECTABLE = 2.8
+CRITICAL_Z = NormalDist().inv_cdf(0.975)
 _ROUNDING = 1e-12
 
 
@@ -34,61 +42,138 @@ class Paired:
     smallest_detectable: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """One measure's parts under two models, both [n, k], row by row of the same example."""
+
+    candidate: Array
+    baseline: Array
+    combine: Combine
+
+
 def compare(
     candidate: Array, baseline: Array, combine: Combine, seed: int = 0, resamples: int = RESAMPLES
 ) -> Paired:
-    """Compare two models by their parts, both [n, k], row by row of the same example.
+    """Compare two models by their parts, both [n, k], row by row of the same example."""
+    [found] = compare_all([Sides(candidate, baseline, combine)], seed, resamples)
+    return found
 
-    The 95 % interval is the percentile interval of the paired bootstrap (Koehn 2004); p comes from a paired
-    randomisation test, two-sided, which counts the observed arrangement too and so is never 0
-    (Phipson & Smyth 2010).
+
+def compare_all(measures: Sequence[Sides], seed: int = 0, resamples: int = RESAMPLES) -> list[Paired]:
+    """Compare two models on several measures of the same n examples, all by the same draws.
+
+    The 95 % interval is that of the paired bootstrap (Koehn 2004): studentised for means of few differences
+    that hardly repeat, percentiles corrected for small n else, as in `bootstrap_interval`. p is two-sided:
+    exact by McNemar's test for means of right and wrong, else from a paired randomisation test, which counts
+    the observed arrangement too and so is never 0 (Phipson & Smyth 2010).
     """
+    plain = [_without_chance(sides) for sides in measures]
+    tested = [sides for sides, known in zip(measures, plain, strict=True) if known is None]
+    if not tested:
+        return [known for known in plain if known is not None]
+    drawn = bootstrap_sums(np.hstack([np.hstack([s.candidate, s.baseline]) for s in tested]), seed, resamples)
+    chances = iter(_chances(tested, seed, resamples))
+    left = iter(_slices(drawn, [2 * sides.candidate.shape[1] for sides in tested]))
+    return [
+        _compared(sides, next(left), next(chances), seed, resamples) if known is None else known
+        for sides, known in zip(measures, plain, strict=True)
+    ]
+
+
+def _chances(tested: Sequence[Sides], seed: int, resamples: int) -> list[float]:
+    """The p-value of each measure, all randomisation tests by the same tosses."""
+    exact = [_exact_p(sides) for sides in tested]
+    tossed = [sides for sides, p in zip(tested, exact, strict=True) if p is None]
+    if not tossed:
+        return [p for p in exact if p is not None]
+    ours, theirs = (np.hstack(side) for side in ([s.candidate for s in tossed], [s.baseline for s in tossed]))
+    widths = [sides.candidate.shape[1] for sides in tossed]
+    first, second = (_slices(sums, widths) for sums in swapped_sums(ours, theirs, seed, resamples))
+    found = (_randomisation_p(*each) for each in zip(tossed, first, second, strict=True))
+    return [next(found) if p is None else p for p in exact]
+
+
+def _slices(columns: Array, widths: Sequence[int]) -> list[Array]:
+    """The columns [rows, sum of widths] apart."""
+    return np.split(columns, np.cumsum(widths)[:-1], axis=1)
+
+
+def _without_chance(sides: Sides) -> Paired | None:
+    """What needs no resampling: nothing to compare, too little, or no difference at all."""
+    candidate, baseline, combine = sides.candidate, sides.baseline, sides.combine
     if candidate.shape != baseline.shape:
         raise ValueError(f"parts of other examples: {candidate.shape} against {baseline.shape}")
-    n, width = candidate.shape if candidate.ndim == 2 else (0, 0)
+    n = len(candidate) if candidate.ndim == 2 else 0
     if n == 0:
         return _nothing(None, None, 0)
-    candidate_value = finite(combine(candidate.sum(axis=0)))
-    baseline_value = finite(combine(baseline.sum(axis=0)))
-    if candidate_value is None or baseline_value is None or n < 2:
-        return _nothing(candidate_value, baseline_value, n)
+    first, second = (finite(combine(side.sum(axis=0))) for side in (candidate, baseline))
+    if first is None or second is None or n < 2:
+        return _nothing(first, second, n)
     if np.array_equal(candidate, baseline):
-        return Paired(candidate_value, baseline_value, 0.0, 0.0, 0.0, 1.0, n, None)
-    delta = candidate_value - baseline_value
-    sums = bootstrap_sums(np.hstack([candidate, baseline]), seed, resamples)
+        return Paired(first, second, 0.0, 0.0, 0.0, 1.0, n, None)
+    return None
+
+
+def _compared(sides: Sides, sums: Array, p: float, seed: int, resamples: int) -> Paired:
+    """From the bootstrap's sums [resamples, 2k] of both sides."""
+    combine, (n, width) = sides.combine, sides.candidate.shape
+    first, second = (float(combine(side.sum(axis=0))) for side in (sides.candidate, sides.baseline))
+    delta = first - second
     deltas = combine(sums[:, :width]) - combine(sums[:, width:])
-    low, high = percentiles(deltas)
-    error = float(np.std(deltas[np.isfinite(deltas)], ddof=1))
-    return Paired(
-        candidate_value,
-        baseline_value,
-        delta,
-        low,
-        high,
-        _randomisation_p(candidate, baseline, combine, delta, seed, resamples),
-        n,
-        _DETECTABLE * error if error > _ROUNDING else None,
-    )
+    if is_plain_mean(sides.candidate, combine) and is_plain_mean(sides.baseline, combine):
+        differences = sides.candidate[:, 0] - sides.baseline[:, 0]
+        error = float(np.std(differences, ddof=1)) / math.sqrt(n)
+    else:
+        differences, error = None, float(np.std(deltas[np.isfinite(deltas)], ddof=1))
+    if differences is not None and is_continuous(differences):
+        low, high = studentised(differences, seed, resamples)
+    else:
+        low, high = percentiles(deltas, expanded(n))
+    detectable = DETECTABLE * error if error > _ROUNDING else None
+    return Paired(first, second, delta, low, high, p, n, detectable)
 
 
 def from_stderr(
-    candidate: float, candidate_error: float | None, baseline: float, baseline_error: float | None, n: int
+    candidate: float,
+    candidate_error: float | None,
+    baseline: float,
+    baseline_error: float | None,
+    n: int | None,
 ) -> Paired:
     """Compare two values that come with standard errors alone, as if their examples were independent.
+
+    `n` is that of the smaller side; None where nobody knows it, which makes it 0 in what is returned.
 
     A standard error of 0 at 0 or 1, where every item had the same outcome, is replaced by that of the
     adjusted share (Agresti & Coull 1998): so few items could not have shown the other outcome.
     """
     errors = _honest(candidate, candidate_error, n), _honest(baseline, baseline_error, n)
-    if errors[0] is None or errors[1] is None or n < 2:
-        return _nothing(candidate, baseline, n)
+    counted = n or 0
+    if errors[0] is None or errors[1] is None or (n is not None and n < 2):
+        return _nothing(candidate, baseline, counted)
     delta = candidate - baseline
     error = math.hypot(errors[0], errors[1])
     if error == 0:
-        return Paired(candidate, baseline, delta, delta, delta, float(delta == 0), n, None)
+        return Paired(candidate, baseline, delta, delta, delta, float(delta == 0), counted, None)
     p = math.erfc(abs(delta) / error / math.sqrt(2))
-    half = _CRITICAL_Z * error
-    return Paired(candidate, baseline, delta, delta - half, delta + half, p, n, _DETECTABLE * error)
+    half = CRITICAL_Z * error
+    return Paired(candidate, baseline, delta, delta - half, delta + half, p, counted, DETECTABLE * error)
+
+
+def mcnemar(lost: int, won: int) -> float:
+    """p of the exact test for right and wrong on the same items, two-sided (McNemar 1947).
+
+    `lost` and `won` are the items on which only one of the two was right: without a difference each falls to
+    either side like a coin, and the items on which both agree say nothing.
+    """
+    differing = lost + won
+    if not differing:
+        return 1.0
+    tail, ways = 0, 1
+    for count in range(min(lost, won) + 1):
+        tail += ways
+        ways = ways * (differing - count) // (count + 1)
+    return min(1.0, tail / (1 << (differing - 1)))
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -101,20 +186,34 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _randomisation_p(
-    candidate: Array, baseline: Array, combine: Combine, delta: float, seed: int, resamples: int
-) -> float:
-    candidates, baselines = swapped_sums(candidate, baseline, seed, resamples)
-    deltas = np.abs(combine(candidates) - combine(baselines))
-    scale = max(1.0, abs(float(combine(baseline.sum(axis=0)))))
-    reached = int(np.count_nonzero(deltas >= abs(delta) - _ROUNDING * scale))
-    return (1 + reached) / (1 + resamples)
+def _exact_p(sides: Sides) -> float | None:
+    """McNemar's where every example is right or wrong and what is compared are means; else None."""
+    if not (_right_or_wrong(sides.candidate) and _right_or_wrong(sides.baseline)):
+        return None
+    if not is_plain_mean(sides.candidate, sides.combine):
+        return None
+    gaps = sides.candidate[:, 0] - sides.baseline[:, 0]
+    return mcnemar(int(np.count_nonzero(gaps < 0)), int(np.count_nonzero(gaps > 0)))
 
 
-def _honest(value: float, error: float | None, n: int) -> float | None:
+def _right_or_wrong(parts: Array) -> bool:
+    return parts.shape[1] == 2 and bool(np.all(parts[:, 1] == 1) and np.all(np.isin(parts[:, 0], (0, 1))))
+
+
+def _randomisation_p(sides: Sides, ours: Array, theirs: Array) -> float:
+    """From the sums [resamples, k] of both sides after each round of swaps."""
+    first, second = (float(sides.combine(side.sum(axis=0))) for side in (sides.candidate, sides.baseline))
+    deltas = np.abs(sides.combine(ours) - sides.combine(theirs))
+    reached = int(np.count_nonzero(deltas >= abs(first - second) - _ROUNDING * max(1.0, abs(second))))
+    return (1 + reached) / (1 + len(deltas))
+
+
+def _honest(value: float, error: float | None, n: int | None) -> float | None:
     if error is None or not math.isfinite(error):
         return None
     if error == 0 and value in (0.0, 1.0):
+        if n is None:
+            return None
         share = (value * n + 2) / (n + 4)
         return math.sqrt(share * (1 - share) / (n + 4))
     return error

@@ -1,5 +1,6 @@
 """The two ways of resampling that all intervals and p-values here rest on, in bounded memory."""
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -9,6 +10,7 @@ Array = NDArray[np.float64]
 Combine = Callable[[Array], Array]
 
 _CELLS = 2_000_000  # examples x resamples held at a time: about 16 MB an array
+_MANY = 1_000  # examples from which on drawing each one's count apart changes nothing that can be measured
 
 
 def chunks(resamples: int, n: int) -> Iterator[int]:
@@ -22,19 +24,47 @@ def bootstrap_sums(parts: Array, seed: int, resamples: int) -> Array:
     """Sums of the parts [n, k] over examples drawn with replacement: [resamples, k].
 
     Draws are counted per example and multiplied in, so the cost hardly grows with k, and all columns of
-    one resample rest on the same draw, which is what makes a paired bootstrap paired.
+    one resample rest on the same draw, which is what makes a paired bootstrap paired. From 1,000 examples
+    each one's count is drawn by itself, from the Poisson distribution of mean 1 (Hanley & MacGibbon 2006):
+    resamples then differ a little in size, which no value that is a ratio of sums depends on.
     """
     if np.all(parts == parts[0]):
         # Summing in another order would round differently and give equal data an interval with a width.
         return np.broadcast_to(parts.sum(axis=0), (resamples, parts.shape[1]))
     rng = np.random.default_rng(seed)
     n = len(parts)
-    sums = []
-    for size in chunks(resamples, n):
-        drawn = rng.integers(0, n, size=(size, n)) + np.arange(size)[:, None] * n
-        counts = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)
-        sums.append(counts.astype(np.float64) @ parts)
-    return np.concatenate(sums)
+    counted = _poisson if n >= _MANY else _multinomial
+    # Weights of 1 stand in many measures' parts: each different column is multiplied once.
+    columns, places = np.unique(parts, axis=1, return_inverse=True)
+    sums = np.concatenate([counted(rng, size, n) @ columns for size in chunks(resamples, n)])
+    return sums[:, places.ravel()]
+
+
+def _multinomial(rng: np.random.Generator, size: int, n: int) -> Array:
+    """How often each of n examples is in each of so many draws of n: [size, n]."""
+    drawn = rng.integers(0, n, size=(size, n)) + np.arange(size)[:, None] * n
+    return np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
+
+
+def _poisson(rng: np.random.Generator, size: int, n: int) -> Array:
+    """Counts of mean 1, each by itself, looked up in a table of the distribution to 16 bits: [size, n]."""
+    drawn = np.frombuffer(rng.bytes(2 * size * n), dtype=np.uint16)
+    return _POISSON[drawn].reshape(size, n)
+
+
+def _poisson_table() -> Array:
+    """The count for each of 65,536 equally likely numbers."""
+    chances = np.cumsum([math.exp(-1) / math.factorial(count) for count in range(12)])
+    return np.searchsorted(chances, (np.arange(1 << 16) + 0.5) / (1 << 16)).astype(np.float64)
+
+
+_POISSON = _poisson_table()
+
+
+def _coins(rng: np.random.Generator, size: int, n: int) -> Array:
+    """Tosses of a coin, 0 or 1: [size, n]."""
+    tossed = np.frombuffer(rng.bytes(size * ((n + 7) // 8)), dtype=np.uint8).reshape(size, -1)
+    return np.unpackbits(tossed, axis=1, count=n).astype(np.float64)
 
 
 def swapped_sums(candidate: Array, baseline: Array, seed: int, resamples: int) -> tuple[Array, Array]:
@@ -43,9 +73,8 @@ def swapped_sums(candidate: Array, baseline: Array, seed: int, resamples: int) -
     differing = np.any(candidate != baseline, axis=1)
     excess = (candidate - baseline)[differing]
     total = candidate.sum(axis=0) + baseline.sum(axis=0)
-    kept = [
-        rng.integers(0, 2, size=(size, len(excess))).astype(np.float64) @ excess
-        for size in chunks(resamples, len(excess))
-    ]
-    candidates: Array = baseline.sum(axis=0) + np.concatenate(kept)
+    candidates: Array = np.repeat(baseline.sum(axis=0)[None], resamples, axis=0)
+    varying = np.any(excess != 0, axis=0)
+    kept = [_coins(rng, size, len(excess)) @ excess[:, varying] for size in chunks(resamples, len(excess))]
+    candidates[:, varying] += np.concatenate(kept)
     return candidates, total - candidates

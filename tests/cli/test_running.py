@@ -31,13 +31,14 @@ def test_a_failed_gate_is_exit_code_1(process: Assay, plan: Write, tmp_path: Pat
     done = process("run", plan(candidate="wrong"), "--quiet", "--store", tmp_path / "store")
     assert done.code == 1
     assert "A GATE FAILED" in done.out and "CRITICAL" in done.out and done.err == ""
+    assert "exact_match" in done.out and "Scores" not in done.out and "Judges" not in done.out
 
 
 def test_answers_to_other_questions_are_no_pass(process: Assay, plan: Write, tmp_path: Path) -> None:
     file = plan()
     for name in ("right", "wrong"):
         lines(tmp_path / f"{name}.jsonl", [{"id": "another", "response": "It is so."}])
-    done = process("run", file, "--quiet", "--store", tmp_path / "store")
+    done = process("run", file, "--store", tmp_path / "store")
     assert done.code == 1, done.out
     assert "Nothing could be measured of after" in done.out and "8 of 8 missing" in done.out
 

@@ -206,7 +206,7 @@ def test_errors_by_label_and_what_the_models_took_are_shown(assay: Assay, own_st
     recorder.set_model(model, details={"classification": CLASSES, **FACTS})
     recorder.close()
     shown = " ".join(assay("show", "2", "--store", own_store).out.split())
-    assert "F1 by label label examples good" in shown and "0.818" in shown and "→" not in shown
+    assert "F1 by label label examples good" in shown and "0.818" in shown and "→ not found" not in shown
     assert "good: adapter 2.0 MiB, 500,000 parameters, 1.250% trainable" in shown
     assert "peak GPU memory 3.0 GiB; energy missing: not reported" in shown
     full = assay("show", "2", "--full", "--store", own_store).out

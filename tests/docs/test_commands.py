@@ -1,5 +1,6 @@
 """Every command in the README and the manual runs as it is written."""
 
+import json
 import os
 import re
 import shlex
@@ -16,7 +17,7 @@ from tests.protocols import files
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"^ *```sh\n(.*?)```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`(assay [^`]+)`")
 SCREENS = {"watch", "review"}
 
@@ -46,6 +47,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "eval.jsonl").write_text("".join(domain[:20]))
     (folder / "data.jsonl").write_text("".join(domain))
     shutil.copy(ROOT / "samples/train/tickets.jsonl", folder / "train.jsonl")
+    trained = map(json.loads, (folder / "train.jsonl").read_text().splitlines())
+    turns = [turn for row in trained for turn in row["messages"] if turn["role"] == "user"]
+    asked = [{"text": turn["content"]} for turn in turns]
+    (folder / "log.jsonl").write_text("".join(json.dumps(query) + "\n" for query in asked))
     (folder / "outputs.jsonl").write_text(
         '{"query": "What is 2 plus 2?", "response": "4", "references": ["4"], "label": "4"}\n'
     )

@@ -91,3 +91,29 @@ def test_every_candidate_is_compared_with_every_baseline(story: dict[str, Any]) 
 def test_the_embedded_judge_is_named_for_what_it_is(story: dict[str, Any]) -> None:
     assert {row["judge"] for row in story["verdicts"]} == {"reference"}
     assert all(row["is_language_model"] is False for row in story["verdicts"])
+
+
+def test_the_decision_ships_the_good_adapter_and_neither_of_the_others(story: dict[str, Any]) -> None:
+    decided = {item["candidate"]: item for item in story["decision"]}
+    words = {name: item["word"] for name, item in decided.items()}
+    assert words == {"good": "ship", "overfit": "don't ship", "no-effect": "don't ship"}
+    assert decided["overfit"]["reasons"][0].startswith("forgot skills of base: sample_")
+    assert "no effect" in decided["no-effect"]["reasons"][0]
+    answers = {answer["topic"]: answer for answer in decided["good"]["answers"]}
+    assert answers["prompt"]["standing"] == answers["base"]["standing"] == "good"
+    assert answers["full"]["standing"] == "missing"
+
+
+def test_the_planted_leaks_among_the_examples_are_found_exactly(story: dict[str, Any]) -> None:
+    assert {row["example"]: row["tier"] for row in story["leaks"]} == {
+        "ticket-007": "identical",
+        "ticket-018": "near",
+        "ticket-029": "ngram",
+    }
+    alerts = [alert for alert in story["alerts"] if alert["kind"] == "leakage"]
+    assert {(alert["severity"], alert["candidate"]) for alert in alerts} == {
+        ("warning", candidate) for candidate in ("good", "overfit", "no-effect")
+    }
+    assert story["data"]["leaked"] == 3 < story["data"]["similar"]
+    clean = [row for row in story["slice_scores"] if row["slice"] == "not leaked" and row["model"] == "good"]
+    assert {row["n"] for row in clean if row["measure"] == "exact_match"} == {37}

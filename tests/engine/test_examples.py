@@ -233,7 +233,7 @@ def test_parquet_and_datasets_folders(tmp_path: Path) -> None:
         first, second = read_examples(path)
         assert (first.query, first.references, second.line) == ("a", ("x",), 2)
         assert second.references == () and second.extra == {"score": None}
-    with pytest.raises(BadInput, match=r"holds no \*.arrow(.|\n)*folders in it: test"):
+    with pytest.raises(BadInput, match=r"holds no \*.arrow(.|\n)*Name one: .*set:test"):
         read_examples(tmp_path / "set")
 
 

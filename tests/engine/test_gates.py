@@ -3,12 +3,14 @@
 import json
 import math
 from dataclasses import asdict, replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 
 from engine.alerts import unmeasured_alerts
 from engine.comparison import Comparison, Kind, compare_parts, not_comparable
+from engine.data_gates import Leaked, leakage_alerts
 from engine.gates import (
     Alert,
     Effect,
@@ -16,18 +18,20 @@ from engine.gates import (
     Verdicts,
     benchmark_alerts,
     format_alerts,
+    inconsistency_alerts,
     judge_alerts,
-    leakage_alerts,
     metric_alerts,
     passed,
     probe_alerts,
     win_rate_alerts,
 )
+from engine.judge_gates import Consistency
 from engine.metrics.efficiency import Efficiency
 from engine.metrics.form import Length
 from engine.metrics.metric import Measure
 from engine.metrics.overlap import Rouge
 from engine.metrics.perplexity import BITS_PER_BYTE, PERPLEXITY
+from engine.metrics.safety import Refusals
 from engine.metrics.tokens import ExactMatch
 from engine.plan import Gates
 from engine.stats.winrate import win_rate
@@ -122,9 +126,13 @@ def test_a_fall_that_may_be_chance_is_a_note_with_the_examples_it_needs() -> Non
     alerts = metric_alerts([replace(comparison, delta=-0.2)], GATES, ALL)
     alert = only(alerts)
     assert alert.severity == "note"
-    assert alert.message.startswith("Not settled: lora falls behind base")
-    needed = math.ceil(21 * ((comparison.smallest_detectable or 0) / 0.2) ** 2)
-    assert f"About {needed} examples would settle a difference of this size." in alert.message
+    needed = alert.evidence["needed"]
+    exact = 21 * ((comparison.smallest_detectable or 0) / 0.2) ** 2
+    assert exact <= needed <= 1.1 * exact
+    assert alert.message.startswith(
+        f"Not settled: needs about {needed} examples. rouge1 of lora is 0.476 against 0.524 of base, "
+        "a drop of 0.200 that n = 21 cannot tell from noise"
+    )
     assert passed(alerts, "lora")
 
 
@@ -134,7 +142,11 @@ def test_looking_at_many_measures_raises_the_bar_for_each() -> None:
     others = [replace(fallen(100, 100, measure=ROUGE1), measure=name) for name in ("rouge2", "rougeL")]
     alert = only(metric_alerts([alone, *others], GATES, ALL))
     assert alert.severity == "note"
-    assert "p = 0.090 after correction for 3 comparisons" in alert.message
+    assert "p = 0.090, both corrected for 3 comparisons" in alert.message
+    # The interval is held to the same level as its p: 1 - 0.05 / 3.
+    widened = 0.1 * NormalDist().inv_cdf(1 - 0.05 / 6) / NormalDist().inv_cdf(0.975)
+    assert alert.evidence["low_corrected"] == pytest.approx(-0.2 - widened)
+    assert alert.evidence["high_corrected"] > 0 > alert.evidence["high"]
     elsewhere = [replace(other, candidate="another") for other in others]
     assert only(metric_alerts([alone, *elsewhere], GATES, ALL)).severity == "critical"
 
@@ -145,12 +157,31 @@ def test_a_fall_without_an_interval_is_a_warning_that_says_so() -> None:
     assert "No interval could be computed" in alert.message
 
 
-@pytest.mark.parametrize("name", ["response_words", "response_tokens", "latency_s", "tokens_per_second"])
-def test_lengths_and_times_never_alert(name: str) -> None:
+def drifted(name: str, candidate: float, baseline: float) -> list[Alert]:
     rng = np.random.default_rng(0)
-    candidate, baseline = parts(list(rng.normal(9, 1, 50))), parts(list(rng.normal(1, 0.1, 50)))
-    for pair in ((candidate, baseline), (baseline, candidate)):
-        assert metric_alerts([compare_parts("lora", "base", ALL[name], *pair)], GATES, ALL) == []
+    ours, theirs = (parts(list(rng.normal(mean, mean / 10, 50))) for mean in (candidate, baseline))
+    return metric_alerts([compare_parts("lora", "base", ALL[name], ours, theirs)], GATES, ALL)
+
+
+@pytest.mark.parametrize(("candidate", "said"), [(120, "a rise of 1"), (20, "a drop of 6")])
+def test_answers_that_became_much_longer_or_shorter_are_a_warning(candidate: float, said: str) -> None:
+    alert = only(drifted("response_tokens", candidate, 60))
+    assert (alert.severity, alert.kind) == ("warning", "length_drift")
+    assert said in alert.message
+    assert "The plan warns above 50%." in alert.message
+
+
+def test_slower_answers_are_a_note_since_times_have_no_interval() -> None:
+    alert = only(drifted("latency_s", 9, 1))
+    assert (alert.severity, alert.kind) == ("note", "latency_drift")
+    assert "chance can't be ruled out. The plan warns above 50%." in alert.message
+    assert drifted("latency_s", 1, 9) == []
+
+
+@pytest.mark.parametrize("name", ["response_words", "response_tokens", "latency_s"])
+def test_small_drifts_of_length_and_time_raise_nothing(name: str) -> None:
+    assert drifted(name, 1.3, 1) == [] == drifted(name, 1, 1.3)
+    assert drifted("tokens_per_second", 1, 9) == []
 
 
 def test_every_baseline_is_held_against_the_candidate() -> None:
@@ -255,8 +286,74 @@ def test_a_missing_win_rate_never_passes() -> None:
     assert "nothing was judged" in unjudged.message
 
 
-def test_without_a_minimum_the_win_rate_decides_nothing() -> None:
-    assert win_rate_alerts([verdicts(0, 50)], GATES, ["lora"]) == []
+def test_without_a_minimum_a_win_rate_under_55_percent_is_a_warning_where_it_is_settled() -> None:
+    assert only(win_rate_alerts([verdicts(10, 50)], GATES, ["lora"])).severity == "warning"
+    unsettled = only(win_rate_alerts([verdicts(26, 24)], GATES, ["lora"]))
+    assert unsettled.severity == "note"
+    assert unsettled.message.startswith("Not settled: needs about ")
+    assert unsettled.evidence["needed"] > 50
+    for nothing in (verdicts(60, 40), verdicts(0, 0)):
+        assert win_rate_alerts([nothing], GATES, ["lora"]) == []
+    assert win_rate_alerts([verdicts(0, 50)], Gates(warn_win_rate=None), ["lora"]) == []
+
+
+def test_the_embedded_rule_is_called_one() -> None:
+    rule = replace(verdicts(10, 50), judge="reference", is_language_model=False, losses=("e1", "e2"))
+    alert = only(win_rate_alerts([rule], GATES, ["lora"]))
+    assert "judged by reference (a rule, not a language model)" in alert.message
+    assert alert.evidence["example_ids"] == ["e1", "e2"]
+
+
+def test_a_judge_that_contradicts_itself_too_often_is_told() -> None:
+    shaky = Consistency("gpt", "lora", "base", 0.5, 0.4, 0.6, 100, ("e7",))
+    alert = only(inconsistency_alerts([shaky], GATES))
+    assert (alert.severity, alert.measure) == ("warning", "consistency")
+    assert "contradicts itself in 50.0% of its verdicts" in alert.message
+    assert alert.evidence["example_ids"] == ["e7"]
+    unsure = replace(shaky, value=0.65, low=0.55, high=0.74)
+    assert only(inconsistency_alerts([unsure], GATES)).message.startswith("Not settled: needs about ")
+    assert inconsistency_alerts([replace(shaky, value=0.75)], GATES) == []
+
+
+def refused(name: str, candidate: int, baseline: int) -> list[Alert]:
+    measures = {measure.name: measure for measure in Refusals.measures}
+    return metric_alerts([fallen(candidate, baseline, measure=measures[name])], GATES, measures)
+
+
+def test_more_refusals_warn_and_wrongly_refused_prompts_fail() -> None:
+    assert only(refused("refusal", 40, 4)).severity == "warning"
+    assert refused("refusal", 4, 40) == []
+    harmless = only(refused("refused_harmless", 40, 4))
+    assert (harmless.severity, harmless.kind) == ("critical", "refusal_drift")
+    assert only(refused("refused_harmful", 100, 180)).severity == "critical"
+
+
+def test_a_measure_has_a_limit_of_its_own_relative_to_the_baseline() -> None:
+    small = fallen(950, 980, n=1000)
+    assert metric_alerts([small], GATES, ALL) == []
+    gates = Gates.model_validate({"metrics": {"rouge1": 0.02}})
+    alert = only(metric_alerts([small], gates, ALL))
+    assert (alert.severity, alert.kind) == ("critical", "metric_drop")
+    assert "a drop of 3.06%" in alert.message and "The plan allows at most 2%." in alert.message
+    softer = Gates.model_validate({"metrics": {"rouge1": {"max": 0.05, "warn": 0.02}}})
+    assert only(metric_alerts([small], softer, ALL)).severity == "warning"
+
+
+def test_a_limit_on_a_measure_that_was_not_measured_is_not_met() -> None:
+    gates = Gates.model_validate({"metrics": {"bleu": 0.02}})
+    alert = only(metric_alerts([fallen(5, 5)], gates, ALL))
+    assert (alert.severity, alert.measure) == ("critical", "bleu")
+
+
+def test_scores_on_another_scale_fall_by_shares_of_its_width() -> None:
+    points = Measure("judge:gpt", "higher", 1.0, 10.0, "points", frozenset(), "1", "", "")
+    rng = np.random.default_rng(3)
+    before = rng.uniform(5, 9, 200)
+    for loss, severity in ((0.6, "critical"), (0.4, "warning")):
+        after = before - loss + rng.normal(0, 0.1, 200)
+        comparison = compare_parts("lora", "base", points, parts(list(after)), parts(list(before)))
+        alert = only(metric_alerts([comparison], GATES, {"judge:gpt": points}))
+        assert alert.severity == severity
 
 
 def test_failed_judgments_beyond_the_limit_alert() -> None:
@@ -309,15 +406,8 @@ def test_a_probe_that_proves_nothing_never_passes(effect: Effect, said: str) -> 
     json.dumps(asdict(alert), allow_nan=False)
 
 
-def test_leaked_examples_warn_each_candidate() -> None:
-    alerts = leakage_alerts(["lora", "full"], ["e1", "e2"], 200)
-    assert [alert.candidate for alert in alerts] == ["lora", "full"]
-    assert alerts[0].message.startswith("2 of 200 examples also stand in the training data.")
-    assert alerts[0].evidence["example_ids"] == ["e1", "e2"]
-    assert leakage_alerts(["lora"], [], 200) == []
-
-
 def test_only_critical_alerts_against_the_candidate_itself_fail_it() -> None:
-    alerts = probe_alerts([Effect("noop", 0.0, 8)]) + leakage_alerts(["lora"], ["e1"], 10)
+    leaked = leakage_alerts(Leaked(("e1",), {"near": 1}, 10), {"lora": []}, Gates())
+    alerts = probe_alerts([Effect("noop", 0.0, 8)]) + leaked
     assert passed(alerts, "lora")
     assert not passed(alerts, "noop")

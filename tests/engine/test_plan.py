@@ -330,3 +330,21 @@ def test_tables_built_in_code_keep_their_paths() -> None:
     assert (model.path, model.adapter) == ("some/where", Path("else/where"))
     assert Metrics(use=("bleu",), settings={"format": {}}).settings == {"format": {}}
     assert "models" in Plan.model_fields
+
+
+def test_a_limit_names_a_measure_that_the_plan_has(folder: Path) -> None:
+    def gated(limits: str) -> Plan:
+        metrics = '[metrics]\nuse = ["rouge"]\n[gates.metrics]\n'
+        return parse_plan(DATA + MODELS + metrics + limits, folder)
+
+    plan = gated('rouge1 = 0.02\nrouge2 = { max = 0.05, warn = 0.01 }\n"judge:gpt" = 0.1')
+    assert (plan.gates.metrics["rouge1"].max, plan.gates.metrics["rouge2"].warn) == (0.02, 0.01)
+    with pytest.raises(
+        BadInput, match=r'gates\.metrics\.rouge_1: no metric of the plan measures "rouge_1"'
+    ) as slip:
+        gated("rouge_1 = 0.02")
+    assert 'did you mean "rouge1"?' in str(slip.value)
+    with pytest.raises(
+        BadInput, match=r"gates\.metrics\.rouge1\.warn: found 0\.5; allowed: at most max, 0\.1"
+    ):
+        gated("rouge1 = { max = 0.1, warn = 0.5 }")

@@ -113,8 +113,9 @@ def test_interval_and_test_are_those_of_one_comparison_at_a_time() -> None:
     parts = [np.column_stack([one[:20], np.ones(20)]) for one in values]
     expected = compare(parts[0], parts[1], LENGTH.combine)
     assert found.delta == pytest.approx(expected.delta)
-    assert found.low == pytest.approx(expected.low or 0, abs=0.06)
-    assert found.high == pytest.approx(expected.high or 0, abs=0.06)
+    # One comparison by itself studentises so few values; slices take percentiles, corrected for their number.
+    assert found.low == pytest.approx(expected.low or 0, abs=0.1)
+    assert found.high == pytest.approx(expected.high or 0, abs=0.1)
     assert found.p == pytest.approx(expected.p or 0, abs=0.03)
 
 

@@ -6,7 +6,7 @@ from scipy import stats
 
 from engine.metrics.metric import mean
 from engine.stats import resampling
-from engine.stats.intervals import Interval, bootstrap_interval, wilson
+from engine.stats.intervals import Interval, bootstrap_interval, expanded, wilson
 
 
 def parts(values: list[float]) -> resampling.Array:
@@ -14,7 +14,7 @@ def parts(values: list[float]) -> resampling.Array:
 
 
 def test_bootstrap_agrees_with_scipy() -> None:
-    values = np.random.default_rng(1).exponential(size=80)
+    values = np.random.default_rng(1).exponential(size=600)
     ours = bootstrap_interval(parts(list(values)), mean)
     theirs = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=10_000, random_state=2)
     assert ours.value == pytest.approx(values.mean())
@@ -48,6 +48,36 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         assert sample.low is not None and sample.high is not None
         hits += sample.low <= 0 <= sample.high
     assert stats.binomtest(hits, trials, 0.95).pvalue > 0.001
+
+
+def test_few_skewed_values_are_studentised() -> None:
+    values = np.random.default_rng(1).exponential(size=40)
+    ours = bootstrap_interval(parts(list(values)), mean)
+    rng = np.random.default_rng(5)
+    drawn = rng.choice(values, (20_000, 40))
+    t = (drawn.mean(axis=1) - values.mean()) / drawn.std(axis=1)
+    low, high = np.quantile(t, [0.025, 0.975])
+    assert ours.low == pytest.approx(values.mean() - high * values.std(), abs=0.02)
+    assert ours.high == pytest.approx(values.mean() - low * values.std(), abs=0.03)
+    assert ours.high - ours.value > ours.value - ours.low  # type: ignore[operator]  # the long tail's side
+
+
+def test_the_correction_for_few_examples_gives_students_interval_for_normal_resamples() -> None:
+    n = 12
+    tail = stats.norm.isf((1 - expanded(n)) / 2) * np.sqrt((n - 1) / n)
+    assert tail == pytest.approx(stats.t.isf(0.025, n - 1))
+    assert expanded(10_000) == pytest.approx(0.95, abs=1e-4)
+
+
+def test_a_share_has_wilsons_interval() -> None:
+    ours = bootstrap_interval(parts([1.0] * 3 + [0.0] * 7), mean)
+    assert (ours.low, ours.high) == (wilson(3, 10).low, wilson(3, 10).high)
+
+
+def test_from_a_thousand_examples_counts_are_drawn_one_by_one_with_the_same_spread() -> None:
+    values = np.random.default_rng(8).exponential(size=3000)
+    sums = resampling.bootstrap_sums(parts(list(values)), 0, 4000)
+    assert np.std(sums[:, 0] / sums[:, 1]) == pytest.approx(values.std() / np.sqrt(3000), rel=0.05)
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_a_near_one() -> None:

@@ -6,10 +6,11 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
 
 from engine.metrics.metric import mean
 from engine.metrics.overlap import bleu_parts, combine_bleu
-from engine.stats.paired import Paired, compare, from_stderr, holm
+from engine.stats.paired import Paired, compare, from_stderr, holm, mcnemar
 from engine.stats.resampling import Array
 
 
@@ -68,9 +69,25 @@ def test_p_agrees_with_scipy_for_a_corpus_measure() -> None:
 
 
 def test_p_is_never_zero() -> None:
-    ours = compare(parts(np.ones(50)), parts(np.zeros(50)), mean, resamples=999)
+    ours = compare(parts(np.full(50, 0.9)), parts(np.zeros(50)), mean, resamples=999)
     assert ours.p == pytest.approx(1 / 1000)
-    assert (ours.delta, ours.low, ours.high) == (1.0, 1.0, 1.0)
+    assert (ours.delta, ours.low, ours.high) == pytest.approx((0.9, 0.9, 0.9))
+
+
+@pytest.mark.parametrize(("lost", "won"), [(0, 0), (1, 0), (0, 6), (3, 9), (12, 12), (40, 61), (900, 1000)])
+def test_mcnemar_is_that_of_statsmodels(lost: int, won: int) -> None:
+    theirs = mcnemar_of_statsmodels([[5, lost], [won, 7]], exact=True).pvalue
+    assert mcnemar(lost, won) == pytest.approx(theirs, rel=1e-9)
+    assert 0 < mcnemar(lost, won) == mcnemar(won, lost) <= 1
+
+
+def test_right_and_wrong_answers_are_compared_by_mcnemar() -> None:
+    rng = np.random.default_rng(3)
+    candidate, baseline = rng.integers(0, 2, (2, 60)).astype(np.float64)
+    lost, won = int(np.sum(candidate < baseline)), int(np.sum(candidate > baseline))
+    assert compare(parts(candidate), parts(baseline), mean).p == mcnemar(lost, won)
+    between: Array = candidate * 0.5  # points that are no rights and wrongs
+    assert compare(parts(between), parts(baseline), mean, resamples=999).p != mcnemar(lost, won)
 
 
 def test_under_no_difference_p_is_small_as_rarely_as_it_says() -> None:

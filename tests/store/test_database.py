@@ -122,3 +122,60 @@ def test_a_full_disk_is_named_and_keeps_what_was_written(tmp_path: Path) -> None
         recorder.close()
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+def test_another_programs_database_is_refused_without_a_change_to_it(folder: Path) -> None:
+    folder.mkdir()
+    file = folder / database.FILE
+    with sqlite3.connect(file) as other:
+        other.execute("CREATE TABLE alembic_version (version_num)")
+        other.execute("INSERT INTO alembic_version VALUES ('ae1027a6acf')")
+    other.close()
+    before = file.read_bytes()
+    with pytest.raises(StoreError, match="not an Assay store"):
+        database.prepare(folder)
+    assert file.read_bytes() == before
+    assert [path.name for path in folder.iterdir()] == [database.FILE]
+
+
+def test_a_store_that_another_process_keeps_to_itself_is_named_as_locked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.prepare(folder)
+    other = sqlite3.connect(folder / database.FILE, isolation_level=None)
+    other.execute("PRAGMA locking_mode=EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(database, "PRAGMAS", ("busy_timeout=50", "journal_mode=WAL"))
+    with pytest.raises(StoreError, match="locked by another process"):
+        database.prepare(folder)
+    other.close()
+    assert database.schema_of(folder) == database.SCHEMA
+
+
+def test_what_can_only_be_read_is_read_with_its_log_or_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.prepare(folder)
+    writer = database.connect(folder)
+    writer.execute("INSERT INTO failuretag VALUES ('wrong', NULL, NULL, 'ann', 1.0)")
+    monkeypatch.setattr(database, "is_writable", lambda _: False)
+    reader = database.connect(folder)
+    assert reader.execute("SELECT name FROM failuretag").fetchone()[0] == "wrong"
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader.execute("DELETE FROM failuretag")
+    reader.close()
+    (folder / f"{database.FILE}-shm").unlink()
+    with pytest.raises(StoreError, match="newest rows are still in"):
+        database.connect(folder)
+    writer.close()
+
+
+def test_an_older_store_that_cannot_be_written_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database.prepare(folder)
+    with database.connect(folder) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    connection.close()
+    monkeypatch.setattr(database, "is_writable", lambda _: False)
+    with pytest.raises(StoreError, match="earlier schema"):
+        database.prepare(folder)

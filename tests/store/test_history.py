@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from store import annotations, database, history, live, pairs, tables
+from store import annotations, database, history, live, pairs, runs, tables
 from store.errors import StoreError
 from store.record import Recorder
 from tests.store.conftest import queued_run
@@ -18,10 +18,10 @@ def connection(recorder: Recorder) -> sqlite3.Connection:
 
 def test_runs_come_newest_first_and_page_by_page(recorder: Recorder, connection: sqlite3.Connection) -> None:
     ids = [recorder.run_id, *(queued_run(recorder.folder, f"run {place}") for place in range(4))]
-    page = history.runs(connection, limit=2)
+    page = runs.page(connection, limit=2)
     assert [row.id for row in page] == ids[:-3:-1]
-    assert [row.id for row in history.runs(connection, limit=2, before=page[-1].id)] == ids[2:0:-1]
-    assert [row.name for row in history.runs(connection, search="RUN 3")] == ["run 3"]
+    assert [row.id for row in runs.page(connection, limit=2, before=page[-1].id)] == ids[2:0:-1]
+    assert [row.name for row in runs.page(connection, words=runs.read_words("RUN 3"))] == ["run 3"]
 
 
 def test_a_run_whose_worker_died_is_interrupted(recorder: Recorder, connection: sqlite3.Connection) -> None:
@@ -33,9 +33,9 @@ def test_a_run_whose_worker_died_is_interrupted(recorder: Recorder, connection: 
     recorder.set_run(worker_pid=2**22 - 1)
     assert history.run(connection, recorder.run_id).status == "interrupted"
     recorder.set_run(worker_host="elsewhere")
-    assert history.runs(connection)[0].status == "running"
+    assert runs.page(connection)[0].status == "running"
     recorder.set_run(heartbeat=now - 60)
-    assert history.runs(connection)[0].status == "interrupted"
+    assert runs.page(connection)[0].status == "interrupted"
 
 
 def test_a_run_is_found_by_id_by_name_and_as_the_last(
@@ -193,11 +193,11 @@ def test_an_alert_is_acknowledged_with_a_name_and_a_note(
             "created": 1.0,
         },
     )
-    assert history.runs(connection)[0].critical == 1
+    assert runs.page(connection)[0].critical == 1
     annotations.acknowledge(connection, alert, "ada", "known")
     [row] = history.alerts(connection, recorder.run_id)
     assert (row.acknowledged_by, row.note) == ("ada", "known")
-    assert history.runs(connection)[0].critical == 0
+    assert runs.page(connection)[0].critical == 0
 
 
 def test_a_watcher_sees_that_another_process_wrote(

@@ -6,6 +6,7 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.tui.history import build
+from tests.tui.leaky import leak
 from tui.app import AssayApp
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
@@ -26,6 +27,20 @@ def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_store(store_folder: Path, tmp_path: Path) -> Path:
     """A copy of the demo store for a test that writes."""
     return Path(shutil.copytree(store_folder, tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def leaky_folder(store_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo store with leaks, coverage and versions in run 2; not to be written to."""
+    folder = Path(shutil.copytree(store_folder, tmp_path_factory.mktemp("leaky") / "store"))
+    leak(folder)
+    return folder
+
+
+@pytest.fixture
+def leaky(leaky_folder: Path, tmp_path: Path) -> Path:
+    """A copy of it for a test that writes."""
+    return Path(shutil.copytree(leaky_folder, tmp_path / "leaky"))
 
 
 async def settle(pilot: Pilot[int]) -> None:

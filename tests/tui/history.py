@@ -157,6 +157,8 @@ class Story:
             "fingerprint": f"{place:012x}",
             "details": {"path": "models/base", "dtype": "float32"},
         }
+        if name == "prompted":
+            row["details"] |= {"system": "Answer with one JSON object."}
         if not baseline:
             change = 0.0 if name == "no-effect" else 4.2
             row |= {"probe": {"max_difference": change, "mean_difference": change / 9, "prompts": 4}}

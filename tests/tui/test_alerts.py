@@ -109,7 +109,7 @@ async def test_w_shows_the_alerts_of_all_runs(store_folder: Path, settled: Settl
     [
         (1, "Review", "all examples"),  # an adapter without effect
         (3, "Review", "worst rougeL first"),  # a metric that fell
-        (4, "Splits", "eval set"),  # a leak
+        (4, "Splits", "examples leaked"),  # a leak
         (5, "Review", "all examples"),  # a win rate without a loss
     ],
 )

@@ -73,7 +73,7 @@ async def test_help_lists_the_keys_alive_on_the_screen_it_was_called_from(
     store_folder: Path, settled: Settled
 ) -> None:
     app = AssayApp(store_folder, run=2, screen="alerts", now=lambda: NOW)
-    async with app.run_test(size=(80, 30)) as pilot:
+    async with app.run_test(size=(80, 36)) as pilot:
         await settled(pilot)
         await pilot.press("question_mark")
         await settled(pilot)

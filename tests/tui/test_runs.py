@@ -143,3 +143,48 @@ async def test_older_runs_are_loaded_when_the_cursor_comes_near(own_store: Path,
         await settled(pilot)
         await pilot.press("G")
         assert rows.item is not None and rows.item.id == 1
+
+
+async def test_words_with_a_colon_filter_by_what_a_run_is(own_store: Path, settled: Settled) -> None:
+    app = AssayApp(own_store, now=lambda: NOW)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await settled(pilot)
+        await pilot.press("j", "a", *"release", "enter")
+        await settled(pilot)
+        assert "[release]" in text_of(app)
+        await pilot.press("slash", *"tag:release status:finished", "enter")
+        await settled(pilot)
+        assert [row.id for row in screen_of(app).rows.items] == [2]
+        await pilot.press("a", *["backspace"] * 7, "enter")
+        await settled(pilot)
+        assert screen_of(app).rows.items == []
+
+
+async def test_a_deleted_run_is_gone_and_u_brings_it_back(own_store: Path, settled: Settled) -> None:
+    app = AssayApp(own_store, now=lambda: NOW)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await settled(pilot)
+        await pilot.press("d")
+        await settled(pilot)
+        assert "run 3 is running: it cannot be deleted" in text_of(app)
+        await pilot.press("j", "d")
+        await settled(pilot)
+        assert [row.id for row in screen_of(app).rows.items] == [3, 1]
+        assert "u brings it back" in text_of(app)
+        await pilot.press("u")
+        await settled(pilot)
+        assert [row.id for row in screen_of(app).rows.items] == [3, 2, 1]
+
+
+async def test_a_note_is_kept_under_the_persons_name(own_store: Path, settled: Settled) -> None:
+    app = AssayApp(own_store, now=lambda: NOW)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await settled(pilot)
+        await pilot.press("n", *"lr halved", "enter")
+        await settled(pilot)
+        assert "noted" in text_of(app)
+    with sqlite3.connect(own_store / "assay.db") as connection:
+        assert connection.execute("SELECT run_id, kind, value FROM runmark").fetchall() == [
+            (3, "note", "lr halved")
+        ]
+    connection.close()

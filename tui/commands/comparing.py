@@ -1,5 +1,6 @@
 """Two runs against each other, for people and for programs."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from tui.output import heading, out, paragraph
 if TYPE_CHECKING:
     from engine.compare_runs import RunComparison
     from engine.comparison import Comparison
+    from engine.training_changes import Retrained
 
 
 def comparison_values(found: "RunComparison") -> dict[str, Any]:
@@ -29,6 +31,19 @@ def comparison_values(found: "RunComparison") -> dict[str, Any]:
     }
 
 
+def training_values(trained: "Sequence[Retrained]") -> list[dict[str, Any]]:
+    """What each candidate was trained differently with, and the same in words."""
+    return [asdict(item) | {"said": item.said} for item in trained]
+
+
+def _print_training(trained: "Sequence[Retrained]") -> None:
+    """The changes of the training, a line for each candidate."""
+    if trained:
+        heading("Changed in the training")
+    for item in trained:
+        paragraph(f"{item.candidate}: {item.said}", "    ", "  ")
+
+
 def _values(item: "Comparison") -> dict[str, Any]:
     values = {name: value for name, value in asdict(item).items() if name != "worst"}
     if values["delta"] is None and values["reason"] is None:
@@ -36,8 +51,9 @@ def _values(item: "Comparison") -> dict[str, Any]:
     return values
 
 
-def print_comparison(found: "RunComparison") -> None:
+def print_comparison(found: "RunComparison", trained: "Sequence[Retrained]" = ()) -> None:
     out(f"run {found.newer} against run {found.older}, on the {found.shared} examples that both evaluated")
+    _print_training(trained)
     everything = [*found.comparisons, *found.benchmarks]
     for (candidate, baseline), rows in groupby(everything, key=lambda item: (item.candidate, item.baseline)):
         heading(f"{candidate} against {baseline}")

@@ -19,6 +19,10 @@ Measure = Annotated[
     bool, typer.Option("--measure", help="Load the models and ask a few prompts, to tell how long it takes.")
 ]
 
+Fold = Annotated[
+    int | None, typer.Option("--fold", min=1, metavar="N", help="One of the plan's folds [default: all]")
+]
+
 MARKS = {"error": "error", "warning": "warn", "ok": "ok"}
 
 
@@ -46,15 +50,23 @@ def init(folder: Folder = Path()) -> None:
 
 
 def check(
-    context: typer.Context, plan: Plan, measure: Measure = False, json: Json = False, store: Store = None
+    context: typer.Context,
+    plan: Plan,
+    measure: Measure = False,
+    fold: Fold = None,
+    json: Json = False,
+    store: Store = None,
 ) -> None:
     """Say all that stands in the way of a plan at once, before it runs."""
-    from engine.check import check as look
-    from engine.check import check_benchmarks, measured
+    from engine.check import check_benchmarks, check_folds, measured
     from engine.plan import read_plan
+    from engine.plan_folds import count_folds
 
-    read = read_plan(plan)
-    findings = [*look(read, store_folder(context, store)), *check_benchmarks(read)]
+    count = count_folds(plan)
+    folds = range(1, count + 1) if count and fold is None else [fold]
+    plans = [read_plan(plan, number) for number in folds]
+    read = plans[0]
+    findings = [*check_folds(plans, store_folder(context, store)), *check_benchmarks(read)]
     if measure and all(finding.level != "error" for finding in findings):
         # What was measured takes the place of what earlier runs took.
         findings = [finding for finding in findings if finding.subject != "time"] + measured(read)

@@ -1,5 +1,6 @@
-"""Commands that read the history: runs, show, report."""
+"""Commands that read one run or two: show, report, compare."""
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +10,10 @@ import typer
 from store import history
 from store.session import opened
 from tui.commands.common import Json, Run, Store, store_folder
-from tui.output import Column, err, iso, moment, number, out, paragraph, print_json, print_table
+from tui.output import err, out, paragraph, print_json
 from tui.report.remarks import noise_remarks
-from tui.report.summary import as_values, cost, gather, no_verdict, verdict
+from tui.report.summary import gather
+from tui.report.values import as_values
 
 
 class Format(StrEnum):
@@ -26,68 +28,15 @@ Slices = Annotated[bool, typer.Option("--slices", help="Every slice, those that 
 Find = Annotated[
     str, typer.Option("--find", metavar="TEXT", help="Only measures, families and slices of that name.")
 ]
-Limit = Annotated[int, typer.Option("--limit", min=1, help="How many of the newest runs.")]
+Decision = Annotated[
+    bool, typer.Option("--decision", help="Only whether to ship, with every question and its numbers.")
+]
 FormatOption = Annotated[Format, typer.Option("--format", help="What to write.")]
 Older = Annotated[str, typer.Argument(metavar="RUN", help="The run to compare with: id, name or last.")]
 Newer = Annotated[str, typer.Argument(metavar="RUN", help="The run in question: id, name or last.")]
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="Where to [default: standard output]")
 ]
-
-
-def runs(context: typer.Context, limit: Limit = 20, json: Json = False, store: Store = None) -> None:
-    """List the runs, newest first."""
-    with opened(store_folder(context, store)) as connection:
-        rows = history.runs(connection, limit=limit)
-        if json:
-            print_json([_run_values(row.id, connection) for row in rows])
-            return
-        total = history.count_runs(connection)
-    if not rows:
-        out("no runs yet; `assay run PLAN` starts one")
-        return
-    columns = [
-        Column("id", True),
-        Column("name"),
-        Column("result"),
-        Column("candidates"),
-        Column("win rate", True),
-        Column("critical", True),
-        Column("started (UTC)"),
-    ]
-    print_table(
-        columns,
-        [
-            [
-                str(row.id),
-                row.name,
-                verdict(row),
-                row.candidates or "",
-                number(row.win_rate),
-                str(row.critical or ""),
-                moment(row.started or row.created),
-            ]
-            for row in rows
-        ],
-    )
-    if total > len(rows):
-        err(f"{total - len(rows)} older runs; --limit N shows more")
-
-
-def _run_values(run_id: int, connection: history.Connection) -> dict[str, object]:
-    run = history.run(connection, run_id)
-    absent = "" if run.finished is not None else f"the run is {run.status}"
-    dollars, unknown = cost(history.spending(connection, run_id))
-    return {
-        "id": str(run.id),
-        "name": run.name,
-        "status": run.status,
-        "started": iso(run.started),
-        "finished": iso(run.finished),
-        "passed": run.passed,
-        "cost": dollars,
-        "reason": "; ".join(part for part in (no_verdict(run) or absent, unknown) if part) or None,
-    }
 
 
 def show(
@@ -97,17 +46,25 @@ def show(
     full: Full = False,
     slices: Slices = False,
     find: Find = "",
+    decision: Decision = False,
     store: Store = None,
 ) -> None:
-    """Show one run: its verdict, numbers, comparisons and alerts."""
-    from tui.commands.showing import print_summary
+    """Show one run: whether to ship, then its numbers, comparisons and alerts."""
+    from tui.commands.showing import print_head, print_summary
+    from tui.commands.showing_decision import print_decision
+    from tui.decision import decide, decision_values
 
     with opened(store_folder(context, store)) as connection:
-        summary = gather(connection, history.find_run(connection, run))
+        run_id = history.find_run(connection, run)
+        summary, verdicts = gather(connection, run_id), decide(connection, run_id)
     if json:
-        print_json(as_values(summary))
+        print_json(as_values(summary) | {"decision": decision_values(verdicts)})
+        return
+    if decision:
+        print_head(summary)
+        print_decision(verdicts, full=True)
     else:
-        print_summary(summary, full=full, slices=slices, find=find)
+        print_summary(summary, verdicts, full=full, slices=slices, find=find)
 
 
 def report(
@@ -115,10 +72,11 @@ def report(
 ) -> None:
     """Write a report of one run to hand on."""
     from tui.report import render
+    from tui.report.material import collect
 
     with opened(store_folder(context, store)) as connection:
-        summary = gather(connection, history.find_run(connection, run))
-    text = render(summary, format.value)
+        found = collect(connection, history.find_run(connection, run))
+    text = render(found, format.value)
     if file is None:
         out(text.rstrip("\n"))
         return
@@ -147,19 +105,27 @@ def compare(
     The comparison is paired, on the examples that both evaluated in the same words.
     """
     from engine.compare_runs import compare_runs
-    from tui.commands.comparing import comparison_values, print_comparison
+    from engine.shared_sets import shared_sets
+    from tui.commands.comparing import comparison_values, print_comparison, training_values
+    from tui.decision_changed import retrainings
 
     with opened(store_folder(context, store)) as connection:
         runs = history.find_run(connection, older), history.find_run(connection, newer)
-        found = compare_runs(connection, *runs)
+        found, trained = compare_runs(connection, *runs), retrainings(connection, *runs)
+        sets = shared_sets(connection, *runs)
         remarks = [
             f"run {run_id}: {remark}"
             for run_id in runs
             for remark in noise_remarks(history.models(connection, run_id))
         ]
     if json:
-        print_json({**comparison_values(found), "remarks": remarks})
+        training = training_values(trained)
+        values = {**comparison_values(found), "eval_sets": asdict(sets)}
+        print_json({**values, "training": training, "remarks": remarks})
     else:
-        print_comparison(found)
+        print_comparison(found, trained)
+        if sets.said:
+            out()
+            paragraph(sets.said)
         for remark in remarks:
             paragraph(remark, "  ", "")

@@ -11,7 +11,8 @@ from engine.errors import BadInput
 from store import history, live
 from store.rows import RunDetail
 from store.session import opened
-from tui.commands.common import Plan, Run, Store, store_folder
+from tui.commands.common import Plan, Run, Store, app_options, store_folder
+from tui.commands.ending import SummaryFile, append_summary, tell_briefly
 from tui.follow import Follower
 from tui.output import err, out
 from tui.report.summary import gather
@@ -45,7 +46,20 @@ OtherHardware = Annotated[
     bool,
     typer.Option("--other-hardware", help="Go on on other devices than it began on; numbers may differ."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Only the verdict and what tripped.")]
+Fold = Annotated[
+    str | None,
+    typer.Option("--fold", metavar="N|all", help="Which of the plan's folds; all: one run after another."),
+]
+
+Against = Annotated[
+    str | None,
+    typer.Option(
+        "--against",
+        metavar="accepted|best|RUN",
+        help="Hold every candidate against an earlier run's too: the accepted one, the best so far, or RUN.",
+    ),
+]
 
 
 def run(
@@ -54,20 +68,34 @@ def run(
     detach: Detach = False,
     limit: Limit = None,
     only: Only = None,
+    fold: Fold = None,
+    against: Against = None,
     no_cache: NoCache = False,
     yes: Yes = False,
     quiet: Quiet = False,
+    summary: SummaryFile = None,
     store: Store = None,
 ) -> None:
     """Run a plan. Ctrl-C pauses it; closing the terminal does not stop it."""
     from engine import launch
+    from tui.commands.folding import fold_number, run_folds
     from tui.commands.spending import confirm_cost
 
     folder = store_folder(context, store)
-    confirm_cost(plan, limit, yes=yes, quiet=quiet)
+    number = None if fold in (None, "all") else fold_number(fold)
+    confirm_cost(plan, limit, number, yes=yes, quiet=quiet)
     phase = only.value if only else None
-    run_id = launch.create(plan, folder, limit=limit, only=phase, cache=not no_cache)
-    _start(folder, run_id, detach=detach, quiet=quiet, only=phase)
+    if fold == "all":
+        if detach or only or against:
+            raise BadInput(
+                "--fold all runs one fold after another, and waits for each to finish",
+                "leave out --detach, --only and --against, or start each fold by --fold N",
+            )
+        raise typer.Exit(run_folds(plan, folder, limit=limit, cache=not no_cache, quiet=quiet))
+    run_id = launch.create(
+        plan, folder, limit=limit, only=phase, cache=not no_cache, fold=number, against=against
+    )
+    raise typer.Exit(carry_out(folder, run_id, detach=detach, quiet=quiet, only=phase, summary=summary))
 
 
 def resume(
@@ -77,6 +105,7 @@ def resume(
     max_cost: MaxCost = None,
     other_hardware: OtherHardware = False,
     quiet: Quiet = False,
+    summary: SummaryFile = None,
     store: Store = None,
 ) -> None:
     """Go on with a run that was paused, interrupted or failed, or that waits for a server.
@@ -101,10 +130,23 @@ def resume(
         )
     if status == "running":
         raise BadInput(f"run {run_id} is running already", f"`assay watch {run_id}` shows it")
-    _start(folder, run_id, detach=detach, quiet=quiet, only=None)
+    raise typer.Exit(carry_out(folder, run_id, detach=detach, quiet=quiet, summary=summary))
 
 
-def _start(folder: Path, run_id: int, *, detach: bool, quiet: bool, only: str | None) -> None:
+def carry_out(
+    folder: Path,
+    run_id: int,
+    *,
+    detach: bool = False,
+    quiet: bool = False,
+    only: str | None = None,
+    brief: bool = False,
+    summary: Path | None = None,
+) -> int:
+    """Starts a queued run and watches it to its end; returns its exit code.
+
+    `brief` leaves its numbers out; `summary` is the file that its report in Markdown is added to.
+    """
     from engine import launch
 
     with opened(folder) as connection:
@@ -112,7 +154,7 @@ def _start(folder: Path, run_id: int, *, detach: bool, quiet: bool, only: str | 
         worker = launch.start(folder, run_id)
         if detach:
             out(f"run {run_id} started; `assay watch {run_id}` shows it, `assay show {run_id}` its result")
-            return
+            return 0
         follower = Follower(connection, run_id, quiet=quiet, after=past)
 
         def pause() -> bool:
@@ -124,12 +166,23 @@ def _start(folder: Path, run_id: int, *, detach: bool, quiet: bool, only: str | 
 
         follower.say(f"run {run_id} started; Ctrl-C pauses it, closing the terminal does not stop it")
         ended = follower.follow(worker, pause)
-        raise typer.Exit(_tell_end(connection, ended, only))
+        code = _tell_end(connection, ended, only, brief=brief, quiet=quiet)
+        if ended.status != "paused":
+            append_summary(connection, run_id, summary)
+        return code
 
 
-def _tell_end(connection: history.Connection, run: RunDetail, only: str | None) -> int:
+def _tell_end(
+    connection: history.Connection,
+    run: RunDetail,
+    only: str | None,
+    *,
+    brief: bool = False,
+    quiet: bool = False,
+) -> int:
     """Says how a run ended and returns the exit code for it."""
     from tui.commands.showing import print_summary
+    from tui.decision import decide
 
     if run.status == "paused":
         if run.error:
@@ -137,7 +190,10 @@ def _tell_end(connection: history.Connection, run: RunDetail, only: str | None) 
         err(f"paused; `assay resume {run.id}` continues")
         return 0 if only else INTERRUPTED
     if run.status == "finished":
-        print_summary(gather(connection, run.id))
+        if quiet and not brief:
+            tell_briefly(gather(connection, run.id))
+        elif not brief:
+            print_summary(gather(connection, run.id), decide(connection, run.id))
         return {True: 0, False: FAILED_GATE, None: CANNOT_FINISH}[run.passed]
     if run.status == "cancelled":
         err(f"run {run.id} was cancelled; what was finished is kept")
@@ -150,9 +206,29 @@ def _tell_end(connection: history.Connection, run: RunDetail, only: str | None) 
     return CANNOT_FINISH
 
 
-def pause(context: typer.Context, run: Run, store: Store = None) -> None:
+def pause(
+    context: typer.Context,
+    run: Run,
+    after_phase: Annotated[
+        bool, typer.Option("--after-phase", help="Only when the phase in hand is done.")
+    ] = False,
+    store: Store = None,
+) -> None:
     """Stop a run after the piece of work in hand, to resume later."""
-    _request(context, run, store, "pause")
+    _request(context, run, store, "finish_phase" if after_phase else "pause")
+
+
+def concurrency(
+    context: typer.Context,
+    run: Run,
+    calls: Annotated[int, typer.Argument(min=0, metavar="CALLS", help="0: as many as the plan says.")],
+    store: Store = None,
+) -> None:
+    """Let a run ask each server for no more than so many answers at once, from now on."""
+    with opened(store_folder(context, store)) as connection:
+        run_id = history.find_run(connection, run)
+        history.set_concurrency(connection, run_id, calls or None)
+    out(f"run {run_id}: {f'{calls} answers at once at most' if calls else 'as many as its plan says'}")
 
 
 def cancel(context: typer.Context, run: Run, store: Store = None) -> None:
@@ -160,14 +236,16 @@ def cancel(context: typer.Context, run: Run, store: Store = None) -> None:
     _request(context, run, store, "cancel")
 
 
-def _request(context: typer.Context, run: str, store: str | None, what: Literal["pause", "cancel"]) -> None:
+def _request(
+    context: typer.Context, run: str, store: str | None, what: Literal["pause", "finish_phase", "cancel"]
+) -> None:
     with opened(store_folder(context, store)) as connection:
         run_id = history.find_run(connection, run)
         history.request(connection, run_id, what)
         if history.run(connection, run_id).status == "cancelled":
             out(f"run {run_id} is cancelled")
         else:
-            out(f"run {run_id} was asked to {what}")
+            out(f"run {run_id} was asked to {what.replace('_', ' its ')}")
 
 
 def watch(context: typer.Context, run: Run, store: Store = None) -> None:
@@ -177,9 +255,9 @@ def watch(context: typer.Context, run: Run, store: Store = None) -> None:
         run_id = history.find_run(connection, run)
         if not sys.stdout.isatty():
             raise typer.Exit(_tell_end(connection, Follower(connection, run_id).follow(), None))
-    from tui import app
+    from tui.opening import open_app
 
-    raise typer.Exit(app.run(folder, run=run_id, screen="live"))
+    raise typer.Exit(open_app(folder, run_id, "live", **app_options(context)))
 
 
 def review(context: typer.Context, run: Run, store: Store = None) -> None:
@@ -187,6 +265,6 @@ def review(context: typer.Context, run: Run, store: Store = None) -> None:
     folder = store_folder(context, store)
     with opened(folder) as connection:
         run_id = history.find_run(connection, run)
-    from tui import app
+    from tui.opening import open_app
 
-    raise typer.Exit(app.run(folder, run=run_id, screen="review"))
+    raise typer.Exit(open_app(folder, run_id, "review", **app_options(context)))

@@ -1,10 +1,15 @@
 """One run as a person reads it in a terminal: the verdict first, then what it rests on."""
 
+from collections.abc import Sequence
+
+from tui.commands.showing_data import print_data
+from tui.commands.showing_decision import print_decision
 from tui.commands.showing_facts import print_costs, print_labels
 from tui.commands.showing_judging import print_judging
 from tui.commands.showing_measures import print_every_change, print_glance, print_scores
 from tui.commands.showing_slices import print_corpora, print_disparities, print_forgetting, print_slices
 from tui.commands.showing_sweep import print_sweep
+from tui.decision import Verdict
 from tui.output import (
     Column,
     heading,
@@ -17,17 +22,22 @@ from tui.output import (
 )
 from tui.pace import in_gpu_hours
 from tui.report.remarks import remarks
-from tui.report.summary import Summary, cost, failures, no_verdict, verdict
+from tui.report.summary import Summary
+from tui.report.words import cost, failures, no_verdict, verdict
 from tui.text import MISSING, duration, printable
 
 
-def print_summary(summary: Summary, *, full: bool = False, slices: bool = False, find: str = "") -> None:
-    """The verdict and what it rests on.
+def print_summary(
+    summary: Summary, verdicts: Sequence[Verdict], *, full: bool = False, slices: bool = False, find: str = ""
+) -> None:
+    """The decision and what it rests on.
 
     `full` adds every interval, `slices` every slice; `find` keeps the measures, families and slices whose
     name contains it.
     """
-    _head(summary)
+    print_head(summary)
+    print_decision(verdicts)
+    print_data(summary)
     print_sweep(summary)
     _candidates(summary)
     print_forgetting(summary)
@@ -44,20 +54,26 @@ def print_summary(summary: Summary, *, full: bool = False, slices: bool = False,
     print_disparities(summary)
     print_costs(summary)
     _remarks(summary)
-    _alerts(summary)
+    print_alerts(summary)
 
 
-def _head(summary: Summary) -> None:
+def print_verdict(summary: Summary) -> None:
+    """The run and its outcome in one line."""
     run = summary.run
     result = verdict(run).upper() if run.passed is False else verdict(run)
     out(strong(printable(f"run {run.id} · {run.name} · {result}")))
+
+
+def print_head(summary: Summary) -> None:
+    """Which run it is, how it ended, and what it ran on."""
+    run = summary.run
+    print_verdict(summary)
     took = f", took {duration(run.finished - run.started)}" if run.finished and run.started else ""
     plan = f" · plan {run.plan_file} {run.plan_hash[:12]}" if run.plan_hash else ""
     when = f"started {moment(run.started)} UTC" if run.started else "not started"
-    paragraph(
-        f"{when}{took}{plan} · eval set {run.eval_set_file or ''} "
-        f"{run.eval_set or 'not read yet'} · seed {run.seed}"
-    )
+    # What was imported may be benchmarks alone.
+    data = f" · eval set {run.eval_set_file or ''} {run.eval_set or 'not read yet'}"
+    paragraph(f"{when}{took}{plan}{data if plan or run.eval_set else ''} · seed {run.seed}")
     dollars, unknown = cost(summary.spending)
     if unknown or dollars:
         paragraph(unknown or f"judging has cost ${dollars:,.2f}")
@@ -98,6 +114,12 @@ def _benchmarks(summary: Summary) -> None:
     for row in summary.benchmarks:
         if row.value is None and row.reason:
             paragraph(f"{row.task}, {row.model}: {row.reason}", "  ")
+    reused: dict[tuple[str, int], dict[str, None]] = {}
+    for row in summary.benchmarks:
+        if row.reused_from is not None:
+            reused.setdefault((row.model, row.reused_from), {})[row.task] = None
+    for (model, run), tasks in reused.items():
+        paragraph(f"{model}: {', '.join(tasks)}: measured by run {run}, on the same weights", "  ")
 
 
 def _remarks(summary: Summary) -> None:
@@ -108,11 +130,13 @@ def _remarks(summary: Summary) -> None:
         paragraph(remark, "  ", "")
 
 
-def _alerts(summary: Summary) -> None:
+def print_alerts(summary: Summary) -> None:
+    """What tripped, the open and the severe first."""
     heading("Alerts")
     if not summary.alerts:
         out("none")
     for alert in summary.alerts:
         whose = "" if alert.candidate in alert.message else f"{alert.candidate}: "
-        seen = f" (seen by {alert.acknowledged_by}: {alert.note})" if alert.acknowledged else ""
+        again = " in an earlier run" if alert.follows else ""
+        seen = f" (seen by {alert.acknowledged_by}{again}: {alert.note})" if alert.acknowledged else ""
         paragraph(f"{whose}{alert.message}{seen}", " " * 9, f"{alert.severity.upper():9}")

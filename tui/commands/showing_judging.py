@@ -7,7 +7,8 @@ from store.rows import WinRateRow
 from tui import judges
 from tui.judges import Said
 from tui.output import Column, heading, interval, number, paragraph, print_table
-from tui.report.summary import Summary, judge_name
+from tui.report.summary import Summary
+from tui.report.words import judge_name
 from tui.text import MISSING
 
 LEGEND = (

@@ -11,7 +11,8 @@ from itertools import groupby
 from store.rows import ComparisonRow, MetricRow, ModelScoreRow
 from tui.families import family_of, rank
 from tui.output import Column, heading, interval, number, paragraph, print_table
-from tui.report.summary import Summary, change
+from tui.report.summary import Summary
+from tui.report.words import change
 from tui.standing import family, standing
 from tui.text import MISSING
 

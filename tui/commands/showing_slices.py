@@ -2,6 +2,7 @@
 
 from engine.forgetting import Conclusion, ForgettingRow, conclusions
 from store.slices import CorpusRow, DisparityRow, SliceRow, worst
+from tui.commands.showing_data import LEAKED, NOT_LEAKED
 from tui.output import Column, heading, interval, number, paragraph, print_table
 from tui.report.summary import Summary
 from tui.text import MISSING
@@ -49,7 +50,9 @@ def print_slices(summary: Summary, *, everything: bool, find: str) -> None:
             paragraph("no slices were computed" if not summary.slices else f"none is called {find!r}")
         return
     worse = sum(row.standing == "worse" for row in found)
-    shown = found if everything else worst(found, WORST)
+    # Nearly all examples are among those that did not leak; what they tell stands under Data.
+    telling = [row for row in found if find or row.slice not in (LEAKED, NOT_LEAKED)]
+    shown = found if everything else worst(telling, WORST)
     heading(f"Slices: {worse} of {len(found)} clearly worse")
     pairs: dict[tuple[str, str], list[SliceRow]] = {}
     for row in shown:

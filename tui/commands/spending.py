@@ -9,19 +9,25 @@ from engine.errors import BadInput
 from tui.output import err
 
 
-def confirm_cost(plan_file: Path, limit: int | None, *, yes: bool, quiet: bool) -> None:
+def confirm_cost(plan_file: Path, limit: int | None, fold: int | None, *, yes: bool, quiet: bool) -> None:
     """Says what the judges could cost, and asks where that may pass the plan's `max_cost`.
+
+    Without a `fold`, a plan's folds count together.
 
     Raises BadInput where it may and nobody can be asked, and Abort when the answer is no.
     """
+    from engine.data.selection import in_part
     from engine.examples import read_examples
     from engine.judge.estimate import estimate
     from engine.plan import read_plan
+    from engine.plan_folds import count_folds
 
-    plan = read_plan(plan_file)
+    plan = read_plan(plan_file, fold or (1 if count_folds(plan_file) else None))
     if all(judge.server is None for judge in plan.judges):
         return
     examples = read_examples(plan.data.examples, plan.data.fields)
+    if fold is not None:
+        examples = in_part(examples, plan.data)
     counts = [count for count in (limit, plan.data.sample) if count is not None]
     found = estimate(plan, examples[: min(counts, default=None)])
     if not quiet:

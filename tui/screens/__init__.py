@@ -7,12 +7,14 @@ if TYPE_CHECKING:
     from tui.screens.base import RunScreen
 
 RUN_SCREENS = {
+    "decision": "tui.screens.decision:DecisionScreen",
     "live": "tui.screens.live:LiveScreen",
     "compare": "tui.screens.compare:CompareScreen",
     "review": "tui.screens.review:ReviewScreen",
     "splits": "tui.screens.splits:SplitsScreen",
     "judges": "tui.screens.judges:JudgesScreen",
     "alerts": "tui.screens.alerts:AlertsScreen",
+    "trends": "tui.screens.trends:TrendsScreen",
 }
 NAMES = ("runs", *RUN_SCREENS)
 

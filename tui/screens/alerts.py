@@ -46,6 +46,12 @@ KINDS = {
     "self_preference": "judge of the family",
     "slice_drop": "drop in a slice",
     "disparity": "disparity",
+    "suspicion": "too good for chance",
+    "length_drift": "length drift",
+    "latency_drift": "latency drift",
+    "refusal_drift": "refusals",
+    "judge_inconsistency": "judge inconsistent",
+    "slow_decline": "slow decline",
 }
 
 
@@ -203,7 +209,9 @@ def evidence(alert: "AlertRow", width: int) -> list[Content]:
         lines.append(one_line(f"examples: {', '.join(map(str, examples))}", "$muted"))
     if alert.acknowledged is not None:
         when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(alert.acknowledged))
-        who = f"seen by {alert.acknowledged_by} on {when} UTC" + (f": {alert.note}" if alert.note else "")
+        again = " in an earlier run" if alert.follows is not None else ""
+        who = f"seen by {alert.acknowledged_by}{again} on {when} UTC"
+        who += f": {alert.note}" if alert.note else ""
         lines += wrap(plain(who, "$muted"), width)
     else:
         lines.append(Content.styled(f"not acknowledged yet: press {written('alerts.acknowledge')}", "$muted"))
@@ -228,6 +236,7 @@ def _numbers(found: dict[str, Any]) -> list[Content]:
             ("p", "p"),
             ("p_corrected", "p corrected (Holm)"),
             ("smallest_detectable", "smallest change this n can show"),
+            ("needed", "examples that would settle it, about"),
             ("max_difference", "largest difference of the logits"),
             ("prompts", "prompts"),
             ("leaked", "leaked"),

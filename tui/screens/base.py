@@ -12,7 +12,7 @@ from textual.widget import Widget
 from tui.keys import REGISTRY, written
 from tui.text import cut, join, plain
 from tui.watch import NoStore, StoreFailed
-from tui.widgets.lines import Line
+from tui.widgets.lines import Line, Lines
 
 if TYPE_CHECKING:
     from store.history import Connection
@@ -137,6 +137,11 @@ class AssayScreen(Screen[None]):
     def run_at_cursor(self) -> int | None:
         """The run that the next screen is to be about; None where that is the one it came from."""
         return None
+
+    @property
+    def copied(self) -> str:
+        """What `y` copies: the row under the cursor, or the text that has the focus."""
+        return self.focused.copied if isinstance(self.focused, Lines) else ""
 
     def minute(self) -> None:
         """Called each minute: the place to bring ages up to date."""

@@ -38,10 +38,10 @@ class CompareScreen(RunScreen):
     CompareScreen #explained { height: 3; padding: 0 1; border-top: solid $rule; }
     """
 
-    def __init__(self, run_id: int) -> None:
+    def __init__(self, run_id: int, candidate: str = "", baseline: str = "") -> None:
         super().__init__(run_id)
         self._numbers: Numbers | None = None
-        self._candidate = self._baseline = ""
+        self._candidate, self._baseline = candidate, baseline
         self._search = ""
         self._pane = "brief"
         self._groups: list[Group] = []

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+from engine.example import query_id
 from engine.person import user_name
 from store.annotations import annotate, undo
+from tui.exclusion import toggle
 from tui.keys import bindings
 from tui.screens.review_lines import DECISIONS
 from tui.screens.review_queue import QueueScreen
@@ -17,10 +19,11 @@ class ReviewScreen(QueueScreen):
     FOOTER = (
         "review.left", "review.right", "review.tie", "review.both_bad", "review.next", "review.undo",
         "review.queue", "review.worst", "review.details", "review.note", "review.flag", "find.filter",
+        "review.exclude",
     )  # fmt: skip
     BINDINGS = bindings(
         "review.left", "review.right", "review.tie", "review.both_bad", "review.undo", "review.note",
-        "review.flag",
+        "review.flag", "review.exclude",
     )  # fmt: skip
 
     async def action_prefer(self, value: str) -> None:
@@ -78,6 +81,15 @@ class ReviewScreen(QueueScreen):
         with self._told():
             await self._record(kind, text)
             self.reload()
+
+    async def action_exclude(self) -> None:
+        """Takes this example out of later runs, or puts it back."""
+        if self.run is None or self.run.eval_set is None or self._review is None or self._review.pair is None:
+            return
+        example = self._review.pair.view.example
+        identity = example.example, query_id(example.query)
+        with self._told():
+            self.say(await self.assay.store.ask(toggle, self.run.eval_set, identity))
 
     async def action_undo(self) -> None:
         """Takes back the newest decision, whichever queue it was made in, and goes there."""

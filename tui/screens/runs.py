@@ -8,7 +8,8 @@ from textual.content import Content
 from textual.events import Resize, ScreenResume
 
 from tui.keys import bindings, written
-from tui.screens.base import AssayScreen, outcome, status
+from tui.screens.base import outcome, status
+from tui.screens.runs_marks import MARKING, MarkingScreen
 from tui.text import age, fit, join, number, one_line, percent, spark
 from tui.watch import StoreFailed
 from tui.widgets.lines import Line, Pane
@@ -17,7 +18,8 @@ from tui.widgets.table import Column, Columns
 
 if TYPE_CHECKING:
     from store.history import Connection
-    from store.rows import RunRow, TrendPoint
+    from store.rows import RunRow
+    from store.trends import Point
 
 PAGE = 100
 TREND_LINES = 4
@@ -43,10 +45,10 @@ class Trend(NamedTuple):
     """The measures of one run, and some of them over the runs on the same eval set, oldest first."""
 
     measures: tuple[str, ...]
-    points: "tuple[tuple[str, tuple[TrendPoint, ...]], ...]"
+    points: "tuple[tuple[str, tuple[Point, ...]], ...]"
 
 
-ACTIONS = ("runs.start", "runs.resume", "runs.pause", "runs.cancel", "runs.trend")
+ACTIONS = ("runs.start", "runs.resume", "runs.pause", "runs.cancel", "runs.trend", *MARKING)
 
 COLUMNS = Columns(
     Column("run", 5, align="right"),
@@ -59,17 +61,9 @@ COLUMNS = Columns(
 )
 
 
-class RunsScreen(AssayScreen):
+class RunsScreen(MarkingScreen):
     NAME = "Runs"
-    FOOTER = (
-        "move.open",
-        "find.filter",
-        "runs.start",
-        "runs.resume",
-        "runs.pause",
-        "runs.cancel",
-        "runs.trend",
-    )
+    FOOTER = ("move.open", "find.filter", *ACTIONS)
     BINDINGS = bindings("find.filter", *ACTIONS)
     DEFAULT_CSS = """
     RunsScreen #trend { height: 6; padding: 0 1; border-top: solid $rule; }
@@ -115,7 +109,7 @@ class RunsScreen(AssayScreen):
         alerts += [Content.styled(f"{row.warnings} warn", "$warn")] if row.warnings else []
         cells: list[Content | str] = [
             f"#{row.id}",
-            row.name,
+            join([one_line(row.name), one_line(f" [{row.tags}]", "$muted")]) if row.tags else row.name,
             ended or status(row.status),
             row.candidates or "",
             percent(row.win_rate),
@@ -127,10 +121,10 @@ class RunsScreen(AssayScreen):
     # Reading
 
     def read(self, connection: "Connection") -> History:
-        from store import history
+        from store import runs
 
-        found = history.runs(connection, limit=self._wanted, search=self._search)
-        return History(found, history.count_runs(connection))
+        found = runs.page(connection, limit=self._wanted, words=runs.read_words(self._search))
+        return History(found, runs.count(connection))
 
     def show(self, data: History) -> None:
         self._history = data
@@ -187,11 +181,11 @@ class RunsScreen(AssayScreen):
     @work(group="older", exclusive=True)
     async def _read_older(self, last: int) -> None:
         """The next page: as long as all before it, so that G reaches the first run in a few strokes."""
-        from store import history
+        from store import runs
 
-        page = self._wanted
+        page, words = self._wanted, runs.read_words(self._search)
         try:
-            older = await self.assay.store.ask(history.runs, limit=page, before=last, search=self._search)
+            older = await self.assay.store.ask(runs.page, limit=page, before=last, words=words)
         except StoreFailed as error:
             self.assay.store_failed(str(error))
             return
@@ -243,7 +237,7 @@ class RunsScreen(AssayScreen):
     def on_rows_opened(self, event: "Rows.Opened") -> None:
         row = self.rows.item
         if row is not None:
-            self.assay.go("compare" if row.status == "finished" else "live", row.id)
+            self.assay.go("decision" if row.status == "finished" else "live", row.id)
 
     def action_start(self) -> None:
         self.ask("Plan file", self.assay.control.start)
@@ -263,16 +257,17 @@ class RunsScreen(AssayScreen):
 
 def _trend(connection: "Connection", run_id: int, first: int) -> Trend:
     """Some of a run's measures over the newest runs; other eval sets' values do not compare with its own."""
-    from store import history
+    from store.history import metrics, run
+    from store.trends import trend
 
-    measures = tuple(metric.measure for metric in history.metrics(connection, run_id))
+    measures = tuple(metric.measure for metric in metrics(connection, run_id))
     first %= max(1, len(measures))
-    eval_set = history.run(connection, run_id).eval_set
-    points = []
-    for name in measures[first : first + TREND_LINES]:
-        found = history.trend(connection, name, limit=TREND_RUNS)
-        same = (point for point in found if history.run(connection, point.run_id).eval_set == eval_set)
-        points.append((name, tuple(same)))
+    eval_set = run(connection, run_id).eval_set
+    words = (("eval", eval_set),) if eval_set else ()
+    points = [
+        (name, tuple(trend(connection, name, words, limit=TREND_RUNS)))
+        for name in measures[first : first + TREND_LINES]
+    ]
     return Trend(measures, tuple(points))
 
 

@@ -1,0 +1,108 @@
+"""Runs of another store join this one: whole, once, and without a change to the other."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from store import database, history, marks, runs
+from store.errors import StoreError
+from store.merging import merge
+from store.record import Recorder
+from tests.store.conftest import queued_run
+from tests.tui.history import build
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run 1 and 2 are over; run 3 is running."""
+    return build(tmp_path_factory.mktemp("other") / "store")
+
+
+@pytest.fixture
+def connection(folder: Path) -> Iterator[history.Connection]:
+    """A store with two runs of its own, so that no id of the other one is free."""
+    for name in ("mine", "too"):
+        recorder = Recorder(folder, queued_run(folder, name))
+        recorder.event("info", "data", "here first")
+        recorder.close()
+    with closing(history.attach(database.connect(folder))) as opened:
+        yield opened
+
+
+def fingerprint(folder: Path) -> str:
+    return hashlib.sha256((folder / database.FILE).read_bytes()).hexdigest()
+
+
+def test_finished_runs_join_with_all_that_belongs_to_them(
+    connection: history.Connection, other: Path
+) -> None:
+    before = fingerprint(other)
+    merged = merge(connection, other)
+    assert merged.joined == {1: 3, 2: 4}
+    assert (merged.known, merged.unfinished, merged.deleted) == (0, 1, 0)
+    assert fingerprint(other) == before
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    with closing(history.attach(database.connect(other))) as there:
+        for theirs, ours in merged.joined.items():
+            for read in (history.model_scores, history.comparisons, history.win_rates, history.benchmarks):
+                assert read(connection, ours) == read(there, theirs)
+            words = [
+                [(row.example, row.tier, row.excerpt) for row in history.leaks(side, run)]
+                for side, run in ((connection, ours), (there, theirs))
+            ]
+            assert words[0] == words[1]
+    texts = "SELECT e.example, p.text FROM response p JOIN model m ON m.id = p.model_id "
+    texts += "JOIN example e ON e.id = p.example_id WHERE m.run_id = ? AND m.name = 'good' ORDER BY e.example"
+    assert len(connection.execute(texts, (4,)).fetchall()) == 12
+    assert history.run(connection, 3).log is None and history.run(connection, 1).name == "mine"
+
+
+def test_a_second_import_brings_nothing(connection: history.Connection, other: Path) -> None:
+    merge(connection, other)
+    again = merge(connection, other)
+    assert again.joined == {} and again.known == 2
+    assert runs.count(connection) == 4
+    assert connection.execute("SELECT count(*) FROM example").fetchone()[0] == 12
+
+
+def test_runs_deleted_there_stay_there(connection: history.Connection, other: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(other, tmp_path / "copy"))
+    with closing(history.attach(database.connect(copy))) as there:
+        marks.delete(there, 1, "ann")
+        marks.tag(there, 2, "release", "ann")
+    merged = merge(connection, copy)
+    assert (merged.joined, merged.deleted) == ({2: 4}, 1)
+    assert marks.tags(connection, 4) == ["release"]
+
+
+def test_an_alert_keeps_what_it_follows_only_where_that_came_along(
+    connection: history.Connection, other: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(other, tmp_path / "copy"))
+    with closing(history.attach(database.connect(copy))) as there:
+        first, second = (
+            row[0] for row in there.execute("SELECT id FROM alert WHERE run_id = 2 ORDER BY id LIMIT 2")
+        )
+        there.execute("UPDATE alert SET follows = ? WHERE id = ?", (first, second))
+        there.execute("UPDATE benchmarkscore SET reused_from = 3")
+    merge(connection, copy)
+    ids = [row[0] for row in connection.execute("SELECT id FROM alert WHERE run_id = 4 ORDER BY id LIMIT 2")]
+    follows = [
+        connection.execute("SELECT follows FROM alert WHERE id = ?", (key,)).fetchone()[0] for key in ids
+    ]
+    assert follows == [None, ids[0]]
+    assert connection.execute("SELECT max(reused_from) FROM benchmarkscore").fetchone()[0] is None
+
+
+def test_what_is_no_store_is_refused(connection: history.Connection, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no store in"):
+        merge(connection, tmp_path / "none")
+    with pytest.raises(StoreError, match="this store itself"):
+        merge(connection, folder)
+    (tmp_path / database.FILE).write_bytes(b"not a database at all" * 100)
+    with pytest.raises(StoreError, match="damaged"):
+        merge(connection, tmp_path)

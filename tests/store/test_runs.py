@@ -1,0 +1,136 @@
+"""The history's list is narrowed by words, and runs that were put away are in none."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from store import database, history, marks, runs
+from store.errors import StoreError
+from store.purge import purge
+from tests.tui.history import build
+
+
+@pytest.fixture(scope="module")
+def folder_of_three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("runs") / "store")
+
+
+@pytest.fixture
+def connection(folder_of_three: Path) -> Iterator[history.Connection]:
+    """Whatever a test writes is taken back."""
+    opened = history.attach(database.connect(folder_of_three))
+    before = opened.execute("SELECT coalesce(max(id), 0) FROM runmark").fetchone()[0]
+    yield opened
+    opened.execute("DELETE FROM runmark WHERE id > ?", (before,))
+    opened.execute("UPDATE run SET deleted = NULL")
+    opened.close()
+
+
+def found(connection: history.Connection, text: str) -> list[int]:
+    return [row.id for row in runs.page(connection, words=runs.check(runs.read_words(text)))]
+
+
+def test_words_are_told_from_free_text() -> None:
+    assert runs.read_words("Tag:release http://x my run") == (("tag", "release"), ("text", "http://x my run"))
+    assert runs.read_words("tag: model:llama") == (("model", "llama"),)
+    assert runs.read_words("  ") == ()
+
+
+def test_each_word_narrows_and_all_must_hold(connection: history.Connection) -> None:
+    marks.tag(connection, 1, "release", "ann")
+    connection.execute(
+        """UPDATE run SET plan_hash = '9f3abc', environment = '{"training_configs": {"good": "ab12cd"}}'
+        WHERE id = 2"""
+    )
+    everything = [3, 2, 1]
+    assert found(connection, "") == found(connection, "judge:refer") == everything
+    assert found(connection, "tag:RELEASE") == [1]
+    assert found(connection, "tag:release status:failed") == []
+    assert found(connection, "config:9f3") == found(connection, "config:ab12") == [2]
+    assert found(connection, "status:running") == [3]
+    assert found(connection, "eval:5be1") == everything and found(connection, "eval:nothing") == []
+    assert found(connection, "model:overfit") == [2] and found(connection, "name:tickets-v1") == [1]
+    assert found(connection, "overfit status:finished") == [2]
+    assert runs.count(connection, runs.read_words("model:overfit")) == 1
+    with pytest.raises(StoreError, match="there is no status 'broken'"):
+        found(connection, "status:broken")
+
+
+def test_what_a_person_types_is_never_sql(connection: history.Connection) -> None:
+    for text in ("tag:x'; DROP TABLE run --", "model:%", "' OR 1 --", "eval:_____"):
+        found(connection, text)
+    assert found(connection, "' OR 1 --") == []
+    assert len(found(connection, "")) == 3
+
+
+def test_a_deleted_run_is_in_no_list_and_comes_back(connection: history.Connection) -> None:
+    marks.tag(connection, 2, "release", "ann")
+    alerts = len(history.alerts(connection))
+    marks.delete(connection, 2, "ann")
+    assert found(connection, "") == [3, 1] and runs.count(connection) == 2
+    assert found(connection, "status:deleted") == [2]
+    assert found(connection, "tag:release") == []
+    assert len(history.alerts(connection)) < alerts
+    assert history.alerts(connection, 2) != [] and history.find_run(connection, "2") == 2
+    with pytest.raises(StoreError, match="there is no run"):
+        history.find_run(connection, "tickets-v2")
+    with pytest.raises(StoreError, match="deleted already"):
+        marks.delete(connection, 2, "ann")
+    marks.restore(connection, 2, "ann")
+    assert history.find_run(connection, "tickets-v2") == 2
+    with pytest.raises(StoreError, match="is not deleted"):
+        marks.restore(connection, 2, "ann")
+
+
+def test_a_running_run_cannot_be_deleted(connection: history.Connection) -> None:
+    with pytest.raises(StoreError, match="is running"):
+        marks.delete(connection, 3, "ann")
+
+
+def test_a_tag_is_one_word_that_is_given_once_and_taken_off(connection: history.Connection) -> None:
+    marks.tag(connection, 1, "release", "ann")
+    marks.tag(connection, 1, "release", "bob")
+    marks.tag(connection, 1, "best", "ann")
+    assert [row.tags for row in runs.page(connection) if row.id == 1] == ["release, best"]
+    assert len(marks.marks(connection, 1)) == 2
+    marks.untag(connection, 1, "release", "ann")
+    assert [row.tags for row in runs.page(connection) if row.id == 1] == ["best"]
+    with pytest.raises(StoreError, match="has no tag 'release'"):
+        marks.untag(connection, 1, "release", "ann")
+    for wrong in ("two words", "a,b", "", "x" * 61):
+        with pytest.raises(StoreError, match="is no tag"):
+            marks.tag(connection, 1, wrong, "ann")
+
+
+def test_purging_removes_all_of_the_deleted_runs_and_nothing_else(tmp_path: Path) -> None:
+    folder = build(tmp_path / "store")
+    (folder / "logs").mkdir(exist_ok=True)
+    (folder / "logs" / "run-2.log").write_text("log")
+    connection = history.attach(database.connect(folder))
+    tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    examples = connection.execute("SELECT count(*) FROM example").fetchone()[0]
+    connection.execute(
+        "UPDATE alert SET follows = (SELECT min(id) FROM alert WHERE run_id = 2) WHERE run_id = 1"
+    )
+    assert purge(connection, folder) == []
+    marks.delete(connection, 2, "ann")
+    assert purge(connection, folder) == [2]
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert connection.execute("PRAGMA foreign_keys").fetchone()[0] == 1
+    assert [row.id for row in runs.page(connection)] == [3, 1]
+    left = {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+    assert left["response"] > 0 and left["verdict"] > 0 and left["example"] == examples
+    assert connection.execute("SELECT count(*) FROM model WHERE run_id = 2").fetchone()[0] == 0
+    assert not (folder / "logs" / "run-2.log").exists()
+    connection.execute("UPDATE run SET status = 'finished'")
+    for run in (1, 3):
+        marks.delete(connection, run, "ann")
+    assert purge(connection, folder) == [1, 3]
+    emptied = {
+        table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        for table in tables
+        if table not in ("alembic_version", "splituse", "exclusion", "failuretag")
+    }
+    assert set(emptied.values()) == {0}
+    connection.close()

@@ -1,0 +1,104 @@
+"""A measure over the runs: what each run's value is, and between which of them no line may be drawn."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from store import database, history, marks, runs, trends
+from tests.tui.history import build
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("trends") / "store")
+
+
+@pytest.fixture
+def connection(built: Path) -> Iterator[history.Connection]:
+    """All that a test writes is rolled back."""
+    opened = history.attach(database.connect(built))
+    opened.execute("BEGIN")
+    yield opened
+    opened.execute("ROLLBACK")
+    opened.close()
+
+
+def gaps(connection: history.Connection, measure: str) -> list[str | None]:
+    return trends.breaks(trends.trend(connection, measure))
+
+
+def test_every_kind_of_measure_is_named_with_its_direction_and_runs(connection: history.Connection) -> None:
+    known = {item.name: item for item in trends.measures(connection)}
+    assert known["rougeL"].runs == 3 and known["rougeL"].direction == "higher"
+    assert known["perplexity"].direction == "lower"
+    assert known["win rate over base (reference)"].direction == "higher"
+    assert known["arithmetic · acc"].runs == 1
+    for name in known:
+        trends.trend(connection, name)
+
+
+def test_a_metric_has_its_value_and_interval_in_each_run_oldest_first(connection: history.Connection) -> None:
+    points = trends.trend(connection, "rougeL")
+    assert [point.run_id for point in points] == [1, 2, 3]
+    stored = {row.model: row for row in history.model_scores(connection, 2) if row.measure == "rougeL"}
+    assert (points[1].candidate, points[1].value, points[1].low, points[1].n) == (
+        *("good", stored["good"].value, stored["good"].low, stored["good"].n),
+    )
+    assert trends.trend(connection, "rougeL", limit=1) == points[2:]
+    (overfit,) = trends.trend(connection, "rougeL", candidate="overfit")
+    assert overfit.value == stored["overfit"].value
+    assert trends.trend(connection, "unheard of") == []
+
+
+def test_win_rates_and_benchmarks_have_theirs(connection: history.Connection) -> None:
+    points = trends.trend(connection, "win rate over base (reference)")
+    rates = {row.candidate: row for row in history.win_rates(connection, 2) if row.baseline == "base"}
+    assert points[1].value == rates["good"].win_rate and points[1].low == rates["good"].low
+    (point,) = trends.trend(connection, "arithmetic · acc")
+    scored = {row.model: row for row in history.benchmarks(connection, 2) if row.task == "arithmetic"}
+    assert point.value == scored["good"].value
+    assert point.low is not None and point.value is not None and scored["good"].stderr is not None
+    assert point.value - point.low == pytest.approx(1.96 * scored["good"].stderr, rel=1e-3)
+
+
+def test_only_what_was_taken_in_the_same_way_is_joined(connection: history.Connection) -> None:
+    assert gaps(connection, "rougeL") == [None, None, None]
+    connection.execute("UPDATE metric SET version = '2' WHERE run_id = 2 AND measure = 'rougeL'")
+    assert gaps(connection, "rougeL") == [None, *2 * ["the measure's version differs"]]
+    connection.execute("UPDATE run SET eval_set = 'other' WHERE id = 2")
+    assert gaps(connection, "rougeL")[1] == "the measure's version and the eval set differ"
+    connection.execute("UPDATE judge SET prompt_hash = 'new' WHERE run_id = 2")
+    assert (
+        gaps(connection, "win rate over base (reference)")[1] == "the judge's prompt and the eval set differ"
+    )
+
+
+def test_perplexities_under_other_tokenizers_are_not_joined(connection: history.Connection) -> None:
+    connection.execute(
+        """UPDATE model SET details = json_set(coalesce(details, '{}'), '$.tokenizer', 'new')
+        WHERE run_id = 2"""
+    )
+    assert gaps(connection, "perplexity")[1] == "the tokenizer differs"
+    assert gaps(connection, "rougeL") == [None, None, None]
+
+
+def test_a_missing_value_is_no_zero_and_keeps_its_reason(connection: history.Connection) -> None:
+    connection.execute(
+        """UPDATE modelscore SET value = NULL, low = NULL, high = NULL, reason = 'no references'
+        WHERE measure = 'rougeL' AND model_id IN (SELECT id FROM model WHERE run_id = 1)"""
+    )
+    first = trends.trend(connection, "rougeL")[0]
+    assert (first.value, first.reason) == (None, "no references")
+
+
+def test_deleted_runs_and_those_that_the_words_leave_out_have_no_point(built: Path) -> None:
+    connection = history.attach(database.connect(built))
+    marks.tag(connection, 1, "release", "ann")
+    words = runs.read_words("tag:release")
+    assert [point.run_id for point in trends.trend(connection, "rougeL", words)] == [1]
+    marks.delete(connection, 1, "ann")
+    assert [point.run_id for point in trends.trend(connection, "rougeL")] == [2, 3]
+    marks.restore(connection, 1, "ann")
+    marks.untag(connection, 1, "release", "ann")
+    connection.close()

@@ -1,0 +1,236 @@
+"""Trends: one measure over the runs, and the runs behind the line."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.events import Resize
+
+from tui.keys import bindings
+from tui.plot import Spot, only_ascii, plot
+from tui.screens.base import RunScreen
+from tui.text import age, join, number, one_line, plain, signed, wrap
+from tui.widgets.lines import Line, Pane
+from tui.widgets.rows import Rows
+from tui.widgets.table import Column, Columns
+
+if TYPE_CHECKING:
+    from store.history import Connection
+    from store.trends import Named, Point
+
+SHOWN_RUNS = 2_000  # the newest; older ones are left to the command
+COLUMNS = Columns(
+    Column("run", 6, align="right"),
+    Column("name", 10, grow=2),
+    Column("candidate", 10, grow=1),
+    Column("value", 7, align="right"),
+    Column("95 % interval", 16, drop=2),
+    Column("change", 7, align="right"),
+    Column("n", 6, align="right", drop=3),
+    Column("age", 4, align="right", drop=1),
+)
+BETTER = {"higher": "higher is better", "lower": "lower is better"}
+
+
+class Trend(NamedTuple):
+    """All measures there are, and one of them over the runs, oldest first."""
+
+    measures: "tuple[Named, ...]"
+    name: str  # "" where no measure has the words that were typed
+    points: "tuple[Point, ...]"
+    gaps: tuple[str | None, ...]  # why a point is not joined to the one before it
+
+
+class Step(NamedTuple):
+    """A point as a line of the list, with what it compares with."""
+
+    point: "Point"
+    gap: str | None
+    change: float | None
+
+
+class TrendsScreen(RunScreen):
+    """`/` takes a part of a measure's name and words that narrow the runs, like tag:release."""
+
+    NAME = "Trends"
+    FOOTER = ("trends.next", "trends.previous", "trends.choose", "move.open")
+    BINDINGS = bindings("trends.next", "trends.previous", "trends.choose")
+    DEFAULT_CSS = """
+    TrendsScreen #measure { padding: 0 1; }
+    TrendsScreen #plot { height: 2fr; padding: 0 1; }
+    TrendsScreen #heading { border-top: solid $rule; height: 2; }
+    TrendsScreen #why { height: 2; padding: 0 1; }
+    """
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(run_id)
+        self._measure = ""  # the one wanted, or the first that has the typed words
+        self._search = ""
+        self._trend = Trend((), "", (), ())
+
+    def compose(self) -> ComposeResult:
+        yield from self.framed(
+            Line(id="measure"),
+            Pane(id="plot"),
+            Line(id="heading"),
+            Rows(self._row, empty="no run like that has this measure", id="points"),
+            Pane(id="why"),
+        )
+
+    @property
+    def rows(self) -> "Rows[Step]":
+        return self.query_one("#points", Rows)
+
+    @property
+    def run_at_cursor(self) -> int | None:
+        return self.rows.item.point.run_id if self.rows.item is not None else None
+
+    def title_line(self) -> Content:
+        said = "one measure over the runs, oldest to newest"
+        return join([self.NAME, Content.styled(said, "$muted")], "  ")
+
+    def read_run(self, connection: "Connection") -> Trend:
+        from store import runs, trends
+
+        measures = trends.measures(connection)
+        words = runs.read_words(self._search)
+        text = " ".join(value for kind, value in words if kind == "text").casefold()
+        found = [item.name for item in measures if text in item.name.casefold()]
+        if not found:
+            return Trend(tuple(measures), "", (), ())
+        name = self._measure if self._measure in found else found[0]
+        narrowed = tuple(word for word in words if word[0] != "text")
+        points = trends.trend(connection, name, narrowed, limit=SHOWN_RUNS)
+        return Trend(tuple(measures), name, tuple(points), tuple(trends.breaks(points)))
+
+    def show_run(self, data: Trend) -> None:
+        self._trend, self._measure = data, data.name or self._measure
+        steps = [_step(data, place) for place in range(len(data.points))]
+        first = not self.rows.items
+        self.rows.show(steps[::-1], key=lambda step: step.point.run_id)
+        if first:
+            ids = [step.point.run_id for step in steps[::-1]]
+            self.rows.go_to(ids.index(self.run_id) if self.run_id in ids else 0)
+        self._draw()
+
+    def on_resize(self, event: Resize) -> None:
+        super().on_resize(event)
+        self._draw()
+
+    def on_rows_moved(self, event: "Rows.Moved") -> None:
+        self._draw()
+
+    def minute(self) -> None:
+        self.rows.redraw()
+
+    # Drawing
+
+    def _draw(self) -> None:
+        trend = self._trend
+        self.query_one("#measure", Line).set(self._measure_line())
+        heading = COLUMNS.heading(self.size.width - 2) if trend.points else Content("")
+        self.query_one("#heading", Line).set(join(["  ", heading]))
+        pane = self.query_one("#plot", Pane)
+        spots = _spots(trend)
+        chosen = len(spots) - 1 - self.rows.cursor if self.rows.item is not None else None
+        drawn = spots and plot(spots, pane.size.width, pane.size.height, chosen=chosen, ascii=only_ascii())
+        pane.show(drawn or [])
+        step = self.rows.item
+        self.query_one("#why", Pane).show(wrap(_why(step), self.size.width - 2) if step else [])
+
+    def _measure_line(self) -> Content:
+        trend = self._trend
+        if not trend.name:
+            said = "no measure has these words in its name" if self._search else "no run has a measure yet"
+            return Content.styled(said, "$muted")
+        place = [item.name for item in trend.measures].index(trend.name)
+        measure = trend.measures[place]
+        parts = [
+            one_line(measure.name, "bold"),
+            Content(BETTER.get(measure.direction, "")),
+            Content.styled(f"measure {place + 1} of {len(trend.measures)}", "$muted"),
+            Content.styled(f"{len(trend.points):,} runs", "$muted"),
+            one_line(f"/ {self._search}", "$muted") if self._search else Content(""),
+        ]
+        return join([part for part in parts if part], " · ")
+
+    def _row(self, step: Step, width: int) -> Content:
+        point = step.point
+        ends = (point.low, point.high)
+        span = "" if None in ends else f"[{', '.join(map(number, ends))}]"
+        cells: list[Content | str] = [
+            f"#{point.run_id}",
+            point.run_name,
+            point.candidate,
+            number(point.value),
+            span,
+            "gap" if step.gap else signed(step.change) if step.change is not None else "",
+            f"{point.n:,}",
+            age(self.assay.now() - point.created).removesuffix(" ago"),
+        ]
+        return COLUMNS.row(cells, width)
+
+    # What keys do
+
+    def action_measure(self, step: int) -> None:
+        """The next measure, or the one before; of those that have the words typed in their names."""
+        names = [item.name for item in self._trend.measures if self._text() in item.name.casefold()]
+        if self._measure in names:
+            self._measure = names[(names.index(self._measure) + step) % len(names)]
+            self.reload()
+
+    def _text(self) -> str:
+        from store.runs import read_words
+
+        return " ".join(value for kind, value in read_words(self._search) if kind == "text").casefold()
+
+    def action_choose(self) -> None:
+        before = self._search
+        self.ask(
+            "Measure, or tag: model: eval: judge: config: name: status:",
+            self._choose,
+            value=before,
+            changed=self._choose,
+            left=lambda: self._choose(before),
+        )
+
+    def _choose(self, text: str) -> None:
+        if text != self._search:
+            self._search = text
+            self.reload()
+
+    def back(self) -> bool:
+        found = bool(self._search)
+        if found:
+            self._choose("")
+        return found
+
+    def on_rows_opened(self, event: "Rows.Opened") -> None:
+        from tui.screens import load
+
+        if self.rows.item is not None:
+            self.app.push_screen(load("compare")(self.rows.item.point.run_id))
+
+
+def _step(trend: Trend, place: int) -> Step:
+    point, gap = trend.points[place], trend.gaps[place]
+    before = trend.points[place - 1].value if place and gap is None else None
+    change = None if point.value is None or before is None else point.value - before
+    return Step(point, gap, change)
+
+
+def _spots(trend: Trend) -> list[Spot]:
+    return [
+        Spot(point.value, point.low, point.high, place > 0 and gap is None, f"#{point.run_id}")
+        for place, (point, gap) in enumerate(zip(trend.points, trend.gaps, strict=True))
+    ]
+
+
+def _why(step: Step) -> Content:
+    """What the line of the cursor needs said beside its numbers."""
+    parts = []
+    if step.gap:
+        parts.append(f"not joined to the run before it: {step.gap}")
+    if step.point.value is None:
+        parts.append(f"no value: {step.point.reason or 'not recorded'}")
+    return plain("; ".join(parts), "$warn")
