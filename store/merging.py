@@ -85,6 +85,15 @@ def _merged(connection: sqlite3.Connection) -> Merged:
             "CREATE TEMP TABLE chosen AS SELECT id FROM temp.standing WHERE NOT known AND deleted IS NULL "
             "AND now NOT IN ('queued', 'running')"
         )
+        # A run that was held against another is nothing without it, also where that was put away since.
+        connection.execute(
+            """
+            INSERT INTO temp.chosen SELECT DISTINCT b.run_id FROM other.comparison c
+            JOIN other.model a ON a.id = c.candidate_id AND a.run_id IN (SELECT id FROM temp.chosen)
+            JOIN other.model b ON b.id = c.baseline_id AND b.run_id NOT IN (SELECT id FROM temp.chosen)
+            JOIN temp.standing s ON s.id = b.run_id AND NOT s.known
+            """
+        )
         counts = connection.execute(
             "SELECT coalesce(sum(known), 0), coalesce(sum(NOT known AND deleted IS NULL "
             "AND now IN ('queued', 'running')), 0), coalesce(sum(NOT known AND deleted IS NOT NULL), 0) "
@@ -92,15 +101,19 @@ def _merged(connection: sqlite3.Connection) -> Merged:
         ).fetchone()
         offsets = {table: _highest(connection, table) for table in OWNERS if _has_id(connection, table)}
         _take_examples(connection)
+        _match_models(connection, offsets["model"])
         for table in OWNERS:
             if table not in _LEFT:
                 _take(connection, table, offsets)
         _take_words(connection)
         joined = {
             int(row[0]): int(row[0]) + offsets["run"]
-            for row in connection.execute("SELECT id FROM temp.chosen ORDER BY id").fetchall()
+            for row in connection.execute(
+                "SELECT id FROM temp.standing WHERE deleted IS NULL AND id IN (SELECT id FROM temp.chosen) "
+                "ORDER BY id"
+            ).fetchall()
         }
-        for table in ("standing", "chosen", "examples"):
+        for table in ("standing", "chosen", "examples", "models"):
             connection.execute(f"DROP TABLE temp.{table}")
         connection.execute("COMMIT")
     except BaseException:
@@ -147,6 +160,20 @@ def _take_examples(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE UNIQUE INDEX temp.examples_theirs ON examples (theirs)")
 
 
+def _match_models(connection: sqlite3.Connection, offset: int) -> None:
+    """Which of our models each of theirs is: one that comes along now, or one of a run that stands here."""
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE models AS
+        SELECT id AS theirs, id + {offset} AS ours FROM other.model WHERE run_id IN ({_CHOSEN})
+        UNION SELECT t.id, m.id FROM other.model t JOIN other.run o ON o.id = t.run_id
+        JOIN main.run r ON r.plan_hash = o.plan_hash AND r.name = o.name AND r.created = o.created
+        JOIN main.model m ON m.run_id = r.id AND m.name = t.name
+        """
+    )
+    connection.execute("CREATE INDEX temp.models_theirs ON models (theirs)")
+
+
 def _with_examples(connection: sqlite3.Connection) -> list[tuple[str, str]]:
     return [
         (table, belongs(table, _CHOSEN, "other"))
@@ -166,6 +193,8 @@ def _take(connection: sqlite3.Connection, table: str, offsets: dict[str, int]) -
         parent = table if name == "id" else parents.get(name)
         if parent == "example":
             values.append(f"(SELECT ours FROM temp.examples WHERE theirs = t.{name})")
+        elif (table, name) == ("comparison", "baseline_id"):  # it may be a reference of another run
+            values.append(f"(SELECT ours FROM temp.models WHERE theirs = t.{name})")
         elif loose := _LOOSE.get((table, name)):
             here = f"SELECT 1 FROM other.{loose} p WHERE p.id = t.{name} AND {_of_chosen(loose)}"
             values.append(f"CASE WHEN EXISTS ({here}) THEN t.{name} + {offsets[loose]} END")

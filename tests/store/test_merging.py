@@ -98,6 +98,34 @@ def test_an_alert_keeps_what_it_follows_only_where_that_came_along(
     assert connection.execute("SELECT max(reused_from) FROM benchmarkscore").fetchone()[0] is None
 
 
+def test_a_run_that_was_held_against_another_keeps_its_reference(
+    connection: history.Connection, other: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(other, tmp_path / "theirs"))
+    with closing(history.attach(database.connect(folder))) as there:
+        first = "(SELECT min(id) FROM model WHERE run_id = ? AND role = 'candidate')"
+        insert = (
+            "INSERT INTO comparison (candidate_id, baseline_id, kind, measure, direction, delta, n) "
+            f"VALUES ({first}, {first}, 'metric', 'held', 'higher', 0.1, 12)"
+        )
+        there.execute(insert, (2, 1))
+        marks.delete(there, 1, "ann")
+    merged = merge(connection, folder)
+    assert merged.joined == {2: 4}
+    sides = """
+        SELECT a.run_id, b.run_id FROM comparison c JOIN model a ON a.id = c.candidate_id
+        JOIN model b ON b.id = c.baseline_id WHERE c.measure = 'held'
+    """
+    assert [tuple(row) for row in connection.execute(sides)] == [(4, 3)]
+    assert marks.is_deleted(connection, 3)
+    with closing(history.attach(database.connect(folder))) as there:
+        there.execute("UPDATE run SET status = 'finished' WHERE id = 3")
+        there.execute(insert, (3, 2))
+    assert merge(connection, folder).joined == {3: 7}
+    assert [tuple(row) for row in connection.execute(sides)] == [(4, 3), (7, 4)]
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
 def test_what_is_no_store_is_refused(connection: history.Connection, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no store in"):
         merge(connection, tmp_path / "none")

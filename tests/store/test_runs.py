@@ -7,7 +7,8 @@ import pytest
 
 from store import database, history, marks, runs
 from store.errors import StoreError
-from store.purge import purge
+from store.history import Connection
+from store.purge import held_by, purge
 from tests.tui.history import build
 
 
@@ -101,6 +102,28 @@ def test_a_tag_is_one_word_that_is_given_once_and_taken_off(connection: history.
     for wrong in ("two words", "a,b", "", "x" * 61):
         with pytest.raises(StoreError, match="is no tag"):
             marks.tag(connection, 1, wrong, "ann")
+
+
+def test_a_run_that_others_were_held_against_is_not_purged_from_under_them(tmp_path: Path) -> None:
+    folder = build(tmp_path / "store")
+    connection = history.attach(database.connect(folder))
+    held_against(connection, 2, 1)
+    marks.delete(connection, 1, "ann")
+    assert purge(connection, folder) == []
+    assert held_by(connection) == {1: [2]}
+    marks.delete(connection, 2, "ann")
+    assert purge(connection, folder) == [1, 2]
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def held_against(connection: Connection, run: int, reference: int) -> None:
+    """Compares the first candidate of a run with that of another."""
+    first = "(SELECT min(id) FROM model WHERE run_id = ? AND role = 'candidate')"
+    connection.execute(
+        "INSERT INTO comparison (candidate_id, baseline_id, kind, measure, direction, delta, n) "
+        f"VALUES ({first}, {first}, 'metric', 'rougeL', 'higher', 0.1, 12)",
+        (run, reference),
+    )
 
 
 def test_purging_removes_all_of_the_deleted_runs_and_nothing_else(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import typer
 from engine.errors import BadInput
 from engine.person import user_name
 from store import history, marks
-from store.purge import deleted, purge
+from store.purge import deleted, held_by, purge
 from store.session import opened
 from tui.commands.common import Json, Run, Store, store_folder
 from tui.output import moment, out, paragraph, print_json
@@ -88,6 +88,9 @@ def delete(
         if gone and not yes:
             _ask(gone)
         gone = purge(connection, folder)
+        held = held_by(connection)
+    for run_id, others in held.items():
+        paragraph(f"run {run_id} stays, unseen: run {_listed(others)} was held against it")
     out(f"removed for good: {_listed(gone)}" if gone else "no run is deleted: there is nothing to remove")
 
 
