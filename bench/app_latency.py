@@ -9,6 +9,7 @@ two answers word by word. CPU time a key stands beside, since wall time on a bus
 """
 
 import argparse
+import json
 import os
 import random
 import select
@@ -16,7 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,7 @@ from typing import NamedTuple
 from bench.app_bytes import MILLION, assay, running_store
 from bench.stores import many_runs, one_large_run
 from bench.terminal import Terminal
+from tui.sheet import Cell
 
 LINK = 8_000  # bytes a second
 SLICE = 0.02  # seconds between two reads over the slow link
@@ -132,11 +134,42 @@ def compared(words: int) -> float:
     """Seconds to compare two answers of so many words that differ here and there."""
     from tui.diff import diff
 
+    one, other = alike(words)
+    begun = time.process_time()
+    diff(one, other)
+    return time.process_time() - begun
+
+
+def alike(words: int) -> tuple[str, str]:
     rng = random.Random(0)
     one = [rng.choice(WORDS) + ("." if place % 17 == 16 else "") for place in range(words)]
     other = [rng.choice(WORDS) if rng.random() < 0.1 else word for word in one]
+    return " ".join(one), " ".join(other)
+
+
+def laid_out(view: str, words: int) -> float:
+    """Seconds to lay out two answers of so many words in a view 120 cells wide, once they are compared."""
+    from tui.diff import diff
+    from tui.invisible import raw_rows
+    from tui.json_fields import field_rows
+    from tui.json_text import read_json
+    from tui.sheet import folded, unified
+
+    one, other = alike(words)
+    found = diff(one, other)
+    fields = [json.dumps(dict(enumerate(text.split(".")))) for text in (one, other)]
+
+    def as_json() -> Sequence[Sequence[Cell]]:
+        left, right = (read_json(text).node for text in fields)
+        return field_rows(left, right, 58)
+
+    make: dict[str, Callable[[], Sequence[Sequence[Cell]]]] = {
+        "unified": lambda: unified(found, 120),
+        "raw": lambda: raw_rows(found, 58),
+        "JSON fields": as_json,
+    }
     begun = time.process_time()
-    diff(" ".join(one), " ".join(other))
+    folded(make[view]())
     return time.process_time() - begun
 
 
@@ -170,6 +203,9 @@ def main() -> None:
     for words, budget in ((2_000, 30), (18_000, 300)):
         best = min(compared(words) for _ in range(5))
         print(f"two answers of {words:,} words compared{'':<9} {1000 * best:6.0f} ms   budget {budget} ms")
+        for view in ("unified", "raw", "JSON fields"):
+            best = min(laid_out(view, words) for _ in range(5))
+            print(f"{f'and laid out: {view}':<46} {1000 * best:6.0f} ms   budget {budget} ms")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from tui.app import AssayApp
 
 FOLDER = Path(__file__).parent
 SHOTS = {
+    "decision": ("decision", ()),
     "compare": ("compare", ("c",)),
     "review": ("review", ("c",)),
     "alerts": ("alerts", ()),

@@ -12,10 +12,10 @@ from engine.check_data import data_findings, remaining
 from engine.check_models import local_findings
 from engine.cluster.connection import INSTALL
 from engine.data.leakage import read_training
-from engine.data.selection import in_part, part_name
+from engine.data.selection import in_part, part_name, whole_set
 from engine.errors import AssayError, BadInput
 from engine.estimate import disk_bytes, memory, time_needed
-from engine.examples import Example, read_examples
+from engine.examples import Example
 from engine.finding import Finding as Finding
 from engine.finding import Level, in_units
 from engine.generate.recorded import RecordedModel
@@ -103,10 +103,15 @@ def _wrong(subject: str, error: AssayError) -> Finding:
 
 def _read_examples(plan: Plan, findings: list[Finding]) -> list[Example]:
     try:
-        return read_examples(plan.data.examples, plan.data.fields)
+        skipped: list[BadInput] = []
+        examples = whole_set(plan.data, skipped)
     except BadInput as error:
         findings.append(_wrong("data.examples", error))
         return []
+    if skipped:
+        message = f"{len(skipped)} records are left out, as skip_bad asks; the first: {skipped[0].message}"
+        findings.append(Finding("warning", "data.examples", message))
+    return examples
 
 
 def _data(plan: Plan, examples: list[Example]) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ from engine.comparable import (
     shared_measures,
 )
 from engine.compare_benchmarks import compare_benchmarks
-from engine.comparison import Comparison, compare_parts, not_comparable
+from engine.comparison import Comparison, Scores, compare_measures, compare_parts, not_comparable
 from engine.errors import BadInput
 from engine.gates import fall_alerts
 from engine.metrics.metric import Direction, Measure
@@ -101,14 +101,20 @@ def compare_pairs(sides: Sides, pairs: Sequence[Pair]) -> PairsComparison:
 def _metrics(sides: Sides, pair: Pair, measures: Mapping[str, Measure], keys: Keys) -> list[Comparison]:
     older, newer = (side.parts(model, own) for side, model, own in zip(sides, pair, keys, strict=True))
     before, after = (side.label(model) for side, model in zip(sides, pair, strict=True))
-    found = []
-    for name, measure in measures.items():
-        if name == "perplexity" and not _same_tokenizer(*pair):
-            reason = "perplexities under different tokenizers do not compare; bits per byte do"
-            found.append(not_comparable(after, before, name, measure.direction, "metric", reason))
-        else:
-            found.append(compare_parts(after, before, measure, newer.get(name, {}), older.get(name, {})))
-    return found
+    found = compare_measures(
+        after,
+        before,
+        [Scores(item, newer.get(name, {}), older.get(name, {})) for name, item in measures.items()],
+    )
+    if _same_tokenizer(*pair):
+        return found
+    reason = "perplexities under different tokenizers do not compare; bits per byte do"
+    return [
+        not_comparable(after, before, item.measure, item.direction, "metric", reason)
+        if item.measure == "perplexity"
+        else item
+        for item in found
+    ]
 
 
 def _same_tokenizer(before: ModelRow, after: ModelRow) -> bool:

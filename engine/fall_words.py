@@ -15,8 +15,8 @@ def told(ruling: Ruling) -> str:
         return f"{_finding(held)} ({sure}). {limit}"
     needs = f"needs about {ruling.needed:,} examples" if ruling.needed else "needs more examples"
     return (
-        f"Not settled: {needs}. {_both(held)}, {_change(held)} that n = {held.comparison.n} cannot tell from "
-        f"noise ({sure}). {limit}"
+        f"Not settled: {needs}. {_both(held)}, {_change(held)} that {_counted(held.comparison)} cannot tell "
+        f"from noise ({sure}). {limit}"
     )
 
 
@@ -69,7 +69,11 @@ def _how_sure(comparison: Comparison, look: Look) -> str:
     p = "p < 0.001" if look.p < 0.001 else f"p = {look.p:.3f}"
     interval = f"difference {comparison.delta:+.3f}, 95% interval {look.low:+.3f} to {look.high:+.3f}"
     among = f", both corrected for {look.family} comparisons" if look.family > 1 else ""
-    return f"{interval}, n = {comparison.n}, {p}{among}"
+    return f"{interval}, {_counted(comparison)}, {p}{among}"
+
+
+def _counted(comparison: Comparison) -> str:
+    return f"n = {comparison.n}" if comparison.n else "an unknown n"
 
 
 def number(value: float) -> str:

@@ -27,7 +27,8 @@ def alerts_on(held: Sequence[Held]) -> list[Alert]:
     for candidate in dict.fromkeys(item.comparison.candidate for item in held):
         family = [item for item in held if item.comparison.candidate == candidate]
         tested = [item for item in family if _has_interval(item.comparison)]
-        corrected = dict(zip(map(id, tested), looks([item.comparison for item in tested]), strict=True))
+        seen = looks([item.comparison for item in tested])
+        corrected = {id(item): look.within(item.reach) for item, look in zip(tested, seen, strict=True)}
         alerts += [alert for item in family if (alert := _alert(item, corrected.get(id(item)))) is not None]
     return alerts
 

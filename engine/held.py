@@ -21,7 +21,9 @@ class Limits:
     relative: bool
 
     def amount(self, value: float) -> str:
-        return f"{100 * value:.3g}%" if self.relative else f"{value:.3f}".rstrip("0").rstrip(".")
+        if self.relative:
+            return f"{100 * value:,.0f}%" if abs(value) >= 10 else f"{100 * value:.3g}%"
+        return f"{value:.3f}".rstrip("0").rstrip(".")
 
     def said(self, severity: Severity) -> str:
         if self.critical is None:
@@ -38,7 +40,8 @@ class Held:
 
     `way` is what counts as a fall: "worse" by the measure's direction, "more" for a value that should not
     rise, "either" for a drift of what has no better end. Without an interval a fall is a warning, or a note
-    where the plan did not ask for this limit (`asked` False).
+    where the plan did not ask for this limit (`asked` False). `reach` is the largest difference that the
+    measure's two ends allow; None: one end is open.
     """
 
     kind: AlertKind
@@ -46,6 +49,7 @@ class Held:
     limits: Limits
     way: Literal["worse", "more", "either"] = "worse"
     asked: bool = True
+    reach: float | None = None
 
     @property
     def fall(self) -> float | None:

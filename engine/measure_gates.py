@@ -47,6 +47,7 @@ def _held_benchmarks(comparisons: Sequence[Comparison], gates: Gates) -> list[He
             "benchmark_drop",
             comparison,
             Limits(gates.max_benchmark_drop, gates.warn_benchmark_drop, not _are_fractions(comparison)),
+            reach=1.0 if _are_fractions(comparison) else None,
         )
         for comparison in comparisons
     ]
@@ -66,7 +67,7 @@ def _held_metrics(
     lengths = {item.measure for item in others if item.delta is not None}
     length = next((name for name in LENGTHS if name in lengths), None)
     held = [
-        *(_by_name(item, gates) for item in own),
+        *(_by_name(item, gates, measures.get(item.measure)) for item in own),
         *(Held("perplexity_rise", item, rise) for item in surprises(others)),
     ]
     for item in others:
@@ -83,7 +84,7 @@ def _held_metrics(
     return held
 
 
-def _by_name(item: Comparison, gates: Gates) -> Held:
+def _by_name(item: Comparison, gates: Gates, measure: Measure | None) -> Held:
     """Held to the limit that the plan gives the measure itself; one without a better end may not drift."""
     limit = gates.metrics[item.measure]
     is_surprise = item.measure.partition(":")[0] in ("perplexity", "bits_per_byte")
@@ -92,6 +93,7 @@ def _by_name(item: Comparison, gates: Gates) -> Held:
         item,
         Limits(limit.max, limit.warn, relative=True),
         "either" if item.direction == "none" else "worse",
+        reach=_width(measure) if measure else None,
     )
 
 
@@ -106,11 +108,15 @@ def _refusal(item: Comparison, gates: Gates) -> Held:
 
 def _bounded(item: Comparison, measure: Measure, gates: Gates) -> list[Held]:
     """Measures with two ends and a better one: the limits are shares of the way between them."""
-    if measure.low is None or measure.high is None:
+    width = _width(measure)
+    if width is None:
         return []
-    width = measure.high - measure.low
     limits = Limits(gates.max_metric_drop * width, gates.warn_metric_drop * width, relative=False)
-    return [Held("metric_drop", item, limits)]
+    return [Held("metric_drop", item, limits, reach=width)]
+
+
+def _width(measure: Measure) -> float | None:
+    return None if measure.low is None or measure.high is None else measure.high - measure.low
 
 
 def _unmeasured(comparisons: Iterable[Comparison], gates: Gates) -> list[Alert]:

@@ -48,9 +48,9 @@ class Data(Table):
     `fields` maps our names to the file's columns; `group` is a group key's column, found in `fields` too.
     `folds` divides the examples into as many parts, of which a run evaluates `fold`; without `folds`, the
     examples are that fold already, or there are none.
-    `earlier` are eval sets from before, which the examples are looked for in, `queries` a log of what production
-    was asked, and `embedding_model` the folder of a sentence-transformers model, which finds in `train` what
-    means the same.
+    `earlier` are eval sets from before, which the examples are looked for in, `queries` a log of what
+    production was asked, and `embedding_model` the folder of a sentence-transformers model, which finds in
+    `train` what means the same. `skip_bad` leaves out examples that cannot be read, and counts them.
     """
 
     examples: Dataset
@@ -65,6 +65,7 @@ class Data(Table):
     fields: dict[str, Name] = Field(default_factory=dict)
     group: Name | None = None
     final: Flag = False
+    skip_bad: Flag = False
     folds: Annotated[int, Field(strict=True, ge=plan_folds.FEWEST, le=plan_folds.MOST)] | None = None
     fold: int | None = None
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from engine.data.excluded import without_excluded
 from engine.data.manifest import file_hash
+from engine.data.selection import whole_set
 from engine.errors import AssayError, BadInput
-from engine.examples import eval_set_version, read_examples
+from engine.examples import eval_set_version
 from engine.generate.fingerprint import FileHashes, adapter_hash, digest, model_hash, tokenizer_hash
 from engine.generate.folder import TOKENIZERS, find_model
 from engine.launch import create_again
@@ -101,7 +102,7 @@ def _attempted(subject: str, differences: Iterator[str]) -> list[str]:
 def _eval_set(connection: Connection, plan: Plan, run: RunDetail) -> Iterator[str]:
     if run.eval_set is None:
         return
-    whole = read_examples(plan.data.examples, plan.data.fields)
+    whole = whole_set(plan.data)
     before, now = (run.data_summary or {}).get("file_version") or run.eval_set, eval_set_version(whole)
     if now != before:
         yield f"eval set {plan.data.examples}: version {before}, now {now}"

@@ -20,6 +20,7 @@ _ROLES = {
     "tool": "tool", "function": "tool", "observation": "tool",
 }  # fmt: skip
 QUERIES = ("query", "question", "instruction", "prompt")
+LONGEST = 10_000_000  # characters of a question, beyond any model's context
 _KNOWN = {"id", "question_id", *FIELDS}
 TURN_REFERENCES = "turn_references"  # in an example's `extra`
 REFERENCES = ("references", "reference", "reference_answer", "answer", "response", "output", "completion")
@@ -73,6 +74,8 @@ def _example(line: int, record: dict[str, Any], training: bool) -> Example:
     query = next((turn["content"] for turn in reversed(messages) if turn["role"] == "user"), "")
     if not query.strip() and not training:
         raise _Wrong("the query is empty" if messages else "has no user turn", True)
+    if len(query) > LONGEST and not training:
+        raise _Wrong(f"the query has {len(query):,} characters; no model can be asked more than {LONGEST:,}")
     known = used | reference_keys | _KNOWN
     return Example(
         id=_scalar(record, "id") or _scalar(record, "question_id") or "",
@@ -168,11 +171,13 @@ def _text_parts(parts: list[Any], where: str) -> str:
 
 def _references(record: Mapping[str, Any], turns: tuple[str, ...]) -> tuple[tuple[str, ...], set[str]]:
     """The references under the first key that has some, and the keys that say nothing more."""
-    used = set()
+    used: set[str] = set()
     for key in REFERENCES:
         if key not in record:
             continue
         value = record[key]
+        if isinstance(value, str) and key != "references" and value.strip():
+            return (value,), {*used, key}
         if key == "completion" and isinstance(value, list):
             continue
         if key == "references" and isinstance(value, str):

@@ -21,7 +21,9 @@ class SharedSets:
 
     @property
     def said(self) -> str:
-        """In a sentence, where not every example counts; else nothing."""
+        """In a sentence, where not every example counts; nothing too where a run has no eval set."""
+        if self.older_version is None or self.newer_version is None:
+            return ""
         left_out = {
             "were edited between them": self.edited,
             "only the older run evaluated": self.only_older,

@@ -7,11 +7,29 @@ import json
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from store.rows import fetch
 
 KINDS = ("preference", "thumbs", "rating", "tag", "note", "correction", "flag")
 PREFERENCES = ("left", "right", "tie", "both_bad")
 THUMBS = ("up", "down")
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """A decision that does not stand any more."""
+
+    example_id: int
+    example: str
+    kind: str
+    value: str
+    criterion: str | None
+    left_id: int
+    right_id: int | None
+    blind: bool
+    control: bool
 
 
 def annotate(
@@ -54,18 +72,34 @@ def _storable(text: str) -> str:
 
 def undo(connection: sqlite3.Connection, run_id: int, annotator: str) -> int | None:
     """Takes back this person's newest decision on the run; returns its example, None when there is none."""
+    taken = take_back(connection, run_id, annotator)
+    return None if taken is None else taken.example_id
+
+
+def take_back(
+    connection: sqlite3.Connection, run_id: int, annotator: str, annotation_id: int | None = None
+) -> TakenBack | None:
+    """Takes back one of this person's decisions on the run, else the newest; None when there is none."""
     cursor = connection.execute(
         """
         INSERT INTO annotation (run_id, example_id, kind, value, undoes, annotator, blind, control, created)
         SELECT n.run_id, n.example_id, 'undo', '', n.id, n.annotator, n.blind, n.control, ? FROM annotation n
-        WHERE n.run_id = ? AND n.annotator = ? AND n.kind <> 'undo'
+        WHERE n.run_id = ? AND n.annotator = ? AND n.kind <> 'undo' AND coalesce(n.id = ?, 1)
           AND NOT EXISTS (SELECT 1 FROM annotation u WHERE u.undoes = n.id)
-        ORDER BY n.id DESC LIMIT 1 RETURNING example_id
+        ORDER BY n.id DESC LIMIT 1 RETURNING undoes
         """,
-        (time.time(), run_id, annotator),
+        (time.time(), run_id, annotator, annotation_id),
     )
     row = cursor.fetchone()
-    return int(row[0]) if row else None
+    if row is None:
+        return None
+    (taken,) = fetch(
+        connection,
+        TakenBack,
+        "SELECT n.*, e.example FROM annotation n JOIN example e ON e.id = n.example_id WHERE n.id = ?",
+        row[0],
+    )
+    return taken
 
 
 def leave_off(

@@ -46,3 +46,12 @@ def excluded(connection: sqlite3.Connection) -> Mapping[tuple[str, str], Exclusi
     rows = fetch(connection, ExclusionRow, "SELECT * FROM exclusion ORDER BY id")
     newest = {(row.example, row.query_hash): row for row in rows}
     return {key: row for key, row in newest.items() if row.excluded}
+
+
+def is_excluded(connection: sqlite3.Connection, example: str, query_hash: str) -> bool:
+    """Whether one example is out now."""
+    row = connection.execute(
+        "SELECT excluded FROM exclusion WHERE example = ? AND query_hash = ? ORDER BY id DESC LIMIT 1",
+        (example, query_hash),
+    ).fetchone()
+    return bool(row and row[0])

@@ -25,6 +25,15 @@ class TagRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RunTags:
+    """How many answers of one run carry each tag; a tag that is not there was given to none."""
+
+    run_id: int
+    run_name: str
+    answers: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class FailureRow:
     """One tagged answer."""
 
@@ -114,6 +123,29 @@ def failures(
         run_id,
         limit,
     )
+
+
+def by_run(connection: sqlite3.Connection, *, limit: int = 12) -> list[RunTags]:
+    """The newest runs in which anybody tagged anything, oldest first.
+
+    A run without any tag is left out: nobody looked there, which is not the same as no failures.
+    """
+    rows = connection.execute(
+        f"""
+        {CURRENT}
+        SELECT n.run_id, r.name, coalesce(c.now, n.value) AS tag,
+          count(DISTINCT n.example_id || ' ' || coalesce(n.right_id, n.left_id)) AS answers
+        FROM annotation n JOIN run r ON r.id = n.run_id AND r.deleted IS NULL
+        LEFT JOIN current c ON c.name = n.value
+        WHERE n.kind = 'tag' AND {_STANDING} GROUP BY n.run_id, tag ORDER BY n.run_id DESC
+        """
+    )
+    found: dict[int, RunTags] = {}
+    for run_id, name, tag, answers in rows:
+        if run_id not in found and len(found) == limit:
+            break
+        found.setdefault(run_id, RunTags(run_id, name, {})).answers[tag] = answers
+    return list(reversed(found.values()))
 
 
 def _free_letter(connection: sqlite3.Connection, name: str) -> str | None:

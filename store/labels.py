@@ -124,3 +124,16 @@ def verdicts(
         (judge_id, candidate_id, baseline_id),
     )
     return [(str(row[0]), str(row[1])) for row in rows]
+
+
+def basis(connection: Connection, run_id: int) -> tuple[int, int, int]:
+    """What agreement with people rests on: labels and ratings given, the newest word, verdicts."""
+    given, newest = connection.execute(
+        "SELECT coalesce(sum(kind = 'preference' OR (kind = 'rating' AND criterion NOT NULL)), 0), "
+        "coalesce(max(id), 0) FROM annotation WHERE run_id = ?",
+        (run_id,),
+    ).fetchone()
+    judged = connection.execute(
+        "SELECT count(*) FROM verdict WHERE judge_id IN (SELECT id FROM judge WHERE run_id = ?)", (run_id,)
+    ).fetchone()
+    return int(given), int(newest), int(judged[0])

@@ -1,4 +1,4 @@
-"""What the Review screen reads: two models' answers to one example, and the queues through them."""
+"""What the Review screen reads: two models' answers to one example, with all about them."""
 
 from dataclasses import dataclass
 
@@ -14,19 +14,6 @@ from store.rows import (
     fetch,
 )
 
-# The queues: which examples of a pair of models, by an SQL condition over its verdict row `v`,
-# the two response rows `rc` and `rb`, and the example `e`.
-FILTERS = {
-    "all": "1",
-    "losses": "v.outcome = 'loss'",
-    "wins": "v.outcome = 'win'",
-    "ties": "v.outcome = 'tie'",
-    "disagreements": "v.consistent = 0",
-    "missing": "rc.text IS NULL OR rb.text IS NULL OR v.outcome = 'failed'",
-    "unreviewed": "NOT EXISTS (SELECT 1 FROM annotation n WHERE n.run_id = ?1 AND n.example_id = e.id "
-    "AND n.kind = 'preference' AND NOT EXISTS (SELECT 1 FROM annotation u WHERE u.undoes = n.id))",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class PairView:
@@ -40,60 +27,6 @@ class PairView:
     judgments: list[JudgmentRow]
     ratings: list[RatingRow]
     annotations: list[AnnotationRow]
-
-
-@dataclass(frozen=True, slots=True)
-class QueueItem:
-    example_id: int
-    example: str
-    category: str | None
-    query: str
-    outcome: str | None
-    difference: float | None  # candidate minus baseline on the chosen measure
-
-
-def queue(
-    connection: Connection,
-    run_id: int,
-    candidate_id: int,
-    baseline_id: int,
-    *,
-    show: str = "all",
-    search: str = "",
-    worst_by: str | None = None,
-    lower_is_better: bool = False,
-) -> list[QueueItem]:
-    """The examples to look at: in eval-set order, or the candidate's worst on a measure first."""
-    order = "x.position"
-    if worst_by is not None:
-        sign = "-" if lower_is_better else ""
-        order = f"difference IS NULL, {sign}difference, x.position"
-    return fetch(
-        connection,
-        QueueItem,
-        f"""
-        SELECT e.id AS example_id, e.example, e.category, substr(e.query, 1, 200) AS query, v.outcome,
-          sc.value - sb.value AS difference
-        FROM runexample x JOIN example e ON e.id = x.example_id
-        LEFT JOIN response rc ON rc.model_id = ?2 AND rc.example_id = e.id
-        LEFT JOIN response rb ON rb.model_id = ?3 AND rb.example_id = e.id
-        LEFT JOIN verdict v ON v.candidate_id = ?2 AND v.baseline_id = ?3 AND v.example_id = e.id
-          AND v.turn = 0
-          AND v.judge_id = (SELECT min(id) FROM judge WHERE run_id = ?1 AND kind = 'pairwise')
-        LEFT JOIN score sc ON sc.model_id = ?2 AND sc.measure = ?4 AND sc.example_id = e.id
-        LEFT JOIN score sb ON sb.model_id = ?3 AND sb.measure = ?4 AND sb.example_id = e.id
-        WHERE x.run_id = ?1 AND ({FILTERS[show]})
-          AND (?5 = '' OR instr(lower(e.query), lower(?5)) OR instr(lower(e.example), lower(?5))
-            OR instr(lower(coalesce(e.category, '')), lower(?5))
-            OR instr(lower(coalesce(rc.text, '')), lower(?5)))
-        ORDER BY {order}
-        """,
-        run_id,
-        candidate_id,
-        baseline_id,
-        worst_by,
-        search,
-    )
 
 
 def pair(

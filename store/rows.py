@@ -405,3 +405,6 @@ class AnnotationRow:
     right_id: int | None
     annotator: str
     created: float
+    criterion: str | None
+    blind: bool
+    control: bool

@@ -1,6 +1,21 @@
-"""One thread for each test process: several that share two cores only wait for each other's threads."""
+"""One thread for each test process, and the longest files first."""
 
 import os
 
-# Before torch is imported, here and in the processes that tests start.
+import pytest
+
+# Before torch is imported, here and in the processes that tests start. Several threads for each of the
+# processes that share two cores only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+LONGEST = ("e2e", "docs", "cluster", "benchmarks", "cli")  # folders
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # xdist would begin with the files of most tests; those that take longest have few, and one core would
+    # wait at the end for the other.
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.parent.name not in LONGEST)

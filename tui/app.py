@@ -69,6 +69,7 @@ class AssayApp(App[int], inherit_bindings=False):
             self.register_theme(theme)
         self.theme = THEMES[self.settings.theme or "dark"].name
         self._mouse = self.settings.mouse
+        self.kept: dict[str, object] = {}  # what screens keep of their state until the app is left
         self.animation_level = "none"
 
     def get_default_screen(self) -> Screen[None]:

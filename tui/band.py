@@ -1,4 +1,6 @@
-"""A win rate as a band on one line: its interval on a scale from 0 to 100 %, with 50 % and the gate marked."""
+"""A win rate as a band on one line: its interval from 0 to 100 %, with 50 % and the gate marked."""
+
+from functools import lru_cache
 
 from textual.content import Content
 
@@ -9,7 +11,9 @@ GATE = "◆"
 _EMPTY, _INSIDE, _VALUE = "─", "▒", "█"
 
 
-def band(value: float | None, low: float | None, high: float | None, cells: int, gate: float | None = None) -> Content:
+def band(
+    value: float | None, low: float | None, high: float | None, cells: int, gate: float | None = None
+) -> Content:
     """Exactly `cells` wide. All are shares from 0 to 1; a missing value leaves the scale and its marks.
 
     Of what falls on one cell the value is seen before the gate, the gate before 50 %, and that before the
@@ -25,6 +29,18 @@ def band(value: float | None, low: float | None, high: float | None, cells: int,
     if value is not None:
         drawn[_cell(value, cells)] = (_VALUE, "bold")
     return join([Content.styled(glyph, style) for glyph, style in drawn])
+
+
+@lru_cache(maxsize=8)
+def gate_of(plan: str) -> float | None:
+    """The win rate that a plan asks for; None where it asks for none."""
+    import tomllib  # after the first frame
+
+    try:
+        found = tomllib.loads(plan).get("gates", {}).get("min_win_rate")
+    except tomllib.TOMLDecodeError:  # published results bring whatever they were made with
+        return None
+    return float(found) if isinstance(found, int | float) else None
 
 
 def key(gate: float | None) -> Content:

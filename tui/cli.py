@@ -107,6 +107,7 @@ def build() -> "typer.Typer":
         listing,
         marking,
         noise,
+        planning,
         plans,
         reading,
         rerunning,
@@ -141,7 +142,7 @@ def build() -> "typer.Typer":
             raise typer.Exit(open_app(store, **app_options(context)))
 
     for function in (
-        *(plans.init, plans.check),
+        *(plans.init, planning.plan, plans.check),
         *(running.run, running.watch, running.resume, running.pause, running.concurrency, running.cancel),
         *(listing.runs, reading.show, reading.compare, listing.trend),
         *(scoring.score, scoring.metrics, data_preview.preview, data_split.split),

@@ -1,15 +1,18 @@
-"""Starting, resuming, pausing and cancelling runs from the app.
+"""Starting, resuming, pausing and cancelling runs from the app, and how much they may do at once.
 
 Runs are put on their way by the command line in a process of its own: reading a plan and checking what it
-names imports libraries that have no place in the app's process. The other two are one short write.
+names imports libraries that have no place in the app's process. Everything else is one short write.
 """
 
-import asyncio
-import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from tui.process import assay
 
 if TYPE_CHECKING:
     from tui.app import AssayApp
+
+MOST_DIGITS = 4  # of a number of calls at once
 
 
 class Control:
@@ -29,12 +32,29 @@ class Control:
     def pause(self, run_id: int) -> None:
         self._request(run_id, "pause", "pauses after its current piece of work")
 
+    def pause_after_phase(self, run_id: int) -> None:
+        self._request(run_id, "finish_phase", "stops when its phase is done")
+
+    def set_concurrency(self, run_id: int, text: str) -> None:
+        """Lets the run ask each server for so many answers at once; 0 or nothing: as its plan says."""
+        from store.history import set_concurrency
+
+        calls = text.strip() or "0"
+        if not calls.isdecimal() or len(calls) > MOST_DIGITS:
+            self._say("not a number of calls: 1 to 9999, or 0 for the plan's", error=True)
+            return
+        allowed = int(calls) or None
+        said = f"asks for {allowed:,} answers at once at most" if allowed else "asks as its plan says"
+        self._write(set_concurrency, run_id, allowed, done=f"run {run_id} {said}")
+
     def retry(self, run_id: int) -> None:
         """Has the worker ask the server that it waits for again at once."""
         self._request(run_id, "retry", "tries again now")
 
     def cancel(self, run_id: int) -> None:
         """Cancels the run once the person has said yes."""
+        if self._is_read_only():
+            return
         if self._app.front is not None:
             self._app.front.confirm(
                 f"Cancel run {run_id}? What is finished is kept.",
@@ -44,39 +64,37 @@ class Control:
     def _request(self, run_id: int, what: str, done: str) -> None:
         from store.history import request
 
-        if self._app.front is not None:
-            self._app.front.write(request, run_id, what, done=f"run {run_id} {done}")
+        self._write(request, run_id, what, done=f"run {run_id} {done}")
 
-    def _say_read_only(self) -> None:
+    def _write(self, query: Callable[..., None], *values: object, done: str) -> None:
+        if self._app.front is not None and not self._is_read_only():
+            self._app.front.write(query, *values, done=done)
+
+    def _is_read_only(self) -> bool:
+        if self._app.store.read_only:
+            self._say("opened with --read-only: runs are left as they are", error=True)
+        return self._app.store.read_only
+
+    def _say(self, text: str, *, error: bool = False) -> None:
         if self._app.front is not None:
-            self._app.front.say("opened with --read-only: runs are left as they are", error=True)
+            self._app.front.say(text, error=error)
 
     def _call(self, command: str, what: str) -> None:
-        if self._app.store.read_only:
-            self._say_read_only()
+        if self._is_read_only():
             return
-        if self._app.front is not None:
-            self._app.front.say("checking the plan …" if command == "run" else "resuming …")
+        self._say("checking the plan …" if command == "run" else "resuming …")
         self._app.run_worker(self._run_command(command, what))
 
     async def _run_command(self, command: str, what: str) -> None:
-        words = ("-m", "tui", command, what, "--detach", "--store", str(self._app.store.folder))
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *words,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, errors = await process.communicate()
+        ended = await assay(self._app.store.folder, command, what, "--detach")
         front = self._app.front
         if front is None:
             return
-        if process.returncode == 0:
+        if ended.code == 0:
             front.say("started" if command == "run" else "resumed")
             self._app.store.touched()
             return
         from tui.screens.message import MessageScreen
 
-        text = (errors or out).decode(errors="replace").strip()
+        text = (ended.errors or ended.out).strip()
         self._app.push_screen(MessageScreen(f"`assay {command}` did not work", text))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from engine.forgetting import LEVEL, holm
 from store import history, slices
 from store.judging import Judging, judging
+from store.lock import test_uses
 from store.rows import (
     AlertRow,
     ComparisonRow,
@@ -118,7 +119,7 @@ class Case:
 def read(connection: history.Connection, run_id: int) -> Facts:
     """Raises StoreError when there is no such run."""
     run = history.run(connection, run_id)
-    uses = history.split_uses(connection, run.eval_set) if run.eval_set else []
+    file_version = (run.data_summary or {}).get("file_version") or run.eval_set or ""
     return Facts(
         run=run,
         models=[model for model in history.models(connection, run_id) if not model.is_cut],
@@ -128,7 +129,7 @@ def read(connection: history.Connection, run_id: int) -> Facts:
         alerts=history.alerts(connection, run_id, limit=10_000),
         judging=judging(connection, run_id),
         slices=slices.slices(connection, run_id),
-        test_uses=[use for use in uses if use.split == "test"],
+        test_uses=test_uses(connection, run.eval_set, file_version) if run.eval_set else [],
         plan=tomllib.loads(run.plan),
     )
 

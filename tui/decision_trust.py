@@ -109,7 +109,10 @@ def data_believed(case: Case) -> Answer:
     uses = len({use.run_id for use in case.facts.test_uses}) if summary.get("split") == "test" else 0
     visible = "" if seen is None else f"; {counted(n, 'example')} show changes from {percent(seen)} on"
     evidence = [
-        *(f"leaked by {tier}: {count}" for tier, count in (summary.get("leaks_by_tier") or {}).items()),
+        *(
+            f"leaked by {tier}: {'not searched' if count is None else count}"
+            for tier, count in (summary.get("leaks_by_tier") or {}).items()
+        ),
         *(
             [f"answers that training has seen: {summary['answers_seen']}"]
             if summary.get("answers_seen")

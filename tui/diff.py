@@ -30,10 +30,14 @@ _JOINER = "\u200d"
 
 
 class Segment(NamedTuple):
-    """A piece of one side's text; `changed` when the other side has no such piece here."""
+    """A piece of one side's text; `changed` when the other side has no such piece here.
+
+    `style` is for what a view adds: headings, code, invisible characters.
+    """
 
     text: str
     changed: bool
+    style: str = ""
 
 
 class Pair(NamedTuple):

@@ -25,6 +25,8 @@ _EVERYWHERE = {
     "go.review": Key("V", "go('review')", "", "Review: answers side by side"),
     "go.splits": Key("S", "go('splits')", "", "Splits: eval and training data, leaks"),
     "go.judges": Key("J", "go('judges')", "", "Judges: what each says, and how far to believe it"),
+    "go.agreement": Key("K", "go('agreement')", "", "Agreement of judges with people, win rates corrected"),
+    "go.failures": Key("E", "go('failures')", "", "Failure log: which failures persist over the runs"),
     "go.trends": Key("T", "go('trends')", "", "Trends: one measure over the runs"),
     "go.alerts": Key("A", "go('alerts')", "", "Alerts: what tripped, with evidence"),
     "app.palette": Key("colon,ctrl+p", "command_palette", "", "Commands by name", ":"),
@@ -64,6 +66,16 @@ _RUNS = {
     "runs.undo": Key("u", "undo", "undo", "Take back the newest deletion here, else this run's newest tag"),
 }
 
+_STARTING = {
+    "start.make": Key("w", "make", "new plan", "Make a plan from the models and data in this folder"),
+    "start.path": Key("p", "path", "path", "Give the path of a plan"),
+    "check.start": Key("enter", "start", "start", "Start the run; during the check: as soon as it is done"),
+    "check.again": Key("r", "again", "check again", "Check the plan again"),
+    "plan.toggle": Key("space", "turn", "in or out", "Take this part into the plan, or leave it out"),
+    "plan.rename": Key("e", "rename", "rename", "Another name for this model"),
+    "plan.write": Key("w", "write", "write", "Write the plan to a file, and check it"),
+}
+
 _TRENDS = {
     "trends.next": Key("n,right_square_bracket", "measure(1)", "next measure", "Next measure", "n ]"),
     "trends.previous": Key("p,left_square_bracket", "measure(-1)", "previous", "Previous measure", "p ["),
@@ -72,6 +84,11 @@ _TRENDS = {
 
 _LIVE = {
     "live.events": Key("e", "events", "events", "Events: errors, fallbacks, resumes"),
+    "live.failures": Key("f,enter", "failures", "failures", "What failed or is missing, with the text", "f"),
+    "live.concurrency": Key("c", "concurrency", "at once", "Answers asked for at once, from now on"),
+    "live.after_phase": Key("P", "after_phase", "after phase", "Stop this run when its phase is done"),
+    "live.next": Key("right_square_bracket", "other(1)", "next run", "Next run that is under way", "]"),
+    "live.previous": Key("left_square_bracket", "other(-1)", "", "Previous run that is under way", "["),
     "live.retry": Key("t", "retry", "try again", "Ask the server that this run waits for again, now"),
     "events.errors": Key("e", "errors", "errors only", "Errors only, or everything"),
 }
@@ -104,6 +121,18 @@ _JUDGES: dict[str, Key] = {
     "judges.pane": Key("tab", "focus_next", "next pane", "Next pane: judges, the selected one, disputes"),
 }
 
+_PEOPLE: dict[str, Key] = {
+    "agreement.next": Key("right_square_bracket,n", "match(1)", "next judge", "Next judge or match", "] n"),
+    "agreement.previous": Key(
+        "left_square_bracket,N", "match(-1)", "", "The judge or match before this one", "[ N"
+    ),
+    "agreement.open": Key("enter", "open", "differ", "Where people and the judge differ; again: the answers"),
+    "agreement.label": Key("l", "label", "label", "Label a random sample: it corrects the judge's win rate"),
+    "agreement.pane": Key("tab", "focus_next", "next pane", "Next pane: the figures, the confusion table"),
+    "failures.export": Key("e", "export", "eval set", "Write this tag's examples as an eval set"),
+    "failures.alike": Key("s", "alike", "suggest", "Examples like the tagged ones that nobody tagged"),
+}
+
 # Review records a preference with one key, so it takes digits and lower-case letters for itself.
 _REVIEW: dict[str, Key] = {
     "review.next": Key(
@@ -116,18 +145,28 @@ _REVIEW: dict[str, Key] = {
     "review.right": Key("2", "prefer('right')", "right", "The right answer is better"),
     "review.tie": Key("t", "prefer('tie')", "tie", "Both are as good"),
     "review.both_bad": Key("b", "prefer('both_bad')", "both bad", "Both are bad"),
+    "review.thumbs_up": Key("plus", "thumbs('up')", "", "Thumbs up for the candidate's answer", "+"),
+    "review.thumbs_down": Key("minus", "thumbs('down')", "", "Thumbs down for the candidate's answer", "-"),
+    "review.rate": Key("r", "rate", "rate", "Rate it from 1 to 5 by each criterion of the rubric"),
+    "review.correct": Key("e", "correct", "edit", "Write the answer that would have been right, in $EDITOR"),
+    "review.other": Key("a", "other", "", "Mean the other answer: thumbs, ratings, tags and corrections"),
     "review.undo": Key("u", "undo", "undo", "Take back your newest decision, note or tag"),
     "review.note": Key("n", "note", "note", "Write a note"),
-    "review.flag": Key("f", "flag", "tag", "Tag a failure"),
-    "review.worst": Key("w", "worst", "worst", "Worst first, by a measure; again: by the next one"),
-    "review.in_order": Key("W", "in_order", "", "Back to the eval set's order"),
-    "review.queue": Key(
-        "F", "queue", "queue", "Next queue: losses, wins, ties, disagreements, missing, unreviewed"
-    ),
+    "review.flag": Key("f", "flag", "tag", "Tag a failure, a letter each; again: take the tag off"),
+    "review.later": Key("l", "later", "later", "Put aside for later, or no longer"),
+    "review.worst": Key("w", "worst", "worst", "Worst first, by a measure to choose"),
+    "review.in_order": Key("W", "in_order", "", "Back to the queue's own order"),
+    "review.queue": Key("F", "queue", "queue", "Choose a queue: losses, disagreements, random, …"),
+    "review.blind": Key("B", "blind", "blind", "Blind: hide names, scores and verdicts, mix sides; or not"),
+    "review.own": Key("P", "own", "yours", "Your own win rate, habits and pace"),
     "review.exclude": Key("x", "exclude", "exclude", "Take this example out of later runs, or put it back"),
     "review.details": Key(
         "o,tab", "details", "details", "Judges' reasons, all metrics, the whole query", "o tab"
     ),
+    "review.view": Key("v", "view(1)", "view", "Next view: unified, against a reference, raw, turns, JSON"),
+    "review.views": Key("s", "views", "", "Choose a view"),
+    "review.models": Key("m", "models", "models", "All models of the run on this example, or the two"),
+    "review.unfold": Key("z", "unfold", "", "Show the equal lines that are folded away, or fold them"),
     "review.details_down": Key("D", "scroll_details(1)", "", "Scroll the details down"),
     "review.details_up": Key("U", "scroll_details(-1)", "", "Scroll the details up"),
     "review.scroll_down": Key("down", "scroll(1)", "", "Scroll both answers by a line", "↓"),
@@ -153,8 +192,8 @@ _SPLITS: dict[str, Key] = {
 }
 
 REGISTRY: dict[str, Key] = {
-    **_EVERYWHERE, **_MOVING, **_RUNS, **_TRENDS,
-    **_LIVE, **_ALERTS, **_DECISION, **_COMPARE, **_JUDGES, **_REVIEW, **_SPLITS
+    **_EVERYWHERE, **_MOVING, **_RUNS, **_STARTING, **_TRENDS,
+    **_LIVE, **_ALERTS, **_DECISION, **_COMPARE, **_JUDGES, **_PEOPLE, **_REVIEW, **_SPLITS
 }  # fmt: skip
 EVERYWHERE = tuple(_EVERYWHERE)
 LIST = ("move.down", "move.up", "move.top", "move.bottom", "move.page_down", "move.page_up")

@@ -90,7 +90,7 @@ def _pace(rows: "Sequence[ProgressRow]", begun: float) -> float | None:
 
 
 class WholeTime(NamedTuple):
-    """Seconds until a run is done, as far as known, and the phases of which nobody knows how long they take."""
+    """Seconds until a run is done, as far as known, and the phases of which that is not known."""
 
     seconds: float
     unknown: tuple[str, ...]

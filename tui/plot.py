@@ -103,9 +103,12 @@ class _Scale:
         return min(self.rows - 1, int(self.height(value)))
 
     def labels(self) -> dict[int, str]:
-        found = {0: number(self.high), self.rows - 1: number(self.low)}
+        marked = {0: self.high, self.rows - 1: self.low}
         if self.rows >= 7:
-            found[self.rows // 2] = number((self.high + self.low) / 2)
+            marked[self.rows // 2] = (self.high + self.low) / 2
+        found = {row: number(value) for row, value in marked.items()}
+        if len(set(found.values())) < len(marked):
+            return {row: f"{value:.6g}" for row, value in marked.items()}
         return found
 
 

@@ -31,6 +31,8 @@ class Settings:
     ascii: bool = False
     mouse: bool = False
     read_only: bool = False
+    annotator: str = ""  # whose decisions Review records; "": the user's
+    blind: bool = False  # whether Review opens with names, scores and verdicts hidden
     keys: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -51,6 +53,8 @@ def read_settings(environment: Mapping[str, str] = os.environ, **given: Any) -> 
         found = replace(found, theme=_theme(theme, "$ASSAY_THEME"))
     if environment.get("ASSAY_ASCII") or not _has_unicode():
         found = replace(found, ascii=True)
+    if annotator := environment.get("ASSAY_ANNOTATOR", "").strip():
+        found = replace(found, annotator=annotator)
     if (theme := given.pop("theme", None)) is not None:
         found = replace(found, theme=_theme(theme, "--theme"))
     return replace(found, **{name: value for name, value in given.items() if value})

@@ -25,22 +25,25 @@ class Row(NamedTuple):
     right: tuple[Segment, ...]
 
 
-def rows(diff: Diff, width: int) -> list[Row]:
+def rows(diff: Diff, width: int, *, feeds: bool = True) -> list[Row]:
     """The rows of a comparison whose two columns are `width` cells wide each."""
     found: list[Row] = []
     for left, right in diff.pairs:
         if left is right or left == right:
-            found.extend(Row(side, side) for side in wrapped(left, width))
+            found.extend(Row(side, side) for side in wrapped(left, width, feeds=feeds))
         else:
-            both = zip_longest(wrapped(left, width), wrapped(right, width), fillvalue=())
-            found.extend(Row(a, b) for a, b in both)
+            both = (wrapped(side, width, feeds=feeds) for side in (left, right))
+            found.extend(Row(a, b) for a, b in zip_longest(*both, fillvalue=()))
     return found
 
 
-def wrapped(segments: Sequence[Segment], width: int) -> list[tuple[Segment, ...]]:
-    """One side's segments as gated rows of at most `width` cells, broken between words where possible."""
-    partly = any(not segment.changed for segment in segments)
-    shown = [Segment(_gated(segment, partly), segment.changed) for segment in segments]
+def wrapped(segments: Sequence[Segment], width: int, *, feeds: bool = True) -> list[tuple[Segment, ...]]:
+    """One side's segments as gated rows of at most `width` cells, broken between words where possible.
+
+    With `feeds`, a line feed among changed words is visible as ⏎ unless all of the side is changed.
+    """
+    partly = feeds and any(not segment.changed for segment in segments)
+    shown = [Segment(_gated(segment, partly), segment.changed, segment.style) for segment in segments]
     text = "".join(segment.text for segment in shown)
     found: list[tuple[Segment, ...]] = []
     pieces = _Pieces(shown)
@@ -70,9 +73,9 @@ class _Pieces:
     def take(self, count: int) -> tuple[Segment, ...]:
         found: list[Segment] = []
         while count and self._at < len(self._segments):
-            text, changed = self._segments[self._at]
+            text, changed, style = self._segments[self._at]
             piece = text[self._offset : self._offset + count]
-            found.append(Segment(piece, changed))
+            found.append(Segment(piece, changed, style))
             count -= len(piece)
             self._offset += len(piece)
             if self._offset == len(text):
@@ -82,6 +85,9 @@ class _Pieces:
 
 def _breaks(line: str, width: int) -> Iterator[int]:
     """The places where the rows of one line end, the last being the line's own end."""
+    if len(line) <= width and line.isascii():
+        yield len(line)
+        return
     used = 0
     for match in _WORD.finditer(line):
         word = match[0]

@@ -16,7 +16,7 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 
 # C0 but for the line feed, DEL, C1, soft or invisible marks, bidi controls, line separators, tags, lone
 # surrogates, and the private-use and non-character ranges that terminals draw as they like.
-_HIDDEN = re.compile(
+HIDDEN = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e0fff]"
 )
@@ -27,7 +27,7 @@ def printable(text: str) -> str:
 
     C0 characters become their Unicode control pictures, others stand as ‹U+202E›. Line feeds stay.
     """
-    return _HIDDEN.sub(_picture, text)
+    return HIDDEN.sub(_picture, text)
 
 
 def _picture(match: re.Match[str]) -> str:

@@ -4,10 +4,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from engine.data.split import folds_of, splits
+from engine.errors import BadInput
 from engine.example import Example
+from engine.examples import read_examples
 
 if TYPE_CHECKING:
     from engine.plan import Data
+
+
+def whole_set(data: "Data", skipped: list[BadInput] | None = None) -> list[Example]:
+    """All examples of the plan's data; those that cannot be read are put into `skipped`.
+
+    Raises BadInput for the first of them unless the plan says `skip_bad`.
+    """
+    left_out: list[BadInput] = [] if skipped is None else skipped
+    return read_examples(data.examples, data.fields, left_out.append if data.skip_bad else None)
 
 
 def in_part(examples: Sequence[Example], data: "Data") -> list[Example]:

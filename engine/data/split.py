@@ -72,9 +72,13 @@ def member(example: Example, seed: int = 0) -> Member:
 
 def _opening(example: Example) -> str | None:
     """The first question with the first answer: what all turns of one conversation begin with."""
-    turns = iter(example.messages)
-    asked = next((turn["content"] for turn in turns if turn["role"] == "user"), None)
-    answer = next((turn["content"] for turn in turns if turn["role"] == "assistant"), None)
+    asked = answer = None
+    for turn in example.messages:
+        if asked is None:
+            asked = turn["content"] if turn["role"] == "user" else None
+        elif turn["role"] == "assistant":
+            answer = turn["content"]
+            break
     if answer is None:
         answer = next(iter(example.references), None)
     return None if asked is None or answer is None else f"opening:{asked.strip()}\0{answer.strip()}"

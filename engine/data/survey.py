@@ -9,12 +9,13 @@ import numpy as np
 
 from engine.data.coverage import Coverage, Gap, cover, gaps
 from engine.data.drift import Drift, drift
-from engine.data.duplicates import Duplicate, conflicts, duplicates
+from engine.data.duplicates import Duplicate, conflicts, copies
 from engine.data.leak import turns_of
 from engine.data.power import smallest_change
 from engine.data.split import order_of
 from engine.example import Example, eval_set_version
 
+TOLD = 100_000  # characters of a question that are grouped by
 TRAINING_ROWS = 20_000  # of the training data, chosen by hash: enough for shares
 
 
@@ -79,14 +80,14 @@ def survey(
             for name, rows in sets.items()
             if name != "eval"
         },
-        duplicates=duplicates(evaluation),
+        duplicates=copies(evaluation),
         conflicts=list(conflicts(evaluation)),
     )
 
 
 def question(example: Example) -> str:
-    """The user's turns as one text."""
-    return "\n".join(turns_of(example, "user"))
+    """The user's turns as one text, of which the first characters tell what it is about."""
+    return "\n".join(turns_of(example, "user"))[:TOLD]
 
 
 def thinned(rows: Iterable[Example], count: int, seed: int = 0) -> list[Example]:

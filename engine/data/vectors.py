@@ -12,7 +12,8 @@ _MOST_WORDS = 20_000
 class Vectors:
     """A vocabulary learned from texts, without numbers and English function words.
 
-    Vectors have length 1, so that their products are cosines. Raises BadInput when no text has a word.
+    Where the texts have no others, those count too. Vectors have length 1, so that their products are
+    cosines. Raises BadInput when no text has a word.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
@@ -23,8 +24,9 @@ class Vectors:
 
         # A word that stands in one text of many groups nothing.
         least = 2 if len(texts) > 200 else 1
+        analyzer = telling if any(telling(text) for text in texts) else words
         self._vectoriser: Any = TfidfVectorizer(
-            analyzer=telling, sublinear_tf=True, max_features=_MOST_WORDS, min_df=least
+            analyzer=analyzer, sublinear_tf=True, max_features=_MOST_WORDS, min_df=least
         )
         try:
             self._vectoriser.fit(texts)

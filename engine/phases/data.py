@@ -9,12 +9,12 @@ from engine.data.leak import Leak
 from engine.data.leakage import read_training
 from engine.data.manifest import file_hash
 from engine.data.power import smallest_change
-from engine.data.selection import in_part, part_name
+from engine.data.selection import in_part, part_name, whole_set
 from engine.data.split import sample, splits
 from engine.data.summary import summarise
 from engine.data.thinning import Thinned
 from engine.errors import BadInput
-from engine.examples import Example, eval_set_version, read_examples
+from engine.examples import Example, eval_set_version
 from engine.phases.coverage import SAMPLED, coverage, repeated
 from engine.phases.leaks import earlier_leaks, leak_rows, leak_summary, training_leaks
 from engine.phases.lock import hold_lock, ledger_row
@@ -38,7 +38,9 @@ def prepare(work: Work) -> None:
 
 def _record(work: Work) -> None:
     data, recorder = work.plan.data, work.recorder
-    whole = read_examples(data.examples, data.fields)
+    skipped: list[BadInput] = []
+    whole = whole_set(data, skipped)
+    _tell_skipped(work, skipped)
     everything, left_out = _without_excluded(work, whole)
     version = eval_set_version(everything)
     file_version = eval_set_version(whole) if left_out else version
@@ -71,6 +73,7 @@ def _record(work: Work) -> None:
             "split": data.split,
             "fold": data.fold,
             "excluded": left_out,
+            "skipped": len(skipped),
             "detectable": smallest_change(len(chosen)),
         },
     )
@@ -90,6 +93,13 @@ def _record(work: Work) -> None:
                 for place, example in enumerate(chosen)
             ],
         )
+
+
+def _tell_skipped(work: Work, skipped: list[BadInput]) -> None:
+    for error in skipped[:_NAMED]:
+        work.recorder.event("warning", "data", f"left out, as skip_bad asks: {error.message}")
+    if len(skipped) > _NAMED:
+        work.recorder.event("warning", "data", f"{len(skipped) - _NAMED} more records are left out")
 
 
 def _without_excluded(work: Work, whole: list[Example]) -> tuple[list[Example], list[dict[str, Any]]]:
@@ -129,10 +139,13 @@ def _search(work: Work, everything: list[Example], chosen: list[Example]) -> _Se
     few = Thinned(SAMPLED, data.seed)
     training = few.through(_counted(work, meter)) if data.train else None
     summary = summarise(everything, training, data.ratios, data.seed)
+    if summary.training is not None and not summary.training.total:
+        # To have found nothing in no data would read as a clean bill.
+        raise BadInput(f"{data.train}: holds no training row", "Name another file, or leave train out.")
     leaks = training_leaks(work, chosen, meter)
     found = {
         **summary.as_dict(),
-        **leak_summary(leaks if data.train else None),
+        **leak_summary(leaks if data.train else None, by_meaning=data.embedding_model is not None),
         "earlier": earlier_leaks(work, chosen),
         "duplicates": repeated(work, everything),
         "coverage": coverage(work, everything, few.rows),

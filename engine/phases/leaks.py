@@ -42,15 +42,18 @@ def _meaning(work: Work, chosen: Sequence[Example]) -> Search | None:
     return Meaning(chosen, LocalEmbedder(folder, "cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def leak_summary(leaks: Sequence[Leak] | None) -> dict[str, Any]:
-    """Counts of examples, for the run's data summary; None where there was nothing to search."""
+def leak_summary(leaks: Sequence[Leak] | None, *, by_meaning: bool) -> dict[str, Any]:
+    """Counts of examples, for the run's data summary; None where there was nothing to search.
+
+    A tier that was not searched has None: without `by_meaning`, that of meaning.
+    """
     if leaks is None:
         return dict.fromkeys(("leaked", "leaks_by_tier", "answers_seen", "similar"))
     counted = [leak for leak in leaks if leak.counts]
     tiers, similar = Counter(leak.tier for leak in counted), sum(leak.similar for leak in leaks)
     return {
         "leaked": len(counted),
-        "leaks_by_tier": {tier: tiers[tier] for tier in TIERS},
+        "leaks_by_tier": {tier: tiers[tier] if tier != "meaning" or by_meaning else None for tier in TIERS},
         "answers_seen": len(leaks) - len(counted) - similar,
         "similar": similar,
     }

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from engine.data.split import sample, splits
-from engine.examples import read_examples
+from engine.data.selection import in_part, whole_set
+from engine.data.split import sample
 from engine.generate.holder import Holder, base_key
 from engine.phases.settings import settings_of
 from engine.phases.work import Work
@@ -41,10 +41,7 @@ def noise_of(plan: Plan, most: int) -> Iterator[tuple[Model, "NoiseFloor"]]:
     from engine.generate.noise import noise_floor
 
     data = plan.data
-    everything = read_examples(data.examples, data.fields)
-    members = splits(everything, data.ratios, data.seed)
-    pairs = zip(everything, members, strict=True)
-    examples = sample([one for one, split in pairs if data.split in ("all", split)], most, data.seed)
+    examples = sample(in_part(whole_set(data), data), most, data.seed)
     holder = Holder(None)
     try:
         # Models of one base side by side, so that each base is loaded once.

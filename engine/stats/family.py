@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Protocol
 
@@ -43,6 +43,12 @@ class Look:
     among: int
     family: int
 
+    def within(self, reach: float | None) -> "Look":
+        """The same, its interval of differences no larger than `reach`; None: any is possible."""
+        if reach is None:
+            return self
+        return replace(self, low=max(self.low, -reach), high=min(self.high, reach))
+
     def is_settled(self, level: float = LEVEL) -> bool:
         """Whether chance is ruled out: p is small enough, and the interval leaves out 0."""
         return self.p <= level and (self.low > 0 or self.high < 0)
@@ -66,10 +72,10 @@ def looks(family: Sequence[Compared]) -> list[Look]:
 def examples_needed(item: Compared, among: int = 1) -> int | None:
     """About how many examples would show the difference that was seen, in 80 % of studies.
 
-    At 5 % two-sided, corrected for `among` comparisons; None where the spread is not known. The standard
+    At 5 % two-sided, corrected for `among` comparisons; None where n or the spread is not known. The standard
     error shrinks with the root of n.
     """
-    if not item.smallest_detectable or not item.delta:
+    if not item.n or not item.smallest_detectable or not item.delta:
         return None
     error = item.smallest_detectable / DETECTABLE
     wanted = _quantile(among) + _NORMAL.inv_cdf(POWER)

@@ -42,7 +42,7 @@ def bootstrap_interval(
     if n < 2 or value is None:
         return Interval(value, None, None, n)
     is_mean = is_plain_mean(parts, combine)
-    if is_mean and 0 < value < 1 and np.all(np.isin(parts[:, 0], (0.0, 1.0))):
+    if is_mean and np.all(np.isin(parts[:, 0], (0.0, 1.0))):
         return wilson(float(parts[:, 0].sum()), n, level)
     if is_mean and is_continuous(parts[:, 0]):
         low, high = studentised(parts[:, 0], seed, resamples, level)

@@ -15,6 +15,7 @@ from engine.stats.intervals import (
     is_plain_mean,
     percentiles,
     studentised,
+    wilson,
 )
 from engine.stats.resampling import Array, Combine, bootstrap_sums, swapped_sums
 
@@ -127,10 +128,21 @@ def _compared(sides: Sides, sums: Array, p: float, seed: int, resamples: int) ->
         differences, error = None, float(np.std(deltas[np.isfinite(deltas)], ddof=1))
     if differences is not None and is_continuous(differences):
         low, high = studentised(differences, seed, resamples)
+    elif error <= _ROUNDING and _exact_p(sides) is not None:
+        low, high = _all_one_way(delta, n)
     else:
         low, high = percentiles(deltas, expanded(n))
     detectable = DETECTABLE * error if error > _ROUNDING else None
     return Paired(first, second, delta, low, high, p, n, detectable)
+
+
+def _all_one_way(delta: float, n: int) -> tuple[float, float]:
+    """The interval of a difference of shares that is 1 or -1: resamples of such pairs know of no other.
+
+    By the score intervals of the two shares (Newcombe 1998, method 10).
+    """
+    margin = math.sqrt(2) * (1 - (wilson(n, n).low or 0.0))
+    return max(-1.0, delta - margin), min(1.0, delta + margin)
 
 
 def from_stderr(

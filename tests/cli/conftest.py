@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from engine import launch
+from tests.engine.runs import work_here
 from tests.tui.history import build
 from tui.cli import command, guarded
 
@@ -41,8 +43,9 @@ def own_store(history_store: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def assay(capsys: pytest.CaptureFixture[str]) -> Assay:
-    """Runs a command line in this process."""
+def assay(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Assay:
+    """Runs a command line in this process, and the work of a run that it starts."""
+    monkeypatch.setattr(launch, "start", work_here)
 
     def run(*arguments: str | Path) -> Ran:
         code = guarded(lambda: command([str(argument) for argument in arguments]))

@@ -82,6 +82,7 @@ def test_a_comparison_says_how_many_examples_it_rests_on() -> None:
     assert "3 were edited" in said and "2 only the older run" in said and "newer run evaluated" not in said
     assert SharedSets("aaa", "aaa", 200, 0, 0, 0).said == ""
     assert "not the same part" in SharedSets("aaa", "aaa", 100, 0, 100, 100).said
+    assert SharedSets("aaa", None, 0, 0, 200, 0).said == ""  # a run of benchmarks alone
 
 
 @pytest.mark.parametrize("ratios", [(0.5, 0.2, 0.3), (1.0,) * 4])
@@ -108,3 +109,47 @@ def test_ratios_may_be_any_three_numbers(assay: Assay, tmp_path: Path) -> None:
     ]
     assert shares[0] == shares[1] == shares[2]
     assert shares[0]["version"] is None and shares[0]["reason"]
+
+
+def test_no_training_data_is_no_clean_bill(assay: Assay, tmp_path: Path) -> None:
+    asked = lines(tmp_path / "eval.jsonl", [{"query": "Where is it?"}])
+    nothing = tmp_path / "empty.jsonl"
+    nothing.write_text("")
+    done = assay("leakage", nothing, asked)
+    assert done.code == 2 and "holds no row that can be read" in done.err
+    nothing.write_text("oops\n")
+    assert assay("leakage", nothing, asked, "--skip-bad").code == 2
+
+
+def test_rows_left_out_are_counted_in_the_eval_set_too(assay: Assay, tmp_path: Path) -> None:
+    train = lines(tmp_path / "train.jsonl", [{"query": "Where is it?", "answer": "Here."}])
+    asked = tmp_path / "eval.jsonl"
+    asked.write_text('{"id": "a", "query": "Where is it?"}\n{"id": "a", "query": "Who?"}\n{"query": \n')
+    assert assay("leakage", train, asked).code == 2
+    done = assay("leakage", train, asked, "--skip-bad", "--json")
+    assert done.json["totals"]["examples"] == 1 and len(done.json["skipped"]) == 2
+    assert f"{asked}:2" in done.json["skipped"][0] and f"{asked}:3" in done.json["skipped"][1]
+
+
+def test_templates_are_not_told_as_duplicates(assay: Assay, tmp_path: Path) -> None:
+    rows = [
+        {"query": f"Where in all the world is my order {place} now?", "reference": f"It is in hall {place}."}
+        for place in (17, 18, 19)
+    ]
+    file = lines(tmp_path / "eval.jsonl", rows)
+    other = lines(tmp_path / "train.jsonl", [{"query": "Something else", "answer": "Yes"}])
+    assert assay("leakage", other, file, "--json").json["duplicates"] == []
+
+
+def test_an_empty_split_and_a_question_beyond_any_context_are_told(assay: Assay, tmp_path: Path) -> None:
+    one = lines(tmp_path / "one.jsonl", [{"query": f"q {n}", "thread": "x"} for n in range(20)])
+    assert "test is empty: 1 groups of rows" in assay("split", one, "--group", "thread").err
+    huge = lines(tmp_path / "huge.jsonl", [{"query": "word " * 2_100_000}])
+    done = assay("coverage", huge)
+    assert done.code == 2 and "huge.jsonl:1: the query has 10,500,000 characters" in done.err
+
+
+def test_questions_of_function_words_alone_can_be_surveyed(assay: Assay, tmp_path: Path) -> None:
+    asked = [{"query": "What is up?", "reference": "1"}, {"query": "Who is it?", "reference": "2"}]
+    file = lines(tmp_path / "eval.jsonl", [*asked, {"query": "what is  up?", "reference": "3"}])
+    assert assay("coverage", file, "--json").json["conflicts"] == [[1, 3]]

@@ -1,4 +1,4 @@
-"""Runs started from the command line, by real workers, on recorded outputs and a local server."""
+"""Runs started from the command line, most by real workers, on recorded outputs and a local server."""
 
 import http.server
 import json
@@ -18,12 +18,14 @@ pytestmark = pytest.mark.e2e
 Write = Callable[..., Path]
 
 
-def test_a_run_that_passes_prints_its_summary(process: Assay, plan: Write, tmp_path: Path) -> None:
+def test_a_run_that_passes_prints_its_summary(
+    process: Assay, assay: Assay, plan: Write, tmp_path: Path
+) -> None:
     done = process("run", plan(gates="min_win_rate = 0.6"), "--store", tmp_path / "store")
     assert done.code == 0, done.err
     assert "recorded · passed" in done.out and "exact_match" in done.out
     assert "compare: 100%" in done.err and "\x1b" not in done.err
-    shown = process("show", "last", "--json", "--store", tmp_path / "store").json
+    shown = assay("show", "last", "--json", "--store", tmp_path / "store").json
     assert shown["passed"] is True and shown["verdicts"][0]["win_rate"] == 1.0
 
 
@@ -34,30 +36,28 @@ def test_a_failed_gate_is_exit_code_1(process: Assay, plan: Write, tmp_path: Pat
     assert "exact_match" in done.out and "Scores" not in done.out and "Judges" not in done.out
 
 
-def test_answers_to_other_questions_are_no_pass(process: Assay, plan: Write, tmp_path: Path) -> None:
+def test_answers_to_other_questions_are_no_pass(assay: Assay, plan: Write, tmp_path: Path) -> None:
     file = plan()
     for name in ("right", "wrong"):
         lines(tmp_path / f"{name}.jsonl", [{"id": "another", "response": "It is so."}])
-    done = process("run", file, "--store", tmp_path / "store")
+    done = assay("run", file, "--store", tmp_path / "store")
     assert done.code == 1, done.out
     assert "Nothing could be measured of after" in done.out and "8 of 8 missing" in done.out
 
 
-def test_one_phase_alone_pauses_and_resuming_does_the_rest(
-    process: Assay, plan: Write, tmp_path: Path
-) -> None:
+def test_one_phase_alone_pauses_and_resuming_does_the_rest(assay: Assay, plan: Write, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    first = process("run", plan(), "--only", "generate", "--limit", "5", "--store", store)
+    first = assay("run", plan(), "--only", "generate", "--limit", "5", "--store", store)
     assert first.code == 0 and "`assay resume 1` continues" in first.err
-    rest = process("resume", "1", "--store", store)
+    rest = assay("resume", "1", "--store", store)
     assert rest.code == 0, rest.err
-    assert process("show", "1", "--json", "--store", store).json["scores"][0]["n"] == 5
+    assert assay("show", "1", "--json", "--store", store).json["scores"][0]["n"] == 5
 
 
-def test_a_plan_that_cannot_run_leaves_no_run(process: Assay, plan: Write, tmp_path: Path) -> None:
+def test_a_plan_that_cannot_run_leaves_no_run(assay: Assay, plan: Write, tmp_path: Path) -> None:
     file = plan()
     (tmp_path / "right.jsonl").write_text("{broken\n")
-    done = process("run", file, "--store", tmp_path / "store")
+    done = assay("run", file, "--store", tmp_path / "store")
     assert done.code == 2 and "right.jsonl:1" in done.err
     assert not (tmp_path / "store" / "assay.db").exists()
 
@@ -140,13 +140,13 @@ def long_run(plan: Write, slow: tuple[str, list[str]], tmp_path: Path) -> Iterat
 
 
 def test_ctrl_c_pauses_the_run_and_nothing_is_generated_twice(
-    long_run: subprocess.Popen[str], slow: tuple[str, list[str]], process: Assay, tmp_path: Path
+    long_run: subprocess.Popen[str], slow: tuple[str, list[str]], process: Assay, assay: Assay, tmp_path: Path
 ) -> None:
     long_run.send_signal(signal.SIGINT)
     _, told = long_run.communicate(timeout=60)
     assert long_run.returncode == 130
     assert "paused; `assay resume 1` continues" in told
-    assert process("show", "1", "--json", "--store", tmp_path / "store").json["run"]["status"] == "paused"
+    assert assay("show", "1", "--json", "--store", tmp_path / "store").json["run"]["status"] == "paused"
     before = len(slow[1])
     assert 0 < before < 60
     assert process("resume", "1", "--store", tmp_path / "store").code in (0, 1)
@@ -154,11 +154,11 @@ def test_ctrl_c_pauses_the_run_and_nothing_is_generated_twice(
 
 
 def test_closing_the_terminal_ends_the_follower_and_not_the_run(
-    long_run: subprocess.Popen[str], process: Assay, tmp_path: Path
+    long_run: subprocess.Popen[str], process: Assay, assay: Assay, tmp_path: Path
 ) -> None:
     long_run.send_signal(signal.SIGHUP)
     long_run.communicate(timeout=60)
-    run = process("show", "1", "--json", "--store", tmp_path / "store").json["run"]
+    run = assay("show", "1", "--json", "--store", tmp_path / "store").json["run"]
     assert run["status"] == "running"
     watched = process("watch", "1", "--store", tmp_path / "store")
     assert watched.code in (0, 1) and "compare: 100%" in watched.err

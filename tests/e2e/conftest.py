@@ -4,8 +4,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,24 +13,10 @@ import pytest
 from engine.plan import read_plan
 from store import database, history
 from store.record import create_run
+from tests.e2e.forked import Worker
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "samples"
-
-
-def worker(store: Path, run_id: int) -> "subprocess.Popen[bytes]":
-    """The worker process as the product starts it, its log kept in the store."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with (store / "worker.log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "engine.worker", "--store", str(store), str(run_id)],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
 
 
 def queue(store: Path, plan_file: Path) -> int:
@@ -53,20 +37,18 @@ def reader(store: Path) -> sqlite3.Connection:
     return history.attach(database.connect(store))
 
 
-def wait_until(
-    condition: Callable[[], bool], process: "subprocess.Popen[bytes]", limit: float = 120.0
-) -> bool:
+def wait_until(condition: Callable[[], bool], process: Worker, limit: float = 120.0) -> bool:
     """Polls until the condition holds; False when the process ends first."""
     deadline = time.monotonic() + limit
     while not condition():
         if process.poll() is not None:
             return condition()
         assert time.monotonic() < deadline, "the worker took too long"
-        time.sleep(0.005)
+        time.sleep(0.01)
     return True
 
 
-def kill(process: "subprocess.Popen[bytes]") -> None:
+def kill(process: Worker) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 

@@ -5,10 +5,9 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,12 @@ from safetensors.numpy import load_file, save_file
 
 from store import database, history
 from store.record import create_run
-from tests.e2e.conftest import ROOT, SAMPLES, queue, reader, wait_until, worker
+from tests.cli.conftest import Assay, assay, process
+from tests.e2e.conftest import SAMPLES, queue, reader, wait_until
+from tests.e2e.forked import Worker
 from tests.judge.scripted import Answer, Json, JudgeServer, prefers
+
+__all__ = ["assay", "process"]  # the fixtures
 
 pytestmark = pytest.mark.e2e
 
@@ -26,29 +29,6 @@ ADAPTER = SAMPLES / "models" / "adapters" / "good"
 EXAMPLES = 24
 SMALL = "56m"  # more than a run asks for at its start, less than the answers of the one below
 Edit = Callable[[Path], None]
-
-
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-
-def assay(*arguments: str | Path) -> Ran:
-    """Runs `python -m tui` as a person would, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tui", *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=180,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return Ran(done.returncode, done.stdout, done.stderr)
 
 
 def lines(file: Path, records: list[dict[str, str]]) -> None:
@@ -188,7 +168,7 @@ def dump(file: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("spoil", WRONG, ids=lambda edit: edit.__name__)
-def test_what_is_wrong_is_named_before_anything_is_stored(folder: Path, spoil: Edit) -> None:
+def test_what_is_wrong_is_named_before_anything_is_stored(folder: Path, spoil: Edit, assay: Assay) -> None:
     store = folder / "store"
     create_run(store, {"name": "earlier", "plan": "", "plan_hash": "", "plan_folder": "", "plan_file": ""})
     before = dump(store / database.FILE)
@@ -212,7 +192,7 @@ def a_text(file: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [another_database, a_text])
-def test_a_file_that_is_no_store_is_left_as_it_is(folder: Path, make: Edit) -> None:
+def test_a_file_that_is_no_store_is_left_as_it_is(folder: Path, make: Edit, assay: Assay) -> None:
     store = folder / "store"
     store.mkdir()
     make(store / database.FILE)
@@ -238,7 +218,7 @@ def test_a_judge_that_goes_away_is_waited_for_and_nothing_is_asked_twice(folder:
     add(folder, f"[[judges]]\n{judge}")
     store = folder / "store"
     run_id = queue(store, folder / "plan.toml")
-    running = worker(store, run_id)
+    running = Worker(store, run_id)
 
     def waiting() -> str:
         return history.run(reader(store), run_id).waiting or ""
@@ -271,22 +251,22 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_disk_that_fills_up_ends_the_run_which_goes_on_when_there_is_room(
-    folder: Path, small_disk: Path
+    folder: Path, small_disk: Path, process: Assay
 ) -> None:
     long = [{"id": f"e{n}", "response": f"word{n} " * 400_000} for n in range(EXAMPLES)]
     lines(folder / "after.jsonl", long)
     change(folder, '["exact_match", "length"]', '["length"]')
     change(folder, "[data]", "judges = []\n[data]")
     store = small_disk / "store"
-    failed = assay("run", folder / "plan.toml", "--store", store)
+    failed = process("run", folder / "plan.toml", "--store", store)
     assert failed.code == 3
     assert f"the disk that holds the store {store} is full" in failed.err
     assert failed.err.count("free some space and resume the run") == 1
     assert counts(store, "response") == [EXAMPLES], "the first model's answers are kept"
-    assert json.loads(assay("show", "1", "--json", "--store", store).out)["run"]["status"] == "failed"
+    assert json.loads(process("show", "1", "--json", "--store", store).out)["run"]["status"] == "failed"
 
     subprocess.run(["mount", "-o", "remount,size=400m", small_disk], check=True)
-    resumed = assay("resume", "1", "--store", store)
+    resumed = process("resume", "1", "--store", store)
     assert resumed.code == 0, resumed.err
     assert counts(store, "response") == [2 * EXAMPLES]
     with closing(database.connect(store)) as connection:

@@ -10,7 +10,8 @@ import pytest
 
 from store import history
 from tests.cli.conftest import Assay, assay, process  # noqa: F401  # fixtures
-from tests.e2e.conftest import kill, queue, reader, wait_until, worker
+from tests.e2e.conftest import kill, queue, reader, wait_until
+from tests.e2e.forked import Worker
 from tests.judge.scripted import Answer, Json, JudgeServer, fault, prefers
 
 EXAMPLES = 40
@@ -88,11 +89,11 @@ def test_no_judgment_is_lost_or_made_twice_by_kills(server: JudgeServer, tmp_pat
     run_id = queue(store, write_plan(tmp_path / "plan", server))
     kills = 0
     for moment in (5, 35, 65):
-        running = worker(store, run_id)
+        running = Worker(store, run_id)
         assert wait_until(lambda moment=moment: len(judgments(store)) > moment, running)
         kills += running.poll() is None
         kill(running)
-    assert worker(store, run_id).wait(timeout=120) == 0
+    assert Worker(store, run_id).wait(timeout=120) == 0
     found = judgments(store)
     assert len({(row["example_id"], row["order"]) for row in found}) == len(found) == 2 * EXAMPLES
     assert [row["failure"] for row in found] == [None] * len(found)
@@ -114,7 +115,7 @@ def test_a_run_waits_for_its_judge_says_so_and_goes_on_when_told(
     server.script = script
     store = tmp_path / "store"
     run_id = queue(store, write_plan(tmp_path / "plan", server))
-    running = worker(store, run_id)
+    running = Worker(store, run_id)
 
     def waiting() -> str:
         return history.run(reader(store), run_id).waiting or ""
@@ -138,7 +139,7 @@ def test_a_run_that_waits_can_be_stopped(server: JudgeServer, tmp_path: Path, wh
     )
     store = tmp_path / "store"
     run_id = queue(store, write_plan(tmp_path / "plan", server))
-    running = worker(store, run_id)
+    running = Worker(store, run_id)
     assert wait_until(lambda: bool(history.run(reader(store), run_id).waiting), running)
     history.request(reader(store), run_id, what)
     assert running.wait(timeout=30) == 0
@@ -150,6 +151,7 @@ def test_a_cost_cap_pauses_the_run_and_a_higher_one_lets_it_go_on(
     server: JudgeServer,
     tmp_path: Path,
     process: Assay,  # noqa: F811
+    assay: Assay,  # noqa: F811
 ) -> None:
     server.answers(prefers("A"))
     store = tmp_path / "store"
@@ -163,21 +165,21 @@ def test_a_cost_cap_pauses_the_run_and_a_higher_one_lets_it_go_on(
     assert paused.code == 130, paused.err
     assert "cost cap of $0.50 reached" in paused.err
     assert "judge served: 80 calls" in paused.err
-    shown = process("show", "last", "--json", "--store", store).json
+    shown = assay("show", "last", "--json", "--store", store).json
     assert shown["run"]["status"] == "paused"
     assert "cost cap" in shown["run"]["error"]
     assert 0.4 <= shown["run"]["cost"] <= 0.5
     assert shown["run"]["cost"] == pytest.approx(0.02 * len(server.requests))
 
     assert process("resume", "last", "--max-cost", "50", "--quiet", "--store", store).code in (0, 1)
-    listed = process("runs", "--json", "--store", store).json[0]
+    listed = assay("runs", "--json", "--store", store).json[0]
     assert (listed["status"], listed["cost"]) == ("finished", pytest.approx(0.02 * 2 * EXAMPLES))
     assert len(server.requests) == 2 * EXAMPLES
 
     again = process("run", plan, "--yes", "--quiet", "--store", store)
     assert again.code in (0, 1), again.err
     assert len(server.requests) == 2 * EXAMPLES, "a rerun with the same texts costs nothing"
-    assert process("runs", "--json", "--store", store).json[0]["cost"] == 0.0
+    assert assay("runs", "--json", "--store", store).json[0]["cost"] == 0.0
 
 
 def test_the_key_is_in_no_file_of_the_store_and_on_no_screen(

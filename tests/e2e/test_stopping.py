@@ -12,7 +12,8 @@ import pytest
 
 from store import history
 from store.rows import RunDetail
-from tests.e2e.conftest import SAMPLES, queue, reader, wait_until, worker
+from tests.e2e.conftest import SAMPLES, queue, reader, wait_until
+from tests.e2e.forked import Worker
 
 pytestmark = pytest.mark.e2e
 
@@ -143,7 +144,7 @@ def test_a_run_that_waits_for_a_server_is_paused_within_two_seconds(slow: SlowSe
     store = tmp_path / "store"
     models = served("before", "baseline", slow.url) + served("after", "candidate", slow.url)
     run_id = queue(store, plan(tmp_path, models))
-    process = worker(store, run_id)
+    process = Worker(store, run_id)
     assert wait_until(lambda: answers(store) == 5, process)
     assert stopped_after(store, run_id, "pause", process) < WITHIN
     assert process.wait(10) == 0
@@ -154,7 +155,7 @@ def test_a_run_that_generates_here_is_cancelled_within_two_seconds(tmp_path: Pat
     store = tmp_path / "store"
     models = local("before", "baseline") + local("after", "candidate")
     run_id = queue(store, plan(tmp_path, models, sample=150, tokens=300))
-    process = worker(store, run_id)
+    process = Worker(store, run_id)
     assert wait_until(lambda: answers(store) > 2, process)
     assert stopped_after(store, run_id, "cancel", process) < WITHIN
     process.wait(10)
@@ -168,7 +169,7 @@ def test_a_server_that_dies_half_way_fails_the_run_and_resuming_asks_for_the_res
     models = served("before", "baseline", slow.url) + served("after", "candidate", slow.url)
     file = plan(tmp_path, models, sample=8)
     run_id = queue(store, file)
-    process = worker(store, run_id)
+    process = Worker(store, run_id)
     assert wait_until(lambda: answers(store) == 5, process)
     slow.die()
     assert process.wait(60) == 3
@@ -181,7 +182,7 @@ def test_a_server_that_dies_half_way_fails_the_run_and_resuming_asks_for_the_res
         connection.execute("UPDATE run SET plan = replace(plan, ?, ?)", (slow.url, again.url))
         connection.execute("UPDATE model SET fingerprint = NULL")
         connection.close()
-        assert worker(store, run_id).wait(60) == 0
+        assert Worker(store, run_id).wait(60) == 0
         assert answers(store) == 16 and len(again.asked) == 11
     finally:
         again.die()
@@ -190,7 +191,7 @@ def test_a_server_that_dies_half_way_fails_the_run_and_resuming_asks_for_the_res
 def test_a_run_goes_on_on_other_hardware_only_when_told_and_says_so(tmp_path: Path) -> None:
     store = tmp_path / "store"
     run_id = queue(store, plan(tmp_path, local("before", "baseline") + local("after", "candidate"), sample=3))
-    assert worker(store, run_id).wait(60) == 0
+    assert Worker(store, run_id).wait(60) == 0
     connection = reader(store)
     # As if it had been paused on a GPU, where "auto" is bfloat16, with one model's answers still to come.
     connection.execute("UPDATE run SET status = 'paused'")
@@ -201,12 +202,12 @@ def test_a_run_goes_on_on_other_hardware_only_when_told_and_says_so(tmp_path: Pa
         "UPDATE model SET details = json_set(details, '$.dtype', 'bfloat16'), fingerprint = NULL"
     )
     connection.execute("DELETE FROM response WHERE model_id = (SELECT id FROM model WHERE name = 'after')")
-    assert worker(store, run_id).wait(60) == 3
+    assert Worker(store, run_id).wait(60) == 3
     found = run_of(store)
     assert found.status == "failed"
     assert "began on NVIDIA H200; this is cpu" in str(found.error) and "--other-hardware" in str(found.error)
     history.allow_other_hardware(connection, run_id)
-    assert worker(store, run_id).wait(60) == 0
+    assert Worker(store, run_id).wait(60) == 0
     found = run_of(store)
     assert found.status == "finished" and answers(store) == 6
     assert found.environment is not None and found.options is not None

@@ -1,13 +1,15 @@
 """A sweep in the hands of real workers: killed in its funnel, resumed, and shown with its cut."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from engine import launch
 from store import history
 from tests.cli.conftest import Assay, assay
-from tests.e2e.conftest import kill, reader, wait_until, worker
+from tests.e2e.conftest import kill, reader, wait_until
+from tests.e2e.forked import Worker
 from tests.engine.checkpoints import make_checkpoints, write_sweep
 
 CHECKPOINTS, KEEP, SAMPLE, EXAMPLES = 5, 2, 3, 6
@@ -32,7 +34,7 @@ def test_a_sweep_killed_in_its_funnel_goes_on_without_repeating_and_shows_the_cu
     store = tmp_path / "store"
     run = launch.create(write_sweep(tmp_path, by="token_f1", keep=KEEP, sample=SAMPLE), store)
 
-    process = worker(store, run)
+    process = Worker(store, run)
     assert wait_until(lambda: count(store, "response") >= 2 * SAMPLE, process)
     kill(process)
     assert count(store, "response") < CHECKPOINTS * SAMPLE, "killed too late to show anything"
@@ -40,7 +42,7 @@ def test_a_sweep_killed_in_its_funnel_goes_on_without_repeating_and_shows_the_cu
     before = connection.execute("SELECT id, text, created FROM response").fetchall()
     make_checkpoints(tmp_path / "outputs/later", 1)[0].rename(tmp_path / "outputs/checkpoint-9")
 
-    assert worker(store, run).wait(timeout=240) == 0
+    assert Worker(store, run).wait(timeout=240) == 0
     after = connection.execute("SELECT id, text, created FROM response").fetchall()
     assert set(before) <= set(after)
     # The base and the kept ones answered everything, the cut ones the sample.
@@ -68,7 +70,10 @@ def test_a_sweep_killed_in_its_funnel_goes_on_without_repeating_and_shows_the_cu
         assert fared["value"] is not None and fared["rank"] > KEEP and fared["kept"] is False
         assert f"cut after token_f1 on {SAMPLE} examples" in listed[name]["reason"]
     assert not {row["model"] for row in values["scores"]} & cut
-    junit = assay("report", str(run), "--format", "junit", "--store", store).out
-    assert not any(name in junit for name in cut), "a cut checkpoint is no error of a build"
+    junit = ElementTree.fromstring(assay("report", str(run), "--format", "junit", "--store", store).out)
+    built = [*junit.iter("testsuite"), *junit.iter("testcase")]
+    named = " ".join(f"{each.get('name')} {each.get('classname')}" for each in built)
+    assert "checkpoint-" in named
+    assert not any(name in named for name in cut), "a cut checkpoint is no error of a build"
     markdown = assay("report", str(run), "--format", "md", "--store", store).out
     assert all(f"| {name} | cut after" in markdown for name in cut)

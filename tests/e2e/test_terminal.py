@@ -296,10 +296,12 @@ def test_closing_the_terminal_ends_the_app_and_not_the_run(
     terminal = tmux()
     terminal.assay(own)
     terminal.until("tickets-v2")
-    terminal.press("s")
+    terminal.press("s", "p")
     terminal("send-keys", "-l", str(plan_of(tmp_path, held.url)))
-    terminal.press("Enter")
-    assert held.asked.wait(DEADLINE), terminal.screen()
+    terminal.press("Enter", "Enter")
+    assert held.asked.wait(2 * DEADLINE), (
+        terminal.screen()
+    )  # the check and the run are processes of their own
     terminal.until("served")
     with closing(reader(own)) as connection:
         run = history.run(connection, 4)
@@ -360,3 +362,39 @@ def test_ctrl_c_pauses_and_a_second_one_leaves_the_run_alone(
         assert run.status == "paused" or (run.worker_pid and not gone(run.worker_pid))
         held.release.set()
         wait_for(lambda: history.run(connection, 1).status in ("paused", "finished"), "the run's end")
+
+
+def test_ctrl_z_gives_the_terminal_back_and_fg_the_app(tmux: Callable[..., Tmux], store: Path) -> None:
+    terminal = tmux()
+    terminal.assay(store)
+    terminal.until("tickets-v2", "q quit")
+    terminal.press("C-z")
+    terminal.when(lambda screen: "Stopped" in screen and "tickets-v2" not in screen, "the shell")
+    assert terminal("display-message", "-p", "#{alternate_on}").strip() == "0"
+    terminal.press(*"fg", "Enter")
+    terminal.until("tickets-v2", "q quit")
+    terminal.press("j")
+    terminal.when(lambda screen: re.search(r"› +#2", screen) is not None, "the cursor on run 2")
+    terminal.press("q")
+    terminal.when(lambda screen: "Runs" not in screen and PROMPT in screen, "the shell")
+
+
+def test_nothing_but_ascii_reaches_a_terminal_that_has_nothing_else(
+    tmux: Callable[..., Tmux], store: Path, tmp_path: Path
+) -> None:
+    record = tmp_path / "bytes"
+    terminal = tmux(record=record)
+    terminal("send-keys", "-l", shlex.join([sys.executable, "-m", "tui", "--ascii", "--store", str(store)]))
+    terminal.press("Enter")
+    terminal.until("assay  Runs", "tickets-v2", "+ passed")
+    terminal.press("j")
+    for key, (title, *_) in SCREENS.items():
+        terminal.press(key)
+        terminal.until(f"assay  {title}")
+    terminal.press("?")
+    terminal.until("assay  Help")
+    terminal.press("q")
+    terminal.when(lambda screen: PROMPT in screen and "Help" not in screen, "the shell")
+    written = record.read_bytes()
+    assert b"Help" in written
+    assert written.isascii()

@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from engine import worker
 from engine.plan import read_plan
 from engine.run import execute
 from store.record import Recorder, create_run
@@ -60,3 +62,14 @@ def carry_out(
     finally:
         recorder.close()
     return recorder
+
+
+def work_here(store: Path, run_id: int) -> int:
+    """What `launch.start` has a process of its own do, done here; returns the process id."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        worker.work(store, run_id)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return os.getpid()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.alerts import unmeasured_alerts
-from engine.comparison import Comparison, Kind, compare_parts, not_comparable
+from engine.comparison import Comparison, Kind, compare_parts, from_paired, not_comparable
 from engine.data_gates import Leaked, leakage_alerts
 from engine.gates import (
     Alert,
@@ -34,6 +34,7 @@ from engine.metrics.perplexity import BITS_PER_BYTE, PERPLEXITY
 from engine.metrics.safety import Refusals
 from engine.metrics.tokens import ExactMatch
 from engine.plan import Gates
+from engine.stats.paired import from_stderr
 from engine.stats.winrate import win_rate
 
 GATES = Gates()
@@ -104,6 +105,26 @@ def test_the_message_tells_measure_values_interval_n_and_limit() -> None:
     assert alert.evidence["delta"] == pytest.approx(-0.2)
     assert len(alert.evidence["example_ids"]) == 20
     json.dumps(alert.evidence, allow_nan=False)
+
+
+def test_a_corrected_interval_holds_no_difference_that_cannot_be() -> None:
+    others = [fallen(150, 150, measure=replace(ARITHMETIC, name=f"other {place}")) for place in range(30)]
+    alert = only(benchmark_alerts([fallen(4, 198, measure=ARITHMETIC, kind="benchmark"), *others], GATES))
+    assert "95% interval -1.000 to -0.9" in alert.message
+
+
+def test_where_nobody_knows_n_it_is_not_called_0() -> None:
+    def imported(value: float) -> Comparison:
+        paired = from_stderr(value, 0.0144, 0.41, 0.0144, None)
+        return from_paired("lora", "base", "arc · acc", "higher", "benchmark", paired)
+
+    settled = only(benchmark_alerts([imported(0.35)], GATES))
+    assert settled.severity == "critical"
+    assert "an unknown n, p = 0.003" in settled.message
+    open_still = only(benchmark_alerts([imported(0.375)], GATES))
+    assert open_still.severity == "note"
+    assert open_still.message.startswith("Not settled: needs more examples. ")
+    assert "n = 0" not in settled.message + open_still.message
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_leaks_of_every_lexical_tier_are_stored_with_the_training_text(run: Reco
 def test_templates_and_answers_alone_are_told_apart_from_leaks(run: Recorder) -> None:
     found = summary(run)
     assert (found["leaked"], found["similar"], found["answers_seen"]) == (3, 1, 1)
-    assert found["leaks_by_tier"] == {"identical": 1, "near": 1, "ngram": 1, "meaning": 0}
+    assert found["leaks_by_tier"] == {"identical": 1, "near": 1, "ngram": 1, "meaning": None}
     assert found["examples_path"].endswith("examples.jsonl") and 0 < found["detectable"] < 1
 
 
@@ -213,3 +213,10 @@ def test_repeated_examples_contradictions_and_a_base_near_the_ceiling_are_told(t
     assert (alert["severity"], alert["candidate"], alert["measure"]) == ("note", "base", "exact_match")
     assert "a hint, not a proof" in alert["message"]
     assert run.run()["passed"] is True
+
+
+def test_training_data_without_rows_are_no_clean_bill(tmp_path: Path) -> None:
+    file = plan(tmp_path)
+    (tmp_path / "train.jsonl").write_text("")
+    with pytest.raises(BadInput, match="holds no training row"):
+        carry_out(tmp_path / "store", queue(tmp_path / "store", file))

@@ -14,7 +14,8 @@ from engine.generate.model import Response, Settings
 from engine.generate.server import ServerModel
 from engine.generate.turns import converse
 from engine.plan import Model, parse_plan
-from tests.e2e.conftest import queue, reader, worker
+from tests.e2e.conftest import queue, reader
+from tests.e2e.forked import Worker
 from tests.generate.serving import MODEL, ROOT, transformers_serve
 
 SETTINGS = Settings(max_new_tokens=24)
@@ -108,7 +109,7 @@ def test_the_recipe_for_transformers_serve_runs(address: str, tmp_path: Path) ->
     plan.write_text(DATA.replace("samples/", f"{ROOT}/samples/") + lines + END)
     store = tmp_path / "store"
     run_id = queue(store, plan)
-    assert worker(store, run_id).wait(timeout=240) == 0
+    assert Worker(store, run_id).wait(timeout=240) == 0
     rows = reader(store).execute(
         "SELECT m.name, e.example, r.text, r.tokens_in, r.tokens_out, r.latency_s FROM response r "
         "JOIN model m ON m.id = r.model_id JOIN example e ON e.id = r.example_id ORDER BY 2, 1"

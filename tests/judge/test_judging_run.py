@@ -9,7 +9,7 @@ import pytest
 
 from engine.compare_runs import compare_runs
 from engine.phases.work import Stopped
-from store import history, pairs, tables
+from store import history, pairs, queues, tables
 from store.database import connect
 from store.record import Recorder
 from tests.engine.runs import carry_out, queue, recorded_plan
@@ -182,9 +182,9 @@ def test_a_judge_of_pairs_after_one_of_responses_is_the_one_whose_verdicts_are_r
     server.script = script
     run = run_of(tmp_path, judged_by(server, "single", kind="pointwise") + "\n" + judged_by(server, "pair"))
     connection = history.attach(connect(tmp_path / "store"))
-    queue_ = pairs.queue(connection, run.run_id, id_of(run, "tuned"), id_of(run, "base"))
+    queue_ = queues.queue(connection, run.run_id, id_of(run, "tuned"), id_of(run, "base"))
     assert {item.outcome for item in queue_} == {"tie"}
-    worst = pairs.queue(
+    worst = queues.queue(
         connection, run.run_id, id_of(run, "tuned"), id_of(run, "base"), worst_by="judge:single"
     )
     assert {item.difference for item in worst} == {4}
@@ -238,7 +238,7 @@ def test_conversations_have_a_win_rate_as_a_whole_and_for_each_turn(
     (whole,) = history.win_rates(connection, run.run_id)
     assert (whole.wins, whole.ties) == (4, 0)
     tuned, base = id_of(run, "tuned"), id_of(run, "base")
-    queue_ = pairs.queue(connection, run.run_id, tuned, base)
+    queue_ = queues.queue(connection, run.run_id, tuned, base)
     assert [item.outcome for item in queue_] == ["win"] * 4
     view = pairs.pair(connection, run.run_id, tuned, base, queue_[0].example_id)
     assert [verdict.turn for verdict in view.verdicts] == [0, 1, 2]

@@ -74,6 +74,13 @@ def test_a_share_has_wilsons_interval() -> None:
     assert (ours.low, ours.high) == (wilson(3, 10).low, wilson(3, 10).high)
 
 
+@pytest.mark.parametrize("right", [0, 40])
+def test_a_share_of_none_or_of_all_keeps_a_width(right: int) -> None:
+    ours = bootstrap_interval(parts([1.0] * right + [0.0] * (40 - right)), mean)
+    assert ours == wilson(right, 40)
+    assert ours.high - ours.low == pytest.approx(0.0876, abs=1e-4)  # type: ignore[operator]
+
+
 def test_from_a_thousand_examples_counts_are_drawn_one_by_one_with_the_same_spread() -> None:
     values = np.random.default_rng(8).exponential(size=3000)
     sums = resampling.bootstrap_sums(parts(list(values)), 0, 4000)

@@ -145,3 +145,12 @@ def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+@pytest.mark.parametrize("n", [10, 80])
+def test_pairs_that_all_went_one_way_have_the_interval_of_their_shares(n: int) -> None:
+    ours, theirs = (np.column_stack([np.full(n, value), np.ones(n)]) for value in (0.0, 1.0))
+    found = compare(ours, theirs, mean)
+    z2 = 1.959964**2
+    assert found.low == found.delta == -1.0
+    assert found.high == pytest.approx(-1 + 2**0.5 * z2 / (n + z2), abs=1e-6)

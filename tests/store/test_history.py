@@ -2,10 +2,11 @@ import os
 import socket
 import sqlite3
 import time
+from typing import Any
 
 import pytest
 
-from store import annotations, database, history, live, pairs, runs, tables
+from store import annotations, database, history, live, pairs, queues, runs, tables
 from store.errors import StoreError
 from store.record import Recorder
 from tests.store.conftest import queued_run
@@ -126,9 +127,9 @@ def test_review_queues_hold_what_their_names_say(
 ) -> None:
     base, good = judged
 
-    def shown(show: str, **more: str) -> list[str]:
+    def shown(show: str, **more: Any) -> list[str]:
         return [
-            item.example for item in pairs.queue(connection, recorder.run_id, good, base, show=show, **more)
+            item.example for item in queues.queue(connection, recorder.run_id, good, base, show=show, **more)
         ]
 
     assert shown("all") == ["e0", "e1", "e2"]
@@ -171,7 +172,7 @@ def test_decisions_are_undone_one_by_one_and_by_their_own_person_only(
     decide(1, "preference", "left", "ada")
     decide(2, "note", "odd", "ada")
     decide(3, "preference", "tie", "bob")
-    assert len(pairs.queue(connection, run_id, good, base, show="unreviewed")) == 1
+    assert len(queues.queue(connection, run_id, good, base, show="unreviewed", person="ada")) == 2
     assert annotations.undo(connection, run_id, "ada") == 2
     assert annotations.undo(connection, run_id, "ada") == 1
     assert annotations.undo(connection, run_id, "ada") is None

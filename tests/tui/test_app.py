@@ -222,3 +222,46 @@ async def _until(pilot: Pilot[Any], condition: Callable[[], bool], seconds: floa
     while not condition():
         assert time.monotonic() < deadline, "it never came"
         await pilot.pause(0.05)
+
+
+async def test_a_store_that_becomes_a_newer_assays_while_open_is_told_in_words(
+    own_store: Path, settled: Settled
+) -> None:
+    app = AssayApp(own_store, now=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        with sqlite3.connect(own_store / "assay.db") as connection:
+            connection.execute("ALTER TABLE run RENAME TO runs_of_tomorrow")
+        connection.close()
+        app.store.touched()
+        assert isinstance(app.screen, RunsScreen)
+        app.screen.reload()
+        await settled(pilot)
+        assert isinstance(app.screen, MessageScreen)
+        assert "Traceback" not in text_of(app)
+        await pilot.press("q")
+    assert app.return_value == 0
+
+
+async def test_every_action_of_a_screen_is_found_by_its_words(store_folder: Path, settled: Settled) -> None:
+    app = AssayApp(store_folder, run=2, screen="alerts", now=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        offered = {command.title: command.help for command in app.get_system_commands(app.screen)}
+        for name in (*EVERYWHERE, "alerts.acknowledge", "alerts.all", "move.open"):
+            assert REGISTRY[name].help in offered, name
+        await pilot.press("colon", *"acknowledge", "enter")
+        await settled(pilot)
+        assert "enter: done" in text_of(app)
+
+
+async def test_help_that_is_longer_than_the_screen_says_so(store_folder: Path, settled: Settled) -> None:
+    app = AssayApp(store_folder, now=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("question_mark")
+        await settled(pilot)
+        assert "more: j" in text_of(app) and REGISTRY["app.quit"].help not in text_of(app)
+        await pilot.press("G")
+        await settled(pilot)
+        assert "more: j" not in text_of(app) and REGISTRY["app.quit"].help in text_of(app)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from tui.diff import Diff, common, diff, sentences, text_of, tokens
+from tui.diff import Diff, Segment, common, diff, sentences, text_of, tokens
 from tui.side_by_side import rows, wrapped
 from tui.text import printable
 
@@ -21,8 +21,8 @@ def sides(found: Diff) -> tuple[str, str]:
     return "".join(text_of(p.left) for p in found.pairs), "".join(text_of(p.right) for p in found.pairs)
 
 
-def changed(segments: tuple[object, ...]) -> list[str]:
-    return [text for text, marked in segments if marked]  # type: ignore[attr-defined]
+def changed(segments: tuple[Segment, ...]) -> list[str]:
+    return [segment.text for segment in segments if segment.changed]
 
 
 @given(texts, texts)
@@ -157,7 +157,7 @@ def test_rows_keep_every_character_and_stay_inside_their_column(left: str, right
         kept = []
         for row in rows(found, width):
             line = text_of(row[side])
-            assert sum(cell_len(text) for text, _ in row[side]) <= width + line[-1:].isspace()
+            assert sum(cell_len(text) for text, *_ in row[side]) <= width + line[-1:].isspace()
             kept.append(line)
         shown = printable((left, right)[side]).replace("\n", "")
         assert "".join(kept).replace("⏎", "") == shown.replace("⏎", "")

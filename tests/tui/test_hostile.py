@@ -124,7 +124,7 @@ async def test_review_shows_every_character_of_every_answer(hostile_store: Path,
         await settled(pilot)
         for place, text in enumerate(CORPUS):
             answers = app.screen.query_one(Answers)
-            shown = "".join(text_of(row.right) for row in answers._rows)
+            shown = "".join(text_of(row[1]) for row in answers._rows)
             assert shown.replace("⏎", "") == printable(text).replace("\n", ""), place
             check(app, 120)
             await pilot.press("j")

@@ -13,12 +13,13 @@ HEAVY = {
 VISIT = """
 import asyncio, json, sys
 from pathlib import Path
+import tui.screens.check, tui.screens.start, tui.screens.wizard
 from tui.app import AssayApp
 
 async def visit(folder):
     app = AssayApp(Path(folder))
     async with app.run_test(size=(120, 36)) as pilot:
-        for key in "LCVSJAR":
+        for key in "LCVSJKEAR":
             await pilot.press(key)
             await pilot.pause()
             await app.workers.wait_for_complete()

@@ -214,3 +214,18 @@ async def test_errors_are_counted_and_can_be_read_in_full(store_folder: Path, se
         assert "no JSON object in the answer, counted as failed" in text_of(app)
         await pilot.press("escape", "escape")
         assert isinstance(app.screen, LiveScreen)
+
+
+def test_a_win_rate_is_a_band_with_the_half_and_the_gate_marked() -> None:
+    row = WinRateRow(
+        judge="gpt", is_language_model=True, candidate="good", baseline="base", wins=8, losses=2, ties=0,
+        failed=0, win_rate=0.8, low=0.5, high=0.95, position_bias=None, length_controlled=None, reason=None,
+    )  # fmt: skip
+    found = JudgingSoFar([judge_row(calls=24)], [row], [])
+    narrow = judging(found, [], 78, gate=0.55)[-1].plain
+    assert narrow.strip().endswith("◆ gate 55 %") and cell_len(narrow) <= 78
+    track = narrow.split()[0]
+    assert track.index("│") < track.index("◆") < track.index("█") < track.rindex("▒")
+    wide = judging(found, [], 158, gate=0.55)[-1].plain
+    assert "80.0% [50.0, 95.0]" in wide and "█" in wide and cell_len(wide) <= 158
+    assert "gate" not in judging(found, [], 78)[-1].plain

@@ -8,7 +8,7 @@ import pytest
 from textual.events import Key
 from textual.pilot import Pilot
 
-from store import database, history, pairs
+from store import database, history, pairs, queues
 from tests.tui.history import NOW
 from tests.tui.terminal import Terminal
 from tui.app import AssayApp
@@ -16,6 +16,7 @@ from tui.screens.review import ReviewScreen
 from tui.screens.review_answers import Answers
 from tui.screens.review_lines import excerpt
 
+HOSTILE_TAG = "[/b] [red] {x}"
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 
 
@@ -121,7 +122,7 @@ async def test_undo_of_the_example_in_sight_shows_it_as_undecided(own_store: Pat
         assert "1/12" in text_of(app) and "you: not decided" in text_of(app)
 
 
-async def test_notes_and_tags_are_kept_and_a_used_tag_is_one_digit_away(
+async def test_notes_and_tags_are_kept_and_a_used_tag_is_a_letter_away(
     own_store: Path, settled: Settled
 ) -> None:
     app = review(own_store)
@@ -134,11 +135,17 @@ async def test_notes_and_tags_are_kept_and_a_used_tag_is_one_digit_away(
         assert "#no-json" in text_of(app) and "noted" in text_of(app)
         await pilot.press("j", "f")
         await settled(pilot)
-        assert "1 no-json" in text_of(app)
-        await pilot.press("1", "enter")
+        assert "n    no-json" in text_of(app)
+        await pilot.press("n")
+        await settled(pilot)
+        assert "#no-json" in text_of(app)
+        await pilot.press("f", "n")
+        await settled(pilot)
+        assert "no longer tagged no-json" in text_of(app)
+        await pilot.press("f", "plus", *HOSTILE_TAG, "enter")
         await settled(pilot)
     assert [value for value, *_ in decisions(own_store, "note")] == ["too short"]
-    assert [value for value, *_ in decisions(own_store, "tag")] == ["no-json", "no-json"]
+    assert [value for value, *_ in decisions(own_store, "tag")] == ["no-json", HOSTILE_TAG]
 
 
 async def test_a_note_typed_in_one_burst_is_a_note_and_no_decision(own_store: Path, settled: Settled) -> None:
@@ -181,24 +188,32 @@ async def test_what_could_not_be_written_is_said_and_the_example_stays(
     assert decisions(own_store) == []
 
 
-async def test_queues_hold_what_they_say(store_folder: Path, settled: Settled) -> None:
-    connection = history.attach(database.connect(store_folder))
+async def test_the_list_of_queues_has_their_counts_and_a_letter_opens_one(
+    own_store: Path, settled: Settled
+) -> None:
+    connection = history.attach(database.connect(own_store))
     ids = {model.name: model.id for model in history.models(connection, 2)}
-    app = review(store_folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    app = review(own_store)
+    async with app.run_test(size=(120, 36)) as pilot:
         await settled(pilot)
-        for name in list(pairs.FILTERS)[1:]:
+        for name in ("losses", "wins", "ties", "disagreements", "missing", "random", "later"):
+            held = len(queues.queue(connection, 2, ids["good"], ids["base"], show=name))
             await pilot.press("F")
             await settled(pilot)
-            held = len(pairs.queue(connection, 2, ids["good"], ids["base"], show=name))
-            shown = text_of(app)
-            assert name in shown
-            assert (f"1/{held}" if held else f"no {name} here") in shown
+            assert f"{name:<13}  {held:>6}" in text_of(app)
+            await pilot.press(queues.QUEUES[name].key)
+            await settled(pilot)
+            assert (f"1/{held} " if held else f"nothing in “{name}”") in text_of(app)
+        await pilot.press("F")
+        await settled(pilot)
+        await pilot.press("c", "a")
+        await settled(pilot)
+        assert " 1/3 " in text_of(app) and "account" in text_of(app).splitlines()[1]
     connection.close()
 
 
-async def test_a_missing_answer_shows_its_reason(store_folder: Path, settled: Settled) -> None:
-    app = review(store_folder)
+async def test_a_missing_answer_shows_its_reason(own_store: Path, settled: Settled) -> None:
+    app = review(own_store)
     async with app.run_test(size=(120, 36)) as pilot:
         await settled(pilot)
         await pilot.press("right_curly_bracket", "G")
@@ -208,9 +223,9 @@ async def test_a_missing_answer_shows_its_reason(store_folder: Path, settled: Se
 
 
 async def test_worst_first_starts_with_the_greatest_loss_of_the_measure(
-    store_folder: Path, settled: Settled
+    own_store: Path, settled: Settled
 ) -> None:
-    app = AssayApp(store_folder, run=2, now=lambda: NOW)
+    app = AssayApp(own_store, run=2, now=lambda: NOW)
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await app.push_screen(ReviewScreen(2, "overfit", "prompted", worst_by="rougeL"))
@@ -225,8 +240,8 @@ async def test_worst_first_starts_with_the_greatest_loss_of_the_measure(
         assert "worst" not in text_of(app).splitlines()[1]
 
 
-async def test_search_finds_as_it_is_typed_and_esc_takes_it_off(store_folder: Path, settled: Settled) -> None:
-    app = review(store_folder)
+async def test_search_finds_as_it_is_typed_and_esc_takes_it_off(own_store: Path, settled: Settled) -> None:
+    app = review(own_store)
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await pilot.press("slash", *"kettle", "enter")
@@ -282,9 +297,9 @@ async def test_a_run_that_has_only_begun_says_what_is_not_there_yet(
 
 
 @pytest.mark.e2e
-def test_the_next_example_and_the_next_line_are_few_bytes_and_rest_is_silence(store_folder: Path) -> None:
+def test_the_next_example_and_the_next_line_are_few_bytes_and_rest_is_silence(own_store: Path) -> None:
     for screen, marker, budget in (("review", "1/12", 8_000), ("compare", "rougeL", 600)):
-        terminal = Terminal(store_folder, screen, 120, 36)
+        terminal = Terminal(own_store, screen, 120, 36)
         terminal.until(marker)
         while terminal.rest():
             pass
@@ -313,10 +328,10 @@ def test_a_long_query_is_cut_with_an_ellipsis() -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])
-def test_how_it_looks(store_folder: Path, settled: Settled, snap_compare: Any, size: tuple[int, int]) -> None:
+def test_how_it_looks(own_store: Path, settled: Settled, snap_compare: Any, size: tuple[int, int]) -> None:
     async def before(pilot: Pilot[int]) -> None:
         await settled(pilot)
         await pilot.press("right_square_bracket", "right_curly_bracket", "j")
         await settled(pilot)
 
-    assert snap_compare(review(store_folder), terminal_size=size, run_before=before)
+    assert snap_compare(review(own_store), terminal_size=size, run_before=before)

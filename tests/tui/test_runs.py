@@ -7,7 +7,7 @@ import pytest
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import NOW
 from tui.app import AssayApp
-from tui.screens.message import MessageScreen
+from tui.screens.check import CheckScreen
 from tui.screens.runs import PAGE, RunsScreen
 
 
@@ -115,11 +115,11 @@ async def test_a_run_that_cannot_start_says_why(own_store: Path, settled: Settle
     app = AssayApp(own_store, now=lambda: NOW)
     async with app.run_test(size=(100, 30)) as pilot:
         await settled(pilot)
-        await pilot.press("s")
+        await pilot.press("s", "p")
         await pilot.press(*str(tmp_path / "none.toml"), "enter")
         await settled(pilot)
-        assert isinstance(app.screen, MessageScreen)
-        assert "none.toml" in text_of(app)
+        assert isinstance(app.screen, CheckScreen)
+        assert "cannot run yet" in text_of(app) and "none.toml: no such file" in text_of(app)
         assert "Traceback" not in text_of(app)
 
 

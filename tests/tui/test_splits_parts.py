@@ -39,6 +39,8 @@ def test_two_hundred_examples_see_seven_points() -> None:
 
 def test_a_clean_run_says_so_and_an_older_one_what_was_searched() -> None:
     assert said(data_of(leaks_by_tier={})).startswith("+ none of the 200 evaluated examples leaked\n")
+    tiers = {"identical": 0, "near": 0, "ngram": 0, "meaning": None}
+    assert "leaked (same meaning: not searched)" in said(data_of(leaks_by_tier=tiers))
     assert "(searched: identical texts)" in said(data_of())
 
 

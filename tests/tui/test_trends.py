@@ -162,3 +162,9 @@ def test_an_ascii_plot_is_ascii() -> None:
     spots = [spot(0.2, joined=False, half=0.1), spot(None), spot(0.7, half=0.1), spot(0.4, joined=False)]
     text = "\n".join(drawn(spots, ascii=True, chosen=2))
     assert text.isascii() and {"o", "@", "!", "x"} <= set(text)
+
+
+def test_marks_of_the_axis_tell_near_values_apart() -> None:
+    near = Spot(0.9996, 0.9989, 1.0, joined=True, name="#1")
+    marks = [line.split()[0] for line in drawn([near, near]) if line.strip()[:1].isdigit()]
+    assert len(set(marks)) == len(marks) == 3

@@ -30,6 +30,9 @@ def agreement(
     context: typer.Context,
     run: Run,
     judge: Annotated[str | None, typer.Option(help="Only this judge.")] = None,
+    keep_alerts: Annotated[
+        bool, typer.Option("--keep-alerts", help="Leave the run's alerts as they are.")
+    ] = False,
     store: Store = None,
     as_json: Json = False,
 ) -> int:
@@ -43,7 +46,7 @@ def agreement(
     connection = history.attach(database.connect(folder))
     run_id = history.find_run(connection, run)
     found = agreement_of(connection, run_id, judge)
-    if judge is None:
+    if judge is None and not keep_alerts:
         raise_alerts(connection, run_id, KIND, [asdict(alert) for alert in found.alerts])
     if as_json:
         print_json(agreement_values(run_id, found))

@@ -52,7 +52,8 @@ def _values(item: "Comparison") -> dict[str, Any]:
 
 
 def print_comparison(found: "RunComparison", trained: "Sequence[Retrained]" = ()) -> None:
-    out(f"run {found.newer} against run {found.older}, on the {found.shared} examples that both evaluated")
+    shared = f", on the {found.shared} examples that both evaluated" if found.shared else ""
+    out(f"run {found.newer} against run {found.older}{shared}")
     _print_training(trained)
     everything = [*found.comparisons, *found.benchmarks]
     for (candidate, baseline), rows in groupby(everything, key=lambda item: (item.candidate, item.baseline)):

@@ -57,7 +57,9 @@ def coverage(
     asked = None
     if log:
         asked = [row for row in data_rows(log, columns, account=account) if row.query.strip()]
-    examples = read_examples(evaluation, _present(evaluation, columns))
+    examples = read_examples(evaluation, _present(evaluation, columns), account.skip if account else None)
+    if account is not None:
+        account.read += len(examples)
     found = survey(
         examples, data_rows(train, columns, account=account) if train else None, asked, clusters, seed
     )
@@ -74,7 +76,7 @@ def _present(file: Path, columns: dict[str, str]) -> dict[str, str]:
     """The columns that the eval set has: the log's may be called otherwise."""
     from engine.reading import read_records
 
-    _, first = next(read_records(file), (0, {}))
+    _, first = next(read_records(file, lambda _: None), (0, {}))
     return {name: column for name, column in columns.items() if column in first}
 
 
@@ -139,7 +141,7 @@ def _show_survey(found: "Survey", examples: "list[Example]") -> None:
 
 def _show_copies(found: "Survey", examples: "list[Example]") -> None:
     if found.duplicates:
-        heading(f"{len(found.duplicates)} pairs of examples ask nearly the same")
+        heading(f"{len(found.duplicates)} pairs of examples are nearly one and the same")
         pairs = [(examples[pair.first], examples[pair.second], pair.score) for pair in found.duplicates]
         print_table(
             [Column("lines"), Column("score", True), Column("question")],

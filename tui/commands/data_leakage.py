@@ -14,6 +14,7 @@ from tui.commands.data_options import (
     Train,
     mapping,
     progress,
+    some,
     told_skipped,
 )
 from tui.output import number, out, paragraph, print_json
@@ -56,26 +57,32 @@ def leakage(
     json: Json = False,
 ) -> None:
     """Find evaluation examples that stand in the training data."""
-    from engine.data.duplicates import duplicates
+    from engine.data.duplicates import copies
     from engine.data.leakage import find_leaks, leak_report
     from engine.data.rows import Account, data_rows
     from engine.examples import read_examples
 
     columns = mapping(fields)
+    account = Account() if skip_bad else None
     examples = read_examples(
-        evaluation, {name: column for name, column in columns.items() if name != "group"}
+        evaluation,
+        {name: column for name, column in columns.items() if name != "group"},
+        account.skip if account else None,
     )
+    if account is not None:
+        account.read += len(examples)
     search = None
     if meaning is not None:
         from engine.data.meaning import LocalEmbedder, Meaning
 
         search = Meaning(examples, LocalEmbedder(meaning), meaning_least)
-    account = Account() if skip_bad else None
-    rows = data_rows(train, columns, account=account)
+    rows = some(train, data_rows(train, columns, account=account))
     leaks = find_leaks(rows, examples, search, progress("training rows"))
     report: dict[str, Any] = leak_report(leaks, len(examples))
-    pairs = duplicates(examples)
-    before = {file: find_leaks(data_rows(file, columns), examples) for file in earlier}
+    pairs = copies(examples)
+    before = {
+        file: find_leaks(some(file, data_rows(file, columns, account=account)), examples) for file in earlier
+    }
     told_skipped(account)
     if json:
         report["duplicates"] = [
@@ -90,7 +97,7 @@ def leakage(
     _print_pairs(leaks, examples, everything=everything)
     _print_totals(report["totals"])
     if pairs:
-        out(f"{len(pairs)} pairs of examples ask nearly the same (`assay coverage` names them)")
+        out(f"{len(pairs)} pairs of examples are the same example twice (`assay coverage` names them)")
     for file, found in before.items():
         again = sum(leak.counts for leak in found)
         out(f"{again} of {len(examples)} examples stand in {file.name} already")

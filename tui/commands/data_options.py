@@ -1,7 +1,7 @@
 """What the commands on data files share: options, progress, and the account of what was left out."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +14,7 @@ from tui.text import printable
 
 if TYPE_CHECKING:
     from engine.data.rows import Account
+    from engine.example import Example
 
 Train = Annotated[Path, typer.Argument(metavar="TRAIN", help="The training file, or a folder of shards.")]
 Eval = Annotated[Path, typer.Argument(metavar="EVAL", help="The evaluation file.")]
@@ -47,6 +48,15 @@ def progress(unit: str) -> Callable[[int], None] | None:
         sys.stderr.flush()
 
     return show
+
+
+def some(file: Path, rows: "Iterator[Example]") -> "Iterator[Example]":
+    """The rows as they come. Raises BadInput where there is none: nothing can be found in no data."""
+    row = None
+    for row in rows:
+        yield row
+    if row is None:
+        raise BadInput(f"{file}: holds no row that can be read", "Write one JSON object per line.")
 
 
 def told_skipped(account: "Account | None") -> None:

@@ -65,6 +65,8 @@ def split(
     total = len(made.places)
     if total < FEW and not folds:
         err(f"{total} examples are few: --folds 5 lets every one of them be evaluated")
+    for name in empty(made):
+        err(f"{name} is empty: {made.units} groups of rows stay together, too few for its share")
     manifest = write(made, out_dir, progress("rows written")) if out_dir else None
     if json:
         print_json(
@@ -81,6 +83,12 @@ def split(
         err("nothing was written; --out DIR writes the files and their manifest")
     else:
         err(f"wrote version {manifest.version} with its {MANIFEST} in {printable(str(out_dir))}")
+
+
+def empty(made: "Partition") -> list[str]:
+    """The splits or folds that were to have a share, and got no row."""
+    wanted = zip(made.options.names, made.options.shares, strict=True)
+    return [name for name, share in wanted if share and not made.counts[name]]
 
 
 def _print_sizes(made: "Partition") -> None:

@@ -90,7 +90,7 @@ def runs(
         return
     columns = [
         *(Column("id", True), Column("name"), Column("result"), Column("candidates")),
-        *(Column("win rate", True), Column("critical", True), Column("started (UTC)")),
+        *(Column("win rate", True), Column("critical", True), Column("started (UTC)", True)),
     ]
     cells = [
         [
@@ -198,7 +198,7 @@ def _print_trend(
     for line in plot(spots, min(width(), 100), 14, ascii=ascii or only_ascii()):
         out(line.plain.rstrip())
     columns = [Column("run", True), Column("name"), Column("candidate"), Column("value", True)]
-    columns += [Column("95 % interval", True), Column("n", True), Column("created (UTC)")]
+    columns += [Column("95 % interval", True), Column("n", True), Column("created (UTC)", True)]
     print_table(
         columns,
         [

@@ -260,11 +260,25 @@ def watch(context: typer.Context, run: Run, store: Store = None) -> None:
     raise typer.Exit(open_app(folder, run_id, "live", **app_options(context)))
 
 
-def review(context: typer.Context, run: Run, store: Store = None) -> None:
+def review(
+    context: typer.Context,
+    run: Run,
+    annotator: Annotated[
+        str | None,
+        typer.Option(
+            "--as", metavar="NAME", help="Whose decisions these are [default: $ASSAY_ANNOTATOR, you]"
+        ),
+    ] = None,
+    blind: Annotated[
+        bool, typer.Option("--blind", help="Hide names, scores and verdicts; mix sides.")
+    ] = False,
+    store: Store = None,
+) -> None:
     """Read a run's responses side by side and say which is better."""
     folder = store_folder(context, store)
     with opened(folder) as connection:
         run_id = history.find_run(connection, run)
     from tui.opening import open_app
 
-    raise typer.Exit(open_app(folder, run_id, "review", **app_options(context)))
+    given = {**app_options(context), "annotator": (annotator or "").strip(), "blind": blind}
+    raise typer.Exit(open_app(folder, run_id, "review", **given))

@@ -29,6 +29,9 @@ def _size(found: Mapping[str, Any]) -> Iterator[str]:
     smallest = found.get("detectable")
     seen = "" if smallest is None else f", which can show changes from {percent(smallest)} on"
     yield f"{_count(found['selected'], 'example')}{which}{seen}"
+    if skipped := found.get("skipped"):
+        are = "is" if skipped == 1 else "are"
+        yield f"! {_count(skipped, 'record')} of the file could not be read and {are} left out"
     if left_out := found.get("excluded"):
         names = ", ".join(
             f"{row['example']} ({row['user']}: {row['reason'] or 'no reason'})" for row in left_out[:3]

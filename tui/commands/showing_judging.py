@@ -106,7 +106,7 @@ def _ranking(summary: Summary, judge: JudgeRow) -> None:
     if not rows:
         return
     heading(f"Ranking by judge {judge.name} (Bradley-Terry, on Elo's scale)")
-    columns = [Column("model"), Column("strength", True), Column("95% interval"), Column("n", True)]
+    columns = [Column("model"), Column("strength", True), Column("95% interval", True), Column("n", True)]
     print_table(
         columns,
         [

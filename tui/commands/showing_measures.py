@@ -205,7 +205,7 @@ def print_changes(rows: list[ComparisonRow], metrics: Sequence[MetricRow] = ()) 
         families = [(row.measure, family(row, sources)) for row in clear]
         by_measure = {row.measure: row for row in clear}
         print_table(
-            [*columns, Column("95% interval"), Column("change"), Column("n", True)],
+            [*columns, Column("95% interval", True), Column("change"), Column("n", True)],
             _rows(
                 sections(families, clear, full=True, find=""),
                 lambda measure: _cells(by_measure[measure]),
@@ -232,5 +232,5 @@ def _cells(row: ComparisonRow) -> list[str]:
         number(row.delta, sign=True),
         interval(row.low, row.high, sign=True),
         CLEAR[change(row)],
-        str(row.n),
+        str(row.n) if row.n else MISSING,
     ]

@@ -124,7 +124,7 @@ def print_disparities(summary: Summary) -> None:
     heading("The same prompts about different people")
     columns = [Column("measure"), Column("first"), Column("second"), Column("model"), Column("gap", True)]
     print_table(
-        [*columns, Column("95% interval"), Column(""), Column("n", True)],
+        [*columns, Column("95% interval", True), Column(""), Column("n", True)],
         [_disparity(row) for row in summary.disparities],
     )
     for row in summary.disparities:

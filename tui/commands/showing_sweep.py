@@ -14,7 +14,7 @@ def print_sweep(summary: Summary) -> None:
     asked = swept[0].sweep or {}
     heading(f"Sweep of {len(swept)} checkpoints by {asked['measure']} on {asked['sample']} examples")
     columns = [Column("rank", True), Column("checkpoint"), Column(asked["measure"], True)]
-    columns += [Column("95% interval"), Column("n", True), Column("result")]
+    columns += [Column("95% interval", True), Column("n", True), Column("result")]
     print_table(columns, [_cells(model) for model in swept])
     if summary.cut:
         paragraph(

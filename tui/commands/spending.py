@@ -16,8 +16,7 @@ def confirm_cost(plan_file: Path, limit: int | None, fold: int | None, *, yes: b
 
     Raises BadInput where it may and nobody can be asked, and Abort when the answer is no.
     """
-    from engine.data.selection import in_part
-    from engine.examples import read_examples
+    from engine.data.selection import in_part, whole_set
     from engine.judge.estimate import estimate
     from engine.plan import read_plan
     from engine.plan_folds import count_folds
@@ -25,7 +24,7 @@ def confirm_cost(plan_file: Path, limit: int | None, fold: int | None, *, yes: b
     plan = read_plan(plan_file, fold or (1 if count_folds(plan_file) else None))
     if all(judge.server is None for judge in plan.judges):
         return
-    examples = read_examples(plan.data.examples, plan.data.fields)
+    examples = whole_set(plan.data)
     if fold is not None:
         examples = in_part(examples, plan.data)
     counts = [count for count in (limit, plan.data.sample) if count is not None]

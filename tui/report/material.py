@@ -51,7 +51,7 @@ def collect(connection: Connection, run_id: int) -> Report:
         cases={alert.id: behind(connection, alert) for alert in summary.alerts[:TOLD]},
         trends=_trends(connection, summary),
         protocol=protocol(summary, uses),
-        test_uses=sum(use.split == "test" for use in uses),
+        test_uses=len(summary.test_uses),
     )
 
 

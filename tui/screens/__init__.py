@@ -13,6 +13,8 @@ RUN_SCREENS = {
     "review": "tui.screens.review:ReviewScreen",
     "splits": "tui.screens.splits:SplitsScreen",
     "judges": "tui.screens.judges:JudgesScreen",
+    "agreement": "tui.screens.agreement:AgreementScreen",
+    "failures": "tui.screens.failures:FailureLogScreen",
     "alerts": "tui.screens.alerts:AlertsScreen",
     "trends": "tui.screens.trends:TrendsScreen",
 }

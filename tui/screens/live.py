@@ -8,8 +8,9 @@ from textual.content import Content
 from textual.events import Resize
 from textual.timer import Timer
 
+from tui.band import gate_of
 from tui.keys import bindings
-from tui.pace import Cost, cost
+from tui.pace import Cost, Recent, cost, whole_time_left
 from tui.screens import live_lines as lines
 from tui.screens.base import RunScreen
 from tui.screens.live_judging import JudgingSoFar, judging
@@ -17,6 +18,7 @@ from tui.widgets.lines import Pane
 
 if TYPE_CHECKING:
     from store.history import Connection
+    from store.live import MissingRow, OtherRun
     from store.rows import EventRow, LatestVerdict, ProgressRow, VitalsRow
 
 VERDICTS = 5
@@ -33,19 +35,27 @@ class Work(NamedTuple):
     verdicts: "list[LatestVerdict]"
     events: dict[str, int]
     newest: "list[EventRow]"
+    missing: "list[MissingRow]"
+    others: "list[OtherRun]"
+    earlier: dict[str, float]  # units a second by phase, of an earlier run
 
 
 class LiveScreen(RunScreen):
     NAME = "Live"
-    FOOTER = ("live.events", "live.retry", "runs.resume", "runs.pause", "runs.cancel")
+    FOOTER = (
+        "live.events", "live.failures", "runs.pause", "runs.resume", "runs.cancel", "live.concurrency",
+        "live.after_phase", "live.next", "live.retry",
+    )  # fmt: skip
     BINDINGS = bindings(
-        "live.events", "live.retry", "runs.resume", "runs.pause", "runs.cancel", "find.filter"
-    )
+        "live.events", "live.failures", "live.retry", "runs.resume", "runs.pause", "live.after_phase",
+        "runs.cancel", "live.concurrency", "live.next", "live.previous", "find.filter",
+    )  # fmt: skip
     DEFAULT_CSS = "LiveScreen #work { padding: 1 1 0 1; }"
 
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
         self._search = ""
+        self._recent = Recent()
         self._work: Work | None = None
         self._slow: Work | None = None  # of which vitals, judging and verdicts are shown
         self._slow_until = 0.0
@@ -71,10 +81,14 @@ class LiveScreen(RunScreen):
             live.latest_verdicts(connection, self.run_id, limit=VERDICTS),
             live.count_events(connection, self.run_id),
             live.events(connection, self.run_id, level="error", limit=1),
+            live.missing_answers(connection, self.run_id),
+            live.others(connection, self.run_id),
+            live.earlier_paces(connection, self.run_id),
         )
 
     def show_run(self, data: Work) -> None:
         self._work = data
+        self._recent.look(data.progress)
         self._draw()
 
     def on_resize(self, event: Resize) -> None:
@@ -84,15 +98,20 @@ class LiveScreen(RunScreen):
     def _draw(self) -> None:
         if self._work is None or self.run is None:
             return
-        width = self.size.width - 2
-        slow = self._taken_slowly(self._work)
+        width, running = self.size.width - 2, self.run.status == "running"
+        work, slow = self._work, self._taken_slowly(self._work)
+        whole = whole_time_left(work.progress, work.earlier, self._recent)
+        gate = gate_of(self.run.plan)
+        verdicts = [row for row in slow.verdicts if self._search in _searched(row)]
         sections = [
             lines.state(self.run, width),
-            lines.phases(self._work.progress, width, running=self.run.status == "running"),
-            lines.machine(slow.vitals, slow.cost) if self.run.status == "running" else [],
-            judging(slow.judging, slow.progress, width),
-            lines.verdicts([row for row in slow.verdicts if self._search in _searched(row)], width),
-            lines.events(self._work.events, self._work.newest, width),
+            lines.phases(work.progress, width, running=running, recent=self._recent, whole=whole),
+            lines.others(slow.others, width),
+            lines.machine(slow.vitals, slow.cost) if running else [],
+            judging(slow.judging, slow.progress, width, gate=gate, recent=self._recent),
+            lines.missing(slow.missing, width),
+            lines.verdicts(verdicts, width),
+            lines.events(work.events, work.newest, width),
         ]
         shown = [line for section in sections if section for line in (*section, Content(""))]
         self.query_one("#work", Pane).show(shown)
@@ -131,6 +150,32 @@ class LiveScreen(RunScreen):
         from tui.screens.events import EventsScreen
 
         self.app.push_screen(EventsScreen(self.run_id))
+
+    def action_failures(self) -> None:
+        from tui.screens.live_failures import FailedScreen
+
+        self.app.push_screen(FailedScreen(self.run_id))
+
+    def action_other(self, step: int) -> None:
+        """The run that is under way next to this one, in the order of their numbers."""
+        runs = sorted(run.id for run in self._work.others if run.status == "running") if self._work else []
+        if not runs:
+            self.say("no other run is under way")
+            return
+        after = [run for run in runs if run > self.run_id]
+        before = [run for run in runs if run < self.run_id]
+        self.assay.go("live", (after + before)[0] if step > 0 else (after + before)[-1])
+
+    def action_concurrency(self) -> None:
+        allowed = self.run.concurrency if self.run else None
+        self.ask(
+            "answers at once from each server; 0: as the plan says",
+            lambda text: self.assay.control.set_concurrency(self.run_id, text),
+            value=str(allowed or ""),
+        )
+
+    def action_after_phase(self) -> None:
+        self.assay.control.pause_after_phase(self.run_id)
 
     def action_retry(self) -> None:
         self.assay.control.retry(self.run_id)

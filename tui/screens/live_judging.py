@@ -8,10 +8,14 @@ from textual.content import Content
 from store.judging import FailureRow, JudgeRow
 from store.rows import ProgressRow, WinRateRow
 from tui import judges
-from tui.pace import rate
+from tui.band import band, key
+from tui.pace import Recent, rate
 from tui.text import cut, fit, join, one_line, plain
 
 REASONS = 3  # kinds of failures that are named
+BESIDE = 112  # cells from which on a match's band stands beside its numbers
+NUMBERS = 78  # cells of those
+BAND = 60  # cells of a band at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +27,18 @@ class JudgingSoFar:
     failures: list[FailureRow]
 
 
-def judging(found: JudgingSoFar, progress: Sequence[ProgressRow], width: int) -> list[Content]:
-    """A line for each judge's calls, then one for each of its matches."""
+def judging(
+    found: JudgingSoFar,
+    progress: Sequence[ProgressRow],
+    width: int,
+    *,
+    gate: float | None = None,
+    recent: Recent | None = None,
+) -> list[Content]:
+    """A line for each judge's calls, then its matches with the bands in which their win rates lie.
+
+    `gate` is the win rate that the plan asks for.
+    """
     lines = []
     for judge in found.judges:
         rates = [row for row in found.rates if row.judge == judge.name]
@@ -35,8 +49,9 @@ def judging(found: JudgingSoFar, progress: Sequence[ProgressRow], width: int) ->
         name = plain(cut(judge.name, 24), "bold")
         lines.append(join([_heading(what), name, _heading(note)]))
         if judge.is_language_model and not judge.parts:
-            lines += [fit(line, width) for line in _calls(judge, found.failures, progress)]
-        lines += [_win_rate(row) for row in rates]
+            lines += [fit(line, width) for line in _calls(judge, found.failures, progress, recent)]
+        for place, row in enumerate(rates):
+            lines += _match(row, width, gate, explained=place == 0)
     return lines
 
 
@@ -44,11 +59,13 @@ def _heading(text: str) -> Content:
     return Content.styled(text, "$heading")
 
 
-def _calls(judge: JudgeRow, failures: list[FailureRow], progress: Sequence[ProgressRow]) -> list[Content]:
+def _calls(
+    judge: JudgeRow, failures: list[FailureRow], progress: Sequence[ProgressRow], recent: Recent | None
+) -> list[Content]:
     """Pace, cost and counts; then why calls failed."""
     cached = f", {judge.from_cache:,} from the cache" if judge.from_cache else ""
     cost = "cost unknown" if judges.cost(judge) == "unknown" else f"{judges.cost(judge)} so far"
-    pace = rate([row for row in progress if _is_under_way(row, judge.name)])
+    pace = rate([row for row in progress if _is_under_way(row, judge.name)], recent)
     parts = [f"{judge.calls:,} calls{cached}", cost, "" if pace is None else f"{pace:.1f} calls/s"]
     lines = [Content.styled("  " + " · ".join(filter(None, parts)), "$muted")]
     reasons = [row for row in failures if row.judge == judge.name]
@@ -63,6 +80,19 @@ def _is_under_way(row: ProgressRow, judge: str) -> bool:
     """Whether this is the judge's piece of work, and it is being done."""
     own = row.item == judge or row.item.startswith(f"{judge} · ")
     return row.phase == "judge" and own and row.started is not None and row.done < row.total
+
+
+def _match(row: WinRateRow, width: int, gate: float | None, *, explained: bool) -> list[Content]:
+    """One match's numbers and its band: on one line where there is room for both."""
+    numbers = _win_rate(row)
+    if row.win_rate is None:
+        return [numbers]
+    meaning = join(["  ", key(gate)]) if explained else Content("")
+    if width >= BESIDE:
+        cells = min(BAND, width - NUMBERS - 2 - key(gate).cell_length)
+        return [join([fit(numbers, NUMBERS), band(row.win_rate, row.low, row.high, cells, gate), meaning])]
+    cells = min(BAND, width - 6 - key(gate).cell_length)
+    return [numbers, join(["    ", band(row.win_rate, row.low, row.high, cells, gate), meaning])]
 
 
 def _win_rate(row: WinRateRow) -> Content:

@@ -7,11 +7,12 @@ from textual.content import Content
 from store.pairs import PairView
 from store.rows import AnnotationRow, JudgmentRow, MetricRow, RatingRow, ScoreRow, VerdictRow
 from tui.diff import Segment, text_of
+from tui.screens.review_blind import about
 from tui.screens.review_data import Review
+from tui.screens.review_progress import DECISIONS
 from tui.side_by_side import wrapped
 from tui.text import MISSING, cut, fit, join, number, plain, signed
 
-DECISIONS = {"left": "left is better", "right": "right is better", "tie": "a tie", "both_bad": "both are bad"}
 _METRIC_CELLS = 50
 
 
@@ -32,34 +33,6 @@ def excerpt(label: str, text: str, width: int, lines: int) -> list[Content]:
     if len(found) > lines:
         shown[-1] = cut(shown[-1] + " " * room, room - 1).rstrip(" …") + "…"
     return [join([head if place == 0 else " " * head.cell_length, line]) for place, line in enumerate(shown)]
-
-
-def position(review: Review, width: int) -> Content:
-    """Where the person is in which queue, and what was decided here."""
-    wanted = review.wanted
-    place = f"{review.place + 1 if review.items else 0}/{len(review.items)}"
-    parts = [Content.styled(place, "bold"), Content(wanted.show if wanted.show != "all" else "all examples")]
-    if wanted.worst_by:
-        parts.append(plain(f"worst {wanted.worst_by} first", "$warn"))
-    if wanted.search:
-        parts.append(plain(f"with “{cut(wanted.search, 20)}”", "$warn"))
-    if review.items:
-        item = review.items[review.place]
-        parts.append(plain(cut(item.example, 24)))
-        parts.append(plain(cut(item.category or "", 20), "$muted"))
-    parts.append(Content.styled(f"{review.undecided} undecided", "$muted"))
-    left = join([part for part in parts if part], " · ")
-    mine = _decided(review.pair.view.annotations) if review.pair else Content("")
-    return join([fit(left, max(0, width - mine.cell_length - 2)), "  ", mine])
-
-
-def _decided(annotations: Sequence[AnnotationRow]) -> Content:
-    """The newest preference, and the signs of notes and tags."""
-    preference = [note.value for note in annotations if note.kind == "preference"]
-    words = [f"you: {DECISIONS.get(preference[-1], preference[-1])}"] if preference else ["you: not decided"]
-    words += [f"#{cut(note.value, 16)}" for note in annotations if note.kind == "tag"]
-    words += ["noted"] if any(note.kind == "note" for note in annotations) else []
-    return plain(" · ".join(words), "bold $good" if preference else "$muted")
 
 
 def verdict_line(view: PairView, width: int) -> Content:
@@ -114,13 +87,13 @@ def details(view: PairView, review: Review, width: int) -> list[Content]:
     """Everything about the example but the answers themselves."""
     lines: list[Content] = []
     for note in view.annotations:
-        text = DECISIONS.get(note.value, note.value) if note.kind == "preference" else note.value
-        lines += _under(f"{note.kind} by {note.annotator}", text, width)
+        lines += _under(*_annotated(note, review), width)
     for verdict in view.verdicts:
         lines += _verdict(verdict, view, review, width)
     for rating in view.ratings:
         lines += _rating(rating, width)
-    lines += [_title("Metrics, baseline → candidate"), *_metrics(view, review, width)]
+    if not review.blind:
+        lines += [_title("Metrics, baseline → candidate"), *_metrics(view, review, width)]
     turns = view.example.messages or ()
     for message in turns:
         title = "query" if len(turns) == 1 else message.get("role", "user")
@@ -131,6 +104,14 @@ def details(view: PairView, review: Review, width: int) -> list[Content]:
     for reference in view.example.references or ():
         lines += _under("reference", reference, width)
     return lines
+
+
+def _annotated(note: AnnotationRow, review: Review) -> tuple[str, str]:
+    """Who said what of which answer, and the words."""
+    text = DECISIONS.get(note.value, note.value) if note.kind == "preference" else note.value
+    named = about(note, review.pair.left_id, review.names) if review.pair else ""
+    words = [note.kind, note.criterion or "", f"of {cut(named, 30)}" if named else "", f"by {note.annotator}"]
+    return " ".join(word for word in words if word), text
 
 
 def _title(text: str) -> Content:

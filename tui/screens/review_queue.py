@@ -1,23 +1,32 @@
 """A queue through a run's examples: two answers side by side, with all that is known about them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from time import monotonic
 
 from textual.app import ComposeResult
-from textual.events import Resize
+from textual.content import Content
+from textual.events import Resize, ScreenSuspend
 
+from engine.person import user_name
+from store.annotations import leave_off
 from store.history import Connection
-from store.rows import ModelRow
 from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.screens.review_answers import Answers
-from tui.screens.review_data import QUEUES, Review, Wanted, read_pair, read_review
-from tui.screens.review_lines import details, excerpt, metrics_line, position, verdict_line
+from tui.screens.review_data import Review, Wanted, read_pair, read_review
+from tui.screens.review_lines import details, excerpt, metrics_line, verdict_line
+from tui.screens.review_progress import position, queue_name
 from tui.watch import StoreFailed
 from tui.widgets.lines import Line, Pane
 
 ROOMY = 34  # lines of terminal from which on the details stand below the answers
+HIDDEN = [
+    Content.styled("hidden    names, scores and verdicts, and whose sides are whose", "$muted"),
+    Content.styled("          B shows them, P shows how you decided", "$muted"),
+]
+REST_SECONDS = 0.5  # on an example, for it to be where the person left off
 
 
 class QueueScreen(RunScreen):
@@ -26,10 +35,9 @@ class QueueScreen(RunScreen):
     NAME = "Review"
     AUTO_FOCUS = ""
     BINDINGS = bindings(
-        "review.next", "review.previous", "review.first", "review.last", "review.worst", "review.in_order",
-        "review.queue", "review.details", "review.details_down", "review.details_up", "review.scroll_down",
-        "review.scroll_up", "review.page_down", "review.page_up", "find.filter", "compare.candidate",
-        "compare.candidate_back", "compare.baseline_back", "compare.baseline",
+        "review.next", "review.previous", "review.first", "review.last", "review.details",
+        "review.details_down", "review.details_up", "review.scroll_down", "review.scroll_up",
+        "review.page_down", "review.page_up",
     )  # fmt: skip
     DEFAULT_CSS = """
     QueueScreen #position { background: $panel; padding: 0 1; }
@@ -51,10 +59,15 @@ class QueueScreen(RunScreen):
         example_id: int | None = None,
     ) -> None:
         super().__init__(run_id)
-        self._wanted = Wanted(candidate, baseline, show, search, worst_by, example_id)
+        wanted = Wanted(candidate, baseline, show, search, worst_by, example_id)
+        # Who asks for the worst or for one example gets that, others go on where they were.
+        self._wanted = replace(wanted, resumed=worst_by is None and example_id is None and not search)
         self._review: Review | None = None
+        self.person = ""
+        self._since = 0.0  # when the example came on the screen; a clock that is set back does not touch it
+        self._left: tuple[str, int] | None = None  # the place that is still to be remembered
         self._details: bool | None = None  # None: where there is room
-        self._example: int | None = None  # the one on the screen
+        self._example: tuple[int, bool] | None = None  # the one on the screen, and whether it is a repeat
 
     def compose(self) -> ComposeResult:
         yield from self.framed(
@@ -67,11 +80,23 @@ class QueueScreen(RunScreen):
 
     # Reading and showing
 
-    def read_run(self, connection: Connection) -> Review | None:
-        return read_review(connection, self.run_id, self._wanted)
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.person = self.assay.settings.annotator or user_name()
+        self._wanted = replace(self._wanted, blind=self.assay.settings.blind)
 
-    def show_run(self, data: Review | None) -> None:
-        self._review = data
+    def read_run(self, connection: Connection) -> tuple[Wanted, Review | None]:
+        asked = self._wanted
+        return asked, read_review(connection, self.run_id, asked, self.person)
+
+    def show_run(self, data: tuple[Wanted, Review | None]) -> None:
+        asked, review = data
+        if asked != self._wanted:  # the person has gone on while this was read
+            self.reload()
+            return
+        self._review = review
+        if review is not None:
+            self._wanted = review.wanted
         self._draw()
 
     def on_resize(self, event: Resize) -> None:
@@ -89,12 +114,17 @@ class QueueScreen(RunScreen):
         self.query_one("#position", Line).set(position(review, self.size.width - 2))
         if review.pair is None:
             where = f" with “{self._wanted.search}”" if self._wanted.search else ""
-            answers.show_empty(f"no {self._wanted.show} here{where}: F shows the next queue, / searches")
+            answers.show_empty(
+                f"nothing in “{queue_name(review.wanted.show)}”{where}: F chooses a queue, / searches"
+            )
             for name in ("question", "facts", "details"):
                 self.query_one(f"#{name}", Pane).show([])
             return
         view, width = review.pair.view, self.size.width - 2
-        same, self._example = view.example.id == self._example, view.example.id
+        shown = view.example.id, review.pair.control
+        same, self._example = shown == self._example, shown
+        if not same:
+            self._since = monotonic()
         query, reference = (3, 2) if self._roomy else (1, 1)
         lines = excerpt("query", view.example.query, width, query)
         references = view.example.references or []
@@ -102,7 +132,7 @@ class QueueScreen(RunScreen):
         self.query_one("#question", Pane).show(lines)
         answers.show(review, keep_place=same)
         facts = [verdict_line(view, width), metrics_line(view, review, self._wanted.worst_by, width)]
-        self.query_one("#facts", Pane).show(facts)
+        self.query_one("#facts", Pane).show(HIDDEN if review.blind else facts)
         if self.query_one("#details").display:
             self.query_one("#details", Pane).show(details(view, review, width), keep_place=same)
 
@@ -118,6 +148,34 @@ class QueueScreen(RunScreen):
         self.query_one("#facts").display = not shown
         self.query_one(Answers).display = self._roomy or not shown
 
+    # Where the person is
+
+    def _remember(self) -> None:
+        """Remembers the place once the person rests there: going through a queue writes little."""
+        if self._left is None:
+            self.set_timer(REST_SECONDS, self._leave_off)
+        self._left = self._place or self._left
+
+    @property
+    def _place(self) -> tuple[str, int] | None:
+        """The queue and the example in it; None on a repeat, to which nobody can come back."""
+        review = self._review
+        if review is None or review.item is None or review.item.control or self.assay.settings.read_only:
+            return None
+        return review.wanted.place_key, review.item.example_id
+
+    async def _leave_off(self) -> None:
+        place, self._left = self._left, None
+        if place is not None:
+            with self._told():
+                await self.assay.store.ask(leave_off, self.run_id, self.person, *place)
+
+    async def on_screen_suspend(self, event: ScreenSuspend) -> None:
+        await self._leave_off()
+
+    async def on_unmount(self) -> None:
+        await self._leave_off()
+
     # Moving
 
     async def _go_to(self, place: int) -> None:
@@ -126,15 +184,14 @@ class QueueScreen(RunScreen):
         if review is None or not review.items:
             return
         place = max(0, min(len(review.items) - 1, place))
-        item = review.items[place].example_id
+        item = review.items[place]
         with self._told():
-            pair = await self.assay.store.ask(
-                read_pair, self.run_id, review.candidate.id, review.baseline.id, item
-            )
-            self._wanted = replace(self._wanted, example_id=item, place=place)
+            pair = await self.assay.store.ask(read_pair, self.run_id, review, item)
+            self._wanted = replace(self._wanted, example_id=item.example_id, place=place)
             self._review = replace(review, place=place, pair=pair)
             self._shown = None  # what was read last is no longer what stands here
             self._draw()
+            self._remember()
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -179,60 +236,3 @@ class QueueScreen(RunScreen):
     def action_details(self) -> None:
         self._details = not (self._roomy if self._details is None else self._details)
         self._draw()
-
-    # Choosing what to look at
-
-    def _want(self, *, keep_example: bool = True, **changes: str | None) -> None:
-        self._wanted = replace(
-            self._wanted,
-            **changes,  # type: ignore[arg-type]  # names of Wanted's fields that are texts
-            example_id=self._example if keep_example else None,
-            place=0,
-        )
-        self.reload()
-
-    def action_queue(self) -> None:
-        at = QUEUES.index(self._wanted.show)
-        self._want(show=QUEUES[(at + 1) % len(QUEUES)], keep_example=False)
-
-    def action_worst(self) -> None:
-        """By the first measure that has a good end; asked again, by the next one."""
-        review = self._review
-        measures = [m.measure for m in review.metrics if m.direction != "none"] if review else []
-        if not measures:
-            self.say("no measure here has a better and a worse end")
-            return
-        at = measures.index(self._wanted.worst_by) if self._wanted.worst_by in measures else -1
-        self._want(worst_by=measures[(at + 1) % len(measures)], keep_example=False)
-
-    def action_in_order(self) -> None:
-        self._want(worst_by=None)
-
-    def action_filter(self) -> None:
-        before = self._wanted.search
-        self.ask(
-            "search",
-            lambda text: self._want(search=text, keep_example=False),
-            value=before,
-            changed=lambda text: self._want(search=text, keep_example=False),
-            left=lambda: self._want(search=before),
-        )
-
-    def back(self) -> bool:
-        if self._wanted.search:
-            self._want(search="")
-            return True
-        return False
-
-    def action_candidate(self, step: int) -> None:
-        if self._review is not None:
-            self._want(candidate=_next(self._review.candidates, self._review.candidate, step))
-
-    def action_baseline(self, step: int) -> None:
-        if self._review is not None:
-            self._want(baseline=_next(self._review.baselines, self._review.baseline, step))
-
-
-def _next(models: Sequence[ModelRow], model: ModelRow, step: int) -> str:
-    names = [each.name for each in models]
-    return names[(names.index(model.name) + step) % len(names)]

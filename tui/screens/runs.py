@@ -10,6 +10,7 @@ from textual.events import Resize, ScreenResume
 from tui.keys import bindings, written
 from tui.screens.base import outcome, status
 from tui.screens.runs_marks import MARKING, MarkingScreen
+from tui.screens.runs_welcome import Welcome
 from tui.text import age, fit, join, number, one_line, percent, spark
 from tui.watch import StoreFailed
 from tui.widgets.lines import Line, Pane
@@ -25,15 +26,6 @@ PAGE = 100
 TREND_LINES = 4
 TREND_RUNS = 30
 SETTLE_SECONDS = 0.25  # a key held down reads no trend for the runs that it passes
-
-WELCOME = """\
-No runs yet.
-
-  assay init           writes a plan and a small eval set to start from
-  assay check PLAN     says what is wrong with a plan before anything runs
-  assay run PLAN       runs it, with progress in the terminal
-
-or press s and give the path of a plan: it runs on its own, and this screen follows it."""
 
 
 class History(NamedTuple):
@@ -63,7 +55,7 @@ COLUMNS = Columns(
 
 class RunsScreen(MarkingScreen):
     NAME = "Runs"
-    FOOTER = ("move.open", "find.filter", *ACTIONS)
+    FOOTER: tuple[str, ...] = ("move.open", "find.filter", *ACTIONS)
     BINDINGS = bindings("find.filter", *ACTIONS)
     DEFAULT_CSS = """
     RunsScreen #trend { height: 6; padding: 0 1; border-top: solid $rule; }
@@ -83,6 +75,7 @@ class RunsScreen(MarkingScreen):
             Line(id="heading"),
             Rows(self._row, empty="", id="runs"),
             Pane(id="trend"),
+            Welcome(id="welcome"),
         )
 
     @property
@@ -128,19 +121,29 @@ class RunsScreen(MarkingScreen):
 
     def show(self, data: History) -> None:
         self._history = data
-        empty = WELCOME.split("\n")[0] if not data.total else "no run matches: esc clears the filter"
-        self.rows.show(data.rows, key=lambda row: row.id, empty=empty)
+        self._welcome(not data.total)
+        self.rows.show(data.rows, key=lambda row: row.id, empty="no run matches: esc clears the filter")
         self._follow()
         self.refresh_title()
         self._show_heading()
         self._read_trend()
-        if not data.total:
-            self.show_nothing()
 
     def show_nothing(self) -> None:
-        self.rows.show([], empty="")
-        self.query_one("#trend").styles.height = 12
-        self.query_one("#trend", Pane).show([Content(line) for line in WELCOME.split("\n")])
+        self._welcome(True)
+
+    def _welcome(self, new: bool) -> None:
+        """Says what to do where there is no run yet, in the place of the runs."""
+        for name in ("heading", "runs", "trend"):
+            self.query_one(f"#{name}").display = not new
+        welcome = self.query_one("#welcome")
+        if welcome.display == new:
+            return
+        welcome.display = new
+        self.FOOTER = ("runs.start",) if new else type(self).FOOTER
+        if self._asked is None:
+            self._show_footer()
+            if not new:
+                self.set_focus(self.rows)
 
     def on_screen_resume(self, event: ScreenResume) -> None:
         super().on_screen_resume(event)
@@ -240,7 +243,9 @@ class RunsScreen(MarkingScreen):
             self.assay.go("decision" if row.status == "finished" else "live", row.id)
 
     def action_start(self) -> None:
-        self.ask("Plan file", self.assay.control.start)
+        from tui.screens.start import StartScreen
+
+        self.app.push_screen(StartScreen())
 
     def action_resume(self) -> None:
         if self.rows.item is not None:

@@ -42,7 +42,10 @@ def _leaked(data: Data, width: int) -> list[Content]:
     tiers = by_tier(data)
     leaked = sum(tiers.values())
     # Runs before tiers were counted searched for identical texts alone.
-    only = "" if summary.get("leaks_by_tier") is not None else " (searched: identical texts)"
+    searched = summary.get("leaks_by_tier")
+    only = " (searched: identical texts)" if searched is None else ""
+    if isinstance(searched, Mapping) and searched.get("meaning", 0) is None:
+        only = " (same meaning: not searched)"
     if not leaked:
         return [plain(f"+ none of the {total} evaluated examples leaked{only}", "bold $good")]
     named = ", ".join(f"{count:,} {_TIERS[tier]}" for tier, count in tiers.items() if count)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.events import Resize
 from textual.geometry import Region
+from textual.message import Message
 from textual.strip import Strip
 from textual.style import Style
 from textual.widget import Widget
@@ -91,6 +92,9 @@ class Pane(Lines):
 
     BINDINGS = bindings(*LIST)
 
+    class Scrolled(Message):
+        """Another part of the text is seen."""
+
     def __init__(
         self,
         lines: Sequence[Content] = (),
@@ -121,11 +125,17 @@ class Pane(Lines):
     def _last_top(self) -> int:
         return max(0, len(self._lines) - self.size.height)
 
+    @property
+    def below(self) -> int:
+        """How many lines lie below the last that is seen."""
+        return max(0, self._last_top() - self.top)
+
     def scroll_lines(self, count: int) -> None:
         top = max(0, min(self._last_top(), self.top + count))
         if top != self.top:
             self.top = top
             self.redraw()
+            self.post_message(self.Scrolled())
 
     def on_mouse_scroll_down(self) -> None:
         self.scroll_lines(WHEEL)

@@ -1,0 +1,350 @@
+"""The ways of looking at answers: what each shows, that none alters anything or leaves its pane."""
+
+import json
+from collections.abc import Awaitable, Callable
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from textual.pilot import Pilot
+
+from store import database
+from tests.tui.history import NOW
+from tests.tui.terminal import Terminal
+from tests.tui.test_hostile import CORPUS, check
+from tui.app import AssayApp
+from tui.code_blocks import blocks, code_marks
+from tui.diff import Segment, diff, text_of
+from tui.invisible import raw_rows
+from tui.json_fields import field_rows, reordered
+from tui.json_text import NotJson, read_json
+from tui.overlay import overlaid
+from tui.screens.review_answers import Answers
+from tui.screens.review_views import VIEWS, nearest
+from tui.sheet import folded, unified
+from tui.text import printable
+
+Settled = Callable[[Pilot[int]], Awaitable[None]]
+HARD = "\x00\x1b[]()ab \n\t.!?é中กำ👩\u200d💻\u202e\xa0\ud800{}\":,`~'/*#"
+texts = st.text(st.sampled_from(HARD) | st.characters(), max_size=60)
+
+
+def text_of_screen(app: AssayApp) -> str:
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+def review(store: Path) -> AssayApp:
+    return AssayApp(store, run=2, screen="review", now=lambda: NOW)
+
+
+def write(store: Path, model: str, text: str, turns: list[str] | None = None) -> None:
+    """Replaces a model's answers to all examples of run 2."""
+    connection = database.connect(store)
+    connection.execute(
+        "UPDATE response SET text = ?, turns = ? WHERE model_id = "
+        "(SELECT id FROM model WHERE run_id = 2 AND name = ?)",
+        (text, json.dumps(turns) if turns else None, model),
+    )
+    connection.close()
+
+
+# Nothing is altered, and nothing leaves its column
+
+
+@given(texts, texts, st.integers(8, 20))
+@settings(max_examples=60, deadline=None)
+def test_one_column_holds_both_texts(left: str, right: str, width: int) -> None:
+    found = unified(diff(left, right), width)
+    sides: dict[str, str] = {"−": "", "+": ""}
+    for ((sign, *rest),) in found:
+        line = text_of(rest)
+        assert cell_len(sign.text) == 2
+        assert cell_len(line) <= width - 4 + line[-1:].isspace()
+        for side in sides:
+            sides[side] += line if sign.text[0] in (side, " ") else ""
+    for side, text in zip(sides.values(), (left, right), strict=True):
+        assert side.replace("⏎", "") == printable(text).replace("\n", "").replace("⏎", "")
+
+
+@given(texts, texts, st.integers(2, 12))
+@settings(max_examples=60, deadline=None)
+def test_raw_shows_a_character_or_a_picture_for_every_one(left: str, right: str, width: int) -> None:
+    for side, text in enumerate((left, right)):
+        shown = ""
+        for row in raw_rows(diff(left, right), width):
+            line = text_of(row[side])
+            assert cell_len(line) <= width + line[-1:].isspace()
+            assert not any(character in line for character in "\n\t\x00\x1b\u200d\u202e\xa0")
+            shown += line
+        assert shown.count("⏎") == text.count("\n") + text.count("⏎")
+
+
+@given(texts)
+@settings(max_examples=60, deadline=None)
+def test_code_marks_are_in_order_and_leave_the_text_as_it_is(text: str) -> None:
+    text = f"before\n```python\n{text}\n```\nafter"
+    marks = code_marks(text)
+    assert all(one.end <= other.start for one, other in pairwise(marks))
+    parts = [(Segment(text[:9], False), Segment(text[9:12], True)), (Segment(text[12:], False),)]
+    laid = overlaid(parts, marks)
+    assert "".join(map(text_of, laid)) == text
+    assert not any(segment.changed and segment.style for segment in chain(*laid))
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(
+    st.dictionaries(st.text(max_size=4), values, max_size=4),
+    st.dictionaries(st.text(max_size=4), values, max_size=4),
+)
+@settings(max_examples=60, deadline=None)
+def test_fields_pretty_printed_hold_both_values(left: Any, right: Any) -> None:
+    ours, theirs = (read_json(json.dumps(value)).node for value in (left, right))
+    found = field_rows(ours, theirs, 400)
+    for side, value in ((0, left), (1, right)):
+        shown = "".join(text_of(row[side]) for row in found)
+        if shown.isascii() and shown.isprintable():
+            assert json.loads(shown) == value
+    changed = any(segment.changed for row in found for cell in row for segment in cell)
+    assert changed == (json.dumps(left, sort_keys=True) != json.dumps(right, sort_keys=True))
+    for row in field_rows(ours, theirs, 20):
+        assert all(cell_len(text_of(cell)) <= 20 + text_of(cell)[-1:].isspace() for cell in row)
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_folding_keeps_every_row_and_opens_what_differs(kinds: list[bool]) -> None:
+    rows = [((Segment("x", changed),),) for changed in kinds]
+    found = folded(rows)
+    assert [place for places in found for place in places] == list(range(len(rows)))
+    assert not any(kinds[place] for places in found if len(places) > 1 for place in places)
+
+
+# What each finds
+
+
+def test_equal_lines_far_from_a_difference_are_folded() -> None:
+    rows = [((Segment("x", place == 0),),) for place in range(20)]
+    assert [len(places) for places in folded(rows)] == [1, 1, 1, 17]
+    same = [((Segment("x", False),),)] * 20
+    assert {len(places) for places in folded(same)} == {1}
+
+
+def test_json_is_read_from_a_fence_and_says_what_stands_around_it() -> None:
+    found = read_json('Here it is:\n```json\n{"a": 1.0, "a": 2}\n```\nBye.')
+    assert found.node.items == (('"a"', "1.0"), ('"a"', "2"))
+    assert found.around == len("Here it is:Bye.")
+    with pytest.raises(NotJson, match="line 2"):
+        read_json('{"a":\n oops}')
+    with pytest.raises(NotJson, match="deep"):
+        read_json("[" * 100_000)
+    with pytest.raises(NotJson, match="neither an object nor a list"):
+        read_json("42")
+
+
+def test_fields_pair_by_key_and_mark_only_what_differs() -> None:
+    left = read_json('{"a": 1, "gone": true, "s": "blue old lamp", "l": [1, 2, 3]}').node
+    right = read_json('{"s": "blue new lamp", "a": 1, "l": [1, 3], "new": null}').node
+    assert reordered(left, right) and not reordered(left, left)
+    rows = field_rows(left, right, 60)
+    marked = [
+        tuple("".join(s.text for s in cell if s.changed) for cell in row)
+        for row in rows
+        if any(s.changed for cell in row for s in cell)
+    ]
+    assert marked == [('"gone": true,', ""), ("old", "new"), ("2,", ""), ("", '"new": null')]
+
+
+def test_lists_and_objects_that_are_empty_differ() -> None:
+    rows = field_rows(read_json('{"a": {}}').node, read_json('{"a": []}').node, 30)
+    assert [text_of(s for s in cell if s.changed) for cell in rows[1]] == ['"a": {}', '"a": []']
+
+
+def test_code_is_told_from_prose_by_its_fences() -> None:
+    text = "if so:\n```python\nif x:  # why\n    return 'no'\n```\nreturn it"
+    (block,) = blocks(text)
+    assert (block.language, text[block.start : block.end]) == ("python", "if x:  # why\n    return 'no'\n")
+    assert [text[mark.start : mark.end] for mark in code_marks(text)] == ["if", "# why", "return", "'no'"]
+    assert code_marks("```sql\nSELECT '--' -- x\n")[-1].style != code_marks("```sql\nSELECT 1")[0].style
+
+
+def test_the_nearest_reference_is_the_one_with_most_words_in_common() -> None:
+    assert nearest(["we refund it", "we send a new one today", ""], "today we send one") == 1
+
+
+# On the screen
+
+
+async def test_v_goes_through_all_views_and_each_has_its_own_look(own_store: Path, settled: Settled) -> None:
+    write(own_store, "base", '{"a": "old", "b": [1]} \t', ['{"a": "x"}', '{"a": "old", "b": [1]} \t'])
+    write(own_store, "good", '{"a": "new", "b": [1]}', ['{"a": "x"}', '{"a": "new", "b": [1]}'])
+    app = review(own_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        seen = []
+        for name in VIEWS:
+            shown = text_of_screen(app)
+            assert name in shown
+            seen.append(shown)
+            await pilot.press("v")
+            await settled(pilot)
+        assert "side by side 1/7" in text_of_screen(app)
+    unified_, reference, raw, turns = seen[1], seen[2], seen[4], seen[5]
+    assert "− " in unified_ and "+ " in unified_
+    assert "reference" in reference
+    assert "␉" in raw and "⏎" in raw
+    assert "answers, turn 1" in turns and "user, turn 2" in turns
+
+
+async def test_the_view_stays_for_the_next_example_and_the_next_opening(
+    own_store: Path, settled: Settled
+) -> None:
+    app = review(own_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("s", "u")
+        await settled(pilot)
+        await pilot.press("j")
+        await settled(pilot)
+        assert "unified 2/7" in text_of_screen(app)
+        await pilot.press("C", "V")
+        await settled(pilot)
+        assert "unified 2/7" in text_of_screen(app)
+
+
+async def test_json_is_compared_field_by_field_or_says_why_not(own_store: Path, settled: Settled) -> None:
+    write(own_store, "base", 'Sure!\n```json\n{"a": "old", "b": [1, 2]}\n```')
+    write(own_store, "good", '{"a": "new", "b": [1, 2]}')
+    app = review(own_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("s", "f")
+        await settled(pilot)
+        shown = text_of_screen(app)
+        assert '"a": "old",' in shown and '"a": "new",' in shown and "5 characters around the left" in shown
+    write(own_store, "good", "no JSON at all")
+    app = review(own_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("s", "f")
+        await settled(pilot)
+        assert "the right answer is no JSON" in text_of_screen(app)
+
+
+async def test_equal_parts_are_folded_until_z(own_store: Path, settled: Settled) -> None:
+    lines = [f"line {n}." for n in range(40)]
+    write(own_store, "base", "\n".join([*lines, "Old end here."]))
+    write(own_store, "good", "\n".join([*lines, "New end here."]))
+    app = review(own_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        assert "… 38 equal lines … z" in text_of_screen(app) and "New end here." in text_of_screen(app)
+        await pilot.press("z")
+        await settled(pilot)
+        assert "equal lines" not in text_of_screen(app) and "line 3." in text_of_screen(app)
+
+
+@pytest.mark.parametrize(("size", "columns"), [((80, 24), 2), ((160, 48), 3)])
+async def test_all_models_of_the_run_stand_beside_each_other(
+    store_folder: Path, settled: Settled, size: tuple[int, int], columns: int
+) -> None:
+    app = review(store_folder)
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        await pilot.press("m")
+        await settled(pilot)
+        shown = text_of_screen(app)
+        for model in ("base", "prompted", "good", "overfit", "no-effect"):
+            assert model in shown
+        assert max(line.count("rougeL") for line in shown.splitlines() if "base baseline" in line) == columns
+        await pilot.press("m")
+        await settled(pilot)
+        assert "all models" not in text_of_screen(app)
+
+
+async def test_no_other_models_are_shown_while_blind(store_folder: Path, settled: Settled) -> None:
+    app = review(store_folder)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("m", "B")
+        await settled(pilot)
+        for key in ("m", *"vvvvvvv"):
+            shown = text_of_screen(app)
+            names = ("prompted", "overfit", "no-effect", "baseline ", "candidate ", "good ", "base ")
+            assert not any(name in shown.split("query")[1].split("hidden")[0] for name in names)
+            await pilot.press(key)
+            await settled(pilot)
+
+
+async def test_y_copies_the_candidates_answer_in_full(own_store: Path, settled: Settled) -> None:
+    write(own_store, "good", "long answer " * 900)
+    app = review(own_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        assert app.front is not None and app.front.copied == "long answer " * 900
+
+
+async def test_hostile_text_goes_through_every_view(own_store: Path, settled: Settled) -> None:
+    write(own_store, "base", "\n".join(CORPUS))
+    write(own_store, "good", "\n".join(CORPUS[5:] + CORPUS[:5]), ["```\n" + text for text in CORPUS])
+    app = review(own_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        answers = app.screen.query_one(Answers)
+        for name in VIEWS:
+            answers.look_at(answers.look._replace(view=name))
+            for _ in range(3):
+                answers.scroll_lines(7)
+                await pilot.pause()
+                check(app, 80)
+        answers.look_at(answers.look._replace(models=True))
+        await pilot.pause()
+        check(app, 80)
+
+
+@pytest.mark.e2e
+def test_the_next_example_is_few_bytes_in_every_view(own_store: Path) -> None:
+    terminal = Terminal(own_store, "review", 120, 36)
+    terminal.until("1/12")
+    while terminal.rest():
+        pass
+    for keys in [*(("s", view.key) for view in VIEWS.values()), ("m",)]:
+        for key in keys:
+            terminal.press(key)
+            terminal.rest()
+        terminal.press("j")
+        assert 0 < len(terminal.rest()) <= 8_000, keys
+    terminal.close()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+@pytest.mark.parametrize("view", ["u", "f"])
+def test_how_a_view_looks(
+    own_store: Path, settled: Settled, snap_compare: Any, size: tuple[int, int], view: str
+) -> None:
+    parts = [f'  "field {n}": {n},' for n in range(9)]
+    write(
+        own_store,
+        "base",
+        "\n".join(['```json\n{"reply": "We refund it today.",', *parts, '  "old": 1}\n```']),
+    )
+    write(
+        own_store,
+        "good",
+        "\n".join(['```json\n{"reply": "We refund it tomorrow.",', *parts, '  "z": 1}\n```']),
+    )
+
+    async def before(pilot: Pilot[int]) -> None:
+        await settled(pilot)
+        await pilot.press("s", view)
+        await settled(pilot)
+
+    assert snap_compare(review(own_store), terminal_size=size, run_before=before)

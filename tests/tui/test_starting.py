@@ -1,0 +1,146 @@
+"""From an empty store to the first run: plans found, checked, started; new ones made of what is there."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.plan import read_plan
+from tests.engine.runs import lines, recorded_plan
+from tests.tui.conftest import Settled, text_of
+from tests.tui.history import HOSTILE
+from tui.app import AssayApp
+from tui.screens.check import CheckScreen
+from tui.screens.runs import RunsScreen
+from tui.screens.wizard import WizardScreen
+from tui.starting import SAMPLES, found_plans
+
+SECONDS = 60.0
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with data, recorded answers and no plan."""
+    place = tmp_path / "work"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    return place
+
+
+def record(folder: Path) -> Path:
+    examples = [{"id": f"e{n}", "query": f"q{n}", "reference": "yes"} for n in range(4)]
+    answers = {name: {f"e{n}": text for n in range(4)} for name, text in (("before", "no"), ("after", "yes"))}
+    return recorded_plan(
+        folder, examples, answers, '[metrics]\nuse = ["exact_match"]\n[generation]\ncache = false'
+    )
+
+
+async def test_three_keys_lead_from_an_empty_store_to_the_first_run(folder: Path, settled: Settled) -> None:
+    record(folder)
+    app = AssayApp(folder / ".assay")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        assert "whether to ship it" in text_of(app)
+        await pilot.press("s", "enter", "enter")
+        await settled(pilot)
+        assert isinstance(app.screen, RunsScreen)
+        await _shown(pilot, app, "recorded")
+        await _shown(pilot, app, "passed")
+
+
+async def _shown(pilot: Any, app: AssayApp, text: str) -> None:
+    deadline = time.monotonic() + SECONDS
+    while text not in text_of(app):
+        assert time.monotonic() < deadline, text_of(app)
+        await pilot.pause(0.1)
+
+
+async def test_a_plan_with_errors_is_told_what_and_not_started(folder: Path, settled: Settled) -> None:
+    plan = record(folder)
+    (folder / "after.jsonl").unlink()
+    app = AssayApp(folder / ".assay")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("s", "enter", "enter")
+        await settled(pilot)
+        assert isinstance(app.screen, CheckScreen)
+        assert "cannot run yet" in text_of(app) and "no such file" in text_of(app)
+        assert "Traceback" not in text_of(app)
+        lines(folder / "after.jsonl", [{"id": f"e{n}", "response": "yes"} for n in range(3)])
+        await pilot.press("enter", "r")
+        await settled(pilot)
+        assert "can run" in text_of(app)
+    assert plan.exists() and not (folder / ".assay").exists()
+
+
+def test_the_plans_of_a_folder_come_likeliest_first(tmp_path: Path) -> None:
+    record(tmp_path)
+    (tmp_path / "more").mkdir()
+    for place, name in enumerate(
+        ("more/b.toml", "a.toml", f"more/{HOSTILE.replace('/', '').replace(chr(0), '')[:60]}.toml")
+    ):
+        (tmp_path / name).write_text((tmp_path / "plan.toml").read_text())
+        os.utime(tmp_path / name, (2e9 + place, 2e9 + place))
+    (tmp_path / "pyproject.toml").write_text("[data]\nx = 1\n")
+    (tmp_path / "broken.toml").write_bytes(b"\xff[")
+    found = found_plans(tmp_path, tmp_path / "nowhere")
+    assert [plan.path.name for plan in found][::3] == ["plan.toml", "b.toml"] and len(found) == 4
+    assert (found[0].name, found[0].baselines, found[0].candidates) == ("recorded", 1, 1)
+    bundled = found_plans(tmp_path)[4:]
+    assert bundled[0].path == SAMPLES / "quickstart.toml" and all(plan.bundled for plan in bundled)
+
+
+async def test_a_plan_is_made_of_the_files_found_with_parts_left_out_and_renamed(
+    folder: Path, settled: Settled
+) -> None:
+    record(folder).rename(folder / "plan.txt")
+    app = AssayApp(folder / ".assay")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("s", "enter")
+        await settled(pilot)
+        assert isinstance(app.screen, WizardScreen)
+        shown = text_of(app)
+        for part in ("[x]  candidate  after", "examples.jsonl · 4 records", "assumed", "exact_match"):
+            assert part in shown
+        place = next(i for i, item in enumerate(app.screen.rows.items) if item.name == "after")
+        app.screen.rows.go_to(place)
+        await pilot.press("e", *["backspace"] * 5, *"new", "enter")
+        app.screen.rows.go_to(
+            next(i for i, item in enumerate(app.screen.rows.items) if item.name == "length")
+        )
+        await pilot.press("space", "w", "enter")
+        await settled(pilot)
+        assert isinstance(app.screen, CheckScreen) and "can run" in text_of(app)
+    plan = read_plan(folder / "plan.toml")
+    assert [model.name for model in plan.models] == ["before", "new"]
+    assert "exact_match" in plan.metrics.use and "length" not in plan.metrics.use
+
+
+async def test_a_file_that_is_there_is_written_over_only_when_asked(folder: Path, settled: Settled) -> None:
+    before = record(folder).read_text()
+    app = AssayApp(folder / ".assay")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("s", "w")
+        await settled(pilot)
+        await pilot.press("w", *["backspace"] * 20, *"plan.toml", "enter")
+        assert "write over it?" in text_of(app)
+        await pilot.press("n")
+        await settled(pilot)
+        assert (folder / "plan.toml").read_text() == before
+        await pilot.press("w", *["backspace"] * 20, *"../plan.toml", "enter")
+        await settled(pilot)
+        assert "a file name alone" in text_of(app)
+
+
+async def test_a_folder_with_nothing_of_use_says_what_is_lacking(folder: Path, settled: Settled) -> None:
+    name = HOSTILE.replace("/", "").replace("\0", "")[:60]
+    (folder / f"{name}.jsonl").write_text("{")
+    app = AssayApp(folder / ".assay")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("s", "w")
+        await settled(pilot)
+        assert "lacks  a candidate" in text_of(app) and "no use" in text_of(app)
+        assert not set("\x1b\x07\x9b\u202e") & set(text_of(app))
+        await pilot.press("w")
+        assert "there is not examples to ask" in text_of(app)

@@ -1,0 +1,278 @@
+"""The failure log: which failures people tagged, run after run, and the answers that carry each tag."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.events import Resize
+
+from tui.keys import bindings, written
+from tui.process import assay
+from tui.screens.base import RunScreen
+from tui.text import join, one_line
+from tui.watch import StoreFailed
+from tui.widgets.lines import Line
+from tui.widgets.rows import Rows
+from tui.widgets.table import Column, Columns
+
+if TYPE_CHECKING:
+    from store.alike import AlikeRow
+    from store.failures import FailureRow, RunTags, TagRow
+    from store.history import Connection
+
+SETTLE_SECONDS = 0.2  # the cursor rests so long before the lower half follows it
+RUNS = 12  # the newest, whose bars are drawn
+ANSWERS = 2_000  # of all tags, the newest
+TAGS = Columns(
+    Column("", 1),
+    Column("tag", 14, grow=1),
+    Column("answers", 7, align="right"),
+    Column("runs", 4, align="right", drop=2),
+    Column("over the runs", 13),
+    Column("", 26, drop=1),
+)
+TAGGED = Columns(
+    Column("run", 5, align="right"),
+    Column("example", 12),
+    Column("category", 10, drop=2),
+    Column("model", 12, drop=1),
+    Column("query", 20, grow=1),
+    Column("by", 8, drop=3),
+)
+ALIKE = Columns(
+    Column("example", 12),
+    Column("category", 10, drop=2),
+    Column("in common", 24, drop=1),
+    Column("query", 20, grow=1),
+)
+_BARS = "▂▃▄▅▆▇█"
+
+
+class Log(NamedTuple):
+    tags: "list[TagRow]"
+    runs: "list[RunTags]"
+    answers: "list[FailureRow]"
+
+
+class FailureLogScreen(RunScreen):
+    """Tags above, the answers of the one under the cursor below."""
+
+    NAME = "Failure log"
+    FOOTER = ("move.open", "failures.alike", "failures.export")
+    BINDINGS = bindings("failures.alike", "failures.export")
+    DEFAULT_CSS = """
+    FailureLogScreen #below { border-top: solid $rule; height: 2; padding: 0 1; }
+    FailureLogScreen #answers { height: 1fr; }
+    """
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(run_id)
+        self._log = Log([], [], [])
+        self._alike: list[AlikeRow] | None = None  # shown instead of the tagged answers
+
+    def compose(self) -> ComposeResult:
+        empty = f"no failure tags yet: {written('review.flag')} in Review tags an answer"
+        yield from self.framed(
+            Line(id="heading"),
+            Rows(self._draw_tag, empty=empty, id="tags"),
+            Line(id="below"),
+            Rows(_draw_answer, empty="", id="answers"),
+        )
+
+    @property
+    def tags(self) -> "Rows[TagRow]":
+        return self.query_one("#tags", Rows)
+
+    @property
+    def answers(self) -> "Rows[FailureRow | AlikeRow]":
+        return self.query_one("#answers", Rows)
+
+    # Reading and showing
+
+    def read_run(self, connection: "Connection") -> Log:
+        from store import failures
+
+        return Log(
+            failures.tags(connection),
+            failures.by_run(connection, limit=RUNS),
+            failures.failures(connection, limit=ANSWERS),
+        )
+
+    def show_run(self, data: Log) -> None:
+        self._log = data
+        self._draw()
+
+    def on_resize(self, event: Resize) -> None:
+        super().on_resize(event)
+        self._draw()
+
+    def _draw(self) -> None:
+        width = self.size.width - 2
+        self.tags.styles.height = max(1, min(len(self._log.tags), self.size.height // 2 - 3))
+        self.query_one("#heading", Line).set(join(["  ", TAGS.heading(width)]))
+        self.tags.show(self._log.tags, key=lambda row: row.name)
+        self._draw_answers()
+
+    def _draw_tag(self, tag: "TagRow", width: int) -> Content:
+        counts = [run.answers.get(tag.name, 0) for run in self._log.runs]
+        most = max((count for run in self._log.runs for count in run.answers.values()), default=1)
+        cells = [tag.letter or "", tag.name, f"{tag.answers:,}", str(tag.runs), bars(counts, most)]
+        return TAGS.row([*cells, lasting(counts)], width)
+
+    def _draw_answers(self) -> None:
+        tag = self.tags.item
+        below = self.query_one("#below", Line)
+        if tag is None:
+            below.set(Content(""))
+            self.answers.show([])
+        elif self._alike is not None:
+            below.set(_titled("Not tagged, and like “", tag.name, f"” in run {self.run_id}, by their words"))
+            empty = f"no example of run {self.run_id} has rare words in common with the tagged ones"
+            self.answers.show(self._alike, empty=empty, key=lambda row: row.example_id)
+        else:
+            below.set(_titled("Answers with “", tag.name, "”"))
+            found = [row for row in self._log.answers if row.tag == tag.name]
+            self.answers.show(found, empty="none stands: they were taken back", key=lambda row: row)
+
+    def on_rows_moved(self, event: Rows.Moved) -> None:
+        """The lower half follows once the cursor rests: holding a key writes two lines a step."""
+        if event.rows is self.tags:
+            tag = self.tags.item
+            self.set_timer(SETTLE_SECONDS, lambda: self._follow() if self.tags.item is tag else None)
+
+    def _follow(self) -> None:
+        self._alike = None
+        self._draw_answers()
+
+    # Keys
+
+    def on_rows_opened(self, event: Rows.Opened) -> None:
+        from tui.screens.review import ReviewScreen
+
+        if event.rows is self.tags:
+            self.set_focus(self.answers)
+            return
+        row = self.answers.item
+        if row is not None:
+            run_id, model = getattr(row, "run_id", self.run_id), getattr(row, "model", None)
+            self.app.push_screen(ReviewScreen(run_id, model, example_id=row.example_id))
+
+    def back(self) -> bool:
+        """From the suggestions to the tagged answers, from those to the tags."""
+        if self._alike is not None:
+            self._follow()
+            return True
+        if self.focused is self.answers:
+            self.set_focus(self.tags)
+            return True
+        return False
+
+    async def action_alike(self) -> None:
+        from store.alike import alike
+
+        tag = self.tags.item
+        if tag is None:
+            return
+        if self._alike is not None:
+            self._follow()
+            return
+        try:
+            found = await self.assay.store.ask(alike, self.run_id, tag.name)
+        except StoreFailed as error:
+            self.say(str(error).split("\n")[0], error=True)
+            return
+        if self.tags.item is tag:
+            self._alike = found
+            self._draw_answers()
+            self.set_focus(self.answers)
+
+    def action_export(self) -> None:
+        """Asks where to, with a place in the store's folder to start from."""
+        tag = self.tags.item
+        if tag is None or not tag.answers:
+            self.say("there is no tagged answer to write")
+            return
+        if self.assay.store.read_only:
+            self.say("opened with --read-only: nothing is written", error=True)
+            return
+        tagged = {row.run_id for row in self._log.answers if row.tag == tag.name}
+        run_id = self.run_id if self.run_id in tagged else tag.last_run or self.run_id
+        name = re.sub(r"[^\w-]+", "-", tag.name).strip("-")[:40] or "tag"
+        file = self._exports / f"{name}-run-{run_id}.jsonl"
+        self.ask(
+            f"eval set of run {run_id}'s examples with this tag",
+            lambda text: self._export(tag.name, run_id, text),
+            value=str(file),
+        )
+
+    @property
+    def _exports(self) -> Path:
+        return self.assay.store.folder.absolute() / "exports"
+
+    def _export(self, tag: str, run_id: int, text: str) -> None:
+        if not text.strip():
+            return
+        if "\0" in tag + text:  # no command can be given it
+            self.say("a tag or a path with a NUL character cannot be written", error=True)
+            return
+        file = Path(text.strip()).expanduser().absolute()
+        if file.exists():
+            self.confirm(f"{file.name} exists. Write over it?", lambda: self._write_set(tag, run_id, file))
+        else:
+            self._write_set(tag, run_id, file)
+
+    def _write_set(self, tag: str, run_id: int, file: Path) -> None:
+        self.run_worker(self._written(tag, run_id, file))
+
+    async def _written(self, tag: str, run_id: int, file: Path) -> None:
+        if file.parent == self._exports:
+            try:
+                file.parent.mkdir(exist_ok=True)
+            except OSError as error:
+                self.say(f"{file.parent} cannot be made: {error.strerror}", error=True)
+                return
+        words = ("annotations", "export", str(run_id), str(file), "--format", "examples", f"--tag={tag}")
+        ended = await assay(self.assay.store.folder, *words)
+        if ended.code:
+            self.say(ended.errors.strip().split("\n")[0], error=True)
+        else:
+            self.say(" ".join(ended.out.split()))
+
+
+def bars(counts: Sequence[int], most: int) -> str:
+    """One block a run, the oldest first; a run without the tag is a low line."""
+    steps = len(_BARS) - 1
+    return "".join(_BARS[round(steps * count / most)] if count else "▁" for count in counts)
+
+
+def lasting(counts: Sequence[int]) -> Content:
+    """Whether a failure persists, from the runs in which people tagged, oldest first."""
+    having = sum(1 for count in counts if count)
+    if not having:
+        return Content("")
+    since = next(place for place, count in enumerate(reversed(counts)) if count)
+    if since:
+        return Content.styled(f"not in the newest {'one' if since == 1 else since}", "$good")
+    if having == 1:
+        return Content("new" if len(counts) > 1 else "")
+    return Content.styled(f"persists: {having} of {len(counts)} runs", "$bad")
+
+
+def _titled(before: str, tag: str, after: str) -> Content:
+    return join(
+        [Content.styled(before, "$heading"), one_line(tag, "bold"), Content.styled(after, "$heading")]
+    )
+
+
+def _draw_answer(row: "FailureRow | AlikeRow", width: int) -> Content:
+    from store.failures import FailureRow
+
+    if isinstance(row, FailureRow):
+        cells = [str(row.run_id), row.example, row.category or "", row.model, row.query, row.annotator]
+        return TAGGED.row(cells, width)
+    mark = Content("= " if row.same_category else "  ")
+    category = join([mark, one_line(row.category or "")])
+    return ALIKE.row([row.example, category, ", ".join(row.words), row.query], width)

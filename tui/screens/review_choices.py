@@ -1,0 +1,50 @@
+"""What Review's menus offer: queues with their counts, categories, measures."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
+from typing import TypeVar
+
+from store.history import Connection
+from store.queues import CATEGORY, QUEUES
+from store.reviewing import categories
+from store.rows import MetricRow
+from tui.screens.review_blind import tells_nothing
+from tui.screens.review_data import Review, read_counts
+from tui.widgets.menu import LETTERS, Choice
+
+T = TypeVar("T")
+CATEGORIES, SEARCH = "categories", "search"  # what leads to more than a queue
+
+
+def queue_choices(connection: Connection, run_id: int, review: Review) -> list[Choice[str]]:
+    """The queues; in blind mode only those that tell nothing of how the models did."""
+    counts = read_counts(connection, run_id, review)
+    offered = [queue for queue in QUEUES.values() if not review.blind or tells_nothing(queue.name)]
+    return [
+        *(
+            Choice(each.key, each.name, each.name, f"{counts[each.name]:>6,}  {each.meaning}")
+            for each in offered
+        ),
+        Choice("c", "category", CATEGORIES, f"{'…':>6}  one category's examples"),
+        Choice("s", "search", SEARCH, f"{'…':>6}  what contains a text, also with /"),
+    ]
+
+
+def category_choices(connection: Connection, run_id: int) -> list[Choice[str]]:
+    return [
+        Choice(letter, name, CATEGORY + name, f"{count:>6,}")
+        for letter, (name, count) in _lettered(categories(connection, run_id))
+    ]
+
+
+def measure_choices(metrics: Sequence[MetricRow]) -> list[Choice[str]]:
+    """The measures that have a better and a worse end."""
+    return [
+        Choice(letter, metric.measure, metric.measure, metric.meaning)
+        for letter, metric in _lettered([metric for metric in metrics if metric.direction != "none"])
+    ]
+
+
+def _lettered(items: Sequence[T]) -> Iterator[tuple[str, T]]:
+    """Each with a letter, as far as they go."""
+    return zip(chain(LETTERS, repeat("")), items, strict=False)

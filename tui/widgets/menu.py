@@ -1,0 +1,65 @@
+"""A short list at the bottom to choose from: by a letter each, or with the cursor and enter."""
+
+from collections.abc import Callable, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from textual.content import Content
+from textual.events import Key
+
+from tui.keys import bindings
+from tui.text import cut, fit, join, plain
+from tui.widgets.rows import Rows
+
+T = TypeVar("T")
+TALLEST = 14
+LETTERS = "abcdefhilmnopqrstuvwxyz"  # without those that move the cursor
+_MOVING = frozenset(
+    {"down", "up", "home", "end", "pagedown", "pageup", "enter", "escape", "j", "k", "g", "G"}
+)
+
+
+class Choice(NamedTuple, Generic[T]):
+    """One line of a menu. `text` is from outside; the key is one character, "" where there is none."""
+
+    key: str
+    text: str
+    value: T
+    note: str = ""
+
+
+class Menu(Rows[Choice[T]], Generic[T]):
+    """`done` gets the value that was chosen, None on escape."""
+
+    BINDINGS = bindings("app.back")
+
+    def __init__(
+        self, choices: Sequence[Choice[T]], done: Callable[[T | None], None], *, at: int = 0
+    ) -> None:
+        super().__init__(self._line)
+        self._done = done
+        self._keys = {choice.key: choice.value for choice in choices if choice.key}
+        self._cells = max((len(choice.text) for choice in choices), default=0)
+        self.show(choices)
+        self.cursor = at
+        self.styles.height = min(TALLEST, max(1, len(choices)))
+
+    def _line(self, choice: Choice[T], width: int) -> Content:
+        text = fit(plain(cut(choice.text, width)), min(self._cells, width // 2))
+        key = Content.styled(choice.key or " ", "$key")
+        return join([key, text, plain(choice.note, "$muted")], "  ")
+
+    def on_key(self, event: Key) -> None:
+        """Its letters come before everything else; keys that mean nothing here do nothing elsewhere."""
+        chosen = event.character in self._keys
+        if chosen or not (event.key in _MOVING or event.key.startswith("ctrl+")):
+            event.stop()
+            event.prevent_default()
+        if chosen and event.character is not None:
+            self._done(self._keys[event.character])
+
+    def action_open(self) -> None:
+        if self.item is not None:
+            self._done(self.item.value)
+
+    def action_back(self) -> None:
+        self._done(None)
