@@ -136,7 +136,7 @@ def false_alarms(rng: np.random.Generator, runs: int = 500, measures: int = 40, 
     print(f"False alarms: {100 * alarmed / runs:.1f} % of {runs} runs with {measures} null measures, n = {n}")
 
 
-def power(rng: np.random.Generator, trials: int = 600) -> None:
+def power(rng: np.random.Generator, trials: int = 2_500) -> None:
     """How often a difference is found that was called detectable, and one at the n it was said to need."""
     print("Power (wanted: 80 %)")
     for n in (100, 400):

@@ -92,7 +92,7 @@ def test_answers_made_elsewhere_are_models_and_the_older_ones_the_baseline(tmp_p
         ({"reference": '{"a": 1}'}, {"json_fields", "exact_match"}, {"contains"}),
         ({}, {"length"}, {"rouge", "exact_match"}),
     ],
-    ids=str,
+    ids=["answers", "names", "numbers", "code", "schema", "json", "bare"],
 )
 def test_the_metrics_fit_the_data(
     tmp_path: Path, record: dict[str, Any], used: set[str], unused: set[str]

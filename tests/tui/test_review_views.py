@@ -215,7 +215,9 @@ async def test_the_view_stays_for_the_next_example_and_the_next_opening(
         await pilot.press("j")
         await settled(pilot)
         assert "unified 2/7" in text_of_screen(app)
-        await pilot.press("C", "V")
+        await pilot.press("C")
+        await settled(pilot)
+        await pilot.press("V")
         await settled(pilot)
         assert "unified 2/7" in text_of_screen(app)
 

@@ -115,7 +115,9 @@ class AssayScreen(Screen[None]):
             while self._stale:
                 self._stale = False
                 data = await self.assay.store.ask(self.read)
-                if self.is_mounted and (self._shown is None or data != self._shown):
+                # A screen that is being left loses its widgets while its last reading is still under way.
+                mounted = self.is_mounted and bool(self.query("#title"))
+                if mounted and (self._shown is None or data != self._shown):
                     self._shown = data
                     self.show(data)
         except NoStore:

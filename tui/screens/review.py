@@ -26,7 +26,8 @@ class ReviewScreen(LookingScreen):
     FOOTER = (
         "review.left", "review.right", "review.tie", "review.both_bad", "review.next", "review.undo",
         "review.queue", "review.flag", "review.details", "review.view", "review.note", "review.rate",
-        "review.correct", "review.later", "review.worst", "find.filter", "review.blind", "review.own", "review.exclude",
+        "review.correct", "review.later", "review.worst", "find.filter", "review.blind",
+        "review.own", "review.exclude",
     )  # fmt: skip
     BINDINGS = bindings(
         "review.left", "review.right", "review.tie", "review.both_bad", "review.undo", "review.note",
