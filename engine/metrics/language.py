@@ -9,7 +9,6 @@ import re
 from engine.errors import BadInput
 from engine.examples import Example
 from engine.metrics.text import unicode_words
-from engine.plan_errors import listed
 
 # Ranges of the scripts that name their language, or the commonest one written in them.
 _SCRIPTS = (
@@ -69,6 +68,8 @@ def check_language(value: object, where: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not re.fullmatch("[A-Za-z]{2}(-.*)?", value):
+        from engine.plan_errors import listed  # with pydantic, which the app's process does without
+
         raise BadInput(
             f'{where}: expected a language such as "de", found {value!r}.', f"Detected: {listed(LANGUAGES)}."
         )

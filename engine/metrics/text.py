@@ -8,8 +8,10 @@ import re
 import string
 import unicodedata
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from engine.metrics.lean import PorterStemmer
+if TYPE_CHECKING:
+    from engine.metrics.lean import PorterStemmer
 
 # Thai, Lao, Myanmar, Khmer, Kana, Han: scripts that put no space between words.
 _UNSPACED = re.compile(
@@ -20,7 +22,20 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _ASCII_WORDS = re.compile("[a-z0-9]+")
 
 # Porter's algorithm costs far more than everything else in ROUGE, and texts repeat their words.
-porter_stem = lru_cache(maxsize=200_000)(PorterStemmer().stem)
+
+
+@lru_cache(maxsize=200_000)
+def porter_stem(word: str) -> str:
+    """The word's stem (Porter 1980, with nltk's extensions)."""
+    return str(_porter().stem(word))
+
+
+@lru_cache(maxsize=1)
+def _porter() -> "PorterStemmer":
+    # Loaded with the first stem: who only cuts words, like the screens, does without.
+    from engine.metrics.lean import PorterStemmer
+
+    return PorterStemmer()
 
 
 def spaced(text: str) -> str:
