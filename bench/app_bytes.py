@@ -62,7 +62,7 @@ class Sizes:
     def key(self, command: Sequence[str], key: str, presses: int = 40) -> float:
         """Mean bytes a press, each given time to settle."""
         with Terminal(command, **self._size) as terminal:
-            terminal.settle()
+            terminal.settle(quiet=2.0)  # on a busy machine the first frame comes late
             taken = []
             for _ in range(presses):
                 terminal.press(key)

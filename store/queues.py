@@ -13,6 +13,7 @@ from store.history import Connection
 from store.rows import fetch
 
 CATEGORY = "category: "
+SLICE = "slice: "  # of examples that whoever asks has chosen
 RANDOM = "random"  # the one whose labels stand for all examples
 _LOWEST_SHARE = 0.10
 _RANDOM_SHARE = 0.125
@@ -30,7 +31,7 @@ class QueueItem:
     example: str
     category: str | None
     query: str
-    outcome: str | None  # the first pairwise judge's, for the candidate
+    outcome: str | None  # the judge's, for the candidate
     consistent: bool | None  # did both of its orders say the same
     missing: int  # 1 where an answer or the verdict failed
     value: float | None  # the candidate's
@@ -119,6 +120,8 @@ def chosen(items: Sequence[QueueItem], name: str, known: Known) -> list[QueueIte
     """The items of a queue, in its order. "category: x" is the queue of a category."""
     if name.startswith(CATEGORY):
         return [item for item in items if item.category == name.removeprefix(CATEGORY)]
+    if name.startswith(SLICE):
+        return list(items)
     queue = QUEUES[name]
     held = [item for item in items if queue.holds(item, known)]
     if name == RANDOM:
@@ -151,8 +154,12 @@ def candidates_for(
     *,
     search: str = "",
     measure: str | None = None,
+    judge: str | None = None,
 ) -> list[QueueItem]:
-    """All examples of a run for one pair of models, in the eval set's order."""
+    """All examples of a run for one pair of models, in the eval set's order.
+
+    The outcomes are the judge's of that name, else the first pairwise judge's.
+    """
     return fetch(
         connection,
         QueueItem,
@@ -165,7 +172,8 @@ def candidates_for(
         LEFT JOIN response rb ON rb.model_id = ?3 AND rb.example_id = e.id
         LEFT JOIN verdict v ON v.candidate_id = ?2 AND v.baseline_id = ?3 AND v.example_id = e.id
           AND v.turn = 0
-          AND v.judge_id = (SELECT min(id) FROM judge WHERE run_id = ?1 AND kind = 'pairwise')
+          AND v.judge_id = (SELECT min(id) FROM judge
+            WHERE run_id = ?1 AND kind = 'pairwise' AND (?6 IS NULL OR name = ?6))
         LEFT JOIN score sc ON sc.model_id = ?2 AND sc.measure = ?4 AND sc.example_id = e.id
         LEFT JOIN score sb ON sb.model_id = ?3 AND sb.measure = ?4 AND sb.example_id = e.id
         WHERE x.run_id = ?1
@@ -179,6 +187,7 @@ def candidates_for(
         baseline_id,
         measure,
         search,
+        judge,
     )
 
 

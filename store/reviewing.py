@@ -98,16 +98,6 @@ def criteria(connection: Connection, run_id: int) -> tuple[str, ...]:
     return tuple(str(name[0]) for name in names)
 
 
-def categories(connection: Connection, run_id: int) -> list[tuple[str, int]]:
-    """The categories of a run's examples, the largest first, with how many are in each."""
-    rows = connection.execute(
-        "SELECT e.category, count(*) FROM runexample x JOIN example e ON e.id = x.example_id "
-        "WHERE x.run_id = ? AND e.category NOT NULL GROUP BY e.category ORDER BY count(*) DESC, e.category",
-        (run_id,),
-    )
-    return [(str(row[0]), int(row[1])) for row in rows]
-
-
 def own_decisions(
     connection: Connection, run_id: int, candidate_id: int, baseline_id: int, person: str
 ) -> list[OwnDecision]:

@@ -98,6 +98,27 @@ async def test_enter_on_the_table_opens_the_answers_that_people_and_judge_see_di
         assert isinstance(app.screen, ReviewScreen)
 
 
+async def test_the_answers_opened_are_those_that_people_see_differently_from_that_judge(
+    judged_folder: Path, settled: Settled
+) -> None:
+    app = AssayApp(judged_folder, run=1, screen="agreement", now=lambda: NOW)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await pilot.press("right_square_bracket", "enter")
+        assert isinstance(app.screen, AgreementScreen)
+        table = app.screen.table
+        table.go_to(next(place for place, row in enumerate(table.items) if row.differ))
+        await pilot.press("enter")
+        await settled(pilot)
+        assert isinstance(app.screen, ReviewScreen) and app.screen._review is not None
+        shown = {item.position: item.outcome for item in app.screen._review.items}
+        assert shown == {place: judged.SAID["strict"][place] for place in shown} and len(shown) > 1
+        assert shown != {place: judged.SAID["gpt-4o"][place] for place in shown}
+        assert "human · by strict" in text_of(app)
+        verdict = next(line for line in text_of(app).splitlines() if line.startswith(" verdict"))
+        assert "of strict" in verdict
+
+
 async def test_a_new_label_changes_the_figures_and_the_same_are_not_worked_out_twice(
     store: Path, settled: Settled, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -206,9 +206,18 @@ async def test_the_list_of_queues_has_their_counts_and_a_letter_opens_one(
             assert (f"1/{held} " if held else f"nothing in “{name}”") in text_of(app)
         await pilot.press("F")
         await settled(pilot)
-        await pilot.press("c", "a")
+        await pilot.press("c")
         await settled(pilot)
-        assert " 1/3 " in text_of(app) and "account" in text_of(app).splitlines()[1]
+        for name, held in (("category: account", 3), ("numbers", 5), ("not leaked", 11)):
+            line = next(line for line in text_of(app).splitlines() if f" {name} " in line)
+            assert line.split()[-1] == str(held)
+            await pilot.press(line.strip(" ›").split()[0])
+            await settled(pilot)
+            assert f" 1/{held} " in text_of(app) and name[-7:] in text_of(app).splitlines()[1]
+            await pilot.press("F")
+            await settled(pilot)
+            await pilot.press("c")
+            await settled(pilot)
     connection.close()
 
 

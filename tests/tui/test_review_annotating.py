@@ -240,14 +240,22 @@ async def test_blind_mode_shows_neither_names_nor_scores_until_it_ends(
             shown = text_of(app)
             assert "blind" in shown
             assert not [name for name in NAMES if name in shown.replace("both bad", "")]
-            for hidden in ("rougeL", "perplexity", "Closer to the reference", "verdict of", "→", "0.31 s"):
+            for hidden in (
+                "rougeL",
+                "perplexity",
+                "Closer to the reference",
+                "verdict of",
+                "→",
+                "0.31 s",
+                "gate failed",
+            ):
                 assert hidden not in shown
         await pilot.press("F")
         await settled(pilot)
         assert "losses" not in text_of(app) and "random" in text_of(app)
         await pilot.press("escape", "B")
         await settled(pilot)
-        assert "good" in text_of(app) and "rougeL" in text_of(app)
+        assert "good" in text_of(app) and "rougeL" in text_of(app) and "gate failed" in text_of(app)
     rows = [row for row in said(own_store) if row["kind"] == "preference"]
     assert rows and all(row["blind"] for row in rows)
     connection = database.connect(own_store)

@@ -38,7 +38,7 @@ async def test_slices_show_the_worse_ones_first_and_open_in_review(
         await pilot.press("escape", "g", "enter")
         await settled(pilot)
         assert isinstance(app.screen, ReviewScreen) and "shipping" in text_of(app)
-        await pilot.press("escape", "escape")
+        await pilot.press("escape")
         await settled(pilot)
         assert isinstance(app.screen, SlicesScreen)
         await pilot.press("escape")

@@ -211,6 +211,6 @@ class AgreementScreen(RunScreen):
 
         matches = self._found["matches"] if self._found is not None else []
         match = matches[self._place % len(matches)] if matches else {"candidate": None, "baseline": None}
-        self.app.push_screen(
-            ReviewScreen(self.run_id, match["candidate"], match["baseline"], show=queue, search=search)
-        )
+        judge = match["judge"] if queue == "human" else None
+        sides = match["candidate"], match["baseline"]
+        self.app.push_screen(ReviewScreen(self.run_id, *sides, show=queue, search=search, judge=judge))

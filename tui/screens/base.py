@@ -9,17 +9,15 @@ from textual.events import Resize, ScreenResume
 from textual.screen import Screen
 from textual.widget import Widget
 
-from tui.keys import REGISTRY, written
 from tui.text import cut, join, plain
 from tui.watch import NoStore, StoreFailed
+from tui.widgets.footer import Footer
 from tui.widgets.lines import Line, Lines
 
 if TYPE_CHECKING:
     from store.history import Connection
     from store.rows import RunDetail
     from tui.app import AssayApp
-
-SAY_SECONDS = 6.0
 
 # A word and a sign each, so that colour only repeats what is said.
 STATUS = {
@@ -73,7 +71,7 @@ class AssayScreen(Screen[None]):
 
     def framed(self, *parts: Widget) -> list[Widget]:
         """The title line, the screen's own parts, the footer."""
-        return [Line(id="title"), *parts, Line(id="footer")]
+        return [Line(id="title"), *parts, Footer()]
 
     def title_line(self) -> Content:
         """What stands in the top line, right of the product's name."""
@@ -171,24 +169,13 @@ class AssayScreen(Screen[None]):
     # Talking with the person
 
     def _show_footer(self) -> None:
-        """The screen's own keys as far as there is room, then help and quit, for which there always is."""
-        always = [_footed("app.help"), _footed("app.quit")]
-        room = self.size.width - 2 - sum(part.cell_length + 2 for part in always)
-        parts: list[Content] = []
-        for part in map(_footed, self.FOOTER):
-            room -= part.cell_length + 2
-            if room >= -2:
-                parts.append(part)
-        self.query_one("#footer", Line).set(join([*parts, *always], "  "))
+        self.query_one("#footer", Footer).keys(self.FOOTER)
 
     def say(self, text: str, *, error: bool = False) -> None:
         """A short message in the footer's place, for some seconds."""
-        if not self.is_mounted:
-            return
-        sign = "! " if error else ""
-        style = "$bad" if error else "$text"
-        self.query_one("#footer", Line).set(plain(sign + cut(text, self.size.width - 2), style))
-        self.set_timer(SAY_SECONDS, self._show_footer, name="footer")
+        if self.is_mounted:
+            footer = self.query_one("#footer", Footer)
+            footer.say(f"! {text}" if error else text, "$bad" if error else "$text")
 
     def ask(
         self,
@@ -210,8 +197,7 @@ class AssayScreen(Screen[None]):
                 left()
 
         self._open_question(Prompt(done, changed=changed, value=value))
-        hint = Content.styled("  enter: done · esc: leave", "$muted")
-        self.query_one("#footer", Line).set(plain(label, "$heading") + hint)
+        self.query_one("#footer", Footer).ask(label, "enter: done · esc: leave")
 
     def confirm(self, question: str, confirmed: Callable[[], None]) -> None:
         """Asks yes or no at the bottom; only `y` is yes."""
@@ -236,8 +222,9 @@ class AssayScreen(Screen[None]):
             self.set_focus(self._focused_before)
             self._asked.remove()
             self._asked = None
-            self.query_one("#footer").display = True
-            self._show_footer()
+            footer = self.query_one("#footer", Footer)
+            footer.display = True
+            footer.asked()
 
 
 class RunScreen(AssayScreen):
@@ -252,6 +239,11 @@ class RunScreen(AssayScreen):
     def alive(self) -> bool:
         return self.run is not None and self.run.status == "running"
 
+    @property
+    def hides_outcome(self) -> bool:
+        """Whether what the gates said stays out of the title."""
+        return False
+
     def title_line(self) -> Content:
         if self.run is None:
             return Content(f"{self.NAME}  run {self.run_id}")
@@ -260,7 +252,7 @@ class RunScreen(AssayScreen):
             Content(self.NAME),
             join([plain(cut(self.run.name, 30), "bold"), f" #{self.run_id}"]),
             status(self.run.status),
-            outcome(self.run.passed),
+            outcome(None if self.hides_outcome else self.run.passed),
             plain(f"imported from {cut(self.run.imported, 20)}" if self.run.imported else "", "$muted"),
             plain(phase, "$muted"),
         ]
@@ -282,7 +274,3 @@ class RunScreen(AssayScreen):
 
     def show_run(self, data: Any) -> None:
         """Puts what `read_run` returned into the widgets."""
-
-
-def _footed(name: str) -> Content:
-    return join([Content.styled(written(name), "$key"), Content.styled(f" {REGISTRY[name].label}", "$muted")])

@@ -197,8 +197,8 @@ class ReviewScreen(LookingScreen):
         answer = view.baseline if self._means_left else view.candidate
         found = edited(self.app, (answer.text if answer else None) or "")
         if found.text is None:
-            kept = f"; it is kept in {found.kept}" if found.kept else ""
-            self.say(f"{found.reason}{kept}", error=bool(found.kept))
+            kept = f"kept in {found.kept}: " if found.kept else ""  # first, for the line may be short
+            self.say(f"{kept}{found.reason}", error=bool(found.kept))
         elif await self._write_down(self._of_one("correction", found.text)):
             found.discard()
             self.say("the corrected answer is recorded")
@@ -254,7 +254,7 @@ class ReviewScreen(LookingScreen):
             blind=blind, show=show, worst_by=None if blind else self._wanted.worst_by, keep_example=kept
         )
         self.say(
-            "blind: names, scores and verdicts are hidden, the sides are random; B shows them"
+            "blind: names, scores and verdicts are hidden, sides at random; B ends it"
             if blind
             else "no longer blind"
         )

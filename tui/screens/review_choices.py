@@ -1,19 +1,19 @@
-"""What Review's menus offer: queues with their counts, categories, measures."""
+"""What Review's menus offer: queues with their counts, slices, measures."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 from typing import TypeVar
 
 from store.history import Connection
-from store.queues import CATEGORY, QUEUES
-from store.reviewing import categories
+from store.queues import CATEGORY, QUEUES, SLICE
 from store.rows import MetricRow
 from tui.screens.review_blind import tells_nothing
 from tui.screens.review_data import Review, read_counts
+from tui.slice_members import slices
 from tui.widgets.menu import LETTERS, Choice
 
 T = TypeVar("T")
-CATEGORIES, SEARCH = "categories", "search"  # what leads to more than a queue
+SLICES, SEARCH = "slices", "search"  # what leads to more than a queue
 
 
 def queue_choices(connection: Connection, run_id: int, review: Review) -> list[Choice[str]]:
@@ -25,15 +25,17 @@ def queue_choices(connection: Connection, run_id: int, review: Review) -> list[C
             Choice(each.key, each.name, each.name, f"{counts[each.name]:>6,}  {each.meaning}")
             for each in offered
         ),
-        Choice("c", "category", CATEGORIES, f"{'…':>6}  one category's examples"),
+        Choice("c", "slice", SLICES, f"{'…':>6}  a category, a length, a feature of the prompt"),
         Choice("s", "search", SEARCH, f"{'…':>6}  what contains a text, also with /"),
     ]
 
 
-def category_choices(connection: Connection, run_id: int) -> list[Choice[str]]:
+def slice_choices(connection: Connection, run_id: int) -> list[Choice[str]]:
+    """The slices of the run's examples, categories among them."""
+    found = slices(connection, run_id)
     return [
-        Choice(letter, name, CATEGORY + name, f"{count:>6,}")
-        for letter, (name, count) in _lettered(categories(connection, run_id))
+        Choice(letter, name, name if name.startswith(CATEGORY) else SLICE + name, f"{len(found[name]):>6,}")
+        for letter, name in _lettered(list(found))
     ]
 
 

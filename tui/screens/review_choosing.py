@@ -4,14 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from textual.content import Content
-
 from store.rows import ModelRow
 from tui.keys import bindings
-from tui.screens.review_choices import CATEGORIES, SEARCH, category_choices, measure_choices, queue_choices
+from tui.screens.review_choices import SEARCH, SLICES, measure_choices, queue_choices, slice_choices
 from tui.screens.review_queue import QueueScreen
-from tui.text import plain
-from tui.widgets.lines import Line
+from tui.widgets.footer import Footer
 from tui.widgets.menu import Choice, Menu
 
 
@@ -37,8 +34,7 @@ class ChoosingScreen(QueueScreen):
                 chosen(value)
 
         self._open_question(Menu(choices, done))
-        hint = Content.styled("  a letter, or j k and enter · esc: leave", "$muted")
-        self.query_one("#footer", Line).set(plain(label, "$heading") + hint)
+        self.query_one(Footer).ask(label, "a letter, or j k and enter · esc: leave")
 
     async def action_queue(self) -> None:
         review = self._review
@@ -51,18 +47,18 @@ class ChoosingScreen(QueueScreen):
     def _queue_chosen(self, name: str) -> None:
         if name == SEARCH:
             self.action_filter()
-        elif name == CATEGORIES:
-            self.run_worker(self._choose_category())
+        elif name == SLICES:
+            self.run_worker(self._choose_slice())
         else:
             self._want(show=name, search="", keep_example=False, resumed=True)
 
-    async def _choose_category(self) -> None:
+    async def _choose_slice(self) -> None:
         with self._told():
-            choices = await self.assay.store.ask(category_choices, self.run_id)
+            choices = await self.assay.store.ask(slice_choices, self.run_id)
             if choices:
-                self._choose("category", choices, self._queue_chosen)
+                self._choose("slice", choices, self._queue_chosen)
             else:
-                self.say("the examples of this run have no categories")
+                self.say("this run has no examples yet")
 
     def action_worst(self) -> None:
         """Worst first by one of the measures that have a good end."""

@@ -9,11 +9,12 @@ from store.answers import Answered, answered
 from store.exclusions import is_excluded
 from store.history import Connection, metrics, models
 from store.pairs import PairView, pair
-from store.queues import CATEGORY, QUEUES, QueueItem, candidates_for, chosen, known_of, worst_first
+from store.queues import CATEGORY, QUEUES, SLICE, QueueItem, candidates_for, chosen, known_of, worst_first
 from store.reviewing import left_at, timings
 from store.rows import MetricRow, ModelRow, ResponseRow
 from tui.diff import Diff, diff
 from tui.screens.review_blind import as_shown, masked, swapped, with_controls
+from tui.slice_members import slices
 
 OWN_ORDER = ("random", "lowest")  # queues whose order is what they are
 
@@ -27,6 +28,7 @@ class Wanted:
     show: str = "all"
     search: str = ""
     worst_by: str | None = None
+    judge: str | None = None  # whose verdicts the queues go by; None is the run's first
     example_id: int | None = None
     place: int = 0  # where to stand when the example is not in the queue
     blind: bool = False
@@ -133,7 +135,7 @@ def read_counts(connection: Connection, run_id: int, review: Review) -> dict[str
     """How many examples each queue holds for the pair in sight."""
     measure = _measure(review.wanted, review.metrics)
     ids = review.candidate.id, review.baseline.id
-    items = candidates_for(connection, run_id, *ids, measure=measure)
+    items = candidates_for(connection, run_id, *ids, measure=measure, judge=review.wanted.judge)
     known = known_of(connection, run_id, *ids, review.person, lower_is_better=_lower(measure, review.metrics))
     return {name: len(chosen(items, name, known)) for name in QUEUES}
 
@@ -146,7 +148,11 @@ def read_pair(connection: Connection, run_id: int, review: Review, item: QueueIt
         if swapped(review.person, run_id, item.example, item.control):
             left_id, right_id = candidate, baseline
         view = masked(view, review.person, item.control, swap=left_id == candidate)
-    view = replace(view, annotations=as_shown(view.annotations, left_id, control=item.control))
+    view = replace(
+        view,
+        annotations=as_shown(view.annotations, left_id, control=item.control),
+        verdicts=sorted(view.verdicts, key=lambda each: (each.turn > 0, each.judge != review.wanted.judge)),
+    )
     return Compared(
         view,
         _aligned(view.baseline, view.candidate),
@@ -167,7 +173,12 @@ def _items(
     person: str,
 ) -> tuple[list[QueueItem], frozenset[int]]:
     measure = _measure(wanted, measures)
-    found = candidates_for(connection, run_id, *ids, search=wanted.search, measure=measure)
+    found = candidates_for(
+        connection, run_id, *ids, search=wanted.search, measure=measure, judge=wanted.judge
+    )
+    if wanted.show.startswith(SLICE):
+        members = slices(connection, run_id).get(wanted.show.removeprefix(SLICE), frozenset())
+        found = [item for item in found if item.example_id in members]
     known = known_of(connection, run_id, *ids, person, lower_is_better=_lower(measure, measures))
     held = chosen(found, wanted.show, known)
     if wanted.worst_by is not None and wanted.show not in OWN_ORDER:
@@ -191,7 +202,7 @@ def _newest(connection: Connection, run_id: int, wanted: Wanted, person: str) ->
         before = Wanted(**json.loads(found[0]), example_id=found[1]) if found else wanted
     except (ValueError, TypeError):  # a queue of another version
         return wanted
-    known = before.show in QUEUES or before.show.startswith(CATEGORY)
+    known = before.show in QUEUES or before.show.startswith((CATEGORY, SLICE))
     return replace(before, blind=before.blind or wanted.blind) if known else wanted
 
 

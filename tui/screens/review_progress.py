@@ -42,6 +42,8 @@ def position(review: Review, width: int) -> Content:
     parts.append(Content.styled("blind", "bold $warn") if review.blind else Content(""))
     if wanted.show != "all" or not (wanted.worst_by or wanted.search):
         parts.append(plain(cut(queue_name(wanted.show), 20)))
+    if wanted.judge and not review.blind:
+        parts.append(plain(f"by {cut(wanted.judge, 20)}"))
     if wanted.worst_by:
         parts.append(plain(f"worst {cut(wanted.worst_by, 24)} first", "$warn"))
     if wanted.search:

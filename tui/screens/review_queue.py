@@ -56,10 +56,11 @@ class QueueScreen(RunScreen):
         show: str = "all",
         worst_by: str | None = None,
         search: str = "",
+        judge: str | None = None,
         example_id: int | None = None,
     ) -> None:
         super().__init__(run_id)
-        wanted = Wanted(candidate, baseline, show, search, worst_by, example_id)
+        wanted = Wanted(candidate, baseline, show, search, worst_by, judge, example_id)
         # Who asks for the worst or for one example gets that, others go on where they were.
         self._wanted = replace(wanted, resumed=worst_by is None and example_id is None and not search)
         self._review: Review | None = None
@@ -79,6 +80,10 @@ class QueueScreen(RunScreen):
         )
 
     # Reading and showing
+
+    @property
+    def hides_outcome(self) -> bool:
+        return self._wanted.blind  # it tells how the candidate did
 
     def on_mount(self) -> None:
         super().on_mount()

@@ -16,7 +16,7 @@ def tag_choices(offered: Sequence[TagRow], mine: Collection[str]) -> list[Choice
             tag.letter or "",
             f"{'✓' if tag.name in mine else ' '} {tag.name}",
             tag.name,
-            f"{tag.answers:,} in {tag.runs:,} runs",
+            f"{tag.answers:,} in {tag.runs:,} run{'' if tag.runs == 1 else 's'}",
         )
         for tag in offered
     ]

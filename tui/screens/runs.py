@@ -140,10 +140,9 @@ class RunsScreen(MarkingScreen):
             return
         welcome.display = new
         self.FOOTER = ("runs.start",) if new else type(self).FOOTER
-        if self._asked is None:
-            self._show_footer()
-            if not new:
-                self.set_focus(self.rows)
+        self._show_footer()
+        if self._asked is None and not new:
+            self.set_focus(self.rows)
 
     def on_screen_resume(self, event: ScreenResume) -> None:
         super().on_screen_resume(event)

@@ -146,19 +146,16 @@ class SlicesScreen(RunScreen):
         self._explain()
 
     def on_rows_opened(self, event: Rows.Opened) -> None:
-        """The examples of a category, the worst first; Review knows of no other slices."""
+        """The examples of a slice, the worst first."""
+        from store.queues import CATEGORY, SLICE
         from tui.screens.review import ReviewScreen
 
         row = self.table.item
-        if row is None:
-            return
-        kind, _, category = row.slice.partition(": ")
-        if kind != "category":
-            self.say("only the examples of a category can be opened")
-            return
-        self.app.push_screen(
-            ReviewScreen(self.run_id, row.candidate, row.baseline, worst_by=row.measure, search=category)
-        )
+        if row is not None:
+            show = row.slice if row.slice.startswith(CATEGORY) else SLICE + row.slice
+            self.app.push_screen(
+                ReviewScreen(self.run_id, row.candidate, row.baseline, worst_by=row.measure, show=show)
+            )
 
     # Choosing
 
