@@ -53,7 +53,7 @@ def test_every_measure_of_single_answers_is_set_against_the_other_group(run: Rec
         1.0,
         PAIRS,
     )
-    assert refusal["low"] == refusal["high"] == 1.0 and refusal["p"] < 0.05
+    assert 0.8 < refusal["low"] < refusal["high"] == 1.0 and refusal["p"] < 0.05
     assert rows["response_words"]["delta"] > 0 and rows["toxic_words"]["p"] == 1.0
     tokens = rows["response_tokens"]
     assert tokens["delta"] is None and tokens["reason"]

@@ -17,6 +17,7 @@ from tui.clipboard import MOST_BYTES, sequence, to_file
 from tui.keymap import read_keys, registry_with, template
 from tui.keys import REGISTRY
 from tui.plainest import ascii_only
+from tui.screens import RUN_SCREENS, load
 from tui.settings import Settings, read_settings
 from tui.themes import THEMES, fitting
 
@@ -126,6 +127,16 @@ def test_every_colour_of_a_theme_can_be_read_on_its_grounds(name: str) -> None:
     assert contrast(theme.variables["block-cursor-foreground"], cursor) >= 4.5
 
 
+async def test_every_screen_opens_in_the_terminals_own_colours(store_folder: Path, settled: Settled) -> None:
+    app = AssayApp(store_folder, run=2, now=lambda: NOW, settings=Settings(theme="terminal"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        for name in RUN_SCREENS:
+            app.go(name)
+            await settled(pilot)
+            assert type(app.screen) is load(name)
+
+
 async def test_themes_change_under_a_key(store_folder: Path, settled: Settled) -> None:
     app = AssayApp(store_folder, now=lambda: NOW, settings=Settings(theme="light"))
     async with app.run_test(size=(80, 24)) as pilot:
@@ -149,7 +160,7 @@ def test_what_the_app_draws_has_a_likeness_in_ascii() -> None:
 async def test_reading_alone_writes_nothing_and_says_so(own_store: Path, settled: Settled) -> None:
     before = (own_store / "assay.db").read_bytes()
     app = AssayApp(own_store, 2, "review", now=lambda: NOW, settings=Settings(read_only=True))
-    async with app.run_test(size=(100, 30)) as pilot:
+    async with app.run_test(size=(200, 30)) as pilot:  # room for the store's path
         await settled(pilot)
         await pilot.press("1")
         await settled(pilot)

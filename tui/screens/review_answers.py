@@ -20,7 +20,7 @@ class Answers(Lines):
     """The baseline's answer on the left, the candidate's on the right, or what else the look asks for."""
 
     DEFAULT_CSS = (
-        "Answers { height: 1fr; border-title-color: $heading; border-title-background: $background; }"
+        "Answers { height: 1fr; border-title-color: $muted; border-title-background: $background; }"
     )
 
     def __init__(self, *, id: str | None = None) -> None:
