@@ -52,11 +52,11 @@ def example_from(path: Path, record: Record, fields: Mapping[str, str], training
         raise BadInput(f"{path}:{line}: {error.args[0]}", _SHAPES if error.args[1:] else "") from error
 
 
-def _renamed(record: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
+def _renamed(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
     """The record with mapped columns under our names; what stood under such a name before gives way."""
-    mapped = {name: record[column] for name, column in fields.items() if column in record}
+    mapped = {name: record[column] for name, column in fields.items() if column in record} if fields else {}
     if not mapped:
-        return dict(record)
+        return record
     hidden = {fields[name] for name in mapped}
     if "query" in mapped or "messages" in mapped or "turns" in mapped:
         hidden |= {"messages", "conversations", "turns", *QUERIES}
@@ -76,7 +76,6 @@ def _example(line: int, record: dict[str, Any], training: bool) -> Example:
         raise _Wrong("the query is empty" if messages else "has no user turn", True)
     if len(query) > LONGEST and not training:
         raise _Wrong(f"the query has {len(query):,} characters; no model can be asked more than {LONGEST:,}")
-    known = used | reference_keys | _KNOWN
     return Example(
         id=_scalar(record, "id") or _scalar(record, "question_id") or "",
         query=query,
@@ -89,8 +88,12 @@ def _example(line: int, record: dict[str, Any], training: bool) -> Example:
         turns=turns,
         group=_scalar(record, "group"),
         line=line,
-        extra={key: value for key, value in record.items() if key not in known}
-        | _turn_references(record, turns),
+        extra={
+            key: value
+            for key, value in record.items()
+            if key not in _KNOWN and key not in used and key not in reference_keys
+        }
+        | (_turn_references(record, turns) if len(turns) > 1 else {}),
     )
 
 
@@ -196,7 +199,7 @@ def _references(record: Mapping[str, Any], turns: tuple[str, ...]) -> tuple[tupl
 def _turn_references(record: Mapping[str, Any], turns: tuple[str, ...]) -> dict[str, list[str]]:
     """The references of all turns, where a record lists one for each: `references` holds the first one's."""
     values = [record[key] for key in REFERENCES if isinstance(record.get(key), list)]
-    if len(turns) < 2 or not values or not 2 <= len(values[0]) <= len(turns):
+    if not values or not 2 <= len(values[0]) <= len(turns):
         return {}
     return {TURN_REFERENCES: [_as_text(item) or "" for item in values[0]]}
 

@@ -34,6 +34,11 @@ def found_plans(folder: Path, samples: Path = SAMPLES) -> list[PlanFile]:
     return plans + shown
 
 
+def is_empty(folder: Path) -> bool:
+    """Whether it holds nothing but hidden files."""
+    return all(place.name.startswith(".") for place in _inside(folder))
+
+
 def _files(folder: Path) -> Iterator[Path]:
     yield from _toml(folder)
     for place in _inside(folder):

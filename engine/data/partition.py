@@ -1,9 +1,10 @@
 """One data file into train, validation and test files, or folds, with a manifest."""
 
+import gc
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -83,23 +84,38 @@ def partition(
     kept: list[Example] = []
     ids: dict[str, int] = {}
     grouped = False
-    for row in data_rows(source, options.fields, account=account):
-        if row.id and not _new_id(source, row, ids, account):
-            continue
-        members.append(member(row, options.seed))
-        lines.append(row.line)
-        grouped = grouped or row.group is not None
-        if options.near:
-            kept.append(row)
-        if progress and len(members) % EVERY == 0:
-            progress(len(members))
-    _refuse_empty(source, options, members, grouped)
-    together = [(pair.first, pair.second) for pair in duplicates(kept)] if options.near else []
-    before = _before(earlier, options, members) if earlier else {}
-    places = assign(members, options.shares, together, before, options.stratify)
-    made = _summed(source, options, lines, places, members)
+    with _uncollected():
+        for row in data_rows(source, options.fields, account=account):
+            if row.id and not _new_id(source, row, ids, account):
+                continue
+            members.append(member(row, options.seed))
+            lines.append(row.line)
+            grouped = grouped or row.group is not None
+            if options.near:
+                kept.append(row)
+            if progress and len(members) % EVERY == 0:
+                progress(len(members))
+        _refuse_empty(source, options, members, grouped)
+        together = [(pair.first, pair.second) for pair in duplicates(kept)] if options.near else []
+        before = _before(earlier, options, members) if earlier else {}
+        places = assign(members, options.shares, together, before, options.stratify)
+        made = _summed(source, options, lines, places, members)
     _refuse_more_test(made)
     return made
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Leaves the search for cycles until later: rows have none, and it would go through all of them again
+    and again as they become more.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _before(earlier: Path, options: Options, members: Sequence[Member]) -> dict[int, int]:

@@ -21,18 +21,27 @@ def fill(
     is furthest below its share, so that neither the file's order nor chance decides.
     """
     sizes: Counter[int] = Counter(units)
-    categories: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    names: dict[int, list[str]] = {}  # the categories of each unit's rows
     lowest: dict[int, int] = {}
     for unit, row in zip(units, rows, strict=True):
-        categories[unit][row.category or ""] += 1
-        lowest[unit] = min(row.identity, lowest.get(unit, row.identity))
+        if unit in names:
+            names[unit].append(row.category or "")
+            lowest[unit] = min(row.identity, lowest[unit])
+        else:
+            names[unit] = [row.category or ""]
+            lowest[unit] = row.identity
     strata: defaultdict[str, list[int]] = defaultdict(list)
     for unit in sorted(lowest, key=lowest.__getitem__):
-        strata[max(sorted(categories[unit]), key=categories[unit].__getitem__)].append(unit)
+        strata[_commonest(names[unit])].append(unit)
     placed = dict(kept)
     for stratum in strata.values():
         _fill_one(stratum, sizes, ratios, placed)
     return placed
+
+
+def _commonest(names: list[str]) -> str:
+    """The name that stands there most often; of several the first in the alphabet."""
+    return names[0] if len(names) == 1 else max(sorted(set(names)), key=names.count)
 
 
 def _fill_one(
@@ -46,6 +55,6 @@ def _fill_one(
     open_splits = [place for place, ratio in enumerate(ratios) if ratio > 0]
     for unit in stratum:
         if unit not in placed:
-            chosen = max(open_splits, key=lambda place: lacking[place])
+            chosen = max(open_splits, key=lacking.__getitem__)
             placed[unit] = chosen
             lacking[chosen] -= sizes[unit]

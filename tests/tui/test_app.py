@@ -85,6 +85,22 @@ async def test_help_lists_the_keys_alive_on_the_screen_it_was_called_from(
         assert isinstance(app.screen, AlertsScreen)
 
 
+async def test_help_names_no_key_that_means_something_else_there(
+    store_folder: Path, settled: Settled
+) -> None:
+    app = AssayApp(store_folder, run=2, screen="review", now=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("question_mark")
+        await settled(pilot)
+        lines = text_of(app).splitlines()
+        assert any(line.split() == ["b", *REGISTRY["review.both_bad"].help.split()] for line in lines)
+        await pilot.press("ctrl+d")
+        await settled(pilot)
+        lines += text_of(app).splitlines()
+        assert any(line.split() == ["}", *REGISTRY["compare.baseline"].help.split()] for line in lines)
+
+
 def test_no_key_means_two_things_on_one_screen() -> None:
     everywhere = {key for name in EVERYWHERE for key in REGISTRY[name].keys.split(",")}
     for name, key in REGISTRY.items():

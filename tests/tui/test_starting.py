@@ -57,6 +57,22 @@ async def _shown(pilot: Any, app: AssayApp, text: str) -> None:
         await pilot.pause(0.1)
 
 
+async def test_in_an_empty_folder_the_bundled_sample_is_three_keys_away(
+    folder: Path, settled: Settled
+) -> None:
+    app = AssayApp(folder / ".assay")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("s")
+        await settled(pilot)
+        first = next(line for line in text_of(app).splitlines() if line.startswith("›"))
+        assert "quickstart" in first and "bundled sample" in first
+        (folder / "train.jsonl").write_text("")
+        await pilot.press("escape", "s")
+        await settled(pilot)
+        assert "› Make a plan" in text_of(app)
+
+
 async def test_a_plan_with_errors_is_told_what_and_not_started(folder: Path, settled: Settled) -> None:
     plan = record(folder)
     (folder / "after.jsonl").unlink()

@@ -49,7 +49,9 @@ def agreement(
     if judge is None and not keep_alerts:
         raise_alerts(connection, run_id, KIND, [asdict(alert) for alert in found.alerts])
     if as_json:
-        print_json(agreement_values(run_id, found))
+        from tui.commands.agreeing_own import own_values
+
+        print_json(agreement_values(run_id, found) | {"own": own_values(connection, run_id)})
     else:
         _print(run_id, found)
     return 1 if any(alert.severity == "critical" for alert in found.alerts) else 0

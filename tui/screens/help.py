@@ -19,8 +19,13 @@ class HelpScreen(AssayScreen):
 
     def __init__(self, alive: Iterable[ActiveBinding]) -> None:
         super().__init__()
-        ids = dict.fromkeys(active.binding.id for active in alive if active.enabled and active.binding.id)
-        self._here = [name for name in ids if name in REGISTRY and name not in EVERYWHERE]
+        self._owners = {
+            each.binding.key: each.binding.id for each in alive if each.enabled and each.binding.id
+        }
+        ids = set(self._owners.values())
+        here = [name for name in REGISTRY if name in ids and name not in EVERYWHERE]
+        # What is this screen's own comes first, how to move is the same everywhere.
+        self._here = sorted(here, key=lambda name: name.startswith("move."))
         self._everywhere = [name for name in EVERYWHERE if name in ids]
 
     def compose(self) -> ComposeResult:
@@ -43,12 +48,13 @@ class HelpScreen(AssayScreen):
     def _lines(self) -> list[Content]:
         return [
             Content.styled("On this screen", "$heading"),
-            *map(_line, self._here),
+            *map(self._line, self._here),
             Content(""),
             Content.styled("Everywhere", "$heading"),
-            *map(_line, self._everywhere),
+            *map(self._line, self._everywhere),
         ]
 
-
-def _line(name: str) -> Content:
-    return join([Content.styled(written(name).rjust(9), "$key"), Content(REGISTRY[name].help)], "  ")
+    def _line(self, name: str) -> Content:
+        """An action with its keys, but those that mean something else on this screen."""
+        keys = " ".join(key for key in written(name).split(" ") if self._owners.get(key, name) == name)
+        return join([Content.styled(keys.rjust(9), "$key"), Content(REGISTRY[name].help)], "  ")

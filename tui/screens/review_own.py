@@ -78,7 +78,6 @@ class OwnScreen(RunScreen):
     """A person's own figures for one candidate and one baseline, with the names."""
 
     NAME = "How you decided"
-    FOOTER = ("app.back",)
     DEFAULT_CSS = "OwnScreen #own { padding: 1 2; }"
 
     def __init__(self, run_id: int, candidate: ModelRow, baseline: ModelRow, person: str) -> None:

@@ -12,7 +12,7 @@ from textual.events import Resize, ScreenResume
 
 from tui.keys import bindings
 from tui.screens.base import AssayScreen
-from tui.starting import PlanFile, found_plans
+from tui.starting import PlanFile, found_plans, is_empty
 from tui.text import age, join, plain
 from tui.widgets.lines import Line
 from tui.widgets.rows import Rows
@@ -62,10 +62,12 @@ class StartScreen(AssayScreen):
 
     @work(group="look", exclusive=True)
     async def _look(self) -> None:
-        plans = await asyncio.to_thread(found_plans, self._folder)
-        choices = [Choice(plan) for plan in plans if not plan.bundled] + [MAKE]
-        choices += [*(Choice(plan) for plan in plans if plan.bundled), PATH]
-        self.query_one("#choices", Rows).show(choices)
+        plans, empty = await asyncio.to_thread(_looked, self._folder)
+        samples = [Choice(plan) for plan in plans if plan.bundled]
+        choices = [Choice(plan) for plan in plans if not plan.bundled]
+        # Of an empty folder no plan can be made: the sample is the way to the first run.
+        choices += [*samples, MAKE] if empty else [MAKE, *samples]
+        self.query_one("#choices", Rows).show([*choices, PATH])
 
     def _row(self, choice: Choice, width: int) -> Content:
         plan = choice.plan
@@ -102,6 +104,11 @@ class StartScreen(AssayScreen):
         from tui.screens.check import CheckScreen
 
         self.app.push_screen(CheckScreen(plan))
+
+
+def _looked(folder: Path) -> tuple[list[PlanFile], bool]:
+    """The plans at hand, and whether the folder is empty."""
+    return found_plans(folder), is_empty(folder)
 
 
 def _counted(count: int, noun: str) -> str:
