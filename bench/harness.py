@@ -2,6 +2,9 @@
 
     python -m bench.harness [ROUNDS]
 
+On the samples' model, which answers in under two milliseconds a question, so that what is added shows as much
+as it ever can, and on a random one sixteen times its size (8 layers of 512), which is small still.
+
 Both sides find and load the same local tasks and answer them with one loaded model at one batch size, in
 turns, on one thread; lm-eval takes all tasks at once, Assay one after the other, stored as they come, with
 progress and a hash of every request. What lm-eval's `simple_evaluate` spends on listing the installed
@@ -11,6 +14,7 @@ which the second is the one to look at on a busy machine. Both must find the sam
 
 import logging
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +29,7 @@ import yaml
 from lm_eval import evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from engine.benchmarks.harness import TaskResult, run_tasks
 from engine.generate.local import LocalBase, LocalModel
@@ -91,13 +96,35 @@ def main() -> None:
     os.environ["DISABLE_MULTIPROC"] = "1"
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     datasets.disable_progress_bars()
-    path = str(SAMPLES / "models" / "base")
-    model = LocalBase(path, device="cpu").generator(Model(name="base", role="baseline", path=path))
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+    with TemporaryDirectory() as folder:
+        for name, path in (("samples", SAMPLES / "models" / "base"), ("larger", larger(Path(folder)))):
+            model = LocalBase(str(path), device="cpu").generator(
+                Model(name=name, role="baseline", path=str(path))
+            )
+            print(f"model {name}")
+            compare(model, count if name == "samples" else max(1, count // 3))
+
+
+def larger(folder: Path) -> Path:
+    """A random model with the samples' tokenizer and template."""
+    base = SAMPLES / "models" / "base"
+    config = LlamaConfig.from_pretrained(base)
+    config.update({"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 8, "head_dim": 128})
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(base / file, folder / file)
+    return folder
+
+
+def compare(model: LocalModel, count: int) -> None:
+    """Prints both sides' best of so many rounds."""
     sides = {"lm-eval": with_lm_eval, "assay": with_assay}
     for side in sides.values():
         timed(side, model)  # what is imported and loaded once is part of no figure
     rounds: dict[str, list[Round]] = {name: [] for name in sides}
-    for place in range(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS):
+    for place in range(count):
         # In turns, and each side first as often as the other.
         for name in list(sides)[:: 1 if place % 2 else -1]:
             rounds[name].append(timed(sides[name], model))

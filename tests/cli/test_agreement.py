@@ -65,6 +65,10 @@ def test_a_judge_is_held_against_people(assay: Assay, store: Path, say: Say) -> 
     assert values["raw"]["low"] <= values["raw"]["value"] <= values["raw"]["high"]
     assert values["corrected_win_rate"]["value"] is None and values["corrected_win_rate"]["reason"]
     assert {match["judge"] for match in values["matches"]} == {"gpt-4o", "strict", "panel"}
+    ann, bob = values["own"]
+    assert (ann["annotator"], bob["annotator"], ann["candidate"]) == ("ann", "bob", "tuned")
+    assert ann["outcomes"] == {"win": 3, "loss": 1, "tie": 1, "both_bad": 1}
+    assert ann["won"]["value"] == 4 / 6 and bob["won"]["value"] == 1.0 and ann["left"]["n"] == 0
 
 
 def test_where_nobody_said_anything_the_way_to_say_it_is_told(assay: Assay, store: Path) -> None:

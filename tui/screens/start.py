@@ -67,7 +67,8 @@ class StartScreen(AssayScreen):
         choices = [Choice(plan) for plan in plans if not plan.bundled]
         # Of an empty folder no plan can be made: the sample is the way to the first run.
         choices += [*samples, MAKE] if empty else [MAKE, *samples]
-        self.query_one("#choices", Rows).show([*choices, PATH])
+        for rows in self.query("#choices").results(Rows):  # none while the screen is being left
+            rows.show([*choices, PATH])
 
     def _row(self, choice: Choice, width: int) -> Content:
         plan = choice.plan
