@@ -19,9 +19,7 @@ _NOTHING = Sheet((), ())
 class Answers(Lines):
     """The baseline's answer on the left, the candidate's on the right, or what else the look asks for."""
 
-    DEFAULT_CSS = (
-        "Answers { height: 1fr; border-title-color: $muted; border-title-background: $background; }"
-    )
+    DEFAULT_CSS = "Answers { height: 1fr; border-title-color: $muted; border-title-background: $background; }"
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
