@@ -1,0 +1,43 @@
+"""How the screens look that open from others: help, failed calls, samples, events."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.tui.conftest import Settled
+from tests.tui.history import NOW
+from tui.app import AssayApp
+
+SIZES = [(80, 24), (120, 36)]
+
+
+def after(settled: Settled, keys: list[str]) -> Any:
+    """Presses the keys, each on a screen at rest."""
+
+    async def press(pilot: Pilot[int]) -> None:
+        await settled(pilot)
+        for key in keys:
+            await pilot.press(key)
+            await settled(pilot)
+
+    return press
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("screen", "keys"),
+    [
+        ("live", ["e"]),
+        ("live", ["f"]),
+        ("alerts", ["enter"]),
+        ("review", ["question_mark"]),
+    ],
+    ids=["events", "failures", "samples", "help"],
+)
+def test_what_opens_from_a_run(
+    own_store: Path, settled: Settled, snap_compare: Any, screen: str, keys: list[str], size: tuple[int, int]
+) -> None:
+    app = AssayApp(own_store, run=2, screen=screen, now=lambda: NOW)
+    assert snap_compare(app, terminal_size=size, run_before=after(settled, keys))
