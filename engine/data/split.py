@@ -129,14 +129,12 @@ def folds_of(examples: Sequence[Example], folds: int, seed: int = 0) -> list[int
 
 
 def _units(members: Sequence[Member], together: Iterable[tuple[int, int]]) -> list[int]:
-    components = _Components()
-    for identity, question, _, conversation in members:
-        components.join(identity, question)
-        if conversation is not None:
-            components.join(identity, conversation)
+    """The unit of each row: rows that share a key, directly or by way of others, have one number."""
+    units = _Units()
+    rows = [units.of(row.keys) for row in members]
     for one, other in together:
-        components.join(members[one].identity, members[other].identity)
-    return [components.root(row.identity) for row in members]
+        units.join(rows[one], rows[other])
+    return [units.root(unit) for unit in rows]
 
 
 def sample(examples: Sequence[Example], count: int, seed: int = 0) -> list[Example]:
@@ -177,23 +175,36 @@ def _bounds(ratios: tuple[float, ...]) -> tuple[int, ...]:
     return tuple(ceil(part * _RANGE) for part in parts)
 
 
-class _Components:
-    """Which keys are connected (union–find with path halving)."""
+class _Units:
+    """Which keys are connected (union–find with path halving); most rows share no key with any before."""
 
     def __init__(self) -> None:
-        self._parent: dict[int, int] = {}
+        self._of: dict[int, int] = {}  # by key
+        self._parent: list[int] = []  # by unit
 
-    def root(self, key: int) -> int:
+    def of(self, keys: Sequence[int]) -> int:
+        """The unit that these keys are in from now on."""
+        known = self._of
+        unit: int | None = None
+        for key in keys:
+            before = known.get(key)
+            if before is not None:
+                unit = self.root(before) if unit is None else self.join(before, unit)
+        if unit is None:
+            unit = len(self._parent)
+            self._parent.append(unit)
+        for key in keys:
+            known[key] = unit
+        return unit
+
+    def root(self, unit: int) -> int:
         parent = self._parent
-        above = parent.setdefault(key, key)
-        while above != key:
-            parent[key] = parent[above]
-            key = parent[key]
-            above = parent[key]
-        return key
+        while parent[unit] != unit:
+            parent[unit] = parent[parent[unit]]
+            unit = parent[unit]
+        return unit
 
-    def join(self, one: int, other: int) -> None:
-        if one == other:
-            self._parent.setdefault(one, one)
-        else:
-            self._parent[self.root(one)] = self.root(other)
+    def join(self, one: int, other: int) -> int:
+        root = self.root(other)
+        self._parent[self.root(one)] = root
+        return root

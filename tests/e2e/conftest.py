@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,11 @@ def wait_until(condition: Callable[[], bool], process: Worker, limit: float = 12
 
 
 def kill(process: Worker) -> None:
-    os.killpg(process.pid, signal.SIGKILL)
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:  # so young that it has no session of its own
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
     process.wait()
 
 
