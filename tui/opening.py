@@ -1,7 +1,6 @@
 """Opening the app with a person's settings, which have to be known before its screens are."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ def open_app(folder: Path, run: int | None = None, screen: str | None = None, **
     if settings.theme is None:
         from tui.themes import fitting
 
-        settings = replace(settings, theme=fitting(os.environ))
+        settings = settings._replace(theme=fitting(os.environ))
     from tui import app
 
     return app.run(folder, run, screen, settings)

@@ -10,12 +10,12 @@ The file is `$ASSAY_CONFIG`, else `~/.config/assay/config.toml`:
     "app.quit" = "Q"
 """
 
-import locale
 import os
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from engine.errors import BadInput
 
@@ -23,8 +23,7 @@ KNOWN = ("theme", "ascii", "mouse", "keys")
 THEMES = ("dark", "light", "terminal")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """`theme` None: the one that fits the terminal."""
 
     theme: str | None = None
@@ -33,7 +32,7 @@ class Settings:
     read_only: bool = False
     annotator: str = ""  # whose decisions Review records; "": the user's
     blind: bool = False  # whether Review opens with names, scores and verdicts hidden
-    keys: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str] = MappingProxyType({})
 
 
 def settings_file(environment: Mapping[str, str] = os.environ) -> Path:
@@ -50,18 +49,18 @@ def read_settings(environment: Mapping[str, str] = os.environ, **given: Any) -> 
     """
     found = _read_file(settings_file(environment))
     if theme := environment.get("ASSAY_THEME"):
-        found = replace(found, theme=_theme(theme, "$ASSAY_THEME"))
+        found = found._replace(theme=_theme(theme, "$ASSAY_THEME"))
     if environment.get("ASSAY_ASCII") or not _has_unicode():
-        found = replace(found, ascii=True)
+        found = found._replace(ascii=True)
     if annotator := environment.get("ASSAY_ANNOTATOR", "").strip():
-        found = replace(found, annotator=annotator)
+        found = found._replace(annotator=annotator)
     if (theme := given.pop("theme", None)) is not None:
-        found = replace(found, theme=_theme(theme, "--theme"))
-    return replace(found, **{name: value for name, value in given.items() if value})
+        found = found._replace(theme=_theme(theme, "--theme"))
+    return found._replace(**{name: value for name, value in given.items() if value})
 
 
 def _has_unicode() -> bool:
-    return locale.getpreferredencoding(False).replace("-", "").lower() == "utf8"
+    return (sys.stdout.encoding or "").replace("-", "").lower() == "utf8"
 
 
 def _read_file(file: Path) -> Settings:
