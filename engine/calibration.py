@@ -6,8 +6,9 @@ What several people said of one example counts as their majority, and as a tie w
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
+from math import ceil
 
 from engine.stats.agreement import (
     Agreement,
@@ -18,9 +19,11 @@ from engine.stats.agreement import (
     raw_agreement,
 )
 from engine.stats.correlation import kendall, spearman
+from engine.stats.intervals import wilson
 from engine.stats.ppi import Corrected, corrected_mean, labels_to_settle
 
 POINTS = {"win": 1.0, "tie": 0.5, "both_bad": 0.5, "loss": 0.0}
+_Z2 = 3.8415  # the normal quantile of 97.5 %, squared: Wilson's bound of 0 in n is _Z2 / (n + _Z2)
 RANDOM = "random"  # the queue whose examples stand for all of them
 
 
@@ -89,12 +92,13 @@ def calibrate(
         [POINTS[judged[example]] for example in sample],
         [POINTS[outcome] for example, outcome in judged.items() if example not in drawn],
     )
+    corrected = _as_rate(corrected_mean(*numbers), *numbers[:2])
     return Calibration(
         against_people=two_raters(ours, theirs, seed),
         between_people=_between(by_example, seed),
         confusion=_confusion(by_example, shared, people, judged),
-        corrected=corrected_mean(*numbers),
-        to_settle=labels_to_settle(*numbers, gate) if gate is not None else None,
+        corrected=corrected,
+        to_settle=_to_settle(*numbers, corrected.value, gate) if gate is not None else None,
     )
 
 
@@ -154,6 +158,43 @@ def majority(outcomes: Sequence[str]) -> str:
     counts = Counter(_plain(outcome) for outcome in outcomes).most_common(2)
     first = counts[0]
     return "tie" if len(counts) > 1 and counts[1][1] == first[1] else str(first[0])
+
+
+def _as_rate(found: Corrected, people: Sequence[float], judged: Sequence[float]) -> Corrected:
+    """The same with intervals as a rate has them: within 0 and 1, and never of no width.
+
+    Labels that are all alike, and a judge that agreed with all of them, have no spread to make an interval
+    of, which is not certainty: Wilson's interval says how often the next one may differ.
+    """
+    alone, low, high = found.labels_alone, found.low, found.high
+    if len(set(people)) == 1:
+        alone = wilson(sum(people), len(people))
+    if not found.unlabelled and found.value is not None:
+        low, high = alone.low, alone.high
+    elif low is not None and high is not None and list(people) == list(judged):
+        differing = wilson(0, len(people)).high or 0.0
+        low, high = low - differing, high + differing
+    return replace(
+        found,
+        value=_within(found.value),
+        low=_within(low),
+        high=_within(high),
+        labels_alone=replace(alone, low=_within(alone.low), high=_within(alone.high)),
+    )
+
+
+def _to_settle(
+    people: Sequence[float], judged: Sequence[float], rest: Sequence[float], value: float | None, gate: float
+) -> int | None:
+    """How many labels would settle the gate, as long as what they say stays as it is."""
+    if list(people) != list(judged):
+        return labels_to_settle(people, judged, rest, gate)
+    apart = abs(value - gate) if value is not None else 0.0
+    return ceil(_Z2 * (1 - apart) / apart) if 0 < apart < 1 else None
+
+
+def _within(share: float | None) -> float | None:
+    return None if share is None else min(1.0, max(0.0, share))
 
 
 def _plain(outcome: str | None) -> str | None:

@@ -71,6 +71,24 @@ def test_only_labels_of_the_random_queue_correct_the_judges_win_rate() -> None:
     assert drawn.corrected.labelled == 40 and drawn.corrected.unlabelled == 160
 
 
+def test_a_judge_that_agreed_with_every_label_is_not_certain() -> None:
+    same = "w" * 38 + "ll"
+    found = calibrate(labels(same), verdicts(same + "w" * 60), gate=0.95)
+    assert found.corrected.value == 1.0 and found.corrected.high == 1.0
+    assert found.corrected.low == pytest.approx(1 - 3.8415 / 43.8415, abs=1e-4)
+    assert found.to_settle == 73  # 3.84 / (73 + 3.84) is 0.05
+
+
+def test_labels_that_are_all_alike_are_not_certain() -> None:
+    found = calibrate(labels("w" * 40), verdicts("w" * 30 + "l" * 70)).corrected
+    assert found.labels_alone.value == 1.0 and found.labels_alone.high == 1.0
+    assert found.labels_alone.low == pytest.approx(0.912, abs=1e-3)
+    assert found.value is not None and found.low is not None and found.high is not None
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    everything = calibrate(labels("w" * 40, queue=None), verdicts("w" * 40)).corrected
+    assert everything.low == pytest.approx(0.912, abs=1e-3)
+
+
 def test_labels_of_every_example_need_no_queue() -> None:
     found = calibrate(labels("wl" * 20, queue=None), verdicts("w" * 40))
     assert found.corrected.value == 0.5
