@@ -23,7 +23,11 @@ NO_ITEM = "no item was rated by both"
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """A coefficient with its 95 % bootstrap interval over n items; `reason` says why there is no value."""
+    """A coefficient with its 95 % bootstrap interval over n items; `reason` says why there is no value.
+
+    Where every resample gives the same value, as with raters who never differ, there is no interval: its
+    width of nothing would claim a certainty that n items do not give.
+    """
 
     value: float | None
     low: float | None
@@ -136,7 +140,10 @@ def with_interval(parts: Array, combine: Callable[[Array], Array], seed: int) ->
         return Agreement(None, None, None, 0, NO_ITEM)
     with np.errstate(divide="ignore", invalid="ignore"):
         found = bootstrap_interval(parts, combine, seed, RESAMPLES)
-    return Agreement(found.value, found.low, found.high, found.n, ALIKE if found.value is None else None)
+    low, high = found.low, found.high
+    if low == high:
+        low = high = None
+    return Agreement(found.value, low, high, found.n, ALIKE if found.value is None else None)
 
 
 def _beyond_chance(observed: Array, expected: Array) -> Array:

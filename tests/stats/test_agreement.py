@@ -103,6 +103,18 @@ def test_a_rater_who_always_says_the_same_correlates_with_nobody() -> None:
     assert found.value is None and "same score" in (found.reason or "")
 
 
+def test_raters_who_never_differ_have_no_interval_of_no_width() -> None:
+    said = ["win", "loss"] * 6
+    for found in (
+        cohen_kappa(said, said),
+        krippendorff_alpha([said, said]),
+        spearman([1, 2] * 6, [1, 2] * 6),
+    ):
+        assert (found.value, found.low, found.high) == (pytest.approx(1.0), None, None)
+    raw = raw_agreement(said, said)
+    assert raw.value == 1.0 and raw.low is not None and raw.low < 0.8
+
+
 def test_items_that_one_rater_left_out_are_in_no_figure() -> None:
     found = raw_agreement(["win", None, "loss", "tie"], ["win", "win", "win", None])
     assert (found.value, found.n) == (0.5, 2)
