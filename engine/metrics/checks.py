@@ -12,7 +12,7 @@ from engine.metrics.answers import NotJson, whole_json
 from engine.metrics.language import check_language, detect
 from engine.metrics.patterns import compile_pattern, found
 from engine.metrics.text import words
-from engine.plan_errors import listed, nearest
+from engine.plan.errors import listed, nearest
 
 _SHOWN = 60
 _ITEM = re.compile(r"^[ \t]{0,3}(\d{1,9})[.)][ \t]+\S", re.MULTILINE)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.examples import Example
-from engine.generate.model import Response
+from engine.data.examples import Example
 from engine.metrics.measures import fraction, gap
 from engine.metrics.metric import Score, Sums, missing
+from engine.models.model import Response
 
 NO_CHARACTERS = "no reference of the example has a character in it"
 # As `sacrebleu.CHRF().get_signature()` writes it; its figures are percentages, these are fractions.

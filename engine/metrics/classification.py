@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.answers import NotJson, find_json
 from engine.metrics.labels import LabelFinder
 from engine.metrics.measures import fraction
 from engine.metrics.metric import Score, Sums, missing, no_text
+from engine.models.model import Response
 
 NO_LABELS = 'the plan names no labels: [metrics] classification = { labels = ["…", "…"] }'
 NO_LABEL = "the example has no label"

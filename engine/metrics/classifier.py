@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.encoder import Encoder, encodable
 from engine.metrics.metric import Direction, Measure, Score, missing, no_text
-from engine.plan_errors import listed
+from engine.models.model import Response
+from engine.plan.errors import listed
 
 NO_MODEL = "no classifier is named: set metrics.{}.model to a folder or hub id"
 TOO_LARGE = "the text does not fit into memory"

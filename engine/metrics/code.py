@@ -3,12 +3,12 @@
 import math
 from collections.abc import Hashable, Iterable, Sequence
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.measures import fraction
 from engine.metrics.metric import Score, missing, no_text
 from engine.metrics.programs import NotPython, language_of, program_of, tests_of
+from engine.models.model import Response
 from engine.sandbox.isolate import Limits
 from engine.sandbox.sandbox import Job, Outcome, Sandbox
 

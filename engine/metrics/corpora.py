@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.dataset_files import data_suffix
+from engine.data.files import data_suffix
+from engine.data.reading import read_records
+from engine.data.textfile import read_text
 from engine.errors import BadInput
 from engine.metrics.perplexity import BITS_PER_BYTE, PERPLEXITY
-from engine.reading import read_records
-from engine.textfile import read_text
 
 if TYPE_CHECKING:
-    from engine.generate.local import LocalModel
+    from engine.models.local import LocalModel
 
 WINDOW = 2048  # tokens, for models that name no context, or a longer one
 PASSAGE = 2000  # characters
@@ -123,7 +123,7 @@ def corpus_nll(
 def _block_nll(
     model: "LocalModel", block: Sequence[tuple[int, str]], batch_tokens: int | None
 ) -> Iterator[CorpusNll]:
-    from engine.generate.likelihood import BUDGET, Text, likelihoods, window_nll
+    from engine.models.likelihood import BUDGET, Text, likelihoods, window_nll
 
     asked: list[tuple[int, Text]] = []
     for place, text in block:

@@ -1,8 +1,8 @@
 """How long responses took."""
 
-from engine.examples import Example
-from engine.generate.model import Response
+from engine.data.examples import Example
 from engine.metrics.metric import NO_TOKENS, Measure, Score, missing, no_text
+from engine.models.model import Response
 
 CACHED = "cached: the time was not measured in this run"
 NO_LATENCY = "recorded outputs carry no latency"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from engine.errors import BadInput
-from engine.generate.fingerprint import FileHashes, model_hash
-from engine.generate.folder import check_model_folder, read_json
+from engine.models.fingerprint import FileHashes, model_hash
+from engine.models.folder import check_model_folder, read_json
 
 Result = TypeVar("Result")
 
@@ -93,7 +93,7 @@ class Encoder:
         self, texts: Sequence[str], run: Callable[[Sequence[str]], Sequence[Result]]
     ) -> list[Result | None]:
         """Runs texts in batches of like length, halved when memory is short, and puts them back in order."""
-        from engine.generate.batches import in_batches
+        from engine.models.batches import in_batches
 
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]), reverse=True)
         results: list[Result | None] = [None] * len(texts)

@@ -4,14 +4,14 @@ import math
 import re
 from typing import Any, Literal
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.edits import edit_similarity
 from engine.metrics.measures import fraction, gap
 from engine.metrics.metric import Score, missing, no_text
 from engine.metrics.patterns import TooSlow, compile_pattern, found
 from engine.metrics.text import normalise_answer, words
+from engine.models.model import Response
 
 NO_PATTERN = 'neither the example ("regex") nor the plan (regex = { pattern = "…" }) gives a pattern'
 NO_NUMBER_WANTED = "no reference of the example holds a number"

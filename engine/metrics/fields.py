@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from engine.examples import Example
-from engine.generate.model import Response
+from engine.data.examples import Example
 from engine.metrics.answers import NotJson, find_json
 from engine.metrics.measures import fraction, gap
 from engine.metrics.metric import Score, missing
 from engine.metrics.text import normalise_answer
+from engine.models.model import Response
 
 NO_OBJECT = "no reference of the example is a JSON object"
 NOT_AN_OBJECT = "the response is no JSON object"

@@ -7,14 +7,14 @@ from typing import Any
 from jsonschema.exceptions import best_match
 from jsonschema.protocols import Validator
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.answers import NotJson, TooDeep, unfenced, whole_json
 from engine.metrics.measures import fraction
 from engine.metrics.metric import NO_TOKENS, Measure, Score, missing, no_text
 from engine.metrics.schema import compile_schema, read_schema
 from engine.metrics.text import words
+from engine.models.model import Response
 
 NO_SCHEMA = "neither the example nor the plan gives a schema"
 _REASON_LIMIT = 300

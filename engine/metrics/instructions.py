@@ -2,13 +2,13 @@
 
 from typing import Any
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.checks import CHECKS, Check, make_check
 from engine.metrics.measures import fraction
 from engine.metrics.metric import Measure, Score, missing, no_text
 from engine.metrics.patterns import TooSlow
+from engine.models.model import Response
 
 NO_CHECKS = 'neither the example ("checks") nor the plan asks for a check'
 NOT_ASKED = "this check is not asked for here"

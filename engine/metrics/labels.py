@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
+from engine.data.example import normalise
 from engine.errors import BadInput
-from engine.example import normalise
 from engine.metrics.text import spaced
 
 # A hyphen joins words ("non-toxic" is not "toxic"), and so does the point of a decimal number.

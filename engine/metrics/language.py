@@ -6,8 +6,8 @@ Russian), and within the Latin one the function words decide. Short texts stay u
 
 import re
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
 from engine.metrics.text import unicode_words
 
 # Ranges of the scripts that name their language, or the commonest one written in them.
@@ -68,7 +68,7 @@ def check_language(value: object, where: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not re.fullmatch("[A-Za-z]{2}(-.*)?", value):
-        from engine.plan_errors import listed  # with pydantic, which the app's process does without
+        from engine.plan.errors import listed  # with pydantic, which the app's process does without
 
         raise BadInput(
             f'{where}: expected a language such as "de", found {value!r}.', f"Detected: {listed(LANGUAGES)}."

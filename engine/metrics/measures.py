@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from engine.examples import Example
-from engine.generate.model import Response
+from engine.data.examples import Example
 from engine.metrics.metric import NO_REFERENCE, Measure, Sums, mean, no_text
+from engine.models.model import Response
 
 
 def fraction(

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine.examples import Example
-from engine.generate.model import Response
+from engine.data.examples import Example
 from engine.metrics.lcs import lcs_length, union_hits
 from engine.metrics.measures import fraction, gap
 from engine.metrics.metric import Measure, Score, Sums, missing
 from engine.metrics.text import english_stems, has_foreign_letters, unicode_stems, words
+from engine.models.model import Response
 
 NO_WORDS = "no reference of the example has a word in it"
 TOO_LONG = "response and reference are too long for ROUGE-Lsum"

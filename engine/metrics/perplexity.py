@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.examples import Example
-from engine.generate.model import Response
+from engine.data.examples import Example
 from engine.metrics.metric import Measure, Score, Sums, mean, missing
+from engine.models.model import Response
 
 if TYPE_CHECKING:
-    from engine.generate.local import LocalModel
+    from engine.models.local import LocalModel
 
 NEEDS_WEIGHTS = "perplexity needs the model's weights on this machine"
 
@@ -107,8 +107,8 @@ def conditional_nll(
     beyond the context is read in windows that overlap by half, each token predicted once. A batch holds at
     most `batch_tokens`, padding included; out of memory halves that.
     """
-    from engine.generate.likelihood import BUDGET, Text, likelihoods, window_nll
-    from engine.generate.prompt import PromptError
+    from engine.models.likelihood import BUDGET, Text, likelihoods, window_nll
+    from engine.models.prompt import PromptError
 
     texts: list[Text] = []
     for example, reference in items:

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.encoder import Encoder, Read
 from engine.metrics.measures import gap
 from engine.metrics.metric import Measure, Score, missing
+from engine.models.model import Response
 
 NO_MODEL = "no model is named: set metrics.{}.model to a folder or hub id"
 TOO_LARGE = "a text does not fit into memory"

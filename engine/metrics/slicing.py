@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.comparison import Comparison, from_paired
+from engine.compare.comparison import Comparison, from_paired
 from engine.metrics.metric import Measure, mean
 from engine.stats.intervals import Interval, expanded, finite, percentiles, wilson
 from engine.stats.paired import Paired, holm

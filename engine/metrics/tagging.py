@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from engine.examples import Example
-from engine.generate.model import Response
+from engine.data.examples import Example
 from engine.metrics.answers import NotJson, find_json
 from engine.metrics.measures import combine_f1, fraction, gap
 from engine.metrics.metric import Score, missing
+from engine.models.model import Response
 
 NO_TAGS = "the reference is no sequence of tags such as B-PER I-PER O"
 _OUTSIDE = "O"

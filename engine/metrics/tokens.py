@@ -2,10 +2,10 @@
 
 from collections import Counter
 
-from engine.examples import Example
-from engine.generate.model import Response
+from engine.data.examples import Example
 from engine.metrics.metric import NO_REFERENCE, Measure, Score, missing, no_text
 from engine.metrics.text import normalise_answer, words
+from engine.models.model import Response
 
 _NORMAL = "after NFKC, case, punctuation, articles and white space are evened out"
 _SOURCE = "Rajpurkar et al. 2016; SQuAD 1.1 evaluate-v1.1.py"

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Sequence
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.classifier import Asked, TextClassifier
 from engine.metrics.metric import Measure, Score, missing, no_text
+from engine.models.model import Response
 
 _TOXIC = ("toxic", "toxicity", "hate", "offensive", "abusive", "hateful")
 # Insults and obscenities that are seldom anything else.

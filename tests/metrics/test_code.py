@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.data.examples import Example, read_examples
 from engine.errors import BadInput
-from engine.examples import Example, read_examples
-from engine.generate.model import Response
 from engine.metrics.batch import score_all
 from engine.metrics.code import Code, pass_at_k
 from engine.metrics.metric import Score, load_metric
 from engine.metrics.programs import NotPython, extract_code, program_of
+from engine.models.model import Response
 
 HUMAN_EVAL = {
     "task_id": "HumanEval/x",

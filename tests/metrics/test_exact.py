@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.edits import edit_similarity, levenshtein
 from engine.metrics.exact import (
     NO_NUMBER,
@@ -20,6 +19,7 @@ from engine.metrics.exact import (
     last_number,
 )
 from engine.metrics.metric import Metric, Score
+from engine.models.model import Response
 
 
 def score(metric: Metric, answer: str | None, *references: str, **extra: object) -> list[Score]:

@@ -7,15 +7,15 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.bias import disparities
 from engine.metrics.classifier import Sentiment
 from engine.metrics.metric import Score, load_metric
 from engine.metrics.personal import PersonalData, iban, kinds, luhn
 from engine.metrics.safety import Refusals, is_refusal
 from engine.metrics.toxicity import Toxicity, ToxicWords
+from engine.models.model import Response
 from tests.metrics.encoders import CONTEXT, make_tokenizer
 
 

@@ -9,7 +9,7 @@ from textual.events import Resize
 
 from tui.keys import EVERYWHERE, REGISTRY, written
 from tui.screens.base import AssayScreen
-from tui.text import join
+from tui.text.gate import join
 from tui.widgets.lines import Line, Pane
 
 

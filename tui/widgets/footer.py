@@ -6,7 +6,7 @@ from textual.content import Content
 from textual.timer import Timer
 
 from tui.keys import REGISTRY, written
-from tui.text import cut, join, plain
+from tui.text.gate import cut, join, plain
 from tui.widgets.lines import Line
 
 SAY_SECONDS = 6.0

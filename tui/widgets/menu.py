@@ -7,7 +7,7 @@ from textual.content import Content
 from textual.events import Key
 
 from tui.keys import bindings
-from tui.text import cut, fit, join, plain
+from tui.text.gate import cut, fit, join, plain
 from tui.widgets.rows import Rows
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from textual.message import Message
 from textual.style import Style
 
 from tui.keys import LIST, bindings
-from tui.text import fit
+from tui.text.gate import fit
 from tui.widgets.lines import WHEEL, Lines
 
 T = TypeVar("T")
