@@ -23,11 +23,11 @@ from typing import Any
 import psutil
 
 from bench.judge_server import ANSWER
-from engine.judges import servers
 from engine.judges.asking import Answered, Question, ServerAsker
 from engine.judges.verdicts import Parsed, parse_pairwise
-from engine.judges.wire import Reply
 from engine.plan.plan import Judge
+from engine.servers import control
+from engine.servers.wire import Reply
 from store.write import Recorder, create_run
 
 RESPONSE_FORMAT = {
@@ -231,7 +231,7 @@ def main() -> None:
             count = round(concurrency / LATENCY_S * seconds)
             for name, way in ways:
                 show(name, concurrency, way(url, concurrency, count))
-                servers.forget()
+                control.forget()
         count = round(64 / LATENCY_S * seconds)
         show("assay, each stored", 64, paced(stored(ours(url, 64, count), Path(folder)), count))
     with server(0.0) as url:

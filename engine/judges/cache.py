@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine.judges.wire import Reply
+from engine.servers.wire import Reply
 
 
 def judgment_key(*parts: Any) -> str:

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 from engine.data.examples import Example
 from engine.errors import Paused
-from engine.judges import servers
 from engine.judges.judge import Judge, Judgment, Rater, Rating
 from engine.judges.material import sendable
 from engine.phases.work import Work, closed_after
 from engine.plan.plan import Model
+from engine.servers import control
 from store import tables
 
 T = TypeVar("T")
@@ -95,8 +95,8 @@ def until_stopped(work: Work, outcomes: Iterator[T]) -> Iterator[T]:
                 yield outcome
                 if request := work.request():
                     asked_at = asked_at or time.monotonic()
-                    servers.interrupt(f"a {request} was asked for")
-                    if time.monotonic() - asked_at > servers.GRACE_S:
+                    control.interrupt(f"a {request} was asked for")
+                    if time.monotonic() - asked_at > control.GRACE_S:
                         break
         except Paused:
             if not work.request():

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import TypedDict
 
-from engine.judges.costs import Ledger, open_ledger
 from engine.judges.judge import Judgment, Rating
-from engine.judges.prices import read_prices
 from engine.phases.work import Work
+from engine.servers.costs import Ledger, open_ledger, read_prices
 from store import tables
 
 

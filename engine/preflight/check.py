@@ -26,7 +26,7 @@ from engine.plan.training_config import read_training_config
 from engine.preflight.data import data_findings, remaining
 from engine.preflight.estimate import disk_bytes, memory, time_needed
 from engine.preflight.models import local_findings
-from engine.reach import Server, reach
+from engine.servers.reach import NamedServer, reach
 from store import database
 from store.read import history
 from store.read.speeds import SpeedRow, speeds
@@ -207,11 +207,11 @@ def _compute(plan: Plan) -> Iterator[Finding]:
 
 def _servers(plan: Plan) -> Iterator[Finding]:
     servers = [
-        Server(f"model {model.name}", model.server, model.model, model.api_key_env)
+        NamedServer(f"model {model.name}", model.server, model.model, model.api_key_env)
         for model in plan.models
         if model.server is not None
     ] + [
-        Server(f"judge {judge.name}", judge.server, judge.model, judge.api_key_env)
+        NamedServer(f"judge {judge.name}", judge.server, judge.model, judge.api_key_env)
         for judge in plan.judges
         if judge.server is not None
     ]

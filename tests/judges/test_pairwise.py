@@ -290,7 +290,7 @@ def test_an_unreachable_server_cannot_run(server: JudgeServer) -> None:
     with pytest.raises(CannotRun) as caught:
         list(judge.judge([call()]))
     assert url in str(caught.value)
-    assert not any(thread.name == "judge" for thread in threading.enumerate())
+    assert not any(thread.name == "servers" for thread in threading.enumerate())
 
 
 def test_a_server_that_goes_away_while_judging_cannot_run(server: JudgeServer) -> None:
@@ -331,7 +331,7 @@ def test_closing_early_cancels_what_is_under_way_and_reads_no_further(server: Ju
     release.set()
     assert taken <= 9
     assert len(server.requests) <= 9
-    assert not any(thread.name == "judge" for thread in threading.enumerate())
+    assert not any(thread.name == "servers" for thread in threading.enumerate())
 
 
 def test_concurrency_is_bounded_and_used(server: JudgeServer) -> None:

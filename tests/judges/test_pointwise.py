@@ -16,7 +16,7 @@ from engine.judges.load import load_judge
 from engine.judges.pointwise import PointwiseJudge
 from engine.judges.prompt import PointwisePrompt
 from engine.judges.rubric import Criterion, Rubric, find_rubric
-from engine.judges.wire import Reply
+from engine.servers.wire import Reply
 from tests.judges.scripted import Answer, Json, JudgeServer, fault, says, spec_for
 
 RUBRIC = Rubric(
