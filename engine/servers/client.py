@@ -25,7 +25,7 @@ from engine.servers.wire import (
 )
 
 BACKOFF_S = 0.5  # before the first retry, where the server names no time; doubles with each
-_LONGEST_BACKOFF = 30.0
+_LONGEST_BACKOFF = 60  # times the first
 _DOWN_TRIES = 10  # of one call at a server that answers nobody, before others are asked about
 _BUSY_TRIES = 20  # of one call that is told to come later, and nothing else
 _LEAST_QUESTION = "Say yes."
@@ -277,7 +277,7 @@ class Client:
         if error.wait is not None:
             self._server.pause(error.wait, error.reason)
             return
-        backoff = min(_LONGEST_BACKOFF, self._backoff_s * 2 ** min(waits, 16))
+        backoff = min(_LONGEST_BACKOFF, 2 ** min(waits, 16)) * self._backoff_s
         await asyncio.sleep(backoff * self._jitter.uniform(0.5, 1.0))
 
     async def _attempt(self, body: Mapping[str, Any], fault: Fault) -> Reply:
@@ -302,7 +302,7 @@ class Client:
         except TooLong as error:
             raise _Final(str(error)) from None
         except _Transient as error:
-            fault.reason = error.reason if error.down else None
+            fault.reason, fault.neutral = error.reason if error.down else None, True
             raise
         finally:
             self.busy -= 1
@@ -351,7 +351,7 @@ class Client:
             return read_reply(answer.content, latency_s, self._transport.redact, plain=plain)
         except NoReply:
             start = answer.content[:2000].decode("utf-8", "replace")
-            raise _Unreadable(self._transport.clean(f"no completion came: {start}"), down=False) from None
+            raise _Unreadable(self._transport.clean(f"no completion came: {start}")) from None
 
 
 def _asked(text: str) -> list[dict[str, str]]:

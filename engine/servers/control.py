@@ -116,13 +116,17 @@ class Breaker:
 
 
 class Fault:
-    """What went wrong with one request, as far as it says something about its server."""
+    """What went wrong with one request, as far as it says something about its server.
 
-    __slots__ = ("reason", "refused")
+    Without a `reason` the server answers, whatever it says; `neutral`: what came proves neither.
+    """
+
+    __slots__ = ("neutral", "reason", "refused")
 
     def __init__(self) -> None:
-        self.reason: str | None = None  # None: the server answers, whatever it says
+        self.reason: str | None = None
         self.refused = False
+        self.neutral = False
 
 
 class Server:
@@ -189,10 +193,10 @@ class Server:
             self._note(call, fault, era)
 
     def _note(self, call: int, fault: Fault, era: int) -> None:
-        if fault.reason is None:
-            self.breaker.success()
-        else:
+        if fault.reason is not None:
             self._failed(call, fault.reason, fault.refused, era)
+        elif not fault.neutral:
+            self.breaker.success()
 
     def _failed(self, call: int, reason: str, refused: bool, era: int) -> None:
         outage = self.breaker.failure(call, reason, refused=refused, era=era)

@@ -291,7 +291,8 @@ def test_a_server_that_refuses_every_name_of_the_limit_gets_none(server: JudgeSe
 
     server.script = script
     asker = ServerAsker(spec_for(server, concurrency=1), None, FAST)
-    assert [answer.failure for answer in asker.ask(map(question, range(3)))] == [None] * 3
+    for numbers in (range(1), range(1, 3)):
+        assert {answer.failure for answer in asker.ask(map(question, numbers))} == {None}
     assert len(server.requests) == 8
     assert set(server.requests[-1]) == {"model", "messages"}
     assert asker.describe()["rejected"] == [
