@@ -12,6 +12,7 @@ from engine.judges.material import sendable
 from engine.phases.work import Work, closed_after
 from engine.plan.plan import Model
 from engine.servers import control
+from engine.servers.parameters import dropped
 from store import tables
 
 T = TypeVar("T")
@@ -42,6 +43,23 @@ def declare_judge(work: Work, name: str, grader: Judge | Rater) -> int:
             "details": details,
         },
     )
+
+
+def tell_rejected(work: Work, judge_id: int, grader: Judge | Rater, told: list[str]) -> list[str]:
+    """Keeps with the judge which parameters its server turned out not to take; `told` are known already."""
+    rejected: list[str] = grader.describe().get("rejected") or []
+    lost = dropped(rejected)
+    if lost != told:
+        (row,) = work.recorder.rows(tables.Judge, id=judge_id)
+        details = dict(row["details"] or {})
+        before: list[str] = details.get("rejected") or []
+        if new := sorted({*lost} - {*before}):
+            details["rejected"] = sorted({*rejected, *before})
+            with work.recorder.transaction() as transaction:
+                transaction.update(tables.Judge, judge_id, details=details)
+            said = f"{grader.name}: the server refuses {', '.join(new)}: it judges with its own"
+            work.recorder.event("warning", "judge", said)
+    return lost
 
 
 def given_answers(work: Work, model: Model) -> dict[int, Given]:

@@ -15,6 +15,7 @@ from engine.phases.judging import (
     match_item,
     match_name,
     report_failure,
+    tell_rejected,
     until_stopped,
 )
 from engine.phases.spending import paid
@@ -67,6 +68,7 @@ class Match:
             (row["example_id"], row["turn"]) for row in work.recorder.rows(tables.Verdict, **self.sides)
         }
         self._first: dict[tuple[int, int], Judgment] = {}
+        self._rejected: list[str] = []
 
     def pairs(self, examples: Iterable[Example]) -> list[Pair]:
         """Both models' answers to the examples; where one is missing, the failed verdict is stored."""
@@ -115,6 +117,7 @@ class Match:
                 waiting += self._with_whole(judgment)
                 if self._judge.is_language_model or len(waiting) >= EMBEDDED_BATCH:
                     decided = self._store(waiting)
+                    self._rejected = tell_rejected(work, self._judge_id, self._judge, self._rejected)
                     meter.advance(len(waiting), **paid(waiting))
                     waiting = []
                     yield from decided

@@ -19,6 +19,7 @@ from engine.phases.judging import (
     figures,
     given_answers,
     report_failure,
+    tell_rejected,
     until_stopped,
 )
 from engine.phases.spending import paid
@@ -171,8 +172,10 @@ class _Sheet:
         title = _item(self._rater.name, self._model)
         meter = work.meter("judge", title, "ratings", total=len(calls), done=len(self._done))
         todo = (call for call in calls if self._key(call) not in self._done)
+        rejected: list[str] = []
         for rating in until_stopped(work, self._rater.rate(todo)):
             self._store(rating)
+            rejected = tell_rejected(work, self._sides["judge_id"], self._rater, rejected)
             meter.advance(1, **paid([rating]))
 
     def _items(self, given: Mapping[int, Given]) -> Iterator[Item]:

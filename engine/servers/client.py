@@ -28,7 +28,7 @@ BACKOFF_S = 0.5  # before the first retry, where the server names no time; doubl
 _LONGEST_BACKOFF = 60  # times the first
 _DOWN_TRIES = 10  # of one call at a server that answers nobody, before others are asked about
 _BUSY_TRIES = 20  # of one call that is told to come later, and nothing else
-_LEAST_QUESTION = "Say yes."
+_LEAST_QUESTION = "Be brief.", "Say yes."
 _PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 
 
@@ -253,10 +253,10 @@ class Client:
         """
         if self._server.answers > since:
             return True
-        if not self._server.contacted:
-            return False
         plain = self._access.api == "completions"
-        asked = {"prompt": _LEAST_QUESTION} if plain else {"messages": _asked(_LEAST_QUESTION)}
+        system, user = _LEAST_QUESTION
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        asked = {"prompt": user} if plain else {"messages": messages}
         body = without({"model": self._access.model, **asked, "max_tokens": 1}, self._refused)
         try:
             async with self._own_places, self._server.slot(call_number()) as fault:
@@ -352,10 +352,6 @@ class Client:
         except NoReply:
             start = answer.content[:2000].decode("utf-8", "replace")
             raise _Unreadable(self._transport.clean(f"no completion came: {start}")) from None
-
-
-def _asked(text: str) -> list[dict[str, str]]:
-    return [{"role": "user", "content": text}]
 
 
 def _wait_of(answer: RawAnswer) -> float | None:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from engine.servers.parameters import dropped
+from store.read.judging import JudgeRow
 from store.read.rows import ModelRow
 from tui.sections.noise import noise
 
@@ -28,7 +30,8 @@ def remarks(summary: "Summary") -> list[str]:
     found = [summary.repetition.said] if summary.repetition else []
     if reference := (summary.run.options or {}).get("reference_remark"):
         found.append(reference)
-    found += [*_notes(summary.models), *noise_remarks(summary.models), *_unlike(summary)]
+    found += [*_notes(summary.models), *_judges(summary.judges)]
+    found += [*noise_remarks(summary.models), *_unlike(summary)]
     found += [*_batching(summary.models), *_edited(summary)]
     if cached := [f"{row.model} {row.from_cache:,} of {row.answers:,}" for row in answers if row.from_cache]:
         found.append(f"answers from the cache: {', '.join(cached)}")
@@ -63,6 +66,13 @@ def _notes(models: Iterable[ModelRow]) -> Iterator[str]:
             said.setdefault(note, []).append(model.name)
     for note, names in said.items():
         yield f"{', '.join(names)}: {note}"
+
+
+def _judges(judges: Iterable[JudgeRow]) -> Iterator[str]:
+    """Which parameters of the plan the judges' servers did not take."""
+    for judge in judges:
+        if lost := dropped((judge.details or {}).get("rejected") or []):
+            yield f"judge {judge.name}: the server refuses {', '.join(lost)}: it judges with its own"
 
 
 def _batching(models: Iterable[ModelRow]) -> Iterator[str]:
