@@ -3,8 +3,8 @@
     python -m bench.house [--names] [--circles] [--lone]
 
 Reads the imports and classes of `tui`, `engine` and `store` with `ast`; nothing is executed. Imports inside
-functions count, imports for type checkers alone do not. `--names` lists class names that several files define,
-`--circles` modules that import one another, `--lone` files whose only importer lies in the same folder.
+functions count, imports for type checkers alone do not. `--names` lists class names that several files
+define, `--circles` modules that import one another, `--lone` files whose only importer lies in their folder.
 """
 
 import argparse
