@@ -5,7 +5,7 @@ A new kind of alert is one entry in KINDS; every screen, report and rule derives
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from types import UnionType
 from typing import Any, Literal
 
@@ -353,7 +353,9 @@ KINDS: dict[str, AlertKind] = {
             needs="win rates",
             absent="no judge compared it with a baseline",
         ),
-        AlertKind("refusal_drift", "refusals", **_DELTA, short="refusals changed against {baseline}: {values}"),
+        AlertKind(
+            "refusal_drift", "refusals", **_DELTA, short="refusals changed against {baseline}: {values}"
+        ),
         AlertKind(
             "slow_decline",
             "slow decline",
@@ -447,16 +449,12 @@ def figure_of(kind: AlertKind, evidence: Evidence) -> float | None:
     return value
 
 
-def evidence_values(evidence: Evidence) -> dict[str, Any]:
-    """The evidence as JSON keeps it."""
-    return asdict(evidence)
-
-
 def read_evidence(kind: str, stored: Mapping[str, Any] | None) -> Evidence:
     """Stored evidence as the type of its kind; a field that is absent or has another type is left unknown."""
     made, found = kind_of(kind).evidence, stored or {}
-    if made is SuspicionEvidence and "figures" not in found:
-        found = {"hint": found.get("hint"), "figures": {name: found[name] for name in found if name != "hint"}}
+    if made is SuspicionEvidence and "figures" not in found:  # as older stores have it
+        figures = {name: value for name, value in found.items() if name != "hint"}
+        found = {"hint": found.get("hint"), "figures": figures}
     values = {}
     for item in fields(made):
         value = found.get(item.name, found.get(item.metadata.get("older", "")))
@@ -491,7 +489,8 @@ def _many(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _named(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def read_all(value: Any) -> Any:
         items = value.items() if isinstance(value, Mapping) else ()
-        return {str(name): item for name, item in ((name, read(item)) for name, item in items) if item is not None}
+        found = {str(name): read(item) for name, item in items}
+        return {name: item for name, item in found.items() if item is not None}
 
     return read_all
 

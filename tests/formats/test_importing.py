@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.compare.runs import compare_runs
+from engine.gates.runs import compare_runs
 from engine.errors import BadInput
 from engine.formats.importing import import_run
 from store import database
