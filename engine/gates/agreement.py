@@ -127,5 +127,5 @@ def _alerts(match: JudgeAgreement, gate: float | None) -> Sequence[Alert]:
 
 def _alert(severity: Severity, match: JudgeAgreement, gate: float, message: str) -> Alert:
     kappa = match.calibration.against_people.kappa
-    evidence = AgreementEvidence(kappa=kappa.value, low=kappa.low, high=kappa.high, n=kappa.n, limit=gate)
+    evidence = AgreementEvidence(kappa=kappa.value, low=kappa.low, high=kappa.high, n=kappa.n, required=gate)
     return Alert(severity, KIND, match.candidate, match.baseline, match.judge, message, evidence)

@@ -38,3 +38,15 @@ def percent(value: float | None) -> str:
 
 def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def size(count: int | None) -> str:
+    """A number of bytes in binary units: 812 MiB, 1.5 GiB."""
+    if count is None:
+        return MISSING
+    value, unit = float(count), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if value >= 100 or unit == "B" else f"{value:.1f} {unit}"

@@ -75,7 +75,17 @@ def judge_failure_alerts(verdicts: Sequence[MatchVerdicts], gates: Gates) -> lis
                 item.baseline,
                 "win_rate",
                 message,
-                JudgeFailureEvidence(judge=item.judge, **asdict(item.rate), n=total),
+                JudgeFailureEvidence(
+                    judge=item.judge,
+                    wins=item.rate.wins,
+                    losses=item.rate.losses,
+                    ties=item.rate.ties,
+                    failed=failed,
+                    win_rate=item.rate.win_rate,
+                    win_rate_low=item.rate.low,
+                    win_rate_high=item.rate.high,
+                    n=total,
+                ),
             )
         )
     return alerts

@@ -55,7 +55,12 @@ def _differences(
         if row["model_id"] == place and row["slice"] == NOT_LEAKED and row["value"] is not None
     }
     return [
-        LeakDifference(row["measure"], row["value"], without[row["measure"]])
+        LeakDifference(
+            row["measure"],
+            row["value"],
+            without[row["measure"]],
+            row["value"] - without[row["measure"]],
+        )
         for row in summaries
         if row["model_id"] == place
         and row["value"] is not None

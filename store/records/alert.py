@@ -104,8 +104,8 @@ class JudgeFailureEvidence(Evidence):
     ties: int | None = None
     failed: int | None = None
     win_rate: float | None = None
-    low: float | None = None
-    high: float | None = None
+    win_rate_low: float | None = field(default=None, metadata={"older": "low"})
+    win_rate_high: float | None = field(default=None, metadata={"older": "high"})
     n: int | None = None
     reasons: dict[str, int] = field(default_factory=dict)
 
@@ -148,13 +148,13 @@ class KinEvidence(Evidence):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgreementEvidence(Evidence):
-    """A judge's Cohen's kappa with people over `n` pairs, and its 95 % interval."""
+    """A judge's Cohen's kappa with people over `n` pairs, its 95 % interval; `required` by the plan."""
 
     kappa: float | None = field(default=None, metadata={"older": "candidate_value"})
     low: float | None = None
     high: float | None = None
     n: int | None = None
-    limit: float | None = None
+    required: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

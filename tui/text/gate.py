@@ -14,6 +14,7 @@ from engine.gates.figures import LARGE as LARGE
 from engine.gates.figures import MISSING as MISSING
 from engine.gates.figures import magnitude as magnitude
 from engine.gates.figures import percent as percent
+from engine.gates.figures import size as size
 
 ELLIPSIS = "…"
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -101,9 +102,9 @@ def signed(value: float | None, digits: int = 3) -> str:
 
 def age(seconds: float) -> str:
     """How long ago, in the largest unit that fits; under a minute it is "now", so that it rarely changes."""
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{int(seconds // size)}{unit} ago"
+    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit} ago"
     return "now"
 
 
@@ -117,18 +118,6 @@ def duration(seconds: float) -> str:
     if whole < 86_400:
         return f"{whole // 3_600}h {whole % 3_600 // 60:02}m"
     return f"{whole // 86_400}d {whole % 86_400 // 3_600:02}h"
-
-
-def size(count: int | None) -> str:
-    """A number of bytes in binary units: 812 MiB, 1.5 GiB."""
-    if count is None:
-        return MISSING
-    value, unit = float(count), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            break
-        value /= 1024
-    return f"{value:.0f} {unit}" if value >= 100 or unit == "B" else f"{value:.1f} {unit}"
 
 
 def spark(values: Iterable[float | None]) -> str:

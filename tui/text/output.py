@@ -90,8 +90,8 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], total: int) 
         for place, column in enumerate(columns)
     ]
     widths = _shrunk(columns, wanted, total)
-    for number, block in enumerate(_blocks(widths, total)):
-        if number:
+    for place, block in enumerate(_blocks(widths, total)):
+        if place:
             yield ""
         for line in ([column.title for column in columns], *cells):
             texts = [_aligned(line[place], widths[place], columns[place].number) for place in block]
