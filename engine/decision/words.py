@@ -1,25 +1,27 @@
 """Words that a decision and its faces share: an alert as a clause, a run's outcome, a comparison's change."""
 
+from collections.abc import Callable
+
 from engine.gates.figures import number, percent
 from store.read.rows import AlertRow, ComparisonRow, RunDetail
-from store.records.alert import figure_of, kind_of
+from store.records.alert import Format, figure_of, kind_of
 
 NOT_RECORDED = "not recorded"
+_WRITTEN: dict[Format, Callable[[float], str]] = {
+    "value": number,
+    "difference": lambda value: number(value, sign=True),
+    "share": percent,
+    "count": lambda value: f"{value:,.0f}",
+}
 
 
 def brief(alert: AlertRow) -> str | None:
     """An alert as a clause made of its evidence; None where an older store lacks a figure that it needs."""
     kind, found = kind_of(alert.kind), alert.evidence
     figure, n = figure_of(kind, found), getattr(found, "n", None)
-    written = {
-        "value": lambda value: number(value),
-        "difference": lambda value: number(value, sign=True),
-        "share": percent,
-        "count": lambda value: f"{value:,.0f}",
-    }[kind.format]
     values = moved_values(alert)
     known = {
-        "figure": None if figure is None else written(figure),
+        "figure": None if figure is None else _WRITTEN[kind.format](figure),
         "values": values and values + (f", n {n:,}" if n else ""),
         "n": None if n is None else f"{n:,}",
         "baseline": alert.baseline,

@@ -284,7 +284,7 @@ def test_a_win_rate_under_the_minimum_is_critical() -> None:
     alert = only(win_rate_alerts([verdicts(60, 120, 20)], WIN_GATE, ["lora"]))
     assert alert.severity == "critical"
     assert alert.message.startswith("lora against base, judged by gpt: win rate 35.0% (95% CI ")
-    assert "60 wins, 120 losses, 20 ties, 0 failed), under the 55.0% that the plan asks for." in alert.message
+    assert "60 wins, 120 losses, 20 ties, 0 failed), below the 55.0% that the plan requires." in alert.message
     assert alert.evidence.judge == "gpt"
 
 
@@ -323,7 +323,7 @@ def test_the_embedded_rule_is_called_one() -> None:
     rule = replace(verdicts(10, 50), judge="reference", is_language_model=False, losses=("e1", "e2"))
     alert = only(win_rate_alerts([rule], GATES, ["lora"]))
     assert "judged by reference (a rule, not a language model)" in alert.message
-    assert alert.evidence.example_ids == ["e1", "e2"]
+    assert alert.evidence.example_ids == ("e1", "e2")
 
 
 def test_a_judge_that_contradicts_itself_too_often_is_told() -> None:
@@ -331,7 +331,7 @@ def test_a_judge_that_contradicts_itself_too_often_is_told() -> None:
     alert = only(inconsistency_alerts([shaky], GATES))
     assert (alert.severity, alert.measure) == ("warning", "consistency")
     assert "contradicts itself in 50.0% of its verdicts" in alert.message
-    assert alert.evidence.example_ids == ["e7"]
+    assert alert.evidence.example_ids == ("e7",)
     unsure = replace(shaky, value=0.65, low=0.55, high=0.74)
     assert only(inconsistency_alerts([unsure], GATES)).message.startswith("Not settled: needs about ")
     assert inconsistency_alerts([replace(shaky, value=0.75)], GATES) == []
