@@ -6,7 +6,7 @@ from typing import Any
 from engine.compare.comparison import Comparison
 from engine.gates.checks import (
     AdapterEffect,
-    FormatCompliance,
+    ComplianceRate,
     format_alerts,
     probe_alerts,
     unmeasured_alerts,
@@ -129,12 +129,10 @@ def _effects(work: Work) -> list[AdapterEffect]:
     ]
 
 
-def _compliances(work: Work, summaries: Sequence[Mapping[str, Any]]) -> list[FormatCompliance]:
+def _compliances(work: Work, summaries: Sequence[Mapping[str, Any]]) -> list[ComplianceRate]:
     names = {work.model_ids[model.name]: model.name for model in work.plan.candidates}
     return [
-        FormatCompliance(
-            names[row["model_id"]], row["value"], row["low"], row["high"], row["n"], row["reason"]
-        )
+        ComplianceRate(names[row["model_id"]], row["value"], row["low"], row["high"], row["n"], row["reason"])
         for row in summaries
         if row["measure"] == FORMAT and row["model_id"] in names
     ]

@@ -11,7 +11,7 @@ from tui.text.gate import MISSING, percent
 from tui.text.output import Column, heading, out, paragraph, print_json, print_table
 
 if TYPE_CHECKING:
-    from engine.compare.calibration import Criterion, Raters
+    from engine.compare.calibration import CriterionAgreement, Raters
     from engine.gates.agreement import JudgeAgreement, RunAgreement
     from engine.stats.agreement import Agreement
 
@@ -181,7 +181,7 @@ def _print_confusion(judge: str, confusion: Mapping[str, Mapping[str, Mapping[st
     print_table(columns, rows)
 
 
-def _print_criteria(judge: str, items: list["Criterion"]) -> None:
+def _print_criteria(judge: str, items: list["CriterionAgreement"]) -> None:
     heading(f"{judge} by criterion, the most misread first")
     columns = [Column("criterion"), Column("answers", True), Column("judge less people", True)]
     columns += [Column("apart", True), Column("Spearman", True)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from engine.decision.decision import Verdict
+from engine.decision.decision import Decision
 from tui.cli.showing_data import print_data
 from tui.cli.showing_decision import print_decision
 from tui.cli.showing_facts import print_costs, print_labels
@@ -28,7 +28,12 @@ from tui.text.output import (
 
 
 def print_summary(
-    summary: Summary, verdicts: Sequence[Verdict], *, full: bool = False, slices: bool = False, find: str = ""
+    summary: Summary,
+    verdicts: Sequence[Decision],
+    *,
+    full: bool = False,
+    slices: bool = False,
+    find: str = "",
 ) -> None:
     """The decision and what it rests on.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from engine.decision.decision import Answer, Verdict
+from engine.decision.decision import AnsweredQuestion, Decision
 from tui.text.gate import printable
 from tui.text.output import heading, out, paragraph, strong
 
@@ -11,7 +11,7 @@ STANDINGS = {"good": "+", "bad": "-", "open": "?", "missing": "·"}
 LEGEND = "+ good · - bad · ? not settled · · not known"
 
 
-def print_decision(verdicts: Sequence[Verdict], *, full: bool = False) -> None:
+def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
     """Word and reasons of every candidate; `full` adds every question with the numbers behind its answer."""
     if not verdicts:
         out("there is no candidate to decide on")
@@ -29,7 +29,7 @@ def print_decision(verdicts: Sequence[Verdict], *, full: bool = False) -> None:
         paragraph(LEGEND)
 
 
-def _answer(answer: Answer) -> None:
+def _answer(answer: AnsweredQuestion) -> None:
     paragraph(f"{answer.question} {answer.answer}", "      ", f"  {STANDINGS[answer.standing]} ")
     for line in answer.evidence:
         paragraph(line, "          ", "        ")

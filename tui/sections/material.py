@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.decision.decision import Verdict, decide
+from engine.decision.decision import Decision, decide
 from engine.decision.families import family_of
 from store.read import history
 from store.read.history import Connection
@@ -31,7 +31,7 @@ class Trend:
 @dataclass(frozen=True, slots=True)
 class Report:
     summary: Summary
-    verdicts: Sequence[Verdict]
+    verdicts: Sequence[Decision]
     cases: dict[int, list[Case]]  # by the id of the alert that they stand behind
     trends: Sequence[Trend]
     protocol: Sequence[Section]

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from engine.decision.changes import read_before
-from engine.decision.decision import Verdict, verdicts
-from engine.decision.facts import Case, cases, read
+from engine.decision.decision import Decision, verdicts
+from engine.decision.facts import CandidateFacts, cases, read
 from store.read.history import Connection
 from store.records.alert import kind_of
 
@@ -23,7 +23,7 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    verdicts: list[Verdict]
+    verdicts: list[Decision]
     leads: list[Lead]
     before: int | None  # the run that changes are told against
 
@@ -33,7 +33,7 @@ def read_page(connection: Connection, run_id: int) -> Page:
     return Page(verdicts(found, before), list(map(_lead, found)), before.run.id if before else None)
 
 
-def _lead(case: Case) -> Lead:
+def _lead(case: CandidateFacts) -> Lead:
     base = case.base.name if case.base else None
     measures = (
         [row.measure for row, _ in case.changes(case.base) if row.kind == "metric"] if case.base else []

@@ -2,7 +2,7 @@
 
 from textual.content import Content
 
-from engine.decision.decision import Answer, Verdict
+from engine.decision.decision import AnsweredQuestion, Decision
 from tui.text.gate import fit, join, one_line, plain, wrap
 
 WORDS = {
@@ -21,24 +21,24 @@ LEAST_NAME = 10  # cells at least
 QUESTION = 29
 
 
-def word(verdict: Verdict) -> Content:
+def word(verdict: Decision) -> Content:
     return Content.styled(*WORDS[verdict.word])
 
 
-def name_width(verdicts: list[Verdict], width: int) -> int:
+def name_width(verdicts: list[Decision], width: int) -> int:
     """As wide as the longest name, up to a quarter of the line."""
     longest = max((plain(verdict.candidate).cell_length for verdict in verdicts), default=0)
     return max(LEAST_NAME, min(longest, width // 4))
 
 
-def head(verdict: Verdict, names: int, width: int) -> Content:
+def head(verdict: Decision, names: int, width: int) -> Content:
     """A candidate's line: name, word, the weightiest reason."""
     why = one_line(verdict.reasons[0]) if verdict.reasons else Content("")
     cells = [fit(verdict.candidate, names), fit(word(verdict), WORD)]
     return join([*cells, fit(why, max(0, width - names - WORD - 4))], "  ")
 
 
-def question(answer: Answer, width: int) -> Content:
+def question(answer: AnsweredQuestion, width: int) -> Content:
     """A question's line: how it stands, the question, the answer as far as it fits."""
     sign, style = STANDINGS[answer.standing]
     muted = "$muted" if answer.standing == "missing" else ""
@@ -46,7 +46,7 @@ def question(answer: Answer, width: int) -> Content:
     return join([Content.styled(sign, style), " ", fit(answer.question, QUESTION), "  ", said])
 
 
-def reasons(verdict: Verdict, width: int) -> list[Content]:
+def reasons(verdict: Decision, width: int) -> list[Content]:
     """The reasons, numbered, the first in bold; none is cut."""
     lines = []
     for place, reason in enumerate(verdict.reasons, 1):
@@ -59,7 +59,7 @@ def reasons(verdict: Verdict, width: int) -> list[Content]:
     return lines
 
 
-def evidence(answer: Answer, width: int) -> list[Content]:
+def evidence(answer: AnsweredQuestion, width: int) -> list[Content]:
     """The whole answer and the numbers behind it."""
     sign, style = STANDINGS[answer.standing]
     first, *more = wrap(plain(answer.answer, "bold"), width - 2)

@@ -4,7 +4,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize
 
-from engine.decision.decision import Answer, Verdict
+from engine.decision.decision import AnsweredQuestion, Decision
 from store.read.history import Connection
 from tui.keys import bindings
 from tui.screens.base import RunScreen
@@ -52,11 +52,11 @@ class DecisionScreen(RunScreen):
         )
 
     @property
-    def candidates(self) -> Rows[Verdict]:
+    def candidates(self) -> Rows[Decision]:
         return self.query_one("#candidates", Rows)
 
     @property
-    def questions(self) -> Rows[Answer]:
+    def questions(self) -> Rows[AnsweredQuestion]:
         return self.query_one("#questions", Rows)
 
     def read_run(self, connection: Connection) -> Page:
@@ -70,7 +70,7 @@ class DecisionScreen(RunScreen):
         super().on_resize(event)
         self._draw()
 
-    def _candidate(self, verdict: Verdict, width: int) -> Content:
+    def _candidate(self, verdict: Decision, width: int) -> Content:
         return head(verdict, self._names, width)
 
     def _draw(self) -> None:
@@ -150,7 +150,7 @@ class DecisionScreen(RunScreen):
 
         self.app.push_screen(SamplesScreen(self.run_id, lead.candidate, baseline, task))
 
-    def _open(self, answer: Answer, lead: Lead) -> None:
+    def _open(self, answer: AnsweredQuestion, lead: Lead) -> None:
         """Opens the screen that holds what an answer rests on."""
         match answer.topic:
             case "forgotten" if lead.task is not None:
