@@ -7,6 +7,7 @@ equals the last one written to its line, at the same column, can be left out.
 
 import os
 import re
+import select
 import signal
 from contextlib import suppress
 from types import FrameType
@@ -39,6 +40,18 @@ class ThriftyDriver(LinuxDriver):
                 handle(number, frame)
 
         signal.signal(signal.SIGWINCH, resized)
+
+    def close(self) -> None:
+        # Else a thread that reads a terminal which is gone keeps the process alive, and a core busy, for ever.
+        self.exit_event.set()
+        super().close()  # type: ignore[no-untyped-call]
+
+    @property
+    def is_hung_up(self) -> bool:
+        """Whether the terminal is gone. A process that ignores SIGHUP, or is no child of it, hears nothing."""
+        poll = select.poll()
+        poll.register(self.fileno, 0)
+        return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
 
     def write(self, data: str) -> None:
         self._notice_resize()
