@@ -42,13 +42,13 @@ class ThriftyDriver(LinuxDriver):
         signal.signal(signal.SIGWINCH, resized)
 
     def close(self) -> None:
-        # Else a thread that reads a terminal which is gone keeps the process alive, and a core busy, for ever.
+        # Otherwise the thread that reads a terminal which is gone keeps the process, and a core, busy.
         self.exit_event.set()
-        super().close()  # type: ignore[no-untyped-call]
+        super().close()
 
     @property
     def is_hung_up(self) -> bool:
-        """Whether the terminal is gone. A process that ignores SIGHUP, or is no child of it, hears nothing."""
+        """Whether the terminal is gone; not every process is told by SIGHUP."""
         poll = select.poll()
         poll.register(self.fileno, 0)
         return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))

@@ -60,6 +60,11 @@ def report(context: typer.Context, json: Json = False, store: Store = None) -> N
             for kind in found
         ],
     )
+    for kind in found:
+        if kind.unreadable:
+            out(
+                f"{kind.kind}: {kind.unreadable:,} entries hold no answer; `assay cache prune` takes them out"
+            )
 
 
 @cache.command()
