@@ -5,7 +5,7 @@ import pytest
 from engine.errors import BadInput
 from store.session import opened
 from tui.cli.ending import STEP_SUMMARY, append_summary, tell_briefly
-from tui.sections.summary import gather
+from tui.sections.gather import gather
 
 
 def test_in_brief_a_run_is_its_verdict_and_what_tripped(

@@ -7,8 +7,7 @@ from store import tables
 from store.database import connect
 from store.read import history
 from store.write import Recorder
-from tui.sections.remarks import remarks
-from tui.sections.summary import gather
+from tui.sections.gather import gather
 
 CONTINUOUS = {"batching": "continuous", "batching_reason": None, "batching_figures": {"slots": 64}}
 STATIC = {"batching": "static", "batching_reason": "it is an encoder–decoder", "batching_figures": None}
@@ -25,7 +24,7 @@ def test_the_path_and_the_notes_of_each_model_are_told(own_store: Path) -> None:
         recorder.set_model(row["id"], details=details)
     recorder.close()
     with closing(history.attach(connect(own_store))) as connection:
-        found = remarks(gather(connection, 2))
+        found = gather(connection, 2).remarks
     assert "base, good: no chat template" in found
     assert "good: out of memory on cpu" in found
     assert "base, good answered in continuous batches of up to 64 rows" in found

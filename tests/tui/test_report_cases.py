@@ -7,7 +7,7 @@ from store.read import history
 from store.read.history import Connection
 from store.read.rows import AlertRow
 from tests.tui.history import build
-from tui.sections.cases import LONGEST, MOST, behind, cut
+from tui.sections.alerts import LONGEST, MOST, behind, cut
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from store.read.rows import ComparisonRow
-from tui.cli.showing_measures import print_changes
+from tui.cli.terminal import print_comparisons
 from tui.text.output import heading, out, paragraph
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def print_comparison(found: "RunComparison", trained: "Sequence[Retrained]" = ()
     everything = [*found.comparisons, *found.benchmarks]
     for (candidate, baseline), rows in groupby(everything, key=lambda item: (item.candidate, item.baseline)):
         heading(f"{candidate} against {baseline}")
-        print_changes([_row(item) for item in rows if item.delta is not None])
+        print_comparisons([_row(item) for item in rows if item.delta is not None])
     if not everything:
         out("the runs share nothing that can be compared")
     heading("Drops beyond the gates")

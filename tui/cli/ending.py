@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from store.read.history import Connection
-from tui.cli.showing import print_alerts, print_verdict
-from tui.sections.summary import Summary
+from tui.cli.terminal import print_alerts, print_verdict
+from tui.sections.gather import RunSections
 from tui.text.output import paragraph
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -21,13 +21,13 @@ SummaryFile = Annotated[
 ]
 
 
-def tell_briefly(summary: Summary) -> None:
+def tell_briefly(found: RunSections) -> None:
     """The verdict in one line, and what tripped."""
-    print_verdict(summary)
-    if summary.repetition:
-        paragraph(summary.repetition.said)
-    if summary.alerts:
-        print_alerts(summary)
+    print_verdict(found.overview)
+    if found.repetition:
+        paragraph(found.repetition.said)
+    if found.alerts.rows:
+        print_alerts(found.alerts)
 
 
 def append_summary(connection: Connection, run_id: int, file: Path | None) -> None:
@@ -41,9 +41,9 @@ def append_summary(connection: Connection, run_id: int, file: Path | None) -> No
         return
     from engine.errors import BadInput
     from tui.report import render
-    from tui.sections.material import collect
+    from tui.sections.gather import gather_report
 
-    text = render(collect(connection, run_id), "md")
+    text = render(gather_report(connection, run_id), "md")
     try:
         with target.open("a", encoding="utf-8", errors="backslashreplace") as output:
             output.write(text + "\n")

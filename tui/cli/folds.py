@@ -92,7 +92,7 @@ def folds_values(found: "Folds") -> dict[str, Any]:
 
 
 def print_folds(found: "Folds") -> None:
-    from tui.cli.showing_measures import print_changes
+    from tui.cli.terminal import print_comparisons
 
     runs = ", ".join(f"{fold}: run {run}" for fold, run in found.runs.items())
     out(f"{found.of} folds ({runs})")
@@ -116,7 +116,7 @@ def print_folds(found: "Folds") -> None:
         )
     for pair in dict.fromkeys((row.candidate, row.baseline) for row in found.comparisons):
         heading(f"{pair[0]} against {pair[1]}, over all folds' examples")
-        print_changes([_row(row) for row in found.comparisons if (row.candidate, row.baseline) == pair])
+        print_comparisons([_row(row) for row in found.comparisons if (row.candidate, row.baseline) == pair])
     if found.missing:
         missing = ", ".join(str(fold) for fold in found.missing)
         out()

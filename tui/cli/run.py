@@ -14,7 +14,7 @@ from store.session import opened
 from tui.cli.common import Plan, Run, Store, app_options, store_folder
 from tui.cli.ending import SummaryFile, append_summary, tell_briefly
 from tui.cli.follow import Follower
-from tui.sections.summary import gather
+from tui.sections.gather import gather
 from tui.text.gate import printable
 from tui.text.output import err, out
 
@@ -181,8 +181,7 @@ def _tell_end(
     quiet: bool = False,
 ) -> int:
     """Says how a run ended and returns the exit code for it."""
-    from engine.decision.decision import decide
-    from tui.cli.showing import print_summary
+    from tui.cli.terminal import print_run
 
     if run.status == "paused":
         if run.error:
@@ -193,7 +192,7 @@ def _tell_end(
         if quiet and not brief:
             tell_briefly(gather(connection, run.id))
         elif not brief:
-            print_summary(gather(connection, run.id), decide(connection, run.id))
+            print_run(gather(connection, run.id))
         return {True: 0, False: FAILED_GATE, None: CANNOT_FINISH}[run.passed]
     if run.status == "cancelled":
         err(f"run {run.id} was cancelled; what was finished is kept")

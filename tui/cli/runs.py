@@ -11,7 +11,8 @@ from store.read.rows import RunRow
 from store.read.runs import Words
 from store.session import opened
 from tui.cli.common import Json, Store, store_folder
-from tui.sections.words import cost, no_verdict, verdict
+from tui.sections.costs import judging_cost
+from tui.sections.words import no_verdict, verdict
 from tui.text.gate import printable
 from tui.text.output import (
     Column,
@@ -114,7 +115,7 @@ def _tags(tags: list[str] | None) -> Words:
 def _run_values(row: RunRow, connection: history.Connection) -> dict[str, object]:
     run = history.run(connection, row.id)
     absent = "" if run.finished is not None else f"the run is {run.status}"
-    dollars, unknown = cost(history.spending(connection, run.id))
+    dollars, unknown = judging_cost(history.spending(connection, run.id))
     return {
         "id": str(run.id),
         "name": run.name,

@@ -10,9 +10,9 @@ import typer
 from store.read import history
 from store.session import opened
 from tui.cli.common import Json, Run, Store, store_folder
-from tui.report.values import as_values
+from tui.report.json import run_values
+from tui.sections.gather import gather
 from tui.sections.remarks import noise_remarks
-from tui.sections.summary import gather
 from tui.text.output import err, out, paragraph, print_json
 
 
@@ -50,21 +50,18 @@ def show(
     store: Store = None,
 ) -> None:
     """Show one run: whether to ship, then its numbers, comparisons and alerts."""
-    from engine.decision.decision import decide, decision_values
-    from tui.cli.showing import print_head, print_summary
-    from tui.cli.showing_decision import print_decision
+    from tui.cli.terminal import print_decision, print_head, print_run
 
     with opened(store_folder(context, store)) as connection:
-        run_id = history.find_run(connection, run)
-        summary, verdicts = gather(connection, run_id), decide(connection, run_id)
+        found = gather(connection, history.find_run(connection, run))
     if json:
-        print_json(as_values(summary) | {"decision": decision_values(verdicts)})
+        print_json(run_values(found))
         return
     if decision:
-        print_head(summary)
-        print_decision(verdicts, full=True)
+        print_head(found)
+        print_decision(found.decision, full=True)
     else:
-        print_summary(summary, verdicts, full=full, slices=slices, find=find)
+        print_run(found, full=full, slices=slices, find=find)
 
 
 def report(
@@ -72,10 +69,10 @@ def report(
 ) -> None:
     """Write a report of one run to hand on."""
     from tui.report import render
-    from tui.sections.material import collect
+    from tui.sections.gather import gather_report
 
     with opened(store_folder(context, store)) as connection:
-        found = collect(connection, history.find_run(connection, run))
+        found = gather_report(connection, history.find_run(connection, run))
     text = render(found, format.value)
     if file is None:
         out(text.rstrip("\n"))

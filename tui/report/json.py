@@ -1,38 +1,33 @@
 """One run as JSON: the documented shape of `assay show --json`, on which reports build."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from engine.compare.forgetting import conclusions
 from engine.decision.decision import decision_values
 from engine.decision.families import family_of, needs_of
 from store.read import history
 from store.read.judging import JudgeRow
 from store.read.rows import AlertRow, MetricRow, ModelRow, RunDetail
-from tui.sections.remarks import remarks
-from tui.sections.summary import Summary
-from tui.sections.words import NOT_RECORDED, cost, cut_reason, no_verdict
-from tui.text.output import iso
-
-if TYPE_CHECKING:
-    from tui.sections.material import Report
+from tui.sections.gather import RunSections
+from tui.sections.overview import cut_reason
+from tui.sections.words import NOT_RECORDED
+from tui.text.output import as_json, iso
 
 FORMAT = 1  # of the JSON report: keys are added, never renamed or taken away
 
 
-def report_values(report: "Report") -> dict[str, Any]:
-    """The JSON report: all of `assay show --json`, with the decision, examples, the past and the protocol."""
-    return {
+def json_report(found: RunSections) -> str:
+    """The JSON report: all of `assay show --json`, with examples, the past and the protocol."""
+    values = {
         "format": FORMAT,
-        **as_values(report.summary),
-        "decision": decision_values(report.verdicts),
+        **run_values(found),
         "examples": [
             {
                 "alert": str(alert.id),
                 "cases": [{**history.as_values(case), "answers": dict(case.answers)} for case in cases],
             }
-            for alert in report.summary.alerts
-            if (cases := report.cases_of(alert))
+            for alert in found.alerts.rows
+            if (cases := found.alerts.behind(alert))
         ],
         "trends": [
             {
@@ -43,17 +38,19 @@ def report_values(report: "Report") -> dict[str, Any]:
                     for point, gap in zip(trend.points, trend.breaks, strict=True)
                 ],
             }
-            for trend in report.trends
+            for trend in found.trends
         ],
-        "test_uses": report.test_uses,
-        "protocol": {section.title: dict(section.rows) for section in report.protocol},
-        "plan": report.summary.run.plan,
+        "test_uses": found.data.test_uses,
+        "protocol": {table.title: dict(table.rows) for table in found.protocol},
+        "plan": found.run.plan,
     }
+    return as_json(values) + "\n"
 
 
-def as_values(summary: Summary) -> dict[str, Any]:
+def run_values(found: RunSections) -> dict[str, Any]:
     """The documented JSON shape: a missing value is null and has its `reason`."""
-    run = summary.run
+    run, no_verdict = found.run, found.overview.no_verdict
+    recorded = found.data.recorded
     return {
         "run": {
             "id": str(run.id),
@@ -67,44 +64,46 @@ def as_values(summary: Summary) -> dict[str, Any]:
             "seed": run.seed,
             "error": run.error,
             "waiting": run.waiting,
-            "cost": cost(summary.spending)[0],
-            "gpu_hours": summary.gpu_hours or 0.0,
-            "reason": _run_reason(run, cost(summary.spending)[1]),
+            "cost": found.costs.dollars,
+            "gpu_hours": found.costs.gpu_hours or 0.0,
+            "reason": _run_reason(run, found.costs.unknown),
         },
-        "models": [_model(model, run) for model in [*summary.models, *summary.cut]],
-        "metrics": [_metric(row) for row in summary.metrics],
+        "models": [_model(model, no_verdict) for model in [*found.overview.models, *found.overview.cut]],
+        "metrics": [_metric(row) for row in found.measures.metrics],
         "scores": [
             {"model": row.model, "metric": row.measure, **_fields(row, "model", "measure")}
-            for row in summary.scores
+            for row in found.measures.scores
         ],
-        "judges": [_judge(row) for row in summary.judges],
-        "verdicts": [_with_reason(row, "win_rate") for row in summary.win_rates],
-        "audits": [_with_reason(row, "value") for row in summary.judging.audits],
-        "rankings": [_with_reason(row, "strength") for row in summary.judging.rankings],
+        "judges": [_judge(judge.row) for judge in found.judging.judges],
+        "verdicts": [_with_reason(row, "win_rate") for row in found.judging.win_rates],
+        "audits": [_with_reason(row, "value") for row in found.judging.rows.audits],
+        "rankings": [_with_reason(row, "strength") for row in found.judging.rows.rankings],
         "comparisons": [
-            _with_reason(row, "delta", "candidate_value", "baseline_value") for row in summary.comparisons
+            _with_reason(change.row, "delta", "candidate_value", "baseline_value")
+            for change in found.measures.changes
         ],
-        "benchmarks": [_with_reason(row, "value", "stderr") for row in summary.benchmarks],
-        "forgetting": [_with_reason(row, "delta") for row in summary.forgetting],
-        "forgotten": [_fields(row) for row in conclusions(summary.forgetting)],
+        "benchmarks": [_with_reason(row, "value", "stderr") for row in found.benchmarks.rows],
+        "forgetting": [_with_reason(row, "delta") for row in found.forgetting.rows],
+        "forgotten": [_fields(row) for row in found.forgetting.conclusions],
         "slices": [
             {**_with_reason(row, "delta", "candidate_value", "baseline_value"), "standing": row.standing}
-            for row in summary.slices
+            for row in found.slices.rows
         ],
-        "slice_scores": [_with_reason(row, "value") for row in summary.slice_scores],
+        "slice_scores": [_with_reason(row, "value") for row in found.slices.scores],
         "corpora": [
             {**_fields(row), "perplexity": row.perplexity, "bits_per_byte": row.bits_per_byte}
-            for row in summary.corpora
+            for row in found.benchmarks.corpora
         ],
-        "disparities": [_with_reason(row, "delta") for row in summary.disparities],
-        "alerts": [_alert(row) for row in summary.alerts],
-        "answers": [_fields(row) for row in summary.answers],
-        "remarks": remarks(summary),
-        "leaks": [_fields(row) for row in summary.leaks],
-        "data": run.data_summary and {**run.data_summary, "test_uses": len(summary.test_uses)},
+        "disparities": [_with_reason(row, "delta") for row in found.slices.disparities],
+        "alerts": [_alert(row) for row in found.alerts.rows],
+        "answers": [_fields(row) for row in found.answers],
+        "remarks": found.remarks,
+        "leaks": [_fields(row) for row in found.data.leaks],
+        "data": recorded and {**recorded, "test_uses": found.data.test_uses},
         "passed": run.passed,
-        "reason": no_verdict(run),
-        "repetition": _fields(summary.repetition) if summary.repetition else None,
+        "reason": no_verdict,
+        "repetition": _fields(found.repetition) if found.repetition else None,
+        "decision": decision_values(found.decision),
     }
 
 
@@ -120,15 +119,13 @@ def _run_reason(run: RunDetail, no_cost: str | None) -> str | None:
     return "; ".join([*reasons, no_cost] if no_cost else reasons) or None
 
 
-def _model(model: ModelRow, run: RunDetail) -> dict[str, Any]:
+def _model(model: ModelRow, no_verdict: str | None) -> dict[str, Any]:
     reasons = []
     if model.is_cut:
         reasons.append(f"passed: {cut_reason(model)}")
     elif model.passed is None:
         reasons.append(
-            "passed: a baseline is not held to gates"
-            if model.role == "baseline"
-            else f"passed: {no_verdict(run)}"
+            "passed: a baseline is not held to gates" if model.role == "baseline" else f"passed: {no_verdict}"
         )
     if model.probe is None and not model.is_cut:
         adapter = (model.details or {}).get("adapter")

@@ -1,8 +1,8 @@
-"""The examples that a report shows behind an alert: real questions, and what both models made of them."""
+"""A run's alerts, and examples behind them: real questions with the answers of both models."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from store.read import cases
 from store.read.cases import AnswerCaseRow, BenchmarkCaseRow
@@ -10,14 +10,15 @@ from store.read.history import Connection
 from store.read.rows import AlertRow
 from tui.text.output import number
 
+WITH_EXAMPLES = 30  # alerts whose examples are read
 MOST = 4  # examples behind one alert
 LONGEST = 700  # characters of a text
 _BENCHMARK = re.compile(r"(.+) · (.+?)(?: \((.+)\))?")
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """One example; `answers` are texts by the name of who gave them, `remark` what it shows."""
+class AlertExample:
+    """One example; `answers` are texts with the name of who gave them, `remark` says what it shows."""
 
     name: str
     question: str
@@ -26,7 +27,27 @@ class Case:
     remark: str = ""
 
 
-def behind(connection: Connection, alert: AlertRow) -> list[Case]:
+@dataclass(frozen=True, slots=True)
+class AlertsSection:
+    """Open and severe alerts come first; `examples` has those behind an alert by its id."""
+
+    rows: Sequence[AlertRow]
+    examples: Mapping[int, Sequence[AlertExample]] = field(default_factory=dict)
+
+    def of(self, candidate: str) -> list[AlertRow]:
+        return [alert for alert in self.rows if alert.candidate == candidate]
+
+    def behind(self, alert: AlertRow) -> Sequence[AlertExample]:
+        return self.examples.get(alert.id, ())
+
+
+def with_examples(connection: Connection, alerts: AlertsSection) -> AlertsSection:
+    """The same alerts with examples behind the first WITH_EXAMPLES."""
+    found = {alert.id: behind(connection, alert) for alert in alerts.rows[:WITH_EXAMPLES]}
+    return AlertsSection(alerts.rows, found)
+
+
+def behind(connection: Connection, alert: AlertRow) -> list[AlertExample]:
     """The examples behind an alert, the clearest first; none where it rests on no single answer."""
     if alert.kind == "leakage":
         return list(_leaks(connection, alert))
@@ -52,7 +73,7 @@ def _answers(connection: Connection, alert: AlertRow) -> list[AnswerCaseRow]:
     return cases.lost_cases(*pair, "loss", MOST) or cases.lost_cases(*pair, "tie", MOST)
 
 
-def _answered(row: AnswerCaseRow, alert: AlertRow) -> Case:
+def _answered(row: AnswerCaseRow, alert: AlertRow) -> AlertExample:
     answers = [(alert.candidate, _text(row.candidate_answer, row.candidate_reason))]
     if alert.baseline is not None:
         answers.insert(0, (alert.baseline, _text(row.baseline_answer, row.baseline_reason)))
@@ -60,20 +81,22 @@ def _answered(row: AnswerCaseRow, alert: AlertRow) -> Case:
     if row.candidate_value is not None and row.baseline_value is not None:
         values = f"{alert.measure} {number(row.baseline_value)} → {number(row.candidate_value)}"
     expected = "\n".join(row.references or []) or row.label or ""
-    return Case(row.example, cut(row.query), cut(expected), tuple(answers), values)
+    return AlertExample(row.example, cut(row.query), cut(expected), tuple(answers), values)
 
 
-def _benchmark(row: BenchmarkCaseRow, alert: AlertRow) -> Case:
+def _benchmark(row: BenchmarkCaseRow, alert: AlertRow) -> AlertExample:
     answers = ((alert.baseline or "", cut(row.baseline_answer)), (alert.candidate, cut(row.candidate_answer)))
     values = f"{number(row.baseline_value)} → {number(row.candidate_value)}"
-    return Case(f"question {row.doc_id}", cut(row.question), cut(row.target), answers, values)
+    return AlertExample(f"question {row.doc_id}", cut(row.question), cut(row.target), answers, values)
 
 
-def _leaks(connection: Connection, alert: AlertRow) -> Iterator[Case]:
+def _leaks(connection: Connection, alert: AlertRow) -> Iterator[AlertExample]:
     for row in cases.leak_cases(connection, alert.run_id, MOST):
         found = (f"training line {row.train_line}", cut(row.train_text or row.excerpt))
         remark = f"{row.tier}: its {row.field} was found"
-        yield Case(row.example, cut(row.query), cut("\n".join(row.references or [])), (found,), remark)
+        yield AlertExample(
+            row.example, cut(row.query), cut("\n".join(row.references or [])), (found,), remark
+        )
 
 
 def _text(answer: str | None, reason: str | None) -> str:
