@@ -4,7 +4,7 @@ import pytest
 
 from engine.errors import BadInput
 from store.session import opened
-from tui.cli.ending import STEP_SUMMARY, append_summary, tell_briefly
+from tui.cli.run import STEP_SUMMARY, append_summary, print_brief
 from tui.sections.gather import gather
 
 
@@ -12,8 +12,8 @@ def test_in_brief_a_run_is_its_verdict_and_what_tripped(
     history_store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with opened(history_store) as connection:
-        tell_briefly(gather(connection, 2))
-        tell_briefly(gather(connection, 1))
+        print_brief(gather(connection, 2))
+        print_brief(gather(connection, 1))
     told = capsys.readouterr().out
     failed, passed = told.split("run 1 ")
     assert failed.startswith("run 2 · tickets-v2 · A GATE FAILED\n")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 annotations = typer.Typer(help="Write out what people said of answers, and keep the list of failure tags.")
 
 
-class Form(StrEnum):
+class AnnotationFormat(StrEnum):
     ANNOTATIONS = "annotations"
     DPO = "dpo"
     SFT = "sft"
@@ -30,13 +30,13 @@ def export(
     run: Run,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The JSONL file to write.")],
     form: Annotated[
-        Form,
+        AnnotationFormat,
         typer.Option(
             "--format",
             help="Everything said; preference pairs (dpo); corrections (sft); tagged answers; "
             "or the failures as an eval set (examples).",
         ),
-    ] = Form.ANNOTATIONS,
+    ] = AnnotationFormat.ANNOTATIONS,
     tag: Annotated[str | None, typer.Option(help="Of examples, only those with this tag.")] = None,
     store: Store = None,
     as_json: Json = False,
@@ -51,17 +51,17 @@ def export(
     folder = store_folder(context, store)
     connection = history.attach(database.connect(folder))
     run_id = history.find_run(connection, run)
-    if tag is not None and form is not Form.EXAMPLES:
+    if tag is not None and form is not AnnotationFormat.EXAMPLES:
         raise BadInput("--tag chooses examples", "give --format examples with it")
     rows, examples = annotated(connection, run_id), annotated_examples(connection, run_id)
-    if form is Form.EXAMPLES:
+    if form is AnnotationFormat.EXAMPLES:
         written = protocol.example_records(rows, examples, tag)
     else:
         make = {
-            Form.ANNOTATIONS: protocol.annotation_records,
-            Form.DPO: protocol.preference_records,
-            Form.SFT: protocol.correction_records,
-            Form.TAGS: protocol.tag_records,
+            AnnotationFormat.ANNOTATIONS: protocol.annotation_records,
+            AnnotationFormat.DPO: protocol.preference_records,
+            AnnotationFormat.SFT: protocol.correction_records,
+            AnnotationFormat.TAGS: protocol.tag_records,
         }
         written = make[form](rows, examples)
     _write(file, written)

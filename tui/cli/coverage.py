@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine.errors import BadInput
-from tui.cli.common import Json
-from tui.cli.data_options import Eval, Fields, Seed, SkipBad, mapping, told_skipped
+from tui.cli.common import Eval, Fields, Json, Seed, SkipBad, mapping, told_skipped
 from tui.text.gate import MISSING, cut, printable
 from tui.text.output import Column, err, heading, number, out, paragraph, print_json, print_table, width
 

@@ -8,14 +8,12 @@ import typer
 
 from engine.errors import BadInput
 from store.read import history
-from store.read.rows import ComparisonRow
 from store.session import opened
 from tui.cli.common import Json, Store, store_folder
 from tui.text.gate import MISSING
 from tui.text.output import Column, err, heading, interval, number, out, print_json, print_table
 
 if TYPE_CHECKING:
-    from engine.compare.comparison import Comparison
     from engine.compare.folds import Folds
 
 FoldRun = Annotated[
@@ -116,12 +114,8 @@ def print_folds(found: "Folds") -> None:
         )
     for pair in dict.fromkeys((row.candidate, row.baseline) for row in found.comparisons):
         heading(f"{pair[0]} against {pair[1]}, over all folds' examples")
-        print_comparisons([_row(row) for row in found.comparisons if (row.candidate, row.baseline) == pair])
+        print_comparisons([row for row in found.comparisons if (row.candidate, row.baseline) == pair])
     if found.missing:
         missing = ", ".join(str(fold) for fold in found.missing)
         out()
         out(f"not finished, and in none of these numbers: fold {missing}")
-
-
-def _row(item: "Comparison") -> ComparisonRow:
-    return ComparisonRow(**{name: getattr(item, name) for name in ComparisonRow.__slots__})

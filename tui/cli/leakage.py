@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tui.cli.common import Json
-from tui.cli.data_options import (
+from tui.cli.common import (
     Eval,
     Fields,
+    Json,
     SkipBad,
     Train,
     mapping,

@@ -1,22 +1,30 @@
 """Commands that read one run or two: show, report, compare."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from store.read import history
 from store.session import opened
 from tui.cli.common import Json, Run, Store, store_folder
+from tui.cli.terminal import print_comparisons, print_decision, print_head, print_run
 from tui.report.json import run_values
 from tui.sections.gather import gather
 from tui.sections.remarks import noise_remarks
-from tui.text.output import err, out, paragraph, print_json
+from tui.text.output import err, heading, out, paragraph, print_json
+
+if TYPE_CHECKING:
+    from engine.compare.comparison import Comparison
+    from engine.compare.runs import RunComparison
+    from engine.plan.training_changes import Retrained
 
 
-class Format(StrEnum):
+class ReportFormat(StrEnum):
     html = "html"
     md = "md"
     json = "json"
@@ -31,7 +39,7 @@ Find = Annotated[
 Decision = Annotated[
     bool, typer.Option("--decision", help="Only whether to ship, with every question and its numbers.")
 ]
-FormatOption = Annotated[Format, typer.Option("--format", help="What to write.")]
+FormatOption = Annotated[ReportFormat, typer.Option("--format", help="What to write.")]
 Older = Annotated[str, typer.Argument(metavar="RUN", help="The run to compare with: id, name or last.")]
 Newer = Annotated[str, typer.Argument(metavar="RUN", help="The run in question: id, name or last.")]
 Out = Annotated[
@@ -50,8 +58,6 @@ def show(
     store: Store = None,
 ) -> None:
     """Show one run: whether to ship, then its numbers, comparisons and alerts."""
-    from tui.cli.terminal import print_decision, print_head, print_run
-
     with opened(store_folder(context, store)) as connection:
         found = gather(connection, history.find_run(connection, run))
     if json:
@@ -104,7 +110,6 @@ def compare(
     from engine.compare.runs import compare_runs
     from engine.compare.shared_sets import shared_sets
     from engine.decision.changes import retrainings
-    from tui.cli.compare import comparison_values, print_comparison, training_values
 
     with opened(store_folder(context, store)) as connection:
         runs = history.find_run(connection, older), history.find_run(connection, newer)
@@ -116,13 +121,70 @@ def compare(
             for remark in noise_remarks(history.models(connection, run_id))
         ]
     if json:
-        training = training_values(trained)
-        values = {**comparison_values(found), "eval_sets": asdict(sets)}
+        training = _training_values(trained)
+        values = {**_comparison_values(found), "eval_sets": asdict(sets)}
         print_json({**values, "training": training, "remarks": remarks})
     else:
-        print_comparison(found, trained)
+        _print_run_comparison(found, trained)
         if sets.said:
             out()
             paragraph(sets.said)
         for remark in remarks:
             paragraph(remark, "  ", "")
+
+
+def _comparison_values(found: "RunComparison") -> dict[str, Any]:
+    """The documented JSON shape; a missing value is null with its reason."""
+    return {
+        "older": str(found.older),
+        "newer": str(found.newer),
+        "shared_examples": found.shared,
+        "comparisons": [_one_comparison(item) for item in found.comparisons],
+        "benchmarks": [_one_comparison(item) for item in found.benchmarks],
+        "alerts": [
+            {**asdict(alert), "acknowledged": None, "reason": "alerts between runs are not stored"}
+            for alert in found.alerts
+        ],
+        "incomparable": [asdict(item) for item in found.incomparable],
+    }
+
+
+def _training_values(trained: "Sequence[Retrained]") -> list[dict[str, Any]]:
+    """What each candidate was trained differently with, and the same in words."""
+    return [asdict(item) | {"said": item.said} for item in trained]
+
+
+def _print_training(trained: "Sequence[Retrained]") -> None:
+    """The changes of the training, a line for each candidate."""
+    if trained:
+        heading("Changed in the training")
+    for item in trained:
+        paragraph(f"{item.candidate}: {item.said}", "    ", "  ")
+
+
+def _one_comparison(item: "Comparison") -> dict[str, Any]:
+    values = {name: value for name, value in asdict(item).items() if name != "worst"}
+    if values["delta"] is None and values["reason"] is None:
+        values["reason"] = "it cannot be computed from these values"
+    return values
+
+
+def _print_run_comparison(found: "RunComparison", trained: "Sequence[Retrained]" = ()) -> None:
+    shared = f", on the {found.shared} examples that both evaluated" if found.shared else ""
+    out(f"run {found.newer} against run {found.older}{shared}")
+    _print_training(trained)
+    everything = [*found.comparisons, *found.benchmarks]
+    for (candidate, baseline), rows in groupby(everything, key=lambda item: (item.candidate, item.baseline)):
+        heading(f"{candidate} against {baseline}")
+        print_comparisons([item for item in rows if item.delta is not None])
+    if not everything:
+        out("the runs share nothing that can be compared")
+    heading("Drops beyond the gates")
+    for alert in found.alerts:
+        paragraph(alert.message, " " * 9, f"{alert.severity.upper():9}")
+    if not found.alerts:
+        out("none")
+    if found.incomparable:
+        heading("Not compared")
+        for item in found.incomparable:
+            paragraph(f"{item.what}: {item.reason}", "  ", "")

@@ -1,8 +1,9 @@
 """One run as text in a terminal: the decision first, then what it rests on."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from engine.compare.forgetting import Conclusion
 from engine.data.leak import TIER_WORDS
@@ -24,6 +25,9 @@ from tui.sections.overview import Checkpoint, OverviewSection, SweepSection
 from tui.sections.slices import SlicesSection
 from tui.text.gate import MISSING, duration, percent, printable
 from tui.text.output import Column, heading, interval, moment, number, out, paragraph, print_table, strong
+
+if TYPE_CHECKING:
+    from engine.compare.comparison import Comparison
 
 
 def print_run(found: RunSections, *, full: bool = False, slices: bool = False, find: str = "") -> None:
@@ -569,8 +573,10 @@ def _print_every_change(found: MeasuresSection, *, find: str) -> None:
             _print_changes(list(changes))
 
 
-def print_comparisons(rows: Sequence[ComparisonRow]) -> None:
+def print_comparisons(comparisons: Iterable["Comparison"]) -> None:
     """What changed as a table; what did not in a line, with the smallest change that would have shown."""
+    names = [field.name for field in fields(ComparisonRow)]
+    rows = [ComparisonRow(**{name: getattr(item, name) for name in names}) for item in comparisons]
     _print_changes(changes_of(rows))
 
 

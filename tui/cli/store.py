@@ -1,14 +1,55 @@
-"""Commands about the answers kept between runs: cache, cache prune."""
+"""Commands that look after a store: doctor, cache."""
 
 import re
 import time
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from engine.errors import BadInput
+from store.transfer.doctor import Finding, examine, repair
 from tui.cli.common import Json, Store, store_folder
-from tui.text.output import Column, moment, number, out, print_json, print_table
+from tui.text.output import Column, moment, number, out, paragraph, print_json, print_table
+
+Repair = Annotated[
+    bool, typer.Option("--repair", help="Repair what can be repaired, after a copy of the store was made.")
+]
+
+
+def doctor(context: typer.Context, mend: Repair = False, json: Json = False, store: Store = None) -> int:
+    """Examine the store: damage, lost rows, stuck runs, leftovers, room and rights.
+
+    Exit codes: 0 nothing is wrong, 1 something is, 2 there is no store that this Assay knows.
+    """
+    folder = store_folder(context, store)
+    found = examine(folder)
+    done = repair(folder, found) if mend else []
+    after = examine(folder) if done else found
+    healthy = all(item.ok for item in after)
+    if json:
+        print_json({"findings": [asdict(item) for item in after], "done": done, "healthy": healthy})
+        return 0 if healthy else 1
+    out(f"store {folder}")
+    for item in found:
+        _print_finding(item)
+    for line in done:
+        paragraph(line, "  ", "repaired: ")
+    if done:
+        out("now nothing is wrong" if healthy else "still wrong:")
+        for item in after:
+            if not item.ok:
+                _print_finding(item)
+    elif any(not item.ok and item.repair for item in found):
+        out("`assay doctor --repair` repairs this, after a copy of the store was made")
+    return 0 if healthy else 1
+
+
+def _print_finding(item: Finding) -> None:
+    paragraph(item.words, " " * 16, f"{'ok' if item.ok else '!!'}  {item.check:12}")
+    if not item.ok and item.repair:
+        paragraph(f"--repair: {item.repair}", " " * 16)
+
 
 OlderThan = Annotated[
     str | None,
@@ -16,7 +57,7 @@ OlderThan = Annotated[
 ]
 MaxSize = Annotated[
     str | None,
-    typer.Option("--max-size", metavar="SIZE", help="The oldest, until this much is left: 500MB, 2GB."),
+    typer.Option("--max-_size", metavar="SIZE", help="The oldest, until this much is left: 500MB, 2GB."),
 ]
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -48,13 +89,19 @@ def report(context: typer.Context, json: Json = False, store: Store = None) -> N
     if not found:
         out("nothing is kept yet; a run keeps its models' and judges' answers")
         return
-    columns = [Column("kind"), Column("answers", True), Column("size", True), Column("oldest (UTC)")]
+    columns = [Column("kind"), Column("answers", True), Column("_size", True), Column("oldest (UTC)")]
     columns += [Column("newest (UTC)"), Column("hits", True), Column("misses", True)]
     print_table(
         columns,
         [
             [
-                *(kind.kind, f"{kind.entries:,}", size(kind.bytes), moment(kind.oldest), moment(kind.newest)),
+                *(
+                    kind.kind,
+                    f"{kind.entries:,}",
+                    _size(kind.bytes),
+                    moment(kind.oldest),
+                    moment(kind.newest),
+                ),
                 *(f"{kind.hits:,}", f"{kind.misses:,}"),
             ]
             for kind in found
@@ -75,17 +122,17 @@ def prune(
     from store.read.history import as_values
 
     if older_than is None and max_size is None:
-        raise BadInput("nothing was said of what to take out", "give --older-than 30d, or --max-size 2GB")
+        raise BadInput("nothing was said of what to take out", "give --older-than 30d, or --max-_size 2GB")
     # `assay cache --store DIR prune` means that store, too.
     store = store or (context.parent.params.get("store") if context.parent else None)
     before = None if older_than is None else time.time() - _amount("--older-than", older_than, _SECONDS)
-    most = None if max_size is None else round(_amount("--max-size", max_size, _BYTES))
+    most = None if max_size is None else round(_amount("--max-_size", max_size, _BYTES))
     gone = take_out(store_folder(context, store) / "cache", before, most)
     if json:
         print_json([as_values(kind) for kind in gone])
         return
     for kind in gone:
-        out(f"{kind.kind}: {kind.entries:,} answers taken out, {size(kind.bytes)}")
+        out(f"{kind.kind}: {kind.entries:,} answers taken out, {_size(kind.bytes)}")
     if not gone:
         out("nothing is kept yet")
 
@@ -99,7 +146,7 @@ def _amount(option: str, text: str, units: dict[str, int]) -> float:
     return float(found[1]) * names[found[2]]
 
 
-def size(count: int) -> str:
-    """Bytes for people, in the units of --max-size."""
+def _size(count: int) -> str:
+    """Bytes for people, in the units of --max-_size."""
     unit = next((name for name in ("TB", "GB", "MB", "KB") if count >= _BYTES[name]), "B")
     return f"{count} B" if unit == "B" else f"{number(count / _BYTES[unit])} {unit}"
