@@ -4,7 +4,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,10 +15,11 @@ from store.read.rows import RunDetail
 from store.session import opened
 from tui.cli.common import Plan, Run, Store, app_options, store_folder
 from tui.cli.follow import Follower
-from tui.cli.terminal import print_alerts, print_run, print_verdict
-from tui.sections.gather import RunSections, gather
 from tui.text.gate import printable
 from tui.text.output import err, out, paragraph
+
+if TYPE_CHECKING:
+    from tui.sections.gather import RunSections
 
 FAILED_GATE = 1
 CANNOT_FINISH = 3
@@ -194,6 +195,9 @@ def _tell_end(
     quiet: bool = False,
 ) -> int:
     """Says how a run ended and returns the exit code for it."""
+    from tui.cli.terminal import print_run
+    from tui.sections.gather import gather
+
     if run.status == "paused":
         if run.error:
             err(printable(run.error))
@@ -347,8 +351,10 @@ def _confirm_cost(plan_file: Path, limit: int | None, fold: int | None, *, yes: 
     typer.confirm(f"{over}. Start it?", abort=True, err=True)
 
 
-def print_brief(found: RunSections) -> None:
+def print_brief(found: "RunSections") -> None:
     """The verdict in one line, and what tripped."""
+    from tui.cli.terminal import print_alerts, print_verdict
+
     print_verdict(found.overview)
     if found.repetition:
         paragraph(found.repetition.said)

@@ -12,10 +12,6 @@ import typer
 from store.read import history
 from store.session import opened
 from tui.cli.common import Json, Run, Store, store_folder
-from tui.cli.terminal import print_comparisons, print_decision, print_head, print_run
-from tui.report.json import run_values
-from tui.sections.gather import gather
-from tui.sections.remarks import noise_remarks
 from tui.text.output import err, heading, out, paragraph, print_json
 
 if TYPE_CHECKING:
@@ -58,6 +54,10 @@ def show(
     store: Store = None,
 ) -> None:
     """Show one run: whether to ship, then its numbers, comparisons and alerts."""
+    from tui.cli.terminal import print_decision, print_head, print_run
+    from tui.report.json import run_values
+    from tui.sections.gather import gather
+
     with opened(store_folder(context, store)) as connection:
         found = gather(connection, history.find_run(connection, run))
     if json:
@@ -110,6 +110,7 @@ def compare(
     from engine.compare.runs import compare_runs
     from engine.compare.shared_sets import shared_sets
     from engine.decision.changes import retrainings
+    from tui.sections.remarks import noise_remarks
 
     with opened(store_folder(context, store)) as connection:
         runs = history.find_run(connection, older), history.find_run(connection, newer)
@@ -170,6 +171,8 @@ def _one_comparison(item: "Comparison") -> dict[str, Any]:
 
 
 def _print_run_comparison(found: "RunComparison", trained: "Sequence[Retrained]" = ()) -> None:
+    from tui.cli.terminal import print_comparisons
+
     shared = f", on the {found.shared} examples that both evaluated" if found.shared else ""
     out(f"run {found.newer} against run {found.older}{shared}")
     _print_training(trained)

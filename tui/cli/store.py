@@ -57,7 +57,7 @@ OlderThan = Annotated[
 ]
 MaxSize = Annotated[
     str | None,
-    typer.Option("--max-_size", metavar="SIZE", help="The oldest, until this much is left: 500MB, 2GB."),
+    typer.Option("--max-size", metavar="SIZE", help="The oldest, until this much is left: 500MB, 2GB."),
 ]
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -89,7 +89,7 @@ def report(context: typer.Context, json: Json = False, store: Store = None) -> N
     if not found:
         out("nothing is kept yet; a run keeps its models' and judges' answers")
         return
-    columns = [Column("kind"), Column("answers", True), Column("_size", True), Column("oldest (UTC)")]
+    columns = [Column("kind"), Column("answers", True), Column("size", True), Column("oldest (UTC)")]
     columns += [Column("newest (UTC)"), Column("hits", True), Column("misses", True)]
     print_table(
         columns,
@@ -122,11 +122,11 @@ def prune(
     from store.read.history import as_values
 
     if older_than is None and max_size is None:
-        raise BadInput("nothing was said of what to take out", "give --older-than 30d, or --max-_size 2GB")
+        raise BadInput("nothing was said of what to take out", "give --older-than 30d, or --max-size 2GB")
     # `assay cache --store DIR prune` means that store, too.
     store = store or (context.parent.params.get("store") if context.parent else None)
     before = None if older_than is None else time.time() - _amount("--older-than", older_than, _SECONDS)
-    most = None if max_size is None else round(_amount("--max-_size", max_size, _BYTES))
+    most = None if max_size is None else round(_amount("--max-size", max_size, _BYTES))
     gone = take_out(store_folder(context, store) / "cache", before, most)
     if json:
         print_json([as_values(kind) for kind in gone])
@@ -147,6 +147,6 @@ def _amount(option: str, text: str, units: dict[str, int]) -> float:
 
 
 def _size(count: int) -> str:
-    """Bytes for people, in the units of --max-_size."""
+    """Bytes for people, in the units of --max-size."""
     unit = next((name for name in ("TB", "GB", "MB", "KB") if count >= _BYTES[name]), "B")
     return f"{count} B" if unit == "B" else f"{number(count / _BYTES[unit])} {unit}"
