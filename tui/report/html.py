@@ -173,12 +173,12 @@ def _difference(change: Change) -> plots.Reading:
 
 def _benchmarks(found: MeasuresSection) -> list[Markup]:
     """Every benchmark before and after, a plot for each pair of models."""
-    pairs: dict[tuple[str, str], list[plots.Step]] = {}
+    pairs: dict[tuple[str, str], list[plots.BeforeAfter]] = {}
     for change in found.changes:
         row, word = change.row, change.word
         if row.kind == "benchmark":
             said = f"{word} {number(row.delta, sign=True)}, n {row.n:,}"
-            step = plots.Step(
+            step = plots.BeforeAfter(
                 row.measure,
                 row.baseline_value,
                 row.candidate_value,
@@ -248,7 +248,7 @@ def _strip(pair: tuple[str, str], measures: dict[str, list[SliceRow]]) -> Markup
     for row in rows:
         worsening = row.worsening or 0.0
         side = _SIDES.get(row.standing, "even")
-        places.append(plots.Place(row.slice, row.delta, side, row.reason, upward=worsening <= 0))
+        places.append(plots.PlotPlace(row.slice, row.delta, side, row.reason, upward=worsening <= 0))
     worse = sum(row.standing == "worse" for row in rows)
     said = f"{measure}: {worse or 'none'} of {len(rows)} slices clearly worse"
     return plots.strip(places, f"{pair[0]} against {pair[1]}", said)
@@ -275,7 +275,7 @@ def _trends(trends: Sequence[MeasureTrend]) -> Iterator[tuple[str, list[Markup]]
     drawn: dict[str, list[Markup]] = {}
     for trend in trends:
         places = [
-            plots.Place(f"run {point.run_id}", point.value, reason=point.reason, joined=gap is None)
+            plots.PlotPlace(f"run {point.run_id}", point.value, reason=point.reason, joined=gap is None)
             for point, gap in zip(trend.points, trend.breaks, strict=True)
         ]
         first, last = trend.points[0], trend.points[-1]
