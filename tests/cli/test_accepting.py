@@ -19,7 +19,7 @@ def test_a_run_is_accepted_used_and_withdrawn(
     assert assay("run", file, "--against", "accepted", "--quiet", *store).code == 0
     assert "accepted run 1: after" in assay("show", 2, *store).out
     assert (
-        "run 1 is no reference any more; no run of its name is one now"
+        "run 1 is no longer the reference; no run of its name is one now"
         in assay("accept", 1, "--withdraw", *store).out
     )
 

@@ -43,7 +43,7 @@ def test_old_answers_are_taken_out(assay: Assay, filled: Path) -> None:
     [gone] = assay("cache", "prune", "--older-than", "30d", "--json", "--store", filled).json
     assert gone["entries"] == 1
     assert (
-        "responses: 2 answers taken out"
+        "responses: 2 answers removed"
         in assay("cache", "prune", "--max-size", "0.1KB", "--store", filled).out
     )
     assert assay("cache", "--json", "--store", filled).json[0]["entries"] == 0
@@ -60,8 +60,8 @@ def test_the_store_may_be_named_before_prune(
 
 
 def test_a_store_that_kept_nothing_says_so(assay: Assay, tmp_path: Path) -> None:
-    assert "nothing is kept yet" in assay("cache", "--store", tmp_path).out
-    assert "nothing is kept yet" in assay("cache", "prune", "--max-size", "1GB", "--store", tmp_path).out
+    assert "nothing is cached yet" in assay("cache", "--store", tmp_path).out
+    assert "nothing is cached yet" in assay("cache", "prune", "--max-size", "1GB", "--store", tmp_path).out
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_the_noise_floor_of_local_models_is_measured(assay: Assay, tmp_path: Pat
     plan.write_text(PLAN.format(base=base))
     [found] = assay("noise", plan, "--sample", "3", "--json").json
     assert (found["model"], found["changed"], found["n"], found["share"]) == ("base", 0, 3, 0.0)
-    assert "smaller differences say nothing" in assay("noise", plan, "--sample", "3").out
+    assert "smaller differences mean nothing" in assay("noise", plan, "--sample", "3").out
 
 
 def test_show_and_compare_tell_noise_and_cached_answers(assay: Assay, own_store: Path) -> None:

@@ -34,7 +34,7 @@ def test_runs_are_filtered_by_what_they_are(assay: Assay, own_store: Path) -> No
     assert wrong.code == 2 and "a run is one of queued, running" in wrong.err
     table = assay("runs", "--store", own_store).out
     assert "tags" in table and "release, v1" in table
-    assert assay("runs", "--tag", "none", "--store", own_store).out == "no run is like that\n"
+    assert assay("runs", "--tag", "none", "--store", own_store).out == "no run matches\n"
 
 
 def test_tags_and_notes_are_listed_and_taken_off(assay: Assay, own_store: Path) -> None:
@@ -49,7 +49,7 @@ def test_tags_and_notes_are_listed_and_taken_off(assay: Assay, own_store: Path) 
     said = assay("note", "1", "--store", own_store)
     assert "learning rate halved" in said.out and "\x1b" not in said.out
     assert assay("note", "1", " ", "--store", own_store).code == 2
-    assert "the tag release is taken back" in assay("undo", "1", "--store", own_store).out
+    assert "the tag release is undone" in assay("undo", "1", "--store", own_store).out
 
 
 def test_deleted_runs_are_hidden_brought_back_and_removed_only_after_a_yes(

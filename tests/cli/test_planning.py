@@ -29,7 +29,7 @@ def test_a_plan_is_written_that_can_run(assay: Assay, tmp_path: Path) -> None:
 def test_a_file_that_is_there_stays_and_another_may_be_named(assay: Assay, tmp_path: Path) -> None:
     (fill(tmp_path) / "plan.toml").write_text("mine")
     ran = assay("plan", tmp_path)
-    assert ran.code == 2 and "is there already" in ran.err and "--out" in ran.err
+    assert ran.code == 2 and "exists already" in ran.err and "--out" in ran.err
     assert (tmp_path / "plan.toml").read_text() == "mine"
     (tmp_path / "plans").mkdir()
     assert assay("plan", tmp_path, "--out", tmp_path / "plans/new.toml").code == 0
@@ -48,6 +48,6 @@ def test_without_models_or_data_it_says_what_there_is_not(assay: Assay, tmp_path
     (tmp_path / f"{name}.jsonl").write_text("{")
     ran = assay("plan", tmp_path)
     assert ran.code == 2
-    assert "a baseline:" in ran.err and "assay init DIR" in ran.err and "Found, and no use" in ran.out
+    assert "a baseline:" in ran.err and "assay init DIR" in ran.err and "Found, not used" in ran.out
     assert "\x1b" not in ran.out + ran.err and not list(tmp_path.glob("*.toml"))
     assert assay("plan", tmp_path / "nowhere").code == 2

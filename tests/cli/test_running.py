@@ -175,7 +175,7 @@ def test_a_killed_worker_is_told_with_the_way_on(
     os.kill(pid, signal.SIGKILL)
     _, told = long_run.communicate(timeout=60)
     assert long_run.returncode == 3
-    assert "ended without a word" in told and "`assay resume 1`" in told
+    assert "exited without an error message" in told and "`assay resume 1`" in told
 
 
 def test_cancel_from_elsewhere_ends_the_run(

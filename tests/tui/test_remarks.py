@@ -28,4 +28,4 @@ def test_the_path_and_the_notes_of_each_model_are_told(own_store: Path) -> None:
     assert "base, good: no chat template" in found
     assert "good: out of memory on cpu" in found
     assert "base, good answered in continuous batches of up to 64 rows" in found
-    assert "overfit answered in static batches, since it is an encoder–decoder" in found
+    assert "overfit answered in static batches: it is an encoder–decoder" in found

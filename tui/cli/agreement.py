@@ -41,7 +41,7 @@ def agreement(
     store: Store = None,
     as_json: Json = False,
 ) -> int:
-    """Say how far a run's judges agree with people, and correct their win rates by it."""
+    """Report how far a run's judges agree with people, and correct their win rates by it."""
     from engine.gates.agreement import KIND, agreement_of
     from store import database
     from store.annotations import raise_alerts
@@ -149,7 +149,7 @@ def _print_corrected(match: "Match") -> None:
             ["people alone", _share(alone.value, alone.low, alone.high), f"{found.labelled:,} labels"]
         )
     if found.value is not None:
-        rows.append(["corrected", _share(found.value, found.low, found.high), "both, as people would say"])
+        rows.append(["corrected", _share(found.value, found.low, found.high), "both, as people would judge"])
     print_table([Column("win rate"), Column("value [95%]", number=True), Column("from")], rows)
     if found.reason:
         paragraph(f"not corrected: {found.reason}", "    ", f"  {MISSING} ")
@@ -185,9 +185,9 @@ def _print_confusion(judge: str, confusion: Mapping[str, Mapping[str, Mapping[st
 
 
 def _print_criteria(judge: str, items: list["Criterion"]) -> None:
-    heading(f"{judge} by criterion, the most misread first")
-    columns = [Column("criterion"), Column("answers", True), Column("judge less people", True)]
-    columns += [Column("apart", True), Column("Spearman", True)]
+    heading(f"{judge} by criterion, largest disagreement first")
+    columns = [Column("criterion"), Column("answers", True), Column("judge − people", True)]
+    columns += [Column("mean gap", True), Column("Spearman", True)]
     rows = [
         [
             item.name,

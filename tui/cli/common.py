@@ -42,11 +42,11 @@ def app_options(context: typer.Context) -> dict[str, Any]:
 
 Train = Annotated[Path, typer.Argument(metavar="TRAIN", help="The training file, or a folder of shards.")]
 Eval = Annotated[Path, typer.Argument(metavar="EVAL", help="The evaluation file.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Another seed, another choice.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave unreadable rows out, and say which.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the random choice.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out unreadable rows, and list them.")]
 Fields = Annotated[
     list[str],
-    typer.Option("--field", metavar="NAME=COLUMN", help="Our name for a column: query=text, group=thread …"),
+    typer.Option("--field", metavar="NAME=COLUMN", help="A field's column: query=text, group=thread …"),
 ]
 NAMED = 20  # rows left out that are named one by one
 
@@ -57,7 +57,7 @@ def mapping(fields: Sequence[str]) -> dict[str, str]:
     for field in fields:
         name, equals, column = field.partition("=")
         if not equals or not column or name not in FIELDS:
-            raise BadInput(f"--field {field}: NAME=COLUMN is needed", f"NAME is one of {', '.join(FIELDS)}")
+            raise BadInput(f"--field {field}: must be NAME=COLUMN", f"NAME is one of {', '.join(FIELDS)}")
         found[name] = column
     return found
 
@@ -75,12 +75,12 @@ def progress(unit: str) -> Callable[[int], None] | None:
 
 
 def some(file: Path, rows: "Iterator[Example]") -> "Iterator[Example]":
-    """The rows as they come. Raises BadInput where there is none: nothing can be found in no data."""
+    """The rows as they come. Raises BadInput where there is none."""
     row = None
     for row in rows:
         yield row
     if row is None:
-        raise BadInput(f"{file}: holds no row that can be read", "Write one JSON object per line.")
+        raise BadInput(f"{file}: has no readable row", "Write one JSON object per line.")
 
 
 def told_skipped(account: "Account | None") -> None:

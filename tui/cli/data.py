@@ -41,9 +41,9 @@ PreviewData = Annotated[
 ]
 Training = Annotated[
     bool,
-    typer.Option("--training", help="Read it as training data: bare text, conversations that end anywhere."),
+    typer.Option("--training", help="Read it as training data: plain text, conversations that end anywhere."),
 ]
-EveryRow = Annotated[bool, typer.Option("--all", help="Name every row that was left out.")]
+EveryRow = Annotated[bool, typer.Option("--all", help="List every row that was left out.")]
 EXCERPT = 300
 
 
@@ -54,7 +54,7 @@ def preview(
     everything: EveryRow = False,
     json: Json = False,
 ) -> None:
-    """Show what was understood of a data file, and what of it cannot be read and why."""
+    """Show how a data file is read, and which rows cannot be read and why."""
     from engine.data.preview import preview as look
 
     found = look(data, mapping(fields), training=training)
@@ -88,9 +88,9 @@ def _print_preview(found: "Preview", most: int | None) -> None:
             for field, columns in found.columns.items()
             for column, rows in columns.items()
         ]
-        + [["(kept beside)", column, str(rows)] for column, rows in found.kept.items()],
+        + [["(kept as extra)", column, str(rows)] for column, rows in found.kept.items()],
     )
-    heading("Splits, as a plan or `assay split` make them by default")
+    heading("Splits, as a plan or `assay split` makes them by default")
     out("  ".join(f"{split} {count}" for split, count in found.by_split.items()))
     if len(found.by_category) > 1:
         heading("Categories")
@@ -141,16 +141,17 @@ Ratios = Annotated[
     str, typer.Option("--ratios", metavar="A,B,C", help="Shares of train, validation and test: 8,1,1.")
 ]
 Group = Annotated[
-    str | None, typer.Option("--group", metavar="COLUMN", help="Rows alike in this column stay in one split.")
+    str | None,
+    typer.Option("--group", metavar="COLUMN", help="Rows with one value here stay in one split."),
 ]
 Near = Annotated[bool, typer.Option("--near", help="Near-duplicate questions stay in one split too.")]
-Stratify = Annotated[bool, typer.Option("--stratify", help="Every category in the same shares.")]
+Stratify = Annotated[bool, typer.Option("--stratify", help="The same shares of every category.")]
 Folds = Annotated[
     int | None, typer.Option("--folds", min=2, max=100, metavar="K", help="K folds instead of three splits.")
 ]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", metavar="DIR", help="Write the files here; rows of a split there stay in place."),
+    typer.Option("--out", metavar="DIR", help="Write the files here; rows split there keep their split."),
 ]
 CATEGORIES = 30  # with more of them, the table is not of categories but of numbers
 
@@ -185,7 +186,7 @@ def split(
     told_skipped(account)
     total = len(made.places)
     if total < FEW and not folds:
-        err(f"{total} examples are few: --folds 5 lets every one of them be evaluated")
+        err(f"only {total} examples: --folds 5 evaluates every one of them")
     for name in empty(made):
         err(f"{name} is empty: {made.units} groups of rows stay together, too few for its share")
     manifest = write(made, out_dir, progress("rows written")) if out_dir else None
@@ -247,9 +248,9 @@ Before = Annotated[
     str | None, typer.Argument(metavar="[OLD]", help="A file, a version or a run [default: list them all]")
 ]
 After = Annotated[
-    str | None, typer.Argument(metavar="[NEW]", help="Another: what changed from the first to it.")
+    str | None, typer.Argument(metavar="[NEW]", help="Another: show what changed from the first to this one.")
 ]
-EveryChange = Annotated[bool, typer.Option("--all", help="Name every example that changed.")]
+EveryChange = Annotated[bool, typer.Option("--all", help="List every example that changed.")]
 
 CHANGES_NAMED = 10  # examples of each kind that are named without --all
 RUNS = 8
@@ -324,7 +325,7 @@ def _print_versions(rows: list[EvalSetRow]) -> None:
         ],
     )
     if len(rows) > 1:
-        paragraph(f"`assay versions {rows[1].version} {rows[0].version}` says what changed between two.")
+        paragraph(f"`assay versions {rows[1].version} {rows[0].version}` shows what changed between two.")
 
 
 def _run_list(runs: list[int]) -> str:
@@ -376,7 +377,7 @@ def _print_diff(
             f"{found.version} ({found.name}), {len(found.examples)} examples, {used}", " " * 5, f"{what:5}"
         )
     if diff.before == diff.after:
-        out("the same examples with the same content; their order does not count")
+        out("the same examples with the same content, in any order")
         return
     counts = {"added": diff.added, "removed": diff.removed, "edited": diff.edited}
     out(", ".join(f"{len(found)} {what}" for what, found in counts.items()) + f", {diff.unchanged} unchanged")
@@ -398,6 +399,4 @@ def _print_diff(
             out(f"and {len(rows) - len(shown)} more; --all names them")
     if diff.edited:
         out()
-        paragraph(
-            "Comparisons of runs leave out edited examples where the query, references or schema changed."
-        )
+        paragraph("Comparisons of runs leave out examples whose query, references or schema changed.")

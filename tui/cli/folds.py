@@ -25,7 +25,7 @@ FAILED_GATE = 1
 def fold_number(text: str) -> int:
     """Raises BadInput for what is no number."""
     if not text.isdecimal():
-        raise BadInput(f"--fold {text}: a fold's number is needed, or all", "the first is --fold 1")
+        raise BadInput(f"--fold {text}: give a fold's number, or all", "the first is --fold 1")
     return int(text)
 
 
@@ -64,7 +64,7 @@ def run_folds(plan: Path, folder: Path, *, limit: int | None, cache: bool, quiet
 
 
 def folds(context: typer.Context, run: FoldRun = "last", json: Json = False, store: Store = None) -> None:
-    """A plan's folds taken together: each measure per fold, and over all their examples."""
+    """Show a plan's folds together: each measure per fold, and over all their examples."""
     from engine.compare.folds import newest_folds, pool
 
     with opened(store_folder(context, store)) as connection:
@@ -118,4 +118,4 @@ def print_folds(found: "Folds") -> None:
     if found.missing:
         missing = ", ".join(str(fold) for fold in found.missing)
         out()
-        out(f"not finished, and in none of these numbers: fold {missing}")
+        out(f"not finished, so not in these numbers: fold {missing}")

@@ -51,7 +51,7 @@ Named = Annotated[str | None, typer.Option("--name", metavar="N", help="The run'
 Status = Annotated[
     str | None, typer.Option("--status", metavar="S", help=f"One of: {', '.join(listed.STATUSES)}.")
 ]
-Deleted = Annotated[bool, typer.Option("--deleted", help="The runs that were put away.")]
+Deleted = Annotated[bool, typer.Option("--deleted", help="Only deleted runs.")]
 Measure = Annotated[
     str, typer.Argument(metavar="MEASURE", help="A metric, benchmark or win rate, or a part of its name.")
 ]
@@ -91,7 +91,7 @@ def runs(
             return
         total = listed.count(connection, words)
     if not rows:
-        out("no run is like that" if words else "no runs yet; `assay run PLAN` starts one")
+        out("no run matches" if words else "no runs yet; `assay run PLAN` starts one")
         return
     columns = [
         *(Column("id", True), Column("name"), Column("result"), Column("candidates")),
@@ -149,7 +149,7 @@ def trend(
     json: Json = False,
     store: Store = None,
 ) -> None:
-    """Show one measure over the runs, oldest first; only values that compare are joined."""
+    """Show one measure over the runs, oldest first; only comparable values are joined."""
     words = _words(model=model, eval=eval_set, judge=judge, config=config, name=name, status=status)
     words += _tags(tag)
     with opened(store_folder(context, store)) as connection:
@@ -222,9 +222,9 @@ def _print_trend(
 
 
 Tags = Annotated[
-    list[str] | None, typer.Argument(metavar="TAG", help="Words to give it [default: list them].")
+    list[str] | None, typer.Argument(metavar="TAG", help="Tags to add [default: list its tags].")
 ]
-Remove = Annotated[list[str] | None, typer.Option("--remove", metavar="TAG", help="Take this tag off.")]
+Remove = Annotated[list[str] | None, typer.Option("--remove", metavar="TAG", help="Remove this tag.")]
 Text = Annotated[str | None, typer.Argument(metavar="TEXT", help="The note [default: list its notes].")]
 Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN", help="Runs by id or name, or last.")]
 Purge = Annotated[
@@ -241,7 +241,7 @@ def tag(
     json: Json = False,
     store: Store = None,
 ) -> None:
-    """Give a run tags, or take them off; `assay runs --tag TAG` finds it by them."""
+    """Add or remove tags of a run; `assay runs --tag TAG` lists the runs that have one."""
     with opened(store_folder(context, store)) as connection:
         run_id, user = history.find_run(connection, run), user_name()
         for word in tags or ():
@@ -263,7 +263,7 @@ def note(
         run_id = history.find_run(connection, run)
         if text is not None:
             if not text.strip():
-                raise BadInput("the note is empty", 'assay note RUN "what is to be remembered"')
+                raise BadInput("the note is empty", 'assay note RUN "TEXT"')
             marks.mark(connection, run_id, "note", text.strip(), user_name())
         found = marks.notes(connection, run_id)
     if json:
@@ -282,10 +282,10 @@ def delete(
     yes: Yes = False,
     store: Store = None,
 ) -> None:
-    """Put runs away: they are in no list any more, and `assay restore` brings them back."""
+    """Delete runs: no list shows them; `assay restore` brings them back until they are purged."""
     folder = store_folder(context, store)
     if not runs and not remove:
-        raise BadInput("no run was named", "assay delete RUN; --purge removes the deleted ones for good")
+        raise BadInput("no run was named", "assay delete RUN; --purge removes deleted runs for good")
     with opened(folder) as connection:
         for run_id in _found(connection, runs):
             marks.delete(connection, run_id, user_name())
@@ -298,7 +298,7 @@ def delete(
         gone = purge(connection, folder)
         held = held_by(connection)
     for run_id, others in held.items():
-        paragraph(f"run {run_id} stays, unseen: run {_listed(others)} was held against it")
+        paragraph(f"run {run_id} stays, hidden: {_listed(others)} was compared with it")
     out(f"removed for good: {_listed(gone)}" if gone else "no run is deleted: there is nothing to remove")
 
 
@@ -313,12 +313,12 @@ def restore(context: typer.Context, runs: Runs = None, store: Store = None) -> N
 
 
 def undo(context: typer.Context, run: Run, store: Store = None) -> None:
-    """Take back the newest tag, acceptance or deletion of a run that still stands."""
+    """Undo the newest tag, acceptance or deletion of a run."""
     with opened(store_folder(context, store)) as connection:
         run_id = history.find_run(connection, run)
         row = marks.take_back(connection, run_id, user_name())
     undone = {"tag": f"the tag {row.value}", "accept": f"the acceptance of {row.value}"}
-    paragraph(f"run {run_id}: {undone.get(row.kind, 'its deletion')} is taken back")
+    paragraph(f"run {run_id}: {undone.get(row.kind, 'its deletion')} is undone")
 
 
 def _found(connection: history.Connection, runs: list[str] | None) -> list[int]:
@@ -328,7 +328,9 @@ def _found(connection: history.Connection, runs: list[str] | None) -> list[int]:
 def _ask(gone: list[int]) -> None:
     question = f"Remove {_listed(gone)} for good, with all answers, scores and judgments?"
     if not sys.stdin.isatty():
-        raise BadInput("removing runs for good needs a yes", f"{question} Then: assay delete --purge --yes")
+        raise BadInput(
+            "removing runs for good needs a confirmation", f"{question} Then: assay delete --purge --yes"
+        )
     typer.confirm(question, abort=True)
 
 
@@ -339,8 +341,8 @@ def _listed(ids: list[int]) -> str:
 Accepted = Annotated[
     str | None, typer.Argument(metavar="CANDIDATE", help="Which of its candidates [default: the only one].")
 ]
-Note = Annotated[str | None, typer.Option("--note", metavar="TEXT", help="Why, kept with the run.")]
-Withdraw = Annotated[bool, typer.Option("--withdraw", help="Take the acceptance back.")]
+Note = Annotated[str | None, typer.Option("--note", metavar="TEXT", help="Why; kept as a note on the run.")]
+Withdraw = Annotated[bool, typer.Option("--withdraw", help="Withdraw the acceptance.")]
 
 
 def accept(
@@ -351,7 +353,7 @@ def accept(
     withdraw: Withdraw = False,
     store: Store = None,
 ) -> None:
-    """Make a run's candidate the reference that `assay run PLAN --against accepted` holds later ones to."""
+    """Make a run's candidate the reference of `assay run PLAN --against accepted`."""
     with opened(store_folder(context, store)) as connection:
         detail = history.run(connection, history.find_run(connection, run))
         if withdraw:
@@ -360,7 +362,7 @@ def accept(
         if detail.status != "finished":
             raise BadInput(
                 f"run {detail.id} is {detail.status}: only a finished run can be a reference",
-                f"`assay resume {detail.id}` goes on with it",
+                f"`assay resume {detail.id}` continues it",
             )
         chosen = _accepted(detail.id, history.models(connection, detail.id), candidate)
         marks.mark(connection, detail.id, "accept", chosen.name, user_name())
@@ -368,7 +370,7 @@ def accept(
             marks.mark(connection, detail.id, "note", note, user_name())
         out(
             f"{printable(chosen.name)} of run {detail.id} is the reference for later runs of "
-            f"{printable(detail.name)}; `assay run PLAN --against accepted` holds them against it"
+            f"{printable(detail.name)}; `assay run PLAN --against accepted` compares them with it"
         )
         if chosen.passed is False:
             out("It failed a gate; `assay show` says which.")
@@ -400,4 +402,4 @@ def _withdraw(connection: history.Connection, run_id: int, name: str, candidate:
         marks.mark(connection, run_id, "withdraw", value, user_name())
     reference = marks.accepted(connection, name)
     left = f"run {reference.run_id} is the reference again" if reference else "no run of its name is one now"
-    out(f"run {run_id} is no reference any more; {left}")
+    out(f"run {run_id} is no longer the reference; {left}")

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from engine.plan.finding import Finding
 
 
-NewFolder = Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to [default: this folder]")]
+NewFolder = Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to write [default: this folder]")]
 
 Measure = Annotated[
-    bool, typer.Option("--measure", help="Load the models and ask a few prompts, to tell how long it takes.")
+    bool,
+    typer.Option("--measure", help="Load the models and run a few prompts, to estimate the time."),
 ]
 
 Fold = Annotated[
@@ -60,7 +61,7 @@ def check(
     json: Json = False,
     store: Store = None,
 ) -> None:
-    """Say all that stands in the way of a plan at once, before it runs."""
+    """Check a plan before it runs, and report every problem at once."""
     from engine.plan.folds import count_folds
     from engine.plan.plan import read_plan
     from engine.preflight.check import check_benchmarks, check_folds, measured
@@ -105,13 +106,13 @@ Out = Annotated[
 
 
 def plan(folder: Folder = Path(), out_file: Out = None, json: Json = False) -> None:
-    """Write a plan for the models, adapters and data in a folder; --json only says what it would hold."""
+    """Write a plan for the models, adapters and data in a folder; --json only prints it."""
     from engine.propose.discover import look
     from engine.propose.propose import propose
     from engine.propose.text import plan_text
 
     if not folder.is_dir():
-        raise BadInput(f"{folder} is no folder", "name the one that holds your models and data")
+        raise BadInput(f"{folder} is not a folder", "name the folder with your models and data")
     file = out_file or folder / "plan.toml"
     proposal = propose(look(folder), file.absolute().parent)
     text = "" if proposal.lacking else plan_text(proposal)
@@ -121,12 +122,12 @@ def plan(folder: Folder = Path(), out_file: Out = None, json: Json = False) -> N
     _show(proposal)
     if proposal.lacking:
         raise BadInput(
-            f"{folder}: no plan can be made of what is here; there is not",
+            f"{folder}: no plan can be made from this folder; it lacks",
             "\n  ".join(proposal.lacking) + "\n  `assay init DIR` writes a plan to fill in by hand",
         )
     write_new(file, text)
     out()
-    paragraph(f"wrote {file}; look through it, then: assay check {file}, assay run {file}")
+    paragraph(f"wrote {file}; review it, then: assay check {file}, assay run {file}")
 
 
 def write_new(file: Path, text: str) -> None:
@@ -138,7 +139,7 @@ def write_new(file: Path, text: str) -> None:
         with file.open("x", encoding="utf-8") as opened:
             opened.write(text)
     except FileExistsError as error:
-        raise BadInput(f"{file} is there already", "name another one: --out FILE") from error
+        raise BadInput(f"{file} exists already", "name another one: --out FILE") from error
     except OSError as error:
         raise BadInput(f"{file} cannot be written: {error.strerror}") from error
 
@@ -151,7 +152,7 @@ def _show(proposal: Proposal) -> None:
     passed_over = [*proposal.left_out[:MOST_SHOWN]]
     if more := proposal.left_out[MOST_SHOWN:]:
         passed_over.append(f"{len(more)} more; --json has them all")
-    for title, lines in (("Assumed", proposal.assumed), ("Found, and no use", passed_over)):
+    for title, lines in (("Assumed", proposal.assumed), ("Found, not used", passed_over)):
         if lines:
             heading(title)
             for line in lines:
@@ -162,7 +163,7 @@ Sample = Annotated[int, typer.Option("--sample", min=1, metavar="N", help="How m
 
 
 def noise(plan: Plan, sample: Sample = 50, json: Json = False) -> None:
-    """Measure the noise floor of a plan's local models: the share of answers that the batch alone changes.
+    """Measure the noise floor of a plan's local models: the share of answers that batching alone changes.
 
     Each example is answered alone, in one batch with the others, and in two batches of another order. Nothing
     is recorded.
@@ -203,4 +204,4 @@ def noise(plan: Plan, sample: Sample = 50, json: Json = False) -> None:
         ],
     )
     out()
-    paragraph("A change of the batch alone flips that share of answers: smaller differences say nothing.")
+    paragraph("Batching alone changes that share of answers: smaller differences mean nothing.")

@@ -42,18 +42,18 @@ Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="
 Only = Annotated[
     PhaseName | None, typer.Option("--only", help="Only this phase; `assay resume` does the rest.")
 ]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Generate and judge anew, whatever is remembered.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Generate and judge anew; ignore cached answers.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask when judging may cost more than max_cost.")]
 MaxCost = Annotated[
     float | None,
-    typer.Option("--max-cost", min=0.01, metavar="DOLLARS", help="The most that its judges may cost in all."),
+    typer.Option("--max-cost", min=0.01, metavar="DOLLARS", help="Limit for the total cost of its judges."),
 ]
 Anyway = Annotated[
-    bool, typer.Option("--anyway", help="Go on though files have changed; the numbers may differ.")
+    bool, typer.Option("--anyway", help="Continue although files have changed; the numbers may differ.")
 ]
 OtherHardware = Annotated[
     bool,
-    typer.Option("--other-hardware", help="Go on on other devices than it began on; numbers may differ."),
+    typer.Option("--other-hardware", help="Continue on other devices than before; the numbers may differ."),
 ]
 SummaryFile = Annotated[
     Path | None,
@@ -61,7 +61,7 @@ SummaryFile = Annotated[
         "--summary", metavar="FILE", help=f"Append the Markdown report to a file [default: ${STEP_SUMMARY}]."
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Only the verdict and what tripped.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the verdict and the alerts.")]
 Fold = Annotated[
     str | None,
     typer.Option("--fold", metavar="N|all", help="Which of the plan's folds; all: one run after another."),
@@ -72,7 +72,7 @@ Against = Annotated[
     typer.Option(
         "--against",
         metavar="accepted|best|RUN",
-        help="Hold every candidate against an earlier run's too: the accepted one, the best so far, or RUN.",
+        help="Also compare with an earlier run's candidate: the accepted one, the best so far, or RUN.",
     ),
 ]
 
@@ -122,9 +122,9 @@ def resume(
     summary: SummaryFile = None,
     store: Store = None,
 ) -> None:
-    """Go on with a run that was paused, interrupted or failed, or that waits for a server.
+    """Continue a run that was paused, interrupted or failed, or that waits for a server.
 
-    What is finished is kept, and not done again.
+    What is finished is kept and not done again.
     """
     folder = store_folder(context, store)
     with opened(folder) as connection:
@@ -132,7 +132,7 @@ def resume(
         status = history.run(connection, run_id).status
         if status == "running" and history.run(connection, run_id).waiting:
             history.request(connection, run_id, "retry")
-            out(f"run {run_id} tries again now")
+            out(f"run {run_id} is retrying now")
             return
         if max_cost is not None and status not in ("finished", "cancelled", "running"):
             history.set_max_cost(connection, run_id, max_cost)
@@ -175,7 +175,7 @@ def carry_out(
             if history.run(connection, run_id).status != "running":
                 return False
             history.request(connection, run_id, "pause")
-            follower.say("pausing after the piece of work in hand; Ctrl-C again stops watching")
+            follower.say("pausing after the current piece of work; Ctrl-C again stops watching")
             return True
 
         follower.say(f"run {run_id} started; Ctrl-C pauses it, closing the terminal does not stop it")
@@ -213,36 +213,35 @@ def _tell_end(
         err(f"run {run.id} was cancelled; what was finished is kept")
     elif run.status == "failed":
         err(f"run {run.id} failed: {run.error or 'no reason was recorded'}")
-        err(f"`assay resume {run.id}` goes on from what is finished")
+        err(f"`assay resume {run.id}` continues from what is finished")
     else:
-        err(f"the worker of run {run.id} ended without a word; its log is logs/run-{run.id}.log in the store")
-        err(f"`assay resume {run.id}` goes on from what is finished")
+        log = f"logs/run-{run.id}.log in the store"
+        err(f"the worker of run {run.id} exited without an error message; see {log}")
+        err(f"`assay resume {run.id}` continues from what is finished")
     return CANNOT_FINISH
 
 
 def pause(
     context: typer.Context,
     run: Run,
-    after_phase: Annotated[
-        bool, typer.Option("--after-phase", help="Only when the phase in hand is done.")
-    ] = False,
+    after_phase: Annotated[bool, typer.Option("--after-phase", help="Only after the current phase.")] = False,
     store: Store = None,
 ) -> None:
-    """Stop a run after the piece of work in hand, to resume later."""
+    """Pause a run after the current piece of work, to resume later."""
     _request(context, run, store, "finish_phase" if after_phase else "pause")
 
 
 def concurrency(
     context: typer.Context,
     run: Run,
-    calls: Annotated[int, typer.Argument(min=0, metavar="CALLS", help="0: as many as the plan says.")],
+    calls: Annotated[int, typer.Argument(min=0, metavar="CALLS", help="0: the plan's value.")],
     store: Store = None,
 ) -> None:
-    """Let a run ask each server for no more than so many answers at once, from now on."""
+    """Set the maximum of parallel requests per server for a run, from now on."""
     with opened(store_folder(context, store)) as connection:
         run_id = history.find_run(connection, run)
         history.set_concurrency(connection, run_id, calls or None)
-    out(f"run {run_id}: {f'{calls} answers at once at most' if calls else 'as many as its plan says'}")
+    out(f"run {run_id}: max parallel requests per server: {calls or 'as the plan says'}")
 
 
 def cancel(context: typer.Context, run: Run, store: Store = None) -> None:
@@ -308,7 +307,7 @@ def rerun(
     summary: SummaryFile = None,
     store: Store = None,
 ) -> None:
-    """Run a run once more: the same plan, options and files. Says whether the numbers are the same."""
+    """Repeat a run with the same plan, options and files; report whether the numbers are the same."""
     from engine.run.rerun import again
 
     folder = store_folder(context, store)
@@ -319,7 +318,7 @@ def rerun(
 
 
 def _confirm_cost(plan_file: Path, limit: int | None, fold: int | None, *, yes: bool, quiet: bool) -> None:
-    """Says what the judges could cost, and asks where that may pass the plan's `max_cost`.
+    """Says what the judges may cost, and asks for a yes where that may exceed the plan's `max_cost`.
 
     Without a `fold`, a plan's folds count together.
 

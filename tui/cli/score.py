@@ -40,7 +40,7 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="METRIC.KEY=VALUE",
-        help="A setting of a metric, written as in a plan: 'code.k=[1,10]'. May be repeated.",
+        help="A setting of a metric, written as in a plan: 'code.k=[1,10]'. Repeatable.",
     ),
 ]
 PerExample = Annotated[bool, typer.Option("--per-example", help="Every example's scores too.")]

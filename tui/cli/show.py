@@ -27,19 +27,22 @@ class ReportFormat(StrEnum):
     junit = "junit"
 
 
-Full = Annotated[bool, typer.Option("--full", help="Every interval, and each pair of models on its own.")]
+Full = Annotated[bool, typer.Option("--full", help="All intervals, and a table for each pair of models.")]
 Slices = Annotated[bool, typer.Option("--slices", help="Every slice, those that got clearly worse first.")]
 Find = Annotated[
-    str, typer.Option("--find", metavar="TEXT", help="Only measures, families and slices of that name.")
+    str,
+    typer.Option(
+        "--find", metavar="TEXT", help="Only measures, families and slices with TEXT in their name."
+    ),
 ]
 Decision = Annotated[
-    bool, typer.Option("--decision", help="Only whether to ship, with every question and its numbers.")
+    bool, typer.Option("--decision", help="Only the decision, with every question and its numbers.")
 ]
 FormatOption = Annotated[ReportFormat, typer.Option("--format", help="What to write.")]
 Older = Annotated[str, typer.Argument(metavar="RUN", help="The run to compare with: id, name or last.")]
 Newer = Annotated[str, typer.Argument(metavar="RUN", help="The run in question: id, name or last.")]
 Out = Annotated[
-    Path | None, typer.Option("--out", metavar="FILE", help="Where to [default: standard output]")
+    Path | None, typer.Option("--out", metavar="FILE", help="The file to write [default: standard output]")
 ]
 
 
@@ -53,7 +56,7 @@ def show(
     decision: Decision = False,
     store: Store = None,
 ) -> None:
-    """Show one run: whether to ship, then its numbers, comparisons and alerts."""
+    """Show one run: the decision, then its numbers, comparisons and alerts."""
     from tui.cli.terminal import print_decision, print_head, print_run
     from tui.report.json import run_values
     from tui.sections.gather import gather
@@ -73,7 +76,7 @@ def show(
 def report(
     context: typer.Context, run: Run, format: FormatOption, file: Out = None, store: Store = None
 ) -> None:
-    """Write a report of one run to hand on."""
+    """Write a report of one run to share."""
     from tui.report import render
     from tui.sections.gather import gather_report
 
@@ -181,7 +184,7 @@ def _print_run_comparison(found: "RunComparison", trained: "Sequence[Retrained]"
         heading(f"{candidate} against {baseline}")
         print_comparisons([item for item in rows if item.delta is not None])
     if not everything:
-        out("the runs share nothing that can be compared")
+        out("the runs have nothing in common that can be compared")
     heading("Drops beyond the gates")
     for alert in found.alerts:
         paragraph(alert.message, " " * 9, f"{alert.severity.upper():9}")

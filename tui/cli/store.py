@@ -13,14 +13,14 @@ from tui.cli.common import Json, Store, store_folder
 from tui.text.output import Column, moment, number, out, paragraph, print_json, print_table
 
 Repair = Annotated[
-    bool, typer.Option("--repair", help="Repair what can be repaired, after a copy of the store was made.")
+    bool, typer.Option("--repair", help="Repair what can be repaired; the store is copied first.")
 ]
 
 
 def doctor(context: typer.Context, mend: Repair = False, json: Json = False, store: Store = None) -> int:
-    """Examine the store: damage, lost rows, stuck runs, leftovers, room and rights.
+    """Examine the store: damage, lost rows, stuck runs, leftovers, disk space, permissions.
 
-    Exit codes: 0 nothing is wrong, 1 something is, 2 there is no store that this Assay knows.
+    Exit codes: 0 no problem, 1 a problem, 2 no store that this Assay knows.
     """
     folder = store_folder(context, store)
     found = examine(folder)
@@ -36,12 +36,12 @@ def doctor(context: typer.Context, mend: Repair = False, json: Json = False, sto
     for line in done:
         paragraph(line, "  ", "repaired: ")
     if done:
-        out("now nothing is wrong" if healthy else "still wrong:")
+        out("no problem is left" if healthy else "still wrong:")
         for item in after:
             if not item.ok:
                 _print_finding(item)
     elif any(not item.ok and item.repair for item in found):
-        out("`assay doctor --repair` repairs this, after a copy of the store was made")
+        out("`assay doctor --repair` repairs this; it copies the store first")
     return 0 if healthy else 1
 
 
@@ -64,7 +64,7 @@ _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 cache = typer.Typer(
-    help="Report on the answers kept between runs, and take out old ones.",
+    help="Report on the cached answers, and remove old ones.",
     invoke_without_command=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -73,9 +73,9 @@ cache = typer.Typer(
 
 @cache.callback()
 def report(context: typer.Context, json: Json = False, store: Store = None) -> None:
-    """Report on the answers kept between runs: how many, how large, how old, and how often of use.
+    """Report on the cached answers: how many, how large, how old, and how often used.
 
-    `assay run PLAN --no-cache` neither takes nor keeps any.
+    `assay run PLAN --no-cache` neither reads nor writes the cache.
     """
     if context.invoked_subcommand is not None:
         return
@@ -87,7 +87,7 @@ def report(context: typer.Context, json: Json = False, store: Store = None) -> N
         print_json([as_values(kind) for kind in found])
         return
     if not found:
-        out("nothing is kept yet; a run keeps its models' and judges' answers")
+        out("nothing is cached yet; a run caches the answers of models and judges")
         return
     columns = [Column("kind"), Column("answers", True), Column("size", True), Column("oldest (UTC)")]
     columns += [Column("newest (UTC)"), Column("hits", True), Column("misses", True)]
@@ -117,12 +117,12 @@ def prune(
     json: Json = False,
     store: Store = None,
 ) -> None:
-    """Take out old answers. Runs and their stored responses are not touched."""
+    """Remove old cached answers. Runs and their stored responses are not touched."""
     from store.read.caches import prune as take_out
     from store.read.history import as_values
 
     if older_than is None and max_size is None:
-        raise BadInput("nothing was said of what to take out", "give --older-than 30d, or --max-size 2GB")
+        raise BadInput("it is not clear what to remove", "give --older-than 30d, or --max-size 2GB")
     # `assay cache --store DIR prune` means that store, too.
     store = store or (context.parent.params.get("store") if context.parent else None)
     before = None if older_than is None else time.time() - _amount("--older-than", older_than, _SECONDS)
@@ -132,9 +132,9 @@ def prune(
         print_json([as_values(kind) for kind in gone])
         return
     for kind in gone:
-        out(f"{kind.kind}: {kind.entries:,} answers taken out, {_size(kind.bytes)}")
+        out(f"{kind.kind}: {kind.entries:,} answers removed, {_size(kind.bytes)}")
     if not gone:
-        out("nothing is kept yet")
+        out("nothing is cached yet")
 
 
 def _amount(option: str, text: str, units: dict[str, int]) -> float:
@@ -142,7 +142,7 @@ def _amount(option: str, text: str, units: dict[str, int]) -> float:
     names = {name.casefold(): factor for name, factor in units.items()}
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", text.strip().casefold())
     if found is None or found[2] not in names:
-        raise BadInput(f"{option} {text}: is no number with a unit", f"the units are {', '.join(units)}")
+        raise BadInput(f"{option} {text}: is not a number with a unit", f"the units are {', '.join(units)}")
     return float(found[1]) * names[found[2]]
 
 

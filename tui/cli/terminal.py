@@ -80,9 +80,9 @@ def print_head(found: RunSections) -> None:
     paragraph(f"{when}{took}{plan}{data if plan or run.eval_set else ''} · seed {run.seed}")
     costs = found.costs
     if costs.unknown or costs.dollars:
-        paragraph(costs.unknown or f"judging has cost ${costs.dollars:,.2f}")
+        paragraph(costs.unknown or f"judging cost ${costs.dollars:,.2f}")
     if costs.gpu_hours is not None:
-        paragraph(f"its models took {in_gpu_hours(costs.gpu_hours)}")
+        paragraph(f"its models used {in_gpu_hours(costs.gpu_hours)}")
     if found.overview.no_verdict and not run.imported:
         paragraph(f"no verdict: {found.overview.no_verdict}")
 
@@ -94,7 +94,7 @@ ANSWER_SIGNS = {"good": "+", "bad": "-", "open": "?", "missing": "·"}
 def print_decision(verdicts: Sequence[Verdict], *, full: bool = False) -> None:
     """Word and reasons of every candidate; `full` adds every question with the numbers behind its answer."""
     if not verdicts:
-        out("there is no candidate to decide on")
+        out("no candidate to decide on")
         return
     heading("Decision")
     for verdict in verdicts:
@@ -140,8 +140,8 @@ def _print_sweep(found: SweepSection | None) -> None:
     print_table(columns, [_checkpoint(checkpoint) for checkpoint in found.checkpoints])
     if found.cut:
         paragraph(
-            f"{found.cut} were cut after this and are evaluated no further; the run's verdict rests "
-            f"on the {len(found.checkpoints) - found.cut} that were kept."
+            f"{_count(found.cut, 'checkpoint')} cut and not evaluated further; "
+            f"the run's verdict is about the {len(found.checkpoints) - found.cut} kept."
         )
 
 
@@ -165,7 +165,9 @@ def print_alerts(found: AlertsSection) -> None:
     for alert in found.rows:
         whose = "" if alert.candidate in alert.message else f"{alert.candidate}: "
         again = " in an earlier run" if alert.follows else ""
-        seen = f" (seen by {alert.acknowledged_by}{again}: {alert.note})" if alert.acknowledged else ""
+        seen = (
+            f" (acknowledged by {alert.acknowledged_by}{again}: {alert.note})" if alert.acknowledged else ""
+        )
         paragraph(f"{whose}{alert.message}{seen}", " " * 9, f"{alert.severity.upper():9}")
 
 
@@ -177,12 +179,12 @@ def _print_remarks(remarks: Sequence[str]) -> None:
 
 
 def _print_costs(found: CostsSection) -> None:
-    """What the models took; one line for models of which the same is known."""
+    """What the models used; models with the same figures share a line."""
     alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for costs in found.models:
         alike.setdefault(costs.facts, []).append(costs.model)
     if alike:
-        heading("What it took")
+        heading("Resources")
     for facts, models in alike.items():
         paragraph(f"{', '.join(models)}: {'; '.join(f'{name} {value}' for name, value in facts)}", "  ", "")
 
@@ -211,45 +213,44 @@ def _print_data(found: DataSection, candidates: Sequence[str]) -> None:
 
 def _size(found: DataSection) -> Iterator[str]:
     which = "" if found.split == "all" else f" of the {found.split} split"
-    seen = "" if found.detectable is None else f", which can show changes from {percent(found.detectable)} on"
+    seen = "" if found.detectable is None else f"; smallest detectable change {percent(found.detectable)}"
     yield f"{_count(found.selected or 0, 'example')}{which}{seen}"
     if found.skipped:
-        are = "is" if found.skipped == 1 else "are"
-        yield f"! {_count(found.skipped, 'record')} of the file could not be read and {are} left out"
+        yield f"! {_count(found.skipped, 'record')} of the file could not be read"
     if found.excluded:
         names = ", ".join(
-            f"{row.example} ({row.user}: {row.reason or 'no reason'})" for row in found.excluded[:NAMED]
+            f"{row.example} ({row.user}: {row.reason or 'no reason given'})" for row in found.excluded[:NAMED]
         )
         left = len(found.excluded) - NAMED
         more = f" and {left} more" if left > 0 else ""
-        yield f"left out, since people excluded them: {names}{more}"
+        yield f"excluded by people: {names}{more}"
 
 
 def _leaks(found: DataSection) -> Iterator[str]:
     leaked, total = found.leaked, found.selected or 0
     if leaked is None:
-        yield "? leaks were not searched for: the plan names no training data"
+        yield "? not checked for leaks: the plan names no training data"
         return
     tiers = [f"{n} {TIER_WORDS.get(tier, tier)}" for tier, n in found.leaks_by_tier.items() if n]
-    stand = "stands" if leaked == 1 else "stand"
+    appear = "appears" if leaked == 1 else "appear"
     if leaked:
         by = f": {', '.join(tiers)}" if tiers else ""
-        yield f"! {leaked:,} of {total:,} ({leaked / total:.1%}) {stand} in the training data{by}"
+        yield f"! {leaked:,} of {total:,} ({leaked / total:.1%}) {appear} in the training data{by}"
     else:
-        yield f"+ none of the {total:,} stands in the training data"
+        yield f"+ none of the {total:,} appears in the training data"
     if similar := found.similar:
         is_ = "is" if similar == 1 else "are"
-        yield f"{similar:,} more {is_} like a training question with another answer: a template, no leak"
+        yield f"{similar:,} more {is_} similar to a training question with another answer: not counted"
     if answers := found.answers_seen:
         have = "has" if answers == 1 else "have"
-        yield f"{answers:,} more {have} an answer that stands there under another question: not counted"
+        yield f"{answers:,} more {have} an answer that appears there under another question: not counted"
 
 
 def _without_leaks(found: DataSection, candidates: Sequence[str]) -> Iterator[str]:
-    """Each candidate's main measures with all examples and without those that leaked."""
+    """Each candidate's main measures on all examples and without the leaked ones."""
     if not found.has_slice_without_leaks:
         return
-    yield "main measures with all examples → without those that leaked:"
+    yield "main measures on all examples → without the leaked ones:"
     for name in candidates:
         parts = [
             f"{score.measure} {number(score.value)} → {number(score.without)} "
@@ -264,10 +265,10 @@ def _without_leaks(found: DataSection, candidates: Sequence[str]) -> Iterator[st
 def _within(found: DataSection) -> Iterator[str]:
     if found.duplicates:
         pairs = _count(found.duplicates, "pair")
-        yield f"! {pairs} of examples are nearly one and the same: they weigh double"
+        yield f"! {pairs} of near-identical examples: each pair counts twice"
     for file, leaked in found.earlier:
         if leaked:
-            yield f"! {leaked:,} stand in the earlier eval set {file} too"
+            yield f"! {leaked:,} also in the earlier eval set {file}"
 
 
 def _coverage(found: CoverageTable | None) -> Iterator[str]:
@@ -275,12 +276,12 @@ def _coverage(found: CoverageTable | None) -> Iterator[str]:
         return
     if found.gaps:
         lacking = ", ".join(f"{gap.label} ({gap.wanted:.0%} of the log)" for gap in found.gaps[:NAMED])
-        yield f"! production asks what the eval set lacks: {lacking}"
+        yield f"! the eval set lacks questions that production gets: {lacking}"
     for shift in found.shifts:
-        other = {"train": "training data", "log": "query log"}.get(shift.name, shift.name)
+        other = {"train": "training data differ", "log": "query log differs"}.get(shift.name, shift.name)
         kinds = ", ".join(kind for kind, _ in shift.indices)
         indices = ", ".join(f"{index:.2f}" for _, index in shift.indices)
-        yield f"! the {other} lie apart from the eval set in {kinds}: PSI {indices}"
+        yield f"! the {other} from the eval set in {kinds}: PSI {indices}"
 
 
 def _lock(found: DataSection) -> Iterator[str]:
@@ -289,9 +290,7 @@ def _lock(found: DataSection) -> Iterator[str]:
     uses = found.test_uses
     times = {1: "once", 2: "twice"}.get(uses, f"{uses} times")
     others = (
-        ": by this run alone"
-        if uses == 1
-        else ", this run included: its numbers are worth less with each use"
+        ", by this run" if uses == 1 else ", including this run: each use makes its numbers less trustworthy"
     )
     yield f"{'+' if uses == 1 else '!'} the test split was used {times}{others}"
 
@@ -319,8 +318,8 @@ def _print_judging(found: JudgingSection, *, full: bool) -> None:
         _print_win_rates(judge, full=full)
     if found.win_rates:
         paragraph(
-            "first: how often the first place won (0.5 is no bias) · "
-            "agree: pairs on which both orders agree · level: the win rate at equal length"
+            "first: how often the first position won (0.5 is no bias) · "
+            "agree: pairs on which both orders agree · LC win rate: length-controlled win rate"
         )
     for judge in found.judges:
         if full or not judge.part_of:
@@ -346,7 +345,7 @@ def _print_win_rates(judge: JudgeReport, *, full: bool) -> None:
         return
     heading(f"Win rate by judge {judge.name}")
     columns = [Column("candidate"), Column("against"), Column("win rate", True), Column("w/l/t", True)]
-    columns += [Column(title, True) for title in ("failed", "first", "agree", "level")]
+    columns += [Column(title, True) for title in ("failed", "first", "agree", "LC win rate")]
     print_table(columns, [cells for pair in judge.pairs for cells in _pair(pair)])
     for pair in judge.pairs:
         about = f"{pair.name}: " if len(judge.pairs) > 1 else ""
@@ -474,8 +473,8 @@ def _print_folded(families: Sequence[FoldedFamily]) -> None:
     count = sum(len(family.measures) - len(family.shown) for family in families)
     if count:
         paragraph(
-            f"{count} measures that did not get clearly worse are folded: --find NAME shows those of a "
-            "family or of a name, --full all of them",
+            f"{count} measures that did not get clearly worse are folded: --find NAME shows a family or "
+            "measure, --full shows all",
             "  ",
             "",
         )
@@ -745,7 +744,7 @@ def _print_slices(section: SlicesSection, *, everything: bool, find: str) -> Non
     if not found:
         if everything:
             heading("Slices")
-            paragraph("no slices were computed" if not section.rows else f"none is called {find!r}")
+            paragraph("no slices were computed" if not section.rows else f"no slice matches {find!r}")
         return
     worse = sum(row.standing == "worse" for row in found)
     # Nearly all examples are among those that did not leak; Data shows what they tell.
@@ -758,7 +757,7 @@ def _print_slices(section: SlicesSection, *, everything: bool, find: str) -> Non
     for (candidate, baseline), rows in pairs.items():
         _print_slices_of(f"{candidate} / {baseline}", rows)
     if len(shown) < len(found):
-        paragraph("p is corrected for the number of slices (Holm); --slices shows all of them")
+        paragraph("p is Holm-corrected for the number of slices; --slices shows all of them")
 
 
 def _print_slices_of(title: str, rows: Sequence[SliceRow]) -> None:

@@ -14,9 +14,9 @@ from store.transfer.merge import merge
 from tui.cli.common import Json, Store, store_folder
 from tui.text.output import out, print_json
 
-Into = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to.")]
+Into = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to write to.")]
 EXPORT_KIND = "runs (jsonl or parquet), mt-bench, alpaca-eval or lm-eval"
-ExportKind = Annotated[str, typer.Argument(metavar="KIND", help=f"As what: {EXPORT_KIND}.")]
+ExportKind = Annotated[str, typer.Argument(metavar="KIND", help=f"What to write: {EXPORT_KIND}.")]
 Runs = Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs by id or name, or last.")]
 FormatOption = Annotated[
     str | None, typer.Option("--format", metavar="FORMAT", help="Of runs: jsonl (default) or parquet.")
@@ -24,7 +24,7 @@ FormatOption = Annotated[
 KIND = "mt-bench, alpaca-eval, prometheus, judgelm, lm-eval, or store (of another Assay)"
 Kind = Annotated[str, typer.Argument(metavar="KIND", help=f"Whose files: {KIND}.")]
 Source = Annotated[Path, typer.Argument(metavar="PATH", help="The file or folder.")]
-Name = Annotated[str | None, typer.Option("--name", help="What the run shall be called.")]
+Name = Annotated[str | None, typer.Option("--name", help="The run's name.")]
 Samples = Annotated[bool, typer.Option("--samples", help="lm-eval: the questions too, to pair runs by.")]
 Baseline = Annotated[
     str | None,
@@ -42,7 +42,7 @@ def import_(
     json: Json = False,
     store: Store = None,
 ) -> None:
-    """Put a run done elsewhere into the history."""
+    """Import a run that was done elsewhere into the history."""
     from engine.formats.importing import LM_EVAL, import_benchmarks, import_run
 
     folder = store_folder(context, store)
@@ -59,7 +59,7 @@ def import_(
         print_json({"id": runs[0]} if len(runs) == 1 else {"ids": runs})
         return
     for run_id in runs:
-        out(f"run {run_id}: look at it with: assay show {run_id}")
+        out(f"run {run_id}: see it with: assay show {run_id}")
     if len(runs) > 1:
         out(f"compare two of them with: assay compare {runs[0]} {runs[1]}")
 
@@ -72,12 +72,12 @@ def export(
     form: FormatOption = None,
     store: Store = None,
 ) -> None:
-    """Write runs as JSON lines or Parquet, or one run as another tool reads it."""
+    """Write runs as JSON lines or Parquet, or one run in the format of another tool."""
     if kind == "runs":
         _export_records(store_folder(context, store), runs, folder, form)
         return
     if len(runs) > 1 or form is not None:
-        raise BadInput(f"{kind} takes one run, and has its own format", "assay export runs RUN… FOLDER")
+        raise BadInput(f"{kind} takes one run and has its own format", "assay export runs RUN… FOLDER")
     from engine.formats.export import export_run
     from engine.formats.importing import LM_EVAL
     from engine.formats.lm_eval_export import export_lm_eval
@@ -96,7 +96,7 @@ def export(
 
 
 def _import_store(path: Path, folder: Path, json: bool) -> None:
-    """The runs of another store join this one; those that are here already are left alone."""
+    """The runs of another store are added to this one; those that are here already are skipped."""
     database.prepare(folder)
     with opened(folder) as connection:
         found = merge(connection, path)
@@ -112,7 +112,7 @@ def _import_store(path: Path, folder: Path, json: bool) -> None:
         (found.deleted, "deleted there"),
     ):
         if left:
-            out(f"left alone: {left} {why}")
+            out(f"skipped: {left} {why}")
 
 
 def _export_records(folder: Path, runs: list[str], into: Path, form: str | None) -> None:

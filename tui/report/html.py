@@ -17,6 +17,7 @@ from tui.report.jinja import environment, shown
 from tui.sections.alerts import WITH_EXAMPLES
 from tui.sections.costs import CostsSection
 from tui.sections.data import CoverageGap, DataSection
+from tui.sections.declaration import DIRECTION
 from tui.sections.eta import in_gpu_hours
 from tui.sections.gather import RunSections
 from tui.sections.judging import JudgingSection
@@ -78,7 +79,7 @@ def _plots(found: RunSections) -> dict[str, Any]:
 def _spent(costs: CostsSection) -> Iterator[tuple[str, str]]:
     """Money for judges and hours of GPUs; what is unknown is said."""
     yield "judges", costs.unknown or f"${costs.dollars or 0:,.2f}"
-    yield "GPUs", "no model held a GPU here" if costs.gpu_hours is None else in_gpu_hours(costs.gpu_hours)
+    yield "GPUs", "no model used a GPU here" if costs.gpu_hours is None else in_gpu_hours(costs.gpu_hours)
 
 
 def _data_facts(found: DataSection) -> Iterator[tuple[str, str]]:
@@ -88,21 +89,21 @@ def _data_facts(found: DataSection) -> Iterator[tuple[str, str]]:
     if found.train_file:
         yield "training data", f"{found.train_file} {found.train_sha256[:12]}".strip()
     if found.answers_seen:
-        yield "answers that training has seen", f"{found.answers_seen:,}"
+        yield "answers also in the training data", f"{found.answers_seen:,}"
     if found.similar:
-        yield "like a training question, with another answer", f"{found.similar:,}"
+        yield "similar to a training question, with a different answer", f"{found.similar:,}"
     if found.duplicates:
-        yield "examples that are there twice", f"{found.duplicates:,}"
+        yield "pairs of near-identical examples", f"{found.duplicates:,}"
     for row in found.excluded:
-        yield f"left out: {row.example}", f"{row.reason or 'no reason given'} ({row.user})"
+        yield f"excluded: {row.example}", f"{row.reason or 'no reason given'} ({row.user})"
     if found.detectable is not None:
-        yield "smallest change that so many examples show", f"{found.detectable:.1%}"
+        yield "smallest detectable change", f"{found.detectable:.1%}"
 
 
 def _gap(gap: CoverageGap) -> str:
     return (
         f"{gap.label}: {gap.wanted:.0%} of what users ask, {gap.found:.0%} of the eval set; "
-        f"about {gap.missing:,} examples are missing"
+        f"about {gap.missing:,} examples missing"
     )
 
 
@@ -159,10 +160,8 @@ def _is_share(metric: MetricRow | None) -> bool:
 def _caption(measure: str, metric: MetricRow | None) -> str:
     if metric is None:
         return measure
-    better = {"higher": "higher is better", "lower": "lower is better"}.get(
-        metric.direction, "neither is better"
-    )
-    return f"{measure}{f' ({metric.unit})' if metric.unit else ''}: {metric.meaning}; {better}"
+    unit = f" ({metric.unit})" if metric.unit else ""
+    return f"{measure}{unit}: {metric.meaning}; {DIRECTION[metric.direction]}"
 
 
 def _difference(change: Change) -> plots.Reading:

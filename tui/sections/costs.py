@@ -39,7 +39,7 @@ def judging_cost(spending: tuple[float | None, int]) -> tuple[float | None, str 
     dollars, unknown = spending
     if not unknown:
         return dollars or 0.0, None
-    known = f", besides ${dollars:,.2f}" if dollars else ""
+    known = f", on top of ${dollars:,.2f}" if dollars else ""
     return None, f"cost: {unknown:,} judges' answers of unknown price{known}"
 
 
@@ -49,7 +49,7 @@ def model_costs(model: ModelRow) -> Iterator[tuple[str, str]]:
     adapter, use = details.get("adapter"), details.get("device_use")
     if isinstance(adapter, dict) and "bytes" in adapter:
         share = adapter["trainable_share"]
-        known = "the base's size is not known" if share is None else f"{share:.3%} trainable"
+        known = "size of the base unknown" if share is None else f"{share:.3%} trainable"
         yield "adapter", f"{size(adapter['bytes'])}, {adapter['parameters']:,} parameters, {known}"
     if use:
         memory, energy = use["peak_memory"], use["energy_j"]

@@ -135,7 +135,7 @@ def _benchmarks(rows: Sequence[BenchmarkRow]) -> Iterator[tuple[str, str]]:
         key = f"{row.task} · {row.metric}" + ("" if row.filter == "none" else f" ({row.filter})")
         if key not in seen:
             seen.add(key)
-            shots = "as the task says" if row.shots is None else str(row.shots)
+            shots = "the task's default" if row.shots is None else str(row.shots)
             yield key, f"version {row.version}; shots {shots}; questions {row.n}"
 
 

@@ -32,7 +32,7 @@ def remarks(
     if cached := [f"{row.model} {row.from_cache:,} of {row.answers:,}" for row in answers if row.from_cache]:
         found.append(f"answers from the cache: {', '.join(cached)}")
     if cut := [f"{row.model} {row.cut:,} of {row.answers:,}" for row in answers if row.cut]:
-        found.append(f"prompts cut to fit the context: {', '.join(cut)}")
+        found.append(f"prompts truncated to fit the context: {', '.join(cut)}")
     return found
 
 
@@ -43,19 +43,19 @@ def _edited(run: RunDetail) -> Iterator[str]:
         which = f"run{'s' if len(runs) > 1 else ''} {', '.join(map(str, runs))}"
         yield (
             f"the training data were edited after {which} had used the test split: "
-            "an edit made because of what was seen there makes its numbers too good"
+            "if what was seen there led to the edit, its numbers are too good"
         )
 
 
 def noise_remarks(models: Iterable[ModelRow]) -> Iterator[str]:
-    """What a change of the batch alone does to the answers, for the models where it was measured."""
+    """The noise floor of the models where it was measured."""
     for model in models:
         if floor := noise(model):
-            yield f"noise floor of {model.name} {floor}: a change of batch alone flips that share of answers"
+            yield f"noise floor of {model.name} {floor}: batching alone changes that share of answers"
 
 
 def _notes(models: Iterable[ModelRow]) -> Iterator[str]:
-    """What the models themselves had to say, those of one mind together."""
+    """Notes of the models themselves, the same note of several models once."""
     said: dict[str, list[str]] = {}
     for model in models:
         for note in (model.details or {}).get("notes") or []:
@@ -65,7 +65,7 @@ def _notes(models: Iterable[ModelRow]) -> Iterator[str]:
 
 
 def _batching(models: Iterable[ModelRow]) -> Iterator[str]:
-    """By which path the models answered that did so here, and where it is the slower one, why."""
+    """How the local models were batched, and why where that is the slower way."""
     paths: dict[str, list[str]] = {}
     for model in models:
         details = model.details or {}
@@ -73,7 +73,7 @@ def _batching(models: Iterable[ModelRow]) -> Iterator[str]:
         if details.get("batching") == "continuous" and slots:
             paths.setdefault(f"continuous batches of up to {slots} rows", []).append(model.name)
         elif details.get("batching") == "static":
-            paths.setdefault(f"static batches, since {details['batching_reason']}", []).append(model.name)
+            paths.setdefault(f"static batches: {details['batching_reason']}", []).append(model.name)
     for path, names in paths.items():
         yield f"{', '.join(names)} answered in {path}"
 
