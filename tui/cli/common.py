@@ -30,12 +30,12 @@ Plan = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan's TOML file
 
 
 def store_folder(context: typer.Context, store: str | None) -> Path:
-    """The store's folder; --store may stand before the command or after it."""
+    """The store's folder; --store may come before or after the command."""
     return database.locate(store or context.find_root().params.get("store"), Path.cwd())
 
 
 def app_options(context: typer.Context) -> dict[str, Any]:
-    """What the command line says of the app itself; these options stand before the command."""
+    """The options for the app itself, which come before the command."""
     given = context.find_root().params
     return {name: given.get(name) for name in ("theme", "ascii", "read_only")}
 

@@ -174,7 +174,7 @@ def _show_drift(moved: "Drift") -> None:
     rows.append(["words", number(moved.vocabulary), "Jensen–Shannon divergence: 0 equal, 1 nothing shared"])
     rows.append(["new words", f"{moved.unseen_words:.1%}", "of its words are not in the eval set"])
     told = moved.classifier
-    apart = told.reason or f"of texts told apart by a classifier (chance: 50%), p = {number(told.p)}"
+    apart = told.reason or f"of texts assigned to the right set (chance: 50%), p = {number(told.p)}"
     rows.append(["classifier", MISSING if told.accuracy is None else f"{told.accuracy:.1%}", apart])
     print_table([Column("drift of"), Column("value", True), Column("meaning")], rows)
     paragraph(

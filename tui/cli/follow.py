@@ -20,7 +20,7 @@ from tui.text.gate import bar, cut, duration, printable
 POLL = 0.2  # seconds between looks at the store
 REDRAW = 0.5  # seconds between two pictures of the bars
 OVER = ("finished", "failed", "cancelled", "paused", "interrupted")
-ENDING = "run"  # the phase of the event by which a run fails: told with its end
+ENDING = "run"  # the phase of the event that a failed run ends with; it is printed at the end
 _STEP = 10  # per cent between two lines where there is no terminal
 
 
@@ -249,7 +249,7 @@ def _interrupts() -> Iterator[_Interrupts]:
 
 
 def _is_running(pid: int) -> bool:
-    """Whether a worker started by this process still runs; one that ended is taken off the process table."""
+    """Whether a worker started by this process still runs; one that ended is reaped."""
     try:
         return os.waitpid(pid, os.WNOHANG) == (0, 0)
     except ChildProcessError:

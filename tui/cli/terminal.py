@@ -539,7 +539,7 @@ def _print_changes_from(baseline: str, changes: Sequence[Change], find: str) -> 
 
 
 def _sum(rows: Sequence[ComparisonRow]) -> str:
-    """What a family comes to for one candidate."""
+    """How many of a family's measures got worse and better for one candidate."""
     found = standing(rows)
     parts = [f"{found.worse} worse" if found.worse else "", f"{found.better} better" if found.better else ""]
     return ", ".join(filter(None, parts)) or "none clear"

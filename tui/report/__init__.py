@@ -1,4 +1,4 @@
-"""Reports of one run to hand on: HTML, Markdown, JSON and JUnit XML, all rendered from the same sections."""
+"""Reports of one run: HTML, Markdown, JSON and JUnit XML, rendered from the same sections."""
 
 from typing import TYPE_CHECKING
 

@@ -1,6 +1,6 @@
 """The HTML report: one file, no scripts, nothing loaded, light or dark as the reader's system is.
 
-Which of a run's numbers appear in which plot is decided here; `plots` draws them.
+This module decides which of a run's numbers appear in which plot; `plots` draws them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,7 +77,7 @@ def _plots(found: RunSections) -> dict[str, Any]:
 
 
 def _spent(costs: CostsSection) -> Iterator[tuple[str, str]]:
-    """Money for judges and hours of GPUs; what is unknown is said."""
+    """Money for judges and hours of GPUs, or that they are unknown."""
     yield "judges", costs.unknown or f"${costs.dollars or 0:,.2f}"
     yield "GPUs", "no model used a GPU here" if costs.gpu_hours is None else in_gpu_hours(costs.gpu_hours)
 
@@ -262,7 +262,10 @@ def _leaks(found: DataSection, by_meaning: bool) -> Markup:
     if not found.train_file:
         missing = plots.Bar("leaked examples", None, total, "the plan names no training data")
         return plots.bars([missing], "eval examples found in the training data")
-    bars = [plots.Bar(tier, count, total) for tier, count in found.leaks_by_tier.items()]
+    bars = [
+        plots.Bar(tier, count, total, "not searched" if count is None else None)
+        for tier, count in found.leaks_by_tier.items()
+    ]
     if "meaning" in found.leaks_by_tier and not by_meaning:
         unsearched = plots.Bar("meaning", None, total, "not searched, [data] names no embedding_model")
         bars = [*(bar for bar in bars if bar.name != "meaning"), unsearched]

@@ -26,7 +26,7 @@ def _checked_for_leaks(found: RunSections, model: ModelRow) -> bool:
     return bool(found.data.train_file)
 
 
-# What can fail a candidate, whether a run looked at it, and what is said where it did not.
+# What can fail a candidate, whether a run checked it, and the message where it did not.
 GATES: dict[str, tuple[Callable[[RunSections, ModelRow], bool], str]] = {
     "win_rate": (_judged, "no judge compared it with a baseline"),
     "metric_drop": (_compared("metric"), "no metric was compared"),
@@ -40,8 +40,9 @@ GATES: dict[str, tuple[Callable[[RunSections, ModelRow], bool], str]] = {
 
 
 def junit(found: RunSections) -> str:
-    """XML in the form that CI servers read. A run without a verdict is an error, and what a run did not look
-    at is skipped: neither is ever a pass.
+    """XML in the form that CI servers read.
+
+    A run without a verdict is an error, and what a run did not check is skipped: neither is ever a pass.
     """
     suites = Element("testsuites", name="assay")
     for model in found.overview.models:

@@ -1,7 +1,6 @@
 """The Markdown report: short enough for a comment on a pull request, safe to paste into one.
 
-It is made of blocks, each whole in itself. What a reader needs first comes first; a block that no longer fits
-is left out, and its name is said.
+Its blocks are in the order of importance. One that no longer fits is left out and named at the end.
 """
 
 from html import escape
@@ -18,7 +17,7 @@ MOST_ALERTS = 20
 MOST_SLICES = 10
 MOST_MEASURES = 10  # of one candidate in the first table
 LONGEST = 400  # characters of a text of data
-_NOTE = 600  # characters that the words on what was left out may take
+_NOTE = 600  # characters reserved for the names of the blocks left out
 _SIGNS = {"better": "▲", "worse": "▼", "no clear change": "="}
 
 

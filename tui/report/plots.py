@@ -21,7 +21,7 @@ SIGNS = {"better": "▲", "worse": "▼", "moved": "◆", "even": "=", "open": "
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One value with its interval and what it comes to; `value` None is missing, for a `reason`."""
+    """One value with its interval and its outcome in words; without a `value` there is a `reason`."""
 
     name: str
     value: float | None

@@ -9,7 +9,7 @@ from tui.text.gate import size
 
 @dataclass(frozen=True, slots=True)
 class ModelCosts:
-    """Adapter size, GPU memory and energy of one model as names and values; what is missing says why."""
+    """What one model took, as names and values in words."""
 
     model: str
     facts: tuple[tuple[str, str], ...]
@@ -44,7 +44,7 @@ def judging_cost(spending: tuple[float | None, int]) -> tuple[float | None, str 
 
 
 def model_costs(model: ModelRow) -> Iterator[tuple[str, str]]:
-    """Adapter size and trainable share, peak GPU memory and energy, in words; what is missing says why."""
+    """Adapter size and trainable share, peak GPU memory, energy; missing values with their reasons."""
     details = model.details or {}
     adapter, use = details.get("adapter"), details.get("device_use")
     if isinstance(adapter, dict) and "bytes" in adapter:

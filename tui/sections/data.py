@@ -82,7 +82,7 @@ class DataSection:
     train_file: str | None
     train_sha256: str
     leaked: int | None
-    leaks_by_tier: Mapping[str, int]
+    leaks_by_tier: Mapping[str, int | None]  # None: this tier was not searched
     leaks: Sequence[LeakRow]
     similar: int  # examples like a training question with another answer
     answers_seen: int  # examples whose answer is in the training data under another question
@@ -134,8 +134,9 @@ def data(
     )
 
 
-def _by_tier(found: Mapping[str, Any], leaks: Sequence[LeakRow]) -> dict[str, int]:
-    counted: dict[str, int] = dict(found.get("leaks_by_tier") or {})
+def _by_tier(found: Mapping[str, Any], leaks: Sequence[LeakRow]) -> dict[str, int | None]:
+    """As the run counted them; older runs only recorded the leaks themselves."""
+    counted: dict[str, int | None] = dict(found.get("leaks_by_tier") or {})
     if not counted:
         for tier in ("identical", *(leak.tier for leak in leaks)):
             counted[tier] = len({leak.example for leak in leaks if leak.tier == tier})

@@ -26,7 +26,7 @@ class JudgedPair:
 
 @dataclass(frozen=True, slots=True)
 class JudgeReport:
-    """One judge; `name` marks one that is no language model, `said` holds for all its verdicts."""
+    """One judge; `name` marks one that is not a language model, `said` applies to all its verdicts."""
 
     row: JudgeRow
     name: str
@@ -39,7 +39,7 @@ class JudgeReport:
     ranking: tuple[RankingRow, ...]
 
     def statements(self, full: bool = False) -> list[Said]:
-        """What there is to say about the judge; of its single pairs only the doubts, unless `full`."""
+        """The statements about the judge; of its single pairs only reasons for doubt, unless `full`."""
         of_pairs = [
             Said(f"{pair.name}: {each.text}", each.warns)
             for pair in self.pairs

@@ -21,7 +21,7 @@ Value = tuple[float | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Repetition:
-    """`same` numbers are alike in both runs; `differences` name the others. Times are left out."""
+    """`same` numbers are equal in both runs; `differences` name the others. Times are left out."""
 
     of: int
     same: int

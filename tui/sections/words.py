@@ -1,4 +1,4 @@
-"""A run's results in words: its verdict, a candidate's outcome, what a comparison says."""
+"""Outcomes in words: a run's verdict, why it has none, a comparison's result."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def no_verdict(run: RunDetail) -> str | None:
 
 
 def change(row: ComparisonRow) -> str:
-    """What a comparison says, in words: whether its interval leaves 0 out, and on which side."""
+    """The outcome of a comparison in a word: whether its interval excludes 0, and on which side."""
     if row.delta is None:
         return "missing"
     if row.low is None or row.high is None:
