@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from engine.data.power import smallest_change
 from engine.decision import judges
-from engine.decision.costs import costs
+from engine.decision.costs import model_costs
 from engine.decision.facts import AnsweredQuestion, CandidateFacts, Standing
 from engine.gates.figures import counted, number, percent
 from store.read.rows import ModelRow, WinRateRow
@@ -23,7 +23,7 @@ def cost(case: CandidateFacts) -> AnsweredQuestion:
     """Speed beside the base's, which has no interval, and the adapter's size."""
     question = "What does it cost?"
     base = case.base.name if case.base else ""
-    sized = dict(costs(case.model))
+    sized = dict(model_costs(case.model))
     evidence = [f"{name}: {said}" for name, said in sized.items()]
     said = [f"adapter of {sized['adapter']}"] if "adapter" in sized else []
     standing: Standing = "good"
