@@ -12,7 +12,7 @@ from tests.tui import judged
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
-from tui.app.settings import Settings
+from tui.app.settings import AppSettings
 from tui.screens import process
 from tui.screens.agreement import screen as screen
 from tui.screens.agreement.lines import settled as gate_said
@@ -130,7 +130,7 @@ async def test_a_new_label_changes_the_figures_and_the_same_are_not_worked_out_t
         return await process.assay(folder, *words)
 
     monkeypatch.setattr(screen, "assay", counted)
-    app = AssayApp(store, run=1, screen="agreement", now=lambda: NOW, settings=Settings(read_only=True))
+    app = AssayApp(store, run=1, screen="agreement", now=lambda: NOW, settings=AppSettings(read_only=True))
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot)
         await pilot.press("R", "K")

@@ -14,7 +14,7 @@ from tui.screens.base import RunScreen
 from tui.text.gate import cut, join, number, one_line, plain, signed, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
-from tui.widgets.table import Column, Columns
+from tui.widgets.table import Columns, FlexColumn
 
 if TYPE_CHECKING:
     from store.read.history import Connection
@@ -26,11 +26,11 @@ SEVERITY = {
     "note": Content.styled("·  note", "$muted"),
 }
 COLUMNS = Columns(
-    Column("severity", 11),
-    Column("candidate", 10, grow=1),
-    Column("against", 8, grow=1),
-    Column("what", 17, grow=1),
-    Column("message", 22, grow=4),
+    FlexColumn("severity", 11),
+    FlexColumn("candidate", 10, grow=1),
+    FlexColumn("against", 8, grow=1),
+    FlexColumn("what", 17, grow=1),
+    FlexColumn("message", 22, grow=4),
 )
 KINDS = {
     "win_rate": "win rate",

@@ -201,14 +201,14 @@ class AssayScreen(Screen[None]):
 
     def confirm(self, question: str, confirmed: Callable[[], None]) -> None:
         """Asks yes or no at the bottom; only `y` is yes."""
-        from tui.widgets.prompt import Question
+        from tui.widgets.prompt import YesNo
 
         def done(yes: bool) -> None:
             self._close_question()
             if yes:
                 confirmed()
 
-        self._open_question(Question(plain(question), done))
+        self._open_question(YesNo(plain(question), done))
         self.query_one("#footer").display = False
 
     def _open_question(self, widget: Widget) -> None:

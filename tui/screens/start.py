@@ -16,25 +16,25 @@ from tui.screens.base import AssayScreen
 from tui.text.gate import age, join, plain
 from tui.widgets.lines import Line
 from tui.widgets.rows import Rows
-from tui.widgets.table import Column, Columns
+from tui.widgets.table import Columns, FlexColumn
 
-COLUMNS = Columns(
-    Column("plan", 14, grow=1),
-    Column("file", 20, grow=2),
-    Column("compares", 27),
-    Column("age", 4, align="right"),
+PLANS = Columns(
+    FlexColumn("plan", 14, grow=1),
+    FlexColumn("file", 20, grow=2),
+    FlexColumn("compares", 27),
+    FlexColumn("age", 4, align="right"),
 )
 
 
-class Choice(NamedTuple):
+class StartOption(NamedTuple):
     """A plan to start, or another way to one."""
 
     plan: PlanFile | None
     words: str = ""
 
 
-MAKE = Choice(None, "Make a plan for the models and data in this folder")
-PATH = Choice(None, "Give the path of a plan")
+MAKE = StartOption(None, "Make a plan for the models and data in this folder")
+PATH = StartOption(None, "Give the path of a plan")
 
 
 class StartScreen(AssayScreen):
@@ -54,7 +54,7 @@ class StartScreen(AssayScreen):
 
     def on_resize(self, event: Resize) -> None:
         super().on_resize(event)
-        self.query_one("#heading", Line).set(join(["  ", COLUMNS.heading(self.size.width - 2)]))
+        self.query_one("#heading", Line).set(join(["  ", PLANS.heading(self.size.width - 2)]))
 
     def on_screen_resume(self, event: ScreenResume) -> None:
         super().on_screen_resume(event)
@@ -63,21 +63,21 @@ class StartScreen(AssayScreen):
     @work(group="look", exclusive=True)
     async def _look(self) -> None:
         plans, empty = await asyncio.to_thread(_looked, self._folder)
-        samples = [Choice(plan) for plan in plans if plan.bundled]
-        choices = [Choice(plan) for plan in plans if not plan.bundled]
+        samples = [StartOption(plan) for plan in plans if plan.bundled]
+        choices = [StartOption(plan) for plan in plans if not plan.bundled]
         # Of an empty folder no plan can be made: the sample is the way to the first run.
         choices += [*samples, MAKE] if empty else [MAKE, *samples]
         for rows in self.query("#choices").results(Rows):  # none while the screen is being left
             rows.show([*choices, PATH])
 
-    def _row(self, choice: Choice, width: int) -> Content:
+    def _row(self, choice: StartOption, width: int) -> Content:
         plan = choice.plan
         if plan is None:
             return Content(choice.words)
         place = "bundled sample" if plan.bundled else os.path.relpath(plan.path, self._folder)
         counts = f"{_counted(plan.candidates, 'candidate')}, {_counted(plan.baselines, 'baseline')}"
         ago = "" if plan.bundled else age(self.assay.now() - plan.changed).removesuffix(" ago")
-        return COLUMNS.row([plan.name, place, counts, ago], width)
+        return PLANS.row([plan.name, place, counts, ago], width)
 
     def on_rows_opened(self, event: "Rows.Opened") -> None:
         choice = event.rows.item

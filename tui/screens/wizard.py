@@ -15,13 +15,13 @@ from tui.screens.base import AssayScreen
 from tui.text.gate import join, plain, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
-from tui.widgets.table import Column, Columns
+from tui.widgets.table import Columns, FlexColumn
 
-COLUMNS = Columns(
-    Column("in", 3),
-    Column("part", 9),
-    Column("name", 16, grow=1),
-    Column("what", 30, grow=3),
+PARTS = Columns(
+    FlexColumn("in", 3),
+    FlexColumn("part", 9),
+    FlexColumn("name", 16, grow=1),
+    FlexColumn("what", 30, grow=3),
 )
 NOTE_LINES = 7
 
@@ -44,7 +44,7 @@ class WizardScreen(AssayScreen):
     def compose(self) -> ComposeResult:
         yield from self.framed(
             Line(id="heading"),
-            Rows(_row, empty="looking at the files here …", id="parts"),
+            Rows(_part_row, empty="looking at the files here …", id="parts"),
             Pane(focusable=True, id="notes"),
         )
 
@@ -65,7 +65,7 @@ class WizardScreen(AssayScreen):
 
     def on_resize(self, event: Resize) -> None:
         super().on_resize(event)
-        self.query_one("#heading", Line).set(join(["  ", COLUMNS.heading(self.size.width - 2)]))
+        self.query_one("#heading", Line).set(join(["  ", PARTS.heading(self.size.width - 2)]))
         self._show_notes()
 
     @work(group="look", exclusive=True)
@@ -169,9 +169,9 @@ class WizardScreen(AssayScreen):
         self.app.push_screen(CheckScreen(file))
 
 
-def _row(item: Item, width: int) -> Content:
+def _part_row(item: Item, width: int) -> Content:
     mark = "[x]" if item.on else "[ ]"
-    row = COLUMNS.row([mark, item.kind, item.name, item.what], width)
+    row = PARTS.row([mark, item.kind, item.name, item.what], width)
     return row if item.on else row.stylize("$muted")
 
 

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from tui.text.diff import Segment, common, diff, text_of
 from tui.text.json_text import Box, Node
-from tui.text.side_by_side import Row, wrapped
+from tui.text.side_by_side import SideRow, wrapped
 
 _INDENT = "  "
 _NARROW = 16  # cells that are left for the text however deep it is nested
 
 
-class Line(NamedTuple):
+class JsonLine(NamedTuple):
     """A line of either side; a side that is empty has nothing here."""
 
     depth: int
@@ -31,14 +31,14 @@ class Partners(NamedTuple):
     right: Node | None
 
 
-def field_rows(left: Box, right: Box, width: int) -> list[Row]:
+def field_rows(left: Box, right: Box, width: int) -> list[SideRow]:
     """Both answers as rows of two columns of `width` cells; what differs is changed."""
-    found: list[Row] = []
+    found: list[SideRow] = []
     for depth, ours, theirs in _both("", left, right, ("", ""), 0):
         indent = Segment(_INDENT * min(depth, max(0, width - _NARROW) // len(_INDENT)), False)
         rows = _side(indent, ours, width)
         others = rows if ours == theirs else _side(indent, theirs, width)
-        found.extend(Row(a, b) for a, b in zip_longest(rows, others, fillvalue=()))
+        found.extend(SideRow(a, b) for a, b in zip_longest(rows, others, fillvalue=()))
     return found
 
 
@@ -103,13 +103,13 @@ def _by_place(left: Box, right: Box) -> Iterator[Partners]:
             yield Partners("", a[at], b[to])
 
 
-def _both(name: str, left: Node, right: Node, commas: tuple[str, str], depth: int) -> Iterator[Line]:
+def _both(name: str, left: Node, right: Node, commas: tuple[str, str], depth: int) -> Iterator[JsonLine]:
     """The lines of a field that both sides have."""
     if left == right or isinstance(left, str) or isinstance(right, str) or left.brackets != right.brackets:
         yield from _values(name, left, right, commas, depth)
         return
     opened = (Segment(name + left.brackets[0], False),)
-    yield Line(depth, opened, opened)
+    yield JsonLine(depth, opened, opened)
     fields = partners(left, right)
     last = [max((n for n, f in enumerate(fields) if f[side] is not None), default=-1) for side in (1, 2)]
     for place, (key, ours, theirs) in enumerate(fields):
@@ -122,20 +122,20 @@ def _both(name: str, left: Node, right: Node, commas: tuple[str, str], depth: in
                 _lines(label, ours, follow[0], depth + 1), _lines(label, theirs, follow[1], depth + 1)
             )
     closed = [(Segment(left.brackets[1] + comma, False),) for comma in commas]
-    yield Line(depth, closed[0], closed[1])
+    yield JsonLine(depth, closed[0], closed[1])
 
 
-def _values(name: str, left: Node, right: Node, commas: tuple[str, str], depth: int) -> Iterator[Line]:
+def _values(name: str, left: Node, right: Node, commas: tuple[str, str], depth: int) -> Iterator[JsonLine]:
     """A field whose values are equal, or of which one is no box."""
     if left == right:
         for (at, text), (_, other) in zip(
             _lines(name, left, commas[0], depth), _lines(name, right, commas[1], depth), strict=True
         ):
-            yield Line(at, (Segment(text, False),), (Segment(other, False),))
+            yield JsonLine(at, (Segment(text, False),), (Segment(other, False),))
     elif isinstance(left, str) and isinstance(right, str):
         ours, theirs = _compared(left, right)
         head = Segment(name, False)
-        yield Line(
+        yield JsonLine(
             depth, (head, *ours, Segment(commas[0], False)), (head, *theirs, Segment(commas[1], False))
         )
     else:
@@ -150,11 +150,11 @@ def _compared(left: str, right: str) -> tuple[list[Segment], list[Segment]]:
     return [Segment(left, True)], [Segment(right, True)]
 
 
-def _apart(left: Iterator[tuple[int, str]], right: Iterator[tuple[int, str]]) -> Iterator[Line]:
+def _apart(left: Iterator[tuple[int, str]], right: Iterator[tuple[int, str]]) -> Iterator[JsonLine]:
     """Lines that stand on one side only, or have nothing to do with those beside them."""
     for ours, theirs in zip_longest(left, right):
         depth = (ours or theirs or (0, ""))[0]
-        yield Line(depth, *((Segment(side[1], True),) if side else () for side in (ours, theirs)))
+        yield JsonLine(depth, *((Segment(side[1], True),) if side else () for side in (ours, theirs)))
 
 
 def _lines(name: str, node: Node | None, comma: str, depth: int) -> Iterator[tuple[int, str]]:

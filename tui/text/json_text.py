@@ -20,12 +20,12 @@ class Box(NamedTuple):
 Node: TypeAlias = Box | str  # a str is the JSON text of a string, a number, true, false or null
 
 
-class Found(NamedTuple):
+class FoundJson(NamedTuple):
     node: Box
     around: int  # characters of the text that do not belong to it, white space and fences aside
 
 
-class NotJson(ValueError):
+class NoJsonFound(ValueError):
     """Why a text holds no JSON object or list."""
 
 
@@ -43,18 +43,18 @@ _DECODER = json.JSONDecoder(
 _FENCE_LINE = re.compile(r"(?m)^ {0,3}(?:`{3,}|~{3,})[^\n]*$")
 
 
-def read_json(text: str) -> Found:
+def read_json(text: str) -> FoundJson:
     """The JSON object or list that the text is, or that one of its fenced blocks is.
 
     Raises NotJson, of which the text says why in words.
     """
-    failure: NotJson | None = None
+    failure: NoJsonFound | None = None
     for candidate, around in _candidates(text):
         try:
-            return Found(_parse(candidate), around)
-        except NotJson as error:
+            return FoundJson(_parse(candidate), around)
+        except NoJsonFound as error:
             failure = failure or error
-    raise failure or NotJson("nothing is in it")
+    raise failure or NoJsonFound("nothing is in it")
 
 
 def _candidates(text: str) -> Iterator[tuple[str, int]]:
@@ -68,17 +68,17 @@ def _parse(text: str) -> Box:
     try:
         value = _DECODER.decode(text.strip())
     except json.JSONDecodeError as error:
-        raise NotJson(f"{error.msg}, line {error.lineno}") from None
+        raise NoJsonFound(f"{error.msg}, line {error.lineno}") from None
     except RecursionError:
-        raise NotJson(f"nested more than {DEEPEST} deep") from None
+        raise NoJsonFound(f"nested more than {DEEPEST} deep") from None
     if not isinstance(value, list):
-        raise NotJson("neither an object nor a list")
+        raise NoJsonFound("neither an object nor a list")
     return _box(value, 0)
 
 
 def _box(value: list[Any], depth: int) -> Box:
     if depth == DEEPEST:
-        raise NotJson(f"nested more than {DEEPEST} deep")
+        raise NoJsonFound(f"nested more than {DEEPEST} deep")
     if isinstance(value, _Pairs):
         return Box("{}", tuple((_written(key), _node(item, depth)) for key, item in value))
     return Box("[]", tuple(("", _node(item, depth)) for item in value))

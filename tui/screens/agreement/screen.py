@@ -47,7 +47,7 @@ class Basis(NamedTuple):
     plan: str
 
 
-class Read(NamedTuple):
+class AgreementData(NamedTuple):
     basis: Basis
     rates: "list[WinRateRow]"
 
@@ -68,7 +68,7 @@ class AgreementScreen(RunScreen):
 
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
-        self._read: Read | None = None
+        self._read: AgreementData | None = None
         self._found: dict[str, Any] | None = None
         self._place = 0
         self._computing = False
@@ -87,16 +87,16 @@ class AgreementScreen(RunScreen):
 
     # Reading and working out
 
-    def read_run(self, connection: "Connection") -> Read:
+    def read_run(self, connection: "Connection") -> AgreementData:
         from store.read import history
         from store.read.labels import basis
 
-        return Read(
+        return AgreementData(
             Basis(self.run_id, *basis(connection, self.run_id), history.run(connection, self.run_id).plan),
             history.win_rates(connection, self.run_id),
         )
 
-    def show_run(self, data: Read) -> None:
+    def show_run(self, data: AgreementData) -> None:
         self._read = data
         if not data.basis.labels:
             self._say_how()

@@ -35,7 +35,7 @@ class Numbers:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class MeasureCell:
     """One model's value of a measure, or the reason why it has none."""
 
     model: str
@@ -49,14 +49,14 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasureLine:
     """A measure: the models' values and the comparison. A disparity's values are differences of groups."""
 
     kind: str  # metric benchmark corpus disparity
     name: str
     direction: str
     meaning: str
-    cells: tuple[Cell, ...]
+    cells: tuple[MeasureCell, ...]
     compared: ComparisonRow | None
     declared: MetricRow | None = None
 
@@ -81,20 +81,20 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgeLine:
     """One judge's win rate."""
 
     row: WinRateRow
 
 
 @dataclass(frozen=True, slots=True)
-class Forgot:
+class ForgettingLine:
     """One thing that the candidate may have forgotten."""
 
     row: ForgettingRow
 
 
-Line = Measured | Judged | Forgot
+CompareLine = MeasureLine | JudgeLine | ForgettingLine
 
 
 def read_numbers(connection: Connection, run_id: int) -> Numbers:
@@ -117,36 +117,36 @@ def ordered(models: Iterable[ModelRow], candidate: str, baseline: str) -> list[s
     return [baseline, candidate, *(name for name in names if name not in (candidate, baseline))]
 
 
-def metric_lines(numbers: Numbers, candidate: str, baseline: str) -> list[Measured]:
+def metric_lines(numbers: Numbers, candidate: str, baseline: str) -> list[MeasureLine]:
     return [_metric(numbers, metric, candidate, baseline) for metric in numbers.metrics]
 
 
-def judge_lines(numbers: Numbers, candidate: str, baseline: str) -> list[Judged]:
-    return [Judged(row) for row in numbers.win_rates if _is(row, candidate, baseline)]
+def judge_lines(numbers: Numbers, candidate: str, baseline: str) -> list[JudgeLine]:
+    return [JudgeLine(row) for row in numbers.win_rates if _is(row, candidate, baseline)]
 
 
-def forgetting_lines(numbers: Numbers, candidate: str, baseline: str) -> tuple[str, list[Forgot]]:
+def forgetting_lines(numbers: Numbers, candidate: str, baseline: str) -> tuple[str, list[ForgettingLine]]:
     """The baseline that they are against, and a line for each aspect."""
     rows = [row for row in numbers.forgetting if row.candidate == candidate]
     against = _against({row.baseline for row in rows}, numbers, baseline)
-    return against, [Forgot(row) for row in rows if row.baseline == against]
+    return against, [ForgettingLine(row) for row in rows if row.baseline == against]
 
 
-def disparity_lines(numbers: Numbers, candidate: str, baseline: str) -> list[Measured]:
+def disparity_lines(numbers: Numbers, candidate: str, baseline: str) -> list[MeasureLine]:
     """A line for each measure and two groups: how far each model's values for them are apart."""
     found: dict[tuple[str, str, str], dict[str, DisparityRow]] = {}
     for row in numbers.disparities:
         found.setdefault((row.measure, row.first, row.second), {})[row.model] = row
     return [
-        Measured(
+        MeasureLine(
             "disparity",
             f"{measure}: {first} − {second}",
             "none",
             f"{measure} for prompts about {first} less that for the same ones about {second}",
             tuple(
-                Cell(name, gap.delta, gap.low, gap.high, gap.n, 0, gap.reason, gap.is_settled)
+                MeasureCell(name, gap.delta, gap.low, gap.high, gap.n, 0, gap.reason, gap.is_settled)
                 if (gap := rows.get(name))
-                else Cell(name, None, None, None, 0, 0, "not computed yet")
+                else MeasureCell(name, None, None, None, 0, 0, "not computed yet")
                 for name in ordered(numbers.models, candidate, baseline)
             ),
             None,
@@ -155,14 +155,14 @@ def disparity_lines(numbers: Numbers, candidate: str, baseline: str) -> list[Mea
     ]
 
 
-def benchmark_lines(numbers: Numbers, candidate: str, baseline: str) -> tuple[str, list[Measured]]:
+def benchmark_lines(numbers: Numbers, candidate: str, baseline: str) -> tuple[str, list[MeasureLine]]:
     """The benchmarks. Baselines that share their weights are benchmarked once, under the first one's name."""
     rows = [row for row in numbers.comparisons if row.kind == "benchmark" and row.candidate == candidate]
     against = _against({row.baseline for row in rows}, numbers, baseline)
     found: dict[str, dict[str, BenchmarkRow]] = {}
     for score in numbers.benchmarks:
         found.setdefault(benchmark_name(score), {})[score.model] = score
-    lines: list[Measured] = []
+    lines: list[MeasureLine] = []
     for name, scores in found.items():
         any_score = next(iter(scores.values()))
         cells = [_benchmark_cell(model, scores) for model in ordered(numbers.models, candidate, against)]
@@ -170,7 +170,7 @@ def benchmark_lines(numbers: Numbers, candidate: str, baseline: str) -> tuple[st
         direction = "higher" if any_score.higher_is_better else "lower"
         shots = f"{any_score.shots}-shot, " if any_score.shots is not None else ""
         meaning = f"lm-eval, {shots}task version {any_score.version}"
-        lines.append(Measured("benchmark", name, direction, meaning, tuple(cells), _first(compared)))
+        lines.append(MeasureLine("benchmark", name, direction, meaning, tuple(cells), _first(compared)))
     return against, lines
 
 
@@ -196,12 +196,12 @@ def _is(row: WinRateRow | ComparisonRow, candidate: str, baseline: str) -> bool:
     return row.candidate == candidate and row.baseline == baseline
 
 
-def _metric(numbers: Numbers, metric: MetricRow, candidate: str, baseline: str) -> Measured:
+def _metric(numbers: Numbers, metric: MetricRow, candidate: str, baseline: str) -> MeasureLine:
     scores = {score.model: score for score in numbers.scores if score.measure == metric.measure}
     cells = [
-        Cell(s.model, s.value, s.low, s.high, s.n, s.missing, s.reason)
+        MeasureCell(s.model, s.value, s.low, s.high, s.n, s.missing, s.reason)
         if (s := scores.get(name))
-        else Cell(name, None, None, None, 0, 0, "not computed yet")
+        else MeasureCell(name, None, None, None, 0, 0, "not computed yet")
         for name in ordered(numbers.models, candidate, baseline)
     ]
     compared = [
@@ -211,18 +211,20 @@ def _metric(numbers: Numbers, metric: MetricRow, candidate: str, baseline: str) 
     ]
     kind = "corpus" if compared and compared[0].kind == "corpus" else "metric"
     about = (metric.measure, metric.direction, metric.meaning)
-    return Measured(kind, *about, tuple(cells), _first(compared), metric)
+    return MeasureLine(kind, *about, tuple(cells), _first(compared), metric)
 
 
-def _benchmark_cell(model: str, scores: dict[str, BenchmarkRow]) -> Cell:
+def _benchmark_cell(model: str, scores: dict[str, BenchmarkRow]) -> MeasureCell:
     score = scores.get(model)
     if score is None:
-        return Cell(model, None, None, None, 0, 0, "not benchmarked: the same weights as another model here")
+        return MeasureCell(
+            model, None, None, None, 0, 0, "not benchmarked: the same weights as another model here"
+        )
     error = None if score.value is None or score.stderr is None else 1.96 * score.stderr
     low, high = (
         (None, None) if error is None or score.value is None else (score.value - error, score.value + error)
     )
-    return Cell(model, score.value, low, high, score.n, 0, score.reason)
+    return MeasureCell(model, score.value, low, high, score.n, 0, score.reason)
 
 
 def _first(rows: list[T]) -> T | None:

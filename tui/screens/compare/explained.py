@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from textual.content import Content
 
 from store.read.rows import WinRateRow
-from tui.screens.compare.data import Cell, Forgot, Judged, Measured
+from tui.screens.compare.data import ForgettingLine, JudgeLine, MeasureCell, MeasureLine
 from tui.screens.compare.families import Entry
 from tui.screens.compare.lines import difference, interval, meaning, value, won
 from tui.sections.declaration import DIRECTION, declared
@@ -16,12 +16,12 @@ HINT = Content.styled("enter opens or folds a family, z all of them", "$muted")
 
 def brief(entry: Entry | None, width: int) -> list[Content]:
     """What it measures, and what is missing of it: two lines at most, of one style each."""
-    if isinstance(entry, Measured):
+    if isinstance(entry, MeasureLine):
         about = plain(cut(f"{DIRECTION[entry.direction]}; {entry.meaning}", width), "$muted")
         return [about, *_gaps(entry.gaps, width)]
-    if isinstance(entry, Judged):
+    if isinstance(entry, JudgeLine):
         return _judged(entry.row)[-1:]
-    if isinstance(entry, Forgot):
+    if isinstance(entry, ForgettingLine):
         reason = f" ({entry.row.reason})" if entry.row.reason else ""
         return [plain(cut(f"{entry.row.aspect}: {entry.row.said}{reason}", width))]
     return [HINT, *_gaps(entry.gaps, width)] if entry is not None else []
@@ -33,16 +33,16 @@ def _gaps(gaps: Sequence[str], width: int) -> list[Content]:
 
 def explained(entry: Entry | None, width: int) -> list[Content]:
     """All numbers, wrapped."""
-    if isinstance(entry, Measured):
+    if isinstance(entry, MeasureLine):
         return [line for part in _measured(entry) for line in wrap(part, width)]
-    if isinstance(entry, Judged):
+    if isinstance(entry, JudgeLine):
         return [line for part in _judged(entry.row) for line in wrap(part, width)]
     return brief(entry, width)
 
 
 def declaration(entry: Entry | None, width: int) -> list[Content]:
     """What the selected measure declares of itself, wrapped."""
-    if not isinstance(entry, Measured):
+    if not isinstance(entry, MeasureLine):
         return brief(entry, width)
     name = plain(entry.name, "bold")
     if entry.declared is None:
@@ -56,7 +56,7 @@ def declaration(entry: Entry | None, width: int) -> list[Content]:
     return [line for part in parts for line in wrap(part, width)]
 
 
-def _measured(entry: Measured) -> list[Content]:
+def _measured(entry: MeasureLine) -> list[Content]:
     about = f"  {DIRECTION[entry.direction]}; {entry.meaning}"
     lines = [join([plain(entry.name, "bold"), plain(about, "$muted")])]
     row = entry.compared
@@ -79,7 +79,7 @@ def _measured(entry: Measured) -> list[Content]:
     return [*lines, join((_cell(cell) for cell in entry.cells), " · ")]
 
 
-def _cell(cell: Cell) -> Content:
+def _cell(cell: MeasureCell) -> Content:
     parts = [plain(f"{cut(cell.model, 24)} {value(cell.value)}")]
     if cell.low is not None:
         parts.append(Content(f"[{interval(cell.low, cell.high)}]"))

@@ -7,47 +7,47 @@ from textual.content import Content
 
 from engine.compare.forgetting import ForgettingRow
 from store.read.rows import ComparisonRow, WinRateRow
-from tui.screens.compare.data import Forgot, Judged, Line, Measured
-from tui.screens.compare.families import Entry, Family, name_of
+from tui.screens.compare.data import CompareLine, ForgettingLine, JudgeLine, MeasureLine
+from tui.screens.compare.families import Entry, FamilyHeading, name_of
 from tui.text.gate import MISSING, cut, join, number, signed
-from tui.widgets.table import Column, Columns
+from tui.widgets.table import Columns, FlexColumn
 
 ROOMY = 110  # cells from which on the models' names are written longer
 VERDICTS = Columns(
-    Column("▾ judge: win rates", 31, grow=1),
-    Column("rate", 5, align="right"),
-    Column("95%", 10, align="right"),
-    Column("W/T/L", 8, align="right"),
-    Column("failed", 6, align="right"),
-    Column("", 8, grow=1),
-    Column("first place wins", 16, align="right", drop=1),
-    Column("length-controlled", 17, align="right", drop=2),
+    FlexColumn("▾ judge: win rates", 31, grow=1),
+    FlexColumn("rate", 5, align="right"),
+    FlexColumn("95%", 10, align="right"),
+    FlexColumn("W/T/L", 8, align="right"),
+    FlexColumn("failed", 6, align="right"),
+    FlexColumn("", 8, grow=1),
+    FlexColumn("first place wins", 16, align="right", drop=1),
+    FlexColumn("length-controlled", 17, align="right", drop=2),
 )
 FOLDED = Columns(
-    Column("family", 17, grow=1),
-    Column("measures", 12),
-    Column("worst", 22, grow=2),
-    Column("standing", 21),
+    FlexColumn("family", 17, grow=1),
+    FlexColumn("measures", 12),
+    FlexColumn("worst", 22, grow=2),
+    FlexColumn("standing", 21),
 )
 
 
 @lru_cache(maxsize=64)
 def measures(title: str, models: tuple[str, ...], name_cells: int) -> Columns:
     """The columns of metrics or benchmarks. On a narrow line the models that are not compared go first."""
-    columns = [Column(title, 17, grow=2)]
+    columns = [FlexColumn(title, 17, grow=2)]
     for place, model in enumerate(models):
         name = cut(model, name_cells)
         width = max(7, cell_len(name))
-        columns.append(Column(name, width, align="right", drop=0 if place < 2 else 3 + place))
-        columns.append(Column("95%", 14, align="right", drop=1_000 if place < 2 else 1_001))
+        columns.append(FlexColumn(name, width, align="right", drop=0 if place < 2 else 3 + place))
+        columns.append(FlexColumn("95%", 14, align="right", drop=1_000 if place < 2 else 1_001))
     return Columns(
         *columns,
-        Column("delta", 6, align="right"),
-        Column("95%", 14, align="right"),
-        Column("", 17, grow=1),
-        Column("could see", 9, align="right", drop=3),
-        Column("p", 6, align="right", drop=2),
-        Column("n", 6, align="right", drop=1),
+        FlexColumn("delta", 6, align="right"),
+        FlexColumn("95%", 14, align="right"),
+        FlexColumn("", 17, grow=1),
+        FlexColumn("could see", 9, align="right", drop=3),
+        FlexColumn("p", 6, align="right", drop=2),
+        FlexColumn("n", 6, align="right", drop=1),
     )
 
 
@@ -57,14 +57,14 @@ def draw(entry: Entry, models: tuple[str, ...], width: int) -> Content:
     def columns(title: str) -> Columns:
         return measures(title, models, 7 if width < ROOMY else 14)
 
-    if isinstance(entry, Family):
+    if isinstance(entry, FamilyHeading):
         if not entry.open:
             return FOLDED.row(_folded_cells(entry), width)
         heading = VERDICTS if entry.kind == "verdict" else columns(_title(entry))
         return heading.heading(width).stylize("bold")
-    if isinstance(entry, Judged):
+    if isinstance(entry, JudgeLine):
         return VERDICTS.row(_verdict_cells(entry.row), width)
-    if isinstance(entry, Forgot):
+    if isinstance(entry, ForgettingLine):
         return columns("").row(_forgot_cells(entry.row, len(models)), width)
     cells: list[Content | str] = [entry.name]
     for cell in entry.cells:
@@ -74,12 +74,12 @@ def draw(entry: Entry, models: tuple[str, ...], width: int) -> Content:
     return columns("").row([*cells, *compared], width)
 
 
-def _title(family: Family) -> str:
+def _title(family: FamilyHeading) -> str:
     against = f" vs {cut(family.against, 24)}" if family.against else ""
     return f"▾ {family.name}{against}"
 
 
-def _folded_cells(family: Family) -> list[Content | str]:
+def _folded_cells(family: FamilyHeading) -> list[Content | str]:
     unit = {"verdict": "judge", "benchmark": "benchmark", "forgetting": "aspect"}.get(family.kind, "measure")
     return [
         f"▸ {family.name}",
@@ -89,15 +89,17 @@ def _folded_cells(family: Family) -> list[Content | str]:
     ]
 
 
-def worst(line: Line) -> str:
+def worst(line: CompareLine) -> str:
     """A line's name and what became of it, in few cells."""
-    if isinstance(line, Judged):
+    if isinstance(line, JudgeLine):
         return f"{cut(line.row.judge, 15)} {number(line.row.win_rate, 2)}"
-    found = line.row.delta if isinstance(line, Forgot) else line.compared.delta if line.compared else None
+    found = (
+        line.row.delta if isinstance(line, ForgettingLine) else line.compared.delta if line.compared else None
+    )
     return f"{cut(name_of(line), 15)} {difference(found)}"
 
 
-def counted(family: Family) -> Content:
+def counted(family: FamilyHeading) -> Content:
     """How many of a family's lines got clearly worse and better, or part people: sign, number and word."""
     parts = [
         Content.styled(f"− {family.worse} worse", "bold $bad") if family.worse else None,
@@ -131,7 +133,7 @@ def verdict(row: ForgettingRow) -> Content:
     return Content.styled(sign + row.said.partition(":")[0], style)
 
 
-def _gap_cells(entry: Measured) -> list[Content | str]:
+def _gap_cells(entry: MeasureLine) -> list[Content | str]:
     """Between two groups of people any difference is a fault, whichever way it points."""
     ours = entry.cells[1]
     word = Content.styled("≠ unequal", "bold $warn") if entry.is_gap else Content("= no clear gap")

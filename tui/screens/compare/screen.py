@@ -9,9 +9,17 @@ from store.read.history import Connection
 from tui.keys import bindings
 from tui.screens.base import RunScreen, outcome
 from tui.screens.compare.classes import label_lines
-from tui.screens.compare.data import Forgot, Judged, Measured, Numbers, ordered, read_numbers, task_of
+from tui.screens.compare.data import (
+    ForgettingLine,
+    JudgeLine,
+    MeasureLine,
+    Numbers,
+    ordered,
+    read_numbers,
+    task_of,
+)
 from tui.screens.compare.explained import brief, declaration, explained
-from tui.screens.compare.families import Entry, Family, Group, entries, fitting, groups
+from tui.screens.compare.families import Entry, FamilyGroup, FamilyHeading, entries, fitting, groups
 from tui.screens.compare.lines import draw
 from tui.sections.noise import largest_noise
 from tui.text.gate import cut, join, plain
@@ -44,7 +52,7 @@ class CompareScreen(RunScreen):
         self._candidate, self._baseline = candidate, baseline
         self._search = ""
         self._pane = "brief"
-        self._groups: list[Group] = []
+        self._groups: list[FamilyGroup] = []
         self._open: frozenset[str] | None = None  # None while nobody folded anything: as much as fits
 
     def compose(self) -> ComposeResult:
@@ -110,20 +118,20 @@ class CompareScreen(RunScreen):
         if self._numbers is None:
             return Content("")
         baseline = self._baseline
-        if isinstance(entry, Family):
+        if isinstance(entry, FamilyHeading):
             baseline = entry.against or baseline
-        elif isinstance(entry, Measured):
+        elif isinstance(entry, MeasureLine):
             baseline = entry.cells[0].model
         return draw(entry, tuple(ordered(self._numbers.models, self._candidate, baseline)), width)
 
     def _explain(self) -> None:
         entry, width = self.table.item, self.size.width - 2
         lines = PANES[self._pane](entry, width)
-        if self._pane == "details" and isinstance(entry, Measured):
+        if self._pane == "details" and isinstance(entry, MeasureLine):
             lines = [*lines, *self._labels(entry, width)]
         self.query_one("#explained", Pane).show(lines, keep_place=False)
 
-    def _labels(self, entry: Measured, width: int) -> list[Content]:
+    def _labels(self, entry: MeasureLine, width: int) -> list[Content]:
         """The errors by label, where the selected line measures a classifier."""
         if self._numbers is None or entry.declared is None:
             return []
@@ -144,24 +152,24 @@ class CompareScreen(RunScreen):
         from tui.screens.samples import SamplesScreen
 
         entry = self.table.item
-        if isinstance(entry, Family):
+        if isinstance(entry, FamilyHeading):
             self.action_fold()
         pair = (self._candidate, self._baseline)
-        if isinstance(entry, Judged):
+        if isinstance(entry, JudgeLine):
             self.app.push_screen(ReviewScreen(self.run_id, *pair, show="losses"))
-        elif isinstance(entry, Measured) and entry.kind == "metric":
+        elif isinstance(entry, MeasureLine) and entry.kind == "metric":
             self.app.push_screen(ReviewScreen(self.run_id, *pair, worst_by=entry.name))
-        elif isinstance(entry, Measured) and entry.kind == "benchmark":
+        elif isinstance(entry, MeasureLine) and entry.kind == "benchmark":
             against = entry.cells[0].model
             self.app.push_screen(SamplesScreen(self.run_id, self._candidate, against, task_of(entry.name)))
-        elif entry is not None and not isinstance(entry, Family):
+        elif entry is not None and not isinstance(entry, FamilyHeading):
             self.say("this line has no examples of its own")
 
     def action_slices(self) -> None:
         from tui.screens.slices.screen import SlicesScreen
 
         entry = self.table.item
-        measure = entry.name if isinstance(entry, Measured) and entry.kind == "metric" else None
+        measure = entry.name if isinstance(entry, MeasureLine) and entry.kind == "metric" else None
         self.app.push_screen(SlicesScreen(self.run_id, self._candidate, self._baseline, measure))
 
     def action_pane(self, what: str) -> None:
@@ -174,7 +182,7 @@ class CompareScreen(RunScreen):
     def _family(self) -> str | None:
         """The family that the cursor is in."""
         above = self.table.items[: self.table.cursor + 1]
-        return next((entry.name for entry in reversed(above) if isinstance(entry, Family)), None)
+        return next((entry.name for entry in reversed(above) if isinstance(entry, FamilyHeading)), None)
 
     def action_fold(self) -> None:
         name = self._family()
@@ -185,7 +193,7 @@ class CompareScreen(RunScreen):
             return
         self._open = self._opened ^ {name}
         self._draw()
-        place = [isinstance(entry, Family) and entry.name == name for entry in self.table.items]
+        place = [isinstance(entry, FamilyHeading) and entry.name == name for entry in self.table.items]
         self.table.go_to(place.index(True))
 
     def action_fold_all(self) -> None:
@@ -225,11 +233,11 @@ class CompareScreen(RunScreen):
 
 
 def _key(entry: Entry) -> tuple[str, str]:
-    if isinstance(entry, Family):
+    if isinstance(entry, FamilyHeading):
         return f"family {entry.kind}", entry.name
-    if isinstance(entry, Judged):
+    if isinstance(entry, JudgeLine):
         return "verdict", entry.row.judge
-    return ("forgetting", entry.row.aspect) if isinstance(entry, Forgot) else (entry.kind, entry.name)
+    return ("forgetting", entry.row.aspect) if isinstance(entry, ForgettingLine) else (entry.kind, entry.name)
 
 
 def _kept(names: list[str], name: str) -> str:

@@ -11,7 +11,7 @@ from engine.decision.judges import Said
 from store.read.judging import DisputeRow, JudgeRow, Judging, MeanRow, RankingRow
 from store.read.rows import WinRateRow
 from tui.text.gate import MISSING, cut, fit, join, one_line, plain, wrap
-from tui.widgets.table import Column, Columns
+from tui.widgets.table import Columns, FlexColumn
 
 STRIP = 24  # cells of a ranking's strip
 _SIGNS = {
@@ -25,17 +25,17 @@ _SIGNS = {
 def columns() -> Columns:
     """A judge's line; model and prompt stand there where there is room for them."""
     return Columns(
-        Column("judge", 12, grow=2),
-        Column("kind", 9),
-        Column("model", 16, grow=1, drop=2),
-        Column("prompt", 8, drop=1),
-        Column("n", 5, align="right"),
-        Column("win rate or score", 17),
-        Column("agree", 5, align="right"),
-        Column("1st", 5, align="right"),
-        Column("level", 5, align="right"),
-        Column("fail", 4, align="right"),
-        Column("cost", 7, align="right"),
+        FlexColumn("judge", 12, grow=2),
+        FlexColumn("kind", 9),
+        FlexColumn("model", 16, grow=1, drop=2),
+        FlexColumn("prompt", 8, drop=1),
+        FlexColumn("n", 5, align="right"),
+        FlexColumn("win rate or score", 17),
+        FlexColumn("agree", 5, align="right"),
+        FlexColumn("1st", 5, align="right"),
+        FlexColumn("level", 5, align="right"),
+        FlexColumn("fail", 4, align="right"),
+        FlexColumn("cost", 7, align="right"),
         gap=1,
     )
 

@@ -23,7 +23,7 @@ SMALL = 30  # lines of terminal up to which a screen is small
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgesData:
     """A run's judges, the models that they compare, and what they see differently."""
 
     models: list[ModelRow]
@@ -48,7 +48,7 @@ class JudgesScreen(RunScreen):
 
     def __init__(self, run_id: int, candidate: str | None = None, baseline: str | None = None) -> None:
         super().__init__(run_id)
-        self._judged: Judged | None = None
+        self._judged: JudgesData | None = None
         self._candidate, self._baseline = candidate, baseline
 
     def compose(self) -> ComposeResult:
@@ -71,13 +71,13 @@ class JudgesScreen(RunScreen):
 
     # Reading and showing
 
-    def read_run(self, connection: Connection) -> Judged:
+    def read_run(self, connection: Connection) -> JudgesData:
         found = judging.judging(connection, self.run_id)
-        return Judged(
+        return JudgesData(
             history.models(connection, self.run_id), found, judging.disputes(connection, found.judges)
         )
 
-    def show_run(self, data: Judged) -> None:
+    def show_run(self, data: JudgesData) -> None:
         self._judged = data
         matches = [(row.candidate, row.baseline) for row in data.found.win_rates]
         if matches and (self._candidate, self._baseline) not in matches:

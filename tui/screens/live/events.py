@@ -11,7 +11,7 @@ from tui.screens.base import RunScreen
 from tui.text.gate import join, one_line
 from tui.widgets.lines import Line
 from tui.widgets.rows import Rows
-from tui.widgets.table import Column, Columns
+from tui.widgets.table import Columns, FlexColumn
 
 if TYPE_CHECKING:
     from store.read.history import Connection
@@ -22,8 +22,11 @@ LEVELS = {
     "warning": Content.styled("~ warning", "$warn"),
     "info": Content.styled("· info", "$muted"),
 }
-COLUMNS = Columns(
-    Column("time", 19, drop=1), Column("level", 9), Column("phase", 10), Column("message", 20, grow=1)
+EVENTS = Columns(
+    FlexColumn("time", 19, drop=1),
+    FlexColumn("level", 9),
+    FlexColumn("phase", 10),
+    FlexColumn("message", 20, grow=1),
 )
 LIMIT = 10_000
 
@@ -38,7 +41,7 @@ class EventsScreen(RunScreen):
         self._level = ""
 
     def compose(self) -> ComposeResult:
-        yield from self.framed(Line(id="heading"), Rows(_row, empty="nothing happened", id="events"))
+        yield from self.framed(Line(id="heading"), Rows(_event_row, empty="nothing happened", id="events"))
 
     def read_run(self, connection: "Connection") -> "list[EventRow]":
         from store.read import live
@@ -46,7 +49,7 @@ class EventsScreen(RunScreen):
         return live.events(connection, self.run_id, level=self._level, limit=LIMIT)
 
     def show_run(self, data: "list[EventRow]") -> None:
-        self.query_one("#heading", Line).set(join(["  ", COLUMNS.heading(self.size.width - 2)]))
+        self.query_one("#heading", Line).set(join(["  ", EVENTS.heading(self.size.width - 2)]))
         self.query_one("#events", Rows).show(data, key=lambda row: row.id)
 
     def action_errors(self) -> None:
@@ -61,6 +64,6 @@ class EventsScreen(RunScreen):
             self.app.push_screen(MessageScreen(f"{row.level} in {row.phase}", row.message))
 
 
-def _row(row: "EventRow", width: int) -> Content:
+def _event_row(row: "EventRow", width: int) -> Content:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(row.time))
-    return COLUMNS.row([when, LEVELS[row.level], row.phase, one_line(row.message)], width)
+    return EVENTS.row([when, LEVELS[row.level], row.phase, one_line(row.message)], width)

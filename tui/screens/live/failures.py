@@ -10,18 +10,18 @@ from tui.screens.base import RunScreen
 from tui.text.gate import join, one_line
 from tui.widgets.lines import Line
 from tui.widgets.rows import Rows
-from tui.widgets.table import Column, Columns
+from tui.widgets.table import Columns, FlexColumn
 
 if TYPE_CHECKING:
     from store.read.history import Connection
     from store.read.live import FailedRow
 
-COLUMNS = Columns(
-    Column("what", 8),
-    Column("judge or model", 16),
-    Column("example", 12),
-    Column("about", 26, drop=1),
-    Column("reason", 20, grow=1),
+FAILED = Columns(
+    FlexColumn("what", 8),
+    FlexColumn("judge or model", 16),
+    FlexColumn("example", 12),
+    FlexColumn("about", 26, drop=1),
+    FlexColumn("reason", 20, grow=1),
 )
 
 
@@ -38,7 +38,7 @@ class FailedScreen(RunScreen):
         self._failed: list[FailedRow] = []
 
     def compose(self) -> ComposeResult:
-        yield from self.framed(Line(id="heading"), Rows(_row, empty="nothing failed", id="failed"))
+        yield from self.framed(Line(id="heading"), Rows(_failed_row, empty="nothing failed", id="failed"))
 
     def read_run(self, connection: "Connection") -> "list[FailedRow]":
         from store.read import live
@@ -50,7 +50,7 @@ class FailedScreen(RunScreen):
         self._draw()
 
     def _draw(self) -> None:
-        self.query_one("#heading", Line).set(join(["  ", COLUMNS.heading(self.size.width - 2)]))
+        self.query_one("#heading", Line).set(join(["  ", FAILED.heading(self.size.width - 2)]))
         found = [row for row in self._failed if self._search in _searched(row)]
         self.query_one("#failed", Rows).show(found, key=lambda row: row)
 
@@ -81,9 +81,9 @@ class FailedScreen(RunScreen):
             self.app.push_screen(MessageScreen(f"Failed {row.kind} of {row.example}", text))
 
 
-def _row(row: "FailedRow", width: int) -> Content:
+def _failed_row(row: "FailedRow", width: int) -> Content:
     reason = one_line(row.reason, "$bad")
-    return COLUMNS.row(
+    return FAILED.row(
         [row.kind, one_line(row.who), one_line(row.example), one_line(row.about), reason], width
     )
 

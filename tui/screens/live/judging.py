@@ -12,7 +12,7 @@ from tui.sections.eta import Recent, rate
 from tui.text.gate import cut, fit, join, one_line, plain
 from tui.widgets.win_rate_bar import band, key
 
-REASONS = 3  # kinds of failures that are named
+FAILURES = 3  # kinds of failures that are named
 BESIDE = 112  # cells from which on a match's band stands beside its numbers
 NUMBERS = 78  # cells of those
 BAND = 60  # cells of a band at most
@@ -70,8 +70,8 @@ def _calls(
     lines = [Content.styled("  " + " · ".join(filter(None, parts)), "$muted")]
     reasons = [row for row in failures if row.judge == judge.name]
     if reasons:
-        said = " · ".join(f"{row.calls:,} × {row.failure}" for row in reasons[:REASONS])
-        more = " · others" if len(reasons) > REASONS else ""
+        said = " · ".join(f"{row.calls:,} × {row.failure}" for row in reasons[:FAILURES])
+        more = " · others" if len(reasons) > FAILURES else ""
         lines.append(one_line(f"  ! {judge.failed:,} failed: {said}{more}", "$bad"))
     return lines
 

@@ -25,7 +25,7 @@ VERDICTS = 5
 SLOW_SECONDS = 5.0  # vitals, judging and verdicts change whole lines: over a slow link they take turns
 
 
-class Work(NamedTuple):
+class LiveData(NamedTuple):
     """Everything that moves while a run runs."""
 
     progress: "list[ProgressRow]"
@@ -56,20 +56,20 @@ class LiveScreen(RunScreen):
         super().__init__(run_id)
         self._search = ""
         self._recent = Recent()
-        self._work: Work | None = None
-        self._slow: Work | None = None  # of which vitals, judging and verdicts are shown
+        self._work: LiveData | None = None
+        self._slow: LiveData | None = None  # of which vitals, judging and verdicts are shown
         self._slow_until = 0.0
         self._later: Timer | None = None
 
     def compose(self) -> ComposeResult:
         yield from self.framed(Pane(focusable=True, id="work"))
 
-    def read_run(self, connection: "Connection") -> Work:
+    def read_run(self, connection: "Connection") -> LiveData:
         from store.read import history, live
         from store.read import judging as judged
 
         progress = live.progress(connection, self.run_id)
-        return Work(
+        return LiveData(
             progress,
             cost(progress, history.models(connection, self.run_id)),
             live.vitals(connection, self.run_id),
@@ -86,7 +86,7 @@ class LiveScreen(RunScreen):
             live.earlier_paces(connection, self.run_id),
         )
 
-    def show_run(self, data: Work) -> None:
+    def show_run(self, data: LiveData) -> None:
         self._work = data
         self._recent.look(data.progress)
         self._draw()
@@ -116,7 +116,7 @@ class LiveScreen(RunScreen):
         shown = [line for section in sections if section for line in (*section, Content(""))]
         self.query_one("#work", Pane).show(shown)
 
-    def _taken_slowly(self, work: Work) -> Work:
+    def _taken_slowly(self, work: LiveData) -> LiveData:
         """What to take vitals, judging and verdicts from: the newest, or that of some seconds ago."""
         left = self._slow_until - time.monotonic()
         if self._slow is None or left <= 0:

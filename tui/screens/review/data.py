@@ -58,7 +58,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ComparedPair:
     """One example with both answers aligned; `diff` is None unless both have a text.
 
     In blind mode `view` holds the left answer as the baseline's and the right one as the candidate's,
@@ -88,7 +88,7 @@ class Review:
     decided: frozenset[int]  # by this person
     seconds: tuple[float, ...]  # that this person looked before the newest decisions, newest first
     place: int
-    pair: Compared | None  # None when the queue is empty
+    pair: ComparedPair | None  # None when the queue is empty
     person: str
 
     @property
@@ -149,7 +149,7 @@ def read_counts(connection: Connection, run_id: int, review: Review) -> dict[str
     return {name: len(chosen(items, name, known)) for name in QUEUES}
 
 
-def read_pair(connection: Connection, run_id: int, review: Review, item: QueueItem) -> Compared:
+def read_pair(connection: Connection, run_id: int, review: Review, item: QueueItem) -> ComparedPair:
     candidate, baseline = review.candidate.id, review.baseline.id
     view = pair(connection, run_id, candidate, baseline, item.example_id)
     left_id, right_id = baseline, candidate
@@ -162,7 +162,7 @@ def read_pair(connection: Connection, run_id: int, review: Review, item: QueueIt
         annotations=as_shown(view.annotations, left_id, control=item.control),
         verdicts=sorted(view.verdicts, key=lambda each: (each.turn > 0, each.judge != review.wanted.judge)),
     )
-    return Compared(
+    return ComparedPair(
         view,
         _aligned(view.baseline, view.candidate),
         left_id,

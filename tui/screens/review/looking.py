@@ -3,7 +3,7 @@
 from tui.keys import bindings
 from tui.screens.review.answers import Answers
 from tui.screens.review.choosing import ChoosingScreen
-from tui.screens.review.views import VIEWS, Look
+from tui.screens.review.views import VIEWS, ViewOptions
 from tui.widgets.menu import Choice
 
 KEPT = "review look"
@@ -17,10 +17,10 @@ class LookingScreen(ChoosingScreen):
     def on_mount(self) -> None:
         super().on_mount()
         kept = self.assay.kept.get(KEPT)
-        if isinstance(kept, Look):
+        if isinstance(kept, ViewOptions):
             self.query_one(Answers).look_at(kept)
 
-    def _look_at(self, look: Look) -> None:
+    def _look_at(self, look: ViewOptions) -> None:
         self.assay.kept[KEPT] = look
         if not self.query_one(Answers).display:
             self.action_details()  # they are in the answers' place

@@ -8,7 +8,7 @@ from textual.content import Content
 from store.read.queues import CATEGORY
 from store.read.rows import AnnotationRow
 from tui.screens.review.blind import about
-from tui.screens.review.data import Compared, Review
+from tui.screens.review.data import ComparedPair, Review
 from tui.text.gate import cut, duration, fit, join, plain
 
 DECISIONS = {"left": "left is better", "right": "right is better", "tie": "a tie", "both_bad": "both are bad"}
@@ -54,11 +54,11 @@ def position(review: Review, width: int) -> Content:
         parts.append(plain(cut(item.example, 24)))
         parts.append(plain(cut(item.category or "", 20), "$muted"))
     left = join([part for part in parts if part], " · ")
-    said = _said(review.pair, review, max(18, width // 2)) if review.pair else Content("")
+    said = _own_words(review.pair, review, max(18, width // 2)) if review.pair else Content("")
     return join([fit(left, max(0, width - said.cell_length - 2)), "  ", said])
 
 
-def _said(pair: Compared, review: Review, width: int) -> Content:
+def _own_words(pair: ComparedPair, review: Review, width: int) -> Content:
     """The person's newest preference, the others', and the signs of everything else that was said."""
     notes = pair.view.annotations
     own = [note for note in notes if note.annotator == review.person]
@@ -78,7 +78,7 @@ def _decision(value: str) -> str:
     return DECISIONS.get(value, value)
 
 
-def _sign(note: AnnotationRow, pair: Compared, review: Review) -> str:
+def _sign(note: AnnotationRow, pair: ComparedPair, review: Review) -> str:
     sign = f"#{cut(note.value, 16)}" if note.kind == "tag" else {"up": "+", "down": "−"}.get(note.value, "?")
     named = about(note, pair.left_id, review.names)
     # The right one is what is meant unless said otherwise.

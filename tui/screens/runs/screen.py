@@ -15,7 +15,7 @@ from tui.screens.watch import StoreFailed
 from tui.text.gate import age, fit, join, number, one_line, percent, spark
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
-from tui.widgets.table import Column, Columns
+from tui.widgets.table import Columns, FlexColumn
 
 if TYPE_CHECKING:
     from store.read.history import Connection
@@ -33,7 +33,7 @@ class History(NamedTuple):
     total: int
 
 
-class Trend(NamedTuple):
+class RunTrend(NamedTuple):
     """The measures of one run, and some of them over the runs on the same eval set, oldest first."""
 
     measures: tuple[str, ...]
@@ -43,13 +43,13 @@ class Trend(NamedTuple):
 ACTIONS = ("runs.start", "runs.resume", "runs.pause", "runs.cancel", "runs.trend", *MARKING)
 
 COLUMNS = Columns(
-    Column("run", 5, align="right"),
-    Column("name", 12, grow=2),
-    Column("result", 13),
-    Column("candidates", 10, grow=3),
-    Column("win rate", 8, align="right"),
-    Column("open alerts", 13),
-    Column("age", 4, align="right"),
+    FlexColumn("run", 5, align="right"),
+    FlexColumn("name", 12, grow=2),
+    FlexColumn("result", 13),
+    FlexColumn("candidates", 10, grow=3),
+    FlexColumn("win rate", 8, align="right"),
+    FlexColumn("open alerts", 13),
+    FlexColumn("age", 4, align="right"),
 )
 
 
@@ -67,7 +67,7 @@ class RunsScreen(MarkingScreen):
         self._history = History([], 0)
         self._wanted = PAGE
         self._search = ""
-        self._trend = Trend((), ())
+        self._trend = RunTrend((), ())
         self._first_measure = 0
 
     def compose(self) -> ComposeResult:
@@ -259,7 +259,7 @@ class RunsScreen(MarkingScreen):
             self.assay.control.cancel(self.rows.item.id)
 
 
-def _trend(connection: "Connection", run_id: int, first: int) -> Trend:
+def _trend(connection: "Connection", run_id: int, first: int) -> RunTrend:
     """Some of a run's measures over the newest runs; other eval sets' values do not compare with its own."""
     from store.read.history import metrics, run
     from store.read.trends import trend
@@ -272,10 +272,10 @@ def _trend(connection: "Connection", run_id: int, first: int) -> Trend:
         (name, tuple(trend(connection, name, words, limit=TREND_RUNS)))
         for name in measures[first : first + TREND_LINES]
     ]
-    return Trend(measures, tuple(points))
+    return RunTrend(measures, tuple(points))
 
 
-def _trend_lines(trend: Trend) -> list[Content]:
+def _trend_lines(trend: RunTrend) -> list[Content]:
     if not trend.points:
         return [Content.styled("Trend: this run has no measures yet", "$muted")]
     several = len(trend.measures) > TREND_LINES

@@ -8,7 +8,7 @@ from textual.content import Content
 from store.read.slices import SliceRow, SliceScoreRow
 from tui.screens.compare.lines import difference, interval, value
 from tui.text.gate import MISSING, cut, join, plain, wrap
-from tui.widgets.table import Column, Columns
+from tui.widgets.table import Columns, FlexColumn
 
 _WORDS = {
     "worse": ("− worse", "bold $bad"),
@@ -23,17 +23,17 @@ _WORDS = {
 @lru_cache(maxsize=16)
 def columns(baseline: str, candidate: str, measure: bool) -> Columns:
     """The columns, with the measure's name among them where the slices are those of several."""
-    named = [Column("measure", 15, grow=1)] if measure else []
+    named = [FlexColumn("measure", 15, grow=1)] if measure else []
     return Columns(
-        Column("slice", 18, grow=2),
+        FlexColumn("slice", 18, grow=2),
         *named,
-        Column("n", 4, align="right"),
-        Column(baseline, 7, align="right"),
-        Column(candidate, 7, align="right"),
-        Column("delta", 6, align="right"),
-        Column("95%", 14, align="right", drop=1 if measure else 0),
-        Column("p", 6, align="right"),
-        Column("", 8),
+        FlexColumn("n", 4, align="right"),
+        FlexColumn(baseline, 7, align="right"),
+        FlexColumn(candidate, 7, align="right"),
+        FlexColumn("delta", 6, align="right"),
+        FlexColumn("95%", 14, align="right", drop=1 if measure else 0),
+        FlexColumn("p", 6, align="right"),
+        FlexColumn("", 8),
         gap=1,
     )
 

@@ -20,7 +20,7 @@ from tui.widgets.table import Columns
 
 
 @dataclass(frozen=True, slots=True)
-class Slices:
+class SlicesData:
     """A run's slices and the models that they compare."""
 
     models: list[ModelRow]
@@ -31,7 +31,7 @@ class Slices:
 class SlicesScreen(RunScreen):
     """The slices of one measure, or of all, for one candidate and one baseline."""
 
-    NAME = "Slices"
+    NAME = "SlicesData"
     FOOTER = ("slices.all", "compare.candidate", "compare.baseline", "find.filter")
     BINDINGS = bindings(
         "slices.all", "compare.candidate", "compare.candidate_back", "compare.baseline",
@@ -50,7 +50,7 @@ class SlicesScreen(RunScreen):
         measure: str | None = None,
     ) -> None:
         super().__init__(run_id)
-        self._slices: Slices | None = None
+        self._slices: SlicesData | None = None
         self._candidate, self._baseline = candidate, baseline
         self._measure, self._chosen = measure, measure
         self._search = ""
@@ -63,14 +63,14 @@ class SlicesScreen(RunScreen):
     def table(self) -> Rows[SliceRow]:
         return self.query_one("#table", Rows)
 
-    def read_run(self, connection: Connection) -> Slices:
-        return Slices(
+    def read_run(self, connection: Connection) -> SlicesData:
+        return SlicesData(
             [model for model in history.models(connection, self.run_id) if not model.is_cut],
             slices.slices(connection, self.run_id),
             slices.slice_scores(connection, self.run_id),
         )
 
-    def show_run(self, data: Slices) -> None:
+    def show_run(self, data: SlicesData) -> None:
         self._slices = data
         self._candidate = self._kept("candidate", self._candidate)
         self._baseline = self._kept("baseline", self._baseline)

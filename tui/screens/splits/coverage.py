@@ -5,29 +5,29 @@ from typing import Any
 
 from textual.content import Content
 
-from tui.screens.splits.data import Data
-from tui.screens.splits.part import Part, flow, plural
+from tui.screens.splits.data import SplitsData
+from tui.screens.splits.part import SplitsPart, flow, plural
 from tui.screens.splits.sizes import share_bar
 from tui.text.gate import cut, fit, join, magnitude, one_line, plain
 
 SETS = ("eval", "train", "log")
 _LACKING, _NARROW = 12, 70
-_GAP = "  "
+_BETWEEN = "  "
 # The usual reading of a population stability index: below the first stable, above the second shifted.
 _STABLE, _SHIFTED = 0.1, 0.25
 _SURE = 0.05
 _UNLIKE = "≠"
 _KINDS = {"length": "lengths", "category": "categories", "cluster": "subjects"}
 
-Item = tuple[int, Mapping[str, Any]] | str
+CoverageItem = tuple[int, Mapping[str, Any]] | str
 
 
-class Coverage(Part):
+class CoveragePart(SplitsPart):
     """The items are clusters of questions, the largest first."""
 
     name = "coverage"
 
-    def __init__(self, data: Data) -> None:
+    def __init__(self, data: SplitsData) -> None:
         found: Mapping[str, Any] = (data.summary or {}).get("coverage") or {}
         self._found = found
         clusters = list(found.get("clusters") or ())
@@ -62,9 +62,9 @@ class Coverage(Part):
             return Content("")
         label, room = self._rooms(width)
         heads = [fit(_total(name, total, room), room) for name, total in self._totals.items()]
-        return join([fit("questions about", label), *heads], _GAP).stylize("$heading")
+        return join([fit("questions about", label), *heads], _BETWEEN).stylize("$heading")
 
-    def row(self, item: Item, width: int) -> Content:
+    def row(self, item: CoverageItem, width: int) -> Content:
         if isinstance(item, str):
             return plain(cut(item, width), "$warn" if item.startswith(_UNLIKE) else "")
         number, cluster = item
@@ -74,19 +74,19 @@ class Coverage(Part):
         lacks = "!" if width < _NARROW else "! lacks"
         missing = Content.styled(f"{lacks} {gap['missing']:,}", "$warn") if gap else Content("")
         name = fit(str(cluster.get("label") or "no words of its own"), label)
-        return join([name, *cells, *([fit(missing, self._lacking(width))] if self._gaps else [])], _GAP)
+        return join([name, *cells, *([fit(missing, self._lacking(width))] if self._gaps else [])], _BETWEEN)
 
     def _rooms(self, width: int) -> tuple[int, int]:
         """Cells for a cluster's words, and for each set's bar."""
         sets = max(1, len(self._totals))
-        left = width - (len(_GAP) + self._lacking(width) if self._gaps else 0) - sets * len(_GAP)
+        left = width - (len(_BETWEEN) + self._lacking(width) if self._gaps else 0) - sets * len(_BETWEEN)
         label = max(12, min(34, left * 3 // 8))
         return label, max(8, (left - label) // sets)
 
     def _lacking(self, width: int) -> int:
         return _LACKING if width >= _NARROW else _LACKING // 2
 
-    def about(self, item: Item, width: int) -> list[Content]:
+    def about(self, item: CoverageItem, width: int) -> list[Content]:
         """A cluster's counts, what is lacking of it, and its most typical questions."""
         if isinstance(item, str):
             return plain(item).wrap(max(1, width))
@@ -98,7 +98,7 @@ class Coverage(Part):
             lines += plain(f"{lacks}{plural(gap['missing'], 'example')} missing", "$warn").wrap(max(1, width))
         return [*lines, *(one_line(cut(f"“{text}”", width)) for text in cluster.get("examples") or ())]
 
-    def key(self, item: Item) -> Hashable:
+    def key(self, item: CoverageItem) -> Hashable:
         return item if isinstance(item, str) else item[0]
 
 

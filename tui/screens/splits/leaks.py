@@ -5,31 +5,33 @@ from collections.abc import Mapping
 from textual.content import Content
 
 from store.read.datasets import LeakCount, LeakItem
-from tui.screens.splits.data import Data, Leak
-from tui.screens.splits.part import Part, plural
-from tui.screens.splits.shared import Pair, lines
+from tui.screens.splits.data import LeakEntry, SplitsData
+from tui.screens.splits.part import SplitsPart, plural
+from tui.screens.splits.shared import LeakPair, lines
 from tui.text.gate import cut, one_line, plain
-from tui.widgets.table import Column, Columns
+from tui.widgets.table import Columns, FlexColumn
 
 # The strictest first, as the list calls them.
 TIERS = {"identical": "identical", "near": "near", "ngram": "n-gram", "meaning": "meaning"}
 _EXCERPT = 300  # characters of a training text of which the list shows the beginning
 _COLUMNS = Columns(
-    Column("example", 12, grow=1),
-    Column("tier", 11),
-    Column("score", 5, align="right"),
-    Column("found", 9, drop=1),
-    Column("line", 9, align="right", drop=2),
-    Column("training text", 20, grow=4),
+    FlexColumn("example", 12, grow=1),
+    FlexColumn("tier", 11),
+    FlexColumn("score", 5, align="right"),
+    FlexColumn("found", 9, drop=1),
+    FlexColumn("line", 9, align="right", drop=2),
+    FlexColumn("training text", 20, grow=4),
 )
 
 
-class Leaks(Part):
+class LeaksPart(SplitsPart):
     """The items are the leaks' ids; the rows of those near the cursor are loaded, and the pair under it."""
 
     name = "leakage"
 
-    def __init__(self, data: Data, loaded: Mapping[int, Leak], pair: Pair | None = None) -> None:
+    def __init__(
+        self, data: SplitsData, loaded: Mapping[int, LeakEntry], pair: LeakPair | None = None
+    ) -> None:
         summary = data.summary or {}
         searched = bool(summary.get("training"))
         super().__init__(
@@ -88,7 +90,7 @@ def counts(row: LeakItem | LeakCount) -> bool:
     return row.tier in TIERS and (row.field != "reference" or row.tier == "ngram")
 
 
-def by_tier(data: Data) -> dict[str, int]:
+def by_tier(data: SplitsData) -> dict[str, int]:
     """Leaked examples by tier: what the run counted, else what it recorded."""
     counted = (data.summary or {}).get("leaks_by_tier")
     if isinstance(counted, Mapping):
@@ -97,7 +99,7 @@ def by_tier(data: Data) -> dict[str, int]:
     return {tier: sum(row.examples for row in found if row.tier == tier) for tier in TIERS}
 
 
-def _empty(data: Data, searched: bool) -> str:
+def _empty(data: SplitsData, searched: bool) -> str:
     if data.search:
         return "no leak matches: esc shows all"
     if data.summary is None:

@@ -6,16 +6,16 @@ from typing import Any
 from textual.content import Content
 
 from engine.data.power import smallest_change
-from tui.screens.splits.data import Data
+from tui.screens.splits.data import SplitsData
 from tui.screens.splits.leaks import by_tier
-from tui.screens.splits.part import Part, flow, plural, times
+from tui.screens.splits.part import SplitsPart, flow, plural, times
 from tui.text.gate import MISSING, fit, join, plain
 
 # How a tier is called in a sentence.
 _TIERS = {"identical": "identical", "near": "near", "ngram": "long shared n-gram", "meaning": "same meaning"}
 
 
-def judgement(data: Data, width: int) -> list[Content]:
+def judgement(data: SplitsData, width: int) -> list[Content]:
     """Whether the eval set can be trusted: what leaked, how often it was looked at, what it can show."""
     if not data.summary or data.eval_set is None:
         return [Content.styled("the data was not read yet", "$muted")]
@@ -32,7 +32,7 @@ def judgement(data: Data, width: int) -> list[Content]:
     return [*flow(_leaked(data, width), width), *flow(rest, width)]
 
 
-def _leaked(data: Data, width: int) -> list[Content]:
+def _leaked(data: SplitsData, width: int) -> list[Content]:
     """How many of the evaluated examples stand in the training data, by tier; unsearched is not clean."""
     summary = data.summary or {}
     if not summary.get("training"):
@@ -64,7 +64,7 @@ def _power(summary: Mapping[str, Any]) -> list[Content]:
     return [plain(f"with {plural(count, 'example')} you can see a {change * 100:.0f}-point change")]
 
 
-def tabs(parts: Sequence[Part], chosen: int) -> Content:
+def tabs(parts: Sequence[SplitsPart], chosen: int) -> Content:
     """The parts' names with their keys and counts; brackets mark the one that is shown."""
     named = []
     for place, part in enumerate(parts):
@@ -75,7 +75,7 @@ def tabs(parts: Sequence[Part], chosen: int) -> Content:
     return join(named, " ")
 
 
-def glance(parts: Sequence[Part], chosen: int, width: int, height: int) -> list[Content]:
+def glance(parts: Sequence[SplitsPart], chosen: int, width: int, height: int) -> list[Content]:
     """The parts that are not shown, each with its first rows, a blank line between them."""
     others = [(place, part) for place, part in enumerate(parts) if place != chosen]
     free = height - len(others) + 1
@@ -90,12 +90,12 @@ def glance(parts: Sequence[Part], chosen: int, width: int, height: int) -> list[
     return lines[:-1]
 
 
-def _need(part: Part) -> int:
+def _need(part: SplitsPart) -> int:
     """Lines to say all of a part."""
     return 3 + max(1, len(part.items))
 
 
-def _glance(place: int, part: Part, width: int, room: int) -> list[Content]:
+def _glance(place: int, part: SplitsPart, width: int, room: int) -> list[Content]:
     """A part's name, its words, and its first rows with how many more there are."""
     key = Content.styled(str(place + 1), "$key")
     head = join([key, Content.styled(f" {part.name}", "bold"), Content.styled(f" {part.note}", "$muted")])

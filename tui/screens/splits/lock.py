@@ -5,25 +5,25 @@ import time
 from textual.content import Content
 
 from store.read.datasets import Use
-from tui.screens.splits.data import Data
-from tui.screens.splits.part import SEPARATOR, Part, flow, plural, times
+from tui.screens.splits.data import SplitsData
+from tui.screens.splits.part import SEPARATOR, SplitsPart, flow, plural, times
 from tui.text.gate import MISSING, age, cut, join, plain, wrap
-from tui.widgets.table import Column, Columns
+from tui.widgets.table import Columns, FlexColumn
 
-_COLUMNS = Columns(
-    Column("when", 10),
-    Column("", 8),
-    Column("split", 10, drop=1),
-    Column("who", 12, grow=1),
-    Column("run", 6, align="right"),
-    Column("why", 14, grow=3),
+_USES = Columns(
+    FlexColumn("when", 10),
+    FlexColumn("", 8),
+    FlexColumn("split", 10, drop=1),
+    FlexColumn("who", 12, grow=1),
+    FlexColumn("run", 6, align="right"),
+    FlexColumn("why", 14, grow=3),
 )
 
 
-class Lock(Part):
+class LockPart(SplitsPart):
     name = "lock"
 
-    def __init__(self, data: Data, now: float) -> None:
+    def __init__(self, data: SplitsData, now: float) -> None:
         super().__init__(data.uses, str(len(data.uses)), "the test split of this eval set was not used yet")
         self._now = now
         self._training = (data.summary or {}).get("train_sha256")
@@ -43,11 +43,11 @@ class Lock(Part):
         return bool(self._training and use.training and use.training != self._training)
 
     def heading(self, width: int) -> Content:
-        return _COLUMNS.heading(width) if self.items else Content("")
+        return _USES.heading(width) if self.items else Content("")
 
     def row(self, item: Use, width: int) -> Content:
         mark = "! trained on other data since: " if self._edited(item) else ""
-        return _COLUMNS.row(
+        return _USES.row(
             [
                 time.strftime("%Y-%m-%d", time.gmtime(item.created)),
                 age(max(0.0, self._now - item.created)),

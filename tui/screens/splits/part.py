@@ -10,7 +10,7 @@ from tui.text.gate import join
 SEPARATOR = " · "
 
 
-class Part:
+class SplitsPart:
     """One of the screen's parts, made anew from what the store holds; `items` are the rows of its list."""
 
     name = ""

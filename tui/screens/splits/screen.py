@@ -15,15 +15,15 @@ from store.read.history import Connection
 from tui.app.exclusion import put_back, toggle
 from tui.keys import bindings
 from tui.screens.base import RunScreen
-from tui.screens.splits.coverage import Coverage
-from tui.screens.splits.data import Data, Known, Leak, around, read_data, read_leaks
-from tui.screens.splits.leaks import Leaks
+from tui.screens.splits.coverage import CoveragePart
+from tui.screens.splits.data import Known, LeakEntry, SplitsData, around, read_data, read_leaks
+from tui.screens.splits.leaks import LeaksPart
 from tui.screens.splits.lines import glance, judgement, tabs
-from tui.screens.splits.lock import Lock
-from tui.screens.splits.part import Part
-from tui.screens.splits.shared import Pair, pair
-from tui.screens.splits.sizes import Sizes
-from tui.screens.splits.versions import Versions
+from tui.screens.splits.lock import LockPart
+from tui.screens.splits.part import SplitsPart
+from tui.screens.splits.shared import LeakPair, pair
+from tui.screens.splits.sizes import SizesPart
+from tui.screens.splits.versions import VersionsPart
 from tui.screens.watch import StoreFailed
 from tui.text.gate import join
 from tui.widgets.lines import Line, Pane
@@ -53,14 +53,14 @@ class SplitsScreen(RunScreen):
 
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
-        self._data = Data()
+        self._data = SplitsData()
         self._search = ""
         self._place = 0  # of the part that is shown
         self._cursors: dict[int, int] = {}  # by part
         self._known: Known = {}
-        self._near: dict[int, Leak] = {}
-        self._pair: Pair | None = None
-        self._parts: list[Part] = []
+        self._near: dict[int, LeakEntry] = {}
+        self._pair: LeakPair | None = None
+        self._parts: list[SplitsPart] = []
         self._described: Hashable = None  # the part and item that stand below the list
 
     def compose(self) -> ComposeResult:
@@ -76,15 +76,15 @@ class SplitsScreen(RunScreen):
         return self.query_one("#list", Rows)
 
     @property
-    def _part(self) -> Part:
+    def _part(self) -> SplitsPart:
         return self._parts[self._place]
 
     # Reading and showing
 
-    def read_run(self, connection: Connection) -> Data:
+    def read_run(self, connection: Connection) -> SplitsData:
         return read_data(connection, self.run_id, self._search, self._cursors.get(0, 0), self._known)
 
-    def show_run(self, data: Data) -> None:
+    def show_run(self, data: SplitsData) -> None:
         first = not self._parts
         self._data = data
         self._near.clear()
@@ -109,9 +109,15 @@ class SplitsScreen(RunScreen):
             return
         now = self.assay.now()
         data = self._data
-        leaks = Leaks(data, self._near, self._pair)
+        leaks = LeaksPart(data, self._near, self._pair)
         other = other or not self._parts
-        self._parts = [leaks, Sizes(data), Coverage(data), Lock(data, now), Versions(data, now)]
+        self._parts = [
+            leaks,
+            SizesPart(data),
+            CoveragePart(data),
+            LockPart(data, now),
+            VersionsPart(data, now),
+        ]
         self.query_one("#judgement", Pane).show(judgement(data, self.size.width - 2))
         self.query_one("#parts", Line).set(tabs(self._parts, self._place))
         self._draw_part(other=other)
@@ -140,7 +146,7 @@ class SplitsScreen(RunScreen):
     def _draw_about(self) -> None:
         item, part = self.rows.item, self._part
         lines = part.about(item, self._width - 2) if item is not None else []
-        if isinstance(part, Leaks) and isinstance(item, int) and not lines:
+        if isinstance(part, LeaksPart) and isinstance(item, int) and not lines:
             self._read_pair(item)
             return
         described = (self._place, part.key(item) if item is not None else None)
@@ -154,7 +160,7 @@ class SplitsScreen(RunScreen):
                 lambda connection: pair(datasets.leak_texts(connection, leak))
             )
             leaks = self._parts[0]
-            assert isinstance(leaks, Leaks)
+            assert isinstance(leaks, LeaksPart)
             leaks.pair = self._pair
             if self._place == 0 and self.rows.item == leak:
                 self._draw_about()
@@ -215,7 +221,7 @@ class SplitsScreen(RunScreen):
         self.app.push_screen(ReviewScreen(self.run_id, search=leak.row.example))
 
     @property
-    def _leak(self) -> Leak | None:
+    def _leak(self) -> LeakEntry | None:
         """The leak under the cursor, when the leaks are shown."""
         item = self.rows.item
         return self._near.get(item) if self._place == 0 and isinstance(item, int) else None

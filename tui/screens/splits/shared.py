@@ -22,7 +22,7 @@ _SHARED = "underline $warn"
 _WORD = re.compile(r"\w")
 
 
-class Pair(NamedTuple):
+class LeakPair(NamedTuple):
     """Both texts in segments (`changed`: the other has no such words) and how many words they share."""
 
     leak: LeakTexts
@@ -32,7 +32,7 @@ class Pair(NamedTuple):
     shared: int
 
 
-def pair(leak: LeakTexts) -> Pair:
+def pair(leak: LeakTexts) -> LeakPair:
     """Aligns the part of the example that was found with the training text."""
     references = "\n".join(leak.references or [])
     ours = {"query": leak.query, "reference": references}.get(leak.field, f"{leak.query}\n{references}")
@@ -40,7 +40,7 @@ def pair(leak: LeakTexts) -> Pair:
     a, b = tokens(ours[:LONGEST]), tokens(theirs[:LONGEST])
     mine, found = _words(a), _words(b)
     matched = _telling(mine, found)
-    return Pair(
+    return LeakPair(
         leak,
         _segments(a, {mine[i][0] for i, _ in matched}, len(ours) - LONGEST),
         _segments(b, {found[j][0] for _, j in matched}, len(theirs) - LONGEST),
@@ -86,7 +86,7 @@ def _segments(found: Sequence[str], shared: set[int], beyond: int) -> tuple[Segm
     return (*pieces, *more)
 
 
-def lines(found: Pair, width: int) -> list[Content]:
+def lines(found: LeakPair, width: int) -> list[Content]:
     """The two texts side by side, one under the other where that would be too narrow."""
     if width < BESIDE:
         return [
@@ -110,13 +110,13 @@ def _under(head: Content, side: Sequence[Segment], width: int) -> list[Content]:
     return [head, *(join(["  ", row]) for row in _rows(side, width - 2))]
 
 
-def _eval(found: Pair) -> Content:
+def _eval(found: LeakPair) -> Content:
     leak = found.leak
     what = {"query": "query", "reference": "reference"}.get(leak.field, "query and reference")
     return join([Content.styled("eval ", "$heading"), plain(cut(leak.example, 24), "bold"), f" {what}"])
 
 
-def _train(found: Pair) -> Content:
+def _train(found: LeakPair) -> Content:
     leak = found.leak
     said = f"line {leak.train_line:,}"
     counted = f" · {found.shared} of {found.words} words" if found.words else ""

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from textual.content import Content
 
-from tui.screens.splits.data import Data
-from tui.screens.splits.part import Part, flow, plural
+from tui.screens.splits.data import SplitsData
+from tui.screens.splits.part import SplitsPart, flow, plural
 from tui.text.gate import MISSING, bar, cut, fit, join, magnitude, plain, printable
 
 _GROUP, _NAME, _COUNT, _GAP = 10, 14, 7, "  "
@@ -25,11 +25,11 @@ class Size(NamedTuple):
     all_theirs: int
 
 
-class Sizes(Part):
+class SizesPart(SplitsPart):
     name = "sizes"
     below = 0.2
 
-    def __init__(self, data: Data) -> None:
+    def __init__(self, data: SplitsData) -> None:
         summary = data.summary or {}
         self._data, self._summary = data, summary
         self._ours, self._theirs = summary.get("evaluation"), summary.get("training")

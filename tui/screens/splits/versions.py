@@ -6,32 +6,32 @@ from textual.content import Content
 
 from store.exclusions import ExclusionRow
 from store.read.datasets import Changes
-from tui.screens.splits.data import Data, Version
-from tui.screens.splits.part import SEPARATOR, Part, flow, plural
+from tui.screens.splits.data import SplitsData, VersionEntry
+from tui.screens.splits.part import SEPARATOR, SplitsPart, flow, plural
 from tui.text.gate import MISSING, age, cut, join, one_line, plain, wrap
-from tui.widgets.table import Column, Columns
+from tui.widgets.table import Columns, FlexColumn
 
 NEXT = "next run"
-_COLUMNS = Columns(
-    Column("version", 14),
-    Column("first used", 10),
-    Column("examples", 8, align="right"),
-    Column("against the one before", 18, grow=1),
-    Column("runs", 5, align="right"),
+_VERSIONS = Columns(
+    FlexColumn("version", 14),
+    FlexColumn("first used", 10),
+    FlexColumn("examples", 8, align="right"),
+    FlexColumn("against the one before", 18, grow=1),
+    FlexColumn("runs", 5, align="right"),
 )
 
-Item = str | Version | ExclusionRow
+VersionItem = str | VersionEntry | ExclusionRow
 
 
-class Versions(Part):
+class VersionsPart(SplitsPart):
     """The items: the next run where it will be on a new version, the versions, the excluded examples."""
 
     name = "versions"
 
-    def __init__(self, data: Data, now: float) -> None:
+    def __init__(self, data: SplitsData, now: float) -> None:
         self._data, self._now = data, now
         out = sorted(data.out.values(), key=lambda row: -row.id)
-        items: list[Item] = [NEXT] if data.pending else []
+        items: list[VersionItem] = [NEXT] if data.pending else []
         super().__init__([*items, *data.versions, *out], str(len(data.versions)), "no eval set was read yet")
 
     def said(self, width: int) -> Content:
@@ -45,9 +45,9 @@ class Versions(Part):
         return join(parts, SEPARATOR)
 
     def heading(self, width: int) -> Content:
-        return _COLUMNS.heading(width) if self.items else Content("")
+        return _VERSIONS.heading(width) if self.items else Content("")
 
-    def row(self, item: Item, width: int) -> Content:
+    def row(self, item: VersionItem, width: int) -> Content:
         if isinstance(item, ExclusionRow):
             said = f"excluded by {item.user}, {age(max(0.0, self._now - item.created))}"
             why = f": {item.reason}" if item.reason else ""
@@ -67,10 +67,10 @@ class Versions(Part):
                 plain(f"−{left:,} excluded", "$good"),
                 "",
             ]
-            return _COLUMNS.row(cells, width)
+            return _VERSIONS.row(cells, width)
         row = item.row
         here = row.version == self._data.eval_set
-        return _COLUMNS.row(
+        return _VERSIONS.row(
             [
                 plain(row.version + (" ‹" if here else ""), "bold" if here else ""),
                 time.strftime("%Y-%m-%d", time.gmtime(row.first)),
@@ -81,7 +81,7 @@ class Versions(Part):
             width,
         )
 
-    def about(self, item: Item, width: int) -> list[Content]:
+    def about(self, item: VersionItem, width: int) -> list[Content]:
         if isinstance(item, ExclusionRow):
             head = [plain(cut(item.example, 40), "bold"), plain(f"seen in version {item.eval_set}")]
             day = time.strftime("%Y-%m-%d %H:%M", time.gmtime(item.created))
@@ -104,7 +104,7 @@ class Versions(Part):
             lines += _labelled(label, parts, width)
         return lines
 
-    def key(self, item: Item) -> tuple[str, object]:
+    def key(self, item: VersionItem) -> tuple[str, object]:
         if isinstance(item, ExclusionRow):
             return "out", item.id
         return ("next", 0) if isinstance(item, str) else ("version", item.row.version)
