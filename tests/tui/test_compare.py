@@ -10,10 +10,8 @@ from textual.pilot import Pilot
 from store.read.rows import ComparisonRow, MetricRow, ModelRow, ModelScoreRow, WinRateRow
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
-from tui.screens.compare.data import JudgeLine, MeasureLine, Numbers
-from tui.screens.compare.explained import brief, explained
-from tui.screens.compare.families import Entry, FamilyHeading, entries, groups
-from tui.screens.compare.lines import draw, interval, meaning, value, won
+from tui.screens.compare.data import Entry, FamilyHeading, JudgeLine, MeasureLine, Numbers, entries, groups
+from tui.screens.compare.lines import brief, draw, explained, interval, meaning, value, won
 from tui.screens.compare.screen import CompareScreen
 from tui.screens.review.screen import ReviewScreen
 from tui.screens.samples import SamplesScreen

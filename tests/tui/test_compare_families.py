@@ -9,10 +9,8 @@ from store.read.rows import MetricRow, ModelRow
 from tests.tui.history import NOW
 from tests.tui.test_compare import comparison, named, table_of, text_of
 from tui.app.app import AssayApp
-from tui.screens.compare.classes import label_lines
-from tui.screens.compare.data import Numbers
-from tui.screens.compare.families import FamilyHeading, entries, fitting, groups
-from tui.screens.compare.lines import draw
+from tui.screens.compare.data import FamilyHeading, Numbers, entries, fitting, groups
+from tui.screens.compare.lines import draw, label_lines
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 

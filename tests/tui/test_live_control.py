@@ -7,8 +7,8 @@ from tests.tui.conftest import Settled, text_of
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
 from tui.app.settings import AppSettings
-from tui.screens.live.failures import FailedScreen
 from tui.screens.live.lines import others
+from tui.screens.live.logs import FailedScreen
 from tui.screens.live.screen import LiveScreen
 
 

@@ -23,8 +23,7 @@ from tui.text.code_blocks import blocks, code_marks
 from tui.text.diff import Segment, diff, text_of
 from tui.text.gate import printable
 from tui.text.invisible import raw_rows
-from tui.text.json_fields import field_rows, reordered
-from tui.text.json_text import NoJsonFound, read_json
+from tui.text.json_fields import NoJsonFound, field_rows, read_json, reordered
 from tui.text.overlay import overlaid
 from tui.text.sheet import folded, unified
 

@@ -13,10 +13,10 @@ from engine.errors import BadInput
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import HOSTILE, NOW
 from tui.app.app import AssayApp
-from tui.app.ascii import ascii_only
 from tui.app.clipboard import MOST_BYTES, sequence, to_file
 from tui.app.keymap import read_keys, registry_with, template
 from tui.app.settings import AppSettings, read_settings
+from tui.app.terminal import ascii_only
 from tui.app.themes import THEMES, fitting
 from tui.keys import REGISTRY
 from tui.screens import RUN_SCREENS, load

@@ -5,13 +5,10 @@ from typing import Any
 from store.read.datasets import LeakTexts, Use
 from tests.tui.history import EVAL_SET, NOW
 from tests.tui.leaky import COVERAGE
-from tui.screens.splits.coverage import CoveragePart
 from tui.screens.splits.data import SplitsData
-from tui.screens.splits.leaks import LeaksPart
-from tui.screens.splits.lines import judgement
-from tui.screens.splits.lock import LockPart
-from tui.screens.splits.shared import LeakPair, lines, pair
-from tui.screens.splits.sizes import SizesPart
+from tui.screens.splits.leaks import LeakPair, LeaksPart, lines, pair
+from tui.screens.splits.parts import CoveragePart, LockPart, SizesPart
+from tui.screens.splits.screen import judgement
 from tui.text.diff import text_of as joined
 
 TRAINED = {"total": 9}

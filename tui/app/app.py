@@ -24,7 +24,7 @@ from tui.app.themes import THEMES
 from tui.keys import EVERYWHERE, REGISTRY, bindings, written
 from tui.screens import NAMES, load
 from tui.screens.base import AssayScreen
-from tui.screens.runs.screen import RunsScreen
+from tui.screens.runs import RunsScreen
 from tui.screens.watch import NoStore, StoreFailed, StoreWatch
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class AssayApp(App[int], inherit_bindings=False):
 
     def store_failed(self, message: str) -> None:
         """Shows why the store cannot be used; there is nothing else to do then but to leave."""
-        from tui.screens.message import MessageScreen
+        from tui.screens.base import MessageScreen
 
         if self.screen_stack and not isinstance(self.screen, MessageScreen):
             self.push_screen(MessageScreen("The store cannot be used", message))

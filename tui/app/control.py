@@ -7,7 +7,7 @@ names imports libraries that have no place in the app's process. Everything else
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tui.screens.process import assay
+from tui.screens.command import run_command
 
 if TYPE_CHECKING:
     from tui.app.app import AssayApp
@@ -86,7 +86,7 @@ class Control:
         self._app.run_worker(self._run_command(command, what))
 
     async def _run_command(self, command: str, what: str) -> None:
-        ended = await assay(self._app.store.folder, command, what, "--detach")
+        ended = await run_command(command, what, "--detach", store=self._app.store.folder)
         front = self._app.front
         if front is None:
             return
@@ -94,7 +94,7 @@ class Control:
             front.say("started" if command == "run" else "resumed")
             self._app.store.touched()
             return
-        from tui.screens.message import MessageScreen
+        from tui.screens.base import MessageScreen
 
         text = (ended.errors or ended.out).strip()
         self._app.push_screen(MessageScreen(f"`assay {command}` did not work", text))

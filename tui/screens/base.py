@@ -4,15 +4,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from textual import work
+from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize, ScreenResume
 from textual.screen import Screen
 from textual.widget import Widget
 
 from tui.screens.watch import NoStore, StoreFailed
-from tui.text.gate import cut, join, plain
+from tui.text.gate import cut, join, plain, wrap
 from tui.widgets.footer import Footer
-from tui.widgets.lines import Line, Lines
+from tui.widgets.lines import Line, Lines, Pane
 
 if TYPE_CHECKING:
     from store.read.history import Connection
@@ -274,3 +275,26 @@ class RunScreen(AssayScreen):
 
     def show_run(self, data: Any) -> None:
         """Puts what `read_run` returned into the widgets."""
+
+
+class MessageScreen(AssayScreen):
+    """Shows a text under a heading; esc goes back, which after a store's error tries again."""
+
+    DEFAULT_CSS = "MessageScreen #message { padding: 1 2 0 2; }"
+
+    def __init__(self, heading: str, text: str) -> None:
+        super().__init__()
+        self._heading = heading
+        self._text = text
+
+    def compose(self) -> ComposeResult:
+        yield from self.framed(Pane(focusable=True, id="message"))
+
+    def title_line(self) -> Content:
+        return plain(self._heading, "bold")
+
+    def on_resize(self, event: Resize) -> None:
+        super().on_resize(event)
+        width = event.size.width - 4
+        lines = [line for part in self._text.split("\n") for line in wrap(plain(part), width)]
+        self.query_one("#message", Pane).show(lines, keep_place=False)

@@ -11,7 +11,7 @@ from textual.events import Resize
 
 from tui.keys import bindings, written
 from tui.screens.base import RunScreen
-from tui.screens.process import assay
+from tui.screens.command import run_command
 from tui.screens.watch import StoreFailed
 from tui.text.gate import join, one_line
 from tui.widgets.lines import Line
@@ -235,7 +235,7 @@ class FailureLogScreen(RunScreen):
                 self.say(f"{file.parent} cannot be made: {error.strerror}", error=True)
                 return
         words = ("annotations", "export", str(run_id), str(file), "--format", "examples", f"--tag={tag}")
-        ended = await assay(self.assay.store.folder, *words)
+        ended = await run_command(*words, store=self.assay.store.folder)
         if ended.code:
             self.say(ended.errors.strip().split("\n")[0], error=True)
         else:

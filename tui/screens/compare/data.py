@@ -1,10 +1,12 @@
-"""What the Compare screen reads, and the lines that it makes of it for one candidate and one baseline."""
+"""What the Compare screen reads, and its lines by family for one candidate and one baseline."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from engine.compare.forgetting import ForgettingRow, forgetting
+from engine.decision.families import BENCHMARKS, FORGETTING, JUDGE, family_of, rank
+from engine.decision.family_summary import standing
 from store.read import history, slices
 from store.read.history import Connection
 from store.read.rows import (
@@ -229,3 +231,122 @@ def _benchmark_cell(model: str, scores: dict[str, BenchmarkRow]) -> MeasureCell:
 
 def _first(rows: list[T]) -> T | None:
     return rows[0] if rows else None
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyHeading:
+    """The line that heads a family. `worst` is the line that speaks most of a worsening."""
+
+    name: str
+    kind: str  # which columns its lines have: metric verdict benchmark forgetting
+    against: str  # the baseline of its numbers, where that is not the chosen one
+    size: int
+    worse: int
+    better: int
+    unequal: int  # clear differences between groups of people
+    worst: CompareLine | None
+    gaps: tuple[str, ...]  # what its lines lack, and why
+    open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyGroup:
+    """A family before it is decided whether it is open."""
+
+    name: str
+    kind: str
+    against: str
+    lines: Sequence[CompareLine]
+
+    def headed(self, is_open: bool) -> FamilyHeading:
+        worse, better, worst = _standing(self.lines)
+        unequal = sum(isinstance(line, MeasureLine) and line.is_gap for line in self.lines)
+        gaps = dict.fromkeys(gap for line in self.lines if isinstance(line, MeasureLine) for gap in line.gaps)
+        size = len(self.lines)
+        return FamilyHeading(
+            self.name, self.kind, self.against, size, worse, better, unequal, worst, tuple(gaps), is_open
+        )
+
+
+Entry = FamilyHeading | MeasureLine | JudgeLine | ForgettingLine
+
+
+def groups(numbers: Numbers, candidate: str, baseline: str, search: str = "") -> list[FamilyGroup]:
+    """What was forgotten, then the families with a clear worsening, then the others in their usual order.
+
+    `search` keeps the lines whose name contains it, and whole families of such a name.
+    """
+    found: dict[tuple[str, str], FamilyGroup] = {}
+    for group in _all(numbers, candidate, baseline):
+        lines = [line for line in group.lines if search.lower() in f"{group.name} {name_of(line)}".lower()]
+        if lines:
+            against = group.against if group.against != baseline else ""
+            key = (group.name, group.kind)
+            above = found[key].lines if key in found else ()
+            found[key] = FamilyGroup(group.name, group.kind, against, [*above, *lines])
+    return sorted(found.values(), key=_place)
+
+
+def fitting(found: Sequence[FamilyGroup], room: int) -> frozenset[str]:
+    """The families that are open unless somebody folds: as many from the first on as fit into `room`."""
+    used, opened = len(found), set()
+    for group in found:
+        used += len(group.lines)
+        if used > room:
+            break
+        opened.add(group.name)
+    return frozenset(opened)
+
+
+def entries(found: Sequence[FamilyGroup], opened: Collection[str]) -> list[Entry]:
+    """The screen's lines."""
+    shown: list[Entry] = []
+    for group in found:
+        is_open = group.name in opened
+        shown += [group.headed(is_open), *(group.lines if is_open else ())]
+    return shown
+
+
+def name_of(line: CompareLine) -> str:
+    if isinstance(line, JudgeLine):
+        return line.row.judge
+    return line.row.aspect if isinstance(line, ForgettingLine) else line.name
+
+
+def _all(numbers: Numbers, candidate: str, baseline: str) -> list[FamilyGroup]:
+    against, forgot = forgetting_lines(numbers, candidate, baseline)
+    made = [FamilyGroup(FORGETTING, "forgetting", against, forgot)]
+    for line in metric_lines(numbers, candidate, baseline):
+        family = family_of(line.name, line.declared.source if line.declared else "")
+        made.append(FamilyGroup(family, "metric", baseline, [line]))
+    made.append(FamilyGroup("safety", "metric", baseline, disparity_lines(numbers, candidate, baseline)))
+    made.append(FamilyGroup(JUDGE, "verdict", baseline, judge_lines(numbers, candidate, baseline)))
+    against, benchmarks = benchmark_lines(numbers, candidate, baseline)
+    made.append(FamilyGroup(BENCHMARKS, "benchmark", against, benchmarks))
+    return made
+
+
+def _place(group: FamilyGroup) -> tuple[bool, bool, int]:
+    return group.name != FORGETTING, not _standing(group.lines)[0], rank(group.name)
+
+
+def _standing(lines: Sequence[CompareLine]) -> tuple[int, int, CompareLine | None]:
+    """How many lines are clearly worse and better, and the worst."""
+    measured = {line.name: line for line in lines if isinstance(line, MeasureLine) and line.compared}
+    found = standing(line.compared for line in measured.values() if line.compared)
+    worse, better = found.worse, found.better
+    worst: CompareLine | None = measured[found.worst.measure] if found.worst else None
+    for line in lines:
+        if isinstance(line, JudgeLine) and line.row.low is not None and line.row.high is not None:
+            worse += line.row.high < 0.5
+            better += line.row.low > 0.5
+        elif isinstance(line, ForgettingLine):
+            worse += line.row.verdict == "worse"
+            better += line.row.verdict == "better"
+    judged = [line for line in lines if isinstance(line, JudgeLine) and line.row.win_rate is not None]
+    forgot = [line for line in lines if isinstance(line, ForgettingLine) and line.row.verdict == "worse"]
+    return worse, better, worst or min(judged, key=_rate, default=None) or next(iter(forgot), None)
+
+
+def _rate(line: JudgeLine) -> float:
+    return line.row.win_rate or 0.0

@@ -8,19 +8,22 @@ from engine.decision.families import family_of
 from store.read.history import Connection
 from tui.keys import bindings
 from tui.screens.base import RunScreen, outcome
-from tui.screens.compare.classes import label_lines
 from tui.screens.compare.data import (
+    Entry,
+    FamilyGroup,
+    FamilyHeading,
     ForgettingLine,
     JudgeLine,
     MeasureLine,
     Numbers,
+    entries,
+    fitting,
+    groups,
     ordered,
     read_numbers,
     task_of,
 )
-from tui.screens.compare.explained import brief, declaration, explained
-from tui.screens.compare.families import Entry, FamilyGroup, FamilyHeading, entries, fitting, groups
-from tui.screens.compare.lines import draw
+from tui.screens.compare.lines import brief, declaration, draw, explained, label_lines
 from tui.sections.noise import largest_noise
 from tui.text.gate import cut, join, plain
 from tui.widgets.lines import Line, Pane
@@ -166,7 +169,7 @@ class CompareScreen(RunScreen):
             self.say("this line has no examples of its own")
 
     def action_slices(self) -> None:
-        from tui.screens.slices.screen import SlicesScreen
+        from tui.screens.slices import SlicesScreen
 
         entry = self.table.item
         measure = entry.name if isinstance(entry, MeasureLine) and entry.kind == "metric" else None

@@ -11,7 +11,7 @@ from textual.timer import Timer
 from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.screens.live import lines as lines
-from tui.screens.live.judging import JudgingSoFar, judging
+from tui.screens.live.lines import JudgingSoFar, judging
 from tui.sections.eta import Cost, Recent, cost, whole_time_left
 from tui.widgets.lines import Pane
 from tui.widgets.win_rate_bar import gate_of
@@ -147,12 +147,12 @@ class LiveScreen(RunScreen):
         return found
 
     def action_events(self) -> None:
-        from tui.screens.live.events import EventsScreen
+        from tui.screens.live.logs import EventsScreen
 
         self.app.push_screen(EventsScreen(self.run_id))
 
     def action_failures(self) -> None:
-        from tui.screens.live.failures import FailedScreen
+        from tui.screens.live.logs import FailedScreen
 
         self.app.push_screen(FailedScreen(self.run_id))
 

@@ -1,4 +1,4 @@
-"""What the Splits screen reads. All of it runs on the store's thread."""
+"""What the Splits screen reads, and excluding an example. All of it runs on the store's thread."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.data.example import query_id
 from store.exclusions import ExclusionRow, excluded
+from store.person import user_name
 from store.read import datasets, history
 from store.read.datasets import Changes, LeakCount, LeakItem, RunOn, Use, VersionRow
 from store.read.history import Connection
@@ -106,3 +107,24 @@ def read_leaks(connection: Connection, ids: Sequence[int]) -> dict[int, LeakEntr
     return {
         row.id: LeakEntry(row, (row.example, query_id(row.query))) for row in datasets.leaks(connection, ids)
     }
+
+
+def toggle(connection: Connection, eval_set: str, identity: tuple[str, str], reason: str = "") -> str:
+    """Takes the example out of later runs, or puts it back; returns what there is to say.
+
+    `identity` is its id and `engine.data.example.query_id` of its query. Runs on the store's thread.
+    """
+    out = datasets.toggle(connection, eval_set, *identity, user_name(), reason)
+    return (
+        f"{identity[0]} excluded: the next run is on a new version without it" if out else _back(identity[0])
+    )
+
+
+def put_back(connection: Connection, eval_sets: list[str]) -> str:
+    """Puts back the example that this person took out last; returns what there is to say."""
+    example = datasets.put_back(connection, eval_sets, user_name())
+    return "you have taken out nothing that could be put back" if example is None else _back(example)
+
+
+def _back(example: str) -> str:
+    return f"{example} is back: the next run has it again"

@@ -1,6 +1,8 @@
 """Slices: where a candidate got worse, by category, length and features of the prompt."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from textual.app import ComposeResult
 from textual.content import Content
@@ -12,11 +14,94 @@ from store.read.rows import ModelRow
 from store.read.slices import SliceRow, SliceScoreRow
 from tui.keys import bindings
 from tui.screens.base import RunScreen
-from tui.screens.slices.lines import columns, draw, explained
-from tui.text.gate import cut, join, plain
+from tui.screens.compare.lines import difference, interval, value
+from tui.text.gate import MISSING, cut, join, plain, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
-from tui.widgets.table import Columns
+from tui.widgets.table import Columns, FlexColumn
+
+_WORDS = {
+    "worse": ("− worse", "bold $bad"),
+    "better": ("+ better", "bold $good"),
+    "more": ("≠ more", "$warn"),
+    "less": ("≠ less", "$warn"),
+    "unsettled": ("= open", ""),
+    "not compared": ("– none", "$muted"),
+}
+
+
+@lru_cache(maxsize=16)
+def columns(baseline: str, candidate: str, measure: bool) -> Columns:
+    """The columns, with the measure's name among them where the slices are those of several."""
+    named = [FlexColumn("measure", 15, grow=1)] if measure else []
+    return Columns(
+        FlexColumn("slice", 18, grow=2),
+        *named,
+        FlexColumn("n", 4, align="right"),
+        FlexColumn(baseline, 7, align="right"),
+        FlexColumn(candidate, 7, align="right"),
+        FlexColumn("delta", 6, align="right"),
+        FlexColumn("95%", 14, align="right", drop=1 if measure else 0),
+        FlexColumn("p", 6, align="right"),
+        FlexColumn("", 8),
+        gap=1,
+    )
+
+
+def draw(row: SliceRow, layout: Columns, width: int, *, measure: bool) -> Content:
+    """One slice."""
+    cells: list[Content | str] = [row.slice.removeprefix("prompt of ")]
+    if measure:
+        cells.append(row.measure)
+    return layout.row(
+        [
+            *cells,
+            f"{row.n:,}",
+            value(row.baseline_value),
+            value(row.candidate_value),
+            difference(row.delta),
+            interval(row.low, row.high, sign=True),
+            _sure(row.p),
+            Content.styled(*_WORDS[row.standing]),
+        ],
+        width,
+    )
+
+
+def explained(row: SliceRow | None, scores: Sequence[SliceScoreRow], width: int) -> list[Content]:
+    """The selected slice in full: the difference, and each model's value on it."""
+    if row is None:
+        return []
+    said = f"{difference(row.delta)} [{interval(row.low, row.high, sign=True)}]"
+    sure = "" if row.p is None else f", p {_sure(row.p)} (Holm)"
+    first = [plain(f"{row.slice} · {row.measure} ", "bold")]
+    if row.delta is None:
+        first.append(plain(f"not compared: {row.reason or 'no reason was recorded'}", "$warn"))
+    else:
+        first.append(plain(f"{said} on {row.n:,} examples{sure}"))
+    found = [
+        score
+        for score in scores
+        if (score.measure, score.slice) == (row.measure, row.slice)
+        and score.model in (row.candidate, row.baseline)
+    ]
+    lines = [join(first), join([_score(score) for score in found], " · ")]
+    return [part for line in lines for part in wrap(line, width)]
+
+
+def _sure(p: float | None) -> str:
+    if p is None:
+        return MISSING
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _score(score: SliceScoreRow) -> Content:
+    name = cut(score.model, 24)
+    if score.value is None:
+        return plain(f"{name} none: {score.reason or 'no reason was recorded'}", "$warn")
+    gaps = f", {score.missing} missing: {score.reason or 'no reason was recorded'}" if score.missing else ""
+    rest = "" if score.p is None or score.p >= 0.05 else " ≠ the rest"
+    return plain(f"{name} {value(score.value)} [{interval(score.low, score.high)}] n {score.n}{gaps}{rest}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +116,7 @@ class SlicesData:
 class SlicesScreen(RunScreen):
     """The slices of one measure, or of all, for one candidate and one baseline."""
 
-    NAME = "SlicesData"
+    NAME = "Slices"
     FOOTER = ("slices.all", "compare.candidate", "compare.baseline", "find.filter")
     BINDINGS = bindings(
         "slices.all", "compare.candidate", "compare.candidate_back", "compare.baseline",

@@ -1,5 +1,6 @@
-"""What came to nothing in a run: failed calls of judges and missing answers, each with what came back."""
+"""What happened in a run, one line each: failed calls and missing answers, and events."""
 
+import time
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -15,6 +16,7 @@ from tui.widgets.table import Columns, FlexColumn
 if TYPE_CHECKING:
     from store.read.history import Connection
     from store.read.live import FailedRow
+    from store.read.rows import EventRow
 
 FAILED = Columns(
     FlexColumn("what", 8),
@@ -71,7 +73,7 @@ class FailedScreen(RunScreen):
         return found
 
     def on_rows_opened(self, event: "Rows.Opened") -> None:
-        from tui.screens.message import MessageScreen
+        from tui.screens.base import MessageScreen
 
         row: FailedRow | None = event.rows.item
         if row is not None:
@@ -90,3 +92,55 @@ def _failed_row(row: "FailedRow", width: int) -> Content:
 
 def _searched(row: "FailedRow") -> str:
     return "\n".join((row.kind, row.who, row.about, row.example, row.reason, row.raw, row.query)).lower()
+
+
+LEVELS = {
+    "error": Content.styled("! error", "$bad"),
+    "warning": Content.styled("~ warning", "$warn"),
+    "info": Content.styled("· info", "$muted"),
+}
+EVENTS = Columns(
+    FlexColumn("time", 19, drop=1),
+    FlexColumn("level", 9),
+    FlexColumn("phase", 10),
+    FlexColumn("message", 20, grow=1),
+)
+LIMIT = 10_000
+
+
+class EventsScreen(RunScreen):
+    NAME = "Events"
+    FOOTER = ("move.open", "events.errors")
+    BINDINGS = bindings("events.errors")
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(run_id)
+        self._level = ""
+
+    def compose(self) -> ComposeResult:
+        yield from self.framed(Line(id="heading"), Rows(_event_row, empty="nothing happened", id="events"))
+
+    def read_run(self, connection: "Connection") -> "list[EventRow]":
+        from store.read import live
+
+        return live.events(connection, self.run_id, level=self._level, limit=LIMIT)
+
+    def show_run(self, data: "list[EventRow]") -> None:
+        self.query_one("#heading", Line).set(join(["  ", EVENTS.heading(self.size.width - 2)]))
+        self.query_one("#events", Rows).show(data, key=lambda row: row.id)
+
+    def action_errors(self) -> None:
+        self._level = "" if self._level else "error"
+        self.reload()
+
+    def on_rows_opened(self, event: "Rows.Opened") -> None:
+        from tui.screens.base import MessageScreen
+
+        row = event.rows.item
+        if row is not None:
+            self.app.push_screen(MessageScreen(f"{row.level} in {row.phase}", row.message))
+
+
+def _event_row(row: "EventRow", width: int) -> Content:
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(row.time))
+    return EVENTS.row([when, LEVELS[row.level], row.phase, one_line(row.message)], width)
