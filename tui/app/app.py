@@ -18,12 +18,12 @@ from textual.dom import DOMNode
 from textual.events import Event, Key, Paste
 from textual.screen import Screen
 
-from tui.app.control import Control
 from tui.app.settings import AppSettings
 from tui.app.themes import THEMES
 from tui.keys import EVERYWHERE, REGISTRY, bindings, written
 from tui.screens import NAMES, load
 from tui.screens.base import AssayScreen
+from tui.screens.control import Control
 from tui.screens.runs import RunsScreen
 from tui.screens.watch import NoStore, StoreFailed, StoreWatch
 
@@ -57,7 +57,7 @@ class AssayApp(App[int], inherit_bindings=False):
         super().__init__(driver_class=driver)
         self.settings = settings or AppSettings()
         self.store = StoreWatch(folder, read_only=self.settings.read_only)
-        self.control = Control(self)
+        self.control = Control(self, self)
         self.now = now
         self.run_id: int | None = None
         self._first = (screen or "live", run) if run is not None or screen not in (None, "runs") else None

@@ -1,7 +1,7 @@
 """What all screens share: a title line, a footer, questions at the bottom, and reading the store."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from textual import work
 from textual.app import ComposeResult
@@ -10,7 +10,7 @@ from textual.events import Resize, ScreenResume
 from textual.screen import Screen
 from textual.widget import Widget
 
-from tui.screens.watch import NoStore, StoreFailed
+from tui.screens.watch import NoStore, StoreFailed, StoreWatch
 from tui.text.gate import cut, join, plain, wrap
 from tui.widgets.footer import Footer
 from tui.widgets.lines import Line, Lines, Pane
@@ -18,7 +18,6 @@ from tui.widgets.lines import Line, Lines, Pane
 if TYPE_CHECKING:
     from store.read.history import Connection
     from store.read.rows import RunDetail
-    from tui.app.app import AssayApp
 
 # A word and a sign each, so that colour only repeats what is said.
 STATUS = {
@@ -45,6 +44,54 @@ def outcome(passed: bool | None) -> Content:
     return Content.styled("+ passed", "$good") if passed else Content.styled("− gate failed", "$bad")
 
 
+class Preferences(Protocol):
+    """What a person set, as far as screens need it."""
+
+    @property
+    def annotator(self) -> str: ...  # whose decisions Review records; "": the user's
+
+    @property
+    def blind(self) -> bool: ...  # whether Review opens with names, scores and verdicts hidden
+
+    @property
+    def read_only(self) -> bool: ...
+
+
+class RunControl(Protocol):
+    """Starts, stops and adjusts runs; the screen in front says how that went."""
+
+    def start(self, plan: str) -> None: ...
+    def resume(self, run_id: int) -> None: ...
+    def retry(self, run_id: int) -> None: ...
+    def pause(self, run_id: int) -> None: ...
+    def pause_after_phase(self, run_id: int) -> None: ...
+    def set_concurrency(self, run_id: int, text: str) -> None: ...
+    def cancel(self, run_id: int) -> None: ...
+
+
+class Workbench(Protocol):
+    """The app, as its screens see it."""
+
+    run_id: int | None  # the run that the next screen is about
+    now: Callable[[], float]  # the time as people see it
+    kept: dict[str, object]  # what screens keep of their state until the app is left
+
+    @property
+    def store(self) -> StoreWatch: ...
+
+    @property
+    def control(self) -> RunControl: ...
+
+    @property
+    def settings(self) -> Preferences: ...
+
+    @property
+    def front(self) -> "AssayScreen | None": ...
+
+    def go(self, name: str, run_id: int | None = None) -> None: ...
+    def store_failed(self, message: str) -> None: ...
+
+
 class AssayScreen(Screen[None]):
     """A screen that reads something from the store and shows it.
 
@@ -65,8 +112,8 @@ class AssayScreen(Screen[None]):
         self._focused_before: Widget | None = None
 
     @property
-    def assay(self) -> "AssayApp":
-        return cast("AssayApp", self.app)
+    def assay(self) -> "Workbench":
+        return cast("Workbench", self.app)
 
     # What a screen is made of
 

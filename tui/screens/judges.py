@@ -16,6 +16,7 @@ from store.read.judging import DisputeRow, JudgeRow, Judging, MeanRow, RankingRo
 from store.read.rows import ModelRow, WinRateRow
 from tui.keys import bindings
 from tui.screens.base import RunScreen
+from tui.screens.choosing import PairScreen
 from tui.text.gate import MISSING, cut, fit, join, one_line, plain, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
@@ -220,7 +221,7 @@ class JudgesData:
     disputes: list[DisputeRow]
 
 
-class JudgesScreen(RunScreen):
+class JudgesScreen(PairScreen, RunScreen):
     """Judges and rubrics side by side on one match, with everything about the selected one below."""
 
     NAME = "Judges"
@@ -238,7 +239,7 @@ class JudgesScreen(RunScreen):
     def __init__(self, run_id: int, candidate: str | None = None, baseline: str | None = None) -> None:
         super().__init__(run_id)
         self._judged: JudgesData | None = None
-        self._candidate, self._baseline = candidate, baseline
+        self._candidate, self._baseline = candidate or "", baseline or ""
 
     def compose(self) -> ComposeResult:
         yield from self.framed(
@@ -272,24 +273,19 @@ class JudgesScreen(RunScreen):
         if matches and (self._candidate, self._baseline) not in matches:
             self._candidate, self._baseline = matches[0]
         elif not matches:
-            self._candidate = self._kept("candidate", self._candidate)
-            self._baseline = self._kept("baseline", self._baseline)
+            self.keep_pair()
         self._draw()
 
     def on_resize(self, event: Resize) -> None:
         super().on_resize(event)
         self._draw()
 
-    def _names(self, role: str) -> list[str]:
+    def names(self, role: str) -> list[str]:
         """The models on one side of a match: those that judges saw there, else those of the role."""
         if self._judged is None:
             return []
         played = [getattr(row, role) for row in self._judged.found.win_rates]
         return list(dict.fromkeys(played)) or [m.name for m in self._judged.models if m.role == role]
-
-    def _kept(self, role: str, name: str | None) -> str | None:
-        names = self._names(role)
-        return name if name in names else next(iter(names), None)
 
     def _draw(self) -> None:
         if self._judged is None:
@@ -319,13 +315,13 @@ class JudgesScreen(RunScreen):
     def _row(self, judge: JudgeRow, width: int) -> Content:
         if self._judged is None:
             return Content("")
-        return draw(judge, self._judged.found, self._candidate or "", self._baseline or "", width)
+        return draw(judge, self._judged.found, self._candidate, self._baseline, width)
 
     def _draw_judge(self) -> None:
         if self._judged is None:
             return
         judge, width = self.table.item, self.size.width - 2
-        lines = about(judge, self._judged.found, self._candidate or "", self._baseline or "", width)
+        lines = about(judge, self._judged.found, self._candidate, self._baseline, width)
         self.query_one("#about", Pane).show(lines, keep_place=False)
         rows = disputed(judge, self._judged.disputes)
         self.query_one("#differ", Line).set(self._differ(judge, len(rows)))
@@ -372,19 +368,5 @@ class JudgesScreen(RunScreen):
         self.set_focus(self.table)
         return True
 
-    def action_candidate(self, step: int) -> None:
-        self._choose("candidate", step)
-
-    def action_baseline(self, step: int) -> None:
-        self._choose("baseline", step)
-
-    def _choose(self, role: str, step: int) -> None:
-        names = self._names(role)
-        now = self._candidate if role == "candidate" else self._baseline
-        if now in names:
-            chosen = names[(names.index(now) + step) % len(names)]
-            if role == "candidate":
-                self._candidate = chosen
-            else:
-                self._baseline = chosen
-            self._draw()
+    def paired(self) -> None:
+        self._draw()

@@ -10,6 +10,7 @@ from textual.events import Resize, ScreenResume
 from store.person import user_name
 from tui.keys import bindings, written
 from tui.screens.base import AssayScreen, outcome, status
+from tui.screens.control import RunControls
 from tui.screens.watch import StoreFailed
 from tui.text.gate import age, cut, fit, join, number, one_line, percent, spark
 from tui.widgets.lines import Line, Pane
@@ -154,7 +155,7 @@ COLUMNS = Columns(
 )
 
 
-class RunsScreen(MarkingScreen):
+class RunsScreen(RunControls, MarkingScreen):
     NAME = "Runs"
     FOOTER: tuple[str, ...] = ("move.open", "find.filter", *ACTIONS)
     BINDINGS = bindings("find.filter", *ACTIONS)
@@ -347,17 +348,9 @@ class RunsScreen(MarkingScreen):
 
         self.app.push_screen(StartScreen())
 
-    def action_resume(self) -> None:
-        if self.rows.item is not None:
-            self.assay.control.resume(self.rows.item.id)
-
-    def action_pause(self) -> None:
-        if self.rows.item is not None:
-            self.assay.control.pause(self.rows.item.id)
-
-    def action_cancel(self) -> None:
-        if self.rows.item is not None:
-            self.assay.control.cancel(self.rows.item.id)
+    @property
+    def controlled(self) -> int | None:
+        return self.run_at_cursor
 
 
 def _trend(connection: "Connection", run_id: int, first: int) -> RunTrend:

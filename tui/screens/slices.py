@@ -14,6 +14,7 @@ from store.read.rows import ModelRow
 from store.read.slices import SliceRow, SliceScoreRow
 from tui.keys import bindings
 from tui.screens.base import RunScreen
+from tui.screens.choosing import FilteredScreen, PairScreen
 from tui.screens.compare.lines import difference, interval, value
 from tui.text.gate import MISSING, cut, join, plain, wrap
 from tui.widgets.lines import Line, Pane
@@ -113,7 +114,7 @@ class SlicesData:
     scores: list[SliceScoreRow]
 
 
-class SlicesScreen(RunScreen):
+class SlicesScreen(PairScreen, FilteredScreen, RunScreen):
     """The slices of one measure, or of all, for one candidate and one baseline."""
 
     NAME = "Slices"
@@ -136,9 +137,8 @@ class SlicesScreen(RunScreen):
     ) -> None:
         super().__init__(run_id)
         self._slices: SlicesData | None = None
-        self._candidate, self._baseline = candidate, baseline
+        self._candidate, self._baseline = candidate or "", baseline or ""
         self._measure, self._chosen = measure, measure
-        self._search = ""
 
     def compose(self) -> ComposeResult:
         table: Rows[SliceRow] = Rows(self._row, id="table")
@@ -157,20 +157,15 @@ class SlicesScreen(RunScreen):
 
     def show_run(self, data: SlicesData) -> None:
         self._slices = data
-        self._candidate = self._kept("candidate", self._candidate)
-        self._baseline = self._kept("baseline", self._baseline)
+        self.keep_pair()
         self._draw()
 
     def on_resize(self, event: Resize) -> None:
         super().on_resize(event)
         self._draw()
 
-    def _names(self, role: str) -> list[str]:
+    def names(self, role: str) -> list[str]:
         return [model.name for model in self._slices.models if model.role == role] if self._slices else []
-
-    def _kept(self, role: str, name: str | None) -> str | None:
-        names = self._names(role)
-        return name if name in names else next(iter(names), None)
 
     def _draw(self) -> None:
         if self._slices is None:
@@ -217,7 +212,7 @@ class SlicesScreen(RunScreen):
         return "no slices were computed: they need five examples that both models have values on"
 
     def _columns(self) -> Columns:
-        return columns(cut(self._baseline or "", 7), cut(self._candidate or "", 7), self._measure is None)
+        return columns(cut(self._baseline, 7), cut(self._candidate, 7), self._measure is None)
 
     def _row(self, row: SliceRow, width: int) -> Content:
         return draw(row, self._columns(), width, measure=self._measure is None)
@@ -252,30 +247,8 @@ class SlicesScreen(RunScreen):
             self._chosen, self._measure = self._measure, None
         self._draw()
 
-    def action_candidate(self, step: int) -> None:
-        self._candidate = _next(self._names("candidate"), self._candidate, step)
+    def filtered(self) -> None:
         self._draw()
 
-    def action_baseline(self, step: int) -> None:
-        self._baseline = _next(self._names("baseline"), self._baseline, step)
+    def paired(self) -> None:
         self._draw()
-
-    def action_filter(self) -> None:
-        before = self._search
-        self.ask(
-            "filter", self._filter, value=before, changed=self._filter, left=lambda: self._filter(before)
-        )
-
-    def _filter(self, text: str) -> None:
-        self._search = text
-        self._draw()
-
-    def back(self) -> bool:
-        found = bool(self._search)
-        if found:
-            self._filter("")
-        return found
-
-
-def _next(names: list[str], name: str | None, step: int) -> str | None:
-    return names[(names.index(name) + step) % len(names)] if name in names else name

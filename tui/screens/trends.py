@@ -8,6 +8,7 @@ from textual.events import Resize
 
 from tui.keys import bindings
 from tui.screens.base import RunScreen
+from tui.screens.choosing import FilteredScreen
 from tui.text.gate import age, join, number, one_line, plain, signed, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.plot import Spot, only_ascii, plot
@@ -49,10 +50,11 @@ class TrendRow(NamedTuple):
     change: float | None
 
 
-class TrendsScreen(RunScreen):
+class TrendsScreen(FilteredScreen, RunScreen):
     """`/` takes a part of a measure's name and words that narrow the runs, like tag:release."""
 
     NAME = "Trends"
+    FILTER = "Measure, or tag: model: eval: judge: config: name: status:"
     FOOTER = ("trends.next", "trends.previous", "trends.choose", "move.open")
     BINDINGS = bindings("trends.next", "trends.previous", "trends.choose")
     DEFAULT_CSS = """
@@ -65,7 +67,6 @@ class TrendsScreen(RunScreen):
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
         self._measure = ""  # the one wanted, or the first that has the typed words
-        self._search = ""
         self._trend = TrendData((), "", (), ())
 
     def compose(self) -> ComposeResult:
@@ -185,25 +186,10 @@ class TrendsScreen(RunScreen):
         return " ".join(value for kind, value in read_words(self._search) if kind == "text").casefold()
 
     def action_choose(self) -> None:
-        before = self._search
-        self.ask(
-            "Measure, or tag: model: eval: judge: config: name: status:",
-            self._choose,
-            value=before,
-            changed=self._choose,
-            left=lambda: self._choose(before),
-        )
+        self.action_filter()
 
-    def _choose(self, text: str) -> None:
-        if text != self._search:
-            self._search = text
-            self.reload()
-
-    def back(self) -> bool:
-        found = bool(self._search)
-        if found:
-            self._choose("")
-        return found
+    def filtered(self) -> None:
+        self.reload()
 
     def on_rows_opened(self, event: "Rows.Opened") -> None:
         from tui.screens import load

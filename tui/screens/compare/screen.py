@@ -8,6 +8,7 @@ from engine.decision.families import family_of
 from store.read.history import Connection
 from tui.keys import bindings
 from tui.screens.base import RunScreen, outcome
+from tui.screens.choosing import FilteredScreen, PairScreen
 from tui.screens.compare.data import (
     Entry,
     FamilyGroup,
@@ -33,7 +34,7 @@ FRAME = 6  # lines of the screen that the table does not have, the pane under it
 PANES = {"brief": brief, "details": explained, "about": declaration}
 
 
-class CompareScreen(RunScreen):
+class CompareScreen(PairScreen, FilteredScreen, RunScreen):
     NAME = "Compare"
     FOOTER = (
         "move.open", "compare.fold", "compare.slices", "compare.candidate", "compare.baseline",
@@ -53,7 +54,6 @@ class CompareScreen(RunScreen):
         super().__init__(run_id)
         self._numbers: Numbers | None = None
         self._candidate, self._baseline = candidate, baseline
-        self._search = ""
         self._pane = "brief"
         self._groups: list[FamilyGroup] = []
         self._open: frozenset[str] | None = None  # None while nobody folded anything: as much as fits
@@ -71,11 +71,10 @@ class CompareScreen(RunScreen):
 
     def show_run(self, data: Numbers) -> None:
         self._numbers = data
-        self._candidate = _kept(self._named("candidate"), self._candidate)
-        self._baseline = _kept(self._named("baseline"), self._baseline)
+        self.keep_pair()
         self._draw()
 
-    def _named(self, role: str) -> list[str]:
+    def names(self, role: str) -> list[str]:
         return [model.name for model in self._numbers.models if model.role == role] if self._numbers else []
 
     def _draw(self) -> None:
@@ -100,7 +99,7 @@ class CompareScreen(RunScreen):
         return fitting(self._groups, self.size.height - FRAME) if self._open is None else self._open
 
     def _pair(self) -> Content:
-        candidates, baselines = self._named("candidate"), self._named("baseline")
+        candidates, baselines = self.names("candidate"), self.names("baseline")
         if not candidates or not baselines or self._numbers is None:
             return Content.styled("this run has no candidate and baseline yet", "$muted")
         passed = next(model.passed for model in self._numbers.models if model.name == self._candidate)
@@ -205,22 +204,10 @@ class CompareScreen(RunScreen):
 
     # Choosing
 
-    def action_candidate(self, step: int) -> None:
-        self._candidate = _next(self._named("candidate"), self._candidate, step)
+    def filtered(self) -> None:
         self._draw()
 
-    def action_baseline(self, step: int) -> None:
-        self._baseline = _next(self._named("baseline"), self._baseline, step)
-        self._draw()
-
-    def action_filter(self) -> None:
-        before = self._search
-        self.ask(
-            "filter", self._filter, value=before, changed=self._filter, left=lambda: self._filter(before)
-        )
-
-    def _filter(self, text: str) -> None:
-        self._search = text
+    def paired(self) -> None:
         self._draw()
 
     def back(self) -> bool:
@@ -241,12 +228,3 @@ def _key(entry: Entry) -> tuple[str, str]:
     if isinstance(entry, JudgeLine):
         return "verdict", entry.row.judge
     return ("forgetting", entry.row.aspect) if isinstance(entry, ForgettingLine) else (entry.kind, entry.name)
-
-
-def _kept(names: list[str], name: str) -> str:
-    """The name that was chosen, or the first where it is not there."""
-    return name if name in names or not names else names[0]
-
-
-def _next(names: list[str], name: str, step: int) -> str:
-    return names[(names.index(name) + step) % len(names)] if name in names else name

@@ -8,6 +8,7 @@ from textual.content import Content
 
 from tui.keys import bindings
 from tui.screens.base import RunScreen
+from tui.screens.choosing import FilteredScreen
 from tui.text.gate import join, one_line
 from tui.widgets.lines import Line
 from tui.widgets.rows import Rows
@@ -27,7 +28,7 @@ FAILED = Columns(
 )
 
 
-class FailedScreen(RunScreen):
+class FailedScreen(FilteredScreen, RunScreen):
     """One line each; enter shows all that came back, `/` keeps those with a text."""
 
     NAME = "Failures"
@@ -36,7 +37,6 @@ class FailedScreen(RunScreen):
 
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
-        self._search = ""
         self._failed: list[FailedRow] = []
 
     def compose(self) -> ComposeResult:
@@ -49,28 +49,12 @@ class FailedScreen(RunScreen):
 
     def show_run(self, data: "list[FailedRow]") -> None:
         self._failed = data
-        self._draw()
+        self.filtered()
 
-    def _draw(self) -> None:
+    def filtered(self) -> None:
         self.query_one("#heading", Line).set(join(["  ", FAILED.heading(self.size.width - 2)]))
-        found = [row for row in self._failed if self._search in _searched(row)]
+        found = [row for row in self._failed if self._search.lower() in _searched(row)]
         self.query_one("#failed", Rows).show(found, key=lambda row: row)
-
-    def action_filter(self) -> None:
-        before = self._search
-        self.ask(
-            "filter", self._filter, value=before, changed=self._filter, left=lambda: self._filter(before)
-        )
-
-    def _filter(self, text: str) -> None:
-        self._search = text.lower()
-        self._draw()
-
-    def back(self) -> bool:
-        found = bool(self._search)
-        if found:
-            self._filter("")
-        return found
 
     def on_rows_opened(self, event: "Rows.Opened") -> None:
         from tui.screens.base import MessageScreen

@@ -10,6 +10,8 @@ from textual.timer import Timer
 
 from tui.keys import bindings
 from tui.screens.base import RunScreen
+from tui.screens.choosing import FilteredScreen
+from tui.screens.control import RunControls
 from tui.screens.live import lines as lines
 from tui.screens.live.lines import JudgingSoFar, judging
 from tui.sections.eta import Cost, Recent, cost, whole_time_left
@@ -40,7 +42,7 @@ class LiveData(NamedTuple):
     earlier: dict[str, float]  # units a second by phase, of an earlier run
 
 
-class LiveScreen(RunScreen):
+class LiveScreen(RunControls, FilteredScreen, RunScreen):
     NAME = "Live"
     FOOTER = (
         "live.events", "live.failures", "runs.pause", "runs.resume", "runs.cancel", "live.concurrency",
@@ -54,7 +56,6 @@ class LiveScreen(RunScreen):
 
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
-        self._search = ""
         self._recent = Recent()
         self._work: LiveData | None = None
         self._slow: LiveData | None = None  # of which vitals, judging and verdicts are shown
@@ -102,7 +103,7 @@ class LiveScreen(RunScreen):
         work, slow = self._work, self._taken_slowly(self._work)
         whole = whole_time_left(work.progress, work.earlier, self._recent)
         gate = gate_of(self.run.plan)
-        verdicts = [row for row in slow.verdicts if self._search in _searched(row)]
+        verdicts = [row for row in slow.verdicts if self._search.lower() in _searched(row)]
         sections = [
             lines.state(self.run, width),
             lines.phases(work.progress, width, running=running, recent=self._recent, whole=whole),
@@ -129,22 +130,13 @@ class LiveScreen(RunScreen):
         self._later = None
         self._draw()
 
-    def action_filter(self) -> None:
-        """Keeps the verdicts that hold these words."""
-        before = self._search
-        self.ask(
-            "filter", self._filter, value=before, changed=self._filter, left=lambda: self._filter(before)
-        )
-
-    def _filter(self, text: str) -> None:
-        self._search = text.lower()
+    def filtered(self) -> None:
+        """Keeps the verdicts that contain the words."""
         self._draw()
 
-    def back(self) -> bool:
-        found = bool(self._search)
-        if found:
-            self._filter("")
-        return found
+    @property
+    def controlled(self) -> int:
+        return self.run_id
 
     def action_events(self) -> None:
         from tui.screens.live.logs import EventsScreen
@@ -179,15 +171,6 @@ class LiveScreen(RunScreen):
 
     def action_retry(self) -> None:
         self.assay.control.retry(self.run_id)
-
-    def action_resume(self) -> None:
-        self.assay.control.resume(self.run_id)
-
-    def action_pause(self) -> None:
-        self.assay.control.pause(self.run_id)
-
-    def action_cancel(self) -> None:
-        self.assay.control.cancel(self.run_id)
 
 
 def _searched(row: "LatestVerdict") -> str:

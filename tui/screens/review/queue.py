@@ -18,6 +18,7 @@ from store.read.queues import CATEGORY, QUEUES, SLICE
 from store.read.rows import MetricRow, ModelRow
 from tui.keys import bindings
 from tui.screens.base import RunScreen
+from tui.screens.choosing import neighbour
 from tui.screens.review.answers import Answers
 from tui.screens.review.blind import tells_nothing
 from tui.screens.review.data import Review, Wanted, read_counts, read_pair, read_review, slices
@@ -372,16 +373,15 @@ class ChoosingScreen(QueueScreen):
 
     def action_candidate(self, step: int) -> None:
         if self._review is not None:
-            self._want(candidate=_next(self._review.candidates, self._review.candidate, step))
+            self._want(candidate=_other(self._review.candidates, self._review.candidate, step))
 
     def action_baseline(self, step: int) -> None:
         if self._review is not None:
-            self._want(baseline=_next(self._review.baselines, self._review.baseline, step))
+            self._want(baseline=_other(self._review.baselines, self._review.baseline, step))
 
 
-def _next(models: Sequence[ModelRow], model: ModelRow, step: int) -> str:
-    names = [each.name for each in models]
-    return names[(names.index(model.name) + step) % len(names)]
+def _other(models: Sequence[ModelRow], model: ModelRow, step: int) -> str:
+    return neighbour([each.name for each in models], model.name, step)
 
 
 KEPT = "review look"

@@ -16,6 +16,7 @@ from store.read import datasets
 from store.read.history import Connection
 from tui.keys import bindings
 from tui.screens.base import RunScreen
+from tui.screens.choosing import FilteredScreen
 from tui.screens.splits.data import (
     Known,
     LeakEntry,
@@ -146,11 +147,12 @@ WIDE = 140  # cells from which on the other parts stand beside the one that is s
 OTHERS = 66
 
 
-class SplitsScreen(RunScreen):
+class SplitsScreen(FilteredScreen, RunScreen):
     """One part at a time, and on a wide screen the others at a glance."""
 
     NAME = "Splits"
     AUTO_FOCUS = "#list"
+    FILTER = "filter: words, tier:near, field:both"
     FOOTER = ("splits.exclude", "splits.next", "find.filter", "move.open", "splits.undo")
     BINDINGS = bindings(
         "splits.exclude", "splits.undo", "splits.next", "splits.previous", "splits.leaks", "splits.sizes",
@@ -166,7 +168,6 @@ class SplitsScreen(RunScreen):
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
         self._data = SplitsData()
-        self._search = ""
         self._place = 0  # of the part that is shown
         self._cursors: dict[int, int] = {}  # by part
         self._known: Known = {}
@@ -371,22 +372,13 @@ class SplitsScreen(RunScreen):
 
     def action_filter(self) -> None:
         self._show(0)
-        before = self._search
-        self.ask(
-            "filter: words, tier:near, field:both",
-            self._filter,
-            value=before,
-            changed=self._filter,
-            left=lambda: self._filter(before),
-        )
+        super().action_filter()
 
-    def _filter(self, text: str) -> None:
-        self._search = text
+    def filtered(self) -> None:
         self.reload()
 
     def back(self) -> bool:
-        if self._search and self._place == 0:
-            self._filter("")
+        if self._place == 0 and super().back():
             return True
         inner = self.focused is not self.rows
         self.set_focus(self.rows)
