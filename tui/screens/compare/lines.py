@@ -19,7 +19,7 @@ from tui.screens.compare.data import (
     name_of,
 )
 from tui.sections.declaration import DIRECTION, declared
-from tui.sections.facts import NOT_FOUND, Label, labels
+from tui.sections.measures import NOT_FOUND, LabelRow, labels
 from tui.text.gate import MISSING, cut, join, number, plain, signed, wrap
 from tui.widgets.table import Columns, FlexColumn
 
@@ -336,7 +336,7 @@ def label_lines(models: Sequence[ModelRow], candidate: str, baseline: str, width
     return [plain(cut(_line(row, before.get(name), list(after)), width)) for name, row in after.items()]
 
 
-def _line(row: Label, before: Label | None, names: list[str]) -> str:
+def _line(row: LabelRow, before: LabelRow | None, names: list[str]) -> str:
     was = "–" if before is None else value(before.f1)
     facts = f"precision {value(row.precision)}, recall {value(row.recall)}, n {row.support:,}"
     mistakes = [

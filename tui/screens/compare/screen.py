@@ -25,7 +25,7 @@ from tui.screens.compare.data import (
     task_of,
 )
 from tui.screens.compare.lines import brief, declaration, draw, explained, label_lines
-from tui.sections.noise import largest_noise
+from tui.sections.remarks import largest_noise
 from tui.text.gate import cut, join, plain
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
