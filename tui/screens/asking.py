@@ -32,7 +32,7 @@ async def ask_command(*words: str) -> Answer:
     """Runs `assay WORDS` to its end; it ends with whoever waits for it."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "tui", *words),
+        *("-P", "-m", "tui", *words),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -18,7 +18,7 @@ async def assay(folder: Path, *words: str) -> Ended:
     """Runs `assay WORDS` on the store in `folder`. Cancelled, it ends the process."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "tui", *words, "--store", str(folder)),
+        *("-P", "-m", "tui", *words, "--store", str(folder)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
