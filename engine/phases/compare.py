@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from engine.compare.comparison import Comparison, Scores, compare_measures, not_comparable
-from engine.gates.alerts import Alert
-from engine.gates.gates import passed
+from engine.gates.checks import passed
 from engine.gates.slice_drops import slice_alerts
 from engine.metrics.classification import Classification, confusion, per_class
 from engine.metrics.corpora import corpus_measures
@@ -41,6 +40,7 @@ from engine.phases.work import Work
 from engine.plan.plan import Model
 from engine.stats.intervals import Interval, bootstrap_interval
 from store import tables
+from store.records.alert import Alert
 from store.write import Transaction
 
 CLASSIFICATION, USE = "classification", "device_use"

@@ -15,8 +15,8 @@ from tui.text.gate import MISSING, percent
 from tui.text.output import Column, heading, out, paragraph, print_json, print_table
 
 if TYPE_CHECKING:
-    from engine.compare.calibration import Criterion, Raters
-    from engine.gates.agreement import Match, RunAgreement
+    from engine.compare.calibration import CriterionAgreement, Raters
+    from engine.gates.agreement import JudgeAgreement, RunAgreement
     from engine.stats.agreement import Agreement
 
 
@@ -73,7 +73,7 @@ def agreement_values(run_id: int, found: "RunAgreement") -> dict[str, Any]:
     }
 
 
-def _values(match: "Match") -> dict[str, Any]:
+def _values(match: "JudgeAgreement") -> dict[str, Any]:
     calibration = match.calibration
     return {
         "judge": match.judge,
@@ -101,7 +101,7 @@ def _print(run_id: int, found: "RunAgreement") -> None:
             paragraph(alert.message, " " * 9, f"{alert.severity.upper():9}")
 
 
-def _print_match(match: "Match") -> None:
+def _print_match(match: "JudgeAgreement") -> None:
     kind = "" if match.is_language_model else " (not a language model)"
     heading(f"{match.judge}{kind} · {match.candidate} against {match.baseline}")
     out(f"labels by {', '.join(match.annotators)}")
@@ -137,7 +137,7 @@ def _figure(found: "Agreement") -> str:
     return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
-def _print_corrected(match: "Match") -> None:
+def _print_corrected(match: "JudgeAgreement") -> None:
     found, gate = match.calibration.corrected, match.win_rate_gate
     alone = found.labels_alone
     out()
@@ -184,7 +184,7 @@ def _print_confusion(judge: str, confusion: Mapping[str, Mapping[str, Mapping[st
     print_table(columns, rows)
 
 
-def _print_criteria(judge: str, items: list["Criterion"]) -> None:
+def _print_criteria(judge: str, items: list["CriterionAgreement"]) -> None:
     heading(f"{judge} by criterion, largest disagreement first")
     columns = [Column("criterion"), Column("answers", True), Column("judge − people", True)]
     columns += [Column("mean gap", True), Column("Spearman", True)]
