@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from engine.decision.facts import AnsweredQuestion, CandidateFacts
 from engine.gates.figures import number
-from engine.plan.training_changes import Retrained, retrained
+from engine.plan.training_config import Retrained, retrained
 from store.read import history, previous_run
 from store.read.history import Connection
 from store.read.rows import ModelRow, ModelScoreRow, RunDetail
