@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 
 from engine.data.example import Example
 from engine.errors import BadInput, CannotRun
-from engine.models.adapter import MERGE_IT, adapter_notes, check_adapter, read_adapter_config
+from engine.models.adapter import MERGE_IT, adapter_notes, check_adapter
 from engine.models.batcher import Batcher, Gauge, limits_for
 from engine.models.batches import free_memory, in_batches, out_of_memory
 from engine.models.cache import ResponseCache, response_key
@@ -30,7 +30,6 @@ from engine.models.folder import (
     check_quantised,
     find_model,
     quantisation,
-    read_json,
     snapshot_commit,
     weight_shapes,
 )
@@ -38,6 +37,7 @@ from engine.models.model import Load, Response, Settings, missing
 from engine.models.prompt import PromptError, Prompts
 from engine.models.rows import Answer, Request, Rules
 from engine.models.slots import why_static
+from engine.plan.model_files import read_adapter_config, read_json
 from engine.plan.plan import Model
 
 # What the loaders of transformers and peft raise for files that do not fit together.
