@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 
 from engine.errors import BadInput
 from engine.models.fingerprint import FileHashes, model_hash
-from engine.models.folder import check_model_folder, read_json
+from engine.models.folder import check_model_folder
+from engine.plan.model_files import read_json
 
 Result = TypeVar("Result")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import BadInput
+from engine.plan.model_files import read_json
 
 Shape = tuple[int, ...]
 
@@ -152,19 +153,6 @@ def _header_shapes(file: Path) -> dict[str, tuple[str, Shape]]:
     if 8 + length + end != size:
         raise broken
     return shapes
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """The object in a JSON file; BadInput when it cannot be read or holds something else."""
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"{file}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise BadInput(f"{file}: is not valid JSON: {error}", "Copy the file again.") from error
-    if not isinstance(value, dict):
-        raise BadInput(f"{file}: holds no JSON object.", "Copy the file again.")
-    return value
 
 
 # The packages that transformers reads each kind with; those without one it reads by itself.

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from engine.data.example import Example
-from engine.data.selection import in_part, whole_set
 from engine.data.split import sample
 from engine.errors import CannotRun
 from engine.models.holder import Holder, base_key
@@ -15,6 +14,7 @@ from engine.models.model import Generator, Load, Response, Settings
 from engine.models.turns import converse
 from engine.phases.work import Meter, Work, closed_after
 from engine.plan.plan import Benchmarks, Generation, Model, Plan
+from engine.plan.selection import in_part, whole_set
 from store import tables
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from engine.data.example import Example, eval_set_version
 from engine.data.examples import data_rows
 from engine.data.leakage import read_training
 from engine.data.lock import refuse_used_test, used_before
-from engine.data.selection import in_part, part_name, whole_set, without_excluded
 from engine.errors import AssayError, BadInput
 from engine.judges.estimate import cost_findings
 from engine.judges.preflight import judge_findings
@@ -23,6 +22,7 @@ from engine.metrics.preflight import metric_findings
 from engine.models.recorded import RecordedModel
 from engine.plan.finding import Finding, Level, in_units
 from engine.plan.plan import Data, Model, Plan
+from engine.plan.selection import in_part, part_name, whole_set, without_excluded
 from engine.plan.training_config import read_training_config
 from engine.preflight.estimate import disk_bytes, memory, time_needed
 from engine.preflight.models import local_findings

@@ -12,9 +12,10 @@ from typing import Any
 
 from engine.data.example import Example
 from engine.errors import BadInput
-from engine.models.folder import find_model, quantisation, read_json, weight_shapes
+from engine.models.folder import find_model, quantisation, weight_shapes
 from engine.models.vitals import Sensors
 from engine.plan.finding import Finding, in_units, in_words
+from engine.plan.model_files import read_json
 from engine.plan.plan import Model, Plan
 
 LIBRARY = 1 << 30  # bytes that the library takes by itself

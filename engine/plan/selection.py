@@ -1,15 +1,13 @@
-"""Examples that people took out of their eval sets, left out of what is read from the file."""
+"""Which of an eval set's examples a plan asks for, without those that people took out."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from engine.data.example import Example, query_id
 from engine.data.examples import read_examples
 from engine.data.split import folds_of, splits
 from engine.errors import BadInput
-
-if TYPE_CHECKING:
-    from engine.plan.plan import Data
+from engine.plan.plan import Data
 
 T = TypeVar("T")
 
@@ -32,7 +30,7 @@ def without_excluded(
     return kept, left_out
 
 
-def whole_set(data: "Data", skipped: list[BadInput] | None = None) -> list[Example]:
+def whole_set(data: Data, skipped: list[BadInput] | None = None) -> list[Example]:
     """All examples of the plan's data; those that cannot be read are put into `skipped`.
 
     Raises BadInput for the first of them unless the plan says `skip_bad`.
@@ -41,7 +39,7 @@ def whole_set(data: "Data", skipped: list[BadInput] | None = None) -> list[Examp
     return read_examples(data.examples, data.fields, left_out.append if data.skip_bad else None)
 
 
-def in_part(examples: Sequence[Example], data: "Data") -> list[Example]:
+def in_part(examples: Sequence[Example], data: Data) -> list[Example]:
     """The examples of the fold or the split that the plan's data name, before any sampling."""
     if data.folds is not None:
         folds = folds_of(examples, data.folds, data.seed)
@@ -52,6 +50,6 @@ def in_part(examples: Sequence[Example], data: "Data") -> list[Example]:
     return [example for example, split in zip(examples, placed, strict=True) if split == data.split]
 
 
-def part_name(data: "Data") -> str:
+def part_name(data: Data) -> str:
     """What `in_part` takes, in words: "the test split", "fold 2 of 5"."""
     return f"fold {data.fold} of {data.folds}" if data.folds is not None else f"the {data.split} split"

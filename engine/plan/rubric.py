@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from engine.errors import BadInput
 from engine.plan.errors import bad_plan, listed, nearest, unknown_keys, validation_problems
 
-_FOLDER = Path(__file__).parent / "rubrics"
+_FOLDER = Path(__file__).parents[1] / "judges" / "rubrics"
 BUILT_IN = tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
 _COMMON_SCALE = (1, 10)
 
