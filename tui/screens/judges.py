@@ -1,17 +1,26 @@
-"""How the Judges screen writes its lines."""
+"""Judges: what each says of the same pairs, how far to believe it, and where two of them differ most."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from textual.app import ComposeResult
 from textual.content import Content
+from textual.events import Resize
 
 from engine.decision import judges
 from engine.decision.judges import Said
+from store.read import history, judging
+from store.read.history import Connection
 from store.read.judging import DisputeRow, JudgeRow, Judging, MeanRow, RankingRow
-from store.read.rows import WinRateRow
+from store.read.rows import ModelRow, WinRateRow
+from tui.keys import bindings
+from tui.screens.base import RunScreen
+from tui.screens.choosing import PairScreen
 from tui.text.gate import MISSING, cut, fit, join, one_line, plain, wrap
-from tui.widgets.table import Column, Columns
+from tui.widgets.lines import Line, Pane
+from tui.widgets.rows import Rows
+from tui.widgets.table import Columns, FlexColumn
 
 STRIP = 24  # cells of a ranking's strip
 _SIGNS = {
@@ -25,17 +34,17 @@ _SIGNS = {
 def columns() -> Columns:
     """A judge's line; model and prompt stand there where there is room for them."""
     return Columns(
-        Column("judge", 12, grow=2),
-        Column("kind", 9),
-        Column("model", 16, grow=1, drop=2),
-        Column("prompt", 8, drop=1),
-        Column("n", 5, align="right"),
-        Column("win rate or score", 17),
-        Column("agree", 5, align="right"),
-        Column("1st", 5, align="right"),
-        Column("level", 5, align="right"),
-        Column("fail", 4, align="right"),
-        Column("cost", 7, align="right"),
+        FlexColumn("judge", 12, grow=2),
+        FlexColumn("kind", 9),
+        FlexColumn("model", 16, grow=1, drop=2),
+        FlexColumn("prompt", 8, drop=1),
+        FlexColumn("n", 5, align="right"),
+        FlexColumn("win rate or score", 17),
+        FlexColumn("agree", 5, align="right"),
+        FlexColumn("1st", 5, align="right"),
+        FlexColumn("level", 5, align="right"),
+        FlexColumn("fail", 4, align="right"),
+        FlexColumn("cost", 7, align="right"),
         gap=1,
     )
 
@@ -196,3 +205,168 @@ def dispute(row: DisputeRow, width: int) -> Content:
 def _verdict(said: str) -> Content:
     """An outcome with its sign, or a score."""
     return _SIGNS.get(said) or plain(said)
+
+
+SETTLE_SECONDS = 0.2  # the cursor rests so long before the lower half follows it
+DISPUTES = 5  # lines of the list of disputes on a small screen
+SMALL = 30  # lines of terminal up to which a screen is small
+
+
+@dataclass(frozen=True, slots=True)
+class JudgesData:
+    """A run's judges, the models that they compare, and what they see differently."""
+
+    models: list[ModelRow]
+    found: Judging
+    disputes: list[DisputeRow]
+
+
+class JudgesScreen(PairScreen, RunScreen):
+    """Judges and rubrics side by side on one match, with everything about the selected one below."""
+
+    NAME = "Judges"
+    FOOTER = ("judges.open", "judges.pane", "compare.candidate", "compare.baseline")
+    BINDINGS = bindings(
+        "judges.pane", "compare.candidate", "compare.candidate_back", "compare.baseline",
+        "compare.baseline_back",
+    )  # fmt: skip
+    DEFAULT_CSS = """
+    JudgesScreen #match { background: $panel; padding: 0 1; }
+    JudgesScreen #about { padding: 0 1; border-top: solid $rule; }
+    JudgesScreen #differ { padding: 0 1; }
+    """
+
+    def __init__(self, run_id: int, candidate: str | None = None, baseline: str | None = None) -> None:
+        super().__init__(run_id)
+        self._judged: JudgesData | None = None
+        self._candidate, self._baseline = candidate or "", baseline or ""
+
+    def compose(self) -> ComposeResult:
+        yield from self.framed(
+            Line(id="match"),
+            Line(id="heading"),
+            Rows(self._row, empty="this run has no judges", id="judges"),
+            Pane(focusable=True, id="about"),
+            Line(id="differ"),
+            Rows(dispute, empty="", id="disputes"),
+        )
+
+    @property
+    def table(self) -> Rows[JudgeRow]:
+        return self.query_one("#judges", Rows)
+
+    @property
+    def disputes(self) -> Rows[DisputeRow]:
+        return self.query_one("#disputes", Rows)
+
+    # Reading and showing
+
+    def read_run(self, connection: Connection) -> JudgesData:
+        found = judging.judging(connection, self.run_id)
+        return JudgesData(
+            history.models(connection, self.run_id), found, judging.disputes(connection, found.judges)
+        )
+
+    def show_run(self, data: JudgesData) -> None:
+        self._judged = data
+        matches = [(row.candidate, row.baseline) for row in data.found.win_rates]
+        if matches and (self._candidate, self._baseline) not in matches:
+            self._candidate, self._baseline = matches[0]
+        elif not matches:
+            self.keep_pair()
+        self._draw()
+
+    def on_resize(self, event: Resize) -> None:
+        super().on_resize(event)
+        self._draw()
+
+    def names(self, role: str) -> list[str]:
+        """The models on one side of a match: those that judges saw there, else those of the role."""
+        if self._judged is None:
+            return []
+        played = [getattr(row, role) for row in self._judged.found.win_rates]
+        return list(dict.fromkeys(played)) or [m.name for m in self._judged.models if m.role == role]
+
+    def _draw(self) -> None:
+        if self._judged is None:
+            return
+        rows = self._judged.found.judges
+        self._arrange(len(rows))
+        self.query_one("#match", Line).set(self._match())
+        heading = columns().heading(self.size.width - 2) if rows else Content("")
+        self.query_one("#heading", Line).set(join(["  ", heading]))
+        self.table.show(rows, key=lambda row: row.name)
+        self._draw_judge()
+
+    def _arrange(self, judges: int) -> None:
+        """A third of the screen at most for the judges, the same for what they differ on."""
+        self.table.styles.height = max(1, min(judges, self.size.height // 3))
+        self.disputes.styles.height = DISPUTES if self.size.height <= SMALL else self.size.height // 3
+
+    def _match(self) -> Content:
+        pair = [
+            plain(cut(self._candidate or "no candidate", 22), "bold"),
+            Content.styled(" against ", "$muted"),
+            plain(cut(self._baseline or "no baseline", 22), "bold"),
+        ]
+        note = " · ! is a reason for doubt" if self._judged and self._judged.found.judges else ""
+        return join([*pair, Content.styled(note, "$muted")])
+
+    def _row(self, judge: JudgeRow, width: int) -> Content:
+        if self._judged is None:
+            return Content("")
+        return draw(judge, self._judged.found, self._candidate, self._baseline, width)
+
+    def _draw_judge(self) -> None:
+        if self._judged is None:
+            return
+        judge, width = self.table.item, self.size.width - 2
+        lines = about(judge, self._judged.found, self._candidate, self._baseline, width)
+        self.query_one("#about", Pane).show(lines, keep_place=False)
+        rows = disputed(judge, self._judged.disputes)
+        self.query_one("#differ", Line).set(self._differ(judge, len(rows)))
+        self.disputes.show(rows, key=lambda row: (row.one, row.other, row.candidate, row.example, row.turn))
+
+    def _differ(self, judge: JudgeRow | None, count: int) -> Content:
+        if judge is None:
+            return Content("")
+        if not count:
+            return Content.styled("No other judge of its kind saw anything differently", "$muted")
+        whose = "its judges" if judge.parts else "it and another judge"
+        return Content.styled(f"Where {whose} differ most ({count})", "$heading")
+
+    def on_rows_moved(self, event: Rows.Moved) -> None:
+        """The lower half follows once the cursor rests: holding a key writes two lines a step."""
+        if event.rows is self.table:
+            judge = self.table.item
+            self.set_timer(SETTLE_SECONDS, lambda: self._draw_judge() if self.table.item is judge else None)
+
+    # Keys
+
+    def on_rows_opened(self, event: Rows.Opened) -> None:
+        """From a judge to what it sees differently, from there to the two answers."""
+        from tui.screens.review.screen import ReviewScreen
+
+        if event.rows is self.table:
+            if self.disputes.items:
+                self.set_focus(self.disputes)
+            else:
+                self.say("no other judge of its kind saw anything differently")
+            return
+        row = self.disputes.item
+        if row is not None:
+            self.app.push_screen(
+                ReviewScreen(
+                    self.run_id, row.candidate, row.baseline or self._baseline, example_id=row.example_id
+                )
+            )
+
+    def back(self) -> bool:
+        """From the list of disputes to the judges."""
+        if self.focused is self.table:
+            return False
+        self.set_focus(self.table)
+        return True
+
+    def paired(self) -> None:
+        self._draw()

@@ -1,13 +1,14 @@
-"""Asking the command line, in a process of its own: what needs libraries that have no place in the app."""
+"""The product's own commands in processes of their own: what needs libraries that the app must not load."""
 
 import asyncio
 import json
 import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 
-class Answer(NamedTuple):
-    """How a command ended: its exit code, what it printed, what it complained of."""
+class CommandResult(NamedTuple):
+    """How a command ended: its exit code, and what it wrote."""
 
     code: int
     out: str
@@ -15,7 +16,7 @@ class Answer(NamedTuple):
 
     @property
     def complaint(self) -> str:
-        """What it complained of, for a screen that says itself who does."""
+        """What it wrote to standard error, without the program's name in front; else its exit code."""
         return self.errors.strip().removeprefix("assay: ") or f"it ended with exit code {self.code}"
 
     @property
@@ -28,11 +29,11 @@ class Answer(NamedTuple):
         return value if isinstance(value, dict) else None
 
 
-async def ask_command(*words: str) -> Answer:
-    """Runs `assay WORDS` to its end; it ends with whoever waits for it."""
+async def run_command(*words: str, store: Path | None = None) -> CommandResult:
+    """Runs `assay WORDS`, on the store in this folder where one is given. Cancelled, it ends the process."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "tui", *words),
+        *("-m", "tui", *words, *(() if store is None else ("--store", str(store)))),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -41,5 +42,8 @@ async def ask_command(*words: str) -> Answer:
         out, errors = await process.communicate()
     except asyncio.CancelledError:
         process.kill()
+        await process.wait()
         raise
-    return Answer(process.returncode or 0, out.decode(errors="replace"), errors.decode(errors="replace"))
+    return CommandResult(
+        process.returncode or 0, out.decode(errors="replace"), errors.decode(errors="replace")
+    )

@@ -1,26 +1,132 @@
 """Decision: whether to ship each candidate of a finished run, why, and where the evidence is."""
 
+from dataclasses import dataclass
+
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize
 
-from engine.decision.decision import Answer, Verdict
+from engine.decision.changes import read_before
+from engine.decision.decision import Answer, Verdict, verdicts
+from engine.decision.facts import Case, cases, read
 from store.read.history import Connection
 from tui.keys import bindings
 from tui.screens.base import RunScreen
-from tui.screens.decision.data import Lead, Page, read_page
-from tui.screens.decision.lines import (
-    LEAST_NAME,
-    WORD,
-    evidence,
-    head,
-    name_width,
-    question,
-    reasons,
-)
-from tui.text.gate import fit, join
+from tui.text.gate import fit, join, one_line, plain, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
+
+# Alerts on measures that answers have one by one, so that Review can put the worst first.
+_OF_ANSWERS = ("metric_drop", "perplexity_rise", "format")
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """Where to look for one candidate; `task` is the benchmark that it lost most of, with the baseline."""
+
+    candidate: str
+    base: str | None
+    prompted: str | None
+    measure: str | None  # by which its answers are worst
+    against: str | None  # the baseline that they are worst against
+    task: tuple[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    verdicts: list[Verdict]
+    leads: list[Lead]
+    before: int | None  # the run that changes are told against
+
+
+def read_page(connection: Connection, run_id: int) -> Page:
+    found, before = cases(read(connection, run_id)), read_before(connection, run_id)
+    return Page(verdicts(found, before), list(map(_lead, found)), before.run.id if before else None)
+
+
+def _lead(case: Case) -> Lead:
+    base = case.base.name if case.base else None
+    measures = (
+        [row.measure for row, _ in case.changes(case.base) if row.kind == "metric"] if case.base else []
+    )
+    critical = [alert for alert in case.alerts("critical") if alert.acknowledged is None]
+    fallen = next((alert for alert in critical if alert.kind in _OF_ANSWERS), None)
+    forgot = [alert for alert in critical if alert.kind == "benchmark_drop" and alert.baseline]
+    worst = min(forgot, key=lambda alert: (alert.evidence or {}).get("delta") or 0.0, default=None)
+    return Lead(
+        case.name,
+        base,
+        case.prompted[0].name if case.prompted else None,
+        fallen.measure if fallen else next(iter(measures), None),
+        (fallen.baseline if fallen else None) or base,
+        # A benchmark's measure is named "task · metric".
+        (worst.measure.partition(" · ")[0], worst.baseline or "") if worst else None,
+    )
+
+
+WORDS = {
+    "ship": ("+ ship", "bold $good"),
+    "don't ship": ("− don't ship", "bold $bad"),
+    "not settled": ("? not settled", "bold $warn"),
+}
+STANDINGS = {
+    "good": ("+", "$good"),
+    "bad": ("−", "$bad"),
+    "open": ("?", "$warn"),
+    "missing": ("·", "$muted"),
+}
+WORD = 13  # cells
+LEAST_NAME = 10  # cells at least
+QUESTION = 29
+
+
+def word(verdict: Verdict) -> Content:
+    return Content.styled(*WORDS[verdict.word])
+
+
+def name_width(verdicts: list[Verdict], width: int) -> int:
+    """As wide as the longest name, up to a quarter of the line."""
+    longest = max((plain(verdict.candidate).cell_length for verdict in verdicts), default=0)
+    return max(LEAST_NAME, min(longest, width // 4))
+
+
+def head(verdict: Verdict, names: int, width: int) -> Content:
+    """A candidate's line: name, word, the weightiest reason."""
+    why = one_line(verdict.reasons[0]) if verdict.reasons else Content("")
+    cells = [fit(verdict.candidate, names), fit(word(verdict), WORD)]
+    return join([*cells, fit(why, max(0, width - names - WORD - 4))], "  ")
+
+
+def question(answer: Answer, width: int) -> Content:
+    """A question's line: how it stands, the question, the answer as far as it fits."""
+    sign, style = STANDINGS[answer.standing]
+    muted = "$muted" if answer.standing == "missing" else ""
+    said = fit(one_line(answer.answer, muted), max(0, width - QUESTION - 4))
+    return join([Content.styled(sign, style), " ", fit(answer.question, QUESTION), "  ", said])
+
+
+def reasons(verdict: Verdict, width: int) -> list[Content]:
+    """The reasons, numbered, the first in bold; none is cut."""
+    lines = []
+    for place, reason in enumerate(verdict.reasons, 1):
+        style = "bold" if place == 1 else ""
+        first, *more = wrap(one_line(reason, style), width - 2)
+        lines += [
+            join([Content.styled(f"{place} ", "$muted"), first]),
+            *(Content("  ") + line for line in more),
+        ]
+    return lines
+
+
+def evidence(answer: Answer, width: int) -> list[Content]:
+    """The whole answer and the numbers behind it."""
+    sign, style = STANDINGS[answer.standing]
+    first, *more = wrap(plain(answer.answer, "bold"), width - 2)
+    lines = [join([Content.styled(f"{sign} ", style), first]), *(Content("  ") + line for line in more)]
+    for said in answer.evidence:
+        lines += [Content("  ") + line for line in wrap(one_line(said), width - 2)]
+    return lines
+
 
 FRAME = 6  # title, heading, three rules, footer
 LEAST_EVIDENCE = 3
@@ -156,7 +262,7 @@ class DecisionScreen(RunScreen):
             case "forgotten" if lead.task is not None:
                 self._open_samples(lead, *lead.task)
             case "slices":
-                from tui.screens.slices.screen import SlicesScreen
+                from tui.screens.slices import SlicesScreen
 
                 self.app.push_screen(SlicesScreen(self.run_id, lead.candidate, lead.base))
             case "data":
@@ -164,7 +270,7 @@ class DecisionScreen(RunScreen):
 
                 self.app.push_screen(SplitsScreen(self.run_id))
             case "judge":
-                from tui.screens.judges.screen import JudgesScreen
+                from tui.screens.judges import JudgesScreen
 
                 self.app.push_screen(JudgesScreen(self.run_id))
             case "changed" if self._page.before is not None:

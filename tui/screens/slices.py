@@ -1,6 +1,8 @@
 """Slices: where a candidate got worse, by category, length and features of the prompt."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from textual.app import ComposeResult
 from textual.content import Content
@@ -12,15 +14,99 @@ from store.read.rows import ModelRow
 from store.read.slices import SliceRow, SliceScoreRow
 from tui.keys import bindings
 from tui.screens.base import RunScreen
-from tui.screens.slices.lines import columns, draw, explained
-from tui.text.gate import cut, join, plain
+from tui.screens.choosing import FilteredScreen, PairScreen
+from tui.screens.compare.lines import difference, interval, value
+from tui.text.gate import MISSING, cut, join, plain, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
-from tui.widgets.table import Columns
+from tui.widgets.table import Columns, FlexColumn
+
+_WORDS = {
+    "worse": ("− worse", "bold $bad"),
+    "better": ("+ better", "bold $good"),
+    "more": ("≠ more", "$warn"),
+    "less": ("≠ less", "$warn"),
+    "unsettled": ("= open", ""),
+    "not compared": ("– none", "$muted"),
+}
+
+
+@lru_cache(maxsize=16)
+def columns(baseline: str, candidate: str, measure: bool) -> Columns:
+    """The columns, with the measure's name among them where the slices are those of several."""
+    named = [FlexColumn("measure", 15, grow=1)] if measure else []
+    return Columns(
+        FlexColumn("slice", 18, grow=2),
+        *named,
+        FlexColumn("n", 4, align="right"),
+        FlexColumn(baseline, 7, align="right"),
+        FlexColumn(candidate, 7, align="right"),
+        FlexColumn("delta", 6, align="right"),
+        FlexColumn("95%", 14, align="right", drop=1 if measure else 0),
+        FlexColumn("p", 6, align="right"),
+        FlexColumn("", 8),
+        gap=1,
+    )
+
+
+def draw(row: SliceRow, layout: Columns, width: int, *, measure: bool) -> Content:
+    """One slice."""
+    cells: list[Content | str] = [row.slice.removeprefix("prompt of ")]
+    if measure:
+        cells.append(row.measure)
+    return layout.row(
+        [
+            *cells,
+            f"{row.n:,}",
+            value(row.baseline_value),
+            value(row.candidate_value),
+            difference(row.delta),
+            interval(row.low, row.high, sign=True),
+            _sure(row.p),
+            Content.styled(*_WORDS[row.standing]),
+        ],
+        width,
+    )
+
+
+def explained(row: SliceRow | None, scores: Sequence[SliceScoreRow], width: int) -> list[Content]:
+    """The selected slice in full: the difference, and each model's value on it."""
+    if row is None:
+        return []
+    said = f"{difference(row.delta)} [{interval(row.low, row.high, sign=True)}]"
+    sure = "" if row.p is None else f", p {_sure(row.p)} (Holm)"
+    first = [plain(f"{row.slice} · {row.measure} ", "bold")]
+    if row.delta is None:
+        first.append(plain(f"not compared: {row.reason or 'no reason was recorded'}", "$warn"))
+    else:
+        first.append(plain(f"{said} on {row.n:,} examples{sure}"))
+    found = [
+        score
+        for score in scores
+        if (score.measure, score.slice) == (row.measure, row.slice)
+        and score.model in (row.candidate, row.baseline)
+    ]
+    lines = [join(first), join([_score(score) for score in found], " · ")]
+    return [part for line in lines for part in wrap(line, width)]
+
+
+def _sure(p: float | None) -> str:
+    if p is None:
+        return MISSING
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _score(score: SliceScoreRow) -> Content:
+    name = cut(score.model, 24)
+    if score.value is None:
+        return plain(f"{name} none: {score.reason or 'no reason was recorded'}", "$warn")
+    gaps = f", {score.missing} missing: {score.reason or 'no reason was recorded'}" if score.missing else ""
+    rest = "" if score.p is None or score.p >= 0.05 else " ≠ the rest"
+    return plain(f"{name} {value(score.value)} [{interval(score.low, score.high)}] n {score.n}{gaps}{rest}")
 
 
 @dataclass(frozen=True, slots=True)
-class Slices:
+class SlicesData:
     """A run's slices and the models that they compare."""
 
     models: list[ModelRow]
@@ -28,7 +114,7 @@ class Slices:
     scores: list[SliceScoreRow]
 
 
-class SlicesScreen(RunScreen):
+class SlicesScreen(PairScreen, FilteredScreen, RunScreen):
     """The slices of one measure, or of all, for one candidate and one baseline."""
 
     NAME = "Slices"
@@ -50,10 +136,9 @@ class SlicesScreen(RunScreen):
         measure: str | None = None,
     ) -> None:
         super().__init__(run_id)
-        self._slices: Slices | None = None
-        self._candidate, self._baseline = candidate, baseline
+        self._slices: SlicesData | None = None
+        self._candidate, self._baseline = candidate or "", baseline or ""
         self._measure, self._chosen = measure, measure
-        self._search = ""
 
     def compose(self) -> ComposeResult:
         table: Rows[SliceRow] = Rows(self._row, id="table")
@@ -63,29 +148,24 @@ class SlicesScreen(RunScreen):
     def table(self) -> Rows[SliceRow]:
         return self.query_one("#table", Rows)
 
-    def read_run(self, connection: Connection) -> Slices:
-        return Slices(
+    def read_run(self, connection: Connection) -> SlicesData:
+        return SlicesData(
             [model for model in history.models(connection, self.run_id) if not model.is_cut],
             slices.slices(connection, self.run_id),
             slices.slice_scores(connection, self.run_id),
         )
 
-    def show_run(self, data: Slices) -> None:
+    def show_run(self, data: SlicesData) -> None:
         self._slices = data
-        self._candidate = self._kept("candidate", self._candidate)
-        self._baseline = self._kept("baseline", self._baseline)
+        self.keep_pair()
         self._draw()
 
     def on_resize(self, event: Resize) -> None:
         super().on_resize(event)
         self._draw()
 
-    def _names(self, role: str) -> list[str]:
+    def names(self, role: str) -> list[str]:
         return [model.name for model in self._slices.models if model.role == role] if self._slices else []
-
-    def _kept(self, role: str, name: str | None) -> str | None:
-        names = self._names(role)
-        return name if name in names else next(iter(names), None)
 
     def _draw(self) -> None:
         if self._slices is None:
@@ -132,7 +212,7 @@ class SlicesScreen(RunScreen):
         return "no slices were computed: they need five examples that both models have values on"
 
     def _columns(self) -> Columns:
-        return columns(cut(self._baseline or "", 7), cut(self._candidate or "", 7), self._measure is None)
+        return columns(cut(self._baseline, 7), cut(self._candidate, 7), self._measure is None)
 
     def _row(self, row: SliceRow, width: int) -> Content:
         return draw(row, self._columns(), width, measure=self._measure is None)
@@ -167,30 +247,8 @@ class SlicesScreen(RunScreen):
             self._chosen, self._measure = self._measure, None
         self._draw()
 
-    def action_candidate(self, step: int) -> None:
-        self._candidate = _next(self._names("candidate"), self._candidate, step)
+    def filtered(self) -> None:
         self._draw()
 
-    def action_baseline(self, step: int) -> None:
-        self._baseline = _next(self._names("baseline"), self._baseline, step)
+    def paired(self) -> None:
         self._draw()
-
-    def action_filter(self) -> None:
-        before = self._search
-        self.ask(
-            "filter", self._filter, value=before, changed=self._filter, left=lambda: self._filter(before)
-        )
-
-    def _filter(self, text: str) -> None:
-        self._search = text
-        self._draw()
-
-    def back(self) -> bool:
-        found = bool(self._search)
-        if found:
-            self._filter("")
-        return found
-
-
-def _next(names: list[str], name: str | None, step: int) -> str | None:
-    return names[(names.index(name) + step) % len(names)] if name in names else name

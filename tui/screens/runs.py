@@ -1,26 +1,128 @@
-"""Runs: the history, how each run ended, and where its measures are heading."""
+"""Runs: the history, how each run ended, where its measures are heading, and what people say of runs."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from textual import work
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize, ScreenResume
 
+from store.person import user_name
 from tui.keys import bindings, written
-from tui.screens.base import outcome, status
-from tui.screens.runs.marks import MARKING, MarkingScreen
-from tui.screens.runs.welcome import Welcome
+from tui.screens.base import AssayScreen, outcome, status
+from tui.screens.control import RunControls
 from tui.screens.watch import StoreFailed
-from tui.text.gate import age, fit, join, number, one_line, percent, spark
+from tui.text.gate import age, cut, fit, join, number, one_line, percent, spark
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
-from tui.widgets.table import Column, Columns
+from tui.widgets.table import Columns, FlexColumn
 
 if TYPE_CHECKING:
     from store.read.history import Connection
     from store.read.rows import RunRow
     from store.read.trends import Point
+    from tui.widgets.rows import Rows
+
+WELCOME = """\
+Assay asks your fine-tuned models and the ones before them the same questions,
+and says what got better, what was forgotten, and whether to ship it.
+
+There is no run here yet. {start} starts one: of a plan in this folder, of a new
+plan for the models and data found here, or of the bundled samples.
+
+In a shell:
+
+  assay plan           writes a plan for the models and data in this folder
+  assay init           writes a plan and a small eval set to fill in
+  assay run PLAN       runs a plan, with progress in the terminal"""
+
+
+class Welcome(Pane):
+    DEFAULT_CSS = "Welcome { padding: 1 1 0 1; display: none; }"
+
+    def on_mount(self) -> None:
+        self.show([Content(line) for line in WELCOME.format(start=written("runs.start")).split("\n")])
+
+
+MARKING = ("runs.tag", "runs.note", "runs.delete", "runs.undo")
+
+
+class MarkingScreen(AssayScreen):
+    """A list of runs whose keys mark the one at the cursor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._deleted: list[int] = []  # by this screen, the newest last: what u brings back first
+
+    @property
+    def rows(self) -> "Rows[RunRow]":
+        raise NotImplementedError
+
+    def action_tag(self) -> None:
+        row = self.rows.item
+        if row is None:
+            return
+        before = (row.tags or "").replace(",", "")
+        self.ask(
+            f"Tags of run {row.id}",
+            lambda text: self.write(_set_tags, row.id, text.split(), done=f"run {row.id}: tags kept"),
+            value=before,
+        )
+
+    def action_note(self) -> None:
+        row = self.rows.item
+        if row is None:
+            return
+        person = user_name()
+
+        def answered(text: str) -> None:
+            from store.marks import mark
+
+            if text.strip():
+                self.write(mark, row.id, "note", text.strip(), person, done=f"run {row.id}: noted")
+
+        self.ask(f"Note on run {row.id}, as {cut(person, 20)}", answered)
+
+    def action_delete(self) -> None:
+        from store.marks import delete
+
+        row = self.rows.item
+        if row is None:
+            return
+
+        def put_away(connection: "Connection") -> None:
+            delete(connection, row.id, user_name())
+            self._deleted.append(row.id)
+
+        self.write(put_away, done=f"run {row.id} is deleted: u brings it back")
+
+    def action_undo(self) -> None:
+        from store.marks import restore
+
+        if self._deleted:
+            run_id = self._deleted.pop()
+            self.write(restore, run_id, user_name(), done=f"run {run_id} is back")
+        elif self.rows.item is not None:
+            self.write(_take_back, self.rows.item.id, done="taken back")
+
+
+def _set_tags(connection: "Connection", run_id: int, words: list[str]) -> None:
+    """Makes the run's tags these words."""
+    from store import marks
+
+    standing, person = marks.tags(connection, run_id), user_name()
+    for word in words:
+        marks.tag(connection, run_id, word, person)
+    for word in standing:
+        if word not in words:
+            marks.untag(connection, run_id, word, person)
+
+
+def _take_back(connection: "Connection", run_id: int) -> Any:
+    from store.marks import take_back
+
+    return take_back(connection, run_id, user_name())
+
 
 PAGE = 100
 TREND_LINES = 4
@@ -33,7 +135,7 @@ class History(NamedTuple):
     total: int
 
 
-class Trend(NamedTuple):
+class RunTrend(NamedTuple):
     """The measures of one run, and some of them over the runs on the same eval set, oldest first."""
 
     measures: tuple[str, ...]
@@ -43,17 +145,17 @@ class Trend(NamedTuple):
 ACTIONS = ("runs.start", "runs.resume", "runs.pause", "runs.cancel", "runs.trend", *MARKING)
 
 COLUMNS = Columns(
-    Column("run", 5, align="right"),
-    Column("name", 12, grow=2),
-    Column("result", 13),
-    Column("candidates", 10, grow=3),
-    Column("win rate", 8, align="right"),
-    Column("open alerts", 13),
-    Column("age", 4, align="right"),
+    FlexColumn("run", 5, align="right"),
+    FlexColumn("name", 12, grow=2),
+    FlexColumn("result", 13),
+    FlexColumn("candidates", 10, grow=3),
+    FlexColumn("win rate", 8, align="right"),
+    FlexColumn("open alerts", 13),
+    FlexColumn("age", 4, align="right"),
 )
 
 
-class RunsScreen(MarkingScreen):
+class RunsScreen(RunControls, MarkingScreen):
     NAME = "Runs"
     FOOTER: tuple[str, ...] = ("move.open", "find.filter", *ACTIONS)
     BINDINGS = bindings("find.filter", *ACTIONS)
@@ -67,7 +169,7 @@ class RunsScreen(MarkingScreen):
         self._history = History([], 0)
         self._wanted = PAGE
         self._search = ""
-        self._trend = Trend((), ())
+        self._trend = RunTrend((), ())
         self._first_measure = 0
 
     def compose(self) -> ComposeResult:
@@ -246,20 +348,12 @@ class RunsScreen(MarkingScreen):
 
         self.app.push_screen(StartScreen())
 
-    def action_resume(self) -> None:
-        if self.rows.item is not None:
-            self.assay.control.resume(self.rows.item.id)
-
-    def action_pause(self) -> None:
-        if self.rows.item is not None:
-            self.assay.control.pause(self.rows.item.id)
-
-    def action_cancel(self) -> None:
-        if self.rows.item is not None:
-            self.assay.control.cancel(self.rows.item.id)
+    @property
+    def controlled(self) -> int | None:
+        return self.run_at_cursor
 
 
-def _trend(connection: "Connection", run_id: int, first: int) -> Trend:
+def _trend(connection: "Connection", run_id: int, first: int) -> RunTrend:
     """Some of a run's measures over the newest runs; other eval sets' values do not compare with its own."""
     from store.read.history import metrics, run
     from store.read.trends import trend
@@ -272,10 +366,10 @@ def _trend(connection: "Connection", run_id: int, first: int) -> Trend:
         (name, tuple(trend(connection, name, words, limit=TREND_RUNS)))
         for name in measures[first : first + TREND_LINES]
     ]
-    return Trend(measures, tuple(points))
+    return RunTrend(measures, tuple(points))
 
 
-def _trend_lines(trend: Trend) -> list[Content]:
+def _trend_lines(trend: RunTrend) -> list[Content]:
     if not trend.points:
         return [Content.styled("Trend: this run has no measures yet", "$muted")]
     several = len(trend.measures) > TREND_LINES

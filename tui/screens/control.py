@@ -5,12 +5,12 @@ names imports libraries that have no place in the app's process. Everything else
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
-from tui.screens.process import assay
+from textual.app import App
 
-if TYPE_CHECKING:
-    from tui.app.app import AssayApp
+from tui.screens.base import AssayScreen, MessageScreen, Workbench
+from tui.screens.command import run_command
 
 MOST_DIGITS = 4  # of a number of calls at once
 
@@ -18,8 +18,9 @@ MOST_DIGITS = 4  # of a number of calls at once
 class Control:
     """What the keys of Runs and Live do to a run; answers are said on the screen in front."""
 
-    def __init__(self, app: "AssayApp") -> None:
+    def __init__(self, app: App[Any], workbench: Workbench) -> None:
         self._app = app
+        self._workbench = workbench
 
     def start(self, plan: str) -> None:
         """Starts a run of the plan in this file."""
@@ -55,8 +56,8 @@ class Control:
         """Cancels the run once the person has said yes."""
         if self._is_read_only():
             return
-        if self._app.front is not None:
-            self._app.front.confirm(
+        if self._workbench.front is not None:
+            self._workbench.front.confirm(
                 f"Cancel run {run_id}? What is finished is kept.",
                 lambda: self._request(run_id, "cancel", "is being cancelled"),
             )
@@ -67,17 +68,17 @@ class Control:
         self._write(request, run_id, what, done=f"run {run_id} {done}")
 
     def _write(self, query: Callable[..., None], *values: object, done: str) -> None:
-        if self._app.front is not None and not self._is_read_only():
-            self._app.front.write(query, *values, done=done)
+        if self._workbench.front is not None and not self._is_read_only():
+            self._workbench.front.write(query, *values, done=done)
 
     def _is_read_only(self) -> bool:
-        if self._app.store.read_only:
+        if self._workbench.store.read_only:
             self._say("opened with --read-only: runs are left as they are", error=True)
-        return self._app.store.read_only
+        return self._workbench.store.read_only
 
     def _say(self, text: str, *, error: bool = False) -> None:
-        if self._app.front is not None:
-            self._app.front.say(text, error=error)
+        if self._workbench.front is not None:
+            self._workbench.front.say(text, error=error)
 
     def _call(self, command: str, what: str) -> None:
         if self._is_read_only():
@@ -86,15 +87,35 @@ class Control:
         self._app.run_worker(self._run_command(command, what))
 
     async def _run_command(self, command: str, what: str) -> None:
-        ended = await assay(self._app.store.folder, command, what, "--detach")
-        front = self._app.front
+        ended = await run_command(command, what, "--detach", store=self._workbench.store.folder)
+        front = self._workbench.front
         if front is None:
             return
         if ended.code == 0:
             front.say("started" if command == "run" else "resumed")
-            self._app.store.touched()
+            self._workbench.store.touched()
             return
-        from tui.screens.message import MessageScreen
-
         text = (ended.errors or ended.out).strip()
         self._app.push_screen(MessageScreen(f"`assay {command}` did not work", text))
+
+
+class RunControls(AssayScreen):
+    """A screen with keys that resume, pause and cancel a run."""
+
+    @property
+    def controlled(self) -> int | None:
+        """The run that the keys are for."""
+        raise NotImplementedError
+
+    def action_resume(self) -> None:
+        self._control(self.assay.control.resume)
+
+    def action_pause(self) -> None:
+        self._control(self.assay.control.pause)
+
+    def action_cancel(self) -> None:
+        self._control(self.assay.control.cancel)
+
+    def _control(self, act: Callable[[int], None]) -> None:
+        if self.controlled is not None:
+            act(self.controlled)
