@@ -11,7 +11,7 @@ from store.read.history import Connection
 from store.read.labels import labelled_pairs, preferences
 from store.read.reviewing import own_decisions
 from tui.cli.common import Json, Run, Store, store_folder
-from tui.sections.agreement import FIGURES, OUTCOMES, gate_in_words
+from tui.sections.agreement import FIGURES, OUTCOMES, gate_in_words, own_figures
 from tui.text.gate import MISSING, percent
 from tui.text.output import Column, heading, out, paragraph, print_json, print_table
 
@@ -187,8 +187,6 @@ def _print_criteria(judge: str, items: list["Criterion"]) -> None:
 
 def _own_values(connection: Connection, run_id: int) -> list[dict[str, Any]]:
     """One record for each person and pair of models; shares have value, low, high and n."""
-    from tui.screens.review.own import own_figures
-
     names = {model.id: model.name for model in history.models(connection, run_id)}
     return [
         {"annotator": person, "candidate": names[pair[0]], "baseline": names[pair[1]]}
