@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.measures import fraction, gap
 from engine.metrics.metric import Score, Sums, missing
 from engine.models.model import Response

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.encoder import Encoder, encodable
 from engine.metrics.metric import Direction, Measure, Score, missing, no_text

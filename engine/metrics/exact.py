@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any, Literal
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.edits import edit_similarity
 from engine.metrics.measures import fraction, gap

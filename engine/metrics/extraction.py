@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.answers import NotJson, find_json
 from engine.metrics.measures import combine_f1, fraction
 from engine.metrics.metric import Score, missing, no_text

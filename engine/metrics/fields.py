@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.answers import NotJson, find_json
 from engine.metrics.measures import fraction, gap
 from engine.metrics.metric import Score, missing

@@ -7,7 +7,7 @@ from typing import Any
 from jsonschema.exceptions import best_match
 from jsonschema.protocols import Validator
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.answers import NotJson, TooDeep, unfenced, whole_json
 from engine.metrics.measures import fraction

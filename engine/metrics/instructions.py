@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.checks import CHECKS, Check, make_check
 from engine.metrics.measures import fraction

@@ -6,7 +6,7 @@ Russian), and within the Latin one the function words decide. Short texts stay u
 
 import re
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.text import unicode_words
 

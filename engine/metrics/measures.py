@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.metric import NO_REFERENCE, Measure, Sums, mean, no_text
 from engine.models.model import Response
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.lcs import lcs_length, union_hits
 from engine.metrics.measures import fraction, gap
 from engine.metrics.metric import Measure, Score, Sums, missing

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.metric import Measure, Score, Sums, mean, missing
 from engine.models.model import Response
 

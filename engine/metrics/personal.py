@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.metric import Measure, Score, missing, no_text
 from engine.models.model import Response
 

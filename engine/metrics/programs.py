@@ -9,7 +9,7 @@ import ast
 import re
 from typing import Any
 
-from engine.data.examples import Example
+from engine.data.example import Example
 
 _FENCE = re.compile(
     r"^[ \t]*(`{3,}|~{3,})[ \t]*([^\s`]*)[^\n]*\n(.*?)(?:^[ \t]*\1|\Z)", re.MULTILINE | re.DOTALL

@@ -2,7 +2,7 @@
 
 import re
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.metric import Direction, Measure, Score, missing, no_text
 from engine.models.model import Response
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.answers import NotJson, find_json
 from engine.metrics.measures import combine_f1, fraction, gap
 from engine.metrics.metric import Score, missing

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.metric import NO_REFERENCE, Measure, Score, missing, no_text
 from engine.metrics.text import normalise_answer, words
 from engine.models.model import Response

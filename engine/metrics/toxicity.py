@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.classifier import Asked, TextClassifier
 from engine.metrics.metric import Measure, Score, missing, no_text

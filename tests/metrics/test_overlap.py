@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from nltk.translate.bleu_score import SmoothingFunction, corpus_bleu, sentence_bleu
 from rouge_score.rouge_scorer import RougeScorer, _lcs_table, lcs_ind
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.lcs import lcs_length, lcs_places
 from engine.metrics.metric import Score
 from engine.metrics.overlap import (
