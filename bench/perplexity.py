@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from engine.generate.local import LocalBase, LocalModel
-from engine.metrics.corpora import corpus_nll
+from engine.metrics.perplexity import corpus_nll
 from engine.plan import Model
 from tests.generate.tiny import make_model
 

@@ -6,7 +6,7 @@ from engine.alerts import Alert
 from engine.comparison import Comparison
 from engine.falls import SIGNIFICANT, evidence, number
 from engine.metrics.metric import Measure
-from engine.metrics.slicing import Slice
+from engine.metrics.slices import Slice
 from engine.plan import Gates
 from engine.stats.paired import holm
 

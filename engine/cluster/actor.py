@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from engine.benchmarks.results import KnownTask, TaskResult
     from engine.generate.local import LocalModel, Probe
     from engine.generate.noise import NoiseFloor
-    from engine.metrics.corpora import CorpusNll
-    from engine.metrics.perplexity import Nll
+    from engine.metrics.perplexity import CorpusNll, Nll
 
 NLLS = 16  # likelihoods that travel together
 T = TypeVar("T")
@@ -64,7 +63,7 @@ class Actor:
 
     def corpus(self, model: Model, texts: Sequence[tuple[int, str]]) -> Iterator["list[CorpusNll]"]:
         """The likelihoods of a corpus's texts as they come, some at a time."""
-        from engine.metrics.corpora import corpus_nll
+        from engine.metrics.perplexity import corpus_nll
 
         yield from _together(corpus_nll(self._open(model), texts))
 

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from engine.benchmarks.results import KnownTask, TaskResult
     from engine.generate.local import Probe
     from engine.generate.noise import NoiseFloor
-    from engine.metrics.corpora import CorpusNll
-    from engine.metrics.perplexity import Nll
+    from engine.metrics.perplexity import CorpusNll, Nll
 
 
 class RemoteModel:

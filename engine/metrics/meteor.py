@@ -7,9 +7,8 @@ from typing import Any
 from engine.examples import Example
 from engine.generate.model import Response
 from engine.metrics.language import check_language, language_of
-from engine.metrics.lean import SnowballStemmer, single_meteor_score, wordnet
-from engine.metrics.measures import fraction, gap
-from engine.metrics.metric import Score, missing
+from engine.metrics.lean_nltk import SnowballStemmer, single_meteor_score, wordnet
+from engine.metrics.metric import Score, fraction, gap, missing
 from engine.metrics.overlap import NO_WORDS
 from engine.metrics.text import porter_stem, unicode_words
 

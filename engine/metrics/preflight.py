@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from engine.errors import BadInput
 from engine.finding import Finding
-from engine.metrics.corpora import read_corpus
+from engine.metrics.perplexity import read_corpus
 from engine.plan import Plan
 
 WITH_MODEL = ("bertscore", "embedding", "toxicity", "sentiment")

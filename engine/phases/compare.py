@@ -15,8 +15,8 @@ import numpy as np
 from engine.alerts import Alert
 from engine.comparison import Comparison, Scores, compare_measures, not_comparable
 from engine.gates import passed
-from engine.metrics.corpora import corpus_measures
 from engine.metrics.metric import Measure, Score
+from engine.metrics.perplexity import corpus_measures
 from engine.phases.alerting import run_alerts
 from engine.phases.benchmark_comparisons import benchmark_comparisons
 from engine.phases.corpora import (

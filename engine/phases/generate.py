@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from engine.benchmarks.results import KnownTask, TaskResult
     from engine.generate.local import LocalModel, Probe
     from engine.generate.noise import NoiseFloor
-    from engine.metrics.corpora import CorpusNll
-    from engine.metrics.perplexity import Nll
+    from engine.metrics.perplexity import CorpusNll, Nll
 
 PROBE_PROMPTS = 4
 
@@ -64,7 +63,7 @@ class Loader:
 
     def corpus(self, model: Model, texts: Sequence[tuple[int, str]]) -> "Iterator[CorpusNll]":
         """How surprised the model is by each text, in itself."""
-        from engine.metrics.corpora import corpus_nll
+        from engine.metrics.perplexity import corpus_nll
 
         return corpus_nll(self._local(model), texts)
 

@@ -7,14 +7,15 @@ from typing import Any, Protocol
 
 from engine.comparison import Comparison
 from engine.metrics.metric import Measure
-from engine.metrics.slices import largest, slice_ids
-from engine.metrics.slicing import (
+from engine.metrics.slices import (
     Column,
     Slice,
     SliceValue,
     column,
     compare_slices,
+    largest,
     places,
+    slice_ids,
     slice_values,
 )
 from engine.phases.leaks import leak_slices

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from engine.sandbox.isolate import Limits
+from engine.sandbox.jail import Limits
 from engine.sandbox.wire import Closed, frame, read_frame
 
 _ROOT = Path(__file__).resolve().parents[2]

@@ -4,7 +4,7 @@ import pytest
 
 from engine.comparison import from_paired
 from engine.metrics.metric import load_metric
-from engine.metrics.slicing import Slice
+from engine.metrics.slices import Slice
 from engine.plan import Gates
 from engine.slice_falls import slice_alerts
 from engine.stats.paired import Paired

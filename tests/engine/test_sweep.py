@@ -6,8 +6,8 @@ import pytest
 
 from engine.check import check
 from engine.errors import BadInput, CannotRun
+from engine.metrics.exact import TokenF1
 from engine.metrics.perplexity import PERPLEXITY
-from engine.metrics.tokens import TokenF1
 from engine.plan import Plan, parse_plan
 from engine.plan_sweep import members_of
 from engine.sweep import cheap_measure, rank

@@ -8,7 +8,7 @@ from sacrebleu.metrics.chrf import CHRF
 
 from engine.examples import Example
 from engine.generate.model import Response
-from engine.metrics.chrf import NO_CHARACTERS, SIGNATURE, ChrF, chrf_parts, combine_chrf
+from engine.metrics.overlap import CHRF_SIGNATURE, NO_CHARACTERS, ChrF, chrf_parts, combine_chrf
 
 CHRF2 = CHRF()
 TEXTS = st.one_of(st.text("abc de", max_size=30), st.text(max_size=30))
@@ -39,8 +39,8 @@ def test_a_set_equals_sacrebleu(pairs: list[tuple[str, str]]) -> None:
 
 def test_the_signature_is_sacrebleus() -> None:
     CHRF2.corpus_score(["a"], [["a"]])
-    assert SIGNATURE in CHRF2.get_signature().format()
-    assert all(SIGNATURE in measure.source for measure in ChrF.measures)
+    assert CHRF_SIGNATURE in CHRF2.get_signature().format()
+    assert all(CHRF_SIGNATURE in measure.source for measure in ChrF.measures)
 
 
 def test_many_letters_do_not_overflow() -> None:

@@ -12,9 +12,8 @@ from engine.errors import BadInput
 from engine.examples import Example, read_examples
 from engine.generate.model import Response
 from engine.metrics.batch import score_all
-from engine.metrics.code import Code, pass_at_k
+from engine.metrics.code import Code, NotPython, extract_code, pass_at_k, program_of
 from engine.metrics.metric import Score, load_metric
-from engine.metrics.programs import NotPython, extract_code, program_of
 
 HUMAN_EVAL = {
     "task_id": "HumanEval/x",

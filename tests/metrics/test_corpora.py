@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from engine.errors import BadInput
 from engine.generate.local import LocalBase, LocalModel
-from engine.metrics.corpora import (
+from engine.metrics.perplexity import (
     PASSAGE,
     CorpusNll,
     corpus_hash,

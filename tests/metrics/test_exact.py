@@ -7,19 +7,9 @@ from hypothesis import strategies as st
 from engine.errors import BadInput
 from engine.examples import Example
 from engine.generate.model import Response
-from engine.metrics.edits import edit_similarity, levenshtein
-from engine.metrics.exact import (
-    NO_NUMBER,
-    NO_NUMBER_WANTED,
-    NO_PATTERN,
-    TOO_LONG,
-    Contains,
-    EditSimilarity,
-    Numeric,
-    Regex,
-    last_number,
-)
+from engine.metrics.exact import NO_PATTERN, TOO_LONG, Contains, EditSimilarity, Regex, edit_similarity
 from engine.metrics.metric import Metric, Score
+from engine.metrics.numeric import NO_NUMBER, NO_NUMBER_WANTED, Numeric, last_number
 
 
 def score(metric: Metric, answer: str | None, *references: str, **extra: object) -> list[Score]:
@@ -105,7 +95,7 @@ def test_wrong_settings_of_numbers_are_refused(settings: dict[str, object]) -> N
 
 
 @given(st.text("abcd", max_size=80), st.text("abcd", max_size=80))
-def test_edit_distance_equals_the_table(first: str, second: str) -> None:
+def test_edit_similarity_equals_the_table(first: str, second: str) -> None:
     row = list(range(len(second) + 1))
     for place, char in enumerate(first, start=1):
         previous, row[0] = row[0], place
@@ -114,7 +104,8 @@ def test_edit_distance_equals_the_table(first: str, second: str) -> None:
                 row[column],
                 min(row[column] + 1, row[column - 1] + 1, previous + (char != other)),
             )
-    assert levenshtein(first, second) == row[-1]
+    longer = max(len(first), len(second), 1)
+    assert edit_similarity(first, second) == pytest.approx(1 - row[-1] / longer, abs=1e-12)
 
 
 def test_edit_similarity_by_hand() -> None:

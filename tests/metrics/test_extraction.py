@@ -8,7 +8,7 @@ import pytest
 from engine.examples import Example
 from engine.generate.model import Response
 from engine.metrics.extraction import NO_ENTITIES, NOT_ENTITIES, Entities, SetF1, read_items
-from engine.metrics.fields import NO_OBJECT, NOT_AN_OBJECT, JsonFields, field_table, flat, same
+from engine.metrics.json_values import NO_OBJECT, NOT_AN_OBJECT, JsonFields, field_table, flat, same
 from engine.metrics.metric import Metric, Score
 
 ANN, OSLO = {"text": "Ann Lee", "type": "PER"}, {"text": "Oslo", "type": "LOC"}

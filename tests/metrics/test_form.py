@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from engine.errors import BadInput
 from engine.examples import Example
 from engine.generate.model import Response
-from engine.metrics.form import NO_SCHEMA, FormatCompliance, Length
+from engine.metrics.efficiency import Length
+from engine.metrics.json_schema import NO_SCHEMA, FormatCompliance, compile_schema
 from engine.metrics.metric import Score
-from engine.metrics.schema import compile_schema
 
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",

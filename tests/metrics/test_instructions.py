@@ -6,8 +6,7 @@ import pytest
 from engine.errors import BadInput
 from engine.examples import Example
 from engine.generate.model import Response
-from engine.metrics.checks import CHECKS, make_check
-from engine.metrics.instructions import NO_CHECKS, NOT_ASKED, Instructions
+from engine.metrics.checks import CHECKS, NO_CHECKS, NOT_ASKED, Instructions, make_check
 from engine.metrics.metric import Score, load_metric
 
 GERMAN = "Der Drucker ist nicht an und das Papier ist auf dem Boden."

@@ -11,11 +11,9 @@ from engine.errors import BadInput
 from engine.examples import Example
 from engine.generate.model import Response
 from engine.metrics.bias import disparities
-from engine.metrics.classifier import Sentiment
 from engine.metrics.metric import Score, load_metric
-from engine.metrics.personal import PersonalData, iban, kinds, luhn
-from engine.metrics.safety import Refusals, is_refusal
-from engine.metrics.toxicity import Toxicity, ToxicWords
+from engine.metrics.safety import PersonalData, Refusals, ToxicWords, iban, is_refusal, kinds, luhn
+from engine.metrics.text_models import Sentiment, Toxicity
 from tests.metrics.encoders import CONTEXT, make_tokenizer
 
 

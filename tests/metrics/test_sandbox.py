@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.sandbox.isolate import Limits
+from engine.sandbox.jail import Limits
 from engine.sandbox.sandbox import Job, Outcome, Sandbox
 
 QUICK = Limits(cpu_s=1, wall_s=20.0, memory=256 << 20, processes=8)

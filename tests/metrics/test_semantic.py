@@ -11,7 +11,7 @@ from engine.errors import BadInput
 from engine.examples import Example
 from engine.generate.model import Response
 from engine.metrics.metric import load_metric
-from engine.metrics.semantic import BertScore, EmbeddingCosine
+from engine.metrics.text_models import BertScore, EmbeddingCosine
 from tests.metrics.encoders import make_encoder
 
 PAIRS = [

@@ -5,8 +5,8 @@ import pytest
 
 from engine.examples import Example
 from engine.generate.model import Response
+from engine.metrics.extraction import NO_TAGS, Tags, read_tags, spans, strict_spans
 from engine.metrics.metric import Score
-from engine.metrics.tagging import NO_TAGS, Tags, read_tags, spans, strict_spans
 
 
 def score(reference: str, answer: str) -> list[Score]:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from engine.examples import Example
 from engine.generate.model import Response
+from engine.metrics.exact import ExactMatch, TokenF1, token_f1
 from engine.metrics.text import normalise_answer
-from engine.metrics.tokens import ExactMatch, TokenF1, token_f1
 
 ANSWERS = st.one_of(
     st.lists(st.sampled_from(["The", "cat", "a", "sat.", "An", "on", "mat,", "cat"]), max_size=8).map(

@@ -1,11 +1,15 @@
-"""JSON Schemas fit to check responses with: valid, of a known draft, whole without a network."""
+"""Whether a response is the JSON that was asked for: whole, alone, and valid under a schema.
+
+Schemas are checked beforehand: valid, of a known draft, whole without a network.
+"""
 
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jsonschema.exceptions import SchemaError
+from jsonschema.exceptions import SchemaError, best_match
 from jsonschema.protocols import Validator
 from jsonschema.validators import Draft202012Validator, validator_for
 from referencing import Resource
@@ -13,8 +17,87 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import EMPTY_REGISTRY, specification_with
 
 from engine.errors import BadInput
+from engine.examples import Example
+from engine.generate.model import Response
+from engine.metrics.json_values import NotJson, TooDeep, unfenced, whole_json
+from engine.metrics.metric import Score, fraction, missing, no_text
 
+NO_SCHEMA = "neither the example nor the plan gives a schema"
+_REASON_LIMIT = 300
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+
+
+class FormatCompliance:
+    """1 where the whole response is JSON that its schema allows, else 0 with what is wrong as the reason.
+
+    Settings: `schema`, a file (or the schema itself) for the examples that bring none of their own, and
+    `fence`. A Markdown fence around the JSON is a fault unless `fence` is true, since a program that reads
+    the response would stumble over it; prose beside the JSON always is one.
+    """
+
+    measures = (
+        fraction(
+            "format_compliance",
+            "responses that are JSON, whole and alone, and valid under the schema",
+            "JSON Schema, by jsonschema",
+            needs=["schema"],
+        ),
+        fraction("json_parse", "responses that are JSON, whole and alone, whatever it says", "RFC 8259"),
+    )
+
+    def __init__(self, schema: str | Path | Mapping[str, Any] | None = None, fence: bool = False) -> None:
+        if not isinstance(fence, bool):
+            raise BadInput(f"metrics.format.fence: expected true or false, found {fence!r}.")
+        self._fence = fence
+        self._default = _default_validator(schema)
+
+    def score(self, example: Example, response: Response) -> list[Score]:
+        if response.text is None:
+            return missing(self.measures, no_text(response))
+        try:
+            value = self._parsed(response.text)
+        except TooDeep as error:
+            return missing(self.measures, str(error))
+        except NotJson as error:
+            fault = str(error)
+            return [self._compliance(example, None, fault), Score("json_parse", 0.0, fault)]
+        return [self._compliance(example, value), Score("json_parse", 1.0)]
+
+    def _parsed(self, text: str) -> Any:
+        inner = unfenced(text)
+        if inner is not None and not self._fence:
+            raise NotJson(
+                "a Markdown fence stands around the JSON (fence = true under [metrics] format allows it)"
+            )
+        return whole_json(text if inner is None else inner)
+
+    def _compliance(self, example: Example, value: Any, fault: str | None = None) -> Score:
+        try:
+            validator = (
+                self._default
+                if example.schema is None
+                else compile_schema(example.schema, f"the schema of example {example.id}")
+            )
+            if validator is None:
+                return Score("format_compliance", None, NO_SCHEMA)
+            if fault is None:
+                worst = best_match(validator.iter_errors(value))
+                fault = None if worst is None else f"at {worst.json_path}: {worst.message}"[:_REASON_LIMIT]
+        except BadInput as error:
+            return Score("format_compliance", None, error.message)
+        except RecursionError:
+            return Score("format_compliance", None, str(TooDeep()))
+        return Score("format_compliance", float(fault is None), fault)
+
+
+def _default_validator(schema: str | Path | Mapping[str, Any] | None) -> Validator | None:
+    if schema is None:
+        return None
+    if isinstance(schema, Mapping):
+        return compile_schema(dict(schema), "metrics.format.schema")
+    if isinstance(schema, str | Path):
+        return read_schema(Path(schema))
+    raise BadInput(f"metrics.format.schema: expected a file's path or a table, found {schema!r}.")
 
 
 def read_schema(path: Path) -> Validator:
