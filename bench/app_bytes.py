@@ -19,14 +19,14 @@ from bench.startup import HELLO
 from bench.stores import many_runs, one_large_run
 from bench.terminal import Terminal
 from store import tables
-from store.record import Recorder, create_run
+from store.write import Recorder, create_run
 
 LAUNCH, IDLE, LIVE, KEY, ITEM = 25_000, 0, 1_000, 600, 8_000
 WATCHED = 12.0  # seconds
 MILLION = """
 from textual.app import App
 from textual.content import Content
-from tui.themes import DARK
+from tui.app.themes import DARK
 from tui.widgets.rows import Rows
 
 class Million(App):

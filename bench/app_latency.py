@@ -25,7 +25,7 @@ from typing import NamedTuple
 from bench.app_bytes import MILLION, assay, running_store
 from bench.stores import many_runs, one_large_run
 from bench.terminal import Terminal
-from tui.sheet import Cell
+from tui.text.sheet import Cell
 
 LINK = 8_000  # bytes a second
 SLICE = 0.02  # seconds between two reads over the slow link
@@ -132,7 +132,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 def compared(words: int) -> float:
     """Seconds to compare two answers of so many words that differ here and there."""
-    from tui.diff import diff
+    from tui.text.diff import diff
 
     one, other = alike(words)
     begun = time.process_time()
@@ -149,11 +149,11 @@ def alike(words: int) -> tuple[str, str]:
 
 def laid_out(view: str, words: int) -> float:
     """Seconds to lay out two answers of so many words in a view 120 cells wide, once they are compared."""
-    from tui.diff import diff
-    from tui.invisible import raw_rows
-    from tui.json_fields import field_rows
-    from tui.json_text import read_json
-    from tui.sheet import folded, unified
+    from tui.text.diff import diff
+    from tui.text.invisible import raw_rows
+    from tui.text.json_fields import field_rows
+    from tui.text.json_text import read_json
+    from tui.text.sheet import folded, unified
 
     one, other = alike(words)
     found = diff(one, other)

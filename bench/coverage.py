@@ -12,9 +12,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.comparison import Comparison, from_paired
-from engine.declines import Series, slow_declines
-from engine.falls import Held, Limits, alerts_on
+from engine.compare.comparison import Comparison, from_paired
+from engine.gates.downtrend import Series, slow_declines
+from engine.gates.drops import Held, Limits, alerts_on
 from engine.metrics.metric import mean
 from engine.stats.family import examples_needed
 from engine.stats.intervals import Interval, bootstrap_interval, wilson

@@ -29,12 +29,12 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from engine.generate.batcher import Batcher
-from engine.generate.batches import in_batches
-from engine.generate.decode import decode
-from engine.generate.limits import MOST_TOKENS_ELSEWHERE, Limits
-from engine.generate.model import Settings
-from engine.generate.rows import Request, Rules
+from engine.models.batcher import Batcher
+from engine.models.batches import in_batches
+from engine.models.decode import decode
+from engine.models.limits import MOST_TOKENS_ELSEWHERE, Limits
+from engine.models.model import Settings
+from engine.models.rows import Request, Rules
 
 VOCABULARY = 512
 LONGEST_ANSWER = 192

@@ -22,10 +22,10 @@ from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from bench.generation import VOCABULARY, make_tokenizer
-from engine.examples import Example
-from engine.generate.local import LocalBase, LocalModel
-from engine.generate.model import Settings
-from engine.plan import Model
+from engine.data.examples import Example
+from engine.models.local import LocalBase, LocalModel
+from engine.models.model import Settings
+from engine.plan.plan import Model
 
 SETTINGS = Settings(max_new_tokens=64, slots=32)
 # A first answer of one token: what there is to wait for besides loading.

@@ -32,8 +32,8 @@ from lm_eval.tasks import TaskManager
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from engine.benchmarks.harness import TaskResult, run_tasks
-from engine.generate.local import LocalBase, LocalModel
-from engine.plan import Benchmarks, Model
+from engine.models.local import LocalBase, LocalModel
+from engine.plan.plan import Benchmarks, Model
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 TASKS = ("sample_facts", "sample_arithmetic", "sample_sorting", "sample_copying")

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from engine.stats.resampling import bootstrap_sums
-from store import database, evidence, history, runs, trends
+from store import database
+from store.read import evidence, history, runs, trends
 
 BUDGET_MS = 100
 BOOTSTRAP_BUDGET_S = 2.0

@@ -23,12 +23,12 @@ from typing import Any
 import psutil
 
 from bench.judge_server import ANSWER
-from engine.judge import servers
-from engine.judge.asking import Answered, Question, ServerAsker
-from engine.judge.verdicts import Parsed, parse_pairwise
-from engine.judge.wire import Reply
-from engine.plan import Judge
-from store.record import Recorder, create_run
+from engine.judges import servers
+from engine.judges.asking import Answered, Question, ServerAsker
+from engine.judges.verdicts import Parsed, parse_pairwise
+from engine.judges.wire import Reply
+from engine.plan.plan import Judge
+from store.write import Recorder, create_run
 
 RESPONSE_FORMAT = {
     "type": "json_schema",

@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from engine.examples import Example
-from engine.generate.model import Response
+from engine.data.examples import Example
 from engine.metrics.batch import Pair, score_all
 from engine.metrics.overlap import rouge
 from engine.metrics.text import unicode_words, words
+from engine.models.model import Response
 
 # The libraries are imported where they are used: each process that scores imports this file anew.
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 
-from engine.generate.local import LocalBase, LocalModel
 from engine.metrics.perplexity import corpus_nll
-from engine.plan import Model
-from tests.generate.tiny import make_model
+from engine.models.local import LocalBase, LocalModel
+from engine.plan.plan import Model
+from tests.models.tiny import make_model
 
 TEXTS = 200
 BUDGET = 4.0

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from store import database, tables
-from store.record import Recorder, create_run
+from store.write import Recorder, create_run
 
 BUDGET = 20_000
 ROWS = 100_000

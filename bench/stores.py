@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from store import tables
-from store.record import Recorder, create_run, open_engine, table_of
+from store.write import Recorder, create_run, open_engine, table_of
 
 BATCH = 5_000
 

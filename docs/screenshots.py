@@ -10,8 +10,9 @@ import asyncio
 import re
 from pathlib import Path
 
-from store import database, history
-from tui.app import AssayApp
+from store import database
+from store.read import history
+from tui.app.app import AssayApp
 
 FOLDER = Path(__file__).parent
 SHOTS = {

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from store.rows import fetch
+from store.read.rows import fetch
 
 KINDS = ("preference", "thumbs", "rating", "tag", "note", "correction", "flag")
 PREFERENCES = ("left", "right", "tie", "both_bad")

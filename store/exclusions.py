@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from store.rows import fetch
+from store.read.rows import fetch
 
 
 @dataclass(frozen=True, slots=True)

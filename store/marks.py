@@ -1,7 +1,7 @@
 """What people say of runs as a whole: tags, notes, which one is accepted, and which are put away.
 
 Each call is one short transaction that is on disk when it returns; taking back appends the opposite, so that
-who said what and when stays known. Standard library only, like `store.history`.
+who said what and when stays known. Standard library only, like `store.read.history`.
 """
 
 import re
@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass
 
 from store.errors import StoreError
-from store.history import run
-from store.rows import fetch
+from store.read.history import run
+from store.read.rows import fetch
 
 OPPOSITE = {"tag": "untag", "accept": "withdraw", "delete": "restore"}
 

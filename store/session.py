@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from store import database, history
+from store import database
 from store.errors import StoreError
+from store.read import history
 
 
 @contextmanager

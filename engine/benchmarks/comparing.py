@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from engine.benchmarks.results import leaves
-from engine.comparison import Comparison, compare_parts, from_paired, not_comparable
+from engine.compare.comparison import Comparison, compare_parts, from_paired, not_comparable
 from engine.metrics.metric import Direction, Measure
 from engine.stats.paired import from_stderr
 

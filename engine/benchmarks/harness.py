@@ -25,10 +25,10 @@ from engine.benchmarks.results import (
 )
 from engine.benchmarks.tasks import check_tasks, members, require_tasks, task_manager
 from engine.errors import CannotRun
-from engine.plan import Benchmarks
+from engine.plan.plan import Benchmarks
 
 if TYPE_CHECKING:
-    from engine.generate.local import LocalModel
+    from engine.models.local import LocalModel
 
 __all__ = ["BenchmarkSample", "BenchmarkScore", "KnownTask", "TaskResult", "check_tasks", "run_tasks"]
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from lm_eval.api.model import CacheHook
 from lm_eval.models.huggingface import HFLM
 
-from engine.generate.batches import free_memory, out_of_memory
+from engine.models.batches import free_memory, out_of_memory
 
 if TYPE_CHECKING:
-    from engine.generate.local import LocalModel
+    from engine.models.local import LocalModel
 
 Progress = Callable[[int, int], None]
 _AUTO, _AUTO_ELSEWHERE = {"cuda": 128}, 16  # requests at a time to begin with

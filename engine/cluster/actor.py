@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from engine.examples import Example
-from engine.generate.holder import Holder
-from engine.generate.model import Load, Response, Settings
-from engine.plan import Benchmarks, Model
+from engine.data.examples import Example
+from engine.models.holder import Holder
+from engine.models.model import Load, Response, Settings
+from engine.plan.plan import Benchmarks, Model
 
 if TYPE_CHECKING:
     from engine.benchmarks.results import KnownTask, TaskResult
-    from engine.generate.local import LocalModel, Probe
-    from engine.generate.noise import NoiseFloor
     from engine.metrics.perplexity import CorpusNll, Nll
+    from engine.models.local import LocalModel, Probe
+    from engine.models.noise import NoiseFloor
 
 NLLS = 16  # likelihoods that travel together
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class Actor:
         return self._open(model).probe(examples)
 
     def noise(self, model: Model, examples: Sequence[Example], settings: Settings) -> "NoiseFloor":
-        from engine.generate.noise import noise_floor
+        from engine.models.noise import noise_floor
 
         return noise_floor(self._open(model), examples, settings)
 

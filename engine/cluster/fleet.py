@@ -20,7 +20,7 @@ from engine.errors import CannotRun
 from engine.phases.compute import Step
 from engine.phases.generate import Loader
 from engine.phases.work import Stopped, Work
-from engine.plan import Model
+from engine.plan.plan import Model
 
 PATIENCE = 0.5  # seconds between two looks of a thread without work
 HALT = "halt"  # the request that stops a thread once the others have failed or nothing is left

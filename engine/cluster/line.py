@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from engine.errors import CannotRun
-from engine.generate.holder import BaseKey, base_key
-from engine.plan import Model
+from engine.models.holder import BaseKey, base_key
+from engine.plan.plan import Model
 
 MOST_DEATHS = 3  # of actors with one model, in a row: then the model is what kills them
 

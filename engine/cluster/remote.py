@@ -5,18 +5,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from engine.cluster.seat import Seat
-from engine.examples import Example
-from engine.generate.holder import base_key
-from engine.generate.model import Generator, Load, Response, Settings
+from engine.data.examples import Example
+from engine.models.holder import base_key
+from engine.models.model import Generator, Load, Response, Settings
 from engine.phases.generate import Loader, hold_to_fingerprint
 from engine.phases.work import Work
-from engine.plan import Benchmarks, Model
+from engine.plan.plan import Benchmarks, Model
 
 if TYPE_CHECKING:
     from engine.benchmarks.results import KnownTask, TaskResult
-    from engine.generate.local import Probe
-    from engine.generate.noise import NoiseFloor
     from engine.metrics.perplexity import CorpusNll, Nll
+    from engine.models.local import Probe
+    from engine.models.noise import NoiseFloor
 
 
 class RemoteModel:

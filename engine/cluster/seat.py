@@ -17,7 +17,7 @@ from ray.exceptions import (
 
 from engine.cluster.actor import Actor
 from engine.errors import AssayError, CannotRun
-from engine.generate.holder import BaseKey
+from engine.models.holder import BaseKey
 
 LOOK = 0.2  # seconds between two looks at whether the run is asked to stop
 _GONE = (RayActorError, WorkerCrashedError, NodeDiedError, ObjectLostError, OutOfMemoryError)

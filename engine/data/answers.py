@@ -1,9 +1,9 @@
 """Whether a training row answers as an evaluation example expects: what tells a leak from a template."""
 
 from engine.data.edits import same_but_for_typing
+from engine.data.example import Example, normalise
 from engine.data.leak import DISTINCTIVE_LENGTH, answers
 from engine.data.words import words
-from engine.example import Example, normalise
 
 _COMPARED = 4000  # characters: edit distance takes time with the square of the length
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from engine.example import Example, query_id
+from engine.data.example import Example, query_id
 
 T = TypeVar("T")
 

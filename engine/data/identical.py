@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from engine.data.example import Example, normalise
 from engine.data.leak import (
     DISTINCTIVE_LENGTH,
     EXCERPT_LENGTH,
@@ -13,7 +14,6 @@ from engine.data.leak import (
     training_text,
     turns_of,
 )
-from engine.example import Example, normalise
 
 
 class Identical:

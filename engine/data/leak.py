@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from engine.example import Example, normalise
+from engine.data.example import Example, normalise
 
 Field = Literal["query", "reference", "both"]
 Tier = Literal["identical", "near", "ngram", "meaning"]

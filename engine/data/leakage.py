@@ -6,11 +6,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from engine.data.example import Example, query_id
 from engine.data.identical import Identical
 from engine.data.leak import DISTINCTIVE_LENGTH, EXCERPT_LENGTH, TIERS, Leak, Search
 from engine.data.lexical import Lexical, rank
 from engine.data.rows import data_rows
-from engine.example import Example, query_id
 
 __all__ = [
     "DISTINCTIVE_LENGTH", "EXCERPT_LENGTH", "Leak", "find_leaks", "leak_report", "read_training", "totals",

@@ -6,6 +6,7 @@ from difflib import SequenceMatcher
 from typing import Literal, NamedTuple
 
 from engine.data.answers import same_answer
+from engine.data.example import Example, normalise
 from engine.data.leak import (
     DISTINCTIVE_LENGTH,
     EXCERPT_LENGTH,
@@ -19,7 +20,6 @@ from engine.data.leak import (
 )
 from engine.data.near import QUOTE_WORDS, Match, NearIndex
 from engine.data.words import placed_words, words
-from engine.example import Example, normalise
 
 Side = Literal["question", "answer"]
 PIECE = 1_000_000  # characters

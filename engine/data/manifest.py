@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.data.files import dataset_files, is_dataset
 from engine.data.rows import data_rows
 from engine.data.split import Ratios, member
-from engine.dataset_files import dataset_files, is_dataset
+from engine.data.textfile import open_error
 from engine.errors import BadInput
-from engine.textfile import open_error
 
 MANIFEST = "manifest.json"
 FORMAT = 1

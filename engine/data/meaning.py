@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.answers import same_answer
+from engine.data.example import Example
 from engine.data.leak import EXCERPT_LENGTH, Leak, questions, training_text, turns_of
 from engine.errors import BadInput
-from engine.example import Example
 
 SAME_MEANING = 0.85  # cosine; models differ, so that the command lets it be set
 _NEIGHBOURS = 8  # of a question in one stretch of training rows, the nearest of which may be a template

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import IO
 
 from engine.data.duplicates import duplicates
+from engine.data.example import Example
+from engine.data.files import data_suffix
 from engine.data.manifest import MANIFEST, Manifest, earlier_places, file_hash, refuse_other
+from engine.data.reading import read_records
 from engine.data.rows import Account, data_rows
 from engine.data.split import RATIOS, SPLITS, Member, Ratios, assign, member
-from engine.dataset_files import data_suffix
+from engine.data.textfile import open_error, text_lines
 from engine.errors import BadInput
-from engine.example import Example
-from engine.reading import read_records
-from engine.textfile import open_error, text_lines
 
 Progress = Callable[[int], None]
 EVERY = 10_000

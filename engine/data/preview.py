@@ -5,15 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from engine.data.example import Example, normalise
+from engine.data.files import is_dataset
 from engine.data.leak import question_key
 from engine.data.rows import Account, records_of
+from engine.data.shape_names import columns_used, shape_name
+from engine.data.shapes import example_from
 from engine.data.split import RATIOS, SPLITS, Ratios, assign, member
 from engine.data.summary import NO_CATEGORY
-from engine.dataset_files import is_dataset
 from engine.errors import BadInput
-from engine.example import Example, normalise
-from engine.shape_names import columns_used, shape_name
-from engine.shapes import example_from
 
 SHOWN = 3
 NO_EXAMPLE = "Name its columns with --field query=COLUMN, or read training data with --training."

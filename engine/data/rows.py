@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engine.dataset_files import is_dataset
+from engine.data.example import Example
+from engine.data.files import is_dataset
+from engine.data.reading import Record, read_records, shards
+from engine.data.shapes import example_from
 from engine.errors import BadInput
-from engine.example import Example
-from engine.reading import Record, read_records, shards
-from engine.shapes import example_from
 
 
 @dataclass(slots=True)

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from engine.data.example import Example
+from engine.data.examples import read_examples
 from engine.data.split import folds_of, splits
 from engine.errors import BadInput
-from engine.example import Example
-from engine.examples import read_examples
 
 if TYPE_CHECKING:
-    from engine.plan import Data
+    from engine.plan.plan import Data
 
 
 def whole_set(data: "Data", skipped: list[BadInput] | None = None) -> list[Example]:

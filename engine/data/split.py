@@ -8,9 +8,9 @@ from functools import lru_cache
 from math import ceil
 from typing import Literal, NamedTuple
 
+from engine.data.example import Example, has_own_id
 from engine.data.leak import question_key
 from engine.data.strata import fill
-from engine.example import Example, has_own_id
 
 Split = Literal["train", "validation", "test"]
 Ratios = tuple[float, float, float]

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.dataset_files import is_dataset
+from engine.data.example import Example, eval_set_version
+from engine.data.examples import read_examples
+from engine.data.files import is_dataset
 from engine.errors import BadInput
-from engine.example import Example, eval_set_version
-from engine.examples import read_examples
-from store import history
 from store.errors import StoreError
-from store.eval_sets import eval_sets, version_examples
-from store.rows import ExampleRow
+from store.read import history
+from store.read.eval_sets import eval_sets, version_examples
+from store.read.rows import ExampleRow
 
 SHORTEST = 4  # digits that may stand for a version
 

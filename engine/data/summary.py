@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from engine.data.example import Example
 from engine.data.split import RATIOS, SPLITS, Ratios, split_of, splits
-from engine.example import Example
 
 NO_CATEGORY = "(none)"
 

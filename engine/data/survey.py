@@ -10,10 +10,10 @@ import numpy as np
 from engine.data.coverage import Coverage, Gap, cover, gaps
 from engine.data.drift import Drift, drift
 from engine.data.duplicates import Duplicate, conflicts, copies
+from engine.data.example import Example, eval_set_version
 from engine.data.leak import turns_of
 from engine.data.power import smallest_change
 from engine.data.split import order_of
-from engine.example import Example, eval_set_version
 
 TOLD = 100_000  # characters of a question that are grouped by
 TRAINING_ROWS = 20_000  # of the training data, chosen by hash: enough for shares

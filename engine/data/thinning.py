@@ -3,8 +3,8 @@
 import heapq
 from collections.abc import Iterable, Iterator
 
+from engine.data.example import Example
 from engine.data.split import order_of
-from engine.example import Example
 
 
 class Thinned:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from engine.example import Example, eval_set_version
+from engine.data.example import Example, eval_set_version
 
 _COMPARED = ("messages", "references", "label", "category", "schema", "tests", "turns", "group", "extra")
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
 from typing import Any
 
+from engine.data.examples import Example
 from engine.errors import CannotRun
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.metric import Metric, Score, load_metrics, missing, score_pairs
+from engine.models.model import Response
 
 Pair = tuple[Example, Response]
 Settings = Mapping[str, Mapping[str, Any]]

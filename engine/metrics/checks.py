@@ -8,15 +8,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.json_values import EMPTY, NotJson, whole_json
 from engine.metrics.language import UnknownLanguage, check_language, is_in
 from engine.metrics.metric import Measure, Score, fraction, missing, no_text
 from engine.metrics.patterns import TooSlow, compile_pattern, found
 from engine.metrics.text import words
-from engine.plan_errors import listed, nearest
+from engine.models.model import Response
+from engine.plan.errors import listed, nearest
 
 NO_CHECKS = 'neither the example ("checks") nor the plan asks for a check'
 NOT_ASKED = "this check is not asked for here"

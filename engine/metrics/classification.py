@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.data.example import normalise
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.example import normalise
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.json_values import NotJson, find_json
 from engine.metrics.metric import Score, Sums, fraction, missing, no_text
 from engine.metrics.text import spaced
+from engine.models.model import Response
 from engine.stats.intervals import finite
 
 # A hyphen joins words ("non-toxic" is not "toxic"), and so does the point of a decimal number.

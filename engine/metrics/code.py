@@ -12,10 +12,10 @@ import re
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.metric import Score, fraction, missing, no_text
+from engine.models.model import Response
 from engine.sandbox.jail import Limits
 from engine.sandbox.sandbox import Job, Outcome, Sandbox
 

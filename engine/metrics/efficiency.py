@@ -1,9 +1,9 @@
 """How long responses are, and how long they took."""
 
-from engine.examples import Example
-from engine.generate.model import Response
+from engine.data.examples import Example
 from engine.metrics.metric import NO_TOKENS, Measure, Score, missing, no_text
 from engine.metrics.text import words
+from engine.models.model import Response
 
 CACHED = "cached: the time was not measured in this run"
 NO_LATENCY = "recorded outputs carry no latency"

@@ -5,12 +5,12 @@ from typing import Any
 
 from rapidfuzz.distance import Levenshtein
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.metric import NO_REFERENCE, Measure, Score, fraction, gap, missing, no_text
 from engine.metrics.patterns import TooSlow, compile_pattern, found
 from engine.metrics.text import normalise_answer, words
+from engine.models.model import Response
 
 _EDIT_LIMIT = 10_000_000_000  # characters x characters: some seconds at worst
 _NORMAL = "after NFKC, case, punctuation, articles and white space are evened out"

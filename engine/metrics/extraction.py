@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
-from engine.examples import Example
-from engine.generate.model import Response
+from engine.data.examples import Example
 from engine.metrics.json_values import NotJson, find_json
 from engine.metrics.metric import Score, combine_f1, fraction, gap, missing, no_text
 from engine.metrics.text import normalise_answer, words
+from engine.models.model import Response
 
 NO_ENTITIES = 'neither "entities" of the example nor a reference is a list of {"text", "type"}'
 NO_LIST = 'neither "items" of the example nor a reference is a list'

@@ -16,11 +16,11 @@ from referencing import Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import EMPTY_REGISTRY, specification_with
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.json_values import NotJson, TooDeep, unfenced, whole_json
 from engine.metrics.metric import Score, fraction, missing, no_text
+from engine.models.model import Response
 
 NO_SCHEMA = "neither the example nor the plan gives a schema"
 _REASON_LIMIT = 300

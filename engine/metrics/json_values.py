@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from engine.examples import Example
-from engine.generate.model import Response
+from engine.data.examples import Example
 from engine.metrics.metric import Score, fraction, gap, missing
 from engine.metrics.text import normalise_answer
+from engine.models.model import Response
 
 EMPTY = "the response is empty"
 NO_JSON = "no JSON in the response"

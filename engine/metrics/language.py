@@ -10,8 +10,8 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from engine.examples import Example
-from engine.generate.model import Response
+from engine.data.examples import Example
 from engine.metrics.language import check_language, language_of
 from engine.metrics.lean_nltk import SnowballStemmer, single_meteor_score, wordnet
 from engine.metrics.metric import Score, fraction, gap, missing
 from engine.metrics.overlap import NO_WORDS
 from engine.metrics.text import porter_stem, unicode_words
+from engine.models.model import Response
 
 NO_WORDNET = (
     "WordNet's data is not on this machine (python -m nltk.downloader wordnet brings it); "

@@ -9,10 +9,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
-from engine.plan_errors import listed, nearest
+from engine.models.model import Response
+from engine.plan.errors import listed, nearest
 
 Sums = NDArray[np.float64]
 Direction = Literal["higher", "lower", "none"]

@@ -4,10 +4,10 @@ import math
 import re
 from typing import Literal
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.metric import Score, fraction, gap, missing
+from engine.models.model import Response
 
 NO_NUMBER_WANTED = "no reference of the example holds a number"
 NO_NUMBER = "the response holds no number"

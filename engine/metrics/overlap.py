@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import LCSseq
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.lean_nltk import (
     RougeScorer,
     RougeTokenizer,
@@ -22,6 +21,7 @@ from engine.metrics.lean_nltk import (
 )
 from engine.metrics.metric import Measure, Score, Sums, fraction, gap, missing
 from engine.metrics.text import porter_stem, unicode_words, words
+from engine.models.model import Response
 
 NO_WORDS = "no reference of the example has a word in it"
 NO_CHARACTERS = "no reference of the example has a character in it"

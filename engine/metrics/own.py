@@ -14,11 +14,11 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.metric import Direction, Measure, Metric, Score, missing, no_text
-from engine.plan_errors import nearest
+from engine.models.model import Response
+from engine.plan.errors import nearest
 
 GROUP = "assay.metrics"
 WAY_OUT = 'A metric of your own is a function or class in a file: use = ["my_metrics.py:polite"].'

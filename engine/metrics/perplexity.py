@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.dataset_files import data_suffix
+from engine.data.examples import Example
+from engine.data.files import data_suffix
+from engine.data.reading import read_records
+from engine.data.textfile import read_text
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.metric import Measure, Score, Sums, mean, missing
-from engine.reading import read_records
-from engine.textfile import read_text
+from engine.models.model import Response
 
 if TYPE_CHECKING:
-    from engine.generate.local import LocalModel
+    from engine.models.local import LocalModel
 
 NEEDS_WEIGHTS = "perplexity needs the model's weights on this machine"
 WINDOW = 2048  # tokens, for models that name no context, or a longer one
@@ -118,8 +118,8 @@ def conditional_nll(
     beyond the context is read in windows that overlap by half, each token predicted once. A batch holds at
     most `batch_tokens`, padding included; out of memory halves that.
     """
-    from engine.generate.likelihood import BUDGET, Text, likelihoods, window_nll
-    from engine.generate.prompt import PromptError
+    from engine.models.likelihood import BUDGET, Text, likelihoods, window_nll
+    from engine.models.prompt import PromptError
 
     texts: list[Text] = []
     for example, reference in items:
@@ -254,7 +254,7 @@ def corpus_nll(
 def _block_nll(
     model: "LocalModel", block: Sequence[tuple[int, str]], batch_tokens: int | None
 ) -> Iterator[CorpusNll]:
-    from engine.generate.likelihood import BUDGET, Text, likelihoods, window_nll
+    from engine.models.likelihood import BUDGET, Text, likelihoods, window_nll
 
     asked: list[tuple[int, Text]] = []
     for place, text in block:

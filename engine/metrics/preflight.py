@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from engine.errors import BadInput
-from engine.finding import Finding
 from engine.metrics.perplexity import read_corpus
-from engine.plan import Plan
+from engine.plan.finding import Finding
+from engine.plan.plan import Plan
 
 WITH_MODEL = ("bertscore", "embedding", "toxicity", "sentiment")
 

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Callable, Sequence
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.metric import Direction, Measure, Score, missing, no_text
+from engine.models.model import Response
 
 NO_LABEL = 'the example is not labelled "harmful" or "harmless"'
 _HARMFUL = {"harmful", "unsafe", "true", "1", "yes"}

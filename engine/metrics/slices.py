@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.comparison import Comparison, from_paired
-from engine.examples import Example
+from engine.compare.comparison import Comparison, from_paired
+from engine.data.examples import Example
 from engine.metrics.language import detect
 from engine.metrics.metric import Measure, mean
 from engine.metrics.text import words

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeVar
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.fingerprint import FileHashes, model_hash
-from engine.generate.folder import check_model_folder, read_json
-from engine.generate.model import Response
 from engine.metrics.metric import Direction, Measure, Score, gap, missing, no_text
-from engine.plan_errors import listed
+from engine.models.fingerprint import FileHashes, model_hash
+from engine.models.folder import check_model_folder, read_json
+from engine.models.model import Response
+from engine.plan.errors import listed
 
 Result = TypeVar("Result")
 
@@ -119,7 +119,7 @@ class Encoder:
         self, texts: Sequence[str], run: Callable[[Sequence[str]], Sequence[Result]]
     ) -> list[Result | None]:
         """Runs texts in batches of like length, halved when memory is short, and puts them back in order."""
-        from engine.generate.batches import in_batches
+        from engine.models.batches import in_batches
 
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]), reverse=True)
         results: list[Result | None] = [None] * len(texts)

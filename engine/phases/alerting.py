@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.alerts import Alert, unmeasured_alerts
-from engine.comparison import Comparison
-from engine.gates import (
+from engine.compare.comparison import Comparison
+from engine.gates.alerts import Alert, unmeasured_alerts
+from engine.gates.gates import (
     Effect,
     Standing,
     Verdicts,
@@ -16,8 +16,8 @@ from engine.gates import (
     probe_alerts,
     win_rate_alerts,
 )
-from engine.judge.judge import WHOLE
-from engine.judge_gates import Consistency
+from engine.gates.judges import Consistency
+from engine.judges.judge import WHOLE
 from engine.metrics.metric import Measure
 from engine.phases.audits import kin_alerts
 from engine.phases.constant import constant_alerts

@@ -4,9 +4,9 @@ from collections import defaultdict
 from dataclasses import asdict
 from typing import Any, Final
 
-from engine.alerts import Alert
-from engine.judge.audit import Judged, audit, kin
-from engine.judge.judge import WHOLE
+from engine.gates.alerts import Alert
+from engine.judges.audit import Judged, audit, kin
+from engine.judges.judge import WHOLE
 from engine.phases.judging import given_answers, match_name
 from engine.phases.work import Work
 from engine.stats.ranking import Points, bradley_terry

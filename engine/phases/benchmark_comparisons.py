@@ -4,10 +4,10 @@ from collections import defaultdict
 
 from engine.benchmarks.comparing import Key, Measured, Question, compare_scores, group_samples
 from engine.benchmarks.results import GROUPS
-from engine.comparison import Comparison
+from engine.compare.comparison import Comparison
 from engine.phases.benchmarks import first_with_weights
 from engine.phases.work import Work
-from engine.plan import Model
+from engine.plan.plan import Model
 from store import tables
 
 

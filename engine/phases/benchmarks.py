@@ -8,9 +8,10 @@ from typing import Any
 from engine.benchmarks.results import GROUPS, KnownTask, TaskResult
 from engine.phases.generate import Loader
 from engine.phases.work import Meter, Piece, Work, closed_after
-from engine.plan import Benchmarks, Model
-from store import benchmarks, database, history, tables
-from store.record import Transaction
+from engine.plan.plan import Benchmarks, Model
+from store import database, tables
+from store.read import benchmarks, history
+from store.write import Transaction
 
 PHASE = "benchmarks"
 

@@ -3,15 +3,15 @@
 from itertools import pairwise
 from typing import Any
 
-from engine.judge.judge import ORDERS
-from engine.judge.load import load_judge
-from engine.judge.selection import matches, selected, turns_of
+from engine.judges.judge import ORDERS
+from engine.judges.load import load_judge
+from engine.judges.selection import matches, selected, turns_of
 from engine.phases.combined import Place, part, record_combined
 from engine.phases.constant import probe_judge
 from engine.phases.judging import declare_judge
 from engine.phases.match import Match
 from engine.phases.work import Work
-from engine.plan import Judge as JudgePlan
+from engine.plan.plan import Judge as JudgePlan
 from store import tables
 
 NAME = "cascade"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.judge.material import digest
+from engine.judges.material import digest
 from engine.phases.work import Work
 from engine.stats.winrate import Outcome
 from store import tables

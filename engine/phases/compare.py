@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from engine.alerts import Alert
-from engine.comparison import Comparison, Scores, compare_measures, not_comparable
-from engine.gates import passed
+from engine.compare.comparison import Comparison, Scores, compare_measures, not_comparable
+from engine.gates.alerts import Alert
+from engine.gates.gates import passed
+from engine.gates.slice_drops import slice_alerts
 from engine.metrics.metric import Measure, Score
 from engine.metrics.perplexity import corpus_measures
 from engine.phases.alerting import run_alerts
@@ -36,11 +37,10 @@ from engine.phases.score import measures
 from engine.phases.slices import slices, write_slices
 from engine.phases.winrates import record_win_rates
 from engine.phases.work import Work
-from engine.plan import Model
-from engine.slice_falls import slice_alerts
+from engine.plan.plan import Model
 from engine.stats.intervals import Interval, bootstrap_interval
 from store import tables
-from store.record import Transaction
+from store.write import Transaction
 
 
 def compare(work: Work) -> None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from engine.phases.generate import Loader
 from engine.phases.work import Work
-from engine.plan import Model
+from engine.plan.plan import Model
 
 Step = Callable[[Work, Model, Loader], None]
 # Gives each of the models to the step once, with a loader that opens it. Raises what the step raises, once

@@ -6,14 +6,14 @@ After Zheng et al. 2024, "Cheating automatic LLM benchmarks: null models achieve
 from collections import defaultdict
 from typing import Any
 
-from engine.alerts import Alert
-from engine.judge.judge import ORDERS, Call, Judge, Pair
-from engine.judge.selection import drawn
-from engine.judge.verdicts import verdict
+from engine.gates.alerts import Alert
+from engine.judges.judge import ORDERS, Call, Judge, Pair
+from engine.judges.selection import drawn
+from engine.judges.verdicts import verdict
 from engine.phases.judging import given_answers, until_stopped
 from engine.phases.spending import paid
 from engine.phases.work import Work
-from engine.plan import Judge as JudgePlan
+from engine.plan.plan import Judge as JudgePlan
 from engine.stats.winrate import Outcome, win_rate
 from store import tables
 

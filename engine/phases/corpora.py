@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from engine.comparison import Comparison, compare_parts, not_comparable
+from engine.compare.comparison import Comparison, compare_parts, not_comparable
 from engine.errors import CannotRun
 from engine.metrics.metric import Measure
 from engine.metrics.perplexity import NEEDS_WEIGHTS, corpus_hash, corpus_measures, parts, read_corpus
 from engine.phases.generate import Loader
 from engine.phases.work import Meter, Piece, Work, closed_after
-from engine.plan import Model, Plan
+from engine.plan.plan import Model, Plan
 from engine.stats.intervals import Interval, bootstrap_interval
 from store import tables
 

@@ -7,10 +7,10 @@ from typing import Any
 from engine.data.coverage import Coverage, cover, gaps
 from engine.data.drift import drift
 from engine.data.duplicates import conflicts, copies
+from engine.data.example import Example
 from engine.data.rows import data_rows
 from engine.data.survey import question, thinned
 from engine.errors import BadInput
-from engine.example import Example
 from engine.phases.work import Work
 
 SAMPLED = 3000  # rows of each set, chosen by hash: enough for shares, and a matter of a second

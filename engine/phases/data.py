@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from engine.data.examples import Example, eval_set_version
 from engine.data.excluded import without_excluded
 from engine.data.leak import Leak
 from engine.data.leakage import read_training
@@ -14,7 +15,6 @@ from engine.data.split import sample, splits
 from engine.data.summary import summarise
 from engine.data.thinning import Thinned
 from engine.errors import BadInput
-from engine.examples import Example, eval_set_version
 from engine.phases.coverage import SAMPLED, coverage, repeated
 from engine.phases.leaks import earlier_leaks, leak_rows, leak_summary, training_leaks
 from engine.phases.lock import hold_lock, ledger_row

@@ -5,15 +5,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from engine.alerts import Alert
-from engine.comparison import Comparison
+from engine.compare.comparison import Comparison
 from engine.data.leak import TIERS
 from engine.data.suspicion import Suspicion, all_jump, near_ceiling, prefers_original
-from engine.data_gates import Difference, Leaked, leakage_alerts, suspicion_alerts
+from engine.gates.alerts import Alert
+from engine.gates.data import Difference, Leaked, leakage_alerts, suspicion_alerts
 from engine.metrics.metric import Measure
 from engine.phases.leaks import NOT_LEAKED, leaked_tiers
 from engine.phases.work import Work
-from engine.plan import Model
+from engine.plan.plan import Model
 from store import tables
 
 ALTERED = "-altered"  # after the name of a corpus: the same texts, reworded or with their options shuffled

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from engine.alerts import Alert
-from engine.comparison import Comparison
-from engine.declines import SHORTEST, Series, slow_declines
+from engine.compare.comparison import Comparison
+from engine.gates.alerts import Alert
+from engine.gates.downtrend import SHORTEST, Series, slow_declines
 from engine.metrics.metric import Measure
 from engine.phases.work import Work
-from engine.plan import Gates
-from store import runs, trends
-from store.history import Connection
-from store.runs import Words
+from engine.plan.plan import Gates
+from store.read import runs, trends
+from store.read.history import Connection
+from store.read.runs import Words
 from store.session import opened
 
 _WINDOW = 60  # newest runs of the name that are looked at

@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.alerts import Alert
-from engine.falls import SIGNIFICANT
+from engine.gates.alerts import Alert
+from engine.gates.drops import SIGNIFICANT
 from engine.metrics.bias import Disparity, disparities, term_of
 from engine.metrics.metric import Measure, mean
 from engine.phases.slices import Scored
 from engine.phases.work import Work
-from engine.plan import Gates
+from engine.plan.plan import Gates
 from store import tables
-from store.record import Transaction
+from store.write import Transaction
 
 
 def all_disparities(

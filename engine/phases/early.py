@@ -6,9 +6,9 @@ holds at every look.
 
 from collections.abc import Sequence
 
-from engine.examples import Example
-from engine.judge.judge import ORDERS, WHOLE
-from engine.judge.selection import drawn as in_drawn_order
+from engine.data.examples import Example
+from engine.judges.judge import ORDERS, WHOLE
+from engine.judges.selection import drawn as in_drawn_order
 from engine.phases.match import Match
 from engine.phases.watch import watched
 from engine.phases.work import Work

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from engine.comparison import Comparison, from_paired
-from engine.generate.folder import weight_files, weight_shapes
+from engine.compare.comparison import Comparison, from_paired
 from engine.metrics.efficiency import CACHED, NO_LATENCY
 from engine.metrics.metric import NO_TOKENS, Measure
+from engine.models.folder import weight_files, weight_shapes
 from engine.phases.work import Work
-from engine.plan import Model, Plan
+from engine.plan.plan import Model, Plan
 from engine.stats.paired import Paired
 from store import tables
 

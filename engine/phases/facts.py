@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from engine.device_use import DeviceUse, device_use
 from engine.metrics.classification import Classification, confusion, per_class
+from engine.models.device_use import DeviceUse, device_use
 from engine.phases.efficiency import adapter_facts
 from engine.phases.score import load
 from engine.phases.slices import Scored
 from engine.phases.work import Work
-from engine.plan import Model
+from engine.plan.plan import Model
 from store import tables
-from store.record import Transaction
+from store.write import Transaction
 
 CLASSIFICATION, USE = "classification", "device_use"
 ELSEWHERE = {

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from engine.phases.work import Work
-from store.references import Seen, acknowledged
+from store.read.references import Seen, acknowledged
 from store.session import opened
 
 Row = dict[str, Any]

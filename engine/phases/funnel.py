@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from engine.compare.sweep import Parts, Place, cheap_measure, rank
 from engine.data.split import sample
 from engine.errors import CannotRun
 from engine.metrics.metric import Measure, Score, load_metrics, score_pairs
@@ -16,8 +17,7 @@ from engine.phases.compute import Each
 from engine.phases.generate import Loader, generate, grouped, stored_responses
 from engine.phases.perplexity import perplexity
 from engine.phases.work import Piece, Work
-from engine.plan import Model
-from engine.sweep import Parts, Place, cheap_measure, rank
+from engine.plan.plan import Model
 from store import tables
 
 LIKELIHOODS = tuple(measure.name for measure in MEASURES)

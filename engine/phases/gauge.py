@@ -1,6 +1,6 @@
 """What a model is at while it answers, as progress that screens can show."""
 
-from engine.generate.model import Generator, Load, Response
+from engine.models.model import Generator, Load, Response
 from engine.phases.work import Meter
 
 

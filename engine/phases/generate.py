@@ -5,23 +5,23 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from engine.data.examples import Example
 from engine.errors import CannotRun
-from engine.examples import Example
-from engine.generate.holder import Holder
-from engine.generate.model import Generator, Response, Settings
-from engine.generate.turns import converse
+from engine.models.holder import Holder
+from engine.models.model import Generator, Response, Settings
+from engine.models.turns import converse
 from engine.phases.gauge import Gauge
 from engine.phases.noise import measure_noise, wants_noise
 from engine.phases.settings import settings_of
 from engine.phases.work import Work, closed_after
-from engine.plan import Benchmarks, Model
+from engine.plan.plan import Benchmarks, Model
 from store import tables
 
 if TYPE_CHECKING:
     from engine.benchmarks.results import KnownTask, TaskResult
-    from engine.generate.local import LocalModel, Probe
-    from engine.generate.noise import NoiseFloor
     from engine.metrics.perplexity import CorpusNll, Nll
+    from engine.models.local import LocalModel, Probe
+    from engine.models.noise import NoiseFloor
 
 PROBE_PROMPTS = 4
 
@@ -36,11 +36,11 @@ class Loader:
     def open(self, model: Model) -> Generator:
         generation = self._work.plan.generation
         if model.kind == "server":
-            from engine.generate.server import ServerModel
+            from engine.models.server import ServerModel
 
             return ServerModel(model, concurrency=generation.concurrency, timeout_s=generation.timeout_s)
         if model.kind == "recorded":
-            from engine.generate.recorded import RecordedModel
+            from engine.models.recorded import RecordedModel
 
             return RecordedModel(model)
         return self._local(model)
@@ -51,7 +51,7 @@ class Loader:
 
     def noise(self, model: Model, examples: Sequence[Example], settings: Settings) -> "NoiseFloor":
         """How many of the answers change when nothing changes but the batch."""
-        from engine.generate.noise import noise_floor
+        from engine.models.noise import noise_floor
 
         return noise_floor(self._local(model), examples, settings, self._work.checkpoint)
 

@@ -5,10 +5,10 @@ A judge of kind "pointwise" gives single responses scores instead: see `ratings`
 
 from collections.abc import Iterator
 
-from engine.judge.judge import ORDERS, Judge
-from engine.judge.load import load_judge
-from engine.judge.pointwise import PointwiseJudge
-from engine.judge.selection import matches, selected, turns_of
+from engine.judges.judge import ORDERS, Judge
+from engine.judges.load import load_judge
+from engine.judges.pointwise import PointwiseJudge
+from engine.judges.selection import matches, selected, turns_of
 from engine.phases.constant import probe_item, probe_judge
 from engine.phases.early import play_until_settled
 from engine.phases.judging import declare_judge, match_item
@@ -16,7 +16,7 @@ from engine.phases.match import Match
 from engine.phases.ratings import rate, rating_pieces
 from engine.phases.winrates import record_win_rates
 from engine.phases.work import Piece, Work
-from engine.plan import Judge as JudgePlan
+from engine.plan.plan import Judge as JudgePlan
 
 
 def judge(work: Work, settings: JudgePlan) -> None:

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from engine.data.examples import Example
 from engine.errors import Paused
-from engine.examples import Example
-from engine.judge import servers
-from engine.judge.judge import Judge, Judgment, Rater, Rating
-from engine.judge.material import sendable
+from engine.judges import servers
+from engine.judges.judge import Judge, Judgment, Rater, Rating
+from engine.judges.material import sendable
 from engine.phases.work import Work, closed_after
-from engine.plan import Model
+from engine.plan.plan import Model
 from store import tables
 
 T = TypeVar("T")

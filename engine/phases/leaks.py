@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from engine.data.example import Example
 from engine.data.leak import TIERS, Leak, Search, is_counted
 from engine.data.leakage import find_leaks, read_training
 from engine.data.rows import data_rows
-from engine.example import Example
 from engine.phases.work import Meter, Work
 from store import tables
 

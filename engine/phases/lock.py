@@ -4,10 +4,10 @@ import time
 from typing import Any
 
 from engine.data.lock import refuse_used_test, training_edited
-from engine.person import user_name
 from engine.phases.work import Work
 from store import tables
-from store.lock import test_uses
+from store.person import user_name
+from store.read.lock import test_uses
 from store.session import opened
 
 

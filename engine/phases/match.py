@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engine.examples import Example
-from engine.judge.judge import ORDERS, WHOLE, Call, Judge, Judgment, Pair
-from engine.judge.selection import asked_turns, turns_of
-from engine.judge.verdicts import Verdict, verdict
+from engine.data.examples import Example
+from engine.judges.judge import ORDERS, WHOLE, Call, Judge, Judgment, Pair
+from engine.judges.selection import asked_turns, turns_of
+from engine.judges.verdicts import Verdict, verdict
 from engine.phases.judging import (
     figures,
     given_answers,
@@ -20,7 +20,7 @@ from engine.phases.judging import (
 from engine.phases.spending import paid
 from engine.phases.winrates import record_win_rates
 from engine.phases.work import Work, closed_after
-from engine.plan import Model
+from engine.plan.plan import Model
 from store import tables
 
 EMBEDDED_BATCH = 200  # judgments that cost nothing are stored together; a paid one at once

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from engine.data.selection import in_part, whole_set
 from engine.data.split import sample
-from engine.generate.holder import Holder, base_key
+from engine.models.holder import Holder, base_key
 from engine.phases.settings import settings_of
 from engine.phases.work import Work
-from engine.plan import Model, Plan
+from engine.plan.plan import Model, Plan
 from store import tables
 
 if TYPE_CHECKING:
-    from engine.generate.noise import NoiseFloor
+    from engine.models.noise import NoiseFloor
     from engine.phases.generate import Loader
 
 
@@ -38,7 +38,7 @@ def noise_of(plan: Plan, most: int) -> Iterator[tuple[Model, "NoiseFloor"]]:
     No reference is read and no score computed, so a test split stays unseen. Raises BadInput for data or
     models that cannot be used.
     """
-    from engine.generate.noise import noise_floor
+    from engine.models.noise import noise_floor
 
     data = plan.data
     examples = sample(in_part(whole_set(data), data), most, data.seed)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from engine.examples import Example
+from engine.data.examples import Example
 from engine.metrics.metric import NO_REFERENCE, Score
 from engine.metrics.perplexity import (
     MEASURES,
@@ -15,7 +15,7 @@ from engine.metrics.perplexity import (
 from engine.phases.generate import Loader
 from engine.phases.score import score_row
 from engine.phases.work import Meter, Work, closed_after
-from engine.plan import Model
+from engine.plan.plan import Model
 from store import tables
 
 STORED_AT_ONCE = 16  # texts: the most that a kill loses

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engine.alerts import Alert
-from engine.examples import Example
-from engine.judge.judge import WHOLE, Item, Rater, Rating, RatingCall
-from engine.judge.selection import asked_turns, selected, turns_of
+from engine.data.examples import Example
+from engine.gates.alerts import Alert
+from engine.judges.judge import WHOLE, Item, Rater, Rating, RatingCall
+from engine.judges.selection import asked_turns, selected, turns_of
 from engine.metrics.metric import Measure
 from engine.phases.judging import (
     Given,
@@ -23,10 +23,10 @@ from engine.phases.judging import (
 )
 from engine.phases.spending import paid
 from engine.phases.work import Piece, Work
-from engine.plan import Judge as JudgePlan
-from engine.plan import Model
+from engine.plan.plan import Judge as JudgePlan
+from engine.plan.plan import Model
 from store import tables
-from store.record import Row
+from store.write import Row
 
 KIND = "pointwise"
 NOT_SAMPLED = "not in the judge's sample"

@@ -7,15 +7,16 @@ found first is kept in the run's options, so that a resumed run is held against 
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.comparable import Incomparable, Pair, Side
-from engine.compare_runs import compare_pairs
-from engine.comparison import Comparison
+from engine.compare.comparable import Incomparable, Pair, Side
+from engine.compare.comparison import Comparison
+from engine.compare.runs import compare_pairs
 from engine.metrics.metric import Measure
 from engine.phases.work import Work
-from store import marks, references, tables
-from store.history import Connection
-from store.references import ACCEPTED, BEST
-from store.rows import ModelRow
+from store import marks, tables
+from store.read import references
+from store.read.history import Connection
+from store.read.references import ACCEPTED, BEST
+from store.read.rows import ModelRow
 from store.session import opened
 
 

@@ -5,15 +5,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from engine.examples import Example
-from engine.generate.model import Response
+from engine.data.examples import Example
 from engine.metrics.batch import Scorers, useful_processes
 from engine.metrics.metric import Measure, Metric, Score, load_metric, load_metrics, score_pairs
+from engine.models.model import Response
 from engine.phases.corpora import measures_of_corpora
 from engine.phases.efficiency import measures_of_efficiency
 from engine.phases.generate import stored_responses
 from engine.phases.work import Meter, Work, closed_after
-from engine.plan import Model, Plan
+from engine.plan.plan import Model, Plan
 from store import tables
 
 Pair = tuple[Example, Response]

@@ -1,7 +1,7 @@
 """From what a plan says of generation to the settings that generators take."""
 
-from engine.generate.model import Settings
-from engine.plan import Generation
+from engine.models.model import Settings
+from engine.plan.plan import Generation
 
 
 def settings_of(generation: Generation) -> Settings:

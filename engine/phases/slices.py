@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from engine.comparison import Comparison
+from engine.compare.comparison import Comparison
 from engine.metrics.metric import Measure
 from engine.metrics.slices import (
     Column,
@@ -21,7 +21,7 @@ from engine.metrics.slices import (
 from engine.phases.leaks import leak_slices
 from engine.phases.work import Work
 from store import tables
-from store.record import Transaction
+from store.write import Transaction
 
 
 class Scored(Protocol):

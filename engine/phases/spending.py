@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TypedDict
 
-from engine.judge.costs import Ledger, open_ledger
-from engine.judge.judge import Judgment, Rating
-from engine.judge.prices import read_prices
+from engine.judges.costs import Ledger, open_ledger
+from engine.judges.judge import Judgment, Rating
+from engine.judges.prices import read_prices
 from engine.phases.work import Work
 from store import tables
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from engine.judge.judge import WHOLE
+from engine.judges.judge import WHOLE
 from engine.phases.work import Work
 from engine.stats.sequential import ConfidenceSequence
 from engine.stats.winrate import POINTS, Outcome

@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engine.judge.judge import ORDERS, WHOLE
-from engine.judge.selection import drawn, matches
+from engine.judges.judge import ORDERS, WHOLE
+from engine.judges.selection import drawn, matches
 from engine.phases.judging import given_answers
 from engine.phases.watch import watched
 from engine.phases.work import Work
-from engine.plan import Model
+from engine.plan.plan import Model
 from engine.stats.intervals import Interval
 from engine.stats.length_control import length_controlled
 from engine.stats.winrate import Outcome, Winner, position_bias, win_rate

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engine.examples import Example
-from engine.plan import Model, Plan
+from engine.data.examples import Example
+from engine.plan.plan import Model, Plan
 from store import tables
-from store.record import Recorder
+from store.write import Recorder
 
 PHASES = ("data", "generate", "perplexity", "benchmarks", "score", "judge", "compare")
 

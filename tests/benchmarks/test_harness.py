@@ -22,10 +22,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 from engine.benchmarks.harness import KnownTask, TaskResult, check_tasks, run_tasks
 from engine.benchmarks.identity import identity
 from engine.errors import BadInput, CannotRun
-from engine.generate.local import LocalBase, LocalModel
-from engine.plan import Benchmarks, Model
+from engine.models.local import LocalBase, LocalModel
+from engine.plan.plan import Benchmarks, Model
 from tests.benchmarks.tiny_tasks import CHOICE, FILTERED, GROUP, SECOND, write_task, write_tasks
-from tests.generate.tiny import make_adapter, make_model
+from tests.models.tiny import make_adapter, make_model
 
 OPEN = CHOICE | {
     "task": "tiny_open",

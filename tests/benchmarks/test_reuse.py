@@ -8,10 +8,10 @@ import pytest
 from engine.benchmarks import harness
 from engine.errors import CannotRun
 from store import tables
-from store.record import Recorder
+from store.write import Recorder
 from tests.benchmarks.tiny_tasks import CHOICE, FILTERED, GROUP, SECOND, write_task, write_tasks
 from tests.engine.runs import carry_out, lines, queue
-from tests.generate.tiny import make_adapter, make_model
+from tests.models.tiny import make_adapter, make_model
 
 PLAN = """
 name = "benchmarks"

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from engine import launch
+from engine.run import launch
 from tests.engine.runs import work_here
 from tests.tui.history import build
-from tui.cli import command, guarded
+from tui.cli.main import command, guarded
 
-ASSAY = [sys.executable, "-c", "from tui.cli import main; main()"]
+ASSAY = [sys.executable, "-c", "from tui.cli.main import main; main()"]
 
 
 @dataclass(frozen=True)

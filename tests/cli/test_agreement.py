@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from store import database, evidence, failures, history
+from store import database
 from store.annotations import annotate
+from store.read import evidence, failures, history
 from tests.cli.conftest import Assay
 from tests.tui.judged import build
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.generate.cache import ResponseCache, response_key
-from engine.generate.model import Response, Settings
+from engine.models.cache import ResponseCache, response_key
+from engine.models.model import Response, Settings
 from store import tables
-from store.record import Recorder
+from store.write import Recorder
 from tests.cli.conftest import Assay
 
 DAY = 86_400

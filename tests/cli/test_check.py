@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.check import check
-from engine.plan import read_plan
+from engine.plan.plan import read_plan
+from engine.preflight.check import check
 from tests.cli.conftest import Assay
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -242,7 +242,7 @@ def test_a_second_check_knows_the_time_of_the_first_run(assay: Assay, tmp_path: 
 def test_checking_loads_no_torch(plan: Write, tmp_path: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "from engine.check import check\nfrom engine.plan import read_plan\n"
+        "from engine.preflight.check import check\nfrom engine.plan.plan import read_plan\n"
         f"check(read_plan(Path({str(plan())!r})), Path({str(tmp_path)!r}))\n"
         "print([name for name in ('torch', 'transformers', 'lm_eval') if name in sys.modules])"
     )

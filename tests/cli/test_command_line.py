@@ -8,7 +8,7 @@ import pytest
 
 from store.database import connect
 from tests.cli.conftest import ASSAY, Assay
-from tui.cli import guarded
+from tui.cli.main import guarded
 
 HEAVY = ("torch", "transformers", "pandas", "datasets", "lm_eval")
 
@@ -21,7 +21,7 @@ HEAVY = ("torch", "transformers", "pandas", "datasets", "lm_eval")
 def test_reading_commands_load_no_model_library(arguments: list[str], history_store: Path) -> None:
     code = (
         "import sys, json\n"
-        "from tui.cli import command, guarded\n"
+        "from tui.cli.main import command, guarded\n"
         f"code = guarded(lambda: command({[*arguments]!r}))\n"
         f"print(json.dumps([code, [name for name in {HEAVY!r} if name in sys.modules]]), file=sys.stderr)"
     )
@@ -36,7 +36,7 @@ def test_reading_commands_load_no_model_library(arguments: list[str], history_st
 
 
 def test_typer_is_loaded_only_for_arguments() -> None:
-    code = "import sys, tui.cli; print('typer' in sys.modules, 'pydantic' in sys.modules)"
+    code = "import sys, tui.cli.main; print('typer' in sys.modules, 'pydantic' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
 

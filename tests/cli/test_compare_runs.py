@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.compare_runs import Incomparable, RunComparison, compare_runs
-from engine.comparison import Comparison
+from engine.compare.comparison import Comparison
+from engine.compare.runs import Incomparable, RunComparison, compare_runs
 from engine.metrics.metric import load_metric
-from store import database, history
+from store import database
+from store.read import history
 from tests.cli.conftest import Assay
 
 

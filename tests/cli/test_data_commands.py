@@ -128,8 +128,8 @@ def test_metrics_says_what_each_measure_means(assay: Assay) -> None:
 
 
 def test_init_writes_a_plan_that_reads_and_examples_that_load(assay: Assay, tmp_path: Path) -> None:
-    from engine.examples import read_examples
-    from engine.plan import read_plan
+    from engine.data.examples import read_examples
+    from engine.plan.plan import read_plan
 
     folder = tmp_path / "new"
     assert assay("init", folder).code == 0

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.compare.shared_sets import SharedSets
+from engine.data.example import Example
 from engine.data.split import assign, member
-from engine.example import Example
-from engine.shared_sets import SharedSets
 from tests.cli.conftest import Assay, lines
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from engine.errors import BadInput
 from store.session import opened
-from tui.commands.ending import STEP_SUMMARY, append_summary, tell_briefly
-from tui.report.summary import gather
+from tui.cli.ending import STEP_SUMMARY, append_summary, tell_briefly
+from tui.sections.summary import gather
 
 
 def test_in_brief_a_run_is_its_verdict_and_what_tripped(

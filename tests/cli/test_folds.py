@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from engine import launch
+from engine.compare.folds import newest_folds, pool
 from engine.errors import BadInput
-from engine.plan import read_plan
-from engine.pooled import newest_folds, pool
-from store import evidence, history
+from engine.plan.plan import read_plan
+from engine.run import launch
+from store.read import evidence, history
 from store.session import opened
 from tests.cli.conftest import Assay, lines
 from tests.engine.runs import carry_out

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from store import database, history, tables
-from store.record import Recorder
-from store.rows import ModelRow, ProgressRow
-from tui.follow import Bars, Follower, bar_line, phases
-from tui.pace import cost
+from store import database, tables
+from store.read import history
+from store.read.rows import ModelRow, ProgressRow
+from store.write import Recorder
+from tui.cli.follow import Bars, Follower, bar_line, phases
+from tui.sections.eta import cost
 
 
 def progress(item: str, done: int, **changes: float) -> ProgressRow:

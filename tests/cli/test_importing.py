@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.protocols import files
-from tui.cli import command
+from tests.formats import files
+from tui.cli.main import command
 
 
 def test_an_imported_run_is_in_the_history_and_goes_out_again(

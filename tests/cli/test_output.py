@@ -3,7 +3,7 @@ import math
 import pytest
 from rich.cells import cell_len
 
-from tui.output import Column, as_json, number, table
+from tui.text.output import Column, as_json, number, table
 
 NAMES = [Column("name"), Column("value", True), Column("more", True)]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from store import tables
-from store.record import Recorder
+from store.write import Recorder
 from tests.cli.conftest import Assay
 from tests.tui.history import HOSTILE
 

@@ -11,7 +11,7 @@ ROWS = 200_000
 # Scores one file after the other, and says on standard error what the peak of memory was after each, in KiB.
 MEASURED = """
 import resource, sys
-from tui.cli import command
+from tui.cli.main import command
 for file in sys.argv[1:]:
     assert command(["score", file, "--metrics", "edit_similarity", "--json"]) == 0
     sys.stderr.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\\n")

@@ -4,7 +4,7 @@ import pytest
 from rich.cells import cell_len
 
 from store import tables
-from store.record import Recorder
+from store.write import Recorder
 from tests.cli.conftest import Assay
 
 
@@ -65,7 +65,7 @@ def test_a_score_that_is_no_number_is_null_with_a_reason(assay: Assay, own_store
 def test_the_table_fits_eighty_columns_and_says_what_a_person_needs(
     assay: Assay, history_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui.output.width", lambda: 80)
+    monkeypatch.setattr("tui.text.output.width", lambda: 80)
     shown = assay("show", "2", "--store", history_store).out
     assert max(cell_len(line) for line in shown.splitlines()) <= 80
     for words in (
@@ -77,7 +77,7 @@ def test_the_table_fits_eighty_columns_and_says_what_a_person_needs(
 
 
 def test_full_adds_every_interval(assay: Assay, history_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.output.width", lambda: 80)
+    monkeypatch.setattr("tui.text.output.width", lambda: 80)
     shown = assay("show", "2", "--full", "--store", history_store).out
     assert max(cell_len(line) for line in shown.splitlines()) <= 80
     for words in ("- worse", "+ better", "no clear change", "Scores, with 95% intervals", "95% interval"):
@@ -139,7 +139,7 @@ def test_many_measures_are_folded_but_for_the_worse_ones(assay: Assay, own_store
 def test_slices_are_shown_worst_first_all_of_them_when_asked(
     assay: Assay, history_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui.output.width", lambda: 80)
+    monkeypatch.setattr("tui.text.output.width", lambda: 80)
     few = assay("show", "2", "--store", history_store).out
     assert "Slices: 24 of 48 clearly worse" in few and "--slices shows all of them" in few
     assert "category: billing" not in few

@@ -34,7 +34,7 @@ def test_show_begins_with_the_word_and_its_reasons(assay: Assay, history_store: 
 def test_the_page_alone_holds_every_question_with_its_numbers(
     assay: Assay, history_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui.output.width", lambda: 80)
+    monkeypatch.setattr("tui.text.output.width", lambda: 80)
     page = assay("show", "2", "--decision", "--store", history_store).out
     assert "Candidates" not in page
     for question in (

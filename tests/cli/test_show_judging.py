@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from engine.importing import import_run
+from engine.formats.importing import import_run
 from tests.cli.conftest import Assay
-from tests.protocols import files
+from tests.formats import files
 from tests.tui.judged import build
 
 
@@ -19,7 +19,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_short_form_has_judges_rates_and_doubts_in_eighty_columns(
     assay: Assay, judged: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui.output.width", lambda: 80)
+    monkeypatch.setattr("tui.text.output.width", lambda: 80)
     shown = assay("show", "1", "--store", judged).out
     assert max(cell_len(line) for line in shown.splitlines()) <= 80
     words = " ".join(shown.split())

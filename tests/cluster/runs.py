@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine import launch
-from engine.run import execute
+from engine.run import launch
+from engine.run.execute import execute
 from store import tables
-from store.record import Recorder
+from store.write import Recorder
 
 
 def create(plan: Path, store: Path) -> Recorder:

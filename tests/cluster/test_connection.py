@@ -24,7 +24,7 @@ def test_without_ray_a_plan_that_asks_for_it_names_the_extra(tmp_path: Path) -> 
     plan = write_sweep(tmp_path, '[compute]\nengine = "ray"\n')
     said = python(
         f"{BLOCKED}from pathlib import Path\n"
-        "from engine.launch import create\nfrom engine.errors import BadInput\n"
+        "from engine.run.launch import create\nfrom engine.errors import BadInput\n"
         "try: create(Path(sys.argv[1]), Path(sys.argv[2]))\n"
         "except BadInput as error: print(error)\n",
         plan,
@@ -45,7 +45,7 @@ def test_without_ray_a_run_that_was_made_elsewhere_stops_with_the_way_out() -> N
 
 def test_a_local_run_has_no_use_for_ray() -> None:
     python(
-        f"{BLOCKED}import engine.run, engine.generate.local, engine.phases.funnel\n"
+        f"{BLOCKED}import engine.run.execute, engine.models.local, engine.phases.funnel\n"
         "assert not [name for name in sys.modules if name.startswith('engine.cluster.fleet')]\n"
     )
 

@@ -2,8 +2,8 @@ import pytest
 
 from engine.cluster.line import MOST_DEATHS, Line
 from engine.errors import CannotRun
-from engine.generate.holder import base_key
-from engine.plan import Model
+from engine.models.holder import base_key
+from engine.plan.plan import Model
 
 NOW = 0.0
 

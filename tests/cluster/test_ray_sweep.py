@@ -11,7 +11,7 @@ import pytest
 
 from engine.phases.work import Stopped
 from store import tables
-from store.record import Recorder
+from store.write import Recorder
 from tests.cluster.conftest import CHECKPOINTS, RAY
 from tests.cluster.runs import create, events_of, finish, numbers_of, sweep_of
 from tests.engine.checkpoints import write_sweep

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from engine.data.examples import read_examples
 from engine.data.manifest import file_hash
 from engine.data.rows import data_rows
 from engine.errors import BadInput
-from engine.examples import read_examples
-from engine.plan import parse_plan
+from engine.plan.plan import parse_plan
 
 
 def parquet(path: Path, queries: list[str]) -> None:

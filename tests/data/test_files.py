@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow
 import pytest
 
+from engine.data.example import Example
 from engine.data.leakage import find_leaks
 from engine.data.rows import Account, data_rows
 from engine.errors import BadInput
-from engine.example import Example
-from tui.cli import command
+from tui.cli.main import command
 
 LINES = '{"query": "eins"}\n{"query": "zwei ü"}\n'
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.data.example import Example
+from engine.data.examples import read_examples
 from engine.data.leakage import EXCERPT_LENGTH, Leak, find_leaks, read_training
 from engine.errors import BadInput
-from engine.example import Example
-from engine.examples import read_examples
 
 REFUND = "Your money comes back within five working days."
 

@@ -8,9 +8,9 @@ import pytest
 from engine.errors import BadInput
 from engine.phases.data import prepare
 from engine.phases.work import Work
-from engine.plan import parse_plan
+from engine.plan.plan import parse_plan
 from store import database, tables
-from store.record import Recorder, create_run
+from store.write import Recorder, create_run
 
 PLAN = """
 name = "lock"

@@ -8,10 +8,10 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, set_seed
 
+from engine.data.example import Example
 from engine.data.leakage import find_leaks
 from engine.data.meaning import LocalEmbedder, Meaning
 from engine.errors import BadInput
-from engine.example import Example
 
 WORDS = (
     "where",

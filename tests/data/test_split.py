@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.data.example import Example, query_id
 from engine.data.split import sample, split_of, splits
-from engine.example import Example, query_id
 
 RATIOS = (0.6, 0.2, 0.2)
 

@@ -2,9 +2,9 @@
 
 import json
 
+from engine.data.example import Example, query_id
 from engine.data.split import split_of
 from engine.data.summary import NO_CATEGORY, summarise
-from engine.example import Example, query_id
 
 
 def asked(query: str, category: str | None, references: tuple[str, ...] = ()) -> Example:

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from bench.terminal import Terminal
-from engine import launch
+from engine.run import launch
 from tests.e2e.conftest import write_plan
 from tests.engine.runs import work_here
-from tests.protocols import files
-from tui.cli import command, guarded
+from tests.formats import files
+from tui.cli.main import command, guarded
 
 ROOT = Path(__file__).parents[2]
 MANUAL = sorted((ROOT / "docs").glob("*.md"))

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from engine.decision.families import FAMILIES, FORGETTING, family_of
 from engine.metrics.metric import REGISTRY, load_metric
-from tui.families import FAMILIES, FORGETTING, family_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 HEADINGS = {

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.plan import read_plan
-from store import database, history
-from store.record import create_run
+from engine.plan.plan import read_plan
+from store import database
+from store.read import history
+from store.write import create_run
 from tests.e2e.forked import Worker
 
 ROOT = Path(__file__).parents[2]

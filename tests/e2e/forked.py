@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from engine import worker
+from engine.run import worker
 
 ROOT = Path(__file__).parents[2]
 _FORKS = multiprocessing.get_context("forkserver")

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from store import database, history
-from store.record import create_run
+from store import database
+from store.read import history
+from store.write import create_run
 from tests.cli.conftest import Assay, assay, process
 from tests.e2e.conftest import SAMPLES, queue, reader, wait_until
 from tests.e2e.forked import Worker
-from tests.judge.scripted import Answer, Json, JudgeServer, prefers
+from tests.judges.scripted import Answer, Json, JudgeServer, prefers
 
 __all__ = ["assay", "process"]  # the fixtures
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from store import history
+from store.read import history
 from tests.cli.conftest import Assay, assay, process  # noqa: F401  # fixtures
 from tests.e2e.conftest import kill, queue, reader, wait_until
 from tests.e2e.forked import Worker
-from tests.judge.scripted import Answer, Json, JudgeServer, fault, prefers
+from tests.judges.scripted import Answer, Json, JudgeServer, fault, prefers
 
 EXAMPLES = 40
 KEY = "sk-never-to-be-seen-1234"

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from store import history
+from store.read import history
 from tests.e2e.conftest import kill, queue, reader, wait_until, write_plan
 from tests.e2e.forked import Worker
-from tests.judge.scripted import Answer, JudgeServer, prefers
+from tests.judges.scripted import Answer, JudgeServer, prefers
 
 KILLS = 10
 TIMED = {  # no two runs take the same time

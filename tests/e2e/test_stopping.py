@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from store import history
-from store.rows import RunDetail
+from store.read import history
+from store.read.rows import RunDetail
 from tests.e2e.conftest import SAMPLES, queue, reader, wait_until
 from tests.e2e.forked import Worker
 

@@ -5,8 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from engine import launch
-from store import history
+from engine.run import launch
+from store.read import history
 from tests.cli.conftest import Assay, assay
 from tests.e2e.conftest import kill, reader, wait_until
 from tests.e2e.forked import Worker

@@ -19,9 +19,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from store import database, history
+from store import database
+from store.read import history
 from tests.e2e.conftest import ROOT, reader
-from tests.judge.scripted import Answer, Json, JudgeServer, says
+from tests.judges.scripted import Answer, Json, JudgeServer, says
 from tests.tui.history import HOSTILE, build
 
 pytestmark = [

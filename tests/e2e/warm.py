@@ -4,10 +4,10 @@ from peft import PeftModel
 from sklearn.cluster import MiniBatchKMeans
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from engine import run
 from engine.benchmarks import harness
-from engine.generate import local
-from engine.judge import servers
+from engine.judges import servers
+from engine.models import local
+from engine.run import execute as run
 
 __all__ = [
     "AutoModelForCausalLM", "AutoTokenizer", "LlamaForCausalLM", "MiniBatchKMeans", "PeftModel", "harness",

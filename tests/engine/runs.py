@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine import worker
-from engine.plan import read_plan
-from engine.run import execute
-from store.record import Recorder, create_run
+from engine.plan.plan import read_plan
+from engine.run import worker
+from engine.run.execute import execute
+from store.write import Recorder, create_run
 
 Row = dict[str, Any]
 

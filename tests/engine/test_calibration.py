@@ -3,7 +3,7 @@
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from engine.calibration import Label, calibrate, criteria, majority, two_raters
+from engine.compare.calibration import Label, calibrate, criteria, majority, two_raters
 from engine.stats.agreement import pairwise_agreement
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.comparison import Comparison, compare_parts, not_comparable
+from engine.compare.comparison import Comparison, compare_parts, not_comparable
 from engine.metrics.efficiency import Efficiency
 from engine.metrics.metric import Measure
 from engine.metrics.overlap import Rouge

@@ -9,11 +9,11 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 from engine.errors import BadInput, CannotRun
 from engine.phases.work import Stopped
-from engine.plan import read_plan
+from engine.plan.plan import read_plan
 from store import tables
-from store.record import Recorder
+from store.write import Recorder
 from tests.engine.runs import carry_out, lines, queue
-from tests.generate.tiny import make_adapter, make_model
+from tests.models.tiny import make_adapter, make_model
 
 TEXTS = [f"the cat sat on the mat and the dog ran {place} times over the mat" for place in range(40)]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from engine.declines import SHORTEST, Series, slow_declines
+from engine.gates.downtrend import SHORTEST, Series, slow_declines
 
 RUNS = 30
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from store import tables
-from store.record import Recorder
+from store.write import Recorder
 from tests.engine.runs import carry_out, queue, recorded_plan
 
 REFUSAL = "I'm sorry, but I can't help with that."

@@ -9,12 +9,21 @@ from typing import Any
 
 import pytest
 
-from engine import estimate
-from engine.estimate import Device, Need, device_of, disk_bytes, memory, need_of, time_needed, weight_bytes
-from engine.examples import read_examples
-from engine.finding import in_units, in_words
-from engine.plan import Model, Plan, parse_plan
-from store.speeds import SpeedRow
+from engine.data.examples import read_examples
+from engine.plan.finding import in_units, in_words
+from engine.plan.plan import Model, Plan, parse_plan
+from engine.preflight import estimate
+from engine.preflight.estimate import (
+    Device,
+    Need,
+    device_of,
+    disk_bytes,
+    memory,
+    need_of,
+    time_needed,
+    weight_bytes,
+)
+from store.read.speeds import SpeedRow
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "samples/models/base"
@@ -79,8 +88,8 @@ def test_a_quantised_model_is_counted_as_it_is_stored(tmp_path: Path) -> None:
 
 
 def test_the_keys_and_values_of_a_token_are_those_that_the_model_makes() -> None:
-    from engine.generate.local import LocalBase
-    from engine.generate.prefill import prefill
+    from engine.models.local import LocalBase
+    from engine.models.prefill import prefill
 
     base = LocalBase(str(BASE), "float32", "cpu")
     _, cache = prefill(base.model, [[5, 6, 7]])

@@ -11,8 +11,8 @@ import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 
+from engine.data.examples import Example, eval_set_version, normalise, read_examples
 from engine.errors import BadInput
-from engine.examples import Example, eval_set_version, normalise, read_examples
 
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi?"}]
 

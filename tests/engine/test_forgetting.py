@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from engine.forgetting import Conclusion, conclusions, forgetting
+from engine.compare.forgetting import Conclusion, conclusions, forgetting
 from engine.stats.paired import holm
-from store.rows import ComparisonRow
+from store.read.rows import ComparisonRow
 
 STEADY = ComparisonRow(
     "tuned", "base", "metric", "format_compliance", "higher", 0.9, 0.9, 0.0, -0.02, 0.02, 1.0, 100, 0.03, None
@@ -74,6 +74,6 @@ def test_many_looks_are_corrected_for() -> None:
 
 
 def test_the_table_costs_no_heavy_library() -> None:
-    code = "import sys, engine.forgetting; print({'numpy', 'torch', 'scipy', 'sqlmodel'} & set(sys.modules))"
+    code = "import sys, engine.compare.forgetting; print({'numpy', 'torch', 'scipy', 'sqlmodel'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -8,10 +8,10 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from engine.alerts import unmeasured_alerts
-from engine.comparison import Comparison, Kind, compare_parts, from_paired, not_comparable
-from engine.data_gates import Leaked, leakage_alerts
-from engine.gates import (
+from engine.compare.comparison import Comparison, Kind, compare_parts, from_paired, not_comparable
+from engine.gates.alerts import unmeasured_alerts
+from engine.gates.data import Leaked, leakage_alerts
+from engine.gates.gates import (
     Alert,
     Effect,
     Standing,
@@ -25,14 +25,14 @@ from engine.gates import (
     probe_alerts,
     win_rate_alerts,
 )
-from engine.judge_gates import Consistency
+from engine.gates.judges import Consistency
 from engine.metrics.efficiency import Efficiency, Length
 from engine.metrics.exact import ExactMatch
 from engine.metrics.metric import Measure
 from engine.metrics.overlap import Rouge
 from engine.metrics.perplexity import BITS_PER_BYTE, PERPLEXITY
 from engine.metrics.safety import Refusals
-from engine.plan import Gates
+from engine.plan.plan import Gates
 from engine.stats.paired import from_stderr
 from engine.stats.winrate import win_rate
 

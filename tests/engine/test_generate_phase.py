@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from engine.phases.work import Stopped
-from engine.run import execute
+from engine.run.execute import execute
 from store import tables
-from store.record import Recorder
+from store.write import Recorder
 from tests.e2e.conftest import SAMPLES, queue
 
 TURNS = ["What is 2 plus 2?", "And 3 plus 4?"]

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from engine.check import check
+from engine.data.example import query_id
 from engine.data.leak import TEXT_LENGTH
-from engine.data_gates import Difference, Leaked, leakage_alerts
 from engine.errors import BadInput
-from engine.example import query_id
-from engine.gates import passed
-from engine.launch import create
-from engine.plan import Gates, read_plan
+from engine.gates.data import Difference, Leaked, leakage_alerts
+from engine.gates.gates import passed
+from engine.plan.plan import Gates, read_plan
+from engine.preflight.check import check
+from engine.run.launch import create
 from store import database, tables
 from store.exclusions import exclude
-from store.record import Recorder
+from store.write import Recorder
 from tests.engine.runs import carry_out, lines, queue, recorded_plan
 
 Row = dict[str, Any]

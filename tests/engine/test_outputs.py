@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.data.example import Example
 from engine.errors import BadInput
-from engine.example import Example
-from engine.generate.model import Response
 from engine.metrics.batch import CHUNK
 from engine.metrics.metric import mean
-from engine.outputs import Output, OutputScores, count_outputs, read_outputs
+from engine.models.model import Response
+from engine.run.outputs import Output, OutputScores, count_outputs, read_outputs
 from engine.stats.intervals import bootstrap_interval
 
 

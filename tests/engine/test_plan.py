@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import BadInput
-from engine.plan import Judge, Metrics, Model, Plan, parse_plan, read_plan
+from engine.plan.plan import Judge, Metrics, Model, Plan, parse_plan, read_plan
 
 MODELS = """
 [[models]]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import BadInput
-from engine.judge.rubric import BUILT_IN, find_rubric
-from engine.plan import Plan, parse_plan
+from engine.judges.rubric import BUILT_IN, find_rubric
+from engine.plan.plan import Plan, parse_plan
 
 PLAN = """
 name = "judged"

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from engine.found import look
-from engine.plan import Plan, parse_plan
-from engine.proposal import Proposal, from_json
-from engine.proposal_text import plan_text
-from engine.proposing import propose
+from engine.plan.plan import Plan, parse_plan
+from engine.propose.discover import look
+from engine.propose.proposal import Proposal, from_json
+from engine.propose.propose import propose
+from engine.propose.text import plan_text
 from tests.engine.runs import lines
 
 SAMPLES = Path(__file__).parents[2] / "samples"

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from engine import launch
-from store import annotations, database, history, live, marks
-from store.rows import AlertRow, ComparisonRow
+from engine.run import launch
+from store import annotations, database, marks
+from store.read import history, live
+from store.read.rows import AlertRow, ComparisonRow
 from tests.engine.runs import Row, carry_out, recorded_plan
 
 EXAMPLES: list[Row] = [

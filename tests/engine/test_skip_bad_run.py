@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.check import check
 from engine.errors import BadInput
-from engine.plan import read_plan
+from engine.plan.plan import read_plan
+from engine.preflight.check import check
 from store import tables
 from tests.engine.runs import carry_out, queue, recorded_plan
 

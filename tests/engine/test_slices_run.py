@@ -2,14 +2,14 @@
 
 import pytest
 
-from engine.comparison import from_paired
+from engine.compare.comparison import from_paired
+from engine.gates.slice_drops import slice_alerts
 from engine.metrics.metric import load_metric
 from engine.metrics.slices import Slice
-from engine.plan import Gates
-from engine.slice_falls import slice_alerts
+from engine.plan.plan import Gates
 from engine.stats.paired import Paired
 from store import tables
-from store.record import Recorder
+from store.write import Recorder
 from tests.engine.runs import carry_out, queue, recorded_plan
 
 RIGHT, WRONG = "yes indeed", "something else"

@@ -6,7 +6,7 @@ import pytest
 
 from engine.phases.work import Stopped
 from store import tables
-from store.record import Recorder
+from store.write import Recorder
 from tests.engine.runs import carry_out, queue, recorded_plan
 
 EXAMPLES = [{"id": f"e{place}", "query": f"Question {place}?", "reference": "yes"} for place in range(4)]

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from engine.comparison import Comparison
+from engine.compare.comparison import Comparison
 from engine.phases.data_alerts import data_alerts
 from engine.phases.work import Work
-from engine.plan import parse_plan
+from engine.plan.plan import parse_plan
 from store import database, tables
-from store.record import Recorder, create_run
+from store.write import Recorder, create_run
 from tests.engine.runs import lines, recorded_plan
 
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from engine.check import check
+from engine.compare.sweep import cheap_measure, rank
 from engine.errors import BadInput, CannotRun
 from engine.metrics.exact import TokenF1
 from engine.metrics.perplexity import PERPLEXITY
-from engine.plan import Plan, parse_plan
-from engine.plan_sweep import members_of
-from engine.sweep import cheap_measure, rank
+from engine.plan.plan import Plan, parse_plan
+from engine.plan.sweep import members_of
+from engine.preflight.check import check
 
 TOKEN_F1 = TokenF1.measures[0]
 HEAD = 'name = "s"\n'
@@ -137,7 +137,7 @@ def test_a_table_needs_one_base_to_compare_with(folder: Path, says: Says) -> Non
 
 
 def test_too_many_checkpoints_are_refused(folder: Path, says: Says, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.plan_sweep.MOST", 2)
+    monkeypatch.setattr("engine.plan.sweep.MOST", 2)
     assert "3 folders match; allowed: at most 2" in says(HEAD + TABLE + DATA)
 
 

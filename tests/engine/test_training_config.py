@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from engine.check import check
 from engine.errors import BadInput
-from engine.plan import read_plan
-from engine.training_changes import retrained, said, training_changes
-from engine.training_config import TrainingConfig, read_training_config
+from engine.plan.plan import read_plan
+from engine.plan.training_changes import retrained, said, training_changes
+from engine.plan.training_config import TrainingConfig, read_training_config
+from engine.preflight.check import check
 from store import tables
 from tests.engine.runs import carry_out, queue, recorded_plan
 

@@ -9,9 +9,8 @@ from itertools import islice
 
 import pytest
 
+from engine.data.examples import Example
 from engine.errors import BadInput, CannotRun
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics import batch
 from engine.metrics.batch import (
     CHUNK,
@@ -23,6 +22,7 @@ from engine.metrics.batch import (
     useful_processes,
 )
 from engine.metrics.metric import Measure, Metric, Score, fraction, load_metric
+from engine.models.model import Response
 
 ROUGE = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sacrebleu.metrics.chrf import CHRF
 
-from engine.examples import Example
-from engine.generate.model import Response
+from engine.data.examples import Example
 from engine.metrics.overlap import CHRF_SIGNATURE, NO_CHARACTERS, ChrF, chrf_parts, combine_chrf
+from engine.models.model import Response
 
 CHRF2 = CHRF()
 TEXTS = st.one_of(st.text("abc de", max_size=30), st.text(max_size=30))

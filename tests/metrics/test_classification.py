@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score, confusion_matrix, f1_score, matthews_corrcoef
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.classification import (
     NO_LABEL,
     NO_LABELS,
@@ -19,6 +18,7 @@ from engine.metrics.classification import (
     per_class,
 )
 from engine.metrics.metric import Score
+from engine.models.model import Response
 from engine.stats.intervals import bootstrap_interval
 from engine.stats.paired import compare
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.data.examples import Example, read_examples
 from engine.errors import BadInput
-from engine.examples import Example, read_examples
-from engine.generate.model import Response
 from engine.metrics.batch import score_all
 from engine.metrics.code import Code, NotPython, extract_code, pass_at_k, program_of
 from engine.metrics.metric import Score, load_metric
+from engine.models.model import Response
 
 HUMAN_EVAL = {
     "task_id": "HumanEval/x",

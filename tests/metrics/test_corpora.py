@@ -10,7 +10,6 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from engine.errors import BadInput
-from engine.generate.local import LocalBase, LocalModel
 from engine.metrics.perplexity import (
     PASSAGE,
     CorpusNll,
@@ -21,8 +20,9 @@ from engine.metrics.perplexity import (
     passages,
     read_corpus,
 )
-from engine.plan import Model
-from tests.generate.tiny import CONTEXT, make_model
+from engine.models.local import LocalBase, LocalModel
+from engine.plan.plan import Model
+from tests.models.tiny import CONTEXT, make_model
 
 TEXT = "the cat sat on the mat and the dog ran. " * 12
 

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.exact import NO_PATTERN, TOO_LONG, Contains, EditSimilarity, Regex, edit_similarity
 from engine.metrics.metric import Metric, Score
 from engine.metrics.numeric import NO_NUMBER, NO_NUMBER_WANTED, Numeric, last_number
+from engine.models.model import Response
 
 
 def score(metric: Metric, answer: str | None, *references: str, **extra: object) -> list[Score]:

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from engine.examples import Example
-from engine.generate.model import Response
+from engine.data.examples import Example
 from engine.metrics.extraction import NO_ENTITIES, NOT_ENTITIES, Entities, SetF1, read_items
 from engine.metrics.json_values import NO_OBJECT, NOT_AN_OBJECT, JsonFields, field_table, flat, same
 from engine.metrics.metric import Metric, Score
+from engine.models.model import Response
 
 ANN, OSLO = {"text": "Ann Lee", "type": "PER"}, {"text": "Oslo", "type": "LOC"}
 

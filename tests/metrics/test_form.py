@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.efficiency import Length
 from engine.metrics.json_schema import NO_SCHEMA, FormatCompliance, compile_schema
 from engine.metrics.metric import Score
+from engine.models.model import Response
 
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.examples import Example
-from engine.generate.model import Response
+from engine.data.examples import Example
 from engine.metrics.metric import Metric, load_metric
+from engine.models.model import Response
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "rouge": {},

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.checks import CHECKS, NO_CHECKS, NOT_ASKED, Instructions, make_check
 from engine.metrics.metric import Score, load_metric
+from engine.models.model import Response
 
 GERMAN = "Der Drucker ist nicht an und das Papier ist auf dem Boden."
 

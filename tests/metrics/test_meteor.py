@@ -12,11 +12,11 @@ from nltk.corpus.util import LazyCorpusLoader
 from nltk.stem.snowball import SnowballStemmer
 from nltk.translate.meteor_score import single_meteor_score
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics import meteor as module
 from engine.metrics.meteor import NO_WORDNET, NOT_ENGLISH, Meteor, meteor
+from engine.models.model import Response
 
 WORDS = ["the", "printer", "printers", "printing", "is", "on", "fire", "fires", "running", "ran"]
 TOKENS = st.lists(st.sampled_from(WORDS), max_size=12)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.efficiency import CACHED, NO_LATENCY, Efficiency
 from engine.metrics.metric import NO_TOKENS, REGISTRY, Score, load_metric
+from engine.models.model import Response
 
 EXAMPLE = Example("e", "q", ({"role": "user", "content": "q"},), ("ref",), schema={"type": "string"})
 

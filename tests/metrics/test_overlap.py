@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from nltk.translate.bleu_score import SmoothingFunction, corpus_bleu, sentence_bleu
 from rouge_score.rouge_scorer import RougeScorer, lcs_ind
 
-from engine.examples import Example
-from engine.generate.model import Response
+from engine.data.examples import Example
 from engine.metrics.metric import Score
 from engine.metrics.overlap import (
     NO_WORDS,
@@ -22,6 +21,7 @@ from engine.metrics.overlap import (
     rouge,
     rouge_lsum,
 )
+from engine.models.model import Response
 
 NAMES = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
 SCORER = RougeScorer(NAMES, use_stemmer=True)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
-from engine.launch import create
 from engine.metrics.metric import REGISTRY, Score, load_metric, load_metrics
 from engine.metrics.own import is_own
-from engine.plan import parse_plan
+from engine.models.model import Response
+from engine.plan.plan import parse_plan
+from engine.run.launch import create
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 EXAMPLE = Example("e", "q", ({"role": "user", "content": "q"},), ("ref",))

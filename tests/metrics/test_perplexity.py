@@ -9,8 +9,6 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
-from engine.generate.local import LocalBase, LocalModel
-from engine.generate.model import Response
 from engine.metrics.perplexity import (
     BITS_PER_BYTE,
     PERPLEXITY,
@@ -20,8 +18,10 @@ from engine.metrics.perplexity import (
     missing_scores,
     scores_from_nll,
 )
-from engine.plan import Model
-from tests.generate.tiny import CONTEXT, ask, make_adapter, make_model
+from engine.models.local import LocalBase, LocalModel
+from engine.models.model import Response
+from engine.plan.plan import Model
+from tests.models.tiny import CONTEXT, ask, make_adapter, make_model
 
 REFERENCES = ["the dog ran", "a", "the cat sat on the mat and ran", "дом 🐈"]
 ITEMS = [(ask(f"the cat {text}", str(place)), text) for place, text in enumerate(REFERENCES)]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.check import check
-from engine.plan import read_plan
+from engine.plan.plan import read_plan
+from engine.preflight.check import check
 from tests.engine.runs import recorded_plan
 
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
+from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.examples import Example
-from engine.generate.model import Response
 from engine.metrics.bias import disparities
 from engine.metrics.metric import Score, load_metric
 from engine.metrics.safety import PersonalData, Refusals, ToxicWords, iban, is_refusal, kinds, luhn
 from engine.metrics.text_models import Sentiment, Toxicity
+from engine.models.model import Response
 from tests.metrics.encoders import CONTEXT, make_tokenizer
 
 

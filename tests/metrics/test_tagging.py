@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from engine.examples import Example
-from engine.generate.model import Response
+from engine.data.examples import Example
 from engine.metrics.extraction import NO_TAGS, Tags, read_tags, spans, strict_spans
 from engine.metrics.metric import Score
+from engine.models.model import Response
 
 
 def score(reference: str, answer: str) -> list[Score]:

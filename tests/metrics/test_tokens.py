@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.examples import Example
-from engine.generate.model import Response
+from engine.data.examples import Example
 from engine.metrics.exact import ExactMatch, TokenF1, token_f1
 from engine.metrics.text import normalise_answer
+from engine.models.model import Response
 
 ANSWERS = st.one_of(
     st.lists(st.sampled_from(["The", "cat", "a", "sat.", "An", "on", "mat,", "cat"]), max_size=8).map(

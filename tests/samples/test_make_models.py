@@ -7,8 +7,8 @@ from random import Random
 import pytest
 from safetensors.numpy import load_file
 
-from engine.examples import normalise, read_examples
-from engine.plan import read_plan
+from engine.data.examples import normalise, read_examples
+from engine.plan.plan import read_plan
 from samples import corpus, make_data, make_models, world
 
 SAMPLES = Path(make_data.__file__).parent

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from store import tables
-from store.record import Recorder, create_run
+from store.write import Recorder, create_run
 
 
 def queued_run(folder: Path, name: str = "first") -> int:

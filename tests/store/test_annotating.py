@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from store import database, failures, labels
+from store import database
 from store.annotations import annotate, leave_off, left_off, undo
 from store.errors import StoreError
-from store.history import Connection
+from store.read import failures, labels
+from store.read.history import Connection
 from tests.tui.history import build
 
 

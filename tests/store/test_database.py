@@ -109,7 +109,7 @@ def test_a_full_disk_is_named_and_keeps_what_was_written(tmp_path: Path) -> None
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], check=False).returncode:
         pytest.skip("this machine lets nobody mount")
     try:
-        from store.record import Recorder
+        from store.write import Recorder
         from tests.store.conftest import queued_run
 
         recorder = Recorder(small / "store", queued_run(small / "store"))

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from store import database, datasets
+from store import database
 from store.exclusions import excluded
-from store.history import Connection, attach
+from store.read import datasets
+from store.read.history import Connection, attach
 from tests.tui.history import EVAL_SET, build
 from tests.tui.leaky import OLDER, leak
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from store import database, history, runs
-from store.doctor import Finding, examine, repair
+from store import database
 from store.errors import StoreError
-from store.salvage import salvage
+from store.read import history, runs
+from store.transfer.doctor import Finding, examine, repair
+from store.transfer.salvage import salvage
 from tests.tui.history import build
 
 Copy = Callable[[], Path]

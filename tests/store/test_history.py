@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from store import annotations, database, history, live, pairs, queues, runs, tables
+from store import annotations, database, tables
 from store.errors import StoreError
-from store.record import Recorder
+from store.read import history, live, pairs, queues, runs
+from store.write import Recorder
 from tests.store.conftest import queued_run
 
 

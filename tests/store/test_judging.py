@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from store import history, judging
 from store.database import connect
+from store.read import history, judging
 from tests.engine.runs import carry_out, queue, recorded_plan
 
 

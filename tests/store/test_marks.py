@@ -6,8 +6,8 @@ import pytest
 
 from store import database, exclusions, marks
 from store.errors import StoreError
-from store.history import Connection
-from store.record import create_run
+from store.read.history import Connection
+from store.write import create_run
 
 _RUN = {"status": "finished", "plan": "", "plan_hash": "h", "plan_folder": "/", "plan_file": "p.toml"}
 

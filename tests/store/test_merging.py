@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from store import database, history, marks, runs
+from store import database, marks
 from store.errors import StoreError
-from store.merging import merge
-from store.record import Recorder
+from store.read import history, runs
+from store.transfer.merge import merge
+from store.write import Recorder
 from tests.store.conftest import queued_run
 from tests.tui.history import build
 

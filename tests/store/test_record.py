@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from store import database, tables
 from store.errors import StoreError
-from store.record import Recorder
+from store.write import Recorder
 from tests.store.conftest import queued_run
 
 
@@ -63,7 +63,7 @@ def test_a_run_has_one_worker_at_a_time(folder: Path, recorder: Recorder) -> Non
 def test_a_killed_workers_run_can_be_claimed_at_once(folder: Path) -> None:
     run_id = queued_run(folder)
     code = (
-        "import os, signal; from pathlib import Path; from store.record import Recorder\n"
+        "import os, signal; from pathlib import Path; from store.write import Recorder\n"
         f"recorder = Recorder(Path({str(folder)!r}), {run_id}); assert recorder.claim(os.getpid(), 'here')\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from store import database, history, marks, runs
+from store import database, marks
 from store.errors import StoreError
-from store.history import Connection
-from store.purge import held_by, purge
+from store.read import history, runs
+from store.read.history import Connection
+from store.transfer.purge import held_by, purge
 from tests.tui.history import build
 
 

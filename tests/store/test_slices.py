@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from store import database, slices, tables
-from store.history import Connection, attach
-from store.record import Recorder
+from store import database, tables
+from store.read import slices
+from store.read.history import Connection, attach
+from store.write import Recorder
 
 
 def comparison(pair: tuple[int, int], name: str, delta: float | None, p: float | None) -> dict[str, Any]:

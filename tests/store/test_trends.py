@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from store import database, history, marks, runs, trends
+from store import database, marks
+from store.read import history, runs, trends
 from tests.tui.history import build
 
 

@@ -7,7 +7,7 @@ from textual.pilot import Pilot
 
 from tests.tui.history import build
 from tests.tui.leaky import leak
-from tui.app import AssayApp
+from tui.app.app import AssayApp
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 

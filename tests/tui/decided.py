@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from store import tables
-from store.record import Recorder, create_run
+from store.write import Recorder, create_run
 
 PLAN = """\
 name = "decided"

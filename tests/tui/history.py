@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from store import tables
-from store.record import Recorder, Transaction, create_run
+from store.write import Recorder, Transaction, create_run
 
 NOW = 1_790_000_000.0
 HOUR = 3_600.0

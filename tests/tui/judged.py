@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from store import tables
-from store.record import Recorder, create_run
+from store.write import Recorder, create_run
 from tests.tui.history import HOSTILE, NOW
 
 EVAL_SET = "a1b2c3d4"

@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 
 from store import database
 from tests.tui.history import EVAL_SET, HOUR, NOW
-from tui.app import AssayApp
+from tui.app.app import AssayApp
 from tui.widgets.lines import Pane
 
 OLDER = "0a11ce0ddf00"

@@ -5,18 +5,19 @@ from typing import Any
 
 import pytest
 
-from store import database, evidence, history
+from store import database
 from store.annotations import annotate
+from store.read import evidence, history
 from tests.tui import judged
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import NOW
-from tui import process
-from tui.app import AssayApp
-from tui.screens import agreement as screen
-from tui.screens.agreement import AgreementScreen
-from tui.screens.agreement_lines import settled as gate_said
-from tui.screens.review import ReviewScreen
-from tui.settings import Settings
+from tui.app import process
+from tui.app.app import AssayApp
+from tui.app.settings import Settings
+from tui.screens.agreement import screen as screen
+from tui.screens.agreement.lines import settled as gate_said
+from tui.screens.agreement.screen import AgreementScreen
+from tui.screens.review.screen import ReviewScreen
 
 PLAN = "[gates]\nmin_win_rate = 0.55\n"
 

@@ -8,7 +8,7 @@ from textual.pilot import Pilot
 
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import NOW
-from tui.app import AssayApp
+from tui.app.app import AssayApp
 from tui.screens.alerts import AlertsScreen
 from tui.screens.samples import SamplesScreen
 

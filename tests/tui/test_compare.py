@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from store.rows import ComparisonRow, MetricRow, ModelRow, ModelScoreRow, WinRateRow
+from store.read.rows import ComparisonRow, MetricRow, ModelRow, ModelScoreRow, WinRateRow
 from tests.tui.history import NOW
-from tui.app import AssayApp
-from tui.screens.compare import CompareScreen
-from tui.screens.compare_data import Judged, Measured, Numbers
-from tui.screens.compare_explained import brief, explained
-from tui.screens.compare_families import Entry, Family, entries, groups
-from tui.screens.compare_lines import draw, interval, meaning, value, won
-from tui.screens.review import ReviewScreen
+from tui.app.app import AssayApp
+from tui.screens.compare.data import Judged, Measured, Numbers
+from tui.screens.compare.explained import brief, explained
+from tui.screens.compare.families import Entry, Family, entries, groups
+from tui.screens.compare.lines import draw, interval, meaning, value, won
+from tui.screens.compare.screen import CompareScreen
+from tui.screens.review.screen import ReviewScreen
 from tui.screens.samples import SamplesScreen
 from tui.widgets.rows import Rows
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from store.rows import MetricRow, ModelRow
+from store.read.rows import MetricRow, ModelRow
 from tests.tui.history import NOW
 from tests.tui.test_compare import comparison, named, table_of, text_of
-from tui.app import AssayApp
-from tui.screens.compare_classes import label_lines
-from tui.screens.compare_data import Numbers
-from tui.screens.compare_families import Family, entries, fitting, groups
-from tui.screens.compare_lines import draw
+from tui.app.app import AssayApp
+from tui.screens.compare.classes import label_lines
+from tui.screens.compare.data import Numbers
+from tui.screens.compare.families import Family, entries, fitting, groups
+from tui.screens.compare.lines import draw
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 

@@ -3,11 +3,11 @@ from typing import Any
 
 import pytest
 
+from engine.decision.decision import Answer, Topic, Verdict, decide, decision_values
 from store.annotations import acknowledge
-from store.rows import AlertRow
+from store.read.rows import AlertRow
 from store.session import opened
 from tests.tui.decided import GOOD, PLAN, alert, benchmark, compared, told
-from tui.decision import Answer, Topic, Verdict, decide, decision_values
 
 FELL = {"candidate_value": 0.2, "baseline_value": 0.9, "delta": -0.7, "n": 80}
 
@@ -71,7 +71,7 @@ def test_an_accepted_failure_names_who_accepted_it_and_never_ships(store: Path) 
 
 
 def alerts_of(connection: Any, run_id: int) -> list[AlertRow]:
-    from store.history import alerts
+    from store.read.history import alerts
 
     return alerts(connection, run_id)
 

@@ -7,15 +7,15 @@ from textual.pilot import Pilot
 from tests.tui.conftest import Settled, text_of
 from tests.tui.decided import GOOD, told
 from tests.tui.history import HOSTILE, NOW
-from tui.app import AssayApp
-from tui.screens.compare import CompareScreen
-from tui.screens.decision import DecisionScreen
-from tui.screens.judges import JudgesScreen
-from tui.screens.live import LiveScreen
-from tui.screens.review import ReviewScreen
+from tui.app.app import AssayApp
+from tui.screens.compare.screen import CompareScreen
+from tui.screens.decision.screen import DecisionScreen
+from tui.screens.judges.screen import JudgesScreen
+from tui.screens.live.screen import LiveScreen
+from tui.screens.review.screen import ReviewScreen
 from tui.screens.samples import SamplesScreen
-from tui.screens.slices import SlicesScreen
-from tui.screens.splits import SplitsScreen
+from tui.screens.slices.screen import SlicesScreen
+from tui.screens.splits.screen import SplitsScreen
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"])
 
@@ -151,7 +151,7 @@ async def test_hostile_names_and_notes_are_shown_as_what_they_are(tmp_path: Path
 
 
 async def test_a_run_without_candidates_says_so(tmp_path: Path, settled: Settled) -> None:
-    from store.record import create_run
+    from store.write import create_run
 
     row = {
         "name": "empty",

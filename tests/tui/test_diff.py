@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from tui.diff import Diff, Segment, common, diff, sentences, text_of, tokens
-from tui.side_by_side import rows, wrapped
-from tui.text import printable
+from tui.text.diff import Diff, Segment, common, diff, sentences, text_of, tokens
+from tui.text.gate import printable
+from tui.text.side_by_side import rows, wrapped
 
 HARD = "\x00\x1b[]()ab \n\t.!?é́中。กำ👩\u200d💻\u202e\u2066\ud800[/INST]’'"
 texts = st.text(st.sampled_from(HARD) | st.characters(), max_size=80)

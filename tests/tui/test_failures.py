@@ -5,14 +5,16 @@ from typing import Any
 
 import pytest
 
-from store import alike, database, evidence, failures, history
+from store import database
 from store.annotations import annotate, undo
+from store.read import evidence, failures, history
+from store.read import similar as alike
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import NOW
-from tui.app import AssayApp
+from tui.app.app import AssayApp
+from tui.app.settings import Settings
 from tui.screens.failures import FailureLogScreen, bars, lasting
-from tui.screens.review import ReviewScreen
-from tui.settings import Settings
+from tui.screens.review.screen import ReviewScreen
 
 # By run: the tags given, each with the places of the examples.
 TAGGED: dict[int, dict[str, tuple[int, ...]]] = {

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
+from engine.decision.families import FAMILIES, OWN, family_of, needs_of, rank
+from engine.decision.family_summary import family, standing
 from engine.metrics.metric import REGISTRY, Measure, load_metric
-from store.rows import ComparisonRow, MetricRow
-from tui.declared import declared, span
-from tui.families import FAMILIES, OWN, family_of, needs_of, rank
-from tui.standing import family, standing
+from store.read.rows import ComparisonRow, MetricRow
+from tui.sections.declaration import declared, span
 
 MEASURES: list[Measure] = [measure for name in REGISTRY for measure in load_metric(name, {}).measures]
 

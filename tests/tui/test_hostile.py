@@ -13,10 +13,10 @@ from textual.pilot import Pilot
 from store import database
 from tests.tui.history import NOW
 from tests.tui.terminal import Terminal
-from tui.app import AssayApp
-from tui.diff import text_of
-from tui.screens.review_answers import Answers
-from tui.text import printable
+from tui.app.app import AssayApp
+from tui.screens.review.answers import Answers
+from tui.text.diff import text_of
+from tui.text.gate import printable
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 

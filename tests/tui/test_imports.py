@@ -14,7 +14,7 @@ VISIT = """
 import asyncio, json, sys
 from pathlib import Path
 import tui.screens.check, tui.screens.start, tui.screens.wizard
-from tui.app import AssayApp
+from tui.app.app import AssayApp
 
 async def visit(folder):
     app = AssayApp(Path(folder))

@@ -5,18 +5,19 @@ from typing import Any
 
 import pytest
 
-from engine.importing import import_run
-from store import database, history
-from store.judging import disputes, judges, judging
-from tests.protocols import files
+from engine.formats.importing import import_run
+from store import database
+from store.read import history
+from store.read.judging import disputes, judges, judging
+from tests.formats import files
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import NOW
 from tests.tui.judged import build
-from tui.app import AssayApp
+from tui.app.app import AssayApp
 from tui.screens import RUN_SCREENS
-from tui.screens.judges import JudgesScreen
-from tui.screens.judges_lines import about, disputed
-from tui.screens.review import ReviewScreen
+from tui.screens.judges.lines import about, disputed
+from tui.screens.judges.screen import JudgesScreen
+from tui.screens.review.screen import ReviewScreen
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ async def test_review_shows_reasons_in_both_orders_and_every_score(judged: Path,
 
 
 async def test_a_run_without_judges_says_so(settled: Settled, tmp_path: Path) -> None:
-    from store.record import Recorder, create_run
+    from store.write import Recorder, create_run
 
     row = {"name": "bare", "plan": "", "plan_hash": "0", "plan_folder": "/", "plan_file": "p.toml"}
     recorder = Recorder(tmp_path / "store", create_run(tmp_path / "store", row))

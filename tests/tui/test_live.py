@@ -7,17 +7,17 @@ from rich.cells import cell_len
 from textual.pilot import Pilot
 
 from store import tables
-from store.judging import FailureRow, JudgeRow
-from store.record import Recorder
-from store.rows import ProgressRow, VitalsRow, WinRateRow
+from store.read.judging import FailureRow, JudgeRow
+from store.read.rows import ProgressRow, VitalsRow, WinRateRow
+from store.write import Recorder
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import NOW
-from tui.app import AssayApp
-from tui.pace import Cost
-from tui.screens.events import EventsScreen
-from tui.screens.live import LiveScreen
-from tui.screens.live_judging import JudgingSoFar, judging
-from tui.screens.live_lines import machine, phases
+from tui.app.app import AssayApp
+from tui.screens.live.events import EventsScreen
+from tui.screens.live.judging import JudgingSoFar, judging
+from tui.screens.live.lines import machine, phases
+from tui.screens.live.screen import LiveScreen
+from tui.sections.eta import Cost
 
 
 def progress(phase: str, item: str, done: int, total: int, **more: Any) -> ProgressRow:

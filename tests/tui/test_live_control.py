@@ -2,14 +2,14 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from store import live
+from store.read import live
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import NOW
-from tui.app import AssayApp
-from tui.screens.live import LiveScreen
-from tui.screens.live_failures import FailedScreen
-from tui.screens.live_lines import others
-from tui.settings import Settings
+from tui.app.app import AssayApp
+from tui.app.settings import Settings
+from tui.screens.live.failures import FailedScreen
+from tui.screens.live.lines import others
+from tui.screens.live.screen import LiveScreen
 
 
 def set_runs(store: Path, sql: str) -> None:

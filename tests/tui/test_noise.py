@@ -6,10 +6,10 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from store import tables
-from store.record import Recorder
+from store.write import Recorder
 from tests.tui.conftest import text_of
 from tests.tui.history import NOW
-from tui.app import AssayApp
+from tui.app.app import AssayApp
 
 
 async def test_compare_tells_the_noise_floor_of_its_pair(

@@ -8,7 +8,7 @@ from textual.pilot import Pilot
 
 from tests.tui.conftest import Settled
 from tests.tui.history import NOW
-from tui.app import AssayApp
+from tui.app.app import AssayApp
 
 SIZES = [(80, 24), (120, 36)]
 

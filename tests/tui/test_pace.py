@@ -1,9 +1,9 @@
 import pytest
 
-from store.rows import ProgressRow
+from store.read.rows import ProgressRow
 from tests.tui.test_live import progress
-from tui.pace import Recent, rate, time_left, whole_time_left
-from tui.screens.live_lines import phases
+from tui.screens.live.lines import phases
+from tui.sections.eta import Recent, rate, time_left, whole_time_left
 
 
 def seen(*looks: tuple[int, float], resumed_from: int = 0) -> tuple[Recent, ProgressRow]:

@@ -3,11 +3,12 @@
 from contextlib import closing
 from pathlib import Path
 
-from store import history, tables
+from store import tables
 from store.database import connect
-from store.record import Recorder
-from tui.report.remarks import remarks
-from tui.report.summary import gather
+from store.read import history
+from store.write import Recorder
+from tui.sections.remarks import remarks
+from tui.sections.summary import gather
 
 CONTINUOUS = {"batching": "continuous", "batching_reason": None, "batching_figures": {"slots": 64}}
 STATIC = {"batching": "static", "batching_reason": "it is an encoder–decoder", "batching_figures": None}

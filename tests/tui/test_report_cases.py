@@ -2,11 +2,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from store import database, history
-from store.history import Connection
-from store.rows import AlertRow
+from store import database
+from store.read import history
+from store.read.history import Connection
+from store.read.rows import AlertRow
 from tests.tui.history import build
-from tui.report.cases import LONGEST, MOST, behind, cut
+from tui.sections.cases import LONGEST, MOST, behind, cut
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,14 @@ import pytest
 from textual.events import Key
 from textual.pilot import Pilot
 
-from store import database, history, pairs, queues
+from store import database
+from store.read import history, pairs, queues
 from tests.tui.history import NOW
 from tests.tui.terminal import Terminal
-from tui.app import AssayApp
-from tui.screens.review import ReviewScreen
-from tui.screens.review_answers import Answers
-from tui.screens.review_lines import excerpt
+from tui.app.app import AssayApp
+from tui.screens.review.answers import Answers
+from tui.screens.review.lines import excerpt
+from tui.screens.review.screen import ReviewScreen
 
 HOSTILE_TAG = "[/b] [red] {x}"
 Settled = Callable[[Pilot[int]], Awaitable[None]]

@@ -10,18 +10,19 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from store import annotations, database, history, queues, reviewing, tables
-from store.record import Recorder
+from store import annotations, database, tables
+from store.read import history, queues, reviewing
+from store.write import Recorder
 from tests.tui.conftest import text_of
 from tests.tui.history import NOW
-from tui.app import AssayApp
-from tui.editing import edit
-from tui.screens.decision import DecisionScreen
-from tui.screens.review import ReviewScreen
-from tui.screens.review_blind import swapped, with_controls
-from tui.screens.review_own import OwnScreen, own_figures, share
-from tui.screens.review_progress import pace
-from tui.settings import Settings, read_settings
+from tui.app.app import AssayApp
+from tui.app.editing import edit
+from tui.app.settings import Settings, read_settings
+from tui.screens.decision.screen import DecisionScreen
+from tui.screens.review.blind import swapped, with_controls
+from tui.screens.review.own import OwnScreen, own_figures, share
+from tui.screens.review.progress import pace
+from tui.screens.review.screen import ReviewScreen
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 NAMES = ("good", "base", "overfit", "prompted", "no-effect")

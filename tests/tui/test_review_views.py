@@ -16,17 +16,17 @@ from store import database
 from tests.tui.history import NOW
 from tests.tui.terminal import Terminal
 from tests.tui.test_hostile import CORPUS, check
-from tui.app import AssayApp
-from tui.code_blocks import blocks, code_marks
-from tui.diff import Segment, diff, text_of
-from tui.invisible import raw_rows
-from tui.json_fields import field_rows, reordered
-from tui.json_text import NotJson, read_json
-from tui.overlay import overlaid
-from tui.screens.review_answers import Answers
-from tui.screens.review_views import VIEWS, nearest
-from tui.sheet import folded, unified
-from tui.text import printable
+from tui.app.app import AssayApp
+from tui.screens.review.answers import Answers
+from tui.screens.review.views import VIEWS, nearest
+from tui.text.code_blocks import blocks, code_marks
+from tui.text.diff import Segment, diff, text_of
+from tui.text.gate import printable
+from tui.text.invisible import raw_rows
+from tui.text.json_fields import field_rows, reordered
+from tui.text.json_text import NotJson, read_json
+from tui.text.overlay import overlaid
+from tui.text.sheet import folded, unified
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 HARD = "\x00\x1b[]()ab \n\t.!?é中กำ👩\u200d💻\u202e\xa0\ud800{}\":,`~'/*#"

@@ -6,9 +6,9 @@ import pytest
 
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import NOW
-from tui.app import AssayApp
+from tui.app.app import AssayApp
 from tui.screens.check import CheckScreen
-from tui.screens.runs import PAGE, RunsScreen
+from tui.screens.runs.screen import PAGE, RunsScreen
 
 
 def screen_of(app: AssayApp) -> RunsScreen:

@@ -12,14 +12,14 @@ from rich.cells import cell_len
 from engine.errors import BadInput
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import HOSTILE, NOW
-from tui.app import AssayApp
-from tui.clipboard import MOST_BYTES, sequence, to_file
-from tui.keymap import read_keys, registry_with, template
-from tui.keys import REGISTRY
-from tui.plainest import ascii_only
+from tui.app.app import AssayApp
+from tui.app.ascii import ascii_only
+from tui.app.clipboard import MOST_BYTES, sequence, to_file
+from tui.app.keymap import read_keys, registry_with, template
+from tui.app.keys import REGISTRY
+from tui.app.settings import Settings, read_settings
+from tui.app.themes import THEMES, fitting
 from tui.screens import RUN_SCREENS, load
-from tui.settings import Settings, read_settings
-from tui.themes import THEMES, fitting
 
 
 def settings(text: str, folder: Path, **given: object) -> Settings:

@@ -9,10 +9,10 @@ from textual.pilot import Pilot
 
 from tests.tui.history import NOW
 from tests.tui.test_compare import text_of
-from tui.app import AssayApp
-from tui.screens.compare import CompareScreen
-from tui.screens.review import ReviewScreen
-from tui.screens.slices import SlicesScreen
+from tui.app.app import AssayApp
+from tui.screens.compare.screen import CompareScreen
+from tui.screens.review.screen import ReviewScreen
+from tui.screens.slices.screen import SlicesScreen
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 

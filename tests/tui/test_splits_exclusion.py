@@ -5,13 +5,13 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from engine.example import query_id
+from engine.data.example import query_id
 from store import database
 from store.exclusions import excluded
 from tests.tui.conftest import text_of
 from tests.tui.history import NOW
 from tests.tui.leaky import open_splits, rest
-from tui.app import AssayApp
+from tui.app.app import AssayApp
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 

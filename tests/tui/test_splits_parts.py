@@ -2,17 +2,17 @@
 
 from typing import Any
 
-from store.datasets import LeakTexts, Use
+from store.read.datasets import LeakTexts, Use
 from tests.tui.history import EVAL_SET, NOW
 from tests.tui.leaky import COVERAGE
-from tui.diff import text_of as joined
-from tui.screens.splits_coverage import Coverage
-from tui.screens.splits_data import Data
-from tui.screens.splits_leaks import Leaks
-from tui.screens.splits_lines import judgement
-from tui.screens.splits_lock import Lock
-from tui.screens.splits_shared import Pair, lines, pair
-from tui.screens.splits_sizes import Sizes
+from tui.screens.splits.coverage import Coverage
+from tui.screens.splits.data import Data
+from tui.screens.splits.leaks import Leaks
+from tui.screens.splits.lines import judgement
+from tui.screens.splits.lock import Lock
+from tui.screens.splits.shared import Pair, lines, pair
+from tui.screens.splits.sizes import Sizes
+from tui.text.diff import text_of as joined
 
 TRAINED = {"total": 9}
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from engine.plan import read_plan
+from engine.plan.plan import read_plan
 from tests.engine.runs import lines, recorded_plan
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import HOSTILE
-from tui.app import AssayApp
+from tui.app.app import AssayApp
+from tui.app.starting import SAMPLES, found_plans
 from tui.screens.check import CheckScreen
-from tui.screens.runs import RunsScreen
+from tui.screens.runs.screen import RunsScreen
 from tui.screens.wizard import WizardScreen
-from tui.starting import SAMPLES, found_plans
 
 SECONDS = 60.0
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.content import Content
 
-from tui.text import (
+from tui.text.gate import (
     age,
     bar,
     cut,

@@ -7,10 +7,10 @@ import pytest
 
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import HOUR, NOW, build
-from tui.app import AssayApp
-from tui.plot import Spot, plot
-from tui.screens.compare import CompareScreen
+from tui.app.app import AssayApp
+from tui.screens.compare.screen import CompareScreen
 from tui.screens.trends import TrendsScreen
+from tui.widgets.plot import Spot, plot
 
 COPIES = 11
 

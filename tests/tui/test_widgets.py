@@ -4,7 +4,7 @@ from textual.app import App, ComposeResult
 from textual.content import Content
 from textual.geometry import Region
 
-from tui.text import fit
+from tui.text.gate import fit
 from tui.widgets.lines import Pane
 from tui.widgets.rows import Rows
 from tui.widgets.table import Column, Columns

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from tui.output import as_json
+from tui.text.output import as_json
 
 if TYPE_CHECKING:
-    from tui.report.material import Report
+    from tui.sections.material import Report
 
 FORMATS = ("html", "md", "json", "junit")
 

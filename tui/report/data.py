@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from store.rows import RunDetail
+from store.read.rows import RunDetail
 
 MOST = 20  # groups of questions
 

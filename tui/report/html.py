@@ -3,8 +3,8 @@
 from typing import Any
 
 from tui.report import pictures
-from tui.report.material import TOLD, Report
 from tui.report.pages import context, environment, shown
+from tui.sections.material import TOLD, Report
 
 _SIGNS = {"good": "▲", "bad": "▼", "open": "○", "missing": "–"}
 _SEVERITIES = {"critical": "‼", "warning": "!", "note": "·"}

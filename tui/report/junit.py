@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from store.rows import AlertRow, ModelRow
-from tui.report.material import Report
-from tui.report.summary import Summary
-from tui.report.words import no_verdict
-from tui.text import printable
+from store.read.rows import AlertRow, ModelRow
+from tui.sections.material import Report
+from tui.sections.summary import Summary
+from tui.sections.words import no_verdict
+from tui.text.gate import printable
 
 
 def _compared(kind: str) -> Callable[[Summary, ModelRow], bool]:

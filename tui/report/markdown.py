@@ -8,10 +8,10 @@ from html import escape
 
 from markupsafe import Markup
 
-from store.rows import ComparisonRow
-from tui.report.material import Report, main_measures
+from store.read.rows import ComparisonRow
 from tui.report.pages import context, environment, inert_markdown, shown
-from tui.report.words import change
+from tui.sections.material import Report, main_measures
+from tui.sections.words import change
 
 LIMIT = 65_000  # characters; GitHub takes 65,536 in a comment
 MOST_ALERTS = 20

@@ -6,20 +6,20 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from store.judging import JudgeRow
-from store.rows import MetricRow
-from store.slices import worst
-from tui import judges
-from tui.facts import NOT_FOUND, costs, labels
-from tui.families import family_of, rank
-from tui.output import interval, iso, number
-from tui.pace import in_gpu_hours
-from tui.report import words
+from engine.decision import judges
+from engine.decision.families import family_of, rank
+from store.read.judging import JudgeRow
+from store.read.rows import MetricRow
+from store.read.slices import worst
 from tui.report.data import coverage, data_facts
-from tui.report.material import Report
-from tui.report.remarks import remarks
-from tui.report.summary import Summary
-from tui.text import printable
+from tui.sections import words
+from tui.sections.eta import in_gpu_hours
+from tui.sections.facts import NOT_FOUND, costs, labels
+from tui.sections.material import Report
+from tui.sections.remarks import remarks
+from tui.sections.summary import Summary
+from tui.text.gate import printable
+from tui.text.output import interval, iso, number
 
 WORST = 10  # slices in a report
 

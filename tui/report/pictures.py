@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from store.rows import ComparisonRow, MetricRow
-from store.slices import SliceRow
-from tui.families import family_of, rank
-from tui.output import number
+from engine.decision.families import family_of, rank
+from engine.decision.family_summary import family
+from store.read.rows import ComparisonRow, MetricRow
+from store.read.slices import SliceRow
 from tui.report import plots
-from tui.report.material import Report
-from tui.report.protocol import plan_tables
-from tui.report.summary import Summary
-from tui.report.words import change, judge_name
-from tui.standing import family
+from tui.sections.material import Report
+from tui.sections.protocol import plan_tables
+from tui.sections.summary import Summary
+from tui.sections.words import change, judge_name
+from tui.text.output import number
 
 _SIDES: dict[str, plots.Side] = {
     **{"better": "better", "worse": "worse", "more": "moved", "less": "moved"},

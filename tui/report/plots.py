@@ -11,9 +11,9 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from tui.output import interval, number
 from tui.report import svg
-from tui.text import printable
+from tui.text.gate import printable
+from tui.text.output import interval, number
 
 Side = Literal["better", "worse", "moved", "even", "open"]
 SIGNS = {"better": "▲", "worse": "▼", "moved": "◆", "even": "=", "open": "○"}

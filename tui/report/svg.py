@@ -11,8 +11,8 @@ from math import ceil, floor, log10
 
 from markupsafe import Markup, escape
 
-from tui.output import number
-from tui.text import printable
+from tui.text.gate import printable
+from tui.text.output import number
 
 HEIGHT = 22  # pixels of one row
 MIDDLE = HEIGHT // 2

@@ -3,19 +3,19 @@
 import math
 from typing import TYPE_CHECKING, Any
 
-from engine.forgetting import conclusions
-from store import history
-from store.judging import JudgeRow
-from store.rows import AlertRow, MetricRow, ModelRow, RunDetail
-from tui.decision import decision_values
-from tui.families import family_of, needs_of
-from tui.output import iso
-from tui.report.remarks import remarks
-from tui.report.summary import Summary
-from tui.report.words import NOT_RECORDED, cost, cut_reason, no_verdict
+from engine.compare.forgetting import conclusions
+from engine.decision.decision import decision_values
+from engine.decision.families import family_of, needs_of
+from store.read import history
+from store.read.judging import JudgeRow
+from store.read.rows import AlertRow, MetricRow, ModelRow, RunDetail
+from tui.sections.remarks import remarks
+from tui.sections.summary import Summary
+from tui.sections.words import NOT_RECORDED, cost, cut_reason, no_verdict
+from tui.text.output import iso
 
 if TYPE_CHECKING:
-    from tui.report.material import Report
+    from tui.sections.material import Report
 
 FORMAT = 1  # of the JSON report: keys are added, never renamed or taken away
 

@@ -8,17 +8,17 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize
 
-from engine.person import user_name
-from tui.keys import bindings, written
+from store.person import user_name
+from tui.app.keys import bindings, written
 from tui.screens.base import RunScreen
-from tui.text import cut, join, number, one_line, plain, signed, wrap
+from tui.text.gate import cut, join, number, one_line, plain, signed, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
 from tui.widgets.table import Column, Columns
 
 if TYPE_CHECKING:
-    from store.history import Connection
-    from store.rows import AlertRow
+    from store.read.history import Connection
+    from store.read.rows import AlertRow
 
 SEVERITY = {
     "critical": Content.styled("!! critical", "bold $bad"),
@@ -81,7 +81,7 @@ class AlertsScreen(RunScreen):
         return self.query_one("#alerts", Rows)
 
     def read_run(self, connection: "Connection") -> "list[AlertRow]":
-        from store import history
+        from store.read import history
 
         return history.alerts(connection, None if self._all_runs else self.run_id)
 

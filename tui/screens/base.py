@@ -9,15 +9,15 @@ from textual.events import Resize, ScreenResume
 from textual.screen import Screen
 from textual.widget import Widget
 
-from tui.text import cut, join, plain
-from tui.watch import NoStore, StoreFailed
+from tui.app.watch import NoStore, StoreFailed
+from tui.text.gate import cut, join, plain
 from tui.widgets.footer import Footer
 from tui.widgets.lines import Line, Lines
 
 if TYPE_CHECKING:
-    from store.history import Connection
-    from store.rows import RunDetail
-    from tui.app import AssayApp
+    from store.read.history import Connection
+    from store.read.rows import RunDetail
+    from tui.app.app import AssayApp
 
 # A word and a sign each, so that colour only repeats what is said.
 STATUS = {
@@ -259,7 +259,7 @@ class RunScreen(AssayScreen):
         return join([part for part in parts if part], "  ")
 
     def read(self, connection: "Connection") -> "tuple[RunDetail, Any]":
-        from store.history import run
+        from store.read.history import run
 
         return run(connection, self.run_id), self.read_run(connection)
 

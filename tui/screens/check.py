@@ -8,10 +8,10 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize
 
-from tui.asking import ask_command
-from tui.keys import bindings, written
+from tui.app.asking import ask_command
+from tui.app.keys import bindings, written
 from tui.screens.base import AssayScreen
-from tui.text import join, plain, wrap
+from tui.text.gate import join, plain, wrap
 from tui.widgets.lines import Line, Pane
 
 MARKS = {

@@ -9,19 +9,19 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize
 
-from tui.keys import bindings, written
-from tui.process import assay
+from tui.app.keys import bindings, written
+from tui.app.process import assay
+from tui.app.watch import StoreFailed
 from tui.screens.base import RunScreen
-from tui.text import join, one_line
-from tui.watch import StoreFailed
+from tui.text.gate import join, one_line
 from tui.widgets.lines import Line
 from tui.widgets.rows import Rows
 from tui.widgets.table import Column, Columns
 
 if TYPE_CHECKING:
-    from store.alike import AlikeRow
-    from store.failures import FailureRow, RunTags, TagRow
-    from store.history import Connection
+    from store.read.failures import FailureRow, RunTags, TagRow
+    from store.read.history import Connection
+    from store.read.similar import AlikeRow
 
 SETTLE_SECONDS = 0.2  # the cursor rests so long before the lower half follows it
 RUNS = 12  # the newest, whose bars are drawn
@@ -93,7 +93,7 @@ class FailureLogScreen(RunScreen):
     # Reading and showing
 
     def read_run(self, connection: "Connection") -> Log:
-        from store import failures
+        from store.read import failures
 
         return Log(
             failures.tags(connection),
@@ -150,7 +150,7 @@ class FailureLogScreen(RunScreen):
     # Keys
 
     def on_rows_opened(self, event: Rows.Opened) -> None:
-        from tui.screens.review import ReviewScreen
+        from tui.screens.review.screen import ReviewScreen
 
         if event.rows is self.tags:
             self.set_focus(self.answers)
@@ -171,7 +171,7 @@ class FailureLogScreen(RunScreen):
         return False
 
     async def action_alike(self) -> None:
-        from store.alike import alike
+        from store.read.similar import alike
 
         tag = self.tags.item
         if tag is None:
@@ -268,7 +268,7 @@ def _titled(before: str, tag: str, after: str) -> Content:
 
 
 def _draw_answer(row: "FailureRow | AlikeRow", width: int) -> Content:
-    from store.failures import FailureRow
+    from store.read.failures import FailureRow
 
     if isinstance(row, FailureRow):
         cells = [str(row.run_id), row.example, row.category or "", row.model, row.query, row.annotator]

@@ -5,7 +5,7 @@ from textual.content import Content
 from textual.events import Resize
 
 from tui.screens.base import AssayScreen
-from tui.text import plain, wrap
+from tui.text.gate import plain, wrap
 from tui.widgets.lines import Pane
 
 

@@ -6,16 +6,16 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize
 
-from tui.keys import bindings
+from tui.app.keys import bindings
 from tui.screens.base import RunScreen
-from tui.text import join, number, one_line, plain, wrap
+from tui.text.gate import join, number, one_line, plain, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
 from tui.widgets.table import Column, Columns
 
 if TYPE_CHECKING:
-    from store.history import Connection
-    from store.rows import BenchmarkSampleRow
+    from store.read.history import Connection
+    from store.read.rows import BenchmarkSampleRow
 
 COLUMNS = Columns(
     Column("result", 10),
@@ -50,7 +50,7 @@ class SamplesScreen(RunScreen):
         return join([self.NAME, about, f"run {self.run_id}"], "  ")
 
     def read_run(self, connection: "Connection") -> "list[BenchmarkSampleRow]":
-        from store import history
+        from store.read import history
 
         return history.benchmark_samples(connection, self.run_id, *self._pair, self._benchmark)
 

@@ -10,10 +10,10 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize, ScreenResume
 
-from tui.keys import bindings
+from tui.app.keys import bindings
+from tui.app.starting import PlanFile, found_plans, is_empty
 from tui.screens.base import AssayScreen
-from tui.starting import PlanFile, found_plans, is_empty
-from tui.text import age, join, plain
+from tui.text.gate import age, join, plain
 from tui.widgets.lines import Line
 from tui.widgets.rows import Rows
 from tui.widgets.table import Column, Columns

@@ -6,17 +6,17 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize
 
-from tui.keys import bindings
-from tui.plot import Spot, only_ascii, plot
+from tui.app.keys import bindings
 from tui.screens.base import RunScreen
-from tui.text import age, join, number, one_line, plain, signed, wrap
+from tui.text.gate import age, join, number, one_line, plain, signed, wrap
 from tui.widgets.lines import Line, Pane
+from tui.widgets.plot import Spot, only_ascii, plot
 from tui.widgets.rows import Rows
 from tui.widgets.table import Column, Columns
 
 if TYPE_CHECKING:
-    from store.history import Connection
-    from store.trends import Named, Point
+    from store.read.history import Connection
+    from store.read.trends import Named, Point
 
 SHOWN_RUNS = 2_000  # the newest; older ones are left to the command
 COLUMNS = Columns(
@@ -90,7 +90,7 @@ class TrendsScreen(RunScreen):
         return join([self.NAME, Content.styled(said, "$muted")], "  ")
 
     def read_run(self, connection: "Connection") -> Trend:
-        from store import runs, trends
+        from store.read import runs, trends
 
         measures = trends.measures(connection)
         words = runs.read_words(self._search)
@@ -180,7 +180,7 @@ class TrendsScreen(RunScreen):
             self.reload()
 
     def _text(self) -> str:
-        from store.runs import read_words
+        from store.read.runs import read_words
 
         return " ".join(value for kind, value in read_words(self._search) if kind == "text").casefold()
 

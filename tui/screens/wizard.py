@@ -8,11 +8,11 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize
 
-from engine.proposal import MODELS, Item, Proposal, from_json
-from tui.asking import ask_command
-from tui.keys import bindings, written
+from engine.propose.proposal import MODELS, Item, Proposal, from_json
+from tui.app.asking import ask_command
+from tui.app.keys import bindings, written
 from tui.screens.base import AssayScreen
-from tui.text import join, plain, wrap
+from tui.text.gate import join, plain, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
 from tui.widgets.table import Column, Columns
@@ -156,7 +156,7 @@ class WizardScreen(AssayScreen):
 
     @work(group="put", exclusive=True)
     async def _put(self, file: Path) -> None:
-        from engine.proposal_text import plan_text
+        from engine.propose.text import plan_text
         from tui.screens.check import CheckScreen
 
         if self._proposal is None:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.timer import Timer
 
-from tui.keys import REGISTRY, written
-from tui.text import cut, join, plain
+from tui.app.keys import REGISTRY, written
+from tui.text.gate import cut, join, plain
 from tui.widgets.lines import Line
 
 SAY_SECONDS = 6.0

@@ -6,8 +6,8 @@ from typing import Generic, NamedTuple, TypeVar
 from textual.content import Content
 from textual.events import Key
 
-from tui.keys import bindings
-from tui.text import cut, fit, join, plain
+from tui.app.keys import bindings
+from tui.text.gate import cut, fit, join, plain
 from tui.widgets.rows import Rows
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from textual.content import Content
 
-from tui.text import fit, join
+from tui.text.gate import fit, join
 
 
 class Column(NamedTuple):

@@ -1,0 +1,1 @@
+"""Candidates against baselines, and runs against runs."""

@@ -1,0 +1,204 @@
+"""What of two runs may be set against each other: candidates, examples, measures; the rest has a reason."""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from engine.errors import BadInput
+from engine.metrics.metric import REGISTRY, Measure, Metric, load_metric
+from engine.plan.checks import NOT_METRICS
+from engine.plan.paths import Context
+from engine.plan.plan import Metrics
+from store.read import evidence, history
+from store.read.rows import ExampleRow, MetricRow, ModelRow
+
+NOT_DECLARED = "no metric at hand gives a measure of that name"
+NO_EXAMPLES = "they are taken of a run's answers or of a corpus as a whole, not example by example"
+_OF_A_WHOLE_RUN = re.compile(r"(perplexity|bits_per_byte):.+|latency_p\d+_s|tokens_(in|out)_(total|mean)")
+
+Parts = dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Incomparable:
+    """Something of one run that was not set against the other, and why."""
+
+    what: str
+    reason: str
+
+
+class Side:
+    """One of the two runs: what is read of it."""
+
+    def __init__(self, connection: history.Connection, run_id: int) -> None:
+        self.connection = connection
+        self.run = history.run(connection, run_id)
+        self.models = {model.name: model for model in history.models(connection, run_id)}
+        self.candidates = [model for model in self.models.values() if model.role == "candidate"]
+        self.metrics = {metric.measure: metric for metric in history.metrics(connection, run_id)}
+        self.examples = evidence.examples_by_name(connection, run_id)
+
+    def label(self, model: ModelRow) -> str:
+        return f"{model.name} (run {self.run.id})"
+
+    def parts(self, model: ModelRow, keys: Mapping[int, str]) -> dict[str, Parts]:
+        """Additive parts by measure and shared example."""
+        found: dict[str, Parts] = {}
+        for measure, rows in evidence.scores(self.connection, model.id):
+            shared = [row for row in rows if row[0] in keys]
+            if shared:
+                found[measure] = {keys[row[0]]: _parts(row) for row in shared}
+        return found
+
+
+def _parts(row: evidence.ScoreParts) -> tuple[float, ...]:
+    return tuple((json.loads(row[2] or "null") if len(row) == 3 else None) or (row[1], 1.0))
+
+
+Sides = tuple[Side, Side]
+Pair = tuple[ModelRow, ModelRow]
+Keys = tuple[dict[int, str], dict[int, str]]
+
+
+def shared_examples(older: Side, newer: Side) -> tuple[Keys, list[Incomparable]]:
+    """Each run's row ids of the shared examples, by the examples' own ids; and what is not shared."""
+    before, after = older.examples, newer.examples
+    both = before.keys() & after.keys()
+    # Most runs share the eval set, and with it the very rows: only what differs is read.
+    moved = {name for name in both if before[name] != after[name]}
+    said = evidence.contents(older.connection, {side[name] for side in (before, after) for name in moved})
+    changed = {name for name in moved if _content(said[before[name]]) != _content(said[after[name]])}
+    same = both - changed
+    keys = (
+        {before[name]: name for name in same},
+        {after[name]: name for name in same},
+    )
+    skipped = []
+    for side, names in ((older, before.keys() - both), (newer, after.keys() - both)):
+        if names:
+            skipped.append(Incomparable(f"{len(names)} examples", f"only run {side.run.id} evaluated them"))
+    if len(both) > len(same):
+        skipped.append(
+            Incomparable(
+                f"{len(both) - len(same)} examples", "their query, references or schema have changed"
+            )
+        )
+    return keys, skipped
+
+
+def _content(example: ExampleRow) -> tuple[Any, ...]:
+    return (
+        example.query,
+        example.messages,
+        example.references,
+        example.label,
+        (example.extra or {}).get("schema"),
+    )
+
+
+def paired_candidates(older: Side, newer: Side) -> tuple[list[Pair], list[Incomparable]]:
+    """Candidates of the same name, or the only one of each run, as (older, newer); and those left alone."""
+    before = {model.name: model for model in older.candidates}
+    pairs = [(before[model.name], model) for model in newer.candidates if model.name in before]
+    if not pairs and len(older.candidates) == len(newer.candidates) == 1:
+        return [(older.candidates[0], newer.candidates[0])], []
+    paired = {model.name for _, model in pairs}
+    return pairs, [
+        Incomparable(model.name, f"only run {side.run.id} has a candidate of that name")
+        for side in (older, newer)
+        for model in side.candidates
+        if model.name not in paired
+    ]
+
+
+def shared_measures(older: Side, newer: Side) -> tuple[dict[str, Measure], list[Incomparable]]:
+    """The measures that both runs took in the same way, with this version's rule for combining them."""
+    declared, unloadable = declared_measures((older, newer))
+    measures: dict[str, Measure] = {}
+    differing: list[Incomparable] = []
+    named = dict.fromkeys((*older.metrics, *newer.metrics))
+    whole = [name for name in named if _OF_A_WHOLE_RUN.fullmatch(name)]
+    if whole:
+        differing.append(Incomparable(f"{len(whole)} measures such as {whole[0]}", NO_EXAMPLES))
+    for name in (name for name in named if name not in whole):
+        known = declared.get(name) or _judged(newer.metrics.get(name))
+        reason = _difference(older.metrics.get(name), newer.metrics.get(name), (older, newer))
+        reason = reason or _unknown(older.metrics[name], known, unloadable)
+        if reason:
+            differing.append(Incomparable(name, reason))
+        elif known:
+            measures[name] = known
+    return measures, differing
+
+
+def _judged(row: MetricRow | None) -> Measure | None:
+    """The measure that a judge's scores are; its version names the judge's model and prompt."""
+    if row is None or not row.measure.startswith("judge:"):
+        return None
+    return Measure(
+        row.measure, "higher", row.low, row.high, row.unit, frozenset(), row.version, row.source, row.meaning
+    )
+
+
+def _difference(before: MetricRow | None, after: MetricRow | None, sides: Sides) -> str | None:
+    if before is None or after is None:
+        return f"only run {sides[0].run.id if before else sides[1].run.id} measured it"
+    if before.version != after.version:
+        return f"measured by different versions: {before.version} and {after.version}"
+    if before.settings != after.settings:
+        return "measured with different settings"
+    return None
+
+
+def _unknown(row: MetricRow, known: Measure | None, unloadable: Sequence[str]) -> str | None:
+    """Why there is no rule here for combining what both runs measured."""
+    if known is None:
+        return "; ".join((NOT_DECLARED, *unloadable))
+    if known.version != row.version:
+        return f"both runs measured it by version {row.version}; here it is version {known.version}"
+    return None
+
+
+def declared_measures(sides: Sequence[Side] = ()) -> tuple[dict[str, Measure], list[str]]:
+    """Every measure that Assay and the plans of these runs declare, by name.
+
+    Metrics of a plan's own are loaded from where its run found them. Beside the measures stands why such
+    metrics could not be loaded, a sentence each.
+    """
+    measures = {measure.name: measure for name in REGISTRY for measure in load_metric(name, {}).measures}
+    unloadable: dict[str, None] = {}
+    for side in sides:
+        for name, settings in _planned(side).items():
+            try:
+                found = _load(name, settings, Path(side.run.plan_folder))
+            except (BadInput, ValidationError) as error:
+                unloadable[f"{name}: {_said(error)}"] = None
+            else:
+                measures |= {measure.name: measure for measure in found.measures}
+    return measures, list(unloadable)
+
+
+def _planned(side: Side) -> dict[str, Any]:
+    """The settings of the metrics that a run's plan names, by name; None for one without settings."""
+    table = tomllib.loads(side.run.plan).get("metrics", {})
+    named = dict.fromkeys((*table.get("use", ()), *(key for key in table if key not in NOT_METRICS)))
+    return {name: table.get(name) for name in named}
+
+
+def _load(name: str, settings: Any, folder: Path) -> Metric:
+    """A plan's metric, its paths taken as the plan took them."""
+    table = {"use": [name]} if settings is None else {"use": [name], name: settings}
+    metrics = Metrics.model_validate(table, context=Context(folder))
+    return load_metric(metrics.use[0], metrics.settings.get(metrics.use[0], {}))
+
+
+def _said(error: BadInput | ValidationError) -> str:
+    if isinstance(error, BadInput):
+        return error.message
+    return "; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors())

@@ -1,0 +1,176 @@
+"""Two runs of one history against each other: the same candidate, before and after.
+
+Paired on the examples that both runs evaluated in the same words. What may not be compared is listed with its
+reason: another metric version, another judge or prompt, another tokenizer, a model that only one run has.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from engine.compare.benchmarks import compare_benchmarks
+from engine.compare.comparable import (
+    Incomparable,
+    Keys,
+    Pair,
+    Parts,
+    Side,
+    Sides,
+    paired_candidates,
+    shared_examples,
+    shared_measures,
+)
+from engine.compare.comparison import Comparison, Scores, compare_measures, compare_parts, not_comparable
+from engine.errors import BadInput
+from engine.gates.alerts import Alert
+from engine.gates.gates import fall_alerts
+from engine.metrics.metric import Direction, Measure
+from engine.plan.plan import Gates
+from store.read import evidence, history
+from store.read.rows import ModelRow
+
+_WORTH = {"win": 1.0, "tie": 0.5, "loss": 0.0}
+
+
+@dataclass(frozen=True, slots=True)
+class RunComparison:
+    """The newer run's candidates (in the place of the candidate) against the older run's (the baseline)."""
+
+    older: int
+    newer: int
+    shared: int  # examples that both runs evaluated in the same words
+    comparisons: list[Comparison]
+    benchmarks: list[Comparison]
+    alerts: list[Alert]
+    incomparable: list[Incomparable]
+
+
+def compare_runs(connection: history.Connection, older: int, newer: int) -> RunComparison:
+    """Compares candidates of the same name, or the only candidate of each run.
+
+    Drops beyond the newer run's gates become alerts. Raises StoreError for an unknown run, and BadInput when
+    one run is compared with itself.
+    """
+    if older == newer:
+        raise BadInput(
+            f"run {older} was to be compared with itself", "name two runs; `assay runs` lists them"
+        )
+    sides = Side(connection, older), Side(connection, newer)
+    pairs, unpaired = paired_candidates(*sides)
+    found = compare_pairs(sides, pairs)
+    alerts = fall_alerts(found.metrics, found.benchmarks, _gates(sides[1]), found.measures)
+    incomparable = [*unpaired, *found.incomparable]
+    every = [*found.metrics, *found.rates]
+    return RunComparison(older, newer, found.shared, every, found.benchmarks, alerts, incomparable)
+
+
+@dataclass(frozen=True, slots=True)
+class PairsComparison:
+    """Models of a newer run against models of an older one, on the examples and measures that both share."""
+
+    shared: int
+    measures: dict[str, Measure]
+    metrics: list[Comparison]
+    rates: list[Comparison]
+    benchmarks: list[Comparison]
+    incomparable: list[Incomparable]
+
+
+def compare_pairs(sides: Sides, pairs: Sequence[Pair]) -> PairsComparison:
+    """Compares each pair of (older, newer) models of two runs, on all that both runs have."""
+    keys, incomparable = shared_examples(*sides)
+    measures, differing = shared_measures(*sides)
+    incomparable += differing
+    metrics: list[Comparison] = []
+    rates: list[Comparison] = []
+    benchmarks: list[Comparison] = []
+    for pair in pairs:
+        metrics += _metrics(sides, pair, measures, keys)
+        rates += _win_rates(sides, pair, keys, incomparable)
+        benchmarks += compare_benchmarks(sides, pair, incomparable)
+    incomparable += [
+        Incomparable(f"{item.measure}, {item.candidate}", item.reason)
+        for item in (*metrics, *rates, *benchmarks)
+        if item.delta is None and item.reason
+    ]
+    return PairsComparison(len(keys[0]), measures, metrics, rates, benchmarks, incomparable)
+
+
+def _metrics(sides: Sides, pair: Pair, measures: Mapping[str, Measure], keys: Keys) -> list[Comparison]:
+    older, newer = (side.parts(model, own) for side, model, own in zip(sides, pair, keys, strict=True))
+    before, after = (side.label(model) for side, model in zip(sides, pair, strict=True))
+    found = compare_measures(
+        after,
+        before,
+        [Scores(item, newer.get(name, {}), older.get(name, {})) for name, item in measures.items()],
+    )
+    if _same_tokenizer(*pair):
+        return found
+    reason = "perplexities under different tokenizers do not compare; bits per byte do"
+    return [
+        not_comparable(after, before, item.measure, item.direction, "metric", reason)
+        if item.measure == "perplexity"
+        else item
+        for item in found
+    ]
+
+
+def _same_tokenizer(before: ModelRow, after: ModelRow) -> bool:
+    return (before.details or {}).get("tokenizer") == (after.details or {}).get("tokenizer")
+
+
+def _win_rates(sides: Sides, pair: Pair, keys: Keys, incomparable: list[Incomparable]) -> list[Comparison]:
+    """How much more often the newer candidate beats the same baseline, under the same judge."""
+    judges = [{judge.name: judge for judge in history.judges(side.connection, side.run.id)} for side in sides]
+    found = []
+    for name in judges[0].keys() & judges[1].keys():
+        before, after = judges[0][name], judges[1][name]
+        if before.kind == after.kind == "pointwise":
+            continue  # its scores are measures
+        if (before.kind, before.prompt_hash, before.details) != (
+            after.kind,
+            after.prompt_hash,
+            after.details,
+        ):
+            incomparable.append(Incomparable(f"judge {name}", "its model, prompt or settings have changed"))
+            continue
+        for baseline in sides[1].models.values():
+            other = sides[0].models.get(baseline.name)
+            if baseline.role != "baseline" or other is None or other.role != "baseline":
+                continue
+            if other.fingerprint != baseline.fingerprint:
+                reason = "the baseline is not the same model in both runs"
+                incomparable.append(Incomparable(f"win rate over {baseline.name}", reason))
+                continue
+            worth = [
+                _worth(evidence.outcomes(side.connection, judge, model.id, base), own)
+                for side, judge, model, base, own in zip(
+                    sides, (before.id, after.id), pair, (other.id, baseline.id), keys, strict=True
+                )
+            ]
+            measure = _rate(f"win rate over {baseline.name} ({name})", "higher", after.prompt_hash)
+            labels = sides[1].label(pair[1]), sides[0].label(pair[0])
+            found.append(compare_parts(*labels, measure, worth[1], worth[0]))
+    return found
+
+
+def _worth(rows: Sequence[evidence.OutcomeRow], keys: Mapping[int, str]) -> Parts:
+    return {
+        keys[row.example_id]: (_WORTH[row.outcome], 1.0)
+        for row in rows
+        if row.outcome in _WORTH and row.example_id in keys
+    }
+
+
+def _rate(name: str, direction: Direction, version: str) -> Measure:
+    return Measure(name, direction, 0.0, 1.0, "share", frozenset(), version, "", name)
+
+
+def _gates(side: Side) -> Gates:
+    table = tomllib.loads(side.run.plan).get("gates", {})
+    try:
+        return Gates.model_validate(table)
+    except ValidationError as error:
+        raise BadInput(f"the gates of run {side.run.id} are not those of this Assay: {error}") from error

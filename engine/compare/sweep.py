@@ -1,0 +1,103 @@
+"""The cut of a sweep: checkpoints ranked by a cheap measure, the best of them kept."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from engine.errors import BadInput, CannotRun
+from engine.metrics.metric import Measure, load_metrics
+from engine.metrics.perplexity import MEASURES
+from engine.plan.errors import listed, nearest
+from engine.plan.plan import Plan
+from engine.stats.intervals import Interval, bootstrap_interval
+
+Parts = tuple[float, ...]
+
+# A checkpoint with fewer of the sample's examples measured is broken, and not ranked among the others.
+LEAST = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How one checkpoint fared: its value over n examples, and its rank, 1 for the best.
+
+    Without a rank it could not be measured, and `reason` says why.
+    """
+
+    model: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    rank: int | None
+    kept: bool
+    reason: str | None = None
+
+
+def cheap_measure(plan: Plan) -> Measure:
+    """The measure that the plan's sweep is cut by.
+
+    Raises BadInput when no metric of the plan gives it, or when neither side of it is the better one.
+    """
+    metrics = load_metrics(plan.metrics.use, plan.metrics.settings)
+    known = {measure.name: measure for metric in metrics.values() for measure in metric.measures}
+    known |= {measure.name: measure for measure in MEASURES}
+    by = plan.sweep.by
+    if by not in known:
+        sided = listed(name for name, measure in known.items() if measure.direction != "none")
+        raise BadInput(
+            f'sweep.by: no metric of the plan gives "{by}"{nearest(by, known)}',
+            f"Put its metric into metrics.use, or choose one of {sided}.",
+        )
+    if known[by].direction == "none":
+        raise BadInput(f"sweep.by: neither more nor less {by} is better", "Choose another measure.")
+    return known[by]
+
+
+def rank(
+    scored: Mapping[str, Mapping[str, Parts]],
+    reasons: Mapping[str, str],
+    measure: Measure,
+    sample: Sequence[str],
+    keep: int,
+    seed: int,
+) -> list[Place]:
+    """The checkpoints from the best to the worst; the first `keep` are kept, the earlier one of equals first.
+
+    `scored` has each checkpoint's additive parts by example. All are compared on the examples that all ranked
+    ones have. Raises CannotRun when there is nothing to rank by.
+    """
+    ranked = [name for name, parts in scored.items() if len(parts) >= max(1, LEAST * len(sample))]
+    shared = [example for example in sample if all(example in scored[name] for name in ranked)]
+    if not ranked or not shared:
+        reason = next(iter(reasons.values()), "they have no example in common")
+        raise CannotRun(
+            f"the sweep cannot be cut: {measure.name} could not be measured ({reason})",
+            "Choose another measure under [sweep], by = …",
+        )
+    values = {name: _value([scored[name][example] for example in shared], measure, seed) for name in ranked}
+    finite = [name for name in ranked if values[name].value is not None]
+    sign = -1 if measure.direction == "higher" else 1
+    order = sorted(finite, key=lambda name: sign * (values[name].value or 0.0))
+    places = [
+        Place(name, **asdict(values[name]), rank=place, kept=place <= keep)
+        for place, name in enumerate(order, start=1)
+    ]
+    return places + [
+        Place(
+            name, None, None, None, len(parts), None, kept=False, reason=_reason(name, parts, reasons, sample)
+        )
+        for name, parts in scored.items()
+        if name not in finite
+    ]
+
+
+def _value(parts: Sequence[Parts], measure: Measure, seed: int) -> Interval:
+    interval = bootstrap_interval(np.array(parts), measure.combine, seed)
+    return interval if measure.independent else replace(interval, low=None, high=None)
+
+
+def _reason(name: str, parts: Mapping[str, Parts], reasons: Mapping[str, str], sample: Sequence[str]) -> str:
+    why = reasons.get(name, "its value is not a finite number")
+    return f"measured on {len(parts)} of {len(sample)} examples: {why}" if parts else why

@@ -1,0 +1,277 @@
+"""Files of records, read one at a time, each with its place.
+
+A record is one object of a JSONL file or JSON list, one row of a CSV or Parquet file, or one row of a
+`datasets` folder; its place is the line it starts on, or its row number in a binary file.
+"""
+
+import csv
+import json
+import math
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from engine.data.files import COLUMNAR, data_suffix, dataset_files, is_dataset
+from engine.data.textfile import OnBad, open_error, text_lines
+from engine.errors import BadInput
+
+_TYPE_NAMES = {list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false"}
+Record = tuple[int, dict[str, Any]]
+
+BROKEN = "Repair that line, or export the file again."
+# In JSON, \ud800 to \udfff: half of a character that needs two such escapes.
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+_BLANK = " \t\r\n"
+
+
+def read_records(path: Path, on_bad: OnBad | None = None) -> Iterator[Record]:
+    """The records of a file or folder, one at a time, each with its line (text) or row number.
+
+    JSON lines or a JSON list (told apart by the first character), CSV (`.csv`, `.tsv`), Parquet (`.parquet`),
+    and data sets of several files (`engine.data.files`), whose rows are counted on from file to file. Text
+    may be packed (`.gz`, `.zst`). Only a JSON list is held in memory as text.
+    NaN is read as a missing value. Raises BadInput naming file and line; of a line that is no JSON object,
+    `on_bad` is told instead, where there is one, and reading goes on.
+    """
+    suffix = data_suffix(path)
+    if is_dataset(path):
+        yield from _dataset_records(path, on_bad)
+    elif suffix in {".parquet", ".arrow"}:
+        yield from _columnar_records(path, first_row=1)
+    elif suffix in {".csv", ".tsv"}:
+        yield from _csv_records(path)
+    else:
+        yield from _json_records(path, on_bad)
+
+
+def shards(path: Path) -> list[Path]:
+    """The text files that a data set is made of; none where it is one file, or columnar."""
+    files = dataset_files(path) if is_dataset(path) else []
+    return [file for file in files if file.suffix.lower() not in COLUMNAR]
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"key {twice!r} stands twice in one object")
+    return record
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {number} is too large")
+    return value
+
+
+def _constant(name: str) -> None:
+    # pandas and NumPy write NaN for a missing value; an infinite number has no such meaning.
+    if name != "NaN":
+        raise ValueError(f"{name} is not a JSON value")
+
+
+# strict=False: raw tabs and NULs inside texts are kept as they stand.
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique_keys, parse_float=_finite, parse_constant=_constant, strict=False
+)
+
+
+def decode_json(text: str) -> Any:
+    """One JSON value; NaN is None. Raises ValueError for what JSON, or a store of text, cannot hold."""
+    try:
+        value = _DECODER.decode(text)
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+    _refuse_half_characters(text, value)
+    return value
+
+
+def type_name(value: Any) -> str:
+    """A value's kind in words for people: "a list", "a text" …"""
+    return "nothing" if value is None else _TYPE_NAMES.get(type(value), "an object")
+
+
+def _refuse_half_characters(source: str, value: Any) -> None:
+    """Raise ValueError for a lone surrogate: it cannot be encoded, so neither stored nor tokenized."""
+    if not _SURROGATE_ESCAPE.search(source):
+        return
+    for key, item in value.items() if isinstance(value, dict) else [("", value)]:
+        try:
+            json.dumps([key, item], ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            where = f"key {key!a} " if key else ""
+            raise ValueError(
+                f"{where}holds half of a character (a lone surrogate escape such as \\ud83d); "
+                "remove the escape, or write the text as UTF-8"
+            ) from error
+
+
+def _json_error(path: Path, line: int, error: ValueError) -> BadInput:
+    if isinstance(error, json.JSONDecodeError):
+        place = f"{path}:{line + error.lineno - 1}"
+        return BadInput(f"{place}: is not JSON: {error.msg} (column {error.colno})", BROKEN)
+    return BadInput(f"{path}:{line}: {error}", BROKEN)
+
+
+def _object(place: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise BadInput(
+            f"{place}: found {type_name(value)}, where an object was expected",
+            'Each example is an object such as {"query": "...", "reference": "..."}.',
+        )
+    return value
+
+
+def _json_records(path: Path, on_bad: OnBad | None) -> Iterator[Record]:
+    lines = text_lines(path, on_bad)
+    first = True
+    for number, line in lines:
+        if not line.strip(_BLANK):
+            continue
+        if first and line.lstrip(_BLANK).startswith("["):
+            yield from _list_records(path, number, line + "".join(text for _, text in lines))
+            return
+        first = False
+        try:
+            record = _line_object(path, number, line)
+        except BadInput as error:
+            if on_bad is None:
+                raise
+            on_bad(error)
+        else:
+            yield number, record
+
+
+def _line_object(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        # Without its end: a line that breaks off is broken on this line, not on the next.
+        value = decode_json(line.rstrip(_BLANK))
+    except ValueError as error:
+        raise _json_error(path, number, error) from error
+    return _object(f"{path}:{number}", value)
+
+
+def _list_records(path: Path, line: int, text: str) -> Iterator[Record]:
+    """The objects of a JSON list, decoded one after the other so that each has its line."""
+    position = _skip_blank(text, text.index("[") + 1)
+    line += text.count("\n", 0, position)
+    more = text[position : position + 1] != "]"
+    while more:
+        try:
+            value, end = _DECODER.raw_decode(text, position)
+            _refuse_half_characters(text[position:end], value)
+        except json.JSONDecodeError as error:
+            # Its line is counted from the text's start, not from this object's.
+            raise _json_error(path, line - text.count("\n", 0, position), error) from error
+        except (ValueError, RecursionError) as error:
+            raise BadInput(f"{path}:{line}: {error}", BROKEN) from error
+        yield line, _object(f"{path}:{line}", value)
+        after = _skip_blank(text, end)
+        line += text.count("\n", position, after)
+        position, more = after, text[after : after + 1] == ","
+        if more:
+            position = _skip_blank(text, after + 1)
+            line += text.count("\n", after, position)
+    closed = text[position : position + 1] == "]"
+    rest = _skip_blank(text, position + 1) if closed else position
+    if not closed or rest != len(text):
+        line += text.count("\n", position, rest)
+        raise BadInput(f"{path}:{line}: is not JSON: expected ',' or the list's end", BROKEN)
+
+
+def _skip_blank(text: str, position: int) -> int:
+    while text[position : position + 1] in {" ", "\t", "\r", "\n"}:
+        position += 1
+    return position
+
+
+def _csv_records(path: Path) -> Iterator[Record]:
+    # The default of 131,072 characters is shorter than a long document in one cell.
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    lines = text_lines(path)
+    _, first = next(lines, (1, ""))
+    delimiter = "\t" if data_suffix(path) == ".tsv" else max(",;\t", key=first.count)
+    texts = (text for text in _chained(first, lines))
+    reader = csv.reader(texts, delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    start = 1
+    try:
+        for row in reader:
+            if header is None:
+                header = _header(path, row)
+            elif row:
+                if len(row) != len(header):
+                    raise BadInput(
+                        f"{path}:{start}: has {len(row)} cells where the header has {len(header)}",
+                        "A text with the delimiter or a line break in it must stand in double quotes.",
+                    )
+                yield start, dict(zip(header, row, strict=True))
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise BadInput(f"{path}:{start}: is not CSV: {error}", BROKEN) from error
+
+
+def _chained(first: str, rest: Iterator[tuple[int, str]]) -> Iterator[str]:
+    yield first
+    for _, text in rest:
+        yield text
+
+
+def _header(path: Path, row: list[str]) -> list[str]:
+    header = [name.strip() for name in row]
+    if twice := next((name for name in header if header.count(name) > 1), None):
+        raise BadInput(f"{path}:1: column {twice!r} stands twice in the header", "Rename one of the two.")
+    return header
+
+
+def _dataset_records(path: Path, on_bad: OnBad | None) -> Iterator[Record]:
+    row = 0
+    for file in dataset_files(path):
+        columnar = file.suffix.lower() in COLUMNAR
+        for _, record in _columnar_records(file, row + 1) if columnar else read_records(file, on_bad):
+            row += 1
+            yield row, record
+
+
+def _columnar_records(path: Path, first_row: int) -> Iterator[Record]:
+    import pyarrow as arrow
+
+    try:
+        for row, record in enumerate(_columnar_rows(path), start=first_row):
+            yield row, {key: _plain(value) for key, value in record.items()}
+    except (arrow.ArrowException, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"{path}: is not whole {path.suffix[1:]} data: {error}", "Export the file again."
+        ) from error
+    except OSError as error:
+        raise open_error(path, error) from error
+
+
+def _columnar_rows(path: Path) -> Iterator[dict[str, Any]]:
+    if path.suffix.lower() == ".parquet":
+        from pyarrow.parquet import ParquetFile
+
+        with ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                yield from batch.to_pylist()
+    else:
+        from pyarrow.ipc import open_stream
+
+        with path.open("rb") as source, open_stream(source) as stream:
+            for batch in stream:
+                yield from batch.to_pylist()
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON has it: NaN is missing, dates and decimals are their text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int) else str(value)

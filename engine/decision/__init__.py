@@ -1,0 +1,1 @@
+"""What a run comes to: ship or not, and why."""

@@ -1,0 +1,82 @@
+"""What a decision says of the run before: what was trained differently, and what that did to the scores."""
+
+from dataclasses import dataclass
+
+from engine.decision.facts import Answer, Case
+from engine.plan.training_changes import Retrained, retrained
+from store.read import history
+from store.read import previous_run as earlier
+from store.read.history import Connection
+from store.read.rows import ModelRow, ModelScoreRow, RunDetail
+from tui.text.output import number
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The newest finished run of the same name before a run."""
+
+    run: RunDetail
+    models: list[ModelRow]
+    scores: list[ModelScoreRow]
+
+    def candidate(self, name: str, alone: bool) -> ModelRow | None:
+        """The candidate of that name; with `alone` the only one, whatever its name."""
+        found = [model for model in self.models if model.role == "candidate" and not model.is_cut]
+        same = next((model for model in found if model.name == name), None)
+        return found[0] if same is None and alone and len(found) == 1 else same
+
+
+def read_before(connection: Connection, run_id: int) -> Before | None:
+    """None where there is no run to tell changes against."""
+    found = earlier.previous_run(connection, run_id)
+    return None if found is None else _read(connection, found)
+
+
+def _read(connection: Connection, run_id: int) -> Before:
+    return Before(
+        history.run(connection, run_id),
+        history.models(connection, run_id),
+        history.model_scores(connection, run_id),
+    )
+
+
+def retrainings(connection: Connection, older: int, newer: int) -> list[Retrained]:
+    """How the training of each candidate of the newer run differs from that of its like in the older one."""
+    before = _read(connection, older)
+    models = history.models(connection, newer)
+    candidates = [model for model in models if model.role == "candidate" and not model.is_cut]
+    pairs = [(before.candidate(model.name, len(candidates) == 1), model) for model in candidates]
+    return [retrained(model.name, old.details, model.details) for old, model in pairs if old is not None]
+
+
+def changed(case: Case, before: Before, *, alone: bool) -> Answer | None:
+    """The training's settings that are others than before, with both runs' primary scores beside them."""
+    question = f"Changed since run {before.run.id}?"
+    model = before.candidate(case.name, alone)
+    if model is None:
+        return None
+    found = retrained(case.name, model.details, case.model.details)
+    same = model.fingerprint is not None and model.fingerprint == case.model.fingerprint
+    weights = "the same weights" if same else "other weights"
+    evidence = [weights, *(change.said for change in found.changes), *_scores(case, before, model.name)]
+    if found.reason:
+        return Answer(question, f"{weights}; {found.said}", "missing", tuple(evidence), "changed")
+    return Answer(
+        question,
+        found.said if found.changes else f"no setting; {weights}",
+        "good",
+        tuple(evidence),
+        "changed",
+    )
+
+
+def _scores(case: Case, before: Before, name: str) -> list[str]:
+    """Only values on one eval set stand beside each other."""
+    if before.run.eval_set is None or before.run.eval_set != case.facts.run.eval_set:
+        return ["the eval set is another one: the scores do not compare"]
+    old = {row.measure: row.value for row in before.scores if row.model == name}
+    return [
+        f"{measure} {number(old[measure])} → {number(case.facts.score(case.name, measure))}"
+        for measure in case.measures
+        if measure in old
+    ] + [f"assay compare {before.run.id} {case.facts.run.id} tells whether that is more than chance"]

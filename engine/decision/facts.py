@@ -1,0 +1,240 @@
+"""What a decision rests on: a run's stored rows, and each candidate with what it is held against."""
+
+import math
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from engine.compare.forgetting import LEVEL, holm
+from engine.decision.families import FAMILIES, JUDGE, OWN, family_of
+from store.read import history, slices
+from store.read.judging import Judging, judging
+from store.read.lock import test_uses
+from store.read.rows import (
+    AlertRow,
+    ComparisonRow,
+    MetricRow,
+    ModelRow,
+    ModelScoreRow,
+    RunDetail,
+    SplitUseRow,
+    WinRateRow,
+)
+from store.read.slices import SliceRow
+from tui.text.output import interval, number
+
+Change = Literal["better", "worse", "unsettled", "missing"]
+Standing = Literal["good", "bad", "open", "missing"]
+Topic = Literal[
+    "base", "prompt", "forgotten", "slices", "cost", "full", "data", "judge", "changed"
+]  # what a question is about, for those who lead on from it
+
+# Of each family one measure speaks, so that six kinds of overlap do not count six times.
+_SPEAKERS = (
+    "rougeL", "chrf", "meteor", "bleu_corpus", "exact_match", "numeric_match", "token_f1", "bertscore_f1",
+    "macro_f1", "accuracy", "entity_f1", "field_accuracy", "format_compliance", "json_parse",
+)  # fmt: skip
+_QUALITY = frozenset(FAMILIES) - {"forgetting", "perplexity", "safety", "benchmarks", "efficiency"}
+_SURPRISE = ("bits_per_byte", "perplexity")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One of a fine-tuner's questions, answered; `evidence` holds the numbers behind it, one line each."""
+
+    question: str
+    answer: str
+    standing: Standing
+    evidence: tuple[str, ...] = ()
+    topic: Topic = "base"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything stored of a run that a decision looks at."""
+
+    run: RunDetail
+    models: list[ModelRow]  # those that were evaluated
+    metrics: list[MetricRow]
+    scores: list[ModelScoreRow]
+    comparisons: list[ComparisonRow]
+    alerts: list[AlertRow]
+    judging: Judging
+    slices: list[SliceRow]
+    test_uses: list[SplitUseRow]
+    plan: dict[str, Any]  # its tables; none of a run that was imported
+
+    def score(self, model: str, measure: str) -> float | None:
+        found = (row.value for row in self.scores if (row.model, row.measure) == (model, measure))
+        return next(found, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One candidate; `measures` are the primary ones, of each family the one that speaks for it."""
+
+    facts: Facts
+    model: ModelRow
+    base: ModelRow | None
+    prompted: tuple[ModelRow, ...]
+    measures: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    def changes(self, baseline: ModelRow) -> list[tuple[ComparisonRow, Change]]:
+        """The primary measures against one baseline, their p-values corrected for one another (Holm).
+
+        Where the run has no measure of quality, its benchmarks stand for them, else what the references cost.
+        """
+        rows = [
+            row
+            for row in self.facts.comparisons
+            if (row.candidate, row.baseline) == (self.name, baseline.name) and row.direction != "none"
+        ]
+        speaking = [row for row in rows if row.kind == "metric" and row.measure in self.measures]
+        return judged(
+            speaking
+            or [row for row in rows if row.kind == "benchmark"]
+            or [row for row in rows if row.kind == "metric" and row.measure in _SURPRISE]
+        )
+
+    def win_rates(self, baseline: ModelRow) -> list[WinRateRow]:
+        """Of whole answers, by every judge that is no part of another."""
+        parts = {judge.name for judge in self.facts.judging.judges if (judge.details or {}).get("part_of")}
+        return [
+            row
+            for row in self.facts.judging.win_rates
+            if (row.candidate, row.baseline, row.turn) == (self.name, baseline.name, 0)
+            and row.judge not in parts
+        ]
+
+    def alerts(self, *severities: str) -> list[AlertRow]:
+        """This candidate's alerts of these severities, those that nobody accepted first."""
+        return [row for row in self.facts.alerts if row.candidate == self.name and row.severity in severities]
+
+
+def read(connection: history.Connection, run_id: int) -> Facts:
+    """Raises StoreError when there is no such run."""
+    run = history.run(connection, run_id)
+    file_version = (run.data_summary or {}).get("file_version") or run.eval_set or ""
+    return Facts(
+        run=run,
+        models=[model for model in history.models(connection, run_id) if not model.is_cut],
+        metrics=history.metrics(connection, run_id),
+        scores=history.model_scores(connection, run_id),
+        comparisons=history.comparisons(connection, run_id),
+        alerts=history.alerts(connection, run_id, limit=10_000),
+        judging=judging(connection, run_id),
+        slices=slices.slices(connection, run_id),
+        test_uses=test_uses(connection, run.eval_set, file_version) if run.eval_set else [],
+        plan=tomllib.loads(run.plan),
+    )
+
+
+def cases(facts: Facts) -> list[Case]:
+    """The candidates in the plan's order."""
+    measures = primary(facts.metrics)
+    return [_case(facts, model, measures) for model in facts.models if model.role == "candidate"]
+
+
+def _case(facts: Facts, candidate: ModelRow, measures: tuple[str, ...]) -> Case:
+    baselines = [model for model in facts.models if model.role == "baseline"]
+    told = {model.name for model in baselines if system_of(model, facts.plan)}
+    bare = [model for model in baselines if model.name not in told]
+    own = [model for model in bare if _weights(model) == _weights(candidate)]
+    base = next(iter([*own, *bare, *baselines]), None)
+    prompted = tuple(model for model in baselines if model.name in told and model is not base)
+    return Case(facts, candidate, base, prompted, measures)
+
+
+def system_of(model: ModelRow, plan: dict[str, Any]) -> str | None:
+    """A model's system prompt; from the plan where its generator does not tell."""
+    details = model.details or {}
+    if "system" in details:
+        return details["system"] or None
+    tables = [table for table in plan.get("models", ()) if isinstance(table, dict)]
+    return next((table.get("system") for table in tables if table.get("name") == model.name), None)
+
+
+def _weights(model: ModelRow) -> str | None:
+    details = model.details or {}
+    return details.get("folder") or details.get("path")
+
+
+def primary(metrics: Sequence[MetricRow]) -> tuple[str, ...]:
+    """The measures of quality that count: one of each family, and all of the plan's own and the judges'."""
+    families: dict[str, list[str]] = {}
+    for metric in metrics:
+        family = family_of(metric.measure, metric.source)
+        if metric.direction != "none" and family in _QUALITY:
+            families.setdefault(family, []).append(metric.measure)
+    return tuple(
+        measure
+        for family, measures in families.items()
+        for measure in (measures if family in (OWN, JUDGE) else [_speaker(measures)])
+    )
+
+
+def _speaker(measures: list[str]) -> str:
+    return next((name for name in _SPEAKERS if name in measures), measures[0])
+
+
+def judged(rows: Sequence[ComparisonRow]) -> list[tuple[ComparisonRow, Change]]:
+    corrected = holm({str(place): row.p for place, row in enumerate(rows) if row.p is not None})
+    return [(row, _change(row, corrected.get(str(place)))) for place, row in enumerate(rows)]
+
+
+def _change(row: ComparisonRow, p: float | None) -> Change:
+    gain = improvement(row)
+    if gain is None:
+        return "missing"
+    if row.low is None or row.high is None or row.low <= 0 <= row.high or (p is not None and p > LEVEL):
+        return "unsettled"
+    return "better" if gain > 0 else "worse"
+
+
+def improvement(row: ComparisonRow) -> float | None:
+    """How much better the candidate is, in the measure's unit; negative where it is worse."""
+    if row.delta is None:
+        return None
+    return -row.delta if row.direction == "lower" else row.delta
+
+
+def bounds(row: ComparisonRow) -> tuple[float, float] | None:
+    """The interval of the improvement."""
+    if row.low is None or row.high is None:
+        return None
+    return (-row.high, -row.low) if row.direction == "lower" else (row.low, row.high)
+
+
+def needed(row: ComparisonRow) -> int | None:
+    """About how many examples would settle a difference of this size; None where its spread is not known."""
+    if not row.delta or not row.smallest_detectable:
+        return None
+    return max(row.n + 1, math.ceil(row.n * (row.smallest_detectable / row.delta) ** 2))
+
+
+def least_needed(rows: Iterable[ComparisonRow]) -> str:
+    """What would settle the nearest of these differences, as a clause; "" where nothing is known."""
+    known = [count for row in rows if (count := needed(row)) is not None]
+    return f"; about {min(known):,} examples would settle it" if known else ""
+
+
+def moved(row: ComparisonRow) -> str:
+    """Both values of a comparison: exact_match 0.150 → 0.930."""
+    return f"{row.measure} {number(row.baseline_value)} → {number(row.candidate_value)}"
+
+
+def measured(row: ComparisonRow) -> str:
+    """A comparison with its interval and n; a missing one with its reason."""
+    if row.delta is None:
+        return f"{row.measure}: missing, {row.reason or 'no reason was recorded'}"
+    spread = interval(row.low, row.high, sign=True) or "no interval"
+    return f"{moved(row)}  {number(row.delta, sign=True)} {spread}  n {row.n:,}"
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,237 @@
+"""What there is to say about a judge: its leanings in words, its agreement with others, what it cost."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from store.read.judging import AuditRow, JudgeRow, Judging, MeanRow, RankingRow, SharedRow
+from store.read.rows import WinRateRow
+from tui.text.gate import MISSING, number, one_line, percent
+
+MANY_FAILED = 0.10  # share of failed pairs from which on a rate rests on the easy part
+HALF = 0.5  # share of pairs below which a judge's orders agree too rarely
+PLACE = 0.10  # how far from even the first place's share may lie
+SHIFT = 0.05  # how far the rate at equal length may lie from the raw one
+UNLIKE = 0.4  # Krippendorff's alpha below which judges hardly agree
+FOOLED = 0.10  # win rate of an empty boast above which a judge can be had without an answer
+MOST = 3  # reasons for failed calls that are named
+
+_TRAITS = {
+    "longer_wins": "the longer answer wins",
+    "markdown_wins": "the answer with more Markdown wins",
+    "addresses_judge_wins": "an answer that speaks to the judge wins",
+}
+_AGREEMENT = {
+    "cohen_kappa": "kappa",
+    "raw_agreement": "same verdict",
+    "krippendorff_alpha": "Krippendorff's alpha",
+    "spearman": "rank correlation",
+}
+
+
+class Said(NamedTuple):
+    """One statement about a judge; `warns` where it is a reason to doubt what the judge says."""
+
+    text: str
+    warns: bool = False
+
+
+def subject(row: WinRateRow) -> str:
+    """How a match is called where something is said about a judge."""
+    return f"{row.candidate} against {row.baseline}"
+
+
+def audit_of(found: Judging, judge: str, measure: str, about: str) -> AuditRow | None:
+    return next((r for r in found.audits if (r.judge, r.measure, r.subject) == (judge, measure, about)), None)
+
+
+def rate_of(found: Judging, judge: str, candidate: str, baseline: str, turn: int = 0) -> WinRateRow | None:
+    wanted = (judge, candidate, baseline, turn)
+    return next(
+        (row for row in found.win_rates if (row.judge, row.candidate, row.baseline, row.turn) == wanted), None
+    )
+
+
+def mean_of(found: Judging, judge: str, model: str) -> MeanRow | None:
+    return next((row for row in found.means if (row.judge, row.model) == (judge, model)), None)
+
+
+def ranking_of(found: Judging, judge: str) -> list[RankingRow]:
+    """The models in the judge's order; only of three or more does it tell more than the win rate."""
+    rows = [row for row in found.rankings if row.judge == judge]
+    return rows if len(rows) > 2 else []
+
+
+def is_panel(found: Judging, judge: str) -> bool:
+    """Whether it is the majority of several judges: its consistency is about them, not about orders."""
+    return audit_of(found, judge, "krippendorff_alpha", "all judges") is not None
+
+
+def cost(judge: JudgeRow) -> str:
+    """US dollars; what nobody knows is said, and never taken for nothing."""
+    if not judge.is_language_model:
+        return "none"
+    if judge.unpriced:
+        return "unknown" if not judge.cost else f"${judge.cost:,.2f} + ?"
+    return MISSING if judge.cost is None else f"${judge.cost:,.2f}"
+
+
+def share(value: float | None, low: float | None, high: float | None) -> str:
+    """A share with its interval in per cent: 66% [50, 79]."""
+    if value is None:
+        return MISSING
+    if low is None or high is None:
+        return f"{value:.0%}"
+    return f"{value:.0%} [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def mean(row: MeanRow) -> str:
+    """A mean score with its interval: 6.20 [5.85, 6.55]."""
+    if row.value is None:
+        return row.reason or MISSING
+    if row.low is None or row.high is None:
+        return number(row.value, 2)
+    return f"{number(row.value, 2)} [{number(row.low, 2)}, {number(row.high, 2)}]"
+
+
+def is_biased(first_place: float) -> bool:
+    """Whether a place wins clearly more often than the other."""
+    return abs(first_place - HALF) >= PLACE
+
+
+def is_shifted(row: WinRateRow) -> bool:
+    """Whether the win rate would be another one at equal length."""
+    return (
+        row.win_rate is not None
+        and row.length_controlled is not None
+        and abs(row.length_controlled - row.win_rate) > SHIFT
+    )
+
+
+def about_match(found: Judging, row: WinRateRow) -> Iterator[Said]:
+    """How far a win rate can be believed: failures, orders, places, length, decoration."""
+    total = row.wins + row.losses + row.ties + row.failed
+    if row.failed:
+        said = f"{row.failed:,} of {total:,} pairs failed and are in no rate"
+        yield Said(said, row.failed > MANY_FAILED * total)
+    yield from _about_orders(found, row)
+    if row.length_controlled is not None:
+        held = share(row.length_controlled, row.length_controlled_low, row.length_controlled_high)
+        off = is_shifted(row)
+        yield Said(
+            f"at equal length the win rate is {held}" + (f", not {row.win_rate:.0%}" if off else ""), off
+        )
+    for measure, words in _TRAITS.items():
+        if audit := audit_of(found, row.judge, measure, subject(row)):
+            yield _about_trait(audit, words)
+    if mean := audit_of(found, row.judge, "mean_win_rate", subject(row)):
+        yield Said(f"the mean of its judges' verdicts is {share(mean.value, mean.low, mean.high)}")
+    if saved := audit_of(found, row.judge, "calls_saved", subject(row)):
+        yield _about_saving(saved)
+
+
+def _about_orders(found: Judging, row: WinRateRow) -> Iterator[Said]:
+    if audit := audit_of(found, row.judge, "consistency", subject(row)):
+        if audit.value is None:
+            yield Said(f"consistency: {audit.reason or 'not recorded'}")
+        else:
+            alike = f"{share(audit.value, audit.low, audit.high)} of {audit.n:,} pairs"
+            if is_panel(found, row.judge):
+                yield Said(f"all its judges say the same on {alike}")
+            else:
+                yield Said(f"both orders agree on {alike}", audit.value < HALF)
+    if row.position_bias is not None:
+        biased = is_biased(row.position_bias)
+        said = f"the first place wins {percent(row.position_bias)} of the decided calls"
+        yield Said(said + (": position bias" if biased else ""), biased)
+
+
+def _about_trait(audit: AuditRow, words: str) -> Said:
+    if audit.value is None:
+        return Said(f"{words}: {audit.reason or 'not recorded'}")
+    leans = audit.low is not None and audit.low > HALF
+    return Said(f"{words} {share(audit.value, audit.low, audit.high)} of {audit.n:,} decided", leans)
+
+
+def _about_saving(audit: AuditRow) -> Said:
+    by = (audit.details or {}).get("by")
+    how = f" by {by}" if by else ""
+    return Said(f"{audit.value or 0:,.0f} of {audit.n:,} calls saved{how}")
+
+
+def about_judge(found: Judging, judge: JudgeRow) -> Iterator[Said]:
+    """What holds for all that a judge says: what it is part of, what it saved, whom it favours."""
+    details = judge.details or {}
+    if judge.parts:
+        yield Said(str(details.get("note") or "made of " + ", ".join(judge.parts)))
+    yield from _about_failures(found, judge)
+    if details.get("asked_where_unsure"):
+        yield Said(
+            f"asked only where the judge before it in the {details.get('part_of')} was not sure: no rate"
+        )
+    for audit in found.audits:
+        if audit.judge != judge.name:
+            continue
+        if audit.measure == "calls_saved" and not audit.subject:
+            yield _about_saving(audit)
+        elif audit.measure == "constant_answer_wins":
+            yield _about_boast(audit)
+        elif audit.measure == "self_preference":
+            yield Said(f"of one family with {audit.subject}: it may prefer the words of its own kin", True)
+
+
+def _about_failures(found: Judging, judge: JudgeRow) -> Iterator[Said]:
+    reasons = [row for row in found.failures if row.judge == judge.name]
+    if reasons:
+        said = "; ".join(f"{row.calls:,} × {one_line(row.failure).plain}" for row in reasons[:MOST])
+        more = "; others" if len(reasons) > MOST else ""
+        warns = judge.failed > MANY_FAILED * judge.calls
+        yield Said(f"{judge.failed:,} of {judge.calls:,} calls failed: {said}{more}", warns)
+
+
+def _about_boast(audit: AuditRow) -> Said:
+    if audit.value is None:
+        return Said(f"an empty boast against {audit.subject}: {audit.reason or 'not recorded'}")
+    won = share(audit.value, audit.low, audit.high)
+    said = f"an empty boast wins {won} of {audit.n:,} against {audit.subject}"
+    return Said(said, audit.value > FOOLED)
+
+
+def agreement(found: Judging, judge: JudgeRow) -> Iterator[Said]:
+    """How far a judge agrees with each other one: as measured, else as counted."""
+    others = [other.name for other in found.judges if other.name != judge.name and not other.parts]
+    for other in others if not judge.parts else ():
+        subjects = {f"{judge.name} and {other}", f"{other} and {judge.name}"}
+        measured = [row for row in found.audits if row.measure in _AGREEMENT and row.subject in subjects]
+        measured += [
+            row
+            for row in found.audits
+            if row.measure == "spearman"
+            and (row.judge, row.subject) in ((judge.name, f"with {other}"), (other, f"with {judge.name}"))
+        ]
+        if measured:
+            yield Said(f"with {other}: " + ", ".join(map(_agreed, sorted(measured, key=_order))))
+        elif same := _shared(found, judge.name, other):
+            yield Said(f"with {other}: same verdict on {same.alike / same.n:.0%} of {same.n:,}")
+    for row in found.audits:
+        if row.judge == judge.name and row.measure == "krippendorff_alpha":
+            unlike = row.value is not None and row.value < UNLIKE
+            yield Said(f"between its judges: {_agreed(row)}", unlike)
+
+
+def _order(row: AuditRow) -> int:
+    return list(_AGREEMENT).index(row.measure)
+
+
+def _agreed(row: AuditRow) -> str:
+    name = _AGREEMENT[row.measure]
+    if row.value is None:
+        return f"{name} not measured, {row.reason or 'no reason was recorded'}"
+    if row.measure == "raw_agreement":
+        return f"{name} on {row.value:.0%} of {row.n:,}"
+    held = "" if row.low is None or row.high is None else f" [{number(row.low, 2)}, {number(row.high, 2)}]"
+    return f"{name} {number(row.value, 2)}{held}"
+
+
+def _shared(found: Judging, one: str, other: str) -> SharedRow | None:
+    """The verdicts that two judges have in common; None where there are none to compare."""
+    return next((row for row in found.shared if {row.one, row.other} == {one, other} and row.n), None)

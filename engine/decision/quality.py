@@ -1,0 +1,280 @@
+"""What a decision says of a candidate's quality: better than the base, than a prompt, what it lost."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from engine.compare.forgetting import ForgettingRow, corpus_aspect, forgetting
+from engine.decision.facts import (
+    Answer,
+    Case,
+    Change,
+    Standing,
+    bounds,
+    counted,
+    improvement,
+    least_needed,
+    measured,
+    moved,
+)
+from store.read.rows import ComparisonRow, ModelRow, WinRateRow
+from store.read.slices import SliceRow
+from tui.text.gate import percent
+from tui.text.output import number
+
+ENOUGH = 0.80  # of the gain: a prompt that reaches so much makes the fine-tune hard to justify
+HALF = 0.5  # a win rate of two models that are as good
+LEAKED = ("leaked", "not leaked")  # slices about the eval set, not about what is asked
+TOLD = 3
+
+
+def better_than_base(case: Case) -> Answer:
+    """On the primary measures and by the judges' win rates."""
+    question = f"Better than {case.base.name if case.base else 'the base'}?"
+    if case.base is None:
+        return Answer(question, "not known: the run has no baseline", "missing")
+    changes, rates = case.changes(case.base), case.win_rates(case.base)
+    better = [row for row, change in changes if change == "better"]
+    worse = [row for row, change in changes if change == "worse"]
+    won = [row for row in rates if row.low is not None and row.low > HALF]
+    lost = [row for row in rates if row.high is not None and row.high < HALF]
+    known = [row for row, change in changes if change != "missing"]
+    evidence = (*(measured(row) + _word(change) for row, change in changes), *map(rate, rates))
+    if not known and not any(row.win_rate is not None for row in rates):
+        return Answer(question, "not known: nothing could be compared", "missing", evidence)
+    standing: Standing
+    if (better or won) and not (worse or lost):
+        standing, said = "good", f"yes: {_where(better, won, len(known))}"
+        unclear = len(known) - len(better)
+        said += f"; {unclear} not settled" if unclear else ""
+    elif (worse or lost) and not (better or won):
+        standing, said = "bad", f"no, worse: {_where(worse, lost, len(known), word='loses')}"
+    elif worse or lost:
+        where = f"better on {_names(better, won)}, worse on {_names(worse, lost)}"
+        standing, said = "open", f"in part: {where}"
+    else:
+        unsettled = [row for row, change in changes if change == "unsettled"]
+        standing, said = (
+            "open",
+            f"not shown on any of {counted(len(known), 'measure')}{least_needed(unsettled)}",
+        )
+    return Answer(question, said, standing, evidence)
+
+
+def rate(row: WinRateRow) -> str:
+    """One judge's win rate with its interval and counts."""
+    if row.win_rate is None:
+        return f"win rate by {row.judge}: missing, {row.reason or 'nothing was judged'}"
+    spread = "" if row.low is None or row.high is None else f" [{percent(row.low)}, {percent(row.high)}]"
+    counts = f"{row.wins} wins, {row.losses} losses, {row.ties} ties, {row.failed} failed"
+    kind = "" if row.is_language_model else " (a rule, no language model)"
+    return f"win rate {percent(row.win_rate)}{spread} by judge {row.judge}{kind}: {counts}"
+
+
+def _word(change: Change) -> str:
+    return {"better": "  + better", "worse": "  − worse", "unsettled": "  ? not settled"}.get(change, "")
+
+
+def _where(rows: Sequence[ComparisonRow], won: Sequence[WinRateRow], of: int, word: str = "wins") -> str:
+    parts = [f"{len(rows)} of {counted(of, 'measure')}"] if rows else []
+    if rows:
+        most = max(rows, key=_weight)
+        parts[0] += f", {moved(most)}"
+    parts += [f"{word} {percent(row.win_rate)} (judge {row.judge})" for row in won[:1]]
+    return "; ".join(parts)
+
+
+def _weight(row: ComparisonRow) -> float:
+    """How large a change is in widths of its interval, which measures of all scales have."""
+    spread = bounds(row)
+    width = spread[1] - spread[0] if spread else 0.0
+    return abs(row.delta or 0.0) / width if width else 0.0
+
+
+def _names(rows: Sequence[ComparisonRow], rates: Sequence[WinRateRow]) -> str:
+    names = [row.measure for row in rows] + [f"the win rate by {row.judge}" for row in rates]
+    more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
+    return ", ".join(names[:TOLD]) + more
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How much of the candidate's gain on one measure a prompt reaches, as a share that may pass 1."""
+
+    measure: str
+    share: float
+    low: float | None
+    high: float | None
+    n: int
+
+    def said(self) -> str:
+        spread = "no interval" if self.low is None else f"[{percent(self.low)}, {percent(self.high)}]"
+        return f"{self.measure}: the prompt reaches {percent(self.share)} {spread} of the gain, n {self.n:,}"
+
+
+def better_than_prompt(case: Case) -> Answer:
+    """The 80 % rule: on the measures that the candidate gained on, how much of it a prompt reaches alone."""
+    question = "Better than a good prompt?"
+    if not case.prompted:
+        way = 'add a baseline with `system = "…"` on the same weights'
+        return Answer(question, f"not known: no baseline has a prompt; {way}", "missing", topic="prompt")
+    if case.base is None or case.base.name in {model.name for model in case.prompted}:
+        return Answer(question, "not known: no baseline without a prompt", "missing", topic="prompt")
+    answers = [_against(case, case.base, prompted, question) for prompted in case.prompted]
+    return max(answers, key=lambda answer: ("good", "missing", "open", "bad").index(answer.standing))
+
+
+def _against(case: Case, base: ModelRow, prompted: ModelRow, question: str) -> Answer:
+    reached = list(_reached(case, base, prompted))
+    rates = case.win_rates(prompted)
+    lost = [row for row in rates if row.high is not None and row.high < HALF]
+    evidence = (
+        *(item.said() for item in reached),
+        *(f"against {prompted.name}: {measured(row)}{_word(word)}" for row, word in case.changes(prompted)),
+        *(f"against {prompted.name}: {rate(row)}" for row in rates),
+        *((f"the gain is that over {base.name}, where it is settled",) if reached else ()),
+    )
+    standing: Standing
+    worse = [row for row, change in case.changes(prompted) if change == "worse"]
+    if not reached and worse:
+        standing, said = "bad", f"no: worse than {prompted.name} on {_names(worse, [])}"
+    elif not reached:
+        standing, said = "open", f"not settled: no settled gain over {base.name} that a prompt could reach"
+    else:
+        standing, said = _ruled(reached)
+    if lost:
+        standing, said = "bad", f"no: loses to {prompted.name}, {rate(lost[0])}"
+    return Answer(question, said, standing, evidence, "prompt")
+
+
+def _ruled(reached: Sequence[Reached]) -> tuple[Standing, str]:
+    """The 80 % rule on the mean share, each measure's between nothing and all of its gain.
+
+    The ends of the mean's interval are the means of the ends, however the measures hang together.
+    """
+    share = _mean(item.share for item in reached)
+    over = f", the mean of {len(reached)} measures" if len(reached) > 1 else f" in {reached[0].measure}"
+    said = f"a prompt alone reaches {percent(share)} of the gain{over}"
+    low = _mean(item.share if item.low is None else item.low for item in reached)
+    high = _mean(item.share if item.high is None else item.high for item in reached)
+    if any(item.low is None for item in reached):
+        return ("bad" if share >= ENOUGH else "open"), f"not settled, without an interval: {said}"
+    if high < ENOUGH:
+        return "good", f"yes: {said}"
+    if low >= ENOUGH:
+        return "bad", f"no: {said}"
+    n = min(item.n for item in reached)
+    room = abs(share - ENOUGH)
+    needed = f"; about {max(n + 1, round(n * ((high - low) / 2 / room) ** 2)):,} examples would settle it"
+    return "open", f"not settled: {said}{needed if room else ''}"
+
+
+def _mean(shares: Iterable[float]) -> float:
+    found = [min(1.0, max(0.0, share)) for share in shares]
+    return sum(found) / len(found)
+
+
+def _reached(case: Case, base: ModelRow, prompted: ModelRow) -> Iterator[Reached]:
+    """Of each settled gain over the base, what is left of it over the prompt, with its spread."""
+    over_prompt = {row.measure: row for row, _ in case.changes(prompted)}
+    for row, change in case.changes(base):
+        other = over_prompt.get(row.measure)
+        gain, left = improvement(row), improvement(other) if other else None
+        if change != "better" or other is None or gain is None or left is None:
+            continue
+        spread = bounds(other)
+        low, high = (1 - spread[1] / gain, 1 - spread[0] / gain) if spread else (None, None)
+        yield Reached(row.measure, 1 - left / gain, low, high, min(row.n, other.n))
+
+
+def forgotten(case: Case) -> Answer:
+    """Benchmarks and plain texts; what falls are not ruled out where nothing was seen to fall."""
+    question = "What was forgotten?"
+    pairs = [
+        row
+        for row in case.facts.comparisons
+        if row.candidate == case.name and case.base is not None and row.baseline == case.base.name
+    ]
+    rows = forgetting(pairs)
+    tasks = {row.measure for row in pairs if row.kind == "benchmark"}
+    corpora = {corpus_aspect(row.measure) for row in pairs if row.kind == "corpus"}
+    asked = [row for row in rows if row.aspect in tasks | corpora]
+    looked_at = [row for row in asked if row.verdict != "missing"]
+    evidence = tuple(map(_aspect, rows))
+    if not looked_at:
+        why = "nothing could be compared" if asked else "the plan has no benchmarks and no corpora"
+        return Answer(question, f"not measured: {why}", "missing", evidence, "forgotten")
+    falls = {row.aspect: _worst_fall(row, row.aspect in corpora) for row in rows}
+    if worse := [row for row in rows if row.verdict == "worse"]:
+        worst = max(worse, key=lambda row: falls[row.aspect])
+        more = f" and {len(worse) - 1} more" if len(worse) > 1 else ""
+        values = f"{number(worst.baseline_value)} → {number(worst.candidate_value)}"
+        return Answer(question, f"{worst.aspect} {values}{more}", "bad", evidence, "forgotten")
+    limits = {
+        True: _limit(case, "max_perplexity_rise", 0.10),
+        False: _limit(case, "max_benchmark_drop", 0.05),
+    }
+    hidden = [row for row in looked_at if falls[row.aspect] > limits[row.aspect in corpora]]
+    kept = f"{len(looked_at) - len(hidden)} of {counted(len(asked), 'aspect')} kept"
+    if hidden:
+        worst = max(hidden, key=lambda row: falls[row.aspect])
+        said = f"{kept}; a fall beyond the plan's limit is not ruled out on {worst.aspect}, n {worst.n:,}"
+        return Answer(question, said, "open", evidence, "forgotten")
+    if len(looked_at) < len(asked):
+        return Answer(question, f"{kept}; others could not be compared", "open", evidence, "forgotten")
+    return Answer(question, f"nothing seen: {kept}, within the plan's limits", "good", evidence, "forgotten")
+
+
+def _aspect(row: ForgettingRow) -> str:
+    if row.verdict == "missing":
+        return f"{row.aspect}: missing, {row.reason or 'no reason was recorded'}"
+    values = f"{number(row.baseline_value)} → {number(row.candidate_value)}"
+    spread = f"[{number(row.low, True)}, {number(row.high, True)}]"
+    return f"{row.aspect} {values}  {number(row.delta, True)} {spread}  n {row.n:,}  {row.said}"
+
+
+def _worst_fall(row: ForgettingRow, is_corpus: bool) -> float:
+    """The largest fall that the interval holds; a share of the baseline's value where that is no share."""
+    if row.low is None or row.high is None:
+        return 0.0
+    value = abs(row.baseline_value or 0.0)
+    scale = value if value and (is_corpus or value > 1) else 1.0
+    return (row.high if is_corpus else -row.low) / scale
+
+
+def _limit(case: Case, gate: str, default: float) -> float:
+    return float(case.facts.plan.get("gates", {}).get(gate, default))
+
+
+def lost_slices(case: Case) -> Answer:
+    """Slices of the eval set on which the candidate is clearly worse than the base."""
+    question = "Which slices lost?"
+    rows = [
+        row
+        for row in case.facts.slices
+        if row.candidate == case.name
+        and case.base is not None
+        and row.baseline == case.base.name
+        and row.slice not in LEAKED
+        and row.direction != "none"
+    ]
+    compared = {row.slice for row in rows if row.delta is not None}
+    if not compared:
+        return Answer(question, "not known: no slices were computed", "missing", topic="slices")
+    worse = [row for row in rows if row.standing == "worse"]
+    if not worse:
+        open_ = sum(row.standing == "unsettled" for row in rows)
+        standing: Standing = "open" if 2 * open_ > len(rows) else "good"
+        said = f"none of {counted(len(compared), 'slice')} clearly"
+        return Answer(
+            question, said, standing, (f"{open_} of {len(rows)} comparisons are not settled",), "slices"
+        )
+    names = list(dict.fromkeys(row.slice for row in worse))
+    more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
+    said = f"{len(names)} of {counted(len(compared), 'slice')}: {', '.join(names[:TOLD])}{more}"
+    return Answer(question, said, "bad", tuple(map(_slice, worse)), "slices")
+
+
+def _slice(row: SliceRow) -> str:
+    values = f"{number(row.baseline_value)} → {number(row.candidate_value)}"
+    spread = f"[{number(row.low, True)}, {number(row.high, True)}]"
+    return f"{row.slice}: {row.measure} {values}  {number(row.delta, True)} {spread}  n {row.n:,}"

@@ -1,0 +1,205 @@
+"""A run written as MT-Bench's or AlpacaEval's own tools read it, so that they can score it too."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from engine.errors import BadInput
+from engine.formats.records import write_lines, write_list
+from store.read.content import RunContent
+
+_UNSAFE = re.compile(r"[^\w.+-]+")
+_SIDES = {"candidate": "model_1", "baseline": "model_2", "tie": "tie", None: "error"}
+_PREFERENCES = {"win": 2.0, "loss": 1.0, "tie": 1.5, "failed": None}
+_IMPORTED_POINTS = "imported:alpaca-eval"
+
+
+def export_run(kind: str, content: RunContent, folder: Path) -> list[Path]:
+    """Writes a run's answers and judgments into a folder; returns the files.
+
+    Raises BadInput for an unknown kind, a folder that cannot be written, and a run without answers.
+    """
+    if kind not in EXPORTS:
+        raise BadInput(f"there is no export of {kind!r}", f"known kinds: {', '.join(EXPORTS)}")
+    if not any(row["text"] is not None for row in content.responses):
+        raise BadInput(f"run {content.name} holds no answers to export")
+    written = []
+    try:
+        for name, records, write in EXPORTS[kind](content):
+            write(folder / name, records)
+            written.append(folder / name)
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be written: {error.strerror}", "choose another folder") from error
+    return written
+
+
+Records = list[dict[str, Any]]
+File = tuple[str, Records, Callable[[Path, Records], None]]
+
+
+def _mt_bench(content: RunContent) -> Iterator[File]:
+    """FastChat's `data/mt_bench`: numbers for questions, as its scripts sort by them."""
+    numbers = _question_ids(content)
+    yield "question.jsonl", [_question(row, numbers) for row in content.examples], write_lines
+    answers: dict[str, Records] = defaultdict(list)
+    for row in content.responses:
+        if row["text"] is not None:
+            turns = row["turns"] or [row["text"]]
+            answers[row["model"]].append(
+                {
+                    "question_id": numbers[row["example"]],
+                    "answer_id": f"{row['model']}-{row['example']}",
+                    "model_id": row["model"],
+                    "choices": [{"index": 0, "turns": turns}],
+                    "tstamp": row["created"],
+                }
+            )
+    for model, records in answers.items():
+        yield f"model_answer/{_file_name(model)}.jsonl", records, write_lines
+    for judge in content.judges:
+        if singles := _singles(content, judge["name"], numbers):
+            yield f"model_judgment/{_file_name(judge['name'])}_single.jsonl", singles, write_lines
+        if pairs := _pairs(content, judge["name"], numbers):
+            yield f"model_judgment/{_file_name(judge['name'])}_pair.jsonl", pairs, write_lines
+
+
+def _question_ids(content: RunContent) -> dict[str, int]:
+    names = [row["example"] for row in content.examples]
+    if all(name.isascii() and name.isdigit() for name in names) and len({int(n) for n in names}) == len(
+        names
+    ):
+        return {name: int(name) for name in names}
+    return {name: place for place, name in enumerate(names, start=1)}
+
+
+def _question(row: dict[str, Any], numbers: dict[str, int]) -> dict[str, Any]:
+    turns = (row["extra"] or {}).get("turns") or [row["query"]]
+    question = {"question_id": numbers[row["example"]], "category": row["category"] or "general"}
+    references = {"reference": row["references"]} if row["references"] else {}
+    return question | {"turns": turns} | references
+
+
+def _singles(content: RunContent, judge: str, numbers: dict[str, int]) -> Records:
+    return [
+        {
+            "question_id": numbers[row["example"]],
+            "model": row["model"],
+            "judge": [judge, "assay"],
+            "user_prompt": "",
+            "judgment": row["raw"],
+            "score": -1 if row["score"] is None else row["score"],
+            "turn": max(1, row["turn"]),
+            "tstamp": row["created"],
+        }
+        for row in _turn_by_turn(content.ratings)
+        if row["judge"] == judge
+    ]
+
+
+def _turn_by_turn(rows: Records) -> Iterator[dict[str, Any]]:
+    """Without whole conversations where their turns were judged too: FastChat knows turns alone."""
+    several = {row["example"] for row in rows if row["turn"]}
+    return (row for row in rows if row["turn"] or row["example"] not in several)
+
+
+def _pairs(content: RunContent, judge: str, numbers: dict[str, int]) -> Records:
+    games: dict[tuple[str, str, str, int], dict[str, dict[str, Any]]] = defaultdict(dict)
+    for row in _turn_by_turn(content.judgments):
+        if row["judge"] == judge:
+            key = (row["candidate"], row["baseline"], row["example"], row["turn"])
+            games[key][row["order"]] = row
+    found = []
+    for (candidate, baseline, example, turn), both in games.items():
+        if len(both) == 2:
+            first, second = both["candidate_first"], both["baseline_first"]
+            found.append(
+                {
+                    "question_id": numbers[example],
+                    "model_1": candidate,
+                    "model_2": baseline,
+                    "g1_winner": _SIDES[first["winner"]],
+                    "g2_winner": _SIDES[second["winner"]],
+                    "judge": [judge, "assay"],
+                    "g1_user_prompt": "",
+                    "g1_judgment": first["raw"],
+                    "g2_user_prompt": "",
+                    "g2_judgment": second["raw"],
+                    "turn": max(1, turn),
+                    "tstamp": second["created"],
+                }
+            )
+    return found
+
+
+def _alpaca_eval(content: RunContent) -> Iterator[File]:
+    examples = {row["example"]: row for row in content.examples}
+    texts: dict[tuple[str, str], str] = {}
+    outputs: dict[str, Records] = defaultdict(list)
+    for row in content.responses:
+        if row["text"] is not None:
+            texts[row["model"], row["example"]] = row["text"]
+            outputs[row["model"]].append(
+                _instruction(examples[row["example"]]) | {"output": row["text"], "generator": row["model"]}
+            )
+    for model, records in outputs.items():
+        yield f"{_file_name(model)}/model_outputs.json", records, write_list
+    judges = {judge["name"]: judge for judge in content.judges}
+    calls: dict[tuple[str, ...], Records] = defaultdict(list)
+    for row in content.judgments:
+        calls[_match(row)].append(row)
+    matches: dict[tuple[str, str], Records] = defaultdict(list)
+    for row in content.verdicts:
+        sides = (row["candidate"], row["example"]), (row["baseline"], row["example"])
+        if row["turn"] == 0 and all(side in texts for side in sides):
+            matches[row["candidate"], row["judge"]].append(
+                _instruction(examples[row["example"]])
+                | {
+                    "output_1": texts[sides[1]],
+                    "generator_1": row["baseline"],
+                    "output_2": texts[sides[0]],
+                    "generator_2": row["candidate"],
+                    "annotator": row["judge"],
+                }
+                | _annotation(judges[row["judge"]], row["outcome"], calls[_match(row)])
+            )
+    for (candidate, judge), records in matches.items():
+        yield f"{_file_name(candidate)}/{_file_name(judge)}/annotations.json", records, write_list
+
+
+def _instruction(example: dict[str, Any]) -> dict[str, Any]:
+    return {"instruction": example["query"], "dataset": example["category"] or "assay"}
+
+
+def _match(row: dict[str, Any]) -> tuple[str, ...]:
+    return (row["judge"], row["candidate"], row["baseline"], row["example"], str(row["turn"]))
+
+
+def _annotation(judge: dict[str, Any], outcome: str, calls: Records) -> dict[str, Any]:
+    """Preference, price, time and raw answers of one verdict."""
+    preference = _PREFERENCES[outcome]
+    if judge["prompt_hash"] == _IMPORTED_POINTS and calls and calls[0]["candidate_score"] is not None:
+        preference = 1 + calls[0]["candidate_score"]
+    return {
+        "preference": preference,
+        "price_per_example": _sum([row["cost"] for row in calls]),
+        "time_per_example": _sum([row["latency_s"] for row in calls]),
+        "raw_completion": [row["raw"] for row in calls],
+    }
+
+
+def _sum(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _file_name(name: str) -> str:
+    """A model's or judge's name as a part of a path: nothing in it can lead out of the folder."""
+    return _UNSAFE.sub("_", name).strip(".") or "model"
+
+
+EXPORTS: dict[str, Callable[[RunContent], Iterator[File]]] = {
+    "mt-bench": _mt_bench,
+    "alpaca-eval": _alpaca_eval,
+}

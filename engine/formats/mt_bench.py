@@ -1,0 +1,173 @@
+"""MT-Bench's files (FastChat `llm_judge`): questions, answers, and judgments of both kinds.
+
+A folder is laid out as FastChat's `data/mt_bench`: `question.jsonl`, `model_answer/*.jsonl`,
+`reference_answer/*.jsonl`, `model_judgment/*_single.jsonl` and `*_pair.jsonl`. A judgment file alone can be
+read too; then there are no texts beside the judgments' own.
+"""
+
+import re
+from pathlib import Path
+
+from engine.data.examples import Example
+from engine.errors import BadInput
+from engine.formats.imported import Game, Grade, Grader, Imported, Match, Side
+from engine.formats.records import Row, rows
+from engine.judges.judge import Order
+from engine.judges.verdicts import verdict
+
+_UNPARSED = -1
+_SINGLE, _PAIR = "_single", "_pair"
+_QUESTION = re.compile(r"\[Question\]\s*(.*?)\s*\[The Start of", re.DOTALL)
+
+
+def read_mt_bench(path: Path) -> Imported:
+    """Everything in a folder, or in one judgment file. Raises BadInput naming file and line."""
+    found = Imported("mt-bench")
+    files = _judgment_files(path)
+    if path.is_dir():
+        _read_questions(found, path)
+        for file in sorted((path / "model_answer").glob("*.jsonl")):
+            _read_answers(found, file)
+    if not files and not found.answers:
+        raise BadInput(
+            f"{path}: holds no MT-Bench answers or judgments",
+            "Name FastChat's data/mt_bench folder, or a model_judgment/*_single.jsonl or *_pair.jsonl file.",
+        )
+    for file in files:
+        for row in rows(file):
+            if row.has("model", "score"):
+                _read_grade(found, row)
+            elif row.has("model_1", "model_2", "g1_winner", "g2_winner"):
+                _read_games(found, row)
+            else:
+                raise BadInput(f"{row.path}:{row.line}: is no MT-Bench judgment, neither single nor pair")
+    _name_baselines(found)
+    return found
+
+
+def _judgment_files(path: Path) -> list[Path]:
+    return sorted((path / "model_judgment").glob("*.jsonl")) if path.is_dir() else [path]
+
+
+def _read_questions(found: Imported, folder: Path) -> None:
+    if not (folder / "question.jsonl").is_file():
+        raise BadInput(f"{folder}: has no question.jsonl")
+    references = _references(folder)
+    for row in rows(folder / "question.jsonl"):
+        key, turns = row.text("question_id"), row.texts("turns")
+        if not turns:
+            raise row.wrong("turns", "is empty")
+        own = row.texts("reference") if row.has("reference") else ()
+        found.examples[key] = _example(key, turns, references.get(key, own), row.optional("category"))
+
+
+def _references(folder: Path) -> dict[str, tuple[str, ...]]:
+    """The reference answers, every turn's, of the first file that has some."""
+    for file in sorted((folder / "reference_answer").glob("*.jsonl")):
+        return {row.text("question_id"): _turns(row) for row in rows(file)}
+    return {}
+
+
+def _example(
+    key: str, turns: tuple[str, ...], references: tuple[str, ...] = (), category: str | None = None
+) -> Example:
+    return Example(
+        id=key,
+        query=turns[0],
+        messages=({"role": "user", "content": turns[0]},),
+        references=references,
+        category=category,
+        turns=turns,
+    )
+
+
+def _read_answers(found: Imported, file: Path) -> None:
+    for row in rows(file):
+        model, key = row.optional("model_id") or file.stem, row.text("question_id")
+        found.add_model(model)
+        turns = _turns(row)
+        found.examples.setdefault(key, _example(key, ("(the question is not in these files)",)))
+        found.answers[model, key] = turns
+
+
+def _turns(row: Row) -> tuple[str, ...]:
+    choices = row.values.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise row.wrong("choices", "expected a list of {index, turns}")
+    return Row(row.path, row.line, choices[0]).texts("turns")
+
+
+def _read_grade(found: Imported, row: Row) -> None:
+    judge, model, key = _judge(found, row, "pointwise"), row.text("model"), row.text("question_id")
+    found.add_model(model)
+    _ensure_example(found, key, row.optional("user_prompt"))
+    score = row.number("score")
+    parsed = score is not None and score != _UNPARSED
+    found.grades.append(
+        Grade(
+            judge,
+            model,
+            key,
+            turn=row.whole("turn"),
+            score=score if parsed else None,
+            raw=row.optional("judgment") or "",
+            failure=None if parsed else "no rating could be read",
+        )
+    )
+
+
+def _read_games(found: Imported, row: Row) -> None:
+    judge, key, turn = _judge(found, row, "pairwise"), row.text("question_id"), row.whole("turn")
+    sides = row.text("model_1"), row.text("model_2")
+    for model in sides:
+        found.add_model(model)
+    _ensure_example(found, key, row.optional("g1_user_prompt"))
+    winners = _winner(row, "g1_winner"), _winner(row, "g2_winner")
+    orders: tuple[Order, Order] = ("candidate_first", "baseline_first")
+    for game, winner, order in zip(("g1", "g2"), winners, orders, strict=True):
+        failure = None if winner else "no winner could be read"
+        raw = row.optional(f"{game}_judgment") or ""
+        found.games.append(Game(judge, *sides, key, turn, order, winner, raw, failure))
+    consistent = None if None in winners else winners[0] == winners[1]
+    found.matches.append(Match(judge, *sides, key, turn, verdict(*winners), consistent))
+
+
+def _winner(row: Row, key: str) -> Side | None:
+    sides: dict[str, Side | None] = {
+        "model_1": "candidate", "model_2": "baseline", "tie": "tie", "error": None,
+    }  # fmt: skip
+    value = row.text(key)
+    if value not in sides:
+        raise row.wrong(key, f"found {value!r:.60}; allowed: model_1, model_2, tie, error")
+    return sides[value]
+
+
+def _judge(found: Imported, row: Row, kind: str) -> str:
+    """The judge's name: a row names the model and its prompt, which differs by category and turn."""
+    named = row.values.get("judge")
+    model = str(named[0]) if isinstance(named, list) and named else str(named or "unknown")
+    prompt = str(named[1]) if isinstance(named, list) and len(named) > 1 else None
+    name = model if kind == "pointwise" else f"{model} (pairs)"
+    details = {"kind": kind, "model": model, "server": None, "note": "judgments read from MT-Bench's files"}
+    scale = {"scale": "1-10"} if kind == "pointwise" else {}
+    grader = found.graders.setdefault(
+        name,
+        Grader(name, "pointwise" if kind == "pointwise" else "pairwise", details | scale | {"prompts": []}),
+    )
+    if prompt and prompt not in grader.details["prompts"]:
+        grader.details["prompts"].append(prompt)
+    return name
+
+
+def _ensure_example(found: Imported, key: str, prompt: str | None) -> None:
+    """A question known only from what a judge was asked about it."""
+    if key not in found.examples:
+        asked = _QUESTION.search(prompt or "")
+        found.examples[key] = _example(key, (asked[1] if asked else f"question {key}",))
+
+
+def _name_baselines(found: Imported) -> None:
+    """FastChat puts the baseline in the second place of every pair; with all pairs there is none."""
+    seconds = {match.baseline for match in found.matches}
+    firsts = {match.candidate for match in found.matches}
+    found.baselines = sorted(seconds) if len(seconds) == 1 and not seconds & firsts else []

@@ -1,0 +1,90 @@
+"""Records of other tools' files, with errors that name file, line and key."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.data.reading import read_records
+from engine.errors import BadInput
+
+
+class Row:
+    """One record; what is asked of it and is not there is a BadInput that names the place."""
+
+    def __init__(self, path: Path, line: int, values: Mapping[str, Any]) -> None:
+        self.path = path
+        self.line = line
+        self.values = values
+
+    def wrong(self, key: str, what: str) -> BadInput:
+        return BadInput(f"{self.path}:{self.line}: {key}: {what}")
+
+    def text(self, key: str) -> str:
+        """A text, or a number as it is written."""
+        value = self.values.get(key)
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise self.wrong(key, "is missing" if value is None else f"found {value!r:.60}, expected a text")
+        return str(value)
+
+    def optional(self, key: str) -> str | None:
+        return None if self.values.get(key) is None else self.text(key)
+
+    def number(self, key: str) -> float | None:
+        """A number; None for what is missing or not a number."""
+        value = self.values.get(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.wrong(key, f"found {value!r:.60}, expected a number")
+        return None if value != value else float(value)
+
+    def whole(self, key: str) -> int:
+        value = self.values.get(key)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.wrong(key, f"found {value!r:.60}, expected a whole number")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self.values.get(key)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self.wrong(key, "expected a list of texts")
+        return tuple(value)
+
+    def has(self, *keys: str) -> bool:
+        return all(self.values.get(key) is not None for key in keys)
+
+
+def rows(path: Path) -> list[Row]:
+    """All records of a JSONL file or JSON list. Raises BadInput when there is none."""
+    found = [Row(path, line, values) for line, values in read_records(path)]
+    if not found:
+        raise BadInput(f"{path}: holds no records")
+    return found
+
+
+def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """JSON lines, in UTF-8; a lone surrogate, which UTF-8 cannot carry, as its escape."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        for record in records:
+            file.write(_json(record) + "\n")
+
+
+def write_list(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """One JSON list."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("[\n" + ",\n".join(map(_json, records)) + "\n]\n", encoding="utf-8")
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+    return text if text.isascii() or _encodes(text) else json.dumps(record, allow_nan=False)
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,294 @@
+"""An imported run written into the store, with the figures that its grades and verdicts add up to."""
+
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from engine.data.examples import eval_set_version
+from engine.formats.imported import Grade, Imported, Match
+from engine.formats.sums import mean, points_of, slices, summary
+from engine.phases.data import example_row
+from engine.stats.intervals import Interval
+from engine.stats.length_control import points_at_equal_length
+from engine.stats.winrate import Winner, position_bias, win_rate
+from store import tables
+from store.write import Transaction
+
+_SCALES = {"1-10": (1.0, 10.0), "1-5": (1.0, 5.0)}
+_GAME_COLUMNS = (
+    "turn", "order", "winner", "raw", "failure", "candidate_score", "baseline_score", "confidence", "cost",
+    "latency_s",
+)  # fmt: skip
+
+
+class Writer:
+    """Writes one run inside the transaction that it is given."""
+
+    def __init__(self, transaction: Transaction, imported: Imported) -> None:
+        self._transaction = transaction
+        self._imported = imported
+        self._models: dict[str, int] = {}
+        self._examples: dict[str, int] = {}
+        self._judges: dict[str, int] = {}
+
+    def write(self, name: str, path: Path) -> int:
+        run_id = self._run(name, path)
+        self._write_examples(run_id)
+        self._write_models(run_id, path)
+        self._write_judges(run_id)
+        self._write_games()
+        self._write_grades(run_id)
+        for note in self._imported.notes:
+            self._transaction.append(
+                tables.Event,
+                [
+                    {
+                        "run_id": run_id,
+                        "time": time.time(),
+                        "level": "warning",
+                        "phase": "data",
+                        "message": note,
+                    }
+                ],
+            )
+        return run_id
+
+    def _run(self, name: str, path: Path) -> int:
+        now = time.time()
+        examples = list(self._imported.examples.values())
+        return self._transaction.insert(
+            tables.Run,
+            {
+                "name": name,
+                "status": "finished",
+                "created": now,
+                "started": now,
+                "finished": now,
+                "plan": "",
+                "plan_hash": "",
+                "plan_folder": str(path.absolute().parent),
+                "plan_file": "",
+                "options": {"imported": self._imported.source},
+                "eval_set": eval_set_version(examples),
+                "eval_set_file": str(path),
+            },
+        )
+
+    def _write_examples(self, run_id: int) -> None:
+        examples = list(self._imported.examples.values())
+        version = eval_set_version(examples)
+        self._transaction.ensure(
+            tables.Example, [example_row(example, version, place) for place, example in enumerate(examples)]
+        )
+        known = self._transaction.rows(tables.Example, eval_set=version)
+        self._examples = {row["example"]: row["id"] for row in known}
+        self._transaction.append(
+            tables.RunExample,
+            [
+                {"run_id": run_id, "position": place, "example_id": self._examples[example.id], "split": None}
+                for place, example in enumerate(examples)
+            ],
+        )
+
+    def _write_models(self, run_id: int, path: Path) -> None:
+        for place, name in enumerate(self._imported.models):
+            role = "baseline" if name in self._imported.baselines else "candidate"
+            self._models[name] = self._transaction.insert(
+                tables.Model,
+                {
+                    "run_id": run_id,
+                    "name": name,
+                    "role": role,
+                    "kind": "recorded",
+                    "position": place,
+                    "details": {"kind": "recorded", "file": str(path), "notes": [f"read from {path.name}"]},
+                },
+            )
+        now = time.time()
+        self._transaction.append(
+            tables.Response,
+            [
+                {
+                    "model_id": self._models[model],
+                    "example_id": self._examples[example],
+                    "text": turns[-1] if turns else None,
+                    "turns": list(turns) if len(turns) > 1 else None,
+                    "reason": None if turns else "the file holds no answer",
+                    "created": now,
+                }
+                for (model, example), turns in self._imported.answers.items()
+            ],
+        )
+
+    def _write_judges(self, run_id: int) -> None:
+        for grader in self._imported.graders.values():
+            self._judges[grader.name] = self._transaction.insert(
+                tables.Judge,
+                {
+                    "run_id": run_id,
+                    "name": grader.name,
+                    "kind": grader.kind,
+                    "is_language_model": True,
+                    "prompt_hash": f"imported:{self._imported.source}",
+                    "details": grader.details,
+                },
+            )
+
+    def _write_games(self) -> None:
+        now = time.time()
+        self._transaction.append(
+            tables.Judgment,
+            [
+                self._sides(game.judge, game.candidate, game.baseline)
+                | {key: getattr(game, key) for key in _GAME_COLUMNS}
+                | {"example_id": self._examples[game.example], "created": now}
+                for game in self._imported.games
+            ],
+        )
+        self._transaction.append(
+            tables.Verdict,
+            [
+                self._sides(match.judge, match.candidate, match.baseline)
+                | {
+                    "example_id": self._examples[match.example],
+                    "turn": match.turn,
+                    "outcome": match.outcome,
+                    "consistent": match.consistent,
+                    "reason": "a judgment failed" if match.outcome == "failed" else None,
+                }
+                for match in self._imported.matches
+            ],
+        )
+        groups: dict[tuple[str, str, str], list[Match]] = defaultdict(list)
+        for match in self._imported.matches:
+            groups[match.judge, match.candidate, match.baseline].append(match)
+        for sides, matches in groups.items():
+            # Turn 0 holds all of them together, as these tools count; then every turn by itself.
+            for turn in sorted({0, *(match.turn for match in matches)}):
+                chosen = [match for match in matches if turn in (0, match.turn)]
+                self._transaction.append(tables.WinRate, [self._win_rate(sides, turn, chosen)])
+
+    def _sides(self, judge: str, candidate: str, baseline: str) -> dict[str, Any]:
+        return {
+            "judge_id": self._judges[judge],
+            "candidate_id": self._models[candidate],
+            "baseline_id": self._models[baseline],
+        }
+
+    def _win_rate(self, sides: tuple[str, str, str], turn: int, matches: list[Match]) -> dict[str, Any]:
+        counted = win_rate([match.outcome for match in matches])
+        points = [points_of(match) for match in matches]
+        graded = Interval(counted.win_rate, counted.low, counted.high, 0)
+        if any(match.points is not None for match in matches):
+            known = [point for point in points if point is not None]
+            graded = mean([(point, 1.0) for point in known])
+        candidate, baseline = sides[1:]
+        controlled = points_at_equal_length(
+            points, [self._length(candidate, match) for match in matches],
+            [self._length(baseline, match) for match in matches],
+        )  # fmt: skip
+        return self._sides(*sides) | {
+            "turn": turn,
+            "wins": counted.wins,
+            "losses": counted.losses,
+            "ties": counted.ties,
+            "failed": counted.failed,
+            "win_rate": graded.value,
+            "low": graded.low,
+            "high": graded.high,
+            "position_bias": self._position_bias(sides, turn),
+            "length_controlled": controlled.value,
+            "length_controlled_low": controlled.low,
+            "length_controlled_high": controlled.high,
+            "reason": None if graded.value is not None else "every judgment failed",
+        }
+
+    def _length(self, model: str, match: Match) -> int:
+        turns = self._imported.answers.get((model, match.example), ())
+        chosen = turns[match.turn - 1 : match.turn] if match.turn else turns
+        return sum(map(len, chosen))
+
+    def _position_bias(self, sides: tuple[str, str, str], turn: int) -> float | None:
+        winners: dict[tuple[str, int], dict[str, Winner | None]] = defaultdict(dict)
+        for game in self._imported.games:
+            if (game.judge, game.candidate, game.baseline) == sides and turn in (0, game.turn):
+                winners[game.example, game.turn][game.order] = game.winner
+        pairs = [
+            (both["candidate_first"], both["baseline_first"]) for both in winners.values() if len(both) == 2
+        ]
+        return position_bias(pairs).rate
+
+    def _write_grades(self, run_id: int) -> None:
+        now = time.time()
+        self._transaction.append(
+            tables.Rating,
+            [
+                {
+                    "judge_id": self._judges[grade.judge],
+                    "model_id": self._models[grade.model],
+                    "example_id": self._examples[grade.example],
+                    "turn": grade.turn,
+                    "score": grade.score,
+                    "raw": grade.raw,
+                    "failure": grade.failure,
+                    "created": now,
+                }
+                for grade in self._imported.grades
+            ],
+        )
+        by_judge: dict[str, list[Grade]] = defaultdict(list)
+        for grade in self._imported.grades:
+            by_judge[grade.judge].append(grade)
+        for place, (judge, grades) in enumerate(by_judge.items()):
+            self._declare(run_id, judge, place)
+            self._summarise(judge, grades)
+
+    def _declare(self, run_id: int, judge: str, place: int) -> None:
+        details = self._imported.graders[judge].details
+        low, high = _SCALES.get(details.get("scale") or "", (None, None))
+        row = {
+            "run_id": run_id,
+            "measure": f"judge:{judge}",
+            "position": place,
+            "direction": "higher",
+            "low": low,
+            "high": high,
+            "unit": "points",
+            "version": "1",
+            "source": details["note"],
+            "meaning": "mean of the judge's scores; several turns of one question count each",
+            "settings": {},
+        }
+        self._transaction.append(tables.Metric, [row])
+
+    def _summarise(self, judge: str, grades: list[Grade]) -> None:
+        measure = f"judge:{judge}"
+        for model in self._imported.models:
+            own = [grade for grade in grades if grade.model == model]
+            if own:
+                row = {"model_id": self._models[model], "measure": measure}
+                self._transaction.append(tables.ModelScore, [row | summary(own)])
+                sliced = [
+                    row | {"slice": name, "p": None} | summary(chosen)
+                    for name, chosen in slices(own, self._imported.examples).items()
+                ]
+                self._transaction.append(tables.SliceScore, sliced)
+                self._transaction.append(tables.Score, self._scores(row, own))
+
+    def _scores(self, row: dict[str, Any], grades: list[Grade]) -> list[dict[str, Any]]:
+        """The measure example by example; in a mean over examples each turn's score counts once."""
+        by_example: dict[str, list[Grade]] = defaultdict(list)
+        for grade in grades:
+            by_example[grade.example].append(grade)
+        rows = []
+        for example, own in by_example.items():
+            found = summary(own)
+            value, n = found["value"], found["n"]
+            known = (
+                {"reason": None, "parts": [value * n, float(n)]}
+                if n
+                else {"reason": found["reason"], "parts": None}
+            )
+            rows.append(row | {"example_id": self._examples[example], "value": value} | known)
+        return rows

@@ -1,0 +1,1 @@
+"""What candidates are held to, and the alerts that follow."""

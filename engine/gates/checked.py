@@ -1,0 +1,91 @@
+"""A comparison that a gate holds against its limits, and what came of it."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.compare.comparison import Comparison
+from engine.gates.alerts import AlertKind, Severity
+from engine.stats.family import Look
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The largest fall that is allowed and the largest that goes without a warning; None: not judged.
+
+    In the measure's unit, or as a share of the baseline's value when `relative`.
+    """
+
+    critical: float | None
+    warning: float | None
+    relative: bool
+
+    def amount(self, value: float) -> str:
+        if self.relative:
+            return f"{100 * value:,.0f}%" if abs(value) >= 10 else f"{100 * value:.3g}%"
+        return f"{value:.3f}".rstrip("0").rstrip(".")
+
+    def said(self, severity: Severity) -> str:
+        if self.critical is None:
+            return f"The plan warns above {self.amount(self.warning or 0.0)}."
+        if severity == "warning" and self.warning is not None:
+            warning, critical = self.amount(self.warning), self.amount(self.critical)
+            return f"The plan warns above {warning} and fails above {critical}."
+        return f"The plan allows at most {self.amount(self.critical)}."
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A comparison that a gate holds against its limits.
+
+    `way` is what counts as a fall: "worse" by the measure's direction, "more" for a value that should not
+    rise, "either" for a drift of what has no better end. Without an interval a fall is a warning, or a note
+    where the plan did not ask for this limit (`asked` False). `reach` is the largest difference that the
+    measure's two ends allow; None: one end is open.
+    """
+
+    kind: AlertKind
+    comparison: Comparison
+    limits: Limits
+    way: Literal["worse", "more", "either"] = "worse"
+    asked: bool = True
+    reach: float | None = None
+
+    @property
+    def fall(self) -> float | None:
+        """How much worse the candidate is, in the limits' terms; None where the two don't compare."""
+        worsening = self._worsening
+        if worsening is None or not self.limits.relative:
+            return worsening
+        baseline = abs(self.comparison.baseline_value or 0.0)
+        if baseline == 0:
+            return math.copysign(math.inf, worsening) if worsening else 0.0
+        return worsening / baseline
+
+    @property
+    def limit(self) -> float:
+        """The limit that decides, in the measure's unit."""
+        limits = self.limits
+        limit = limits.critical if limits.critical is not None else limits.warning or 0.0
+        return limit * abs(self.comparison.baseline_value or 0.0) if limits.relative else limit
+
+    @property
+    def _worsening(self) -> float | None:
+        delta = self.comparison.delta
+        if delta is None or self.way == "worse":
+            return self.comparison.worsening
+        return abs(delta) if self.way == "either" else delta
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What became of one held comparison that fell beyond a limit; `look` None: without an interval."""
+
+    held: Held
+    severity: Severity  # of the limit that it passed
+    look: Look | None
+    needed: int | None = None  # examples that would settle it, where chance can't be ruled out
+
+    @property
+    def is_settled(self) -> bool:
+        return self.look is not None and self.look.is_settled()

@@ -1,0 +1,197 @@
+"""Questions to a judging model and its answers: whoever asks, each answer is paid for once."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from engine.judges.cache import JudgmentCache, judgment_key
+from engine.judges.client import CallFailed, ChatServer, public_url
+from engine.judges.loop import Pool
+from engine.judges.wire import Reply
+
+if TYPE_CHECKING:
+    from engine.plan import plan
+
+Messages = list[dict[str, str]]
+T = TypeVar("T")
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Generic[T]):
+    """One question, with what the asker needs to know to get an answer that can be read.
+
+    `about` is the asker's caller's own. `key` hashes the prompt and all that decides how the answer is read;
+    whoever is asked adds its own identity to it. `response_format`: the answer's JSON schema as servers
+    take it, None for free text. `problem` says why a reply cannot be read, None when it can; `repair` is
+    the conversation that asks once more, from the answer and its problem. `choices`: the values that the
+    deciding part of the answer may have, for askers that can weigh them (see `Reply.choices`).
+    """
+
+    about: T
+    key: str
+    messages: Messages
+    response_format: dict[str, Any] | None
+    problem: Callable[[Reply], str | None]
+    repair: Callable[[str, str], Messages]
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[T]):
+    """What came of one question: the last reply, empty if none came, and why it cannot be used, if so."""
+
+    question: Question[T]
+    reply: Reply
+    failure: str | None
+    cached: bool
+
+
+class Asker(Protocol):
+    """One judging model, wherever it runs."""
+
+    is_language_model: bool
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able facts that decide the answers: `model`, `server` (or None), `settings`, `rejected`."""
+        ...
+
+    def ask(self, questions: Iterable[Question[T]]) -> Generator[Answered[T], None, None]:
+        """Yields answers as they finish, in any order; reads a bounded number of questions ahead, in the
+        caller's thread.
+
+        Closing the generator cancels what is outstanding. Raises CannotRun when nothing could be answered.
+        """
+        ...
+
+
+class ServerAsker:
+    """Asks an OpenAI-compatible server, once more where an answer cannot be read.
+
+    A readable answer is in the cache as soon as it is there; a failure never is, so a rerun tries again.
+    `backoff_s`: see ChatServer.
+    """
+
+    is_language_model = True
+
+    def __init__(self, spec: "plan.Judge", cache: JudgmentCache | None, backoff_s: float = 0.5) -> None:
+        self._spec = spec
+        self._server = public_url(str(spec.server))
+        self._cache = cache
+        self._backoff_s = backoff_s
+        self._rejected: set[str] = set()
+
+    def describe(self) -> dict[str, Any]:
+        """What decides the answers; `rejected`: parameters that the server turned out not to take."""
+        return {
+            "model": self._spec.model,
+            "server": self._server,
+            "settings": self._settings(),
+            "rejected": sorted(self._rejected),
+            "note": "a language model",
+        }
+
+    def ask(self, questions: Iterable[Question[T]]) -> Generator[Answered[T], None, None]:
+        """Answers as they finish; reads at most two rounds of requests ahead in `questions`.
+
+        With a cache, equal questions under way at the same time share one request.
+        """
+        source = iter(questions)
+        numbers = itertools.count()
+        waiting: dict[str, list[Question[T]]] = {}
+        pending = 0
+        with ExitStack() as stack:
+            session: tuple[ChatServer, Pool[_Outcome]] | None = None
+            while True:
+                while pending < 2 * self._spec.concurrency and (question := next(source, None)):
+                    key = self._key(question) if self._cache else str(next(numbers))
+                    if (known := self._known(key, question)) is not None:
+                        yield Answered(question, known, None, cached=True)
+                        continue
+                    pending += 1
+                    if key in waiting:
+                        waiting[key].append(question)
+                        continue
+                    # Opened when first needed: a rerun out of the cache needs neither server nor key.
+                    if session is None:
+                        session = self._open(stack)
+                    server, pool = session
+                    waiting[key] = [question]
+                    pool.start(self._ask(server, key, question))
+                if session is None or not pending:
+                    return
+                outcome = session[1].next()
+                for index, question in enumerate(waiting.pop(outcome.key)):
+                    pending -= 1
+                    yield Answered(question, outcome.reply, outcome.failure, cached=index > 0)
+
+    def _open(self, stack: ExitStack) -> "tuple[ChatServer, Pool[_Outcome]]":
+        server = ChatServer(self._spec, self._rejected, self._backoff_s)
+        return server, stack.enter_context(Pool[_Outcome](server.close))
+
+    def _settings(self) -> dict[str, Any]:
+        spec = self._spec
+        return {"temperature": spec.temperature, "seed": spec.seed, "max_tokens": spec.max_tokens}
+
+    def _key(self, question: Question[T]) -> str:
+        return judgment_key(self._server, self._spec.model, self._settings(), question.key)
+
+    def _known(self, key: str, question: Question[T]) -> Reply | None:
+        reply = self._cache.get(key) if self._cache else None
+        return reply if reply is not None and question.problem(reply) is None else None
+
+    async def _ask(self, server: ChatServer, key: str, question: Question[T]) -> "_Outcome":
+        try:
+            reply = await server.complete(question.messages, question.response_format)
+        except CallFailed as error:
+            return _Outcome(key, no_reply(error.attempts), error.reason)
+        failure = question.problem(reply)
+        if failure is not None and may_be_repaired(reply):
+            again = question.repair(reply.text, failure)
+            try:
+                reply = repaired(reply, await server.complete(again, question.response_format))
+                failure = question.problem(reply)
+            except CallFailed as error:
+                reply = replace(reply, attempts=reply.attempts + error.attempts)
+                failure = f"{failure}; asked again: {error.reason}"
+        if failure is None and self._cache is not None:
+            await asyncio.to_thread(self._cache.put, key, reply)
+        return _Outcome(key, reply, failure)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    key: str
+    reply: Reply
+    failure: str | None
+
+
+def no_reply(attempts: int) -> Reply:
+    """What stands in for a reply that never came."""
+    return Reply("", None, None, None, None, latency_s=0.0, attempts=attempts)
+
+
+def may_be_repaired(reply: Reply) -> bool:
+    """Whether asking again could end otherwise: not where the answer was cut off or refused."""
+    return reply.finish_reason != "length" and reply.refused is None
+
+
+def repaired(first: Reply, second: Reply) -> Reply:
+    """The second answer, with what both have cost."""
+    return replace(
+        second,
+        tokens_in=_sum(first.tokens_in, second.tokens_in),
+        tokens_out=_sum(first.tokens_out, second.tokens_out),
+        tokens_cached=_sum(first.tokens_cached, second.tokens_cached),
+        cost=_sum(first.cost, second.cost),
+        latency_s=first.latency_s + second.latency_s,
+        attempts=first.attempts + second.attempts,
+        repaired=True,
+    )
+
+
+def _sum(first: Number | None, second: Number | None) -> Number | None:
+    return None if first is None or second is None else first + second

@@ -1,0 +1,295 @@
+"""Judging through a provider's batch API: half the price, an answer within a day.
+
+OpenAI's protocol: a file of requests (POST /files), a batch of it (POST /batches), its state (GET
+/batches/ID), its answers as a file (GET /files/ID/content).
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from engine.errors import CannotRun
+from engine.judges.asking import Answered, Question, ServerAsker
+from engine.judges.cache import JudgmentCache
+from engine.judges.client import chat_body, wrong_key
+from engine.judges.costs import cost_of, current_ledger, worst_cost
+from engine.judges.http import Answer, Broken, Http, NoConnection, read_key
+from engine.judges.servers import server_at
+from engine.judges.wire import NoReply, Reply, complaint_of, read_reply
+
+if TYPE_CHECKING:
+    from engine.plan import plan
+
+MOST_REQUESTS = 50_000  # OpenAI's limits on one batch: requests, bytes
+MOST_BYTES = 100_000_000
+POLL_S = 15.0
+_OVER = {"completed", "failed", "expired", "cancelled"}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch as it is kept on disk until its answers are in the cache; `id` None: about to be made.
+
+    `digest` names its content, here and in the batch's own metadata, by which one is found again whose id
+    was never written down.
+    """
+
+    server: str
+    digest: str
+    file: str
+    id: str | None = None
+
+
+class BatchAsker(ServerAsker):
+    """Asks all questions in batches, and those that came back without a readable answer one by one.
+
+    A batch is written down before it is made, and its answers are in the cache before it is forgotten: a
+    worker that is killed finds it again, and nothing is paid for twice.
+    """
+
+    def __init__(
+        self, spec: "plan.Judge", cache: JudgmentCache, backoff_s: float = 0.5, poll_s: float = POLL_S
+    ) -> None:
+        super().__init__(spec, cache, backoff_s)
+        self._kept = cache
+        self._poll_s = poll_s
+        self._notes = cache.folder.parent / "batches"
+        self._place = server_at(str(spec.server), spec.api_key_env)
+        self._ledger = current_ledger()
+        self._price = self._ledger.prices.of(spec.model or "", str(spec.server))
+
+    def ask(self, questions: Iterable[Question[T]]) -> Generator[Answered[T], None, None]:
+        """As `Asker.ask`, but reads all questions before it answers the first that is not known yet."""
+        self._place.start()
+        asked: dict[str, list[Question[T]]] = {}
+        for question in questions:
+            key = self._key(question)
+            if (known := self._known(key, question)) is not None:
+                yield Answered(question, known, None, cached=True)
+            else:
+                asked.setdefault(key, []).append(question)
+        if not asked:
+            return
+        for batch in self._standing():
+            yield from self._collected(asyncio.run(self._finish(batch)), asked)
+        for part in self._parts({key: found[0] for key, found in asked.items()}):
+            yield from self._collected(asyncio.run(self._make(part)), asked)
+        unanswered = [question for found in asked.values() for question in found]
+        yield from super().ask(unanswered)
+
+    def _standing(self) -> list[Batch]:
+        """Batches that were begun and not collected, by this run or one before it."""
+        kept = [Batch(**json.loads(path.read_text())) for path in sorted(self._notes.glob("*.json"))]
+        return [batch for batch in kept if batch.server == self._server]
+
+    def _parts(self, asked: dict[str, Question[T]]) -> Iterator[dict[str, Question[T]]]:
+        """Parts that the provider takes, and that the money left covers even at their worst."""
+        part: dict[str, Question[T]] = {}
+        size, worst = 0, 0.0
+        for key, question in asked.items():
+            length, price = len(self._line(key, question)), self._worst(question)
+            cap = self._ledger.max_cost
+            dear = cap is not None and worst + price > cap - self._ledger.spent
+            if part and (len(part) == MOST_REQUESTS or size + length > MOST_BYTES or dear):
+                yield part
+                part, size, worst = {}, 0, 0.0
+            part[key] = question
+            size, worst = size + length, worst + price
+        if part:
+            yield part
+
+    def _worst(self, question: Question[Any]) -> float:
+        if self._price is None:
+            return 0.0
+        whole = worst_cost(self._price, question.messages, self._spec.max_tokens)
+        return whole * (1 - self._ledger.prices.batch_discount)
+
+    def _line(self, key: str, question: Question[Any]) -> bytes:
+        body = chat_body(self._spec, self._rejected, question.messages, question.response_format)
+        line = {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}
+        return json.dumps(line).encode() + b"\n"
+
+    def _collected(
+        self, replies: dict[str, Reply], asked: dict[str, list[Question[T]]]
+    ) -> Iterator[Answered[T]]:
+        for key, reply in replies.items():
+            found = asked.get(key, [])
+            if found and found[0].problem(reply) is None:
+                del asked[key]
+                for index, question in enumerate(found):
+                    yield Answered(question, reply, None, cached=index > 0)
+
+    async def _make(self, part: dict[str, Question[T]]) -> dict[str, Reply]:
+        """Makes a batch and waits for its answers."""
+        content = b"".join(self._line(key, question) for key, question in part.items())
+        digest = hashlib.sha256(content).hexdigest()[:32]
+        worst = sum(map(self._worst, part.values())) if self._price is not None else None
+        async with self._ledger.hold(worst):
+            async with _Endpoint(self._spec, self._backoff_s) as endpoint:
+                batch = Batch(self._server, digest, await endpoint.upload(content))
+                self._note(batch)
+                batch = replace(batch, id=await endpoint.create(batch))
+                self._note(batch)
+            return await self._finish(batch)
+
+    async def _finish(self, batch: Batch) -> dict[str, Reply]:
+        """Waits for a batch and puts its answers into the cache; what it lacks is nobody's loss."""
+        async with _Endpoint(self._spec, self._backoff_s) as endpoint:
+            if batch.id is None:
+                batch = replace(batch, id=await endpoint.find(batch) or await endpoint.create(batch))
+                self._note(batch)
+            try:
+                state = await self._over(endpoint, str(batch.id))
+            finally:
+                self._place.batch = None
+            content = await endpoint.content(state.get("output_file_id"))
+        replies = dict(self._replies(endpoint, content))
+        for key, reply in replies.items():
+            # Killed just here before, this run has booked it already.
+            if self._kept.get(key) is None:
+                self._ledger.book(reply.cost or 0.0)
+                await asyncio.to_thread(self._kept.put, key, reply)
+        self._path(batch).unlink(missing_ok=True)
+        return replies
+
+    async def _over(self, endpoint: "_Endpoint", batch_id: str) -> dict[str, Any]:
+        while True:
+            state = await endpoint.state(batch_id)
+            if state.get("status") in _OVER:
+                return state
+            counts = state.get("request_counts") or {}
+            done = f"{counts.get('completed', 0)} of {counts.get('total', '?')} done"
+            self._place.batch = f"{self._server}: batch {batch_id} is {state.get('status')}, {done}"
+            left = self._poll_s
+            while left > 0:
+                self._place.check()
+                await asyncio.sleep(min(1.0, left))
+                left -= 1.0
+
+    def _replies(self, endpoint: "_Endpoint", content: bytes) -> Iterator[tuple[str, Reply]]:
+        for line in content.splitlines():
+            try:
+                entry = json.loads(line)
+                response = entry["response"]
+                if response["status_code"] != 200:
+                    continue
+                reply = read_reply(endpoint.http.redact(json.dumps(response["body"])), 0.0)
+            except (ValueError, LookupError, TypeError, NoReply):
+                continue  # asked again one by one, where it fails with its reason
+            cost = cost_of(self._price, reply)
+            half = None if cost is None else cost * (1 - self._ledger.prices.batch_discount)
+            yield str(entry["custom_id"]), replace(reply, cost=half)
+
+    def _path(self, batch: Batch) -> Path:
+        return self._notes / f"{batch.digest}.json"
+
+    def _note(self, batch: Batch) -> None:
+        """Writes a batch down, whole or not at all."""
+        self._notes.mkdir(parents=True, exist_ok=True)
+        new = self._path(batch).with_suffix(".new")
+        new.write_text(json.dumps(asdict(batch)))
+        new.replace(self._path(batch))
+
+
+class _Endpoint:
+    """The batch side of one server, with patience for passing faults."""
+
+    def __init__(self, spec: "plan.Judge", backoff_s: float) -> None:
+        self._spec = spec
+        self._backoff_s = backoff_s
+        self.http = Http(str(spec.server), read_key(spec.api_key_env))
+
+    async def __aenter__(self) -> "_Endpoint":
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.http.close()
+
+    async def upload(self, content: bytes) -> str:
+        from aiohttp import FormData
+
+        def form() -> FormData:
+            data = FormData()
+            data.add_field("purpose", "batch")
+            data.add_field("file", content, filename="questions.jsonl", content_type="application/jsonl")
+            return data
+
+        answer = await self._patient(lambda: self.http.upload("/files", form(), self._spec.timeout_s))
+        return self._id(answer)
+
+    async def create(self, batch: Batch) -> str:
+        body = {
+            "input_file_id": batch.file,
+            "endpoint": "/v1/chat/completions",
+            "completion_window": "24h",
+            "metadata": {"assay": batch.digest},
+        }
+        # Asked once: a second try after a broken connection could make, and cost, a second batch.
+        try:
+            answer = await self.http.post("/batches", body, self._spec.timeout_s)
+        except (NoConnection, Broken, TimeoutError) as error:
+            if (found := await self.find(batch)) is not None:
+                return found
+            raise self._cannot(str(error) or "no answer") from None
+        return self._id(self._checked(answer))
+
+    async def find(self, batch: Batch) -> str | None:
+        """The id of a batch that was made before its id could be written down."""
+        answer = await self._patient(lambda: self.http.get("/batches", self._spec.timeout_s))
+        listed = (answer.json() or {}).get("data") or []
+        for entry in listed:
+            if (entry.get("metadata") or {}).get("assay") == batch.digest:
+                return str(entry["id"])
+        return None
+
+    async def state(self, batch_id: str) -> dict[str, Any]:
+        answer = await self._patient(lambda: self.http.get(f"/batches/{batch_id}", self._spec.timeout_s))
+        state = answer.json()
+        return state if isinstance(state, dict) else {}
+
+    async def content(self, file_id: object) -> bytes:
+        """A file's content; empty where there is no file."""
+        if not isinstance(file_id, str):
+            return b""
+        path = f"/files/{file_id}/content"
+        return (await self._patient(lambda: self.http.get(path, self._spec.timeout_s))).content
+
+    async def _patient(self, request: Callable[[], Awaitable[Answer]]) -> Answer:
+        reason = ""
+        for attempt in range(self._spec.retries + 1):
+            try:
+                answer = await request()
+            except (NoConnection, Broken, TimeoutError) as error:
+                reason = str(error) or f"no answer within {self._spec.timeout_s:g} s"
+            else:
+                if answer.status != 429 and answer.status < 500:
+                    return self._checked(answer)
+                reason = str(answer.status)
+            await asyncio.sleep(self._backoff_s * 2**attempt)
+        raise self._cannot(reason)
+
+    def _checked(self, answer: Answer) -> Answer:
+        if answer.status in (401, 403):
+            raise wrong_key(self._spec, answer.status)
+        if answer.status >= 300:
+            data = answer.json()
+            error = data.get("error", data) if isinstance(data, dict) else None
+            raise self._cannot(f"{answer.status} {complaint_of(error) or ''}")
+        return answer
+
+    def _id(self, answer: Answer) -> str:
+        data = answer.json()
+        if not isinstance(data, dict) or not isinstance(data.get("id"), str):
+            raise self._cannot("its answer has no id")
+        return str(data["id"])
+
+    def _cannot(self, reason: str) -> CannotRun:
+        return CannotRun(
+            f"judge {self._spec.name}: its server takes no batch: {self.http.clean(reason)}",
+            "take batch = true out of the plan, or resume later; a batch under way is found again",
+        )

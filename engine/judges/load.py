@@ -1,0 +1,82 @@
+"""From a plan's judge to one that judges: who is asked, in which format, about what."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.judges.asking import Asker, ServerAsker
+from engine.judges.cache import JudgmentCache
+from engine.judges.interview import Form
+from engine.judges.judge import Call, Judge
+from engine.judges.pairwise import PairwiseJudge
+from engine.judges.pointwise import PointwiseJudge, ScoringForm
+from engine.judges.prompt import PairwisePrompt, PointwisePrompt
+from engine.judges.reference import ReferenceJudge
+from engine.judges.rubric import Rubric, find_rubric
+from engine.judges.verdicts import Parsed
+
+if TYPE_CHECKING:
+    from engine.plan import plan
+
+# Which class asks and reads in a format of its own: made from the rubric (or None) and `use_references`.
+_FORMATS = {
+    ("pairwise", "prometheus"): "engine.judges.prometheus:RelativeGrading",
+    ("pointwise", "prometheus"): "engine.judges.prometheus:AbsoluteGrading",
+    ("pairwise", "judgelm"): "engine.judges.judgelm:PairGrading",
+    ("pairwise", "mt-bench"): "engine.judges.mt_bench:PairPrompt",
+    ("pointwise", "mt-bench"): "engine.judges.mt_bench:SinglePrompt",
+}
+
+
+def load_judge(spec: "plan.Judge", cache_folder: Path | None) -> Judge | PointwiseJudge:
+    """The judge that a plan names: a PointwiseJudge, which is a Rater, for kind "pointwise", else a Judge.
+
+    Answers are kept in `cache_folder` if given. Raises BadInput when its rubric or prompt cannot be read.
+    """
+    if spec.embedded:
+        return ReferenceJudge(spec.name)
+    asker = _asker(spec, JudgmentCache(cache_folder / "judgments") if cache_folder else None)
+    if spec.kind == "pointwise":
+        return PointwiseJudge(spec.name, asker, scoring_form(spec))
+    return PairwiseJudge(spec.name, asker, pairwise_form(spec))
+
+
+def _asker(spec: "plan.Judge", cache: JudgmentCache | None) -> Asker:
+    if spec.batch and cache is not None:
+        from engine.judges.batch_api import BatchAsker
+
+        return BatchAsker(spec, cache)
+    if spec.local is None:
+        return ServerAsker(spec, cache)
+    # Torch and transformers come with it: nobody else shall pay for them.
+    from engine.judges.local import LocalAsker
+
+    return LocalAsker(spec, cache)
+
+
+def pairwise_form(spec: "plan.Judge") -> Form[Call, Parsed]:
+    """How a judge of pairs asks and reads. Raises BadInput when its rubric or prompt cannot be read."""
+    rubric = _rubric(spec)
+    if spec.format == "chat":
+        return PairwisePrompt(rubric, spec.seed, spec.prompt, spec.use_references)
+    form: Form[Call, Parsed] = _form_of(spec, rubric)
+    return form
+
+
+def scoring_form(spec: "plan.Judge") -> ScoringForm:
+    """How a pointwise judge asks and reads. Raises BadInput when its rubric or prompt cannot be read."""
+    rubric = _rubric(spec)
+    if spec.format == "chat":
+        return PointwisePrompt(rubric, spec.seed, spec.prompt, spec.use_references, spec.grades)
+    form: ScoringForm = _form_of(spec, rubric)
+    return form
+
+
+def _rubric(spec: "plan.Judge") -> Rubric | None:
+    return None if spec.rubric is None else find_rubric(spec.rubric)
+
+
+def _form_of(spec: "plan.Judge", rubric: Rubric | None) -> Any:
+    module, name = _FORMATS[spec.kind, spec.format].split(":")
+    own = (spec.prompt,) if spec.format == "mt-bench" else ()
+    return getattr(import_module(module), name)(rubric, spec.use_references, *own)

@@ -1,0 +1,75 @@
+"""Answers of judges that were trained on formats of their own: Prometheus 2 and JudgeLM.
+
+Read more tolerantly than those tools do; what cannot be read is a failure, never a tie or a score.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.judges.answers import ParseFailure
+
+PairWinner = Literal["A", "B", "tie"]
+
+# As these models vary it: "[RESULT] 5.", "[RESULT]: (5)", "**[RESULT]** 4", "[RESULT] 5</s>".
+_RESULT = re.compile(
+    r"\[\s*RESULT\s*\][\s:*()\[\]]*(?:score\s*:?\s*)?([1-5]|[AB])(?![\w.]*\d)(?=[\s.,;:!*)\]<]|$)",
+    re.IGNORECASE,
+)
+_RESULT_WORD = re.compile(r"\[\s*RESULT\s*\]", re.IGNORECASE)
+_TWO_SCORES = re.compile(r"^\s*(\d{1,2}(?:\.\d+)?)\s*(?:,|\s|/)\s*(\d{1,2}(?:\.\d+)?)\s*[.,]?\s*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """A Prometheus answer: its feedback, and its result, 1 to 5 or "A" or "B"."""
+
+    result: str
+    feedback: str
+
+
+@dataclass(frozen=True, slots=True)
+class TwoScores:
+    """A JudgeLM answer: the scores of the first and the second response, 1 to 10, and its explanation."""
+
+    first: float
+    second: float
+    explanation: str
+
+    @property
+    def winner(self) -> PairWinner:
+        return "A" if self.first > self.second else "B" if self.second > self.first else "tie"
+
+
+def parse_prometheus(text: str, allowed: str) -> Graded | ParseFailure:
+    """Reads `<feedback> [RESULT] <result>` (Kim et al. 2024); `allowed` are the results that may stand there.
+
+    Of several results the last counts, unless they differ: then which was meant is not ours to guess.
+    """
+    if not text.strip():
+        return ParseFailure("the answer is empty")
+    found = [match for match in _RESULT.finditer(text) if match[1].upper() in allowed]
+    if not found:
+        seen = _RESULT_WORD.search(text) is not None
+        return ParseFailure(
+            f"[RESULT] is followed by none of {', '.join(allowed)}" if seen else "no [RESULT]"
+        )
+    results = {match[1].upper() for match in found}
+    if len(results) > 1:
+        return ParseFailure(f"different results: {', '.join(sorted(results))}")
+    feedback = text[: found[0].start()].strip().removeprefix("Feedback:").strip()
+    return Graded(results.pop(), feedback)
+
+
+def parse_judgelm(text: str) -> TwoScores | ParseFailure:
+    """Reads two scores on the first line with text, and the explanation after it (Zhu et al. 2023)."""
+    lines = text.strip().splitlines()
+    if not lines:
+        return ParseFailure("the answer is empty")
+    scores = _TWO_SCORES.match(lines[0])
+    if scores is None:
+        return ParseFailure("the first line does not hold two scores")
+    first, second = float(scores[1]), float(scores[2])
+    if not (1 <= first <= 10 and 1 <= second <= 10):
+        return ParseFailure(f"scores {scores[1]} and {scores[2]}; allowed: 1 to 10")
+    return TwoScores(first, second, "\n".join(lines[1:]).strip())

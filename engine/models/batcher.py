@@ -1,0 +1,232 @@
+"""Continuous batching: every row of every step is a row at work.
+
+A fixed number of slots holds rows of different lengths; a row that finishes gives its slot to the next prompt
+at once. Prompts are read ahead in groups, so that a freed slot costs a copy and not a pass of its own.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from engine.models.attention import bands_of, side_by_side
+from engine.models.batches import free_memory, out_of_memory
+from engine.models.limits import Limits
+from engine.models.prefill import prefill, shared_beginning
+from engine.models.rows import Answer, Request, Row, Rules
+from engine.models.sampling import next_tokens
+from engine.models.slots import Slots
+
+# The most positions of a prefill that may be padding, as a share of its tokens.
+_PADDING = 0.25
+# Rows whose attention is computed together, up to the longest of them.
+BAND = 16
+
+Finished = tuple[int, Answer | None]
+
+
+@dataclass(slots=True)
+class Figures:
+    """What the batcher has done: tokens and seconds of reading and of writing apart, and its steps."""
+
+    prompt_tokens: int = 0
+    prompt_seconds: float = 0.0
+    new_tokens: int = 0
+    new_seconds: float = 0.0
+    steps: int = 0
+    rows: int = 0
+    slots: int = 0
+
+
+class Batcher:
+    """Answers requests over a model whose cache can be kept in slots.
+
+    Every unfinished row is in exactly one place: waiting, read ahead, or in a slot. `_rows` are the slots in
+    use; None among them is a slot whose row has just finished, and there is none when a step is computed.
+    What the device holds can be dropped at any moment, since each row knows its own tokens: that is how
+    running out of memory loses nothing.
+    """
+
+    def __init__(
+        self, requests: Sequence[Request], rules: Rules, limits: Limits, halved: Callable[[int], None]
+    ) -> None:
+        self.figures = Figures(slots=limits.slots)
+        self._settings = rules.settings
+        self._given = self._limits = limits
+        self._halved = halved
+        self._waiting = deque(
+            _in_order([Row(place, request, rules) for place, request in enumerate(requests)], limits.slots)
+        )
+        self._beginning = shared_beginning([request.ids for request in requests])
+        self._finished: list[Finished] = []
+        self._ahead: list[tuple[int, Row]] = []
+        self._rows: list[Row | None] = []
+        self._shared: Any = None
+        self._source: Any = None
+        self._slots: Any = None
+        self._tokens: Any = None
+        self._positions: Any = None
+
+    @property
+    def done(self) -> bool:
+        """Whether every request has been given out, finished."""
+        return not (self._waiting or self._ahead or self._rows or self._finished)
+
+    def advance(self, model: Any, seconds: float) -> list[Finished]:
+        """Works for about that long, a step at least, and gives what was finished: places and answers.
+
+        Between two calls nothing is under way. The answer is None for a prompt that fits no memory, not even
+        alone; out of memory otherwise halves the limits, tells `halved`, and goes on with the same rows.
+        """
+        until = time.perf_counter() + seconds
+        with torch.inference_mode():
+            while self._waiting or self._ahead or self._rows:
+                if not self._attempt(model):
+                    self._shrink()
+                if time.perf_counter() >= until:
+                    break
+        finished, self._finished = self._finished, []
+        return finished
+
+    def _attempt(self, model: Any) -> bool:
+        try:
+            self._work(model)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            return False
+        return True
+
+    def _work(self, model: Any) -> None:
+        """One piece of work: rows put into free slots, a group of prompts read for them, or a step."""
+        free = self._limits.slots - sum(row is not None for row in self._rows)
+        if free and self._ahead:
+            self._arrange(self._ahead[:free])
+            del self._ahead[:free]
+        elif free and self._waiting:
+            self._read_group(model)
+        else:
+            if None in self._rows:
+                self._arrange([])
+            if self._rows:
+                self._step(model)
+
+    def _read_group(self, model: Any) -> None:
+        """Prefills the next prompts of like length, and chooses the first token of each."""
+        began = time.perf_counter()
+        rows = self._next_group()
+        for row in rows:
+            row.start()
+        self._source = None
+        if self._shared is None and self._beginning:
+            _, self._shared = prefill(model, [self._beginning])
+        logits, cache = prefill(model, [row.sequence for row in rows], self._shared)
+        tokens = next_tokens(logits, rows, self._settings).tolist()
+        self._source = cache
+        for place, (row, token) in enumerate(zip(rows, tokens, strict=True)):
+            self._waiting.popleft()
+            if not self._ended(row, token):
+                self._ahead.append((place, row))
+        self.figures.prompt_tokens += sum(len(row.request.ids) for row in rows)
+        self.figures.prompt_seconds += time.perf_counter() - began
+
+    def _next_group(self) -> list[Row]:
+        """The first waiting rows: at most as many as slots, within the token budget, with little padding."""
+        rows: list[Row] = []
+        longest = total = 0
+        for row in self._waiting:
+            length = len(row.request.ids) + len(row.tokens) - len(self._beginning)
+            longest, total = max(longest, length), total + length
+            padded = longest * (len(rows) + 1)
+            if rows and (padded > self._limits.tokens or padded > total * (1 + _PADDING)):
+                break
+            rows.append(row)
+            if len(rows) == self._limits.slots:
+                break
+        return rows
+
+    def _arrange(self, ahead: list[tuple[int, Row]]) -> None:
+        """Copies prefilled rows into slots, and closes the gaps: rows of like length stand side by side."""
+        if ahead and (self._slots is None or self._limits.slots == 1):
+            self._allocate([row for _, row in ahead])
+        order = side_by_side(self._rows, [row for _, row in ahead], BAND)
+        place_of = {row: place for place, row in enumerate(order)}
+        moved = {
+            place: place_of[row]
+            for place, row in enumerate(self._rows)
+            if row is not None and place_of[row] != place
+        }
+        if moved:
+            length = max(order[place].position for place in moved.values())
+            self._slots.move(list(moved), list(moved.values()), length)
+        if ahead:
+            self._slots.fill([place_of[row] for _, row in ahead], self._source, [place for place, _ in ahead])
+        self._rows = list(order)
+        self._tokens[: len(order)] = torch.tensor([row.tokens[-1] for row in order])
+        self._positions[: len(order)] = torch.tensor([row.position for row in order])
+
+    def _allocate(self, rows: list[Row]) -> None:
+        """Makes the slots, of the size that the largest row to come needs; a lone slot fits its row."""
+        if self._limits.slots > 1:
+            rows = [*(row for _, row in self._ahead), *self._waiting]
+        self._slots = None
+        self._slots = Slots(self._source, self._limits.slots, max(row.need for row in rows))
+        device = self._source.layers[0].keys.device
+        self._tokens = torch.zeros(self._limits.slots, dtype=torch.long, device=device)
+        self._positions = torch.zeros_like(self._tokens)
+
+    def _step(self, model: Any) -> None:
+        """One token for every row."""
+        began = time.perf_counter()
+        rows = [row for row in self._rows if row is not None]
+        tokens, positions = self._tokens[: len(rows)], self._positions[: len(rows)]
+        logits = self._slots.step(model, tokens, positions, bands_of(rows, BAND))
+        chosen = next_tokens(logits, rows, self._settings)
+        host = chosen.tolist()
+        tokens.copy_(chosen)
+        positions.add_(1)
+        for place, (row, token) in enumerate(zip(rows, host, strict=True)):
+            if self._ended(row, token):
+                self._rows[place] = None
+        self.figures.steps += 1
+        self.figures.rows += len(rows)
+        self.figures.new_tokens += len(rows)
+        self.figures.new_seconds += time.perf_counter() - began
+
+    def _ended(self, row: Row, token: int) -> bool:
+        answer = row.add(token)
+        if answer is not None:
+            self._finished.append((row.place, answer))
+        return answer is not None
+
+    def _shrink(self) -> None:
+        """Drops what the device holds, and goes on with half; with one row alone, without that row."""
+        rows = [row for row in self._rows if row is not None] + [row for _, row in self._ahead]
+        self._drop()
+        self._waiting.extendleft(reversed(rows))
+        if self._limits.slots == 1:
+            # Only the first row was at work, so it is the one that does not fit; the others may fit together.
+            self._finished.append((self._waiting.popleft().place, None))
+            self._limits = self._given
+        else:
+            self._limits = self._limits.halved()
+            self._halved(self._limits.slots)
+        self.figures.slots = self._limits.slots
+        free_memory()
+
+    def _drop(self) -> None:
+        """Nothing on the device any more; the host keeps every row."""
+        self._ahead, self._rows = [], []
+        self._shared = self._source = self._slots = self._tokens = self._positions = None
+
+
+def _in_order(rows: list[Row], slots: int) -> list[Row]:
+    """Those with room for the longest answers first, so that none is left alone at the end; then, within as
+    many as fit the slots, the longest prompts, so that like lengths are read together.
+    """
+    rows = sorted(rows, key=lambda row: (row.request.room, len(row.request.ids)), reverse=True)
+    chunks = (rows[start : start + slots] for start in range(0, len(rows), slots))
+    return [row for chunk in chunks for row in sorted(chunk, key=lambda row: -len(row.request.ids))]

@@ -1,0 +1,94 @@
+"""Hashes of what decides a model's answers: the content of its files, never where they are."""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from engine.models.folder import weight_files
+
+_TOKENIZER_FILES = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "*.tiktoken",
+    "tekken.json",
+    "chat_template*",
+    "additional_chat_templates/*",
+)
+_MODEL_FILES = ("config.json", "generation_config.json", "*.py")
+_ADAPTER_FILES = ("adapter_config.json",)
+
+
+class FileHashes:
+    """SHA-256 of files, remembered by place, size, time of change and inode.
+
+    With a folder, the memory is kept in it (`file-hashes.json`), so that weights are read once and not at
+    every start. A file that changed is read again.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._memory = folder / "file-hashes.json" if folder else None
+        self._known: dict[str, str] = {}
+        if self._memory and self._memory.is_file():
+            try:
+                self._known = dict(json.loads(self._memory.read_text(encoding="utf-8")))
+            except ValueError:
+                self._known = {}
+
+    def of(self, file: Path) -> str:
+        """The SHA-256 of the file's content, in hexadecimal."""
+        status = file.stat()
+        key = f"{file.resolve()}|{status.st_size}|{status.st_mtime_ns}|{status.st_ino}"
+        if key not in self._known:
+            with file.open("rb") as source:
+                self._known[key] = hashlib.file_digest(source, "sha256").hexdigest()
+            self._save()
+        return self._known[key]
+
+    def _save(self) -> None:
+        if self._memory is None:
+            return
+        self._memory.parent.mkdir(parents=True, exist_ok=True)
+        # Written aside and renamed: two runs may save at the same moment.
+        handle, temporary = tempfile.mkstemp(dir=self._memory.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as target:
+            json.dump(self._known, target)
+        Path(temporary).replace(self._memory)
+
+
+def digest(value: Any) -> str:
+    """The SHA-256 of a JSON value, in hexadecimal."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8")).hexdigest()
+
+
+def model_hash(folder: Path, hashes: FileHashes) -> str:
+    """The hash of a model's weights, configuration and tokenizer."""
+    return digest(
+        _contents([*weight_files(folder), *_matching(folder, _MODEL_FILES + _TOKENIZER_FILES)], hashes)
+    )
+
+
+def adapter_hash(folder: Path, hashes: FileHashes) -> str:
+    """The hash of an adapter's weights and configuration, and of the tokenizer that it may bring."""
+    return digest(
+        _contents([*weight_files(folder), *_matching(folder, _ADAPTER_FILES + _TOKENIZER_FILES)], hashes)
+    )
+
+
+def tokenizer_hash(folder: Path, hashes: FileHashes) -> str:
+    """The hash of a folder's tokenizer and chat template."""
+    return digest(_contents(_matching(folder, _TOKENIZER_FILES), hashes))
+
+
+def _matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
+    return [file for pattern in patterns for file in folder.glob(pattern) if file.is_file()]
+
+
+def _contents(files: list[Path], hashes: FileHashes) -> list[list[str]]:
+    return sorted([file.name, hashes.of(file)] for file in set(files))

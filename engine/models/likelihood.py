@@ -1,0 +1,143 @@
+"""Log-likelihood of known texts under a causal language model: in windows, batched by a token budget."""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from engine.models.batches import free_memory, out_of_memory
+
+BUDGET = 8192  # tokens of a batch, padding included
+# A batch of more than a few rows ends where padding would take up more than a quarter of it.
+_FEW, _FILLED = 8, 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Tokens of which the last `predicted` are to be predicted; at least one before them is context.
+
+    `bytes` is the length of the predicted part's text.
+    """
+
+    example_id: str
+    ids: list[int]
+    predicted: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    text: int
+    ids: list[int]
+    predicted: int
+
+
+def likelihoods(
+    run: Callable[[Sequence[_Window]], list[float]],
+    texts: Sequence[Text],
+    context: int | None,
+    budget: int,
+    halved: Callable[[int], None],
+) -> Iterator[tuple[int, float | None]]:
+    """Each text's place and negative log-likelihood in nats over its predicted tokens, as it is finished.
+
+    `run` measures one batch: see `window_nll`. Texts beyond the context are read in windows that overlap by
+    half. Windows of like length share a batch, the longest first, of at most `budget` tokens; out of memory
+    halves the budget, which `halved` is told. None is a text of which a window fits no memory even alone.
+    """
+    windows = [window for place, text in enumerate(texts) for window in _windows(place, text, context)]
+    windows.sort(key=lambda window: len(window.ids), reverse=True)
+    left = [0] * len(texts)
+    for window in windows:
+        left[window.text] += 1
+    sums: list[float | None] = [0.0] * len(texts)
+    start = 0
+    while start < len(windows):
+        width = len(windows[start].ids)
+        batch = _batch(windows, start, budget)
+        results = _attempt(batch, run)
+        if results is None and len(batch) > 1:
+            budget = len(batch) * width // 2
+            halved(len(batch) // 2)
+            continue
+        start += len(batch)
+        nothing: list[float | None] = [None] * len(batch)
+        for window, total in zip(batch, results or nothing, strict=True):
+            before = sums[window.text]
+            sums[window.text] = None if before is None or total is None else before + total
+            left[window.text] -= 1
+            if not left[window.text]:
+                yield window.text, sums[window.text]
+
+
+def _batch(windows: Sequence[_Window], start: int, budget: int) -> Sequence[_Window]:
+    """The next windows that share a batch: as many as the budget takes without being mostly padding."""
+    width = len(windows[start].ids)
+    end, tokens = start, 0
+    while end < len(windows) and (end == start or (end - start + 1) * width <= budget):
+        tokens += len(windows[end].ids)
+        end += 1
+        if end - start > _FEW and tokens < _FILLED * (end - start) * width:
+            break
+    return windows[start:end]
+
+
+def _attempt(batch: Sequence[_Window], run: Callable[[Sequence[_Window]], list[float]]) -> list[float] | None:
+    try:
+        return run(batch)
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+    # After the handler: the error's frames hold the very tensors that must go.
+    free_memory()
+    return None
+
+
+def _windows(place: int, text: Text, context: int | None) -> list[_Window]:
+    """The text as one window, or as windows of the context's length that each add half of it."""
+    length = len(text.ids)
+    if context is None or length <= context:
+        return [_Window(place, text.ids, text.predicted)]
+    windows = []
+    done = length - text.predicted
+    while done < length:
+        end = min(length, max(context, done + context // 2))
+        windows.append(_Window(place, text.ids[max(0, end - context) : end], end - done))
+        done = end
+    return windows
+
+
+def window_nll(model: Any, windows: Sequence[_Window]) -> list[float]:
+    """One forward pass over right-padded rows: in a causal model padding after a row cannot touch it."""
+    width = max(len(window.ids) for window in windows)
+    rows = [window.ids + [0] * (width - len(window.ids)) for window in windows]
+    mask = [[1] * len(window.ids) + [0] * (width - len(window.ids)) for window in windows]
+    # Only these last positions predict anything: the logits of the others would fill the memory for nothing.
+    first = min(len(window.ids) - window.predicted - 1 for window in windows)
+    keep = {"logits_to_keep": width - first} if _keeps_logits(model) else {}
+    with torch.inference_mode():
+        logits = model(
+            torch.tensor(rows, device=model.device),
+            attention_mask=torch.tensor(mask, device=model.device),
+            use_cache=False,
+            **keep,
+        ).logits
+        skipped = width - logits.shape[1]
+        sums = [_row_nll(row, window, skipped) for row, window in zip(logits, windows, strict=True)]
+        # One transfer for the batch: each would wait for the device.
+        values: list[float] = torch.stack(sums).tolist()
+        return values
+
+
+def _row_nll(logits: Any, window: _Window, skipped: int) -> Any:
+    start = len(window.ids) - window.predicted
+    targets = torch.tensor(window.ids[start:], device=logits.device)
+    predictions = logits[start - 1 - skipped : len(window.ids) - 1 - skipped].float()
+    losses = torch.nn.functional.cross_entropy(predictions, targets, reduction="none")
+    return losses.sum(dtype=torch.float64)
+
+
+def _keeps_logits(model: Any) -> bool:
+    return "logits_to_keep" in inspect.signature(model.forward).parameters

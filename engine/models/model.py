@@ -1,0 +1,118 @@
+"""What a generator is, what it is asked with, and what it answers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from engine.data.examples import Example
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How answers are generated. A temperature of 0 is greedy decoding; `seed` matters above it only.
+
+    `slots` is the most rows at a time where rows are batched continuously, None as many as memory allows;
+    `batch_size` is the size of the batches elsewhere. `deterministic` answers each prompt alone, so that no
+    answer depends on what else is asked. `overflow` is what becomes of a prompt that fills the context: it
+    is refused, or cut to fit (see `Prompts.cut`).
+    """
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    batch_size: int = 16
+    slots: int | None = None
+    deterministic: bool = False
+    overflow: Literal["refuse", "truncate"] = "refuse"
+
+    @property
+    def sampled(self) -> bool:
+        return self.temperature > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What one model answered to one example.
+
+    `text` is None when there is no answer, and `reason` then says why; an empty text is an answer. Beside a
+    text, `reason` tells what the answer suffers from: a prompt that was cut to fit the context.
+    `tokens_out` counts the tokens that the model generated, its end token included and padding never.
+    `finish_reason` is "stop" (end token or stop string) or "length" (no room for more).
+    `latency_s`: seconds from the start of the prompt (its batch, or its request) until this answer was
+    complete. A cached response keeps the figures of the time when it was generated.
+    `turns` are all answers of a conversation in order, empty where one question was asked: `text` is then the
+    last of them, and tokens and latency are those of all turns together.
+    """
+
+    example_id: str
+    text: str | None
+    tokens_in: int | None
+    tokens_out: int | None
+    finish_reason: str | None
+    latency_s: float | None
+    cached: bool = False
+    reason: str | None = None
+    turns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a generator is at: rows (or requests) that can be under way at once, and those that are.
+
+    The other figures count from when it was opened: tokens and seconds of reading prompts, and tokens
+    written, those of unfinished answers too.
+    """
+
+    slots: int
+    busy: int
+    prompt_tokens: int = 0
+    prompt_seconds: float = 0.0
+    tokens: int = 0
+
+
+class Generator(Protocol):
+    """One model of a plan, ready to answer."""
+
+    name: str
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the content that decides the answers; equal only for models that answer alike."""
+
+    def describe(self) -> dict[str, Any]:
+        """Facts to keep with a run, as JSON values; `notes` lists what readers of the results should know."""
+
+    def generate(self, examples: Sequence[Example], settings: Settings) -> Iterator[list[Response]]:
+        """One response for every example, in lists as they are finished, in any order.
+
+        A list may be empty: it is a moment at which the caller can stop.
+
+        Raises CannotRun when the model cannot be reached or loaded any more.
+        """
+
+    def load(self) -> Load | None:
+        """What it is at while it generates; None where nothing of it is known."""
+
+    def close(self) -> None:
+        """Frees what the model holds."""
+
+
+def missing(example: Example, reason: str, tokens_in: int | None = None) -> Response:
+    """The response of an example that got no answer."""
+    return Response(example.id, None, tokens_in, None, None, None, reason=reason)
+
+
+def conversation(example: Example, system: str | None) -> list[dict[str, str]]:
+    """The example's messages under the model's system prompt.
+
+    An example's own system message is part of its question: it follows the model's in one system turn,
+    since most templates take only one.
+    """
+    messages = [dict(message) for message in example.messages]
+    if not system:
+        return messages
+    own = [message["content"] for message in messages if message["role"] == "system"]
+    turns = [message for message in messages if message["role"] != "system"]
+    return [{"role": "system", "content": "\n\n".join([system, *own])}, *turns]

@@ -1,0 +1,91 @@
+"""The noise floor of a model: how many of its answers change when nothing changes but the batch.
+
+Sums in another order differ in their last bits. Where two tokens are nearly tied, as they often are in 16
+bits, that flips one, and the answer goes on from there: a difference of that size between two models says
+nothing.
+"""
+
+import random
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+
+from engine.data.examples import Example
+from engine.models.local import LocalModel
+from engine.models.model import Settings
+from engine.stats.intervals import wilson
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseFloor:
+    """The `share` of n answers that changed with the batch, and its 95 % interval (Wilson 1927).
+
+    `first_token` is the median place, counted from 0, of the first token that changed, as the tokenizer reads
+    the texts; None when none did. `unanswered` examples are not in n. `share` is None without answers.
+    """
+
+    changed: int
+    n: int
+    share: float | None
+    low: float | None
+    high: float | None
+    first_token: float | None
+    unanswered: int
+
+
+def noise_floor(
+    model: LocalModel,
+    examples: Sequence[Example],
+    settings: Settings,
+    between: Callable[[], None] = lambda: None,
+) -> NoiseFloor:
+    """Answers the examples one by one, then all together, then in two batches of another order.
+
+    An answer counts as changed when it is not the same in all three. Nothing is taken from a cache, and
+    `between` is called between pieces of work: what it raises ends the measurement.
+    """
+    fresh = model.without_cache()
+    alone = _texts(fresh, examples, replace(settings, deterministic=True), between)
+    batched = replace(settings, deterministic=False)
+    together = _texts(fresh, examples, batched, between)
+    shuffled = random.Random(settings.seed).sample(list(examples), len(examples))
+    half = (len(shuffled) + 1) // 2
+    parted = [_texts(fresh, part, batched, between) for part in (shuffled[:half], shuffled[half:])]
+    ways = [together, parted[0] | parted[1]]
+    answered = [name for name in alone if all(name in way for way in ways)]
+    places = [_first_change(fresh, alone[name], [way[name] for way in ways]) for name in answered]
+    changed = [place for place in places if place is not None]
+    found = wilson(len(changed), len(answered))
+    return NoiseFloor(
+        changed=len(changed),
+        n=len(answered),
+        share=found.value,
+        low=found.low,
+        high=found.high,
+        first_token=statistics.median(changed) if changed else None,
+        unanswered=len(examples) - len(answered),
+    )
+
+
+def _texts(
+    model: LocalModel, examples: Sequence[Example], settings: Settings, between: Callable[[], None]
+) -> dict[str, str]:
+    """The answers by example, without those that are missing."""
+    found: dict[str, str] = {}
+    for batch in model.generate(examples, settings):
+        found |= {response.example_id: response.text for response in batch if response.text is not None}
+        between()
+    return found
+
+
+def _first_change(model: LocalModel, alone: str, others: list[str]) -> int | None:
+    """The place of the first token in which another answer differs; None when all are the same text."""
+    different = [text for text in others if text != alone]
+    if not different:
+        return None
+    texts = [model.tokenizer(text, add_special_tokens=False)["input_ids"] for text in [alone, *different]]
+    # Texts may differ where their tokens do not: then they do so at the end.
+    ends = min(len(ids) for ids in texts)
+    same = (place for place in count() if place >= ends or len({ids[place] for ids in texts}) > 1)
+    return next(same)

@@ -1,0 +1,167 @@
+"""Rules of a plan that concern several keys at once.
+
+They read the raw tables, so that what is wrong elsewhere does not hide what is wrong here.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from engine.data.example import FIELDS
+from engine.plan.errors import Problem, is_secret, key_path, listed, nearest
+from engine.plan.judge_checks import judge_checks
+
+NOT_METRICS = ("use", "corpora")  # keys of [metrics] that name no metric
+_SOURCES = ("path", "server", "outputs")
+# What a key of a model presupposes: it would be without effect, silently, beside another source.
+_ONLY_WITH = {
+    "adapter": {"path"},
+    "dtype": {"path"},
+    "device": {"path"},
+    "trust_remote_code": {"path"},
+    "system": {"path", "server"},
+    "model": {"server"},
+    "api": {"server"},
+    "api_key_env": {"server"},
+}
+
+
+def cross_checks(raw: Mapping[str, Any]) -> list[Problem]:
+    """Everything wrong with how a plan's keys go together."""
+    models, judges = _entries(raw, "models"), _entries(raw, "judges")
+    return [
+        *_roles(raw, models),
+        *_unique_names(raw, "models", models),
+        *_unique_names(raw, "judges", judges),
+        *(problem for index, model in models for problem in _sources(raw, index, model)),
+        *judge_checks(raw, judges),
+        *_data(raw),
+        *_gates(raw),
+    ]
+
+
+def _entries(raw: Mapping[str, Any], section: str) -> list[tuple[int, Mapping[str, Any]]]:
+    value = raw.get(section)
+    return (
+        [(i, item) for i, item in enumerate(value) if isinstance(item, Mapping)]
+        if isinstance(value, list)
+        else []
+    )
+
+
+def _roles(raw: Mapping[str, Any], models: list[tuple[int, Mapping[str, Any]]]) -> list[Problem]:
+    if "models" not in raw:
+        return []
+    roles = [model.get("role") for _, model in models]
+    return [
+        Problem(
+            "models",
+            f'there is no {role}: a plan compares candidates with baselines; add one with role = "{role}"',
+        )
+        for role in ("baseline", "candidate")
+        if role not in roles
+    ]
+
+
+def _unique_names(
+    raw: Mapping[str, Any], section: str, entries: list[tuple[int, Mapping[str, Any]]]
+) -> list[Problem]:
+    first: dict[str, int] = {}
+    problems = []
+    for index, entry in entries:
+        name = entry.get("name")
+        if isinstance(name, str) and first.setdefault(name, index) != index:
+            where = key_path(raw, (section, index, "name"))
+            problems.append(
+                Problem(where, f"is also the name of {section}[{first[name]}]; names must differ")
+            )
+    return problems
+
+
+def _sources(raw: Mapping[str, Any], index: int, model: Mapping[str, Any]) -> list[Problem]:
+    where = key_path(raw, ("models", index))
+    given = [source for source in _SOURCES if source in model]
+    if len(given) != 1:
+        what = f"has {' and '.join(given)}" if given else "says nothing to answer with"
+        return [Problem(where, f"{what}; allowed: exactly one of {', '.join(_SOURCES)}")]
+    problems = [
+        Problem(
+            key_path(raw, ("models", index, key)),
+            f"has no meaning beside {given[0]}; it goes with {listed(only)}",
+        )
+        for key, only in _ONLY_WITH.items()
+        if key in model and given[0] not in only
+    ]
+    if given == ["server"] and "model" not in model:
+        problems.append(Problem(where, "model is missing: the name that the server knows the model by"))
+    return problems
+
+
+def _data(raw: Mapping[str, Any]) -> list[Problem]:
+    data = raw.get("data")
+    if not isinstance(data, Mapping):
+        return []
+    problems = []
+    ratios = data.get("ratios", [1.0])
+    numbers = isinstance(ratios, list) and all(isinstance(ratio, int | float) for ratio in ratios)
+    if numbers and not math.isclose(sum(ratios), 1.0, abs_tol=1e-6):
+        message = f"found a sum of {sum(ratios):g}; allowed: train, validation and test shares, sum 1"
+        problems.append(Problem("data.ratios", message))
+    fields = data.get("fields")
+    for name in fields if isinstance(fields, Mapping) else ():
+        if name not in FIELDS:
+            hint = f'{nearest(name, FIELDS)}; allowed: {listed(FIELDS)} = "the column in the file"'
+            problems.append(Problem(f"data.fields.{name}", f'unknown field "{name}"{hint}'))
+    if (
+        isinstance(fields, Mapping)
+        and "group" in data
+        and fields.get("group", data["group"]) != data["group"]
+    ):
+        problems.append(Problem("data.group", "differs from data.fields.group; name the column once"))
+    return problems
+
+
+def _gates(raw: Mapping[str, Any]) -> list[Problem]:
+    """A warning above its critical threshold could never be raised."""
+    gates = raw.get("gates")
+    if not isinstance(gates, Mapping):
+        return []
+    problems = []
+    for kind in ("benchmark", "metric"):
+        warn, critical = gates.get(f"warn_{kind}_drop"), gates.get(f"max_{kind}_drop")
+        if isinstance(warn, int | float) and isinstance(critical, int | float) and warn > critical:
+            message = f"found {warn:g}; allowed: at most max_{kind}_drop, which is {critical:g}"
+            problems.append(Problem(f"gates.warn_{kind}_drop", message))
+    return problems
+
+
+def metric_checks(raw: Mapping[str, Any]) -> list[Problem]:
+    """Metric names that are not known, in `use` and as tables, each with the nearest known one.
+
+    A metric in a Python file of the plan's is not imported to check its name.
+    """
+    from engine.metrics.metric import REGISTRY
+    from engine.metrics.own import installed, is_own
+
+    metrics = raw.get("metrics")
+    if not isinstance(metrics, Mapping):
+        return []
+    use = metrics.get("use")
+    named = [(("metrics", "use", i), name) for i, name in enumerate(use)] if isinstance(use, list) else []
+    tables = [(("metrics", key), key) for key in metrics if key not in NOT_METRICS]
+    unknown = [
+        (where, name)
+        for where, name in [*named, *tables]
+        if isinstance(name, str) and name not in REGISTRY and not is_own(name) and not is_secret(name)
+    ]
+    if not unknown:
+        return []
+    known = [*REGISTRY, *installed()]
+    return [
+        Problem(
+            key_path(raw, where),
+            f'unknown metric "{name[:60]}"{nearest(name, known)}; allowed: {listed(known)}',
+        )
+        for where, name in unknown
+        if name not in known
+    ]

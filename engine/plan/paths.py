@@ -1,0 +1,199 @@
+"""The paths in a plan: relative to the plan's file, and there when the plan is read.
+
+Each function is a pydantic validator. A table built in code, without a Context, keeps its paths as given.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import ValidationInfo
+
+from engine.data.files import is_dataset, is_hub
+from engine.data.textfile import read_text
+from engine.errors import BadInput
+from engine.plan.errors import found
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_TEXT_FILES = (".md", ".txt", ".jinja", ".j2")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where a plan's relative paths start."""
+
+    folder: Path
+
+
+def _absolute(value: str, info: ValidationInfo) -> Path | None:
+    """The path that a text names, or None where nothing is to be resolved."""
+    if not isinstance(info.context, Context):
+        return None
+    if not value.strip() or "\0" in value:
+        raise ValueError("must name a file or folder")
+    try:
+        return info.context.folder / Path(value).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f'"{value}": there is no such home folder') from error
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def existing(value: Any, info: ValidationInfo) -> Any:
+    """A file or folder that is there."""
+    path = _absolute(value, info) if isinstance(value, str) else None
+    if path is None:
+        return value
+    if not _is_there(path):
+        raise ValueError(f"no such file: {path}{_neighbour(path)}")
+    return path
+
+
+def dataset(value: Any, info: ValidationInfo) -> Any:
+    """A file or folder that is there, one split of a folder, or a data set of the hub."""
+    if not isinstance(value, str) or not isinstance(info.context, Context):
+        return value
+    if is_hub(Path(value)):
+        return Path(value)
+    path = _absolute(value, info)
+    return path if path is not None and is_dataset(path) else existing(value, info)
+
+
+def existing_file(value: Any, info: ValidationInfo) -> Any:
+    """A file that is there."""
+    path = existing(value, info)
+    if isinstance(info.context, Context) and isinstance(path, Path) and path.is_dir():
+        raise ValueError(f"is a folder, where a file was expected: {path}")
+    return path
+
+
+def existing_folder(value: Any, info: ValidationInfo) -> Any:
+    """A folder that is there."""
+    path = _absolute(value, info) if isinstance(value, str) else None
+    if path is None:
+        return value
+    if not _is_there(path):
+        raise ValueError(f"no such folder: {path}{_neighbour(path)}")
+    if not path.is_dir():
+        raise ValueError(f"is a file, where a folder was expected: {path}")
+    return path
+
+
+def model_path(value: Any, info: ValidationInfo) -> Any:
+    """A model's folder as an absolute path, or a hub id ("name" or "organisation/name") as it stands."""
+    path = _absolute(value, info) if isinstance(value, str) else None
+    if path is None:
+        return value
+    if _is_there(path):
+        return _model_folder(path)
+    if value.startswith((".", "~", "/")) or value.count("/") > 1:
+        raise ValueError(f"no such folder: {path}{_neighbour(path)}")
+    if not _HUB_ID.fullmatch(value):
+        raise ValueError(
+            f'"{value}" is neither a folder that exists nor a hub id such as "organisation/name"'
+        )
+    return value
+
+
+def _model_folder(path: Path) -> str:
+    if not path.is_dir():
+        raise ValueError(f"is a file, where a model's folder was expected: {path}")
+    if not (path / "config.json").is_file():
+        if (path / "adapter_config.json").is_file():
+            raise ValueError(
+                f"is an adapter: name its base model in path, and this folder in adapter: {path}"
+            )
+        raise ValueError(
+            f"is not a model: there is no config.json in {path}; give the folder that save_pretrained() wrote"
+        )
+    return str(path)
+
+
+def text_or_file(value: Any, info: ValidationInfo) -> Any:
+    """A text as it stands, or the content of the file that it names."""
+    # A prompt of several lines, or longer than any file name, is no path.
+    if not isinstance(value, str) or "\n" in value or len(value) > 1000:
+        return value
+    path = _absolute(value, info)
+    if path is None:
+        return value
+    if _is_there(path) and path.is_file():
+        try:
+            return read_text(path).strip("\n")
+        except BadInput as error:
+            raise ValueError(error.message) from error
+    if value.lower().endswith(_TEXT_FILES):
+        raise ValueError(f"no such file: {path}{_neighbour(path)}")
+    return value
+
+
+def metric_name(value: Any, info: ValidationInfo) -> Any:
+    """A metric's name; the file in one such as "my_metrics.py:polite" is there, and made absolute."""
+    path, colon, attribute = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    return f"{existing_file(path, info)}:{attribute}" if colon and path.endswith(".py") else value
+
+
+def metric_settings(value: Any, info: ValidationInfo) -> Any:
+    """Metric settings with the paths in `schema` and `model` made absolute; a schema may also be a table."""
+    if not isinstance(value, dict) or not isinstance(info.context, Context):
+        return value
+    problems: list[str] = []
+    settings = {}
+    for name, table in value.items():
+        try:
+            metric = metric_name(name, info)
+        except ValueError:  # said once, where `use` names it
+            continue
+        settings[metric] = table
+        for key, resolve in (("schema", existing_file), ("model", model_path)):
+            if isinstance(table, dict) and isinstance(table.get(key), str):
+                try:
+                    settings[metric] = {**settings[metric], key: str(resolve(table[key], info))}
+                except ValueError as error:
+                    problems.append(f"{metric}.{key}: {error}")
+    if problems:
+        raise ValueError("; ".join(problems))
+    return settings
+
+
+def server_url(value: Any) -> Any:
+    """The address of an OpenAI-compatible server, without a password in it."""
+    if not isinstance(value, str):
+        return value
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"is not an address: {error}") from error
+    if "@" in value:
+        raise ValueError("must not hold a user or password: a plan is stored with every run; use api_key_env")
+    if parts.scheme not in {"http", "https"} or not host or re.search(r"\s", value):
+        raise ValueError(f'found {found(value)}; allowed: an address such as "http://localhost:8000/v1"')
+    return value
+
+
+def _neighbour(path: Path) -> str:
+    """The nearest name beside the first part of the path that is missing, as a question, or nothing."""
+    parent = path.parent
+    while not _is_there(parent):
+        path, parent = parent, parent.parent
+    if not parent.is_dir():
+        return f" ({parent} is a file)"
+    close = difflib.get_close_matches(path.name, _names(parent), n=1)
+    return f' (did you mean "{close[0]}"?)' if close else ""
+
+
+def _names(folder: Path) -> Iterable[str]:
+    try:
+        return [item.name for item in folder.iterdir()]
+    except OSError:
+        return []

@@ -1,0 +1,279 @@
+"""What a plan may say. Reading one reports everything wrong with it at once, as one BadInput."""
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from engine.data.textfile import read_text
+from engine.errors import BadInput
+from engine.plan import folds as plan_folds
+from engine.plan import paths as paths
+from engine.plan.benchmarks import Benchmarks as Benchmarks
+from engine.plan.checks import NOT_METRICS, cross_checks, metric_checks
+from engine.plan.compute import Compute as Compute
+from engine.plan.compute import compute_checks
+from engine.plan.errors import Problem, bad_plan, secrets, unknown_keys, validation_problems
+from engine.plan.folds import select_fold
+from engine.plan.gates import Gates as Gates
+from engine.plan.gates import limit_checks
+from engine.plan.judges import Judge as Judge
+from engine.plan.judges import Judging as Judging
+from engine.plan.sweep import Members, expand
+from engine.plan.sweep import Sweep as Sweep
+from engine.plan.types import (
+    Count,
+    Dataset,
+    EnvironmentName,
+    File,
+    FileOrFolder,
+    Flag,
+    Folder,
+    Fraction,
+    Name,
+    Seconds,
+    Seed,
+    Table,
+    Temperature,
+    Url,
+)
+
+
+class Data(Table):
+    """What is evaluated on.
+
+    `fields` maps our names to the file's columns; `group` is a group key's column, found in `fields` too.
+    `folds` divides the examples into as many parts, of which a run evaluates `fold`; without `folds`, the
+    examples are that fold already, or there are none.
+    `earlier` are eval sets from before, which the examples are looked for in, `queries` a log of what
+    production was asked, and `embedding_model` the folder of a sentence-transformers model, which finds in
+    `train` what means the same. `skip_bad` leaves out examples that cannot be read, and counts them.
+    """
+
+    examples: Dataset
+    train: Dataset | None = None
+    earlier: tuple[Dataset, ...] = ()
+    queries: Dataset | None = None
+    embedding_model: Folder | None = None
+    split: Literal["all", "train", "validation", "test"] = "all"
+    ratios: tuple[Fraction, Fraction, Fraction] = (0.8, 0.1, 0.1)
+    sample: Count | None = None
+    seed: Seed = 0
+    fields: dict[str, Name] = Field(default_factory=dict)
+    group: Name | None = None
+    final: Flag = False
+    skip_bad: Flag = False
+    folds: Annotated[int, Field(strict=True, ge=plan_folds.FEWEST, le=plan_folds.MOST)] | None = None
+    fold: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _group_is_a_field(cls, table: Any) -> Any:
+        # One mapping for those who read the examples, whichever of the two ways the plan uses.
+        if isinstance(table, dict) and isinstance(table.get("group"), str):
+            fields = table.get("fields", {})
+            if isinstance(fields, dict):
+                return {**table, "fields": {**fields, "group": table["group"]}}
+        return table
+
+
+class Model(Table):
+    """One thing that answers: weights here (`path`), a `server`, or recorded `outputs`; exactly one of them.
+
+    `path` is absolute for a folder that exists, else a hub id. `system` is the text itself, also where the
+    plan names a file. `api` is which of OpenAI's two interfaces a server is asked by: "completions" for a
+    model that knows no chat. `sweep` is the pattern that found a checkpoint, which the funnel may cut.
+    """
+
+    name: Name
+    role: Literal["baseline", "candidate"]
+    path: Annotated[str, BeforeValidator(paths.model_path)] | None = None
+    server: Url | None = None
+    outputs: File | None = None
+    adapter: Folder | None = None
+    system: Annotated[str, BeforeValidator(paths.text_or_file)] | None = None
+    model: Name | None = None
+    api: Literal["chat", "completions"] = "chat"
+    api_key_env: EnvironmentName | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    training_config: File | None = None
+    trust_remote_code: Flag = False
+    sweep: str | None = None
+
+    @property
+    def kind(self) -> Literal["local", "server", "recorded"]:
+        if self.path is not None:
+            return "local"
+        return "server" if self.server is not None else "recorded"
+
+
+class Generation(Table):
+    """How answers are made; temperature 0 is greedy decoding.
+
+    `deterministic` answers each prompt alone, so that no batch can flip a near tie; `noise_floor` measures on
+    that many examples how often one does. `overflow`: a prompt beyond the context is refused, or cut.
+    """
+
+    max_new_tokens: Count = 256
+    temperature: Temperature = 0.0
+    top_p: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
+    seed: Seed = 0
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    batch_size: Count = 16
+    deterministic: Flag = False
+    overflow: Literal["refuse", "truncate"] = "refuse"
+    noise_floor: Count | None = None
+    cache: Flag = True
+    timeout_s: Seconds = 120.0
+    concurrency: Count = 8
+
+
+class Metrics(Table):
+    """The metrics in use, and settings for those that have some; a table puts its metric in use.
+
+    `corpora` are plain texts, by name, whose perplexity is measured under every model that runs here.
+    """
+
+    use: tuple[Annotated[str, BeforeValidator(paths.metric_name)], ...] = (
+        "rouge",
+        "bleu",
+        "exact_match",
+        "token_f1",
+        "length",
+        "efficiency",
+    )
+    settings: Annotated[dict[str, dict[str, Any]], BeforeValidator(paths.metric_settings)] = Field(
+        default_factory=dict
+    )
+    corpora: dict[Name, FileOrFolder] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tables_are_settings(cls, table: Any) -> Any:
+        if not isinstance(table, dict) or "settings" in table:
+            return table
+        corpora = table.get("corpora", {})
+        settings = {key: value for key, value in table.items() if key not in NOT_METRICS}
+        use = table.get("use", cls.model_fields["use"].default)
+        if isinstance(use, list | tuple):
+            use = (
+                list(dict.fromkeys([*use, *settings])) if all(isinstance(name, str) for name in use) else use
+            )
+        return {"use": use, "settings": settings, "corpora": corpora}
+
+
+class Plan(Table):
+    """A whole plan, with its text, the folder that its paths are relative to, and its file's name."""
+
+    name: Name
+    data: Data
+    models: tuple[Model, ...]
+    generation: Generation = Generation()
+    metrics: Metrics = Metrics()
+    judges: tuple[Judge, ...] = (Judge(name="reference"),)
+    judging: Judging = Judging()
+    benchmarks: Benchmarks | None = None
+    gates: Gates = Gates()
+    sweep: Sweep = Sweep()
+    compute: Compute = Compute()
+    text: str = ""
+    folder: Path = Path()
+    file: str = "plan.toml"
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the plan's text, 64 hex digits."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def baselines(self) -> tuple[Model, ...]:
+        return tuple(model for model in self.models if model.role == "baseline")
+
+    @property
+    def candidates(self) -> tuple[Model, ...]:
+        return tuple(model for model in self.models if model.role == "candidate")
+
+    def model(self, name: str) -> Model:
+        """The model of that name; KeyError when the plan has none."""
+        for model in self.models:
+            if model.name == name:
+                return model
+        raise KeyError(name)
+
+
+def _keys(table: type[Table], *internal: str) -> frozenset[str]:
+    return frozenset(table.model_fields) - set(internal)
+
+
+_TABLES: Mapping[str, frozenset[str]] = {
+    "": _keys(Plan, "text", "folder", "file"),
+    "data": _keys(Data, "fold"),
+    "models": _keys(Model),
+    "generation": _keys(Generation),
+    "judges": _keys(Judge, "embedded"),
+    "judging": _keys(Judging),
+    "benchmarks": _keys(Benchmarks),
+    "gates": _keys(Gates),
+    "sweep": _keys(Sweep),
+    "compute": _keys(Compute),
+}
+
+
+def read_plan(path: Path, fold: int | None = None) -> Plan:
+    """The plan in a TOML file, of one of its folds where it has some.
+
+    Raises BadInput that lists everything wrong: key, found, allowed, nearest.
+    """
+    return parse_plan(read_text(path), path.absolute().parent, str(path), fold=fold)
+
+
+def parse_plan(
+    text: str,
+    folder: Path,
+    file: str = "plan.toml",
+    swept: Members | None = None,
+    fold: int | None = None,
+) -> Plan:
+    """The plan in a text; `folder` is where its relative paths start, `file` what errors call it.
+
+    `swept` are the checkpoints that its sweeps found before, which stand for what they would find now; `fold`
+    is which of its folds is evaluated. Raises BadInput like `read_plan`.
+    """
+    raw = _parse_toml(text, file)
+    problems = [*secrets(raw), *unknown_keys(raw, _TABLES)]
+    raw, unfolded = select_fold(raw, fold)
+    problems += unfolded
+    raw, unswept = expand(raw, folder.absolute(), swept)
+    found: list[Problem] = []
+    try:
+        plan = _validate(raw, text, folder, file)
+        found += limit_checks(plan)
+    except ValidationError as error:
+        found += validation_problems(raw, error)
+    found += [*metric_checks(raw), *cross_checks(raw), *compute_checks(raw)]
+    # Without the models of a broken sweep, what else is said of the models would be wrong.
+    problems += [*unswept, *(item for item in found if not (unswept and item.where.startswith("models")))]
+    if problems:
+        raise bad_plan(file, list(dict.fromkeys(problems)))
+    return plan
+
+
+def _parse_toml(text: str, file: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"{file}: is not TOML: {error}") from error
+    except RecursionError as error:
+        raise BadInput(f"{file}: is nested too deeply to be a plan") from error
+
+
+def _validate(raw: dict[str, Any], text: str, folder: Path, file: str) -> Plan:
+    known = {key: value for key, value in raw.items() if key in _TABLES[""]}
+    context = paths.Context(folder.absolute())
+    return Plan.model_validate(
+        {**known, "text": text, "folder": folder.absolute(), "file": file}, context=context
+    )

@@ -1,0 +1,264 @@
+"""Preflight: everything a plan needs, looked at before a run starts. No torch, no model is loaded."""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+
+from engine.cluster.connection import INSTALL
+from engine.compare.sweep import cheap_measure
+from engine.data.examples import Example
+from engine.data.leakage import read_training
+from engine.data.selection import in_part, part_name, whole_set
+from engine.errors import AssayError, BadInput
+from engine.judges.estimate import cost_findings
+from engine.judges.preflight import judge_findings
+from engine.metrics.metric import CLASH_WAY_OUT, clashes, load_metric
+from engine.metrics.preflight import metric_findings
+from engine.models.recorded import RecordedModel
+from engine.plan.finding import Finding as Finding
+from engine.plan.finding import Level, in_units
+from engine.plan.plan import Model, Plan
+from engine.plan.training_config import read_training_config
+from engine.preflight.data import data_findings, remaining
+from engine.preflight.estimate import disk_bytes, memory, time_needed
+from engine.preflight.models import local_findings
+from engine.reach import Server, reach
+from store import database
+from store.read import history
+from store.read.speeds import SpeedRow, speeds
+
+TRAINING_RECORDS = 1000  # how many of a training file are read here; a run reads all
+_OF_ONE_FOLD = ("time", "store", "memory")  # folds are alike in these
+LITTLE_DISK = 1 << 30  # bytes: a warning under it
+NO_DISK = 50 << 20  # bytes: no run under it
+
+
+def check(plan: Plan, store: Path) -> list[Finding]:
+    """All findings, right ones too: data, metrics, models, servers, disk and memory."""
+    findings: list[Finding] = []
+    whole = _read_examples(plan, findings)
+    examples = remaining(whole, store)
+    findings += [*_data(plan, examples), *data_findings(plan, whole, examples, store)]
+    findings += [*_metrics(plan, examples), *metric_findings(plan)]
+    for model in plan.models:
+        findings += [*_model(model, examples), *_training_config(model)]
+    findings += _servers(plan)
+    findings += [*_judges(plan, examples), *judge_findings(plan, examples)]
+    findings += [*_sweep(plan, examples), *_compute(plan)]
+    findings += [Finding(*found) for found in cost_findings(plan, examples)]
+    chosen = asked(plan, examples)
+    findings += [*_disk(plan, chosen, store), *memory(plan, chosen)]
+    taken = time_needed(plan, len(chosen), _past(store))
+    return [*findings, *([taken] if taken else [])]
+
+
+def check_folds(plans: Sequence[Plan], store: Path) -> list[Finding]:
+    """What `check` finds of one plan's folds: what holds for all of them once, the rest by its fold.
+
+    The time is that of the first.
+    """
+    first, *others = (check(plan, store) for plan in plans)
+    if not others:
+        return first
+    shared = {finding for finding in first if all(finding in found for found in others)}
+    own = [
+        replace(finding, subject=f"fold {plan.data.fold}, {finding.subject}")
+        for plan, found in zip(plans, (first, *others), strict=True)
+        for finding in found
+        if finding not in shared and finding.subject not in _OF_ONE_FOLD
+    ]
+    return [finding for finding in first if finding in shared or finding.subject in _OF_ONE_FOLD] + own
+
+
+def measured(plan: Plan) -> list[Finding]:
+    """How fast each model answers, by asking it a few of the plan's examples; weights are loaded for that."""
+    from engine.preflight.measure import measure
+
+    return list(measure(plan, asked(plan, _read_examples(plan, []))))
+
+
+def asked(plan: Plan, examples: list[Example]) -> list[Example]:
+    """The examples of the plan's split or fold, as many as its sample takes."""
+    return in_part(examples, plan.data)[: plan.data.sample]
+
+
+def check_benchmarks(plan: Plan) -> list[Finding]:
+    """Whether lm-eval knows the plan's tasks and has their data here; importing it takes seconds."""
+    if plan.benchmarks is None:
+        return []
+    from engine.benchmarks.harness import check_tasks
+
+    problems = check_tasks(plan.benchmarks.tasks, plan.benchmarks.include)
+    if not problems:
+        return [Finding("ok", "benchmarks", f"{len(plan.benchmarks.tasks)} tasks and their data are at hand")]
+    return [Finding("error", "benchmarks", problem.message, problem.hint) for problem in problems]
+
+
+def _wrong(subject: str, error: AssayError) -> Finding:
+    return Finding("error", subject, error.message, error.hint)
+
+
+def _read_examples(plan: Plan, findings: list[Finding]) -> list[Example]:
+    try:
+        skipped: list[BadInput] = []
+        examples = whole_set(plan.data, skipped)
+    except BadInput as error:
+        findings.append(_wrong("data.examples", error))
+        return []
+    if skipped:
+        message = f"{len(skipped)} records are left out, as skip_bad asks; the first: {skipped[0].message}"
+        findings.append(Finding("warning", "data.examples", message))
+    return examples
+
+
+def _data(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
+    data = plan.data
+    if examples:
+        chosen = asked(plan, examples)
+        sampled = "" if data.sample is None else f", {data.sample} at most sampled"
+        message = f"{len(examples)} examples, {len(chosen)} of them asked: {part_name(data)}{sampled}"
+        if chosen:
+            yield Finding("ok", "data.examples", message)
+        else:
+            way_out = "fewer folds" if data.folds else 'split = "all"'
+            yield Finding("error", "data.examples", message, f"use {way_out}, or more examples")
+    if data.train is not None:
+        try:
+            read = sum(1 for _ in islice(read_training(data.train, data.fields), TRAINING_RECORDS))
+        except BadInput as error:
+            yield _wrong("data.train", error)
+        else:
+            yield Finding("ok", "data.train", f"its first {read} records can be read")
+
+
+def _metrics(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
+    needing = []
+    loaded = {}
+    for name in plan.metrics.use:
+        try:
+            metric = load_metric(name, plan.metrics.settings.get(name, {}))
+        except BadInput as error:
+            yield _wrong(f"metrics.{name}", error)
+        else:
+            loaded[name] = metric
+            needing += [name] * any("references" in measure.needs for measure in metric.measures)
+    for problem in clashes(loaded):
+        yield Finding("error", "metrics", problem, CLASH_WAY_OUT)
+    bare = sum(not example.references for example in examples)
+    if needing and bare:
+        yield Finding(
+            "warning",
+            "metrics",
+            f"{bare} of {len(examples)} examples have no reference: no {', '.join(needing)} there",
+            "add references, or take the metrics out of `use`",
+        )
+
+
+def _model(model: Model, examples: list[Example]) -> Iterator[Finding]:
+    subject = f"model {model.name}"
+    try:
+        if model.kind == "recorded":
+            RecordedModel(model)
+            yield Finding("ok", subject, f"{model.outputs} can be read")
+        elif model.kind == "local":
+            yield from local_findings(subject, model)
+    except BadInput as error:
+        yield _wrong(subject, error)
+
+
+def _training_config(model: Model) -> Iterator[Finding]:
+    if model.training_config is None:
+        return
+    subject = f"model {model.name}"
+    try:
+        found = read_training_config(model.training_config)
+    except BadInput as error:
+        yield _wrong(subject, error)
+    else:
+        yield Finding("ok", subject, f"its training config {found.file} has {len(found.values)} settings")
+
+
+def _sweep(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
+    checkpoints = sum(model.sweep is not None for model in plan.models)
+    if not checkpoints:
+        return
+    try:
+        measure = cheap_measure(plan)
+    except BadInput as error:
+        yield _wrong("sweep", error)
+        return
+    if "references" in measure.needs and examples and not any(item.references for item in examples):
+        message = f"no example has a reference, which {measure.name} needs"
+        yield Finding("error", "sweep", message, "choose another measure under [sweep], by = …")
+        return
+    sweep = plan.sweep
+    message = f"{checkpoints} checkpoints, the best {sweep.keep} by {measure.name} go on"
+    yield Finding("ok", "sweep", message)
+
+
+def _compute(plan: Plan) -> Iterator[Finding]:
+    if plan.compute.engine == "ray" and find_spec("ray") is None:
+        yield Finding("error", "compute", 'engine = "ray" needs the package ray', INSTALL)
+
+
+def _servers(plan: Plan) -> Iterator[Finding]:
+    servers = [
+        Server(f"model {model.name}", model.server, model.model, model.api_key_env)
+        for model in plan.models
+        if model.server is not None
+    ] + [
+        Server(f"judge {judge.name}", judge.server, judge.model, judge.api_key_env)
+        for judge in plan.judges
+        if judge.server is not None
+    ]
+    for answer in reach(servers):
+        yield Finding(answer.level, answer.server.subject, answer.message, answer.hint)
+
+
+def _judges(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
+    bare = sum(not example.references for example in examples)
+    for judge in plan.judges:
+        if not judge.embedded:
+            continue
+        yield Finding(
+            "ok", f"judge {judge.name}", "the embedded rule: needs no server, is not a language model"
+        )
+        if bare:
+            yield Finding(
+                "warning",
+                f"judge {judge.name}",
+                f"{bare} of {len(examples)} examples have no reference, which it judges by",
+                "add references, or a judge with a server",
+            )
+
+
+def _disk(plan: Plan, examples: list[Example], store: Path) -> Iterator[Finding]:
+    folder = store.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        yield Finding(
+            "error", "store", f"{store} cannot be written", "choose another folder with --store DIR"
+        )
+        return
+    free, needed = shutil.disk_usage(folder).free, disk_bytes(plan, examples)
+    message = f"{in_units(free)} free where {store} lies; this run takes {in_units(needed)} at most"
+    hint = "free some space, or choose another folder with --store DIR"
+    level: Level = "error" if free < NO_DISK else "warning" if free < LITTLE_DISK + needed else "ok"
+    yield Finding(level, "store", message, "" if level == "ok" else hint)
+
+
+def _past(store: Path) -> list[SpeedRow]:
+    """How fast models answered in the runs of this store, where there is one."""
+    if not database.exists(store):
+        return []
+    database.schema_of(store)  # says so where the file is another program's
+    connection = history.attach(database.connect(store))
+    try:
+        return speeds(connection)
+    finally:
+        connection.close()

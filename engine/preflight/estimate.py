@@ -1,0 +1,261 @@
+"""What a plan's models will take: memory by their configuration, disk, and time by what earlier runs took.
+
+Nothing is loaded and no torch imported: weights are counted from the headers of their files, keys and values
+from the configuration. What is rough is rounded up.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil, prod
+from pathlib import Path
+from typing import Any
+
+from engine.data.examples import Example
+from engine.errors import BadInput
+from engine.models.folder import find_model, read_json, weight_shapes
+from engine.models.quantised import quantisation
+from engine.models.vitals import Sensors
+from engine.plan.finding import Finding, in_units, in_words
+from engine.plan.plan import Model, Plan
+
+LIBRARY = 1 << 30  # bytes that the library takes by itself
+# As engine.models.limits has them, which needs torch to say so.
+SLOTS, SLOTS_ELSEWHERE = {"cuda": 256}, 64
+PREFILL, PREFILL_ELSEWHERE = {"cuda": 8192}, 1024
+SHARE = 0.6
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_STORED_BITS = {
+    "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "I8": 8, "U8": 8, "I64": 64,
+}  # fmt: skip
+_BYTES_PER_TOKEN = (
+    3.0  # of UTF-8 text: fewer than in English, so that the estimate is no smaller than the truth
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where weights will lie: "cuda" or "cpu", its name for people, and its memory in bytes."""
+
+    kind: str
+    name: str
+    total: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Bytes that one base takes with all that stands on it; `row` is the tokens of the longest row.
+
+    `token` is what the keys and values of one token take, None when the configuration does not tell.
+    """
+
+    weights: int
+    adapters: int
+    token: int | None
+    row: int
+    activations: int
+
+    @property
+    def loaded(self) -> int:
+        return self.weights + self.adapters + LIBRARY
+
+    @property
+    def least(self) -> int:
+        """What it takes to answer one example at a time."""
+        return self.loaded + self.activations + (self.token or 0) * self.row
+
+    def slots(self, device: Device) -> int | None:
+        """How many rows fit at a time on the device; None when that is not known."""
+        if not self.token:
+            return None
+        rows = int(SHARE * (device.free - self.loaded)) // (self.token * self.row)
+        return max(1, min(rows // 2, SLOTS.get(device.kind, SLOTS_ELSEWHERE)))
+
+
+def memory(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
+    """The base that takes most, against the memory of its device; different bases take turns."""
+    system = max(len((model.system or "").encode(errors="replace")) for model in plan.models)
+    row = _longest(examples) + ceil(system / _BYTES_PER_TOKEN) + plan.generation.max_new_tokens
+    needs: list[tuple[Need, list[Model], Device]] = []
+    for models in _on_one_base(plan):
+        device = device_of(models[0].device)
+        try:
+            needs.append((need_of(models, device, row), models, device))
+        except BadInput:
+            continue  # told as a finding on that model
+    if needs:
+        yield _weighed(*max(needs, key=lambda entry: entry[0].least))
+
+
+def need_of(models: Sequence[Model], device: Device, row: int) -> Need:
+    """What models of one base take together. Raises BadInput when their files cannot be read."""
+    assert models[0].path is not None
+    folder = find_model(models[0].path)
+    dtype = memory_dtype(models[0].dtype, device)
+    config = read_json(folder / "config.json")
+    config = config.get("text_config") or config
+    context = _number(config, "max_position_embeddings", "n_positions") or row
+    adapters = {model.adapter for model in models if model.adapter}
+    return Need(
+        weights=weight_bytes(folder, dtype),
+        adapters=sum(weight_bytes(adapter, dtype) for adapter in adapters),
+        token=_token_bytes(config, _BYTES[dtype]),
+        row=min(row, context),
+        activations=_activations(config, device.kind, _BYTES[dtype]),
+    )
+
+
+def memory_dtype(dtype: str, device: Device) -> str:
+    """What "auto" comes to on a device."""
+    if dtype != "auto":
+        return dtype
+    return "bfloat16" if device.kind == "cuda" else "float32"
+
+
+def weight_bytes(folder: Path, dtype: str) -> int:
+    """The size in memory of the weights in a folder at a dtype; a quantised model keeps its own."""
+    quantised = (folder / "config.json").is_file() and quantisation(folder) is not None
+    bits = 0
+    for stored, shape in weight_shapes(folder).values():
+        own = _STORED_BITS.get(stored, 32)
+        bits += prod(shape) * (own if quantised or stored.startswith(("I", "U")) else 8 * _BYTES[dtype])
+    return bits // 8
+
+
+def device_of(name: str) -> Device:
+    """The device that a plan's `device` comes to on this machine."""
+    rows = Sensors().read()
+    place = f"GPU {name.partition(':')[2] or 0}"
+    for row in rows:
+        if name != "cpu" and row["device"] == place and row["memory_total"] is not None:
+            return Device("cuda", place, row["memory_total"], row["memory_total"] - row["memory_used"])
+    import psutil
+
+    machine = psutil.virtual_memory()
+    return Device("cpu", "this machine", int(machine.total), int(machine.available))
+
+
+def _weighed(need: Need, models: Sequence[Model], device: Device) -> Finding:
+    names = ", ".join(model.name for model in models[:3]) + (", …" if len(models) > 3 else "")
+    parts = [f"weights {in_units(need.weights)} as {memory_dtype(models[0].dtype, device)}"]
+    if need.adapters:
+        parts.append(f"adapters {in_units(need.adapters)}")
+    if need.token:
+        parts.append(f"keys and values {in_units(need.token)} a token in rows of up to {need.row:,}")
+    parts.append(f"activations {in_units(need.activations)}")
+    taken = f"{names}: {', '.join(parts)}: at least about {in_units(need.least)} in all"
+    if need.weights + need.adapters > device.total:
+        return Finding(
+            "error",
+            "memory",
+            f"{taken}; {device.name} has {in_units(device.total)}",
+            _way_out(need, models[0], device),
+        )
+    message = f"{taken}, of {in_units(device.free)} free on {device.name}"
+    if need.least > device.free:
+        hint = 'end what holds the memory, set dtype = "bfloat16", or serve the model and name its `server`'
+        return Finding("warning", "memory", message, hint)
+    slots = need.slots(device)
+    return Finding("ok", "memory", message if slots is None else f"{message}: room for {slots} slots")
+
+
+def _way_out(need: Need, model: Model, device: Device) -> str:
+    if device.kind != "cuda":
+        return "take a machine with more memory, or serve the model there and name its `server` in the plan"
+    gpus = 1 << ceil(need.least / device.total - 1).bit_length()
+    return (
+        f"a model larger than a GPU is served: `vllm serve {model.path} --tensor-parallel-size {gpus}`; then "
+        "name its `server` in the plan instead of `path`"
+    )
+
+
+def _on_one_base(plan: Plan) -> list[list[Model]]:
+    """The plan's local models, those that share loaded weights together."""
+    bases: dict[tuple[str, str, str], list[Model]] = {}
+    for model in plan.models:
+        if model.path is not None:
+            bases.setdefault((model.path, model.dtype, model.device), []).append(model)
+    return list(bases.values())
+
+
+def _longest(examples: Sequence[Example]) -> int:
+    """The tokens of the longest prompt, roughly."""
+    lengths = (
+        sum(len(text.encode(errors="replace")) for text in [*_contents(example), *example.turns[1:]])
+        for example in examples
+    )
+    return ceil(max(lengths, default=0) / _BYTES_PER_TOKEN)
+
+
+def _contents(example: Example) -> list[str]:
+    return [message["content"] for message in example.messages]
+
+
+def _token_bytes(config: dict[str, Any], size: int) -> int | None:
+    layers = _number(config, "num_hidden_layers", "n_layer")
+    heads = _number(config, "num_attention_heads", "n_head")
+    hidden = _number(config, "hidden_size", "n_embd")
+    if not (layers and heads and hidden):
+        return None
+    head = _number(config, "head_dim") or hidden // heads
+    return 2 * layers * (_number(config, "num_key_value_heads") or heads) * head * size
+
+
+def _activations(config: dict[str, Any], kind: str, size: int) -> int:
+    """A prefill's widest layer, and the logits of a step."""
+    hidden = _number(config, "hidden_size", "n_embd") or 0
+    inner = _number(config, "intermediate_size", "n_inner") or 4 * hidden
+    prefill = PREFILL.get(kind, PREFILL_ELSEWHERE) * (4 * hidden + 3 * inner) * size
+    return prefill + 2 * 4 * SLOTS.get(kind, SLOTS_ELSEWHERE) * (_number(config, "vocab_size") or 0)
+
+
+def _number(config: dict[str, Any], *names: str) -> int | None:
+    return next((config[name] for name in names if type(config.get(name)) is int and config[name] > 0), None)
+
+
+def disk_bytes(plan: Plan, examples: Sequence[Example]) -> int:
+    """What the run will write, answers of full length: its rows, and the caches that hold them again."""
+    prompts = sum(len(text.encode(errors="replace")) for example in examples for text in _contents(example))
+    answer = 4 * plan.generation.max_new_tokens + 500
+    pairs = len(plan.candidates) * len(plan.baselines) * len(plan.judges)
+    rows = len(plan.models) * (2 * answer + 100 * len(plan.metrics.use)) + pairs * 2 * 2 * 4096
+    return prompts + len(examples) * rows
+
+
+def time_needed(plan: Plan, count: int, past: Sequence[Any]) -> Finding | None:
+    """How long the answers to so many examples will take, by what the same models took on this hardware.
+
+    `past` are rows of `store.read.speeds`, newest first. None when the plan's models need no time here.
+    """
+    asked = [model for model in plan.models if model.kind != "recorded"]
+    if not asked:
+        return None
+    seconds, runs, unknown = 0.0, set(), []
+    for model in asked:
+        known = next((row for row in past if _same(model, row)), None)
+        if known is None:
+            unknown.append(model.name)
+        else:
+            seconds += count * known.seconds / known.answers
+            runs.add(known.run_id)
+    if not runs:
+        return Finding(
+            "ok",
+            "time",
+            "not known: none of the models has answered here before; --measure asks a few prompts",
+        )
+    message = f"about {in_words(seconds)} for the answers to {count:,} examples, at the pace of "
+    message += f"run{'s' * (len(runs) > 1)} {', '.join(map(str, sorted(runs)))}"
+    return Finding("ok", "time", message + (f"; not counting {', '.join(unknown)}" if unknown else ""))
+
+
+def _same(model: Model, row: Any) -> bool:
+    """Whether an earlier run's model is this one, as far as its speed goes."""
+    details = row.details or {}
+    if model.kind == "server":
+        return (details.get("kind"), details.get("model")) == ("server", model.model)
+    adapter = (details.get("adapter") or {}).get("path")
+    own = str(model.adapter) if model.adapter else None
+    hardware = Sensors().gpus if str(details.get("device")).startswith("cuda") else ["cpu"]
+    ran_on = set((row.environment or {}).get("devices") or [])
+    return (details.get("path"), adapter) == (model.path, own) and bool(ran_on & set(hardware))

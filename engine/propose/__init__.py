@@ -1,0 +1,1 @@
+"""From what a folder holds to a plan."""

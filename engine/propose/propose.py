@@ -1,0 +1,230 @@
+"""From what a folder holds to a plan: which data is asked, which models play which part, what measures them.
+
+Every guess is said in `assumed`, so that the person who reads the plan can see it.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from engine.propose.discover import Found, inside
+from engine.propose.discover_data import ROWS, SHORT_WORDS, DataFile
+from engine.propose.models import model_items
+from engine.propose.proposal import Item, Proposal
+
+_EVALUATION = {
+    "eval",
+    "evals",
+    "evaluation",
+    "test",
+    "tests",
+    "dev",
+    "val",
+    "valid",
+    "validation",
+    "holdout",
+    "gold",
+}
+_TRAINING = {"train", "training", "sft", "finetune", "finetuning", "dpo", "instruct"}
+_OUTPUTS = {"outputs", "output", "answers", "responses", "predictions", "generations", "preds", "results"}
+_LARGER = 5  # how many times the size of the examples unnamed training data is
+
+
+def propose(found: Found, folder: Path) -> Proposal:
+    """The plan for what was found, to stand in `folder`."""
+    assumed: list[str] = []
+    outputs = [data for data in found.data if _is_output(data, found.data)]
+    data = [item for item in found.data if item not in outputs]
+    training = [item for item in data if _part(item, found) == "train"]
+    evaluation = [item for item in data if item.asks and _part(item, found) == "eval"]
+    unnamed = [item for item in data if item not in training and item not in evaluation]
+    models = model_items(found, outputs, folder, assumed)
+    local = any(item.on and "path" in item.table for item in models)
+    examples = _examples(evaluation, unnamed, training, assumed)
+    chosen = examples[0] if examples else None
+    trains = _trains(training, unnamed, chosen, assumed)
+    data_items = _data_items(examples, trains, training, folder)
+    fitting = {
+        item.key: tuple(_fitting(one, found, folder, local, bool(trains)))
+        for item, one in zip(data_items, examples, strict=False)
+    }
+    items = (*models, *data_items, *_benchmarks(found, folder))
+    first = fitting[data_items[0].key] if examples else ()
+    if chosen is not None and chosen.labels and chosen.more:
+        assumed.append(f"the first {ROWS:,} records of the examples hold every label")
+    if chosen is not None and not chosen.references:
+        assumed.append("without references no metric says which answer is right: name a judge")
+    return Proposal(
+        str(folder), _plan_name(found.folder), (*items, *first), fitting, tuple(assumed), found.left_out
+    )
+
+
+def _plan_name(folder: Path) -> str:
+    name = folder.resolve().name
+    return name[:60] if name.strip() and name.isprintable() else "evaluation"
+
+
+def _words(data: DataFile, found: Found) -> list[str]:
+    """The words of its path below the folder, those of its name first."""
+    parts = [*data.path.relative_to(found.folder).parts[::-1]]
+    return [word for part in parts for word in re.split(r"[^a-z]+", part.lower()) if word]
+
+
+def _part(data: DataFile, found: Found) -> str:
+    """What a training config or its own name says that it is for: "train", "eval" or nothing."""
+    for config in found.configs:
+        for names, part in ((config.train, "train"), (config.evaluation, "eval")):
+            if any(data.path.as_posix().endswith(f"/{Path(name).as_posix().lstrip('/')}") for name in names):
+                return part
+    for word in _words(data, found):
+        if word in _TRAINING or word in _EVALUATION:
+            return "train" if word in _TRAINING else "eval"
+    return ""
+
+
+def _is_output(data: DataFile, others: Sequence[DataFile]) -> bool:
+    """Answers that bear ids alone, are called so, or answer what another file asks."""
+    if not data.answers:
+        return False
+    named = set(re.split(r"[^a-z]+", f"{data.path.parent.name} {data.path.stem}".lower())) & _OUTPUTS
+    asked = (other for other in others if other.asks and not other.answers)
+    return (
+        not data.asks
+        or bool(named)
+        or any(len(data.keys & other.keys) * 2 >= len(data.keys) for other in asked)
+    )
+
+
+def _examples(
+    evaluation: list[DataFile], unnamed: list[DataFile], training: list[DataFile], assumed: list[str]
+) -> list[DataFile]:
+    """What can be asked, the fittest first."""
+    small = sorted((item for item in unnamed if item.asks), key=lambda item: item.size)
+    if evaluation:
+        return sorted(evaluation, key=_fitness, reverse=True) + small
+    if small:
+        assumed.append(f"{small[0].path.name} is for evaluation: no name says so")
+        return small
+    held_out = [item for item in training if item.asks]
+    if held_out:
+        assumed.append(
+            f"a test split of {held_out[0].path.name} was not trained on: there is no evaluation data"
+        )
+    return held_out
+
+
+def _fitness(data: DataFile) -> tuple[int, int]:
+    held = (data.references, bool(data.labels), data.tests, data.schemas, data.json_references)
+    return sum(held), data.rows
+
+
+def _trains(
+    training: list[DataFile], unnamed: list[DataFile], examples: DataFile | None, assumed: list[str]
+) -> list[DataFile]:
+    found = sorted(
+        (item for item in training if item is not examples), key=lambda item: item.size, reverse=True
+    )
+    if not found and examples is not None:
+        found = [item for item in unnamed if item is not examples and item.size >= _LARGER * examples.size]
+        assumed += [
+            f"{item.path.name} was trained on: it is much larger than the examples" for item in found[:1]
+        ]
+    return found
+
+
+def _data_items(
+    examples: list[DataFile], trains: list[DataFile], training: list[DataFile], folder: Path
+) -> list[Item]:
+    items = []
+    for place, data in enumerate(examples):
+        table = {"examples": inside(data.path, folder)}
+        if data in training:
+            table["split"] = "test"
+        items.append(Item(f"examples{place}", "examples", data.path.name, table, place == 0, data.what))
+    for place, data in enumerate(trains):
+        table = {"train": inside(data.path, folder)}
+        items.append(Item(f"train{place}", "train", data.path.name, table, place == 0, data.what))
+    return items
+
+
+def _fitting(data: DataFile, found: Found, folder: Path, local: bool, trained: bool) -> list[Item]:
+    """Metrics, judge and gates for these examples."""
+    items = [
+        Item(f"metric:{name}", "metric", name, table, on, why)
+        for name, table, on, why in _metrics(data, found, folder, local)
+    ]
+    if data.references:
+        why = "a rule: closer to the reference wins; not a language model"
+        items.append(Item("judge:reference", "judge", "reference", {}, True, why))
+    gates = [("min_win_rate", 0.55, data.references, "against every baseline, ties as half")]
+    gates += [("max_metric_drop", 0.05, True, "of any metric")]
+    gates += (
+        [("max_perplexity_rise", 0.10, True, "relative to the baseline")] if local and data.references else []
+    )
+    gates += [("min_format_compliance", 0.95, False, "answers of the schema")] if data.schemas else []
+    gates += [("max_leakage", 0.10, True, "examples that stand in the training data")] if trained else []
+    gates += [("max_benchmark_drop", 0.05, True, "more: it forgot something")] if found.tasks else []
+    return items + [
+        Item(f"gate:{name}", "gate", name, {name: limit}, on, why) for name, limit, on, why in gates
+    ]
+
+
+def _metrics(
+    data: DataFile, found: Found, folder: Path, local: bool
+) -> list[tuple[str, dict[str, object], bool, str]]:
+    chosen: list[tuple[str, dict[str, object], bool, str]] = []
+    if data.tests:
+        chosen.append(("code", {}, True, "the answer is a program: run against the tests"))
+    if data.labels:
+        table: dict[str, object] = {"labels": list(data.labels)}
+        if data.label_field is not None:
+            table["field"] = data.label_field
+        chosen.append(("classification", table, True, f"{len(data.labels)} labels"))
+    if schema := _schema(data, found):
+        chosen.append(("format", {"schema": inside(schema, folder)}, True, "answers are JSON of this schema"))
+    elif data.schemas:
+        chosen.append(("format", {}, True, "each example has its schema"))
+    if data.json_references:
+        chosen.append(("json_fields", {}, True, "JSON references: field by field"))
+    if data.references:
+        chosen += [] if data.tests else _overlap(data)
+        if local:
+            chosen.append(("perplexity", {}, True, "of the references, under each model"))
+    chosen.append(("length", {}, True, "in words and tokens"))
+    if local:
+        chosen.append(("efficiency", {}, True, "time and tokens a second"))
+    return chosen
+
+
+def _overlap(data: DataFile) -> list[tuple[str, dict[str, object], bool, str]]:
+    """How close an answer comes to its reference, by what the references are like."""
+    long = data.reference_words > SHORT_WORDS
+    fits = {
+        "numeric": (data.numbers, True, "references are numbers"),
+        "exact_match": (True, True, "the reference itself"),
+        "contains": (not long and not data.json_references, True, "the reference in the answer"),
+        "token_f1": (not data.numbers, True, "words in common"),
+        "rouge": (True, long, "overlap of longer texts"),
+        "bleu": (True, long, "overlap of longer texts"),
+        "chrf": (True, False, "overlap of characters"),
+    }
+    return [(name, {}, on, why) for name, (fit, on, why) in fits.items() if fit]
+
+
+def _schema(data: DataFile, found: Found) -> Path | None:
+    """The schema file for JSON answers: the one beside the data, else the only one."""
+    if not data.json_references or data.schemas:
+        return None
+    beside = [path for path in found.schemas if path.parent == data.path.parent]
+    alone = beside or list(found.schemas)
+    return alone[0] if len(alone) == 1 else None
+
+
+def _benchmarks(found: Found, folder: Path) -> list[Item]:
+    if not found.tasks:
+        return []
+    places = {task.path.parent for task in found.tasks}
+    place = min(places)
+    names = sorted(task.name for task in found.tasks if task.path.parent == place)
+    table = {"tasks": names, "include": inside(place, folder)}
+    return [Item("benchmarks", "benchmark", "local tasks", table, True, f"{len(names)} local tasks")]

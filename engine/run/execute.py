@@ -1,0 +1,154 @@
+"""The phases of one run, in order. What a phase finds done it skips: that is how a run resumes."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from engine.phases import data
+from engine.phases.benchmarks import benchmark
+from engine.phases.benchmarks import pieces as benchmark_pieces
+from engine.phases.compare import compare
+from engine.phases.compute import computing
+from engine.phases.corpora import corpora, corpora_pieces
+from engine.phases.facts import measured_use
+from engine.phases.funnel import drop_cut, funnel, is_open
+from engine.phases.funnel import pieces as sweep_pieces
+from engine.phases.generate import Loader, generate, grouped
+from engine.phases.judge import judge_pieces
+from engine.phases.jury import judge_all
+from engine.phases.perplexity import perplexity
+from engine.phases.score import declare, measures, score, text_metrics
+from engine.phases.spending import open_purse
+from engine.phases.work import Piece, Stopped, Work
+from engine.plan.plan import Model, parse_plan
+from engine.plan.training_config import read_training_config
+from engine.run.hardware import hold_to_hardware
+from store import tables
+from store.write import Recorder
+
+
+def execute(
+    recorder: Recorder,
+    store: Path,
+    request: Callable[[], str | None],
+    ends_with_phase: Callable[[], bool] = lambda: False,
+) -> None:
+    """Takes a claimed run from wherever it stands to its end.
+
+    Raises Stopped between two stored pieces of work when `request` says so, or at the end of a phase when
+    `ends_with_phase` does, and AssayError or StoreError when the run cannot go on; what was finished is kept
+    in either case.
+    """
+    row = recorder.run()
+    options = dict(row["options"] or {})
+    swept = options.get("swept")
+    folder = Path(row["plan_folder"])
+    plan = parse_plan(row["plan"], folder, row["plan_file"], swept, options.get("fold"))
+    work = Work(plan, recorder, store, options, request)
+    recorder.set_run(started=row["started"] or time.time(), environment=hold_to_hardware(work))
+    open_purse(work)
+    _declare_models(work)
+    only = work.options.get("only")
+    for phases, step in _STEPS:
+        if only is None or only in phases or "data" in phases:
+            recorder.set_run(phase=phases[0])
+            step(work)
+            work.checkpoint()
+            if ends_with_phase() and step is not compare:
+                raise Stopped("pause")
+    if only:
+        recorder.set_run(options={**work.options, "only": None})
+        recorder.event("info", only, f"only {only} was asked for; resuming does the rest")
+        raise Stopped("pause")
+
+
+def _declare_models(work: Work) -> None:
+    known = {row["name"]: row["id"] for row in work.recorder.rows(tables.Model, run_id=work.recorder.run_id)}
+    with work.recorder.transaction() as transaction:
+        for place, model in enumerate(work.plan.models):
+            if model.name not in known:
+                known[model.name] = transaction.insert(
+                    tables.Model,
+                    {
+                        "run_id": work.recorder.run_id,
+                        "name": model.name,
+                        "role": model.role,
+                        "kind": model.kind,
+                        "position": place,
+                        "details": _training(model),
+                    },
+                )
+    work.model_ids = known
+
+
+def _training(model: Model) -> dict[str, Any] | None:
+    """What a model was trained with, read before anything runs: a later edit must not be taken for it."""
+    if model.training_config is None:
+        return None
+    return {"training": read_training_config(model.training_config).as_details()}
+
+
+def _prepare(work: Work) -> None:
+    data.prepare(work)
+    declare(work)
+    if not is_open(work):
+        drop_cut(work)
+    work.announce(list(_pieces(work)))
+
+
+def _pieces(work: Work) -> Iterator[Piece]:
+    """Everything the run will do, in the order of the phases; until a sweep is cut, no more than that."""
+    plan, count = work.plan, len(work.examples)
+    yield Piece("data", plan.data.examples.name, "examples", count)
+    if is_open(work):
+        yield from sweep_pieces(work)
+        return
+    for model in grouped(plan.models):
+        yield Piece("generate", model.name, "responses", count)
+    if "perplexity" in plan.metrics.use:
+        for model in grouped(plan.models):
+            yield Piece("perplexity", model.name, "texts", count)
+    yield from corpora_pieces(grouped(plan.models), plan.metrics.corpora)
+    yield from benchmark_pieces(work, grouped(plan.models))
+    for name in text_metrics(plan):
+        yield Piece("score", name, "responses", count * len(plan.models))
+    for judge_plan in plan.judges:
+        yield from judge_pieces(work, judge_plan)
+    yield Piece("compare", "all models", "measures", len(measures(plan)) + 1)
+
+
+def _weights(work: Work) -> None:
+    """Generation, perplexity and benchmarks, base by base, so that each base is loaded once."""
+    with computing(work) as each:
+        if is_open(work):
+            funnel(work, each)
+            work.announce(list(_pieces(work)))
+        each(grouped(work.plan.models), _weights_of)
+
+
+def _weights_of(work: Work, model: Model, loader: Loader) -> None:
+    only = work.options.get("only")
+    if only in (None, "generate"):
+        work.recorder.set_run(phase="generate")
+        with measured_use(work, model):
+            generate(work, model, loader)
+    if only in (None, "perplexity") and "perplexity" in work.plan.metrics.use:
+        work.recorder.set_run(phase="perplexity")
+        perplexity(work, model, loader)
+    if only in (None, "perplexity") and work.plan.metrics.corpora:
+        work.recorder.set_run(phase="perplexity")
+        corpora(work, model, loader)
+    if only in (None, "benchmarks") and work.plan.benchmarks is not None:
+        work.recorder.set_run(phase="benchmarks")
+        benchmark(work, model, loader)
+    work.checkpoint()
+
+
+_STEPS: tuple[tuple[tuple[str, ...], Callable[[Work], None]], ...] = (
+    (("data",), _prepare),
+    (("generate", "perplexity", "benchmarks"), _weights),
+    (("score",), score),
+    (("judge",), judge_all),
+    (("compare",), compare),
+)

@@ -1,0 +1,202 @@
+"""Scoring answers made elsewhere: one file of queries, references and responses, no generation."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from engine.data.example import Example, normalise, query_id
+from engine.data.examples import read_examples
+from engine.data.reading import read_records
+from engine.data.shapes import example_from
+from engine.data.textfile import open_error
+from engine.errors import BadInput
+from engine.metrics.batch import Pair, score_all, task_of, useful_processes
+from engine.metrics.metric import Measure, Score, load_metrics
+from engine.models.model import Response
+from engine.stats.intervals import Interval
+from engine.stats.running import RunningInterval
+
+RESPONSE = "response"
+_LINES = {".jsonl", ".ndjson"}
+_BLOCK = 1 << 20
+_REASONS = 1000
+WAY_OUT = (
+    'Each line is {"query": "…", "reference": "…", "response": "…"}; null is a response that is missing.'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One answer with the example that it answers."""
+
+    example: Example
+    response: Response
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureScore:
+    """One measure over a file: its value and interval, how many counted and why others are missing."""
+
+    measure: Measure
+    interval: Interval
+    missing: int
+    reason: str | None
+
+
+def read_outputs(path: Path, references: Path | None = None) -> Iterator[Output]:
+    """The answers of a file, one at a time; with `references`, their examples are taken from there, by id,
+    else by query.
+
+    The examples of `references` are held in memory. Raises BadInput naming file and line, when it gets there.
+    """
+    known = _Known(references) if references else None
+    line = 0
+    for line, record in read_records(path):
+        if RESPONSE not in record:
+            raise BadInput(f"{path}:{line}: has no {RESPONSE!r}", WAY_OUT)
+        text = record[RESPONSE]
+        if text is not None and not isinstance(text, str):
+            raise BadInput(f"{path}:{line}: its {RESPONSE!r} is not a text", WAY_OUT)
+        rest = {key: value for key, value in record.items() if key != RESPONSE}
+        example = known.find(path, line, rest) if known else example_from(path, (line, rest), {})
+        example = example if example.id else replace(example, id=f"{query_id(example.query)}:{line}")
+        yield Output(example, _response(example, record, text))
+    if not line:
+        raise BadInput(f"{path}: holds no response", WAY_OUT)
+
+
+def count_outputs(path: Path) -> int | None:
+    """How many lines a file of JSON lines has; None for other files, which would have to be read for that."""
+    if path.suffix.lower() not in _LINES or not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            if file.read(1) == b"[":
+                return None
+            file.seek(0)
+            return sum(block.count(b"\n") for block in iter(lambda: file.read(_BLOCK), b""))
+    except OSError as error:
+        raise open_error(path, error) from error
+
+
+class OutputScores:
+    """The scores of a file's answers as they come, in the file's order, and the totals when all have come.
+
+    Memory does not grow with the file, but for some bytes a task where samples of one task are scored at once
+    (pass@k; see `score_all`). `count` is how many answers there are, where that is known: many are scored on
+    all processors. Raises BadInput as `load_metrics` does.
+    """
+
+    def __init__(
+        self,
+        outputs: Iterable[Output],
+        names: Sequence[str],
+        settings: Mapping[str, Mapping[str, Any]],
+        count: int | None = None,
+    ) -> None:
+        self._names, self._settings = names, settings
+        metrics = list(load_metrics(names, settings).values())
+        self._processes = useful_processes(metrics, count)
+        self._totals = {
+            measure.name: _Total(measure, task_of(metric))
+            for metric in metrics
+            for measure in metric.measures
+        }
+        self._outputs = outputs
+
+    def __iter__(self) -> Iterator[tuple[str, list[Score]]]:
+        """Each answer's example id and scores, by all measures; to be run through once."""
+        waiting: deque[Example] = deque()
+
+        def pairs() -> Iterator[Pair]:
+            for output in self._outputs:
+                waiting.append(output.example)
+                yield output.example, output.response
+
+        for scores in score_all(self._names, self._settings, pairs(), self._processes):
+            example = waiting.popleft()
+            for score in scores:
+                self._totals[score.measure].add(example, score)
+            yield example.id, scores
+
+    def totals(self) -> list[MeasureScore]:
+        """Every measure over all answers, with its 95 % interval; to be asked for when they have come."""
+        return [total.result() for total in self._totals.values()]
+
+
+class _Total:
+    """One measure, summed up as its scores come; the samples of one task are resampled as one."""
+
+    def __init__(self, measure: Measure, task: Callable[[Example], Hashable | None] | None) -> None:
+        self._measure = measure
+        self._task = task
+        self._value = RunningInterval(measure.combine)
+        self._tasks: dict[Hashable, list[float]] = {}
+        self._n = 0
+        self._missing = 0
+        self._reasons: Counter[str | None] = Counter()
+
+    def add(self, example: Example, score: Score) -> None:
+        parts = score.additive()
+        if parts is None:
+            self._miss(score.reason)
+            return
+        self._n += 1
+        task = self._task(example) if self._task else None
+        if task is None:
+            self._value.add(parts)
+        else:
+            sums = self._tasks.setdefault(hash(task), [0.0] * len(parts))
+            sums[:] = [total + part for total, part in zip(sums, parts, strict=True)]
+
+    def _miss(self, reason: str | None) -> None:
+        self._missing += 1
+        # Reasons may quote the answers and so differ each time; the commonest is among the first ones.
+        if reason in self._reasons or len(self._reasons) < _REASONS:
+            self._reasons[reason] += 1
+
+    def result(self) -> MeasureScore:
+        for sums in self._tasks.values():
+            self._value.add(sums)
+        self._tasks.clear()
+        interval = replace(self._value.interval(), n=self._n)
+        if not self._measure.independent:
+            interval = replace(interval, low=None, high=None)
+        reason = self._reasons.most_common(1)[0][0] if self._missing else None
+        return MeasureScore(self._measure, interval, self._missing, reason)
+
+
+def _response(example: Example, record: Mapping[str, Any], text: str | None) -> Response:
+    tokens, latency = record.get("tokens_out"), record.get("latency_s")
+    return Response(
+        example_id=example.id,
+        text=text,
+        tokens_in=None,
+        tokens_out=tokens if isinstance(tokens, int) else None,
+        finish_reason=None,
+        latency_s=float(latency) if isinstance(latency, int | float) else None,
+        reason="the recorded response is null" if text is None else None,
+    )
+
+
+class _Known:
+    """The examples of a reference file, by id and by query."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        examples = read_examples(path)
+        self._by_id = {example.id: example for example in examples}
+        self._by_query = {normalise(example.query): example for example in examples}
+
+    def find(self, path: Path, line: int, record: Mapping[str, Any]) -> Example:
+        identity, query = record.get("id"), record.get("query")
+        found = self._by_id.get(str(identity)) if identity is not None else None
+        if found is None and isinstance(query, str):
+            found = self._by_query.get(normalise(query))
+        if found is None:
+            raise BadInput(
+                f"{path}:{line}: answers no example of {self._path}", 'Give its "id", or the same "query".'
+            )
+        return found

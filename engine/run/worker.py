@@ -1,0 +1,159 @@
+"""The process that executes one run, apart from any terminal: `python -m engine.run.worker --store DIR RUN`.
+
+It owns the run through a lock that the kernel releases when it dies, tells the store that it lives, what the
+machine does and which server it waits for, hears requests to pause, cancel and try again, and leaves a status
+that says how it ended. Killed at any moment it loses at most the piece of work in hand.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+from engine.errors import AssayError, CannotRun, Paused
+from engine.judges import servers
+from engine.phases.work import Stopped
+from store import tables
+from store.errors import StoreError
+from store.write import Recorder
+
+BEAT = 1.0  # seconds between heartbeats
+RETRY = "retry"  # the request of a person who knows that the server is back
+PHASE_END = "finish_phase"  # the request to pause once the phase in hand is done
+log = logging.getLogger("assay.worker")
+
+
+class Pulse(threading.Thread):
+    """Heartbeat, requests and vitals, beside the work."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__(name="pulse", daemon=True)
+        self._recorder = recorder
+        self._over = threading.Event()
+        self.request: str | None = None
+        self.ends_with_phase = False
+
+    def run(self) -> None:
+        from engine.models.vitals import Sensors
+
+        sensors = Sensors()
+        while not self._over.wait(BEAT):
+            try:
+                self._recorder.set_run(heartbeat=time.time(), waiting=servers.waiting())
+                rows = [row | {"run_id": self._recorder.run_id} for row in sensors.read()]
+                self._recorder.put(tables.Vitals, rows)
+                run = self._recorder.run()
+            except StoreError as error:
+                log.warning("no heartbeat: %s", error)
+                continue
+            servers.allow(run["concurrency"])
+            self._hear(run["request"])
+
+    def _hear(self, asked: str | None) -> None:
+        if asked == RETRY:
+            servers.try_again()
+            self._recorder.set_run(request=None)
+            return
+        self.ends_with_phase = asked == PHASE_END
+        if asked == PHASE_END:
+            return
+        self.request = self.request or asked
+        if self.request:
+            # Who waits for a server would hear of it only when that is back.
+            servers.interrupt(f"a {self.request} was asked for")
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join()
+
+
+def work(store: Path, run_id: int) -> int:
+    """Executes the run; returns the exit code: 0 when it finished or was stopped, 3 when it failed."""
+    recorder = Recorder(store, run_id)
+    if not recorder.claim(os.getpid(), socket.gethostname()):
+        log.info("run %d is over or in the hands of another worker", run_id)
+        recorder.close()
+        return 0
+    pulse = Pulse(recorder)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: setattr(pulse, "request", "pause"))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    recorder.set_run(log=str(Path("logs") / f"run-{run_id}.log"))
+    pulse.start()
+    try:
+        return _execute(recorder, store, pulse)
+    finally:
+        pulse.stop()
+        recorder.close()
+
+
+def _execute(recorder: Recorder, store: Path, pulse: Pulse) -> int:
+    from engine.run.execute import execute
+
+    try:
+        execute(recorder, store, lambda: pulse.request, lambda: pulse.ends_with_phase)
+    except Stopped as stopped:
+        return _stop(recorder, stopped.request)
+    except Paused as error:
+        return _pause(recorder, pulse.request, str(error))
+    except (AssayError, StoreError) as error:
+        return _fail(recorder, str(error))
+    except OSError as error:
+        return _fail(recorder, f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+    except Exception as error:  # the last line of defence: the run must not stay "running" for ever
+        log.exception("unexpected")
+        return _fail(recorder, f"unexpected {type(error).__name__}; the log has the details")
+    recorder.set_run(status="finished", request=None, finished=time.time(), waiting=None)
+    log.info("run %d finished", recorder.run_id)
+    return 0
+
+
+def _stop(recorder: Recorder, request: str, error: str | None = None) -> int:
+    status = "cancelled" if request == "cancel" else "paused"
+    finished = time.time() if status == "cancelled" else None
+    recorder.set_run(
+        status=status, request=None, finished=finished, heartbeat=None, error=error, waiting=None
+    )
+    log.info("run %d %s", recorder.run_id, status)
+    return 0
+
+
+def _pause(recorder: Recorder, request: str | None, reason: str) -> int:
+    """The run waits for a person, who may have asked for that, or else is told why."""
+    if request is not None:
+        return _stop(recorder, request)
+    recorder.event("warning", "run", reason)
+    return _stop(recorder, "pause", reason)
+
+
+def _fail(recorder: Recorder, message: str) -> int:
+    log.error("%s", message)
+    try:
+        recorder.event("error", "run", message)
+        recorder.set_run(status="failed", request=None, error=message, waiting=None)
+    except StoreError as error:
+        log.error("the failure could not be recorded: %s", error)
+    return CannotRun.exit_code
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m engine.run.worker")
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("run", type=int)
+    arguments = parser.parse_args()
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    for client in ("httpx", "httpx2"):
+        # A line for each of a hundred thousand requests would bury the one that matters.
+        logging.getLogger(client).setLevel(logging.WARNING)
+    sys.exit(work(arguments.store, arguments.run))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What screens, commands and reports read: the standard library only."""

@@ -1,0 +1,281 @@
+"""What screens and reports read of runs and their numbers.
+
+Plain sqlite3: these queries stand between a key and the screen, in a process that must not pay for
+SQLAlchemy. Every function takes a connection from `store.database.connect`, made ready by `attach`, and
+returns the shapes of `store.read.rows`.
+"""
+
+import os
+import socket
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from store.errors import StoreError
+from store.read.rows import (
+    AlertRow,
+    BenchmarkRow,
+    BenchmarkSampleRow,
+    ComparisonRow,
+    JudgeRow,
+    LeakRow,
+    MetricRow,
+    ModelRow,
+    ModelScoreRow,
+    RunDetail,
+    SplitUseRow,
+    WinRateRow,
+    fetch,
+)
+
+Connection = sqlite3.Connection
+STALE_AFTER = 15.0  # seconds without a heartbeat before a worker elsewhere counts as dead
+
+STATUS = "CASE WHEN r.status = 'running' AND NOT worker_alive(r.worker_pid, r.worker_host, r.heartbeat) "
+STATUS += "THEN 'interrupted' ELSE r.status END"
+
+
+def attach(connection: Connection) -> Connection:
+    """Teaches a connection what the queries here need; call it once after `connect`."""
+    connection.create_function("worker_alive", 3, worker_alive)
+    return connection
+
+
+def worker_alive(pid: int | None, host: str | None, heartbeat: float | None) -> bool:
+    """Whether a run's worker lives: by its process id on this machine, by its heartbeat on another."""
+    if pid is None or heartbeat is None:
+        return False
+    if host == socket.gethostname():
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return not _is_zombie(pid)
+    return time.time() - heartbeat < STALE_AFTER
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether a process has ended and only waits for its parent to notice (told by Linux alone)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return False
+
+
+def run(connection: Connection, run_id: int) -> RunDetail:
+    """Raises StoreError when there is no such run."""
+    found = fetch(connection, RunDetail, f"SELECT {STATUS} AS status, r.* FROM run r WHERE r.id = ?", run_id)
+    if not found:
+        raise StoreError(f"there is no run {run_id}", "`assay runs` lists them")
+    return found[0]
+
+
+def find_run(connection: Connection, text: str) -> int:
+    """The run that a person means: an id, a run's name (the newest of that name), or "last".
+
+    A run that was put away is found by its id alone.
+    """
+    if text.isdecimal():
+        return run(connection, int(text)).id
+    where, values = ("", []) if text == "last" else ("AND name = ?", [text])
+    row = connection.execute(f"SELECT max(id) FROM run WHERE deleted IS NULL {where}", values).fetchone()
+    if row[0] is None:
+        raise StoreError(f"there is no run {text!r}", "`assay runs` lists them; give an id, a name, or last")
+    return int(row[0])
+
+
+def models(connection: Connection, run_id: int) -> list[ModelRow]:
+    return fetch(connection, ModelRow, "SELECT * FROM model WHERE run_id = ? ORDER BY position", run_id)
+
+
+def metrics(connection: Connection, run_id: int) -> list[MetricRow]:
+    return fetch(connection, MetricRow, "SELECT * FROM metric WHERE run_id = ? ORDER BY position", run_id)
+
+
+def judges(connection: Connection, run_id: int) -> list[JudgeRow]:
+    return fetch(connection, JudgeRow, "SELECT * FROM judge WHERE run_id = ? ORDER BY id", run_id)
+
+
+def model_scores(connection: Connection, run_id: int) -> list[ModelScoreRow]:
+    return fetch(
+        connection,
+        ModelScoreRow,
+        """
+        SELECT m.name AS model, s.* FROM modelscore s JOIN model m ON m.id = s.model_id
+        LEFT JOIN metric d ON d.run_id = m.run_id AND d.measure = s.measure
+        WHERE m.run_id = ? ORDER BY d.position, m.position
+        """,
+        run_id,
+    )
+
+
+def comparisons(connection: Connection, run_id: int, kind: str | None = None) -> list[ComparisonRow]:
+    return fetch(
+        connection,
+        ComparisonRow,
+        """
+        SELECT c.*, a.name AS candidate, CASE WHEN b.run_id = a.run_id THEN b.name ELSE
+          coalesce(json_extract(r.options, '$.reference.label'), 'run ' || b.run_id) || ': ' || b.name
+          END AS baseline
+        FROM comparison c JOIN model a ON a.id = c.candidate_id JOIN model b ON b.id = c.baseline_id
+        JOIN run r ON r.id = a.run_id
+        LEFT JOIN metric d ON d.run_id = a.run_id AND d.measure = c.measure
+        WHERE a.run_id = ? AND (?2 IS NULL OR c.kind = ?2)
+        ORDER BY c.kind DESC, a.position, b.run_id <> a.run_id, b.position, d.position, c.measure
+        """,
+        run_id,
+        kind,
+    )
+
+
+def win_rates(connection: Connection, run_id: int) -> list[WinRateRow]:
+    return fetch(
+        connection,
+        WinRateRow,
+        """
+        SELECT w.*, j.name AS judge, j.is_language_model, a.name AS candidate, b.name AS baseline
+        FROM judge j JOIN winrate w ON w.judge_id = j.id AND w.turn = 0
+        JOIN model a ON a.id = w.candidate_id JOIN model b ON b.id = w.baseline_id
+        WHERE j.run_id = ? ORDER BY j.id, a.position, b.position
+        """,
+        run_id,
+    )
+
+
+def benchmarks(connection: Connection, run_id: int) -> list[BenchmarkRow]:
+    return fetch(
+        connection,
+        BenchmarkRow,
+        """
+        SELECT s.*, m.name AS model FROM benchmarkscore s JOIN model m ON m.id = s.model_id
+        WHERE m.run_id = ? ORDER BY s.task, s.metric, s.filter, m.position
+        """,
+        run_id,
+    )
+
+
+def benchmark_samples(
+    connection: Connection, run_id: int, candidate: str, baseline: str, task: str
+) -> list[BenchmarkSampleRow]:
+    """One task's questions with both models' answers, those that the candidate lost first."""
+    return fetch(
+        connection,
+        BenchmarkSampleRow,
+        """
+        SELECT c.doc_id, c.question, c.target, c.answer AS candidate_answer, c.value AS candidate_value,
+          b.answer AS baseline_answer, b.value AS baseline_value
+        FROM benchmarksample c JOIN model mc ON mc.id = c.model_id AND mc.run_id = ?1 AND mc.name = ?2
+        JOIN model mb ON mb.run_id = ?1 AND mb.name = ?3
+        JOIN benchmarksample b ON b.model_id = mb.id AND b.task = c.task AND b.metric = c.metric
+          AND b.filter = c.filter AND b.doc_id = c.doc_id AND b.prompt_hash = c.prompt_hash
+        WHERE c.task = ?4 ORDER BY c.value - b.value, c.doc_id
+        """,
+        run_id,
+        candidate,
+        baseline,
+        task,
+    )
+
+
+def alerts(connection: Connection, run_id: int | None = None, *, limit: int = 500) -> list[AlertRow]:
+    """A run's alerts, or the newest of all runs: open ones first, then by severity."""
+    return fetch(
+        connection,
+        AlertRow,
+        """
+        SELECT a.*, r.name AS run_name FROM alert a JOIN run r ON r.id = a.run_id
+        WHERE a.run_id = ?1 OR (?1 IS NULL AND r.deleted IS NULL)
+        ORDER BY a.acknowledged IS NOT NULL, CASE a.severity WHEN 'critical' THEN 0 WHEN 'warning' THEN 1
+          ELSE 2 END, a.run_id DESC, a.id LIMIT ?2
+        """,
+        run_id,
+        limit,
+    )
+
+
+def leaks(connection: Connection, run_id: int) -> list[LeakRow]:
+    return fetch(
+        connection,
+        LeakRow,
+        """
+        SELECT l.*, e.example, e.query FROM leak l JOIN example e ON e.id = l.example_id
+        WHERE l.run_id = ? ORDER BY l.score DESC, l.id
+        """,
+        run_id,
+    )
+
+
+def split_uses(connection: Connection, eval_set: str) -> list[SplitUseRow]:
+    return fetch(
+        connection, SplitUseRow, "SELECT * FROM splituse WHERE eval_set = ? ORDER BY id DESC", eval_set
+    )
+
+
+def data_version(connection: Connection) -> int:
+    """Changes whenever another process committed something: what a screen polls."""
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+
+def request(connection: Connection, run_id: int, what: str) -> None:
+    """Asks a run's worker to `pause`, to pause when it is done with its phase (`finish_phase`), to `cancel`
+    or to `retry` what it waits for; a run that has no worker is cancelled at once.
+    """
+    detail = run(connection, run_id)
+    if detail.status == "running" and (what != "retry" or detail.waiting):
+        connection.execute("UPDATE run SET request = ? WHERE id = ?", (what, run_id))
+    elif what == "cancel" and detail.status in ("queued", "paused", "interrupted", "failed"):
+        connection.execute(
+            "UPDATE run SET status = 'cancelled', finished = ? WHERE id = ?", (time.time(), run_id)
+        )
+    else:
+        wanted = "pause" if what == "finish_phase" else what
+        raise StoreError(f"run {run_id} is {detail.status}: there is nothing to {wanted}")
+
+
+def allow_other_hardware(connection: Connection, run_id: int) -> None:
+    """Lets a run go on, once, on other hardware than it began on."""
+    connection.execute(
+        "UPDATE run SET options = json_set(coalesce(options, '{}'), '$.other_hardware', json('true')) "
+        "WHERE id = ?",
+        (run_id,),
+    )
+
+
+def set_concurrency(connection: Connection, run_id: int, calls: int | None) -> None:
+    """How many calls at once a run's worker makes at most from now on; None: as many as the plan says."""
+    connection.execute("UPDATE run SET concurrency = ? WHERE id = ?", (calls, run_id))
+
+
+def set_max_cost(connection: Connection, run_id: int, dollars: float) -> None:
+    """Gives a run another cost cap than its plan's, from when it is resumed."""
+    connection.execute(
+        "UPDATE run SET options = json_set(coalesce(options, '{}'), '$.max_cost', ?) WHERE id = ?",
+        (dollars, run_id),
+    )
+
+
+def spending(connection: Connection, run_id: int) -> tuple[float | None, int]:
+    """US dollars that the judges' answers of a run have cost, and of how many answers nobody knows the cost.
+
+    An answer that came out of the cache has cost this run nothing; None when no answer has a known cost.
+    """
+    row = connection.execute(
+        """
+        WITH paid AS (
+          SELECT judge_id, cost, cached, attempts, failure FROM judgment
+          UNION ALL SELECT judge_id, cost, cached, attempts, failure FROM rating)
+        SELECT sum(CASE WHEN cached THEN 0.0 ELSE cost END),
+          coalesce(sum(NOT cached AND cost IS NULL AND failure IS NULL), 0)
+        FROM paid JOIN judge j ON j.id = paid.judge_id WHERE j.run_id = ? AND j.is_language_model
+        """,
+        (run_id,),
+    ).fetchone()
+    return row[0], int(row[1])
+
+
+def as_values(row: Any) -> dict[str, Any]:
+    """A row as a plain dictionary, for JSON."""
+    return {name: getattr(row, name) for name in row.__slots__}

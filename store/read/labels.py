@@ -1,0 +1,139 @@
+"""What people said of answers, as labels that count: the newest word of each person on each example.
+
+What was taken back does not count, and neither do repeats that only measure a person's consistency.
+"""
+
+from dataclasses import dataclass
+
+from store.read.history import Connection
+from store.read.rows import fetch
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceRow:
+    """One person's preference between two models' answers, seen from the candidate."""
+
+    example_id: int
+    example: str
+    category: str | None
+    annotator: str
+    outcome: str  # win loss tie both_bad
+    queue: str | None
+    blind: bool
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CriterionRow:
+    """One person's rating of one model's answer by one criterion of a rubric."""
+
+    example_id: int
+    model_id: int
+    annotator: str
+    criterion: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedCriteriaRow:
+    example_id: int
+    model_id: int
+    scores: dict[str, float] | None
+
+
+# The newest of each person on each example that was not taken back.
+_STANDING = """
+    n.run_id = ?1 AND NOT n.control
+    AND NOT EXISTS (SELECT 1 FROM annotation u WHERE u.undoes = n.id)
+    AND NOT EXISTS (SELECT 1 FROM annotation m WHERE m.run_id = n.run_id AND m.example_id = n.example_id
+      AND m.annotator = n.annotator AND m.kind = n.kind AND m.criterion IS n.criterion AND NOT m.control
+      AND min(m.left_id, coalesce(m.right_id, m.left_id)) = min(n.left_id, coalesce(n.right_id, n.left_id))
+      AND max(m.left_id, coalesce(m.right_id, m.left_id)) = max(n.left_id, coalesce(n.right_id, n.left_id))
+      AND m.id > n.id AND NOT EXISTS (SELECT 1 FROM annotation u WHERE u.undoes = m.id))
+"""
+
+
+def preferences(
+    connection: Connection, run_id: int, candidate_id: int, baseline_id: int
+) -> list[PreferenceRow]:
+    """People's preferences between two models, whichever side each of them stood on."""
+    return fetch(
+        connection,
+        PreferenceRow,
+        f"""
+        SELECT n.example_id, e.example, e.category, n.annotator, n.queue, n.blind, n.seconds,
+          CASE WHEN n.value IN ('tie', 'both_bad') THEN n.value
+               WHEN (n.value = 'left') = (n.left_id = ?2) THEN 'win' ELSE 'loss' END AS outcome
+        FROM annotation n JOIN example e ON e.id = n.example_id
+        WHERE n.kind = 'preference' AND {_STANDING}
+          AND ((n.left_id = ?2 AND n.right_id = ?3) OR (n.left_id = ?3 AND n.right_id = ?2))
+        ORDER BY n.id
+        """,
+        run_id,
+        candidate_id,
+        baseline_id,
+    )
+
+
+def criteria(connection: Connection, run_id: int) -> list[CriterionRow]:
+    """People's ratings by criterion; the rated answer stood on the left."""
+    return fetch(
+        connection,
+        CriterionRow,
+        f"""
+        SELECT n.example_id, n.left_id AS model_id, n.annotator, n.criterion, CAST(n.value AS REAL) AS value
+        FROM annotation n WHERE n.kind = 'rating' AND n.criterion IS NOT NULL AND {_STANDING}
+        ORDER BY n.id
+        """,
+        run_id,
+    )
+
+
+def judged_criteria(connection: Connection, judge_id: int) -> list[JudgedCriteriaRow]:
+    """One judge's scores by criterion, of whole answers."""
+    return fetch(
+        connection,
+        JudgedCriteriaRow,
+        "SELECT example_id, model_id, scores FROM rating WHERE judge_id = ? AND turn = 0 AND score NOT NULL",
+        judge_id,
+    )
+
+
+def labelled_pairs(connection: Connection, run_id: int) -> list[tuple[int, int]]:
+    """Candidate and baseline of every pair of a run's models that people preferred between."""
+    rows = connection.execute(
+        """
+        SELECT DISTINCT c.id, b.id FROM annotation n
+        JOIN model c ON c.run_id = ?1 AND c.role = 'candidate' AND c.id IN (n.left_id, n.right_id)
+        JOIN model b ON b.run_id = ?1 AND b.role = 'baseline' AND b.id IN (n.left_id, n.right_id)
+        WHERE n.run_id = ?1 AND n.kind = 'preference' ORDER BY c.position, b.position
+        """,
+        (run_id,),
+    )
+    return [(int(row[0]), int(row[1])) for row in rows]
+
+
+def verdicts(
+    connection: Connection, judge_id: int, candidate_id: int, baseline_id: int
+) -> list[tuple[str, str]]:
+    """One judge's outcomes on one pair of models, by the examples' own ids; failed ones left out."""
+    rows = connection.execute(
+        "SELECT e.example, v.outcome FROM verdict v JOIN example e ON e.id = v.example_id "
+        "WHERE v.judge_id = ? AND v.candidate_id = ? AND v.baseline_id = ? AND v.turn = 0 "
+        "AND v.outcome <> 'failed'",
+        (judge_id, candidate_id, baseline_id),
+    )
+    return [(str(row[0]), str(row[1])) for row in rows]
+
+
+def basis(connection: Connection, run_id: int) -> tuple[int, int, int]:
+    """What agreement with people rests on: labels and ratings given, the newest word, verdicts."""
+    given, newest = connection.execute(
+        "SELECT coalesce(sum(kind = 'preference' OR (kind = 'rating' AND criterion NOT NULL)), 0), "
+        "coalesce(max(id), 0) FROM annotation WHERE run_id = ?",
+        (run_id,),
+    ).fetchone()
+    judged = connection.execute(
+        "SELECT count(*) FROM verdict WHERE judge_id IN (SELECT id FROM judge WHERE run_id = ?)", (run_id,)
+    ).fetchone()
+    return int(given), int(newest), int(judged[0])

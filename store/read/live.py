@@ -1,0 +1,162 @@
+"""What a running run shows: progress, the machine, judging as it goes, errors."""
+
+from dataclasses import dataclass
+
+from store.read.history import STATUS, Connection
+from store.read.rows import EventRow, LatestVerdict, ProgressRow, VitalsRow, fetch
+
+
+@dataclass(frozen=True, slots=True)
+class OtherRun:
+    """Another run that is under way or waits for a worker, and how far each of its pieces of work is."""
+
+    id: int
+    name: str
+    status: str
+    phase: str | None
+    progress: tuple[ProgressRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRow:
+    """One call of a judge, or one answer of a model, that came to nothing."""
+
+    kind: str  # judgment rating answer
+    who: str  # the judge, or the model
+    about: str  # what the judge looked at; "" for an answer
+    example: str
+    query: str
+    reason: str
+    raw: str  # what came back, as far as anything did
+
+
+@dataclass(frozen=True, slots=True)
+class MissingRow:
+    """How many answers of one model are missing for one reason."""
+
+    model: str
+    reason: str
+    answers: int
+
+
+def progress(connection: Connection, run_id: int) -> list[ProgressRow]:
+    """The phases' pieces of work in the order in which they are done."""
+    return fetch(
+        connection,
+        ProgressRow,
+        "SELECT * FROM progress WHERE run_id = ? ORDER BY position, phase, item",
+        run_id,
+    )
+
+
+def vitals(connection: Connection, run_id: int) -> list[VitalsRow]:
+    return fetch(connection, VitalsRow, "SELECT * FROM vitals WHERE run_id = ? ORDER BY device", run_id)
+
+
+def events(connection: Connection, run_id: int, *, level: str = "", limit: int = 200) -> list[EventRow]:
+    """What happened, newest first; `level` keeps only errors, warnings or infos."""
+    return fetch(
+        connection,
+        EventRow,
+        "SELECT * FROM event WHERE run_id = ? AND (?2 = '' OR level = ?2) ORDER BY id DESC LIMIT ?3",
+        run_id,
+        level,
+        limit,
+    )
+
+
+def count_events(connection: Connection, run_id: int) -> dict[str, int]:
+    """How many events of each level."""
+    rows = connection.execute("SELECT level, count(*) FROM event WHERE run_id = ? GROUP BY level", (run_id,))
+    return {str(level): int(count) for level, count in rows}
+
+
+def latest_verdicts(connection: Connection, run_id: int, *, limit: int = 20) -> list[LatestVerdict]:
+    """The newest verdicts, newest first: read off the newest judgments, whose ids grow with time."""
+    return fetch(
+        connection,
+        LatestVerdict,
+        """
+        SELECT j.name AS judge, a.name AS candidate, b.name AS baseline, e.example, e.query, v.outcome,
+          v.consistent
+        FROM (SELECT judge_id, candidate_id, baseline_id, example_id, turn, max(id) AS newest FROM
+                (SELECT * FROM judgment WHERE judge_id IN (SELECT id FROM judge WHERE run_id = ?1)
+                 AND turn = 0
+                 ORDER BY id DESC LIMIT ?2 * 4)
+              GROUP BY judge_id, candidate_id, baseline_id, example_id, turn) g
+        JOIN verdict v USING (judge_id, candidate_id, baseline_id, example_id, turn)
+        JOIN judge j ON j.id = v.judge_id JOIN model a ON a.id = v.candidate_id
+        JOIN model b ON b.id = v.baseline_id JOIN example e ON e.id = v.example_id
+        ORDER BY g.newest DESC LIMIT ?2
+        """,
+        run_id,
+        limit,
+    )
+
+
+def earlier_paces(connection: Connection, run_id: int) -> dict[str, float]:
+    """Units a second by phase, of the newest finished run of the same name before this one."""
+    rows = connection.execute(
+        """
+        SELECT phase, sum(done - resumed_from) / sum(seconds) FROM progress
+        WHERE run_id = (SELECT max(o.id) FROM run o JOIN run r ON r.id = ? AND o.name = r.name AND o.id < r.id
+                        WHERE o.status = 'finished' AND o.deleted IS NULL)
+        GROUP BY phase HAVING sum(done - resumed_from) > 0 AND sum(seconds) > 0
+        """,
+        (run_id,),
+    )
+    return {str(phase): float(pace) for phase, pace in rows}
+
+
+def others(connection: Connection, run_id: int) -> list[OtherRun]:
+    """The other runs that are under way or queued, oldest first; one whose worker has died is neither."""
+    rows = connection.execute(
+        f"SELECT r.id, r.name, {STATUS} AS status, r.phase FROM run r WHERE r.deleted IS NULL "
+        "AND r.status IN ('running', 'queued') AND r.id <> ? ORDER BY r.id",
+        (run_id,),
+    ).fetchall()
+    return [
+        OtherRun(row["id"], row["name"], row["status"], row["phase"], tuple(progress(connection, row["id"])))
+        for row in rows
+        if row["status"] != "interrupted"
+    ]
+
+
+def missing_answers(connection: Connection, run_id: int) -> list[MissingRow]:
+    """Why answers are missing, the most frequent reason of each model first."""
+    return fetch(
+        connection,
+        MissingRow,
+        "SELECT m.name AS model, coalesce(a.reason, 'no reason was recorded') AS reason, "
+        "count(*) AS answers FROM model m JOIN response a ON a.model_id = m.id "
+        "WHERE m.run_id = ? AND a.text IS NULL GROUP BY m.id, a.reason ORDER BY m.position, answers DESC",
+        run_id,
+    )
+
+
+def failed(connection: Connection, run_id: int, *, limit: int = 2_000) -> list[FailedRow]:
+    """Everything that came to nothing: the answers in the models' order, then judges' calls, newest first."""
+    return fetch(
+        connection,
+        FailedRow,
+        """
+        SELECT * FROM (
+          SELECT 'answer' AS kind, m.name AS who, '' AS about, e.example, substr(e.query, 1, 2000) AS query,
+            coalesce(a.reason, 'no reason was recorded') AS reason, '' AS raw
+          FROM model m JOIN response a ON a.model_id = m.id AND a.text IS NULL
+          JOIN example e ON e.id = a.example_id WHERE m.run_id = ?1 ORDER BY m.position, e.position LIMIT ?2)
+        UNION ALL SELECT * FROM (
+          SELECT 'judgment', j.name, a.name || ' against ' || b.name || ', ' || replace(g."order", '_', ' '),
+            e.example, substr(e.query, 1, 2000), g.failure, g.raw
+          FROM judge j JOIN judgment g ON g.judge_id = j.id AND g.failure IS NOT NULL
+          JOIN model a ON a.id = g.candidate_id JOIN model b ON b.id = g.baseline_id
+          JOIN example e ON e.id = g.example_id WHERE j.run_id = ?1 ORDER BY g.id DESC LIMIT ?2)
+        UNION ALL SELECT * FROM (
+          SELECT 'rating', j.name, m.name, e.example, substr(e.query, 1, 2000), g.failure, g.raw
+          FROM judge j JOIN rating g ON g.judge_id = j.id AND g.failure IS NOT NULL
+          JOIN model m ON m.id = g.model_id JOIN example e ON e.id = g.example_id
+          WHERE j.run_id = ?1 ORDER BY g.id DESC LIMIT ?2)
+        """,
+        run_id,
+        limit,
+    )

@@ -1,0 +1,74 @@
+"""Earlier runs that a run may be held against. Standard library only, like `store.read.history`."""
+
+from dataclasses import dataclass
+
+from store.read.history import Connection
+from store.read.rows import fetch
+
+ACCEPTED, BEST = REFERENCES = ("accepted", "best")  # what a run can be held against, beside another run
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The candidate of an earlier run that stands highest on a measure."""
+
+    run_id: int
+    candidate: str
+    value: float
+
+
+def best(connection: Connection, run_id: int, measure: str, *, lower: bool = False) -> Best | None:
+    """The best candidate that passed in an earlier run of the same name, measured in the same way.
+
+    The same version and settings of the measure, on the same version of the eval set; `lower`: less is
+    better. Of equals the newest.
+    """
+    found = fetch(
+        connection,
+        Best,
+        f"""
+        SELECT r.id AS run_id, m.name AS candidate, s.value FROM run me
+        JOIN run r ON r.name = me.name AND r.id < me.id AND r.eval_set = me.eval_set
+          AND r.deleted IS NULL
+        JOIN metric mine ON mine.run_id = me.id AND mine.measure = ?2
+        JOIN metric d ON d.run_id = r.id AND d.measure = ?2 AND d.version = mine.version
+          AND d.settings IS mine.settings
+        JOIN model m ON m.run_id = r.id AND m.role = 'candidate' AND m.passed
+        JOIN modelscore s ON s.model_id = m.id AND s.measure = ?2 AND s.value IS NOT NULL
+        WHERE me.id = ?1 ORDER BY s.value {"ASC" if lower else "DESC"}, r.id DESC LIMIT 1
+        """,
+        run_id,
+        measure,
+    )
+    return found[0] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An alert of an earlier run that somebody acknowledged."""
+
+    id: int
+    run_id: int
+    severity: str
+    kind: str
+    candidate: str
+    baseline: str | None
+    measure: str
+    evidence: dict[str, object] | None
+    acknowledged: float
+    acknowledged_by: str
+    note: str | None
+
+
+def acknowledged(connection: Connection, run_id: int) -> list[Seen]:
+    """Acknowledged alerts of the earlier runs of the same name, the newest first."""
+    return fetch(
+        connection,
+        Seen,
+        """
+        SELECT a.* FROM run me JOIN run r ON r.name = me.name AND r.id < me.id AND r.deleted IS NULL
+        JOIN alert a ON a.run_id = r.id AND a.acknowledged IS NOT NULL
+        WHERE me.id = ? ORDER BY a.run_id DESC, a.id DESC
+        """,
+        run_id,
+    )

@@ -1,0 +1,189 @@
+"""What screens and reports read of slices, plain-text corpora and counterfactual pairs."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from store.read.history import Connection
+from store.read.rows import fetch
+
+Standing = Literal["worse", "more", "less", "unsettled", "better", "not compared"]
+
+LEVEL = 0.05  # of p, which is stored corrected for the number of slices, or of groups and measures
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRow:
+    """Candidate against baseline on one measure over the examples of one slice."""
+
+    candidate: str
+    baseline: str
+    measure: str
+    slice: str
+    direction: str  # higher lower none
+    candidate_value: float | None
+    baseline_value: float | None
+    delta: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    n: int
+    reason: str | None
+
+    @property
+    def worsening(self) -> float | None:
+        """How much worse the candidate is, in the measure's unit (negative: better); None where unknown."""
+        if self.delta is None or self.direction == "none":
+            return None
+        return -self.delta if self.direction == "higher" else self.delta
+
+    @property
+    def standing(self) -> Standing:
+        """Whether the slice is settled, and on which side: of a measure without a direction, more or less."""
+        if self.delta is None:
+            return "not compared"
+        if not self.delta or not _settled(self.low, self.high, self.p):
+            return "unsettled"
+        if self.worsening is None:
+            return "more" if self.delta > 0 else "less"
+        return "worse" if self.worsening > 0 else "better"
+
+
+@dataclass(frozen=True, slots=True)
+class SliceScoreRow:
+    """One model's value on one slice; `p` is that of the slice against the rest of the examples."""
+
+    model: str
+    measure: str
+    slice: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    missing: int
+    p: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusRow:
+    """How well one model predicts a corpus, its texts summed up; `missing` of them have no value."""
+
+    model: str
+    corpus: str
+    nll: float | None  # nats
+    tokens: int
+    bytes: int
+    texts: int
+    missing: int
+    reason: str | None  # one text's, of those that are missing
+
+    @property
+    def perplexity(self) -> float | None:
+        """exp(nll / tokens); None where that is no number."""
+        if self.nll is None or not self.tokens or self.nll / self.tokens >= 700:
+            return None
+        return math.exp(self.nll / self.tokens)
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        """Comparable between tokenizers, unlike perplexity."""
+        return None if self.nll is None or not self.bytes else self.nll / math.log(2) / self.bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DisparityRow:
+    """One model's measure for prompts about `first` less that for the same prompts about `second`."""
+
+    model: str
+    measure: str
+    first: str
+    second: str
+    delta: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    n: int
+    reason: str | None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the groups are told apart by more than chance."""
+        return _settled(self.low, self.high, self.p)
+
+
+def _settled(low: float | None, high: float | None, p: float | None) -> bool:
+    """Whether an interval leaves 0 out and its p-value is small enough."""
+    if low is None or high is None or p is None:
+        return False
+    return p <= LEVEL and not low <= 0 <= high
+
+
+def slices(connection: Connection, run_id: int) -> list[SliceRow]:
+    """Every slice of every pair of models: those settled as worse first, those settled as better last."""
+    rows = fetch(
+        connection,
+        SliceRow,
+        """
+        SELECT c.*, a.name AS candidate, b.name AS baseline FROM slicecomparison c
+        JOIN model a ON a.id = c.candidate_id JOIN model b ON b.id = c.baseline_id
+        LEFT JOIN metric d ON d.run_id = a.run_id AND d.measure = c.measure
+        WHERE a.run_id = ? ORDER BY a.position, b.position, d.position, c.measure, c.slice
+        """,
+        run_id,
+    )
+    return sorted(rows, key=_order)
+
+
+def worst(rows: Sequence[SliceRow], count: int) -> list[SliceRow]:
+    """The first `count` that are settled as worse."""
+    return [row for row in rows if row.standing == "worse"][:count]
+
+
+def _order(row: SliceRow) -> tuple[int, float, float]:
+    place = {"worse": 0, "more": 1, "less": 1, "unsettled": 2, "better": 3, "not compared": 4}[row.standing]
+    return place, 1.0 if row.p is None else row.p, -(row.worsening or 0.0)
+
+
+def slice_scores(connection: Connection, run_id: int) -> list[SliceScoreRow]:
+    return fetch(
+        connection,
+        SliceScoreRow,
+        """
+        SELECT s.*, m.name AS model FROM slicescore s JOIN model m ON m.id = s.model_id
+        WHERE m.run_id = ? ORDER BY s.measure, s.slice, m.position
+        """,
+        run_id,
+    )
+
+
+def corpora(connection: Connection, run_id: int) -> list[CorpusRow]:
+    """Every model's likelihood of every corpus; a corpus of which no text has a value has no nll."""
+    return fetch(
+        connection,
+        CorpusRow,
+        """
+        SELECT m.name AS model, s.corpus, sum(s.nll) AS nll,
+          sum(CASE WHEN s.nll IS NULL THEN 0 ELSE s.tokens END) AS tokens,
+          sum(CASE WHEN s.nll IS NULL THEN 0 ELSE s.bytes END) AS bytes,
+          count(*) AS texts, sum(s.nll IS NULL) AS missing,
+          min(CASE WHEN s.nll IS NULL THEN s.reason END) AS reason
+        FROM corpusscore s JOIN model m ON m.id = s.model_id
+        WHERE m.run_id = ? GROUP BY m.id, s.corpus ORDER BY s.corpus, m.position
+        """,
+        run_id,
+    )
+
+
+def disparities(connection: Connection, run_id: int) -> list[DisparityRow]:
+    """Every model's differences between groups, the surest first."""
+    return fetch(
+        connection,
+        DisparityRow,
+        """
+        SELECT s.*, m.name AS model FROM disparity s JOIN model m ON m.id = s.model_id
+        WHERE m.run_id = ? ORDER BY s.p IS NULL, s.p, m.position, s.measure, s.first, s.second
+        """,
+        run_id,
+    )

@@ -1,0 +1,179 @@
+"""One measure over many runs: its values, and between which of them no line may be drawn.
+
+A measure is a metric ("rougeL"), a benchmark ("arc_easy · acc", a filter behind it in brackets), or a win
+rate ("win rate over base (gpt)"). Values are joined only where they were taken in the same way; what differs
+is named. Standard library only, like `store.read.history`.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from store.read.history import Connection
+from store.read.rows import fetch
+from store.read.runs import Words, where
+
+_WIN_RATE = re.compile(r"win rate over (.+) \((.+)\)")
+_BENCHMARK = re.compile(r"(.+?) · (.+?)(?: \((.+)\))?")
+_Z95 = 1.959964  # half the width of a 95 % interval in standard errors
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One run's value of a measure: its first candidate's, or that of the candidate asked for.
+
+    `conditions` says how it was taken; two values compare where all conditions are the same.
+    """
+
+    run_id: int
+    run_name: str
+    created: float
+    candidate: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    reason: str | None  # why there is no value
+    conditions: tuple[tuple[str, str], ...]  # (what, how it was)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A measure that some run has."""
+
+    name: str
+    direction: str  # higher lower none
+    runs: int
+
+
+def measures(connection: Connection) -> list[Named]:
+    """Every measure that a run has, those of most runs first within metrics, win rates and benchmarks."""
+    return fetch(
+        connection,
+        Named,
+        """
+        SELECT name, direction, runs FROM (
+          SELECT 0 AS kind, d.measure AS name, max(d.direction) AS direction, count(*) AS runs,
+            min(d.position) AS position
+          FROM metric d JOIN run r ON r.id = d.run_id WHERE r.deleted IS NULL GROUP BY d.measure
+          UNION ALL
+          SELECT 1, 'win rate over ' || b.name || ' (' || j.name || ')', 'higher',
+            count(DISTINCT j.run_id), 0
+          FROM winrate w JOIN judge j ON j.id = w.judge_id JOIN model b ON b.id = w.baseline_id
+          JOIN run r ON r.id = j.run_id WHERE w.turn = 0 AND r.deleted IS NULL GROUP BY b.name, j.name
+          UNION ALL
+          SELECT 2, s.task || ' · ' || s.metric || CASE s.filter WHEN 'none' THEN '' ELSE
+              ' (' || s.filter || ')' END, CASE max(s.higher_is_better) WHEN 1 THEN 'higher' ELSE 'lower' END,
+            count(DISTINCT m.run_id), 0
+          FROM benchmarkscore s JOIN model m ON m.id = s.model_id JOIN run r ON r.id = m.run_id
+          WHERE m.role = 'candidate' AND r.deleted IS NULL GROUP BY s.task, s.metric, s.filter)
+        ORDER BY kind, runs DESC, position, name
+        """,
+    )
+
+
+def trend(
+    connection: Connection,
+    measure: str,
+    words: Words = (),
+    *,
+    candidate: str | None = None,
+    limit: int | None = None,
+) -> list[Point]:
+    """The measure's value in each run that has it, oldest first; of the newest `limit` runs where given.
+
+    A run stands there once: with its candidate of that name, else with its first.
+    """
+    how: tuple[str, ...]
+    if (rate := _WIN_RATE.fullmatch(measure)) is not None:
+        source, how, key = _WIN_RATES, _HOW_JUDGED, {"over": rate[1], "judge": rate[2]}
+    elif (task := _BENCHMARK.fullmatch(measure)) is not None:
+        source, how = _BENCHMARKS, _HOW_ASKED
+        key = {"task": task[1], "metric": task[2], "filter": task[3] or "none"}
+    else:
+        source, how, key = _METRICS, _HOW_MEASURED, {"measure": measure}
+    condition, values = where(words)
+    values |= key | {"only": candidate, "limit": -1 if limit is None else limit}
+    sql = source.format(candidate=_CANDIDATE, run=_RUN, condition=condition)
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    # Plain tuples in the fields' order: ten thousand runs stand behind one line.
+    points = [_point(row, how) for row in cursor.execute(sql, values)]
+    return points[::-1]
+
+
+# CROSS JOIN keeps SQLite at the runs, newest first, so that a limit ends the work.
+# Reading JSON costs more than the rest of the query, and few models come out of a sweep.
+_KEPT = (
+    "AND (coalesce(instr(c.details, '\"sweep\"'), 0) = 0 "
+    "OR coalesce(json_extract(c.details, '$.sweep.kept'), 1))"
+)
+_RUN = "r.id, r.name, r.created, m.name"
+_SELECTION = "json_extract(r.options, '$.limit')"
+_CANDIDATE = (
+    "m.id = (SELECT c.id FROM model c WHERE c.run_id = r.id AND c.role = 'candidate' "
+    f"AND (:only IS NULL OR c.name = :only) {_KEPT} "
+    "ORDER BY c.position LIMIT 1)"
+)
+_LIMITED = "how many examples were asked for"
+
+_HOW_MEASURED = ("the measure's version", "the measure's settings", "the eval set", "the tokenizer", _LIMITED)
+_METRICS = f"""
+    SELECT {{run}}, s.value, s.low, s.high, s.n, s.reason, d.version, nullif(d.settings, 'null'), r.eval_set,
+      CASE :measure WHEN 'perplexity' THEN json_extract(m.details, '$.tokenizer') END, {_SELECTION}
+    FROM run r CROSS JOIN model m ON {{candidate}}
+    CROSS JOIN modelscore s ON s.model_id = m.id AND s.measure = :measure
+    LEFT JOIN metric d ON d.run_id = r.id AND d.measure = :measure
+    WHERE {{condition}} ORDER BY r.id DESC LIMIT :limit
+"""
+_HOW_JUDGED = (
+    *("the judge's prompt", "the judge's model or settings", "the baseline's weights", "the eval set"),
+    _LIMITED,
+)
+_WIN_RATES = f"""
+    SELECT {{run}}, w.win_rate, w.low, w.high, w.wins + w.losses + w.ties, w.reason, j.prompt_hash, j.details,
+      b.fingerprint, r.eval_set, {_SELECTION}
+    FROM run r CROSS JOIN model m ON {{candidate}} CROSS JOIN judge j ON j.run_id = r.id AND j.name = :judge
+    CROSS JOIN model b ON b.run_id = r.id AND b.name = :over
+    CROSS JOIN winrate w ON w.judge_id = j.id AND w.candidate_id = m.id AND w.baseline_id = b.id
+      AND w.turn = 0
+    WHERE {{condition}} ORDER BY r.id DESC LIMIT :limit
+"""
+# A benchmark brings its own questions: the run's eval set has no part in it.
+_HOW_ASKED = ("the task's version", "the number of shots", "the task's text", "how many questions were asked")
+_BENCHMARKS = f"""
+    SELECT {{run}}, s.value, s.value - {_Z95} * s.stderr, s.value + {_Z95} * s.stderr, s.n, s.reason,
+      s.version, s.shots, s.task_hash, s.n
+    FROM run r CROSS JOIN model m ON {{candidate}}
+    CROSS JOIN benchmarkscore s ON s.model_id = m.id AND s.task = :task AND s.metric = :metric
+      AND s.filter = :filter
+    WHERE {{condition}} ORDER BY r.id DESC LIMIT :limit
+"""
+
+
+def _point(row: tuple[Any, ...], how: tuple[str, ...]) -> Point:
+    run_id, name, created, candidate, value, low, high, n, reason, *taken = row
+    conditions = _conditions(how, tuple(taken))
+    return Point(run_id, name, created, candidate, value, low, high, n, reason, conditions)
+
+
+@lru_cache(maxsize=256)
+def _conditions(how: tuple[str, ...], values: tuple[Any, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((what, "" if value is None else str(value)) for what, value in zip(how, values, strict=True))
+
+
+def breaks(points: Sequence[Point]) -> list[str | None]:
+    """Why each point is not joined to the one before it; None where it is, and for the first."""
+    found: list[str | None] = []
+    for place, point in enumerate(points):
+        differing = [] if place == 0 else _differing(points[place - 1], point)
+        verb = "differs" if len(differing) == 1 else "differ"
+        found.append(f"{' and '.join(differing)} {verb}" if differing else None)
+    return found
+
+
+def _differing(before: Point, after: Point) -> list[str]:
+    pairs = zip(before.conditions, after.conditions, strict=True)
+    return [what for (what, old), (_, new) in pairs if old != new]

@@ -1,0 +1,229 @@
+"""Runs of another store taken into this one, with all that belongs to them."""
+
+import sqlite3
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from store import database
+from store.errors import StoreError
+from store.read.history import STATUS, attach
+from store.transfer.belonging import OWNERS, belongs
+
+_CHOSEN = "SELECT id FROM temp.chosen"
+# What describes the present of another machine.
+_LEFT = frozenset({"vitals"})
+# References that the schema does not declare: a run that may be elsewhere, an alert of an earlier run.
+_LOOSE = {("benchmarkscore", "reused_from"): "run", ("alert", "follows"): "alert"}
+
+_NOT_HERE = {("run", "log"), ("run", "worker_pid")}  # a file and a process of where the run was done
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What became of the other store's runs: new ids by theirs, and how many were left alone."""
+
+    joined: dict[int, int]
+    known: int  # stood here already: same plan, same name, made at the same moment
+    unfinished: int  # queued or running there
+    deleted: int
+
+
+def merge(connection: sqlite3.Connection, other: Path) -> Merged:
+    """Takes in the runs of the store in the folder `other` that are not here yet; all of them, or none.
+
+    The other store is only read: a copy is, brought to this schema where it is older. Raises StoreError when
+    it is no store, damaged, or of a newer Assay.
+    """
+    if not database.exists(other):
+        raise StoreError(f"there is no store in {other}", f"name the folder that holds {database.FILE}")
+    if other.resolve() == _folder(connection).resolve():
+        raise StoreError("that is this store itself", "name the folder of another store")
+    with tempfile.TemporaryDirectory(prefix="assay-import-") as place:
+        copy = Path(place) / "store"
+        _copied(other, copy)
+        with closing(attach(sqlite3.connect(copy / database.FILE))) as there:
+            there.execute(f"CREATE TABLE chosen_status AS SELECT r.id, {STATUS} AS now FROM run r")
+            there.commit()
+        connection.execute("ATTACH ? AS other", (str(copy / database.FILE),))
+        try:
+            return _merged(connection)
+        finally:
+            connection.execute("DETACH other")
+
+
+def _folder(connection: sqlite3.Connection) -> Path:
+    return Path(connection.execute("PRAGMA database_list").fetchone()[2]).parent
+
+
+def _copied(other: Path, copy: Path) -> None:
+    database.schema_of(other)
+    copy.mkdir(mode=0o700)
+    try:
+        with (
+            closing(database.look(other)) as source,
+            closing(sqlite3.connect(copy / database.FILE)) as target,
+        ):
+            source.backup(target)
+    except sqlite3.Error as error:
+        raise database.explain(error, other) from error
+    database.prepare(copy)
+
+
+def _merged(connection: sqlite3.Connection) -> Merged:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(
+            """
+            CREATE TEMP TABLE standing AS SELECT o.id, o.deleted, s.now, EXISTS (SELECT 1 FROM main.run r
+              WHERE r.plan_hash = o.plan_hash AND r.name = o.name AND r.created = o.created) AS known
+            FROM other.run o JOIN other.chosen_status s ON s.id = o.id
+            """
+        )
+        connection.execute(
+            "CREATE TEMP TABLE chosen AS SELECT id FROM temp.standing WHERE NOT known AND deleted IS NULL "
+            "AND now NOT IN ('queued', 'running')"
+        )
+        # A run that was held against another is nothing without it, also where that was put away since.
+        connection.execute(
+            """
+            INSERT INTO temp.chosen SELECT DISTINCT b.run_id FROM other.comparison c
+            JOIN other.model a ON a.id = c.candidate_id AND a.run_id IN (SELECT id FROM temp.chosen)
+            JOIN other.model b ON b.id = c.baseline_id AND b.run_id NOT IN (SELECT id FROM temp.chosen)
+            JOIN temp.standing s ON s.id = b.run_id AND NOT s.known
+            """
+        )
+        counts = connection.execute(
+            "SELECT coalesce(sum(known), 0), coalesce(sum(NOT known AND deleted IS NULL "
+            "AND now IN ('queued', 'running')), 0), coalesce(sum(NOT known AND deleted IS NOT NULL), 0) "
+            "FROM temp.standing"
+        ).fetchone()
+        offsets = {table: _highest(connection, table) for table in OWNERS if _has_id(connection, table)}
+        _take_examples(connection)
+        _match_models(connection, offsets["model"])
+        for table in OWNERS:
+            if table not in _LEFT:
+                _take(connection, table, offsets)
+        _take_words(connection)
+        joined = {
+            int(row[0]): int(row[0]) + offsets["run"]
+            for row in connection.execute(
+                "SELECT id FROM temp.standing WHERE deleted IS NULL AND id IN (SELECT id FROM temp.chosen) "
+                "ORDER BY id"
+            ).fetchall()
+        }
+        for table in ("standing", "chosen", "examples", "models"):
+            connection.execute(f"DROP TABLE temp.{table}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    return Merged(joined, *map(int, counts))
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    return [row[1] for row in connection.execute(f"PRAGMA main.table_info({table})")]
+
+
+def _has_id(connection: sqlite3.Connection, table: str) -> bool:
+    return "id" in _columns(connection, table)
+
+
+def _highest(connection: sqlite3.Connection, table: str) -> int:
+    return int(connection.execute(f"SELECT coalesce(max(id), 0) FROM main.{table}").fetchone()[0])
+
+
+def _take_examples(connection: sqlite3.Connection) -> None:
+    """Adds the examples that are not here, and notes which of ours each of theirs is.
+
+    One eval-set version is one content, so an example's id and its version say which it is.
+    """
+    columns = ", ".join(f'"{name}"' for name in _columns(connection, "example") if name != "id")
+    used = f"SELECT example_id FROM other.runexample WHERE run_id IN ({_CHOSEN})"
+    for table, owner in _with_examples(connection):
+        used += f" UNION SELECT example_id FROM other.{table} WHERE {owner}"
+    connection.execute(
+        "CREATE TEMP TABLE examples AS "
+        f"SELECT id AS theirs, 0 AS ours FROM other.example WHERE id IN ({used})"
+    )
+    connection.execute(
+        f"INSERT OR IGNORE INTO main.example ({columns}) SELECT {columns} FROM other.example "
+        "WHERE id IN (SELECT theirs FROM temp.examples) ORDER BY id"
+    )
+    connection.execute(
+        """
+        UPDATE temp.examples SET ours = (SELECT m.id FROM other.example o JOIN main.example m
+          ON m.eval_set = o.eval_set AND m.example = o.example WHERE o.id = theirs)
+        """
+    )
+    connection.execute("CREATE UNIQUE INDEX temp.examples_theirs ON examples (theirs)")
+
+
+def _match_models(connection: sqlite3.Connection, offset: int) -> None:
+    """Which of our models each of theirs is: one that comes along now, or one of a run that stands here."""
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE models AS
+        SELECT id AS theirs, id + {offset} AS ours FROM other.model WHERE run_id IN ({_CHOSEN})
+        UNION SELECT t.id, m.id FROM other.model t JOIN other.run o ON o.id = t.run_id
+        JOIN main.run r ON r.plan_hash = o.plan_hash AND r.name = o.name AND r.created = o.created
+        JOIN main.model m ON m.run_id = r.id AND m.name = t.name
+        """
+    )
+    connection.execute("CREATE INDEX temp.models_theirs ON models (theirs)")
+
+
+def _with_examples(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    return [
+        (table, belongs(table, _CHOSEN, "other"))
+        for table in OWNERS
+        if table != "runexample" and "example_id" in _columns(connection, table)
+    ]
+
+
+def _take(connection: sqlite3.Connection, table: str, offsets: dict[str, int]) -> None:
+    """Copies one table's rows; ids move up by the highest that stands here, and references with them."""
+    parents = {
+        row["from"]: row["table"] for row in connection.execute(f"PRAGMA main.foreign_key_list({table})")
+    }
+    names = _columns(connection, table)
+    values = []
+    for name in names:
+        parent = table if name == "id" else parents.get(name)
+        if parent == "example":
+            values.append(f"(SELECT ours FROM temp.examples WHERE theirs = t.{name})")
+        elif (table, name) == ("comparison", "baseline_id"):  # it may be a reference of another run
+            values.append(f"(SELECT ours FROM temp.models WHERE theirs = t.{name})")
+        elif loose := _LOOSE.get((table, name)):
+            here = f"SELECT 1 FROM other.{loose} p WHERE p.id = t.{name} AND {_of_chosen(loose)}"
+            values.append(f"CASE WHEN EXISTS ({here}) THEN t.{name} + {offsets[loose]} END")
+        elif (table, name) in _NOT_HERE:
+            values.append("NULL")
+        elif parent is not None:
+            values.append(f't."{name}" + {offsets[parent]}')
+        else:
+            values.append(f't."{name}"')
+    listed = ", ".join(f'"{name}"' for name in names)
+    connection.execute(
+        f"INSERT INTO main.{table} ({listed}) SELECT {', '.join(values)} FROM other.{table} t "
+        f"WHERE {belongs(table, _CHOSEN, 'other')}"
+    )
+
+
+def _of_chosen(parent: str) -> str:
+    return f"p.{'id' if parent == 'run' else 'run_id'} IN ({_CHOSEN})"
+
+
+def _take_words(connection: sqlite3.Connection) -> None:
+    """What people said of examples and failures, where it is not said here already."""
+    connection.execute(
+        """
+        INSERT INTO main.exclusion (eval_set, example, query_hash, excluded, reason, user, created)
+        SELECT eval_set, example, query_hash, excluded, reason, user, created FROM other.exclusion o
+        WHERE NOT EXISTS (SELECT 1 FROM main.exclusion m WHERE m.example = o.example
+          AND m.query_hash = o.query_hash AND m.created = o.created AND m.user = o.user)
+        ORDER BY o.created
+        """
+    )
+    connection.execute("INSERT OR IGNORE INTO main.failuretag SELECT * FROM other.failuretag")

@@ -1,0 +1,256 @@
+"""What a run appends, and what it has appended already.
+
+One `Recorder` serves one worker. `append` commits before it returns, so whatever the caller reports
+afterwards is on disk; rows that belong together go through one `transaction`. The queries at its end are what
+resuming rests on: a step asks what stands here and does the rest.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Delete, Engine, Select, Table, create_engine, event, func, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlmodel import SQLModel
+
+from store import tables
+from store.database import FILE, PRAGMAS, explain, prepare
+from store.errors import StoreError
+from store.read.history import STALE_AFTER
+
+Row = Mapping[str, Any]
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    found: Table = model.__table__  # type: ignore[attr-defined]  # SQLModel adds it, unknown to its type
+    return found
+
+
+def open_engine(folder: Path) -> Engine:
+    """A SQLAlchemy engine on a prepared store, each connection with the store's pragmas."""
+    prepare(folder)
+    engine = create_engine(f"sqlite:///{folder / FILE}")
+
+    @event.listens_for(engine, "connect")
+    def _set(connection: Any, _record: Any) -> None:
+        for pragma in PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+class Transaction:
+    """Several writes that become visible, and durable, together."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def append(self, model: type[SQLModel], rows: Sequence[Row]) -> None:
+        """Adds rows; one that stands already is an error, since nothing may be done twice."""
+        if rows:
+            self._connection.execute(table_of(model).insert(), list(rows))
+
+    def put(self, model: type[SQLModel], rows: Sequence[Row]) -> None:
+        """Adds rows or overwrites those with the same primary key: for what describes the present."""
+        if not rows:
+            return
+        table = table_of(model)
+        keys = {column.name for column in table.primary_key}
+        statement = upsert(table)
+        values = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+        self._connection.execute(
+            statement.on_conflict_do_update(index_elements=sorted(keys), set_=values), list(rows)
+        )
+
+    def ensure(self, model: type[SQLModel], rows: Sequence[Row]) -> None:
+        """Adds the rows that do not stand there yet: for what several runs share."""
+        if rows:
+            self._connection.execute(upsert(table_of(model)).on_conflict_do_nothing(), list(rows))
+
+    def update(self, model: type[SQLModel], key: int, **values: Any) -> None:
+        """Changes columns of the row with that id."""
+        table = table_of(model)
+        self._connection.execute(update(table).where(table.c.id == key).values(**values))
+
+    def clear(self, model: type[SQLModel], **equal: Any) -> None:
+        """Takes back derived rows before they are computed anew; never used on what cost work."""
+        self._connection.execute(_where(table_of(model).delete(), table_of(model), equal))
+
+    def insert(self, model: type[SQLModel], row: Row) -> int:
+        """Adds one row and returns its id."""
+        key = self._connection.execute(table_of(model).insert(), dict(row)).inserted_primary_key
+        assert key is not None
+        return int(key[0])
+
+    def rows(self, model: type[SQLModel], **equal: Any) -> list[dict[str, Any]]:
+        """All rows of a table whose columns equal the given values, in primary-key order."""
+        return _rows(self._connection, model, equal)
+
+
+class Recorder:
+    """Appends to one run. Safe to use from several threads: each write takes a connection of its own."""
+
+    def __init__(self, folder: Path, run_id: int) -> None:
+        self.folder = folder
+        self.run_id = run_id
+        self._engine = open_engine(folder)
+        self._lock: int | None = None
+
+    def close(self) -> None:
+        self._engine.dispose()
+        if self._lock is not None:
+            os.close(self._lock)
+            (self.folder / f"run-{self.run_id}.lock").unlink(missing_ok=True)
+            self._lock = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Commits at its end; where that fails (disk full, locked) StoreError, with nothing written."""
+        with _committed(self._engine, self.folder) as transaction:
+            yield transaction
+
+    def append(self, model: type[SQLModel], rows: Sequence[Row]) -> None:
+        with self.transaction() as transaction:
+            transaction.append(model, rows)
+
+    def put(self, model: type[SQLModel], rows: Sequence[Row]) -> None:
+        with self.transaction() as transaction:
+            transaction.put(model, rows)
+
+    def insert(self, model: type[SQLModel], row: Row) -> int:
+        with self.transaction() as transaction:
+            return transaction.insert(model, row)
+
+    def set_run(self, **values: Any) -> None:
+        """Changes the run's own row: its status, phase, heartbeat, outcome."""
+        with self.transaction() as transaction:
+            transaction.update(tables.Run, self.run_id, **values)
+
+    def set_model(self, model_id: int, **values: Any) -> None:
+        with self.transaction() as transaction:
+            transaction.update(tables.Model, model_id, **values)
+
+    def claim(self, pid: int, host: str) -> bool:
+        """Takes the run for this worker; False while another living worker has it, or when it is over.
+
+        On one machine the lock file decides: the kernel lets go of it when its holder dies, however it dies.
+        Between machines the heartbeat does.
+        """
+        lock = os.open(self.folder / f"run-{self.run_id}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return False
+        self._lock = lock
+        table = table_of(tables.Run)
+        now = time.time()
+        elsewhere = (
+            (table.c.status == "running")
+            & (table.c.worker_host != host)
+            & (table.c.heartbeat > now - STALE_AFTER)
+        )
+        with self._engine.begin() as connection:
+            taken = connection.execute(
+                update(table)
+                .where(
+                    table.c.id == self.run_id, table.c.status.not_in(("finished", "cancelled")), ~elsewhere
+                )
+                .values(
+                    status="running",
+                    worker_pid=pid,
+                    worker_host=host,
+                    heartbeat=now,
+                    request=None,
+                    error=None,
+                    waiting=None,
+                )
+            )
+        return taken.rowcount == 1
+
+    def event(self, level: str, phase: str, message: str) -> None:
+        self.append(
+            tables.Event,
+            [
+                {
+                    "run_id": self.run_id,
+                    "time": time.time(),
+                    "level": level,
+                    "phase": phase,
+                    "message": message,
+                }
+            ],
+        )
+
+    def rows(self, model: type[SQLModel], **equal: Any) -> list[dict[str, Any]]:
+        """All rows of a table whose columns equal the given values, in primary-key order."""
+        with self._engine.connect() as connection:
+            return _rows(connection, model, equal)
+
+    def run(self) -> dict[str, Any]:
+        found = self.rows(tables.Run, id=self.run_id)
+        if not found:
+            raise StoreError(f"there is no run {self.run_id} in {self.folder}", "`assay runs` lists them")
+        return found[0]
+
+    def total(self, model: type[SQLModel], name: str, **equal: Any) -> float:
+        """The sum of one column over the rows whose columns equal the given values; missing ones count 0."""
+        table = table_of(model)
+        statement = _where(select(func.sum(table.c[name])), table, equal)
+        with self._engine.connect() as connection:
+            return float(connection.execute(statement).scalar() or 0.0)
+
+    def column(self, model: type[SQLModel], name: str, **equal: Any) -> set[Any]:
+        """The distinct values of one column among the rows whose columns equal the given values."""
+        table = table_of(model)
+        statement = _where(select(table.c[name]).distinct(), table, equal)
+        with self._engine.connect() as connection:
+            return set(connection.execute(statement).scalars())
+
+
+def _rows(connection: Connection, model: type[SQLModel], equal: Mapping[str, Any]) -> list[dict[str, Any]]:
+    table = table_of(model)
+    statement = _where(select(table).order_by(*table.primary_key.columns), table, equal)
+    return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+S = TypeVar("S", Select[Any], Delete)
+
+
+def _where(statement: S, table: Table, equal: Mapping[str, Any]) -> S:
+    for name, value in equal.items():
+        statement = statement.where(table.c[name] == value)
+    return statement
+
+
+@contextmanager
+def one_transaction(folder: Path) -> Iterator[Transaction]:
+    """Writes that no worker makes, all or none of them; the store is made where there is none."""
+    engine = open_engine(folder)
+    try:
+        with _committed(engine, folder) as transaction:
+            yield transaction
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _committed(engine: Engine, folder: Path) -> Iterator[Transaction]:
+    try:
+        with engine.begin() as connection:
+            yield Transaction(connection)
+    except DatabaseError as error:
+        if not isinstance(error.orig, Exception) or isinstance(error, IntegrityError):
+            raise
+        raise explain(error.orig, folder) from error
+
+
+def create_run(folder: Path, row: Row) -> int:
+    """Adds a queued run and returns its id."""
+    with one_transaction(folder) as transaction:
+        return transaction.insert(tables.Run, {"created": time.time(), **row})

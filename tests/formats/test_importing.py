@@ -1,0 +1,160 @@
+"""Files of other tools become runs with the numbers that those tools print."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.compare.runs import compare_runs
+from engine.errors import BadInput
+from engine.formats.importing import import_run
+from store import database
+from store.read import history
+from tests.formats import files
+
+Rows = list[dict[str, object]]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def _rows(store: Path, query: str) -> Rows:
+    connection = database.connect(store)
+    return [dict(row) for row in connection.execute(query)]
+
+
+def _only(store: Path, query: str) -> dict[str, object]:
+    rows = _rows(store, query)
+    assert len(rows) == 1
+    return rows[0]
+
+
+def _score(store: Path, model: str, slice: str | None = None) -> dict[str, object]:
+    table = "slicescore" if slice else "modelscore"
+    where = f" AND s.slice = '{slice}'" if slice else ""
+    return _only(
+        store,
+        f"SELECT s.* FROM {table} s JOIN model m ON m.id = s.model_id"
+        f" WHERE m.name = '{model}' AND s.measure = 'judge:gpt-4'{where}",
+    )
+
+
+def test_mt_bench_scores_are_those_of_its_own_table(tmp_path: Path, store: Path) -> None:
+    import_run("mt-bench", files.mt_bench(tmp_path / "mt_bench"), store)
+    for model in files.MODELS:
+        scores = [score for (name, _, _), score in files.SCORES.items() if name == model and score != -1]
+        found = _score(store, model)
+        assert found["value"] == pytest.approx(np.mean(scores))
+    assert _score(store, "vicuna-13b")["missing"] == 1
+    assert _score(store, "vicuna-13b", "turn 1")["value"] == pytest.approx(5.5)
+    assert _score(store, "gpt-3.5-turbo", "category: reasoning")["value"] == pytest.approx(4.5)
+
+
+def test_mt_bench_pairs_count_a_win_only_where_both_games_agree(tmp_path: Path, store: Path) -> None:
+    import_run("mt-bench", files.mt_bench(tmp_path / "mt_bench"), store)
+    overall = _only(store, "SELECT * FROM winrate WHERE turn = 0")
+    assert [overall[key] for key in ("wins", "losses", "ties", "failed")] == [1, 1, 1, 1]
+    assert overall["win_rate"] == pytest.approx((1 + 0.5) / 3)  # FastChat's win_rate_adjusted
+    second = _only(store, "SELECT * FROM winrate WHERE turn = 2")
+    assert [second[key] for key in ("wins", "losses", "ties", "failed")] == [0, 0, 1, 1]
+
+
+def test_mt_bench_answers_keep_both_turns_and_the_baseline_its_role(tmp_path: Path, store: Path) -> None:
+    run = import_run("mt-bench", files.mt_bench(tmp_path / "mt_bench"), store, name="published")
+    answer = _rows(
+        store, "SELECT r.* FROM response r JOIN model m ON m.id = r.model_id WHERE m.role = 'baseline'"
+    )
+    assert json.loads(str(answer[0]["turns"])) == ["gpt-3.5-turbo one", "gpt-3.5-turbo two, longer"]
+    assert answer[0]["text"] == "gpt-3.5-turbo two, longer"
+    row = _only(store, "SELECT * FROM run")
+    assert (row["id"], row["name"], row["status"], row["passed"]) == (run, "published", "finished", None)
+
+
+def test_alpaca_eval_gives_the_mean_preference_and_leaves_out_what_is_missing(
+    tmp_path: Path, store: Path
+) -> None:
+    preferences = [1.0, 2.0, 1.83, 1.5, None, 1.2, -1.0, 0.0]
+    import_run("alpaca-eval", files.alpaca_eval(tmp_path / "annotations.json", preferences), store)
+    found = _only(store, "SELECT * FROM winrate")
+    # alpaca_eval: 100 * mean(preference - 1), 0 read as 1.5, without what is no preference
+    assert found["win_rate"] == pytest.approx(np.mean([0.0, 1.0, 0.83, 0.5, 0.2, 0.5]))
+    assert [found[key] for key in ("wins", "losses", "ties", "failed")] == [2, 2, 2, 2]
+    low, high = found["low"], found["high"]
+    assert isinstance(low, float) and isinstance(high, float) and low < 0.505 < high
+    assert found["length_controlled"] is not None
+
+
+def test_alpaca_evals_newer_names_of_price_and_time_are_read(tmp_path: Path, store: Path) -> None:
+    path = files.alpaca_eval(tmp_path / "annotations.json", [2.0, 1.0], prefix="preference_")
+    import_run("alpaca-eval", path, store)
+    judgment = _rows(store, "SELECT * FROM judgment")[0]
+    assert (judgment["cost"], judgment["latency_s"], judgment["order"]) == (0.01, 0.5, "baseline_first")
+
+
+def test_judgelm_scores_decide_and_both_orders_count_once(tmp_path: Path, store: Path) -> None:
+    import_run("judgelm", files.judgelm(tmp_path / "judgments.jsonl"), store)
+    found = _only(store, "SELECT * FROM winrate")
+    assert [found[key] for key in ("wins", "losses", "ties", "failed")] == [1, 1, 1, 1]
+    consistent = _rows(store, "SELECT consistent FROM verdict ORDER BY example_id")
+    assert [row["consistent"] for row in consistent] == [1, None, None, None]
+
+
+def test_prometheus_results_are_read_as_its_models_write_them(tmp_path: Path, store: Path) -> None:
+    import_run("prometheus", files.prometheus(tmp_path / "graded.jsonl"), store)
+    ratings = _rows(store, "SELECT score, failure FROM rating ORDER BY id")
+    assert [row["score"] for row in ratings] == [4.0, 5.0, 2.0, None]
+    assert ratings[3]["failure"] == "no [RESULT]"
+    assert _only(store, "SELECT outcome FROM verdict")["outcome"] == "win"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        ("alpaca-eval", '[{"instruction": "a"}]', "annotations.json:1: is neither an AlpacaEval output"),
+        ("alpaca-eval", "[]", "holds no records"),
+        ("mt-bench", '{"question_id": 1}', "annotations.json:1: is no MT-Bench judgment"),
+        ("judgelm", '{"question_id": 1}', "annotations.json:1: question_body: is missing"),
+        ("prometheus", '{"instruction": 5.0}', "response: is missing"),
+        ("no-such", "{}", "known kinds: mt-bench, alpaca-eval, prometheus, judgelm"),
+    ],
+)
+def test_files_of_another_kind_are_refused_by_line_and_key(
+    tmp_path: Path, store: Path, kind: str, text: str, message: str
+) -> None:
+    path = tmp_path / "annotations.json"
+    path.write_text(text)
+    with pytest.raises(BadInput) as refused:
+        import_run(kind, path, store)
+    assert message in str(refused.value)
+
+
+def test_a_preference_out_of_range_is_refused_and_nothing_is_stored(tmp_path: Path, store: Path) -> None:
+    path = files.alpaca_eval(tmp_path / "annotations.json", [2.0, 7.0])
+    with pytest.raises(BadInput, match=r"preference: found 7\.0"):
+        import_run("alpaca-eval", path, store)
+    assert not database.exists(store)
+
+
+def test_two_imports_compare_by_their_judge_s_scores(store: Path, tmp_path: Path) -> None:
+    before = import_run("mt-bench", files.mt_bench(tmp_path / "before"), store)
+    later = files.mt_bench(tmp_path / "after")
+    file = later / "model_judgment" / "gpt-4_single.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    better = [
+        row | {"score": row["score"] + (row["model"] == "vicuna-13b" and row["score"] > 0)} for row in rows
+    ]
+    files.lines(file, better)
+    after = import_run("mt-bench", later, store)
+    connection = history.attach(database.connect(store))
+    comparison = compare_runs(connection, before, after)
+    connection.close()
+    (judged,) = [item for item in comparison.comparisons if item.measure == "judge:gpt-4"]
+    assert judged.baseline_value == pytest.approx(5.5)
+    assert judged.candidate_value == pytest.approx(6.5)
+    assert judged.n == 2
+    assert not [
+        item for item in comparison.incomparable if "gpt-4)" in item.what and "pairs" not in item.what
+    ]

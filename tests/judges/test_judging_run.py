@@ -1,0 +1,293 @@
+"""Runs that judge: pairs and single responses, samples, turns, resuming."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.compare.runs import compare_runs
+from engine.phases.work import Stopped
+from store import tables
+from store.database import connect
+from store.read import history, pairs, queues
+from store.write import Recorder
+from tests.engine.runs import carry_out, queue, recorded_plan
+from tests.judges.scripted import Answer, Json, JudgeServer, prefers, says
+
+COUNT = 12
+
+
+def examples(**more: Any) -> list[dict[str, Any]]:
+    return [{"id": f"e{place:02}", "query": f"Question {place}?", **more} for place in range(COUNT)]
+
+
+def answers(text: str) -> dict[str, str]:
+    return {f"e{place:02}": f"{text} {place}" for place in range(COUNT)}
+
+
+def judged_by(server: JudgeServer, name: str = "j", **settings: Any) -> str:
+    table = {"name": name, "server": server.url, "model": "m", **settings}
+    return "\n".join(["[[judges]]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())])
+
+
+def run_of(folder: Path, rest: str, items: list[dict[str, Any]] | None = None, **texts: Any) -> Recorder:
+    given = texts or {"base": answers("short"), "tuned": answers("much longer")}
+    plan = recorded_plan(folder, items or examples(), given, '[metrics]\nuse = ["length"]\n' + rest)
+    return carry_out(folder / "store", queue(folder / "store", plan))
+
+
+def id_of(run: Recorder, model: str) -> int:
+    ids = {row["name"]: int(row["id"]) for row in run.rows(tables.Model, run_id=run.run_id)}
+    return ids[model]
+
+
+def graded(body: Json, number: int) -> Answer:
+    """8 for a long response, 4 for a short one; the tone is always 2."""
+    score = 8 if "longer" in body["messages"][1]["content"] else 4
+    return says(json.dumps({"reasoning": "so", "score": score}))
+
+
+def by_rubric(body: Json, number: int) -> Answer:
+    fit = 5 if "longer" in body["messages"][1]["content"] else 2
+    return says(json.dumps({"reasoning": "so", "scores": {"respect": 3, "fit": fit}, "score": 3}))
+
+
+def test_ratings_become_measures_with_intervals_and_comparisons(server: JudgeServer, tmp_path: Path) -> None:
+    server.script = graded
+    run = run_of(tmp_path, judged_by(server, kind="pointwise"))
+    base, tuned = id_of(run, "base"), id_of(run, "tuned")
+    (score,) = run.rows(tables.ModelScore, model_id=tuned, measure="judge:j")
+    assert (score["value"], score["n"], score["missing"]) == (8, COUNT, 0)
+    (compared,) = run.rows(tables.Comparison, candidate_id=tuned, baseline_id=base, measure="judge:j")
+    assert (compared["delta"], compared["direction"], compared["n"]) == (4, "higher", COUNT)
+    assert compared["p"] < 0.01 and compared["low"] == compared["high"] == 4
+    (declared,) = run.rows(tables.Metric, run_id=run.run_id, measure="judge:j")
+    assert (declared["low"], declared["high"], declared["direction"]) == (1, 10, "higher")
+    (judge,) = run.rows(tables.Judge, run_id=run.run_id)
+    assert judge["prompt_hash"] in declared["version"] and "m " in declared["version"]
+    ratings = run.rows(tables.Rating, judge_id=judge["id"])
+    assert len(ratings) == 2 * COUNT == len(server.requests)
+    assert {row["turn"] for row in ratings} == {0} and ratings[0]["raw"]
+
+
+def test_ratings_of_two_runs_compare_where_judge_and_prompt_are_the_same(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    server.script = graded
+    plan = recorded_plan(
+        tmp_path,
+        examples(),
+        {"base": answers("short"), "tuned": answers("much longer")},
+        '[metrics]\nuse = ["length"]\n' + judged_by(server, kind="pointwise"),
+    )
+    store = tmp_path / "store"
+    runs = [carry_out(store, queue(store, plan)).run_id for _ in range(2)]
+    plan.write_text(plan.read_text().replace('model = "m"', 'model = "other"'))
+    runs.append(carry_out(store, queue(store, plan)).run_id)
+    connection = history.attach(connect(store))
+    same, other = (compare_runs(connection, older, newer) for older, newer in pairwise(runs))
+    connection.close()
+    assert [(item.delta, item.n) for item in same.comparisons if item.measure == "judge:j"] == [(0, COUNT)]
+    assert "judge:j" not in [item.measure for item in other.comparisons]
+    assert "different versions" in next(item.reason for item in other.incomparable if item.what == "judge:j")
+
+
+def test_half_a_character_in_a_judge_s_reasons_ends_no_run(server: JudgeServer, tmp_path: Path) -> None:
+    said = {"reasoning": "so \ud800", "winner": "A", "scores": {"A": 8, "B": 4}}
+    server.script = lambda body, number: says(
+        json.dumps(said) if number % 2 else f"\ud800 {json.dumps(said)}"
+    )
+    run = run_of(tmp_path, judged_by(server))
+    assert {row["reasoning"] for row in run.rows(tables.Judgment)} == {"so ?"}
+    assert {row["winner"] for row in run.rows(tables.Judgment)} == {"candidate", "baseline"}
+
+
+def test_a_rubric_gives_a_measure_for_each_criterion(server: JudgeServer, tmp_path: Path) -> None:
+    server.script = by_rubric
+    run = run_of(tmp_path, judged_by(server, kind="pointwise", rubric="tone"))
+    values = {
+        row["measure"]: row["value"]
+        for row in run.rows(tables.ModelScore, model_id=id_of(run, "tuned"))
+        if row["measure"].startswith("judge:")
+    }
+    assert values == {"judge:j": 4, "judge:j:respect": 3, "judge:j:fit": 5}
+    (rating, *_) = run.rows(tables.Rating, model_id=id_of(run, "tuned"))
+    assert rating["scores"] == {"respect": 3, "fit": 5}
+
+
+def test_failed_ratings_are_missing_with_their_reason_and_raise_a_warning(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    def script(body: Json, number: int) -> Answer:
+        text = body["messages"][1]["content"]
+        return says("No idea.") if "longer" in text and "Question 1" in text else graded(body, number)
+
+    server.script = script
+    silent = {**answers("much longer"), "e05": None}
+    run = run_of(tmp_path, judged_by(server, kind="pointwise"), base=answers("short"), tuned=silent)
+    tuned = id_of(run, "tuned")
+    (score,) = run.rows(tables.ModelScore, model_id=tuned, measure="judge:j")
+    assert (score["value"], score["n"], score["missing"]) == (8, COUNT - 4, 4)
+    assert score["reason"] == "the answer holds no score"
+    reasons = [row["reason"] for row in run.rows(tables.Score, model_id=tuned, measure="judge:j")]
+    assert reasons.count("the answer holds no score") == 3
+    assert reasons.count("tuned gave no response") == 1
+    (alert,) = (row for row in run.rows(tables.Alert, run_id=run.run_id) if row["kind"] == "judge_failures")
+    assert (alert["candidate"], alert["severity"]) == ("tuned", "warning")
+    assert "4 of 12 ratings of tuned by j failed (33.3%)" in alert["message"]
+
+
+def test_a_sample_is_seeded_the_same_for_all_models_and_says_why_the_rest_is_missing(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    server.script = graded
+    run = run_of(tmp_path, judged_by(server, kind="pointwise", sample=5))
+    asked = {
+        name: {row["example_id"] for row in run.rows(tables.Rating, model_id=id_of(run, name))}
+        for name in ("base", "tuned")
+    }
+    assert asked["base"] == asked["tuned"] and len(asked["base"]) == 5
+    (score,) = run.rows(tables.ModelScore, model_id=id_of(run, "tuned"), measure="judge:j")
+    assert (score["n"], score["missing"], score["reason"]) == (5, 7, "not in the judge's sample")
+    assert not [row for row in run.rows(tables.Alert, run_id=run.run_id) if row["kind"] == "judge_failures"]
+
+
+@pytest.mark.parametrize(("kind", "calls"), [("pairwise", 8), ("pointwise", 8)])
+def test_max_calls_holds_over_all_models_and_leaves_no_pair_half_judged(
+    server: JudgeServer, tmp_path: Path, kind: str, calls: int
+) -> None:
+    server.script = graded if kind == "pointwise" else lambda body, number: prefers("tie")
+    run = run_of(tmp_path, judged_by(server, kind=kind, max_calls=9))
+    assert len(server.requests) == calls
+    progress = [row for row in run.rows(tables.Progress, run_id=run.run_id) if row["phase"] == "judge"]
+    assert sum(row["total"] for row in progress) == sum(row["done"] for row in progress) == calls
+
+
+def test_a_sampled_win_rate_counts_the_sample_alone(server: JudgeServer, tmp_path: Path) -> None:
+    server.script = lambda body, number: prefers(
+        "A" if "longer" in body["messages"][1]["content"].split("RESPONSE B")[0] else "B"
+    )
+    run = run_of(tmp_path, judged_by(server, sample=5))
+    (rate,) = run.rows(tables.WinRate)
+    assert (rate["wins"], rate["losses"], rate["ties"], rate["failed"]) == (5, 0, 0, 0)
+
+
+def test_a_judge_of_pairs_after_one_of_responses_is_the_one_whose_verdicts_are_reviewed(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    def script(body: Json, number: int) -> Answer:
+        return graded(body, number) if "grade" in body["messages"][0]["content"][:60] else prefers("tie")
+
+    server.script = script
+    run = run_of(tmp_path, judged_by(server, "single", kind="pointwise") + "\n" + judged_by(server, "pair"))
+    connection = history.attach(connect(tmp_path / "store"))
+    queue_ = queues.queue(connection, run.run_id, id_of(run, "tuned"), id_of(run, "base"))
+    assert {item.outcome for item in queue_} == {"tie"}
+    worst = queues.queue(
+        connection, run.run_id, id_of(run, "tuned"), id_of(run, "base"), worst_by="judge:single"
+    )
+    assert {item.difference for item in worst} == {4}
+
+
+TURNS = ("Name a river.", "And its length?")
+
+
+def talks(second: str) -> list[dict[str, Any]]:
+    return [{"id": f"t{place}", "turns": [f"{place}: {TURNS[0]}", TURNS[1]]} for place in range(3)] + [
+        {"id": "single", "query": "One question?"}
+    ]
+
+
+def spoken(folder: Path, name: str, last: str) -> None:
+    rows = [{"id": f"t{place}", "turns": [f"River {place}", last]} for place in range(3)]
+    text = "".join(json.dumps(row) + "\n" for row in [*rows, {"id": "single", "response": last}])
+    (folder / f"{name}.jsonl").write_text(text)
+
+
+def conversation_plan(folder: Path, rest: str) -> Path:
+    plan = recorded_plan(folder, talks(""), {"base": {}, "tuned": {}}, '[metrics]\nuse = ["length"]\n' + rest)
+    spoken(folder, "base", "long")
+    spoken(folder, "tuned", "1094 km")
+    return plan
+
+
+def later_turn_wins(body: Json, number: int) -> Answer:
+    """The conversation and its second turn go to the one that knows the number; the first is a tie."""
+    text = body["messages"][1]["content"]
+    if "response to request 1" in text:
+        return prefers("tie")
+    return prefers("A" if "1094" in text.split("<<<RESPONSE B")[0] else "B")
+
+
+def test_conversations_have_a_win_rate_as_a_whole_and_for_each_turn(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    server.script = later_turn_wins
+    plan = conversation_plan(tmp_path, judged_by(server))
+    run = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
+    rates = {row["turn"]: row for row in run.rows(tables.WinRate)}
+    assert {turn: (row["wins"], row["ties"], row["failed"]) for turn, row in rates.items()} == {
+        0: (4, 0, 0),
+        1: (0, 3, 0),
+        2: (3, 0, 0),
+    }
+    # The first turns' answers are the same, so that both orders are one question.
+    assert len(server.requests) == 2 * 4 + 3 + 2 * 3
+    connection = history.attach(connect(tmp_path / "store"))
+    (whole,) = history.win_rates(connection, run.run_id)
+    assert (whole.wins, whole.ties) == (4, 0)
+    tuned, base = id_of(run, "tuned"), id_of(run, "base")
+    queue_ = queues.queue(connection, run.run_id, tuned, base)
+    assert [item.outcome for item in queue_] == ["win"] * 4
+    view = pairs.pair(connection, run.run_id, tuned, base, queue_[0].example_id)
+    assert [verdict.turn for verdict in view.verdicts] == [0, 1, 2]
+    assert len(view.judgments) == 2 * len(view.verdicts)
+
+
+def test_conversations_have_scores_as_a_whole_and_for_each_turn(server: JudgeServer, tmp_path: Path) -> None:
+    def script(body: Json, number: int) -> Answer:
+        text = body["messages"][1]["content"]
+        score = 3 if "response to request 1" in text else 9 if "1094" in text else 5
+        return says(json.dumps({"reasoning": "so", "score": score}))
+
+    server.script = script
+    plan = conversation_plan(tmp_path, judged_by(server, kind="pointwise"))
+    run = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
+    scores = {
+        row["measure"]: (row["value"], row["n"], row["missing"])
+        for row in run.rows(tables.ModelScore, model_id=id_of(run, "tuned"))
+    }
+    assert scores["judge:j"] == (9, 4, 0)
+    assert scores["judge:j:turn 1"] == (3, 3, 1)
+    assert scores["judge:j:turn 2"] == (9, 3, 1)
+
+
+@pytest.mark.parametrize("concurrency", [1, 6])
+@pytest.mark.parametrize("kind", ["pairwise", "pointwise"])
+def test_a_run_that_is_stopped_and_resumed_asks_nothing_twice(
+    server: JudgeServer, tmp_path: Path, kind: str, concurrency: int
+) -> None:
+    server.script = graded if kind == "pointwise" else lambda body, number: prefers("A")
+    given = {"base": answers("short"), "tuned": answers("much longer")}
+    rest = '[metrics]\nuse = ["length"]\n[generation]\ncache = false\n' + judged_by(
+        server, kind=kind, concurrency=concurrency
+    )
+    store = tmp_path / "store"
+    run_id = queue(store, recorded_plan(tmp_path, examples(), given, rest))
+    table = tables.Rating if kind == "pointwise" else tables.Judgment
+
+    def stop_after_some() -> str | None:
+        return "pause" if len(server.requests) > 7 else None
+
+    with pytest.raises(Stopped):
+        carry_out(store, run_id, stop_after_some)
+    kept = len(Recorder(store, run_id).rows(table))
+    assert 0 < kept < 2 * COUNT
+    assert kept == len(server.requests)
+    run = carry_out(store, run_id)
+    assert len(run.rows(table)) == 2 * COUNT
+    assert len(server.requests) == 2 * COUNT
+    progress = [row for row in run.rows(tables.Progress, run_id=run_id) if row["phase"] == "judge"]
+    assert all(row["done"] == row["total"] for row in progress)

@@ -1,0 +1,139 @@
+"""Reading raters' answers: one score, or one per criterion."""
+
+import json
+import time
+
+import pytest
+
+from engine.judges.answers import ParseFailure
+from engine.judges.rubric import Criterion, Rubric
+from engine.judges.scores import Scored, parse_rubric_scores, parse_score
+from tests.judges.test_verdicts import HOSTILE
+
+PLAIN = '{"reasoning": "fine", "score": 7}'
+RUBRIC = Rubric(
+    criteria=(
+        Criterion(name="tone", description="Is it kind?", min=1, max=5, weight=3),
+        Criterion(name="key facts", description="Is it right?", min=1, max=5),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        (PLAIN, 7),
+        (f"```json\n{PLAIN}\n```", 7),
+        (f"Let me see {{ it }}.\n{PLAIN}\nDone.", 7),
+        ('{"score": 8, "reasoning": "so",}', 8),
+        ('{"Score": "8"}', 8),
+        ('{"score": "8/10"}', 8),
+        ('{"score": 7.5}', 7.5),
+        ('{"score": 10}', 10),
+        ('{"reasoning": "it says [[3]] and {\\"score\\": 2}", "score": 9}', 9),
+        ('{"score": 4, "reasoning": "it goes on and o', 4),
+        ("Good, so [[7]].", 7),
+        ("Rating: [[7]] and again [[7]]", 7),
+        ("[[7/10]]", 7),
+        ("I weighed it.\nScore: 7/10", 7),
+        ("**Overall score:** 7", 7),
+        ("Final rating - 9 out of 10.", 9),
+        (f'<think>maybe [[2]] or {{"score": 3}}</think>{PLAIN}', 7),
+    ],
+)
+def test_scores_that_can_be_read(text: str, score: float) -> None:
+    parsed = parse_score(text, (1, 10))
+    assert isinstance(parsed, Scored)
+    assert (parsed.score, parsed.scores) == (score, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "empty"),
+        ("It is a seven.", "no score"),
+        ('{"score": 0}', "allowed: 1 to 10"),
+        ('{"score": 11}', "allowed: 1 to 10"),
+        ('{"score": -7}', "allowed: 1 to 10"),
+        ('{"score": NaN}', "allowed: 1 to 10"),
+        ('{"score": true}', "no number"),
+        ('{"score": null}', "no number"),
+        ('{"score": "7/100"}', "out of 100"),
+        ('{"score": 7} no, {"score": 8}', "different scores"),
+        ("[[7]] or maybe [[8]]", "different scores"),
+        ("[[11]]", "allowed: 1 to 10"),
+        ("Score: 4/5", "out of 5"),
+        ("Score: 7\nScore: 9", "different scores"),
+        ('{"reasoning": "it goes on", "score": 1', "no score"),
+        ('{"reasoning": "…", "score": 1 to 10}', "no score"),
+        ("<think>surely [[7]]", "empty"),
+    ],
+)
+def test_answers_without_one_score_on_the_scale_are_failures(text: str, reason: str) -> None:
+    parsed = parse_score(text, (1, 10))
+    assert isinstance(parsed, ParseFailure)
+    assert reason in parsed.reason
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_answers_are_read_in_bounded_time(text: str) -> None:
+    started = time.process_time()
+    assert isinstance(parse_score(text, (1, 10)), ParseFailure)
+    assert isinstance(parse_rubric_scores(text, RUBRIC), ParseFailure)
+    assert time.process_time() - started < 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"reasoning": "x", "scores": {"tone": 5, "key facts": 1}, "score": 4}',
+        '{"scores": {"Tone": "5/5", "key_facts": 1}}',
+        '```\n{"scores": {"tone": 5, "key facts": 1,},}\n```',
+        "Tone: 5/5\n- **Key facts**: 1",
+    ],
+)
+def test_a_rubric_s_total_is_the_weighted_mean_of_its_grades(text: str) -> None:
+    parsed = parse_rubric_scores(text, RUBRIC)
+    assert isinstance(parsed, Scored)
+    assert parsed.scores == {"tone": 5, "key facts": 1}
+    assert parsed.score == pytest.approx((3 * 5 + 1 * 1) / 4)
+    assert parsed.flags == ()
+
+
+def test_a_total_of_the_rater_s_own_that_is_another_is_flagged_and_does_not_count() -> None:
+    answer = {"scores": {"tone": 5, "key facts": 5}, "score": 2}
+    parsed = parse_rubric_scores(json.dumps(answer), RUBRIC)
+    assert isinstance(parsed, Scored)
+    assert (parsed.score, parsed.flags) == (5, ("contradicts_scores",))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"score": 4}', "no scores"),
+        ('{"scores": {"tone": 4}}', "no score for key facts"),
+        ('{"scores": {"tone": 6, "key facts": 1}}', "tone is 6; allowed: 1 to 5"),
+        ('{"scores": {"tone": "good", "key facts": 1}}', "tone is no number"),
+        ('{"scores": [5, 1]}', "no object"),
+        ('{"scores": {"tone": 4, "key facts": 1}} {"scores": {"tone": 5, "key facts": 1}}', "different"),
+        ("tone: 4\ntone: 5\nkey facts: 2", "different scores for tone"),
+        ("tone: 4", "no score for key facts"),
+    ],
+)
+def test_a_criterion_without_one_grade_on_its_scale_is_a_failure(text: str, reason: str) -> None:
+    parsed = parse_rubric_scores(text, RUBRIC)
+    assert isinstance(parsed, ParseFailure)
+    assert reason in parsed.reason
+
+
+def test_grades_on_different_scales_are_brought_to_one_before_they_are_weighed() -> None:
+    mixed = Rubric(
+        criteria=(
+            Criterion(name="a", description="x", min=1, max=5),
+            Criterion(name="b", description="x", min=0, max=100),
+        )
+    )
+    assert mixed.scale == (1, 10)
+    assert mixed.total({"a": 5, "b": 100}) == 10
+    assert mixed.total({"a": 1, "b": 0}) == 1
+    assert mixed.total({"a": 3, "b": 50}) == pytest.approx(5.5)

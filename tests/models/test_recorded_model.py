@@ -1,0 +1,86 @@
+"""Outputs made elsewhere: matched by id or query, and refused where they cannot be trusted."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.data.example import Example
+from engine.errors import BadInput
+from engine.models.model import Response, Settings
+from engine.models.recorded import RecordedModel
+from engine.plan.plan import Model
+from tests.models.tiny import ask
+
+
+def recorded(folder: Path, *lines: dict[str, Any] | str) -> RecordedModel:
+    file = folder / "outputs.jsonl"
+    file.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines))
+    return RecordedModel(Model(name="old", role="baseline", outputs=file))
+
+
+def answers(model: RecordedModel, *identities: str) -> dict[str, Response]:
+    examples = [ask(f"Question {identity}?", identity) for identity in identities]
+    return {r.example_id: r for batch in model.generate(examples, Settings()) for r in batch}
+
+
+def test_answers_are_matched_by_id_and_by_normalised_query(tmp_path: Path) -> None:
+    model = recorded(tmp_path, {"id": "a", "response": "one"}, {"query": " question  B? ", "response": ""})
+    found = answers(model, "a", "b", "c")
+    assert (found["a"].text, found["b"].text) == ("one", "")
+    assert found["c"].text is None
+    assert "no answer for this example" in str(found["c"].reason)
+
+
+def test_model_answers_of_mt_bench_are_read_as_they_are(tmp_path: Path) -> None:
+    choices = [{"index": 0, "turns": ["one", "two"]}]
+    model = recorded(tmp_path, {"question_id": 81, "model_id": "m", "choices": choices, "tstamp": 1.0})
+    example = Example("81", "First?", ({"role": "user", "content": "First?"},), turns=("First?", "Second?"))
+    ((found,),) = model.generate([example], Settings())
+    assert (found.turns, found.text) == (("one", "two"), "two")
+
+
+def test_model_outputs_of_alpaca_eval_are_read_as_they_are(tmp_path: Path) -> None:
+    model = recorded(tmp_path, {"instruction": "Question a?", "output": "one", "generator": "m"})
+    assert answers(model, "a")["a"].text == "one"
+
+
+@pytest.mark.parametrize("choices", [[], None, [{"turns": "one"}], ["one"], [{}]])
+def test_model_answers_without_turns_are_refused(tmp_path: Path, choices: object) -> None:
+    with pytest.raises(BadInput, match=r"outputs.jsonl:1: its `turns`"):
+        recorded(tmp_path, {"question_id": 81, "choices": choices})
+
+
+def test_a_null_response_is_missing_and_not_empty(tmp_path: Path) -> None:
+    found = answers(recorded(tmp_path, {"id": "a", "response": None}), "a")["a"]
+    assert found.text is None
+    assert "outputs.jsonl:1" in str(found.reason)
+
+
+def test_answers_that_belong_to_no_example_are_counted(tmp_path: Path) -> None:
+    model = recorded(tmp_path, {"id": "a", "response": "x"}, {"id": "z", "response": "x"})
+    answers(model, "a")
+    assert model.describe()["notes"] == ["1 of 2 recorded answers belong to no example asked for"]
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("{broken", "is not JSON"),
+        ({"id": "a", "response": "again"}, "'a' was answered on line 1 already"),
+        ({"id": "b"}, "has no `response`"),
+        ({"id": "b", "response": 3}, "is not a text"),
+        ({"response": "x"}, "neither `id` nor `query`"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, line: dict[str, Any] | str, found: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        recorded(tmp_path, {"id": "a", "response": "one"}, line)
+    assert "outputs.jsonl:2: " in str(caught.value)
+    assert found in str(caught.value)
+
+
+def test_other_answers_are_another_model(tmp_path: Path) -> None:
+    first = recorded(tmp_path, {"id": "a", "response": "one"}).fingerprint
+    assert recorded(tmp_path, {"id": "a", "response": "two"}).fingerprint != first

@@ -1,0 +1,346 @@
+"""A model behind a real HTTP server on this machine, well behaved and not."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from engine.data.examples import Example
+from engine.errors import BadInput, CannotRun
+from engine.models.model import Response, Settings
+from engine.models.server import ServerModel
+from engine.phases.work import closed_after
+from engine.plan.plan import Model
+from tests.models.tiny import ask
+
+Reply = tuple[int, dict[str, str], str]
+QUESTIONS = [ask(f"question {number}") for number in range(12)]
+SOON = {"retry-after-ms": "1"}
+
+
+def completion(text: Any, finish: str = "stop") -> Reply:
+    choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text}}
+    usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    body = {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [choice],
+        "usage": usage,
+    }
+    return 200, {"content-type": "application/json"}, json.dumps(body)
+
+
+def asked_in(body: dict[str, Any]) -> str:
+    return str(body["prompt"] if "prompt" in body else body["messages"][-1]["content"])
+
+
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that has gone away is part of these tests."""
+
+
+class Server:
+    """Answers each chat completion with what `reply` says; keeps the requests and the most at one time."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.keys: list[str] = []
+        self.most = 0
+        self._now = 0
+        self._lock = threading.Lock()
+        self.reply: Callable[[str, int], Reply] = lambda question, attempt: completion(question.upper())
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                with outer._lock:
+                    outer._now += 1
+                    outer.most = max(outer.most, outer._now)
+                    question = asked_in(body)
+                    attempt = sum(asked_in(seen) == question for seen in outer.requests)
+                    outer.requests.append(body)
+                    outer.keys.append(str(self.headers["authorization"]))
+                status, headers, text = outer.reply(question, attempt)
+                with outer._lock:
+                    outer._now -= 1
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", str(len(text.encode())))
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._http = _QuietServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+
+    def refuse(self) -> None:
+        """Takes no connection any more."""
+        self._http.socket.close()
+
+    def stop(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.stop()
+
+
+def served(server: Server, timeout_s: float = 20, retries: int = 2, **more: Any) -> ServerModel:
+    model = Model(name="served", role="candidate", server=server.url, model="merged", **more)
+    return ServerModel(model, concurrency=4, timeout_s=timeout_s, retries=retries, backoff_s=0.01)
+
+
+def answers(
+    model: ServerModel, examples: list[Example], settings: Settings | None = None
+) -> dict[str, Response]:
+    return {r.example_id: r for batch in model.generate(examples, settings or Settings()) for r in batch}
+
+
+def test_every_example_is_asked_once_within_the_concurrency(server: Server) -> None:
+    found = answers(served(server, system="Be brief."), QUESTIONS, Settings(max_new_tokens=9, stop=("!",)))
+    assert {name: response.text for name, response in found.items()} == {
+        q.id: q.id.upper() for q in QUESTIONS
+    }
+    assert len(server.requests) == len(QUESTIONS)
+    assert server.most <= 4
+    one = found["question 3"]
+    assert (one.tokens_in, one.tokens_out, one.finish_reason) == (5, 2, "stop")
+    assert one.latency_s is not None and one.latency_s > 0
+    asked = server.requests[0]
+    assert asked["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert (asked["model"], asked["temperature"], asked["max_tokens"], asked["stop"]) == (
+        "merged",
+        0.0,
+        9,
+        ["!"],
+    )
+    assert "top_p" not in asked
+
+
+def test_sampling_settings_are_passed_on(server: Server) -> None:
+    answers(served(server), QUESTIONS[:1], Settings(temperature=0.7, top_p=0.9, seed=3))
+    asked = server.requests[0]
+    assert (asked["temperature"], asked["top_p"], asked["seed"]) == (0.7, 0.9, 3)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_busy_server_is_asked_again(server: Server, status: int) -> None:
+    server.reply = lambda question, attempt: completion("late") if attempt else (status, SOON, "busy")
+    found = answers(served(server), QUESTIONS)
+    assert {response.text for response in found.values()} == {"late"}
+
+
+def test_an_example_that_stays_unanswered_is_missing_and_the_others_are_kept(server: Server) -> None:
+    server.reply = lambda question, attempt: (500, SOON, "broken") if "7" in question else completion("fine")
+    found = answers(served(server), QUESTIONS)
+    assert found["question 7"].text is None
+    assert "500" in str(found["question 7"].reason)
+    assert sum(response.text == "fine" for response in found.values()) == len(QUESTIONS) - 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "found"),
+    [
+        ((200, {"content-type": "application/json"}, "{half"), "cannot be read"),
+        ((200, {"content-type": "text/html"}, "<h1>proxy</h1>"), "not a chat completion"),
+        ((200, {"content-type": "application/json"}, '{"choices": []}'), "not a chat completion"),
+        ((200, {"content-type": "application/json"}, "[1]"), "not a chat completion"),
+        (completion(None), "has no text"),
+        (completion("", "content_filter"), "content_filter"),
+        ((400, {}, '{"error": {"message": "prompt too long"}}'), "prompt too long"),
+    ],
+)
+def test_an_answer_that_is_none_is_missing_with_its_reason(server: Server, reply: Reply, found: str) -> None:
+    server.reply = lambda question, attempt: reply
+    response = answers(served(server), QUESTIONS[:1])["question 0"]
+    assert response.text is None
+    assert found in str(response.reason)
+
+
+def test_an_empty_answer_is_an_answer(server: Server) -> None:
+    server.reply = lambda question, attempt: completion("", "length")
+    response = answers(served(server), QUESTIONS[:1])["question 0"]
+    assert (response.text, response.finish_reason) == ("", "length")
+
+
+def test_a_server_too_slow_is_missing_with_the_time_it_was_given(server: Server) -> None:
+    release = threading.Event()
+
+    def stuck(question: str, attempt: int) -> Reply:
+        release.wait(20)
+        return completion("too late")
+
+    server.reply = stuck
+    response = answers(served(server, timeout_s=0.2, retries=0), QUESTIONS[:1])["question 0"]
+    release.set()
+    assert response.text is None
+    assert "no answer within 0.2 s" in str(response.reason)
+
+
+def test_a_key_that_the_server_repeats_is_not_kept(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVED_KEY", "sk-very-secret")
+    server.reply = lambda question, attempt: (400, {}, '{"error": {"message": "no sk-very-secret here"}}')
+    response = answers(served(server, api_key_env="SERVED_KEY"), QUESTIONS[:1])["question 0"]
+    assert "secret" not in str(response.reason)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_stops_the_run_and_is_never_shown(
+    server: Server, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVED_KEY", "sk-very-secret")
+    server.reply = lambda question, attempt: (status, {}, '{"error": {"message": "bad key sk-very-secret"}}')
+    model = served(server, api_key_env="SERVED_KEY")
+    with pytest.raises(CannotRun) as caught:
+        answers(model, QUESTIONS)
+    assert "$SERVED_KEY" in str(caught.value) and server.url in str(caught.value)
+    assert "secret" not in str(caught.value) + json.dumps(model.describe())
+    assert server.keys[0] == "Bearer sk-very-secret"
+
+
+def test_a_key_that_is_not_set_is_bad_input(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SERVED_KEY", raising=False)
+    with pytest.raises(BadInput, match="SERVED_KEY"):
+        served(server, api_key_env="SERVED_KEY")
+
+
+def test_an_unknown_model_stops_the_run(server: Server) -> None:
+    server.reply = lambda question, attempt: (404, {}, '{"error": {"message": "no such model"}}')
+    with pytest.raises(CannotRun, match="'merged'"):
+        answers(served(server), QUESTIONS)
+
+
+def test_a_server_that_is_not_there_stops_the_run(server: Server) -> None:
+    server.stop()
+    with pytest.raises(CannotRun, match="cannot be reached"):
+        answers(served(server, retries=0), QUESTIONS)
+
+
+def test_models_that_refuse_max_tokens_are_asked_with_its_newer_name(server: Server) -> None:
+    refusal = '{"error": {"message": "Use \'max_completion_tokens\' instead of \'max_tokens\'."}}'
+    server.reply = lambda question, attempt: completion("yes") if attempt else (400, {}, refusal)
+    assert answers(served(server), QUESTIONS[:1])["question 0"].text == "yes"
+    assert server.requests[-1]["max_completion_tokens"] == 256
+
+
+def test_closing_early_stops_asking(server: Server) -> None:
+    many = [ask(f"question {number}") for number in range(500)]
+    with closed_after(served(server).generate(many, Settings())) as batches:
+        assert next(batches)
+    asked = len(server.requests)
+    assert asked < len(many)
+    assert threading.active_count() < 30
+    assert len(server.requests) <= asked + 4
+
+
+def plain_completion(text: str) -> Reply:
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    choice = {"index": 0, "finish_reason": "length", "text": text}
+    body = {"id": "1", "object": "text_completion", "created": 1, "model": "m", "choices": [choice]}
+    return 200, {"content-type": "application/json"}, json.dumps(body | {"usage": usage})
+
+
+def test_a_model_without_chat_is_asked_with_the_plain_query(server: Server) -> None:
+    server.reply = lambda question, attempt: plain_completion(question.upper())
+    model = served(server, api="completions", system="Be brief.")
+    response = answers(model, QUESTIONS[:1], Settings(max_new_tokens=7))["question 0"]
+    assert response.text == "BE BRIEF.\n\nQUESTION 0"
+    assert (response.tokens_in, response.tokens_out, response.finish_reason) == (3, 2, "length")
+    assert server.requests[0]["max_tokens"] == 7 and "messages" not in server.requests[0]
+    assert model.fingerprint != served(server, system="Be brief.").fingerprint
+
+
+def test_a_chat_answer_to_a_completions_model_is_none(server: Server) -> None:
+    response = answers(served(server, api="completions"), QUESTIONS[:1])["question 0"]
+    assert response.text is None and "has no text" in str(response.reason)
+
+
+def test_an_example_of_its_own_length_is_asked_with_it(server: Server) -> None:
+    asked = [
+        replace(QUESTIONS[0], extra={"max_new_tokens": 3}),
+        replace(QUESTIONS[1], extra={"max_new_tokens": 0}),
+    ]
+    found = answers(served(server), asked)
+    assert server.requests[0]["max_tokens"] == 3 and len(server.requests) == 1
+    assert "max_new_tokens is 0" in str(found["question 1"].reason)
+
+
+def test_a_server_that_asks_for_time_gets_it_from_all_requests(server: Server) -> None:
+    """The first answer is a 429 with Retry-After; nobody asks before the time is over."""
+    seen: list[float] = []
+
+    def reply(question: str, attempt: int) -> Reply:
+        seen.append(time.monotonic())
+        return (429, {"retry-after": "1"}, "slow down") if len(seen) <= 4 else completion("yes")
+
+    server.reply = reply
+    found = answers(served(server), QUESTIONS)
+    assert {response.text for response in found.values()} == {"yes"}
+    assert seen[4] - seen[3] > 0.9
+
+
+def test_a_parameter_that_the_server_refuses_is_left_out_and_noted(server: Server) -> None:
+    refusal = '{"error": {"message": "temperature is not supported", "param": "temperature"}}'
+    server.reply = lambda question, attempt: completion("yes") if attempt else (400, {}, refusal)
+    model = served(server)
+    assert answers(model, QUESTIONS[:1])["question 0"].text == "yes"
+    assert "temperature" not in server.requests[-1]
+    assert any("refuses temperature" in note for note in model.describe()["notes"])
+
+
+def test_what_is_under_way_and_what_was_read_can_be_seen(server: Server) -> None:
+    model = served(server)
+    busy = 0
+    for _ in model.generate(QUESTIONS, Settings()):
+        busy = max(busy, model.load().busy)
+    load = model.load()
+    assert (load.prompt_tokens, load.tokens, load.busy) == (5 * len(QUESTIONS), 2 * len(QUESTIONS), 0)
+    assert busy <= 4 and 1 <= load.slots <= 4
+
+
+def test_waiting_for_a_slow_server_can_be_left_at_once(server: Server) -> None:
+    release = threading.Event()
+
+    def stuck(question: str, attempt: int) -> Reply:
+        release.wait(20)
+        return completion("too late")
+
+    server.reply = stuck
+    began = time.monotonic()
+    with closed_after(served(server).generate(QUESTIONS, Settings())) as batches:
+        assert next(batches) == []
+    assert time.monotonic() - began < 2
+    release.set()
+
+
+def test_a_server_that_dies_half_way_stops_the_run_and_what_it_answered_is_kept(server: Server) -> None:
+    def reply(question: str, attempt: int) -> Reply:
+        if len(server.requests) > 6:
+            server.refuse()
+        return completion("fine")
+
+    server.reply = reply
+    kept: list[Response] = []
+    with pytest.raises(CannotRun, match="cannot be reached any more") as caught:
+        kept.extend(
+            response for batch in served(server).generate(QUESTIONS, Settings()) for response in batch
+        )
+    assert "what was answered is kept" in str(caught.value)
+    assert kept and all(response.text == "fine" for response in kept)

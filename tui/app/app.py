@@ -1,0 +1,276 @@
+"""The workbench: the shell around the screens.
+
+The first frame needs Textual and the standard library alone. The store is opened behind it in a thread; model
+libraries, SQLAlchemy and pydantic are never imported here, runs are started in processes of their own.
+"""
+
+import asyncio
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from textual.app import App, SystemCommand
+from textual.dom import DOMNode
+from textual.events import Event, Key, Paste
+from textual.screen import Screen
+
+from tui.app.control import Control
+from tui.app.keys import EVERYWHERE, REGISTRY, bindings, written
+from tui.app.settings import Settings
+from tui.app.themes import THEMES
+from tui.app.watch import NoStore, StoreFailed, Watch
+from tui.screens import NAMES, load
+from tui.screens.base import AssayScreen
+from tui.screens.runs.screen import RunsScreen
+
+if TYPE_CHECKING:
+    from tui.app.terminal import ThriftyDriver
+
+POLL_SECONDS = 0.5
+READ_SECONDS = 1.0  # a screen reads at most this often
+CHECK_SECONDS = 5.0  # a worker that was killed writes nothing: running runs are looked at again this often
+MINUTE = 60.0
+LONGEST_KEY_SECONDS = 2.0  # a key of which no end is seen for so long holds up the next no more
+NEVER = float("-inf")
+
+
+class AssayApp(App[int], inherit_bindings=False):
+    """The workbench on one store."""
+
+    TITLE = "assay"
+    CSS_PATH = Path(__file__).with_name("theme.tcss")
+    BINDINGS = bindings(*EVERYWHERE, "move.pane", "move.pane_back")
+
+    def __init__(
+        self,
+        folder: Path,
+        run: int | None = None,
+        screen: str | None = None,
+        now: Callable[[], float] = time.time,
+        driver: "type[ThriftyDriver] | None" = None,
+        settings: Settings | None = None,
+    ) -> None:
+        super().__init__(driver_class=driver)
+        self.settings = settings or Settings()
+        self.store = Watch(folder, read_only=self.settings.read_only)
+        self.control = Control(self)
+        self.now = now
+        self.run_id: int | None = None
+        self._first = (screen or "live", run) if run is not None or screen not in (None, "runs") else None
+        self._stale = False
+        self._typed: deque[Event] = deque()  # waits until the key in front of it has acted
+        self._typing = NEVER
+        self._read = self._minute = time.monotonic()
+        for theme in THEMES.values():
+            self.register_theme(theme)
+        self.theme = THEMES[self.settings.theme or "dark"].name
+        self._mouse = self.settings.mouse
+        self.kept: dict[str, object] = {}  # what screens keep of their state until the app is left
+        self.animation_level = "none"
+
+    def get_default_screen(self) -> Screen[None]:
+        return RunsScreen()
+
+    def on_mount(self) -> None:
+        loop = asyncio.get_running_loop()
+        for name in ("SIGHUP", "SIGTERM"):
+            loop.add_signal_handler(getattr(signal, name), self.exit, 128 + getattr(signal, name))
+        self.set_interval(POLL_SECONDS, self._poll)
+        if self._first is not None:
+            self.go(*self._first)
+
+    def on_resize(self) -> None:
+        # Textual passes over a size that it has; the terminal may have been smaller in between.
+        if self.screen_stack:
+            self.screen.refresh()
+
+    def on_unmount(self) -> None:
+        self.store.close()
+
+    @property
+    def front(self) -> AssayScreen | None:
+        screens = self.screen_stack  # empty when the app is leaving
+        return screens[-1] if screens and isinstance(screens[-1], AssayScreen) else None
+
+    # Keys
+
+    async def on_event(self, event: Event) -> None:
+        """Lets a key act before the next one is given to anybody.
+
+        Over a slow link keys come in bursts. Textual gives each to the widget that has the focus at that
+        moment, before the keys in front of it have acted: of `n` and a note, the first letters would be taken
+        for decisions.
+        """
+        if not isinstance(event, Key | Paste) or event.is_forwarded:
+            await super().on_event(event)
+            return
+        self._typed.append(event)
+        if time.monotonic() - self._typing > LONGEST_KEY_SECONDS:
+            await self._hand_on(self._typed.popleft())
+
+    async def _hand_on(self, event: Event) -> None:
+        if not self.screen_stack:  # the app is leaving
+            return
+        self._typing = time.monotonic()
+        first = self.focused or self.screen
+        await super().on_event(event)
+        self._follow(first)
+
+    def _follow(self, node: DOMNode | None) -> None:
+        """Goes the way of a key, from the widget that got it up to the app, behind it in each one's queue."""
+        while node is not None and node is not self:
+            if node.call_later(self._follow, node.parent):
+                return
+            node = node.parent  # this one is closing, and handles nothing any more
+        self.call_later(self._next_key)
+
+    async def _next_key(self) -> None:
+        self._typing = NEVER
+        if self._typed:
+            await self._hand_on(self._typed.popleft())
+
+    # The store
+
+    async def _poll(self) -> None:
+        try:
+            self._stale = await self.store.changed() or self._stale
+        except NoStore:
+            return
+        except StoreFailed as error:
+            self.store_failed(str(error))
+            return
+        now, front = time.monotonic(), self.front
+        if front is None:
+            return
+        if (self._stale and now - self._read >= READ_SECONDS) or (
+            front.alive and now - self._read >= CHECK_SECONDS
+        ):
+            self._read, self._stale = now, False
+            front.reload()
+        if now - self._minute >= MINUTE:
+            self._minute = now
+            front.minute()
+
+    def store_failed(self, message: str) -> None:
+        """Shows why the store cannot be used; there is nothing else to do then but to leave."""
+        from tui.screens.message import MessageScreen
+
+        if self.screen_stack and not isinstance(self.screen, MessageScreen):
+            self.push_screen(MessageScreen("The store cannot be used", message))
+
+    # Going from screen to screen
+
+    def go(self, name: str, run_id: int | None = None) -> None:
+        """Opens a screen on this run, else on the current one, right above Runs: esc leads back there."""
+        if self.front is None:
+            return
+        if run_id is None:
+            # Read off the screen: the message that the cursor moved may still be on its way.
+            run_id = self.front.run_at_cursor
+        self.run_id = run_id if run_id is not None else self.run_id
+        while len(self.screen_stack) > 2:
+            self.pop_screen()
+        if name == "runs":
+            if len(self.screen_stack) > 1:
+                self.pop_screen()
+            return
+        if self.run_id is None:
+            self.front.say("there is no run yet", error=True)
+            return
+        screen = load(name)(self.run_id)
+        if len(self.screen_stack) == 2:
+            self.switch_screen(screen)
+        else:
+            self.push_screen(screen)
+
+    def action_go(self, name: str) -> None:
+        self.go(name)
+
+    async def action_back(self) -> None:
+        if not (self.front and self.front.back()) and len(self.screen_stack) > 1:
+            self.pop_screen()
+
+    async def action_quit(self) -> None:
+        self.exit(0)
+
+    def action_help(self) -> None:
+        from tui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.screen.active_bindings.values()))
+
+    async def action_copy(self) -> None:
+        """Copies what stands under the cursor to wherever it can go, and says where."""
+        from tui.app import clipboard
+
+        front = self.front
+        text = front.copied if front is not None else ""
+        if front is None or not text:
+            return
+        taken = await asyncio.to_thread(clipboard.to_tmux, text)
+        sequence = clipboard.sequence(text)
+        if not taken and sequence is not None and self._driver is not None:
+            self._driver.write(sequence)
+        try:
+            kept = f"in {clipboard.to_file(text, self.store.folder)}"
+        except OSError as error:
+            kept = f"no file: {error.strerror}"
+        place = "to the clipboard, where the terminal allows it" if sequence else "too long for the clipboard"
+        place = "to tmux's buffer" if taken else place
+        front.say(f"copied {len(text):,} characters {place}; {kept}")
+
+    def action_mouse(self) -> None:
+        self._mouse = not self._mouse
+        if isinstance(self._driver, _Mouse):
+            self._driver.report_mouse(self._mouse)
+        if self.front is not None:
+            said = "on; M gives selecting back to the terminal" if self._mouse else "off"
+            self.front.say(f"mouse reporting is {said}")
+
+    def action_theme(self) -> None:
+        """The next theme, until the app is left."""
+        names = list(THEMES)
+        now = next(name for name, theme in THEMES.items() if theme.name == self.theme)
+        chosen = names[(names.index(now) + 1) % len(names)]
+        self.theme = THEMES[chosen].name
+        if self.front is not None:
+            self.front.say(f'theme {chosen}; `theme = "{chosen}"` in the settings file keeps it')
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The palette offers what the keys of the screen in front offer."""
+        seen: set[str] = set()
+        for active in screen.active_bindings.values():
+            name = active.binding.id
+            if name in REGISTRY and name not in seen and active.enabled:
+                seen.add(name)
+                act = partial(self._act, active.binding.action, active.node)
+                yield SystemCommand(REGISTRY[name].help, f"key {written(name)}", act)
+
+    async def _act(self, action: str, node: DOMNode) -> None:
+        await self.run_action(action, node)
+
+
+@runtime_checkable
+class _Mouse(Protocol):
+    """A driver whose mouse reporting can be switched."""
+
+    def report_mouse(self, on: bool) -> None: ...
+
+
+def run(
+    store_folder: Path, run: int | None = None, screen: str | None = None, settings: Settings | None = None
+) -> int:
+    """Opens the workbench; returns the exit code. `screen` is one of tui.screens.NAMES."""
+    if screen is not None and screen not in NAMES:
+        raise ValueError(f"no such screen: {screen}; one of {', '.join(NAMES)}")
+    from tui.app.terminal import AsciiDriver, ThriftyDriver
+
+    settings = settings or Settings()
+    driver = AsciiDriver if settings.ascii else ThriftyDriver
+    # Without mouse reporting the terminal's own selecting and copying works, over SSH too.
+    app = AssayApp(store_folder, run, screen, driver=driver, settings=settings)
+    return app.run(mouse=settings.mouse) or 0

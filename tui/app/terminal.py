@@ -1,0 +1,85 @@
+"""The terminal behind a slow link: what already stands on a line is not written to it again.
+
+Opening a screen makes Textual draw it three to five times (laid out, styled, focused, filled), whole and
+mostly the same. Each drawing is a row of pieces that begin with an absolute cursor position, so one that
+equals the last one written to its line, at the same column, can be left out.
+"""
+
+import os
+import re
+import signal
+from contextlib import suppress
+from types import FrameType
+
+from textual.drivers.linux_driver import LinuxDriver
+
+from tui.app.ascii import ascii_only
+
+_PLACE = re.compile(r"\x1b\[(\d+);(\d+)H")
+
+
+class ThriftyDriver(LinuxDriver):
+    """Textual's driver, which remembers the last piece written to each line."""
+
+    _last: dict[str, tuple[str, str]]
+    _size: os.terminal_size | None = None
+
+    def start_application_mode(self) -> None:
+        self._last = {}
+        super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual leaves it untyped
+        self._forget_on_resize()
+
+    def _forget_on_resize(self) -> None:
+        """A terminal that shrank and grew back has its old size, and has lost what it showed."""
+        handle = signal.getsignal(signal.SIGWINCH)
+
+        def resized(number: int, frame: FrameType | None) -> None:
+            self._last.clear()
+            if callable(handle):
+                handle(number, frame)
+
+        signal.signal(signal.SIGWINCH, resized)
+
+    def write(self, data: str) -> None:
+        self._notice_resize()
+        if needed := self._needed(data):
+            super().write(needed)
+
+    def report_mouse(self, on: bool) -> None:
+        """Has the terminal report its mouse, or keep it for its own selecting."""
+        if on:
+            self._mouse = True
+            self._enable_mouse_support()
+        else:
+            self._disable_mouse_support()
+            self._mouse = False
+
+    def _notice_resize(self) -> None:
+        """A terminal that was resized may have moved or dropped what it showed."""
+        with suppress(OSError):
+            size = os.get_terminal_size(self.fileno)
+            if size != self._size:
+                self._size = size
+                self._last.clear()
+
+    def _needed(self, data: str) -> str:
+        start, *placed = _PLACE.split(data)
+        if not placed:
+            return data
+        kept = [start]
+        rows, columns, texts = placed[::3], placed[1::3], placed[2::3]
+        for row, column, text in zip(rows, columns, texts, strict=True):
+            drawn = text.removesuffix("\n")
+            if not drawn:  # where the cursor rests
+                kept.append(f"\x1b[{row};{column}H")
+            elif self._last.get(row) != (column, drawn):
+                self._last[row] = (column, drawn)
+                kept.append(f"\x1b[{row};{column}H{drawn}")
+        return "".join(kept)
+
+
+class AsciiDriver(ThriftyDriver):
+    """The same for a terminal, or a font, that has nothing but ASCII."""
+
+    def write(self, data: str) -> None:
+        super().write(ascii_only(data))

@@ -1,0 +1,198 @@
+"""Judges held against what people said: agreement, the corrected win rate, and what would settle it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tui.cli.common import Json, Run, Store, store_folder
+from tui.text.gate import MISSING, percent
+from tui.text.output import Column, heading, out, paragraph, print_json, print_table
+
+if TYPE_CHECKING:
+    from engine.compare.calibration import Criterion, Raters
+    from engine.gates.agreement import Match, RunAgreement
+    from engine.stats.agreement import Agreement
+
+OUTCOMES = ("win", "tie", "loss")
+_FIGURES = {
+    "raw": "same verdict",
+    "raw_without_ties": "same, where both decided",
+    "kappa": "kappa",
+    "alpha": "Krippendorff's alpha",
+    "spearman": "Spearman",
+    "kendall": "Kendall's tau-b",
+}
+
+
+def agreement(
+    context: typer.Context,
+    run: Run,
+    judge: Annotated[str | None, typer.Option(help="Only this judge.")] = None,
+    keep_alerts: Annotated[
+        bool, typer.Option("--keep-alerts", help="Leave the run's alerts as they are.")
+    ] = False,
+    store: Store = None,
+    as_json: Json = False,
+) -> int:
+    """Say how far a run's judges agree with people, and correct their win rates by it."""
+    from engine.gates.agreement import KIND, agreement_of
+    from store import database
+    from store.annotations import raise_alerts
+    from store.read import history
+
+    folder = store_folder(context, store)
+    database.prepare(folder)
+    connection = history.attach(database.connect(folder))
+    run_id = history.find_run(connection, run)
+    found = agreement_of(connection, run_id, judge)
+    if judge is None and not keep_alerts:
+        raise_alerts(connection, run_id, KIND, [asdict(alert) for alert in found.alerts])
+    if as_json:
+        from tui.cli.agreement_own import own_values
+
+        print_json(agreement_values(run_id, found) | {"own": own_values(connection, run_id)})
+    else:
+        _print(run_id, found)
+    return 1 if any(alert.severity == "critical" for alert in found.alerts) else 0
+
+
+def agreement_values(run_id: int, found: "RunAgreement") -> dict[str, Any]:
+    """The documented shape: the first match's figures at the top, all matches below."""
+    matches = [_values(match) for match in found.matches]
+    return {
+        "run": str(run_id),
+        **(matches[0] if matches else {}),
+        "matches": matches,
+        "criteria": {name: [asdict(item) for item in items] for name, items in found.criteria.items()},
+        "alerts": [asdict(alert) for alert in found.alerts],
+    }
+
+
+def _values(match: "Match") -> dict[str, Any]:
+    calibration = match.calibration
+    return {
+        "judge": match.judge,
+        "candidate": match.candidate,
+        "baseline": match.baseline,
+        "annotators": list(match.annotators),
+        **asdict(calibration.against_people),
+        "between_people": {names: asdict(raters) for names, raters in calibration.between_people.items()},
+        "confusion": calibration.confusion,
+        "corrected_win_rate": asdict(calibration.corrected),
+        "min_win_rate": match.win_rate_gate,
+        "labels_to_settle": calibration.to_settle,
+    }
+
+
+def _print(run_id: int, found: "RunAgreement") -> None:
+    out(f"run {run_id}: judges against people")
+    for match in found.matches:
+        _print_match(match)
+    for name, items in found.criteria.items():
+        _print_criteria(name, items)
+    if found.alerts:
+        heading("Alerts")
+        for alert in found.alerts:
+            paragraph(alert.message, " " * 9, f"{alert.severity.upper():9}")
+
+
+def _print_match(match: "Match") -> None:
+    kind = "" if match.is_language_model else " (not a language model)"
+    heading(f"{match.judge}{kind} · {match.candidate} against {match.baseline}")
+    out(f"labels by {', '.join(match.annotators)}")
+    raters = {f"{match.judge} and people": match.calibration.against_people}
+    _print_raters(raters | match.calibration.between_people)
+    _print_corrected(match)
+    _print_confusion(match.judge, match.calibration.confusion)
+
+
+def _print_raters(raters: Mapping[str, "Raters"]) -> None:
+    columns = [Column("agreement"), *(Column(names, number=True) for names in raters)]
+    rows = [["pairs", *(f"{item.pairs:,}" for item in raters.values())]]
+    rows += [
+        [title, *(_figure(getattr(item, name)) for item in raters.values())]
+        for name, title in _FIGURES.items()
+    ]
+    print_table(columns, rows)
+    reasons = dict.fromkeys(
+        f"{title}, {names}: {getattr(item, name).reason}"
+        for names, item in raters.items()
+        for name, title in _FIGURES.items()
+        if getattr(item, name).value is None
+    )
+    for reason in reasons:
+        paragraph(reason, "    ", f"  {MISSING} ")
+
+
+def _figure(found: "Agreement") -> str:
+    if found.value is None:
+        return MISSING
+    if found.low is None or found.high is None:
+        return f"{found.value:.2f}"
+    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+
+def _print_corrected(match: "Match") -> None:
+    found, gate = match.calibration.corrected, match.win_rate_gate
+    alone = found.labels_alone
+    out()
+    rows = [
+        ["the judge alone", percent(found.judge_alone), f"{found.labelled + found.unlabelled:,} verdicts"]
+    ]
+    if alone.value is not None:
+        rows.append(
+            ["people alone", _share(alone.value, alone.low, alone.high), f"{found.labelled:,} labels"]
+        )
+    if found.value is not None:
+        rows.append(["corrected", _share(found.value, found.low, found.high), "both, as people would say"])
+    print_table([Column("win rate"), Column("value [95%]", number=True), Column("from")], rows)
+    if found.reason:
+        paragraph(f"not corrected: {found.reason}", "    ", f"  {MISSING} ")
+    if found.value is not None and gate is not None and found.low is not None and found.high is not None:
+        _print_gate(found.low, found.high, gate, match.calibration.to_settle)
+
+
+def _print_gate(low: float, high: float, gate: float, to_settle: int | None) -> None:
+    if low >= gate:
+        out(f"  the gate of {gate:.0%} is met, as people would judge")
+    elif high < gate:
+        out(f"  the gate of {gate:.0%} is missed, as people would judge")
+    elif to_settle is None:
+        out(f"  the gate of {gate:.0%} is not settled, and no number of labels on these examples settles it")
+    else:
+        out(f"  the gate of {gate:.0%} is not settled: about {to_settle:,} random labels would settle it")
+
+
+def _share(value: float, low: float | None, high: float | None) -> str:
+    return percent(value) if low is None or high is None else f"{value:.1%} [{low:.1%}, {high:.1%}]"
+
+
+def _print_confusion(judge: str, confusion: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:
+    out()
+    columns = [Column("people said"), *(Column(f"{judge}: {said}", number=True) for said in OUTCOMES)]
+    rows = []
+    for category, table in confusion.items():
+        for people in OUTCOMES:
+            if people in table:
+                name = f"{people}, {category}" if category else people
+                rows.append([name, *(f"{table[people].get(said, 0):,}" for said in OUTCOMES)])
+    print_table(columns, rows)
+
+
+def _print_criteria(judge: str, items: list["Criterion"]) -> None:
+    heading(f"{judge} by criterion, the most misread first")
+    columns = [Column("criterion"), Column("answers", True), Column("judge less people", True)]
+    columns += [Column("apart", True), Column("Spearman", True)]
+    rows = [
+        [
+            item.name,
+            f"{item.n:,}",
+            MISSING if item.difference is None else f"{item.difference:+.2f}",
+            MISSING if item.distance is None else f"{item.distance:.2f}",
+            _figure(item.spearman),
+        ]
+        for item in items
+    ]
+    print_table(columns, rows)

@@ -1,0 +1,129 @@
+"""What people said, written out: for the record, for the next training, for the next eval set."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tui.cli.common import Json, Run, Store, store_folder
+from tui.text.output import Column, out, paragraph, print_json, print_table
+
+if TYPE_CHECKING:
+    from engine.formats.annotated import Written
+
+annotations = typer.Typer(help="Write out what people said of answers, and keep the list of failure tags.")
+
+
+class Form(StrEnum):
+    ANNOTATIONS = "annotations"
+    DPO = "dpo"
+    SFT = "sft"
+    TAGS = "tags"
+    EXAMPLES = "examples"
+
+
+@annotations.command()
+def export(
+    context: typer.Context,
+    run: Run,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The JSONL file to write.")],
+    form: Annotated[
+        Form,
+        typer.Option(
+            "--format",
+            help="Everything said; preference pairs (dpo); corrections (sft); tagged answers; "
+            "or the failures as an eval set (examples).",
+        ),
+    ] = Form.ANNOTATIONS,
+    tag: Annotated[str | None, typer.Option(help="Of examples, only those with this tag.")] = None,
+    store: Store = None,
+    as_json: Json = False,
+) -> int:
+    """Write a run's annotations as JSONL."""
+    from engine.errors import BadInput
+    from engine.formats import annotated as protocol
+    from store import database
+    from store.read import history
+    from store.read.annotated import annotated, annotated_examples
+
+    folder = store_folder(context, store)
+    connection = history.attach(database.connect(folder))
+    run_id = history.find_run(connection, run)
+    if tag is not None and form is not Form.EXAMPLES:
+        raise BadInput("--tag chooses examples", "give --format examples with it")
+    rows, examples = annotated(connection, run_id), annotated_examples(connection, run_id)
+    if form is Form.EXAMPLES:
+        written = protocol.example_records(rows, examples, tag)
+    else:
+        make = {
+            Form.ANNOTATIONS: protocol.annotation_records,
+            Form.DPO: protocol.preference_records,
+            Form.SFT: protocol.correction_records,
+            Form.TAGS: protocol.tag_records,
+        }
+        written = make[form](rows, examples)
+    _write(file, written)
+    if as_json:
+        print_json({"file": str(file), "records": len(written.records), "skipped": written.skipped})
+        return 0
+    paragraph(f"{len(written.records):,} records in {file}")
+    for reason, count in written.skipped.items():
+        paragraph(f"left out {count:,}: {reason}", "  ")
+    return 0
+
+
+def _write(file: Path, written: "Written") -> None:
+    from engine.errors import BadInput
+
+    lines = [json.dumps(record, ensure_ascii=False) for record in written.records]
+    try:
+        # Lone surrogates in what a model wrote have no UTF-8; they are written as their escapes.
+        text = "".join(f"{line}\n" for line in lines)
+        file.write_text(text, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise BadInput(f"{file} cannot be written: {error.strerror}", "name another file") from error
+
+
+@annotations.command()
+def tags(context: typer.Context, store: Store = None, as_json: Json = False) -> int:
+    """List the failure tags, with how many answers of how many runs carry each."""
+    from dataclasses import asdict
+
+    from store import database
+    from store.read import failures
+
+    rows = failures.tags(database.connect(store_folder(context, store)))
+    if as_json:
+        print_json({"tags": [asdict(row) for row in rows]})
+        return 0
+    if not rows:
+        out("no failure tags yet: `assay review` makes them")
+        return 0
+    columns = [Column("key"), Column("tag"), Column("answers", True), Column("runs", True)]
+    columns += [Column("last run", True)]
+    print_table(
+        columns,
+        [
+            [row.letter or "", row.name, f"{row.answers:,}", f"{row.runs:,}", str(row.last_run or "")]
+            for row in rows
+        ],
+    )
+    return 0
+
+
+@annotations.command()
+def merge(
+    context: typer.Context,
+    tag: Annotated[str, typer.Argument(metavar="TAG", help="The tag that goes.")],
+    into: Annotated[str, typer.Argument(metavar="INTO", help="The tag that stands for it from now on.")],
+    store: Store = None,
+) -> int:
+    """Let one failure tag stand for another, wherever it was given."""
+    from store import database
+    from store.read import failures
+
+    failures.merge_tags(database.connect(store_folder(context, store)), tag, into)
+    paragraph(f"{tag} is called {into} now")
+    return 0

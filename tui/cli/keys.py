@@ -1,0 +1,41 @@
+"""The keys of the app, and the file in which a person puts others in their place."""
+
+from typing import Annotated
+
+import typer
+
+from tui.cli.common import Json
+from tui.text.output import Column, out, paragraph, print_json, print_table
+
+
+def keys(
+    write: Annotated[
+        bool, typer.Option("--write", help="Write a settings file with all of them, commented out.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """List the app's actions and their keys."""
+    from engine.errors import BadInput
+    from tui.app.keymap import registry_with, template
+    from tui.app.settings import read_settings, settings_file
+
+    file = settings_file()
+    if write:
+        if file.exists():
+            raise BadInput(f"{file} is there already", "edit it, or remove it first")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(template(), encoding="utf-8")
+        paragraph(f"wrote {file}")
+        return 0
+    registry = registry_with(read_settings().keys)
+    if as_json:
+        actions = [
+            {"action": name, "keys": key.keys.split(","), "does": key.help} for name, key in registry.items()
+        ]
+        print_json({"file": str(file), "actions": actions})
+        return 0
+    rows = [[name, key.shown or key.keys.replace(",", " "), key.help] for name, key in registry.items()]
+    print_table([Column("action"), Column("key"), Column("does")], rows)
+    out()
+    paragraph(f"to change them: {file} ({'in use' if file.exists() else '`assay keys --write` makes one'})")
+    return 0

@@ -1,0 +1,163 @@
+"""The command line: `assay` alone opens the app, everything else is a command of its own file."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from engine.errors import AssayError
+from store.errors import StoreError
+
+if TYPE_CHECKING:
+    import typer
+
+INTERNAL = 3
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that is not UTF-8 gets escapes instead of an error.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # TextIOWrapper in a process
+    arguments = sys.argv[1:]
+    code = guarded(lambda: command(arguments) if arguments else open_app(None))
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _leave_pipe()
+    sys.exit(code)
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """Runs a command and returns the exit code; whatever goes wrong is a message, never a traceback."""
+    try:
+        return work()
+    except (AssayError, StoreError) as error:
+        complain(str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        return _leave_pipe()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # the last line of defence of the whole process
+        if os.environ.get("ASSAY_DEBUG"):
+            raise
+        complain(
+            f"unexpected {type(error).__name__}: {error}\n"
+            "  please report it; ASSAY_DEBUG=1 shows where, and a run's own log is in logs/ of the store"
+        )
+        return INTERNAL
+
+
+def complain(message: str) -> None:
+    from tui.text.gate import printable
+
+    sys.stderr.write(f"assay: {printable(message)}\n")
+
+
+def _leave_pipe() -> int:
+    # The reader has gone; nothing more may be written, not even by the interpreter on its way out.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def open_app(store: str | None, **given: Any) -> int:
+    from store.database import locate
+    from tui.app import opening
+
+    return opening.open_app(locate(store, Path.cwd()), **given)
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Runs one command line; returns its exit code."""
+    from typer.exceptions import Abort, Exit, TyperException
+
+    try:
+        code = build()(list(arguments), standalone_mode=False)
+    except TyperException as error:
+        complain(f"{error.format_message()}\n  `assay --help` lists commands, `assay COMMAND --help` options")
+        return 2
+    except Exit as error:
+        return error.exit_code
+    except Abort:
+        return INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+def build() -> "typer.Typer":
+    """The commands with their options."""
+    import typer
+
+    from tui.cli import accept as accepting
+    from tui.cli import agreement as agreeing
+    from tui.cli import annotations as annotating
+    from tui.cli import cache as caching
+    from tui.cli import check as plans
+    from tui.cli import coverage as data_coverage
+    from tui.cli import doctor as doctoring
+    from tui.cli import folds as folding
+    from tui.cli import imports as importing
+    from tui.cli import keys, noise
+    from tui.cli import leakage as data_leakage
+    from tui.cli import mark as marking
+    from tui.cli import plan as planning
+    from tui.cli import preview as data_preview
+    from tui.cli import rerun as rerunning
+    from tui.cli import run as running
+    from tui.cli import runs as listing
+    from tui.cli import score as scoring
+    from tui.cli import show as reading
+    from tui.cli import split as data_split
+    from tui.cli import versions as data_versions
+    from tui.cli.common import Store, app_options
+
+    app = typer.Typer(
+        name="assay",
+        help="Did the fine-tune work, what did it break, do we ship it? Without a command: the workbench.",
+        epilog="Exit codes: 0 passed, 1 a gate failed, 2 bad input, 3 could not finish, 130 interrupted.",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback(invoke_without_command=True)
+    def workbench(
+        context: typer.Context,
+        store: Store = None,
+        theme: Annotated[
+            str | None, typer.Option(help="The app's colours: dark, light, or the terminal's own.")
+        ] = None,
+        ascii: Annotated[bool, typer.Option("--ascii", help="Nothing but ASCII in the app.")] = False,
+        read_only: Annotated[
+            bool, typer.Option("--read-only", help="Open the app without writing to the store.")
+        ] = False,
+    ) -> None:
+        if context.invoked_subcommand is None:
+            raise typer.Exit(open_app(store, **app_options(context)))
+
+    for function in (
+        *(plans.init, planning.plan, plans.check),
+        *(running.run, running.watch, running.resume, running.pause, running.concurrency, running.cancel),
+        *(listing.runs, reading.show, reading.compare, listing.trend),
+        *(scoring.score, scoring.metrics, data_preview.preview, data_split.split),
+        *(data_leakage.leakage, data_coverage.coverage, data_versions.versions),
+        *(running.review, reading.report),
+    ):
+        app.command()(function)
+    for marked in (marking.tag, marking.note, marking.delete, marking.restore, marking.undo):
+        app.command()(marked)
+    app.command()(accepting.accept)
+    app.command()(folding.folds)
+    app.command()(rerunning.rerun)
+    app.command()(noise.noise)
+    app.command()(doctoring.doctor)
+    app.command()(agreeing.agreement)
+    app.command("keys")(keys.keys)
+    app.add_typer(annotating.annotations, name="annotations")
+    app.add_typer(caching.cache, name="cache")
+    app.command("import")(importing.import_)
+    app.command()(importing.export)
+    return app

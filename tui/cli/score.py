@@ -1,0 +1,216 @@
+"""Commands about metrics: score, metrics."""
+
+import os
+import sys
+import time
+import tomllib
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tui.cli.common import Json
+from tui.text.output import Column, as_json, interval, number, out, paragraph, print_json, print_table
+
+if TYPE_CHECKING:
+    from engine.metrics.metric import Score
+    from engine.run.outputs import OutputScores
+
+Row = tuple[str, "Score"]  # an example's id and one of its scores
+PORTION = 200
+UNCOUNTED = 100_000  # answers between two lines of progress where nobody knows how many there are
+MOMENT = 1.0  # seconds before progress is shown
+FRAME = 0.25  # seconds between two states of it on a terminal
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="Lines of query, reference and response.")]
+Metrics = Annotated[
+    list[str],
+    typer.Option("--metrics", metavar="NAME[,NAME]", help="What to measure; `assay metrics` lists them."),
+]
+References = Annotated[
+    Path | None,
+    typer.Option("--references", metavar="FILE", help="Examples to answer, found by id or query."),
+]
+Schema = Annotated[Path | None, typer.Option("--schema", metavar="FILE", help="A JSON schema, for `format`.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="METRIC.KEY=VALUE",
+        help="A setting of a metric, written as in a plan: 'code.k=[1,10]'. May be repeated.",
+    ),
+]
+PerExample = Annotated[bool, typer.Option("--per-example", help="Every example's scores too.")]
+
+
+def score(
+    file: File,
+    metrics: Metrics,
+    references: References = None,
+    schema: Schema = None,
+    given: Set = None,
+    per_example: PerExample = False,
+    json: Json = False,
+) -> None:
+    """Score answers made elsewhere. Nothing is generated or stored."""
+    from engine.errors import BadInput
+    from engine.run.outputs import OutputScores, count_outputs, read_outputs
+
+    names = list(dict.fromkeys(name.strip() for text in metrics for name in text.split(",") if name.strip()))
+    if not names:
+        raise BadInput("--metrics names no metric", "`assay metrics` lists them.")
+    settings = _settings(given or [], names)
+    if schema:
+        settings["format"] = {**settings.get("format", {}), "schema": str(schema)}
+    scores = OutputScores(read_outputs(file, references), names, settings, count_outputs(file))
+    rows: Iterator[Row]
+    if per_example and sys.stdout.isatty():  # where the rows go by themselves
+        rows = ((identity, one) for identity, each in scores for one in each)
+    else:
+        rows = _with_progress(scores, count_outputs(file))
+    if json:
+        _print_json(file.stem, scores, rows, per_example)
+    else:
+        _print_tables(scores, rows, per_example)
+
+
+def _settings(given: list[str], names: list[str]) -> dict[str, dict[str, Any]]:
+    """The metrics' tables of settings. Raises BadInput for text that is no TOML, or metrics not in use."""
+    from engine.errors import BadInput
+
+    way_out = (
+        """Write it as in a plan: --set 'classification.labels=["no","yes"]' or --set 'code.k=[1,10]'."""
+    )
+    settings: dict[str, dict[str, Any]] = {}
+    for text in given:
+        try:
+            tables = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise BadInput(f"--set {text}: is not TOML: {error}", way_out) from error
+        for name, table in tables.items():
+            if not isinstance(table, dict):
+                raise BadInput(f"--set {text}: names no metric", way_out)
+            if name not in names:
+                raise BadInput(f'--set {text}: the metric "{name}" is not among --metrics', way_out)
+            settings[name] = {**settings.get(name, {}), **table}
+    return settings
+
+
+def _with_progress(scores: "OutputScores", total: int | None) -> Iterator[Row]:
+    """The rows as they come, progress told on the way: in place on a terminal, else each tenth as a line."""
+    terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    step = PORTION if terminal else max(total // 10, 1) if total else UNCOUNTED
+    of = f" of {total:,}" if total else ""
+    due = time.monotonic() + MOMENT
+    try:
+        for done, (identity, each) in enumerate(scores, start=1):
+            for one in each:
+                yield identity, one
+            # What takes less than a moment needs no progress.
+            if done % step == 0 and time.monotonic() > due:
+                due = time.monotonic() + FRAME if terminal else due
+                text = f"scored {done:,}{of}"
+                sys.stderr.write(f"\r{text}\x1b[K" if terminal else f"{text}\n")
+                sys.stderr.flush()
+    finally:
+        if terminal:
+            sys.stderr.write("\r\x1b[K")
+
+
+def _print_json(model: str, scores: "OutputScores", rows: Iterator[Row], per_example: bool) -> None:
+    """{"scores": […]}; with `per_example` their "examples" stand before them, a line each, as they come."""
+    examples = 0
+    for identity, one in rows:
+        if per_example:
+            values = {"id": identity, "metric": one.measure, "value": one.value, "reason": one.reason}
+            sys.stdout.write((",\n" if examples else '{"examples": [\n') + as_json(values, indent=None))
+            examples += 1
+    totals = [
+        {
+            "model": model,
+            "metric": total.measure.name,
+            "value": total.interval.value,
+            "low": total.interval.low,
+            "high": total.interval.high,
+            "n": total.interval.n,
+            "missing": total.missing,
+            "reason": total.reason,
+        }
+        for total in scores.totals()
+    ]
+    if examples:
+        out(f'\n],\n"scores": {as_json(totals)}}}')
+    else:
+        print_json({"scores": totals})
+
+
+def _print_tables(scores: "OutputScores", rows: Iterator[Row], per_example: bool) -> None:
+    """The totals; with `per_example` every answer's scores before them, a table for each PORTION of rows."""
+    columns = [Column("id"), Column("measure"), Column("value", True), Column("reason")]
+    if per_example:
+        while portion := list(islice(rows, PORTION)):
+            print_table(
+                columns,
+                [[identity, one.measure, number(one.value), one.reason or ""] for identity, one in portion],
+            )
+            out()
+    deque(rows, maxlen=0)
+    totals = scores.totals()
+    columns = [Column("measure"), Column("value", True), Column("95% interval", True), Column("n", True)]
+    columns += [Column("missing", True), Column("better")]
+    print_table(
+        columns,
+        [
+            [
+                total.measure.name,
+                number(total.interval.value),
+                interval(total.interval.low, total.interval.high),
+                str(total.interval.n),
+                str(total.missing or ""),
+                total.measure.direction.replace("none", ""),
+            ]
+            for total in totals
+        ],
+    )
+    for total in totals:
+        if total.missing:
+            paragraph(f"{total.measure.name}: {total.missing} missing, most often: {total.reason}", "  ")
+
+
+def metrics(json: Json = False) -> None:
+    """List the metrics and what each of their measures means."""
+    from engine.metrics.metric import REGISTRY, load_metric
+
+    declared = [(name, measure) for name in REGISTRY for measure in load_metric(name, {}).measures]
+    if json:
+        print_json(
+            [
+                {
+                    "metric": name,
+                    "measure": measure.name,
+                    "direction": measure.direction,
+                    "low": measure.low,
+                    "high": measure.high,
+                    "unit": measure.unit,
+                    "needs": sorted(measure.needs),
+                    "version": measure.version,
+                    "source": measure.source,
+                    "meaning": measure.meaning,
+                }
+                for name, measure in declared
+            ]
+        )
+        return
+    rows = [
+        [name, measure.name, measure.direction, ", ".join(sorted(measure.needs)), measure.version]
+        for name, measure in declared
+    ]
+    print_table(
+        [Column("metric"), Column("measure"), Column("better"), Column("needs"), Column("version")], rows
+    )
+    out()
+    for _, measure in declared:
+        paragraph(f"{measure.name}: {measure.meaning} ({measure.source})", "  ", "")

@@ -1,0 +1,1 @@
+"""Agreement: can the judge be believed?"""

@@ -1,0 +1,1 @@
+"""Compare: a candidate against a baseline."""

@@ -1,0 +1,241 @@
+"""Compare: a candidate against a baseline by every metric, judge and benchmark, beside the other models."""
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.events import Resize
+
+from engine.decision.families import family_of
+from store.read.history import Connection
+from tui.app.keys import bindings
+from tui.screens.base import RunScreen, outcome
+from tui.screens.compare.classes import label_lines
+from tui.screens.compare.data import Forgot, Judged, Measured, Numbers, ordered, read_numbers, task_of
+from tui.screens.compare.explained import brief, declaration, explained
+from tui.screens.compare.families import Entry, Family, Group, entries, fitting, groups
+from tui.screens.compare.lines import draw
+from tui.sections.noise import largest_noise
+from tui.text.gate import cut, join, plain
+from tui.widgets.lines import Line, Pane
+from tui.widgets.rows import Rows
+
+FRAME = 6  # lines of the screen that the table does not have, the pane under it being closed
+PANES = {"brief": brief, "details": explained, "about": declaration}
+
+
+class CompareScreen(RunScreen):
+    NAME = "Compare"
+    FOOTER = (
+        "move.open", "compare.fold", "compare.slices", "compare.candidate", "compare.baseline",
+        "compare.about", "find.filter", "compare.details", "compare.fold_all",
+    )  # fmt: skip
+    BINDINGS = bindings(
+        "compare.candidate", "compare.candidate_back", "compare.baseline", "compare.baseline_back",
+        "compare.details", "compare.about", "compare.fold", "compare.fold_all", "compare.slices",
+        "find.filter",
+    )  # fmt: skip
+    DEFAULT_CSS = """
+    CompareScreen #pair { height: 1; padding: 0 1; background: $panel; }
+    CompareScreen #explained { height: 3; padding: 0 1; border-top: solid $rule; }
+    """
+
+    def __init__(self, run_id: int, candidate: str = "", baseline: str = "") -> None:
+        super().__init__(run_id)
+        self._numbers: Numbers | None = None
+        self._candidate, self._baseline = candidate, baseline
+        self._search = ""
+        self._pane = "brief"
+        self._groups: list[Group] = []
+        self._open: frozenset[str] | None = None  # None while nobody folded anything: as much as fits
+
+    def compose(self) -> ComposeResult:
+        table: Rows[Entry] = Rows(self._row, empty="nothing was computed yet", id="table")
+        yield from self.framed(Line(id="pair"), table, Pane(focusable=True, id="explained"))
+
+    @property
+    def table(self) -> Rows[Entry]:
+        return self.query_one("#table", Rows)
+
+    def read_run(self, connection: Connection) -> Numbers:
+        return read_numbers(connection, self.run_id)
+
+    def show_run(self, data: Numbers) -> None:
+        self._numbers = data
+        self._candidate = _kept(self._named("candidate"), self._candidate)
+        self._baseline = _kept(self._named("baseline"), self._baseline)
+        self._draw()
+
+    def _named(self, role: str) -> list[str]:
+        return [model.name for model in self._numbers.models if model.role == role] if self._numbers else []
+
+    def _draw(self) -> None:
+        if self._numbers is None:
+            return
+        self.query_one("#pair", Line).set(self._pair())
+        self._regroup()
+        empty = f"nothing here is called “{cut(self._search, 30)}”" if self._search else None
+        found = entries(self._groups, self._opened)
+        self.table.show(found, empty=empty or "nothing was computed yet", key=_key)
+        self._explain()
+
+    def _regroup(self) -> None:
+        if self._numbers is not None:
+            self._groups = groups(self._numbers, self._candidate, self._baseline, self._search)
+
+    @property
+    def _opened(self) -> frozenset[str]:
+        """The names of the open families. A search opens all that it finds."""
+        if self._search:
+            return frozenset(group.name for group in self._groups)
+        return fitting(self._groups, self.size.height - FRAME) if self._open is None else self._open
+
+    def _pair(self) -> Content:
+        candidates, baselines = self._named("candidate"), self._named("baseline")
+        if not candidates or not baselines or self._numbers is None:
+            return Content.styled("this run has no candidate and baseline yet", "$muted")
+        passed = next(model.passed for model in self._numbers.models if model.name == self._candidate)
+        pair = (self._candidate, self._baseline)
+        noise = largest_noise(model for model in self._numbers.models if model.name in pair)
+        parts = [
+            join([plain(cut(self._candidate, 24), "bold"), Content.styled(" against ", "$muted")])
+            + plain(cut(self._baseline, 24), "bold"),
+            outcome(passed),
+            Content.styled(f"candidate {candidates.index(self._candidate) + 1}/{len(candidates)}", "$muted"),
+            Content.styled(f"baseline {baselines.index(self._baseline) + 1}/{len(baselines)}", "$muted"),
+            Content.styled(f"noise floor {noise}", "$muted") if noise else Content(""),
+            plain(f"only “{cut(self._search, 20)}”", "$warn") if self._search else Content(""),
+        ]
+        return join([part for part in parts if part], " · ")
+
+    def _row(self, entry: Entry, width: int) -> Content:
+        if self._numbers is None:
+            return Content("")
+        baseline = self._baseline
+        if isinstance(entry, Family):
+            baseline = entry.against or baseline
+        elif isinstance(entry, Measured):
+            baseline = entry.cells[0].model
+        return draw(entry, tuple(ordered(self._numbers.models, self._candidate, baseline)), width)
+
+    def _explain(self) -> None:
+        entry, width = self.table.item, self.size.width - 2
+        lines = PANES[self._pane](entry, width)
+        if self._pane == "details" and isinstance(entry, Measured):
+            lines = [*lines, *self._labels(entry, width)]
+        self.query_one("#explained", Pane).show(lines, keep_place=False)
+
+    def _labels(self, entry: Measured, width: int) -> list[Content]:
+        """The errors by label, where the selected line measures a classifier."""
+        if self._numbers is None or entry.declared is None:
+            return []
+        if family_of(entry.name, entry.declared.source) != "classification":
+            return []
+        return label_lines(self._numbers.models, self._candidate, self._baseline, width)
+
+    def on_resize(self, event: Resize) -> None:
+        super().on_resize(event)
+        self.call_after_refresh(self._draw)
+
+    def on_rows_moved(self, event: Rows.Moved) -> None:
+        self._explain()
+
+    def on_rows_opened(self, event: Rows.Opened) -> None:
+        """A family's lines; a metric's examples, worst first; a judge's losses; a benchmark's questions."""
+        from tui.screens.review.screen import ReviewScreen
+        from tui.screens.samples import SamplesScreen
+
+        entry = self.table.item
+        if isinstance(entry, Family):
+            self.action_fold()
+        pair = (self._candidate, self._baseline)
+        if isinstance(entry, Judged):
+            self.app.push_screen(ReviewScreen(self.run_id, *pair, show="losses"))
+        elif isinstance(entry, Measured) and entry.kind == "metric":
+            self.app.push_screen(ReviewScreen(self.run_id, *pair, worst_by=entry.name))
+        elif isinstance(entry, Measured) and entry.kind == "benchmark":
+            against = entry.cells[0].model
+            self.app.push_screen(SamplesScreen(self.run_id, self._candidate, against, task_of(entry.name)))
+        elif entry is not None and not isinstance(entry, Family):
+            self.say("this line has no examples of its own")
+
+    def action_slices(self) -> None:
+        from tui.screens.slices.screen import SlicesScreen
+
+        entry = self.table.item
+        measure = entry.name if isinstance(entry, Measured) and entry.kind == "metric" else None
+        self.app.push_screen(SlicesScreen(self.run_id, self._candidate, self._baseline, measure))
+
+    def action_pane(self, what: str) -> None:
+        self._pane = "brief" if self._pane == what else what
+        self.query_one("#explained").styles.height = 3 if self._pane == "brief" else 8
+        self.call_after_refresh(self._explain)
+
+    # Folding
+
+    def _family(self) -> str | None:
+        """The family that the cursor is in."""
+        above = self.table.items[: self.table.cursor + 1]
+        return next((entry.name for entry in reversed(above) if isinstance(entry, Family)), None)
+
+    def action_fold(self) -> None:
+        name = self._family()
+        if name is None:
+            return
+        if self._search:
+            self.say("a filter shows everything that it finds: esc takes it off")
+            return
+        self._open = self._opened ^ {name}
+        self._draw()
+        place = [isinstance(entry, Family) and entry.name == name for entry in self.table.items]
+        self.table.go_to(place.index(True))
+
+    def action_fold_all(self) -> None:
+        self._open = frozenset() if self._opened else frozenset(group.name for group in self._groups)
+        self._draw()
+
+    # Choosing
+
+    def action_candidate(self, step: int) -> None:
+        self._candidate = _next(self._named("candidate"), self._candidate, step)
+        self._draw()
+
+    def action_baseline(self, step: int) -> None:
+        self._baseline = _next(self._named("baseline"), self._baseline, step)
+        self._draw()
+
+    def action_filter(self) -> None:
+        before = self._search
+        self.ask(
+            "filter", self._filter, value=before, changed=self._filter, left=lambda: self._filter(before)
+        )
+
+    def _filter(self, text: str) -> None:
+        self._search = text
+        self._draw()
+
+    def back(self) -> bool:
+        """Takes the filter off; the family of what it found stays open."""
+        found, family = bool(self._search), self._family()
+        if found:
+            self._search = ""
+            self._regroup()
+            if family is not None and family not in self._opened:
+                self._open = self._opened | {family}
+            self._draw()
+        return found
+
+
+def _key(entry: Entry) -> tuple[str, str]:
+    if isinstance(entry, Family):
+        return f"family {entry.kind}", entry.name
+    if isinstance(entry, Judged):
+        return "verdict", entry.row.judge
+    return ("forgetting", entry.row.aspect) if isinstance(entry, Forgot) else (entry.kind, entry.name)
+
+
+def _kept(names: list[str], name: str) -> str:
+    """The name that was chosen, or the first where it is not there."""
+    return name if name in names or not names else names[0]
+
+
+def _next(names: list[str], name: str, step: int) -> str:
+    return names[(names.index(name) + step) % len(names)] if name in names else name

@@ -1,0 +1,1 @@
+"""Decision: ship or not, and why."""

@@ -1,0 +1,1 @@
+"""Judges: what each says, and how far to believe it."""

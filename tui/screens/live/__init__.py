@@ -1,0 +1,1 @@
+"""Live: where a run is."""

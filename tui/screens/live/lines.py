@@ -1,0 +1,266 @@
+"""The lines of the Live screen: phases, machine, verdicts, events."""
+
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.cells import cell_len
+from textual.content import Content
+
+from tui.app.keys import written
+from tui.sections.eta import (
+    Cost,
+    Recent,
+    WholeTime,
+    rate,
+    read_speed,
+    time_left,
+    whole_time_left,
+    write_speed,
+)
+from tui.sections.eta import written as cost_written
+from tui.text.gate import MISSING, bar, cut, duration, fit, join, one_line, plain, size, wrap
+
+if TYPE_CHECKING:
+    from store.read.live import MissingRow, OtherRun
+    from store.read.rows import EventRow, LatestVerdict, ProgressRow, RunDetail, VitalsRow
+
+DEVICE_CELLS = 24
+OTHERS = 3  # other runs that have a line
+REASONS = 3  # of missing answers that are named
+UNKNOWN = 3  # phases of unknown length that are named
+ALLOWED = ("running", "queued", "paused")
+REQUESTS = {
+    "pause": "‖ The worker stops after its current piece of work.",
+    "finish_phase": "‖ The worker stops when this phase is done.",
+    "cancel": "‖ The run is being cancelled: the worker stops after its current piece of work.",
+    "retry": "‖ The worker tries again now.",
+}
+OUTCOMES = {
+    "win": Content.styled("+ win   ", "$good"),
+    "loss": Content.styled("− loss  ", "$bad"),
+    "tie": Content("= tie   "),
+    "failed": Content.styled("? failed", "$muted"),
+}
+
+
+def heading(text: str) -> Content:
+    return Content.styled(text, "$heading")
+
+
+def state(run: "RunDetail", width: int) -> list[Content]:
+    """What a person has to know before any number: that the run stands still, and what goes on with it."""
+    resume = f"{written('runs.resume')} resumes it; what is finished is kept."
+    said = {
+        "interrupted": f"! The worker of this run has died or was killed. {resume}",
+        "paused": f"‖ This run is paused. {resume}",
+        "failed": f"✗ This run could not go on. {resume}",
+        "queued": f"○ No worker has taken this run yet. {written('runs.resume')} starts one.",
+    }.get(run.status, "")
+    if run.status == "running" and run.request:
+        said = REQUESTS.get(run.request, f"‖ The worker was asked for: {one_line(run.request).plain}.")
+    elif run.status == "running" and run.waiting:
+        said = f"‖ Waiting: {one_line(run.waiting).plain}. {written('live.retry')} tries again now."
+    lines = [*wrap(Content.styled(said, "$bad"), width)] if said else []
+    if run.concurrency is not None and run.status in ALLOWED:
+        limit = f"At most {run.concurrency:,} answers at once from each server"
+        lines.append(Content.styled(f"{limit}; {written('live.concurrency')} changes it.", "$warn"))
+    if run.error and run.status in ("failed", "interrupted", "paused"):
+        lines += [line for part in run.error.split("\n") for line in wrap(plain(part), width)]
+    return lines
+
+
+class _Piece(NamedTuple):
+    """One line of progress: a phase, or one of its pieces of work."""
+
+    name: str
+    rows: "list[ProgressRow]"
+
+    @property
+    def begun(self) -> bool:
+        return any(row.started is not None for row in self.rows)
+
+    @property
+    def finished(self) -> bool:
+        return all(row.started is not None and row.done >= row.total for row in self.rows)
+
+
+def phases(
+    progress: "list[ProgressRow]",
+    width: int,
+    *,
+    running: bool = False,
+    recent: Recent | None = None,
+    whole: WholeTime | None = None,
+) -> list[Content]:
+    """A phase that is done or has not begun takes one line, one under way a line for each piece of work.
+
+    While the run is running, a model that answers has another with its speeds and what is under way.
+    """
+    pieces = []
+    for phase, found in groupby(progress, key=lambda row: row.phase):
+        all_of_it = _Piece(phase, list(found))
+        under_way = all_of_it.begun and not all_of_it.finished
+        if under_way and len(all_of_it.rows) == 1:
+            all_of_it = _Piece(f"{phase} · {all_of_it.rows[0].item}", all_of_it.rows)
+        pieces.append(all_of_it)
+        if under_way and len(all_of_it.rows) > 1:
+            pieces += [_Piece(f"  {row.item}", [row]) for row in all_of_it.rows if row.started is not None]
+    if not pieces:
+        return []
+    name_cells = min(38, max(cell_len(piece.name) for piece in pieces) + 2)
+    lines = [fit(join([heading("Phases"), _whole(whole) if running else ""]), width)]
+    for piece in pieces:
+        now = [under_way_now(row) for row in piece.rows] if running else []
+        lines.append(_piece(piece, name_cells, width, recent, tokens=not any(now)))
+        if len(now) == 1 and now[0]:
+            lines.append(Content.styled(cut(f"    {now[0]}", width), "$muted"))
+    return lines
+
+
+def _whole(whole: WholeTime | None) -> Content:
+    """When the run will be done, as far as anybody can know."""
+    if whole is None or (not whole.seconds and not whole.unknown):
+        return Content("")
+    named = ", ".join(whole.unknown[:UNKNOWN]) + (" …" if len(whole.unknown) > UNKNOWN else "")
+    parts = [
+        f"finishes in about {_about(whole.seconds)}" if whole.seconds else "",
+        f"not known yet: {named}" if whole.unknown else "",
+    ]
+    return plain("  " + " · ".join(filter(None, parts)), "$muted")
+
+
+def _about(seconds: float) -> str:
+    """As exact as an estimate is, so that it does not change with every look."""
+    step = 5 if seconds < 60 else 10 if seconds < 600 else 60 if seconds < 3_600 else 300
+    return duration(max(step, round(seconds / step) * step))
+
+
+def others(runs: "list[OtherRun]", width: int) -> list[Content]:
+    """The other runs that are under way or queued, one line each."""
+    lines = []
+    for run in runs[:OTHERS]:
+        mark = Content.styled("▶ ", "$good") if run.status == "running" else Content.styled("○ ", "$muted")
+        name = fit(join([one_line(run.name), f" #{run.id}"]), min(38, max(20, width // 3)))
+        rows = [row for row in run.progress if row.phase == run.phase]
+        if run.status == "queued" or not rows:
+            lines.append(join([mark, name, Content.styled(f"  {run.status}", "$muted")]))
+            continue
+        done, total = sum(row.done for row in rows), sum(row.total for row in rows)
+        filled, empty = bar(done / total if total else 1.0, 10)
+        whole = whole_time_left(run.progress, {})
+        left = f"  {_about(whole.seconds)}{'+' if whole.unknown else ''} left" if whole.seconds else ""
+        counted = f"{done:,}/{total:,}{left}"
+        track = join([Content.styled(filled, "$good"), Content.styled(empty, "$rule"), " "])
+        lines.append(fit(join([mark, name, "  ", fit(run.phase or "", 11), track, counted]), width))
+    if not lines:
+        return []
+    more = f", {len(runs) - OTHERS} more" if len(runs) > OTHERS else ""
+    keys = f"  {written('live.previous')} {written('live.next')} go there{more}"
+    return [join([heading("Other runs"), Content.styled(keys, "$muted")]), *lines]
+
+
+def missing(rows: "list[MissingRow]", width: int) -> list[Content]:
+    """Answers that are not there, by reason; the text is a key away."""
+    if not rows:
+        return []
+    said = " · ".join(f"{row.answers:,} × {row.model}: {row.reason}" for row in rows[:REASONS])
+    more = " · others" if len(rows) > REASONS else ""
+    count = sum(row.answers for row in rows)
+    title = f"! {count:,} answer{'' if count == 1 else 's'} missing  "
+    line = join([Content.styled(title, "$bad"), one_line(said + more)])
+    return [fit(line, width)]
+
+
+def under_way_now(row: "ProgressRow") -> str:
+    """What a model is at: its speeds of reading and writing, its slots, and the queue; "" when nothing."""
+    if not row.slots or row.done >= row.total:
+        return ""
+    busy = row.busy or 0
+    read, written_speed = read_speed([row]), write_speed([row])
+    parts = [
+        "" if read is None else f"prefill {read:,.0f} tok/s",
+        "" if written_speed is None else f"decode {written_speed:,.0f} tok/s",
+        f"{busy}/{row.slots} slots",
+        f"{max(0, row.total - row.done - busy):,} queued",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _piece(piece: _Piece, name_cells: int, width: int, recent: Recent | None, *, tokens: bool) -> Content:
+    """One piece's bar, counts and pace; its tokens a second only where they are not told apart below."""
+    label = fit(piece.name, name_cells)
+    if not piece.begun:
+        return join([Content("· "), label, Content.styled("waiting", "$muted")])
+    rows = piece.rows
+    done, total = sum(row.done for row in rows), sum(row.total for row in rows)
+    seconds, produced = sum(row.seconds for row in rows), sum(row.tokens for row in rows)
+    filled, empty = bar(done / total if total else 1.0, max(6, min(40, width - name_cells - 52)))
+    left = None if piece.finished else time_left(rows, recent)
+    ending = duration(seconds) if piece.finished else "" if left is None else f"{duration(left)} left"
+    ending = f"  {ending}" if ending else ""
+    counted = f" {f'{done:,}/{total:,} {rows[0].unit}':<17} "
+    pace = _pace(rate(rows, recent), produced * tokens, seconds)
+    if sum(map(len, ("✓ ", filled, empty, counted, pace, ending))) + name_cells > width:
+        pace = _pace(rate(rows, recent), 0, seconds)  # rather than cut off how long it will take
+    return join(
+        [
+            Content.styled("✓ " if piece.finished else "▶ ", "$good"),
+            label,
+            Content.styled(filled, "$good"),
+            Content.styled(empty, "$rule"),
+            Content(counted + pace),
+            Content.styled(ending, "$muted") if piece.finished else Content(ending),
+        ]
+    )
+
+
+def _pace(units: float | None, tokens: int, seconds: float) -> str:
+    if units is None:
+        return ""
+    speed = f"{units:.1f}/s" if units < 100 else f"{units:,.0f}/s"
+    return f"{speed}  {tokens / seconds:,.0f} tok/s" if tokens and seconds > 0 else speed
+
+
+def machine(vitals: "list[VitalsRow]", cost: Cost) -> list[Content]:
+    """Each device, and what the run has cost so far."""
+    lines = []
+    cells = min(DEVICE_CELLS, max((cell_len(row.device) for row in vitals), default=0) + 2)
+    for row in vitals:
+        filled, empty = bar(row.utilisation or 0.0, 12)
+        used = MISSING if row.utilisation is None else f"{row.utilisation:.0%}"
+        lines.append(
+            join(
+                [
+                    Content("  "),
+                    fit(row.device, cells),
+                    Content.styled(filled, "$good"),
+                    Content.styled(empty, "$rule"),
+                    Content(f" {used:>4}  memory {size(row.memory_used)} of {size(row.memory_total)}"),
+                    Content("" if row.power_w is None else f"  {row.power_w:.0f} W"),
+                    Content("" if row.temperature_c is None else f"  {row.temperature_c:.0f} °C"),
+                ]
+            )
+        )
+    spent = cost_written(cost)
+    title = join([heading("Machine"), Content.styled(f"  {spent} so far" if spent else "", "$muted")])
+    return [title, *lines] if lines else []
+
+
+def verdicts(verdicts: "list[LatestVerdict]", width: int) -> list[Content]:
+    lines = []
+    for row in verdicts:
+        pair = join([one_line(row.candidate), " against ", one_line(row.baseline)])
+        flipped = " (orders disagree)" if row.consistent is False else ""
+        example = one_line(f"{row.example}{flipped}  {row.query}", "$muted")
+        lines.append(fit(join(["  ", OUTCOMES[row.outcome], "  ", fit(pair, 26), " ", example]), width))
+    return [heading("Latest verdicts"), *lines] if lines else []
+
+
+def events(counts: dict[str, int], newest: "list[EventRow]", width: int) -> list[Content]:
+    errors, warnings = counts.get("error", 0), counts.get("warning", 0)
+    if not errors and not warnings:
+        return []
+    said = f"{errors} error{'' if errors == 1 else 's'}, {warnings} warning{'' if warnings == 1 else 's'}"
+    counted = Content.styled(said, "$bad" if errors else "$warn")
+    line = join([heading("Events  "), counted, f" · {written('live.events')} lists them"])
+    return [line, *(fit(one_line(f"  last error: {row.message}"), width) for row in newest)]

@@ -1,0 +1,195 @@
+"""Live: where a run is, how fast it goes, what the machine does, and how the judging turns out."""
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.events import Resize
+from textual.timer import Timer
+
+from tui.app.keys import bindings
+from tui.screens.base import RunScreen
+from tui.screens.live import lines as lines
+from tui.screens.live.judging import JudgingSoFar, judging
+from tui.sections.eta import Cost, Recent, cost, whole_time_left
+from tui.widgets.lines import Pane
+from tui.widgets.win_rate_bar import gate_of
+
+if TYPE_CHECKING:
+    from store.read.history import Connection
+    from store.read.live import MissingRow, OtherRun
+    from store.read.rows import EventRow, LatestVerdict, ProgressRow, VitalsRow
+
+VERDICTS = 5
+SLOW_SECONDS = 5.0  # vitals, judging and verdicts change whole lines: over a slow link they take turns
+
+
+class Work(NamedTuple):
+    """Everything that moves while a run runs."""
+
+    progress: "list[ProgressRow]"
+    cost: Cost
+    vitals: "list[VitalsRow]"
+    judging: JudgingSoFar
+    verdicts: "list[LatestVerdict]"
+    events: dict[str, int]
+    newest: "list[EventRow]"
+    missing: "list[MissingRow]"
+    others: "list[OtherRun]"
+    earlier: dict[str, float]  # units a second by phase, of an earlier run
+
+
+class LiveScreen(RunScreen):
+    NAME = "Live"
+    FOOTER = (
+        "live.events", "live.failures", "runs.pause", "runs.resume", "runs.cancel", "live.concurrency",
+        "live.after_phase", "live.next", "live.retry",
+    )  # fmt: skip
+    BINDINGS = bindings(
+        "live.events", "live.failures", "live.retry", "runs.resume", "runs.pause", "live.after_phase",
+        "runs.cancel", "live.concurrency", "live.next", "live.previous", "find.filter",
+    )  # fmt: skip
+    DEFAULT_CSS = "LiveScreen #work { padding: 1 1 0 1; }"
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(run_id)
+        self._search = ""
+        self._recent = Recent()
+        self._work: Work | None = None
+        self._slow: Work | None = None  # of which vitals, judging and verdicts are shown
+        self._slow_until = 0.0
+        self._later: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        yield from self.framed(Pane(focusable=True, id="work"))
+
+    def read_run(self, connection: "Connection") -> Work:
+        from store.read import history, live
+        from store.read import judging as judged
+
+        progress = live.progress(connection, self.run_id)
+        return Work(
+            progress,
+            cost(progress, history.models(connection, self.run_id)),
+            live.vitals(connection, self.run_id),
+            JudgingSoFar(
+                judged.judges(connection, self.run_id),
+                history.win_rates(connection, self.run_id),
+                judged.failures(connection, self.run_id),
+            ),
+            live.latest_verdicts(connection, self.run_id, limit=VERDICTS),
+            live.count_events(connection, self.run_id),
+            live.events(connection, self.run_id, level="error", limit=1),
+            live.missing_answers(connection, self.run_id),
+            live.others(connection, self.run_id),
+            live.earlier_paces(connection, self.run_id),
+        )
+
+    def show_run(self, data: Work) -> None:
+        self._work = data
+        self._recent.look(data.progress)
+        self._draw()
+
+    def on_resize(self, event: Resize) -> None:
+        super().on_resize(event)
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._work is None or self.run is None:
+            return
+        width, running = self.size.width - 2, self.run.status == "running"
+        work, slow = self._work, self._taken_slowly(self._work)
+        whole = whole_time_left(work.progress, work.earlier, self._recent)
+        gate = gate_of(self.run.plan)
+        verdicts = [row for row in slow.verdicts if self._search in _searched(row)]
+        sections = [
+            lines.state(self.run, width),
+            lines.phases(work.progress, width, running=running, recent=self._recent, whole=whole),
+            lines.others(slow.others, width),
+            lines.machine(slow.vitals, slow.cost) if running else [],
+            judging(slow.judging, slow.progress, width, gate=gate, recent=self._recent),
+            lines.missing(slow.missing, width),
+            lines.verdicts(verdicts, width),
+            lines.events(work.events, work.newest, width),
+        ]
+        shown = [line for section in sections if section for line in (*section, Content(""))]
+        self.query_one("#work", Pane).show(shown)
+
+    def _taken_slowly(self, work: Work) -> Work:
+        """What to take vitals, judging and verdicts from: the newest, or that of some seconds ago."""
+        left = self._slow_until - time.monotonic()
+        if self._slow is None or left <= 0:
+            self._slow, self._slow_until = work, time.monotonic() + SLOW_SECONDS
+        elif self._later is None:
+            self._later = self.set_timer(left, self._draw_later)
+        return self._slow
+
+    def _draw_later(self) -> None:
+        self._later = None
+        self._draw()
+
+    def action_filter(self) -> None:
+        """Keeps the verdicts that hold these words."""
+        before = self._search
+        self.ask(
+            "filter", self._filter, value=before, changed=self._filter, left=lambda: self._filter(before)
+        )
+
+    def _filter(self, text: str) -> None:
+        self._search = text.lower()
+        self._draw()
+
+    def back(self) -> bool:
+        found = bool(self._search)
+        if found:
+            self._filter("")
+        return found
+
+    def action_events(self) -> None:
+        from tui.screens.live.events import EventsScreen
+
+        self.app.push_screen(EventsScreen(self.run_id))
+
+    def action_failures(self) -> None:
+        from tui.screens.live.failures import FailedScreen
+
+        self.app.push_screen(FailedScreen(self.run_id))
+
+    def action_other(self, step: int) -> None:
+        """The run that is under way next to this one, in the order of their numbers."""
+        runs = sorted(run.id for run in self._work.others if run.status == "running") if self._work else []
+        if not runs:
+            self.say("no other run is under way")
+            return
+        after = [run for run in runs if run > self.run_id]
+        before = [run for run in runs if run < self.run_id]
+        self.assay.go("live", (after + before)[0] if step > 0 else (after + before)[-1])
+
+    def action_concurrency(self) -> None:
+        allowed = self.run.concurrency if self.run else None
+        self.ask(
+            "answers at once from each server; 0: as the plan says",
+            lambda text: self.assay.control.set_concurrency(self.run_id, text),
+            value=str(allowed or ""),
+        )
+
+    def action_after_phase(self) -> None:
+        self.assay.control.pause_after_phase(self.run_id)
+
+    def action_retry(self) -> None:
+        self.assay.control.retry(self.run_id)
+
+    def action_resume(self) -> None:
+        self.assay.control.resume(self.run_id)
+
+    def action_pause(self) -> None:
+        self.assay.control.pause(self.run_id)
+
+    def action_cancel(self) -> None:
+        self.assay.control.cancel(self.run_id)
+
+
+def _searched(row: "LatestVerdict") -> str:
+    words = (row.judge, row.candidate, row.baseline, row.example, row.outcome, row.query)
+    return "\n".join(words).lower()

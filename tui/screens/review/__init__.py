@@ -1,0 +1,1 @@
+"""Review: answers side by side, and a person's own judgment."""

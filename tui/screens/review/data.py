@@ -1,0 +1,233 @@
+"""What the Review screen reads. All of it runs on the store's thread."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+from engine.data.example import query_id
+from store.exclusions import is_excluded
+from store.read.answers import Answered, answered
+from store.read.history import Connection, metrics, models
+from store.read.pairs import PairView, pair
+from store.read.queues import (
+    CATEGORY,
+    QUEUES,
+    SLICE,
+    QueueItem,
+    candidates_for,
+    chosen,
+    known_of,
+    worst_first,
+)
+from store.read.reviewing import left_at, timings
+from store.read.rows import MetricRow, ModelRow, ResponseRow
+from tui.screens.review.blind import as_shown, masked, swapped, with_controls
+from tui.screens.review.slice_members import slices
+from tui.text.diff import Diff, diff
+
+OWN_ORDER = ("random", "lowest")  # queues whose order is what they are
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a person asked to see. A model that is None is the run's first of its role."""
+
+    candidate: str | None = None
+    baseline: str | None = None
+    show: str = "all"
+    search: str = ""
+    worst_by: str | None = None
+    judge: str | None = None  # whose verdicts the queues go by; None is the run's first
+    example_id: int | None = None
+    place: int = 0  # where to stand when the example is not in the queue
+    blind: bool = False
+    resumed: bool = (
+        False  # go to where the person left off: in this queue, or with nothing asked in the newest
+    )
+
+    @property
+    def queue(self) -> str:
+        """What annotations say of where they were made: a part of the random sample is no random sample."""
+        return "search" if self.search else self.show
+
+    @property
+    def place_key(self) -> str:
+        """The queue as places are remembered by: all that was asked for but the place itself."""
+        asked = asdict(replace(self, example_id=None, place=0, resumed=False))
+        return json.dumps({name: value for name, value in asked.items() if value}, sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One example with both answers aligned; `diff` is None unless both have a text.
+
+    In blind mode `view` holds the left answer as the baseline's and the right one as the candidate's,
+    whichever they are, and nothing that anybody else said of them.
+    """
+
+    view: PairView
+    diff: Diff | None
+    left_id: int
+    right_id: int
+    excluded: bool
+    control: bool
+    answers: tuple[Answered, ...]  # of all models of the run; none in blind mode
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A queue and the place in it."""
+
+    wanted: Wanted  # what was asked for: two queues may hold the same examples
+    candidates: tuple[ModelRow, ...]
+    baselines: tuple[ModelRow, ...]
+    candidate: ModelRow
+    baseline: ModelRow
+    metrics: list[MetricRow]
+    items: list[QueueItem]
+    decided: frozenset[int]  # by this person
+    seconds: tuple[float, ...]  # that this person looked before the newest decisions, newest first
+    place: int
+    pair: Compared | None  # None when the queue is empty
+    person: str
+
+    @property
+    def blind(self) -> bool:
+        return self.wanted.blind
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the answers on the left and on the right are called."""
+        return ("left", "right") if self.blind else (self.baseline.name, self.candidate.name)
+
+    @property
+    def roles(self) -> tuple[str, str]:
+        return ("", "") if self.blind else ("baseline", "candidate")
+
+    @property
+    def item(self) -> QueueItem | None:
+        return self.items[self.place] if self.items else None
+
+    @property
+    def undecided(self) -> int:
+        """How many of the queue are left for this person."""
+        return sum(item.example_id not in self.decided for item in self.items if not item.control)
+
+
+def read_review(connection: Connection, run_id: int, wanted: Wanted, person: str) -> Review | None:
+    """None while the run has no candidate or no baseline."""
+    known = models(connection, run_id)
+    candidates = tuple(model for model in known if model.role == "candidate" and not model.is_cut)
+    # Candidates may have played each other: one that was asked for stands among the baselines.
+    baselines = tuple(model for model in known if model.role == "baseline" or model.name == wanted.baseline)
+    if not candidates or not baselines:
+        return None
+    resumes = wanted.resumed
+    if replace(wanted, blind=False) == Wanted(resumed=True):
+        wanted = _newest(connection, run_id, wanted, person)
+    candidate, baseline = _chosen(candidates, wanted.candidate), _chosen(baselines, wanted.baseline)
+    wanted = replace(wanted, candidate=candidate.name, baseline=baseline.name, resumed=False)
+    if wanted.example_id is None and resumes:
+        found = left_at(connection, run_id, person, wanted.place_key)
+        wanted = replace(wanted, example_id=found[1] if found else None)
+    measures = metrics(connection, run_id)
+    items, decided = _items(connection, run_id, (candidate.id, baseline.id), wanted, measures, person)
+    place = _place(items, wanted)
+    review = Review(
+        wanted, candidates, baselines, candidate, baseline, measures, items, decided,
+        tuple(timings(connection, run_id, person)), place, None, person,
+    )  # fmt: skip
+    return replace(review, pair=read_pair(connection, run_id, review, items[place])) if items else review
+
+
+def read_counts(connection: Connection, run_id: int, review: Review) -> dict[str, int]:
+    """How many examples each queue holds for the pair in sight."""
+    measure = _measure(review.wanted, review.metrics)
+    ids = review.candidate.id, review.baseline.id
+    items = candidates_for(connection, run_id, *ids, measure=measure, judge=review.wanted.judge)
+    known = known_of(connection, run_id, *ids, review.person, lower_is_better=_lower(measure, review.metrics))
+    return {name: len(chosen(items, name, known)) for name in QUEUES}
+
+
+def read_pair(connection: Connection, run_id: int, review: Review, item: QueueItem) -> Compared:
+    candidate, baseline = review.candidate.id, review.baseline.id
+    view = pair(connection, run_id, candidate, baseline, item.example_id)
+    left_id, right_id = baseline, candidate
+    if review.blind:
+        if swapped(review.person, run_id, item.example, item.control):
+            left_id, right_id = candidate, baseline
+        view = masked(view, review.person, item.control, swap=left_id == candidate)
+    view = replace(
+        view,
+        annotations=as_shown(view.annotations, left_id, control=item.control),
+        verdicts=sorted(view.verdicts, key=lambda each: (each.turn > 0, each.judge != review.wanted.judge)),
+    )
+    return Compared(
+        view,
+        _aligned(view.baseline, view.candidate),
+        left_id,
+        right_id,
+        is_excluded(connection, view.example.example, query_id(view.example.query)),
+        item.control,
+        () if review.blind else answered(connection, run_id, item.example_id),
+    )
+
+
+def _items(
+    connection: Connection,
+    run_id: int,
+    ids: tuple[int, int],
+    wanted: Wanted,
+    measures: Sequence[MetricRow],
+    person: str,
+) -> tuple[list[QueueItem], frozenset[int]]:
+    measure = _measure(wanted, measures)
+    found = candidates_for(
+        connection, run_id, *ids, search=wanted.search, measure=measure, judge=wanted.judge
+    )
+    if wanted.show.startswith(SLICE):
+        members = slices(connection, run_id).get(wanted.show.removeprefix(SLICE), frozenset())
+        found = [item for item in found if item.example_id in members]
+    known = known_of(connection, run_id, *ids, person, lower_is_better=_lower(measure, measures))
+    held = chosen(found, wanted.show, known)
+    if wanted.worst_by is not None and wanted.show not in OWN_ORDER:
+        held = worst_first(held, known)
+    return with_controls(held, person, run_id) if wanted.blind else held, known.decided
+
+
+def _measure(wanted: Wanted, measures: Sequence[MetricRow]) -> str | None:
+    """The chosen measure, else the first that has a better end."""
+    return wanted.worst_by or next((m.measure for m in measures if m.direction != "none"), None)
+
+
+def _lower(measure: str | None, measures: Sequence[MetricRow]) -> bool:
+    return any(m.measure == measure and m.direction == "lower" for m in measures)
+
+
+def _newest(connection: Connection, run_id: int, wanted: Wanted, person: str) -> Wanted:
+    """The queue and the place where the person left off last; what was asked for where there is none."""
+    found = left_at(connection, run_id, person)
+    try:
+        before = Wanted(**json.loads(found[0]), example_id=found[1]) if found else wanted
+    except (ValueError, TypeError):  # a queue of another version
+        return wanted
+    known = before.show in QUEUES or before.show.startswith((CATEGORY, SLICE))
+    return replace(before, blind=before.blind or wanted.blind) if known else wanted
+
+
+def _chosen(models: Sequence[ModelRow], name: str | None) -> ModelRow:
+    return next((model for model in models if model.name == name), models[0])
+
+
+def _place(items: Sequence[QueueItem], wanted: Wanted) -> int:
+    """Where the example stands; its repeat only counts where the place that was asked for is the repeat."""
+    asked = max(0, min(wanted.place, len(items) - 1))
+    if items and items[asked].example_id == wanted.example_id:
+        return asked
+    found = (place for place, item in enumerate(items) if item.example_id == wanted.example_id)
+    return next(found, asked)
+
+
+def _aligned(left: ResponseRow | None, right: ResponseRow | None) -> Diff | None:
+    texts = (left.whole if left else None), (right.whole if right else None)
+    return None if texts[0] is None or texts[1] is None else diff(texts[0], texts[1])

@@ -1,0 +1,214 @@
+"""What the Review screen says in words: the place in the queue, decisions, verdicts, metrics."""
+
+from collections.abc import Sequence
+
+from textual.content import Content
+
+from store.read.pairs import PairView
+from store.read.rows import AnnotationRow, JudgmentRow, MetricRow, RatingRow, ScoreRow, VerdictRow
+from tui.screens.review.blind import about
+from tui.screens.review.data import Review
+from tui.screens.review.progress import DECISIONS
+from tui.text.diff import Segment, text_of
+from tui.text.gate import MISSING, cut, fit, join, number, plain, signed
+from tui.text.side_by_side import wrapped
+
+_METRIC_CELLS = 50
+
+
+def paragraph(text: str, width: int, indent: str = "") -> list[Content]:
+    """A text from outside, whole, as lines."""
+    lines = wrapped([Segment(text, False)], width - len(indent))
+    return [Content(indent + text_of(line)) for line in lines]
+
+
+def excerpt(label: str, text: str, width: int, lines: int) -> list[Content]:
+    """A text behind its label in at most `lines` lines, with an ellipsis where something was left out."""
+    head = Content.styled(f"{label:<10}", "$heading")
+    room = width - head.cell_length
+    if lines == 1:
+        return [join([head, cut(text[: width * 4], room)])]
+    found = wrapped([Segment(text[: width * (lines + 1) * 2], False)], room)
+    shown = [text_of(line) for line in found[:lines]] or [""]
+    if len(found) > lines:
+        shown[-1] = cut(shown[-1] + " " * room, room - 1).rstrip(" …") + "…"
+    return [join([head if place == 0 else " " * head.cell_length, line]) for place, line in enumerate(shown)]
+
+
+def verdict_line(view: PairView, width: int) -> Content:
+    """The first judge's verdict in one line."""
+    if not view.verdicts:
+        return Content.styled(f"{'verdict':<10}not judged yet", "$muted")
+    verdict = view.verdicts[0]
+    agreement = {True: "both orders agree", False: "the orders disagree", None: ""}[verdict.consistent]
+    parts = [
+        _outcome(verdict),
+        Content(f"turn {verdict.turn}" if verdict.turn else ""),
+        Content.styled(agreement, "$warn" if verdict.consistent is False else "$muted"),
+        plain(f"by {judge_name(verdict)}", "$muted"),
+    ]
+    if len(view.verdicts) > 1:
+        parts.append(Content.styled(f"{len(view.verdicts) - 1} more: o", "$muted"))
+    said = join([part for part in parts if part], " · ")
+    return fit(join([Content.styled(f"{'verdict':<10}", "$heading"), said]), width)
+
+
+def judge_name(verdict: VerdictRow) -> str:
+    name = cut(verdict.judge, 24)
+    return name if verdict.is_language_model else f"{name} (not a language model)"
+
+
+def _outcome(verdict: VerdictRow) -> Content:
+    """The candidate's outcome: sign and word."""
+    if verdict.outcome == "failed":
+        return plain(f"! failed: {cut(verdict.reason or 'a judgment is missing', 40)}", "bold $warn")
+    sign, style = {"win": ("+", "bold $good"), "loss": ("−", "bold $bad"), "tie": ("=", "bold")}[
+        verdict.outcome
+    ]
+    return Content.styled(f"{sign} {verdict.outcome}", style)
+
+
+def metrics_line(view: PairView, review: Review, first: str | None, width: int) -> Content:
+    """As many metrics as fit, baseline → candidate; the one that the queue is sorted by comes first."""
+    line = Content.styled(f"{'metrics':<10}", "$heading")
+    order = sorted(review.metrics, key=lambda metric: metric.measure != first)
+    for place, metric in enumerate(order):
+        ours, theirs = _score(view, metric, review.candidate.name), _score(view, metric, review.baseline.name)
+        values = f"{_value(theirs)}→{_value(ours)}"
+        part = join([plain(metric.measure, "$muted"), f" {values} ", _word(metric, ours, theirs)])
+        if line.cell_length + part.cell_length + 9 > width:
+            more = f"+{len(order) - place}: o"
+            return join([line, Content.styled(more, "$muted")])
+        line = join([line, part, "   "])
+    return line
+
+
+def details(view: PairView, review: Review, width: int) -> list[Content]:
+    """Everything about the example but the answers themselves."""
+    lines: list[Content] = []
+    for note in view.annotations:
+        lines += _under(*_annotated(note, review), width)
+    for verdict in view.verdicts:
+        lines += _verdict(verdict, view, review, width)
+    for rating in view.ratings:
+        lines += _rating(rating, width)
+    if not review.blind:
+        lines += [_title("Metrics, baseline → candidate"), *_metrics(view, review, width)]
+    turns = view.example.messages or ()
+    for message in turns:
+        title = "query" if len(turns) == 1 else message.get("role", "user")
+        lines += _under(title, message.get("content", ""), width)
+    for place, turn in enumerate((view.example.extra or {}).get("turns") or (), 1):
+        if place > 1:
+            lines += _under(f"turn {place}", turn, width)
+    for reference in view.example.references or ():
+        lines += _under("reference", reference, width)
+    return lines
+
+
+def _annotated(note: AnnotationRow, review: Review) -> tuple[str, str]:
+    """Who said what of which answer, and the words."""
+    text = DECISIONS.get(note.value, note.value) if note.kind == "preference" else note.value
+    named = about(note, review.pair.left_id, review.names) if review.pair else ""
+    words = [note.kind, note.criterion or "", f"of {cut(named, 30)}" if named else "", f"by {note.annotator}"]
+    return " ".join(word for word in words if word), text
+
+
+def _title(text: str) -> Content:
+    return Content.styled(text, "$heading")
+
+
+def _under(title: str, text: str, width: int) -> list[Content]:
+    return [plain(cut(title, width), "$heading"), *paragraph(text, width, "  ")]
+
+
+def _verdict(verdict: VerdictRow, view: PairView, review: Review, width: int) -> list[Content]:
+    name = judge_name(verdict)
+    turn = f" on turn {verdict.turn}" if verdict.turn else ""
+    lines = [join([plain(f"verdict of {name}{turn}", "$heading"), "  ", _outcome(verdict)])]
+    names = {"candidate": review.candidate.name, "baseline": review.baseline.name}
+    said = (verdict.judge, verdict.turn)
+    for judgment in (row for row in view.judgments if (row.judge, row.turn) == said):
+        first = names["candidate" if judgment.order == "candidate_first" else "baseline"]
+        lines += paragraph(f"{first} shown first: {_said(judgment, names)}", width, "  ")
+        lines += paragraph(judgment.reasoning, width, "    ")
+    return lines
+
+
+def _said(judgment: JudgmentRow, names: dict[str, str]) -> str:
+    if judgment.winner is None:
+        return f"failed, {judgment.failure or 'no reason was recorded'}"
+    said = "a tie" if judgment.winner == "tie" else f"prefers {names[judgment.winner]}"
+    if judgment.candidate_score is not None and judgment.baseline_score is not None:
+        ours, theirs = judgment.candidate_score, judgment.baseline_score
+        said += f" ({names['candidate']} {ours:g}, {names['baseline']} {theirs:g})"
+    return said + _sure(judgment.confidence) + _flagged(judgment.flags)
+
+
+def _sure(confidence: float | None) -> str:
+    return "" if confidence is None else f", {confidence:.0%} sure"
+
+
+def _flagged(flags: Sequence[str] | None) -> str:
+    return f" ! {', '.join(flag.replace('_', ' ') for flag in flags)}" if flags else ""
+
+
+def _rating(rating: RatingRow, width: int) -> list[Content]:
+    """What a judge of single responses gave to one of the two, criterion by criterion, and why."""
+    turn = f", turn {rating.turn}" if rating.turn else ""
+    if rating.score is None:
+        said = f"failed, {rating.failure or 'no reason was recorded'}"
+    else:
+        grades = ", ".join(f"{name} {grade:g}" for name, grade in (rating.scores or {}).items())
+        said = f"{rating.score:g}" + (f" ({grades})" if grades else "") + _sure(rating.confidence)
+    title = join(
+        [plain(f"score by {cut(rating.judge, 24)} ", "$heading"), plain(f"{cut(rating.model, 24)}{turn}")]
+    )
+    lines = paragraph(f"{said}{_flagged(rating.flags)}", width, "  ")
+    return [title, *lines, *paragraph(rating.reasoning, width, "    ")]
+
+
+def _metrics(view: PairView, review: Review, width: int) -> list[Content]:
+    """A table of all metrics in as many columns as fit."""
+    cells = [_metric(view, review, metric, min(width, _METRIC_CELLS)) for metric in review.metrics]
+    columns = max(1, width // (_METRIC_CELLS + 2))
+    height = -(-len(cells) // columns)
+    return [join(cells[row::height], "  ") for row in range(height)]
+
+
+def _metric(view: PairView, review: Review, metric: MetricRow, width: int) -> Content:
+    ours, theirs = _score(view, metric, review.candidate.name), _score(view, metric, review.baseline.name)
+    missing = [s.reason for s in (ours, theirs) if s is not None and s.value is None and s.reason]
+    if missing:
+        return fit(
+            join([fit(f"  {metric.measure}", 20), "  ", plain(f"{MISSING} {missing[0]}", "$warn")]), width
+        )
+    values = f"{fit(_value(theirs), 7, 'right').plain}→{fit(_value(ours), 7).plain}"
+    name = fit(f"  {metric.measure}", 20)
+    change = fit(signed(_difference(ours, theirs), 2), 7, "right")
+    return fit(join([name, values, change, " ", _word(metric, ours, theirs)]), width)
+
+
+def _score(view: PairView, metric: MetricRow, model: str) -> ScoreRow | None:
+    found = (score for score in view.scores if score.model == model and score.measure == metric.measure)
+    return next(found, None)
+
+
+def _value(score: ScoreRow | None) -> str:
+    return number(score.value if score else None, 2)
+
+
+def _difference(ours: ScoreRow | None, theirs: ScoreRow | None) -> float | None:
+    """Candidate minus baseline; None where either is missing."""
+    if ours is None or theirs is None or ours.value is None or theirs.value is None:
+        return None
+    return ours.value - theirs.value
+
+
+def _word(metric: MetricRow, ours: ScoreRow | None, theirs: ScoreRow | None) -> Content:
+    """Whether the difference is for the better, in a word; nothing where a measure has no better end."""
+    delta = _difference(ours, theirs)
+    if delta is None or delta == 0 or metric.direction == "none":
+        return Content("=" if delta == 0 else "")
+    better = (delta > 0) == (metric.direction == "higher")
+    return Content.styled("better", "$good") if better else Content.styled("worse", "$bad")

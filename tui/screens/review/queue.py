@@ -1,0 +1,243 @@
+"""A queue through a run's examples: two answers side by side, with all that is known about them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from time import monotonic
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.events import Resize, ScreenSuspend
+
+from store.annotations import leave_off
+from store.person import user_name
+from store.read.history import Connection
+from tui.app.keys import bindings
+from tui.app.watch import StoreFailed
+from tui.screens.base import RunScreen
+from tui.screens.review.answers import Answers
+from tui.screens.review.data import Review, Wanted, read_pair, read_review
+from tui.screens.review.lines import details, excerpt, metrics_line, verdict_line
+from tui.screens.review.progress import position, queue_name
+from tui.widgets.lines import Line, Pane
+
+ROOMY = 34  # lines of terminal from which on the details stand below the answers
+HIDDEN = [
+    Content.styled("hidden    names, scores and verdicts, and whose sides are whose", "$muted"),
+    Content.styled("          B shows them, P shows how you decided", "$muted"),
+]
+REST_SECONDS = 0.5  # on an example, for it to be where the person left off
+
+
+class QueueScreen(RunScreen):
+    """A queue through a run's examples for one candidate (right) and one baseline (left)."""
+
+    NAME = "Review"
+    AUTO_FOCUS = ""
+    BINDINGS = bindings(
+        "review.next", "review.previous", "review.first", "review.last", "review.details",
+        "review.details_down", "review.details_up", "review.scroll_down", "review.scroll_up",
+        "review.page_down", "review.page_up",
+    )  # fmt: skip
+    DEFAULT_CSS = """
+    QueueScreen #position { background: $panel; padding: 0 1; }
+    QueueScreen #question, QueueScreen #facts { padding: 0 1; }
+    QueueScreen #facts { height: 2; }
+    QueueScreen #answers { height: 3fr; padding: 0 1; border-top: solid $rule; border-bottom: solid $rule; }
+    QueueScreen #details { height: 2fr; padding: 0 1; }
+    """
+
+    def __init__(
+        self,
+        run_id: int,
+        candidate: str | None = None,
+        baseline: str | None = None,
+        *,
+        show: str = "all",
+        worst_by: str | None = None,
+        search: str = "",
+        judge: str | None = None,
+        example_id: int | None = None,
+    ) -> None:
+        super().__init__(run_id)
+        wanted = Wanted(candidate, baseline, show, search, worst_by, judge, example_id)
+        # Who asks for the worst or for one example gets that, others go on where they were.
+        self._wanted = replace(wanted, resumed=worst_by is None and example_id is None and not search)
+        self._review: Review | None = None
+        self.person = ""
+        self._since = 0.0  # when the example came on the screen; a clock that is set back does not touch it
+        self._left: tuple[str, int] | None = None  # the place that is still to be remembered
+        self._details: bool | None = None  # None: where there is room
+        self._example: tuple[int, bool] | None = None  # the one on the screen, and whether it is a repeat
+
+    def compose(self) -> ComposeResult:
+        yield from self.framed(
+            Line(id="position"),
+            Pane(id="question"),
+            Answers(id="answers"),
+            Pane(id="facts"),
+            Pane(id="details"),
+        )
+
+    # Reading and showing
+
+    @property
+    def hides_outcome(self) -> bool:
+        return self._wanted.blind  # it tells how the candidate did
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.person = self.assay.settings.annotator or user_name()
+        self._wanted = replace(self._wanted, blind=self.assay.settings.blind)
+
+    def read_run(self, connection: Connection) -> tuple[Wanted, Review | None]:
+        asked = self._wanted
+        return asked, read_review(connection, self.run_id, asked, self.person)
+
+    def show_run(self, data: tuple[Wanted, Review | None]) -> None:
+        asked, review = data
+        if asked != self._wanted:  # the person has gone on while this was read
+            self.reload()
+            return
+        self._review = review
+        if review is not None:
+            self._wanted = review.wanted
+        self._draw()
+
+    def on_resize(self, event: Resize) -> None:
+        super().on_resize(event)
+        self.call_after_refresh(self._draw)
+
+    def _draw(self) -> None:
+        """Shows the current pair; one that stood here before keeps its scroll position."""
+        review = self._review
+        self._arrange()
+        answers = self.query_one(Answers)
+        if review is None:
+            answers.show_empty("this run has no candidate and baseline to compare yet")
+            return
+        self.query_one("#position", Line).set(position(review, self.size.width - 2))
+        if review.pair is None:
+            where = f" with “{self._wanted.search}”" if self._wanted.search else ""
+            answers.show_empty(
+                f"nothing in “{queue_name(review.wanted.show)}”{where}: F chooses a queue, / searches"
+            )
+            for name in ("question", "facts", "details"):
+                self.query_one(f"#{name}", Pane).show([])
+            return
+        view, width = review.pair.view, self.size.width - 2
+        shown = view.example.id, review.pair.control
+        same, self._example = shown == self._example, shown
+        if not same:
+            self._since = monotonic()
+        query, reference = (3, 2) if self._roomy else (1, 1)
+        lines = excerpt("query", view.example.query, width, query)
+        references = view.example.references or []
+        lines += excerpt("reference", " ⏐ ".join(references) if references else "–", width, reference)
+        self.query_one("#question", Pane).show(lines)
+        answers.show(review, keep_place=same)
+        facts = [verdict_line(view, width), metrics_line(view, review, self._wanted.worst_by, width)]
+        self.query_one("#facts", Pane).show(HIDDEN if review.blind else facts)
+        if self.query_one("#details").display:
+            self.query_one("#details", Pane).show(details(view, review, width), keep_place=same)
+
+    @property
+    def _roomy(self) -> bool:
+        return self.size.height >= ROOMY
+
+    def _arrange(self) -> None:
+        """Which parts stand on the screen: on a small one the details take the answers' place."""
+        shown = self._roomy if self._details is None else self._details
+        self.query_one("#question").styles.height = 5 if self._roomy else 2
+        self.query_one("#details").display = shown
+        self.query_one("#facts").display = not shown
+        self.query_one(Answers).display = self._roomy or not shown
+
+    # Where the person is
+
+    def _remember(self) -> None:
+        """Remembers the place once the person rests there: going through a queue writes little."""
+        if self._left is None:
+            self.set_timer(REST_SECONDS, self._leave_off)
+        self._left = self._place or self._left
+
+    @property
+    def _place(self) -> tuple[str, int] | None:
+        """The queue and the example in it; None on a repeat, to which nobody can come back."""
+        review = self._review
+        if review is None or review.item is None or review.item.control or self.assay.settings.read_only:
+            return None
+        return review.wanted.place_key, review.item.example_id
+
+    async def _leave_off(self) -> None:
+        place, self._left = self._left, None
+        if place is not None:
+            with self._told():
+                await self.assay.store.ask(leave_off, self.run_id, self.person, *place)
+
+    async def on_screen_suspend(self, event: ScreenSuspend) -> None:
+        await self._leave_off()
+
+    async def on_unmount(self) -> None:
+        await self._leave_off()
+
+    # Moving
+
+    async def _go_to(self, place: int) -> None:
+        """Opens the example at a place in the queue, as near to it as there are examples."""
+        review = self._review
+        if review is None or not review.items:
+            return
+        place = max(0, min(len(review.items) - 1, place))
+        item = review.items[place]
+        with self._told():
+            pair = await self.assay.store.ask(read_pair, self.run_id, review, item)
+            self._wanted = replace(self._wanted, example_id=item.example_id, place=place)
+            self._review = replace(review, place=place, pair=pair)
+            self._shown = None  # what was read last is no longer what stands here
+            self._draw()
+            self._remember()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Says why the store could not be read or written, and leaves everything as it stands."""
+        try:
+            yield
+        except StoreFailed as error:
+            self.say(str(error).split("\n")[0], error=True)
+
+    async def action_step(self, count: int) -> None:
+        review = self._review
+        if review is None:
+            return
+        if 0 <= review.place + count < len(review.items):
+            await self._go_to(review.place + count)
+        else:
+            self.say("this is the last one" if count > 0 else "this is the first one")
+
+    async def action_first(self) -> None:
+        await self._go_to(0)
+
+    async def action_last(self) -> None:
+        await self._go_to(len(self._review.items) if self._review else 0)
+
+    @property
+    def _front(self) -> Answers | Pane:
+        """What the scrolling keys scroll."""
+        answers = self.query_one(Answers)
+        return answers if answers.display else self.query_one("#details", Pane)
+
+    def action_scroll(self, count: int) -> None:
+        self._front.scroll_lines(count)
+
+    def action_scroll_page(self, direction: int) -> None:
+        front = self._front
+        front.scroll_lines(direction * max(1, front.size.height // 2))
+
+    def action_scroll_details(self, direction: int) -> None:
+        pane = self.query_one("#details", Pane)
+        pane.scroll_lines(direction * max(1, pane.size.height // 2))
+
+    def action_details(self) -> None:
+        self._details = not (self._roomy if self._details is None else self._details)
+        self._draw()

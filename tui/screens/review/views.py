@@ -1,0 +1,295 @@
+"""The ways of looking at one example's answers. Each makes a sheet of a width out of what Review has read."""
+
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+from typing import NamedTuple
+
+from textual.content import Content
+
+from store.read.answers import Answered
+from store.read.pairs import PairView
+from store.read.rows import ResponseRow
+from tui.screens.review.data import Compared, Review
+from tui.screens.review.turns import turns_of
+from tui.text.code_blocks import code_marks
+from tui.text.diff import Diff, Pair, Segment, diff, text_of
+from tui.text.gate import cut, join, number, plain
+from tui.text.invisible import raw_rows
+from tui.text.json_fields import field_rows, reordered
+from tui.text.json_text import NotJson, read_json
+from tui.text.overlay import overlaid
+from tui.text.sheet import HEADING, Cell, Sheet, column, spanning, unified
+from tui.text.side_by_side import rows, wrapped
+
+UNLIKE = "nothing in common"
+IDENTICAL = "identical answers"
+BY_LINE = "too long to compare by word: by line"
+NARROWEST = 36  # cells of a column of which there are more than two
+MOST = 4  # columns
+_NOTE = "$warn"
+
+
+class Look(NamedTuple):
+    """How a person looks at answers; it stays from example to example until they leave the app."""
+
+    view: str = "side by side"
+    models: bool = False  # all models of the run instead
+    unfolded: bool = False
+
+
+def sheet(look: Look, review: Review, width: int) -> Sheet:
+    """The answers of the pair that stands in Review; there is one."""
+    assert review.pair is not None
+    if look.models:
+        return _models(review.pair.answers, width)
+    return VIEWS[look.view].make(review, review.pair, width)
+
+
+# Views of the two answers
+
+
+def _beside(review: Review, pair: Compared, width: int) -> Sheet:
+    found, room = _shown(pair), column(width, 2)
+    return _pair_sheet(review, pair, [*_by_line(pair.diff, width), *rows(_coloured(found), room)])
+
+
+def _unified(review: Review, pair: Compared, width: int) -> Sheet:
+    if pair.diff is None:
+        return _beside(review, pair, width)
+    left, right = _headings(review, pair)
+    heads = [join([Content.styled(sign, style), head], " ") for sign, style, head in
+             (("−", _NOTE, left), ("+", "$good", right))]  # fmt: skip
+    alike = likeness(pair.diff) != UNLIKE
+    found = [*_by_line(pair.diff, width), *unified(_coloured(pair.diff), width, marked=alike)]
+    return Sheet(heads, found, 1, alike)
+
+
+def _raw(review: Review, pair: Compared, width: int) -> Sheet:
+    found, room = _shown(pair), column(width, 2)
+    return _pair_sheet(review, pair, [*_by_line(pair.diff, width), *raw_rows(found, room)])
+
+
+def _json(review: Review, pair: Compared, width: int) -> Sheet:
+    texts = [response.whole if response else None for response in (pair.view.baseline, pair.view.candidate)]
+    try:
+        left, right = (read_json(text or "") for text in texts)
+    except NotJson as error:
+        which = "left" if _is_broken(texts[0]) else "right"
+        why = f"shown as text, for the {which} answer is no JSON: {error}"
+        beside = _beside(review, pair, width)
+        return beside._replace(rows=[*spanning(why, width, _NOTE), *beside.rows])
+    said = [f"{found.around:,} characters around the {side} JSON are not shown: v shows them"
+            for side, found in (("left", left), ("right", right)) if found.around]  # fmt: skip
+    said += ["the fields stand in another order on the right"] if reordered(left.node, right.node) else []
+    notes = [row for line in said for row in spanning(line, width, _NOTE)]
+    found = field_rows(left.node, right.node, column(width, 2))
+    return Sheet(_headings(review, pair), [*notes, *found])
+
+
+def _is_broken(text: str | None) -> bool:
+    try:
+        read_json(text or "")
+    except NotJson:
+        return True
+    return False
+
+
+def _turns(review: Review, pair: Compared, width: int) -> Sheet:
+    """The conversation from its first message, each turn's two answers beside each other."""
+    found: list[Sequence[Cell]] = []
+    room = column(width, 2)
+    for turn in turns_of(pair.view):
+        found += spanning(turn.title, width, HEADING)
+        if turn.asked is not None:
+            found += spanning(turn.asked, width)
+            continue
+        aligned = (
+            diff(turn.left, turn.right)
+            if turn.left is not None and turn.right is not None
+            else _alone(turn.left, turn.right, "– no answer to this turn")
+        )
+        found += _by_line(aligned, width)
+        found += rows(_coloured(aligned), room)
+    return Sheet(_headings(review, pair), found, folds=pair.diff is not None)
+
+
+# One answer against its reference
+
+
+def _right_against(review: Review, pair: Compared, width: int) -> Sheet:
+    return _against(pair.view.candidate, _headings(review, pair, "")[1], pair.view, width)
+
+
+def _left_against(review: Review, pair: Compared, width: int) -> Sheet:
+    return _against(pair.view.baseline, _headings(review, pair, "")[0], pair.view, width)
+
+
+def _against(response: ResponseRow | None, head: Content, view: PairView, width: int) -> Sheet:
+    """The reference that has most words in common with the answer, and the answer."""
+    references = view.example.references or []
+    answer = response.whole if response else None
+    if not references:
+        said = _side(answer, missing(response))
+        found = Diff((Pair(_side(None, "– this example has no reference"), said),), "words")
+        shown = rows(_coloured(found), column(width, 2))
+        return Sheet((Content.styled("reference", "bold"), head), shown, folds=False)
+    place = nearest(references, answer or "")
+    label = (
+        "reference" if len(references) == 1 else f"reference {place + 1} of {len(references)}, the nearest"
+    )
+    headings = (Content.styled(label, "bold"), head)
+    if answer is None:
+        found = _alone(references[place], None, missing(response))
+        return Sheet(headings, rows(found, column(width, 2)), folds=False)
+    found = diff(references[place], answer)
+    alike = likeness(found)
+    note = "equals the reference" if alike == IDENTICAL else alike
+    headings = (headings[0], join([head, Content.styled(note, _NOTE)] if note else [head], " "))
+    compared = rows(_coloured(found), column(width, 2))
+    return Sheet(headings, [*_by_line(found, width), *compared], marked=alike != UNLIKE)
+
+
+def nearest(references: Sequence[str], answer: str) -> int:
+    """The place of the reference with the largest share of words in common with the answer (Dice)."""
+    words = set(answer.split())
+    bags = [set(reference.split()) for reference in references]
+    shares = [2 * len(bag & words) / max(1, len(bag) + len(words)) for bag in bags]
+    return shares.index(max(shares))
+
+
+# All models
+
+
+def _models(answers: Sequence[Answered], width: int) -> Sheet:
+    """As many answers beside each other as fit, the others below them."""
+    fitting = max(1, min(MOST, (width + 3) // (NARROWEST + 3)))
+    banks = -(-len(answers) // fitting)
+    columns = -(-len(answers) // banks) if banks else 1
+    room = column(width, columns)
+    found: list[Sequence[Cell]] = []
+    for start in range(0, len(answers), columns):
+        bank = answers[start : start + columns]
+        titles: list[list[Cell]] = [[(Segment(_title(answer, room), False, HEADING),)] for answer in bank]
+        cells = [wrapped(_coloured_text(answer.response.whole or ""), room) for answer in bank]
+        found += [*_padded(titles, columns), *_padded(cells, columns)]
+    said = f"{len(answers)} models of this run answered" if answers else "no model answered this example"
+    return Sheet([Content.styled(said, "$muted")], found, columns, folds=False)
+
+
+def _padded(cells: Sequence[Sequence[Cell]], columns: int) -> list[Sequence[Cell]]:
+    empty: Cell = ()
+    return [[*row, *[empty] * (columns - len(row))] for row in zip_longest(*cells, fillvalue=empty)]
+
+
+def _title(answer: Answered, width: int) -> str:
+    score = f" · {cut(answer.score.measure, 16)} {number(answer.score.value, 2)}" if answer.score else ""
+    name = cut(answer.response.model, max(4, width - len(score) - len(answer.role) - 1))
+    return f"{name} {answer.role}{score}"
+
+
+# What the views share
+
+
+def _pair_sheet(review: Review, pair: Compared, found: Sequence[Sequence[Cell]]) -> Sheet:
+    alike = likeness(pair.diff) != UNLIKE
+    return Sheet(_headings(review, pair), found, marked=alike, folds=pair.diff is not None)
+
+
+def _headings(review: Review, pair: Compared, note: str | None = None) -> tuple[Content, Content]:
+    """Both sides' headings; the note is how alike they are."""
+    note = likeness(pair.diff) if note is None else note
+    return (
+        heading("1", review.names[0], review.roles[0], pair.view.baseline),
+        heading("2", review.names[1], review.roles[1], pair.view.candidate, note),
+    )
+
+
+def heading(key: str, name: str, role: str, response: ResponseRow | None, note: str = "") -> Content:
+    """Who answered, and what is to be known of the answer before reading it."""
+    parts = [Content.styled(key, "$key"), plain(cut(name, 24), "bold"), Content.styled(role, "$muted")]
+    if note:
+        parts.append(Content.styled(note, "$warn"))
+    if response is not None:
+        facts = [f"{response.tokens_out} tokens"] if response.tokens_out is not None else []
+        facts += (
+            [f"{response.latency_s:.2f} s"] if response.latency_s is not None and not response.cached else []
+        )
+        facts += ["from cache"] if response.cached else []
+        parts.append(Content.styled(" · ".join(facts), "$muted"))
+        if response.text == "":
+            parts.append(Content.styled("an empty answer", "$warn"))
+        if response.finish_reason == "length":
+            parts.append(Content.styled("! cut off at the token limit", "$warn"))
+    return join([part for part in parts if part], " ")
+
+
+def likeness(found: Diff | None) -> str:
+    """What there is to say about the comparison as a whole."""
+    if found is None:
+        return ""
+    segments = [segment for pair in found.pairs for side in pair for segment in side]
+    if not any(segment.changed for segment in segments):
+        return IDENTICAL
+    alike = any(segment.text.strip() for segment in segments if not segment.changed)
+    return "" if alike else UNLIKE
+
+
+def _by_line(found: Diff | None, width: int) -> list[tuple[Cell]]:
+    return spanning(BY_LINE, width, _NOTE) if found is not None and found.precision == "lines" else []
+
+
+def _shown(compared: Compared) -> Diff:
+    """The alignment; where there is none, what there is of each side."""
+    if compared.diff is not None:
+        return compared.diff
+    left, right = compared.view.baseline, compared.view.candidate
+    sides = [response.whole if response else None for response in (left, right)]
+    why = [missing(response) for response in (left, right)]
+    return Diff((Pair(_side(sides[0], why[0]), _side(sides[1], why[1])),), "words")
+
+
+def missing(response: ResponseRow | None) -> str:
+    """Why there is no answer."""
+    if response is None:
+        return "– not answered yet"
+    return f"– no answer: {response.reason or 'no reason was recorded'}"
+
+
+def _side(text: str | None, why: str) -> tuple[Segment, ...]:
+    return (Segment(why, False, _NOTE),) if text is None else (Segment(text, False),)
+
+
+def _alone(left: str | None, right: str | None, why: str) -> Diff:
+    return Diff((Pair(_side(left, why), _side(right, why)),), "words")
+
+
+def _coloured(found: Diff) -> Diff:
+    """The comparison with its code highlighted."""
+    sides = [_coloured_side(parts) for parts in zip(*found.pairs, strict=True)]
+    return Diff(tuple(map(Pair, *sides)), found.precision) if any(map(any, sides)) else found
+
+
+def _coloured_side(parts: Sequence[tuple[Segment, ...]]) -> Sequence[tuple[Segment, ...]]:
+    marks = code_marks("".join(map(text_of, parts)))
+    return overlaid(parts, marks) if marks else parts
+
+
+def _coloured_text(text: str) -> tuple[Segment, ...]:
+    return tuple(_coloured_side([(Segment(text, False),)])[0])
+
+
+class View(NamedTuple):
+    key: str  # in the list of views
+    note: str
+    make: Callable[[Review, Compared, int], Sheet]
+
+
+VIEWS = {
+    "side by side": View("s", "sentence by sentence, words that differ marked", _beside),
+    "unified": View("u", "one column: − only left, + only right", _unified),
+    "right against reference": View("r", "the reference and the right answer", _right_against),
+    "left against reference": View("l", "the reference and the left answer", _left_against),
+    "raw": View("w", "line ends, tabs, blanks and invisible characters shown", _raw),
+    "turns": View("t", "the conversation, turn by turn", _turns),
+    "JSON fields": View("f", "pretty-printed, key by key", _json),
+}

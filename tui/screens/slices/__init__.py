@@ -1,0 +1,1 @@
+"""Slices: where a candidate got worse."""

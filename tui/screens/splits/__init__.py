@@ -1,0 +1,1 @@
+"""Splits: whether the eval set can be believed."""

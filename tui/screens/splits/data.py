@@ -1,0 +1,106 @@
+"""What the Splits screen reads. All of it runs on the store's thread."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.data.example import query_id
+from store.exclusions import ExclusionRow, excluded
+from store.read import datasets, history
+from store.read.datasets import Changes, LeakCount, LeakItem, RunOn, Use, VersionRow
+from store.read.history import Connection
+
+NEAR = 150  # leaks to either side of the cursor that are loaded
+Known = dict[tuple[str, str], Changes]  # what differs between two versions stays what it is
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version, what changed against the one before it, and the newest runs that used it."""
+
+    row: VersionRow
+    changes: Changes | None
+    runs: tuple[RunOn, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """A leak as the list shows it; `identity` is how an exclusion knows the example."""
+
+    row: LeakItem
+    identity: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What is known of a run's eval set and training data."""
+
+    eval_set: str | None = None
+    summary: Mapping[str, Any] | None = None
+    search: str = ""
+    leaks: tuple[int, ...] = ()
+    near: Mapping[int, Leak] = field(default_factory=dict)  # those of the leaks around the cursor
+    counts: Sequence[LeakCount] = ()
+    uses: Sequence[Use] = ()
+    versions: Sequence[Version] = ()
+    out: Mapping[tuple[str, str], ExclusionRow] = field(default_factory=dict)
+    pending: frozenset[tuple[str, str]] = frozenset()  # out, and still in this run's version
+
+
+def read_data(connection: Connection, run_id: int, search: str, cursor: int, known: Known) -> Data:
+    """`cursor` is the place in the list of leaks; `known` keeps what differs between versions for the next
+    reading.
+    """
+    run = history.run(connection, run_id)
+    if run.eval_set is None:
+        return Data(summary=run.data_summary)
+    rows = datasets.versions(connection, run.eval_set)
+    ours = {row.version for row in rows}
+    whole = (run.data_summary or {}).get("file_version") or run.eval_set
+    leaks = datasets.leak_ids(connection, run_id, search)
+    out = {key: row for key, row in excluded(connection).items() if row.eval_set in ours}
+    return Data(
+        run.eval_set,
+        run.data_summary,
+        search,
+        leaks,
+        read_leaks(connection, around(leaks, cursor)),
+        datasets.leak_counts(connection, run_id),
+        datasets.ledger(connection, run.eval_set, whole),
+        [
+            Version(
+                row,
+                _changes(connection, rows, place, known),
+                tuple(datasets.runs_on(connection, row.version)),
+            )
+            for place, row in enumerate(rows)
+        ],
+        out,
+        _pending(connection, run.eval_set, out),
+    )
+
+
+def _changes(connection: Connection, rows: Sequence[VersionRow], place: int, known: Known) -> Changes | None:
+    if place + 1 == len(rows):
+        return None
+    between = rows[place + 1].version, rows[place].version
+    if between not in known:
+        known[between] = datasets.changes(connection, *between)
+    return known[between]
+
+
+def _pending(
+    connection: Connection, eval_set: str, out: Mapping[tuple[str, str], ExclusionRow]
+) -> frozenset[tuple[str, str]]:
+    queries = datasets.queries(connection, eval_set, [example for example, _ in out])
+    return frozenset(key for key in out if key[0] in queries and query_id(queries[key[0]]) == key[1])
+
+
+def around(leaks: Sequence[int], cursor: int) -> Sequence[int]:
+    """The leaks near a place; near the end, where there is none so far down."""
+    place = min(cursor, len(leaks))
+    return leaks[max(0, place - NEAR) : place + NEAR]
+
+
+def read_leaks(connection: Connection, ids: Sequence[int]) -> dict[int, Leak]:
+    return {row.id: Leak(row, (row.example, query_id(row.query))) for row in datasets.leaks(connection, ids)}

@@ -1,0 +1,86 @@
+"""The examples that a report shows behind an alert: real questions, and what both models made of them."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from store.read import cases
+from store.read.cases import AnswerCaseRow, BenchmarkCaseRow
+from store.read.history import Connection
+from store.read.rows import AlertRow
+from tui.text.output import number
+
+MOST = 4  # examples behind one alert
+LONGEST = 700  # characters of a text
+_BENCHMARK = re.compile(r"(.+) · (.+?)(?: \((.+)\))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One example; `answers` are texts by the name of who gave them, `remark` what it shows."""
+
+    name: str
+    question: str
+    expected: str
+    answers: tuple[tuple[str, str], ...]
+    remark: str = ""
+
+
+def behind(connection: Connection, alert: AlertRow) -> list[Case]:
+    """The examples behind an alert, the clearest first; none where it rests on no single answer."""
+    if alert.kind == "leakage":
+        return list(_leaks(connection, alert))
+    if alert.baseline is not None and (key := _BENCHMARK.fullmatch(alert.measure)):
+        task = (key[1], key[2], key[3] or "none")
+        rows = cases.benchmark_cases(connection, alert.run_id, alert.candidate, alert.baseline, task, MOST)
+        return [_benchmark(row, alert) for row in rows]
+    return [_answered(row, alert) for row in _answers(connection, alert)]
+
+
+def _answers(connection: Connection, alert: AlertRow) -> list[AnswerCaseRow]:
+    evidence = alert.evidence or {}
+    if named := [str(name) for name in evidence.get("example_ids") or []][:MOST]:
+        return cases.answer_cases(
+            connection, alert.run_id, alert.candidate, alert.baseline, alert.measure, named
+        )
+    judge = evidence.get("judge")
+    if judge is None or alert.baseline is None:
+        return []
+    pair = (connection, alert.run_id, alert.candidate, alert.baseline, str(judge))
+    if alert.kind == "judge_failures":
+        return cases.lost_cases(*pair, "failed", MOST)
+    return cases.lost_cases(*pair, "loss", MOST) or cases.lost_cases(*pair, "tie", MOST)
+
+
+def _answered(row: AnswerCaseRow, alert: AlertRow) -> Case:
+    answers = [(alert.candidate, _text(row.candidate_answer, row.candidate_reason))]
+    if alert.baseline is not None:
+        answers.insert(0, (alert.baseline, _text(row.baseline_answer, row.baseline_reason)))
+    values = ""
+    if row.candidate_value is not None and row.baseline_value is not None:
+        values = f"{alert.measure} {number(row.baseline_value)} → {number(row.candidate_value)}"
+    expected = "\n".join(row.references or []) or row.label or ""
+    return Case(row.example, cut(row.query), cut(expected), tuple(answers), values)
+
+
+def _benchmark(row: BenchmarkCaseRow, alert: AlertRow) -> Case:
+    answers = ((alert.baseline or "", cut(row.baseline_answer)), (alert.candidate, cut(row.candidate_answer)))
+    values = f"{number(row.baseline_value)} → {number(row.candidate_value)}"
+    return Case(f"question {row.doc_id}", cut(row.question), cut(row.target), answers, values)
+
+
+def _leaks(connection: Connection, alert: AlertRow) -> Iterator[Case]:
+    for row in cases.leak_cases(connection, alert.run_id, MOST):
+        found = (f"training line {row.train_line}", cut(row.train_text or row.excerpt))
+        remark = f"{row.tier}: its {row.field} was found"
+        yield Case(row.example, cut(row.query), cut("\n".join(row.references or [])), (found,), remark)
+
+
+def _text(answer: str | None, reason: str | None) -> str:
+    return f"missing: {reason or 'not recorded'}" if answer is None else cut(answer)
+
+
+def cut(text: str) -> str:
+    """At most LONGEST characters, with how many are left out."""
+    left = len(text) - LONGEST
+    return text if left <= 0 else f"{text[:LONGEST]}… ({left:,} more characters)"
