@@ -1,7 +1,7 @@
 """What changed between two trainings, in words: "lr 2e-4 → 1e-4, epochs 3 → 5".
 
-Works on the flat values that `engine.plan.training_config` reads. axolotl, LLaMA-Factory and TRL name the same
-thing differently; here it has one name, so that a change of tool alone is no change.
+Works on the flat values that `engine.plan.training_config` reads. axolotl, LLaMA-Factory and TRL name the
+same thing differently; here it has one name, so that a change of tool alone is no change.
 """
 
 import math

@@ -1,6 +1,7 @@
 """A plan that is proposed: its parts, each of which a person may leave out or name otherwise.
 
-Standard library alone, so that the app can hold one; `engine.propose.propose` makes it from what a folder holds.
+Standard library alone, so that the app can hold one; `engine.propose.propose` makes it from what a folder
+holds.
 """
 
 from collections.abc import Mapping

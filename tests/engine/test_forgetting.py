@@ -74,6 +74,7 @@ def test_many_looks_are_corrected_for() -> None:
 
 
 def test_the_table_costs_no_heavy_library() -> None:
-    code = "import sys, engine.compare.forgetting; print({'numpy', 'torch', 'scipy', 'sqlmodel'} & set(sys.modules))"
+    code = "import sys, engine.compare.forgetting\n"
+    code += "print({'numpy', 'torch', 'scipy', 'sqlmodel'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -10,7 +10,12 @@ import termios
 import time
 from pathlib import Path
 
-_RUN = "import sys; from pathlib import Path; from tui.app.app import run; run(Path(sys.argv[1]), 2, sys.argv[2])"
+_RUN = """
+import sys
+from pathlib import Path
+from tui.app.app import run
+run(Path(sys.argv[1]), 2, sys.argv[2])
+"""
 DEADLINE = 30.0
 QUIET = 0.2  # with nothing written for so long a frame is taken as complete
 

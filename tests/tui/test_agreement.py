@@ -11,9 +11,9 @@ from store.read import evidence, history
 from tests.tui import judged
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import NOW
-from tui.app import process
 from tui.app.app import AssayApp
 from tui.app.settings import Settings
+from tui.screens import process
 from tui.screens.agreement import screen as screen
 from tui.screens.agreement.lines import settled as gate_said
 from tui.screens.agreement.screen import AgreementScreen

@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import HOSTILE, NOW
 from tui.app.app import AssayApp, run
-from tui.app.keys import EVERYWHERE, REGISTRY
+from tui.keys import EVERYWHERE, REGISTRY
 from tui.screens.alerts import AlertsScreen
 from tui.screens.help import HelpScreen
 from tui.screens.live.screen import LiveScreen

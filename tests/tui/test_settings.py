@@ -16,9 +16,9 @@ from tui.app.app import AssayApp
 from tui.app.ascii import ascii_only
 from tui.app.clipboard import MOST_BYTES, sequence, to_file
 from tui.app.keymap import read_keys, registry_with, template
-from tui.app.keys import REGISTRY
 from tui.app.settings import Settings, read_settings
 from tui.app.themes import THEMES, fitting
+from tui.keys import REGISTRY
 from tui.screens import RUN_SCREENS, load
 
 

@@ -14,7 +14,7 @@ from tests.tui.conftest import text_of
 from tests.tui.leaky import COVERAGE, below, open_splits, rest, set_summary, summary
 from tests.tui.terminal import Terminal
 from tests.tui.test_hostile import CORPUS, check
-from tui.app.keys import REGISTRY
+from tui.keys import REGISTRY
 from tui.screens.review.screen import ReviewScreen
 from tui.screens.splits.data import NEAR
 from tui.screens.splits.screen import SplitsScreen

@@ -18,7 +18,12 @@ import pytest
 
 from tests.tui.history import HOSTILE
 
-RUN = "import sys, tui.app.app; from pathlib import Path; sys.exit(tui.app.app.run(Path(sys.argv[1]), 2, sys.argv[2]))"
+RUN = """
+import sys
+from pathlib import Path
+from tui.app.app import run
+sys.exit(run(Path(sys.argv[1]), 2, sys.argv[2]))
+"""
 LEFT = b"\x1b[?1049l"  # back from the alternate screen
 DEADLINE = 30.0
 

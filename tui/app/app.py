@@ -19,13 +19,13 @@ from textual.events import Event, Key, Paste
 from textual.screen import Screen
 
 from tui.app.control import Control
-from tui.app.keys import EVERYWHERE, REGISTRY, bindings, written
 from tui.app.settings import Settings
 from tui.app.themes import THEMES
-from tui.app.watch import NoStore, StoreFailed, Watch
+from tui.keys import EVERYWHERE, REGISTRY, bindings, written
 from tui.screens import NAMES, load
 from tui.screens.base import AssayScreen
 from tui.screens.runs.screen import RunsScreen
+from tui.screens.watch import NoStore, StoreFailed, Watch
 
 if TYPE_CHECKING:
     from tui.app.terminal import ThriftyDriver

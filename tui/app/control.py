@@ -7,7 +7,7 @@ names imports libraries that have no place in the app's process. Everything else
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tui.app.process import assay
+from tui.screens.process import assay
 
 if TYPE_CHECKING:
     from tui.app.app import AssayApp

@@ -13,7 +13,7 @@ from typing import Any
 from textual.keys import Keys, _character_to_key, format_key
 
 from engine.errors import BadInput
-from tui.app.keys import REGISTRY, Key
+from tui.keys import REGISTRY, Key
 
 # What most terminals send for another key: backspace, tab, enter, line feed.
 AMBIGUOUS = {"ctrl+h": "backspace", "ctrl+i": "tab", "ctrl+m": "enter", "ctrl+j": "a line feed"}

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.events import Resize
 
 from store.person import user_name
-from tui.app.keys import bindings, written
+from tui.keys import bindings, written
 from tui.screens.base import RunScreen
 from tui.text.gate import cut, join, number, one_line, plain, signed, wrap
 from tui.widgets.lines import Line, Pane

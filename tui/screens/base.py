@@ -9,7 +9,7 @@ from textual.events import Resize, ScreenResume
 from textual.screen import Screen
 from textual.widget import Widget
 
-from tui.app.watch import NoStore, StoreFailed
+from tui.screens.watch import NoStore, StoreFailed
 from tui.text.gate import cut, join, plain
 from tui.widgets.footer import Footer
 from tui.widgets.lines import Line, Lines

@@ -9,10 +9,10 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize
 
-from tui.app.keys import bindings, written
-from tui.app.process import assay
-from tui.app.watch import StoreFailed
+from tui.keys import bindings, written
 from tui.screens.base import RunScreen
+from tui.screens.process import assay
+from tui.screens.watch import StoreFailed
 from tui.text.gate import join, one_line
 from tui.widgets.lines import Line
 from tui.widgets.rows import Rows

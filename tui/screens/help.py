@@ -7,7 +7,7 @@ from textual.binding import ActiveBinding
 from textual.content import Content
 from textual.events import Resize
 
-from tui.app.keys import EVERYWHERE, REGISTRY, written
+from tui.keys import EVERYWHERE, REGISTRY, written
 from tui.screens.base import AssayScreen
 from tui.text.gate import join
 from tui.widgets.lines import Line, Pane

@@ -10,8 +10,8 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize, ScreenResume
 
-from tui.app.keys import bindings
 from tui.app.starting import PlanFile, found_plans, is_empty
+from tui.keys import bindings
 from tui.screens.base import AssayScreen
 from tui.text.gate import age, join, plain
 from tui.widgets.lines import Line

@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize
 
-from tui.app.keys import bindings
+from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.text.gate import age, join, number, one_line, plain, signed, wrap
 from tui.widgets.lines import Line, Pane

@@ -9,8 +9,8 @@ from textual.content import Content
 from textual.events import Resize
 
 from engine.propose.proposal import MODELS, Item, Proposal, from_json
-from tui.app.asking import ask_command
-from tui.app.keys import bindings, written
+from tui.keys import bindings, written
+from tui.screens.asking import ask_command
 from tui.screens.base import AssayScreen
 from tui.text.gate import join, plain, wrap
 from tui.widgets.lines import Line, Pane

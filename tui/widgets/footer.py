@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.timer import Timer
 
-from tui.app.keys import REGISTRY, written
+from tui.keys import REGISTRY, written
 from tui.text.gate import cut, join, plain
 from tui.widgets.lines import Line
 

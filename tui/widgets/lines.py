@@ -15,7 +15,7 @@ from textual.strip import Strip
 from textual.style import Style
 from textual.widget import Widget
 
-from tui.app.keys import LIST, bindings
+from tui.keys import LIST, bindings
 
 WHEEL = 3  # lines that a notch of the mouse wheel moves
 

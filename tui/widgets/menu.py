@@ -6,7 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 from textual.content import Content
 from textual.events import Key
 
-from tui.app.keys import bindings
+from tui.keys import bindings
 from tui.text.gate import cut, fit, join, plain
 from tui.widgets.rows import Rows
 

@@ -6,7 +6,7 @@ from textual.content import Content
 from textual.events import Key
 from textual.widgets import Input
 
-from tui.app.keys import bindings
+from tui.keys import bindings
 from tui.widgets.lines import Line
 
 

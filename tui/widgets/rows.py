@@ -8,7 +8,7 @@ from textual.events import Click, Resize
 from textual.message import Message
 from textual.style import Style
 
-from tui.app.keys import LIST, bindings
+from tui.keys import LIST, bindings
 from tui.text.gate import fit
 from tui.widgets.lines import WHEEL, Lines
 

@@ -12,8 +12,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize
 
-from tui.app.keys import bindings, written
-from tui.app.process import assay
+from tui.keys import bindings, written
 from tui.screens.agreement.lines import (
     Confused,
     confused,
@@ -24,6 +23,7 @@ from tui.screens.agreement.lines import (
     misread,
 )
 from tui.screens.base import RunScreen
+from tui.screens.process import assay
 from tui.text.gate import plain, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows

@@ -6,7 +6,7 @@ from textual.events import Resize
 
 from engine.decision.families import family_of
 from store.read.history import Connection
-from tui.app.keys import bindings
+from tui.keys import bindings
 from tui.screens.base import RunScreen, outcome
 from tui.screens.compare.classes import label_lines
 from tui.screens.compare.data import Forgot, Judged, Measured, Numbers, ordered, read_numbers, task_of

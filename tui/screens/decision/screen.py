@@ -6,7 +6,7 @@ from textual.events import Resize
 
 from engine.decision.decision import Answer, Verdict
 from store.read.history import Connection
-from tui.app.keys import bindings
+from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.screens.decision.data import Lead, Page, read_page
 from tui.screens.decision.lines import (

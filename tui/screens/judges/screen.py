@@ -10,7 +10,7 @@ from store.read import history, judging
 from store.read.history import Connection
 from store.read.judging import DisputeRow, JudgeRow, Judging
 from store.read.rows import ModelRow
-from tui.app.keys import bindings
+from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.screens.judges.lines import about, columns, dispute, disputed, draw
 from tui.text.gate import cut, join, plain

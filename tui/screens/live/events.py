@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.content import Content
 
-from tui.app.keys import bindings
+from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.text.gate import join, one_line
 from tui.widgets.lines import Line

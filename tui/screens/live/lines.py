@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.cells import cell_len
 from textual.content import Content
 
-from tui.app.keys import written
+from tui.keys import written
 from tui.sections.eta import (
     Cost,
     Recent,

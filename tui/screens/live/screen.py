@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.events import Resize
 from textual.timer import Timer
 
-from tui.app.keys import bindings
+from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.screens.live import lines as lines
 from tui.screens.live.judging import JudgingSoFar, judging

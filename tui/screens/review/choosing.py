@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from store.read.rows import ModelRow
-from tui.app.keys import bindings
+from tui.keys import bindings
 from tui.screens.review.choices import SEARCH, SLICES, measure_choices, queue_choices, slice_choices
 from tui.screens.review.queue import QueueScreen
 from tui.widgets.footer import Footer

@@ -1,6 +1,6 @@
 """How the answers in Review are looked at: which view, all models or two, equal lines folded or open."""
 
-from tui.app.keys import bindings
+from tui.keys import bindings
 from tui.screens.review.answers import Answers
 from tui.screens.review.choosing import ChoosingScreen
 from tui.screens.review.views import VIEWS, Look

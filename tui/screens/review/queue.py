@@ -12,13 +12,13 @@ from textual.events import Resize, ScreenSuspend
 from store.annotations import leave_off
 from store.person import user_name
 from store.read.history import Connection
-from tui.app.keys import bindings
-from tui.app.watch import StoreFailed
+from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.screens.review.answers import Answers
 from tui.screens.review.data import Review, Wanted, read_pair, read_review
 from tui.screens.review.lines import details, excerpt, metrics_line, verdict_line
 from tui.screens.review.progress import position, queue_name
+from tui.screens.watch import StoreFailed
 from tui.widgets.lines import Line, Pane
 
 ROOMY = 34  # lines of terminal from which on the details stand below the answers

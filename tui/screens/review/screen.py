@@ -9,7 +9,7 @@ from store.annotations import TakenBack, take_back
 from store.read.failures import tags
 from store.read.reviewing import criteria, decide, toggle, toggle_tag
 from tui.app.exclusion import toggle as toggle_exclusion
-from tui.app.keys import bindings
+from tui.keys import bindings
 from tui.screens.review.blind import tells_nothing
 from tui.screens.review.looking import LookingScreen
 from tui.screens.review.progress import DECISIONS

@@ -7,11 +7,11 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize, ScreenResume
 
-from tui.app.keys import bindings, written
-from tui.app.watch import StoreFailed
+from tui.keys import bindings, written
 from tui.screens.base import outcome, status
 from tui.screens.runs.marks import MARKING, MarkingScreen
 from tui.screens.runs.welcome import Welcome
+from tui.screens.watch import StoreFailed
 from tui.text.gate import age, fit, join, number, one_line, percent, spark
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows

@@ -2,7 +2,7 @@
 
 from textual.content import Content
 
-from tui.app.keys import written
+from tui.keys import written
 from tui.widgets.lines import Pane
 
 WELCOME = """\

@@ -10,7 +10,7 @@ from store.read import history, slices
 from store.read.history import Connection
 from store.read.rows import ModelRow
 from store.read.slices import SliceRow, SliceScoreRow
-from tui.app.keys import bindings
+from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.screens.slices.lines import columns, draw, explained
 from tui.text.gate import cut, join, plain

@@ -13,8 +13,7 @@ from store.exclusions import ExclusionRow
 from store.read import datasets
 from store.read.history import Connection
 from tui.app.exclusion import put_back, toggle
-from tui.app.keys import bindings
-from tui.app.watch import StoreFailed
+from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.screens.splits.coverage import Coverage
 from tui.screens.splits.data import Data, Known, Leak, around, read_data, read_leaks
@@ -25,6 +24,7 @@ from tui.screens.splits.part import Part
 from tui.screens.splits.shared import Pair, pair
 from tui.screens.splits.sizes import Sizes
 from tui.screens.splits.versions import Versions
+from tui.screens.watch import StoreFailed
 from tui.text.gate import join
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
