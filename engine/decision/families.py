@@ -21,7 +21,7 @@ class Kin(NamedTuple):
 
 _REFERENCES = ("references",)
 _KIN = [
-    Kin(r"rouge.+|bleu.*|chrf.*|meteor.*", "overlap", _REFERENCES),
+    Kin(r"rouge.+|(sacre)?bleu.*|chrf.*|meteor.*", "overlap", _REFERENCES),
     Kin(r"exact_match|token_f1|contains|prefix|numeric_match|edit_similarity", "exact & token", _REFERENCES),
     Kin(r"regex_match", "exact & token"),
     Kin(r"bertscore_.+|embedding_.+", "semantic", _REFERENCES),

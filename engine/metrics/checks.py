@@ -14,7 +14,7 @@ from engine.metrics.json_values import EMPTY, NotJson, whole_json
 from engine.metrics.language import UnknownLanguage, check_language, is_in
 from engine.metrics.metric import Measure, Score, fraction, missing, no_text
 from engine.metrics.patterns import TooSlow, compile_pattern, found
-from engine.metrics.text import words
+from engine.metrics.text import spaced, words
 from engine.models.model import Response
 from engine.plan.errors import listed, nearest
 
@@ -33,6 +33,8 @@ _MEANINGS = {
     "heading": "responses with a Markdown heading",
     "code_block": "responses with a fenced code block",
 }
+# language 2: py3langid tells it, and what can't be told is missing. forbidden 2: by whole words.
+_VERSIONS = {"language": "2", "forbidden": "2"}
 _SHOWN = 60
 _ITEM = re.compile(r"^[ \t]{0,3}(\d{1,9})[.)][ \t]+\S", re.MULTILINE)
 _HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+\S", re.MULTILINE)
@@ -59,7 +61,10 @@ class Instructions:
                 "Zhou et al. 2023 (IFEval)",
             ),
             fraction("checks_all", "responses that pass every check asked for", "Zhou et al. 2023 (IFEval)"),
-            *(fraction(f"check_{name}", _MEANINGS[name], "rule") for name in self._shown),
+            *(
+                fraction(f"check_{name}", _MEANINGS[name], "rule", version=_VERSIONS.get(name, "1"))
+                for name in self._shown
+            ),
         )
 
     def score(self, example: Example, response: Response) -> list[Score]:
@@ -159,11 +164,11 @@ def _required(told: Any, where: str) -> Check:
 
 
 def _forbidden(told: Any, where: str) -> Check:
-    phrases = _phrases(told, where)
+    phrases = {phrase: _whole(phrase) for phrase in _phrases(told, where)}
 
     def check(text: str) -> str | None:
-        folded = text.casefold()
-        present = [phrase for phrase in phrases if phrase.casefold() in folded]
+        folded = spaced(text.casefold())
+        present = [phrase for phrase, pattern in phrases.items() if pattern.search(folded)]
         return f"holds {', '.join(map(repr, present))}" if present else None
 
     return check
@@ -248,6 +253,12 @@ def _phrases(told: Any, where: str) -> list[str]:
     if not phrases or not isinstance(phrases, list) or not all(isinstance(item, str) for item in phrases):
         raise BadInput(f"{where}: expected a phrase or a list of phrases, found {told!r}.")
     return phrases
+
+
+def _whole(phrase: str) -> re.Pattern[str]:
+    """A phrase as whole words, whatever their case and the white space between them."""
+    words_of_it = map(re.escape, spaced(phrase.casefold()).split())
+    return re.compile(rf"(?<!\w){r'\s+'.join(words_of_it)}(?!\w)")
 
 
 def _more(count: int, limit: int, unit: str) -> str | None:

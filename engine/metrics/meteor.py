@@ -75,7 +75,7 @@ class Meteor:
     """METEOR with WordNet for English, and with stems alone for every language.
 
     Setting: `language` of the eval set ("de"); an example's own `language` comes first, and without either
-    the script and the commonest words of its reference decide.
+    that of its reference, English where it can't be told. Version 2: py3langid tells the language.
     """
 
     measures = (
@@ -85,6 +85,7 @@ class Meteor:
             f"{_SOURCE} with WordNet",
             needs=["references"],
             unit="METEOR",
+            version="2",
         ),
         fraction(
             "meteor_stem",
@@ -92,6 +93,7 @@ class Meteor:
             f"{_SOURCE} without WordNet; Porter or Snowball stemmer by language",
             needs=["references"],
             unit="METEOR",
+            version="2",
         ),
     )
 

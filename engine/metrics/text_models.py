@@ -33,7 +33,6 @@ NO_CLASSIFIER = "no classifier is named: set metrics.{}.model to a folder or hub
 _TOXIC = ("toxic", "toxicity", "hate", "offensive", "abusive", "hateful")
 _POSITIVE = ("positive", "pos")
 
-Pair = tuple[Example, Response]
 NO_MODEL = "no model is named: set metrics.{}.model to a folder or hub id"
 TOO_LARGE = "a text does not fit into memory"
 CUT = "only the first {} tokens were read"
@@ -49,7 +48,7 @@ Three = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class EncodedText:
     """What a model made of one text.
 
     `vectors` are float32 on the CPU, [tokens, width]; `counted` [tokens] is False for the tokens that the
@@ -111,7 +110,7 @@ class Encoder:
             positions -= (model.config.pad_token_id or 0) + 1
         return int(min(positions, tokenizer.model_max_length))
 
-    def read(self, texts: Sequence[str], layer: int) -> list[Read | None]:
+    def read(self, texts: Sequence[str], layer: int) -> list[EncodedText | None]:
         """Each text's hidden states after `layer` layers; None for one that does not fit into memory."""
         return self.batched(texts, lambda batch: self._read(batch, layer))
 
@@ -136,7 +135,7 @@ class Encoder:
                 results[next(places)] = result
         return results
 
-    def _read(self, texts: Sequence[str], layer: int) -> list[Read]:
+    def _read(self, texts: Sequence[str], layer: int) -> list[EncodedText]:
         import torch
 
         tokenizer, model = self.load()
@@ -155,7 +154,7 @@ class Encoder:
             inputs = {key: batch[key].to(model.device) for key in ("input_ids", "attention_mask")}
             states = model(**inputs, output_hidden_states=True).hidden_states[layer].float().cpu()
         return [
-            Read(
+            EncodedText(
                 states[row, mask[row]],
                 ~torch.isin(ids[row, mask[row]], outside),
                 int(mask[row].sum()) >= context,
@@ -300,7 +299,7 @@ def _label_place(encoder: Encoder, asked: Asked, label: str) -> int:
     )
 
 
-def match(candidate: Read, reference: Read) -> Three:
+def match(candidate: EncodedText, reference: EncodedText) -> Three:
     """BERTScore precision, recall and F1 of two texts' token vectors, without idf weights.
 
     Each token counts its best cosine in the other text. Tokens at the ends can be matched and do not count
@@ -348,7 +347,9 @@ class BertScore:
         read = _read_all(self._encoder, pairs, self._layer, str.strip)
         return [self._score(example, response, read) for example, response in pairs]
 
-    def _score(self, example: Example, response: Response, read: dict[str, Read | None]) -> list[Score]:
+    def _score(
+        self, example: Example, response: Response, read: dict[str, EncodedText | None]
+    ) -> list[Score]:
         if response.text is None or not example.references:
             return missing(self.measures, gap(example, response))
         ours = read[response.text.strip()]
@@ -397,7 +398,9 @@ class EmbeddingCosine:
         read = _read_all(self._encoder, pairs, -1, str)
         return [self._score(example, response, read) for example, response in pairs]
 
-    def _score(self, example: Example, response: Response, read: dict[str, Read | None]) -> list[Score]:
+    def _score(
+        self, example: Example, response: Response, read: dict[str, EncodedText | None]
+    ) -> list[Score]:
         if response.text is None or not example.references:
             return missing(self.measures, gap(example, response))
         texts = [read[text] for text in (response.text, *example.references)]
@@ -410,7 +413,7 @@ class EmbeddingCosine:
         return [Score("embedding_cosine", value, _note(self._encoder, *texts))]
 
 
-def cosine(one: Read, other: Read) -> float:
+def cosine(one: EncodedText, other: EncodedText) -> float:
     """The cosine of two texts' mean vectors."""
     import torch
 
@@ -418,7 +421,9 @@ def cosine(one: Read, other: Read) -> float:
     return float(torch.nn.functional.cosine_similarity(*means, dim=0).clamp(-1.0, 1.0))
 
 
-def _read_all(encoder: Encoder, pairs: Sequence[Pair], layer: int, clean: Any) -> dict[str, Read | None]:
+def _read_all(
+    encoder: Encoder, pairs: Sequence[Pair], layer: int, clean: Any
+) -> dict[str, EncodedText | None]:
     texts = {
         clean(text): None
         for example, response in pairs
@@ -428,7 +433,7 @@ def _read_all(encoder: Encoder, pairs: Sequence[Pair], layer: int, clean: Any) -
     return dict(zip(texts, encoder.read(list(texts), layer), strict=True))
 
 
-def _note(encoder: Encoder | None, *texts: Read | None) -> str | None:
+def _note(encoder: Encoder | None, *texts: EncodedText | None) -> str | None:
     cut = encoder is not None and any(text is not None and text.cut for text in texts)
     return CUT.format(encoder.context()) if cut and encoder else None
 

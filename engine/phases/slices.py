@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from engine.compare.comparison import Comparison
 from engine.metrics.metric import Measure
 from engine.metrics.slices import (
-    Column,
+    MeasureColumn,
     Slice,
     SliceValue,
     column,
@@ -65,7 +65,7 @@ def slices(
     }
     rows = places(members, ids)
     values = slice_values(list(columns.values()), rows, work.plan.data.seed)
-    pairs: list[tuple[Column, Column]] = [
+    pairs: list[tuple[MeasureColumn, MeasureColumn]] = [
         (columns[item.candidate, item.measure], columns[item.baseline, item.measure])
         for item in comparisons
         if item.kind == "metric" and item.delta is not None

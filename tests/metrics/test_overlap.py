@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nltk.translate.bleu_score import SmoothingFunction, corpus_bleu, sentence_bleu
 from rouge_score.rouge_scorer import RougeScorer, lcs_ind
+from sacrebleu.metrics.bleu import BLEU
 
 from engine.data.examples import Example
+from engine.errors import BadInput
 from engine.metrics.metric import Score
 from engine.metrics.overlap import (
     NO_WORDS,
@@ -15,6 +17,7 @@ from engine.metrics.overlap import (
     Bleu,
     BleuOrders,
     Rouge,
+    SacreBleu,
     bleu_parts,
     combine_bleu,
     lcs_places,
@@ -174,6 +177,40 @@ def test_lower_orders_equal_nltk_too(pairs: list[tuple[list[list[str]], list[str
         total = np.array([scores[2 * order + 1].additive() for scores in scored]).sum(axis=0)
         expected = corpus_bleu(*zip(*pairs, strict=True), weights=weights, smoothing_function=smoothing)
         assert float(corpus.combine(total)) == pytest.approx(expected, abs=1e-12)
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(TEXTS.filter(str.strip), min_size=1, max_size=3), TEXTS), min_size=1, max_size=6
+    )
+)
+@settings(deadline=None)
+def test_sacrebleu_gives_its_own_figures_for_one_response_and_for_a_set(
+    pairs: list[tuple[list[str], str]],
+) -> None:
+    metric, corpus, sentence = SacreBleu(), BLEU(), BLEU(effective_order=True)
+    scored = [metric.score(example(*references), response(answer)) for references, answer in pairs]
+    for (references, answer), (single, _) in zip(pairs, scored, strict=True):
+        expected = sentence.sentence_score(answer, references).score / 100
+        assert single.value == pytest.approx(expected, abs=1e-9)
+    widest = max(len(references) for references, _ in pairs)
+    streams = [
+        [references[place] if place < len(references) else None for references, _ in pairs]
+        for place in range(widest)
+    ]
+    expected = corpus.corpus_score([answer for _, answer in pairs], streams).score / 100
+    total = np.array([both[1].additive() for both in scored]).sum(axis=0)
+    assert float(metric.measures[1].combine(total)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_sacrebleu_says_its_signature_and_refuses_an_unknown_tokenizer() -> None:
+    corpus = BLEU()
+    corpus.corpus_score(["a"], [["a"]])
+    signature = corpus.get_signature().format()
+    assert all(part in signature for part in SacreBleu().measures[1].source.rpartition(" ")[2].split("|"))
+    assert "tok:zh" in SacreBleu(tokenize="zh").measures[0].source
+    with pytest.raises(BadInput, match=r"metrics\.sacrebleu\.tokenize"):
+        SacreBleu(tokenize="13b")
 
 
 def test_corpus_bleu_is_no_average_of_sentences() -> None:
