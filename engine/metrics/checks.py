@@ -257,8 +257,11 @@ def _phrases(told: Any, where: str) -> list[str]:
 
 def _whole(phrase: str) -> re.Pattern[str]:
     """A phrase as whole words, whatever their case and the white space between them."""
-    words_of_it = map(re.escape, spaced(phrase.casefold()).split())
-    return re.compile(rf"(?<!\w){r'\s+'.join(words_of_it)}(?!\w)")
+    body = r"\s+".join(map(re.escape, spaced(phrase.casefold()).split())) or re.escape(phrase)
+    # An end that is no letter, as of "C++", stands for itself.
+    before = r"(?<!\w)" if re.match(r"\w", phrase.strip()) else ""
+    after = r"(?!\w)" if re.search(r"\w$", phrase.strip()) else ""
+    return re.compile(before + body + after)
 
 
 def _more(count: int, limit: int, unit: str) -> str | None:
