@@ -1,5 +1,6 @@
 """Exact rules: match, token F1, contains, prefix, regular expression, edit similarity."""
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -8,15 +9,18 @@ from rapidfuzz.distance import Levenshtein
 from engine.data.examples import Example
 from engine.errors import BadInput
 from engine.metrics.metric import NO_REFERENCE, Measure, Score, fraction, gap, missing, no_text
+from engine.metrics.numeric import Number, read_numbers
 from engine.metrics.patterns import TooSlow, compile_pattern, found
 from engine.metrics.text import normalise_answer, words
 from engine.models.model import Response
 
 _EDIT_LIMIT = 10_000_000_000  # characters x characters: some seconds at worst
+_DIGIT = re.compile(r"\d")
 _NORMAL = "after NFKC, case, punctuation, articles and white space are evened out"
 _SOURCE = "Rajpurkar et al. 2016; SQuAD 1.1 evaluate-v1.1.py"
 NO_PATTERN = 'neither the example ("regex") nor the plan (regex = { pattern = "…" }) gives a pattern'
 NO_WORDS = "no reference of the example has a word in it"
+NUMBERS_DIFFER = "equal to a reference but for the punctuation of a number"
 TOO_LONG = "response and reference are too long to be compared by characters"
 _NORMAL = "after NFKC, case, punctuation, articles and white space are evened out, by whole words"
 
@@ -41,7 +45,10 @@ def edit_similarity(first: str, second: str) -> float | None:
 
 
 class ExactMatch:
-    """1 where the response equals one of the references, else 0."""
+    """1 where the response equals one of the references, else 0.
+
+    SQuAD's rule deletes the point of 3.14 and the sign of -5; here the numbers must be the same too.
+    """
 
     measures = (
         Measure(
@@ -51,7 +58,7 @@ class ExactMatch:
             high=1.0,
             unit="share",
             needs=frozenset({"references"}),
-            version="1",
+            version="2",
             source=_SOURCE,
             meaning=f"responses equal to a reference {_NORMAL}",
         ),
@@ -63,8 +70,9 @@ class ExactMatch:
         if response.text is None:
             return missing(self.measures, no_text(response))
         given = normalise_answer(response.text)
-        hit = any(normalise_answer(reference) == given for reference in example.references)
-        return [Score("exact_match", float(hit))]
+        equal = [reference for reference in example.references if normalise_answer(reference) == given]
+        hit = any(_same_numbers(reference, response.text) for reference in equal)
+        return [Score("exact_match", float(hit), NUMBERS_DIFFER if equal and not hit else None)]
 
 
 class TokenF1:
@@ -159,6 +167,14 @@ class EditSimilarity:
         if len(known) < len(values):
             return missing(self.measures, TOO_LONG)
         return [Score("edit_similarity", max(known))]
+
+
+def _same_numbers(reference: str, response: str) -> bool:
+    """Whether two texts that are equal after normalisation hold the same numbers: 314 is not 3.14."""
+    if not _DIGIT.search(reference):
+        return True
+    ours, theirs = read_numbers(response), read_numbers(reference)
+    return len(ours) == len(theirs) and all(map(Number.equals, ours, theirs))
 
 
 def _bounded(text: str) -> str:

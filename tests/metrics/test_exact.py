@@ -8,7 +8,7 @@ from engine.data.examples import Example
 from engine.errors import BadInput
 from engine.metrics.exact import NO_PATTERN, TOO_LONG, Contains, EditSimilarity, Regex, edit_similarity
 from engine.metrics.metric import Metric, Score
-from engine.metrics.numeric import NO_NUMBER, NO_NUMBER_WANTED, Numeric, last_number
+from engine.metrics.numeric import Numeric
 from engine.models.model import Response
 
 
@@ -49,49 +49,6 @@ def test_a_pattern_that_backtracks_for_ever_is_stopped_and_missing() -> None:
     [found] = score(Regex(pattern=r"^(a|a)*$"), "a" * 40 + "b")
     assert found.value is None
     assert "was not done" in (found.reason or "")
-
-
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("1,234.50", 1234.5),
-        ("so 3 + 4 = 7.", 7.0),
-        ("It costs $1,000,000!", 1e6),
-        ("5-3", 3.0),
-        ("x = -3", -3.0),
-        ("x = \u22123", -3.0),
-        ("#### 18", 18.0),
-        ("42km", 42.0),
-        ("1e3", 1000.0),
-        (".5", 0.5),
-        ("1, 2, 3", 3.0),
-        ("1,2345", 2345.0),
-        ("٤٢", 42.0),
-        ("H2O and v23", None),
-        ("NaN, inf, -Infinity", None),
-        ("7 and then 1e999", 7.0),
-        ("9" * 5000, None),
-        ("", None),
-    ],
-)
-def test_the_last_number(text: str, number: float | None) -> None:
-    assert last_number(text) == number
-
-
-def test_numbers_are_equal_within_the_tolerance() -> None:
-    assert score(Numeric(), "The total is 1,234.50", "1234.5")[0].value == 1.0
-    assert score(Numeric(), "The total is 1234.6", "1234.5")[0].value == 0.0
-    assert score(Numeric(tolerance=0.01), "about 1240", "1234.5")[0].value == 1.0
-    assert score(Numeric(absolute=0.1), "0.05", "0")[0].value == 1.0
-    assert score(Numeric(decimal=","), "also 1.234,50", "1234,5")[0].value == 1.0
-    assert score(Numeric(), "four", "4")[0] == Score("numeric_match", 0.0, NO_NUMBER)
-    assert score(Numeric(), "4", "four")[0].reason == NO_NUMBER_WANTED
-
-
-@pytest.mark.parametrize("settings", [{"tolerance": -1}, {"absolute": float("inf")}, {"decimal": ";"}])
-def test_wrong_settings_of_numbers_are_refused(settings: dict[str, object]) -> None:
-    with pytest.raises(BadInput, match=r"metrics\.numeric\."):
-        Numeric(**settings)  # type: ignore[arg-type]
 
 
 @given(st.text("abcd", max_size=80), st.text("abcd", max_size=80))
