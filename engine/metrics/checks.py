@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.metrics.json_values import EMPTY, NotJson, whole_json
+from engine.metrics.json_values import EMPTY, NotJson, unfenced, whole_json
 from engine.metrics.language import UnknownLanguage, check_language, is_in
 from engine.metrics.metric import Measure, Score, fraction, missing, no_text
 from engine.metrics.patterns import TooSlow, compile_pattern, found
@@ -122,14 +122,22 @@ def make_check(name: str, told: Any, where: str) -> Check:
 
 
 def _json(told: Any, where: str) -> Check:
+    fence = told == {"fence": True}
+    if told is not True and not fence:
+        raise BadInput(
+            f"{where}: expected true or {{ fence = true }}, found {told!r}; "
+            "leave the check out where it is not asked for."
+        )
+
     def check(text: str) -> str | None:
+        inner = unfenced(text) if fence else None
         try:
-            whole_json(text)
+            whole_json(text if inner is None else inner)
         except NotJson as error:
             return str(error)
         return None
 
-    return _asked(told, where, check)
+    return check
 
 
 def _max_words(told: Any, where: str) -> Check:

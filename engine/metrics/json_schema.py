@@ -4,25 +4,29 @@ Schemas are checked beforehand: valid, of a known draft, whole without a network
 """
 
 import json
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from jsonschema.exceptions import SchemaError, best_match
+from jsonschema import validators
+from jsonschema.exceptions import SchemaError, ValidationError, best_match
 from jsonschema.protocols import Validator
 from jsonschema.validators import Draft202012Validator, validator_for
+from jsonschema_specifications import REGISTRY
 from referencing import Resource
 from referencing.exceptions import Unresolvable
-from referencing.jsonschema import EMPTY_REGISTRY, specification_with
+from referencing.jsonschema import specification_with
 
 from engine.data.examples import Example
 from engine.errors import BadInput
 from engine.metrics.json_values import NotJson, TooDeep, unfenced, whole_json
 from engine.metrics.metric import Score, fraction, missing, no_text
+from engine.metrics.patterns import TooSlow, compile_pattern, found
 from engine.models.model import Response
 
 NO_SCHEMA = "neither the example nor the plan gives a schema"
+_META_SCHEMAS = frozenset(uri.rstrip("#") for uri in REGISTRY)
 _REASON_LIMIT = 300
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
@@ -85,6 +89,8 @@ class FormatCompliance:
                 fault = None if worst is None else f"at {worst.json_path}: {worst.message}"[:_REASON_LIMIT]
         except BadInput as error:
             return Score("format_compliance", None, error.message)
+        except TooSlow as error:
+            return Score("format_compliance", None, str(error))
         except RecursionError:
             return Score("format_compliance", None, str(TooDeep()))
         return Score("format_compliance", float(fault is None), fault)
@@ -115,10 +121,11 @@ def compile_schema(schema: Any, source: str) -> Validator:
     """The validator for a schema, of the draft that its `$schema` names (2020-12 where it names none).
 
     `source` says in the message of a BadInput whose schema is at fault. References are resolved within the
-    schema itself; nothing is ever fetched.
+    schema itself and the drafts' own meta-schemas; nothing is ever fetched. `true` allows everything, `false`
+    nothing. Validating raises TooSlow for a pattern that is not done within its time limit.
     """
-    if not isinstance(schema, dict):
-        raise BadInput(f"{source}: a schema is a JSON object, not {type(schema).__name__}.")
+    if not isinstance(schema, dict | bool):
+        raise BadInput(f"{source}: a schema is a JSON object, true or false, not {type(schema).__name__}.")
     try:
         return _compile(json.dumps(schema))
     except BadInput as error:
@@ -130,6 +137,8 @@ def compile_schema(schema: Any, source: str) -> Validator:
 @lru_cache(maxsize=1024)
 def _compile(text: str) -> Validator:
     schema = json.loads(text)
+    if isinstance(schema, bool):
+        return _timed(Draft202012Validator)(schema)
     draft = schema.get("$schema", Draft202012Validator.META_SCHEMA["$schema"])
     known = isinstance(draft, str) and validator_for({"$schema": draft}, default=None)
     if not known:
@@ -142,8 +151,52 @@ def _compile(text: str) -> Validator:
     except SchemaError as error:
         raise BadInput(f"not a valid schema at {error.json_path}: {error.message[:300]}.") from error
     _resolve_all(schema, draft)
-    validator: Validator = known(schema, registry=EMPTY_REGISTRY)
+    validator: Validator = _timed(known)(schema, registry=REGISTRY)
     return validator
+
+
+@lru_cache
+def _timed(draft: Any) -> Any:
+    """A draft's validator whose patterns stop at their time limit; jsonschema's own may run for years."""
+    keywords = {"pattern": _pattern, "patternProperties": _pattern_properties}
+    inherited = draft.VALIDATORS["additionalProperties"]
+    return validators.extend(
+        draft, keywords | {"additionalProperties": partial(_additional_properties, inherited)}
+    )
+
+
+def _pattern(validator: Any, pattern: str, instance: Any, _: Any) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "string") and not _matches(pattern, instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+def _pattern_properties(
+    validator: Any, patterns: Mapping[str, Any], instance: Any, _: Any
+) -> Iterator[ValidationError]:
+    if not validator.is_type(instance, "object"):
+        return
+    for pattern, subschema in patterns.items():
+        for key, value in instance.items():
+            if _matches(pattern, key):
+                yield from validator.descend(value, subschema, path=key, schema_path=pattern)
+
+
+def _additional_properties(
+    inherited: Any, validator: Any, allowed: Any, instance: Any, schema: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    patterns = schema.get("patternProperties", {})
+    if validator.is_type(instance, "object") and patterns:
+        instance = {
+            key: value
+            for key, value in instance.items()
+            if not any(_matches(pattern, key) for pattern in patterns)
+        }
+    without = {key: value for key, value in schema.items() if key != "patternProperties"}
+    yield from inherited(validator, allowed, instance, without) or ()
+
+
+def _matches(pattern: str, text: str) -> bool:
+    return found(compile_pattern(pattern, "a pattern of the schema"), text)
 
 
 def _resolve_all(schema: dict[str, Any], draft: str) -> None:
@@ -151,7 +204,7 @@ def _resolve_all(schema: dict[str, Any], draft: str) -> None:
     specification = specification_with(draft)
     root = specification.create_resource(schema)
     base = root.id() or ""
-    resolver = EMPTY_REGISTRY.with_resource(base, root).crawl().resolver(base)
+    resolver = REGISTRY.with_resource(base, root).crawl().resolver(base)
     seen: set[int] = set()
     waiting: list[tuple[Resource[Any], Any]] = [(root, resolver)]
     while waiting:
@@ -168,7 +221,8 @@ def _resolve_all(schema: dict[str, Any], draft: str) -> None:
                     f"the reference {reference!r} leads nowhere in this schema.",
                     "Schemas are never fetched: copy what it refers to into the schema's own $defs.",
                 ) from error
-            waiting.append((specification.create_resource(resolved.contents), resolved.resolver))
+            if reference.partition("#")[0].rstrip("#") not in _META_SCHEMAS:
+                waiting.append((specification.create_resource(resolved.contents), resolved.resolver))
 
 
 def _references(contents: Any) -> list[str]:

@@ -22,6 +22,7 @@ def score(answer: str | None, metric: Instructions, **extra: object) -> dict[str
     ("name", "told", "good", "bad", "fault"),
     [
         ("json", True, '{"a": 1}', "Sure: {}", "not JSON"),
+        ("json", {"fence": True}, "```json\n{}\n```", "Sure:\n```json\n{}\n```", "not JSON"),
         ("regex", r"^\d+$", "42", "forty", "does not match"),
         ("max_words", 2, "two words", "now three words", "3 words"),
         ("min_words", 2, "two words", "one", "1 words"),
