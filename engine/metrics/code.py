@@ -156,7 +156,8 @@ class NotPython(ValueError):
 def tests_of(example: Example) -> str | None:
     """The source of an example's tests, None when it has none."""
     extra = example.extra
-    parts = example.tests or _texts(extra.get("test_list")) or _texts(extra.get("test"))
+    shapes = (extra.get("test_list"), _test_codes(extra.get("test_cases")), extra.get("test"))
+    parts = example.tests or next((texts for shape in shapes if (texts := _texts(shape))), ())
     if not parts:
         return None
     setup = [*_texts(extra.get("test_imports")), *_texts(extra.get("test_setup_code"))]
@@ -218,6 +219,12 @@ def _names(tests: str) -> set[str]:
     except (SyntaxError, ValueError):
         return set()
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def _test_codes(value: Any) -> list[Any]:
+    """The sources in a list of {"id", "test_code"}."""
+    cases = value if isinstance(value, list) else []
+    return [case.get("test_code") for case in cases if isinstance(case, dict)]
 
 
 def _texts(value: Any) -> tuple[str, ...]:

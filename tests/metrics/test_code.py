@@ -170,5 +170,14 @@ class TestPassAtK:
 
     def test_too_few_samples_are_missing(self) -> None:
         metric = Code(k=5)
-        (score,) = metric.score(Example("a", "q", (), tests=("",)), answer("x = 1"))
+        (score,) = metric.score(Example("a", "q", (), tests=("assert x",)), answer("x = 1"))
         assert (score.value, score.reason) == (None, "the task has 1 samples, and pass@5 needs 5")
+
+
+def test_tests_come_as_a_list_of_cases_too() -> None:
+    cases = [
+        {"id": "t1", "test_code": "assert sub(3, 1) == 2"},
+        {"id": "t2", "test_code": "assert sub(1, 1) == 0"},
+    ]
+    example = Example("a", "q", (), extra={"test_cases": cases})
+    assert tests_of(example) == "assert sub(3, 1) == 2\nassert sub(1, 1) == 0"
