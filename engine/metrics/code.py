@@ -77,6 +77,7 @@ class Code:
                 else f"chance that one of {number} samples of a task passes all its tests",
                 _SOURCE,
                 needs={"tests"},
+                version="2",
             )
             for number in self._ks
         )

@@ -115,7 +115,8 @@ class _Scored:
         rows = list(self.parts[measure.name].values())
         interval = Interval(None, None, None, 0)
         if rows:
-            interval = bootstrap_interval(np.array(rows), measure.combine, work.plan.data.seed)
+            found = bootstrap_interval(np.array(rows), measure.combine, work.plan.data.seed)
+            interval = found.within(measure.low, measure.high)
             if not measure.independent:
                 interval = replace(interval, low=None, high=None)
         reasons = list(self.missing[measure.name].values())

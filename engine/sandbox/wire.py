@@ -115,8 +115,8 @@ def _pack(value: Any, name: Callable[[Any], Any]) -> Any:
     if type(value) is defaultdict:
         return ["defaultdict", [_pack(value.default_factory, name), _pairs(dict, value, name)]]
     if isinstance(value, dict):
-        kind = type(value) if type(value) in _MAPPINGS else dict
-        return [kind.__name__, _pairs(kind, value, name)]
+        mapping: Any = type(value) if type(value) in _MAPPINGS else dict
+        return [mapping.__name__, _pairs(mapping, value, name)]
     if isinstance(value, bytes):
         return ["bytes", bytes.hex(value)]
     if isinstance(value, bytearray):

@@ -10,6 +10,7 @@ import pytest
 
 from engine.data.examples import Example, read_examples
 from engine.errors import BadInput
+from engine.metrics import code
 from engine.metrics.batch import score_all
 from engine.metrics.code import Code, NotPython, extract_code, pass_at_k, program_of
 from engine.metrics.metric import Score, load_metric
@@ -180,4 +181,4 @@ def test_tests_come_as_a_list_of_cases_too() -> None:
         {"id": "t2", "test_code": "assert sub(1, 1) == 0"},
     ]
     example = Example("a", "q", (), extra={"test_cases": cases})
-    assert tests_of(example) == "assert sub(3, 1) == 2\nassert sub(1, 1) == 0"
+    assert code.tests_of(example) == "assert sub(3, 1) == 2\nassert sub(1, 1) == 0"
