@@ -7,7 +7,7 @@ from engine.decision import judges
 from engine.decision.facts import Answer, Case, Standing, counted
 from store.read.rows import ModelRow, WinRateRow
 from store.read.slices import SliceRow
-from tui.sections.facts import costs
+from tui.sections.costs import model_costs
 from tui.text.gate import percent
 from tui.text.output import number
 
@@ -23,7 +23,7 @@ def cost(case: Case) -> Answer:
     """Speed beside the base's, which has no interval, and the adapter's size."""
     question = "What does it cost?"
     base = case.base.name if case.base else ""
-    sized = dict(costs(case.model))
+    sized = dict(model_costs(case.model))
     evidence = [f"{name}: {said}" for name, said in sized.items()]
     said = [f"adapter of {sized['adapter']}"] if "adapter" in sized else []
     standing: Standing = "good"

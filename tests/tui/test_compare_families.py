@@ -81,7 +81,7 @@ async def test_the_declaration_of_a_measure_is_one_key_away(store_folder: Path, 
         await pilot.press("slash", *"perplexity", "enter", "G", "k", "i")
         await settled(pilot)
         shown = " ".join(text_of(app).split())
-        assert "range from 1 on" in shown and "needs references, weights" in shown
+        assert "range 1 or more" in shown and "needs references, weights" in shown
         assert "source: test" in shown and "meaning: how surprising" in shown
 
 

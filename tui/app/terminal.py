@@ -7,6 +7,7 @@ equals the last one written to its line, at the same column, can be left out.
 
 import os
 import re
+import select
 import signal
 from contextlib import suppress
 from types import FrameType
@@ -39,6 +40,18 @@ class ThriftyDriver(LinuxDriver):
                 handle(number, frame)
 
         signal.signal(signal.SIGWINCH, resized)
+
+    def close(self) -> None:
+        # Otherwise the thread that reads a terminal which is gone keeps the process, and a core, busy.
+        self.exit_event.set()
+        super().close()
+
+    @property
+    def is_hung_up(self) -> bool:
+        """Whether the terminal is gone; not every process is told by SIGHUP."""
+        poll = select.poll()
+        poll.register(self.fileno, 0)
+        return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
 
     def write(self, data: str) -> None:
         self._notice_resize()

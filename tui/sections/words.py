@@ -1,12 +1,8 @@
-"""A run's results in words: its verdict, a candidate's outcome, what a comparison says."""
+"""Outcomes in words: a run's verdict, why it has none, a comparison's result."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from store.read.rows import ComparisonRow, ModelRow, RunDetail
-
-if TYPE_CHECKING:
-    from tui.sections.summary import Summary
+from store.read.rows import ComparisonRow, RunDetail
 
 NO_LANGUAGE_MODEL = "not a language model"
 NOT_RECORDED = "not recorded"
@@ -35,7 +31,7 @@ def no_verdict(run: RunDetail) -> str | None:
 
 
 def change(row: ComparisonRow) -> str:
-    """What a comparison says, in words: whether its interval leaves 0 out, and on which side."""
+    """The outcome of a comparison in a word: whether its interval excludes 0, and on which side."""
     if row.delta is None:
         return "missing"
     if row.low is None or row.high is None:
@@ -49,38 +45,3 @@ def change(row: ComparisonRow) -> str:
 
 def judge_name(name: str, is_language_model: bool) -> str:
     return name if is_language_model else f"{name} ({NO_LANGUAGE_MODEL})"
-
-
-def failures(model: ModelRow, summary: "Summary") -> str:
-    """A candidate's outcome in words, with how many alerts of each severity it raised."""
-    word = {True: "passed", False: "FAILED", None: "no verdict"}[model.passed]
-    raised = [alert.severity for alert in summary.alerts_of(model.name)]
-    counts = [f"{raised.count(kind)} {kind}" for kind in ("critical", "warning", "note") if kind in raised]
-    return word + (f" ({', '.join(counts)})" if counts else "")
-
-
-def cut_reason(model: ModelRow) -> str:
-    """What a sweep's checkpoint was cut after."""
-    fared = model.sweep or {}
-    after = f"cut after {fared['measure']} on {fared['sample']} examples"
-    if fared["rank"] is None:
-        return f"{after}: not measured, {fared['reason']}"
-    return f"{after}: rank {fared['rank']} of {fared['of']}, the best {fared['keep']} went on"
-
-
-def cost(spending: tuple[float | None, int]) -> tuple[float | None, str | None]:
-    """What a run's judges have cost in US dollars, or why nobody knows: never less than it was."""
-    dollars, unknown = spending
-    if not unknown:
-        return dollars or 0.0, None
-    known = f", besides ${dollars:,.2f}" if dollars else ""
-    return None, f"cost: {unknown:,} judges' answers of unknown price{known}"
-
-
-def environment_lines(environment: dict[str, Any] | None) -> Iterable[tuple[str, str]]:
-    """The environment as names and values of one line each; nested tables are flattened."""
-    for name, value in (environment or {}).items():
-        if isinstance(value, dict):
-            yield name, ", ".join(f"{key} {item}" for key, item in value.items())
-        else:
-            yield name, str(value)

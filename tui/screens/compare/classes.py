@@ -6,7 +6,7 @@ from textual.content import Content
 
 from store.read.rows import ModelRow
 from tui.screens.compare.lines import value
-from tui.sections.facts import NOT_FOUND, Label, labels
+from tui.sections.measures import NOT_FOUND, LabelRow, labels
 from tui.text.gate import cut, plain
 
 MISTAKES = 3  # wrong answers that are named for each label
@@ -19,7 +19,7 @@ def label_lines(models: Sequence[ModelRow], candidate: str, baseline: str, width
     return [plain(cut(_line(row, before.get(name), list(after)), width)) for name, row in after.items()]
 
 
-def _line(row: Label, before: Label | None, names: list[str]) -> str:
+def _line(row: LabelRow, before: LabelRow | None, names: list[str]) -> str:
     was = "–" if before is None else value(before.f1)
     facts = f"precision {value(row.precision)}, recall {value(row.recall)}, n {row.support:,}"
     mistakes = [

@@ -13,7 +13,7 @@ from tui.screens.compare.data import Forgot, Judged, Measured, Numbers, ordered,
 from tui.screens.compare.explained import brief, declaration, explained
 from tui.screens.compare.families import Entry, Family, Group, entries, fitting, groups
 from tui.screens.compare.lines import draw
-from tui.sections.noise import largest_noise
+from tui.sections.remarks import largest_noise
 from tui.text.gate import cut, join, plain
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
