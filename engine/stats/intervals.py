@@ -50,6 +50,8 @@ def bootstrap_interval(
     value = finite(combine(parts.sum(axis=0)))
     if n < 2 or value is None:
         return Interval(value, None, None, n)
+    low: float | None
+    high: float | None
     is_mean = is_plain_mean(parts, combine)
     if is_mean and np.all(np.isin(parts[:, 0], (0.0, 1.0))):
         return wilson(float(parts[:, 0].sum()), n, level)
