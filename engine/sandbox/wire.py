@@ -88,6 +88,7 @@ _DATES: dict[type[Any], Callable[[str], Any]] = {
     date: date.fromisoformat, datetime: datetime.fromisoformat, time: time.fromisoformat,
 }  # fmt: skip
 _MAPPINGS: tuple[Any, ...] = (Counter, OrderedDict)
+_BUILTIN_TYPES = {name: kind for name, kind in vars(builtins).items() if isinstance(kind, type)}
 _STREAMS: tuple[Any, ...] = (io.StringIO, io.BytesIO)
 _SCALARS: tuple[tuple[Any, Any], ...] = ((int, int.__int__), (float, float.__float__), (str, str.__str__))
 _ITEMS: tuple[Any, ...] = (list, tuple, set, frozenset, deque)
@@ -141,9 +142,8 @@ def _pack_library(value: Any) -> Any:
     if type(value) in _STREAMS and not value.closed:
         held = value.getvalue()
         return [type(value).__name__, [held.hex() if isinstance(held, bytes) else held, value.tell()]]
-    if isinstance(value, type) and getattr(builtins, value.__name__, None) is value:
-        return ["type", value.__name__]
-    return None
+    builtin = next((name for name, kind in _BUILTIN_TYPES.items() if kind is value), None)
+    return ["type", builtin] if builtin else None
 
 
 def _stream(tag: str, held: str, place: int) -> Any:
@@ -161,10 +161,7 @@ def _unpack_library(tag: str, rest: Any) -> Any:
     if tag == "range":
         return range(*rest)
     if tag == "type":
-        known = getattr(builtins, rest, None)
-        if not isinstance(known, type):
-            raise ValueError(f"no builtin type {rest}")
-        return known
+        return _BUILTIN_TYPES[rest]
     return _stream(tag, *rest)
 
 
@@ -192,5 +189,5 @@ def unpack(form: Any, find: Callable[[str, Any], Any]) -> Any:
         if tag in _TEXTS:
             return _TEXTS[tag](rest)
         return find(tag, rest)
-    except (TypeError, ValueError, ArithmeticError, RecursionError) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
         raise NotPlain(f"a value came garbled: {error}") from error
