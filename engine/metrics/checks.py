@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.metrics.json_values import EMPTY, NotJson, unfenced, whole_json
+from engine.metrics.json_values import EMPTY, JsonNotFound, unfenced, whole_json
 from engine.metrics.language import UnknownLanguage, check_language, is_in
 from engine.metrics.metric import Measure, Score, fraction, missing, no_text
 from engine.metrics.patterns import TooSlow, compile_pattern, found
@@ -133,7 +133,7 @@ def _json(told: Any, where: str) -> Check:
         inner = unfenced(text) if fence else None
         try:
             whole_json(text if inner is None else inner)
-        except NotJson as error:
+        except JsonNotFound as error:
             return str(error)
         return None
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine.data.example import normalise
 from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.metrics.json_values import NotJson, find_json
+from engine.metrics.json_values import JsonNotFound, find_json
 from engine.metrics.metric import Score, Sums, fraction, missing, no_text
 from engine.metrics.text import spaced
 from engine.models.model import Response
@@ -275,7 +275,7 @@ class Classification:
         else:
             try:
                 value = _field(find_json(text), self._field)
-            except NotJson as error:
+            except JsonNotFound as error:
                 return None, str(error)
             place = None if value is None else self._finder.place(value)
             reason = (

@@ -16,7 +16,7 @@ from engine.data.examples import Example
 from engine.errors import BadInput
 from engine.metrics.metric import Score, fraction, missing, no_text
 from engine.models.model import Response
-from engine.sandbox.jail import Limits
+from engine.sandbox.jail import ProgramLimits
 from engine.sandbox.sandbox import Job, Outcome, Sandbox
 
 NO_TESTS = "the example has no tests"
@@ -67,7 +67,7 @@ class Code:
             raise BadInput(f"metrics.code.allow_weak: found {allow_weak!r}; allowed: true or false")
         if language != "python":
             raise BadInput(f'metrics.code.language: found {language!r}; only "python" can be executed')
-        limits = Limits(math.ceil(cpu_s), float(timeout_s), int(memory_mb) << 20, int(processes))
+        limits = ProgramLimits(math.ceil(cpu_s), float(timeout_s), int(memory_mb) << 20, int(processes))
         self._sandbox = Sandbox(limits, allow_weak)
         self.measures = tuple(
             fraction(

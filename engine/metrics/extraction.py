@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 from engine.data.examples import Example
-from engine.metrics.json_values import NotJson, find_json
+from engine.metrics.json_values import JsonNotFound, find_json
 from engine.metrics.metric import Score, combine_f1, fraction, gap, missing, no_text
 from engine.metrics.text import normalise_answer, words
 from engine.models.model import Response
@@ -148,7 +148,7 @@ def read_items(text: str) -> set[str]:
     """The items of a list as people and models write it: JSON, lines with or without bullets, or by comma."""
     try:
         value = find_json(text)
-    except NotJson:
+    except JsonNotFound:
         value = None
     if isinstance(value, list):
         return _items(value)
@@ -169,7 +169,7 @@ def _wanted(example: Example, key: str) -> list[Any]:
     for text in example.references:
         try:
             values.append(find_json(text))
-        except NotJson:
+        except JsonNotFound:
             continue
     return values
 
@@ -177,7 +177,7 @@ def _wanted(example: Example, key: str) -> list[Any]:
 def _found_entities(text: str) -> tuple[list[Entity], str | None]:
     try:
         given = read_entities(find_json(text))
-    except NotJson as error:
+    except JsonNotFound as error:
         return [], str(error)
     return (given, None) if given is not None else ([], NOT_ENTITIES)
 
@@ -251,7 +251,7 @@ def read_tags(text: str) -> list[str] | None:
     """The tags in a text, a JSON list or between white space or commas; None for anything else."""
     try:
         value = find_json(text)
-    except NotJson:
+    except JsonNotFound:
         value = text.replace(",", " ").split()
     if not isinstance(value, list) or not all(isinstance(tag, str) and _is_tag(tag) for tag in value):
         return None

@@ -20,7 +20,7 @@ from referencing.jsonschema import specification_with
 
 from engine.data.examples import Example
 from engine.errors import BadInput
-from engine.metrics.json_values import NotJson, TooDeep, unfenced, whole_json
+from engine.metrics.json_values import JsonNotFound, TooDeep, unfenced, whole_json
 from engine.metrics.metric import Score, fraction, missing, no_text
 from engine.metrics.patterns import TooSlow, compile_pattern, found
 from engine.models.model import Response
@@ -62,7 +62,7 @@ class FormatCompliance:
             value = self._parsed(response.text)
         except TooDeep as error:
             return missing(self.measures, str(error))
-        except NotJson as error:
+        except JsonNotFound as error:
             fault = str(error)
             return [self._compliance(example, None, fault), Score("json_parse", 0.0, fault)]
         return [self._compliance(example, value), Score("json_parse", 1.0)]
@@ -70,7 +70,7 @@ class FormatCompliance:
     def _parsed(self, text: str) -> Any:
         inner = unfenced(text)
         if inner is not None and not self._fence:
-            raise NotJson(
+            raise JsonNotFound(
                 "a Markdown fence stands around the JSON (fence = true under [metrics] format allows it)"
             )
         return whole_json(text if inner is None else inner)

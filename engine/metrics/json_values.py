@@ -25,11 +25,11 @@ _SHOWN = 200
 _ABSENT = object()
 
 
-class NotJson(ValueError):
+class JsonNotFound(ValueError):
     """A text without the JSON that was looked for, and why."""
 
 
-class TooDeep(NotJson):
+class TooDeep(JsonNotFound):
     """Brackets within brackets beyond what can be read: whether it is JSON is not known."""
 
     def __init__(self) -> None:
@@ -43,36 +43,36 @@ def unfenced(text: str) -> str | None:
 
 
 def whole_json(text: str) -> Any:
-    """The JSON value that a text is, whole and alone. Raises NotJson; NaN and infinities are no JSON."""
+    """The JSON value that a text is, whole and alone. Raises JsonNotFound; NaN and infinities are no JSON."""
     if not text.strip():
-        raise NotJson(f"not JSON: {EMPTY}")
+        raise JsonNotFound(f"not JSON: {EMPTY}")
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise TooDeep from error
     except ValueError as error:
-        raise NotJson(f"not JSON: {error}") from error
+        raise JsonNotFound(f"not JSON: {error}") from error
 
 
 def find_json(text: str) -> Any:
     """The JSON value in a response that may say more: the whole, else a fence's, else the first in its prose.
 
-    Raises NotJson. Tolerant on purpose, for measures of what was found; how it was written is for `format`.
+    Raises JsonNotFound. Tolerant on purpose, for measures of what was found; `format` judges how it is written.
     """
     if not text.strip():
-        raise NotJson(EMPTY)
+        raise JsonNotFound(EMPTY)
     fence = _FENCE.search(text)
     for candidate in (text, fence.group(1) if fence else ""):
         try:
             return whole_json(candidate)
-        except NotJson:
+        except JsonNotFound:
             continue
     for opening, _ in zip(_OPENING.finditer(text), range(_ATTEMPTS), strict=False):
         try:
             return _DECODER.raw_decode(text, opening.start())[0]
         except (ValueError, RecursionError):
             continue
-    raise NotJson(NO_JSON)
+    raise JsonNotFound(NO_JSON)
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -184,5 +184,5 @@ class JsonFields:
 def _json(text: str) -> Any:
     try:
         return find_json(text)
-    except NotJson:
+    except JsonNotFound:
         return None

@@ -54,7 +54,7 @@ _SIGNALS: dict[int, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ProgramLimits:
     """What one program may use: `cpu_s` and `wall_s` in seconds, `memory` in bytes, processes and threads."""
 
     cpu_s: int = 5
@@ -144,7 +144,7 @@ def _bind(folder: Path, root: Path) -> None:
         _mount("tmpfs", packages, "tmpfs", _MS_RDONLY | _MS_NOSUID, "size=4k")
 
 
-def drop_rights(limits: Limits, user: int, namespaces: bool) -> None:
+def drop_rights(limits: ProgramLimits, user: int, namespaces: bool) -> None:
     """Gives up every right of this process for good, and takes its limits on.
 
     Root becomes `user`. With `namespaces`, the process then enters a user namespace without any mapping: it
@@ -205,7 +205,7 @@ def _call(name: str, *arguments: object) -> None:
 class _Job:
     program: str
     tests: int  # a descriptor: their text is read where they run, and nowhere else
-    limits: Limits
+    limits: ProgramLimits
     namespaces: bool
     user: int
 
@@ -254,7 +254,7 @@ def _answer(header: dict[str, Any], tests: int) -> dict[str, Any]:
     if refusal and not header["allow_weak"]:
         return _nothing(f"no sandbox here ({refusal}), and allow_weak is not set")
     user = FIRST_FREE_USER + os.getpid()
-    job = _Job(header["program"], tests, Limits(**header["limits"]), not refusal, user)
+    job = _Job(header["program"], tests, ProgramLimits(**header["limits"]), not refusal, user)
     scratch = _scratch(mount_point, user) if refusal else None
     passed, reason = _verdict(job)
     if scratch is not None:
@@ -358,7 +358,7 @@ def _keep_only(*streams: int) -> None:
     os.closerange(start, os.sysconf("SC_OPEN_MAX"))
 
 
-def _end_of(process: int, limits: Limits) -> str:
+def _end_of(process: int, limits: ProgramLimits) -> str:
     """How the program's process came to its end before its tests did."""
     select.select([os.pidfd_open(process)], [], [], _ENDING_S)
     ended, status, usage = os.wait4(process, os.WNOHANG)

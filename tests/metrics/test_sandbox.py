@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.sandbox.jail import Limits
+from engine.sandbox.jail import ProgramLimits
 from engine.sandbox.sandbox import Job, Outcome, Sandbox
 
-QUICK = Limits(cpu_s=1, wall_s=20.0, memory=256 << 20, processes=8)
+QUICK = ProgramLimits(cpu_s=1, wall_s=20.0, memory=256 << 20, processes=8)
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +181,7 @@ class TestLimits:
 
     def test_a_program_that_only_waits_is_ended_by_wall_time(self) -> None:
         begun = time.monotonic()
-        with Sandbox(Limits(wall_s=1.0)) as sandbox:
+        with Sandbox(ProgramLimits(wall_s=1.0)) as sandbox:
             outcome = sandbox.run(Job("import time\ntime.sleep(600)", ""))
         assert (outcome.passed, outcome.reason) == (False, "not finished after 1 s")
         assert time.monotonic() - begun < 20
@@ -206,7 +206,7 @@ class TestLimits:
 
     def test_an_endless_fork_bomb_ends(self, sandbox: Sandbox) -> None:
         program = "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass"
-        with Sandbox(Limits(wall_s=2.0, processes=8)) as short:
+        with Sandbox(ProgramLimits(wall_s=2.0, processes=8)) as short:
             assert short.run(Job(program, "assert f()")).passed is False
         assert sandbox.run(Job("def f(): return 1", "assert f()")).passed is True
 
@@ -414,7 +414,7 @@ class TestWithoutNamespaces:
             "if os.fork() == 0:\n    os.setsid()\n    time.sleep(600)\n"
             "def f(): return 1"
         )
-        with Sandbox(Limits(processes=4000), allow_weak=True) as sandbox:
+        with Sandbox(ProgramLimits(processes=4000), allow_weak=True) as sandbox:
             assert sandbox.run(Job(program, "assert f() == 1")).passed is True
             assert not any(_name_of(process) == marker for process in _processes())
 
