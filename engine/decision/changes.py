@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from engine.decision.facts import Answer, Case
-from engine.plan.training_changes import Retrained, retrained
+from engine.plan.training_config import Retrained, retrained
 from store.read import history
 from store.read import previous_run as earlier
 from store.read.history import Connection

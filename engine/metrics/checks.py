@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.json_values import EMPTY, JsonNotFound, unfenced, whole_json
 from engine.metrics.language import UnknownLanguage, check_language, is_in

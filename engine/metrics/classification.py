@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.example import normalise
-from engine.data.examples import Example
+from engine.data.example import Example, normalise
 from engine.errors import BadInput
 from engine.metrics.json_values import JsonNotFound, find_json
 from engine.metrics.metric import Score, Sums, fraction, missing, no_text

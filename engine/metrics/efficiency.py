@@ -1,6 +1,6 @@
 """How long responses are, and how long they took."""
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.metric import NO_TOKENS, Measure, Score, missing, no_text
 from engine.metrics.text import words
 from engine.models.model import Response

@@ -6,7 +6,7 @@ from typing import Any
 
 from rapidfuzz.distance import Levenshtein
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.metric import NO_REFERENCE, Measure, Score, fraction, gap, missing, no_text
 from engine.metrics.numeric import Number, read_numbers

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.json_values import JsonNotFound, find_json
 from engine.metrics.metric import Score, combine_f1, fraction, gap, missing, no_text
 from engine.metrics.text import normalise_answer, words

@@ -18,7 +18,7 @@ from referencing import Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import specification_with
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.json_values import JsonNotFound, TooDeep, unfenced, whole_json
 from engine.metrics.metric import Score, fraction, missing, no_text

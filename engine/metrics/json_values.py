@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.metric import Score, fraction, gap, missing
 from engine.metrics.text import normalise_answer
 from engine.models.model import Response
@@ -57,7 +57,7 @@ def whole_json(text: str) -> Any:
 def find_json(text: str) -> Any:
     """The JSON value in a response that may say more: the whole, else a fence's, else the first in its prose.
 
-    Raises JsonNotFound. Tolerant on purpose, for measures of what was found; `format` judges how it is written.
+    Raises JsonNotFound. Tolerant on purpose: it serves measures of what was found; `format` judges the rest.
     """
     if not text.strip():
         raise JsonNotFound(EMPTY)

@@ -10,7 +10,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 
 if TYPE_CHECKING:

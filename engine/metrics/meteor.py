@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.language import check_language, language_of
 from engine.metrics.lean_nltk import SnowballStemmer, single_meteor_score, wordnet
 from engine.metrics.metric import Score, fraction, gap, missing

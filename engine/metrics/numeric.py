@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import regex
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.metric import Score, fraction, gap, missing
 from engine.models.model import Response

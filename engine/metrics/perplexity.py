@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.data.files import data_suffix
 from engine.data.reading import read_records
 from engine.data.textfile import read_text

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.metric import Direction, Measure, Score, missing, no_text
 from engine.models.model import Response

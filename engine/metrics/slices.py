@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.compare.comparison import Comparison, from_paired
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.language import detect
 from engine.metrics.metric import Measure, mean
 from engine.metrics.text import words

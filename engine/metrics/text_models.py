@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeVar
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.metric import Direction, Measure, Score, gap, missing, no_text
 from engine.models.fingerprint import FileHashes, model_hash

@@ -8,22 +8,18 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.models.adapter import check_adapter
-from engine.models.base import LocalBase
-from engine.models.batcher import Batcher
+from engine.models.base import Identity, LocalBase, Probe, probe_adapter
+from engine.models.batcher import Batcher, Gauge, limits_for
 from engine.models.batches import in_batches
 from engine.models.cache import ResponseCache, response_key
-from engine.models.capability import why_static
 from engine.models.decode import decode
 from engine.models.fingerprint import FileHashes
-from engine.models.gauge import Gauge
-from engine.models.identity import Identity
-from engine.models.limits import limits_for
 from engine.models.model import Load, Response, Settings, missing
-from engine.models.probe import Probe, probe_adapter
 from engine.models.prompt import PromptError, Prompts
 from engine.models.rows import Answer, Request, Rules
+from engine.models.slots import why_static
 from engine.plan.plan import Model
 
 __all__ = ["LocalBase", "LocalModel", "Probe"]

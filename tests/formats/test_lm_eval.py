@@ -17,7 +17,7 @@ from engine.compare.comparison import Comparison
 from engine.compare.runs import RunComparison, compare_runs
 from engine.errors import BadInput
 from engine.formats.importing import import_benchmarks, import_run
-from engine.formats.lm_eval_export import export_lm_eval
+from engine.formats.lm_eval import export_lm_eval
 from engine.stats.paired import from_stderr, mcnemar
 from store import database, tables
 from store.read import history

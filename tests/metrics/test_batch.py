@@ -9,7 +9,7 @@ from itertools import islice
 
 import pytest
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput, CannotRun
 from engine.metrics import batch
 from engine.metrics.batch import (

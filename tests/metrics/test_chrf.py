@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sacrebleu.metrics.chrf import CHRF
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.overlap import CHRF_SIGNATURE, NO_CHARACTERS, ChrF, chrf_parts, combine_chrf
 from engine.models.model import Response
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.data.examples import Example, read_examples
+from engine.data.example import Example
+from engine.data.examples import read_examples
 from engine.errors import BadInput
 from engine.metrics import code
 from engine.metrics.batch import score_all

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.exact import NO_PATTERN, TOO_LONG, Contains, EditSimilarity, Regex, edit_similarity
 from engine.metrics.metric import Metric, Score

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.efficiency import Length
 from engine.metrics.json_schema import NO_SCHEMA, FormatCompliance, compile_schema

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.metric import Metric, load_metric
 from engine.models.model import Response
 

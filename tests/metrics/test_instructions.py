@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.checks import CHECKS, NO_CHECKS, NOT_ASKED, Instructions, make_check
 from engine.metrics.metric import Score, load_metric

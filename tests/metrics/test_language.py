@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.language import detect, language_of
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.metric import Metric, Score
 from engine.metrics.numeric import NO_NUMBER, NO_NUMBER_WANTED, Numeric, last_number

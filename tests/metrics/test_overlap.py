@@ -8,7 +8,7 @@ from nltk.translate.bleu_score import SmoothingFunction, corpus_bleu, sentence_b
 from rouge_score.rouge_scorer import RougeScorer, lcs_ind
 from sacrebleu.metrics.bleu import BLEU
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.metric import Score
 from engine.metrics.overlap import (

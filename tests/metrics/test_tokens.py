@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.exact import NUMBERS_DIFFER, ExactMatch, TokenF1, token_f1
 from engine.metrics.text import normalise_answer
 from engine.models.model import Response

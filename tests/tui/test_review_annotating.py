@@ -16,12 +16,12 @@ from store.write import Recorder
 from tests.tui.conftest import text_of
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
-from tui.app.editing import edit
-from tui.app.settings import Settings, read_settings
-from tui.screens.decision.screen import DecisionScreen
+from tui.app.settings import AppSettings, read_settings
+from tui.screens.decision import DecisionScreen
 from tui.screens.review.blind import swapped, with_controls
+from tui.screens.review.editing import edit
+from tui.screens.review.lines import pace
 from tui.screens.review.own import OwnScreen, own_figures, share
-from tui.screens.review.progress import pace
 from tui.screens.review.screen import ReviewScreen
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
@@ -29,7 +29,7 @@ NAMES = ("good", "base", "overfit", "prompted", "no-effect")
 
 
 def review(store: Path, **settings: Any) -> AssayApp:
-    return AssayApp(store, run=2, screen="review", now=lambda: NOW, settings=Settings(**settings))
+    return AssayApp(store, run=2, screen="review", now=lambda: NOW, settings=AppSettings(**settings))
 
 
 def said(store: Path) -> list[dict[str, Any]]:

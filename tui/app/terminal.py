@@ -12,9 +12,35 @@ import signal
 from contextlib import suppress
 from types import FrameType
 
+from rich.cells import cell_len
 from textual.drivers.linux_driver import LinuxDriver
 
-from tui.app.ascii import ascii_only
+_ALIKE = {
+    "…": ".", "–": "-", "—": "-", "−": "-", "·": ".", "×": "x", "±": "~", "≤": "<", "≥": ">", "≈": "~",
+    "≠": "!", "▸": ">", "▾": "v",
+    "“": '"', "”": '"', "‘": "'", "’": "'", "→": ">", "←": "<", "↑": "^", "↓": "v", "⏎": "$", "⏐": "|",
+    "›": ">", "‹": "<", "✓": "+", "✗": "x", "▶": ">", "‖": "=", "○": "o", "●": "*", "█": "#", "░": ".",
+    "▒": ":", "▓": "#", "□": "_", "■": "#", "␉": ">", "␡": "?", "°": "o", "²": "2", "√": "V", "Δ": "D",
+    "▲": "^", "▼": "v", "◆": "*", "◇": "o", "•": "*", "└": "+", "├": "+", "┌": "+", "┐": "+", "┘": "+",
+    "┤": "+", "┬": "+", "┴": "+", "┼": "+", "─": "-", "━": "=", "│": "|", "┃": "|", "╌": "-", "╎": "|",
+}  # fmt: skip
+_STEPS = "▁▂▃▄▅▆▇"  # of spark lines: from low to high
+
+
+def ascii_only(text: str) -> str:
+    """The text with every character that is not ASCII replaced, without a change to its width in cells."""
+    return text if text.isascii() else "".join(map(_ascii, text))
+
+
+def _ascii(character: str) -> str:
+    if character.isascii():
+        return character
+    if character in _STEPS:
+        return "_.:-=+*"[_STEPS.index(character)]
+    if "\u2400" <= character <= "\u241f":  # pictures of control characters
+        return "?"
+    return _ALIKE.get(character) or "?" * cell_len(character)
+
 
 _PLACE = re.compile(r"\x1b\[(\d+);(\d+)H")
 

@@ -65,9 +65,9 @@ def _leave_pipe() -> int:
 
 def open_app(store: str | None, **given: Any) -> int:
     from store.database import locate
-    from tui.app import opening
+    from tui.app import open_workbench
 
-    return opening.open_app(locate(store, Path.cwd()), **given)
+    return open_workbench(locate(store, Path.cwd()), **given)
 
 
 def command(arguments: Sequence[str]) -> int:

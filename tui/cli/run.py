@@ -268,9 +268,9 @@ def watch(context: typer.Context, run: Run, store: Store = None) -> None:
         run_id = history.find_run(connection, run)
         if not sys.stdout.isatty():
             raise typer.Exit(_tell_end(connection, Follower(connection, run_id).follow(), None))
-    from tui.app.opening import open_app
+    from tui.app import open_workbench
 
-    raise typer.Exit(open_app(folder, run_id, "live", **app_options(context)))
+    raise typer.Exit(open_workbench(folder, run_id, "live", **app_options(context)))
 
 
 def review(
@@ -291,10 +291,10 @@ def review(
     folder = store_folder(context, store)
     with opened(folder) as connection:
         run_id = history.find_run(connection, run)
-    from tui.app.opening import open_app
+    from tui.app import open_workbench
 
     given = {**app_options(context), "annotator": (annotator or "").strip(), "blind": blind}
-    raise typer.Exit(open_app(folder, run_id, "review", **given))
+    raise typer.Exit(open_workbench(folder, run_id, "review", **given))
 
 
 def rerun(

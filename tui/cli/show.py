@@ -17,7 +17,7 @@ from tui.text.output import err, heading, out, paragraph, print_json
 if TYPE_CHECKING:
     from engine.compare.comparison import Comparison
     from engine.compare.runs import RunComparison
-    from engine.plan.training_changes import Retrained
+    from engine.plan.training_config import Retrained
 
 
 class ReportFormat(StrEnum):

@@ -11,10 +11,11 @@ from textual.events import Resize
 from store.person import user_name
 from tui.keys import bindings, written
 from tui.screens.base import RunScreen
+from tui.screens.choosing import FilteredScreen
 from tui.text.gate import cut, join, number, one_line, plain, signed, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
-from tui.widgets.table import Column, Columns
+from tui.widgets.table import Columns, FlexColumn
 
 if TYPE_CHECKING:
     from store.read.history import Connection
@@ -26,11 +27,11 @@ SEVERITY = {
     "note": Content.styled("·  note", "$muted"),
 }
 COLUMNS = Columns(
-    Column("severity", 11),
-    Column("candidate", 10, grow=1),
-    Column("against", 8, grow=1),
-    Column("what", 17, grow=1),
-    Column("message", 22, grow=4),
+    FlexColumn("severity", 11),
+    FlexColumn("candidate", 10, grow=1),
+    FlexColumn("against", 8, grow=1),
+    FlexColumn("what", 17, grow=1),
+    FlexColumn("message", 22, grow=4),
 )
 KINDS = {
     "win_rate": "win rate",
@@ -55,7 +56,7 @@ KINDS = {
 }
 
 
-class AlertsScreen(RunScreen):
+class AlertsScreen(FilteredScreen, RunScreen):
     NAME = "Alerts"
     FOOTER = ("move.open", "alerts.acknowledge", "alerts.all", "find.filter")
     BINDINGS = bindings("alerts.acknowledge", "alerts.all", "find.filter")
@@ -66,7 +67,6 @@ class AlertsScreen(RunScreen):
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
         self._all_runs = False
-        self._search = ""
         self._alerts: list[AlertRow] = []
 
     def compose(self) -> ComposeResult:
@@ -87,9 +87,9 @@ class AlertsScreen(RunScreen):
 
     def show_run(self, data: "list[AlertRow]") -> None:
         self._alerts = data
-        self._show_found()
+        self.filtered()
 
-    def _show_found(self) -> None:
+    def filtered(self) -> None:
         whose = "any run" if self._all_runs else "this run: no gate or check tripped"
         empty = "no alert holds these words" if self._search else f"no alerts in {whose}"
         found = [alert for alert in self._alerts if self._search.lower() in _searched(alert)]
@@ -109,22 +109,6 @@ class AlertsScreen(RunScreen):
         alert = self.rows.item
         lines = evidence(alert, self.size.width - 2) if alert is not None else []
         self.query_one("#evidence", Pane).show(lines, keep_place=False)
-
-    def action_filter(self) -> None:
-        before = self._search
-        self.ask(
-            "filter", self._filter, value=before, changed=self._filter, left=lambda: self._filter(before)
-        )
-
-    def _filter(self, text: str) -> None:
-        self._search = text
-        self._show_found()
-
-    def back(self) -> bool:
-        found = bool(self._search)
-        if found:
-            self._filter("")
-        return found
 
     def action_all_runs(self) -> None:
         self._all_runs = not self._all_runs

@@ -12,7 +12,7 @@ from store.read.history import Connection
 from store.read.reviewing import OwnDecision, own_decisions
 from store.read.rows import ModelRow
 from tui.screens.base import RunScreen
-from tui.screens.review.progress import pace
+from tui.screens.review.lines import pace
 from tui.text.gate import MISSING, cut, join, percent, plain, wrap
 from tui.widgets.lines import Pane
 
