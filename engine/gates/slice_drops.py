@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from engine.compare.comparison import Comparison
 from engine.gates.drops import SIGNIFICANT, comparison_figures, number
 from engine.metrics.metric import Measure
-from engine.metrics.slicing import Slice
+from engine.metrics.slices import Slice
 from engine.plan.plan import Gates
 from engine.stats.paired import holm
 from store.records.alert import Alert, SliceEvidence

@@ -9,14 +9,15 @@ from engine.compare.comparison import Comparison
 from engine.gates.drops import SIGNIFICANT
 from engine.metrics.bias import Disparity, disparities, term_of
 from engine.metrics.metric import Measure, mean
-from engine.metrics.slices import largest, slice_ids
-from engine.metrics.slicing import (
-    Column,
+from engine.metrics.slices import (
+    MeasureColumn,
     Slice,
     SliceValue,
     column,
     compare_slices,
+    largest,
     places,
+    slice_ids,
     slice_values,
 )
 from engine.phases.data import leak_slices
@@ -68,7 +69,7 @@ def slices(
     }
     rows = places(members, ids)
     values = slice_values(list(columns.values()), rows, work.plan.data.seed)
-    pairs: list[tuple[Column, Column]] = [
+    pairs: list[tuple[MeasureColumn, MeasureColumn]] = [
         (columns[item.candidate, item.measure], columns[item.baseline, item.measure])
         for item in comparisons
         if item.kind == "metric" and item.delta is not None

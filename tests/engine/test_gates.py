@@ -26,13 +26,12 @@ from engine.gates.judges import (
     win_rate_alerts,
 )
 from engine.gates.measures import benchmark_alerts, metric_alerts
-from engine.metrics.efficiency import Efficiency
-from engine.metrics.form import Length
+from engine.metrics.efficiency import Efficiency, Length
+from engine.metrics.exact import ExactMatch
 from engine.metrics.metric import Measure
 from engine.metrics.overlap import Rouge
 from engine.metrics.perplexity import BITS_PER_BYTE, PERPLEXITY
 from engine.metrics.safety import Refusals
-from engine.metrics.tokens import ExactMatch
 from engine.plan.plan import Gates
 from engine.stats.paired import from_stderr
 from engine.stats.winrate import win_rate

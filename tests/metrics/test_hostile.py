@@ -16,6 +16,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "rouge": {},
     "bleu": {},
     "bleu_orders": {},
+    "sacrebleu": {},
     "chrf": {},
     "meteor": {},
     "exact_match": {},
