@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 from engine.data.example import Example
 from engine.judges.asking import Answered, Messages, Question, may_be_repaired, no_reply, repaired
 from engine.judges.cache import JudgmentCache, judgment_key
-from engine.models.base import LocalBase
 from engine.models.likelihood import BUDGET, Text, likelihoods, window_nll
-from engine.models.local import LocalModel
+from engine.models.local import LocalBase, LocalModel
 from engine.models.model import Response, Settings
 from engine.plan import plan
 from engine.servers.wire import Reply

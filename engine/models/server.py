@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.models.fingerprint import digest
 from engine.models.model import Load, Response, Settings, conversation, missing
 from engine.plan.plan import Model

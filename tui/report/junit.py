@@ -4,55 +4,56 @@ from collections.abc import Callable
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from store.read.rows import AlertRow, ModelRow
-from tui.sections.material import Report
-from tui.sections.summary import Summary
-from tui.sections.words import no_verdict
+from store.records.alert import KINDS, Look, kind_of
+from tui.sections.gather import RunSections
 from tui.text.gate import printable
 
 
-def _compared(kind: str) -> Callable[[Summary, ModelRow], bool]:
-    return lambda summary, model: any(
-        row.candidate == model.name and row.kind == kind for row in summary.comparisons
+def _compared(kind: str) -> Callable[[RunSections, ModelRow], bool]:
+    return lambda found, model: any(change.row.kind == kind for change in found.measures.of(model.name))
+
+
+def _scored(*measures: str) -> Callable[[RunSections, ModelRow], bool]:
+    return lambda found, model: any(
+        row.model == model.name and row.measure.partition(":")[0] in measures for row in found.measures.scores
     )
 
 
-def _scored(*measures: str) -> Callable[[Summary, ModelRow], bool]:
-    return lambda summary, model: any(
-        row.model == model.name and row.measure.partition(":")[0] in measures for row in summary.scores
-    )
+def _judged(found: RunSections, model: ModelRow) -> bool:
+    return any(row.candidate == model.name for row in found.judging.win_rates)
 
 
-def _judged(summary: Summary, model: ModelRow) -> bool:
-    return any(row.candidate == model.name for row in summary.win_rates)
+def _checked_for_leaks(found: RunSections, model: ModelRow) -> bool:
+    return bool(found.data.train_file)
 
 
-def _checked_for_leaks(summary: Summary, model: ModelRow) -> bool:
-    return bool((summary.run.data_summary or {}).get("train_file"))
-
-
-# What can fail a candidate, whether a run looked at it, and what is said where it did not.
-GATES: dict[str, tuple[Callable[[Summary, ModelRow], bool], str]] = {
-    "win_rate": (_judged, "no judge compared it with a baseline"),
-    "metric_drop": (_compared("metric"), "no metric was compared"),
-    "benchmark_drop": (_compared("benchmark"), "no benchmark was compared"),
-    "perplexity_rise": (_scored("perplexity", "bits_per_byte"), "no perplexity was measured"),
-    "format": (_scored("format_compliance"), "the format was not measured"),
-    "adapter_no_effect": (lambda _, model: model.probe is not None, "it has no adapter that was probed"),
-    "judge_failures": (_judged, "no judge compared it with a baseline"),
-    "leakage": (_checked_for_leaks, "the plan names no training data"),
+# Whether a run looked at what a gate needs.
+_LOOKED_AT: dict[Look, Callable[[RunSections, ModelRow], bool]] = {
+    "win rates": _judged,
+    "metrics": _compared("metric"),
+    "benchmarks": _compared("benchmark"),
+    "perplexity": _scored("perplexity", "bits_per_byte"),
+    "format": _scored("format_compliance"),
+    "probe": lambda _, model: model.probe is not None,
+    "training data": _checked_for_leaks,
 }
 
 
-def junit(report: Report) -> str:
-    """XML in the form that CI servers read. A run without a verdict is an error, and what a run did not look
-    at is skipped: neither is ever a pass.
+GATES = [kind.name for kind in KINDS.values() if kind.needs is not None]  # what can fail a candidate
+
+
+def junit(found: RunSections) -> str:
+    """XML in the form that CI servers read.
+
+    A run without a verdict is an error, and what a run did not check is skipped: neither is ever a pass.
     """
-    summary = report.summary
     suites = Element("testsuites", name="assay")
-    for model in summary.candidates:
-        suite = SubElement(suites, "testsuite", name=_xml(f"{summary.run.name}: {model.name}"))
-        _properties(suite, report)
-        cases = [_case(suite, model, kind, summary) for kind in _kinds(model, summary)]
+    for model in found.overview.models:
+        if model.role != "candidate":
+            continue
+        suite = SubElement(suites, "testsuite", name=_xml(f"{found.run.name}: {model.name}"))
+        _properties(suite, found)
+        cases = [_case(suite, model, kind, found) for kind in _kinds(model, found)]
         suite.set("tests", str(len(cases)))
         for count, result in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
             suite.set(count, str(sum(case.find(result) is not None for case in cases)))
@@ -60,20 +61,21 @@ def junit(report: Report) -> str:
     return tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _kinds(model: ModelRow, summary: Summary) -> list[str]:
-    others = (alert.kind for alert in summary.alerts_of(model.name))
+def _kinds(model: ModelRow, found: RunSections) -> list[str]:
+    others = (alert.kind for alert in found.alerts.of(model.name))
     return list(dict.fromkeys((*GATES, *others)))
 
 
-def _case(suite: Element, model: ModelRow, kind: str, summary: Summary) -> Element:
+def _case(suite: Element, model: ModelRow, kind: str, found: RunSections) -> Element:
     case = SubElement(suite, "testcase", classname=_xml(f"assay.{model.name}"), name=kind)
-    raised = [alert for alert in summary.alerts_of(model.name) if alert.kind == kind]
+    raised = [alert for alert in found.alerts.of(model.name) if alert.kind == kind]
     if model.passed is None:
-        reason = no_verdict(summary.run) or "the candidate has no verdict"
+        reason = found.overview.no_verdict or "the candidate has no verdict"
         SubElement(case, "error", message=_xml(reason), type="no verdict")
         return case
-    if not raised and kind in GATES and not GATES[kind][0](summary, model):
-        SubElement(case, "skipped", message=GATES[kind][1])
+    needs = kind_of(kind).needs
+    if not raised and needs is not None and not _LOOKED_AT[needs](found, model):
+        SubElement(case, "skipped", message=kind_of(kind).absent)
         return case
     for alert in raised:
         if alert.severity == "critical":
@@ -94,11 +96,11 @@ def _one_line(text: str) -> str:
     return _xml(text.replace("\n", " "))
 
 
-def _properties(suite: Element, report: Report) -> None:
+def _properties(suite: Element, found: RunSections) -> None:
     """The protocol; the plan's hash and the version of the eval set under names of their own."""
-    run = report.summary.run
+    run = found.run
     properties = SubElement(suite, "properties")
-    found = {
+    values = {
         "run": str(run.id),
         "status": run.status,
         "plan_hash": run.plan_hash,
@@ -106,10 +108,10 @@ def _properties(suite: Element, report: Report) -> None:
         "seed": str(run.seed),
     }
     singular = {"judges": "judge", "metrics": "metric", "models": "model", "benchmarks": "benchmark"}
-    for section in report.protocol:
-        first = singular.get(section.title, section.title)
-        found |= {f"{first} {name}": value for name, value in section.rows}
-    for name, value in found.items():
+    for table in found.protocol:
+        first = singular.get(table.title, table.title)
+        values |= {f"{first} {name}": value for name, value in table.rows}
+    for name, value in values.items():
         SubElement(properties, "property", name=_xml(name), value=_xml(value))
 
 
