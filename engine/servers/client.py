@@ -178,7 +178,6 @@ class Client:
     async def _answered(self, body: Mapping[str, Any]) -> Reply:
         call = call_number()
         attempts = retries = down = 0
-        since = before = self._server.answers
         left_out: set[str] = set()
         while True:
             attempts += 1
@@ -191,17 +190,16 @@ class Client:
                 raise CallFailed(str(error), attempts) from None
             except _Transient as error:
                 self._end_of_patience(error, retries)
-                since, before = before, self._server.answers
                 counts = not isinstance(error, _Unreachable)
                 if self._server.is_down and error.down:
                     # Not this call's fault: it waits with all others.
                     down += counts
-                    if down > _DOWN_TRIES and await self._answers_others(self._server.answers):
+                    if down > _DOWN_TRIES and await self._answers_others():
                         raise self._failed(error, attempts) from None
                     continue
                 retries += counts
                 if retries > self._tries(error):
-                    if await self._answers_others(since):
+                    if await self._answers_others():
                         raise self._failed(error, attempts) from None
                     self._never_answered(error)
                 await self._wait(error, attempts - 1)
@@ -246,13 +244,12 @@ class Client:
             "start the server, or correct its address in the plan; what was answered is kept",
         )
 
-    async def _answers_others(self, since: int) -> bool:
-        """Whether the server answers other calls meanwhile, or else a plain question: then it is up.
+    async def _answers_others(self) -> bool:
+        """Whether the server answers a plain question now: then it is up.
 
-        Without this, an outage would be taken for the fault of whatever was asked in it.
+        Without this, an outage would be taken for the fault of whatever was asked in it. Answers to other
+        calls prove nothing: a server that shuts down may finish what it has begun.
         """
-        if self._server.answers > since:
-            return True
         plain = self._access.api == "completions"
         system, user = _LEAST_QUESTION
         messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
