@@ -1,4 +1,4 @@
-"""Part of the last phase: what leaked and what looks like it, put to the gates."""
+"""Every alert of a run: gates and standing checks on measures, judges, data, and the history of its name."""
 
 import math
 from collections import Counter
