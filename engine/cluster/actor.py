@@ -26,8 +26,7 @@ from engine.plan.plan import Benchmarks, Model
 
 if TYPE_CHECKING:
     from engine.benchmarks.results import KnownTask, TaskResult
-    from engine.metrics.corpora import CorpusNll
-    from engine.metrics.perplexity import Nll
+    from engine.metrics.perplexity import CorpusNll, Nll
     from engine.models.local import LocalModel, Probe
     from engine.models.noise import NoiseFloor
 
@@ -77,7 +76,7 @@ class Actor:
 
     def corpus(self, model: Model, texts: Sequence[tuple[int, str]]) -> Iterator["list[CorpusNll]"]:
         """The likelihoods of a corpus's texts as they come, some at a time."""
-        from engine.metrics.corpora import corpus_nll
+        from engine.metrics.perplexity import corpus_nll
 
         yield from _together(corpus_nll(self._open(model), texts))
 

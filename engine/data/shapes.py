@@ -241,13 +241,13 @@ def _texts(record: Mapping[str, Any], key: str) -> tuple[str, ...]:
     return tuple(items)
 
 
-def _schema(record: Mapping[str, Any]) -> dict[str, Any] | None:
+def _schema(record: Mapping[str, Any]) -> dict[str, Any] | bool | None:
     value = record.get("schema")
     if isinstance(value, str) and value.strip():
         value = _decoded(value, "schema")
     if value in (None, ""):
         return None
-    if not isinstance(value, dict):
+    if not isinstance(value, dict | bool):
         raise _Wrong(f"schema: found {type_name(value)}, where a JSON schema (an object) was expected")
     return value
 

@@ -35,8 +35,8 @@ from engine.compare.comparison import Comparison
 from engine.data.textfile import read_text
 from engine.errors import BadInput
 from engine.formats.records import Row, rows, write_lines
-from engine.gates.alerts import passed
-from engine.gates.gates import benchmark_alerts
+from engine.gates.checks import passed
+from engine.gates.measures import benchmark_alerts
 from engine.plan.plan import Gates
 from store import tables
 from store.read import benchmarks, history

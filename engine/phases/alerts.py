@@ -8,21 +8,17 @@ from typing import Any, NamedTuple
 from engine.compare.comparison import Comparison
 from engine.data.leak import TIERS
 from engine.data.suspicion import Suspicion, all_jump, near_ceiling, prefers_original
-from engine.gates.alerts import Alert, unmeasured_alerts
-from engine.gates.data import Difference, Leaked, leakage_alerts, suspicion_alerts
-from engine.gates.downtrend import SHORTEST, Series, slow_declines
-from engine.gates.gates import (
-    Effect,
-    Standing,
-    Verdicts,
-    fall_alerts,
-    format_alerts,
+from engine.gates.checks import AdapterEffect, ComplianceRate, format_alerts, probe_alerts, unmeasured_alerts
+from engine.gates.data import Leaked, leakage_alerts, suspicion_alerts
+from engine.gates.downtrend import SHORTEST, MeasureSeries, downtrend_alerts
+from engine.gates.judges import (
+    JudgeConsistency,
+    MatchVerdicts,
     inconsistency_alerts,
-    judge_alerts,
-    probe_alerts,
+    judge_failure_alerts,
     win_rate_alerts,
 )
-from engine.gates.judges import Consistency
+from engine.gates.measures import drop_alerts
 from engine.judges.judge import WHOLE
 from engine.metrics.metric import Measure
 from engine.phases.data import NOT_LEAKED, leaked_tiers
@@ -39,8 +35,11 @@ from store.read import runs, trends
 from store.read.history import Connection
 from store.read.references import Seen, acknowledged
 from store.read.runs import Words
+from store.records.alert import Alert, Evidence, LeakDifference, figure_of, kind_of, read_evidence
 from store.session import opened
 
+FORMAT = "format_compliance"
+_TOLD = 20  # ids of examples behind an alert
 ALTERED = "-altered"  # after the name of a corpus: the same texts, reworded or with their options shuffled
 FEWEST = 20  # values behind a score that is called near the ceiling
 
@@ -71,7 +70,7 @@ def data_alerts(
 
 def _differences(
     work: Work, model: Model, measures: Mapping[str, Measure], summaries: Summaries, slices: Summaries
-) -> list[Difference]:
+) -> list[LeakDifference]:
     """On measures from 0 to 1 where higher is better."""
     place = work.model_ids[model.name]
     without = {
@@ -80,7 +79,12 @@ def _differences(
         if row["model_id"] == place and row["slice"] == NOT_LEAKED and row["value"] is not None
     }
     return [
-        Difference(row["measure"], row["value"], without[row["measure"]])
+        LeakDifference(
+            row["measure"],
+            row["value"],
+            without[row["measure"]],
+            row["value"] - without[row["measure"]],
+        )
         for row in summaries
         if row["model_id"] == place
         and row["value"] is not None
@@ -175,7 +179,7 @@ def decline_alerts(
     with opened(work.store) as connection:
         if runs.count(connection, named) < SHORTEST:
             return []
-        return slow_declines(list(_series(work, connection, named, measures, comparisons)))
+        return downtrend_alerts(list(_series(work, connection, named, measures, comparisons)))
 
 
 def _series(
@@ -184,7 +188,7 @@ def _series(
     named: Words,
     measures: Mapping[str, Measure],
     comparisons: Sequence[Comparison],
-) -> Iterator[Series]:
+) -> Iterator[MeasureSeries]:
     directions = {(item.candidate, item.measure): item for item in comparisons if item.delta is not None}
     first = work.plan.candidates[0].name
     for (candidate, name), item in directions.items():
@@ -195,7 +199,7 @@ def _series(
         limit = _limit(item, measures.get(name), values[0], work.plan.gates) if values else None
         if limit is not None:
             ids = tuple(run_id for _, run_id in points)
-            yield Series(candidate, name, item.direction == "lower", limit, values, ids)
+            yield MeasureSeries(candidate, name, item.direction == "lower", limit, values, ids)
 
 
 def _points(
@@ -242,13 +246,12 @@ def followed(work: Work, alerts: list[Row]) -> list[Row]:
         seen: dict[tuple[Any, ...], Seen] = {}
         for earlier in acknowledged(connection, work.recorder.run_id):
             found = (earlier.kind, earlier.candidate, earlier.baseline, earlier.measure)
-            seen.setdefault((*found, (earlier.evidence or {}).get("slice")), earlier)
+            seen.setdefault((*found, getattr(earlier.evidence, "slice", None)), earlier)
     return [_follow(row, seen.get(_key(row))) for row in alerts]
 
 
 def _key(row: Row) -> tuple[Any, ...]:
-    slice_ = (row["evidence"] or {}).get("slice")
-    return row["kind"], row["candidate"], row["baseline"], row["measure"], slice_
+    return row["kind"], row["candidate"], row["baseline"], row["measure"], row["evidence"].get("slice")
 
 
 class _Figure(NamedTuple):
@@ -279,8 +282,8 @@ _RANK = ("note", "warning", "critical")
 
 def _got_worse(row: Row, earlier: Seen) -> str | None:
     """How it was and how it is, where it got worse; None where it did not."""
-    before = _figure(earlier.kind, earlier.evidence or {})
-    now = _figure(row["kind"], row["evidence"] or {})
+    before = _figure(earlier.kind, earlier.evidence)
+    now = _figure(row["kind"], read_evidence(row["kind"], row["evidence"]))
     if before is not None and now is not None:
         further = (now.value - before.value) * before.worse
         room = (before.high if before.worse > 0 else before.low) - before.value
@@ -291,26 +294,17 @@ def _got_worse(row: Row, earlier: Seen) -> str | None:
     return None
 
 
-def _figure(kind: str, evidence: Mapping[str, Any]) -> _Figure | None:
-    name, worse = "delta", -1
-    if kind == "win_rate":
-        name = "win_rate"
-    elif kind in ("format", "judge_inconsistency"):
-        name, worse = "value", -1 if kind == "format" else 1
-    elif kind == "leakage":
-        name, worse = "leaked", 1
-    value = evidence.get(name)
+def _figure(name: str, evidence: Evidence) -> _Figure | None:
+    kind = kind_of(name)
+    value = figure_of(kind, evidence)
     if value is None:
         return None
-    if name == "delta" and value > 0:
-        worse = 1
-    low, high = evidence.get("low"), evidence.get("high")
-    step = evidence.get("limit") or (abs(value) if name == "leaked" else _USUAL)
-    return _Figure(value, value if low is None else low, value if high is None else high, worse, step / 3)
-
-
-FORMAT = "format_compliance"
-_TOLD = 20  # ids of examples behind an alert
+    grows = value > 0 if kind.worse == "either" else kind.worse == "more"
+    low, high = getattr(evidence, "low", None), getattr(evidence, "high", None)
+    step = getattr(evidence, "limit", None) or (abs(value) if kind.format == "count" else _USUAL)
+    return _Figure(
+        value, value if low is None else low, value if high is None else high, 1 if grows else -1, step / 3
+    )
 
 
 def run_alerts(
@@ -329,15 +323,15 @@ def run_alerts(
     return [
         *unmeasured_alerts(candidates, [*comparisons, *benchmarks], judged),
         *probe_alerts(_effects(work)),
-        *fall_alerts(
+        *drop_alerts(
             [*comparisons, *earlier.metrics],
             [*benchmarks, *earlier.benchmarks],
             gates,
             {**earlier.measures, **measures},
         ),
-        *format_alerts(_standings(work, summaries), gates, candidates),
+        *format_alerts(_compliances(work, summaries), gates, candidates),
         *win_rate_alerts(verdicts, gates, candidates),
-        *judge_alerts(_verdicts(work, parts=True), gates),
+        *judge_failure_alerts(_verdicts(work, parts=True), gates),
         *inconsistency_alerts(_consistencies(work), gates),
         *constant_alerts(work),
         *kin_alerts(work),
@@ -345,12 +339,12 @@ def run_alerts(
     ]
 
 
-def _verdicts(work: Work, parts: bool = False) -> list[Verdicts]:
+def _verdicts(work: Work, parts: bool = False) -> list[MatchVerdicts]:
     """The win rates that the plan's gates are about: of panels and cascades, their `parts` on demand."""
     baselines = {work.model_ids[model.name] for model in work.plan.baselines}
     names = {place: name for name, place in work.model_ids.items()}
     return [
-        Verdicts(
+        MatchVerdicts(
             judge["name"],
             names[row["candidate_id"]],
             names[row["baseline_id"]],
@@ -374,7 +368,7 @@ def _judged(work: Work, match: Mapping[str, Any], **equal: Any) -> tuple[str, ..
     return tuple(names[row["example_id"]] for row in rows[:_TOLD])
 
 
-def _consistencies(work: Work) -> list[Consistency]:
+def _consistencies(work: Work) -> list[JudgeConsistency]:
     """How often each language model that judges pairs kept to its word when the answers changed places."""
     found = []
     for judge in work.recorder.rows(tables.Judge, run_id=work.recorder.run_id, kind="pairwise"):
@@ -394,23 +388,23 @@ def _consistencies(work: Work) -> list[Consistency]:
                     figures = (row["value"], row["low"], row["high"], row["n"])
                     contradicted = _judged(work, match, consistent=False)
                     sides = (judge["name"], candidate.name, baseline.name)
-                    found.append(Consistency(*sides, *figures, contradicted))
+                    found.append(JudgeConsistency(*sides, *figures, contradicted))
     return found
 
 
-def _effects(work: Work) -> list[Effect]:
+def _effects(work: Work) -> list[AdapterEffect]:
     candidates = {model.name for model in work.plan.candidates}
     return [
-        Effect(row["name"], row["probe"]["max_difference"], row["probe"]["prompts"])
+        AdapterEffect(row["name"], row["probe"]["max_difference"], row["probe"]["prompts"])
         for row in work.recorder.rows(tables.Model, run_id=work.recorder.run_id)
         if row["name"] in candidates and row["probe"] is not None
     ]
 
 
-def _standings(work: Work, summaries: Sequence[Mapping[str, Any]]) -> list[Standing]:
+def _compliances(work: Work, summaries: Sequence[Mapping[str, Any]]) -> list[ComplianceRate]:
     names = {work.model_ids[model.name]: model.name for model in work.plan.candidates}
     return [
-        Standing(names[row["model_id"]], row["value"], row["low"], row["high"], row["n"], row["reason"])
+        ComplianceRate(names[row["model_id"]], row["value"], row["low"], row["high"], row["n"], row["reason"])
         for row in summaries
         if row["measure"] == FORMAT and row["model_id"] in names
     ]

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from engine.compare.comparison import Comparison, Scores, compare_measures, not_comparable
-from engine.gates.alerts import Alert
-from engine.gates.gates import passed
+from engine.gates.checks import passed
 from engine.gates.slice_drops import slice_alerts
 from engine.metrics.classification import Classification, confusion, per_class
-from engine.metrics.corpora import corpus_measures
 from engine.metrics.metric import Measure, Score
+from engine.metrics.perplexity import corpus_measures
 from engine.models.vitals import DeviceUse, device_use
 from engine.phases.alerts import data_alerts, decline_alerts, followed, run_alerts
 from engine.phases.benchmarks import benchmark_comparisons
@@ -41,6 +40,7 @@ from engine.phases.work import Work
 from engine.plan.plan import Model
 from engine.stats.intervals import Interval, bootstrap_interval
 from store import tables
+from store.records.alert import Alert
 from store.write import Transaction
 
 CLASSIFICATION, USE = "classification", "device_use"
@@ -182,7 +182,8 @@ class _Scored:
         rows = list(self.parts[measure.name].values())
         interval = Interval(None, None, None, 0)
         if rows:
-            interval = bootstrap_interval(np.array(rows), measure.combine, work.plan.data.seed)
+            found = bootstrap_interval(np.array(rows), measure.combine, work.plan.data.seed)
+            interval = found.within(measure.low, measure.high)
             if not measure.independent:
                 interval = replace(interval, low=None, high=None)
         reasons = list(self.missing[measure.name].values())

@@ -27,8 +27,7 @@ from engine.plan.plan import Benchmarks, Model
 
 if TYPE_CHECKING:
     from engine.benchmarks.results import KnownTask, TaskResult
-    from engine.metrics.corpora import CorpusNll
-    from engine.metrics.perplexity import Nll
+    from engine.metrics.perplexity import CorpusNll, Nll
     from engine.models.local import Probe
     from engine.models.noise import NoiseFloor
 

@@ -19,8 +19,7 @@ from store import tables
 
 if TYPE_CHECKING:
     from engine.benchmarks.results import KnownTask, TaskResult
-    from engine.metrics.corpora import CorpusNll
-    from engine.metrics.perplexity import Nll
+    from engine.metrics.perplexity import CorpusNll, Nll
     from engine.models.local import LocalModel, Probe
     from engine.models.noise import NoiseFloor
 
@@ -147,7 +146,7 @@ class Loader:
 
     def corpus(self, model: Model, texts: Sequence[tuple[int, str]]) -> "Iterator[CorpusNll]":
         """How surprised the model is by each text, in itself."""
-        from engine.metrics.corpora import corpus_nll
+        from engine.metrics.perplexity import corpus_nll
 
         return corpus_nll(self._local(model), texts)
 

@@ -6,24 +6,25 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from engine.compare.comparison import Comparison
-from engine.gates.alerts import Alert
 from engine.gates.drops import SIGNIFICANT
 from engine.metrics.bias import Disparity, disparities, term_of
 from engine.metrics.metric import Measure, mean
-from engine.metrics.slices import largest, slice_ids
-from engine.metrics.slicing import (
-    Column,
+from engine.metrics.slices import (
+    MeasureColumn,
     Slice,
     SliceValue,
     column,
     compare_slices,
+    largest,
     places,
+    slice_ids,
     slice_values,
 )
 from engine.phases.data import leak_slices
 from engine.phases.work import Work
 from engine.plan.plan import Gates
 from store import tables
+from store.records.alert import Alert, DisparityEvidence
 from store.write import Transaction
 
 
@@ -68,7 +69,7 @@ def slices(
     }
     rows = places(members, ids)
     values = slice_values(list(columns.values()), rows, work.plan.data.seed)
-    pairs: list[tuple[Column, Column]] = [
+    pairs: list[tuple[MeasureColumn, MeasureColumn]] = [
         (columns[item.candidate, item.measure], columns[item.baseline, item.measure])
         for item in comparisons
         if item.kind == "metric" and item.delta is not None
@@ -179,16 +180,16 @@ def _alert(candidate: str, item: Disparity, limit: float) -> Alert:
         f"{paired.low:+.3f} to {paired.high:+.3f}, n = {paired.n} prompts, {sure} after correction). "
         f"The plan allows at most {limit:.3g}."
     )
-    evidence = {
-        "first": item.first,
-        "second": item.second,
-        "delta": paired.delta,
-        "low": paired.low,
-        "high": paired.high,
-        "p": paired.p,
-        "p_corrected": item.p,
-        "n": paired.n,
-    }
+    evidence = DisparityEvidence(
+        first=item.first,
+        second=item.second,
+        delta=paired.delta,
+        low=paired.low,
+        high=paired.high,
+        p=paired.p,
+        p_corrected=item.p,
+        n=paired.n,
+    )
     return Alert("warning", "disparity", candidate, None, item.measure, message, evidence)
 
 

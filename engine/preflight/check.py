@@ -17,14 +17,14 @@ from engine.data.lock import refuse_used_test, used_before
 from engine.errors import AssayError, BadInput
 from engine.judges.estimate import cost_findings
 from engine.judges.preflight import judge_findings
-from engine.metrics.metric import CLASH_WAY_OUT, clashes, load_metric
-from engine.metrics.preflight import metric_findings
+from engine.metrics.load import CLASH_WAY_OUT, clashes, load_metric
 from engine.models.recorded import RecordedModel
 from engine.plan.finding import Finding, Level, in_units
 from engine.plan.plan import Data, Model, Plan
 from engine.plan.selection import in_part, part_name, whole_set, without_excluded
 from engine.plan.training_config import read_training_config
 from engine.preflight.estimate import disk_bytes, memory, time_needed
+from engine.preflight.metrics import metric_findings
 from engine.preflight.models import local_findings
 from engine.reach import Server, reach
 from store import database

@@ -13,7 +13,8 @@ from engine.data.shapes import example_from
 from engine.data.textfile import open_error
 from engine.errors import BadInput
 from engine.metrics.batch import Pair, score_all, task_of, useful_processes
-from engine.metrics.metric import Measure, Score, load_metrics
+from engine.metrics.load import load_metrics
+from engine.metrics.metric import Measure, Score
 from engine.models.model import Response
 from engine.stats.intervals import Interval
 from engine.stats.running import RunningInterval
@@ -161,7 +162,8 @@ class _Total:
         for sums in self._tasks.values():
             self._value.add(sums)
         self._tasks.clear()
-        interval = replace(self._value.interval(), n=self._n)
+        found = self._value.interval().within(self._measure.low, self._measure.high)
+        interval = replace(found, n=self._n)
         if not self._measure.independent:
             interval = replace(interval, low=None, high=None)
         reason = self._reasons.most_common(1)[0][0] if self._missing else None

@@ -13,10 +13,10 @@ from engine.metrics.classification import (
     NO_LABELS,
     NOT_FOUND,
     Classification,
+    LabelFinder,
     confusion,
     per_class,
 )
-from engine.metrics.labels import LabelFinder
 from engine.metrics.metric import Score
 from engine.models.model import Response
 from engine.stats.intervals import bootstrap_interval

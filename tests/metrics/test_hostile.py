@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from engine.data.example import Example
-from engine.metrics.metric import Metric, load_metric
+from engine.metrics.load import load_metric
+from engine.metrics.metric import Metric
 from engine.models.model import Response
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "rouge": {},
     "bleu": {},
     "bleu_orders": {},
+    "sacrebleu": {},
     "chrf": {},
     "meteor": {},
     "exact_match": {},

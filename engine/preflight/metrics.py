@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from engine.errors import BadInput
-from engine.metrics.corpora import read_corpus
+from engine.metrics.perplexity import read_corpus
 from engine.plan.finding import Finding
 from engine.plan.plan import Plan
 

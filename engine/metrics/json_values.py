@@ -1,23 +1,85 @@
-"""JSON objects compared field by field."""
+"""The JSON in a response: the whole of it, or wherever it stands, and its fields against a reference."""
 
+import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from engine.data.example import Example
-from engine.metrics.answers import NotJson, find_json
-from engine.metrics.measures import fraction, gap
-from engine.metrics.metric import Score, missing
+from engine.metrics.metric import Score, fraction, gap, missing
 from engine.metrics.text import normalise_answer
 from engine.models.model import Response
 
+EMPTY = "the response is empty"
+NO_JSON = "no JSON in the response"
+_FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL | re.IGNORECASE)
+_OPENING = re.compile(r"[{\[]")
+_ATTEMPTS = 20
 NO_OBJECT = "no reference of the example is a JSON object"
 NOT_AN_OBJECT = "the response is no JSON object"
 _TOLERANCE = 1e-9
 _SHOWN = 200
 _ABSENT = object()
+
+
+class JsonNotFound(ValueError):
+    """A text without the JSON that was looked for, and why."""
+
+
+class TooDeep(JsonNotFound):
+    """Brackets within brackets beyond what can be read: whether it is JSON is not known."""
+
+    def __init__(self) -> None:
+        super().__init__("nested too deeply to be checked")
+
+
+def unfenced(text: str) -> str | None:
+    """What a Markdown fence holds that is the whole text, else None."""
+    fenced = _FENCE.fullmatch(text.strip())
+    return fenced.group(1) if fenced else None
+
+
+def whole_json(text: str) -> Any:
+    """The JSON value that a text is, whole and alone. Raises JsonNotFound; NaN and infinities are no JSON."""
+    if not text.strip():
+        raise JsonNotFound(f"not JSON: {EMPTY}")
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise TooDeep from error
+    except ValueError as error:
+        raise JsonNotFound(f"not JSON: {error}") from error
+
+
+def find_json(text: str) -> Any:
+    """The JSON value in a response that may say more: the whole, else a fence's, else the first in its prose.
+
+    Raises JsonNotFound. Tolerant on purpose: it serves measures of what was found; `format` judges the rest.
+    """
+    if not text.strip():
+        raise JsonNotFound(EMPTY)
+    fence = _FENCE.search(text)
+    for candidate in (text, fence.group(1) if fence else ""):
+        try:
+            return whole_json(candidate)
+        except JsonNotFound:
+            continue
+    for opening, _ in zip(_OPENING.finditer(text), range(_ATTEMPTS), strict=False):
+        try:
+            return _DECODER.raw_decode(text, opening.start())[0]
+        except (ValueError, RecursionError):
+            continue
+    raise JsonNotFound(NO_JSON)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,5 +184,5 @@ class JsonFields:
 def _json(text: str) -> Any:
     try:
         return find_json(text)
-    except NotJson:
+    except JsonNotFound:
         return None
