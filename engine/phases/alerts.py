@@ -1,4 +1,4 @@
-"""Every alert of a run: gates and standing checks on measures, judges, data, and the history of its name."""
+"""Alerts of a run: its comparisons, judges, data and history are held to the gates and standing checks."""
 
 import math
 from collections import Counter
