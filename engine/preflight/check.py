@@ -17,7 +17,7 @@ from engine.data.lock import refuse_used_test, used_before
 from engine.errors import AssayError, BadInput
 from engine.judges.estimate import cost_findings
 from engine.judges.preflight import judge_findings
-from engine.metrics.metric import CLASH_WAY_OUT, clashes, load_metric
+from engine.metrics.load import CLASH_WAY_OUT, clashes, load_metric
 from engine.models.recorded import RecordedModel
 from engine.plan.finding import Finding, Level, in_units
 from engine.plan.plan import Data, Model, Plan

@@ -40,7 +40,7 @@ class Decided:
     judgments: tuple[Judgment, ...]
 
 
-class Match:
+class Matchup:
     """One judge on one candidate against one baseline.
 
     What is stored counts as played: a resumed run asks only for the rest. Whoever stops taking verdicts out
@@ -226,7 +226,7 @@ class _Clock:
 EVEN = 0.5  # what a win rate is held against where the plan has no gate for it
 
 
-def play_until_settled(work: Work, match: Match, examples: Sequence[Example]) -> None:
+def play_until_settled(work: Work, match: Matchup, examples: Sequence[Example]) -> None:
     """Plays a match in the drawn order until its win rate is known to be above the gate, or below it."""
     drawn = in_drawn_order(work.plan.data.seed, examples)
     pairs = match.pairs(drawn)
@@ -247,7 +247,7 @@ def threshold_of(work: Work) -> float:
     return EVEN if gate is None else gate
 
 
-def _record_saved(work: Work, match: Match, total: int) -> None:
+def _record_saved(work: Work, match: Matchup, total: int) -> None:
     """How many of the calls were not made; the progress is over with those that were."""
     made = len(work.recorder.rows(tables.Judgment, **match.sides))
     work.meter("judge", match.title, "judgments", total=made, done=made)
