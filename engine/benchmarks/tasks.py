@@ -1,4 +1,4 @@
-"""Data sets of lm-eval tasks: which are missing here, and the command that fetches them."""
+"""lm-eval tasks: found by name, checked before a run, with the data sets that they need."""
 
 import difflib
 import os

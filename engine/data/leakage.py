@@ -1,4 +1,4 @@
-"""Evaluation examples that stand in the training data word for word, after normalisation."""
+"""Evaluation examples that appear in the training data, in four tiers from identical to the same meaning."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

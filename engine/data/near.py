@@ -1,7 +1,7 @@
-"""Which indexed texts share distinctive runs of words with other texts: candidates, found exactly.
+"""Texts that are nearly the same as those of an index, or share a long run of words with them.
 
 An inverted index over the small side, where MinHash-LSH would hash every text of the large side: a text of
-the large side costs one table look-up for each of its words, and no candidate is lost to chance.
+the large side costs one look-up for each of its words, and no candidate is lost to chance.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The words of texts, and hashes of words and runs of words, many texts at a time."""
+"""Words of texts, hashes of words and of runs of words, and the edit distance of short texts."""
 
 import re
 import unicodedata

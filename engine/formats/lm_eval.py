@@ -1,4 +1,10 @@
-"""Sample lines of lm-evaluation-harness: `samples_<task>_<date>.jsonl` for each task, beside the results."""
+"""Results and samples of lm-evaluation-harness: read, written into the store as runs, and exported.
+
+From 0.4 on `results` has "acc,none" and "acc_stderr,none" (metric, filter); before it was "acc" and
+"acc_stderr", without filters, groups, counts or directions. A folder may hold one model's files, or a results
+root with a folder for each model. Several files of one model are merged, the newest wins. Samples are in
+`samples_<task>_<date>.jsonl` beside the results.
+"""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What imported grades and verdicts add up to."""
+"""Writes an imported run into the store, with the figures computed from its grades and verdicts."""
 
 import time
 from collections import defaultdict

@@ -1,4 +1,9 @@
-"""How many rows and tokens a device's free memory allows at a time."""
+"""Continuous batching: every row of every step is a row at work.
+
+A fixed number of slots holds rows of different lengths; the next prompt takes a finished row's slot at once.
+Prompts are read ahead in groups, so that a freed slot costs a copy and not a pass of its own. The free memory
+of the device limits rows and tokens.
+"""
 
 import time
 from collections import deque

@@ -1,4 +1,4 @@
-"""One prompt on its way to an answer, token by token: where it ends, and why."""
+"""The state of one prompt while its answer is generated: the next token, where it stops, and why."""
 
 import random
 import time

@@ -1,7 +1,10 @@
-"""Attention of one new token per row, for rows of very different length.
+"""Keys and values of many rows at once, each row in a slot of its own and at a position of its own.
 
-In one piece, every row's keys would be read up to the longest row's. Rows of like length stand side by side
-in the slots, so the batch is cut into bands, and each band's keys are read no further than its own longest.
+transformers' caches give all rows of a batch one length, so a batch runs until its longest row is done. Here
+rows of different lengths share one step, and the next prompt takes a finished row's slot. Only plain full
+attention can be stored this way, so a model's cache and attention are inspected and then tried. Reading every
+row's keys up to the longest row's would waste time: rows of similar length are side by side in the slots, the
+batch is cut into bands, and each band's keys are read only up to its own longest row.
 """
 
 import inspect

@@ -1,4 +1,4 @@
-"""What is kept with a model beside its scores: GPU memory and energy, adapter size, errors by label."""
+"""Values with intervals, candidates against baselines, alerts, and whether the run passed."""
 
 import time
 from collections import defaultdict

@@ -1,4 +1,7 @@
-"""Models that wait for an actor, given out so that bases are loaded as seldom as can be."""
+"""A plan's models spread over a Ray cluster, ordered so that bases are loaded as rarely as possible.
+
+The run's worker is the head: it alone writes the store, with what the actors return as they finish it.
+"""
 
 import math
 import socket

@@ -1,4 +1,4 @@
-"""From what a plan says of generation to the settings that generators take."""
+"""Generation: every model answers every example that it has not answered yet."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence

@@ -1,6 +1,6 @@
-"""Sixth phase: judges grade candidate against baseline in both orders, and verdicts follow.
+"""Judges grade candidate against baseline in both orders, and verdicts follow; then panels and audits.
 
-A judge of kind "pointwise" gives single responses scores instead: see `ratings`.
+A judge of kind "pointwise" scores single responses instead: see `judging.ratings`.
 """
 
 from collections.abc import Iterator

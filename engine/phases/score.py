@@ -1,4 +1,4 @@
-"""Fifth phase: the metrics that need only the text of the answers."""
+"""The metrics that need only the text of the answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice

@@ -1,4 +1,4 @@
-"""Part of the last phase: every measure on every slice of the examples, model by model and pair by pair."""
+"""Every measure on every slice of the examples, and disparities between groups of prompts."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,7 @@
-"""Rules of a plan's judges that concern several keys at once."""
+"""Rules of a plan that concern several keys at once.
+
+They read the raw tables, so that what is wrong elsewhere does not hide what is wrong here.
+"""
 
 import math
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Whether a plan may have the data it asks for: what people excluded, the test lock, the other files."""
+"""Preflight: checks everything a plan needs before a run starts, without torch and without a model."""
 
 import os
 import shutil

@@ -1,7 +1,6 @@
-"""A plan that is proposed: its parts, each of which a person may leave out or name otherwise.
+"""A proposed plan: its parts, which a person may leave out or rename, and its TOML.
 
-Standard library alone, so that the app can hold one; `engine.propose.propose` makes it from what a folder
-holds.
+Standard library alone, so that the app can hold one; `engine.propose.propose` makes it from a folder.
 """
 
 from collections.abc import Iterable, Mapping

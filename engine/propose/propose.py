@@ -1,4 +1,7 @@
-"""Which of the models that a folder holds is a baseline and which a candidate of a proposed plan."""
+"""From the contents of a folder to a plan: the data, the models and their roles, the metrics.
+
+Every guess is listed in `assumed`, so that the person who reads the plan can see it.
+"""
 
 import re
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Judges that are made of other judges: their rows, and the verdicts that follow from their parts'."""
+"""Judges made of other judges: panels that vote, cascades from cheap to expensive, and their agreement."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence

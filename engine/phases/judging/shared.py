@@ -1,4 +1,4 @@
-"""The money of a run: what its judges have spent, what they may, and how the screens see it."""
+"""What judging pairs and rating single responses share: the judge's row, answers, cost, ways to stop."""
 
 import time
 from collections.abc import Iterator, Sequence
