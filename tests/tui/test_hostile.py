@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 
 from store import database
 from tests.tui.history import NOW
-from tests.tui.terminal import Terminal
+from tests.tui.terminal import terminal
 from tui.app.app import AssayApp
 from tui.screens.review.answers import Answers
 from tui.text.diff import text_of
@@ -169,15 +169,16 @@ async def test_hostile_text_can_be_decided_on(hostile_store: Path, settled: Sett
 
 @pytest.mark.e2e
 def test_nothing_raw_is_in_the_bytes_that_a_real_terminal_gets(hostile_store: Path) -> None:
-    terminal = Terminal(hostile_store, "review", 100, 30)
-    stream = terminal.until("1/12")
-    for key in "jjjjo" + "jjjjj" + "o":
-        terminal.press(key)
-        stream += terminal.rest()
-    for key in "CjjGoSV":
-        terminal.press(key)
-        stream += terminal.rest()
-    terminal.close()
+    with terminal(hostile_store, "review", 100, 30) as opened:
+        stream = opened.until("1/12")
+        for key in "jjjjo" + "jjjjj" + "o":
+            opened.send(key)
+            stream += opened.rest()
+        for key, marker in (("C", "Compare"), ("j", ""), ("j", ""), ("G", ""), ("o", ""), ("S", "Splits")):
+            opened.send(key)
+            stream += opened.until(marker)
+        opened.send("V")
+        stream += opened.until("Review")
     stream = stream.replace(b"\x1b]22;default\x07", b"")  # Textual's own: the shape of the mouse pointer
     assert b"HOSTILE" in stream
     for raw in (

@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from store import database
 from store.read import history, pairs, queues
 from tests.tui.history import NOW
-from tests.tui.terminal import Terminal
+from tests.tui.terminal import terminal
 from tui.app.app import AssayApp
 from tui.screens.review.answers import Answers
 from tui.screens.review.lines import excerpt
@@ -309,14 +309,12 @@ async def test_a_run_that_has_only_begun_says_what_is_not_there_yet(
 @pytest.mark.e2e
 def test_the_next_example_and_the_next_line_are_few_bytes_and_rest_is_silence(own_store: Path) -> None:
     for screen, marker, budget in (("review", "1/12", 8_000), ("compare", "rougeL", 600)):
-        terminal = Terminal(own_store, screen, 120, 36)
-        terminal.until(marker)
-        while terminal.rest():
-            pass
-        for _ in range(3):
-            terminal.press("j")
-            assert 0 < len(terminal.rest()) <= budget
-        terminal.close()
+        with terminal(own_store, screen) as opened:
+            opened.until(marker)
+            while opened.rest():
+                pass
+            for _ in range(3):
+                assert 0 < len(opened.press("j")) <= budget
 
 
 def write(store: Path, model: str, text: str) -> None:

@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 
 from store import database
 from tests.tui.history import NOW
-from tests.tui.terminal import Terminal
+from tests.tui.terminal import terminal
 from tests.tui.test_hostile import CORPUS, check
 from tui.app.app import AssayApp
 from tui.screens.review.answers import Answers
@@ -313,17 +313,14 @@ async def test_hostile_text_goes_through_every_view(own_store: Path, settled: Se
 
 @pytest.mark.e2e
 def test_the_next_example_is_few_bytes_in_every_view(own_store: Path) -> None:
-    terminal = Terminal(own_store, "review", 120, 36)
-    terminal.until("1/12")
-    while terminal.rest():
-        pass
-    for keys in [*(("s", view.key) for view in VIEWS.values()), ("m",)]:
-        for key in keys:
-            terminal.press(key)
-            terminal.rest()
-        terminal.press("j")
-        assert 0 < len(terminal.rest()) <= 8_000, keys
-    terminal.close()
+    with terminal(own_store, "review") as opened:
+        opened.until("1/12")
+        while opened.rest():
+            pass
+        for keys in [*(("s", view.key) for view in VIEWS.values()), ("m",)]:
+            for key in keys:
+                opened.press(key)
+            assert 0 < len(opened.press("j")) <= 8_000, keys
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])

@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from store import database
 from tests.tui.conftest import text_of
 from tests.tui.leaky import COVERAGE, below, open_splits, rest, set_summary, summary
-from tests.tui.terminal import Terminal
+from tests.tui.terminal import terminal
 from tests.tui.test_hostile import CORPUS, check
 from tui.keys import REGISTRY
 from tui.screens.review.screen import ReviewScreen
@@ -172,11 +172,9 @@ def test_holding_j_writes_a_few_hundred_bytes_a_step(leaky: Path) -> None:
     connection = database.connect(leaky)
     more_leaks(connection, 1_000)
     connection.close()
-    terminal = Terminal(leaky, "splits", 120, 36)
-    terminal.until("train")
-    terminal.press("j" * 40)
-    written = len(terminal.rest())
-    terminal.close()
+    with terminal(leaky, "splits") as opened:
+        opened.until("train")
+        written = len(opened.press("j" * 40))
     assert 0 < written / 40 <= 600
 
 
