@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from engine.compare.forgetting import LEVEL, holm
 from engine.decision.families import FAMILIES, JUDGE, OWN, family_of
+from engine.gates.figures import interval, number
 from store.read import history, slices
 from store.read.judging import Judging, judging
 from store.read.lock import test_uses
@@ -22,7 +23,6 @@ from store.read.rows import (
     WinRateRow,
 )
 from store.read.slices import SliceRow
-from tui.text.output import interval, number
 
 Change = Literal["better", "worse", "unsettled", "missing"]
 Standing = Literal["good", "bad", "open", "missing"]
@@ -40,18 +40,32 @@ _SURPRISE = ("bits_per_byte", "perplexity")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One of a fine-tuner's questions, answered; `evidence` holds the numbers behind it, one line each."""
+class AnsweredQuestion:
+    """One of a fine-tuner's questions, answered; `evidence` holds the numbers behind it, one line each.
+
+    An answer is its `lead` ("yes", "no", "not known"), what is `said`, and `more`: what would settle it.
+    """
 
     question: str
-    answer: str
+    said: str
     standing: Standing
     evidence: tuple[str, ...] = ()
     topic: Topic = "base"
+    lead: str = ""
+    more: str = ""
+
+    @property
+    def short(self) -> str:
+        """The answer without what would settle it."""
+        return f"{self.lead}: {self.said}" if self.lead else self.said
+
+    @property
+    def answer(self) -> str:
+        return f"{self.short}; {self.more}" if self.more else self.short
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RunFacts:
     """Everything stored of a run that a decision looks at."""
 
     run: RunDetail
@@ -71,10 +85,10 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class CandidateFacts:
     """One candidate; `measures` are the primary ones, of each family the one that speaks for it."""
 
-    facts: Facts
+    facts: RunFacts
     model: ModelRow
     base: ModelRow | None
     prompted: tuple[ModelRow, ...]
@@ -116,11 +130,11 @@ class Case:
         return [row for row in self.facts.alerts if row.candidate == self.name and row.severity in severities]
 
 
-def read(connection: history.Connection, run_id: int) -> Facts:
+def read(connection: history.Connection, run_id: int) -> RunFacts:
     """Raises StoreError when there is no such run."""
     run = history.run(connection, run_id)
     file_version = (run.data_summary or {}).get("file_version") or run.eval_set or ""
-    return Facts(
+    return RunFacts(
         run=run,
         models=[model for model in history.models(connection, run_id) if not model.is_cut],
         metrics=history.metrics(connection, run_id),
@@ -134,20 +148,20 @@ def read(connection: history.Connection, run_id: int) -> Facts:
     )
 
 
-def cases(facts: Facts) -> list[Case]:
+def cases(facts: RunFacts) -> list[CandidateFacts]:
     """The candidates in the plan's order."""
     measures = primary(facts.metrics)
     return [_case(facts, model, measures) for model in facts.models if model.role == "candidate"]
 
 
-def _case(facts: Facts, candidate: ModelRow, measures: tuple[str, ...]) -> Case:
+def _case(facts: RunFacts, candidate: ModelRow, measures: tuple[str, ...]) -> CandidateFacts:
     baselines = [model for model in facts.models if model.role == "baseline"]
     told = {model.name for model in baselines if system_of(model, facts.plan)}
     bare = [model for model in baselines if model.name not in told]
     own = [model for model in bare if _weights(model) == _weights(candidate)]
     base = next(iter([*own, *bare, *baselines]), None)
     prompted = tuple(model for model in baselines if model.name in told and model is not base)
-    return Case(facts, candidate, base, prompted, measures)
+    return CandidateFacts(facts, candidate, base, prompted, measures)
 
 
 def system_of(model: ModelRow, plan: dict[str, Any]) -> str | None:
@@ -220,7 +234,7 @@ def needed(row: ComparisonRow) -> int | None:
 def least_needed(rows: Iterable[ComparisonRow]) -> str:
     """What would settle the nearest of these differences, as a clause; "" where nothing is known."""
     known = [count for row in rows if (count := needed(row)) is not None]
-    return f"; about {min(known):,} examples would settle it" if known else ""
+    return f"about {min(known):,} examples would settle it" if known else ""
 
 
 def moved(row: ComparisonRow) -> str:
@@ -234,7 +248,3 @@ def measured(row: ComparisonRow) -> str:
         return f"{row.measure}: missing, {row.reason or 'no reason was recorded'}"
     spread = interval(row.low, row.high, sign=True) or "no interval"
     return f"{moved(row)}  {number(row.delta, sign=True)} {spread}  n {row.n:,}"
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

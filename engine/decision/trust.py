@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 from engine.data.power import smallest_change
 from engine.decision import judges
-from engine.decision.facts import Answer, Case, Standing, counted
+from engine.decision.costs import model_costs
+from engine.decision.facts import AnsweredQuestion, CandidateFacts, Standing
+from engine.gates.figures import counted, number, percent
 from store.read.rows import ModelRow, WinRateRow
 from store.read.slices import SliceRow
-from tui.sections.costs import model_costs
-from tui.text.gate import percent
-from tui.text.output import number
+from store.records.alert import kind_of
 
 ALIKE = 0.005  # share of the base's speed within which a candidate is as fast
 SLOWER = 0.20  # share of the base's speed lost from which on it is worth a word
@@ -19,7 +19,7 @@ NOT_LEAKED = "not leaked"  # the slice of the examples that training has not see
 SPEED, WAIT = "tokens_per_second", ("latency_p50_s", "latency_s")
 
 
-def cost(case: Case) -> Answer:
+def cost(case: CandidateFacts) -> AnsweredQuestion:
     """Speed beside the base's, which has no interval, and the adapter's size."""
     question = "What does it cost?"
     base = case.base.name if case.base else ""
@@ -40,26 +40,26 @@ def cost(case: Case) -> Answer:
         if pair[1] is not None:
             evidence.append(f"{measure} {number(pair[0])} → {number(pair[1])}  no interval")
     if not said:
-        return Answer(
-            question, "not measured: the plan does not use efficiency", "missing", tuple(evidence), "cost"
-        )
-    return Answer(question, "; ".join(said), standing, tuple(evidence), "cost")
+        why = "the plan does not use efficiency"
+        return AnsweredQuestion(question, why, "missing", tuple(evidence), "cost", "not measured")
+    return AnsweredQuestion(question, "; ".join(said), standing, tuple(evidence), "cost")
 
 
-def kept_of_full(case: Case) -> Answer:
+def kept_of_full(case: CandidateFacts) -> AnsweredQuestion:
     """What an adapter keeps of the quality of a full fine-tune of the same base."""
-    question = "Kept of a full fine-tune?"
+    question = "Quality vs. a full fine-tune?"
     if not _adapter(case.model):
-        return Answer(question, "it has no adapter: it is one, or not known here", "missing", topic="full")
+        return AnsweredQuestion(question, "no adapter", "missing", topic="full", lead="not applicable")
     full = next((model for model in case.facts.models if _is_full(model, case)), None)
     if full is None:
-        return Answer(
-            question, "not known: the run has no full fine-tune of this base", "missing", topic="full"
-        )
+        why = "the run has no full fine-tune of this base"
+        return AnsweredQuestion(question, why, "missing", topic="full", lead="not known")
     directions = {metric.measure: metric.direction for metric in case.facts.metrics}
     shares = dict(_shares(case, full, directions))
     if not shares:
-        return Answer(question, f"not known: nothing to compare with {full.name}", "missing", topic="full")
+        return AnsweredQuestion(
+            question, f"nothing to compare with {full.name}", "missing", topic="full", lead="not known"
+        )
     mean = sum(share for share, _ in shares.values()) / len(shares)
     trained = _adapter(case.model).get("trainable_share")
     of = "" if trained is None else f" with {trained:.3%} of the parameters"
@@ -67,7 +67,9 @@ def kept_of_full(case: Case) -> Answer:
     evidence = tuple(
         f"{measure}: {percent(share)} kept, {values}" for measure, (share, values) in shares.items()
     )
-    return Answer(question, f"{percent(mean)} of the quality of {full.name}{of}", standing, evidence, "full")
+    return AnsweredQuestion(
+        question, f"{percent(mean)} of the quality of {full.name}{of}", standing, evidence, "full"
+    )
 
 
 def _adapter(model: ModelRow) -> dict[str, float]:
@@ -75,7 +77,7 @@ def _adapter(model: ModelRow) -> dict[str, float]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_full(model: ModelRow, case: Case) -> bool:
+def _is_full(model: ModelRow, case: CandidateFacts) -> bool:
     """Whether it is a candidate of the same architecture and size with weights of its own."""
     if model.role != "candidate" or _adapter(model) or case.base is None:
         return False
@@ -89,7 +91,7 @@ def _is_full(model: ModelRow, case: Case) -> bool:
 
 
 def _shares(
-    case: Case, full: ModelRow, directions: dict[str, str]
+    case: CandidateFacts, full: ModelRow, directions: dict[str, str]
 ) -> Iterator[tuple[str, tuple[float, str]]]:
     for measure in case.measures:
         ours, theirs = (case.facts.score(name, measure) for name in (case.name, full.name))
@@ -98,12 +100,14 @@ def _shares(
             yield measure, (best / other, f"{full.name} {number(theirs)}, {case.name} {number(ours)}")
 
 
-def data_believed(case: Case) -> Answer:
+def data_believed(case: CandidateFacts) -> AnsweredQuestion:
     """Leakage, the test lock, and the smallest change that so many examples can show."""
     question = "Can the eval set be believed?"
     summary = case.facts.run.data_summary
     if not summary:
-        return Answer(question, "not known: nothing was recorded of it", "missing", topic="data")
+        return AnsweredQuestion(
+            question, "nothing was recorded of it", "missing", topic="data", lead="not known"
+        )
     n, leaked = int(summary.get("selected") or 0), summary.get("leaked")
     seen = summary.get("detectable") or (smallest_change(n) if n else None)
     uses = len({use.run_id for use in case.facts.test_uses}) if summary.get("split") == "test" else 0
@@ -121,27 +125,32 @@ def data_believed(case: Case) -> Answer:
         *([f"near-duplicates within the set: {summary['duplicates']}"] if summary.get("duplicates") else []),
         *([f"excluded by people: {len(summary['excluded'])}"] if summary.get("excluded") else []),
         *([f"runs on the locked test split: {uses}"] if uses else []),
-        *(alert.message for alert in case.alerts("critical", "warning") if alert.kind == "leakage"),
+        *(
+            alert.message
+            for alert in case.alerts("critical", "warning")
+            if kind_of(alert.kind).opens == "leaks"
+        ),
     ]
     standing: Standing
     if leaked is None:
-        standing, said = "missing", "not known: no training data was given to look for leaks"
+        standing, said = "missing", "not known: no training data was given to search for leaks"
     elif not leaked:
-        standing, said = "good", "none of its questions stands in the training data"
+        standing, said = "good", "none of its questions appears in the training data"
     else:
         clean = _on_the_others(case)
         evidence += [f"not leaked: {row.measure} {number(row.delta, True)}, {row.standing}" for row in clean]
         better = bool(clean) and all(row.standing == "better" for row in clean)
         standing = "bad" if leaked > MANY_LEAKED * n and not better else "open"
-        said = f"{leaked} of {counted(n, 'example')} stand in the training data"
+        appear = "appears" if leaked == 1 else "appear"
+        said = f"{leaked} of {counted(n, 'example')} {appear} in the training data"
         said += "; it is better on the others too" if better else ""
     if uses > 1:
         standing = standing if standing == "bad" else "open"
         said += f"; the test split was used by {uses} runs"
-    return Answer(question, said + visible, standing, tuple(evidence), "data")
+    return AnsweredQuestion(question, said + visible, standing, tuple(evidence), "data")
 
 
-def _on_the_others(case: Case) -> list[SliceRow]:
+def _on_the_others(case: CandidateFacts) -> list[SliceRow]:
     """The primary measures over the examples that did not leak, against the base."""
     return [
         row
@@ -154,7 +163,7 @@ def _on_the_others(case: Case) -> list[SliceRow]:
     ]
 
 
-def judge_believed(case: Case) -> Answer:
+def judge_believed(case: CandidateFacts) -> AnsweredQuestion:
     """Failures, orders, places, and agreement of every judge that compared the candidate."""
     question = "Can the judge be believed?"
     found = case.facts.judging
@@ -167,7 +176,7 @@ def judge_believed(case: Case) -> Answer:
     means = {row.judge for row in found.means if row.model == case.name}
     asked = [judge for judge in found.judges if judge.name in {row.judge for row in rows} | means]
     if not asked:
-        return Answer(question, "there is none: nothing was judged", "missing", topic="judge")
+        return AnsweredQuestion(question, "nothing was judged", "missing", topic="judge")
     doubts: list[str] = []
     others: list[str] = []
     for row in rows:
@@ -182,12 +191,12 @@ def judge_believed(case: Case) -> Answer:
     calls, failed = sum(judge.calls for judge in asked), sum(judge.failed for judge in asked)
     if any(_is_broken(row) for row in rows):
         said = f"hardly: {doubts[0]}" if doubts else "hardly"
-        return Answer(question, said + kind, "bad", evidence, "judge")
+        return AnsweredQuestion(question, said + kind, "bad", evidence, "judge")
     if doubts:
         said = f"with {counted(len(doubts), 'doubt')}: {doubts[0]}"
-        return Answer(question, said + kind, "open", evidence, "judge")
+        return AnsweredQuestion(question, said + kind, "open", evidence, "judge")
     said = f"no doubt found: {failed} of {counted(calls, 'call')} failed{kind}"
-    return Answer(question, said, "good", evidence, "judge")
+    return AnsweredQuestion(question, said, "good", evidence, "judge")
 
 
 def _is_broken(row: WinRateRow) -> bool:

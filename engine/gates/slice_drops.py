@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from engine.compare.comparison import Comparison
-from engine.gates.alerts import Alert
-from engine.gates.drops import SIGNIFICANT, evidence, number
+from engine.gates.drops import SIGNIFICANT, comparison_figures, number
 from engine.metrics.metric import Measure
-from engine.metrics.slicing import Slice
+from engine.metrics.slices import Slice
 from engine.plan.plan import Gates
 from engine.stats.paired import holm
+from store.records.alert import Alert, SliceEvidence
 
-TOLD = 5  # slices that a candidate is warned of; the others stand in the slices' own table
+TOLD = 5  # alerts on slices for one candidate; the table of slices lists the others
 
 Key = tuple[str, str, str]
 
@@ -79,12 +79,12 @@ def _settled(comparison: Comparison, p: float | None) -> bool:
 def _alert(item: Slice, p: float, family: int, others: Sequence[str], left: int) -> Alert:
     comparison = item.comparison
     first, second = number(comparison.candidate_value or 0.0), number(comparison.baseline_value or 0.0)
-    interval = f"95% interval {comparison.low or 0.0:+.3f} to {comparison.high or 0.0:+.3f}"
+    interval = f"95% CI {comparison.low or 0.0:+.3f} to {comparison.high or 0.0:+.3f}"
     sure = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     message = (
         f"{comparison.candidate} falls behind {comparison.baseline} on the slice “{item.name}”: "
         f"{comparison.measure} is {first} against {second} ({interval}, n = {comparison.n}, {sure} after "
-        f"correction for {family} slices and measures). Over all examples it did not fall."
+        f"correction for {family} slices and measures). Over all examples it did not."
     )
     if others:
         message += f" So did {', '.join(others)}."
@@ -97,5 +97,7 @@ def _alert(item: Slice, p: float, family: int, others: Sequence[str], left: int)
         comparison.baseline,
         comparison.measure,
         message,
-        {"slice": item.name, "measures": [comparison.measure, *others], **evidence(comparison, p)},
+        SliceEvidence(
+            **comparison_figures(comparison, p), slice=item.name, measures=(comparison.measure, *others)
+        ),
     )

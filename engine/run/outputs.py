@@ -161,7 +161,8 @@ class _Total:
         for sums in self._tasks.values():
             self._value.add(sums)
         self._tasks.clear()
-        interval = replace(self._value.interval(), n=self._n)
+        found = self._value.interval().within(self._measure.low, self._measure.high)
+        interval = replace(found, n=self._n)
         if not self._measure.independent:
             interval = replace(interval, low=None, high=None)
         reason = self._reasons.most_common(1)[0][0] if self._missing else None

@@ -1,7 +1,7 @@
 """Confidence intervals of one model's value."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -10,6 +10,7 @@ from engine.stats.resampling import Array, Combine, bootstrap_sums
 
 RESAMPLES = 10_000
 LEVEL = 0.95
+FEW = 4  # examples up to which a bootstrap has too few different resamples: 35 of four
 ENOUGH = 500  # examples from which on percentiles are as good as what is studentised
 _ROUNDING = 1e-12
 
@@ -26,14 +27,22 @@ class Interval:
     high: float | None
     n: int
 
+    def within(self, low: float | None, high: float | None) -> "Interval":
+        """The interval with its ends inside the range of what is measured; None is an open end."""
+        if self.low is None or self.high is None:
+            return self
+        floor, ceiling = -math.inf if low is None else low, math.inf if high is None else high
+        return replace(self, low=min(max(self.low, floor), ceiling), high=min(max(self.high, floor), ceiling))
+
 
 def bootstrap_interval(
     parts: Array, combine: Combine, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
 ) -> Interval:
     """The combined value of the parts [n, k] with its interval.
 
-    Wilson's for a share (values 0 and 1 of weight 1), else by bootstrap: studentised for the mean of few
-    values that hardly repeat, percentiles with a correction for small n for everything else.
+    Wilson's for a share (values 0 and 1 of weight 1), Student's for the mean of up to FEW other values, whose
+    resamples are too few to tell. Else by bootstrap: studentised for the mean of few values that hardly
+    repeat, percentiles with a correction for small n for everything else.
     """
     n = len(parts)
     if n == 0:
@@ -41,10 +50,14 @@ def bootstrap_interval(
     value = finite(combine(parts.sum(axis=0)))
     if n < 2 or value is None:
         return Interval(value, None, None, n)
+    low: float | None
+    high: float | None
     is_mean = is_plain_mean(parts, combine)
     if is_mean and np.all(np.isin(parts[:, 0], (0.0, 1.0))):
         return wilson(float(parts[:, 0].sum()), n, level)
-    if is_mean and is_continuous(parts[:, 0]):
+    if is_mean and n <= FEW and np.unique(parts[:, 0]).size > 1:
+        low, high = student(parts[:, 0], level)
+    elif is_mean and is_continuous(parts[:, 0]):
         low, high = studentised(parts[:, 0], seed, resamples, level)
     else:
         low, high = percentiles(combine(bootstrap_sums(parts, seed, resamples)), expanded(n, level))
@@ -64,6 +77,16 @@ def is_continuous(values: Array) -> bool:
     if len(values) >= ENOUGH:
         return False
     return bool(np.unique(values, return_counts=True)[1].max() <= max(1, len(values) // 10))
+
+
+def student(values: Array, level: float = LEVEL) -> tuple[float, float]:
+    """Student's t interval of a mean (1908)."""
+    from scipy.special import stdtrit
+
+    n = len(values)
+    half = float(stdtrit(n - 1, 0.5 + level / 2)) * float(values.std(ddof=1)) / math.sqrt(n)
+    mean = float(values.mean())
+    return mean - half, mean + half
 
 
 def studentised(

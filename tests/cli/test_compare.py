@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine.compare.comparison import Comparison
-from engine.compare.runs import Incomparable, RunComparison, compare_runs
+from engine.gates.runs import Incomparable, RunComparison, compare_runs
 from engine.metrics.metric import load_metric
 from store import database
 from store.read import history
@@ -111,6 +111,13 @@ def test_a_metric_of_the_plans_own_is_compared(connection: sqlite3.Connection, t
     after = found(compare_runs(connection, 1, 2), "polite")
     assert after.n == 12
     assert (after.candidate_value, after.delta, after.p) == (before.candidate_value, before.delta, before.p)
+
+
+def test_two_runs_of_one_older_version_are_compared_where_the_values_are_averaged(
+    connection: sqlite3.Connection,
+) -> None:
+    connection.execute("UPDATE metric SET version = '0' WHERE measure IN ('exact_match', 'bleu_corpus')")
+    assert found(compare_runs(connection, 1, 2), "exact_match").n == 12
 
 
 def test_a_metric_of_ones_own_that_is_gone_or_changed_is_not_compared(

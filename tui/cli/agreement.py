@@ -11,24 +11,14 @@ from store.read.history import Connection
 from store.read.labels import labelled_pairs, preferences
 from store.read.reviewing import own_decisions
 from tui.cli.common import Json, Run, Store, store_folder
+from tui.sections.agreement import FIGURES, OUTCOMES, gate_in_words, own_figures
 from tui.text.gate import MISSING, percent
 from tui.text.output import Column, heading, out, paragraph, print_json, print_table
 
 if TYPE_CHECKING:
-    from engine.compare.calibration import Criterion, Raters
-    from engine.gates.agreement import Match, RunAgreement
+    from engine.compare.calibration import CriterionAgreement, Raters
+    from engine.gates.agreement import JudgeAgreement, RunAgreement
     from engine.stats.agreement import Agreement
-
-
-OUTCOMES = ("win", "tie", "loss")
-_FIGURES = {
-    "raw": "same verdict",
-    "raw_without_ties": "same, where both decided",
-    "kappa": "kappa",
-    "alpha": "Krippendorff's alpha",
-    "spearman": "Spearman",
-    "kendall": "Kendall's tau-b",
-}
 
 
 def agreement(
@@ -73,7 +63,7 @@ def agreement_values(run_id: int, found: "RunAgreement") -> dict[str, Any]:
     }
 
 
-def _values(match: "Match") -> dict[str, Any]:
+def _values(match: "JudgeAgreement") -> dict[str, Any]:
     calibration = match.calibration
     return {
         "judge": match.judge,
@@ -101,7 +91,7 @@ def _print(run_id: int, found: "RunAgreement") -> None:
             paragraph(alert.message, " " * 9, f"{alert.severity.upper():9}")
 
 
-def _print_match(match: "Match") -> None:
+def _print_match(match: "JudgeAgreement") -> None:
     kind = "" if match.is_language_model else " (not a language model)"
     heading(f"{match.judge}{kind} · {match.candidate} against {match.baseline}")
     out(f"labels by {', '.join(match.annotators)}")
@@ -116,13 +106,13 @@ def _print_raters(raters: Mapping[str, "Raters"]) -> None:
     rows = [["pairs", *(f"{item.pairs:,}" for item in raters.values())]]
     rows += [
         [title, *(_figure(getattr(item, name)) for item in raters.values())]
-        for name, title in _FIGURES.items()
+        for name, title in FIGURES.items()
     ]
     print_table(columns, rows)
     reasons = dict.fromkeys(
         f"{title}, {names}: {getattr(item, name).reason}"
         for names, item in raters.items()
-        for name, title in _FIGURES.items()
+        for name, title in FIGURES.items()
         if getattr(item, name).value is None
     )
     for reason in reasons:
@@ -137,7 +127,7 @@ def _figure(found: "Agreement") -> str:
     return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
-def _print_corrected(match: "Match") -> None:
+def _print_corrected(match: "JudgeAgreement") -> None:
     found, gate = match.calibration.corrected, match.win_rate_gate
     alone = found.labels_alone
     out()
@@ -154,18 +144,12 @@ def _print_corrected(match: "Match") -> None:
     if found.reason:
         paragraph(f"not corrected: {found.reason}", "    ", f"  {MISSING} ")
     if found.value is not None and gate is not None and found.low is not None and found.high is not None:
-        _print_gate(found.low, found.high, gate, match.calibration.to_settle)
-
-
-def _print_gate(low: float, high: float, gate: float, to_settle: int | None) -> None:
-    if low >= gate:
-        out(f"  the gate of {gate:.0%} is met, as people would judge")
-    elif high < gate:
-        out(f"  the gate of {gate:.0%} is missed, as people would judge")
-    elif to_settle is None:
-        out(f"  the gate of {gate:.0%} is not settled, and no number of labels on these examples settles it")
-    else:
-        out(f"  the gate of {gate:.0%} is not settled: about {to_settle:,} random labels would settle it")
+        examples = found.labelled + found.unlabelled
+        needed = match.calibration.to_settle
+        said = gate_in_words(
+            found.low, found.high, gate, labelled=found.labelled, examples=examples, needed=needed
+        )
+        paragraph(said, "  ")
 
 
 def _share(value: float, low: float | None, high: float | None) -> str:
@@ -184,7 +168,7 @@ def _print_confusion(judge: str, confusion: Mapping[str, Mapping[str, Mapping[st
     print_table(columns, rows)
 
 
-def _print_criteria(judge: str, items: list["Criterion"]) -> None:
+def _print_criteria(judge: str, items: list["CriterionAgreement"]) -> None:
     heading(f"{judge} by criterion, largest disagreement first")
     columns = [Column("criterion"), Column("answers", True), Column("judge − people", True)]
     columns += [Column("mean gap", True), Column("Spearman", True)]
@@ -203,8 +187,6 @@ def _print_criteria(judge: str, items: list["Criterion"]) -> None:
 
 def _own_values(connection: Connection, run_id: int) -> list[dict[str, Any]]:
     """One record for each person and pair of models; shares have value, low, high and n."""
-    from tui.screens.review.own import own_figures
-
     names = {model.id: model.name for model in history.models(connection, run_id)}
     return [
         {"annotator": person, "candidate": names[pair[0]], "baseline": names[pair[1]]}

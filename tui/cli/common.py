@@ -15,7 +15,7 @@ from tui.text.output import err
 
 if TYPE_CHECKING:
     from engine.data.example import Example
-    from engine.data.rows import Account
+    from engine.data.examples import Account
 
 
 Store = Annotated[

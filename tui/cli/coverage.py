@@ -11,9 +11,8 @@ from tui.text.gate import MISSING, cut, printable
 from tui.text.output import Column, err, heading, number, out, paragraph, print_json, print_table, width
 
 if TYPE_CHECKING:
-    from engine.data.drift import Drift
+    from engine.data.coverage import Drift, Survey
     from engine.data.example import Example
-    from engine.data.survey import Survey
 
 Query = Annotated[str | None, typer.Option("--query", metavar="COLUMN", help="The column of the question.")]
 TrainOption = Annotated[Path | None, typer.Option("--train", metavar="FILE", help="The training data.")]
@@ -45,9 +44,8 @@ def coverage(
     json: Json = False,
 ) -> None:
     """What the eval set asks, what it lacks, and how far it differs from training and production."""
-    from engine.data.examples import read_examples
-    from engine.data.rows import Account, data_rows
-    from engine.data.survey import survey
+    from engine.data.coverage import survey
+    from engine.data.examples import Account, data_rows, read_examples
 
     if sample is not None and (log is None or sample_out is None):
         raise BadInput("--sample draws from a log into a file", "add --log FILE and --out FILE")
@@ -84,8 +82,7 @@ def _draw(
 ) -> None:
     import json
 
-    from engine.data.coverage import draw
-    from engine.data.survey import question, sampled_records
+    from engine.data.coverage import draw, question, sampled_records
 
     texts = [question(row) for row in log]
     places = draw(texts, found.coverage.members["log"], count, balanced=balanced, seed=seed)
@@ -160,7 +157,7 @@ def _show_copies(found: "Survey", examples: "list[Example]") -> None:
 
 
 def _show_drift(moved: "Drift") -> None:
-    from engine.data.drift import PSI_LEVELS
+    from engine.data.coverage import PSI_LEVELS
 
     stable, shifted = PSI_LEVELS
 

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from engine.data.example import Example
     from engine.data.partition import Partition
     from engine.data.preview import Preview
-    from engine.data.stored import EvalSet
-    from engine.data.versions import VersionDiff
+    from engine.data.versions import EvalSet, VersionDiff
 
 
 PreviewData = Annotated[
@@ -173,9 +172,9 @@ def split(
 
     Neither the file's order nor later additions move an example.
     """
+    from engine.data.examples import Account
     from engine.data.manifest import MANIFEST
     from engine.data.partition import FEW, Options, partition, write
-    from engine.data.rows import Account
 
     options = Options(_ratios(ratios), seed, group, near, stratify, folds, mapping(fields))
     account = Account() if skip_bad else None
@@ -281,8 +280,7 @@ def versions(
 def _show_versions(
     connection: history.Connection | None, before: str, after: str | None, *, everything: bool, json: bool
 ) -> None:
-    from engine.data.stored import find_eval_set
-    from engine.data.versions import version_diff
+    from engine.data.versions import find_eval_set, version_diff
 
     known = {row.version: row for row in eval_sets(connection)} if connection else {}
     old = find_eval_set(connection, before)

@@ -58,9 +58,8 @@ def leakage(
 ) -> None:
     """Find evaluation examples that appear in the training data."""
     from engine.data.duplicates import copies
-    from engine.data.examples import read_examples
+    from engine.data.examples import Account, data_rows, read_examples
     from engine.data.leakage import find_leaks, leak_report
-    from engine.data.rows import Account, data_rows
 
     columns = mapping(fields)
     account = Account() if skip_bad else None

@@ -108,8 +108,8 @@ Out = Annotated[
 def plan(folder: Folder = Path(), out_file: Out = None, json: Json = False) -> None:
     """Write a plan for the models, adapters and data in a folder; --json only prints it."""
     from engine.propose.discover import look
+    from engine.propose.proposal import plan_text
     from engine.propose.propose import propose
-    from engine.propose.text import plan_text
 
     if not folder.is_dir():
         raise BadInput(f"{folder} is not a folder", "name the folder with your models and data")
@@ -169,7 +169,7 @@ def noise(plan: Plan, sample: Sample = 50, json: Json = False) -> None:
     is recorded.
     """
     from engine.errors import BadInput
-    from engine.phases.noise import noise_of
+    from engine.phases.generate import noise_of
     from engine.plan.plan import read_plan
     from store.read.history import as_values
 

@@ -324,10 +324,10 @@ def _confirm_cost(plan_file: Path, limit: int | None, fold: int | None, *, yes: 
 
     Raises BadInput where it may and nobody can be asked, and Abort when the answer is no.
     """
-    from engine.data.selection import in_part, whole_set
     from engine.judges.estimate import estimate
     from engine.plan.folds import count_folds
     from engine.plan.plan import read_plan
+    from engine.plan.selection import in_part, whole_set
 
     plan = read_plan(plan_file, fold or (1 if count_folds(plan_file) else None))
     if all(judge.server is None for judge in plan.judges):

@@ -16,8 +16,8 @@ from tui.text.output import err, heading, out, paragraph, print_json
 
 if TYPE_CHECKING:
     from engine.compare.comparison import Comparison
-    from engine.compare.runs import RunComparison
-    from engine.plan.training_changes import Retrained
+    from engine.gates.runs import RunComparison
+    from engine.plan.training_config import Retrained
 
 
 class ReportFormat(StrEnum):
@@ -110,9 +110,9 @@ def compare(
 
     The comparison is paired, on the examples that both evaluated in the same words.
     """
-    from engine.compare.runs import compare_runs
     from engine.compare.shared_sets import shared_sets
     from engine.decision.changes import retrainings
+    from engine.gates.runs import compare_runs
     from tui.sections.remarks import noise_remarks
 
     with opened(store_folder(context, store)) as connection:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from engine.compare.forgetting import Conclusion
 from engine.data.leak import TIER_WORDS
-from engine.decision.decision import Answer, Verdict
-from engine.decision.families import family_of, rank
-from engine.decision.family_summary import standing
+from engine.decision.decision import AnsweredQuestion, Decision
+from engine.decision.families import family_of, rank, summarize
 from engine.decision.judges import Said
 from store.read.rows import ComparisonRow, ModelScoreRow, WinRateRow
 from store.read.slices import CorpusRow, DisparityRow, SliceRow
@@ -91,7 +90,7 @@ WORD_SIGNS = {"ship": "+", "don't ship": "-", "not settled": "?"}
 ANSWER_SIGNS = {"good": "+", "bad": "-", "open": "?", "missing": "·"}
 
 
-def print_decision(verdicts: Sequence[Verdict], *, full: bool = False) -> None:
+def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
     """Word and reasons of every candidate; `full` adds every question with the numbers behind its answer."""
     if not verdicts:
         out("no candidate to decide on")
@@ -109,7 +108,7 @@ def print_decision(verdicts: Sequence[Verdict], *, full: bool = False) -> None:
         paragraph("+ good · - bad · ? not settled · · not known")
 
 
-def _print_answer(answer: Answer) -> None:
+def _print_answer(answer: AnsweredQuestion) -> None:
     paragraph(f"{answer.question} {answer.answer}", "      ", f"  {ANSWER_SIGNS[answer.standing]} ")
     for line in answer.evidence:
         paragraph(line, "          ", "        ")
@@ -540,7 +539,7 @@ def _print_changes_from(baseline: str, changes: Sequence[Change], find: str) -> 
 
 def _sum(rows: Sequence[ComparisonRow]) -> str:
     """How many of a family's measures got worse and better for one candidate."""
-    found = standing(rows)
+    found = summarize(rows)
     parts = [f"{found.worse} worse" if found.worse else "", f"{found.better} better" if found.better else ""]
     return ", ".join(filter(None, parts)) or "none clear"
 

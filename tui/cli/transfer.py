@@ -80,7 +80,7 @@ def export(
         raise BadInput(f"{kind} takes one run and has its own format", "assay export runs RUN… FOLDER")
     from engine.formats.export import export_run
     from engine.formats.importing import LM_EVAL
-    from engine.formats.lm_eval_export import export_lm_eval
+    from engine.formats.lm_eval import export_lm_eval
     from store.read.content import run_content
     from store.read.history import find_run
     from store.session import opened

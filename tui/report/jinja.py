@@ -6,6 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from store.records.alert import kind_of
 from tui.text.gate import printable
 from tui.text.output import interval, iso, number
 
@@ -25,6 +26,7 @@ def environment(autoescape: bool, finalize: Callable[[Any], Any]) -> Environment
         number=number, signed=lambda value: number(value, sign=True), time=iso, probability=probability
     )
     made.globals["interval"] = interval
+    made.globals["kind_of"] = kind_of
     return made
 
 

@@ -17,6 +17,7 @@ from store.read.rows import WinRateRow
 from tui.keys import bindings, written
 from tui.screens.base import RunScreen
 from tui.screens.command import run_command
+from tui.sections.agreement import FIGURES, OUTCOMES, gate_in_words
 from tui.text.gate import MISSING, cut, fit, join, one_line, percent, plain, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
@@ -26,15 +27,6 @@ if TYPE_CHECKING:
     from store.read.history import Connection
     from store.read.rows import WinRateRow
 
-FIGURES = {
-    "raw": "same verdict",
-    "raw_without_ties": "same, both decided",
-    "kappa": "kappa",
-    "alpha": "Krippendorff's alpha",
-    "spearman": "Spearman",
-    "kendall": "Kendall's tau-b",
-}
-OUTCOMES = ("win", "tie", "loss")
 TITLE, CELLS = 20, 21  # of the figures' names, and of each column of them
 BAND = 60
 
@@ -132,20 +124,10 @@ def settled(match: Found) -> str:
         return f"Not corrected: {found['reason']}." if found["reason"] else ""
     if gate is None:
         return ""
-    if found["low"] >= gate:
-        return f"The gate of {100 * gate:g} % is met, as people would judge."
-    if found["high"] < gate:
-        return f"The gate of {100 * gate:g} % is missed, as people would judge."
-    unsettled = f"The gate of {100 * gate:g} % is not settled"
-    if needed is None:
-        return f"{unsettled}, and no number of labels on these examples settles it."
     examples = found["labelled"] + found["unlabelled"]
-    if needed > examples:
-        return (
-            f"{unsettled}: it takes about {needed:,} random labels, more than the {examples:,} examples here."
-        )
-    more = max(0, needed - found["labelled"])
-    return f"{unsettled}: about {more:,} more random labels would settle it ({needed:,} in all)."
+    return gate_in_words(
+        found["low"], found["high"], gate, labelled=found["labelled"], examples=examples, needed=needed
+    )
 
 
 def _reasons(raters: Mapping[str, Found], width: int) -> list[Content]:

@@ -7,17 +7,15 @@ from textual.content import Content
 from textual.events import Resize
 
 from engine.decision.changes import read_before
-from engine.decision.decision import Answer, Verdict, verdicts
-from engine.decision.facts import Case, cases, read
+from engine.decision.decision import AnsweredQuestion, Decision, verdicts
+from engine.decision.facts import CandidateFacts, cases, read
 from store.read.history import Connection
+from store.records.alert import kind_of
 from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.text.gate import fit, join, one_line, plain, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
-
-# Alerts on measures that answers have one by one, so that Review can put the worst first.
-_OF_ANSWERS = ("metric_drop", "perplexity_rise", "format")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    verdicts: list[Verdict]
+    verdicts: list[Decision]
     leads: list[Lead]
     before: int | None  # the run that changes are told against
 
@@ -44,15 +42,17 @@ def read_page(connection: Connection, run_id: int) -> Page:
     return Page(verdicts(found, before), list(map(_lead, found)), before.run.id if before else None)
 
 
-def _lead(case: Case) -> Lead:
+def _lead(case: CandidateFacts) -> Lead:
     base = case.base.name if case.base else None
     measures = (
         [row.measure for row, _ in case.changes(case.base) if row.kind == "metric"] if case.base else []
     )
     critical = [alert for alert in case.alerts("critical") if alert.acknowledged is None]
-    fallen = next((alert for alert in critical if alert.kind in _OF_ANSWERS), None)
-    forgot = [alert for alert in critical if alert.kind == "benchmark_drop" and alert.baseline]
-    worst = min(forgot, key=lambda alert: (alert.evidence or {}).get("delta") or 0.0, default=None)
+    fallen = next((alert for alert in critical if kind_of(alert.kind).opens == "worst answers"), None)
+    forgot = [
+        alert for alert in critical if kind_of(alert.kind).opens == "benchmark questions" and alert.baseline
+    ]
+    worst = min(forgot, key=lambda alert: getattr(alert.evidence, "delta", None) or 0.0, default=None)
     return Lead(
         case.name,
         base,
@@ -80,24 +80,24 @@ LEAST_NAME = 10  # cells at least
 QUESTION = 29
 
 
-def word(verdict: Verdict) -> Content:
+def word(verdict: Decision) -> Content:
     return Content.styled(*WORDS[verdict.word])
 
 
-def name_width(verdicts: list[Verdict], width: int) -> int:
+def name_width(verdicts: list[Decision], width: int) -> int:
     """As wide as the longest name, up to a quarter of the line."""
     longest = max((plain(verdict.candidate).cell_length for verdict in verdicts), default=0)
     return max(LEAST_NAME, min(longest, width // 4))
 
 
-def head(verdict: Verdict, names: int, width: int) -> Content:
+def head(verdict: Decision, names: int, width: int) -> Content:
     """A candidate's line: name, word, the weightiest reason."""
     why = one_line(verdict.reasons[0]) if verdict.reasons else Content("")
     cells = [fit(verdict.candidate, names), fit(word(verdict), WORD)]
     return join([*cells, fit(why, max(0, width - names - WORD - 4))], "  ")
 
 
-def question(answer: Answer, width: int) -> Content:
+def question(answer: AnsweredQuestion, width: int) -> Content:
     """A question's line: how it stands, the question, the answer as far as it fits."""
     sign, style = STANDINGS[answer.standing]
     muted = "$muted" if answer.standing == "missing" else ""
@@ -105,7 +105,7 @@ def question(answer: Answer, width: int) -> Content:
     return join([Content.styled(sign, style), " ", fit(answer.question, QUESTION), "  ", said])
 
 
-def reasons(verdict: Verdict, width: int) -> list[Content]:
+def reasons(verdict: Decision, width: int) -> list[Content]:
     """The reasons, numbered, the first in bold; none is cut."""
     lines = []
     for place, reason in enumerate(verdict.reasons, 1):
@@ -118,7 +118,7 @@ def reasons(verdict: Verdict, width: int) -> list[Content]:
     return lines
 
 
-def evidence(answer: Answer, width: int) -> list[Content]:
+def evidence(answer: AnsweredQuestion, width: int) -> list[Content]:
     """The whole answer and the numbers behind it."""
     sign, style = STANDINGS[answer.standing]
     first, *more = wrap(plain(answer.answer, "bold"), width - 2)
@@ -158,11 +158,11 @@ class DecisionScreen(RunScreen):
         )
 
     @property
-    def candidates(self) -> Rows[Verdict]:
+    def candidates(self) -> Rows[Decision]:
         return self.query_one("#candidates", Rows)
 
     @property
-    def questions(self) -> Rows[Answer]:
+    def questions(self) -> Rows[AnsweredQuestion]:
         return self.query_one("#questions", Rows)
 
     def read_run(self, connection: Connection) -> Page:
@@ -176,7 +176,7 @@ class DecisionScreen(RunScreen):
         super().on_resize(event)
         self._draw()
 
-    def _candidate(self, verdict: Verdict, width: int) -> Content:
+    def _candidate(self, verdict: Decision, width: int) -> Content:
         return head(verdict, self._names, width)
 
     def _draw(self) -> None:
@@ -256,7 +256,7 @@ class DecisionScreen(RunScreen):
 
         self.app.push_screen(SamplesScreen(self.run_id, lead.candidate, baseline, task))
 
-    def _open(self, answer: Answer, lead: Lead) -> None:
+    def _open(self, answer: AnsweredQuestion, lead: Lead) -> None:
         """Opens the screen that holds what an answer rests on."""
         match answer.topic:
             case "forgotten" if lead.task is not None:

@@ -333,7 +333,7 @@ class WizardScreen(AssayScreen):
 
     @work(group="put", exclusive=True)
     async def _put(self, file: Path) -> None:
-        from engine.propose.text import plan_text
+        from engine.propose.proposal import plan_text
 
         if self._proposal is None:
             return

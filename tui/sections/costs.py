@@ -1,10 +1,10 @@
 """What a run cost: money for judges, hours of GPUs, and what each model took."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.decision.costs import model_costs
 from store.read.rows import ModelRow
-from tui.text.gate import size
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +41,3 @@ def judging_cost(spending: tuple[float | None, int]) -> tuple[float | None, str 
         return dollars or 0.0, None
     known = f", on top of ${dollars:,.2f}" if dollars else ""
     return None, f"cost: {unknown:,} judges' answers of unknown price{known}"
-
-
-def model_costs(model: ModelRow) -> Iterator[tuple[str, str]]:
-    """Adapter size and trainable share, peak GPU memory, energy; missing values with their reasons."""
-    details = model.details or {}
-    adapter, use = details.get("adapter"), details.get("device_use")
-    if isinstance(adapter, dict) and "bytes" in adapter:
-        share = adapter["trainable_share"]
-        known = "size of the base unknown" if share is None else f"{share:.3%} trainable"
-        yield "adapter", f"{size(adapter['bytes'])}, {adapter['parameters']:,} parameters, {known}"
-    if use:
-        memory, energy = use["peak_memory"], use["energy_j"]
-        yield "peak GPU memory", f"missing: {use['reason']}" if memory is None else size(memory)
-        yield "energy", f"missing: {use['energy_reason']}" if energy is None else f"{energy / 1000:.1f} kJ"

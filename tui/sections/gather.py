@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from engine.decision.decision import Verdict, decide
+from engine.decision.decision import Decision, decide
 from store.read import history, live, slices
 from store.read.answered import Answered, answered
 from store.read.history import Connection
@@ -29,7 +29,7 @@ class RunSections:
     """Everything recorded of one run but its texts, subject by subject."""
 
     overview: OverviewSection
-    decision: tuple[Verdict, ...]
+    decision: tuple[Decision, ...]
     data: DataSection
     measures: MeasuresSection
     judging: JudgingSection

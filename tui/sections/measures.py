@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.decision.families import family_of, rank
-from engine.decision.family_summary import family
+from engine.decision.families import family, family_of, rank
 from store.read.rows import AlertRow, ComparisonRow, MetricRow, ModelRow, ModelScoreRow
 from tui.sections.words import change
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.decision.costs import model_costs
 from store.read.judging import JudgeRow
 from store.read.rows import BenchmarkRow, MetricRow, ModelRow, RunDetail, SplitUseRow
-from tui.sections.costs import model_costs
 from tui.sections.declaration import declared
 from tui.sections.words import judge_name
 from tui.text.output import iso, moment

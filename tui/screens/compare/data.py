@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from engine.compare.forgetting import ForgettingRow, forgetting
-from engine.decision.families import BENCHMARKS, FORGETTING, JUDGE, family_of, rank
-from engine.decision.family_summary import standing
+from engine.decision.families import BENCHMARKS, FORGETTING, JUDGE, family_of, rank, summarize
 from store.read import history, slices
 from store.read.history import Connection
 from store.read.rows import (
@@ -333,7 +332,7 @@ def _place(group: FamilyGroup) -> tuple[bool, bool, int]:
 def _standing(lines: Sequence[CompareLine]) -> tuple[int, int, CompareLine | None]:
     """How many lines are clearly worse and better, and the worst."""
     measured = {line.name: line for line in lines if isinstance(line, MeasureLine) and line.compared}
-    found = standing(line.compared for line in measured.values() if line.compared)
+    found = summarize(line.compared for line in measured.values() if line.compared)
     worse, better = found.worse, found.better
     worst: CompareLine | None = measured[found.worst.measure] if found.worst else None
     for line in lines:

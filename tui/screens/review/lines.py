@@ -1,7 +1,6 @@
 """What the Review screen says in words: the place in the queue, progress, decisions, verdicts, metrics."""
 
 from collections.abc import Sequence
-from statistics import median
 
 from textual.content import Content
 
@@ -10,6 +9,7 @@ from store.read.queues import CATEGORY
 from store.read.rows import AnnotationRow, JudgmentRow, MetricRow, RatingRow, ScoreRow, VerdictRow
 from tui.screens.review.blind import about
 from tui.screens.review.data import ComparedPair, Review
+from tui.sections.agreement import seconds_each
 from tui.text.diff import Segment, text_of
 from tui.text.gate import MISSING, cut, duration, fit, join, number, plain, signed
 from tui.text.side_by_side import wrapped
@@ -216,19 +216,11 @@ def _word(metric: MetricRow, ours: ScoreRow | None, theirs: ScoreRow | None) -> 
 
 
 DECISIONS = {"left": "left is better", "right": "right is better", "tie": "a tie", "both_bad": "both are bad"}
-PAUSE = 300.0  # seconds; who looked longer was away
-_FEWEST = 3
-
-
-def pace(seconds: Sequence[float]) -> float | None:
-    """Seconds for a decision: the median, which one long look does not move; None before the third."""
-    looked = [each for each in seconds if 0 <= each <= PAUSE]
-    return median(looked) if len(looked) >= _FEWEST else None
 
 
 def progress(review: Review) -> str:
     """How much is left: "4.2 s each · 1m 15s left", or how many while the pace is not known."""
-    left, each = review.undecided, pace(review.seconds)
+    left, each = review.undecided, seconds_each(review.seconds)
     if each is None or not left:
         return f"{left} undecided"
     return f"{each:.1f} s each · {duration(each * left)} left"
