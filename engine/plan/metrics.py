@@ -22,7 +22,7 @@ REGISTRY: dict[str, str] = {
     "token_f1": "engine.metrics.exact:TokenF1",
     "contains": "engine.metrics.exact:Contains",
     "regex": "engine.metrics.exact:Regex",
-    "numeric": "engine.metrics.numeric:Numeric",
+    "numeric": "engine.metrics.exact:Numeric",
     "edit_similarity": "engine.metrics.exact:EditSimilarity",
     "classification": "engine.metrics.classification:Classification",
     "entities": "engine.metrics.extraction:Entities",
