@@ -177,7 +177,7 @@ def test_a_run_that_generates_here_is_cancelled_within_two_seconds(tmp_path: Pat
     assert 2 < answers(store) < 300
 
 
-def test_a_server_that_dies_half_way_fails_the_run_and_resuming_asks_for_the_rest(
+def test_a_server_that_dies_half_way_is_waited_for_and_resuming_asks_for_the_rest(
     slow: SlowServer, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
@@ -187,9 +187,13 @@ def test_a_server_that_dies_half_way_fails_the_run_and_resuming_asks_for_the_res
     process = Worker(store, run_id)
     assert wait_until(lambda: answers(store) == 5, process)
     slow.die()
-    assert process.wait(DEADLINE) == 3
-    found = run_of(store)
-    assert found.status == "failed" and "cannot be reached any more" in str(found.error)
+    assert wait_until(lambda: "does not answer since" in str(run_of(store).waiting), process)
+    assert slow.url in str(run_of(store).waiting)
+    connection = reader(store)
+    history.request(connection, run_id, "pause")
+    connection.close()
+    assert process.wait(DEADLINE) == 0
+    assert run_of(store).status == "paused" and run_of(store).waiting is None
     assert answers(store) == 5
     again = SlowServer(quick=1000)
     try:
