@@ -221,7 +221,7 @@ async def test_json_is_compared_field_by_field_or_says_why_not(own_store: Path) 
     app = review(own_store)
     async with driven(app) as ui:
         await ui.press("s", "f")
-        assert "the right answer is no JSON" in ui.text
+        assert "the right answer is not JSON" in ui.text
 
 
 async def test_equal_parts_are_folded_until_z(own_store: Path) -> None:
