@@ -29,7 +29,7 @@ REGISTRY: dict[str, str] = {
     "tags": "engine.metrics.extraction:Tags",
     "set_f1": "engine.metrics.extraction:SetF1",
     "json_fields": "engine.metrics.json_values:JsonFields",
-    "format": "engine.metrics.json_schema:FormatCompliance",
+    "format": "engine.metrics.json_values:FormatCompliance",
     "checks": "engine.metrics.checks:Instructions",
     "length": "engine.metrics.efficiency:Length",
     "efficiency": "engine.metrics.efficiency:Efficiency",

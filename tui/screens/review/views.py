@@ -10,12 +10,10 @@ from store.read.answers import Answered
 from store.read.pairs import PairView
 from store.read.rows import ResponseRow
 from tui.screens.review.data import ComparedPair, Review
-from tui.text.code_blocks import code_marks
 from tui.text.diff import AlignedPair, Diff, Segment, diff, text_of
 from tui.text.gate import cut, join, number, plain
-from tui.text.invisible import raw_rows
 from tui.text.json_fields import NoJsonFound, field_rows, read_json, reordered
-from tui.text.overlay import overlaid
+from tui.text.overlay import code_marks, overlaid, raw_rows
 from tui.text.sheet import HEADING, Cell, Sheet, column, spanning, unified
 from tui.text.side_by_side import rows, wrapped
 

@@ -10,7 +10,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.events import Resize
 
-from engine.data.power import smallest_change
+from engine.data.summary import smallest_change
 from store.exclusions import ExclusionRow
 from store.read import datasets
 from store.read.history import Connection
@@ -27,14 +27,17 @@ from tui.screens.splits.data import (
     read_leaks,
     toggle,
 )
-from tui.screens.splits.leaks import LeakPair, LeaksPart, by_tier, pair
 from tui.screens.splits.parts import (
     CoveragePart,
+    LeakPair,
+    LeaksPart,
     LockPart,
     SizesPart,
     SplitsPart,
     VersionsPart,
+    by_tier,
     flow,
+    pair,
     plural,
     times,
 )
