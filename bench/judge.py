@@ -28,6 +28,7 @@ from engine.judges.asking import Answered, Question, ServerAsker
 from engine.judges.verdicts import Parsed, parse_pairwise
 from engine.judges.wire import Reply
 from engine.plan.plan import Judge
+from store import records
 from store.write import Recorder, create_run
 
 RESPONSE_FORMAT = {
@@ -186,9 +187,7 @@ def ceiling(connections: int, seconds: float) -> float:
 
 def stored(answers: Iterable[Answered[int]], folder: Path) -> Iterator[Answered[int]]:
     """Commits every answer on its own, as a run does with a judgment."""
-    run_id = create_run(
-        folder, {"name": "b", "plan": "", "plan_hash": "", "plan_folder": "", "plan_file": ""}
-    )
+    run_id = create_run(folder, records.Run(name="b", plan="", plan_hash="", plan_folder="", plan_file=""))
     recorder = Recorder(folder, run_id)
     try:
         for answered in answers:

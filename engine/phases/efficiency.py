@@ -13,7 +13,7 @@ from engine.models.folder import weight_files, weight_shapes
 from engine.phases.work import Work
 from engine.plan.plan import Model, Plan
 from engine.stats.paired import Paired
-from store import tables
+from store import records
 
 METRIC = "efficiency"
 TOGETHER = "no interval: it is taken of all answers together"
@@ -104,7 +104,7 @@ def efficiency(work: Work) -> Costs:
     if METRIC not in work.plan.metrics.use:
         return Costs([], [])
     rows = {
-        model.name: work.recorder.rows(tables.Response, model_id=work.model_ids[model.name])
+        model.name: work.recorder.rows(records.Response, model_id=work.model_ids[model.name])
         for model in work.plan.models
     }
     scores: list[dict[str, Any]] = []
@@ -134,19 +134,19 @@ def efficiency(work: Work) -> Costs:
     return Costs(scores, comparisons)
 
 
-def _known(item: _Aggregate, answers: Sequence[dict[str, Any]]) -> list[float]:
+def _known(item: _Aggregate, answers: Sequence[records.Response]) -> list[float]:
     timed = item.column == "latency_s"
     return [
-        float(row[item.column])
+        float(getattr(row, item.column))
         for row in answers
-        if row["text"] is not None and row[item.column] is not None and not (timed and row["cached"])
+        if row.text is not None and getattr(row, item.column) is not None and not (timed and row.cached)
     ]
 
 
-def _reason(item: _Aggregate, answers: Sequence[dict[str, Any]]) -> str:
-    if item.column == "latency_s" and any(row["cached"] for row in answers):
+def _reason(item: _Aggregate, answers: Sequence[records.Response]) -> str:
+    if item.column == "latency_s" and any(row.cached for row in answers):
         return CACHED
-    unanswered = next((row["reason"] for row in answers if row["text"] is None and row["reason"]), None)
+    unanswered = next((row.reason for row in answers if row.text is None and row.reason), None)
     return unanswered or item.missing
 
 

@@ -16,7 +16,7 @@ from engine.phases.generate import Loader
 from engine.phases.score import score_row
 from engine.phases.work import Meter, Work, closed_after
 from engine.plan.plan import Model
-from store import tables
+from store import records
 
 STORED_AT_ONCE = 16  # texts: the most that a kill loses
 NAMES = tuple(measure.name for measure in MEASURES)
@@ -67,4 +67,4 @@ def _append(work: Work, model: Model, scored: Iterable[tuple[str, list[Score]]])
         for example, scores in scored
         for score in scores
     ]
-    work.recorder.append(tables.Score, rows)
+    work.recorder.append([records.Score(**row) for row in rows])

@@ -14,7 +14,7 @@ from engine.phases.efficiency import measures_of_efficiency
 from engine.phases.generate import stored_responses
 from engine.phases.work import Meter, Work, closed_after
 from engine.plan.plan import Model, Plan
-from store import tables
+from store import records
 
 Pair = tuple[Example, Response]
 
@@ -42,7 +42,7 @@ def declare(work: Work) -> None:
     Raises BadInput when two metrics give a measure of the same name, which their files may have come to do
     since the plan was checked.
     """
-    if work.recorder.rows(tables.Metric, run_id=work.recorder.run_id):
+    if work.recorder.rows(records.Metric, run_id=work.recorder.run_id):
         return
     declared: list[tuple[Measure, Mapping[str, Any]]] = [
         (measure, work.plan.metrics.settings.get(name, {}))
@@ -52,23 +52,22 @@ def declare(work: Work) -> None:
     declared += measures_of_efficiency(work.plan)
     declared += measures_of_corpora(work.plan)
     work.recorder.append(
-        tables.Metric,
         [
-            {
-                "run_id": work.recorder.run_id,
-                "measure": measure.name,
-                "position": place,
-                "direction": measure.direction,
-                "low": measure.low,
-                "high": measure.high,
-                "unit": measure.unit,
-                "version": measure.version,
-                "source": measure.source,
-                "meaning": measure.meaning,
-                "settings": {key: _kept(value) for key, value in settings.items()},
-            }
+            records.Metric(
+                run_id=work.recorder.run_id,
+                measure=measure.name,
+                position=place,
+                direction=measure.direction,
+                low=measure.low,
+                high=measure.high,
+                unit=measure.unit,
+                version=measure.version,
+                source=measure.source,
+                meaning=measure.meaning,
+                settings={key: _kept(value) for key, value in settings.items()},
+            )
             for place, (measure, settings) in enumerate(declared)
-        ],
+        ]
     )
 
 
@@ -122,7 +121,7 @@ def _store(work: Work, model: Model, scored: list[tuple[Pair, list[Score]]], met
         for (example, _), scores in scored
         for value in scores
     ]
-    work.recorder.append(tables.Score, rows)
+    work.recorder.append([records.Score(**row) for row in rows])
     meter.advance(len(scored))
     work.checkpoint()
 

@@ -11,6 +11,7 @@ from engine.phases.work import PHASES
 from engine.plan.plan import Plan, read_plan
 from engine.plan.sweep import members_of
 from engine.preflight.check import check
+from store import records
 from store.read import history
 from store.read.references import REFERENCES
 from store.session import opened
@@ -67,15 +68,15 @@ def create_again(plan: Plan, store: Path, name: str, file: str, options: dict[st
 def _queue(plan: Plan, store: Path, name: str, file: str, options: dict[str, Any]) -> int:
     return create_run(
         store,
-        {
-            "name": name,
-            "status": "queued",
-            "plan": plan.text,
-            "plan_hash": plan.hash,
-            "plan_folder": str(plan.folder),
-            "plan_file": file,
-            "options": options,
-        },
+        records.Run(
+            name=name,
+            status="queued",
+            plan=plan.text,
+            plan_hash=plan.hash,
+            plan_folder=str(plan.folder),
+            plan_file=file,
+            options=options,
+        ),
     )
 
 

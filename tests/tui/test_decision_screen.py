@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from store import records
 from tests.tui.conftest import Settled, text_of
 from tests.tui.decided import GOOD, told
 from tests.tui.history import HOSTILE, NOW
@@ -163,7 +164,7 @@ async def test_a_run_without_candidates_says_so(tmp_path: Path, settled: Settled
         "plan_folder": "/",
         "plan_file": "p",
     }
-    app = opened(tmp_path, create_run(tmp_path, row))
+    app = opened(tmp_path, create_run(tmp_path, records.Run(**row)))
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         assert "no candidate to decide on" in text_of(app)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from store import tables
+from store import records
 from store.write import Recorder
 from tests.tui.conftest import text_of
 from tests.tui.history import NOW
@@ -17,8 +17,8 @@ async def test_compare_tells_the_noise_floor_of_its_pair(
 ) -> None:
     recorder = Recorder(own_store, 2)
     for name, share in (("base", 0.015), ("good", 0.004), ("overfit", 0.2)):
-        row = recorder.rows(tables.Model, run_id=2, name=name)[0]
-        recorder.set_model(row["id"], details=(row["details"] or {}) | {"noise_floor": {"share": share}})
+        row = recorder.rows(records.Model, run_id=2, name=name)[0]
+        recorder.set_model(row.id, details=(row.details or {}) | {"noise_floor": {"share": share}})
     recorder.close()
     app = AssayApp(own_store, run=2, screen="compare", now=lambda: NOW)
     async with app.run_test(size=(120, 36)) as pilot:

@@ -13,7 +13,7 @@ from engine.phases.judging.shared import given_answers, paid, until_stopped
 from engine.phases.work import Work
 from engine.plan.plan import Judge as JudgePlan
 from engine.stats.winrate import Outcome, win_rate
-from store import tables
+from store import records
 from store.records.alert import Alert, ConstantAnswerEvidence
 
 MEASURE = "constant_answer_wins"
@@ -69,33 +69,31 @@ def probe_item(judge: str) -> str:
 def constant_alerts(work: Work) -> list[Alert]:
     """A warning for judges that let the boast win more often than one in ten."""
     alerts = []
-    for judge in work.recorder.rows(tables.Judge, run_id=work.recorder.run_id):
-        for row in work.recorder.rows(tables.Audit, judge_id=judge["id"], measure=MEASURE):
-            if row["value"] is not None and row["value"] > TOLERATED:
+    for judge in work.recorder.rows(records.Judge, run_id=work.recorder.run_id):
+        for row in work.recorder.rows(records.Audit, judge_id=judge.id, measure=MEASURE):
+            if row.value is not None and row.value > TOLERATED:
                 message = (
-                    f"{judge['name']} gave a fixed, empty boast a win rate of {row['value']:.1%} against "
-                    f"{row['subject']} (n = {row['n']}): its verdicts can be had without answering. "
+                    f"{judge.name} gave a fixed, empty boast a win rate of {row.value:.1%} against "
+                    f"{row.subject} (n = {row.n}): its verdicts can be had without answering. "
                     "Use a stricter rubric, references, or another judge."
                 )
                 evidence = ConstantAnswerEvidence(
-                    judge=judge["name"],
-                    win_rate=row["value"],
-                    low=row["low"],
-                    high=row["high"],
-                    n=row["n"],
+                    judge=judge.name,
+                    win_rate=row.value,
+                    low=row.low,
+                    high=row.high,
+                    n=row.n,
                 )
                 alerts += [
-                    Alert(
-                        "warning", "judge_fooled", model.name, row["subject"], "win_rate", message, evidence
-                    )
+                    Alert("warning", "judge_fooled", model.name, row.subject, "win_rate", message, evidence)
                     for model in work.plan.candidates
                 ]
     return alerts
 
 
 def _known(work: Work, judge_id: int, baseline: str) -> dict[str, Outcome]:
-    rows = work.recorder.rows(tables.Audit, judge_id=judge_id, measure=MEASURE, subject=baseline)
-    return dict(rows[0]["details"]["outcomes"]) if rows else {}
+    rows = work.recorder.rows(records.Audit, judge_id=judge_id, measure=MEASURE, subject=baseline)
+    return dict((rows[0].details or {})["outcomes"]) if rows else {}
 
 
 def _record(work: Work, judge_id: int, baseline: str, outcomes: dict[str, Outcome]) -> None:
@@ -111,4 +109,4 @@ def _record(work: Work, judge_id: int, baseline: str, outcomes: dict[str, Outcom
         "reason": None if found.win_rate is not None else "every judgment failed",
         "details": {"outcomes": outcomes},
     }
-    work.recorder.put(tables.Audit, [row])
+    work.recorder.put(records.Audit(**row))

@@ -22,7 +22,7 @@ from engine.phases.judging.shared import (
 from engine.phases.judging.winrates import record_win_rates, watched
 from engine.phases.work import Work, closed_after
 from engine.plan.plan import Model
-from store import tables
+from store import records
 
 EMBEDDED_BATCH = 200  # judgments that cost nothing are stored together; a paid one at once
 WIN_RATE_EVERY = 2.0  # seconds between two looks at the win rates while judging
@@ -61,11 +61,11 @@ class Match:
             "baseline_id": work.model_ids[baseline.name],
         }
         self._winners: dict[tuple[int, int, str], str | None] = {
-            (row["example_id"], row["turn"], row["order"]): row["winner"]
-            for row in work.recorder.rows(tables.Judgment, **self.sides)
+            (row.example_id, row.turn, row.order): row.winner
+            for row in work.recorder.rows(records.Judgment, **self.sides)
         }
         self._decided = {
-            (row["example_id"], row["turn"]) for row in work.recorder.rows(tables.Verdict, **self.sides)
+            (row.example_id, row.turn) for row in work.recorder.rows(records.Verdict, **self.sides)
         }
         self._first: dict[tuple[int, int], Judgment] = {}
 
@@ -96,7 +96,7 @@ class Match:
                 if turn not in answered and (place, turn) not in self._decided:
                     silent = self._silent(turn, len(ours.turns) if ours else None)
                     missing.append(self._verdict_row(place, turn, "failed", None, silent))
-        self._work.recorder.append(tables.Verdict, missing)
+        self._work.recorder.append([records.Verdict(**row) for row in missing])
         self._decided |= {(row["example_id"], row["turn"]) for row in missing}
         return pairs
 
@@ -166,8 +166,8 @@ class Match:
             verdicts.append(self._verdict_row(place, turn, outcome, consistent, _why(both, consistent)))
             decided.append(Decided(pair, turn, outcome, both))
         with self._work.recorder.transaction() as transaction:
-            transaction.append(tables.Judgment, [self._row(judgment) for judgment in judgments])
-            transaction.append(tables.Verdict, verdicts)
+            transaction.append([records.Judgment(**self._row(judgment)) for judgment in judgments])
+            transaction.append([records.Verdict(**row) for row in verdicts])
         for judgment in judgments:
             report_failure(self._work, self._judge.name, judgment.call.pair.example, judgment.failure)
         return decided
@@ -246,18 +246,15 @@ def threshold_of(work: Work) -> float:
 
 def _record_saved(work: Work, match: Match, total: int) -> None:
     """How many of the calls were not made; the progress is over with those that were."""
-    made = len(work.recorder.rows(tables.Judgment, **match.sides))
+    made = len(work.recorder.rows(records.Judgment, **match.sides))
     work.meter("judge", match.title, "judgments", total=made, done=made)
     work.recorder.put(
-        tables.Audit,
-        [
-            {
-                "judge_id": match.sides["judge_id"],
-                "measure": "calls_saved",
-                "subject": match.name,
-                "value": float(total - made),
-                "n": total,
-                "details": {"by": "stopping when settled", "threshold": threshold_of(work)},
-            }
-        ],
+        records.Audit(
+            judge_id=match.sides["judge_id"],
+            measure="calls_saved",
+            subject=match.name,
+            value=float(total - made),
+            n=total,
+            details={"by": "stopping when settled", "threshold": threshold_of(work)},
+        )
     )
