@@ -8,6 +8,7 @@ import pytest
 from engine.benchmarks import harness
 from engine.errors import CannotRun
 from store import records
+from store.records.columns import values_of
 from store.write import Recorder
 from tests.benchmarks.tiny_tasks import CHOICE, FILTERED, GROUP, SECOND, write_task, write_tasks
 from tests.engine.runs import carry_out, lines, queue
@@ -69,7 +70,7 @@ def run(folder: Path, rest: str = TASKS, **options: Any) -> Recorder:
 def rows(recorder: Recorder, table: Any, name: str) -> list[dict[str, Any]]:
     (model,) = recorder.rows(records.Model, run_id=recorder.run_id, name=name)
     return [
-        {key: value for key, value in row.items() if key != "model_id"}
+        {key: value for key, value in values_of(row).items() if key != "model_id"}
         for row in recorder.rows(table, model_id=model.id)
     ]
 

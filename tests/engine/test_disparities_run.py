@@ -67,7 +67,7 @@ def test_a_settled_difference_of_a_candidate_is_a_warning(run: Recorder) -> None
     assert {(row.severity, row.candidate) for row in alerts} == {("warning", "unfair")}
     told = {row.measure: row for row in alerts}
     assert set(told) >= {"refusal"} and "response_words" not in told
-    assert "“old”" in told["refusal"]["message"] and told["refusal"]["evidence"]["n"] == PAIRS
+    assert "“old”" in told["refusal"].message and told["refusal"].evidence["n"] == PAIRS
 
 
 def test_the_gate_can_be_raised(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_the_gate_can_be_raised(tmp_path: Path) -> None:
 
 def test_the_errors_of_a_classifier_are_kept_by_label(run: Recorder) -> None:
     [row] = run.rows(records.Model, id=ids(run)["fair"])
-    table = row.details.classification
+    table = row.details["classification"]
     assert table["labels"] == ["no", "not sure", "yes"]
     assert table["confusion"] == [[0, 2 * PAIRS, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert table["per_class"][0] == {

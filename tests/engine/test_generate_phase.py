@@ -9,6 +9,7 @@ import pytest
 from engine.phases.work import Stopped
 from engine.run.execute import execute
 from store import records
+from store.records.columns import values_of
 from store.write import Recorder
 from tests.e2e.conftest import SAMPLES, queue
 
@@ -47,12 +48,12 @@ def generated(store: Path, file: Path) -> Recorder:
 
 def rows_of(recorder: Recorder, table: Any, model: str) -> list[dict[str, Any]]:
     (row,) = recorder.rows(records.Model, run_id=recorder.run_id, name=model)
-    return recorder.rows(table, model_id=row.id)
+    return [values_of(each) for each in recorder.rows(table, model_id=row.id)]
 
 
 def progress_of(recorder: Recorder, model: str) -> dict[str, Any]:
     (row,) = recorder.rows(records.Progress, run_id=recorder.run_id, phase="generate", item=model)
-    return row
+    return values_of(row)
 
 
 def test_recorded_answers_that_lack_are_one_event_for_each_model(tmp_path: Path) -> None:

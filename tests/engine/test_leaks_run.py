@@ -125,11 +125,11 @@ def test_every_measure_has_a_value_with_and_without_the_leaked(run: Recorder) ->
 
 def test_the_alert_names_the_examples_and_what_changes_without_them(run: Recorder) -> None:
     [alert] = alerts(run, "leakage")
-    assert (alert["severity"], alert["candidate"]) == ("warning", "tuned")
-    assert alert["evidence"]["example_ids"] == ["e0", "e1", "e2"]
-    assert alert["message"].startswith("3 of 40 examples (7.5%, where the plan allows 10.0%) appear in the")
-    assert ": 1 word for word, 1 nearly so, 1 by a long run of words. " in alert["message"]
-    assert "exact_match of tuned changes most, from 0.125 to 0.054." in alert["message"]
+    assert (alert.severity, alert.candidate) == ("warning", "tuned")
+    assert alert.evidence["example_ids"] == ["e0", "e1", "e2"]
+    assert alert.message.startswith("3 of 40 examples (7.5%, where the plan allows 10.0%) appear in the")
+    assert ": 1 word for word, 1 nearly so, 1 by a long run of words. " in alert.message
+    assert "exact_match of tuned changes most, from 0.125 to 0.054." in alert.message
 
 
 def test_earlier_sets_coverage_and_progress_are_recorded(run: Recorder) -> None:
@@ -213,8 +213,8 @@ def test_repeated_examples_contradictions_and_a_base_near_the_ceiling_are_told(t
     assert "weigh double: lines 2 and 25; 6 and 26" in events(run)
     assert "expect different answers: lines 6 and 26" in events(run)
     [alert] = alerts(run, "suspicion")
-    assert (alert["severity"], alert["candidate"], alert["measure"]) == ("note", "base", "exact_match")
-    assert "a hint, not a proof" in alert["message"]
+    assert (alert.severity, alert.candidate, alert.measure) == ("note", "base", "exact_match")
+    assert "a hint, not a proof" in alert.message
     assert run.run().passed is True
 
 

@@ -194,11 +194,11 @@ def _content(store: Path, run: int) -> list[Any]:
     try:
         (model,) = recorder.rows(records.Model, run_id=run)
         rows = [
-            {key: value for key, value in row.items() if key != "model_id"}
+            {key: value for key, value in values_of(row).items() if key != "model_id"}
             for table in (records.BenchmarkScore, records.BenchmarkSample)
             for row in recorder.rows(table, model_id=model.id)
         ]
-        return [model.name, model.details.benchmark_groups, rows]
+        return [model.name, (model.details or {})["benchmark_groups"], rows]
     finally:
         recorder.close()
 

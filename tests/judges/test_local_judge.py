@@ -173,4 +173,4 @@ format = "prometheus"
     assert (rate.ties, rate.win_rate, rate.position_bias) == (6, 0.5, 1.0)
     assert [row.confidence for row in run.rows(records.Judgment)] == pytest.approx([0.8] * 12, abs=1e-4)
     (judge,) = run.rows(records.Judge, run_id=run.run_id)
-    assert judge.is_language_model and judge.details.fingerprint
+    assert judge.is_language_model and (judge.details or {})["fingerprint"]

@@ -53,7 +53,7 @@ def outcome(run: Recorder) -> list[Any]:
 
     def table(which: Any, *columns: str) -> list[Any]:
         return sorted(
-            (names[row["judge_id"]], *(row[column] for column in columns)) for row in run.rows(which)
+            (names[row.judge_id], *(getattr(row, column) for column in columns)) for row in run.rows(which)
         )
 
     marks = [(row.details.get("part_of"), row.details.get("asked_where_unsure")) for row in rows]

@@ -78,7 +78,11 @@ def told(
         made.append(("full", "candidate", "f", own | full))
     ids = {
         name: recorder.insert(
-            records.Model(run_id=recorder.run_id, name=name, role=role, kind="local", position=place, fingerprint=mark, details=found, passed=passed if role == "candidate" else None))
+            records.Model(
+                run_id=recorder.run_id, name=name, role=role, kind="local", position=place,
+                fingerprint=mark, details=found, passed=passed if role == "candidate" else None,
+            )
+        )
         for place, (name, role, mark, found) in enumerate(made)
     }  # fmt: skip
     metrics = dict.fromkeys(row["measure"] for row in comparisons if row["kind"] == "metric")

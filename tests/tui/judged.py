@@ -103,7 +103,9 @@ def _judge_pairs(
         [
             records.WinRate(**sides, **counted, turn=0, position_bias=bias),
             records.WinRate(**sides, **counted, turn=1, position_bias=bias),
-            records.WinRate(**sides, **counted, turn=2, position_bias=bias, win_rate=0.25, low=0.1, high=0.4),
+            records.WinRate(
+                **sides, **(counted | {"win_rate": 0.25, "low": 0.1, "high": 0.4}), turn=2, position_bias=bias
+            ),
         ]
     )
     strengths = zip(models.values(), (980.0, 1040.0, 955.0), strict=True)

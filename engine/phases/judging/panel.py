@@ -64,10 +64,18 @@ def record_combined(
             judge_id = int(found[0].id)
         else:
             judge_id = transaction.insert(
-                records.Judge(run_id=work.recorder.run_id, name=name, kind="pairwise", is_language_model=any(each.row.is_language_model for each in parts), prompt_hash=digest([each.row.prompt_hash for each in parts]), details={
+                records.Judge(
+                    run_id=work.recorder.run_id,
+                    name=name,
+                    kind="pairwise",
+                    is_language_model=any(each.row.is_language_model for each in parts),
+                    prompt_hash=digest([each.row.prompt_hash for each in parts]),
+                    details={
                         "kind": "pairwise", "model": " + ".join(names), "server": None, "settings": {},
                         "parts": names, "note": note,
-                    }))  # fmt: skip
+                    },
+                )
+            )  # fmt: skip
         for each in parts:
             transaction.update(
                 records.Judge, each.row.id, details={**(each.row.details or {}), "part_of": name}
