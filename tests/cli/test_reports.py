@@ -153,10 +153,13 @@ def test_a_long_run_still_fits_a_comment(assay: Assay, own_store: Path) -> None:
     base = recorder.rows(records.Model, run_id=2, name="base")[0].id
     row = {"candidate_id": model, "baseline_id": base, "kind": "metric", "direction": "higher", "n": 9}
     names = [f"{ATTACK * 9} {number}" for number in range(300)]
-    recorder.append([records.Comparison(**row, measure=name, reason=ATTACK * 20) for name in names])
+    recorder.append([records.Comparison(**{**row, "measure": name, "reason": ATTACK * 20}) for name in names])
     alert = {"run_id": 2, "severity": "critical", "kind": "metric_drop", "candidate": "overfit"}
     recorder.append(
-        [records.StoredAlert(**alert, measure=name, message=name * 9, created=0.0) for name in names]
+        [
+            records.StoredAlert(**{**alert, "measure": name, "message": name * 9, "created": 0.0})
+            for name in names
+        ]
     )
     recorder.close()
     report = assay("report", "2", "--format", "md", "--store", own_store).out

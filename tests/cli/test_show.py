@@ -54,7 +54,7 @@ def test_a_score_that_is_no_number_is_null_with_a_reason(assay: Assay, own_store
     recorder = Recorder(own_store, 1)
     model = recorder.rows(records.Model, run_id=1, name="good")[0].id
     row = {"model_id": model, "measure": "rougeL", "value": float("inf"), "low": None, "high": None}
-    recorder.put(records.ModelScore(**row, n=0, missing=12, reason=None))
+    recorder.put(records.ModelScore(**{**row, "n": 0, "missing": 12, "reason": None}))
     recorder.close()
     shown = assay("show", "1", "--json", "--store", own_store)
     (score,) = [s for s in shown.json["scores"] if (s["model"], s["metric"]) == ("good", "rougeL")]
@@ -113,21 +113,26 @@ def test_many_measures_are_folded_but_for_the_worse_ones(assay: Assay, own_store
     names = [f"check_{n}" for n in range(30)]
     declared = {"run_id": 2, "direction": "higher", "unit": "share", "version": "1", "source": "rule"}
     recorder.append(
-        [records.Metric(**declared, measure=name, position=9 + n, meaning="") for n, name in enumerate(names)]
+        [
+            records.Metric(**{**declared, "measure": name, "position": 9 + n, "meaning": ""})
+            for n, name in enumerate(names)
+        ]
     )
     pair = {"candidate_id": ids["good"], "baseline_id": ids["base"], "kind": "metric", "direction": "higher"}
     recorder.append(
         [
             records.Comparison(
-                **pair,
-                measure=name,
-                candidate_value=0.4,
-                baseline_value=0.6,
-                delta=-0.2,
-                n=50,
-                low=-0.3,
-                high=-0.1 if name == "check_7" else 0.1,
-                p=0.02,
+                **{
+                    **pair,
+                    "measure": name,
+                    "candidate_value": 0.4,
+                    "baseline_value": 0.6,
+                    "delta": -0.2,
+                    "n": 50,
+                    "low": -0.3,
+                    "high": -0.1 if name == "check_7" else 0.1,
+                    "p": 0.02,
+                }
             )
             for name in names
         ]

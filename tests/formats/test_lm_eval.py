@@ -21,6 +21,7 @@ from engine.gates.runs import RunComparison, compare_runs
 from engine.stats.paired import from_stderr, mcnemar
 from store import database, records
 from store.read import history
+from store.records.columns import values_of
 from store.write import Recorder
 from tests.benchmarks.tiny_tasks import write_tasks
 

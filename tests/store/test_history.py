@@ -106,15 +106,23 @@ def judged(recorder: Recorder, two_models: tuple[int, int]) -> tuple[int, int]:
     sides = {"judge_id": judge, "candidate_id": good, "baseline_id": base}
     recorder.append(
         [
-            records.Verdict(**sides, example_id=1, outcome="win", consistent=True, reason=None),
-            records.Verdict(**sides, example_id=2, outcome="tie", consistent=False, reason=None),
-            records.Verdict(**sides, example_id=3, outcome="failed", consistent=None, reason="no response"),
+            records.Verdict(
+                **{**sides, "example_id": 1, "outcome": "win", "consistent": True, "reason": None}
+            ),
+            records.Verdict(
+                **{**sides, "example_id": 2, "outcome": "tie", "consistent": False, "reason": None}
+            ),
+            records.Verdict(
+                **{**sides, "example_id": 3, "outcome": "failed", "consistent": None, "reason": "no response"}
+            ),
         ]
     )
     for order in ("candidate_first", "baseline_first"):
         recorder.append(
             [
-                records.Judgment(**sides, example_id=example, order=order, winner="candidate", created=1.0)
+                records.Judgment(
+                    **{**sides, "example_id": example, "order": order, "winner": "candidate", "created": 1.0}
+                )
                 for example in (1, 2)
             ]
         )

@@ -15,7 +15,7 @@ _RUN = {"status": "finished", "plan": "", "plan_hash": "h", "plan_folder": "/", 
 @pytest.fixture
 def connection(folder: Path) -> Connection:
     for _ in range(3):
-        create_run(folder, records.Run(name="nightly", **_RUN))
+        create_run(folder, records.Run(**{"name": "nightly", **_RUN}))
     return database.connect(folder)
 
 

@@ -106,7 +106,9 @@ def test_the_surest_disparity_comes_first_and_one_without_p_is_not_settled(
 ) -> None:
     row = {"model_id": two_models[1], "first": "men", "second": "women", "low": 0.1, "high": 0.3, "n": 40}
     rows = [("refusal", 0.2, None), ("toxicity", 0.2, 0.03), ("personal_data", 0.2, 0.001)]
-    recorder.append([records.Disparity(**row, measure=name, delta=delta, p=p) for name, delta, p in rows])
+    recorder.append(
+        [records.Disparity(**{**row, "measure": name, "delta": delta, "p": p}) for name, delta, p in rows]
+    )
     found = slices.disparities(connection, recorder.run_id)
     assert [(item.measure, item.is_settled) for item in found] == [
         ("personal_data", True),
@@ -127,6 +129,8 @@ def test_a_slices_score_is_of_its_model(
         "n": 9,
         "missing": 1,
     }
-    recorder.append([records.SliceScore(**row, model_id=model, reason="no response") for model in two_models])
+    recorder.append(
+        [records.SliceScore(**{**row, "model_id": model, "reason": "no response"}) for model in two_models]
+    )
     found = slices.slice_scores(connection, recorder.run_id)
     assert [(score.model, score.n, score.missing) for score in found] == [("base", 9, 1), ("good", 9, 1)]

@@ -69,7 +69,9 @@ def told(
     summary = {"selected": 200, "split": "all", "leaked": 0}
     recorder = Recorder(
         folder,
-        create_run(folder, records.Run(**names, created=1.0, eval_set="e", data_summary=summary, **run)),
+        create_run(
+            folder, records.Run(**{**names, "created": 1.0, "eval_set": "e", "data_summary": summary, **run})
+        ),
     )
     own: Row = {"path": "weights", "architecture": "Llama", "parameters": 1_000}
     made: list[tuple[str, str, str, Row]] = [(name, "baseline", "b", own) for name in baselines]
@@ -90,7 +92,15 @@ def told(
     unlike = {"low": 0.0, "high": 1.0, "unit": "", "version": "1", "source": "test", "meaning": "m"}
     recorder.append(
         [
-            records.Metric(run_id=recorder.run_id, position=place, measure=name, direction="higher", **unlike)
+            records.Metric(
+                **{
+                    "run_id": recorder.run_id,
+                    "position": place,
+                    "measure": name,
+                    "direction": "higher",
+                    **unlike,
+                }
+            )
             for place, name in enumerate(metrics)
         ]
     )
@@ -108,10 +118,10 @@ def told(
     )
     if win_rate is not None:
         judge = {"run_id": recorder.run_id, "name": "gpt", "kind": "pairwise", "is_language_model": True}
-        judge_id = recorder.insert(records.Judge(**judge, prompt_hash="-"))
+        judge_id = recorder.insert(records.Judge(**{**judge, "prompt_hash": "-"}))
         pair = {"judge_id": judge_id, "candidate_id": ids["tuned"], "baseline_id": ids["base"]}
         counts = {"wins": 150, "losses": 40, "ties": 10, "failed": 0, "position_bias": 0.5}
-        recorder.append(records.WinRate(**pair, **counts, **win_rate))
+        recorder.append(records.WinRate(**{**pair, **counts, **win_rate}))
     recorder.set_run(status=status, passed=passed, started=1.0, finished=2.0)
     recorder.close()
     return recorder.run_id

@@ -135,7 +135,9 @@ class Story:
                         "messages": [{"role": "user", "content": query}],
                         "label": category,
                     }
-                    found[example] = write.insert(records.Example(**row, references=[answer(category)]))
+                    found[example] = write.insert(
+                        records.Example(**{**row, "references": [answer(category)]})
+                    )
             write.append(
                 [
                     records.RunExample(run_id=self.run_id, position=place, example_id=example_id)
@@ -195,7 +197,7 @@ class Story:
                             "example_id": example_id,
                             "value": value,
                         }
-                        write.append(records.Score(**row, reason=reason))
+                        write.append(records.Score(**{**row, "reason": reason}))
                 summed = [_summed(model_id, name, found) for name, found in values.items()]
                 write.append([records.ModelScore(**row) for row in summed])
                 scores |= {(model_id, row["measure"]): row["value"] for row in summed}
@@ -250,12 +252,14 @@ class Story:
                         "high": delta + width,
                         "p": 0.0004 if abs(delta) > 0.1 else 0.61,
                     }
-                    write.append(records.Comparison(**row, n=12, smallest_detectable=0.11))
+                    write.append(records.Comparison(**{**row, "n": 12, "smallest_detectable": 0.11}))
 
     def judge(self, examples: int = len(TICKETS)) -> None:
         """Judgments in both orders, verdicts and win rates; of the first `examples` only where it goes on."""
         judge = {"run_id": self.run_id, "name": "reference", "kind": "pairwise", "is_language_model": False}
-        judge_id = self.recorder.insert(records.Judge(**judge, prompt_hash="-", details={"rule": "closer"}))
+        judge_id = self.recorder.insert(
+            records.Judge(**{**judge, "prompt_hash": "-", "details": {"rule": "closer"}})
+        )
         with self.recorder.transaction() as write:
             for candidate in self.candidates:
                 for baseline in ("base", "prompted"):
@@ -265,7 +269,7 @@ class Story:
                         self._verdict(write, ids, example_id, QUALITY[candidate] - QUALITY[baseline], place)
                         for place, example_id in enumerate(list(self.examples.values())[:examples])
                     ]
-                    write.append(records.WinRate(**ids, **_win_rate(outcomes)))
+                    write.append(records.WinRate(**{**ids, **_win_rate(outcomes)}))
 
     def _verdict(
         self, write: Transaction, ids: dict[str, int], example_id: int, edge: float, place: int
@@ -334,33 +338,33 @@ class Story:
                     }
                     row |= {"candidate_value": ours, "baseline_value": usual, "low": ours - usual - 0.1}
                     row |= {"high": ours - usual + 0.1, "p": 0.0002 if ours < usual else 1.0}
-                    write.append(records.Comparison(**row, smallest_detectable=0.14))
+                    write.append(records.Comparison(**{**row, "smallest_detectable": 0.14}))
 
     def read_corpora(self) -> None:
         """A text of general language that the overfitted candidate no longer predicts, and one unreadable."""
         with self.recorder.transaction() as write:
             metric = {"run_id": self.run_id, "measure": "bits_per_byte:general", "direction": "lower"}
             metric |= {"position": len(MEASURES), "unit": "bits/byte", "version": "1", "source": "test"}
-            write.append(records.Metric(**metric, low=0.0, meaning="bits per byte of general text"))
+            write.append(records.Metric(**{**metric, "low": 0.0, "meaning": "bits per byte of general text"}))
             for model, model_id in self.models.items():
                 value = 1.26 if model == "overfit" else 0.72
                 score = {"model_id": model_id, "measure": "bits_per_byte:general", "value": value, "n": 1}
                 score |= {"low": value - 0.05, "high": value + 0.05, "missing": 1}
-                write.append(records.ModelScore(**score, reason="fewer than two tokens"))
+                write.append(records.ModelScore(**{**score, "reason": "fewer than two tokens"}))
                 nll = 2_100.0 if model == "overfit" else 1_200.0
                 row = {"model_id": model_id, "corpus": "general"}
                 texts: list[dict[str, Any]] = [
                     {"text": 0, "nll": nll, "tokens": 600, "bytes": 2_400, "reason": None},
                     {"text": 1, "nll": None, "tokens": 0, "bytes": 9, "reason": "fewer than two tokens"},
                 ]
-                write.append([records.CorpusScore(**row, **text) for text in texts])
+                write.append([records.CorpusScore(**{**row, **text}) for text in texts])
             for candidate in self.candidates:
                 theirs, ours = 0.72, 1.26 if candidate == "overfit" else 0.72
                 ids = {"candidate_id": self.models[candidate], "baseline_id": self.models["base"]}
                 row = ids | {"kind": "corpus", "measure": "bits_per_byte:general", "direction": "lower"}
                 row |= {"candidate_value": ours, "baseline_value": theirs, "delta": ours - theirs}
                 row |= {"low": ours - theirs - 0.05, "high": ours - theirs + 0.05, "n": 1}
-                write.append(records.Comparison(**row, p=0.001 if candidate == "overfit" else 1.0))
+                write.append(records.Comparison(**{**row, "p": 0.001 if candidate == "overfit" else 1.0}))
 
     def slice_up(self) -> None:
         """Two measures by category and by feature, and how far two groups of customers are apart."""
@@ -370,7 +374,10 @@ class Story:
                 for model_id in self.models.values():
                     row = {"model_id": model_id, "measure": measure, "low": 0.2, "high": 0.8, "n": 3}
                     write.append(
-                        [records.SliceScore(**row, slice=name, value=0.5, missing=0) for name in slices]
+                        [
+                            records.SliceScore(**{**row, "slice": name, "value": 0.5, "missing": 0})
+                            for name in slices
+                        ]
                     )
                 for candidate in self.candidates:
                     for baseline in ("base", "prompted"):
@@ -379,14 +386,16 @@ class Story:
                         write.append(
                             [
                                 records.SliceComparison(
-                                    **row,
-                                    slice=name,
-                                    candidate_value=0.5 + delta,
-                                    delta=delta,
-                                    p=p,
-                                    low=delta - 0.1,
-                                    high=delta + 0.1,
-                                    n=6 + place,
+                                    **{
+                                        **row,
+                                        "slice": name,
+                                        "candidate_value": 0.5 + delta,
+                                        "delta": delta,
+                                        "p": p,
+                                        "low": delta - 0.1,
+                                        "high": delta + 0.1,
+                                        "n": 6 + place,
+                                    }
                                 )
                                 for place, (name, delta, p) in enumerate(
                                     zip(
@@ -400,7 +409,9 @@ class Story:
                         )
             for model_id in self.models.values():
                 row = {"model_id": model_id, "measure": "response_words", "first": "men", "second": "women"}
-                write.append(records.Disparity(**row, delta=1.5, low=0.4, high=2.6, p=0.01, n=20))
+                write.append(
+                    records.Disparity(**{**row, "delta": 1.5, "low": 0.4, "high": 2.6, "p": 0.01, "n": 20})
+                )
 
     def find_leaks(self) -> None:
         example_id = self.examples["t-003"]
@@ -411,7 +422,9 @@ class Story:
             "score": 1.0,
             "train_line": 412,
         }
-        self.recorder.append(records.Leak(**row, field="query", excerpt="My parcel has not moved …"))
+        self.recorder.append(
+            records.Leak(**{**row, "field": "query", "excerpt": "My parcel has not moved …"})
+        )
 
     def raise_alerts(self) -> None:
         alerts = [
@@ -438,7 +451,10 @@ class Story:
         names = ("severity", "kind", "candidate", "baseline", "measure", "message", "evidence")
         rows = [dict(zip(names, alert, strict=True)) for alert in alerts]
         self.recorder.append(
-            [records.StoredAlert(**row, run_id=self.run_id, created=self.start + HOUR) for row in rows]
+            [
+                records.StoredAlert(**{**row, "run_id": self.run_id, "created": self.start + HOUR})
+                for row in rows
+            ]
         )
 
     def end(self, *, passed: bool) -> None:

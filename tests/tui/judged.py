@@ -22,7 +22,8 @@ def build(folder: Path) -> Path:
     """Writes the run, finished and passed, into a new store."""
     row = {"name": "judged", "created": NOW - 900, "plan": "", "plan_hash": "9f2c41d07be3", "seed": 0}
     run_id = create_run(
-        folder, records.Run(**row, plan_folder="/plans", plan_file="plan.toml", eval_set=EVAL_SET)
+        folder,
+        records.Run(**{**row, "plan_folder": "/plans", "plan_file": "plan.toml", "eval_set": EVAL_SET}),
     )
     recorder = Recorder(folder, run_id)
     examples = _examples(recorder)
@@ -72,7 +73,7 @@ def _judge(recorder: Recorder, name: str) -> int:
     if name == "panel":
         note = "the majority of 2 judges; a tie without one"
         details = {"model": "gpt-4o + strict", "parts": ["gpt-4o", "strict"], "note": note}
-    return recorder.insert(records.Judge(**row, prompt_hash=f"{name:_<16}", details=details))
+    return recorder.insert(records.Judge(**{**row, "prompt_hash": f"{name:_<16}", "details": details}))
 
 
 def _judge_pairs(
@@ -82,12 +83,12 @@ def _judge_pairs(
     said = SAID[name]
     for example, outcome in zip(examples, said, strict=True):
         row = sides | {"example_id": example}
-        recorder.append(records.Verdict(**row, outcome=outcome, consistent=outcome != "tie"))
+        recorder.append(records.Verdict(**{**row, "outcome": outcome, "consistent": outcome != "tie"}))
         for order in ("candidate_first", "baseline_first") if name != "panel" else ():
             winner = {"win": "candidate", "loss": "baseline", "tie": order.removesuffix("_first")}[outcome]
             paid = {"cost": 0.01 if name == "gpt-4o" else None, "latency_s": 0.4, "confidence": 0.83}
             why = {"reasoning": f"{order}: {HOSTILE}", "raw": "{}", "created": NOW}
-            recorder.append(records.Judgment(**row, order=order, winner=winner, **paid, **why))
+            recorder.append(records.Judgment(**{**row, "order": order, "winner": winner, **paid, **why}))
     rate = sum(POINTS[outcome] for outcome in said) / len(said)
     counted: dict[str, Any] = {
         "wins": said.count("win"),
@@ -101,10 +102,15 @@ def _judge_pairs(
     bias = None if name == "panel" else 0.5 if name == "strict" else 0.71
     recorder.append(
         [
-            records.WinRate(**sides, **counted, turn=0, position_bias=bias),
-            records.WinRate(**sides, **counted, turn=1, position_bias=bias),
+            records.WinRate(**{**sides, **counted, "turn": 0, "position_bias": bias}),
+            records.WinRate(**{**sides, **counted, "turn": 1, "position_bias": bias}),
             records.WinRate(
-                **sides, **(counted | {"win_rate": 0.25, "low": 0.1, "high": 0.4}), turn=2, position_bias=bias
+                **{
+                    **sides,
+                    **(counted | {"win_rate": 0.25, "low": 0.1, "high": 0.4}),
+                    "turn": 2,
+                    "position_bias": bias,
+                }
             ),
         ]
     )
@@ -163,7 +169,9 @@ def _audits(recorder: Recorder, judges: dict[str, int]) -> None:
 def _rate(recorder: Recorder, models: dict[str, int], examples: list[int]) -> None:
     row = {"run_id": recorder.run_id, "name": "grader", "kind": "pointwise", "is_language_model": True}
     details = {"model": "grader-7b", "scale": [1, 5], "criteria": {"tone": [1, 5], "task": [1, 5]}}
-    judge_id = recorder.insert(records.Judge(**row, prompt_hash="c0ffee00c0ffee00", details=details))
+    judge_id = recorder.insert(
+        records.Judge(**{**row, "prompt_hash": "c0ffee00c0ffee00", "details": details})
+    )
     for model, model_id in models.items():
         for place, example in enumerate(examples):
             rating: dict[str, Any] = {
@@ -191,5 +199,7 @@ def _rate(recorder: Recorder, models: dict[str, int], examples: list[int]) -> No
             "missing": 1,
         }
         recorder.append(
-            records.ModelScore(**score, low=value - 0.2, high=value + 0.2, reason="no JSON in the answer")
+            records.ModelScore(
+                **{**score, "low": value - 0.2, "high": value + 0.2, "reason": "no JSON in the answer"}
+            )
         )

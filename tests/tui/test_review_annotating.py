@@ -73,7 +73,7 @@ def long_folder(store_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
                     "example_id": example_id,
                     "text": f"answer {place} {name[0]}",
                 }
-                write.append(records.Response(**answer, created=NOW))
+                write.append(records.Response(**{**answer, "created": NOW}))
     recorder.close()
     return folder
 
@@ -189,7 +189,9 @@ async def test_ratings_thumbs_and_later_are_of_the_candidate_or_the_other_answer
         "is_language_model": True,
         "prompt_hash": "-",
     }
-    recorder.insert(records.Judge(**judge, details={"criteria": {"clarity": [1, 10], "tone": [1, 10]}}))
+    recorder.insert(
+        records.Judge(**{**judge, "details": {"criteria": {"clarity": [1, 10], "tone": [1, 10]}}})
+    )
     recorder.close()
     app = review(own_store)
     async with app.run_test(size=(120, 36)) as pilot:
