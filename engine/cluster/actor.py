@@ -1,4 +1,4 @@
-"""What runs in a process of the cluster: one base in memory, and the models that stand on it."""
+"""An actor of the cluster: one base in memory with the models on it, and the head's handle of it."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ from ray.exceptions import (
 
 from engine.data.example import Example
 from engine.errors import AssayError, CannotRun
-from engine.models.holder import BaseKey, Holder
+from engine.models.local import BaseKey, Holder
 from engine.models.model import Load, Response, Settings
 from engine.plan.plan import Benchmarks, Model
 

@@ -22,7 +22,7 @@ from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.json_values import JsonNotFound, TooDeep, unfenced, whole_json
 from engine.metrics.metric import Score, fraction, missing, no_text
-from engine.metrics.patterns import TooSlow, compile_pattern, found
+from engine.metrics.text import TooSlow, compile_pattern, found
 from engine.models.model import Response
 
 NO_SCHEMA = "neither the example nor the plan gives a schema"

@@ -1,4 +1,4 @@
-"""What is kept with a model beside its scores: GPU memory and energy, adapter size, errors by label."""
+"""Values with intervals, candidates against baselines, alerts, and whether the run passed."""
 
 import time
 from collections import defaultdict
@@ -18,18 +18,17 @@ from engine.metrics.perplexity import corpus_measures
 from engine.models.vitals import DeviceUse, device_use
 from engine.phases.alerts import data_alerts, decline_alerts, followed, run_alerts
 from engine.phases.benchmarks import benchmark_comparisons
-from engine.phases.corpora import (
+from engine.phases.judging.pairs import record_win_rates
+from engine.phases.judging.ratings import rating_measures
+from engine.phases.perplexity import (
     DIFFERENT_TOKENIZERS,
     differ_in_tokenizer,
     surprise,
 )
-from engine.phases.efficiency import adapter_facts, efficiency, measures_of_efficiency
-from engine.phases.judging.ratings import rating_measures
-from engine.phases.judging.winrates import record_win_rates
 from engine.phases.reference import EarlierRun, against_reference
-from engine.phases.score import load, measures
+from engine.phases.score import adapter_facts, efficiency, load, measures, measures_of_efficiency
 from engine.phases.slices import (
-    Scored,
+    SliceScores,
     all_disparities,
     disparity_alerts,
     slices,
@@ -73,7 +72,7 @@ def _keep(work: Work, model: Model, use: dict[str, Any]) -> None:
     work.recorder.set_model(work.model_ids[model.name], details=_details(work, model) | {USE: use})
 
 
-def write_facts(work: Work, transaction: Transaction, scored: Mapping[str, Scored]) -> None:
+def write_facts(work: Work, transaction: Transaction, scored: Mapping[str, SliceScores]) -> None:
     """Adds the adapter's size, and the table and confusion matrix of a classifier, to each model's facts."""
     for model in work.plan.models:
         details = _details(work, model)
@@ -86,7 +85,7 @@ def write_facts(work: Work, transaction: Transaction, scored: Mapping[str, Score
         transaction.update(records.Model, work.model_ids[model.name], details=details or None)
 
 
-def _classification(work: Work, scored: Scored) -> dict[str, Any] | None:
+def _classification(work: Work, scored: SliceScores) -> dict[str, Any] | None:
     """Each label's precision, recall, F1 and examples, and examples by label and answer (last: not found)."""
     if CLASSIFICATION not in work.plan.metrics.use:
         return None

@@ -4,7 +4,7 @@ import pytest
 
 from engine.compare.comparison import from_paired
 from engine.gates.slice_drops import slice_alerts
-from engine.metrics.metric import load_metric
+from engine.metrics.load import load_metric
 from engine.metrics.slices import Slice
 from engine.plan.plan import Gates
 from engine.stats.paired import Paired
@@ -81,7 +81,7 @@ def test_a_slice_that_fell_behind_a_steady_mean_is_a_warning(run: Recorder) -> N
     assert mean.p > 0.05
     alerts = [row for row in run.rows(records.StoredAlert, run_id=run.run_id) if row.kind == "slice_drop"]
     assert {row.severity for row in alerts} == {"warning"}
-    told = {row.evidence["slice"]: row for row in alerts}
+    told = {row.evidence.slice: row for row in alerts}
     assert set(told) >= {"category: hard", "negation"}
     evidence = told["category: hard"].evidence or {}
     assert evidence["n"] == 30 and evidence["p_corrected"] < 0.05 and evidence["example_ids"][0][0] == "h"

@@ -9,7 +9,8 @@ from store.write import Recorder, create_run
 
 def queued_run(folder: Path, name: str = "first") -> int:
     return create_run(
-        folder, records.Run(name=name, plan="", plan_hash="0" * 64, plan_folder="/", plan_file="plan.toml")
+        folder,
+        records.Run(name=name, plan="", plan_hash="0" * 64, plan_folder="/", plan_file="plan.toml"),
     )
 
 

@@ -70,7 +70,8 @@ def told(
     recorder = Recorder(
         folder,
         create_run(
-            folder, records.Run(**{**names, "created": 1.0, "eval_set": "e", "data_summary": summary, **run})
+            folder,
+            records.Run(**{**names, "created": 1.0, "eval_set": "e", "data_summary": summary, **run}),
         ),
     )
     own: Row = {"path": "weights", "architecture": "Llama", "parameters": 1_000}

@@ -68,7 +68,7 @@ def test_duplicates_and_earlier_eval_sets_are_told() -> None:
     )
     assert found.items == [
         "! 1 pair of copies inside the eval set",
-        "! 2 examples also in the earlier eval set a.jsonl",
+        "! 2 examples also in the previous eval set a.jsonl",
     ]
 
 

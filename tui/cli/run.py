@@ -324,7 +324,7 @@ def _confirm_cost(plan_file: Path, limit: int | None, fold: int | None, *, yes: 
 
     Raises BadInput where it may and nobody can be asked, and Abort when the answer is no.
     """
-    from engine.judges.estimate import estimate
+    from engine.judges.preflight import estimate
     from engine.plan.folds import count_folds
     from engine.plan.plan import read_plan
     from engine.plan.selection import in_part, whole_set

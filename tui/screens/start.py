@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize, ScreenResume
 
-from engine.propose.proposal import MODELS, Item, Proposal, from_json
+from engine.propose.proposal import MODELS, Proposal, ProposalItem, from_json
 from tui.keys import bindings, written
 from tui.screens.base import AssayScreen
 from tui.screens.command import run_command
@@ -116,7 +116,7 @@ class StartOption(NamedTuple):
 
 
 MAKE = StartOption(None, "Make a plan for the models and data in this folder")
-PATH = StartOption(None, "Give the path of a plan")
+PATH = StartOption(None, "Enter the path of a plan")
 
 
 class StartScreen(AssayScreen):
@@ -226,11 +226,11 @@ class WizardScreen(AssayScreen):
         )
 
     @property
-    def rows(self) -> "Rows[Item]":
+    def rows(self) -> "Rows[ProposalItem]":
         return self.query_one("#parts", Rows)
 
     @property
-    def _at_cursor(self) -> Item | None:
+    def _at_cursor(self) -> ProposalItem | None:
         return self.rows.item if self._proposal is not None else None
 
     def title_line(self) -> Content:
@@ -271,7 +271,7 @@ class WizardScreen(AssayScreen):
             notes += [("no use", "$muted", words) for words in found.left_out]
             if not found.lacking:
                 notes.insert(
-                    0, (written("plan.write"), "$key", "writes the plan, with what is out as comments")
+                    0, (written("plan.write"), "$key", "writes the plan; parts left out become comments")
                 )
         width = self.size.width - 2
         lines = [
@@ -345,7 +345,7 @@ class WizardScreen(AssayScreen):
         self.app.push_screen(CheckScreen(file))
 
 
-def _part_row(item: Item, width: int) -> Content:
+def _part_row(item: ProposalItem, width: int) -> Content:
     mark = "[x]" if item.on else "[ ]"
     row = PARTS.row([mark, item.kind, item.name, item.what], width)
     return row if item.on else row.stylize("$muted")
@@ -411,7 +411,7 @@ class CheckScreen(AssayScreen):
             self._wanted = True
             self._show()
         else:
-            self.say(f"mend the plan first; {written('check.again')} checks it again", error=True)
+            self.say(f"fix the plan first; {written('check.again')} checks it again", error=True)
 
     @work(group="check", exclusive=True)
     async def _check(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.decision.costs import model_costs
+from engine.decision.facts import model_costs
 from store.read.judging import JudgeRow
 from store.read.rows import BenchmarkRow, MetricRow, ModelRow, RunDetail, SplitUseRow
 from tui.sections.declaration import declared

@@ -108,12 +108,12 @@ def _json(review: Review, pair: ComparedPair, width: int) -> Sheet:
         left, right = (read_json(text or "") for text in texts)
     except NoJsonFound as error:
         which = "left" if _is_broken(texts[0]) else "right"
-        why = f"shown as text, for the {which} answer is no JSON: {error}"
+        why = f"shown as text: the {which} answer is not JSON: {error}"
         beside = _beside(review, pair, width)
         return beside._replace(rows=[*spanning(why, width, _NOTE), *beside.rows])
     said = [f"{found.around:,} characters around the {side} JSON are not shown: v shows them"
             for side, found in (("left", left), ("right", right)) if found.around]  # fmt: skip
-    said += ["the fields stand in another order on the right"] if reordered(left.node, right.node) else []
+    said += ["the fields are in a different order on the right"] if reordered(left.node, right.node) else []
     notes = [row for line in said for row in spanning(line, width, _NOTE)]
     found = field_rows(left.node, right.node, column(width, 2))
     return Sheet(_headings(review, pair), [*notes, *found])

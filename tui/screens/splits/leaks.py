@@ -178,7 +178,7 @@ class LeaksPart(SplitsPart):
         if self._data.search:
             found = f"{plural(len(self.items), 'pair')} with “{cut(self._data.search, 40)}” · esc shows all"
             return plain(cut(found, width), "$warn")
-        hint = "the gravest first · words that both texts have are underlined"
+        hint = "worst first · words in both texts are underlined"
         return Content.styled(hint if self.items else "", "$muted")
 
     def heading(self, width: int) -> Content:
@@ -238,5 +238,5 @@ def _empty(data: SplitsData, searched: bool) -> str:
     if data.summary is None:
         return "the data was not read yet"
     if not searched:
-        return "the plan names no training data (train in [data]), so no leak was searched for"
+        return "the plan names no training data (train in [data]), so leaks were not searched for"
     return "no example was found in the training data"

@@ -168,7 +168,7 @@ def _remarks(summary: Mapping[str, Any]) -> list[str]:
     twice = summary.get("duplicates")
     found = [f"! {plural(twice, 'pair')} of copies inside the eval set"] if twice else []
     return found + [
-        f"! {plural(row['leaked'], 'example')} also in the earlier eval set {row.get('file')}"
+        f"! {plural(row['leaked'], 'example')} also in the previous eval set {row.get('file')}"
         for row in summary.get("earlier") or ()
         if row.get("leaked")
     ]
@@ -416,7 +416,7 @@ class VersionsPart(SplitsPart):
         if left_out:
             parts.append(plain(f"this run went without {plural(len(left_out), 'example')}"))
         if self._data.out:
-            parts.append(plain(f"{len(self._data.out):,} excluded (x on its line puts it back)"))
+            parts.append(plain(f"{len(self._data.out):,} excluded (x on its line restores it)"))
         return join(parts, SEPARATOR)
 
     def heading(self, width: int) -> Content:
@@ -487,7 +487,7 @@ class VersionsPart(SplitsPart):
 
 def _changed(found: Changes | None) -> Content:
     if found is None:
-        return Content.styled("the oldest that is known", "$muted")
+        return Content.styled("the oldest known", "$muted")
     counts = [("+", found.added, "added"), ("−", found.removed, "removed"), ("~", found.edited, "edited")]
     said = ", ".join(f"{sign}{count:,} {word}" for sign, count, word in counts if count)
     return plain(said or "the same examples")

@@ -1,0 +1,181 @@
+"""What OpenAI-compatible servers say: replies, complaints, and how long to wait."""
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from engine.servers.address import Redactor
+from engine.servers.reasoning import reasoning_apart
+
+_TOO_LONG = re.compile(r"context.?length|maximum context|context window|too many tokens", re.IGNORECASE)
+_DURATION = re.compile(r"([0-9.]+)(ms|h|m|s)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a server answered.
+
+    `text` is the answer, without a trace that came apart from it (`reasoning`). `refused`: the model or a
+    filter declined, in the server's words; `silent`: the message has no text at all, which an empty text is.
+    `repaired`: this is the answer to a second question, with the tokens, seconds and attempts of both.
+    `choices`: the probability of each value that the deciding part of the answer could have had, where it is
+    known. `tokens_cached` of `tokens_in` the provider had read before; `fingerprint` is what it says about
+    the version behind the model's name; `cost` is in US dollars, None where no price is known.
+    """
+
+    text: str
+    finish_reason: str | None
+    tokens_in: int | None
+    tokens_out: int | None
+    model: str | None
+    latency_s: float
+    attempts: int = 1
+    refused: str | None = None
+    repaired: bool = False
+    choices: dict[str, float] | None = None
+    tokens_cached: int | None = None
+    fingerprint: str | None = None
+    cost: float | None = None
+    reasoning: str | None = None
+    silent: bool = False
+
+    @property
+    def version(self) -> str | None:
+        """Which model answered, by the server's word: its name, and its fingerprint where it has one."""
+        parts = [self.model or "", f"({self.fingerprint})" if self.fingerprint else ""]
+        return " ".join(part for part in parts if part) or None
+
+
+class NoReply(Exception):
+    """What came is no completion."""
+
+
+def read_reply(
+    content: bytes, latency_s: float, redact: Redactor | None = None, *, plain: bool = False
+) -> Reply:
+    """A chat completion's JSON as a reply, or a `plain` completion's. Raises NoReply for anything else.
+
+    It is parsed first: `redact` sees the texts in it, which are kept, and not the JSON.
+    """
+    try:
+        data = json.loads(content)
+        choice = data["choices"][0]
+        message = {"content": choice["text"]} if plain else choice["message"]
+        said = message.get("content")
+        answer = _text(said)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise NoReply from None
+    finish_reason = _string(choice.get("finish_reason"))
+    refused = _string(message.get("refusal"))
+    if finish_reason == "content_filter":
+        refused = refused or "content filter"
+    usage = data.get("usage")
+    reply = Reply(
+        text=answer,
+        finish_reason=finish_reason,
+        tokens_in=_count(usage, "prompt_tokens"),
+        tokens_out=_count(usage, "completion_tokens"),
+        model=_string(data.get("model")),
+        latency_s=latency_s,
+        refused=refused or None,
+        tokens_cached=_count(_details(usage), "cached_tokens"),
+        fingerprint=_string(data.get("system_fingerprint")),
+        reasoning=reasoning_apart(message),
+        silent=said is None,
+    )
+    return reply if redact is None else _redacted(reply, redact)
+
+
+def _redacted(reply: Reply, redact: Redactor) -> Reply:
+    texts = {name: getattr(reply, name) for name in ("text", "reasoning", "refused", "model", "fingerprint")}
+    changed: dict[str, Any] = {
+        name: new for name, text in texts.items() if text and (new := redact(text)) != text
+    }
+    return replace(reply, **changed) if changed else reply
+
+
+def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
+    """Seconds a server asks to wait (RFC 9110 10.2.3: a number or a date; or OpenAI's `retry-after-ms`)."""
+    try:
+        if milliseconds := headers.get("retry-after-ms"):
+            return max(0.0, float(milliseconds) / 1000)
+        value = headers.get("retry-after", "")
+        if not value.strip():
+            return None
+        if value.strip()[0].isdigit():
+            return float(value)
+        return max(0.0, parsedate_to_datetime(value).timestamp() - (time.time() if now is None else now))
+    except ValueError:
+        return None
+
+
+def quota_wait(headers: Mapping[str, str], need: int) -> float | None:
+    """Seconds until the server's quota is filled again; None while it lasts for the next call.
+
+    By the `x-ratelimit-remaining-*` and `-reset-*` headers of OpenAI and those who took them over; `need` is
+    how many tokens a call takes. A reset is a duration ("6m0s", "20ms") or plain seconds.
+    """
+    waits = []
+    for kind, least in (("requests", 1), ("tokens", max(1, need))):
+        remaining = _number(headers.get(f"x-ratelimit-remaining-{kind}"))
+        reset = _duration(headers.get(f"x-ratelimit-reset-{kind}", ""))
+        if remaining is not None and remaining < least and reset is not None:
+            waits.append(reset)
+    return max(waits, default=None)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
+
+
+def _duration(text: str) -> float | None:
+    if (seconds := _number(text)) is not None:
+        return max(0.0, seconds)
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
+        return None
+    values = [_number(number) for number, _ in parts]
+    return sum(value * _SECONDS[unit] for value, (_, unit) in zip(values, parts, strict=True) if value)
+
+
+def is_too_long(code: object, complaint: str) -> bool:
+    """Whether a refusal says that the prompt does not fit into the model's context."""
+    return code == "context_length_exceeded" or _TOO_LONG.search(complaint) is not None
+
+
+def complaint_of(body: object) -> str | None:
+    """What an error says: OpenAI's `message`, or FastAPI's `detail` without the request that it may echo."""
+    if not isinstance(body, dict):
+        return None
+    message, detail = body.get("message"), body.get("detail")
+    if isinstance(detail, list):
+        return "; ".join(f"{item.get('loc')} {item.get('msg')}" for item in detail if isinstance(item, dict))
+    return next((text for text in (message, detail) if isinstance(text, str)), None)
+
+
+def _text(content: object) -> str:
+    """Text of a message: a string, nothing, or a list of parts."""
+    if isinstance(content, list):
+        return "".join(part.get("text") or "" for part in content)
+    return content if isinstance(content, str) else ""
+
+
+def _string(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _details(usage: object) -> object:
+    return usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
+
+
+def _count(usage: object, name: str) -> int | None:
+    value = usage.get(name) if isinstance(usage, dict) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
