@@ -124,7 +124,7 @@ def test_judges_of_the_same_pairs_speak_as_a_panel_and_the_gate_is_about_it(
         for row in run.rows(records.Audit, judge_id=_judge_row(run, "panel").id, measure="raw_agreement")
     }
     assert agreement == {"a and b": 1.0, "a and c": 0.0, "b and c": 0.0}
-    assert _judge_row(run, "c").details.part_of == "panel"
+    assert _judge_row(run, "c").details["part_of"] == "panel"
     kinds = [
         row.kind for row in run.rows(records.StoredAlert, run_id=run.run_id) if row.severity == "critical"
     ]
