@@ -164,7 +164,7 @@ def _reader(kind: str, annotation: Any) -> Read | None:
         make = _maker(annotation)
         if make is None:
             return lambda value: None if value is None else json.loads(value)
-        return lambda value: None if value is None or value == "null" else make(json.loads(value))
+        return lambda value: None if value is None else make(json.loads(value))
     return None
 
 
