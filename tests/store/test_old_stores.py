@@ -85,7 +85,7 @@ def test_a_missing_value_is_null(connection: history.Connection, record: type[re
 def test_an_example_stored_anew_is_not_an_edited_one(old: Path, tmp_path: Path) -> None:
     own = Path(shutil.copytree(old, tmp_path / "store"))
     with closing(history.attach(database.connect(own))) as connection:
-        found = fetch(connection, records.Example)
+        found = fetch(connection, records.StoredExample)
         eval_set = found[0].eval_set
         again = [replace(each, id=0, eval_set="again") for each in found if each.eval_set == eval_set]
         with one_transaction(own) as transaction:
@@ -96,10 +96,10 @@ def test_an_example_stored_anew_is_not_an_edited_one(old: Path, tmp_path: Path) 
 def test_an_old_run_is_the_best_of_a_measure_that_has_no_settings(old: Path, tmp_path: Path) -> None:
     own = Path(shutil.copytree(old, tmp_path / "store"))
     with closing(history.attach(database.connect(own))) as connection:
-        measured = [metric for metric in fetch(connection, records.Metric) if metric.settings is None]
+        measured = [metric for metric in fetch(connection, records.StoredMetric) if metric.settings is None]
         for metric in measured:
             before = history.run(connection, metric.run_id)
-            candidates = fetch(connection, records.Model, run_id=before.id, role="candidate")
+            candidates = fetch(connection, records.StoredModel, run_id=before.id, role="candidate")
             scores = [
                 score.value
                 for model in candidates
