@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from engine.data.duplicates import Duplicate, conflicts, copies
 from engine.data.example import Example, eval_set_version
 from engine.data.leak import turns_of
+from engine.data.power import smallest_change
 from engine.data.split import order_of
-from engine.data.summary import smallest_change
 from engine.data.words import words
 from engine.errors import BadInput
 

@@ -1,34 +1,12 @@
-"""How many examples the data holds, by split and category, and how small a change it can show."""
+"""How many examples the evaluation and training data hold, by split and by category."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from math import ceil, sqrt
 from typing import Any
 
 from engine.data.example import Example
 from engine.data.split import RATIOS, SPLITS, Ratios, split_of, splits
-
-_Z = 1.959964 + 0.841621  # two-sided 5 %, power 80 %
-AGREEMENT = 0.875  # of models that differ by a fine-tune, on seven examples of eight
-
-
-def smallest_change(examples: int, agreement: float = AGREEMENT) -> float:
-    """The smallest difference between two models' rates that so many paired examples show, from 0 to 1.
-
-    For a yes-or-no measure, at 5 % two-sided and 80 % power. `agreement` is the share of examples on which
-    both models do equally well: only the others tell them apart (McNemar's variance for small differences).
-    Raises ValueError without examples.
-    """
-    if examples < 1:
-        raise ValueError("no example, no comparison")
-    return min(_Z * sqrt((1 - agreement) / examples), 1.0)
-
-
-def examples_for(change: float, agreement: float = AGREEMENT) -> int:
-    """How many examples show a difference of `change` (above 0, up to 1)."""
-    return ceil(_Z**2 * (1 - agreement) / change**2)
-
 
 NO_CATEGORY = "(none)"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from engine.compare.forgetting import ForgettingRow, corpus_aspect, forgetting
-from engine.data.summary import smallest_change
+from engine.data.power import smallest_change
 from engine.decision import judges
 from engine.decision.facts import (
     AnsweredQuestion,
