@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine.benchmarks.comparing import Key, Measured, Question, compare_scores, group_samples
 from engine.benchmarks.results import GROUPS
+from engine.compare.benchmarks import Key, Measured, Question, compare_scores, group_samples
 from engine.compare.comparison import Comparison
 from engine.formats.lm_eval import BenchmarkedModel
 from engine.gates.alerts import passed

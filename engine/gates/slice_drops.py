@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from engine.compare.comparison import Comparison
+from engine.compare.slices import Slice
 from engine.gates.alerts import Alert
 from engine.gates.drops import SIGNIFICANT, evidence, number
 from engine.metrics.metric import Measure
-from engine.metrics.slicing import Slice
 from engine.plan.plan import Gates
 from engine.stats.paired import holm
 

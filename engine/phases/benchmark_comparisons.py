@@ -2,8 +2,8 @@
 
 from collections import defaultdict
 
-from engine.benchmarks.comparing import Key, Measured, Question, compare_scores, group_samples
 from engine.benchmarks.results import GROUPS
+from engine.compare.benchmarks import Key, Measured, Question, compare_scores, group_samples
 from engine.compare.comparison import Comparison
 from engine.phases.benchmarks import first_with_weights
 from engine.phases.work import Work

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from engine.compare.comparison import Comparison
-from engine.metrics.metric import Measure
-from engine.metrics.slices import largest, slice_ids
-from engine.metrics.slicing import (
+from engine.compare.slices import (
     Column,
     Slice,
     SliceValue,
@@ -17,6 +15,8 @@ from engine.metrics.slicing import (
     places,
     slice_values,
 )
+from engine.metrics.metric import Measure
+from engine.metrics.slices import largest, slice_ids
 from engine.phases.leaks import leak_slices
 from engine.phases.work import Work
 from store import tables

@@ -3,9 +3,9 @@
 import pytest
 
 from engine.compare.comparison import from_paired
+from engine.compare.slices import Slice
 from engine.gates.slice_drops import slice_alerts
 from engine.metrics.metric import load_metric
-from engine.metrics.slicing import Slice
 from engine.plan.plan import Gates
 from engine.stats.paired import Paired
 from store import tables

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
+from engine.compare.slices import Column, Slice, SliceValue, column, compare_slices, places, slice_values
 from engine.metrics.classification import combine_macro_f1
 from engine.metrics.metric import Measure
-from engine.metrics.slicing import Column, Slice, SliceValue, column, compare_slices, places, slice_values
 from engine.stats.paired import compare
 
 ACCURACY = Measure("accuracy", "higher", 0.0, 1.0, "share", frozenset(), "1", "test", "test")
