@@ -160,7 +160,7 @@ def _in_order(folds: Mapping[int, Parts], of: int) -> tuple[Parts, ...]:
 
 def _pooled(column: _Column) -> Pooled:
     measure = column.measure
-    found = bootstrap_interval(_array(column.all), measure.combine)
+    found = bootstrap_interval(_array(column.all), measure.combine, ends=(measure.low, measure.high))
     known = measure.independent
     return Pooled(
         column.model,

@@ -13,19 +13,29 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.compare.comparison import Comparison, from_paired
+from engine.compare.comparison import Comparison, from_paired, reach
+from engine.compare.ruling import Asked, rule
 from engine.metrics.metric import Measure, mean
-from engine.stats.intervals import Interval, expanded, finite, percentiles, wilson
-from engine.stats.paired import Paired, holm
+from engine.stats.family import DETECTABLE, LEVEL, holm
+from engine.stats.intervals import (
+    FEW,
+    ROUNDING,
+    Interval,
+    expanded,
+    finite,
+    of_equal,
+    of_few,
+    percentiles,
+    wilson,
+    within,
+)
+from engine.stats.paired import Paired, all_one_way, mcnemar, undivided
 from engine.stats.resampling import Array, bootstrap_sums, swapped_sums
 
 SMALLEST = 5  # examples with a value, for a slice to be compared or tested
 RESAMPLES = 1000
 _PER_TEST = 40  # resamples for each slice tested, so that the smallest p-value survives the correction
 _WORST = 20
-_DETECTABLE = 2.8  # as in engine.stats.paired
-_ROUNDING = 1e-12
-_LEVEL = 0.05
 
 Members = Mapping[str, NDArray[np.intp]]
 
@@ -59,11 +69,10 @@ class SliceValue:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Candidate against baseline on one slice; `p` is the comparison's, corrected for the slices (Holm)."""
+    """Candidate against baseline on one slice, ruled on with the candidate's other slices."""
 
     name: str
     comparison: Comparison
-    p: float | None
 
 
 def column(model: str, measure: Measure, parts: Mapping[str, Sequence[float]], ids: Sequence[str]) -> Column:
@@ -111,8 +120,10 @@ def slice_values(columns: Sequence[Column], members: Members, seed: int = 0) -> 
 def compare_slices(pairs: Sequence[tuple[Column, Column]], members: Members, seed: int = 0) -> list[Slice]:
     """Each (candidate, baseline) of one measure on every slice where both have SMALLEST examples or more.
 
-    Intervals by paired bootstrap, p-values by a paired randomisation test, corrected over the slices of one
-    pair and measure. Measures whose examples hang together have values and a difference alone.
+    Intervals by paired bootstrap, p-values by McNemar's exact test for shares and else by a paired randomisation
+    test. The slices of one candidate are a family, over all baselines and the measures from 0 to 1 where higher is
+    better; those of its other measures are another. Measures whose examples hang together have values and a
+    difference alone.
     """
     pairs = [_aligned(*pair) for pair in pairs]
     resamples = max(RESAMPLES, _PER_TEST * len(members))
@@ -125,13 +136,26 @@ def compare_slices(pairs: Sequence[tuple[Column, Column]], members: Members, see
             found = _compared([pairs[place] for place in there], rows, seed, resamples)
             for place, comparison in zip(there, found, strict=True):
                 compared[place].append((name, comparison))
-    return [
-        Slice(name, comparison, p)
-        for items in compared.values()
-        for (name, comparison), p in zip(
-            items, _corrected([comparison.p for _, comparison in items]), strict=True
-        )
-    ]
+    return _ruled([(item, pairs[place][0].measure) for place, items in compared.items() for item in items])
+
+
+def is_checked(measure: Measure) -> bool:
+    """Whether the gate on slices checks the measure: from 0 to 1, and higher is better."""
+    return (measure.direction, measure.low, measure.high) == ("higher", 0.0, 1.0)
+
+
+def _ruled(found: Sequence[tuple[tuple[str, Comparison], Measure]]) -> list[Slice]:
+    families: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, ((_, comparison), measure) in enumerate(found):
+        families[comparison.candidate, "checked" if is_checked(measure) else "unchecked"].append(place)
+    ruled: dict[int, Slice] = {}
+    for (_, kind), places_ in families.items():
+        asked = [Asked(found[place][0][1], (found[place][1].low, found[place][1].high)) for place in places_]
+        for place, ruling in zip(places_, rule(f"{kind} slices", asked), strict=True):
+            name, comparison = found[place][0]
+            worst = comparison.worst if ruling.is_decided else ()
+            ruled[place] = Slice(name, replace(comparison, worst=worst, ruling=ruling))
+    return [ruled[place] for place in range(len(found))]
 
 
 def _resampled(parts: Sequence[Array], rows: NDArray[np.intp], seed: int) -> list[Array]:
@@ -157,10 +181,12 @@ def _interval(item: Column, rows: NDArray[np.intp], sums: Array) -> Interval:
         return Interval(value, None, None, n)
     if item.kind == "share":
         return wilson(float(parts[:, 0].sum()), n)
+    ends = (item.measure.low, item.measure.high)
     if np.all(parts == parts[0]):
-        return Interval(value, value, value, n)
-    low, high = percentiles(item.measure.combine(sums), expanded(n))
-    return Interval(value, low, high, n)
+        return Interval(value, *of_equal(value, n, ends), n)
+    values = item.measure.combine(sums)
+    low, high = of_few(value, values, n) if n < FEW else percentiles(values, expanded(n))
+    return Interval(value, *within(low, high, ends), n)
 
 
 def _against_rest(item: Column, members: Members) -> list[float | None]:
@@ -205,7 +231,7 @@ def _welch(first: tuple[Array, Array, Array], second: tuple[Array, Array, Array]
             errors.append(variance / n)
             freedom.append((variance / n) ** 2 / (n - 1))
         error = errors[0] + errors[1]
-        error = np.where(error > _ROUNDING * (means[0] ** 2 + means[1] ** 2), error, np.nan)
+        error = np.where(error > ROUNDING * (means[0] ** 2 + means[1] ** 2), error, np.nan)
         statistic = np.abs(means[0] - means[1]) / np.sqrt(error)
         p: Array = 2 * t.sf(statistic, error**2 / (freedom[0] + freedom[1]))
     return p
@@ -251,17 +277,24 @@ def _comparison(
     candidate, baseline = (finite(measure.combine(side.parts[rows].sum(axis=0))) for side in pair)
     delta = None if candidate is None or baseline is None else candidate - baseline
     low = high = p = detectable = None
+    largest = 1.0 if ours.kind == theirs.kind == "share" else reach(measure)
     if delta is not None and measure.independent:
         if np.array_equal(ours.parts[rows], theirs.parts[rows]):
-            low, high, p = 0.0, 0.0, 1.0
+            low, high = undivided(n, largest)
+            p = 1.0
         else:
             deltas = measure.combine(resampled[0]) - measure.combine(resampled[1])
-            low, high = percentiles(deltas, expanded(n))
             error = float(np.std(deltas[np.isfinite(deltas)], ddof=1))
-            detectable = _DETECTABLE * error if error > _ROUNDING else None
+            if error <= ROUNDING and ours.kind == theirs.kind == "share":
+                low, high = all_one_way(delta, n)
+            else:
+                low, high = of_few(delta, deltas, n) if n < FEW else percentiles(deltas, expanded(n))
+            if largest is not None:
+                low, high = within(low, high, (-largest, largest))
+            detectable = DETECTABLE * error if error > ROUNDING else None
             p = _swap_p(pair, rows, swapped, delta)
     paired = Paired(candidate, baseline, delta, low, high, p, n, detectable)
-    worst = _worst(pair, rows) if p is not None and p < _LEVEL else ()
+    worst = _worst(pair, rows) if p is not None and p < LEVEL else ()
     return from_paired(
         ours.model, theirs.model, measure.name, measure.direction, "metric", paired, worst=worst
     )
@@ -270,15 +303,20 @@ def _comparison(
 def _swap_p(
     pair: tuple[Column, Column], rows: NDArray[np.intp], swapped: tuple[Array, Array], delta: float
 ) -> float:
-    """The share of swaps that part the models as far; where none does, at most what Hoeffding's bound says.
+    """The share of swaps that part the models as far, for shares of all swaps (McNemar's exact test).
+
+    Where none of those that were tried does, at most what Hoeffding's bound says.
 
     For a plain mean of differences d the chance of a sum so large is under 2 exp(-(Σd)² / 2Σd²) whatever n.
     """
     ours, theirs = pair
     combine = ours.measure.combine
+    if ours.kind == theirs.kind == "share":
+        gaps = (ours.parts[rows, 0] - theirs.parts[rows, 0]) * ours.present[rows]
+        return mcnemar(int(np.count_nonzero(gaps < 0)), int(np.count_nonzero(gaps > 0)))
     scale = max(1.0, abs(float(combine(theirs.parts[rows].sum(axis=0)))))
     gaps = np.abs(combine(swapped[0]) - combine(swapped[1]))
-    reached = int(np.count_nonzero(gaps >= abs(delta) - _ROUNDING * scale))
+    reached = int(np.count_nonzero(gaps >= abs(delta) - ROUNDING * scale))
     p = (1 + reached) / (1 + len(gaps))
     if reached or "other" in (ours.kind, theirs.kind):
         return p

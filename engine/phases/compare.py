@@ -115,7 +115,7 @@ class _Scored:
         rows = list(self.parts[measure.name].values())
         interval = Interval(None, None, None, 0)
         if rows:
-            interval = bootstrap_interval(np.array(rows), measure.combine, work.plan.data.seed)
+            interval = bootstrap_interval(np.array(rows), measure.combine, work.plan.data.seed, ends=(measure.low, measure.high))
             if not measure.independent:
                 interval = replace(interval, low=None, high=None)
         reasons = list(self.missing[measure.name].values())

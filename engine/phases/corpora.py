@@ -140,7 +140,7 @@ def _score(
 ) -> dict[str, Any]:
     interval = Interval(None, None, None, 0)
     if known:
-        interval = bootstrap_interval(np.array(list(known.values())), measure.combine, work.plan.data.seed)
+        interval = bootstrap_interval(np.array(list(known.values())), measure.combine, work.plan.data.seed, ends=(measure.low, measure.high))
     texts = max(len(found) for found in rows.values())
     reasons = Counter(row["reason"] for row in rows[model.name] if row["nll"] is None)
     absent = NEEDS_WEIGHTS if model.kind != "local" else "it was not measured"

@@ -132,7 +132,7 @@ class _Total:
     def __init__(self, measure: Measure, task: Callable[[Example], Hashable | None] | None) -> None:
         self._measure = measure
         self._task = task
-        self._value = RunningInterval(measure.combine)
+        self._value = RunningInterval(measure.combine, ends=(measure.low, measure.high))
         self._tasks: dict[Hashable, list[float]] = {}
         self._n = 0
         self._missing = 0

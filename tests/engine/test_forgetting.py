@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from engine.compare.forgetting import Conclusion, conclusions, forgetting
-from engine.stats.paired import holm
+from engine.stats.family import holm
 from store.read.rows import ComparisonRow
 
 STEADY = ComparisonRow(

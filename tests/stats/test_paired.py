@@ -10,7 +10,8 @@ from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmode
 
 from engine.metrics.metric import mean
 from engine.metrics.overlap import bleu_parts, combine_bleu
-from engine.stats.paired import Paired, compare, from_stderr, holm, mcnemar
+from engine.stats.family import holm
+from engine.stats.paired import Paired, compare, from_stderr, mcnemar
 from engine.stats.resampling import Array
 
 
