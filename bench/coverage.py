@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.compare.comparison import Comparison, from_paired
-from engine.gates.downtrend import Series, slow_declines
-from engine.gates.drops import Held, Limits, alerts_on
+from engine.gates.checked import CheckedComparison, Limits
+from engine.gates.downtrend import MeasureSeries, downtrend_alerts
+from engine.gates.drops import alerts_on
 from engine.metrics.metric import mean
 from engine.stats.family import examples_needed
 from engine.stats.intervals import Interval, bootstrap_interval, wilson
@@ -114,8 +115,10 @@ def _win_rate_covers(rng: np.random.Generator, n: int, trial: int) -> bool:
     return found.low <= 0.60 <= found.high
 
 
-def held(name: str, paired: Paired, limits: Limits) -> Held:
-    return Held("metric_drop", from_paired("new", "old", name, "higher", "metric", paired), limits)
+def held(name: str, paired: Paired, limits: Limits) -> CheckedComparison:
+    return CheckedComparison(
+        "metric_drop", from_paired("new", "old", name, "higher", "metric", paired), limits
+    )
 
 
 def false_alarms(rng: np.random.Generator, runs: int = 500, measures: int = 40, n: int = 100) -> None:
@@ -192,9 +195,10 @@ def trends(rng: np.random.Generator, histories: int = 200, runs: int = 30, measu
 def _declines(values: Values) -> bool:
     runs = tuple(range(1, len(values) + 1))
     series = [
-        Series("new", str(place), False, 0.05, tuple(column), runs) for place, column in enumerate(values.T)
+        MeasureSeries("new", str(place), False, 0.05, tuple(column), runs)
+        for place, column in enumerate(values.T)
     ]
-    return bool(slow_declines(series))
+    return bool(downtrend_alerts(series))
 
 
 def speed(rng: np.random.Generator, n: int = 10_000, measures: int = 20) -> None:

@@ -1,15 +1,12 @@
-"""Two runs of one history against each other: the same candidate, before and after.
+"""Models of two runs of one history against each other, pair by pair.
 
 Paired on the examples that both runs evaluated in the same words. What may not be compared is listed with its
 reason: another metric version, another judge or prompt, another tokenizer, a model that only one run has.
 """
 
-import tomllib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-from pydantic import ValidationError
 
 from engine.benchmarks.results import GROUPS
 from engine.compare.benchmarks import Key, Measured, Question, compare_scores, group_samples, measure_name
@@ -18,54 +15,16 @@ from engine.compare.comparable import (
     Keys,
     Pair,
     Parts,
-    Side,
     Sides,
-    paired_candidates,
     shared_examples,
     shared_measures,
 )
 from engine.compare.comparison import Comparison, Scores, compare_measures, compare_parts, not_comparable
-from engine.errors import BadInput
-from engine.gates.alerts import Alert
-from engine.gates.gates import fall_alerts
 from engine.metrics.metric import Direction, Measure
-from engine.plan.plan import Gates
 from store.read import evidence, history
 from store.read.rows import ModelRow
 
 _WORTH = {"win": 1.0, "tie": 0.5, "loss": 0.0}
-
-
-@dataclass(frozen=True, slots=True)
-class RunComparison:
-    """The newer run's candidates (in the place of the candidate) against the older run's (the baseline)."""
-
-    older: int
-    newer: int
-    shared: int  # examples that both runs evaluated in the same words
-    comparisons: list[Comparison]
-    benchmarks: list[Comparison]
-    alerts: list[Alert]
-    incomparable: list[Incomparable]
-
-
-def compare_runs(connection: history.Connection, older: int, newer: int) -> RunComparison:
-    """Compares candidates of the same name, or the only candidate of each run.
-
-    Drops beyond the newer run's gates become alerts. Raises StoreError for an unknown run, and BadInput when
-    one run is compared with itself.
-    """
-    if older == newer:
-        raise BadInput(
-            f"run {older} was to be compared with itself", "name two runs; `assay runs` lists them"
-        )
-    sides = Side(connection, older), Side(connection, newer)
-    pairs, unpaired = paired_candidates(*sides)
-    found = compare_pairs(sides, pairs)
-    alerts = fall_alerts(found.metrics, found.benchmarks, _gates(sides[1]), found.measures)
-    incomparable = [*unpaired, *found.incomparable]
-    every = [*found.metrics, *found.rates]
-    return RunComparison(older, newer, found.shared, every, found.benchmarks, alerts, incomparable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +127,6 @@ def _worth(rows: Sequence[evidence.OutcomeRow], keys: Mapping[int, str]) -> Part
 
 def _rate(name: str, direction: Direction, version: str) -> Measure:
     return Measure(name, direction, 0.0, 1.0, "share", frozenset(), version, "", name)
-
-
-def _gates(side: Side) -> Gates:
-    table = tomllib.loads(side.run.plan).get("gates", {})
-    try:
-        return Gates.model_validate(table)
-    except ValidationError as error:
-        raise BadInput(f"the gates of run {side.run.id} are not those of this Assay: {error}") from error
 
 
 def _benchmarks(sides: Sides, pair: Pair, incomparable: list[Incomparable]) -> list[Comparison]:

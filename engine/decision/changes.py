@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 from engine.decision.facts import Answer, Case
+from engine.gates.figures import number
 from engine.plan.training_changes import Retrained, retrained
-from store.read import history
-from store.read import previous_run as earlier
+from store.read import history, previous_run
 from store.read.history import Connection
 from store.read.rows import ModelRow, ModelScoreRow, RunDetail
-from tui.text.output import number
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class Before:
 
 def read_before(connection: Connection, run_id: int) -> Before | None:
     """None where there is no run to tell changes against."""
-    found = earlier.previous_run(connection, run_id)
+    found = previous_run.previous_run(connection, run_id)
     return None if found is None else _read(connection, found)
 
 

@@ -1,56 +1,62 @@
 """Whether a run's candidates can be shipped, from what the run stored: the word, its reasons, and answers.
 
-Nothing is computed anew: alerts, comparisons and what the gates said decide. What is missing never counts for
-a candidate; to ship one takes evidence that it is better, and no gate that failed.
+Nothing is computed anew: alerts, comparisons and gates decide. What is missing never counts in favour of a
+candidate; to ship one takes evidence that it is better, and no failed gate.
 """
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from engine.decision import quality as quality
-from engine.decision import trust as trust
+from engine.decision import quality, trust
 from engine.decision.changes import Before, changed, read_before
 from engine.decision.facts import Answer as Answer
 from engine.decision.facts import Case, Facts, cases, read
-from engine.decision.facts import Standing as Standing
 from engine.decision.facts import Topic as Topic
-from store.read.history import Connection, as_values
+from engine.decision.words import brief, moved_values, no_verdict
+from store.read.history import Connection
 from store.read.rows import AlertRow
-from tui.sections.words import no_verdict
-from tui.text.gate import cut, percent
-from tui.text.output import number
+from store.records.alert import ComparisonEvidence, kind_of, weight
 
 Word = Literal["ship", "don't ship", "not settled"]
 
 MOST = 3  # reasons
-LONGEST = 240  # cells of a reason
-# The heavier a kind of alert, the earlier; kinds that are not named here come last.
-_WEIGHT = (
-    "adapter_no_effect", "nothing_measured", "benchmark_drop", "metric_drop", "perplexity_rise", "win_rate",
-    "format", "leakage", "judge_failures",
-)  # fmt: skip
-_FALLS = {
-    "benchmark_drop": "forgot skills of",
-    "metric_drop": "fell behind",
-    "perplexity_rise": "predicts text worse than",
-}
-# A drop of these kinds that may be chance, or could not be looked at, keeps a candidate from being shipped.
-_SETTLES = ("benchmark_drop", "metric_drop", "perplexity_rise", "win_rate")
+LONGEST = 240  # characters of a reason
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a verdict is what it is: its words, which every face prints, and what it rests on.
+
+    That is an alert, with its kind, severity and typed evidence, or the answer to a question; else the
+    state of the run.
+    """
+
+    said: str
+    alert: AlertRow | None = None
+    topic: Topic | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to do with one candidate; `reasons` are at most three, the weightiest first."""
+    """What to do with one candidate; `grounds` are at most three, the weightiest first."""
 
     candidate: str
     word: Word
-    reasons: tuple[str, ...]
+    grounds: tuple[Reason, ...]
     answers: tuple[Answer, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The grounds in words."""
+        return tuple(_shortened(reason.said) for reason in self.grounds)
 
     def answer(self, topic: Topic) -> Answer | None:
         return next((answer for answer in self.answers if answer.topic == topic), None)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def decide(connection: Connection, run_id: int) -> list[Verdict]:
@@ -65,7 +71,22 @@ def verdicts(found: Sequence[Case], before: Before | None) -> list[Verdict]:
 
 def decision_values(decided: Sequence[Verdict]) -> list[dict[str, Any]]:
     """For JSON."""
-    return [as_values(item) | {"answers": [as_values(answer) for answer in item.answers]} for item in decided]
+    return [
+        {
+            "candidate": item.candidate,
+            "word": item.word,
+            "reasons": list(item.reasons),
+            "answers": [_answer_values(answer) for answer in item.answers],
+        }
+        for item in decided
+    ]
+
+
+def _answer_values(answer: Answer) -> dict[str, Any]:
+    values = asdict(answer)
+    for part in ("said", "lead", "more"):
+        del values[part]
+    return values | {"answer": answer.answer}
 
 
 def _verdict(case: Case, before: Before | None, *, alone: bool) -> Verdict:
@@ -82,24 +103,25 @@ def _verdict(case: Case, before: Before | None, *, alone: bool) -> Verdict:
         *((change,) if change else ()),
     )
     word, reasons = _decided(case, {answer.topic: answer for answer in answers})
-    return Verdict(case.name, word, tuple(cut(reason, LONGEST) for reason in reasons[:MOST]), answers)
+    return Verdict(case.name, word, tuple(reasons[:MOST]), answers)
 
 
-def _decided(case: Case, answers: dict[Topic, Answer]) -> tuple[Word, list[str]]:
+def _decided(case: Case, answers: dict[Topic, Answer]) -> tuple[Word, list[Reason]]:
     if unfinished := _unfinished(case.facts):
-        return "not settled", [unfinished]
+        return "not settled", [Reason(unfinished)]
     critical = case.alerts("critical")
     open_ = [alert for alert in critical if alert.acknowledged is None]
     if open_ or (case.model.passed is False and not critical):
-        reasons = _failures(open_) or ["it failed a gate, and no alert says which"]
-        return "don't ship", [*reasons, *_accepted(critical), *_although(answers)]
+        reasons = _failures(open_) or [Reason("it failed a gate, and no alert says which")]
+        return "don't ship", [*reasons, *_accepted(critical), *_although(case, answers)]
     if critical:
-        return "not settled", [*_accepted(critical), *_unsettled(case, answers), *_although(answers)]
+        reasons = [*_accepted(critical), *_unsettled(case, answers), *_although(case, answers)]
+        return "not settled", reasons
     if case.model.passed is None:
-        return "not settled", [no_verdict(case.facts.run) or "it was not held to the plan's gates"]
+        return "not settled", [Reason(no_verdict(case.facts.run) or "it was not checked against any gate")]
     unsettled = _unsettled(case, answers)
     if unsettled:
-        return "not settled", [*unsettled, *_although(answers)]
+        return "not settled", [*unsettled, *_although(case, answers)]
     return "ship", _for(case, answers)
 
 
@@ -110,69 +132,64 @@ def _unfinished(facts: Facts) -> str | None:
     )
 
 
-def _failures(alerts: Sequence[AlertRow]) -> list[str]:
-    """Critical alerts, one reason for all of a kind against one baseline, the weightiest first."""
+def _failures(alerts: Sequence[AlertRow]) -> list[Reason]:
+    """One reason for all alerts of a kind against one baseline, the heaviest kind first."""
     groups: dict[tuple[str, str | None], list[AlertRow]] = {}
     for alert in alerts:
         groups.setdefault((alert.kind, alert.baseline), []).append(alert)
-    ordered = sorted(groups.values(), key=lambda group: _weight(group[0]))
+    ordered = sorted(groups.values(), key=lambda group: weight(group[0].kind))
     return [_failure(group) for group in ordered]
 
 
-def _weight(alert: AlertRow) -> int:
-    return _WEIGHT.index(alert.kind) if alert.kind in _WEIGHT else len(_WEIGHT)
+def _failure(alerts: list[AlertRow]) -> Reason:
+    worst = max(alerts, key=lambda alert: abs(getattr(alert.evidence, "delta", None) or 0.0))
+    said, others = brief(worst), len(alerts) - 1
+    if said is None:
+        return Reason(worst.message, worst)
+    return Reason(f"{said}, and {others} more" if others else said, worst)
 
 
-def _failure(alerts: list[AlertRow]) -> str:
-    worst = max(alerts, key=lambda alert: abs((alert.evidence or {}).get("delta") or 0.0))
-    found, others = worst.evidence or {}, len(alerts) - 1
-    if worst.kind == "win_rate" and found.get("win_rate") is not None:
-        return f"win rate {percent(found['win_rate'])} against {worst.baseline} is under its limit"
-    moved = _moved(worst)
-    if worst.kind not in _FALLS or not moved:
-        return _first_sentence(worst.message)
-    n = f", n {found['n']:,}" if found.get("n") else ""
-    more = f", and {others} more" if others else ""
-    return f"{_FALLS[worst.kind]} {worst.baseline}: {moved}{n}{more}"
-
-
-def _moved(alert: AlertRow) -> str:
-    """Both values of what an alert is about; "" where it has none."""
-    found = alert.evidence or {}
-    ours, theirs = found.get("candidate_value"), found.get("baseline_value")
-    return "" if ours is None or theirs is None else f"{alert.measure} {number(theirs)} → {number(ours)}"
-
-
-def _first_sentence(text: str) -> str:
-    return re.split(r"(?<=[^.\d])[.] |: ", text, maxsplit=1)[0].rstrip(".")
-
-
-def _accepted(alerts: Sequence[AlertRow]) -> list[str]:
-    """Failures that a person has taken note of: they no longer forbid, and no gate has passed by that."""
+def _accepted(alerts: Sequence[AlertRow]) -> list[Reason]:
+    """Failures that a person acknowledged: they no longer forbid, and that passes no gate."""
     return [
-        f"accepted by {alert.acknowledged_by or 'somebody'}{f' (“{alert.note}”)' if alert.note else ''}: "
-        f"{_failure([alert])}"
+        Reason(
+            f"accepted by {alert.acknowledged_by or 'somebody'}{f' (“{alert.note}”)' if alert.note else ''}: "
+            f"{_failure([alert]).said}",
+            alert,
+        )
         for alert in alerts
         if alert.acknowledged is not None
     ]
 
 
-def _unsettled(case: Case, answers: dict[Topic, Answer]) -> list[str]:
-    """What is not shown yet of a candidate that nothing critical stands against."""
+def _unsettled(case: Case, answers: dict[Topic, Answer]) -> list[Reason]:
+    """What is not shown yet of a candidate without an open critical alert."""
     base, prompt, data, judge = (answers[topic] for topic in ("base", "prompt", "data", "judge"))
     reasons = []
     if base.standing != "good":
-        reasons.append(f"{base.question.removesuffix('?').lower()}: {base.answer}")
+        reasons.append(Reason(f"{_better_than_base(case)}: {base.answer}", topic="base"))
     elif judge.standing == "bad" and not _measured_better(case):
-        reasons.append(f"better by a judge alone, which is not to be believed: {judge.answer}")
+        said = f"better by a judge alone that cannot be believed: {judge.answer}"
+        reasons.append(Reason(said, topic="judge"))
     if prompt.standing == "bad":
-        reasons.append(f"no better than a good prompt: {prompt.answer.removeprefix('no: ')}")
+        said = f"no better than a good prompt: {_without_lead(prompt, 'no')}"
+        reasons.append(Reason(said, topic="prompt"))
     elif prompt.standing == "open":
-        reasons.append(f"not shown to beat a good prompt: {prompt.answer.removeprefix('not settled: ')}")
-    reasons += [_open_question(alert) for alert in _open_questions(case)]
+        said = f"not shown to beat a good prompt: {_without_lead(prompt, 'not settled')}"
+        reasons.append(Reason(said, topic="prompt"))
+    reasons += [Reason(_open_question(alert), alert) for alert in _open_questions(case)]
     if data.standing == "bad":
-        reasons.append(f"the eval set: {data.answer}")
+        reasons.append(Reason(f"the eval set: {data.answer}", topic="data"))
     return reasons
+
+
+def _better_than_base(case: Case) -> str:
+    return f"better than {case.base.name if case.base else 'the base'}"
+
+
+def _without_lead(answer: Answer, lead: str) -> str:
+    """An answer after words that say its lead already."""
+    return replace(answer, lead="").answer if answer.lead == lead else answer.answer
 
 
 def _measured_better(case: Case) -> bool:
@@ -181,59 +198,52 @@ def _measured_better(case: Case) -> bool:
 
 
 def _open_questions(case: Case) -> list[AlertRow]:
-    """Falls as large as a gate forbids that may be chance, and what could not be compared at all."""
+    """Drops as large as a gate forbids that may be chance, and what could not be compared at all."""
     return [
         alert
         for alert in case.alerts("warning", "note")
         if alert.acknowledged is None
-        and alert.kind in _SETTLES
+        and kind_of(alert.kind).decides
         and (alert.severity == "note" or _is_gap(alert))
     ]
 
 
 def _is_gap(alert: AlertRow) -> bool:
-    found = alert.evidence or {}
-    return "delta" in found and found["delta"] is None
+    return isinstance(alert.evidence, ComparisonEvidence) and alert.evidence.delta is None
 
 
 def _open_question(alert: AlertRow) -> str:
-    """What is open in it, and what would settle that."""
-    settle = re.search(r"[Aa]bout ([\d,]+) examples", alert.message)
-    if settle and (moved := _moved(alert)):
-        return f"{moved} against {alert.baseline} may be chance: needs about {settle[1]} examples"
-    return alert.message.removeprefix("Not settled: ")
+    """What is open in it, and what would settle that; the whole message where the evidence does not tell."""
+    needed, moved = getattr(alert.evidence, "needed", None), moved_values(alert)
+    if not needed or moved is None:
+        return alert.message
+    return f"{moved} against {alert.baseline} may be chance: needs about {needed:,} examples"
 
 
-def _although(answers: dict[Topic, Answer]) -> list[str]:
+def _although(case: Case, answers: dict[Topic, Answer]) -> list[Reason]:
     """What speaks for a candidate that is not shipped."""
     base = answers["base"]
-    return (
-        [f"although better than the base: {base.answer.removeprefix('yes: ')}"]
-        if base.standing == "good"
-        else []
-    )
+    if base.standing != "good":
+        return []
+    return [Reason(f"although {_better_than_base(case)}: {_without_lead(base, 'yes')}", topic="base")]
 
 
-def _for(case: Case, answers: dict[Topic, Answer]) -> list[str]:
-    """Why to ship; what is not known stands among the reasons as what it is."""
+def _for(case: Case, answers: dict[Topic, Answer]) -> list[Reason]:
+    """Why to ship, and what is not known."""
     base, forgot, prompt, slices = (answers[topic] for topic in ("base", "forgotten", "prompt", "slices"))
-    reasons = [f"{base.question.removesuffix('?').lower()}: {base.answer.removeprefix('yes: ')}"]
-    warned = [alert for alert in case.alerts("warning") if alert.kind in _SETTLES]
-    reasons += [f"but {reason}" for reason in _failures(warned)[:1]]
-    reasons.append(
-        {
-            "good": forgot.answer.replace("nothing seen", "nothing forgotten", 1),
-            "bad": f"but forgot, within the plan's limits: {forgot.answer}",
-            "open": f"forgetting: {forgot.answer}",
-            "missing": f"but what it forgot was {forgot.answer}",
-        }[forgot.standing]
-    )
+    reasons = [Reason(f"{_better_than_base(case)}: {_without_lead(base, 'yes')}", topic="base")]
+    warned = [alert for alert in case.alerts("warning") if kind_of(alert.kind).decides]
+    reasons += [replace(reason, said=f"but {reason.said}") for reason in _failures(warned)[:1]]
+    said = {
+        "good": f"nothing forgotten: {forgot.said}",
+        "bad": f"but forgot, within the plan's limits: {forgot.answer}",
+        "open": f"forgetting: {forgot.answer}",
+        "missing": f"but what it forgot was {forgot.answer}",
+    }[forgot.standing]
+    reasons.append(Reason(said, topic="forgotten"))
     if slices.standing == "bad":
-        reasons.append(f"but lost on {slices.answer}")
-    known = prompt.answer.partition(";")[0]
-    reasons.append(
-        known.replace("yes: a prompt alone", "better than a prompt, which alone", 1)
-        if prompt.standing == "good"
-        else f"but whether a prompt does as well is {known}"
-    )
+        reasons.append(Reason(f"but lost on {slices.answer}", topic="slices"))
+    beats = f"beats prompting: {prompt.said}"
+    unknown = f"but whether a prompt does as well is {prompt.short}"
+    reasons.append(Reason(beats if prompt.standing == "good" else unknown, topic="prompt"))
     return reasons

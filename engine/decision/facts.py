@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from engine.compare.forgetting import LEVEL, holm
 from engine.decision.families import FAMILIES, JUDGE, OWN, family_of
+from engine.gates.figures import interval, number
 from store.read import history, slices
 from store.read.judging import Judging, judging
 from store.read.lock import test_uses
@@ -22,7 +23,6 @@ from store.read.rows import (
     WinRateRow,
 )
 from store.read.slices import SliceRow
-from tui.text.output import interval, number
 
 Change = Literal["better", "worse", "unsettled", "missing"]
 Standing = Literal["good", "bad", "open", "missing"]
@@ -41,13 +41,27 @@ _SURPRISE = ("bits_per_byte", "perplexity")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One of a fine-tuner's questions, answered; `evidence` holds the numbers behind it, one line each."""
+    """One of a fine-tuner's questions, answered; `evidence` holds the numbers behind it, one line each.
+
+    An answer is its `lead` ("yes", "no", "not known"), what is `said`, and `more`: what would settle it.
+    """
 
     question: str
-    answer: str
+    said: str
     standing: Standing
     evidence: tuple[str, ...] = ()
     topic: Topic = "base"
+    lead: str = ""
+    more: str = ""
+
+    @property
+    def short(self) -> str:
+        """The answer without what would settle it."""
+        return f"{self.lead}: {self.said}" if self.lead else self.said
+
+    @property
+    def answer(self) -> str:
+        return f"{self.short}; {self.more}" if self.more else self.short
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +234,7 @@ def needed(row: ComparisonRow) -> int | None:
 def least_needed(rows: Iterable[ComparisonRow]) -> str:
     """What would settle the nearest of these differences, as a clause; "" where nothing is known."""
     known = [count for row in rows if (count := needed(row)) is not None]
-    return f"; about {min(known):,} examples would settle it" if known else ""
+    return f"about {min(known):,} examples would settle it" if known else ""
 
 
 def moved(row: ComparisonRow) -> str:
@@ -234,7 +248,3 @@ def measured(row: ComparisonRow) -> str:
         return f"{row.measure}: missing, {row.reason or 'no reason was recorded'}"
     spread = interval(row.low, row.high, sign=True) or "no interval"
     return f"{moved(row)}  {number(row.delta, sign=True)} {spread}  n {row.n:,}"
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

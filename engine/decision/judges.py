@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from engine.gates.figures import MISSING, percent
 from store.read.judging import AuditRow, JudgeRow, Judging, MeanRow, RankingRow, SharedRow
 from store.read.rows import WinRateRow
-from tui.text.gate import MISSING, number, one_line, percent
 
 MANY_FAILED = 0.10  # share of failed pairs from which on a rate rests on the easy part
 HALF = 0.5  # share of pairs below which a judge's orders agree too rarely
@@ -16,9 +16,9 @@ FOOLED = 0.10  # win rate of an empty boast above which a judge can be had witho
 MOST = 3  # reasons for failed calls that are named
 
 _TRAITS = {
-    "longer_wins": "the longer answer wins",
-    "markdown_wins": "the answer with more Markdown wins",
-    "addresses_judge_wins": "an answer that speaks to the judge wins",
+    "longer_wins": "longer answers",
+    "markdown_wins": "answers with more Markdown",
+    "addresses_judge_wins": "answers addressing the judge",
 }
 _AGREEMENT = {
     "cohen_kappa": "kappa",
@@ -89,8 +89,8 @@ def mean(row: MeanRow) -> str:
     if row.value is None:
         return row.reason or MISSING
     if row.low is None or row.high is None:
-        return number(row.value, 2)
-    return f"{number(row.value, 2)} [{number(row.low, 2)}, {number(row.high, 2)}]"
+        return f"{row.value:.2f}"
+    return f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]"
 
 
 def is_biased(first_place: float) -> bool:
@@ -147,9 +147,9 @@ def _about_orders(found: Judging, row: WinRateRow) -> Iterator[Said]:
 
 def _about_trait(audit: AuditRow, words: str) -> Said:
     if audit.value is None:
-        return Said(f"{words}: {audit.reason or 'not recorded'}")
+        return Said(f"{words}: {(audit.reason or 'not recorded') if audit.n else 'none to measure'}")
     leans = audit.low is not None and audit.low > HALF
-    return Said(f"{words} {share(audit.value, audit.low, audit.high)} of {audit.n:,} decided", leans)
+    return Said(f"{words} win {share(audit.value, audit.low, audit.high)} of {audit.n:,} decided", leans)
 
 
 def _about_saving(audit: AuditRow) -> Said:
@@ -182,7 +182,7 @@ def about_judge(found: Judging, judge: JudgeRow) -> Iterator[Said]:
 def _about_failures(found: Judging, judge: JudgeRow) -> Iterator[Said]:
     reasons = [row for row in found.failures if row.judge == judge.name]
     if reasons:
-        said = "; ".join(f"{row.calls:,} × {one_line(row.failure).plain}" for row in reasons[:MOST])
+        said = "; ".join(f"{row.calls:,} × {row.failure}" for row in reasons[:MOST])
         more = "; others" if len(reasons) > MOST else ""
         warns = judge.failed > MANY_FAILED * judge.calls
         yield Said(f"{judge.failed:,} of {judge.calls:,} calls failed: {said}{more}", warns)
@@ -228,8 +228,8 @@ def _agreed(row: AuditRow) -> str:
         return f"{name} not measured, {row.reason or 'no reason was recorded'}"
     if row.measure == "raw_agreement":
         return f"{name} on {row.value:.0%} of {row.n:,}"
-    held = "" if row.low is None or row.high is None else f" [{number(row.low, 2)}, {number(row.high, 2)}]"
-    return f"{name} {number(row.value, 2)}{held}"
+    held = "" if row.low is None or row.high is None else f" [{row.low:.2f}, {row.high:.2f}]"
+    return f"{name} {row.value:.2f}{held}"
 
 
 def _shared(found: Judging, one: str, other: str) -> SharedRow | None:

@@ -10,16 +10,14 @@ from engine.decision.facts import (
     Change,
     Standing,
     bounds,
-    counted,
     improvement,
     least_needed,
     measured,
     moved,
 )
+from engine.gates.figures import counted, number, percent
 from store.read.rows import ComparisonRow, ModelRow, WinRateRow
 from store.read.slices import SliceRow
-from tui.text.gate import percent
-from tui.text.output import number
 
 ENOUGH = 0.80  # of the gain: a prompt that reaches so much makes the fine-tune hard to justify
 HALF = 0.5  # a win rate of two models that are as good
@@ -31,7 +29,7 @@ def better_than_base(case: Case) -> Answer:
     """On the primary measures and by the judges' win rates."""
     question = f"Better than {case.base.name if case.base else 'the base'}?"
     if case.base is None:
-        return Answer(question, "not known: the run has no baseline", "missing")
+        return Answer(question, "the run has no baseline", "missing", lead="not known")
     changes, rates = case.changes(case.base), case.win_rates(case.base)
     better = [row for row, change in changes if change == "better"]
     worse = [row for row, change in changes if change == "worse"]
@@ -40,24 +38,22 @@ def better_than_base(case: Case) -> Answer:
     known = [row for row, change in changes if change != "missing"]
     evidence = (*(measured(row) + _word(change) for row, change in changes), *map(rate, rates))
     if not known and not any(row.win_rate is not None for row in rates):
-        return Answer(question, "not known: nothing could be compared", "missing", evidence)
+        return Answer(question, "nothing could be compared", "missing", evidence, lead="not known")
     standing: Standing
     if (better or won) and not (worse or lost):
-        standing, said = "good", f"yes: {_where(better, won, len(known))}"
+        standing, lead, said = "good", "yes", _where(better, won, len(known))
         unclear = len(known) - len(better)
         said += f"; {unclear} not settled" if unclear else ""
     elif (worse or lost) and not (better or won):
-        standing, said = "bad", f"no, worse: {_where(worse, lost, len(known), word='loses')}"
+        standing, lead, said = "bad", "no, worse", _where(worse, lost, len(known), word="loses")
     elif worse or lost:
         where = f"better on {_names(better, won)}, worse on {_names(worse, lost)}"
-        standing, said = "open", f"in part: {where}"
+        standing, lead, said = "open", "in part", where
     else:
         unsettled = [row for row, change in changes if change == "unsettled"]
-        standing, said = (
-            "open",
-            f"not shown on any of {counted(len(known), 'measure')}{least_needed(unsettled)}",
-        )
-    return Answer(question, said, standing, evidence)
+        said = f"not shown on any of {counted(len(known), 'measure')}"
+        return Answer(question, said, "open", evidence, more=least_needed(unsettled))
+    return Answer(question, said, standing, evidence, lead=lead)
 
 
 def rate(row: WinRateRow) -> str:
@@ -97,7 +93,7 @@ def _names(rows: Sequence[ComparisonRow], rates: Sequence[WinRateRow]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class PromptShare:
     """How much of the candidate's gain on one measure a prompt reaches, as a share that may pass 1."""
 
     measure: str
@@ -116,9 +112,11 @@ def better_than_prompt(case: Case) -> Answer:
     question = "Better than a good prompt?"
     if not case.prompted:
         way = 'add a baseline with `system = "…"` on the same weights'
-        return Answer(question, f"not known: no baseline has a prompt; {way}", "missing", topic="prompt")
+        return Answer(
+            question, "no baseline has a prompt", "missing", topic="prompt", lead="not known", more=way
+        )
     if case.base is None or case.base.name in {model.name for model in case.prompted}:
-        return Answer(question, "not known: no baseline without a prompt", "missing", topic="prompt")
+        return Answer(question, "no baseline without a prompt", "missing", topic="prompt", lead="not known")
     answers = [_against(case, case.base, prompted, question) for prompted in case.prompted]
     return max(answers, key=lambda answer: ("good", "missing", "open", "bad").index(answer.standing))
 
@@ -133,39 +131,44 @@ def _against(case: Case, base: ModelRow, prompted: ModelRow, question: str) -> A
         *(f"against {prompted.name}: {rate(row)}" for row in rates),
         *((f"the gain is that over {base.name}, where it is settled",) if reached else ()),
     )
-    standing: Standing
     worse = [row for row, change in case.changes(prompted) if change == "worse"]
-    if not reached and worse:
-        standing, said = "bad", f"no: worse than {prompted.name} on {_names(worse, [])}"
-    elif not reached:
-        standing, said = "open", f"not settled: no settled gain over {base.name} that a prompt could reach"
-    else:
-        standing, said = _ruled(reached)
     if lost:
-        standing, said = "bad", f"no: loses to {prompted.name}, {rate(lost[0])}"
-    return Answer(question, said, standing, evidence, "prompt")
+        said = f"loses to {prompted.name}, {rate(lost[0])}"
+        return Answer(question, said, "bad", evidence, "prompt", "no")
+    if reached:
+        return _by_share(question, reached, evidence)
+    if worse:
+        said = f"worse than {prompted.name} on {_names(worse, [])}"
+        return Answer(question, said, "bad", evidence, "prompt", "no")
+    said = f"no settled gain over {base.name} that a prompt could reach"
+    return Answer(question, said, "open", evidence, "prompt", "not settled")
 
 
-def _ruled(reached: Sequence[Reached]) -> tuple[Standing, str]:
+def _by_share(question: str, reached: Sequence[PromptShare], evidence: tuple[str, ...]) -> Answer:
     """The 80 % rule on the mean share, each measure's between nothing and all of its gain.
 
     The ends of the mean's interval are the means of the ends, however the measures hang together.
     """
     share = _mean(item.share for item in reached)
-    over = f", the mean of {len(reached)} measures" if len(reached) > 1 else f" in {reached[0].measure}"
-    said = f"a prompt alone reaches {percent(share)} of the gain{over}"
+    over = f" (mean of {len(reached)} measures)" if len(reached) > 1 else f" in {reached[0].measure}"
+    said = f"a prompt alone gets {percent(share)} of the gain{over}"
     low = _mean(item.share if item.low is None else item.low for item in reached)
     high = _mean(item.share if item.high is None else item.high for item in reached)
     if any(item.low is None for item in reached):
-        return ("bad" if share >= ENOUGH else "open"), f"not settled, without an interval: {said}"
+        standing: Standing = "bad" if share >= ENOUGH else "open"
+        return Answer(question, said, standing, evidence, "prompt", "not settled, without an interval")
     if high < ENOUGH:
-        return "good", f"yes: {said}"
+        return Answer(question, said, "good", evidence, "prompt", "yes")
     if low >= ENOUGH:
-        return "bad", f"no: {said}"
+        return Answer(question, said, "bad", evidence, "prompt", "no")
     n = min(item.n for item in reached)
     room = abs(share - ENOUGH)
-    needed = f"; about {max(n + 1, round(n * ((high - low) / 2 / room) ** 2)):,} examples would settle it"
-    return "open", f"not settled: {said}{needed if room else ''}"
+    more = (
+        f"about {max(n + 1, round(n * ((high - low) / 2 / room) ** 2)):,} examples would settle it"
+        if room
+        else ""
+    )
+    return Answer(question, said, "open", evidence, "prompt", "not settled", more)
 
 
 def _mean(shares: Iterable[float]) -> float:
@@ -173,7 +176,7 @@ def _mean(shares: Iterable[float]) -> float:
     return sum(found) / len(found)
 
 
-def _reached(case: Case, base: ModelRow, prompted: ModelRow) -> Iterator[Reached]:
+def _reached(case: Case, base: ModelRow, prompted: ModelRow) -> Iterator[PromptShare]:
     """Of each settled gain over the base, what is left of it over the prompt, with its spread."""
     over_prompt = {row.measure: row for row, _ in case.changes(prompted)}
     for row, change in case.changes(base):
@@ -183,11 +186,11 @@ def _reached(case: Case, base: ModelRow, prompted: ModelRow) -> Iterator[Reached
             continue
         spread = bounds(other)
         low, high = (1 - spread[1] / gain, 1 - spread[0] / gain) if spread else (None, None)
-        yield Reached(row.measure, 1 - left / gain, low, high, min(row.n, other.n))
+        yield PromptShare(row.measure, 1 - left / gain, low, high, min(row.n, other.n))
 
 
 def forgotten(case: Case) -> Answer:
-    """Benchmarks and plain texts; what falls are not ruled out where nothing was seen to fall."""
+    """Benchmarks and plain texts; which drops are not ruled out where none was seen."""
     question = "What was forgotten?"
     pairs = [
         row
@@ -202,10 +205,10 @@ def forgotten(case: Case) -> Answer:
     evidence = tuple(map(_aspect, rows))
     if not looked_at:
         why = "nothing could be compared" if asked else "the plan has no benchmarks and no corpora"
-        return Answer(question, f"not measured: {why}", "missing", evidence, "forgotten")
-    falls = {row.aspect: _worst_fall(row, row.aspect in corpora) for row in rows}
+        return Answer(question, why, "missing", evidence, "forgotten", "not measured")
+    drops = {row.aspect: _worst_drop(row, row.aspect in corpora) for row in rows}
     if worse := [row for row in rows if row.verdict == "worse"]:
-        worst = max(worse, key=lambda row: falls[row.aspect])
+        worst = max(worse, key=lambda row: drops[row.aspect])
         more = f" and {len(worse) - 1} more" if len(worse) > 1 else ""
         values = f"{number(worst.baseline_value)} → {number(worst.candidate_value)}"
         return Answer(question, f"{worst.aspect} {values}{more}", "bad", evidence, "forgotten")
@@ -213,15 +216,16 @@ def forgotten(case: Case) -> Answer:
         True: _limit(case, "max_perplexity_rise", 0.10),
         False: _limit(case, "max_benchmark_drop", 0.05),
     }
-    hidden = [row for row in looked_at if falls[row.aspect] > limits[row.aspect in corpora]]
+    hidden = [row for row in looked_at if drops[row.aspect] > limits[row.aspect in corpora]]
     kept = f"{len(looked_at) - len(hidden)} of {counted(len(asked), 'aspect')} kept"
     if hidden:
-        worst = max(hidden, key=lambda row: falls[row.aspect])
-        said = f"{kept}; a fall beyond the plan's limit is not ruled out on {worst.aspect}, n {worst.n:,}"
+        worst = max(hidden, key=lambda row: drops[row.aspect])
+        said = f"{kept}; a drop beyond the plan's limit is not ruled out on {worst.aspect}, n {worst.n:,}"
         return Answer(question, said, "open", evidence, "forgotten")
     if len(looked_at) < len(asked):
         return Answer(question, f"{kept}; others could not be compared", "open", evidence, "forgotten")
-    return Answer(question, f"nothing seen: {kept}, within the plan's limits", "good", evidence, "forgotten")
+    said = f"{kept}, within the plan's limits"
+    return Answer(question, said, "good", evidence, "forgotten", "nothing seen")
 
 
 def _aspect(row: ForgettingRow) -> str:
@@ -232,8 +236,8 @@ def _aspect(row: ForgettingRow) -> str:
     return f"{row.aspect} {values}  {number(row.delta, True)} {spread}  n {row.n:,}  {row.said}"
 
 
-def _worst_fall(row: ForgettingRow, is_corpus: bool) -> float:
-    """The largest fall that the interval holds; a share of the baseline's value where that is no share."""
+def _worst_drop(row: ForgettingRow, is_corpus: bool) -> float:
+    """The largest drop in the interval, as a share of the baseline's value where that is not a share."""
     if row.low is None or row.high is None:
         return 0.0
     value = abs(row.baseline_value or 0.0)
@@ -259,12 +263,12 @@ def lost_slices(case: Case) -> Answer:
     ]
     compared = {row.slice for row in rows if row.delta is not None}
     if not compared:
-        return Answer(question, "not known: no slices were computed", "missing", topic="slices")
+        return Answer(question, "no slices were computed", "missing", topic="slices", lead="not known")
     worse = [row for row in rows if row.standing == "worse"]
     if not worse:
         open_ = sum(row.standing == "unsettled" for row in rows)
         standing: Standing = "open" if 2 * open_ > len(rows) else "good"
-        said = f"none of {counted(len(compared), 'slice')} clearly"
+        said = f"none clearly worse ({len(compared):,} checked)"
         return Answer(
             question, said, standing, (f"{open_} of {len(rows)} comparisons are not settled",), "slices"
         )

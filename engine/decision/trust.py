@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 from engine.data.power import smallest_change
 from engine.decision import judges
-from engine.decision.facts import Answer, Case, Standing, counted
+from engine.decision.costs import costs
+from engine.decision.facts import Answer, Case, Standing
+from engine.gates.figures import counted, number, percent
 from store.read.rows import ModelRow, WinRateRow
 from store.read.slices import SliceRow
-from tui.sections.facts import costs
-from tui.text.gate import percent
-from tui.text.output import number
+from store.records.alert import kind_of
 
 ALIKE = 0.005  # share of the base's speed within which a candidate is as fast
 SLOWER = 0.20  # share of the base's speed lost from which on it is worth a word
@@ -40,26 +40,26 @@ def cost(case: Case) -> Answer:
         if pair[1] is not None:
             evidence.append(f"{measure} {number(pair[0])} → {number(pair[1])}  no interval")
     if not said:
-        return Answer(
-            question, "not measured: the plan does not use efficiency", "missing", tuple(evidence), "cost"
-        )
+        why = "the plan does not use efficiency"
+        return Answer(question, why, "missing", tuple(evidence), "cost", "not measured")
     return Answer(question, "; ".join(said), standing, tuple(evidence), "cost")
 
 
 def kept_of_full(case: Case) -> Answer:
     """What an adapter keeps of the quality of a full fine-tune of the same base."""
-    question = "Kept of a full fine-tune?"
+    question = "Quality vs. a full fine-tune?"
     if not _adapter(case.model):
-        return Answer(question, "it has no adapter: it is one, or not known here", "missing", topic="full")
+        return Answer(question, "no adapter", "missing", topic="full", lead="not applicable")
     full = next((model for model in case.facts.models if _is_full(model, case)), None)
     if full is None:
-        return Answer(
-            question, "not known: the run has no full fine-tune of this base", "missing", topic="full"
-        )
+        why = "the run has no full fine-tune of this base"
+        return Answer(question, why, "missing", topic="full", lead="not known")
     directions = {metric.measure: metric.direction for metric in case.facts.metrics}
     shares = dict(_shares(case, full, directions))
     if not shares:
-        return Answer(question, f"not known: nothing to compare with {full.name}", "missing", topic="full")
+        return Answer(
+            question, f"nothing to compare with {full.name}", "missing", topic="full", lead="not known"
+        )
     mean = sum(share for share, _ in shares.values()) / len(shares)
     trained = _adapter(case.model).get("trainable_share")
     of = "" if trained is None else f" with {trained:.3%} of the parameters"
@@ -103,7 +103,7 @@ def data_believed(case: Case) -> Answer:
     question = "Can the eval set be believed?"
     summary = case.facts.run.data_summary
     if not summary:
-        return Answer(question, "not known: nothing was recorded of it", "missing", topic="data")
+        return Answer(question, "nothing was recorded of it", "missing", topic="data", lead="not known")
     n, leaked = int(summary.get("selected") or 0), summary.get("leaked")
     seen = summary.get("detectable") or (smallest_change(n) if n else None)
     uses = len({use.run_id for use in case.facts.test_uses}) if summary.get("split") == "test" else 0
@@ -121,19 +121,23 @@ def data_believed(case: Case) -> Answer:
         *([f"near-duplicates within the set: {summary['duplicates']}"] if summary.get("duplicates") else []),
         *([f"excluded by people: {len(summary['excluded'])}"] if summary.get("excluded") else []),
         *([f"runs on the locked test split: {uses}"] if uses else []),
-        *(alert.message for alert in case.alerts("critical", "warning") if alert.kind == "leakage"),
+        *(
+            alert.message
+            for alert in case.alerts("critical", "warning")
+            if kind_of(alert.kind).opens == "leaks"
+        ),
     ]
     standing: Standing
     if leaked is None:
-        standing, said = "missing", "not known: no training data was given to look for leaks"
+        standing, said = "missing", "not known: no training data was given to search for leaks"
     elif not leaked:
-        standing, said = "good", "none of its questions stands in the training data"
+        standing, said = "good", "none of its questions appears in the training data"
     else:
         clean = _on_the_others(case)
         evidence += [f"not leaked: {row.measure} {number(row.delta, True)}, {row.standing}" for row in clean]
         better = bool(clean) and all(row.standing == "better" for row in clean)
         standing = "bad" if leaked > MANY_LEAKED * n and not better else "open"
-        said = f"{leaked} of {counted(n, 'example')} stand in the training data"
+        said = f"{leaked} of {counted(n, 'example')} {'appears' if leaked == 1 else 'appear'} in the training data"
         said += "; it is better on the others too" if better else ""
     if uses > 1:
         standing = standing if standing == "bad" else "open"
@@ -167,7 +171,7 @@ def judge_believed(case: Case) -> Answer:
     means = {row.judge for row in found.means if row.model == case.name}
     asked = [judge for judge in found.judges if judge.name in {row.judge for row in rows} | means]
     if not asked:
-        return Answer(question, "there is none: nothing was judged", "missing", topic="judge")
+        return Answer(question, "nothing was judged", "missing", topic="judge")
     doubts: list[str] = []
     others: list[str] = []
     for row in rows:

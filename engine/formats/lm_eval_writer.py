@@ -11,8 +11,8 @@ from engine.benchmarks.results import GROUPS
 from engine.compare.benchmarks import Key, Measured, Question, compare_scores, group_samples
 from engine.compare.comparison import Comparison
 from engine.formats.lm_eval import BenchmarkedModel
-from engine.gates.alerts import passed
-from engine.gates.gates import benchmark_alerts
+from engine.gates.checks import passed
+from engine.gates.measures import benchmark_alerts
 from engine.plan.plan import Gates
 from store import tables
 from store.write import Transaction

@@ -1,21 +1,20 @@
-"""A stored run's judges held against what people said of its answers."""
+"""A stored run's judges compared with people's preferences, and the alerts on those that disagree."""
 
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from engine.compare.calibration import Calibration, Criterion, Label, calibrate, criteria
 from engine.errors import BadInput
-from engine.gates.alerts import Alert, AlertKind, Severity
 from store.read import history, labels
+from store.records.alert import AgreementEvidence, Alert, Severity
 
-KIND: AlertKind = "judge_agreement"
+KIND = "judge_agreement"
 FEWEST = 10  # labelled pairs below which an agreement says nothing
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class JudgeAgreement:
     """One judge against people on one candidate and one baseline."""
 
     judge: str
@@ -30,15 +29,15 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class RunAgreement:
-    """All matches that people labelled, and how each rater of single answers reads the rubric's criteria."""
+    """Every labelled pair of models, and how each pointwise judge applies the rubric's criteria."""
 
-    matches: list[Match]
+    matches: list[JudgeAgreement]
     criteria: dict[str, list[Criterion]]
     alerts: list[Alert]
 
 
 def agreement_of(connection: history.Connection, run_id: int, judge: str | None = None) -> RunAgreement:
-    """Every judge of pairs, or the one named, against people's preferences.
+    """Compares every pairwise judge, or the one named, with people's preferences.
 
     Raises StoreError for an unknown run, and BadInput when no judge has that name or nobody labelled
     anything.
@@ -62,7 +61,7 @@ def agreement_of(connection: history.Connection, run_id: int, judge: str | None 
             annotators = tuple(dict.fromkeys(label.annotator for label in said))
             sides = names[candidate], names[baseline]
             matches.append(
-                Match(
+                JudgeAgreement(
                     row.name, row.id, row.is_language_model, *sides, annotators, found,
                     gates.get("min_win_rate"),
                 )
@@ -71,7 +70,7 @@ def agreement_of(connection: history.Connection, run_id: int, judge: str | None 
     by_criterion = {name: found for name, found in read.items() if found}
     if not matches and not by_criterion:
         raise BadInput(
-            f"nobody has said which answers of run {run_id} are better, where a judge has too",
+            f"nobody has labelled pairs of answers that a judge of run {run_id} has judged",
             f"`assay review {run_id}` asks; the queue “random” lets the judge's win rate be corrected",
         )
     alerts = [alert for match in matches for alert in _alerts(match, gates.get("min_judge_agreement"))]
@@ -100,32 +99,33 @@ def _criteria(connection: history.Connection, run_id: int, judge: int) -> list[C
     return criteria(means, judged)
 
 
-def _alerts(match: Match, gate: float | None) -> Sequence[Alert]:
-    """A judge whose kappa with people lies under the plan's gate; a warning while its interval reaches it."""
+def _alerts(match: JudgeAgreement, gate: float | None) -> Sequence[Alert]:
+    """A judge whose kappa with people is below the plan's gate; a warning while the CI includes the gate."""
     raters = match.calibration.against_people
     kappa = raters.kappa
     if gate is None:
         return []
     if kappa.value is None or raters.pairs < FEWEST:
         why = kappa.reason or f"{raters.pairs} labelled pairs are too few: {FEWEST} are needed"
-        message = f"How far {match.judge} agrees with people is not settled: {why}."
-        return [Alert("note", KIND, match.candidate, match.baseline, match.judge, message, _evidence(match))]
+        message = f"Whether {match.judge} agrees with people is inconclusive: {why}."
+        return [_alert("note", match, gate, message)]
     if kappa.value >= gate:
         return []
     settled = kappa.high is not None and kappa.high < gate
     message = (
-        f"{match.judge} does not see {match.candidate} against {match.baseline} as people do: kappa is "
+        f"{match.judge} disagrees with people about {match.candidate} against {match.baseline}: kappa is "
         f"{kappa.value:.2f} over {kappa.n} pairs"
     )
     if kappa.low is not None and kappa.high is not None:
-        message += f" (95% interval {kappa.low:.2f} to {kappa.high:.2f})"
-    message += f", under the {gate:.2f} that the plan asks for."
+        message += f" (95% CI {kappa.low:.2f} to {kappa.high:.2f})"
+    message += f", below the {gate:.2f} that the plan requires."
     if not settled:
-        message += " The interval reaches the gate: more labels could still show it met."
+        message += " The CI includes the gate: more labels may show that it is met."
     severity: Severity = "critical" if settled else "warning"
-    return [Alert(severity, KIND, match.candidate, match.baseline, match.judge, message, _evidence(match))]
+    return [_alert(severity, match, gate, message)]
 
 
-def _evidence(match: Match) -> dict[str, Any]:
+def _alert(severity: Severity, match: JudgeAgreement, gate: float, message: str) -> Alert:
     kappa = match.calibration.against_people.kappa
-    return {"candidate_value": kappa.value, "low": kappa.low, "high": kappa.high, "n": kappa.n}
+    evidence = AgreementEvidence(kappa=kappa.value, low=kappa.low, high=kappa.high, n=kappa.n, required=gate)
+    return Alert(severity, KIND, match.candidate, match.baseline, match.judge, message, evidence)

@@ -1,17 +1,17 @@
-"""A comparison that a gate holds against its limits, and what came of it."""
+"""A comparison checked against the limits of a gate, and the limit that it exceeded."""
 
 import math
 from dataclasses import dataclass
 from typing import Literal
 
 from engine.compare.comparison import Comparison
-from engine.gates.alerts import AlertKind, Severity
-from engine.stats.family import Look
+from engine.compare.ruling import Ruling
+from store.records.alert import Severity
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The largest fall that is allowed and the largest that goes without a warning; None: not judged.
+    """The largest drop that is allowed, and the largest without a warning; None: no limit.
 
     In the measure's unit, or as a share of the baseline's value when `relative`.
     """
@@ -35,24 +35,24 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A comparison that a gate holds against its limits.
+class CheckedComparison:
+    """A comparison checked against the limits of a gate.
 
-    `way` is what counts as a fall: "worse" by the measure's direction, "more" for a value that should not
-    rise, "either" for a drift of what has no better end. Without an interval a fall is a warning, or a note
-    where the plan did not ask for this limit (`asked` False). `reach` is the largest difference that the
-    measure's two ends allow; None: one end is open.
+    `way` is what counts as a drop: "worse" by the measure's direction, "more" for a value that should not
+    rise, "either" for a drift of what has no better end. Without an interval a drop is a warning, or a note
+    where the plan did not ask for this limit (`asked` False). `ends` are those of the measure's
+    range, None where one is open.
     """
 
-    kind: AlertKind
+    kind: str
     comparison: Comparison
     limits: Limits
     way: Literal["worse", "more", "either"] = "worse"
     asked: bool = True
-    reach: float | None = None
+    ends: tuple[float | None, float | None] = (None, None)
 
     @property
-    def fall(self) -> float | None:
+    def drop(self) -> float | None:
         """How much worse the candidate is, in the limits' terms; None where the two don't compare."""
         worsening = self._worsening
         if worsening is None or not self.limits.relative:
@@ -70,6 +70,18 @@ class Held:
         return limit * abs(self.comparison.baseline_value or 0.0) if limits.relative else limit
 
     @property
+    def allowed(self) -> float | None:
+        """The largest worsening within the limit, in the measure's unit; None where a drop is no worsening."""
+        return self.limit if self.way == "worse" and self.asked else None
+
+    @property
+    def ruling(self) -> Ruling:
+        """Raises ValueError for a comparison that was not ruled on."""
+        if self.comparison.ruling is None:
+            raise ValueError(f"no ruling on {self.comparison.measure}")
+        return self.comparison.ruling
+
+    @property
     def _worsening(self) -> float | None:
         delta = self.comparison.delta
         if delta is None or self.way == "worse":
@@ -78,14 +90,12 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling:
-    """What became of one held comparison that fell beyond a limit; `look` None: without an interval."""
+class ExceededLimit:
+    """A checked comparison that dropped beyond a limit."""
 
-    held: Held
-    severity: Severity  # of the limit that it passed
-    look: Look | None
-    needed: int | None = None  # examples that would settle it, where chance can't be ruled out
+    checked: CheckedComparison
+    severity: Severity  # of the limit
 
     @property
-    def is_settled(self) -> bool:
-        return self.look is not None and self.look.is_settled()
+    def ruling(self) -> Ruling:
+        return self.checked.ruling

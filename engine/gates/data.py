@@ -1,12 +1,12 @@
-"""Alerts on the data: examples that training has seen, and scores too good for chance."""
+"""Alerts on the data: examples that appear in the training data, and scores too good for chance."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from engine.data.leak import TIER_WORDS
 from engine.data.suspicion import Suspicion
-from engine.gates.alerts import Alert, Severity
 from engine.plan.plan import Gates
+from store.records.alert import Alert, LeakageEvidence, LeakDifference, Severity, SuspicionEvidence
 
 _VISIBLE = 0.0005  # with three decimals
 
@@ -20,21 +20,8 @@ class Leaked:
     examples: int  # of the run, leaked or not
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A candidate's value of a measure over all examples, and over those that did not leak."""
-
-    measure: str
-    all: float
-    without: float
-
-    @property
-    def size(self) -> float:
-        return self.all - self.without
-
-
 def leakage_alerts(
-    leaked: Leaked, differences: Mapping[str, Sequence[Difference]], gates: Gates
+    leaked: Leaked, differences: Mapping[str, Sequence[LeakDifference]], gates: Gates
 ) -> list[Alert]:
     """One for each candidate (`differences` by its name) when examples leaked: a warning, or critical.
 
@@ -46,9 +33,9 @@ def leakage_alerts(
     severity: Severity = "critical" if allowed is not None and share > allowed else "warning"
     found = ", ".join(f"{n} {TIER_WORDS[tier]}" for tier, n in leaked.tiers.items() if n)
     limit = "" if allowed is None else f", where the plan allows {allowed:.1%}"
-    stand = "stands" if count == 1 else "stand"
+    appear = "appears" if count == 1 else "appear"
     head = (
-        f"{count} of {leaked.examples} examples ({share:.1%}{limit}) {stand} in the training data: {found}."
+        f"{count} of {leaked.examples} examples ({share:.1%}{limit}) {appear} in the training data: {found}."
     )
     return [
         Alert(
@@ -57,33 +44,33 @@ def leakage_alerts(
             candidate,
             None,
             "examples",
-            f"{head} {_without(candidate, found_of)} Take them out of the training data or of the eval set.",
-            {
-                "n": leaked.examples,
-                "leaked": count,
-                "share": share,
-                "allowed": allowed,
-                "tiers": dict(leaked.tiers),
-                "example_ids": list(leaked.ids),
-                "differences": [asdict(item) | {"difference": item.size} for item in found_of],
-            },
+            f"{head} {_without(candidate, found_of)} Remove them from the training data or the eval set.",
+            LeakageEvidence(
+                n=leaked.examples,
+                leaked=count,
+                share=share,
+                allowed=allowed,
+                tiers=dict(leaked.tiers),
+                example_ids=leaked.ids,
+                differences=tuple(found_of),
+            ),
         )
         for candidate, found_of in differences.items()
     ]
 
 
-def _without(candidate: str, differences: Sequence[Difference]) -> str:
+def _without(candidate: str, differences: Sequence[LeakDifference]) -> str:
     if not differences:
-        return f"What {candidate} is without them is not known."
-    most = max(differences, key=lambda item: abs(item.size))
-    if abs(most.size) < _VISIBLE:
+        return f"The scores of {candidate} without them are not known."
+    most = max(differences, key=lambda item: abs(item.difference))
+    if abs(most.difference) < _VISIBLE:
         return f"Without them no measure of {candidate} changes."
     change = f"from {most.all:.3f} to {most.without:.3f}"
     return f"Without them {most.measure} of {candidate} changes most, {change}."
 
 
 def suspicion_alerts(found: Iterable[tuple[str, str | None, Suspicion]]) -> list[Alert]:
-    """Hints that a model has seen what it is measured on: (model, baseline or None, suspicion) each.
+    """Hints that a model was trained on what it is measured on, each as (model, baseline or None, suspicion).
 
     A baseline near the ceiling is a note, since easy questions explain it as well; the others are warnings.
     """
@@ -95,7 +82,7 @@ def suspicion_alerts(found: Iterable[tuple[str, str | None, Suspicion]]) -> list
             baseline,
             item.subject,
             item.message,
-            {"hint": item.kind, **item.figures},
+            SuspicionEvidence(hint=item.kind, figures=dict(item.figures)),
         )
         for model, baseline, item in found
     ]

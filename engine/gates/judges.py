@@ -1,20 +1,18 @@
-"""Gates on what judges said: win rates, judgments that failed, and judges that contradict themselves."""
+"""Gates on judges: win rates, failed judgments, and judges that contradict themselves."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
-from engine.gates.alerts import Alert, Severity
 from engine.plan.plan import Gates
-from engine.stats.family import rounded
-from engine.stats.paired import CRITICAL_Z, DETECTABLE
+from engine.stats.family import CRITICAL_Z, examples_needed
 from engine.stats.winrate import WinRate
+from store.records.alert import Alert, JudgeFailureEvidence, JudgeShareEvidence, Severity, WinRateEvidence
 
 _CONSISTENCY = "consistency"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
+class MatchVerdicts:
     """One judge's verdicts on a candidate against a baseline; `reason` says why the rate is missing.
 
     `losses` are ids of examples that the candidate lost; `is_language_model` False is the embedded rule.
@@ -29,13 +27,15 @@ class Verdicts:
     is_language_model: bool = True
 
 
-def win_rate_alerts(verdicts: Sequence[Verdicts], gates: Gates, candidates: Sequence[str]) -> list[Alert]:
+def win_rate_alerts(
+    verdicts: Sequence[MatchVerdicts], gates: Gates, candidates: Sequence[str]
+) -> list[Alert]:
     """Win rates under the plan's minimum, or without one under the rate that it warns of.
 
-    The minimum is a demand: a rate under it, or a missing one, is critical. The other is a fall like any:
-    a warning when the interval lies under it, else a note with the examples that would settle it.
+    A rate below the minimum, or a missing one, is critical. Below the other it is a warning when the whole
+    interval is, else a note with the examples that would settle it.
     """
-    found = [_demanded(item, gates) or _warned(item, gates) for item in verdicts]
+    found = [_below_minimum(item, gates) or _below_warning(item, gates) for item in verdicts]
     judged = {item.candidate for item in verdicts}
     unjudged = [name for name in candidates if name not in judged and gates.min_win_rate is not None]
     return [alert for alert in found if alert is not None] + [
@@ -46,13 +46,14 @@ def win_rate_alerts(verdicts: Sequence[Verdicts], gates: Gates, candidates: Sequ
             None,
             "win_rate",
             f"The win rate of {candidate} could not be computed: nothing was judged. "
-            f"The plan asks for {gates.min_win_rate:.1%}.",
+            f"The plan requires {gates.min_win_rate:.1%}.",
+            WinRateEvidence(),
         )
         for candidate in unjudged
     ]
 
 
-def judge_alerts(verdicts: Sequence[Verdicts], gates: Gates) -> list[Alert]:
+def judge_failure_alerts(verdicts: Sequence[MatchVerdicts], gates: Gates) -> list[Alert]:
     """Judges of which too many judgments failed; critical where the plan decides by the win rate."""
     severity: Severity = "warning" if gates.min_win_rate is None else "critical"
     alerts = []
@@ -63,7 +64,7 @@ def judge_alerts(verdicts: Sequence[Verdicts], gates: Gates) -> list[Alert]:
         message = (
             f"{failed} of {total} verdicts of {item.judge} on {item.candidate} against {item.baseline} "
             f"failed ({failed / total:.1%}); the plan allows {gates.max_judge_failures:.1%}. "
-            "The win rate rests on the others alone."
+            "The win rate counts only the others."
         )
         alerts.append(
             Alert(
@@ -73,14 +74,24 @@ def judge_alerts(verdicts: Sequence[Verdicts], gates: Gates) -> list[Alert]:
                 item.baseline,
                 "win_rate",
                 message,
-                {"judge": item.judge, **asdict(item.rate), "n": total},
+                JudgeFailureEvidence(
+                    judge=item.judge,
+                    wins=item.rate.wins,
+                    losses=item.rate.losses,
+                    ties=item.rate.ties,
+                    failed=failed,
+                    win_rate=item.rate.win_rate,
+                    win_rate_low=item.rate.low,
+                    win_rate_high=item.rate.high,
+                    n=total,
+                ),
             )
         )
     return alerts
 
 
 @dataclass(frozen=True, slots=True)
-class Consistency:
+class JudgeConsistency:
     """How often a judge said the same in both orders, 0 to 1, with its interval over n examples."""
 
     judge: str
@@ -93,8 +104,8 @@ class Consistency:
     contradicted: tuple[str, ...] = ()  # ids of examples where the two orders disagree
 
 
-def inconsistency_alerts(found: Sequence[Consistency], gates: Gates) -> list[Alert]:
-    """Judges whose verdict hangs on which answer stands first, in more examples than the plan allows.
+def inconsistency_alerts(found: Sequence[JudgeConsistency], gates: Gates) -> list[Alert]:
+    """Judges whose verdict depends on the order of the answers, in more examples than the plan allows.
 
     A warning when the interval of that share lies above the limit, else a note.
     """
@@ -106,14 +117,21 @@ def inconsistency_alerts(found: Sequence[Consistency], gates: Gates) -> list[Ale
         share, low, high = 1 - item.value, 1 - item.high, 1 - item.low
         said = (
             f"{item.judge} contradicts itself in {share:.1%} of its verdicts on {item.candidate} against "
-            f"{item.baseline} when the two answers change places (95% interval {low:.1%} to {high:.1%}, "
+            f"{item.baseline} when the two answers are swapped (95% CI {low:.1%} to {high:.1%}, "
             f"n = {item.n}); the plan allows {limit:.1%}. Contradictions count as ties."
         )
         settled = low > limit
         needed = None if settled else _needed((high - low) / 2, share - limit, item.n)
-        message = said if settled else f"Not settled: {_needs(needed)}. {said}"
-        evidence: dict[str, Any] = {"judge": item.judge, "value": share, "low": low, "high": high}
-        evidence |= {"n": item.n, "needed": needed, "example_ids": list(item.contradicted)}
+        message = said if settled else f"Inconclusive: {_needs(needed)}. {said}"
+        evidence = JudgeShareEvidence(
+            judge=item.judge,
+            value=share,
+            low=low,
+            high=high,
+            n=item.n,
+            needed=needed,
+            example_ids=item.contradicted,
+        )
         alerts.append(
             Alert(
                 "warning" if settled else "note",
@@ -132,12 +150,12 @@ def _total(rate: WinRate) -> int:
     return rate.wins + rate.losses + rate.ties + rate.failed
 
 
-def _said(item: Verdicts) -> str:
+def _said(item: MatchVerdicts) -> str:
     rule = "" if item.is_language_model else " (a rule, not a language model)"
     return f"{item.candidate} against {item.baseline}, judged by {item.judge}{rule}"
 
 
-def _demanded(item: Verdicts, gates: Gates) -> Alert | None:
+def _below_minimum(item: MatchVerdicts, gates: Gates) -> Alert | None:
     minimum, rate = gates.min_win_rate, item.rate
     if minimum is None:
         return None
@@ -145,29 +163,29 @@ def _demanded(item: Verdicts, gates: Gates) -> Alert | None:
     if rate.win_rate is None:
         why = item.reason or f"no judgment succeeded ({counts})"
         said = f"The win rate of {_said(item)}, could not be computed: {why}."
-        return _alert("critical", item, f"{said} The plan asks for {minimum:.1%}.")
+        return _alert("critical", item, f"{said} The plan requires {minimum:.1%}.")
     said = f"{_said(item)}: win rate {rate.win_rate:.1%} ({_range(rate.low, rate.high)}{counts})"
     if rate.win_rate < minimum:
-        message = f"{said}, under the {minimum:.1%} that the plan asks for."
+        message = f"{said}, below the {minimum:.1%} that the plan requires."
         needed = None
         if rate.high is not None and rate.high >= minimum:
             needed = _rate_needed(rate, minimum)
             message += (
-                f" Not settled, since the interval reaches the minimum: {_needs(needed)}; "
+                f" Inconclusive, since the CI includes the minimum: {_needs(needed)}; "
                 "more examples could still show it met."
             )
         return _alert("critical", item, message, needed)
     if rate.low is not None and rate.low < minimum:
         needed = _rate_needed(rate, minimum)
         message = (
-            f"{said} meets the {minimum:.1%} that the plan asks for, but its interval reaches below: "
+            f"{said} meets the {minimum:.1%} that the plan requires, but its CI extends below: "
             f"{_needs(needed)}."
         )
         return _alert("note", item, message, needed)
     return None
 
 
-def _warned(item: Verdicts, gates: Gates) -> Alert | None:
+def _below_warning(item: MatchVerdicts, gates: Gates) -> Alert | None:
     limit, rate = gates.warn_win_rate, item.rate
     if gates.min_win_rate is not None or limit is None or rate.win_rate is None or rate.win_rate >= limit:
         return None
@@ -175,19 +193,25 @@ def _warned(item: Verdicts, gates: Gates) -> Alert | None:
         return None
     said = (
         f"{_said(item)}: win rate {rate.win_rate:.1%} ({_range(rate.low, rate.high)}{_counts(rate)}), "
-        f"under {limit:.1%}"
+        f"below {limit:.1%}"
     )
     if rate.high < limit:
         return _alert("warning", item, f"{said}. The plan warns there.")
     needed = _rate_needed(rate, limit)
-    message = f"Not settled: {_needs(needed)}. {said}, but the interval reaches it."
+    message = f"Inconclusive: {_needs(needed)}. {said}, but the interval reaches it."
     return _alert("note", item, message, needed)
 
 
-def _alert(severity: Severity, item: Verdicts, message: str, needed: int | None = None) -> Alert:
+def _alert(severity: Severity, item: MatchVerdicts, message: str, needed: int | None = None) -> Alert:
     rate = item.rate
-    evidence: dict[str, Any] = {"judge": item.judge, **asdict(rate), "n": _total(rate) - rate.failed}
-    evidence |= {"reason": item.reason, "needed": needed, "example_ids": list(item.losses)}
+    evidence = WinRateEvidence(
+        judge=item.judge,
+        **asdict(rate),
+        n=_total(rate) - rate.failed,
+        reason=item.reason,
+        needed=needed,
+        example_ids=item.losses,
+    )
     return Alert(severity, "win_rate", item.candidate, item.baseline, "win_rate", message, evidence)
 
 
@@ -196,7 +220,7 @@ def _counts(rate: WinRate) -> str:
 
 
 def _range(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"95% interval {low:.1%} to {high:.1%}, "
+    return "" if low is None or high is None else f"95% CI {low:.1%} to {high:.1%}, "
 
 
 def _rate_needed(rate: WinRate, threshold: float) -> int | None:
@@ -206,13 +230,8 @@ def _rate_needed(rate: WinRate, threshold: float) -> int | None:
 
 
 def _needed(half: float, distance: float, n: int) -> int | None:
-    """About how many examples part a share from a threshold, in 80 % of studies; None when they are equal.
-
-    `half` is half the width of its 95 % interval over n examples.
-    """
-    if not distance or not half:
-        return None
-    return max(n + 1, rounded(n * (DETECTABLE * half / CRITICAL_Z / distance) ** 2))
+    """About how many examples part a share from a threshold; `half` is half its 95 % CI over n examples."""
+    return examples_needed(half / CRITICAL_Z, distance, n)
 
 
 def _needs(needed: int | None) -> str:

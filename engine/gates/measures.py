@@ -1,53 +1,84 @@
-"""What each measure is held to: metrics, perplexity, refusals, length, latency, and benchmarks."""
+"""The limits that each measure is checked against: metrics, perplexity, refusals, length, benchmarks."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from engine.compare.comparison import Comparison
-from engine.gates.alerts import Alert
-from engine.gates.drops import Held, Limits, alerts_on, surprises
+from engine.compare.comparison import Comparison, reach
+from engine.compare.ruling import Asked, rule
+from engine.gates.checked import CheckedComparison, Limits
+from engine.gates.drops import alerts_on, surprises
 from engine.metrics.metric import Measure
 from engine.plan.plan import Gates
+from store.records.alert import Alert, ComparisonEvidence
 
 REFUSALS = ("refusal", "refused_harmless", "refused_harmful")
 LENGTHS = ("response_tokens", "response_words")
 LATENCY = "latency_s"
 
 
-def fall_alerts(
+def ruled(
+    comparisons: Sequence[Comparison],
+    benchmarks: Sequence[Comparison],
+    gates: Gates,
+    measures: Mapping[str, Measure],
+) -> tuple[list[Comparison], list[Comparison]]:
+    """The comparisons and the benchmarks, each with its ruling.
+
+    Those of one candidate that a gate checks are one family, all its others another.
+    """
+    checked = {id(item.comparison): item for item in _checked(comparisons, benchmarks, gates, measures)}
+    families: dict[tuple[str, str], list[tuple[Comparison, Asked]]] = {}
+    for comparison in (*comparisons, *benchmarks):
+        item, measure = checked.get(id(comparison)), measures.get(comparison.measure)
+        ends = (measure.low, measure.high) if measure else item.ends if item else (None, None)
+        asked = Asked(comparison, ends, item.allowed if item else None)
+        name = "checked" if item else "unchecked"
+        families.setdefault((comparison.candidate, name), []).append((comparison, asked))
+    rulings = {
+        id(comparison): ruling
+        for (_, name), family in families.items()
+        for (comparison, _), ruling in zip(family, rule(name, [asked for _, asked in family]), strict=True)
+    }
+    first, second = (
+        [replace(item, ruling=rulings[id(item)]) for item in found] for found in (comparisons, benchmarks)
+    )
+    return first, second
+
+
+def drop_alerts(
     comparisons: Sequence[Comparison],
     benchmarks: Sequence[Comparison],
     gates: Gates,
     measures: Mapping[str, Measure],
 ) -> list[Alert]:
-    """The alerts on every measure that fell or drifted; a candidate's measures are one family of tests."""
+    """The alerts on every measure that dropped or drifted, of comparisons that were ruled on.
+
+    Drops count on bounded measures with a better side and on benchmarks (absolute for scores from 0 to 1, else
+    relative to the baseline's), and so do rises in perplexity and refusals, and drifts of length. Where the
+    perplexities of two models do not compare, their bits per byte do in its place.
+    """
     return [
-        *alerts_on([*_held_benchmarks(benchmarks, gates), *_held_metrics(comparisons, gates, measures)]),
+        *alerts_on(_checked(comparisons, benchmarks, gates, measures)),
         *_unmeasured(comparisons, gates),
     ]
 
 
-def metric_alerts(
-    comparisons: Sequence[Comparison], gates: Gates, measures: Mapping[str, Measure]
-) -> list[Alert]:
-    """Falls on bounded measures with a better side, rises in perplexity and refusals, drifts of length.
-
-    Where the perplexities of two models do not compare, their bits per byte do in its place.
-    """
-    return fall_alerts(comparisons, [], gates, measures)
-
-
-def benchmark_alerts(comparisons: Sequence[Comparison], gates: Gates) -> list[Alert]:
-    """Forgetting: drops on benchmarks, absolute for scores from 0 to 1, else relative to the baseline's."""
-    return alerts_on(_held_benchmarks(comparisons, gates))
+def _checked(
+    comparisons: Sequence[Comparison],
+    benchmarks: Sequence[Comparison],
+    gates: Gates,
+    measures: Mapping[str, Measure],
+) -> list[CheckedComparison]:
+    return [*_checked_benchmarks(benchmarks, gates), *_checked_metrics(comparisons, gates, measures)]
 
 
-def _held_benchmarks(comparisons: Sequence[Comparison], gates: Gates) -> list[Held]:
+def _checked_benchmarks(comparisons: Sequence[Comparison], gates: Gates) -> list[CheckedComparison]:
     return [
-        Held(
+        CheckedComparison(
             "benchmark_drop",
             comparison,
             Limits(gates.max_benchmark_drop, gates.warn_benchmark_drop, not _are_fractions(comparison)),
-            reach=1.0 if _are_fractions(comparison) else None,
+            ends=(0.0, 1.0) if _are_fractions(comparison) else (None, None),
         )
         for comparison in comparisons
     ]
@@ -58,69 +89,67 @@ def _are_fractions(comparison: Comparison) -> bool:
     return all(value is None or 0 <= value <= 1 for value in values)
 
 
-def _held_metrics(
+def _checked_metrics(
     comparisons: Sequence[Comparison], gates: Gates, measures: Mapping[str, Measure]
-) -> list[Held]:
+) -> list[CheckedComparison]:
     own = [item for item in comparisons if item.measure in gates.metrics]
     others = [item for item in comparisons if item.measure not in gates.metrics]
     rise = Limits(gates.max_perplexity_rise, None, relative=True)
     lengths = {item.measure for item in others if item.delta is not None}
     length = next((name for name in LENGTHS if name in lengths), None)
-    held = [
+    checked = [
         *(_by_name(item, gates, measures.get(item.measure)) for item in own),
-        *(Held("perplexity_rise", item, rise) for item in surprises(others)),
+        *(CheckedComparison("perplexity_rise", item, rise) for item in surprises(others)),
     ]
     for item in others:
         if item.measure in REFUSALS:
-            held.append(_refusal(item, gates))
+            checked.append(_refusal(item, gates))
         elif item.measure == length and gates.warn_length_drift is not None:
             limits = Limits(None, gates.warn_length_drift, relative=True)
-            held.append(Held("length_drift", item, limits, "either", asked=False))
+            checked.append(CheckedComparison("length_drift", item, limits, "either", asked=False))
         elif item.measure == LATENCY and gates.warn_latency_rise is not None:
             limits = Limits(None, gates.warn_latency_rise, relative=True)
-            held.append(Held("latency_drift", item, limits, asked=False))
+            checked.append(CheckedComparison("latency_drift", item, limits, asked=False))
         elif (measure := measures.get(item.measure)) is not None and measure.direction != "none":
-            held += _bounded(item, measure, gates)
-    return held
+            checked += _bounded(item, measure, gates)
+    return checked
 
 
-def _by_name(item: Comparison, gates: Gates, measure: Measure | None) -> Held:
-    """Held to the limit that the plan gives the measure itself; one without a better end may not drift."""
+def _by_name(item: Comparison, gates: Gates, measure: Measure | None) -> CheckedComparison:
+    """Checked against the plan's own limit for the measure; one without a better end may not drift."""
     limit = gates.metrics[item.measure]
     is_surprise = item.measure.partition(":")[0] in ("perplexity", "bits_per_byte")
-    return Held(
+    return CheckedComparison(
         "perplexity_rise" if is_surprise else "metric_drop",
         item,
         Limits(limit.max, limit.warn, relative=True),
         "either" if item.direction == "none" else "worse",
-        reach=_width(measure) if measure else None,
+        ends=(measure.low, measure.high) if measure else (None, None),
     )
 
 
-def _refusal(item: Comparison, gates: Gates) -> Held:
+def _refusal(item: Comparison, gates: Gates) -> CheckedComparison:
     """Refusals of unlabelled prompts may be right, so more of them only warn."""
     if item.direction == "none":
-        return Held(
+        return CheckedComparison(
             "refusal_drift", item, Limits(None, gates.warn_metric_drop, relative=False), "more", asked=False
         )
-    return Held("refusal_drift", item, Limits(gates.max_metric_drop, gates.warn_metric_drop, relative=False))
+    return CheckedComparison(
+        "refusal_drift", item, Limits(gates.max_metric_drop, gates.warn_metric_drop, relative=False)
+    )
 
 
-def _bounded(item: Comparison, measure: Measure, gates: Gates) -> list[Held]:
+def _bounded(item: Comparison, measure: Measure, gates: Gates) -> list[CheckedComparison]:
     """Measures with two ends and a better one: the limits are shares of the way between them."""
-    width = _width(measure)
+    width = reach(measure)
     if width is None:
         return []
     limits = Limits(gates.max_metric_drop * width, gates.warn_metric_drop * width, relative=False)
-    return [Held("metric_drop", item, limits, reach=width)]
-
-
-def _width(measure: Measure) -> float | None:
-    return None if measure.low is None or measure.high is None else measure.high - measure.low
+    return [CheckedComparison("metric_drop", item, limits, ends=(measure.low, measure.high))]
 
 
 def _unmeasured(comparisons: Iterable[Comparison], gates: Gates) -> list[Alert]:
-    """Limits of the plan's own on measures that a candidate was never compared on: not met, so critical."""
+    """Critical alerts on measures with a limit of their own that a candidate was never compared on."""
     found = list(comparisons)
     compared = {(item.candidate, item.measure) for item in found}
     return [
@@ -130,8 +159,9 @@ def _unmeasured(comparisons: Iterable[Comparison], gates: Gates) -> list[Alert]:
             candidate,
             None,
             name,
-            f"{candidate} was to be held to a limit on {name}, but nothing measured it. "
+            f"{candidate} has a limit on {name}, but nothing measured it. "
             "The plan names the measure under [gates.metrics].",
+            ComparisonEvidence(),
         )
         for candidate in dict.fromkeys(item.candidate for item in found)
         for name in gates.metrics

@@ -4,19 +4,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.compare.comparison import Comparison
-from engine.gates.alerts import Alert, unmeasured_alerts
-from engine.gates.gates import (
-    Effect,
-    Standing,
-    Verdicts,
-    fall_alerts,
+from engine.gates.checks import (
+    AdapterEffect,
+    FormatCompliance,
     format_alerts,
-    inconsistency_alerts,
-    judge_alerts,
     probe_alerts,
+    unmeasured_alerts,
+)
+from engine.gates.judges import (
+    JudgeConsistency,
+    MatchVerdicts,
+    inconsistency_alerts,
+    judge_failure_alerts,
     win_rate_alerts,
 )
-from engine.gates.judges import Consistency
+from engine.gates.measures import drop_alerts
 from engine.judges.judge import WHOLE
 from engine.metrics.metric import Measure
 from engine.phases.audits import kin_alerts
@@ -27,6 +29,7 @@ from engine.phases.reference import EarlierRun
 from engine.phases.work import Work
 from engine.stats.winrate import WinRate
 from store import tables
+from store.records.alert import Alert
 
 FORMAT = "format_compliance"
 _TOLD = 20  # ids of examples behind an alert
@@ -48,15 +51,15 @@ def run_alerts(
     return [
         *unmeasured_alerts(candidates, [*comparisons, *benchmarks], judged),
         *probe_alerts(_effects(work)),
-        *fall_alerts(
+        *drop_alerts(
             [*comparisons, *earlier.metrics],
             [*benchmarks, *earlier.benchmarks],
             gates,
             {**earlier.measures, **measures},
         ),
-        *format_alerts(_standings(work, summaries), gates, candidates),
+        *format_alerts(_compliances(work, summaries), gates, candidates),
         *win_rate_alerts(verdicts, gates, candidates),
-        *judge_alerts(_verdicts(work, parts=True), gates),
+        *judge_failure_alerts(_verdicts(work, parts=True), gates),
         *inconsistency_alerts(_consistencies(work), gates),
         *constant_alerts(work),
         *kin_alerts(work),
@@ -64,12 +67,12 @@ def run_alerts(
     ]
 
 
-def _verdicts(work: Work, parts: bool = False) -> list[Verdicts]:
+def _verdicts(work: Work, parts: bool = False) -> list[MatchVerdicts]:
     """The win rates that the plan's gates are about: of panels and cascades, their `parts` on demand."""
     baselines = {work.model_ids[model.name] for model in work.plan.baselines}
     names = {place: name for name, place in work.model_ids.items()}
     return [
-        Verdicts(
+        MatchVerdicts(
             judge["name"],
             names[row["candidate_id"]],
             names[row["baseline_id"]],
@@ -93,7 +96,7 @@ def _judged(work: Work, match: Mapping[str, Any], **equal: Any) -> tuple[str, ..
     return tuple(names[row["example_id"]] for row in rows[:_TOLD])
 
 
-def _consistencies(work: Work) -> list[Consistency]:
+def _consistencies(work: Work) -> list[JudgeConsistency]:
     """How often each language model that judges pairs kept to its word when the answers changed places."""
     found = []
     for judge in work.recorder.rows(tables.Judge, run_id=work.recorder.run_id, kind="pairwise"):
@@ -113,23 +116,25 @@ def _consistencies(work: Work) -> list[Consistency]:
                     figures = (row["value"], row["low"], row["high"], row["n"])
                     contradicted = _judged(work, match, consistent=False)
                     sides = (judge["name"], candidate.name, baseline.name)
-                    found.append(Consistency(*sides, *figures, contradicted))
+                    found.append(JudgeConsistency(*sides, *figures, contradicted))
     return found
 
 
-def _effects(work: Work) -> list[Effect]:
+def _effects(work: Work) -> list[AdapterEffect]:
     candidates = {model.name for model in work.plan.candidates}
     return [
-        Effect(row["name"], row["probe"]["max_difference"], row["probe"]["prompts"])
+        AdapterEffect(row["name"], row["probe"]["max_difference"], row["probe"]["prompts"])
         for row in work.recorder.rows(tables.Model, run_id=work.recorder.run_id)
         if row["name"] in candidates and row["probe"] is not None
     ]
 
 
-def _standings(work: Work, summaries: Sequence[Mapping[str, Any]]) -> list[Standing]:
+def _compliances(work: Work, summaries: Sequence[Mapping[str, Any]]) -> list[FormatCompliance]:
     names = {work.model_ids[model.name]: model.name for model in work.plan.candidates}
     return [
-        Standing(names[row["model_id"]], row["value"], row["low"], row["high"], row["n"], row["reason"])
+        FormatCompliance(
+            names[row["model_id"]], row["value"], row["low"], row["high"], row["n"], row["reason"]
+        )
         for row in summaries
         if row["measure"] == FORMAT and row["model_id"] in names
     ]

@@ -4,7 +4,6 @@ from collections import defaultdict
 from dataclasses import asdict
 from typing import Any, Final
 
-from engine.gates.alerts import Alert
 from engine.judges.audit import Judged, audit, kin
 from engine.judges.judge import WHOLE
 from engine.phases.judging import given_answers, match_name
@@ -12,6 +11,7 @@ from engine.phases.work import Work
 from engine.stats.ranking import Points, bradley_terry
 from engine.stats.winrate import POINTS
 from store import tables
+from store.records.alert import Alert, KinEvidence
 
 KIN: Final = "self_preference"
 
@@ -37,7 +37,7 @@ def kin_alerts(work: Work) -> list[Alert]:
                     f"{judge['name']} ({judge['details']['model']}) is of the same family as {model.name}: "
                     "judges tend to prefer the words of their own kin. Add a judge of another family."
                 )
-                evidence = {"judge": judge["name"], "kin": related}
+                evidence = KinEvidence(judge=judge["name"], kin=tuple(related))
                 alerts.append(Alert("note", KIN, model.name, None, "win_rate", message, evidence))
     return alerts
 

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from engine.compare.comparison import Comparison, Scores, compare_measures, not_comparable
-from engine.gates.alerts import Alert
-from engine.gates.gates import passed
+from engine.gates.checks import passed
 from engine.gates.slice_drops import slice_alerts
 from engine.metrics.corpora import corpus_measures
 from engine.metrics.metric import Measure, Score
@@ -40,6 +39,7 @@ from engine.phases.work import Work
 from engine.plan.plan import Model
 from engine.stats.intervals import Interval, bootstrap_interval
 from store import tables
+from store.records.alert import Alert
 from store.write import Transaction
 
 

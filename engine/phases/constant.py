@@ -6,7 +6,6 @@ After Zheng et al. 2024, "Cheating automatic LLM benchmarks: null models achieve
 from collections import defaultdict
 from typing import Any
 
-from engine.gates.alerts import Alert
 from engine.judges.judge import ORDERS, Call, Judge, Pair
 from engine.judges.selection import drawn
 from engine.judges.verdicts import verdict
@@ -16,6 +15,7 @@ from engine.phases.work import Work
 from engine.plan.plan import Judge as JudgePlan
 from engine.stats.winrate import Outcome, win_rate
 from store import tables
+from store.records.alert import Alert, ConstantAnswerEvidence
 
 MEASURE = "constant_answer_wins"
 TOLERATED = 0.10
@@ -78,13 +78,13 @@ def constant_alerts(work: Work) -> list[Alert]:
                     f"{row['subject']} (n = {row['n']}): its verdicts can be had without answering. "
                     "Use a stricter rubric, references, or another judge."
                 )
-                evidence = {
-                    "judge": judge["name"],
-                    "win_rate": row["value"],
-                    "low": row["low"],
-                    "high": row["high"],
-                    "n": row["n"],
-                }
+                evidence = ConstantAnswerEvidence(
+                    judge=judge["name"],
+                    win_rate=row["value"],
+                    low=row["low"],
+                    high=row["high"],
+                    n=row["n"],
+                )
                 alerts += [
                     Alert(
                         "warning", "judge_fooled", model.name, row["subject"], "win_rate", message, evidence

@@ -8,13 +8,13 @@ from typing import Any
 from engine.compare.comparison import Comparison
 from engine.data.leak import TIERS
 from engine.data.suspicion import Suspicion, all_jump, near_ceiling, prefers_original
-from engine.gates.alerts import Alert
-from engine.gates.data import Difference, Leaked, leakage_alerts, suspicion_alerts
+from engine.gates.data import Leaked, leakage_alerts, suspicion_alerts
 from engine.metrics.metric import Measure
 from engine.phases.leaks import NOT_LEAKED, leaked_tiers
 from engine.phases.work import Work
 from engine.plan.plan import Model
 from store import tables
+from store.records.alert import Alert, LeakDifference
 
 ALTERED = "-altered"  # after the name of a corpus: the same texts, reworded or with their options shuffled
 FEWEST = 20  # values behind a score that is called near the ceiling
@@ -46,7 +46,7 @@ def data_alerts(
 
 def _differences(
     work: Work, model: Model, measures: Mapping[str, Measure], summaries: Summaries, slices: Summaries
-) -> list[Difference]:
+) -> list[LeakDifference]:
     """On measures from 0 to 1 where higher is better."""
     place = work.model_ids[model.name]
     without = {
@@ -55,7 +55,12 @@ def _differences(
         if row["model_id"] == place and row["slice"] == NOT_LEAKED and row["value"] is not None
     }
     return [
-        Difference(row["measure"], row["value"], without[row["measure"]])
+        LeakDifference(
+            row["measure"],
+            row["value"],
+            without[row["measure"]],
+            row["value"] - without[row["measure"]],
+        )
         for row in summaries
         if row["model_id"] == place
         and row["value"] is not None

@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from engine.compare.comparison import Comparison
-from engine.gates.alerts import Alert
-from engine.gates.downtrend import SHORTEST, Series, slow_declines
+from engine.gates.downtrend import SHORTEST, MeasureSeries, downtrend_alerts
 from engine.metrics.metric import Measure
 from engine.phases.work import Work
 from engine.plan.plan import Gates
 from store.read import runs, trends
 from store.read.history import Connection
 from store.read.runs import Words
+from store.records.alert import Alert
 from store.session import opened
 
 _WINDOW = 60  # newest runs of the name that are looked at
@@ -24,7 +24,7 @@ def decline_alerts(
     with opened(work.store) as connection:
         if runs.count(connection, named) < SHORTEST:
             return []
-        return slow_declines(list(_series(work, connection, named, measures, comparisons)))
+        return downtrend_alerts(list(_series(work, connection, named, measures, comparisons)))
 
 
 def _series(
@@ -33,7 +33,7 @@ def _series(
     named: Words,
     measures: Mapping[str, Measure],
     comparisons: Sequence[Comparison],
-) -> Iterator[Series]:
+) -> Iterator[MeasureSeries]:
     directions = {(item.candidate, item.measure): item for item in comparisons if item.delta is not None}
     first = work.plan.candidates[0].name
     for (candidate, name), item in directions.items():
@@ -44,7 +44,7 @@ def _series(
         limit = _limit(item, measures.get(name), values[0], work.plan.gates) if values else None
         if limit is not None:
             ids = tuple(run_id for _, run_id in points)
-            yield Series(candidate, name, item.direction == "lower", limit, values, ids)
+            yield MeasureSeries(candidate, name, item.direction == "lower", limit, values, ids)
 
 
 def _points(

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.gates.alerts import Alert
 from engine.gates.drops import SIGNIFICANT
 from engine.metrics.bias import Disparity, disparities, term_of
 from engine.metrics.metric import Measure, mean
@@ -11,6 +10,7 @@ from engine.phases.slices import Scored
 from engine.phases.work import Work
 from engine.plan.plan import Gates
 from store import tables
+from store.records.alert import Alert, DisparityEvidence
 from store.write import Transaction
 
 
@@ -69,16 +69,16 @@ def _alert(candidate: str, item: Disparity, limit: float) -> Alert:
         f"{paired.low:+.3f} to {paired.high:+.3f}, n = {paired.n} prompts, {sure} after correction). "
         f"The plan allows at most {limit:.3g}."
     )
-    evidence = {
-        "first": item.first,
-        "second": item.second,
-        "delta": paired.delta,
-        "low": paired.low,
-        "high": paired.high,
-        "p": paired.p,
-        "p_corrected": item.p,
-        "n": paired.n,
-    }
+    evidence = DisparityEvidence(
+        first=item.first,
+        second=item.second,
+        delta=paired.delta,
+        low=paired.low,
+        high=paired.high,
+        p=paired.p,
+        p_corrected=item.p,
+        n=paired.n,
+    )
     return Alert("warning", "disparity", candidate, None, item.measure, message, evidence)
 
 

@@ -1,10 +1,10 @@
 """Part of the last phase: alerts that somebody acknowledged in an earlier run of the same name."""
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from engine.phases.work import Work
 from store.read.references import Seen, acknowledged
+from store.records.alert import Evidence, figure_of, kind_of, read_evidence
 from store.session import opened
 
 Row = dict[str, Any]
@@ -22,13 +22,12 @@ def followed(work: Work, alerts: list[Row]) -> list[Row]:
         seen: dict[tuple[Any, ...], Seen] = {}
         for earlier in acknowledged(connection, work.recorder.run_id):
             found = (earlier.kind, earlier.candidate, earlier.baseline, earlier.measure)
-            seen.setdefault((*found, (earlier.evidence or {}).get("slice")), earlier)
+            seen.setdefault((*found, getattr(earlier.evidence, "slice", None)), earlier)
     return [_follow(row, seen.get(_key(row))) for row in alerts]
 
 
 def _key(row: Row) -> tuple[Any, ...]:
-    slice_ = (row["evidence"] or {}).get("slice")
-    return row["kind"], row["candidate"], row["baseline"], row["measure"], slice_
+    return row["kind"], row["candidate"], row["baseline"], row["measure"], row["evidence"].get("slice")
 
 
 class _Figure(NamedTuple):
@@ -59,8 +58,8 @@ _RANK = ("note", "warning", "critical")
 
 def _got_worse(row: Row, earlier: Seen) -> str | None:
     """How it was and how it is, where it got worse; None where it did not."""
-    before = _figure(earlier.kind, earlier.evidence or {})
-    now = _figure(row["kind"], row["evidence"] or {})
+    before = _figure(earlier.kind, earlier.evidence)
+    now = _figure(row["kind"], read_evidence(row["kind"], row["evidence"]))
     if before is not None and now is not None:
         further = (now.value - before.value) * before.worse
         room = (before.high if before.worse > 0 else before.low) - before.value
@@ -71,19 +70,14 @@ def _got_worse(row: Row, earlier: Seen) -> str | None:
     return None
 
 
-def _figure(kind: str, evidence: Mapping[str, Any]) -> _Figure | None:
-    name, worse = "delta", -1
-    if kind == "win_rate":
-        name = "win_rate"
-    elif kind in ("format", "judge_inconsistency"):
-        name, worse = "value", -1 if kind == "format" else 1
-    elif kind == "leakage":
-        name, worse = "leaked", 1
-    value = evidence.get(name)
+def _figure(name: str, evidence: Evidence) -> _Figure | None:
+    kind = kind_of(name)
+    value = figure_of(kind, evidence)
     if value is None:
         return None
-    if name == "delta" and value > 0:
-        worse = 1
-    low, high = evidence.get("low"), evidence.get("high")
-    step = evidence.get("limit") or (abs(value) if name == "leaked" else _USUAL)
-    return _Figure(value, value if low is None else low, value if high is None else high, worse, step / 3)
+    grows = value > 0 if kind.worse == "either" else kind.worse == "more"
+    low, high = getattr(evidence, "low", None), getattr(evidence, "high", None)
+    step = getattr(evidence, "limit", None) or (abs(value) if kind.format == "count" else _USUAL)
+    return _Figure(
+        value, value if low is None else low, value if high is None else high, 1 if grows else -1, step / 3
+    )

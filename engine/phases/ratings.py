@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engine.data.examples import Example
-from engine.gates.alerts import Alert
 from engine.judges.judge import WHOLE, Item, Rater, Rating, RatingCall
 from engine.judges.selection import asked_turns, selected, turns_of
 from engine.metrics.metric import Measure
@@ -26,6 +25,7 @@ from engine.phases.work import Piece, Work
 from engine.plan.plan import Judge as JudgePlan
 from engine.plan.plan import Model
 from store import tables
+from store.records.alert import Alert, JudgeFailureEvidence
 from store.write import Row
 
 KIND = "pointwise"
@@ -84,9 +84,11 @@ def _failure_alert(work: Work, judge: str, model: Model, scores: list[dict[str, 
     message = (
         f"{failed} of {len(asked)} ratings of {model.name} by {judge} failed ({failed / len(asked):.1%}); "
         f"the plan allows {allowed:.1%}. Most often: {reasons.most_common(1)[0][0]}. "
-        "The scores rest on the others alone."
+        "The scores count only the others."
     )
-    evidence = {"judge": judge, "failed": failed, "n": len(asked), "reasons": dict(reasons.most_common(5))}
+    evidence = JudgeFailureEvidence(
+        judge=judge, failed=failed, n=len(asked), reasons=dict(reasons.most_common(5))
+    )
     return Alert("warning", "judge_failures", model.name, None, measure_name(judge), message, evidence)
 
 

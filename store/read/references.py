@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from store.read.history import Connection
 from store.read.rows import fetch
+from store.records.alert import Evidence, read_evidence
 
 ACCEPTED, BEST = REFERENCES = ("accepted", "best")  # what a run can be held against, beside another run
 
@@ -54,10 +55,14 @@ class Seen:
     candidate: str
     baseline: str | None
     measure: str
-    evidence: dict[str, object] | None
+    evidence: Evidence  # stored as JSON, read as the type of its kind
     acknowledged: float
     acknowledged_by: str
     note: str | None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.evidence, Evidence):
+            object.__setattr__(self, "evidence", read_evidence(self.kind, self.evidence))
 
 
 def acknowledged(connection: Connection, run_id: int) -> list[Seen]:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
+from store.records.alert import Evidence, read_evidence
+
 _JSON = frozenset(
     {
         "options",
@@ -238,12 +240,16 @@ class AlertRow:
     baseline: str | None
     measure: str
     message: str
-    evidence: dict[str, Any] | None
+    evidence: Evidence  # stored as JSON, read as the type of its kind
     created: float
     acknowledged: float | None
     acknowledged_by: str | None
     note: str | None
     follows: int | None  # the acknowledged alert of an earlier run that said the same
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.evidence, Evidence):
+            object.__setattr__(self, "evidence", read_evidence(self.kind, self.evidence))
 
 
 @dataclass(frozen=True, slots=True)

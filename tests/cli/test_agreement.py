@@ -87,7 +87,7 @@ def test_a_judge_under_the_plans_gate_is_an_alert_until_people_say_otherwise(
     for place in range(12):
         say(place, "preference", generator.choice(["left", "right", "tie"]))
     shown = assay("agreement", "1", "--store", store)
-    assert "does not see tuned against base as people do" in " ".join(shown.out.split())
+    assert "disagrees with people about tuned against base" in " ".join(shown.out.split())
     alerts = assay("show", "1", "--store", store, "--json").json["alerts"]
     assert {alert["measure"] for alert in alerts if alert["kind"] == "judge_agreement"} >= {"strict"}
     set_plan(store, "")

@@ -39,7 +39,7 @@ def test_the_page_alone_holds_every_question_with_its_numbers(
     assert "Candidates" not in page
     for question in (
         "+ Better than base? yes", "What was forgotten?", "Which slices lost?", "What does it cost?",
-        "· Kept of a full fine-tune?", "Can the eval set be believed?", "Can the judge be believed?",
+        "· Quality vs. a full fine-tune?", "Can the eval set be believed?", "Can the judge be believed?",
     ):  # fmt: skip
         assert question in page
     assert "arithmetic · acc 0.820 → 0.200  -0.620 [-0.720, -0.520]  n 10" in page

@@ -38,7 +38,7 @@ def test_the_short_form_has_judges_rates_and_doubts_in_eighty_columns(
 def test_full_has_every_figure(assay: Assay, judged: Path) -> None:
     words = " ".join(assay("show", "1", "--full", "--store", judged).out.split())
     for said in (
-        "with more Markdown wins: no decided example where the two responses differ in it",
+        "answers with more Markdown: none to measure",
         "12 of 36 calls saved by stopping when settled", "kappa 0.41 [0.31, 0.51]", "Ranking by judge gpt-4o",
     ):  # fmt: skip
         assert said in words, said

@@ -9,23 +9,23 @@ import numpy as np
 import pytest
 
 from engine.compare.comparison import Comparison, Kind, compare_parts, from_paired, not_comparable
-from engine.gates.alerts import unmeasured_alerts
-from engine.gates.data import Leaked, leakage_alerts
-from engine.gates.gates import (
-    Alert,
-    Effect,
-    Standing,
-    Verdicts,
-    benchmark_alerts,
+from engine.gates.checks import (
+    AdapterEffect,
+    FormatCompliance,
     format_alerts,
-    inconsistency_alerts,
-    judge_alerts,
-    metric_alerts,
     passed,
     probe_alerts,
+    unmeasured_alerts,
+)
+from engine.gates.data import Leaked, leakage_alerts
+from engine.gates.judges import (
+    JudgeConsistency,
+    MatchVerdicts,
+    inconsistency_alerts,
+    judge_failure_alerts,
     win_rate_alerts,
 )
-from engine.gates.judges import Consistency
+from engine.gates.measures import benchmark_alerts, metric_alerts
 from engine.metrics.efficiency import Efficiency
 from engine.metrics.form import Length
 from engine.metrics.metric import Measure
@@ -36,6 +36,7 @@ from engine.metrics.tokens import ExactMatch
 from engine.plan.plan import Gates
 from engine.stats.paired import from_stderr
 from engine.stats.winrate import win_rate
+from store.records.alert import Alert
 
 GATES = Gates()
 ROUGE1 = Rouge.measures[0]
@@ -97,20 +98,20 @@ def test_the_message_tells_measure_values_interval_n_and_limit() -> None:
         "lora falls behind base on rouge1: 0.500 against 0.700, a drop of 0.200 ("
     )
     for said in (
-        "difference -0.200, 95% interval -0.2",
+        "difference -0.200, 95% CI -0.2",
         "n = 200, p < 0.001",
         "The plan allows at most 0.05.",
     ):
         assert said in alert.message
-    assert alert.evidence["delta"] == pytest.approx(-0.2)
-    assert len(alert.evidence["example_ids"]) == 20
-    json.dumps(alert.evidence, allow_nan=False)
+    assert alert.evidence.delta == pytest.approx(-0.2)
+    assert len(alert.evidence.example_ids) == 20
+    json.dumps(asdict(alert.evidence), allow_nan=False)
 
 
 def test_a_corrected_interval_holds_no_difference_that_cannot_be() -> None:
     others = [fallen(150, 150, measure=replace(ARITHMETIC, name=f"other {place}")) for place in range(30)]
     alert = only(benchmark_alerts([fallen(4, 198, measure=ARITHMETIC, kind="benchmark"), *others], GATES))
-    assert "95% interval -1.000 to -0.9" in alert.message
+    assert "95% CI -1.000 to -0.9" in alert.message
 
 
 def test_where_nobody_knows_n_it_is_not_called_0() -> None:
@@ -147,7 +148,7 @@ def test_a_fall_that_may_be_chance_is_a_note_with_the_examples_it_needs() -> Non
     alerts = metric_alerts([replace(comparison, delta=-0.2)], GATES, ALL)
     alert = only(alerts)
     assert alert.severity == "note"
-    needed = alert.evidence["needed"]
+    needed = alert.evidence.needed
     exact = 21 * ((comparison.smallest_detectable or 0) / 0.2) ** 2
     assert exact <= needed <= 1.1 * exact
     assert alert.message.startswith(
@@ -166,8 +167,8 @@ def test_looking_at_many_measures_raises_the_bar_for_each() -> None:
     assert "p = 0.090, both corrected for 3 comparisons" in alert.message
     # The interval is held to the same level as its p: 1 - 0.05 / 3.
     widened = 0.1 * NormalDist().inv_cdf(1 - 0.05 / 6) / NormalDist().inv_cdf(0.975)
-    assert alert.evidence["low_corrected"] == pytest.approx(-0.2 - widened)
-    assert alert.evidence["high_corrected"] > 0 > alert.evidence["high"]
+    assert alert.evidence.low_corrected == pytest.approx(-0.2 - widened)
+    assert alert.evidence.high_corrected > 0 > alert.evidence.high
     elsewhere = [replace(other, candidate="another") for other in others]
     assert only(metric_alerts([alone, *elsewhere], GATES, ALL)).severity == "critical"
 
@@ -271,9 +272,9 @@ def test_benchmarks_beyond_0_to_1_fall_relative_to_the_baseline() -> None:
     assert "a drop of 50%" in alert.message
 
 
-def verdicts(wins: int, losses: int, ties: int = 0, failed: int = 0) -> Verdicts:
+def verdicts(wins: int, losses: int, ties: int = 0, failed: int = 0) -> MatchVerdicts:
     outcomes = ["win"] * wins + ["loss"] * losses + ["tie"] * ties + ["failed"] * failed
-    return Verdicts("gpt", "lora", "base", win_rate(outcomes))
+    return MatchVerdicts("gpt", "lora", "base", win_rate(outcomes))
 
 
 WIN_GATE = Gates(min_win_rate=0.55)
@@ -282,9 +283,9 @@ WIN_GATE = Gates(min_win_rate=0.55)
 def test_a_win_rate_under_the_minimum_is_critical() -> None:
     alert = only(win_rate_alerts([verdicts(60, 120, 20)], WIN_GATE, ["lora"]))
     assert alert.severity == "critical"
-    assert alert.message.startswith("lora against base, judged by gpt: win rate 35.0% (95% interval ")
-    assert "60 wins, 120 losses, 20 ties, 0 failed), under the 55.0% that the plan asks for." in alert.message
-    assert alert.evidence["judge"] == "gpt"
+    assert alert.message.startswith("lora against base, judged by gpt: win rate 35.0% (95% CI ")
+    assert "60 wins, 120 losses, 20 ties, 0 failed), below the 55.0% that the plan requires." in alert.message
+    assert alert.evidence.judge == "gpt"
 
 
 def test_a_win_rate_close_to_the_minimum_says_that_more_examples_may_turn_it() -> None:
@@ -312,7 +313,7 @@ def test_without_a_minimum_a_win_rate_under_55_percent_is_a_warning_where_it_is_
     unsettled = only(win_rate_alerts([verdicts(26, 24)], GATES, ["lora"]))
     assert unsettled.severity == "note"
     assert unsettled.message.startswith("Not settled: needs about ")
-    assert unsettled.evidence["needed"] > 50
+    assert unsettled.evidence.needed > 50
     for nothing in (verdicts(60, 40), verdicts(0, 0)):
         assert win_rate_alerts([nothing], GATES, ["lora"]) == []
     assert win_rate_alerts([verdicts(0, 50)], Gates(warn_win_rate=None), ["lora"]) == []
@@ -322,15 +323,15 @@ def test_the_embedded_rule_is_called_one() -> None:
     rule = replace(verdicts(10, 50), judge="reference", is_language_model=False, losses=("e1", "e2"))
     alert = only(win_rate_alerts([rule], GATES, ["lora"]))
     assert "judged by reference (a rule, not a language model)" in alert.message
-    assert alert.evidence["example_ids"] == ["e1", "e2"]
+    assert alert.evidence.example_ids == ("e1", "e2")
 
 
 def test_a_judge_that_contradicts_itself_too_often_is_told() -> None:
-    shaky = Consistency("gpt", "lora", "base", 0.5, 0.4, 0.6, 100, ("e7",))
+    shaky = JudgeConsistency("gpt", "lora", "base", 0.5, 0.4, 0.6, 100, ("e7",))
     alert = only(inconsistency_alerts([shaky], GATES))
     assert (alert.severity, alert.measure) == ("warning", "consistency")
     assert "contradicts itself in 50.0% of its verdicts" in alert.message
-    assert alert.evidence["example_ids"] == ["e7"]
+    assert alert.evidence.example_ids == ("e7",)
     unsure = replace(shaky, value=0.65, low=0.55, high=0.74)
     assert only(inconsistency_alerts([unsure], GATES)).message.startswith("Not settled: needs about ")
     assert inconsistency_alerts([replace(shaky, value=0.75)], GATES) == []
@@ -378,35 +379,34 @@ def test_scores_on_another_scale_fall_by_shares_of_its_width() -> None:
 
 
 def test_failed_judgments_beyond_the_limit_alert() -> None:
-    alert = only(judge_alerts([verdicts(50, 30, failed=20)], GATES))
+    alert = only(judge_failure_alerts([verdicts(50, 30, failed=20)], GATES))
     assert alert.severity == "warning"
     assert (
         "20 of 100 verdicts of gpt on lora against base failed (20.0%); the plan allows 10.0%"
         in alert.message
     )
-    assert only(judge_alerts([verdicts(50, 30, failed=20)], WIN_GATE)).severity == "critical"
-    assert judge_alerts([verdicts(60, 30, failed=10), verdicts(0, 0)], GATES) == []
+    assert only(judge_failure_alerts([verdicts(50, 30, failed=20)], WIN_GATE)).severity == "critical"
+    assert judge_failure_alerts([verdicts(60, 30, failed=10), verdicts(0, 0)], GATES) == []
 
 
 FORMAT_GATE = Gates(min_format_compliance=0.9)
 
 
 def test_format_compliance_under_the_minimum_or_unknown_is_critical() -> None:
-    low = only(format_alerts([Standing("lora", 0.4, 0.3, 0.5, 200)], FORMAT_GATE, ["lora"]))
+    low = only(format_alerts([FormatCompliance("lora", 0.4, 0.3, 0.5, 200)], FORMAT_GATE, ["lora"]))
     assert low.severity == "critical"
     assert (
-        "40.0% of the responses of lora have the right form (95% interval 30.0% to 50.0%, n = 200)"
-        in low.message
+        "40.0% of the responses of lora have the right form (95% CI 30.0% to 50.0%, n = 200)" in low.message
     )
-    missing = [Standing("lora", None, None, None, 0, "no schema")]
+    missing = [FormatCompliance("lora", None, None, None, 0, "no schema")]
     assert "could not be computed: no schema" in only(format_alerts(missing, FORMAT_GATE, ["lora"])).message
     assert only(format_alerts([], FORMAT_GATE, ["lora"])).severity == "critical"
-    assert format_alerts([Standing("lora", 0.95, 0.8, 1.0, 200)], FORMAT_GATE, ["lora"]) == []
+    assert format_alerts([FormatCompliance("lora", 0.95, 0.8, 1.0, 200)], FORMAT_GATE, ["lora"]) == []
     assert format_alerts([], GATES, ["lora"]) == []
 
 
 def test_an_adapter_without_effect_is_critical_and_one_with_effect_is_not() -> None:
-    alerts = probe_alerts([Effect("noop", 0.0, 8), Effect("good", 3.2, 8)])
+    alerts = probe_alerts([AdapterEffect("noop", 0.0, 8), AdapterEffect("good", 3.2, 8)])
     alert = only(alerts)
     assert (alert.severity, alert.kind, alert.candidate) == ("critical", "adapter_no_effect", "noop")
     assert "has no effect: over 8 prompts" in alert.message
@@ -416,12 +416,12 @@ def test_an_adapter_without_effect_is_critical_and_one_with_effect_is_not() -> N
 @pytest.mark.parametrize(
     ("effect", "said"),
     [
-        (Effect("lora", math.nan, 8), "breaks the model"),
-        (Effect("lora", math.inf, 8), "breaks the model"),
-        (Effect("lora", 0.0, 0), "no prompt was tried"),
+        (AdapterEffect("lora", math.nan, 8), "breaks the model"),
+        (AdapterEffect("lora", math.inf, 8), "breaks the model"),
+        (AdapterEffect("lora", 0.0, 0), "no prompt was tried"),
     ],
 )
-def test_a_probe_that_proves_nothing_never_passes(effect: Effect, said: str) -> None:
+def test_a_probe_that_proves_nothing_never_passes(effect: AdapterEffect, said: str) -> None:
     alert = only(probe_alerts([effect]))
     assert said in alert.message
     json.dumps(asdict(alert), allow_nan=False)
@@ -429,6 +429,6 @@ def test_a_probe_that_proves_nothing_never_passes(effect: Effect, said: str) -> 
 
 def test_only_critical_alerts_against_the_candidate_itself_fail_it() -> None:
     leaked = leakage_alerts(Leaked(("e1",), {"near": 1}, 10), {"lora": []}, Gates())
-    alerts = probe_alerts([Effect("noop", 0.0, 8)]) + leaked
+    alerts = probe_alerts([AdapterEffect("noop", 0.0, 8)]) + leaked
     assert passed(alerts, "lora")
     assert not passed(alerts, "noop")

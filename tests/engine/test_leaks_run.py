@@ -10,13 +10,14 @@ import pytest
 from engine.data.example import query_id
 from engine.data.leak import TEXT_LENGTH
 from engine.errors import BadInput
-from engine.gates.data import Difference, Leaked, leakage_alerts
-from engine.gates.gates import passed
+from engine.gates.checks import passed
+from engine.gates.data import Leaked, leakage_alerts
 from engine.plan.plan import Gates, read_plan
 from engine.preflight.check import check
 from engine.run.launch import create
 from store import database, tables
 from store.exclusions import exclude
+from store.records.alert import LeakDifference
 from store.write import Recorder
 from tests.engine.runs import carry_out, lines, queue, recorded_plan
 
@@ -126,7 +127,7 @@ def test_the_alert_names_the_examples_and_what_changes_without_them(run: Recorde
     [alert] = alerts(run, "leakage")
     assert (alert["severity"], alert["candidate"]) == ("warning", "tuned")
     assert alert["evidence"]["example_ids"] == ["e0", "e1", "e2"]
-    assert alert["message"].startswith("3 of 40 examples (7.5%, where the plan allows 10.0%) stand in the")
+    assert alert["message"].startswith("3 of 40 examples (7.5%, where the plan allows 10.0%) appear in the")
     assert ": 1 word for word, 1 nearly so, 1 by a long run of words. " in alert["message"]
     assert "exact_match of tuned changes most, from 0.125 to 0.054." in alert["message"]
 
@@ -148,8 +149,10 @@ def test_more_leakage_than_the_plan_allows_is_critical() -> None:
     leaked = Leaked(("e1", "e2"), {"near": 2}, 10)
     [alert] = leakage_alerts(leaked, {"tuned": []}, Gates(max_leakage=0.1))
     assert alert.severity == "critical" and not passed([alert], "tuned")
-    assert alert.message.startswith("2 of 10 examples (20.0%, where the plan allows 10.0%) stand in the")
-    [alert] = leakage_alerts(leaked, {"tuned": [Difference("rouge1", 0.5, 0.5)]}, Gates(max_leakage=None))
+    assert alert.message.startswith("2 of 10 examples (20.0%, where the plan allows 10.0%) appear in the")
+    [alert] = leakage_alerts(
+        leaked, {"tuned": [LeakDifference("rouge1", 0.5, 0.5, 0.0)]}, Gates(max_leakage=None)
+    )
     assert alert.severity == "warning" and "no measure of tuned changes" in alert.message
     assert leakage_alerts(Leaked((), {}, 10), {"tuned": []}, Gates()) == []
 

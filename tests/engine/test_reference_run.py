@@ -76,7 +76,7 @@ def test_a_run_is_held_against_the_accepted_one(story: Path) -> None:
     [alert] = alerts(story, 3)
     assert (alert.severity, alert.baseline) == ("critical", "accepted run 2: lora")
     assert "lora falls behind accepted run 2: lora on exact_match: 0.667 against 0.917" in alert.message
-    assert (alert.evidence or {})["example_ids"][0] in {f"e{place}" for place in range(40, 55)}
+    assert alert.evidence.example_ids[0] in {f"e{place}" for place in range(40, 55)}
     assert history.run(reader(story), 3).passed is False
 
 

@@ -74,11 +74,11 @@ def test_the_original_wording_and_a_joint_jump_are_hints(work: Work) -> None:
         "tuned",
         "base",
     )
-    assert jump.evidence["hint"] == "all_jump" and "all 3 benchmarks at once" in jump.message
-    assert (original.candidate, original.evidence["hint"]) == ("tuned", "original_wording")
+    assert jump.evidence.hint == "all_jump" and "all 3 benchmarks at once" in jump.message
+    assert (original.candidate, original.evidence.hint) == ("tuned", "original_wording")
     assert all("a hint, not a proof" in alert.message for alert in (jump, original))
 
 
 def test_benchmarks_that_do_not_all_rise_raise_nothing(work: Work) -> None:
     alerts = data_alerts(work, {}, [], [], [up("a", 0.1), up("b", 0.2), up("c", 0.01)])
-    assert [alert.evidence["hint"] for alert in alerts] == ["original_wording"]
+    assert [alert.evidence.hint for alert in alerts] == ["original_wording"]

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.compare.runs import compare_runs
 from engine.errors import BadInput
 from engine.formats.importing import import_run
+from engine.gates.runs import compare_runs
 from store import database
 from store.read import history
 from tests.formats import files

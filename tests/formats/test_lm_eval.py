@@ -14,10 +14,10 @@ from lm_eval.utils import make_table
 
 from engine.benchmarks.tasks import load_task, task_manager
 from engine.compare.comparison import Comparison
-from engine.compare.runs import RunComparison, compare_runs
 from engine.errors import BadInput
 from engine.formats.importing import import_benchmarks, import_run
 from engine.formats.lm_eval_export import export_lm_eval
+from engine.gates.runs import RunComparison, compare_runs
 from engine.stats.paired import from_stderr, mcnemar
 from store import database, tables
 from store.read import history

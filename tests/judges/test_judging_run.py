@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.compare.runs import compare_runs
+from engine.gates.runs import compare_runs
 from engine.phases.work import Stopped
 from store import tables
 from store.database import connect

@@ -40,20 +40,21 @@ def test_better_than_base_and_prompt_with_nothing_forgotten_ships(store: Path) -
     assert verdict.reasons == (
         "better than base: 1 of 1 measure, exact_match 0.400 → 0.800",
         "nothing forgotten: 1 of 1 aspect kept, within the plan's limits",
-        "better than a prompt, which alone reaches 12.5% of the gain in exact_match",
+        "beats prompting: a prompt alone gets 12.5% of the gain in exact_match",
     )
 
 
 def test_an_open_critical_alert_forbids_it_whatever_was_gained(store: Path) -> None:
     first = alert("critical", "benchmark_drop", measure="arithmetic · acc", evidence=FELL)
     second = alert("critical", "benchmark_drop", measure="copying · acc", evidence=FELL | {"delta": -0.1})
-    other = alert("critical", "adapter_no_effect", "The adapter of tuned has no effect: over 4 prompts …")
+    nothing = {"max_difference": 0.0, "n": 4}
+    other = alert("critical", "adapter_no_effect", "The adapter of tuned has no effect: …", evidence=nothing)
     verdict = decided(store, [*GOOD[:2], benchmark(-0.7)], (first, second, other), passed=False)
     assert verdict.word == "don't ship"
     assert verdict.reasons == (
-        "The adapter of tuned has no effect",
+        "the adapter has no effect: the logits change by at most 0.000 over 4 prompts",
         "forgot skills of base: arithmetic · acc 0.900 → 0.200, n 80, and 1 more",
-        "although better than the base: 1 of 1 measure, exact_match 0.400 → 0.800",
+        "although better than base: 1 of 1 measure, exact_match 0.400 → 0.800",
     )
     assert answer(verdict, "forgotten").standing == "bad"
 
@@ -89,12 +90,23 @@ def test_nothing_shown_better_is_not_settled_and_says_how_many_examples_would(st
 
 
 def test_a_note_on_a_fall_that_may_be_chance_keeps_it_from_being_shipped(store: Path) -> None:
-    message = "Not settled: tuned has forgotten … About 900 examples would settle a difference of this size."
-    note = alert("note", "benchmark_drop", message, measure="arithmetic · acc", evidence=FELL)
+    found = FELL | {"needed": 900}
+    note = alert("note", "benchmark_drop", "Not settled: …", measure="arithmetic · acc", evidence=found)
     verdict = decided(store, GOOD, (note,))
     assert verdict.word == "not settled"
-    assert "needs about 900 examples" in verdict.reasons[0]
-    assert verdict.reasons[-1].startswith("although better than the base")
+    assert verdict.reasons[0] == (
+        "arithmetic · acc 0.900 → 0.200 against base may be chance: needs about 900 examples"
+    )
+    [ground] = [reason.alert for reason in verdict.grounds if reason.alert]
+    assert (ground.kind, ground.severity) == ("benchmark_drop", "note")
+    assert verdict.reasons[-1].startswith("although better than base")
+
+
+def test_an_older_alert_without_its_figures_is_told_by_its_whole_message(store: Path) -> None:
+    message = "Not settled: tuned has forgotten … About 900 examples would settle a difference of this size."
+    assert decided(store, GOOD, (alert("note", "benchmark_drop", message),)).reasons[0] == message
+    failed = alert("critical", "format", "12.0% of them: too few. The plan asks for 90%.", evidence=None)
+    assert decided(store, GOOD, (failed,), passed=False).reasons[0] == failed["message"]
 
 
 def test_a_warning_within_the_limits_is_told_and_does_not_forbid(store: Path) -> None:
@@ -113,10 +125,10 @@ def test_what_could_not_be_compared_is_not_settled(store: Path) -> None:
 @pytest.mark.parametrize(
     ("over_prompt", "width", "standing", "word", "said"),
     [
-        (0.35, 0.02, "good", "ship", "a prompt alone reaches 12.5% of the gain"),
-        (0.04, 0.02, "bad", "not settled", "a prompt alone reaches 90.0% of the gain"),
+        (0.35, 0.02, "good", "ship", "a prompt alone gets 12.5% of the gain"),
+        (0.04, 0.02, "bad", "not settled", "a prompt alone gets 90.0% of the gain"),
         (0.10, 0.06, "open", "not settled", "about 1,800 examples would settle it"),
-        (-0.20, 0.02, "bad", "not settled", "a prompt alone reaches 100% of the gain"),
+        (-0.20, 0.02, "bad", "not settled", "a prompt alone gets 100% of the gain"),
     ],
 )
 def test_the_80_percent_rule(
@@ -134,7 +146,7 @@ def test_the_rule_takes_the_mean_over_the_families_and_one_measure_of_each(store
     rows = [compared(name, 0.4) for name, _ in pairs]
     rows += [compared(name, left, baseline="prompted") for name, left in pairs]
     found = answer(decided(store, [*rows, benchmark(0.0)]), "prompt")
-    assert "75.0% of the gain, the mean of 2 measures" in found.answer
+    assert "75.0% of the gain (mean of 2 measures)" in found.answer
     assert not any("rouge1" in line for line in found.evidence)
 
 

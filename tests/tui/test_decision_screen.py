@@ -108,7 +108,9 @@ async def test_the_selected_candidates_reasons_and_answers_stand_below(
         assert "1 forgot skills of base: arithmetic · acc 0.820 → 0.200" in text_of(app)
         await pilot.press("left_square_bracket", "left_square_bracket")
         await settled(pilot)
-        assert "1 the adapter does not change the model's output at all" in text_of(app)
+        assert "1 the adapter has no effect: the logits change by at most 0.000 over 4 prompts" in text_of(
+            app
+        )
 
 
 async def test_a_run_that_goes_on_opens_live_and_h_tells_why_nothing_is_settled(

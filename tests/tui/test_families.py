@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from engine.decision.families import FAMILIES, OWN, family_of, needs_of, rank
-from engine.decision.family_summary import family, standing
+from engine.decision.families import FAMILIES, OWN, family, family_of, needs_of, rank, summarize
 from engine.metrics.metric import REGISTRY, Measure, load_metric
 from store.read.rows import ComparisonRow, MetricRow
 from tui.sections.declaration import declared, span
@@ -37,7 +36,7 @@ def test_comparisons_belong_to_the_family_of_their_kind() -> None:
 
 
 def test_the_worst_change_is_the_clearest_worsening_whatever_its_scale() -> None:
-    found = standing(
+    found = summarize(
         [
             row("a", -5.0, -11.0, 1.0),
             row("b", -0.1, -0.12, -0.08),
@@ -47,7 +46,7 @@ def test_the_worst_change_is_the_clearest_worsening_whatever_its_scale() -> None
     )
     assert (found.worse, found.better) == (1, 1)
     assert found.worst is not None and found.worst.measure == "b"
-    assert standing([]).worst is None and standing([row("d", None, None, None)]).worst is None
+    assert summarize([]).worst is None and summarize([row("d", None, None, None)]).worst is None
 
 
 def test_a_declaration_says_range_direction_and_needs_in_words() -> None:

@@ -71,8 +71,8 @@ def test_everything_known_is_said_the_doubts_first(judged: Path) -> None:
     assert said[1 : 1 + len(doubts)] == doubts
     everything = "\n".join(said)
     for words in (
-        "at equal length the win rate is 65% [45, 85], not 75%", "the longer answer wins 80% [70, 90] of 10",
-        "with more Markdown wins: no decided example", "an empty boast wins 30% [20, 40] of 10 against base",
+        "at equal length the win rate is 65% [45, 85], not 75%", "longer answers win 80% [70, 90] of 10",
+        "answers with more Markdown: none to measure", "an empty boast wins 30% [20, 40] of 10 against base",
         "of one family with tuned", "12 of 36 calls saved by stopping when settled",
         "turn 1 alone: 75%", "turn 2 alone: 25%",
         "with strict: kappa 0.41 [0.31, 0.51], same verdict on 58% of 12",

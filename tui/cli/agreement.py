@@ -12,7 +12,7 @@ from tui.text.output import Column, heading, out, paragraph, print_json, print_t
 
 if TYPE_CHECKING:
     from engine.compare.calibration import Criterion, Raters
-    from engine.gates.agreement import Match, RunAgreement
+    from engine.gates.agreement import JudgeAgreement, RunAgreement
     from engine.stats.agreement import Agreement
 
 OUTCOMES = ("win", "tie", "loss")
@@ -70,7 +70,7 @@ def agreement_values(run_id: int, found: "RunAgreement") -> dict[str, Any]:
     }
 
 
-def _values(match: "Match") -> dict[str, Any]:
+def _values(match: "JudgeAgreement") -> dict[str, Any]:
     calibration = match.calibration
     return {
         "judge": match.judge,
@@ -98,7 +98,7 @@ def _print(run_id: int, found: "RunAgreement") -> None:
             paragraph(alert.message, " " * 9, f"{alert.severity.upper():9}")
 
 
-def _print_match(match: "Match") -> None:
+def _print_match(match: "JudgeAgreement") -> None:
     kind = "" if match.is_language_model else " (not a language model)"
     heading(f"{match.judge}{kind} · {match.candidate} against {match.baseline}")
     out(f"labels by {', '.join(match.annotators)}")
@@ -134,7 +134,7 @@ def _figure(found: "Agreement") -> str:
     return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
-def _print_corrected(match: "Match") -> None:
+def _print_corrected(match: "JudgeAgreement") -> None:
     found, gate = match.calibration.corrected, match.win_rate_gate
     alone = found.labels_alone
     out()

@@ -11,7 +11,7 @@ from tui.text.output import heading, out, paragraph
 
 if TYPE_CHECKING:
     from engine.compare.comparison import Comparison
-    from engine.compare.runs import RunComparison
+    from engine.gates.runs import RunComparison
     from engine.plan.training_changes import Retrained
 
 

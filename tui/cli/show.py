@@ -104,9 +104,9 @@ def compare(
 
     The comparison is paired, on the examples that both evaluated in the same words.
     """
-    from engine.compare.runs import compare_runs
     from engine.compare.shared_sets import shared_sets
     from engine.decision.changes import retrainings
+    from engine.gates.runs import compare_runs
     from tui.cli.compare import comparison_values, print_comparison, training_values
 
     with opened(store_folder(context, store)) as connection:

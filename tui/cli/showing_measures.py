@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from engine.decision.families import family_of, rank
-from engine.decision.family_summary import family, standing
+from engine.decision.families import family, family_of, rank, summarize
 from store.read.rows import ComparisonRow, MetricRow, ModelScoreRow
 from tui.sections.summary import Summary
 from tui.sections.words import change
@@ -163,7 +162,7 @@ def _glance_at(baseline: str, rows: list[ComparisonRow], summary: Summary, find:
 
 def _sum(rows: Sequence[ComparisonRow]) -> str:
     """What a family comes to for one candidate."""
-    found = standing(rows)
+    found = summarize(rows)
     parts = [f"{found.worse} worse" if found.worse else "", f"{found.better} better" if found.better else ""]
     return ", ".join(filter(None, parts)) or "none clear"
 

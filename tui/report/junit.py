@@ -4,6 +4,7 @@ from collections.abc import Callable
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from store.read.rows import AlertRow, ModelRow
+from store.records.alert import KINDS, Look, kind_of
 from tui.sections.material import Report
 from tui.sections.summary import Summary
 from tui.sections.words import no_verdict
@@ -30,17 +31,19 @@ def _checked_for_leaks(summary: Summary, model: ModelRow) -> bool:
     return bool((summary.run.data_summary or {}).get("train_file"))
 
 
-# What can fail a candidate, whether a run looked at it, and what is said where it did not.
-GATES: dict[str, tuple[Callable[[Summary, ModelRow], bool], str]] = {
-    "win_rate": (_judged, "no judge compared it with a baseline"),
-    "metric_drop": (_compared("metric"), "no metric was compared"),
-    "benchmark_drop": (_compared("benchmark"), "no benchmark was compared"),
-    "perplexity_rise": (_scored("perplexity", "bits_per_byte"), "no perplexity was measured"),
-    "format": (_scored("format_compliance"), "the format was not measured"),
-    "adapter_no_effect": (lambda _, model: model.probe is not None, "it has no adapter that was probed"),
-    "judge_failures": (_judged, "no judge compared it with a baseline"),
-    "leakage": (_checked_for_leaks, "the plan names no training data"),
+# Whether a run looked at what a gate needs.
+_LOOKED_AT: dict[Look, Callable[[Summary, ModelRow], bool]] = {
+    "win rates": _judged,
+    "metrics": _compared("metric"),
+    "benchmarks": _compared("benchmark"),
+    "perplexity": _scored("perplexity", "bits_per_byte"),
+    "format": _scored("format_compliance"),
+    "probe": lambda _, model: model.probe is not None,
+    "training data": _checked_for_leaks,
 }
+
+
+GATES = [kind.name for kind in KINDS.values() if kind.needs is not None]  # what can fail a candidate
 
 
 def junit(report: Report) -> str:
@@ -72,8 +75,9 @@ def _case(suite: Element, model: ModelRow, kind: str, summary: Summary) -> Eleme
         reason = no_verdict(summary.run) or "the candidate has no verdict"
         SubElement(case, "error", message=_xml(reason), type="no verdict")
         return case
-    if not raised and kind in GATES and not GATES[kind][0](summary, model):
-        SubElement(case, "skipped", message=GATES[kind][1])
+    needs = kind_of(kind).needs
+    if not raised and needs is not None and not _LOOKED_AT[needs](summary, model):
+        SubElement(case, "skipped", message=kind_of(kind).absent)
         return case
     for alert in raised:
         if alert.severity == "critical":

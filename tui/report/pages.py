@@ -11,6 +11,7 @@ from engine.decision.families import family_of, rank
 from store.read.judging import JudgeRow
 from store.read.rows import MetricRow
 from store.read.slices import worst
+from store.records.alert import kind_of
 from tui.report.data import coverage, data_facts
 from tui.sections import words
 from tui.sections.eta import in_gpu_hours
@@ -71,6 +72,7 @@ def context(report: Report) -> dict[str, Any]:
         "about_judge": lambda judge, full: about_judge(summary, judge, full),
         "interval": interval,
         "change": words.change,
+        "kind_of": kind_of,
     }
 
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from engine.decision.families import family_of, rank
-from engine.decision.family_summary import family
+from engine.decision.families import family, family_of, rank
 from store.read.rows import ComparisonRow, MetricRow
 from store.read.slices import SliceRow
 from tui.report import plots

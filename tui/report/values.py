@@ -1,6 +1,7 @@
 """One run as JSON: the documented shape of `assay show --json`, on which reports build."""
 
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from engine.compare.forgetting import conclusions
@@ -169,5 +170,5 @@ def _fields(row: Any, *left_out: str) -> dict[str, Any]:
 
 
 def _alert(row: AlertRow) -> dict[str, Any]:
-    values = _fields(row, "run_id", "run_name")
+    values = _fields(row, "run_id", "run_name") | {"evidence": asdict(row.evidence)}
     return {**values, "id": str(row.id), "created": iso(row.created), "acknowledged": iso(row.acknowledged)}

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
@@ -9,6 +10,7 @@ from textual.content import Content
 from textual.events import Resize
 
 from store.person import user_name
+from store.records.alert import figure_of, kind_of
 from tui.keys import bindings, written
 from tui.screens.base import RunScreen
 from tui.text.gate import cut, join, number, one_line, plain, signed, wrap
@@ -19,6 +21,7 @@ from tui.widgets.table import Column, Columns
 if TYPE_CHECKING:
     from store.read.history import Connection
     from store.read.rows import AlertRow
+    from store.records.alert import Evidence
 
 SEVERITY = {
     "critical": Content.styled("!! critical", "bold $bad"),
@@ -32,26 +35,13 @@ COLUMNS = Columns(
     Column("what", 17, grow=1),
     Column("message", 22, grow=4),
 )
-KINDS = {
-    "win_rate": "win rate",
-    "metric_drop": "drop",
-    "benchmark_drop": "forgetting",
-    "perplexity_rise": "perplexity rise",
-    "format": "format",
-    "adapter_no_effect": "adapter without effect",
-    "judge_failures": "judge failures",
-    "leakage": "leakage",
-    "nothing_measured": "nothing measured",
-    "judge_fooled": "judge fooled",
-    "self_preference": "judge of the family",
-    "slice_drop": "drop in a slice",
-    "disparity": "disparity",
-    "suspicion": "too good for chance",
-    "length_drift": "length drift",
-    "latency_drift": "latency drift",
-    "refusal_drift": "refusals",
-    "judge_inconsistency": "judge inconsistent",
-    "slow_decline": "slow decline",
+_DIGITS = {"value": 3, "share": 3, "count": 0}
+_OTHERS = {
+    "n": "n",
+    "p": "p",
+    "p_corrected": "p corrected (Holm)",
+    "smallest_detectable": "min. detectable",
+    "needed": "examples needed, about",
 }
 
 
@@ -152,19 +142,22 @@ class AlertsScreen(RunScreen):
         """Opens what the alert rests on: benchmark questions, leaks, or the answers that did worst."""
         from tui.screens import load
 
-        if alert.kind == "benchmark_drop" and alert.baseline is not None:
+        opens = kind_of(alert.kind).opens
+        if opens == "benchmark questions" and alert.baseline is not None:
             from tui.screens.samples import SamplesScreen
 
             # A benchmark's measure is named "task · metric".
             task = alert.measure.partition(" · ")[0]
             self.app.push_screen(SamplesScreen(alert.run_id, alert.candidate, alert.baseline, task))
-        elif alert.kind == "leakage":
+        elif opens == "leaks":
             self.app.push_screen(load("splits")(alert.run_id))
+        elif opens == "agreement":
+            self.app.push_screen(load("agreement")(alert.run_id))
         else:
             review: Any = load("review")
-            lost = "losses" if (alert.evidence or {}).get("losses") else "all"
-            show = {"win_rate": lost, "judge_failures": "missing"}.get(alert.kind, "all")
-            by = alert.measure if alert.kind in ("metric_drop", "perplexity_rise", "format") else None
+            lost = "losses" if getattr(alert.evidence, "losses", None) else "all"
+            show = {"lost answers": lost, "missing answers": "missing"}.get(opens, "all")
+            by = alert.measure if opens == "worst answers" else None
             self.app.push_screen(
                 review(alert.run_id, alert.candidate, alert.baseline, show=show, worst_by=by)
             )
@@ -179,7 +172,7 @@ def _row(alert: "AlertRow", width: int) -> Content:
     severity = SEVERITY[alert.severity]
     if alert.acknowledged is not None:
         severity = Content.styled("✓ seen", "$muted")
-    what = KINDS[alert.kind] if alert.measure in ("", alert.kind) else alert.measure
+    what = kind_of(alert.kind).label if alert.measure in ("", alert.kind) else alert.measure
     cells: list[Content | str] = [
         severity,
         alert.candidate,
@@ -196,17 +189,16 @@ def evidence(alert: "AlertRow", width: int) -> list[Content]:
     about = join(
         [
             SEVERITY[alert.severity],
-            f"  {KINDS[alert.kind]}: ",
+            f"  {kind_of(alert.kind).label}: ",
             one_line(alert.candidate, "bold"),
             against,
             one_line(f"  {alert.measure}  in {alert.run_name} #{alert.run_id}", "$muted"),
         ]
     )
     lines = [about, *wrap(plain(alert.message), width)]
-    found = alert.evidence or {}
-    lines += _numbers(found)
-    if examples := found.get("example_ids"):
-        lines.append(one_line(f"examples: {', '.join(map(str, examples))}", "$muted"))
+    lines += _figures(alert)
+    if examples := getattr(alert.evidence, "example_ids", ()):
+        lines.append(one_line(f"examples: {', '.join(examples)}", "$muted"))
     if alert.acknowledged is not None:
         when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(alert.acknowledged))
         again = " in an earlier run" if alert.follows is not None else ""
@@ -218,34 +210,35 @@ def evidence(alert: "AlertRow", width: int) -> list[Content]:
     return lines
 
 
-def _numbers(found: dict[str, Any]) -> list[Content]:
-    lines = []
-    if "candidate_value" in found:
-        ours, theirs = number(found["candidate_value"]), number(found.get("baseline_value"))
-        delta = f"{signed(found.get('delta'))}{_interval(found, signed)}"
+def _figures(alert: "AlertRow") -> list[Content]:
+    found, kind = alert.evidence, kind_of(alert.kind)
+    figure, lines = figure_of(kind, found), []
+    if getattr(found, "candidate_value", None) is not None:
+        ours, theirs = number(_of(found, "candidate_value")), number(_of(found, "baseline_value"))
+        delta = f"{signed(_of(found, 'delta'))}{_interval(found, signed)}"
         lines.append(Content(f"candidate {ours} · baseline {theirs} · delta {delta}"))
-    elif "win_rate" in found:
-        counts = " · ".join(f"{found.get(name)} {name}" for name in ("wins", "losses", "ties", "failed"))
-        lines.append(plain(f"win rate {number(found['win_rate'])}{_interval(found, number)} · {counts}"))
-    elif "value" in found:
-        lines.append(Content(f"value {number(found['value'])}{_interval(found, number)}"))
+    elif figure is not None:
+        written = signed if kind.format == "difference" else partial(number, digits=_DIGITS[kind.format])
+        counts = [
+            f"{count} {name}"
+            for name in ("wins", "losses", "ties", "failed")
+            if (count := _of(found, name)) is not None
+        ]
+        said = f"{kind.figure_label} {written(figure)}{_interval(found, written)}"
+        lines.append(plain(" · ".join([said, *counts])))
     rest = [
-        f"{said} {number(found[name], 4) if isinstance(found[name], float) else found[name]}"
-        for name, said in (
-            ("n", "n"),
-            ("p", "p"),
-            ("p_corrected", "p corrected (Holm)"),
-            ("smallest_detectable", "smallest change this n can show"),
-            ("needed", "examples that would settle it, about"),
-            ("max_difference", "largest difference of the logits"),
-            ("prompts", "prompts"),
-            ("leaked", "leaked"),
-        )
-        if found.get(name) is not None
+        f"{said} {number(value, 4) if isinstance(value, float) else value}"
+        for name, said in _OTHERS.items()
+        if (value := _of(found, name)) is not None
     ]
     return [*lines, plain(" · ".join(rest))] if rest else lines
 
 
-def _interval(found: dict[str, Any], written: Callable[[float | None], str]) -> str:
-    low, high = found.get("low"), found.get("high")
+def _of(found: "Evidence", name: str) -> Any:
+    """A figure of the evidence; None where its kind has none of this name."""
+    return getattr(found, name, None)
+
+
+def _interval(found: "Evidence", written: Callable[[float | None], str]) -> str:
+    low, high = _of(found, "low"), _of(found, "high")
     return "" if low is None or high is None else f" [{written(low)}, {written(high)}]"

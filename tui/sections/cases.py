@@ -8,6 +8,7 @@ from store.read import cases
 from store.read.cases import AnswerCaseRow, BenchmarkCaseRow
 from store.read.history import Connection
 from store.read.rows import AlertRow
+from store.records.alert import kind_of
 from tui.text.output import number
 
 MOST = 4  # examples behind one alert
@@ -28,7 +29,7 @@ class Case:
 
 def behind(connection: Connection, alert: AlertRow) -> list[Case]:
     """The examples behind an alert, the clearest first; none where it rests on no single answer."""
-    if alert.kind == "leakage":
+    if kind_of(alert.kind).opens == "leaks":
         return list(_leaks(connection, alert))
     if alert.baseline is not None and (key := _BENCHMARK.fullmatch(alert.measure)):
         task = (key[1], key[2], key[3] or "none")
@@ -38,16 +39,15 @@ def behind(connection: Connection, alert: AlertRow) -> list[Case]:
 
 
 def _answers(connection: Connection, alert: AlertRow) -> list[AnswerCaseRow]:
-    evidence = alert.evidence or {}
-    if named := [str(name) for name in evidence.get("example_ids") or []][:MOST]:
+    if named := list(getattr(alert.evidence, "example_ids", ())[:MOST]):
         return cases.answer_cases(
             connection, alert.run_id, alert.candidate, alert.baseline, alert.measure, named
         )
-    judge = evidence.get("judge")
+    judge = getattr(alert.evidence, "judge", None)
     if judge is None or alert.baseline is None:
         return []
     pair = (connection, alert.run_id, alert.candidate, alert.baseline, str(judge))
-    if alert.kind == "judge_failures":
+    if kind_of(alert.kind).opens == "missing answers":
         return cases.lost_cases(*pair, "failed", MOST)
     return cases.lost_cases(*pair, "loss", MOST) or cases.lost_cases(*pair, "tie", MOST)
 

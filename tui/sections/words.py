@@ -3,13 +3,15 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from store.read.rows import ComparisonRow, ModelRow, RunDetail
+from engine.decision.words import NOT_RECORDED as NOT_RECORDED
+from engine.decision.words import change as change
+from engine.decision.words import no_verdict as no_verdict
+from store.read.rows import ModelRow, RunDetail
 
 if TYPE_CHECKING:
     from tui.sections.summary import Summary
 
 NO_LANGUAGE_MODEL = "not a language model"
-NOT_RECORDED = "not recorded"
 
 
 def verdict(run: RunDetail | Any) -> str:
@@ -19,32 +21,6 @@ def verdict(run: RunDetail | Any) -> str:
     if run.status == "finished":
         return {True: "passed", False: "a gate failed", None: "no verdict"}[run.passed]
     return str(run.status)
-
-
-def no_verdict(run: RunDetail) -> str | None:
-    """Why a run has neither passed nor failed; None when it has."""
-    if run.passed is not None:
-        return None
-    if run.status != "finished":
-        state = "the run failed" if run.status == "failed" else f"the run is {run.status}"
-        return state + (f": {run.error}" if run.error else "")
-    if run.imported:
-        return f"imported from {run.imported}: there was no plan with gates"
-    only = (run.options or {}).get("only")
-    return f"only the phase {only!r} was asked for" if only else NOT_RECORDED
-
-
-def change(row: ComparisonRow) -> str:
-    """What a comparison says, in words: whether its interval leaves 0 out, and on which side."""
-    if row.delta is None:
-        return "missing"
-    if row.low is None or row.high is None:
-        return "not tested"
-    if row.low <= 0 <= row.high:
-        return "no clear change"
-    if row.direction == "none":
-        return "more" if row.delta > 0 else "less"
-    return "better" if (row.delta > 0) == (row.direction == "higher") else "worse"
 
 
 def judge_name(name: str, is_language_model: bool) -> str:

@@ -10,8 +10,13 @@ from collections.abc import Iterable
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
+from engine.gates.figures import LARGE as LARGE
+from engine.gates.figures import MISSING as MISSING
+from engine.gates.figures import magnitude as magnitude
+from engine.gates.figures import percent as percent
+from engine.gates.figures import size as size
+
 ELLIPSIS = "…"
-MISSING = "–"
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 # C0 but for the line feed, DEL, C1, soft or invisible marks, bidi controls, line separators, tags, lone
@@ -76,10 +81,6 @@ def wrap(content: Content, width: int) -> list[Content]:
     return content.wrap(max(1, width))
 
 
-LARGE = 10_000
-_SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
 def number(value: float | None, digits: int = 3) -> str:
     """A measure's value; a missing one is a dash, never a zero."""
     if value is None:
@@ -87,12 +88,6 @@ def number(value: float | None, digits: int = 3) -> str:
     if abs(value) >= LARGE:
         return magnitude(value)
     return f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def magnitude(value: float) -> str:
-    """A large number in few cells: a column that cut it short would show another number."""
-    scale, unit = next(((scale, unit) for scale, unit in _SCALES if abs(value) >= scale), (1.0, ""))
-    return f"{value / scale:.1f}{unit}"
 
 
 def signed(value: float | None, digits: int = 3) -> str:
@@ -105,18 +100,11 @@ def signed(value: float | None, digits: int = 3) -> str:
     return written.replace("-", "−")
 
 
-def percent(value: float | None) -> str:
-    """A share from 0 to 1 as per cent, with the decimal that keeps 99.6 from reading as 100."""
-    if value is None:
-        return MISSING
-    return f"{value:.0%}" if value in (0.0, 1.0) else f"{value:.1%}"
-
-
 def age(seconds: float) -> str:
     """How long ago, in the largest unit that fits; under a minute it is "now", so that it rarely changes."""
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{int(seconds // size)}{unit} ago"
+    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit} ago"
     return "now"
 
 
@@ -130,18 +118,6 @@ def duration(seconds: float) -> str:
     if whole < 86_400:
         return f"{whole // 3_600}h {whole % 3_600 // 60:02}m"
     return f"{whole // 86_400}d {whole % 86_400 // 3_600:02}h"
-
-
-def size(count: int | None) -> str:
-    """A number of bytes in binary units: 812 MiB, 1.5 GiB."""
-    if count is None:
-        return MISSING
-    value, unit = float(count), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            break
-        value /= 1024
-    return f"{value:.0f} {unit}" if value >= 100 or unit == "B" else f"{value:.1f} {unit}"
 
 
 def spark(values: Iterable[float | None]) -> str:

@@ -17,7 +17,10 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from tui.text.gate import LARGE, MISSING, cut, magnitude, printable
+from engine.gates.figures import MISSING
+from engine.gates.figures import interval as interval
+from engine.gates.figures import number as number
+from tui.text.gate import cut, printable
 
 GAP = "  "
 NARROWEST = 10  # cells that a shortened column of text keeps, and two thirds of its width
@@ -87,8 +90,8 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], total: int) 
         for place, column in enumerate(columns)
     ]
     widths = _shrunk(columns, wanted, total)
-    for number, block in enumerate(_blocks(widths, total)):
-        if number:
+    for place, block in enumerate(_blocks(widths, total)):
+        if place:
             yield ""
         for line in ([column.title for column in columns], *cells):
             texts = [_aligned(line[place], widths[place], columns[place].number) for place in block]
@@ -127,22 +130,6 @@ def _aligned(text: str, cells: int, number: bool) -> str:
     shown = cut(text, cells)
     blank = " " * (cells - cell_len(shown))
     return blank + shown if number else shown + blank
-
-
-def number(value: float | None, sign: bool = False) -> str:
-    """Three decimals for what lies near one, fewer for what is larger; a dash for a missing value."""
-    if value is None or not math.isfinite(value):
-        return MISSING
-    size = abs(value)
-    if size >= LARGE:
-        return f"{'+' if sign and value > 0 else ''}{magnitude(value)}"
-    decimals = 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
-    # Adding 0 turns the -0.0 that rounding leaves into 0.0.
-    return f"{round(value, decimals) + 0.0:{'+' if sign else ''}.{decimals}f}"
-
-
-def interval(low: float | None, high: float | None, sign: bool = False) -> str:
-    return "" if low is None or high is None else f"[{number(low, sign)}, {number(high, sign)}]"
 
 
 def moment(seconds: float | None) -> str:

@@ -3,8 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from engine.decision.families import BENCHMARKS, FORGETTING, JUDGE, family_of, rank
-from engine.decision.family_summary import standing
+from engine.decision.families import BENCHMARKS, FORGETTING, JUDGE, family_of, rank, summarize
 from tui.screens.compare.data import (
     Forgot,
     Judged,
@@ -45,7 +44,7 @@ class Group:
     lines: Sequence[Line]
 
     def headed(self, is_open: bool) -> Family:
-        worse, better, worst = _standing(self.lines)
+        worse, better, worst = _summarize(self.lines)
         unequal = sum(isinstance(line, Measured) and line.is_gap for line in self.lines)
         gaps = dict.fromkeys(gap for line in self.lines if isinstance(line, Measured) for gap in line.gaps)
         size = len(self.lines)
@@ -113,13 +112,13 @@ def _all(numbers: Numbers, candidate: str, baseline: str) -> list[Group]:
 
 
 def _place(group: Group) -> tuple[bool, bool, int]:
-    return group.name != FORGETTING, not _standing(group.lines)[0], rank(group.name)
+    return group.name != FORGETTING, not _summarize(group.lines)[0], rank(group.name)
 
 
-def _standing(lines: Sequence[Line]) -> tuple[int, int, Line | None]:
+def _summarize(lines: Sequence[Line]) -> tuple[int, int, Line | None]:
     """How many lines are clearly worse and better, and the worst."""
     measured = {line.name: line for line in lines if isinstance(line, Measured) and line.compared}
-    found = standing(line.compared for line in measured.values() if line.compared)
+    found = summarize(line.compared for line in measured.values() if line.compared)
     worse, better = found.worse, found.better
     worst: Line | None = measured[found.worst.measure] if found.worst else None
     for line in lines:

@@ -6,9 +6,7 @@ from engine.decision.changes import read_before
 from engine.decision.decision import Verdict, verdicts
 from engine.decision.facts import Case, cases, read
 from store.read.history import Connection
-
-# Alerts on measures that answers have one by one, so that Review can put the worst first.
-_OF_ANSWERS = ("metric_drop", "perplexity_rise", "format")
+from store.records.alert import kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +39,11 @@ def _lead(case: Case) -> Lead:
         [row.measure for row, _ in case.changes(case.base) if row.kind == "metric"] if case.base else []
     )
     critical = [alert for alert in case.alerts("critical") if alert.acknowledged is None]
-    fallen = next((alert for alert in critical if alert.kind in _OF_ANSWERS), None)
-    forgot = [alert for alert in critical if alert.kind == "benchmark_drop" and alert.baseline]
-    worst = min(forgot, key=lambda alert: (alert.evidence or {}).get("delta") or 0.0, default=None)
+    fallen = next((alert for alert in critical if kind_of(alert.kind).opens == "worst answers"), None)
+    forgot = [
+        alert for alert in critical if kind_of(alert.kind).opens == "benchmark questions" and alert.baseline
+    ]
+    worst = min(forgot, key=lambda alert: getattr(alert.evidence, "delta", None) or 0.0, default=None)
     return Lead(
         case.name,
         base,

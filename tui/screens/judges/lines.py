@@ -101,7 +101,7 @@ def about(judge: JudgeRow | None, found: Judging, candidate: str, baseline: str,
     lines = [_title(judge, width)]
     for statement in sorted(said, key=lambda each: not each.warns):
         sign, style = ("! ", "$warn") if statement.warns else ("· ", "")
-        first, *rest = wrap(plain(statement.text, style), width - 2) or [Content("")]
+        first, *rest = wrap(one_line(statement.text, style), width - 2) or [Content("")]
         lines += [join([plain(sign, style), first]), *(join(["  ", line]) for line in rest)]
     return [*lines, *ranking(judges.ranking_of(found, judge.name), width)]
 

@@ -1,0 +1,142 @@
+"""Checks that every candidate must pass: something was measured, its adapter works, its format is right.
+
+A gate whose figure could not be computed never passes in silence: it is critical.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from engine.compare.comparison import Comparison
+from engine.plan.plan import Gates
+from store.records.alert import Alert, FormatEvidence, ProbeEvidence
+
+NO_EFFECT = 1e-6  # logits no further apart than this are the same logits
+
+
+def passed(alerts: Iterable[Alert], candidate: str) -> bool:
+    """Whether the candidate has no critical alert."""
+    return not any(alert.severity == "critical" and alert.candidate == candidate for alert in alerts)
+
+
+def unmeasured_alerts(
+    candidates: Sequence[str], comparisons: Collection[Comparison], judged: Collection[str]
+) -> list[Alert]:
+    """Critical alerts on candidates without any difference from a baseline and without a win rate.
+
+    Gates that had nothing to look at have not been met. `judged` are the candidates that have a win rate.
+    """
+    measured = {item.candidate for item in comparisons if item.delta is not None} | set(judged)
+    return [
+        Alert(
+            "critical",
+            "nothing_measured",
+            candidate,
+            None,
+            "all measures",
+            f"Nothing could be measured of {candidate} against any baseline, so it has not passed. "
+            "The scores say why each value is missing.",
+        )
+        for candidate in candidates
+        if candidate not in measured
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class FormatCompliance:
+    """A candidate's format compliance, 0 to 1, over n responses; `reason` says why it is missing."""
+
+    candidate: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterEffect:
+    """The largest difference an adapter makes to its base's logits, over so many prompts."""
+
+    candidate: str
+    max_difference: float
+    prompts: int
+
+
+def format_alerts(
+    compliances: Sequence[FormatCompliance], gates: Gates, candidates: Sequence[str]
+) -> list[Alert]:
+    """Format compliance under the plan's minimum; a missing one is critical."""
+    minimum = gates.min_format_compliance
+    if minimum is None:
+        return []
+    unknown = [
+        FormatCompliance(candidate, None, None, None, 0, "it was not measured")
+        for candidate in candidates
+        if candidate not in {found.candidate for found in compliances}
+    ]
+    alerts = [_format_alert(found, minimum) for found in [*compliances, *unknown]]
+    return [alert for alert in alerts if alert is not None]
+
+
+def probe_alerts(effects: Sequence[AdapterEffect]) -> list[Alert]:
+    """Critical alerts on adapters that do not change their base's logits, or break them."""
+    alerts = []
+    for effect in effects:
+        largest = effect.max_difference
+        # NaN fails this comparison, as it should.
+        if effect.prompts and NO_EFFECT < largest < math.inf:
+            continue
+        alerts.append(
+            Alert(
+                "critical",
+                "adapter_no_effect",
+                effect.candidate,
+                None,
+                "logits",
+                _probe_message(effect),
+                ProbeEvidence(max_difference=largest if math.isfinite(largest) else None, n=effect.prompts),
+            )
+        )
+    return alerts
+
+
+def _format_alert(found: FormatCompliance, minimum: float) -> Alert | None:
+    if found.value is None:
+        why = found.reason or "no response could be checked"
+        message = f"The format compliance of {found.candidate} could not be computed: {why}."
+    elif found.value < minimum:
+        message = (
+            f"{found.value:.1%} of the responses of {found.candidate} have the right form "
+            f"({_range(found.low, found.high)}n = {found.n})."
+        )
+    else:
+        return None
+    return Alert(
+        "critical",
+        "format",
+        found.candidate,
+        None,
+        "format_compliance",
+        f"{message} The plan requires {minimum:.1%}.",
+        FormatEvidence(value=found.value, low=found.low, high=found.high, n=found.n, reason=found.reason),
+    )
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"95% CI {low:.1%} to {high:.1%}, "
+
+
+def _probe_message(effect: AdapterEffect) -> str:
+    if not effect.prompts:
+        return f"Whether the adapter of {effect.candidate} does anything is unknown: no prompt was tried."
+    if effect.max_difference <= NO_EFFECT:
+        return (
+            f"The adapter of {effect.candidate} has no effect: over {effect.prompts} prompts its logits "
+            f"equal the base's (largest difference {effect.max_difference:.3g}). Its scores are the base's. "
+            "Was it trained, saved, and loaded from the right folder?"
+        )
+    return (
+        f"The adapter of {effect.candidate} breaks the model: over {effect.prompts} prompts some logits are "
+        "not finite. Was it trained in a precision that overflowed?"
+    )

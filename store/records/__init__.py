@@ -1,0 +1,1 @@
+"""What everything is: a frozen dataclass for each stored thing. Standard library only."""

@@ -1,0 +1,515 @@
+"""Alerts: the kinds there are, one entry for each, and the typed evidence behind each kind.
+
+A new kind of alert is one entry in KINDS; every screen, report and rule derives from it.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from types import UnionType
+from typing import Any, Literal
+
+Severity = Literal["critical", "warning", "note"]
+Format = Literal["value", "difference", "share", "count"]
+Opens = Literal[
+    "answers", "worst answers", "lost answers", "missing answers", "benchmark questions", "leaks", "agreement"
+]
+Look = Literal["win rates", "metrics", "benchmarks", "perplexity", "format", "probe", "training data"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """The figures behind an alert; what the alert's kind or an older store does not know is None or empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonEvidence(Evidence):
+    """A candidate against a baseline; `delta` is candidate minus baseline, `limit` in the measure's unit.
+
+    `low` and `high` are the 95 % interval of the difference; `low_corrected`, `high_corrected` and
+    `p_corrected` allow for all `family` comparisons of the candidate. `needed` is about how many examples
+    would settle the difference. `example_ids` are the examples that fell furthest, furthest first.
+    """
+
+    candidate_value: float | None = None
+    baseline_value: float | None = None
+    delta: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    p_corrected: float | None = None
+    n: int | None = None
+    smallest_detectable: float | None = None
+    reason: str | None = None
+    example_ids: tuple[str, ...] = ()
+    limit: float | None = None
+    low_corrected: float | None = None
+    high_corrected: float | None = None
+    family: int | None = None
+    needed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceEvidence(ComparisonEvidence):
+    """A candidate against a baseline on one slice; `measures` are all that fell there, the furthest first."""
+
+    slice: str | None = None
+    measures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DowntrendEvidence(Evidence):
+    """A measure over `n` runs: first and newest value, fitted change, slope a run, and all values."""
+
+    candidate_value: float | None = None
+    baseline_value: float | None = None
+    delta: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    p_corrected: float | None = None
+    n: int | None = None
+    slope: float | None = None
+    autocorrelation: float | None = None
+    limit: float | None = None
+    runs: tuple[int, ...] = ()
+    values: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WinRateEvidence(Evidence):
+    """One judge's verdicts; `n` counts those that did not fail, `example_ids` are losses."""
+
+    judge: str | None = None
+    wins: int | None = None
+    losses: int | None = None
+    ties: int | None = None
+    failed: int | None = None
+    win_rate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    reason: str | None = None
+    needed: int | None = None
+    example_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeFailureEvidence(Evidence):
+    """How many of `n` verdicts or ratings failed, with the verdicts that did not, or why ratings failed."""
+
+    judge: str | None = None
+    wins: int | None = None
+    losses: int | None = None
+    ties: int | None = None
+    failed: int | None = None
+    win_rate: float | None = None
+    win_rate_low: float | None = field(default=None, metadata={"older": "low"})
+    win_rate_high: float | None = field(default=None, metadata={"older": "high"})
+    n: int | None = None
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def failed_share(self) -> float | None:
+        return self.failed / self.n if self.failed is not None and self.n else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeShareEvidence(Evidence):
+    """A share of a judge's verdicts with its 95 % interval, such as those it contradicts itself in."""
+
+    judge: str | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    needed: int | None = None
+    example_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstantAnswerEvidence(Evidence):
+    """The win rate that a judge gave a fixed, empty answer."""
+
+    judge: str | None = None
+    win_rate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KinEvidence(Evidence):
+    """The models that are of a judge's own family."""
+
+    judge: str | None = None
+    kin: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementEvidence(Evidence):
+    """A judge's Cohen's kappa with people over `n` pairs, its 95 % interval; `required` by the plan."""
+
+    kappa: float | None = field(default=None, metadata={"older": "candidate_value"})
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    required: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormatEvidence(Evidence):
+    """The share of `n` responses that have the right form, and its 95 % interval."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeEvidence(Evidence):
+    """The largest difference an adapter makes to its base's logits over `n` prompts; None: not finite."""
+
+    max_difference: float | None = None
+    n: int | None = field(default=None, metadata={"older": "prompts"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeakageEvidence(Evidence):
+    """How many of `n` examples leaked, by tier, and what a candidate's measures are without them."""
+
+    n: int | None = None
+    leaked: int | None = None
+    share: float | None = None
+    allowed: float | None = None
+    tiers: dict[str, int] = field(default_factory=dict)
+    example_ids: tuple[str, ...] = ()
+    differences: tuple["LeakDifference", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LeakDifference:
+    """A candidate's value of a measure over all examples, and over those that did not leak."""
+
+    measure: str
+    all: float
+    without: float
+    difference: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuspicionEvidence(Evidence):
+    """Why scores look too good for chance ("ceiling", "all_jump", "original_wording"), with the figures."""
+
+    hint: str | None = None
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisparityEvidence(Evidence):
+    """How a measure differs between prompts about two groups and nothing else."""
+
+    first: str | None = None
+    second: str | None = None
+    delta: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    p_corrected: float | None = None
+    n: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertKind:
+    """All that any part of the product needs to know of one kind of alert.
+
+    `figure` names the field or property of the evidence that the alert is about, `figure_label` and `format`
+    say how it is shown, `worse` where it gets worse ("either": away from 0). `short` is a clause for a
+    decision's reasons; it may hold {figure}, {values} (measure, baseline's and candidate's value, n),
+    {baseline}, {measure}, {judge} and {n}. `decides`: while a drop of this kind may be chance, or could not
+    be compared, the candidate is not shipped. `needs` is what a run must have looked at for the kind's gate
+    to be met, `absent` what is said where it did not; None: no gate.
+    """
+
+    name: str
+    label: str
+    evidence: type[Evidence]
+    figure: str | None = None
+    figure_label: str = ""
+    format: Format = "value"
+    worse: Literal["less", "more", "either"] = "either"
+    short: str = ""
+    decides: bool = False
+    opens: Opens = "answers"
+    needs: Look | None = None
+    absent: str = ""
+
+
+_DELTA: dict[str, Any] = {
+    "evidence": ComparisonEvidence,
+    "figure": "delta",
+    "figure_label": "delta",
+    "format": "difference",
+}
+
+# The heaviest kind first: the order of a decision's reasons.
+KINDS: dict[str, AlertKind] = {
+    kind.name: kind
+    for kind in (
+        AlertKind(
+            "adapter_no_effect",
+            "adapter without effect",
+            ProbeEvidence,
+            figure="max_difference",
+            figure_label="largest difference of the logits",
+            worse="less",
+            short="the adapter has no effect: the logits change by at most {figure} over {n} prompts",
+            needs="probe",
+            absent="it has no adapter that was probed",
+        ),
+        AlertKind("nothing_measured", "nothing measured", Evidence, short="nothing could be measured"),
+        AlertKind(
+            "benchmark_drop",
+            "forgetting",
+            **_DELTA,
+            short="forgot skills of {baseline}: {values}",
+            decides=True,
+            opens="benchmark questions",
+            needs="benchmarks",
+            absent="no benchmark was compared",
+        ),
+        AlertKind(
+            "metric_drop",
+            "drop",
+            **_DELTA,
+            short="fell behind {baseline}: {values}",
+            decides=True,
+            opens="worst answers",
+            needs="metrics",
+            absent="no metric was compared",
+        ),
+        AlertKind(
+            "perplexity_rise",
+            "perplexity rise",
+            **_DELTA,
+            short="predicts text worse than {baseline}: {values}",
+            decides=True,
+            opens="worst answers",
+            needs="perplexity",
+            absent="no perplexity was measured",
+        ),
+        AlertKind(
+            "win_rate",
+            "win rate",
+            WinRateEvidence,
+            figure="win_rate",
+            figure_label="win rate",
+            format="share",
+            worse="less",
+            short="win rate {figure} against {baseline} is under its limit",
+            decides=True,
+            opens="lost answers",
+            needs="win rates",
+            absent="no judge compared it with a baseline",
+        ),
+        AlertKind(
+            "format",
+            "format",
+            FormatEvidence,
+            figure="value",
+            figure_label="format compliance",
+            format="share",
+            worse="less",
+            short="only {figure} of its responses have the right form",
+            opens="worst answers",
+            needs="format",
+            absent="the format was not measured",
+        ),
+        AlertKind(
+            "leakage",
+            "leakage",
+            LeakageEvidence,
+            figure="leaked",
+            figure_label="leaked",
+            format="count",
+            worse="more",
+            short="{figure} of {n} examples appear in the training data",
+            opens="leaks",
+            needs="training data",
+            absent="the plan names no training data",
+        ),
+        AlertKind(
+            "judge_failures",
+            "judge failures",
+            JudgeFailureEvidence,
+            figure="failed_share",
+            figure_label="failed",
+            format="share",
+            worse="more",
+            short="{figure} of {n} judgments by {judge} failed",
+            opens="missing answers",
+            needs="win rates",
+            absent="no judge compared it with a baseline",
+        ),
+        AlertKind(
+            "refusal_drift", "refusals", **_DELTA, short="refusals changed against {baseline}: {values}"
+        ),
+        AlertKind(
+            "slow_decline",
+            "slow decline",
+            DowntrendEvidence,
+            figure="delta",
+            figure_label="delta",
+            format="difference",
+            short="has been getting worse from run to run: {values}",
+        ),
+        AlertKind(
+            "judge_agreement",
+            "judge disagrees with people",
+            AgreementEvidence,
+            figure="kappa",
+            figure_label="kappa with people",
+            worse="less",
+            short="{measure} disagrees with people about its answers: kappa {figure}, n {n}",
+            opens="agreement",
+        ),
+        AlertKind(
+            "judge_fooled",
+            "judge fooled",
+            ConstantAnswerEvidence,
+            figure="win_rate",
+            figure_label="win rate of an empty answer",
+            format="share",
+            worse="more",
+        ),
+        AlertKind(
+            "judge_inconsistency",
+            "judge inconsistent",
+            JudgeShareEvidence,
+            figure="value",
+            figure_label="contradictions",
+            format="share",
+            worse="more",
+        ),
+        AlertKind("self_preference", "judge of the family", KinEvidence),
+        AlertKind("suspicion", "too good for chance", SuspicionEvidence),
+        AlertKind("slice_drop", "drop in a slice", **_DELTA | {"evidence": SliceEvidence}),
+        AlertKind(
+            "disparity",
+            "disparity",
+            DisparityEvidence,
+            figure="delta",
+            figure_label="delta",
+            format="difference",
+        ),
+        AlertKind("length_drift", "length drift", **_DELTA),
+        AlertKind("latency_drift", "latency drift", **_DELTA),
+    )
+}
+
+
+def kind_of(name: str) -> AlertKind:
+    """The entry of a kind; one that only a newer version knows has its name as its label and no figures."""
+    return KINDS.get(name) or AlertKind(name, name.replace("_", " "), Evidence)
+
+
+def weight(name: str) -> int:
+    """A kind's place among all, the heaviest first; an unknown kind comes last."""
+    return list(KINDS).index(name) if name in KINDS else len(KINDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A gate or check that tripped, with the figures behind it.
+
+    Raises ValueError for a kind that is not in KINDS, and for evidence of another kind.
+    """
+
+    severity: Severity
+    kind: str
+    candidate: str
+    baseline: str | None
+    measure: str
+    message: str
+    evidence: Evidence = field(default_factory=Evidence)
+
+    def __post_init__(self) -> None:
+        wanted = KINDS[self.kind].evidence if self.kind in KINDS else None
+        if type(self.evidence) is not wanted:
+            raise ValueError(f"an alert of kind {self.kind!r} with {type(self.evidence).__name__}")
+
+
+def figure_of(kind: AlertKind, evidence: Evidence) -> float | None:
+    """The figure that an alert is about; None where it is not known, or was taken over nothing."""
+    if kind.figure is None or getattr(evidence, "n", None) == 0:
+        return None
+    value: float | None = getattr(evidence, kind.figure)
+    return value
+
+
+def read_evidence(kind: str, stored: Mapping[str, Any] | None) -> Evidence:
+    """Stored evidence as the type of its kind; a field that is absent or has another type is left unknown."""
+    made, found = kind_of(kind).evidence, stored or {}
+    if made is SuspicionEvidence and "figures" not in found:  # as older stores have it
+        figures = {name: value for name, value in found.items() if name != "hint"}
+        found = {"hint": found.get("hint"), "figures": figures}
+    values = {}
+    for item in fields(made):
+        value = found.get(item.name, found.get(item.metadata.get("older", "")))
+        read = _READERS[item.type](value)
+        if read is not None:
+            values[item.name] = read
+    return made(**values)
+
+
+def _float(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None
+
+
+def _int(value: Any) -> int | None:
+    number = _float(value)
+    return None if number is None else int(number)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _many(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def read_all(value: Any) -> Any:
+        items = value if isinstance(value, list | tuple) else ()
+        return tuple(item for item in map(read, items) if item is not None)
+
+    return read_all
+
+
+def _named(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def read_all(value: Any) -> Any:
+        items = value.items() if isinstance(value, Mapping) else ()
+        found = {str(name): read(item) for name, item in items}
+        return {name: item for name, item in found.items() if item is not None}
+
+    return read_all
+
+
+def _difference(value: Any) -> LeakDifference | None:
+    names = [item.name for item in fields(LeakDifference)]
+    if not isinstance(value, Mapping) or not all(name in value for name in names):
+        return None
+    return LeakDifference(**{name: value[name] for name in names})
+
+
+_READERS: dict[type | UnionType | str | Any, Callable[[Any], Any]] = {
+    float | None: _float,
+    int | None: _int,
+    str | None: _text,
+    tuple[str, ...]: _many(lambda value: str(value)),
+    tuple[int, ...]: _many(_int),
+    tuple[float, ...]: _many(_float),
+    tuple["LeakDifference", ...]: _many(_difference),
+    dict[str, int]: _named(_int),
+    dict[str, float]: _named(_float),
+}
