@@ -93,8 +93,10 @@ def compare_scores(
     if reason:
         return not_comparable(*sides, name, direction, "benchmark", reason, *values)
     if shared:
+        are_fractions = all(value is None or 0 <= value <= 1 for value in values)
+        least, most = (0.0, 1.0) if are_fractions else (None, None)
         measure = Measure(
-            name, direction, None, None, "", frozenset(), ours.version, "lm-evaluation-harness", name
+            name, direction, least, most, "", frozenset(), ours.version, "lm-evaluation-harness", name
         )
         parts = _parts(ours.samples), _parts(theirs.samples)
         return compare_parts(candidate, baseline, measure, *parts, kind="benchmark", seed=seed)
@@ -110,7 +112,7 @@ def _by_errors(
     paired = from_stderr(
         ours.value, ours.stderr, theirs.value, theirs.stderr, min(known) if len(known) == 2 else None
     )
-    reason = None if paired.low is not None else "no interval: a standard error is missing"
+    reason = None if paired.low is not None else "no interval: a standard error is missing, or both are 0"
     return from_paired(*sides, name, direction, "benchmark", paired, reason)
 
 

@@ -4,11 +4,12 @@ A candidate's comparisons are ruled on in families, each corrected for multiple 
 
 - "checked": those that a gate checks, over all baselines, benchmarks and the reference run;
 - "unchecked": all its others;
-- "checked slices" and "unchecked slices": the same for its slices, over all measures and baselines.
+- "checked slices" and "unchecked slices": the same for its slices, over all measures and baselines;
+- "folds": all its comparisons over a plan's folds, which no gate checks.
 
-So what a gate looks at is not diluted by measures that nobody asked about. The run's last phase stores each ruling
-with its comparison. Screens, reports and alerts print the stored one. A limit adds severity, and never another
-test: "no worse" reads the same interval against the limit.
+So what a gate looks at is not diluted by measures that nobody asked about. The run's last phase stores each
+ruling with its comparison. Screens, reports and alerts print the stored one. A limit adds severity, and never
+another test: "no worse" reads the same interval against the limit.
 
 Standard library only: screens and reports use it.
 """
@@ -51,8 +52,8 @@ class Compared(Protocol):
 class Asked:
     """A comparison to rule on, with what is known of its measure.
 
-    `ends` are those of the measure's range (None = open); `allowed` is the largest worsening within the plan's
-    limit, in the measure's unit.
+    `ends` are those of the measure's range (None = open). `allowed` is the largest worsening within the
+    plan's limit, in the measure's unit.
     """
 
     comparison: Compared
@@ -79,10 +80,12 @@ class Ruling:
     - better, worse; more or less of a measure without a better end: p and the interval rule chance out.
     - no worse: the interval holds no worsening beyond the plan's limit.
     - at the floor: the baseline's value is the worst possible, so that nothing can be lost.
-    - inconclusive: chance can't be ruled out; `needed` examples would do about that, None where unknown.
+    - inconclusive: chance can't be ruled out.
     - not tested: there is a difference and no interval. missing: there is no difference.
 
     `p` and the interval are corrected over the `size` comparisons of the `family`; None where not tested.
+    About `needed` examples would decide what chance may explain; None where it is decided, or too little is
+    known.
     """
 
     standing: Standing
@@ -132,7 +135,7 @@ def _ruling(item: Asked, family: str, size: int, look: tuple[float, int] | None)
         low, high = max(low, -item.reach), min(high, item.reach)
     standing = _standing(item, p, low, high)
     needed = None
-    if standing == "inconclusive":
+    if standing in ("inconclusive", "no worse"):
         error = (compared.smallest_detectable or 0.0) / DETECTABLE
         needed = examples_needed(error, compared.delta, compared.n, count)
     return Ruling(standing, family, size, p, low, high, needed)

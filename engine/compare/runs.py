@@ -15,6 +15,7 @@ from engine.compare.comparable import (
     Keys,
     Pair,
     Parts,
+    Side,
     Sides,
     shared_examples,
     shared_measures,

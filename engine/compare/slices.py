@@ -120,10 +120,10 @@ def slice_values(columns: Sequence[Column], members: Members, seed: int = 0) -> 
 def compare_slices(pairs: Sequence[tuple[Column, Column]], members: Members, seed: int = 0) -> list[Slice]:
     """Each (candidate, baseline) of one measure on every slice where both have SMALLEST examples or more.
 
-    Intervals by paired bootstrap, p-values by McNemar's exact test for shares and else by a paired randomisation
-    test. The slices of one candidate are a family, over all baselines and the measures from 0 to 1 where higher is
-    better; those of its other measures are another. Measures whose examples hang together have values and a
-    difference alone.
+    Intervals by paired bootstrap, p-values by McNemar's exact test for shares and else by a paired
+    randomisation test. The slices of one candidate are a family, over all baselines and the measures from 0
+    to 1 where higher is better; those of its other measures are another. Measures whose examples hang
+    together have values and a difference alone.
     """
     pairs = [_aligned(*pair) for pair in pairs]
     resamples = max(RESAMPLES, _PER_TEST * len(members))

@@ -175,7 +175,7 @@ def _unsettled(case: Case, answers: dict[Topic, Answer]) -> list[Reason]:
         said = f"no better than a good prompt: {_without_lead(prompt, 'no')}"
         reasons.append(Reason(said, topic="prompt"))
     elif prompt.standing == "open":
-        said = f"not shown to beat a good prompt: {_without_lead(prompt, 'not settled')}"
+        said = f"not shown to beat a good prompt: {_without_lead(prompt, 'inconclusive')}"
         reasons.append(Reason(said, topic="prompt"))
     reasons += [Reason(_open_question(alert), alert) for alert in _open_questions(case)]
     if data.standing == "bad":
@@ -194,7 +194,7 @@ def _without_lead(answer: Answer, lead: str) -> str:
 
 def _measured_better(case: Case) -> bool:
     """Whether a measure shows it, and not the judges alone."""
-    return case.base is not None and any(word == "better" for _, word in case.changes(case.base))
+    return case.base is not None and any(row.standing == "better" for row in case.changes(case.base))
 
 
 def _open_questions(case: Case) -> list[AlertRow]:

@@ -137,7 +137,8 @@ def data_believed(case: Case) -> Answer:
         evidence += [f"not leaked: {row.measure} {number(row.delta, True)}, {row.standing}" for row in clean]
         better = bool(clean) and all(row.standing == "better" for row in clean)
         standing = "bad" if leaked > MANY_LEAKED * n and not better else "open"
-        said = f"{leaked} of {counted(n, 'example')} {'appears' if leaked == 1 else 'appear'} in the training data"
+        appear = "appears" if leaked == 1 else "appear"
+        said = f"{leaked} of {counted(n, 'example')} {appear} in the training data"
         said += "; it is better on the others too" if better else ""
     if uses > 1:
         standing = standing if standing == "bad" else "open"

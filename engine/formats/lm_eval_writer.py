@@ -9,10 +9,10 @@ from typing import Any
 
 from engine.benchmarks.results import GROUPS
 from engine.compare.benchmarks import Key, Measured, Question, compare_scores, group_samples
-from engine.compare.comparison import Comparison
+from engine.compare.comparison import Comparison, stored
 from engine.formats.lm_eval import BenchmarkedModel
 from engine.gates.checks import passed
-from engine.gates.measures import benchmark_alerts
+from engine.gates.measures import drop_alerts, ruled
 from engine.plan.plan import Gates
 from store import tables
 from store.write import Transaction
@@ -95,7 +95,8 @@ def _compare(
         for key, ours in measured[candidate].items()
         if key in measured[baseline]
     ]
-    alerts = benchmark_alerts(comparisons, Gates())
+    _, comparisons = ruled([], comparisons, Gates(), {})
+    alerts = drop_alerts([], comparisons, Gates(), {})
     transaction.append(tables.Comparison, [_row(comparison, ids) for comparison in comparisons])
     now = time.time()
     transaction.append(
@@ -130,8 +131,7 @@ def _measured(model: BenchmarkedModel) -> dict[Key, Measured]:
 
 
 def _row(comparison: Comparison, ids: Mapping[str, int]) -> dict[str, Any]:
-    row = asdict(comparison)
-    del row["worst"]
+    row = stored(comparison)
     row["candidate_id"] = ids[row.pop("candidate")]
     row["baseline_id"] = ids[row.pop("baseline")]
     return row

@@ -71,7 +71,7 @@ class CheckedComparison:
 
     @property
     def allowed(self) -> float | None:
-        """The largest worsening within the limit, in the measure's unit; None where a drop is no worsening."""
+        """The largest worsening within the limit, in the measure's unit; None for drifts."""
         return self.limit if self.way == "worse" and self.asked else None
 
     @property

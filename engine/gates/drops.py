@@ -1,7 +1,7 @@
 """When a candidate that fell behind a baseline raises an alert, how severe it is, and what it says.
 
-A drop beyond its limit is critical or a warning only when the comparison's ruling rules chance out. Otherwise it is
-a note that says how many examples would settle it. A limit adds severity, and never another test.
+A drop beyond its limit is critical or a warning only when the comparison's ruling rules chance out. Otherwise
+it is a note that says how many examples would settle it. A limit adds severity, and never another test.
 """
 
 from collections.abc import Iterable, Sequence

@@ -53,9 +53,9 @@ def drop_alerts(
 ) -> list[Alert]:
     """The alerts on every measure that dropped or drifted, of comparisons that were ruled on.
 
-    Drops count on bounded measures with a better side and on benchmarks (absolute for scores from 0 to 1, else
-    relative to the baseline's), and so do rises in perplexity and refusals, and drifts of length. Where the
-    perplexities of two models do not compare, their bits per byte do in its place.
+    Drops count on bounded measures with a better side and on benchmarks (absolute for scores from 0 to 1,
+    else relative to the baseline's), and so do rises in perplexity and refusals, and drifts of length. Where
+    the perplexities of two models do not compare, their bits per byte do in its place.
     """
     return [
         *alerts_on(_checked(comparisons, benchmarks, gates, measures)),

@@ -20,8 +20,8 @@ def slice_alerts(
 ) -> list[Alert]:
     """A warning for each slice that fell beyond the plan's warning limit while the mean did not fall.
 
-    Of measures from 0 to 1 where higher is better. A fall counts when the ruling says "worse". Measures that fell
-    on one slice share its warning, which tells of the largest fall; a candidate has TOLD at most.
+    Of measures from 0 to 1 where higher is better. A fall counts when the ruling says "worse". Measures that
+    fell on one slice share its warning, which tells of the largest fall; a candidate has TOLD at most.
     """
     fallen = {_key(item) for item in overall if item.ruling is not None and item.ruling.standing == "worse"}
     alerts = []

@@ -8,8 +8,8 @@ import numpy as np
 
 from engine.data.examples import Example
 from engine.metrics.metric import mean
-from engine.stats.intervals import RESAMPLES
 from engine.stats.family import holm
+from engine.stats.intervals import RESAMPLES
 from engine.stats.paired import Paired, compare
 
 TOO_FEW = "no prompt is there with both terms"

@@ -101,6 +101,14 @@ def write_slices(work: Work, transaction: Transaction, sliced: Sliced) -> None:
     transaction.append(tables.SliceComparison, [_comparison_row(work, item) for item in sliced.comparisons])
 
 
+def _ruling(comparison: Comparison) -> dict[str, Any]:
+    """The ruling as the store keeps it, where a slice has one p-value, the corrected one."""
+    assert comparison.ruling is not None
+    row = comparison.ruling.stored()
+    row["p"] = row.pop("p_corrected")
+    return row
+
+
 def _comparison_row(work: Work, item: Slice) -> dict[str, Any]:
     comparison = item.comparison
     return {
@@ -114,7 +122,7 @@ def _comparison_row(work: Work, item: Slice) -> dict[str, Any]:
         "delta": comparison.delta,
         "low": comparison.low,
         "high": comparison.high,
-        "p": item.p,
         "n": comparison.n,
         "reason": comparison.reason,
+        **_ruling(comparison),
     }

@@ -27,7 +27,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def among(p: Sequence[float]) -> list[int]:
-    """How many comparisons Holm's step leaves to correct each p-value for, itself included: all for the smallest."""
+    """How many comparisons Holm's step corrects each p-value for: all for the smallest, itself included."""
     order = sorted(range(len(p)), key=p.__getitem__)
     left = dict(zip(order, range(len(p), 0, -1), strict=True))
     return [left[place] for place in range(len(p))]
@@ -36,8 +36,8 @@ def among(p: Sequence[float]) -> list[int]:
 def widened(delta: float, low: float, high: float, count: int) -> tuple[float, float]:
     """A 95 % interval at the level of one of `count` comparisons.
 
-    Holm holds the k-th smallest of m p-values to 0.05 / (m - k + 1). Each side of the interval is widened by the
-    ratio of the normal quantiles to the same level, so that the two say the same.
+    Holm holds the k-th smallest of m p-values to 0.05 / (m - k + 1). Each side of the interval is widened by
+    the ratio of the normal quantiles to the same level, so that the two say the same.
     """
     ratio = _quantile(count) / CRITICAL_Z
     return delta - ratio * (delta - low), delta + ratio * (high - delta)
@@ -47,7 +47,8 @@ def examples_needed(error: float, distance: float, n: int, count: int = 1) -> in
     """About how many examples would show a difference of this size in 80 % of studies at 5 %, two-sided.
 
     `error` is the standard error over n examples, which shrinks with the root of n; `count` is the number of
-    comparisons that p is corrected for. None for fewer than FEWEST examples, and without a spread or a distance.
+    comparisons that p is corrected for. None for fewer than FEWEST examples, and without a spread or a
+    distance.
     """
     if n < FEWEST or not error or not distance:
         return None

@@ -23,8 +23,8 @@ SHARE: Ends = (0.0, 1.0)
 class Interval:
     """A value with its confidence interval over n examples.
 
-    `value` is None without examples. `low` and `high` are None with fewer than two, and where the values are all
-    equal and could be anything.
+    `value` is None without examples. `low` and `high` are None with fewer than two, and where the values are
+    all equal and could be anything.
     """
 
     value: float | None
@@ -43,9 +43,9 @@ def bootstrap_interval(
 ) -> Interval:
     """The combined value of the parts [n, k] with its interval, which keeps within the `ends` of its range.
 
-    Wilson's for a share (values 0 and 1 of weight 1), Student's t for fewer than FEW examples, else by bootstrap:
-    studentised for the mean of few values that hardly repeat, percentiles with a correction for small n for
-    everything else.
+    Wilson's for a share (values 0 and 1 of weight 1), Student's t for fewer than FEW examples, else by
+    bootstrap: studentised for the mean of few values that hardly repeat, percentiles with a correction for
+    small n for everything else.
     """
     n = len(parts)
     if n == 0:
@@ -58,6 +58,8 @@ def bootstrap_interval(
         return wilson(float(parts[:, 0].sum()), n, level)
     if np.all(parts == parts[0]):
         return Interval(value, *of_equal(value, n, ends, level), n)
+    low: float | None
+    high: float | None
     if is_mean and n < FEW:
         low, high = students(value, float(np.std(parts[:, 0], ddof=1)) / math.sqrt(n), n, level)
     elif is_mean and is_continuous(parts[:, 0]):
@@ -79,8 +81,8 @@ def within(low: float | None, high: float | None, ends: Ends) -> tuple[float | N
 def of_equal(value: float, n: int, ends: Ends, level: float = LEVEL) -> tuple[float | None, float | None]:
     """The interval of a mean over n values that are all equal; none where an end of the range is open.
 
-    None of n values was another one, so the score interval (Wilson 1927) says how many others there may be; each
-    may lie at the ends.
+    None of n values was another one, so the score interval (Wilson 1927) says how many others there may be;
+    each may lie at the ends.
     """
     least, most = ends
     if least is None or most is None:
@@ -97,9 +99,7 @@ def students(value: float, error: float, n: int, level: float = LEVEL) -> tuple[
     return value - half, value + half
 
 
-def of_few(
-    value: float, resampled: Array, n: int, level: float = LEVEL
-) -> tuple[float | None, float | None]:
+def of_few(value: float, resampled: Array, n: int, level: float = LEVEL) -> tuple[float | None, float | None]:
     """Student's t interval of a value whose standard error only its resamples show."""
     computed = resampled[np.isfinite(resampled)]
     if len(computed) < 2:

@@ -25,6 +25,7 @@ from engine.stats.intervals import (
 )
 from engine.stats.resampling import Array, Combine, bootstrap_sums, swapped_sums
 
+
 @dataclass(frozen=True, slots=True)
 class Paired:
     """Two values, and how sure their difference (candidate minus baseline) is.
@@ -76,8 +77,8 @@ def compare_all(measures: Sequence[Sides], seed: int = 0, resamples: int = RESAM
     The 95 % interval is that of the paired bootstrap (Koehn 2004): studentised for means of few differences
     that hardly repeat, Student's t for fewer than FEW examples, percentiles corrected for small n else, as in
     `bootstrap_interval`. Where no example differs, it is the score interval of no difference among n. p is
-    two-sided: exact by McNemar's test for means of right and wrong, else from a paired randomisation test, which counts
-    the observed arrangement too and so is never 0 (Phipson & Smyth 2010).
+    two-sided: exact by McNemar's test for means of right and wrong, else from a paired randomisation test,
+    which counts the observed arrangement too and so is never 0 (Phipson & Smyth 2010).
     """
     plain = [_without_chance(sides) for sides in measures]
     tested = [sides for sides, known in zip(measures, plain, strict=True) if known is None]
@@ -127,7 +128,7 @@ def _without_chance(sides: Sides) -> Paired | None:
 
 
 def undivided(n: int, reach: float | None) -> tuple[float | None, float | None]:
-    """The interval of a difference where none of n examples differs; none without the largest that could be."""
+    """The interval of a difference where none of n examples differs; none without the largest possible."""
     return (None, None) if reach is None else of_equal(0.0, n, (-reach, reach))
 
 
@@ -148,6 +149,8 @@ def _compared(sides: Sides, sums: Array, p: float, seed: int, resamples: int) ->
     else:
         differences, error = None, float(np.std(deltas[np.isfinite(deltas)], ddof=1))
     reach = _reach(sides)
+    low: float | None
+    high: float | None
     if error <= ROUNDING and _exact_p(sides) is not None:
         low, high = all_one_way(delta, n)
     elif error <= ROUNDING and (reach is not None or n < FEW):

@@ -150,9 +150,16 @@ class SliceComparison(SQLModel, table=True):
     delta: float | None = None
     low: float | None = None
     high: float | None = None
-    p: float | None = None  # corrected for the number of slices (Holm)
+    p: float | None = None  # corrected over the family
     n: int = 0
     reason: str | None = None
+    # What the comparison says: the ruling of engine.compare.ruling.
+    standing: str
+    family: str
+    family_size: int
+    low_corrected: float | None = None
+    high_corrected: float | None = None
+    needed: int | None = None
 
 
 class CorpusScore(SQLModel, table=True):

@@ -26,6 +26,14 @@ class Comparison(SQLModel, table=True):
     n: int = 0
     smallest_detectable: float | None = None
     reason: str | None = None
+    # What the comparison says: the ruling of engine.compare.ruling.
+    standing: str
+    family: str
+    family_size: int
+    p_corrected: float | None = None
+    low_corrected: float | None = None
+    high_corrected: float | None = None
+    needed: int | None = None
 
 
 class Leak(SQLModel, table=True):

@@ -8,6 +8,7 @@ import pytest
 from store import tables
 from store.write import Recorder
 from tests.cli.conftest import Assay
+from tests.rulings import ruled
 from tests.tui.history import HOSTILE
 
 SECTIONS = (
@@ -147,7 +148,9 @@ def test_a_long_run_still_fits_a_comment(assay: Assay, own_store: Path) -> None:
     base = recorder.rows(tables.Model, run_id=2, name="base")[0]["id"]
     row = {"candidate_id": model, "baseline_id": base, "kind": "metric", "direction": "higher", "n": 9}
     names = [f"{ATTACK * 9} {number}" for number in range(300)]
-    recorder.append(tables.Comparison, [row | {"measure": name, "reason": ATTACK * 20} for name in names])
+    recorder.append(
+        tables.Comparison, ruled([row | {"measure": name, "reason": ATTACK * 20} for name in names])
+    )
     alert = {"run_id": 2, "severity": "critical", "kind": "metric_drop", "candidate": "overfit"}
     recorder.append(
         tables.Alert, [alert | {"measure": name, "message": name * 9, "created": 0.0} for name in names]

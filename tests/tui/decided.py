@@ -6,6 +6,7 @@ from typing import Any
 
 from store import tables
 from store.write import Recorder, create_run
+from tests.rulings import ruled, ruled_slices
 
 PLAN = """\
 name = "decided"
@@ -97,8 +98,11 @@ def told(
     )
     ended = [row | {"run_id": recorder.run_id} for row in alerts]
     recorder.append(tables.Alert, ended)
-    recorder.append(tables.Comparison, [_paired(row, ids) for row in comparisons if row["baseline"] in ids])
-    recorder.append(tables.SliceComparison, [_paired(row, ids) for row in slices])
+    recorder.append(
+        tables.Comparison,
+        ruled([_paired(row, ids) for row in comparisons if row["baseline"] in ids], allowed=0.05),
+    )
+    recorder.append(tables.SliceComparison, ruled_slices([_paired(row, ids) for row in slices]))
     recorder.append(
         tables.ModelScore,
         [

@@ -85,7 +85,7 @@ def test_nothing_shown_better_is_not_settled_and_says_how_many_examples_would(st
     verdict = decided(store, [compared("exact_match", 0.01), benchmark(0.0)])
     assert verdict.word == "not settled"
     assert verdict.reasons[0] == (
-        "better than base: not shown on any of 1 measure; about 1,800 examples would settle it"
+        "better than base: not shown on any of 1 measure; about 2,200 examples would settle it"
     )
 
 
@@ -127,7 +127,7 @@ def test_what_could_not_be_compared_is_not_settled(store: Path) -> None:
     [
         (0.35, 0.02, "good", "ship", "a prompt alone gets 12.5% of the gain"),
         (0.04, 0.02, "bad", "not settled", "a prompt alone gets 90.0% of the gain"),
-        (0.10, 0.06, "open", "not settled", "about 1,800 examples would settle it"),
+        (0.10, 0.06, "open", "not settled", "needs about 3,700 examples"),
         (-0.20, 0.02, "bad", "not settled", "a prompt alone gets 100% of the gain"),
     ],
 )

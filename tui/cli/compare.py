@@ -45,7 +45,9 @@ def _print_training(trained: "Sequence[Retrained]") -> None:
 
 
 def _values(item: "Comparison") -> dict[str, Any]:
-    values = {name: value for name, value in asdict(item).items() if name != "worst"}
+    from engine.compare.comparison import stored
+
+    values = stored(item)
     if values["delta"] is None and values["reason"] is None:
         values["reason"] = "it cannot be computed from these values"
     return values
@@ -73,4 +75,6 @@ def print_comparison(found: "RunComparison", trained: "Sequence[Retrained]" = ()
 
 
 def _row(item: "Comparison") -> ComparisonRow:
-    return ComparisonRow(**{name: getattr(item, name) for name in ComparisonRow.__slots__})
+    from engine.compare.comparison import stored
+
+    return ComparisonRow(**stored(item))

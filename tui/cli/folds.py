@@ -79,15 +79,14 @@ def folds(context: typer.Context, run: FoldRun = "last", json: Json = False, sto
 
 def folds_values(found: "Folds") -> dict[str, Any]:
     """For programs; a missing value is null."""
+    from engine.compare.comparison import stored
+
     return {
         "folds": found.of,
         "runs": {str(fold): str(run) for fold, run in found.runs.items()},
         "missing": list(found.missing),
         "measures": [asdict(row) for row in found.measures],
-        "comparisons": [
-            {name: value for name, value in asdict(row).items() if name != "worst"}
-            for row in found.comparisons
-        ],
+        "comparisons": [stored(row) for row in found.comparisons],
     }
 
 
@@ -124,4 +123,6 @@ def print_folds(found: "Folds") -> None:
 
 
 def _row(item: "Comparison") -> ComparisonRow:
-    return ComparisonRow(**{name: getattr(item, name) for name in ComparisonRow.__slots__})
+    from engine.compare.comparison import stored
+
+    return ComparisonRow(**stored(item))

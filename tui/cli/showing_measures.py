@@ -16,7 +16,7 @@ from tui.text.gate import MISSING
 from tui.text.output import Column, heading, interval, number, paragraph, print_table
 
 MOST = 24  # measures that are shown without folding
-UNCLEAR = "no clear change"
+UNCLEAR = ("inconclusive", "no worse", "at the floor")
 CLEAR = {
     "better": "+ better",
     "worse": "- worse",
@@ -128,7 +128,7 @@ def print_glance(summary: Summary, *, find: str) -> None:
         by_baseline.setdefault(row.baseline, []).append(row)
     shown = [_glance_at(baseline, rows, summary, find) for baseline, rows in by_baseline.items()]
     if any(shown):
-        paragraph(f"= {UNCLEAR}; in brackets the smallest that would have shown. Intervals: --full")
+        paragraph("= inconclusive (in brackets the min. detectable), or no worse. Intervals: --full")
 
 
 def _glance_at(baseline: str, rows: list[ComparisonRow], summary: Summary, find: str) -> bool:
@@ -164,7 +164,7 @@ def _sum(rows: Sequence[ComparisonRow]) -> str:
     """What a family comes to for one candidate."""
     found = summarize(rows)
     parts = [f"{found.worse} worse" if found.worse else "", f"{found.better} better" if found.better else ""]
-    return ", ".join(filter(None, parts)) or "none clear"
+    return ", ".join(filter(None, parts)) or "inconclusive"
 
 
 def _glance(row: ComparisonRow) -> str:
@@ -173,8 +173,10 @@ def _glance(row: ComparisonRow) -> str:
     if row.low is None:
         return number(row.delta, sign=True)
     word = change(row)
-    if word != UNCLEAR:
+    if word not in UNCLEAR:
         return f"{number(row.delta, sign=True)} {word}"
+    if word != "inconclusive":
+        return f"{number(row.delta, sign=True)} = {word}"
     seen = "" if row.smallest_detectable is None else f" ({number(row.smallest_detectable)})"
     return f"{number(row.delta, sign=True)} ={seen}"
 
@@ -204,23 +206,25 @@ def print_changes(rows: list[ComparisonRow], metrics: Sequence[MetricRow] = ()) 
         families = [(row.measure, family(row, sources)) for row in clear]
         by_measure = {row.measure: row for row in clear}
         print_table(
-            [*columns, Column("95% interval", True), Column("change"), Column("n", True)],
+            [*columns, Column("95% CI", True), Column("change"), Column("n", True)],
             _rows(
                 sections(families, clear, full=True, find=""),
                 lambda measure: _cells(by_measure[measure]),
                 lambda section: [""] * 6,
             ),
         )
-    unclear = [_unclear(row) for row in rows if change(row) == UNCLEAR]
-    if unclear:
-        paragraph(f"= {UNCLEAR} (and the smallest that would have shown): {', '.join(unclear)}", "  ", "")
+    for word in UNCLEAR:
+        found = [_unclear(row) for row in rows if change(row) == word]
+        if found:
+            seen = " (min. detectable)" if word == "inconclusive" else ""
+            paragraph(f"= {word}{seen}: {', '.join(found)}", "  ", "")
     for row in rows:
         if row.reason:
             paragraph(f"{row.measure}: {row.reason}", "  ", "")
 
 
 def _unclear(row: ComparisonRow) -> str:
-    seen = row.smallest_detectable
+    seen = row.smallest_detectable if row.standing == "inconclusive" else None
     return row.measure if seen is None else f"{row.measure} ({number(seen)})"
 
 

@@ -8,7 +8,7 @@ from tui.text.gate import MISSING
 from tui.text.output import Column, heading, interval, number, paragraph, print_table
 
 WORST = 5  # slices shown unless more are asked for
-SIGNS = {"worse": "- ", "better": "+ ", "no clear change": "= "}
+SIGNS = {"worse": "- ", "better": "+ ", "inconclusive": "= ", "no worse": "= ", "at the floor": "= "}
 
 
 def print_forgetting(summary: Summary) -> None:
@@ -21,7 +21,7 @@ def print_forgetting(summary: Summary) -> None:
         names = list(dict.fromkeys(row.candidate for row in rows))
         cells: dict[str, dict[str, str]] = {}
         for row in rows:
-            word = SIGNS.get(row.verdict, "") + row.said.partition(":")[0]
+            word = SIGNS.get(row.standing, "") + row.word
             cells.setdefault(row.aspect, {"": number(row.baseline_value)})[row.candidate] = (
                 f"{number(row.candidate_value)} {word}"
             )
@@ -60,7 +60,9 @@ def print_slices(summary: Summary, *, everything: bool, find: str) -> None:
     for (candidate, baseline), rows in pairs.items():
         _print_pair(f"{candidate} / {baseline}", rows)
     if len(shown) < len(found):
-        paragraph("p is corrected for the number of slices (Holm); --slices shows all of them")
+        paragraph(
+            "p is corrected for all slices and measures of a candidate (Holm); --slices shows all of them"
+        )
 
 
 def _print_pair(title: str, rows: list[SliceRow]) -> None:
@@ -72,7 +74,7 @@ def _print_pair(title: str, rows: list[SliceRow]) -> None:
     for measure, found in by_measure.items():
         lines += [[measure, *[""] * 6], *(_slice(row) for row in found)]
     columns = [Column(title), Column("n", True), Column("from", True), Column("to", True), Column("change")]
-    print_table([*columns, Column("95% interval", True), Column("p", True)], lines)
+    print_table([*columns, Column("95% CI", True), Column("p", True)], lines)
     for row in rows:
         if row.reason:
             paragraph(f"{row.slice}, {row.measure}: {row.reason}", "  ")
@@ -83,8 +85,11 @@ WORDS = {
     "better": " better",
     "more": " more",
     "less": " less",
-    "unsettled": " =",
-    "not compared": "",
+    "inconclusive": " =",
+    "no worse": " =",
+    "at the floor": " =",
+    "not tested": "",
+    "missing": "",
 }
 
 
@@ -124,7 +129,7 @@ def print_disparities(summary: Summary) -> None:
     heading("The same prompts about different people")
     columns = [Column("measure"), Column("first"), Column("second"), Column("model"), Column("gap", True)]
     print_table(
-        [*columns, Column("95% interval", True), Column(""), Column("n", True)],
+        [*columns, Column("95% CI", True), Column(""), Column("n", True)],
         [_disparity(row) for row in summary.disparities],
     )
     for row in summary.disparities:
@@ -134,7 +139,7 @@ def print_disparities(summary: Summary) -> None:
 
 
 def _disparity(row: DisparityRow) -> list[str]:
-    word = "unequal" if row.is_settled else "= no clear gap"
+    word = "unequal" if row.is_settled else "= inconclusive"
     if row.low is None:
         word = "missing" if row.delta is None else "not tested"
     gap, range_ = number(row.delta, sign=True), interval(row.low, row.high, sign=True)

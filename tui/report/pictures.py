@@ -58,7 +58,10 @@ def _family(summary: Summary, name: str, rows: list[ComparisonRow]) -> Family:
     words = [change(row) for row in rows]
     counts = [
         (words.count(word), word)
-        for word in ("worse", "better", "more", "less", "no clear change", "not tested", "missing")
+        for word in (
+            *("worse", "better", "more", "less", "no worse", "inconclusive", "at the floor"),
+            *("not tested", "missing"),
+        )
     ]
     said = ", ".join(f"{count} {word}" for count, word in counts if count)
     return Family(name, said, words.count("worse"), drawn)

@@ -71,8 +71,11 @@ def _measured(entry: Measured) -> list[Content]:
             join(
                 [f"delta {difference(row.delta)} [{interval(row.low, row.high, sign=True)}] ", meaning(row)]
             ),
-            "" if row.smallest_detectable is None else f"could see ≥ {value(row.smallest_detectable)}",
-            "" if row.p is None else f"p {row.p:.4f}",
+            "" if row.smallest_detectable is None else f"min. detectable {value(row.smallest_detectable)}",
+            ""
+            if row.p_corrected is None
+            else f"p {row.p_corrected:.4f} (corrected for {row.family_size:,} comparisons)",
+            f"needs about {row.needed:,} examples" if row.needed else "",
             f"paired on {row.n:,} {'examples' if entry.kind == 'metric' else 'questions'}",
         ]
         lines.append(join(filter(None, parts), " · "))

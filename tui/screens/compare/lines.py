@@ -16,7 +16,7 @@ ROOMY = 110  # cells from which on the models' names are written longer
 VERDICTS = Columns(
     Column("▾ judge: win rates", 31, grow=1),
     Column("rate", 5, align="right"),
-    Column("95%", 10, align="right"),
+    Column("95% CI", 10, align="right"),
     Column("W/T/L", 8, align="right"),
     Column("failed", 6, align="right"),
     Column("", 8, grow=1),
@@ -39,13 +39,13 @@ def measures(title: str, models: tuple[str, ...], name_cells: int) -> Columns:
         name = cut(model, name_cells)
         width = max(7, cell_len(name))
         columns.append(Column(name, width, align="right", drop=0 if place < 2 else 3 + place))
-        columns.append(Column("95%", 14, align="right", drop=1_000 if place < 2 else 1_001))
+        columns.append(Column("95% CI", 14, align="right", drop=1_000 if place < 2 else 1_001))
     return Columns(
         *columns,
         Column("delta", 6, align="right"),
-        Column("95%", 14, align="right"),
+        Column("95% CI", 14, align="right"),
         Column("", 17, grow=1),
-        Column("could see", 9, align="right", drop=3),
+        Column("min. detectable", 15, align="right", drop=3),
         Column("p", 6, align="right", drop=2),
         Column("n", 6, align="right", drop=1),
     )
@@ -104,7 +104,7 @@ def counted(family: Family) -> Content:
         Content.styled(f"≠ {family.unequal} unequal", "bold $warn") if family.unequal else None,
         Content.styled(f"+ {family.better} better", "$good") if family.better else None,
     ]
-    return join([part for part in parts if part], ", ") or Content("= nothing clear")
+    return join([part for part in parts if part], ", ") or Content("= inconclusive")
 
 
 def _forgot_cells(row: ForgettingRow, models: int) -> list[Content | str]:
@@ -112,29 +112,33 @@ def _forgot_cells(row: ForgettingRow, models: int) -> list[Content | str]:
     return [
         row.aspect, value(row.baseline_value), "", value(row.candidate_value), "", *others,
         difference(row.delta), interval(row.low, row.high, sign=True), verdict(row),
-        "", MISSING if row.p is None else "<0.001" if row.p < 0.001 else f"{row.p:.3f}", f"{row.n:,}",
+        "", _sure(row.p), f"{row.n:,}",
     ]  # fmt: skip
 
 
-_VERDICTS = {
+_STANDINGS = {
     "worse": ("− ", "bold $bad"),
     "better": ("+ ", "bold $good"),
-    "changed": ("≠ ", "$warn"),
-    "no clear change": ("= ", ""),
+    "more": ("↑ ", ""),
+    "less": ("↓ ", ""),
+    "no worse": ("= ", ""),
+    "inconclusive": ("= ", ""),
+    "at the floor": ("= ", ""),
+    "not tested": ("– ", "$muted"),
     "missing": ("– ", "$muted"),
 }
 
 
 def verdict(row: ForgettingRow) -> Content:
     """What became of an ability, in sign and word."""
-    sign, style = _VERDICTS[row.verdict]
-    return Content.styled(sign + row.said.partition(":")[0], style)
+    sign, style = ("≠ ", "$warn") if row.word == "drifted" else _STANDINGS[row.standing]
+    return Content.styled(sign + row.word, style)
 
 
 def _gap_cells(entry: Measured) -> list[Content | str]:
     """Between two groups of people any difference is a fault, whichever way it points."""
     ours = entry.cells[1]
-    word = Content.styled("≠ unequal", "bold $warn") if entry.is_gap else Content("= no clear gap")
+    word = Content.styled("≠ unequal", "bold $warn") if entry.is_gap else Content("= inconclusive")
     if ours.low is None:
         word = Content.styled("– not tested", "$muted")
     return [MISSING, interval(ours.low, ours.high, sign=True), word, MISSING, MISSING, f"{ours.n:,}"]
@@ -148,23 +152,21 @@ def _compared_cells(row: ComparisonRow | None) -> list[Content | str]:
         interval(row.low, row.high, sign=True),
         meaning(row),
         MISSING if row.smallest_detectable is None else f"≥ {value(row.smallest_detectable)}",
-        MISSING if row.p is None else "<0.001" if row.p < 0.001 else f"{row.p:.3f}",
+        _sure(row.p_corrected),
         f"{row.n:,}",
     ]
 
 
+def _sure(p: float | None) -> str:
+    return MISSING if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def meaning(row: ComparisonRow) -> Content:
-    """What a change amounts to, in sign and word: clear when its interval leaves zero out."""
-    if row.delta is None:
+    """What a comparison says, in sign and word: its stored ruling."""
+    if row.standing == "missing":
         return Content.styled("not compared", "$muted")
-    if row.low is None or row.high is None:
-        return Content.styled("– not tested", "$muted")
-    if row.low <= 0 <= row.high:
-        return Content("= no clear change")
-    if row.direction == "none":
-        return Content("↑ higher" if row.delta > 0 else "↓ lower")
-    better = (row.delta > 0) == (row.direction == "higher")
-    return Content.styled("+ better", "bold $good") if better else Content.styled("− worse", "bold $bad")
+    sign, style = _STANDINGS[row.standing]
+    return Content.styled(sign + row.standing, style) if style else Content(sign + row.standing)
 
 
 def _verdict_cells(row: WinRateRow) -> list[Content | str]:
@@ -185,7 +187,7 @@ def won(row: WinRateRow) -> Content:
     if row.low is None or row.high is None:
         return Content.styled("no value", "$muted")
     if row.low <= 0.5 <= row.high:
-        return Content("= open")
+        return Content("= inconclusive")
     return (
         Content.styled("+ better", "bold $good") if row.low > 0.5 else Content.styled("− worse", "bold $bad")
     )

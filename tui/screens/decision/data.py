@@ -35,9 +35,7 @@ def read_page(connection: Connection, run_id: int) -> Page:
 
 def _lead(case: Case) -> Lead:
     base = case.base.name if case.base else None
-    measures = (
-        [row.measure for row, _ in case.changes(case.base) if row.kind == "metric"] if case.base else []
-    )
+    measures = [row.measure for row in case.changes(case.base) if row.kind == "metric"] if case.base else []
     critical = [alert for alert in case.alerts("critical") if alert.acknowledged is None]
     fallen = next((alert for alert in critical if kind_of(alert.kind).opens == "worst answers"), None)
     forgot = [

@@ -15,8 +15,11 @@ _WORDS = {
     "better": ("+ better", "bold $good"),
     "more": ("≠ more", "$warn"),
     "less": ("≠ less", "$warn"),
-    "unsettled": ("= open", ""),
-    "not compared": ("– none", "$muted"),
+    "inconclusive": ("= inconclusive", ""),
+    "no worse": ("= no worse", ""),
+    "at the floor": ("= at the floor", ""),
+    "not tested": ("– not tested", "$muted"),
+    "missing": ("– none", "$muted"),
 }
 
 
@@ -31,9 +34,9 @@ def columns(baseline: str, candidate: str, measure: bool) -> Columns:
         Column(baseline, 7, align="right"),
         Column(candidate, 7, align="right"),
         Column("delta", 6, align="right"),
-        Column("95%", 14, align="right", drop=1 if measure else 0),
+        Column("95% CI", 14, align="right", drop=1 if measure else 0),
         Column("p", 6, align="right"),
-        Column("", 8),
+        Column("", 14),
         gap=1,
     )
 
