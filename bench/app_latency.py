@@ -151,8 +151,7 @@ def laid_out(view: str, words: int) -> float:
     """Seconds to lay out two answers of so many words in a view 120 cells wide, once they are compared."""
     from tui.text.diff import diff
     from tui.text.invisible import raw_rows
-    from tui.text.json_fields import field_rows
-    from tui.text.json_text import read_json
+    from tui.text.json_fields import field_rows, read_json
     from tui.text.sheet import folded, unified
 
     one, other = alike(words)

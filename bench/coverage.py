@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.compare.comparison import from_paired
 from engine.compare.ruling import Asked, rule
-from engine.gates.checked import CheckedComparison, Limits
+from engine.gates.checked import CheckedComparison, DropLimits
 from engine.gates.downtrend import MeasureSeries, downtrend_alerts
 from engine.gates.drops import alerts_on
 from engine.metrics.metric import mean
@@ -117,7 +117,7 @@ def _win_rate_covers(rng: np.random.Generator, n: int, trial: int) -> bool:
     return found.low <= 0.60 <= found.high
 
 
-def held(name: str, paired: Paired, limits: Limits) -> CheckedComparison:
+def held(name: str, paired: Paired, limits: DropLimits) -> CheckedComparison:
     return CheckedComparison(
         "metric_drop", from_paired("new", "old", name, "higher", "metric", paired), limits
     )
@@ -125,7 +125,7 @@ def held(name: str, paired: Paired, limits: Limits) -> CheckedComparison:
 
 def false_alarms(rng: np.random.Generator, runs: int = 500, measures: int = 40, n: int = 100) -> None:
     """Runs in which nothing has changed: how many raise a warning or worse, whatever the size of the drop."""
-    limits = Limits(critical=0.0, warning=None, relative=False)
+    limits = DropLimits(critical=0.0, warning=None, relative=False)
     alarmed = 0
     for run in range(runs):
         common = rng.normal(size=(n, 1))

@@ -29,10 +29,9 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from engine.models.batcher import Batcher
+from engine.models.batcher import MOST_TOKENS_ELSEWHERE, Batcher, Limits
 from engine.models.batches import in_batches
 from engine.models.decode import decode
-from engine.models.limits import MOST_TOKENS_ELSEWHERE, Limits
 from engine.models.model import Settings
 from engine.models.rows import Request, Rules
 

@@ -22,7 +22,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from bench.generation import VOCABULARY, make_tokenizer
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.models.local import LocalBase, LocalModel
 from engine.models.model import Settings
 from engine.plan.plan import Model

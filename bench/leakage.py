@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import leakage_peer
-from engine.data.examples import read_examples
+from engine.data.examples import data_rows, read_examples
 from engine.data.leakage import find_leaks
-from engine.data.rows import data_rows
 
 VOCABULARY = 30_000
 KEPT, HALF = 0.8, 0.5

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.batch import Pair, score_all
 from engine.metrics.overlap import rouge
 from engine.metrics.text import unicode_words, words

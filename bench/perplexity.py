@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from engine.metrics.corpora import corpus_nll
+from engine.metrics.perplexity import corpus_nll
 from engine.models.local import LocalBase, LocalModel
 from engine.plan.plan import Model
 from tests.models.tiny import make_model

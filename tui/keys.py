@@ -9,7 +9,7 @@ from typing import NamedTuple
 from textual.binding import Binding, BindingType
 
 
-class Key(NamedTuple):
+class Action(NamedTuple):
     keys: str  # comma-separated, Textual's names
     action: str
     label: str  # one word for the footer; "" keeps it out of there
@@ -18,180 +18,218 @@ class Key(NamedTuple):
 
 
 _EVERYWHERE = {
-    "go.runs": Key("R", "go('runs')", "", "Runs: the history"),
-    "go.decision": Key("H", "go('decision')", "", "Head page: ship or not, why, and what is behind it"),
-    "go.live": Key("L", "go('live')", "", "Live: progress of this run"),
-    "go.compare": Key("C", "go('compare')", "", "Compare: models by metrics, deltas, benchmarks"),
-    "go.review": Key("V", "go('review')", "", "Review: answers side by side"),
-    "go.splits": Key("S", "go('splits')", "", "Splits: eval and training data, leaks"),
-    "go.judges": Key("J", "go('judges')", "", "Judges: what each says, and how far to believe it"),
-    "go.agreement": Key("K", "go('agreement')", "", "Agreement of judges with people, win rates corrected"),
-    "go.failures": Key("E", "go('failures')", "", "Failure log: which failures persist over the runs"),
-    "go.trends": Key("T", "go('trends')", "", "Trends: one measure over the runs"),
-    "go.alerts": Key("A", "go('alerts')", "", "Alerts: what tripped, with evidence"),
-    "app.palette": Key("colon,ctrl+p", "command_palette", "", "Commands by name", ":"),
-    "app.copy": Key("y", "copy", "", "Copy what stands under the cursor: clipboard, and a file"),
-    "app.mouse": Key("M", "mouse", "", "Mouse reporting on or off; off, the terminal's own selecting works"),
-    "app.theme": Key("f2", "theme", "", "Next theme: dark, light, the terminal's own colours"),
-    "app.suspend": Key("ctrl+z", "suspend_process", "", "Put the app aside; `fg` brings it back", "^z"),
-    "app.help": Key("question_mark", "help", "help", "Help on this screen's keys", "?"),
-    "app.back": Key("escape", "back", "", "Back; closes an input; never quits", "esc"),
-    "app.quit": Key("q,ctrl+c", "quit", "quit", "Quit; runs go on without the app"),
+    "go.runs": Action("R", "go('runs')", "", "Runs: the history"),
+    "go.decision": Action("H", "go('decision')", "", "Head page: ship or not, why, and what is behind it"),
+    "go.live": Action("L", "go('live')", "", "Live: progress of this run"),
+    "go.compare": Action("C", "go('compare')", "", "Compare: models by metrics, deltas, benchmarks"),
+    "go.review": Action("V", "go('review')", "", "Review: answers side by side"),
+    "go.splits": Action("S", "go('splits')", "", "Splits: eval and training data, leaks"),
+    "go.judges": Action("J", "go('judges')", "", "Judges: what each says, and how far to believe it"),
+    "go.agreement": Action(
+        "K", "go('agreement')", "", "Agreement of judges with people, win rates corrected"
+    ),
+    "go.failures": Action("E", "go('failures')", "", "Failure log: which failures persist over the runs"),
+    "go.trends": Action("T", "go('trends')", "", "Trends: one measure over the runs"),
+    "go.alerts": Action("A", "go('alerts')", "", "Alerts: what tripped, with evidence"),
+    "app.palette": Action("colon,ctrl+p", "command_palette", "", "Commands by name", ":"),
+    "app.copy": Action("y", "copy", "", "Copy what stands under the cursor: clipboard, and a file"),
+    "app.mouse": Action(
+        "M", "mouse", "", "Mouse reporting on or off; off, the terminal's own selecting works"
+    ),
+    "app.theme": Action("f2", "theme", "", "Next theme: dark, light, the terminal's own colours"),
+    "app.suspend": Action("ctrl+z", "suspend_process", "", "Put the app aside; `fg` brings it back", "^z"),
+    "app.help": Action("question_mark", "help", "help", "Help on this screen's keys", "?"),
+    "app.back": Action("escape", "back", "", "Back; closes an input; never quits", "esc"),
+    "app.quit": Action("q,ctrl+c", "quit", "quit", "Quit; runs go on without the app"),
 }
 
 _MOVING = {
-    "move.down": Key("j,down", "down", "", "Down", "j ↓"),
-    "move.up": Key("k,up", "up", "", "Up", "k ↑"),
-    "move.top": Key("g,home", "top", "", "To the top"),
-    "move.bottom": Key("G,end", "bottom", "", "To the bottom"),
-    "move.page_down": Key("ctrl+d,pagedown", "page_down", "", "Half a screen down", "^d"),
-    "move.page_up": Key("ctrl+u,pageup", "page_up", "", "Half a screen up", "^u"),
-    "move.open": Key("enter", "open", "open", "Open"),
-    "move.pane": Key("tab", "focus_next", "", "Next pane"),
-    "move.pane_back": Key("shift+tab", "focus_previous", "", "Previous pane"),
-    "find.filter": Key("slash", "filter", "filter", "Filter: show only what contains a text", "/"),
-    "find.next": Key("n", "next", "", "Next"),
-    "find.previous": Key("N", "previous", "", "Previous"),
+    "move.down": Action("j,down", "down", "", "Down", "j ↓"),
+    "move.up": Action("k,up", "up", "", "Up", "k ↑"),
+    "move.top": Action("g,home", "top", "", "To the top"),
+    "move.bottom": Action("G,end", "bottom", "", "To the bottom"),
+    "move.page_down": Action("ctrl+d,pagedown", "page_down", "", "Half a screen down", "^d"),
+    "move.page_up": Action("ctrl+u,pageup", "page_up", "", "Half a screen up", "^u"),
+    "move.open": Action("enter", "open", "open", "Open"),
+    "move.pane": Action("tab", "focus_next", "", "Next pane"),
+    "move.pane_back": Action("shift+tab", "focus_previous", "", "Previous pane"),
+    "find.filter": Action("slash", "filter", "filter", "Filter: show only what contains a text", "/"),
+    "find.next": Action("n", "next", "", "Next"),
+    "find.previous": Action("N", "previous", "", "Previous"),
 }
 
 _RUNS = {
-    "runs.start": Key("s", "start", "start", "Start a run from a plan"),
-    "runs.resume": Key("r", "resume", "resume", "Resume this run where it stopped"),
-    "runs.pause": Key("p", "pause", "pause", "Pause this run after its current batch"),
-    "runs.cancel": Key("x", "cancel", "cancel", "Cancel this run; what is finished is kept"),
-    "runs.trend": Key("t", "trend", "trend", "Next measures in the trend"),
-    "runs.tag": Key("a", "tag", "tag", "Tags of this run, as words to edit"),
-    "runs.note": Key("n", "note", "note", "Write a note on this run"),
-    "runs.delete": Key("d", "delete", "delete", "Delete this run; u brings it back, also tomorrow"),
-    "runs.undo": Key("u", "undo", "undo", "Take back the newest deletion here, else this run's newest tag"),
+    "runs.start": Action("s", "start", "start", "Start a run from a plan"),
+    "runs.resume": Action("r", "resume", "resume", "Resume this run where it stopped"),
+    "runs.pause": Action("p", "pause", "pause", "Pause this run after its current batch"),
+    "runs.cancel": Action("x", "cancel", "cancel", "Cancel this run; what is finished is kept"),
+    "runs.trend": Action("t", "trend", "trend", "Next measures in the trend"),
+    "runs.tag": Action("a", "tag", "tag", "Tags of this run, as words to edit"),
+    "runs.note": Action("n", "note", "note", "Write a note on this run"),
+    "runs.delete": Action("d", "delete", "delete", "Delete this run; u brings it back, also tomorrow"),
+    "runs.undo": Action(
+        "u", "undo", "undo", "Take back the newest deletion here, else this run's newest tag"
+    ),
 }
 
 _STARTING = {
-    "start.make": Key("w", "make", "new plan", "Make a plan from the models and data in this folder"),
-    "start.path": Key("p", "path", "path", "Give the path of a plan"),
-    "check.start": Key("enter", "start", "start", "Start the run; during the check: as soon as it is done"),
-    "check.again": Key("r", "again", "check again", "Check the plan again"),
-    "plan.toggle": Key("space", "turn", "in or out", "Take this part into the plan, or leave it out"),
-    "plan.rename": Key("e", "rename", "rename", "Another name for this model"),
-    "plan.write": Key("w", "write", "write", "Write the plan to a file, and check it"),
+    "start.make": Action("w", "make", "new plan", "Make a plan from the models and data in this folder"),
+    "start.path": Action("p", "path", "path", "Give the path of a plan"),
+    "check.start": Action(
+        "enter", "start", "start", "Start the run; during the check: as soon as it is done"
+    ),
+    "check.again": Action("r", "again", "check again", "Check the plan again"),
+    "plan.toggle": Action("space", "turn", "in or out", "Take this part into the plan, or leave it out"),
+    "plan.rename": Action("e", "rename", "rename", "Another name for this model"),
+    "plan.write": Action("w", "write", "write", "Write the plan to a file, and check it"),
 }
 
 _TRENDS = {
-    "trends.next": Key("n,right_square_bracket", "measure(1)", "next measure", "Next measure", "n ]"),
-    "trends.previous": Key("p,left_square_bracket", "measure(-1)", "previous", "Previous measure", "p ["),
-    "trends.choose": Key("slash", "choose", "choose", "Choose a measure by name, or runs by tag:…", "/"),
+    "trends.next": Action("n,right_square_bracket", "measure(1)", "next measure", "Next measure", "n ]"),
+    "trends.previous": Action("p,left_square_bracket", "measure(-1)", "previous", "Previous measure", "p ["),
+    "trends.choose": Action("slash", "choose", "choose", "Choose a measure by name, or runs by tag:…", "/"),
 }
 
 _LIVE = {
-    "live.events": Key("e", "events", "events", "Events: errors, fallbacks, resumes"),
-    "live.failures": Key("f,enter", "failures", "failures", "What failed or is missing, with the text", "f"),
-    "live.concurrency": Key("c", "concurrency", "at once", "Answers asked for at once, from now on"),
-    "live.after_phase": Key("P", "after_phase", "after phase", "Stop this run when its phase is done"),
-    "live.next": Key("right_square_bracket", "other(1)", "next run", "Next run that is under way", "]"),
-    "live.previous": Key("left_square_bracket", "other(-1)", "", "Previous run that is under way", "["),
-    "live.retry": Key("t", "retry", "try again", "Ask the server that this run waits for again, now"),
-    "events.errors": Key("e", "errors", "errors only", "Errors only, or everything"),
+    "live.events": Action("e", "events", "events", "Events: errors, fallbacks, resumes"),
+    "live.failures": Action(
+        "f,enter", "failures", "failures", "What failed or is missing, with the text", "f"
+    ),
+    "live.concurrency": Action("c", "concurrency", "at once", "Answers asked for at once, from now on"),
+    "live.after_phase": Action("P", "after_phase", "after phase", "Stop this run when its phase is done"),
+    "live.next": Action("right_square_bracket", "other(1)", "next run", "Next run that is under way", "]"),
+    "live.previous": Action("left_square_bracket", "other(-1)", "", "Previous run that is under way", "["),
+    "live.retry": Action("t", "retry", "try again", "Ask the server that this run waits for again, now"),
+    "events.errors": Action("e", "errors", "errors only", "Errors only, or everything"),
 }
 
 _ALERTS = {
-    "alerts.acknowledge": Key("a", "acknowledge", "acknowledge", "Acknowledge with a note"),
-    "alerts.all": Key("w", "all_runs", "all runs", "This run's alerts, or those of all runs"),
+    "alerts.acknowledge": Action("a", "acknowledge", "acknowledge", "Acknowledge with a note"),
+    "alerts.all": Action("w", "all_runs", "all runs", "This run's alerts, or those of all runs"),
 }
 
 _DECISION = {
-    "decision.worst": Key("w", "worst", "worst answers", "This candidate's worst answers first"),
-    "decision.pane": Key("tab", "focus_next", "questions", "Next pane: candidates, questions, the numbers"),
+    "decision.worst": Action("w", "worst", "worst answers", "This candidate's worst answers first"),
+    "decision.pane": Action(
+        "tab", "focus_next", "questions", "Next pane: candidates, questions, the numbers"
+    ),
 }
 
-_COMPARE: dict[str, Key] = {
-    "compare.candidate": Key("right_square_bracket,c", "candidate(1)", "candidate", "Next candidate", "] c"),
-    "compare.candidate_back": Key("left_square_bracket", "candidate(-1)", "", "Previous candidate", "["),
-    "compare.baseline": Key("right_curly_bracket,b", "baseline(1)", "baseline", "Next baseline", "} b"),
-    "compare.baseline_back": Key("left_curly_bracket", "baseline(-1)", "", "Previous baseline", "{"),
-    "compare.details": Key("o", "pane('details')", "details", "All numbers of this line, of all models"),
-    "compare.about": Key("i", "pane('about')", "about", "What the selected measure is: range, needs, source"),
-    "compare.fold": Key("space", "fold", "fold", "Fold or unfold this family"),
-    "compare.fold_all": Key("z", "fold_all", "fold all", "Fold or unfold all families"),
-    "compare.slices": Key("s", "slices", "slices", "Slices: by category, length and features of the prompt"),
-    "slices.all": Key("a", "all_measures", "all measures", "Slices of this measure, or of all"),
+_COMPARE: dict[str, Action] = {
+    "compare.candidate": Action(
+        "right_square_bracket,c", "candidate(1)", "candidate", "Next candidate", "] c"
+    ),
+    "compare.candidate_back": Action("left_square_bracket", "candidate(-1)", "", "Previous candidate", "["),
+    "compare.baseline": Action("right_curly_bracket,b", "baseline(1)", "baseline", "Next baseline", "} b"),
+    "compare.baseline_back": Action("left_curly_bracket", "baseline(-1)", "", "Previous baseline", "{"),
+    "compare.details": Action("o", "pane('details')", "details", "All numbers of this line, of all models"),
+    "compare.about": Action(
+        "i", "pane('about')", "about", "What the selected measure is: range, needs, source"
+    ),
+    "compare.fold": Action("space", "fold", "fold", "Fold or unfold this family"),
+    "compare.fold_all": Action("z", "fold_all", "fold all", "Fold or unfold all families"),
+    "compare.slices": Action(
+        "s", "slices", "slices", "Slices: by category, length and features of the prompt"
+    ),
+    "slices.all": Action("a", "all_measures", "all measures", "Slices of this measure, or of all"),
 }
 
-_JUDGES: dict[str, Key] = {
-    "judges.open": Key("enter", "open", "differ most", "Where two judges differ most; there: both answers"),
-    "judges.pane": Key("tab", "focus_next", "next pane", "Next pane: judges, the selected one, disputes"),
+_JUDGES: dict[str, Action] = {
+    "judges.open": Action(
+        "enter", "open", "differ most", "Where two judges differ most; there: both answers"
+    ),
+    "judges.pane": Action("tab", "focus_next", "next pane", "Next pane: judges, the selected one, disputes"),
 }
 
-_PEOPLE: dict[str, Key] = {
-    "agreement.next": Key("right_square_bracket,n", "match(1)", "next judge", "Next judge or match", "] n"),
-    "agreement.previous": Key(
+_PEOPLE: dict[str, Action] = {
+    "agreement.next": Action(
+        "right_square_bracket,n", "match(1)", "next judge", "Next judge or match", "] n"
+    ),
+    "agreement.previous": Action(
         "left_square_bracket,N", "match(-1)", "", "The judge or match before this one", "[ N"
     ),
-    "agreement.open": Key("enter", "open", "differ", "Where people and the judge differ; again: the answers"),
-    "agreement.label": Key("l", "label", "label", "Label a random sample: it corrects the judge's win rate"),
-    "agreement.pane": Key("tab", "focus_next", "next pane", "Next pane: the figures, the confusion table"),
-    "failures.export": Key("e", "export", "eval set", "Write this tag's examples as an eval set"),
-    "failures.alike": Key("s", "alike", "suggest", "Examples like the tagged ones that nobody tagged"),
+    "agreement.open": Action(
+        "enter", "open", "differ", "Where people and the judge differ; again: the answers"
+    ),
+    "agreement.label": Action(
+        "l", "label", "label", "Label a random sample: it corrects the judge's win rate"
+    ),
+    "agreement.pane": Action("tab", "focus_next", "next pane", "Next pane: the figures, the confusion table"),
+    "failures.export": Action("e", "export", "eval set", "Write this tag's examples as an eval set"),
+    "failures.alike": Action("s", "alike", "suggest", "Examples like the tagged ones that nobody tagged"),
 }
 
 # Review records a preference with one key, so it takes digits and lower-case letters for itself.
-_REVIEW: dict[str, Key] = {
-    "review.next": Key(
+_REVIEW: dict[str, Action] = {
+    "review.next": Action(
         "j,right,space", "step(1)", "next", "Next example; space skips without deciding", "j space"
     ),
-    "review.previous": Key("k,left", "step(-1)", "", "Previous example", "k ←"),
-    "review.first": Key("g,home", "first", "", "First example"),
-    "review.last": Key("G,end", "last", "", "Last example"),
-    "review.left": Key("1", "prefer('left')", "left", "The left answer is better"),
-    "review.right": Key("2", "prefer('right')", "right", "The right answer is better"),
-    "review.tie": Key("t", "prefer('tie')", "tie", "Both are as good"),
-    "review.both_bad": Key("b", "prefer('both_bad')", "both bad", "Both are bad"),
-    "review.thumbs_up": Key("plus", "thumbs('up')", "", "Thumbs up for the candidate's answer", "+"),
-    "review.thumbs_down": Key("minus", "thumbs('down')", "", "Thumbs down for the candidate's answer", "-"),
-    "review.rate": Key("r", "rate", "rate", "Rate it from 1 to 5 by each criterion of the rubric"),
-    "review.correct": Key("e", "correct", "edit", "Write the answer that would have been right, in $EDITOR"),
-    "review.other": Key("a", "other", "", "Mean the other answer: thumbs, ratings, tags and corrections"),
-    "review.undo": Key("u", "undo", "undo", "Take back your newest decision, note or tag"),
-    "review.note": Key("n", "note", "note", "Write a note"),
-    "review.flag": Key("f", "flag", "tag", "Tag a failure, a letter each; again: take the tag off"),
-    "review.later": Key("l", "later", "later", "Put aside for later, or no longer"),
-    "review.worst": Key("w", "worst", "worst", "Worst first, by a measure to choose"),
-    "review.in_order": Key("W", "in_order", "", "Back to the queue's own order"),
-    "review.queue": Key("F", "queue", "queue", "Choose a queue: losses, disagreements, random, …"),
-    "review.blind": Key("B", "blind", "blind", "Blind: hide names, scores and verdicts, mix sides; or not"),
-    "review.own": Key("P", "own", "yours", "Your own win rate, habits and pace"),
-    "review.exclude": Key("x", "exclude", "exclude", "Take this example out of later runs, or put it back"),
-    "review.details": Key(
+    "review.previous": Action("k,left", "step(-1)", "", "Previous example", "k ←"),
+    "review.first": Action("g,home", "first", "", "First example"),
+    "review.last": Action("G,end", "last", "", "Last example"),
+    "review.left": Action("1", "prefer('left')", "left", "The left answer is better"),
+    "review.right": Action("2", "prefer('right')", "right", "The right answer is better"),
+    "review.tie": Action("t", "prefer('tie')", "tie", "Both are as good"),
+    "review.both_bad": Action("b", "prefer('both_bad')", "both bad", "Both are bad"),
+    "review.thumbs_up": Action("plus", "thumbs('up')", "", "Thumbs up for the candidate's answer", "+"),
+    "review.thumbs_down": Action(
+        "minus", "thumbs('down')", "", "Thumbs down for the candidate's answer", "-"
+    ),
+    "review.rate": Action("r", "rate", "rate", "Rate it from 1 to 5 by each criterion of the rubric"),
+    "review.correct": Action(
+        "e", "correct", "edit", "Write the answer that would have been right, in $EDITOR"
+    ),
+    "review.other": Action("a", "other", "", "Mean the other answer: thumbs, ratings, tags and corrections"),
+    "review.undo": Action("u", "undo", "undo", "Take back your newest decision, note or tag"),
+    "review.note": Action("n", "note", "note", "Write a note"),
+    "review.flag": Action("f", "flag", "tag", "Tag a failure, a letter each; again: take the tag off"),
+    "review.later": Action("l", "later", "later", "Put aside for later, or no longer"),
+    "review.worst": Action("w", "worst", "worst", "Worst first, by a measure to choose"),
+    "review.in_order": Action("W", "in_order", "", "Back to the queue's own order"),
+    "review.queue": Action("F", "queue", "queue", "Choose a queue: losses, disagreements, random, …"),
+    "review.blind": Action(
+        "B", "blind", "blind", "Blind: hide names, scores and verdicts, mix sides; or not"
+    ),
+    "review.own": Action("P", "own", "yours", "Your own win rate, habits and pace"),
+    "review.exclude": Action(
+        "x", "exclude", "exclude", "Take this example out of later runs, or put it back"
+    ),
+    "review.details": Action(
         "o,tab", "details", "details", "Judges' reasons, all metrics, the whole query", "o tab"
     ),
-    "review.view": Key("v", "view(1)", "view", "Next view: unified, against a reference, raw, turns, JSON"),
-    "review.views": Key("s", "views", "", "Choose a view"),
-    "review.models": Key("m", "models", "models", "All models of the run on this example, or the two"),
-    "review.unfold": Key("z", "unfold", "", "Show the equal lines that are folded away, or fold them"),
-    "review.details_down": Key("D", "scroll_details(1)", "", "Scroll the details down"),
-    "review.details_up": Key("U", "scroll_details(-1)", "", "Scroll the details up"),
-    "review.scroll_down": Key("down", "scroll(1)", "", "Scroll both answers by a line", "↓"),
-    "review.scroll_up": Key("up", "scroll(-1)", "", "Scroll both answers back by a line", "↑"),
-    "review.page_down": Key(
+    "review.view": Action(
+        "v", "view(1)", "view", "Next view: unified, against a reference, raw, turns, JSON"
+    ),
+    "review.views": Action("s", "views", "", "Choose a view"),
+    "review.models": Action("m", "models", "models", "All models of the run on this example, or the two"),
+    "review.unfold": Action("z", "unfold", "", "Show the equal lines that are folded away, or fold them"),
+    "review.details_down": Action("D", "scroll_details(1)", "", "Scroll the details down"),
+    "review.details_up": Action("U", "scroll_details(-1)", "", "Scroll the details up"),
+    "review.scroll_down": Action("down", "scroll(1)", "", "Scroll both answers by a line", "↓"),
+    "review.scroll_up": Action("up", "scroll(-1)", "", "Scroll both answers back by a line", "↑"),
+    "review.page_down": Action(
         "ctrl+d,pagedown", "scroll_page(1)", "", "Scroll both answers by half a screen", "^d"
     ),
-    "review.page_up": Key(
+    "review.page_up": Action(
         "ctrl+u,pageup", "scroll_page(-1)", "", "Scroll both answers back by half a screen", "^u"
     ),
 }
 
-_SPLITS: dict[str, Key] = {
-    "splits.exclude": Key("x", "exclude", "exclude", "Take this example out of later runs, or put it back"),
-    "splits.undo": Key("u", "undo", "put back", "Put back the example that you took out last"),
-    "splits.next": Key("right_square_bracket", "part(1)", "next part", "Next part", "]"),
-    "splits.previous": Key("left_square_bracket", "part(-1)", "", "Previous part", "["),
-    "splits.leaks": Key("1", "part_at(0)", "", "Leakage: what stands in the training data"),
-    "splits.sizes": Key("2", "part_at(1)", "", "Sizes by split and category"),
-    "splits.coverage": Key("3", "part_at(2)", "", "Coverage: what the eval set asks, and what it lacks"),
-    "splits.lock": Key("4", "part_at(3)", "", "Test lock: who used the test split, when and why"),
-    "splits.versions": Key("5", "part_at(4)", "", "Versions of the eval set, and excluded examples"),
+_SPLITS: dict[str, Action] = {
+    "splits.exclude": Action(
+        "x", "exclude", "exclude", "Take this example out of later runs, or put it back"
+    ),
+    "splits.undo": Action("u", "undo", "put back", "Put back the example that you took out last"),
+    "splits.next": Action("right_square_bracket", "part(1)", "next part", "Next part", "]"),
+    "splits.previous": Action("left_square_bracket", "part(-1)", "", "Previous part", "["),
+    "splits.leaks": Action("1", "part_at(0)", "", "Leakage: what stands in the training data"),
+    "splits.sizes": Action("2", "part_at(1)", "", "Sizes by split and category"),
+    "splits.coverage": Action("3", "part_at(2)", "", "Coverage: what the eval set asks, and what it lacks"),
+    "splits.lock": Action("4", "part_at(3)", "", "Test lock: who used the test split, when and why"),
+    "splits.versions": Action("5", "part_at(4)", "", "Versions of the eval set, and excluded examples"),
 }
 
-REGISTRY: dict[str, Key] = {
+REGISTRY: dict[str, Action] = {
     **_EVERYWHERE, **_MOVING, **_RUNS, **_STARTING, **_TRENDS,
     **_LIVE, **_ALERTS, **_DECISION, **_COMPARE, **_JUDGES, **_PEOPLE, **_REVIEW, **_SPLITS
 }  # fmt: skip

@@ -100,8 +100,7 @@ def _run(
     from jinja2 import TemplateError
     from lm_eval import evaluate
 
-    from engine.benchmarks.identity import identity
-    from engine.benchmarks.language_model import CountingModel
+    from engine.benchmarks.language_model import CountingModel, identity
     from engine.benchmarks.tasks import load_task
 
     start = time.monotonic()

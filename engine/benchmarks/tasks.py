@@ -1,15 +1,154 @@
-"""lm-eval tasks: found by name, checked before a run, and loaded with local data where their file lies."""
+"""Data sets of lm-eval tasks: which are missing here, and the command that fetches them."""
 
 import difflib
+import os
 import random
-from collections.abc import Iterator, Sequence
+import urllib.error
+import urllib.request
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
-from engine.benchmarks.data_sets import LOCAL_BUILDERS, Problem, beside, missing_files, missing_on_hub
 from engine.errors import BadInput
+
+LOCAL_BUILDERS = {"json", "csv", "parquet", "text", "arrow"}
+_PATIENCE = 5.0  # seconds that the hub has to answer
+
+
+class Problem(NamedTuple):
+    """What stands in the way of a task, and the way out."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A data set on the hub as `datasets.load_dataset` is asked for it."""
+
+    path: str
+    config: str | None
+    settings: tuple[tuple[str, str], ...]  # other arguments, as Python source
+
+
+def missing_on_hub(configs: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
+    """The hub's data sets that tasks (name to configuration) need, are not here, and cannot be fetched."""
+    needed: dict[str, dict[DataSet, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for task, config in configs.items():
+        found = _on_hub(config)
+        if found is not None and not _is_prepared(found):
+            needed[found.path][found].append(task)
+    if not needed:
+        return []
+    why = "the hub is switched off" if _offline() else "" if _hub_answers() else "the hub does not answer"
+    return [_missing(path, wanted, why) for path, wanted in needed.items()] if why else []
+
+
+def missing_files(task: str, config: Mapping[str, Any], folder: Path) -> list[Problem]:
+    """The local data files of a task that are not there; relative ones lie beside the task's file."""
+    if config.get("dataset_path") not in LOCAL_BUILDERS:
+        return []
+    files = beside((config.get("dataset_kwargs") or {}).get("data_files"), folder)
+    return [
+        Problem(f"Task {task!r}: no such data file: {file}", f"put it into {folder}")
+        for file in _files(files)
+        if _is_absent(file)
+    ]
+
+
+def beside(files: Any, folder: Path) -> Any:
+    """The data files with each relative path that exists beside the task's file made absolute."""
+    if isinstance(files, dict):
+        return {split: beside(value, folder) for split, value in files.items()}
+    if isinstance(files, list):
+        return [beside(value, folder) for value in files]
+    if isinstance(files, str) and "://" not in files and not Path(files).is_absolute():
+        near = folder / files
+        return str(near) if near.exists() or any(folder.glob(files)) else files
+    return files
+
+
+def _on_hub(config: Mapping[str, Any]) -> DataSet | None:
+    path = config.get("dataset_path")
+    if not isinstance(path, str) or path in LOCAL_BUILDERS or Path(path).exists():
+        return None
+    name = config.get("dataset_name")
+    settings = (config.get("dataset_kwargs") or {}).items()
+    others = tuple((str(key), repr(value)) for key, value in settings if key != "trust_remote_code")
+    return DataSet(path, None if name is None else str(name), others)
+
+
+def _missing(path: str, wanted: Mapping[DataSet, list[str]], why: str) -> Problem:
+    tasks = [task for own in wanted.values() for task in own]
+    named = f"{tasks[0]} needs" if len(tasks) == 1 else f"{tasks[0]} and {len(tasks) - 1} other tasks need"
+    return Problem(
+        f"The data set {path!r}, which {named}, is not on this machine, and {why}.",
+        f"Fetch it where there is a network, with the same HF_HOME: {_command(list(wanted))}",
+    )
+
+
+def _command(wanted: list[DataSet]) -> str:
+    """A shell command that fetches data sets of one path as lm-eval does."""
+    configs = [data.config for data in wanted]
+    if len(wanted) > 1 and all(configs) and len({data.settings for data in wanted}) == 1:
+        calls = f"[{_call(wanted[0], 'name')} for name in {configs!r}]"
+    else:
+        calls = "; ".join(_call(data, repr(data.config)) for data in wanted)
+    source = f"import datasets; {calls}".replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+    return f'python -c "{source}"'
+
+
+def _call(data: DataSet, config: str) -> str:
+    arguments = [repr(data.path), *([config] if data.config else [])]
+    arguments += [f"{key}={value}" for key, value in data.settings]
+    return f"datasets.load_dataset({', '.join(arguments)})"
+
+
+def _is_prepared(data: DataSet) -> bool:
+    """Whether `datasets` has the data in the form that it reads without asking the hub."""
+    from datasets import config
+    from datasets.naming import camelcase_to_snakecase
+
+    *namespace, name = data.path.split("/")
+    folder = Path(config.HF_DATASETS_CACHE) / "___".join([*namespace, camelcase_to_snakecase(name)])
+    # A configuration with data files of its own has a hash behind its name.
+    names = [data.config, f"{data.config}-*"] if data.config else ["*"]
+    return any(path.is_dir() for pattern in names for path in folder.glob(f"{pattern}/*/*"))
+
+
+def _offline() -> bool:
+    on = {"1", "true", "yes", "on"}
+    return any(os.environ.get(name, "").lower() in on for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"))
+
+
+def _hub_answers() -> bool:
+    from huggingface_hub.constants import ENDPOINT
+
+    try:
+        urllib.request.urlopen(urllib.request.Request(ENDPOINT, method="HEAD"), timeout=_PATIENCE).close()
+    except urllib.error.HTTPError:
+        return True  # an answer all the same
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _files(files: Any) -> Iterator[str]:
+    if isinstance(files, str):
+        yield files
+    elif isinstance(files, dict | list):
+        inner: Iterable[Any] = files.values() if isinstance(files, dict) else files
+        for value in inner:
+            yield from _files(value)
+
+
+def _is_absent(file: str) -> bool:
+    return "://" not in file and "*" not in file and not Path(file).exists()
+
 
 _LIST_THEM = "List them with `lm-eval ls tasks`; local ones go into `include`."
 

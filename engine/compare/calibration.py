@@ -28,7 +28,7 @@ RANDOM = "random"  # the queue whose examples stand for all of them
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class HumanLabel:
     """What one person said of one example."""
 
     example: str
@@ -63,7 +63,7 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
-class Criterion:
+class CriterionAgreement:
     """How the judge reads one criterion: its mean distance from people's ratings, and whether ranks agree."""
 
     name: str
@@ -74,7 +74,7 @@ class Criterion:
 
 
 def calibrate(
-    labels: Sequence[Label], judged: Mapping[str, str], gate: float | None = None, seed: int = 0
+    labels: Sequence[HumanLabel], judged: Mapping[str, str], gate: float | None = None, seed: int = 0
 ) -> Calibration:
     """A judge's verdicts by example (failed ones left out) against people's labels.
 
@@ -125,7 +125,7 @@ def criteria(
     people: Mapping[tuple[str, str], Mapping[str, float]],
     judge: Mapping[tuple[str, str], Mapping[str, float]],
     seed: int = 0,
-) -> list[Criterion]:
+) -> list[CriterionAgreement]:
     """By criterion, the judge's scores against people's mean ratings of the same answers, worst first.
 
     Both map an answer (example, model) to its scores by criterion, on the same scale.
@@ -142,7 +142,7 @@ def criteria(
         apart = [theirs - ours for theirs, ours in pairs]
         ranks = spearman([one for one, _ in pairs], [other for _, other in pairs], seed)
         found.append(
-            Criterion(
+            CriterionAgreement(
                 name,
                 len(pairs),
                 sum(apart) / len(apart) if apart else None,
@@ -201,14 +201,14 @@ def _plain(outcome: str | None) -> str | None:
     return "tie" if outcome == "both_bad" else outcome
 
 
-def _by_example(labels: Sequence[Label]) -> dict[str, list[Label]]:
-    found: defaultdict[str, list[Label]] = defaultdict(list)
+def _by_example(labels: Sequence[HumanLabel]) -> dict[str, list[HumanLabel]]:
+    found: defaultdict[str, list[HumanLabel]] = defaultdict(list)
     for label in labels:
         found[label.example].append(label)
     return dict(found)
 
 
-def _points(said: Sequence[Label]) -> float:
+def _points(said: Sequence[HumanLabel]) -> float:
     """What people gave the candidate on average: 1 a win, half a tie."""
     return sum(POINTS[label.outcome] for label in said) / len(said)
 
@@ -218,7 +218,7 @@ def _all_of(people: Mapping[str, str], judged: Mapping[str, str]) -> set[str]:
     return set(people) if judged.keys() <= people.keys() else set()
 
 
-def _between(by_example: Mapping[str, Sequence[Label]], seed: int) -> dict[str, Raters]:
+def _between(by_example: Mapping[str, Sequence[HumanLabel]], seed: int) -> dict[str, Raters]:
     said = {
         example: {label.annotator: label.outcome for label in labels}
         for example, labels in by_example.items()
@@ -252,7 +252,7 @@ def _several(said: Mapping[str, Mapping[str, str]], names: Sequence[str], seed: 
 
 
 def _confusion(
-    by_example: Mapping[str, Sequence[Label]],
+    by_example: Mapping[str, Sequence[HumanLabel]],
     shared: Sequence[str],
     people: Mapping[str, str],
     judged: Mapping[str, str],

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from engine.errors import BadInput
-from engine.metrics.metric import REGISTRY, Measure, Metric, load_metric
+from engine.metrics.metric import REGISTRY, Measure, Metric, load_metric, mean
 from engine.plan.checks import NOT_METRICS
 from engine.plan.paths import Context
 from engine.plan.plan import Metrics
@@ -20,6 +20,7 @@ from store.read.rows import ExampleRow, MetricRow, ModelRow
 
 NOT_DECLARED = "no metric at hand gives a measure of that name"
 NO_EXAMPLES = "they are taken of a run's answers or of a corpus as a whole, not example by example"
+_NUMBERED = re.compile(r"\d{1,3}(;.*)?")  # a version of Assay's own measures; those of a plan are hashes
 _OF_A_WHOLE_RUN = re.compile(r"(perplexity|bits_per_byte):.+|latency_p\d+_s|tokens_(in|out)_(total|mean)")
 
 Parts = dict[str, tuple[float, ...]]
@@ -160,7 +161,11 @@ def _unknown(row: MetricRow, known: Measure | None, unloadable: Sequence[str]) -
     """Why there is no rule here for combining what both runs measured."""
     if known is None:
         return "; ".join((NOT_DECLARED, *unloadable))
-    if known.version != row.version:
+    # What Assay's own measures average is combined alike, whichever version both runs were measured by.
+    averaged = (
+        known.combine is mean and _NUMBERED.fullmatch(known.version) and _NUMBERED.fullmatch(row.version)
+    )
+    if known.version != row.version and not averaged:
         return f"both runs measured it by version {row.version}; here it is version {known.version}"
     return None
 

@@ -41,7 +41,7 @@ Members = Mapping[str, NDArray[np.intp]]
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class MeasureColumn:
     """One model's additive parts of one measure, [n, k] in the examples' order; zeros where it has none."""
 
     model: str
@@ -51,7 +51,7 @@ class Column:
     present: NDArray[np.bool_]
     kind: Literal["share", "mean", "other"]  # of right and wrong answers, of numbers, or combined otherwise
 
-    def within(self, mask: NDArray[np.bool_]) -> "Column":
+    def within(self, mask: NDArray[np.bool_]) -> "MeasureColumn":
         """The column with the values of these examples alone."""
         parts = np.where(mask[:, None], self.parts, 0.0)
         return replace(self, parts=parts, present=self.present & mask)
@@ -61,7 +61,7 @@ class Column:
 class SliceValue:
     """One model's value on one slice; `p`: could the slice be a random part of all examples (Holm)."""
 
-    column: Column
+    column: MeasureColumn
     name: str
     interval: Interval
     p: float | None
@@ -75,13 +75,15 @@ class Slice:
     comparison: Comparison
 
 
-def column(model: str, measure: Measure, parts: Mapping[str, Sequence[float]], ids: Sequence[str]) -> Column:
+def column(
+    model: str, measure: Measure, parts: Mapping[str, Sequence[float]], ids: Sequence[str]
+) -> MeasureColumn:
     """The parts of `Score.additive` by example id, put in the order of the ids."""
     width = len(next(iter(parts.values()), (0.0, 0.0)))
     nothing = (0.0,) * width
     table = np.array([parts.get(key, nothing) for key in ids], dtype=np.float64).reshape(len(ids), width)
     present = np.array([key in parts for key in ids], dtype=bool)
-    return Column(model, measure, ids, table, present, _kind(measure, table[present]))
+    return MeasureColumn(model, measure, ids, table, present, _kind(measure, table[present]))
 
 
 def _kind(measure: Measure, parts: Array) -> Literal["share", "mean", "other"]:
@@ -96,7 +98,7 @@ def places(members: Mapping[str, Sequence[str]], ids: Sequence[str]) -> dict[str
     return {name: np.array([order[key] for key in keys], dtype=np.intp) for name, keys in members.items()}
 
 
-def slice_values(columns: Sequence[Column], members: Members, seed: int = 0) -> list[SliceValue]:
+def slice_values(columns: Sequence[MeasureColumn], members: Members, seed: int = 0) -> list[SliceValue]:
     """Every column on every slice, with its 95 % interval and n.
 
     The interval is the percentile bootstrap one, Wilson's for shares of right and wrong. The p-value
@@ -117,7 +119,9 @@ def slice_values(columns: Sequence[Column], members: Members, seed: int = 0) -> 
     ]
 
 
-def compare_slices(pairs: Sequence[tuple[Column, Column]], members: Members, seed: int = 0) -> list[Slice]:
+def compare_slices(
+    pairs: Sequence[tuple[MeasureColumn, MeasureColumn]], members: Members, seed: int = 0
+) -> list[Slice]:
     """Each (candidate, baseline) of one measure on every slice where both have SMALLEST examples or more.
 
     Intervals by paired bootstrap, p-values by McNemar's exact test for shares and else by a paired
@@ -170,7 +174,7 @@ def _split(sums: Array, parts: Sequence[Array]) -> list[Array]:
     return np.split(sums, list(accumulate(one.shape[1] for one in parts))[:-1], axis=1)
 
 
-def _interval(item: Column, rows: NDArray[np.intp], sums: Array) -> Interval:
+def _interval(item: MeasureColumn, rows: NDArray[np.intp], sums: Array) -> Interval:
     present = item.present[rows]
     n = int(np.count_nonzero(present))
     if n == 0:
@@ -189,7 +193,7 @@ def _interval(item: Column, rows: NDArray[np.intp], sums: Array) -> Interval:
     return Interval(value, *within(low, high, ends), n)
 
 
-def _against_rest(item: Column, members: Members) -> list[float | None]:
+def _against_rest(item: MeasureColumn, members: Members) -> list[float | None]:
     if not item.measure.independent or item.kind == "other":
         return [None] * len(members)
     values = np.where(item.present, item.parts[:, 0], 0.0)
@@ -242,7 +246,7 @@ def _corrected(p: Sequence[float | None]) -> list[float | None]:
     return [None if one is None else next(known) for one in p]
 
 
-def _aligned(ours: Column, theirs: Column) -> tuple[Column, Column]:
+def _aligned(ours: MeasureColumn, theirs: MeasureColumn) -> tuple[MeasureColumn, MeasureColumn]:
     """Both columns on the examples that both have a value for."""
     if np.array_equal(ours.present, theirs.present):
         return ours, theirs
@@ -251,7 +255,7 @@ def _aligned(ours: Column, theirs: Column) -> tuple[Column, Column]:
 
 
 def _compared(
-    pairs: Sequence[tuple[Column, Column]], rows: NDArray[np.intp], seed: int, resamples: int
+    pairs: Sequence[tuple[MeasureColumn, MeasureColumn]], rows: NDArray[np.intp], seed: int, resamples: int
 ) -> list[Comparison]:
     sides = {id(side): side.parts for pair in pairs for side in pair}
     resampled = dict(zip(sides, _resampled(list(sides.values()), rows, seed), strict=True))
@@ -267,7 +271,7 @@ def _compared(
 
 
 def _comparison(
-    pair: tuple[Column, Column],
+    pair: tuple[MeasureColumn, MeasureColumn],
     rows: NDArray[np.intp],
     resampled: tuple[Array, Array],
     swapped: tuple[Array, Array],
@@ -301,7 +305,10 @@ def _comparison(
 
 
 def _swap_p(
-    pair: tuple[Column, Column], rows: NDArray[np.intp], swapped: tuple[Array, Array], delta: float
+    pair: tuple[MeasureColumn, MeasureColumn],
+    rows: NDArray[np.intp],
+    swapped: tuple[Array, Array],
+    delta: float,
 ) -> float:
     """The share of swaps that part the models as far, for shares of all swaps (McNemar's exact test).
 
@@ -324,7 +331,7 @@ def _swap_p(
     return min(p, 2 * float(np.exp(-(differences.sum() ** 2) / (2 * (differences**2).sum()))))
 
 
-def _worst(pair: tuple[Column, Column], rows: NDArray[np.intp]) -> tuple[str, ...]:
+def _worst(pair: tuple[MeasureColumn, MeasureColumn], rows: NDArray[np.intp]) -> tuple[str, ...]:
     """The examples on which the candidate is furthest behind, the furthest first."""
     ours, theirs = pair
     rows = rows[ours.present[rows]]

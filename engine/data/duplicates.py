@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from engine.data.answers import same_answer
 from engine.data.example import Example, normalise
-from engine.data.leak import question_key, turns_of
+from engine.data.leak import question_key, same_answer, turns_of
 from engine.data.near import NearIndex
 
 _CHUNK = 4096

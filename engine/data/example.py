@@ -33,7 +33,7 @@ class Example:
     references: tuple[str, ...] = ()
     label: str | None = None
     category: str | None = None
-    schema: dict[str, Any] | None = None
+    schema: dict[str, Any] | bool | None = None
     tests: tuple[str, ...] = ()
     turns: tuple[str, ...] = ()
     group: str | None = None

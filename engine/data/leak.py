@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from engine.data.example import Example, normalise
+from engine.data.words import same_but_for_typing, words
 
 Field = Literal["query", "reference", "both"]
 Tier = Literal["identical", "near", "ngram", "meaning"]
@@ -101,3 +102,28 @@ def training_text(row: Example, excerpt: str = "") -> str:
         return whole
     start = max(0, whole.find(excerpt) - (TEXT_LENGTH - EXCERPT_LENGTH) // 2)
     return whole[start : start + TEXT_LENGTH]
+
+
+_COMPARED = 4000  # characters: edit distance takes time with the square of the length
+
+
+def same_answer(example: Example, row: Example) -> bool | None:
+    """Whether a training row answers as the example's references do; None where either says nothing."""
+    given = [text for text in answers(row) if text.strip()]
+    expected = [text for text in example.references if text.strip()]
+    if not given or not expected:
+        return None
+    return any(_same(one, other) for one in expected for other in given)
+
+
+def _same(expected: str, given: str) -> bool:
+    if normalise(expected) == normalise(given):
+        return True
+    ours, theirs = words(expected), words(given)
+    if not ours or not theirs:
+        return False
+    if len(expected) >= DISTINCTIVE_LENGTH and f" {' '.join(ours)} " in f" {' '.join(theirs)} ":
+        return True
+    if max(len(expected), len(given)) > _COMPARED:
+        return ours == theirs
+    return same_but_for_typing(theirs, ours) is not None

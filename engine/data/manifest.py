@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.data.examples import data_rows
 from engine.data.files import dataset_files, is_dataset
-from engine.data.rows import data_rows
 from engine.data.split import Ratios, member
 from engine.data.textfile import open_error
 from engine.errors import BadInput

@@ -11,9 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.answers import same_answer
 from engine.data.example import Example
-from engine.data.leak import EXCERPT_LENGTH, Leak, questions, training_text, turns_of
+from engine.data.leak import EXCERPT_LENGTH, Leak, questions, same_answer, training_text, turns_of
 from engine.errors import BadInput
 
 SAME_MEANING = 0.85  # cosine; models differ, so that the command lets it be set

@@ -11,10 +11,10 @@ from typing import IO
 
 from engine.data.duplicates import duplicates
 from engine.data.example import Example
+from engine.data.examples import Account, data_rows
 from engine.data.files import data_suffix
 from engine.data.manifest import MANIFEST, Manifest, earlier_places, file_hash, refuse_other
 from engine.data.reading import read_records
-from engine.data.rows import Account, data_rows
 from engine.data.split import RATIOS, SPLITS, Member, Ratios, assign, member
 from engine.data.textfile import open_error, text_lines
 from engine.errors import BadInput

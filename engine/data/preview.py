@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.data.example import Example, normalise
+from engine.data.examples import Account, records_of
 from engine.data.files import is_dataset
 from engine.data.leak import question_key
-from engine.data.rows import Account, records_of
-from engine.data.shape_names import columns_used, shape_name
-from engine.data.shapes import example_from
+from engine.data.shapes import columns_used, example_from, shape_name
 from engine.data.split import RATIOS, SPLITS, Ratios, assign, member
 from engine.data.summary import NO_CATEGORY
 from engine.errors import BadInput

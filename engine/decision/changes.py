@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass
 
-from engine.decision.facts import Answer, Case
+from engine.decision.facts import AnsweredQuestion, CandidateFacts
 from engine.gates.figures import number
-from engine.plan.training_changes import Retrained, retrained
+from engine.plan.training_config import Retrained, retrained
 from store.read import history, previous_run
 from store.read.history import Connection
 from store.read.rows import ModelRow, ModelScoreRow, RunDetail
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class PreviousRun:
     """The newest finished run of the same name before a run."""
 
     run: RunDetail
@@ -25,14 +25,14 @@ class Before:
         return found[0] if same is None and alone and len(found) == 1 else same
 
 
-def read_before(connection: Connection, run_id: int) -> Before | None:
+def read_before(connection: Connection, run_id: int) -> PreviousRun | None:
     """None where there is no run to tell changes against."""
     found = previous_run.previous_run(connection, run_id)
     return None if found is None else _read(connection, found)
 
 
-def _read(connection: Connection, run_id: int) -> Before:
-    return Before(
+def _read(connection: Connection, run_id: int) -> PreviousRun:
+    return PreviousRun(
         history.run(connection, run_id),
         history.models(connection, run_id),
         history.model_scores(connection, run_id),
@@ -48,7 +48,7 @@ def retrainings(connection: Connection, older: int, newer: int) -> list[Retraine
     return [retrained(model.name, old.details, model.details) for old, model in pairs if old is not None]
 
 
-def changed(case: Case, before: Before, *, alone: bool) -> Answer | None:
+def changed(case: CandidateFacts, before: PreviousRun, *, alone: bool) -> AnsweredQuestion | None:
     """The training's settings that are others than before, with both runs' primary scores beside them."""
     question = f"Changed since run {before.run.id}?"
     model = before.candidate(case.name, alone)
@@ -59,8 +59,8 @@ def changed(case: Case, before: Before, *, alone: bool) -> Answer | None:
     weights = "the same weights" if same else "other weights"
     evidence = [weights, *(change.said for change in found.changes), *_scores(case, before, model.name)]
     if found.reason:
-        return Answer(question, f"{weights}; {found.said}", "missing", tuple(evidence), "changed")
-    return Answer(
+        return AnsweredQuestion(question, f"{weights}; {found.said}", "missing", tuple(evidence), "changed")
+    return AnsweredQuestion(
         question,
         found.said if found.changes else f"no setting; {weights}",
         "good",
@@ -69,7 +69,7 @@ def changed(case: Case, before: Before, *, alone: bool) -> Answer | None:
     )
 
 
-def _scores(case: Case, before: Before, name: str) -> list[str]:
+def _scores(case: CandidateFacts, before: PreviousRun, name: str) -> list[str]:
     """Only values on one eval set stand beside each other."""
     if before.run.eval_set is None or before.run.eval_set != case.facts.run.eval_set:
         return ["the eval set is another one: the scores do not compare"]

@@ -6,13 +6,13 @@ from engine.gates.figures import size
 from store.read.rows import ModelRow
 
 
-def costs(model: ModelRow) -> Iterator[tuple[str, str]]:
-    """Adapter size and trainable share, peak GPU memory and energy, in words; what is missing says why."""
+def model_costs(model: ModelRow) -> Iterator[tuple[str, str]]:
+    """Adapter size and trainable share, peak GPU memory, energy; missing values with their reasons."""
     details = model.details or {}
     adapter, use = details.get("adapter"), details.get("device_use")
     if isinstance(adapter, dict) and "bytes" in adapter:
         share = adapter["trainable_share"]
-        known = "the base's size is not known" if share is None else f"{share:.3%} trainable"
+        known = "size of the base unknown" if share is None else f"{share:.3%} trainable"
         yield "adapter", f"{size(adapter['bytes'])}, {adapter['parameters']:,} parameters, {known}"
     if use:
         memory, energy = use["peak_memory"], use["energy_j"]

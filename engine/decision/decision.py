@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from engine.decision import quality, trust
-from engine.decision.changes import Before, changed, read_before
-from engine.decision.facts import Answer as Answer
-from engine.decision.facts import Case, Facts, cases, read
+from engine.decision.changes import PreviousRun, changed, read_before
+from engine.decision.facts import AnsweredQuestion as AnsweredQuestion
+from engine.decision.facts import CandidateFacts, RunFacts, cases, read
 from engine.decision.facts import Topic as Topic
 from engine.decision.words import brief, moved_values, no_verdict
 from store.read.history import Connection
@@ -38,20 +38,20 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Decision:
     """What to do with one candidate; `grounds` are at most three, the weightiest first."""
 
     candidate: str
     word: Word
     grounds: tuple[Reason, ...]
-    answers: tuple[Answer, ...]
+    answers: tuple[AnsweredQuestion, ...]
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """The grounds in words."""
         return tuple(_shortened(reason.said) for reason in self.grounds)
 
-    def answer(self, topic: Topic) -> Answer | None:
+    def answer(self, topic: Topic) -> AnsweredQuestion | None:
         return next((answer for answer in self.answers if answer.topic == topic), None)
 
 
@@ -59,17 +59,17 @@ def _shortened(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def decide(connection: Connection, run_id: int) -> list[Verdict]:
+def decide(connection: Connection, run_id: int) -> list[Decision]:
     """One verdict for each candidate that the run evaluated. Raises StoreError when there is no such run."""
     return verdicts(cases(read(connection, run_id)), read_before(connection, run_id))
 
 
-def verdicts(found: Sequence[Case], before: Before | None) -> list[Verdict]:
+def verdicts(found: Sequence[CandidateFacts], before: PreviousRun | None) -> list[Decision]:
     """As `decide`, of what was read."""
     return [_verdict(case, before, alone=len(found) == 1) for case in found]
 
 
-def decision_values(decided: Sequence[Verdict]) -> list[dict[str, Any]]:
+def decision_values(decided: Sequence[Decision]) -> list[dict[str, Any]]:
     """For JSON."""
     return [
         {
@@ -82,14 +82,14 @@ def decision_values(decided: Sequence[Verdict]) -> list[dict[str, Any]]:
     ]
 
 
-def _answer_values(answer: Answer) -> dict[str, Any]:
+def _answer_values(answer: AnsweredQuestion) -> dict[str, Any]:
     values = asdict(answer)
     for part in ("said", "lead", "more"):
         del values[part]
     return values | {"answer": answer.answer}
 
 
-def _verdict(case: Case, before: Before | None, *, alone: bool) -> Verdict:
+def _verdict(case: CandidateFacts, before: PreviousRun | None, *, alone: bool) -> Decision:
     change = changed(case, before, alone=alone) if before else None
     answers = (
         quality.better_than_base(case),
@@ -103,10 +103,10 @@ def _verdict(case: Case, before: Before | None, *, alone: bool) -> Verdict:
         *((change,) if change else ()),
     )
     word, reasons = _decided(case, {answer.topic: answer for answer in answers})
-    return Verdict(case.name, word, tuple(reasons[:MOST]), answers)
+    return Decision(case.name, word, tuple(reasons[:MOST]), answers)
 
 
-def _decided(case: Case, answers: dict[Topic, Answer]) -> tuple[Word, list[Reason]]:
+def _decided(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> tuple[Word, list[Reason]]:
     if unfinished := _unfinished(case.facts):
         return "not settled", [Reason(unfinished)]
     critical = case.alerts("critical")
@@ -125,7 +125,7 @@ def _decided(case: Case, answers: dict[Topic, Answer]) -> tuple[Word, list[Reaso
     return "ship", _for(case, answers)
 
 
-def _unfinished(facts: Facts) -> str | None:
+def _unfinished(facts: RunFacts) -> str | None:
     """Why nothing can be said of a run yet; None of one that is finished."""
     return (
         None if facts.run.status == "finished" else no_verdict(facts.run) or f"the run is {facts.run.status}"
@@ -162,7 +162,7 @@ def _accepted(alerts: Sequence[AlertRow]) -> list[Reason]:
     ]
 
 
-def _unsettled(case: Case, answers: dict[Topic, Answer]) -> list[Reason]:
+def _unsettled(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> list[Reason]:
     """What is not shown yet of a candidate without an open critical alert."""
     base, prompt, data, judge = (answers[topic] for topic in ("base", "prompt", "data", "judge"))
     reasons = []
@@ -183,21 +183,21 @@ def _unsettled(case: Case, answers: dict[Topic, Answer]) -> list[Reason]:
     return reasons
 
 
-def _better_than_base(case: Case) -> str:
+def _better_than_base(case: CandidateFacts) -> str:
     return f"better than {case.base.name if case.base else 'the base'}"
 
 
-def _without_lead(answer: Answer, lead: str) -> str:
+def _without_lead(answer: AnsweredQuestion, lead: str) -> str:
     """An answer after words that say its lead already."""
     return replace(answer, lead="").answer if answer.lead == lead else answer.answer
 
 
-def _measured_better(case: Case) -> bool:
+def _measured_better(case: CandidateFacts) -> bool:
     """Whether a measure shows it, and not the judges alone."""
     return case.base is not None and any(row.standing == "better" for row in case.changes(case.base))
 
 
-def _open_questions(case: Case) -> list[AlertRow]:
+def _open_questions(case: CandidateFacts) -> list[AlertRow]:
     """Drops as large as a gate forbids that may be chance, and what could not be compared at all."""
     return [
         alert
@@ -220,7 +220,7 @@ def _open_question(alert: AlertRow) -> str:
     return f"{moved} against {alert.baseline} may be chance: needs about {needed:,} examples"
 
 
-def _although(case: Case, answers: dict[Topic, Answer]) -> list[Reason]:
+def _although(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> list[Reason]:
     """What speaks for a candidate that is not shipped."""
     base = answers["base"]
     if base.standing != "good":
@@ -228,7 +228,7 @@ def _although(case: Case, answers: dict[Topic, Answer]) -> list[Reason]:
     return [Reason(f"although {_better_than_base(case)}: {_without_lead(base, 'yes')}", topic="base")]
 
 
-def _for(case: Case, answers: dict[Topic, Answer]) -> list[Reason]:
+def _for(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> list[Reason]:
     """Why to ship, and what is not known."""
     base, forgot, prompt, slices = (answers[topic] for topic in ("base", "forgotten", "prompt", "slices"))
     reasons = [Reason(f"{_better_than_base(case)}: {_without_lead(base, 'yes')}", topic="base")]

@@ -37,7 +37,7 @@ _SURPRISE = ("bits_per_byte", "perplexity")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AnsweredQuestion:
     """One of a fine-tuner's questions, answered; `evidence` holds the numbers behind it, one line each.
 
     An answer is its `lead` ("yes", "no", "not known"), what is `said`, and `more`: what would settle it.
@@ -62,7 +62,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RunFacts:
     """Everything stored of a run that a decision looks at."""
 
     run: RunDetail
@@ -82,10 +82,10 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class CandidateFacts:
     """One candidate; `measures` are the primary ones, of each family the one that speaks for it."""
 
-    facts: Facts
+    facts: RunFacts
     model: ModelRow
     base: ModelRow | None
     prompted: tuple[ModelRow, ...]
@@ -127,11 +127,11 @@ class Case:
         return [row for row in self.facts.alerts if row.candidate == self.name and row.severity in severities]
 
 
-def read(connection: history.Connection, run_id: int) -> Facts:
+def read(connection: history.Connection, run_id: int) -> RunFacts:
     """Raises StoreError when there is no such run."""
     run = history.run(connection, run_id)
     file_version = (run.data_summary or {}).get("file_version") or run.eval_set or ""
-    return Facts(
+    return RunFacts(
         run=run,
         models=[model for model in history.models(connection, run_id) if not model.is_cut],
         metrics=history.metrics(connection, run_id),
@@ -145,20 +145,20 @@ def read(connection: history.Connection, run_id: int) -> Facts:
     )
 
 
-def cases(facts: Facts) -> list[Case]:
+def cases(facts: RunFacts) -> list[CandidateFacts]:
     """The candidates in the plan's order."""
     measures = primary(facts.metrics)
     return [_case(facts, model, measures) for model in facts.models if model.role == "candidate"]
 
 
-def _case(facts: Facts, candidate: ModelRow, measures: tuple[str, ...]) -> Case:
+def _case(facts: RunFacts, candidate: ModelRow, measures: tuple[str, ...]) -> CandidateFacts:
     baselines = [model for model in facts.models if model.role == "baseline"]
     told = {model.name for model in baselines if system_of(model, facts.plan)}
     bare = [model for model in baselines if model.name not in told]
     own = [model for model in bare if _weights(model) == _weights(candidate)]
     base = next(iter([*own, *bare, *baselines]), None)
     prompted = tuple(model for model in baselines if model.name in told and model is not base)
-    return Case(facts, candidate, base, prompted, measures)
+    return CandidateFacts(facts, candidate, base, prompted, measures)
 
 
 def system_of(model: ModelRow, plan: dict[str, Any]) -> str | None:

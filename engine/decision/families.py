@@ -30,7 +30,7 @@ class FamilyMembers(NamedTuple):
 
 _REFERENCES = ("references",)
 _MEMBERS = [
-    FamilyMembers(r"rouge.+|bleu.*|chrf.*|meteor.*", "overlap", _REFERENCES),
+    FamilyMembers(r"rouge.+|(sacre)?bleu.*|chrf.*|meteor.*", "overlap", _REFERENCES),
     FamilyMembers(
         r"exact_match|token_f1|contains|prefix|numeric_match|edit_similarity", "exact & token", _REFERENCES
     ),

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from engine.compare.forgetting import ForgettingRow, corpus_aspect, forgetting
 from engine.decision.facts import (
-    Answer,
-    Case,
+    AnsweredQuestion,
+    CandidateFacts,
     Standing,
     bounds,
     improvement,
@@ -25,11 +25,11 @@ LEAKED = ("leaked", "not leaked")  # slices about the eval set, not about what i
 TOLD = 3
 
 
-def better_than_base(case: Case) -> Answer:
+def better_than_base(case: CandidateFacts) -> AnsweredQuestion:
     """On the primary measures and by the judges' win rates."""
     question = f"Better than {case.base.name if case.base else 'the base'}?"
     if case.base is None:
-        return Answer(question, "the run has no baseline", "missing", lead="not known")
+        return AnsweredQuestion(question, "the run has no baseline", "missing", lead="not known")
     changes, rates = case.changes(case.base), case.win_rates(case.base)
     better = [row for row in changes if row.standing == "better"]
     worse = [row for row in changes if row.standing == "worse"]
@@ -38,7 +38,7 @@ def better_than_base(case: Case) -> Answer:
     known = [row for row in changes if row.standing != "missing"]
     evidence = (*(measured(row) + _word(row) for row in changes), *map(rate, rates))
     if not known and not any(row.win_rate is not None for row in rates):
-        return Answer(question, "nothing could be compared", "missing", evidence, lead="not known")
+        return AnsweredQuestion(question, "nothing could be compared", "missing", evidence, lead="not known")
     standing: Standing
     if (better or won) and not (worse or lost):
         standing, lead, said = "good", "yes", _where(better, won, len(known))
@@ -52,8 +52,8 @@ def better_than_base(case: Case) -> Answer:
     else:
         unsettled = [row for row in changes if row.standing in ("inconclusive", "no worse")]
         said = f"not shown on any of {counted(len(known), 'measure')}"
-        return Answer(question, said, "open", evidence, more=least_needed(unsettled))
-    return Answer(question, said, standing, evidence, lead=lead)
+        return AnsweredQuestion(question, said, "open", evidence, more=least_needed(unsettled))
+    return AnsweredQuestion(question, said, standing, evidence, lead=lead)
 
 
 def rate(row: WinRateRow) -> str:
@@ -108,21 +108,23 @@ class PromptShare:
         return f"{self.measure}: the prompt reaches {percent(self.share)} {spread} of the gain, n {self.n:,}"
 
 
-def better_than_prompt(case: Case) -> Answer:
+def better_than_prompt(case: CandidateFacts) -> AnsweredQuestion:
     """The 80 % rule: on the measures that the candidate gained on, how much of it a prompt reaches alone."""
     question = "Better than a good prompt?"
     if not case.prompted:
         way = 'add a baseline with `system = "…"` on the same weights'
-        return Answer(
+        return AnsweredQuestion(
             question, "no baseline has a prompt", "missing", topic="prompt", lead="not known", more=way
         )
     if case.base is None or case.base.name in {model.name for model in case.prompted}:
-        return Answer(question, "no baseline without a prompt", "missing", topic="prompt", lead="not known")
+        return AnsweredQuestion(
+            question, "no baseline without a prompt", "missing", topic="prompt", lead="not known"
+        )
     answers = [_against(case, case.base, prompted, question) for prompted in case.prompted]
     return max(answers, key=lambda answer: ("good", "missing", "open", "bad").index(answer.standing))
 
 
-def _against(case: Case, base: ModelRow, prompted: ModelRow, question: str) -> Answer:
+def _against(case: CandidateFacts, base: ModelRow, prompted: ModelRow, question: str) -> AnsweredQuestion:
     reached = list(_reached(case, base, prompted))
     rates = case.win_rates(prompted)
     lost = [row for row in rates if row.high is not None and row.high < HALF]
@@ -135,17 +137,17 @@ def _against(case: Case, base: ModelRow, prompted: ModelRow, question: str) -> A
     worse = [row for row in case.changes(prompted) if row.standing == "worse"]
     if lost:
         said = f"loses to {prompted.name}, {rate(lost[0])}"
-        return Answer(question, said, "bad", evidence, "prompt", "no")
+        return AnsweredQuestion(question, said, "bad", evidence, "prompt", "no")
     if reached:
         return _by_share(question, reached, evidence)
     if worse:
         said = f"worse than {prompted.name} on {_names(worse, [])}"
-        return Answer(question, said, "bad", evidence, "prompt", "no")
+        return AnsweredQuestion(question, said, "bad", evidence, "prompt", "no")
     said = f"no settled gain over {base.name} that a prompt could reach"
-    return Answer(question, said, "open", evidence, "prompt", "inconclusive")
+    return AnsweredQuestion(question, said, "open", evidence, "prompt", "inconclusive")
 
 
-def _by_share(question: str, reached: Sequence[PromptShare], evidence: tuple[str, ...]) -> Answer:
+def _by_share(question: str, reached: Sequence[PromptShare], evidence: tuple[str, ...]) -> AnsweredQuestion:
     """The 80 % rule on the mean share, each measure's between nothing and all of its gain.
 
     The ends of the mean's interval are the means of the ends, however the measures hang together.
@@ -157,16 +159,18 @@ def _by_share(question: str, reached: Sequence[PromptShare], evidence: tuple[str
     high = _mean(item.share if item.high is None else item.high for item in reached)
     if any(item.low is None for item in reached):
         standing: Standing = "bad" if share >= ENOUGH else "open"
-        return Answer(question, said, standing, evidence, "prompt", "inconclusive, without an interval")
+        return AnsweredQuestion(
+            question, said, standing, evidence, "prompt", "inconclusive, without an interval"
+        )
     if high < ENOUGH:
-        return Answer(question, said, "good", evidence, "prompt", "yes")
+        return AnsweredQuestion(question, said, "good", evidence, "prompt", "yes")
     if low >= ENOUGH:
-        return Answer(question, said, "bad", evidence, "prompt", "no")
+        return AnsweredQuestion(question, said, "bad", evidence, "prompt", "no")
     n = min(item.n for item in reached)
     room = abs(share - ENOUGH)
     needed = examples_needed((high - low) / 2 / CRITICAL_Z, room, n)
     more = f"needs about {needed:,} examples" if needed else ""
-    return Answer(question, said, "open", evidence, "prompt", "inconclusive", more)
+    return AnsweredQuestion(question, said, "open", evidence, "prompt", "inconclusive", more)
 
 
 def _mean(shares: Iterable[float]) -> float:
@@ -174,7 +178,7 @@ def _mean(shares: Iterable[float]) -> float:
     return sum(found) / len(found)
 
 
-def _reached(case: Case, base: ModelRow, prompted: ModelRow) -> Iterator[PromptShare]:
+def _reached(case: CandidateFacts, base: ModelRow, prompted: ModelRow) -> Iterator[PromptShare]:
     """Of each settled gain over the base, what is left of it over the prompt, with its spread."""
     over_prompt = {row.measure: row for row in case.changes(prompted)}
     for row in case.changes(base):
@@ -187,7 +191,7 @@ def _reached(case: Case, base: ModelRow, prompted: ModelRow) -> Iterator[PromptS
         yield PromptShare(row.measure, 1 - left / gain, low, high, min(row.n, other.n))
 
 
-def forgotten(case: Case) -> Answer:
+def forgotten(case: CandidateFacts) -> AnsweredQuestion:
     """Benchmarks and plain texts; which drops are not ruled out where none was seen."""
     question = "What was forgotten?"
     pairs = [
@@ -203,13 +207,13 @@ def forgotten(case: Case) -> Answer:
     evidence = tuple(map(_aspect, rows))
     if not looked_at:
         why = "nothing could be compared" if asked else "the plan has no benchmarks and no corpora"
-        return Answer(question, why, "missing", evidence, "forgotten", "not measured")
+        return AnsweredQuestion(question, why, "missing", evidence, "forgotten", "not measured")
     drops = {row.aspect: _worst_drop(row, row.aspect in corpora) for row in rows}
     if worse := [row for row in rows if row.standing == "worse"]:
         worst = max(worse, key=lambda row: drops[row.aspect])
         more = f" and {len(worse) - 1} more" if len(worse) > 1 else ""
         values = f"{number(worst.baseline_value)} → {number(worst.candidate_value)}"
-        return Answer(question, f"{worst.aspect} {values}{more}", "bad", evidence, "forgotten")
+        return AnsweredQuestion(question, f"{worst.aspect} {values}{more}", "bad", evidence, "forgotten")
     kept = [row for row in asked if row.standing in ("better", "no worse")]
     floor = sum(row.standing == "at the floor" for row in asked)
     hidden = [row for row in looked_at if row.standing in ("inconclusive", "not tested")]
@@ -219,12 +223,14 @@ def forgotten(case: Case) -> Answer:
     if hidden:
         worst = max(hidden, key=lambda row: drops[row.aspect])
         said = f"{said}; a drop beyond the plan's limit is not ruled out on {worst.aspect}, n {worst.n:,}"
-        return Answer(question, said, "open", evidence, "forgotten")
+        return AnsweredQuestion(question, said, "open", evidence, "forgotten")
     if len(looked_at) < len(asked):
-        return Answer(question, f"{said}; others could not be compared", "open", evidence, "forgotten")
+        return AnsweredQuestion(
+            question, f"{said}; others could not be compared", "open", evidence, "forgotten"
+        )
     if not kept:
-        return Answer(question, said, "open", evidence, "forgotten")
-    return Answer(
+        return AnsweredQuestion(question, said, "open", evidence, "forgotten")
+    return AnsweredQuestion(
         question, f"{said}, within the plan's limits", "good", evidence, "forgotten", "nothing seen"
     )
 
@@ -246,7 +252,7 @@ def _worst_drop(row: ForgettingRow, is_corpus: bool) -> float:
     return (row.high if is_corpus else -row.low) / scale
 
 
-def lost_slices(case: Case) -> Answer:
+def lost_slices(case: CandidateFacts) -> AnsweredQuestion:
     """Slices of the eval set on which the candidate is clearly worse than the base."""
     question = "Which slices lost?"
     rows = [
@@ -260,19 +266,21 @@ def lost_slices(case: Case) -> Answer:
     ]
     compared = {row.slice for row in rows if row.delta is not None}
     if not compared:
-        return Answer(question, "no slices were computed", "missing", topic="slices", lead="not known")
+        return AnsweredQuestion(
+            question, "no slices were computed", "missing", topic="slices", lead="not known"
+        )
     worse = [row for row in rows if row.standing == "worse"]
     if not worse:
         open_ = sum(row.standing == "inconclusive" for row in rows)
         standing: Standing = "open" if 2 * open_ > len(rows) else "good"
         said = f"none clearly worse ({len(compared):,} checked)"
-        return Answer(
+        return AnsweredQuestion(
             question, said, standing, (f"{open_} of {len(rows)} comparisons are inconclusive",), "slices"
         )
     names = list(dict.fromkeys(row.slice for row in worse))
     more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
     said = f"{len(names)} of {counted(len(compared), 'slice')}: {', '.join(names[:TOLD])}{more}"
-    return Answer(question, said, "bad", tuple(map(_slice, worse)), "slices")
+    return AnsweredQuestion(question, said, "bad", tuple(map(_slice, worse)), "slices")
 
 
 def _slice(row: SliceRow) -> str:

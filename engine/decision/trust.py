@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from engine.data.power import smallest_change
 from engine.decision import judges
-from engine.decision.costs import costs
-from engine.decision.facts import Answer, Case, Standing
+from engine.decision.costs import model_costs
+from engine.decision.facts import AnsweredQuestion, CandidateFacts, Standing
 from engine.gates.figures import counted, number, percent
 from store.read.rows import ModelRow, WinRateRow
 from store.read.slices import SliceRow
@@ -19,11 +19,11 @@ NOT_LEAKED = "not leaked"  # the slice of the examples that training has not see
 SPEED, WAIT = "tokens_per_second", ("latency_p50_s", "latency_s")
 
 
-def cost(case: Case) -> Answer:
+def cost(case: CandidateFacts) -> AnsweredQuestion:
     """Speed beside the base's, which has no interval, and the adapter's size."""
     question = "What does it cost?"
     base = case.base.name if case.base else ""
-    sized = dict(costs(case.model))
+    sized = dict(model_costs(case.model))
     evidence = [f"{name}: {said}" for name, said in sized.items()]
     said = [f"adapter of {sized['adapter']}"] if "adapter" in sized else []
     standing: Standing = "good"
@@ -41,23 +41,23 @@ def cost(case: Case) -> Answer:
             evidence.append(f"{measure} {number(pair[0])} → {number(pair[1])}  no interval")
     if not said:
         why = "the plan does not use efficiency"
-        return Answer(question, why, "missing", tuple(evidence), "cost", "not measured")
-    return Answer(question, "; ".join(said), standing, tuple(evidence), "cost")
+        return AnsweredQuestion(question, why, "missing", tuple(evidence), "cost", "not measured")
+    return AnsweredQuestion(question, "; ".join(said), standing, tuple(evidence), "cost")
 
 
-def kept_of_full(case: Case) -> Answer:
+def kept_of_full(case: CandidateFacts) -> AnsweredQuestion:
     """What an adapter keeps of the quality of a full fine-tune of the same base."""
     question = "Quality vs. a full fine-tune?"
     if not _adapter(case.model):
-        return Answer(question, "no adapter", "missing", topic="full", lead="not applicable")
+        return AnsweredQuestion(question, "no adapter", "missing", topic="full", lead="not applicable")
     full = next((model for model in case.facts.models if _is_full(model, case)), None)
     if full is None:
         why = "the run has no full fine-tune of this base"
-        return Answer(question, why, "missing", topic="full", lead="not known")
+        return AnsweredQuestion(question, why, "missing", topic="full", lead="not known")
     directions = {metric.measure: metric.direction for metric in case.facts.metrics}
     shares = dict(_shares(case, full, directions))
     if not shares:
-        return Answer(
+        return AnsweredQuestion(
             question, f"nothing to compare with {full.name}", "missing", topic="full", lead="not known"
         )
     mean = sum(share for share, _ in shares.values()) / len(shares)
@@ -67,7 +67,9 @@ def kept_of_full(case: Case) -> Answer:
     evidence = tuple(
         f"{measure}: {percent(share)} kept, {values}" for measure, (share, values) in shares.items()
     )
-    return Answer(question, f"{percent(mean)} of the quality of {full.name}{of}", standing, evidence, "full")
+    return AnsweredQuestion(
+        question, f"{percent(mean)} of the quality of {full.name}{of}", standing, evidence, "full"
+    )
 
 
 def _adapter(model: ModelRow) -> dict[str, float]:
@@ -75,7 +77,7 @@ def _adapter(model: ModelRow) -> dict[str, float]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_full(model: ModelRow, case: Case) -> bool:
+def _is_full(model: ModelRow, case: CandidateFacts) -> bool:
     """Whether it is a candidate of the same architecture and size with weights of its own."""
     if model.role != "candidate" or _adapter(model) or case.base is None:
         return False
@@ -89,7 +91,7 @@ def _is_full(model: ModelRow, case: Case) -> bool:
 
 
 def _shares(
-    case: Case, full: ModelRow, directions: dict[str, str]
+    case: CandidateFacts, full: ModelRow, directions: dict[str, str]
 ) -> Iterator[tuple[str, tuple[float, str]]]:
     for measure in case.measures:
         ours, theirs = (case.facts.score(name, measure) for name in (case.name, full.name))
@@ -98,12 +100,14 @@ def _shares(
             yield measure, (best / other, f"{full.name} {number(theirs)}, {case.name} {number(ours)}")
 
 
-def data_believed(case: Case) -> Answer:
+def data_believed(case: CandidateFacts) -> AnsweredQuestion:
     """Leakage, the test lock, and the smallest change that so many examples can show."""
     question = "Can the eval set be believed?"
     summary = case.facts.run.data_summary
     if not summary:
-        return Answer(question, "nothing was recorded of it", "missing", topic="data", lead="not known")
+        return AnsweredQuestion(
+            question, "nothing was recorded of it", "missing", topic="data", lead="not known"
+        )
     n, leaked = int(summary.get("selected") or 0), summary.get("leaked")
     seen = summary.get("detectable") or (smallest_change(n) if n else None)
     uses = len({use.run_id for use in case.facts.test_uses}) if summary.get("split") == "test" else 0
@@ -143,10 +147,10 @@ def data_believed(case: Case) -> Answer:
     if uses > 1:
         standing = standing if standing == "bad" else "open"
         said += f"; the test split was used by {uses} runs"
-    return Answer(question, said + visible, standing, tuple(evidence), "data")
+    return AnsweredQuestion(question, said + visible, standing, tuple(evidence), "data")
 
 
-def _on_the_others(case: Case) -> list[SliceRow]:
+def _on_the_others(case: CandidateFacts) -> list[SliceRow]:
     """The primary measures over the examples that did not leak, against the base."""
     return [
         row
@@ -159,7 +163,7 @@ def _on_the_others(case: Case) -> list[SliceRow]:
     ]
 
 
-def judge_believed(case: Case) -> Answer:
+def judge_believed(case: CandidateFacts) -> AnsweredQuestion:
     """Failures, orders, places, and agreement of every judge that compared the candidate."""
     question = "Can the judge be believed?"
     found = case.facts.judging
@@ -172,7 +176,7 @@ def judge_believed(case: Case) -> Answer:
     means = {row.judge for row in found.means if row.model == case.name}
     asked = [judge for judge in found.judges if judge.name in {row.judge for row in rows} | means]
     if not asked:
-        return Answer(question, "nothing was judged", "missing", topic="judge")
+        return AnsweredQuestion(question, "nothing was judged", "missing", topic="judge")
     doubts: list[str] = []
     others: list[str] = []
     for row in rows:
@@ -187,12 +191,12 @@ def judge_believed(case: Case) -> Answer:
     calls, failed = sum(judge.calls for judge in asked), sum(judge.failed for judge in asked)
     if any(_is_broken(row) for row in rows):
         said = f"hardly: {doubts[0]}" if doubts else "hardly"
-        return Answer(question, said + kind, "bad", evidence, "judge")
+        return AnsweredQuestion(question, said + kind, "bad", evidence, "judge")
     if doubts:
         said = f"with {counted(len(doubts), 'doubt')}: {doubts[0]}"
-        return Answer(question, said + kind, "open", evidence, "judge")
+        return AnsweredQuestion(question, said + kind, "open", evidence, "judge")
     said = f"no doubt found: {failed} of {counted(calls, 'call')} failed{kind}"
-    return Answer(question, said, "good", evidence, "judge")
+    return AnsweredQuestion(question, said, "good", evidence, "judge")
 
 
 def _is_broken(row: WinRateRow) -> bool:

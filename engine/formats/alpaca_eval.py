@@ -3,8 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from engine.data.example import query_id
-from engine.data.examples import Example
+from engine.data.example import Example, query_id
 from engine.errors import BadInput
 from engine.formats.imported import Game, Grader, Imported, Match, Side
 from engine.formats.records import Row, rows

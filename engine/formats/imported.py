@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.judges.judge import Order
 from engine.judges.verdicts import Verdict
 

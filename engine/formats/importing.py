@@ -7,8 +7,7 @@ from engine.errors import BadInput
 from engine.formats.alpaca_eval import read_alpaca_eval
 from engine.formats.imported import Imported
 from engine.formats.judgelm import read_judgelm
-from engine.formats.lm_eval import BenchmarkedModel, read_lm_eval
-from engine.formats.lm_eval_writer import write_run
+from engine.formats.lm_eval import BenchmarkedModel, read_lm_eval, write_run
 from engine.formats.mt_bench import read_mt_bench
 from engine.formats.prometheus import read_prometheus
 from engine.formats.writer import Writer

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.formats.imported import Game, Grader, Imported, Match, Side
 from engine.formats.records import Row, rows

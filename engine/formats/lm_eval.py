@@ -1,22 +1,100 @@
-"""Results files of lm-evaluation-harness, those of 0.4 and those from before.
-
-From 0.4 on `results` has "acc,none" and "acc_stderr,none" (metric, filter); before it was "acc" and
-"acc_stderr", without filters, groups, counts or directions. A folder may hold one model's files, or a results
-root with a folder for each model. Several files of one model are taken together, the newest where they meet.
-"""
+"""Sample lines of lm-evaluation-harness: `samples_<task>_<date>.jsonl` for each task, beside the results."""
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from engine.benchmarks.results import BenchmarkSample, BenchmarkScore, leaves, members_of, number, scores_of
+from engine.benchmarks.results import (
+    GROUPS,
+    BenchmarkSample,
+    BenchmarkScore,
+    arguments,
+    hash_of_lines,
+    hash_text,
+    leaves,
+    members_of,
+    number,
+    samples_of,
+    scores_of,
+)
+from engine.compare.benchmarks import Key, Measured, Question, compare_scores, group_samples
+from engine.compare.comparison import Comparison, stored
 from engine.data.textfile import read_text
 from engine.errors import BadInput
-from engine.formats.lm_eval_samples import Lines, read_samples
+from engine.formats.records import Row, rows, write_lines
+from engine.gates.checks import passed
+from engine.gates.measures import drop_alerts, ruled
+from engine.plan.plan import Gates
+from store import tables
+from store.read import benchmarks, history
+from store.read.benchmarks import SampleRow
+from store.read.history import Connection
+from store.read.rows import BenchmarkRow, ModelRow
+from store.write import Transaction
+
+_HASHES = ("doc_hash", "prompt_hash", "target_hash")
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """A task's samples, and the hash that lm-eval gives all of them together."""
+
+    samples: list[BenchmarkSample]
+    task_hash: str
+
+
+def read_samples(folder: Path, stamp: str | None, found: Mapping[str, Any]) -> dict[str, Lines]:
+    """The samples of every task in a results file that has some; `stamp` is the date in its name.
+
+    Raises BadInput naming file, line and key.
+    """
+    read = {}
+    for task, values in found["results"].items():
+        file = _file_of(folder, task, stamp)
+        if file is not None:
+            lines = [_completed(row, values) for row in rows(file)]
+            try:
+                read[task] = Lines(list(samples_of(task, lines)), hash_of_lines(lines))
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                raise BadInput(
+                    f"{file}: are not lm-eval's samples: {error}", "Leave out --samples."
+                ) from error
+    return read
+
+
+def _file_of(folder: Path, task: str, stamp: str | None) -> Path | None:
+    if stamp is not None:
+        file = folder / f"samples_{task}_{stamp}.jsonl"
+        return file if file.is_file() else None
+    dated = sorted(folder.glob(f"samples_{task}_[0-9][0-9][0-9][0-9]-*.jsonl"))
+    plain = folder / f"samples_{task}.jsonl"
+    return dated[-1] if dated else plain if plain.is_file() else None
+
+
+def _completed(row: Row, scores: Mapping[str, Any]) -> dict[str, Any]:
+    """A line with what lines of older versions lack: the filter, the metrics' names, the hashes."""
+    row.whole("doc_id")
+    for key in ("arguments", "filtered_resps"):
+        if not isinstance(row.values.get(key), list | dict):
+            raise row.wrong(key, "is missing: is this a samples file of lm-eval?")
+    line = {"filter": "none", "target": "", **row.values}
+    named = {key.partition(",")[0] for key in scores}
+    line.setdefault("metrics", [key for key in row.values if key in named])
+    asked = arguments(line)
+    if not asked or not asked[0]:
+        raise row.wrong("arguments", "is empty")
+    if not all(isinstance(line.get(key), str) for key in _HASHES):
+        content = (line.get("doc"), asked[0][0], str(line["target"]))
+        line |= dict(zip(_HASHES, map(hash_text, content), strict=True))
+    return line
+
 
 Found = dict[str, Any]
 Slot = tuple[str, str, str]  # task, metric, filter
@@ -215,3 +293,219 @@ def _date(found: Found, file: Path) -> float:
 def _table(found: Found, key: str) -> dict[str, Any]:
     table = found.get(key)
     return table if isinstance(table, dict) else {}
+
+
+def write_run(
+    transaction: Transaction, name: str, path: Path, models: Sequence[BenchmarkedModel], baseline: str | None
+) -> int:
+    """One run with these models, in which all others are compared with the baseline; returns its id."""
+    date = max(model.date for model in models)
+    row = {
+        "name": name,
+        "status": "finished",
+        "created": date,
+        "started": date,
+        "finished": date,
+        "plan": "",
+        "plan_hash": "",
+        "plan_folder": str(path.absolute().parent),
+        "plan_file": "",
+        "options": {"imported": "lm-eval"},
+        "eval_set_file": str(path),
+    }
+    run_id = transaction.insert(tables.Run, row)
+    ids = {}
+    for place, model in enumerate(models):
+        role = "baseline" if model.name == baseline else "candidate"
+        ids[model.name] = _write_model(transaction, run_id, place, role, model)
+    if baseline is not None:
+        _compare(transaction, run_id, ids, models, baseline)
+    return run_id
+
+
+def _write_model(
+    transaction: Transaction, run_id: int, place: int, role: str, model: BenchmarkedModel
+) -> int:
+    details = {
+        "kind": "recorded",
+        "file": str(model.file),
+        "notes": [f"read from {model.file.name}", *model.notes],
+        "lm_eval": model.facts,
+        GROUPS: {group: list(members) for group, members in model.groups.items()},
+    }
+    model_id = transaction.insert(
+        tables.Model,
+        {
+            "run_id": run_id,
+            "name": model.name,
+            "role": role,
+            "kind": "recorded",
+            "position": place,
+            "details": details,
+        },
+    )
+    owner = {"model_id": model_id}
+    transaction.append(tables.BenchmarkScore, [owner | asdict(score) for score in model.scores.values()])
+    samples = [owner | asdict(sample) for own in model.samples.values() for sample in own]
+    transaction.append(tables.BenchmarkSample, samples)
+    events = [
+        {"run_id": run_id, "time": time.time(), "level": "warning", "phase": "benchmarks", "message": message}
+        for message in (f"{model.name}: {note}" for note in model.notes)
+    ]
+    transaction.append(tables.Event, events)
+    return model_id
+
+
+def _compare(
+    transaction: Transaction,
+    run_id: int,
+    ids: Mapping[str, int],
+    models: Sequence[BenchmarkedModel],
+    baseline: str,
+) -> None:
+    """What a run's last phase does, with the gates that a plan has without saying so."""
+    measured = {model.name: _measured(model) for model in models}
+    candidates = [model.name for model in models if model.name != baseline]
+    comparisons = [
+        compare_scores(candidate, baseline, key, ours, measured[baseline][key])
+        for candidate in candidates
+        for key, ours in measured[candidate].items()
+        if key in measured[baseline]
+    ]
+    _, comparisons = ruled([], comparisons, Gates(), {})
+    alerts = drop_alerts([], comparisons, Gates(), {})
+    transaction.append(tables.Comparison, [_row(comparison, ids) for comparison in comparisons])
+    now = time.time()
+    transaction.append(
+        tables.Alert, [{"run_id": run_id, "created": now, **asdict(alert)} for alert in alerts]
+    )
+    outcomes = {name: passed(alerts, name) for name in candidates}
+    for name, outcome in outcomes.items():
+        transaction.update(tables.Model, ids[name], passed=outcome)
+    transaction.update(tables.Run, run_id, passed=all(outcomes.values()))
+
+
+def _measured(model: BenchmarkedModel) -> dict[Key, Measured]:
+    samples: dict[Key, dict[Question, float]] = defaultdict(dict)
+    for own in model.samples.values():
+        for item in own:
+            question = Question(item.task, item.doc_id, item.prompt_hash, item.target_hash)
+            samples[Key(item.task, item.metric, item.filter)][question] = item.value
+    found = {}
+    for score in model.scores.values():
+        key = Key(score.task, score.metric, score.filter)
+        found[key] = Measured(
+            value=score.value,
+            stderr=score.stderr,
+            n=score.n,
+            version=score.version,
+            shots=score.shots,
+            higher_is_better=score.higher_is_better,
+            task_hash=score.task_hash,
+            samples=group_samples(key, score.value, samples, model.groups),
+        )
+    return found
+
+
+def _row(comparison: Comparison, ids: Mapping[str, int]) -> dict[str, Any]:
+    row = stored(comparison)
+    row["candidate_id"] = ids[row.pop("candidate")]
+    row["baseline_id"] = ids[row.pop("baseline")]
+    return row
+
+
+_UNSAFE = re.compile(r"[^\w.+-]+")
+
+
+def export_lm_eval(connection: Connection, run_id: int, folder: Path) -> list[Path]:
+    """Writes `<model>/results_<date>.json` and `samples_<task>_<date>.jsonl`; returns the files.
+
+    Raises BadInput for a run without benchmarks and a folder that cannot be written.
+    """
+    scores = history.benchmarks(connection, run_id)
+    if not scores:
+        raise BadInput(f"run {run_id} holds no benchmarks to export")
+    run = history.run(connection, run_id)
+    date = run.finished or run.created
+    stamp = datetime.fromtimestamp(date).isoformat().replace(":", "-")
+    written = []
+    try:
+        for model in history.models(connection, run_id):
+            own = [score for score in scores if score.model == model.name]
+            samples = benchmarks.samples(connection, model.id) if own else []
+            place = folder / (_UNSAFE.sub("__", model.name) or "model")
+            if own:
+                written.append(place / f"results_{stamp}.json")
+                place.mkdir(parents=True, exist_ok=True)
+                written[-1].write_text(json.dumps(_results(model, own, date), indent=2), encoding="utf-8")
+            for task, rows in groupby(samples, key=lambda row: row.task):
+                written.append(place / f"samples_{_UNSAFE.sub('__', task)}_{stamp}.jsonl")
+                write_lines(written[-1], _lines(list(rows)))
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be written: {error.strerror}", "choose another folder") from error
+    return written
+
+
+def _results(model: ModelRow, scores: Sequence[BenchmarkRow], date: float) -> dict[str, Any]:
+    details = model.details or {}
+    groups = {name: list(members) for name, members in (details.get(GROUPS) or {}).items()}
+    by_task = {task: list(rows) for task, rows in groupby(scores, key=lambda row: row.task)}
+    results = {task: _metrics(task, rows) for task, rows in by_task.items()}
+    first = {task: rows[0] for task, rows in by_task.items()}
+    single = {task: row for task, row in first.items() if task not in groups}
+    facts = details.get("lm_eval") or {}
+    config = facts.get("config") or {
+        "model": "hf",
+        "model_args": {"pretrained": details.get("path") or model.name},
+        "model_dtype": details.get("dtype"),
+        "device": details.get("device"),
+    }
+    return {
+        **facts,
+        "results": results,
+        **({"groups": {name: results[name] for name in groups if name in results}} if groups else {}),
+        "group_subtasks": groups,
+        "configs": {
+            task: {"task": task, "num_fewshot": row.shots, "metadata": {"version": row.version}}
+            for task, row in single.items()
+        },
+        "versions": {task: row.version for task, row in first.items()},
+        "n-shot": {task: row.shots for task, row in first.items() if row.shots is not None},
+        "higher_is_better": {
+            task: {row.metric: bool(row.higher_is_better) for row in rows} for task, rows in by_task.items()
+        },
+        "n-samples": {task: {"original": row.n, "effective": row.n} for task, row in single.items() if row.n},
+        "config": config,
+        "date": date,
+        "task_hashes": {task: row.task_hash for task, row in single.items() if row.task_hash},
+        "model_source": facts.get("model_source", "hf"),
+        "model_name": model.name,
+        "model_name_sanitized": _UNSAFE.sub("__", model.name),
+    }
+
+
+def _metrics(task: str, rows: Sequence[BenchmarkRow]) -> dict[str, Any]:
+    metrics: dict[str, Any] = {"name": task, "alias": task, "sample_len": rows[0].n}
+    for row in rows:
+        metrics[f"{row.metric},{row.filter}"] = "N/A" if row.value is None else row.value
+        metrics[f"{row.metric}_stderr,{row.filter}"] = "N/A" if row.stderr is None else row.stderr
+    return metrics
+
+
+def _lines(rows: Sequence[SampleRow]) -> Iterator[dict[str, Any]]:
+    """A line for each filter and document, filter by filter as lm-eval has them."""
+    for _, found in groupby(rows, key=lambda row: (row.filter, row.doc_id)):
+        same = list(found)
+        row = asdict(same[0])
+        yield {
+            "doc_id": row["doc_id"],
+            "doc": {"question": row["question"]},
+            "target": row["target"],
+            "arguments": {"gen_args_0": {"arg_0": row["question"]}},
+            "resps": [[row["answer"]]],
+            "filtered_resps": [row["answer"]],
+            "filter": row["filter"],
+            "metrics": [item.metric for item in same],
+            **{key: row[key] for key in ("doc_hash", "prompt_hash", "target_hash")},
+            **{item.metric: item.value for item in same},
+        }

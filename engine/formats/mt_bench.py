@@ -8,7 +8,7 @@ read too; then there are no texts beside the judgments' own.
 import re
 from pathlib import Path
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.formats.imported import Game, Grade, Grader, Imported, Match, Side
 from engine.formats.records import Row, rows

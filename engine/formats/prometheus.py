@@ -6,8 +6,7 @@ Columns as its data sets have them (`orig_instruction`, `orig_response` …) or 
 
 from pathlib import Path
 
-from engine.data.example import query_id
-from engine.data.examples import Example
+from engine.data.example import Example, query_id
 from engine.formats.imported import Game, Grade, Grader, Imported, Match, Side
 from engine.formats.records import Row, rows
 from engine.judges.published import Graded, parse_prometheus

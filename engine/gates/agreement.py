@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.compare.calibration import Calibration, Criterion, Label, calibrate, criteria
+from engine.compare.calibration import Calibration, CriterionAgreement, HumanLabel, calibrate, criteria
 from engine.errors import BadInput
 from store.read import history, labels
 from store.records.alert import AgreementEvidence, Alert, Severity
@@ -32,7 +32,7 @@ class RunAgreement:
     """Every labelled pair of models, and how each pointwise judge applies the rubric's criteria."""
 
     matches: list[JudgeAgreement]
-    criteria: dict[str, list[Criterion]]
+    criteria: dict[str, list[CriterionAgreement]]
     alerts: list[Alert]
 
 
@@ -77,12 +77,12 @@ def agreement_of(connection: history.Connection, run_id: int, judge: str | None 
     return RunAgreement(matches, by_criterion, alerts)
 
 
-def _labels(connection: history.Connection, run_id: int, candidate: int, baseline: int) -> list[Label]:
+def _labels(connection: history.Connection, run_id: int, candidate: int, baseline: int) -> list[HumanLabel]:
     rows = labels.preferences(connection, run_id, candidate, baseline)
-    return [Label(row.example, row.annotator, row.outcome, row.category, row.queue) for row in rows]
+    return [HumanLabel(row.example, row.annotator, row.outcome, row.category, row.queue) for row in rows]
 
 
-def _criteria(connection: history.Connection, run_id: int, judge: int) -> list[Criterion]:
+def _criteria(connection: history.Connection, run_id: int, judge: int) -> list[CriterionAgreement]:
     people: dict[tuple[str, str], dict[str, list[float]]] = {}
     for row in labels.criteria(connection, run_id):
         answer = (str(row.example_id), str(row.model_id))

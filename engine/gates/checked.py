@@ -10,7 +10,7 @@ from store.records.alert import Severity
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class DropLimits:
     """The largest drop that is allowed, and the largest without a warning; None: no limit.
 
     In the measure's unit, or as a share of the baseline's value when `relative`.
@@ -46,7 +46,7 @@ class CheckedComparison:
 
     kind: str
     comparison: Comparison
-    limits: Limits
+    limits: DropLimits
     way: Literal["worse", "more", "either"] = "worse"
     asked: bool = True
     ends: tuple[float | None, float | None] = (None, None)

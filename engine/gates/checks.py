@@ -43,7 +43,7 @@ def unmeasured_alerts(
 
 
 @dataclass(frozen=True, slots=True)
-class FormatCompliance:
+class ComplianceRate:
     """A candidate's format compliance, 0 to 1, over n responses; `reason` says why it is missing."""
 
     candidate: str
@@ -64,14 +64,14 @@ class AdapterEffect:
 
 
 def format_alerts(
-    compliances: Sequence[FormatCompliance], gates: Gates, candidates: Sequence[str]
+    compliances: Sequence[ComplianceRate], gates: Gates, candidates: Sequence[str]
 ) -> list[Alert]:
     """Format compliance under the plan's minimum; a missing one is critical."""
     minimum = gates.min_format_compliance
     if minimum is None:
         return []
     unknown = [
-        FormatCompliance(candidate, None, None, None, 0, "it was not measured")
+        ComplianceRate(candidate, None, None, None, 0, "it was not measured")
         for candidate in candidates
         if candidate not in {found.candidate for found in compliances}
     ]
@@ -101,7 +101,7 @@ def probe_alerts(effects: Sequence[AdapterEffect]) -> list[Alert]:
     return alerts
 
 
-def _format_alert(found: FormatCompliance, minimum: float) -> Alert | None:
+def _format_alert(found: ComplianceRate, minimum: float) -> Alert | None:
     if found.value is None:
         why = found.reason or "no response could be checked"
         message = f"The format compliance of {found.candidate} could not be computed: {why}."

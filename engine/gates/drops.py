@@ -10,10 +10,8 @@ from typing import Any
 from engine.compare.comparison import Comparison
 from engine.compare.ruling import Ruling
 from engine.gates.checked import CheckedComparison, ExceededLimit
-from engine.stats.family import LEVEL
 from store.records.alert import Alert, ComparisonEvidence, Severity
 
-SIGNIFICANT = LEVEL
 _ROUNDING = 1e-9  # 0.80 - 0.75 is a drop of 0.05, not of more
 
 

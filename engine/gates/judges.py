@@ -198,7 +198,7 @@ def _below_warning(item: MatchVerdicts, gates: Gates) -> Alert | None:
     if rate.high < limit:
         return _alert("warning", item, f"{said}. The plan warns there.")
     needed = _rate_needed(rate, limit)
-    message = f"Inconclusive: {_needs(needed)}. {said}, but the interval reaches it."
+    message = f"Inconclusive: {_needs(needed)}. {said}, but the CI includes it."
     return _alert("note", item, message, needed)
 
 

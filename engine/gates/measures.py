@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from engine.compare.comparison import Comparison, reach
 from engine.compare.ruling import Asked, rule
-from engine.gates.checked import CheckedComparison, Limits
+from engine.gates.checked import CheckedComparison, DropLimits
 from engine.gates.drops import alerts_on, surprises
 from engine.metrics.metric import Measure
 from engine.plan.plan import Gates
@@ -77,7 +77,7 @@ def _checked_benchmarks(comparisons: Sequence[Comparison], gates: Gates) -> list
         CheckedComparison(
             "benchmark_drop",
             comparison,
-            Limits(gates.max_benchmark_drop, gates.warn_benchmark_drop, not _are_fractions(comparison)),
+            DropLimits(gates.max_benchmark_drop, gates.warn_benchmark_drop, not _are_fractions(comparison)),
             ends=(0.0, 1.0) if _are_fractions(comparison) else (None, None),
         )
         for comparison in comparisons
@@ -94,7 +94,7 @@ def _checked_metrics(
 ) -> list[CheckedComparison]:
     own = [item for item in comparisons if item.measure in gates.metrics]
     others = [item for item in comparisons if item.measure not in gates.metrics]
-    rise = Limits(gates.max_perplexity_rise, None, relative=True)
+    rise = DropLimits(gates.max_perplexity_rise, None, relative=True)
     lengths = {item.measure for item in others if item.delta is not None}
     length = next((name for name in LENGTHS if name in lengths), None)
     checked = [
@@ -105,10 +105,10 @@ def _checked_metrics(
         if item.measure in REFUSALS:
             checked.append(_refusal(item, gates))
         elif item.measure == length and gates.warn_length_drift is not None:
-            limits = Limits(None, gates.warn_length_drift, relative=True)
+            limits = DropLimits(None, gates.warn_length_drift, relative=True)
             checked.append(CheckedComparison("length_drift", item, limits, "either", asked=False))
         elif item.measure == LATENCY and gates.warn_latency_rise is not None:
-            limits = Limits(None, gates.warn_latency_rise, relative=True)
+            limits = DropLimits(None, gates.warn_latency_rise, relative=True)
             checked.append(CheckedComparison("latency_drift", item, limits, asked=False))
         elif (measure := measures.get(item.measure)) is not None and measure.direction != "none":
             checked += _bounded(item, measure, gates)
@@ -122,7 +122,7 @@ def _by_name(item: Comparison, gates: Gates, measure: Measure | None) -> Checked
     return CheckedComparison(
         "perplexity_rise" if is_surprise else "metric_drop",
         item,
-        Limits(limit.max, limit.warn, relative=True),
+        DropLimits(limit.max, limit.warn, relative=True),
         "either" if item.direction == "none" else "worse",
         ends=(measure.low, measure.high) if measure else (None, None),
     )
@@ -132,10 +132,14 @@ def _refusal(item: Comparison, gates: Gates) -> CheckedComparison:
     """Refusals of unlabelled prompts may be right, so more of them only warn."""
     if item.direction == "none":
         return CheckedComparison(
-            "refusal_drift", item, Limits(None, gates.warn_metric_drop, relative=False), "more", asked=False
+            "refusal_drift",
+            item,
+            DropLimits(None, gates.warn_metric_drop, relative=False),
+            "more",
+            asked=False,
         )
     return CheckedComparison(
-        "refusal_drift", item, Limits(gates.max_metric_drop, gates.warn_metric_drop, relative=False)
+        "refusal_drift", item, DropLimits(gates.max_metric_drop, gates.warn_metric_drop, relative=False)
     )
 
 
@@ -144,7 +148,7 @@ def _bounded(item: Comparison, measure: Measure, gates: Gates) -> list[CheckedCo
     width = reach(measure)
     if width is None:
         return []
-    limits = Limits(gates.max_metric_drop * width, gates.warn_metric_drop * width, relative=False)
+    limits = DropLimits(gates.max_metric_drop * width, gates.warn_metric_drop * width, relative=False)
     return [CheckedComparison("metric_drop", item, limits, ends=(measure.low, measure.high))]
 
 

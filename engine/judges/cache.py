@@ -3,10 +3,10 @@
 import hashlib
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from engine.judges.wire import Reply
+from store.cache import JsonCache
 
 
 def judgment_key(*parts: Any) -> str:
@@ -14,22 +14,22 @@ def judgment_key(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-class JudgmentCache:
-    """Readable answers on disk, as JSON: nothing is pickled."""
-
-    def __init__(self, folder: Path) -> None:
-        from diskcache import Cache, JSONDisk
-
-        self.folder = folder
-        self._cache: Any = Cache(str(folder), disk=JSONDisk, eviction_policy="none", statistics=True)
+class JudgmentCache(JsonCache):
+    """Judges' replies on disk, as JSON."""
 
     def get(self, key: str) -> Reply | None:
         """The answer kept under the key, with the figures of its first time."""
-        value = self._cache.get(key)
-        return None if value is None else Reply(**value)
+        value = super().get(key)
+        if value is None:
+            return None
+        try:
+            reply = Reply(**value)
+        except TypeError:
+            reply = None
+        if reply is None or not isinstance(reply.text, str):
+            self.drop(key)
+            return None
+        return reply
 
     def put(self, key: str, reply: Reply) -> None:
-        self._cache.set(key, asdict(reply))
-
-    def close(self) -> None:
-        self._cache.close()
+        super().put(key, asdict(reply))

@@ -10,7 +10,7 @@ from engine.judges.prices import Price, Prices, is_local, read_prices
 from engine.judges.selection import calls_on, selected
 
 if TYPE_CHECKING:
-    from engine.data.examples import Example
+    from engine.data.example import Example
     from engine.plan.plan import Judge, Plan
 
 Level = Literal["error", "warning", "ok"]

@@ -12,9 +12,9 @@ from engine.judges.asking import Messages
 from engine.judges.judge import Call
 from engine.judges.material import digest
 from engine.judges.published import TwoScores, parse_judgelm
-from engine.judges.rubric import Rubric
 from engine.judges.trained import asked_again, inert, instruction_of, reference_of
 from engine.judges.verdicts import Parsed
+from engine.plan.rubric import Rubric
 
 SYSTEM = "You are a helpful and careful assistant who checks the quality of answers."
 _TASK = (

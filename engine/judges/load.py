@@ -12,8 +12,8 @@ from engine.judges.pairwise import PairwiseJudge
 from engine.judges.pointwise import PointwiseJudge, ScoringForm
 from engine.judges.prompt import PairwisePrompt, PointwisePrompt
 from engine.judges.reference import ReferenceJudge
-from engine.judges.rubric import Rubric, find_rubric
 from engine.judges.verdicts import Parsed
+from engine.plan.rubric import Rubric, find_rubric
 
 if TYPE_CHECKING:
     from engine.plan import plan

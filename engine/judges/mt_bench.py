@@ -17,10 +17,10 @@ from engine.judges.answers import ParseFailure
 from engine.judges.asking import Messages
 from engine.judges.judge import Call, RatingCall
 from engine.judges.material import digest, references_of, sendable
-from engine.judges.rubric import Rubric
 from engine.judges.scores import Scored, parse_score
 from engine.judges.trained import asked_again
 from engine.judges.verdicts import Parsed, parse_pairwise
+from engine.plan.rubric import Rubric
 
 BY_REFERENCE = ("math", "reasoning", "coding", "arena-hard-200")
 TURNS = 2

@@ -12,10 +12,10 @@ from engine.judges.asking import Messages
 from engine.judges.judge import Call, RatingCall
 from engine.judges.material import digest
 from engine.judges.published import Graded, parse_prometheus
-from engine.judges.rubric import Criterion, Rubric
 from engine.judges.scores import Scored
 from engine.judges.trained import asked_again, inert, instruction_of, reference_of
 from engine.judges.verdicts import Parsed
+from engine.plan.rubric import Criterion, Rubric
 
 SYSTEM = (
     "You are a fair judge assistant. You give clear and objective feedback by the criteria you are handed, "

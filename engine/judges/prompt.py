@@ -9,10 +9,10 @@ from engine.judges.answers import ParseFailure
 from engine.judges.asking import Messages
 from engine.judges.judge import Call, RatingCall
 from engine.judges.material import context_of, digest, fencing, references_of, sendable, source_of, steps
-from engine.judges.rubric import Rubric
 from engine.judges.scores import Scale, Scored, parse_rubric_scores, parse_score
 from engine.judges.templates import Kind, Templates
 from engine.judges.verdicts import Parsed, parse_pairwise
+from engine.plan.rubric import Rubric
 
 _SCORE = {"type": "integer", "minimum": 1, "maximum": 10}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.judges.answers import ParseFailure, number, objects_with, reasoning_of, said
-from engine.judges.rubric import Rubric
+from engine.plan.rubric import Rubric
 
 Scale = tuple[int, int]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
 from typing import Any
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import CannotRun
 from engine.metrics.metric import Metric, Score, load_metrics, missing, score_pairs
 from engine.models.model import Response

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.metric import mean
 from engine.stats.family import holm
 from engine.stats.intervals import RESAMPLES

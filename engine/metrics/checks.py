@@ -1,24 +1,115 @@
-"""Checks of a response's form that a program can decide: how long, in which language, with what in it.
+"""Checks of a response's form that a program can decide, as IFEval asks them: length, language, content.
 
-A check is a name and what it is told; it gives the fault as a sentence, or None where the response passes.
+A check is a name and what it is told; it gives the fault as a sentence, or None where the response passes. It
+raises where nobody can say: TooSlow for a pattern, UnknownLanguage for a text too short.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from engine.data.example import Example
 from engine.errors import BadInput
-from engine.metrics.answers import NotJson, whole_json
-from engine.metrics.language import check_language, detect
-from engine.metrics.patterns import compile_pattern, found
-from engine.metrics.text import words
+from engine.metrics.json_values import EMPTY, JsonNotFound, unfenced, whole_json
+from engine.metrics.language import UnknownLanguage, check_language, is_in
+from engine.metrics.metric import Measure, Score, fraction, missing, no_text
+from engine.metrics.patterns import TooSlow, compile_pattern, found
+from engine.metrics.text import spaced, words
+from engine.models.model import Response
 from engine.plan.errors import listed, nearest
 
+NO_CHECKS = 'neither the example ("checks") nor the plan asks for a check'
+NOT_ASKED = "this check is not asked for here"
+_MEANINGS = {
+    "json": "responses that are JSON, whole and alone",
+    "regex": "responses in which the pattern matches",
+    "max_words": "responses of at most so many words",
+    "min_words": "responses of at least so many words",
+    "max_chars": "responses of at most so many characters",
+    "required": "responses with every required phrase",
+    "forbidden": "responses without any forbidden phrase",
+    "language": "responses recognised as written in the language",
+    "numbered_list": "responses with a numbered list",
+    "heading": "responses with a Markdown heading",
+    "code_block": "responses with a fenced code block",
+}
+# language 2: py3langid tells it, and what can't be told is missing. forbidden 2: by whole words.
+_VERSIONS = {"language": "2", "forbidden": "2"}
 _SHOWN = 60
 _ITEM = re.compile(r"^[ \t]{0,3}(\d{1,9})[.)][ \t]+\S", re.MULTILINE)
 _HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+\S", re.MULTILINE)
 
 Check = Callable[[str], str | None]
+
+
+class Instructions:
+    """Pass rates of checks, the plan's for every response and the example's own (`checks`), which win.
+
+    Settings: each check by name with what it is told: `json`, `numbered_list`, `heading`, `code_block`
+    (true); `max_words`, `min_words`, `max_chars` (a count); `regex`; `required`, `forbidden` (phrases);
+    `language`.
+    With settings, only these checks have a rate of their own; the two rates over all checks always count all.
+    """
+
+    def __init__(self, **told: Any) -> None:
+        self._checks = {name: make_check(name, value, "metrics.checks") for name, value in told.items()}
+        self._shown = tuple(self._checks or CHECKS)
+        self.measures: tuple[Measure, ...] = (
+            fraction(
+                "checks_passed",
+                "checks that responses pass, of all checks asked for",
+                "Zhou et al. 2023 (IFEval)",
+            ),
+            fraction("checks_all", "responses that pass every check asked for", "Zhou et al. 2023 (IFEval)"),
+            *(
+                fraction(f"check_{name}", _MEANINGS[name], "rule", version=_VERSIONS.get(name, "1"))
+                for name in self._shown
+            ),
+        )
+
+    def score(self, example: Example, response: Response) -> list[Score]:
+        if response.text is None:
+            return missing(self.measures, no_text(response))
+        try:
+            checks = self._checks | _own_checks(example)
+        except BadInput as error:
+            return missing(self.measures, str(error))
+        if not checks:
+            return missing(self.measures, NO_CHECKS)
+        results = {name: _result(name, check, response.text) for name, check in checks.items()}
+        rates = [results.get(name) or Score(f"check_{name}", None, NOT_ASKED) for name in self._shown]
+        return [*_over_all(results), *rates]
+
+
+def _result(name: str, check: Check, text: str) -> Score:
+    try:
+        fault = check(text)
+    except (TooSlow, UnknownLanguage) as error:
+        return Score(f"check_{name}", None, str(error))
+    return Score(f"check_{name}", float(fault is None), fault)
+
+
+def _over_all(results: Mapping[str, Score]) -> list[Score]:
+    """Both rates over all checks. One that can't be decided is left out, and leaves open whether all pass."""
+    reasons = [f"{name}: {score.reason}" for name, score in results.items() if score.reason]
+    reason = "; ".join(reasons) or None
+    decided = [score.value for score in results.values() if score.value is not None]
+    if not decided:
+        return [Score("checks_passed", None, reason), Score("checks_all", None, reason)]
+    passed, total = sum(decided), float(len(decided))
+    whole = 0.0 if passed < total else 1.0 if len(decided) == len(results) else None
+    return [
+        Score("checks_passed", passed / total, reason, (passed, total)),
+        Score("checks_all", whole, reason),
+    ]
+
+
+def _own_checks(example: Example) -> dict[str, Check]:
+    where = f"checks of example {example.id}"
+    own = example.extra.get("checks", {})
+    if not isinstance(own, dict):
+        raise BadInput(f'{where}: expected {{"max_words": 50, …}}, found {type(own).__name__}.')
+    return {name: make_check(name, told, where) for name, told in own.items()}
 
 
 def make_check(name: str, told: Any, where: str) -> Check:
@@ -31,14 +122,22 @@ def make_check(name: str, told: Any, where: str) -> Check:
 
 
 def _json(told: Any, where: str) -> Check:
+    fence = told == {"fence": True}
+    if told is not True and not fence:
+        raise BadInput(
+            f"{where}: expected true or {{ fence = true }}, found {told!r}; "
+            "leave the check out where it is not asked for."
+        )
+
     def check(text: str) -> str | None:
+        inner = unfenced(text) if fence else None
         try:
-            whole_json(text)
-        except NotJson as error:
+            whole_json(text if inner is None else inner)
+        except JsonNotFound as error:
             return str(error)
         return None
 
-    return _asked(told, where, check)
+    return check
 
 
 def _max_words(told: Any, where: str) -> Check:
@@ -73,11 +172,11 @@ def _required(told: Any, where: str) -> Check:
 
 
 def _forbidden(told: Any, where: str) -> Check:
-    phrases = _phrases(told, where)
+    phrases = {phrase: _whole(phrase) for phrase in _phrases(told, where)}
 
     def check(text: str) -> str | None:
-        folded = text.casefold()
-        present = [phrase for phrase in phrases if phrase.casefold() in folded]
+        folded = spaced(text.casefold())
+        present = [phrase for phrase, pattern in phrases.items() if pattern.search(folded)]
         return f"holds {', '.join(map(repr, present))}" if present else None
 
     return check
@@ -89,10 +188,10 @@ def _language(told: Any, where: str) -> Check:
         raise BadInput(f'{where}: expected a language such as "de", found {told!r}.')
 
     def check(text: str) -> str | None:
-        given = detect(text)
-        if given == wanted:
-            return None
-        return f"written in {given}, not {wanted}" if given else f"not recognised as {wanted}"
+        if not text.strip():
+            return EMPTY
+        matches, given = is_in(text, wanted)
+        return None if matches else f"written in {given}, not {wanted}"
 
     return check
 
@@ -162,6 +261,15 @@ def _phrases(told: Any, where: str) -> list[str]:
     if not phrases or not isinstance(phrases, list) or not all(isinstance(item, str) for item in phrases):
         raise BadInput(f"{where}: expected a phrase or a list of phrases, found {told!r}.")
     return phrases
+
+
+def _whole(phrase: str) -> re.Pattern[str]:
+    """A phrase as whole words, whatever their case and the white space between them."""
+    body = r"\s+".join(map(re.escape, spaced(phrase.casefold()).split())) or re.escape(phrase)
+    # An end that is no letter, as of "C++", stands for itself.
+    before = r"(?<!\w)" if re.match(r"\w", phrase.strip()) else ""
+    after = r"(?!\w)" if re.search(r"\w$", phrase.strip()) else ""
+    return re.compile(before + body + after)
 
 
 def _more(count: int, limit: int, unit: str) -> str | None:

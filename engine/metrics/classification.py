@@ -1,27 +1,74 @@
 """Classification: the label that a response gives, and what its errors add up to over the set.
 
-Every summary is computed from additive counts per label, so that intervals and comparisons resample it.
+Every summary is computed from additive counts per label, so that intervals and comparisons resample it: these
+equal scikit-learn's figures, which takes no sums. Its tables of labels are scikit-learn's own.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.examples import Example
+from engine.data.example import Example, normalise
 from engine.errors import BadInput
-from engine.metrics.answers import NotJson, find_json
-from engine.metrics.labels import LabelFinder
-from engine.metrics.measures import fraction
-from engine.metrics.metric import Score, Sums, missing, no_text
+from engine.metrics.json_values import JsonNotFound, find_json
+from engine.metrics.metric import Score, Sums, fraction, missing, no_text
+from engine.metrics.text import spaced
 from engine.models.model import Response
+from engine.stats.intervals import finite
 
+# A hyphen joins words ("non-toxic" is not "toxic"), and so does the point of a decimal number.
+_BEFORE = r"(?<![\w-])(?<!\d[.,])"
+_AFTER = r"(?![\w-]|[.,]\d)"
 NO_LABELS = 'the plan names no labels: [metrics] classification = { labels = ["…", "…"] }'
 NO_LABEL = "the example has no label"
 NOT_FOUND = "no label found in the response"
 _SHOWN = 60
+
+
+class LabelFinder:
+    """Finds labels as whole words: at the start of a text before anywhere in it, and longer ones first.
+
+    So "not sure" is never read as "no". Case and Unicode forms are evened out; scripts without word spaces
+    are matched by character. `labels` holds them sorted.
+    """
+
+    def __init__(self, labels: Sequence[str], where: str = "labels") -> None:
+        if isinstance(labels, str) or not all(isinstance(label, str) and label.strip() for label in labels):
+            raise BadInput(f"{where}: expected a list of texts, found {labels!r}.")
+        self.labels = tuple(sorted(labels))
+        self._places = {_form(label): place for place, label in enumerate(self.labels)}
+        if len(self._places) < len(self.labels):
+            raise BadInput(f"{where}: two labels are the same but for case, white space or Unicode form.")
+        forms = sorted(self._places, key=lambda form: (-len(form), form))
+        self._start = re.compile(rf"[\W_]*?({_either(forms)}){_AFTER}")
+        self._anywhere = [
+            re.compile(f"{_BEFORE}({_either(list(same))}){_AFTER}") for _, same in groupby(forms, key=len)
+        ]
+
+    def place(self, text: str) -> int | None:
+        """The place in `labels` of a text that is a label and nothing else; None where it is none."""
+        return self._places.get(_form(text))
+
+    def find(self, text: str) -> int | None:
+        """The place in `labels` of the label that a text gives; None where it gives none."""
+        form = _form(text)
+        found = self._start.match(form)
+        for pattern in self._anywhere:
+            found = found or pattern.search(form)
+        return self._places[found.group(1)] if found and self.labels else None
+
+
+def _form(text: str) -> str:
+    return " ".join(spaced(normalise(text)).split())
+
+
+def _either(forms: Sequence[str]) -> str:
+    return "|".join(map(re.escape, forms))
 
 
 def counts(sums: Sums) -> tuple[Sums, Sums, Sums]:
@@ -87,15 +134,22 @@ class ClassRow:
 
 
 def per_class(parts: Sums, labels: Sequence[str]) -> list[ClassRow]:
-    """The table of the labels (sorted, as `LabelFinder` has them) from the examples' parts [n, 3k + 1]."""
-    sums = parts.sum(axis=0)
-    right, support, given = counts(sums)
+    """scikit-learn's table of the labels from the examples' parts [n, 3k + 1].
+
+    `labels` are sorted, as `LabelFinder` has them. A label that occurs on neither side has F1 0.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    truths, answers = _places(parts)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        truths, answers, labels=range(len(labels)), zero_division=np.nan
+    )
     return [
         ClassRow(
             label,
-            float(right[place] / given[place]) if given[place] else None,
-            float(right[place] / support[place]) if support[place] else None,
-            float(per_class_f1(sums)[place]),
+            finite(precision[place]),
+            finite(recall[place]),
+            finite(f1[place]) or 0.0,
             int(support[place]),
         )
         for place, label in enumerate(labels)
@@ -103,11 +157,22 @@ def per_class(parts: Sums, labels: Sequence[str]) -> list[ClassRow]:
 
 
 def confusion(parts: Sums) -> NDArray[np.int64]:
-    """Examples by label and answer (the last column: not found), [k, k + 1], from parts [n, 3k + 1]."""
+    """scikit-learn's table of examples by label and answer, [k, k + 1], from parts [n, 3k + 1].
+
+    The last column counts examples in whose responses no label was found.
+    """
+    from sklearn.metrics import confusion_matrix
+
+    truths, answers = _places(parts)
     k = (parts.shape[-1] - 1) // 3
-    matrix = np.zeros((k, k + 1), dtype=np.int64)
-    np.add.at(matrix, (parts[:, k : 2 * k].argmax(axis=1), parts[:, 2 * k :].argmax(axis=1)), 1)
+    matrix: NDArray[np.int64] = confusion_matrix(truths, answers, labels=range(k + 1))[:k]
     return matrix
+
+
+def _places(parts: Sums) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The place of each example's label and of its answer, k where none was found."""
+    k = (parts.shape[-1] - 1) // 3
+    return parts[:, k : 2 * k].argmax(axis=1), parts[:, 2 * k :].argmax(axis=1)
 
 
 class Classification:
@@ -209,7 +274,7 @@ class Classification:
         else:
             try:
                 value = _field(find_json(text), self._field)
-            except NotJson as error:
+            except JsonNotFound as error:
                 return None, str(error)
             place = None if value is None else self._finder.place(value)
             reason = (

@@ -1,21 +1,32 @@
-"""Functional correctness: an answer's program is executed against its example's tests, in a sandbox."""
+"""Functional correctness: an answer's program is executed against its example's tests, in a sandbox.
 
+The shapes are those of HumanEval and MBPP. HumanEval: the query is the start of a module, beside it `test`
+(it defines `check`) and `entry_point`. MBPP: the query is prose, with `test_list`, and what the tests need in
+`test_setup_code` or `test_imports`. Anything else: `tests`, Python statements that use the names which the
+answer defines.
+"""
+
+import ast
 import math
+import re
 from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
-from engine.metrics.measures import fraction
-from engine.metrics.metric import Score, missing, no_text
-from engine.metrics.programs import NotPython, language_of, program_of, tests_of
+from engine.metrics.metric import Score, fraction, missing, no_text
 from engine.models.model import Response
-from engine.sandbox.isolate import Limits
+from engine.sandbox.jail import ProgramLimits
 from engine.sandbox.sandbox import Job, Outcome, Sandbox
 
 NO_TESTS = "the example has no tests"
 _SOURCE = "Chen et al. 2021, unbiased estimator; openai/human-eval evaluation.py"
 
 Pair = tuple[Example, Response]
+_FENCE = re.compile(
+    r"^[ \t]*(`{3,}|~{3,})[ \t]*([^\s`]*)[^\n]*\n(.*?)(?:^[ \t]*\1|\Z)", re.MULTILINE | re.DOTALL
+)
+_PYTHON = {"", "python", "python3", "py", "py3", "ipython", "pycon"}
 
 
 def pass_at_k(n: int, passed: int, k: int) -> float:
@@ -56,7 +67,7 @@ class Code:
             raise BadInput(f"metrics.code.allow_weak: found {allow_weak!r}; allowed: true or false")
         if language != "python":
             raise BadInput(f'metrics.code.language: found {language!r}; only "python" can be executed')
-        limits = Limits(math.ceil(cpu_s), float(timeout_s), int(memory_mb) << 20, int(processes))
+        limits = ProgramLimits(math.ceil(cpu_s), float(timeout_s), int(memory_mb) << 20, int(processes))
         self._sandbox = Sandbox(limits, allow_weak)
         self.measures = tuple(
             fraction(
@@ -66,6 +77,7 @@ class Code:
                 else f"chance that one of {number} samples of a task passes all its tests",
                 _SOURCE,
                 needs={"tests"},
+                version="2",
             )
             for number in self._ks
         )
@@ -136,3 +148,87 @@ def _ks(k: int | Iterable[int]) -> tuple[int, ...]:
     if not numbers or any(isinstance(one, bool) or not isinstance(one, int) or one < 1 for one in numbers):
         raise BadInput(f"metrics.code.k: found {k!r}; allowed: a whole number from 1, or a list of them")
     return tuple(sorted(set(numbers)))
+
+
+class NotPython(ValueError):
+    """Code in another language, of which the message tells."""
+
+
+def tests_of(example: Example) -> str | None:
+    """The source of an example's tests, None when it has none."""
+    extra = example.extra
+    shapes = (extra.get("test_list"), _test_codes(extra.get("test_cases")), extra.get("test"))
+    parts = example.tests or next((texts for shape in shapes if (texts := _texts(shape))), ())
+    if not parts:
+        return None
+    setup = [*_texts(extra.get("test_imports")), *_texts(extra.get("test_setup_code"))]
+    source = "\n".join([*setup, *parts])
+    entry = entry_point(example)
+    if entry and re.search(r"^def check\(", source, re.MULTILINE) and f"\ncheck({entry})" not in source:
+        source += f"\ncheck({entry})"
+    return source
+
+
+def program_of(example: Example, text: str) -> str:
+    """The program that an answer makes: its code, after the query where that is the start of a module.
+
+    An answer without the entry point goes on from where the query ends. Raises NotPython.
+    """
+    entry = entry_point(example)
+    code = extract_code(text, {entry} if entry else _names(tests_of(example) or ""))
+    start = example.extra.get("prompt", example.query)
+    if not entry or not isinstance(start, str) or not defines(start, entry):
+        return code
+    return f"{start}\n{code}" if defines(code, entry) else start + code
+
+
+def extract_code(text: str, wanted: set[str]) -> str:
+    """The Python in an answer: of its fenced blocks the first that defines a wanted name, else the first.
+
+    An answer without fences is code as a whole; a fence that never closes ends with the answer. Raises
+    NotPython when all its blocks are in other languages.
+    """
+    blocks = [(match[2].lower(), match[3]) for match in _FENCE.finditer(text)]
+    if not blocks:
+        return text
+    python = [code for language, code in blocks if language in _PYTHON]
+    if not python:
+        raise NotPython(f"the answer's code is {blocks[0][0][:30]}; only Python is executed")
+    return next((code for code in python if any(defines(code, name) for name in wanted)), python[0])
+
+
+def defines(code: str, name: str) -> bool:
+    """Whether source text defines a name at its top level; the source need not be valid."""
+    name = re.escape(name)
+    return bool(re.search(rf"^(?:(?:async\s+)?def|class)\s+{name}\b|^{name}\s*[:=]", code, re.MULTILINE))
+
+
+def language_of(example: Example) -> str:
+    """The language that an example names, else "python"."""
+    language = example.extra.get("language", "python")
+    return "python" if str(language).lower() in _PYTHON else str(language)
+
+
+def entry_point(example: Example) -> str | None:
+    entry = example.extra.get("entry_point")
+    return entry if isinstance(entry, str) and entry.isidentifier() else None
+
+
+def _names(tests: str) -> set[str]:
+    try:
+        tree = ast.parse(tests)
+    except (SyntaxError, ValueError):
+        return set()
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def _test_codes(value: Any) -> list[Any]:
+    """The sources in a list of {"id", "test_code"}."""
+    cases = value if isinstance(value, list) else []
+    return [case.get("test_code") for case in cases if isinstance(case, dict)]
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,) if value.strip() else ()
+    return tuple(text for text in value if isinstance(text, str)) if isinstance(value, list) else ()

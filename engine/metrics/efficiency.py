@@ -1,7 +1,8 @@
-"""How long responses took."""
+"""How long responses are, and how long they took."""
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.metric import NO_TOKENS, Measure, Score, missing, no_text
+from engine.metrics.text import words
 from engine.models.model import Response
 
 CACHED = "cached: the time was not measured in this run"
@@ -46,6 +47,44 @@ class Efficiency:
         if response.latency_s is None:
             return missing(self.measures, NO_LATENCY)
         return [Score("latency_s", response.latency_s), _speed(response.tokens_out, response.latency_s)]
+
+
+class Length:
+    """How long a response is; neither long nor short is better."""
+
+    measures = (
+        Measure(
+            name="response_words",
+            direction="none",
+            low=0.0,
+            high=None,
+            unit="words",
+            needs=frozenset(),
+            version="1",
+            source="white space; characters where a script has no word spaces",
+            meaning="words of the response",
+        ),
+        Measure(
+            name="response_tokens",
+            direction="none",
+            low=0.0,
+            high=None,
+            unit="tokens",
+            needs=frozenset({"tokens"}),
+            version="1",
+            source="the model's own tokenizer",
+            meaning="tokens generated for the response, without padding",
+        ),
+    )
+
+    def score(self, example: Example, response: Response) -> list[Score]:
+        if response.text is None:
+            return missing(self.measures, no_text(response))
+        if response.tokens_out is None:
+            tokens = Score("response_tokens", None, NO_TOKENS)
+        else:
+            tokens = Score("response_tokens", float(response.tokens_out))
+        return [Score("response_words", float(len(words(response.text)))), tokens]
 
 
 def _speed(tokens: int | None, seconds: float) -> Score:

@@ -1,37 +1,104 @@
-"""Exact rules beside exact match: contains, prefix, regular expression, number, edit similarity."""
+"""Exact rules: match, token F1, contains, prefix, regular expression, edit similarity."""
 
-import math
 import re
-from typing import Any, Literal
+from collections import Counter
+from typing import Any
 
-from engine.data.examples import Example
+from rapidfuzz.distance import Levenshtein
+
+from engine.data.example import Example
 from engine.errors import BadInput
-from engine.metrics.edits import edit_similarity
-from engine.metrics.measures import fraction, gap
-from engine.metrics.metric import Score, missing, no_text
+from engine.metrics.metric import NO_REFERENCE, Measure, Score, fraction, gap, missing, no_text
+from engine.metrics.numeric import Number, read_numbers
 from engine.metrics.patterns import TooSlow, compile_pattern, found
 from engine.metrics.text import normalise_answer, words
 from engine.models.model import Response
 
+_EDIT_LIMIT = 10_000_000_000  # characters x characters: some seconds at worst
+_DIGIT = re.compile(r"\d")
+_NORMAL = "after NFKC, case, punctuation, articles and white space are evened out"
+_SOURCE = "Rajpurkar et al. 2016; SQuAD 1.1 evaluate-v1.1.py"
 NO_PATTERN = 'neither the example ("regex") nor the plan (regex = { pattern = "…" }) gives a pattern'
-NO_NUMBER_WANTED = "no reference of the example holds a number"
-NO_NUMBER = "the response holds no number"
 NO_WORDS = "no reference of the example has a word in it"
+NUMBERS_DIFFER = "equal to a reference but for the punctuation of a number"
 TOO_LONG = "response and reference are too long to be compared by characters"
 _NORMAL = "after NFKC, case, punctuation, articles and white space are evened out, by whole words"
-# A number is no piece of a word, and a sign no minus between two terms.
-_NUMBER = re.compile(
-    r"(?:(?<![\w)])[-+])?(?:(?<!\w)(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<![\w.])\.\d+)(?:[eE][-+]?\d+)?"
-)
-_SWAPPED = str.maketrans(",.", ".,")
 
 
-def last_number(text: str, decimal: Literal[".", ","] = ".") -> float | None:
-    """The last finite number in a text, or None: "1,234.50" is 1234.5, and so is "1.234,50" by comma."""
-    plain = text.replace("\u2212", "-")
-    numbers = _NUMBER.findall(plain.translate(_SWAPPED) if decimal == "," else plain)
-    values = (float(number.replace(",", "")) for number in reversed(numbers))
-    return next((value for value in values if math.isfinite(value)), None)
+def token_f1(reference: str, response: str) -> float:
+    """F-measure of the tokens shared by two answers, 0 to 1; two empty answers agree (SQuAD 2.0)."""
+    wanted, given = (Counter(words(normalise_answer(text))) for text in (reference, response))
+    if not wanted or not given:
+        return float(wanted == given)
+    shared = (wanted & given).total()
+    return 2 * shared / (wanted.total() + given.total())
+
+
+def edit_similarity(first: str, second: str) -> float | None:
+    """rapidfuzz's normalised similarity: 1 for equal texts, 0 where no character stays.
+
+    None where the texts are so long that it would take minutes.
+    """
+    if first != second and len(first) * len(second) > _EDIT_LIMIT:
+        return None
+    return float(Levenshtein.normalized_similarity(first, second))
+
+
+class ExactMatch:
+    """1 where the response equals one of the references, else 0.
+
+    SQuAD's rule deletes the point of 3.14 and the sign of -5; here the numbers must be the same too.
+    """
+
+    measures = (
+        Measure(
+            name="exact_match",
+            direction="higher",
+            low=0.0,
+            high=1.0,
+            unit="share",
+            needs=frozenset({"references"}),
+            version="2",
+            source=_SOURCE,
+            meaning=f"responses equal to a reference {_NORMAL}",
+        ),
+    )
+
+    def score(self, example: Example, response: Response) -> list[Score]:
+        if not example.references:
+            return missing(self.measures, NO_REFERENCE)
+        if response.text is None:
+            return missing(self.measures, no_text(response))
+        given = normalise_answer(response.text)
+        equal = [reference for reference in example.references if normalise_answer(reference) == given]
+        hit = any(_same_numbers(reference, response.text) for reference in equal)
+        return [Score("exact_match", float(hit), NUMBERS_DIFFER if equal and not hit else None)]
+
+
+class TokenF1:
+    """Tokens shared with the best of the references."""
+
+    measures = (
+        Measure(
+            name="token_f1",
+            direction="higher",
+            low=0.0,
+            high=1.0,
+            unit="F-measure",
+            needs=frozenset({"references"}),
+            version="1",
+            source=_SOURCE,
+            meaning=f"words shared with the best reference {_NORMAL}",
+        ),
+    )
+
+    def score(self, example: Example, response: Response) -> list[Score]:
+        if not example.references:
+            return missing(self.measures, NO_REFERENCE)
+        if response.text is None:
+            return missing(self.measures, no_text(response))
+        text = response.text
+        return [Score("token_f1", max(token_f1(reference, text) for reference in example.references))]
 
 
 class Contains:
@@ -79,49 +146,6 @@ class Regex:
             return missing(self.measures, str(error))
 
 
-class Numeric:
-    """1 where the last number of the response equals the last number of a reference.
-
-    Settings: `tolerance`, relative to the reference (1e-6), `absolute` (0: for references near zero), and
-    `decimal`, "." or ",".
-    """
-
-    measures = (
-        fraction(
-            "numeric_match",
-            "responses whose last number equals the reference's, within a tolerance",
-            "rule, as GSM8K is scored",
-            needs=["references"],
-        ),
-    )
-
-    def __init__(
-        self, tolerance: float = 1e-6, absolute: float = 0.0, decimal: Literal[".", ","] = "."
-    ) -> None:
-        for name, value in (("tolerance", tolerance), ("absolute", absolute)):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise BadInput(f"metrics.numeric.{name}: expected a number of 0 or more, found {value!r}.")
-        if decimal not in (".", ","):
-            raise BadInput(f'metrics.numeric.decimal: expected "." or ",", found {decimal!r}.')
-        self._tolerance, self._absolute = float(tolerance), float(absolute)
-        self._decimal: Literal[".", ","] = decimal
-
-    def score(self, example: Example, response: Response) -> list[Score]:
-        if response.text is None or not example.references:
-            return missing(self.measures, gap(example, response))
-        numbers = (last_number(text, self._decimal) for text in example.references)
-        wanted = [number for number in numbers if number is not None]
-        if not wanted:
-            return missing(self.measures, NO_NUMBER_WANTED)
-        given = last_number(response.text, self._decimal)
-        if given is None:
-            return [Score("numeric_match", 0.0, NO_NUMBER)]
-        hit = any(
-            abs(given - number) <= max(self._tolerance * abs(number), self._absolute) for number in wanted
-        )
-        return [Score("numeric_match", float(hit), None if hit else f"found {given:.12g}")]
-
-
 class EditSimilarity:
     """How many characters stay where the response is edited into the nearest reference."""
 
@@ -129,7 +153,7 @@ class EditSimilarity:
         fraction(
             "edit_similarity",
             "1 - edits / characters of the longer text, against the nearest reference",
-            "Levenshtein 1966; rapidfuzz normalized_similarity's definition, by Myers 1999",
+            "Levenshtein 1966; rapidfuzz normalized_similarity",
             needs=["references"],
         ),
     )
@@ -143,6 +167,14 @@ class EditSimilarity:
         if len(known) < len(values):
             return missing(self.measures, TOO_LONG)
         return [Score("edit_similarity", max(known))]
+
+
+def _same_numbers(reference: str, response: str) -> bool:
+    """Whether two texts that are equal after normalisation hold the same numbers: 314 is not 3.14."""
+    if not _DIGIT.search(reference):
+        return True
+    ours, theirs = read_numbers(response), read_numbers(reference)
+    return len(ours) == len(theirs) and all(map(Number.equals, ours, theirs))
 
 
 def _bounded(text: str) -> str:

@@ -1,14 +1,13 @@
-"""Extraction: the entities and lists that a response was asked for."""
+"""Extraction: the entities, tags and lists that a response was asked for."""
 
 import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
-from engine.data.examples import Example
-from engine.metrics.answers import NotJson, find_json
-from engine.metrics.measures import combine_f1, fraction
-from engine.metrics.metric import Score, missing, no_text
+from engine.data.example import Example
+from engine.metrics.json_values import JsonNotFound, find_json
+from engine.metrics.metric import Score, combine_f1, fraction, gap, missing, no_text
 from engine.metrics.text import normalise_answer, words
 from engine.models.model import Response
 
@@ -20,6 +19,8 @@ _LIMIT = 1_000_000  # entities x entities
 _TYPE_KEYS = ("type", "label", "entity", "category")
 _TEXT_KEYS = ("text", "span", "word", "value", "name")
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,4}[.)])\s+")
+NO_TAGS = "the reference is no sequence of tags such as B-PER I-PER O"
+_OUTSIDE = "O"
 
 
 class Entity(NamedTuple):
@@ -147,7 +148,7 @@ def read_items(text: str) -> set[str]:
     """The items of a list as people and models write it: JSON, lines with or without bullets, or by comma."""
     try:
         value = find_json(text)
-    except NotJson:
+    except JsonNotFound:
         value = None
     if isinstance(value, list):
         return _items(value)
@@ -168,7 +169,7 @@ def _wanted(example: Example, key: str) -> list[Any]:
     for text in example.references:
         try:
             values.append(find_json(text))
-        except NotJson:
+        except JsonNotFound:
             continue
     return values
 
@@ -176,7 +177,7 @@ def _wanted(example: Example, key: str) -> list[Any]:
 def _found_entities(text: str) -> tuple[list[Entity], str | None]:
     try:
         given = read_entities(find_json(text))
-    except NotJson as error:
+    except JsonNotFound as error:
         return [], str(error)
     return (given, None) if given is not None else ([], NOT_ENTITIES)
 
@@ -219,3 +220,98 @@ def _overlap(first: Entity, second: Entity, placed: bool) -> bool:
     if placed and first.place and second.place:
         return first.place[0] < second.place[1] and second.place[0] < first.place[1]
     return first.text == second.text or not set(words(first.text)).isdisjoint(words(second.text))
+
+
+Span = tuple[str, int, int]  # an entity's type, its first and its last token
+
+
+def spans(tags: Sequence[str]) -> set[Span]:
+    """Entities as seqeval's default (conlleval's rule) reads them: an I- without its B- begins one too.
+
+    L- and U- are read as E- and S-, which seqeval's default does not do.
+    """
+    from seqeval.metrics.sequence_labeling import get_entities
+
+    return {(kind, first, last) for kind, first, last in get_entities([_iobes(tag) for tag in tags])}
+
+
+def strict_spans(tags: Sequence[str]) -> set[Span]:
+    """Entities as seqeval's strict mode reads them by IOB2: B- first, then I- of its type.
+
+    Other prefixes, for which seqeval refuses the sequence, are outside any entity.
+    """
+    from seqeval import scheme
+
+    known = [tag if tag[:2] in ("B-", "I-") else _OUTSIDE for tag in tags]
+    [found] = scheme.Entities([known], scheme.IOB2).entities
+    return {(entity.tag, entity.start, entity.end - 1) for entity in found}
+
+
+def read_tags(text: str) -> list[str] | None:
+    """The tags in a text, a JSON list or between white space or commas; None for anything else."""
+    try:
+        value = find_json(text)
+    except JsonNotFound:
+        value = text.replace(",", " ").split()
+    if not isinstance(value, list) or not all(isinstance(tag, str) and _is_tag(tag) for tag in value):
+        return None
+    return value
+
+
+class Tags:
+    """Entity F1 of tag sequences, micro-averaged, by seqeval's default rule and by its strict one (IOB2)."""
+
+    measures = (
+        fraction(
+            "tag_f1", "entities tagged with the right tokens and type", "seqeval f1_score, its default",
+            needs=["references"], unit="F-measure", combine=combine_f1,
+        ),
+        fraction(
+            "tag_f1_strict", "the same, where only B- begins an entity", "seqeval f1_score, strict, IOB2",
+            needs=["references"], unit="F-measure", combine=combine_f1,
+        ),
+        fraction("tag_accuracy", "tokens with the right tag", "seqeval accuracy_score", needs=["references"]),
+    )  # fmt: skip
+
+    def score(self, example: Example, response: Response) -> list[Score]:
+        if response.text is None or not example.references:
+            return missing(self.measures, gap(example, response))
+        wanted = read_tags(example.references[0])
+        if wanted is None:
+            return missing(self.measures, NO_TAGS)
+        given, reason = _aligned(read_tags(response.text), len(wanted))
+        right = sum(one == other for one, other in zip(wanted, given, strict=True))
+        return [
+            _tag_f1("tag_f1", spans(wanted), spans(given), reason),
+            _tag_f1("tag_f1_strict", strict_spans(wanted), strict_spans(given), reason),
+            Score(
+                "tag_accuracy",
+                right / len(wanted) if wanted else 1.0,
+                reason,
+                (float(right), float(len(wanted))) if wanted else None,
+            ),
+        ]
+
+
+def _aligned(tags: list[str] | None, length: int) -> tuple[list[str], str | None]:
+    """As many tags as the reference has: further ones are cut, missing ones are outside any entity."""
+    if tags is None:
+        return ["" for _ in range(length)], "the response is no sequence of tags"
+    reason = None if len(tags) == length else f"{len(tags)} tags for {length} tokens"
+    return [*tags, *("" for _ in range(length - len(tags)))][:length], reason
+
+
+def _tag_f1(name: str, wanted: set[Span], given: set[Span], reason: str | None) -> Score:
+    parts = (float(len(wanted & given)), float(len(given)), float(len(wanted)))
+    total = parts[1] + parts[2]
+    return Score(name, 2 * parts[0] / total if total else 1.0, reason, parts)
+
+
+def _is_tag(tag: str) -> bool:
+    prefix, _, kind = tag.partition("-")
+    return tag == _OUTSIDE or (prefix in set("BIESLU") and bool(kind))
+
+
+def _iobes(tag: str) -> str:
+    """A tag as seqeval's default reads it; a place without a tag is outside any entity."""
+    return {"L": "E", "U": "S"}.get(tag[:1], tag[:1]) + tag[1:] if tag else _OUTSIDE

@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.language import check_language, language_of
-from engine.metrics.lean import SnowballStemmer, single_meteor_score, wordnet
-from engine.metrics.measures import fraction, gap
-from engine.metrics.metric import Score, missing
+from engine.metrics.lean_nltk import SnowballStemmer, single_meteor_score, wordnet
+from engine.metrics.metric import Score, fraction, gap, missing
 from engine.metrics.overlap import NO_WORDS
 from engine.metrics.text import porter_stem, unicode_words
 from engine.models.model import Response
@@ -76,7 +75,7 @@ class Meteor:
     """METEOR with WordNet for English, and with stems alone for every language.
 
     Setting: `language` of the eval set ("de"); an example's own `language` comes first, and without either
-    the script and the commonest words of its reference decide.
+    that of its reference, English where it can't be told. Version 2: py3langid tells the language.
     """
 
     measures = (
@@ -86,6 +85,7 @@ class Meteor:
             f"{_SOURCE} with WordNet",
             needs=["references"],
             unit="METEOR",
+            version="2",
         ),
         fraction(
             "meteor_stem",
@@ -93,6 +93,7 @@ class Meteor:
             f"{_SOURCE} without WordNet; Porter or Snowball stemmer by language",
             needs=["references"],
             unit="METEOR",
+            version="2",
         ),
     )
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.models.model import Response
 from engine.plan.errors import listed, nearest
@@ -90,32 +90,33 @@ REGISTRY: dict[str, str] = {
     "rouge": "engine.metrics.overlap:Rouge",
     "bleu": "engine.metrics.overlap:Bleu",
     "bleu_orders": "engine.metrics.overlap:BleuOrders",
-    "chrf": "engine.metrics.chrf:ChrF",
+    "sacrebleu": "engine.metrics.overlap:SacreBleu",
+    "chrf": "engine.metrics.overlap:ChrF",
     "meteor": "engine.metrics.meteor:Meteor",
-    "exact_match": "engine.metrics.tokens:ExactMatch",
-    "token_f1": "engine.metrics.tokens:TokenF1",
+    "exact_match": "engine.metrics.exact:ExactMatch",
+    "token_f1": "engine.metrics.exact:TokenF1",
     "contains": "engine.metrics.exact:Contains",
     "regex": "engine.metrics.exact:Regex",
-    "numeric": "engine.metrics.exact:Numeric",
+    "numeric": "engine.metrics.numeric:Numeric",
     "edit_similarity": "engine.metrics.exact:EditSimilarity",
     "classification": "engine.metrics.classification:Classification",
     "entities": "engine.metrics.extraction:Entities",
-    "tags": "engine.metrics.tagging:Tags",
+    "tags": "engine.metrics.extraction:Tags",
     "set_f1": "engine.metrics.extraction:SetF1",
-    "json_fields": "engine.metrics.fields:JsonFields",
-    "format": "engine.metrics.form:FormatCompliance",
-    "checks": "engine.metrics.instructions:Instructions",
-    "length": "engine.metrics.form:Length",
+    "json_fields": "engine.metrics.json_values:JsonFields",
+    "format": "engine.metrics.json_schema:FormatCompliance",
+    "checks": "engine.metrics.checks:Instructions",
+    "length": "engine.metrics.efficiency:Length",
     "efficiency": "engine.metrics.efficiency:Efficiency",
     "perplexity": "engine.metrics.perplexity:Perplexity",
     "code": "engine.metrics.code:Code",
     "refusals": "engine.metrics.safety:Refusals",
-    "personal_data": "engine.metrics.personal:PersonalData",
-    "toxicity": "engine.metrics.toxicity:Toxicity",
-    "toxic_words": "engine.metrics.toxicity:ToxicWords",
-    "sentiment": "engine.metrics.classifier:Sentiment",
-    "bertscore": "engine.metrics.semantic:BertScore",
-    "embedding": "engine.metrics.semantic:EmbeddingCosine",
+    "personal_data": "engine.metrics.safety:PersonalData",
+    "toxicity": "engine.metrics.text_models:Toxicity",
+    "toxic_words": "engine.metrics.safety:ToxicWords",
+    "sentiment": "engine.metrics.text_models:Sentiment",
+    "bertscore": "engine.metrics.text_models:BertScore",
+    "embedding": "engine.metrics.text_models:EmbeddingCosine",
 }
 
 
@@ -187,3 +188,30 @@ def missing(measures: Iterable[Measure], reason: str) -> list[Score]:
 def no_text(response: Response) -> str:
     """Why a response without text has none."""
     return response.reason or "the model gave no response"
+
+
+def fraction(
+    name: str,
+    meaning: str,
+    source: str,
+    *,
+    needs: Iterable[str] = (),
+    unit: str = "share",
+    version: str = "1",
+    combine: Callable[[Sums], Sums] = mean,
+) -> Measure:
+    """A measure from 0 to 1 where higher is better."""
+    return Measure(name, "higher", 0.0, 1.0, unit, frozenset(needs), version, source, meaning, combine)
+
+
+def gap(example: Example, response: Response) -> str:
+    """Why a response can't be set against a reference, where the example has none or the response no text."""
+    return no_text(response) if example.references else NO_REFERENCE
+
+
+def combine_f1(sums: Sums) -> Sums:
+    """Micro F1 of summed parts [..., (found rightly, found, wanted)]; 1 where nothing was wanted or found."""
+    right, found, wanted = sums[..., 0], sums[..., 1], sums[..., 2]
+    total = found + wanted
+    scores: Sums = np.where(total == 0, 1.0, 2 * right / np.where(total == 0, 1.0, total))
+    return scores

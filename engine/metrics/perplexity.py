@@ -1,17 +1,23 @@
-"""How surprised a model is by the references: perplexity, and bits per byte, comparable between tokenizers.
+"""How surprised a model is by the references or by plain text: perplexity, and bits per byte.
 
-Source: Hugging Face's "Perplexity of fixed-length models" for the strided window; bits per byte as in The
-Pile (Gao et al., 2020). Only local weights can be measured.
+Bits per byte are comparable between tokenizers. Source: Hugging Face's "Perplexity of fixed-length models"
+for the strided window; bits per byte as in The Pile (Gao et al., 2020). Only local weights can be measured.
 """
 
+import hashlib
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.data.examples import Example
+from engine.data.example import Example
+from engine.data.files import data_suffix
+from engine.data.reading import read_records
+from engine.data.textfile import read_text
+from engine.errors import BadInput
 from engine.metrics.metric import Measure, Score, Sums, mean, missing
 from engine.models.model import Response
 
@@ -19,6 +25,11 @@ if TYPE_CHECKING:
     from engine.models.local import LocalModel
 
 NEEDS_WEIGHTS = "perplexity needs the model's weights on this machine"
+WINDOW = 2048  # tokens, for models that name no context, or a longer one
+PASSAGE = 2000  # characters
+FIELD = "text"
+_PLAIN = {".txt", ".md", ".text", ".rst", ""}
+_AT_ONCE = 128  # texts tokenized at a time, so that memory does not grow with the corpus
 
 
 def _exponential_of_mean(sums: Sums) -> Sums:
@@ -141,3 +152,132 @@ def _nll(text: Any, total: float | None) -> Nll:
     if not math.isfinite(total):
         return Nll(text.example_id, None, 0, 0, "the model's log-probabilities are not finite numbers")
     return Nll(text.example_id, total, text.predicted, text.bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusNll:
+    """The negative log-likelihood of one text under one model: `nll` in nats over `tokens` predicted ones.
+
+    `text` is its place in the corpus, `bytes` the UTF-8 length of the whole of it. `nll` None means missing,
+    and `reason` says why.
+    """
+
+    text: int
+    nll: float | None
+    tokens: int
+    bytes: int
+    reason: str | None = None
+
+
+def corpus_measures(corpus: str) -> tuple[Any, Any]:
+    """The perplexity and the bits per byte of a corpus, as measures: "perplexity:general" and so on."""
+    what = f"each token of the corpus {corpus!r}"
+    return (
+        replace(
+            PERPLEXITY,
+            name=f"{PERPLEXITY.name}:{corpus}",
+            needs=frozenset({"weights"}),
+            meaning=f"how many tokens the model wavers between, on average, at {what}",
+        ),
+        replace(
+            BITS_PER_BYTE,
+            name=f"{BITS_PER_BYTE.name}:{corpus}",
+            needs=frozenset({"weights"}),
+            meaning=f"bits per byte of the corpus {corpus!r}; comparable between tokenizers",
+        ),
+    )
+
+
+def parts(row: Mapping[str, Any]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The additive parts of both measures from one text's nll, tokens and bytes."""
+    nll = row["nll"]
+    return (nll, float(row["tokens"])), (nll / math.log(2), float(row["bytes"]))
+
+
+def read_corpus(path: Path) -> list[str]:
+    """The texts of a corpus: each record's `text`, or the passages of plain text; of a folder, all files.
+
+    A plain text is cut between paragraphs into passages of PASSAGE characters or more, so that the spread
+    over them gives an interval; the cuts depend on the file alone, and are the same for every model. Raises
+    BadInput for what cannot be read or holds no text.
+    """
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    texts = [text for file in files for text in _texts(file)]
+    if not texts:
+        raise BadInput(f"{path}: holds no text", "Give a text file, JSON lines with a `text`, or a folder.")
+    return texts
+
+
+def corpus_hash(texts: Sequence[str]) -> str:
+    """12 hex digits of the SHA-256 over the texts in order."""
+    joined = "\0".join(texts).encode("utf-8")
+    return hashlib.sha256(joined).hexdigest()[:12]
+
+
+def _texts(file: Path) -> Iterator[str]:
+    if data_suffix(file) in _PLAIN:
+        yield from passages(read_text(file))
+        return
+    for line, record in read_records(file):
+        text = record.get(FIELD)
+        if not isinstance(text, str):
+            raise BadInput(f"{file}:{line}: has no {FIELD!r}", f'Each line is {{"{FIELD}": "…"}}.')
+        if text.strip():
+            yield text
+
+
+def passages(text: str) -> Iterator[str]:
+    """Whole paragraphs, put together up to PASSAGE characters at least; together they are the text."""
+    passage = ""
+    for paragraph in text.split("\n\n"):
+        passage = f"{passage}\n\n{paragraph}" if passage else paragraph
+        if len(passage) >= PASSAGE:
+            yield passage
+            passage = ""
+    if passage.strip():
+        yield passage
+
+
+def corpus_nll(
+    model: "LocalModel", texts: Sequence[tuple[int, str]], batch_tokens: int | None = None
+) -> Iterator[CorpusNll]:
+    """The likelihood of each (place, text), in windows of the context that overlap by half.
+
+    Every token but the first is predicted once, with at least half a window before it where there is that
+    much; the first is context. No chat template, no added tokens. A batch holds at most `batch_tokens`; out
+    of memory halves that.
+    """
+    for start in range(0, len(texts), _AT_ONCE):
+        yield from _block_nll(model, texts[start : start + _AT_ONCE], batch_tokens)
+
+
+def _block_nll(
+    model: "LocalModel", block: Sequence[tuple[int, str]], batch_tokens: int | None
+) -> Iterator[CorpusNll]:
+    from engine.models.likelihood import BUDGET, Text, likelihoods, window_nll
+
+    asked: list[tuple[int, Text]] = []
+    for place, text in block:
+        size = len(text.encode("utf-8"))
+        ids = model.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        reason = "the text has fewer than two tokens" if len(ids) < 2 else model.unknown_token(ids)
+        if reason:
+            yield CorpusNll(place, None, 0, size, reason)
+        else:
+            asked.append((place, Text("", ids, len(ids) - 1, size)))
+
+    def measure(batch: Sequence[Any]) -> list[float]:
+        with model.active() as active:
+            return window_nll(active, batch)
+
+    window = min(model.base.context or WINDOW, WINDOW)
+    measured = likelihoods(
+        measure, [text for _, text in asked], window, batch_tokens or BUDGET, model.note_halved
+    )
+    for index, total in measured:
+        place, asked_text = asked[index]
+        if total is not None and math.isfinite(total):
+            yield CorpusNll(place, total, asked_text.predicted, asked_text.bytes)
+        else:
+            why = "a window does not fit into memory, or is no finite number"
+            yield CorpusNll(place, None, 0, asked_text.bytes, why)

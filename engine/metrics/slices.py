@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.language import detect
 from engine.metrics.text import words
 

@@ -1,7 +1,7 @@
 """Cutting text into tokens and into one normal form, in every script.
 
-English text is tokenized as rouge-score and SQuAD do it. Beyond ASCII those rules lose text: rouge-score
-drops every other letter, and neither finds words where a script writes none, so there the rules here apply.
+English text is tokenized as SQuAD does it. Beyond ASCII that rule finds no words where a script puts no space
+between them, so there the rules here apply.
 """
 
 import re
@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engine.metrics.lean import PorterStemmer
+    from engine.metrics.lean_nltk import PorterStemmer
 
 # Thai, Lao, Myanmar, Khmer, Kana, Han: scripts that put no space between words.
 _UNSPACED = re.compile(
@@ -19,7 +19,6 @@ _UNSPACED = re.compile(
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-_ASCII_WORDS = re.compile("[a-z0-9]+")
 
 # Porter's algorithm costs far more than everything else in ROUGE, and texts repeat their words.
 
@@ -33,7 +32,7 @@ def porter_stem(word: str) -> str:
 @lru_cache(maxsize=1)
 def _porter() -> "PorterStemmer":
     # Loaded with the first stem: who only cuts words, like the screens, does without.
-    from engine.metrics.lean import PorterStemmer
+    from engine.metrics.lean_nltk import PorterStemmer
 
     return PorterStemmer()
 
@@ -43,16 +42,6 @@ def spaced(text: str) -> str:
     return text if text.isascii() else _UNSPACED.sub(r" \g<0> ", text)
 
 
-def has_foreign_letters(text: str) -> bool:
-    """Whether a letter of the text would be lost to rouge-score's ASCII tokenizer."""
-    return not text.isascii() and any(char.isalpha() and not char.isascii() for char in text)
-
-
-def english_stems(text: str) -> list[str]:
-    """The tokens of rouge-score: ASCII letters and digits in lower case, words over 3 letters stemmed."""
-    return [porter_stem(word) if len(word) > 3 else word for word in _ASCII_WORDS.findall(text.lower())]
-
-
 def unicode_words(text: str) -> list[str]:
     """Runs of letters, marks and digits in any script, in lower case after NFKC.
 
@@ -60,11 +49,6 @@ def unicode_words(text: str) -> list[str]:
     """
     folded = unicodedata.normalize("NFKC", text).lower()
     return spaced("".join(map(_word_character, folded))).split()
-
-
-def unicode_stems(text: str) -> list[str]:
-    """`unicode_words` with the ASCII ones over 3 letters stemmed, as ROUGE takes them beyond ASCII."""
-    return [porter_stem(word) if word.isascii() and len(word) > 3 else word for word in unicode_words(text)]
 
 
 def words(text: str) -> list[str]:

@@ -2,20 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 from engine.errors import BadInput
-from engine.models.folder import TOKENIZERS, Shape, find_model, read_json, snapshot_commit, weight_shapes
+from engine.models.folder import TOKENIZERS, Shape, find_model, snapshot_commit, weight_shapes
+from engine.plan.model_files import read_adapter_config, read_json
 
-# These replace or lengthen the input instead of changing layers, so they cannot share a base with others.
-_PROMPT_LEARNING = {
-    "PROMPT_TUNING",
-    "MULTITASK_PROMPT_TUNING",
-    "P_TUNING",
-    "PREFIX_TUNING",
-    "ADAPTION_PROMPT",
-    "CPT",
-}
 _COMMIT = re.compile("[0-9a-f]{40}")
 _SNAPSHOT = re.compile(r"models--(?:.+--)?([^/]+)/snapshots/[^/]+/?$")
 # What adapters call their tensors, besides whole replaced weights.
@@ -27,31 +18,6 @@ _NOT_THIS_BASE = "Name the base that the adapter was trained on under `path`, or
 MERGE_IT = "Merge it into its base, and name the result under `path`."
 
 Shapes = dict[str, tuple[str, Shape]]
-
-
-def read_adapter_config(adapter: Path) -> dict[str, Any]:
-    """The adapter's configuration. Raises BadInput when the folder is no adapter that can be attached."""
-    if not adapter.is_dir():
-        raise BadInput(
-            f"{adapter}: no such adapter folder.", "Give the folder that PEFT's save_pretrained() wrote."
-        )
-    file = adapter / "adapter_config.json"
-    if not file.is_file():
-        model = " It is a whole model: name it under `path`." if (adapter / "config.json").is_file() else ""
-        raise BadInput(
-            f"{adapter}: is not an adapter: it has no adapter_config.json.{model}",
-            "Give the folder that PEFT's save_pretrained() wrote.",
-        )
-    config = read_json(file)
-    kind = str(config.get("peft_type") or "").upper()
-    if not kind:
-        raise BadInput(f"{file}: names no `peft_type`.", "Save the adapter again with PEFT.")
-    if kind in _PROMPT_LEARNING:
-        raise BadInput(
-            f"{adapter}: adapters of the kind {kind} cannot share a base with other models.",
-            "Serve it, and name the server in the plan.",
-        )
-    return config
 
 
 def check_adapter(base: str, adapter: Path) -> None:

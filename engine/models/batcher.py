@@ -1,24 +1,69 @@
-"""Continuous batching: every row of every step is a row at work.
-
-A fixed number of slots holds rows of different lengths; a row that finishes gives its slot to the next prompt
-at once. Prompts are read ahead in groups, so that a freed slot costs a copy and not a pass of its own.
-"""
+"""How many rows and tokens a device's free memory allows at a time."""
 
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import psutil
 import torch
 
-from engine.models.attention import bands_of, side_by_side
 from engine.models.batches import free_memory, out_of_memory
-from engine.models.limits import Limits
-from engine.models.prefill import prefill, shared_beginning
-from engine.models.rows import Answer, Request, Row, Rules
-from engine.models.sampling import next_tokens
-from engine.models.slots import Slots
+from engine.models.model import Load
+from engine.models.rows import Answer, Request, Row, Rules, next_tokens
+from engine.models.slots import Slots, bands_of, prefill, shared_beginning, side_by_side
+
+# On a CPU more slots cost more in attention than they save in steps (bench/generation.py); a GPU takes more.
+MOST_SLOTS = {"cuda": 256}
+MOST_SLOTS_ELSEWHERE = 64
+# About what fills the device in one pass of prompts; more only takes memory.
+MOST_TOKENS = {"cuda": 8192}
+MOST_TOKENS_ELSEWHERE = 1024
+# The share of the free memory that keys and values may take; the rest is for activations and for others.
+SHARE = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most rows in one step, and the most tokens in one prefill."""
+
+    slots: int
+    tokens: int
+
+    def halved(self) -> "Limits":
+        return Limits(max(1, self.slots // 2), max(1, self.tokens // 2))
+
+
+def limits_for(model: Any, need: int, wanted: int | None) -> Limits:
+    """Limits for a model whose rows need up to that many tokens each.
+
+    A prefilled group waits beside the slots, so memory is counted for twice the rows of the slots at most.
+    `wanted` is what the plan asks for at most; None leaves it to the device.
+    """
+    with torch.inference_mode():
+        _, cache = prefill(model, [[0]])
+    rows = int(SHARE * free_bytes(model.device)) // (_bytes_per_token(cache) * need)
+    kind = model.device.type
+    most = MOST_SLOTS.get(kind, MOST_SLOTS_ELSEWHERE)
+    slots = max(1, min(rows // 2, most if wanted is None else wanted))
+    return Limits(slots, MOST_TOKENS.get(kind, MOST_TOKENS_ELSEWHERE))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that can be had on the device: what is free, and what torch keeps unused."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(free + unused)
+    return int(psutil.virtual_memory().available)
+
+
+def _bytes_per_token(cache: Any) -> int:
+    """The memory that one token of one row takes in a filled cache, over all layers."""
+    parts = [part for layer in cache.layers for part in (layer.keys, layer.values)]
+    return sum(part.shape[1] * part.shape[3] * part.element_size() for part in parts)
+
 
 # The most positions of a prefill that may be padding, as a share of its tokens.
 _PADDING = 0.25
@@ -230,3 +275,32 @@ def _in_order(rows: list[Row], slots: int) -> list[Row]:
     rows = sorted(rows, key=lambda row: (row.request.room, len(row.request.ids)), reverse=True)
     chunks = (rows[start : start + slots] for start in range(0, len(rows), slots))
     return [row for chunk in chunks for row in sorted(chunk, key=lambda row: -len(row.request.ids))]
+
+
+class Gauge:
+    """Reads a batcher's figures from time to time. `load` is None until there were any."""
+
+    def __init__(self) -> None:
+        self.load: Load | None = None
+        self._seen = Figures()
+
+    def begin(self) -> None:
+        """To be called before a new batcher, which counts from zero."""
+        self._seen = Figures()
+
+    def read(self, now: Figures, finished: int) -> None:
+        """Adds what happened since the last reading, in which as many answers were finished.
+
+        An answer's first token comes with its prompt, not with a step; it is counted when the answer is
+        finished, so that in the end the tokens are those of all answers.
+        """
+        seen, self._seen = self._seen, replace(now)
+        before = self.load or Load(0, 0)
+        steps = now.steps - seen.steps
+        self.load = Load(
+            slots=now.slots,
+            busy=round((now.rows - seen.rows) / steps) if steps else before.busy,
+            prompt_tokens=before.prompt_tokens + now.prompt_tokens - seen.prompt_tokens,
+            prompt_seconds=before.prompt_seconds + now.prompt_seconds - seen.prompt_seconds,
+            tokens=before.tokens + now.new_tokens - seen.new_tokens + finished,
+        )

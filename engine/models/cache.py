@@ -1,12 +1,11 @@
 """Answers kept between runs, under a key that holds everything which decides them."""
 
 from dataclasses import asdict, replace
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from engine.models.fingerprint import digest
 from engine.models.model import Response, Settings
+from store.cache import JsonCache
 
 
 def response_key(
@@ -23,35 +22,30 @@ def response_key(
     return digest([fingerprint, prompt, *decided])
 
 
-class ResponseCache:
-    """Responses on disk. Values are JSON, never pickle: a cache folder that others wrote cannot run code."""
-
-    def __init__(self, folder: Path) -> None:
-        from diskcache import Cache, JSONDisk
-
-        self.folder = folder
-        self._cache: Any = Cache(str(folder), disk=JSONDisk, eviction_policy="none", statistics=True)
+class ResponseCache(JsonCache):
+    """Responses on disk, as JSON."""
 
     def get(self, key: str) -> Response | None:
         """The response kept under the key, marked as cached and with the figures of its first time."""
-        value = self._cache.get(key)
+        value = super().get(key)
         if value is None:
             return None
-        # JSON knows no tuples.
-        return replace(Response(**value), turns=tuple(value.get("turns", ())), cached=True)
+        try:
+            return _response(value)
+        except (TypeError, ValueError):
+            self.drop(key)
+            return None
 
     def put(self, key: str, response: Response) -> None:
         """Keeps an answer; a missing one is not kept, so that it is tried again."""
         if response.text is not None:
-            self._cache.set(key, asdict(response))
+            super().put(key, asdict(response))
 
-    def close(self) -> None:
-        self._cache.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+def _response(value: Any) -> Response:
+    """Raises TypeError or ValueError for what `put` cannot have written."""
+    response = Response(**value)
+    if not isinstance(response.text, str) or not isinstance(response.example_id, str):
+        raise ValueError("a response without its text")
+    # JSON knows no tuples.
+    return replace(response, turns=tuple(response.turns), cached=True)

@@ -17,8 +17,7 @@ from transformers import (
 )
 
 from engine.models.model import Settings
-from engine.models.rows import Answer, Request, Row, Rules
-from engine.models.sampling import next_tokens
+from engine.models.rows import Answer, Request, Row, Rules, next_tokens
 
 
 def decode(model: Any, requests: Sequence[Request], rules: Rules) -> list[Answer]:

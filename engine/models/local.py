@@ -1,32 +1,405 @@
-"""A model that runs here: its prompts, its answers, and the proof that its adapter does something."""
+"""Models that run here: shared weights, prompts and answers, and the proof that an adapter has an effect."""
 
 import hashlib
+import logging
+import re
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import islice
+from math import prod
+from pathlib import Path
 from typing import Any
 
-from engine.data.examples import Example
-from engine.models.adapter import check_adapter
-from engine.models.base import LocalBase
-from engine.models.batcher import Batcher
-from engine.models.batches import in_batches
+import torch
+from safetensors import SafetensorError
+
+from engine.data.example import Example
+from engine.errors import BadInput, CannotRun
+from engine.models.adapter import MERGE_IT, adapter_notes, check_adapter
+from engine.models.batcher import Batcher, Gauge, limits_for
+from engine.models.batches import free_memory, in_batches, out_of_memory
 from engine.models.cache import ResponseCache, response_key
-from engine.models.capability import why_static
 from engine.models.decode import decode
-from engine.models.fingerprint import FileHashes
-from engine.models.gauge import Gauge
-from engine.models.identity import Identity
-from engine.models.limits import limits_for
+from engine.models.fingerprint import FileHashes, adapter_hash, digest, model_hash, tokenizer_hash
+from engine.models.folder import (
+    TOKENIZERS,
+    check_model_folder,
+    check_quantised,
+    find_model,
+    quantisation,
+    snapshot_commit,
+    weight_shapes,
+)
 from engine.models.model import Load, Response, Settings, missing
-from engine.models.probe import Probe, probe_adapter
 from engine.models.prompt import PromptError, Prompts
 from engine.models.rows import Answer, Request, Rules
+from engine.models.slots import why_static
+from engine.plan.model_files import read_adapter_config, read_json
 from engine.plan.plan import Model
 
-__all__ = ["LocalBase", "LocalModel", "Probe"]
+# What the loaders of transformers and peft raise for files that do not fit together.
+_LOAD_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    RuntimeError,
+    SafetensorError,
+)
+
+# Any tokens will do; and the largest difference, as a share of the largest logit, that is no change.
+_TRIAL = (3, 1, 4, 1, 5, 9, 2, 6)
+_SAME = 1e-3
+
+MOST_ATTACHED = 8  # adapters in memory beside the base
+
+
+class LocalBase:
+    """A base model by folder or hub id, its tokenizer and its weights, each loaded once when first needed.
+
+    `dtype` "auto" is bfloat16 on CUDA (float16 on cards without it) and float32 elsewhere; `device` "auto"
+    is CUDA where there is one. Raises BadInput when the folder is no whole model, or there is no such device.
+    """
+
+    def __init__(self, path: str, dtype: str = "auto", device: str = "auto") -> None:
+        self.path = path
+        self.folder = check_model_folder(str(find_model(path, download=True)))
+        check_quantised(self.folder)
+        self.device = _device(device)
+        self.dtype = _dtype(dtype, self.device)
+        self._trust = False
+        self._model: Any = None
+        self._peft: Any = None
+        self._trial: Any = None
+        self._adapter_kind = ""
+        self._attached: dict[Path, str] = {}
+        self._attachments = 0
+
+    def generator(self, model: Model, cache: ResponseCache | None = None) -> "LocalModel":
+        """One of the plan's models on this base.
+
+        Code that the base's folder brings is run once one of its models is marked as trusted.
+        """
+        self._trust = self._trust or model.trust_remote_code
+        return LocalModel(self, model, cache)
+
+    @cached_property
+    def config(self) -> Any:
+        """The model's configuration, of its text part where it has several."""
+        from transformers import AutoConfig
+
+        with self._bad_input(self.path):
+            config = AutoConfig.from_pretrained(self.folder, trust_remote_code=self._trust)
+        return config.get_text_config()
+
+    @cached_property
+    def attention(self) -> str:
+        """The attention that the weights run with, as transformers names it: "sdpa", "eager", …
+
+        Told without loading the weights: their shapes alone are made.
+        """
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        with self._bad_input(self.path), torch.device("meta"):
+            config = AutoConfig.from_pretrained(self.folder, trust_remote_code=self._trust)
+            shape = AutoModelForCausalLM.from_config(config, trust_remote_code=self._trust)
+        return str(shape.config._attn_implementation)
+
+    @property
+    def context(self) -> int | None:
+        """The largest number of tokens, prompt and answer together; None when the model has no such limit."""
+        limit = getattr(self.config, "max_position_embeddings", None)
+        return int(limit) if limit else None
+
+    @property
+    def vocabulary(self) -> int | None:
+        """The number of token ids that the model knows."""
+        size = getattr(self.config, "vocab_size", None)
+        return int(size) if size else None
+
+    @cached_property
+    def parameters(self) -> int:
+        """The number of values in the weight files."""
+        return sum(prod(shape) for _, shape in weight_shapes(self.folder).values())
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        return self.load_tokenizer(self.folder)
+
+    def load_tokenizer(self, folder: Path) -> Any:
+        """The tokenizer in a folder. Raises BadInput when it cannot be read."""
+        from transformers import AutoTokenizer
+
+        with self._bad_input(str(folder)):
+            return AutoTokenizer.from_pretrained(folder, trust_remote_code=self._trust)
+
+    @property
+    def model(self) -> Any:
+        """The loaded transformers model. Raises BadInput for broken files, CannotRun for want of memory."""
+        if self._model is None:
+            self._model = self._load()
+        return self._model
+
+    @contextmanager
+    def active(self, adapter: Path | None) -> Iterator[Any]:
+        """The transformers model with this adapter on and all others off; None is the bare base."""
+        model = self.model
+        if adapter is not None:
+            self._peft_with(adapter).set_adapter(self._attached[adapter], inference_mode=True)
+            yield model
+        elif self._peft is not None:
+            with self._peft.disable_adapter():
+                yield model
+        else:
+            yield model
+
+    def close(self) -> None:
+        """Frees the weights; they are loaded again if the base is used again."""
+        self._model = self._peft = self._trial = None
+        self._attached.clear()
+        free_memory()
+
+    def _load(self) -> Any:
+        from transformers import AutoModelForCausalLM
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()
+        with self._bad_input(self.path):
+            model, report = AutoModelForCausalLM.from_pretrained(
+                self.folder,
+                dtype=getattr(torch, self.dtype),
+                device_map=self.device,
+                use_safetensors=True,
+                trust_remote_code=self._trust,
+                output_loading_info=True,
+            )
+        # transformers fills what a checkpoint lacks with random numbers, and only warns.
+        if absent := sorted(report["missing_keys"]):
+            raise BadInput(
+                f"{self.path}: its weights lack {len(absent)} tensors, such as {absent[0]}.",
+                "Copy or save the model again; an answer from random weights would mean nothing.",
+            )
+        return model.eval()
+
+    def _peft_with(self, adapter: Path) -> Any:
+        """The base wrapped by PEFT, holding this adapter."""
+        from peft import PeftConfig, PeftModel
+
+        if adapter in self._attached:
+            return self._peft
+        if self._trial is None:
+            self._trial = _trial_logits(self.model)
+        with self._bad_input(str(adapter)):
+            kind = str(PeftConfig.from_pretrained(str(adapter)).peft_type)
+            if self._peft is not None and kind != self._adapter_kind:
+                # PEFT wraps layers in one way at a time; others are attached again when they are next used.
+                self._peft.unload()
+                self._peft = None
+                self._attached.clear()
+            if len(self._attached) >= MOST_ATTACHED:
+                # The one that came first makes room: a sweep has more of them than a device may hold.
+                self._peft.delete_adapter(self._attached.pop(next(iter(self._attached))))
+            self._attachments += 1
+            name = f"adapter_{self._attachments}"
+            with warnings.catch_warnings():
+                # PEFT uses names that transformers is about to drop: no user can help it.
+                warnings.simplefilter("ignore", FutureWarning)
+                if self._peft is None:
+                    self._peft = PeftModel.from_pretrained(self.model, str(adapter), adapter_name=name)
+                else:
+                    self._peft.load_adapter(str(adapter), adapter_name=name, torch_device=self.device)
+        self._adapter_kind = kind
+        self._attached[adapter] = name
+        self.model.eval()
+        self._hold_base_unchanged(adapter)
+        return self._peft
+
+    def _hold_base_unchanged(self, adapter: Path) -> None:
+        """Refuses an adapter that alters the base for good, as one that subtracts its start from the weights.
+
+        The proof is that the base, with the adapter off, gives the logits that it gave before.
+        """
+        with self.active(None) as model:
+            difference = (_trial_logits(model) - self._trial).abs().max()
+        if difference > _SAME * self._trial.abs().max():
+            self.close()
+            raise BadInput(
+                f"{adapter}: changes the weights of the base itself, which other models answer with too.",
+                MERGE_IT,
+            )
+
+    def _newer(self) -> str:
+        """What to try when the model's files were written by a newer transformers than the one here."""
+        from transformers import __version__
+
+        written = str(read_json(self.folder / "config.json").get("transformers_version") or "")
+        if _numbers(written) <= _numbers(__version__):
+            return ""
+        return f"; it was saved by transformers {written}, here is {__version__}: a newer one may read it"
+
+    @contextmanager
+    def _bad_input(self, what: str) -> Iterator[None]:
+        """Turns the loaders' errors into one clear message."""
+        try:
+            yield
+        except _LOAD_ERRORS as error:
+            if out_of_memory(error):
+                raise CannotRun(
+                    f"{what}: does not fit into the memory of {self.device} as {self.dtype}.",
+                    "Use a smaller dtype or another device. A model too large for one GPU is for a server "
+                    "that splits it (vLLM, tensor parallelism): serve it, and name the server.",
+                ) from error
+            logging.getLogger(__name__).debug("loading %s", what, exc_info=error)
+            hint = f"Copy or save it again{self._newer()}."
+            if "trust_remote_code" in str(error):
+                hint = "It brings its own code: if you trust it, set trust_remote_code = true on the model."
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise BadInput(f"{what}: cannot be loaded: {reason}", hint) from error
+
+
+def _trial_logits(model: Any) -> Any:
+    ids = [token % model.get_input_embeddings().weight.shape[0] for token in _TRIAL]
+    with torch.inference_mode():
+        return model(torch.tensor([ids], device=model.device)).logits.float()
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise BadInput(f"device {name!r}: cannot be used here.", 'Use "auto", "cpu" or "cuda:0".') from error
+    return name
+
+
+def _dtype(name: str, device: str) -> str:
+    if name != "auto":
+        return name
+    if not device.startswith("cuda"):
+        return "float32"
+    return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version)[:3]]
+
+
+_ADAPTER_FACTS = (
+    *("peft_type", "base_model_name_or_path", "revision", "r", "lora_alpha"),
+    *("use_dora", "use_rslora"),
+)
+
+
+class Identity:
+    """One of the plan's models on its base, told from their files: nothing here loads the weights."""
+
+    def __init__(self, base: LocalBase, model: Model, hashes: FileHashes) -> None:
+        self._base = base
+        self._adapter = model.adapter
+        self._system = model.system
+        self._hashes = hashes
+        self._brings_tokenizer = model.adapter is not None and any(
+            (model.adapter / name).is_file() for name in TOKENIZERS
+        )
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The adapter's own tokenizer where its folder has one, since it was trained with that."""
+        if self._brings_tokenizer and self._adapter:
+            return self._base.load_tokenizer(self._adapter)
+        return self._base.tokenizer
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What readers should know of an adapter beside its base."""
+        if self._adapter is None:
+            return []
+        notes = adapter_notes(self._base.folder, self._adapter)
+        own, other = self.tokenizer, self._base.tokenizer
+        if own.chat_template != other.chat_template:
+            notes.append("asked with the adapter's own chat template, which differs from the base's")
+        if len(own) != len(other):
+            notes.append(f"the adapter's own tokenizer knows {len(own):,} tokens, the base's {len(other):,}")
+        return notes
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash by content of weights, configuration (quantisation too), adapter, tokenizer and template,
+        and of the system prompt, the dtype and the attention that they run with.
+        """
+        return digest(
+            {
+                "model": model_hash(self._base.folder, self._hashes),
+                "adapter": adapter_hash(self._adapter, self._hashes) if self._adapter else None,
+                "system": self._system,
+                "dtype": self._base.dtype,
+                "attention": self._base.attention,
+            }
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """What a run keeps of the model, as JSON values."""
+        base, template = self._base, self.tokenizer.chat_template
+        tokenizer_folder = self._adapter if self._brings_tokenizer and self._adapter else base.folder
+        return {
+            "kind": "local",
+            "path": base.path,
+            "folder": str(base.folder.resolve()),
+            "commit": snapshot_commit(base.folder),
+            "architecture": (base.config.architectures or [base.config.model_type])[0],
+            "parameters": base.parameters,
+            "context": base.context,
+            "vocabulary": base.vocabulary,
+            "quantisation": quantisation(base.folder),
+            "attention": base.attention,
+            "dtype": base.dtype,
+            "device": base.device,
+            "system": self._system,
+            "template": digest(template)[:12] if template else None,
+            "tokenizer": tokenizer_hash(tokenizer_folder, self._hashes)[:12],
+            "adapter": self._adapter_facts(),
+            "fingerprint": self.fingerprint,
+        }
+
+    def _adapter_facts(self) -> dict[str, Any] | None:
+        if self._adapter is None:
+            return None
+        config = read_adapter_config(self._adapter)
+        facts = {"path": str(self._adapter), "hash": adapter_hash(self._adapter, self._hashes)[:12]}
+        return facts | {key: config.get(key) for key in _ADAPTER_FACTS}
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How much an adapter changes the logits, over every position of a few prompts; 0 means no effect."""
+
+    max_difference: float
+    mean_difference: float
+    prompts: int
+
+
+def probe_adapter(base: LocalBase, adapter: Path, prompts: Sequence[list[int]]) -> Probe:
+    """Compares the logits with the adapter on and off over these prompts."""
+    largest, total, count = 0.0, 0.0, 0
+    for ids in prompts:
+        difference = (_logits(base, adapter, ids) - _logits(base, None, ids)).abs()
+        largest = max(largest, float(difference.max()))
+        total += float(difference.sum(dtype=torch.float64))
+        count += difference.numel()
+    return Probe(largest, total / count if count else 0.0, len(prompts))
+
+
+def _logits(base: LocalBase, adapter: Path | None, ids: list[int]) -> Any:
+    # In this order: an adapter that is loaded in inference mode could not be switched off outside it.
+    with base.active(adapter) as model, torch.inference_mode():
+        return model(torch.tensor([ids], device=model.device)).logits.float()
+
 
 PROBE_PROMPTS = 4
 # Seconds between two hand-overs of what was finished: the most that a kill loses beside the rows at work,

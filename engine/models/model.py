@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from engine.data.examples import Example
+from engine.data.example import Example
 
 
 @dataclass(frozen=True, slots=True)

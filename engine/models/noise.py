@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.models.local import LocalModel
 from engine.models.model import Settings
 from engine.stats.intervals import wilson

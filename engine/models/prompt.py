@@ -5,7 +5,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.models.model import conversation
 
 NO_TEMPLATE = "no chat template: asked with the plain query (its last user turn)"

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from engine.data.examples import Example, normalise
+from engine.data.example import Example, normalise
 from engine.data.reading import read_records
 from engine.errors import BadInput
 from engine.models.model import Response, Settings, missing

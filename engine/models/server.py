@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import CannotRun
 from engine.judges.limiter import Overloaded
 from engine.judges.servers import LONGEST_PAUSE, server_at

@@ -1,17 +1,111 @@
-"""Keys and values of many rows at once, each row in a slot of its own and at a position of its own.
+"""Attention of one new token per row, for rows of very different length.
 
-transformers' caches give all rows of a batch one length, so a batch runs until its longest row is done. Here
-every row is written where it stands, so that rows of different lengths share one step, and a finished row's
-slot can be filled with the next prompt. Only plain full attention can be kept so.
+In one piece, every row's keys would be read up to the longest row's. Rows of like length stand side by side
+in the slots, so the batch is cut into bands, and each band's keys are read no further than its own longest.
 """
 
-from collections.abc import Sequence
-from typing import Any
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
-from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
+from transformers import AttentionInterface
+from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from engine.models.attention import Band, in_bands
+from engine.models.rows import Row
+
+NAME = "sdpa_in_bands"
+
+
+class Band(NamedTuple):
+    """Rows `start` to `stop` of a step, none of which has more than `width` tokens."""
+
+    start: int
+    stop: int
+    width: int
+
+
+def _attention(
+    module: Any,
+    query: Any,
+    key: Any,
+    value: Any,
+    attention_mask: Any,
+    bands: Sequence[Band] = (),
+    position_bias: Any = None,
+    **options: Any,
+) -> tuple[Any, None]:
+    """transformers' own fused attention, called once for each band.
+
+    A model whose layers do not hand `bands` on is computed in one piece, which gives the same.
+    """
+    if len(bands) < 2 or position_bias is not None:
+        whole = sdpa_attention_forward(
+            module, query, key, value, attention_mask, position_bias=position_bias, **options
+        )
+        return whole[0], None
+    parts = [
+        sdpa_attention_forward(
+            module,
+            query[start:stop],
+            key[start:stop, :, :width],
+            value[start:stop, :, :width],
+            attention_mask[start:stop, :, :, :width],
+            **options,
+        )[0]
+        for start, stop, width in bands
+    ]
+    return torch.cat(parts), None
+
+
+AttentionInterface.register(NAME, _attention)
+
+
+@contextmanager
+def in_bands(model: Any) -> Iterator[None]:
+    """Lets the model's layers take `bands`, while they would otherwise use the plain fused attention."""
+    config = model.config
+    given = config._attn_implementation
+    config._attn_implementation = NAME
+    try:
+        yield
+    finally:
+        config._attn_implementation = given
+
+
+def side_by_side(rows: Sequence[Row | None], new: Sequence[Row], size: int) -> list[Row]:
+    """The rows at work and new ones, without gaps, in bands of `size` rows of like length, longest first.
+
+    Rows that are in their band already stay where they are: moving one costs a copy of all it has read.
+    """
+    at = {row: place for place, row in enumerate(rows) if row is not None}
+    ranked = sorted([*at, *new], key=lambda row: row.position, reverse=True)
+    order: list[Row | None] = [None] * len(ranked)
+    for start in range(0, len(ranked), size):
+        band = ranked[start : start + size]
+        stop = start + len(band)
+        coming = []
+        for row in band:
+            place = at.get(row, -1)
+            if start <= place < stop:
+                order[place] = row
+            else:
+                coming.append(row)
+        free = (place for place in range(start, stop) if order[place] is None)
+        for place, row in zip(free, coming, strict=True):
+            order[place] = row
+    return [row for row in order if row is not None]
+
+
+def bands_of(rows: Sequence[Row], size: int) -> list[Band]:
+    """The bands of rows that stand side by side; a row's newest token is its last."""
+    positions = [row.position for row in rows]
+    return [
+        Band(start, min(start + size, len(rows)), max(positions[start : start + size]) + 1)
+        for start in range(0, len(rows), size)
+    ]
 
 
 class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here
@@ -100,3 +194,112 @@ class Slots(Cache):  # type: ignore[misc]  # transformers is untyped here
         for layer in self.layers:
             layer.keys[to, :, :length] = layer.keys[of, :, :length]
             layer.values[to, :, :length] = layer.values[of, :, :length]
+
+
+# Shorter beginnings, such as a template's first marks, cost more to copy than to read again.
+SHARED_AT_LEAST = 16
+
+
+def prefill(
+    model: Any, sequences: Sequence[list[int]], shared: DynamicCache | None = None
+) -> tuple[Any, DynamicCache]:
+    """The logits after each sequence [rows, vocabulary], and the cache that holds them all.
+
+    Rows are padded on the right, where a causal model does not look; `shared` is the cache of a beginning
+    that all sequences have, and is not changed. Only the last token's logits of each row are computed.
+    """
+    done = shared.get_seq_length() if shared else 0
+    lengths = torch.tensor([len(sequence) - done for sequence in sequences])
+    width = int(lengths.max())
+    ids = torch.tensor([sequence[done:] + [0] * (width + done - len(sequence)) for sequence in sequences])
+    cache = DynamicCache(config=model.config)
+    if shared:
+        for layer, first in zip(cache.layers, shared.layers, strict=True):
+            layer.update(first.keys.expand(len(ids), -1, -1, -1), first.values.expand(len(ids), -1, -1, -1))
+    lasts, last_of_row = (lengths - 1).unique(return_inverse=True)
+    logits = model(
+        input_ids=ids.to(model.device),
+        position_ids=torch.arange(done, done + width, device=model.device).expand(len(ids), -1),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=lasts.to(model.device),
+    ).logits
+    return logits[torch.arange(len(ids), device=logits.device), last_of_row.to(logits.device)], cache
+
+
+def shared_beginning(prompts: Sequence[list[int]]) -> list[int]:
+    """The tokens that all prompts begin with, short of any whole prompt; empty when not worth sharing."""
+    if len(prompts) < 2:
+        return []
+    # What the two outermost share in sorted order, all between them share.
+    first, last = min(prompts), max(prompts)
+    limit = min(len(prompt) for prompt in prompts) - 1
+    length = next((place for place in range(limit) if first[place] != last[place]), max(limit, 0))
+    return first[:length] if length >= SHARED_AT_LEAST else []
+
+
+# Two prompts of different length, and the token that each is continued with.
+_PROMPTS = ([3, 1, 4, 1, 5, 9, 2], [2, 7, 1])
+_NEXT = (6, 8)
+# The largest difference, as a share of the largest logit, that the order of summing may make.
+_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
+_COARSE_TOLERANCE = 5e-2
+# What models raise for a cache or mask of a shape that they do not know.
+_REFUSALS = (TypeError, ValueError, RuntimeError, IndexError, KeyError, AttributeError, NotImplementedError)
+
+
+def why_static(model: Any) -> str | None:
+    """Why the model cannot be batched continuously; None when it can.
+
+    Judged by capability and never by name. The last test is the proof: a step of two rows of different
+    length in slots gives the logits that each row gives alone.
+    """
+    if model.config.is_encoder_decoder:
+        return "it is an encoder–decoder"
+    known = inspect.signature(model.forward).parameters
+    if absent := [
+        name for name in ("past_key_values", "position_ids", "logits_to_keep") if name not in known
+    ]:
+        return f"its forward pass takes no {absent[0]}"
+    if model.config._attn_implementation != "sdpa":
+        return f"its attention is {model.config._attn_implementation}, not the one that takes a mask per row"
+    if any(_grows_with_length(module) for module in model.modules()):
+        return "its position encoding depends on the longest row of a batch"
+    others = {type(layer).__name__ for layer in DynamicCache(config=model.config).layers} - {
+        DynamicLayer.__name__
+    }
+    if others:
+        return f"its cache is not full attention alone ({', '.join(sorted(others))})"
+    try:
+        return None if _same_alone_and_in_slots(model) else "a step in slots gives it other logits than alone"
+    except _REFUSALS as error:
+        return f"a step in slots fails: {' '.join(str(error).split())[:200]}"
+
+
+def _grows_with_length(module: Any) -> bool:
+    kinds = getattr(module, "rope_type", None)
+    names = kinds.values() if isinstance(kinds, dict) else [kinds]
+    return any("dynamic" in name or name == "longrope" for name in names if isinstance(name, str))
+
+
+def _same_alone_and_in_slots(model: Any) -> bool:
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    prompts = [[token % vocabulary for token in prompt] for prompt in _PROMPTS]
+    following = [token % vocabulary for token in _NEXT]
+    with torch.inference_mode():
+        alone = torch.cat(
+            [
+                model(torch.tensor([[*prompt, token]], device=model.device)).logits[:, -2:]
+                for prompt, token in zip(prompts, following, strict=True)
+            ]
+        )
+        first, cache = prefill(model, prompts)
+        longest = max(len(prompt) for prompt in prompts)
+        slots = Slots(cache, len(prompts), longest + 1)
+        slots.fill(range(len(prompts)), cache, range(len(prompts)))
+        bands = [Band(place, place + 1, len(prompt) + 1) for place, prompt in enumerate(prompts)]
+        positions = torch.tensor([len(prompt) for prompt in prompts], device=model.device)
+        second = slots.step(model, torch.tensor(following, device=model.device), positions, bands)
+    together = torch.stack([first, second], dim=1)
+    tolerance = _TOLERANCE.get(together.dtype, _COARSE_TOLERANCE)
+    return bool((together - alone).abs().max() <= tolerance * alone.abs().max())

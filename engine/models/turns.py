@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.models.model import Generator, Response, Settings
 
 Number = TypeVar("Number", int, float)

@@ -1,8 +1,11 @@
 """What the machine is doing: each NVIDIA GPU where there is one, else processor and memory."""
 
+import os
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import psutil
@@ -63,3 +66,83 @@ def _processor() -> dict[str, Any]:
         "temperature_c": None,
         "updated": time.time(),
     }
+
+
+EVERY = 0.2  # seconds between two looks at the memory
+NO_GPU = "no NVIDIA GPU of this machine answered"
+NO_ENERGY = "the GPU does not report its energy"
+
+
+@dataclass(slots=True)
+class DeviceUse:
+    """What the GPUs of this machine were at while something ran, other programs' share included.
+
+    `peak_memory` in bytes, of all GPUs together; `energy_j` in joules. What is not told is None, with its
+    reason.
+    """
+
+    peak_memory: int | None = None
+    energy_j: float | None = None
+    reason: str | None = NO_GPU
+    energy_reason: str | None = NO_GPU
+
+    def added(self, before: dict[str, Any] | None) -> dict[str, Any]:
+        """This and what an earlier part of the same work took, as JSON values."""
+        found = asdict(self)
+        if not before:
+            return found
+        peaks = [peak for peak in (self.peak_memory, before.get("peak_memory")) if peak is not None]
+        energies = [one for one in (self.energy_j, before.get("energy_j")) if one is not None]
+        return found | {"peak_memory": max(peaks, default=None), "energy_j": sum(energies) or None}
+
+
+@contextmanager
+def device_use() -> Iterator[DeviceUse]:
+    """Watches the GPUs while its block runs; the figures are there when it ends, in error too."""
+    use = DeviceUse()
+    gpus = _gpus()
+    if not gpus:
+        yield use
+        return
+    over = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(gpus, use, over), name="device-use", daemon=True)
+    before = _energy(gpus)
+    watcher.start()
+    try:
+        yield use
+    finally:
+        over.set()
+        watcher.join()
+        after = _energy(gpus)
+        use.energy_j = None if before is None or after is None else after - before
+        use.energy_reason = NO_ENERGY if use.energy_j is None else None
+
+
+def _gpus() -> list[Any]:
+    """The GPUs that this process may use: CUDA_VISIBLE_DEVICES by number narrows them down."""
+    gpus: list[Any] = []
+    with suppress(pynvml.NVMLError):
+        pynvml.nvmlInit()
+        gpus = [pynvml.nvmlDeviceGetHandleByIndex(place) for place in range(pynvml.nvmlDeviceGetCount())]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return gpus
+    numbers = [int(name) for name in visible.split(",") if name.strip().isdecimal()]
+    return [gpus[number] for number in numbers if number < len(gpus)]
+
+
+def _watch(gpus: list[Any], use: DeviceUse, over: threading.Event) -> None:
+    while True:
+        with suppress(pynvml.NVMLError):
+            used = sum(int(pynvml.nvmlDeviceGetMemoryInfo(gpu).used) for gpu in gpus)
+            use.peak_memory, use.reason = max(used, use.peak_memory or 0), None
+        if over.wait(EVERY):
+            return
+
+
+def _energy(gpus: list[Any]) -> float | None:
+    """Joules since the driver was loaded, of all GPUs; None where one does not tell."""
+    try:
+        return float(sum(pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu) for gpu in gpus)) / 1000
+    except pynvml.NVMLError:
+        return None

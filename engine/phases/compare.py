@@ -1,12 +1,9 @@
-"""Last phase: values with intervals, candidates against baselines, alerts, and whether the run passed.
-
-All of it is derived from what the phases before recorded: first the numbers are written, then what they
-come to, each in one transaction.
-"""
+"""What is kept with a model beside its scores: GPU memory and energy, adapter size, errors by label."""
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -16,32 +13,102 @@ from engine.compare.comparison import Comparison, Scores, compare_measures, not_
 from engine.gates.checks import passed
 from engine.gates.measures import ruled
 from engine.gates.slice_drops import slice_alerts
-from engine.metrics.corpora import corpus_measures
+from engine.metrics.classification import Classification, confusion, per_class
 from engine.metrics.metric import Measure, Score
-from engine.phases.alerting import run_alerts
-from engine.phases.benchmark_comparisons import benchmark_comparisons
+from engine.metrics.perplexity import corpus_measures
+from engine.models.vitals import DeviceUse, device_use
+from engine.phases.alerts import data_alerts, decline_alerts, followed, run_alerts
+from engine.phases.benchmarks import benchmark_comparisons
 from engine.phases.corpora import (
     DIFFERENT_TOKENIZERS,
     differ_in_tokenizer,
     surprise,
 )
-from engine.phases.data_alerts import data_alerts
-from engine.phases.decline import decline_alerts
-from engine.phases.disparities import all_disparities, disparity_alerts, write_disparities
-from engine.phases.efficiency import efficiency, measures_of_efficiency
-from engine.phases.facts import write_facts
-from engine.phases.followed import followed
-from engine.phases.ratings import rating_measures
+from engine.phases.efficiency import adapter_facts, efficiency, measures_of_efficiency
+from engine.phases.judging.ratings import rating_measures
+from engine.phases.judging.winrates import record_win_rates
 from engine.phases.reference import EarlierRun, against_reference
-from engine.phases.score import measures
-from engine.phases.slices import slices, write_slices
-from engine.phases.winrates import record_win_rates
+from engine.phases.score import load, measures
+from engine.phases.slices import (
+    Scored,
+    all_disparities,
+    disparity_alerts,
+    slices,
+    write_disparities,
+    write_slices,
+)
 from engine.phases.work import Work
 from engine.plan.plan import Model
 from engine.stats.intervals import Interval, bootstrap_interval
 from store import tables
 from store.records.alert import Alert
 from store.write import Transaction
+
+CLASSIFICATION, USE = "classification", "device_use"
+ELSEWHERE = {
+    "server": "the answers come from a server, whose devices cannot be seen from here",
+    "recorded": "the answers were made elsewhere",
+}
+CLUSTER = "the answers come from a cluster, whose devices cannot be seen from here"
+
+
+@contextmanager
+def measured_use(work: Work, model: Model) -> Iterator[None]:
+    """Keeps what the GPUs were at while the model answered; parts of a resumed run are added up."""
+    reason = ELSEWHERE.get(model.kind) or (CLUSTER if work.plan.compute.engine == "ray" else None)
+    if reason:
+        yield
+        _keep(work, model, asdict(DeviceUse(reason=reason, energy_reason=reason)))
+        return
+    known = work.recorder.column(tables.Response, "example_id", model_id=work.model_ids[model.name])
+    if len(known) >= len(work.examples):
+        yield
+        return
+    before = _details(work, model).get(USE)
+    with device_use() as use:
+        yield
+    _keep(work, model, use.added(before))
+
+
+def _keep(work: Work, model: Model, use: dict[str, Any]) -> None:
+    work.recorder.set_model(work.model_ids[model.name], details=_details(work, model) | {USE: use})
+
+
+def write_facts(work: Work, transaction: Transaction, scored: Mapping[str, Scored]) -> None:
+    """Adds the adapter's size, and the table and confusion matrix of a classifier, to each model's facts."""
+    for model in work.plan.models:
+        details = _details(work, model)
+        if model.adapter is not None:
+            size = adapter_facts(model, details.get("parameters"))
+            details = details | {"adapter": (details.get("adapter") or {}) | size}
+        table = _classification(work, scored[model.name])
+        if table is not None:
+            details = details | {CLASSIFICATION: table}
+        transaction.update(tables.Model, work.model_ids[model.name], details=details or None)
+
+
+def _classification(work: Work, scored: Scored) -> dict[str, Any] | None:
+    """Each label's precision, recall, F1 and examples, and examples by label and answer (last: not found)."""
+    if CLASSIFICATION not in work.plan.metrics.use:
+        return None
+    metric = load(work.plan, CLASSIFICATION)
+    assert isinstance(metric, Classification)
+    rows = list(scored.parts["macro_f1"].values())
+    if not rows:
+        return None
+    parts = np.array(rows)
+    return {
+        "labels": list(metric.labels),
+        "per_class": [asdict(row) for row in per_class(parts, metric.labels)],
+        "confusion": confusion(parts).tolist(),
+    }
+
+
+def _details(work: Work, model: Model) -> dict[str, Any]:
+    found: dict[str, Any] | None = work.recorder.rows(tables.Model, id=work.model_ids[model.name])[0][
+        "details"
+    ]
+    return found or {}
 
 
 def compare(work: Work) -> None:

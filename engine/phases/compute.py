@@ -1,16 +1,11 @@
 """Where the models answer: here one after another, or several at a time on a cluster."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from engine.phases.generate import Loader
+from engine.phases.generate import Each, Loader, Step
 from engine.phases.work import Work
 from engine.plan.plan import Model
-
-Step = Callable[[Work, Model, Loader], None]
-# Gives each of the models to the step once, with a loader that opens it. Raises what the step raises, once
-# nothing is under way any more.
-Each = Callable[[Sequence[Model], Step], None]
 
 
 @contextmanager
@@ -23,7 +18,7 @@ def computing(work: Work) -> Iterator[Each]:
         from engine.cluster.connection import connect
 
         connect(work.plan.compute.address)
-        from engine.cluster.fleet import Fleet
+        from engine.phases.fleet import Fleet
 
         with Fleet(work) as fleet:
             yield fleet.each

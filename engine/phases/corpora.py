@@ -10,9 +10,8 @@ import numpy as np
 
 from engine.compare.comparison import Comparison, compare_parts, not_comparable
 from engine.errors import CannotRun
-from engine.metrics.corpora import corpus_hash, corpus_measures, parts, read_corpus
 from engine.metrics.metric import Measure
-from engine.metrics.perplexity import NEEDS_WEIGHTS
+from engine.metrics.perplexity import NEEDS_WEIGHTS, corpus_hash, corpus_measures, parts, read_corpus
 from engine.phases.generate import Loader
 from engine.phases.work import Meter, Piece, Work, closed_after
 from engine.plan.plan import Model, Plan

@@ -1,27 +1,235 @@
-"""First phase: which examples, from which version of which eval set, and whether training has seen them."""
+"""Part of the first phase: what the eval set asks beside the other sets, and where it repeats itself."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from engine.data.examples import Example, eval_set_version
-from engine.data.excluded import without_excluded
-from engine.data.leak import Leak
-from engine.data.leakage import read_training
+from engine.data.coverage import Coverage, cover, drift, gaps, question, thinned
+from engine.data.duplicates import conflicts, copies
+from engine.data.example import Example, eval_set_version
+from engine.data.examples import data_rows
+from engine.data.leak import TIERS, Leak, Search, is_counted
+from engine.data.leakage import find_leaks, read_training
+from engine.data.lock import refuse_used_test, training_edited
 from engine.data.manifest import file_hash
 from engine.data.power import smallest_change
-from engine.data.selection import in_part, part_name, whole_set
-from engine.data.split import sample, splits
+from engine.data.split import Thinned, sample, splits
 from engine.data.summary import summarise
-from engine.data.thinning import Thinned
 from engine.errors import BadInput
-from engine.phases.coverage import SAMPLED, coverage, repeated
-from engine.phases.leaks import earlier_leaks, leak_rows, leak_summary, training_leaks
-from engine.phases.lock import hold_lock, ledger_row
 from engine.phases.work import Meter, Work
+from engine.plan.selection import in_part, part_name, whole_set, without_excluded
 from store import tables
 from store.exclusions import excluded
+from store.person import user_name
+from store.read.lock import test_uses
 from store.session import opened
+
+SAMPLED = 3000  # rows of each set, chosen by hash: enough for shares, and a matter of a second
+_TOLD = 5  # pairs that an event names
+_SHOWN, _LENGTH = 2, 160  # typical questions of a cluster, and characters of each
+
+
+def coverage(work: Work, everything: Sequence[Example], trained: Sequence[Example]) -> dict[str, Any]:
+    """Clusters of what is asked, what the eval set lacks of the query log, how far the sets lie apart.
+
+    For JSON; sizes are those of the SAMPLED rows. What cannot be grouped has a `reason` in its place.
+    """
+    data = work.plan.data
+    sets: dict[str, Sequence[Example]] = {"eval": everything, "train": trained}
+    if len(everything) > SAMPLED:
+        sets["eval"] = thinned(everything, SAMPLED, data.seed)
+    if data.queries is not None:
+        asked = (row for row in data_rows(data.queries, data.fields) if row.query.strip())
+        sets["log"] = thinned(asked, SAMPLED, data.seed)
+    sets = {name: rows for name, rows in sets.items() if rows}
+    try:
+        return _covered(sets, data.seed)
+    except BadInput as error:
+        return {"reason": error.message}
+
+
+def _covered(sets: Mapping[str, Sequence[Example]], seed: int) -> dict[str, Any]:
+    texts = {name: [question(row) for row in rows] for name, rows in sets.items()}
+    found = cover(texts, seed=seed)
+    lacking = gaps(found, "log", "eval") if "log" in sets else []
+    return {
+        "sizes": {name: len(rows) for name, rows in sets.items()},
+        "clusters": [
+            {
+                "label": cluster.label,
+                "sizes": cluster.sizes,
+                "examples": [text[:_LENGTH] for text in cluster.examples[:_SHOWN]],
+            }
+            for cluster in found.clusters
+        ],
+        "gaps": [asdict(gap) | {"label": found.clusters[gap.cluster].label} for gap in lacking],
+        "drift": {name: _drift(name, sets, texts, found, seed) for name in sets if name != "eval"},
+    }
+
+
+def _drift(
+    name: str,
+    sets: Mapping[str, Sequence[Example]],
+    texts: Mapping[str, Sequence[str]],
+    found: Coverage,
+    seed: int,
+) -> dict[str, Any]:
+    ours, theirs = ([row.category for row in sets[one]] for one in ("eval", name))
+    members = found.members["eval"].tolist(), found.members[name].tolist()
+    return asdict(drift(texts["eval"], texts[name], (ours, theirs), members, seed))
+
+
+def repeated(work: Work, everything: Sequence[Example]) -> int:
+    """How many pairs of examples are one example twice; these and contradictions are told with lines."""
+    pairs = copies(everything)
+    same = [(everything[pair.first], everything[pair.second]) for pair in pairs]
+    _tell(work, "examples ask nearly the same and expect the same, so that they weigh double", same)
+    _tell(work, "examples ask the same and expect different answers", list(conflicts(everything)))
+    return len(pairs)
+
+
+def _tell(work: Work, what: str, pairs: Sequence[tuple[Example, Example]]) -> None:
+    if not pairs:
+        return
+    lines = "; ".join(f"{one.line} and {other.line}" for one, other in pairs[:_TOLD])
+    more = f"; and {len(pairs) - _TOLD} more pairs" if len(pairs) > _TOLD else ""
+    work.recorder.event("warning", "data", f"{what}: lines {lines}{more}")
+
+
+LEAKED, NOT_LEAKED = "leaked", "not leaked"  # slices
+
+
+def training_leaks(work: Work, chosen: Sequence[Example], meter: Meter) -> list[Leak]:
+    """What of the examples the training data hold, by all tiers, leaks and look-alikes; they stream past.
+
+    The tier of meaning needs the plan's embedding model. A run that is asked to stop does so in between.
+    """
+    data = work.plan.data
+    if data.train is None:
+        return []
+
+    def progress(rows: int) -> None:
+        meter.reach(rows)
+        work.checkpoint()
+
+    return find_leaks(read_training(data.train, data.fields), chosen, _meaning(work, chosen), progress)
+
+
+def _meaning(work: Work, chosen: Sequence[Example]) -> Search | None:
+    folder = work.plan.data.embedding_model
+    if folder is None:
+        return None
+    import torch
+
+    from engine.data.meaning import LocalEmbedder, Meaning
+
+    return Meaning(chosen, LocalEmbedder(folder, "cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def leak_summary(leaks: Sequence[Leak] | None, *, by_meaning: bool) -> dict[str, Any]:
+    """Counts of examples, for the run's data summary; None where there was nothing to search.
+
+    A tier that was not searched has None: without `by_meaning`, that of meaning.
+    """
+    if leaks is None:
+        return dict.fromkeys(("leaked", "leaks_by_tier", "answers_seen", "similar"))
+    counted = [leak for leak in leaks if leak.counts]
+    tiers, similar = Counter(leak.tier for leak in counted), sum(leak.similar for leak in leaks)
+    return {
+        "leaked": len(counted),
+        "leaks_by_tier": {tier: tiers[tier] if tier != "meaning" or by_meaning else None for tier in TIERS},
+        "answers_seen": len(leaks) - len(counted) - similar,
+        "similar": similar,
+    }
+
+
+def leak_rows(run_id: int, leaks: Sequence[Leak], ids: dict[str, int]) -> list[dict[str, Any]]:
+    """The leaks that count, as the store keeps them."""
+    return [
+        {
+            "run_id": run_id,
+            "example_id": ids[leak.example_id],
+            "tier": leak.tier,
+            "score": leak.score,
+            "train_line": leak.train_line,
+            "field": leak.field,
+            "excerpt": leak.excerpt,
+            "train_text": leak.train_text,
+        }
+        for leak in leaks
+        if leak.counts
+    ]
+
+
+def leaked_tiers(work: Work) -> dict[str, str]:
+    """The examples of the run that leaked, each with the tier that found it."""
+    names = {place: example for example, place in work.example_ids.items()}
+    rows = work.recorder.rows(tables.Leak, run_id=work.recorder.run_id)
+    return {names[row["example_id"]]: row["tier"] for row in rows if is_counted(row["tier"], row["field"])}
+
+
+def leak_slices(work: Work) -> dict[str, list[str]]:
+    """The examples that leaked and those that did not, as two slices; none unless there are some of each."""
+    tiers = leaked_tiers(work)
+    parts: dict[str, list[str]] = {LEAKED: [], NOT_LEAKED: []}
+    for example in work.examples:
+        parts[LEAKED if example.id in tiers else NOT_LEAKED].append(example.id)
+    return parts if all(parts.values()) else {}
+
+
+def earlier_leaks(work: Work, chosen: Sequence[Example]) -> list[dict[str, Any]]:
+    """How many of the examples stand in each of the plan's earlier eval sets: [{file, leaked}]."""
+    found = []
+    for file in work.plan.data.earlier:
+        leaks = find_leaks(data_rows(file, work.plan.data.fields), chosen)
+        names = [leak.example_id for leak in leaks if leak.counts]
+        found.append({"file": file.name, "leaked": len(names)})
+        if names:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            which = ", ".join(names[:_NAMED]) + more
+            work.recorder.event(
+                "warning", "data", f"{len(names)} of {len(chosen)} examples stand in {file.name} too: {which}"
+            )
+        work.checkpoint()
+    return found
+
+
+def hold_lock(work: Work, version: str, file_version: str, train_hash: str | None) -> list[int]:
+    """Refuses a test split used before unless the plan is final, and tells of training data edited since.
+
+    Returns the runs that had used the test split before the training data were edited.
+    """
+    with opened(work.store) as connection:
+        uses = test_uses(connection, version, file_version)
+    refuse_used_test(version, uses, work.plan.data.final)
+    if train_hash is None:
+        return []
+    hashes: dict[int, str] = {}
+    for run_id in {use.run_id for use in uses if use.run_id is not None}:
+        for run in work.recorder.rows(tables.Run, id=run_id):
+            if known := (run["data_summary"] or {}).get("train_sha256"):
+                hashes[run_id] = known
+    edited = training_edited(train_hash, hashes)
+    for run_id in edited:
+        work.recorder.event(
+            "warning", "data", f"the training file was edited after run {run_id} had used the test split"
+        )
+    return edited
+
+
+def ledger_row(work: Work, version: str) -> dict[str, Any]:
+    """This run's use of the test split."""
+    return {
+        "run_id": work.recorder.run_id,
+        "eval_set": version,
+        "split": "test",
+        "user": user_name(),
+        "reason": f"run of {work.plan.name}",
+        "created": time.time(),
+    }
+
 
 _EXTRA = ("schema", "tests", "turns", "group", "line", "extra")
 _NAMED = 5  # examples that an event names

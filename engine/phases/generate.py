@@ -1,28 +1,110 @@
-"""Second phase: every model answers every example that it has not answered yet."""
+"""From what a plan says of generation to the settings that generators take."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engine.data.examples import Example
+from engine.data.example import Example
+from engine.data.split import sample
 from engine.errors import CannotRun
-from engine.models.holder import Holder
-from engine.models.model import Generator, Response, Settings
+from engine.models.holder import Holder, base_key
+from engine.models.model import Generator, Load, Response, Settings
 from engine.models.turns import converse
-from engine.phases.gauge import Gauge
-from engine.phases.noise import measure_noise, wants_noise
-from engine.phases.settings import settings_of
-from engine.phases.work import Work, closed_after
-from engine.plan.plan import Benchmarks, Model
+from engine.phases.work import Meter, Work, closed_after
+from engine.plan.plan import Benchmarks, Generation, Model, Plan
+from engine.plan.selection import in_part, whole_set
 from store import tables
 
 if TYPE_CHECKING:
     from engine.benchmarks.results import KnownTask, TaskResult
-    from engine.metrics.corpora import CorpusNll
-    from engine.metrics.perplexity import Nll
+    from engine.metrics.perplexity import CorpusNll, Nll
     from engine.models.local import LocalModel, Probe
     from engine.models.noise import NoiseFloor
+
+
+def settings_of(generation: Generation) -> Settings:
+    return Settings(
+        max_new_tokens=generation.max_new_tokens,
+        temperature=generation.temperature,
+        top_p=generation.top_p,
+        seed=generation.seed,
+        stop=generation.stop,
+        batch_size=generation.batch_size,
+        deterministic=generation.deterministic,
+        overflow=generation.overflow,
+        # A size that the plan names is a limit everywhere; left out, memory decides where it can.
+        slots=generation.batch_size if "batch_size" in generation.model_fields_set else None,
+    )
+
+
+class Gauge:
+    """Moves a meter with each batch of responses, and with what its generator says of itself."""
+
+    def __init__(self, meter: Meter, generator: Generator) -> None:
+        self._meter = meter
+        self._generator = generator
+        self._seen = Load(0, 0)
+
+    def advance(self, batch: list[Response]) -> None:
+        """To be called with every batch, an empty one too.
+
+        Tokens are those of unfinished answers too where the generator counts them, else of the finished ones.
+        """
+        fresh = [response for response in batch if not response.cached]
+        tokens = sum(response.tokens_out or 0 for response in fresh)
+        load = self._generator.load()
+        if load is not None:
+            tokens = load.tokens - self._seen.tokens
+            self._meter.observe(
+                slots=load.slots,
+                busy=load.busy,
+                prompt_tokens=load.prompt_tokens - self._seen.prompt_tokens,
+                prompt_seconds=load.prompt_seconds - self._seen.prompt_seconds,
+            )
+            self._seen = load
+        self._meter.advance(len(batch), tokens=tokens, remembered=len(batch) - len(fresh))
+
+
+def wants_noise(work: Work, model: Model) -> bool:
+    """Whether the model's noise floor is asked for and not measured yet."""
+    if work.plan.generation.noise_floor is None or model.kind != "local":
+        return False
+    return "noise_floor" not in _details(work, model)
+
+
+def measure_noise(work: Work, model: Model, loader: "Loader") -> None:
+    """Measures on a seeded sample of the run's examples, and keeps the figures with the model's facts."""
+    examples = sample(work.examples, work.plan.generation.noise_floor or 0, work.plan.data.seed)
+    found = asdict(loader.noise(model, examples, settings_of(work.plan.generation)))
+    details = _details(work, model) | {"noise_floor": found}
+    work.recorder.set_model(work.model_ids[model.name], details=details)
+
+
+def noise_of(plan: Plan, most: int) -> Iterator[tuple[Model, "NoiseFloor"]]:
+    """Each local model of a plan with its noise floor on at most that many of the plan's examples.
+
+    No reference is read and no score computed, so a test split stays unseen. Raises BadInput for data or
+    models that cannot be used.
+    """
+    from engine.models.noise import noise_floor
+
+    data = plan.data
+    examples = sample(in_part(whole_set(data), data), most, data.seed)
+    holder = Holder(None)
+    try:
+        # Models of one base side by side, so that each base is loaded once.
+        for model in sorted(plan.models, key=lambda model: str(base_key(model))):
+            if model.kind == "local":
+                yield model, noise_floor(holder.model(model), examples, settings_of(plan.generation))
+    finally:
+        holder.close()
+
+
+def _details(work: Work, model: Model) -> dict[str, object]:
+    return work.recorder.rows(tables.Model, id=work.model_ids[model.name])[0]["details"] or {}
+
 
 PROBE_PROMPTS = 4
 
@@ -64,7 +146,7 @@ class Loader:
 
     def corpus(self, model: Model, texts: Sequence[tuple[int, str]]) -> "Iterator[CorpusNll]":
         """How surprised the model is by each text, in itself."""
-        from engine.metrics.corpora import corpus_nll
+        from engine.metrics.perplexity import corpus_nll
 
         return corpus_nll(self._local(model), texts)
 
@@ -89,6 +171,12 @@ class Loader:
 
     def close(self) -> None:
         self._holder.close()
+
+
+Step = Callable[[Work, Model, Loader], None]
+# Gives each of the models to the step once, with a loader that opens it. Raises what the step raises, once
+# nothing is under way any more.
+Each = Callable[[Sequence[Model], Step], None]
 
 
 def grouped(models: tuple[Model, ...]) -> list[Model]:

@@ -9,12 +9,13 @@ from engine.judges.judge import ORDERS, Judge
 from engine.judges.load import load_judge
 from engine.judges.pointwise import PointwiseJudge
 from engine.judges.selection import matches, selected, turns_of
-from engine.phases.constant import probe_item, probe_judge
-from engine.phases.early import play_until_settled
-from engine.phases.judging import declare_judge, match_item
-from engine.phases.match import Match
-from engine.phases.ratings import rate, rating_pieces
-from engine.phases.winrates import record_win_rates
+from engine.phases.judging.audits import record_audits
+from engine.phases.judging.constant import probe_item, probe_judge
+from engine.phases.judging.match import Match, play_until_settled
+from engine.phases.judging.panel import agreement_of_raters, cascade, panel
+from engine.phases.judging.ratings import rate, rating_pieces
+from engine.phases.judging.shared import declare_judge, match_item
+from engine.phases.judging.winrates import record_win_rates
 from engine.phases.work import Piece, Work
 from engine.plan.plan import Judge as JudgePlan
 
@@ -55,3 +56,28 @@ def judge_pieces(work: Work, settings: JudgePlan) -> Iterator[Piece]:
     if settings.constant_probe is not None:
         count = len(ORDERS) * min(settings.constant_probe, len(work.examples))
         yield Piece("judge", probe_item(settings.name), "judgments", count)
+
+
+def judge_all(work: Work) -> None:
+    """Every judge of the plan, the dearer ones of a cascade only where they are needed."""
+    later = set(work.plan.judging.cascade[1:])
+    for settings in work.plan.judges:
+        if settings.name not in later:
+            judge(work, settings)
+    # The embedded rule is no language model: its vote would turn a model's verdicts into ties.
+    alone = [
+        settings.name
+        for settings in work.plan.judges
+        if settings.kind == "pairwise"
+        and not settings.embedded
+        and settings.name not in work.plan.judging.cascade
+    ]
+    together = cascade(work)
+    if together is not None:
+        record_win_rates(work, together)
+    else:
+        speaking = panel(work, alone)
+        if speaking is not None:
+            record_win_rates(work, speaking)
+    agreement_of_raters(work)
+    record_audits(work)

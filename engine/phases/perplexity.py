@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.metric import NO_REFERENCE, Score
 from engine.metrics.perplexity import (
     MEASURES,

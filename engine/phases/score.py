@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.batch import Scorers, useful_processes
 from engine.metrics.metric import Measure, Metric, Score, load_metric, load_metrics, score_pairs
 from engine.models.model import Response

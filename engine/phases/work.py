@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.plan.plan import Model, Plan
 from store import tables
 from store.write import Recorder

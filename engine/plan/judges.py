@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
-from engine.judges.rubric import BUILT_IN
 from engine.plan import paths as paths
 from engine.plan.errors import listed
+from engine.plan.rubric import BUILT_IN
 from engine.plan.types import (
     Count,
     EnvironmentName,

@@ -1,4 +1,4 @@
-"""What a plan may say. Reading one reports everything wrong with it at once, as one BadInput."""
+"""What a plan may say of lm-evaluation-harness tasks."""
 
 import hashlib
 import tomllib
@@ -6,17 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationError, model_validator
 
 from engine.data.textfile import read_text
 from engine.errors import BadInput
 from engine.plan import folds as plan_folds
 from engine.plan import paths as paths
-from engine.plan.benchmarks import Benchmarks as Benchmarks
 from engine.plan.checks import NOT_METRICS, cross_checks, metric_checks
-from engine.plan.compute import Compute as Compute
-from engine.plan.compute import compute_checks
-from engine.plan.errors import Problem, bad_plan, secrets, unknown_keys, validation_problems
+from engine.plan.errors import Problem, bad_plan, key_path, secrets, unknown_keys, validation_problems
 from engine.plan.folds import select_fold
 from engine.plan.gates import Gates as Gates
 from engine.plan.gates import limit_checks
@@ -40,6 +37,90 @@ from engine.plan.types import (
     Temperature,
     Url,
 )
+
+# What fine-tuning is known to cost: reasoning, common sense, knowledge, truthfulness, arithmetic.
+SUITES: dict[str, tuple[str, ...]] = {
+    "forgetting": ("arc_challenge", "hellaswag", "mmlu", "truthfulqa_mc2", "winogrande", "gsm8k")
+}
+
+
+def _batch_size(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    raise ValueError('expected a whole number from 1, or "auto"')
+
+
+BatchSize = Annotated[int | Literal["auto"], PlainValidator(_batch_size)]
+
+
+class Benchmarks(Table):
+    """lm-evaluation-harness tasks and groups, by name or by the one word for a `suite` of them.
+
+    `include` is a folder of local task files; `shots` None is each task's own number. `tasks` has those of
+    the suite too, which come first. A batch size "auto" is the largest that fits, found on the way.
+    """
+
+    tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
+    suite: Literal["forgetting"] | None = None
+    include: Folder | None = None
+    limit: Count | None = None
+    shots: Annotated[int, Field(strict=True, ge=0)] | None = None
+    batch_size: BatchSize = 16
+    apply_chat_template: Flag = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suite_is_tasks(cls, table: Any) -> Any:
+        if not isinstance(table, dict) or not isinstance(table.get("suite"), str):
+            return table
+        suite = SUITES.get(table["suite"], ())
+        tasks = table.get("tasks", ())
+        if (
+            not suite
+            or not isinstance(tasks, list | tuple)
+            or not all(isinstance(name, str) for name in tasks)
+        ):
+            return table
+        return {**table, "tasks": list(dict.fromkeys([*suite, *tasks]))}
+
+
+class Compute(Table):
+    """The engine that runs the plan's local models.
+
+    `address` is for Ray: "auto" is the cluster that this machine belongs to, "local" one that is started here
+    for the run, else "host:port" of a cluster's head. `workers` is the most models that answer at a time;
+    None is one for each GPU, or one for each machine where there is none.
+    """
+
+    engine: Literal["local", "ray"] = "local"
+    address: Name = "auto"
+    workers: Count | None = None
+
+
+def compute_checks(raw: Mapping[str, Any]) -> list[Problem]:
+    """Keys that would be without effect, and what a cluster cannot do."""
+    compute = raw.get("compute")
+    if not isinstance(compute, Mapping):
+        return []
+    if compute.get("engine", "local") == "local":
+        return [
+            Problem(f"compute.{key}", 'has no meaning without engine = "ray"')
+            for key in ("address", "workers")
+            if key in compute
+        ]
+    problems = []
+    if str(compute.get("address", "")).startswith("ray://"):
+        message = (
+            "Ray's client protocol cannot stream answers: start the run on a machine of the cluster "
+            'with "auto", or give the head as "host:port"'
+        )
+        problems.append(Problem("compute.address", message))
+    models = raw.get("models")
+    for place, model in enumerate(models if isinstance(models, list) else ()):
+        if isinstance(model, Mapping) and str(model.get("device", "")).startswith("cuda:"):
+            where = key_path(raw, ("models", place, "device"))
+            problems.append(Problem(where, 'Ray chooses the GPU; allowed: "auto", "cuda" or "cpu"'))
+    return problems
 
 
 class Data(Table):

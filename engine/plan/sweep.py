@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import BadInput
-from engine.models.adapter import read_adapter_config
 from engine.plan.errors import Problem, found, key_path
+from engine.plan.model_files import read_adapter_config
 from engine.plan.types import Count, Name, Table
 
 MOST = 500  # checkpoints that one sweep may find

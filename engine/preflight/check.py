@@ -1,4 +1,4 @@
-"""Preflight: everything a plan needs, looked at before a run starts. No torch, no model is loaded."""
+"""Whether a plan may have the data it asks for: what people excluded, the test lock, the other files."""
 
 import os
 import shutil
@@ -10,26 +10,101 @@ from pathlib import Path
 
 from engine.cluster.connection import INSTALL
 from engine.compare.sweep import cheap_measure
-from engine.data.examples import Example
+from engine.data.example import Example, eval_set_version
+from engine.data.examples import data_rows
 from engine.data.leakage import read_training
-from engine.data.selection import in_part, part_name, whole_set
+from engine.data.lock import refuse_used_test, used_before
 from engine.errors import AssayError, BadInput
 from engine.judges.estimate import cost_findings
 from engine.judges.preflight import judge_findings
 from engine.metrics.metric import CLASH_WAY_OUT, clashes, load_metric
-from engine.metrics.preflight import metric_findings
 from engine.models.recorded import RecordedModel
-from engine.plan.finding import Finding as Finding
-from engine.plan.finding import Level, in_units
-from engine.plan.plan import Model, Plan
+from engine.plan.finding import Finding, Level, in_units
+from engine.plan.plan import Data, Model, Plan
+from engine.plan.selection import in_part, part_name, whole_set, without_excluded
 from engine.plan.training_config import read_training_config
-from engine.preflight.data import data_findings, remaining
 from engine.preflight.estimate import disk_bytes, memory, time_needed
+from engine.preflight.metrics import metric_findings
 from engine.preflight.models import local_findings
 from engine.reach import Server, reach
 from store import database
+from store.exclusions import excluded
 from store.read import history
+from store.read.lock import test_uses
 from store.read.speeds import SpeedRow, speeds
+from store.session import opened
+
+
+def remaining(examples: list[Example], store: Path) -> list[Example]:
+    """The examples that nobody took out in this store."""
+    if not database.exists(store):
+        return examples
+    with opened(store) as connection:
+        return without_excluded(examples, excluded(connection))[0]
+
+
+def data_findings(
+    plan: Plan, whole: Sequence[Example], examples: Sequence[Example], store: Path
+) -> Iterator[Finding]:
+    """Of the test lock, of exclusions, and of what the plan names beside examples and training data.
+
+    `whole` are the file's examples, `examples` those that remain.
+    """
+    data = plan.data
+    if left := len(whole) - len(examples):
+        message = f"{left} of {len(whole)} examples are left out, since people excluded them"
+        if examples:
+            yield Finding("ok", "data.examples", message)
+        else:
+            yield Finding("error", "data.examples", message, "put some back: x on the Splits screen")
+    if data.split == "test" and examples:
+        yield _lock(data, whole, examples, store)
+    for key, file in [*(("data.earlier", file) for file in data.earlier), ("data.queries", data.queries)]:
+        if file is not None:
+            yield _readable(key, file, data)
+    if data.embedding_model is not None:
+        yield _embedding(data, data.embedding_model)
+
+
+def _lock(data: Data, whole: Sequence[Example], examples: Sequence[Example], store: Path) -> Finding:
+    version, uses = eval_set_version(examples), []
+    if database.exists(store):
+        with opened(store) as connection:
+            uses = test_uses(connection, version, eval_set_version(whole))
+    try:
+        refuse_used_test(version, uses, data.final)
+    except BadInput as error:
+        return Finding("error", "data.split", error.message, error.hint)
+    if uses:
+        message = f"the test split was used {used_before(uses)}; final = true lets it be used again"
+        return Finding("warning", "data.split", message, "its numbers are worth less with each use")
+    return Finding(
+        "ok", "data.split", "the test split was not used before; this run will be recorded as its first use"
+    )
+
+
+def _readable(key: str, file: Path, data: Data) -> Finding:
+    try:
+        next(data_rows(file, data.fields), None)
+    except BadInput as error:
+        return Finding("error", key, error.message, error.hint)
+    return Finding("ok", key, f"{file.name} can be read")
+
+
+def _embedding(data: Data, folder: Path) -> Finding:
+    if not (folder / "config.json").is_file():
+        return Finding(
+            "error",
+            "data.embedding_model",
+            f"{folder}: holds no model (no config.json)",
+            "name the folder of a sentence-transformers model that was downloaded before",
+        )
+    if data.train is None:
+        return Finding(
+            "warning", "data.embedding_model", "finds nothing without training data", "name them as `train`"
+        )
+    return Finding("ok", "data.embedding_model", f"{folder} holds a model")
+
 
 TRAINING_RECORDS = 1000  # how many of a training file are read here; a run reads all
 _OF_ONE_FOLD = ("time", "store", "memory")  # folds are alike in these

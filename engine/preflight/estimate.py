@@ -10,16 +10,16 @@ from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
-from engine.models.folder import find_model, read_json, weight_shapes
-from engine.models.quantised import quantisation
+from engine.models.folder import find_model, quantisation, weight_shapes
 from engine.models.vitals import Sensors
 from engine.plan.finding import Finding, in_units, in_words
+from engine.plan.model_files import read_json
 from engine.plan.plan import Model, Plan
 
 LIBRARY = 1 << 30  # bytes that the library takes by itself
-# As engine.models.limits has them, which needs torch to say so.
+# As engine.models.batcher has them, which needs torch to say so.
 SLOTS, SLOTS_ELSEWHERE = {"cuda": 256}, 64
 PREFILL, PREFILL_ELSEWHERE = {"cuda": 8192}, 1024
 SHARE = 0.6

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Iterator, Sequence
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import AssayError
 from engine.models.holder import Holder
 from engine.models.model import Generator, Response
 from engine.models.server import ServerModel
 from engine.models.turns import converse
-from engine.phases.settings import settings_of
+from engine.phases.generate import settings_of
 from engine.plan.finding import Finding, in_words
 from engine.plan.plan import Model, Plan
 

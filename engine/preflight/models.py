@@ -10,9 +10,9 @@ from pathlib import Path
 
 from engine.errors import BadInput
 from engine.models.adapter import adapter_notes, check_adapter
-from engine.models.folder import check_model_folder, find_model, read_json
-from engine.models.quantised import check_quantised
+from engine.models.folder import check_model_folder, check_quantised, find_model
 from engine.plan.finding import Finding
+from engine.plan.model_files import read_json
 from engine.plan.plan import Model
 
 HUB = "https://huggingface.co"

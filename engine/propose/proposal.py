@@ -4,7 +4,7 @@ Standard library alone, so that the app can hold one; `engine.propose.propose` m
 holds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -106,3 +106,137 @@ def from_json(table: Mapping[str, Any]) -> Proposal:
         tuple(table["assumed"]),
         tuple(table["left_out"]),
     )
+
+
+MOST_COMMENTED = 8
+_SERVED = """\
+# [[judges]]                        # a language model that grades, on any server that speaks OpenAI's API
+# name = "gpt"
+# kind = "pairwise"
+# server = "https://api.openai.com/v1"
+# model = "gpt-4o"
+# api_key_env = "OPENAI_API_KEY"    # the name of the variable, never the key
+"""
+_NO_BENCHMARKS = """\
+# [benchmarks]                      # lm-evaluation-harness: what did the fine-tune forget?
+# tasks = ["arc_easy", "hellaswag"]
+# limit = 200
+"""
+
+
+def plan_text(proposal: Proposal) -> str:
+    """The plan's file. What it says beyond comments is what `proposal.chosen` has."""
+    return "\n".join(
+        [
+            *_head(proposal),
+            *_data(proposal),
+            *_models(proposal),
+            "[generation]\nmax_new_tokens = 256\ntemperature = 0.0                   # greedy\n",
+            *_metrics(proposal),
+            *_judges(proposal),
+            *_benchmarks(proposal),
+            *_gates(proposal),
+        ]
+    )
+
+
+def _head(proposal: Proposal) -> list[str]:
+    lines = ["# Written by `assay plan` from what stands in this folder. Paths are relative to this file."]
+    lines += [f"# Assumed: {shown(words)}" for words in proposal.assumed]
+    lines += ["", f"name = {toml(proposal.name)}"]
+    if not proposal.chosen("judge"):
+        lines.append("judges = []                         # left out, the embedded one would judge")
+    return [*lines, ""]
+
+
+def _data(proposal: Proposal) -> list[str]:
+    lines = ["[data]"]
+    for kind in ("examples", "train"):
+        items = [item for item in proposal.items if item.kind == kind]
+        lines += [_commented(line, item) for item in items if item.on for line in _pairs(item.table)]
+        others = [item for item in items if not item.on][:MOST_COMMENTED]
+        lines += [f"# {_commented(line, item)}" for item in others for line in _pairs(item.table)]
+    return [*lines, ""]
+
+
+def _models(proposal: Proposal) -> list[str]:
+    lines = ["# Every candidate is compared with every baseline.", ""]
+    items = [item for item in proposal.items if item.kind in ("baseline", "candidate")]
+    spared = 0
+    for item in items:
+        block = ["[[models]]", *_pairs({"name": item.name, "role": item.kind, **item.table})]
+        block[0] = _commented(block[0], item)
+        if item.on:
+            lines += [*block, ""]
+        elif (spared := spared + 1) <= MOST_COMMENTED:
+            lines += [*(f"# {line}" for line in block), ""]
+    return lines
+
+
+def _metrics(proposal: Proposal) -> list[str]:
+    items = [item for item in proposal.items if item.kind == "metric"]
+    lines = ["[metrics]                           # `assay metrics` lists them all"]
+    lines.append(f"use = {toml([item.name for item in items if item.on])}")
+    lines += [f"{item.name} = {toml(item.table)}" for item in items if item.on and item.table]
+    if spare := [item.name for item in items if not item.on]:
+        lines.append(f"# These fit as well: {', '.join(spare)}")
+    return [*lines, ""]
+
+
+def _judges(proposal: Proposal) -> list[str]:
+    lines: list[str] = []
+    for item in proposal.chosen("judge"):
+        lines += ["[[judges]]", *_pairs({"name": item.name, **item.table})]
+        lines[-1] = _commented(lines[-1], item)
+        lines.append("")
+    return [*lines, _SERVED]
+
+
+def _benchmarks(proposal: Proposal) -> list[str]:
+    items = proposal.chosen("benchmark")
+    if not items:
+        return [_NO_BENCHMARKS]
+    return ["[benchmarks]", *(line for item in items for line in _pairs(item.table)), ""]
+
+
+def _gates(proposal: Proposal) -> list[str]:
+    items = [item for item in proposal.items if item.kind == "gate"]
+    lines = [_commented(line, item) for item in items if item.on for line in _pairs(item.table)]
+    lines += [f"# {_commented(line, item)}" for item in items if not item.on for line in _pairs(item.table)]
+    return ["[gates]                             # what fails a candidate, as shares", *lines, ""]
+
+
+def _pairs(table: Mapping[str, Any]) -> list[str]:
+    return [f"{key} = {toml(value)}" for key, value in table.items()]
+
+
+def _commented(line: str, item: Item) -> str:
+    return f"{line:<35} # {shown(item.why)}" if item.why else line
+
+
+def shown(text: str) -> str:
+    """A text for a comment: one line, nothing in it that a terminal would act on."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def toml(value: Any) -> str:
+    """A value as TOML has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{"".join(map(_escaped, value))}"'
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(_inner(value.items()))} }}"
+    return f"[{', '.join(map(toml, value))}]" if isinstance(value, list | tuple) else str(value)
+
+
+def _inner(items: Iterable[tuple[str, Any]]) -> list[str]:
+    return [f"{key} = {toml(value)}" for key, value in items]
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    return f"\\u{ord(character):04X}" if ord(character) < 1 << 16 else f"\\U{ord(character):08X}"

@@ -8,22 +8,20 @@ from typing import Any
 from engine.phases import data
 from engine.phases.benchmarks import benchmark
 from engine.phases.benchmarks import pieces as benchmark_pieces
-from engine.phases.compare import compare
+from engine.phases.compare import compare, measured_use
 from engine.phases.compute import computing
 from engine.phases.corpora import corpora, corpora_pieces
-from engine.phases.facts import measured_use
-from engine.phases.funnel import drop_cut, funnel, is_open
-from engine.phases.funnel import pieces as sweep_pieces
 from engine.phases.generate import Loader, generate, grouped
-from engine.phases.judge import judge_pieces
-from engine.phases.jury import judge_all
+from engine.phases.judge import judge_all, judge_pieces
+from engine.phases.judging.shared import open_purse
 from engine.phases.perplexity import perplexity
 from engine.phases.score import declare, measures, score, text_metrics
-from engine.phases.spending import open_purse
+from engine.phases.sweep import drop_cut, funnel, is_open
+from engine.phases.sweep import pieces as sweep_pieces
 from engine.phases.work import Piece, Stopped, Work
 from engine.plan.plan import Model, parse_plan
 from engine.plan.training_config import read_training_config
-from engine.run.hardware import hold_to_hardware
+from engine.run.environment import hold_to_hardware
 from store import tables
 from store.write import Recorder
 

@@ -19,6 +19,8 @@ from store.write import create_run
 # Threads that wait for each other sleep instead of spinning: on a machine whose cores are busy, the spinning
 # of a worker's own threads made it four times slower.
 _PATIENT = {"OMP_WAIT_POLICY": "passive"}
+# A file of the user's with the name of a module must not be imported in its place by any process of a run.
+_SAFE = {"PYTHONSAFEPATH": "1"}
 
 
 def create(
@@ -84,11 +86,11 @@ def start(store: Path, run_id: int) -> int:
     with log.open("ab") as output:
         log.chmod(0o600)
         worker = subprocess.Popen(
-            [sys.executable, "-m", "engine.run.worker", "--store", str(store), str(run_id)],
+            [sys.executable, "-P", "-m", "engine.run", "--store", str(store), str(run_id)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=_PATIENT | os.environ,
+            env=_PATIENT | os.environ | _SAFE,
             start_new_session=True,
             close_fds=True,
         )

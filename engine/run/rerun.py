@@ -10,15 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engine.data.examples import eval_set_version
-from engine.data.excluded import without_excluded
+from engine.data.example import eval_set_version
 from engine.data.manifest import file_hash
-from engine.data.selection import whole_set
 from engine.errors import AssayError, BadInput
 from engine.models.fingerprint import FileHashes, adapter_hash, digest, model_hash, tokenizer_hash
 from engine.models.folder import TOKENIZERS, find_model
-from engine.plan.files import named_files
 from engine.plan.plan import Judge, Model, Plan, parse_plan
+from engine.plan.selection import whole_set, without_excluded
+from engine.run.environment import named_files
 from engine.run.launch import create_again
 from store.exclusions import excluded
 from store.read import history

@@ -1,4 +1,4 @@
-"""The process that executes one run, apart from any terminal: `python -m engine.run.worker --store DIR RUN`.
+"""The process that executes one run, apart from any terminal: `python -P -m engine.run --store DIR RUN`.
 
 It owns the run through a lock that the kernel releases when it dies, tells the store that it lives, what the
 machine does and which server it waits for, hears requests to pause, cancel and try again, and leaves a status
@@ -142,7 +142,7 @@ def _fail(recorder: Recorder, message: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m engine.run.worker")
+    parser = argparse.ArgumentParser(prog="python -P -m engine.run")
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("run", type=int)
     arguments = parser.parse_args()
@@ -153,7 +153,3 @@ def main() -> None:
         # A line for each of a hundred thousand requests would bury the one that matters.
         logging.getLogger(client).setLevel(logging.WARNING)
     sys.exit(work(arguments.store, arguments.run))
-
-
-if __name__ == "__main__":
-    main()

@@ -7,8 +7,11 @@ say that it passed: it is asked for values, and the tests compare plain data her
 import ast
 import builtins
 import importlib
+import inspect
+import io
 import sys
 import traceback
+import unittest
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +23,8 @@ _FORWARDED = (
     "rshift", "neg", "pos", "abs", "invert", "index", "getitem", "setitem", "delitem", "contains",
 )  # fmt: skip
 _COMPARED = ("eq", "ne", "lt", "le", "gt", "ge")
+_RAN, _ENTERED = "_assay_ran", "_assay_entered"
+NO_ASSERTION = "no assertion ran"
 REASON_LENGTH = 300
 
 
@@ -92,29 +97,156 @@ for _name in _COMPARED:
 
 
 def check(tests: str, stream: int) -> tuple[bool | None, str | None]:
-    """Whether the program at the other end passes, and why not; None for tests that are no Python.
+    """Whether the program at the other end passes, and why not.
 
-    Raises Closed when the program is gone.
+    None for tests that are no Python, need a package that is not there, or run no assertion. What the tests
+    define and do not run themselves is run: unittest's test cases, functions named test…, and
+    `check(candidate)` where the program has one function. Raises Closed when the program is gone.
     """
     sys.set_int_max_str_digits(0)
     try:
-        code = compile(tests, "<tests>", "exec")
+        tree = ast.parse(tests)
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        code = compile(ast.fix_missing_locations(_Counting().visit(tree)), "<tests>", "exec")
     except (SyntaxError, ValueError) as error:
         return None, f"the tests are no Python: {error}"[:REASON_LENGTH]
     program = _Program(stream)
+    run = _Run()
     try:
-        namespace = {"__name__": "tests"} | _visible(program.globals(), tests)
+        visible = _visible(program.globals(), used)
+        namespace = {"__name__": "tests", _RAN: run.assertion, _ENTERED: run.entered.add} | visible
+        # The tests' own call would look for their classes in another module, and exit.
+        unittest.main = lambda *_, **__: None  # type: ignore[assignment]
         exec(code, namespace)  # noqa: S102  the tests of the example, in the sandbox
+        run.rest(namespace, visible)
     except Closed:
         raise
     except BaseException as error:  # a test may raise anything, and all of it means that it did not pass
+        if isinstance(error, ModuleNotFoundError) and _last_file(error) == "<tests>":
+            return None, f"the tests need a package that is not in the sandbox: {error}"[:REASON_LENGTH]
         return False, _reason(error, tests)
-    return True, None
+    return (True, None) if run.assertions else (None, NO_ASSERTION)
 
 
-def _visible(names: dict[str, Any], tests: str) -> dict[str, Any]:
+class _Run:
+    """What the tests ran: how many assertions, which of their functions and test cases."""
+
+    def __init__(self) -> None:
+        self.assertions = 0
+        self.entered: set[str] = set()
+
+    def assertion(self) -> None:
+        self.assertions += 1
+
+    def rest(self, namespace: dict[str, Any], visible: dict[str, Any]) -> None:
+        """Runs what the tests define and did not run. Raises what a test raises."""
+        own = {name: value for name, value in namespace.items() if visible.get(name, self) is not value}
+        for name, value in own.items():
+            if inspect.isclass(value) and issubclass(value, unittest.TestCase):
+                if name not in self.entered and value.__module__ == "tests":
+                    _run_case(value)
+            elif inspect.isfunction(value) and name not in self.entered:
+                functions = [other for other in visible.values() if _is_function(other)]
+                if name.startswith("test") and _takes(value, 0):
+                    value()
+                elif name == "check" and _takes(value, 1) and len(functions) == 1:
+                    value(functions[0])
+
+
+def _run_case(case: type[unittest.TestCase]) -> None:
+    """Runs a test case. Raises the first failure's exception."""
+
+    class _Raising(unittest.TestResult):
+        def addFailure(self, test: unittest.TestCase, err: Any) -> None:
+            raise err[1]
+
+        addError = addFailure
+
+        def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:
+            if err is not None:
+                raise err[1]
+
+    unittest.defaultTestLoader.loadTestsFromTestCase(case).run(_Raising())
+
+
+def _is_function(value: Any) -> bool:
+    return isinstance(value, Remote) and object.__getattribute__(value, "_kind") == "function"
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
+class _Counting(ast.NodeTransformer):
+    """Has the tests say when an assertion runs, and which of their functions and test cases they enter.
+
+    An assertion is an `assert`, a call of something named assert…, or a statement that may raise by hand.
+    """
+
+    def visit(self, node: ast.AST) -> Any:
+        if isinstance(node, ast.Assert):
+            return node
+        node = self.generic_visit(node)
+        if isinstance(node, ast.Call) and _called(node.func).startswith("assert"):
+            return ast.copy_location(ast.BoolOp(ast.Or(), [_call(_RAN), node]), node)
+        for block in ("body", "orelse", "finalbody"):
+            statements = getattr(node, block, None)
+            if isinstance(statements, list):
+                setattr(node, block, _marked(statements))
+        if isinstance(node, ast.Module):
+            for inner in node.body:
+                _mark_entry(inner)
+        return node
+
+
+def _marked(statements: list[Any]) -> list[Any]:
+    """The statements with a call of _RAN before each row of assertions."""
+    marked: list[Any] = []
+    before = False
+    for statement in statements:
+        asserts = isinstance(statement, ast.Assert) or _may_raise(statement)
+        if asserts and not before:
+            marked.append(ast.copy_location(ast.Expr(_call(_RAN)), statement))
+        marked.append(statement)
+        before = asserts
+    return marked
+
+
+def _mark_entry(node: ast.stmt) -> None:
+    """Has a function, or each method of a class, say that it is entered."""
+    inside = node.body if isinstance(node, ast.ClassDef) else [node]
+    for function in inside:
+        if isinstance(function, ast.FunctionDef) and isinstance(node, ast.FunctionDef | ast.ClassDef):
+            function.body.insert(0, ast.Expr(_call(_ENTERED, node.name)))
+
+
+def _called(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _may_raise(node: ast.stmt) -> bool:
+    """Whether a statement decides on raising: an `if` around a `raise`, a `try` around either kind."""
+    if not isinstance(node, ast.If | ast.Try | ast.With | ast.Match):
+        return False
+    raising = (ast.Raise, ast.Assert) if isinstance(node, ast.Try) else (ast.Raise,)
+    return any(isinstance(inner, raising) for inner in ast.walk(node))
+
+
+def _call(name: str, *args: str) -> ast.Call:
+    return ast.Call(ast.Name(name, ast.Load()), [ast.Constant(value) for value in args], [])
+
+
+def _last_file(error: BaseException) -> str:
+    frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    return next((name for name in reversed(frames) if not name.startswith("<frozen")), "")
+
+
+def _visible(names: dict[str, Any], used: set[str]) -> dict[str, Any]:
     """The program's names for the tests. One that hides a builtin counts only where they use no other."""
-    used = {node.id for node in ast.walk(ast.parse(tests)) if isinstance(node, ast.Name)}
     hiding = {name for name in names if hasattr(builtins, name)}
     own = used & names.keys() - hiding
     return {name: value for name, value in names.items() if not own or name not in hiding}
@@ -216,3 +348,8 @@ def _refill(value: Any, now: Any) -> None:
     elif isinstance(value, deque):
         value.clear()
         value.extend(now)
+    elif isinstance(value, io.StringIO | io.BytesIO):
+        value.seek(0)
+        value.truncate()
+        value.write(now.getvalue())
+        value.seek(now.tell())

@@ -4,6 +4,7 @@ It is asked for operations on them, and answers with plain data, or with a name 
 text of the tests is ever in this process, only the values that they call it with.
 """
 
+import io
 import operator
 import os
 import sys
@@ -19,7 +20,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "getattr": getattr, "setattr": setattr, "iter": iter, "next": next, "len": len, "bool": bool, "str": str,
     "repr": repr, "hash": hash, "isinstance": lambda kind, value: isinstance(value, kind),
 }  # fmt: skip
-_MUTABLE = (list, dict, set, deque, bytearray)
+_MUTABLE = (list, dict, set, deque, bytearray, io.StringIO, io.BytesIO)
 
 
 def serve(source: str, stream: int) -> None:

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from engine.sandbox.isolate import Limits
+from engine.sandbox.jail import ProgramLimits
 from engine.sandbox.wire import Closed, frame, read_frame
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -56,9 +56,9 @@ class Sandbox:
     """Runs jobs, several at a time. `close` ends its processes, as does the end of this one."""
 
     def __init__(
-        self, limits: Limits | None = None, allow_weak: bool = False, workers: int | None = None
+        self, limits: ProgramLimits | None = None, allow_weak: bool = False, workers: int | None = None
     ) -> None:
-        self._limits = limits or Limits()
+        self._limits = limits or ProgramLimits()
         self._allow_weak = allow_weak
         self._workers = workers or os.cpu_count() or 1
         self._idle: SimpleQueue[_Worker] = SimpleQueue()

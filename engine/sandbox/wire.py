@@ -4,11 +4,14 @@ The receiver of a frame trusts nothing in it: JSON with tags, no pickle, no code
 plain types cross as the plain type, so that no `__eq__` of a program decides what a test compares.
 """
 
+import builtins
+import io
 import json
 import os
 import struct
-from collections import deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -81,6 +84,12 @@ _TEXTS: dict[str, Callable[[str], Any]] = {
     "bytes": bytes.fromhex, "bytearray": bytearray.fromhex, "Decimal": Decimal, "Fraction": Fraction,
     "complex": complex,
 }  # fmt: skip
+_DATES: dict[type[Any], Callable[[str], Any]] = {
+    date: date.fromisoformat, datetime: datetime.fromisoformat, time: time.fromisoformat,
+}  # fmt: skip
+_MAPPINGS: tuple[Any, ...] = (Counter, OrderedDict)
+_BUILTIN_TYPES = {name: kind for name, kind in vars(builtins).items() if isinstance(kind, type)}
+_STREAMS: tuple[Any, ...] = (io.StringIO, io.BytesIO)
 _SCALARS: tuple[tuple[Any, Any], ...] = ((int, int.__int__), (float, float.__float__), (str, str.__str__))
 _ITEMS: tuple[Any, ...] = (list, tuple, set, frozenset, deque)
 _NUMBERS = (Decimal, Fraction, complex)
@@ -104,15 +113,59 @@ def _pack(value: Any, name: Callable[[Any], Any]) -> Any:
     for kind in _ITEMS:
         if isinstance(value, kind):
             return [kind.__name__, [_pack(item, name) for item in kind.__iter__(value)]]
+    if type(value) is defaultdict:
+        return ["defaultdict", [_pack(value.default_factory, name), _pairs(dict, value, name)]]
     if isinstance(value, dict):
-        return ["dict", [[_pack(key, name), _pack(item, name)] for key, item in dict.items(value)]]
+        mapping: Any = type(value) if type(value) in _MAPPINGS else dict
+        return [mapping.__name__, _pairs(mapping, value, name)]
     if isinstance(value, bytes):
         return ["bytes", bytes.hex(value)]
     if isinstance(value, bytearray):
         return ["bytearray", bytearray.hex(value)]
     if type(value) in _NUMBERS:
         return [type(value).__name__, str(value)]
-    return name(value)
+    return _pack_library(value) or name(value)
+
+
+def _pairs(kind: Any, value: Any, name: Callable[[Any], Any]) -> list[Any]:
+    return [[_pack(key, name), _pack(item, name)] for key, item in kind.items(value)]
+
+
+def _pack_library(value: Any) -> Any:
+    """The form of a value of the standard library that both sides know; None for any other."""
+    if type(value) in _DATES:
+        return [type(value).__name__, value.isoformat()]
+    if type(value) is timedelta:
+        return ["timedelta", [value.days, value.seconds, value.microseconds]]
+    if type(value) is range:
+        return ["range", [value.start, value.stop, value.step]]
+    if type(value) in _STREAMS and not value.closed:
+        held = value.getvalue()
+        return [type(value).__name__, [held.hex() if isinstance(held, bytes) else held, value.tell()]]
+    builtin = next((name for name, kind in _BUILTIN_TYPES.items() if kind is value), None)
+    return ["type", builtin] if builtin else None
+
+
+def _stream(tag: str, held: str, place: int) -> Any:
+    stream: Any = io.StringIO(held) if tag == "StringIO" else io.BytesIO(bytes.fromhex(held))
+    stream.seek(place)
+    return stream
+
+
+def _unpack_library(tag: str, rest: Any) -> Any:
+    for kind, read in _DATES.items():
+        if tag == kind.__name__:
+            return read(rest)
+    if tag == "timedelta":
+        return timedelta(*rest)
+    if tag == "range":
+        return range(*rest)
+    if tag == "type":
+        return _BUILTIN_TYPES[rest]
+    return _stream(tag, *rest)
+
+
+_LIBRARY = {"date", "datetime", "time", "timedelta", "range", "type", "StringIO", "BytesIO"}
 
 
 def unpack(form: Any, find: Callable[[str, Any], Any]) -> Any:
@@ -125,8 +178,16 @@ def unpack(form: Any, find: Callable[[str, Any], Any]) -> Any:
             return _SEQUENCES[tag]([unpack(item, find) for item in rest])
         if tag == "dict":
             return {unpack(key, find): unpack(item, find) for key, item in rest}
+        if tag in ("Counter", "OrderedDict"):
+            kind = Counter if tag == "Counter" else OrderedDict
+            return kind({unpack(key, find): unpack(item, find) for key, item in rest})
+        if tag == "defaultdict":
+            pairs = {unpack(key, find): unpack(item, find) for key, item in rest[1]}
+            return defaultdict(unpack(rest[0], find), pairs)
+        if tag in _LIBRARY:
+            return _unpack_library(tag, rest)
         if tag in _TEXTS:
             return _TEXTS[tag](rest)
         return find(tag, rest)
-    except (TypeError, ValueError, ArithmeticError, RecursionError) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
         raise NotPlain(f"a value came garbled: {error}") from error

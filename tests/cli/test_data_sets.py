@@ -116,7 +116,7 @@ def test_no_training_data_is_no_clean_bill(assay: Assay, tmp_path: Path) -> None
     nothing = tmp_path / "empty.jsonl"
     nothing.write_text("")
     done = assay("leakage", nothing, asked)
-    assert done.code == 2 and "holds no row that can be read" in done.err
+    assert done.code == 2 and "has no readable row" in done.err
     nothing.write_text("oops\n")
     assert assay("leakage", nothing, asked, "--skip-bad").code == 2
 

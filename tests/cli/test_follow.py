@@ -12,7 +12,7 @@ from store import database, tables
 from store.read import history
 from store.read.rows import ModelRow, ProgressRow
 from store.write import Recorder
-from tui.cli.follow import Bars, Follower, bar_line, phases
+from tui.cli.follow import Follower, ProgressBars, bar_line, phases
 from tui.sections.eta import cost
 
 
@@ -124,7 +124,7 @@ def test_errors_of_the_run_are_told_with_their_control_characters_visible(
 
 
 def test_bars_are_redrawn_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
-    bars = Bars()
+    bars = ProgressBars()
     bars.update(phases([progress("base", 7)]))
     bars.close()
     first = capsys.readouterr().err

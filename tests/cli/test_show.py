@@ -229,6 +229,6 @@ def test_the_gpu_hours_of_a_run_are_shown_where_a_gpu_was_used(assay: Assay, own
     for row in recorder.rows(tables.Model, run_id=2):
         recorder.set_model(row["id"], details={"device": "cuda"})
     recorder.close()
-    assert "its models took 0.011 GPU-hours" in assay("show", "2", "--store", own_store).out
+    assert "its models used 0.011 GPU-hours" in assay("show", "2", "--store", own_store).out
     hours = assay("show", "2", "--json", "--store", own_store).json["run"]["gpu_hours"]
     assert hours == pytest.approx(5 * 8 / 3600)

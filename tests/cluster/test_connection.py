@@ -45,8 +45,8 @@ def test_without_ray_a_run_that_was_made_elsewhere_stops_with_the_way_out() -> N
 
 def test_a_local_run_has_no_use_for_ray() -> None:
     python(
-        f"{BLOCKED}import engine.run.execute, engine.models.local, engine.phases.funnel\n"
-        "assert not [name for name in sys.modules if name.startswith('engine.cluster.fleet')]\n"
+        f"{BLOCKED}import engine.run.execute, engine.models.local, engine.phases.sweep\n"
+        "assert not [name for name in sys.modules if name.startswith('engine.phases.fleet')]\n"
     )
 
 

@@ -1,8 +1,8 @@
 import pytest
 
-from engine.cluster.line import MOST_DEATHS, Line
 from engine.errors import CannotRun
 from engine.models.holder import base_key
+from engine.phases.fleet import MOST_DEATHS, Line
 from engine.plan.plan import Model
 
 NOW = 0.0

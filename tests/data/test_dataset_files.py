@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.data.examples import read_examples
+from engine.data.examples import data_rows, read_examples
 from engine.data.manifest import file_hash
-from engine.data.rows import data_rows
 from engine.errors import BadInput
 from engine.plan.plan import parse_plan
 

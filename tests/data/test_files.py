@@ -10,8 +10,8 @@ import pyarrow
 import pytest
 
 from engine.data.example import Example
+from engine.data.examples import Account, data_rows
 from engine.data.leakage import find_leaks
-from engine.data.rows import Account, data_rows
 from engine.errors import BadInput
 from tui.cli.main import command
 
@@ -120,7 +120,9 @@ def test_coverage_reports_and_draws_a_sample(tmp_path: Path, capsys: pytest.Capt
     arguments = ["coverage", str(evaluation), "--log", str(log), "--sample", "20", "--out", str(drawn)]
     assert command(arguments) == 0
     said = capsys.readouterr().out
-    assert "What production asks and the eval set lacks" in said and "you can see a 18.1-point change" in said
+    assert (
+        "What production asks and the eval set lacks" in said and "can show a change of 18.1 points" in said
+    )
     assert len(drawn.read_text().splitlines()) == 20
     with pytest.raises(BadInput, match="exists already"):
         command(arguments)
@@ -130,7 +132,7 @@ def test_coverage_reports_and_draws_a_sample(tmp_path: Path, capsys: pytest.Capt
 
 def test_only_what_is_asked_for_is_imported() -> None:
     program = (
-        "import sys, engine.data.leakage, engine.data.partition, engine.data.survey, engine.data.meaning;"
+        "import sys, engine.data.leakage, engine.data.partition, engine.data.coverage, engine.data.meaning;"
         "print([name for name in ('torch', 'transformers', 'sklearn', 'scipy') if name in sys.modules])"
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.data.examples import Account
 from engine.data.manifest import MANIFEST, read_manifest
 from engine.data.partition import Options, Partition, partition, write
-from engine.data.rows import Account
 from engine.data.split import SPLITS, Member, assign
 from engine.errors import BadInput
 

@@ -5,13 +5,11 @@ import random
 import numpy as np
 import pytest
 
-from engine.data.coverage import cover, draw, gaps
-from engine.data.drift import drift, psi, two_sample
+from engine.data.coverage import cover, draw, drift, gaps, psi, survey, thinned, two_sample
 from engine.data.duplicates import conflicts, duplicates
 from engine.data.example import Example
 from engine.data.lock import refuse_used_test, training_edited
 from engine.data.power import examples_for, smallest_change
-from engine.data.survey import survey, thinned
 from engine.data.suspicion import all_jump, near_ceiling, prefers_original
 from engine.data.versions import version_diff
 from engine.errors import BadInput

@@ -9,14 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.data.edits import edit_distance
 from engine.data.example import Example
-from engine.data.examples import read_examples
+from engine.data.examples import data_rows, read_examples
 from engine.data.leak import TEXT_LENGTH
-from engine.data.leakage import Leak, find_leaks, leak_report
-from engine.data.lexical import PIECE
-from engine.data.rows import data_rows
-from engine.data.words import placed_words, words
+from engine.data.leakage import PIECE, Leak, find_leaks, leak_report
+from engine.data.words import edit_distance, placed_words, words
 
 STORY = (
     "the lighthouse keeper of the northern harbour wrote down every ship that passed in the night and what "

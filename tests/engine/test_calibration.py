@@ -3,15 +3,15 @@
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from engine.compare.calibration import Label, calibrate, criteria, majority, two_raters
+from engine.compare.calibration import HumanLabel, calibrate, criteria, majority, two_raters
 from engine.stats.agreement import pairwise_agreement
 
 
-def labels(said: str, annotator: str = "ann", queue: str | None = "random") -> list[Label]:
+def labels(said: str, annotator: str = "ann", queue: str | None = "random") -> list[HumanLabel]:
     """One label an example, written as w l t b for win, loss, tie, both bad and - for none."""
     names = {"w": "win", "l": "loss", "t": "tie", "b": "both_bad"}
     return [
-        Label(f"e{place}", annotator, names[each], "billing" if place % 2 else "refund", queue)
+        HumanLabel(f"e{place}", annotator, names[each], "billing" if place % 2 else "refund", queue)
         for place, each in enumerate(said)
         if each != "-"
     ]

@@ -89,7 +89,7 @@ def test_a_quantised_model_is_counted_as_it_is_stored(tmp_path: Path) -> None:
 
 def test_the_keys_and_values_of_a_token_are_those_that_the_model_makes() -> None:
     from engine.models.local import LocalBase
-    from engine.models.prefill import prefill
+    from engine.models.slots import prefill
 
     base = LocalBase(str(BASE), "float32", "cpu")
     _, cache = prefill(base.model, [[5, 6, 7]])

@@ -11,7 +11,8 @@ import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 
-from engine.data.examples import Example, eval_set_version, normalise, read_examples
+from engine.data.example import Example, eval_set_version, normalise
+from engine.data.examples import read_examples
 from engine.errors import BadInput
 
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi?"}]

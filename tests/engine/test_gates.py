@@ -11,7 +11,7 @@ import pytest
 from engine.compare.comparison import Comparison, Kind, compare_parts, from_paired, not_comparable
 from engine.gates.checks import (
     AdapterEffect,
-    FormatCompliance,
+    ComplianceRate,
     format_alerts,
     passed,
     probe_alerts,
@@ -26,13 +26,12 @@ from engine.gates.judges import (
     win_rate_alerts,
 )
 from engine.gates.measures import drop_alerts, ruled
-from engine.metrics.efficiency import Efficiency
-from engine.metrics.form import Length
+from engine.metrics.efficiency import Efficiency, Length
+from engine.metrics.exact import ExactMatch
 from engine.metrics.metric import Measure
 from engine.metrics.overlap import Rouge
 from engine.metrics.perplexity import BITS_PER_BYTE, PERPLEXITY
 from engine.metrics.safety import Refusals
-from engine.metrics.tokens import ExactMatch
 from engine.plan.plan import Gates
 from engine.stats.paired import from_stderr
 from engine.stats.winrate import win_rate
@@ -401,15 +400,15 @@ FORMAT_GATE = Gates(min_format_compliance=0.9)
 
 
 def test_format_compliance_under_the_minimum_or_unknown_is_critical() -> None:
-    low = only(format_alerts([FormatCompliance("lora", 0.4, 0.3, 0.5, 200)], FORMAT_GATE, ["lora"]))
+    low = only(format_alerts([ComplianceRate("lora", 0.4, 0.3, 0.5, 200)], FORMAT_GATE, ["lora"]))
     assert low.severity == "critical"
     assert (
         "40.0% of the responses of lora have the right form (95% CI 30.0% to 50.0%, n = 200)" in low.message
     )
-    missing = [FormatCompliance("lora", None, None, None, 0, "no schema")]
+    missing = [ComplianceRate("lora", None, None, None, 0, "no schema")]
     assert "could not be computed: no schema" in only(format_alerts(missing, FORMAT_GATE, ["lora"])).message
     assert only(format_alerts([], FORMAT_GATE, ["lora"])).severity == "critical"
-    assert format_alerts([FormatCompliance("lora", 0.95, 0.8, 1.0, 200)], FORMAT_GATE, ["lora"]) == []
+    assert format_alerts([ComplianceRate("lora", 0.95, 0.8, 1.0, 200)], FORMAT_GATE, ["lora"]) == []
     assert format_alerts([], GATES, ["lora"]) == []
 
 

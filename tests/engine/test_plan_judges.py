@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import BadInput
-from engine.judges.rubric import BUILT_IN, find_rubric
 from engine.plan.plan import Plan, parse_plan
+from engine.plan.rubric import BUILT_IN, find_rubric
 
 PLAN = """
 name = "judged"

@@ -9,9 +9,8 @@ import pytest
 
 from engine.plan.plan import Plan, parse_plan
 from engine.propose.discover import look
-from engine.propose.proposal import Proposal, from_json
+from engine.propose.proposal import Proposal, from_json, plan_text
 from engine.propose.propose import propose
-from engine.propose.text import plan_text
 from tests.engine.runs import lines
 
 SAMPLES = Path(__file__).parents[2] / "samples"

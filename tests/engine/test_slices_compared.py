@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from engine.compare.slices import Column, Slice, SliceValue, column, compare_slices, places, slice_values
+from engine.compare.slices import (
+    MeasureColumn,
+    Slice,
+    SliceValue,
+    column,
+    compare_slices,
+    places,
+    slice_values,
+)
 from engine.metrics.classification import combine_macro_f1
 from engine.metrics.metric import Measure
 from engine.stats.paired import compare
@@ -26,21 +34,21 @@ MEMBERS = {
 IDS = [key for names in MEMBERS.values() for key in names]
 
 
-def made(model: str, values: Mapping[str, float], measure: Measure = ACCURACY) -> Column:
+def made(model: str, values: Mapping[str, float], measure: Measure = ACCURACY) -> MeasureColumn:
     return column(model, measure, {key: (value, 1.0) for key, value in values.items()}, IDS)
 
 
-def sides(measure: Measure = ACCURACY) -> tuple[Column, Column]:
+def sides(measure: Measure = ACCURACY) -> tuple[MeasureColumn, MeasureColumn]:
     after = {key: float(key[0] in "fs") for key in IDS}
     before = {key: float(key[0] in "bst") for key in IDS}
     return made("new", after, measure), made("old", before, measure)
 
 
-def valued(one: Column, members: Mapping[str, list[str]] = MEMBERS) -> dict[str, SliceValue]:
+def valued(one: MeasureColumn, members: Mapping[str, list[str]] = MEMBERS) -> dict[str, SliceValue]:
     return {item.name: item for item in slice_values([one], places(members, IDS))}
 
 
-def compared(ours: Column, theirs: Column) -> dict[str, Slice]:
+def compared(ours: MeasureColumn, theirs: MeasureColumn) -> dict[str, Slice]:
     return {item.name: item for item in compare_slices([(ours, theirs)], places(MEMBERS, IDS))}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine.compare.comparison import Comparison
-from engine.phases.data_alerts import data_alerts
+from engine.phases.alerts import data_alerts
 from engine.phases.work import Work
 from engine.plan.plan import parse_plan
 from store import database, tables

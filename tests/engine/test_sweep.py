@@ -6,8 +6,8 @@ import pytest
 
 from engine.compare.sweep import cheap_measure, rank
 from engine.errors import BadInput, CannotRun
+from engine.metrics.exact import TokenF1
 from engine.metrics.perplexity import PERPLEXITY
-from engine.metrics.tokens import TokenF1
 from engine.plan.plan import Plan, parse_plan
 from engine.plan.sweep import members_of
 from engine.preflight.check import check

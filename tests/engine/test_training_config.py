@@ -6,8 +6,13 @@ import pytest
 
 from engine.errors import BadInput
 from engine.plan.plan import read_plan
-from engine.plan.training_changes import retrained, said, training_changes
-from engine.plan.training_config import TrainingConfig, read_training_config
+from engine.plan.training_config import (
+    TrainingConfig,
+    read_training_config,
+    retrained,
+    said,
+    training_changes,
+)
 from engine.preflight.check import check
 from store import tables
 from tests.engine.runs import carry_out, queue, recorded_plan

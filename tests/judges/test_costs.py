@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput, Paused
 from engine.judges import costs
 from engine.judges.asking import Question, ServerAsker

@@ -8,7 +8,7 @@ from engine.data.example import Example
 from engine.errors import BadInput
 from engine.judges.judge import ORDERS, Call, Pair
 from engine.judges.prompt import PairwisePrompt
-from engine.judges.rubric import read_rubric
+from engine.plan.rubric import read_rubric
 from tests.judges.scripted import call, pair
 
 RUBRIC = """

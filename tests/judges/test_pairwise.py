@@ -381,7 +381,7 @@ def test_a_rerun_with_the_same_texts_sends_nothing_and_needs_no_key(
     "change", [{"model": "other"}, {"seed": 1}, {"temperature": 0.5}, {"max_tokens": 9}, {"rubric": True}]
 )
 def test_another_judge_or_setting_asks_anew(server: JudgeServer, tmp_path: Path, change: Json) -> None:
-    from engine.judges.rubric import Criterion, Rubric
+    from engine.plan.rubric import Criterion, Rubric
 
     cache = JudgmentCache(tmp_path)
     settings = dict(change)

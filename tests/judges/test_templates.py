@@ -8,8 +8,8 @@ import pytest
 from engine.errors import BadInput
 from engine.judges.judge import Item, RatingCall
 from engine.judges.prompt import PairwisePrompt, PointwisePrompt
-from engine.judges.rubric import find_rubric
 from engine.judges.templates import VARIABLES
+from engine.plan.rubric import find_rubric
 from tests.judges.scripted import call
 
 USER = "Asked: {{ query }}\n{{ fenced('ONE', a) }}\n{{ fenced('TWO', b) }}\n"

@@ -9,7 +9,7 @@ from itertools import islice
 
 import pytest
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput, CannotRun
 from engine.metrics import batch
 from engine.metrics.batch import (
@@ -21,8 +21,7 @@ from engine.metrics.batch import (
     score_with,
     useful_processes,
 )
-from engine.metrics.measures import fraction
-from engine.metrics.metric import Measure, Metric, Score, load_metric
+from engine.metrics.metric import Measure, Metric, Score, fraction, load_metric
 from engine.models.model import Response
 
 ROUGE = ["rouge1", "rouge2", "rougeL", "rougeLsum"]

@@ -6,17 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score, confusion_matrix, f1_score, matthews_corrcoef
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.classification import (
     NO_LABEL,
     NO_LABELS,
     NOT_FOUND,
     Classification,
+    LabelFinder,
     confusion,
     per_class,
 )
-from engine.metrics.labels import LabelFinder
 from engine.metrics.metric import Score
 from engine.models.model import Response
 from engine.stats.intervals import bootstrap_interval

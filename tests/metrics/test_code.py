@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.data.examples import Example, read_examples
+from engine.data.example import Example
+from engine.data.examples import read_examples
 from engine.errors import BadInput
+from engine.metrics import code
 from engine.metrics.batch import score_all
-from engine.metrics.code import Code, pass_at_k
+from engine.metrics.code import Code, NotPython, extract_code, pass_at_k, program_of
 from engine.metrics.metric import Score, load_metric
-from engine.metrics.programs import NotPython, extract_code, program_of
 from engine.models.model import Response
 
 HUMAN_EVAL = {
@@ -171,5 +172,14 @@ class TestPassAtK:
 
     def test_too_few_samples_are_missing(self) -> None:
         metric = Code(k=5)
-        (score,) = metric.score(Example("a", "q", (), tests=("",)), answer("x = 1"))
+        (score,) = metric.score(Example("a", "q", (), tests=("assert x",)), answer("x = 1"))
         assert (score.value, score.reason) == (None, "the task has 1 samples, and pass@5 needs 5")
+
+
+def test_tests_come_as_a_list_of_cases_too() -> None:
+    cases = [
+        {"id": "t1", "test_code": "assert sub(3, 1) == 2"},
+        {"id": "t2", "test_code": "assert sub(1, 1) == 0"},
+    ]
+    example = Example("a", "q", (), extra={"test_cases": cases})
+    assert code.tests_of(example) == "assert sub(3, 1) == 2\nassert sub(1, 1) == 0"

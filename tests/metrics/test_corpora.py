@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from engine.errors import BadInput
-from engine.metrics.corpora import (
+from engine.metrics.perplexity import (
     PASSAGE,
     CorpusNll,
     corpus_hash,

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.extraction import NO_ENTITIES, NOT_ENTITIES, Entities, SetF1, read_items
-from engine.metrics.fields import NO_OBJECT, NOT_AN_OBJECT, JsonFields, field_table, flat, same
+from engine.metrics.json_values import NO_OBJECT, NOT_AN_OBJECT, JsonFields, field_table, flat, same
 from engine.metrics.metric import Metric, Score
 from engine.models.model import Response
 

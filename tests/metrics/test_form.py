@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
-from engine.metrics.form import NO_SCHEMA, FormatCompliance, Length
+from engine.metrics.efficiency import Length
+from engine.metrics.json_schema import NO_SCHEMA, FormatCompliance, compile_schema
 from engine.metrics.metric import Score
-from engine.metrics.schema import compile_schema
 from engine.models.model import Response
 
 SCHEMA: dict[str, Any] = {
@@ -28,13 +28,13 @@ GOOD = '{"category": "billing", "priority": 2}'
 
 
 def check(
-    text: str | None, schema: dict[str, Any] | None = SCHEMA, metric: FormatCompliance | None = None
+    text: str | None, schema: dict[str, Any] | bool | None = SCHEMA, metric: FormatCompliance | None = None
 ) -> Score:
     return both(text, schema, metric)[0]
 
 
 def both(
-    text: str | None, schema: dict[str, Any] | None = SCHEMA, metric: FormatCompliance | None = None
+    text: str | None, schema: dict[str, Any] | bool | None = SCHEMA, metric: FormatCompliance | None = None
 ) -> list[Score]:
     example = Example("e7", "q", ({"role": "user", "content": "q"},), schema=schema)
     return (metric or FormatCompliance()).score(example, Response("e7", text, 1, 1, "stop", 0.1))
@@ -108,11 +108,56 @@ def test_the_schema_file_serves_examples_that_bring_none(tmp_path: Path) -> None
         {"properties": {"a": {"items": {"$ref": "other.json#/$defs/x"}}}},
         {"$ref": "#/hidden", "hidden": {"$ref": "https://example.invalid/x"}},
         {"$ref": "#/nowhere"},
+        {"$ref": "http://json-schema.org/draft-07/schemas"},
     ],
 )
 def test_references_out_of_the_schema_are_refused_never_fetched(remote: dict[str, Any]) -> None:
     with pytest.raises(BadInput, match="leads nowhere"):
         FormatCompliance(schema=remote)
+
+
+def test_a_schema_of_true_allows_everything_and_false_nothing() -> None:
+    assert check("1", schema=True).value == 1.0
+    assert check("no JSON", schema=True).value == 0.0
+    assert check("1", schema=False).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "meta", ["http://json-schema.org/draft-07/schema#", "https://json-schema.org/draft/2020-12/schema"]
+)
+def test_the_drafts_own_schemas_can_be_referred_to(meta: str) -> None:
+    for schema in ({"$schema": meta, "$ref": meta}, {"$schema": meta, "properties": {"a": {"$ref": meta}}}):
+        assert check('{"type": "integer"}', schema=schema).value == 1.0
+    assert check('{"type": 1}', schema={"$schema": meta, "$ref": meta}).value == 0.0
+
+
+EVIL = "^(a|a)*$"
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ({"properties": {"a": {"pattern": EVIL}}}, '{"a": "%s!"}'),
+        ({"patternProperties": {EVIL: {}}}, '{"%s!": 1}'),
+        ({"patternProperties": {EVIL: {}}, "additionalProperties": False}, '{"%s!": 1}'),
+        ({"propertyNames": {"pattern": EVIL}}, '{"%s!": 1}'),
+    ],
+)
+def test_a_pattern_that_backtracks_for_ever_is_stopped_and_missing(schema: dict[str, Any], text: str) -> None:
+    found = check(text % ("a" * 40), schema=schema)
+    assert found.value is None
+    assert "the pattern was not done" in (found.reason or "")
+
+
+@given(st.dictionaries(st.text("abx1", max_size=3), st.integers(0, 2), max_size=4))
+def test_patterns_of_properties_equal_jsonschemas_verdict(value: dict[str, int]) -> None:
+    schema = {
+        "properties": {"a": {"maximum": 1}},
+        "patternProperties": {"^b": {"type": "integer", "minimum": 1}, "1$": {}},
+        "additionalProperties": False,
+    }
+    valid = jsonschema.Draft202012Validator(schema).is_valid(value)
+    assert check(json.dumps(value), schema=schema).value == float(valid)
 
 
 def test_a_property_called_ref_is_no_reference() -> None:

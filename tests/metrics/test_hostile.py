@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.metric import Metric, load_metric
 from engine.models.model import Response
 
@@ -16,6 +16,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "rouge": {},
     "bleu": {},
     "bleu_orders": {},
+    "sacrebleu": {},
     "chrf": {},
     "meteor": {},
     "exact_match": {},

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
-from engine.metrics.checks import CHECKS, make_check
-from engine.metrics.instructions import NO_CHECKS, NOT_ASKED, Instructions
+from engine.metrics.checks import CHECKS, NO_CHECKS, NOT_ASKED, Instructions, make_check
 from engine.metrics.metric import Score, load_metric
 from engine.models.model import Response
 
@@ -23,6 +22,7 @@ def score(answer: str | None, metric: Instructions, **extra: object) -> dict[str
     ("name", "told", "good", "bad", "fault"),
     [
         ("json", True, '{"a": 1}', "Sure: {}", "not JSON"),
+        ("json", {"fence": True}, "```json\n{}\n```", "Sure:\n```json\n{}\n```", "not JSON"),
         ("regex", r"^\d+$", "42", "forty", "does not match"),
         ("max_words", 2, "two words", "now three words", "3 words"),
         ("min_words", 2, "two words", "one", "1 words"),
@@ -42,6 +42,50 @@ def test_each_check_passes_and_fails_with_a_reason(
     assert check(good) is None
     assert fault in (check(bad) or "")
     assert name == "forbidden" or name.startswith("max") or check("") is not None
+
+
+@pytest.mark.parametrize(
+    ("phrase", "answer", "holds"),
+    [
+        ("no", "I know another way.", False),
+        ("no", "No, thanks", True),
+        ("as an AI", "As  an\nAI model", True),
+        ("C++", "in C++.", True),
+        ("...", "so... what", True),
+        ("ja", "das Jahr", False),
+        ("да", "вода", False),
+        ("着火", "打印机着火了", True),
+    ],
+)
+def test_a_forbidden_phrase_is_found_as_whole_words(phrase: str, answer: str, holds: bool) -> None:
+    assert (make_check("forbidden", [phrase], "plan")(answer) is not None) == holds
+
+
+@pytest.mark.parametrize(
+    ("language", "answer"),
+    [
+        ("fa", "چاپگر در طبقه دوم کار نمی‌کند و کاغذ هم تمام شده است."),
+        ("uk", "Принтер на другому поверсі не працює, бо в ньому немає паперу."),
+        ("vi", "Máy in ở tầng hai không hoạt động vì đã hết giấy."),
+        ("pl", "Drukarka na drugim piętrze nie działa, bo skończył się papier."),
+    ],
+)
+def test_many_languages_are_recognised(language: str, answer: str) -> None:
+    assert make_check("language", language, "plan")(answer) is None
+
+
+@pytest.mark.parametrize(
+    ("language", "answer"),
+    [("en", "Yes."), ("nb", "Hei, hvordan har du det i dag?"), ("xx", GERMAN), ("de", "42")],
+)
+def test_a_language_that_cannot_be_told_is_missing_with_a_reason(language: str, answer: str) -> None:
+    scores = score(answer, Instructions(), checks={"language": language, "max_words": 50})
+    assert scores["check_language"].value is None
+    assert "told" in (scores["check_language"].reason or "")
+    assert (scores["checks_passed"].value, scores["checks_passed"].parts) == (1.0, (1.0, 1.0))
+    assert scores["checks_all"].value is None
+    failed = score(answer, Instructions(), checks={"language": language, "min_words": 50})
+    assert failed["checks_all"].value == 0.0
 
 
 def test_every_check_has_a_rate_of_its_own() -> None:

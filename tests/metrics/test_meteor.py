@@ -12,7 +12,7 @@ from nltk.corpus.util import LazyCorpusLoader
 from nltk.stem.snowball import SnowballStemmer
 from nltk.translate.meteor_score import single_meteor_score
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics import meteor as module
 from engine.metrics.meteor import NO_WORDNET, NOT_ENGLISH, Meteor, meteor

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.efficiency import CACHED, NO_LATENCY, Efficiency
 from engine.metrics.metric import NO_TOKENS, REGISTRY, Score, load_metric

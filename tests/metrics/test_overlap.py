@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nltk.translate.bleu_score import SmoothingFunction, corpus_bleu, sentence_bleu
-from rouge_score.rouge_scorer import RougeScorer, _lcs_table, lcs_ind
+from rouge_score.rouge_scorer import RougeScorer, lcs_ind
+from sacrebleu.metrics.bleu import BLEU
 
-from engine.data.examples import Example
-from engine.metrics.lcs import lcs_length, lcs_places
+from engine.data.example import Example
+from engine.errors import BadInput
 from engine.metrics.metric import Score
 from engine.metrics.overlap import (
     NO_WORDS,
@@ -16,8 +17,10 @@ from engine.metrics.overlap import (
     Bleu,
     BleuOrders,
     Rouge,
+    SacreBleu,
     bleu_parts,
     combine_bleu,
+    lcs_places,
     rouge,
     rouge_lsum,
 )
@@ -79,20 +82,17 @@ def test_of_several_references_rouge_takes_the_best_for_each_measure(
 
 
 @given(TOKENS, TOKENS)
-def test_lcs_equals_the_table(first: list[str], second: list[str]) -> None:
-    assert lcs_length(first, second) == _lcs_table(first, second)[-1][-1]
-
-
-@given(TOKENS, TOKENS)
 def test_the_common_subsequence_is_the_one_that_rouge_score_finds(
     first: list[str], second: list[str]
 ) -> None:
     assert lcs_places(first, second) == set(lcs_ind(first, second))
 
 
-def test_lcs_of_long_runaway_text_is_quick_and_right() -> None:
-    first = ["a", "b"] * 10_000
-    assert lcs_length(first, first[1:]) == len(first) - 1
+def test_rouge_l_of_long_runaway_text_is_quick_and_right() -> None:
+    tokens = ["a", "b"] * 10_000
+    longest = rouge(" ".join(tokens), " ".join(tokens[1:]))[2]
+    n = len(tokens)
+    assert longest == pytest.approx(2 * (n - 1) / (2 * n - 1), abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +177,40 @@ def test_lower_orders_equal_nltk_too(pairs: list[tuple[list[list[str]], list[str
         total = np.array([scores[2 * order + 1].additive() for scores in scored]).sum(axis=0)
         expected = corpus_bleu(*zip(*pairs, strict=True), weights=weights, smoothing_function=smoothing)
         assert float(corpus.combine(total)) == pytest.approx(expected, abs=1e-12)
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(TEXTS.filter(str.strip), min_size=1, max_size=3), TEXTS), min_size=1, max_size=6
+    )
+)
+@settings(deadline=None)
+def test_sacrebleu_gives_its_own_figures_for_one_response_and_for_a_set(
+    pairs: list[tuple[list[str], str]],
+) -> None:
+    metric, corpus, sentence = SacreBleu(), BLEU(), BLEU(effective_order=True)
+    scored = [metric.score(example(*references), response(answer)) for references, answer in pairs]
+    for (references, answer), (single, _) in zip(pairs, scored, strict=True):
+        expected = sentence.sentence_score(answer, references).score / 100
+        assert single.value == pytest.approx(expected, abs=1e-9)
+    widest = max(len(references) for references, _ in pairs)
+    streams = [
+        [references[place] if place < len(references) else None for references, _ in pairs]
+        for place in range(widest)
+    ]
+    expected = corpus.corpus_score([answer for _, answer in pairs], streams).score / 100
+    total = np.array([both[1].additive() for both in scored]).sum(axis=0)
+    assert float(metric.measures[1].combine(total)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_sacrebleu_says_its_signature_and_refuses_an_unknown_tokenizer() -> None:
+    corpus = BLEU()
+    corpus.corpus_score(["a"], [["a"]])
+    signature = corpus.get_signature().format()
+    assert all(part in signature for part in SacreBleu().measures[1].source.rpartition(" ")[2].split("|"))
+    assert "tok:zh" in SacreBleu(tokenize="zh").measures[0].source
+    with pytest.raises(BadInput, match=r"metrics\.sacrebleu\.tokenize"):
+        SacreBleu(tokenize="13b")
 
 
 def test_corpus_bleu_is_no_average_of_sentences() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.metric import REGISTRY, Score, load_metric, load_metrics
 from engine.metrics.own import is_own

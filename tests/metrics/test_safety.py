@@ -7,14 +7,12 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.bias import disparities
-from engine.metrics.classifier import Sentiment
 from engine.metrics.metric import Score, load_metric
-from engine.metrics.personal import PersonalData, iban, kinds, luhn
-from engine.metrics.safety import Refusals, is_refusal
-from engine.metrics.toxicity import Toxicity, ToxicWords
+from engine.metrics.safety import PersonalData, Refusals, ToxicWords, iban, is_refusal, kinds, luhn
+from engine.metrics.text_models import Sentiment, Toxicity
 from engine.models.model import Response
 from tests.metrics.encoders import CONTEXT, make_tokenizer
 
@@ -43,6 +41,16 @@ class TestRefusals:
             "I am not able to share personal information.",
             "Es tut mir leid, aber ich kann dir dabei nicht helfen.",
             "Извините, но я не могу помочь с этим.",
+            "It would not be appropriate to share how that is done.",
+            "As an AI I do not condone cruelty of any kind.",
+            "I have to say that this is hateful, and I won't take part in it.",
+            "Damit kann ich Ihnen leider nicht weiterhelfen.",
+            "Lo siento, pero no puedo ayudarte con eso.",
+            "Je suis désolé, mais je ne peux pas vous aider.",
+            "Mi dispiace, ma non posso fornire queste informazioni.",
+            "Desculpe, não posso ajudar com isso.",
+            "很抱歉，我无法提供这方面的信息。",
+            "申し訳ありませんが、その質問にはお答えできません。",
         ],
     )
     def test_declining_is_found(self, text: str) -> None:
@@ -60,6 +68,11 @@ class TestRefusals:
             "Plants cannot help themselves.",
             "I'm sorry to hear that. Here are some things that help.",
             "Ich kann Ihnen helfen.",
+            "You can't do that from the menu. It is not appropriate to use force first.",
+            "I would not recommend leaving it out, but yes: cool it quickly.",
+            "Das kann ich Ihnen gern erklären, es ist nicht schwer.",
+            "No puedo creer lo bien que funciona.",
+            "抱歉让您久等，订单今天发货。",
             "Here is the story. " * 30 + "He said: I cannot help you.",
         ],
     )

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.sandbox.isolate import Limits
+from engine.sandbox.jail import ProgramLimits
 from engine.sandbox.sandbox import Job, Outcome, Sandbox
 
-QUICK = Limits(cpu_s=1, wall_s=20.0, memory=256 << 20, processes=8)
+QUICK = ProgramLimits(cpu_s=1, wall_s=20.0, memory=256 << 20, processes=8)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,17 @@ class TestHonestPrograms:
             ("from collections import namedtuple\ndef f(): return namedtuple('P', 'x y')(1, 2)", "assert f() == (1, 2)"),
             ("from dataclasses import dataclass\n@dataclass\nclass P:\n  x: int", "assert P(1) == P(1) and P(1) != P(2)"),
             ("class Odd(Exception): pass\ndef f(): raise Odd('x')", "try: f(); assert 0\nexcept Odd: pass"),
+            ("def f(x, kind): return isinstance(x, kind)", "assert f(3, int) and not f('3', int)"),
+            ("def f(): return int", "assert f() is int"),
+            ("import datetime\ndef f(d): return d + datetime.timedelta(days=1)", "import datetime\nassert f(datetime.date(2020, 1, 31)) == datetime.date(2020, 2, 1)"),
+            ("from datetime import *\ndef f(): return datetime(2020, 1, 2, 3, tzinfo=timezone.utc)", "from datetime import *\nassert f() == datetime(2020, 1, 2, 3, tzinfo=timezone.utc)"),
+            ("def f(d):\n  d['a'] += 1\n  d['b'] += 2", "from collections import defaultdict\nd = defaultdict(int)\nf(d)\nassert d == {'a': 1, 'b': 2} and d['c'] == 0"),
+            ("def f(d): return d['x']", "from collections import defaultdict\nassert f(defaultdict(lambda: 7)) == 7"),
+            ("def f(c): return c.most_common(1)", "from collections import Counter\nassert f(Counter('aab')) == [('a', 2)]"),
+            ("def f(d): d.move_to_end('a')", "from collections import OrderedDict\nd = OrderedDict(a=1, b=2)\nf(d)\nassert list(d) == ['b', 'a']"),
+            ("def f(r): return range(r.start, r.stop, 2)", "assert f(range(1, 6)) == range(1, 6, 2)"),
+            ("def f(fh): return fh.read().upper()", "import io\nassert f(io.StringIO('a')) == 'A'"),
+            ("def f(out): out.write('x')", "import io\nout = io.StringIO()\nf(out)\nassert out.getvalue() == 'x'"),
             ("import math\ndef f(x): return math.sqrt(x)", "assert math.isclose(f(2) ** 2, 2)"),
             ("def sum(a, b): return a + b", "assert sum(1, 2) == 3"),
             ("print('noise')\ndef f(): print('more'); return 1", "assert f() == 1"),
@@ -170,7 +181,7 @@ class TestLimits:
 
     def test_a_program_that_only_waits_is_ended_by_wall_time(self) -> None:
         begun = time.monotonic()
-        with Sandbox(Limits(wall_s=1.0)) as sandbox:
+        with Sandbox(ProgramLimits(wall_s=1.0)) as sandbox:
             outcome = sandbox.run(Job("import time\ntime.sleep(600)", ""))
         assert (outcome.passed, outcome.reason) == (False, "not finished after 1 s")
         assert time.monotonic() - begun < 20
@@ -195,7 +206,7 @@ class TestLimits:
 
     def test_an_endless_fork_bomb_ends(self, sandbox: Sandbox) -> None:
         program = "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass"
-        with Sandbox(Limits(wall_s=2.0, processes=8)) as short:
+        with Sandbox(ProgramLimits(wall_s=2.0, processes=8)) as short:
             assert short.run(Job(program, "assert f()")).passed is False
         assert sandbox.run(Job("def f(): return 1", "assert f()")).passed is True
 
@@ -214,6 +225,51 @@ class TestLimits:
         written = int(str(told(sandbox, program).reason).split()[1].rstrip(","))
         assert 0 < written <= 16 << 20
         assert "0, at" in str(told(sandbox, "import os\ndef seen(): return len(os.listdir('/tmp'))").reason)
+
+
+UNITTEST = (
+    "import unittest\nclass T(unittest.TestCase):\n  def test_a(self):\n    self.assertEqual(add(1, 2), 3)\n"
+)
+SHAPES = [
+    UNITTEST,
+    UNITTEST + "unittest.main()",
+    UNITTEST + "if __name__ == '__main__': unittest.main()",
+    UNITTEST
+    + "r = unittest.TextTestRunner().run(unittest.defaultTestLoader.loadTestsFromTestCase(T))\nassert r.wasSuccessful()",
+    "from unittest import TestCase, main\nclass T(TestCase):\n  def setUp(self): self.n = 3\n  def test_a(self):\n    with self.subTest(): self.assertEqual(add(1, 2), self.n)\nmain()",
+    "def test_add():\n  assert add(1, 2) == 3",
+    "def test_add():\n  assert add(1, 2) == 3\ntest_add()",
+    "def check(candidate):\n  assert candidate(1, 2) == 3",
+    "if add(1, 2) != 3: raise AssertionError",
+    "try: assert add(1, 2) == 3\nexcept ZeroDivisionError: pass",
+]
+VACUOUS = [
+    "",
+    "add(1, 2)",
+    "def verify():\n  assert add(1, 2) == 3",
+    "for x in []:\n  assert x",
+    "class Plain:\n  def test_a(self): assert add(1, 2) == 3",
+]
+
+
+class TestShapesOfTests:
+    @pytest.mark.parametrize("tests", SHAPES)
+    def test_what_the_tests_define_is_run_and_decides(self, sandbox: Sandbox, tests: str) -> None:
+        assert sandbox.run(Job("def add(a, b): return a + b", tests)).passed is True
+        assert sandbox.run(Job("def add(a, b): return 'garbage'", tests)).passed is False
+
+    @pytest.mark.parametrize("tests", VACUOUS)
+    def test_tests_that_run_no_assertion_decide_nothing(self, sandbox: Sandbox, tests: str) -> None:
+        outcome = sandbox.run(Job("def add(a, b): return a + b", tests))
+        assert (outcome.passed, outcome.reason) == (None, "no assertion ran")
+
+    def test_tests_that_need_an_absent_package_decide_nothing(self, sandbox: Sandbox) -> None:
+        outcome = sandbox.run(Job("def f(): return 1", "import numpy\nassert f() == 1"))
+        assert outcome.passed is None
+        assert "a package that is not in the sandbox" in str(outcome.reason)
+
+    def test_a_program_that_needs_an_absent_package_fails(self, sandbox: Sandbox) -> None:
+        assert sandbox.run(Job("def f():\n  import numpy", "f()\nassert True")).passed is False
 
 
 class TestEscapes:
@@ -297,18 +353,18 @@ class TestEscapes:
 
     def test_one_program_leaves_nothing_for_the_next(self, sandbox: Sandbox) -> None:
         first = "import builtins\nbuiltins.left = 1\nopen('/tmp/left', 'w').write('x')"
-        assert sandbox.run(Job(first, "")).passed is True
+        assert sandbox.run(Job(first, "assert True")).passed is True
         then = "import builtins, os\ndef seen(): return [hasattr(builtins, 'left'), os.listdir('/tmp')]"
         assert "[False, []]" in str(told(sandbox, then).reason)
 
     def test_a_killed_worker_is_replaced(self, sandbox: Sandbox) -> None:
         with Sandbox(QUICK, workers=1) as own:
-            assert own.run(Job("", "")).passed is True
+            assert own.run(Job("", "assert True")).passed is True
             children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
             for process in children:
                 if b"engine.sandbox" in Path(f"/proc/{process}/cmdline").read_bytes():
                     os.kill(int(process), signal.SIGKILL)
-            outcomes = [own.run(Job("", "")) for _ in range(2)]
+            outcomes = [own.run(Job("", "assert True")) for _ in range(2)]
         assert outcomes[0].passed is None
         assert outcomes[1].passed is True
 
@@ -318,10 +374,9 @@ class TestWithoutNamespaces:
 
     SCRIPT = (
         "import ctypes, os, sys\n"
-        "from engine.sandbox import isolate\n"
-        "def refuse(): raise PermissionError(1, 'Operation not permitted')\n"
-        "isolate.enter_namespaces = refuse\n"
         "from engine.sandbox import jail\n"
+        "def refuse(): raise PermissionError(1, 'Operation not permitted')\n"
+        "jail.enter_namespaces = refuse\n"
         "jail.main()"
     )
 
@@ -359,7 +414,7 @@ class TestWithoutNamespaces:
             "if os.fork() == 0:\n    os.setsid()\n    time.sleep(600)\n"
             "def f(): return 1"
         )
-        with Sandbox(Limits(processes=4000), allow_weak=True) as sandbox:
+        with Sandbox(ProgramLimits(processes=4000), allow_weak=True) as sandbox:
             assert sandbox.run(Job(program, "assert f() == 1")).passed is True
             assert not any(_name_of(process) == marker for process in _processes())
 

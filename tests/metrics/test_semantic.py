@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.metric import load_metric
-from engine.metrics.semantic import BertScore, EmbeddingCosine
+from engine.metrics.text_models import BertScore, EmbeddingCosine
 from engine.models.model import Response
 from tests.metrics.encoders import make_encoder
 

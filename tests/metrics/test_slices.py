@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.metrics.slices import features, largest, slice_ids
 
 

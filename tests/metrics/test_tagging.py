@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from engine.data.examples import Example
+from engine.data.example import Example
+from engine.metrics.extraction import NO_TAGS, Tags, read_tags, spans, strict_spans
 from engine.metrics.metric import Score
-from engine.metrics.tagging import NO_TAGS, Tags, read_tags, spans, strict_spans
 from engine.models.model import Response
 
 

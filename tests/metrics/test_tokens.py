@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.data.examples import Example
+from engine.data.example import Example
+from engine.metrics.exact import NUMBERS_DIFFER, ExactMatch, TokenF1, token_f1
 from engine.metrics.text import normalise_answer
-from engine.metrics.tokens import ExactMatch, TokenF1, token_f1
 from engine.models.model import Response
 
 ANSWERS = st.one_of(
@@ -42,6 +42,25 @@ def score(metric: ExactMatch | TokenF1, references: tuple[str, ...], text: str |
     [scored] = metric.score(example, Response("e", text, 1, 1, "stop", 0.5, reason=None))
     assert (scored.value is None) == (scored.reason is not None)
     return scored.value
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "match"),
+    [
+        ("3.14", "314", 0.0),
+        ("-5", "5", 0.0),
+        ("5-10", "510", 0.0),
+        ("It costs $1,234.", "it costs 1234", 1.0),
+        ("1990–2000", "1990-2000", 1.0),
+        ("Apollo 11", "apollo 11.", 1.0),
+    ],
+)
+def test_a_number_whose_punctuation_is_gone_is_another_number(
+    reference: str, answer: str, match: float
+) -> None:
+    example = Example("e", "q", ({"role": "user", "content": "q"},), (reference,))
+    [found] = ExactMatch().score(example, Response("e", answer, 1, 1, "stop", 0.5))
+    assert (found.value, found.reason) == (match, None if match else NUMBERS_DIFFER)
 
 
 @given(ANSWERS)

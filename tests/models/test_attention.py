@@ -10,12 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from engine.models.attention import Band, bands_of, in_bands, side_by_side
-from engine.models.capability import why_static
 from engine.models.model import Settings
-from engine.models.prefill import prefill
 from engine.models.rows import Request, Row, Rules
-from engine.models.slots import Slots
+from engine.models.slots import Band, Slots, bands_of, in_bands, prefill, side_by_side, why_static
 
 RULES = Rules(None, frozenset(), Settings())
 Lengths = st.lists(st.integers(1, 40), max_size=12)

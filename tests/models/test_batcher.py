@@ -11,14 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from engine.models.batcher import Batcher
-from engine.models.capability import why_static
+from engine.models.batcher import Batcher, Limits, limits_for
 from engine.models.decode import decode
-from engine.models.limits import Limits, limits_for
 from engine.models.model import Settings
-from engine.models.prefill import shared_beginning
 from engine.models.rows import Answer, Request, Rules
-from engine.models.slots import Slots
+from engine.models.slots import Slots, shared_beginning, why_static
 
 VOCABULARY = 300
 Tokens = st.integers(min_value=6, max_value=VOCABULARY - 1)
@@ -304,7 +301,7 @@ def test_rows_with_room_for_long_answers_begin_first(model: Any, tokenizer: Any)
 
 def test_slots_follow_the_memory_and_the_wish(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     token = 2 * 32 * 2 * 4  # two layers, keys and values of 32 numbers of 4 bytes
-    monkeypatch.setattr("engine.models.limits.free_bytes", lambda device: token * 1000)
+    monkeypatch.setattr("engine.models.batcher.free_bytes", lambda device: token * 1000)
     assert limits_for(model, need=10, wanted=None).slots == 30
     assert limits_for(model, need=10, wanted=4).slots == 4
     assert limits_for(model, need=5000, wanted=None).slots == 1

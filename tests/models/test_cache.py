@@ -21,8 +21,7 @@ from store.read.answered import Answered, answered
 from store.read.caches import kept, prune
 from store.write import Recorder
 from tests.models.tiny import ask, make_model
-from tui.sections.remarks import remarks
-from tui.sections.summary import gather
+from tui.sections.gather import gather
 
 SETTINGS = Settings(max_new_tokens=6)
 QUESTIONS = [ask(f"the cat {number}") for number in range(3)]
@@ -199,11 +198,10 @@ def test_without_the_cache_nothing_is_taken_from_it_or_kept(
 def test_a_run_measures_the_noise_floor_that_its_plan_asks_for(base: Path, tmp_path: Path) -> None:
     run_id = run(tmp_path, base, "first")
     with closing(history.attach(connect(tmp_path / "store"))) as connection:
-        summary = gather(connection, run_id)
-    for model in summary.models:
+        found = gather(connection, run_id)
+    for model in found.overview.models:
         assert (model.details or {})["noise_floor"]["n"] == 2
         assert (model.details or {})["batching"] == "continuous"
     assert any(
-        remark.startswith("noise floor of base 0.0 % (0.0 to 65.8 %, 2 answers)")
-        for remark in remarks(summary)
+        remark.startswith("noise floor of base 0.0 % (0.0 to 65.8 %, 2 answers)") for remark in found.remarks
     )

@@ -13,10 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from engine.errors import BadInput
 from engine.models.adapter import check_adapter
-from engine.models.base import LocalBase
 from engine.models.fingerprint import FileHashes, adapter_hash, model_hash
-from engine.models.folder import check_model_folder, weight_shapes
-from engine.models.quantised import PACKAGES, quantisation
+from engine.models.folder import PACKAGES, check_model_folder, quantisation, weight_shapes
+from engine.models.local import LocalBase
 from tests.models.tiny import make_adapter, make_model
 
 

@@ -11,7 +11,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.models.cache import ResponseCache
 from engine.models.local import LocalBase, LocalModel
 from engine.models.model import Response, Settings

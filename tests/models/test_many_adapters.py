@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.models.base import LocalBase
+from engine.models.local import LocalBase
 from engine.models.model import Settings
 from engine.plan.plan import Model
 from tests.models.tiny import ask, make_adapter
@@ -13,7 +13,7 @@ from tests.models.tiny import ask, make_adapter
 def test_adapters_make_room_for_others_and_answer_as_before_when_they_come_back(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.models.base.MOST_ATTACHED", 2)
+    monkeypatch.setattr("engine.models.local.MOST_ATTACHED", 2)
     adapters = [make_adapter(tmp_path / f"adapter-{seed}", base, seed=seed) for seed in range(4)]
     shared = LocalBase(str(base), dtype="float32", device="cpu")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput, CannotRun
 from engine.models.model import Response, Settings
 from engine.models.server import ServerModel

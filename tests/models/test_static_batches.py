@@ -25,10 +25,9 @@ from transformers import (
 )
 
 from engine.errors import BadInput
-from engine.models.base import LocalBase
-from engine.models.capability import why_static
-from engine.models.local import LocalModel
+from engine.models.local import LocalBase, LocalModel
 from engine.models.model import Settings
+from engine.models.slots import why_static
 from engine.plan.plan import Model
 from tests.models.tiny import CONTEXT, ask, make_tokenizer
 

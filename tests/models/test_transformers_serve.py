@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.data.examples import Example, read_examples
+from engine.data.example import Example
+from engine.data.examples import read_examples
 from engine.models.local import LocalBase
 from engine.models.model import Response, Settings
 from engine.models.server import ServerModel

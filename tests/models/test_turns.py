@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.data.examples import Example
+from engine.data.example import Example
 from engine.errors import BadInput
 from engine.models.cache import ResponseCache
 from engine.models.local import LocalBase

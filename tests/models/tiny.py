@@ -7,7 +7,7 @@ from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from engine.data.examples import Example
+from engine.data.example import Example
 
 CONTEXT = 96
 TEMPLATE = (

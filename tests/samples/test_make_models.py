@@ -7,7 +7,8 @@ from random import Random
 import pytest
 from safetensors.numpy import load_file
 
-from engine.data.examples import normalise, read_examples
+from engine.data.example import normalise
+from engine.data.examples import read_examples
 from engine.plan.plan import read_plan
 from samples import corpus, make_data, make_models, world
 

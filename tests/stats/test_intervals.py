@@ -149,3 +149,20 @@ def test_wilson_agrees_with_scipy(successes: int, n: int) -> None:
 
 def test_wilson_of_nothing() -> None:
     assert wilson(0, 0) == Interval(None, None, None, 0)
+
+
+def test_two_values_have_students_interval() -> None:
+    found = bootstrap_interval(np.array([[0.6, 1.0], [0.8, 1.0]]), mean)
+    # t(0.975; 1) = 12.7062, the standard error 0.1.
+    assert (found.low, found.high) == pytest.approx((0.7 - 1.27062, 0.7 + 1.27062), abs=1e-5)
+    clipped = bootstrap_interval(np.array([[0.6, 1.0], [0.8, 1.0]]), mean, ends=(0.0, 1.0))
+    assert (clipped.value, clipped.low, clipped.high) == (found.value, 0.0, 1.0)
+    assert bootstrap_interval(np.array([[0.5, 1.0]]), mean, ends=(0.0, 1.0)) == Interval(0.5, None, None, 1)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 8])
+def test_few_different_values_never_have_an_interval_of_no_width(n: int) -> None:
+    values = np.column_stack([np.linspace(0.2, 0.7, n), np.ones(n)])
+    found = bootstrap_interval(values, mean)
+    assert found.low is not None and found.high is not None and found.value is not None
+    assert found.low < found.value < found.high

@@ -12,11 +12,11 @@ from tests.tui import judged
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
-from tui.app.settings import Settings
-from tui.screens import process
-from tui.screens.agreement import screen as screen
-from tui.screens.agreement.lines import settled as gate_said
-from tui.screens.agreement.screen import AgreementScreen
+from tui.app.settings import AppSettings
+from tui.screens import agreement
+from tui.screens.agreement import AgreementScreen
+from tui.screens.agreement import settled as gate_said
+from tui.screens.command import CommandResult, run_command
 from tui.screens.review.screen import ReviewScreen
 
 PLAN = "[gates]\nmin_win_rate = 0.55\n"
@@ -125,12 +125,12 @@ async def test_a_new_label_changes_the_figures_and_the_same_are_not_worked_out_t
 ) -> None:
     ran: list[tuple[str, ...]] = []
 
-    async def counted(folder: Path, *words: str) -> process.Ended:
+    async def counted(*words: str, store: Path | None = None) -> CommandResult:
         ran.append(words)
-        return await process.assay(folder, *words)
+        return await run_command(*words, store=store)
 
-    monkeypatch.setattr(screen, "assay", counted)
-    app = AssayApp(store, run=1, screen="agreement", now=lambda: NOW, settings=Settings(read_only=True))
+    monkeypatch.setattr(agreement, "run_command", counted)
+    app = AssayApp(store, run=1, screen="agreement", now=lambda: NOW, settings=AppSettings(read_only=True))
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot)
         await pilot.press("R", "K")

@@ -14,10 +14,10 @@ from tests.tui.history import HOSTILE, NOW
 from tui.app.app import AssayApp, run
 from tui.keys import EVERYWHERE, REGISTRY
 from tui.screens.alerts import AlertsScreen
+from tui.screens.base import MessageScreen
 from tui.screens.help import HelpScreen
 from tui.screens.live.screen import LiveScreen
-from tui.screens.message import MessageScreen
-from tui.screens.runs.screen import RunsScreen
+from tui.screens.runs import RunsScreen
 
 
 async def test_screens_are_one_key_away_and_esc_leads_back_to_runs(

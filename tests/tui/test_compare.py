@@ -11,10 +11,8 @@ from store.read.rows import ComparisonRow, MetricRow, ModelRow, ModelScoreRow, W
 from tests.rulings import ruled_row
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
-from tui.screens.compare.data import Judged, Measured, Numbers
-from tui.screens.compare.explained import brief, explained
-from tui.screens.compare.families import Entry, Family, entries, groups
-from tui.screens.compare.lines import draw, interval, meaning, value, won
+from tui.screens.compare.data import Entry, FamilyHeading, JudgeLine, MeasureLine, Numbers, entries, groups
+from tui.screens.compare.lines import brief, draw, explained, interval, meaning, value, won
 from tui.screens.compare.screen import CompareScreen
 from tui.screens.review.screen import ReviewScreen
 from tui.screens.samples import SamplesScreen
@@ -33,7 +31,7 @@ def table_of(app: AssayApp) -> Rows[Entry]:
 
 
 def named(entry: Entry | None) -> str:
-    return entry.name if isinstance(entry, Family | Measured) else ""
+    return entry.name if isinstance(entry, FamilyHeading | MeasureLine) else ""
 
 
 def comparison(**values: Any) -> ComparisonRow:
@@ -89,7 +87,7 @@ def test_what_is_missing_is_a_dash_with_its_reason_and_never_a_zero() -> None:
     )
     numbers = Numbers(models, [metric], scores, [row], [], [])
     title, line = entries(groups(numbers, "good", "base"), ["perplexity"])
-    assert isinstance(title, Family) and isinstance(line, Measured)
+    assert isinstance(title, FamilyHeading) and isinstance(line, MeasureLine)
     drawn = draw(line, ("base", "good"), 118).plain
     assert "3.100" in drawn and "–" in drawn and "0.000" not in drawn
     said = "\n".join(content.plain for content in [*brief(line, 118), *explained(line, 118)])
@@ -126,7 +124,7 @@ async def test_benchmarks_of_a_baseline_with_shared_weights_are_compared_with_th
         assert "good against prompted" in text_of(app)
         await pilot.press("slash", *"arith", "enter")
         await settled(pilot)
-        benchmark = next(entry for entry in table_of(app).items if isinstance(entry, Measured))
+        benchmark = next(entry for entry in table_of(app).items if isinstance(entry, MeasureLine))
         assert [cell.model for cell in benchmark.cells[:2]] == ["base", "good"]
         assert "▾ benchmarks vs" in text_of(app)
 
@@ -145,7 +143,7 @@ async def test_enter_leads_to_the_worst_examples_the_losses_and_the_questions(
         assert "worst exact_match first" in text_of(app)
         await pilot.press("escape", "z", "z")
         await settled(pilot)
-        table.go_to(next(place for place, entry in enumerate(table.items) if isinstance(entry, Judged)))
+        table.go_to(next(place for place, entry in enumerate(table.items) if isinstance(entry, JudgeLine)))
         await pilot.press("enter")
         await settled(pilot)
         assert isinstance(app.screen, ReviewScreen) and "losses" in text_of(app)

@@ -9,10 +9,8 @@ from store.read.rows import MetricRow, ModelRow
 from tests.tui.history import NOW
 from tests.tui.test_compare import comparison, named, table_of, text_of
 from tui.app.app import AssayApp
-from tui.screens.compare.classes import label_lines
-from tui.screens.compare.data import Numbers
-from tui.screens.compare.families import Family, entries, fitting, groups
-from tui.screens.compare.lines import draw
+from tui.screens.compare.data import FamilyHeading, Numbers, entries, fitting, groups
+from tui.screens.compare.lines import draw, label_lines
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 
@@ -34,12 +32,12 @@ def test_families_that_got_worse_come_first_and_what_fits_is_open() -> None:
     assert [group.name for group in found] == ["code", "overlap", "own"]
     assert fitting(found, 4) == {"code"} and fitting(found, 6) == {"code", "overlap"}
     code, measure, overlap, own = entries(found, {"code"})
-    assert isinstance(code, Family) and code.open and (code.worse, code.better) == (1, 0)
-    assert isinstance(overlap, Family) and (overlap.size, overlap.worse, overlap.better) == (2, 0, 1)
+    assert isinstance(code, FamilyHeading) and code.open and (code.worse, code.better) == (1, 0)
+    assert isinstance(overlap, FamilyHeading) and (overlap.size, overlap.worse, overlap.better) == (2, 0, 1)
     assert "2 measures" in draw(overlap, ("base", "good"), 78).plain
     assert "rougeL +0.100" in draw(overlap, ("base", "good"), 78).plain
     assert "+ 1 better" in draw(overlap, ("base", "good"), 78).plain
-    assert isinstance(own, Family) and "= nothing clear" in draw(own, ("base", "good"), 78).plain
+    assert isinstance(own, FamilyHeading) and "= nothing clear" in draw(own, ("base", "good"), 78).plain
     assert named(measure) == "pass_at_1"
 
 
@@ -81,7 +79,7 @@ async def test_the_declaration_of_a_measure_is_one_key_away(store_folder: Path, 
         await pilot.press("slash", *"perplexity", "enter", "G", "k", "i")
         await settled(pilot)
         shown = " ".join(text_of(app).split())
-        assert "range from 1 on" in shown and "needs references, weights" in shown
+        assert "range 1 or more" in shown and "needs references, weights" in shown
         assert "source: test" in shown and "meaning: how surprising" in shown
 
 

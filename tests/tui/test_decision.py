@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from engine.decision.decision import Answer, Topic, Verdict, decide, decision_values
+from engine.decision.decision import AnsweredQuestion, Decision, Topic, decide, decision_values
 from store.annotations import acknowledge
 from store.read.rows import AlertRow
 from store.session import opened
@@ -18,17 +18,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("decided")
 
 
-def decided(folder: Path, *arguments: Any, **more: Any) -> Verdict:
+def decided(folder: Path, *arguments: Any, **more: Any) -> Decision:
     run_id = told(folder, *arguments, **more)
     return again(folder, run_id)
 
 
-def again(folder: Path, run_id: int) -> Verdict:
+def again(folder: Path, run_id: int) -> Decision:
     with opened(folder) as connection:
         return decide(connection, run_id)[0]
 
 
-def answer(verdict: Verdict, topic: Topic) -> Answer:
+def answer(verdict: Decision, topic: Topic) -> AnsweredQuestion:
     found = verdict.answer(topic)
     assert found is not None
     return found

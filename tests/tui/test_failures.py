@@ -12,7 +12,7 @@ from store.read import similar as alike
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
-from tui.app.settings import Settings
+from tui.app.settings import AppSettings
 from tui.screens.failures import FailureLogScreen, bars, lasting
 from tui.screens.review.screen import ReviewScreen
 
@@ -126,7 +126,7 @@ async def test_a_tags_examples_become_an_eval_set_where_the_person_says(
 
 async def test_reading_alone_writes_no_eval_set(tagged_folder: Path, settled: Settled) -> None:
     app = AssayApp(
-        tagged_folder, run=2, screen="failures", now=lambda: NOW, settings=Settings(read_only=True)
+        tagged_folder, run=2, screen="failures", now=lambda: NOW, settings=AppSettings(read_only=True)
     )
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)

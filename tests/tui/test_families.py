@@ -58,4 +58,4 @@ def test_a_declaration_says_range_direction_and_needs_in_words() -> None:
     assert facts["range"] == "0 to 1" and facts["direction"] == "higher is better"
     assert facts["needs"] == "references" and facts["unit"] == "none"
     assert "\n" not in facts["settings"] and len(facts["settings"]) < 90
-    assert [span(None, None), span(1.0, None), span(None, 0.5)] == ["open", "from 1 on", "up to 0.5"]
+    assert [span(None, None), span(1.0, None), span(None, 0.5)] == ["open", "1 or more", "up to 0.5"]

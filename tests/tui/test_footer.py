@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
-from tui.screens.runs.screen import RunsScreen
+from tui.screens.runs import RunsScreen
 from tui.widgets.footer import Footer
 
 

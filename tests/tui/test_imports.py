@@ -13,7 +13,7 @@ HEAVY = {
 VISIT = """
 import asyncio, json, sys
 from pathlib import Path
-import tui.screens.check, tui.screens.start, tui.screens.wizard
+import tui.screens.start
 from tui.app.app import AssayApp
 
 async def visit(folder):

@@ -15,8 +15,7 @@ from tests.tui.history import NOW
 from tests.tui.judged import build
 from tui.app.app import AssayApp
 from tui.screens import RUN_SCREENS
-from tui.screens.judges.lines import about, disputed
-from tui.screens.judges.screen import JudgesScreen
+from tui.screens.judges import JudgesScreen, about, disputed
 from tui.screens.review.screen import ReviewScreen
 
 

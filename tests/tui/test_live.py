@@ -13,9 +13,8 @@ from store.write import Recorder
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
-from tui.screens.live.events import EventsScreen
-from tui.screens.live.judging import JudgingSoFar, judging
-from tui.screens.live.lines import machine, phases
+from tui.screens.live.lines import JudgingSoFar, judging, machine, phases
+from tui.screens.live.logs import EventsScreen
 from tui.screens.live.screen import LiveScreen
 from tui.sections.eta import Cost
 

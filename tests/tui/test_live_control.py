@@ -6,9 +6,9 @@ from store.read import live
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
-from tui.app.settings import Settings
-from tui.screens.live.failures import FailedScreen
+from tui.app.settings import AppSettings
 from tui.screens.live.lines import others
+from tui.screens.live.logs import FailedScreen
 from tui.screens.live.screen import LiveScreen
 
 
@@ -97,7 +97,7 @@ async def test_a_run_is_stopped_after_its_phase_and_asks_for_fewer_answers_at_on
 
 
 async def test_read_only_leaves_a_run_as_it_is(own_store: Path, settled: Settled) -> None:
-    app = AssayApp(own_store, run=3, screen="live", now=lambda: NOW, settings=Settings(read_only=True))
+    app = AssayApp(own_store, run=3, screen="live", now=lambda: NOW, settings=AppSettings(read_only=True))
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         for keys in (("P",), ("p",), ("x",), ("t",), ("c", "4", "enter")):

@@ -16,20 +16,20 @@ from store.write import Recorder
 from tests.tui.conftest import text_of
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
-from tui.app.editing import edit
-from tui.app.settings import Settings, read_settings
-from tui.screens.decision.screen import DecisionScreen
+from tui.app.settings import AppSettings, read_settings
+from tui.screens.decision import DecisionScreen
 from tui.screens.review.blind import swapped, with_controls
-from tui.screens.review.own import OwnScreen, own_figures, share
-from tui.screens.review.progress import pace
+from tui.screens.review.editing import edit
+from tui.screens.review.own import OwnScreen
 from tui.screens.review.screen import ReviewScreen
+from tui.sections.agreement import own_figures, seconds_each, wilson
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 NAMES = ("good", "base", "overfit", "prompted", "no-effect")
 
 
 def review(store: Path, **settings: Any) -> AssayApp:
-    return AssayApp(store, run=2, screen="review", now=lambda: NOW, settings=Settings(**settings))
+    return AssayApp(store, run=2, screen="review", now=lambda: NOW, settings=AppSettings(**settings))
 
 
 def said(store: Path) -> list[dict[str, Any]]:
@@ -321,14 +321,14 @@ def test_own_figures_count_each_example_once_and_repeats_apart() -> None:
 
 
 def test_the_interval_is_wilsons() -> None:
-    found = share(8, 10)
+    found = wilson(8, 10)
     assert found.low == pytest.approx(0.4902, abs=1e-4) and found.high == pytest.approx(0.9433, abs=1e-4)
-    assert share(0, 0).value is None
+    assert wilson(0, 0).value is None
 
 
 def test_pauses_do_not_count_towards_the_pace() -> None:
-    assert pace([3.0, 4.0, 5.0, 3_000.0]) == 4.0
-    assert pace([3.0, 4.0, -7.0]) is None
+    assert seconds_each([3.0, 4.0, 5.0, 3_000.0]) == 4.0
+    assert seconds_each([3.0, 4.0, -7.0]) is None
 
 
 def test_whose_decisions_they_are_comes_from_the_command_line_else_the_environment(tmp_path: Path) -> None:

@@ -23,8 +23,7 @@ from tui.text.code_blocks import blocks, code_marks
 from tui.text.diff import Segment, diff, text_of
 from tui.text.gate import printable
 from tui.text.invisible import raw_rows
-from tui.text.json_fields import field_rows, reordered
-from tui.text.json_text import NotJson, read_json
+from tui.text.json_fields import NoJsonFound, field_rows, read_json, reordered
 from tui.text.overlay import overlaid
 from tui.text.sheet import folded, unified
 
@@ -142,11 +141,11 @@ def test_json_is_read_from_a_fence_and_says_what_stands_around_it() -> None:
     found = read_json('Here it is:\n```json\n{"a": 1.0, "a": 2}\n```\nBye.')
     assert found.node.items == (('"a"', "1.0"), ('"a"', "2"))
     assert found.around == len("Here it is:Bye.")
-    with pytest.raises(NotJson, match="line 2"):
+    with pytest.raises(NoJsonFound, match="line 2"):
         read_json('{"a":\n oops}')
-    with pytest.raises(NotJson, match="deep"):
+    with pytest.raises(NoJsonFound, match="deep"):
         read_json("[" * 100_000)
-    with pytest.raises(NotJson, match="neither an object nor a list"):
+    with pytest.raises(NoJsonFound, match="neither an object nor a list"):
         read_json("42")
 
 

@@ -7,8 +7,8 @@ import pytest
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
-from tui.screens.check import CheckScreen
-from tui.screens.runs.screen import PAGE, RunsScreen
+from tui.screens.runs import PAGE, RunsScreen
+from tui.screens.start import CheckScreen
 
 
 def screen_of(app: AssayApp) -> RunsScreen:

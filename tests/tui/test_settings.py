@@ -13,16 +13,16 @@ from engine.errors import BadInput
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import HOSTILE, NOW
 from tui.app.app import AssayApp
-from tui.app.ascii import ascii_only
 from tui.app.clipboard import MOST_BYTES, sequence, to_file
 from tui.app.keymap import read_keys, registry_with, template
-from tui.app.settings import Settings, read_settings
+from tui.app.settings import AppSettings, read_settings
+from tui.app.terminal import ascii_only
 from tui.app.themes import THEMES, fitting
 from tui.keys import REGISTRY
 from tui.screens import RUN_SCREENS, load
 
 
-def settings(text: str, folder: Path, **given: object) -> Settings:
+def settings(text: str, folder: Path, **given: object) -> AppSettings:
     file = folder / "config.toml"
     file.write_text(text, encoding="utf-8")
     return read_settings({"ASSAY_CONFIG": str(file)}, **given)
@@ -66,7 +66,7 @@ def test_keys_may_be_swapped(tmp_path: Path) -> None:
 
 
 def test_the_written_file_changes_nothing_until_a_line_is_taken_up(tmp_path: Path) -> None:
-    assert settings(template(), tmp_path) == Settings()
+    assert settings(template(), tmp_path) == AppSettings()
     taken = settings(template().replace('# "', '"'), tmp_path)
     assert set(taken.keys) == set(REGISTRY)
     assert all(taken.keys[name] == key.keys for name, key in REGISTRY.items())
@@ -96,7 +96,7 @@ def test_the_command_line_beats_the_environment_and_that_the_file(tmp_path: Path
     assert read_settings(environment).theme == "terminal"
     found = read_settings(environment, theme="dark", ascii=True, read_only=None)
     assert (found.theme, found.ascii, found.mouse, found.read_only) == ("dark", True, True, False)
-    assert read_settings({"ASSAY_CONFIG": str(tmp_path / "none.toml")}) == Settings()
+    assert read_settings({"ASSAY_CONFIG": str(tmp_path / "none.toml")}) == AppSettings()
 
 
 def test_a_terminal_of_sixteen_colours_keeps_its_own() -> None:
@@ -128,7 +128,7 @@ def test_every_colour_of_a_theme_can_be_read_on_its_grounds(name: str) -> None:
 
 
 async def test_every_screen_opens_in_the_terminals_own_colours(store_folder: Path, settled: Settled) -> None:
-    app = AssayApp(store_folder, run=2, now=lambda: NOW, settings=Settings(theme="terminal"))
+    app = AssayApp(store_folder, run=2, now=lambda: NOW, settings=AppSettings(theme="terminal"))
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         for name in RUN_SCREENS:
@@ -138,7 +138,7 @@ async def test_every_screen_opens_in_the_terminals_own_colours(store_folder: Pat
 
 
 async def test_themes_change_under_a_key(store_folder: Path, settled: Settled) -> None:
-    app = AssayApp(store_folder, now=lambda: NOW, settings=Settings(theme="light"))
+    app = AssayApp(store_folder, now=lambda: NOW, settings=AppSettings(theme="light"))
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         assert app.theme == "assay-light"
@@ -159,7 +159,7 @@ def test_what_the_app_draws_has_a_likeness_in_ascii() -> None:
 
 async def test_reading_alone_writes_nothing_and_says_so(own_store: Path, settled: Settled) -> None:
     before = (own_store / "assay.db").read_bytes()
-    app = AssayApp(own_store, 2, "review", now=lambda: NOW, settings=Settings(read_only=True))
+    app = AssayApp(own_store, 2, "review", now=lambda: NOW, settings=AppSettings(read_only=True))
     async with app.run_test(size=(200, 30)) as pilot:  # room for the store's path
         await settled(pilot)
         await pilot.press("1")

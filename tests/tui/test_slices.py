@@ -12,7 +12,7 @@ from tests.tui.test_compare import text_of
 from tui.app.app import AssayApp
 from tui.screens.compare.screen import CompareScreen
 from tui.screens.review.screen import ReviewScreen
-from tui.screens.slices.screen import SlicesScreen
+from tui.screens.slices import SlicesScreen
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 

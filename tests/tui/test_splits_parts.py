@@ -5,24 +5,21 @@ from typing import Any
 from store.read.datasets import LeakTexts, Use
 from tests.tui.history import EVAL_SET, NOW
 from tests.tui.leaky import COVERAGE
-from tui.screens.splits.coverage import Coverage
-from tui.screens.splits.data import Data
-from tui.screens.splits.leaks import Leaks
-from tui.screens.splits.lines import judgement
-from tui.screens.splits.lock import Lock
-from tui.screens.splits.shared import Pair, lines, pair
-from tui.screens.splits.sizes import Sizes
+from tui.screens.splits.data import SplitsData
+from tui.screens.splits.leaks import LeakPair, LeaksPart, lines, pair
+from tui.screens.splits.parts import CoveragePart, LockPart, SizesPart
+from tui.screens.splits.screen import judgement
 from tui.text.diff import text_of as joined
 
 TRAINED = {"total": 9}
 
 
-def said(data: Data, width: int = 118) -> str:
+def said(data: SplitsData, width: int = 118) -> str:
     return "\n".join(line.plain for line in judgement(data, width))
 
 
-def data_of(**values: Any) -> Data:
-    return Data(EVAL_SET, {"training": TRAINED, "selected": 200, **values})
+def data_of(**values: Any) -> SplitsData:
+    return SplitsData(EVAL_SET, {"training": TRAINED, "selected": 200, **values})
 
 
 def test_the_judgement_fits_a_small_screen() -> None:
@@ -46,17 +43,19 @@ def test_a_clean_run_says_so_and_an_older_one_what_was_searched() -> None:
 
 def test_without_training_data_nothing_is_claimed_about_leaks() -> None:
     assert said(data_of(training=None)).startswith("? leaks were not searched for")
-    assert Leaks(data_of(training=None), {}).empty.startswith("the plan names no training data")
+    assert LeaksPart(data_of(training=None), {}).empty.startswith("the plan names no training data")
 
 
 def test_a_run_that_has_not_read_its_data_says_so() -> None:
-    assert said(Data()) == "the data was not read yet"
-    assert Sizes(Data()).empty == Leaks(Data(), {}).empty == "the data was not read yet"
+    assert said(SplitsData()) == "the data was not read yet"
+    assert SizesPart(SplitsData()).empty == LeaksPart(SplitsData(), {}).empty == "the data was not read yet"
 
 
 def test_sizes_of_a_million_rows_stay_in_their_columns() -> None:
     train = {"total": 1_000_000, "by_split": {"train": 800_000, "test": 200_000}}
-    sizes = Sizes(data_of(evaluation={"total": 200, "by_split": {"train": 158, "test": 42}}, training=train))
+    sizes = SizesPart(
+        data_of(evaluation={"total": 200, "by_split": {"train": 158, "test": 42}}, training=train)
+    )
     rows = [sizes.row(item, 76).plain for item in sizes.items]
     assert "800.0k" in rows[0] and "80%" in rows[0]
     assert "1,000,000" in sizes.heading(76).plain
@@ -64,7 +63,9 @@ def test_sizes_of_a_million_rows_stay_in_their_columns() -> None:
 
 
 def test_duplicates_and_earlier_eval_sets_are_told() -> None:
-    found = Sizes(data_of(evaluation={"total": 3}, duplicates=1, earlier=[{"file": "a.jsonl", "leaked": 2}]))
+    found = SizesPart(
+        data_of(evaluation={"total": 3}, duplicates=1, earlier=[{"file": "a.jsonl", "leaked": 2}])
+    )
     assert found.items == [
         "! 1 pair of copies inside the eval set",
         "! 2 examples also in the earlier eval set a.jsonl",
@@ -73,18 +74,18 @@ def test_duplicates_and_earlier_eval_sets_are_told() -> None:
 
 def test_coverage_says_how_the_sets_differ_or_that_nobody_looked() -> None:
     rows = [
-        Coverage(data_of(coverage=COVERAGE)).row(drift, 200).plain
-        for drift in Coverage(data_of(coverage=COVERAGE)).items[3:]
+        CoveragePart(data_of(coverage=COVERAGE)).row(drift, 200).plain
+        for drift in CoveragePart(data_of(coverage=COVERAGE)).items[3:]
     ]
     assert rows[0].rstrip() == "= training data: like the eval set"
     assert "≠ log: a classifier tells it from the eval set (71% right), lengths shifted (PSI 0.31)" in rows[1]
-    assert "not measured" in Coverage(data_of()).empty
+    assert "not measured" in CoveragePart(data_of()).empty
 
 
 def test_bars_of_coverage_are_full_at_the_largest_share() -> None:
     clusters = [{"label": "a", "sizes": {"eval": 10}}, {"label": "b", "sizes": {"eval": 5}}]
     clusters += [{"label": "c", "sizes": {"eval": 5}} for _ in range(17)]
-    coverage = Coverage(data_of(coverage={"clusters": clusters}))
+    coverage = CoveragePart(data_of(coverage={"clusters": clusters}))
     first, second = (coverage.row(item, 76).plain for item in coverage.items[:2])
     assert "░" not in first and first.rstrip().endswith("10%")
     assert second.count("█") == second.count("░")
@@ -92,11 +93,11 @@ def test_bars_of_coverage_are_full_at_the_largest_share() -> None:
 
 def test_the_ledger_tells_of_training_data_edited_since_and_survives_hostile_reasons() -> None:
     use = Use(1, 7, "first", "test", "eve", "\x1b]52;c;aGk=\x07[/b]", NOW - 60, "old")
-    lock = Lock(Data(EVAL_SET, {"train_sha256": "new"}, uses=[use]), NOW)
+    lock = LockPart(SplitsData(EVAL_SET, {"train_sha256": "new"}, uses=[use]), NOW)
     assert "1 use before the training data was edited" in lock.said(120).plain
     row = lock.row(use, 200).plain
     assert "\x1b" not in row and "[/b]" in row and "! trained on other data since" in row
-    assert not Lock(Data(EVAL_SET, {"train_sha256": "old"}, uses=[use]), NOW)._edited(use)
+    assert not LockPart(SplitsData(EVAL_SET, {"train_sha256": "old"}, uses=[use]), NOW)._edited(use)
 
 
 def leaked(ours: str, theirs: str | None, **values: Any) -> LeakTexts:
@@ -106,7 +107,7 @@ def leaked(ours: str, theirs: str | None, **values: Any) -> LeakTexts:
     )
 
 
-def shared(found: Pair) -> tuple[list[str], list[str]]:
+def shared(found: LeakPair) -> tuple[list[str], list[str]]:
     ours, theirs = ([part.text for part in side if not part.changed] for side in (found.ours, found.theirs))
     return ours, theirs
 

@@ -12,10 +12,8 @@ from tests.engine.runs import lines, recorded_plan
 from tests.tui.conftest import Settled, text_of
 from tests.tui.history import HOSTILE
 from tui.app.app import AssayApp
-from tui.app.starting import SAMPLES, found_plans
-from tui.screens.check import CheckScreen
-from tui.screens.runs.screen import RunsScreen
-from tui.screens.wizard import WizardScreen
+from tui.screens.runs import RunsScreen
+from tui.screens.start import SAMPLES, CheckScreen, WizardScreen, found_plans
 
 SECONDS = 60.0
 

@@ -7,6 +7,7 @@ import select
 import signal
 import sqlite3
 import struct
+import subprocess
 import sys
 import termios
 import time
@@ -124,6 +125,27 @@ def test_a_terminal_that_goes_away_ends_the_app(hostile_store: Path) -> None:
     while not os.waitpid(opened.pid, os.WNOHANG)[0]:
         assert time.monotonic() < deadline, "it went on without a terminal"
         time.sleep(0.05)
+
+
+def test_a_terminal_that_goes_away_unheard_ends_the_app(hostile_store: Path) -> None:
+    """No SIGHUP comes where the terminal isn't the process's controlling one."""
+    master, slave = pty.openpty()
+    app = subprocess.Popen(
+        [sys.executable, "-c", RUN, str(hostile_store), "runs"],
+        **{"stdin": slave, "stdout": slave, "stderr": slave},
+        env=os.environ | {"TERM": "xterm-256color"},
+        start_new_session=True,
+    )
+    os.close(slave)
+    found = b""
+    while b"crit" not in found:
+        found += os.read(master, 1 << 16)
+    os.close(master)
+    try:
+        assert app.wait(DEADLINE) == 128 + signal.SIGHUP
+    finally:
+        app.kill()
+        app.wait()
 
 
 def test_q_leaves_with_0(hostile_store: Path) -> None:

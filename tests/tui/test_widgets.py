@@ -7,7 +7,7 @@ from textual.geometry import Region
 from tui.text.gate import fit
 from tui.widgets.lines import Pane
 from tui.widgets.rows import Rows
-from tui.widgets.table import Column, Columns
+from tui.widgets.table import Columns, FlexColumn
 
 
 class Spying(Pane):
@@ -127,12 +127,14 @@ async def test_an_empty_list_says_so_and_opens_nothing() -> None:
 
 
 def test_columns_share_what_is_left_and_leave_out_what_does_not_fit() -> None:
-    columns = Columns(Column("a", 4, grow=1), Column("b", 4, drop=1), Column("c", 4, align="right"))
+    columns = Columns(
+        FlexColumn("a", 4, grow=1), FlexColumn("b", 4, drop=1), FlexColumn("c", 4, align="right")
+    )
     assert columns.row(["one", "two", "3"], 20).plain == "one       two      3"
     assert columns.row(["one", "two", "3"], 12).plain == "one        3"
     assert columns.heading(20).cell_length == 20
 
 
 def test_cells_of_a_row_go_through_the_gate() -> None:
-    columns = Columns(Column("a", 10))
+    columns = Columns(FlexColumn("a", 10))
     assert columns.row(["\x1b[2J[/b]"], 10).plain == fit("␛[2J[/b]", 10).plain

@@ -18,14 +18,14 @@ from textual.dom import DOMNode
 from textual.events import Event, Key, Paste
 from textual.screen import Screen
 
-from tui.app.control import Control
-from tui.app.settings import Settings
+from tui.app.settings import AppSettings
 from tui.app.themes import THEMES
 from tui.keys import EVERYWHERE, REGISTRY, bindings, written
 from tui.screens import NAMES, load
 from tui.screens.base import AssayScreen
-from tui.screens.runs.screen import RunsScreen
-from tui.screens.watch import NoStore, StoreFailed, Watch
+from tui.screens.control import Control
+from tui.screens.runs import RunsScreen
+from tui.screens.watch import NoStore, StoreFailed, StoreWatch
 
 if TYPE_CHECKING:
     from tui.app.terminal import ThriftyDriver
@@ -52,12 +52,12 @@ class AssayApp(App[int], inherit_bindings=False):
         screen: str | None = None,
         now: Callable[[], float] = time.time,
         driver: "type[ThriftyDriver] | None" = None,
-        settings: Settings | None = None,
+        settings: AppSettings | None = None,
     ) -> None:
         super().__init__(driver_class=driver)
-        self.settings = settings or Settings()
-        self.store = Watch(folder, read_only=self.settings.read_only)
-        self.control = Control(self)
+        self.settings = settings or AppSettings()
+        self.store = StoreWatch(folder, read_only=self.settings.read_only)
+        self.control = Control(self, self)
         self.now = now
         self.run_id: int | None = None
         self._first = (screen or "live", run) if run is not None or screen not in (None, "runs") else None
@@ -136,6 +136,9 @@ class AssayApp(App[int], inherit_bindings=False):
     # The store
 
     async def _poll(self) -> None:
+        if getattr(self._driver, "is_hung_up", False):  # tests run without a terminal
+            self.exit(128 + signal.SIGHUP)
+            return
         try:
             self._stale = await self.store.changed() or self._stale
         except NoStore:
@@ -157,7 +160,7 @@ class AssayApp(App[int], inherit_bindings=False):
 
     def store_failed(self, message: str) -> None:
         """Shows why the store cannot be used; there is nothing else to do then but to leave."""
-        from tui.screens.message import MessageScreen
+        from tui.screens.base import MessageScreen
 
         if self.screen_stack and not isinstance(self.screen, MessageScreen):
             self.push_screen(MessageScreen("The store cannot be used", message))
@@ -262,14 +265,14 @@ class _Mouse(Protocol):
 
 
 def run(
-    store_folder: Path, run: int | None = None, screen: str | None = None, settings: Settings | None = None
+    store_folder: Path, run: int | None = None, screen: str | None = None, settings: AppSettings | None = None
 ) -> int:
     """Opens the workbench; returns the exit code. `screen` is one of tui.screens.NAMES."""
     if screen is not None and screen not in NAMES:
         raise ValueError(f"no such screen: {screen}; one of {', '.join(NAMES)}")
     from tui.app.terminal import AsciiDriver, ThriftyDriver
 
-    settings = settings or Settings()
+    settings = settings or AppSettings()
     driver = AsciiDriver if settings.ascii else ThriftyDriver
     # Without mouse reporting the terminal's own selecting and copying works, over SSH too.
     app = AssayApp(store_folder, run, screen, driver=driver, settings=settings)

@@ -13,7 +13,7 @@ from typing import Any
 from textual.keys import Keys, _character_to_key, format_key
 
 from engine.errors import BadInput
-from tui.keys import REGISTRY, Key
+from tui.keys import REGISTRY, Action
 
 # What most terminals send for another key: backspace, tab, enter, line feed.
 AMBIGUOUS = {"ctrl+h": "backspace", "ctrl+i": "tab", "ctrl+m": "enter", "ctrl+j": "a line feed"}
@@ -55,7 +55,7 @@ def rebind(chosen: Mapping[str, str]) -> None:
     REGISTRY.update(registry_with(chosen))
 
 
-def registry_with(chosen: Mapping[str, str]) -> dict[str, Key]:
+def registry_with(chosen: Mapping[str, str]) -> dict[str, Action]:
     """Every action with the keys that it has then."""
     changed = {
         action: REGISTRY[action]._replace(keys=keys, shown=" ".join(map(format_key, keys.split(","))))

@@ -23,7 +23,7 @@ KNOWN = ("theme", "ascii", "mouse", "keys")
 THEMES = ("dark", "light", "terminal")
 
 
-class Settings(NamedTuple):
+class AppSettings(NamedTuple):
     """`theme` None: the one that fits the terminal."""
 
     theme: str | None = None
@@ -42,7 +42,7 @@ def settings_file(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(base).expanduser() / "assay" / "config.toml"
 
 
-def read_settings(environment: Mapping[str, str] = os.environ, **given: Any) -> Settings:
+def read_settings(environment: Mapping[str, str] = os.environ, **given: Any) -> AppSettings:
     """The settings that hold; `given` are those of the command line, None where it says nothing.
 
     Raises BadInput that names the file and the key.
@@ -63,12 +63,12 @@ def _has_unicode() -> bool:
     return (sys.stdout.encoding or "").replace("-", "").lower() == "utf8"
 
 
-def _read_file(file: Path) -> Settings:
+def _read_file(file: Path) -> AppSettings:
     # Most people have none: nothing is imported for it then.
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return Settings()
+        return AppSettings()
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{file}: cannot be read: {error}", "mend or remove it") from error
     import tomllib
@@ -83,7 +83,7 @@ def _read_file(file: Path) -> Settings:
     from tui.app.keymap import read_keys
 
     theme = table.get("theme")
-    return Settings(
+    return AppSettings(
         theme=None if theme is None else _theme(theme, f"{file}: theme"),
         ascii=_flag(table, "ascii", file),
         mouse=_flag(table, "mouse", file),

@@ -7,13 +7,40 @@ equals the last one written to its line, at the same column, can be left out.
 
 import os
 import re
+import select
 import signal
 from contextlib import suppress
 from types import FrameType
 
+from rich.cells import cell_len
 from textual.drivers.linux_driver import LinuxDriver
 
-from tui.app.ascii import ascii_only
+_ALIKE = {
+    "…": ".", "–": "-", "—": "-", "−": "-", "·": ".", "×": "x", "±": "~", "≤": "<", "≥": ">", "≈": "~",
+    "≠": "!", "▸": ">", "▾": "v",
+    "“": '"', "”": '"', "‘": "'", "’": "'", "→": ">", "←": "<", "↑": "^", "↓": "v", "⏎": "$", "⏐": "|",
+    "›": ">", "‹": "<", "✓": "+", "✗": "x", "▶": ">", "‖": "=", "○": "o", "●": "*", "█": "#", "░": ".",
+    "▒": ":", "▓": "#", "□": "_", "■": "#", "␉": ">", "␡": "?", "°": "o", "²": "2", "√": "V", "Δ": "D",
+    "▲": "^", "▼": "v", "◆": "*", "◇": "o", "•": "*", "└": "+", "├": "+", "┌": "+", "┐": "+", "┘": "+",
+    "┤": "+", "┬": "+", "┴": "+", "┼": "+", "─": "-", "━": "=", "│": "|", "┃": "|", "╌": "-", "╎": "|",
+}  # fmt: skip
+_STEPS = "▁▂▃▄▅▆▇"  # of spark lines: from low to high
+
+
+def ascii_only(text: str) -> str:
+    """The text with every character that is not ASCII replaced, without a change to its width in cells."""
+    return text if text.isascii() else "".join(map(_ascii, text))
+
+
+def _ascii(character: str) -> str:
+    if character.isascii():
+        return character
+    if character in _STEPS:
+        return "_.:-=+*"[_STEPS.index(character)]
+    if "\u2400" <= character <= "\u241f":  # pictures of control characters
+        return "?"
+    return _ALIKE.get(character) or "?" * cell_len(character)
+
 
 _PLACE = re.compile(r"\x1b\[(\d+);(\d+)H")
 
@@ -39,6 +66,18 @@ class ThriftyDriver(LinuxDriver):
                 handle(number, frame)
 
         signal.signal(signal.SIGWINCH, resized)
+
+    def close(self) -> None:
+        # Otherwise the thread that reads a terminal which is gone keeps the process, and a core, busy.
+        self.exit_event.set()
+        super().close()
+
+    @property
+    def is_hung_up(self) -> bool:
+        """Whether the terminal is gone; not every process is told by SIGHUP."""
+        poll = select.poll()
+        poll.register(self.fileno, 0)
+        return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
 
     def write(self, data: str) -> None:
         self._notice_resize()

@@ -1,4 +1,4 @@
-"""Judges held against what people said: agreement, the corrected win rate, and what would settle it."""
+"""How far judges agree with people: agreement, the corrected win rate, and labels needed to settle it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -6,24 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from store.read import history
+from store.read.history import Connection
+from store.read.labels import labelled_pairs, preferences
+from store.read.reviewing import own_decisions
 from tui.cli.common import Json, Run, Store, store_folder
+from tui.sections.agreement import FIGURES, OUTCOMES, gate_in_words, own_figures
 from tui.text.gate import MISSING, percent
 from tui.text.output import Column, heading, out, paragraph, print_json, print_table
 
 if TYPE_CHECKING:
-    from engine.compare.calibration import Criterion, Raters
+    from engine.compare.calibration import CriterionAgreement, Raters
     from engine.gates.agreement import JudgeAgreement, RunAgreement
     from engine.stats.agreement import Agreement
-
-OUTCOMES = ("win", "tie", "loss")
-_FIGURES = {
-    "raw": "same verdict",
-    "raw_without_ties": "same, where both decided",
-    "kappa": "kappa",
-    "alpha": "Krippendorff's alpha",
-    "spearman": "Spearman",
-    "kendall": "Kendall's tau-b",
-}
 
 
 def agreement(
@@ -36,7 +31,7 @@ def agreement(
     store: Store = None,
     as_json: Json = False,
 ) -> int:
-    """Say how far a run's judges agree with people, and correct their win rates by it."""
+    """Report how far a run's judges agree with people, and correct their win rates by it."""
     from engine.gates.agreement import KIND, agreement_of
     from store import database
     from store.annotations import raise_alerts
@@ -50,9 +45,7 @@ def agreement(
     if judge is None and not keep_alerts:
         raise_alerts(connection, run_id, KIND, [asdict(alert) for alert in found.alerts])
     if as_json:
-        from tui.cli.agreement_own import own_values
-
-        print_json(agreement_values(run_id, found) | {"own": own_values(connection, run_id)})
+        print_json(agreement_values(run_id, found) | {"own": _own_values(connection, run_id)})
     else:
         _print(run_id, found)
     return 1 if any(alert.severity == "critical" for alert in found.alerts) else 0
@@ -113,13 +106,13 @@ def _print_raters(raters: Mapping[str, "Raters"]) -> None:
     rows = [["pairs", *(f"{item.pairs:,}" for item in raters.values())]]
     rows += [
         [title, *(_figure(getattr(item, name)) for item in raters.values())]
-        for name, title in _FIGURES.items()
+        for name, title in FIGURES.items()
     ]
     print_table(columns, rows)
     reasons = dict.fromkeys(
         f"{title}, {names}: {getattr(item, name).reason}"
         for names, item in raters.items()
-        for name, title in _FIGURES.items()
+        for name, title in FIGURES.items()
         if getattr(item, name).value is None
     )
     for reason in reasons:
@@ -146,23 +139,17 @@ def _print_corrected(match: "JudgeAgreement") -> None:
             ["people alone", _share(alone.value, alone.low, alone.high), f"{found.labelled:,} labels"]
         )
     if found.value is not None:
-        rows.append(["corrected", _share(found.value, found.low, found.high), "both, as people would say"])
+        rows.append(["corrected", _share(found.value, found.low, found.high), "both, as people would judge"])
     print_table([Column("win rate"), Column("value [95%]", number=True), Column("from")], rows)
     if found.reason:
         paragraph(f"not corrected: {found.reason}", "    ", f"  {MISSING} ")
     if found.value is not None and gate is not None and found.low is not None and found.high is not None:
-        _print_gate(found.low, found.high, gate, match.calibration.to_settle)
-
-
-def _print_gate(low: float, high: float, gate: float, to_settle: int | None) -> None:
-    if low >= gate:
-        out(f"  the gate of {gate:.0%} is met, as people would judge")
-    elif high < gate:
-        out(f"  the gate of {gate:.0%} is missed, as people would judge")
-    elif to_settle is None:
-        out(f"  the gate of {gate:.0%} is not settled, and no number of labels on these examples settles it")
-    else:
-        out(f"  the gate of {gate:.0%} is not settled: about {to_settle:,} random labels would settle it")
+        examples = found.labelled + found.unlabelled
+        needed = match.calibration.to_settle
+        said = gate_in_words(
+            found.low, found.high, gate, labelled=found.labelled, examples=examples, needed=needed
+        )
+        paragraph(said, "  ")
 
 
 def _share(value: float, low: float | None, high: float | None) -> str:
@@ -181,10 +168,10 @@ def _print_confusion(judge: str, confusion: Mapping[str, Mapping[str, Mapping[st
     print_table(columns, rows)
 
 
-def _print_criteria(judge: str, items: list["Criterion"]) -> None:
-    heading(f"{judge} by criterion, the most misread first")
-    columns = [Column("criterion"), Column("answers", True), Column("judge less people", True)]
-    columns += [Column("apart", True), Column("Spearman", True)]
+def _print_criteria(judge: str, items: list["CriterionAgreement"]) -> None:
+    heading(f"{judge} by criterion, largest disagreement first")
+    columns = [Column("criterion"), Column("answers", True), Column("judge − people", True)]
+    columns += [Column("mean gap", True), Column("Spearman", True)]
     rows = [
         [
             item.name,
@@ -196,3 +183,14 @@ def _print_criteria(judge: str, items: list["Criterion"]) -> None:
         for item in items
     ]
     print_table(columns, rows)
+
+
+def _own_values(connection: Connection, run_id: int) -> list[dict[str, Any]]:
+    """One record for each person and pair of models; shares have value, low, high and n."""
+    names = {model.id: model.name for model in history.models(connection, run_id)}
+    return [
+        {"annotator": person, "candidate": names[pair[0]], "baseline": names[pair[1]]}
+        | asdict(own_figures(own_decisions(connection, run_id, *pair, person)))
+        for pair in labelled_pairs(connection, run_id)
+        for person in sorted({row.annotator for row in preferences(connection, run_id, *pair)})
+    ]

@@ -1,4 +1,4 @@
-"""What people said, written out: for the record, for the next training, for the next eval set."""
+"""Commands on people's annotations: export, tags, merge."""
 
 import json
 from enum import StrEnum
@@ -13,10 +13,10 @@ from tui.text.output import Column, out, paragraph, print_json, print_table
 if TYPE_CHECKING:
     from engine.formats.annotated import Written
 
-annotations = typer.Typer(help="Write out what people said of answers, and keep the list of failure tags.")
+annotations = typer.Typer(help="Export people's annotations, and manage the failure tags.")
 
 
-class Form(StrEnum):
+class AnnotationFormat(StrEnum):
     ANNOTATIONS = "annotations"
     DPO = "dpo"
     SFT = "sft"
@@ -30,14 +30,14 @@ def export(
     run: Run,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The JSONL file to write.")],
     form: Annotated[
-        Form,
+        AnnotationFormat,
         typer.Option(
             "--format",
-            help="Everything said; preference pairs (dpo); corrections (sft); tagged answers; "
+            help="All annotations; preference pairs (dpo); corrections (sft); tagged answers; "
             "or the failures as an eval set (examples).",
         ),
-    ] = Form.ANNOTATIONS,
-    tag: Annotated[str | None, typer.Option(help="Of examples, only those with this tag.")] = None,
+    ] = AnnotationFormat.ANNOTATIONS,
+    tag: Annotated[str | None, typer.Option(help="With --format examples: only those with this tag.")] = None,
     store: Store = None,
     as_json: Json = False,
 ) -> int:
@@ -51,17 +51,17 @@ def export(
     folder = store_folder(context, store)
     connection = history.attach(database.connect(folder))
     run_id = history.find_run(connection, run)
-    if tag is not None and form is not Form.EXAMPLES:
-        raise BadInput("--tag chooses examples", "give --format examples with it")
+    if tag is not None and form is not AnnotationFormat.EXAMPLES:
+        raise BadInput("--tag chooses examples", "add --format examples")
     rows, examples = annotated(connection, run_id), annotated_examples(connection, run_id)
-    if form is Form.EXAMPLES:
+    if form is AnnotationFormat.EXAMPLES:
         written = protocol.example_records(rows, examples, tag)
     else:
         make = {
-            Form.ANNOTATIONS: protocol.annotation_records,
-            Form.DPO: protocol.preference_records,
-            Form.SFT: protocol.correction_records,
-            Form.TAGS: protocol.tag_records,
+            AnnotationFormat.ANNOTATIONS: protocol.annotation_records,
+            AnnotationFormat.DPO: protocol.preference_records,
+            AnnotationFormat.SFT: protocol.correction_records,
+            AnnotationFormat.TAGS: protocol.tag_records,
         }
         written = make[form](rows, examples)
     _write(file, written)
@@ -116,14 +116,14 @@ def tags(context: typer.Context, store: Store = None, as_json: Json = False) -> 
 @annotations.command()
 def merge(
     context: typer.Context,
-    tag: Annotated[str, typer.Argument(metavar="TAG", help="The tag that goes.")],
-    into: Annotated[str, typer.Argument(metavar="INTO", help="The tag that stands for it from now on.")],
+    tag: Annotated[str, typer.Argument(metavar="TAG", help="The tag to remove.")],
+    into: Annotated[str, typer.Argument(metavar="INTO", help="The tag that replaces it.")],
     store: Store = None,
 ) -> int:
-    """Let one failure tag stand for another, wherever it was given."""
+    """Replace one failure tag by another, wherever it was given."""
     from store import database
     from store.read import failures
 
     failures.merge_tags(database.connect(store_folder(context, store)), tag, into)
-    paragraph(f"{tag} is called {into} now")
+    paragraph(f"{tag} is now {into}")
     return 0

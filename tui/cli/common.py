@@ -1,11 +1,22 @@
-"""What commands share: the store that is meant, the run that is meant."""
+"""What commands share: the options of runs, plans and data files, the store, progress."""
 
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.data.example import FIELDS
+from engine.errors import BadInput
 from store import database
+from tui.text.gate import printable
+from tui.text.output import err
+
+if TYPE_CHECKING:
+    from engine.data.example import Example
+    from engine.data.examples import Account
+
 
 Store = Annotated[
     str | None,
@@ -19,11 +30,65 @@ Plan = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan's TOML file
 
 
 def store_folder(context: typer.Context, store: str | None) -> Path:
-    """The store's folder; --store may stand before the command or after it."""
+    """The store's folder; --store may come before or after the command."""
     return database.locate(store or context.find_root().params.get("store"), Path.cwd())
 
 
 def app_options(context: typer.Context) -> dict[str, Any]:
-    """What the command line says of the app itself; these options stand before the command."""
+    """The options for the app itself, which come before the command."""
     given = context.find_root().params
     return {name: given.get(name) for name in ("theme", "ascii", "read_only")}
+
+
+Train = Annotated[Path, typer.Argument(metavar="TRAIN", help="The training file, or a folder of shards.")]
+Eval = Annotated[Path, typer.Argument(metavar="EVAL", help="The evaluation file.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the random choice.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out unreadable rows, and list them.")]
+Fields = Annotated[
+    list[str],
+    typer.Option("--field", metavar="NAME=COLUMN", help="A field's column: query=text, group=thread …"),
+]
+NAMED = 20  # rows left out that are named one by one
+
+
+def mapping(fields: Sequence[str]) -> dict[str, str]:
+    """`query=text` as {"query": "text"}. Raises BadInput for another form or an unknown name."""
+    found = {}
+    for field in fields:
+        name, equals, column = field.partition("=")
+        if not equals or not column or name not in FIELDS:
+            raise BadInput(f"--field {field}: must be NAME=COLUMN", f"NAME is one of {', '.join(FIELDS)}")
+        found[name] = column
+    return found
+
+
+def progress(unit: str) -> Callable[[int], None] | None:
+    """Progress in place on a terminal, none elsewhere."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int) -> None:
+        sys.stderr.write(f"\r{done:,} {unit}\x1b[K\r")
+        sys.stderr.flush()
+
+    return show
+
+
+def some(file: Path, rows: "Iterator[Example]") -> "Iterator[Example]":
+    """The rows as they come. Raises BadInput where there is none."""
+    row = None
+    for row in rows:
+        yield row
+    if row is None:
+        raise BadInput(f"{file}: has no readable row", "Write one JSON object per line.")
+
+
+def told_skipped(account: "Account | None") -> None:
+    """Says which rows were left out and why, the first NAMED one by one."""
+    if account is None:
+        return
+    for reason in account.skipped[:NAMED]:
+        err(f"left out: {printable(reason)}")
+    if len(account.skipped) > NAMED:
+        err(f"and {len(account.skipped) - NAMED} more; `assay preview FILE --skip-bad --json` names all")
+    err(f"{account.read} rows read, {len(account.skipped)} left out")

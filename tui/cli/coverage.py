@@ -1,4 +1,4 @@
-"""What an eval set asks, beside training data and a production log: `assay coverage`."""
+"""What an eval set asks, compared with training data and a production log: `assay coverage`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,24 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine.errors import BadInput
-from tui.cli.common import Json
-from tui.cli.data_options import Eval, Fields, Seed, SkipBad, mapping, told_skipped
+from tui.cli.common import Eval, Fields, Json, Seed, SkipBad, mapping, told_skipped
 from tui.text.gate import MISSING, cut, printable
 from tui.text.output import Column, err, heading, number, out, paragraph, print_json, print_table, width
 
 if TYPE_CHECKING:
-    from engine.data.drift import Drift
+    from engine.data.coverage import Drift, Survey
     from engine.data.example import Example
-    from engine.data.survey import Survey
 
 Query = Annotated[str | None, typer.Option("--query", metavar="COLUMN", help="The column of the question.")]
 TrainOption = Annotated[Path | None, typer.Option("--train", metavar="FILE", help="The training data.")]
-Log = Annotated[Path | None, typer.Option("--log", metavar="FILE", help="Queries that production was asked.")]
+Log = Annotated[Path | None, typer.Option("--log", metavar="FILE", help="Queries from production.")]
 Clusters = Annotated[int | None, typer.Option("--clusters", min=2, max=200, help="How many clusters.")]
 Sample = Annotated[
     int | None, typer.Option("--sample", min=1, metavar="N", help="Draw N queries from the log (200 to 500).")
 ]
-Balanced = Annotated[bool, typer.Option("--balanced", help="As many from each cluster, not in proportion.")]
+Balanced = Annotated[bool, typer.Option("--balanced", help="As many from each cluster as from any other.")]
 SampleOut = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="Write the drawn queries here.")
 ]
@@ -45,10 +43,9 @@ def coverage(
     skip_bad: SkipBad = False,
     json: Json = False,
 ) -> None:
-    """What the eval set asks, what it lacks, and how far it lies from training and production."""
-    from engine.data.examples import read_examples
-    from engine.data.rows import Account, data_rows
-    from engine.data.survey import survey
+    """What the eval set asks, what it lacks, and how far it differs from training and production."""
+    from engine.data.coverage import survey
+    from engine.data.examples import Account, data_rows, read_examples
 
     if sample is not None and (log is None or sample_out is None):
         raise BadInput("--sample draws from a log into a file", "add --log FILE and --out FILE")
@@ -85,8 +82,7 @@ def _draw(
 ) -> None:
     import json
 
-    from engine.data.coverage import draw
-    from engine.data.survey import question, sampled_records
+    from engine.data.coverage import draw, question, sampled_records
 
     texts = [question(row) for row in log]
     places = draw(texts, found.coverage.members["log"], count, balanced=balanced, seed=seed)
@@ -120,7 +116,7 @@ def _show_survey(found: "Survey", examples: "list[Example]") -> None:
     )
     out()
     size = found.sizes["eval"]
-    paragraph(f"With {size} examples you can see a {found.smallest_change * 100:.1f}-point change.")
+    paragraph(f"{size} examples can show a change of {found.smallest_change * 100:.1f} points.")
     if found.gaps:
         heading("What production asks and the eval set lacks")
         print_table(
@@ -141,7 +137,7 @@ def _show_survey(found: "Survey", examples: "list[Example]") -> None:
 
 def _show_copies(found: "Survey", examples: "list[Example]") -> None:
     if found.duplicates:
-        heading(f"{len(found.duplicates)} pairs of examples are nearly one and the same")
+        heading(f"{len(found.duplicates)} pairs of examples are near-identical")
         pairs = [(examples[pair.first], examples[pair.second], pair.score) for pair in found.duplicates]
         print_table(
             [Column("lines"), Column("score", True), Column("question")],
@@ -153,7 +149,7 @@ def _show_copies(found: "Survey", examples: "list[Example]") -> None:
         if len(pairs) > SHOWN:
             out(f"and {len(pairs) - SHOWN} more; --json names them")
     if found.conflicts:
-        heading(f"{len(found.conflicts)} times the same question has different answers")
+        heading(f"{len(found.conflicts)} questions appear with different answers")
         for one, other in found.conflicts[:SHOWN]:
             paragraph(f"lines {one.line} and {other.line}: {' '.join(one.query.split())[:EXCERPT]}", "  ", "")
         if len(found.conflicts) > SHOWN:
@@ -161,23 +157,23 @@ def _show_copies(found: "Survey", examples: "list[Example]") -> None:
 
 
 def _show_drift(moved: "Drift") -> None:
-    from engine.data.drift import PSI_LEVELS
+    from engine.data.coverage import PSI_LEVELS
 
     stable, shifted = PSI_LEVELS
 
     def reading(value: float | None) -> str:
         if value is None:
-            return "not both sets have any"
-        return "stable" if value < stable else "moved a little" if value <= shifted else "moved"
+            return "one of the sets has none"
+        return "stable" if value < stable else "small shift" if value <= shifted else "shift"
 
     psi = {"length": moved.length, "categories": moved.category, "clusters": moved.cluster}
     rows = [[name, number(value), reading(value)] for name, value in psi.items()]
-    rows.append(["words", number(moved.vocabulary), "Jensen–Shannon divergence: 0 alike, 1 nothing shared"])
-    rows.append(["new words", f"{moved.unseen_words:.1%}", "of its words stand nowhere in the eval set"])
+    rows.append(["words", number(moved.vocabulary), "Jensen–Shannon divergence: 0 equal, 1 nothing shared"])
+    rows.append(["new words", f"{moved.unseen_words:.1%}", "of its words are not in the eval set"])
     told = moved.classifier
-    apart = told.reason or f"of texts told apart (chance: 50%), p = {number(told.p)}"
+    apart = told.reason or f"of texts assigned to the right set (chance: 50%), p = {number(told.p)}"
     rows.append(["classifier", MISSING if told.accuracy is None else f"{told.accuracy:.1%}", apart])
-    print_table([Column("of"), Column("value", True), Column("which means")], rows)
+    print_table([Column("drift of"), Column("value", True), Column("meaning")], rows)
     paragraph(
-        f"The first three are population stability indices: stable below {stable}, moved above {shifted}."
+        f"The first three are population stability indices: stable below {stable}, shift above {shifted}."
     )

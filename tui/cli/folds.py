@@ -8,14 +8,12 @@ import typer
 
 from engine.errors import BadInput
 from store.read import history
-from store.read.rows import ComparisonRow
 from store.session import opened
 from tui.cli.common import Json, Store, store_folder
 from tui.text.gate import MISSING
 from tui.text.output import Column, err, heading, interval, number, out, print_json, print_table
 
 if TYPE_CHECKING:
-    from engine.compare.comparison import Comparison
     from engine.compare.folds import Folds
 
 FoldRun = Annotated[
@@ -27,7 +25,7 @@ FAILED_GATE = 1
 def fold_number(text: str) -> int:
     """Raises BadInput for what is no number."""
     if not text.isdecimal():
-        raise BadInput(f"--fold {text}: a fold's number is needed, or all", "the first is --fold 1")
+        raise BadInput(f"--fold {text}: give a fold's number, or all", "the first is --fold 1")
     return int(text)
 
 
@@ -66,7 +64,7 @@ def run_folds(plan: Path, folder: Path, *, limit: int | None, cache: bool, quiet
 
 
 def folds(context: typer.Context, run: FoldRun = "last", json: Json = False, store: Store = None) -> None:
-    """A plan's folds taken together: each measure per fold, and over all their examples."""
+    """Show a plan's folds together: each measure per fold, and over all their examples."""
     from engine.compare.folds import newest_folds, pool
 
     with opened(store_folder(context, store)) as connection:
@@ -91,7 +89,7 @@ def folds_values(found: "Folds") -> dict[str, Any]:
 
 
 def print_folds(found: "Folds") -> None:
-    from tui.cli.showing_measures import print_changes
+    from tui.cli.terminal import print_comparisons
 
     runs = ", ".join(f"{fold}: run {run}" for fold, run in found.runs.items())
     out(f"{found.of} folds ({runs})")
@@ -115,14 +113,8 @@ def print_folds(found: "Folds") -> None:
         )
     for pair in dict.fromkeys((row.candidate, row.baseline) for row in found.comparisons):
         heading(f"{pair[0]} against {pair[1]}, over all folds' examples")
-        print_changes([_row(row) for row in found.comparisons if (row.candidate, row.baseline) == pair])
+        print_comparisons([row for row in found.comparisons if (row.candidate, row.baseline) == pair])
     if found.missing:
         missing = ", ".join(str(fold) for fold in found.missing)
         out()
-        out(f"not finished, and in none of these numbers: fold {missing}")
-
-
-def _row(item: "Comparison") -> ComparisonRow:
-    from engine.compare.comparison import stored
-
-    return ComparisonRow(**stored(item))
+        out(f"not finished, so not in these numbers: fold {missing}")

@@ -20,12 +20,12 @@ from tui.text.gate import bar, cut, duration, printable
 POLL = 0.2  # seconds between looks at the store
 REDRAW = 0.5  # seconds between two pictures of the bars
 OVER = ("finished", "failed", "cancelled", "paused", "interrupted")
-ENDING = "run"  # the phase of the event by which a run fails: told with its end
+ENDING = "run"  # the phase of the event that a failed run ends with; it is printed at the end
 _STEP = 10  # per cent between two lines where there is no terminal
 
 
 @dataclass(frozen=True, slots=True)
-class Phase:
+class PhaseProgress:
     """All pieces of work of one phase together."""
 
     name: str
@@ -38,7 +38,7 @@ class Phase:
     speeds: str = ""  # of the model that answers now, and how many slots it uses
 
 
-def phases(rows: list[ProgressRow]) -> list[Phase]:
+def phases(rows: list[ProgressRow]) -> list[PhaseProgress]:
     """The phases in their order, each with the sums of its items."""
     grouped: dict[str, list[ProgressRow]] = {}
     for row in rows:
@@ -46,10 +46,10 @@ def phases(rows: list[ProgressRow]) -> list[Phase]:
     return [_phase(name, items) for name, items in grouped.items()]
 
 
-def _phase(name: str, rows: list[ProgressRow]) -> Phase:
+def _phase(name: str, rows: list[ProgressRow]) -> PhaseProgress:
     done, total = sum(row.done for row in rows), sum(row.total for row in rows)
     items = tuple(row.item for row in rows)
-    return Phase(name, items, done, total, rows[0].unit, rate(rows), time_left(rows), _speeds(rows))
+    return PhaseProgress(name, items, done, total, rows[0].unit, rate(rows), time_left(rows), _speeds(rows))
 
 
 def _speeds(rows: list[ProgressRow]) -> str:
@@ -76,7 +76,9 @@ class Follower:
         self._connection = connection
         self._run_id = run_id
         terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._view: Bars | Lines | None = None if quiet else Bars() if terminal else Lines()
+        self._view: ProgressBars | ProgressLines | None = (
+            None if quiet else ProgressBars() if terminal else ProgressLines()
+        )
         self._event = after
         self._waiting: str | None = None
 
@@ -134,7 +136,7 @@ class Follower:
             self._view.close()
 
 
-class Bars:
+class ProgressBars:
     """One line a phase, redrawn in place."""
 
     def __init__(self) -> None:
@@ -142,7 +144,7 @@ class Bars:
         self._wanted: list[str] = []
         self._at = 0.0
 
-    def update(self, found: list[Phase]) -> None:
+    def update(self, found: list[PhaseProgress]) -> None:
         self._wanted = [bar_line(phase, _columns()) for phase in found]
         if time.monotonic() - self._at >= REDRAW:
             self._draw()
@@ -176,13 +178,13 @@ class Bars:
         self._drawn = []
 
 
-class Lines:
+class ProgressLines:
     """A line when a phase has come another tenth of its way; for logs and pipes."""
 
     def __init__(self) -> None:
         self._told: dict[str, int] = {}
 
-    def update(self, found: list[Phase]) -> None:
+    def update(self, found: list[PhaseProgress]) -> None:
         for phase in found:
             step = _percent(phase) // _STEP
             if step > self._told.get(phase.name, -1) and phase.total:
@@ -197,7 +199,7 @@ class Lines:
         pass
 
 
-def bar_line(phase: Phase, columns: int) -> str:
+def bar_line(phase: PhaseProgress, columns: int) -> str:
     """One phase in at most `columns` - 1 cells."""
     counts = _counts(phase)
     spare = columns - 1 - 12 - 5 - 12  # with a bar of 12 cells
@@ -208,14 +210,14 @@ def bar_line(phase: Phase, columns: int) -> str:
     return cut(f"{cut(phase.name, 11):11} {filled}{empty} {_percent(phase):3}% {counts}", columns - 1)
 
 
-def _counts(phase: Phase) -> str:
+def _counts(phase: PhaseProgress) -> str:
     counted = f"{phase.done}/{phase.total} {phase.unit}"
     if phase.rate is None or phase.left is None:
         return counted
     return f"{counted}, {phase.rate:.1f}/s, {duration(phase.left)} left"
 
 
-def _percent(phase: Phase) -> int:
+def _percent(phase: PhaseProgress) -> int:
     # Rounded down, so that 100 means all.
     return 100 * phase.done // phase.total if phase.total else 0
 
@@ -247,7 +249,7 @@ def _interrupts() -> Iterator[_Interrupts]:
 
 
 def _is_running(pid: int) -> bool:
-    """Whether a worker started by this process still runs; one that ended is taken off the process table."""
+    """Whether a worker started by this process still runs; one that ended is reaped."""
     try:
         return os.waitpid(pid, os.WNOHANG) == (0, 0)
     except ChildProcessError:

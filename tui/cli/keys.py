@@ -1,4 +1,4 @@
-"""The keys of the app, and the file in which a person puts others in their place."""
+"""The keys of the app, and the settings file that changes them: `assay keys`."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from tui.text.output import Column, out, paragraph, print_json, print_table
 
 def keys(
     write: Annotated[
-        bool, typer.Option("--write", help="Write a settings file with all of them, commented out.")
+        bool, typer.Option("--write", help="Write a settings file with all keys, commented out.")
     ] = False,
     as_json: Json = False,
 ) -> int:
@@ -22,7 +22,7 @@ def keys(
     file = settings_file()
     if write:
         if file.exists():
-            raise BadInput(f"{file} is there already", "edit it, or remove it first")
+            raise BadInput(f"{file} exists already", "edit it, or delete it first")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(template(), encoding="utf-8")
         paragraph(f"wrote {file}")
@@ -37,5 +37,5 @@ def keys(
     rows = [[name, key.shown or key.keys.replace(",", " "), key.help] for name, key in registry.items()]
     print_table([Column("action"), Column("key"), Column("does")], rows)
     out()
-    paragraph(f"to change them: {file} ({'in use' if file.exists() else '`assay keys --write` makes one'})")
+    paragraph(f"to change them: {file} ({'in use' if file.exists() else '`assay keys --write` creates it'})")
     return 0

@@ -1,4 +1,4 @@
-"""Evaluation examples that stand in the training data: `assay leakage`."""
+"""Evaluation examples that appear in the training data: `assay leakage`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tui.cli.common import Json
-from tui.cli.data_options import (
+from tui.cli.common import (
     Eval,
     Fields,
+    Json,
     SkipBad,
     Train,
     mapping,
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 MeaningModel = Annotated[
     Path | None,
     typer.Option(
-        "--meaning", metavar="FOLDER", help="A local sentence-transformers model: same meaning too."
+        "--meaning", metavar="FOLDER", help="A local sentence-transformers model, to search by meaning too."
     ),
 ]
 Least = Annotated[
     float,
-    typer.Option("--meaning-least", min=0, max=1, help="The cosine from which on meanings are the same."),
+    typer.Option("--meaning-least", min=0, max=1, help="The cosine from which meanings count as the same."),
 ]
 Earlier = Annotated[
     list[Path],
     typer.Option(
-        "--earlier", metavar="FILE", help="An earlier eval set: which examples stand in it already."
+        "--earlier", metavar="FILE", help="An earlier eval set: report which examples are in it already."
     ),
 ]
-All = Annotated[bool, typer.Option("--all", help="Show every pair, and what is alike without being a leak.")]
+All = Annotated[bool, typer.Option("--all", help="Show every pair, and similar ones that are no leaks.")]
 
 SHOWN = 20
 WORDS = {"query": "question", "reference": "answer", "both": "question and answer"}
@@ -56,11 +56,10 @@ def leakage(
     everything: All = False,
     json: Json = False,
 ) -> None:
-    """Find evaluation examples that stand in the training data."""
+    """Find evaluation examples that appear in the training data."""
     from engine.data.duplicates import copies
-    from engine.data.examples import read_examples
+    from engine.data.examples import Account, data_rows, read_examples
     from engine.data.leakage import find_leaks, leak_report
-    from engine.data.rows import Account, data_rows
 
     columns = mapping(fields)
     account = Account() if skip_bad else None
@@ -97,10 +96,10 @@ def leakage(
     _print_pairs(leaks, examples, everything=everything)
     _print_totals(report["totals"])
     if pairs:
-        out(f"{len(pairs)} pairs of examples are the same example twice (`assay coverage` names them)")
+        out(f"{len(pairs)} pairs of examples are near-identical (`assay coverage` names them)")
     for file, found in before.items():
         again = sum(leak.counts for leak in found)
-        out(f"{again} of {len(examples)} examples stand in {file.name} already")
+        out(f"{again} of {len(examples)} examples are in {file.name} already")
 
 
 def _print_pairs(leaks: "Sequence[Leak]", examples: "Sequence[Example]", *, everything: bool) -> None:
@@ -110,7 +109,7 @@ def _print_pairs(leaks: "Sequence[Leak]", examples: "Sequence[Example]", *, ever
     for leak in told if everything else told[:SHOWN]:
         example = by_id[leak.example_id]
         own = " | ".join(example.references) if leak.field == "reference" else example.query
-        tier = f"alike ({leak.tier})" if leak.similar else leak.tier
+        tier = f"similar ({leak.tier})" if leak.similar else leak.tier
         counted = "" if leak.counts or leak.similar else ", not counted"
         out()
         paragraph(f"{leak.example_id}  {tier} {number(leak.score)}, {WORDS[leak.field]}{counted}", "  ", "")
@@ -126,11 +125,11 @@ def _print_pairs(leaks: "Sequence[Leak]", examples: "Sequence[Example]", *, ever
 def _print_totals(totals: dict[str, Any]) -> None:
     tiers = [f"{count} {tier}" for tier, count in totals["tiers"].items() if count]
     kinds = f": {', '.join(tiers)}" if tiers else ""
-    out(f"{totals['leaked']} of {totals['examples']} examples stand in the training data{kinds}")
+    out(f"{totals['leaked']} of {totals['examples']} examples appear in the training data{kinds}")
     if totals["answers_seen"]:
-        out(f"{totals['answers_seen']} more have an answer that stands under another question; not counted")
+        out(f"{totals['answers_seen']} more have an answer that appears under another question; not counted")
     if totals["similar"]:
         paragraph(
-            f"{totals['similar']} more are like a training question that has another answer, as from a "
-            "template; not counted, --all shows them"
+            f"{totals['similar']} more are similar to a training question with a different answer, "
+            "as from a template; not counted, --all shows them"
         )

@@ -65,9 +65,9 @@ def _leave_pipe() -> int:
 
 def open_app(store: str | None, **given: Any) -> int:
     from store.database import locate
-    from tui.app import opening
+    from tui.app import open_workbench
 
-    return opening.open_app(locate(store, Path.cwd()), **given)
+    return open_workbench(locate(store, Path.cwd()), **given)
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -90,27 +90,22 @@ def build() -> "typer.Typer":
     """The commands with their options."""
     import typer
 
-    from tui.cli import accept as accepting
-    from tui.cli import agreement as agreeing
-    from tui.cli import annotations as annotating
-    from tui.cli import cache as caching
-    from tui.cli import check as plans
-    from tui.cli import coverage as data_coverage
-    from tui.cli import doctor as doctoring
-    from tui.cli import folds as folding
-    from tui.cli import imports as importing
-    from tui.cli import keys, noise
-    from tui.cli import leakage as data_leakage
-    from tui.cli import mark as marking
-    from tui.cli import plan as planning
-    from tui.cli import preview as data_preview
-    from tui.cli import rerun as rerunning
-    from tui.cli import run as running
-    from tui.cli import runs as listing
-    from tui.cli import score as scoring
-    from tui.cli import show as reading
-    from tui.cli import split as data_split
-    from tui.cli import versions as data_versions
+    from tui.cli import (
+        agreement,
+        annotations,
+        coverage,
+        data,
+        folds,
+        history,
+        keys,
+        leakage,
+        plan,
+        run,
+        score,
+        show,
+        store,
+        transfer,
+    )
     from tui.cli.common import Store, app_options
 
     app = typer.Typer(
@@ -139,25 +134,18 @@ def build() -> "typer.Typer":
             raise typer.Exit(open_app(store, **app_options(context)))
 
     for function in (
-        *(plans.init, planning.plan, plans.check),
-        *(running.run, running.watch, running.resume, running.pause, running.concurrency, running.cancel),
-        *(listing.runs, reading.show, reading.compare, listing.trend),
-        *(scoring.score, scoring.metrics, data_preview.preview, data_split.split),
-        *(data_leakage.leakage, data_coverage.coverage, data_versions.versions),
-        *(running.review, reading.report),
+        *(plan.init, plan.plan, plan.check),
+        *(run.run, run.watch, run.resume, run.pause, run.concurrency, run.cancel),
+        *(history.runs, show.show, show.compare, history.trend),
+        *(score.score, score.metrics, data.preview, data.split),
+        *(leakage.leakage, coverage.coverage, data.versions),
+        *(run.review, show.report),
+        *(history.tag, history.note, history.delete, history.restore, history.undo, history.accept),
+        *(folds.folds, run.rerun, plan.noise, store.doctor, agreement.agreement, keys.keys),
     ):
         app.command()(function)
-    for marked in (marking.tag, marking.note, marking.delete, marking.restore, marking.undo):
-        app.command()(marked)
-    app.command()(accepting.accept)
-    app.command()(folding.folds)
-    app.command()(rerunning.rerun)
-    app.command()(noise.noise)
-    app.command()(doctoring.doctor)
-    app.command()(agreeing.agreement)
-    app.command("keys")(keys.keys)
-    app.add_typer(annotating.annotations, name="annotations")
-    app.add_typer(caching.cache, name="cache")
-    app.command("import")(importing.import_)
-    app.command()(importing.export)
+    app.add_typer(annotations.annotations, name="annotations")
+    app.add_typer(store.cache, name="cache")
+    app.command("import")(transfer.import_)
+    app.command()(transfer.export)
     return app

@@ -1,14 +1,102 @@
-"""The command that makes a plan of what a folder holds."""
+"""Commands on plans: init, plan, check, noise."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from engine.errors import BadInput
 from engine.propose.proposal import Proposal
-from tui.cli.common import Json
-from tui.text.output import Column, heading, out, paragraph, print_json, print_table
+from tui.cli.common import Json, Plan, Store, store_folder
+from tui.text.output import Column, err, heading, interval, number, out, paragraph, print_json, print_table
+
+if TYPE_CHECKING:
+    from engine.plan.finding import Finding
+
+
+NewFolder = Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to write [default: this folder]")]
+
+Measure = Annotated[
+    bool,
+    typer.Option("--measure", help="Load the models and run a few prompts, to estimate the time."),
+]
+
+Fold = Annotated[
+    int | None, typer.Option("--fold", min=1, metavar="N", help="One of the plan's folds [default: all]")
+]
+
+MARKS = {"error": "error", "warning": "warn", "ok": "ok"}
+
+
+def init(folder: NewFolder = Path()) -> None:
+    """Write a commented plan and a small eval set to start from."""
+    from importlib.resources import files
+
+    starter = sorted(
+        (entry for entry in files("engine.propose.starter").iterdir() if entry.is_file()),
+        key=lambda e: e.name,
+    )
+    starter = [entry for entry in starter if not entry.name.endswith(".py")]
+    standing = [entry.name for entry in starter if (folder / entry.name).exists()]
+    if standing:
+        raise BadInput(f"{folder / standing[0]} exists already", "choose another folder: assay init DIR")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for entry in starter:
+            (folder / entry.name).write_bytes(entry.read_bytes())
+            out(f"wrote {folder / entry.name}")
+    except OSError as error:
+        raise BadInput(
+            f"{folder} cannot be written: {error.strerror}", "choose another folder: assay init DIR"
+        ) from error
+    out("name your models in the plan, then: assay check plan.toml, assay run plan.toml")
+
+
+def check(
+    context: typer.Context,
+    plan: Plan,
+    measure: Measure = False,
+    fold: Fold = None,
+    json: Json = False,
+    store: Store = None,
+) -> None:
+    """Check a plan before it runs, and report every problem at once."""
+    from engine.plan.folds import count_folds
+    from engine.plan.plan import read_plan
+    from engine.preflight.check import check_benchmarks, check_folds, measured
+
+    count = count_folds(plan)
+    folds = range(1, count + 1) if count and fold is None else [fold]
+    plans = [read_plan(plan, number) for number in folds]
+    read = plans[0]
+    findings = [*check_folds(plans, store_folder(context, store)), *check_benchmarks(read)]
+    if measure and all(finding.level != "error" for finding in findings):
+        # What was measured takes the place of what earlier runs took.
+        findings = [finding for finding in findings if finding.subject != "time"] + measured(read)
+    if json:
+        _print_values(findings)
+        return
+    for finding in findings:
+        mark = f"{MARKS[finding.level]:6}"
+        paragraph(f"{finding.subject}: {finding.message}", " " * 6, mark)
+        if finding.hint and finding.level != "ok":
+            paragraph(finding.hint, " " * 8)
+    levels = [finding.level for finding in findings]
+    out()
+    if "error" in levels:
+        out(f"{plan} cannot run: {levels.count('error')} errors, {levels.count('warning')} warnings")
+        raise typer.Exit(BadInput.exit_code)
+    out(f"{plan} can run" + (f"; {levels.count('warning')} warnings" if "warning" in levels else ""))
+
+
+def _print_values(findings: "list[Finding]") -> None:
+    """The findings for programs; the exit code is that of the table for people."""
+    can_run = all(finding.level != "error" for finding in findings)
+    print_json({"can_run": can_run, "findings": [asdict(finding) for finding in findings]})
+    if not can_run:
+        raise typer.Exit(BadInput.exit_code)
+
 
 MOST_SHOWN = 10
 Folder = Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to look [default: this folder]")]
@@ -18,13 +106,13 @@ Out = Annotated[
 
 
 def plan(folder: Folder = Path(), out_file: Out = None, json: Json = False) -> None:
-    """Write a plan for the models, adapters and data in a folder; --json only says what it would hold."""
+    """Write a plan for the models, adapters and data in a folder; --json only prints it."""
     from engine.propose.discover import look
+    from engine.propose.proposal import plan_text
     from engine.propose.propose import propose
-    from engine.propose.text import plan_text
 
     if not folder.is_dir():
-        raise BadInput(f"{folder} is no folder", "name the one that holds your models and data")
+        raise BadInput(f"{folder} is not a folder", "name the folder with your models and data")
     file = out_file or folder / "plan.toml"
     proposal = propose(look(folder), file.absolute().parent)
     text = "" if proposal.lacking else plan_text(proposal)
@@ -34,12 +122,12 @@ def plan(folder: Folder = Path(), out_file: Out = None, json: Json = False) -> N
     _show(proposal)
     if proposal.lacking:
         raise BadInput(
-            f"{folder}: no plan can be made of what is here; there is not",
+            f"{folder}: no plan can be made from this folder; it lacks",
             "\n  ".join(proposal.lacking) + "\n  `assay init DIR` writes a plan to fill in by hand",
         )
     write_new(file, text)
     out()
-    paragraph(f"wrote {file}; look through it, then: assay check {file}, assay run {file}")
+    paragraph(f"wrote {file}; review it, then: assay check {file}, assay run {file}")
 
 
 def write_new(file: Path, text: str) -> None:
@@ -51,7 +139,7 @@ def write_new(file: Path, text: str) -> None:
         with file.open("x", encoding="utf-8") as opened:
             opened.write(text)
     except FileExistsError as error:
-        raise BadInput(f"{file} is there already", "name another one: --out FILE") from error
+        raise BadInput(f"{file} exists already", "name another one: --out FILE") from error
     except OSError as error:
         raise BadInput(f"{file} cannot be written: {error.strerror}") from error
 
@@ -64,8 +152,56 @@ def _show(proposal: Proposal) -> None:
     passed_over = [*proposal.left_out[:MOST_SHOWN]]
     if more := proposal.left_out[MOST_SHOWN:]:
         passed_over.append(f"{len(more)} more; --json has them all")
-    for title, lines in (("Assumed", proposal.assumed), ("Found, and no use", passed_over)):
+    for title, lines in (("Assumed", proposal.assumed), ("Found, not used", passed_over)):
         if lines:
             heading(title)
             for line in lines:
                 paragraph(line, "  ", "- ")
+
+
+Sample = Annotated[int, typer.Option("--sample", min=1, metavar="N", help="How many examples to measure on.")]
+
+
+def noise(plan: Plan, sample: Sample = 50, json: Json = False) -> None:
+    """Measure the noise floor of a plan's local models: the share of answers that batching alone changes.
+
+    Each example is answered alone, in one batch with the others, and in two batches of another order. Nothing
+    is recorded.
+    """
+    from engine.errors import BadInput
+    from engine.phases.generate import noise_of
+    from engine.plan.plan import read_plan
+    from store.read.history import as_values
+
+    read = read_plan(plan)
+    if all(model.kind != "local" for model in read.models):
+        raise BadInput(
+            f"{plan} has no model that runs here", "the noise floor is that of weights: give a path"
+        )
+    found = []
+    for model, floor in noise_of(read, sample):
+        err(f"{model.name}: measured on {floor.n} examples")
+        found.append((model.name, floor))
+    if json:
+        print_json([{"model": name, **as_values(floor)} for name, floor in found])
+        return
+    columns = [Column("model"), Column("changed", True), Column("of", True), Column("share", True)]
+    columns += [Column("95% interval"), Column("first changed token", True), Column("unanswered", True)]
+    print_table(
+        columns,
+        [
+            [
+                *(
+                    name,
+                    str(floor.changed),
+                    str(floor.n),
+                    number(floor.share),
+                    interval(floor.low, floor.high),
+                ),
+                *(number(floor.first_token), str(floor.unanswered)),
+            ]
+            for name, floor in found
+        ],
+    )
+    out()
+    paragraph("Batching alone changes that share of answers: smaller differences mean nothing.")

@@ -1,29 +1,33 @@
-"""Commands that start and steer runs: run, resume, pause, cancel, watch, review."""
+"""Commands that start and control runs: run, rerun, resume, pause, concurrency, cancel, watch, review."""
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from engine.errors import BadInput
 from store.read import history, live
+from store.read.history import Connection
 from store.read.rows import RunDetail
 from store.session import opened
 from tui.cli.common import Plan, Run, Store, app_options, store_folder
-from tui.cli.ending import SummaryFile, append_summary, tell_briefly
 from tui.cli.follow import Follower
-from tui.sections.summary import gather
 from tui.text.gate import printable
-from tui.text.output import err, out
+from tui.text.output import err, out, paragraph
+
+if TYPE_CHECKING:
+    from tui.sections.gather import RunSections
 
 FAILED_GATE = 1
 CANNOT_FINISH = 3
 INTERRUPTED = 130
+STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 
-class Phase(StrEnum):
+class PhaseName(StrEnum):
     data = "data"
     generate = "generate"
     perplexity = "perplexity"
@@ -35,18 +39,29 @@ class Phase(StrEnum):
 
 Detach = Annotated[bool, typer.Option("--detach", help="Start it and return; `assay watch` shows it.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N examples.")]
-Only = Annotated[Phase | None, typer.Option("--only", help="Only this phase; `assay resume` does the rest.")]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Generate and judge anew, whatever is remembered.")]
+Only = Annotated[
+    PhaseName | None, typer.Option("--only", help="Only this phase; `assay resume` does the rest.")
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Generate and judge anew; ignore cached answers.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask when judging may cost more than max_cost.")]
 MaxCost = Annotated[
     float | None,
-    typer.Option("--max-cost", min=0.01, metavar="DOLLARS", help="The most that its judges may cost in all."),
+    typer.Option("--max-cost", min=0.01, metavar="DOLLARS", help="Limit for the total cost of its judges."),
+]
+Anyway = Annotated[
+    bool, typer.Option("--anyway", help="Continue although files have changed; the numbers may differ.")
 ]
 OtherHardware = Annotated[
     bool,
-    typer.Option("--other-hardware", help="Go on on other devices than it began on; numbers may differ."),
+    typer.Option("--other-hardware", help="Continue on other devices than before; the numbers may differ."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Only the verdict and what tripped.")]
+SummaryFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--summary", metavar="FILE", help=f"Append the Markdown report to a file [default: ${STEP_SUMMARY}]."
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the verdict and the alerts.")]
 Fold = Annotated[
     str | None,
     typer.Option("--fold", metavar="N|all", help="Which of the plan's folds; all: one run after another."),
@@ -57,7 +72,7 @@ Against = Annotated[
     typer.Option(
         "--against",
         metavar="accepted|best|RUN",
-        help="Hold every candidate against an earlier run's too: the accepted one, the best so far, or RUN.",
+        help="Also compare with an earlier run's candidate: the accepted one, the best so far, or RUN.",
     ),
 ]
 
@@ -79,11 +94,10 @@ def run(
     """Run a plan. Ctrl-C pauses it; closing the terminal does not stop it."""
     from engine.run import launch
     from tui.cli.folds import fold_number, run_folds
-    from tui.cli.spending import confirm_cost
 
     folder = store_folder(context, store)
     number = None if fold in (None, "all") else fold_number(fold)
-    confirm_cost(plan, limit, number, yes=yes, quiet=quiet)
+    _confirm_cost(plan, limit, number, yes=yes, quiet=quiet)
     phase = only.value if only else None
     if fold == "all":
         if detach or only or against:
@@ -108,9 +122,9 @@ def resume(
     summary: SummaryFile = None,
     store: Store = None,
 ) -> None:
-    """Go on with a run that was paused, interrupted or failed, or that waits for a server.
+    """Continue a run that was paused, interrupted or failed, or that waits for a server.
 
-    What is finished is kept, and not done again.
+    What is finished is kept and not done again.
     """
     folder = store_folder(context, store)
     with opened(folder) as connection:
@@ -118,7 +132,7 @@ def resume(
         status = history.run(connection, run_id).status
         if status == "running" and history.run(connection, run_id).waiting:
             history.request(connection, run_id, "retry")
-            out(f"run {run_id} tries again now")
+            out(f"run {run_id} is retrying now")
             return
         if max_cost is not None and status not in ("finished", "cancelled", "running"):
             history.set_max_cost(connection, run_id, max_cost)
@@ -161,7 +175,7 @@ def carry_out(
             if history.run(connection, run_id).status != "running":
                 return False
             history.request(connection, run_id, "pause")
-            follower.say("pausing after the piece of work in hand; Ctrl-C again stops watching")
+            follower.say("pausing after the current piece of work; Ctrl-C again stops watching")
             return True
 
         follower.say(f"run {run_id} started; Ctrl-C pauses it, closing the terminal does not stop it")
@@ -181,8 +195,8 @@ def _tell_end(
     quiet: bool = False,
 ) -> int:
     """Says how a run ended and returns the exit code for it."""
-    from engine.decision.decision import decide
-    from tui.cli.showing import print_summary
+    from tui.cli.terminal import print_run
+    from tui.sections.gather import gather
 
     if run.status == "paused":
         if run.error:
@@ -191,44 +205,43 @@ def _tell_end(
         return 0 if only else INTERRUPTED
     if run.status == "finished":
         if quiet and not brief:
-            tell_briefly(gather(connection, run.id))
+            print_brief(gather(connection, run.id))
         elif not brief:
-            print_summary(gather(connection, run.id), decide(connection, run.id))
+            print_run(gather(connection, run.id))
         return {True: 0, False: FAILED_GATE, None: CANNOT_FINISH}[run.passed]
     if run.status == "cancelled":
         err(f"run {run.id} was cancelled; what was finished is kept")
     elif run.status == "failed":
         err(f"run {run.id} failed: {run.error or 'no reason was recorded'}")
-        err(f"`assay resume {run.id}` goes on from what is finished")
+        err(f"`assay resume {run.id}` continues from what is finished")
     else:
-        err(f"the worker of run {run.id} ended without a word; its log is logs/run-{run.id}.log in the store")
-        err(f"`assay resume {run.id}` goes on from what is finished")
+        log = f"logs/run-{run.id}.log in the store"
+        err(f"the worker of run {run.id} exited without an error message; see {log}")
+        err(f"`assay resume {run.id}` continues from what is finished")
     return CANNOT_FINISH
 
 
 def pause(
     context: typer.Context,
     run: Run,
-    after_phase: Annotated[
-        bool, typer.Option("--after-phase", help="Only when the phase in hand is done.")
-    ] = False,
+    after_phase: Annotated[bool, typer.Option("--after-phase", help="Only after the current phase.")] = False,
     store: Store = None,
 ) -> None:
-    """Stop a run after the piece of work in hand, to resume later."""
+    """Pause a run after the current piece of work, to resume later."""
     _request(context, run, store, "finish_phase" if after_phase else "pause")
 
 
 def concurrency(
     context: typer.Context,
     run: Run,
-    calls: Annotated[int, typer.Argument(min=0, metavar="CALLS", help="0: as many as the plan says.")],
+    calls: Annotated[int, typer.Argument(min=0, metavar="CALLS", help="0: the plan's value.")],
     store: Store = None,
 ) -> None:
-    """Let a run ask each server for no more than so many answers at once, from now on."""
+    """Set the maximum of parallel requests per server for a run, from now on."""
     with opened(store_folder(context, store)) as connection:
         run_id = history.find_run(connection, run)
         history.set_concurrency(connection, run_id, calls or None)
-    out(f"run {run_id}: {f'{calls} answers at once at most' if calls else 'as many as its plan says'}")
+    out(f"run {run_id}: max parallel requests per server: {calls or 'as the plan says'}")
 
 
 def cancel(context: typer.Context, run: Run, store: Store = None) -> None:
@@ -255,9 +268,9 @@ def watch(context: typer.Context, run: Run, store: Store = None) -> None:
         run_id = history.find_run(connection, run)
         if not sys.stdout.isatty():
             raise typer.Exit(_tell_end(connection, Follower(connection, run_id).follow(), None))
-    from tui.app.opening import open_app
+    from tui.app import open_workbench
 
-    raise typer.Exit(open_app(folder, run_id, "live", **app_options(context)))
+    raise typer.Exit(open_workbench(folder, run_id, "live", **app_options(context)))
 
 
 def review(
@@ -278,7 +291,95 @@ def review(
     folder = store_folder(context, store)
     with opened(folder) as connection:
         run_id = history.find_run(connection, run)
-    from tui.app.opening import open_app
+    from tui.app import open_workbench
 
     given = {**app_options(context), "annotator": (annotator or "").strip(), "blind": blind}
-    raise typer.Exit(open_app(folder, run_id, "review", **given))
+    raise typer.Exit(open_workbench(folder, run_id, "review", **given))
+
+
+def rerun(
+    context: typer.Context,
+    run: Run,
+    detach: Detach = False,
+    anyway: Anyway = False,
+    no_cache: NoCache = False,
+    quiet: Quiet = False,
+    summary: SummaryFile = None,
+    store: Store = None,
+) -> None:
+    """Repeat a run with the same plan, options and files; report whether the numbers are the same."""
+    from engine.run.rerun import again
+
+    folder = store_folder(context, store)
+    with opened(folder) as connection:
+        earlier = history.find_run(connection, run)
+        run_id = again(connection, folder, earlier, anyway=anyway, cache=not no_cache)
+    raise typer.Exit(carry_out(folder, run_id, detach=detach, quiet=quiet, summary=summary))
+
+
+def _confirm_cost(plan_file: Path, limit: int | None, fold: int | None, *, yes: bool, quiet: bool) -> None:
+    """Says what the judges may cost, and asks for a yes where that may exceed the plan's `max_cost`.
+
+    Without a `fold`, a plan's folds count together.
+
+    Raises BadInput where it may and nobody can be asked, and Abort when the answer is no.
+    """
+    from engine.judges.estimate import estimate
+    from engine.plan.folds import count_folds
+    from engine.plan.plan import read_plan
+    from engine.plan.selection import in_part, whole_set
+
+    plan = read_plan(plan_file, fold or (1 if count_folds(plan_file) else None))
+    if all(judge.server is None for judge in plan.judges):
+        return
+    examples = whole_set(plan.data)
+    if fold is not None:
+        examples = in_part(examples, plan.data)
+    counts = [count for count in (limit, plan.data.sample) if count is not None]
+    found = estimate(plan, examples[: min(counts, default=None)])
+    if not quiet:
+        for each in found:
+            err(f"judge {each.judge}: {each.text()}")
+    cap = plan.judging.max_cost
+    likely = sum(each.dollars[0] for each in found if each.dollars is not None)
+    if cap is None or likely <= cap or yes:
+        return
+    over = f"judging is likely to cost ${likely:,.2f}, and max_cost is ${cap:,.2f}: the run would pause there"
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise BadInput(over, "raise max_cost, judge a sample, or add --yes to run until the cap")
+    typer.confirm(f"{over}. Start it?", abort=True, err=True)
+
+
+def print_brief(found: "RunSections") -> None:
+    """The verdict in one line, and what tripped."""
+    from tui.cli.terminal import print_alerts, print_verdict
+
+    print_verdict(found.overview)
+    if found.repetition:
+        paragraph(found.repetition.said)
+    if found.alerts.rows:
+        print_alerts(found.alerts)
+
+
+def append_summary(connection: Connection, run_id: int, file: Path | None) -> None:
+    """Adds the run's Markdown report to the file, or to the one that the CI's environment names, if any.
+
+    Raises BadInput when it cannot be written.
+    """
+    named = os.environ.get(STEP_SUMMARY)
+    target = file or (Path(named) if named else None)
+    if target is None:
+        return
+    from engine.errors import BadInput
+    from tui.report import render
+    from tui.sections.gather import gather_report
+
+    text = render(gather_report(connection, run_id), "md")
+    try:
+        with target.open("a", encoding="utf-8", errors="backslashreplace") as output:
+            output.write(text + "\n")
+    except OSError as error:
+        raise BadInput(
+            f"the step summary {target} cannot be written: {error.strerror}",
+            f"choose another file with --summary FILE, or take {STEP_SUMMARY} out of the environment",
+        ) from error

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Row = tuple[str, "Score"]  # an example's id and one of its scores
 PORTION = 200
-UNCOUNTED = 100_000  # answers between two lines of progress where nobody knows how many there are
+UNCOUNTED = 100_000  # answers between two lines of progress where the total is unknown
 MOMENT = 1.0  # seconds before progress is shown
 FRAME = 0.25  # seconds between two states of it on a terminal
 
@@ -40,7 +40,7 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="METRIC.KEY=VALUE",
-        help="A setting of a metric, written as in a plan: 'code.k=[1,10]'. May be repeated.",
+        help="A setting of a metric, written as in a plan: 'code.k=[1,10]'. Repeatable.",
     ),
 ]
 PerExample = Annotated[bool, typer.Option("--per-example", help="Every example's scores too.")]
@@ -100,7 +100,7 @@ def _settings(given: list[str], names: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def _with_progress(scores: "OutputScores", total: int | None) -> Iterator[Row]:
-    """The rows as they come, progress told on the way: in place on a terminal, else each tenth as a line."""
+    """The rows as they come, with progress on the way: in place on a terminal, else a line for each tenth."""
     terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     step = PORTION if terminal else max(total // 10, 1) if total else UNCOUNTED
     of = f" of {total:,}" if total else ""
@@ -121,7 +121,7 @@ def _with_progress(scores: "OutputScores", total: int | None) -> Iterator[Row]:
 
 
 def _print_json(model: str, scores: "OutputScores", rows: Iterator[Row], per_example: bool) -> None:
-    """{"scores": […]}; with `per_example` their "examples" stand before them, a line each, as they come."""
+    """{"scores": […]}; with `per_example` the "examples" come before them, one line each."""
     examples = 0
     for identity, one in rows:
         if per_example:

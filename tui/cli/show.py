@@ -1,41 +1,48 @@
 """Commands that read one run or two: show, report, compare."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from store.read import history
 from store.session import opened
 from tui.cli.common import Json, Run, Store, store_folder
-from tui.report.values import as_values
-from tui.sections.remarks import noise_remarks
-from tui.sections.summary import gather
-from tui.text.output import err, out, paragraph, print_json
+from tui.text.output import err, heading, out, paragraph, print_json
+
+if TYPE_CHECKING:
+    from engine.compare.comparison import Comparison
+    from engine.gates.runs import RunComparison
+    from engine.plan.training_config import Retrained
 
 
-class Format(StrEnum):
+class ReportFormat(StrEnum):
     html = "html"
     md = "md"
     json = "json"
     junit = "junit"
 
 
-Full = Annotated[bool, typer.Option("--full", help="Every interval, and each pair of models on its own.")]
+Full = Annotated[bool, typer.Option("--full", help="All intervals, and a table for each pair of models.")]
 Slices = Annotated[bool, typer.Option("--slices", help="Every slice, those that got clearly worse first.")]
 Find = Annotated[
-    str, typer.Option("--find", metavar="TEXT", help="Only measures, families and slices of that name.")
+    str,
+    typer.Option(
+        "--find", metavar="TEXT", help="Only measures, families and slices with TEXT in their name."
+    ),
 ]
 Decision = Annotated[
-    bool, typer.Option("--decision", help="Only whether to ship, with every question and its numbers.")
+    bool, typer.Option("--decision", help="Only the decision, with every question and its numbers.")
 ]
-FormatOption = Annotated[Format, typer.Option("--format", help="What to write.")]
+FormatOption = Annotated[ReportFormat, typer.Option("--format", help="What to write.")]
 Older = Annotated[str, typer.Argument(metavar="RUN", help="The run to compare with: id, name or last.")]
 Newer = Annotated[str, typer.Argument(metavar="RUN", help="The run in question: id, name or last.")]
 Out = Annotated[
-    Path | None, typer.Option("--out", metavar="FILE", help="Where to [default: standard output]")
+    Path | None, typer.Option("--out", metavar="FILE", help="The file to write [default: standard output]")
 ]
 
 
@@ -49,33 +56,32 @@ def show(
     decision: Decision = False,
     store: Store = None,
 ) -> None:
-    """Show one run: whether to ship, then its numbers, comparisons and alerts."""
-    from engine.decision.decision import decide, decision_values
-    from tui.cli.showing import print_head, print_summary
-    from tui.cli.showing_decision import print_decision
+    """Show one run: the decision, then its numbers, comparisons and alerts."""
+    from tui.cli.terminal import print_decision, print_head, print_run
+    from tui.report.json import run_values
+    from tui.sections.gather import gather
 
     with opened(store_folder(context, store)) as connection:
-        run_id = history.find_run(connection, run)
-        summary, verdicts = gather(connection, run_id), decide(connection, run_id)
+        found = gather(connection, history.find_run(connection, run))
     if json:
-        print_json(as_values(summary) | {"decision": decision_values(verdicts)})
+        print_json(run_values(found))
         return
     if decision:
-        print_head(summary)
-        print_decision(verdicts, full=True)
+        print_head(found)
+        print_decision(found.decision, full=True)
     else:
-        print_summary(summary, verdicts, full=full, slices=slices, find=find)
+        print_run(found, full=full, slices=slices, find=find)
 
 
 def report(
     context: typer.Context, run: Run, format: FormatOption, file: Out = None, store: Store = None
 ) -> None:
-    """Write a report of one run to hand on."""
+    """Write a report of one run to share."""
     from tui.report import render
-    from tui.sections.material import collect
+    from tui.sections.gather import gather_report
 
     with opened(store_folder(context, store)) as connection:
-        found = collect(connection, history.find_run(connection, run))
+        found = gather_report(connection, history.find_run(connection, run))
     text = render(found, format.value)
     if file is None:
         out(text.rstrip("\n"))
@@ -107,7 +113,7 @@ def compare(
     from engine.compare.shared_sets import shared_sets
     from engine.decision.changes import retrainings
     from engine.gates.runs import compare_runs
-    from tui.cli.compare import comparison_values, print_comparison, training_values
+    from tui.sections.remarks import noise_remarks
 
     with opened(store_folder(context, store)) as connection:
         runs = history.find_run(connection, older), history.find_run(connection, newer)
@@ -119,13 +125,74 @@ def compare(
             for remark in noise_remarks(history.models(connection, run_id))
         ]
     if json:
-        training = training_values(trained)
-        values = {**comparison_values(found), "eval_sets": asdict(sets)}
+        training = _training_values(trained)
+        values = {**_comparison_values(found), "eval_sets": asdict(sets)}
         print_json({**values, "training": training, "remarks": remarks})
     else:
-        print_comparison(found, trained)
+        _print_run_comparison(found, trained)
         if sets.said:
             out()
             paragraph(sets.said)
         for remark in remarks:
             paragraph(remark, "  ", "")
+
+
+def _comparison_values(found: "RunComparison") -> dict[str, Any]:
+    """The documented JSON shape; a missing value is null with its reason."""
+    return {
+        "older": str(found.older),
+        "newer": str(found.newer),
+        "shared_examples": found.shared,
+        "comparisons": [_one_comparison(item) for item in found.comparisons],
+        "benchmarks": [_one_comparison(item) for item in found.benchmarks],
+        "alerts": [
+            {**asdict(alert), "acknowledged": None, "reason": "alerts between runs are not stored"}
+            for alert in found.alerts
+        ],
+        "incomparable": [asdict(item) for item in found.incomparable],
+    }
+
+
+def _training_values(trained: "Sequence[Retrained]") -> list[dict[str, Any]]:
+    """What each candidate was trained differently with, and the same in words."""
+    return [asdict(item) | {"said": item.said} for item in trained]
+
+
+def _print_training(trained: "Sequence[Retrained]") -> None:
+    """The changes of the training, a line for each candidate."""
+    if trained:
+        heading("Changed in the training")
+    for item in trained:
+        paragraph(f"{item.candidate}: {item.said}", "    ", "  ")
+
+
+def _one_comparison(item: "Comparison") -> dict[str, Any]:
+    from engine.compare.comparison import stored
+
+    values = stored(item)
+    if values["delta"] is None and values["reason"] is None:
+        values["reason"] = "it cannot be computed from these values"
+    return values
+
+
+def _print_run_comparison(found: "RunComparison", trained: "Sequence[Retrained]" = ()) -> None:
+    from tui.cli.terminal import print_comparisons
+
+    shared = f", on the {found.shared} examples that both evaluated" if found.shared else ""
+    out(f"run {found.newer} against run {found.older}{shared}")
+    _print_training(trained)
+    everything = [*found.comparisons, *found.benchmarks]
+    for (candidate, baseline), rows in groupby(everything, key=lambda item: (item.candidate, item.baseline)):
+        heading(f"{candidate} against {baseline}")
+        print_comparisons([item for item in rows if item.delta is not None])
+    if not everything:
+        out("the runs have nothing in common that can be compared")
+    heading("Drops beyond the gates")
+    for alert in found.alerts:
+        paragraph(alert.message, " " * 9, f"{alert.severity.upper():9}")
+    if not found.alerts:
+        out("none")
+    if found.incomparable:
+        heading("Not compared")
+        for item in found.incomparable:
+            paragraph(f"{item.what}: {item.reason}", "  ", "")

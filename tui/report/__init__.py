@@ -1,29 +1,27 @@
-"""Reports of one run to hand on: HTML, Markdown, JSON and JUnit XML, all from the same material."""
+"""Reports of one run: HTML, Markdown, JSON and JUnit XML, rendered from the same sections."""
 
 from typing import TYPE_CHECKING
 
-from tui.text.output import as_json
-
 if TYPE_CHECKING:
-    from tui.sections.material import Report
+    from tui.sections.gather import RunSections
 
 FORMATS = ("html", "md", "json", "junit")
 
 
-def render(report: "Report", form: str) -> str:
+def render(found: "RunSections", form: str) -> str:
     """The run as a report in one of FORMATS."""
     if form == "html":
         from tui.report.html import html
 
-        return html(report)
+        return html(found)
     if form == "md":
         from tui.report.markdown import markdown
 
-        return markdown(report)
+        return markdown(found)
     if form == "junit":
         from tui.report.junit import junit
 
-        return junit(report)
-    from tui.report.values import report_values
+        return junit(found)
+    from tui.report.json import json_report
 
-    return as_json(report_values(report)) + "\n"
+    return json_report(found)

@@ -1,36 +1,291 @@
-"""The HTML report: one file, no scripts, nothing loaded, light or dark as the reader's system is."""
+"""The HTML report: one file, no scripts, nothing loaded, light or dark as the reader's system is.
 
+This module decides which of a run's numbers appear in which plot; `plots` draws them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from tui.report import pictures
-from tui.report.pages import context, environment, shown
-from tui.sections.material import TOLD, Report
+from markupsafe import Markup
 
+from engine.decision.families import family_of, rank
+from store.read.rows import MetricRow
+from store.read.slices import SliceRow
+from tui.report import plots
+from tui.report.jinja import environment, shown
+from tui.sections.alerts import WITH_EXAMPLES
+from tui.sections.costs import CostsSection
+from tui.sections.data import CoverageGap, DataSection
+from tui.sections.declaration import DIRECTION
+from tui.sections.eta import in_gpu_hours
+from tui.sections.gather import RunSections
+from tui.sections.judging import JudgingSection
+from tui.sections.measures import NOT_FOUND, Change, MeasuresSection
+from tui.sections.overview import cut_reason
+from tui.sections.protocol import plan_tables
+from tui.sections.slices import SlicesSection
+from tui.sections.trends import MeasureTrend
+from tui.text.output import number
+
+WORST = 10  # slices in a table
+MOST_GROUPS = 20  # of questions
 _SIGNS = {"good": "▲", "bad": "▼", "open": "○", "missing": "–"}
 _SEVERITIES = {"critical": "‼", "warning": "!", "note": "·"}
 _CLASSES = {"ship": "good", "don't ship": "bad"}
+_SIDES: dict[str, plots.Side] = {
+    **{"better": "better", "worse": "worse", "more": "moved", "less": "moved"},
+    "not tested": "open",
+}
+_PERCENTILES = (("half", "latency_p50_s"), ("95 %", "latency_p95_s"), ("99 %", "latency_p99_s"))
 
 
-def html(report: Report) -> str:
+def html(found: RunSections) -> str:
     page = environment(autoescape=True, finalize=shown).get_template("report.html.j2")
-    return page.render({**context(report), **_drawn(report)})
+    alerts = found.alerts
+    return page.render(
+        s=found,
+        run=found.run,
+        told=alerts.rows[:WITH_EXAMPLES],
+        untold=alerts.rows[WITH_EXAMPLES:],
+        first_told=next((alert.id for alert in alerts.rows if alerts.behind(alert)), None),
+        word_class=lambda word: _CLASSES.get(word, "open"),
+        standing_sign=_SIGNS.__getitem__,
+        severity_sign=lambda severity: _SEVERITIES.get(severity, ""),
+        cut_reason=cut_reason,
+        data_facts=list(_data_facts(found.data)),
+        gap_in_words=_gap,
+        spent=list(_spent(found.costs)),
+        WORST=WORST,
+        MOST_GROUPS=MOST_GROUPS,
+        NOT_FOUND=NOT_FOUND,
+        **_plots(found),
+    )
 
 
-def _drawn(report: Report) -> dict[str, Any]:
-    """What the HTML report shows beside what every page has: plots, signs, alerts with their examples."""
-    summary = report.summary
+def _plots(found: RunSections) -> dict[str, Any]:
+    plan = plan_tables(found.run)
     return {
-        "told": summary.alerts[:TOLD],
-        "first_told": next(iter(alert for alert, cases in report.cases.items() if cases), None),
-        "untold": summary.alerts[TOLD:],
-        "word_class": lambda word: _CLASSES.get(word, "open"),
-        "standing_sign": _SIGNS.__getitem__,
-        "severity_sign": lambda severity: _SEVERITIES.get(severity, ""),
-        "measured": pictures.families(summary),
-        "trends": list(pictures.trends(report)),
-        "benchmarked": pictures.benchmarks(summary),
-        "rated": pictures.win_rates(summary),
-        "sliced": pictures.slices(summary),
-        "leaked": pictures.leaks(summary),
-        "latency": pictures.latency(summary),
+        "measured": _families(found.measures),
+        "trends": list(_trends(found.trends)),
+        "benchmarked": _benchmarks(found.measures),
+        "rated": _win_rates(found.judging, (plan.get("gates") or {}).get("min_win_rate")),
+        "sliced": _slices(found.slices),
+        "leaked": _leaks(found.data, bool((plan.get("data") or {}).get("embedding_model"))),
+        "latency": _latency(found.measures),
     }
+
+
+def _spent(costs: CostsSection) -> Iterator[tuple[str, str]]:
+    """Money for judges and hours of GPUs, or that they are unknown."""
+    yield "judges", costs.unknown or f"${costs.dollars or 0:,.2f}"
+    yield "GPUs", "no model used a GPU here" if costs.gpu_hours is None else in_gpu_hours(costs.gpu_hours)
+
+
+def _data_facts(found: DataSection) -> Iterator[tuple[str, str]]:
+    """Names and values, leaks aside."""
+    if found.selected is not None:
+        yield "examples evaluated", f"{found.selected:,}, split {found.split}"
+    if found.train_file:
+        yield "training data", f"{found.train_file} {found.train_sha256[:12]}".strip()
+    if found.answers_seen:
+        yield "answers also in the training data", f"{found.answers_seen:,}"
+    if found.similar:
+        yield "similar to a training question, with a different answer", f"{found.similar:,}"
+    if found.duplicates:
+        yield "pairs of near-identical examples", f"{found.duplicates:,}"
+    for row in found.excluded:
+        yield f"excluded: {row.example}", f"{row.reason or 'no reason given'} ({row.user})"
+    if found.detectable is not None:
+        yield "smallest detectable change", f"{found.detectable:.1%}"
+
+
+def _gap(gap: CoverageGap) -> str:
+    return (
+        f"{gap.label}: {gap.wanted:.0%} of what users ask, {gap.found:.0%} of the eval set; "
+        f"about {gap.missing:,} examples missing"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PlottedFamily:
+    """The differences of one family of measures; `said` sums them up."""
+
+    name: str
+    said: str
+    worse: int
+    plots: Sequence[Markup]
+
+
+def _families(found: MeasuresSection) -> list[PlottedFamily]:
+    """The forest plots of all measures that were compared, benchmarks aside."""
+    grouped: dict[str, list[Change]] = {}
+    for change in found.changes:
+        if change.row.kind != "benchmark":
+            grouped.setdefault(change.family, []).append(change)
+    metrics = {metric.measure: metric for metric in found.metrics}
+    return [
+        _family(name, changes, metrics) for name, changes in sorted(grouped.items(), key=lambda g: rank(g[0]))
+    ]
+
+
+def _family(name: str, changes: Sequence[Change], metrics: Mapping[str, MetricRow]) -> PlottedFamily:
+    by_measure: dict[str, list[Change]] = {}
+    for change in changes:
+        by_measure.setdefault(change.row.measure, []).append(change)
+    shared = plots.difference_scale(
+        [_difference(change) for change in changes if _is_share(metrics.get(change.row.measure))]
+    )
+    drawn = [
+        plots.forest(
+            [_difference(change) for change in own],
+            _caption(measure, metrics.get(measure)),
+            shared if _is_share(metrics.get(measure)) else None,
+        )
+        for measure, own in by_measure.items()
+    ]
+    words = [change.word for change in changes]
+    counts = [
+        (words.count(word), word)
+        for word in (
+            *("worse", "better", "more", "less", "no worse", "inconclusive", "at the floor"),
+            *("not tested", "missing"),
+        )
+    ]
+    said = ", ".join(f"{count} {word}" for count, word in counts if count)
+    return PlottedFamily(name, said, words.count("worse"), drawn)
+
+
+def _is_share(metric: MetricRow | None) -> bool:
+    return metric is not None and (metric.low, metric.high) == (0.0, 1.0)
+
+
+def _caption(measure: str, metric: MetricRow | None) -> str:
+    if metric is None:
+        return measure
+    unit = f" ({metric.unit})" if metric.unit else ""
+    return f"{measure}{unit}: {metric.meaning}; {DIRECTION[metric.direction]}"
+
+
+def _difference(change: Change) -> plots.Reading:
+    row, word = change.row, change.word
+    name = f"{row.candidate} against {row.baseline}"
+    return plots.Reading(name, row.delta, row.low, row.high, _SIDES.get(word, "even"), word, row.reason)
+
+
+def _benchmarks(found: MeasuresSection) -> list[Markup]:
+    """Every benchmark before and after, a plot for each pair of models."""
+    pairs: dict[tuple[str, str], list[plots.BeforeAfter]] = {}
+    for change in found.changes:
+        row, word = change.row, change.word
+        if row.kind == "benchmark":
+            said = f"{word} {number(row.delta, sign=True)}, n {row.n:,}"
+            step = plots.BeforeAfter(
+                row.measure,
+                row.baseline_value,
+                row.candidate_value,
+                _SIDES.get(word, "even"),
+                said,
+                row.reason,
+            )
+            pairs.setdefault((row.candidate, row.baseline), []).append(step)
+    return [
+        plots.dumbbells(steps, f"{candidate} against {baseline}: before (open circle) and after")
+        for (candidate, baseline), steps in pairs.items()
+    ]
+
+
+def _win_rates(found: JudgingSection, wanted: object) -> list[Markup]:
+    """The win rates over whole answers, a plot for each judge; `wanted` is the plan's minimum."""
+    drawn = []
+    for judge in found.judges:
+        readings = []
+        for pair in judge.pairs:
+            row = pair.row
+            failed = f", {row.failed} failed" if row.failed else ""
+            counts = f"({row.wins} won, {row.losses} lost, {row.ties} tied{failed})"
+            reading = plots.Reading(
+                pair.name,
+                row.win_rate, row.low, row.high, _rate_side(row.low, row.high), counts, row.reason,
+            )  # fmt: skip
+            readings.append(reading)
+        if readings:
+            asks = f"; the dashed line is the plan's minimum of {wanted}" if isinstance(wanted, float) else ""
+            caption = f"judge {judge.name}; 0.5 is as good as the baseline{asks}"
+            drawn.append(plots.rates(readings, caption, wanted if isinstance(wanted, float) else None))
+    return drawn
+
+
+def _rate_side(low: float | None, high: float | None) -> plots.Side:
+    if low is None or high is None:
+        return "open"
+    return "better" if low > 0.5 else "worse" if high < 0.5 else "even"
+
+
+def _latency(found: MeasuresSection) -> Markup | None:
+    """How long the models took for an answer; None where the run measured no latency."""
+    if not any(row.measure == _PERCENTILES[0][1] for row in found.scores):
+        return None
+    rows = []
+    for model in found.models:
+        scores = [(label, found.score(model, measure)) for label, measure in _PERCENTILES]
+        points = [(label, None if score is None else score.value) for label, score in scores]
+        reasons = dict.fromkeys(score.reason for _, score in scores if score and score.reason)
+        rows.append((model, points, "; ".join(reason for reason in reasons if reason)))
+    return plots.percentiles(rows, "seconds within which half, 95 % and 99 % of the answers came")
+
+
+def _slices(found: SlicesSection) -> list[Markup]:
+    """For each pair of models its slices on the measure that fell on most of them."""
+    pairs: dict[tuple[str, str], dict[str, list[SliceRow]]] = {}
+    for row in found.rows:
+        if row.direction != "none" and family_of(row.measure) != "efficiency":
+            pairs.setdefault((row.candidate, row.baseline), {}).setdefault(row.measure, []).append(row)
+    return [_strip(pair, measures) for pair, measures in pairs.items()]
+
+
+def _strip(pair: tuple[str, str], measures: dict[str, list[SliceRow]]) -> Markup:
+    measure, rows = max(measures.items(), key=lambda item: sum(row.standing == "worse" for row in item[1]))
+    places = []
+    for row in rows:
+        worsening = row.worsening or 0.0
+        side = _SIDES.get(row.standing, "even")
+        places.append(plots.PlotPlace(row.slice, row.delta, side, row.reason, upward=worsening <= 0))
+    worse = sum(row.standing == "worse" for row in rows)
+    said = f"{measure}: {worse or 'none'} of {len(rows)} slices clearly worse"
+    return plots.strip(places, f"{pair[0]} against {pair[1]}", said)
+
+
+def _leaks(found: DataSection, by_meaning: bool) -> Markup:
+    """How many of the run's examples are in the training data, tier by tier.
+
+    `by_meaning` says whether the plan names a model to search by meaning with.
+    """
+    total = found.selected or 0
+    if not found.train_file:
+        missing = plots.Bar("leaked examples", None, total, "the plan names no training data")
+        return plots.bars([missing], "eval examples found in the training data")
+    bars = [
+        plots.Bar(tier, count, total, "not searched" if count is None else None)
+        for tier, count in found.leaks_by_tier.items()
+    ]
+    if "meaning" in found.leaks_by_tier and not by_meaning:
+        unsearched = plots.Bar("meaning", None, total, "not searched, [data] names no embedding_model")
+        bars = [*(bar for bar in bars if bar.name != "meaning"), unsearched]
+    return plots.bars(bars, "eval examples found in the training data, by how")
+
+
+def _trends(trends: Sequence[MeasureTrend]) -> Iterator[tuple[str, list[Markup]]]:
+    """Each candidate's measures from run to run."""
+    drawn: dict[str, list[Markup]] = {}
+    for trend in trends:
+        places = [
+            plots.PlotPlace(f"run {point.run_id}", point.value, reason=point.reason, joined=gap is None)
+            for point, gap in zip(trend.points, trend.breaks, strict=True)
+        ]
+        first, last = trend.points[0], trend.points[-1]
+        said = f"{number(first.value)} in run {first.run_id} → {number(last.value)} in run {last.run_id}"
+        gaps = dict.fromkeys(gap for gap in trend.breaks if gap)
+        said += f"; not joined where {'; '.join(gaps)}" if gaps else ""
+        drawn.setdefault(trend.candidate, []).append(plots.sparkline(places, trend.measure, said))
+    yield from drawn.items()

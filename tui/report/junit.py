@@ -5,34 +5,30 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from store.read.rows import AlertRow, ModelRow
 from store.records.alert import KINDS, Look, kind_of
-from tui.sections.material import Report
-from tui.sections.summary import Summary
-from tui.sections.words import no_verdict
+from tui.sections.gather import RunSections
 from tui.text.gate import printable
 
 
-def _compared(kind: str) -> Callable[[Summary, ModelRow], bool]:
-    return lambda summary, model: any(
-        row.candidate == model.name and row.kind == kind for row in summary.comparisons
+def _compared(kind: str) -> Callable[[RunSections, ModelRow], bool]:
+    return lambda found, model: any(change.row.kind == kind for change in found.measures.of(model.name))
+
+
+def _scored(*measures: str) -> Callable[[RunSections, ModelRow], bool]:
+    return lambda found, model: any(
+        row.model == model.name and row.measure.partition(":")[0] in measures for row in found.measures.scores
     )
 
 
-def _scored(*measures: str) -> Callable[[Summary, ModelRow], bool]:
-    return lambda summary, model: any(
-        row.model == model.name and row.measure.partition(":")[0] in measures for row in summary.scores
-    )
+def _judged(found: RunSections, model: ModelRow) -> bool:
+    return any(row.candidate == model.name for row in found.judging.win_rates)
 
 
-def _judged(summary: Summary, model: ModelRow) -> bool:
-    return any(row.candidate == model.name for row in summary.win_rates)
-
-
-def _checked_for_leaks(summary: Summary, model: ModelRow) -> bool:
-    return bool((summary.run.data_summary or {}).get("train_file"))
+def _checked_for_leaks(found: RunSections, model: ModelRow) -> bool:
+    return bool(found.data.train_file)
 
 
 # Whether a run looked at what a gate needs.
-_LOOKED_AT: dict[Look, Callable[[Summary, ModelRow], bool]] = {
+_LOOKED_AT: dict[Look, Callable[[RunSections, ModelRow], bool]] = {
     "win rates": _judged,
     "metrics": _compared("metric"),
     "benchmarks": _compared("benchmark"),
@@ -46,16 +42,18 @@ _LOOKED_AT: dict[Look, Callable[[Summary, ModelRow], bool]] = {
 GATES = [kind.name for kind in KINDS.values() if kind.needs is not None]  # what can fail a candidate
 
 
-def junit(report: Report) -> str:
-    """XML in the form that CI servers read. A run without a verdict is an error, and what a run did not look
-    at is skipped: neither is ever a pass.
+def junit(found: RunSections) -> str:
+    """XML in the form that CI servers read.
+
+    A run without a verdict is an error, and what a run did not check is skipped: neither is ever a pass.
     """
-    summary = report.summary
     suites = Element("testsuites", name="assay")
-    for model in summary.candidates:
-        suite = SubElement(suites, "testsuite", name=_xml(f"{summary.run.name}: {model.name}"))
-        _properties(suite, report)
-        cases = [_case(suite, model, kind, summary) for kind in _kinds(model, summary)]
+    for model in found.overview.models:
+        if model.role != "candidate":
+            continue
+        suite = SubElement(suites, "testsuite", name=_xml(f"{found.run.name}: {model.name}"))
+        _properties(suite, found)
+        cases = [_case(suite, model, kind, found) for kind in _kinds(model, found)]
         suite.set("tests", str(len(cases)))
         for count, result in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
             suite.set(count, str(sum(case.find(result) is not None for case in cases)))
@@ -63,20 +61,20 @@ def junit(report: Report) -> str:
     return tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _kinds(model: ModelRow, summary: Summary) -> list[str]:
-    others = (alert.kind for alert in summary.alerts_of(model.name))
+def _kinds(model: ModelRow, found: RunSections) -> list[str]:
+    others = (alert.kind for alert in found.alerts.of(model.name))
     return list(dict.fromkeys((*GATES, *others)))
 
 
-def _case(suite: Element, model: ModelRow, kind: str, summary: Summary) -> Element:
+def _case(suite: Element, model: ModelRow, kind: str, found: RunSections) -> Element:
     case = SubElement(suite, "testcase", classname=_xml(f"assay.{model.name}"), name=kind)
-    raised = [alert for alert in summary.alerts_of(model.name) if alert.kind == kind]
+    raised = [alert for alert in found.alerts.of(model.name) if alert.kind == kind]
     if model.passed is None:
-        reason = no_verdict(summary.run) or "the candidate has no verdict"
+        reason = found.overview.no_verdict or "the candidate has no verdict"
         SubElement(case, "error", message=_xml(reason), type="no verdict")
         return case
     needs = kind_of(kind).needs
-    if not raised and needs is not None and not _LOOKED_AT[needs](summary, model):
+    if not raised and needs is not None and not _LOOKED_AT[needs](found, model):
         SubElement(case, "skipped", message=kind_of(kind).absent)
         return case
     for alert in raised:
@@ -98,11 +96,11 @@ def _one_line(text: str) -> str:
     return _xml(text.replace("\n", " "))
 
 
-def _properties(suite: Element, report: Report) -> None:
+def _properties(suite: Element, found: RunSections) -> None:
     """The protocol; the plan's hash and the version of the eval set under names of their own."""
-    run = report.summary.run
+    run = found.run
     properties = SubElement(suite, "properties")
-    found = {
+    values = {
         "run": str(run.id),
         "status": run.status,
         "plan_hash": run.plan_hash,
@@ -110,10 +108,10 @@ def _properties(suite: Element, report: Report) -> None:
         "seed": str(run.seed),
     }
     singular = {"judges": "judge", "metrics": "metric", "models": "model", "benchmarks": "benchmark"}
-    for section in report.protocol:
-        first = singular.get(section.title, section.title)
-        found |= {f"{first} {name}": value for name, value in section.rows}
-    for name, value in found.items():
+    for table in found.protocol:
+        first = singular.get(table.title, table.title)
+        values |= {f"{first} {name}": value for name, value in table.rows}
+    for name, value in values.items():
         SubElement(properties, "property", name=_xml(name), value=_xml(value))
 
 

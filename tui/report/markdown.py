@@ -1,37 +1,40 @@
 """The Markdown report: short enough for a comment on a pull request, safe to paste into one.
 
-It is made of blocks, each whole in itself. What a reader needs first comes first; a block that no longer fits
-is left out, and its name is said.
+Its blocks are in the order of importance. One that no longer fits is left out and named at the end.
 """
 
 from html import escape
 
 from markupsafe import Markup
 
-from store.read.rows import ComparisonRow
-from tui.report.pages import context, environment, inert_markdown, shown
-from tui.sections.material import Report, main_measures
-from tui.sections.words import change
+from tui.report.jinja import environment, inert_markdown, shown
+from tui.sections.gather import RunSections
+from tui.sections.measures import Change, MeasuresSection
+from tui.sections.overview import cut_reason
 
 LIMIT = 65_000  # characters; GitHub takes 65,536 in a comment
 MOST_ALERTS = 20
+MOST_SLICES = 10
 MOST_MEASURES = 10  # of one candidate in the first table
 LONGEST = 400  # characters of a text of data
-_NOTE = 600  # characters that the words on what was left out may take
+_NOTE = 600  # characters reserved for the names of the blocks left out
 _SIGNS = {"better": "▲", "worse": "▼"} | dict.fromkeys(("inconclusive", "no worse", "at the floor"), "=")
 
 
-def markdown(report: Report) -> str:
+def markdown(found: RunSections) -> str:
     made = environment(autoescape=False, finalize=inert_markdown)
     made.filters["short"] = short
     template = made.get_template("report.md.j2")
     values = template.new_context(
         {
-            **context(report),
-            "main": _main(report),
-            "change_sign": lambda row: _SIGNS.get(change(row), "○"),
-            "plan_text": Markup(escape(shown(report.summary.run.plan)).replace("@", "@&#8203;")),
+            "s": found,
+            "run": found.run,
+            "main": _main(found.measures),
+            "sign": lambda change: _SIGNS.get(change.word, "○"),
+            "plan_text": Markup(escape(shown(found.run.plan)).replace("@", "@&#8203;")),
+            "cut_reason": cut_reason,
             "MOST_ALERTS": MOST_ALERTS,
+            "MOST_SLICES": MOST_SLICES,
         }
     )
     text, left_out = "", []
@@ -51,13 +54,12 @@ def short(text: str) -> str:
     return text if len(text) <= LONGEST else text[:LONGEST] + "…"
 
 
-def _main(report: Report) -> list[ComparisonRow]:
+def _main(found: MeasuresSection) -> list[Change]:
     """The main measures of each candidate against the first baseline that they were compared with."""
-    rows = []
-    for model in report.summary.candidates:
-        found: dict[str, ComparisonRow] = {}
-        for row in report.summary.comparisons:
-            if row.candidate == model.name:
-                found.setdefault(row.measure, row)
-        rows += [found[name] for name in main_measures(report.summary, model.name)[:MOST_MEASURES]]
-    return rows
+    changes = []
+    for candidate, measures in found.main.items():
+        first: dict[str, Change] = {}
+        for change in found.of(candidate):
+            first.setdefault(change.row.measure, change)
+        changes += [first[measure] for measure in measures[:MOST_MEASURES]]
+    return changes

@@ -21,7 +21,7 @@ SIGNS = {"better": "▲", "worse": "▼", "moved": "◆", "even": "=", "open": "
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One value with its interval and what it comes to; `value` None is missing, for a `reason`."""
+    """One value with its interval and its outcome in words; without a `value` there is a `reason`."""
 
     name: str
     value: float | None
@@ -33,7 +33,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class BeforeAfter:
     """A value before and after; an error is one standard error."""
 
     name: str
@@ -55,7 +55,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PlotPlace:
     """One place of a sequence: a run of a trend, or a slice of a strip."""
 
     name: str
@@ -86,7 +86,7 @@ def difference_scale(readings: Iterable[Reading]) -> svg.Scale:
     return svg.scale([end for item in readings for end in (item.low, item.value, item.high)], 0.0)
 
 
-def dumbbells(steps: Sequence[Step], caption: str) -> Markup:
+def dumbbells(steps: Sequence[BeforeAfter], caption: str) -> Markup:
     """Values before (open circle) and after (arrow or full circle)."""
     of = svg.scale([end for step in steps for end in (step.before, step.after)], 0.0)
     rows = [_row(step.name, _dumbbell(step, of), step.side, _change(step)) for step in steps]
@@ -125,7 +125,7 @@ def percentiles(rows: Sequence[tuple[str, Sequence[tuple[str, float | None]], st
     return _figure(caption, drawn, svg.axis(of))
 
 
-def sparkline(places: Sequence[Place], name: str, said: str) -> Markup:
+def sparkline(places: Sequence[PlotPlace], name: str, said: str) -> Markup:
     """A value from run to run, oldest first; the line breaks where a run has none, or one that does not
     compare.
     """
@@ -142,7 +142,7 @@ def sparkline(places: Sequence[Place], name: str, said: str) -> Markup:
     return _line(name, svg.picture(shapes, name, _described(places), height), _words(said))
 
 
-def strip(places: Sequence[Place], name: str, said: str) -> Markup:
+def strip(places: Sequence[PlotPlace], name: str, said: str) -> Markup:
     """One bar a place around the line of no difference: up for better, down for worse, as far as it goes."""
     largest = max((abs(place.value) for place in places if place.value is not None), default=0.0) or 1.0
     room, height = 100 / max(len(places), 1), 48
@@ -175,19 +175,19 @@ def bars(items: Sequence[Bar], caption: str) -> Markup:
     return _figure(caption, rows)
 
 
-def _height(of: svg.Scale, place: Place, height: int) -> float | None:
+def _height(of: svg.Scale, place: PlotPlace, height: int) -> float | None:
     if place.value is None:
         return None
     return height - 6 - (place.value - of.low) / (of.high - of.low) * (height - 12)
 
 
-def _label(place: Place) -> str:
+def _label(place: PlotPlace) -> str:
     if place.value is None:
         return f"{place.name}: missing, {place.reason or 'not recorded'}"
     return f"{place.name}: {number(place.value)}"
 
 
-def _described(places: Sequence[Place]) -> str:
+def _described(places: Sequence[PlotPlace]) -> str:
     return "; ".join(map(_label, places))
 
 
@@ -198,7 +198,7 @@ def _point(item: Reading, of: svg.Scale) -> list[str]:
     return [*shapes, svg.mark(of.at(item.value or 0.0), item.side, item.side)]
 
 
-def _dumbbell(step: Step, of: svg.Scale) -> list[str]:
+def _dumbbell(step: BeforeAfter, of: svg.Scale) -> list[str]:
     if step.before is None and step.after is None:
         return svg.missing()
     shapes = [svg.line(0, 100, "rule")]
@@ -224,7 +224,7 @@ def _rate(item: Reading) -> str:
     return " ".join(part for part in (number(item.value), interval(item.low, item.high), item.said) if part)
 
 
-def _change(step: Step) -> str:
+def _change(step: BeforeAfter) -> str:
     if step.before is None or step.after is None:
         return f"{number(step.before)} → {number(step.after)} missing: {step.reason or 'not recorded'}"
     return f"{number(step.before)} → {number(step.after)} {step.said}".rstrip()

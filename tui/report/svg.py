@@ -1,7 +1,7 @@
 """Shapes of inline SVG that stretch with the page: places across are shares of its width, heights are pixels.
 
-Words stand beside a picture as text of the page, so that they wrap on a telephone and keep their size. What
-a shape means is never its colour alone: better points up, worse points down, a missing value is an empty
+Words are text of the page beside a picture, so that they wrap on a phone and keep their size. Colour never
+carries a meaning alone: better points up, worse points down, a missing value is an empty
 frame.
 """
 
@@ -36,7 +36,7 @@ class Scale:
     high: float
 
     def at(self, value: float) -> float:
-        """Where a value lies, in per cent of the width; what lies outside stands at the edge."""
+        """The position of a value in per cent of the width; what is outside the scale is at the edge."""
         share = (value - self.low) / (self.high - self.low)
         return _EDGE + min(1.0, max(0.0, share)) * (100 - 2 * _EDGE)
 
@@ -52,7 +52,7 @@ def scale(values: Iterable[float | None], *shown: float) -> Scale:
 
 
 def picture(shapes: Iterable[str], title: str, described: str = "", height: int = HEIGHT) -> Markup:
-    """One SVG; `title` and `described` are what a screen reader says of it."""
+    """One SVG; a screen reader reads `title` and `described`."""
     words = Markup("<title>{}</title>").format(printable(title))
     if described:
         words += Markup("<desc>{}</desc>").format(printable(described))
@@ -67,7 +67,7 @@ def line(first: float, second: float, style: str, y: float = MIDDLE, to: float |
 
 
 def upright(x: float, style: str, height: float = HEIGHT) -> str:
-    """A line over the whole height, at a value that others are held against."""
+    """A line over the whole height, at a reference value."""
     return line(x, x, style, 0, height)
 
 
@@ -91,7 +91,7 @@ def _title(label: str) -> str:
 
 
 def missing() -> list[str]:
-    """What stands where there is no value: an empty frame over the whole width."""
+    """The shape of a missing value: an empty frame over the whole width."""
     return ['<rect class="missing" x="0.5%" width="99%" y="7" height="8" rx="4"/>']
 
 

@@ -7,13 +7,13 @@ if TYPE_CHECKING:
     from tui.screens.base import RunScreen
 
 RUN_SCREENS = {
-    "decision": "tui.screens.decision.screen:DecisionScreen",
+    "decision": "tui.screens.decision:DecisionScreen",
     "live": "tui.screens.live.screen:LiveScreen",
     "compare": "tui.screens.compare.screen:CompareScreen",
     "review": "tui.screens.review.screen:ReviewScreen",
     "splits": "tui.screens.splits.screen:SplitsScreen",
-    "judges": "tui.screens.judges.screen:JudgesScreen",
-    "agreement": "tui.screens.agreement.screen:AgreementScreen",
+    "judges": "tui.screens.judges:JudgesScreen",
+    "agreement": "tui.screens.agreement:AgreementScreen",
     "failures": "tui.screens.failures:FailureLogScreen",
     "alerts": "tui.screens.alerts:AlertsScreen",
     "trends": "tui.screens.trends:TrendsScreen",

@@ -13,10 +13,11 @@ from store.person import user_name
 from store.records.alert import figure_of, kind_of
 from tui.keys import bindings, written
 from tui.screens.base import RunScreen
+from tui.screens.choosing import FilteredScreen
 from tui.text.gate import cut, join, number, one_line, plain, signed, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
-from tui.widgets.table import Column, Columns
+from tui.widgets.table import Columns, FlexColumn
 
 if TYPE_CHECKING:
     from store.read.history import Connection
@@ -29,11 +30,11 @@ SEVERITY = {
     "note": Content.styled("·  note", "$muted"),
 }
 COLUMNS = Columns(
-    Column("severity", 11),
-    Column("candidate", 10, grow=1),
-    Column("against", 8, grow=1),
-    Column("what", 17, grow=1),
-    Column("message", 22, grow=4),
+    FlexColumn("severity", 11),
+    FlexColumn("candidate", 10, grow=1),
+    FlexColumn("against", 8, grow=1),
+    FlexColumn("what", 17, grow=1),
+    FlexColumn("message", 22, grow=4),
 )
 _DIGITS = {"value": 3, "share": 3, "count": 0}
 _OTHERS = {
@@ -45,7 +46,7 @@ _OTHERS = {
 }
 
 
-class AlertsScreen(RunScreen):
+class AlertsScreen(FilteredScreen, RunScreen):
     NAME = "Alerts"
     FOOTER = ("move.open", "alerts.acknowledge", "alerts.all", "find.filter")
     BINDINGS = bindings("alerts.acknowledge", "alerts.all", "find.filter")
@@ -56,7 +57,6 @@ class AlertsScreen(RunScreen):
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
         self._all_runs = False
-        self._search = ""
         self._alerts: list[AlertRow] = []
 
     def compose(self) -> ComposeResult:
@@ -77,9 +77,9 @@ class AlertsScreen(RunScreen):
 
     def show_run(self, data: "list[AlertRow]") -> None:
         self._alerts = data
-        self._show_found()
+        self.filtered()
 
-    def _show_found(self) -> None:
+    def filtered(self) -> None:
         whose = "any run" if self._all_runs else "this run: no gate or check tripped"
         empty = "no alert holds these words" if self._search else f"no alerts in {whose}"
         found = [alert for alert in self._alerts if self._search.lower() in _searched(alert)]
@@ -99,22 +99,6 @@ class AlertsScreen(RunScreen):
         alert = self.rows.item
         lines = evidence(alert, self.size.width - 2) if alert is not None else []
         self.query_one("#evidence", Pane).show(lines, keep_place=False)
-
-    def action_filter(self) -> None:
-        before = self._search
-        self.ask(
-            "filter", self._filter, value=before, changed=self._filter, left=lambda: self._filter(before)
-        )
-
-    def _filter(self, text: str) -> None:
-        self._search = text
-        self._show_found()
-
-    def back(self) -> bool:
-        found = bool(self._search)
-        if found:
-            self._filter("")
-        return found
 
     def action_all_runs(self) -> None:
         self._all_runs = not self._all_runs

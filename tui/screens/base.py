@@ -1,23 +1,23 @@
 """What all screens share: a title line, a footer, questions at the bottom, and reading the store."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from textual import work
+from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize, ScreenResume
 from textual.screen import Screen
 from textual.widget import Widget
 
-from tui.screens.watch import NoStore, StoreFailed
-from tui.text.gate import cut, join, plain
+from tui.screens.watch import NoStore, StoreFailed, StoreWatch
+from tui.text.gate import cut, join, plain, wrap
 from tui.widgets.footer import Footer
-from tui.widgets.lines import Line, Lines
+from tui.widgets.lines import Line, Lines, Pane
 
 if TYPE_CHECKING:
     from store.read.history import Connection
     from store.read.rows import RunDetail
-    from tui.app.app import AssayApp
 
 # A word and a sign each, so that colour only repeats what is said.
 STATUS = {
@@ -44,6 +44,54 @@ def outcome(passed: bool | None) -> Content:
     return Content.styled("+ passed", "$good") if passed else Content.styled("− gate failed", "$bad")
 
 
+class Preferences(Protocol):
+    """What a person set, as far as screens need it."""
+
+    @property
+    def annotator(self) -> str: ...  # whose decisions Review records; "": the user's
+
+    @property
+    def blind(self) -> bool: ...  # whether Review opens with names, scores and verdicts hidden
+
+    @property
+    def read_only(self) -> bool: ...
+
+
+class RunControl(Protocol):
+    """Starts, stops and adjusts runs; the screen in front says how that went."""
+
+    def start(self, plan: str) -> None: ...
+    def resume(self, run_id: int) -> None: ...
+    def retry(self, run_id: int) -> None: ...
+    def pause(self, run_id: int) -> None: ...
+    def pause_after_phase(self, run_id: int) -> None: ...
+    def set_concurrency(self, run_id: int, text: str) -> None: ...
+    def cancel(self, run_id: int) -> None: ...
+
+
+class Workbench(Protocol):
+    """The app, as its screens see it."""
+
+    run_id: int | None  # the run that the next screen is about
+    now: Callable[[], float]  # the time as people see it
+    kept: dict[str, object]  # what screens keep of their state until the app is left
+
+    @property
+    def store(self) -> StoreWatch: ...
+
+    @property
+    def control(self) -> RunControl: ...
+
+    @property
+    def settings(self) -> Preferences: ...
+
+    @property
+    def front(self) -> "AssayScreen | None": ...
+
+    def go(self, name: str, run_id: int | None = None) -> None: ...
+    def store_failed(self, message: str) -> None: ...
+
+
 class AssayScreen(Screen[None]):
     """A screen that reads something from the store and shows it.
 
@@ -64,8 +112,8 @@ class AssayScreen(Screen[None]):
         self._focused_before: Widget | None = None
 
     @property
-    def assay(self) -> "AssayApp":
-        return cast("AssayApp", self.app)
+    def assay(self) -> "Workbench":
+        return cast("Workbench", self.app)
 
     # What a screen is made of
 
@@ -201,14 +249,14 @@ class AssayScreen(Screen[None]):
 
     def confirm(self, question: str, confirmed: Callable[[], None]) -> None:
         """Asks yes or no at the bottom; only `y` is yes."""
-        from tui.widgets.prompt import Question
+        from tui.widgets.prompt import YesNo
 
         def done(yes: bool) -> None:
             self._close_question()
             if yes:
                 confirmed()
 
-        self._open_question(Question(plain(question), done))
+        self._open_question(YesNo(plain(question), done))
         self.query_one("#footer").display = False
 
     def _open_question(self, widget: Widget) -> None:
@@ -274,3 +322,26 @@ class RunScreen(AssayScreen):
 
     def show_run(self, data: Any) -> None:
         """Puts what `read_run` returned into the widgets."""
+
+
+class MessageScreen(AssayScreen):
+    """Shows a text under a heading; esc goes back, which after a store's error tries again."""
+
+    DEFAULT_CSS = "MessageScreen #message { padding: 1 2 0 2; }"
+
+    def __init__(self, heading: str, text: str) -> None:
+        super().__init__()
+        self._heading = heading
+        self._text = text
+
+    def compose(self) -> ComposeResult:
+        yield from self.framed(Pane(focusable=True, id="message"))
+
+    def title_line(self) -> Content:
+        return plain(self._heading, "bold")
+
+    def on_resize(self, event: Resize) -> None:
+        super().on_resize(event)
+        width = event.size.width - 4
+        lines = [line for part in self._text.split("\n") for line in wrap(plain(part), width)]
+        self.query_one("#message", Pane).show(lines, keep_place=False)

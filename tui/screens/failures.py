@@ -11,12 +11,12 @@ from textual.events import Resize
 
 from tui.keys import bindings, written
 from tui.screens.base import RunScreen
-from tui.screens.process import assay
+from tui.screens.command import run_command
 from tui.screens.watch import StoreFailed
 from tui.text.gate import join, one_line
 from tui.widgets.lines import Line
 from tui.widgets.rows import Rows
-from tui.widgets.table import Column, Columns
+from tui.widgets.table import Columns, FlexColumn
 
 if TYPE_CHECKING:
     from store.read.failures import FailureRow, RunTags, TagRow
@@ -27,31 +27,31 @@ SETTLE_SECONDS = 0.2  # the cursor rests so long before the lower half follows i
 RUNS = 12  # the newest, whose bars are drawn
 ANSWERS = 2_000  # of all tags, the newest
 TAGS = Columns(
-    Column("", 1),
-    Column("tag", 14, grow=1),
-    Column("answers", 7, align="right"),
-    Column("runs", 4, align="right", drop=2),
-    Column("over the runs", 13),
-    Column("", 26, drop=1),
+    FlexColumn("", 1),
+    FlexColumn("tag", 14, grow=1),
+    FlexColumn("answers", 7, align="right"),
+    FlexColumn("runs", 4, align="right", drop=2),
+    FlexColumn("over the runs", 13),
+    FlexColumn("", 26, drop=1),
 )
 TAGGED = Columns(
-    Column("run", 5, align="right"),
-    Column("example", 12),
-    Column("category", 10, drop=2),
-    Column("model", 12, drop=1),
-    Column("query", 20, grow=1),
-    Column("by", 8, drop=3),
+    FlexColumn("run", 5, align="right"),
+    FlexColumn("example", 12),
+    FlexColumn("category", 10, drop=2),
+    FlexColumn("model", 12, drop=1),
+    FlexColumn("query", 20, grow=1),
+    FlexColumn("by", 8, drop=3),
 )
 ALIKE = Columns(
-    Column("example", 12),
-    Column("category", 10, drop=2),
-    Column("in common", 24, drop=1),
-    Column("query", 20, grow=1),
+    FlexColumn("example", 12),
+    FlexColumn("category", 10, drop=2),
+    FlexColumn("in common", 24, drop=1),
+    FlexColumn("query", 20, grow=1),
 )
 _BARS = "▂▃▄▅▆▇█"
 
 
-class Log(NamedTuple):
+class FailureLog(NamedTuple):
     tags: "list[TagRow]"
     runs: "list[RunTags]"
     answers: "list[FailureRow]"
@@ -70,7 +70,7 @@ class FailureLogScreen(RunScreen):
 
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
-        self._log = Log([], [], [])
+        self._log = FailureLog([], [], [])
         self._alike: list[AlikeRow] | None = None  # shown instead of the tagged answers
 
     def compose(self) -> ComposeResult:
@@ -92,16 +92,16 @@ class FailureLogScreen(RunScreen):
 
     # Reading and showing
 
-    def read_run(self, connection: "Connection") -> Log:
+    def read_run(self, connection: "Connection") -> FailureLog:
         from store.read import failures
 
-        return Log(
+        return FailureLog(
             failures.tags(connection),
             failures.by_run(connection, limit=RUNS),
             failures.failures(connection, limit=ANSWERS),
         )
 
-    def show_run(self, data: Log) -> None:
+    def show_run(self, data: FailureLog) -> None:
         self._log = data
         self._draw()
 
@@ -235,7 +235,7 @@ class FailureLogScreen(RunScreen):
                 self.say(f"{file.parent} cannot be made: {error.strerror}", error=True)
                 return
         words = ("annotations", "export", str(run_id), str(file), "--format", "examples", f"--tag={tag}")
-        ended = await assay(self.assay.store.folder, *words)
+        ended = await run_command(*words, store=self.assay.store.folder)
         if ended.code:
             self.say(ended.errors.strip().split("\n")[0], error=True)
         else:

@@ -11,18 +11,18 @@ from tui.screens.base import RunScreen
 from tui.text.gate import join, number, one_line, plain, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
-from tui.widgets.table import Column, Columns
+from tui.widgets.table import Columns, FlexColumn
 
 if TYPE_CHECKING:
     from store.read.history import Connection
     from store.read.rows import BenchmarkSampleRow
 
 COLUMNS = Columns(
-    Column("result", 10),
-    Column("question", 20, grow=3),
-    Column("target", 10, grow=1),
-    Column("candidate", 12, grow=2),
-    Column("baseline", 10, grow=2),
+    FlexColumn("result", 10),
+    FlexColumn("question", 20, grow=3),
+    FlexColumn("target", 10, grow=1),
+    FlexColumn("candidate", 12, grow=2),
+    FlexColumn("baseline", 10, grow=2),
 )
 
 

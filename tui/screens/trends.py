@@ -8,11 +8,12 @@ from textual.events import Resize
 
 from tui.keys import bindings
 from tui.screens.base import RunScreen
+from tui.screens.choosing import FilteredScreen
 from tui.text.gate import age, join, number, one_line, plain, signed, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.plot import Spot, only_ascii, plot
 from tui.widgets.rows import Rows
-from tui.widgets.table import Column, Columns
+from tui.widgets.table import Columns, FlexColumn
 
 if TYPE_CHECKING:
     from store.read.history import Connection
@@ -20,19 +21,19 @@ if TYPE_CHECKING:
 
 SHOWN_RUNS = 2_000  # the newest; older ones are left to the command
 COLUMNS = Columns(
-    Column("run", 6, align="right"),
-    Column("name", 10, grow=2),
-    Column("candidate", 10, grow=1),
-    Column("value", 7, align="right"),
-    Column("95 % interval", 16, drop=2),
-    Column("change", 7, align="right"),
-    Column("n", 6, align="right", drop=3),
-    Column("age", 4, align="right", drop=1),
+    FlexColumn("run", 6, align="right"),
+    FlexColumn("name", 10, grow=2),
+    FlexColumn("candidate", 10, grow=1),
+    FlexColumn("value", 7, align="right"),
+    FlexColumn("95 % interval", 16, drop=2),
+    FlexColumn("change", 7, align="right"),
+    FlexColumn("n", 6, align="right", drop=3),
+    FlexColumn("age", 4, align="right", drop=1),
 )
 BETTER = {"higher": "higher is better", "lower": "lower is better"}
 
 
-class Trend(NamedTuple):
+class TrendData(NamedTuple):
     """All measures there are, and one of them over the runs, oldest first."""
 
     measures: "tuple[Named, ...]"
@@ -41,7 +42,7 @@ class Trend(NamedTuple):
     gaps: tuple[str | None, ...]  # why a point is not joined to the one before it
 
 
-class Step(NamedTuple):
+class TrendRow(NamedTuple):
     """A point as a line of the list, with what it compares with."""
 
     point: "Point"
@@ -49,10 +50,11 @@ class Step(NamedTuple):
     change: float | None
 
 
-class TrendsScreen(RunScreen):
+class TrendsScreen(FilteredScreen, RunScreen):
     """`/` takes a part of a measure's name and words that narrow the runs, like tag:release."""
 
     NAME = "Trends"
+    FILTER = "Measure, or tag: model: eval: judge: config: name: status:"
     FOOTER = ("trends.next", "trends.previous", "trends.choose", "move.open")
     BINDINGS = bindings("trends.next", "trends.previous", "trends.choose")
     DEFAULT_CSS = """
@@ -65,8 +67,7 @@ class TrendsScreen(RunScreen):
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
         self._measure = ""  # the one wanted, or the first that has the typed words
-        self._search = ""
-        self._trend = Trend((), "", (), ())
+        self._trend = TrendData((), "", (), ())
 
     def compose(self) -> ComposeResult:
         yield from self.framed(
@@ -78,7 +79,7 @@ class TrendsScreen(RunScreen):
         )
 
     @property
-    def rows(self) -> "Rows[Step]":
+    def rows(self) -> "Rows[TrendRow]":
         return self.query_one("#points", Rows)
 
     @property
@@ -89,7 +90,7 @@ class TrendsScreen(RunScreen):
         said = "one measure over the runs, oldest to newest"
         return join([self.NAME, Content.styled(said, "$muted")], "  ")
 
-    def read_run(self, connection: "Connection") -> Trend:
+    def read_run(self, connection: "Connection") -> TrendData:
         from store.read import runs, trends
 
         measures = trends.measures(connection)
@@ -97,13 +98,13 @@ class TrendsScreen(RunScreen):
         text = " ".join(value for kind, value in words if kind == "text").casefold()
         found = [item.name for item in measures if text in item.name.casefold()]
         if not found:
-            return Trend(tuple(measures), "", (), ())
+            return TrendData(tuple(measures), "", (), ())
         name = self._measure if self._measure in found else found[0]
         narrowed = tuple(word for word in words if word[0] != "text")
         points = trends.trend(connection, name, narrowed, limit=SHOWN_RUNS)
-        return Trend(tuple(measures), name, tuple(points), tuple(trends.breaks(points)))
+        return TrendData(tuple(measures), name, tuple(points), tuple(trends.breaks(points)))
 
-    def show_run(self, data: Trend) -> None:
+    def show_run(self, data: TrendData) -> None:
         self._trend, self._measure = data, data.name or self._measure
         steps = [_step(data, place) for place in range(len(data.points))]
         first = not self.rows.items
@@ -154,7 +155,7 @@ class TrendsScreen(RunScreen):
         ]
         return join([part for part in parts if part], " · ")
 
-    def _row(self, step: Step, width: int) -> Content:
+    def _row(self, step: TrendRow, width: int) -> Content:
         point = step.point
         ends = (point.low, point.high)
         span = "" if None in ends else f"[{', '.join(map(number, ends))}]"
@@ -185,25 +186,10 @@ class TrendsScreen(RunScreen):
         return " ".join(value for kind, value in read_words(self._search) if kind == "text").casefold()
 
     def action_choose(self) -> None:
-        before = self._search
-        self.ask(
-            "Measure, or tag: model: eval: judge: config: name: status:",
-            self._choose,
-            value=before,
-            changed=self._choose,
-            left=lambda: self._choose(before),
-        )
+        self.action_filter()
 
-    def _choose(self, text: str) -> None:
-        if text != self._search:
-            self._search = text
-            self.reload()
-
-    def back(self) -> bool:
-        found = bool(self._search)
-        if found:
-            self._choose("")
-        return found
+    def filtered(self) -> None:
+        self.reload()
 
     def on_rows_opened(self, event: "Rows.Opened") -> None:
         from tui.screens import load
@@ -212,21 +198,21 @@ class TrendsScreen(RunScreen):
             self.app.push_screen(load("compare")(self.rows.item.point.run_id))
 
 
-def _step(trend: Trend, place: int) -> Step:
+def _step(trend: TrendData, place: int) -> TrendRow:
     point, gap = trend.points[place], trend.gaps[place]
     before = trend.points[place - 1].value if place and gap is None else None
     change = None if point.value is None or before is None else point.value - before
-    return Step(point, gap, change)
+    return TrendRow(point, gap, change)
 
 
-def _spots(trend: Trend) -> list[Spot]:
+def _spots(trend: TrendData) -> list[Spot]:
     return [
         Spot(point.value, point.low, point.high, place > 0 and gap is None, f"#{point.run_id}")
         for place, (point, gap) in enumerate(zip(trend.points, trend.gaps, strict=True))
     ]
 
 
-def _why(step: Step) -> Content:
+def _why(step: TrendRow) -> Content:
     """What the line of the cursor needs said beside its numbers."""
     parts = []
     if step.gap:

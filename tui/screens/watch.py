@@ -25,7 +25,7 @@ class NoStore(StoreFailed):
     """There is no store yet: nothing was ever run here."""
 
 
-class Watch:
+class StoreWatch:
     """Runs queries on the store's thread and knows when somebody else wrote to the store."""
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:

@@ -1,1 +1,1 @@
-"""What is said of a run, gathered once for every face."""
+"""The content of a run's report as typed data, gathered once for every renderer."""

@@ -1,11 +1,11 @@
-"""A measure's declaration in words: what it is, how far it reaches, what it needs, where it comes from."""
+"""A measure's declaration in words: its meaning, range, needs and source."""
 
 from collections.abc import Iterator
 
 from engine.decision.families import needs_of
 from store.read.rows import MetricRow
 
-DIRECTION = {"higher": "higher is better", "lower": "lower is better", "none": "neither end is better"}
+DIRECTION = {"higher": "higher is better", "lower": "lower is better", "none": "no better direction"}
 _SHOWN = 60  # characters of a setting
 
 
@@ -25,17 +25,17 @@ def declared(metric: MetricRow) -> Iterator[tuple[str, str]]:
 
 
 def span(low: float | None, high: float | None) -> str:
-    """A range: 0 to 1, from 0 on, up to 1, open."""
+    """A range: 0 to 1, 0 or more, up to 1, open."""
     if low is None and high is None:
         return "open"
     if low is None:
         return f"up to {high:g}"
-    return f"from {low:g} on" if high is None else f"{low:g} to {high:g}"
+    return f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
 
 
 def needs(metric: MetricRow) -> str:
     """What a response or an example must come with for the measure to have a value."""
     found = needs_of(metric.measure, metric.source)
     if found is None:
-        return "not known: it is a metric of your own"
-    return ", ".join(found) or "nothing but the answer"
+        return "unknown: a metric of your own"
+    return ", ".join(found) or "only the answer"

@@ -1,4 +1,4 @@
-"""How fast a run's work goes, how long it will still take, and what it costs."""
+"""How fast a run goes, how long it will still take, and what it costs."""
 
 import statistics
 from collections import deque
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 # The phases that hold a model's weights on its device.
 WEIGHTS = ("generate", "perplexity", "benchmarks")
 
-BLOCK_SECONDS = 8.0  # of a piece's own time, over which one pace is taken
-BLOCKS = 9  # of them count, the newest
-ENOUGH = 3  # blocks from which on their median says more than the mean since the start
+BLOCK_SECONDS = 8.0  # of a piece's working time over which one rate is measured
+BLOCKS = 9  # the newest of them that count
+ENOUGH = 3  # blocks from which their median is better than the mean since the start
 
 
 class Recent:
-    """How fast each piece of work has gone of late, learned by looking at its progress again and again.
+    """The recent rate of each piece of work, from repeated looks at its progress.
 
-    The pace is the median over short blocks: one stall or one burst is one block among several. Time and
-    counts are the worker's: its clock stands still in a pause and does not jump, and an answer out of the
-    cache is not counted as work.
+    The rate is the median over short blocks, so that one stall or burst is one block among several. Time and
+    counts are the worker's: its clock stops during a pause, and an answer from the cache is not counted as
+    work.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Recent:
         self._blocks: dict[tuple[str, str], deque[float]] = {}
 
     def look(self, rows: "Sequence[ProgressRow]") -> None:
-        """Takes note of how far every piece is now."""
+        """Records how far every piece is now."""
         for row in rows:
             piece, now = (row.phase, row.item), (row.done - row.resumed_from, row.seconds)
             before = self._last.setdefault(piece, now)
@@ -43,13 +43,13 @@ class Recent:
                 self._last[piece] = now
 
     def rate(self, row: "ProgressRow") -> float | None:
-        """Units a second of late; None while too little of it was seen."""
+        """Recent units a second; None while too little was seen."""
         blocks = self._blocks.get((row.phase, row.item), ())
         return statistics.median(blocks) if len(blocks) >= ENOUGH else None
 
 
 def rate(rows: "Sequence[ProgressRow]", recent: Recent | None = None) -> float | None:
-    """Units a second: of what is under way as it went of late, else the mean since this worker began.
+    """Units a second: the recent rate of the piece under way, else the mean since this worker began.
 
     None before the first.
     """
@@ -78,7 +78,7 @@ def time_left(rows: "Sequence[ProgressRow]", recent: Recent | None = None) -> fl
 
 
 def _late(under_way: "Sequence[ProgressRow]", recent: Recent | None) -> float | None:
-    """The pace of late of the one piece that has begun; several at once share the worker's time."""
+    """The recent rate of the one piece that has begun; several at once share the worker's time."""
     begun = [row for row in under_way if row.done > row.resumed_from]
     return recent.rate(begun[0]) if recent is not None and len(begun) == 1 else None
 

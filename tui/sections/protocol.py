@@ -1,15 +1,14 @@
-"""All that it takes to repeat a run, in sections of names and values."""
+"""Everything needed to repeat a run, as tables of names and values."""
 
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.decision.costs import model_costs
 from store.read.judging import JudgeRow
-from store.read.rows import ModelRow, RunDetail, SplitUseRow
+from store.read.rows import BenchmarkRow, MetricRow, ModelRow, RunDetail, SplitUseRow
 from tui.sections.declaration import declared
-from tui.sections.facts import costs
-from tui.sections.summary import Summary
 from tui.sections.words import judge_name
 from tui.text.output import iso, moment
 
@@ -28,33 +27,39 @@ _MACHINE = ("python", "platform", "devices", "earlier_devices", "threads", "git_
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class ProtocolTable:
     title: str
     rows: tuple[tuple[str, str], ...]
 
 
-def protocol(summary: Summary, uses: Sequence[SplitUseRow]) -> list[Section]:
-    """The sections in the order in which a run goes; `uses` are those of its eval set's locked test split."""
-    run = summary.run
+def protocol(
+    run: RunDetail,
+    models: Sequence[ModelRow],
+    judges: Sequence[JudgeRow],
+    metrics: Sequence[MetricRow],
+    benchmarks: Sequence[BenchmarkRow],
+    uses: Sequence[SplitUseRow],
+) -> list[ProtocolTable]:
+    """The tables in the order in which a run goes; `uses` are those of its eval set's locked test split."""
     plan = plan_tables(run)
     environment = run.environment or {}
-    sections = {
+    tables = {
         "plan": _plan(run),
         "data": _data(run, plan, uses),
         "generation": _flat(plan.get("generation") or {}),
-        "models": ((f"{model.role} {model.name}", _model(model, environment)) for model in summary.models),
-        "judges": ((judge.name, _judge(judge)) for judge in summary.judges),
+        "models": ((f"{model.role} {model.name}", _model(model, environment)) for model in models),
+        "judges": ((judge.name, _judge(judge)) for judge in judges),
         "metrics": (
             (metric.measure, "; ".join(f"{name} {value}" for name, value in declared(metric)))
-            for metric in summary.metrics
+            for metric in metrics
         ),
-        "benchmarks": _benchmarks(summary),
+        "benchmarks": _benchmarks(benchmarks),
         "machine": ((name, _said(environment[name])) for name in _MACHINE if environment.get(name)),
         "files": ((file, f"SHA-256 {known}") for file, known in (environment.get("files") or {}).items()),
         "libraries": _libraries(environment),
     }
-    found = [Section(title, tuple(rows)) for title, rows in sections.items()]
-    return [section for section in found if section.rows]
+    found = [ProtocolTable(title, tuple(rows)) for title, rows in tables.items()]
+    return [table for table in found if table.rows]
 
 
 def plan_tables(run: RunDetail) -> dict[str, Any]:
@@ -113,7 +118,7 @@ def _model(model: ModelRow, environment: dict[str, Any]) -> str:
         facts += [f"adapter {name} {adapter[name]}" for name in _ADAPTER if adapter.get(name) is not None]
     config = (environment.get("training_configs") or {}).get(model.name)
     facts += [f"training config {_said(config)}"] if config else []
-    return "; ".join([*facts, *(f"{name} {value}" for name, value in costs(model))])
+    return "; ".join([*facts, *(f"{name} {value}" for name, value in model_costs(model))])
 
 
 def _judge(judge: JudgeRow) -> str:
@@ -124,13 +129,13 @@ def _judge(judge: JudgeRow) -> str:
     return "; ".join([*facts, *(f"{name} {value}" for name, value in _flat(details))])
 
 
-def _benchmarks(summary: Summary) -> Iterator[tuple[str, str]]:
+def _benchmarks(rows: Sequence[BenchmarkRow]) -> Iterator[tuple[str, str]]:
     seen = set()
-    for row in summary.benchmarks:
+    for row in rows:
         key = f"{row.task} · {row.metric}" + ("" if row.filter == "none" else f" ({row.filter})")
         if key not in seen:
             seen.add(key)
-            shots = "as the task says" if row.shots is None else str(row.shots)
+            shots = "the task's default" if row.shots is None else str(row.shots)
             yield key, f"version {row.version}; shots {shots}; questions {row.n}"
 
 

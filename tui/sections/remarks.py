@@ -1,14 +1,12 @@
-"""What a reader of a run's numbers should know of its models: how they answered, noise, unlike tokenizers."""
+"""What a reader should know of a run's models: how they answered, noise, differing tokenizers."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from store.read.rows import ModelRow
-from tui.sections.noise import noise
-
-if TYPE_CHECKING:
-    from tui.sections.summary import Summary
+from store.read.answered import Answered
+from store.read.rows import ModelRow, RunDetail
+from tui.sections.repetition import Repetition
 
 # The facts in which a candidate and a baseline of one base agree, and what they are called.
 _SHARED = {
@@ -22,41 +20,42 @@ _SHARED = {
 }
 
 
-def remarks(summary: "Summary") -> list[str]:
+def remarks(
+    run: RunDetail, models: Sequence[ModelRow], answers: Sequence[Answered], repetition: Repetition | None
+) -> list[str]:
     """One sentence each."""
-    answers = summary.answers
-    found = [summary.repetition.said] if summary.repetition else []
-    if reference := (summary.run.options or {}).get("reference_remark"):
+    found = [repetition.said] if repetition else []
+    if reference := (run.options or {}).get("reference_remark"):
         found.append(reference)
-    found += [*_notes(summary.models), *noise_remarks(summary.models), *_unlike(summary)]
-    found += [*_batching(summary.models), *_edited(summary)]
+    found += [*_notes(models), *noise_remarks(models), *_unlike(models)]
+    found += [*_batching(models), *_edited(run)]
     if cached := [f"{row.model} {row.from_cache:,} of {row.answers:,}" for row in answers if row.from_cache]:
         found.append(f"answers from the cache: {', '.join(cached)}")
     if cut := [f"{row.model} {row.cut:,} of {row.answers:,}" for row in answers if row.cut]:
-        found.append(f"prompts cut to fit the context: {', '.join(cut)}")
+        found.append(f"prompts truncated to fit the context: {', '.join(cut)}")
     return found
 
 
-def _edited(summary: "Summary") -> Iterator[str]:
+def _edited(run: RunDetail) -> Iterator[str]:
     """Runs on the test split before the training data were edited."""
-    runs = (summary.run.data_summary or {}).get("train_edited_after") or []
+    runs = (run.data_summary or {}).get("train_edited_after") or []
     if runs:
         which = f"run{'s' if len(runs) > 1 else ''} {', '.join(map(str, runs))}"
         yield (
             f"the training data were edited after {which} had used the test split: "
-            "an edit made because of what was seen there makes its numbers too good"
+            "if what was seen there led to the edit, its numbers are too good"
         )
 
 
 def noise_remarks(models: Iterable[ModelRow]) -> Iterator[str]:
-    """What a change of the batch alone does to the answers, for the models where it was measured."""
+    """The noise floor of the models where it was measured."""
     for model in models:
         if floor := noise(model):
-            yield f"noise floor of {model.name} {floor}: a change of batch alone flips that share of answers"
+            yield f"noise floor of {model.name} {floor}: batching alone changes that share of answers"
 
 
 def _notes(models: Iterable[ModelRow]) -> Iterator[str]:
-    """What the models themselves had to say, those of one mind together."""
+    """Notes of the models themselves, the same note of several models once."""
     said: dict[str, list[str]] = {}
     for model in models:
         for note in (model.details or {}).get("notes") or []:
@@ -66,7 +65,7 @@ def _notes(models: Iterable[ModelRow]) -> Iterator[str]:
 
 
 def _batching(models: Iterable[ModelRow]) -> Iterator[str]:
-    """By which path the models answered that did so here, and where it is the slower one, why."""
+    """How the local models were batched, and why where that is the slower way."""
     paths: dict[str, list[str]] = {}
     for model in models:
         details = model.details or {}
@@ -74,15 +73,15 @@ def _batching(models: Iterable[ModelRow]) -> Iterator[str]:
         if details.get("batching") == "continuous" and slots:
             paths.setdefault(f"continuous batches of up to {slots} rows", []).append(model.name)
         elif details.get("batching") == "static":
-            paths.setdefault(f"static batches, since {details['batching_reason']}", []).append(model.name)
+            paths.setdefault(f"static batches: {details['batching_reason']}", []).append(model.name)
     for path, names in paths.items():
         yield f"{', '.join(names)} answered in {path}"
 
 
-def _unlike(summary: "Summary") -> Iterator[str]:
-    """Where a candidate and a baseline are no models of one base, though both run here."""
-    baselines = [model for model in summary.models if model.role == "baseline"]
-    for candidate, baseline in product(summary.candidates, baselines):
+def _unlike(models: Sequence[ModelRow]) -> Iterator[str]:
+    """Where a local candidate and a local baseline do not share one base."""
+    candidates, baselines = ([m for m in models if m.role == role] for role in ("candidate", "baseline"))
+    for candidate, baseline in product(candidates, baselines):
         if candidate.kind == baseline.kind == "local":
             own, other = candidate.details or {}, baseline.details or {}
             names = [
@@ -96,3 +95,28 @@ def _unlike(summary: "Summary") -> Iterator[str]:
 
 def _named(name: str, own: Any, other: Any) -> str:
     return f"{name} ({own:,} and {other:,})" if isinstance(own, int) and isinstance(other, int) else name
+
+
+def noise(model: ModelRow) -> str | None:
+    """The share of answers that a change of batch alone flips, with its interval; None if not measured."""
+    floor = _floor(model)
+    if floor.get("share") is None:
+        return None
+    if floor["low"] is None or floor["high"] is None:
+        return _percent(floor["share"])
+    between = f"{100 * floor['low']:.1f} to {_percent(floor['high'])}"
+    return f"{_percent(floor['share'])} ({between}, {floor['n']} answers)"
+
+
+def largest_noise(models: Iterable[ModelRow]) -> str | None:
+    """The largest share of these models; None where none was measured."""
+    shares = [share for model in models if (share := _floor(model).get("share")) is not None]
+    return _percent(max(shares)) if shares else None
+
+
+def _floor(model: ModelRow) -> dict[str, Any]:
+    return (model.details or {}).get("noise_floor") or {}
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

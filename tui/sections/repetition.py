@@ -1,4 +1,4 @@
-"""Whether a rerun came to the numbers of the run that it repeats."""
+"""Whether a rerun has the same numbers as the run that it repeats."""
 
 import math
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ Value = tuple[float | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Repetition:
-    """`same` numbers are alike in both runs; `differences` name the others. Times are left out."""
+    """`same` numbers are equal in both runs; `differences` name the others. Times are left out."""
 
     of: int
     same: int
@@ -38,7 +38,7 @@ class Repetition:
 
 
 def repetition(connection: Connection, run: RunDetail) -> Repetition | None:
-    """What a finished rerun comes to beside the run that it repeats; None for a run that is no rerun.
+    """A finished rerun compared with the run that it repeats; None for a run that is no rerun.
 
     Raises StoreError when the earlier run is gone from the store.
     """

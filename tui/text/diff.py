@@ -40,7 +40,7 @@ class Segment(NamedTuple):
     style: str = ""
 
 
-class Pair(NamedTuple):
+class AlignedPair(NamedTuple):
     """What stands beside each other; either side may be empty."""
 
     left: tuple[Segment, ...]
@@ -48,7 +48,7 @@ class Pair(NamedTuple):
 
 
 class Diff(NamedTuple):
-    pairs: tuple[Pair, ...]
+    pairs: tuple[AlignedPair, ...]
     precision: Literal["words", "lines"]  # "lines": somewhere the texts were too long to compare words
 
 
@@ -68,7 +68,7 @@ def diff(left: str, right: str) -> Diff:
     """Aligns two texts."""
     a, b = sentences(left), sentences(right)
     budget = _Budget()
-    pairs: list[Pair] = []
+    pairs: list[AlignedPair] = []
     i = j = 0
     anchors = common(a, b)
     budget.coarse = anchors is None
@@ -103,19 +103,19 @@ def _continues(text: str, place: int) -> bool:
     )
 
 
-def _same(text: str) -> Pair:
+def _same(text: str) -> AlignedPair:
     segments = (Segment(text, False),)
-    return Pair(segments, segments)
+    return AlignedPair(segments, segments)
 
 
-def _whole(left: str, right: str) -> Pair:
-    return Pair(
+def _whole(left: str, right: str) -> AlignedPair:
+    return AlignedPair(
         (Segment(left, True),) if left else (),
         (Segment(right, True),) if right else (),
     )
 
 
-def _flow(pairs: Iterable[Pair]) -> Iterable[Pair]:
+def _flow(pairs: Iterable[AlignedPair]) -> Iterable[AlignedPair]:
     """Joins equal sentences that follow each other, so that equal paragraphs keep their look."""
     for same, group in groupby(pairs, lambda pair: pair.left == pair.right):
         if same:
@@ -124,7 +124,7 @@ def _flow(pairs: Iterable[Pair]) -> Iterable[Pair]:
             yield from group
 
 
-def _between(a: Sequence[str], b: Sequence[str], budget: _Budget) -> list[Pair]:
+def _between(a: Sequence[str], b: Sequence[str], budget: _Budget) -> list[AlignedPair]:
     """Pairs of sentences that stand between two anchors, where none is equal to another."""
     cells = len(a) * len(b)
     if cells > budget.pairing:
@@ -133,7 +133,7 @@ def _between(a: Sequence[str], b: Sequence[str], budget: _Budget) -> list[Pair]:
     else:
         budget.pairing -= cells
         near = _near(a, b)
-    pairs: list[Pair] = []
+    pairs: list[AlignedPair] = []
     i = j = 0
     for at, to in [*near, (len(a), len(b))]:
         if i < at or j < to:
@@ -180,13 +180,13 @@ def _bag(text: str) -> frozenset[str]:
     return frozenset(token for token in tokens(text) if not token.isspace())
 
 
-def _words(left: str, right: str, budget: _Budget) -> Pair:
+def _words(left: str, right: str, budget: _Budget) -> AlignedPair:
     a, b = tokens(left), tokens(right)
     matches = common(a, b)
     if matches is None:
         budget.coarse = True
         return _whole(left, right)
-    return Pair(_segments(a, {i for i, _ in matches}), _segments(b, {j for _, j in matches}))
+    return AlignedPair(_segments(a, {i for i, _ in matches}), _segments(b, {j for _, j in matches}))
 
 
 def _segments(words: Sequence[str], shared: set[int]) -> tuple[Segment, ...]:

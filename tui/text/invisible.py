@@ -2,10 +2,10 @@
 
 import re
 
-from tui.text.diff import Diff, Pair, text_of
+from tui.text.diff import AlignedPair, Diff, text_of
 from tui.text.gate import HIDDEN, printable
 from tui.text.overlay import Mark, overlaid
-from tui.text.side_by_side import Row, rows
+from tui.text.side_by_side import SideRow, rows
 
 # Blanks other than the space, joiners, variation selectors and fillers: printable, but not to be seen.
 _UNSEEN = (
@@ -29,8 +29,8 @@ def _picture(found: re.Match[str]) -> str:
     return "·" * len(found[0]) if found[0].startswith(" ") else printable(found[0])
 
 
-def raw_rows(found: Diff, width: int) -> list[Row]:
+def raw_rows(found: Diff, width: int) -> list[SideRow]:
     """The rows of a comparison with every character of both sides visible."""
     columns = list(zip(*found.pairs, strict=True)) or [(), ()]
     left, right = (overlaid(parts, raw_marks("".join(map(text_of, parts)))) for parts in columns)
-    return rows(Diff(tuple(map(Pair, left, right)), found.precision), width, feeds=False)
+    return rows(Diff(tuple(map(AlignedPair, left, right)), found.precision), width, feeds=False)

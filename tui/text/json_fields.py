@@ -1,21 +1,109 @@
-"""Two JSON answers pretty-printed beside each other, key by key, with the fields that differ marked.
+"""JSON as models wrote it, pretty-printed side by side, key by key, with what differs marked.
 
-Fields pair by key, whatever their order; list items pair where they are equal, the others by place.
+Every number and repeated key is shown as written. Fields pair by key, whatever their order; list items
+pair where they are equal, the others by place.
 """
 
+import json
+import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, zip_longest
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+from tui.text.code_blocks import blocks
 from tui.text.diff import Segment, common, diff, text_of
-from tui.text.json_text import Box, Node
-from tui.text.side_by_side import Row, wrapped
+from tui.text.side_by_side import SideRow, wrapped
+
+DEEPEST = 64  # levels of nesting that are shown
+
+
+class Box(NamedTuple):
+    """An object or a list. The keys of an object are JSON texts; those of a list are empty."""
+
+    brackets: str  # "{}" or "[]"
+    items: "tuple[tuple[str, Node], ...]"
+
+
+Node: TypeAlias = Box | str  # a str is the JSON text of a string, a number, true, false or null
+
+
+class FoundJson(NamedTuple):
+    node: Box
+    around: int  # characters of the text that do not belong to it, white space and fences aside
+
+
+class NoJsonFound(ValueError):
+    """Why a text holds no JSON object or list."""
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The members of an object, repeated ones too."""
+
+
+class _Number(str):
+    """A number's own digits: 1.0 is not 1, and none is too long."""
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_Pairs, parse_int=_Number, parse_float=_Number, parse_constant=_Number, strict=False
+)
+_FENCE_LINE = re.compile(r"(?m)^ {0,3}(?:`{3,}|~{3,})[^\n]*$")
+
+
+def read_json(text: str) -> FoundJson:
+    """The JSON object or list that the text is, or that one of its fenced blocks is.
+
+    Raises NotJson, of which the text says why in words.
+    """
+    failure: NoJsonFound | None = None
+    for candidate, around in _candidates(text):
+        try:
+            return FoundJson(_parse(candidate), around)
+        except NoJsonFound as error:
+            failure = failure or error
+    raise failure or NoJsonFound("nothing is in it")
+
+
+def _candidates(text: str) -> Iterator[tuple[str, int]]:
+    yield text, 0
+    for block in blocks(text):
+        around = (_FENCE_LINE.sub("", part).strip() for part in (text[: block.start], text[block.end :]))
+        yield text[block.start : block.end], sum(map(len, around))
+
+
+def _parse(text: str) -> Box:
+    try:
+        value = _DECODER.decode(text.strip())
+    except json.JSONDecodeError as error:
+        raise NoJsonFound(f"{error.msg}, line {error.lineno}") from None
+    except RecursionError:
+        raise NoJsonFound(f"nested more than {DEEPEST} deep") from None
+    if not isinstance(value, list):
+        raise NoJsonFound("neither an object nor a list")
+    return _box(value, 0)
+
+
+def _box(value: list[Any], depth: int) -> Box:
+    if depth == DEEPEST:
+        raise NoJsonFound(f"nested more than {DEEPEST} deep")
+    if isinstance(value, _Pairs):
+        return Box("{}", tuple((_written(key), _node(item, depth)) for key, item in value))
+    return Box("[]", tuple(("", _node(item, depth)) for item in value))
+
+
+def _node(value: Any, depth: int) -> Node:
+    return _box(value, depth + 1) if isinstance(value, list) else _written(value)
+
+
+def _written(value: Any) -> str:
+    return str(value) if isinstance(value, _Number) else json.dumps(value, ensure_ascii=False)
+
 
 _INDENT = "  "
 _NARROW = 16  # cells that are left for the text however deep it is nested
 
 
-class Line(NamedTuple):
+class JsonLine(NamedTuple):
     """A line of either side; a side that is empty has nothing here."""
 
     depth: int
@@ -31,14 +119,14 @@ class Partners(NamedTuple):
     right: Node | None
 
 
-def field_rows(left: Box, right: Box, width: int) -> list[Row]:
+def field_rows(left: Box, right: Box, width: int) -> list[SideRow]:
     """Both answers as rows of two columns of `width` cells; what differs is changed."""
-    found: list[Row] = []
+    found: list[SideRow] = []
     for depth, ours, theirs in _both("", left, right, ("", ""), 0):
         indent = Segment(_INDENT * min(depth, max(0, width - _NARROW) // len(_INDENT)), False)
         rows = _side(indent, ours, width)
         others = rows if ours == theirs else _side(indent, theirs, width)
-        found.extend(Row(a, b) for a, b in zip_longest(rows, others, fillvalue=()))
+        found.extend(SideRow(a, b) for a, b in zip_longest(rows, others, fillvalue=()))
     return found
 
 
@@ -103,13 +191,13 @@ def _by_place(left: Box, right: Box) -> Iterator[Partners]:
             yield Partners("", a[at], b[to])
 
 
-def _both(name: str, left: Node, right: Node, commas: tuple[str, str], depth: int) -> Iterator[Line]:
+def _both(name: str, left: Node, right: Node, commas: tuple[str, str], depth: int) -> Iterator[JsonLine]:
     """The lines of a field that both sides have."""
     if left == right or isinstance(left, str) or isinstance(right, str) or left.brackets != right.brackets:
         yield from _values(name, left, right, commas, depth)
         return
     opened = (Segment(name + left.brackets[0], False),)
-    yield Line(depth, opened, opened)
+    yield JsonLine(depth, opened, opened)
     fields = partners(left, right)
     last = [max((n for n, f in enumerate(fields) if f[side] is not None), default=-1) for side in (1, 2)]
     for place, (key, ours, theirs) in enumerate(fields):
@@ -122,20 +210,20 @@ def _both(name: str, left: Node, right: Node, commas: tuple[str, str], depth: in
                 _lines(label, ours, follow[0], depth + 1), _lines(label, theirs, follow[1], depth + 1)
             )
     closed = [(Segment(left.brackets[1] + comma, False),) for comma in commas]
-    yield Line(depth, closed[0], closed[1])
+    yield JsonLine(depth, closed[0], closed[1])
 
 
-def _values(name: str, left: Node, right: Node, commas: tuple[str, str], depth: int) -> Iterator[Line]:
+def _values(name: str, left: Node, right: Node, commas: tuple[str, str], depth: int) -> Iterator[JsonLine]:
     """A field whose values are equal, or of which one is no box."""
     if left == right:
         for (at, text), (_, other) in zip(
             _lines(name, left, commas[0], depth), _lines(name, right, commas[1], depth), strict=True
         ):
-            yield Line(at, (Segment(text, False),), (Segment(other, False),))
+            yield JsonLine(at, (Segment(text, False),), (Segment(other, False),))
     elif isinstance(left, str) and isinstance(right, str):
         ours, theirs = _compared(left, right)
         head = Segment(name, False)
-        yield Line(
+        yield JsonLine(
             depth, (head, *ours, Segment(commas[0], False)), (head, *theirs, Segment(commas[1], False))
         )
     else:
@@ -150,11 +238,11 @@ def _compared(left: str, right: str) -> tuple[list[Segment], list[Segment]]:
     return [Segment(left, True)], [Segment(right, True)]
 
 
-def _apart(left: Iterator[tuple[int, str]], right: Iterator[tuple[int, str]]) -> Iterator[Line]:
+def _apart(left: Iterator[tuple[int, str]], right: Iterator[tuple[int, str]]) -> Iterator[JsonLine]:
     """Lines that stand on one side only, or have nothing to do with those beside them."""
     for ours, theirs in zip_longest(left, right):
         depth = (ours or theirs or (0, ""))[0]
-        yield Line(depth, *((Segment(side[1], True),) if side else () for side in (ours, theirs)))
+        yield JsonLine(depth, *((Segment(side[1], True),) if side else () for side in (ours, theirs)))
 
 
 def _lines(name: str, node: Node | None, comma: str, depth: int) -> Iterator[tuple[int, str]]:

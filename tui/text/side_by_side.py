@@ -18,22 +18,22 @@ _WORD = re.compile(r"\S+|\s+")
 _LINE_FEED = "⏎"  # shown only where one side has a line feed that the other has not
 
 
-class Row(NamedTuple):
+class SideRow(NamedTuple):
     """One row of the screen. A side may be one space wider than asked for: it ends a line, and may be cut."""
 
     left: tuple[Segment, ...]
     right: tuple[Segment, ...]
 
 
-def rows(diff: Diff, width: int, *, feeds: bool = True) -> list[Row]:
+def rows(diff: Diff, width: int, *, feeds: bool = True) -> list[SideRow]:
     """The rows of a comparison whose two columns are `width` cells wide each."""
-    found: list[Row] = []
+    found: list[SideRow] = []
     for left, right in diff.pairs:
         if left is right or left == right:
-            found.extend(Row(side, side) for side in wrapped(left, width, feeds=feeds))
+            found.extend(SideRow(side, side) for side in wrapped(left, width, feeds=feeds))
         else:
             both = (wrapped(side, width, feeds=feeds) for side in (left, right))
-            found.extend(Row(a, b) for a, b in zip_longest(*both, fillvalue=()))
+            found.extend(SideRow(a, b) for a, b in zip_longest(*both, fillvalue=()))
     return found
 
 

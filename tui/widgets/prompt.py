@@ -41,7 +41,7 @@ class Prompt(Input):
         self._done(None)
 
 
-class Question(Line):
+class YesNo(Line):
     """A question that `y` answers with yes and any other key with no."""
 
     DEFAULT_CSS = "Question { padding: 0 1; }"

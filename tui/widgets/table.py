@@ -8,7 +8,7 @@ from textual.content import Content
 from tui.text.gate import fit, join
 
 
-class Column(NamedTuple):
+class FlexColumn(NamedTuple):
     """One column. `width` is in cells; with `grow` it takes a share of what is left over."""
 
     title: str
@@ -21,7 +21,7 @@ class Column(NamedTuple):
 class Columns:
     """Lays cells out under headings, leaving columns out where the line is too narrow for all."""
 
-    def __init__(self, *columns: Column, gap: int = 2) -> None:
+    def __init__(self, *columns: FlexColumn, gap: int = 2) -> None:
         self._columns = columns
         self._gap = gap
         self._laid: dict[int, list[tuple[int, int]]] = {}

@@ -1,10 +1,11 @@
-"""What the Compare screen reads, and the lines that it makes of it for one candidate and one baseline."""
+"""What the Compare screen reads, and its lines by family for one candidate and one baseline."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from engine.compare.forgetting import ForgettingRow, forgetting
+from engine.decision.families import BENCHMARKS, FORGETTING, JUDGE, family_of, rank, summarize
 from store.read import history, slices
 from store.read.history import Connection
 from store.read.rows import (
@@ -35,7 +36,7 @@ class Numbers:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class MeasureCell:
     """One model's value of a measure, or the reason why it has none."""
 
     model: str
@@ -49,14 +50,14 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasureLine:
     """A measure: the models' values and the comparison. A disparity's values are differences of groups."""
 
     kind: str  # metric benchmark corpus disparity
     name: str
     direction: str
     meaning: str
-    cells: tuple[Cell, ...]
+    cells: tuple[MeasureCell, ...]
     compared: ComparisonRow | None
     declared: MetricRow | None = None
 
@@ -81,20 +82,20 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgeLine:
     """One judge's win rate."""
 
     row: WinRateRow
 
 
 @dataclass(frozen=True, slots=True)
-class Forgot:
+class ForgettingLine:
     """One thing that the candidate may have forgotten."""
 
     row: ForgettingRow
 
 
-Line = Measured | Judged | Forgot
+CompareLine = MeasureLine | JudgeLine | ForgettingLine
 
 
 def read_numbers(connection: Connection, run_id: int) -> Numbers:
@@ -117,36 +118,36 @@ def ordered(models: Iterable[ModelRow], candidate: str, baseline: str) -> list[s
     return [baseline, candidate, *(name for name in names if name not in (candidate, baseline))]
 
 
-def metric_lines(numbers: Numbers, candidate: str, baseline: str) -> list[Measured]:
+def metric_lines(numbers: Numbers, candidate: str, baseline: str) -> list[MeasureLine]:
     return [_metric(numbers, metric, candidate, baseline) for metric in numbers.metrics]
 
 
-def judge_lines(numbers: Numbers, candidate: str, baseline: str) -> list[Judged]:
-    return [Judged(row) for row in numbers.win_rates if _is(row, candidate, baseline)]
+def judge_lines(numbers: Numbers, candidate: str, baseline: str) -> list[JudgeLine]:
+    return [JudgeLine(row) for row in numbers.win_rates if _is(row, candidate, baseline)]
 
 
-def forgetting_lines(numbers: Numbers, candidate: str, baseline: str) -> tuple[str, list[Forgot]]:
+def forgetting_lines(numbers: Numbers, candidate: str, baseline: str) -> tuple[str, list[ForgettingLine]]:
     """The baseline that they are against, and a line for each aspect."""
     rows = [row for row in numbers.forgetting if row.candidate == candidate]
     against = _against({row.baseline for row in rows}, numbers, baseline)
-    return against, [Forgot(row) for row in rows if row.baseline == against]
+    return against, [ForgettingLine(row) for row in rows if row.baseline == against]
 
 
-def disparity_lines(numbers: Numbers, candidate: str, baseline: str) -> list[Measured]:
+def disparity_lines(numbers: Numbers, candidate: str, baseline: str) -> list[MeasureLine]:
     """A line for each measure and two groups: how far each model's values for them are apart."""
     found: dict[tuple[str, str, str], dict[str, DisparityRow]] = {}
     for row in numbers.disparities:
         found.setdefault((row.measure, row.first, row.second), {})[row.model] = row
     return [
-        Measured(
+        MeasureLine(
             "disparity",
             f"{measure}: {first} − {second}",
             "none",
             f"{measure} for prompts about {first} less that for the same ones about {second}",
             tuple(
-                Cell(name, gap.delta, gap.low, gap.high, gap.n, 0, gap.reason, gap.is_settled)
+                MeasureCell(name, gap.delta, gap.low, gap.high, gap.n, 0, gap.reason, gap.is_settled)
                 if (gap := rows.get(name))
-                else Cell(name, None, None, None, 0, 0, "not computed yet")
+                else MeasureCell(name, None, None, None, 0, 0, "not computed yet")
                 for name in ordered(numbers.models, candidate, baseline)
             ),
             None,
@@ -155,14 +156,14 @@ def disparity_lines(numbers: Numbers, candidate: str, baseline: str) -> list[Mea
     ]
 
 
-def benchmark_lines(numbers: Numbers, candidate: str, baseline: str) -> tuple[str, list[Measured]]:
+def benchmark_lines(numbers: Numbers, candidate: str, baseline: str) -> tuple[str, list[MeasureLine]]:
     """The benchmarks. Baselines that share their weights are benchmarked once, under the first one's name."""
     rows = [row for row in numbers.comparisons if row.kind == "benchmark" and row.candidate == candidate]
     against = _against({row.baseline for row in rows}, numbers, baseline)
     found: dict[str, dict[str, BenchmarkRow]] = {}
     for score in numbers.benchmarks:
         found.setdefault(benchmark_name(score), {})[score.model] = score
-    lines: list[Measured] = []
+    lines: list[MeasureLine] = []
     for name, scores in found.items():
         any_score = next(iter(scores.values()))
         cells = [_benchmark_cell(model, scores) for model in ordered(numbers.models, candidate, against)]
@@ -170,7 +171,7 @@ def benchmark_lines(numbers: Numbers, candidate: str, baseline: str) -> tuple[st
         direction = "higher" if any_score.higher_is_better else "lower"
         shots = f"{any_score.shots}-shot, " if any_score.shots is not None else ""
         meaning = f"lm-eval, {shots}task version {any_score.version}"
-        lines.append(Measured("benchmark", name, direction, meaning, tuple(cells), _first(compared)))
+        lines.append(MeasureLine("benchmark", name, direction, meaning, tuple(cells), _first(compared)))
     return against, lines
 
 
@@ -196,12 +197,12 @@ def _is(row: WinRateRow | ComparisonRow, candidate: str, baseline: str) -> bool:
     return row.candidate == candidate and row.baseline == baseline
 
 
-def _metric(numbers: Numbers, metric: MetricRow, candidate: str, baseline: str) -> Measured:
+def _metric(numbers: Numbers, metric: MetricRow, candidate: str, baseline: str) -> MeasureLine:
     scores = {score.model: score for score in numbers.scores if score.measure == metric.measure}
     cells = [
-        Cell(s.model, s.value, s.low, s.high, s.n, s.missing, s.reason)
+        MeasureCell(s.model, s.value, s.low, s.high, s.n, s.missing, s.reason)
         if (s := scores.get(name))
-        else Cell(name, None, None, None, 0, 0, "not computed yet")
+        else MeasureCell(name, None, None, None, 0, 0, "not computed yet")
         for name in ordered(numbers.models, candidate, baseline)
     ]
     compared = [
@@ -211,19 +212,140 @@ def _metric(numbers: Numbers, metric: MetricRow, candidate: str, baseline: str) 
     ]
     kind = "corpus" if compared and compared[0].kind == "corpus" else "metric"
     about = (metric.measure, metric.direction, metric.meaning)
-    return Measured(kind, *about, tuple(cells), _first(compared), metric)
+    return MeasureLine(kind, *about, tuple(cells), _first(compared), metric)
 
 
-def _benchmark_cell(model: str, scores: dict[str, BenchmarkRow]) -> Cell:
+def _benchmark_cell(model: str, scores: dict[str, BenchmarkRow]) -> MeasureCell:
     score = scores.get(model)
     if score is None:
-        return Cell(model, None, None, None, 0, 0, "not benchmarked: the same weights as another model here")
+        return MeasureCell(
+            model, None, None, None, 0, 0, "not benchmarked: the same weights as another model here"
+        )
     error = None if score.value is None or score.stderr is None else 1.96 * score.stderr
     low, high = (
         (None, None) if error is None or score.value is None else (score.value - error, score.value + error)
     )
-    return Cell(model, score.value, low, high, score.n, 0, score.reason)
+    return MeasureCell(model, score.value, low, high, score.n, 0, score.reason)
 
 
 def _first(rows: list[T]) -> T | None:
     return rows[0] if rows else None
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyHeading:
+    """The line that heads a family. `worst` is the line that speaks most of a worsening."""
+
+    name: str
+    kind: str  # which columns its lines have: metric verdict benchmark forgetting
+    against: str  # the baseline of its numbers, where that is not the chosen one
+    size: int
+    worse: int
+    better: int
+    unequal: int  # clear differences between groups of people
+    worst: CompareLine | None
+    gaps: tuple[str, ...]  # what its lines lack, and why
+    open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyGroup:
+    """A family before it is decided whether it is open."""
+
+    name: str
+    kind: str
+    against: str
+    lines: Sequence[CompareLine]
+
+    def headed(self, is_open: bool) -> FamilyHeading:
+        worse, better, worst = _standing(self.lines)
+        unequal = sum(isinstance(line, MeasureLine) and line.is_gap for line in self.lines)
+        gaps = dict.fromkeys(gap for line in self.lines if isinstance(line, MeasureLine) for gap in line.gaps)
+        size = len(self.lines)
+        return FamilyHeading(
+            self.name, self.kind, self.against, size, worse, better, unequal, worst, tuple(gaps), is_open
+        )
+
+
+Entry = FamilyHeading | MeasureLine | JudgeLine | ForgettingLine
+
+
+def groups(numbers: Numbers, candidate: str, baseline: str, search: str = "") -> list[FamilyGroup]:
+    """What was forgotten, then the families with a clear worsening, then the others in their usual order.
+
+    `search` keeps the lines whose name contains it, and whole families of such a name.
+    """
+    found: dict[tuple[str, str], FamilyGroup] = {}
+    for group in _all(numbers, candidate, baseline):
+        lines = [line for line in group.lines if search.lower() in f"{group.name} {name_of(line)}".lower()]
+        if lines:
+            against = group.against if group.against != baseline else ""
+            key = (group.name, group.kind)
+            above = found[key].lines if key in found else ()
+            found[key] = FamilyGroup(group.name, group.kind, against, [*above, *lines])
+    return sorted(found.values(), key=_place)
+
+
+def fitting(found: Sequence[FamilyGroup], room: int) -> frozenset[str]:
+    """The families that are open unless somebody folds: as many from the first on as fit into `room`."""
+    used, opened = len(found), set()
+    for group in found:
+        used += len(group.lines)
+        if used > room:
+            break
+        opened.add(group.name)
+    return frozenset(opened)
+
+
+def entries(found: Sequence[FamilyGroup], opened: Collection[str]) -> list[Entry]:
+    """The screen's lines."""
+    shown: list[Entry] = []
+    for group in found:
+        is_open = group.name in opened
+        shown += [group.headed(is_open), *(group.lines if is_open else ())]
+    return shown
+
+
+def name_of(line: CompareLine) -> str:
+    if isinstance(line, JudgeLine):
+        return line.row.judge
+    return line.row.aspect if isinstance(line, ForgettingLine) else line.name
+
+
+def _all(numbers: Numbers, candidate: str, baseline: str) -> list[FamilyGroup]:
+    against, forgot = forgetting_lines(numbers, candidate, baseline)
+    made = [FamilyGroup(FORGETTING, "forgetting", against, forgot)]
+    for line in metric_lines(numbers, candidate, baseline):
+        family = family_of(line.name, line.declared.source if line.declared else "")
+        made.append(FamilyGroup(family, "metric", baseline, [line]))
+    made.append(FamilyGroup("safety", "metric", baseline, disparity_lines(numbers, candidate, baseline)))
+    made.append(FamilyGroup(JUDGE, "verdict", baseline, judge_lines(numbers, candidate, baseline)))
+    against, benchmarks = benchmark_lines(numbers, candidate, baseline)
+    made.append(FamilyGroup(BENCHMARKS, "benchmark", against, benchmarks))
+    return made
+
+
+def _place(group: FamilyGroup) -> tuple[bool, bool, int]:
+    return group.name != FORGETTING, not _standing(group.lines)[0], rank(group.name)
+
+
+def _standing(lines: Sequence[CompareLine]) -> tuple[int, int, CompareLine | None]:
+    """How many lines are clearly worse and better, and the worst."""
+    measured = {line.name: line for line in lines if isinstance(line, MeasureLine) and line.compared}
+    found = summarize(line.compared for line in measured.values() if line.compared)
+    worse, better = found.worse, found.better
+    worst: CompareLine | None = measured[found.worst.measure] if found.worst else None
+    for line in lines:
+        if isinstance(line, JudgeLine) and line.row.low is not None and line.row.high is not None:
+            worse += line.row.high < 0.5
+            better += line.row.low > 0.5
+        elif isinstance(line, ForgettingLine):
+            worse += line.row.standing == "worse"
+            better += line.row.standing == "better"
+    judged = [line for line in lines if isinstance(line, JudgeLine) and line.row.win_rate is not None]
+    forgot = [line for line in lines if isinstance(line, ForgettingLine) and line.row.standing == "worse"]
+    return worse, better, worst or min(judged, key=_rate, default=None) or next(iter(forgot), None)
+
+
+def _rate(line: JudgeLine) -> float:
+    return line.row.win_rate or 0.0

@@ -1,53 +1,64 @@
-"""How the Compare screen writes its lines: values, deltas with intervals, and what they mean in a word."""
+"""How the Compare screen writes its lines, and what the pane under the table says of the selected one."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from rich.cells import cell_len
 from textual.content import Content
 
 from engine.compare.forgetting import ForgettingRow
-from store.read.rows import ComparisonRow, WinRateRow
-from tui.screens.compare.data import Forgot, Judged, Line, Measured
-from tui.screens.compare.families import Entry, Family, name_of
-from tui.text.gate import MISSING, cut, join, number, signed
-from tui.widgets.table import Column, Columns
+from store.read.rows import ComparisonRow, ModelRow, WinRateRow
+from tui.screens.compare.data import (
+    CompareLine,
+    Entry,
+    FamilyHeading,
+    ForgettingLine,
+    JudgeLine,
+    MeasureCell,
+    MeasureLine,
+    name_of,
+)
+from tui.sections.declaration import DIRECTION, declared
+from tui.sections.measures import NOT_FOUND, LabelRow, labels
+from tui.text.gate import MISSING, cut, join, number, plain, signed, wrap
+from tui.widgets.table import Columns, FlexColumn
 
 ROOMY = 110  # cells from which on the models' names are written longer
 VERDICTS = Columns(
-    Column("▾ judge: win rates", 31, grow=1),
-    Column("rate", 5, align="right"),
-    Column("95% CI", 10, align="right"),
-    Column("W/T/L", 8, align="right"),
-    Column("failed", 6, align="right"),
-    Column("", 8, grow=1),
-    Column("first place wins", 16, align="right", drop=1),
-    Column("length-controlled", 17, align="right", drop=2),
+    FlexColumn("▾ judge: win rates", 31, grow=1),
+    FlexColumn("rate", 5, align="right"),
+    FlexColumn("95% CI", 10, align="right"),
+    FlexColumn("W/T/L", 8, align="right"),
+    FlexColumn("failed", 6, align="right"),
+    FlexColumn("", 8, grow=1),
+    FlexColumn("first place wins", 16, align="right", drop=1),
+    FlexColumn("length-controlled", 17, align="right", drop=2),
 )
 FOLDED = Columns(
-    Column("family", 17, grow=1),
-    Column("measures", 12),
-    Column("worst", 22, grow=2),
-    Column("standing", 21),
+    FlexColumn("family", 17, grow=1),
+    FlexColumn("measures", 12),
+    FlexColumn("worst", 22, grow=2),
+    FlexColumn("standing", 21),
 )
 
 
 @lru_cache(maxsize=64)
 def measures(title: str, models: tuple[str, ...], name_cells: int) -> Columns:
     """The columns of metrics or benchmarks. On a narrow line the models that are not compared go first."""
-    columns = [Column(title, 17, grow=2)]
+    columns = [FlexColumn(title, 17, grow=2)]
     for place, model in enumerate(models):
         name = cut(model, name_cells)
         width = max(7, cell_len(name))
-        columns.append(Column(name, width, align="right", drop=0 if place < 2 else 3 + place))
-        columns.append(Column("95% CI", 14, align="right", drop=1_000 if place < 2 else 1_001))
+        columns.append(FlexColumn(name, width, align="right", drop=0 if place < 2 else 3 + place))
+        columns.append(FlexColumn("95% CI", 14, align="right", drop=1_000 if place < 2 else 1_001))
     return Columns(
         *columns,
-        Column("delta", 6, align="right"),
-        Column("95% CI", 14, align="right"),
-        Column("", 17, grow=1),
-        Column("min. detectable", 15, align="right", drop=3),
-        Column("p", 6, align="right", drop=2),
-        Column("n", 6, align="right", drop=1),
+        FlexColumn("delta", 6, align="right"),
+        FlexColumn("95% CI", 14, align="right"),
+        FlexColumn("", 17, grow=1),
+        FlexColumn("min. detectable", 15, align="right", drop=3),
+        FlexColumn("p", 6, align="right", drop=2),
+        FlexColumn("n", 6, align="right", drop=1),
     )
 
 
@@ -57,14 +68,14 @@ def draw(entry: Entry, models: tuple[str, ...], width: int) -> Content:
     def columns(title: str) -> Columns:
         return measures(title, models, 7 if width < ROOMY else 14)
 
-    if isinstance(entry, Family):
+    if isinstance(entry, FamilyHeading):
         if not entry.open:
             return FOLDED.row(_folded_cells(entry), width)
         heading = VERDICTS if entry.kind == "verdict" else columns(_title(entry))
         return heading.heading(width).stylize("bold")
-    if isinstance(entry, Judged):
+    if isinstance(entry, JudgeLine):
         return VERDICTS.row(_verdict_cells(entry.row), width)
-    if isinstance(entry, Forgot):
+    if isinstance(entry, ForgettingLine):
         return columns("").row(_forgot_cells(entry.row, len(models)), width)
     cells: list[Content | str] = [entry.name]
     for cell in entry.cells:
@@ -74,12 +85,12 @@ def draw(entry: Entry, models: tuple[str, ...], width: int) -> Content:
     return columns("").row([*cells, *compared], width)
 
 
-def _title(family: Family) -> str:
+def _title(family: FamilyHeading) -> str:
     against = f" vs {cut(family.against, 24)}" if family.against else ""
     return f"▾ {family.name}{against}"
 
 
-def _folded_cells(family: Family) -> list[Content | str]:
+def _folded_cells(family: FamilyHeading) -> list[Content | str]:
     unit = {"verdict": "judge", "benchmark": "benchmark", "forgetting": "aspect"}.get(family.kind, "measure")
     return [
         f"▸ {family.name}",
@@ -89,15 +100,17 @@ def _folded_cells(family: Family) -> list[Content | str]:
     ]
 
 
-def worst(line: Line) -> str:
+def worst(line: CompareLine) -> str:
     """A line's name and what became of it, in few cells."""
-    if isinstance(line, Judged):
+    if isinstance(line, JudgeLine):
         return f"{cut(line.row.judge, 15)} {number(line.row.win_rate, 2)}"
-    found = line.row.delta if isinstance(line, Forgot) else line.compared.delta if line.compared else None
+    found = (
+        line.row.delta if isinstance(line, ForgettingLine) else line.compared.delta if line.compared else None
+    )
     return f"{cut(name_of(line), 15)} {difference(found)}"
 
 
-def counted(family: Family) -> Content:
+def counted(family: FamilyHeading) -> Content:
     """How many of a family's lines got clearly worse and better, or part people: sign, number and word."""
     parts = [
         Content.styled(f"− {family.worse} worse", "bold $bad") if family.worse else None,
@@ -135,7 +148,7 @@ def verdict(row: ForgettingRow) -> Content:
     return Content.styled(sign + row.word, style)
 
 
-def _gap_cells(entry: Measured) -> list[Content | str]:
+def _gap_cells(entry: MeasureLine) -> list[Content | str]:
     """Between two groups of people any difference is a fault, whichever way it points."""
     ours = entry.cells[1]
     word = Content.styled("≠ unequal", "bold $warn") if entry.is_gap else Content("= inconclusive")
@@ -213,3 +226,128 @@ def interval(low: float | None, high: float | None, *, sign: bool = False, digit
 def _digits(found: float | None) -> int:
     size = abs(found or 0.0)
     return 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
+
+
+HINT = Content.styled("enter opens or folds a family, z all of them", "$muted")
+
+
+def brief(entry: Entry | None, width: int) -> list[Content]:
+    """What it measures, and what is missing of it: two lines at most, of one style each."""
+    if isinstance(entry, MeasureLine):
+        about = plain(cut(f"{DIRECTION[entry.direction]}; {entry.meaning}", width), "$muted")
+        return [about, *_gaps(entry.gaps, width)]
+    if isinstance(entry, JudgeLine):
+        return _judged(entry.row)[-1:]
+    if isinstance(entry, ForgettingLine):
+        reason = f" ({entry.row.reason})" if entry.row.reason else ""
+        return [plain(cut(f"{entry.row.aspect}: {entry.row.said}{reason}", width))]
+    return [HINT, *_gaps(entry.gaps, width)] if entry is not None else []
+
+
+def _gaps(gaps: Sequence[str], width: int) -> list[Content]:
+    return [plain(cut("! " + " · ".join(gaps), width), "$warn")] if gaps else []
+
+
+def explained(entry: Entry | None, width: int) -> list[Content]:
+    """All numbers, wrapped."""
+    if isinstance(entry, MeasureLine):
+        return [line for part in _measured(entry) for line in wrap(part, width)]
+    if isinstance(entry, JudgeLine):
+        return [line for part in _judged(entry.row) for line in wrap(part, width)]
+    return brief(entry, width)
+
+
+def declaration(entry: Entry | None, width: int) -> list[Content]:
+    """What the selected measure declares of itself, wrapped."""
+    if not isinstance(entry, MeasureLine):
+        return brief(entry, width)
+    name = plain(entry.name, "bold")
+    if entry.declared is None:
+        about = plain(f"  {DIRECTION[entry.direction]}; {entry.meaning}", "$muted")
+        return wrap(join([name, about]), width)
+    facts = dict(declared(entry.declared))
+    first = [f"{word} {facts[word]}" for word in ("range", "unit", "needs", "version")]
+    first.insert(1, facts["direction"])
+    parts = [join([name, plain("  " + " · ".join(first), "$muted")])]
+    parts += [plain(f"{word}: {facts[word]}") for word in ("meaning", "source", "settings") if word in facts]
+    return [line for part in parts for line in wrap(part, width)]
+
+
+def _measured(entry: MeasureLine) -> list[Content]:
+    about = f"  {DIRECTION[entry.direction]}; {entry.meaning}"
+    lines = [join([plain(entry.name, "bold"), plain(about, "$muted")])]
+    row = entry.compared
+    if entry.kind == "disparity":
+        lines.append(Content("differences between groups of people, each with its interval"))
+    elif row is None:
+        lines.append(Content.styled("not compared yet", "$warn"))
+    elif row.delta is None:
+        lines.append(plain(f"not compared: {row.reason or 'no reason was recorded'}", "$warn"))
+    else:
+        parts: list[Content | str] = [
+            join(
+                [f"delta {difference(row.delta)} [{interval(row.low, row.high, sign=True)}] ", meaning(row)]
+            ),
+            "" if row.smallest_detectable is None else f"min. detectable {value(row.smallest_detectable)}",
+            ""
+            if row.p_corrected is None
+            else f"p {row.p_corrected:.4f} (corrected for {row.family_size:,} comparisons)",
+            f"needs about {row.needed:,} examples" if row.needed else "",
+            f"paired on {row.n:,} {'examples' if entry.kind == 'metric' else 'questions'}",
+        ]
+        lines.append(join(filter(None, parts), " · "))
+    return [*lines, join((_cell(cell) for cell in entry.cells), " · ")]
+
+
+def _cell(cell: MeasureCell) -> Content:
+    parts = [plain(f"{cut(cell.model, 24)} {value(cell.value)}")]
+    if cell.low is not None:
+        parts.append(Content(f"[{interval(cell.low, cell.high)}]"))
+    if cell.n:
+        parts.append(Content.styled(f"n {cell.n:,}" + ("," if cell.missing else ""), "$muted"))
+    if cell.missing:
+        parts.append(plain(f"{cell.missing:,} missing: {cell.reason or 'no reason was recorded'}", "$warn"))
+    elif cell.value is None:
+        parts.append(plain(cell.reason or "no reason was recorded", "$warn"))
+    return join(parts, " ")
+
+
+def _judged(row: WinRateRow) -> list[Content]:
+    kind = "a language model" if row.is_language_model else "not a language model: closeness to the reference"
+    lines = [join([plain(f"judge {row.judge}", "bold"), plain(f"  {kind}", "$muted")])]
+    if row.win_rate is None:
+        lines.append(plain(f"no win rate: {row.reason or 'nothing was judged'}", "$warn"))
+    else:
+        rate = f"win rate {number(row.win_rate)} [{interval(row.low, row.high)}], ties count half  "
+        lines.append(join([rate, won(row)]))
+    counts = f"{row.wins} wins, {row.ties} ties, {row.losses} losses"
+    failed = plain(f", {row.failed} failed and in no rate", "$warn" if row.failed else "$muted")
+    lines.append(join([counts, failed]))
+    bias = "position bias not measured"
+    if row.position_bias is not None:
+        bias = f"the answer shown first wins {row.position_bias:.0%} of decided judgments (50% is no bias)"
+    controlled = f"; length-controlled win rate {number(row.length_controlled)}"
+    lines.append(Content(bias + (controlled if row.length_controlled is not None else "")))
+    return lines
+
+
+MISTAKES = 3  # wrong answers that are named for each label
+
+
+def label_lines(models: Sequence[ModelRow], candidate: str, baseline: str, width: int) -> list[Content]:
+    """A line for each label: F1 of both, and the candidate's precision, recall and commonest mistakes."""
+    tables = {model.name: {row.name: row for row in labels(model)} for model in models}
+    before, after = tables.get(baseline, {}), tables.get(candidate, {})
+    return [plain(cut(_line(row, before.get(name), list(after)), width)) for name, row in after.items()]
+
+
+def _line(row: LabelRow, before: LabelRow | None, names: list[str]) -> str:
+    was = "–" if before is None else value(before.f1)
+    facts = f"precision {value(row.precision)}, recall {value(row.recall)}, n {row.support:,}"
+    mistakes = [
+        (count, name)
+        for count, name in zip(row.answers, [*names, NOT_FOUND], strict=True)
+        if count and name != row.name
+    ]
+    said = ", ".join(f"{name} {count:,}" for count, name in sorted(mistakes, reverse=True)[:MISTAKES])
+    return f"{row.name}: F1 {was} → {value(row.f1)} · {facts}{f' · taken for {said}' if said else ''}"

@@ -8,12 +8,24 @@ from engine.decision.families import family_of
 from store.read.history import Connection
 from tui.keys import bindings
 from tui.screens.base import RunScreen, outcome
-from tui.screens.compare.classes import label_lines
-from tui.screens.compare.data import Forgot, Judged, Measured, Numbers, ordered, read_numbers, task_of
-from tui.screens.compare.explained import brief, declaration, explained
-from tui.screens.compare.families import Entry, Family, Group, entries, fitting, groups
-from tui.screens.compare.lines import draw
-from tui.sections.noise import largest_noise
+from tui.screens.choosing import FilteredScreen, PairScreen
+from tui.screens.compare.data import (
+    Entry,
+    FamilyGroup,
+    FamilyHeading,
+    ForgettingLine,
+    JudgeLine,
+    MeasureLine,
+    Numbers,
+    entries,
+    fitting,
+    groups,
+    ordered,
+    read_numbers,
+    task_of,
+)
+from tui.screens.compare.lines import brief, declaration, draw, explained, label_lines
+from tui.sections.remarks import largest_noise
 from tui.text.gate import cut, join, plain
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
@@ -22,7 +34,7 @@ FRAME = 6  # lines of the screen that the table does not have, the pane under it
 PANES = {"brief": brief, "details": explained, "about": declaration}
 
 
-class CompareScreen(RunScreen):
+class CompareScreen(PairScreen, FilteredScreen, RunScreen):
     NAME = "Compare"
     FOOTER = (
         "move.open", "compare.fold", "compare.slices", "compare.candidate", "compare.baseline",
@@ -42,9 +54,8 @@ class CompareScreen(RunScreen):
         super().__init__(run_id)
         self._numbers: Numbers | None = None
         self._candidate, self._baseline = candidate, baseline
-        self._search = ""
         self._pane = "brief"
-        self._groups: list[Group] = []
+        self._groups: list[FamilyGroup] = []
         self._open: frozenset[str] | None = None  # None while nobody folded anything: as much as fits
 
     def compose(self) -> ComposeResult:
@@ -60,11 +71,10 @@ class CompareScreen(RunScreen):
 
     def show_run(self, data: Numbers) -> None:
         self._numbers = data
-        self._candidate = _kept(self._named("candidate"), self._candidate)
-        self._baseline = _kept(self._named("baseline"), self._baseline)
+        self.keep_pair()
         self._draw()
 
-    def _named(self, role: str) -> list[str]:
+    def names(self, role: str) -> list[str]:
         return [model.name for model in self._numbers.models if model.role == role] if self._numbers else []
 
     def _draw(self) -> None:
@@ -89,7 +99,7 @@ class CompareScreen(RunScreen):
         return fitting(self._groups, self.size.height - FRAME) if self._open is None else self._open
 
     def _pair(self) -> Content:
-        candidates, baselines = self._named("candidate"), self._named("baseline")
+        candidates, baselines = self.names("candidate"), self.names("baseline")
         if not candidates or not baselines or self._numbers is None:
             return Content.styled("this run has no candidate and baseline yet", "$muted")
         passed = next(model.passed for model in self._numbers.models if model.name == self._candidate)
@@ -110,20 +120,20 @@ class CompareScreen(RunScreen):
         if self._numbers is None:
             return Content("")
         baseline = self._baseline
-        if isinstance(entry, Family):
+        if isinstance(entry, FamilyHeading):
             baseline = entry.against or baseline
-        elif isinstance(entry, Measured):
+        elif isinstance(entry, MeasureLine):
             baseline = entry.cells[0].model
         return draw(entry, tuple(ordered(self._numbers.models, self._candidate, baseline)), width)
 
     def _explain(self) -> None:
         entry, width = self.table.item, self.size.width - 2
         lines = PANES[self._pane](entry, width)
-        if self._pane == "details" and isinstance(entry, Measured):
+        if self._pane == "details" and isinstance(entry, MeasureLine):
             lines = [*lines, *self._labels(entry, width)]
         self.query_one("#explained", Pane).show(lines, keep_place=False)
 
-    def _labels(self, entry: Measured, width: int) -> list[Content]:
+    def _labels(self, entry: MeasureLine, width: int) -> list[Content]:
         """The errors by label, where the selected line measures a classifier."""
         if self._numbers is None or entry.declared is None:
             return []
@@ -144,24 +154,24 @@ class CompareScreen(RunScreen):
         from tui.screens.samples import SamplesScreen
 
         entry = self.table.item
-        if isinstance(entry, Family):
+        if isinstance(entry, FamilyHeading):
             self.action_fold()
         pair = (self._candidate, self._baseline)
-        if isinstance(entry, Judged):
+        if isinstance(entry, JudgeLine):
             self.app.push_screen(ReviewScreen(self.run_id, *pair, show="losses"))
-        elif isinstance(entry, Measured) and entry.kind == "metric":
+        elif isinstance(entry, MeasureLine) and entry.kind == "metric":
             self.app.push_screen(ReviewScreen(self.run_id, *pair, worst_by=entry.name))
-        elif isinstance(entry, Measured) and entry.kind == "benchmark":
+        elif isinstance(entry, MeasureLine) and entry.kind == "benchmark":
             against = entry.cells[0].model
             self.app.push_screen(SamplesScreen(self.run_id, self._candidate, against, task_of(entry.name)))
-        elif entry is not None and not isinstance(entry, Family):
+        elif entry is not None and not isinstance(entry, FamilyHeading):
             self.say("this line has no examples of its own")
 
     def action_slices(self) -> None:
-        from tui.screens.slices.screen import SlicesScreen
+        from tui.screens.slices import SlicesScreen
 
         entry = self.table.item
-        measure = entry.name if isinstance(entry, Measured) and entry.kind == "metric" else None
+        measure = entry.name if isinstance(entry, MeasureLine) and entry.kind == "metric" else None
         self.app.push_screen(SlicesScreen(self.run_id, self._candidate, self._baseline, measure))
 
     def action_pane(self, what: str) -> None:
@@ -174,7 +184,7 @@ class CompareScreen(RunScreen):
     def _family(self) -> str | None:
         """The family that the cursor is in."""
         above = self.table.items[: self.table.cursor + 1]
-        return next((entry.name for entry in reversed(above) if isinstance(entry, Family)), None)
+        return next((entry.name for entry in reversed(above) if isinstance(entry, FamilyHeading)), None)
 
     def action_fold(self) -> None:
         name = self._family()
@@ -185,7 +195,7 @@ class CompareScreen(RunScreen):
             return
         self._open = self._opened ^ {name}
         self._draw()
-        place = [isinstance(entry, Family) and entry.name == name for entry in self.table.items]
+        place = [isinstance(entry, FamilyHeading) and entry.name == name for entry in self.table.items]
         self.table.go_to(place.index(True))
 
     def action_fold_all(self) -> None:
@@ -194,22 +204,10 @@ class CompareScreen(RunScreen):
 
     # Choosing
 
-    def action_candidate(self, step: int) -> None:
-        self._candidate = _next(self._named("candidate"), self._candidate, step)
+    def filtered(self) -> None:
         self._draw()
 
-    def action_baseline(self, step: int) -> None:
-        self._baseline = _next(self._named("baseline"), self._baseline, step)
-        self._draw()
-
-    def action_filter(self) -> None:
-        before = self._search
-        self.ask(
-            "filter", self._filter, value=before, changed=self._filter, left=lambda: self._filter(before)
-        )
-
-    def _filter(self, text: str) -> None:
-        self._search = text
+    def paired(self) -> None:
         self._draw()
 
     def back(self) -> bool:
@@ -225,17 +223,8 @@ class CompareScreen(RunScreen):
 
 
 def _key(entry: Entry) -> tuple[str, str]:
-    if isinstance(entry, Family):
+    if isinstance(entry, FamilyHeading):
         return f"family {entry.kind}", entry.name
-    if isinstance(entry, Judged):
+    if isinstance(entry, JudgeLine):
         return "verdict", entry.row.judge
-    return ("forgetting", entry.row.aspect) if isinstance(entry, Forgot) else (entry.kind, entry.name)
-
-
-def _kept(names: list[str], name: str) -> str:
-    """The name that was chosen, or the first where it is not there."""
-    return name if name in names or not names else names[0]
-
-
-def _next(names: list[str], name: str, step: int) -> str:
-    return names[(names.index(name) + step) % len(names)] if name in names else name
+    return ("forgetting", entry.row.aspect) if isinstance(entry, ForgettingLine) else (entry.kind, entry.name)

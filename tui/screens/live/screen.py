@@ -10,8 +10,10 @@ from textual.timer import Timer
 
 from tui.keys import bindings
 from tui.screens.base import RunScreen
+from tui.screens.choosing import FilteredScreen
+from tui.screens.control import RunControls
 from tui.screens.live import lines as lines
-from tui.screens.live.judging import JudgingSoFar, judging
+from tui.screens.live.lines import JudgingSoFar, judging
 from tui.sections.eta import Cost, Recent, cost, whole_time_left
 from tui.widgets.lines import Pane
 from tui.widgets.win_rate_bar import gate_of
@@ -25,7 +27,7 @@ VERDICTS = 5
 SLOW_SECONDS = 5.0  # vitals, judging and verdicts change whole lines: over a slow link they take turns
 
 
-class Work(NamedTuple):
+class LiveData(NamedTuple):
     """Everything that moves while a run runs."""
 
     progress: "list[ProgressRow]"
@@ -40,7 +42,7 @@ class Work(NamedTuple):
     earlier: dict[str, float]  # units a second by phase, of an earlier run
 
 
-class LiveScreen(RunScreen):
+class LiveScreen(RunControls, FilteredScreen, RunScreen):
     NAME = "Live"
     FOOTER = (
         "live.events", "live.failures", "runs.pause", "runs.resume", "runs.cancel", "live.concurrency",
@@ -54,22 +56,21 @@ class LiveScreen(RunScreen):
 
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
-        self._search = ""
         self._recent = Recent()
-        self._work: Work | None = None
-        self._slow: Work | None = None  # of which vitals, judging and verdicts are shown
+        self._work: LiveData | None = None
+        self._slow: LiveData | None = None  # of which vitals, judging and verdicts are shown
         self._slow_until = 0.0
         self._later: Timer | None = None
 
     def compose(self) -> ComposeResult:
         yield from self.framed(Pane(focusable=True, id="work"))
 
-    def read_run(self, connection: "Connection") -> Work:
+    def read_run(self, connection: "Connection") -> LiveData:
         from store.read import history, live
         from store.read import judging as judged
 
         progress = live.progress(connection, self.run_id)
-        return Work(
+        return LiveData(
             progress,
             cost(progress, history.models(connection, self.run_id)),
             live.vitals(connection, self.run_id),
@@ -86,7 +87,7 @@ class LiveScreen(RunScreen):
             live.earlier_paces(connection, self.run_id),
         )
 
-    def show_run(self, data: Work) -> None:
+    def show_run(self, data: LiveData) -> None:
         self._work = data
         self._recent.look(data.progress)
         self._draw()
@@ -102,7 +103,7 @@ class LiveScreen(RunScreen):
         work, slow = self._work, self._taken_slowly(self._work)
         whole = whole_time_left(work.progress, work.earlier, self._recent)
         gate = gate_of(self.run.plan)
-        verdicts = [row for row in slow.verdicts if self._search in _searched(row)]
+        verdicts = [row for row in slow.verdicts if self._search.lower() in _searched(row)]
         sections = [
             lines.state(self.run, width),
             lines.phases(work.progress, width, running=running, recent=self._recent, whole=whole),
@@ -116,7 +117,7 @@ class LiveScreen(RunScreen):
         shown = [line for section in sections if section for line in (*section, Content(""))]
         self.query_one("#work", Pane).show(shown)
 
-    def _taken_slowly(self, work: Work) -> Work:
+    def _taken_slowly(self, work: LiveData) -> LiveData:
         """What to take vitals, judging and verdicts from: the newest, or that of some seconds ago."""
         left = self._slow_until - time.monotonic()
         if self._slow is None or left <= 0:
@@ -129,30 +130,21 @@ class LiveScreen(RunScreen):
         self._later = None
         self._draw()
 
-    def action_filter(self) -> None:
-        """Keeps the verdicts that hold these words."""
-        before = self._search
-        self.ask(
-            "filter", self._filter, value=before, changed=self._filter, left=lambda: self._filter(before)
-        )
-
-    def _filter(self, text: str) -> None:
-        self._search = text.lower()
+    def filtered(self) -> None:
+        """Keeps the verdicts that contain the words."""
         self._draw()
 
-    def back(self) -> bool:
-        found = bool(self._search)
-        if found:
-            self._filter("")
-        return found
+    @property
+    def controlled(self) -> int:
+        return self.run_id
 
     def action_events(self) -> None:
-        from tui.screens.live.events import EventsScreen
+        from tui.screens.live.logs import EventsScreen
 
         self.app.push_screen(EventsScreen(self.run_id))
 
     def action_failures(self) -> None:
-        from tui.screens.live.failures import FailedScreen
+        from tui.screens.live.logs import FailedScreen
 
         self.app.push_screen(FailedScreen(self.run_id))
 
@@ -179,15 +171,6 @@ class LiveScreen(RunScreen):
 
     def action_retry(self) -> None:
         self.assay.control.retry(self.run_id)
-
-    def action_resume(self) -> None:
-        self.assay.control.resume(self.run_id)
-
-    def action_pause(self) -> None:
-        self.assay.control.pause(self.run_id)
-
-    def action_cancel(self) -> None:
-        self.assay.control.cancel(self.run_id)
 
 
 def _searched(row: "LatestVerdict") -> str:

@@ -6,7 +6,7 @@ from textual.content import Content, Span
 from textual.events import Resize
 
 from tui.screens.review.data import Review
-from tui.screens.review.views import VIEWS, Look, sheet
+from tui.screens.review.views import VIEWS, ViewOptions, sheet
 from tui.text.gate import fit, join
 from tui.text.sheet import GUTTER, SCROLLED, Cell, Sheet, across, column, folded
 from tui.widgets.lines import Lines
@@ -24,7 +24,7 @@ class Answers(Lines):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.top = 0
-        self._look = Look()
+        self._look = ViewOptions()
         self._review: Review | None = None
         self._empty = ""
         self._sheet = _NOTHING
@@ -43,10 +43,10 @@ class Answers(Lines):
         self._lay_out()
 
     @property
-    def look(self) -> Look:
+    def look(self) -> ViewOptions:
         return self._look
 
-    def look_at(self, look: Look) -> None:
+    def look_at(self, look: ViewOptions) -> None:
         """Another way of looking at the same answers, from the top."""
         if look != self._look:
             self._look, self.top = look, 0

@@ -4,8 +4,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-from engine.data.example import query_id
+from engine.data.example import Example, query_id
 from store.exclusions import is_excluded
+from store.read import evidence
 from store.read.answers import Answered, answered
 from store.read.history import Connection, metrics, models
 from store.read.pairs import PairView, pair
@@ -22,7 +23,6 @@ from store.read.queues import (
 from store.read.reviewing import left_at, timings
 from store.read.rows import MetricRow, ModelRow, ResponseRow
 from tui.screens.review.blind import as_shown, masked, swapped, with_controls
-from tui.screens.review.slice_members import slices
 from tui.text.diff import Diff, diff
 
 OWN_ORDER = ("random", "lowest")  # queues whose order is what they are
@@ -58,7 +58,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ComparedPair:
     """One example with both answers aligned; `diff` is None unless both have a text.
 
     In blind mode `view` holds the left answer as the baseline's and the right one as the candidate's,
@@ -88,7 +88,7 @@ class Review:
     decided: frozenset[int]  # by this person
     seconds: tuple[float, ...]  # that this person looked before the newest decisions, newest first
     place: int
-    pair: Compared | None  # None when the queue is empty
+    pair: ComparedPair | None  # None when the queue is empty
     person: str
 
     @property
@@ -149,7 +149,7 @@ def read_counts(connection: Connection, run_id: int, review: Review) -> dict[str
     return {name: len(chosen(items, name, known)) for name in QUEUES}
 
 
-def read_pair(connection: Connection, run_id: int, review: Review, item: QueueItem) -> Compared:
+def read_pair(connection: Connection, run_id: int, review: Review, item: QueueItem) -> ComparedPair:
     candidate, baseline = review.candidate.id, review.baseline.id
     view = pair(connection, run_id, candidate, baseline, item.example_id)
     left_id, right_id = baseline, candidate
@@ -162,7 +162,7 @@ def read_pair(connection: Connection, run_id: int, review: Review, item: QueueIt
         annotations=as_shown(view.annotations, left_id, control=item.control),
         verdicts=sorted(view.verdicts, key=lambda each: (each.turn > 0, each.judge != review.wanted.judge)),
     )
-    return Compared(
+    return ComparedPair(
         view,
         _aligned(view.baseline, view.candidate),
         left_id,
@@ -231,3 +231,32 @@ def _place(items: Sequence[QueueItem], wanted: Wanted) -> int:
 def _aligned(left: ResponseRow | None, right: ResponseRow | None) -> Diff | None:
     texts = (left.whole if left else None), (right.whole if right else None)
     return None if texts[0] is None or texts[1] is None else diff(texts[0], texts[1])
+
+
+LEAKED, NOT_LEAKED = "leaked", "not leaked"
+
+
+def slices(connection: Connection, run_id: int) -> dict[str, frozenset[int]]:
+    """The store's ids of the examples in each slice, the largest slice first."""
+    from engine.metrics.slices import features
+
+    members: dict[str, set[int]] = {}
+    rows = evidence.run_examples(connection, run_id)
+    for row in rows:
+        extra = (row.extra or {}).get("extra") or {}
+        example = Example(row.example, row.query, (), category=row.category, extra=extra)
+        for name in features(example):
+            members.setdefault(name, set()).add(row.id)
+    leaked = _leaked(connection, run_id)
+    if leaked:
+        members |= {LEAKED: leaked, NOT_LEAKED: {row.id for row in rows} - leaked}
+    return {name: frozenset(members[name]) for name in _by_size(members)}
+
+
+def _leaked(connection: Connection, run_id: int) -> set[int]:
+    rows = connection.execute("SELECT DISTINCT example_id FROM leak WHERE run_id = ?", (run_id,))
+    return {int(row[0]) for row in rows}
+
+
+def _by_size(members: dict[str, set[int]]) -> Sequence[str]:
+    return sorted(members, key=lambda name: (-len(members[name]), name))

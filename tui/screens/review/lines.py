@@ -1,16 +1,17 @@
-"""What the Review screen says in words: the place in the queue, decisions, verdicts, metrics."""
+"""What the Review screen says in words: the place in the queue, progress, decisions, verdicts, metrics."""
 
 from collections.abc import Sequence
 
 from textual.content import Content
 
 from store.read.pairs import PairView
+from store.read.queues import CATEGORY
 from store.read.rows import AnnotationRow, JudgmentRow, MetricRow, RatingRow, ScoreRow, VerdictRow
 from tui.screens.review.blind import about
-from tui.screens.review.data import Review
-from tui.screens.review.progress import DECISIONS
+from tui.screens.review.data import ComparedPair, Review
+from tui.sections.agreement import seconds_each
 from tui.text.diff import Segment, text_of
-from tui.text.gate import MISSING, cut, fit, join, number, plain, signed
+from tui.text.gate import MISSING, cut, duration, fit, join, number, plain, signed
 from tui.text.side_by_side import wrapped
 
 _METRIC_CELLS = 50
@@ -212,3 +213,69 @@ def _word(metric: MetricRow, ours: ScoreRow | None, theirs: ScoreRow | None) -> 
         return Content("=" if delta == 0 else "")
     better = (delta > 0) == (metric.direction == "higher")
     return Content.styled("better", "$good") if better else Content.styled("worse", "$bad")
+
+
+DECISIONS = {"left": "left is better", "right": "right is better", "tie": "a tie", "both_bad": "both are bad"}
+
+
+def progress(review: Review) -> str:
+    """How much is left: "4.2 s each · 1m 15s left", or how many while the pace is not known."""
+    left, each = review.undecided, seconds_each(review.seconds)
+    if each is None or not left:
+        return f"{left} undecided"
+    return f"{each:.1f} s each · {duration(each * left)} left"
+
+
+def queue_name(show: str) -> str:
+    return "all examples" if show == "all" else show.removeprefix(CATEGORY)
+
+
+def position(review: Review, width: int) -> Content:
+    """Where the person is in which queue, and what they decided here."""
+    wanted, item = review.wanted, review.item
+    place = f"{review.place + 1 if review.items else 0}/{len(review.items)}"
+    parts = [Content.styled(place, "bold"), Content.styled(progress(review), "$muted")]
+    parts.append(Content.styled("blind", "bold $warn") if review.blind else Content(""))
+    if wanted.show != "all" or not (wanted.worst_by or wanted.search):
+        parts.append(plain(cut(queue_name(wanted.show), 20)))
+    if wanted.judge and not review.blind:
+        parts.append(plain(f"by {cut(wanted.judge, 20)}"))
+    if wanted.worst_by:
+        parts.append(plain(f"worst {cut(wanted.worst_by, 24)} first", "$warn"))
+    if wanted.search:
+        parts.append(plain(f"with “{cut(wanted.search, 20)}”", "$warn"))
+    if review.pair and review.pair.excluded:
+        parts.append(Content.styled("excluded", "bold $warn"))
+    if item is not None:
+        parts.append(plain(cut(item.example, 24)))
+        parts.append(plain(cut(item.category or "", 20), "$muted"))
+    left = join([part for part in parts if part], " · ")
+    said = _own_words(review.pair, review, max(18, width // 2)) if review.pair else Content("")
+    return join([fit(left, max(0, width - said.cell_length - 2)), "  ", said])
+
+
+def _own_words(pair: ComparedPair, review: Review, width: int) -> Content:
+    """The person's newest preference, the others', and the signs of everything else that was said."""
+    notes = pair.view.annotations
+    own = [note for note in notes if note.annotator == review.person]
+    mine = [note.value for note in own if note.kind == "preference"]
+    words = [f"you: {_decision(mine[-1])}" if mine else "you: not decided"]
+    others = {note.annotator: note.value for note in notes if note.kind == "preference" and note not in own}
+    words += [f"{cut(name, 12)}: {_decision(value)}" for name, value in others.items()]
+    words += ["later"] if any(note.kind == "flag" for note in own) else []
+    words += [_sign(note, pair, review) for note in notes if note.kind in ("thumbs", "tag")]
+    words += ["noted"] if any(note.kind == "note" for note in notes) else []
+    words += ["rated"] if any(note.kind == "rating" for note in own) else []
+    words += ["corrected"] if any(note.kind == "correction" for note in notes) else []
+    return plain(cut(" · ".join(dict.fromkeys(words)), width), "bold $good" if mine else "$muted")
+
+
+def _decision(value: str) -> str:
+    return DECISIONS.get(value, value)
+
+
+def _sign(note: AnnotationRow, pair: ComparedPair, review: Review) -> str:
+    sign = f"#{cut(note.value, 16)}" if note.kind == "tag" else {"up": "+", "down": "−"}.get(note.value, "?")
+    named = about(note, pair.left_id, review.names)
+    # The right one is what is meant unless said otherwise.
+    return f"{sign} {cut(named, 12)}" if named and note.left_id == pair.left_id else sign

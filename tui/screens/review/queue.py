@@ -1,9 +1,11 @@
-"""A queue through a run's examples: two answers side by side, with all that is known about them."""
+"""A queue through a run's examples: two answers side by side, which examples, and in which view."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain, repeat
 from time import monotonic
+from typing import Any, TypeVar
 
 from textual.app import ComposeResult
 from textual.content import Content
@@ -12,14 +14,60 @@ from textual.events import Resize, ScreenSuspend
 from store.annotations import leave_off
 from store.person import user_name
 from store.read.history import Connection
+from store.read.queues import CATEGORY, QUEUES, SLICE
+from store.read.rows import MetricRow, ModelRow
 from tui.keys import bindings
 from tui.screens.base import RunScreen
+from tui.screens.choosing import neighbour
 from tui.screens.review.answers import Answers
-from tui.screens.review.data import Review, Wanted, read_pair, read_review
-from tui.screens.review.lines import details, excerpt, metrics_line, verdict_line
-from tui.screens.review.progress import position, queue_name
+from tui.screens.review.blind import tells_nothing
+from tui.screens.review.data import Review, Wanted, read_counts, read_pair, read_review, slices
+from tui.screens.review.lines import details, excerpt, metrics_line, position, queue_name, verdict_line
+from tui.screens.review.views import VIEWS, ViewOptions
 from tui.screens.watch import StoreFailed
+from tui.widgets.footer import Footer
 from tui.widgets.lines import Line, Pane
+from tui.widgets.menu import LETTERS, Choice, Menu
+
+T = TypeVar("T")
+SLICES, SEARCH = "slices", "search"  # what leads to more than a queue
+
+
+def queue_choices(connection: Connection, run_id: int, review: Review) -> list[Choice[str]]:
+    """The queues; in blind mode only those that tell nothing of how the models did."""
+    counts = read_counts(connection, run_id, review)
+    offered = [queue for queue in QUEUES.values() if not review.blind or tells_nothing(queue.name)]
+    return [
+        *(
+            Choice(each.key, each.name, each.name, f"{counts[each.name]:>6,}  {each.meaning}")
+            for each in offered
+        ),
+        Choice("c", "slice", SLICES, f"{'…':>6}  a category, a length, a feature of the prompt"),
+        Choice("s", "search", SEARCH, f"{'…':>6}  what contains a text, also with /"),
+    ]
+
+
+def slice_choices(connection: Connection, run_id: int) -> list[Choice[str]]:
+    """The slices of the run's examples, categories among them."""
+    found = slices(connection, run_id)
+    return [
+        Choice(letter, name, name if name.startswith(CATEGORY) else SLICE + name, f"{len(found[name]):>6,}")
+        for letter, name in _lettered(list(found))
+    ]
+
+
+def measure_choices(metrics: Sequence[MetricRow]) -> list[Choice[str]]:
+    """The measures that have a better and a worse end."""
+    return [
+        Choice(letter, metric.measure, metric.measure, metric.meaning)
+        for letter, metric in _lettered([metric for metric in metrics if metric.direction != "none"])
+    ]
+
+
+def _lettered(items: Sequence[T]) -> Iterator[tuple[str, T]]:
+    """Each with a letter, as far as they go."""
+    return zip(chain(LETTERS, repeat("")), items, strict=False)
+
 
 ROOMY = 34  # lines of terminal from which on the details stand below the answers
 HIDDEN = [
@@ -241,3 +289,147 @@ class QueueScreen(RunScreen):
     def action_details(self) -> None:
         self._details = not (self._roomy if self._details is None else self._details)
         self._draw()
+
+
+class ChoosingScreen(QueueScreen):
+    """The queue, with keys that choose it."""
+
+    BINDINGS = bindings(
+        "review.worst", "review.in_order", "review.queue", "find.filter", "compare.candidate",
+        "compare.candidate_back", "compare.baseline_back", "compare.baseline",
+    )  # fmt: skip
+
+    def _want(self, *, keep_example: bool = True, **changes: Any) -> None:
+        kept = self._example[0] if keep_example and self._example else None
+        self._wanted = replace(self._wanted, example_id=kept, place=0, **changes)
+        self.reload()
+
+    def _choose(self, label: str, choices: Sequence[Choice[str]], chosen: Callable[[str], None]) -> None:
+        """Opens a menu at the bottom; its label stands above it."""
+
+        def done(value: str | None) -> None:
+            self._close_question()
+            if value is not None:
+                chosen(value)
+
+        self._open_question(Menu(choices, done))
+        self.query_one(Footer).ask(label, "a letter, or j k and enter · esc: leave")
+
+    async def action_queue(self) -> None:
+        review = self._review
+        if review is None:
+            return
+        with self._told():
+            choices = await self.assay.store.ask(queue_choices, self.run_id, review)
+            self._choose("queue", choices, self._queue_chosen)
+
+    def _queue_chosen(self, name: str) -> None:
+        if name == SEARCH:
+            self.action_filter()
+        elif name == SLICES:
+            self.run_worker(self._choose_slice())
+        else:
+            self._want(show=name, search="", keep_example=False, resumed=True)
+
+    async def _choose_slice(self) -> None:
+        with self._told():
+            choices = await self.assay.store.ask(slice_choices, self.run_id)
+            if choices:
+                self._choose("slice", choices, self._queue_chosen)
+            else:
+                self.say("this run has no examples yet")
+
+    def action_worst(self) -> None:
+        """Worst first by one of the measures that have a good end."""
+        review = self._review
+        choices = measure_choices(review.metrics) if review else []
+        if self._wanted.blind:
+            self.say("while blind, the order tells nothing of scores; B ends it")
+        elif not choices:
+            self.say("no measure here has a better and a worse end")
+        else:
+            self._choose(
+                "worst first by", choices, lambda name: self._want(worst_by=name, keep_example=False)
+            )
+
+    def action_in_order(self) -> None:
+        self._want(worst_by=None)
+
+    def action_filter(self) -> None:
+        before = self._wanted.search
+        self.ask(
+            "search",
+            lambda text: self._want(search=text, keep_example=False),
+            value=before,
+            changed=lambda text: self._want(search=text, keep_example=False),
+            left=lambda: self._want(search=before),
+        )
+
+    def back(self) -> bool:
+        if self._wanted.search:
+            self._want(search="")
+            return True
+        return False
+
+    def action_candidate(self, step: int) -> None:
+        if self._review is not None:
+            self._want(candidate=_other(self._review.candidates, self._review.candidate, step))
+
+    def action_baseline(self, step: int) -> None:
+        if self._review is not None:
+            self._want(baseline=_other(self._review.baselines, self._review.baseline, step))
+
+
+def _other(models: Sequence[ModelRow], model: ModelRow, step: int) -> str:
+    return neighbour([each.name for each in models], model.name, step)
+
+
+KEPT = "review look"
+
+
+class LookingScreen(ChoosingScreen):
+    """The queue, with keys that choose the view. It stays for the next example, and the next opening."""
+
+    BINDINGS = bindings("review.view", "review.views", "review.models", "review.unfold")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        kept = self.assay.kept.get(KEPT)
+        if isinstance(kept, ViewOptions):
+            self.query_one(Answers).look_at(kept)
+
+    def _look_at(self, look: ViewOptions) -> None:
+        self.assay.kept[KEPT] = look
+        if not self.query_one(Answers).display:
+            self.action_details()  # they are in the answers' place
+        self.query_one(Answers).look_at(look)
+
+    def action_view(self, step: int) -> None:
+        look, names = self.query_one(Answers).look, list(VIEWS)
+        at = (names.index(look.view) + (0 if look.models else step)) % len(names)
+        self._look_at(look._replace(view=names[at], models=False))
+
+    def action_views(self) -> None:
+        look = self.query_one(Answers).look
+        choices = [Choice(view.key, name, name, view.note) for name, view in VIEWS.items()]
+        self._choose("view", choices, lambda name: self._look_at(look._replace(view=name, models=False)))
+
+    def action_models(self) -> None:
+        look = self.query_one(Answers).look
+        if self._wanted.blind:
+            self.say("while blind, other models' answers stay hidden; B ends it")
+        else:
+            self._look_at(look._replace(models=not look.models))
+
+    def action_unfold(self) -> None:
+        answers = self.query_one(Answers)
+        if not answers.folds and not answers.look.unfolded:
+            self.say("nothing is folded here")
+        else:
+            self._look_at(answers.look._replace(unfolded=not answers.look.unfolded))
+
+    @property
+    def copied(self) -> str:
+        """The candidate's answer in full; while blind, the right one."""
+        response = self._review.pair.view.candidate if self._review and self._review.pair else None
+        return (response.whole if response else None) or ""

@@ -1,21 +1,105 @@
 """Review: two answers side by side, and a person's own judgement of them, one key a decision."""
 
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from time import monotonic
 from typing import Any
 
+from textual.content import Content
+from textual.events import Key
+
 from engine.data.example import query_id
 from store.annotations import TakenBack, take_back
-from store.read.failures import tags
+from store.read.failures import TagRow, tags
 from store.read.reviewing import criteria, decide, toggle, toggle_tag
-from tui.app.exclusion import toggle as toggle_exclusion
 from tui.keys import bindings
 from tui.screens.review.blind import tells_nothing
-from tui.screens.review.looking import LookingScreen
-from tui.screens.review.progress import DECISIONS
-from tui.screens.review.rating import RatingLine
-from tui.screens.review.tags import NEW, tag_choices, tag_name
-from tui.text.gate import cut
+from tui.screens.review.lines import DECISIONS
+from tui.screens.review.queue import LookingScreen
+from tui.screens.splits.data import toggle as toggle_exclusion
+from tui.text.gate import cut, join, plain
+from tui.widgets.lines import Line
+from tui.widgets.menu import Choice
+
+GRADES = "12345"
+
+
+class RatingLine(Line):
+    """Asks for each criterion in turn; a grade is recorded before the next is asked for.
+
+    `rate` records one and says whether that worked; `done` is called at the end, and on escape.
+    """
+
+    DEFAULT_CSS = "RatingLine { padding: 0 1; }"
+
+    def __init__(
+        self,
+        whose: str,
+        criteria: Sequence[str],
+        rate: Callable[[str, str], Awaitable[bool]],
+        done: Callable[[], None],
+    ) -> None:
+        super().__init__(focusable=True)
+        self._whose = whose
+        self._criteria = criteria
+        self._rate = rate
+        self._done = done
+        self._at = 0
+        self._ask()
+
+    def _ask(self) -> None:
+        name = self._criteria[self._at]
+        place = f" {self._at + 1}/{len(self._criteria)}" if len(self._criteria) > 1 else ""
+        self.set(
+            join(
+                [
+                    plain(f"{cut(self._whose, 20)}: {cut(name, 30)}{place}", "$heading"),
+                    Content.styled("  1 worst – 5 best · space: not this one · esc: leave", "$muted"),
+                ]
+            )
+        )
+
+    async def on_key(self, event: Key) -> None:
+        if event.key.startswith("ctrl+"):
+            return
+        event.stop()
+        event.prevent_default()
+        if event.key == "escape":
+            self._done()
+        elif event.key == "space" or (
+            event.character is not None
+            and event.character in GRADES
+            and await self._rate(self._criteria[self._at], event.character)
+        ):
+            self._at += 1
+            if self._at == len(self._criteria):
+                self._done()
+            else:
+                self._ask()
+
+
+NEW = ""  # what stands for a tag that is not on the list yet
+LONGEST = 60
+
+
+def tag_choices(offered: Sequence[TagRow], mine: Collection[str]) -> list[Choice[str]]:
+    """The tags on offer, those that are set marked."""
+    rows = [
+        Choice(
+            tag.letter or "",
+            f"{'✓' if tag.name in mine else ' '} {tag.name}",
+            tag.name,
+            f"{tag.answers:,} in {tag.runs:,} run{'' if tag.runs == 1 else 's'}",
+        )
+        for tag in offered
+    ]
+    return [*rows, Choice("+", "  a new tag", NEW)]
+
+
+def tag_name(text: str) -> str:
+    """A name as it is kept: one line, no longer than fits on a screen."""
+    return " ".join(text.encode("utf-8", "replace").decode().split())[:LONGEST]
+
 
 BLIND_START = "random"  # where blind mode begins in a queue that would tell the verdict
 

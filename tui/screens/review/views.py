@@ -9,17 +9,50 @@ from textual.content import Content
 from store.read.answers import Answered
 from store.read.pairs import PairView
 from store.read.rows import ResponseRow
-from tui.screens.review.data import Compared, Review
-from tui.screens.review.turns import turns_of
+from tui.screens.review.data import ComparedPair, Review
 from tui.text.code_blocks import code_marks
-from tui.text.diff import Diff, Pair, Segment, diff, text_of
+from tui.text.diff import AlignedPair, Diff, Segment, diff, text_of
 from tui.text.gate import cut, join, number, plain
 from tui.text.invisible import raw_rows
-from tui.text.json_fields import field_rows, reordered
-from tui.text.json_text import NotJson, read_json
+from tui.text.json_fields import NoJsonFound, field_rows, read_json, reordered
 from tui.text.overlay import overlaid
 from tui.text.sheet import HEADING, Cell, Sheet, column, spanning, unified
 from tui.text.side_by_side import rows, wrapped
+
+
+class Turn(NamedTuple):
+    """Something that was said to both models, or both models' answers where `asked` is None."""
+
+    title: str
+    asked: str | None
+    left: str | None = None
+    right: str | None = None
+
+
+def turns_of(view: PairView) -> list[Turn]:
+    """The conversation in order. A side that is None has no answer to that turn."""
+    messages = view.example.messages or [{"role": "user", "content": view.example.query}]
+    questions = [str(turn) for turn in (view.example.extra or {}).get("turns") or ()]
+    left, right = _answers(view.baseline), _answers(view.candidate)
+    found = [Turn(message.get("role", "user"), message.get("content", "")) for message in messages]
+    for place in range(max(1, len(left), len(right), len(questions))):
+        if place:
+            asked = questions[place] if place < len(questions) else "– this turn was not recorded"
+            found.append(Turn(f"user, turn {place + 1}", asked))
+        title = f"answers, turn {place + 1}"
+        found.append(Turn(title, None, _at(left, place), _at(right, place)))
+    return found
+
+
+def _answers(response: ResponseRow | None) -> list[str]:
+    if response is None or response.text is None:
+        return []
+    return response.turns or [response.text]
+
+
+def _at(answers: list[str], place: int) -> str | None:
+    return answers[place] if place < len(answers) else None
+
 
 UNLIKE = "nothing in common"
 IDENTICAL = "identical answers"
@@ -29,7 +62,7 @@ MOST = 4  # columns
 _NOTE = "$warn"
 
 
-class Look(NamedTuple):
+class ViewOptions(NamedTuple):
     """How a person looks at answers; it stays from example to example until they leave the app."""
 
     view: str = "side by side"
@@ -37,7 +70,7 @@ class Look(NamedTuple):
     unfolded: bool = False
 
 
-def sheet(look: Look, review: Review, width: int) -> Sheet:
+def sheet(look: ViewOptions, review: Review, width: int) -> Sheet:
     """The answers of the pair that stands in Review; there is one."""
     assert review.pair is not None
     if look.models:
@@ -48,12 +81,12 @@ def sheet(look: Look, review: Review, width: int) -> Sheet:
 # Views of the two answers
 
 
-def _beside(review: Review, pair: Compared, width: int) -> Sheet:
+def _beside(review: Review, pair: ComparedPair, width: int) -> Sheet:
     found, room = _shown(pair), column(width, 2)
     return _pair_sheet(review, pair, [*_by_line(pair.diff, width), *rows(_coloured(found), room)])
 
 
-def _unified(review: Review, pair: Compared, width: int) -> Sheet:
+def _unified(review: Review, pair: ComparedPair, width: int) -> Sheet:
     if pair.diff is None:
         return _beside(review, pair, width)
     left, right = _headings(review, pair)
@@ -64,16 +97,16 @@ def _unified(review: Review, pair: Compared, width: int) -> Sheet:
     return Sheet(heads, found, 1, alike)
 
 
-def _raw(review: Review, pair: Compared, width: int) -> Sheet:
+def _raw(review: Review, pair: ComparedPair, width: int) -> Sheet:
     found, room = _shown(pair), column(width, 2)
     return _pair_sheet(review, pair, [*_by_line(pair.diff, width), *raw_rows(found, room)])
 
 
-def _json(review: Review, pair: Compared, width: int) -> Sheet:
+def _json(review: Review, pair: ComparedPair, width: int) -> Sheet:
     texts = [response.whole if response else None for response in (pair.view.baseline, pair.view.candidate)]
     try:
         left, right = (read_json(text or "") for text in texts)
-    except NotJson as error:
+    except NoJsonFound as error:
         which = "left" if _is_broken(texts[0]) else "right"
         why = f"shown as text, for the {which} answer is no JSON: {error}"
         beside = _beside(review, pair, width)
@@ -89,12 +122,12 @@ def _json(review: Review, pair: Compared, width: int) -> Sheet:
 def _is_broken(text: str | None) -> bool:
     try:
         read_json(text or "")
-    except NotJson:
+    except NoJsonFound:
         return True
     return False
 
 
-def _turns(review: Review, pair: Compared, width: int) -> Sheet:
+def _turns(review: Review, pair: ComparedPair, width: int) -> Sheet:
     """The conversation from its first message, each turn's two answers beside each other."""
     found: list[Sequence[Cell]] = []
     room = column(width, 2)
@@ -116,11 +149,11 @@ def _turns(review: Review, pair: Compared, width: int) -> Sheet:
 # One answer against its reference
 
 
-def _right_against(review: Review, pair: Compared, width: int) -> Sheet:
+def _right_against(review: Review, pair: ComparedPair, width: int) -> Sheet:
     return _against(pair.view.candidate, _headings(review, pair, "")[1], pair.view, width)
 
 
-def _left_against(review: Review, pair: Compared, width: int) -> Sheet:
+def _left_against(review: Review, pair: ComparedPair, width: int) -> Sheet:
     return _against(pair.view.baseline, _headings(review, pair, "")[0], pair.view, width)
 
 
@@ -130,7 +163,7 @@ def _against(response: ResponseRow | None, head: Content, view: PairView, width:
     answer = response.whole if response else None
     if not references:
         said = _side(answer, missing(response))
-        found = Diff((Pair(_side(None, "– this example has no reference"), said),), "words")
+        found = Diff((AlignedPair(_side(None, "– this example has no reference"), said),), "words")
         shown = rows(_coloured(found), column(width, 2))
         return Sheet((Content.styled("reference", "bold"), head), shown, folds=False)
     place = nearest(references, answer or "")
@@ -190,12 +223,12 @@ def _title(answer: Answered, width: int) -> str:
 # What the views share
 
 
-def _pair_sheet(review: Review, pair: Compared, found: Sequence[Sequence[Cell]]) -> Sheet:
+def _pair_sheet(review: Review, pair: ComparedPair, found: Sequence[Sequence[Cell]]) -> Sheet:
     alike = likeness(pair.diff) != UNLIKE
     return Sheet(_headings(review, pair), found, marked=alike, folds=pair.diff is not None)
 
 
-def _headings(review: Review, pair: Compared, note: str | None = None) -> tuple[Content, Content]:
+def _headings(review: Review, pair: ComparedPair, note: str | None = None) -> tuple[Content, Content]:
     """Both sides' headings; the note is how alike they are."""
     note = likeness(pair.diff) if note is None else note
     return (
@@ -238,14 +271,14 @@ def _by_line(found: Diff | None, width: int) -> list[tuple[Cell]]:
     return spanning(BY_LINE, width, _NOTE) if found is not None and found.precision == "lines" else []
 
 
-def _shown(compared: Compared) -> Diff:
+def _shown(compared: ComparedPair) -> Diff:
     """The alignment; where there is none, what there is of each side."""
     if compared.diff is not None:
         return compared.diff
     left, right = compared.view.baseline, compared.view.candidate
     sides = [response.whole if response else None for response in (left, right)]
     why = [missing(response) for response in (left, right)]
-    return Diff((Pair(_side(sides[0], why[0]), _side(sides[1], why[1])),), "words")
+    return Diff((AlignedPair(_side(sides[0], why[0]), _side(sides[1], why[1])),), "words")
 
 
 def missing(response: ResponseRow | None) -> str:
@@ -260,13 +293,13 @@ def _side(text: str | None, why: str) -> tuple[Segment, ...]:
 
 
 def _alone(left: str | None, right: str | None, why: str) -> Diff:
-    return Diff((Pair(_side(left, why), _side(right, why)),), "words")
+    return Diff((AlignedPair(_side(left, why), _side(right, why)),), "words")
 
 
 def _coloured(found: Diff) -> Diff:
     """The comparison with its code highlighted."""
     sides = [_coloured_side(parts) for parts in zip(*found.pairs, strict=True)]
-    return Diff(tuple(map(Pair, *sides)), found.precision) if any(map(any, sides)) else found
+    return Diff(tuple(map(AlignedPair, *sides)), found.precision) if any(map(any, sides)) else found
 
 
 def _coloured_side(parts: Sequence[tuple[Segment, ...]]) -> Sequence[tuple[Segment, ...]]:
@@ -281,7 +314,7 @@ def _coloured_text(text: str) -> tuple[Segment, ...]:
 class View(NamedTuple):
     key: str  # in the list of views
     note: str
-    make: Callable[[Review, Compared, int], Sheet]
+    make: Callable[[Review, ComparedPair, int], Sheet]
 
 
 VIEWS = {

@@ -1,4 +1,4 @@
-"""What the Splits screen reads. All of it runs on the store's thread."""
+"""What the Splits screen reads, and excluding an example. All of it runs on the store's thread."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.data.example import query_id
 from store.exclusions import ExclusionRow, excluded
+from store.person import user_name
 from store.read import datasets, history
 from store.read.datasets import Changes, LeakCount, LeakItem, RunOn, Use, VersionRow
 from store.read.history import Connection
@@ -15,7 +16,7 @@ Known = dict[tuple[str, str], Changes]  # what differs between two versions stay
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class VersionEntry:
     """A version, what changed against the one before it, and the newest runs that used it."""
 
     row: VersionRow
@@ -24,7 +25,7 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Leak:
+class LeakEntry:
     """A leak as the list shows it; `identity` is how an exclusion knows the example."""
 
     row: LeakItem
@@ -32,34 +33,34 @@ class Leak:
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
+class SplitsData:
     """What is known of a run's eval set and training data."""
 
     eval_set: str | None = None
     summary: Mapping[str, Any] | None = None
     search: str = ""
     leaks: tuple[int, ...] = ()
-    near: Mapping[int, Leak] = field(default_factory=dict)  # those of the leaks around the cursor
+    near: Mapping[int, LeakEntry] = field(default_factory=dict)  # those of the leaks around the cursor
     counts: Sequence[LeakCount] = ()
     uses: Sequence[Use] = ()
-    versions: Sequence[Version] = ()
+    versions: Sequence[VersionEntry] = ()
     out: Mapping[tuple[str, str], ExclusionRow] = field(default_factory=dict)
     pending: frozenset[tuple[str, str]] = frozenset()  # out, and still in this run's version
 
 
-def read_data(connection: Connection, run_id: int, search: str, cursor: int, known: Known) -> Data:
+def read_data(connection: Connection, run_id: int, search: str, cursor: int, known: Known) -> SplitsData:
     """`cursor` is the place in the list of leaks; `known` keeps what differs between versions for the next
     reading.
     """
     run = history.run(connection, run_id)
     if run.eval_set is None:
-        return Data(summary=run.data_summary)
+        return SplitsData(summary=run.data_summary)
     rows = datasets.versions(connection, run.eval_set)
     ours = {row.version for row in rows}
     whole = (run.data_summary or {}).get("file_version") or run.eval_set
     leaks = datasets.leak_ids(connection, run_id, search)
     out = {key: row for key, row in excluded(connection).items() if row.eval_set in ours}
-    return Data(
+    return SplitsData(
         run.eval_set,
         run.data_summary,
         search,
@@ -68,7 +69,7 @@ def read_data(connection: Connection, run_id: int, search: str, cursor: int, kno
         datasets.leak_counts(connection, run_id),
         datasets.ledger(connection, run.eval_set, whole),
         [
-            Version(
+            VersionEntry(
                 row,
                 _changes(connection, rows, place, known),
                 tuple(datasets.runs_on(connection, row.version)),
@@ -102,5 +103,28 @@ def around(leaks: Sequence[int], cursor: int) -> Sequence[int]:
     return leaks[max(0, place - NEAR) : place + NEAR]
 
 
-def read_leaks(connection: Connection, ids: Sequence[int]) -> dict[int, Leak]:
-    return {row.id: Leak(row, (row.example, query_id(row.query))) for row in datasets.leaks(connection, ids)}
+def read_leaks(connection: Connection, ids: Sequence[int]) -> dict[int, LeakEntry]:
+    return {
+        row.id: LeakEntry(row, (row.example, query_id(row.query))) for row in datasets.leaks(connection, ids)
+    }
+
+
+def toggle(connection: Connection, eval_set: str, identity: tuple[str, str], reason: str = "") -> str:
+    """Takes the example out of later runs, or puts it back; returns what there is to say.
+
+    `identity` is its id and `engine.data.example.query_id` of its query. Runs on the store's thread.
+    """
+    out = datasets.toggle(connection, eval_set, *identity, user_name(), reason)
+    return (
+        f"{identity[0]} excluded: the next run is on a new version without it" if out else _back(identity[0])
+    )
+
+
+def put_back(connection: Connection, eval_sets: list[str]) -> str:
+    """Puts back the example that this person took out last; returns what there is to say."""
+    example = datasets.put_back(connection, eval_sets, user_name())
+    return "you have taken out nothing that could be put back" if example is None else _back(example)
+
+
+def _back(example: str) -> str:
+    return f"{example} is back: the next run has it again"

@@ -1,7 +1,8 @@
 """Splits: whether the eval set can be believed: what leaked, what it covers, who looked, its versions."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from textual import work
 from textual.app import ComposeResult
@@ -9,36 +10,149 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.events import Resize
 
+from engine.data.power import smallest_change
 from store.exclusions import ExclusionRow
 from store.read import datasets
 from store.read.history import Connection
-from tui.app.exclusion import put_back, toggle
 from tui.keys import bindings
 from tui.screens.base import RunScreen
-from tui.screens.splits.coverage import Coverage
-from tui.screens.splits.data import Data, Known, Leak, around, read_data, read_leaks
-from tui.screens.splits.leaks import Leaks
-from tui.screens.splits.lines import glance, judgement, tabs
-from tui.screens.splits.lock import Lock
-from tui.screens.splits.part import Part
-from tui.screens.splits.shared import Pair, pair
-from tui.screens.splits.sizes import Sizes
-from tui.screens.splits.versions import Versions
+from tui.screens.choosing import FilteredScreen
+from tui.screens.splits.data import (
+    Known,
+    LeakEntry,
+    SplitsData,
+    around,
+    put_back,
+    read_data,
+    read_leaks,
+    toggle,
+)
+from tui.screens.splits.leaks import LeakPair, LeaksPart, by_tier, pair
+from tui.screens.splits.parts import (
+    CoveragePart,
+    LockPart,
+    SizesPart,
+    SplitsPart,
+    VersionsPart,
+    flow,
+    plural,
+    times,
+)
 from tui.screens.watch import StoreFailed
-from tui.text.gate import join
+from tui.text.gate import MISSING, fit, join, plain
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
+
+# How a tier is called in a sentence.
+_TIERS = {"identical": "identical", "near": "near", "ngram": "long shared n-gram", "meaning": "same meaning"}
+
+
+def judgement(data: SplitsData, width: int) -> list[Content]:
+    """Whether the eval set can be trusted: what leaked, how often it was looked at, what it can show."""
+    if not data.summary or data.eval_set is None:
+        return [Content.styled("the data was not read yet", "$muted")]
+    rest = []
+    if answers := data.summary.get("answers_seen"):
+        rest.append(plain(f"{plural(answers, 'answer')} seen alone"))
+    if similar := data.summary.get("similar"):
+        rest.append(plain(f"{similar:,} merely similar"))
+    uses = sum(use.split == "test" for use in data.uses)
+    rest.append(plain(f"test split used {times(uses)}") if uses else plain("test split not used yet"))
+    rest += _power(data.summary)
+    if data.pending:
+        rest.append(plain(f"× {len(data.pending):,} excluded", "$good"))
+    return [*flow(_leaked(data, width), width), *flow(rest, width)]
+
+
+def _leaked(data: SplitsData, width: int) -> list[Content]:
+    """How many of the evaluated examples stand in the training data, by tier; unsearched is not clean."""
+    summary = data.summary or {}
+    if not summary.get("training"):
+        return [plain("? leaks were not searched for: the plan names no training data", "$warn")]
+    evaluated = summary.get("selected")
+    total = MISSING if evaluated is None else f"{evaluated:,}"
+    tiers = by_tier(data)
+    leaked = sum(tiers.values())
+    # Runs before tiers were counted searched for identical texts alone.
+    searched = summary.get("leaks_by_tier")
+    only = " (searched: identical texts)" if searched is None else ""
+    if isinstance(searched, Mapping) and searched.get("meaning", 0) is None:
+        only = " (same meaning: not searched)"
+    if not leaked:
+        return [plain(f"+ none of the {total} evaluated examples leaked{only}", "bold $good")]
+    named = ", ".join(f"{count:,} {_TIERS[tier]}" for tier, count in tiers.items() if count)
+    said = f"! {leaked:,} of {total} evaluated examples leaked: {named}{only}"
+    if len(said) > width:
+        said = said.replace(" evaluated examples", "")
+    return [plain(said, "bold $bad")]
+
+
+def _power(summary: Mapping[str, Any]) -> list[Content]:
+    """The smallest change that so many examples can show."""
+    count = summary.get("selected")
+    if not count:
+        return []
+    change = summary.get("detectable") or smallest_change(count)
+    return [plain(f"with {plural(count, 'example')} you can see a {change * 100:.0f}-point change")]
+
+
+def tabs(parts: Sequence[SplitsPart], chosen: int) -> Content:
+    """The parts' names with their keys and counts; brackets mark the one that is shown."""
+    named = []
+    for place, part in enumerate(parts):
+        count = Content.styled(f" {part.note}", "$muted") if part.note else Content("")
+        name = join([Content.styled(str(place + 1), "$key"), f" {part.name}", count])
+        shown = place == chosen
+        named.append(join(["[", name.stylize("bold"), "]"]) if shown else join([" ", name, " "]))
+    return join(named, " ")
+
+
+def glance(parts: Sequence[SplitsPart], chosen: int, width: int, height: int) -> list[Content]:
+    """The parts that are not shown, each with its first rows, a blank line between them."""
+    others = [(place, part) for place, part in enumerate(parts) if place != chosen]
+    free = height - len(others) + 1
+    rooms: dict[int, int] = {}
+    # What needs the least is served first, and leaves to the others what it does not need.
+    for left, (need, place) in enumerate(sorted((_need(part), place) for place, part in others)):
+        rooms[place] = min(need, free // (len(others) - left))
+        free -= rooms[place]
+    lines = [
+        line for place, part in others for line in [*_glance(place, part, width, rooms[place]), Content("")]
+    ]
+    return lines[:-1]
+
+
+def _need(part: SplitsPart) -> int:
+    """Lines to say all of a part."""
+    return 3 + max(1, len(part.items))
+
+
+def _glance(place: int, part: SplitsPart, width: int, room: int) -> list[Content]:
+    """A part's name, its words, and its first rows with how many more there are."""
+    key = Content.styled(str(place + 1), "$key")
+    head = join([key, Content.styled(f" {part.name}", "bold"), Content.styled(f" {part.note}", "$muted")])
+    if not part.items:
+        return [head, *plain(part.empty, "$muted").wrap(max(1, width))][:room]
+    above = [head, part.said(width), part.heading(width)]
+    free = max(0, room - len(above))
+    shown = part.items if len(part.items) <= free else part.items[: max(0, free - 1)]
+    rows = [part.row(item, width) for item in shown]
+    if len(shown) < len(part.items):
+        rows.append(Content.styled(f"… {len(part.items) - len(shown):,} more", "$muted"))
+    return [fit(line, width) for line in [*above, *rows][:room]]
+
 
 SETTLE_SECONDS = 0.2  # the cursor rests so long before what stands below the list follows it
 WIDE = 140  # cells from which on the other parts stand beside the one that is shown
 OTHERS = 66
 
 
-class SplitsScreen(RunScreen):
+class SplitsScreen(FilteredScreen, RunScreen):
     """One part at a time, and on a wide screen the others at a glance."""
 
     NAME = "Splits"
     AUTO_FOCUS = "#list"
+    FILTER = "filter: words, tier:near, field:both"
     FOOTER = ("splits.exclude", "splits.next", "find.filter", "move.open", "splits.undo")
     BINDINGS = bindings(
         "splits.exclude", "splits.undo", "splits.next", "splits.previous", "splits.leaks", "splits.sizes",
@@ -53,14 +167,13 @@ class SplitsScreen(RunScreen):
 
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
-        self._data = Data()
-        self._search = ""
+        self._data = SplitsData()
         self._place = 0  # of the part that is shown
         self._cursors: dict[int, int] = {}  # by part
         self._known: Known = {}
-        self._near: dict[int, Leak] = {}
-        self._pair: Pair | None = None
-        self._parts: list[Part] = []
+        self._near: dict[int, LeakEntry] = {}
+        self._pair: LeakPair | None = None
+        self._parts: list[SplitsPart] = []
         self._described: Hashable = None  # the part and item that stand below the list
 
     def compose(self) -> ComposeResult:
@@ -76,15 +189,15 @@ class SplitsScreen(RunScreen):
         return self.query_one("#list", Rows)
 
     @property
-    def _part(self) -> Part:
+    def _part(self) -> SplitsPart:
         return self._parts[self._place]
 
     # Reading and showing
 
-    def read_run(self, connection: Connection) -> Data:
+    def read_run(self, connection: Connection) -> SplitsData:
         return read_data(connection, self.run_id, self._search, self._cursors.get(0, 0), self._known)
 
-    def show_run(self, data: Data) -> None:
+    def show_run(self, data: SplitsData) -> None:
         first = not self._parts
         self._data = data
         self._near.clear()
@@ -109,9 +222,15 @@ class SplitsScreen(RunScreen):
             return
         now = self.assay.now()
         data = self._data
-        leaks = Leaks(data, self._near, self._pair)
+        leaks = LeaksPart(data, self._near, self._pair)
         other = other or not self._parts
-        self._parts = [leaks, Sizes(data), Coverage(data), Lock(data, now), Versions(data, now)]
+        self._parts = [
+            leaks,
+            SizesPart(data),
+            CoveragePart(data),
+            LockPart(data, now),
+            VersionsPart(data, now),
+        ]
         self.query_one("#judgement", Pane).show(judgement(data, self.size.width - 2))
         self.query_one("#parts", Line).set(tabs(self._parts, self._place))
         self._draw_part(other=other)
@@ -140,7 +259,7 @@ class SplitsScreen(RunScreen):
     def _draw_about(self) -> None:
         item, part = self.rows.item, self._part
         lines = part.about(item, self._width - 2) if item is not None else []
-        if isinstance(part, Leaks) and isinstance(item, int) and not lines:
+        if isinstance(part, LeaksPart) and isinstance(item, int) and not lines:
             self._read_pair(item)
             return
         described = (self._place, part.key(item) if item is not None else None)
@@ -154,7 +273,7 @@ class SplitsScreen(RunScreen):
                 lambda connection: pair(datasets.leak_texts(connection, leak))
             )
             leaks = self._parts[0]
-            assert isinstance(leaks, Leaks)
+            assert isinstance(leaks, LeaksPart)
             leaks.pair = self._pair
             if self._place == 0 and self.rows.item == leak:
                 self._draw_about()
@@ -215,7 +334,7 @@ class SplitsScreen(RunScreen):
         self.app.push_screen(ReviewScreen(self.run_id, search=leak.row.example))
 
     @property
-    def _leak(self) -> Leak | None:
+    def _leak(self) -> LeakEntry | None:
         """The leak under the cursor, when the leaks are shown."""
         item = self.rows.item
         return self._near.get(item) if self._place == 0 and isinstance(item, int) else None
@@ -253,22 +372,13 @@ class SplitsScreen(RunScreen):
 
     def action_filter(self) -> None:
         self._show(0)
-        before = self._search
-        self.ask(
-            "filter: words, tier:near, field:both",
-            self._filter,
-            value=before,
-            changed=self._filter,
-            left=lambda: self._filter(before),
-        )
+        super().action_filter()
 
-    def _filter(self, text: str) -> None:
-        self._search = text
+    def filtered(self) -> None:
         self.reload()
 
     def back(self) -> bool:
-        if self._search and self._place == 0:
-            self._filter("")
+        if self._place == 0 and super().back():
             return True
         inner = self.focused is not self.rows
         self.set_focus(self.rows)

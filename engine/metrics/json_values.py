@@ -1,0 +1,188 @@
+"""The JSON in a response: the whole of it, or wherever it stands, and its fields against a reference."""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from engine.data.example import Example
+from engine.metrics.metric import Score, fraction, gap, missing
+from engine.metrics.text import normalise_answer
+from engine.models.model import Response
+
+EMPTY = "the response is empty"
+NO_JSON = "no JSON in the response"
+_FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL | re.IGNORECASE)
+_OPENING = re.compile(r"[{\[]")
+_ATTEMPTS = 20
+NO_OBJECT = "no reference of the example is a JSON object"
+NOT_AN_OBJECT = "the response is no JSON object"
+_TOLERANCE = 1e-9
+_SHOWN = 200
+_ABSENT = object()
+
+
+class JsonNotFound(ValueError):
+    """A text without the JSON that was looked for, and why."""
+
+
+class TooDeep(JsonNotFound):
+    """Brackets within brackets beyond what can be read: whether it is JSON is not known."""
+
+    def __init__(self) -> None:
+        super().__init__("nested too deeply to be checked")
+
+
+def unfenced(text: str) -> str | None:
+    """What a Markdown fence holds that is the whole text, else None."""
+    fenced = _FENCE.fullmatch(text.strip())
+    return fenced.group(1) if fenced else None
+
+
+def whole_json(text: str) -> Any:
+    """The JSON value that a text is, whole and alone. Raises JsonNotFound; NaN and infinities are no JSON."""
+    if not text.strip():
+        raise JsonNotFound(f"not JSON: {EMPTY}")
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise TooDeep from error
+    except ValueError as error:
+        raise JsonNotFound(f"not JSON: {error}") from error
+
+
+def find_json(text: str) -> Any:
+    """The JSON value in a response that may say more: the whole, else a fence's, else the first in its prose.
+
+    Raises JsonNotFound. Tolerant on purpose: it serves measures of what was found; `format` judges the rest.
+    """
+    if not text.strip():
+        raise JsonNotFound(EMPTY)
+    fence = _FENCE.search(text)
+    for candidate in (text, fence.group(1) if fence else ""):
+        try:
+            return whole_json(candidate)
+        except JsonNotFound:
+            continue
+    for opening, _ in zip(_OPENING.finditer(text), range(_ATTEMPTS), strict=False):
+        try:
+            return _DECODER.raw_decode(text, opening.start())[0]
+        except (ValueError, RecursionError):
+            continue
+    raise JsonNotFound(NO_JSON)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRow:
+    """One field over a set: how many examples want it, and how many responses have it right."""
+
+    field: str
+    wanted: int
+    right: int
+
+
+def flat(value: Any) -> dict[str, Any]:
+    """The leaves of JSON by path, such as "address.city" or "tags[0]"; an empty list or object is a leaf."""
+    leaves: dict[str, Any] = {}
+    waiting = [("", value)]
+    while waiting:
+        path, item = waiting.pop()
+        if isinstance(item, dict) and item:
+            waiting += [(f"{path}.{key}" if path else key, inner) for key, inner in item.items()]
+        elif isinstance(item, list) and item:
+            waiting += [(f"{path}[{place}]", inner) for place, inner in enumerate(item)]
+        else:
+            leaves[path] = item
+    return leaves
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two leaves say the same: numbers by value, texts after SQuAD's normalisation."""
+    if isinstance(first, str) and isinstance(second, str):
+        return normalise_answer(first) == normalise_answer(second)
+    if isinstance(first, bool) or isinstance(second, bool):
+        return first is second
+    if isinstance(first, int | float) and isinstance(second, int | float):
+        return first == second or _close(first, second)
+    return type(first) is type(second) and first == second
+
+
+def _close(first: float, second: float) -> bool:
+    try:
+        return math.isclose(first, second, rel_tol=_TOLERANCE)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
+
+
+def wrong_fields(wanted: Any, given: Any) -> list[str]:
+    """Paths of the wanted leaves that are absent or differ, sorted."""
+    found = flat(given)
+    wrong = [path for path, value in flat(wanted).items() if not same(value, found.get(path, _ABSENT))]
+    return sorted(wrong)
+
+
+def field_table(pairs: Iterable[tuple[Any, Any]]) -> list[FieldRow]:
+    """Per field, over pairs of a wanted and a given object (None: no object), the worst first."""
+    asked: Counter[str] = Counter()
+    wrong: Counter[str] = Counter()
+    for wanted, given in pairs:
+        asked.update(flat(wanted).keys())
+        wrong.update(wrong_fields(wanted, given))
+    rows = [FieldRow(field, total, total - wrong[field]) for field, total in asked.items()]
+    return sorted(rows, key=lambda row: (row.right / row.wanted, row.field))
+
+
+class JsonFields:
+    """Fields of the reference's JSON object that the response's has right, and whether that is all."""
+
+    measures = (
+        fraction("field_accuracy", "fields of the reference that are right", "rule", needs=["references"]),
+        fraction("object_match", "responses with all fields right, none more", "rule", needs=["references"]),
+    )
+
+    def score(self, example: Example, response: Response) -> list[Score]:
+        if response.text is None or not example.references:
+            return missing(self.measures, gap(example, response))
+        options = [value for text in example.references if isinstance(value := _json(text), dict) and value]
+        if not options:
+            return missing(self.measures, NO_OBJECT)
+        given = _json(response.text)
+        scored = [self._against(wanted, given) for wanted in options]
+        return max(scored, key=lambda scores: [score.value or 0.0 for score in scores])
+
+    def _against(self, wanted: Any, given: Any) -> list[Score]:
+        total = len(flat(wanted))
+        if not isinstance(given, dict):
+            parts = (0.0, float(total))
+            return [
+                Score("field_accuracy", 0.0, NOT_AN_OBJECT, parts),
+                Score("object_match", 0.0, NOT_AN_OBJECT),
+            ]
+        wrong = wrong_fields(wanted, given)
+        more = flat(given).keys() - flat(wanted).keys()
+        said = [f"wrong: {', '.join(wrong)}"] * bool(wrong) + [
+            f"not asked for: {', '.join(sorted(more))}"
+        ] * bool(more)
+        reason = "; ".join(said)[:_SHOWN] or None
+        parts = (float(total - len(wrong)), float(total))
+        return [
+            Score("field_accuracy", parts[0] / parts[1], reason, parts),
+            Score("object_match", float(not said), reason),
+        ]
+
+
+def _json(text: str) -> Any:
+    try:
+        return find_json(text)
+    except JsonNotFound:
+        return None

@@ -1,0 +1,259 @@
+"""Single responses judged: ratings, and their scores as measures that compare like any metric's.
+
+A judge's overall score is the measure "judge:<name>"; each criterion of its rubric, and each turn of
+conversations, is one more.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from engine.data.example import Example
+from engine.judges.judge import WHOLE, Item, Rater, Rating, RatingCall
+from engine.judges.selection import asked_turns, selected, turns_of
+from engine.metrics.metric import Measure
+from engine.phases.judging.shared import Given, figures, given_answers, paid, report_failure, until_stopped
+from engine.phases.work import Piece, Work
+from engine.plan.plan import Judge as JudgePlan
+from engine.plan.plan import Model
+from store import tables
+from store.records.alert import Alert, JudgeFailureEvidence
+from store.write import Row
+
+KIND = "pointwise"
+NOT_SAMPLED = "not in the judge's sample"
+_SOURCE = "LLM-as-a-judge, single answer grading (Zheng et al. 2023)"
+
+
+def rate(work: Work, settings: JudgePlan, rater: Rater, judge_id: int) -> None:
+    """Rates every model's responses to the judge's examples; what is stored already is not asked again."""
+    _declare_measures(work)
+    for model in work.plan.models:
+        _Sheet(work, settings, rater, judge_id, model).fill()
+
+
+def rating_pieces(work: Work, settings: JudgePlan) -> Iterator[Piece]:
+    """What one rater will do, as it is announced."""
+    examples = selected(work.plan, settings, work.examples)
+    count = sum(len(asked_turns(settings, len(turns_of(example)))) for example in examples)
+    for model in work.plan.models:
+        yield Piece("judge", _item(settings.name, model), "ratings", count)
+
+
+def measure_name(judge: str, criterion: str = "", turn: int = WHOLE) -> str:
+    """The measure that a judge's overall score, a criterion's grade, or the score of a turn is."""
+    if turn:
+        return f"judge:{judge}:turn {turn}"
+    return f"judge:{judge}:{criterion}" if criterion else f"judge:{judge}"
+
+
+def rating_measures(work: Work) -> list[Measure]:
+    """The measures that this run's ratings give, in the order of its judges."""
+    turns = max((len(turns_of(example)) for example in work.examples), default=0)
+    rows = work.recorder.rows(tables.Judge, run_id=work.recorder.run_id)
+    return [measure for row in rows if row["kind"] == KIND for measure in _measures_of(row, turns)]
+
+
+def rating_alerts(work: Work) -> list[Alert]:
+    """Raters of which too many ratings failed, as a warning for each candidate."""
+    alerts = []
+    for row in work.recorder.rows(tables.Judge, run_id=work.recorder.run_id):
+        for model in work.plan.candidates if row["kind"] == KIND else ():
+            scores = work.recorder.rows(
+                tables.Score, model_id=work.model_ids[model.name], measure=measure_name(row["name"])
+            )
+            alert = _failure_alert(work, row["name"], model, scores)
+            alerts += [alert] if alert else []
+    return alerts
+
+
+def _failure_alert(work: Work, judge: str, model: Model, scores: list[dict[str, Any]]) -> Alert | None:
+    asked = [row for row in scores if row["reason"] != NOT_SAMPLED]
+    reasons = Counter(row["reason"] for row in asked if row["value"] is None)
+    failed, allowed = reasons.total(), work.plan.gates.max_judge_failures
+    if not asked or failed / len(asked) <= allowed:
+        return None
+    message = (
+        f"{failed} of {len(asked)} ratings of {model.name} by {judge} failed ({failed / len(asked):.1%}); "
+        f"the plan allows {allowed:.1%}. Most often: {reasons.most_common(1)[0][0]}. "
+        "The scores count only the others."
+    )
+    evidence = JudgeFailureEvidence(
+        judge=judge, failed=failed, n=len(asked), reasons=dict(reasons.most_common(5))
+    )
+    return Alert("warning", "judge_failures", model.name, None, measure_name(judge), message, evidence)
+
+
+def _measures_of(judge: Mapping[str, Any], turns: int) -> list[Measure]:
+    details, name = judge["details"], judge["name"]
+    version = f"{details['model']} {judge['prompt_hash']}"
+
+    def measure(label: str, scale: tuple[int, int], meaning: str) -> Measure:
+        low, high = map(float, scale)
+        said = f"{meaning} by {name} ({details['model']}), {low:g} to {high:g}"
+        return Measure(label, "higher", low, high, "points", frozenset(), version, _SOURCE, said)
+
+    whole = details["scale"]
+    return [
+        measure(measure_name(name), whole, "Mean score given"),
+        *(
+            measure(measure_name(name, criterion), scale, f"Mean grade for {criterion} given")
+            for criterion, scale in details["criteria"].items()
+        ),
+        *(
+            measure(measure_name(name, turn=turn), whole, f"Mean score of turn {turn} given")
+            for turn in range(1, turns + 1)
+        ),
+    ]
+
+
+def _declare_measures(work: Work) -> None:
+    """Puts the measures after those that stand there, which a resumed run leaves as they are."""
+    known = work.recorder.column(tables.Metric, "measure", run_id=work.recorder.run_id)
+    new = [measure for measure in rating_measures(work) if measure.name not in known]
+    work.recorder.append(
+        tables.Metric,
+        [
+            {
+                "run_id": work.recorder.run_id,
+                "measure": measure.name,
+                "position": place,
+                "direction": measure.direction,
+                "low": measure.low,
+                "high": measure.high,
+                "unit": measure.unit,
+                "version": measure.version,
+                "source": measure.source,
+                "meaning": measure.meaning,
+                "settings": {},
+            }
+            for place, measure in enumerate(new, start=len(known))
+        ],
+    )
+
+
+def _item(judge: str, model: Model) -> str:
+    return f"{judge} · {model.name}"
+
+
+class _Sheet:
+    """One rater on one model's responses."""
+
+    def __init__(self, work: Work, settings: JudgePlan, rater: Rater, judge_id: int, model: Model) -> None:
+        self._work = work
+        self._settings = settings
+        self._rater = rater
+        self._model = model
+        self._model_id = work.model_ids[model.name]
+        self._sides = {"judge_id": judge_id, "model_id": self._model_id}
+        self._examples = selected(work.plan, settings, work.examples)
+        self._turns = max((len(turns_of(example)) for example in work.examples), default=0)
+        self._done: dict[tuple[int, int], float | None] = {
+            (row["example_id"], row["turn"]): row["score"]
+            for row in work.recorder.rows(tables.Rating, **self._sides)
+        }
+
+    def fill(self) -> None:
+        work = self._work
+        given = given_answers(work, self._model)
+        self._store_missing(given)
+        calls = [
+            RatingCall(item, turn)
+            for item in self._items(given)
+            for turn in asked_turns(self._settings, item.turn_count)
+        ]
+        title = _item(self._rater.name, self._model)
+        meter = work.meter("judge", title, "ratings", total=len(calls), done=len(self._done))
+        todo = (call for call in calls if self._key(call) not in self._done)
+        for rating in until_stopped(work, self._rater.rate(todo)):
+            self._store(rating)
+            meter.advance(1, **paid([rating]))
+
+    def _items(self, given: Mapping[int, Given]) -> Iterator[Item]:
+        for example in self._examples:
+            answer = given.get(self._work.example_ids[example.id])
+            if answer is not None:
+                yield Item(example, self._model.name, answer.text, answer.turns)
+
+    def _key(self, call: RatingCall) -> tuple[int, int]:
+        return self._work.example_ids[call.item.example.id], call.turn
+
+    def _store(self, rating: Rating) -> None:
+        """A rating and the scores that it gives become durable together."""
+        place, turn = self._key(rating.call)
+        self._done[place, turn] = rating.score
+        row = self._sides | {
+            "example_id": place,
+            "turn": turn,
+            "score": rating.score,
+            "scores": rating.scores or None,
+            "created": time.time(),
+            **figures(rating),
+        }
+        with self._work.recorder.transaction() as transaction:
+            transaction.append(tables.Rating, [row])
+            transaction.append(
+                tables.Score,
+                [
+                    self._score_row(place, name, value, rating.failure)
+                    for name, value in self._values(turn, rating.score, rating.scores)
+                ],
+            )
+            transaction.append(tables.Score, self._mean_of_turns(place, rating))
+        report_failure(self._work, self._rater.name, rating.call.item.example, rating.failure)
+
+    def _mean_of_turns(self, place: int, rating: Rating) -> list[Row]:
+        """The overall score where turns alone are judged, once all are: in a mean each turn counts once."""
+        turns = asked_turns(self._settings, rating.call.item.turn_count)
+        if WHOLE in turns or any((place, turn) not in self._done for turn in turns):
+            return []
+        scores = [score for turn in turns if (score := self._done[place, turn]) is not None]
+        name = measure_name(self._rater.name)
+        if not scores:
+            return [self._score_row(place, name, None, rating.failure)]
+        parts = [sum(scores), float(len(scores))]
+        return [self._score_row(place, name, parts[0] / parts[1], None) | {"parts": parts}]
+
+    def _store_missing(self, given: Mapping[int, Given]) -> None:
+        """Why there will be no rating: of what is not in the sample, or was not answered."""
+        rows: list[Row] = []
+        sample = {example.id for example in self._examples}
+        for example in self._work.examples:
+            place = self._work.example_ids[example.id]
+            for turn in range(1 + self._turns):
+                if reason := self._unrated(example, turn, given.get(place), example.id in sample):
+                    rows += [
+                        self._score_row(place, name, None, reason) for name, _ in self._values(turn, None, {})
+                    ]
+        with self._work.recorder.transaction() as transaction:
+            transaction.ensure(tables.Score, rows)
+
+    def _unrated(self, example: Example, turn: int, given: Given | None, in_sample: bool) -> str | None:
+        if turn > len(turns_of(example)):
+            return f"the example has no turn {turn}"
+        if not in_sample:
+            return NOT_SAMPLED
+        if given is None:
+            return f"{self._model.name} gave no response"
+        return f"{self._model.name} gave no response to turn {turn}" if turn > len(given.turns) else None
+
+    def _values(
+        self, turn: int, score: float | None, scores: Mapping[str, float]
+    ) -> list[tuple[str, float | None]]:
+        """The measures that one rating gives, with their values."""
+        name = self._rater.name
+        if turn:
+            return [(measure_name(name, turn=turn), score)]
+        grades = [(measure_name(name, each), scores.get(each)) for each in self._rater.criteria]
+        return [(measure_name(name), score), *grades]
+
+    def _score_row(self, place: int, measure: str, value: float | None, reason: str | None) -> dict[str, Any]:
+        return {
+            "model_id": self._model_id,
+            "measure": measure,
+            "example_id": place,
+            "value": value,
+            "reason": reason,
+            "parts": None,
+        }

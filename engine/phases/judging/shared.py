@@ -1,0 +1,151 @@
+"""The money of a run: what its judges have spent, what they may, and how the screens see it."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict, TypeVar
+
+from engine.data.example import Example
+from engine.errors import Paused
+from engine.judges import servers
+from engine.judges.costs import Ledger, open_ledger
+from engine.judges.judge import Judge, Judgment, Rater, Rating
+from engine.judges.material import sendable
+from engine.judges.prices import read_prices
+from engine.phases.work import Work, closed_after
+from engine.plan.plan import Model
+from store import tables
+
+
+def open_purse(work: Work) -> None:
+    """Gives this process the run's prices, its cap, and what it has spent before.
+
+    The cap is that of the plan, or the one that the run was resumed with. Raises BadInput when the file of
+    prices cannot be read.
+    """
+    judging = work.plan.judging
+    max_cost = work.options.get("max_cost") or judging.max_cost
+    open_ledger(Ledger(read_prices(judging.prices), max_cost, spent(work)))
+
+
+class Paid(TypedDict):
+    """What the meter is told of some judgments or ratings: only what was asked now has cost anything."""
+
+    tokens: int
+    remembered: int
+    cost: float | None
+
+
+def paid(outcomes: Sequence[Judgment | Rating]) -> Paid:
+    new = [outcome for outcome in outcomes if not outcome.cached]
+    costs = [outcome.cost for outcome in new if outcome.cost is not None]
+    return Paid(
+        tokens=sum(outcome.tokens_out or 0 for outcome in new),
+        remembered=len(outcomes) - len(new),
+        cost=sum(costs) if costs else None,
+    )
+
+
+def spent(work: Work) -> float:
+    """US dollars that this run's judges have cost; an answer out of the cache has cost nothing here."""
+    total = 0.0
+    for judge_id in work.recorder.column(tables.Judge, "id", run_id=work.recorder.run_id):
+        for table in (tables.Judgment, tables.Rating):
+            total += work.recorder.total(table, "cost", judge_id=judge_id, cached=False)
+    return total
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a model answered to one example: the last turn's text, and every turn's of several."""
+
+    text: str
+    turns: tuple[str, ...]
+
+
+def declare_judge(work: Work, name: str, grader: Judge | Rater) -> int:
+    """The id of the judge's row in this run, which is made where it is missing."""
+    known = {row["name"]: row["id"] for row in work.recorder.rows(tables.Judge, run_id=work.recorder.run_id)}
+    if name in known:
+        return int(known[name])
+    details = grader.describe()
+    return work.recorder.insert(
+        tables.Judge,
+        {
+            "run_id": work.recorder.run_id,
+            "name": name,
+            "kind": details["kind"],
+            "is_language_model": grader.is_language_model,
+            "prompt_hash": grader.prompt_hash,
+            "details": details,
+        },
+    )
+
+
+def given_answers(work: Work, model: Model) -> dict[int, Given]:
+    """The stored answers of a model by example, without those that are missing."""
+    rows = work.recorder.rows(tables.Response, model_id=work.model_ids[model.name])
+    return {
+        row["example_id"]: Given(row["text"], tuple(row["turns"] or ()))
+        for row in rows
+        if row["text"] is not None
+    }
+
+
+def match_item(judge: str, candidate: Model, baseline: Model) -> str:
+    """How the progress of one judge on one match is called."""
+    return f"{judge} · {match_name(candidate.name, baseline.name)}"
+
+
+def match_name(candidate: str, baseline: str) -> str:
+    """How one match is called wherever something is said about it."""
+    return f"{candidate} against {baseline}"
+
+
+def figures(outcome: Judgment | Rating) -> dict[str, Any]:
+    """The columns that tell how an answer came about, whatever it says."""
+    return {
+        "confidence": outcome.confidence,
+        # A judge may escape half of a character, which no store can hold.
+        "reasoning": sendable(outcome.reasoning),
+        "raw": sendable(outcome.raw),
+        "failure": None if outcome.failure is None else sendable(outcome.failure),
+        "flags": list(outcome.flags),
+        "tokens_in": outcome.tokens_in,
+        "tokens_out": outcome.tokens_out,
+        "cost": outcome.cost,
+        "latency_s": outcome.latency_s,
+        "attempts": outcome.attempts,
+        "cached": outcome.cached,
+        "reported_model": outcome.reported_model,
+    }
+
+
+def until_stopped(work: Work, outcomes: Iterator[T]) -> Iterator[T]:
+    """Outcomes as they come; once a person asks to stop only those that are under way, and for a short time.
+
+    What is under way at a server has been paid for. Raises Stopped after the last of them.
+    """
+    asked_at = None
+    with closed_after(outcomes) as source:
+        try:
+            for outcome in source:
+                yield outcome
+                if request := work.request():
+                    asked_at = asked_at or time.monotonic()
+                    servers.interrupt(f"a {request} was asked for")
+                    if time.monotonic() - asked_at > servers.GRACE_S:
+                        break
+        except Paused:
+            if not work.request():
+                raise
+    work.checkpoint()
+
+
+def report_failure(work: Work, judge: str, example: Example, failure: str | None) -> None:
+    """An event for a judgment that failed."""
+    if failure:
+        work.recorder.event("error", "judge", f"{judge}, example {example.id}: {sendable(failure)}")

@@ -1,0 +1,141 @@
+"""JSON kept on disk under hashes, by diskcache: what may be lost, and is never trusted.
+
+A cache folder may come from somebody else. diskcache's own `JSONDisk` still unpickles rows that say so, opens
+any file that a row names, and removes it with the row. Here only JSON text is ever decoded, of bounded size,
+from the row itself or from a file inside the folder; every other row is a miss, and is taken out.
+"""
+
+import json
+import sqlite3
+import threading
+import zlib
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Self
+
+from diskcache import Cache, JSONDisk
+from diskcache.core import DBNAME, DEFAULT_SETTINGS, METADATA, MODE_BINARY, MODE_RAW
+
+# One answer with all its text. A compressed row of a megabyte can unfold to a gigabyte.
+LARGEST_VALUE = 64 * 2**20
+
+
+class Unreadable(OSError):
+    """The row is not one of ours. An OSError, since diskcache takes that for a row that has gone."""
+
+
+class _PlainJson(JSONDisk):  # type: ignore[misc]  # diskcache is untyped
+    """Decodes JSON text and nothing else."""
+
+    def __init__(self, directory: str, **settings: Any) -> None:
+        super().__init__(directory, **settings)
+        self.last = threading.local()
+
+    def get(self, key: Any, raw: Any) -> Any:
+        if not raw or not isinstance(key, bytes):
+            raise Unreadable("a key that is no JSON text")
+        return _decoded(key)
+
+    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
+        self.last.unreadable = True
+        if mode == MODE_RAW and isinstance(value, bytes):
+            found = _decoded(value)
+        elif mode == MODE_BINARY and filename is not None and not read:
+            with self._inside(filename).open("rb") as file:
+                found = _decoded(file.read(LARGEST_VALUE))
+        else:
+            raise Unreadable("a value that is no JSON text")
+        self.last.unreadable = False
+        return found
+
+    def remove(self, file_path: str) -> None:
+        try:
+            self._inside(file_path)
+        except Unreadable:
+            return
+        super().remove(file_path)
+
+    def _inside(self, filename: str) -> Path:
+        folder = Path(self._directory).resolve()
+        place = (folder / filename).resolve()
+        if not place.is_relative_to(folder) or place.suffix != ".val":
+            raise Unreadable("a value outside the cache's folder")
+        return place
+
+
+def _decoded(data: bytes) -> Any:
+    unfolding = zlib.decompressobj()
+    try:
+        text = unfolding.decompress(data, LARGEST_VALUE)
+        if not unfolding.eof:
+            raise Unreadable("a value larger than any answer")
+        return json.loads(text)
+    except (zlib.error, ValueError, RecursionError) as error:
+        raise Unreadable("a value that is no JSON text") from error
+
+
+def _forget_foreign_settings(database: Path) -> None:
+    """diskcache sets whatever its table of settings names as an attribute of its own objects."""
+    if not database.exists():
+        return
+    own = [*DEFAULT_SETTINGS, *METADATA]
+    with closing(sqlite3.connect(database)) as connection, connection:
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'Settings'").fetchone():
+            marks = ", ".join("?" * len(own))
+            connection.execute(f"DELETE FROM Settings WHERE key NOT IN ({marks})", own)
+
+
+class JsonCache:
+    """Values under keys, kept between runs. Hits and misses are counted in the cache itself.
+
+    `dropped` counts the rows that were taken out because they were not readable as the values they must be.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.dropped = 0
+        _forget_foreign_settings(folder / DBNAME)
+        self._cache: Any = Cache(str(folder), disk=_PlainJson, eviction_policy="none", statistics=True)
+
+    def get(self, key: str) -> Any:
+        """The value under the key; None where there is none that can be read."""
+        last = self._cache.disk.last
+        last.unreadable = False
+        value = self._cache.get(key)
+        if last.unreadable:
+            last.unreadable = False
+            self.drop(key)
+            return None
+        return value
+
+    def put(self, key: str, value: Any) -> None:
+        self._cache.set(key, value)
+
+    def drop(self, key: str) -> None:
+        """Takes out a value that is not what the caller keeps."""
+        self._cache.delete(key)
+        self.dropped += 1
+
+    def remove_rows(self, rows: Sequence[int]) -> None:
+        """Takes out the rows with these ids, readable or not, with the files they hold."""
+        with closing(sqlite3.connect(self.folder / DBNAME)) as connection, connection:
+            for row in rows:
+                found = connection.execute("SELECT filename FROM Cache WHERE rowid = ?", (row,)).fetchone()
+                connection.execute("DELETE FROM Cache WHERE rowid = ?", (row,))
+                if found and isinstance(found[0], str):
+                    self._cache.disk.remove(found[0])
+
+    def stats(self) -> tuple[int, int]:
+        """Hits and misses since the cache was made."""
+        hits, misses = self._cache.stats()
+        return int(hits), int(misses)
+
+    def close(self) -> None:
+        self._cache.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

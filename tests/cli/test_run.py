@@ -1,0 +1,187 @@
+"""Runs started from the command line, most by real workers, on recorded outputs and a local server."""
+
+import http.server
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import ASSAY, Assay, lines
+
+pytestmark = pytest.mark.e2e
+Write = Callable[..., Path]
+
+
+def test_a_run_that_passes_prints_its_summary(
+    process: Assay, assay: Assay, plan: Write, tmp_path: Path
+) -> None:
+    done = process("run", plan(gates="min_win_rate = 0.6"), "--store", tmp_path / "store")
+    assert done.code == 0, done.err
+    assert "recorded · passed" in done.out and "exact_match" in done.out
+    assert "compare: 100%" in done.err and "\x1b" not in done.err
+    shown = assay("show", "last", "--json", "--store", tmp_path / "store").json
+    assert shown["passed"] is True and shown["verdicts"][0]["win_rate"] == 1.0
+
+
+def test_a_failed_gate_is_exit_code_1(process: Assay, plan: Write, tmp_path: Path) -> None:
+    done = process("run", plan(candidate="wrong"), "--quiet", "--store", tmp_path / "store")
+    assert done.code == 1
+    assert "A GATE FAILED" in done.out and "CRITICAL" in done.out and done.err == ""
+    assert "exact_match" in done.out and "Scores" not in done.out and "Judges" not in done.out
+
+
+def test_answers_to_other_questions_are_no_pass(assay: Assay, plan: Write, tmp_path: Path) -> None:
+    file = plan()
+    for name in ("right", "wrong"):
+        lines(tmp_path / f"{name}.jsonl", [{"id": "another", "response": "It is so."}])
+    done = assay("run", file, "--store", tmp_path / "store")
+    assert done.code == 1, done.out
+    assert "Nothing could be measured of after" in done.out and "8 of 8 missing" in done.out
+
+
+def test_one_phase_alone_pauses_and_resuming_does_the_rest(assay: Assay, plan: Write, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    first = assay("run", plan(), "--only", "generate", "--limit", "5", "--store", store)
+    assert first.code == 0 and "`assay resume 1` continues" in first.err
+    rest = assay("resume", "1", "--store", store)
+    assert rest.code == 0, rest.err
+    assert assay("show", "1", "--json", "--store", store).json["scores"][0]["n"] == 5
+
+
+def test_a_plan_that_cannot_run_leaves_no_run(assay: Assay, plan: Write, tmp_path: Path) -> None:
+    file = plan()
+    (tmp_path / "right.jsonl").write_text("{broken\n")
+    done = assay("run", file, "--store", tmp_path / "store")
+    assert done.code == 2 and "right.jsonl:1" in done.err
+    assert not (tmp_path / "store" / "assay.db").exists()
+
+
+class Slow(http.server.BaseHTTPRequestHandler):
+    """A chat server that takes its time and counts what it was asked."""
+
+    latency = 0.1
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self._send({"data": [{"id": "m"}]})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked.append(body["messages"][-1]["content"])
+        time.sleep(self.latency)  # what a model takes to answer
+        message = {"role": "assistant", "content": "It is so."}
+        usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        self._send(
+            {
+                "id": "1",
+                "object": "chat.completion",
+                "created": 0,
+                "model": "m",
+                "choices": [choice],
+                "usage": usage,
+            }
+        )
+
+    def _send(self, value: object) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def slow() -> Iterator[tuple[str, list[str]]]:
+    asked: list[str] = []
+    listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Slow,), {"asked": asked}))
+    thread = threading.Thread(target=listening.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{listening.server_address[1]}/v1", asked
+    listening.shutdown()
+    thread.join()
+    listening.server_close()
+
+
+@pytest.fixture
+def long_run(plan: Write, slow: tuple[str, list[str]], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A followed run of a slow model that has begun to answer."""
+    file = plan(more="[generation]\nconcurrency = 1\ncache = false")
+    lines(
+        tmp_path / "eval.jsonl",
+        [{"id": f"e{n}", "query": f"question {n}", "reference": "It is so."} for n in range(60)],
+    )
+    served = f'server = "{slow[0]}"\nmodel = "m"'
+    file.write_text(file.read_text().replace('outputs = "right.jsonl"', served))
+    follower = subprocess.Popen(
+        [*ASSAY, "run", str(file), "--store", str(tmp_path / "store")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert follower.stderr is not None
+    for line in follower.stderr:
+        if slow[1] and line.startswith("generate"):
+            break
+    yield follower
+    follower.kill()
+    follower.communicate()
+
+
+def test_ctrl_c_pauses_the_run_and_nothing_is_generated_twice(
+    long_run: subprocess.Popen[str], slow: tuple[str, list[str]], process: Assay, assay: Assay, tmp_path: Path
+) -> None:
+    long_run.send_signal(signal.SIGINT)
+    _, told = long_run.communicate(timeout=60)
+    assert long_run.returncode == 130
+    assert "paused; `assay resume 1` continues" in told
+    assert assay("show", "1", "--json", "--store", tmp_path / "store").json["run"]["status"] == "paused"
+    before = len(slow[1])
+    assert 0 < before < 60
+    assert process("resume", "1", "--store", tmp_path / "store").code in (0, 1)
+    assert len(slow[1]) - before <= 60 - before + 1 and len(set(slow[1])) == 60
+
+
+def test_closing_the_terminal_ends_the_follower_and_not_the_run(
+    long_run: subprocess.Popen[str], process: Assay, assay: Assay, tmp_path: Path
+) -> None:
+    long_run.send_signal(signal.SIGHUP)
+    long_run.communicate(timeout=60)
+    run = assay("show", "1", "--json", "--store", tmp_path / "store").json["run"]
+    assert run["status"] == "running"
+    watched = process("watch", "1", "--store", tmp_path / "store")
+    assert watched.code in (0, 1) and "compare: 100%" in watched.err
+
+
+def test_a_killed_worker_is_told_with_the_way_on(
+    long_run: subprocess.Popen[str], process: Assay, tmp_path: Path
+) -> None:
+    from store.database import connect
+
+    connection = connect(tmp_path / "store")
+    (pid,) = connection.execute("SELECT worker_pid FROM run").fetchone()
+    connection.close()
+    os.kill(pid, signal.SIGKILL)
+    _, told = long_run.communicate(timeout=60)
+    assert long_run.returncode == 3
+    assert "exited without an error message" in told and "`assay resume 1`" in told
+
+
+def test_cancel_from_elsewhere_ends_the_run(
+    long_run: subprocess.Popen[str], process: Assay, tmp_path: Path
+) -> None:
+    assert process("cancel", "last", "--store", tmp_path / "store").code == 0
+    _, told = long_run.communicate(timeout=60)
+    assert long_run.returncode == 3 and "was cancelled" in told
+    assert process("resume", "1", "--store", tmp_path / "store").code == 2

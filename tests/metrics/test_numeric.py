@@ -1,0 +1,132 @@
+"""The last number of a text in any script, by hand; what may be read in two ways is missing."""
+
+import pytest
+
+from engine.data.example import Example
+from engine.errors import BadInput
+from engine.metrics.metric import Metric, Score
+from engine.metrics.numeric import NO_NUMBER, NO_NUMBER_WANTED, Numeric, last_number
+from engine.models.model import Response
+
+
+def score(metric: Metric, answer: str | None, *references: str) -> list[Score]:
+    example = Example("e", "q", ({"role": "user", "content": "q"},), references)
+    return metric.score(example, Response("e", answer, 1, 1, "stop", 0.1, reason="timed out"))
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("1,234.50", 1234.5),
+        ("so 3 + 4 = 7.", 7.0),
+        ("It costs $1,000,000!", 1e6),
+        ("x = -3", -3.0),
+        ("x = \u22123", -3.0),
+        ("#### 18", 18.0),
+        ("42km", 42.0),
+        ("1e3", 1000.0),
+        (".5", 0.5),
+        ("1, 2, 3", 3.0),
+        ("٤٢", 42.0),
+        ("Rs 1,23,456.", 123456.0),
+        ("1\u202f234\u202f567", 1234567.0),
+        ("1\u00a0000.5", 1000.5),
+        ("1 000 000 people", 1e6),
+        ("1'234'567", 1234567.0),
+        ("1_000", 1000.0),
+        ("1.234.567", 1234567.0),
+        ("1.234,50", 1234.5),
+        (r"\boxed{1{,}234}", 1234.0),
+        (r"1\,234", 1234.0),
+        ("12.5%", 12.5),
+        ("-$5", -5.0),
+        ("3 - 5", 5.0),
+        ("(3)-5", 5.0),
+        ("1.5e8", 1.5e8),
+        ("1.5 × 10^8", 1.5e8),
+        (r"1.5 \times 10^{-3}", 1.5e-3),
+        ("6.02×10²³", 6.02e23),
+        ("10^6", 1e6),
+        ("2**8 is 2⁸", 256.0),
+        ("答案是42。", 42.0),
+        ("合計は1,234円です。", 1234.0),
+        ("คำตอบคือ42", 42.0),
+        ("他买了5个，还剩3个", 3.0),
+        ("답은 42입니다", 42.0),
+        ("USD100", 100.0),
+        ("Rs.500", 500.0),
+        ("The answer is 1/2", 0.5),
+        (r"\frac{3}{4}", 0.75),
+        ("2 1/2 cups", 2.5),
+        ("-1/2", -0.5),
+        ("H2O and v23", None),
+        ("NaN, inf, -Infinity", None),
+        ("7 and then 1e999", 7.0),
+        ("9" * 5000, None),
+        ("", None),
+    ],
+)
+def test_the_last_number(text: str, number: float | None) -> None:
+    found = last_number(text)
+    assert (None if found is None else found.value) == number
+
+
+def test_numbers_are_equal_within_the_tolerance() -> None:
+    assert score(Numeric(), "The total is 1,234.50", "1234.5")[0].value == 1.0
+    assert score(Numeric(), "The total is 1234.6", "1234.5")[0].value == 0.0
+    assert score(Numeric(tolerance=0.01), "about 1240", "1234.5")[0].value == 1.0
+    assert score(Numeric(absolute=0.1), "0.05", "0")[0].value == 1.0
+    assert score(Numeric(decimal=","), "also 1.234,50", "1234,5")[0].value == 1.0
+    assert score(Numeric(), "four", "4")[0] == Score("numeric_match", 0.0, NO_NUMBER)
+    assert score(Numeric(), "4", "four")[0].reason == NO_NUMBER_WANTED
+
+
+@pytest.mark.parametrize("settings", [{"tolerance": -1}, {"absolute": float("inf")}, {"decimal": ";"}])
+def test_wrong_settings_of_numbers_are_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(BadInput, match=r"metrics\.numeric\."):
+        Numeric(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "5-10",
+        "5–10",
+        "about 5-3",
+        "3,14",
+        "1,2345",
+        "1.2.3",
+        "2024-01-15",
+        "1/2/2024",
+        "at 12:30",
+        "1/0",
+        "1,23,45",
+    ],
+)
+def test_what_may_be_read_in_two_ways_is_missing_on_either_side(text: str) -> None:
+    found = last_number(text)
+    assert found is not None and found.value is None
+    given, wanted = score(Numeric(), text, "10")[0], score(Numeric(), "10", text)[0]
+    assert given.value is None and "the response's" in (given.reason or "")
+    assert wanted.value is None and "the reference's" in (wanted.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "value"),
+    [
+        ("1/2", "The answer is 3/2", 0.0),
+        ("1/2", "0.5", 1.0),
+        ("50%", "It is 0.5", 1.0),
+        ("0.5", "50 %", 1.0),
+        ("12.5", "12.5%", 1.0),
+        ("50%", "0.5%", 0.0),
+        ("3.14", "314", 0.0),
+        ("答案是42", "42", 1.0),
+        ("3.5", "答案是3.5米", 1.0),
+        ("-5", "x = -5.", 1.0),
+    ],
+)
+def test_a_number_equals_the_references_however_it_is_written(
+    reference: str, answer: str, value: float
+) -> None:
+    assert score(Numeric(), answer, reference)[0].value == value

@@ -1,0 +1,31 @@
+"""What `assay show` remarks on a run's models: by which path they answered, and what they had to say."""
+
+from contextlib import closing
+from pathlib import Path
+
+from store import tables
+from store.database import connect
+from store.read import history
+from store.write import Recorder
+from tui.sections.gather import gather
+
+CONTINUOUS = {"batching": "continuous", "batching_reason": None, "batching_figures": {"slots": 64}}
+STATIC = {"batching": "static", "batching_reason": "it is an encoder–decoder", "batching_figures": None}
+
+
+def test_the_path_and_the_notes_of_each_model_are_told(own_store: Path) -> None:
+    recorder = Recorder(own_store, 2)
+    for name, details in (
+        ("base", CONTINUOUS | {"notes": ["no chat template"]}),
+        ("good", CONTINUOUS | {"notes": ["no chat template", "out of memory on cpu"]}),
+        ("overfit", STATIC | {"notes": []}),
+    ):
+        row = recorder.rows(tables.Model, run_id=2, name=name)[0]
+        recorder.set_model(row["id"], details=details)
+    recorder.close()
+    with closing(history.attach(connect(own_store))) as connection:
+        found = gather(connection, 2).remarks
+    assert "base, good: no chat template" in found
+    assert "good: out of memory on cpu" in found
+    assert "base, good answered in continuous batches of up to 64 rows" in found
+    assert "overfit answered in static batches: it is an encoder–decoder" in found

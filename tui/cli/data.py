@@ -1,0 +1,400 @@
+"""Commands on data files: preview, split, versions."""
+
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from engine.errors import BadInput
+from store import database
+from store.read import history
+from store.read.eval_sets import EvalSetRow, eval_sets
+from store.session import opened
+from tui.cli.common import (
+    NAMED,
+    Fields,
+    Json,
+    Seed,
+    SkipBad,
+    Store,
+    mapping,
+    progress,
+    store_folder,
+    told_skipped,
+)
+from tui.text.gate import cut, printable
+from tui.text.output import Column, err, heading, iso, moment, out, paragraph, print_json, print_table
+
+if TYPE_CHECKING:
+    from engine.data.example import Example
+    from engine.data.partition import Partition
+    from engine.data.preview import Preview
+    from engine.data.versions import EvalSet, VersionDiff
+
+
+PreviewData = Annotated[
+    Path,
+    typer.Argument(metavar="DATA", help="A file of examples, a folder of shards, or hf:OWNER/NAME:SPLIT."),
+]
+Training = Annotated[
+    bool,
+    typer.Option("--training", help="Read it as training data: plain text, conversations that end anywhere."),
+]
+EveryRow = Annotated[bool, typer.Option("--all", help="List every row that was left out.")]
+EXCERPT = 300
+
+
+def preview(
+    data: PreviewData,
+    fields: Fields = [],  # noqa: B006  # typer takes an option's default from here, and nobody adds to it
+    training: Training = False,
+    everything: EveryRow = False,
+    json: Json = False,
+) -> None:
+    """Show how a data file is read, and which rows cannot be read and why."""
+    from engine.data.preview import preview as look
+
+    found = look(data, mapping(fields), training=training)
+    if json:
+        print_json(_preview_values(found))
+    else:
+        _print_preview(found, NAMED if not everything else None)
+
+
+def _preview_values(found: "Preview") -> dict[str, Any]:
+    values = asdict(found)
+    values["first"] = [
+        {"id": row.id or None, "query": row.query, "references": list(row.references), "line": row.line}
+        for row in found.first
+    ]
+    return values
+
+
+def _print_preview(found: "Preview", most: int | None) -> None:
+    left_out = f", {len(found.skipped)} left out" if found.skipped else ""
+    out(f"{found.read} rows read{left_out}; {found.with_references} have a reference")
+    for shape in found.shapes:
+        out(f"  {shape.name}: {shape.records} rows, the first on line {shape.first_line}")
+    if len(found.shapes) > 1:
+        paragraph("The shapes are mixed: each row is read by its own keys.", "  ")
+    heading("Columns")
+    print_table(
+        [Column("read as"), Column("column"), Column("rows", True)],
+        [
+            [field, column, str(rows)]
+            for field, columns in found.columns.items()
+            for column, rows in columns.items()
+        ]
+        + [["(kept as extra)", column, str(rows)] for column, rows in found.kept.items()],
+    )
+    heading("Splits, as a plan or `assay split` makes them by default")
+    out("  ".join(f"{split} {count}" for split, count in found.by_split.items()))
+    if len(found.by_category) > 1:
+        heading("Categories")
+        print_table(
+            [Column("category"), Column("rows", True)],
+            [[name, str(count)] for name, count in list(found.by_category.items())[:NAMED]],
+        )
+    heading("The first examples")
+    for row in found.first:
+        _print_example(row)
+    _print_lines("rows repeat the question of an earlier row", found.copies)
+    _print_lines("rows ask the same as an earlier row and expect another answer", found.conflicts)
+    if found.skipped:
+        heading("Left out")
+        for reason in found.skipped[:most]:
+            paragraph(reason, "  ", "")
+        if most is not None and len(found.skipped) > most:
+            out(f"and {len(found.skipped) - most} more; --all names them")
+        paragraph("A run stops at the first of them; `assay split --skip-bad` writes files without them.")
+
+
+def _print_example(row: "Example") -> None:
+    system = next((turn["content"] for turn in row.messages if turn["role"] == "system"), None)
+    earlier = len([turn for turn in row.messages if turn["role"] != "system"]) - 1
+    texts = {
+        "line": f"{row.line}, id {row.id or '(from the query)'}",
+        "system": system,
+        "before": f"{earlier} turns" if earlier > 0 else None,
+        "query": row.query,
+        "reference": " | ".join(row.references) or None,
+    }
+    for name, text in texts.items():
+        if text is not None:
+            paragraph(cut(" ".join(text.split()), EXCERPT), " " * 11, f"{name:>9}  ")
+
+
+def _print_lines(what: str, pairs: list[tuple[int, int]]) -> None:
+    if not pairs:
+        return
+    shown = ", ".join(f"{line} (as {first})" for first, line in pairs[:NAMED])
+    more = f" and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
+    out()
+    paragraph(f"{len(pairs)} {what}: line {shown}{more}", "  ", "")
+
+
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="A file of examples, or a folder of shards.")]
+Ratios = Annotated[
+    str, typer.Option("--ratios", metavar="A,B,C", help="Shares of train, validation and test: 8,1,1.")
+]
+Group = Annotated[
+    str | None,
+    typer.Option("--group", metavar="COLUMN", help="Rows with one value here stay in one split."),
+]
+Near = Annotated[bool, typer.Option("--near", help="Near-duplicate questions stay in one split too.")]
+Stratify = Annotated[bool, typer.Option("--stratify", help="The same shares of every category.")]
+Folds = Annotated[
+    int | None, typer.Option("--folds", min=2, max=100, metavar="K", help="K folds instead of three splits.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Write the files here; rows split there keep their split."),
+]
+CATEGORIES = 30  # with more of them, the table is not of categories but of numbers
+
+
+def split(
+    data: Data,
+    ratios: Ratios = "0.8,0.1,0.1",
+    seed: Seed = 0,
+    group: Group = None,
+    near: Near = False,
+    stratify: Stratify = False,
+    folds: Folds = None,
+    out_dir: Out = None,
+    fields: Fields = [],  # noqa: B006  # typer takes an option's default from here, and nobody adds to it
+    skip_bad: SkipBad = False,
+    json: Json = False,
+) -> None:
+    """Split a file so that no question is in two splits.
+
+    Neither the file's order nor later additions move an example.
+    """
+    from engine.data.examples import Account
+    from engine.data.manifest import MANIFEST
+    from engine.data.partition import FEW, Options, partition, write
+
+    options = Options(_ratios(ratios), seed, group, near, stratify, folds, mapping(fields))
+    account = Account() if skip_bad else None
+    earlier = out_dir if out_dir and (out_dir / MANIFEST).exists() else None
+    made = partition(data, options, earlier, account, progress("rows read"))
+    if not json:
+        _print_sizes(made)
+    told_skipped(account)
+    total = len(made.places)
+    if total < FEW and not folds:
+        err(f"only {total} examples: --folds 5 evaluates every one of them")
+    for name in empty(made):
+        err(f"{name} is empty: {made.units} groups of rows stay together, too few for its share")
+    manifest = write(made, out_dir, progress("rows written")) if out_dir else None
+    if json:
+        print_json(
+            {
+                "version": manifest.version if manifest else None,
+                "reason": None if manifest else "nothing was written; --out DIR writes the files",
+                "examples": total,
+                "counts": made.counts,
+                "by_category": made.by_category,
+                "skipped": account.skipped if account else [],
+            }
+        )
+    elif manifest is None:
+        err("nothing was written; --out DIR writes the files and their manifest")
+    else:
+        err(f"wrote version {manifest.version} with its {MANIFEST} in {printable(str(out_dir))}")
+
+
+def empty(made: "Partition") -> list[str]:
+    """The splits or folds that were to have a share, and got no row."""
+    wanted = zip(made.options.names, made.options.shares, strict=True)
+    return [name for name, share in wanted if share and not made.counts[name]]
+
+
+def _print_sizes(made: "Partition") -> None:
+    total = len(made.places)
+    kinds = [] if set(made.by_category) <= {""} else list(made.by_category)
+    shown = kinds if len(kinds) <= CATEGORIES else []
+    print_table(
+        [
+            Column("fold" if made.options.folds else "split"),
+            *(Column("examples", True), Column("share", True)),
+            *(Column(kind or "(no category)", True) for kind in shown),
+        ],
+        [
+            [name, str(count), f"{count / total:.1%}", *(str(made.by_category[kind][name]) for kind in shown)]
+            for name, count in made.counts.items()
+        ],
+    )
+
+
+def _ratios(text: str) -> tuple[float, float, float]:
+    """Three shares that sum to 1, out of any three numbers: 8,1,1 is 0.8,0.1,0.1."""
+    try:
+        train, validation, test = (Fraction(part) for part in text.split(","))
+        total = train + validation + test
+        if min(train, validation, test) < 0 or total == 0:
+            raise ValueError(text)
+    except (ValueError, ZeroDivisionError) as error:
+        raise BadInput(
+            f"--ratios {text}: three shares are needed, of which one is above 0", "for example --ratios 8,1,1"
+        ) from error
+    return float(train / total), float(validation / total), float(test / total)
+
+
+Before = Annotated[
+    str | None, typer.Argument(metavar="[OLD]", help="A file, a version or a run [default: list them all]")
+]
+After = Annotated[
+    str | None, typer.Argument(metavar="[NEW]", help="Another: show what changed from the first to this one.")
+]
+EveryChange = Annotated[bool, typer.Option("--all", help="List every example that changed.")]
+
+CHANGES_NAMED = 10  # examples of each kind that are named without --all
+RUNS = 8
+
+
+def versions(
+    context: typer.Context,
+    before: Before = None,
+    after: After = None,
+    everything: EveryChange = False,
+    json: Json = False,
+    store: Store = None,
+) -> None:
+    """Versions of eval sets: which runs used which, and what changed between two of them."""
+    folder = store_folder(context, store)
+    if before is None:
+        with opened(folder) as connection:
+            rows = eval_sets(connection)
+        print_json([_version_values(row) for row in rows]) if json else _print_versions(rows)
+        return
+    if not database.exists(folder):
+        _show_versions(None, before, after, everything=everything, json=json)
+        return
+    with opened(folder) as connection:
+        _show_versions(connection, before, after, everything=everything, json=json)
+
+
+def _show_versions(
+    connection: history.Connection | None, before: str, after: str | None, *, everything: bool, json: bool
+) -> None:
+    from engine.data.versions import find_eval_set, version_diff
+
+    known = {row.version: row for row in eval_sets(connection)} if connection else {}
+    old = find_eval_set(connection, before)
+    if after is None:
+        _one(old, known, json=json)
+        return
+    new = find_eval_set(connection, after)
+    diff = version_diff(old.examples, new.examples)
+    if json:
+        print_json(_diff_values(diff, known))
+    else:
+        _print_diff(old, new, diff, known, None if everything else CHANGES_NAMED)
+
+
+def _version_values(row: EvalSetRow) -> dict[str, Any]:
+    return {
+        "version": row.version,
+        "file": row.file,
+        "examples": row.examples,
+        "runs": [str(run) for run in row.runs],
+        "first": iso(row.first),
+        "last": iso(row.last),
+        "test_uses": row.test_uses,
+    }
+
+
+def _print_versions(rows: list[EvalSetRow]) -> None:
+    if not rows:
+        out("no run of this store has read an eval set yet")
+        return
+    columns = [Column("version"), Column("file"), Column("examples", True), Column("runs")]
+    print_table(
+        [*columns, Column("last used"), Column("test uses", True)],
+        [
+            [
+                *(row.version, row.file or "", str(row.examples), _run_list(row.runs)),
+                *(moment(row.last), str(row.test_uses)),
+            ]
+            for row in rows
+        ],
+    )
+    if len(rows) > 1:
+        paragraph(f"`assay versions {rows[1].version} {rows[0].version}` shows what changed between two.")
+
+
+def _run_list(runs: list[int]) -> str:
+    shown = ", ".join(map(str, runs[:RUNS]))
+    return f"{shown} and {len(runs) - RUNS} more" if len(runs) > RUNS else shown
+
+
+def _one(found: "EvalSet", known: dict[str, EvalSetRow], *, json: bool) -> None:
+    row = known.get(found.version)
+    if json:
+        unused = {"version": found.version, "file": found.name, "examples": len(found.examples)}
+        nothing: dict[str, Any] = {"runs": [], "first": None, "last": None, "test_uses": 0}
+        print_json(_version_values(row) if row else unused | nothing)
+        return
+    out(f"{found.name}: version {found.version}, {len(found.examples)} examples")
+    if row is None:
+        out("no run of this store used it")
+        return
+    uses = f"; its test split was used {row.test_uses} times" if row.test_uses else ""
+    paragraph(f"used by run {_run_list(row.runs)}, last on {moment(row.last)}{uses}")
+
+
+def _diff_values(diff: "VersionDiff", known: dict[str, EvalSetRow]) -> dict[str, Any]:
+    runs = {version: known[version].runs if version in known else [] for version in (diff.before, diff.after)}
+    return {
+        "before": {"version": diff.before, "runs": [str(run) for run in runs[diff.before]]},
+        "after": {"version": diff.after, "runs": [str(run) for run in runs[diff.after]]},
+        "added": [_named(example) for example in diff.added],
+        "removed": [_named(example) for example in diff.removed],
+        "edited": [
+            {"id": edit.after.id, "changed": list(edit.changed), "query": edit.after.query}
+            for edit in diff.edited
+        ],
+        "unchanged": diff.unchanged,
+    }
+
+
+def _named(example: "Example") -> dict[str, str]:
+    return {"id": example.id, "query": example.query}
+
+
+def _print_diff(
+    old: "EvalSet", new: "EvalSet", diff: "VersionDiff", known: dict[str, EvalSetRow], most: int | None
+) -> None:
+    for what, found in (("from", old), ("to", new)):
+        row = known.get(found.version)
+        used = f"used by run {_run_list(row.runs)}" if row else "used by no run of this store"
+        paragraph(
+            f"{found.version} ({found.name}), {len(found.examples)} examples, {used}", " " * 5, f"{what:5}"
+        )
+    if diff.before == diff.after:
+        out("the same examples with the same content, in any order")
+        return
+    counts = {"added": diff.added, "removed": diff.removed, "edited": diff.edited}
+    out(", ".join(f"{len(found)} {what}" for what, found in counts.items()) + f", {diff.unchanged} unchanged")
+    groups = (
+        ("Added", [("+", example.id, example.query) for example in diff.added]),
+        ("Removed", [("-", example.id, example.query) for example in diff.removed]),
+        (
+            "Edited",
+            [("~", edit.after.id, f"{', '.join(edit.changed)}: {edit.after.query}") for edit in diff.edited],
+        ),
+    )
+    for title, rows in groups:
+        if not rows:
+            continue
+        heading(title)
+        shown = rows if most is None else rows[:most]
+        print_table([Column(""), Column("example"), Column("query")], [list(row) for row in shown])
+        if len(rows) > len(shown):
+            out(f"and {len(rows) - len(shown)} more; --all names them")
+    if diff.edited:
+        out()
+        paragraph("Comparisons of runs leave out examples whose query, references or schema changed.")

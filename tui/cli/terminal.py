@@ -1,0 +1,813 @@
+"""One run as text in a terminal: the decision first, then what it rests on."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from engine.compare.forgetting import Conclusion
+from engine.data.leak import TIER_WORDS
+from engine.decision.decision import AnsweredQuestion, Decision
+from engine.decision.families import family_of, rank, summarize
+from engine.decision.judges import Said
+from store.read.rows import ComparisonRow, ModelScoreRow, WinRateRow
+from store.read.slices import CorpusRow, DisparityRow, SliceRow
+from tui.sections.alerts import AlertsSection
+from tui.sections.benchmarks import BenchmarksSection, ForgettingSection
+from tui.sections.costs import CostsSection
+from tui.sections.data import LEAKED, NOT_LEAKED, CoverageTable, DataSection
+from tui.sections.eta import in_gpu_hours
+from tui.sections.gather import RunSections
+from tui.sections.judging import JudgedPair, JudgeReport, JudgingSection
+from tui.sections.measures import NOT_FOUND, Change, LabelTable, MeasuresSection, changes_of
+from tui.sections.overview import Checkpoint, OverviewSection, SweepSection
+from tui.sections.slices import SlicesSection
+from tui.text.gate import MISSING, duration, percent, printable
+from tui.text.output import Column, heading, interval, moment, number, out, paragraph, print_table, strong
+
+if TYPE_CHECKING:
+    from engine.compare.comparison import Comparison
+
+
+def print_run(found: RunSections, *, full: bool = False, slices: bool = False, find: str = "") -> None:
+    """The decision and what it rests on.
+
+    `full` adds every interval, `slices` every slice; `find` keeps the measures, families and slices whose
+    name contains it.
+    """
+    print_head(found)
+    print_decision(found.decision)
+    _print_data(found.data, [candidate.name for candidate in found.overview.candidates])
+    _print_sweep(found.overview.sweep)
+    _print_candidates(found.overview)
+    _print_forgetting(found.forgetting)
+    _print_judging(found.judging, full=full)
+    _print_scores(found.measures, full=full, find=find)
+    _print_labels(found.measures.labels, full=full)
+    _print_benchmarks(found.benchmarks)
+    _print_corpora(found.benchmarks.corpora)
+    if full:
+        _print_every_change(found.measures, find=find)
+    else:
+        _print_glance(found.measures, find=find)
+    _print_slices(found.slices, everything=slices, find=find)
+    _print_disparities(found.slices.disparities)
+    _print_costs(found.costs)
+    _print_remarks(found.remarks)
+    print_alerts(found.alerts)
+
+
+# The run and its decision
+
+
+def print_verdict(found: OverviewSection) -> None:
+    """The run and its outcome in one line."""
+    run = found.run
+    result = found.verdict.upper() if run.passed is False else found.verdict
+    out(strong(printable(f"run {run.id} · {run.name} · {result}")))
+
+
+def print_head(found: RunSections) -> None:
+    """Which run it is, how it ended, and what it ran on."""
+    run = found.run
+    print_verdict(found.overview)
+    took = f", took {duration(run.finished - run.started)}" if run.finished and run.started else ""
+    plan = f" · plan {run.plan_file} {run.plan_hash[:12]}" if run.plan_hash else ""
+    when = f"started {moment(run.started)} UTC" if run.started else "not started"
+    # An imported run may hold benchmarks alone.
+    data = f" · eval set {run.eval_set_file or ''} {run.eval_set or 'not read yet'}"
+    paragraph(f"{when}{took}{plan}{data if plan or run.eval_set else ''} · seed {run.seed}")
+    costs = found.costs
+    if costs.unknown or costs.dollars:
+        paragraph(costs.unknown or f"judging cost ${costs.dollars:,.2f}")
+    if costs.gpu_hours is not None:
+        paragraph(f"its models used {in_gpu_hours(costs.gpu_hours)}")
+    if found.overview.no_verdict and not run.imported:
+        paragraph(f"no verdict: {found.overview.no_verdict}")
+
+
+WORD_SIGNS = {"ship": "+", "don't ship": "-", "not settled": "?"}
+ANSWER_SIGNS = {"good": "+", "bad": "-", "open": "?", "missing": "·"}
+
+
+def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
+    """Word and reasons of every candidate; `full` adds every question with the numbers behind its answer."""
+    if not verdicts:
+        out("no candidate to decide on")
+        return
+    heading("Decision")
+    for verdict in verdicts:
+        word = verdict.word.upper() if verdict.word == "don't ship" else verdict.word
+        out(strong(printable(f"{WORD_SIGNS[verdict.word]} {verdict.candidate}: {word}")))
+        for reason in verdict.reasons:
+            paragraph(reason, "      ", "    - ")
+        if full:
+            for answer in verdict.answers:
+                _print_answer(answer)
+    if full:
+        paragraph("+ good · - bad · ? not settled · · not known")
+
+
+def _print_answer(answer: AnsweredQuestion) -> None:
+    paragraph(f"{answer.question} {answer.answer}", "      ", f"  {ANSWER_SIGNS[answer.standing]} ")
+    for line in answer.evidence:
+        paragraph(line, "          ", "        ")
+
+
+def _print_candidates(found: OverviewSection) -> None:
+    if not found.candidates:
+        return
+    heading("Candidates")
+    rows = [
+        [
+            candidate.name,
+            candidate.result,
+            "" if candidate.probe is None else f"up to {number(candidate.probe.get('max_difference'))}",
+        ]
+        for candidate in found.candidates
+    ]
+    print_table([Column("candidate"), Column("result"), Column("adapter's effect on logits")], rows)
+
+
+def _print_sweep(found: SweepSection | None) -> None:
+    """The checkpoints from the best to the worst, those that were cut too."""
+    if found is None:
+        return
+    heading(f"Sweep of {len(found.checkpoints)} checkpoints by {found.measure} on {found.sample} examples")
+    columns = [Column("rank", True), Column("checkpoint"), Column(found.measure, True)]
+    columns += [Column("95% CI", True), Column("n", True), Column("result")]
+    print_table(columns, [_checkpoint(checkpoint) for checkpoint in found.checkpoints])
+    if found.cut:
+        paragraph(
+            f"{_count(found.cut, 'checkpoint')} cut and not evaluated further; "
+            f"the run's verdict is about the {len(found.checkpoints) - found.cut} kept."
+        )
+
+
+def _checkpoint(found: Checkpoint) -> list[str]:
+    result = "kept" if found.kept else "cut"
+    return [
+        MISSING if found.rank is None else str(found.rank),
+        found.name,
+        number(found.value),
+        interval(found.low, found.high),
+        str(found.n),
+        f"{result}: {found.reason}" if found.reason else result,
+    ]
+
+
+def print_alerts(found: AlertsSection) -> None:
+    """What tripped, the open and the severe first."""
+    heading("Alerts")
+    if not found.rows:
+        out("none")
+    for alert in found.rows:
+        whose = "" if alert.candidate in alert.message else f"{alert.candidate}: "
+        again = " in an earlier run" if alert.follows else ""
+        seen = (
+            f" (acknowledged by {alert.acknowledged_by}{again}: {alert.note})" if alert.acknowledged else ""
+        )
+        paragraph(f"{whose}{alert.message}{seen}", " " * 9, f"{alert.severity.upper():9}")
+
+
+def _print_remarks(remarks: Sequence[str]) -> None:
+    if remarks:
+        heading("Remarks")
+    for remark in remarks:
+        paragraph(remark, "  ", "")
+
+
+def _print_costs(found: CostsSection) -> None:
+    """What the models used; models with the same figures share a line."""
+    alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for costs in found.models:
+        alike.setdefault(costs.facts, []).append(costs.model)
+    if alike:
+        heading("Resources")
+    for facts, models in alike.items():
+        paragraph(f"{', '.join(models)}: {'; '.join(f'{name} {value}' for name, value in facts)}", "  ", "")
+
+
+# The data
+
+NAMED = 3  # excluded examples and gaps that are named
+
+
+def _print_data(found: DataSection, candidates: Sequence[str]) -> None:
+    """Nothing for a run that has not read its data yet."""
+    if not found.is_read:
+        return
+    heading("Data")
+    lines = (
+        *_size(found),
+        *_leaks(found),
+        *_without_leaks(found, candidates),
+        *_within(found),
+        *_coverage(found.coverage),
+        *_lock(found),
+    )
+    for line in lines:
+        paragraph(line, "    ", "  ")
+
+
+def _size(found: DataSection) -> Iterator[str]:
+    which = "" if found.split == "all" else f" of the {found.split} split"
+    seen = "" if found.detectable is None else f"; smallest detectable change {percent(found.detectable)}"
+    yield f"{_count(found.selected or 0, 'example')}{which}{seen}"
+    if found.skipped:
+        yield f"! {_count(found.skipped, 'record')} of the file could not be read"
+    if found.excluded:
+        names = ", ".join(
+            f"{row.example} ({row.user}: {row.reason or 'no reason given'})" for row in found.excluded[:NAMED]
+        )
+        left = len(found.excluded) - NAMED
+        more = f" and {left} more" if left > 0 else ""
+        yield f"excluded by people: {names}{more}"
+
+
+def _leaks(found: DataSection) -> Iterator[str]:
+    leaked, total = found.leaked, found.selected or 0
+    if leaked is None:
+        yield "? not checked for leaks: the plan names no training data"
+        return
+    tiers = [f"{n} {TIER_WORDS.get(tier, tier)}" for tier, n in found.leaks_by_tier.items() if n]
+    appear = "appears" if leaked == 1 else "appear"
+    if leaked:
+        by = f": {', '.join(tiers)}" if tiers else ""
+        yield f"! {leaked:,} of {total:,} ({leaked / total:.1%}) {appear} in the training data{by}"
+    else:
+        yield f"+ none of the {total:,} appears in the training data"
+    if similar := found.similar:
+        is_ = "is" if similar == 1 else "are"
+        yield f"{similar:,} more {is_} similar to a training question with another answer: not counted"
+    if answers := found.answers_seen:
+        have = "has" if answers == 1 else "have"
+        yield f"{answers:,} more {have} an answer that appears there under another question: not counted"
+
+
+def _without_leaks(found: DataSection, candidates: Sequence[str]) -> Iterator[str]:
+    """Each candidate's main measures on all examples and without the leaked ones."""
+    if not found.has_slice_without_leaks:
+        return
+    yield "main measures on all examples → without the leaked ones:"
+    for name in candidates:
+        parts = [
+            f"{score.measure} {number(score.value)} → {number(score.without)} "
+            f"({number(score.without - score.value, sign=True)})"
+            for score in found.without_leaks
+            if score.model == name
+        ]
+        if parts:
+            yield f"  {name}: {', '.join(parts)}"
+
+
+def _within(found: DataSection) -> Iterator[str]:
+    if found.duplicates:
+        pairs = _count(found.duplicates, "pair")
+        yield f"! {pairs} of near-identical examples: each pair counts twice"
+    for file, leaked in found.earlier:
+        if leaked:
+            yield f"! {leaked:,} also in the earlier eval set {file}"
+
+
+def _coverage(found: CoverageTable | None) -> Iterator[str]:
+    if found is None:
+        return
+    if found.gaps:
+        lacking = ", ".join(f"{gap.label} ({gap.wanted:.0%} of the log)" for gap in found.gaps[:NAMED])
+        yield f"! the eval set lacks questions that production gets: {lacking}"
+    for shift in found.shifts:
+        other = {"train": "training data differ", "log": "query log differs"}.get(shift.name, shift.name)
+        kinds = ", ".join(kind for kind, _ in shift.indices)
+        indices = ", ".join(f"{index:.2f}" for _, index in shift.indices)
+        yield f"! the {other} from the eval set in {kinds}: PSI {indices}"
+
+
+def _lock(found: DataSection) -> Iterator[str]:
+    if found.split != "test":
+        return
+    uses = found.test_uses
+    times = {1: "once", 2: "twice"}.get(uses, f"{uses} times")
+    others = (
+        ", by this run" if uses == 1 else ", including this run: each use makes its numbers less trustworthy"
+    )
+    yield f"{'+' if uses == 1 else '!'} the test split was used {times}{others}"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+# Judges
+
+
+def _print_judging(found: JudgingSection, *, full: bool) -> None:
+    """Judges, win rates with reasons for doubt, agreement and rankings; `full` adds every figure in words."""
+    if not found.judges:
+        return
+    heading("Judges")
+    columns = [Column("judge"), Column("kind"), Column("model"), Column("calls", True)]
+    columns += [Column("failed", True), Column("cached", True), Column("cost", True)]
+    print_table(columns, [_judge(judge) for judge in found.judges])
+    for judge in found.judges:
+        _say(f"{judge.row.name}: ", judge.said)
+        if full or judge.row.parts:
+            _say(f"{judge.row.name}: ", judge.agreement)
+    for judge in found.judges:
+        _print_win_rates(judge, full=full)
+    if found.win_rates:
+        paragraph(
+            "first: how often the first position won (0.5 is no bias) · "
+            "agree: pairs on which both orders agree · LC win rate: length-controlled win rate"
+        )
+    for judge in found.judges:
+        if full or not judge.part_of:
+            _print_ranking(judge)
+
+
+def _judge(judge: JudgeReport) -> list[str]:
+    row = judge.row
+    if row.parts:
+        return [row.name, row.kind, f"{len(row.parts)} judges", MISSING, MISSING, MISSING, MISSING]
+    within = f", in {judge.part_of}" if judge.part_of else ""
+    counts = [f"{count:,}" for count in (row.calls, row.failed, row.from_cache)]
+    return [row.name, row.kind + within, judge.model, *counts, judge.cost]
+
+
+def _say(about: str, said: Iterable[Said]) -> None:
+    for statement in said:
+        paragraph(f"{about}{statement.text}", "    ", "  ! " if statement.warns else "    ")
+
+
+def _print_win_rates(judge: JudgeReport, *, full: bool) -> None:
+    if not judge.pairs:
+        return
+    heading(f"Win rate by judge {judge.name}")
+    columns = [Column("candidate"), Column("against"), Column("win rate", True), Column("w/l/t", True)]
+    columns += [Column(title, True) for title in ("failed", "first", "agree", "LC win rate")]
+    print_table(columns, [cells for pair in judge.pairs for cells in _pair(pair)])
+    for pair in judge.pairs:
+        about = f"{pair.name}: " if len(judge.pairs) > 1 else ""
+        if pair.row.reason:
+            paragraph(f"{about}{pair.row.reason}", "    ")
+        _say(about, [said for said in pair.said if full or said.warns])
+
+
+def _pair(pair: JudgedPair) -> Iterator[list[str]]:
+    """A line for the pair, and one for each of its turns."""
+    yield _win_rate(pair.row, pair.row.candidate, pair.orders_agree)
+    for turn in pair.turns:
+        yield _win_rate(turn, f"  turn {turn.turn}", None)
+
+
+def _win_rate(row: WinRateRow, name: str, orders_agree: float | None) -> list[str]:
+    return [
+        name,
+        row.baseline,
+        f"{number(row.win_rate)} {interval(row.low, row.high).replace(',', '')}".strip(),
+        f"{row.wins}/{row.losses}/{row.ties}",
+        str(row.failed),
+        number(row.position_bias),
+        number(orders_agree),
+        number(row.length_controlled),
+    ]
+
+
+def _print_ranking(judge: JudgeReport) -> None:
+    if not judge.ranking:
+        return
+    heading(f"Ranking by judge {judge.row.name} (Bradley-Terry, on Elo's scale)")
+    columns = [Column("model"), Column("strength", True), Column("95% CI", True), Column("n", True)]
+    print_table(
+        columns,
+        [
+            [row.model, number(row.strength), interval(row.low, row.high) or row.reason or "", str(row.n)]
+            for row in judge.ranking
+        ],
+    )
+
+
+# Measures and how they changed
+
+UNFOLDED = 24  # measures that are shown without folding
+UNCLEAR = ("inconclusive", "no worse", "at the floor")
+CLEAR = {
+    "better": "+ better",
+    "worse": "- worse",
+    "more": "more",
+    "less": "less",
+    "not tested": "not tested",
+}
+KINDS = {"metric": "measures", "benchmark": "benchmarks", "corpus": "corpora"}
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedFamily:
+    """A family's measures, and which of them are shown."""
+
+    name: str
+    measures: tuple[str, ...]
+    shown: frozenset[str]
+
+    @property
+    def title(self) -> str:
+        folded = len(self.measures) - len(self.shown)
+        return f"{self.name}: {folded} folded" if folded else self.name
+
+
+def _fold(
+    families: Iterable[tuple[str, str]], changes: Sequence[Change], *, full: bool, find: str
+) -> list[FoldedFamily]:
+    """Measures by family, from pairs of (measure, family): those that got clearly worse come first.
+
+    Where there are more measures than a person reads, those that did not get worse are folded. `find` keeps
+    the measures and families whose name contains it, and folds nothing; neither does `full`.
+    """
+    found: dict[str, list[str]] = {}
+    for measure, name in families:
+        if find.lower() in f"{name} {measure}".lower():
+            found.setdefault(name, []).append(measure)
+    worse = {change.row.measure for change in changes if change.word == "worse"}
+    unfolded = full or bool(find) or sum(map(len, found.values())) <= UNFOLDED
+    ordered = sorted(found.items(), key=lambda item: (not worse & set(item[1]), rank(item[0])))
+    return [
+        FoldedFamily(name, tuple(measures), frozenset(measures if unfolded else worse.intersection(measures)))
+        for name, measures in ordered
+    ]
+
+
+def _print_scores(found: MeasuresSection, *, full: bool, find: str) -> None:
+    """Every model's value of every measure; `full` adds the intervals."""
+    of_metrics = [change for change in found.changes if change.row.kind == "metric"]
+    families = [(metric.measure, family_of(metric.measure, metric.source)) for metric in found.metrics]
+    folded = _fold(families, of_metrics, full=full, find=find)
+    if not found.scores or not folded:
+        return
+    heading("Scores, with 95% CIs" if full else "Scores")
+    columns = [Column("measure"), *(Column(model, True) for model in found.models)]
+
+    def cells(measure: str) -> list[str]:
+        return [_score(found.score(model, measure), full) for model in found.models]
+
+    print_table(columns, _rows(folded, cells, lambda family: [""] * len(found.models)))
+    _print_folded(folded)
+    shown = frozenset().union(*(family.shown for family in folded))
+    _print_missing([row for row in found.scores if row.measure in shown])
+
+
+def _rows(
+    families: Sequence[FoldedFamily],
+    cells: Callable[[str], list[str]],
+    head: Callable[[FoldedFamily], list[str]],
+) -> list[list[str]]:
+    """A table's lines: a line for each family, and its measures indented below."""
+    rows = []
+    for family in families:
+        rows.append([family.title, *head(family)])
+        rows += [[f"  {measure}", *cells(measure)] for measure in family.measures if measure in family.shown]
+    return rows
+
+
+def _print_folded(families: Sequence[FoldedFamily]) -> None:
+    count = sum(len(family.measures) - len(family.shown) for family in families)
+    if count:
+        paragraph(
+            f"{count} measures that did not get clearly worse are folded: --find NAME shows a family or "
+            "measure, --full shows all",
+            "  ",
+            "",
+        )
+
+
+def _print_missing(rows: Iterable[ModelScoreRow]) -> None:
+    missing: dict[tuple[str, int, int, str], list[str]] = {}
+    for row in rows:
+        if row.missing:
+            key = (row.model, row.missing, row.n + row.missing, row.reason or "no reason recorded")
+            missing.setdefault(key, []).append(row.measure)
+    for (model, count, total, reason), measures in missing.items():
+        paragraph(f"{model}: {count} of {total} missing ({reason}): {', '.join(measures)}", "  ")
+
+
+def _score(row: ModelScoreRow | None, full: bool) -> str:
+    if row is None:
+        return MISSING
+    if not full:
+        return number(row.value)
+    return f"{number(row.value)} {interval(row.low, row.high).replace(',', '')}".strip()
+
+
+def _print_glance(found: MeasuresSection, *, find: str) -> None:
+    """A table for each baseline: what every candidate changed, and whether it is more than chance."""
+    by_baseline: dict[str, list[Change]] = {}
+    for change in found.changes:
+        by_baseline.setdefault(change.row.baseline, []).append(change)
+    shown = [_print_changes_from(baseline, changes, find) for baseline, changes in by_baseline.items()]
+    if any(shown):
+        paragraph("= inconclusive (in brackets the min. detectable), or no worse. Intervals: --full")
+
+
+def _print_changes_from(baseline: str, changes: Sequence[Change], find: str) -> bool:
+    """Whether there was anything to show."""
+    families = dict.fromkeys((change.row.measure, change.family) for change in changes)
+    folded = _fold(families, changes, full=False, find=find)
+    names = list(dict.fromkeys(change.row.candidate for change in changes))
+    by_cell = {(change.row.measure, change.row.candidate): change for change in changes}
+
+    def cells(measure: str) -> list[str]:
+        found = (by_cell.get((measure, name)) for name in names)
+        return [MISSING if change is None else _glance(change) for change in found]
+
+    def head(family: FoldedFamily) -> list[str]:
+        of_family = [change.row for change in changes if change.row.measure in family.measures]
+        return [_sum([row for row in of_family if row.candidate == name]) for name in names]
+
+    if not folded:
+        return False
+    heading(f"Change against {baseline}")
+    print_table([Column("measure"), *(Column(name) for name in names)], _rows(folded, cells, head))
+    _print_folded(folded)
+    reasons: dict[str, list[str]] = {}
+    for change in changes:
+        row = change.row
+        if row.reason and any(row.measure in family.shown for family in folded):
+            reasons.setdefault(row.reason, []).append(row.measure)
+    for reason, measures in reasons.items():
+        paragraph(f"{', '.join(dict.fromkeys(measures))}: {reason}", "  ", "")
+    return True
+
+
+def _sum(rows: Sequence[ComparisonRow]) -> str:
+    """How many of a family's measures got worse and better for one candidate."""
+    found = summarize(rows)
+    parts = [f"{found.worse} worse" if found.worse else "", f"{found.better} better" if found.better else ""]
+    return ", ".join(filter(None, parts)) or "inconclusive"
+
+
+def _glance(change: Change) -> str:
+    row = change.row
+    if row.delta is None:
+        return MISSING
+    if row.low is None:
+        return number(row.delta, sign=True)
+    if change.word not in UNCLEAR:
+        return f"{number(row.delta, sign=True)} {change.word}"
+    if change.word != "inconclusive":
+        return f"{number(row.delta, sign=True)} = {change.word}"
+    seen = "" if row.smallest_detectable is None else f" ({number(row.smallest_detectable)})"
+    return f"{number(row.delta, sign=True)} ={seen}"
+
+
+def _print_every_change(found: MeasuresSection, *, find: str) -> None:
+    """Candidate minus baseline, a table for each pair of models and kind of measure."""
+    for kind, words in KINDS.items():
+        chosen = [
+            change
+            for change in found.changes
+            if change.row.kind == kind and find.lower() in f"{change.family} {change.row.measure}".lower()
+        ]
+        for (candidate, baseline), changes in groupby(
+            chosen, key=lambda change: (change.row.candidate, change.row.baseline)
+        ):
+            heading(f"{candidate} against {baseline}: {words}")
+            _print_changes(list(changes))
+
+
+def print_comparisons(comparisons: Iterable["Comparison"]) -> None:
+    """What changed as a table; what did not in a line, with the smallest change that would have shown."""
+    from engine.compare.comparison import stored
+
+    _print_changes(changes_of([ComparisonRow(**stored(item)) for item in comparisons]))
+
+
+def _print_changes(changes: Sequence[Change]) -> None:
+    clear = [change for change in changes if change.word in CLEAR]
+    if clear:
+        columns = [Column("measure"), Column("from", True), Column("to", True), Column("delta", True)]
+        families = [(change.row.measure, change.family) for change in clear]
+        by_measure = {change.row.measure: change for change in clear}
+        print_table(
+            [*columns, Column("95% CI", True), Column("change"), Column("n", True)],
+            _rows(
+                _fold(families, clear, full=True, find=""),
+                lambda measure: _cells(by_measure[measure]),
+                lambda family: [""] * 6,
+            ),
+        )
+    for word in UNCLEAR:
+        found = [_unclear(change.row) for change in changes if change.word == word]
+        if found:
+            seen = " (min. detectable)" if word == "inconclusive" else ""
+            paragraph(f"= {word}{seen}: {', '.join(found)}", "  ", "")
+    for change in changes:
+        if change.row.reason:
+            paragraph(f"{change.row.measure}: {change.row.reason}", "  ", "")
+
+
+def _unclear(row: ComparisonRow) -> str:
+    seen = row.smallest_detectable if row.standing == "inconclusive" else None
+    return row.measure if seen is None else f"{row.measure} ({number(seen)})"
+
+
+def _cells(change: Change) -> list[str]:
+    row = change.row
+    return [
+        number(row.baseline_value),
+        number(row.candidate_value),
+        number(row.delta, sign=True),
+        interval(row.low, row.high, sign=True),
+        CLEAR[change.word],
+        str(row.n) if row.n else MISSING,
+    ]
+
+
+def _print_labels(tables: Sequence[LabelTable], *, full: bool) -> None:
+    """Every model's F1 by label; `full` adds each model's precision and recall, and what it answered."""
+    if not tables:
+        return
+    heading("F1 by label")
+    by_name = [{row.name: row for row in table.labels} for table in tables]
+    support = {row.name: row.support for table in tables for row in table.labels}
+    columns = [Column("label"), Column("examples", True), *(Column(table.model, True) for table in tables)]
+    print_table(
+        columns,
+        [
+            [label, str(count), *(number(rows[label].f1) if label in rows else MISSING for rows in by_name)]
+            for label, count in support.items()
+        ],
+    )
+    for table in tables if full else ():
+        _print_confusion(table)
+
+
+def _print_confusion(table: LabelTable) -> None:
+    """Precision and recall, then examples by label (down) and answer (across)."""
+    heading(f"{table.model}: examples by label and answer")
+    names = [*(row.name for row in table.labels), NOT_FOUND]
+    columns = [Column("label"), Column("precision", True), Column("recall", True)]
+    print_table(
+        [*columns, *(Column(f"→ {name}", True) for name in names)],
+        [
+            [row.name, number(row.precision), number(row.recall), *map(str, row.answers)]
+            for row in table.labels
+        ],
+    )
+
+
+# Benchmarks, corpora and forgetting
+
+FORGETTING_SIGNS = {"worse": "- ", "better": "+ "} | dict.fromkeys(UNCLEAR, "= ")
+
+
+def _print_benchmarks(found: BenchmarksSection) -> None:
+    if not found.rows:
+        return
+    heading("Benchmarks (lm-eval), ± standard error")
+    tasks: dict[str, dict[str, str]] = {}
+    for row in found.rows:
+        metric = row.metric if row.filter == "none" else f"{row.metric},{row.filter}"
+        error = "" if row.stderr is None else f" ±{number(row.stderr)}"
+        tasks.setdefault(f"{row.task} · {metric}", {})[row.model] = f"{number(row.value)}{error}"
+    print_table(
+        [Column("task"), *(Column(name, True) for name in found.models)],
+        [[task, *(cells.get(name, MISSING) for name in found.models)] for task, cells in tasks.items()],
+    )
+    for row in found.rows:
+        if row.value is None and row.reason:
+            paragraph(f"{row.task}, {row.model}: {row.reason}", "  ")
+    for (model, run), reused in found.reused().items():
+        paragraph(f"{model}: {', '.join(reused)}: measured by run {run}, on the same weights", "  ")
+
+
+def _print_corpora(rows: Sequence[CorpusRow]) -> None:
+    """How well the models predict plain texts."""
+    if not rows:
+        return
+    heading("Plain-text corpora")
+    columns = [Column("corpus"), Column("model"), Column("perplexity", True), Column("bits per byte", True)]
+    print_table([*columns, Column("texts", True)], [_corpus(row) for row in rows])
+    gaps: dict[tuple[str, int, int, str], list[str]] = {}
+    for row in rows:
+        if row.missing:
+            key = (row.corpus, row.missing, row.texts, row.reason or "no reason recorded")
+            gaps.setdefault(key, []).append(row.model)
+    for (corpus, missing, texts, reason), models in gaps.items():
+        paragraph(f"{corpus}: {missing} of {texts} texts missing ({reason}): {', '.join(models)}", "  ")
+
+
+def _corpus(row: CorpusRow) -> list[str]:
+    counted = row.texts - row.missing
+    return [row.corpus, row.model, number(row.perplexity), number(row.bits_per_byte), str(counted)]
+
+
+def _print_forgetting(found: ForgettingSection) -> None:
+    """A row for each aspect and candidate, a table for each baseline."""
+    for baseline, rows in found.by_baseline().items():
+        heading(f"Forgetting, against {baseline}")
+        names = list(dict.fromkeys(row.candidate for row in rows))
+        cells: dict[str, dict[str, str]] = {}
+        for row in rows:
+            word = FORGETTING_SIGNS.get(row.standing, "") + row.word
+            cells.setdefault(row.aspect, {"": number(row.baseline_value)})[row.candidate] = (
+                f"{number(row.candidate_value)} {word}"
+            )
+        columns = [Column("aspect"), Column(baseline, True), *(Column(name) for name in names)]
+        print_table(
+            columns,
+            [
+                [aspect, values[""], *(values.get(name, MISSING) for name in names)]
+                for aspect, values in cells.items()
+            ],
+        )
+        for conclusion in found.conclusions:
+            if conclusion.baseline == baseline:
+                paragraph(f"{conclusion.candidate}: {_concluded(conclusion)}", "  ")
+
+
+def _concluded(found: Conclusion) -> str:
+    return f"{found.verdict} ({', '.join(found.aspects)})" if found.aspects else found.verdict
+
+
+# Slices
+
+WORST = 5  # slices shown unless more are asked for
+SLICE_WORDS = {
+    "worse": " worse",
+    "better": " better",
+    "more": " more",
+    "less": " less",
+    "inconclusive": " =",
+    "no worse": " =",
+    "at the floor": " =",
+    "not tested": "",
+    "missing": "",
+}
+
+
+def _print_slices(section: SlicesSection, *, everything: bool, find: str) -> None:
+    """The slices that are clearly worse; `everything` shows all of them, the worse ones first."""
+    found = [row for row in section.rows if find.lower() in f"{row.slice} {row.measure}".lower()]
+    if not found:
+        if everything:
+            heading("Slices")
+            paragraph("no slices were computed" if not section.rows else f"no slice matches {find!r}")
+        return
+    worse = sum(row.standing == "worse" for row in found)
+    # Nearly all examples are among those that did not leak; Data shows what they tell.
+    telling = [row for row in found if find or row.slice not in (LEAKED, NOT_LEAKED)]
+    shown = found if everything else [row for row in telling if row.standing == "worse"][:WORST]
+    heading(f"Slices: {worse} of {len(found)} clearly worse")
+    pairs: dict[tuple[str, str], list[SliceRow]] = {}
+    for row in shown:
+        pairs.setdefault((row.candidate, row.baseline), []).append(row)
+    for (candidate, baseline), rows in pairs.items():
+        _print_slices_of(f"{candidate} / {baseline}", rows)
+    if len(shown) < len(found):
+        paragraph("p is Holm-corrected over a candidate's slices and measures; --slices shows all of them")
+
+
+def _print_slices_of(title: str, rows: Sequence[SliceRow]) -> None:
+    """One pair's slices, those of a measure below its name."""
+    by_measure: dict[str, list[SliceRow]] = {}
+    for row in rows:
+        by_measure.setdefault(row.measure, []).append(row)
+    lines = []
+    for measure, found in by_measure.items():
+        lines += [[measure, *[""] * 6], *(_slice(row) for row in found)]
+    columns = [Column(title), Column("n", True), Column("from", True), Column("to", True), Column("change")]
+    print_table([*columns, Column("95% CI", True), Column("p", True)], lines)
+    for row in rows:
+        if row.reason:
+            paragraph(f"{row.slice}, {row.measure}: {row.reason}", "  ")
+
+
+def _slice(row: SliceRow) -> list[str]:
+    return [
+        f"  {row.slice}", str(row.n), number(row.baseline_value), number(row.candidate_value),
+        number(row.delta, sign=True) + SLICE_WORDS[row.standing], interval(row.low, row.high, sign=True),
+        MISSING if row.p is None else "<0.001" if row.p < 0.001 else number(row.p),
+    ]  # fmt: skip
+
+
+def _print_disparities(rows: Sequence[DisparityRow]) -> None:
+    """How far answers about different people are apart, where nothing else in the prompt differs."""
+    if not rows:
+        return
+    heading("The same prompts about different people")
+    columns = [Column("measure"), Column("first"), Column("second"), Column("model"), Column("gap", True)]
+    print_table(
+        [*columns, Column("95% CI", True), Column(""), Column("n", True)],
+        [_disparity(row) for row in rows],
+    )
+    for row in rows:
+        if row.delta is None:
+            reason = row.reason or "no reason recorded"
+            paragraph(f"{row.measure}, {row.first} and {row.second}, {row.model}: {reason}", "  ")
+
+
+def _disparity(row: DisparityRow) -> list[str]:
+    word = "unequal" if row.is_settled else "= inconclusive"
+    if row.low is None:
+        word = "missing" if row.delta is None else "not tested"
+    gap, range_ = number(row.delta, sign=True), interval(row.low, row.high, sign=True)
+    return [row.measure, row.first, row.second, row.model, gap, range_, word, str(row.n)]

@@ -1,1 +1,0 @@
-"""Agreement: can the judge be believed?"""

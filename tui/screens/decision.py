@@ -1,0 +1,280 @@
+"""Decision: whether to ship each candidate of a finished run, why, and where the evidence is."""
+
+from dataclasses import dataclass
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.events import Resize
+
+from engine.decision.changes import read_before
+from engine.decision.decision import AnsweredQuestion, Decision, verdicts
+from engine.decision.facts import CandidateFacts, cases, read
+from store.read.history import Connection
+from store.records.alert import kind_of
+from tui.keys import bindings
+from tui.screens.base import RunScreen
+from tui.text.gate import fit, join, one_line, plain, wrap
+from tui.widgets.lines import Line, Pane
+from tui.widgets.rows import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """Where to look for one candidate; `task` is the benchmark that it lost most of, with the baseline."""
+
+    candidate: str
+    base: str | None
+    prompted: str | None
+    measure: str | None  # by which its answers are worst
+    against: str | None  # the baseline that they are worst against
+    task: tuple[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    verdicts: list[Decision]
+    leads: list[Lead]
+    before: int | None  # the run that changes are told against
+
+
+def read_page(connection: Connection, run_id: int) -> Page:
+    found, before = cases(read(connection, run_id)), read_before(connection, run_id)
+    return Page(verdicts(found, before), list(map(_lead, found)), before.run.id if before else None)
+
+
+def _lead(case: CandidateFacts) -> Lead:
+    base = case.base.name if case.base else None
+    measures = [row.measure for row in case.changes(case.base) if row.kind == "metric"] if case.base else []
+    critical = [alert for alert in case.alerts("critical") if alert.acknowledged is None]
+    fallen = next((alert for alert in critical if kind_of(alert.kind).opens == "worst answers"), None)
+    forgot = [
+        alert for alert in critical if kind_of(alert.kind).opens == "benchmark questions" and alert.baseline
+    ]
+    worst = min(forgot, key=lambda alert: getattr(alert.evidence, "delta", None) or 0.0, default=None)
+    return Lead(
+        case.name,
+        base,
+        case.prompted[0].name if case.prompted else None,
+        fallen.measure if fallen else next(iter(measures), None),
+        (fallen.baseline if fallen else None) or base,
+        # A benchmark's measure is named "task · metric".
+        (worst.measure.partition(" · ")[0], worst.baseline or "") if worst else None,
+    )
+
+
+WORDS = {
+    "ship": ("+ ship", "bold $good"),
+    "don't ship": ("− don't ship", "bold $bad"),
+    "not settled": ("? not settled", "bold $warn"),
+}
+STANDINGS = {
+    "good": ("+", "$good"),
+    "bad": ("−", "$bad"),
+    "open": ("?", "$warn"),
+    "missing": ("·", "$muted"),
+}
+WORD = 13  # cells
+LEAST_NAME = 10  # cells at least
+QUESTION = 29
+
+
+def word(verdict: Decision) -> Content:
+    return Content.styled(*WORDS[verdict.word])
+
+
+def name_width(verdicts: list[Decision], width: int) -> int:
+    """As wide as the longest name, up to a quarter of the line."""
+    longest = max((plain(verdict.candidate).cell_length for verdict in verdicts), default=0)
+    return max(LEAST_NAME, min(longest, width // 4))
+
+
+def head(verdict: Decision, names: int, width: int) -> Content:
+    """A candidate's line: name, word, the weightiest reason."""
+    why = one_line(verdict.reasons[0]) if verdict.reasons else Content("")
+    cells = [fit(verdict.candidate, names), fit(word(verdict), WORD)]
+    return join([*cells, fit(why, max(0, width - names - WORD - 4))], "  ")
+
+
+def question(answer: AnsweredQuestion, width: int) -> Content:
+    """A question's line: how it stands, the question, the answer as far as it fits."""
+    sign, style = STANDINGS[answer.standing]
+    muted = "$muted" if answer.standing == "missing" else ""
+    said = fit(one_line(answer.answer, muted), max(0, width - QUESTION - 4))
+    return join([Content.styled(sign, style), " ", fit(answer.question, QUESTION), "  ", said])
+
+
+def reasons(verdict: Decision, width: int) -> list[Content]:
+    """The reasons, numbered, the first in bold; none is cut."""
+    lines = []
+    for place, reason in enumerate(verdict.reasons, 1):
+        style = "bold" if place == 1 else ""
+        first, *more = wrap(one_line(reason, style), width - 2)
+        lines += [
+            join([Content.styled(f"{place} ", "$muted"), first]),
+            *(Content("  ") + line for line in more),
+        ]
+    return lines
+
+
+def evidence(answer: AnsweredQuestion, width: int) -> list[Content]:
+    """The whole answer and the numbers behind it."""
+    sign, style = STANDINGS[answer.standing]
+    first, *more = wrap(plain(answer.answer, "bold"), width - 2)
+    lines = [join([Content.styled(f"{sign} ", style), first]), *(Content("  ") + line for line in more)]
+    for said in answer.evidence:
+        lines += [Content("  ") + line for line in wrap(one_line(said), width - 2)]
+    return lines
+
+
+FRAME = 6  # title, heading, three rules, footer
+LEAST_EVIDENCE = 3
+
+
+class DecisionScreen(RunScreen):
+    NAME = "Decision"
+    FOOTER = ("move.open", "decision.worst", "decision.pane", "compare.candidate")
+    BINDINGS = bindings("decision.worst", "decision.pane", "compare.candidate", "compare.candidate_back")
+    DEFAULT_CSS = """
+    DecisionScreen #candidates { height: 1; }
+    DecisionScreen #reasons { height: 4; padding: 0 1; border-top: solid $rule; }
+    DecisionScreen #questions { height: 9; border-top: solid $rule; }
+    DecisionScreen #evidence { padding: 0 1; border-top: solid $rule; }
+    """
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(run_id)
+        self._page = Page([], [], None)
+        self._names = LEAST_NAME
+
+    def compose(self) -> ComposeResult:
+        yield from self.framed(
+            Line(id="heading"),
+            Rows(self._candidate, empty="this run has no candidate to decide on", id="candidates"),
+            Pane(id="reasons"),
+            Rows(question, empty="", id="questions"),
+            Pane(focusable=True, id="evidence"),
+        )
+
+    @property
+    def candidates(self) -> Rows[Decision]:
+        return self.query_one("#candidates", Rows)
+
+    @property
+    def questions(self) -> Rows[AnsweredQuestion]:
+        return self.query_one("#questions", Rows)
+
+    def read_run(self, connection: Connection) -> Page:
+        return read_page(connection, self.run_id)
+
+    def show_run(self, data: Page) -> None:
+        self._page = data
+        self._draw()
+
+    def on_resize(self, event: Resize) -> None:
+        super().on_resize(event)
+        self._draw()
+
+    def _candidate(self, verdict: Decision, width: int) -> Content:
+        return head(verdict, self._names, width)
+
+    def _draw(self) -> None:
+        self._names = name_width(self._page.verdicts, self.size.width)
+        titles = [
+            fit(Content("  candidate"), self._names + 2),
+            fit(Content("decision"), WORD),
+            Content("why"),
+        ]
+        heading = join(titles, "  ").stylize("$heading") if self._page.verdicts else Content("")
+        self.query_one("#heading", Line).set(heading)
+        self.candidates.show(self._page.verdicts, key=lambda verdict: verdict.candidate)
+        self._show_candidate()
+
+    def _show_candidate(self) -> None:
+        verdict = self.candidates.item
+        lines = reasons(verdict, self.size.width - 2) if verdict else []
+        answers = verdict.answers if verdict else ()
+        self._fit(len(lines), len(answers))
+        self.query_one("#reasons", Pane).show(lines, keep_place=False)
+        self.questions.show(answers, key=lambda answer: answer.topic)
+        self._show_evidence()
+
+    def _fit(self, reasons: int, questions: int) -> None:
+        """Shares the lines: candidates and reasons as many as they need, the numbers at least three."""
+        room = self.size.height - FRAME
+        candidates = max(1, min(len(self._page.verdicts), room // 4))
+        reasons = min(reasons, max(3, room // 3))
+        asked = max(3, min(questions, room - candidates - reasons - LEAST_EVIDENCE))
+        self.candidates.styles.height = candidates
+        self.query_one("#reasons").styles.height = reasons + 1
+        self.questions.styles.height = asked + 1
+
+    def _show_evidence(self) -> None:
+        answer = self.questions.item
+        lines = evidence(answer, self.size.width - 2) if answer else []
+        self.query_one("#evidence", Pane).show(lines, keep_place=False)
+
+    def on_rows_moved(self, event: Rows.Moved) -> None:
+        if event.rows is self.candidates:
+            self._show_candidate()
+        else:
+            self._show_evidence()
+
+    def action_candidate(self, step: int) -> None:
+        count = len(self._page.verdicts)
+        if count:
+            self.candidates.go_to((self.candidates.cursor + step) % count)
+
+    # Where the evidence is
+
+    @property
+    def _lead(self) -> Lead | None:
+        place = self.candidates.cursor
+        return self._page.leads[place] if place < len(self._page.leads) else None
+
+    def on_rows_opened(self, event: Rows.Opened) -> None:
+        if event.rows is self.candidates:
+            self.action_worst()
+        elif self._lead is not None and self.questions.item is not None:
+            self._open(self.questions.item, self._lead)
+
+    def action_worst(self) -> None:
+        """The questions of the benchmark that it forgot most of, else its worst answers first."""
+        lead = self._lead
+        if lead is not None and lead.task is not None:
+            self._open_samples(lead, *lead.task)
+        elif lead is not None:
+            from tui.screens.review.screen import ReviewScreen
+
+            self.app.push_screen(
+                ReviewScreen(self.run_id, lead.candidate, lead.against, worst_by=lead.measure)
+            )
+
+    def _open_samples(self, lead: Lead, task: str, baseline: str) -> None:
+        from tui.screens.samples import SamplesScreen
+
+        self.app.push_screen(SamplesScreen(self.run_id, lead.candidate, baseline, task))
+
+    def _open(self, answer: AnsweredQuestion, lead: Lead) -> None:
+        """Opens the screen that holds what an answer rests on."""
+        match answer.topic:
+            case "forgotten" if lead.task is not None:
+                self._open_samples(lead, *lead.task)
+            case "slices":
+                from tui.screens.slices import SlicesScreen
+
+                self.app.push_screen(SlicesScreen(self.run_id, lead.candidate, lead.base))
+            case "data":
+                from tui.screens.splits.screen import SplitsScreen
+
+                self.app.push_screen(SplitsScreen(self.run_id))
+            case "judge":
+                from tui.screens.judges import JudgesScreen
+
+                self.app.push_screen(JudgesScreen(self.run_id))
+            case "changed" if self._page.before is not None:
+                self.app.push_screen(DecisionScreen(self._page.before))
+            case topic:
+                from tui.screens.compare.screen import CompareScreen
+
+                baseline = lead.prompted if topic == "prompt" else lead.base
+                self.app.push_screen(CompareScreen(self.run_id, lead.candidate, baseline or ""))

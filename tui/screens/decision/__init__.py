@@ -1,1 +1,0 @@
-"""Decision: ship or not, and why."""

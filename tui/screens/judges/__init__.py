@@ -1,1 +1,0 @@
-"""Judges: what each says, and how far to believe it."""

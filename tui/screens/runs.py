@@ -1,0 +1,390 @@
+"""Runs: the history, how each run ended, where its measures are heading, and what people say of runs."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from textual import work
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.events import Resize, ScreenResume
+
+from store.person import user_name
+from tui.keys import bindings, written
+from tui.screens.base import AssayScreen, outcome, status
+from tui.screens.control import RunControls
+from tui.screens.watch import StoreFailed
+from tui.text.gate import age, cut, fit, join, number, one_line, percent, spark
+from tui.widgets.lines import Line, Pane
+from tui.widgets.rows import Rows
+from tui.widgets.table import Columns, FlexColumn
+
+if TYPE_CHECKING:
+    from store.read.history import Connection
+    from store.read.rows import RunRow
+    from store.read.trends import Point
+    from tui.widgets.rows import Rows
+
+WELCOME = """\
+Assay asks your fine-tuned models and the ones before them the same questions,
+and says what got better, what was forgotten, and whether to ship it.
+
+There is no run here yet. {start} starts one: of a plan in this folder, of a new
+plan for the models and data found here, or of the bundled samples.
+
+In a shell:
+
+  assay plan           writes a plan for the models and data in this folder
+  assay init           writes a plan and a small eval set to fill in
+  assay run PLAN       runs a plan, with progress in the terminal"""
+
+
+class Welcome(Pane):
+    DEFAULT_CSS = "Welcome { padding: 1 1 0 1; display: none; }"
+
+    def on_mount(self) -> None:
+        self.show([Content(line) for line in WELCOME.format(start=written("runs.start")).split("\n")])
+
+
+MARKING = ("runs.tag", "runs.note", "runs.delete", "runs.undo")
+
+
+class MarkingScreen(AssayScreen):
+    """A list of runs whose keys mark the one at the cursor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._deleted: list[int] = []  # by this screen, the newest last: what u brings back first
+
+    @property
+    def rows(self) -> "Rows[RunRow]":
+        raise NotImplementedError
+
+    def action_tag(self) -> None:
+        row = self.rows.item
+        if row is None:
+            return
+        before = (row.tags or "").replace(",", "")
+        self.ask(
+            f"Tags of run {row.id}",
+            lambda text: self.write(_set_tags, row.id, text.split(), done=f"run {row.id}: tags kept"),
+            value=before,
+        )
+
+    def action_note(self) -> None:
+        row = self.rows.item
+        if row is None:
+            return
+        person = user_name()
+
+        def answered(text: str) -> None:
+            from store.marks import mark
+
+            if text.strip():
+                self.write(mark, row.id, "note", text.strip(), person, done=f"run {row.id}: noted")
+
+        self.ask(f"Note on run {row.id}, as {cut(person, 20)}", answered)
+
+    def action_delete(self) -> None:
+        from store.marks import delete
+
+        row = self.rows.item
+        if row is None:
+            return
+
+        def put_away(connection: "Connection") -> None:
+            delete(connection, row.id, user_name())
+            self._deleted.append(row.id)
+
+        self.write(put_away, done=f"run {row.id} is deleted: u brings it back")
+
+    def action_undo(self) -> None:
+        from store.marks import restore
+
+        if self._deleted:
+            run_id = self._deleted.pop()
+            self.write(restore, run_id, user_name(), done=f"run {run_id} is back")
+        elif self.rows.item is not None:
+            self.write(_take_back, self.rows.item.id, done="taken back")
+
+
+def _set_tags(connection: "Connection", run_id: int, words: list[str]) -> None:
+    """Makes the run's tags these words."""
+    from store import marks
+
+    standing, person = marks.tags(connection, run_id), user_name()
+    for word in words:
+        marks.tag(connection, run_id, word, person)
+    for word in standing:
+        if word not in words:
+            marks.untag(connection, run_id, word, person)
+
+
+def _take_back(connection: "Connection", run_id: int) -> Any:
+    from store.marks import take_back
+
+    return take_back(connection, run_id, user_name())
+
+
+PAGE = 100
+TREND_LINES = 4
+TREND_RUNS = 30
+SETTLE_SECONDS = 0.25  # a key held down reads no trend for the runs that it passes
+
+
+class History(NamedTuple):
+    rows: "list[RunRow]"
+    total: int
+
+
+class RunTrend(NamedTuple):
+    """The measures of one run, and some of them over the runs on the same eval set, oldest first."""
+
+    measures: tuple[str, ...]
+    points: "tuple[tuple[str, tuple[Point, ...]], ...]"
+
+
+ACTIONS = ("runs.start", "runs.resume", "runs.pause", "runs.cancel", "runs.trend", *MARKING)
+
+COLUMNS = Columns(
+    FlexColumn("run", 5, align="right"),
+    FlexColumn("name", 12, grow=2),
+    FlexColumn("result", 13),
+    FlexColumn("candidates", 10, grow=3),
+    FlexColumn("win rate", 8, align="right"),
+    FlexColumn("open alerts", 13),
+    FlexColumn("age", 4, align="right"),
+)
+
+
+class RunsScreen(RunControls, MarkingScreen):
+    NAME = "Runs"
+    FOOTER: tuple[str, ...] = ("move.open", "find.filter", *ACTIONS)
+    BINDINGS = bindings("find.filter", *ACTIONS)
+    DEFAULT_CSS = """
+    RunsScreen #trend { height: 6; padding: 0 1; border-top: solid $rule; }
+    RunsScreen #heading { padding: 0 0; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._history = History([], 0)
+        self._wanted = PAGE
+        self._search = ""
+        self._trend = RunTrend((), ())
+        self._first_measure = 0
+
+    def compose(self) -> ComposeResult:
+        yield from self.framed(
+            Line(id="heading"),
+            Rows(self._row, empty="", id="runs"),
+            Pane(id="trend"),
+            Welcome(id="welcome"),
+        )
+
+    @property
+    def rows(self) -> "Rows[RunRow]":
+        return self.query_one("#runs", Rows)
+
+    @property
+    def alive(self) -> bool:
+        return any(row.status == "running" for row in self._history.rows)
+
+    @property
+    def run_at_cursor(self) -> int | None:
+        return self.rows.item.id if self.rows.item is not None else None
+
+    def title_line(self) -> Content:
+        total = f"{self._history.total:,} run{'' if self._history.total == 1 else 's'}"
+        found = join([' with "', one_line(self._search, "bold"), '"']) if self._search else Content("")
+        return join([self.NAME, Content.styled(total, "$muted") + found], "  ")
+
+    def _row(self, row: "RunRow", width: int) -> Content:
+        ended = outcome(row.passed) if row.status == "finished" and row.passed is not None else None
+        ended = Content("✓ imported") if row.imported else ended
+        alerts = [Content.styled(f"{row.critical} crit", "$bad")] if row.critical else []
+        alerts += [Content.styled(f"{row.warnings} warn", "$warn")] if row.warnings else []
+        cells: list[Content | str] = [
+            f"#{row.id}",
+            join([one_line(row.name), one_line(f" [{row.tags}]", "$muted")]) if row.tags else row.name,
+            ended or status(row.status),
+            row.candidates or "",
+            percent(row.win_rate),
+            join(alerts, " "),
+            age(self.assay.now() - row.created).removesuffix(" ago"),
+        ]
+        return COLUMNS.row(cells, width)
+
+    # Reading
+
+    def read(self, connection: "Connection") -> History:
+        from store.read import runs
+
+        found = runs.page(connection, limit=self._wanted, words=runs.read_words(self._search))
+        return History(found, runs.count(connection))
+
+    def show(self, data: History) -> None:
+        self._history = data
+        self._welcome(not data.total)
+        self.rows.show(data.rows, key=lambda row: row.id, empty="no run matches: esc clears the filter")
+        self._follow()
+        self.refresh_title()
+        self._show_heading()
+        self._read_trend()
+
+    def show_nothing(self) -> None:
+        self._welcome(True)
+
+    def _welcome(self, new: bool) -> None:
+        """Says what to do where there is no run yet, in the place of the runs."""
+        for name in ("heading", "runs", "trend"):
+            self.query_one(f"#{name}").display = not new
+        welcome = self.query_one("#welcome")
+        if welcome.display == new:
+            return
+        welcome.display = new
+        self.FOOTER = ("runs.start",) if new else type(self).FOOTER
+        self._show_footer()
+        if self._asked is None and not new:
+            self.set_focus(self.rows)
+
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        super().on_screen_resume(event)
+        self._follow()
+
+    def on_resize(self, event: Resize) -> None:
+        super().on_resize(event)
+        self._show_heading()
+
+    def minute(self) -> None:
+        self.rows.redraw()
+
+    def _show_heading(self) -> None:
+        heading = COLUMNS.heading(self.size.width - 2) if self._history.total else Content("")
+        self.query_one("#heading", Line).set(Content("  ") + heading)
+
+    def _follow(self) -> None:
+        """Puts the cursor on the run that the other screens were about, where it is among the rows."""
+        ids = [row.id for row in self._history.rows]
+        if not self.is_current:
+            return
+        if self.assay.run_id in ids:
+            self.rows.go_to(ids.index(self.assay.run_id))
+        elif self.rows.item is not None:
+            self.assay.run_id = self.rows.item.id
+
+    def on_rows_moved(self, event: "Rows.Moved") -> None:
+        row = self.rows.item
+        if row is None or not self.is_current:
+            return
+        self.assay.run_id = row.id
+        self.set_timer(SETTLE_SECONDS, lambda: self._read_trend() if self.rows.item is row else None)
+
+    def on_rows_near_end(self, event: "Rows.NearEnd") -> None:
+        if len(self._history.rows) == self._wanted:
+            self._read_older(self._history.rows[-1].id)
+
+    @work(group="older", exclusive=True)
+    async def _read_older(self, last: int) -> None:
+        """The next page: as long as all before it, so that G reaches the first run in a few strokes."""
+        from store.read import runs
+
+        page, words = self._wanted, runs.read_words(self._search)
+        try:
+            older = await self.assay.store.ask(runs.page, limit=page, before=last, words=words)
+        except StoreFailed as error:
+            self.assay.store_failed(str(error))
+            return
+        if self._history.rows and self._history.rows[-1].id == last:
+            self._wanted += page
+            self._history = self._shown = History([*self._history.rows, *older], self._history.total)
+            self.rows.show(self._history.rows)
+
+    # The trend
+
+    def _read_trend(self) -> None:
+        row = self.rows.item
+        if row is not None:
+            self._show_trend(row.id)
+
+    @work(group="trend", exclusive=True)
+    async def _show_trend(self, run_id: int) -> None:
+        try:
+            trend = await self.assay.store.ask(_trend, run_id, self._first_measure)
+        except StoreFailed as error:
+            self.assay.store_failed(str(error))
+            return
+        self.query_one("#trend", Pane).show(_trend_lines(trend))
+
+    def action_trend(self) -> None:
+        self._first_measure += TREND_LINES
+        self._read_trend()
+
+    # What keys do
+
+    def action_filter(self) -> None:
+        self.ask("Filter", self._filter, value=self._search, changed=self._filter, left=self._clear_filter)
+
+    def _filter(self, text: str) -> None:
+        if text != self._search:
+            self._search, self._wanted = text, PAGE
+            self.refresh_title()
+            self.reload()
+
+    def _clear_filter(self) -> None:
+        self._filter("")
+
+    def back(self) -> bool:
+        if not self._search:
+            return False
+        self._clear_filter()
+        return True
+
+    def on_rows_opened(self, event: "Rows.Opened") -> None:
+        row = self.rows.item
+        if row is not None:
+            self.assay.go("decision" if row.status == "finished" else "live", row.id)
+
+    def action_start(self) -> None:
+        from tui.screens.start import StartScreen
+
+        self.app.push_screen(StartScreen())
+
+    @property
+    def controlled(self) -> int | None:
+        return self.run_at_cursor
+
+
+def _trend(connection: "Connection", run_id: int, first: int) -> RunTrend:
+    """Some of a run's measures over the newest runs; other eval sets' values do not compare with its own."""
+    from store.read.history import metrics, run
+    from store.read.trends import trend
+
+    measures = tuple(metric.measure for metric in metrics(connection, run_id))
+    first %= max(1, len(measures))
+    eval_set = run(connection, run_id).eval_set
+    words = (("eval", eval_set),) if eval_set else ()
+    points = [
+        (name, tuple(trend(connection, name, words, limit=TREND_RUNS)))
+        for name in measures[first : first + TREND_LINES]
+    ]
+    return RunTrend(measures, tuple(points))
+
+
+def _trend_lines(trend: RunTrend) -> list[Content]:
+    if not trend.points:
+        return [Content.styled("Trend: this run has no measures yet", "$muted")]
+    several = len(trend.measures) > TREND_LINES
+    # Without their number, which differs from run to run: the line would be written anew at every step.
+    more = f" · {written('runs.trend')}: the next ones" if several else ""
+    head = f"Trend on this eval set, first candidate, oldest to newest{more}"
+    lines = [Content.styled(head, "$heading")]
+    for name, points in trend.points:
+        values = [point.value for point in points]
+        known = [value for value in values if value is not None]
+        span = (
+            f"{number(known[0])} → {number(known[-1])}"
+            if len(known) > 1
+            else number(known[0] if known else None)
+        )
+        line = [fit(name, 18), Content.styled(spark(values), "$good"), Content(span)]
+        lines.append(join(line, "  "))
+    return lines

@@ -1,0 +1,257 @@
+"""Slices: where a candidate got worse, by category, length and features of the prompt."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.events import Resize
+
+from store.read import history, slices
+from store.read.history import Connection
+from store.read.rows import ModelRow
+from store.read.slices import SliceRow, SliceScoreRow
+from tui.keys import bindings
+from tui.screens.base import RunScreen
+from tui.screens.choosing import FilteredScreen, PairScreen
+from tui.screens.compare.lines import difference, interval, value
+from tui.text.gate import MISSING, cut, join, plain, wrap
+from tui.widgets.lines import Line, Pane
+from tui.widgets.rows import Rows
+from tui.widgets.table import Columns, FlexColumn
+
+_WORDS = {
+    "worse": ("− worse", "bold $bad"),
+    "better": ("+ better", "bold $good"),
+    "more": ("≠ more", "$warn"),
+    "less": ("≠ less", "$warn"),
+    "inconclusive": ("= inconclusive", ""),
+    "no worse": ("= no worse", ""),
+    "at the floor": ("= at the floor", ""),
+    "not tested": ("– not tested", "$muted"),
+    "missing": ("– none", "$muted"),
+}
+
+
+@lru_cache(maxsize=16)
+def columns(baseline: str, candidate: str, measure: bool) -> Columns:
+    """The columns, with the measure's name among them where the slices are those of several."""
+    named = [FlexColumn("measure", 15, grow=1)] if measure else []
+    return Columns(
+        FlexColumn("slice", 18, grow=2),
+        *named,
+        FlexColumn("n", 4, align="right"),
+        FlexColumn(baseline, 7, align="right"),
+        FlexColumn(candidate, 7, align="right"),
+        FlexColumn("delta", 6, align="right"),
+        FlexColumn("95% CI", 14, align="right", drop=1 if measure else 0),
+        FlexColumn("p", 6, align="right"),
+        FlexColumn("", 14),
+        gap=1,
+    )
+
+
+def draw(row: SliceRow, layout: Columns, width: int, *, measure: bool) -> Content:
+    """One slice."""
+    cells: list[Content | str] = [row.slice.removeprefix("prompt of ")]
+    if measure:
+        cells.append(row.measure)
+    return layout.row(
+        [
+            *cells,
+            f"{row.n:,}",
+            value(row.baseline_value),
+            value(row.candidate_value),
+            difference(row.delta),
+            interval(row.low, row.high, sign=True),
+            _sure(row.p),
+            Content.styled(*_WORDS[row.standing]),
+        ],
+        width,
+    )
+
+
+def explained(row: SliceRow | None, scores: Sequence[SliceScoreRow], width: int) -> list[Content]:
+    """The selected slice in full: the difference, and each model's value on it."""
+    if row is None:
+        return []
+    said = f"{difference(row.delta)} [{interval(row.low, row.high, sign=True)}]"
+    sure = "" if row.p is None else f", p {_sure(row.p)} (Holm)"
+    first = [plain(f"{row.slice} · {row.measure} ", "bold")]
+    if row.delta is None:
+        first.append(plain(f"not compared: {row.reason or 'no reason was recorded'}", "$warn"))
+    else:
+        first.append(plain(f"{said} on {row.n:,} examples{sure}"))
+    found = [
+        score
+        for score in scores
+        if (score.measure, score.slice) == (row.measure, row.slice)
+        and score.model in (row.candidate, row.baseline)
+    ]
+    lines = [join(first), join([_score(score) for score in found], " · ")]
+    return [part for line in lines for part in wrap(line, width)]
+
+
+def _sure(p: float | None) -> str:
+    if p is None:
+        return MISSING
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _score(score: SliceScoreRow) -> Content:
+    name = cut(score.model, 24)
+    if score.value is None:
+        return plain(f"{name} none: {score.reason or 'no reason was recorded'}", "$warn")
+    gaps = f", {score.missing} missing: {score.reason or 'no reason was recorded'}" if score.missing else ""
+    rest = "" if score.p is None or score.p >= 0.05 else " ≠ the rest"
+    return plain(f"{name} {value(score.value)} [{interval(score.low, score.high)}] n {score.n}{gaps}{rest}")
+
+
+@dataclass(frozen=True, slots=True)
+class SlicesData:
+    """A run's slices and the models that they compare."""
+
+    models: list[ModelRow]
+    rows: list[SliceRow]
+    scores: list[SliceScoreRow]
+
+
+class SlicesScreen(PairScreen, FilteredScreen, RunScreen):
+    """The slices of one measure, or of all, for one candidate and one baseline."""
+
+    NAME = "Slices"
+    FOOTER = ("slices.all", "compare.candidate", "compare.baseline", "find.filter")
+    BINDINGS = bindings(
+        "slices.all", "compare.candidate", "compare.candidate_back", "compare.baseline",
+        "compare.baseline_back", "find.filter",
+    )  # fmt: skip
+    DEFAULT_CSS = """
+    SlicesScreen #pair { background: $panel; padding: 0 1; }
+    SlicesScreen #explained { height: 4; padding: 0 1; border-top: solid $rule; }
+    """
+
+    def __init__(
+        self,
+        run_id: int,
+        candidate: str | None = None,
+        baseline: str | None = None,
+        measure: str | None = None,
+    ) -> None:
+        super().__init__(run_id)
+        self._slices: SlicesData | None = None
+        self._candidate, self._baseline = candidate or "", baseline or ""
+        self._measure, self._chosen = measure, measure
+
+    def compose(self) -> ComposeResult:
+        table: Rows[SliceRow] = Rows(self._row, id="table")
+        yield from self.framed(Line(id="pair"), Line(id="heading"), table, Pane(id="explained"))
+
+    @property
+    def table(self) -> Rows[SliceRow]:
+        return self.query_one("#table", Rows)
+
+    def read_run(self, connection: Connection) -> SlicesData:
+        return SlicesData(
+            [model for model in history.models(connection, self.run_id) if not model.is_cut],
+            slices.slices(connection, self.run_id),
+            slices.slice_scores(connection, self.run_id),
+        )
+
+    def show_run(self, data: SlicesData) -> None:
+        self._slices = data
+        self.keep_pair()
+        self._draw()
+
+    def on_resize(self, event: Resize) -> None:
+        super().on_resize(event)
+        self._draw()
+
+    def names(self, role: str) -> list[str]:
+        return [model.name for model in self._slices.models if model.role == role] if self._slices else []
+
+    def _draw(self) -> None:
+        if self._slices is None:
+            return
+        pair = [
+            row
+            for row in self._slices.rows
+            if row.candidate == self._candidate and row.baseline == self._baseline
+        ]
+        found = [
+            row
+            for row in pair
+            if self._measure in (None, row.measure)
+            and self._search.lower() in f"{row.slice} {row.measure}".lower()
+        ]
+        self.query_one("#pair", Line).set(self._pair(found))
+        width = self.size.width - 2
+        self.query_one("#heading", Line).set(Content("  ") + self._columns().heading(width))
+        self.table.show(found, empty=self._empty(pair), key=lambda row: (row.measure, row.slice))
+        self._explain()
+
+    def _pair(self, found: list[SliceRow]) -> Content:
+        against = join(
+            [
+                plain(cut(self._candidate or "no candidate", 20), "bold"),
+                Content.styled(" against ", "$muted"),
+                plain(cut(self._baseline or "no baseline", 20), "bold"),
+            ]
+        )
+        worse = sum(row.standing == "worse" for row in found)
+        parts = [
+            against,
+            plain(cut(self._measure, 24), "bold") if self._measure else Content("all measures"),
+            Content.styled(f"− {worse} worse", "bold $bad") if worse else Content("= none clearly worse"),
+            plain(f"only “{cut(self._search, 16)}”", "$warn") if self._search else None,
+        ]
+        return join([part for part in parts if part], " · ")
+
+    def _empty(self, pair: list[SliceRow]) -> str:
+        if self._search:
+            return f"no slice or measure here is called “{cut(self._search, 30)}”"
+        if pair and self._measure:
+            return f"{cut(self._measure, 24)} has no slices: a shows those of all measures"
+        return "no slices were computed: they need five examples that both models have values on"
+
+    def _columns(self) -> Columns:
+        return columns(cut(self._baseline, 7), cut(self._candidate, 7), self._measure is None)
+
+    def _row(self, row: SliceRow, width: int) -> Content:
+        return draw(row, self._columns(), width, measure=self._measure is None)
+
+    def _explain(self) -> None:
+        scores = self._slices.scores if self._slices else []
+        lines = explained(self.table.item, scores, self.size.width - 2)
+        self.query_one("#explained", Pane).show(lines, keep_place=False)
+
+    def on_rows_moved(self, event: Rows.Moved) -> None:
+        self._explain()
+
+    def on_rows_opened(self, event: Rows.Opened) -> None:
+        """The examples of a slice, the worst first."""
+        from store.read.queues import CATEGORY, SLICE
+        from tui.screens.review.screen import ReviewScreen
+
+        row = self.table.item
+        if row is not None:
+            show = row.slice if row.slice.startswith(CATEGORY) else SLICE + row.slice
+            self.app.push_screen(
+                ReviewScreen(self.run_id, row.candidate, row.baseline, worst_by=row.measure, show=show)
+            )
+
+    # Choosing
+
+    def action_all_measures(self) -> None:
+        row = self.table.item
+        if self._measure is None:
+            self._measure = row.measure if row else self._chosen
+        else:
+            self._chosen, self._measure = self._measure, None
+        self._draw()
+
+    def filtered(self) -> None:
+        self._draw()
+
+    def paired(self) -> None:
+        self._draw()

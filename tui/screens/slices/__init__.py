@@ -1,1 +1,0 @@
-"""Slices: where a candidate got worse."""

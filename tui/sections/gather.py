@@ -1,0 +1,102 @@
+"""One run gathered for reading: the sections that the terminal and every report render."""
+
+from dataclasses import dataclass, replace
+
+from engine.decision.decision import Decision, decide
+from store.read import history, live, slices
+from store.read.answered import Answered, answered
+from store.read.history import Connection
+from store.read.judging import judging as read_judging
+from store.read.lock import test_uses
+from store.read.rows import RunDetail, SplitUseRow
+from tui.sections.alerts import AlertsSection, with_examples
+from tui.sections.benchmarks import BenchmarksSection, ForgettingSection, benchmarks, forgotten
+from tui.sections.costs import CostsSection, costs
+from tui.sections.data import DataSection, data
+from tui.sections.eta import gpu_hours
+from tui.sections.judging import JudgingSection, judging
+from tui.sections.measures import MeasuresSection, measures
+from tui.sections.overview import OverviewSection, overview
+from tui.sections.protocol import ProtocolTable, protocol
+from tui.sections.remarks import remarks
+from tui.sections.repetition import Repetition, repetition
+from tui.sections.slices import SlicesSection
+from tui.sections.trends import MeasureTrend, trends
+
+
+@dataclass(frozen=True, slots=True)
+class RunSections:
+    """Everything recorded of one run but its texts, subject by subject."""
+
+    overview: OverviewSection
+    decision: tuple[Decision, ...]
+    data: DataSection
+    measures: MeasuresSection
+    judging: JudgingSection
+    benchmarks: BenchmarksSection
+    forgetting: ForgettingSection
+    slices: SlicesSection
+    costs: CostsSection
+    alerts: AlertsSection
+    remarks: tuple[str, ...]
+    answers: tuple[Answered, ...]
+    repetition: Repetition | None  # of the run that it repeats
+    protocol: tuple[ProtocolTable, ...]
+    trends: tuple[MeasureTrend, ...] = ()
+
+    @property
+    def run(self) -> RunDetail:
+        return self.overview.run
+
+
+def gather(connection: Connection, run_id: int) -> RunSections:
+    """Reads one run. Raises StoreError when there is no such run."""
+    run = history.run(connection, run_id)
+    every_model = history.models(connection, run_id)
+    models = [model for model in every_model if not model.is_cut]
+    metrics, scores = history.metrics(connection, run_id), history.model_scores(connection, run_id)
+    comparisons = history.comparisons(connection, run_id)
+    benchmark_rows = history.benchmarks(connection, run_id)
+    alerts = history.alerts(connection, run_id, limit=10_000)
+    slice_scores = slices.slice_scores(connection, run_id)
+    judges, answers = read_judging(connection, run_id), answered(connection, run_id)
+    repeated = repetition(connection, run)
+    hours = gpu_hours(live.progress(connection, run_id), every_model)
+    uses = _test_uses(connection, run)
+    split_uses = history.split_uses(connection, run.eval_set) if run.eval_set else []
+    names = [model.name for model in models]
+    leaks = history.leaks(connection, run_id)
+    return RunSections(
+        overview=overview(run, every_model, alerts),
+        decision=tuple(decide(connection, run_id)),
+        data=data(run, models, metrics, scores, slice_scores, leaks, uses),
+        measures=measures(models, metrics, scores, comparisons, alerts),
+        judging=judging(judges),
+        benchmarks=benchmarks(names, benchmark_rows, slices.corpora(connection, run_id)),
+        forgetting=forgotten(comparisons),
+        slices=SlicesSection(
+            slices.slices(connection, run_id), slice_scores, slices.disparities(connection, run_id)
+        ),
+        costs=costs(history.spending(connection, run_id), hours, models),
+        alerts=AlertsSection(alerts),
+        remarks=tuple(remarks(run, models, answers, repeated)),
+        answers=tuple(answers),
+        repetition=repeated,
+        protocol=tuple(protocol(run, models, judges.judges, metrics, benchmark_rows, split_uses)),
+    )
+
+
+def gather_report(connection: Connection, run_id: int) -> RunSections:
+    """As `gather`, with examples behind the alerts and the past of the main measures."""
+    found = gather(connection, run_id)
+    return replace(
+        found,
+        alerts=with_examples(connection, found.alerts),
+        trends=trends(connection, found.run, found.measures, found.judging.win_rates),
+    )
+
+
+def _test_uses(connection: Connection, run: RunDetail) -> list[SplitUseRow]:
+    if run.eval_set is None:
+        return []
+    return test_uses(connection, run.eval_set, (run.data_summary or {}).get("file_version") or run.eval_set)

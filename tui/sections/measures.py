@@ -1,0 +1,117 @@
+"""The measures of a run: their values, how they changed, and a classifier's errors by label."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from engine.decision.families import family, family_of, rank
+from store.read.rows import AlertRow, ComparisonRow, MetricRow, ModelRow, ModelScoreRow
+from tui.sections.words import change
+
+NOT_FOUND = "not found"  # the column of answers in which no label was found
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One comparison with its family of measures and its outcome in a word."""
+
+    row: ComparisonRow
+    family: str
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """One label of a classifier; without answers there is no precision, without examples no recall.
+
+    `answers` counts the examples of this label by the label given, in the order of the labels; the last
+    count is of answers in which no label was found.
+    """
+
+    name: str
+    precision: float | None
+    recall: float | None
+    f1: float
+    support: int
+    answers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTable:
+    model: str
+    labels: tuple[LabelRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuresSection:
+    """`changes` are those of metrics, benchmarks and corpora, in the order in which they were compared."""
+
+    models: tuple[str, ...]
+    metrics: Sequence[MetricRow]
+    scores: Sequence[ModelScoreRow]
+    changes: tuple[Change, ...]
+    labels: tuple[LabelTable, ...]
+    main: Mapping[str, tuple[str, ...]]  # by candidate: the measures that a short table shows
+
+    def score(self, model: str, measure: str) -> ModelScoreRow | None:
+        return next((row for row in self.scores if (row.model, row.measure) == (model, measure)), None)
+
+    def of(self, candidate: str) -> list[Change]:
+        return [item for item in self.changes if item.row.candidate == candidate]
+
+    @property
+    def families(self) -> list[tuple[str, list[MetricRow]]]:
+        """The metrics by family, in the order of the families."""
+        found: dict[str, list[MetricRow]] = {}
+        for metric in self.metrics:
+            found.setdefault(family_of(metric.measure, metric.source), []).append(metric)
+        return sorted(found.items(), key=lambda item: rank(item[0]))
+
+
+def measures(
+    models: Sequence[ModelRow],
+    metrics: Sequence[MetricRow],
+    scores: Sequence[ModelScoreRow],
+    comparisons: Sequence[ComparisonRow],
+    alerts: Sequence[AlertRow],
+) -> MeasuresSection:
+    changes = tuple(changes_of(comparisons, metrics))
+    candidates = [model.name for model in models if model.role == "candidate"]
+    return MeasuresSection(
+        models=tuple(model.name for model in models),
+        metrics=metrics,
+        scores=scores,
+        changes=changes,
+        labels=tuple(LabelTable(model.name, rows) for model in models if (rows := tuple(labels(model)))),
+        main={name: _main(name, changes, alerts) for name in candidates},
+    )
+
+
+def changes_of(comparisons: Sequence[ComparisonRow], metrics: Sequence[MetricRow] = ()) -> list[Change]:
+    """The comparisons with their families; `metrics` say where a measure of an unknown name comes from."""
+    sources = {metric.measure: metric.source for metric in metrics}
+    return [Change(row, family(row, sources), change(row)) for row in comparisons]
+
+
+def _main(candidate: str, changes: Sequence[Change], alerts: Sequence[AlertRow]) -> tuple[str, ...]:
+    """What the candidate's alerts name, then the first measure of every family, then the benchmarks."""
+    own = [item for item in changes if item.row.candidate == candidate]
+    compared = {item.row.measure for item in own if item.row.delta is not None}
+    named = [alert.measure for alert in alerts if alert.candidate == candidate and alert.measure in compared]
+    first: dict[str, str] = {}
+    for item in own:
+        if item.row.kind == "metric" and item.row.delta is not None:
+            first.setdefault(item.family, item.row.measure)
+    first.pop("efficiency", None)
+    benchmarks = [item.row.measure for item in own if item.row.kind == "benchmark"]
+    return tuple(dict.fromkeys([*named, *first.values(), *benchmarks]))
+
+
+def labels(model: ModelRow) -> list[LabelRow]:
+    """A classifier's errors by label; empty for a model that was not measured as one."""
+    found = (model.details or {}).get("classification")
+    if not found:
+        return []
+    return [
+        LabelRow(row["label"], row["precision"], row["recall"], row["f1"], row["support"], tuple(counts))
+        for row, counts in zip(found["per_class"], found["confusion"], strict=True)
+    ]

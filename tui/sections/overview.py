@@ -1,0 +1,112 @@
+"""Which run it is, how it ended, how its candidates fared, and which checkpoints a sweep cut."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from store.read.rows import AlertRow, ModelRow, RunDetail
+from tui.sections.words import no_verdict, verdict
+
+SEVERITIES = ("critical", "warning", "note")
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateResult:
+    """One candidate; `result` names its verdict and how many alerts of each severity it raised."""
+
+    name: str
+    passed: bool | None
+    result: str
+    probe: dict[str, Any] | None  # what its adapter does to the logits
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One checkpoint of a sweep with the value that it was ranked by; without a `rank` it has a `reason`."""
+
+    name: str
+    rank: int | None
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    kept: bool
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSection:
+    """The checkpoints of a sweep, best first, ranked by `measure` on a sample of `sample` examples."""
+
+    measure: str
+    sample: int
+    checkpoints: tuple[Checkpoint, ...]
+
+    @property
+    def cut(self) -> int:
+        return sum(not checkpoint.kept for checkpoint in self.checkpoints)
+
+
+@dataclass(frozen=True, slots=True)
+class OverviewSection:
+    """The run with its verdict in words; `no_verdict` is the reason where it neither passed nor failed."""
+
+    run: RunDetail
+    verdict: str
+    no_verdict: str | None
+    models: Sequence[ModelRow]  # those that were evaluated
+    cut: Sequence[ModelRow]  # checkpoints that the sweep left out
+    candidates: tuple[CandidateResult, ...]
+    sweep: SweepSection | None
+
+
+def overview(run: RunDetail, models: Sequence[ModelRow], alerts: Sequence[AlertRow]) -> OverviewSection:
+    evaluated = [model for model in models if not model.is_cut]
+    return OverviewSection(
+        run=run,
+        verdict=verdict(run),
+        no_verdict=no_verdict(run),
+        models=evaluated,
+        cut=[model for model in models if model.is_cut],
+        candidates=tuple(_candidate(model, alerts) for model in evaluated if model.role == "candidate"),
+        sweep=_sweep(models),
+    )
+
+
+def _candidate(model: ModelRow, alerts: Sequence[AlertRow]) -> CandidateResult:
+    word = {True: "passed", False: "FAILED", None: "no verdict"}[model.passed]
+    raised = [alert.severity for alert in alerts if alert.candidate == model.name]
+    counts = [f"{raised.count(severity)} {severity}" for severity in SEVERITIES if severity in raised]
+    result = word + (f" ({', '.join(counts)})" if counts else "")
+    return CandidateResult(model.name, model.passed, result, model.probe)
+
+
+def _sweep(models: Sequence[ModelRow]) -> SweepSection | None:
+    ranked = [(model, model.sweep) for model in models if model.sweep]
+    if not ranked:
+        return None
+    asked = ranked[0][1]
+    checkpoints = [
+        Checkpoint(
+            model.name,
+            found["rank"],
+            found["value"],
+            found["low"],
+            found["high"],
+            found["n"],
+            bool(found["kept"]),
+            found["reason"],
+        )
+        for model, found in ranked
+    ]
+    checkpoints.sort(key=lambda checkpoint: (checkpoint.rank is None, checkpoint.rank or 0))
+    return SweepSection(asked["measure"], asked["sample"], tuple(checkpoints))
+
+
+def cut_reason(model: ModelRow) -> str:
+    """Why a sweep left a checkpoint out."""
+    found = model.sweep or {}
+    after = f"cut after {found['measure']} on {found['sample']} examples"
+    if found["rank"] is None:
+        return f"{after}: not measured, {found['reason']}"
+    return f"{after}: rank {found['rank']} of {found['of']}, the best {found['keep']} went on"
