@@ -85,9 +85,17 @@ def _rule_on_run(connection: sa.Connection, run_id: int, plan: str) -> None:
         gates = tomllib.loads(plan).get("gates", {})
     except tomllib.TOMLDecodeError:
         gates = {}
+    own = gates.get("metrics") or {}
+    lengths = {
+        row["measure"]
+        for found in candidates.values()
+        for row in found
+        if row["delta"] is not None and row["measure"] not in own
+    }
+    length = next((name for name in _LENGTHS if name in lengths), None)
     updates: list[Row] = []
     for found in candidates.values():
-        checked, others = _families(found, gates)
+        checked, others = _families(found, gates, length)
         for family, members in (("checked", checked), ("unchecked", others)):
             _rule(family, members)
             updates += members
@@ -102,17 +110,16 @@ def _rule_on_run(connection: sa.Connection, run_id: int, plan: str) -> None:
     )
 
 
-def _families(rows: list[Row], gates: Row) -> tuple[list[Row], list[Row]]:
+def _families(rows: list[Row], gates: Row, length: str | None) -> tuple[list[Row], list[Row]]:
     """What a gate checked and what none did, each row with the ends of its range and its limit."""
-    lengths = {row["measure"] for row in rows if row["delta"] is not None}
-    length = next((name for name in _LENGTHS if name in lengths), None)
+    without_own = [row for row in rows if row["measure"] not in (gates.get("metrics") or {})]
     surprises: dict[tuple[int, str], Row] = {}
-    for row in rows:
+    for row in without_own:
         name, _, corpus = row["measure"].partition(":")
         key = (row["baseline_id"], corpus)
         if name == "perplexity" and (row["delta"] is not None or key not in surprises):
             surprises[key] = row
-    for row in rows:
+    for row in without_own:
         name, _, corpus = row["measure"].partition(":")
         key = (row["baseline_id"], corpus)
         if name == "bits_per_byte" and (
