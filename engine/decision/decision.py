@@ -18,7 +18,7 @@ from store.read.history import Connection
 from store.read.rows import AlertRow
 from store.records.alert import ComparisonEvidence, kind_of, weight
 
-Word = Literal["ship", "don't ship", "not settled"]
+Word = Literal["ship", "don't ship", "inconclusive"]
 
 MOST = 3  # reasons
 LONGEST = 240  # characters of a reason
@@ -108,7 +108,7 @@ def _verdict(case: CandidateFacts, before: PreviousRun | None, *, alone: bool) -
 
 def _decided(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> tuple[Word, list[Reason]]:
     if unfinished := _unfinished(case.facts):
-        return "not settled", [Reason(unfinished)]
+        return "inconclusive", [Reason(unfinished)]
     critical = case.alerts("critical")
     open_ = [alert for alert in critical if alert.acknowledged is None]
     if open_ or (case.model.passed is False and not critical):
@@ -116,12 +116,12 @@ def _decided(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> tu
         return "don't ship", [*reasons, *_accepted(critical), *_although(case, answers)]
     if critical:
         reasons = [*_accepted(critical), *_unsettled(case, answers), *_although(case, answers)]
-        return "not settled", reasons
+        return "inconclusive", reasons
     if case.model.passed is None:
-        return "not settled", [Reason(no_verdict(case.facts.run) or "it was not checked against any gate")]
+        return "inconclusive", [Reason(no_verdict(case.facts.run) or "it was not checked against any gate")]
     unsettled = _unsettled(case, answers)
     if unsettled:
-        return "not settled", [*unsettled, *_although(case, answers)]
+        return "inconclusive", [*unsettled, *_although(case, answers)]
     return "ship", _for(case, answers)
 
 

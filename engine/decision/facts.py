@@ -208,9 +208,9 @@ def bounds(row: ComparisonRow) -> tuple[float, float] | None:
 
 
 def least_needed(rows: Iterable[ComparisonRow]) -> str:
-    """What would settle the nearest of these differences, as a clause; "" where nothing is known."""
+    """How many examples the nearest of these differences needs, as a clause; "" where nothing is known."""
     known = [count for row in rows if (count := row.needed) is not None]
-    return f"about {min(known):,} examples would settle it" if known else ""
+    return f"needs about {min(known):,} examples" if known else ""
 
 
 def moved(row: ComparisonRow) -> str:

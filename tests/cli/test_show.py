@@ -81,7 +81,7 @@ def test_full_adds_every_interval(assay: Assay, history_store: Path, monkeypatch
     monkeypatch.setattr("tui.text.output.width", lambda: 80)
     shown = assay("show", "2", "--full", "--store", history_store).out
     assert max(cell_len(line) for line in shown.splitlines()) <= 80
-    for words in ("- worse", "+ better", "inconclusive", "Scores, with 95% intervals", "95% CI"):
+    for words in ("- worse", "+ better", "inconclusive", "Scores, with 95% CIs", "95% CI"):
         assert words in shown, words
 
 

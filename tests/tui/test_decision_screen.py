@@ -125,7 +125,7 @@ async def test_a_run_that_goes_on_opens_live_and_h_tells_why_nothing_is_settled(
         await pilot.press("H")
         await settled(pilot)
         assert isinstance(app.screen, DecisionScreen)
-        assert "? not settled" in text_of(app) and "the run is running" in text_of(app)
+        assert "? inconclusive" in text_of(app) and "the run is running" in text_of(app)
 
 
 async def test_changes_lead_to_the_decision_on_the_run_before(tmp_path: Path, settled: Settled) -> None:

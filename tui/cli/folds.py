@@ -99,7 +99,7 @@ def print_folds(found: "Folds") -> None:
             [
                 Column("measure"),
                 *(Column(str(fold), True) for fold in range(1, found.of + 1)),
-                *(Column("all", True), Column("95% interval", True), Column("n", True)),
+                *(Column("all", True), Column("95% CI", True), Column("n", True)),
             ],
             [
                 [

@@ -86,7 +86,7 @@ def print_head(found: RunSections) -> None:
         paragraph(f"no verdict: {found.overview.no_verdict}")
 
 
-WORD_SIGNS = {"ship": "+", "don't ship": "-", "not settled": "?"}
+WORD_SIGNS = {"ship": "+", "don't ship": "-", "inconclusive": "?"}
 ANSWER_SIGNS = {"good": "+", "bad": "-", "open": "?", "missing": "·"}
 
 
@@ -105,7 +105,7 @@ def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
             for answer in verdict.answers:
                 _print_answer(answer)
     if full:
-        paragraph("+ good · - bad · ? not settled · · not known")
+        paragraph("+ good · - bad · ? inconclusive · · not known")
 
 
 def _print_answer(answer: AnsweredQuestion) -> None:
@@ -763,7 +763,7 @@ def _print_slices(section: SlicesSection, *, everything: bool, find: str) -> Non
     for (candidate, baseline), rows in pairs.items():
         _print_slices_of(f"{candidate} / {baseline}", rows)
     if len(shown) < len(found):
-        paragraph("p is Holm-corrected over a candidate's slices and measures; --slices shows all of them")
+        paragraph("p is Holm-corrected for all slices and measures; --slices shows all of them")
 
 
 def _print_slices_of(title: str, rows: Sequence[SliceRow]) -> None:

@@ -65,7 +65,7 @@ def _lead(case: CandidateFacts) -> Lead:
 WORDS = {
     "ship": ("+ ship", "bold $good"),
     "don't ship": ("− don't ship", "bold $bad"),
-    "not settled": ("? not settled", "bold $warn"),
+    "inconclusive": ("? inconclusive", "bold $warn"),
 }
 STANDINGS = {
     "good": ("+", "$good"),
@@ -73,7 +73,7 @@ STANDINGS = {
     "open": ("?", "$warn"),
     "missing": ("·", "$muted"),
 }
-WORD = 13  # cells
+WORD = 14  # cells
 LEAST_NAME = 10  # cells at least
 QUESTION = 29
 

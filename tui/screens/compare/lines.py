@@ -26,13 +26,14 @@ from tui.widgets.table import Columns, FlexColumn
 ROOMY = 110  # cells from which on the models' names are written longer
 VERDICTS = Columns(
     FlexColumn("▾ judge: win rates", 31, grow=1),
-    FlexColumn("rate", 5, align="right"),
+    FlexColumn("rate", 4, align="right"),
     FlexColumn("95% CI", 10, align="right"),
     FlexColumn("W/T/L", 8, align="right"),
     FlexColumn("failed", 6, align="right"),
-    FlexColumn("", 8, grow=1),
+    FlexColumn("", 14, grow=1),
     FlexColumn("first place wins", 16, align="right", drop=1),
     FlexColumn("length-controlled", 17, align="right", drop=2),
+    gap=1,
 )
 FOLDED = Columns(
     FlexColumn("family", 17, grow=1),
@@ -55,7 +56,7 @@ def measures(title: str, models: tuple[str, ...], name_cells: int) -> Columns:
         *columns,
         FlexColumn("delta", 6, align="right"),
         FlexColumn("95% CI", 14, align="right"),
-        FlexColumn("", 17, grow=1),
+        FlexColumn("", 14, grow=1),
         FlexColumn("min. detectable", 15, align="right", drop=3),
         FlexColumn("p", 6, align="right", drop=2),
         FlexColumn("n", 6, align="right", drop=1),
