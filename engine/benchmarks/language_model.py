@@ -1,4 +1,4 @@
-"""A loaded model as lm-eval sees it: counts what is answered, and survives running out of memory."""
+"""A loaded model as lm-eval sees it, and the hash of everything a benchmark's numbers depend on."""
 
 import copy
 import hashlib

@@ -1,4 +1,4 @@
-"""What runs in a process of the cluster: one base in memory, and the models that stand on it."""
+"""An actor of the cluster: one base in memory with the models on it, and the head's handle of it."""
 
 import os
 import socket

@@ -1,4 +1,8 @@
-"""Texts as TF-IDF vectors over words, by scikit-learn, which is imported when one is made."""
+"""How an eval set's queries compare with other sets: topic clusters, gaps and drift.
+
+`assay coverage` reports it against training data and a log of production queries. Texts become TF-IDF vectors
+by scikit-learn, which is imported when the first vectors are made.
+"""
 
 import heapq
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Evaluation examples, read from the files that people have."""
+"""Examples read from the files that people have, with an account of rows that cannot be read."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,9 @@
-"""Data sets of the Hugging Face hub, downloaded once by `datasets` into its own cache."""
+"""The files of a data set: a folder's shards, one split of it, or a data set of the Hugging Face hub.
+
+`FOLDER:SPLIT` names one split of a folder (of a `DatasetDict`, of a copy of a hub repository, of what
+`assay split` wrote), `hf:OWNER/NAME:SPLIT` one of a data set on the hub, and `hf:OWNER/NAME@CONFIG:SPLIT` one
+of one of its configurations. `datasets` downloads hub data once, into its own cache.
+"""
 
 import logging
 import os

@@ -1,4 +1,7 @@
-"""Equal shares of every category in every split."""
+"""Train, validation and test membership, and sampling.
+
+An example's identity decides, not its position in the file. Every category has equal shares in every split.
+"""
 
 import hashlib
 import heapq

@@ -1,4 +1,4 @@
-"""What changed between two versions of an eval set."""
+"""Versions of eval sets, from files and from the store, and what changed between two of them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

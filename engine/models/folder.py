@@ -1,4 +1,4 @@
-"""Model and adapter folders, read without torch: where they are, whether they are whole, and their shapes."""
+"""Model and adapter folders, read without torch: location, completeness, shapes and quantisation."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What the machine is doing: each NVIDIA GPU where there is one, else processor and memory."""
+"""What the machine is doing: load and memory of GPUs and processors, and the energy used by work."""
 
 import os
 import threading

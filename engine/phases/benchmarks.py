@@ -1,4 +1,4 @@
-"""Fourth phase: lm-eval tasks on every set of weights, each finished task stored at once."""
+"""lm-eval tasks on every set of weights, and candidates against baselines question by question."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator

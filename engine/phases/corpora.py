@@ -1,4 +1,4 @@
-"""Part of the third phase: how well each model here predicts the plan's corpora, text by text."""
+"""How well each model predicts the plan's corpora, text by text."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping

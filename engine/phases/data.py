@@ -1,4 +1,7 @@
-"""Part of the first phase: what the eval set asks beside the other sets, and where it repeats itself."""
+"""The data phase: which examples, from which version of which eval set, and whether training has seen them.
+
+It also reports coverage and repetition, and enters runs on the test split in the test lock's ledger.
+"""
 
 import time
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Part of the last phase: how long the answers took and how many tokens they cost, model by model."""
+"""How long the answers took and how many tokens they cost, model by model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Third phase: how surprising each model finds the references; it needs the weights, like generation."""
+"""Perplexity of the references; it needs the weights, like generation."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,8 +1,4 @@
-"""Part of the last phase: the run's candidates against one of an earlier run, the reference.
-
-The reference is what a person accepted, the best so far, or a run that was named (`--against`). What was
-found first is kept in the run's options, so that a resumed run is held against the same.
-"""
+"""The run's candidates against one of a previous run, the reference."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,7 @@
-"""A sweep's funnel: a cheap measure on every checkpoint, then only the best go on.
+"""A sweep: a cheap measure on every checkpoint, then only the best go on.
 
-The cut is part of the run's record: each checkpoint keeps its value, its rank and whether it went on in its
-details. The phases that follow see the plan without those that were cut.
+The cut is part of the run's record: each checkpoint's details hold its value, its rank and whether it went
+on. The later phases see the plan without the checkpoints that were cut.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,8 @@ from typing import Any
 from engine.compare.sweep import Parts, Place, cheap_measure, rank
 from engine.data.split import sample
 from engine.errors import CannotRun
-from engine.metrics.metric import Measure, Score, load_metrics, score_pairs
+from engine.metrics.load import load_metrics
+from engine.metrics.metric import Measure, Score, score_pairs
 from engine.metrics.perplexity import MEASURES, PERPLEXITY
 from engine.phases.generate import Each, Loader, generate, grouped, stored_responses
 from engine.phases.perplexity import perplexity

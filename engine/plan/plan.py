@@ -1,4 +1,4 @@
-"""What a plan may say of lm-evaluation-harness tasks."""
+"""What a plan may say. Reading one reports everything wrong with it at once, as one BadInput."""
 
 import hashlib
 import tomllib

@@ -1,7 +1,8 @@
-"""What changed between two trainings, in words: "lr 2e-4 → 1e-4, epochs 3 → 5".
+"""Training configs of axolotl, LLaMA-Factory and TRL (YAML or JSON), and what changed between two of them.
 
-Works on the flat values that `engine.plan.training_config` reads. axolotl, LLaMA-Factory and TRL name the
-same thing differently; here it has one name, so that a change of tool alone is no change.
+The files come from anywhere. They are read with a cap on their size, no object is ever made of a YAML tag,
+aliases are walked under a cap on how much they may unfold to, and keys and tokens for services are dropped.
+The tools name the same setting differently; here it has one name, so that a change of tool is no change.
 """
 
 import hashlib

@@ -1,1 +1,1 @@
-"""What is looked at before a run starts."""
+"""Checks before a run starts."""

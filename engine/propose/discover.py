@@ -1,4 +1,8 @@
-"""What a data file holds, as far as a look at its first records tells."""
+"""What a folder holds that an evaluation can use: models, adapters, data, training configs, prompts.
+
+Only names and the first records of files are read, no model is loaded. File names come from anywhere: one
+that cannot be written into a plan is left out and reported.
+"""
 
 import json
 import os

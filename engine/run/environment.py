@@ -1,6 +1,7 @@
-"""The small files that a plan names beside its data and models: schemas, corpora, own metrics, task files.
+"""The environment of a run: code, packages, hardware and the hashes of the files that its plan names.
 
-Their hashes are kept with a run, so that a rerun can tell which of them are others now.
+It is enough to repeat the run and holds nothing secret. A run resumes on other hardware only when told to,
+since its numbers may differ there.
 """
 
 import hashlib

@@ -8,7 +8,7 @@ from engine.compare.comparison import from_paired
 from engine.compare.ruling import Asked, rule
 from engine.compare.slices import Slice
 from engine.gates.slice_drops import slice_alerts
-from engine.metrics.metric import load_metric
+from engine.metrics.load import load_metric
 from engine.plan.plan import Gates
 from engine.stats.paired import Paired
 from store import tables

@@ -1,4 +1,4 @@
-"""What is known about a run's judges themselves: leanings, kinship, and how they rank the models."""
+"""Audits of a run's judges: biases, kinship with the models, and how they rank them."""
 
 from collections import defaultdict
 from dataclasses import asdict

@@ -1,4 +1,8 @@
-"""Verdicts looked at in an order that was drawn beforehand, by an interval that holds at every look."""
+"""Verdicts counted into win rates, with the judge's biases.
+
+A judge that may stop early sees the examples in an order drawn beforehand; its interval is valid at every
+look.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
