@@ -14,8 +14,9 @@ from store.read import history
 from store.records.alert import KINDS, Alert, AlertKind, kind_of, read_evidence, weight
 from store.session import opened
 from tests.cli.conftest import Assay
-from tests.tui.conftest import Settled, settled, text_of
+from tests.tui.conftest import Settled, settled
 from tests.tui.decided import GOOD, alert, told
+from tests.tui.driver import text_of
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
 

@@ -20,9 +20,8 @@ from store.read import history, slices
 from store.read.history import attach
 from store.read.rows import ComparisonRow
 from tests.cli.conftest import Assay
-from tests.tui.conftest import settle, text_of
 from tests.tui.decided import alert, benchmark, compared, told
-from tui.app.app import AssayApp
+from tests.tui.driver import opened
 from tui.screens.compare.lines import meaning, verdict
 
 SLICE = "category: billing"
@@ -105,21 +104,14 @@ def test_an_inconclusive_drop_fails_no_test_case(assay: Assay, store: Path) -> N
 
 async def test_alerts_compare_and_slices_say_it_on_screen(store: Path) -> None:
     row = only_benchmark(store)
-    app = AssayApp(store, run=1, screen="alerts")
-    async with app.run_test(size=(160, 40)) as pilot:
-        await settle(pilot)
-        text = text_of(app)
-        assert "note" in text and f"Inconclusive: needs about {row.needed:,} examples" in " ".join(
-            text.split()
-        )
+    async with opened(store, "alerts", run=1, size=(160, 40)) as ui:
+        text = " ".join(ui.text.split())
+        assert "· note" in text and f"Inconclusive: needs about {row.needed:,} examples" in text
         assert "critical" not in text
-    app = AssayApp(store, run=1, screen="compare")
-    async with app.run_test(size=(160, 40)) as pilot:
-        await settle(pilot)
-        assert "− worse" not in text_of(app)
-        await pilot.press("s")
-        await settle(pilot)
-        line = next(line for line in text_of(app).splitlines() if SLICE in line)
+    async with opened(store, "compare", run=1, size=(160, 40)) as ui:
+        assert "− worse" not in ui.text
+        await ui.press("s")
+        line = next(line for line in ui.lines if SLICE in line)
         assert "= inconclusive" in line and "worse" not in line
 
 
