@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.compare.comparison import from_paired
-from engine.compare.ruling import Asked, rule
+from engine.compare.ruling import BoundedComparison, rule
 from engine.gates.checked import CheckedComparison, DropLimits
 from engine.gates.downtrend import MeasureSeries, downtrend_alerts
 from engine.gates.drops import alerts_on
@@ -137,7 +137,7 @@ def false_alarms(rng: np.random.Generator, runs: int = 500, measures: int = 40, 
             sides.append(Sides(parts(both[:, 0]), parts(both[:, 1]), mean))
         found = compare_all(sides, run, RESAMPLES)
         checked = [held(str(place), paired, limits) for place, paired in enumerate(found)]
-        rulings = rule("checked", [Asked(item.comparison) for item in checked])
+        rulings = rule("checked", [BoundedComparison(item.comparison) for item in checked])
         ruled = [
             replace(item, comparison=replace(item.comparison, ruling=ruling))
             for item, ruling in zip(checked, rulings, strict=True)

@@ -25,8 +25,8 @@ import psutil
 
 from bench.judge_server import ANSWER
 from engine.data.example import Example
+from engine.judges.answers import Parsed, parse_pairwise
 from engine.judges.asking import Answered, Question, ServerAsker
-from engine.judges.verdicts import Parsed, parse_pairwise
 from engine.models.model import Response, Settings
 from engine.models.server import ServerModel
 from engine.plan.plan import Judge, Model

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from engine.compare.ruling import Asked, rule
+from engine.compare.ruling import BoundedComparison, rule
 from store.read.rows import ComparisonRow
 
 Row = dict[str, Any]
@@ -13,7 +13,7 @@ _FIELDS = ("direction", "baseline_value", "delta", "low", "high", "p", "smallest
 
 def ruled(rows: Sequence[Mapping[str, Any]], allowed: float | None = None) -> list[Row]:
     """The rows of one family with their rulings."""
-    rulings = rule("checked", [Asked(_compared(row), allowed=allowed) for row in rows])
+    rulings = rule("checked", [BoundedComparison(_compared(row), allowed=allowed) for row in rows])
     return [dict(row) | ruling.stored() for row, ruling in zip(rows, rulings, strict=True)]
 
 

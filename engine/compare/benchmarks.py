@@ -23,7 +23,7 @@ class Key(NamedTuple):
     filter: str
 
 
-class Question(NamedTuple):
+class BenchmarkQuestion(NamedTuple):
     """A document as a model was asked it: equal ones may be paired."""
 
     task: str
@@ -46,7 +46,7 @@ class Measured:
     shots: int | None
     higher_is_better: bool
     task_hash: str | None
-    samples: Mapping[Question, float] = field(default_factory=dict)
+    samples: Mapping[BenchmarkQuestion, float] = field(default_factory=dict)
 
 
 def measure_name(key: Key) -> str:
@@ -57,9 +57,9 @@ def measure_name(key: Key) -> str:
 def group_samples(
     key: Key,
     value: float | None,
-    samples: Mapping[Key, Mapping[Question, float]],
+    samples: Mapping[Key, Mapping[BenchmarkQuestion, float]],
     groups: Mapping[str, Iterable[str]],
-) -> Mapping[Question, float]:
+) -> Mapping[BenchmarkQuestion, float]:
     """The samples behind a score: a task's own, or a group's members' where its value is their mean.
 
     lm-eval weights some groups by size, so that they are the mean over all their documents; others give each
@@ -141,7 +141,7 @@ def _missing(candidate: str, baseline: str, ours: float | None, theirs: float | 
     return f"no value for {' and '.join(without)}" if without else ""
 
 
-def _asked(ours: Iterable[Question], theirs: Iterable[Question]) -> str:
+def _asked(ours: Iterable[BenchmarkQuestion], theirs: Iterable[BenchmarkQuestion]) -> str:
     """Why no question of one is among those of the other."""
     before = {(item.task, item.doc_id): item for item in theirs}
     pairs = [(item, before[item.task, item.doc_id]) for item in ours if (item.task, item.doc_id) in before]
@@ -152,7 +152,7 @@ def _asked(ours: Iterable[Question], theirs: Iterable[Question]) -> str:
     return f"different {what}: the hashes of all {len(pairs)} shared documents are others"
 
 
-def _parts(samples: Mapping[Question, float]) -> dict[str, tuple[float, float]]:
+def _parts(samples: Mapping[BenchmarkQuestion, float]) -> dict[str, tuple[float, float]]:
     return {
         f"{item.doc_id} {item.prompt_hash} {item.target_hash} {item.task}": (value, 1.0)
         for item, value in samples.items()

@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.compare.comparable import Parts, Side, declared_measures
 from engine.compare.comparison import Comparison, compare_parts
-from engine.compare.ruling import Asked, Ruling, rule
+from engine.compare.ruling import BoundedComparison, Ruling, rule
 from engine.errors import BadInput
 from engine.metrics.metric import Direction, Measure
 from engine.stats.intervals import bootstrap_interval, finite
@@ -119,7 +119,7 @@ def _compared(pairs: Sequence[tuple[_Column, _Column]]) -> list[Comparison]:
     for candidate in dict.fromkeys(item.candidate for item in found):
         places = [place for place, item in enumerate(found) if item.candidate == candidate]
         asked = [
-            Asked(found[place], (pairs[place][0].measure.low, pairs[place][0].measure.high))
+            BoundedComparison(found[place], (pairs[place][0].measure.low, pairs[place][0].measure.high))
             for place in places
         ]
         rulings |= dict(zip(places, rule("folds", asked), strict=True))

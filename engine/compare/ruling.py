@@ -49,7 +49,7 @@ class Compared(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class BoundedComparison:
     """A comparison to rule on, with what is known of its measure.
 
     `ends` are those of the measure's range (None = open). `allowed` is the largest worsening within the
@@ -114,7 +114,7 @@ class Ruling:
         }
 
 
-def rule(family: str, asked: Sequence[Asked]) -> list[Ruling]:
+def rule(family: str, asked: Sequence[BoundedComparison]) -> list[Ruling]:
     """The rulings on all comparisons of one family, in the order given."""
     tested = [place for place, item in enumerate(asked) if item.comparison.p is not None]
     p = [item.comparison.p for item in asked if item.comparison.p is not None]
@@ -122,7 +122,7 @@ def rule(family: str, asked: Sequence[Asked]) -> list[Ruling]:
     return [_ruling(item, family, len(p), looks.get(place)) for place, item in enumerate(asked)]
 
 
-def _ruling(item: Asked, family: str, size: int, look: tuple[float, int] | None) -> Ruling:
+def _ruling(item: BoundedComparison, family: str, size: int, look: tuple[float, int] | None) -> Ruling:
     compared = item.comparison
     if compared.delta is None:
         return Ruling("missing", family, size)
@@ -141,7 +141,7 @@ def _ruling(item: Asked, family: str, size: int, look: tuple[float, int] | None)
     return Ruling(standing, family, size, p, low, high, needed)
 
 
-def _standing(item: Asked, p: float, low: float, high: float) -> Standing:
+def _standing(item: BoundedComparison, p: float, low: float, high: float) -> Standing:
     direction = item.comparison.direction
     if p <= LEVEL and (low > 0 or high < 0):
         if direction == "none":

@@ -9,7 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.benchmarks.results import GROUPS
-from engine.compare.benchmarks import Key, Measured, Question, compare_scores, group_samples, measure_name
+from engine.compare.benchmarks import (
+    BenchmarkQuestion,
+    Key,
+    Measured,
+    compare_scores,
+    group_samples,
+    measure_name,
+)
 from engine.compare.comparable import (
     Incomparable,
     Keys,
@@ -146,10 +153,10 @@ def _benchmarks(sides: Sides, pair: Pair, incomparable: list[Incomparable]) -> l
 
 
 def _measured(side: Side, model: ModelRow) -> dict[Key, Measured]:
-    samples: dict[Key, dict[Question, float]] = defaultdict(dict)
+    samples: dict[Key, dict[BenchmarkQuestion, float]] = defaultdict(dict)
     for row in evidence.benchmark_values(side.connection, model.id):
         if row.value is not None:
-            question = Question(row.task, row.doc_id, row.prompt_hash, row.target_hash)
+            question = BenchmarkQuestion(row.task, row.doc_id, row.prompt_hash, row.target_hash)
             samples[Key(row.task, row.metric, row.filter)][question] = row.value
     groups = (model.details or {}).get(GROUPS) or {}
     found = {}

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.compare.comparison import Comparison, from_paired, reach
-from engine.compare.ruling import Asked, rule
+from engine.compare.ruling import BoundedComparison, rule
 from engine.metrics.metric import Measure, mean
 from engine.stats.family import DETECTABLE, LEVEL, holm
 from engine.stats.intervals import (
@@ -154,7 +154,10 @@ def _ruled(found: Sequence[tuple[tuple[str, Comparison], Measure]]) -> list[Slic
         families[comparison.candidate, "checked" if is_checked(measure) else "unchecked"].append(place)
     ruled: dict[int, Slice] = {}
     for (_, kind), places_ in families.items():
-        asked = [Asked(found[place][0][1], (found[place][1].low, found[place][1].high)) for place in places_]
+        asked = [
+            BoundedComparison(found[place][0][1], (found[place][1].low, found[place][1].high))
+            for place in places_
+        ]
         for place, ruling in zip(places_, rule(f"{kind} slices", asked), strict=True):
             name, comparison = found[place][0]
             worst = comparison.worst if ruling.is_decided else ()

@@ -30,7 +30,7 @@ from engine.benchmarks.results import (
     samples_of,
     scores_of,
 )
-from engine.compare.benchmarks import Key, Measured, Question, compare_scores, group_samples
+from engine.compare.benchmarks import BenchmarkQuestion, Key, Measured, compare_scores, group_samples
 from engine.compare.comparison import Comparison, stored
 from engine.data.textfile import read_text
 from engine.errors import BadInput
@@ -392,10 +392,10 @@ def _compare(
 
 
 def _measured(model: BenchmarkedModel) -> dict[Key, Measured]:
-    samples: dict[Key, dict[Question, float]] = defaultdict(dict)
+    samples: dict[Key, dict[BenchmarkQuestion, float]] = defaultdict(dict)
     for own in model.samples.values():
         for item in own:
-            question = Question(item.task, item.doc_id, item.prompt_hash, item.target_hash)
+            question = BenchmarkQuestion(item.task, item.doc_id, item.prompt_hash, item.target_hash)
             samples[Key(item.task, item.metric, item.filter)][question] = item.value
     found = {}
     for score in model.scores.values():

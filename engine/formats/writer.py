@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from engine.data.example import Example, eval_set_version
-from engine.formats.imported import Grade, Imported, ImportedMatch
+from engine.formats.records import Grade, Imported, ImportedMatch
 from engine.phases.data import example_row
 from engine.stats.intervals import Interval, bootstrap_interval
 from engine.stats.length_control import points_at_equal_length

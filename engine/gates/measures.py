@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from engine.compare.comparison import Comparison, reach
-from engine.compare.ruling import Asked, rule
+from engine.compare.ruling import BoundedComparison, rule
 from engine.gates.checked import CheckedComparison, DropLimits
 from engine.gates.drops import alerts_on, surprises
 from engine.metrics.metric import Measure
@@ -27,11 +27,11 @@ def ruled(
     Those of one candidate that a gate checks are one family, all its others another.
     """
     checked = {id(item.comparison): item for item in _checked(comparisons, benchmarks, gates, measures)}
-    families: dict[tuple[str, str], list[tuple[Comparison, Asked]]] = {}
+    families: dict[tuple[str, str], list[tuple[Comparison, BoundedComparison]]] = {}
     for comparison in (*comparisons, *benchmarks):
         item, measure = checked.get(id(comparison)), measures.get(comparison.measure)
         ends = (measure.low, measure.high) if measure else item.ends if item else (None, None)
-        asked = Asked(comparison, ends, item.allowed if item else None)
+        asked = BoundedComparison(comparison, ends, item.allowed if item else None)
         name = "checked" if item else "unchecked"
         families.setdefault((comparison.candidate, name), []).append((comparison, asked))
     rulings = {

@@ -22,8 +22,7 @@ from engine.gates.measures import drop_alerts
 from engine.judges.judge import WHOLE
 from engine.metrics.metric import Measure
 from engine.phases.data import NOT_LEAKED, leaked_tiers
-from engine.phases.judging.audits import kin_alerts
-from engine.phases.judging.constant import constant_alerts
+from engine.phases.judging.audits import constant_alerts, kin_alerts
 from engine.phases.judging.ratings import rating_alerts
 from engine.phases.judging.shared import match_name
 from engine.phases.reference import EarlierRun

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from engine.benchmarks.results import GROUPS, KnownTask, TaskResult
-from engine.compare.benchmarks import Key, Measured, Question, compare_scores, group_samples
+from engine.compare.benchmarks import BenchmarkQuestion, Key, Measured, compare_scores, group_samples
 from engine.compare.comparison import Comparison
 from engine.phases.generate import Loader
 from engine.phases.work import Meter, Piece, Work, closed_after
@@ -179,10 +179,10 @@ def benchmark_comparisons(work: Work) -> list[Comparison]:
 def _measured(work: Work, model: Model) -> dict[Key, Measured]:
     benchmarked = first_with_weights(work, model) if model.kind == "local" else model
     model_id = work.model_ids[benchmarked.name]
-    samples: dict[Key, dict[Question, float]] = defaultdict(dict)
+    samples: dict[Key, dict[BenchmarkQuestion, float]] = defaultdict(dict)
     for row in work.recorder.rows(tables.BenchmarkSample, model_id=model_id):
         if row["value"] is not None:
-            question = Question(row["task"], row["doc_id"], row["prompt_hash"], row["target_hash"])
+            question = BenchmarkQuestion(row["task"], row["doc_id"], row["prompt_hash"], row["target_hash"])
             samples[Key(row["task"], row["metric"], row["filter"])][question] = row["value"]
     details = work.recorder.rows(tables.Model, id=model_id)[0]["details"] or {}
     found = {}

@@ -19,16 +19,15 @@ from engine.metrics.perplexity import corpus_measures
 from engine.models.vitals import DeviceUse, device_use
 from engine.phases.alerts import data_alerts, decline_alerts, followed, run_alerts
 from engine.phases.benchmarks import benchmark_comparisons
-from engine.phases.corpora import (
+from engine.phases.judging.pairs import record_win_rates
+from engine.phases.judging.ratings import rating_measures
+from engine.phases.perplexity import (
     DIFFERENT_TOKENIZERS,
     differ_in_tokenizer,
     surprise,
 )
-from engine.phases.efficiency import adapter_facts, efficiency, measures_of_efficiency
-from engine.phases.judging.ratings import rating_measures
-from engine.phases.judging.winrates import record_win_rates
 from engine.phases.reference import EarlierRun, against_reference
-from engine.phases.score import load, measures
+from engine.phases.score import adapter_facts, efficiency, load, measures, measures_of_efficiency
 from engine.phases.slices import (
     SliceScores,
     all_disparities,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.data.example import Example
+from engine.metrics.metric import Score
 from engine.plan.plan import Model, Plan
 from store import tables
 from store.write import Recorder
@@ -176,3 +177,15 @@ class Meter:
         self._written = time.monotonic()
         seconds = self._seconds + self._written - self._begun
         self._recorder.put(tables.Progress, [self._row | {"updated": time.time(), "seconds": seconds}])
+
+
+def score_row(score: Score, model_id: int, example_id: int) -> dict[str, Any]:
+    parts: Sequence[float] | None = score.parts
+    return {
+        "model_id": model_id,
+        "measure": score.measure,
+        "example_id": example_id,
+        "value": score.value,
+        "reason": score.reason,
+        "parts": list(parts) if parts is not None else None,
+    }

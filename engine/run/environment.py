@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engine.data.manifest import file_hash
+from engine.data.versions import file_hash
 from engine.errors import CannotRun
 from engine.phases.work import Work
 from engine.plan.plan import Plan

@@ -10,11 +10,10 @@ from engine.phases.benchmarks import benchmark
 from engine.phases.benchmarks import pieces as benchmark_pieces
 from engine.phases.compare import compare, measured_use
 from engine.phases.compute import computing
-from engine.phases.corpora import corpora, corpora_pieces
 from engine.phases.generate import Loader, generate, grouped
 from engine.phases.judge import judge_all, judge_pieces
 from engine.phases.judging.shared import open_purse
-from engine.phases.perplexity import perplexity
+from engine.phases.perplexity import corpora, corpora_pieces, perplexity
 from engine.phases.score import declare, measures, score, text_metrics
 from engine.phases.sweep import drop_cut, funnel, is_open
 from engine.phases.sweep import pieces as sweep_pieces

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from engine.errors import BadInput
-from engine.run.rerun import again
+from engine.run.launch import again
 from store.read import history
 from store.read.runs import count
 from store.session import opened
 from store.write import Recorder, create_run
 from tests.engine.runs import carry_out, lines, queue, recorded_plan
-from tui.sections.repetition import repetition
+from tui.sections.protocol import repetition
 
 EXAMPLES = [{"id": f"e{n}", "query": f"What is {n} and {n}?", "reference": str(2 * n)} for n in range(6)]
 ANSWERS = {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.compare.comparison import Comparison, compare_parts, from_paired
-from engine.compare.ruling import Asked, Ruling, rule
+from engine.compare.ruling import BoundedComparison, Ruling, rule
 from engine.gates.measures import ruled
 from engine.metrics.metric import Measure
 from engine.plan.plan import Gates
@@ -27,7 +27,7 @@ def compared(
 
 
 def only(comparison: Comparison, allowed: float | None = None) -> Ruling:
-    [ruling] = rule("checked", [Asked(comparison, (0.0, 1.0), allowed)])
+    [ruling] = rule("checked", [BoundedComparison(comparison, (0.0, 1.0), allowed)])
     return ruling
 
 
@@ -44,7 +44,7 @@ def test_many_looks_are_corrected_for() -> None:
     """The same comparison alone is worse, and among five it is not."""
     close = compared(-0.1, 0.085, 0.02)
     assert only(close).standing == "worse"
-    found = rule("checked", [Asked(close)] * 5)
+    found = rule("checked", [BoundedComparison(close)] * 5)
     assert {item.standing for item in found} == {"inconclusive"}
     assert [item.p for item in found] == pytest.approx(holm([0.02] * 5))
     assert all(item.needed and item.needed > 100 and item.size == 5 for item in found)
@@ -81,7 +81,7 @@ def test_few_values_do_not_say_how_many_it_takes() -> None:
 
 
 def test_a_corrected_interval_keeps_within_the_range() -> None:
-    found = rule("checked", [Asked(compared(-0.9, 0.08, 0.01), (0.0, 1.0))] * 30)
+    found = rule("checked", [BoundedComparison(compared(-0.9, 0.08, 0.01), (0.0, 1.0))] * 30)
     assert min(item.low or 0.0 for item in found) == -1.0
 
 

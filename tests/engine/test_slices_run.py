@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from engine.compare.comparison import from_paired
-from engine.compare.ruling import Asked, rule
+from engine.compare.ruling import BoundedComparison, rule
 from engine.compare.slices import Slice
 from engine.gates.slice_drops import slice_alerts
 from engine.metrics.load import load_metric
@@ -94,7 +94,7 @@ def test_a_slice_that_fell_behind_a_steady_mean_is_a_warning(run: Recorder) -> N
 def fall(place: int, measure: str, drop: float) -> Slice:
     paired = Paired(0.9 - drop, 0.9, -drop, -drop - 0.01, -drop + 0.01, 1e-9, 100, 0.01)
     comparison = from_paired("new", "old", measure, "higher", "metric", paired)
-    [ruling] = rule("checked slices", [Asked(comparison, (0.0, 1.0))])
+    [ruling] = rule("checked slices", [BoundedComparison(comparison, (0.0, 1.0))])
     return Slice(f"slice {place}", replace(comparison, ruling=ruling))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.phases.judging.constant import BOAST
+from engine.phases.judging.audits import BOAST
 from engine.phases.judging.panel import majority
 from engine.phases.work import Stopped
 from engine.stats.winrate import Outcome

@@ -6,11 +6,10 @@ import pytest
 
 from engine.data.example import Example
 from engine.errors import BadInput
-from engine.judges.cache import JudgmentCache
+from engine.judges.asking import JudgmentCache
+from engine.judges.chat import PairwiseJudge, PointwiseJudge
 from engine.judges.judge import Call, Item, Pair, Rating, RatingCall
 from engine.judges.load import load_judge
-from engine.judges.pairwise import PairwiseJudge
-from engine.judges.pointwise import PointwiseJudge
 from engine.plan.plan import Judge
 from store import tables
 from tests.engine.runs import carry_out, queue, recorded_plan

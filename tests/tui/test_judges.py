@@ -49,7 +49,7 @@ async def test_judges_stand_side_by_side_on_one_match(judged: Path) -> None:
 
 async def test_from_a_dispute_to_both_answers_and_back(judged: Path) -> None:
     async with opened(judged, "judges", run=1) as ui:
-        assert "Where it and another judge differ most (4)" in ui.text
+        assert "Where it and another judge disagree most (4)" in ui.text
         await ui.press("enter", "enter")
         assert isinstance(ui.screen, ReviewScreen)
         assert "e01" in ui.text

@@ -190,7 +190,7 @@ async def test_undo_says_what_it_took_back_and_an_excluded_example_is_marked(own
     app = review(own_store)
     async with driven(app, (120, 36)) as ui:
         await ui.press("2", "u")
-        assert "taken back: t-001: good is better" in ui.text
+        assert "undone: t-001: good is better" in ui.text
         await ui.press("x", "j", "k")
         assert "excluded" in ui.lines[1]
     assert said(own_store) == []

@@ -10,10 +10,9 @@ import numpy as np
 
 from engine.judges.judge import ORDERS
 from engine.judges.load import load_judge
-from engine.judges.material import digest
-from engine.judges.selection import matches, selected, turns_of
-from engine.phases.judging.constant import probe_judge
-from engine.phases.judging.match import Matchup
+from engine.judges.questions import digest, matches, selected, turns_of
+from engine.phases.judging.audits import probe_judge
+from engine.phases.judging.pairs import Matchup
 from engine.phases.judging.shared import declare_judge, match_name
 from engine.phases.work import Work
 from engine.plan.plan import Judge as JudgePlan

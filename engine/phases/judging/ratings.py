@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.data.example import Example
 from engine.judges.judge import WHOLE, Item, Rater, Rating, RatingCall
-from engine.judges.selection import asked_turns, selected, turns_of
+from engine.judges.questions import asked_turns, selected, turns_of
 from engine.metrics.metric import Measure
 from engine.phases.judging.shared import (
     Given,

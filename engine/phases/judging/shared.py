@@ -8,7 +8,7 @@ from typing import Any, TypedDict, TypeVar
 from engine.data.example import Example
 from engine.errors import Paused
 from engine.judges.judge import Judge, Judgment, Rater, Rating
-from engine.judges.material import sendable
+from engine.judges.questions import sendable
 from engine.phases.work import Work, closed_after
 from engine.plan.plan import Model
 from engine.servers import control
