@@ -27,7 +27,7 @@ from engine.phases.generate import Loader
 from engine.phases.work import Meter, Piece, Work, closed_after, score_row
 from engine.plan.plan import Model, Plan
 from engine.stats.intervals import Interval, bootstrap_interval
-from store import tables
+from store import records
 
 STORED_AT_ONCE = 16  # texts: the most that a kill loses
 DIFFERENT_TOKENIZERS = "perplexities under different tokenizers do not compare; bits per byte do"
@@ -73,7 +73,7 @@ def corpora(work: Work, model: Model, loader: Loader) -> None:
         _hold_to_content(work, corpus, texts)
         _copy_from_twin(work, model, corpus)
         done = work.recorder.column(
-            tables.CorpusScore, "text", model_id=work.model_ids[model.name], corpus=corpus
+            records.CorpusScore, "text", model_id=work.model_ids[model.name], corpus=corpus
         )
         todo = [(place, text) for place, text in enumerate(texts) if place not in done]
         meter = work.meter("perplexity", item_of(model, corpus), "texts", total=len(texts), done=len(done))
@@ -90,7 +90,7 @@ def corpora(work: Work, model: Model, loader: Loader) -> None:
 
 
 def _store(work: Work, waiting: list[dict[str, Any]], meter: Meter) -> None:
-    work.recorder.append(tables.CorpusScore, waiting)
+    work.recorder.append([records.CorpusScore(**row) for row in waiting])
     meter.advance(len(waiting), tokens=sum(row["tokens"] for row in waiting))
     waiting.clear()
 
@@ -98,8 +98,8 @@ def _store(work: Work, waiting: list[dict[str, Any]], meter: Meter) -> None:
 def _hold_to_content(work: Work, corpus: str, texts: list[str]) -> None:
     """Refuses a corpus that changed since the run began: its texts would be paired with others."""
     name = corpus_measures(corpus)[0].name
-    (row,) = work.recorder.rows(tables.Metric, run_id=work.recorder.run_id, measure=name)
-    if (row["settings"] or {}).get("content") != corpus_hash(texts):
+    (row,) = work.recorder.rows(records.Metric, run_id=work.recorder.run_id, measure=name)
+    if (row.settings or {}).get("content") != corpus_hash(texts):
         raise CannotRun(
             f"the corpus {corpus!r} has changed since this run began",
             "start a new run with `assay run`, so that its texts are the same for every model",
@@ -114,9 +114,9 @@ def _copy_from_twin(work: Work, model: Model, corpus: str) -> None:
             return
         if (other.path, other.adapter, other.dtype) != (model.path, model.adapter, model.dtype):
             continue
-        rows = work.recorder.rows(tables.CorpusScore, model_id=work.model_ids[other.name], corpus=corpus)
+        rows = work.recorder.rows(records.CorpusScore, model_id=work.model_ids[other.name], corpus=corpus)
         with work.recorder.transaction() as transaction:
-            transaction.ensure(tables.CorpusScore, [{**row, "model_id": place} for row in rows])
+            transaction.ensure([replace(row, model_id=place) for row in rows])
         return
 
 
@@ -127,13 +127,17 @@ def surprise(work: Work) -> Surprise:
     for corpus in work.plan.metrics.corpora:
         rows = {
             model.name: work.recorder.rows(
-                tables.CorpusScore, model_id=work.model_ids[model.name], corpus=corpus
+                records.CorpusScore, model_id=work.model_ids[model.name], corpus=corpus
             )
             for model in work.plan.models
         }
         for place, measure in enumerate(corpus_measures(corpus)):
             by_model = {
-                name: {str(row["text"]): parts(row)[place] for row in found if row["nll"] is not None}
+                name: {
+                    str(row.text): parts(row.nll, row.tokens, row.bytes)[place]
+                    for row in found
+                    if row.nll is not None
+                }
                 for name, found in rows.items()
             }
             scores += [_score(work, model, measure, by_model[model.name], rows) for model in work.plan.models]
@@ -146,14 +150,14 @@ def _score(
     model: Model,
     measure: Measure,
     known: Mapping[str, tuple[float, float]],
-    rows: Mapping[str, list[dict[str, Any]]],
+    rows: Mapping[str, list[records.CorpusScore]],
 ) -> dict[str, Any]:
     interval = Interval(None, None, None, 0)
     if known:
         values, ends = np.array(list(known.values())), (measure.low, measure.high)
         interval = bootstrap_interval(values, measure.combine, work.plan.data.seed, ends=ends)
     texts = max(len(found) for found in rows.values())
-    reasons = Counter(row["reason"] for row in rows[model.name] if row["nll"] is None)
+    reasons = Counter(row.reason for row in rows[model.name] if row.nll is None)
     absent = NEEDS_WEIGHTS if model.kind != "local" else "it was not measured"
     reason = reasons.most_common(1)[0][0] if reasons else None if known else absent
     return {
@@ -188,9 +192,9 @@ def _comparisons(
 def differ_in_tokenizer(work: Work, candidate: Model, baseline: Model) -> bool:
     """Whether two models cut texts into other tokens, so that their perplexities do not compare."""
     rows = [
-        work.recorder.rows(tables.Model, id=work.model_ids[model.name])[0] for model in (candidate, baseline)
+        work.recorder.rows(records.Model, id=work.model_ids[model.name])[0] for model in (candidate, baseline)
     ]
-    return len({(row["details"] or {}).get("tokenizer") for row in rows}) > 1
+    return len({(row.details or {}).get("tokenizer") for row in rows}) > 1
 
 
 # texts: the most that a kill loses
@@ -242,4 +246,4 @@ def _append(work: Work, model: Model, scored: Iterable[tuple[str, list[Score]]])
         for example, scores in scored
         for score in scores
     ]
-    work.recorder.append(tables.Score, rows)
+    work.recorder.append([records.Score(**row) for row in rows])

@@ -21,7 +21,7 @@ from engine.phases.perplexity import measures_of_corpora
 from engine.phases.work import Meter, Work, closed_after, score_row
 from engine.plan.plan import Model, Plan
 from engine.stats.paired import Paired
-from store import tables
+from store import records
 
 METRIC = "efficiency"
 TOGETHER = "no interval: it is taken of all answers together"
@@ -112,7 +112,7 @@ def efficiency(work: Work) -> Costs:
     if METRIC not in work.plan.metrics.use:
         return Costs([], [])
     rows = {
-        model.name: work.recorder.rows(tables.Response, model_id=work.model_ids[model.name])
+        model.name: work.recorder.rows(records.Response, model_id=work.model_ids[model.name])
         for model in work.plan.models
     }
     scores: list[dict[str, Any]] = []
@@ -142,19 +142,19 @@ def efficiency(work: Work) -> Costs:
     return Costs(scores, comparisons)
 
 
-def _known(item: _Aggregate, answers: Sequence[dict[str, Any]]) -> list[float]:
+def _known(item: _Aggregate, answers: Sequence[records.Response]) -> list[float]:
     timed = item.column == "latency_s"
     return [
-        float(row[item.column])
+        float(getattr(row, item.column))
         for row in answers
-        if row["text"] is not None and row[item.column] is not None and not (timed and row["cached"])
+        if row.text is not None and getattr(row, item.column) is not None and not (timed and row.cached)
     ]
 
 
-def _reason(item: _Aggregate, answers: Sequence[dict[str, Any]]) -> str:
-    if item.column == "latency_s" and any(row["cached"] for row in answers):
+def _reason(item: _Aggregate, answers: Sequence[records.Response]) -> str:
+    if item.column == "latency_s" and any(row.cached for row in answers):
         return CACHED
-    unanswered = next((row["reason"] for row in answers if row["text"] is None and row["reason"]), None)
+    unanswered = next((row.reason for row in answers if row.text is None and row.reason), None)
     return unanswered or item.missing
 
 
@@ -216,7 +216,7 @@ def declare(work: Work) -> None:
     Raises BadInput when two metrics give a measure of the same name, which their files may have come to do
     since the plan was checked.
     """
-    if work.recorder.rows(tables.Metric, run_id=work.recorder.run_id):
+    if work.recorder.rows(records.Metric, run_id=work.recorder.run_id):
         return
     declared: list[tuple[Measure, Mapping[str, Any]]] = [
         (measure, work.plan.metrics.settings.get(name, {}))
@@ -226,23 +226,22 @@ def declare(work: Work) -> None:
     declared += measures_of_efficiency(work.plan)
     declared += measures_of_corpora(work.plan)
     work.recorder.append(
-        tables.Metric,
         [
-            {
-                "run_id": work.recorder.run_id,
-                "measure": measure.name,
-                "position": place,
-                "direction": measure.direction,
-                "low": measure.low,
-                "high": measure.high,
-                "unit": measure.unit,
-                "version": measure.version,
-                "source": measure.source,
-                "meaning": measure.meaning,
-                "settings": {key: _kept(value) for key, value in settings.items()},
-            }
+            records.Metric(
+                run_id=work.recorder.run_id,
+                measure=measure.name,
+                position=place,
+                direction=measure.direction,
+                low=measure.low,
+                high=measure.high,
+                unit=measure.unit,
+                version=measure.version,
+                source=measure.source,
+                meaning=measure.meaning,
+                settings={key: _kept(value) for key, value in settings.items()},
+            )
             for place, (measure, settings) in enumerate(declared)
-        ],
+        ]
     )
 
 
@@ -296,7 +295,7 @@ def _store(work: Work, model: Model, scored: list[tuple[Pair, list[Score]]], met
         for (example, _), scores in scored
         for value in scores
     ]
-    work.recorder.append(tables.Score, rows)
+    work.recorder.append([records.Score(**row) for row in rows])
     meter.advance(len(scored))
     work.checkpoint()
 

@@ -24,6 +24,7 @@ from engine.plan.selection import whole_set, without_excluded
 from engine.plan.sweep import members_of
 from engine.preflight.check import check
 from engine.run.environment import named_files
+from store import records
 from store.exclusions import excluded
 from store.read import history
 from store.read.history import Connection
@@ -83,15 +84,15 @@ def create_again(plan: Plan, store: Path, name: str, file: str, options: dict[st
 def _queue(plan: Plan, store: Path, name: str, file: str, options: dict[str, Any]) -> int:
     return create_run(
         store,
-        {
-            "name": name,
-            "status": "queued",
-            "plan": plan.text,
-            "plan_hash": plan.hash,
-            "plan_folder": str(plan.folder),
-            "plan_file": file,
-            "options": options,
-        },
+        records.Run(
+            name=name,
+            status="queued",
+            plan=plan.text,
+            plan_hash=plan.hash,
+            plan_folder=str(plan.folder),
+            plan_file=file,
+            options=options,
+        ),
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from engine.errors import BadInput
 from engine.run.launch import again
+from store import records
 from store.read import history
 from store.read.runs import count
 from store.session import opened
@@ -105,6 +106,6 @@ def test_what_differs_afterwards_is_named(place: Path) -> None:
 def test_an_imported_run_has_no_plan_to_run_again(place: Path) -> None:
     with opened(place / "store") as connection:
         row = {"name": "elsewhere", "plan": "", "plan_hash": "", "plan_folder": "", "plan_file": ""}
-        run_id = create_run(place / "store", row | {"options": {"imported": "mt-bench"}})
+        run_id = create_run(place / "store", records.Run(**row, options={"imported": "mt-bench"}))
         with pytest.raises(BadInput, match="imported from mt-bench"):
             again(connection, place / "store", run_id)

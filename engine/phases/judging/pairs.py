@@ -31,7 +31,7 @@ from engine.stats.intervals import Interval
 from engine.stats.length_control import length_controlled
 from engine.stats.sequential import ConfidenceSequence
 from engine.stats.winrate import POINTS, Outcome, Winner, position_bias, win_rate
-from store import tables
+from store import records
 
 
 class Watch:
@@ -63,8 +63,8 @@ def watched(work: Work, sides: dict[str, int], drawn: Sequence[str]) -> Watch:
     """What the stored verdicts on whole answers say, in the drawn order."""
     names = {place: name for name, place in work.example_ids.items()}
     watch = Watch(drawn)
-    for row in work.recorder.rows(tables.Verdict, **sides, turn=WHOLE):
-        watch.know(names[row["example_id"]], row["outcome"])
+    for row in work.recorder.rows(records.Verdict, **sides, turn=WHOLE):
+        watch.know(names[row.example_id], row.outcome)
     return watch
 
 
@@ -74,16 +74,16 @@ Texts = dict[Place, str]
 
 def record_win_rates(work: Work, judge_id: int) -> None:
     """Writes what one judge's verdicts say so far, for every candidate against every baseline."""
-    (judge,) = work.recorder.rows(tables.Judge, id=judge_id)
-    if judge["details"].get("asked_where_unsure"):
+    (judge,) = work.recorder.rows(records.Judge, id=judge_id)
+    if (judge.details or {}).get("asked_where_unsure"):
         # Of a cascade's dearer judge only the hard examples are known: their rate would mislead.
         return
     rows = [
         row
         for candidate, baseline in matches(work.plan)
-        for row in _win_rates(work, judge_id, judge["name"], candidate, baseline)
+        for row in _win_rates(work, judge_id, judge.name, candidate, baseline)
     ]
-    work.recorder.put(tables.WinRate, rows)
+    work.recorder.put([records.WinRate(**row) for row in rows])
 
 
 def _win_rates(
@@ -97,19 +97,19 @@ def _win_rates(
     }
     order = _drawn_order(work, judge_name)
     outcomes: dict[int, dict[Place, Outcome]] = defaultdict(dict)
-    for row in work.recorder.rows(tables.Verdict, **sides):
-        outcomes[row["turn"]][row["turn"], row["example_id"]] = row["outcome"]
+    for row in work.recorder.rows(records.Verdict, **sides):
+        outcomes[row.turn][row.turn, row.example_id] = row.outcome
     winners = _winners_by_example(work, sides)
     if order is None and _counts_turns(work, judge_name):
         _pool_turns(outcomes, winners)
     texts = _texts(work, candidate), _texts(work, baseline)
     for turn in sorted(outcomes):
         both = list(winners[turn].values())
-        row = sides | {"turn": turn} | _win_rate(work, outcomes[turn], both, texts)
+        rate: dict[str, Any] = sides | {"turn": turn} | _win_rate(work, outcomes[turn], both, texts)
         if turn == WHOLE and order is not None and (held := watched(work, sides, order).interval()):
             # Of a match that may have been stopped early only such an interval means what it says.
-            row |= {"low": held[0], "high": held[1]}
-        yield row
+            rate |= {"low": held[0], "high": held[1]}
+        yield rate
 
 
 def _drawn_order(work: Work, judge: str) -> list[str] | None:
@@ -164,8 +164,8 @@ def _winners_by_example(
 ) -> dict[int, dict[Place, tuple[Winner | None, Winner | None]]]:
     """Both orders' winners of each example, by turn; an example whose second order is due is left out."""
     winners: dict[Place, dict[str, Winner | None]] = defaultdict(dict)
-    for row in work.recorder.rows(tables.Judgment, **sides):
-        winners[row["turn"], row["example_id"]][row["order"]] = row["winner"]
+    for row in work.recorder.rows(records.Judgment, **sides):
+        winners[row.turn, row.example_id][row.order] = row.winner
     by_turn: dict[int, dict[Place, tuple[Winner | None, Winner | None]]] = defaultdict(dict)
     for place, both in winners.items():
         if len(both) == len(ORDERS):
@@ -229,11 +229,11 @@ class Matchup:
             "baseline_id": work.model_ids[baseline.name],
         }
         self._winners: dict[tuple[int, int, str], str | None] = {
-            (row["example_id"], row["turn"], row["order"]): row["winner"]
-            for row in work.recorder.rows(tables.Judgment, **self.sides)
+            (row.example_id, row.turn, row.order): row.winner
+            for row in work.recorder.rows(records.Judgment, **self.sides)
         }
         self._decided = {
-            (row["example_id"], row["turn"]) for row in work.recorder.rows(tables.Verdict, **self.sides)
+            (row.example_id, row.turn) for row in work.recorder.rows(records.Verdict, **self.sides)
         }
         self._first: dict[tuple[int, int], Judgment] = {}
         self._rejected: list[str] = []
@@ -265,7 +265,7 @@ class Matchup:
                 if turn not in answered and (place, turn) not in self._decided:
                     silent = self._silent(turn, len(ours.turns) if ours else None)
                     missing.append(self._verdict_row(place, turn, "failed", None, silent))
-        self._work.recorder.append(tables.Verdict, missing)
+        self._work.recorder.append([records.Verdict(**row) for row in missing])
         self._decided |= {(row["example_id"], row["turn"]) for row in missing}
         return pairs
 
@@ -336,8 +336,8 @@ class Matchup:
             verdicts.append(self._verdict_row(place, turn, outcome, consistent, _why(both, consistent)))
             decided.append(Decided(pair, turn, outcome, both))
         with self._work.recorder.transaction() as transaction:
-            transaction.append(tables.Judgment, [self._row(judgment) for judgment in judgments])
-            transaction.append(tables.Verdict, verdicts)
+            transaction.append([records.Judgment(**self._row(judgment)) for judgment in judgments])
+            transaction.append([records.Verdict(**row) for row in verdicts])
         for judgment in judgments:
             report_failure(self._work, self._judge.name, judgment.call.pair.example, judgment.failure)
         return decided
@@ -416,18 +416,15 @@ def threshold_of(work: Work) -> float:
 
 def _record_saved(work: Work, match: Matchup, total: int) -> None:
     """How many of the calls were not made; the progress is over with those that were."""
-    made = len(work.recorder.rows(tables.Judgment, **match.sides))
+    made = len(work.recorder.rows(records.Judgment, **match.sides))
     work.meter("judge", match.title, "judgments", total=made, done=made)
     work.recorder.put(
-        tables.Audit,
-        [
-            {
-                "judge_id": match.sides["judge_id"],
-                "measure": "calls_saved",
-                "subject": match.name,
-                "value": float(total - made),
-                "n": total,
-                "details": {"by": "stopping when settled", "threshold": threshold_of(work)},
-            }
-        ],
+        records.Audit(
+            judge_id=match.sides["judge_id"],
+            measure="calls_saved",
+            subject=match.name,
+            value=float(total - made),
+            n=total,
+            details={"by": "stopping when settled", "threshold": threshold_of(work)},
+        )
     )

@@ -1,21 +1,21 @@
 """The runs themselves: what was asked, how far it is, what happened, and what the machine does."""
 
-from typing import Any
+import time
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
-from sqlalchemy import Column, Integer
-from sqlmodel import Field, SQLModel
-
-from store.tables import columns
+from store.records.columns import HERE, INDEXED, KEY, ZERO, Id, OfRun, Record, Refers
 
 
-class Run(SQLModel, table=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(Record):
     """One execution of a plan, with all that is needed to repeat it."""
 
-    id: int | None = Field(default=None, primary_key=True)
-    name: str = Field(index=True)
-    status: str = Field(default="queued", index=True)  # queued running paused finished failed cancelled
+    id: Id = 0
+    name: Annotated[str, INDEXED]
+    status: Annotated[str, INDEXED] = "queued"  # queued running paused finished failed cancelled
     request: str | None = None  # what a person asked of the worker: pause or cancel
-    created: float
+    created: float = field(default_factory=time.time)
     started: float | None = None
     finished: float | None = None
     passed: bool | None = None
@@ -25,36 +25,35 @@ class Run(SQLModel, table=True):
     deleted: float | None = None  # when a person put it away; it can be brought back
     phase: str | None = None
     plan: str
-    plan_hash: str = Field(index=True)
+    plan_hash: Annotated[str, INDEXED]
     plan_folder: str
     plan_file: str
-    options: dict[str, Any] | None = columns.json()  # --limit, --only: part of what was asked
-    eval_set: str | None = Field(default=None, index=True)  # version: a hash of the content
+    options: dict[str, Any] | None = None  # --limit, --only: part of what was asked
+    eval_set: Annotated[str | None, INDEXED] = None  # version: a hash of the content
     eval_set_file: str | None = None
-    data_summary: dict[str, Any] | None = columns.json()
+    data_summary: dict[str, Any] | None = None
     seed: int = 0
-    environment: dict[str, Any] | None = columns.json()
-    worker_pid: int | None = None
+    environment: dict[str, Any] | None = None
+    worker_pid: Annotated[int | None, HERE] = None
     worker_host: str | None = None
     heartbeat: float | None = None
-    log: str | None = None
+    log: Annotated[str | None, HERE] = None
 
 
-class Progress(SQLModel, table=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress(Record):
     """How far one piece of work of a phase is; overwritten as it goes."""
 
-    __table_args__ = {"sqlite_with_rowid": False}
-
-    run_id: int = Field(foreign_key="run.id", ondelete="CASCADE", primary_key=True)
-    phase: str = Field(primary_key=True)
-    item: str = Field(primary_key=True)
-    position: int = Field(sa_column=Column(Integer, nullable=False))
+    run_id: Annotated[int, KEY, Refers("run", "CASCADE")]
+    phase: Annotated[str, KEY]
+    item: Annotated[str, KEY]
+    position: int
     done: int
     total: int
     unit: str
     tokens: int = 0  # written by a model or a judge
-    prompt_tokens: int = 0  # read
-    prompt_seconds: float = 0.0  # of `seconds`, spent reading prompts
+    prompt_tokens: Annotated[int, ZERO] = 0  # read
+    prompt_seconds: Annotated[float, ZERO] = 0.0  # of `seconds`, spent reading prompts
     slots: int | None = None  # rows that can be under way at once: slots, or calls to a server
     busy: int | None = None  # of these, under way now
     cost: float | None = None  # US dollars
@@ -64,13 +63,12 @@ class Progress(SQLModel, table=True):
     seconds: float = 0.0
 
 
-class Vitals(SQLModel, table=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals(Record):
     """What the machine is doing now, one row a device; overwritten as it goes."""
 
-    __table_args__ = {"sqlite_with_rowid": False}
-
-    run_id: int = Field(foreign_key="run.id", ondelete="CASCADE", primary_key=True)
-    device: str = Field(primary_key=True)
+    run_id: Annotated[int, KEY, Refers("run", "CASCADE")]
+    device: Annotated[str, KEY]
     utilisation: float | None = None  # 0 to 1
     memory_used: int | None = None  # bytes
     memory_total: int | None = None
@@ -79,11 +77,12 @@ class Vitals(SQLModel, table=True):
     updated: float
 
 
-class Event(SQLModel, table=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(Record):
     """Something worth telling that happened in a run: an error, a fallback, a resume."""
 
-    id: int | None = Field(default=None, primary_key=True)
-    run_id: int = columns.run()
+    id: Id = 0
+    run_id: OfRun
     time: float
     level: str  # info warning error
     phase: str
