@@ -29,7 +29,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from engine.models.batcher import MOST_TOKENS_ELSEWHERE, Batcher, Limits
+from engine.models.batcher import MOST_TOKENS_ELSEWHERE, Batcher, BatchLimits
 from engine.models.batches import in_batches
 from engine.models.decode import decode
 from engine.models.model import Settings
@@ -165,7 +165,7 @@ class Bench:
 
     def slots_of(self, slots: int) -> Way:
         def run() -> tuple[Answers, float]:
-            batcher = Batcher(self.requests, self.rules, Limits(slots, MOST_TOKENS_ELSEWHERE), print)
+            batcher = Batcher(self.requests, self.rules, BatchLimits(slots, MOST_TOKENS_ELSEWHERE), print)
             answers: Answers = {}
             useful = 0
             while not batcher.done:

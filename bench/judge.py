@@ -1,11 +1,11 @@
-"""Judging through a server beside the openai client in a plain semaphore loop.
+"""Judges and models behind a server, beside the bare openai SDK in a plain semaphore loop.
 
     python -m bench.judge [SECONDS]
 
 A server in a process of its own answers every request after 200 ms. Calls a second and CPU a call of our
-asker and of the bare openai client, at 8, 64 and 256 requests at once; the server's own ceiling, met by raw
-sockets without latency; the process's memory over 100,000 calls; and the calls a second while every answer is
-committed to a store.
+judges and served models, and of the bare SDK with either of its transports, at 8, 64 and 256 requests at
+once; the server's own ceiling, met by raw sockets without latency; the process's memory over 100,000 calls;
+and the calls a second while every answer is committed to a store.
 """
 
 import asyncio
@@ -17,17 +17,21 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from bench.judge_server import ANSWER
-from engine.judges import servers
+from engine.data.example import Example
 from engine.judges.asking import Answered, Question, ServerAsker
 from engine.judges.verdicts import Parsed, parse_pairwise
-from engine.judges.wire import Reply
-from engine.plan.plan import Judge
+from engine.models.model import Response, Settings
+from engine.models.server import ServerModel
+from engine.plan.plan import Judge, Model
+from engine.servers import control
+from engine.servers.wire import Reply
 from store.write import Recorder, create_run
 
 RESPONSE_FORMAT = {
@@ -126,9 +130,21 @@ def ours(url: str, concurrency: int, count: int) -> Iterator[Answered[int]]:
         yield answered
 
 
-def bare_openai(url: str, concurrency: int, count: int) -> Pace:
-    """The loop that people write: a semaphore, a gather, the client's own parsing."""
-    from openai import AsyncOpenAI
+def answered(url: str, concurrency: int, count: int) -> Iterator[Response]:
+    """The same question as a served model of a plan is asked it."""
+    model = Model(name="bench", role="candidate", server=url, model="judge", system=MESSAGES[0]["content"])
+    examples = [Example(str(number), MESSAGES[1]["content"], (MESSAGES[1],)) for number in range(count)]
+    generator = ServerModel(model, concurrency=concurrency)
+    for batch in generator.generate(examples, Settings(max_new_tokens=1024)):
+        for response in batch:
+            assert response.text is not None, response.reason
+            yield response
+
+
+def bare_openai(url: str, concurrency: int, count: int, *, aiohttp: bool = False) -> Pace:
+    """The loop that people write: a semaphore, a gather, the SDK's own parsing; on httpx, or on aiohttp."""
+    from httpx2 import Limits
+    from openai import AsyncOpenAI, DefaultAioHttpClient
 
     request: Any = {
         "model": "judge",
@@ -141,7 +157,13 @@ def bare_openai(url: str, concurrency: int, count: int) -> Pace:
     async def work() -> Pace:
         limit = asyncio.Semaphore(concurrency)
         ends: list[float] = []
-        async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0, timeout=60.0) as client:
+        async with AsyncOpenAI(
+            base_url=url,
+            api_key="none",
+            max_retries=0,
+            timeout=60.0,
+            http_client=DefaultAioHttpClient(limits=Limits(max_connections=0)) if aiohttp else None,
+        ) as client:
 
             async def call() -> None:
                 async with limit:
@@ -224,14 +246,16 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     ways: list[tuple[str, Callable[[str, int, int], Pace]]] = [
         ("assay", lambda url, at_once, count: paced(ours(url, at_once, count), count)),
+        ("assay, a model", lambda url, at_once, count: paced(answered(url, at_once, count), count)),
         ("openai, semaphore", bare_openai),
+        ("openai on aiohttp, semaphore", partial(bare_openai, aiohttp=True)),
     ]
     with server(LATENCY_S) as url, tempfile.TemporaryDirectory() as folder:
         for concurrency in CONCURRENCY:
             count = round(concurrency / LATENCY_S * seconds)
             for name, way in ways:
                 show(name, concurrency, way(url, concurrency, count))
-                servers.forget()
+                control.forget()
         count = round(64 / LATENCY_S * seconds)
         show("assay, each stored", 64, paced(stored(ours(url, 64, count), Path(folder)), count))
     with server(0.0) as url:

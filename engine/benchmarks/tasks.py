@@ -19,7 +19,7 @@ LOCAL_BUILDERS = {"json", "csv", "parquet", "text", "arrow"}
 _PATIENCE = 5.0  # seconds that the hub has to answer
 
 
-class Problem(NamedTuple):
+class TaskProblem(NamedTuple):
     """What stands in the way of a task, and the way out."""
 
     message: str
@@ -35,7 +35,7 @@ class DataSet:
     settings: tuple[tuple[str, str], ...]  # other arguments, as Python source
 
 
-def missing_on_hub(configs: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
+def missing_on_hub(configs: Mapping[str, Mapping[str, Any]]) -> list[TaskProblem]:
     """The hub's data sets that tasks (name to configuration) need, are not here, and cannot be fetched."""
     needed: dict[str, dict[DataSet, list[str]]] = defaultdict(lambda: defaultdict(list))
     for task, config in configs.items():
@@ -48,13 +48,13 @@ def missing_on_hub(configs: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
     return [_missing(path, wanted, why) for path, wanted in needed.items()] if why else []
 
 
-def missing_files(task: str, config: Mapping[str, Any], folder: Path) -> list[Problem]:
+def missing_files(task: str, config: Mapping[str, Any], folder: Path) -> list[TaskProblem]:
     """The local data files of a task that are not there; relative ones lie beside the task's file."""
     if config.get("dataset_path") not in LOCAL_BUILDERS:
         return []
     files = beside((config.get("dataset_kwargs") or {}).get("data_files"), folder)
     return [
-        Problem(f"Task {task!r}: no such data file: {file}", f"put it into {folder}")
+        TaskProblem(f"Task {task!r}: no such data file: {file}", f"put it into {folder}")
         for file in _files(files)
         if _is_absent(file)
     ]
@@ -82,10 +82,10 @@ def _on_hub(config: Mapping[str, Any]) -> DataSet | None:
     return DataSet(path, None if name is None else str(name), others)
 
 
-def _missing(path: str, wanted: Mapping[DataSet, list[str]], why: str) -> Problem:
+def _missing(path: str, wanted: Mapping[DataSet, list[str]], why: str) -> TaskProblem:
     tasks = [task for own in wanted.values() for task in own]
     named = f"{tasks[0]} needs" if len(tasks) == 1 else f"{tasks[0]} and {len(tasks) - 1} other tasks need"
-    return Problem(
+    return TaskProblem(
         f"The data set {path!r}, which {named}, is not on this machine, and {why}.",
         f"Fetch it where there is a network, with the same HF_HOME: {_command(list(wanted))}",
     )
@@ -213,14 +213,14 @@ def load_task(name: str, shots: int | None, manager: Any) -> Any:
     return loaded
 
 
-def check_tasks(tasks: Sequence[str], include: Path | None) -> list[Problem]:
+def check_tasks(tasks: Sequence[str], include: Path | None) -> list[TaskProblem]:
     """What is wrong with the tasks of a plan: unknown names, data that is neither here nor to be had."""
-    problems: list[Problem] = []
+    problems: list[TaskProblem] = []
     configs: dict[str, dict[str, Any]] = {}
     with task_manager(include, tasks) as manager:
         for name in tasks:
             if name not in manager.task_index:
-                problems.append(Problem(_unknown(name, manager.all_tasks), _LIST_THEM))
+                problems.append(TaskProblem(_unknown(name, manager.all_tasks), _LIST_THEM))
             for leaf in members(name, manager):
                 entry = manager.task_index[leaf]
                 configs[leaf] = _config(entry)

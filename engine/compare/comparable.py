@@ -11,8 +11,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from engine.errors import BadInput
-from engine.metrics.metric import REGISTRY, Measure, Metric, load_metric, mean
+from engine.metrics.load import load_metric
+from engine.metrics.metric import Measure, Metric, mean
 from engine.plan.checks import NOT_METRICS
+from engine.plan.metrics import REGISTRY
 from engine.plan.paths import Context
 from engine.plan.plan import Metrics
 from store.read import evidence, history

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from engine.errors import BadInput, CannotRun
-from engine.metrics.metric import Measure, load_metrics
+from engine.metrics.load import load_metrics
+from engine.metrics.metric import Measure
 from engine.metrics.perplexity import MEASURES
 from engine.plan.errors import listed, nearest
 from engine.plan.plan import Plan

@@ -23,7 +23,7 @@ from engine.data.leak import (
     training_text,
     turns_of,
 )
-from engine.data.near import QUOTE_WORDS, Match, NearIndex
+from engine.data.near import QUOTE_WORDS, NearIndex, NearMatch
 from engine.data.words import placed_words, words
 
 
@@ -155,7 +155,7 @@ class Lexical:
     def look_up(self, rows: Sequence[Example]) -> None:
         """Compares some training rows."""
         documents = [text for place, row in enumerate(rows) for text in _trained(place, row)]
-        found: dict[tuple[int, int], list[Match]] = {}
+        found: dict[tuple[int, int], list[NearMatch]] = {}
         for start, batch in _batches(documents):
             for match in self._index.search([document.content for document in batch]):
                 document, text = batch[match.document], self._texts[match.text]
@@ -165,7 +165,9 @@ class Lexical:
         for (place, number), matches in found.items():
             self._judge(rows[place], number, matches, documents)
 
-    def _judge(self, row: Example, number: int, matches: Sequence[Match], documents: Sequence[_Text]) -> None:
+    def _judge(
+        self, row: Example, number: int, matches: Sequence[NearMatch], documents: Sequence[_Text]
+    ) -> None:
         asked = [match for match in matches if self._texts[match.text].side == "question"]
         answered = [match for match in matches if self._texts[match.text].side == "answer"]
         if asked:
@@ -185,7 +187,7 @@ class Lexical:
                 self._quoted[match.text] = min(self._quoted.get(match.text, leak), leak, key=rank)
 
     def _asked(
-        self, row: Example, number: int, match: Match, documents: Sequence[_Text], answered: bool
+        self, row: Example, number: int, match: NearMatch, documents: Sequence[_Text], answered: bool
     ) -> Leak:
         """What a question found in a row is: a near one under another answer is similar, no leak."""
         leak = self._leak(row, number, match, documents[match.document].content)
@@ -194,7 +196,7 @@ class Lexical:
             return replace(leak, similar=same is False, field="both" if same else "query")
         return replace(leak, field="both") if answered else leak
 
-    def _leak(self, row: Example, number: int, match: Match, document: str) -> Leak:
+    def _leak(self, row: Example, number: int, match: NearMatch, document: str) -> Leak:
         text = self._texts[match.text]
         found = excerpt(document, text.content)
         return Leak(
@@ -253,7 +255,7 @@ def excerpt(document: str, text: str) -> str:
     return document[start : start + EXCERPT_LENGTH]
 
 
-def _telling(asked: Sequence[Match]) -> list[Match]:
+def _telling(asked: Sequence[NearMatch]) -> list[NearMatch]:
     """Of a question's matches in one row the best, and where that is near, the whole question quoted too.
 
     Parts of nearly the same question say no more than that it is nearly the same.

@@ -7,7 +7,7 @@ from typing import Protocol
 from engine.errors import BadInput
 
 
-class Use(Protocol):
+class RecordedUse(Protocol):
     """A row of the ledger; `created` is a Unix time."""
 
     @property
@@ -20,7 +20,7 @@ class Use(Protocol):
     def created(self) -> float: ...
 
 
-def refuse_used_test(version: str, uses: Sequence[Use], final: bool) -> None:
+def refuse_used_test(version: str, uses: Sequence[RecordedUse], final: bool) -> None:
     """Raises BadInput when the test split of this eval set was used before and the plan is not final.
 
     `uses` are of other runs and of looks.
@@ -33,7 +33,7 @@ def refuse_used_test(version: str, uses: Sequence[Use], final: bool) -> None:
     )
 
 
-def used_before(uses: Sequence[Use]) -> str:
+def used_before(uses: Sequence[RecordedUse]) -> str:
     """How often, and who did last: "twice before, last on 2025-01-31 by mira: run of support"."""
     last = max(uses, key=lambda use: use.created)
     day = time.strftime("%Y-%m-%d", time.localtime(last.created))

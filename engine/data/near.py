@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.words import Batch, hashed, run_hashes, same_but_for_typing, words
+from engine.data.words import WordBatch, hashed, run_hashes, same_but_for_typing, words
 
 RAREST = 8  # runs that stand for a text even when all of its runs are common
 _Integers = NDArray[np.int64]
@@ -38,7 +38,7 @@ class RunIndex:
 
     def __init__(
         self,
-        batch: Batch,
+        batch: WordBatch,
         chosen: NDArray[np.bool_],
         size: int,
         common: int,
@@ -59,7 +59,7 @@ class RunIndex:
         self._known = np.zeros(2**bits, np.bool_)
         self._known[self._keys >> self._shift] = True
 
-    def shared(self, batch: Batch) -> Shared:
+    def shared(self, batch: WordBatch) -> Shared:
         """Every pair of a text of the batch and an indexed text that have a distinctive run in common."""
         hashes = run_hashes(batch.values, self._size)
         places = np.flatnonzero(self._known[hashes >> self._shift])
@@ -77,7 +77,7 @@ class RunIndex:
         return Shared(pairs // self._texts, pairs % self._texts, count)
 
 
-def _runs(batch: Batch, size: int) -> tuple[NDArray[np.uint64], _Integers]:
+def _runs(batch: WordBatch, size: int) -> tuple[NDArray[np.uint64], _Integers]:
     """The hash of every run that lies within one text, and that text's number."""
     hashes = run_hashes(batch.values, size)
     text = np.repeat(np.arange(len(batch.lengths)), batch.lengths)[: len(hashes)]
@@ -113,7 +113,7 @@ _RUN_SIZES = ((0, 1), (4, 2), (SHORT, 3))
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class NearMatch:
     """Document `document` of a search matches text `text` of the index.
 
     near: almost the same text. `score` is the share of words in common of the longer one, or the share of the
@@ -142,7 +142,7 @@ class NearIndex:
         self._indexes = [(size, RunIndex(batch, size_of == size, size, common)) for size in sizes]
         self._long = RunIndex(batch, lengths >= LONG_RUN, LONG_RUN, common, rarest=0)
 
-    def search(self, documents: Sequence[str], long_runs: bool = True) -> Iterator[Match]:
+    def search(self, documents: Sequence[str], long_runs: bool = True) -> Iterator[NearMatch]:
         """Every match of any of the documents, near ones before long runs."""
         batch = hashed(documents)
         for size, index in self._indexes:
@@ -156,14 +156,14 @@ class NearIndex:
                 own = words(documents[document])
                 score = self._near(own, text, found)
                 if score is not None:
-                    yield Match(document, text, "near", score)
+                    yield NearMatch(document, text, "near", score)
                 if long_runs and found == 1 and self._quoted(own, text):
-                    yield Match(document, text, "ngram", 1.0)
+                    yield NearMatch(document, text, "ngram", 1.0)
         if long_runs:
             pairs = self._long.shared(batch)
             share = pairs.count / self._long.held[pairs.text]
             for document, text, found in _listed(pairs, share, share > 0):
-                yield Match(document, text, "ngram", found)
+                yield NearMatch(document, text, "ngram", found)
 
     def _near(self, document: Sequence[str], text: int, share: float) -> float | None:
         own = self._words[text]

@@ -34,7 +34,7 @@ def placed_words(text: str) -> list[tuple[str, int]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class WordBatch:
     """Several texts as hashes of their words: text i is `values[starts[i]:starts[i + 1]]`."""
 
     values: NDArray[np.uint64]
@@ -45,7 +45,7 @@ class Batch:
         return np.diff(self.starts)
 
 
-def hashed(texts: Iterable[str]) -> Batch:
+def hashed(texts: Iterable[str]) -> WordBatch:
     """The words of several texts, as `words` splits them, as 64-bit hashes.
 
     All texts are split and hashed at once, on the bytes: a loop over words would take most of the time of a
@@ -64,7 +64,7 @@ def hashed(texts: Iterable[str]) -> Batch:
     values ^= values >> np.uint64(32)
     values *= np.uint64(_FACTOR)
     text_starts = np.cumsum([len(part) + 1 for part in parts[:-1]])
-    return Batch(values, np.searchsorted(begin, text_starts))
+    return WordBatch(values, np.searchsorted(begin, text_starts))
 
 
 def _ascii_or_split(text: str) -> bytes:

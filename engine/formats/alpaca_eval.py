@@ -5,8 +5,8 @@ from pathlib import Path
 
 from engine.data.example import Example, query_id
 from engine.errors import BadInput
-from engine.formats.imported import Game, Grader, Imported, Match, Side
-from engine.formats.records import Row, rows
+from engine.formats.imported import Game, Grader, Imported, ImportedMatch, Side
+from engine.formats.records import FileRecord, rows
 from engine.judges.verdicts import Verdict
 
 _TIE = 1.5
@@ -43,7 +43,7 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _read_annotation(found: Imported, row: Row) -> None:
+def _read_annotation(found: Imported, row: FileRecord) -> None:
     baseline = row.optional("generator_1") or "output_1"
     candidate = row.optional("generator_2") or "output_2"
     if baseline == candidate:
@@ -88,10 +88,10 @@ def _read_annotation(found: Imported, row: Row) -> None:
         None: "failed",
     }
     # One call on each pair, in an order drawn by chance: nothing is known of the other.
-    found.matches.append(Match(judge, candidate, baseline, key, 0, outcomes[winner], None, points))
+    found.matches.append(ImportedMatch(judge, candidate, baseline, key, 0, outcomes[winner], None, points))
 
 
-def _points(row: Row) -> float | None:
+def _points(row: FileRecord) -> float | None:
     preference = row.number("preference")
     if preference is None or preference == _MISSING:
         return None
@@ -108,17 +108,17 @@ def _winner(points: float | None) -> Side | None:
     return "candidate" if points > 0.5 else "baseline" if points < 0.5 else "tie"
 
 
-def _either(row: Row, key: str) -> object:
+def _either(row: FileRecord, key: str) -> object:
     """A value under its new or its old name."""
     return row.values.get(f"preference_{key}", row.values.get(key))
 
 
-def _figure(row: Row, key: str) -> float | None:
+def _figure(row: FileRecord, key: str) -> float | None:
     value = _either(row, key)
     return float(value) if isinstance(value, int | float) and value == value else None
 
 
-def _add_answer(found: Imported, row: Row, model: str, text: str) -> str:
+def _add_answer(found: Imported, row: FileRecord, model: str, text: str) -> str:
     instruction = row.text("instruction")
     key = _key(found, instruction)
     dataset = row.optional("dataset")

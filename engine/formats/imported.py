@@ -43,7 +43,7 @@ class Game:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class ImportedMatch:
     """Candidate against baseline on one example and turn; `points`: the candidate's, where they are graded.
 
     Points are 0 to 1; None takes them from the outcome (a tie is half a win).
@@ -83,7 +83,7 @@ class Imported:
     answers: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     graders: dict[str, Grader] = field(default_factory=dict)
     games: list[Game] = field(default_factory=list)
-    matches: list[Match] = field(default_factory=list)
+    matches: list[ImportedMatch] = field(default_factory=list)
     grades: list[Grade] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

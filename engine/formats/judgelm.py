@@ -4,8 +4,8 @@ from pathlib import Path
 
 from engine.data.example import Example
 from engine.errors import BadInput
-from engine.formats.imported import Game, Grader, Imported, Match, Side
-from engine.formats.records import Row, rows
+from engine.formats.imported import Game, Grader, Imported, ImportedMatch, Side
+from engine.formats.records import FileRecord, rows
 from engine.judges.judge import Order
 from engine.judges.published import TwoScores, parse_judgelm
 from engine.judges.verdicts import verdict
@@ -32,7 +32,7 @@ def read_judgelm(path: Path) -> Imported:
     return found
 
 
-def _read(found: Imported, row: Row, orders: dict[str, dict[Order, Side | None]]) -> None:
+def _read(found: Imported, row: FileRecord, orders: dict[str, dict[Order, Side | None]]) -> None:
     key, question = row.text("question_id"), row.text("question_body")
     names = row.optional("answer1_model_id") or "answer 1", row.optional("answer2_model_id") or "answer 2"
     if names[0] == names[1]:
@@ -57,14 +57,14 @@ def _read(found: Imported, row: Row, orders: dict[str, dict[Order, Side | None]]
     orders[key][order] = _game(found, row, key, order)
 
 
-def _example(row: Row, key: str, question: str) -> Example:
+def _example(row: FileRecord, key: str, question: str) -> Example:
     reference = row.values.get("reference")
     text = reference.get("text") if isinstance(reference, dict) else None
     references = (text,) if isinstance(text, str) and text else ()
     return Example(key, question, ({"role": "user", "content": question},), references)
 
 
-def _game(found: Imported, row: Row, key: str, order: Order) -> Side | None:
+def _game(found: Imported, row: FileRecord, key: str, order: Order) -> Side | None:
     raw = row.optional("pred_text") or row.optional("text") or ""
     parsed = parse_judgelm(raw)
     candidate, baseline = _sides(found)
@@ -100,7 +100,9 @@ def _decide(found: Imported, key: str, winners: dict[Order, Side | None]) -> Non
     first, *others = winners.values()
     second = others[0] if both else first  # one order alone stands for itself
     consistent = first == second if both and None not in winners.values() else None
-    found.matches.append(Match(JUDGE, candidate, baseline, key, 0, verdict(first, second), consistent))
+    found.matches.append(
+        ImportedMatch(JUDGE, candidate, baseline, key, 0, verdict(first, second), consistent)
+    )
 
 
 def _sides(found: Imported) -> tuple[str, str]:

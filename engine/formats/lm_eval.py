@@ -34,7 +34,7 @@ from engine.benchmarks.results import (
 from engine.compare.comparison import Comparison
 from engine.data.textfile import read_text
 from engine.errors import BadInput
-from engine.formats.records import Row, rows, write_lines
+from engine.formats.records import FileRecord, rows, write_lines
 from engine.gates.checks import passed
 from engine.gates.measures import benchmark_alerts
 from engine.plan.plan import Gates
@@ -49,14 +49,14 @@ _HASHES = ("doc_hash", "prompt_hash", "target_hash")
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class SampleLines:
     """A task's samples, and the hash that lm-eval gives all of them together."""
 
     samples: list[BenchmarkSample]
     task_hash: str
 
 
-def read_samples(folder: Path, stamp: str | None, found: Mapping[str, Any]) -> dict[str, Lines]:
+def read_samples(folder: Path, stamp: str | None, found: Mapping[str, Any]) -> dict[str, SampleLines]:
     """The samples of every task in a results file that has some; `stamp` is the date in its name.
 
     Raises BadInput naming file, line and key.
@@ -67,7 +67,7 @@ def read_samples(folder: Path, stamp: str | None, found: Mapping[str, Any]) -> d
         if file is not None:
             lines = [_completed(row, values) for row in rows(file)]
             try:
-                read[task] = Lines(list(samples_of(task, lines)), hash_of_lines(lines))
+                read[task] = SampleLines(list(samples_of(task, lines)), hash_of_lines(lines))
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
                 raise BadInput(
                     f"{file}: are not lm-eval's samples: {error}", "Leave out --samples."
@@ -84,7 +84,7 @@ def _file_of(folder: Path, task: str, stamp: str | None) -> Path | None:
     return dated[-1] if dated else plain if plain.is_file() else None
 
 
-def _completed(row: Row, scores: Mapping[str, Any]) -> dict[str, Any]:
+def _completed(row: FileRecord, scores: Mapping[str, Any]) -> dict[str, Any]:
     """A line with what lines of older versions lack: the filter, the metrics' names, the hashes."""
     row.whole("doc_id")
     for key in ("arguments", "filtered_resps"):
@@ -206,7 +206,7 @@ def _hold(file: Path, found: Found) -> None:
 
 
 def _add(model: BenchmarkedModel, file: Path, found: Found, with_samples: bool) -> None:
-    lines: dict[str, Lines] = {}
+    lines: dict[str, SampleLines] = {}
     if with_samples:
         stamp = _STAMP.search(file.stem)
         lines = read_samples(file.parent, stamp[1] if stamp else None, found)
@@ -228,7 +228,7 @@ def _add(model: BenchmarkedModel, file: Path, found: Found, with_samples: bool) 
         model.notes.append(f"no samples of {', '.join(without)} beside {file.name}")
 
 
-def _counted(score: BenchmarkScore, lines: Mapping[str, Lines]) -> BenchmarkScore:
+def _counted(score: BenchmarkScore, lines: Mapping[str, SampleLines]) -> BenchmarkScore:
     own = lines.get(score.task)
     n = len({sample.doc_id for sample in own.samples}) if own else 0
     return replace(score, n=n) if not score.n and n else score

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from engine.data.example import Example
 from engine.errors import BadInput
-from engine.formats.imported import Game, Grade, Grader, Imported, Match, Side
-from engine.formats.records import Row, rows
+from engine.formats.imported import Game, Grade, Grader, Imported, ImportedMatch, Side
+from engine.formats.records import FileRecord, rows
 from engine.judges.judge import Order
 from engine.judges.verdicts import verdict
 
@@ -90,14 +90,14 @@ def _read_answers(found: Imported, file: Path) -> None:
         found.answers[model, key] = turns
 
 
-def _turns(row: Row) -> tuple[str, ...]:
+def _turns(row: FileRecord) -> tuple[str, ...]:
     choices = row.values.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise row.wrong("choices", "expected a list of {index, turns}")
-    return Row(row.path, row.line, choices[0]).texts("turns")
+    return FileRecord(row.path, row.line, choices[0]).texts("turns")
 
 
-def _read_grade(found: Imported, row: Row) -> None:
+def _read_grade(found: Imported, row: FileRecord) -> None:
     judge, model, key = _judge(found, row, "pointwise"), row.text("model"), row.text("question_id")
     found.add_model(model)
     _ensure_example(found, key, row.optional("user_prompt"))
@@ -116,7 +116,7 @@ def _read_grade(found: Imported, row: Row) -> None:
     )
 
 
-def _read_games(found: Imported, row: Row) -> None:
+def _read_games(found: Imported, row: FileRecord) -> None:
     judge, key, turn = _judge(found, row, "pairwise"), row.text("question_id"), row.whole("turn")
     sides = row.text("model_1"), row.text("model_2")
     for model in sides:
@@ -129,10 +129,10 @@ def _read_games(found: Imported, row: Row) -> None:
         raw = row.optional(f"{game}_judgment") or ""
         found.games.append(Game(judge, *sides, key, turn, order, winner, raw, failure))
     consistent = None if None in winners else winners[0] == winners[1]
-    found.matches.append(Match(judge, *sides, key, turn, verdict(*winners), consistent))
+    found.matches.append(ImportedMatch(judge, *sides, key, turn, verdict(*winners), consistent))
 
 
-def _winner(row: Row, key: str) -> Side | None:
+def _winner(row: FileRecord, key: str) -> Side | None:
     sides: dict[str, Side | None] = {
         "model_1": "candidate", "model_2": "baseline", "tie": "tie", "error": None,
     }  # fmt: skip
@@ -142,7 +142,7 @@ def _winner(row: Row, key: str) -> Side | None:
     return sides[value]
 
 
-def _judge(found: Imported, row: Row, kind: str) -> str:
+def _judge(found: Imported, row: FileRecord, kind: str) -> str:
     """The judge's name: a row names the model and its prompt, which differs by category and turn."""
     named = row.values.get("judge")
     model = str(named[0]) if isinstance(named, list) and named else str(named or "unknown")

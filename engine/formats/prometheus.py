@@ -7,8 +7,8 @@ Columns as its data sets have them (`orig_instruction`, `orig_response` …) or 
 from pathlib import Path
 
 from engine.data.example import Example, query_id
-from engine.formats.imported import Game, Grade, Grader, Imported, Match, Side
-from engine.formats.records import Row, rows
+from engine.formats.imported import Game, Grade, Grader, Imported, ImportedMatch, Side
+from engine.formats.records import FileRecord, rows
 from engine.judges.published import Graded, parse_prometheus
 
 ABSOLUTE, RELATIVE = "prometheus", "prometheus (pairs)"
@@ -29,7 +29,7 @@ def read_prometheus(path: Path) -> Imported:
     return found
 
 
-def _read_grade(found: Imported, row: Row, key: str) -> None:
+def _read_grade(found: Imported, row: FileRecord, key: str) -> None:
     model = row.optional("model") or row.optional("generator") or "model"
     found.add_model(model)
     if (model, key) in found.answers:
@@ -52,7 +52,7 @@ def _read_grade(found: Imported, row: Row, key: str) -> None:
     )
 
 
-def _read_pair(found: Imported, row: Row, key: str) -> None:
+def _read_pair(found: Imported, row: FileRecord, key: str) -> None:
     names = row.optional("model_A") or FIRST, row.optional("model_B") or SECOND
     for name, column in zip(names, ("response_A", "response_B"), strict=True):
         found.add_model(name)
@@ -68,23 +68,23 @@ def _read_pair(found: Imported, row: Row, key: str) -> None:
     failure = None if isinstance(parsed, Graded) else parsed.reason
     found.games.append(Game(RELATIVE, *names, key, 0, "candidate_first", winner, raw, failure))
     outcome = "failed" if winner is None else "win" if winner == "candidate" else "loss"
-    found.matches.append(Match(RELATIVE, *names, key, 0, outcome, None))  # type: ignore[arg-type]  # a Verdict
+    found.matches.append(ImportedMatch(RELATIVE, *names, key, 0, outcome, None))  # type: ignore[arg-type]  # a Verdict
 
 
-def _add_grader(found: Imported, row: Row, name: str, scale: str | None) -> None:
+def _add_grader(found: Imported, row: FileRecord, name: str, scale: str | None) -> None:
     kind = "pointwise" if scale else "pairwise"
     details = {"kind": kind, "model": row.optional("judge") or "prometheus", "server": None, "scale": scale}
     note = {"note": "read from Prometheus' files", "criteria": row.optional("orig_criteria")}
     found.graders.setdefault(name, Grader(name, "pointwise" if scale else "pairwise", details | note))
 
 
-def _example(row: Row, key: str, instruction: str) -> Example:
+def _example(row: FileRecord, key: str, instruction: str) -> Example:
     reference = row.optional("orig_reference_answer") or row.optional("reference_answer")
     message = {"role": "user", "content": instruction}
     return Example(key, instruction, (message,), (reference,) if reference else ())
 
 
-def _answer(row: Row) -> str:
+def _answer(row: FileRecord) -> str:
     """What the judge wrote; where feedback and score stand apart, put together as it writes them."""
     whole = row.optional("output")
     if whole is not None:
@@ -96,13 +96,13 @@ def _answer(row: Row) -> str:
     return feedback if result is None else f"{feedback} [RESULT] {result}"
 
 
-def _text(row: Row, key: str) -> str:
+def _text(row: FileRecord, key: str) -> str:
     return row.text(f"orig_{key}") if _has_original(row, key) else row.text(key)
 
 
-def _has(row: Row, key: str) -> bool:
+def _has(row: FileRecord, key: str) -> bool:
     return row.has(key) or _has_original(row, key)
 
 
-def _has_original(row: Row, key: str) -> bool:
+def _has_original(row: FileRecord, key: str) -> bool:
     return row.has(f"orig_{key}")

@@ -9,7 +9,7 @@ from engine.data.reading import read_records
 from engine.errors import BadInput
 
 
-class Row:
+class FileRecord:
     """One record; what is asked of it and is not there is a BadInput that names the place."""
 
     def __init__(self, path: Path, line: int, values: Mapping[str, Any]) -> None:
@@ -55,9 +55,9 @@ class Row:
         return all(self.values.get(key) is not None for key in keys)
 
 
-def rows(path: Path) -> list[Row]:
+def rows(path: Path) -> list[FileRecord]:
     """All records of a JSONL file or JSON list. Raises BadInput when there is none."""
-    found = [Row(path, line, values) for line, values in read_records(path)]
+    found = [FileRecord(path, line, values) for line, values in read_records(path)]
     if not found:
         raise BadInput(f"{path}: holds no records")
     return found

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from engine.data.example import Example, eval_set_version
-from engine.formats.imported import Grade, Imported, Match
+from engine.formats.imported import Grade, Imported, ImportedMatch
 from engine.phases.data import example_row
 from engine.stats.intervals import Interval, bootstrap_interval
 from engine.stats.length_control import points_at_equal_length
@@ -19,7 +19,7 @@ from store import tables
 from store.write import Transaction
 
 
-def points_of(match: Match) -> float | None:
+def points_of(match: ImportedMatch) -> float | None:
     if match.outcome == "failed":
         return None
     return match.points if match.points is not None else POINTS[match.outcome]
@@ -201,7 +201,7 @@ class Writer:
                 for match in self._imported.matches
             ],
         )
-        groups: dict[tuple[str, str, str], list[Match]] = defaultdict(list)
+        groups: dict[tuple[str, str, str], list[ImportedMatch]] = defaultdict(list)
         for match in self._imported.matches:
             groups[match.judge, match.candidate, match.baseline].append(match)
         for sides, matches in groups.items():
@@ -217,7 +217,9 @@ class Writer:
             "baseline_id": self._models[baseline],
         }
 
-    def _win_rate(self, sides: tuple[str, str, str], turn: int, matches: list[Match]) -> dict[str, Any]:
+    def _win_rate(
+        self, sides: tuple[str, str, str], turn: int, matches: list[ImportedMatch]
+    ) -> dict[str, Any]:
         counted = win_rate([match.outcome for match in matches])
         points = [points_of(match) for match in matches]
         graded = Interval(counted.win_rate, counted.low, counted.high, 0)
@@ -245,7 +247,7 @@ class Writer:
             "reason": None if graded.value is not None else "every judgment failed",
         }
 
-    def _length(self, model: str, match: Match) -> int:
+    def _length(self, model: str, match: ImportedMatch) -> int:
         turns = self._imported.answers.get((model, match.example), ())
         chosen = turns[match.turn - 1 : match.turn] if match.turn else turns
         return sum(map(len, chosen))

@@ -5,9 +5,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from engine.servers.reasoning import split_reasoning
+
 _LONGEST = 100_000  # characters, from the end
 _TRIES = 200  # places where an object could start
-_END_OF_THOUGHT = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _OBJECT = re.compile(r'\{\s*"')
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 _DECODER = json.JSONDecoder(strict=False)
@@ -36,8 +37,7 @@ class ParseFailure:
 
 def said(answer: str) -> str:
     """What a model says after it has thought; nothing when it never came to that."""
-    text = _END_OF_THOUGHT.split(answer[-_LONGEST:])[-1].strip()
-    return "" if text.lower().startswith("<think") else text
+    return split_reasoning(answer[-_LONGEST:]).answer
 
 
 def objects_with(key: str, text: str) -> list[dict[str, Any]]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from engine.judges.cache import JudgmentCache, judgment_key
-from engine.judges.client import CallFailed, ChatServer, public_url
-from engine.judges.loop import Pool
-from engine.judges.wire import Reply
+from engine.servers.client import BACKOFF_S, Access, CallFailed, Client
+from engine.servers.costs import current_ledger
+from engine.servers.loop import Pool
+from engine.servers.wire import Reply
 
 if TYPE_CHECKING:
     from engine.plan import plan
@@ -68,18 +69,44 @@ class Asker(Protocol):
         ...
 
 
+def access_of(spec: "plan.Judge") -> Access:
+    """How a plan's judge reaches its server."""
+    return Access(
+        who=f"judge {spec.name}",
+        server=str(spec.server),
+        model=spec.model or "",
+        key_variable=spec.api_key_env,
+        concurrency=spec.concurrency,
+        timeout_s=spec.timeout_s,
+        retries=spec.retries,
+    )
+
+
+def request(spec: "plan.Judge", messages: Messages, response_format: dict[str, Any] | None) -> dict[str, Any]:
+    """A question as OpenAI's API takes it, without the model's name."""
+    body = {
+        "messages": messages,
+        "max_tokens": spec.max_tokens,
+        "response_format": response_format,
+        "temperature": spec.temperature,
+        "seed": spec.seed,
+    }
+    return {name: value for name, value in body.items() if value is not None}
+
+
 class ServerAsker:
     """Asks an OpenAI-compatible server, once more where an answer cannot be read.
 
     A readable answer is in the cache as soon as it is there; a failure never is, so a rerun tries again.
-    `backoff_s`: see ChatServer.
+    `backoff_s`: see Client.
     """
 
     is_language_model = True
 
-    def __init__(self, spec: "plan.Judge", cache: JudgmentCache | None, backoff_s: float = 0.5) -> None:
+    def __init__(self, spec: "plan.Judge", cache: JudgmentCache | None, backoff_s: float = BACKOFF_S) -> None:
         self._spec = spec
-        self._server = public_url(str(spec.server))
+        self._access = access_of(spec)
+        self._server = self._access.shown
         self._cache = cache
         self._backoff_s = backoff_s
         self._rejected: set[str] = set()
@@ -104,7 +131,7 @@ class ServerAsker:
         waiting: dict[str, list[Question[T]]] = {}
         pending = 0
         with ExitStack() as stack:
-            session: tuple[ChatServer, Pool[_Outcome]] | None = None
+            session: tuple[Client, Pool[_Outcome]] | None = None
             while True:
                 while pending < 2 * self._spec.concurrency and (question := next(source, None)):
                     key = self._key(question) if self._cache else str(next(numbers))
@@ -128,8 +155,8 @@ class ServerAsker:
                     pending -= 1
                     yield Answered(question, outcome.reply, outcome.failure, cached=index > 0)
 
-    def _open(self, stack: ExitStack) -> "tuple[ChatServer, Pool[_Outcome]]":
-        server = ChatServer(self._spec, self._rejected, self._backoff_s)
+    def _open(self, stack: ExitStack) -> "tuple[Client, Pool[_Outcome]]":
+        server = Client(self._access, self._rejected, self._backoff_s, current_ledger())
         return server, stack.enter_context(Pool[_Outcome](server.close))
 
     def _settings(self) -> dict[str, Any]:
@@ -143,16 +170,17 @@ class ServerAsker:
         reply = self._cache.get(key) if self._cache else None
         return reply if reply is not None and question.problem(reply) is None else None
 
-    async def _ask(self, server: ChatServer, key: str, question: Question[T]) -> "_Outcome":
+    async def _ask(self, server: Client, key: str, question: Question[T]) -> "_Outcome":
         try:
-            reply = await server.complete(question.messages, question.response_format)
+            reply = await server.complete(request(self._spec, question.messages, question.response_format))
         except CallFailed as error:
             return _Outcome(key, no_reply(error.attempts), error.reason)
         failure = question.problem(reply)
         if failure is not None and may_be_repaired(reply):
             again = question.repair(reply.text, failure)
             try:
-                reply = repaired(reply, await server.complete(again, question.response_format))
+                second = await server.complete(request(self._spec, again, question.response_format))
+                reply = repaired(reply, second)
                 failure = question.problem(reply)
             except CallFailed as error:
                 reply = replace(reply, attempts=reply.attempts + error.attempts)

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.errors import CannotRun
-from engine.judges.asking import Answered, Question, ServerAsker
+from engine.judges.asking import Answered, Question, ServerAsker, request
 from engine.judges.cache import JudgmentCache
-from engine.judges.client import chat_body, wrong_key
-from engine.judges.costs import cost_of, current_ledger, worst_cost
-from engine.judges.http import Answer, Broken, Http, NoConnection, read_key
-from engine.judges.servers import server_at
-from engine.judges.wire import NoReply, Reply, complaint_of, read_reply
+from engine.servers.address import read_address, read_key
+from engine.servers.client import BACKOFF_S, Access, refused_access
+from engine.servers.control import server_at
+from engine.servers.costs import cost_of, current_ledger, worst_cost
+from engine.servers.parameters import without
+from engine.servers.transport import Broken, NoConnection, RawAnswer, Transport
+from engine.servers.wire import NoReply, Reply, complaint_of, read_reply
 
 if TYPE_CHECKING:
     from engine.plan import plan
@@ -53,13 +55,13 @@ class BatchAsker(ServerAsker):
     """
 
     def __init__(
-        self, spec: "plan.Judge", cache: JudgmentCache, backoff_s: float = 0.5, poll_s: float = POLL_S
+        self, spec: "plan.Judge", cache: JudgmentCache, backoff_s: float = BACKOFF_S, poll_s: float = POLL_S
     ) -> None:
         super().__init__(spec, cache, backoff_s)
         self._kept = cache
         self._poll_s = poll_s
         self._notes = cache.folder.parent / "batches"
-        self._place = server_at(str(spec.server), spec.api_key_env)
+        self._place = server_at(self._access.server, self._access.key_variable)
         self._ledger = current_ledger()
         self._price = self._ledger.prices.of(spec.model or "", str(spec.server))
 
@@ -110,7 +112,8 @@ class BatchAsker(ServerAsker):
         return whole * (1 - self._ledger.prices.batch_discount)
 
     def _line(self, key: str, question: Question[Any]) -> bytes:
-        body = chat_body(self._spec, self._rejected, question.messages, question.response_format)
+        question_body = request(self._spec, question.messages, question.response_format)
+        body = {"model": self._spec.model, **without(question_body, self._rejected)}
         line = {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}
         return json.dumps(line).encode() + b"\n"
 
@@ -130,7 +133,7 @@ class BatchAsker(ServerAsker):
         digest = hashlib.sha256(content).hexdigest()[:32]
         worst = sum(map(self._worst, part.values())) if self._price is not None else None
         async with self._ledger.hold(worst):
-            async with _Endpoint(self._spec, self._backoff_s) as endpoint:
+            async with _Endpoint(self._access, self._backoff_s) as endpoint:
                 batch = Batch(self._server, digest, await endpoint.upload(content))
                 self._note(batch)
                 batch = replace(batch, id=await endpoint.create(batch))
@@ -139,7 +142,7 @@ class BatchAsker(ServerAsker):
 
     async def _finish(self, batch: Batch) -> dict[str, Reply]:
         """Waits for a batch and puts its answers into the cache; what it lacks is nobody's loss."""
-        async with _Endpoint(self._spec, self._backoff_s) as endpoint:
+        async with _Endpoint(self._access, self._backoff_s) as endpoint:
             if batch.id is None:
                 batch = replace(batch, id=await endpoint.find(batch) or await endpoint.create(batch))
                 self._note(batch)
@@ -178,7 +181,7 @@ class BatchAsker(ServerAsker):
                 response = entry["response"]
                 if response["status_code"] != 200:
                     continue
-                reply = read_reply(endpoint.http.redact(json.dumps(response["body"])), 0.0)
+                reply = read_reply(json.dumps(response["body"]).encode(), 0.0, endpoint.http.redact)
             except (ValueError, LookupError, TypeError, NoReply):
                 continue  # asked again one by one, where it fails with its reason
             cost = cost_of(self._price, reply)
@@ -199,10 +202,10 @@ class BatchAsker(ServerAsker):
 class _Endpoint:
     """The batch side of one server, with patience for passing faults."""
 
-    def __init__(self, spec: "plan.Judge", backoff_s: float) -> None:
-        self._spec = spec
+    def __init__(self, access: Access, backoff_s: float) -> None:
+        self._access = access
         self._backoff_s = backoff_s
-        self.http = Http(str(spec.server), read_key(spec.api_key_env))
+        self.http = Transport(read_address(access.server), read_key(access.who, access.key_variable))
 
     async def __aenter__(self) -> "_Endpoint":
         return self
@@ -211,15 +214,10 @@ class _Endpoint:
         await self.http.close()
 
     async def upload(self, content: bytes) -> str:
-        from aiohttp import FormData
-
-        def form() -> FormData:
-            data = FormData()
-            data.add_field("purpose", "batch")
-            data.add_field("file", content, filename="questions.jsonl", content_type="application/jsonl")
-            return data
-
-        answer = await self._patient(lambda: self.http.upload("/files", form(), self._spec.timeout_s))
+        fields = {"purpose": "batch"}
+        answer = await self._patient(
+            lambda: self.http.upload("/files", fields, content, self._access.timeout_s)
+        )
         return self._id(answer)
 
     async def create(self, batch: Batch) -> str:
@@ -231,7 +229,7 @@ class _Endpoint:
         }
         # Asked once: a second try after a broken connection could make, and cost, a second batch.
         try:
-            answer = await self.http.post("/batches", body, self._spec.timeout_s)
+            answer = await self.http.post("/batches", body, self._access.timeout_s)
         except (NoConnection, Broken, TimeoutError) as error:
             if (found := await self.find(batch)) is not None:
                 return found
@@ -240,7 +238,7 @@ class _Endpoint:
 
     async def find(self, batch: Batch) -> str | None:
         """The id of a batch that was made before its id could be written down."""
-        answer = await self._patient(lambda: self.http.get("/batches", self._spec.timeout_s))
+        answer = await self._patient(lambda: self.http.get("/batches", self._access.timeout_s))
         listed = (answer.json() or {}).get("data") or []
         for entry in listed:
             if (entry.get("metadata") or {}).get("assay") == batch.digest:
@@ -248,7 +246,7 @@ class _Endpoint:
         return None
 
     async def state(self, batch_id: str) -> dict[str, Any]:
-        answer = await self._patient(lambda: self.http.get(f"/batches/{batch_id}", self._spec.timeout_s))
+        answer = await self._patient(lambda: self.http.get(f"/batches/{batch_id}", self._access.timeout_s))
         state = answer.json()
         return state if isinstance(state, dict) else {}
 
@@ -257,15 +255,15 @@ class _Endpoint:
         if not isinstance(file_id, str):
             return b""
         path = f"/files/{file_id}/content"
-        return (await self._patient(lambda: self.http.get(path, self._spec.timeout_s))).content
+        return (await self._patient(lambda: self.http.get(path, self._access.timeout_s))).content
 
-    async def _patient(self, request: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _patient(self, request: Callable[[], Awaitable[RawAnswer]]) -> RawAnswer:
         reason = ""
-        for attempt in range(self._spec.retries + 1):
+        for attempt in range(self._access.retries + 1):
             try:
                 answer = await request()
             except (NoConnection, Broken, TimeoutError) as error:
-                reason = str(error) or f"no answer within {self._spec.timeout_s:g} s"
+                reason = str(error) or f"no answer within {self._access.timeout_s:g} s"
             else:
                 if answer.status != 429 and answer.status < 500:
                     return self._checked(answer)
@@ -273,16 +271,18 @@ class _Endpoint:
             await asyncio.sleep(self._backoff_s * 2**attempt)
         raise self._cannot(reason)
 
-    def _checked(self, answer: Answer) -> Answer:
+    def _checked(self, answer: RawAnswer) -> RawAnswer:
         if answer.status in (401, 403):
-            raise wrong_key(self._spec, answer.status)
-        if answer.status >= 300:
+            raise refused_access(self._access, answer.status)
+        if 300 <= answer.status < 400:
+            raise self._cannot(f"{answer.status}, it sends elsewhere: {answer.leads_to}")
+        if answer.status >= 400:
             data = answer.json()
             error = data.get("error", data) if isinstance(data, dict) else None
             raise self._cannot(f"{answer.status} {complaint_of(error) or ''}")
         return answer
 
-    def _id(self, answer: Answer) -> str:
+    def _id(self, answer: RawAnswer) -> str:
         data = answer.json()
         if not isinstance(data, dict) or not isinstance(data.get("id"), str):
             raise self._cannot("its answer has no id")
@@ -290,6 +290,6 @@ class _Endpoint:
 
     def _cannot(self, reason: str) -> CannotRun:
         return CannotRun(
-            f"judge {self._spec.name}: its server takes no batch: {self.http.clean(reason)}",
+            f"{self._access.who}: its server takes no batch: {self.http.clean(reason)}",
             "take batch = true out of the plan, or resume later; a batch under way is found again",
         )

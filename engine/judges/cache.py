@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from engine.judges.wire import Reply
+from engine.servers.wire import Reply
 from store.cache import JsonCache
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from engine.errors import BadInput
 from engine.judges.judge import ORDERS
-from engine.judges.prices import Price, Prices, is_local, read_prices
 from engine.judges.selection import calls_on, selected
+from engine.servers.costs import Price, Prices, is_local, read_prices
 
 if TYPE_CHECKING:
     from engine.data.example import Example

@@ -9,7 +9,7 @@ from engine.judges.answers import ParseFailure
 from engine.judges.asking import Answered, Asker, Messages, Question, no_reply
 from engine.judges.cache import judgment_key
 from engine.judges.material import sendable
-from engine.judges.wire import Reply
+from engine.servers.wire import Reply
 
 C = TypeVar("C")  # a call: what is asked about
 P = TypeVar("P")  # what an answer in that form says

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 from engine.data.example import Example
 from engine.judges.asking import Answered, Messages, Question, may_be_repaired, no_reply, repaired
 from engine.judges.cache import JudgmentCache, judgment_key
-from engine.judges.wire import Reply
 from engine.models.likelihood import BUDGET, Text, likelihoods, window_nll
 from engine.models.local import LocalBase, LocalModel
 from engine.models.model import Response, Settings
 from engine.plan import plan
+from engine.servers.wire import Reply
 
 T = TypeVar("T")
 

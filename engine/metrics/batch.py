@@ -13,7 +13,8 @@ from typing import Any
 
 from engine.data.example import Example
 from engine.errors import CannotRun
-from engine.metrics.metric import Metric, Score, load_metrics, missing, score_pairs
+from engine.metrics.load import load_metrics
+from engine.metrics.metric import Metric, Score, missing, score_pairs
 from engine.models.model import Response
 
 Pair = tuple[Example, Response]

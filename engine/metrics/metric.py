@@ -1,25 +1,20 @@
 """What a metric is, what it measures, and where each one is found."""
 
-import importlib
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.example import Example
-from engine.errors import BadInput
 from engine.models.model import Response
-from engine.plan.errors import listed, nearest
 
 Sums = NDArray[np.float64]
 Direction = Literal["higher", "lower", "none"]
 
 NO_REFERENCE = "the example has no reference"
 NO_TOKENS = "the response comes without a count of its tokens"
-CLASH_WAY_OUT = "Leave one of the two out, or give the measure of your own metric another name."
 
 
 def mean(sums: Sums) -> Sums:
@@ -84,91 +79,6 @@ class Metric(Protocol):
     measures: tuple[Measure, ...]
 
     def score(self, example: Example, response: Response) -> list[Score]: ...
-
-
-REGISTRY: dict[str, str] = {
-    "rouge": "engine.metrics.overlap:Rouge",
-    "bleu": "engine.metrics.overlap:Bleu",
-    "bleu_orders": "engine.metrics.overlap:BleuOrders",
-    "sacrebleu": "engine.metrics.overlap:SacreBleu",
-    "chrf": "engine.metrics.overlap:ChrF",
-    "meteor": "engine.metrics.meteor:Meteor",
-    "exact_match": "engine.metrics.exact:ExactMatch",
-    "token_f1": "engine.metrics.exact:TokenF1",
-    "contains": "engine.metrics.exact:Contains",
-    "regex": "engine.metrics.exact:Regex",
-    "numeric": "engine.metrics.numeric:Numeric",
-    "edit_similarity": "engine.metrics.exact:EditSimilarity",
-    "classification": "engine.metrics.classification:Classification",
-    "entities": "engine.metrics.extraction:Entities",
-    "tags": "engine.metrics.extraction:Tags",
-    "set_f1": "engine.metrics.extraction:SetF1",
-    "json_fields": "engine.metrics.json_values:JsonFields",
-    "format": "engine.metrics.json_schema:FormatCompliance",
-    "checks": "engine.metrics.checks:Instructions",
-    "length": "engine.metrics.efficiency:Length",
-    "efficiency": "engine.metrics.efficiency:Efficiency",
-    "perplexity": "engine.metrics.perplexity:Perplexity",
-    "code": "engine.metrics.code:Code",
-    "refusals": "engine.metrics.safety:Refusals",
-    "personal_data": "engine.metrics.safety:PersonalData",
-    "toxicity": "engine.metrics.text_models:Toxicity",
-    "toxic_words": "engine.metrics.safety:ToxicWords",
-    "sentiment": "engine.metrics.text_models:Sentiment",
-    "bertscore": "engine.metrics.text_models:BertScore",
-    "embedding": "engine.metrics.text_models:EmbeddingCosine",
-}
-
-
-def load_metric(name: str, settings: Mapping[str, Any]) -> Metric:
-    """The metric of that name, made with its own table of settings.
-
-    The name is one of REGISTRY, a place in a Python file ("my_metrics.py:polite") or an entry point of an
-    installed package. Raises BadInput for an unknown metric or setting, with the nearest name that is known.
-    """
-    if name in REGISTRY:
-        module, attribute = REGISTRY[name].split(":")
-        return _make(name, getattr(importlib.import_module(module), attribute), settings)
-    from engine.metrics import own
-
-    packages = own.installed()
-    if own.is_own(name) or name in packages:
-        return own.load_own(name, settings, _make)
-    known = [*REGISTRY, *packages]
-    raise BadInput(f'unknown metric "{name}"{nearest(name, known)}', f"Metrics: {listed(known)}.")
-
-
-def load_metrics(names: Iterable[str], settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Metric]:
-    """The metrics of those names, each made with its own table of `settings`, in order.
-
-    Raises BadInput as `load_metric` does, and when two of them give a measure of the same name.
-    """
-    metrics = {name: load_metric(name, settings.get(name, {})) for name in names}
-    for problem in clashes(metrics):
-        raise BadInput(problem, CLASH_WAY_OUT)
-    return metrics
-
-
-def clashes(metrics: Mapping[str, Metric]) -> list[str]:
-    """Of each measure that two metrics give, a sentence naming both: their values could not be told apart."""
-    first: dict[str, str] = {}
-    return [
-        f'the metrics "{first[measure.name]}" and "{name}" both give a measure named "{measure.name}"'
-        for name, metric in metrics.items()
-        for measure in metric.measures
-        if first.setdefault(measure.name, name) != name
-    ]
-
-
-def _make(name: str, kind: Any, settings: Mapping[str, Any]) -> Metric:
-    parameters = inspect.signature(kind).parameters
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        for key in settings.keys() - parameters.keys():
-            known = listed(parameters)
-            hint = f"Settings: {known}." if known else f'The metric "{name}" has no settings.'
-            raise BadInput(f"unknown setting metrics.{name}.{key}{nearest(key, parameters)}", hint)
-    metric: Metric = kind(**settings)
-    return metric
 
 
 def score_pairs(metric: Metric, pairs: Sequence[tuple[Example, Response]]) -> list[list[Score]]:

@@ -9,7 +9,7 @@ import importlib.util
 import math
 import sys
 from collections.abc import Callable, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
@@ -19,22 +19,12 @@ from engine.errors import BadInput
 from engine.metrics.metric import Direction, Measure, Metric, Score, missing, no_text
 from engine.models.model import Response
 from engine.plan.errors import nearest
+from engine.plan.metrics import installed, is_own, make
 
-GROUP = "assay.metrics"
 WAY_OUT = 'A metric of your own is a function or class in a file: use = ["my_metrics.py:polite"].'
 _DECLARATION = "__assay_measure__"
 _DEFAULT = MappingProxyType({"direction": "higher", "low": 0.0, "high": 1.0, "unit": "share"})
 _REASON_LIMIT = 300
-
-
-def is_own(name: str) -> bool:
-    """Whether a metric's name is a place in a Python file, "my_metrics.py:polite"."""
-    return name.partition(":")[0].endswith(".py") and ":" in name
-
-
-def installed() -> dict[str, EntryPoint]:
-    """The metrics of installed packages, by the names of their entry points."""
-    return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def measured(
@@ -50,12 +40,10 @@ def measured(
     return declare
 
 
-def load_own(
-    name: str, settings: Mapping[str, Any], make: Callable[[str, Any, Mapping[str, Any]], Any]
-) -> Metric:
+def load_own(name: str, settings: Mapping[str, Any]) -> Metric:
     """The metric at "file.py:name", or of the installed package's entry point of that name.
 
-    `make` builds a metric from a class and its settings. Raises BadInput for whatever keeps it from loading.
+    Raises BadInput for whatever keeps it from loading.
     """
     path, _, attribute = name.rpartition(":")
     if is_own(name):
@@ -69,7 +57,7 @@ def load_own(
                 f'the metric "{name}" is a function, which has no settings.', "A class may have some."
             )
         return _Function(found, source, version)
-    metric = _guarded_make(name, found, settings, make)
+    metric = _guarded_make(name, found, settings)
     measures = getattr(metric, "measures", None)
     if not isinstance(measures, tuple) or not all(isinstance(item, Measure) for item in measures):
         raise BadInput(f'the metric "{name}" has no `measures`, a tuple of Measure.', WAY_OUT)
@@ -176,9 +164,7 @@ def _from_package(point: EntryPoint) -> tuple[Any, str, str]:
     return found, package.version if package else "", package.name if package else point.value
 
 
-def _guarded_make(
-    name: str, kind: type, settings: Mapping[str, Any], make: Callable[[str, Any, Mapping[str, Any]], Any]
-) -> Any:
+def _guarded_make(name: str, kind: type, settings: Mapping[str, Any]) -> Any:
     try:
         return make(name, kind, settings)
     except BadInput:

@@ -16,7 +16,7 @@ import torch
 
 from engine.models.batches import free_memory, out_of_memory
 from engine.models.model import Load
-from engine.models.rows import Answer, Request, Row, Rules, next_tokens
+from engine.models.rows import Completion, DecodingRow, Request, Rules, next_tokens
 from engine.models.slots import Slots, bands_of, prefill, shared_beginning, side_by_side
 
 # On a CPU more slots cost more in attention than they save in steps (bench/generation.py); a GPU takes more.
@@ -30,17 +30,17 @@ SHARE = 0.6
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BatchLimits:
     """The most rows in one step, and the most tokens in one prefill."""
 
     slots: int
     tokens: int
 
-    def halved(self) -> "Limits":
-        return Limits(max(1, self.slots // 2), max(1, self.tokens // 2))
+    def halved(self) -> "BatchLimits":
+        return BatchLimits(max(1, self.slots // 2), max(1, self.tokens // 2))
 
 
-def limits_for(model: Any, need: int, wanted: int | None) -> Limits:
+def limits_for(model: Any, need: int, wanted: int | None) -> BatchLimits:
     """Limits for a model whose rows need up to that many tokens each.
 
     A prefilled group waits beside the slots, so memory is counted for twice the rows of the slots at most.
@@ -52,7 +52,7 @@ def limits_for(model: Any, need: int, wanted: int | None) -> Limits:
     kind = model.device.type
     most = MOST_SLOTS.get(kind, MOST_SLOTS_ELSEWHERE)
     slots = max(1, min(rows // 2, most if wanted is None else wanted))
-    return Limits(slots, MOST_TOKENS.get(kind, MOST_TOKENS_ELSEWHERE))
+    return BatchLimits(slots, MOST_TOKENS.get(kind, MOST_TOKENS_ELSEWHERE))
 
 
 def free_bytes(device: torch.device) -> int:
@@ -75,7 +75,7 @@ _PADDING = 0.25
 # Rows whose attention is computed together, up to the longest of them.
 BAND = 16
 
-Finished = tuple[int, Answer | None]
+Finished = tuple[int, Completion | None]
 
 
 @dataclass(slots=True)
@@ -101,19 +101,21 @@ class Batcher:
     """
 
     def __init__(
-        self, requests: Sequence[Request], rules: Rules, limits: Limits, halved: Callable[[int], None]
+        self, requests: Sequence[Request], rules: Rules, limits: BatchLimits, halved: Callable[[int], None]
     ) -> None:
         self.figures = Figures(slots=limits.slots)
         self._settings = rules.settings
         self._given = self._limits = limits
         self._halved = halved
         self._waiting = deque(
-            _in_order([Row(place, request, rules) for place, request in enumerate(requests)], limits.slots)
+            _in_order(
+                [DecodingRow(place, request, rules) for place, request in enumerate(requests)], limits.slots
+            )
         )
         self._beginning = shared_beginning([request.ids for request in requests])
         self._finished: list[Finished] = []
-        self._ahead: list[tuple[int, Row]] = []
-        self._rows: list[Row | None] = []
+        self._ahead: list[tuple[int, DecodingRow]] = []
+        self._rows: list[DecodingRow | None] = []
         self._shared: Any = None
         self._source: Any = None
         self._slots: Any = None
@@ -183,9 +185,9 @@ class Batcher:
         self.figures.prompt_tokens += sum(len(row.request.ids) for row in rows)
         self.figures.prompt_seconds += time.perf_counter() - began
 
-    def _next_group(self) -> list[Row]:
+    def _next_group(self) -> list[DecodingRow]:
         """The first waiting rows: at most as many as slots, within the token budget, with little padding."""
-        rows: list[Row] = []
+        rows: list[DecodingRow] = []
         longest = total = 0
         for row in self._waiting:
             length = len(row.request.ids) + len(row.tokens) - len(self._beginning)
@@ -198,7 +200,7 @@ class Batcher:
                 break
         return rows
 
-    def _arrange(self, ahead: list[tuple[int, Row]]) -> None:
+    def _arrange(self, ahead: list[tuple[int, DecodingRow]]) -> None:
         """Copies prefilled rows into slots, and closes the gaps: rows of like length stand side by side."""
         if ahead and (self._slots is None or self._limits.slots == 1):
             self._allocate([row for _, row in ahead])
@@ -218,7 +220,7 @@ class Batcher:
         self._tokens[: len(order)] = torch.tensor([row.tokens[-1] for row in order])
         self._positions[: len(order)] = torch.tensor([row.position for row in order])
 
-    def _allocate(self, rows: list[Row]) -> None:
+    def _allocate(self, rows: list[DecodingRow]) -> None:
         """Makes the slots, of the size that the largest row to come needs; a lone slot fits its row."""
         if self._limits.slots > 1:
             rows = [*(row for _, row in self._ahead), *self._waiting]
@@ -246,7 +248,7 @@ class Batcher:
         self.figures.new_tokens += len(rows)
         self.figures.new_seconds += time.perf_counter() - began
 
-    def _ended(self, row: Row, token: int) -> bool:
+    def _ended(self, row: DecodingRow, token: int) -> bool:
         answer = row.add(token)
         if answer is not None:
             self._finished.append((row.place, answer))
@@ -273,7 +275,7 @@ class Batcher:
         self._shared = self._source = self._slots = self._tokens = self._positions = None
 
 
-def _in_order(rows: list[Row], slots: int) -> list[Row]:
+def _in_order(rows: list[DecodingRow], slots: int) -> list[DecodingRow]:
     """Those with room for the longest answers first, so that none is left alone at the end; then, within as
     many as fit the slots, the longest prompts, so that like lengths are read together.
     """
@@ -282,7 +284,7 @@ def _in_order(rows: list[Row], slots: int) -> list[Row]:
     return [row for chunk in chunks for row in sorted(chunk, key=lambda row: -len(row.request.ids))]
 
 
-class Gauge:
+class BatcherTotals:
     """Reads a batcher's figures from time to time. `load` is None until there were any."""
 
     def __init__(self) -> None:

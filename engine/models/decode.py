@@ -17,10 +17,10 @@ from transformers import (
 )
 
 from engine.models.model import Settings
-from engine.models.rows import Answer, Request, Row, Rules, next_tokens
+from engine.models.rows import Completion, DecodingRow, Request, Rules, next_tokens
 
 
-def decode(model: Any, requests: Sequence[Request], rules: Rules) -> list[Answer]:
+def decode(model: Any, requests: Sequence[Request], rules: Rules) -> list[Completion]:
     """Answers the requests in one batch, padded on the left under a real attention mask.
 
     A row's seconds count from the batch's start.
@@ -29,7 +29,7 @@ def decode(model: Any, requests: Sequence[Request], rules: Rules) -> list[Answer
     pad = _pad_token(rules)
     ids = [[pad] * (width - len(request.ids)) + request.ids for request in requests]
     mask = [[0] * (width - len(request.ids)) + [1] * len(request.ids) for request in requests]
-    rows = [Row(place, request, rules) for place, request in enumerate(requests)]
+    rows = [DecodingRow(place, request, rules) for place, request in enumerate(requests)]
     watch = _Watch(rows)
     sampled = rules.settings.sampled
     processors = LogitsProcessorList([_SeededSampling(rows, rules.settings)] if sampled else [])
@@ -71,9 +71,9 @@ def _bare_generation_config(model: Any) -> Iterator[None]:
 class _Watch(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped here
     """Follows each row's new tokens, and says which rows are finished."""
 
-    def __init__(self, rows: list[Row]) -> None:
+    def __init__(self, rows: list[DecodingRow]) -> None:
         self._rows = rows
-        self._finished: list[Answer | None] = [None] * len(rows)
+        self._finished: list[Completion | None] = [None] * len(rows)
         for row in rows:
             row.start()
 
@@ -83,7 +83,7 @@ class _Watch(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped
                 self._finished[place] = self._rows[place].add(token)
         return torch.tensor([answer is not None for answer in self._finished], device=input_ids.device)
 
-    def answers(self) -> list[Answer]:
+    def answers(self) -> list[Completion]:
         """Every row's answer; `generate` has returned, so every row is finished."""
         return [answer for answer in self._finished if answer is not None]
 
@@ -91,7 +91,7 @@ class _Watch(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped
 class _SeededSampling(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
     """Leaves only the token possible that was drawn for the row, and greedy decoding then takes it."""
 
-    def __init__(self, rows: list[Row], settings: Settings) -> None:
+    def __init__(self, rows: list[DecodingRow], settings: Settings) -> None:
         self._rows = rows
         self._settings = settings
 

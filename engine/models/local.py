@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from engine.data.example import Example
 from engine.errors import BadInput, CannotRun
 from engine.models.adapter import MERGE_IT, adapter_notes, check_adapter
-from engine.models.batcher import Batcher, Gauge, limits_for
+from engine.models.batcher import Batcher, BatcherTotals, limits_for
 from engine.models.batches import free_memory, in_batches, out_of_memory
 from engine.models.cache import ResponseCache, response_key
 from engine.models.decode import decode
@@ -35,7 +35,7 @@ from engine.models.folder import (
 )
 from engine.models.model import Load, Response, Settings, missing
 from engine.models.prompt import PromptError, Prompts
-from engine.models.rows import Answer, Request, Rules
+from engine.models.rows import Completion, Request, Rules
 from engine.models.slots import why_static
 from engine.plan.model_files import read_adapter_config, read_json
 from engine.plan.plan import Model
@@ -433,7 +433,7 @@ class LocalModel:
         self._cache = cache
         self._identity = Identity(base, model, FileHashes(cache.folder if cache else None))
         self._notes: list[str] = []
-        self._gauge = Gauge()
+        self._gauge = BatcherTotals()
         self._batching: dict[str, Any] = {"batching": None, "batching_reason": None, "batching_figures": None}
 
     @property
@@ -618,7 +618,7 @@ class LocalModel:
             return f"the tokenizer gives token {max(ids)}, the model's vocabulary ends at {vocabulary - 1}"
         return None
 
-    def _response(self, item: _Pending, answer: Answer | None) -> Response:
+    def _response(self, item: _Pending, answer: Completion | None) -> Response:
         """An answer for the run, kept in the cache; None is a prompt that fits no memory."""
         length = len(item.request.ids)
         if answer is None:

@@ -22,7 +22,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Completion:
     """One finished row: text without special tokens, tokens generated (end token included), seconds taken."""
 
     text: str
@@ -40,7 +40,7 @@ class Rules:
     settings: Settings
 
 
-class Row:
+class DecodingRow:
     """A request and the tokens that the model has answered so far.
 
     All of a row's state is here and on the host, so a row can be begun again from `sequence` at any moment
@@ -81,7 +81,7 @@ class Row:
         """The random number in [0, 1) for the next token: the same whenever and however often it is asked."""
         return random.Random(f"{self.request.seed}:{len(self.tokens)}").random()
 
-    def add(self, token: int) -> Answer | None:
+    def add(self, token: int) -> Completion | None:
         """Appends a token; the answer once it ends the row."""
         self.tokens.append(token)
         ended = token in self._rules.ends
@@ -109,12 +109,12 @@ class Row:
     def _decode(self, tokens: list[int]) -> str:
         return str(self._rules.tokenizer.decode(tokens, skip_special_tokens=True))
 
-    def _answer(self, text: str, reason: str) -> Answer:
+    def _answer(self, text: str, reason: str) -> Completion:
         started = self._started if self._started is not None else time.perf_counter()
-        return Answer(text, len(self.tokens), reason, time.perf_counter() - started)
+        return Completion(text, len(self.tokens), reason, time.perf_counter() - started)
 
 
-def next_tokens(logits: Any, rows: Sequence[Row], settings: Settings) -> Any:
+def next_tokens(logits: Any, rows: Sequence[DecodingRow], settings: Settings) -> Any:
     """The next token of each row [rows] from its logits [rows, vocabulary].
 
     A sampled token depends on the row's seed and its place in the answer alone, so that an answer is the

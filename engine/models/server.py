@@ -1,68 +1,30 @@
 """A model behind any server that speaks the OpenAI API: vLLM, SGLang, TGI, Ollama, a hosted one."""
 
-import asyncio
-import random
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.data.example import Example
-from engine.errors import CannotRun
-from engine.judges.limiter import Overloaded
-from engine.judges.servers import LONGEST_PAUSE, server_at
-from engine.judges.wire import rejected_names, retry_after
-from engine.models.concurrent import run_bounded
-from engine.models.endpoint import (
-    NO_KEY,
-    PLAIN_QUERY,
-    chat_body,
-    completion_body,
-    limits,
-    one_line,
-    read_answer,
-    read_key,
-    without_credentials,
-)
 from engine.models.fingerprint import digest
-from engine.models.model import Load, Response, Settings, missing
+from engine.models.model import Load, Response, Settings, conversation, missing
 from engine.plan.plan import Model
-
-if TYPE_CHECKING:
-    from openai import APIConnectionError, APIStatusError, AsyncOpenAI
+from engine.servers.address import read_key
+from engine.servers.client import BACKOFF_S, Access, CallFailed, Client
+from engine.servers.control import server_at
+from engine.servers.loop import Pool
+from engine.servers.parameters import dropped
+from engine.servers.wire import Reply
 
 RETRIES = 4
-BACKOFF_S = 0.5  # before the first retry, where the server names no time; doubles with each
-LONGEST_BACKOFF_S = 30.0
-
-
-class _Again(Exception):
-    """Worth another try, after `wait` seconds if the server said so."""
-
-    def __init__(self, reason: str, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.wait = wait
-
-
-class _Busy(_Again, Overloaded):
-    """Worth another try, with fewer requests at once."""
-
-
-class _Gone(_Again):
-    """No connection could be made at all."""
-
-
-class _Refused(Exception):
-    """The server does not take some parameters; without them it may."""
+HAND_OVER = 0.5  # seconds: the longest that a caller waits for word
+PLAIN_QUERY = "asked by /completions: with the plain query (its last user turn), no chat template"
 
 
 class ServerModel:
     """One model of a plan on a server. Its weights are not known here, so its answers are never cached.
 
-    As many requests are under way as the server takes well, `concurrency` at most. `backoff_s` is the wait
-    before the first retry where the server names none. Raises BadInput when the environment variable for the
-    key is not set.
+    As many requests are under way as the server takes well, `concurrency` at most. An outage is waited for
+    unless `patient` is False. `backoff_s` is the wait before the first retry where the server names none.
+    Raises CannotRun when the environment variable for the key holds none.
     """
 
     def __init__(
@@ -72,66 +34,85 @@ class ServerModel:
         timeout_s: float = 120.0,
         retries: int = RETRIES,
         backoff_s: float = BACKOFF_S,
+        patient: bool = True,
     ) -> None:
         assert model.server is not None
         self.name = model.name
-        self._server = model.server
-        self._served = model.model or model.name
-        self._api = model.api
-        self._system = model.system
-        self._key_env = model.api_key_env
-        self._key = read_key(model.name, model.api_key_env)
-        self._concurrency = concurrency
-        self._timeout_s = timeout_s
-        self._retries = retries
+        self._model = model
+        self._access = Access(
+            who=f"model {model.name}",
+            server=model.server,
+            model=model.model or model.name,
+            key_variable=model.api_key_env,
+            concurrency=concurrency,
+            timeout_s=timeout_s,
+            retries=retries,
+            api=model.api,
+            patient=patient,
+        )
+        read_key(self._access.who, model.api_key_env)
         self._backoff_s = backoff_s
-        self._rejected: set[str] = set()
-        # Judges may ask the same server: what it bears is found out for the whole process.
-        self._place = server_at(model.server, model.api_key_env)
-        self._answered = False
-        self._busy = self._tokens_in = self._tokens_out = 0
+        self._refused: set[str] = set()
+        self._client: Client | None = None
+        self._tokens_in = self._tokens_out = 0
 
     @property
     def fingerprint(self) -> str:
         """A hash of server, model name and system prompt; the weights behind them may change unseen."""
-        identity = ["server", without_credentials(self._server), self._served, self._system]
-        return digest(identity if self._api == "chat" else [*identity, self._api])
+        # The address as the plan writes it: a resumed run has to find the same.
+        server = str(self._model.server).partition("?")[0]
+        identity = ["server", server, self._access.model, self._model.system]
+        return digest(identity if self._model.api == "chat" else [*identity, self._model.api])
+
+    @property
+    def rejected(self) -> list[str]:
+        """The parameters that the server turned out not to take, and answers by its own value of."""
+        return dropped(self._refused)
 
     def describe(self) -> dict[str, Any]:
-        """Facts for the run, never with a key."""
+        """Facts for the run, never with a key; `rejected`: see there."""
         notes = ["the weights behind a server are not known here: answers are not cached"]
-        if self._api == "completions":
+        if self._model.api == "completions":
             notes.append(PLAIN_QUERY)
-        if lost := self._rejected - {"max_tokens"}:
-            notes.append(f"the server refuses {', '.join(sorted(lost))}: it answers with its own")
+        if self.rejected:
+            notes.append(f"the server refuses {', '.join(self.rejected)}: it answers with its own")
         return {
             "kind": "server",
-            "server": without_credentials(self._server),
-            "model": self._served,
-            "api": self._api,
-            "system": self._system,
-            "api_key_env": self._key_env,
+            "server": self._access.shown,
+            "model": self._access.model,
+            "api": self._model.api,
+            "system": self._model.system,
+            "api_key_env": self._model.api_key_env,
             "fingerprint": self.fingerprint,
+            "rejected": self.rejected,
             "notes": notes,
         }
 
     def generate(self, examples: Sequence[Example], settings: Settings) -> Iterator[list[Response]]:
         """Asks for all examples, within what the server takes, and yields answers as they come.
 
-        Busy servers (429, 5xx, timeouts) are asked again and less at once, after the time they name; an
-        example that stays unanswered gets a response with the reason. Raises CannotRun when the server
-        refuses the key, does not know the model, or cannot be reached, or not any more.
+        A server that is busy or down is waited for; what it refuses, or fails at while it answers others, is
+        a response without a text and with the reason. Raises CannotRun when the server refuses the key, does
+        not know the model, or was never there; Paused when it stays away, and nothing is lost then.
         """
-
-        async def ask(client: "AsyncOpenAI", example: Example) -> Response:
-            return await self._ask(client, example, settings)
-
-        return run_bounded(examples, self._client, ask, self._concurrency)
+        self._client = client = Client(self._access, self._refused, self._backoff_s)
+        waiting = iter(examples)
+        with Pool[Response](client.close) as pool:
+            while True:
+                while not pool.is_ending and pool.under_way < 2 * self._access.concurrency:
+                    example = next(waiting, None)
+                    if example is None:
+                        break
+                    pool.start(self._ask(client, example, settings))
+                if not (pool.under_way or pool.is_ending):
+                    return
+                yield pool.batch(HAND_OVER)
 
     def load(self) -> Load:
+        place = server_at(self._access.server, self._access.key_variable)
         return Load(
-            min(self._place.limiter.limit, self._concurrency),
-            self._busy,
+            min(place.limiter.limit, self._access.concurrency),
+            self._client.busy if self._client else 0,
             prompt_tokens=self._tokens_in,
             tokens=self._tokens_out,
         )
@@ -139,131 +120,47 @@ class ServerModel:
     def close(self) -> None:
         """Nothing is held between calls."""
 
-    def _client(self) -> AbstractAsyncContextManager["AsyncOpenAI"]:
-        from openai import AsyncOpenAI
-
-        return AsyncOpenAI(base_url=self._server, api_key=self._key, timeout=self._timeout_s, max_retries=0)
-
-    async def _ask(self, client: "AsyncOpenAI", example: Example, settings: Settings) -> Response:
+    async def _ask(self, client: Client, example: Example, settings: Settings) -> Response:
         room = example.extra.get("max_new_tokens", settings.max_new_tokens)
         if type(room) is not int or room < 1:
             return missing(example, f"its max_new_tokens is {room!r}, not a number of tokens from 1")
-        settings = replace(settings, max_new_tokens=room)
-        retries = 0
-        while True:
-            try:
-                async with self._place.limiter.slot():
-                    response = await self._attempt(client, example, settings)
-            except _Refused:
-                continue
-            except _Again as error:
-                if retries == self._retries or (error.wait or 0) > LONGEST_PAUSE:
-                    return self._given_up(example, error, retries + 1)
-                await self._wait(error, retries)
-                retries += 1
-            else:
-                self._tokens_in += response.tokens_in or 0
-                self._tokens_out += response.tokens_out or 0
-                return response
-
-    async def _wait(self, error: _Again, retries: int) -> None:
-        """Waits as long as the server says, all requests together; else alone, twice as long each time."""
-        if error.wait is not None:
-            self._place.pause(error.wait, error.reason)
-            return
-        backoff = min(LONGEST_BACKOFF_S, self._backoff_s * 2**retries)
-        await asyncio.sleep(backoff * random.uniform(0.5, 1.0))
-
-    def _given_up(self, example: Example, error: _Again, attempts: int) -> Response:
-        # One request may fail for what is in it; a server that is not there fails them all.
-        if isinstance(error, _Gone) or not (self._answered or isinstance(error, _Busy)):
-            raise CannotRun(
-                f"{self._where()}: cannot be reached{' any more' if self._answered else ''}: {error.reason}",
-                "Start the server or correct its address, then resume; what was answered is kept.",
-            )
-        return missing(example, f"{error.reason}, asked {attempts} times")
-
-    async def _attempt(self, client: "AsyncOpenAI", example: Example, settings: Settings) -> Response:
-        import openai
-
-        body = {"model": self._served, **limits(settings, self._rejected)}
-        self._busy += 1
         try:
-            # The client's timeout is one per read: a server that drips bytes would never meet it.
-            async with asyncio.timeout(self._timeout_s):
-                response = await self._request(client, example, body)
-        except openai.APIStatusError as error:
-            self._answered = True
-            return self._refused(example, error, body)
-        except (openai.APITimeoutError, TimeoutError):
-            raise _Busy(f"no answer within {self._timeout_s:g} s") from None
-        except openai.APIConnectionError as error:
-            raise self._disconnected(error) from None
-        except (openai.APIResponseValidationError, ValueError) as error:
-            response = missing(example, f"the server's answer cannot be read: {self._said(str(error))}")
-        finally:
-            self._busy -= 1
-        self._answered = True
-        return response
+            reply = await client.complete(self._question(example) | _limits(settings, room))
+        except CallFailed as error:
+            return missing(example, error.reason)
+        self._tokens_in += reply.tokens_in or 0
+        self._tokens_out += reply.tokens_out or 0
+        return _response(example, reply)
 
-    async def _request(self, client: "AsyncOpenAI", example: Example, body: dict[str, Any]) -> Response:
-        raw: Any
-        if self._api == "completions":
-            body |= completion_body(example, self._system)
-            raw = await client.completions.with_raw_response.create(**body)
-        else:
-            body |= chat_body(example, self._system)
-            raw = await client.chat.completions.with_raw_response.create(**body)
-        # The time of the attempt that was answered; waiting for a busy server's turn is not the model's.
-        return read_answer(example, raw.parse(), self._api, raw.elapsed.total_seconds())
-
-    def _disconnected(self, error: "APIConnectionError") -> _Again:
-        reason = self._said(f"no connection: {error.__cause__ or error}")
-        # By its name: which version of httpx the client brings along is its own affair.
-        return (_Gone if type(error.__cause__).__name__ == "ConnectError" else _Again)(reason)
-
-    def _refused(self, example: Example, error: "APIStatusError", body: dict[str, Any]) -> Response:
-        """What a status other than 200 means: the end, another try, or an example without an answer."""
-        status = error.status_code
-        if status in (401, 403):
-            raise CannotRun(*self._refused_key(status)) from None
-        if status == 404:
-            raise CannotRun(
-                f"{self._where()}: does not know the model {self._served!r}, or the address is wrong (404).",
-                'Check `model` and `api`, and that the address ends as the server asks, usually in "/v1".',
-            ) from None
-        reason = f"the server answered {status}: {self._said(error.message)}"
-        if status in (400, 422) and (names := _rejected(error, body)):
-            self._rejected |= names
-            raise _Refused from None
-        if status == 429 or status >= 500:
-            raise _Busy(reason, retry_after(error.response.headers)) from None
-        if status in (408, 409, 425):
-            raise _Again(reason) from None
-        return missing(example, reason)
-
-    def _said(self, text: str) -> str:
-        """What a server said, without the key that some repeat."""
-        return one_line(text.replace(self._key, "…") if self._key != NO_KEY else text)
-
-    def _where(self) -> str:
-        return f"model {self.name!r} at {without_credentials(self._server)}"
-
-    def _refused_key(self, status: int) -> tuple[str, str]:
-        if self._key_env:
-            return (
-                f"{self._where()}: refuses the key in ${self._key_env} ({status}).",
-                "Set a valid key, then resume.",
-            )
-        return (
-            f"{self._where()}: asks for a key ({status}).",
-            "Name the environment variable that holds it as api_key_env.",
-        )
+    def _question(self, example: Example) -> dict[str, Any]:
+        system = self._model.system
+        if self._model.api == "chat":
+            return {"messages": conversation(example, system)}
+        # The same text that a local model without a chat template is asked with.
+        return {"prompt": f"{system}\n\n{example.query}" if system else example.query}
 
 
-def _rejected(error: "APIStatusError", body: dict[str, Any]) -> set[str]:
-    """The parameters that the server refuses, of those that can be left out or have another name."""
-    # OpenAI's reasoning models refuse the name that every other server knows.
-    if "max_tokens" in body and "max_completion_tokens" in error.message:
-        return {"max_tokens"}
-    return rejected_names(error.param, error.message, body)
+def _limits(settings: Settings, room: int) -> dict[str, Any]:
+    """The settings as the API names them."""
+    body: dict[str, Any] = {"max_tokens": room, "temperature": settings.temperature}
+    if settings.sampled:
+        body |= {"top_p": settings.top_p, "seed": settings.seed}
+    if settings.stop:
+        body["stop"] = list(settings.stop)
+    return body
+
+
+def _response(example: Example, reply: Reply) -> Response:
+    """What a model behind a server answered; a trace that came apart from the answer is no part of it."""
+    if reply.silent or (reply.refused is not None and not reply.text):
+        said = reply.refused or f"finish reason {reply.finish_reason}"
+        return missing(example, f"the server's answer has no text ({said})", reply.tokens_in)
+    return Response(
+        example.id,
+        reply.text,
+        tokens_in=reply.tokens_in,
+        tokens_out=reply.tokens_out,
+        finish_reason=reply.finish_reason if reply.finish_reason in ("stop", "length") else None,
+        # The time of the request that was answered; waiting for a busy server is not the model's.
+        latency_s=reply.latency_s,
+    )

@@ -17,7 +17,7 @@ from transformers import AttentionInterface
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from engine.models.rows import Row
+from engine.models.rows import DecodingRow
 
 NAME = "sdpa_in_bands"
 
@@ -78,14 +78,16 @@ def in_bands(model: Any) -> Iterator[None]:
         config._attn_implementation = given
 
 
-def side_by_side(rows: Sequence[Row | None], new: Sequence[Row], size: int) -> list[Row]:
+def side_by_side(
+    rows: Sequence[DecodingRow | None], new: Sequence[DecodingRow], size: int
+) -> list[DecodingRow]:
     """The rows at work and new ones, without gaps, in bands of `size` rows of like length, longest first.
 
     Rows that are in their band already stay where they are: moving one costs a copy of all it has read.
     """
     at = {row: place for place, row in enumerate(rows) if row is not None}
     ranked = sorted([*at, *new], key=lambda row: row.position, reverse=True)
-    order: list[Row | None] = [None] * len(ranked)
+    order: list[DecodingRow | None] = [None] * len(ranked)
     for start in range(0, len(ranked), size):
         band = ranked[start : start + size]
         stop = start + len(band)
@@ -102,7 +104,7 @@ def side_by_side(rows: Sequence[Row | None], new: Sequence[Row], size: int) -> l
     return [row for row in order if row is not None]
 
 
-def bands_of(rows: Sequence[Row], size: int) -> list[Band]:
+def bands_of(rows: Sequence[DecodingRow], size: int) -> list[Band]:
     """The bands of rows that stand side by side; a row's newest token is its last."""
     positions = [row.position for row in rows]
     return [

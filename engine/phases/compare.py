@@ -29,7 +29,7 @@ from engine.phases.judging.winrates import record_win_rates
 from engine.phases.reference import EarlierRun, against_reference
 from engine.phases.score import load, measures
 from engine.phases.slices import (
-    Scored,
+    SliceScores,
     all_disparities,
     disparity_alerts,
     slices,
@@ -73,7 +73,7 @@ def _keep(work: Work, model: Model, use: dict[str, Any]) -> None:
     work.recorder.set_model(work.model_ids[model.name], details=_details(work, model) | {USE: use})
 
 
-def write_facts(work: Work, transaction: Transaction, scored: Mapping[str, Scored]) -> None:
+def write_facts(work: Work, transaction: Transaction, scored: Mapping[str, SliceScores]) -> None:
     """Adds the adapter's size, and the table and confusion matrix of a classifier, to each model's facts."""
     for model in work.plan.models:
         details = _details(work, model)
@@ -86,7 +86,7 @@ def write_facts(work: Work, transaction: Transaction, scored: Mapping[str, Score
         transaction.update(tables.Model, work.model_ids[model.name], details=details or None)
 
 
-def _classification(work: Work, scored: Scored) -> dict[str, Any] | None:
+def _classification(work: Work, scored: SliceScores) -> dict[str, Any] | None:
     """Each label's precision, recall, F1 and examples, and examples by label and answer (last: not found)."""
     if CLASSIFICATION not in work.plan.metrics.use:
         return None

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MOST_DEATHS = 3  # of actors with one model, in a row: then the model is what kills them
 
 
-class Line:
+class ModelQueue:
     """Given to the threads of a fleet: each takes a model at a time, until none is left or one has failed."""
 
     def __init__(self, models: Sequence[Model]) -> None:
@@ -214,7 +214,7 @@ HALT = "halt"  # the request that stops a thread once the others have failed or 
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ActorShape:
     """How many actors a cluster takes at most, and what each of them takes of it."""
 
     most: int
@@ -251,7 +251,7 @@ class Fleet:
         spread = [model for model in models if model.kind == "local"]
         if not spread:
             return
-        shape, line = _shape(self._work.plan.compute.workers, spread), Line(spread)
+        shape, line = _shape(self._work.plan.compute.workers, spread), ModelQueue(spread)
         count = min(shape.most, len(spread))
         with ThreadPoolExecutor(count, thread_name_prefix="actor") as pool:
             threads = [pool.submit(self._serve, place, shape, line, step) for place in range(count)]
@@ -259,7 +259,7 @@ class Fleet:
         for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
             raise error
 
-    def _serve(self, place: int, shape: Shape, line: Line, step: Step) -> None:
+    def _serve(self, place: int, shape: ActorShape, line: ModelQueue, step: Step) -> None:
         """The life of one thread: an actor, and one model after another on it."""
         asked = self._work.request
         work = replace(self._work, request=lambda: asked() or (HALT if line.over else None))
@@ -279,7 +279,7 @@ class Fleet:
             line.fail()
             raise
 
-    def _seat(self, place: int, shape: Shape, work: Work) -> Seat:
+    def _seat(self, place: int, shape: ActorShape, work: Work) -> Seat:
         """This thread's actor, started where there is none; the cluster may have to make room first."""
         if place in self._seats:
             return self._seats[place]
@@ -296,7 +296,7 @@ class Fleet:
                 reasons.append(str(lost))
         raise CannotRun(f"{MOST_DEATHS} actors died in a row before they had started: {reasons[-1]}")
 
-    def _advance(self, place: int, model: Model, line: Line, step: Step, work: Work) -> None:
+    def _advance(self, place: int, model: Model, line: ModelQueue, step: Step, work: Work) -> None:
         seat = self._seats[place]
         before = seat.answers
         try:
@@ -313,14 +313,14 @@ class Fleet:
             line.done(model)
 
 
-def _shape(workers: int | None, models: Sequence[Model]) -> Shape:
+def _shape(workers: int | None, models: Sequence[Model]) -> ActorShape:
     """One actor for each GPU, or each machine where there is none, or as many as the plan says at most."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpus = int(sum(node.get("GPU", 0) for node in nodes))
     if gpus and any(model.device != "cpu" for model in models):
-        return Shape(min(workers or gpus, gpus), 1, 1)
+        return ActorShape(min(workers or gpus, gpus), 1, 1)
     cores = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1]
     if not cores:
         raise CannotRun("the Ray cluster has neither a GPU nor a processor for the plan's models")
     most = min(workers or len(cores), sum(cores))
-    return Shape(most, max(1, min(cores) // math.ceil(most / len(cores))), 0)
+    return ActorShape(most, max(1, min(cores) // math.ceil(most / len(cores))), 0)

@@ -202,11 +202,13 @@ def generate(work: Work, model: Model, loader: Loader) -> None:
     # Recorded answers are those of whole conversations already.
     answer = generator.generate if model.kind == "recorded" else partial(converse, generator)
     gauge = Gauge(meter, generator)
+    told: list[str] = []
     with closed_after(answer(todo, settings_of(work.plan.generation))) as batches:
         for batch in batches:
             work.recorder.append(tables.Response, [_row(response, model_id, work) for response in batch])
             gauge.advance(batch)
             _tell_missing(work, model, batch)
+            told = _tell_rejected(work, model, generator, told)
             work.checkpoint()
     # What is known already stays: how a checkpoint fared in its sweep.
     known = work.recorder.rows(tables.Model, id=model_id)[0]["details"] or {}
@@ -263,6 +265,20 @@ def _row(response: Response, model_id: int, work: Work) -> dict[str, Any]:
         "reason": response.reason,
         "created": time.time(),
     }
+
+
+def _tell_rejected(work: Work, model: Model, generator: Generator, told: list[str]) -> list[str]:
+    """Keeps at once which parameters a server turned out not to take: these answers were made without."""
+    if model.kind != "server":
+        return told
+    facts = generator.describe()
+    rejected: list[str] = facts["rejected"]
+    if rejected != told:
+        work.recorder.event("warning", "generate", f"{model.name}: {facts['notes'][-1]}")
+        model_id = work.model_ids[model.name]
+        known = work.recorder.rows(tables.Model, id=model_id)[0]["details"] or {}
+        work.recorder.set_model(model_id, details=known | facts)
+    return rejected
 
 
 def _tell_missing(work: Work, model: Model, batch: list[Response]) -> None:

@@ -11,7 +11,7 @@ from engine.judges.pointwise import PointwiseJudge
 from engine.judges.selection import matches, selected, turns_of
 from engine.phases.judging.audits import record_audits
 from engine.phases.judging.constant import probe_item, probe_judge
-from engine.phases.judging.match import Match, play_until_settled
+from engine.phases.judging.match import Matchup, play_until_settled
 from engine.phases.judging.panel import agreement_of_raters, cascade, panel
 from engine.phases.judging.ratings import rate, rating_pieces
 from engine.phases.judging.shared import declare_judge, match_item
@@ -33,7 +33,7 @@ def compare_pairs(work: Work, settings: JudgePlan, grader: Judge, judge_id: int)
     """One judge of pairs on all matches, and its win rates."""
     examples = selected(work.plan, settings, work.examples)
     for candidate, baseline in matches(work.plan):
-        match = Match(work, grader, judge_id, candidate, baseline)
+        match = Matchup(work, grader, judge_id, candidate, baseline)
         if settings.stop_early:
             play_until_settled(work, match, examples)
         else:

@@ -7,7 +7,8 @@ from typing import Any
 
 from engine.data.example import Example
 from engine.metrics.batch import Scorers, useful_processes
-from engine.metrics.metric import Measure, Metric, Score, load_metric, load_metrics, score_pairs
+from engine.metrics.load import load_metric, load_metrics
+from engine.metrics.metric import Measure, Metric, Score, score_pairs
 from engine.models.model import Response
 from engine.phases.corpora import measures_of_corpora
 from engine.phases.efficiency import measures_of_efficiency

@@ -28,7 +28,7 @@ from store.records.alert import Alert, DisparityEvidence
 from store.write import Transaction
 
 
-class Scored(Protocol):
+class SliceScores(Protocol):
     """One model's scores, by measure and example: additive parts, and why others are missing."""
 
     @property
@@ -47,7 +47,7 @@ class Sliced:
 
 
 def slices(
-    work: Work, known: Sequence[Measure], scored: Mapping[str, Scored], comparisons: Sequence[Comparison]
+    work: Work, known: Sequence[Measure], scored: Mapping[str, SliceScores], comparisons: Sequence[Comparison]
 ) -> Sliced:
     """Every measure on each of the largest slices, and on the examples that leaked and those that did not.
 
@@ -80,7 +80,7 @@ def slices(
     )
 
 
-def _row(work: Work, value: SliceValue, ids: Sequence[str], scored: Scored) -> dict[str, Any]:
+def _row(work: Work, value: SliceValue, ids: Sequence[str], scored: SliceScores) -> dict[str, Any]:
     measure, interval = value.column.measure.name, value.interval
     reasons = scored.missing[measure]
     counted = Counter(reasons[key] for key in ids if key in reasons)
@@ -126,7 +126,7 @@ def _comparison_row(work: Work, item: Slice) -> dict[str, Any]:
 
 
 def all_disparities(
-    work: Work, known: Sequence[Measure], scored: Mapping[str, Scored]
+    work: Work, known: Sequence[Measure], scored: Mapping[str, SliceScores]
 ) -> dict[str, list[Disparity]]:
     """Each model's disparities, over every measure that is a number for each answer; none without terms."""
     if not any(term_of(example) for example in work.examples):

@@ -11,7 +11,8 @@ from typing import Any
 from engine.compare.sweep import Parts, Place, cheap_measure, rank
 from engine.data.split import sample
 from engine.errors import CannotRun
-from engine.metrics.metric import Measure, Score, load_metrics, score_pairs
+from engine.metrics.load import load_metrics
+from engine.metrics.metric import Measure, Score, score_pairs
 from engine.metrics.perplexity import MEASURES, PERPLEXITY
 from engine.phases.generate import Each, Loader, generate, grouped, stored_responses
 from engine.phases.perplexity import perplexity

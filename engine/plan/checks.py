@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.data.example import FIELDS
 from engine.plan.errors import Problem, is_secret, key_path, listed, nearest
+from engine.plan.metrics import REGISTRY, installed, is_own
 
 # What a key of a judge presupposes: it would be without effect, silently, beside another source.
 _JUDGE_ONLY_WITH = {
@@ -248,8 +249,6 @@ def metric_checks(raw: Mapping[str, Any]) -> list[Problem]:
 
     A metric in a Python file of the plan's is not imported to check its name.
     """
-    from engine.metrics.metric import REGISTRY
-    from engine.metrics.own import installed, is_own
 
     metrics = raw.get("metrics")
     if not isinstance(metrics, Mapping):

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from engine.errors import BadInput
 from engine.plan.errors import Problem, listed, nearest
+from engine.plan.metrics import REGISTRY, make_built_in
 from engine.plan.types import Fraction, Name, Table
 
 if TYPE_CHECKING:
@@ -81,14 +82,12 @@ def limit_checks(plan: "Plan") -> list[Problem]:
 
 def _measured(plan: "Plan") -> list[str]:
     """The measures of the plan's metrics; none where one of them can't be asked before it runs."""
-    from engine.metrics.metric import REGISTRY, load_metric
-
     names: list[str] = []
     for name in plan.metrics.use:
         if name not in REGISTRY:
             return []
         try:
-            names += _names(load_metric(name, plan.metrics.settings.get(name, {})).measures)
+            names += _names(make_built_in(name, plan.metrics.settings.get(name, {})).measures)
         except BadInput:  # its settings are wrong, which is said of them
             return []
     return names

@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import ValidationInfo
 
 from engine.data.files import is_dataset, is_hub
 from engine.data.textfile import read_text
 from engine.errors import BadInput
-from engine.plan.errors import found
+from engine.plan.errors import found, is_secret
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _TEXT_FILES = (".md", ".txt", ".jinja", ".j2")
@@ -165,8 +165,11 @@ def metric_settings(value: Any, info: ValidationInfo) -> Any:
     return settings
 
 
+_SECRET_QUERIES = {"key", "apikey", "subscriptionkey", "token", "accesstoken", "secret", "sig", "code"}
+
+
 def server_url(value: Any) -> Any:
-    """The address of an OpenAI-compatible server, without a password in it."""
+    """The address of an OpenAI-compatible server, without a password or a key in it."""
     if not isinstance(value, str):
         return value
     try:
@@ -176,6 +179,9 @@ def server_url(value: Any) -> Any:
         raise ValueError(f"is not an address: {error}") from error
     if "@" in value:
         raise ValueError("must not hold a user or password: a plan is stored with every run; use api_key_env")
+    for name, secret in parse_qsl(parts.query):
+        if name.lower().replace("-", "").replace("_", "") in _SECRET_QUERIES or is_secret(secret):
+            raise ValueError("must not hold a key: a plan is stored with every run; use api_key_env")
     if parts.scheme not in {"http", "https"} or not host or re.search(r"\s", value):
         raise ValueError(f'found {found(value)}; allowed: an address such as "http://localhost:8000/v1"')
     return value

@@ -17,7 +17,7 @@ from engine.data.lock import refuse_used_test, used_before
 from engine.errors import AssayError, BadInput
 from engine.judges.estimate import cost_findings
 from engine.judges.preflight import judge_findings
-from engine.metrics.metric import CLASH_WAY_OUT, clashes, load_metric
+from engine.metrics.load import CLASH_WAY_OUT, clashes, load_metric
 from engine.models.recorded import RecordedModel
 from engine.plan.finding import Finding, Level, in_units
 from engine.plan.plan import Data, Model, Plan
@@ -26,7 +26,7 @@ from engine.plan.training_config import read_training_config
 from engine.preflight.estimate import disk_bytes, memory, time_needed
 from engine.preflight.metrics import metric_findings
 from engine.preflight.models import local_findings
-from engine.reach import Server, reach
+from engine.servers.reach import NamedServer, reach
 from store import database
 from store.exclusions import excluded
 from store.read import history
@@ -282,11 +282,11 @@ def _compute(plan: Plan) -> Iterator[Finding]:
 
 def _servers(plan: Plan) -> Iterator[Finding]:
     servers = [
-        Server(f"model {model.name}", model.server, model.model, model.api_key_env)
+        NamedServer(f"model {model.name}", model.server, model.model, model.api_key_env)
         for model in plan.models
         if model.server is not None
     ] + [
-        Server(f"judge {judge.name}", judge.server, judge.model, judge.api_key_env)
+        NamedServer(f"judge {judge.name}", judge.server, judge.model, judge.api_key_env)
         for judge in plan.judges
         if judge.server is not None
     ]

@@ -57,7 +57,9 @@ def _measured(plan: Plan, model: Model, holder: Holder, few: list[Example], coun
 def _open(plan: Plan, model: Model, holder: Holder) -> Generator:
     if model.kind == "server":
         generation = plan.generation
-        return ServerModel(model, concurrency=generation.concurrency, timeout_s=generation.timeout_s)
+        return ServerModel(
+            model, concurrency=generation.concurrency, timeout_s=generation.timeout_s, patient=False
+        )
     return holder.model(model)
 
 

@@ -19,7 +19,7 @@ _LACKING = {
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ProposalItem:
     """One part of the plan: `table` is what it says there, paths as a plan has them; `why` is a remark."""
 
     key: str
@@ -51,12 +51,12 @@ class Proposal:
 
     folder: str
     name: str
-    items: tuple[Item, ...]
-    fitting: Mapping[str, tuple[Item, ...]]
+    items: tuple[ProposalItem, ...]
+    fitting: Mapping[str, tuple[ProposalItem, ...]]
     assumed: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
-    def chosen(self, *kinds: str) -> list[Item]:
+    def chosen(self, *kinds: str) -> list[ProposalItem]:
         """The parts of these kinds that are to be in the plan."""
         return [item for item in self.items if item.on and item.kind in kinds]
 
@@ -100,8 +100,8 @@ def from_json(table: Mapping[str, Any]) -> Proposal:
     return Proposal(
         table["folder"],
         table["name"],
-        tuple(Item(**item) for item in table["items"]),
-        {key: tuple(Item(**item) for item in items) for key, items in table["fitting"].items()},
+        tuple(ProposalItem(**item) for item in table["items"]),
+        {key: tuple(ProposalItem(**item) for item in items) for key, items in table["fitting"].items()},
         tuple(table["assumed"]),
         tuple(table["left_out"]),
     )
@@ -209,7 +209,7 @@ def _pairs(table: Mapping[str, Any]) -> list[str]:
     return [f"{key} = {toml(value)}" for key, value in table.items()]
 
 
-def _commented(line: str, item: Item) -> str:
+def _commented(line: str, item: ProposalItem) -> str:
     return f"{line:<35} # {shown(item.why)}" if item.why else line
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from engine.propose.discover import ROWS, SHORT_WORDS, AdapterFolder, DataFile, Found, ModelFolder, inside
-from engine.propose.proposal import Item, Proposal
+from engine.propose.proposal import Proposal, ProposalItem
 
 MOST = 6  # candidates that are in; the others can be taken in
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -19,7 +19,9 @@ _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _BEFORE = {"base", "baseline", "before", "release", "last", "old", "previous", "reference"}
 
 
-def model_items(found: Found, outputs: Sequence[DataFile], folder: Path, assumed: list[str]) -> list[Item]:
+def model_items(
+    found: Found, outputs: Sequence[DataFile], folder: Path, assumed: list[str]
+) -> list[ProposalItem]:
     """The models, baselines first; what nothing in the folder says is added to `assumed`."""
     names = _Names()
     plain = [model for model in found.models if not model.tuned]
@@ -31,10 +33,10 @@ def model_items(found: Found, outputs: Sequence[DataFile], folder: Path, assumed
         used = _named_bases(checkpoints, found, assumed)
     baselines, tuned = _roles(plain, checkpoints, used, assumed)
 
-    items: list[Item] = []
+    items: list[ProposalItem] = []
     for path, on, why in baselines:
         table = {"path": _path(path, folder)}
-        items.append(Item(f"base{len(items)}", "baseline", names.of(Path(path)), table, on, why))
+        items.append(ProposalItem(f"base{len(items)}", "baseline", names.of(Path(path)), table, on, why))
     items += _prompted(items, found, folder, names)
     sources: list[AdapterFolder | ModelFolder] = [*adapters, *tuned]
     kept = _kept(sources, assumed)
@@ -44,7 +46,9 @@ def model_items(found: Found, outputs: Sequence[DataFile], folder: Path, assumed
             table = {"path": _path(bases[source.path] or "", folder), "adapter": inside(source.path, folder)}
         table |= _config(source.path, found, folder)
         what = "adapter" if isinstance(source, AdapterFolder) else "checkpoint"
-        items.append(Item(f"tuned{place}", "candidate", names.of(source.path), table, source in kept, what))
+        items.append(
+            ProposalItem(f"tuned{place}", "candidate", names.of(source.path), table, source in kept, what)
+        )
     return items + _recorded(outputs, items, folder, names, assumed)
 
 
@@ -121,14 +125,14 @@ def _roles(
     return [(model.path, place == 0, "") for place, model in enumerate(by_age)], tuned
 
 
-def _prompted(bases: Sequence[Item], found: Found, folder: Path, names: _Names) -> list[Item]:
+def _prompted(bases: Sequence[ProposalItem], found: Found, folder: Path, names: _Names) -> list[ProposalItem]:
     """The first base, told what to do instead of trained for it."""
     base = next((item for item in bases if item.on), None)
     if base is None or not found.prompts:
         return []
     why = "the same weights, told what to do instead of trained for it"
     return [
-        Item(
+        ProposalItem(
             f"prompted{place}",
             "baseline",
             names.of(Path("prompted" if place == 0 else f"prompted-{prompt.stem}")),
@@ -176,8 +180,12 @@ def _config(path: Path, found: Found, folder: Path) -> dict[str, str]:
 
 
 def _recorded(
-    outputs: Sequence[DataFile], models: Sequence[Item], folder: Path, names: _Names, assumed: list[str]
-) -> list[Item]:
+    outputs: Sequence[DataFile],
+    models: Sequence[ProposalItem],
+    folder: Path,
+    names: _Names,
+    assumed: list[str],
+) -> list[ProposalItem]:
     """Answers made elsewhere; the oldest are the baseline where there is no other."""
     words = {data.path: set(re.split(r"[^a-z]+", data.path.stem.lower())) for data in outputs}
     before = [data for data in outputs if words[data.path] & _BEFORE]
@@ -185,7 +193,7 @@ def _recorded(
         before = [min(outputs, key=lambda data: data.path.stat().st_mtime_ns)]
         assumed.append(f"{before[0].path.name}, the oldest answers, is the baseline")
     return [
-        Item(
+        ProposalItem(
             f"recorded{place}",
             "baseline" if data in before else "candidate",
             names.of(data.path),
@@ -319,28 +327,30 @@ def _trains(
 
 def _data_items(
     examples: list[DataFile], trains: list[DataFile], training: list[DataFile], folder: Path
-) -> list[Item]:
+) -> list[ProposalItem]:
     items = []
     for place, data in enumerate(examples):
         table = {"examples": inside(data.path, folder)}
         if data in training:
             table["split"] = "test"
-        items.append(Item(f"examples{place}", "examples", data.path.name, table, place == 0, data.what))
+        items.append(
+            ProposalItem(f"examples{place}", "examples", data.path.name, table, place == 0, data.what)
+        )
     for place, data in enumerate(trains):
         table = {"train": inside(data.path, folder)}
-        items.append(Item(f"train{place}", "train", data.path.name, table, place == 0, data.what))
+        items.append(ProposalItem(f"train{place}", "train", data.path.name, table, place == 0, data.what))
     return items
 
 
-def _fitting(data: DataFile, found: Found, folder: Path, local: bool, trained: bool) -> list[Item]:
+def _fitting(data: DataFile, found: Found, folder: Path, local: bool, trained: bool) -> list[ProposalItem]:
     """Metrics, judge and gates for these examples."""
     items = [
-        Item(f"metric:{name}", "metric", name, table, on, why)
+        ProposalItem(f"metric:{name}", "metric", name, table, on, why)
         for name, table, on, why in _metrics(data, found, folder, local)
     ]
     if data.references:
         why = "a rule: closer to the reference wins; not a language model"
-        items.append(Item("judge:reference", "judge", "reference", {}, True, why))
+        items.append(ProposalItem("judge:reference", "judge", "reference", {}, True, why))
     gates = [("min_win_rate", 0.55, data.references, "against every baseline, ties as half")]
     gates += [("max_metric_drop", 0.05, True, "of any metric")]
     gates += (
@@ -350,7 +360,7 @@ def _fitting(data: DataFile, found: Found, folder: Path, local: bool, trained: b
     gates += [("max_leakage", 0.10, True, "examples that stand in the training data")] if trained else []
     gates += [("max_benchmark_drop", 0.05, True, "more: it forgot something")] if found.tasks else []
     return items + [
-        Item(f"gate:{name}", "gate", name, {name: limit}, on, why) for name, limit, on, why in gates
+        ProposalItem(f"gate:{name}", "gate", name, {name: limit}, on, why) for name, limit, on, why in gates
     ]
 
 
@@ -405,11 +415,11 @@ def _schema(data: DataFile, found: Found) -> Path | None:
     return alone[0] if len(alone) == 1 else None
 
 
-def _benchmarks(found: Found, folder: Path) -> list[Item]:
+def _benchmarks(found: Found, folder: Path) -> list[ProposalItem]:
     if not found.tasks:
         return []
     places = {task.path.parent for task in found.tasks}
     place = min(places)
     names = sorted(task.name for task in found.tasks if task.path.parent == place)
     table = {"tasks": names, "include": inside(place, folder)}
-    return [Item("benchmarks", "benchmark", "local tasks", table, True, f"{len(names)} local tasks")]
+    return [ProposalItem("benchmarks", "benchmark", "local tasks", table, True, f"{len(names)} local tasks")]

@@ -13,7 +13,8 @@ from engine.data.shapes import example_from
 from engine.data.textfile import open_error
 from engine.errors import BadInput
 from engine.metrics.batch import Pair, score_all, task_of, useful_processes
-from engine.metrics.metric import Measure, Score, load_metrics
+from engine.metrics.load import load_metrics
+from engine.metrics.metric import Measure, Score
 from engine.models.model import Response
 from engine.stats.intervals import Interval
 from engine.stats.running import RunningInterval

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from engine.errors import AssayError, CannotRun, Paused
-from engine.judges import servers
 from engine.phases.work import Stopped
+from engine.servers import control
 from store import tables
 from store.errors import StoreError
 from store.write import Recorder
@@ -44,19 +44,19 @@ class Pulse(threading.Thread):
         sensors = Sensors()
         while not self._over.wait(BEAT):
             try:
-                self._recorder.set_run(heartbeat=time.time(), waiting=servers.waiting())
+                self._recorder.set_run(heartbeat=time.time(), waiting=control.waiting())
                 rows = [row | {"run_id": self._recorder.run_id} for row in sensors.read()]
                 self._recorder.put(tables.Vitals, rows)
                 run = self._recorder.run()
             except StoreError as error:
                 log.warning("no heartbeat: %s", error)
                 continue
-            servers.allow(run["concurrency"])
+            control.allow(run["concurrency"])
             self._hear(run["request"])
 
     def _hear(self, asked: str | None) -> None:
         if asked == RETRY:
-            servers.try_again()
+            control.try_again()
             self._recorder.set_run(request=None)
             return
         self.ends_with_phase = asked == PHASE_END
@@ -65,7 +65,7 @@ class Pulse(threading.Thread):
         self.request = self.request or asked
         if self.request:
             # Who waits for a server would hear of it only when that is back.
-            servers.interrupt(f"a {self.request} was asked for")
+            control.interrupt(f"a {self.request} was asked for")
 
     def stop(self) -> None:
         self._over.set()

@@ -61,7 +61,7 @@ def process() -> Assay:
 
     def run(*arguments: str | Path) -> Ran:
         done = subprocess.run(
-            [*ASSAY, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120
+            [*ASSAY, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=240
         )
         return Ran(done.returncode, done.stdout, done.stderr)
 

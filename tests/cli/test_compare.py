@@ -6,7 +6,7 @@ import pytest
 
 from engine.compare.comparison import Comparison
 from engine.gates.runs import Incomparable, RunComparison, compare_runs
-from engine.metrics.metric import load_metric
+from engine.metrics.load import load_metric
 from store import database
 from store.read import history
 from tests.cli.conftest import Assay

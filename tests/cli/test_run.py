@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -62,11 +63,16 @@ def test_a_plan_that_cannot_run_leaves_no_run(assay: Assay, plan: Write, tmp_pat
     assert not (tmp_path / "store" / "assay.db").exists()
 
 
-class Slow(http.server.BaseHTTPRequestHandler):
-    """A chat server that takes its time and counts what it was asked."""
+DEADLINE = 240.0  # seconds; what a busy machine needs at most, no measure of anything
+QUICK = 3  # answers that the slow server gives at once
 
-    latency = 0.1
+
+class Slow(http.server.BaseHTTPRequestHandler):
+    """A chat server that counts what it was asked; it holds all but the first answers until released."""
+
     asked: list[str]
+    begun: threading.Event
+    release: threading.Event
 
     def do_GET(self) -> None:
         self._send({"data": [{"id": "m"}]})
@@ -74,20 +80,23 @@ class Slow(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.asked.append(body["messages"][-1]["content"])
-        time.sleep(self.latency)  # what a model takes to answer
+        if len(self.asked) > QUICK:
+            self.begun.set()
+            self.release.wait()
         message = {"role": "assistant", "content": "It is so."}
         usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        self._send(
-            {
-                "id": "1",
-                "object": "chat.completion",
-                "created": 0,
-                "model": "m",
-                "choices": [choice],
-                "usage": usage,
-            }
-        )
+        with suppress(OSError):  # who asked may have gone
+            self._send(
+                {
+                    "id": "1",
+                    "object": "chat.completion",
+                    "created": 0,
+                    "model": "m",
+                    "choices": [choice],
+                    "usage": usage,
+                }
+            )
 
     def _send(self, value: object) -> None:
         body = json.dumps(value).encode()
@@ -101,27 +110,40 @@ class Slow(http.server.BaseHTTPRequestHandler):
         pass
 
 
+@dataclass
+class SlowServer:
+    """Where it listens, what it was asked; `begun` once it holds an answer, which `release` lets go."""
+
+    url: str
+    asked: list[str]
+    begun: threading.Event
+    release: threading.Event
+
+
 @pytest.fixture
-def slow() -> Iterator[tuple[str, list[str]]]:
+def slow() -> Iterator[SlowServer]:
     asked: list[str] = []
-    listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Slow,), {"asked": asked}))
+    events = {"begun": threading.Event(), "release": threading.Event()}
+    handler = type("Handler", (Slow,), {"asked": asked, **events})
+    listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=listening.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{listening.server_address[1]}/v1", asked
+    yield SlowServer(f"http://127.0.0.1:{listening.server_address[1]}/v1", asked, **events)
+    events["release"].set()
     listening.shutdown()
     thread.join()
     listening.server_close()
 
 
 @pytest.fixture
-def long_run(plan: Write, slow: tuple[str, list[str]], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A followed run of a slow model that has begun to answer."""
+def long_run(plan: Write, slow: SlowServer, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A followed run of a model that has begun to answer, and does not end before the server is released."""
     file = plan(more="[generation]\nconcurrency = 1\ncache = false")
     lines(
         tmp_path / "eval.jsonl",
         [{"id": f"e{n}", "query": f"question {n}", "reference": "It is so."} for n in range(60)],
     )
-    served = f'server = "{slow[0]}"\nmodel = "m"'
+    served = f'server = "{slow.url}"\nmodel = "m"'
     file.write_text(file.read_text().replace('outputs = "right.jsonl"', served))
     follower = subprocess.Popen(
         [*ASSAY, "run", str(file), "--store", str(tmp_path / "store")],
@@ -132,34 +154,37 @@ def long_run(plan: Write, slow: tuple[str, list[str]], tmp_path: Path) -> Iterat
     )
     assert follower.stderr is not None
     for line in follower.stderr:
-        if slow[1] and line.startswith("generate"):
+        if line.startswith("generate"):
             break
+    assert slow.begun.wait(DEADLINE)
     yield follower
     follower.kill()
     follower.communicate()
 
 
 def test_ctrl_c_pauses_the_run_and_nothing_is_generated_twice(
-    long_run: subprocess.Popen[str], slow: tuple[str, list[str]], process: Assay, assay: Assay, tmp_path: Path
+    long_run: subprocess.Popen[str], slow: SlowServer, process: Assay, assay: Assay, tmp_path: Path
 ) -> None:
     long_run.send_signal(signal.SIGINT)
-    _, told = long_run.communicate(timeout=60)
+    _, told = long_run.communicate(timeout=DEADLINE)
     assert long_run.returncode == 130
     assert "paused; `assay resume 1` continues" in told
     assert assay("show", "1", "--json", "--store", tmp_path / "store").json["run"]["status"] == "paused"
-    before = len(slow[1])
+    before = len(slow.asked)
     assert 0 < before < 60
+    slow.release.set()
     assert process("resume", "1", "--store", tmp_path / "store").code in (0, 1)
-    assert len(slow[1]) - before <= 60 - before + 1 and len(set(slow[1])) == 60
+    assert len(slow.asked) - before <= 60 - before + 1 and len(set(slow.asked)) == 60
 
 
 def test_closing_the_terminal_ends_the_follower_and_not_the_run(
-    long_run: subprocess.Popen[str], process: Assay, assay: Assay, tmp_path: Path
+    long_run: subprocess.Popen[str], slow: SlowServer, process: Assay, assay: Assay, tmp_path: Path
 ) -> None:
     long_run.send_signal(signal.SIGHUP)
-    long_run.communicate(timeout=60)
+    long_run.communicate(timeout=DEADLINE)
     run = assay("show", "1", "--json", "--store", tmp_path / "store").json["run"]
     assert run["status"] == "running"
+    slow.release.set()
     watched = process("watch", "1", "--store", tmp_path / "store")
     assert watched.code in (0, 1) and "compare: 100%" in watched.err
 
@@ -173,7 +198,7 @@ def test_a_killed_worker_is_told_with_the_way_on(
     (pid,) = connection.execute("SELECT worker_pid FROM run").fetchone()
     connection.close()
     os.kill(pid, signal.SIGKILL)
-    _, told = long_run.communicate(timeout=60)
+    _, told = long_run.communicate(timeout=DEADLINE)
     assert long_run.returncode == 3
     assert "exited without an error message" in told and "`assay resume 1`" in told
 
@@ -182,6 +207,6 @@ def test_cancel_from_elsewhere_ends_the_run(
     long_run: subprocess.Popen[str], process: Assay, tmp_path: Path
 ) -> None:
     assert process("cancel", "last", "--store", tmp_path / "store").code == 0
-    _, told = long_run.communicate(timeout=60)
+    _, told = long_run.communicate(timeout=DEADLINE)
     assert long_run.returncode == 3 and "was cancelled" in told
     assert process("resume", "1", "--store", tmp_path / "store").code == 2

@@ -2,7 +2,7 @@ import pytest
 
 from engine.errors import CannotRun
 from engine.models.holder import base_key
-from engine.phases.fleet import MOST_DEATHS, Line
+from engine.phases.fleet import MOST_DEATHS, ModelQueue
 from engine.plan.plan import Model
 
 NOW = 0.0
@@ -14,14 +14,14 @@ def models(*bases: str) -> list[Model]:
     ]
 
 
-def take(line: Line, holding: Model | None = None) -> Model:
+def take(line: ModelQueue, holding: Model | None = None) -> Model:
     model = line.take(base_key(holding) if holding else None, NOW)
     assert model is not None
     return model
 
 
 def test_models_go_to_the_actor_that_has_their_base() -> None:
-    line = Line(models("a", "b", "a", "b"))
+    line = ModelQueue(models("a", "b", "a", "b"))
     first = take(line)
     assert first.name == "a1"
     second = take(line)
@@ -33,14 +33,14 @@ def test_models_go_to_the_actor_that_has_their_base() -> None:
 
 
 def test_an_actor_without_models_of_its_base_takes_others() -> None:
-    line = Line(models("a", "a"))
+    line = ModelQueue(models("a", "a"))
     take(line)
     assert take(line).name == "a2"
     assert line.take(None, NOW) is None
 
 
 def test_it_is_over_when_nothing_is_under_way_any_more() -> None:
-    line = Line(models("a"))
+    line = ModelQueue(models("a"))
     model = take(line)
     assert not line.over
     line.again(model, "killed", moved=False)
@@ -50,7 +50,7 @@ def test_it_is_over_when_nothing_is_under_way_any_more() -> None:
 
 
 def test_a_model_that_kills_its_actors_stops_the_run() -> None:
-    line = Line(models("a"))
+    line = ModelQueue(models("a"))
     for _ in range(MOST_DEATHS - 1):
         line.again(take(line), "out of memory", moved=False)
     with pytest.raises(
@@ -61,14 +61,14 @@ def test_a_model_that_kills_its_actors_stops_the_run() -> None:
 
 
 def test_a_model_that_gets_on_may_lose_any_number_of_actors() -> None:
-    line = Line(models("a"))
+    line = ModelQueue(models("a"))
     for _ in range(10):
         line.again(take(line), "spot machine taken", moved=True)
     assert not line.over
 
 
 def test_after_a_failure_nothing_is_given_out() -> None:
-    line = Line(models("a", "b"))
+    line = ModelQueue(models("a", "b"))
     line.fail()
     assert line.take(None, NOW) is None
     assert line.over

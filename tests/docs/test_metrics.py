@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from engine.decision.families import FAMILIES, FORGETTING, family_of
-from engine.metrics.metric import REGISTRY, load_metric
+from engine.metrics.load import load_metric
+from engine.plan.metrics import REGISTRY
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 HEADINGS = {

@@ -39,7 +39,7 @@ def reader(store: Path) -> sqlite3.Connection:
     return history.attach(database.connect(store))
 
 
-def wait_until(condition: Callable[[], bool], process: Worker, limit: float = 120.0) -> bool:
+def wait_until(condition: Callable[[], bool], process: Worker, limit: float = 240.0) -> bool:
     """Polls until the condition holds; False when the process ends first."""
     deadline = time.monotonic() + limit
     while not condition():

@@ -230,7 +230,7 @@ def test_a_judge_that_goes_away_is_waited_for_and_nothing_is_asked_twice(folder:
 
     back = JudgeServer(gone.port)
     try:
-        assert running.wait(timeout=60) == 0
+        assert running.wait(timeout=240) == 0
         assert counts(store, "response", "judgment") == [2 * EXAMPLES, 2 * EXAMPLES]
         assert len(back.requests) == 2 * EXAMPLES - 10
         assert "HTTP Request" not in (store / "worker.log").read_text()

@@ -93,7 +93,7 @@ def test_no_judgment_is_lost_or_made_twice_by_kills(server: JudgeServer, tmp_pat
         assert wait_until(lambda moment=moment: len(judgments(store)) > moment, running)
         kills += running.poll() is None
         kill(running)
-    assert Worker(store, run_id).wait(timeout=120) == 0
+    assert Worker(store, run_id).wait(timeout=240) == 0
     found = judgments(store)
     assert len({(row["example_id"], row["order"]) for row in found}) == len(found) == 2 * EXAMPLES
     assert [row["failure"] for row in found] == [None] * len(found)
@@ -126,7 +126,7 @@ def test_a_run_waits_for_its_judge_says_so_and_goes_on_when_told(
     assert server.url in shown.json["run"]["waiting"]
     down = False
     assert assay("resume", str(run_id), "--store", store).code == 0
-    assert running.wait(timeout=60) == 0
+    assert running.wait(timeout=240) == 0
     ended = history.run(reader(store), run_id)
     assert (ended.status, ended.waiting, ended.error) == ("finished", None, None)
     assert {row["failure"] for row in judgments(store)} == {None}
@@ -142,7 +142,7 @@ def test_a_run_that_waits_can_be_stopped(server: JudgeServer, tmp_path: Path, wh
     running = Worker(store, run_id)
     assert wait_until(lambda: bool(history.run(reader(store), run_id).waiting), running)
     history.request(reader(store), run_id, what)
-    assert running.wait(timeout=30) == 0
+    assert running.wait(timeout=240) == 0
     ended = history.run(reader(store), run_id)
     assert (ended.status, ended.waiting) == (status, None)
 

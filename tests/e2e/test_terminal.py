@@ -31,7 +31,7 @@ pytestmark = [
 ]
 
 SIZES = [(80, 24), (160, 48)]
-DEADLINE = 30.0
+DEADLINE = 240.0  # seconds; what a busy machine needs at most, no measure of anything
 PROMPT = "shell>"
 # Key, title, and what must stand there of run 2 of the demo history, at any size.
 SCREENS = {
@@ -82,7 +82,7 @@ class Tmux:
             capture_output=True,
             text=True,
             check=True,
-            timeout=30,
+            timeout=DEADLINE,
         )
         return done.stdout
 
@@ -274,7 +274,7 @@ class Held:
 
     def _answer(self, body: Json, number: int) -> Answer:
         self.asked.set()
-        self.release.wait(DEADLINE)
+        self.release.wait()
         return says("It is so.")
 
     def stop(self) -> None:
@@ -300,9 +300,7 @@ def test_closing_the_terminal_ends_the_app_and_not_the_run(
     terminal.press("s", "p")
     terminal("send-keys", "-l", str(plan_of(tmp_path, held.url)))
     terminal.press("Enter", "Enter")
-    assert held.asked.wait(2 * DEADLINE), (
-        terminal.screen()
-    )  # the check and the run are processes of their own
+    assert held.asked.wait(DEADLINE), terminal.screen()  # the check and the run are processes of their own
     terminal.until("served")
     with closing(reader(own)) as connection:
         run = history.run(connection, 4)

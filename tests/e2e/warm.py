@@ -5,11 +5,18 @@ from sklearn.cluster import MiniBatchKMeans
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from engine.benchmarks import harness
-from engine.judges import servers
 from engine.models import local
 from engine.run import execute as run
+from engine.servers import control
 
 __all__ = [
-    "AutoModelForCausalLM", "AutoTokenizer", "LlamaForCausalLM", "MiniBatchKMeans", "PeftModel", "harness",
-    "local", "run", "servers",
+    "AutoModelForCausalLM",
+    "AutoTokenizer",
+    "LlamaForCausalLM",
+    "MiniBatchKMeans",
+    "PeftModel",
+    "control",
+    "harness",
+    "local",
+    "run",
 ]  # fmt: skip

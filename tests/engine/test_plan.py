@@ -245,6 +245,9 @@ def test_a_literal_key_is_refused_and_not_repeated(problems: Callable[[str], str
     [
         ("http://me:secret@host/v1", "must not hold a user or password"),
         ("me:secret@host", "must not hold a user or password"),
+        ("http://host/v1?key=secret@1", "must not hold a user or password"),
+        ("http://host/v1?api-version=1&key=abcDEF", "must not hold a key"),
+        ("http://host/v1?subscription-key=abcDEF", "must not hold a key"),
         ("localhost:8000", "allowed: an address such as"),
         ("http://host:99999", "is not an address"),
     ],
@@ -252,7 +255,7 @@ def test_a_literal_key_is_refused_and_not_repeated(problems: Callable[[str], str
 def test_addresses(problems: Callable[[str], str], server: str, says: str) -> None:
     judge = f'[[judges]]\nname = "j"\nmodel = "m"\nserver = "{server}"\n'
     message = problems(DATA + MODELS + judge)
-    assert says in message and "secret@" not in message
+    assert says in message and "secret@" not in message and "abcDEF" not in message
 
 
 @pytest.mark.parametrize(

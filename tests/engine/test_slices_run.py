@@ -4,7 +4,7 @@ import pytest
 
 from engine.compare.comparison import from_paired
 from engine.gates.slice_drops import slice_alerts
-from engine.metrics.metric import load_metric
+from engine.metrics.load import load_metric
 from engine.metrics.slices import Slice
 from engine.plan.plan import Gates
 from engine.stats.paired import Paired

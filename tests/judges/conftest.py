@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.judges import servers
+from engine.servers import control
 from tests.judges.scripted import JudgeServer
 
 
@@ -12,7 +12,7 @@ from tests.judges.scripted import JudgeServer
 def nothing_learned() -> Iterator[None]:
     """What one test's servers did to the process is forgotten after it: ports come back."""
     yield
-    servers.forget()
+    control.forget()
 
 
 @pytest.fixture

@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 
 from engine.errors import CannotRun, Paused
-from engine.judges import costs, servers
 from engine.judges.asking import Answered, Question
 from engine.judges.batch_api import BatchAsker
 from engine.judges.cache import JudgmentCache
-from engine.judges.costs import Ledger
-from engine.judges.prices import read_prices
 from engine.plan.plan import Judge
+from engine.servers import control, costs
+from engine.servers.costs import Ledger, read_prices
 from tests.judges.scripted import Json, prefers, says
 
 PRICES = '[models]\n"judge" = { input = 100, output = 1000 }\n'  # 0.02 dollars an answer, half in a batch
@@ -275,13 +274,13 @@ def test_a_run_that_waits_for_a_batch_says_so_and_can_be_stopped(
 
     thread = threading.Thread(target=work)
     thread.start()
-    while servers.waiting() is None:
+    while control.waiting() is None:
         thread.join(0.001)
-    assert "batch batch-0 is in_progress" in str(servers.waiting())
-    servers.interrupt("a pause was asked for")
+    assert "batch batch-0 is in_progress" in str(control.waiting())
+    control.interrupt("a pause was asked for")
     thread.join(20)
     assert len(stopped) == 1
-    assert servers.waiting() is None
+    assert control.waiting() is None
     provider.polls_before_done = 0
     assert len(ask(provider, tmp_path)) == 20
     assert len(provider.batches) == 1

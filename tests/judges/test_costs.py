@@ -8,13 +8,12 @@ import pytest
 
 from engine.data.example import Example
 from engine.errors import BadInput, Paused
-from engine.judges import costs
 from engine.judges.asking import Question, ServerAsker
-from engine.judges.costs import Ledger, cost_of, worst_cost
 from engine.judges.estimate import cost_findings, estimate
-from engine.judges.prices import Price, is_local, read_prices
-from engine.judges.wire import Reply
 from engine.plan.plan import Plan, parse_plan
+from engine.servers import costs
+from engine.servers.costs import Ledger, Price, cost_of, is_local, read_prices, worst_cost
+from engine.servers.wire import Reply
 from tests.judges.scripted import JudgeServer, prefers, spec_for
 
 OPENAI = "https://api.openai.com/v1"

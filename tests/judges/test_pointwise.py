@@ -15,8 +15,8 @@ from engine.judges.judge import Item, Rating, RatingCall
 from engine.judges.load import load_judge
 from engine.judges.pointwise import PointwiseJudge
 from engine.judges.prompt import PointwisePrompt
-from engine.judges.wire import Reply
 from engine.plan.rubric import Criterion, Rubric, find_rubric
+from engine.servers.wire import Reply
 from tests.judges.scripted import Answer, Json, JudgeServer, fault, says, spec_for
 
 RUBRIC = Rubric(

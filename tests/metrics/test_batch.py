@@ -21,7 +21,8 @@ from engine.metrics.batch import (
     score_with,
     useful_processes,
 )
-from engine.metrics.metric import Measure, Metric, Score, fraction, load_metric
+from engine.metrics.load import load_metric
+from engine.metrics.metric import Measure, Metric, Score, fraction
 from engine.models.model import Response
 
 ROUGE = ["rouge1", "rouge2", "rougeL", "rougeLsum"]

@@ -14,7 +14,8 @@ from engine.errors import BadInput
 from engine.metrics import code
 from engine.metrics.batch import score_all
 from engine.metrics.code import Code, NotPython, extract_code, pass_at_k, program_of
-from engine.metrics.metric import Score, load_metric
+from engine.metrics.load import load_metric
+from engine.metrics.metric import Score
 from engine.models.model import Response
 
 HUMAN_EVAL = {

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from engine.data.example import Example
-from engine.metrics.metric import Metric, load_metric
+from engine.metrics.load import load_metric
+from engine.metrics.metric import Metric
 from engine.models.model import Response
 
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -6,7 +6,8 @@ import pytest
 from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.checks import CHECKS, NO_CHECKS, NOT_ASKED, Instructions, make_check
-from engine.metrics.metric import Score, load_metric
+from engine.metrics.load import load_metric
+from engine.metrics.metric import Score
 from engine.models.model import Response
 
 GERMAN = "Der Drucker ist nicht an und das Papier ist auf dem Boden."

@@ -6,8 +6,10 @@ import pytest
 from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.efficiency import CACHED, NO_LATENCY, Efficiency
-from engine.metrics.metric import NO_TOKENS, REGISTRY, Score, load_metric
+from engine.metrics.load import load_metric
+from engine.metrics.metric import NO_TOKENS, Score
 from engine.models.model import Response
+from engine.plan.metrics import REGISTRY
 
 EXAMPLE = Example("e", "q", ({"role": "user", "content": "q"},), ("ref",), schema={"type": "string"})
 

@@ -8,9 +8,10 @@ import pytest
 
 from engine.data.example import Example
 from engine.errors import BadInput
-from engine.metrics.metric import REGISTRY, Score, load_metric, load_metrics
-from engine.metrics.own import is_own
+from engine.metrics.load import load_metric, load_metrics
+from engine.metrics.metric import Score
 from engine.models.model import Response
+from engine.plan.metrics import REGISTRY, is_own
 from engine.plan.plan import parse_plan
 from engine.run.launch import create
 

@@ -9,7 +9,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from engine.data.example import Example
 from engine.errors import BadInput
-from engine.metrics.metric import load_metric
+from engine.metrics.load import load_metric
 from engine.metrics.text_models import BertScore, EmbeddingCosine
 from engine.models.model import Response
 from tests.metrics.encoders import make_encoder

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from engine.models.model import Settings
-from engine.models.rows import Request, Row, Rules
+from engine.models.rows import DecodingRow, Request, Rules
 from engine.models.slots import Band, Slots, bands_of, in_bands, prefill, side_by_side, why_static
 
 RULES = Rules(None, frozenset(), Settings())
 Lengths = st.lists(st.integers(1, 40), max_size=12)
 
 
-def rows_of(lengths: list[int]) -> list[Row]:
-    rows = [Row(place, Request([5] * length, 9), RULES) for place, length in enumerate(lengths)]
+def rows_of(lengths: list[int]) -> list[DecodingRow]:
+    rows = [DecodingRow(place, Request([5] * length, 9), RULES) for place, length in enumerate(lengths)]
     for row in rows:
         row.tokens.append(7)
     return rows

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from engine.models.batcher import Batcher, Limits, limits_for
+from engine.models.batcher import Batcher, BatchLimits, limits_for
 from engine.models.decode import decode
 from engine.models.model import Settings
-from engine.models.rows import Answer, Request, Rules
+from engine.models.rows import Completion, Request, Rules
 from engine.models.slots import Slots, shared_beginning, why_static
 
 VOCABULARY = 300
@@ -48,7 +48,7 @@ def requests_of(prompts: list[list[int]], rooms: list[int]) -> list[Request]:
 Seen = tuple[str, int, str] | None
 
 
-def seen(answer: Answer | None) -> Seen:
+def seen(answer: Completion | None) -> Seen:
     return (answer.text, answer.tokens, answer.finish_reason) if answer else None
 
 
@@ -60,7 +60,7 @@ def together(
     model: Any,
     requests: list[Request],
     rules: Rules,
-    limits: Limits,
+    limits: BatchLimits,
     halved: Callable[[int], None] = lambda slots: None,
 ) -> list[Seen]:
     batcher = Batcher(requests, rules, limits, halved)
@@ -92,7 +92,7 @@ def test_answers_are_those_of_each_prompt_alone(
 ) -> None:
     rules = Rules(tokenizer, ends, Settings())
     requests = requests_of(prompts, rooms)
-    assert together(model, requests, rules, Limits(slots, budget)) == alone(model, requests, rules)
+    assert together(model, requests, rules, BatchLimits(slots, budget)) == alone(model, requests, rules)
 
 
 @quick
@@ -106,21 +106,21 @@ def test_a_shared_beginning_changes_no_answer(
 ) -> None:
     rules = Rules(tokenizer, frozenset({7, 70}), Settings())
     requests = requests_of([beginning + prompt for prompt in prompts], [9, 3])
-    assert together(model, requests, rules, Limits(slots, 64)) == alone(model, requests, rules)
+    assert together(model, requests, rules, BatchLimits(slots, 64)) == alone(model, requests, rules)
 
 
 def test_a_long_prompt_that_needs_no_slot_leaves_room_for_shorter_ones(model: Any, tokenizer: Any) -> None:
     # The longest prompt ends with its first token: its group is padded for it, the slots are not.
     requests = requests_of([[6]] * 5 + [[6] * 6, [6] * 9], [1, 1, 2])
     rules = Rules(tokenizer, frozenset(), Settings())
-    assert together(model, requests, rules, Limits(3, 18)) == alone(model, requests, rules)
+    assert together(model, requests, rules, BatchLimits(3, 18)) == alone(model, requests, rules)
 
 
 def test_a_shared_beginning_is_read_once(model: Any, tokenizer: Any) -> None:
     beginning = list(range(6, 46))
     requests = requests_of([[*beginning, 100 + place, 9] for place in range(4)], [4])
     with counted_tokens(model) as read:
-        together(model, requests, Rules(tokenizer, frozenset(), Settings()), Limits(2, 64))
+        together(model, requests, Rules(tokenizer, frozenset(), Settings()), BatchLimits(2, 64))
     assert read[0] == len(beginning)
     assert max(read[1:]) == 2
 
@@ -138,7 +138,7 @@ def test_sampled_answers_are_those_of_each_prompt_alone(
 ) -> None:
     rules = Rules(tokenizer, frozenset({9, 90}), Settings(temperature=temperature, top_p=0.9))
     requests = requests_of(prompts, [7, 2, 12])
-    assert together(model, requests, rules, Limits(slots, 64)) == alone(model, requests, rules)
+    assert together(model, requests, rules, BatchLimits(slots, 64)) == alone(model, requests, rules)
 
 
 def test_stop_strings_end_rows_where_they_do_alone(model: Any, tokenizer: Any) -> None:
@@ -146,7 +146,7 @@ def test_stop_strings_end_rows_where_they_do_alone(model: Any, tokenizer: Any) -
     plain = Rules(tokenizer, frozenset(), Settings())
     texts = [answer[0] for answer in alone(model, requests, plain) if answer]
     rules = Rules(tokenizer, frozenset(), Settings(stop=(texts[0][5:8], texts[3][9:11])))
-    found = together(model, requests, rules, Limits(3, 64))
+    found = together(model, requests, rules, BatchLimits(3, 64))
     assert found == alone(model, requests, rules)
     for answer, text in zip(found, texts, strict=True):
         assert answer is not None and text.startswith(answer[0])
@@ -191,11 +191,11 @@ def test_out_of_memory_at_any_step_loses_nothing(
     requests = requests_of(prompts, [9, 4, 12])
     expected = alone(model, requests, rules)
     with out_of_memory_at(model, set()) as passes:
-        assert together(model, requests, rules, Limits(4, 64)) == expected
+        assert together(model, requests, rules, BatchLimits(4, 64)) == expected
     for step in range(1, passes[0] + 1, stride):
         halved: list[int] = []
         with out_of_memory_at(model, {step, step + 3}):
-            assert together(model, requests, rules, Limits(4, 64), halved.append) == expected
+            assert together(model, requests, rules, BatchLimits(4, 64), halved.append) == expected
         assert halved[0] == 2
 
 
@@ -228,7 +228,7 @@ def test_out_of_memory_several_times_in_a_row_loses_nothing(
     # Fewer times than it takes to find that a prompt fits not even alone.
     several = min(several, slots.bit_length() - 1)
     with out_of_memory_at(model, {*range(first, first + several), first + several + again}):
-        found = together(model, requests, rules, Limits(slots, 64))
+        found = together(model, requests, rules, BatchLimits(slots, 64))
     for answer, right in zip(found, expected, strict=True):
         assert answer in (right, None)
     # The last failure may meet a row that is alone by then: that one is told, and no other is lost.
@@ -250,7 +250,7 @@ def test_out_of_memory_while_slots_are_filled_loses_nothing(
         fill(self, *args)
 
     monkeypatch.setattr(Slots, "fill", hungry)
-    assert together(model, requests, rules, Limits(4, 64)) == expected
+    assert together(model, requests, rules, BatchLimits(4, 64)) == expected
     assert calls[0] > 3
 
 
@@ -267,7 +267,7 @@ def test_only_the_prompt_that_fits_no_memory_is_left_out(model: Any, tokenizer: 
     halved: list[int] = []
     hook = model.model.layers[1].register_forward_pre_hook(hungry)
     try:
-        assert together(model, requests, rules, Limits(4, 64), halved.append) == expected
+        assert together(model, requests, rules, BatchLimits(4, 64), halved.append) == expected
     finally:
         hook.remove()
     assert halved == [2, 1]
@@ -275,7 +275,7 @@ def test_only_the_prompt_that_fits_no_memory_is_left_out(model: Any, tokenizer: 
 
 def test_other_errors_are_not_taken_for_want_of_memory(model: Any, tokenizer: Any) -> None:
     batcher = Batcher(
-        [Request([VOCABULARY + 5], 2)], Rules(tokenizer, frozenset(), Settings()), Limits(2, 8), print
+        [Request([VOCABULARY + 5], 2)], Rules(tokenizer, frozenset(), Settings()), BatchLimits(2, 8), print
     )
     with pytest.raises(IndexError):
         batcher.advance(model, 1)
@@ -283,7 +283,7 @@ def test_other_errors_are_not_taken_for_want_of_memory(model: Any, tokenizer: An
 
 def test_work_is_handed_over_between_steps(model: Any, tokenizer: Any) -> None:
     requests = requests_of([[9, 10], [11]], [30])
-    batcher = Batcher(requests, Rules(tokenizer, frozenset(), Settings()), Limits(2, 8), print)
+    batcher = Batcher(requests, Rules(tokenizer, frozenset(), Settings()), BatchLimits(2, 8), print)
     lists = []
     while not batcher.done:
         lists.append(batcher.advance(model, 1e-9))
@@ -293,7 +293,7 @@ def test_work_is_handed_over_between_steps(model: Any, tokenizer: Any) -> None:
 
 def test_rows_with_room_for_long_answers_begin_first(model: Any, tokenizer: Any) -> None:
     requests = requests_of([[9, 10]] * 8, [2, 2, 2, 20])
-    batcher = Batcher(requests, Rules(tokenizer, frozenset(), Settings()), Limits(2, 8), print)
+    batcher = Batcher(requests, Rules(tokenizer, frozenset(), Settings()), BatchLimits(2, 8), print)
     while not batcher.done:
         batcher.advance(model, 1)
     assert batcher.figures.steps <= 19 + 4

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from engine.data.example import Example
-from engine.errors import BadInput, CannotRun
+from engine.errors import CannotRun, Paused
 from engine.models.model import Response, Settings
 from engine.models.server import ServerModel
 from engine.phases.work import closed_after
 from engine.plan.plan import Model
+from engine.servers import control
 from tests.models.tiny import ask
 
 Reply = tuple[int, dict[str, str], str]
@@ -96,15 +97,17 @@ class Server:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server = Server()
     yield server
     server.stop()
+    control.forget()
 
 
 def served(server: Server, timeout_s: float = 20, retries: int = 2, **more: Any) -> ServerModel:
     model = Model(name="served", role="candidate", server=server.url, model="merged", **more)
-    return ServerModel(model, concurrency=4, timeout_s=timeout_s, retries=retries, backoff_s=0.01)
+    return ServerModel(model, concurrency=4, timeout_s=timeout_s, retries=retries, backoff_s=0.001)
 
 
 def answers(
@@ -158,17 +161,17 @@ def test_an_example_that_stays_unanswered_is_missing_and_the_others_are_kept(ser
 @pytest.mark.parametrize(
     ("reply", "found"),
     [
-        ((200, {"content-type": "application/json"}, "{half"), "cannot be read"),
-        ((200, {"content-type": "text/html"}, "<h1>proxy</h1>"), "not a chat completion"),
-        ((200, {"content-type": "application/json"}, '{"choices": []}'), "not a chat completion"),
-        ((200, {"content-type": "application/json"}, "[1]"), "not a chat completion"),
+        ((200, {"content-type": "application/json"}, "{half"), "no completion came: {half (3 attempts)"),
+        ((200, {"content-type": "text/html"}, "<h1>proxy</h1>"), "no completion came: <h1>"),
+        ((200, {"content-type": "application/json"}, '{"choices": []}'), "no completion came"),
+        ((200, {"content-type": "application/json"}, "[1]"), "no completion came"),
         (completion(None), "has no text"),
-        (completion("", "content_filter"), "content_filter"),
+        (completion("", "content_filter"), "content filter"),
         ((400, {}, '{"error": {"message": "prompt too long"}}'), "prompt too long"),
     ],
 )
 def test_an_answer_that_is_none_is_missing_with_its_reason(server: Server, reply: Reply, found: str) -> None:
-    server.reply = lambda question, attempt: reply
+    server.reply = lambda question, attempt: reply if question == "question 0" else completion("fine")
     response = answers(served(server), QUESTIONS[:1])["question 0"]
     assert response.text is None
     assert found in str(response.reason)
@@ -184,14 +187,15 @@ def test_a_server_too_slow_is_missing_with_the_time_it_was_given(server: Server)
     release = threading.Event()
 
     def stuck(question: str, attempt: int) -> Reply:
-        release.wait(20)
+        if question == "question 0":
+            release.wait(20)
         return completion("too late")
 
     server.reply = stuck
-    response = answers(served(server, timeout_s=0.2, retries=0), QUESTIONS[:1])["question 0"]
+    response = answers(served(server, timeout_s=0.5, retries=0), QUESTIONS[:1])["question 0"]
     release.set()
     assert response.text is None
-    assert "no answer within 0.2 s" in str(response.reason)
+    assert "no answer within 0.5 s" in str(response.reason)
 
 
 def test_a_key_that_the_server_repeats_is_not_kept(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,20 +214,22 @@ def test_a_refused_key_stops_the_run_and_is_never_shown(
     model = served(server, api_key_env="SERVED_KEY")
     with pytest.raises(CannotRun) as caught:
         answers(model, QUESTIONS)
-    assert "$SERVED_KEY" in str(caught.value) and server.url in str(caught.value)
+    assert "SERVED_KEY" in str(caught.value) and server.url in str(caught.value)
     assert "secret" not in str(caught.value) + json.dumps(model.describe())
     assert server.keys[0] == "Bearer sk-very-secret"
 
 
-def test_a_key_that_is_not_set_is_bad_input(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_is_not_set_is_told_before_anything_is_asked(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("SERVED_KEY", raising=False)
-    with pytest.raises(BadInput, match="SERVED_KEY"):
+    with pytest.raises(CannotRun, match="SERVED_KEY"):
         served(server, api_key_env="SERVED_KEY")
 
 
 def test_an_unknown_model_stops_the_run(server: Server) -> None:
     server.reply = lambda question, attempt: (404, {}, '{"error": {"message": "no such model"}}')
-    with pytest.raises(CannotRun, match="'merged'"):
+    with pytest.raises(CannotRun, match="no model merged"):
         answers(served(server), QUESTIONS)
 
 
@@ -268,8 +274,8 @@ def test_a_model_without_chat_is_asked_with_the_plain_query(server: Server) -> N
 
 
 def test_a_chat_answer_to_a_completions_model_is_none(server: Server) -> None:
-    response = answers(served(server, api="completions"), QUESTIONS[:1])["question 0"]
-    assert response.text is None and "has no text" in str(response.reason)
+    with pytest.raises(CannotRun, match="does not answer as OpenAI's API does: no completion came"):
+        answers(served(server, api="completions"), QUESTIONS[:1])
 
 
 def test_an_example_of_its_own_length_is_asked_with_it(server: Server) -> None:
@@ -330,7 +336,7 @@ def test_waiting_for_a_slow_server_can_be_left_at_once(server: Server) -> None:
     release.set()
 
 
-def test_a_server_that_dies_half_way_stops_the_run_and_what_it_answered_is_kept(server: Server) -> None:
+def test_a_server_that_dies_half_way_is_waited_for_and_then_pauses_the_run(server: Server) -> None:
     def reply(question: str, attempt: int) -> Reply:
         if len(server.requests) > 6:
             server.refuse()
@@ -338,9 +344,82 @@ def test_a_server_that_dies_half_way_stops_the_run_and_what_it_answered_is_kept(
 
     server.reply = reply
     kept: list[Response] = []
-    with pytest.raises(CannotRun, match="cannot be reached any more") as caught:
+    with pytest.raises(Paused, match="cannot be reached, since") as caught:
         kept.extend(
             response for batch in served(server).generate(QUESTIONS, Settings()) for response in batch
         )
     assert "what was answered is kept" in str(caught.value)
     assert kept and all(response.text == "fine" for response in kept)
+
+
+def out(seconds_told: bool) -> Reply:
+    return 503, SOON if seconds_told else {}, '{"error": {"message": "no healthy upstream"}}'
+
+
+def test_an_outage_is_waited_for_and_loses_no_answer(server: Server) -> None:
+    """The server answers, then nobody until the process says that it waits, then all again."""
+    down, told = threading.Event(), set()
+
+    def reply(question: str, attempt: int) -> Reply:
+        if len(server.requests) == 6:
+            down.set()
+        if text := control.waiting():
+            told.add(text)
+            if len(told) >= 3:
+                down.clear()
+        return out(seconds_told=False) if down.is_set() else completion("fine")
+
+    server.reply = reply
+    many = [ask(f"question {number}") for number in range(23)]
+    found = answers(served(server), many)
+    assert [response.text for response in found.values()] == ["fine"] * 23
+    assert all(server.url in text and "503 no healthy upstream" in text for text in told)
+    assert control.waiting() is None
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_an_outage_that_lasts_pauses_and_answers_nothing(server: Server, concurrency: int) -> None:
+    server.reply = lambda question, attempt: (
+        out(seconds_told=False) if len(server.requests) > 5 else completion("fine")
+    )
+    model = Model(name="served", role="candidate", server=server.url, model="merged")
+    generator = ServerModel(model, concurrency=concurrency, retries=1, backoff_s=0.001)
+    kept: list[Response] = []
+    with pytest.raises(Paused, match="503 no healthy upstream"):
+        kept.extend(response for batch in generator.generate(QUESTIONS, Settings()) for response in batch)
+    assert [response.text for response in kept] == ["fine"] * 5
+
+
+def test_a_server_that_tells_everybody_to_come_later_for_ever_pauses_and_answers_nothing(
+    server: Server,
+) -> None:
+    server.reply = lambda question, attempt: (429, {}, "later")
+    with pytest.raises(Paused, match="429 later"):
+        answers(served(server, retries=0), QUESTIONS[:2])
+
+
+def test_who_only_measures_waits_for_no_outage(server: Server) -> None:
+    server.reply = lambda question, attempt: out(seconds_told=False)
+    model = Model(name="served", role="candidate", server=server.url, model="merged")
+    with pytest.raises(CannotRun, match="does not answer: 503") as caught:
+        answers(ServerModel(model, retries=1, backoff_s=0.001, patient=False), QUESTIONS)
+    assert not isinstance(caught.value, Paused)
+
+
+def test_reasoning_that_comes_apart_is_no_part_of_the_answer(server: Server) -> None:
+    status, headers, text = completion("42")
+    body = json.loads(text)
+    body["choices"][0]["message"]["reasoning_content"] = "six times seven"
+    server.reply = lambda question, attempt: (status, headers, json.dumps(body))
+    assert answers(served(server), QUESTIONS[:1])["question 0"].text == "42"
+
+
+def test_a_complaint_that_repeats_a_prompt_drops_no_parameter(server: Server) -> None:
+    echo = '{"error": {"message": "blocked prompt: the temperature is not supported by the pipe"}}'
+    server.reply = lambda question, attempt: (400, {}, echo) if "3" in question else completion("yes")
+    model = served(server)
+    found = answers(model, QUESTIONS)
+    assert found["question 3"].text is None and "blocked prompt" in str(found["question 3"].reason)
+    assert model.describe()["rejected"] == []
+    for body in server.requests[-1:]:
+        assert body["temperature"] == 0.0

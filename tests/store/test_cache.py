@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from engine.judges.cache import JudgmentCache
-from engine.judges.wire import Reply
 from engine.models.cache import ResponseCache
 from engine.models.model import Response
+from engine.servers.wire import Reply
 from store.cache import LARGEST_VALUE, JsonCache
 from store.read.caches import kept, prune
 

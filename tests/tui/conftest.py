@@ -5,16 +5,11 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from tests.tui.driver import settle
 from tests.tui.history import build
 from tests.tui.leaky import leak
-from tui.app.app import AssayApp
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
-
-
-def text_of(app: AssayApp) -> str:
-    """What stands on the screen, line by line."""
-    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
 
 
 @pytest.fixture(scope="session")
@@ -43,18 +38,7 @@ def leaky(leaky_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(leaky_folder, tmp_path / "leaky"))
 
 
-async def settle(pilot: Pilot[int]) -> None:
-    """Waits until the screen in front has read the store, drawn what it read, and nothing more comes."""
-    app = pilot.app
-    assert isinstance(app, AssayApp)
-    frames: list[str] = []
-    while len(frames) < 4 or frames[-1] != frames[-2]:
-        await pilot.pause()
-        await app.workers.wait_for_complete()
-        frames.append(text_of(app))
-        assert len(frames) < 100, "the screen never comes to rest"
-
-
 @pytest.fixture
 def settled() -> Settled:
+    """For `run_before` of a picture: waits until the screen has come to rest."""
     return settle

@@ -9,7 +9,8 @@ from store import database
 from store.annotations import annotate
 from store.read import evidence, history
 from tests.tui import judged
-from tests.tui.conftest import Settled, text_of
+from tests.tui.conftest import Settled
+from tests.tui.driver import opened, text_of
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
 from tui.app.settings import AppSettings
@@ -63,60 +64,50 @@ def test_agreement_look(
 
 
 async def test_each_match_shows_its_figures_its_three_win_rates_and_the_misread_criterion(
-    judged_folder: Path, settled: Settled
+    judged_folder: Path,
 ) -> None:
-    app = AssayApp(judged_folder, run=1, screen="agreement", now=lambda: NOW)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(pilot)
-        shown = text_of(app)
+    async with opened(judged_folder, "agreement", run=1, size=(120, 40)) as ui:
+        shown = ui.text
         for word in ("gpt-4o", "judge and people", "ann and bob", "Krippendorff's alpha", "the judge alone"):
             assert word in shown
         assert "people alone" in shown and "Not corrected: 8 random labels are too few" in shown
         assert "grader misreads “task” most" in shown and "ship␛[2Jping" in shown and "\x1b" not in shown
-        await pilot.press("right_square_bracket")
-        await settled(pilot)
-        assert "strict" in text_of(app) and "2 of 3" in text_of(app)
+        await ui.press("right_square_bracket")
+        assert "strict" in ui.text and "2 of 3" in ui.text
 
 
 async def test_enter_on_the_table_opens_the_answers_that_people_and_judge_see_differently(
-    judged_folder: Path, settled: Settled
+    judged_folder: Path,
 ) -> None:
-    app = AssayApp(judged_folder, run=1, screen="agreement", now=lambda: NOW)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(pilot)
-        await pilot.press("enter")
-        assert isinstance(app.screen, AgreementScreen)
-        table = app.screen.table
-        assert app.focused is table
+    async with opened(judged_folder, "agreement", run=1, size=(120, 40)) as ui:
+        await ui.tap("enter")
+        assert isinstance(ui.screen, AgreementScreen)
+        table = ui.screen.table
+        assert ui.app.focused is table
         same = next(place for place, row in enumerate(table.items) if not row.differ)
         table.go_to(same)
-        await pilot.press("enter")
-        await settled(pilot)
-        assert "agree on all of these" in text_of(app)
+        await ui.press("enter")
+        assert "agree on all of these" in ui.text
         table.go_to(next(place for place, row in enumerate(table.items) if row.differ))
-        await pilot.press("enter")
-        await settled(pilot)
-        assert isinstance(app.screen, ReviewScreen)
+        await ui.press("enter")
+        assert isinstance(ui.screen, ReviewScreen)
 
 
 async def test_the_answers_opened_are_those_that_people_see_differently_from_that_judge(
-    judged_folder: Path, settled: Settled
+    judged_folder: Path,
 ) -> None:
-    app = AssayApp(judged_folder, run=1, screen="agreement", now=lambda: NOW)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(pilot)
-        await pilot.press("right_square_bracket", "enter")
-        assert isinstance(app.screen, AgreementScreen)
-        table = app.screen.table
+    async with opened(judged_folder, "agreement", run=1, size=(120, 40)) as ui:
+        await ui.tap("right_square_bracket", "enter")
+        assert isinstance(ui.screen, AgreementScreen)
+        table = ui.screen.table
         table.go_to(next(place for place, row in enumerate(table.items) if row.differ))
-        await pilot.press("enter")
-        await settled(pilot)
-        assert isinstance(app.screen, ReviewScreen) and app.screen._review is not None
-        shown = {item.position: item.outcome for item in app.screen._review.items}
+        await ui.press("enter")
+        assert isinstance(ui.screen, ReviewScreen) and ui.screen._review is not None
+        shown = {item.position: item.outcome for item in ui.screen._review.items}
         assert shown == {place: judged.SAID["strict"][place] for place in shown} and len(shown) > 1
         assert shown != {place: judged.SAID["gpt-4o"][place] for place in shown}
-        assert "human · by strict" in text_of(app)
-        verdict = next(line for line in text_of(app).splitlines() if line.startswith(" verdict"))
+        assert "human · by strict" in ui.text
+        verdict = next(line for line in ui.lines if line.startswith(" verdict"))
         assert "of strict" in verdict
 
 
@@ -130,19 +121,16 @@ async def test_a_new_label_changes_the_figures_and_the_same_are_not_worked_out_t
         return await run_command(*words, store=store)
 
     monkeypatch.setattr(agreement, "run_command", counted)
-    app = AssayApp(store, run=1, screen="agreement", now=lambda: NOW, settings=AppSettings(read_only=True))
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(pilot)
-        await pilot.press("R", "K")
-        await settled(pilot)
-        assert pairs(app) == 8 and len(ran) == 1
+    async with opened(store, "agreement", run=1, size=(120, 40), settings=AppSettings(read_only=True)) as ui:
+        await ui.press("R", "K")
+        assert pairs(ui.app) == 8 and len(ran) == 1
         assert "--keep-alerts" in ran[0], "opened for reading alone"
         connection = database.connect(store)
         label(connection, 9, "left")
         connection.close()
-        app.screen.reload()  # type: ignore[attr-defined]  # what the look at the store does
-        await settled(pilot)
-        assert pairs(app) == 9 and len(ran) == 2
+        ui.screen.reload()  # type: ignore[attr-defined]  # what the look at the store does
+        await ui.settled()
+        assert pairs(ui.app) == 9 and len(ran) == 2
 
 
 def pairs(app: AssayApp) -> int:
@@ -150,14 +138,11 @@ def pairs(app: AssayApp) -> int:
     return int(line.split()[1])
 
 
-async def test_where_nobody_labelled_yet_it_says_how(store_folder: Path, settled: Settled) -> None:
-    app = AssayApp(store_folder, run=2, screen="agreement", now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        assert "l opens Review on the queue “random”" in text_of(app)
-        await pilot.press("l")
-        await settled(pilot)
-        assert isinstance(app.screen, ReviewScreen)
+async def test_where_nobody_labelled_yet_it_says_how(store_folder: Path) -> None:
+    async with opened(store_folder, "agreement") as ui:
+        assert "l opens Review on the queue “random”" in ui.text
+        await ui.press("l")
+        assert isinstance(ui.screen, ReviewScreen)
 
 
 def match(**corrected: Any) -> dict[str, Any]:

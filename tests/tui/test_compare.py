@@ -8,6 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from store.read.rows import ComparisonRow, MetricRow, ModelRow, ModelScoreRow, WinRateRow
+from tests.tui.driver import opened
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
 from tui.screens.compare.data import Entry, FamilyHeading, JudgeLine, MeasureLine, Numbers, entries, groups
@@ -18,10 +19,6 @@ from tui.screens.samples import SamplesScreen
 from tui.widgets.rows import Rows
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
-
-
-def text_of(app: AssayApp) -> str:
-    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
 
 
 def table_of(app: AssayApp) -> Rows[Entry]:
@@ -95,15 +92,10 @@ def test_what_is_missing_is_a_dash_with_its_reason_and_never_a_zero() -> None:
     assert "12 missing: no weights at hand" in said
 
 
-async def test_the_table_shows_values_deltas_verdicts_and_benchmarks(
-    store_folder: Path, settled: Settled
-) -> None:
-    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
-    async with app.run_test(size=(160, 48)) as pilot:
-        await settled(pilot)
-        await pilot.press("c")
-        await settled(pilot)
-        shown = text_of(app)
+async def test_the_table_shows_values_deltas_verdicts_and_benchmarks(store_folder: Path) -> None:
+    async with opened(store_folder, "compare", size=(160, 48)) as ui:
+        await ui.press("c")
+        shown = ui.text
     assert "overfit against base" in shown
     assert "gate failed" in shown
     assert "not a language model" in shown
@@ -113,60 +105,42 @@ async def test_the_table_shows_values_deltas_verdicts_and_benchmarks(
 
 
 async def test_benchmarks_of_a_baseline_with_shared_weights_are_compared_with_those_weights(
-    store_folder: Path, settled: Settled
+    store_folder: Path,
 ) -> None:
-    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("b")
-        await settled(pilot)
-        assert "good against prompted" in text_of(app)
-        await pilot.press("slash", *"arith", "enter")
-        await settled(pilot)
-        benchmark = next(entry for entry in table_of(app).items if isinstance(entry, MeasureLine))
+    async with opened(store_folder, "compare") as ui:
+        await ui.press("b")
+        assert "good against prompted" in ui.text
+        await ui.press("slash", *"arith", "enter")
+        benchmark = next(entry for entry in table_of(ui.app).items if isinstance(entry, MeasureLine))
         assert [cell.model for cell in benchmark.cells[:2]] == ["base", "good"]
-        assert "▾ benchmarks vs" in text_of(app)
+        assert "▾ benchmarks vs" in ui.text
 
 
-async def test_enter_leads_to_the_worst_examples_the_losses_and_the_questions(
-    store_folder: Path, settled: Settled
-) -> None:
-    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        table = table_of(app)
+async def test_enter_leads_to_the_worst_examples_the_losses_and_the_questions(store_folder: Path) -> None:
+    async with opened(store_folder, "compare") as ui:
+        table = table_of(ui.app)
         table.go_to(next(place for place, entry in enumerate(table.items) if named(entry) == "exact_match"))
-        await pilot.press("enter")
-        await settled(pilot)
-        assert isinstance(app.screen, ReviewScreen)
-        assert "worst exact_match first" in text_of(app)
-        await pilot.press("escape", "z", "z")
-        await settled(pilot)
+        await ui.press("enter")
+        assert isinstance(ui.screen, ReviewScreen)
+        assert "worst exact_match first" in ui.text
+        await ui.press("escape", "z", "z")
         table.go_to(next(place for place, entry in enumerate(table.items) if isinstance(entry, JudgeLine)))
-        await pilot.press("enter")
-        await settled(pilot)
-        assert isinstance(app.screen, ReviewScreen) and "losses" in text_of(app)
-        await pilot.press("escape")
-        await settled(pilot)
+        await ui.press("enter")
+        assert isinstance(ui.screen, ReviewScreen) and "losses" in ui.text
+        await ui.press("escape")
         place = [named(entry) for entry in table.items].index("copying · acc", table.cursor)
         table.go_to(place)
-        await pilot.press("enter")
-        await settled(pilot)
-        assert isinstance(app.screen, SamplesScreen)
+        await ui.press("enter")
+        assert isinstance(ui.screen, SamplesScreen)
 
 
-async def test_a_filter_keeps_what_it_names_and_esc_takes_it_off(
-    store_folder: Path, settled: Settled
-) -> None:
-    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("slash", *"arith", "enter")
-        await settled(pilot)
-        assert "arithmetic" in text_of(app) and "perplexity" not in text_of(app)
-        await pilot.press("escape")
-        assert isinstance(app.screen, CompareScreen)
-        assert "perplexity" in text_of(app)
+async def test_a_filter_keeps_what_it_names_and_esc_takes_it_off(store_folder: Path) -> None:
+    async with opened(store_folder, "compare") as ui:
+        await ui.press("slash", *"arith", "enter")
+        assert "arithmetic" in ui.text and "perplexity" not in ui.text
+        await ui.tap("escape")
+        assert isinstance(ui.screen, CompareScreen)
+        assert "perplexity" in ui.text
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])

@@ -6,9 +6,8 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from store.read.rows import MetricRow, ModelRow
-from tests.tui.history import NOW
-from tests.tui.test_compare import comparison, named, table_of, text_of
-from tui.app.app import AssayApp
+from tests.tui.driver import opened
+from tests.tui.test_compare import comparison, named, table_of
 from tui.screens.compare.data import FamilyHeading, Numbers, entries, fitting, groups
 from tui.screens.compare.lines import draw, label_lines
 
@@ -41,68 +40,54 @@ def test_families_that_got_worse_come_first_and_what_fits_is_open() -> None:
     assert named(measure) == "pass_at_1"
 
 
-async def test_keys_fold_a_family_and_all_of_them(store_folder: Path, settled: Settled) -> None:
-    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        table = table_of(app)
+async def test_keys_fold_a_family_and_all_of_them(store_folder: Path) -> None:
+    async with opened(store_folder, "compare") as ui:
+        table = table_of(ui.app)
         assert named(table.item) == "forgetting"
-        await pilot.press("j", "j", "space")
-        assert "▸ forgetting" in text_of(app) and named(table.item) == "forgetting"
-        await pilot.press("enter")
-        assert "▾ forgetting" in text_of(app) and "answer length" in text_of(app)
-        await pilot.press("z")
-        assert "▾" not in text_of(app) and "5 aspects" in text_of(app)
+        await ui.tap("j", "j", "space")
+        assert "▸ forgetting" in ui.text and named(table.item) == "forgetting"
+        await ui.tap("enter")
+        assert "▾ forgetting" in ui.text and "answer length" in ui.text
+        await ui.tap("z")
+        assert "▾" not in ui.text and "5 aspects" in ui.text
         assert len(table.items) == len({named(entry) for entry in table.items})
-        await pilot.press("z")
-        assert "▸" not in text_of(app)
+        await ui.tap("z")
+        assert "▸" not in ui.text
 
 
-async def test_a_search_opens_the_family_of_what_it_finds(store_folder: Path, settled: Settled) -> None:
-    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("z", "slash", *"words", "enter", "G")
-        await settled(pilot)
-        assert named(table_of(app).item) == "response_words: men − women"
-        await pilot.press("k", "k")
-        assert named(table_of(app).item) == "response_words"
-        await pilot.press("escape")
-        assert "▾ format" in text_of(app) and "▸ overlap" in text_of(app)
-        assert named(table_of(app).item) == "response_words"
+async def test_a_search_opens_the_family_of_what_it_finds(store_folder: Path) -> None:
+    async with opened(store_folder, "compare") as ui:
+        await ui.press("z", "slash", *"words", "enter", "G")
+        assert named(table_of(ui.app).item) == "response_words: men − women"
+        await ui.tap("k", "k")
+        assert named(table_of(ui.app).item) == "response_words"
+        await ui.tap("escape")
+        assert "▾ format" in ui.text and "▸ overlap" in ui.text
+        assert named(table_of(ui.app).item) == "response_words"
 
 
-async def test_the_declaration_of_a_measure_is_one_key_away(store_folder: Path, settled: Settled) -> None:
-    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("slash", *"perplexity", "enter", "G", "k", "i")
-        await settled(pilot)
-        shown = " ".join(text_of(app).split())
+async def test_the_declaration_of_a_measure_is_one_key_away(store_folder: Path) -> None:
+    async with opened(store_folder, "compare") as ui:
+        await ui.press("slash", *"perplexity", "enter", "G", "k", "i")
+        shown = " ".join(ui.text.split())
         assert "range 1 or more" in shown and "needs references, weights" in shown
         assert "source: test" in shown and "meaning: how surprising" in shown
 
 
-async def test_what_was_forgotten_stands_on_top_with_a_verdict(store_folder: Path, settled: Settled) -> None:
-    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("c")
-        await settled(pilot)
-        lines = text_of(app).splitlines()
+async def test_what_was_forgotten_stands_on_top_with_a_verdict(store_folder: Path) -> None:
+    async with opened(store_folder, "compare") as ui:
+        await ui.press("c")
+        lines = ui.lines
         assert "▾ forgetting" in lines[2]
         assert "bits per byte of" in lines[3] and "− forgotten" in lines[3]
         assert "drifted" in lines[7]
 
 
-async def test_a_gap_between_groups_is_no_better_or_worse(store_folder: Path, settled: Settled) -> None:
-    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settled(pilot)
-        await pilot.press("slash", *"women", "enter", "G")
-        await settled(pilot)
-        assert "≠ unequal" in text_of(app) and "+1.500" in text_of(app)
-        assert "worse" not in text_of(app)
+async def test_a_gap_between_groups_is_no_better_or_worse(store_folder: Path) -> None:
+    async with opened(store_folder, "compare", size=(120, 36)) as ui:
+        await ui.press("slash", *"women", "enter", "G")
+        assert "≠ unequal" in ui.text and "+1.500" in ui.text
+        assert "worse" not in ui.text
 
 
 def test_errors_by_label_name_what_a_label_was_taken_for() -> None:

@@ -9,7 +9,8 @@ from store import database
 from store.annotations import annotate, undo
 from store.read import evidence, failures, history
 from store.read import similar as alike
-from tests.tui.conftest import Settled, text_of
+from tests.tui.conftest import Settled
+from tests.tui.driver import opened
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
 from tui.app.settings import AppSettings
@@ -84,62 +85,43 @@ def test_examples_alike_share_rare_words_with_tagged_ones_and_are_not_tagged(tag
     assert alike.alike(connection, 3, "no such tag") == []
 
 
-async def test_from_a_tag_to_its_answers_to_review_and_back(tagged_folder: Path, settled: Settled) -> None:
-    app = AssayApp(tagged_folder, run=3, screen="failures", now=lambda: NOW)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settled(pilot)
-        shown = text_of(app)
+async def test_from_a_tag_to_its_answers_to_review_and_back(tagged_folder: Path) -> None:
+    async with opened(tagged_folder, "failures", run=3, size=(120, 36)) as ui:
+        shown = ui.text
         assert "persists: 3 of 3 runs" in shown and "red␛[31m" in shown and "\x1b" not in shown
-        await pilot.press("enter", "enter")
-        await settled(pilot)
-        assert isinstance(app.screen, ReviewScreen) and app.screen.run_id == 3
-        assert "t-001" in text_of(app)
-        await pilot.press("escape", "escape", "s")
-        await settled(pilot)
-        assert "Not tagged, and like “negation”" in text_of(app)
-        await pilot.press("escape", "escape")
-        assert isinstance(app.screen, FailureLogScreen) and app.focused is app.screen.tags
+        await ui.press("enter", "enter")
+        assert isinstance(ui.screen, ReviewScreen) and ui.screen.run_id == 3
+        assert "t-001" in ui.text
+        await ui.press("escape", "escape", "s")
+        assert "Not tagged, and like “negation”" in ui.text
+        await ui.tap("escape", "escape")
+        assert isinstance(ui.screen, FailureLogScreen) and ui.app.focused is ui.screen.tags
 
 
-async def test_a_tags_examples_become_an_eval_set_where_the_person_says(
-    tagged: Path, tmp_path: Path, settled: Settled
-) -> None:
-    app = AssayApp(tagged, run=2, screen="failures", now=lambda: NOW)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settled(pilot)
-        await pilot.press("e", "enter")
-        await settled(pilot)
+async def test_a_tags_examples_become_an_eval_set_where_the_person_says(tagged: Path, tmp_path: Path) -> None:
+    async with opened(tagged, "failures", size=(120, 36)) as ui:
+        await ui.press("e", "enter")
         file = tagged / "exports" / "negation-run-2.jsonl"
-        assert "3 records in" in text_of(app)
+        assert "3 records in" in ui.text
         assert [json.loads(line)["id"] for line in file.read_text().splitlines()] == [
             "t-001",
             "t-004",
             "t-008",
         ]
-        await pilot.press("e", "enter")
-        await settled(pilot)
-        assert "exists. Write over it?" in text_of(app)
-        await pilot.press("n", "e", "ctrl+u", *f"{tmp_path}/none/x", "enter")
-        await settled(pilot)
-        assert "cannot be written" in text_of(app)
+        await ui.press("e", "enter")
+        assert "exists. Write over it?" in ui.text
+        await ui.press("n", "e", "ctrl+u", *f"{tmp_path}/none/x", "enter")
+        assert "cannot be written" in ui.text
 
 
-async def test_reading_alone_writes_no_eval_set(tagged_folder: Path, settled: Settled) -> None:
-    app = AssayApp(
-        tagged_folder, run=2, screen="failures", now=lambda: NOW, settings=AppSettings(read_only=True)
-    )
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("e")
-        await settled(pilot)
-        assert "opened with --read-only" in text_of(app)
+async def test_reading_alone_writes_no_eval_set(tagged_folder: Path) -> None:
+    async with opened(tagged_folder, "failures", settings=AppSettings(read_only=True)) as ui:
+        await ui.press("e")
+        assert "opened with --read-only" in ui.text
 
 
-async def test_without_tags_it_says_how_to_make_one(store_folder: Path, settled: Settled) -> None:
-    app = AssayApp(store_folder, run=2, screen="failures", now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("E", "enter", "e", "s")
-        await settled(pilot)
-        assert "no failure tags yet: f in Review tags an answer" in text_of(app)
-        assert "no tagged answer to write" in text_of(app)
+async def test_without_tags_it_says_how_to_make_one(store_folder: Path) -> None:
+    async with opened(store_folder, "failures") as ui:
+        await ui.press("E", "enter", "e", "s")
+        assert "no failure tags yet: f in Review tags an answer" in ui.text
+        assert "no tagged answer to write" in ui.text

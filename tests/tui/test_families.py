@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 from engine.decision.families import FAMILIES, OWN, family, family_of, needs_of, rank, summarize
-from engine.metrics.metric import REGISTRY, Measure, load_metric
+from engine.metrics.load import load_metric
+from engine.metrics.metric import Measure
+from engine.plan.metrics import REGISTRY
 from store.read.rows import ComparisonRow, MetricRow
 from tui.sections.declaration import declared, span
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tests.tui.conftest import Settled, text_of
-from tests.tui.history import NOW
+from tests.tui.conftest import Settled
+from tests.tui.driver import opened, text_of
 from tui.app.app import AssayApp
 from tui.screens.runs import RunsScreen
 from tui.widgets.footer import Footer
@@ -14,37 +14,31 @@ def bottom(app: AssayApp) -> str:
 
 
 async def test_a_message_outlives_a_resize_as_after_the_editor(store_folder: Path, settled: Settled) -> None:
-    app = AssayApp(store_folder, now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        assert isinstance(app.screen, RunsScreen)
-        app.screen.say("the editor crashed; what you wrote is kept " + "far away " * 9, error=True)
-        await pilot.resize_terminal(100, 24)
-        await settled(pilot)
-        assert "! the editor crashed" in text_of(app).splitlines()[23]
+    async with opened(store_folder, run=None) as ui:
+        assert isinstance(ui.screen, RunsScreen)
+        ui.screen.say("the editor crashed; what you wrote is kept " + "far away " * 9, error=True)
+        await ui.pilot.resize_terminal(100, 24)
+        await ui.settled()
+        assert "! the editor crashed" in ui.lines[23]
 
 
 async def test_a_question_keeps_its_label_when_what_was_said_before_it_ends(
     store_folder: Path, settled: Settled
 ) -> None:
-    app = AssayApp(store_folder, now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        assert isinstance(app.screen, RunsScreen)
-        app.screen.say("this is said")
-        footer = app.screen.query_one(Footer)
+    async with opened(store_folder, run=None) as ui:
+        assert isinstance(ui.screen, RunsScreen)
+        ui.screen.say("this is said")
+        footer = ui.screen.query_one(Footer)
         earlier = footer._end
         assert earlier is not None
-        await pilot.press("slash")
-        await settled(pilot)
-        assert "Filter" in text_of(app) and "this is said" not in text_of(app)
+        await ui.press("slash")
+        assert "Filter" in ui.text and "this is said" not in ui.text
         assert earlier._task is None or earlier._task.cancelling() or earlier._task.done()
-        app.screen.say("meanwhile")
-        await settled(pilot)
-        assert "meanwhile" in text_of(app)
+        ui.screen.say("meanwhile")
+        await ui.settled()
+        assert "meanwhile" in ui.text
         footer._said_enough()
-        await settled(pilot)
-        assert "Filter" in text_of(app) and "enter open" not in text_of(app)
-        await pilot.press("escape")
-        await settled(pilot)
-        assert "enter open" in bottom(app)
+        await ui.settled()
+        assert "Filter" in ui.text and "enter open" not in ui.text
+        await ui.press("escape")
+        assert "enter open" in bottom(ui.app)

@@ -11,8 +11,9 @@ from rich.cells import cell_len
 from textual.pilot import Pilot
 
 from store import database
+from tests.tui.driver import driven, opened
 from tests.tui.history import NOW
-from tests.tui.terminal import Terminal
+from tests.tui.terminal import terminal
 from tui.app.app import AssayApp
 from tui.screens.review.answers import Answers
 from tui.text.diff import text_of
@@ -104,40 +105,32 @@ def check(app: AssayApp, width: int) -> str:
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)])
 async def test_no_screen_lets_anything_raw_through_or_breaks(
-    hostile_store: Path, settled: Settled, size: tuple[int, int]
+    hostile_store: Path, size: tuple[int, int]
 ) -> None:
     app = AssayApp(hostile_store, run=2, screen="compare", now=lambda: NOW)
-    async with app.run_test(size=size) as pilot:
+    async with driven(app, size, settle=False) as ui:
         for screen in ("C", "S", "V"):
-            await pilot.press(screen)
-            await settled(pilot)
-            check(app, size[0])
+            await ui.press(screen)
+            check(ui.app, size[0])
             for key in ("j", "o", "G", "ctrl+d", "slash", "B", "enter"):
-                await pilot.press(key)
-                await settled(pilot)
-                check(app, size[0])
+                await ui.press(key)
+                check(ui.app, size[0])
 
 
-async def test_review_shows_every_character_of_every_answer(hostile_store: Path, settled: Settled) -> None:
-    app = AssayApp(hostile_store, run=2, screen="review", now=lambda: NOW)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settled(pilot)
+async def test_review_shows_every_character_of_every_answer(hostile_store: Path) -> None:
+    async with opened(hostile_store, "review", size=(120, 36)) as ui:
         for place, text in enumerate(CORPUS):
-            answers = app.screen.query_one(Answers)
+            answers = ui.screen.query_one(Answers)
             shown = "".join(text_of(row[1]) for row in answers._rows)
             assert shown.replace("⏎", "") == printable(text).replace("\n", ""), place
-            check(app, 120)
-            await pilot.press("j")
-            await settled(pilot)
+            check(ui.app, 120)
+            await ui.press("j")
 
 
-async def test_markup_stays_what_it_is(hostile_store: Path, settled: Settled) -> None:
-    app = AssayApp(hostile_store, run=2, screen="review", now=lambda: NOW)
-    async with app.run_test(size=(160, 48)) as pilot:
-        await settled(pilot)
-        await pilot.press("j")
-        await settled(pilot)
-        shown = check(app, 160)
+async def test_markup_stays_what_it_is(hostile_store: Path) -> None:
+    async with opened(hostile_store, "review", size=(160, 48)) as ui:
+        await ui.press("j")
+        shown = check(ui.app, 160)
         for token in (
             "[/]",
             "[/b]",
@@ -148,19 +141,15 @@ async def test_markup_stays_what_it_is(hostile_store: Path, settled: Settled) ->
             "[@click=app.quit]z",
         ):
             assert token in shown
-        await pilot.press("j")
-        await settled(pilot)
-        assert "‹U+202E›right to left‹U+202C›" in check(app, 160)
+        await ui.press("j")
+        assert "‹U+202E›right to left‹U+202C›" in check(ui.app, 160)
 
 
-async def test_hostile_text_can_be_decided_on(hostile_store: Path, settled: Settled) -> None:
-    app = AssayApp(hostile_store, run=2, screen="review", now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
+async def test_hostile_text_can_be_decided_on(hostile_store: Path) -> None:
+    async with opened(hostile_store, "review") as ui:
         for _ in CORPUS:
-            await pilot.press("2")
-            await settled(pilot)
-            check(app, 80)
+            await ui.press("2")
+            check(ui.app, 80)
     connection = database.connect(hostile_store)
     decided = "SELECT count(DISTINCT example_id) FROM annotation WHERE kind = 'preference'"
     assert connection.execute(decided).fetchone()[0] == len(CORPUS)
@@ -169,15 +158,16 @@ async def test_hostile_text_can_be_decided_on(hostile_store: Path, settled: Sett
 
 @pytest.mark.e2e
 def test_nothing_raw_is_in_the_bytes_that_a_real_terminal_gets(hostile_store: Path) -> None:
-    terminal = Terminal(hostile_store, "review", 100, 30)
-    stream = terminal.until("1/12")
-    for key in "jjjjo" + "jjjjj" + "o":
-        terminal.press(key)
-        stream += terminal.rest()
-    for key in "CjjGoSV":
-        terminal.press(key)
-        stream += terminal.rest()
-    terminal.close()
+    with terminal(hostile_store, "review", 100, 30) as opened:
+        stream = opened.until("1/12")
+        for key in "jjjjo" + "jjjjj" + "o":
+            opened.send(key)
+            stream += opened.rest()
+        for key, marker in (("C", "Compare"), ("j", ""), ("j", ""), ("G", ""), ("o", ""), ("S", "Splits")):
+            opened.send(key)
+            stream += opened.until(marker)
+        opened.send("V")
+        stream += opened.until("Review")
     stream = stream.replace(b"\x1b]22;default\x07", b"")  # Textual's own: the shape of the mouse pointer
     assert b"HOSTILE" in stream
     for raw in (

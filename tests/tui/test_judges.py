@@ -10,7 +10,8 @@ from store import database
 from store.read import history
 from store.read.judging import disputes, judges, judging
 from tests.formats import files
-from tests.tui.conftest import Settled, text_of
+from tests.tui.conftest import Settled
+from tests.tui.driver import opened
 from tests.tui.history import NOW
 from tests.tui.judged import build
 from tui.app.app import AssayApp
@@ -28,14 +29,11 @@ def read(folder: Path) -> history.Connection:
     return history.attach(database.connect(folder))
 
 
-async def test_judges_stand_side_by_side_on_one_match(judged: Path, settled: Settled) -> None:
-    app = AssayApp(judged, run=1, screen="runs", now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("J")
-        await settled(pilot)
-        assert isinstance(app.screen, JudgesScreen)
-        lines = text_of(app).splitlines()
+async def test_judges_stand_side_by_side_on_one_match(judged: Path) -> None:
+    async with opened(judged, "runs", run=1) as ui:
+        await ui.press("J")
+        assert isinstance(ui.screen, JudgesScreen)
+        lines = ui.lines
         assert "tuned against base" in lines[1]
         gpt, strict, panel, grader = lines[3:7]
         assert (
@@ -44,23 +42,20 @@ async def test_judges_stand_side_by_side_on_one_match(judged: Path, settled: Set
         assert "unknown" in strict and "!40%" in strict
         assert "panel" in panel and "–" in panel
         assert "pointwise" in grader and "3.90 [3.70, 4.10]" in grader
-        shown = text_of(app)
+        shown = ui.text
         assert "! both orders agree on 42% [32, 52] of 12 pairs" in shown
         assert "! the first place wins 71.0%" in shown
 
 
-async def test_from_a_dispute_to_both_answers_and_back(judged: Path, settled: Settled) -> None:
-    app = AssayApp(judged, run=1, screen="judges", now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        assert "Where it and another judge differ most (4)" in text_of(app)
-        await pilot.press("enter", "enter")
-        await settled(pilot)
-        assert isinstance(app.screen, ReviewScreen)
-        assert "e01" in text_of(app)
-        await pilot.press("escape", "escape")
-        assert isinstance(app.screen, JudgesScreen)
-        assert app.screen.focused is app.screen.table
+async def test_from_a_dispute_to_both_answers_and_back(judged: Path) -> None:
+    async with opened(judged, "judges", run=1) as ui:
+        assert "Where it and another judge differ most (4)" in ui.text
+        await ui.press("enter", "enter")
+        assert isinstance(ui.screen, ReviewScreen)
+        assert "e01" in ui.text
+        await ui.tap("escape", "escape")
+        assert isinstance(ui.screen, JudgesScreen)
+        assert ui.screen.focused is ui.screen.table
 
 
 def test_everything_known_is_said_the_doubts_first(judged: Path) -> None:
@@ -97,36 +92,31 @@ def test_disputes_are_the_widest_gaps_of_judges_of_one_kind(judged: Path) -> Non
     assert disputed(known[3], rows) == []
 
 
-async def test_review_shows_reasons_in_both_orders_and_every_score(judged: Path, settled: Settled) -> None:
-    app = AssayApp(judged, run=1, screen="review", now=lambda: NOW)
-    async with app.run_test(size=(120, 60)) as pilot:
-        await settled(pilot)
-        shown = text_of(app)
+async def test_review_shows_reasons_in_both_orders_and_every_score(judged: Path) -> None:
+    async with opened(judged, "review", run=1, size=(120, 60)) as ui:
+        shown = ui.text
         assert "tuned shown first: prefers tuned, 83% sure" in shown
         assert "base shown first: prefers tuned, 83% sure" in shown
         assert "verdict of panel" in shown and "panel (not a language model)" not in shown
         assert "\x1b" not in shown and "‹U+202E›" in shown
-        await pilot.press("D", "D")
-        assert "score by grader" in text_of(app) and "3.5 (tone 3, task 4)" in text_of(app)
+        await ui.tap("D", "D")
+        assert "score by grader" in ui.text and "3.5 (tone 3, task 4)" in ui.text
 
 
-async def test_a_run_without_judges_says_so(settled: Settled, tmp_path: Path) -> None:
+async def test_a_run_without_judges_says_so(tmp_path: Path) -> None:
     from store.write import Recorder, create_run
 
     row = {"name": "bare", "plan": "", "plan_hash": "0", "plan_folder": "/", "plan_file": "p.toml"}
     recorder = Recorder(tmp_path / "store", create_run(tmp_path / "store", row))
     recorder.close()
-    app = AssayApp(tmp_path / "store", run=1, screen="judges", now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        assert "this run has no judges" in text_of(app)
-        await pilot.press("c", "b", "enter", "j", "tab", "tab", "tab")
-        await settled(pilot)
-        assert isinstance(app.screen, JudgesScreen)
+    async with opened(tmp_path / "store", "judges", run=1) as ui:
+        assert "this run has no judges" in ui.text
+        await ui.press("c", "b", "enter", "j", "tab", "tab", "tab")
+        assert isinstance(ui.screen, JudgesScreen)
 
 
 @pytest.mark.parametrize("kind", ["mt-bench", "alpaca-eval", "judgelm", "prometheus"])
-async def test_every_screen_opens_on_an_imported_run(kind: str, tmp_path: Path, settled: Settled) -> None:
+async def test_every_screen_opens_on_an_imported_run(kind: str, tmp_path: Path) -> None:
     source = {
         "mt-bench": lambda: files.mt_bench(tmp_path / "mt"),
         "alpaca-eval": lambda: files.alpaca_eval(tmp_path / "a.json", [1.0, 1.9, 2.0, None]),
@@ -136,11 +126,9 @@ async def test_every_screen_opens_on_an_imported_run(kind: str, tmp_path: Path, 
     store = tmp_path / "store"
     run_id = import_run(kind, source, store)
     for screen in RUN_SCREENS:
-        app = AssayApp(store, run=run_id, screen=screen, now=lambda: NOW)
-        async with app.run_test(size=(80, 24)) as pilot:
-            await settled(pilot)
+        async with opened(store, screen, run=run_id) as ui:
             said = "one measure over the runs" if screen == "trends" else f"imported from {kind}"
-            assert said in text_of(app), screen
+            assert said in ui.text, screen
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])

@@ -10,7 +10,8 @@ from store import tables
 from store.read.judging import FailureRow, JudgeRow
 from store.read.rows import ProgressRow, VitalsRow, WinRateRow
 from store.write import Recorder
-from tests.tui.conftest import Settled, text_of
+from tests.tui.conftest import Settled
+from tests.tui.driver import opened
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
 from tui.screens.live.lines import JudgingSoFar, judging, machine, phases
@@ -174,45 +175,32 @@ def test_a_win_rate_that_could_not_be_computed_gives_its_reason() -> None:
     assert "not a language model" not in heading.plain
 
 
-async def test_the_embedded_judge_is_said_to_be_no_language_model(
-    store_folder: Path, settled: Settled
-) -> None:
-    app = AssayApp(store_folder, run=3, screen="live", now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        assert "not a language model" in text_of(app)
+async def test_the_embedded_judge_is_said_to_be_no_language_model(store_folder: Path) -> None:
+    async with opened(store_folder, "live", run=3) as ui:
+        assert "not a language model" in ui.text
 
 
-async def test_a_worker_that_was_killed_shows_as_interrupted_with_the_way_on(
-    own_store: Path, settled: Settled
-) -> None:
+async def test_a_worker_that_was_killed_shows_as_interrupted_with_the_way_on(own_store: Path) -> None:
     with sqlite3.connect(own_store / "assay.db") as connection:
         connection.execute("UPDATE run SET worker_host = 'elsewhere', heartbeat = 1 WHERE id = 3")
     connection.close()
-    app = AssayApp(own_store, run=3, screen="live", now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        assert "! interrupted" in text_of(app)
-        assert "r resumes it" in text_of(app)
+    async with opened(own_store, "live", run=3) as ui:
+        assert "! interrupted" in ui.text
+        assert "r resumes it" in ui.text
 
 
-async def test_errors_are_counted_and_can_be_read_in_full(store_folder: Path, settled: Settled) -> None:
-    app = AssayApp(store_folder, run=3, screen="live", now=lambda: NOW)
-    async with app.run_test(size=(80, 30)) as pilot:
-        await settled(pilot)
-        assert "1 error, 1 warning" in text_of(app)
-        await pilot.press("e")
-        await settled(pilot)
-        assert isinstance(app.screen, EventsScreen)
-        assert "12 examples read" in text_of(app)
-        await pilot.press("e")
-        await settled(pilot)
-        assert "12 examples read" not in text_of(app)
-        await pilot.press("enter")
-        await settled(pilot)
-        assert "no JSON object in the answer, counted as failed" in text_of(app)
-        await pilot.press("escape", "escape")
-        assert isinstance(app.screen, LiveScreen)
+async def test_errors_are_counted_and_can_be_read_in_full(store_folder: Path) -> None:
+    async with opened(store_folder, "live", run=3, size=(80, 30)) as ui:
+        assert "1 error, 1 warning" in ui.text
+        await ui.press("e")
+        assert isinstance(ui.screen, EventsScreen)
+        assert "12 examples read" in ui.text
+        await ui.press("e")
+        assert "12 examples read" not in ui.text
+        await ui.press("enter")
+        assert "no JSON object in the answer, counted as failed" in ui.text
+        await ui.tap("escape", "escape")
+        assert isinstance(ui.screen, LiveScreen)
 
 
 def test_a_win_rate_is_a_band_with_the_half_and_the_gate_marked() -> None:

@@ -10,8 +10,9 @@ from textual.pilot import Pilot
 
 from store import database
 from store.read import history, pairs, queues
+from tests.tui.driver import driven, opened
 from tests.tui.history import NOW
-from tests.tui.terminal import Terminal
+from tests.tui.terminal import terminal
 from tui.app.app import AssayApp
 from tui.screens.review.answers import Answers
 from tui.screens.review.lines import excerpt
@@ -19,10 +20,6 @@ from tui.screens.review.screen import ReviewScreen
 
 HOSTILE_TAG = "[/b] [red] {x}"
 Settled = Callable[[Pilot[int]], Awaitable[None]]
-
-
-def text_of(app: AssayApp) -> str:
-    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
 
 
 def review(store: Path, **options: Any) -> AssayApp:
@@ -36,13 +33,10 @@ def decisions(store: Path, kind: str = "preference") -> list[tuple[str, int | No
     return found
 
 
-async def test_both_answers_stand_side_by_side_with_everything_about_them(
-    store_folder: Path, settled: Settled
-) -> None:
+async def test_both_answers_stand_side_by_side_with_everything_about_them(store_folder: Path) -> None:
     app = review(store_folder)
-    async with app.run_test(size=(160, 48)) as pilot:
-        await settled(pilot)
-        shown = text_of(app)
+    async with driven(app, (160, 48)) as ui:
+        shown = ui.text
     assert "1/12" in shown and "t-001" in shown and "billing" in shown
     assert "I was charged twice" in shown
     assert "I am sorry to hear that." in shown and '{"category": "billing"' in shown
@@ -51,272 +45,212 @@ async def test_both_answers_stand_side_by_side_with_everything_about_them(
     assert all(measure in shown for measure in ("rougeL", "exact_match", "perplexity", "tokens_per_second"))
 
 
-async def test_at_80_by_24_the_details_take_the_answers_place_and_give_it_back(
-    store_folder: Path, settled: Settled
-) -> None:
+async def test_at_80_by_24_the_details_take_the_answers_place_and_give_it_back(store_folder: Path) -> None:
     app = review(store_folder)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        assert "both orders agree" in text_of(app) and "Closer to the reference" not in text_of(app)
-        await pilot.press("o")
-        await pilot.pause()
-        assert "Closer to the reference" in text_of(app)
-        await pilot.press("tab")
-        await pilot.pause()
-        assert "I am sorry to hear that." in text_of(app)
+    async with driven(app) as ui:
+        assert "both orders agree" in ui.text and "Closer to the reference" not in ui.text
+        await ui.tap("o")
+        await ui.pilot.pause()
+        assert "Closer to the reference" in ui.text
+        await ui.tap("tab")
+        await ui.pilot.pause()
+        assert "I am sorry to hear that." in ui.text
 
 
 @pytest.mark.parametrize(("key", "value"), [("1", "left"), ("2", "right"), ("t", "tie"), ("b", "both_bad")])
-async def test_one_key_records_a_preference_and_goes_on(
-    own_store: Path, settled: Settled, key: str, value: str
-) -> None:
+async def test_one_key_records_a_preference_and_goes_on(own_store: Path, key: str, value: str) -> None:
     app = review(own_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press(key)
-        await settled(pilot)
-        assert "2/12" in text_of(app) and "11 undecided" in text_of(app)
+    async with driven(app) as ui:
+        await ui.press(key)
+        assert "2/12" in ui.text and "11 undecided" in ui.text
         connection = database.connect(own_store)
         ids = {model.name: model.id for model in history.models(connection, 2)}
         connection.close()
         assert decisions(own_store) == [(value, ids["base"], ids["good"])]
 
 
-async def test_fast_keys_decide_on_one_example_each(own_store: Path, settled: Settled) -> None:
+async def test_fast_keys_decide_on_one_example_each(own_store: Path) -> None:
     app = review(own_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("1", "2", "t", "b", "space", "2")
-        await settled(pilot)
-        assert "7/12" in text_of(app)
+    async with driven(app) as ui:
+        await ui.press("1", "2", "t", "b", "space", "2")
+        assert "7/12" in ui.text
     assert [value for value, *_ in decisions(own_store)] == ["left", "right", "tie", "both_bad", "right"]
 
 
-async def test_undo_goes_back_to_the_example_also_after_a_restart(own_store: Path, settled: Settled) -> None:
+async def test_undo_goes_back_to_the_example_also_after_a_restart(own_store: Path) -> None:
     app = review(own_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("j", "1", "2", "u")
-        await settled(pilot)
-        assert "3/12" in text_of(app) and "you: not decided" in text_of(app)
+    async with driven(app) as ui:
+        await ui.press("j", "1", "2", "u")
+        assert "3/12" in ui.text and "you: not decided" in ui.text
     app = review(own_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("u")
-        await settled(pilot)
-        assert "2/12" in text_of(app) and "you: not decided" in text_of(app)
-        await pilot.press("u")
-        await settled(pilot)
-        assert "nothing to take back" in text_of(app)
+    async with driven(app) as ui:
+        await ui.press("u")
+        assert "2/12" in ui.text and "you: not decided" in ui.text
+        await ui.press("u")
+        assert "nothing to take back" in ui.text
     assert decisions(own_store) == []
 
 
-async def test_undo_of_the_example_in_sight_shows_it_as_undecided(own_store: Path, settled: Settled) -> None:
+async def test_undo_of_the_example_in_sight_shows_it_as_undecided(own_store: Path) -> None:
     app = review(own_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("1", "k")
-        await settled(pilot)
-        assert "you: left is better" in text_of(app)
-        await pilot.press("u")
-        await settled(pilot)
-        assert "1/12" in text_of(app) and "you: not decided" in text_of(app)
+    async with driven(app) as ui:
+        await ui.press("1", "k")
+        assert "you: left is better" in ui.text
+        await ui.press("u")
+        assert "1/12" in ui.text and "you: not decided" in ui.text
 
 
-async def test_notes_and_tags_are_kept_and_a_used_tag_is_a_letter_away(
-    own_store: Path, settled: Settled
-) -> None:
+async def test_notes_and_tags_are_kept_and_a_used_tag_is_a_letter_away(own_store: Path) -> None:
     app = review(own_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("n", *"too short", "enter")
-        await settled(pilot)
-        await pilot.press("f", *"no-json", "enter")
-        await settled(pilot)
-        assert "#no-json" in text_of(app) and "noted" in text_of(app)
-        await pilot.press("j", "f")
-        await settled(pilot)
-        assert "n    no-json" in text_of(app)
-        await pilot.press("n")
-        await settled(pilot)
-        assert "#no-json" in text_of(app)
-        await pilot.press("f", "n")
-        await settled(pilot)
-        assert "no longer tagged no-json" in text_of(app)
-        await pilot.press("f", "plus", *HOSTILE_TAG, "enter")
-        await settled(pilot)
+    async with driven(app) as ui:
+        await ui.press("n", *"too short", "enter")
+        await ui.press("f", *"no-json", "enter")
+        assert "#no-json" in ui.text and "noted" in ui.text
+        await ui.press("j", "f")
+        assert "n    no-json" in ui.text
+        await ui.press("n")
+        assert "#no-json" in ui.text
+        await ui.press("f", "n")
+        assert "no longer tagged no-json" in ui.text
+        await ui.press("f", "plus", *HOSTILE_TAG, "enter")
     assert [value for value, *_ in decisions(own_store, "note")] == ["too short"]
     assert [value for value, *_ in decisions(own_store, "tag")] == ["no-json", HOSTILE_TAG]
 
 
 async def test_a_note_typed_in_one_burst_is_a_note_and_no_decision(own_store: Path, settled: Settled) -> None:
     app = review(own_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
+    async with driven(app) as ui:
         for letter in "nb1t2u":
-            app.post_message(Key(letter, letter))
-        app.post_message(Key("enter", None))
-        await settled(pilot)
+            ui.app.post_message(Key(letter, letter))
+        ui.app.post_message(Key("enter", None))
+        await ui.settled()
     assert [value for value, *_ in decisions(own_store, "note")] == ["b1t2u"]
     assert decisions(own_store) == []
 
 
-async def test_an_empty_note_is_no_note(own_store: Path, settled: Settled) -> None:
+async def test_an_empty_note_is_no_note(own_store: Path) -> None:
     app = review(own_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("n", "space", "enter")
-        await settled(pilot)
+    async with driven(app) as ui:
+        await ui.press("n", "space", "enter")
     assert decisions(own_store, "note") == []
 
 
-async def test_what_could_not_be_written_is_said_and_the_example_stays(
-    own_store: Path, settled: Settled
-) -> None:
+async def test_what_could_not_be_written_is_said_and_the_example_stays(own_store: Path) -> None:
     connection = database.connect(own_store)
     connection.execute(
         "CREATE TRIGGER full BEFORE INSERT ON annotation BEGIN SELECT raise(ABORT, 'disk is full'); END"
     )
     connection.close()
     app = review(own_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
+    async with driven(app) as ui:
         for keys in (["1"], ["n", "x", "enter"], ["f", "x", "enter"]):
-            await pilot.press(*keys)
-            await settled(pilot)
-            assert "1/12" in text_of(app) and "12 undecided" in text_of(app)
-            assert "disk that holds the store" in text_of(app)
+            await ui.press(*keys)
+            assert "1/12" in ui.text and "12 undecided" in ui.text
+            assert "disk that holds the store" in ui.text
     assert decisions(own_store) == []
 
 
-async def test_the_list_of_queues_has_their_counts_and_a_letter_opens_one(
-    own_store: Path, settled: Settled
-) -> None:
+async def test_the_list_of_queues_has_their_counts_and_a_letter_opens_one(own_store: Path) -> None:
     connection = history.attach(database.connect(own_store))
     ids = {model.name: model.id for model in history.models(connection, 2)}
     app = review(own_store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settled(pilot)
+    async with driven(app, (120, 36)) as ui:
         for name in ("losses", "wins", "ties", "disagreements", "missing", "random", "later"):
             held = len(queues.queue(connection, 2, ids["good"], ids["base"], show=name))
-            await pilot.press("F")
-            await settled(pilot)
-            assert f"{name:<13}  {held:>6}" in text_of(app)
-            await pilot.press(queues.QUEUES[name].key)
-            await settled(pilot)
-            assert (f"1/{held} " if held else f"nothing in “{name}”") in text_of(app)
-        await pilot.press("F")
-        await settled(pilot)
-        await pilot.press("c")
-        await settled(pilot)
+            await ui.press("F")
+            assert f"{name:<13}  {held:>6}" in ui.text
+            await ui.press(queues.QUEUES[name].key)
+            assert (f"1/{held} " if held else f"nothing in “{name}”") in ui.text
+        await ui.press("F")
+        await ui.press("c")
         for name, held in (("category: account", 3), ("numbers", 5), ("not leaked", 11)):
-            line = next(line for line in text_of(app).splitlines() if f" {name} " in line)
+            line = next(line for line in ui.lines if f" {name} " in line)
             assert line.split()[-1] == str(held)
-            await pilot.press(line.strip(" ›").split()[0])
-            await settled(pilot)
-            assert f" 1/{held} " in text_of(app) and name[-7:] in text_of(app).splitlines()[1]
-            await pilot.press("F")
-            await settled(pilot)
-            await pilot.press("c")
-            await settled(pilot)
+            await ui.press(line.strip(" ›").split()[0])
+            assert f" 1/{held} " in ui.text and name[-7:] in ui.lines[1]
+            await ui.press("F")
+            await ui.press("c")
     connection.close()
 
 
-async def test_a_missing_answer_shows_its_reason(own_store: Path, settled: Settled) -> None:
+async def test_a_missing_answer_shows_its_reason(own_store: Path) -> None:
     app = review(own_store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settled(pilot)
-        await pilot.press("right_curly_bracket", "G")
-        await settled(pilot)
-        assert "prompted" in text_of(app)
-        assert "no answer: the server answered 500 four times" in text_of(app)
+    async with driven(app, (120, 36)) as ui:
+        await ui.press("right_curly_bracket", "G")
+        assert "prompted" in ui.text
+        assert "no answer: the server answered 500 four times" in ui.text
 
 
 async def test_worst_first_starts_with_the_greatest_loss_of_the_measure(
     own_store: Path, settled: Settled
 ) -> None:
-    app = AssayApp(own_store, run=2, now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await app.push_screen(ReviewScreen(2, "overfit", "prompted", worst_by="rougeL"))
-        await settled(pilot)
-        assert "worst rougeL first" in text_of(app)
-        screen = app.screen
+    async with opened(own_store) as ui:
+        await ui.app.push_screen(ReviewScreen(2, "overfit", "prompted", worst_by="rougeL"))
+        await ui.settled()
+        assert "worst rougeL first" in ui.text
+        screen = ui.screen
         assert isinstance(screen, ReviewScreen) and screen._review is not None
         known = [item.difference for item in screen._review.items if item.difference is not None]
         assert known == sorted(known)
-        await pilot.press("W")
-        await settled(pilot)
-        assert "worst" not in text_of(app).splitlines()[1]
+        await ui.press("W")
+        assert "worst" not in ui.lines[1]
 
 
-async def test_search_finds_as_it_is_typed_and_esc_takes_it_off(own_store: Path, settled: Settled) -> None:
+async def test_search_finds_as_it_is_typed_and_esc_takes_it_off(own_store: Path) -> None:
     app = review(own_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("slash", *"kettle", "enter")
-        await settled(pilot)
-        assert "1/1" in text_of(app) and "kettle" in text_of(app)
-        await pilot.press("escape")
-        await settled(pilot)
-        assert isinstance(app.screen, ReviewScreen) and "8/12" in text_of(app)
+    async with driven(app) as ui:
+        await ui.press("slash", *"kettle", "enter")
+        assert "1/1" in ui.text and "kettle" in ui.text
+        await ui.press("escape")
+        assert isinstance(ui.screen, ReviewScreen) and "8/12" in ui.text
 
 
 async def test_long_answers_scroll_together(own_store: Path, settled: Settled) -> None:
     write(own_store, "base", "\n".join(f"old line {n}" for n in range(200)))
     write(own_store, "good", "\n".join(f"new line {n}" for n in range(200)))
     app = review(own_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("ctrl+d", "down")
-        await pilot.pause()
-        first = text_of(app).splitlines()[6]
+    async with driven(app) as ui:
+        await ui.tap("ctrl+d", "down")
+        await ui.pilot.pause()
+        first = ui.lines[6]
         left, right = (int(side.split()[2]) for side in first.split("▲"))
         assert left == right > 0
-        top = app.screen.query_one(Answers).top
-        app.screen.reload()
-        await settled(pilot)
-        assert app.screen.query_one(Answers).top == top
-        await pilot.press("j")
-        await settled(pilot)
-        assert app.screen.query_one(Answers).top == 0
+        top = ui.screen.query_one(Answers).top
+        ui.screen.reload()
+        await ui.settled()
+        assert ui.screen.query_one(Answers).top == top
+        await ui.press("j")
+        assert ui.screen.query_one(Answers).top == 0
 
 
-async def test_a_run_that_has_only_begun_says_what_is_not_there_yet(
-    own_store: Path, settled: Settled
-) -> None:
+async def test_a_run_that_has_only_begun_says_what_is_not_there_yet(own_store: Path) -> None:
     connection = database.connect(own_store)
     for table in ("response", "score", "judgment", "verdict"):
         connection.execute(f"DELETE FROM {table}")
     connection.close()
     app = review(own_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        assert "not answered yet" in text_of(app) and "not judged yet" in text_of(app)
+    async with driven(app) as ui:
+        assert "not answered yet" in ui.text and "not judged yet" in ui.text
     connection = database.connect(own_store)
     connection.execute("PRAGMA foreign_keys=OFF")
     connection.execute("DELETE FROM model WHERE role = 'candidate'")
     connection.close()
     app = review(own_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        assert "no candidate and baseline" in text_of(app)
-        await pilot.press("j", "1", "u", "w", "F", "right_square_bracket", "n", "f", "o", "ctrl+d")
-        await settled(pilot)
+    async with driven(app) as ui:
+        assert "no candidate and baseline" in ui.text
+        await ui.press("j", "1", "u", "w", "F", "right_square_bracket", "n", "f", "o", "ctrl+d")
     assert decisions(own_store) == []
 
 
 @pytest.mark.e2e
 def test_the_next_example_and_the_next_line_are_few_bytes_and_rest_is_silence(own_store: Path) -> None:
     for screen, marker, budget in (("review", "1/12", 8_000), ("compare", "rougeL", 600)):
-        terminal = Terminal(own_store, screen, 120, 36)
-        terminal.until(marker)
-        while terminal.rest():
-            pass
-        for _ in range(3):
-            terminal.press("j")
-            assert 0 < len(terminal.rest()) <= budget
-        terminal.close()
+        with terminal(own_store, screen) as opened:
+            opened.until(marker)
+            while opened.rest():
+                pass
+            for _ in range(3):
+                assert 0 < len(opened.press("j")) <= budget
 
 
 def write(store: Path, model: str, text: str) -> None:

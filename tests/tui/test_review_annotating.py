@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from store import annotations, database, tables
 from store.read import history, queues, reviewing
 from store.write import Recorder
-from tests.tui.conftest import text_of
+from tests.tui.driver import driven, opened
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
 from tui.app.settings import AppSettings, read_settings
@@ -83,13 +83,11 @@ def long_store(long_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(long_folder, tmp_path / "long"))
 
 
-async def test_twenty_pairs_take_twenty_keys(long_store: Path, settled: Settled) -> None:
+async def test_twenty_pairs_take_twenty_keys(long_store: Path) -> None:
     app = review(long_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press(*("1", "2", "t", "b") * 5)
-        await settled(pilot)
-        assert "21/25" in text_of(app) and "s left" in text_of(app)
+    async with driven(app) as ui:
+        await ui.press(*("1", "2", "t", "b") * 5)
+        assert "21/25" in ui.text and "s left" in ui.text
     rows = said(long_store)
     assert [row["value"] for row in rows] == ["left", "right", "tie", "both_bad"] * 5
     assert len({row["example_id"] for row in rows}) == 20
@@ -103,49 +101,35 @@ async def test_three_keys_lead_from_the_history_to_the_worst_failure(
     connection.execute("DELETE FROM benchmarkscore")
     connection.execute("DELETE FROM benchmarksample")
     connection.close()
-    app = AssayApp(own_store, now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("j")  # the newest run is still under way
-        await settled(pilot)
-        await pilot.press("enter")
-        await settled(pilot)
-        assert isinstance(app.screen, DecisionScreen)
-        await pilot.press("w")
-        await settled(pilot)
-        assert isinstance(app.screen, ReviewScreen) and "worst" in text_of(app)
+    async with opened(own_store, run=None) as ui:
+        await ui.tap("j")  # the newest run is still under way
+        await ui.settled()
+        await ui.press("enter")
+        assert isinstance(ui.screen, DecisionScreen)
+        await ui.press("w")
+        assert isinstance(ui.screen, ReviewScreen) and "worst" in ui.text
 
 
-async def test_review_goes_on_where_each_person_left_off(own_store: Path, settled: Settled) -> None:
+async def test_review_goes_on_where_each_person_left_off(own_store: Path) -> None:
     app = review(own_store, annotator="ann")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("F")
-        await settled(pilot)
-        await pilot.press("w")
-        await settled(pilot)
-        await pilot.press("j", "j")
-        await settled(pilot)
-        left_at = text_of(app).splitlines()[1]
+    async with driven(app) as ui:
+        await ui.press("F")
+        await ui.press("w")
+        await ui.press("j", "j")
+        left_at = ui.lines[1]
         assert " 3/" in left_at and "wins" in left_at
     app = review(own_store, annotator="ann")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        assert text_of(app).splitlines()[1] == left_at
-        await pilot.press("F")
-        await settled(pilot)
-        await pilot.press("a")
-        await settled(pilot)
-        assert "1/12" in text_of(app)
-        await pilot.press("F")
-        await settled(pilot)
-        await pilot.press("w")
-        await settled(pilot)
-        assert text_of(app).splitlines()[1] == left_at
+    async with driven(app) as ui:
+        assert ui.lines[1] == left_at
+        await ui.press("F")
+        await ui.press("a")
+        assert "1/12" in ui.text
+        await ui.press("F")
+        await ui.press("w")
+        assert ui.lines[1] == left_at
     app = review(own_store, annotator="bob")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        assert "1/12" in text_of(app)
+    async with driven(app) as ui:
+        assert "1/12" in ui.text
 
 
 async def test_what_somebody_else_says_meanwhile_shows_and_nothing_is_lost(
@@ -153,10 +137,8 @@ async def test_what_somebody_else_says_meanwhile_shows_and_nothing_is_lost(
 ) -> None:
     app = review(own_store, annotator="ann")
     ids = ids_of(own_store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settled(pilot)
-        await pilot.press("1", "k")
-        await settled(pilot)
+    async with driven(app, (120, 36)) as ui:
+        await ui.press("1", "k")
         other = database.connect(own_store)
         example = other.execute("SELECT id FROM example WHERE example = 't-001'").fetchone()[0]
         # Bob saw the sides the other way round: his left is the candidate, which stands on the right here.
@@ -171,15 +153,13 @@ async def test_what_somebody_else_says_meanwhile_shows_and_nothing_is_lost(
             annotator="bob",
         )
         other.close()
-        app.screen.reload()  # type: ignore[attr-defined]  # what the app does when the store changed
-        await settled(pilot)
-        assert "you: left is better · bob: right is better" in text_of(app)
+        ui.screen.reload()  # type: ignore[attr-defined]  # what the app does when the store changed
+        await ui.settled()
+        assert "you: left is better · bob: right is better" in ui.text
     assert [row["annotator"] for row in said(own_store)] == ["ann", "bob"]
 
 
-async def test_ratings_thumbs_and_later_are_of_the_candidate_or_the_other_answer(
-    own_store: Path, settled: Settled
-) -> None:
+async def test_ratings_thumbs_and_later_are_of_the_candidate_or_the_other_answer(own_store: Path) -> None:
     ids = ids_of(own_store)
     recorder = Recorder(own_store, 2)
     judge = {
@@ -192,15 +172,11 @@ async def test_ratings_thumbs_and_later_are_of_the_candidate_or_the_other_answer
     recorder.insert(tables.Judge, judge | {"details": {"criteria": {"clarity": [1, 10], "tone": [1, 10]}}})
     recorder.close()
     app = review(own_store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settled(pilot)
-        await pilot.press("r", "4", "x", "2", "plus", "l")
-        await settled(pilot)
-        assert "later" in text_of(app).splitlines()[1] and "rated" in text_of(app).splitlines()[1]
-        await pilot.press("a", "minus")
-        await settled(pilot)
-        await pilot.press("l")
-        await settled(pilot)
+    async with driven(app, (120, 36)) as ui:
+        await ui.press("r", "4", "x", "2", "plus", "l")
+        assert "later" in ui.lines[1] and "rated" in ui.lines[1]
+        await ui.press("a", "minus")
+        await ui.press("l")
     found = [(row["kind"], row["criterion"], row["value"], row["left_id"]) for row in said(own_store)]
     assert found == [
         ("rating", "clarity", "4", ids["good"]),
@@ -210,35 +186,26 @@ async def test_ratings_thumbs_and_later_are_of_the_candidate_or_the_other_answer
     ]
 
 
-async def test_undo_says_what_it_took_back_and_an_excluded_example_is_marked(
-    own_store: Path, settled: Settled
-) -> None:
+async def test_undo_says_what_it_took_back_and_an_excluded_example_is_marked(own_store: Path) -> None:
     app = review(own_store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settled(pilot)
-        await pilot.press("2", "u")
-        await settled(pilot)
-        assert "taken back: t-001: good is better" in text_of(app)
-        await pilot.press("x", "j", "k")
-        await settled(pilot)
-        assert "excluded" in text_of(app).splitlines()[1]
+    async with driven(app, (120, 36)) as ui:
+        await ui.press("2", "u")
+        assert "taken back: t-001: good is better" in ui.text
+        await ui.press("x", "j", "k")
+        assert "excluded" in ui.lines[1]
     assert said(own_store) == []
 
 
 # Blind mode
 
 
-async def test_blind_mode_shows_neither_names_nor_scores_until_it_ends(
-    own_store: Path, settled: Settled
-) -> None:
+async def test_blind_mode_shows_neither_names_nor_scores_until_it_ends(own_store: Path) -> None:
     ids = ids_of(own_store)
     app = review(own_store, blind=True, annotator="ann")
-    async with app.run_test(size=(160, 48)) as pilot:
-        await settled(pilot)
+    async with driven(app, (160, 48)) as ui:
         for keys in ((), ("o",), ("o", "v"), ("m",), ("m", "1"), ("t",), ("k",), ("f",), ("escape", "u")):
-            await pilot.press(*keys)
-            await settled(pilot)
-            shown = text_of(app)
+            await ui.press(*keys)
+            shown = ui.text
             assert "blind" in shown
             assert not [name for name in NAMES if name in shown.replace("both bad", "")]
             for hidden in (
@@ -251,12 +218,10 @@ async def test_blind_mode_shows_neither_names_nor_scores_until_it_ends(
                 "gate failed",
             ):
                 assert hidden not in shown
-        await pilot.press("F")
-        await settled(pilot)
-        assert "losses" not in text_of(app) and "random" in text_of(app)
-        await pilot.press("escape", "B")
-        await settled(pilot)
-        assert "good" in text_of(app) and "rougeL" in text_of(app) and "gate failed" in text_of(app)
+        await ui.press("F")
+        assert "losses" not in ui.text and "random" in ui.text
+        await ui.press("escape", "B")
+        assert "good" in ui.text and "rougeL" in ui.text and "gate failed" in ui.text
     rows = [row for row in said(own_store) if row["kind"] == "preference"]
     assert rows and all(row["blind"] for row in rows)
     connection = database.connect(own_store)
@@ -267,17 +232,13 @@ async def test_blind_mode_shows_neither_names_nor_scores_until_it_ends(
         assert row["left_id"] == ids[left]
 
 
-async def test_a_blind_queue_repeats_items_which_never_count_as_labels(
-    own_store: Path, settled: Settled
-) -> None:
+async def test_a_blind_queue_repeats_items_which_never_count_as_labels(own_store: Path) -> None:
     app = review(own_store, blind=True, annotator="ann")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        assert "1/13" in text_of(app)
-        await pilot.press(*"1" * 13)
-        await settled(pilot)
-        assert isinstance(app.screen, OwnScreen)
-        shown = text_of(app)
+    async with driven(app) as ui:
+        assert "1/13" in ui.text
+        await ui.press(*"1" * 13)
+        assert isinstance(ui.screen, OwnScreen)
+        shown = ui.text
         assert "good against base" in shown and "left side   100%" in shown and "of 1 repeated" in shown
     rows = said(own_store)
     assert [row["control"] for row in rows] == [0] * 12 + [1]
@@ -383,7 +344,7 @@ def script(folder: Path, text: str) -> str:
 
 
 async def test_a_corrected_answer_is_recorded_for_the_candidate(
-    own_store: Path, settled: Settled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
     def lent(app: AssayApp) -> Iterator[None]:
@@ -393,19 +354,15 @@ async def test_a_corrected_answer_is_recorded_for_the_candidate(
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.setenv("EDITOR", script(tmp_path, r"printf 'better \033[31m[/b]\n' > $1"))
     app = review(own_store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settled(pilot)
-        await pilot.press("e")
-        await settled(pilot)
-        assert "corrected" in text_of(app).splitlines()[1] and "\x1b" not in text_of(app)
+    async with driven(app, (120, 36)) as ui:
+        await ui.press("e")
+        assert "corrected" in ui.lines[1] and "\x1b" not in ui.text
         monkeypatch.setenv("EDITOR", "true")
-        await pilot.press("e")
-        await settled(pilot)
-        assert "nothing was changed" in text_of(app)
+        await ui.press("e")
+        assert "nothing was changed" in ui.text
         monkeypatch.setenv("EDITOR", "no-such-editor")
-        await pilot.press("e")
-        await settled(pilot)
-        assert "cannot be started" in text_of(app)
+        await ui.press("e")
+        assert "cannot be started" in ui.text
     (row,) = said(own_store)
     assert (row["kind"], row["value"]) == ("correction", "better \x1b[31m[/b]")
     assert (row["left_id"], row["right_id"]) == (ids_of(own_store)["good"], None)

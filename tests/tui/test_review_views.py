@@ -13,8 +13,9 @@ from rich.cells import cell_len
 from textual.pilot import Pilot
 
 from store import database
+from tests.tui.driver import driven
 from tests.tui.history import NOW
-from tests.tui.terminal import Terminal
+from tests.tui.terminal import terminal
 from tests.tui.test_hostile import CORPUS, check
 from tui.app.app import AssayApp
 from tui.screens.review.answers import Answers
@@ -30,10 +31,6 @@ from tui.text.sheet import folded, unified
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 HARD = "\x00\x1b[]()ab \n\t.!?é中กำ👩\u200d💻\u202e\xa0\ud800{}\":,`~'/*#"
 texts = st.text(st.sampled_from(HARD) | st.characters(), max_size=60)
-
-
-def text_of_screen(app: AssayApp) -> str:
-    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
 
 
 def review(store: Path) -> AssayApp:
@@ -182,20 +179,18 @@ def test_the_nearest_reference_is_the_one_with_most_words_in_common() -> None:
 # On the screen
 
 
-async def test_v_goes_through_all_views_and_each_has_its_own_look(own_store: Path, settled: Settled) -> None:
+async def test_v_goes_through_all_views_and_each_has_its_own_look(own_store: Path) -> None:
     write(own_store, "base", '{"a": "old", "b": [1]} \t', ['{"a": "x"}', '{"a": "old", "b": [1]} \t'])
     write(own_store, "good", '{"a": "new", "b": [1]}', ['{"a": "x"}', '{"a": "new", "b": [1]}'])
     app = review(own_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
+    async with driven(app) as ui:
         seen = []
         for name in VIEWS:
-            shown = text_of_screen(app)
+            shown = ui.text
             assert name in shown
             seen.append(shown)
-            await pilot.press("v")
-            await settled(pilot)
-        assert "side by side 1/7" in text_of_screen(app)
+            await ui.press("v")
+        assert "side by side 1/7" in ui.text
     unified_, reference, raw, turns = seen[1], seen[2], seen[4], seen[5]
     assert "− " in unified_ and "+ " in unified_
     assert "reference" in reference
@@ -203,127 +198,103 @@ async def test_v_goes_through_all_views_and_each_has_its_own_look(own_store: Pat
     assert "answers, turn 1" in turns and "user, turn 2" in turns
 
 
-async def test_the_view_stays_for_the_next_example_and_the_next_opening(
-    own_store: Path, settled: Settled
-) -> None:
+async def test_the_view_stays_for_the_next_example_and_the_next_opening(own_store: Path) -> None:
     app = review(own_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("s", "u")
-        await settled(pilot)
-        await pilot.press("j")
-        await settled(pilot)
-        assert "unified 2/7" in text_of_screen(app)
-        await pilot.press("C")
-        await settled(pilot)
-        await pilot.press("V")
-        await settled(pilot)
-        assert "unified 2/7" in text_of_screen(app)
+    async with driven(app) as ui:
+        await ui.press("s", "u")
+        await ui.press("j")
+        assert "unified 2/7" in ui.text
+        await ui.press("C")
+        await ui.press("V")
+        assert "unified 2/7" in ui.text
 
 
-async def test_json_is_compared_field_by_field_or_says_why_not(own_store: Path, settled: Settled) -> None:
+async def test_json_is_compared_field_by_field_or_says_why_not(own_store: Path) -> None:
     write(own_store, "base", 'Sure!\n```json\n{"a": "old", "b": [1, 2]}\n```')
     write(own_store, "good", '{"a": "new", "b": [1, 2]}')
     app = review(own_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("s", "f")
-        await settled(pilot)
-        shown = text_of_screen(app)
+    async with driven(app) as ui:
+        await ui.press("s", "f")
+        shown = ui.text
         assert '"a": "old",' in shown and '"a": "new",' in shown and "5 characters around the left" in shown
     write(own_store, "good", "no JSON at all")
     app = review(own_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("s", "f")
-        await settled(pilot)
-        assert "the right answer is no JSON" in text_of_screen(app)
+    async with driven(app) as ui:
+        await ui.press("s", "f")
+        assert "the right answer is no JSON" in ui.text
 
 
-async def test_equal_parts_are_folded_until_z(own_store: Path, settled: Settled) -> None:
+async def test_equal_parts_are_folded_until_z(own_store: Path) -> None:
     lines = [f"line {n}." for n in range(40)]
     write(own_store, "base", "\n".join([*lines, "Old end here."]))
     write(own_store, "good", "\n".join([*lines, "New end here."]))
     app = review(own_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        assert "… 38 equal lines … z" in text_of_screen(app) and "New end here." in text_of_screen(app)
-        await pilot.press("z")
-        await settled(pilot)
-        assert "equal lines" not in text_of_screen(app) and "line 3." in text_of_screen(app)
+    async with driven(app) as ui:
+        assert "… 38 equal lines … z" in ui.text and "New end here." in ui.text
+        await ui.press("z")
+        assert "equal lines" not in ui.text and "line 3." in ui.text
 
 
 @pytest.mark.parametrize(("size", "columns"), [((80, 24), 2), ((160, 48), 3)])
 async def test_all_models_of_the_run_stand_beside_each_other(
-    store_folder: Path, settled: Settled, size: tuple[int, int], columns: int
+    store_folder: Path, size: tuple[int, int], columns: int
 ) -> None:
     app = review(store_folder)
-    async with app.run_test(size=size) as pilot:
-        await settled(pilot)
-        await pilot.press("m")
-        await settled(pilot)
-        shown = text_of_screen(app)
+    async with driven(app, size) as ui:
+        await ui.press("m")
+        shown = ui.text
         for model in ("base", "prompted", "good", "overfit", "no-effect"):
             assert model in shown
         assert max(line.count("rougeL") for line in shown.splitlines() if "base baseline" in line) == columns
-        await pilot.press("m")
-        await settled(pilot)
-        assert "all models" not in text_of_screen(app)
+        await ui.press("m")
+        assert "all models" not in ui.text
 
 
-async def test_no_other_models_are_shown_while_blind(store_folder: Path, settled: Settled) -> None:
+async def test_no_other_models_are_shown_while_blind(store_folder: Path) -> None:
     app = review(store_folder)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("m", "B")
-        await settled(pilot)
+    async with driven(app) as ui:
+        await ui.press("m", "B")
         for key in ("m", *"vvvvvvv"):
-            shown = text_of_screen(app)
+            shown = ui.text
             names = ("prompted", "overfit", "no-effect", "baseline ", "candidate ", "good ", "base ")
             assert not any(name in shown.split("query")[1].split("hidden")[0] for name in names)
-            await pilot.press(key)
-            await settled(pilot)
+            await ui.press(key)
 
 
-async def test_y_copies_the_candidates_answer_in_full(own_store: Path, settled: Settled) -> None:
+async def test_y_copies_the_candidates_answer_in_full(own_store: Path) -> None:
     write(own_store, "good", "long answer " * 900)
     app = review(own_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        assert app.front is not None and app.front.copied == "long answer " * 900
+    async with driven(app) as ui:
+        assert ui.app.front is not None and ui.app.front.copied == "long answer " * 900
 
 
-async def test_hostile_text_goes_through_every_view(own_store: Path, settled: Settled) -> None:
+async def test_hostile_text_goes_through_every_view(own_store: Path) -> None:
     write(own_store, "base", "\n".join(CORPUS))
     write(own_store, "good", "\n".join(CORPUS[5:] + CORPUS[:5]), ["```\n" + text for text in CORPUS])
     app = review(own_store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        answers = app.screen.query_one(Answers)
+    async with driven(app) as ui:
+        answers = ui.screen.query_one(Answers)
         for name in VIEWS:
             answers.look_at(answers.look._replace(view=name))
             for _ in range(3):
                 answers.scroll_lines(7)
-                await pilot.pause()
-                check(app, 80)
+                await ui.pilot.pause()
+                check(ui.app, 80)
         answers.look_at(answers.look._replace(models=True))
-        await pilot.pause()
-        check(app, 80)
+        await ui.pilot.pause()
+        check(ui.app, 80)
 
 
 @pytest.mark.e2e
 def test_the_next_example_is_few_bytes_in_every_view(own_store: Path) -> None:
-    terminal = Terminal(own_store, "review", 120, 36)
-    terminal.until("1/12")
-    while terminal.rest():
-        pass
-    for keys in [*(("s", view.key) for view in VIEWS.values()), ("m",)]:
-        for key in keys:
-            terminal.press(key)
-            terminal.rest()
-        terminal.press("j")
-        assert 0 < len(terminal.rest()) <= 8_000, keys
-    terminal.close()
+    with terminal(own_store, "review") as opened:
+        opened.until("1/12")
+        while opened.rest():
+            pass
+        for keys in [*(("s", view.key) for view in VIEWS.values()), ("m",)]:
+            for key in keys:
+                opened.press(key)
+            assert 0 < len(opened.press("j")) <= 8_000, keys
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])

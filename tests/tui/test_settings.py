@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from engine.errors import BadInput
-from tests.tui.conftest import Settled, text_of
+from tests.tui.conftest import Settled
+from tests.tui.driver import driven, opened
 from tests.tui.history import HOSTILE, NOW
 from tui.app.app import AssayApp
 from tui.app.clipboard import MOST_BYTES, sequence, to_file
@@ -128,23 +129,19 @@ def test_every_colour_of_a_theme_can_be_read_on_its_grounds(name: str) -> None:
 
 
 async def test_every_screen_opens_in_the_terminals_own_colours(store_folder: Path, settled: Settled) -> None:
-    app = AssayApp(store_folder, run=2, now=lambda: NOW, settings=AppSettings(theme="terminal"))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
+    async with opened(store_folder, settings=AppSettings(theme="terminal")) as ui:
         for name in RUN_SCREENS:
-            app.go(name)
-            await settled(pilot)
-            assert type(app.screen) is load(name)
+            ui.app.go(name)
+            await ui.settled()
+            assert type(ui.screen) is load(name)
 
 
-async def test_themes_change_under_a_key(store_folder: Path, settled: Settled) -> None:
-    app = AssayApp(store_folder, now=lambda: NOW, settings=AppSettings(theme="light"))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        assert app.theme == "assay-light"
-        await pilot.press("f2")
-        assert app.theme == "assay-terminal"
-        assert "tickets-v2" in text_of(app)
+async def test_themes_change_under_a_key(store_folder: Path) -> None:
+    async with opened(store_folder, run=None, settings=AppSettings(theme="light")) as ui:
+        assert ui.app.theme == "assay-light"
+        await ui.tap("f2")
+        assert ui.app.theme == "assay-terminal"
+        assert "tickets-v2" in ui.text
 
 
 @given(st.text())
@@ -157,19 +154,15 @@ def test_what_the_app_draws_has_a_likeness_in_ascii() -> None:
     assert ascii_only("✓ finished · −0.62 … 包 ▁█") == "+ finished . -0.62 . ?? _#"
 
 
-async def test_reading_alone_writes_nothing_and_says_so(own_store: Path, settled: Settled) -> None:
+async def test_reading_alone_writes_nothing_and_says_so(own_store: Path) -> None:
     before = (own_store / "assay.db").read_bytes()
     app = AssayApp(own_store, 2, "review", now=lambda: NOW, settings=AppSettings(read_only=True))
-    async with app.run_test(size=(200, 30)) as pilot:  # room for the store's path
-        await settled(pilot)
-        await pilot.press("1")
-        await settled(pilot)
-        assert "only be read" in text_of(app)
-        await pilot.press("R")
-        await settled(pilot)
-        await pilot.press("r")
-        await settled(pilot)
-        assert "--read-only" in text_of(app)
+    async with driven(app, (200, 30)) as ui:  # room for the store's path
+        await ui.press("1")
+        assert "only be read" in ui.text
+        await ui.press("R")
+        await ui.press("r")
+        assert "--read-only" in ui.text
     assert (own_store / "assay.db").read_bytes() == before
 
 
@@ -185,16 +178,11 @@ def test_what_is_copied_reaches_the_terminal_as_base64_and_a_file(tmp_path: Path
     assert (tmp_path / "elsewhere").read_text() == "kept"
 
 
-async def test_y_copies_the_row_under_the_cursor(
-    own_store: Path, settled: Settled, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_y_copies_the_row_under_the_cursor(own_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TMUX", raising=False)
-    app = AssayApp(own_store, now=lambda: NOW)
-    async with app.run_test(size=(140, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("j", "y")
-        await settled(pilot)
-        assert "copied" in text_of(app)
+    async with opened(own_store, run=None, size=(140, 24)) as ui:
+        await ui.press("j", "y")
+        assert "copied" in ui.text
     assert "tickets-v2" in (own_store / "copied.txt").read_text()
 
 

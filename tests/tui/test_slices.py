@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from tests.tui.driver import opened
 from tests.tui.history import NOW
-from tests.tui.test_compare import text_of
 from tui.app.app import AssayApp
 from tui.screens.compare.screen import CompareScreen
 from tui.screens.review.screen import ReviewScreen
@@ -17,42 +17,31 @@ from tui.screens.slices import SlicesScreen
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 
 
-async def test_slices_show_the_worse_ones_first_and_open_in_review(
-    store_folder: Path, settled: Settled
-) -> None:
-    app = AssayApp(store_folder, run=2, screen="compare", now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("slash", *"rougeL", "enter", "G", "s")
-        await settled(pilot)
-        assert isinstance(app.screen, SlicesScreen)
-        lines = text_of(app).splitlines()
+async def test_slices_show_the_worse_ones_first_and_open_in_review(store_folder: Path) -> None:
+    async with opened(store_folder, "compare") as ui:
+        await ui.press("slash", *"rougeL", "enter", "G", "s")
+        assert isinstance(ui.screen, SlicesScreen)
+        lines = ui.lines
         assert "rougeL" in lines[1] and "− 2 worse" in lines[1]
         assert "category: shipping" in lines[3] and "−0.310" in lines[3] and "− worse" in lines[3]
         assert "0.004" in lines[3] and "−0.410..−0.210" in lines[3]
-        assert "exact_match" not in text_of(app)
-        await pilot.press("a")
-        assert "exact_match" in text_of(app) and "all measures" in text_of(app)
-        await pilot.press("slash", *"billing", "enter")
-        assert "shipping" not in text_of(app)
-        await pilot.press("escape", "g", "enter")
-        await settled(pilot)
-        assert isinstance(app.screen, ReviewScreen) and "shipping" in text_of(app)
-        await pilot.press("escape")
-        await settled(pilot)
-        assert isinstance(app.screen, SlicesScreen)
-        await pilot.press("escape")
-        await settled(pilot)
-        assert isinstance(app.screen, CompareScreen)
+        assert "exact_match" not in ui.text
+        await ui.tap("a")
+        assert "exact_match" in ui.text and "all measures" in ui.text
+        await ui.tap("slash", *"billing", "enter")
+        assert "shipping" not in ui.text
+        await ui.press("escape", "g", "enter")
+        assert isinstance(ui.screen, ReviewScreen) and "shipping" in ui.text
+        await ui.press("escape")
+        assert isinstance(ui.screen, SlicesScreen)
+        await ui.press("escape")
+        assert isinstance(ui.screen, CompareScreen)
 
 
-async def test_a_run_without_slices_says_what_they_need(store_folder: Path, settled: Settled) -> None:
-    app = AssayApp(store_folder, run=1, screen="compare", now=lambda: NOW)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("s")
-        await settled(pilot)
-        assert "no slices were computed" in text_of(app)
+async def test_a_run_without_slices_says_what_they_need(store_folder: Path) -> None:
+    async with opened(store_folder, "compare", run=1) as ui:
+        await ui.press("s")
+        assert "no slices were computed" in ui.text
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])

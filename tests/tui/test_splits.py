@@ -10,9 +10,9 @@ import pytest
 from textual.pilot import Pilot
 
 from store import database
-from tests.tui.conftest import text_of
+from tests.tui.driver import driven
 from tests.tui.leaky import COVERAGE, below, open_splits, rest, set_summary, summary
-from tests.tui.terminal import Terminal
+from tests.tui.terminal import terminal
 from tests.tui.test_hostile import CORPUS, check
 from tui.keys import REGISTRY
 from tui.screens.review.screen import ReviewScreen
@@ -22,13 +22,10 @@ from tui.screens.splits.screen import SplitsScreen
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 
 
-async def test_the_judgement_names_every_tier_the_lock_and_the_smallest_change(
-    leaky: Path, settled: Settled
-) -> None:
+async def test_the_judgement_names_every_tier_the_lock_and_the_smallest_change(leaky: Path) -> None:
     app = open_splits(leaky)
-    async with app.run_test(size=(160, 48)) as pilot:
-        await settled(pilot)
-        first, second = text_of(app).split("\n")[1:3]
+    async with driven(app, (160, 48)) as ui:
+        first, second = ui.lines[1:3]
     assert (
         "! 4 of 12 evaluated examples leaked: 1 identical, 1 near, 1 long shared n-gram, 1 same meaning"
         in first
@@ -37,10 +34,9 @@ async def test_the_judgement_names_every_tier_the_lock_and_the_smallest_change(
     assert "with 12 examples you can see a 29-point change" in second
 
 
-async def test_every_part_is_one_key_away(leaky: Path, settled: Settled) -> None:
+async def test_every_part_is_one_key_away(leaky: Path) -> None:
     app = open_splits(leaky)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
+    async with driven(app) as ui:
         for keys, tab, shown in (
             ("2", "[2 sizes]", "81%"),
             ("3", "[3 coverage !1]", "! lacks 3"),
@@ -49,94 +45,80 @@ async def test_every_part_is_one_key_away(leaky: Path, settled: Settled) -> None
             ("]", "[1 leakage 4]", "n-gram"),
             ("[", "[5 versions 2]", "the oldest that is known"),
         ):
-            await pilot.press({"]": "right_square_bracket", "[": "left_square_bracket"}.get(keys, keys))
-            await settled(pilot)
-            assert tab in text_of(app), keys
-            assert shown in text_of(app), keys
+            await ui.press({"]": "right_square_bracket", "[": "left_square_bracket"}.get(keys, keys))
+            assert tab in ui.text, keys
+            assert shown in ui.text, keys
 
 
-async def test_the_help_names_every_part(leaky: Path, settled: Settled) -> None:
+async def test_the_help_names_every_part(leaky: Path) -> None:
     app = open_splits(leaky)
-    async with app.run_test(size=(120, 60)) as pilot:
-        await settled(pilot)
-        await pilot.press("question_mark")
-        await settled(pilot)
+    async with driven(app, (120, 60)) as ui:
+        await ui.press("question_mark")
         for name in ("exclude", "undo", "next", "leaks", "sizes", "coverage", "lock", "versions"):
-            assert REGISTRY[f"splits.{name}"].help in text_of(app)
+            assert REGISTRY[f"splits.{name}"].help in ui.text
 
 
-async def test_a_run_without_a_leak_opens_on_its_sizes(leaky: Path, settled: Settled) -> None:
+async def test_a_run_without_a_leak_opens_on_its_sizes(leaky: Path) -> None:
     connection = database.connect(leaky)
     connection.execute("DELETE FROM leak")
     connection.close()
     app = open_splits(leaky)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        assert "[2 sizes]" in text_of(app)
-        await pilot.press("1")
-        await settled(pilot)
-        assert "no example was found in the training data" in text_of(app)
+    async with driven(app) as ui:
+        assert "[2 sizes]" in ui.text
+        await ui.press("1")
+        assert "no example was found in the training data" in ui.text
 
 
-async def test_a_wide_screen_shows_the_other_parts_beside(leaky: Path, settled: Settled) -> None:
+async def test_a_wide_screen_shows_the_other_parts_beside(leaky: Path) -> None:
     app = open_splits(leaky)
-    async with app.run_test(size=(160, 48)) as pilot:
-        await settled(pilot)
-        shown = text_of(app)
+    async with driven(app, (160, 48)) as ui:
+        shown = ui.text
     for part in ("1,290", "! 3", "maria", "+2 added", "I was charged twice for order"):
         assert part in shown, part
 
 
 async def test_a_part_keeps_its_cursor(leaky: Path, settled: Settled) -> None:
     app = open_splits(leaky)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("j", "j")
-        await settled(pilot)
-        await pilot.press("3", "1")
-        await rest(pilot, settled, "Can I change the delivery address")
-        assert "› t-004" in text_of(app)
+    async with driven(app) as ui:
+        await ui.press("j", "j")
+        await ui.tap("3", "1")
+        await rest(ui.pilot, settled, "Can I change the delivery address")
+        assert "› t-004" in ui.text
 
 
 async def test_what_is_said_follows_the_cursor(leaky: Path, settled: Settled) -> None:
     app = open_splits(leaky)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await rest(pilot, settled, "train line 412")
-        await pilot.press("3", "j", "j")
-        await rest(pilot, settled, "How do I cancel?")
-        assert "the log asks this 20.0% of the time, the eval set 0.0%: 3 examples missing" in below(app)
-        await pilot.press("5")
-        await rest(pilot, settled, "t-011, t-012")
-        assert "#3 tickets-v3, #2 tickets-v2" in below(app)
+    async with driven(app, (80, 24), settle=False) as ui:
+        await rest(ui.pilot, settled, "train line 412")
+        await ui.tap("3", "j", "j")
+        await rest(ui.pilot, settled, "How do I cancel?")
+        assert "the log asks this 20.0% of the time, the eval set 0.0%: 3 examples missing" in below(ui.app)
+        await ui.tap("5")
+        await rest(ui.pilot, settled, "t-011, t-012")
+        assert "#3 tickets-v3, #2 tickets-v2" in below(ui.app)
 
 
-async def test_enter_opens_the_answers_to_the_leaked_example(leaky: Path, settled: Settled) -> None:
+async def test_enter_opens_the_answers_to_the_leaked_example(leaky: Path) -> None:
     app = open_splits(leaky)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("enter")
-        await settled(pilot)
-        assert isinstance(app.screen, ReviewScreen)
-        assert "t-003" in text_of(app) and "1/1" in text_of(app)
+    async with driven(app) as ui:
+        await ui.press("enter")
+        assert isinstance(ui.screen, ReviewScreen)
+        assert "t-003" in ui.text and "1/1" in ui.text
 
 
 # Finding
 
 
-async def test_the_filter_narrows_the_list_and_esc_shows_all(leaky: Path, settled: Settled) -> None:
+async def test_the_filter_narrows_the_list_and_esc_shows_all(leaky: Path) -> None:
     app = open_splits(leaky)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("slash", *"1042", "enter")
-        await settled(pilot)
-        shown = text_of(app)
+    async with driven(app) as ui:
+        await ui.press("slash", *"1042", "enter")
+        shown = ui.text
         assert "1 pair with “1042”" in shown and "t-001" in shown and "t-004" not in shown
-        await pilot.press("escape")
-        await settled(pilot)
-        assert isinstance(app.screen, SplitsScreen) and "t-004" in text_of(app)
-        await pilot.press("slash", *"zz", "enter")
-        await settled(pilot)
-        assert "no leak matches" in text_of(app)
+        await ui.press("escape")
+        assert isinstance(ui.screen, SplitsScreen) and "t-004" in ui.text
+        await ui.press("slash", *"zz", "enter")
+        assert "no leak matches" in ui.text
 
 
 def more_leaks(connection: sqlite3.Connection, count: int) -> None:
@@ -149,20 +131,17 @@ def more_leaks(connection: sqlite3.Connection, count: int) -> None:
     connection.execute("COMMIT")
 
 
-async def test_twenty_thousand_leaks_are_read_by_page(leaky: Path, settled: Settled) -> None:
+async def test_twenty_thousand_leaks_are_read_by_page(leaky: Path) -> None:
     connection = database.connect(leaky)
     more_leaks(connection, 20_000)
     connection.close()
     app = open_splits(leaky)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("G")
-        await settled(pilot)
-        await pilot.press("k", "k")
-        await settled(pilot)
-        screen = app.screen
+    async with driven(app) as ui:
+        await ui.press("G")
+        await ui.press("k", "k")
+        screen = ui.screen
         assert isinstance(screen, SplitsScreen)
-        assert "line 19999" in text_of(app)
+        assert "line 19999" in ui.text
         assert len(screen.rows.items) == 20_005
         assert len(screen._near) <= 2 * NEAR
 
@@ -172,11 +151,9 @@ def test_holding_j_writes_a_few_hundred_bytes_a_step(leaky: Path) -> None:
     connection = database.connect(leaky)
     more_leaks(connection, 1_000)
     connection.close()
-    terminal = Terminal(leaky, "splits", 120, 36)
-    terminal.until("train")
-    terminal.press("j" * 40)
-    written = len(terminal.rest())
-    terminal.close()
+    with terminal(leaky, "splits") as opened:
+        opened.until("train")
+        written = len(opened.press("j" * 40))
     assert 0 < written / 40 <= 600
 
 
@@ -184,9 +161,7 @@ def test_holding_j_writes_a_few_hundred_bytes_a_step(leaky: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)])
-async def test_no_part_lets_anything_raw_through(
-    leaky: Path, settled: Settled, size: tuple[int, int]
-) -> None:
+async def test_no_part_lets_anything_raw_through(leaky: Path, size: tuple[int, int]) -> None:
     bad = "".join(CORPUS[:4])
     connection = database.connect(leaky)
     connection.execute("UPDATE leak SET train_text = ?, excerpt = ?, field = 'both'", (CORPUS[5] + bad, bad))
@@ -204,12 +179,10 @@ async def test_no_part_lets_anything_raw_through(
     connection.execute("UPDATE example SET example = ? || example", (bad,))
     connection.close()
     app = open_splits(leaky)
-    async with app.run_test(size=size) as pilot:
-        await settled(pilot)
+    async with driven(app, size) as ui:
         for key in ("x", "2", "G", "3", "4", "5", "G"):
-            await pilot.press(key)
-            await settled(pilot)
-            check(app, size[0])
+            await ui.press(key)
+            check(ui.app, size[0])
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,17 @@
 """From an empty store to the first run: plans found, checked, started; new ones made of what is there."""
 
 import os
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from engine.plan.plan import read_plan
 from tests.engine.runs import lines, recorded_plan
-from tests.tui.conftest import Settled, text_of
+from tests.tui.driver import driven
 from tests.tui.history import HOSTILE
 from tui.app.app import AssayApp
 from tui.screens.runs import RunsScreen
 from tui.screens.start import SAMPLES, CheckScreen, WizardScreen, found_plans
-
-SECONDS = 60.0
 
 
 @pytest.fixture
@@ -35,56 +31,40 @@ def record(folder: Path) -> Path:
     )
 
 
-async def test_three_keys_lead_from_an_empty_store_to_the_first_run(folder: Path, settled: Settled) -> None:
+async def test_three_keys_lead_from_an_empty_store_to_the_first_run(folder: Path) -> None:
     record(folder)
     app = AssayApp(folder / ".assay")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        assert "whether to ship it" in text_of(app)
-        await pilot.press("s", "enter", "enter")
-        await settled(pilot)
-        assert isinstance(app.screen, RunsScreen)
-        await _shown(pilot, app, "recorded")
-        await _shown(pilot, app, "passed")
+    async with driven(app) as ui:
+        assert "whether to ship it" in ui.text
+        await ui.press("s", "enter", "enter")
+        assert isinstance(ui.screen, RunsScreen)
+        await ui.shows("recorded")
+        await ui.shows("passed")
 
 
-async def _shown(pilot: Any, app: AssayApp, text: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while text not in text_of(app):
-        assert time.monotonic() < deadline, text_of(app)
-        await pilot.pause(0.1)
-
-
-async def test_in_an_empty_folder_the_bundled_sample_is_three_keys_away(
-    folder: Path, settled: Settled
-) -> None:
+async def test_in_an_empty_folder_the_bundled_sample_is_three_keys_away(folder: Path) -> None:
     app = AssayApp(folder / ".assay")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("s")
-        await settled(pilot)
-        first = next(line for line in text_of(app).splitlines() if line.startswith("›"))
+    async with driven(app) as ui:
+        await ui.press("s")
+        first = next(line for line in ui.lines if line.startswith("›"))
         assert "quickstart" in first and "bundled sample" in first
         (folder / "train.jsonl").write_text("")
-        await pilot.press("escape", "s")
-        await settled(pilot)
-        assert "› Make a plan" in text_of(app)
+        await ui.press("escape", "s")
+        assert "› Make a plan" in ui.text
 
 
-async def test_a_plan_with_errors_is_told_what_and_not_started(folder: Path, settled: Settled) -> None:
+async def test_a_plan_with_errors_is_told_what_and_not_started(folder: Path) -> None:
     plan = record(folder)
     (folder / "after.jsonl").unlink()
     app = AssayApp(folder / ".assay")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("s", "enter", "enter")
-        await settled(pilot)
-        assert isinstance(app.screen, CheckScreen)
-        assert "cannot run yet" in text_of(app) and "no such file" in text_of(app)
-        assert "Traceback" not in text_of(app)
+    async with driven(app, (80, 24), settle=False) as ui:
+        await ui.press("s", "enter", "enter")
+        assert isinstance(ui.screen, CheckScreen)
+        assert "cannot run yet" in ui.text and "no such file" in ui.text
+        assert "Traceback" not in ui.text
         lines(folder / "after.jsonl", [{"id": f"e{n}", "response": "yes"} for n in range(3)])
-        await pilot.press("enter", "r")
-        await settled(pilot)
-        assert "can run" in text_of(app)
+        await ui.press("enter", "r")
+        assert "can run" in ui.text
     assert plan.exists() and not (folder / ".assay").exists()
 
 
@@ -105,56 +85,46 @@ def test_the_plans_of_a_folder_come_likeliest_first(tmp_path: Path) -> None:
     assert bundled[0].path == SAMPLES / "quickstart.toml" and all(plan.bundled for plan in bundled)
 
 
-async def test_a_plan_is_made_of_the_files_found_with_parts_left_out_and_renamed(
-    folder: Path, settled: Settled
-) -> None:
+async def test_a_plan_is_made_of_the_files_found_with_parts_left_out_and_renamed(folder: Path) -> None:
     record(folder).rename(folder / "plan.txt")
     app = AssayApp(folder / ".assay")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("s", "enter")
-        await settled(pilot)
-        assert isinstance(app.screen, WizardScreen)
-        shown = text_of(app)
+    async with driven(app, (80, 24), settle=False) as ui:
+        await ui.press("s", "enter")
+        assert isinstance(ui.screen, WizardScreen)
+        shown = ui.text
         for part in ("[x]  candidate  after", "examples.jsonl · 4 records", "assumed", "exact_match"):
             assert part in shown
-        place = next(i for i, item in enumerate(app.screen.rows.items) if item.name == "after")
-        app.screen.rows.go_to(place)
-        await pilot.press("e", *["backspace"] * 5, *"new", "enter")
-        app.screen.rows.go_to(
-            next(i for i, item in enumerate(app.screen.rows.items) if item.name == "length")
-        )
-        await pilot.press("space", "w", "enter")
-        await settled(pilot)
-        assert isinstance(app.screen, CheckScreen) and "can run" in text_of(app)
+        place = next(i for i, item in enumerate(ui.screen.rows.items) if item.name == "after")
+        ui.screen.rows.go_to(place)
+        await ui.tap("e", *["backspace"] * 5, *"new", "enter")
+        ui.screen.rows.go_to(next(i for i, item in enumerate(ui.screen.rows.items) if item.name == "length"))
+        await ui.press("space", "w", "enter")
+        assert isinstance(ui.screen, CheckScreen) and "can run" in ui.text
     plan = read_plan(folder / "plan.toml")
     assert [model.name for model in plan.models] == ["before", "new"]
     assert "exact_match" in plan.metrics.use and "length" not in plan.metrics.use
 
 
-async def test_a_file_that_is_there_is_written_over_only_when_asked(folder: Path, settled: Settled) -> None:
+async def test_a_file_that_is_there_is_written_over_only_when_asked(folder: Path) -> None:
     before = record(folder).read_text()
     app = AssayApp(folder / ".assay")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("s", "w")
-        await settled(pilot)
-        await pilot.press("w", *["backspace"] * 20, *"plan.toml", "enter")
-        assert "write over it?" in text_of(app)
-        await pilot.press("n")
-        await settled(pilot)
+    async with driven(app, (80, 24), settle=False) as ui:
+        await ui.press("s", "w")
+        await ui.tap("w", *["backspace"] * 20, *"plan.toml", "enter")
+        assert "write over it?" in ui.text
+        await ui.press("n")
         assert (folder / "plan.toml").read_text() == before
-        await pilot.press("w", *["backspace"] * 20, *"../plan.toml", "enter")
-        await settled(pilot)
-        assert "a file name alone" in text_of(app)
+        await ui.press("w", *["backspace"] * 20, *"../plan.toml", "enter")
+        assert "a file name alone" in ui.text
 
 
-async def test_a_folder_with_nothing_of_use_says_what_is_lacking(folder: Path, settled: Settled) -> None:
+async def test_a_folder_with_nothing_of_use_says_what_is_lacking(folder: Path) -> None:
     name = HOSTILE.replace("/", "").replace("\0", "")[:60]
     (folder / f"{name}.jsonl").write_text("{")
     app = AssayApp(folder / ".assay")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("s", "w")
-        await settled(pilot)
-        assert "lacks  a candidate" in text_of(app) and "no use" in text_of(app)
-        assert not set("\x1b\x07\x9b\u202e") & set(text_of(app))
-        await pilot.press("w")
-        assert "there is not examples to ask" in text_of(app)
+    async with driven(app, (80, 24), settle=False) as ui:
+        await ui.press("s", "w")
+        assert "lacks  a candidate" in ui.text and "no use" in ui.text
+        assert not set("\x1b\x07\x9b\u202e") & set(ui.text)
+        await ui.tap("w")
+        assert "there is not examples to ask" in ui.text

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.tui.conftest import Settled, text_of
+from tests.tui.conftest import Settled
+from tests.tui.driver import opened, text_of
 from tests.tui.history import HOUR, NOW, build
 from tui.app.app import AssayApp
 from tui.screens.compare.screen import CompareScreen
@@ -64,55 +65,37 @@ def test_trends_look(snap_compare: Any, long_history: Path, settled: Settled, si
     assert snap_compare(app, terminal_size=size, run_before=rouge)
 
 
-async def test_n_and_p_go_through_the_measures_and_enter_opens_the_run(
-    long_history: Path, settled: Settled
-) -> None:
-    app = AssayApp(long_history, now=lambda: NOW)
-    async with app.run_test(size=(100, 30)) as pilot:
-        await settled(pilot)
-        await pilot.press("T")
-        await settled(pilot)
-        first = measure_of(app)
-        await pilot.press("n")
-        await settled(pilot)
-        assert measure_of(app) != first
-        await pilot.press("p")
-        await settled(pilot)
-        assert measure_of(app) == first
-        await pilot.press("j", "j", "enter")
-        await settled(pilot)
-        assert isinstance(app.screen, CompareScreen) and app.screen.run_id == 10
-        await pilot.press("escape")
-        await settled(pilot)
-        assert isinstance(app.screen, TrendsScreen)
+async def test_n_and_p_go_through_the_measures_and_enter_opens_the_run(long_history: Path) -> None:
+    async with opened(long_history, run=None, size=(100, 30)) as ui:
+        await ui.press("T")
+        first = measure_of(ui.app)
+        await ui.press("n")
+        assert measure_of(ui.app) != first
+        await ui.press("p")
+        assert measure_of(ui.app) == first
+        await ui.press("j", "j", "enter")
+        assert isinstance(ui.screen, CompareScreen) and ui.screen.run_id == 10
+        await ui.press("escape")
+        assert isinstance(ui.screen, TrendsScreen)
 
 
-async def test_a_gap_and_a_missing_value_say_why(long_history: Path, settled: Settled) -> None:
-    app = AssayApp(long_history, run=9, screen="trends", now=lambda: NOW)
-    async with app.run_test(size=(100, 30)) as pilot:
-        await settled(pilot)
-        await pilot.press("slash", *"rougel", "enter")
-        await settled(pilot)
-        assert "not joined to the run before it: the eval set differs" in text_of(app)
-        assert "┊" in text_of(app)
-        await pilot.press(*"jjjj")
-        await settled(pilot)
-        assert "no value: no references" in text_of(app)
+async def test_a_gap_and_a_missing_value_say_why(long_history: Path) -> None:
+    async with opened(long_history, "trends", run=9, size=(100, 30)) as ui:
+        await ui.press("slash", *"rougel", "enter")
+        assert "not joined to the run before it: the eval set differs" in ui.text
+        assert "┊" in ui.text
+        await ui.press(*"jjjj")
+        assert "no value: no references" in ui.text
 
 
-async def test_words_narrow_the_runs_and_esc_takes_them_back(long_history: Path, settled: Settled) -> None:
-    app = AssayApp(long_history, run=12, screen="trends", now=lambda: NOW)
-    async with app.run_test(size=(100, 30)) as pilot:
-        await settled(pilot)
-        await pilot.press("slash", *"rougel eval:newer", "enter")
-        await settled(pilot)
-        assert "4 runs" in text_of(app) and "rougeL" in text_of(app)
-        await pilot.press("slash", *" zzz", "enter")
-        await settled(pilot)
-        assert "no measure has these words" in text_of(app)
-        await pilot.press("escape")
-        await settled(pilot)
-        assert "12 runs" in text_of(app)
+async def test_words_narrow_the_runs_and_esc_takes_them_back(long_history: Path) -> None:
+    async with opened(long_history, "trends", run=12, size=(100, 30)) as ui:
+        await ui.press("slash", *"rougel eval:newer", "enter")
+        assert "4 runs" in ui.text and "rougeL" in ui.text
+        await ui.press("slash", *" zzz", "enter")
+        assert "no measure has these words" in ui.text
+        await ui.press("escape")
+        assert "12 runs" in ui.text
 
 
 def measure_of(app: AssayApp) -> str:

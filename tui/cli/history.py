@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from engine.decision.words import no_verdict
 from engine.errors import BadInput
 from store import marks
 from store.person import user_name
@@ -16,7 +17,7 @@ from store.session import opened
 from store.transfer.purge import deleted, held_by, purge
 from tui.cli.common import Json, Run, Store, store_folder
 from tui.sections.costs import judging_cost
-from tui.sections.words import no_verdict, verdict
+from tui.sections.words import verdict
 from tui.text.gate import printable
 from tui.text.output import (
     Column,

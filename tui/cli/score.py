@@ -182,7 +182,8 @@ def _print_tables(scores: "OutputScores", rows: Iterator[Row], per_example: bool
 
 def metrics(json: Json = False) -> None:
     """List the metrics and what each of their measures means."""
-    from engine.metrics.metric import REGISTRY, load_metric
+    from engine.metrics.load import load_metric
+    from engine.plan.metrics import REGISTRY
 
     declared = [(name, measure) for name in REGISTRY for measure in load_metric(name, {}).measures]
     if json:

@@ -6,12 +6,12 @@ from typing import Any
 
 from engine.decision.decision import decision_values
 from engine.decision.families import family_of, needs_of
+from engine.decision.words import NOT_RECORDED
 from store.read import history
 from store.read.judging import JudgeRow
 from store.read.rows import AlertRow, MetricRow, ModelRow, RunDetail
 from tui.sections.gather import RunSections
 from tui.sections.overview import cut_reason
-from tui.sections.words import NOT_RECORDED
 from tui.text.output import as_json, iso
 
 FORMAT = 1  # of the JSON report: keys are added, never renamed or taken away

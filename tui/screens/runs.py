@@ -312,7 +312,8 @@ class RunsScreen(RunControls, MarkingScreen):
         except StoreFailed as error:
             self.assay.store_failed(str(error))
             return
-        self.query_one("#trend", Pane).show(_trend_lines(trend))
+        for pane in self.query("#trend").results(Pane):  # none while the app is being left
+            pane.show(_trend_lines(trend))
 
     def action_trend(self) -> None:
         self._first_measure += TREND_LINES

@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize, ScreenResume
 
-from engine.propose.proposal import MODELS, Item, Proposal, from_json
+from engine.propose.proposal import MODELS, Proposal, ProposalItem, from_json
 from tui.keys import bindings, written
 from tui.screens.base import AssayScreen
 from tui.screens.command import run_command
@@ -226,11 +226,11 @@ class WizardScreen(AssayScreen):
         )
 
     @property
-    def rows(self) -> "Rows[Item]":
+    def rows(self) -> "Rows[ProposalItem]":
         return self.query_one("#parts", Rows)
 
     @property
-    def _at_cursor(self) -> Item | None:
+    def _at_cursor(self) -> ProposalItem | None:
         return self.rows.item if self._proposal is not None else None
 
     def title_line(self) -> Content:
@@ -345,7 +345,7 @@ class WizardScreen(AssayScreen):
         self.app.push_screen(CheckScreen(file))
 
 
-def _part_row(item: Item, width: int) -> Content:
+def _part_row(item: ProposalItem, width: int) -> Content:
     mark = "[x]" if item.on else "[ ]"
     row = PARTS.row([mark, item.kind, item.name, item.what], width)
     return row if item.on else row.stylize("$muted")

@@ -79,7 +79,7 @@ def gather(connection: Connection, run_id: int) -> RunSections:
         ),
         costs=costs(history.spending(connection, run_id), hours, models),
         alerts=AlertsSection(alerts),
-        remarks=tuple(remarks(run, models, answers, repeated)),
+        remarks=tuple(remarks(run, models, judges.judges, answers, repeated)),
         answers=tuple(answers),
         repetition=repeated,
         protocol=tuple(protocol(run, models, judges.judges, metrics, benchmark_rows, split_uses)),

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.decision.families import family, family_of, rank
+from engine.decision.words import change
 from store.read.rows import AlertRow, ComparisonRow, MetricRow, ModelRow, ModelScoreRow
-from tui.sections.words import change
 
 NOT_FOUND = "not found"  # the column of answers in which no label was found
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.decision.words import no_verdict
 from store.read.rows import AlertRow, ModelRow, RunDetail
-from tui.sections.words import no_verdict, verdict
+from tui.sections.words import verdict
 
 SEVERITIES = ("critical", "warning", "note")
 

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
+from engine.servers.parameters import dropped
 from store.read.answered import Answered
+from store.read.judging import JudgeRow
 from store.read.rows import ModelRow, RunDetail
 from tui.sections.repetition import Repetition
 
@@ -21,13 +23,17 @@ _SHARED = {
 
 
 def remarks(
-    run: RunDetail, models: Sequence[ModelRow], answers: Sequence[Answered], repetition: Repetition | None
+    run: RunDetail,
+    models: Sequence[ModelRow],
+    judges: Sequence[JudgeRow],
+    answers: Sequence[Answered],
+    repetition: Repetition | None,
 ) -> list[str]:
     """One sentence each."""
     found = [repetition.said] if repetition else []
     if reference := (run.options or {}).get("reference_remark"):
         found.append(reference)
-    found += [*_notes(models), *noise_remarks(models), *_unlike(models)]
+    found += [*_notes(models), *_judges(judges), *noise_remarks(models), *_unlike(models)]
     found += [*_batching(models), *_edited(run)]
     if cached := [f"{row.model} {row.from_cache:,} of {row.answers:,}" for row in answers if row.from_cache]:
         found.append(f"answers from the cache: {', '.join(cached)}")
@@ -62,6 +68,13 @@ def _notes(models: Iterable[ModelRow]) -> Iterator[str]:
             said.setdefault(note, []).append(model.name)
     for note, names in said.items():
         yield f"{', '.join(names)}: {note}"
+
+
+def _judges(judges: Iterable[JudgeRow]) -> Iterator[str]:
+    """Which parameters of the plan the judges' servers did not take."""
+    for judge in judges:
+        if lost := dropped((judge.details or {}).get("rejected") or []):
+            yield f"judge {judge.name}: the server refuses {', '.join(lost)}: it judges with its own"
 
 
 def _batching(models: Iterable[ModelRow]) -> Iterator[str]:

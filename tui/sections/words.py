@@ -1,10 +1,7 @@
-"""Outcomes in words: a run's verdict, why it has none, a comparison's result."""
+"""A run's verdict and a judge's name as they are shown."""
 
 from typing import Any
 
-from engine.decision.words import NOT_RECORDED as NOT_RECORDED
-from engine.decision.words import change as change
-from engine.decision.words import no_verdict as no_verdict
 from store.read.rows import RunDetail
 
 NO_LANGUAGE_MODEL = "not a language model"

@@ -17,6 +17,7 @@ from engine.phases.judging.shared import (
     match_name,
     paid,
     report_failure,
+    tell_rejected,
     until_stopped,
 )
 from engine.phases.judging.winrates import record_win_rates, watched
@@ -39,7 +40,7 @@ class Decided:
     judgments: tuple[Judgment, ...]
 
 
-class Match:
+class Matchup:
     """One judge on one candidate against one baseline.
 
     What is stored counts as played: a resumed run asks only for the rest. Whoever stops taking verdicts out
@@ -68,6 +69,7 @@ class Match:
             (row["example_id"], row["turn"]) for row in work.recorder.rows(tables.Verdict, **self.sides)
         }
         self._first: dict[tuple[int, int], Judgment] = {}
+        self._rejected: list[str] = []
 
     def pairs(self, examples: Iterable[Example]) -> list[Pair]:
         """Both models' answers to the examples; where one is missing, the failed verdict is stored."""
@@ -116,6 +118,7 @@ class Match:
                 waiting += self._with_whole(judgment)
                 if self._judge.is_language_model or len(waiting) >= EMBEDDED_BATCH:
                     decided = self._store(waiting)
+                    self._rejected = tell_rejected(work, self._judge_id, self._judge, self._rejected)
                     meter.advance(len(waiting), **paid(waiting))
                     waiting = []
                     yield from decided
@@ -223,7 +226,7 @@ class _Clock:
 EVEN = 0.5  # what a win rate is held against where the plan has no gate for it
 
 
-def play_until_settled(work: Work, match: Match, examples: Sequence[Example]) -> None:
+def play_until_settled(work: Work, match: Matchup, examples: Sequence[Example]) -> None:
     """Plays a match in the drawn order until its win rate is known to be above the gate, or below it."""
     drawn = in_drawn_order(work.plan.data.seed, examples)
     pairs = match.pairs(drawn)
@@ -244,7 +247,7 @@ def threshold_of(work: Work) -> float:
     return EVEN if gate is None else gate
 
 
-def _record_saved(work: Work, match: Match, total: int) -> None:
+def _record_saved(work: Work, match: Matchup, total: int) -> None:
     """How many of the calls were not made; the progress is over with those that were."""
     made = len(work.recorder.rows(tables.Judgment, **match.sides))
     work.meter("judge", match.title, "judgments", total=made, done=made)

@@ -13,7 +13,7 @@ from engine.judges.load import load_judge
 from engine.judges.material import digest
 from engine.judges.selection import matches, selected, turns_of
 from engine.phases.judging.constant import probe_judge
-from engine.phases.judging.match import Match
+from engine.phases.judging.match import Matchup
 from engine.phases.judging.shared import declare_judge, match_name
 from engine.phases.work import Work
 from engine.plan.plan import Judge as JudgePlan
@@ -268,7 +268,7 @@ def _next_judge(work: Work, settings: JudgePlan, before: str) -> tuple[int, int]
     examples = selected(work.plan, settings, work.examples)
     made = possible = 0
     for candidate, baseline in matches(work.plan):
-        match = Match(work, grader, judge_id, candidate, baseline)
+        match = Matchup(work, grader, judge_id, candidate, baseline)
         unsure = _unsure(work, {**match.sides, "judge_id": row["id"]})
         chosen = [example for example in examples if work.example_ids[example.id] in unsure]
         match.play_all(match.pairs(chosen))

@@ -13,7 +13,15 @@ from engine.data.example import Example
 from engine.judges.judge import WHOLE, Item, Rater, Rating, RatingCall
 from engine.judges.selection import asked_turns, selected, turns_of
 from engine.metrics.metric import Measure
-from engine.phases.judging.shared import Given, figures, given_answers, paid, report_failure, until_stopped
+from engine.phases.judging.shared import (
+    Given,
+    figures,
+    given_answers,
+    paid,
+    report_failure,
+    tell_rejected,
+    until_stopped,
+)
 from engine.phases.work import Piece, Work
 from engine.plan.plan import Judge as JudgePlan
 from engine.plan.plan import Model
@@ -166,8 +174,10 @@ class _Sheet:
         title = _item(self._rater.name, self._model)
         meter = work.meter("judge", title, "ratings", total=len(calls), done=len(self._done))
         todo = (call for call in calls if self._key(call) not in self._done)
+        rejected: list[str] = []
         for rating in until_stopped(work, self._rater.rate(todo)):
             self._store(rating)
+            rejected = tell_rejected(work, self._sides["judge_id"], self._rater, rejected)
             meter.advance(1, **paid([rating]))
 
     def _items(self, given: Mapping[int, Given]) -> Iterator[Item]:

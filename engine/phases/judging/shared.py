@@ -7,13 +7,13 @@ from typing import Any, TypedDict, TypeVar
 
 from engine.data.example import Example
 from engine.errors import Paused
-from engine.judges import servers
-from engine.judges.costs import Ledger, open_ledger
 from engine.judges.judge import Judge, Judgment, Rater, Rating
 from engine.judges.material import sendable
-from engine.judges.prices import read_prices
 from engine.phases.work import Work, closed_after
 from engine.plan.plan import Model
+from engine.servers import control
+from engine.servers.costs import Ledger, open_ledger, read_prices
+from engine.servers.parameters import dropped
 from store import tables
 
 
@@ -85,6 +85,23 @@ def declare_judge(work: Work, name: str, grader: Judge | Rater) -> int:
     )
 
 
+def tell_rejected(work: Work, judge_id: int, grader: Judge | Rater, told: list[str]) -> list[str]:
+    """Keeps with the judge which parameters its server turned out not to take; `told` are known already."""
+    rejected: list[str] = grader.describe().get("rejected") or []
+    lost = dropped(rejected)
+    if lost != told:
+        (row,) = work.recorder.rows(tables.Judge, id=judge_id)
+        details = dict(row["details"] or {})
+        before: list[str] = details.get("rejected") or []
+        if new := sorted({*lost} - {*before}):
+            details["rejected"] = sorted({*rejected, *before})
+            with work.recorder.transaction() as transaction:
+                transaction.update(tables.Judge, judge_id, details=details)
+            said = f"{grader.name}: the server refuses {', '.join(new)}: it judges with its own"
+            work.recorder.event("warning", "judge", said)
+    return lost
+
+
 def given_answers(work: Work, model: Model) -> dict[int, Given]:
     """The stored answers of a model by example, without those that are missing."""
     rows = work.recorder.rows(tables.Response, model_id=work.model_ids[model.name])
@@ -136,8 +153,8 @@ def until_stopped(work: Work, outcomes: Iterator[T]) -> Iterator[T]:
                 yield outcome
                 if request := work.request():
                     asked_at = asked_at or time.monotonic()
-                    servers.interrupt(f"a {request} was asked for")
-                    if time.monotonic() - asked_at > servers.GRACE_S:
+                    control.interrupt(f"a {request} was asked for")
+                    if time.monotonic() - asked_at > control.GRACE_S:
                         break
         except Paused:
             if not work.request():

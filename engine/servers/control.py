@@ -1,4 +1,7 @@
-"""The servers that this process asks: one control of each, whoever asks and from whatever thread."""
+"""The servers that this process asks: one control of each, whoever asks and from whatever thread.
+
+A breaker says when to leave a server alone, a limiter how many requests it gets at once.
+"""
 
 import asyncio
 import itertools
@@ -6,35 +9,124 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from urllib.parse import urlsplit, urlunsplit
+from dataclasses import dataclass
 
 from engine.errors import Paused
-from engine.judges.breaker import Breaker, clock
-from engine.judges.limiter import Limiter
+from engine.servers.address import read_address
+from engine.servers.limiter import Limiter
+
+FAILURES = 8  # in a row, without a success of any call
+REFUSALS = 5  # connections that could not be made: nothing in a question causes that
+CALLS = 3  # different questions: one that upsets its server is no outage
+LONGEST_WAIT = 60.0
+PATIENCE = 1800.0
+FIRST_WAIT = 1.0
 
 WORTH_TELLING = 3.0  # seconds of a pause that people are told of
 LONGEST_PAUSE = 300.0
 GRACE_S = 1.5  # for answers under way when a person stops the run: they are paid for
 _numbers = itertools.count()
 _lock = threading.Lock()
-_servers: dict[tuple[str, str | None], "Server"] = {}
+_servers: dict[tuple[object, str | None], "Server"] = {}
 _most: int | None = None  # calls at once that a person allows each server
 
 
-def public_url(server: str) -> str:
-    """A server's address without what may be secret in it: user, password, query."""
-    parts = urlsplit(server)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A server is not asked: since when, why, and for how many seconds more (by `time.time`)."""
+
+    since: float
+    reason: str
+    wait: float
+    tries: int
+    over: bool  # it has lasted longer than the patience
+
+    def text(self, address: str) -> str:
+        """One line for people."""
+        again = f"next try at {clock(time.time() + self.wait)}"
+        return f"{address} does not answer since {clock(self.since)} ({self.reason}); {again}"
+
+
+def clock(seconds: float) -> str:
+    return time.strftime("%H:%M:%S UTC", time.gmtime(seconds))
+
+
+class Breaker:
+    """Counts failures in a row, and says how long to leave the server alone; for use from any thread.
+
+    Closed until `FAILURES` in a row of at least `CALLS` different calls (or `REFUSALS` connections refused);
+    then open: one try after each wait, which doubles from `first_wait` to a minute. A success closes it.
+    `scale` shortens all times (tests).
+    """
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self._scale = scale
+        self._lock = threading.Lock()
+        self._outage: Outage | None = None
+        self._era = 0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._failures = self._refusals = 0
+        self._calls: set[int] = set()
+
+    @property
+    def outage(self) -> Outage | None:
+        return self._outage
+
+    @property
+    def era(self) -> int:
+        """Which wait this is; a request that began in an earlier one says nothing about this one."""
+        return self._era
+
+    def success(self) -> None:
+        if self._failures or self._outage is not None:
+            with self._lock:
+                self._outage = None
+                self._reset()
+
+    def failure(self, call: int, reason: str, *, refused: bool, era: int) -> Outage | None:
+        """Counts one failure of a call; returns the outage when a wait begins with it, else None."""
+        with self._lock:
+            if self._outage is not None:
+                return self._lengthen(reason) if era == self._era else None
+            self._failures += 1
+            self._refusals += refused
+            self._calls.add(call)
+            if self._refusals < REFUSALS and (self._failures < FAILURES or len(self._calls) < CALLS):
+                return None
+            self._era += 1
+            self._outage = Outage(time.time(), reason, FIRST_WAIT * self._scale, 0, over=False)
+            return self._outage
+
+    def _lengthen(self, reason: str) -> Outage:
+        assert self._outage is not None
+        self._era += 1
+        since, tries = self._outage.since, self._outage.tries + 1
+        wait = min(LONGEST_WAIT, FIRST_WAIT * 2**tries) * self._scale
+        over = time.time() - since > PATIENCE * self._scale
+        self._outage = Outage(since, reason, wait, tries, over)
+        return self._outage
+
+    def forget(self) -> None:
+        """Closes it without a success: somebody else decides what happens now."""
+        with self._lock:
+            self._outage = None
+            self._reset()
 
 
 class Fault:
-    """What went wrong with one request, as far as it says something about its server."""
+    """What went wrong with one request, as far as it says something about its server.
 
-    __slots__ = ("reason", "refused")
+    Without a `reason` the server answers, whatever it says; `neutral`: what came proves neither.
+    """
+
+    __slots__ = ("neutral", "reason", "refused")
 
     def __init__(self) -> None:
-        self.reason: str | None = None  # None: the server answers, whatever it says
+        self.reason: str | None = None
         self.refused = False
+        self.neutral = False
 
 
 class Server:
@@ -45,6 +137,7 @@ class Server:
         self.limiter = Limiter()
         self.breaker = Breaker(scale)
         self.contacted = False
+        self.answers = 0  # so far, of any question
         self._given_up: Paused | None = None
         self._interrupted = False
         self.clients = 0  # who asks it now
@@ -100,10 +193,10 @@ class Server:
             self._note(call, fault, era)
 
     def _note(self, call: int, fault: Fault, era: int) -> None:
-        if fault.reason is None:
-            self.breaker.success()
-        else:
+        if fault.reason is not None:
             self._failed(call, fault.reason, fault.refused, era)
+        elif not fault.neutral:
+            self.breaker.success()
 
     def _failed(self, call: int, reason: str, refused: bool, era: int) -> None:
         outage = self.breaker.failure(call, reason, refused=refused, era=era)
@@ -113,7 +206,7 @@ class Server:
             self.breaker.forget()
             raise self.give_up(
                 f"{self.address} cannot be reached, since {clock(outage.since)}: {reason}",
-                "start it, then resume; what was judged is kept",
+                "start it, then resume; what was answered is kept",
             )
         self.limiter.collapse(outage.wait)
 
@@ -157,10 +250,11 @@ class Server:
 
 def server_at(address: str, key_variable: str | None, scale: float = 1.0) -> Server:
     """The one control of a server in this process; `scale` shortens the breaker's times where it is new."""
-    place = (public_url(address), key_variable)
+    read = read_address(address)
+    place = (read.base, read.query), key_variable
     with _lock:
         if place not in _servers:
-            _servers[place] = Server(place[0], scale)
+            _servers[place] = Server(read.shown, scale)
             _servers[place].limiter.allow(_most)
         return _servers[place]
 

@@ -1,6 +1,6 @@
 """When a server is left alone, and when it is tried again."""
 
-from engine.judges.breaker import CALLS, FAILURES, REFUSALS, Breaker, Outage
+from engine.servers.control import CALLS, FAILURES, REFUSALS, Breaker, Outage
 
 
 def fail(breaker: Breaker, times: int, *, calls: int = CALLS, refused: bool = False) -> Outage | None:

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from engine.judges import servers
-from engine.judges.limiter import Limiter, Overloaded
-from engine.judges.wire import quota_wait, retry_after
+from engine.servers import control
+from engine.servers.limiter import Limiter, Overloaded
+from engine.servers.wire import quota_wait, retry_after
 
 
 async def use(limiter: Limiter, *, overload: bool = False) -> None:
@@ -163,13 +163,13 @@ async def test_a_person_allows_fewer_and_more_again_while_it_works() -> None:
 
 
 def test_what_a_person_allows_holds_for_servers_that_are_met_later() -> None:
-    servers.allow(3)
+    control.allow(3)
     try:
-        assert servers.server_at("http://met.later:1/v1", None).limiter.limit == 3
-        servers.allow(None)
-        assert servers.server_at("http://met.later:1/v1", None).limiter.limit == 4
+        assert control.server_at("http://met.later:1/v1", None).limiter.limit == 3
+        control.allow(None)
+        assert control.server_at("http://met.later:1/v1", None).limiter.limit == 4
     finally:
-        servers.allow(None)
+        control.allow(None)
 
 
 async def test_a_cancelled_wait_leaves_no_place_taken() -> None:

@@ -4,19 +4,13 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-_OPTIONAL = {
-    "response_format": re.compile(r"response_format|json_schema", re.IGNORECASE),
-    "temperature": re.compile(r"\btemperature\b", re.IGNORECASE),
-    "seed": re.compile(r"\bseed\b", re.IGNORECASE),
-}
-_UNSUPPORTED = re.compile(
-    r"unsupported|not (supported|permitted|allowed)|unrecogni[sz]ed|unknown|unexpected|extra (fields|inputs)",
-    re.IGNORECASE,
-)
+from engine.servers.address import Redactor
+from engine.servers.reasoning import reasoning_apart
+
 _TOO_LONG = re.compile(r"context.?length|maximum context|context window|too many tokens", re.IGNORECASE)
 _DURATION = re.compile(r"([0-9.]+)(ms|h|m|s)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -26,11 +20,12 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 class Reply:
     """What a server answered.
 
-    `refused`: the model or a filter declined, in the server's words; `repaired`: this is the answer to a
-    second asking, with the tokens, seconds and attempts of both; `choices`: the
-    probability of each value that the deciding part of the answer could have had, where it is known.
-    `tokens_cached` of `tokens_in` the provider had read before; `fingerprint` is what it says about the
-    version behind the model's name; `cost` is in US dollars, None where no price is known.
+    `text` is the answer, without a trace that came apart from it (`reasoning`). `refused`: the model or a
+    filter declined, in the server's words; `silent`: the message has no text at all, which an empty text is.
+    `repaired`: this is the answer to a second question, with the tokens, seconds and attempts of both.
+    `choices`: the probability of each value that the deciding part of the answer could have had, where it is
+    known. `tokens_cached` of `tokens_in` the provider had read before; `fingerprint` is what it says about
+    the version behind the model's name; `cost` is in US dollars, None where no price is known.
     """
 
     text: str
@@ -46,6 +41,8 @@ class Reply:
     tokens_cached: int | None = None
     fingerprint: str | None = None
     cost: float | None = None
+    reasoning: str | None = None
+    silent: bool = False
 
     @property
     def version(self) -> str | None:
@@ -55,24 +52,30 @@ class Reply:
 
 
 class NoReply(Exception):
-    """What came is no chat completion."""
+    """What came is no completion."""
 
 
-def read_reply(text: str, latency_s: float) -> Reply:
-    """A chat completion's JSON as a reply. Raises NoReply when it is something else."""
+def read_reply(
+    content: bytes, latency_s: float, redact: Redactor | None = None, *, plain: bool = False
+) -> Reply:
+    """A chat completion's JSON as a reply, or a `plain` completion's. Raises NoReply for anything else.
+
+    It is parsed first: `redact` sees the texts in it, which are kept, and not the JSON.
+    """
     try:
-        data = json.loads(text)
+        data = json.loads(content)
         choice = data["choices"][0]
-        message = choice["message"]
-        answer = _text(message.get("content"))
-        finish_reason = _string(choice.get("finish_reason"))
-        refused = _string(message.get("refusal"))
+        message = {"content": choice["text"]} if plain else choice["message"]
+        said = message.get("content")
+        answer = _text(said)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise NoReply from None
+    finish_reason = _string(choice.get("finish_reason"))
+    refused = _string(message.get("refusal"))
     if finish_reason == "content_filter":
         refused = refused or "content filter"
     usage = data.get("usage")
-    return Reply(
+    reply = Reply(
         text=answer,
         finish_reason=finish_reason,
         tokens_in=_count(usage, "prompt_tokens"),
@@ -82,7 +85,18 @@ def read_reply(text: str, latency_s: float) -> Reply:
         refused=refused or None,
         tokens_cached=_count(_details(usage), "cached_tokens"),
         fingerprint=_string(data.get("system_fingerprint")),
+        reasoning=reasoning_apart(message),
+        silent=said is None,
     )
+    return reply if redact is None else _redacted(reply, redact)
+
+
+def _redacted(reply: Reply, redact: Redactor) -> Reply:
+    texts = {name: getattr(reply, name) for name in ("text", "reasoning", "refused", "model", "fingerprint")}
+    changed: dict[str, Any] = {
+        name: new for name, text in texts.items() if text and (new := redact(text)) != text
+    }
+    return replace(reply, **changed) if changed else reply
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
@@ -135,17 +149,6 @@ def _duration(text: str) -> float | None:
 def is_too_long(code: object, complaint: str) -> bool:
     """Whether a refusal says that the prompt does not fit into the model's context."""
     return code == "context_length_exceeded" or _TOO_LONG.search(complaint) is not None
-
-
-def rejected_names(param: str | None, complaint: str, body: Mapping[str, Any]) -> set[str]:
-    """The parameters a server complains about, of those that can be left out or have another name.
-
-    `param` is where OpenAI names it; others name it in the text alone.
-    """
-    for name in ("max_tokens", "max_completion_tokens"):
-        if name in body and _UNSUPPORTED.search(complaint) and re.search(rf"\b{name}\b", param or complaint):
-            return {name}
-    return {name for name, said in _OPTIONAL.items() if name in body and said.search(param or complaint)}
 
 
 def complaint_of(body: object) -> str | None:

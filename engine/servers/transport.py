@@ -1,0 +1,187 @@
+"""Requests to one server through the openai SDK: its aiohttp transport, raw answers, none of its retries."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from engine.servers.address import Address, Redactor, shown_address
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+LONGEST = 64 << 20  # bytes of a question, and of an answer
+LONGEST_FILE = 1 << 30  # bytes of a batch's answers
+_REASON_LENGTH = 300
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+class NoConnection(Exception):
+    """No connection could be made at all; `wrong`: by the address or the certificate, not for now."""
+
+    def __init__(self, reason: str, *, wrong: bool) -> None:
+        super().__init__(reason)
+        self.wrong = wrong
+
+
+class Broken(Exception):
+    """The connection ended before the answer did, or the answer was too long."""
+
+
+class TooLong(Exception):
+    """The question is longer than any server takes: it was not sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawAnswer:
+    """What a server sent: anything at all. Header names are found in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    def json(self) -> Any:
+        """The content as JSON, None when it is something else."""
+        try:
+            return json.loads(self.content)
+        except (ValueError, RecursionError):
+            return None
+
+    @property
+    def leads_to(self) -> str:
+        """Where a redirect leads, for people."""
+        return shown_address(self.headers.get("location", "")) or "nowhere"
+
+
+class Transport:
+    """One server under one key, for use in one event loop; to be closed there.
+
+    The key and the questions go to this server alone: redirects are not followed. The SDK is imported with
+    the first request.
+    """
+
+    def __init__(self, address: Address, key: str | None) -> None:
+        self._address = address
+        self._key = key
+        self.redact = Redactor(key)
+        self._sdk: AsyncOpenAI | None = None
+        self._headers: dict[str, Any] = {}
+
+    async def close(self) -> None:
+        if self._sdk is not None:
+            await self._sdk.close()
+
+    async def post(self, path: str, body: Mapping[str, Any], timeout_s: float) -> RawAnswer:
+        """Posts JSON. Raises NoConnection, Broken, TooLong or TimeoutError."""
+        content = json.dumps(body).encode()
+        if len(content) > LONGEST:
+            raise TooLong(f"the question is longer than {LONGEST >> 20} MiB")
+        return await self._request("post", path, timeout_s, content=content)
+
+    async def upload(
+        self, path: str, fields: Mapping[str, str], content: bytes, timeout_s: float
+    ) -> RawAnswer:
+        """Posts a file as a form. Raises as `post`."""
+        file = ("file", ("questions.jsonl", content, "application/jsonl"))
+        form = {"Content-Type": "multipart/form-data"}
+        return await self._request("post", path, timeout_s, form, body=dict(fields), files=[file])
+
+    async def get(self, path: str, timeout_s: float) -> RawAnswer:
+        """Raises as `post`."""
+        return await self._request("get", path, timeout_s)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        timeout_s: float,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        **request: Any,
+    ) -> RawAnswer:
+        from httpx2 import Response
+        from openai import APIConnectionError, APIStatusError
+
+        if self._sdk is None:
+            self._sdk = self._open()
+        send: Any = self._sdk.post if method == "post" else self._sdk.get
+        options = {"headers": {**self._headers, **headers}}
+        try:
+            # One time for everything: a timeout for each read would never end a server that drips bytes.
+            async with asyncio.timeout(timeout_s):
+                answer: Response = await send(path, cast_to=Response, options=options, **request)
+        except APIStatusError as error:
+            answer = error.response
+        except APIConnectionError as error:
+            raise self._fault(error) from None
+        return RawAnswer(answer.status_code, answer.headers, answer.content)
+
+    def _open(self) -> "AsyncOpenAI":
+        from httpx2 import Limits
+        from openai import AsyncOpenAI, DefaultAioHttpClient, Omit
+
+        self._headers = {
+            # What the SDK would add of its own accord: the environment's key and organisation are not for
+            # every server, and a bearer without a key is for none.
+            "Authorization": Omit(),
+            "OpenAI-Organization": Omit(),
+            "OpenAI-Project": Omit(),
+            # A short answer may not unfold into gigabytes.
+            "Accept-Encoding": "identity",
+            "User-Agent": "assay",
+            **self._address.headers(self._key),
+        }
+        return AsyncOpenAI(
+            api_key=self._key or "none",
+            base_url=self._address.base,
+            default_query=dict(self._address.query),
+            max_retries=0,
+            timeout=None,
+            http_client=DefaultAioHttpClient(
+                limits=Limits(max_connections=0),  # without limit: how many at once is decided elsewhere
+                follow_redirects=False,
+                timeout=None,
+                event_hooks={"response": [_bound]},
+            ),
+        )
+
+    def _fault(self, error: Exception) -> NoConnection | Broken:
+        """Whether a connection could be made, from the deepest cause that the SDK's error names."""
+        import aiohttp
+
+        while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+            error = error.__cause__
+            if isinstance(error, aiohttp.ClientConnectorError):
+                wrong = isinstance(error, aiohttp.ClientConnectorDNSError | aiohttp.ClientSSLError)
+                return NoConnection(self.clean(f"no connection: {error}"), wrong=wrong)
+        return Broken(self.clean(f"no connection: {error or type(error).__name__}"))
+
+    def clean(self, text: str) -> str:
+        """A server's words as a reason: on one line, short, without the key."""
+        line = " ".join(self.redact(text).split())[:_REASON_LENGTH]
+        # Half a character, which no store can hold, becomes a question mark.
+        return line.encode("utf-8", "replace").decode()
+
+
+async def _bound(response: Any) -> None:
+    """Has the body of an answer end with an error where it is too long."""
+    longest = LONGEST_FILE if response.request.method == "GET" else LONGEST
+    response.stream = _bounded(response.stream, longest)
+
+
+def _bounded(stream: Any, longest: int) -> Any:
+    from httpx2 import AsyncByteStream, ReadError
+
+    class Bounded(AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            size = 0
+            async for part in stream:
+                size += len(part)
+                if size > longest:
+                    raise ReadError(f"the answer is longer than {longest >> 20} MiB")
+                yield part
+
+        async def aclose(self) -> None:
+            await stream.aclose()
+
+    return Bounded()

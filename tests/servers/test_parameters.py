@@ -1,0 +1,62 @@
+"""Which complaints name a parameter as unsupported, and which only mention it."""
+
+from typing import Any
+
+import pytest
+
+from engine.servers.parameters import dropped, named_unsupported, without
+from engine.servers.reasoning import Reasoned, split_reasoning
+
+BODY: dict[str, Any] = {
+    "messages": [], "max_tokens": 9, "temperature": 0, "top_p": 1, "seed": 0, "response_format": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("code", "param", "complaint", "names"),
+    [
+        ("unsupported_value", "temperature", "Only the default (1) value is supported.", {"temperature"}),
+        (
+            None,
+            None,
+            "Unsupported value: 'temperature' does not support 0.0 here.",
+            {"temperature"},
+        ),
+        (None, None, "['body', 'seed'] Extra inputs are not permitted", {"seed"}),
+        (None, None, "Failed to deserialize the JSON body: unknown field `seed`", {"seed"}),
+        (None, None, 'Invalid JSON payload received. Unknown name "seed": Cannot find field.', {"seed"}),
+        (None, None, "This response_format type is unavailable now", {"response_format"}),
+        (None, None, "'max_tokens' is not supported. Use 'max_completion_tokens' instead.", {"max_tokens"}),
+        (None, "temperature", "must be at most 2", set()),
+        (None, "messages", "temperature is not supported", set()),
+        (None, None, "cannot answer: what temperature does water boil at?", set()),
+        (None, None, "the prompt was: set the seed to 3. Blocked as unsafe.", set()),
+        (None, None, "content is not allowed", set()),
+    ],
+)
+def test_a_parameter_is_named_by_code_param_or_wording(
+    code: str | None, param: str | None, complaint: str, names: set[str]
+) -> None:
+    assert named_unsupported(BODY, code, param, complaint) == names
+
+
+def test_the_limit_goes_under_its_newer_name_and_that_is_no_loss() -> None:
+    assert without(BODY, {"max_tokens"})["max_completion_tokens"] == 9
+    assert dropped({"max_tokens"}) == []
+    gone = {"max_tokens", "max_completion_tokens"}
+    assert not gone & without(BODY, gone).keys()
+    assert dropped(gone) == ["max_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("42", Reasoned("", "42")),
+        ("<think>six times seven</think> 42", Reasoned("six times seven", "42")),
+        ("six times seven</think>42", Reasoned("six times seven", "42")),
+        ("<thinking>a</thinking>b", Reasoned("a", "b")),
+        ("<think>still at it", Reasoned("still at it", "", closed=False)),
+    ],
+)
+def test_a_trace_is_told_from_the_answer(text: str, parts: Reasoned) -> None:
+    assert split_reasoning(text) == parts
