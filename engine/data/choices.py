@@ -77,7 +77,7 @@ class Choices:
         ]
         named = _NAMED.fullmatch(said)
         by_name = self._named(named[1]) if named else None
-        if by_text and by_name is not None and by_name not in by_text:
+        if by_text and by_name is not None and by_name not in by_text and not self.own:
             raise Malformed(
                 f"{key}: {said!a} is the text of choice {self.labels[by_text[0]]} and could name choice "
                 f"{self.labels[by_name]}; write the letter, and give the choices labels"
@@ -97,7 +97,7 @@ class Choices:
 def choices_of(record: Mapping[str, Any]) -> Choices | None:
     """The choices of a record, None where it has none that can be read.
 
-    Read are a list of texts (MMLU), {"text": […], "label": […]} (ARC), a list of {"label", "text"}
+    Read are a list of texts (MMLU), {"text": […], "label": […]} (ARC), a list of {"label" or "id", "text"}
     (CommonsenseQA), an object with the letters as keys (MedQA), and columns A, B, C … (C-Eval).
     """
     for column in COLUMNS:
@@ -144,7 +144,7 @@ def _read(value: Any) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     if not isinstance(value, list):
         return None
     if value and all(isinstance(item, dict) and "text" in item for item in value):
-        labels = [item["label"] for item in value if "label" in item]
+        labels = [item[key] for item in value for key in ("label", "id", "key") if key in item]
         return _checked(labels, [item["text"] for item in value])
     found = [_PREFIX.fullmatch(item) if isinstance(item, str) else None for item in value]
     prefixes = [match for match in found if match]

@@ -27,6 +27,7 @@ _GLAIVE = re.compile(r"(?:^|\n)\s*(USER|ASSISTANT|FUNCTION RESPONSE):")
 _GLAIVE_ROLES = {"USER": "user", "ASSISTANT": "assistant", "FUNCTION RESPONSE": "tool"}
 _GLAIVE_CALL = "<functioncall>"
 _HH = re.compile(r"(?:^|\n\n)(Human|Assistant):")
+_HH_START = "\n\nHuman:"
 _HH_ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
@@ -67,9 +68,12 @@ def _role(name: str) -> str | None:
 
 
 def spoken_answer(value: Any) -> str | None:
-    """What the assistant says in a turn, or last in several; None where it says nothing or there is no turn."""
+    """What the assistant says in a turn, or last in several; None without a turn, or without words."""
     if isinstance(value, str):
-        value = listed(value) if value.lstrip().startswith("[{") else None
+        if value.startswith(_HH_START):
+            value = hh_messages(value)
+        else:
+            value = listed(value) if value.lstrip().startswith("[{") else None
     turns = [value] if is_message(value) else value
     if not are_messages(turns):
         return None
@@ -125,7 +129,7 @@ def glaive_system(text: str) -> tuple[str, list[Any]]:
 
 def hh_messages(text: str) -> Messages | None:
     """The turns of a text in the form of HH-RLHF ("\\n\\nHuman: …\\n\\nAssistant: …"); None for another."""
-    if not _HH.match(text):
+    if not text.startswith(_HH_START):
         return None
     return [{"role": _HH_ROLES[name], "content": said.strip()} for name, said in _spoken(_HH, text)]
 
@@ -277,7 +281,7 @@ def _linked(messages: Messages, key: str, training: bool) -> Messages:
 def has_tools(value: Any) -> bool:
     """Whether a column holds tools, or something that is meant as such: objects, or JSON."""
     if isinstance(value, str):
-        return value.lstrip().startswith(("[", "{")) and value.strip() not in ("[]", "{}")
+        return value.lstrip().startswith(("[", "{", '"[', '"{')) and value.strip() not in ("[]", "{}")
     if isinstance(value, list) and value:
         return all(isinstance(item, dict) or (isinstance(item, str) and has_tools(item)) for item in value)
     return isinstance(value, dict) and bool(value)
@@ -315,7 +319,8 @@ def _tool(item: Any, where: str) -> dict[str, Any]:
             )
         if problem := _schema_problem(json.dumps(parameters, sort_keys=True)):
             raise Malformed(f"{where}.parameters: is no valid JSON schema: {problem}")
-    return item if "function" in item else {"type": "function", "function": function}
+    outer = item if "function" in item else {}
+    return {**outer, "type": "function", "function": function}
 
 
 @lru_cache(maxsize=1024)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from engine.data.cells import Malformed, decoded, listed
 from engine.data.choices import Choices, choices_of, columns_of
@@ -183,7 +183,9 @@ def _question(record: dict[str, Any], key: str, text: str) -> _Asked:
     """A question of one text, under its passages and above its choices."""
     given = _scalar(record, "input") if key == "instruction" else None
     whole = f"{text}\n\n{given}" if given else text
-    used = {key, "input", "system"}
+    used = {key, "system"}
+    if key == "instruction" or record.get("input") in (None, ""):
+        used.add("input")
     choices = choices_of(record)
     if choices is not None:
         whole = choices.asked(whole)
@@ -202,7 +204,7 @@ def _under(record: Mapping[str, Any], question: str) -> tuple[Messages, set[str]
 
 
 def _passage(value: Any) -> str:
-    """The text of a passage: one or several texts, or HotpotQA's and PubMedQA's objects; "" for another."""
+    """The text of a passage, from texts or the objects of HotpotQA, PubMedQA and MS MARCO; "" for another."""
     if isinstance(value, str):
         value = listed(value)
     if isinstance(value, dict):
@@ -214,10 +216,17 @@ def _passage(value: Any) -> str:
                 if isinstance(said, list)
             ]
         else:
-            value = value.get("contexts")
+            value = value.get("contexts", value.get("passage_text"))
     if isinstance(value, list):
+        value = [_document(item) if isinstance(item, dict) else item for item in value]
         return "\n\n".join(value) if all(isinstance(item, str) for item in value) else ""
     return value if isinstance(value, str) else ""
+
+
+def _document(value: Mapping[str, Any]) -> Any:
+    """The text of {"title", "text"}; None of another object."""
+    text = value.get("text")
+    return f"{value['title']}\n{text}" if text and isinstance(value.get("title"), str) else text
 
 
 def _history(record: Mapping[str, Any]) -> Messages:
@@ -246,8 +255,9 @@ def _glaive(record: Mapping[str, Any], training: bool) -> _Asked:
 
 def _preferred(record: Mapping[str, Any], training: bool) -> _Asked | None:
     """The question that the chosen and the rejected conversation begin with; None where they are none."""
-    sides = [_as_conversation(record.get(key), key, training) for key in ("chosen", "rejected")]
-    chosen, rejected = sides
+    key = next((key for key in ("chosen", "reference", "references") if record.get(key)), "chosen")
+    chosen = _as_conversation(record.get(key), key, training)
+    rejected = _as_conversation(record.get("rejected"), "rejected", training)
     if chosen is None or not any(turn["role"] == "user" for turn in chosen):
         return None
     shared = 0
@@ -330,7 +340,7 @@ def _expected_calls(record: Mapping[str, Any], answer: Message | None) -> tuple[
     )
 
 
-def _are_calls(value: Any) -> bool:
+def _are_calls(value: Any) -> TypeGuard[list[dict[str, Any]]]:
     return (
         isinstance(value, list)
         and bool(value)

@@ -13,7 +13,19 @@ from store.read import history
 from store.read.eval_sets import eval_sets, version_examples
 from store.read.rows import ExampleRow
 
-_COMPARED = ("messages", "references", "label", "category", "schema", "tests", "turns", "group", "extra")
+_COMPARED = (
+    "messages",
+    "references",
+    "label",
+    "category",
+    "schema",
+    "tests",
+    "turns",
+    "group",
+    "extra",
+    "tools",
+    "calls",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,4 +136,6 @@ def _example(row: ExampleRow) -> Example:
         group=extra.get("group"),
         line=extra.get("line") or 0,
         extra=extra.get("extra") or {},
+        tools=tuple(extra.get("tools") or ()),
+        calls=tuple(extra.get("calls") or ()),
     )

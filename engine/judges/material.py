@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.data.example import Example
+from engine.data.messages import turn_text
 from engine.data.shapes import TURN_REFERENCES
 
 _SOURCE_FIELDS = ("source", "context")
@@ -24,7 +25,7 @@ def context_of(example: Example) -> list[dict[str, str]]:
     """The messages around the request, which is the user's last one."""
     last = max(index for index, message in enumerate(example.messages) if message["role"] == "user")
     return [
-        {"role": message["role"], "content": sendable(message["content"])}
+        {"role": message["role"], "content": sendable(turn_text(message))}
         for index, message in enumerate(example.messages)
         if index != last
     ]
