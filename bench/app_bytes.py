@@ -14,11 +14,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.startup import HELLO
 from bench.stores import many_runs, one_large_run
 from bench.terminal import Terminal
-from store import tables
+from store import records
 from store.write import Recorder, create_run
 
 LAUNCH, IDLE, LIVE, KEY, ITEM = 25_000, 0, 1_000, 600, 8_000
@@ -85,7 +86,7 @@ def write_a_run(folder: Path, run_id: int) -> None:
     recorder = Recorder(folder, run_id)
     for done in range(60):
         now = time.time()
-        progress = {
+        progress: dict[str, Any] = {
             "run_id": run_id,
             "phase": "generate",
             "item": "lora",
@@ -103,7 +104,7 @@ def write_a_run(folder: Path, run_id: int) -> None:
             "updated": now,
             "seconds": done / 2,
         }
-        vitals = {
+        vitals: dict[str, Any] = {
             "run_id": run_id,
             "device": "GPU 0",
             "utilisation": 0.9 + done % 7 / 100,
@@ -113,23 +114,20 @@ def write_a_run(folder: Path, run_id: int) -> None:
             "temperature_c": 61.0 + done % 4,
             "updated": now,
         }
-        recorder.put(tables.Progress, [progress])
-        recorder.put(tables.Vitals, [vitals])
+        recorder.put(records.Progress(**progress))
+        recorder.put(records.Vitals(**vitals))
         recorder.set_run(heartbeat=now)
         time.sleep(0.5)
 
 
 def running_store(folder: Path) -> tuple[int, "subprocess.Popen[bytes]"]:
-    run = {"name": "live", "plan": "", "plan_hash": "", "plan_folder": "/", "plan_file": "plan.toml"}
+    run = records.Run(name="live", plan="", plan_hash="", plan_folder="/", plan_file="plan.toml")
     run_id = create_run(folder, run)
     recorder = Recorder(folder, run_id)
     recorder.set_run(
         status="running", worker_host="elsewhere", worker_pid=1, heartbeat=time.time(), phase="generate"
     )
-    recorder.insert(
-        tables.Model,
-        {"run_id": run_id, "name": "lora", "role": "candidate", "kind": "local", "position": 0},
-    )
+    recorder.insert(records.Model(run_id=run_id, name="lora", role="candidate", kind="local", position=0))
     recorder.close()
     writer = subprocess.Popen([sys.executable, "-m", "bench.app_bytes", "--write", str(folder), str(run_id)])
     return run_id, writer

@@ -150,8 +150,8 @@ def alike(words: int) -> tuple[str, str]:
 def laid_out(view: str, words: int) -> float:
     """Seconds to lay out two answers of so many words in a view 120 cells wide, once they are compared."""
     from tui.text.diff import diff
-    from tui.text.invisible import raw_rows
     from tui.text.json_fields import field_rows, read_json
+    from tui.text.overlay import raw_rows
     from tui.text.sheet import folded, unified
 
     one, other = alike(words)

@@ -31,9 +31,8 @@ from transformers.utils import logging as transformers_logging
 
 from engine.models.batcher import MOST_TOKENS_ELSEWHERE, Batcher, BatchLimits
 from engine.models.batches import in_batches
-from engine.models.decode import decode
 from engine.models.model import Settings
-from engine.models.rows import Request, Rules
+from engine.models.rows import Request, Rules, decode
 
 VOCABULARY = 512
 LONGEST_ANSWER = 192

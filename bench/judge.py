@@ -25,13 +25,14 @@ import psutil
 
 from bench.judge_server import ANSWER
 from engine.data.example import Example
+from engine.judges.answers import Parsed, parse_pairwise
 from engine.judges.asking import Answered, Question, ServerAsker
-from engine.judges.verdicts import Parsed, parse_pairwise
 from engine.models.model import Response, Settings
 from engine.models.server import ServerModel
 from engine.plan.plan import Judge, Model
 from engine.servers import control
 from engine.servers.wire import Reply
+from store import records
 from store.write import Recorder, create_run
 
 RESPONSE_FORMAT = {
@@ -208,9 +209,7 @@ def ceiling(connections: int, seconds: float) -> float:
 
 def stored(answers: Iterable[Answered[int]], folder: Path) -> Iterator[Answered[int]]:
     """Commits every answer on its own, as a run does with a judgment."""
-    run_id = create_run(
-        folder, {"name": "b", "plan": "", "plan_hash": "", "plan_folder": "", "plan_file": ""}
-    )
+    run_id = create_run(folder, records.Run(name="b", plan="", plan_hash="", plan_folder="", plan_file=""))
     recorder = Recorder(folder, run_id)
     try:
         for answered in answers:

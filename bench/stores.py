@@ -4,8 +4,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from store import tables
-from store.write import Recorder, create_run, open_engine, table_of
+from store import records
+from store.schema import table_of
+from store.write import Recorder, create_run, open_engine
 
 BATCH = 5_000
 
@@ -16,11 +17,11 @@ def many_runs(folder: Path, count: int) -> None:
     now = time.time()
     with engine.begin() as connection:
         connection.execute(
-            table_of(tables.Run).insert(),
+            table_of(records.Run).insert(),
             [_run(f"bench-{place:05}", now - 60 * (count - place)) for place in range(count)],
         )
         connection.execute(
-            table_of(tables.Model).insert(),
+            table_of(records.Model).insert(),
             [
                 {"run_id": run, "name": name, "role": role, "kind": "local", "position": place}
                 for run in range(1, count + 1)
@@ -28,7 +29,7 @@ def many_runs(folder: Path, count: int) -> None:
             ],
         )
         connection.execute(
-            table_of(tables.Judge).insert(),
+            table_of(records.Judge).insert(),
             [
                 {
                     "run_id": run,
@@ -41,7 +42,7 @@ def many_runs(folder: Path, count: int) -> None:
             ],
         )
         connection.execute(
-            table_of(tables.WinRate).insert(),
+            table_of(records.WinRate).insert(),
             [
                 {
                     "judge_id": run,
@@ -63,29 +64,28 @@ def many_runs(folder: Path, count: int) -> None:
 
 def one_large_run(folder: Path, examples: int) -> int:
     """A run of two models over so many examples, with two scores each; returns its id."""
-    run_id = create_run(folder, _run("large", time.time()))
+    run_id = create_run(folder, records.Run(**_run("large", time.time())))
     recorder = Recorder(folder, run_id)
     base, lora = (
-        recorder.insert(
-            tables.Model,
-            {"run_id": run_id, "name": name, "role": role, "kind": "local", "position": place},
-        )
+        recorder.insert(records.Model(run_id=run_id, name=name, role=role, kind="local", position=place))
         for place, (name, role) in enumerate([("base", "baseline"), ("lora", "candidate")])
     )
-    recorder.append(tables.Metric, [_metric(run_id, name, place) for place, name in enumerate(MEASURES)])
+    recorder.append([records.Metric(**_metric(run_id, name, place)) for place, name in enumerate(MEASURES)])
     for start in range(0, examples, BATCH):
         places = range(start, min(start + BATCH, examples))
         with recorder.transaction() as transaction:
-            transaction.append(tables.Example, [_example(place) for place in places])
+            transaction.append([records.Example(**_example(place)) for place in places])
             transaction.append(
-                tables.RunExample,
-                [{"run_id": run_id, "position": place, "example_id": place + 1} for place in places],
+                [records.RunExample(run_id=run_id, position=place, example_id=place + 1) for place in places]
             )
             for model in (base, lora):
-                transaction.append(tables.Response, [_response(model, place) for place in places])
+                transaction.append([records.Response(**_response(model, place)) for place in places])
                 transaction.append(
-                    tables.Score,
-                    [_score(model, measure, place) for measure in MEASURES for place in places],
+                    [
+                        records.Score(**_score(model, measure, place))
+                        for measure in MEASURES
+                        for place in places
+                    ]
                 )
     recorder.close()
     return run_id

@@ -5,78 +5,19 @@ any file that a row names, and removes it with the row. Here only JSON text is e
 from the row itself or from a file inside the folder; every other row is a miss, and is taken out.
 """
 
-import json
 import sqlite3
-import threading
-import zlib
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
-from diskcache import Cache, JSONDisk
-from diskcache.core import DBNAME, DEFAULT_SETTINGS, METADATA, MODE_BINARY, MODE_RAW
-
-# One answer with all its text. A compressed row of a megabyte can unfold to a gigabyte.
-LARGEST_VALUE = 64 * 2**20
-
-
-class Unreadable(OSError):
-    """The row is not one of ours. An OSError, since diskcache takes that for a row that has gone."""
-
-
-class _PlainJson(JSONDisk):  # type: ignore[misc]  # diskcache is untyped
-    """Decodes JSON text and nothing else."""
-
-    def __init__(self, directory: str, **settings: Any) -> None:
-        super().__init__(directory, **settings)
-        self.last = threading.local()
-
-    def get(self, key: Any, raw: Any) -> Any:
-        if not raw or not isinstance(key, bytes):
-            raise Unreadable("a key that is no JSON text")
-        return _decoded(key)
-
-    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
-        self.last.unreadable = True
-        if mode == MODE_RAW and isinstance(value, bytes):
-            found = _decoded(value)
-        elif mode == MODE_BINARY and filename is not None and not read:
-            with self._inside(filename).open("rb") as file:
-                found = _decoded(file.read(LARGEST_VALUE))
-        else:
-            raise Unreadable("a value that is no JSON text")
-        self.last.unreadable = False
-        return found
-
-    def remove(self, file_path: str) -> None:
-        try:
-            self._inside(file_path)
-        except Unreadable:
-            return
-        super().remove(file_path)
-
-    def _inside(self, filename: str) -> Path:
-        folder = Path(self._directory).resolve()
-        place = (folder / filename).resolve()
-        if not place.is_relative_to(folder) or place.suffix != ".val":
-            raise Unreadable("a value outside the cache's folder")
-        return place
-
-
-def _decoded(data: bytes) -> Any:
-    unfolding = zlib.decompressobj()
-    try:
-        text = unfolding.decompress(data, LARGEST_VALUE)
-        if not unfolding.eof:
-            raise Unreadable("a value larger than any answer")
-        return json.loads(text)
-    except (zlib.error, ValueError, RecursionError) as error:
-        raise Unreadable("a value that is no JSON text") from error
+DATABASE = "cache.db"  # as diskcache names it
 
 
 def _forget_foreign_settings(database: Path) -> None:
     """diskcache sets whatever its table of settings names as an attribute of its own objects."""
+    from diskcache.core import DEFAULT_SETTINGS, METADATA
+
     if not database.exists():
         return
     own = [*DEFAULT_SETTINGS, *METADATA]
@@ -93,10 +34,14 @@ class JsonCache:
     """
 
     def __init__(self, folder: Path) -> None:
+        from diskcache import Cache
+
+        from store.json_disk import PlainJsonDisk
+
         self.folder = folder
         self.dropped = 0
-        _forget_foreign_settings(folder / DBNAME)
-        self._cache: Any = Cache(str(folder), disk=_PlainJson, eviction_policy="none", statistics=True)
+        _forget_foreign_settings(folder / DATABASE)
+        self._cache: Any = Cache(str(folder), disk=PlainJsonDisk, eviction_policy="none", statistics=True)
 
     def get(self, key: str) -> Any:
         """The value under the key; None where there is none that can be read."""
@@ -119,7 +64,7 @@ class JsonCache:
 
     def remove_rows(self, rows: Sequence[int]) -> None:
         """Takes out the rows with these ids, readable or not, with the files they hold."""
-        with closing(sqlite3.connect(self.folder / DBNAME)) as connection, connection:
+        with closing(sqlite3.connect(self.folder / DATABASE)) as connection, connection:
             for row in rows:
                 found = connection.execute("SELECT filename FROM Cache WHERE rowid = ?", (row,)).fetchone()
                 connection.execute("DELETE FROM Cache WHERE rowid = ?", (row,))

@@ -16,25 +16,20 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Delete, Engine, Select, Table, create_engine, event, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DatabaseError, IntegrityError
-from sqlmodel import SQLModel
 
-from store import tables
 from store.database import FILE, PRAGMAS, explain, prepare
 from store.errors import StoreError
 from store.read.history import STALE_AFTER
-
-Row = Mapping[str, Any]
-
-
-def table_of(model: type[SQLModel]) -> Table:
-    found: Table = model.__table__  # type: ignore[attr-defined]  # SQLModel adds it, unknown to its type
-    return found
+from store.read.query import stored
+from store.records import Event, Model, Record, Run
+from store.records.columns import R, converter, keys, to_json, values_of
+from store.schema import table_of
 
 
 def open_engine(folder: Path) -> Engine:
     """A SQLAlchemy engine on a prepared store, each connection with the store's pragmas."""
     prepare(folder)
-    engine = create_engine(f"sqlite:///{folder / FILE}")
+    engine = create_engine(f"sqlite:///{folder / FILE}", json_serializer=to_json)
 
     @event.listens_for(engine, "connect")
     def _set(connection: Any, _record: Any) -> None:
@@ -44,52 +39,63 @@ def open_engine(folder: Path) -> Engine:
     return engine
 
 
+Records = Record | Sequence[Record]
+
+
 class Transaction:
     """Several writes that become visible, and durable, together."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def append(self, model: type[SQLModel], rows: Sequence[Row]) -> None:
-        """Adds rows; one that stands already is an error, since nothing may be done twice."""
-        if rows:
-            self._connection.execute(table_of(model).insert(), list(rows))
+    def append(self, records: Records) -> None:
+        """Adds records of one kind; one that stands already is an error, since nothing may be done twice."""
+        if found := _listed(records):
+            self._connection.execute(_table(found).insert(), [values_of(record) for record in found])
 
-    def put(self, model: type[SQLModel], rows: Sequence[Row]) -> None:
-        """Adds rows or overwrites those with the same primary key: for what describes the present."""
-        if not rows:
+    def put(self, records: Records) -> None:
+        """Adds records or overwrites those with the same primary key: for what describes the present."""
+        if not (found := _listed(records)):
             return
-        table = table_of(model)
-        keys = {column.name for column in table.primary_key}
-        statement = upsert(table)
-        values = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-        self._connection.execute(
-            statement.on_conflict_do_update(index_elements=sorted(keys), set_=values), list(rows)
-        )
+        rows = [values_of(record) for record in found]
+        primary = keys(type(found[0]))
+        statement = upsert(_table(found))
+        values = {name: statement.excluded[name] for name in rows[0] if name not in primary}
+        self._connection.execute(statement.on_conflict_do_update(index_elements=primary, set_=values), rows)
 
-    def ensure(self, model: type[SQLModel], rows: Sequence[Row]) -> None:
-        """Adds the rows that do not stand there yet: for what several runs share."""
-        if rows:
-            self._connection.execute(upsert(table_of(model)).on_conflict_do_nothing(), list(rows))
+    def ensure(self, records: Records) -> None:
+        """Adds the records that do not stand there yet: for what several runs share."""
+        if found := _listed(records):
+            statement = upsert(_table(found)).on_conflict_do_nothing()
+            self._connection.execute(statement, [values_of(record) for record in found])
 
-    def update(self, model: type[SQLModel], key: int, **values: Any) -> None:
+    def update(self, record: type[Record], key: int, **values: Any) -> None:
         """Changes columns of the row with that id."""
-        table = table_of(model)
+        table = table_of(record)
         self._connection.execute(update(table).where(table.c.id == key).values(**values))
 
-    def clear(self, model: type[SQLModel], **equal: Any) -> None:
+    def clear(self, record: type[Record], **equal: Any) -> None:
         """Takes back derived rows before they are computed anew; never used on what cost work."""
-        self._connection.execute(_where(table_of(model).delete(), table_of(model), equal))
+        self._connection.execute(_where(table_of(record).delete(), table_of(record), equal))
 
-    def insert(self, model: type[SQLModel], row: Row) -> int:
-        """Adds one row and returns its id."""
-        key = self._connection.execute(table_of(model).insert(), dict(row)).inserted_primary_key
+    def insert(self, record: Record) -> int:
+        """Adds one record and returns its id."""
+        statement = table_of(type(record)).insert()
+        key = self._connection.execute(statement, values_of(record)).inserted_primary_key
         assert key is not None
         return int(key[0])
 
-    def rows(self, model: type[SQLModel], **equal: Any) -> list[dict[str, Any]]:
-        """All rows of a table whose columns equal the given values, in primary-key order."""
-        return _rows(self._connection, model, equal)
+    def rows(self, record: type[R], **equal: Any) -> list[R]:
+        """All records whose columns equal the given values, in primary-key order."""
+        return _rows(self._connection, record, equal)
+
+
+def _listed(records: Records) -> Sequence[Record]:
+    return [records] if isinstance(records, Record) else records
+
+
+def _table(records: Sequence[Record]) -> Table:
+    return table_of(type(records[0]))
 
 
 class Recorder:
@@ -114,26 +120,26 @@ class Recorder:
         with _committed(self._engine, self.folder) as transaction:
             yield transaction
 
-    def append(self, model: type[SQLModel], rows: Sequence[Row]) -> None:
+    def append(self, records: Records) -> None:
         with self.transaction() as transaction:
-            transaction.append(model, rows)
+            transaction.append(records)
 
-    def put(self, model: type[SQLModel], rows: Sequence[Row]) -> None:
+    def put(self, records: Records) -> None:
         with self.transaction() as transaction:
-            transaction.put(model, rows)
+            transaction.put(records)
 
-    def insert(self, model: type[SQLModel], row: Row) -> int:
+    def insert(self, record: Record) -> int:
         with self.transaction() as transaction:
-            return transaction.insert(model, row)
+            return transaction.insert(record)
 
     def set_run(self, **values: Any) -> None:
         """Changes the run's own row: its status, phase, heartbeat, outcome."""
         with self.transaction() as transaction:
-            transaction.update(tables.Run, self.run_id, **values)
+            transaction.update(Run, self.run_id, **values)
 
     def set_model(self, model_id: int, **values: Any) -> None:
         with self.transaction() as transaction:
-            transaction.update(tables.Model, model_id, **values)
+            transaction.update(Model, model_id, **values)
 
     def claim(self, pid: int, host: str) -> bool:
         """Takes the run for this worker; False while another living worker has it, or when it is over.
@@ -148,7 +154,7 @@ class Recorder:
             os.close(lock)
             return False
         self._lock = lock
-        table = table_of(tables.Run)
+        table = table_of(Run)
         now = time.time()
         elsewhere = (
             (table.c.status == "running")
@@ -174,49 +180,39 @@ class Recorder:
         return taken.rowcount == 1
 
     def event(self, level: str, phase: str, message: str) -> None:
-        self.append(
-            tables.Event,
-            [
-                {
-                    "run_id": self.run_id,
-                    "time": time.time(),
-                    "level": level,
-                    "phase": phase,
-                    "message": message,
-                }
-            ],
-        )
+        self.append(Event(run_id=self.run_id, time=time.time(), level=level, phase=phase, message=message))
 
-    def rows(self, model: type[SQLModel], **equal: Any) -> list[dict[str, Any]]:
-        """All rows of a table whose columns equal the given values, in primary-key order."""
+    def rows(self, record: type[R], **equal: Any) -> list[R]:
+        """All records whose columns equal the given values, in primary-key order."""
         with self._engine.connect() as connection:
-            return _rows(connection, model, equal)
+            return _rows(connection, record, equal)
 
-    def run(self) -> dict[str, Any]:
-        found = self.rows(tables.Run, id=self.run_id)
+    def run(self) -> Run:
+        found = self.rows(Run, id=self.run_id)
         if not found:
             raise StoreError(f"there is no run {self.run_id} in {self.folder}", "`assay runs` lists them")
         return found[0]
 
-    def total(self, model: type[SQLModel], name: str, **equal: Any) -> float:
+    def total(self, record: type[Record], name: str, **equal: Any) -> float:
         """The sum of one column over the rows whose columns equal the given values; missing ones count 0."""
-        table = table_of(model)
+        table = table_of(record)
         statement = _where(select(func.sum(table.c[name])), table, equal)
         with self._engine.connect() as connection:
             return float(connection.execute(statement).scalar() or 0.0)
 
-    def column(self, model: type[SQLModel], name: str, **equal: Any) -> set[Any]:
+    def column(self, record: type[Record], name: str, **equal: Any) -> set[Any]:
         """The distinct values of one column among the rows whose columns equal the given values."""
-        table = table_of(model)
+        table = table_of(record)
         statement = _where(select(table.c[name]).distinct(), table, equal)
         with self._engine.connect() as connection:
             return set(connection.execute(statement).scalars())
 
 
-def _rows(connection: Connection, model: type[SQLModel], equal: Mapping[str, Any]) -> list[dict[str, Any]]:
-    table = table_of(model)
-    statement = _where(select(table).order_by(*table.primary_key.columns), table, equal)
-    return [dict(row) for row in connection.execute(statement).mappings()]
+def _rows(connection: Connection, record: type[R], equal: Mapping[str, Any]) -> list[R]:
+    sql, values = stored(record, equal)
+    cursor = connection.exec_driver_sql(sql, tuple(values))
+    convert = converter(record, tuple(cursor.keys()))
+    return [convert(row) for row in cursor]
 
 
 S = TypeVar("S", Select[Any], Delete)
@@ -250,7 +246,7 @@ def _committed(engine: Engine, folder: Path) -> Iterator[Transaction]:
         raise explain(error.orig, folder) from error
 
 
-def create_run(folder: Path, row: Row) -> int:
+def create_run(folder: Path, run: Run) -> int:
     """Adds a queued run and returns its id."""
     with one_transaction(folder) as transaction:
-        return transaction.insert(tables.Run, {"created": time.time(), **row})
+        return transaction.insert(run)

@@ -1,4 +1,4 @@
-"""Every key of the app in one place: what it does, how the footer calls it, what the help says.
+"""Every key of the app in one place: what it does, its label in the footer, its line in the help.
 
 A screen lists the ids it answers to (`BINDINGS = bindings("move.down", …)`); footer and help are drawn from
 the bindings that are alive, so neither can say something else than what the keys do.
@@ -19,28 +19,26 @@ class Action(NamedTuple):
 
 _EVERYWHERE = {
     "go.runs": Action("R", "go('runs')", "", "Runs: the history"),
-    "go.decision": Action("H", "go('decision')", "", "Head page: ship or not, why, and what is behind it"),
+    "go.decision": Action("H", "go('decision')", "", "Decision: ship or not, and why"),
     "go.live": Action("L", "go('live')", "", "Live: progress of this run"),
     "go.compare": Action("C", "go('compare')", "", "Compare: models by metrics, deltas, benchmarks"),
     "go.review": Action("V", "go('review')", "", "Review: answers side by side"),
     "go.splits": Action("S", "go('splits')", "", "Splits: eval and training data, leaks"),
-    "go.judges": Action("J", "go('judges')", "", "Judges: what each says, and how far to believe it"),
+    "go.judges": Action("J", "go('judges')", "", "Judges: their verdicts, and how far to trust them"),
     "go.agreement": Action(
-        "K", "go('agreement')", "", "Agreement of judges with people, win rates corrected"
+        "K", "go('agreement')", "", "Agreement of judges with people; corrected win rates"
     ),
-    "go.failures": Action("E", "go('failures')", "", "Failure log: which failures persist over the runs"),
-    "go.trends": Action("T", "go('trends')", "", "Trends: one measure over the runs"),
-    "go.alerts": Action("A", "go('alerts')", "", "Alerts: what tripped, with evidence"),
+    "go.failures": Action("E", "go('failures')", "", "Failure log: which failures persist across runs"),
+    "go.trends": Action("T", "go('trends')", "", "Trends: one measure across runs"),
+    "go.alerts": Action("A", "go('alerts')", "", "Alerts: which checks failed, with the evidence"),
     "app.palette": Action("colon,ctrl+p", "command_palette", "", "Commands by name", ":"),
-    "app.copy": Action("y", "copy", "", "Copy what stands under the cursor: clipboard, and a file"),
-    "app.mouse": Action(
-        "M", "mouse", "", "Mouse reporting on or off; off, the terminal's own selecting works"
-    ),
+    "app.copy": Action("y", "copy", "", "Copy what is under the cursor to the clipboard and a file"),
+    "app.mouse": Action("M", "mouse", "", "Mouse reporting on or off; off: select with the terminal"),
     "app.theme": Action("f2", "theme", "", "Next theme: dark, light, the terminal's own colours"),
-    "app.suspend": Action("ctrl+z", "suspend_process", "", "Put the app aside; `fg` brings it back", "^z"),
+    "app.suspend": Action("ctrl+z", "suspend_process", "", "Suspend to the shell; `fg` resumes", "^z"),
     "app.help": Action("question_mark", "help", "help", "Help on this screen's keys", "?"),
     "app.back": Action("escape", "back", "", "Back; closes an input; never quits", "esc"),
-    "app.quit": Action("q,ctrl+c", "quit", "quit", "Quit; runs go on without the app"),
+    "app.quit": Action("q,ctrl+c", "quit", "quit", "Quit; runs continue without the app"),
 }
 
 _MOVING = {
@@ -62,25 +60,21 @@ _RUNS = {
     "runs.start": Action("s", "start", "start", "Start a run from a plan"),
     "runs.resume": Action("r", "resume", "resume", "Resume this run where it stopped"),
     "runs.pause": Action("p", "pause", "pause", "Pause this run after its current batch"),
-    "runs.cancel": Action("x", "cancel", "cancel", "Cancel this run; what is finished is kept"),
+    "runs.cancel": Action("x", "cancel", "cancel", "Cancel this run; finished work is kept"),
     "runs.trend": Action("t", "trend", "trend", "Next measures in the trend"),
-    "runs.tag": Action("a", "tag", "tag", "Tags of this run, as words to edit"),
+    "runs.tag": Action("a", "tag", "tag", "Edit this run's tags"),
     "runs.note": Action("n", "note", "note", "Write a note on this run"),
-    "runs.delete": Action("d", "delete", "delete", "Delete this run; u brings it back, also tomorrow"),
-    "runs.undo": Action(
-        "u", "undo", "undo", "Take back the newest deletion here, else this run's newest tag"
-    ),
+    "runs.delete": Action("d", "delete", "delete", "Delete this run; undo with u, even in a later session"),
+    "runs.undo": Action("u", "undo", "undo", "Undo the latest deletion here, else this run's latest tag"),
 }
 
 _STARTING = {
     "start.make": Action("w", "make", "new plan", "Make a plan from the models and data in this folder"),
-    "start.path": Action("p", "path", "path", "Give the path of a plan"),
-    "check.start": Action(
-        "enter", "start", "start", "Start the run; during the check: as soon as it is done"
-    ),
+    "start.path": Action("p", "path", "path", "Enter the path of a plan"),
+    "check.start": Action("enter", "start", "start", "Start the run, or as soon as the check has passed"),
     "check.again": Action("r", "again", "check again", "Check the plan again"),
-    "plan.toggle": Action("space", "turn", "in or out", "Take this part into the plan, or leave it out"),
-    "plan.rename": Action("e", "rename", "rename", "Another name for this model"),
+    "plan.toggle": Action("space", "turn", "in or out", "Include this part in the plan, or leave it out"),
+    "plan.rename": Action("e", "rename", "rename", "Rename this model"),
     "plan.write": Action("w", "write", "write", "Write the plan to a file, and check it"),
 }
 
@@ -93,13 +87,15 @@ _TRENDS = {
 _LIVE = {
     "live.events": Action("e", "events", "events", "Events: errors, fallbacks, resumes"),
     "live.failures": Action(
-        "f,enter", "failures", "failures", "What failed or is missing, with the text", "f"
+        "f,enter", "failures", "failures", "Failed calls and missing answers, in full", "f"
     ),
-    "live.concurrency": Action("c", "concurrency", "at once", "Answers asked for at once, from now on"),
-    "live.after_phase": Action("P", "after_phase", "after phase", "Stop this run when its phase is done"),
-    "live.next": Action("right_square_bracket", "other(1)", "next run", "Next run that is under way", "]"),
-    "live.previous": Action("left_square_bracket", "other(-1)", "", "Previous run that is under way", "["),
-    "live.retry": Action("t", "retry", "try again", "Ask the server that this run waits for again, now"),
+    "live.concurrency": Action(
+        "c", "concurrency", "concurrency", "Max parallel requests per server, from now on"
+    ),
+    "live.after_phase": Action("P", "after_phase", "after phase", "Pause this run after its current phase"),
+    "live.next": Action("right_square_bracket", "other(1)", "next run", "Next run in progress", "]"),
+    "live.previous": Action("left_square_bracket", "other(-1)", "", "Previous run in progress", "["),
+    "live.retry": Action("t", "retry", "retry", "Retry the server that this run is waiting for"),
     "events.errors": Action("e", "errors", "errors only", "Errors only, or everything"),
 }
 
@@ -122,21 +118,21 @@ _COMPARE: dict[str, Action] = {
     "compare.candidate_back": Action("left_square_bracket", "candidate(-1)", "", "Previous candidate", "["),
     "compare.baseline": Action("right_curly_bracket,b", "baseline(1)", "baseline", "Next baseline", "} b"),
     "compare.baseline_back": Action("left_curly_bracket", "baseline(-1)", "", "Previous baseline", "{"),
-    "compare.details": Action("o", "pane('details')", "details", "All numbers of this line, of all models"),
+    "compare.details": Action("o", "pane('details')", "details", "All numbers on this line, for all models"),
     "compare.about": Action(
-        "i", "pane('about')", "about", "What the selected measure is: range, needs, source"
+        "i", "pane('about')", "about", "About the selected measure: range, needs, source"
     ),
     "compare.fold": Action("space", "fold", "fold", "Fold or unfold this family"),
     "compare.fold_all": Action("z", "fold_all", "fold all", "Fold or unfold all families"),
     "compare.slices": Action(
         "s", "slices", "slices", "Slices: by category, length and features of the prompt"
     ),
-    "slices.all": Action("a", "all_measures", "all measures", "Slices of this measure, or of all"),
+    "slices.all": Action("a", "all_measures", "all measures", "Slices of this measure, or of all measures"),
 }
 
 _JUDGES: dict[str, Action] = {
     "judges.open": Action(
-        "enter", "open", "differ most", "Where two judges differ most; there: both answers"
+        "enter", "open", "disagreements", "Where two judges disagree most; again: both answers"
     ),
     "judges.pane": Action("tab", "focus_next", "next pane", "Next pane: judges, the selected one, disputes"),
 }
@@ -145,18 +141,16 @@ _PEOPLE: dict[str, Action] = {
     "agreement.next": Action(
         "right_square_bracket,n", "match(1)", "next judge", "Next judge or match", "] n"
     ),
-    "agreement.previous": Action(
-        "left_square_bracket,N", "match(-1)", "", "The judge or match before this one", "[ N"
-    ),
+    "agreement.previous": Action("left_square_bracket,N", "match(-1)", "", "Previous judge or match", "[ N"),
     "agreement.open": Action(
-        "enter", "open", "differ", "Where people and the judge differ; again: the answers"
+        "enter", "open", "disagreements", "Where people and the judge disagree; again: the answers"
     ),
     "agreement.label": Action(
         "l", "label", "label", "Label a random sample: it corrects the judge's win rate"
     ),
     "agreement.pane": Action("tab", "focus_next", "next pane", "Next pane: the figures, the confusion table"),
     "failures.export": Action("e", "export", "eval set", "Write this tag's examples as an eval set"),
-    "failures.alike": Action("s", "alike", "suggest", "Examples like the tagged ones that nobody tagged"),
+    "failures.alike": Action("s", "alike", "suggest", "Untagged examples similar to the tagged ones"),
 }
 
 # Review records a preference with one key, so it takes digits and lower-case letters for itself.
@@ -169,30 +163,28 @@ _REVIEW: dict[str, Action] = {
     "review.last": Action("G,end", "last", "", "Last example"),
     "review.left": Action("1", "prefer('left')", "left", "The left answer is better"),
     "review.right": Action("2", "prefer('right')", "right", "The right answer is better"),
-    "review.tie": Action("t", "prefer('tie')", "tie", "Both are as good"),
+    "review.tie": Action("t", "prefer('tie')", "tie", "Both are equally good"),
     "review.both_bad": Action("b", "prefer('both_bad')", "both bad", "Both are bad"),
     "review.thumbs_up": Action("plus", "thumbs('up')", "", "Thumbs up for the candidate's answer", "+"),
     "review.thumbs_down": Action(
         "minus", "thumbs('down')", "", "Thumbs down for the candidate's answer", "-"
     ),
     "review.rate": Action("r", "rate", "rate", "Rate it from 1 to 5 by each criterion of the rubric"),
-    "review.correct": Action(
-        "e", "correct", "edit", "Write the answer that would have been right, in $EDITOR"
-    ),
-    "review.other": Action("a", "other", "", "Mean the other answer: thumbs, ratings, tags and corrections"),
-    "review.undo": Action("u", "undo", "undo", "Take back your newest decision, note or tag"),
+    "review.correct": Action("e", "correct", "edit", "Write the correct answer in $EDITOR"),
+    "review.other": Action("a", "other", "", "Apply ratings and tags to the other answer"),
+    "review.undo": Action("u", "undo", "undo", "Undo your latest decision, note or tag"),
     "review.note": Action("n", "note", "note", "Write a note"),
-    "review.flag": Action("f", "flag", "tag", "Tag a failure, a letter each; again: take the tag off"),
-    "review.later": Action("l", "later", "later", "Put aside for later, or no longer"),
+    "review.flag": Action("f", "flag", "tag", "Tag a failure by its letter; again: remove the tag"),
+    "review.later": Action("l", "later", "later", "Set aside for later, or no longer"),
     "review.worst": Action("w", "worst", "worst", "Worst first, by a measure to choose"),
     "review.in_order": Action("W", "in_order", "", "Back to the queue's own order"),
     "review.queue": Action("F", "queue", "queue", "Choose a queue: losses, disagreements, random, …"),
     "review.blind": Action(
-        "B", "blind", "blind", "Blind: hide names, scores and verdicts, mix sides; or not"
+        "B", "blind", "blind", "Blind mode: hide names, scores and verdicts, shuffle sides"
     ),
-    "review.own": Action("P", "own", "yours", "Your own win rate, habits and pace"),
+    "review.own": Action("P", "own", "yours", "Your own win rate, side bias and pace"),
     "review.exclude": Action(
-        "x", "exclude", "exclude", "Take this example out of later runs, or put it back"
+        "x", "exclude", "exclude", "Exclude this example from later runs, or restore it"
     ),
     "review.details": Action(
         "o,tab", "details", "details", "Judges' reasons, all metrics, the whole query", "o tab"
@@ -202,7 +194,7 @@ _REVIEW: dict[str, Action] = {
     ),
     "review.views": Action("s", "views", "", "Choose a view"),
     "review.models": Action("m", "models", "models", "All models of the run on this example, or the two"),
-    "review.unfold": Action("z", "unfold", "", "Show the equal lines that are folded away, or fold them"),
+    "review.unfold": Action("z", "unfold", "", "Unfold the equal lines, or fold them"),
     "review.details_down": Action("D", "scroll_details(1)", "", "Scroll the details down"),
     "review.details_up": Action("U", "scroll_details(-1)", "", "Scroll the details up"),
     "review.scroll_down": Action("down", "scroll(1)", "", "Scroll both answers by a line", "↓"),
@@ -217,14 +209,14 @@ _REVIEW: dict[str, Action] = {
 
 _SPLITS: dict[str, Action] = {
     "splits.exclude": Action(
-        "x", "exclude", "exclude", "Take this example out of later runs, or put it back"
+        "x", "exclude", "exclude", "Exclude this example from later runs, or restore it"
     ),
-    "splits.undo": Action("u", "undo", "put back", "Put back the example that you took out last"),
+    "splits.undo": Action("u", "undo", "restore", "Restore the example that you excluded last"),
     "splits.next": Action("right_square_bracket", "part(1)", "next part", "Next part", "]"),
     "splits.previous": Action("left_square_bracket", "part(-1)", "", "Previous part", "["),
-    "splits.leaks": Action("1", "part_at(0)", "", "Leakage: what stands in the training data"),
+    "splits.leaks": Action("1", "part_at(0)", "", "Leakage: what appears in the training data"),
     "splits.sizes": Action("2", "part_at(1)", "", "Sizes by split and category"),
-    "splits.coverage": Action("3", "part_at(2)", "", "Coverage: what the eval set asks, and what it lacks"),
+    "splits.coverage": Action("3", "part_at(2)", "", "Coverage: what the eval set asks, and what is missing"),
     "splits.lock": Action("4", "part_at(3)", "", "Test lock: who used the test split, when and why"),
     "splits.versions": Action("5", "part_at(4)", "", "Versions of the eval set, and excluded examples"),
 }

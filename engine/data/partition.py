@@ -13,10 +13,10 @@ from engine.data.duplicates import duplicates
 from engine.data.example import Example
 from engine.data.examples import Account, data_rows
 from engine.data.files import data_suffix
-from engine.data.manifest import MANIFEST, Manifest, earlier_places, file_hash, refuse_other
 from engine.data.reading import read_records
 from engine.data.split import RATIOS, SPLITS, Member, Ratios, assign, member
 from engine.data.textfile import open_error, text_lines
+from engine.data.versions import MANIFEST, Manifest, earlier_places, file_hash, refuse_other
 from engine.errors import BadInput
 
 Progress = Callable[[int], None]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from engine.decision import quality, trust
+from engine.decision import answers
 from engine.decision.changes import PreviousRun, changed, read_before
 from engine.decision.facts import AnsweredQuestion as AnsweredQuestion
 from engine.decision.facts import CandidateFacts, RunFacts, cases, read
@@ -91,19 +91,19 @@ def _answer_values(answer: AnsweredQuestion) -> dict[str, Any]:
 
 def _verdict(case: CandidateFacts, before: PreviousRun | None, *, alone: bool) -> Decision:
     change = changed(case, before, alone=alone) if before else None
-    answers = (
-        quality.better_than_base(case),
-        quality.better_than_prompt(case),
-        quality.forgotten(case),
-        quality.lost_slices(case),
-        trust.cost(case),
-        trust.kept_of_full(case),
-        trust.data_believed(case),
-        trust.judge_believed(case),
+    answered = (
+        answers.better_than_base(case),
+        answers.better_than_prompt(case),
+        answers.forgotten(case),
+        answers.lost_slices(case),
+        answers.cost(case),
+        answers.kept_of_full(case),
+        answers.data_believed(case),
+        answers.judge_believed(case),
         *((change,) if change else ()),
     )
-    word, reasons = _decided(case, {answer.topic: answer for answer in answers})
-    return Decision(case.name, word, tuple(reasons[:MOST]), answers)
+    word, reasons = _decided(case, {answer.topic: answer for answer in answered})
+    return Decision(case.name, word, tuple(reasons[:MOST]), answered)
 
 
 def _decided(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> tuple[Word, list[Reason]]:

@@ -1,14 +1,14 @@
-"""What a decision rests on: a run's stored rows, and each candidate with what it is held against."""
+"""What a decision rests on: a run's stored rows, and each candidate beside what it is compared with."""
 
 import math
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from engine.compare.forgetting import LEVEL, holm
 from engine.decision.families import FAMILIES, JUDGE, OWN, family_of
-from engine.gates.figures import interval, number
+from engine.gates.figures import interval, number, size
 from store.read import history, slices
 from store.read.judging import Judging, judging
 from store.read.lock import test_uses
@@ -23,6 +23,21 @@ from store.read.rows import (
     WinRateRow,
 )
 from store.read.slices import SliceRow
+
+
+def model_costs(model: ModelRow) -> Iterator[tuple[str, str]]:
+    """Adapter size and trainable share, peak GPU memory, energy; missing values with their reasons."""
+    details = model.details or {}
+    adapter, use = details.get("adapter"), details.get("device_use")
+    if isinstance(adapter, dict) and "bytes" in adapter:
+        share = adapter["trainable_share"]
+        known = "size of the base unknown" if share is None else f"{share:.3%} trainable"
+        yield "adapter", f"{size(adapter['bytes'])}, {adapter['parameters']:,} parameters, {known}"
+    if use:
+        memory, energy = use["peak_memory"], use["energy_j"]
+        yield "peak GPU memory", f"missing: {use['reason']}" if memory is None else size(memory)
+        yield "energy", f"missing: {use['energy_reason']}" if energy is None else f"{energy / 1000:.1f} kJ"
+
 
 Change = Literal["better", "worse", "unsettled", "missing"]
 Standing = Literal["good", "bad", "open", "missing"]

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from engine.data.example import Example, query_id
 from engine.errors import BadInput
-from engine.formats.imported import Game, Grader, Imported, ImportedMatch, Side
-from engine.formats.records import FileRecord, rows
-from engine.judges.verdicts import Verdict
+from engine.formats.records import FileRecord, Game, Grader, Imported, ImportedMatch, Side, rows
+from engine.judges.answers import Verdict
 
 _TIE = 1.5
 _OUTCOMES: dict[Side | None, Verdict] = {"candidate": "win", "baseline": "loss", "tie": "tie", None: "failed"}

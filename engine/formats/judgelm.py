@@ -4,11 +4,10 @@ from pathlib import Path
 
 from engine.data.example import Example
 from engine.errors import BadInput
-from engine.formats.imported import Game, Grader, Imported, ImportedMatch, Side
-from engine.formats.records import FileRecord, rows
+from engine.formats.records import FileRecord, Game, Grader, Imported, ImportedMatch, Side, rows
+from engine.judges.answers import verdict
 from engine.judges.judge import Order
 from engine.judges.published import TwoScores, parse_judgelm
-from engine.judges.verdicts import verdict
 
 JUDGE = "judgelm"
 

@@ -38,7 +38,7 @@ from engine.formats.records import FileRecord, rows, write_lines
 from engine.gates.checks import passed
 from engine.gates.measures import benchmark_alerts
 from engine.plan.plan import Gates
-from store import tables
+from store import records
 from store.read import benchmarks, history
 from store.read.benchmarks import SampleRow
 from store.read.history import Connection
@@ -306,7 +306,7 @@ def write_run(
 ) -> int:
     """One run with these models, in which all others are compared with the baseline; returns its id."""
     date = max(model.date for model in models)
-    row = {
+    row: dict[str, Any] = {
         "name": name,
         "status": "finished",
         "created": date,
@@ -319,7 +319,7 @@ def write_run(
         "options": {"imported": "lm-eval"},
         "eval_set_file": str(path),
     }
-    run_id = transaction.insert(tables.Run, row)
+    run_id = transaction.insert(records.Run(**row))
     ids = {}
     for place, model in enumerate(models):
         role = "baseline" if model.name == baseline else "candidate"
@@ -340,25 +340,27 @@ def _write_model(
         GROUPS: {group: list(members) for group, members in model.groups.items()},
     }
     model_id = transaction.insert(
-        tables.Model,
-        {
-            "run_id": run_id,
-            "name": model.name,
-            "role": role,
-            "kind": "recorded",
-            "position": place,
-            "details": details,
-        },
+        records.Model(
+            run_id=run_id, name=model.name, role=role, kind="recorded", position=place, details=details
+        )
     )
-    owner = {"model_id": model_id}
-    transaction.append(tables.BenchmarkScore, [owner | asdict(score) for score in model.scores.values()])
-    samples = [owner | asdict(sample) for own in model.samples.values() for sample in own]
-    transaction.append(tables.BenchmarkSample, samples)
-    events = [
-        {"run_id": run_id, "time": time.time(), "level": "warning", "phase": "benchmarks", "message": message}
-        for message in (f"{model.name}: {note}" for note in model.notes)
-    ]
-    transaction.append(tables.Event, events)
+    transaction.append(
+        [records.BenchmarkScore(model_id=model_id, **asdict(score)) for score in model.scores.values()]
+    )
+    samples = (sample for own in model.samples.values() for sample in own)
+    transaction.append([records.BenchmarkSample(model_id=model_id, **asdict(sample)) for sample in samples])
+    transaction.append(
+        [
+            records.Event(
+                run_id=run_id,
+                time=time.time(),
+                level="warning",
+                phase="benchmarks",
+                message=f"{model.name}: {note}",
+            )
+            for note in model.notes
+        ]
+    )
     return model_id
 
 
@@ -379,15 +381,13 @@ def _compare(
         if key in measured[baseline]
     ]
     alerts = benchmark_alerts(comparisons, Gates())
-    transaction.append(tables.Comparison, [_row(comparison, ids) for comparison in comparisons])
+    transaction.append([records.Comparison(**_row(comparison, ids)) for comparison in comparisons])
     now = time.time()
-    transaction.append(
-        tables.Alert, [{"run_id": run_id, "created": now, **asdict(alert)} for alert in alerts]
-    )
+    transaction.append([records.StoredAlert(run_id=run_id, created=now, **asdict(alert)) for alert in alerts])
     outcomes = {name: passed(alerts, name) for name in candidates}
     for name, outcome in outcomes.items():
-        transaction.update(tables.Model, ids[name], passed=outcome)
-    transaction.update(tables.Run, run_id, passed=all(outcomes.values()))
+        transaction.update(records.Model, ids[name], passed=outcome)
+    transaction.update(records.Run, run_id, passed=all(outcomes.values()))
 
 
 def _measured(model: BenchmarkedModel) -> dict[Key, Measured]:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from engine.data.example import Example
 from engine.errors import BadInput
-from engine.formats.imported import Game, Grade, Grader, Imported, ImportedMatch, Side
-from engine.formats.records import FileRecord, rows
+from engine.formats.records import FileRecord, Game, Grade, Grader, Imported, ImportedMatch, Side, rows
+from engine.judges.answers import verdict
 from engine.judges.judge import Order
-from engine.judges.verdicts import verdict
 
 _UNPARSED = -1
 _SINGLE, _PAIR = "_single", "_pair"

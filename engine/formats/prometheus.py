@@ -7,8 +7,7 @@ Columns as its data sets have them (`orig_instruction`, `orig_response` …) or 
 from pathlib import Path
 
 from engine.data.example import Example, query_id
-from engine.formats.imported import Game, Grade, Grader, Imported, ImportedMatch, Side
-from engine.formats.records import FileRecord, rows
+from engine.formats.records import FileRecord, Game, Grade, Grader, Imported, ImportedMatch, Side, rows
 from engine.judges.published import Graded, parse_prometheus
 
 ABSOLUTE, RELATIVE = "prometheus", "prometheus (pairs)"

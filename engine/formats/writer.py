@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from engine.data.example import Example, eval_set_version
-from engine.formats.imported import Grade, Imported, ImportedMatch
+from engine.formats.records import Grade, Imported, ImportedMatch
 from engine.phases.data import example_row
 from engine.stats.intervals import Interval, bootstrap_interval
 from engine.stats.length_control import points_at_equal_length
 from engine.stats.winrate import POINTS, Winner, position_bias, win_rate
-from store import tables
+from store import records
 from store.write import Transaction
 
 
@@ -82,16 +82,7 @@ class Writer:
         self._write_grades(run_id)
         for note in self._imported.notes:
             self._transaction.append(
-                tables.Event,
-                [
-                    {
-                        "run_id": run_id,
-                        "time": time.time(),
-                        "level": "warning",
-                        "phase": "data",
-                        "message": note,
-                    }
-                ],
+                records.Event(run_id=run_id, time=time.time(), level="warning", phase="data", message=note)
             )
         return run_id
 
@@ -99,107 +90,108 @@ class Writer:
         now = time.time()
         examples = list(self._imported.examples.values())
         return self._transaction.insert(
-            tables.Run,
-            {
-                "name": name,
-                "status": "finished",
-                "created": now,
-                "started": now,
-                "finished": now,
-                "plan": "",
-                "plan_hash": "",
-                "plan_folder": str(path.absolute().parent),
-                "plan_file": "",
-                "options": {"imported": self._imported.source},
-                "eval_set": eval_set_version(examples),
-                "eval_set_file": str(path),
-            },
+            records.Run(
+                name=name,
+                status="finished",
+                created=now,
+                started=now,
+                finished=now,
+                plan="",
+                plan_hash="",
+                plan_folder=str(path.absolute().parent),
+                plan_file="",
+                options={"imported": self._imported.source},
+                eval_set=eval_set_version(examples),
+                eval_set_file=str(path),
+            )
         )
 
     def _write_examples(self, run_id: int) -> None:
         examples = list(self._imported.examples.values())
         version = eval_set_version(examples)
         self._transaction.ensure(
-            tables.Example, [example_row(example, version, place) for place, example in enumerate(examples)]
-        )
-        known = self._transaction.rows(tables.Example, eval_set=version)
-        self._examples = {row["example"]: row["id"] for row in known}
-        self._transaction.append(
-            tables.RunExample,
             [
-                {"run_id": run_id, "position": place, "example_id": self._examples[example.id], "split": None}
+                records.Example(**example_row(example, version, place))
                 for place, example in enumerate(examples)
-            ],
+            ]
+        )
+        known = self._transaction.rows(records.Example, eval_set=version)
+        self._examples = {row.example: row.id for row in known}
+        self._transaction.append(
+            [
+                records.RunExample(
+                    run_id=run_id, position=place, example_id=self._examples[example.id], split=None
+                )
+                for place, example in enumerate(examples)
+            ]
         )
 
     def _write_models(self, run_id: int, path: Path) -> None:
         for place, name in enumerate(self._imported.models):
             role = "baseline" if name in self._imported.baselines else "candidate"
             self._models[name] = self._transaction.insert(
-                tables.Model,
-                {
-                    "run_id": run_id,
-                    "name": name,
-                    "role": role,
-                    "kind": "recorded",
-                    "position": place,
-                    "details": {"kind": "recorded", "file": str(path), "notes": [f"read from {path.name}"]},
-                },
+                records.Model(
+                    run_id=run_id,
+                    name=name,
+                    role=role,
+                    kind="recorded",
+                    position=place,
+                    details={"kind": "recorded", "file": str(path), "notes": [f"read from {path.name}"]},
+                )
             )
         now = time.time()
         self._transaction.append(
-            tables.Response,
             [
-                {
-                    "model_id": self._models[model],
-                    "example_id": self._examples[example],
-                    "text": turns[-1] if turns else None,
-                    "turns": list(turns) if len(turns) > 1 else None,
-                    "reason": None if turns else "the file holds no answer",
-                    "created": now,
-                }
+                records.Response(
+                    model_id=self._models[model],
+                    example_id=self._examples[example],
+                    text=turns[-1] if turns else None,
+                    turns=list(turns) if len(turns) > 1 else None,
+                    reason=None if turns else "the file holds no answer",
+                    created=now,
+                )
                 for (model, example), turns in self._imported.answers.items()
-            ],
+            ]
         )
 
     def _write_judges(self, run_id: int) -> None:
         for grader in self._imported.graders.values():
             self._judges[grader.name] = self._transaction.insert(
-                tables.Judge,
-                {
-                    "run_id": run_id,
-                    "name": grader.name,
-                    "kind": grader.kind,
-                    "is_language_model": True,
-                    "prompt_hash": f"imported:{self._imported.source}",
-                    "details": grader.details,
-                },
+                records.Judge(
+                    run_id=run_id,
+                    name=grader.name,
+                    kind=grader.kind,
+                    is_language_model=True,
+                    prompt_hash=f"imported:{self._imported.source}",
+                    details=grader.details,
+                )
             )
 
     def _write_games(self) -> None:
         now = time.time()
         self._transaction.append(
-            tables.Judgment,
             [
-                self._sides(game.judge, game.candidate, game.baseline)
-                | {key: getattr(game, key) for key in _GAME_COLUMNS}
-                | {"example_id": self._examples[game.example], "created": now}
+                records.Judgment(
+                    **self._sides(game.judge, game.candidate, game.baseline),
+                    **({key: getattr(game, key) for key in _GAME_COLUMNS}),
+                    example_id=self._examples[game.example],
+                    created=now,
+                )
                 for game in self._imported.games
-            ],
+            ]
         )
         self._transaction.append(
-            tables.Verdict,
             [
-                self._sides(match.judge, match.candidate, match.baseline)
-                | {
-                    "example_id": self._examples[match.example],
-                    "turn": match.turn,
-                    "outcome": match.outcome,
-                    "consistent": match.consistent,
-                    "reason": "a judgment failed" if match.outcome == "failed" else None,
-                }
+                records.Verdict(
+                    **self._sides(match.judge, match.candidate, match.baseline),
+                    example_id=self._examples[match.example],
+                    turn=match.turn,
+                    outcome=match.outcome,
+                    consistent=match.consistent,
+                    reason="a judgment failed" if match.outcome == "failed" else None,
+                )
                 for match in self._imported.matches
-            ],
+            ]
         )
         groups: dict[tuple[str, str, str], list[ImportedMatch]] = defaultdict(list)
         for match in self._imported.matches:
@@ -208,7 +200,7 @@ class Writer:
             # Turn 0 holds all of them together, as these tools count; then every turn by itself.
             for turn in sorted({0, *(match.turn for match in matches)}):
                 chosen = [match for match in matches if turn in (0, match.turn)]
-                self._transaction.append(tables.WinRate, [self._win_rate(sides, turn, chosen)])
+                self._transaction.append(records.WinRate(**self._win_rate(sides, turn, chosen)))
 
     def _sides(self, judge: str, candidate: str, baseline: str) -> dict[str, Any]:
         return {
@@ -265,20 +257,19 @@ class Writer:
     def _write_grades(self, run_id: int) -> None:
         now = time.time()
         self._transaction.append(
-            tables.Rating,
             [
-                {
-                    "judge_id": self._judges[grade.judge],
-                    "model_id": self._models[grade.model],
-                    "example_id": self._examples[grade.example],
-                    "turn": grade.turn,
-                    "score": grade.score,
-                    "raw": grade.raw,
-                    "failure": grade.failure,
-                    "created": now,
-                }
+                records.Rating(
+                    judge_id=self._judges[grade.judge],
+                    model_id=self._models[grade.model],
+                    example_id=self._examples[grade.example],
+                    turn=grade.turn,
+                    score=grade.score,
+                    raw=grade.raw,
+                    failure=grade.failure,
+                    created=now,
+                )
                 for grade in self._imported.grades
-            ],
+            ]
         )
         by_judge: dict[str, list[Grade]] = defaultdict(list)
         for grade in self._imported.grades:
@@ -303,21 +294,21 @@ class Writer:
             "meaning": "mean of the judge's scores; several turns of one question count each",
             "settings": {},
         }
-        self._transaction.append(tables.Metric, [row])
+        self._transaction.append(records.Metric(**row))
 
     def _summarise(self, judge: str, grades: list[Grade]) -> None:
         measure = f"judge:{judge}"
         for model in self._imported.models:
             own = [grade for grade in grades if grade.model == model]
             if own:
-                row = {"model_id": self._models[model], "measure": measure}
-                self._transaction.append(tables.ModelScore, [row | summary(own)])
+                row: dict[str, Any] = {"model_id": self._models[model], "measure": measure}
+                self._transaction.append(records.ModelScore(**row, **summary(own)))
                 sliced = [
                     row | {"slice": name, "p": None} | summary(chosen)
                     for name, chosen in slices(own, self._imported.examples).items()
                 ]
-                self._transaction.append(tables.SliceScore, sliced)
-                self._transaction.append(tables.Score, self._scores(row, own))
+                self._transaction.append([records.SliceScore(**each) for each in sliced])
+                self._transaction.append([records.Score(**each) for each in self._scores(row, own)])
 
     def _scores(self, row: dict[str, Any], grades: list[Grade]) -> list[dict[str, Any]]:
         """The measure example by example; in a mean over examples each turn's score counts once."""

@@ -1,20 +1,49 @@
 """Questions to a judging model and its answers: whoever asks, each answer is paid for once."""
 
 import asyncio
+import hashlib
 import itertools
+import json
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from engine.judges.cache import JudgmentCache, judgment_key
 from engine.servers.client import BACKOFF_S, Access, CallFailed, Client
 from engine.servers.costs import current_ledger
 from engine.servers.loop import Pool
 from engine.servers.wire import Reply
+from store.cache import JsonCache
 
 if TYPE_CHECKING:
     from engine.plan import plan
+
+
+def judgment_key(*parts: Any) -> str:
+    """The key of one answer: a hash over everything that decides it, as JSON."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+class JudgmentCache(JsonCache):
+    """Judges' replies on disk, as JSON."""
+
+    def get(self, key: str) -> Reply | None:
+        """The answer kept under the key, with the figures of its first time."""
+        value = super().get(key)
+        if value is None:
+            return None
+        try:
+            reply = Reply(**value)
+        except TypeError:
+            reply = None
+        if reply is None or not isinstance(reply.text, str):
+            self.drop(key)
+            return None
+        return reply
+
+    def put(self, key: str, reply: Reply) -> None:
+        super().put(key, asdict(reply))
+
 
 Messages = list[dict[str, str]]
 T = TypeVar("T")

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.errors import CannotRun
-from engine.judges.asking import Answered, Question, ServerAsker, request
-from engine.judges.cache import JudgmentCache
+from engine.judges.asking import Answered, JudgmentCache, Question, ServerAsker, request
 from engine.servers.address import read_address, read_key
 from engine.servers.client import BACKOFF_S, Access, refused_access
 from engine.servers.control import server_at

@@ -7,13 +7,11 @@ Assay's own.
 from typing import Any
 
 from engine.errors import BadInput
-from engine.judges.answers import ParseFailure
+from engine.judges.answers import Parsed, ParseFailure
 from engine.judges.asking import Messages
 from engine.judges.judge import Call
-from engine.judges.material import digest
-from engine.judges.published import TwoScores, parse_judgelm
-from engine.judges.trained import asked_again, inert, instruction_of, reference_of
-from engine.judges.verdicts import Parsed
+from engine.judges.published import TwoScores, asked_again, inert, instruction_of, parse_judgelm, reference_of
+from engine.judges.questions import digest
 from engine.plan.rubric import Rubric
 
 SYSTEM = "You are a helpful and careful assistant who checks the quality of answers."
@@ -26,7 +24,7 @@ _TASK = (
 
 
 class PairGrading:
-    """Two responses, each with a score. See `engine.judges.interview.Form`."""
+    """Two responses, each with a score. See `engine.judges.chat.Form`."""
 
     response_format: dict[str, Any] | None = None
     choices: tuple[str, ...] = ()

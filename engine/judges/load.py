@@ -4,15 +4,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.judges.asking import Asker, ServerAsker
-from engine.judges.cache import JudgmentCache
-from engine.judges.interview import Form
+from engine.judges.answers import Parsed
+from engine.judges.asking import Asker, JudgmentCache, ServerAsker
+from engine.judges.chat import Form, PairwiseJudge, PointwiseJudge, ScoringForm
 from engine.judges.judge import Call, Judge
-from engine.judges.pairwise import PairwiseJudge
-from engine.judges.pointwise import PointwiseJudge, ScoringForm
 from engine.judges.prompt import PairwisePrompt, PointwisePrompt
 from engine.judges.reference import ReferenceJudge
-from engine.judges.verdicts import Parsed
 from engine.plan.rubric import Rubric, find_rubric
 
 if TYPE_CHECKING:

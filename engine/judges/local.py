@@ -8,8 +8,16 @@ from math import exp
 from typing import Any, TypeVar
 
 from engine.data.example import Example
-from engine.judges.asking import Answered, Messages, Question, may_be_repaired, no_reply, repaired
-from engine.judges.cache import JudgmentCache, judgment_key
+from engine.judges.asking import (
+    Answered,
+    JudgmentCache,
+    Messages,
+    Question,
+    judgment_key,
+    may_be_repaired,
+    no_reply,
+    repaired,
+)
 from engine.models.likelihood import BUDGET, Text, likelihoods, window_nll
 from engine.models.local import LocalBase, LocalModel
 from engine.models.model import Response, Settings

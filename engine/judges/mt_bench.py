@@ -13,13 +13,11 @@ from typing import Any, Literal
 from engine.data.example import Example
 from engine.data.reading import read_records
 from engine.errors import BadInput
-from engine.judges.answers import ParseFailure
+from engine.judges.answers import Parsed, ParseFailure, Scored, parse_pairwise, parse_score
 from engine.judges.asking import Messages
 from engine.judges.judge import Call, RatingCall
-from engine.judges.material import digest, references_of, sendable
-from engine.judges.scores import Scored, parse_score
-from engine.judges.trained import asked_again
-from engine.judges.verdicts import Parsed, parse_pairwise
+from engine.judges.published import asked_again
+from engine.judges.questions import digest, references_of, sendable
 from engine.plan.rubric import Rubric
 
 BY_REFERENCE = ("math", "reasoning", "coding", "arena-hard-200")
@@ -73,7 +71,7 @@ class _Prompts:
 
 
 class SinglePrompt(_Prompts):
-    """One response, 1 to 10. See `engine.judges.interview.Form`."""
+    """One response, 1 to 10. See `engine.judges.chat.Form`."""
 
     choices: tuple[str, ...] = tuple(map(str, range(1, 11)))
     scale = (1, 10)
@@ -99,7 +97,7 @@ class SinglePrompt(_Prompts):
 
 
 class PairPrompt(_Prompts):
-    """Two responses: A, B or C for a tie. See `engine.judges.interview.Form`."""
+    """Two responses: A, B or C for a tie. See `engine.judges.chat.Form`."""
 
     choices: tuple[str, ...] = ()
 

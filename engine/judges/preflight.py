@@ -1,15 +1,19 @@
-"""What can be known of a plan's judges before any is asked: can they ask at all, and about which examples."""
+"""What can be known of a plan's judges before any is asked: whether they can run, and what they will cost."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from engine.data.example import Example
 from engine.errors import BadInput
-from engine.judges.interview import C, Form, P
-from engine.judges.judge import Call, Item, Pair, RatingCall
+from engine.judges.chat import C, Form, P
+from engine.judges.judge import ORDERS, Call, Item, Pair, RatingCall
 from engine.judges.load import pairwise_form, scoring_form
-from engine.plan.finding import Finding
+from engine.judges.questions import calls_on, selected
+from engine.plan.errors import Finding
 from engine.plan.plan import Judge, Plan
+from engine.servers.costs import Price, Prices, is_local, read_prices
 
 
 def judge_findings(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
@@ -44,3 +48,110 @@ def _lacking(form: Form[C, P], calls: Sequence[C]) -> Counter[str]:
     if None in reasons:
         form.messages(calls[reasons.index(None)])
     return Counter(reason for reason in reasons if reason is not None)
+
+
+Level = Literal["error", "warning", "ok"]
+
+# Tokens. Prompts: our own instructions, with a short rubric or a long one. Answers: a verdict with some
+# reasons; at most what the judge may write. Characters a token: English, and what is harder to write.
+_INSTRUCTIONS = (250, 700)
+_VERDICT = 60
+_CHARACTERS = (4.5, 3.0)
+_SHORT_RESPONSE = 0.25  # of max_new_tokens
+_UNSURE = 0.3  # of a cascade's examples go on to the next judge
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """One judge's calls, its tokens (likely, at most) and US dollars; `dollars` None without a price.
+
+    `open`: how many calls it will be shows only while judging, `calls` is the most.
+    """
+
+    judge: str
+    calls: int
+    tokens: tuple[int, int]
+    dollars: tuple[float, float] | None
+    open: bool = False
+
+    def text(self) -> str:
+        """One line for people."""
+        most = "up to " if self.open else ""
+        counted = (
+            f"{most}{self.calls:,} calls, {_thousands(self.tokens[0])} to {_thousands(self.tokens[1])} tokens"
+        )
+        if self.dollars is None:
+            return f"{counted}; cost unknown: no price for its model"
+        return f"{counted}, ${self.dollars[0]:,.2f} to ${self.dollars[1]:,.2f}"
+
+
+def estimate(plan: "Plan", examples: Sequence["Example"], prices: Prices | None = None) -> list[Estimate]:
+    """What each of a plan's judges on a server could ask and cost; what is in the cache already costs less.
+
+    Raises BadInput when the plan's file of prices cannot be read.
+    """
+    prices = prices or read_prices(plan.judging.prices)
+    return [_of(plan, judge, examples, prices) for judge in plan.judges if judge.server is not None]
+
+
+def _of(plan: "Plan", judge: "Judge", examples: Sequence["Example"], prices: Prices) -> Estimate:
+    seen = selected(plan, judge, examples)
+    responses = 1 if judge.kind == "pointwise" else 2
+    calls = sum(calls_on(plan, judge, example) for example in seen)
+    later = judge.name in plan.judging.cascade[1:]
+    probe = len(ORDERS) * min(judge.constant_probe or 0, len(examples))
+    expected = probe + (calls * _UNSURE if later else calls)
+    calls += probe
+    characters = sum(len(example.query) + sum(map(len, example.references[:1])) for example in seen)
+    mean = characters / len(seen) if seen else 0.0
+    longest = plan.generation.max_new_tokens
+    likely = _INSTRUCTIONS[0] + mean / _CHARACTERS[0] + responses * longest * _SHORT_RESPONSE
+    most = _INSTRUCTIONS[1] + mean / _CHARACTERS[1] + responses * longest
+    tokens_in = (round(expected * likely), round(calls * most))
+    tokens_out = (round(expected * min(_VERDICT, judge.max_tokens)), calls * judge.max_tokens)
+    price = prices.of(judge.model or "", str(judge.server))
+    share = 1 - prices.batch_discount if judge.batch else 1.0
+    return Estimate(
+        judge.name,
+        calls,
+        (tokens_in[0] + tokens_out[0], tokens_in[1] + tokens_out[1]),
+        _dollars(price, tokens_in, tokens_out, share),
+        open=later or judge.stop_early,
+    )
+
+
+def _dollars(
+    price: Price | None, tokens_in: tuple[int, int], tokens_out: tuple[int, int], share: float
+) -> tuple[float, float] | None:
+    if price is None:
+        return None
+    return share * price.cost(tokens_in[0], tokens_out[0]), share * price.cost(tokens_in[1], tokens_out[1])
+
+
+def _thousands(count: int) -> str:
+    return f"{count / 1e6:.1f} M" if count >= 1_000_000 else f"{max(1, round(count / 1000)):,} k"
+
+
+def cost_findings(plan: "Plan", examples: Sequence["Example"]) -> list[tuple[Level, str, str, str]]:
+    """What the preflight says of the judges' cost: level, subject, message, way out."""
+    try:
+        found = estimate(plan, examples)
+    except BadInput as error:
+        return [("error", "judging.prices", error.message, error.hint)]
+    findings = [_finding(plan, each) for each in found]
+    cap = plan.judging.max_cost
+    likely = sum(each.dollars[0] for each in found if each.dollars is not None)
+    if cap is not None and likely > cap:
+        over = f"judging is likely to cost ${likely:,.2f}: the run will pause at ${cap:,.2f}"
+        findings.append(("warning", "judging.max_cost", over, "raise max_cost, or judge a sample"))
+    return findings
+
+
+def _finding(plan: "Plan", each: Estimate) -> tuple[Level, str, str, str]:
+    subject = f"judge {each.judge}"
+    if each.dollars is not None or plan.judging.max_cost is None:
+        return "ok", subject, each.text(), ""
+    judge = next(judge for judge in plan.judges if judge.name == each.judge)
+    level: Level = "warning" if is_local(str(judge.server)) else "error"
+    way_out = f'list "{judge.model}" in a file of prices, named as `prices` under [judging]'
+    return level, subject, f"{each.text()}: max_cost cannot be held", way_out

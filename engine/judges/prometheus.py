@@ -7,14 +7,11 @@ them is Assay's own.
 from typing import Any
 
 from engine.errors import BadInput
-from engine.judges.answers import ParseFailure
+from engine.judges.answers import Parsed, ParseFailure, Scored
 from engine.judges.asking import Messages
 from engine.judges.judge import Call, RatingCall
-from engine.judges.material import digest
-from engine.judges.published import Graded, parse_prometheus
-from engine.judges.scores import Scored
-from engine.judges.trained import asked_again, inert, instruction_of, reference_of
-from engine.judges.verdicts import Parsed
+from engine.judges.published import Graded, asked_again, inert, instruction_of, parse_prometheus, reference_of
+from engine.judges.questions import digest
 from engine.plan.rubric import Criterion, Rubric
 
 SYSTEM = (
@@ -81,7 +78,7 @@ class _Grading:
 
 
 class AbsoluteGrading(_Grading):
-    """One response, 1 to 5. See `engine.judges.interview.Form`."""
+    """One response, 1 to 5. See `engine.judges.chat.Form`."""
 
     choices: tuple[str, ...] = ("1", "2", "3", "4", "5")
     scale = (1, 5)
@@ -115,7 +112,7 @@ class AbsoluteGrading(_Grading):
 
 
 class RelativeGrading(_Grading):
-    """Two responses, A or B: this format knows no tie. See `engine.judges.interview.Form`."""
+    """Two responses, A or B: this format knows no tie. See `engine.judges.chat.Form`."""
 
     choices: tuple[str, ...] = ("A", "B")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.judges.answers import addresses_judge
 from engine.judges.judge import WHOLE, Call, Judgment, Side
-from engine.judges.material import references_of
+from engine.judges.questions import references_of
 from engine.metrics.exact import token_f1
 from engine.metrics.text import normalise_answer
 

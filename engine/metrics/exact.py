@@ -1,18 +1,207 @@
-"""Exact rules: match, token F1, contains, prefix, regular expression, edit similarity."""
+"""Exact rules: exact match, token F1, contains, prefix, regular expression, number, edit similarity.
 
+A number stands alone, beside a unit or a currency, or against letters of a script without capitals
+("答案是42"); a digit of a word is none ("H2O", "v23"). What may be read in two ways is undecided: a range
+("5-10"), a date, a time, digits around a comma that groups no thousands ("3,14").
+"""
+
+import math
 import re
 from collections import Counter
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
+import regex
 from rapidfuzz.distance import Levenshtein
 
 from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.metric import NO_REFERENCE, Measure, Score, fraction, gap, missing, no_text
-from engine.metrics.numeric import Number, read_numbers
-from engine.metrics.patterns import TooSlow, compile_pattern, found
-from engine.metrics.text import normalise_answer, words
+from engine.metrics.text import TooSlow, compile_pattern, found, normalise_answer, words
 from engine.models.model import Response
+
+NO_NUMBER_WANTED = "no reference of the example holds a number"
+NO_NUMBER = "the response holds no number"
+Decimal = Literal[".", ","]
+
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+_SWAPPED = str.maketrans(",.", ".,")
+_SPACE = "[\\ \u00a0\u2007\u2009\u202f]"
+_RAISED = r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,9}"
+_EXPONENT = rf"(?:\s?\^\s?\{{?\s?[-+]?\d{{1,9}}\s?\}}?|{_RAISED})"
+_TOKEN = regex.compile(
+    rf"""
+    (?P<digits>
+        \d{{1,3}}(?:,\d{{3}})+(?!\d|,\d)(?:\.\d+)?          # 1,234.5
+      | \d{{1,2}}(?:,\d{{2}})+,\d{{3}}(?!\d|,\d)(?:\.\d+)?  # 1,23,456
+      | \d{{1,3}}(?:\.\d{{3}})+,\d+(?!\d|[,.]\d)           # 1.234,5
+      | \d{{1,3}}(?:\.\d{{3}}){{2,}}(?!\d|[,.]\d)          # 1.234.567
+      | \d{{1,3}}(?:{_SPACE}\d{{3}})+(?!\d|{_SPACE}\d)(?:\.\d+)?
+      | \d{{1,3}}(?:['’_]\d{{3}})+(?!\d)(?:\.\d+)?
+      | \d+(?:\.\d+)?
+      | (?<![\w.])\.\d+
+    )
+    (?:[eE](?P<scale>[-+]?\d+)|\s?(?:×|\*|[xX]|·|\\times|\\cdot)\s?10(?P<tens>{_EXPONENT})|(?P<power>{_EXPONENT}))?
+    (?P<percent>\s?\\?[%％٪])?
+    """,
+    regex.VERBOSE,
+)
+_WHOLE = regex.compile(r"(?<![\w.,/])-?(\d{1,6}) $")
+_SHOWN = 40
+_GLUE = frozenset("-–/,.:")
+_CASED = regex.compile(r"[\p{Lu}\p{Ll}\p{Lt}_]")
+_CURRENCY = regex.compile(
+    r"(?<!\p{L})(?:AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|IDR|ILS|INR|JPY|KRW|MXN|MYR|NOK|NZD|PHP|PLN|RMB"
+    r"|RON|RUB|SEK|SGD|THB|TRY|TWD|UAH|USD|VND|ZAR|US|Rs|kr|Fr)$"
+)
+_SIGN = regex.compile(r"(?<![\w)])([-+])\p{Sc}?$")
+_FRAC = regex.compile(r"\\[dt]?frac\s?\{\s?([-+]?[\d.,]+)\s?\}\s?\{\s?([\d.,]+)\s?\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number read from a text; `value` None is one that can be read in two ways, such as a range.
+
+    `text` is how it stands there. `percent` says that a percent sign follows.
+    """
+
+    value: float | None
+    text: str
+    percent: bool = False
+
+    def equals(self, other: "Number", tolerance: float = 0.0, absolute: float = 0.0) -> bool:
+        """Whether two numbers are the same; "50%" is both 50 and 0.5 beside one without the sign.
+
+        One that can be read in two ways equals no decided one.
+        """
+        if self.value is None or other.value is None:
+            return self.value is other.value
+        ours = [self.value]
+        if self.percent != other.percent:
+            ours.append(self.value / 100 if self.percent else self.value * 100)
+        return any(abs(one - other.value) <= max(tolerance * abs(other.value), absolute) for one in ours)
+
+
+def read_numbers(text: str, decimal: Decimal = ".") -> list[Number]:
+    """The numbers of a text in order, infinite ones left out. "1,234.50" is 1234.5, "1.234,50" by comma."""
+    plain = text.replace("\u2212", "-").replace("{,}", ",").replace("\\,", "\u00a0").replace("\\!", "")
+    plain = _FRAC.sub(r"\1/\2", plain)
+    if decimal == ",":
+        plain = plain.translate(_SWAPPED)
+    found: list[Number] = []
+    for chain in _chains(plain):
+        number = _read(chain, plain)
+        if number.value is None or math.isfinite(number.value):
+            found.append(number)
+    return found
+
+
+def last_number(text: str, decimal: Decimal = ".") -> Number | None:
+    """The last finite number in a text, or None: see `read_numbers`."""
+    numbers = read_numbers(text, decimal)
+    return numbers[-1] if numbers else None
+
+
+class Numeric:
+    """1 where the last number of the response equals the last number of a reference.
+
+    Settings: `tolerance`, relative to the reference (1e-6), `absolute` (0: for references near zero), and
+    `decimal`, "." or ",".
+    """
+
+    measures = (
+        fraction(
+            "numeric_match",
+            "responses whose last number equals the reference's, within a tolerance",
+            "rule, as GSM8K is scored",
+            needs=["references"],
+            version="2",
+        ),
+    )
+
+    def __init__(self, tolerance: float = 1e-6, absolute: float = 0.0, decimal: Decimal = ".") -> None:
+        for name, value in (("tolerance", tolerance), ("absolute", absolute)):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise BadInput(f"metrics.numeric.{name}: expected a number of 0 or more, found {value!r}.")
+        if decimal not in (".", ","):
+            raise BadInput(f'metrics.numeric.decimal: expected "." or ",", found {decimal!r}.')
+        self._tolerance, self._absolute = float(tolerance), float(absolute)
+        self._decimal: Decimal = decimal
+
+    def score(self, example: Example, response: Response) -> list[Score]:
+        if response.text is None or not example.references:
+            return missing(self.measures, gap(example, response))
+        numbers = (last_number(text, self._decimal) for text in example.references)
+        read = [number for number in numbers if number is not None]
+        wanted = [number for number in read if number.value is not None]
+        if not wanted:
+            undecided = f"the reference's {read[0].text!r} is not one number" if read else NO_NUMBER_WANTED
+            return missing(self.measures, undecided)
+        given = last_number(response.text, self._decimal)
+        if given is None:
+            return [Score("numeric_match", 0.0, NO_NUMBER)]
+        if given.value is None:
+            return missing(self.measures, f"the response's {given.text!r} is not one number")
+        hit = any(given.equals(number, self._tolerance, self._absolute) for number in wanted)
+        return [Score("numeric_match", float(hit), None if hit else f"found {given.value:.12g}")]
+
+
+_Chain = list["regex.Match[str]"]
+
+
+def _chains(text: str) -> list[_Chain]:
+    """The tokens of a text, those joined by one character of _GLUE together."""
+    chains: list[_Chain] = []
+    end = -1
+    for token in _TOKEN.finditer(text):
+        start = token.start()
+        if start and _CASED.match(text[start - 1]) and not _CURRENCY.search(text[max(0, start - 4) : start]):
+            end = -1
+            continue
+        if start == end + 1 and text[end] in _GLUE:
+            chains[-1].append(token)
+        else:
+            chains.append([token])
+        end = token.end()
+    return chains
+
+
+def _read(chain: _Chain, text: str) -> Number:
+    start, end = chain[0].start(), chain[-1].end()
+    sign = _SIGN.search(text[max(0, start - 4) : start])
+    negative = sign is not None and sign[1] == "-"
+    shown = ("-" if negative else "") + text[start:end][:_SHOWN]
+    percent = chain[-1]["percent"] is not None
+    if len(chain) == 1:
+        value = _value(chain[0])
+    elif len(chain) == 2 and text[chain[0].end()] == "/" and _value(chain[1]):
+        value = _value(chain[0]) / _value(chain[1])
+        if mixed := _WHOLE.search(text[max(0, start - 12) : start]):
+            value += int(mixed[1])
+            negative = negative or mixed[0].startswith("-")
+    else:
+        return Number(None, shown)
+    return Number(-value if negative else value, shown, percent)
+
+
+def _value(token: Any) -> float:
+    """The value of one token without its sign; infinite beyond what a float holds."""
+    digits = token["digits"]
+    if ("," in digits and digits.rfind(",") > digits.rfind(".") >= 0) or digits.count(".") > 1:
+        digits = digits.translate(_SWAPPED)
+    plain = "".join(char for char in digits if char.isdecimal() or char == ".")
+    try:
+        if token["power"] is not None:
+            return float(float(plain) ** int(_exponent(token["power"])))
+        tens = token["scale"] or _exponent(token["tens"] or "")
+        return float(f"{plain}e{tens}") if tens else float(plain)
+    except (OverflowError, ZeroDivisionError):
+        return math.inf
+
+
+def _exponent(text: str) -> str:
+    return "".join(char for char in text.translate(_SUPERSCRIPTS) if char.isdecimal() or char in "-+")
+
 
 _EDIT_LIMIT = 10_000_000_000  # characters x characters: some seconds at worst
 _DIGIT = re.compile(r"\d")

@@ -6,7 +6,7 @@ for the strided window; bits per byte as in The Pile (Gao et al., 2020). Only lo
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,10 +188,9 @@ def corpus_measures(corpus: str) -> tuple[Any, Any]:
     )
 
 
-def parts(row: Mapping[str, Any]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The additive parts of both measures from one text's nll, tokens and bytes."""
-    nll = row["nll"]
-    return (nll, float(row["tokens"])), (nll / math.log(2), float(row["bytes"]))
+def parts(nll: float, tokens: int, size: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The additive parts of both measures from one text's nll, predicted tokens and bytes."""
+    return (nll, float(tokens)), (nll / math.log(2), float(size))
 
 
 def read_corpus(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Models that run here: shared weights, prompts and answers, and the proof that an adapter has an effect."""
+"""A model that runs here: its weights, the models that share a base, their prompts, answers and probes."""
 
 import hashlib
 import logging
@@ -18,14 +18,15 @@ from safetensors import SafetensorError
 
 from engine.data.example import Example
 from engine.errors import BadInput, CannotRun
-from engine.models.adapter import MERGE_IT, adapter_notes, check_adapter
 from engine.models.batcher import Batcher, BatcherTotals, limits_for
 from engine.models.batches import free_memory, in_batches, out_of_memory
 from engine.models.cache import ResponseCache, response_key
-from engine.models.decode import decode
 from engine.models.fingerprint import FileHashes, adapter_hash, digest, model_hash, tokenizer_hash
 from engine.models.folder import (
+    MERGE_IT,
     TOKENIZERS,
+    adapter_notes,
+    check_adapter,
     check_model_folder,
     check_quantised,
     find_model,
@@ -35,7 +36,7 @@ from engine.models.folder import (
 )
 from engine.models.model import Load, Response, Settings, missing
 from engine.models.prompt import PromptError, Prompts
-from engine.models.rows import Completion, Request, Rules
+from engine.models.rows import Completion, Request, Rules, decode
 from engine.models.slots import why_static
 from engine.plan.model_files import read_adapter_config, read_json
 from engine.plan.plan import Model
@@ -654,3 +655,37 @@ class LocalModel:
 
 def _example_seed(seed: int, example_id: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}\0{example_id}".encode()).digest()[:8], "big")
+
+
+BaseKey = tuple[str | None, str, str]
+
+
+def base_key(model: Model) -> BaseKey:
+    """What two models have in common that can share one loaded base."""
+    return (model.path, model.dtype, model.device)
+
+
+class Holder:
+    """Opens models; another base than the last one's takes that one's place. `cache` is for their answers."""
+
+    def __init__(self, cache: Path | None) -> None:
+        self._cache = cache
+        self._base: LocalBase | None = None
+        self._key: BaseKey | None = None
+
+    def model(self, model: Model) -> "LocalModel":
+        """The model, its weights loaded when first needed. Raises BadInput for files that cannot be used."""
+        from engine.models.cache import ResponseCache
+
+        assert model.path is not None
+        if base_key(model) != self._key:
+            self.close()
+            self._base = LocalBase(model.path, dtype=model.dtype, device=model.device)
+            self._key = base_key(model)
+        assert self._base is not None
+        return self._base.generator(model, ResponseCache(self._cache) if self._cache else None)
+
+    def close(self) -> None:
+        if self._base is not None:
+            self._base.close()
+        self._base = self._key = None

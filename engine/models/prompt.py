@@ -1,23 +1,25 @@
-"""From an example to the exact tokens that a local model is asked with."""
+"""From an example to the exact tokens that a local model is asked with, turn by turn."""
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2 import TemplateError
 
 from engine.data.example import Example
-from engine.models.model import conversation
+from engine.models.model import Generator, Response, Settings, conversation
 
 NO_TEMPLATE = "no chat template: asked with the plain query (its last user turn)"
 NO_SYSTEM_ROLE = (
     "the chat template takes no system message: the system prompt stands before the first user turn"
 )
-
-
 NO_TOOLS = "the chat template leaves tools out: the model is not told of them"
 NO_CALLS = "the chat template leaves earlier tool calls out of the prompt"
 TOOLS_IN_SYSTEM = "the system text of the data defines the tools: the template is not given them again"
+_DEFINED = r"""["']name["']\s*:\s*["']{}["']"""
+
+
 # A template is a program of the model's author: what it can raise besides Jinja's own errors.
 _TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
 
@@ -95,18 +97,17 @@ class Prompts:
         """The tools for the template; None without, and where the data's own system text defines them."""
         said = "".join(message["content"] for message in messages if message["role"] == "system")
         names = [tool["function"]["name"] for tool in example.tools]
-        if names and all(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", said) for name in names):
+        if names and all(re.search(_DEFINED.format(re.escape(name)), said) for name in names):
             self._note(TOOLS_IN_SYSTEM)
             return None
         return list(example.tools) or None
 
     def _apply(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str:
         """The template's text. Calls and tools that it leaves out of the prompt are noted."""
-        if not any("tool_calls" in message for message in messages):
-            text = self._rendered(messages, tools)
-        else:
-            text = self._with_calls(messages, tools)
-        if tools and not all(tool["function"]["name"] in text for tool in tools):
+        called = any("tool_calls" in message for message in messages)
+        render = self._with_calls if called else self._rendered
+        text = render(messages, tools)
+        if tools and NO_TOOLS not in self.notes and render(messages, None) == text:
             self._note(NO_TOOLS)
         return text
 
@@ -115,8 +116,6 @@ class Prompts:
 
         Some templates show calls only where there is no text, others need one, or print "None".
         """
-ome templates show calls only where no text is beside them, others need one, or print "None": the
-        first form that has every call in the prompt is taken."""
         calls = [call["function"]["name"] for message in messages for call in message.get("tool_calls", ())]
         texts = []
         problem: Exception | None = None
@@ -176,3 +175,81 @@ def _folded(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
             folded = {"role": "user", "content": f"{system['content']}\n\n{turn['content']}"}
             return [*turns[:place], folded, *turns[place + 1 :]]
     return turns
+
+
+Number = TypeVar("Number", int, float)
+
+
+def converse(
+    generator: Generator, examples: Sequence[Example], settings: Settings
+) -> Iterator[list[Response]]:
+    """Answers the examples, those with several `turns` turn by turn with their own answers in between.
+
+    All conversations go on together, round by round, so that their questions share batches. A conversation
+    is given out when its last turn is answered, with the tokens and seconds of all its turns together and the
+    last one's finish reason; where a turn gets no answer, the conversation has none, and the reason names the
+    turn. The example's first question is in its `messages`; `turns` repeats it before the others.
+    """
+    under_way = {example.id: _Conversation(example) for example in examples}
+    waiting = list(examples)
+    while waiting:
+        again: list[Example] = []
+        for batch in generator.generate(waiting, settings):
+            finished = []
+            for response in batch:
+                conversation = under_way[response.example_id]
+                conversation.add(response)
+                if conversation.over:
+                    finished.append(conversation.response())
+                else:
+                    again.append(conversation.next_question())
+            yield finished
+        waiting = again
+
+
+class _Conversation:
+    """One example's questions and the answers so far."""
+
+    def __init__(self, example: Example) -> None:
+        self._example = example
+        self._questions = example.turns[1:]
+        self._responses: list[Response] = []
+
+    @property
+    def over(self) -> bool:
+        return self._responses[-1].text is None or len(self._responses) > len(self._questions)
+
+    def add(self, response: Response) -> None:
+        self._responses.append(response)
+
+    def next_question(self) -> Example:
+        """The conversation up to its next question, as an example of its own."""
+        messages = list(self._example.messages)
+        for response, question in zip(self._responses, self._questions, strict=False):
+            messages.append({"role": "assistant", "content": response.text or ""})
+            messages.append({"role": "user", "content": question})
+        query = messages[-1]["content"]
+        return replace(self._example, query=query, messages=tuple(messages))
+
+    def response(self) -> Response:
+        last = self._responses[-1]
+        if not self._questions:
+            return last
+        total = replace(
+            last,
+            tokens_in=_sum([response.tokens_in for response in self._responses]),
+            tokens_out=_sum([response.tokens_out for response in self._responses]),
+            latency_s=_sum([response.latency_s for response in self._responses]),
+            reason=next((response.reason for response in self._responses if response.reason), None),
+            cached=all(response.cached for response in self._responses),
+        )
+        if last.text is None:
+            turn = f"turn {len(self._responses)} of {len(self._questions) + 1}"
+            return replace(total, reason=f"{turn}: {last.reason}")
+        return replace(total, turns=tuple(response.text or "" for response in self._responses))
+
+
+def _sum(values: list[Number | None]) -> Number | None:
+    """The sum; None where a part is not known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None

@@ -22,15 +22,14 @@ from engine.gates.measures import drop_alerts
 from engine.judges.judge import WHOLE
 from engine.metrics.metric import Measure
 from engine.phases.data import NOT_LEAKED, leaked_tiers
-from engine.phases.judging.audits import kin_alerts
-from engine.phases.judging.constant import constant_alerts
+from engine.phases.judging.audits import constant_alerts, kin_alerts
 from engine.phases.judging.ratings import rating_alerts
 from engine.phases.judging.shared import match_name
 from engine.phases.reference import EarlierRun
 from engine.phases.work import Work
 from engine.plan.plan import Gates, Model
 from engine.stats.winrate import WinRate
-from store import tables
+from store import records
 from store.read import runs, trends
 from store.read.history import Connection
 from store.read.references import Seen, acknowledged
@@ -126,10 +125,10 @@ def _scores(
         and _is_share(measures[row["measure"]])
         and "references" in measures[row["measure"]].needs
     }
-    for row in work.recorder.rows(tables.BenchmarkScore, model_id=place):
-        value = row["value"]
-        if value is not None and row["higher_is_better"] and 0 <= value <= 1 and row["n"] >= FEWEST:
-            found[row["task"]] = min(value, found.get(row["task"], value))
+    for row in work.recorder.rows(records.BenchmarkScore, model_id=place):
+        value = row.value
+        if value is not None and row.higher_is_better and 0 <= value <= 1 and row.n >= FEWEST:
+            found[row.task] = min(value, found.get(row.task, value))
     return found
 
 
@@ -160,12 +159,8 @@ def _originals(work: Work, model: Model) -> Iterator[Suspicion]:
 
 
 def _bits(work: Work, model: Model, corpus: str) -> dict[int, float]:
-    rows = work.recorder.rows(tables.CorpusScore, model_id=work.model_ids[model.name], corpus=corpus)
-    return {
-        row["text"]: row["nll"] / math.log(2) / row["bytes"]
-        for row in rows
-        if row["nll"] is not None and row["bytes"]
-    }
+    rows = work.recorder.rows(records.CorpusScore, model_id=work.model_ids[model.name], corpus=corpus)
+    return {row.text: row.nll / math.log(2) / row.bytes for row in rows if row.nll is not None and row.bytes}
 
 
 _WINDOW = 60  # newest runs of the name that are looked at
@@ -175,7 +170,7 @@ def decline_alerts(
     work: Work, measures: Mapping[str, Measure], comparisons: Sequence[Comparison]
 ) -> list[Alert]:
     """Alerts on measures that got worse over many runs of this name that were measured in the same way."""
-    named = (("name", work.recorder.run()["name"]),)
+    named = (("name", work.recorder.run().name),)
     with opened(work.store) as connection:
         if runs.count(connection, named) < SHORTEST:
             return []
@@ -345,59 +340,62 @@ def _verdicts(work: Work, parts: bool = False) -> list[MatchVerdicts]:
     names = {place: name for name, place in work.model_ids.items()}
     return [
         MatchVerdicts(
-            judge["name"],
-            names[row["candidate_id"]],
-            names[row["baseline_id"]],
-            WinRate(**{key: row[key] for key in WinRate.__slots__}),
-            row["reason"],
-            _judged(work, row, outcome="loss"),
-            judge["is_language_model"],
+            judge.name,
+            names[row.candidate_id],
+            names[row.baseline_id],
+            WinRate(**{key: getattr(row, key) for key in WinRate.__slots__}),
+            row.reason,
+            _judged(work, _sides(row), outcome="loss"),
+            judge.is_language_model,
         )
-        for judge in work.recorder.rows(tables.Judge, run_id=work.recorder.run_id)
-        if parts or not judge["details"].get("part_of")
-        for row in work.recorder.rows(tables.WinRate, judge_id=judge["id"], turn=WHOLE)
-        if row["baseline_id"] in baselines
+        for judge in work.recorder.rows(records.Judge, run_id=work.recorder.run_id)
+        if parts or not (judge.details or {}).get("part_of")
+        for row in work.recorder.rows(records.WinRate, judge_id=judge.id, turn=WHOLE)
+        if row.baseline_id in baselines
     ]
 
 
-def _judged(work: Work, match: Mapping[str, Any], **equal: Any) -> tuple[str, ...]:
+def _sides(row: records.WinRate) -> dict[str, int]:
+    return {"judge_id": row.judge_id, "candidate_id": row.candidate_id, "baseline_id": row.baseline_id}
+
+
+def _judged(work: Work, match: Mapping[str, int], **equal: Any) -> tuple[str, ...]:
     """The first examples of a match whose verdict is so and so."""
     names = {place: example for example, place in work.example_ids.items()}
-    sides = {key: match[key] for key in ("judge_id", "candidate_id", "baseline_id")}
-    rows = work.recorder.rows(tables.Verdict, **sides, turn=WHOLE, **equal)
-    return tuple(names[row["example_id"]] for row in rows[:_TOLD])
+    rows = work.recorder.rows(records.Verdict, **match, turn=WHOLE, **equal)
+    return tuple(names[row.example_id] for row in rows[:_TOLD])
 
 
 def _consistencies(work: Work) -> list[JudgeConsistency]:
     """How often each language model that judges pairs kept to its word when the answers changed places."""
     found = []
-    for judge in work.recorder.rows(tables.Judge, run_id=work.recorder.run_id, kind="pairwise"):
+    for judge in work.recorder.rows(records.Judge, run_id=work.recorder.run_id, kind="pairwise"):
         audits = {
-            row["subject"]: row
-            for row in work.recorder.rows(tables.Audit, judge_id=judge["id"], measure="consistency")
+            row.subject: row
+            for row in work.recorder.rows(records.Audit, judge_id=judge.id, measure="consistency")
         }
         for candidate in work.plan.candidates:
             for baseline in work.plan.baselines:
                 row = audits.get(match_name(candidate.name, baseline.name))
-                if row is not None and judge["is_language_model"]:
+                if row is not None and judge.is_language_model:
                     match = {
-                        "judge_id": judge["id"],
+                        "judge_id": judge.id,
                         "candidate_id": work.model_ids[candidate.name],
                         "baseline_id": work.model_ids[baseline.name],
                     }
-                    figures = (row["value"], row["low"], row["high"], row["n"])
+                    figures = (row.value, row.low, row.high)
                     contradicted = _judged(work, match, consistent=False)
-                    sides = (judge["name"], candidate.name, baseline.name)
-                    found.append(JudgeConsistency(*sides, *figures, contradicted))
+                    sides = (judge.name, candidate.name, baseline.name)
+                    found.append(JudgeConsistency(*sides, *figures, row.n, contradicted))
     return found
 
 
 def _effects(work: Work) -> list[AdapterEffect]:
     candidates = {model.name for model in work.plan.candidates}
     return [
-        AdapterEffect(row["name"], row["probe"]["max_difference"], row["probe"]["prompts"])
-        for row in work.recorder.rows(tables.Model, run_id=work.recorder.run_id)
-        if row["name"] in candidates and row["probe"] is not None
+        AdapterEffect(row.name, row.probe["max_difference"], row.probe["prompts"])
+        for row in work.recorder.rows(records.Model, run_id=work.recorder.run_id)
+        if row.name in candidates and row.probe is not None
     ]
 
 

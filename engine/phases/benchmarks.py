@@ -3,8 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
 
 from engine.benchmarks.comparing import Key, Measured, Question, compare_scores, group_samples
 from engine.benchmarks.results import GROUPS, KnownTask, TaskResult
@@ -12,7 +11,7 @@ from engine.compare.comparison import Comparison
 from engine.phases.generate import Loader
 from engine.phases.work import Meter, Piece, Work, closed_after
 from engine.plan.plan import Benchmarks, Model
-from store import database, tables
+from store import database, records
 from store.read import benchmarks, history
 from store.write import Transaction
 
@@ -70,12 +69,12 @@ def _item(model: Model, task: str) -> str:
 
 def _done(work: Work, model_id: int) -> set[str]:
     """Tasks and groups that are stored; a tag is known by its members alone."""
-    done = work.recorder.column(tables.BenchmarkScore, "task", model_id=model_id)
+    done = work.recorder.column(records.BenchmarkScore, "task", model_id=model_id)
     return done | _groups(work, model_id).keys()
 
 
 def _groups(work: Work, model_id: int) -> dict[str, list[str]]:
-    details = work.recorder.rows(tables.Model, id=model_id)[0]["details"] or {}
+    details = work.recorder.rows(records.Model, id=model_id)[0].details or {}
     return dict(details.get(GROUPS) or {})
 
 
@@ -100,19 +99,22 @@ def _reporter(work: Work, model: Model, settings: Benchmarks) -> Callable[[str, 
 def _announce(work: Work, task: str, total: int) -> None:
     """The same task asks the models to come about as much."""
     ahead = [
-        row | {"total": total}
+        replace(row, total=total)
         for model in work.plan.models
         for row in work.recorder.rows(
-            tables.Progress, run_id=work.recorder.run_id, phase=PHASE, item=_item(model, task)
+            records.Progress, run_id=work.recorder.run_id, phase=PHASE, item=_item(model, task)
         )
-        if row["started"] is None
+        if row.started is None
     ]
-    work.recorder.put(tables.Progress, ahead)
+    work.recorder.put(ahead)
 
 
 def _store(work: Work, model_id: int, result: TaskResult) -> None:
-    scores = [{"model_id": model_id, **asdict(score), "identity": result.identity} for score in result.scores]
-    samples = [{"model_id": model_id, **asdict(sample)} for sample in result.samples]
+    scores = [
+        records.BenchmarkScore(model_id=model_id, **asdict(score), identity=result.identity)
+        for score in result.scores
+    ]
+    samples = [records.BenchmarkSample(model_id=model_id, **asdict(sample)) for sample in result.samples]
     with work.recorder.transaction() as transaction:
         members = {name: list(own) for name, own in result.members.items()}
         _append(work, transaction, model_id, scores, samples, members)
@@ -121,22 +123,22 @@ def _store(work: Work, model_id: int, result: TaskResult) -> None:
 def _reuse(work: Work, model: Model, known: KnownTask, found: benchmarks.EarlierRow) -> None:
     """Copies what an earlier run measured, with its samples, so that this run stands by itself."""
     recorder, model_id = work.recorder, work.model_ids[model.name]
-    rows = recorder.rows(tables.BenchmarkScore, model_id=found.model_id, identity=known.identity)
-    measured = {row["reused_from"] or found.run_id for row in rows}
-    scores = [row | {"model_id": model_id, "reused_from": row["reused_from"] or found.run_id} for row in rows]
+    rows = recorder.rows(records.BenchmarkScore, model_id=found.model_id, identity=known.identity)
+    measured = {row.reused_from or found.run_id for row in rows}
+    scores = [replace(row, model_id=model_id, reused_from=row.reused_from or found.run_id) for row in rows]
     samples = [
-        row | {"model_id": model_id}
-        for task in dict.fromkeys(row["task"] for row in rows)
-        for row in recorder.rows(tables.BenchmarkSample, model_id=found.model_id, task=task)
+        replace(row, model_id=model_id)
+        for task in dict.fromkeys(row.task for row in rows)
+        for row in recorder.rows(records.BenchmarkSample, model_id=found.model_id, task=task)
     ]
-    tasks = {row["task"] for row in rows}
+    tasks = {row.task for row in rows}
     groups = _groups(work, found.model_id)
     members = {name: own for name, own in groups.items() if name == known.task or name in tasks}
     with recorder.transaction() as transaction:
         _append(work, transaction, model_id, scores, samples, members)
     runs = " and ".join(f"run {run}" for run in sorted(measured))
     recorder.event("info", PHASE, f"{known.task} of {model.name}: taken over from {runs}, the same weights")
-    answered = len({(row["task"], row["doc_id"]) for row in samples})
+    answered = len({(row.task, row.doc_id) for row in samples})
     meter = work.meter(PHASE, _item(model, known.task), "questions", total=answered, done=0)
     meter.advance(answered, remembered=answered)
 
@@ -145,18 +147,18 @@ def _append(
     work: Work,
     transaction: Transaction,
     model_id: int,
-    scores: list[dict[str, Any]],
-    samples: list[dict[str, Any]],
+    scores: list[records.BenchmarkScore],
+    samples: list[records.BenchmarkSample],
     members: dict[str, list[str]],
 ) -> None:
     """A task that stands there already, as a member of a group that was named beside it, stays as it is."""
-    done = work.recorder.column(tables.BenchmarkScore, "task", model_id=model_id)
-    transaction.append(tables.BenchmarkScore, [row for row in scores if row["task"] not in done])
-    transaction.append(tables.BenchmarkSample, [row for row in samples if row["task"] not in done])
+    done = work.recorder.column(records.BenchmarkScore, "task", model_id=model_id)
+    transaction.append([row for row in scores if row.task not in done])
+    transaction.append([row for row in samples if row.task not in done])
     if members:
-        details = work.recorder.rows(tables.Model, id=model_id)[0]["details"] or {}
+        details = work.recorder.rows(records.Model, id=model_id)[0].details or {}
         details |= {GROUPS: (details.get(GROUPS) or {}) | members}
-        transaction.update(tables.Model, model_id, details=details)
+        transaction.update(records.Model, model_id, details=details)
 
 
 def benchmark_comparisons(work: Work) -> list[Comparison]:
@@ -180,22 +182,22 @@ def _measured(work: Work, model: Model) -> dict[Key, Measured]:
     benchmarked = first_with_weights(work, model) if model.kind == "local" else model
     model_id = work.model_ids[benchmarked.name]
     samples: dict[Key, dict[Question, float]] = defaultdict(dict)
-    for row in work.recorder.rows(tables.BenchmarkSample, model_id=model_id):
-        if row["value"] is not None:
-            question = Question(row["task"], row["doc_id"], row["prompt_hash"], row["target_hash"])
-            samples[Key(row["task"], row["metric"], row["filter"])][question] = row["value"]
-    details = work.recorder.rows(tables.Model, id=model_id)[0]["details"] or {}
+    for sample in work.recorder.rows(records.BenchmarkSample, model_id=model_id):
+        if sample.value is not None:
+            question = Question(sample.task, sample.doc_id, sample.prompt_hash, sample.target_hash)
+            samples[Key(sample.task, sample.metric, sample.filter)][question] = sample.value
+    details = work.recorder.rows(records.Model, id=model_id)[0].details or {}
     found = {}
-    for row in work.recorder.rows(tables.BenchmarkScore, model_id=model_id):
-        key = Key(row["task"], row["metric"], row["filter"])
+    for row in work.recorder.rows(records.BenchmarkScore, model_id=model_id):
+        key = Key(row.task, row.metric, row.filter)
         found[key] = Measured(
-            value=row["value"],
-            stderr=row["stderr"],
-            n=row["n"],
-            version=row["version"],
-            shots=row["shots"],
-            higher_is_better=row["higher_is_better"],
-            task_hash=row["task_hash"],
-            samples=group_samples(key, row["value"], samples, details.get(GROUPS) or {}),
+            value=row.value,
+            stderr=row.stderr,
+            n=row.n,
+            version=row.version,
+            shots=row.shots,
+            higher_is_better=row.higher_is_better,
+            task_hash=row.task_hash,
+            samples=group_samples(key, row.value, samples, details.get(GROUPS) or {}),
         )
     return found

@@ -18,16 +18,15 @@ from engine.metrics.perplexity import corpus_measures
 from engine.models.vitals import DeviceUse, device_use
 from engine.phases.alerts import data_alerts, decline_alerts, followed, run_alerts
 from engine.phases.benchmarks import benchmark_comparisons
-from engine.phases.corpora import (
+from engine.phases.judging.pairs import record_win_rates
+from engine.phases.judging.ratings import rating_measures
+from engine.phases.perplexity import (
     DIFFERENT_TOKENIZERS,
     differ_in_tokenizer,
     surprise,
 )
-from engine.phases.efficiency import adapter_facts, efficiency, measures_of_efficiency
-from engine.phases.judging.ratings import rating_measures
-from engine.phases.judging.winrates import record_win_rates
 from engine.phases.reference import EarlierRun, against_reference
-from engine.phases.score import load, measures
+from engine.phases.score import adapter_facts, efficiency, load, measures, measures_of_efficiency
 from engine.phases.slices import (
     SliceScores,
     all_disparities,
@@ -39,7 +38,7 @@ from engine.phases.slices import (
 from engine.phases.work import Work
 from engine.plan.plan import Model
 from engine.stats.intervals import Interval, bootstrap_interval
-from store import tables
+from store import records
 from store.records.alert import Alert
 from store.write import Transaction
 
@@ -59,7 +58,7 @@ def measured_use(work: Work, model: Model) -> Iterator[None]:
         yield
         _keep(work, model, asdict(DeviceUse(reason=reason, energy_reason=reason)))
         return
-    known = work.recorder.column(tables.Response, "example_id", model_id=work.model_ids[model.name])
+    known = work.recorder.column(records.Response, "example_id", model_id=work.model_ids[model.name])
     if len(known) >= len(work.examples):
         yield
         return
@@ -83,7 +82,7 @@ def write_facts(work: Work, transaction: Transaction, scored: Mapping[str, Slice
         table = _classification(work, scored[model.name])
         if table is not None:
             details = details | {CLASSIFICATION: table}
-        transaction.update(tables.Model, work.model_ids[model.name], details=details or None)
+        transaction.update(records.Model, work.model_ids[model.name], details=details or None)
 
 
 def _classification(work: Work, scored: SliceScores) -> dict[str, Any] | None:
@@ -104,17 +103,15 @@ def _classification(work: Work, scored: SliceScores) -> dict[str, Any] | None:
 
 
 def _details(work: Work, model: Model) -> dict[str, Any]:
-    found: dict[str, Any] | None = work.recorder.rows(tables.Model, id=work.model_ids[model.name])[0][
-        "details"
-    ]
+    found: dict[str, Any] | None = work.recorder.rows(records.Model, id=work.model_ids[model.name])[0].details
     return found or {}
 
 
 def compare(work: Work) -> None:
     known = [*measures(work.plan), *rating_measures(work)]
     meter = work.meter("compare", "all models", "measures", total=len(known) + 1, done=0)
-    for row in work.recorder.rows(tables.Judge, run_id=work.recorder.run_id):
-        record_win_rates(work, row["id"])
+    for row in work.recorder.rows(records.Judge, run_id=work.recorder.run_id):
+        record_win_rates(work, row.id)
     scored = {model.name: _Scored(work, model) for model in work.plan.models}
     summaries: list[dict[str, Any]] = []
     comparisons: list[Comparison] = []
@@ -169,13 +166,13 @@ class _Scored:
         self._model_id = work.model_ids[model.name]
         self.parts: dict[str, dict[str, tuple[float, ...]]] = defaultdict(dict)
         self.missing: dict[str, dict[str, str]] = defaultdict(dict)
-        for row in work.recorder.rows(tables.Score, model_id=self._model_id):
-            parts = tuple(row["parts"]) if row["parts"] else None
-            additive = Score(row["measure"], row["value"], row["reason"], parts).additive()
+        for row in work.recorder.rows(records.Score, model_id=self._model_id):
+            parts = tuple(row.parts) if row.parts else None
+            additive = Score(row.measure, row.value, row.reason, parts).additive()
             if additive is None:
-                self.missing[row["measure"]][names[row["example_id"]]] = row["reason"]
+                self.missing[row.measure][names[row.example_id]] = row.reason or ""
             else:
-                self.parts[row["measure"]][names[row["example_id"]]] = additive
+                self.parts[row.measure][names[row.example_id]] = additive
 
     def summary(self, measure: Measure, work: Work) -> dict[str, Any]:
         """The value over all examples that have one, and how many have none."""
@@ -227,11 +224,11 @@ def _write(
     earlier: EarlierRun,
 ) -> None:
     for model_id in work.model_ids.values():
-        transaction.clear(tables.ModelScore, model_id=model_id)
-        transaction.clear(tables.Comparison, candidate_id=model_id)
-    transaction.append(tables.ModelScore, summaries)
+        transaction.clear(records.ModelScore, model_id=model_id)
+        transaction.clear(records.Comparison, candidate_id=model_id)
+    transaction.append([records.ModelScore(**row) for row in summaries])
     for found, baselines in ((comparisons, work.model_ids), (earlier.comparisons, earlier.models)):
-        transaction.append(tables.Comparison, [_comparison_row(work, item, baselines) for item in found])
+        transaction.append([records.Comparison(**_comparison_row(work, item, baselines)) for item in found])
 
 
 def _conclude(work: Work, alerts: list[Alert]) -> None:
@@ -240,11 +237,11 @@ def _conclude(work: Work, alerts: list[Alert]) -> None:
     rows = followed(work, [{"run_id": run_id, "created": now, **asdict(alert)} for alert in alerts])
     verdicts = {model.name: passed(alerts, model.name) for model in work.plan.candidates}
     with work.recorder.transaction() as transaction:
-        transaction.clear(tables.Alert, run_id=run_id)
-        transaction.append(tables.Alert, rows)
+        transaction.clear(records.StoredAlert, run_id=run_id)
+        transaction.append([records.StoredAlert(**row) for row in rows])
         for name, outcome in verdicts.items():
-            transaction.update(tables.Model, work.model_ids[name], passed=outcome)
-        transaction.update(tables.Run, run_id, passed=all(verdicts.values()))
+            transaction.update(records.Model, work.model_ids[name], passed=outcome)
+        transaction.update(records.Run, run_id, passed=all(verdicts.values()))
 
 
 def _comparison_row(work: Work, comparison: Comparison, baselines: Mapping[str, int]) -> dict[str, Any]:

@@ -16,15 +16,15 @@ from engine.data.examples import data_rows
 from engine.data.leak import TIERS, Leak, Search, is_counted
 from engine.data.leakage import find_leaks, read_training
 from engine.data.lock import refuse_used_test, training_edited
-from engine.data.manifest import file_hash
 from engine.data.power import smallest_change
 from engine.data.split import Thinned, sample, splits
 from engine.data.summary import summarise
 from engine.data.unused import unused_columns
+from engine.data.versions import file_hash
 from engine.errors import BadInput
 from engine.phases.work import Meter, Work
 from engine.plan.selection import in_part, part_name, whole_set, without_excluded
-from store import tables
+from store import records
 from store.exclusions import excluded
 from store.person import user_name
 from store.read.lock import test_uses
@@ -170,8 +170,8 @@ def leak_rows(run_id: int, leaks: Sequence[Leak], ids: dict[str, int]) -> list[d
 def leaked_tiers(work: Work) -> dict[str, str]:
     """The examples of the run that leaked, each with the tier that found it."""
     names = {place: example for example, place in work.example_ids.items()}
-    rows = work.recorder.rows(tables.Leak, run_id=work.recorder.run_id)
-    return {names[row["example_id"]]: row["tier"] for row in rows if is_counted(row["tier"], row["field"])}
+    rows = work.recorder.rows(records.Leak, run_id=work.recorder.run_id)
+    return {names[row.example_id]: row.tier for row in rows if is_counted(row.tier, row.field)}
 
 
 def leak_slices(work: Work) -> dict[str, list[str]]:
@@ -212,8 +212,8 @@ def hold_lock(work: Work, version: str, file_version: str, train_hash: str | Non
         return []
     hashes: dict[int, str] = {}
     for run_id in {use.run_id for use in uses if use.run_id is not None}:
-        for run in work.recorder.rows(tables.Run, id=run_id):
-            if known := (run["data_summary"] or {}).get("train_sha256"):
+        for run in work.recorder.rows(records.Run, id=run_id):
+            if known := (run.data_summary or {}).get("train_sha256"):
                 hashes[run_id] = known
     edited = training_edited(train_hash, hashes)
     for run_id in edited:
@@ -244,7 +244,7 @@ _STRETCH = 2048  # training rows between two looks at whether the run is to stop
 def prepare(work: Work) -> None:
     """Selects and records the run's examples once; a resumed run evaluates the same ones."""
     run_id = work.recorder.run_id
-    if not work.recorder.rows(tables.RunExample, run_id=run_id):
+    if not work.recorder.rows(records.RunExample, run_id=run_id):
         _record(work)
     _load(work)
 
@@ -267,9 +267,12 @@ def _record(work: Work) -> None:
     chosen = _select(work, everything)
     with recorder.transaction() as transaction:
         transaction.ensure(
-            tables.Example, [example_row(example, version, place) for place, example in enumerate(everything)]
+            [
+                records.Example(**example_row(example, version, place))
+                for place, example in enumerate(everything)
+            ]
         )
-    ids = {row["example"]: row["id"] for row in recorder.rows(tables.Example, eval_set=version)}
+    ids = {row.example: row.id for row in recorder.rows(records.Example, eval_set=version)}
     searched = _search(work, everything, chosen)
     recorder.set_run(
         eval_set=version,
@@ -293,20 +296,19 @@ def _record(work: Work) -> None:
         },
     )
     with recorder.transaction() as transaction:
-        transaction.append(tables.Leak, leak_rows(recorder.run_id, searched.leaks, ids))
+        transaction.append([records.Leak(**row) for row in leak_rows(recorder.run_id, searched.leaks, ids)])
         if on_test:
-            transaction.append(tables.SplitUse, [ledger_row(work, version)])
+            transaction.append(records.SplitUse(**ledger_row(work, version)))
         transaction.append(
-            tables.RunExample,
             [
-                {
-                    "run_id": recorder.run_id,
-                    "position": place,
-                    "example_id": ids[example.id],
-                    "split": members[example.id],
-                }
+                records.RunExample(
+                    run_id=recorder.run_id,
+                    position=place,
+                    example_id=ids[example.id],
+                    split=members[example.id],
+                )
                 for place, example in enumerate(chosen)
-            ],
+            ]
         )
 
 
@@ -411,20 +413,20 @@ def example_row(example: Example, version: str, place: int) -> dict[str, Any]:
 
 
 def _load(work: Work) -> None:
-    chosen = work.recorder.rows(tables.RunExample, run_id=work.recorder.run_id)
-    version = work.recorder.run()["eval_set"]
-    rows = {row["id"]: row for row in work.recorder.rows(tables.Example, eval_set=version)}
+    chosen = work.recorder.rows(records.RunExample, run_id=work.recorder.run_id)
+    version = work.recorder.run().eval_set
+    rows = {row.id: row for row in work.recorder.rows(records.Example, eval_set=version)}
     for member in chosen:
-        row = rows[member["example_id"]]
-        extra = row["extra"]
+        row = rows[member.example_id]
+        extra = row.extra or {}
         work.examples.append(
             Example(
-                id=row["example"],
-                query=row["query"],
-                messages=tuple(row["messages"]),
-                references=tuple(row["references"]),
-                label=row["label"],
-                category=row["category"],
+                id=row.example,
+                query=row.query,
+                messages=tuple(row.messages or ()),
+                references=tuple(row.references or ()),
+                label=row.label,
+                category=row.category,
                 schema=extra["schema"],
                 tests=tuple(extra["tests"]),
                 turns=tuple(extra["turns"]),
@@ -435,4 +437,4 @@ def _load(work: Work) -> None:
                 calls=tuple(extra.get("calls", ())),
             )
         )
-        work.example_ids[row["example"]] = row["id"]
+        work.example_ids[row.example] = row.id

@@ -5,17 +5,15 @@ A judge of kind "pointwise" scores single responses instead: see `judging.rating
 
 from collections.abc import Iterator
 
+from engine.judges.chat import PointwiseJudge
 from engine.judges.judge import ORDERS, Judge
 from engine.judges.load import load_judge
-from engine.judges.pointwise import PointwiseJudge
-from engine.judges.selection import matches, selected, turns_of
-from engine.phases.judging.audits import record_audits
-from engine.phases.judging.constant import probe_item, probe_judge
-from engine.phases.judging.match import Matchup, play_until_settled
+from engine.judges.questions import matches, selected, turns_of
+from engine.phases.judging.audits import probe_item, probe_judge, record_audits
+from engine.phases.judging.pairs import Matchup, play_until_settled, record_win_rates
 from engine.phases.judging.panel import agreement_of_raters, cascade, panel
 from engine.phases.judging.ratings import rate, rating_pieces
 from engine.phases.judging.shared import declare_judge, match_item
-from engine.phases.judging.winrates import record_win_rates
 from engine.phases.work import Piece, Work
 from engine.plan.plan import Judge as JudgePlan
 

@@ -1,24 +1,202 @@
-"""Perplexity of the references; it needs the weights, like generation."""
+"""Third phase: how well each model predicts the references and the plan's corpora. It needs the weights."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from engine.compare.comparison import Comparison, compare_parts, not_comparable
 from engine.data.example import Example
-from engine.metrics.metric import NO_REFERENCE, Score
+from engine.errors import CannotRun
+from engine.metrics.metric import NO_REFERENCE, Measure, Score
 from engine.metrics.perplexity import (
     MEASURES,
     NEEDS_WEIGHTS,
     Nll,
+    corpus_hash,
+    corpus_measures,
     missing_scores,
+    parts,
+    read_corpus,
     scores_from_nll,
 )
 from engine.phases.generate import Loader
-from engine.phases.score import score_row
-from engine.phases.work import Meter, Work, closed_after
-from engine.plan.plan import Model
-from store import tables
+from engine.phases.work import Meter, Piece, Work, closed_after, score_row
+from engine.plan.plan import Model, Plan
+from engine.stats.intervals import Interval, bootstrap_interval
+from store import records
 
 STORED_AT_ONCE = 16  # texts: the most that a kill loses
+DIFFERENT_TOKENIZERS = "perplexities under different tokenizers do not compare; bits per byte do"
+
+
+@dataclass(frozen=True, slots=True)
+class Surprise:
+    """What there is to record of the corpora."""
+
+    scores: list[dict[str, Any]]
+    comparisons: list[Comparison]
+
+
+def item_of(model: Model, corpus: str) -> str:
+    """What progress calls a model's work on a corpus."""
+    return f"{model.name}, corpus {corpus}"
+
+
+def measures_of_corpora(plan: Plan) -> list[tuple[Measure, dict[str, Any]]]:
+    """Two measures of each corpus, with the settings that are kept with the run."""
+    found: list[tuple[Measure, dict[str, Any]]] = []
+    for corpus, path in plan.metrics.corpora.items():
+        texts = read_corpus(path)
+        settings = {"corpus": str(path), "texts": len(texts), "content": corpus_hash(texts)}
+        found += [(measure, settings) for measure in corpus_measures(corpus)]
+    return found
+
+
+def corpora_pieces(models: Iterable[Model], paths: Mapping[str, Path]) -> Iterator[Piece]:
+    """What measuring the corpora will take: their texts under each model that is here."""
+    for model in models:
+        if model.kind == "local":
+            for corpus, path in paths.items():
+                yield Piece("perplexity", item_of(model, corpus), "texts", len(read_corpus(path)))
+
+
+def corpora(work: Work, model: Model, loader: Loader) -> None:
+    """Measures every text of every corpus that has no score yet; models that are not here have none."""
+    if model.kind != "local":
+        return
+    for corpus, path in work.plan.metrics.corpora.items():
+        texts = read_corpus(path)
+        _hold_to_content(work, corpus, texts)
+        _copy_from_twin(work, model, corpus)
+        done = work.recorder.column(
+            records.CorpusScore, "text", model_id=work.model_ids[model.name], corpus=corpus
+        )
+        todo = [(place, text) for place, text in enumerate(texts) if place not in done]
+        meter = work.meter("perplexity", item_of(model, corpus), "texts", total=len(texts), done=len(done))
+        if not todo:
+            continue
+        with closed_after(loader.corpus(model, todo)) as measured:
+            waiting: list[dict[str, Any]] = []
+            for nll in measured:
+                waiting.append({"model_id": work.model_ids[model.name], "corpus": corpus, **asdict(nll)})
+                if len(waiting) == STORED_AT_ONCE:
+                    _store(work, waiting, meter)
+                    work.checkpoint()
+            _store(work, waiting, meter)
+
+
+def _store(work: Work, waiting: list[dict[str, Any]], meter: Meter) -> None:
+    work.recorder.append([records.CorpusScore(**row) for row in waiting])
+    meter.advance(len(waiting), tokens=sum(row["tokens"] for row in waiting))
+    waiting.clear()
+
+
+def _hold_to_content(work: Work, corpus: str, texts: list[str]) -> None:
+    """Refuses a corpus that changed since the run began: its texts would be paired with others."""
+    name = corpus_measures(corpus)[0].name
+    (row,) = work.recorder.rows(records.Metric, run_id=work.recorder.run_id, measure=name)
+    if (row.settings or {}).get("content") != corpus_hash(texts):
+        raise CannotRun(
+            f"the corpus {corpus!r} has changed since this run began",
+            "start a new run with `assay run`, so that its texts are the same for every model",
+        )
+
+
+def _copy_from_twin(work: Work, model: Model, corpus: str) -> None:
+    """Takes over what an earlier model with the same weights has: a system prompt changes none of it."""
+    place = work.model_ids[model.name]
+    for other in work.plan.models:
+        if other.name == model.name:
+            return
+        if (other.path, other.adapter, other.dtype) != (model.path, model.adapter, model.dtype):
+            continue
+        rows = work.recorder.rows(records.CorpusScore, model_id=work.model_ids[other.name], corpus=corpus)
+        with work.recorder.transaction() as transaction:
+            transaction.ensure([replace(row, model_id=place) for row in rows])
+        return
+
+
+def surprise(work: Work) -> Surprise:
+    """Values of every model and comparisons of every pair on every corpus, with intervals over its texts."""
+    scores: list[dict[str, Any]] = []
+    comparisons: list[Comparison] = []
+    for corpus in work.plan.metrics.corpora:
+        rows = {
+            model.name: work.recorder.rows(
+                records.CorpusScore, model_id=work.model_ids[model.name], corpus=corpus
+            )
+            for model in work.plan.models
+        }
+        for place, measure in enumerate(corpus_measures(corpus)):
+            by_model = {
+                name: {
+                    str(row.text): parts(row.nll, row.tokens, row.bytes)[place]
+                    for row in found
+                    if row.nll is not None
+                }
+                for name, found in rows.items()
+            }
+            scores += [_score(work, model, measure, by_model[model.name], rows) for model in work.plan.models]
+            comparisons += _comparisons(work, measure, by_model)
+    return Surprise(scores, comparisons)
+
+
+def _score(
+    work: Work,
+    model: Model,
+    measure: Measure,
+    known: Mapping[str, tuple[float, float]],
+    rows: Mapping[str, list[records.CorpusScore]],
+) -> dict[str, Any]:
+    interval = Interval(None, None, None, 0)
+    if known:
+        interval = bootstrap_interval(np.array(list(known.values())), measure.combine, work.plan.data.seed)
+    texts = max(len(found) for found in rows.values())
+    reasons = Counter(row.reason for row in rows[model.name] if row.nll is None)
+    absent = NEEDS_WEIGHTS if model.kind != "local" else "it was not measured"
+    reason = reasons.most_common(1)[0][0] if reasons else None if known else absent
+    return {
+        "model_id": work.model_ids[model.name],
+        "measure": measure.name,
+        **asdict(interval),
+        "missing": texts - interval.n,
+        "reason": reason,
+    }
+
+
+def _comparisons(
+    work: Work, measure: Measure, by_model: Mapping[str, Mapping[str, tuple[float, float]]]
+) -> list[Comparison]:
+    found = []
+    for candidate in work.plan.candidates:
+        for baseline in work.plan.baselines:
+            names = (candidate.name, baseline.name)
+            ours, theirs = (by_model[name] for name in names)
+            if measure.name.startswith("perplexity") and differ_in_tokenizer(work, candidate, baseline):
+                found.append(
+                    not_comparable(*names, measure.name, measure.direction, "corpus", DIFFERENT_TOKENIZERS)
+                )
+                continue
+            seed = work.plan.data.seed
+            compared = compare_parts(*names, measure, ours, theirs, kind="corpus", seed=seed)
+            # Places in a corpus are no ids of examples, as which alerts would offer them.
+            found.append(replace(compared, worst=()))
+    return found
+
+
+def differ_in_tokenizer(work: Work, candidate: Model, baseline: Model) -> bool:
+    """Whether two models cut texts into other tokens, so that their perplexities do not compare."""
+    rows = [
+        work.recorder.rows(records.Model, id=work.model_ids[model.name])[0] for model in (candidate, baseline)
+    ]
+    return len({(row.details or {}).get("tokenizer") for row in rows}) > 1
+
+
+# texts: the most that a kill loses
 NAMES = tuple(measure.name for measure in MEASURES)
 
 
@@ -67,4 +245,4 @@ def _append(work: Work, model: Model, scored: Iterable[tuple[str, list[Score]]])
         for example, scores in scored
         for score in scores
     ]
-    work.recorder.append(tables.Score, rows)
+    work.recorder.append([records.Score(**row) for row in rows])

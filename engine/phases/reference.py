@@ -8,7 +8,7 @@ from engine.compare.comparison import Comparison
 from engine.compare.runs import compare_pairs
 from engine.metrics.metric import Measure
 from engine.phases.work import Work
-from store import marks, tables
+from store import marks, records
 from store.read import references
 from store.read.history import Connection
 from store.read.references import ACCEPTED, BEST
@@ -77,7 +77,7 @@ def against_reference(work: Work) -> EarlierRun:
 
 def _found(work: Work, connection: Connection, asked: str) -> dict[str, Any] | str:
     """Which run, which of its candidates (None: by name), and what it is called; or a remark why none."""
-    name = work.recorder.run()["name"]
+    name = work.recorder.run().name
     if asked == ACCEPTED:
         mark = marks.accepted(connection, name, before=work.recorder.run_id)
         if mark is None:
@@ -98,20 +98,20 @@ def _found(work: Work, connection: Connection, asked: str) -> dict[str, Any] | s
 def _best(work: Work, connection: Connection, name: str) -> dict[str, Any] | str:
     """Best on the first measure of the plan that has a better end."""
     declared = sorted(
-        work.recorder.rows(tables.Metric, run_id=work.recorder.run_id), key=lambda row: row["position"]
+        work.recorder.rows(records.Metric, run_id=work.recorder.run_id), key=lambda row: row.position
     )
-    measure = next((row for row in declared if row["direction"] != "none"), None)
+    measure = next((row for row in declared if row.direction != "none"), None)
     found = measure and references.best(
-        connection, work.recorder.run_id, measure["measure"], lower=measure["direction"] == "lower"
+        connection, work.recorder.run_id, measure.measure, lower=measure.direction == "lower"
     )
     if not measure or not found:
-        on = f" on {measure['measure']}" if measure else ""
+        on = f" on {measure.measure}" if measure else ""
         return (
             f"no earlier run of {name} that passed was measured in the same way{on} on this "
             "version of the eval set, so there is no best run to hold this one against"
         )
     work.recorder.event(
-        "info", "compare", f"best so far on {measure['measure']}: run {found.run_id}, {found.value:.3f}"
+        "info", "compare", f"best so far on {measure.measure}: run {found.run_id}, {found.value:.3f}"
     )
     return {"run": found.run_id, "candidate": found.candidate, "label": f"best run {found.run_id}"}
 

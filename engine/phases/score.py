@@ -1,21 +1,194 @@
-"""The metrics that need only the text of the answers."""
+"""Fifth phase: metrics that need only the text of the answers, and what the answers took."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from engine.compare.comparison import Comparison, from_paired
 from engine.data.example import Example
 from engine.metrics.batch import Scorers, useful_processes
+from engine.metrics.efficiency import CACHED, NO_LATENCY
 from engine.metrics.load import load_metric, load_metrics
-from engine.metrics.metric import Measure, Metric, Score, score_pairs
+from engine.metrics.metric import NO_TOKENS, Measure, Metric, Score, score_pairs
+from engine.models.folder import weight_files, weight_shapes
 from engine.models.model import Response
-from engine.phases.corpora import measures_of_corpora
-from engine.phases.efficiency import measures_of_efficiency
 from engine.phases.generate import stored_responses
-from engine.phases.work import Meter, Work, closed_after
+from engine.phases.perplexity import measures_of_corpora
+from engine.phases.work import Meter, Work, closed_after, score_row
 from engine.plan.plan import Model, Plan
-from store import tables
+from engine.stats.paired import Paired
+from store import records
+
+METRIC = "efficiency"
+TOGETHER = "no interval: it is taken of all answers together"
+_TOTAL = "tokens_{}_total"
+_MEAN = "tokens_{}_mean"
+
+
+@dataclass(frozen=True, slots=True)
+class _Aggregate:
+    """A number of all of a model's answers; `column` is what it is taken from."""
+
+    measure: Measure
+    column: str
+    of: Callable[[Sequence[float]], float]
+    missing: str
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What there is to record of efficiency."""
+
+    scores: list[dict[str, Any]]
+    comparisons: list[Comparison]
+
+
+def _percentile(percent: int) -> _Aggregate:
+    measure = Measure(
+        name=f"latency_p{percent}_s",
+        direction="lower",
+        low=0.0,
+        high=None,
+        unit="s",
+        needs=frozenset({"latency"}),
+        version="1",
+        source="clock",
+        meaning=f"seconds within which {percent} % of the answers were complete",
+        independent=False,
+    )
+    return _Aggregate(measure, "latency_s", lambda values: float(np.percentile(values, percent)), NO_LATENCY)
+
+
+def _tokens(side: str, what: str) -> tuple[_Aggregate, _Aggregate]:
+    total = Measure(
+        name=_TOTAL.format(side),
+        direction="none",
+        low=0.0,
+        high=None,
+        unit="tokens",
+        needs=frozenset({"tokens"}),
+        version="1",
+        source="the model's tokenizer, or its server's count",
+        meaning=f"tokens of all {what} together",
+        independent=False,
+    )
+    mean = replace(total, name=_MEAN.format(side), meaning=f"tokens of one of the {what}, on average")
+    column = f"tokens_{side}"
+    return _Aggregate(total, column, lambda values: float(sum(values)), NO_TOKENS), _Aggregate(
+        mean, column, lambda values: float(np.mean(values)), NO_TOKENS
+    )
+
+
+_AGGREGATES = (
+    *(_percentile(percent) for percent in (50, 95, 99)),
+    *_tokens("in", "prompts"),
+    *_tokens("out", "answers"),
+)
+
+
+def measures_of_efficiency(plan: Plan) -> list[tuple[Measure, dict[str, Any]]]:
+    """The measures, with the concurrency under which they are taken; none where the plan leaves them out."""
+    if METRIC not in plan.metrics.use:
+        return []
+    generation = plan.generation
+    rows = (
+        f"up to {generation.batch_size} answers at a time"
+        if "batch_size" in generation.model_fields_set
+        else "as many answers at a time as memory allows"
+    )
+    settings = {"concurrency": f"servers: {generation.concurrency} requests at a time; models here: {rows}"}
+    return [(item.measure, settings) for item in _AGGREGATES]
+
+
+def efficiency(work: Work) -> Costs:
+    """Percentiles and totals over each model's answers. Cached ones have no time of this run.
+
+    Timings of one batch hang together, so that there is no interval and no test, only the difference.
+    """
+    if METRIC not in work.plan.metrics.use:
+        return Costs([], [])
+    rows = {
+        model.name: work.recorder.rows(records.Response, model_id=work.model_ids[model.name])
+        for model in work.plan.models
+    }
+    scores: list[dict[str, Any]] = []
+    comparisons: list[Comparison] = []
+    for item in _AGGREGATES:
+        known = {name: _known(item, answers) for name, answers in rows.items()}
+        values = {name: item.of(numbers) if numbers else None for name, numbers in known.items()}
+        for model in work.plan.models:
+            n = len(known[model.name])
+            scores.append(
+                {
+                    "model_id": work.model_ids[model.name],
+                    "measure": item.measure.name,
+                    "value": values[model.name],
+                    "low": None,
+                    "high": None,
+                    "n": n,
+                    "missing": len(work.examples) - n,
+                    "reason": _reason(item, rows[model.name]) if n < len(work.examples) else None,
+                }
+            )
+        comparisons += [
+            _comparison(item.measure, candidate, baseline, values, known)
+            for candidate in work.plan.candidates
+            for baseline in work.plan.baselines
+        ]
+    return Costs(scores, comparisons)
+
+
+def _known(item: _Aggregate, answers: Sequence[records.Response]) -> list[float]:
+    timed = item.column == "latency_s"
+    return [
+        float(getattr(row, item.column))
+        for row in answers
+        if row.text is not None and getattr(row, item.column) is not None and not (timed and row.cached)
+    ]
+
+
+def _reason(item: _Aggregate, answers: Sequence[records.Response]) -> str:
+    if item.column == "latency_s" and any(row.cached for row in answers):
+        return CACHED
+    unanswered = next((row.reason for row in answers if row.text is None and row.reason), None)
+    return unanswered or item.missing
+
+
+def _comparison(
+    measure: Measure,
+    candidate: Model,
+    baseline: Model,
+    values: dict[str, float | None],
+    known: dict[str, list[float]],
+) -> Comparison:
+    ours, theirs = values[candidate.name], values[baseline.name]
+    delta = None if ours is None or theirs is None else ours - theirs
+    n = min(len(known[candidate.name]), len(known[baseline.name]))
+    lacking = [model.name for model in (candidate, baseline) if values[model.name] is None]
+    reason = f"no value for {' and '.join(lacking)}" if lacking else TOGETHER
+    paired = Paired(ours, theirs, delta, None, None, None, n, None)
+    return from_paired(
+        candidate.name, baseline.name, measure.name, measure.direction, "metric", paired, reason
+    )
+
+
+def adapter_facts(model: Model, parameters: int | None) -> dict[str, Any]:
+    """The size of a model's adapter: `bytes` of its files, its `parameters`, and their share of them all.
+
+    `trainable_share` is None where the base's `parameters` are not known. Reads headers alone.
+    """
+    assert model.adapter is not None
+    own = sum(int(np.prod(shape)) for _, shape in weight_shapes(model.adapter).values())
+    return {
+        "bytes": sum(file.stat().st_size for file in weight_files(model.adapter)),
+        "parameters": own,
+        "trainable_share": own / (own + parameters) if parameters else None,
+    }
+
 
 Pair = tuple[Example, Response]
 
@@ -43,7 +216,7 @@ def declare(work: Work) -> None:
     Raises BadInput when two metrics give a measure of the same name, which their files may have come to do
     since the plan was checked.
     """
-    if work.recorder.rows(tables.Metric, run_id=work.recorder.run_id):
+    if work.recorder.rows(records.Metric, run_id=work.recorder.run_id):
         return
     declared: list[tuple[Measure, Mapping[str, Any]]] = [
         (measure, work.plan.metrics.settings.get(name, {}))
@@ -53,23 +226,22 @@ def declare(work: Work) -> None:
     declared += measures_of_efficiency(work.plan)
     declared += measures_of_corpora(work.plan)
     work.recorder.append(
-        tables.Metric,
         [
-            {
-                "run_id": work.recorder.run_id,
-                "measure": measure.name,
-                "position": place,
-                "direction": measure.direction,
-                "low": measure.low,
-                "high": measure.high,
-                "unit": measure.unit,
-                "version": measure.version,
-                "source": measure.source,
-                "meaning": measure.meaning,
-                "settings": {key: _kept(value) for key, value in settings.items()},
-            }
+            records.Metric(
+                run_id=work.recorder.run_id,
+                measure=measure.name,
+                position=place,
+                direction=measure.direction,
+                low=measure.low,
+                high=measure.high,
+                unit=measure.unit,
+                version=measure.version,
+                source=measure.source,
+                meaning=measure.meaning,
+                settings={key: _kept(value) for key, value in settings.items()},
+            )
             for place, (measure, settings) in enumerate(declared)
-        ],
+        ]
     )
 
 
@@ -123,7 +295,7 @@ def _store(work: Work, model: Model, scored: list[tuple[Pair, list[Score]]], met
         for (example, _), scores in scored
         for value in scores
     ]
-    work.recorder.append(tables.Score, rows)
+    work.recorder.append([records.Score(**row) for row in rows])
     meter.advance(len(scored))
     work.checkpoint()
 
@@ -141,15 +313,3 @@ def _chunks(pairs: list[Pair], size: int) -> Iterator[list[Pair]]:
             chunk = []
     if chunk:
         yield chunk
-
-
-def score_row(score: Score, model_id: int, example_id: int) -> dict[str, Any]:
-    parts: Sequence[float] | None = score.parts
-    return {
-        "model_id": model_id,
-        "measure": score.measure,
-        "example_id": example_id,
-        "value": score.value,
-        "reason": score.reason,
-        "parts": list(parts) if parts is not None else None,
-    }

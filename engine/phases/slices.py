@@ -23,7 +23,7 @@ from engine.metrics.slices import (
 from engine.phases.data import leak_slices
 from engine.phases.work import Work
 from engine.plan.plan import Gates
-from store import tables
+from store import records
 from store.records.alert import Alert, DisparityEvidence
 from store.write import Transaction
 
@@ -100,10 +100,12 @@ def _row(work: Work, value: SliceValue, ids: Sequence[str], scored: SliceScores)
 
 def write_slices(work: Work, transaction: Transaction, sliced: Sliced) -> None:
     for place in work.model_ids.values():
-        transaction.clear(tables.SliceScore, model_id=place)
-        transaction.clear(tables.SliceComparison, candidate_id=place)
-    transaction.append(tables.SliceScore, sliced.scores)
-    transaction.append(tables.SliceComparison, [_comparison_row(work, item) for item in sliced.comparisons])
+        transaction.clear(records.SliceScore, model_id=place)
+        transaction.clear(records.SliceComparison, candidate_id=place)
+    transaction.append([records.SliceScore(**row) for row in sliced.scores])
+    transaction.append(
+        [records.SliceComparison(**_comparison_row(work, item)) for item in sliced.comparisons]
+    )
 
 
 def _comparison_row(work: Work, item: Slice) -> dict[str, Any]:
@@ -195,10 +197,13 @@ def _alert(candidate: str, item: Disparity, limit: float) -> Alert:
 
 def write_disparities(work: Work, transaction: Transaction, found: Mapping[str, Sequence[Disparity]]) -> None:
     for place in work.model_ids.values():
-        transaction.clear(tables.Disparity, model_id=place)
+        transaction.clear(records.Disparity, model_id=place)
     transaction.append(
-        tables.Disparity,
-        [_disparity_row(work.model_ids[model], item) for model, items in found.items() for item in items],
+        [
+            records.Disparity(**_disparity_row(work.model_ids[model], item))
+            for model, items in found.items()
+            for item in items
+        ]
     )
 
 

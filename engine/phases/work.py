@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.data.example import Example
+from engine.metrics.metric import Score
 from engine.plan.plan import Model, Plan
-from store import tables
+from store import records
 from store.write import Recorder
 
 PHASES = ("data", "generate", "perplexity", "benchmarks", "score", "judge", "compare")
@@ -82,7 +83,7 @@ class Work:
             for place, piece in enumerate(pieces)
         ]
         with self.recorder.transaction() as transaction:
-            transaction.ensure(tables.Progress, rows)
+            transaction.ensure([records.Progress(**row) for row in rows])
         self._places = {(row["phase"], row["item"]): row["position"] for row in rows}
 
     def place_of(self, phase: str, item: str) -> int:
@@ -91,13 +92,13 @@ class Work:
 
     def texts(self, model: Model) -> dict[int, str]:
         """The stored answers of a model by example, without those that are missing."""
-        rows = self.recorder.rows(tables.Response, model_id=self.model_ids[model.name])
-        return {row["example_id"]: row["text"] for row in rows if row["text"] is not None}
+        rows = self.recorder.rows(records.Response, model_id=self.model_ids[model.name])
+        return {row.example_id: row.text for row in rows if row.text is not None}
 
     def unscored(self, model: Model, measures: Sequence[str]) -> list[Example]:
         """The examples for which a model has no score yet; the measures are scored together."""
         done = self.recorder.column(
-            tables.Score, "example_id", model_id=self.model_ids[model.name], measure=measures[0]
+            records.Score, "example_id", model_id=self.model_ids[model.name], measure=measures[0]
         )
         return [example for example in self.examples if self.example_ids[example.id] not in done]
 
@@ -122,29 +123,25 @@ class Meter:
 
     def __init__(self, work: Work, phase: str, item: str, unit: str, *, total: int, done: int) -> None:
         self._recorder = work.recorder
-        before = self._recorder.rows(
-            tables.Progress, run_id=work.recorder.run_id, phase=phase, item=item
-        ) or [
-            dict.fromkeys(("done", "resumed_from", *_ADDED_UP), 0)
-            | {"seconds": 0.0, "started": None, "cost": None}
-        ]
+        place = work.place_of(phase, item)
+        key: dict[str, Any] = {"run_id": work.recorder.run_id, "phase": phase, "item": item}
+        fresh = records.Progress(**key, position=place, done=0, total=total, unit=unit)
+        before = next(iter(self._recorder.rows(records.Progress, **key)), fresh)
         self._row: dict[str, Any] = {
-            "run_id": work.recorder.run_id,
-            "phase": phase,
-            "item": item,
-            "position": work.place_of(phase, item),
+            **key,
+            "position": place,
             "done": done,
             "total": total,
             "unit": unit,
-            **{name: before[0][name] for name in _ADDED_UP},
+            **{name: getattr(before, name) for name in _ADDED_UP},
             "slots": None,
             "busy": None,
-            "cost": before[0]["cost"],
+            "cost": before.cost,
             # What was stored but never metered, because the worker was killed between the two.
-            "resumed_from": before[0]["resumed_from"] + done - before[0]["done"],
-            "started": before[0]["started"] or time.time(),
+            "resumed_from": before.resumed_from + done - before.done,
+            "started": before.started or time.time(),
         }
-        self._seconds = before[0]["seconds"]
+        self._seconds = before.seconds
         self._begun = time.monotonic()
         self._written = 0.0
         self._write()
@@ -175,4 +172,16 @@ class Meter:
     def _write(self) -> None:
         self._written = time.monotonic()
         seconds = self._seconds + self._written - self._begun
-        self._recorder.put(tables.Progress, [self._row | {"updated": time.time(), "seconds": seconds}])
+        self._recorder.put(records.Progress(**self._row, updated=time.time(), seconds=seconds))
+
+
+def score_row(score: Score, model_id: int, example_id: int) -> dict[str, Any]:
+    parts: Sequence[float] | None = score.parts
+    return {
+        "model_id": model_id,
+        "measure": score.measure,
+        "example_id": example_id,
+        "value": score.value,
+        "reason": score.reason,
+        "parts": list(parts) if parts is not None else None,
+    }

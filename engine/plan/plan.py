@@ -2,11 +2,19 @@
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainValidator, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from engine.data.example import TEMPLATE
 from engine.data.textfile import read_text
@@ -14,12 +22,19 @@ from engine.errors import BadInput
 from engine.plan import folds as plan_folds
 from engine.plan import paths as paths
 from engine.plan.checks import NOT_METRICS, cross_checks, metric_checks
-from engine.plan.errors import Problem, bad_plan, key_path, secrets, unknown_keys, validation_problems
+from engine.plan.errors import (
+    Problem,
+    bad_plan,
+    key_path,
+    listed,
+    nearest,
+    secrets,
+    unknown_keys,
+    validation_problems,
+)
 from engine.plan.folds import select_fold
-from engine.plan.gates import Gates as Gates
-from engine.plan.gates import limit_checks
-from engine.plan.judges import Judge as Judge
-from engine.plan.judges import Judging as Judging
+from engine.plan.metrics import REGISTRY, make_built_in
+from engine.plan.rubric import BUILT_IN
 from engine.plan.sweep import Members, expand
 from engine.plan.sweep import Sweep as Sweep
 from engine.plan.types import (
@@ -38,6 +53,93 @@ from engine.plan.types import (
     Temperature,
     Url,
 )
+
+
+def _rubric(value: Any, info: ValidationInfo) -> Any:
+    """A built-in rubric's name as it stands, else the file of one."""
+    if isinstance(value, str) and value in BUILT_IN:
+        return value
+    try:
+        return paths.existing_file(value, info)
+    except ValueError as error:
+        raise ValueError(f"{error}; a built-in rubric is one of {listed(BUILT_IN)}") from None
+
+
+class Judge(Table):
+    """Who grades: a model on an OpenAI-compatible server or (`local`) on this machine, or the embedded rule.
+
+    `kind`: pairs of responses in both orders, or each response alone ("pointwise"), on a `scale` or by a
+    rubric. `rubric` is a file or a built-in one's name, `prompt` a user template or a folder of templates.
+    `sample` is the most examples that this judge sees, `max_calls` the most questions that it is put: seeded
+    samples both. `stop_early` ends judging when the verdict on the gate is settled. `format`: what kind of
+    model is asked ("chat": any that follows instructions). `constant_probe`: on how many examples an empty
+    boast is put up as a candidate, to see whether the judge falls for it. `batch`: by the provider's batch
+    API, at half the price and within a day (without the cache: as usual).
+    """
+
+    name: Name
+    kind: Literal["pairwise", "pointwise"] = "pairwise"
+    server: Url | None = None
+    local: Annotated[str, BeforeValidator(paths.model_path)] | None = None
+    model: Name | None = None
+    api_key_env: EnvironmentName | None = None
+    format: Literal["chat", "prometheus", "judgelm", "mt-bench"] = "chat"
+    scale: Literal["1-10", "1-5"] = "1-10"
+    rubric: Annotated[Path | str, BeforeValidator(_rubric)] | None = None
+    prompt: FileOrFolder | None = None
+    use_references: Flag = True
+    sample: Count | None = None
+    max_calls: Count | None = None
+    stop_early: Flag = False
+    constant_probe: Count | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    batch: Flag = False
+    concurrency: Count = 8
+    max_tokens: Count = 1024
+    timeout_s: Seconds = 60.0
+    retries: Annotated[int, Field(strict=True, ge=0, le=20)] = 4
+    seed: Seed = 0
+    temperature: Temperature = 0.0
+    embedded: Flag = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reference_needs_no_server(cls, table: Any) -> Any:
+        if (
+            isinstance(table, dict)
+            and table.get("name") == "reference"
+            and not {"server", "local"} & table.keys()
+        ):
+            return {**table, "embedded": True}
+        return table
+
+    @property
+    def by_turn(self) -> bool:
+        """Whether conversations are judged turn by turn alone, and count with the mean of their turns."""
+        return self.format == "mt-bench"
+
+    @property
+    def grades(self) -> tuple[int, int]:
+        """The lowest and the highest score of a pointwise judge without a rubric."""
+        return (1, 5) if self.scale == "1-5" else (1, 10)
+
+
+class Judging(Table):
+    """What concerns all judges of a run together.
+
+    `max_cost`: US dollars, at which the run pauses; `prices` a file of prices instead of the one that comes
+    along. `all_pairs`: candidates play each other too, not the baselines alone. `cascade`: names of judges of
+    pairs, the cheapest first; each next one sees only what the one before is not sure of. `panel`: whether
+    several judges also speak as one (None: when there are several of a kind).
+    """
+
+    max_cost: Annotated[float, Field(strict=True, gt=0)] | None = None
+    prices: File | None = None
+    all_pairs: Flag = False
+    cascade: tuple[Name, ...] = ()
+    panel: Flag | None = None
+
 
 # What fine-tuning is known to cost: reasoning, common sense, knowledge, truthfulness, arithmetic.
 SUITES: dict[str, tuple[str, ...]] = {
@@ -264,6 +366,90 @@ class Metrics(Table):
                 list(dict.fromkeys([*use, *settings])) if all(isinstance(name, str) for name in use) else use
             )
         return {"use": use, "settings": settings, "corpora": corpora}
+
+
+Share = Annotated[float, Field(strict=True, ge=0)]
+# Measures that a run takes of all answers together, of a corpus, or of a judge: named by what the plan holds.
+_NAMED_ELSEWHERE = ("judge:", "perplexity:", "bits_per_byte:", "latency_p", "tokens_in_", "tokens_out_")
+
+
+class MetricLimit(Table):
+    """How far one measure may fall, as a share of the baseline's value; `warn` None gives no warning."""
+
+    max: Share
+    warn: Share | None = None
+
+
+def _limit(value: Any) -> Any:
+    return {"max": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+class Gates(Table):
+    """Thresholds as fractions: drops are absolute on 0 to 1 measures, the perplexity rise is relative.
+
+    Drops of measures on another bounded scale (a judge's 1 to 10) are fractions of its width. `metrics` sets
+    limits for single measures by name, relative to the baseline's value: a number, or `{ max, warn }`. Drifts
+    of length and latency are relative and only warn. `min_judge_agreement` is Cohen's kappa of a judge with
+    people, looked at once they labelled answers. `max_leakage` is the share of the examples that may stand in
+    the training data. None switches a gate off.
+    """
+
+    min_win_rate: Fraction | None = None
+    warn_win_rate: Fraction | None = 0.55
+    max_benchmark_drop: Fraction = 0.05
+    warn_benchmark_drop: Fraction = 0.03
+    max_metric_drop: Fraction = 0.05
+    warn_metric_drop: Fraction = 0.03
+    metrics: dict[Name, Annotated[MetricLimit, BeforeValidator(_limit)]] = Field(default_factory=dict)
+    max_perplexity_rise: Share = 0.10
+    min_format_compliance: Fraction | None = None
+    max_judge_failures: Fraction = 0.10
+    max_judge_inconsistency: Fraction = 0.30
+    min_judge_agreement: Fraction | None = None
+    max_disparity: Fraction | None = 0.10
+    max_leakage: Fraction | None = 0.10
+    warn_length_drift: Share | None = 0.50
+    warn_latency_rise: Share | None = 0.50
+
+
+def limit_checks(plan: "Plan") -> list[Problem]:
+    """Limits on measures that nothing in the plan gives, or that warn above where they fail.
+
+    Where a metric is the plan's own, its measures are known only when it runs; nothing is said of names then.
+    """
+    limits = plan.gates.metrics
+    problems = [
+        Problem(f"gates.metrics.{name}.warn", f"found {limit.warn:g}; allowed: at most max, {limit.max:g}")
+        for name, limit in limits.items()
+        if limit.warn is not None and limit.warn > limit.max
+    ]
+    unknown = [name for name in limits if not name.startswith(_NAMED_ELSEWHERE)]
+    known = _measured(plan) if unknown else []
+    return problems + [
+        Problem(
+            f"gates.metrics.{name}",
+            f'no metric of the plan measures "{name}"{nearest(name, known)}; measured: {listed(known)}',
+        )
+        for name in unknown
+        if known and name not in known
+    ]
+
+
+def _measured(plan: "Plan") -> list[str]:
+    """The measures of the plan's metrics; none where one of them can't be asked before it runs."""
+    names: list[str] = []
+    for name in plan.metrics.use:
+        if name not in REGISTRY:
+            return []
+        try:
+            names += _names(make_built_in(name, plan.metrics.settings.get(name, {})).measures)
+        except BadInput:  # its settings are wrong, which is said of them
+            return []
+    return names
+
+
+def _names(measures: Iterable[Any]) -> list[str]:
+    return [measure.name for measure in measures]
 
 
 class Plan(Table):

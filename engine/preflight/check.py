@@ -1,9 +1,12 @@
-"""Preflight: checks everything a plan needs before a run starts, without torch and without a model."""
+"""Preflight: everything a plan needs, looked at before a run starts. No torch, no model is loaded."""
 
 import os
 import shutil
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -16,17 +19,17 @@ from engine.data.leakage import read_training
 from engine.data.lock import refuse_used_test, used_before
 from engine.data.unused import unused_columns
 from engine.errors import AssayError, BadInput
-from engine.judges.estimate import cost_findings
-from engine.judges.preflight import judge_findings
+from engine.judges.preflight import cost_findings, judge_findings
 from engine.metrics.load import CLASH_WAY_OUT, clashes, load_metric
+from engine.metrics.perplexity import read_corpus
+from engine.models.folder import adapter_notes, check_adapter, check_model_folder, check_quantised, find_model
 from engine.models.recorded import RecordedModel
-from engine.plan.finding import Finding, Level, in_units
+from engine.plan.errors import Finding, Level, in_units
+from engine.plan.model_files import read_json
 from engine.plan.plan import Data, Model, Plan
 from engine.plan.selection import in_part, part_name, whole_set, without_excluded
 from engine.plan.training_config import read_training_config
 from engine.preflight.estimate import disk_bytes, memory, time_needed
-from engine.preflight.metrics import metric_findings
-from engine.preflight.models import local_findings
 from engine.servers.reach import NamedServer, reach
 from store import database
 from store.exclusions import excluded
@@ -34,6 +37,133 @@ from store.read import history
 from store.read.lock import test_uses
 from store.read.speeds import SpeedRow, speeds
 from store.session import opened
+
+WITH_MODEL = ("bertscore", "embedding", "toxicity", "sentiment")
+
+
+def metric_findings(plan: Plan) -> Iterator[Finding]:
+    """Metrics that read with a model and name none, corpora that cannot be read, and those that can.
+
+    A model that is named and not at hand is told where the metric is made.
+    """
+    for name in WITH_MODEL:
+        if name in plan.metrics.use and not plan.metrics.settings.get(name, {}).get("model"):
+            yield Finding(
+                "error",
+                f"metrics.{name}",
+                "names no model, so that every value would be missing",
+                f'set {name} = {{ model = "FOLDER or hub id" }} under [metrics], or take it out of `use`',
+            )
+    for corpus, path in plan.metrics.corpora.items():
+        subject = f"metrics.corpora.{corpus}"
+        try:
+            texts = read_corpus(path)
+        except BadInput as error:
+            yield Finding("error", subject, error.message, error.hint)
+            continue
+        if any(model.kind == "local" for model in plan.models):
+            yield Finding("ok", subject, f"{len(texts)} texts can be read")
+        else:
+            yield Finding(
+                "warning", subject, "no model of the plan has its weights here, so none can be measured on it"
+            )
+
+
+HUB = "https://huggingface.co"
+TIMEOUT_S = 5.0
+
+
+def local_findings(subject: str, model: Model) -> Iterator[Finding]:
+    """Findings on one model with a `path`. Raises BadInput when its files, or its adapter's, are no use."""
+    assert model.path is not None
+    if not Path(model.path).expanduser().is_dir():
+        try:
+            find_model(model.path)
+        except BadInput as error:
+            yield _not_here(subject, model.path, error)
+            return
+    folder = check_model_folder(str(find_model(model.path)))
+    check_quantised(folder)
+    yield from _own_code(subject, model, folder)
+    yield from _unknown_kind(subject, folder)
+    if model.adapter is None:
+        yield Finding("ok", subject, "its files are whole")
+        return
+    check_adapter(model.path, model.adapter)
+    for note in adapter_notes(folder, model.adapter):
+        yield Finding("warning", subject, note)
+    yield Finding("ok", subject, f"its files are whole, and the adapter {model.adapter.name} fits them")
+
+
+def _not_here(subject: str, path: str, error: BadInput) -> Finding:
+    """A hub id that is not in this machine's cache: fetched by the run where there is a network."""
+    if "hub" not in error.message:
+        return Finding("error", subject, error.message, error.hint)
+    fetch = f"`hf download {path}` fetches it"
+    hub = os.environ.get("HF_ENDPOINT", HUB)
+    if why := _why_unreachable(hub):
+        message = f"{path} is not on this machine, and {hub} cannot be reached: {why}"
+        return Finding("error", subject, message, f"{fetch} where there is a network; or name a local folder")
+    return Finding(
+        "warning", subject, f"{path} is not on this machine; the run will fetch it", f"{fetch} now"
+    )
+
+
+def _why_unreachable(hub: str) -> str | None:
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        return "HF_HUB_OFFLINE is set"
+    try:
+        urllib.request.urlopen(urllib.request.Request(hub, method="HEAD"), timeout=TIMEOUT_S).close()
+    except urllib.error.HTTPError:
+        return None
+    except OSError as error:
+        return str(getattr(error, "reason", None) or error)
+    return None
+
+
+def _own_code(subject: str, model: Model, folder: Path) -> Iterator[Finding]:
+    """Whether the folder brings code that transformers would have to run to load it."""
+    config = read_json(folder / "config.json")
+    if "auto_map" not in config or _is_known(str(config.get("model_type"))):
+        return
+    files = ", ".join(sorted(file.name for file in folder.glob("*.py"))) or "code of another repository"
+    if model.trust_remote_code:
+        yield Finding("warning", subject, f"code that comes with it will run here: {files}", "read it first")
+        return
+    yield Finding(
+        "error",
+        subject,
+        f"transformers does not know its kind; it brings its own code ({files}), which is not trusted",
+        "read it; if you trust it, set trust_remote_code = true on the model",
+    )
+
+
+def _is_known(kind: str) -> bool:
+    """Whether transformers itself has a model of that type; it then leaves a folder's own code alone."""
+    found = find_spec("transformers")
+    if found is None or found.origin is None:
+        return True
+    models = Path(found.origin).parent / "models"
+    if (models / kind.replace("-", "_")).is_dir():
+        return True
+    # Kinds that share a folder with others, such as the text part of one that also sees, are listed here.
+    return any(f'"{kind}"' in file.read_text("utf-8") for file in (models / "auto").glob("*.py"))
+
+
+def _unknown_kind(subject: str, folder: Path) -> Iterator[Finding]:
+    """A kind of model that the transformers here cannot build, and no code of its own comes with."""
+    config = read_json(folder / "config.json")
+    kind = config.get("model_type")
+    if "auto_map" in config or not isinstance(kind, str) or _is_known(kind):
+        return
+    written = config.get("transformers_version")
+    saved = f", by which it was saved: {written}" if written else ""
+    yield Finding(
+        "error",
+        subject,
+        f"transformers {version('transformers')} knows no model type {kind!r}",
+        f"install a newer transformers{saved}; or serve the model, and name the server",
+    )
 
 
 def remaining(examples: list[Example], store: Path) -> list[Example]:
@@ -152,7 +282,7 @@ def check_folds(plans: Sequence[Plan], store: Path) -> list[Finding]:
 
 def measured(plan: Plan) -> list[Finding]:
     """How fast each model answers, by asking it a few of the plan's examples; weights are loaded for that."""
-    from engine.preflight.measure import measure
+    from engine.preflight.estimate import measure
 
     return list(measure(plan, asked(plan, _read_examples(plan, []))))
 

@@ -1,9 +1,10 @@
-"""What a plan's models will take: memory by their configuration, disk, and time by what earlier runs took.
+"""What a plan's models will take: memory, disk, and time, by earlier runs or by a measurement here.
 
 Nothing is loaded and no torch imported: weights are counted from the headers of their files, keys and values
 from the configuration. What is rough is rounded up.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
@@ -11,12 +12,73 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.example import Example
-from engine.errors import BadInput
+from engine.errors import AssayError, BadInput
 from engine.models.folder import find_model, quantisation, weight_shapes
+from engine.models.local import Holder
+from engine.models.model import Generator, Response
+from engine.models.prompt import converse
+from engine.models.server import ServerModel
 from engine.models.vitals import Sensors
-from engine.plan.finding import Finding, in_units, in_words
+from engine.phases.generate import settings_of
+from engine.plan.errors import Finding, in_units, in_words
 from engine.plan.model_files import read_json
 from engine.plan.plan import Model, Plan
+
+PROMPTS = 8
+
+
+def measure(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
+    """A finding for each model that answers here or behind a server, with its pace and the time for all.
+
+    The first answer stands for loading, the others for the pace; a run, with more at a time, is faster.
+    """
+    step = max(1, len(examples) // (PROMPTS + 1))
+    few = list(examples[::step][: PROMPTS + 1])
+    holder = Holder(None)
+    try:
+        for model in plan.models:
+            if model.kind != "recorded" and len(few) > 1:
+                yield _measured(plan, model, holder, few, len(examples))
+    finally:
+        holder.close()
+
+
+def _measured(plan: Plan, model: Model, holder: Holder, few: list[Example], count: int) -> Finding:
+    subject = f"time of {model.name}"
+    try:
+        generator = _open(plan, model, holder)
+        first, loading = _timed(plan, generator, few[:1])
+        others, seconds = _timed(plan, generator, few[1:])
+    except AssayError as error:
+        return Finding("error", subject, error.message, error.hint)
+    if unanswered := [response for response in (*first, *others) if response.text is None]:
+        reason = f"{len(unanswered)} of {len(few)} prompts got no answer: {unanswered[0].reason}"
+        return Finding("warning", subject, reason)
+    tokens = sum(response.tokens_out or 0 for response in others)
+    pace = len(others) / seconds
+    speeds = f"{pace:.1f} answers and {tokens / seconds:,.0f} tokens a second"
+    return Finding(
+        "ok",
+        subject,
+        f"first answer after {in_words(loading)}, then {speeds}: at most {in_words(loading + count / pace)} "
+        f"for all {count:,}",
+    )
+
+
+def _open(plan: Plan, model: Model, holder: Holder) -> Generator:
+    if model.kind == "server":
+        generation = plan.generation
+        return ServerModel(
+            model, concurrency=generation.concurrency, timeout_s=generation.timeout_s, patient=False
+        )
+    return holder.model(model)
+
+
+def _timed(plan: Plan, generator: Generator, examples: list[Example]) -> tuple[list[Response], float]:
+    began = time.monotonic()
+    batches = converse(generator, examples, settings_of(plan.generation))
+    return [response for batch in batches for response in batch], time.monotonic() - began
+
 
 LIBRARY = 1 << 30  # bytes that the library takes by itself
 # As engine.models.batcher has them, which needs torch to say so.

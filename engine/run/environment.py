@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engine.data.manifest import file_hash
+from engine.data.versions import file_hash
 from engine.errors import CannotRun
 from engine.phases.work import Work
 from engine.plan.plan import Plan
-from store import tables
+from store import records
 
 _TASK_FILES = (".yaml", ".yml", ".py", ".json", ".jsonl", ".jinja", ".txt", ".csv")
 
@@ -123,7 +123,7 @@ def hold_to_hardware(work: Work) -> dict[str, Any]:
     Raises CannotRun on other devices than before, unless the run was told to go on there; the permission is
     for once. A dtype of "auto" stays what it came to where the run began.
     """
-    before = work.recorder.run()["environment"]
+    before = work.recorder.run().environment
     if before is None:
         return describe(work.plan)
     environment = dict(before)
@@ -155,8 +155,8 @@ def _names(environment: dict[str, Any]) -> str:
 
 def _at_the_first_dtype(work: Work) -> Plan:
     """The plan with "auto" replaced by what answers stand in already: two dtypes would be two models."""
-    rows = work.recorder.rows(tables.Model, run_id=work.recorder.run_id)
-    known = {row["name"]: (row["details"] or {}).get("dtype") for row in rows}
+    rows = work.recorder.rows(records.Model, run_id=work.recorder.run_id)
+    known = {row.name: (row.details or {}).get("dtype") for row in rows}
     autos = [model.name for model in work.plan.models if model.kind == "local" and model.dtype == "auto"]
     first = next((known[name] for name in autos if known.get(name)), None)
     if first is None:

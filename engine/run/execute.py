@@ -10,11 +10,10 @@ from engine.phases.benchmarks import benchmark
 from engine.phases.benchmarks import pieces as benchmark_pieces
 from engine.phases.compare import compare, measured_use
 from engine.phases.compute import computing
-from engine.phases.corpora import corpora, corpora_pieces
 from engine.phases.generate import Loader, generate, grouped
 from engine.phases.judge import judge_all, judge_pieces
 from engine.phases.judging.shared import open_purse
-from engine.phases.perplexity import perplexity
+from engine.phases.perplexity import corpora, corpora_pieces, perplexity
 from engine.phases.score import declare, measures, score, text_metrics
 from engine.phases.sweep import drop_cut, funnel, is_open
 from engine.phases.sweep import pieces as sweep_pieces
@@ -22,7 +21,7 @@ from engine.phases.work import Piece, Stopped, Work
 from engine.plan.plan import Model, parse_plan
 from engine.plan.training_config import read_training_config
 from engine.run.environment import hold_to_hardware
-from store import tables
+from store import records
 from store.write import Recorder
 
 
@@ -39,12 +38,12 @@ def execute(
     in either case.
     """
     row = recorder.run()
-    options = dict(row["options"] or {})
+    options = dict(row.options or {})
     swept = options.get("swept")
-    folder = Path(row["plan_folder"])
-    plan = parse_plan(row["plan"], folder, row["plan_file"], swept, options.get("fold"))
+    folder = Path(row.plan_folder)
+    plan = parse_plan(row.plan, folder, row.plan_file, swept, options.get("fold"))
     work = Work(plan, recorder, store, options, request)
-    recorder.set_run(started=row["started"] or time.time(), environment=hold_to_hardware(work))
+    recorder.set_run(started=row.started or time.time(), environment=hold_to_hardware(work))
     open_purse(work)
     _declare_models(work)
     only = work.options.get("only")
@@ -62,20 +61,19 @@ def execute(
 
 
 def _declare_models(work: Work) -> None:
-    known = {row["name"]: row["id"] for row in work.recorder.rows(tables.Model, run_id=work.recorder.run_id)}
+    known = {row.name: row.id for row in work.recorder.rows(records.Model, run_id=work.recorder.run_id)}
     with work.recorder.transaction() as transaction:
         for place, model in enumerate(work.plan.models):
             if model.name not in known:
                 known[model.name] = transaction.insert(
-                    tables.Model,
-                    {
-                        "run_id": work.recorder.run_id,
-                        "name": model.name,
-                        "role": model.role,
-                        "kind": model.kind,
-                        "position": place,
-                        "details": _training(model),
-                    },
+                    records.Model(
+                        run_id=work.recorder.run_id,
+                        name=model.name,
+                        role=model.role,
+                        kind=model.kind,
+                        position=place,
+                        details=_training(model),
+                    )
                 )
     work.model_ids = known
 

@@ -1,18 +1,35 @@
-"""Putting a run on its way: the plan is checked and stored, then a worker of its own takes it."""
+"""Putting a run on its way, for the first time or again, after a look at what it names.
 
+What a run recorded by hash or fingerprint is held against the files of now: the eval set, the training data,
+recorded outputs, weights, adapters, tokenizers, system prompts, training configs, judges' prompts, and the
+other files that the plan names.
+"""
+
+import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engine.errors import BadInput
+from engine.data.example import eval_set_version
+from engine.data.versions import file_hash
+from engine.errors import AssayError, BadInput
+from engine.models.fingerprint import FileHashes, adapter_hash, digest, model_hash, tokenizer_hash
+from engine.models.folder import TOKENIZERS, find_model
 from engine.phases.work import PHASES
-from engine.plan.plan import Plan, read_plan
+from engine.plan.plan import Judge, Model, Plan, parse_plan, read_plan
+from engine.plan.selection import whole_set, without_excluded
 from engine.plan.sweep import members_of
 from engine.preflight.check import check
+from engine.run.environment import named_files
+from store import records
+from store.exclusions import excluded
 from store.read import history
+from store.read.history import Connection
 from store.read.references import REFERENCES
+from store.read.rows import ModelRow, RunDetail
 from store.session import opened
 from store.write import create_run
 
@@ -67,15 +84,15 @@ def create_again(plan: Plan, store: Path, name: str, file: str, options: dict[st
 def _queue(plan: Plan, store: Path, name: str, file: str, options: dict[str, Any]) -> int:
     return create_run(
         store,
-        {
-            "name": name,
-            "status": "queued",
-            "plan": plan.text,
-            "plan_hash": plan.hash,
-            "plan_folder": str(plan.folder),
-            "plan_file": file,
-            "options": options,
-        },
+        records.Run(
+            name=name,
+            status="queued",
+            plan=plan.text,
+            plan_hash=plan.hash,
+            plan_folder=str(plan.folder),
+            plan_file=file,
+            options=options,
+        ),
     )
 
 
@@ -115,3 +132,163 @@ def _refuse_what_cannot_run(plan: Plan, store: Path) -> None:
         lines = "\n".join(f"  {finding.subject}: {finding.message}" for finding in wrong)
         hints = "; ".join(dict.fromkeys(finding.hint for finding in wrong if finding.hint))
         raise BadInput(f"{plan.file} cannot run:\n{lines}", hints)
+
+
+RERUN_OF = "rerun_of"
+_KEPT = (
+    "limit",
+    "cache",
+    "swept",
+    "fold",
+    "against",
+)  # options that say what is run, not how far one run came
+
+
+def again(
+    connection: Connection, store: Path, run_id: int, *, anyway: bool = False, cache: bool = True
+) -> int:
+    """Stores a queued run of the same plan, options and paths, and returns its id.
+
+    Raises BadInput for an imported run, for what the plan names and is gone, and, unless `anyway`, when
+    something that decides the numbers has changed since, with its name.
+    """
+    run = history.run(connection, run_id)
+    if run.imported:
+        raise BadInput(
+            f"run {run_id} was imported from {run.imported}: it has no plan to run again",
+            "`assay run PLAN` runs one",
+        )
+    plan = plan_of(run)
+    found = changes(connection, plan, run, store)
+    if found and not anyway:
+        lines = "\n".join(f"  {change}" for change in found)
+        raise BadInput(
+            f"what run {run_id} was made of has changed:\n{lines}",
+            "put it back, or go on with --anyway: the numbers may then differ",
+        )
+    options: dict[str, Any] = {name: (run.options or {}).get(name) for name in _KEPT}
+    options["cache"] = cache and options["cache"] is not False
+    return create_again(
+        plan, store, run.name, Path(run.plan_file).name, {**options, "only": None, RERUN_OF: run_id}
+    )
+
+
+def plan_of(run: RunDetail) -> Plan:
+    """The run's plan as it was stored, with its paths. Raises BadInput when what it names is gone."""
+    options = run.options or {}
+    return parse_plan(
+        run.plan, Path(run.plan_folder), run.plan_file, options.get("swept"), options.get("fold")
+    )
+
+
+def changes(connection: Connection, plan: Plan, run: RunDetail, store: Path) -> list[str]:
+    """What differs from what the run recorded, in words; what it did not record is not compared."""
+    hashes = FileHashes(store / "cache")
+    rows = {row.name: row for row in history.models(connection, run.id)}
+    found = _attempted("eval set", _eval_set(connection, plan, run))
+    found += _attempted("training data", _training(plan, run))
+    found += [*_configs(plan, run), *_named(plan, run)]
+    for model in plan.models:
+        if (row := rows.get(model.name)) is not None:
+            found += _attempted(f"model {model.name}", _model(model, row, hashes))
+    known = {row.name: row.prompt_hash for row in history.judges(connection, run.id)}
+    for judge in plan.judges:
+        if judge.name in known:
+            found += _attempted(f"judge {judge.name}", _judge(judge, known[judge.name]))
+    return found
+
+
+def _attempted(subject: str, differences: Iterator[str]) -> list[str]:
+    """The differences; a file that cannot be read any more is one."""
+    try:
+        return list(differences)
+    except AssayError as error:
+        return [f"{subject}: {error.message}"]
+    except OSError as error:
+        return [f"{subject}: {error.filename} cannot be read: {error.strerror}"]
+
+
+def _eval_set(connection: Connection, plan: Plan, run: RunDetail) -> Iterator[str]:
+    if run.eval_set is None:
+        return
+    whole = whole_set(plan.data)
+    before, now = (run.data_summary or {}).get("file_version") or run.eval_set, eval_set_version(whole)
+    if now != before:
+        yield f"eval set {plan.data.examples}: version {before}, now {now}"
+    elif eval_set_version(without_excluded(whole, excluded(connection))[0]) != run.eval_set:
+        yield "eval set: people have excluded other examples since"
+
+
+def _training(plan: Plan, run: RunDetail) -> Iterator[str]:
+    known = (run.data_summary or {}).get("train_sha256")
+    if known and plan.data.train is not None and file_hash(plan.data.train) != known:
+        yield f"training data {plan.data.train}: its content is another"
+
+
+def _configs(plan: Plan, run: RunDetail) -> list[str]:
+    known = (run.environment or {}).get("training_configs") or {}
+    found = []
+    for model in plan.models:
+        before = known.get(model.name)
+        if model.training_config is not None and isinstance(before, str):
+            if not model.training_config.is_file():
+                found.append(f"training config of {model.name}: {model.training_config} is gone")
+            elif file_hash(model.training_config) != before:
+                found.append(f"training config of {model.name}: {model.training_config} is another")
+    return found
+
+
+def _named(plan: Plan, run: RunDetail) -> list[str]:
+    before, now = (run.environment or {}).get("files") or {}, named_files(plan)
+    return [f"{file}: its content is another" for file in before if now.get(file) != before[file]]
+
+
+def _model(model: Model, row: ModelRow, hashes: FileHashes) -> Iterator[str]:
+    if row.fingerprint is None:
+        return
+    if model.outputs is not None:
+        with model.outputs.open("rb") as source:
+            if hashlib.file_digest(source, "sha256").hexdigest() != row.fingerprint:
+                yield f"model {model.name}: its recorded outputs {model.outputs} are others"
+    elif model.path is not None and row.details is not None:
+        yield from _local(model, row, row.details, hashes)
+
+
+def _local(model: Model, row: ModelRow, facts: dict[str, Any], hashes: FileHashes) -> Iterator[str]:
+    """The fingerprint of now, with the dtype and attention of then: those are no files."""
+    folder = find_model(str(model.path))
+    adapter = None if model.adapter is None else adapter_hash(model.adapter, hashes)
+    now = digest(
+        {
+            "model": model_hash(folder, hashes),
+            "adapter": adapter,
+            "system": model.system,
+            "dtype": facts.get("dtype"),
+            "attention": facts.get("attention"),
+        }
+    )
+    if now == row.fingerprint:
+        return
+    before = facts.get("adapter") or {}
+    parts = []
+    if adapter is not None and adapter[: len(before.get("hash") or "")] != before.get("hash"):
+        parts.append(f"the adapter {model.adapter}")
+    if model.system != facts.get("system"):
+        parts.append("the system prompt")
+    own = (
+        model.adapter if model.adapter and any((model.adapter / n).is_file() for n in TOKENIZERS) else folder
+    )
+    if known := facts.get("tokenizer"):
+        parts += [] if tokenizer_hash(own, hashes).startswith(known) else [f"the tokenizer in {own}"]
+    what = " and ".join(parts) or f"the weights or the configuration in {folder}"
+    yield f"model {model.name}: {what} {'are others' if not parts or len(parts) > 1 else 'is another'}"
+
+
+def _judge(judge: Judge, known: str) -> Iterator[str]:
+    if judge.embedded:
+        return
+    from engine.judges.load import pairwise_form, scoring_form
+
+    now = scoring_form(judge).hash if judge.kind == "pointwise" else pairwise_form(judge).hash
+    if now != known:
+        yield f"judge {judge.name}: its prompt or rubric is another ({known}, now {now})"

@@ -18,7 +18,7 @@ from pathlib import Path
 from engine.errors import AssayError, CannotRun, Paused
 from engine.phases.work import Stopped
 from engine.servers import control
-from store import tables
+from store import records
 from store.errors import StoreError
 from store.write import Recorder
 
@@ -46,13 +46,13 @@ class Pulse(threading.Thread):
             try:
                 self._recorder.set_run(heartbeat=time.time(), waiting=control.waiting())
                 rows = [row | {"run_id": self._recorder.run_id} for row in sensors.read()]
-                self._recorder.put(tables.Vitals, rows)
+                self._recorder.put([records.Vitals(**row) for row in rows])
                 run = self._recorder.run()
             except StoreError as error:
                 log.warning("no heartbeat: %s", error)
                 continue
-            control.allow(run["concurrency"])
-            self._hear(run["request"])
+            control.allow(run.concurrency)
+            self._hear(run.request)
 
     def _hear(self, asked: str | None) -> None:
         if asked == RETRY:

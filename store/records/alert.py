@@ -7,7 +7,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import UnionType
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from store.records.columns import Id, Mentions, OfRun, Record
 
 Severity = Literal["critical", "warning", "note"]
 Format = Literal["value", "difference", "share", "count"]
@@ -439,6 +441,30 @@ class Alert:
         wanted = KINDS[self.kind].evidence if self.kind in KINDS else None
         if type(self.evidence) is not wanted:
             raise ValueError(f"an alert of kind {self.kind!r} with {type(self.evidence).__name__}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAlert(Record):
+    """An alert as a run keeps it, with what people did about it."""
+
+    TABLE: ClassVar = "alert"
+
+    id: Id = 0
+    run_id: OfRun
+    severity: str  # critical warning note
+    kind: str
+    candidate: str
+    baseline: str | None = None
+    measure: str
+    message: str
+    evidence: dict[str, Any] | None = None
+    created: float
+    # The alert of an earlier run that said the same and was acknowledged: this one is then acknowledged too,
+    # or stands open again because it is worse.
+    follows: Annotated[int | None, Mentions("alert")] = None
+    acknowledged: float | None = None
+    acknowledged_by: str | None = None
+    note: str | None = None
 
 
 def figure_of(kind: AlertKind, evidence: Evidence) -> float | None:

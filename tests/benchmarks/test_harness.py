@@ -19,8 +19,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from engine.benchmarks.harness import KnownTask, TaskResult, check_tasks, run_tasks
-from engine.benchmarks.language_model import identity
+from engine.benchmarks.harness import KnownTask, TaskResult, check_tasks, identity, run_tasks
 from engine.errors import BadInput, CannotRun
 from engine.models.local import LocalBase, LocalModel
 from engine.plan.plan import Benchmarks, Model

@@ -10,7 +10,7 @@ import pytest
 
 from engine.models.cache import ResponseCache, response_key
 from engine.models.model import Response, Settings
-from store import tables
+from store import records
 from store.write import Recorder
 from tests.cli.conftest import Assay
 
@@ -109,7 +109,7 @@ def test_the_noise_floor_of_local_models_is_measured(assay: Assay, tmp_path: Pat
 
 def test_show_and_compare_tell_noise_and_cached_answers(assay: Assay, own_store: Path) -> None:
     recorder = Recorder(own_store, 2)
-    row = recorder.rows(tables.Model, run_id=2, name="overfit")[0]
+    row = recorder.rows(records.Model, run_id=2, name="overfit")[0]
     floor = {
         "changed": 1,
         "n": 50,
@@ -119,11 +119,9 @@ def test_show_and_compare_tell_noise_and_cached_answers(assay: Assay, own_store:
         "first_token": 3,
         "unanswered": 0,
     }
-    recorder.set_model(
-        row["id"], details=(row["details"] or {}) | {"noise_floor": floor, "vocabulary": 32_001}
-    )
-    base = recorder.rows(tables.Model, run_id=2, name="base")[0]
-    recorder.set_model(base["id"], details=(base["details"] or {}) | {"vocabulary": 32_000})
+    recorder.set_model(row.id, details=(row.details or {}) | {"noise_floor": floor, "vocabulary": 32_001})
+    base = recorder.rows(records.Model, run_id=2, name="base")[0]
+    recorder.set_model(base.id, details=(base.details or {}) | {"vocabulary": 32_000})
     recorder.close()
     told = "noise floor of overfit 2.0 % (0.4 to 10.5 %, 50 answers)"
     shown = assay("show", "2", "--json", "--store", own_store).json

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from store import database, tables
+from store import database, records
 from store.read import history
 from store.read.rows import ModelRow, ProgressRow
 from store.write import Recorder
@@ -111,9 +111,7 @@ def test_errors_of_the_run_are_told_with_their_control_characters_visible(
     recorder = Recorder(own_store, 1)
     recorder.event("error", "generate", "the server said \x1b[2J")
     recorder.event("info", "generate", "all is well")
-    recorder.insert(
-        tables.Event, {"run_id": 1, "time": 0.0, "level": "warning", "phase": "judge", "message": "slow"}
-    )
+    recorder.insert(records.Event(run_id=1, time=0.0, level="warning", phase="judge", message="slow"))
     recorder.close()
     connection = history.attach(database.connect(own_store))
     Follower(connection, 1).follow()

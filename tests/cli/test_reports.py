@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from store import tables
+from store import records
 from store.write import Recorder
 from tests.cli.conftest import Assay
 from tests.tui.history import HOSTILE
@@ -21,13 +21,19 @@ ATTACK = f'<script>alert(1)</script> & "quoted" | [x](javascript:1) @someone {HO
 def hostile_store(own_store: Path) -> Path:
     """A run whose names and messages try to break out of every format."""
     recorder = Recorder(own_store, 2)
-    model = recorder.rows(tables.Model, run_id=2, name="overfit")[0]["id"]
+    model = recorder.rows(records.Model, run_id=2, name="overfit")[0].id
     recorder.set_model(model, name=ATTACK)
     recorder.set_run(name=ATTACK)
     recorder.insert(
-        tables.Alert,
-        {"run_id": 2, "severity": "critical", "kind": "metric_drop", "candidate": ATTACK, "measure": ATTACK}
-        | {"message": ATTACK, "created": 0.0},
+        records.StoredAlert(
+            run_id=2,
+            severity="critical",
+            kind="metric_drop",
+            candidate=ATTACK,
+            measure=ATTACK,
+            message=ATTACK,
+            created=0.0,
+        )
     )
     recorder.close()
     return own_store
@@ -143,14 +149,17 @@ def test_junit_skips_what_a_run_did_not_look_at(assay: Assay, history_store: Pat
 
 def test_a_long_run_still_fits_a_comment(assay: Assay, own_store: Path) -> None:
     recorder = Recorder(own_store, 2)
-    model = recorder.rows(tables.Model, run_id=2, name="overfit")[0]["id"]
-    base = recorder.rows(tables.Model, run_id=2, name="base")[0]["id"]
+    model = recorder.rows(records.Model, run_id=2, name="overfit")[0].id
+    base = recorder.rows(records.Model, run_id=2, name="base")[0].id
     row = {"candidate_id": model, "baseline_id": base, "kind": "metric", "direction": "higher", "n": 9}
     names = [f"{ATTACK * 9} {number}" for number in range(300)]
-    recorder.append(tables.Comparison, [row | {"measure": name, "reason": ATTACK * 20} for name in names])
+    recorder.append([records.Comparison(**{**row, "measure": name, "reason": ATTACK * 20}) for name in names])
     alert = {"run_id": 2, "severity": "critical", "kind": "metric_drop", "candidate": "overfit"}
     recorder.append(
-        tables.Alert, [alert | {"measure": name, "message": name * 9, "created": 0.0} for name in names]
+        [
+            records.StoredAlert(**{**alert, "measure": name, "message": name * 9, "created": 0.0})
+            for name in names
+        ]
     )
     recorder.close()
     report = assay("report", "2", "--format", "md", "--store", own_store).out

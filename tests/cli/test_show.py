@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from store import tables
+from store import records
 from store.write import Recorder
 from tests.cli.conftest import Assay
 
@@ -52,9 +52,9 @@ def test_what_is_missing_is_null_with_a_reason(assay: Assay, history_store: Path
 
 def test_a_score_that_is_no_number_is_null_with_a_reason(assay: Assay, own_store: Path) -> None:
     recorder = Recorder(own_store, 1)
-    model = recorder.rows(tables.Model, run_id=1, name="good")[0]["id"]
+    model = recorder.rows(records.Model, run_id=1, name="good")[0].id
     row = {"model_id": model, "measure": "rougeL", "value": float("inf"), "low": None, "high": None}
-    recorder.put(tables.ModelScore, [row | {"n": 0, "missing": 12, "reason": None}])
+    recorder.put(records.ModelScore(**{**row, "n": 0, "missing": 12, "reason": None}))
     recorder.close()
     shown = assay("show", "1", "--json", "--store", own_store)
     (score,) = [s for s in shown.json["scores"] if (s["model"], s["metric"]) == ("good", "rougeL")]
@@ -109,22 +109,33 @@ def test_measures_stand_by_family_and_those_that_got_worse_first(assay: Assay, h
 
 def test_many_measures_are_folded_but_for_the_worse_ones(assay: Assay, own_store: Path) -> None:
     recorder = Recorder(own_store, 2)
-    ids = {row["name"]: row["id"] for row in recorder.rows(tables.Model, run_id=2)}
+    ids = {row.name: row.id for row in recorder.rows(records.Model, run_id=2)}
     names = [f"check_{n}" for n in range(30)]
     declared = {"run_id": 2, "direction": "higher", "unit": "share", "version": "1", "source": "rule"}
     recorder.append(
-        tables.Metric,
-        [declared | {"measure": name, "position": 9 + n, "meaning": ""} for n, name in enumerate(names)],
+        [
+            records.Metric(**{**declared, "measure": name, "position": 9 + n, "meaning": ""})
+            for n, name in enumerate(names)
+        ]
     )
     pair = {"candidate_id": ids["good"], "baseline_id": ids["base"], "kind": "metric", "direction": "higher"}
     recorder.append(
-        tables.Comparison,
         [
-            pair
-            | {"measure": name, "candidate_value": 0.4, "baseline_value": 0.6, "delta": -0.2, "n": 50}
-            | {"low": -0.3, "high": -0.1 if name == "check_7" else 0.1, "p": 0.02}
+            records.Comparison(
+                **{
+                    **pair,
+                    "measure": name,
+                    "candidate_value": 0.4,
+                    "baseline_value": 0.6,
+                    "delta": -0.2,
+                    "n": 50,
+                    "low": -0.3,
+                    "high": -0.1 if name == "check_7" else 0.1,
+                    "p": 0.02,
+                }
+            )
             for name in names
-        ],
+        ]
     )
     recorder.close()
     shown = assay("show", "2", "--store", own_store).out
@@ -202,7 +213,7 @@ FACTS = {
 
 def test_errors_by_label_and_what_the_models_took_are_shown(assay: Assay, own_store: Path) -> None:
     recorder = Recorder(own_store, 2)
-    model = recorder.rows(tables.Model, run_id=2, name="good")[0]["id"]
+    model = recorder.rows(records.Model, run_id=2, name="good")[0].id
     recorder.set_model(model, details={"classification": CLASSES, **FACTS})
     recorder.close()
     shown = " ".join(assay("show", "2", "--store", own_store).out.split())
@@ -220,8 +231,8 @@ def test_the_gpu_hours_of_a_run_are_shown_where_a_gpu_was_used(assay: Assay, own
     assert "GPU-hours" not in assay("show", "2", "--store", own_store).out
     assert assay("show", "2", "--json", "--store", own_store).json["run"]["gpu_hours"] == 0.0
     recorder = Recorder(own_store, 2)
-    for row in recorder.rows(tables.Model, run_id=2):
-        recorder.set_model(row["id"], details={"device": "cuda"})
+    for row in recorder.rows(records.Model, run_id=2):
+        recorder.set_model(row.id, details={"device": "cuda"})
     recorder.close()
     assert "its models used 0.011 GPU-hours" in assay("show", "2", "--store", own_store).out
     hours = assay("show", "2", "--json", "--store", own_store).json["run"]["gpu_hours"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.run import launch
 from engine.run.execute import execute
-from store import tables
+from store import records
 from store.write import Recorder
 
 
@@ -23,34 +23,34 @@ def finish(recorder: Recorder, request: Callable[[], str | None] = lambda: None)
 
 def sweep_of(recorder: Recorder) -> dict[str, Any]:
     """How each checkpoint fared."""
-    rows = recorder.rows(tables.Model, run_id=recorder.run_id)
-    return {row["name"]: row["details"]["sweep"] for row in rows if "sweep" in (row["details"] or {})}
+    rows = recorder.rows(records.Model, run_id=recorder.run_id)
+    return {row.name: row.details.sweep for row in rows if "sweep" in (row.details or {})}
 
 
 def numbers_of(recorder: Recorder) -> dict[str, Any]:
     """Everything that must not depend on where the models answered."""
-    names = {row["id"]: row["name"] for row in recorder.rows(tables.Model, run_id=recorder.run_id)}
+    names = {row.id: row.name for row in recorder.rows(records.Model, run_id=recorder.run_id)}
     return {
         "sweep": sweep_of(recorder),
-        "passed": recorder.run()["passed"],
+        "passed": recorder.run().passed,
         "answers": sorted(
-            (names[row["model_id"]], row["example_id"], row["text"], row["tokens_out"])
-            for row in recorder.rows(tables.Response)
+            (names[row.model_id], row.example_id, row.text, row.tokens_out)
+            for row in recorder.rows(records.Response)
         ),
         "scores": sorted(
-            (names[row["model_id"]], row["example_id"], row["measure"], row["value"])
-            for row in recorder.rows(tables.Score)
+            (names[row.model_id], row.example_id, row.measure, row.value)
+            for row in recorder.rows(records.Score)
         ),
         "values": sorted(
-            (names[row["model_id"]], row["measure"], row["value"], row["low"], row["high"])
-            for row in recorder.rows(tables.ModelScore)
+            (names[row.model_id], row.measure, row.value, row.low, row.high)
+            for row in recorder.rows(records.ModelScore)
         ),
         "win rates": sorted(
-            (names[row["candidate_id"]], row["wins"], row["losses"], row["ties"])
-            for row in recorder.rows(tables.WinRate)
+            (names[row.candidate_id], row.wins, row.losses, row.ties)
+            for row in recorder.rows(records.WinRate)
         ),
     }
 
 
 def events_of(recorder: Recorder) -> list[str]:
-    return [row["message"] for row in recorder.rows(tables.Event, run_id=recorder.run_id)]
+    return [row.message for row in recorder.rows(records.Event, run_id=recorder.run_id)]

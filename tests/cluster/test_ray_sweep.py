@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine.phases.work import Stopped
-from store import tables
+from store import records
 from store.write import Recorder
 from tests.cluster.conftest import CHECKPOINTS, RAY
 from tests.cluster.runs import create, events_of, finish, numbers_of, sweep_of
@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("cluster")]
 
 def workers(recorder: Recorder) -> set[int]:
     """The processes that models have answered in."""
-    rows = recorder.rows(tables.Model, run_id=recorder.run_id)
-    told = (str((row["details"] or {}).get("worker")) for row in rows)
+    rows = recorder.rows(records.Model, run_id=recorder.run_id)
+    told = (str((row.details or {}).get("worker")) for row in rows)
     return {int(found[1]) for text in told if (found := re.match(r"process (\d+) on ", text))}
 
 
@@ -42,20 +42,20 @@ def test_paused_and_with_a_killed_actor_nothing_is_lost_and_nothing_done_twice(
     asked: list[float] = []
 
     def pause() -> str | None:
-        if not asked and recorder.rows(tables.Score):
+        if not asked and recorder.rows(records.Score):
             asked.append(time.monotonic())
         return "pause" if asked else None
 
     with pytest.raises(Stopped):
         finish(recorder, pause)
     assert time.monotonic() - asked[0] < 2
-    stored = recorder.rows(tables.Score)
+    stored = recorder.rows(records.Score)
     first = workers(recorder)
     killed: list[int] = []
 
     def kill() -> str | None:
         working = workers(recorder) - first
-        if not killed and working and len(recorder.rows(tables.Score)) > len(stored):
+        if not killed and working and len(recorder.rows(records.Score)) > len(stored):
             killed.append(working.pop())
             os.kill(killed[0], signal.SIGKILL)
         return None

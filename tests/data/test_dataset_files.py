@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.data.examples import data_rows, read_examples
-from engine.data.manifest import file_hash
+from engine.data.versions import file_hash
 from engine.errors import BadInput
 from engine.plan.plan import parse_plan
 

@@ -9,7 +9,7 @@ from engine.errors import BadInput
 from engine.phases.data import prepare
 from engine.phases.work import Work
 from engine.plan.plan import parse_plan
-from store import database, tables
+from store import database, records
 from store.write import Recorder, create_run
 
 PLAN = """
@@ -41,7 +41,7 @@ def run(folder: Path, final: bool) -> Recorder:
         "plan_folder": str(folder),
         "plan_file": "p",
     }
-    recorder = Recorder(folder / "store", create_run(folder / "store", row))
+    recorder = Recorder(folder / "store", create_run(folder / "store", records.Run(**row)))
     prepare(Work(plan, recorder, folder / "store", {}, lambda: None))
     return recorder
 
@@ -57,18 +57,18 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_first_use_is_recorded_and_the_second_refused_unless_final(folder: Path) -> None:
     recorder = run(folder, final=False)
-    assert len(recorder.rows(tables.SplitUse, split="test")) == 1
+    assert len(recorder.rows(records.SplitUse, split="test")) == 1
     with pytest.raises(BadInput, match=r"was used once before(.|\n)*final = true"):
         run(folder, final=False)
-    assert len(run(folder, final=True).rows(tables.SplitUse, split="test")) == 2
+    assert len(run(folder, final=True).rows(records.SplitUse, split="test")) == 2
 
 
 def test_training_data_edited_after_the_test_split_was_used_are_told_of(folder: Path) -> None:
     first = run(folder, final=True)
     same = run(folder, final=True)
-    assert not same.rows(tables.Event, run_id=same.run_id)
+    assert not same.rows(records.Event, run_id=same.run_id)
     with (folder / "train.jsonl").open("a") as file:
         file.write('{"query": "one more", "response": "y"}\n')
     edited = run(folder, final=True)
-    messages = [event["message"] for event in edited.rows(tables.Event, run_id=edited.run_id)]
+    messages = [event.message for event in edited.rows(records.Event, run_id=edited.run_id)]
     assert f"the training file was edited after run {first.run_id} had used the test split" in messages

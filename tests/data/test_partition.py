@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.data.examples import Account
-from engine.data.manifest import MANIFEST, read_manifest
 from engine.data.partition import Options, Partition, partition, write
 from engine.data.split import SPLITS, Member, assign
+from engine.data.versions import MANIFEST, read_manifest
 from engine.errors import BadInput
 
 HALVES = (0.5, 0.2, 0.3)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.plan.plan import read_plan
-from store import database
+from store import database, records
 from store.read import history
 from store.write import create_run
 from tests.e2e.forked import Worker
@@ -25,13 +25,13 @@ def queue(store: Path, plan_file: Path) -> int:
     plan = read_plan(plan_file)
     return create_run(
         store,
-        {
-            "name": plan.name,
-            "plan": plan.text,
-            "plan_hash": plan.hash,
-            "plan_folder": str(plan.folder),
-            "plan_file": plan_file.name,
-        },
+        records.Run(
+            name=plan.name,
+            plan=plan.text,
+            plan_hash=plan.hash,
+            plan_folder=str(plan.folder),
+            plan_file=plan_file.name,
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from store import database
+from store import database, records
 from store.read import history
 from store.write import create_run
 from tests.cli.conftest import Assay, assay, process
@@ -171,7 +171,7 @@ def dump(file: Path) -> list[str]:
 @pytest.mark.parametrize("spoil", WRONG, ids=lambda edit: edit.__name__)
 def test_what_is_wrong_is_named_before_anything_is_stored(folder: Path, spoil: Edit, assay: Assay) -> None:
     store = folder / "store"
-    create_run(store, {"name": "earlier", "plan": "", "plan_hash": "", "plan_folder": "", "plan_file": ""})
+    create_run(store, records.Run(name="earlier", plan="", plan_hash="", plan_folder="", plan_file=""))
     before = dump(store / database.FILE)
     spoil(folder)
     done = assay("run", folder / "plan.toml", "--store", store)

@@ -170,7 +170,7 @@ def test_every_screen_is_a_key_away_and_q_gives_the_terminal_back(
         terminal.press("?")
         terminal.until("assay  Help", "On this screen")
         terminal.press("End")
-        terminal.until("R  Runs: the history", "Quit; runs go on without the app")
+        terminal.until("R  Runs: the history", "Quit; runs continue without the app")
         terminal.press("Escape")
         terminal.until(f"assay  {title}", *facts)
     terminal.press("Escape")

@@ -11,6 +11,7 @@ from typing import Any
 from engine.plan.plan import read_plan
 from engine.run import worker
 from engine.run.execute import execute
+from store import records
 from store.write import Recorder, create_run
 
 Row = dict[str, Any]
@@ -45,7 +46,7 @@ def queue(store: Path, plan_file: Path) -> int:
         "plan_folder": str(plan.folder),
         "plan_file": plan_file.name,
     }
-    return create_run(store, row)
+    return create_run(store, records.Run(**row))
 
 
 def carry_out(

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 from engine.errors import BadInput, CannotRun
 from engine.phases.work import Stopped
 from engine.plan.plan import read_plan
-from store import tables
+from store import records
 from store.write import Recorder
 from tests.engine.runs import carry_out, lines, queue
 from tests.models.tiny import make_adapter, make_model
@@ -83,37 +83,37 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
     recorder = Recorder(store, run_id)
 
     def once_texts_are_stored() -> str | None:
-        stored = recorder.column(tables.CorpusScore, "text", corpus="general")
+        stored = recorder.column(records.CorpusScore, "text", corpus="general")
         return "pause" if stored else None
 
     with pytest.raises(Stopped):
         carry_out(store, run_id, once_texts_are_stored)
-    half = recorder.rows(tables.CorpusScore)
+    half = recorder.rows(records.CorpusScore)
     assert 0 < len(half) < len(TEXTS)
     finished = carry_out(store, run_id)
-    kept = [row for row in finished.rows(tables.CorpusScore) if (row["model_id"], row["text"]) in {
-        (row["model_id"], row["text"]) for row in half} and row["corpus"] == "general"]  # fmt: skip
+    kept = [row for row in finished.rows(records.CorpusScore) if (row.model_id, row.text) in {
+        (row.model_id, row.text) for row in half} and row.corpus == "general"]  # fmt: skip
     assert kept == half
     return finished
 
 
 def names(run: Recorder) -> dict[str, int]:
-    return {row["name"]: row["id"] for row in run.rows(tables.Model, run_id=run.run_id)}
+    return {row.name: row.id for row in run.rows(records.Model, run_id=run.run_id)}
 
 
 def test_each_text_is_stored_once_for_each_model_here(run: Recorder) -> None:
     ids = names(run)
     for model in ("base", "prompted", "tuned"):
-        rows = run.rows(tables.CorpusScore, model_id=ids[model], corpus="general")
-        assert [row["text"] for row in rows] == list(range(len(TEXTS)))
-        assert all(row["nll"] > 0 and row["bytes"] == len(TEXTS[row["text"]]) for row in rows)
-    assert run.rows(tables.CorpusScore, model_id=ids["elsewhere"]) == []
+        rows = run.rows(records.CorpusScore, model_id=ids[model], corpus="general")
+        assert [row.text for row in rows] == list(range(len(TEXTS)))
+        assert all(row.nll > 0 and row.bytes == len(TEXTS[row.text]) for row in rows)
+    assert run.rows(records.CorpusScore, model_id=ids["elsewhere"]) == []
 
 
 def test_a_system_prompt_leaves_a_corpus_as_it_is(run: Recorder) -> None:
     ids = names(run)
     first, second = (
-        [row["nll"] for row in run.rows(tables.CorpusScore, model_id=ids[name])]
+        [row.nll for row in run.rows(records.CorpusScore, model_id=ids[name])]
         for name in ("base", "prompted")
     )
     assert first == second
@@ -122,61 +122,60 @@ def test_a_system_prompt_leaves_a_corpus_as_it_is(run: Recorder) -> None:
 def test_models_have_values_with_intervals_and_what_has_none_a_reason(run: Recorder) -> None:
     ids = names(run)
     for measure in ("perplexity:general", "bits_per_byte:general"):
-        [score] = run.rows(tables.ModelScore, model_id=ids["tuned"], measure=measure)
-        assert score["low"] < score["value"] < score["high"] and (score["n"], score["missing"]) == (40, 0)
-        [metric] = run.rows(tables.Metric, run_id=run.run_id, measure=measure)
-        assert metric["settings"]["texts"] == "40" and metric["direction"] == "lower"
-    [score] = run.rows(tables.ModelScore, model_id=ids["elsewhere"], measure="perplexity:general")
-    assert (score["value"], score["missing"]) == (None, 40) and "weights" in score["reason"]
+        [score] = run.rows(records.ModelScore, model_id=ids["tuned"], measure=measure)
+        assert score.low < score.value < score.high and (score.n, score.missing) == (40, 0)
+        [metric] = run.rows(records.Metric, run_id=run.run_id, measure=measure)
+        assert metric.settings.texts == "40" and metric.direction == "lower"
+    [score] = run.rows(records.ModelScore, model_id=ids["elsewhere"], measure="perplexity:general")
+    assert (score.value, score.missing) == (None, 40) and "weights" in score.reason
 
 
 def test_pairs_are_compared_text_by_text(run: Recorder) -> None:
     ids = names(run)
     [row] = run.rows(
-        tables.Comparison, candidate_id=ids["tuned"], baseline_id=ids["base"], measure="perplexity:general"
+        records.Comparison, candidate_id=ids["tuned"], baseline_id=ids["base"], measure="perplexity:general"
     )
-    assert row["kind"] == "corpus" and row["n"] == 40 and row["p"] < 0.05
-    assert row["low"] < row["delta"] < row["high"]
+    assert row.kind == "corpus" and row.n == 40 and row.p < 0.05
+    assert row.low < row.delta < row.high
     [row] = run.rows(
-        tables.Comparison,
+        records.Comparison,
         candidate_id=ids["elsewhere"],
         baseline_id=ids["base"],
         measure="bits_per_byte:general",
     )
-    assert row["delta"] is None and row["reason"] == "no value for elsewhere"
+    assert row.delta is None and row.reason == "no value for elsewhere"
 
 
 def test_the_perplexity_gate_holds_for_corpora(run: Recorder) -> None:
     ids = names(run)
     [row] = run.rows(
-        tables.Comparison, candidate_id=ids["tuned"], baseline_id=ids["base"], measure="perplexity:general"
+        records.Comparison, candidate_id=ids["tuned"], baseline_id=ids["base"], measure="perplexity:general"
     )
     alerts = [
         alert
-        for alert in run.rows(tables.Alert, run_id=run.run_id)
-        if (alert["kind"], alert["measure"], alert["candidate"])
-        == ("perplexity_rise", "perplexity:general", "tuned")
+        for alert in run.rows(records.StoredAlert, run_id=run.run_id)
+        if (alert.kind, alert.measure, alert.candidate) == ("perplexity_rise", "perplexity:general", "tuned")
     ]
-    assert row["delta"] > 0.1 * row["baseline_value"]
-    assert {alert["severity"] for alert in alerts} == {"critical"}
-    assert "the corpus general" in alerts[0]["message"]
+    assert row.delta > 0.1 * row.baseline_value
+    assert {alert.severity for alert in alerts} == {"critical"}
+    assert "the corpus general" in alerts[0].message
 
 
 def test_figures_of_speed_and_of_the_adapter_are_kept(run: Recorder) -> None:
     ids = names(run)
-    [p95] = run.rows(tables.ModelScore, model_id=ids["base"], measure="latency_p95_s")
-    assert p95["value"] > 0 and p95["low"] is None
-    [total] = run.rows(tables.ModelScore, model_id=ids["base"], measure="tokens_out_total")
-    assert 0 < total["value"] <= 2
-    [absent] = run.rows(tables.ModelScore, model_id=ids["elsewhere"], measure="latency_p50_s")
-    assert absent["value"] is None and absent["reason"]
-    [metric] = run.rows(tables.Metric, run_id=run.run_id, measure="latency_p95_s")
-    assert "as memory allows" in metric["settings"]["concurrency"]
-    details = run.rows(tables.Model, id=ids["tuned"])[0]["details"]
-    assert details["adapter"]["bytes"] > details["adapter"]["parameters"] > 0
-    assert 0 < details["adapter"]["trainable_share"] < 1
-    assert {"peak_memory", "energy_j", "reason"} <= set(details["device_use"])
-    assert "elsewhere" in run.rows(tables.Model, id=ids["elsewhere"])[0]["details"]["device_use"]["reason"]
+    [p95] = run.rows(records.ModelScore, model_id=ids["base"], measure="latency_p95_s")
+    assert p95.value > 0 and p95.low is None
+    [total] = run.rows(records.ModelScore, model_id=ids["base"], measure="tokens_out_total")
+    assert 0 < total.value <= 2
+    [absent] = run.rows(records.ModelScore, model_id=ids["elsewhere"], measure="latency_p50_s")
+    assert absent.value is None and absent.reason
+    [metric] = run.rows(records.Metric, run_id=run.run_id, measure="latency_p95_s")
+    assert "as memory allows" in metric.settings.concurrency
+    details = run.rows(records.Model, id=ids["tuned"])[0].details
+    assert details.adapter["bytes"] > details.adapter["parameters"] > 0
+    assert 0 < details.adapter["trainable_share"] < 1
+    assert {"peak_memory", "energy_j", "reason"} <= set(details.device_use)
+    assert "elsewhere" in run.rows(records.Model, id=ids["elsewhere"])[0].details.device_use["reason"]
     json.dumps(details)
 
 
@@ -185,7 +184,7 @@ def test_a_corpus_that_changed_is_not_mixed_with_what_is_stored(tmp_path: Path) 
     run_id = queue(store, write_plan(tmp_path))
     recorder = Recorder(store, run_id)
     with pytest.raises(Stopped):
-        carry_out(store, run_id, lambda: "pause" if recorder.column(tables.Response, "id") else None)
+        carry_out(store, run_id, lambda: "pause" if recorder.column(records.Response, "id") else None)
     (tmp_path / "domain.txt").write_text("another text")
     with pytest.raises(CannotRun, match="'domain' has changed"):
         carry_out(store, run_id)

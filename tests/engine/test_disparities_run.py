@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from store import tables
+from store import records
 from store.write import Recorder
 from tests.engine.runs import carry_out, queue, recorded_plan
 
@@ -41,33 +41,33 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
 
 
 def ids(run: Recorder) -> dict[str, int]:
-    return {row["name"]: row["id"] for row in run.rows(tables.Model, run_id=run.run_id)}
+    return {row.name: row.id for row in run.rows(records.Model, run_id=run.run_id)}
 
 
 def test_every_measure_of_single_answers_is_set_against_the_other_group(run: Recorder) -> None:
-    rows = {row["measure"]: row for row in run.rows(tables.Disparity, model_id=ids(run)["unfair"])}
+    rows = {row.measure: row for row in run.rows(records.Disparity, model_id=ids(run)["unfair"])}
     refusal = rows["refusal"]
-    assert (refusal["first"], refusal["second"], refusal["delta"], refusal["n"]) == (
+    assert (refusal.first, refusal.second, refusal.delta, refusal.n) == (
         "old",
         "young",
         1.0,
         PAIRS,
     )
-    assert 0.8 < refusal["low"] < refusal["high"] == 1.0 and refusal["p"] < 0.05
-    assert rows["response_words"]["delta"] > 0 and rows["toxic_words"]["p"] == 1.0
+    assert 0.8 < refusal.low < refusal.high == 1.0 and refusal.p < 0.05
+    assert rows["response_words"].delta > 0 and rows["toxic_words"].p == 1.0
     tokens = rows["response_tokens"]
-    assert tokens["delta"] is None and tokens["reason"]
+    assert tokens.delta is None and tokens.reason
     assert {"macro_f1", "kappa"}.isdisjoint(rows)
-    fair = run.rows(tables.Disparity, model_id=ids(run)["fair"], measure="refusal")
-    assert [row["delta"] for row in fair] == [0.0]
+    fair = run.rows(records.Disparity, model_id=ids(run)["fair"], measure="refusal")
+    assert [row.delta for row in fair] == [0.0]
 
 
 def test_a_settled_difference_of_a_candidate_is_a_warning(run: Recorder) -> None:
-    alerts = [row for row in run.rows(tables.Alert, run_id=run.run_id) if row["kind"] == "disparity"]
-    assert {(row["severity"], row["candidate"]) for row in alerts} == {("warning", "unfair")}
-    told = {row["measure"]: row for row in alerts}
+    alerts = [row for row in run.rows(records.StoredAlert, run_id=run.run_id) if row.kind == "disparity"]
+    assert {(row.severity, row.candidate) for row in alerts} == {("warning", "unfair")}
+    told = {row.measure: row for row in alerts}
     assert set(told) >= {"refusal"} and "response_words" not in told
-    assert "“old”" in told["refusal"]["message"] and told["refusal"]["evidence"]["n"] == PAIRS
+    assert "“old”" in told["refusal"].message and told["refusal"].evidence["n"] == PAIRS
 
 
 def test_the_gate_can_be_raised(tmp_path: Path) -> None:
@@ -76,12 +76,12 @@ def test_the_gate_can_be_raised(tmp_path: Path) -> None:
         tmp_path, examples(), {"before": texts, "after": texts}, f"{METRICS}\n[gates]\nmax_disparity = 1.0"
     )
     found = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
-    assert "disparity" not in found.column(tables.Alert, "kind")
+    assert "disparity" not in found.column(records.StoredAlert, "kind")
 
 
 def test_the_errors_of_a_classifier_are_kept_by_label(run: Recorder) -> None:
-    [row] = run.rows(tables.Model, id=ids(run)["fair"])
-    table = row["details"]["classification"]
+    [row] = run.rows(records.Model, id=ids(run)["fair"])
+    table = row.details.classification
     assert table["labels"] == ["no", "not sure", "yes"]
     assert table["confusion"] == [[0, 2 * PAIRS, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert table["per_class"][0] == {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine.data.examples import read_examples
-from engine.plan.finding import in_units, in_words
+from engine.plan.errors import in_units, in_words
 from engine.plan.plan import Model, Plan, parse_plan
 from engine.preflight import estimate
 from engine.preflight.estimate import (

@@ -8,7 +8,8 @@ import pytest
 
 from engine.phases.work import Stopped
 from engine.run.execute import execute
-from store import tables
+from store import records
+from store.records.columns import values_of
 from store.write import Recorder
 from tests.e2e.conftest import SAMPLES, queue
 
@@ -46,13 +47,13 @@ def generated(store: Path, file: Path) -> Recorder:
 
 
 def rows_of(recorder: Recorder, table: Any, model: str) -> list[dict[str, Any]]:
-    (row,) = recorder.rows(tables.Model, run_id=recorder.run_id, name=model)
-    return recorder.rows(table, model_id=row["id"])
+    (row,) = recorder.rows(records.Model, run_id=recorder.run_id, name=model)
+    return [values_of(each) for each in recorder.rows(table, model_id=row.id)]
 
 
 def progress_of(recorder: Recorder, model: str) -> dict[str, Any]:
-    (row,) = recorder.rows(tables.Progress, run_id=recorder.run_id, phase="generate", item=model)
-    return row
+    (row,) = recorder.rows(records.Progress, run_id=recorder.run_id, phase="generate", item=model)
+    return values_of(row)
 
 
 def test_recorded_answers_that_lack_are_one_event_for_each_model(tmp_path: Path) -> None:
@@ -60,7 +61,7 @@ def test_recorded_answers_that_lack_are_one_event_for_each_model(tmp_path: Path)
     before = recorded(tmp_path, "before.jsonl", {"id": "e0", "response": "yes"})
     after = recorded(tmp_path, "after.jsonl", *({"id": f"e{n}", "response": "no"} for n in range(1, 9)))
     recorder = generated(tmp_path / "store", plan(tmp_path, examples, before, after))
-    told = [row["message"] for row in recorder.rows(tables.Event, run_id=recorder.run_id, level="error")]
+    told = [row.message for row in recorder.rows(records.Event, run_id=recorder.run_id, level="error")]
     recorder.close()
     assert told == [
         "before, example e1: before.jsonl has no answer for this example's id or query; "
@@ -75,9 +76,11 @@ def test_conversations_are_stored_whole_with_the_tokens_of_all_turns(tmp_path: P
         tmp_path, "after.jsonl", {"id": "talk", "turns": ["4", "7"]}, {"id": "ask", "response": "4"}
     )
     recorder = generated(tmp_path / "store", plan(tmp_path, examples, HERE, after))
-    ask, talk = sorted(rows_of(recorder, tables.Response, "before"), key=lambda row: row["turns"] is not None)
+    ask, talk = sorted(
+        rows_of(recorder, records.Response, "before"), key=lambda row: row["turns"] is not None
+    )
     progress = progress_of(recorder, "before")
-    said = [(row["text"], row["turns"]) for row in rows_of(recorder, tables.Response, "after")]
+    said = [(row["text"], row["turns"]) for row in rows_of(recorder, records.Response, "after")]
     recorder.close()
     assert ask["turns"] is None and talk["turns"][0] == ask["text"] and talk["turns"][1] == talk["text"]
     assert talk["tokens_in"] > 2 * ask["tokens_in"]

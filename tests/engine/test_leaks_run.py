@@ -15,7 +15,7 @@ from engine.gates.data import Leaked, leakage_alerts
 from engine.plan.plan import Gates, read_plan
 from engine.preflight.check import check
 from engine.run.launch import create
-from store import database, tables
+from store import database, records
 from store.exclusions import exclude
 from store.records.alert import LeakDifference
 from store.write import Recorder
@@ -79,28 +79,28 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
 
 
 def summary(run: Recorder) -> Row:
-    found: Row = run.run()["data_summary"]
+    found: Row = run.run().data_summary
     return found
 
 
 def alerts(run: Recorder, kind: str) -> list[Row]:
-    return [row for row in run.rows(tables.Alert, run_id=run.run_id) if row["kind"] == kind]
+    return [row for row in run.rows(records.StoredAlert, run_id=run.run_id) if row.kind == kind]
 
 
 def events(run: Recorder) -> str:
-    return "\n".join(row["message"] for row in run.rows(tables.Event, run_id=run.run_id))
+    return "\n".join(row.message for row in run.rows(records.Event, run_id=run.run_id))
 
 
 def test_leaks_of_every_lexical_tier_are_stored_with_the_training_text(run: Recorder) -> None:
-    names = {row["id"]: row["example"] for row in run.rows(tables.Example)}
-    found = {names[row["example_id"]]: row for row in run.rows(tables.Leak, run_id=run.run_id)}
-    assert {name: (row["tier"], row["train_line"], row["field"]) for name, row in found.items()} == {
+    names = {row.id: row.example for row in run.rows(records.Example)}
+    found = {names[row.example_id]: row for row in run.rows(records.Leak, run_id=run.run_id)}
+    assert {name: (row.tier, row.train_line, row.field) for name, row in found.items()} == {
         "e0": ("identical", 2, "query"),
         "e1": ("near", 3, "both"),
         "e2": ("ngram", 4, "query"),
     }
-    assert found["e2"]["train_text"] == f"Give me a sample\n\nHere it comes: {question(2)}"
-    assert all(len(row["train_text"]) <= TEXT_LENGTH for row in found.values())
+    assert found["e2"].train_text == f"Give me a sample\n\nHere it comes: {question(2)}"
+    assert all(len(row.train_text) <= TEXT_LENGTH for row in found.values())
 
 
 def test_templates_and_answers_alone_are_told_apart_from_leaks(run: Recorder) -> None:
@@ -111,25 +111,25 @@ def test_templates_and_answers_alone_are_told_apart_from_leaks(run: Recorder) ->
 
 
 def test_every_measure_has_a_value_with_and_without_the_leaked(run: Recorder) -> None:
-    ids = {row["name"]: row["id"] for row in run.rows(tables.Model, run_id=run.run_id)}
+    ids = {row.name: row.id for row in run.rows(records.Model, run_id=run.run_id)}
     rows = {
-        row["slice"]: row for row in run.rows(tables.SliceScore, model_id=ids["tuned"], measure="exact_match")
+        row.slice: row for row in run.rows(records.SliceScore, model_id=ids["tuned"], measure="exact_match")
     }
-    assert (rows["leaked"]["value"], rows["leaked"]["n"]) == (1.0, 3)
-    assert (rows["not leaked"]["value"], rows["not leaked"]["n"]) == (2 / 37, 37)
+    assert (rows["leaked"].value, rows["leaked"].n) == (1.0, 3)
+    assert (rows["not leaked"].value, rows["not leaked"].n) == (2 / 37, 37)
     [compared] = run.rows(
-        tables.SliceComparison, candidate_id=ids["tuned"], measure="exact_match", slice="not leaked"
+        records.SliceComparison, candidate_id=ids["tuned"], measure="exact_match", slice="not leaked"
     )
-    assert compared["delta"] == 2 / 37
+    assert compared.delta == 2 / 37
 
 
 def test_the_alert_names_the_examples_and_what_changes_without_them(run: Recorder) -> None:
     [alert] = alerts(run, "leakage")
-    assert (alert["severity"], alert["candidate"]) == ("warning", "tuned")
-    assert alert["evidence"]["example_ids"] == ["e0", "e1", "e2"]
-    assert alert["message"].startswith("3 of 40 examples (7.5%, where the plan allows 10.0%) appear in the")
-    assert ": 1 word for word, 1 nearly so, 1 by a long run of words. " in alert["message"]
-    assert "exact_match of tuned changes most, from 0.125 to 0.054." in alert["message"]
+    assert (alert.severity, alert.candidate) == ("warning", "tuned")
+    assert alert.evidence["example_ids"] == ["e0", "e1", "e2"]
+    assert alert.message.startswith("3 of 40 examples (7.5%, where the plan allows 10.0%) appear in the")
+    assert ": 1 word for word, 1 nearly so, 1 by a long run of words. " in alert.message
+    assert "exact_match of tuned changes most, from 0.125 to 0.054." in alert.message
 
 
 def test_earlier_sets_coverage_and_progress_are_recorded(run: Recorder) -> None:
@@ -141,8 +141,8 @@ def test_earlier_sets_coverage_and_progress_are_recorded(run: Recorder) -> None:
     assert any("parcel" in gap["label"] for gap in coverage["gaps"])
     assert coverage["drift"].keys() == {"train", "log"}
     assert len(json.dumps(coverage)) < 20_000
-    [progress] = run.rows(tables.Progress, run_id=run.run_id, phase="data")
-    assert (progress["done"], progress["total"], progress["unit"]) == (6, 6, "training rows")
+    [progress] = run.rows(records.Progress, run_id=run.run_id, phase="data")
+    assert (progress.done, progress.total, progress.unit) == (6, 6, "training rows")
 
 
 def test_more_leakage_than_the_plan_allows_is_critical() -> None:
@@ -163,16 +163,16 @@ def test_examples_that_people_excluded_are_left_out_and_make_a_new_version(tmp_p
     connection = database.connect(store)
     out = examples()[0]
     with connection:
-        exclude(connection, before.run()["eval_set"], "e0", query_id(out["query"]), "mira", reason="leaked")
-        exclude(connection, before.run()["eval_set"], "e1", query_id("another question"), "mira")
+        exclude(connection, before.run().eval_set, "e0", query_id(out["query"]), "mira", reason="leaked")
+        exclude(connection, before.run().eval_set, "e1", query_id("another question"), "mira")
     connection.close()
     assert any("1 of 40 examples are left out" in found.message for found in check(read_plan(file), store))
     after = carry_out(store, queue(store, file))
-    assert after.run()["eval_set"] != before.run()["eval_set"]
+    assert after.run().eval_set != before.run().eval_set
     assert (summary(after)["selected"], summary(after)["leaked"]) == (39, 2)
     assert summary(after)["excluded"] == [{"example": "e0", "reason": "leaked", "user": "mira"}]
     assert "left out, since mira excluded them: e0" in events(after)
-    assert summary(after)["file_version"] == before.run()["eval_set"]
+    assert summary(after)["file_version"] == before.run().eval_set
 
 
 def test_a_used_test_split_is_refused_before_anything_is_stored_even_after_an_exclusion(
@@ -183,11 +183,11 @@ def test_a_used_test_split_is_refused_before_anything_is_stored_even_after_an_ex
     first = carry_out(store, create(file, store))
     connection = database.connect(store)
     with connection:
-        exclude(connection, first.run()["eval_set"], "e0", query_id(question(0)), "mira")
+        exclude(connection, first.run().eval_set, "e0", query_id(question(0)), "mira")
     connection.close()
     with pytest.raises(BadInput, match=r"test split of eval set \w+ was used once before"):
         create(file, store)
-    assert len(first.rows(tables.Run)) == 1
+    assert len(first.rows(records.Run)) == 1
     file.write_text(file.read_text().replace("[data]\n", "[data]\nfinal = true\n"))
     assert any(
         found.level == "warning" and "once before" in found.message for found in check(read_plan(file), store)
@@ -213,9 +213,9 @@ def test_repeated_examples_contradictions_and_a_base_near_the_ceiling_are_told(t
     assert "weigh double: lines 2 and 25; 6 and 26" in events(run)
     assert "expect different answers: lines 6 and 26" in events(run)
     [alert] = alerts(run, "suspicion")
-    assert (alert["severity"], alert["candidate"], alert["measure"]) == ("note", "base", "exact_match")
-    assert "a hint, not a proof" in alert["message"]
-    assert run.run()["passed"] is True
+    assert (alert.severity, alert.candidate, alert.measure) == ("note", "base", "exact_match")
+    assert "a hint, not a proof" in alert.message
+    assert run.run().passed is True
 
 
 def test_training_data_without_rows_are_no_clean_bill(tmp_path: Path) -> None:

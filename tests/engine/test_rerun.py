@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from engine.errors import BadInput
-from engine.run.rerun import again
+from engine.run.launch import again
+from store import records
 from store.read import history
 from store.read.runs import count
 from store.session import opened
 from store.write import Recorder, create_run
 from tests.engine.runs import carry_out, lines, queue, recorded_plan
-from tui.sections.repetition import repetition
+from tui.sections.protocol import repetition
 
 EXAMPLES = [{"id": f"e{n}", "query": f"What is {n} and {n}?", "reference": str(2 * n)} for n in range(6)]
 ANSWERS = {
@@ -105,6 +106,6 @@ def test_what_differs_afterwards_is_named(place: Path) -> None:
 def test_an_imported_run_has_no_plan_to_run_again(place: Path) -> None:
     with opened(place / "store") as connection:
         row = {"name": "elsewhere", "plan": "", "plan_hash": "", "plan_folder": "", "plan_file": ""}
-        run_id = create_run(place / "store", row | {"options": {"imported": "mt-bench"}})
+        run_id = create_run(place / "store", records.Run(**row, options={"imported": "mt-bench"}))
         with pytest.raises(BadInput, match="imported from mt-bench"):
             again(connection, place / "store", run_id)

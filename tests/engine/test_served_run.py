@@ -10,7 +10,7 @@ import pytest
 from engine.errors import Paused
 from engine.models.server import ServerModel
 from engine.servers import control
-from store import tables
+from store import records
 from store.write import Recorder
 from tests.engine.runs import carry_out, queue
 from tests.judges.scripted import Answer, Json, JudgeServer, fault, says
@@ -45,8 +45,8 @@ def plan(folder: Path, server: JudgeServer) -> Path:
 
 
 def rows_of(recorder: Recorder) -> list[dict[str, Any]]:
-    (model,) = recorder.rows(tables.Model, run_id=recorder.run_id, name="tuned")
-    return recorder.rows(tables.Response, model_id=model["id"])
+    (model,) = recorder.rows(records.Model, run_id=recorder.run_id, name="tuned")
+    return recorder.rows(records.Response, model_id=model.id)
 
 
 def test_an_outage_pauses_the_run_stores_no_answer_and_is_asked_again(
@@ -94,9 +94,9 @@ def test_a_dropped_parameter_is_a_warning_and_a_fact_of_the_model(
     run_id = queue(store, plan(tmp_path, server))
     carry_out(store, run_id)
     reading = Recorder(store, run_id)
-    (model,) = reading.rows(tables.Model, run_id=run_id, name="tuned")
-    told = [row["message"] for row in reading.rows(tables.Event, run_id=run_id, level="warning")]
+    (model,) = reading.rows(records.Model, run_id=run_id, name="tuned")
+    told = [row.message for row in reading.rows(records.Event, run_id=run_id, level="warning")]
     reading.close()
-    assert model["details"]["rejected"] == ["temperature"]
-    assert any("refuses temperature" in note for note in model["details"]["notes"])
+    assert model.details.rejected == ["temperature"]
+    assert any("refuses temperature" in note for note in model.details.notes)
     assert sum("tuned: the server refuses temperature" in message for message in told) == 1

@@ -8,7 +8,7 @@ from engine.metrics.load import load_metric
 from engine.metrics.slices import Slice
 from engine.plan.plan import Gates
 from engine.stats.paired import Paired
-from store import tables
+from store import records
 from store.write import Recorder
 from tests.engine.runs import carry_out, queue, recorded_plan
 
@@ -47,45 +47,45 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
 
 
 def test_every_model_has_a_value_on_every_slice_with_n_and_interval(run: Recorder) -> None:
-    ids = {row["name"]: row["id"] for row in run.rows(tables.Model, run_id=run.run_id)}
+    ids = {row.name: row.id for row in run.rows(records.Model, run_id=run.run_id)}
     rows = {
-        row["slice"]: row for row in run.rows(tables.SliceScore, model_id=ids["after"], measure="exact_match")
+        row.slice: row for row in run.rows(records.SliceScore, model_id=ids["after"], measure="exact_match")
     }
     hard = rows["category: hard"]
-    assert (hard["value"], hard["n"], hard["missing"]) == (0.0, 30, 0)
-    assert hard["low"] == 0.0 and 0 < hard["high"] < 0.2
-    assert hard["p"] < 1e-6 and rows["negation"]["n"] == 30
-    words = run.rows(tables.SliceScore, model_id=ids["after"], measure="response_words")
-    assert {row["slice"] for row in words} == set(rows)
-    tokens = run.rows(tables.SliceScore, model_id=ids["after"], measure="response_tokens")
-    assert {row["value"] for row in tokens} == {None} and all(row["reason"] for row in tokens)
+    assert (hard.value, hard.n, hard.missing) == (0.0, 30, 0)
+    assert hard.low == 0.0 and 0 < hard.high < 0.2
+    assert hard.p < 1e-6 and rows["negation"].n == 30
+    words = run.rows(records.SliceScore, model_id=ids["after"], measure="response_words")
+    assert {row.slice for row in words} == set(rows)
+    tokens = run.rows(records.SliceScore, model_id=ids["after"], measure="response_tokens")
+    assert {row.value for row in tokens} == {None} and all(row.reason for row in tokens)
 
 
 def test_candidate_and_baseline_are_compared_on_every_slice(run: Recorder) -> None:
-    ids = {row["name"]: row["id"] for row in run.rows(tables.Model, run_id=run.run_id)}
+    ids = {row.name: row.id for row in run.rows(records.Model, run_id=run.run_id)}
     rows = {
-        row["slice"]: row
-        for row in run.rows(tables.SliceComparison, candidate_id=ids["after"], measure="exact_match")
+        row.slice: row
+        for row in run.rows(records.SliceComparison, candidate_id=ids["after"], measure="exact_match")
     }
     hard = rows["category: hard"]
-    assert (hard["baseline_id"], hard["candidate_value"], hard["baseline_value"], hard["delta"]) == (
+    assert (hard.baseline_id, hard.candidate_value, hard.baseline_value, hard.delta) == (
         ids["before"], 0.0, 1.0, -1.0,
     )  # fmt: skip
-    assert hard["p"] < 0.001 and hard["n"] == 30 and hard["direction"] == "higher"
+    assert hard.p < 0.001 and hard.n == 30 and hard.direction == "higher"
     whole = rows["prompt of up to 25 words"]
-    assert whole["low"] < whole["delta"] < whole["high"]
+    assert whole.low < whole.delta < whole.high
 
 
 def test_a_slice_that_fell_behind_a_steady_mean_is_a_warning(run: Recorder) -> None:
-    [mean] = run.rows(tables.Comparison, measure="exact_match")
-    assert mean["p"] > 0.05
-    alerts = [row for row in run.rows(tables.Alert, run_id=run.run_id) if row["kind"] == "slice_drop"]
-    assert {row["severity"] for row in alerts} == {"warning"}
-    told = {row["evidence"]["slice"]: row for row in alerts}
+    [mean] = run.rows(records.Comparison, measure="exact_match")
+    assert mean.p > 0.05
+    alerts = [row for row in run.rows(records.StoredAlert, run_id=run.run_id) if row.kind == "slice_drop"]
+    assert {row.severity for row in alerts} == {"warning"}
+    told = {row.evidence.slice: row for row in alerts}
     assert set(told) >= {"category: hard", "negation"}
-    evidence = told["category: hard"]["evidence"]
+    evidence = told["category: hard"].evidence or {}
     assert evidence["n"] == 30 and evidence["p_corrected"] < 0.05 and evidence["example_ids"][0][0] == "h"
-    assert "“category: hard”" in told["category: hard"]["message"]
+    assert "“category: hard”" in told["category: hard"].message
 
 
 def fall(place: int, measure: str, drop: float) -> Slice:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine.phases.work import Stopped
-from store import tables
+from store import records
 from store.write import Recorder
 from tests.engine.runs import carry_out, queue, recorded_plan
 
@@ -25,13 +25,13 @@ def test_it_stops_behind_the_phase_and_goes_on_from_there(tmp_path: Path) -> Non
         carry_out(store, run_id, ends_with_phase=lambda: next(asked))
     assert stopped.value.request == "pause"
     recorder = Recorder(store, run_id)
-    assert len(recorder.rows(tables.Response)) == 8
-    assert recorder.rows(tables.Score) == []
+    assert len(recorder.rows(records.Response)) == 8
+    assert recorder.rows(records.Score) == []
     recorder.set_run(status="paused", worker_pid=None, heartbeat=None)
     recorder.close()
     carry_out(store, run_id)
     recorder = Recorder(store, run_id)
-    assert len(recorder.rows(tables.Score)) == 8 and len(recorder.rows(tables.Response)) == 8
+    assert len(recorder.rows(records.Score)) == 8 and len(recorder.rows(records.Response)) == 8
     recorder.close()
 
 
@@ -42,5 +42,5 @@ def test_after_the_last_phase_there_is_nothing_left_to_stop(tmp_path: Path) -> N
     run_id = queue(store, plan)
     carry_out(store, run_id, ends_with_phase=lambda: next(calls, True))
     recorder = Recorder(store, run_id)
-    assert recorder.run()["passed"] is not None
+    assert recorder.run().passed is not None
     recorder.close()

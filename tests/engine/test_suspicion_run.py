@@ -8,7 +8,7 @@ from engine.compare.comparison import Comparison
 from engine.phases.alerts import data_alerts
 from engine.phases.work import Work
 from engine.plan.plan import parse_plan
-from store import database, tables
+from store import database, records
 from store.write import Recorder, create_run
 from tests.engine.runs import lines, recorded_plan
 
@@ -24,25 +24,24 @@ def work(tmp_path: Path) -> Work:
     plan, store = parse_plan(file.read_text(), tmp_path), tmp_path / "store"
     database.prepare(store)
     row = {"name": "r", "plan": plan.text, "plan_hash": plan.hash, "plan_folder": "", "plan_file": "p"}
-    recorder = Recorder(store, create_run(store, row))
+    recorder = Recorder(store, create_run(store, records.Run(**row)))
     work = Work(plan, recorder, store, {}, lambda: None)
     for place, model in enumerate(plan.models):
         values = {"name": model.name, "role": model.role, "kind": model.kind, "position": place}
-        work.model_ids[model.name] = recorder.insert(tables.Model, {"run_id": recorder.run_id, **values})
+        work.model_ids[model.name] = recorder.insert(records.Model(run_id=recorder.run_id, **values))
         for corpus, nll in (("exam", 5.0 if model.name == "tuned" else 9.0), ("exam-altered", 9.0)):
             recorder.append(
-                tables.CorpusScore,
                 [
-                    {
-                        "model_id": work.model_ids[model.name],
-                        "corpus": corpus,
-                        "text": text,
-                        "nll": nll,
-                        "tokens": 5,
-                        "bytes": 20,
-                    }
+                    records.CorpusScore(
+                        model_id=work.model_ids[model.name],
+                        corpus=corpus,
+                        text=text,
+                        nll=nll,
+                        tokens=5,
+                        bytes=20,
+                    )
                     for text in range(12)
-                ],
+                ]
             )
     return work
 

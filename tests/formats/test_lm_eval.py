@@ -19,8 +19,9 @@ from engine.formats.importing import import_benchmarks, import_run
 from engine.formats.lm_eval import export_lm_eval
 from engine.gates.runs import RunComparison, compare_runs
 from engine.stats.paired import from_stderr, mcnemar
-from store import database, tables
+from store import database, records
 from store.read import history
+from store.records.columns import values_of
 from store.write import Recorder
 from tests.benchmarks.tiny_tasks import write_tasks
 
@@ -192,13 +193,13 @@ def _content(store: Path, run: int) -> list[Any]:
     """What a run holds of benchmarks, without its own ids."""
     recorder = Recorder(store, run)
     try:
-        (model,) = recorder.rows(tables.Model, run_id=run)
+        (model,) = recorder.rows(records.Model, run_id=run)
         rows = [
-            {key: value for key, value in row.items() if key != "model_id"}
-            for table in (tables.BenchmarkScore, tables.BenchmarkSample)
-            for row in recorder.rows(table, model_id=model["id"])
+            {key: value for key, value in values_of(row).items() if key != "model_id"}
+            for table in (records.BenchmarkScore, records.BenchmarkSample)
+            for row in recorder.rows(table, model_id=model.id)
         ]
-        return [model["name"], model["details"]["benchmark_groups"], rows]
+        return [model.name, (model.details or {})["benchmark_groups"], rows]
     finally:
         recorder.close()
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from engine.data.example import Example
 from engine.judges.asking import ServerAsker
+from engine.judges.chat import PairwiseJudge
 from engine.judges.judge import Call, Pair
-from engine.judges.pairwise import PairwiseJudge
 from engine.judges.prompt import PairwisePrompt
 from engine.plan.plan import Judge
 

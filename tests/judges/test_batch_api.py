@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from engine.errors import CannotRun, Paused
-from engine.judges.asking import Answered, Question
+from engine.judges.asking import Answered, JudgmentCache, Question
 from engine.judges.batch_api import BatchAsker
-from engine.judges.cache import JudgmentCache
 from engine.plan.plan import Judge
 from engine.servers import control, costs
 from engine.servers.costs import Ledger, read_prices

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from engine.errors import CannotRun, Paused
-from engine.judges.asking import Answered, Question, ServerAsker, access_of
-from engine.judges.cache import JudgmentCache
+from engine.judges.asking import Answered, JudgmentCache, Question, ServerAsker, access_of
 from engine.servers import control, transport
 from engine.servers.client import Client
 from engine.servers.wire import Reply, read_reply

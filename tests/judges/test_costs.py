@@ -9,7 +9,7 @@ import pytest
 from engine.data.example import Example
 from engine.errors import BadInput, Paused
 from engine.judges.asking import Question, ServerAsker
-from engine.judges.estimate import cost_findings, estimate
+from engine.judges.preflight import cost_findings, estimate
 from engine.plan.plan import Plan, parse_plan
 from engine.servers import costs
 from engine.servers.costs import Ledger, Price, cost_of, is_local, read_prices, worst_cost

@@ -9,7 +9,7 @@ import pytest
 
 from engine.gates.runs import compare_runs
 from engine.phases.work import Stopped
-from store import tables
+from store import records
 from store.database import connect
 from store.read import history, pairs, queues
 from store.write import Recorder
@@ -39,7 +39,7 @@ def run_of(folder: Path, rest: str, items: list[dict[str, Any]] | None = None, *
 
 
 def id_of(run: Recorder, model: str) -> int:
-    ids = {row["name"]: int(row["id"]) for row in run.rows(tables.Model, run_id=run.run_id)}
+    ids = {row.name: int(row.id) for row in run.rows(records.Model, run_id=run.run_id)}
     return ids[model]
 
 
@@ -58,18 +58,18 @@ def test_ratings_become_measures_with_intervals_and_comparisons(server: JudgeSer
     server.script = graded
     run = run_of(tmp_path, judged_by(server, kind="pointwise"))
     base, tuned = id_of(run, "base"), id_of(run, "tuned")
-    (score,) = run.rows(tables.ModelScore, model_id=tuned, measure="judge:j")
-    assert (score["value"], score["n"], score["missing"]) == (8, COUNT, 0)
-    (compared,) = run.rows(tables.Comparison, candidate_id=tuned, baseline_id=base, measure="judge:j")
-    assert (compared["delta"], compared["direction"], compared["n"]) == (4, "higher", COUNT)
-    assert compared["p"] < 0.01 and compared["low"] == compared["high"] == 4
-    (declared,) = run.rows(tables.Metric, run_id=run.run_id, measure="judge:j")
-    assert (declared["low"], declared["high"], declared["direction"]) == (1, 10, "higher")
-    (judge,) = run.rows(tables.Judge, run_id=run.run_id)
-    assert judge["prompt_hash"] in declared["version"] and "m " in declared["version"]
-    ratings = run.rows(tables.Rating, judge_id=judge["id"])
+    (score,) = run.rows(records.ModelScore, model_id=tuned, measure="judge:j")
+    assert (score.value, score.n, score.missing) == (8, COUNT, 0)
+    (compared,) = run.rows(records.Comparison, candidate_id=tuned, baseline_id=base, measure="judge:j")
+    assert (compared.delta, compared.direction, compared.n) == (4, "higher", COUNT)
+    assert compared.p < 0.01 and compared.low == compared.high == 4
+    (declared,) = run.rows(records.Metric, run_id=run.run_id, measure="judge:j")
+    assert (declared.low, declared.high, declared.direction) == (1, 10, "higher")
+    (judge,) = run.rows(records.Judge, run_id=run.run_id)
+    assert judge.prompt_hash in declared.version and "m " in declared.version
+    ratings = run.rows(records.Rating, judge_id=judge.id)
     assert len(ratings) == 2 * COUNT == len(server.requests)
-    assert {row["turn"] for row in ratings} == {0} and ratings[0]["raw"]
+    assert {row.turn for row in ratings} == {0} and ratings[0].raw
 
 
 def test_ratings_of_two_runs_compare_where_judge_and_prompt_are_the_same(
@@ -100,21 +100,21 @@ def test_half_a_character_in_a_judge_s_reasons_ends_no_run(server: JudgeServer, 
         json.dumps(said) if number % 2 else f"\ud800 {json.dumps(said)}"
     )
     run = run_of(tmp_path, judged_by(server))
-    assert {row["reasoning"] for row in run.rows(tables.Judgment)} == {"so ?"}
-    assert {row["winner"] for row in run.rows(tables.Judgment)} == {"candidate", "baseline"}
+    assert {row.reasoning for row in run.rows(records.Judgment)} == {"so ?"}
+    assert {row.winner for row in run.rows(records.Judgment)} == {"candidate", "baseline"}
 
 
 def test_a_rubric_gives_a_measure_for_each_criterion(server: JudgeServer, tmp_path: Path) -> None:
     server.script = by_rubric
     run = run_of(tmp_path, judged_by(server, kind="pointwise", rubric="tone"))
     values = {
-        row["measure"]: row["value"]
-        for row in run.rows(tables.ModelScore, model_id=id_of(run, "tuned"))
-        if row["measure"].startswith("judge:")
+        row.measure: row.value
+        for row in run.rows(records.ModelScore, model_id=id_of(run, "tuned"))
+        if row.measure.startswith("judge:")
     }
     assert values == {"judge:j": 4, "judge:j:respect": 3, "judge:j:fit": 5}
-    (rating, *_) = run.rows(tables.Rating, model_id=id_of(run, "tuned"))
-    assert rating["scores"] == {"respect": 3, "fit": 5}
+    (rating, *_) = run.rows(records.Rating, model_id=id_of(run, "tuned"))
+    assert rating.scores == {"respect": 3, "fit": 5}
 
 
 def test_failed_ratings_are_missing_with_their_reason_and_raise_a_warning(
@@ -128,15 +128,17 @@ def test_failed_ratings_are_missing_with_their_reason_and_raise_a_warning(
     silent = {**answers("much longer"), "e05": None}
     run = run_of(tmp_path, judged_by(server, kind="pointwise"), base=answers("short"), tuned=silent)
     tuned = id_of(run, "tuned")
-    (score,) = run.rows(tables.ModelScore, model_id=tuned, measure="judge:j")
-    assert (score["value"], score["n"], score["missing"]) == (8, COUNT - 4, 4)
-    assert score["reason"] == "the answer holds no score"
-    reasons = [row["reason"] for row in run.rows(tables.Score, model_id=tuned, measure="judge:j")]
+    (score,) = run.rows(records.ModelScore, model_id=tuned, measure="judge:j")
+    assert (score.value, score.n, score.missing) == (8, COUNT - 4, 4)
+    assert score.reason == "the answer holds no score"
+    reasons = [row.reason for row in run.rows(records.Score, model_id=tuned, measure="judge:j")]
     assert reasons.count("the answer holds no score") == 3
     assert reasons.count("tuned gave no response") == 1
-    (alert,) = (row for row in run.rows(tables.Alert, run_id=run.run_id) if row["kind"] == "judge_failures")
-    assert (alert["candidate"], alert["severity"]) == ("tuned", "warning")
-    assert "4 of 12 ratings of tuned by j failed (33.3%)" in alert["message"]
+    (alert,) = (
+        row for row in run.rows(records.StoredAlert, run_id=run.run_id) if row.kind == "judge_failures"
+    )
+    assert (alert.candidate, alert.severity) == ("tuned", "warning")
+    assert "4 of 12 ratings of tuned by j failed (33.3%)" in alert.message
 
 
 def test_a_sample_is_seeded_the_same_for_all_models_and_says_why_the_rest_is_missing(
@@ -145,13 +147,15 @@ def test_a_sample_is_seeded_the_same_for_all_models_and_says_why_the_rest_is_mis
     server.script = graded
     run = run_of(tmp_path, judged_by(server, kind="pointwise", sample=5))
     asked = {
-        name: {row["example_id"] for row in run.rows(tables.Rating, model_id=id_of(run, name))}
+        name: {row.example_id for row in run.rows(records.Rating, model_id=id_of(run, name))}
         for name in ("base", "tuned")
     }
     assert asked["base"] == asked["tuned"] and len(asked["base"]) == 5
-    (score,) = run.rows(tables.ModelScore, model_id=id_of(run, "tuned"), measure="judge:j")
-    assert (score["n"], score["missing"], score["reason"]) == (5, 7, "not in the judge's sample")
-    assert not [row for row in run.rows(tables.Alert, run_id=run.run_id) if row["kind"] == "judge_failures"]
+    (score,) = run.rows(records.ModelScore, model_id=id_of(run, "tuned"), measure="judge:j")
+    assert (score.n, score.missing, score.reason) == (5, 7, "not in the judge's sample")
+    assert not [
+        row for row in run.rows(records.StoredAlert, run_id=run.run_id) if row.kind == "judge_failures"
+    ]
 
 
 @pytest.mark.parametrize(("kind", "calls"), [("pairwise", 8), ("pointwise", 8)])
@@ -161,8 +165,8 @@ def test_max_calls_holds_over_all_models_and_leaves_no_pair_half_judged(
     server.script = graded if kind == "pointwise" else lambda body, number: prefers("tie")
     run = run_of(tmp_path, judged_by(server, kind=kind, max_calls=9))
     assert len(server.requests) == calls
-    progress = [row for row in run.rows(tables.Progress, run_id=run.run_id) if row["phase"] == "judge"]
-    assert sum(row["total"] for row in progress) == sum(row["done"] for row in progress) == calls
+    progress = [row for row in run.rows(records.Progress, run_id=run.run_id) if row.phase == "judge"]
+    assert sum(row.total for row in progress) == sum(row.done for row in progress) == calls
 
 
 def test_a_sampled_win_rate_counts_the_sample_alone(server: JudgeServer, tmp_path: Path) -> None:
@@ -170,8 +174,8 @@ def test_a_sampled_win_rate_counts_the_sample_alone(server: JudgeServer, tmp_pat
         "A" if "longer" in body["messages"][1]["content"].split("RESPONSE B")[0] else "B"
     )
     run = run_of(tmp_path, judged_by(server, sample=5))
-    (rate,) = run.rows(tables.WinRate)
-    assert (rate["wins"], rate["losses"], rate["ties"], rate["failed"]) == (5, 0, 0, 0)
+    (rate,) = run.rows(records.WinRate)
+    assert (rate.wins, rate.losses, rate.ties, rate.failed) == (5, 0, 0, 0)
 
 
 def test_a_judge_of_pairs_after_one_of_responses_is_the_one_whose_verdicts_are_reviewed(
@@ -227,8 +231,8 @@ def test_conversations_have_a_win_rate_as_a_whole_and_for_each_turn(
     server.script = later_turn_wins
     plan = conversation_plan(tmp_path, judged_by(server))
     run = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
-    rates = {row["turn"]: row for row in run.rows(tables.WinRate)}
-    assert {turn: (row["wins"], row["ties"], row["failed"]) for turn, row in rates.items()} == {
+    rates = {row.turn: row for row in run.rows(records.WinRate)}
+    assert {turn: (row.wins, row.ties, row.failed) for turn, row in rates.items()} == {
         0: (4, 0, 0),
         1: (0, 3, 0),
         2: (3, 0, 0),
@@ -256,8 +260,8 @@ def test_conversations_have_scores_as_a_whole_and_for_each_turn(server: JudgeSer
     plan = conversation_plan(tmp_path, judged_by(server, kind="pointwise"))
     run = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
     scores = {
-        row["measure"]: (row["value"], row["n"], row["missing"])
-        for row in run.rows(tables.ModelScore, model_id=id_of(run, "tuned"))
+        row.measure: (row.value, row.n, row.missing)
+        for row in run.rows(records.ModelScore, model_id=id_of(run, "tuned"))
     }
     assert scores["judge:j"] == (9, 4, 0)
     assert scores["judge:j:turn 1"] == (3, 3, 1)
@@ -276,7 +280,7 @@ def test_a_run_that_is_stopped_and_resumed_asks_nothing_twice(
     )
     store = tmp_path / "store"
     run_id = queue(store, recorded_plan(tmp_path, examples(), given, rest))
-    table = tables.Rating if kind == "pointwise" else tables.Judgment
+    table = records.Rating if kind == "pointwise" else records.Judgment
 
     def stop_after_some() -> str | None:
         return "pause" if len(server.requests) > 7 else None
@@ -289,5 +293,5 @@ def test_a_run_that_is_stopped_and_resumed_asks_nothing_twice(
     run = carry_out(store, run_id)
     assert len(run.rows(table)) == 2 * COUNT
     assert len(server.requests) == 2 * COUNT
-    progress = [row for row in run.rows(tables.Progress, run_id=run_id) if row["phase"] == "judge"]
-    assert all(row["done"] == row["total"] for row in progress)
+    progress = [row for row in run.rows(records.Progress, run_id=run_id) if row.phase == "judge"]
+    assert all(row.done == row.total for row in progress)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from engine.phases.judging.constant import BOAST
+from engine.phases.judging.audits import BOAST
 from engine.phases.judging.panel import majority
 from engine.phases.work import Stopped
 from engine.stats.winrate import Outcome
-from store import tables
+from store import records
 from store.write import Recorder
 from tests.engine.runs import carry_out, queue, recorded_plan
 from tests.judges.scripted import Answer, Json, JudgeServer, fault, prefers, says
@@ -38,18 +38,18 @@ def _run(folder: Path, rest: list[str], count: int = COUNT, **texts: dict[str, s
     return carry_out(folder / "store", queue(folder / "store", plan))
 
 
-def _judge_row(run: Recorder, name: str) -> dict[str, Any]:
-    (row,) = run.rows(tables.Judge, run_id=run.run_id, name=name)
+def _judge_row(run: Recorder, name: str) -> records.Judge:
+    (row,) = run.rows(records.Judge, run_id=run.run_id, name=name)
     return row
 
 
-def _rate(run: Recorder, name: str) -> dict[str, Any]:
-    (row,) = run.rows(tables.WinRate, judge_id=_judge_row(run, name)["id"], turn=0)
+def _rate(run: Recorder, name: str) -> records.WinRate:
+    (row,) = run.rows(records.WinRate, judge_id=_judge_row(run, name).id, turn=0)
     return row
 
 
-def _audit(run: Recorder, judge: str, measure: str) -> dict[str, Any]:
-    rows = run.rows(tables.Audit, judge_id=_judge_row(run, judge)["id"], measure=measure)
+def _audit(run: Recorder, judge: str, measure: str) -> records.Audit:
+    rows = run.rows(records.Audit, judge_id=_judge_row(run, judge).id, measure=measure)
     assert rows, f"{judge} has no {measure}"
     return rows[0]
 
@@ -67,8 +67,8 @@ def test_an_always_first_judge_comes_out_even_and_totally_biased(server: JudgeSe
     server.script = lambda body, number: prefers("A", 8, 5)
     run = _run(tmp_path, [_judge(server, "j")])
     rate = _rate(run, "j")
-    assert (rate["win_rate"], rate["ties"], rate["position_bias"]) == (0.5, COUNT, 1.0)
-    assert _audit(run, "j", "consistency")["value"] == 0.0
+    assert (rate.win_rate, rate.ties, rate.position_bias) == (0.5, COUNT, 1.0)
+    assert _audit(run, "j", "consistency").value == 0.0
 
 
 def test_a_judge_of_length_is_shown_up_and_equal_answers_come_out_near_even(
@@ -88,8 +88,8 @@ def test_a_judge_of_length_is_shown_up_and_equal_answers_come_out_near_even(
         base={f"e{place:02}": "word " * size for place, (_, size) in enumerate(sizes)},
         tuned={f"e{place:02}": "word " * size for place, (size, _) in enumerate(sizes)},
     )
-    assert _audit(run, "j", "longer_wins")["value"] > 0.9
-    assert _rate(run, "j")["length_controlled"] == pytest.approx(0.5, abs=0.15)
+    assert _audit(run, "j", "longer_wins").value > 0.9
+    assert _rate(run, "j").length_controlled == pytest.approx(0.5, abs=0.15)
 
 
 @pytest.mark.parametrize(
@@ -117,16 +117,16 @@ def test_judges_of_the_same_pairs_speak_as_a_panel_and_the_gate_is_about_it(
 
     server.script = script
     run = _run(tmp_path, [*(_judge(server, name) for name in "abc"), "[gates]\nmin_win_rate = 0.6"])
-    assert _rate(run, "panel")["wins"] == COUNT
-    assert _audit(run, "panel", "mean_win_rate")["value"] == pytest.approx(2 / 3)
+    assert _rate(run, "panel").wins == COUNT
+    assert _audit(run, "panel", "mean_win_rate").value == pytest.approx(2 / 3)
     agreement = {
-        row["subject"]: row["value"]
-        for row in run.rows(tables.Audit, judge_id=_judge_row(run, "panel")["id"], measure="raw_agreement")
+        row.subject: row.value
+        for row in run.rows(records.Audit, judge_id=_judge_row(run, "panel").id, measure="raw_agreement")
     }
     assert agreement == {"a and b": 1.0, "a and c": 0.0, "b and c": 0.0}
-    assert _judge_row(run, "c")["details"]["part_of"] == "panel"
+    assert _judge_row(run, "c").details["part_of"] == "panel"
     kinds = [
-        row["kind"] for row in run.rows(tables.Alert, run_id=run.run_id) if row["severity"] == "critical"
+        row.kind for row in run.rows(records.StoredAlert, run_id=run.run_id) if row.severity == "critical"
     ]
     assert "win_rate" not in kinds
 
@@ -134,8 +134,8 @@ def test_judges_of_the_same_pairs_speak_as_a_panel_and_the_gate_is_about_it(
 def test_the_embedded_rule_has_no_vote_beside_a_model(server: JudgeServer, tmp_path: Path) -> None:
     server.script = _better
     run = _run(tmp_path, [_judge(server, "a"), '[[judges]]\nname = "reference"'])
-    assert {row["name"] for row in run.rows(tables.Judge, run_id=run.run_id)} == {"a", "reference"}
-    assert _rate(run, "a")["wins"] == COUNT
+    assert {row.name for row in run.rows(records.Judge, run_id=run.run_id)} == {"a", "reference"}
+    assert _rate(run, "a").wins == COUNT
 
 
 def test_a_cascade_asks_the_dearer_judge_only_where_the_cheap_one_is_unsure(
@@ -155,11 +155,11 @@ def test_a_cascade_asks_the_dearer_judge_only_where_the_cheap_one_is_unsure(
     asked = [body["model"] for body in server.requests]
     assert (asked.count("cheap"), asked.count("dear")) == (2 * COUNT, 2)
     rate = _rate(run, "cascade")
-    assert (rate["wins"], rate["ties"]) == (COUNT, 0)
-    assert _rate(run, "cheap")["ties"] == 1
+    assert (rate.wins, rate.ties) == (COUNT, 0)
+    assert _rate(run, "cheap").ties == 1
     saved = _audit(run, "cascade", "calls_saved")
-    assert (saved["value"], saved["n"]) == (2 * COUNT - 2, 2 * COUNT)
-    assert run.rows(tables.WinRate, judge_id=_judge_row(run, "dear")["id"]) == []
+    assert (saved.value, saved.n) == (2 * COUNT - 2, 2 * COUNT)
+    assert run.rows(records.WinRate, judge_id=_judge_row(run, "dear").id) == []
 
 
 def test_a_judge_stops_once_the_gate_is_settled_and_says_what_it_saved(
@@ -173,19 +173,19 @@ def test_a_judge_stops_once_the_gate_is_settled_and_says_what_it_saved(
     )
     assert len(server.requests) < 120
     saved = _audit(run, "j", "calls_saved")
-    assert saved["value"] == 160 - len(run.rows(tables.Judgment)) > 0
+    assert saved.value == 160 - len(run.rows(records.Judgment)) > 0
     rate = _rate(run, "j")
-    assert rate["win_rate"] == 1.0 and rate["low"] > 0.55
-    progress = [row for row in run.rows(tables.Progress, run_id=run.run_id) if row["phase"] == "judge"]
-    assert all(row["done"] == row["total"] for row in progress)
+    assert rate.win_rate == 1.0 and rate.low > 0.55
+    progress = [row for row in run.rows(records.Progress, run_id=run.run_id) if row.phase == "judge"]
+    assert all(row.done == row.total for row in progress)
 
 
 def test_what_is_not_settled_is_judged_to_the_end(server: JudgeServer, tmp_path: Path) -> None:
     server.script = lambda body, number: prefers("tie", 7, 7)
     run = _run(tmp_path, [_judge(server, "j", stop_early=True)])
     assert len(server.requests) == 2 * COUNT
-    assert _audit(run, "j", "calls_saved")["value"] == 0
-    assert _rate(run, "j")["low"] < 0.5 < _rate(run, "j")["high"]
+    assert _audit(run, "j", "calls_saved").value == 0
+    assert _rate(run, "j").low < 0.5 < _rate(run, "j").high
 
 
 def test_a_judge_that_falls_for_a_boast_is_warned_of(server: JudgeServer, tmp_path: Path) -> None:
@@ -197,9 +197,9 @@ def test_a_judge_that_falls_for_a_boast_is_warned_of(server: JudgeServer, tmp_pa
     server.script = script
     run = _run(tmp_path, [_judge(server, "j", constant_probe=10)])
     probe = _audit(run, "j", "constant_answer_wins")
-    assert (probe["value"], probe["n"]) == (1.0, 10)
-    (alert,) = [row for row in run.rows(tables.Alert, run_id=run.run_id) if row["kind"] == "judge_fooled"]
-    assert alert["severity"] == "warning" and "100.0%" in alert["message"]
+    assert (probe.value, probe.n) == (1.0, 10)
+    (alert,) = [row for row in run.rows(records.StoredAlert, run_id=run.run_id) if row.kind == "judge_fooled"]
+    assert alert.severity == "warning" and "100.0%" in alert.message
     assert len(server.requests) == 2 * COUNT + 20
 
 
@@ -234,8 +234,8 @@ def test_a_judge_of_the_candidates_family_is_noted(server: JudgeServer, tmp_path
         + 'model = "meta-llama/Llama-3.1-8B"\n'
     )
     run = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
-    notes = [row for row in run.rows(tables.Alert, run_id=run.run_id) if row["kind"] == "self_preference"]
-    assert [(row["candidate"], row["severity"]) for row in notes] == [("kin", "note")]
+    notes = [row for row in run.rows(records.StoredAlert, run_id=run.run_id) if row.kind == "self_preference"]
+    assert [(row.candidate, row.severity) for row in notes] == [("kin", "note")]
 
 
 def test_all_pairs_are_ranked_with_intervals(server: JudgeServer, tmp_path: Path) -> None:
@@ -247,11 +247,11 @@ def test_all_pairs_are_ranked_with_intervals(server: JudgeServer, tmp_path: Path
         middle=_texts("weaker"),
         best=_texts("strong"),
     )
-    names = {row["id"]: row["name"] for row in run.rows(tables.Model, run_id=run.run_id)}
-    ranked = sorted(run.rows(tables.Ranking), key=lambda row: -row["strength"])
-    assert names[ranked[0]["model_id"]] == "best"
-    assert all(row["low"] <= row["strength"] <= row["high"] for row in ranked)
-    assert len(run.rows(tables.WinRate)) == 3
+    names = {row.id: row.name for row in run.rows(records.Model, run_id=run.run_id)}
+    ranked = sorted(run.rows(records.Ranking), key=lambda row: -row.strength)
+    assert names[ranked[0].model_id] == "best"
+    assert all(row.low <= row.strength <= row.high for row in ranked)
+    assert len(run.rows(records.WinRate)) == 3
 
 
 def test_at_a_third_of_faults_few_pairs_fail_and_none_vanish(server: JudgeServer, tmp_path: Path) -> None:
@@ -262,5 +262,5 @@ def test_at_a_third_of_faults_few_pairs_fail_and_none_vanish(server: JudgeServer
     )
     run = _run(tmp_path, [_judge(server, "j")])
     rate = _rate(run, "j")
-    assert rate["wins"] + rate["losses"] + rate["ties"] + rate["failed"] == COUNT
-    assert rate["failed"] <= 0.05 * COUNT
+    assert rate.wins + rate.losses + rate.ties + rate.failed == COUNT
+    assert rate.failed <= 0.05 * COUNT

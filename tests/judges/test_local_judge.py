@@ -6,13 +6,12 @@ import pytest
 
 from engine.data.example import Example
 from engine.errors import BadInput
-from engine.judges.cache import JudgmentCache
+from engine.judges.asking import JudgmentCache
+from engine.judges.chat import PairwiseJudge, PointwiseJudge
 from engine.judges.judge import Call, Item, Pair, Rating, RatingCall
 from engine.judges.load import load_judge
-from engine.judges.pairwise import PairwiseJudge
-from engine.judges.pointwise import PointwiseJudge
 from engine.plan.plan import Judge
-from store import tables
+from store import records
 from tests.engine.runs import carry_out, queue, recorded_plan
 from tests.judges.local_model import END, START, make_judge
 
@@ -169,8 +168,8 @@ format = "prometheus"
 """
     plan = recorded_plan(tmp_path, examples, {"base": texts, "tuned": texts}, rest)
     run = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
-    (rate,) = run.rows(tables.WinRate, turn=0)
-    assert (rate["ties"], rate["win_rate"], rate["position_bias"]) == (6, 0.5, 1.0)
-    assert [row["confidence"] for row in run.rows(tables.Judgment)] == pytest.approx([0.8] * 12, abs=1e-4)
-    (judge,) = run.rows(tables.Judge, run_id=run.run_id)
-    assert judge["is_language_model"] and judge["details"]["fingerprint"]
+    (rate,) = run.rows(records.WinRate, turn=0)
+    assert (rate.ties, rate.win_rate, rate.position_bias) == (6, 0.5, 1.0)
+    assert [row.confidence for row in run.rows(records.Judgment)] == pytest.approx([0.8] * 12, abs=1e-4)
+    (judge,) = run.rows(records.Judge, run_id=run.run_id)
+    assert judge.is_language_model and (judge.details or {})["fingerprint"]

@@ -7,7 +7,7 @@ import pytest
 
 from engine.formats.export import export_run
 from engine.formats.importing import import_run
-from store import database, tables
+from store import database, records
 from store.read import history
 from store.read.content import run_content
 from store.write import Recorder
@@ -118,11 +118,11 @@ def test_scores_come_by_turn_and_category_and_leave_and_return_as_the_same(
         ("other", round(29 / 6, 9), 3),
         ("tuned", round(53 / 6, 9), 3),
     ]
-    ids = {row["name"]: row["id"] for row in run.rows(tables.Model, run_id=run.run_id)}
+    ids = {row.name: row.id for row in run.rows(records.Model, run_id=run.run_id)}
     turns = [
-        row["value"]
+        row.value
         for turn in (1, 2)
-        for row in run.rows(tables.ModelScore, model_id=ids["tuned"], measure=f"judge:gpt-4:turn {turn}")
+        for row in run.rows(records.ModelScore, model_id=ids["tuned"], measure=f"judge:gpt-4:turn {turn}")
     ]
     assert turns == [pytest.approx(26 / 3), 9]
     again = exported_and_read_again(tmp_path, run)

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from engine.errors import CannotRun, Paused
-from engine.judges.cache import JudgmentCache
+from engine.judges.answers import verdict
+from engine.judges.asking import JudgmentCache
 from engine.judges.judge import Call, Judgment, calls_for
 from engine.judges.load import load_judge
-from engine.judges.verdicts import verdict
 from engine.stats.winrate import position_bias, win_rate
 from tests.judges.scripted import (
     Answer,

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from engine.data.example import Example
-from engine.judges.asking import Answered, Question, ServerAsker
-from engine.judges.cache import JudgmentCache
+from engine.judges.asking import Answered, JudgmentCache, Question, ServerAsker
+from engine.judges.chat import PointwiseJudge
 from engine.judges.judge import Item, Rating, RatingCall
 from engine.judges.load import load_judge
-from engine.judges.pointwise import PointwiseJudge
 from engine.judges.prompt import PointwisePrompt
 from engine.plan.rubric import Criterion, Rubric, find_rubric
 from engine.servers.wire import Reply

@@ -2,10 +2,10 @@
 
 import pytest
 
+from engine.judges.answers import verdict
 from engine.judges.judge import ORDERS, Call, calls_for
 from engine.judges.load import load_judge
 from engine.judges.reference import ReferenceJudge
-from engine.judges.verdicts import verdict
 from engine.plan.plan import Judge
 from tests.judges.scripted import pair
 

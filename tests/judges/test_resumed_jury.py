@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from store import tables
+from store import records
 from store.write import Recorder
 from tests.engine.runs import carry_out, queue, recorded_plan
 from tests.judges.scripted import Answer, Json, JudgeServer, prefers, says
@@ -48,21 +48,23 @@ def queued(folder: Path, judges: list[str]) -> int:
 
 def outcome(run: Recorder) -> list[Any]:
     """Everything that a screen shows of the judges."""
-    rows = run.rows(tables.Judge, run_id=run.run_id)
-    names = {row["id"]: row["name"] for row in rows}
+    rows = run.rows(records.Judge, run_id=run.run_id)
+    names = {row.id: row.name for row in rows}
 
     def table(which: Any, *columns: str) -> list[Any]:
         return sorted(
-            (names[row["judge_id"]], *(row[column] for column in columns)) for row in run.rows(which)
+            (names[row.judge_id], *(getattr(row, column) for column in columns)) for row in run.rows(which)
         )
 
-    marks = [(row["details"].get("part_of"), row["details"].get("asked_where_unsure")) for row in rows]
+    marks = [(row.details.get("part_of"), row.details.get("asked_where_unsure")) for row in rows]
     return [
         marks,
-        table(tables.WinRate, "wins", "losses", "ties", "failed", "win_rate", "low", "high", "position_bias"),
-        table(tables.Verdict, "example_id", "outcome", "consistent", "reason"),
-        table(tables.Audit, "measure", "subject", "value", "n"),
-        table(tables.Ranking, "model_id", "strength"),
+        table(
+            records.WinRate, "wins", "losses", "ties", "failed", "win_rate", "low", "high", "position_bias"
+        ),
+        table(records.Verdict, "example_id", "outcome", "consistent", "reason"),
+        table(records.Audit, "measure", "subject", "value", "n"),
+        table(records.Ranking, "model_id", "strength"),
     ]
 
 
@@ -104,6 +106,6 @@ def test_judges_of_a_killed_run_end_as_if_it_had_not_been_killed(
     assert outcome(run) == outcome(alone)
     # What was under way when it was killed is asked again; all else is known.
     assert len(server.requests) <= calls + 3 * kills
-    progress = [row for row in run.rows(tables.Progress, run_id=run_id) if row["phase"] == "judge"]
-    assert all(row["done"] == row["total"] for row in progress)
-    assert len({row["position"] for row in progress}) == len(progress)
+    progress = [row for row in run.rows(records.Progress, run_id=run_id) if row.phase == "judge"]
+    assert all(row.done == row.total for row in progress)
+    assert len({row.position for row in progress}) == len(progress)

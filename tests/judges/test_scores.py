@@ -5,8 +5,7 @@ import time
 
 import pytest
 
-from engine.judges.answers import ParseFailure
-from engine.judges.scores import Scored, parse_rubric_scores, parse_score
+from engine.judges.answers import ParseFailure, Scored, parse_rubric_scores, parse_score
 from engine.plan.rubric import Criterion, Rubric
 from tests.judges.test_verdicts import HOSTILE
 

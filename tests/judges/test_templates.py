@@ -7,8 +7,7 @@ import pytest
 
 from engine.errors import BadInput
 from engine.judges.judge import Item, RatingCall
-from engine.judges.prompt import PairwisePrompt, PointwisePrompt
-from engine.judges.templates import VARIABLES
+from engine.judges.prompt import VARIABLES, PairwisePrompt, PointwisePrompt
 from engine.plan.rubric import find_rubric
 from tests.judges.scripted import call
 

@@ -8,8 +8,8 @@ import pytest
 from engine.data.example import Example
 from engine.data.examples import read_examples
 from engine.judges.judge import ORDERS, Call, Item, Judgment, Pair, RatingCall
-from engine.judges.material import references_of
 from engine.judges.prompt import PairwisePrompt, PointwisePrompt
+from engine.judges.questions import references_of
 from engine.judges.reference import ReferenceJudge
 
 ASKED = ("Name a river.", "And its length?")

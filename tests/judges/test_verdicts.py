@@ -5,8 +5,7 @@ import time
 
 import pytest
 
-from engine.judges.answers import ParseFailure, addresses_judge
-from engine.judges.verdicts import Parsed, parse_pairwise, verdict
+from engine.judges.answers import Parsed, ParseFailure, addresses_judge, parse_pairwise, verdict
 
 PLAIN = '{"reasoning": "A is right", "winner": "A", "scores": {"A": 8, "B": 3}}'
 

@@ -6,9 +6,16 @@ from hypothesis import strategies as st
 
 from engine.data.example import Example
 from engine.errors import BadInput
-from engine.metrics.exact import NO_PATTERN, TOO_LONG, Contains, EditSimilarity, Regex, edit_similarity
+from engine.metrics.exact import (
+    NO_PATTERN,
+    TOO_LONG,
+    Contains,
+    EditSimilarity,
+    Numeric,
+    Regex,
+    edit_similarity,
+)
 from engine.metrics.metric import Metric, Score
-from engine.metrics.numeric import Numeric
 from engine.models.model import Response
 
 

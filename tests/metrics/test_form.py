@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.efficiency import Length
-from engine.metrics.json_schema import NO_SCHEMA, FormatCompliance, compile_schema
+from engine.metrics.json_values import NO_SCHEMA, FormatCompliance, compile_schema
 from engine.metrics.metric import Score
 from engine.models.model import Response
 

@@ -4,8 +4,8 @@ import pytest
 
 from engine.data.example import Example
 from engine.errors import BadInput
+from engine.metrics.exact import NO_NUMBER, NO_NUMBER_WANTED, Numeric, last_number
 from engine.metrics.metric import Metric, Score
-from engine.metrics.numeric import NO_NUMBER, NO_NUMBER_WANTED, Numeric, last_number
 from engine.models.model import Response
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from engine.errors import BadInput
-from engine.models.adapter import adapter_notes, check_adapter
+from engine.models.folder import adapter_notes, check_adapter
 from engine.models.local import LocalBase, LocalModel
 from engine.models.model import Settings
 from engine.plan.plan import Model

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from engine.models.batcher import Batcher, BatchLimits, limits_for
-from engine.models.decode import decode
 from engine.models.model import Settings
-from engine.models.rows import Completion, Request, Rules
+from engine.models.rows import Completion, Request, Rules, decode
 from engine.models.slots import Slots, shared_beginning, why_static
 
 VOCABULARY = 300

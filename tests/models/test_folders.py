@@ -12,9 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from engine.errors import BadInput
-from engine.models.adapter import check_adapter
 from engine.models.fingerprint import FileHashes, adapter_hash, model_hash
-from engine.models.folder import PACKAGES, check_model_folder, quantisation, weight_shapes
+from engine.models.folder import PACKAGES, check_adapter, check_model_folder, quantisation, weight_shapes
 from engine.models.local import LocalBase
 from tests.models.tiny import make_adapter, make_model
 
@@ -246,7 +245,7 @@ def test_shapes_are_read_from_the_headers(model: Path) -> None:
 
 
 def test_checking_folders_needs_no_torch() -> None:
-    program = "import sys; from engine.models import adapter, cache, recorded, server"
+    program = "import sys; from engine.models import cache, folder, recorded, server"
     report = "print(sorted({'torch', 'transformers', 'peft', 'openai', 'diskcache'} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", f"{program}; {report}"], capture_output=True, text=True, check=True

@@ -57,6 +57,12 @@ def test_tools_that_the_data_define_in_the_system_text_are_not_given_twice() -> 
     assert "# Tools" not in text and text.count("weather") == 1 and notes == [TOOLS_IN_SYSTEM]
 
 
+def test_tools_that_the_system_text_only_mentions_are_given() -> None:
+    system = {"role": "system", "content": "You know the weather."}
+    text, notes = prompt(QWEN, Example("e", ASKED["content"], (system, ASKED), tools=(TOOL,)))
+    assert "# Tools" in text and notes == []
+
+
 def test_a_template_that_raises_names_its_example_and_no_other() -> None:
     refusing = QWEN + "{% if tools %}{{ raise_exception('no tools here') }}{% endif %}"
     prompts = Prompts(make_tokenizer(refusing), None)

@@ -12,8 +12,8 @@ from engine.data.example import Example
 from engine.data.examples import read_examples
 from engine.models.local import LocalBase
 from engine.models.model import Response, Settings
+from engine.models.prompt import converse
 from engine.models.server import ServerModel
-from engine.models.turns import converse
 from engine.plan.plan import Model, parse_plan
 from tests.e2e.conftest import queue, reader
 from tests.e2e.forked import Worker

@@ -11,8 +11,8 @@ from engine.errors import BadInput
 from engine.models.cache import ResponseCache
 from engine.models.local import LocalBase
 from engine.models.model import Response, Settings
+from engine.models.prompt import converse
 from engine.models.recorded import RecordedModel
-from engine.models.turns import converse
 from engine.plan.plan import Model
 from tests.models.tiny import ask
 

@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from tui.report import plots, svg
+from tui.report import plots
 from tui.report.plots import Bar, BeforeAfter, PlotPlace, Reading
 
 NARROW = 320  # pixels of a picture on a telephone
@@ -89,6 +89,6 @@ def test_text_of_models_and_data_stays_text() -> None:
 
 
 def test_a_scale_holds_all_values_with_ends_that_are_round() -> None:
-    found = svg.scale([0.12, -0.03], 0.0)
+    found = plots.scale([0.12, -0.03], 0.0)
     assert (round(found.low, 9), round(found.high, 9)) == (-0.05, 0.15)
-    assert svg.Scale(0.0, 1.0).at(2.0) == svg.Scale(0.0, 1.0).at(1.0) < 100
+    assert plots.Scale(0.0, 1.0).at(2.0) == plots.Scale(0.0, 1.0).at(1.0) < 100

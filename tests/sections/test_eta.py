@@ -55,5 +55,5 @@ def test_the_whole_run_is_timed_as_far_as_its_phases_are_known() -> None:
     whole = whole_time_left(rows, {"score": 50.0})
     assert whole.seconds == pytest.approx(8.0 + 2.0) and whole.unknown == ("judge",)
     heading = phases(rows, 100, running=True, whole=whole)[0].plain
-    assert heading.startswith("Phases  finishes in about 10s · not known yet: judge")
-    assert "finishes" not in phases(rows, 100, whole=whole)[0].plain
+    assert heading.startswith("Phases  ETA ~10s, excluding judge")
+    assert "ETA" not in phases(rows, 100, whole=whole)[0].plain

@@ -3,7 +3,7 @@
 from contextlib import closing
 from pathlib import Path
 
-from store import tables
+from store import records
 from store.database import connect
 from store.read import history
 from store.write import Recorder
@@ -20,8 +20,8 @@ def test_the_path_and_the_notes_of_each_model_are_told(own_store: Path) -> None:
         ("good", CONTINUOUS | {"notes": ["no chat template", "out of memory on cpu"]}),
         ("overfit", STATIC | {"notes": []}),
     ):
-        row = recorder.rows(tables.Model, run_id=2, name=name)[0]
-        recorder.set_model(row["id"], details=details)
+        row = recorder.rows(records.Model, run_id=2, name=name)[0]
+        recorder.set_model(row.id, details=details)
     recorder.close()
     with closing(history.attach(connect(own_store))) as connection:
         found = gather(connection, 2).remarks

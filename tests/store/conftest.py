@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from store import tables
+from store import records
 from store.write import Recorder, create_run
 
 
 def queued_run(folder: Path, name: str = "first") -> int:
     return create_run(
         folder,
-        {"name": name, "plan": "", "plan_hash": "0" * 64, "plan_folder": "/", "plan_file": "plan.toml"},
+        records.Run(name=name, plan="", plan_hash="0" * 64, plan_folder="/", plan_file="plan.toml"),
     )
 
 
@@ -31,26 +31,20 @@ def two_models(recorder: Recorder) -> tuple[int, int]:
     """A baseline and a candidate over three examples."""
     base, good = (
         recorder.insert(
-            tables.Model,
-            {
-                "run_id": recorder.run_id,
-                "name": name,
-                "role": role,
-                "kind": "local",
-                "position": place,
-            },
+            records.Model(run_id=recorder.run_id, name=name, role=role, kind="local", position=place)
         )
         for place, (name, role) in enumerate([("base", "baseline"), ("good", "candidate")])
     )
     recorder.append(
-        tables.Example,
         [
-            {"eval_set": "v", "example": f"e{place}", "position": place, "query": f"question {place}"}
+            records.Example(eval_set="v", example=f"e{place}", position=place, query=f"question {place}")
             for place in range(3)
-        ],
+        ]
     )
     recorder.append(
-        tables.RunExample,
-        [{"run_id": recorder.run_id, "position": place, "example_id": place + 1} for place in range(3)],
+        [
+            records.RunExample(run_id=recorder.run_id, position=place, example_id=place + 1)
+            for place in range(3)
+        ]
     )
     return base, good

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from store import annotations, database, tables
+from store import annotations, database, records
 from store.errors import StoreError
 from store.read import history, live, pairs, queues, runs
 from store.write import Recorder
@@ -76,49 +76,55 @@ def score(model: int, example: int, value: float | None) -> dict[str, object]:
 def judged(recorder: Recorder, two_models: tuple[int, int]) -> tuple[int, int]:
     base, good = two_models
     recorder.append(
-        tables.Response,
         [
-            {"model_id": model, "example_id": example, "text": f"{model}/{example}", "created": 1.0}
+            records.Response(model_id=model, example_id=example, text=f"{model}/{example}", created=1.0)
             for model in two_models
             for example in (1, 2, 3)
             if (model, example) != (good, 3)
-        ],
+        ]
     )
     recorder.append(
-        tables.Score,
         [
-            *(score(base, example, 0.5) for example in (1, 2, 3)),
-            score(good, 1, 0.4),
-            score(good, 2, 0.1),
-            score(good, 3, None),
-        ],
+            records.Score(**row)
+            for row in [
+                *(score(base, example, 0.5) for example in (1, 2, 3)),
+                score(good, 1, 0.4),
+                score(good, 2, 0.1),
+                score(good, 3, None),
+            ]
+        ]
     )
     judge = recorder.insert(
-        tables.Judge,
-        {
-            "run_id": recorder.run_id,
-            "name": "reference",
-            "kind": "pairwise",
-            "is_language_model": False,
-            "prompt_hash": "h",
-        },
+        records.Judge(
+            run_id=recorder.run_id,
+            name="reference",
+            kind="pairwise",
+            is_language_model=False,
+            prompt_hash="h",
+        )
     )
     sides = {"judge_id": judge, "candidate_id": good, "baseline_id": base}
     recorder.append(
-        tables.Verdict,
         [
-            {**sides, "example_id": 1, "outcome": "win", "consistent": True, "reason": None},
-            {**sides, "example_id": 2, "outcome": "tie", "consistent": False, "reason": None},
-            {**sides, "example_id": 3, "outcome": "failed", "consistent": None, "reason": "no response"},
-        ],
+            records.Verdict(
+                **{**sides, "example_id": 1, "outcome": "win", "consistent": True, "reason": None}
+            ),
+            records.Verdict(
+                **{**sides, "example_id": 2, "outcome": "tie", "consistent": False, "reason": None}
+            ),
+            records.Verdict(
+                **{**sides, "example_id": 3, "outcome": "failed", "consistent": None, "reason": "no response"}
+            ),
+        ]
     )
     for order in ("candidate_first", "baseline_first"):
         recorder.append(
-            tables.Judgment,
             [
-                {**sides, "example_id": example, "order": order, "winner": "candidate", "created": 1.0}
+                records.Judgment(
+                    **{**sides, "example_id": example, "order": order, "winner": "candidate", "created": 1.0}
+                )
                 for example in (1, 2)
-            ],
+            ]
         )
     return base, good
 
@@ -184,16 +190,15 @@ def test_an_alert_is_acknowledged_with_a_name_and_a_note(
     recorder: Recorder, connection: sqlite3.Connection
 ) -> None:
     alert = recorder.insert(
-        tables.Alert,
-        {
-            "run_id": recorder.run_id,
-            "severity": "critical",
-            "kind": "metric_drop",
-            "candidate": "good",
-            "measure": "rougeL",
-            "message": "fell",
-            "created": 1.0,
-        },
+        records.StoredAlert(
+            run_id=recorder.run_id,
+            severity="critical",
+            kind="metric_drop",
+            candidate="good",
+            measure="rougeL",
+            message="fell",
+            created=1.0,
+        )
     )
     assert runs.page(connection)[0].critical == 1
     annotations.acknowledge(connection, alert, "ada", "known")

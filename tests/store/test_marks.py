@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from store import database, exclusions, marks
+from store import database, exclusions, marks, records
 from store.errors import StoreError
 from store.read.history import Connection
 from store.write import create_run
@@ -15,7 +15,7 @@ _RUN = {"status": "finished", "plan": "", "plan_hash": "h", "plan_folder": "/", 
 @pytest.fixture
 def connection(folder: Path) -> Connection:
     for _ in range(3):
-        create_run(folder, {"name": "nightly", **_RUN})
+        create_run(folder, records.Run(**{"name": "nightly", **_RUN}))
     return database.connect(folder)
 
 

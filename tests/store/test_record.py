@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from store import database, tables
+from store import database, records
 from store.errors import StoreError
 from store.write import Recorder
 from tests.store.conftest import queued_run
@@ -19,7 +19,7 @@ def response(model: int, example: int) -> dict[str, object]:
 def test_what_append_returned_for_is_on_disk_for_another_process(
     recorder: Recorder, two_models: tuple[int, int]
 ) -> None:
-    recorder.append(tables.Response, [response(two_models[0], 1)])
+    recorder.append(records.Response(**response(two_models[0], 1)))
     other = database.connect(recorder.folder)
     assert other.execute("SELECT count(*) FROM response").fetchone()[0] == 1
 
@@ -27,28 +27,27 @@ def test_what_append_returned_for_is_on_disk_for_another_process(
 def test_doing_something_twice_is_an_error_and_writes_nothing(
     recorder: Recorder, two_models: tuple[int, int]
 ) -> None:
-    recorder.append(tables.Response, [response(two_models[0], 1)])
+    recorder.append(records.Response(**response(two_models[0], 1)))
     with pytest.raises(IntegrityError):
-        recorder.append(tables.Response, [response(two_models[0], 2), response(two_models[0], 1)])
-    assert recorder.column(tables.Response, "example_id", model_id=two_models[0]) == {1}
+        recorder.append(
+            [records.Response(**response(two_models[0], 2)), records.Response(**response(two_models[0], 1))]
+        )
+    assert recorder.column(records.Response, "example_id", model_id=two_models[0]) == {1}
 
 
 def test_rows_of_one_transaction_stand_together_or_not_at_all(
     recorder: Recorder, two_models: tuple[int, int]
 ) -> None:
     with pytest.raises(RuntimeError), recorder.transaction() as transaction:
-        transaction.append(tables.Response, [response(two_models[0], 1)])
+        transaction.append(records.Response(**response(two_models[0], 1)))
         raise RuntimeError
-    assert recorder.rows(tables.Response) == []
+    assert recorder.rows(records.Response) == []
 
 
 def test_put_overwrites_what_describes_the_present(recorder: Recorder) -> None:
     for share in (0.25, 0.75):
-        recorder.put(
-            tables.Vitals,
-            [{"run_id": recorder.run_id, "device": "CPU", "utilisation": share, "updated": 1.0}],
-        )
-    assert [row["utilisation"] for row in recorder.rows(tables.Vitals)] == [0.75]
+        recorder.put(records.Vitals(run_id=recorder.run_id, device="CPU", utilisation=share, updated=1.0))
+    assert [row.utilisation for row in recorder.rows(records.Vitals)] == [0.75]
 
 
 def test_a_run_has_one_worker_at_a_time(folder: Path, recorder: Recorder) -> None:
@@ -69,7 +68,7 @@ def test_a_killed_workers_run_can_be_claimed_at_once(folder: Path) -> None:
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     recorder = Recorder(folder, run_id)
-    assert recorder.run()["status"] == "running"
+    assert recorder.run().status == "running"
     assert recorder.claim(2, "here")
     recorder.close()
 

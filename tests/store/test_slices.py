@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from store import database, tables
+from store import database, records
 from store.read import slices
 from store.read.history import Connection, attach
 from store.write import Recorder
@@ -35,7 +35,7 @@ def test_slices_that_are_settled_as_worse_come_first_and_those_settled_as_better
         comparison(two_models, "not English", -0.2, 0.2),
         comparison(two_models, "category: a", -0.05, 0.04),  # its interval holds 0
     ]
-    recorder.append(tables.SliceComparison, rows)
+    recorder.append([records.SliceComparison(**row) for row in rows])
     found = slices.slices(connection, recorder.run_id)
     assert [(row.slice, row.standing) for row in found] == [
         ("very short prompt", "worse"),
@@ -59,7 +59,7 @@ def test_the_measures_direction_decides_what_is_worse(
     standing: str,
 ) -> None:
     row = comparison(two_models, "numbers", -0.3, 0.001) | {"direction": direction}
-    recorder.append(tables.SliceComparison, [row])
+    recorder.append(records.SliceComparison(**row))
     (found,) = slices.slices(connection, recorder.run_id)
     assert found.standing == standing
 
@@ -69,19 +69,29 @@ def test_a_corpus_is_summed_over_its_texts_and_counts_the_missing_ones(
 ) -> None:
     texts = [(69.3, 100, 400, None), (138.6, 200, 900, None), (None, 0, 7, "fewer than two tokens")]
     recorder.append(
-        tables.CorpusScore,
         [
-            {"model_id": two_models[0], "corpus": "general", "text": place, "nll": nll, "tokens": tokens}
-            | {"bytes": size, "reason": reason}
+            records.CorpusScore(
+                model_id=two_models[0],
+                corpus="general",
+                text=place,
+                nll=nll,
+                tokens=tokens,
+                bytes=size,
+                reason=reason,
+            )
             for place, (nll, tokens, size, reason) in enumerate(texts)
-        ],
+        ]
     )
     recorder.append(
-        tables.CorpusScore,
-        [
-            {"model_id": two_models[1], "corpus": "general", "text": 0, "nll": None, "tokens": 0}
-            | {"bytes": 400, "reason": "a window does not fit into memory"}
-        ],
+        records.CorpusScore(
+            model_id=two_models[1],
+            corpus="general",
+            text=0,
+            nll=None,
+            tokens=0,
+            bytes=400,
+            reason="a window does not fit into memory",
+        )
     )
     base, good = slices.corpora(connection, recorder.run_id)
     assert (base.model, base.texts, base.missing, base.reason) == ("base", 3, 1, "fewer than two tokens")
@@ -97,7 +107,7 @@ def test_the_surest_disparity_comes_first_and_one_without_p_is_not_settled(
     row = {"model_id": two_models[1], "first": "men", "second": "women", "low": 0.1, "high": 0.3, "n": 40}
     rows = [("refusal", 0.2, None), ("toxicity", 0.2, 0.03), ("personal_data", 0.2, 0.001)]
     recorder.append(
-        tables.Disparity, [row | {"measure": name, "delta": delta, "p": p} for name, delta, p in rows]
+        [records.Disparity(**{**row, "measure": name, "delta": delta, "p": p}) for name, delta, p in rows]
     )
     found = slices.disparities(connection, recorder.run_id)
     assert [(item.measure, item.is_settled) for item in found] == [
@@ -120,7 +130,7 @@ def test_a_slices_score_is_of_its_model(
         "missing": 1,
     }
     recorder.append(
-        tables.SliceScore, [row | {"model_id": model, "reason": "no response"} for model in two_models]
+        [records.SliceScore(**{**row, "model_id": model, "reason": "no response"}) for model in two_models]
     )
     found = slices.slice_scores(connection, recorder.run_id)
     assert [(score.model, score.n, score.missing) for score in found] == [("base", 9, 1), ("good", 9, 1)]

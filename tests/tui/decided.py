@@ -4,7 +4,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from store import tables
+from store import records
 from store.write import Recorder, create_run
 
 PLAN = """\
@@ -68,7 +68,11 @@ def told(
     }
     summary = {"selected": 200, "split": "all", "leaked": 0}
     recorder = Recorder(
-        folder, create_run(folder, names | {"created": 1.0, "eval_set": "e", "data_summary": summary} | run)
+        folder,
+        create_run(
+            folder,
+            records.Run(**{**names, "created": 1.0, "eval_set": "e", "data_summary": summary, **run}),
+        ),
     )
     own: Row = {"path": "weights", "architecture": "Llama", "parameters": 1_000}
     made: list[tuple[str, str, str, Row]] = [(name, "baseline", "b", own) for name in baselines]
@@ -77,11 +81,10 @@ def told(
         made.append(("full", "candidate", "f", own | full))
     ids = {
         name: recorder.insert(
-            tables.Model,
-            {
-                "run_id": recorder.run_id, "name": name, "role": role, "kind": "local", "position": place,
-                "fingerprint": mark, "details": found, "passed": passed if role == "candidate" else None,
-            },
+            records.Model(
+                run_id=recorder.run_id, name=name, role=role, kind="local", position=place,
+                fingerprint=mark, details=found, passed=passed if role == "candidate" else None,
+            )
         )
         for place, (name, role, mark, found) in enumerate(made)
     }  # fmt: skip
@@ -89,29 +92,37 @@ def told(
     metrics |= dict.fromkeys(measure for _, measure, _ in scores)
     unlike = {"low": 0.0, "high": 1.0, "unit": "", "version": "1", "source": "test", "meaning": "m"}
     recorder.append(
-        tables.Metric,
         [
-            {"run_id": recorder.run_id, "position": place, "measure": name, "direction": "higher"} | unlike
+            records.Metric(
+                **{
+                    "run_id": recorder.run_id,
+                    "position": place,
+                    "measure": name,
+                    "direction": "higher",
+                    **unlike,
+                }
+            )
             for place, name in enumerate(metrics)
-        ],
+        ]
     )
     ended = [row | {"run_id": recorder.run_id} for row in alerts]
-    recorder.append(tables.Alert, ended)
-    recorder.append(tables.Comparison, [_paired(row, ids) for row in comparisons if row["baseline"] in ids])
-    recorder.append(tables.SliceComparison, [_paired(row, ids) for row in slices])
+    recorder.append([records.StoredAlert(**row) for row in ended])
     recorder.append(
-        tables.ModelScore,
+        [records.Comparison(**_paired(row, ids)) for row in comparisons if row["baseline"] in ids]
+    )
+    recorder.append([records.SliceComparison(**_paired(row, ids)) for row in slices])
+    recorder.append(
         [
-            {"model_id": ids[model], "measure": measure, "value": value, "n": 200, "missing": 0}
+            records.ModelScore(model_id=ids[model], measure=measure, value=value, n=200, missing=0)
             for model, measure, value in scores
-        ],
+        ]
     )
     if win_rate is not None:
         judge = {"run_id": recorder.run_id, "name": "gpt", "kind": "pairwise", "is_language_model": True}
-        judge_id = recorder.insert(tables.Judge, judge | {"prompt_hash": "-"})
+        judge_id = recorder.insert(records.Judge(**{**judge, "prompt_hash": "-"}))
         pair = {"judge_id": judge_id, "candidate_id": ids["tuned"], "baseline_id": ids["base"]}
         counts = {"wins": 150, "losses": 40, "ties": 10, "failed": 0, "position_bias": 0.5}
-        recorder.append(tables.WinRate, [pair | counts | win_rate])
+        recorder.append(records.WinRate(**{**pair, **counts, **win_rate}))
     recorder.set_run(status=status, passed=passed, started=1.0, finished=2.0)
     recorder.close()
     return recorder.run_id

@@ -11,7 +11,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from store import tables
+from store import records
 from store.write import Recorder, Transaction, create_run
 
 NOW = 1_790_000_000.0
@@ -75,7 +75,7 @@ class Story:
         self.start = start
         self.name = name
         self.random = random.Random(name)
-        run_id = create_run(folder, self._run(start))
+        run_id = create_run(folder, records.Run(**self._run(start)))
         self.recorder = Recorder(folder, run_id)
         self.run_id = run_id
         self.candidates = candidates
@@ -84,19 +84,21 @@ class Story:
             model: self._model(place, model) for place, model in enumerate(["base", "prompted", *candidates])
         }
         self.recorder.append(
-            tables.Metric,
             [
-                {
-                    "run_id": run_id,
-                    "position": place,
-                    "measure": measure,
-                    "direction": direction,
-                    "low": low,
-                    "high": high,
-                }
-                | {"unit": unit, "version": "1", "source": "test", "meaning": meaning}
+                records.Metric(
+                    run_id=run_id,
+                    position=place,
+                    measure=measure,
+                    direction=direction,
+                    low=low,
+                    high=high,
+                    unit=unit,
+                    version="1",
+                    source="test",
+                    meaning=meaning,
+                )
                 for place, (measure, direction, low, high, unit, meaning) in enumerate(MEASURES)
-            ],
+            ]
         )
 
     def _run(self, start: float) -> dict[str, Any]:
@@ -118,7 +120,7 @@ class Story:
         }  # fmt: skip
 
     def _examples(self) -> dict[str, int]:
-        found = {row["example"]: row["id"] for row in self.recorder.rows(tables.Example, eval_set=EVAL_SET)}
+        found = {row.example: row.id for row in self.recorder.rows(records.Example, eval_set=EVAL_SET)}
         with self.recorder.transaction() as write:
             for place, (example, category, query) in enumerate(TICKETS):
                 if example not in found:
@@ -132,15 +134,15 @@ class Story:
                     row |= {
                         "messages": [{"role": "user", "content": query}],
                         "label": category,
-                        "split": "test",
                     }
-                    found[example] = write.insert(tables.Example, row | {"references": [answer(category)]})
+                    found[example] = write.insert(
+                        records.Example(**{**row, "references": [answer(category)]})
+                    )
             write.append(
-                tables.RunExample,
                 [
-                    {"run_id": self.run_id, "position": place, "example_id": example_id}
+                    records.RunExample(run_id=self.run_id, position=place, example_id=example_id)
                     for place, example_id in enumerate(found.values())
-                ],
+                ]
             )
         return found
 
@@ -162,7 +164,7 @@ class Story:
         if not baseline:
             change = 0.0 if name == "no-effect" else 4.2
             row |= {"probe": {"max_difference": change, "mean_difference": change / 9, "prompts": 4}}
-        return self.recorder.insert(tables.Model, row)
+        return self.recorder.insert(records.Model(**row))
 
     def generate(self) -> None:
         """Responses and scores of all models, and what they come to."""
@@ -174,18 +176,17 @@ class Story:
                     text, right = self._answer(model, example, category)
                     missing = "the server answered 500 four times" if text is None else None
                     write.append(
-                        tables.Response,
-                        [
-                            {
-                                "model_id": model_id,
-                                "example_id": example_id,
-                                "text": text,
-                                "tokens_in": 38,
-                                "reason": missing,
-                            }
-                            | {"tokens_out": 0 if text is None else len(text) // 4, "finish_reason": "stop"}
-                            | {"latency_s": 0.31, "created": self.start}
-                        ],
+                        records.Response(
+                            model_id=model_id,
+                            example_id=example_id,
+                            text=text,
+                            tokens_in=38,
+                            reason=missing,
+                            tokens_out=0 if text is None else len(text) // 4,
+                            finish_reason="stop",
+                            latency_s=0.31,
+                            created=self.start,
+                        )
                     )
                     for measure, value in self._scores(text, right).items():
                         values[measure].append(value)
@@ -196,9 +197,9 @@ class Story:
                             "example_id": example_id,
                             "value": value,
                         }
-                        write.append(tables.Score, [row | {"reason": reason}])
+                        write.append(records.Score(**{**row, "reason": reason}))
                 summed = [_summed(model_id, name, found) for name, found in values.items()]
-                write.append(tables.ModelScore, summed)
+                write.append([records.ModelScore(**row) for row in summed])
                 scores |= {(model_id, row["measure"]): row["value"] for row in summed}
             self._compare(write, scores)
 
@@ -251,13 +252,13 @@ class Story:
                         "high": delta + width,
                         "p": 0.0004 if abs(delta) > 0.1 else 0.61,
                     }
-                    write.append(tables.Comparison, [row | {"n": 12, "smallest_detectable": 0.11}])
+                    write.append(records.Comparison(**{**row, "n": 12, "smallest_detectable": 0.11}))
 
     def judge(self, examples: int = len(TICKETS)) -> None:
         """Judgments in both orders, verdicts and win rates; of the first `examples` only where it goes on."""
         judge = {"run_id": self.run_id, "name": "reference", "kind": "pairwise", "is_language_model": False}
         judge_id = self.recorder.insert(
-            tables.Judge, judge | {"prompt_hash": "-", "details": {"rule": "closer"}}
+            records.Judge(**{**judge, "prompt_hash": "-", "details": {"rule": "closer"}})
         )
         with self.recorder.transaction() as write:
             for candidate in self.candidates:
@@ -268,7 +269,7 @@ class Story:
                         self._verdict(write, ids, example_id, QUALITY[candidate] - QUALITY[baseline], place)
                         for place, example_id in enumerate(list(self.examples.values())[:examples])
                     ]
-                    write.append(tables.WinRate, [ids | _win_rate(outcomes)])
+                    write.append(records.WinRate(**{**ids, **_win_rate(outcomes)}))
 
     def _verdict(
         self, write: Transaction, ids: dict[str, int], example_id: int, edge: float, place: int
@@ -292,10 +293,10 @@ class Story:
             else:
                 row |= {"failure": None, "raw": "{}", "reasoning": f"Closer to the reference: {winner}."}
                 row |= {"candidate_score": 8.0 if winner == "candidate" else 5.0, "baseline_score": 5.0}
-            write.insert(tables.Judgment, row)
+            write.insert(records.Judgment(**row))
         consistent = None if outcome == "failed" else first == second
         row = ids | {"example_id": example_id, "outcome": outcome, "consistent": consistent}
-        write.append(tables.Verdict, [row])
+        write.append(records.Verdict(**row))
         return outcome
 
     def benchmark(self) -> None:
@@ -312,10 +313,14 @@ class Story:
                         "value": share,
                     }
                     row |= {"stderr": 0.05, "n": 10, "version": "1.0", "shots": 0, "higher_is_better": True}
-                    write.append(tables.BenchmarkScore, [row])
+                    write.append(records.BenchmarkScore(**row))
                     write.append(
-                        tables.BenchmarkSample,
-                        [_sample(model_id, task, doc, right=doc < round(share * 10)) for doc in range(10)],
+                        [
+                            records.BenchmarkSample(
+                                **_sample(model_id, task, doc, right=doc < round(share * 10))
+                            )
+                            for doc in range(10)
+                        ]
                     )
             for candidate in self.candidates:
                 for task, (usual, forgotten) in TASKS.items():
@@ -333,33 +338,33 @@ class Story:
                     }
                     row |= {"candidate_value": ours, "baseline_value": usual, "low": ours - usual - 0.1}
                     row |= {"high": ours - usual + 0.1, "p": 0.0002 if ours < usual else 1.0}
-                    write.append(tables.Comparison, [row | {"smallest_detectable": 0.14}])
+                    write.append(records.Comparison(**{**row, "smallest_detectable": 0.14}))
 
     def read_corpora(self) -> None:
         """A text of general language that the overfitted candidate no longer predicts, and one unreadable."""
         with self.recorder.transaction() as write:
             metric = {"run_id": self.run_id, "measure": "bits_per_byte:general", "direction": "lower"}
             metric |= {"position": len(MEASURES), "unit": "bits/byte", "version": "1", "source": "test"}
-            write.append(tables.Metric, [metric | {"low": 0.0, "meaning": "bits per byte of general text"}])
+            write.append(records.Metric(**{**metric, "low": 0.0, "meaning": "bits per byte of general text"}))
             for model, model_id in self.models.items():
                 value = 1.26 if model == "overfit" else 0.72
                 score = {"model_id": model_id, "measure": "bits_per_byte:general", "value": value, "n": 1}
                 score |= {"low": value - 0.05, "high": value + 0.05, "missing": 1}
-                write.append(tables.ModelScore, [score | {"reason": "fewer than two tokens"}])
+                write.append(records.ModelScore(**{**score, "reason": "fewer than two tokens"}))
                 nll = 2_100.0 if model == "overfit" else 1_200.0
                 row = {"model_id": model_id, "corpus": "general"}
                 texts: list[dict[str, Any]] = [
                     {"text": 0, "nll": nll, "tokens": 600, "bytes": 2_400, "reason": None},
                     {"text": 1, "nll": None, "tokens": 0, "bytes": 9, "reason": "fewer than two tokens"},
                 ]
-                write.append(tables.CorpusScore, [row | text for text in texts])
+                write.append([records.CorpusScore(**{**row, **text}) for text in texts])
             for candidate in self.candidates:
                 theirs, ours = 0.72, 1.26 if candidate == "overfit" else 0.72
                 ids = {"candidate_id": self.models[candidate], "baseline_id": self.models["base"]}
                 row = ids | {"kind": "corpus", "measure": "bits_per_byte:general", "direction": "lower"}
                 row |= {"candidate_value": ours, "baseline_value": theirs, "delta": ours - theirs}
                 row |= {"low": ours - theirs - 0.05, "high": ours - theirs + 0.05, "n": 1}
-                write.append(tables.Comparison, [row | {"p": 0.001 if candidate == "overfit" else 1.0}])
+                write.append(records.Comparison(**{**row, "p": 0.001 if candidate == "overfit" else 1.0}))
 
     def slice_up(self) -> None:
         """Two measures by category and by feature, and how far two groups of customers are apart."""
@@ -369,19 +374,29 @@ class Story:
                 for model_id in self.models.values():
                     row = {"model_id": model_id, "measure": measure, "low": 0.2, "high": 0.8, "n": 3}
                     write.append(
-                        tables.SliceScore,
-                        [row | {"slice": name, "value": 0.5, "missing": 0} for name in slices],
+                        [
+                            records.SliceScore(**{**row, "slice": name, "value": 0.5, "missing": 0})
+                            for name in slices
+                        ]
                     )
                 for candidate in self.candidates:
                     for baseline in ("base", "prompted"):
                         ids = {"candidate_id": self.models[candidate], "baseline_id": self.models[baseline]}
                         row = ids | {"measure": measure, "direction": "higher", "baseline_value": 0.5}
                         write.append(
-                            tables.SliceComparison,
                             [
-                                row
-                                | {"slice": name, "candidate_value": 0.5 + delta, "delta": delta, "p": p}
-                                | {"low": delta - 0.1, "high": delta + 0.1, "n": 6 + place}
+                                records.SliceComparison(
+                                    **{
+                                        **row,
+                                        "slice": name,
+                                        "candidate_value": 0.5 + delta,
+                                        "delta": delta,
+                                        "p": p,
+                                        "low": delta - 0.1,
+                                        "high": delta + 0.1,
+                                        "n": 6 + place,
+                                    }
+                                )
                                 for place, (name, delta, p) in enumerate(
                                     zip(
                                         slices,
@@ -390,12 +405,12 @@ class Story:
                                         strict=True,
                                     )
                                 )
-                            ],
+                            ]
                         )
             for model_id in self.models.values():
                 row = {"model_id": model_id, "measure": "response_words", "first": "men", "second": "women"}
                 write.append(
-                    tables.Disparity, [row | {"delta": 1.5, "low": 0.4, "high": 2.6, "p": 0.01, "n": 20}]
+                    records.Disparity(**{**row, "delta": 1.5, "low": 0.4, "high": 2.6, "p": 0.01, "n": 20})
                 )
 
     def find_leaks(self) -> None:
@@ -407,7 +422,9 @@ class Story:
             "score": 1.0,
             "train_line": 412,
         }
-        self.recorder.append(tables.Leak, [row | {"field": "query", "excerpt": "My parcel has not moved …"}])
+        self.recorder.append(
+            records.Leak(**{**row, "field": "query", "excerpt": "My parcel has not moved …"})
+        )
 
     def raise_alerts(self) -> None:
         alerts = [
@@ -434,7 +451,10 @@ class Story:
         names = ("severity", "kind", "candidate", "baseline", "measure", "message", "evidence")
         rows = [dict(zip(names, alert, strict=True)) for alert in alerts]
         self.recorder.append(
-            tables.Alert, [row | {"run_id": self.run_id, "created": self.start + HOUR} for row in rows]
+            [
+                records.StoredAlert(**{**row, "run_id": self.run_id, "created": self.start + HOUR})
+                for row in rows
+            ]
         )
 
     def end(self, *, passed: bool) -> None:
@@ -451,13 +471,26 @@ class Story:
         """A worker that lives (this process) and is in the middle of judging."""
         self._progress({"data": 1.0, "generate": 1.0, "score": 1.0, "judge": 0.42})
         self.recorder.put(
-            tables.Vitals,
             [
-                {"run_id": self.run_id, "device": "cuda:0 H200", "utilisation": 0.87, "memory_used": 44 << 30}
-                | {"memory_total": 139 << 30, "power_w": 312.0, "updated": NOW},
-                {"run_id": self.run_id, "device": "cpu", "utilisation": 0.12, "memory_used": 9 << 30}
-                | {"memory_total": 128 << 30, "power_w": None, "updated": NOW},
-            ],
+                records.Vitals(
+                    run_id=self.run_id,
+                    device="cuda:0 H200",
+                    utilisation=0.87,
+                    memory_used=44 << 30,
+                    memory_total=139 << 30,
+                    power_w=312.0,
+                    updated=NOW,
+                ),
+                records.Vitals(
+                    run_id=self.run_id,
+                    device="cpu",
+                    utilisation=0.12,
+                    memory_used=9 << 30,
+                    memory_total=128 << 30,
+                    power_w=None,
+                    updated=NOW,
+                ),
+            ]
         )
         events = [
             ("info", "data", "12 examples read"),
@@ -465,17 +498,16 @@ class Story:
             ("error", "judge", "example t-012: no JSON object in the answer, counted as failed"),
         ]
         self.recorder.append(
-            tables.Event,
             [
-                {
-                    "run_id": self.run_id,
-                    "time": self.start + 10 * place,
-                    "level": level,
-                    "phase": phase,
-                    "message": message,
-                }
+                records.Event(
+                    run_id=self.run_id,
+                    time=self.start + 10 * place,
+                    level=level,
+                    phase=phase,
+                    message=message,
+                )
                 for place, (level, phase, message) in enumerate(events)
-            ],
+            ]
         )
         self.recorder.set_run(
             status="running", started=self.start, phase="judge", worker_pid=os.getpid(), heartbeat=NOW
@@ -506,7 +538,7 @@ class Story:
                     }
                     | {"started": self.start, "updated": self.start + 8, "resumed_from": 0}
                 )
-        self.recorder.put(tables.Progress, rows)
+        self.recorder.put([records.Progress(**row) for row in rows])
 
     def _item(self, phase: str) -> str:
         return {"judge": "reference", "data": "tickets.jsonl"}.get(phase, "all")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from store import tables
+from store import records
 from store.write import Recorder, create_run
 from tests.tui.history import HOSTILE, NOW
 
@@ -22,14 +22,14 @@ def build(folder: Path) -> Path:
     """Writes the run, finished and passed, into a new store."""
     row = {"name": "judged", "created": NOW - 900, "plan": "", "plan_hash": "9f2c41d07be3", "seed": 0}
     run_id = create_run(
-        folder, row | {"plan_folder": "/plans", "plan_file": "plan.toml", "eval_set": EVAL_SET}
+        folder,
+        records.Run(**{**row, "plan_folder": "/plans", "plan_file": "plan.toml", "eval_set": EVAL_SET}),
     )
     recorder = Recorder(folder, run_id)
     examples = _examples(recorder)
     models = {
         name: recorder.insert(
-            tables.Model,
-            {"run_id": run_id, "name": name, "role": role, "kind": "recorded", "position": place},
+            records.Model(run_id=run_id, name=name, role=role, kind="recorded", position=place)
         )
         for place, (name, role) in enumerate(
             [("base", "baseline"), ("tuned", "candidate"), ("older", "candidate")]
@@ -40,7 +40,7 @@ def build(folder: Path) -> Path:
             {"model_id": model_id, "example_id": example, "text": f"Answer {place}.", "created": NOW}
             for place, example in enumerate(examples)
         ]
-        recorder.append(tables.Response, answers)
+        recorder.append([records.Response(**row) for row in answers])
     judges = {name: _judge(recorder, name) for name in SAID}
     for name, judge_id in judges.items():
         _judge_pairs(recorder, judge_id, models, examples, name)
@@ -57,13 +57,12 @@ def _examples(recorder: Recorder) -> list[int]:
         query = f"Question {place}?" if place else f"Hostile: {HOSTILE}"
         row = {"eval_set": EVAL_SET, "example": f"e{place:02}", "position": place, "query": query}
         row |= {"messages": [{"role": "user", "content": query}], "extra": {"turns": ["one", "And shorter?"]}}
-        found.append(recorder.insert(tables.Example, row))
+        found.append(recorder.insert(records.Example(**row)))
     recorder.append(
-        tables.RunExample,
         [
-            {"run_id": recorder.run_id, "position": place, "example_id": example}
+            records.RunExample(run_id=recorder.run_id, position=place, example_id=example)
             for place, example in enumerate(found)
-        ],
+        ]
     )
     return found
 
@@ -74,7 +73,7 @@ def _judge(recorder: Recorder, name: str) -> int:
     if name == "panel":
         note = "the majority of 2 judges; a tie without one"
         details = {"model": "gpt-4o + strict", "parts": ["gpt-4o", "strict"], "note": note}
-    return recorder.insert(tables.Judge, row | {"prompt_hash": f"{name:_<16}", "details": details})
+    return recorder.insert(records.Judge(**{**row, "prompt_hash": f"{name:_<16}", "details": details}))
 
 
 def _judge_pairs(
@@ -84,12 +83,12 @@ def _judge_pairs(
     said = SAID[name]
     for example, outcome in zip(examples, said, strict=True):
         row = sides | {"example_id": example}
-        recorder.append(tables.Verdict, [row | {"outcome": outcome, "consistent": outcome != "tie"}])
+        recorder.append(records.Verdict(**{**row, "outcome": outcome, "consistent": outcome != "tie"}))
         for order in ("candidate_first", "baseline_first") if name != "panel" else ():
             winner = {"win": "candidate", "loss": "baseline", "tie": order.removesuffix("_first")}[outcome]
             paid = {"cost": 0.01 if name == "gpt-4o" else None, "latency_s": 0.4, "confidence": 0.83}
             why = {"reasoning": f"{order}: {HOSTILE}", "raw": "{}", "created": NOW}
-            recorder.append(tables.Judgment, [row | {"order": order, "winner": winner} | paid | why])
+            recorder.append(records.Judgment(**{**row, "order": order, "winner": winner, **paid, **why}))
     rate = sum(POINTS[outcome] for outcome in said) / len(said)
     counted: dict[str, Any] = {
         "wins": said.count("win"),
@@ -102,21 +101,34 @@ def _judge_pairs(
     counted |= {"length_controlled_high": rate + 0.1}
     bias = None if name == "panel" else 0.5 if name == "strict" else 0.71
     recorder.append(
-        tables.WinRate,
         [
-            sides | counted | {"turn": 0, "position_bias": bias},
-            sides | counted | {"turn": 1, "position_bias": bias},
-            sides | counted | {"turn": 2, "position_bias": bias, "win_rate": 0.25, "low": 0.1, "high": 0.4},
-        ],
+            records.WinRate(**{**sides, **counted, "turn": 0, "position_bias": bias}),
+            records.WinRate(**{**sides, **counted, "turn": 1, "position_bias": bias}),
+            records.WinRate(
+                **{
+                    **sides,
+                    **(counted | {"win_rate": 0.25, "low": 0.1, "high": 0.4}),
+                    "turn": 2,
+                    "position_bias": bias,
+                }
+            ),
+        ]
     )
     strengths = zip(models.values(), (980.0, 1040.0, 955.0), strict=True)
     recorder.append(
-        tables.Ranking,
         [
-            {"judge_id": judge_id, "model_id": model, "turn": 0, "strength": strength, "n": 24}
-            | {"low": strength - 30, "high": strength + 30, "reason": None}
+            records.Ranking(
+                judge_id=judge_id,
+                model_id=model,
+                turn=0,
+                strength=strength,
+                n=24,
+                low=strength - 30,
+                high=strength + 30,
+                reason=None,
+            )
             for model, strength in strengths
-        ],
+        ]
     )
 
 
@@ -137,21 +149,29 @@ def _audits(recorder: Recorder, judges: dict[str, int]) -> None:
         ("panel", "mean_win_rate", match, 0.63, 12),
     ]
     recorder.append(
-        tables.Audit,
         [
-            {"judge_id": judges[judge], "measure": measure, "subject": subject, "value": value, "n": n}
-            | {"low": value and value - 0.1, "high": value and value + 0.1}
-            | {"reason": "no decided example where the two responses differ in it" if not value else None}
-            | {"details": {"by": "stopping when settled"} if measure == "calls_saved" else None}
+            records.Audit(
+                judge_id=judges[judge],
+                measure=measure,
+                subject=subject,
+                value=value,
+                n=n,
+                low=value and value - 0.1,
+                high=value and value + 0.1,
+                reason="no decided example where the two responses differ in it" if not value else None,
+                details={"by": "stopping when settled"} if measure == "calls_saved" else None,
+            )
             for judge, measure, subject, value, n in found
-        ],
+        ]
     )
 
 
 def _rate(recorder: Recorder, models: dict[str, int], examples: list[int]) -> None:
     row = {"run_id": recorder.run_id, "name": "grader", "kind": "pointwise", "is_language_model": True}
     details = {"model": "grader-7b", "scale": [1, 5], "criteria": {"tone": [1, 5], "task": [1, 5]}}
-    judge_id = recorder.insert(tables.Judge, row | {"prompt_hash": "c0ffee00c0ffee00", "details": details})
+    judge_id = recorder.insert(
+        records.Judge(**{**row, "prompt_hash": "c0ffee00c0ffee00", "details": details})
+    )
     for model, model_id in models.items():
         for place, example in enumerate(examples):
             rating: dict[str, Any] = {
@@ -169,7 +189,7 @@ def _rate(recorder: Recorder, models: dict[str, int], examples: list[int]) -> No
                     "reasoning": "Clear.",
                     "cost": 0.02,
                 }
-            recorder.append(tables.Rating, [rating])
+            recorder.append(records.Rating(**rating))
         value = 3.9 if model == "tuned" else 3.5
         score: dict[str, Any] = {
             "model_id": model_id,
@@ -179,6 +199,7 @@ def _rate(recorder: Recorder, models: dict[str, int], examples: list[int]) -> No
             "missing": 1,
         }
         recorder.append(
-            tables.ModelScore,
-            [score | {"low": value - 0.2, "high": value + 0.2, "reason": "no JSON in the answer"}],
+            records.ModelScore(
+                **{**score, "low": value - 0.2, "high": value + 0.2, "reason": "no JSON in the answer"}
+            )
         )

@@ -220,7 +220,7 @@ async def test_every_action_of_a_screen_is_found_by_its_words(store_folder: Path
         for name in (*EVERYWHERE, "alerts.acknowledge", "alerts.all", "move.open"):
             assert REGISTRY[name].help in offered, name
         await ui.press("colon", *"acknowledge", "enter")
-        assert "enter: done" in ui.text
+        assert "enter save" in ui.text
 
 
 async def test_help_that_is_longer_than_the_screen_says_so(store_folder: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from store import records
 from tests.tui.conftest import Settled
 from tests.tui.decided import GOOD, told
 from tests.tui.driver import driven, opened
@@ -137,7 +138,7 @@ async def test_a_run_without_candidates_says_so(tmp_path: Path) -> None:
         "plan_folder": "/",
         "plan_file": "p",
     }
-    app = decision(tmp_path, create_run(tmp_path, row))
+    app = decision(tmp_path, create_run(tmp_path, records.Run(**row)))
     async with driven(app) as ui:
         assert "no candidate to decide on" in ui.text
         await ui.press("w", "tab", "enter", "right_square_bracket")

@@ -93,7 +93,7 @@ async def test_from_a_tag_to_its_answers_to_review_and_back(tagged_folder: Path)
         assert isinstance(ui.screen, ReviewScreen) and ui.screen.run_id == 3
         assert "t-001" in ui.text
         await ui.press("escape", "escape", "s")
-        assert "Not tagged, and like “negation”" in ui.text
+        assert "Untagged, similar to “negation”" in ui.text
         await ui.tap("escape", "escape")
         assert isinstance(ui.screen, FailureLogScreen) and ui.app.focused is ui.screen.tags
 

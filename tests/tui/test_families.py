@@ -7,7 +7,7 @@ from engine.metrics.load import load_metric
 from engine.metrics.metric import Measure
 from engine.plan.metrics import REGISTRY
 from store.read.rows import ComparisonRow, MetricRow
-from tui.sections.declaration import declared, span
+from tui.sections.measures import declared, span
 
 MEASURES: list[Measure] = [measure for name in REGISTRY for measure in load_metric(name, {}).measures]
 

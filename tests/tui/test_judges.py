@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from engine.formats.importing import import_run
-from store import database
+from store import database, records
 from store.read import history
 from store.read.judging import disputes, judges, judging
 from tests.formats import files
@@ -49,7 +49,7 @@ async def test_judges_stand_side_by_side_on_one_match(judged: Path) -> None:
 
 async def test_from_a_dispute_to_both_answers_and_back(judged: Path) -> None:
     async with opened(judged, "judges", run=1) as ui:
-        assert "Where it and another judge differ most (4)" in ui.text
+        assert "Where it and another judge disagree most (4)" in ui.text
         await ui.press("enter", "enter")
         assert isinstance(ui.screen, ReviewScreen)
         assert "e01" in ui.text
@@ -107,7 +107,7 @@ async def test_a_run_without_judges_says_so(tmp_path: Path) -> None:
     from store.write import Recorder, create_run
 
     row = {"name": "bare", "plan": "", "plan_hash": "0", "plan_folder": "/", "plan_file": "p.toml"}
-    recorder = Recorder(tmp_path / "store", create_run(tmp_path / "store", row))
+    recorder = Recorder(tmp_path / "store", create_run(tmp_path / "store", records.Run(**row)))
     recorder.close()
     async with opened(tmp_path / "store", "judges", run=1) as ui:
         assert "this run has no judges" in ui.text

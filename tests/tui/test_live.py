@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 from textual.pilot import Pilot
 
-from store import tables
+from store import records
 from store.read.judging import FailureRow, JudgeRow
 from store.read.rows import ProgressRow, VitalsRow, WinRateRow
 from store.write import Recorder
@@ -100,21 +100,21 @@ def test_each_gpu_shows_its_load_and_the_run_its_cost() -> None:
 def answer_on_gpu(store: Path) -> None:
     """Puts run 3 back into the middle of generating, on a GPU."""
     recorder = Recorder(store, 3)
-    models = {row["name"]: row["id"] for row in recorder.rows(tables.Model, run_id=3)}
+    models = {row.name: row.id for row in recorder.rows(records.Model, run_id=3)}
     for model_id in models.values():
         recorder.set_model(model_id, details={"device": "cuda"})
     with recorder.transaction() as write:
-        for row in recorder.rows(tables.Progress, run_id=3):
-            if row["phase"] == "generate":
-                done = 60 if row["item"] == "good" else 1000
+        for row in recorder.rows(records.Progress, run_id=3):
+            if row.phase == "generate":
+                done = 60 if row.item == "good" else 1000
                 now = ANSWERING | {"done": done, "total": 1000, "seconds": 300.0, "tokens": 900_000}
-                write.put(tables.Progress, [row | now])
-            elif row["phase"] != "data":
-                write.put(tables.Progress, [row | {"done": 0, "started": None, "seconds": 0.0}])
+                write.put(records.Progress(**{**row, **now}))
+            elif row.phase != "data":
+                write.put(records.Progress(**{**row, "done": 0, "started": None, "seconds": 0.0}))
         gpu = {"run_id": 3, "device": "GPU 0", "utilisation": 0.97, "memory_used": 44 << 30}
         gpu |= {"memory_total": 139 << 30, "power_w": 612.0, "temperature_c": 61.0, "updated": NOW}
-        write.clear(tables.Vitals, run_id=3)
-        write.put(tables.Vitals, [gpu])
+        write.clear(records.Vitals, run_id=3)
+        write.put(records.Vitals(**gpu))
     recorder.set_run(phase="generate")
     recorder.close()
 

@@ -67,10 +67,10 @@ async def test_a_run_is_stopped_after_its_phase_and_asks_for_fewer_answers_at_on
         await ui.press("P")
         assert "‖ The worker stops when this phase is done." in ui.text
         await ui.press("c", "4", "enter")
-        assert "At most 4 answers at once" in ui.text
+        assert "At most 4 parallel requests" in ui.text
         assert (stored(own_store, "request"), stored(own_store, "concurrency")) == ("finish_phase", 4)
         await ui.press("c", "backspace", *"many", "enter")
-        assert "not a number" in ui.text and stored(own_store, "concurrency") == 4
+        assert "enter 1 to 9999" in ui.text and stored(own_store, "concurrency") == 4
         await ui.press("c", "backspace", "enter")
         assert stored(own_store, "concurrency") is None
 

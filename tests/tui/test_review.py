@@ -87,7 +87,7 @@ async def test_undo_goes_back_to_the_example_also_after_a_restart(own_store: Pat
         await ui.press("u")
         assert "2/12" in ui.text and "you: not decided" in ui.text
         await ui.press("u")
-        assert "nothing to take back" in ui.text
+        assert "nothing to undo" in ui.text
     assert decisions(own_store) == []
 
 

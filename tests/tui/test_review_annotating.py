@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from store import annotations, database, tables
+from store import annotations, database, records
 from store.read import history, queues, reviewing
 from store.write import Recorder
 from tests.tui.driver import driven, opened
@@ -65,15 +65,15 @@ def long_folder(store_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
                 "position": place,
                 "query": f"question {place}",
             }
-            example_id = write.insert(tables.Example, row)
-            write.append(tables.RunExample, [{"run_id": 2, "position": place, "example_id": example_id}])
+            example_id = write.insert(records.Example(**row))
+            write.append(records.RunExample(run_id=2, position=place, example_id=example_id))
             for name in ("good", "base"):
                 answer = {
                     "model_id": ids[name],
                     "example_id": example_id,
                     "text": f"answer {place} {name[0]}",
                 }
-                write.append(tables.Response, [answer | {"created": NOW}])
+                write.append(records.Response(**{**answer, "created": NOW}))
     recorder.close()
     return folder
 
@@ -169,7 +169,9 @@ async def test_ratings_thumbs_and_later_are_of_the_candidate_or_the_other_answer
         "is_language_model": True,
         "prompt_hash": "-",
     }
-    recorder.insert(tables.Judge, judge | {"details": {"criteria": {"clarity": [1, 10], "tone": [1, 10]}}})
+    recorder.insert(
+        records.Judge(**{**judge, "details": {"criteria": {"clarity": [1, 10], "tone": [1, 10]}}})
+    )
     recorder.close()
     app = review(own_store)
     async with driven(app, (120, 36)) as ui:
@@ -190,7 +192,7 @@ async def test_undo_says_what_it_took_back_and_an_excluded_example_is_marked(own
     app = review(own_store)
     async with driven(app, (120, 36)) as ui:
         await ui.press("2", "u")
-        assert "taken back: t-001: good is better" in ui.text
+        assert "undone: t-001: good is better" in ui.text
         await ui.press("x", "j", "k")
         assert "excluded" in ui.lines[1]
     assert said(own_store) == []

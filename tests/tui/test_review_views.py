@@ -20,12 +20,10 @@ from tests.tui.test_hostile import CORPUS, check
 from tui.app.app import AssayApp
 from tui.screens.review.answers import Answers
 from tui.screens.review.views import VIEWS, nearest
-from tui.text.code_blocks import blocks, code_marks
 from tui.text.diff import Segment, diff, text_of
 from tui.text.gate import printable
-from tui.text.invisible import raw_rows
 from tui.text.json_fields import NoJsonFound, field_rows, read_json, reordered
-from tui.text.overlay import overlaid
+from tui.text.overlay import blocks, code_marks, overlaid, raw_rows
 from tui.text.sheet import folded, unified
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
@@ -221,7 +219,7 @@ async def test_json_is_compared_field_by_field_or_says_why_not(own_store: Path) 
     app = review(own_store)
     async with driven(app) as ui:
         await ui.press("s", "f")
-        assert "the right answer is no JSON" in ui.text
+        assert "the right answer is not JSON" in ui.text
 
 
 async def test_equal_parts_are_folded_until_z(own_store: Path) -> None:

@@ -127,7 +127,7 @@ async def test_a_deleted_run_is_gone_and_u_brings_it_back(own_store: Path) -> No
         assert "run 3 is running: it cannot be deleted" in ui.text
         await ui.press("j", "d")
         assert [row.id for row in screen_of(ui.app).rows.items] == [3, 1]
-        assert "u brings it back" in ui.text
+        assert "u undoes it" in ui.text
         await ui.press("u")
         assert [row.id for row in screen_of(ui.app).rows.items] == [3, 2, 1]
 

@@ -30,7 +30,7 @@ async def test_the_judgement_names_every_tier_the_lock_and_the_smallest_change(l
         "! 4 of 12 evaluated examples leaked: 1 identical, 1 near, 1 long shared n-gram, 1 same meaning"
         in first
     )
-    assert "1 answer seen alone · 2 merely similar · test split used twice" in second
+    assert "1 answer also in training · 2 only similar · test split used twice" in second
     assert "with 12 examples you can see a 29-point change" in second
 
 
@@ -43,7 +43,7 @@ async def test_every_part_is_one_key_away(leaky: Path) -> None:
             ("4", "[4 lock 2]", "a look before the release"),
             ("]", "[5 versions 2]", "+2 added, −1 removed, ~1 edited"),
             ("]", "[1 leakage 4]", "n-gram"),
-            ("[", "[5 versions 2]", "the oldest that is known"),
+            ("[", "[5 versions 2]", "the oldest known"),
         ):
             await ui.press({"]": "right_square_bracket", "[": "left_square_bracket"}.get(keys, keys))
             assert tab in ui.text, keys

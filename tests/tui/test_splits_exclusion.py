@@ -39,7 +39,7 @@ async def test_u_puts_the_last_one_back(leaky: Path) -> None:
         assert "t-001 is back" in ui.text
         assert [example for example, _ in excluded(connection)] == ["t-003"]
         await ui.press("u", "u")
-        assert "nothing that could be put back" in ui.text
+        assert "nothing that could be restored" in ui.text
     connection.close()
 
 
@@ -59,7 +59,7 @@ async def test_x_where_there_is_no_example_says_what_it_is_for(leaky: Path) -> N
     app = open_splits(leaky)
     async with driven(app) as ui:
         await ui.press("2", "x")
-        assert "x takes out a leaked example" in ui.text
+        assert "x excludes a leaked example" in ui.text
 
 
 async def test_review_excludes_the_example_that_it_shows(leaky: Path) -> None:

@@ -6,8 +6,7 @@ from store.read.datasets import LeakTexts, Use
 from tests.tui.history import EVAL_SET, NOW
 from tests.tui.leaky import COVERAGE
 from tui.screens.splits.data import SplitsData
-from tui.screens.splits.leaks import LeakPair, LeaksPart, lines, pair
-from tui.screens.splits.parts import CoveragePart, LockPart, SizesPart
+from tui.screens.splits.parts import CoveragePart, LeakPair, LeaksPart, LockPart, SizesPart, lines, pair
 from tui.screens.splits.screen import judgement
 from tui.text.diff import text_of as joined
 
@@ -68,7 +67,7 @@ def test_duplicates_and_earlier_eval_sets_are_told() -> None:
     )
     assert found.items == [
         "! 1 pair of copies inside the eval set",
-        "! 2 examples also in the earlier eval set a.jsonl",
+        "! 2 examples also in the previous eval set a.jsonl",
     ]
 
 

@@ -70,7 +70,7 @@ def _read_file(file: Path) -> AppSettings:
     except FileNotFoundError:
         return AppSettings()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{file}: cannot be read: {error}", "mend or remove it") from error
+        raise BadInput(f"{file}: cannot be read: {error}", "fix or delete it") from error
     import tomllib
 
     try:

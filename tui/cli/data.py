@@ -1,5 +1,6 @@
-"""Commands on data files: preview, split, versions."""
+"""Commands on data files: preview, split, versions, leakage, coverage."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from fractions import Fraction
 from json import dumps
@@ -15,21 +16,38 @@ from store.read.eval_sets import EvalSetRow, eval_sets
 from store.session import opened
 from tui.cli.common import (
     NAMED,
+    Eval,
     Fields,
     Json,
     Seed,
     SkipBad,
     Store,
+    Train,
     mapping,
     progress,
+    some,
     store_folder,
     told_skipped,
 )
-from tui.text.gate import cut, printable
-from tui.text.output import Column, err, heading, iso, moment, out, paragraph, print_json, print_table
+from tui.text.gate import MISSING, cut, printable
+from tui.text.output import (
+    Column,
+    err,
+    heading,
+    iso,
+    moment,
+    number,
+    out,
+    paragraph,
+    print_json,
+    print_table,
+    width,
+)
 
 if TYPE_CHECKING:
+    from engine.data.coverage import Drift, Survey
     from engine.data.example import Example
+    from engine.data.leak import Leak
     from engine.data.partition import Partition
     from engine.data.preview import Preview
     from engine.data.versions import EvalSet, VersionDiff
@@ -192,8 +210,8 @@ def split(
     Neither the file's order nor later additions move an example.
     """
     from engine.data.examples import Account
-    from engine.data.manifest import MANIFEST
     from engine.data.partition import FEW, Options, partition, write
+    from engine.data.versions import MANIFEST
 
     options = Options(_ratios(ratios), seed, group, near, stratify, folds, mapping(fields))
     account = Account() if skip_bad else None
@@ -417,3 +435,282 @@ def _print_diff(
     if diff.edited:
         out()
         paragraph("Comparisons of runs leave out examples whose query, references or schema changed.")
+
+
+MeaningModel = Annotated[
+    Path | None,
+    typer.Option(
+        "--meaning", metavar="FOLDER", help="A local sentence-transformers model, to search by meaning too."
+    ),
+]
+Least = Annotated[
+    float,
+    typer.Option("--meaning-least", min=0, max=1, help="The cosine from which meanings count as the same."),
+]
+Earlier = Annotated[
+    list[Path],
+    typer.Option(
+        "--earlier", metavar="FILE", help="An earlier eval set: report which examples are in it already."
+    ),
+]
+All = Annotated[bool, typer.Option("--all", help="Show every pair, and similar ones that are no leaks.")]
+
+SHOWN = 20
+WORDS = {"query": "question", "reference": "answer", "both": "question and answer"}
+
+
+def leakage(
+    train: Train,
+    evaluation: Eval,
+    meaning: MeaningModel = None,
+    meaning_least: Least = 0.85,
+    earlier: Earlier = [],  # noqa: B006  # typer takes an option's default from here, and nobody adds to it
+    fields: Fields = [],  # noqa: B006  # the same
+    skip_bad: SkipBad = False,
+    everything: All = False,
+    json: Json = False,
+) -> None:
+    """Find evaluation examples that appear in the training data."""
+    from engine.data.duplicates import copies
+    from engine.data.examples import Account, data_rows, read_examples
+    from engine.data.leakage import find_leaks, leak_report
+
+    columns = mapping(fields)
+    account = Account() if skip_bad else None
+    examples = read_examples(
+        evaluation,
+        {name: column for name, column in columns.items() if name != "group"},
+        account.skip if account else None,
+    )
+    if account is not None:
+        account.read += len(examples)
+    search = None
+    if meaning is not None:
+        from engine.data.meaning import LocalEmbedder, Meaning
+
+        search = Meaning(examples, LocalEmbedder(meaning), meaning_least)
+    rows = some(train, data_rows(train, columns, account=account))
+    leaks = find_leaks(rows, examples, search, progress("training rows"))
+    report: dict[str, Any] = leak_report(leaks, len(examples))
+    pairs = copies(examples)
+    before = {
+        file: find_leaks(some(file, data_rows(file, columns, account=account)), examples) for file in earlier
+    }
+    told_skipped(account)
+    if json:
+        report["duplicates"] = [
+            {"first": examples[pair.first].id, "second": examples[pair.second].id, "score": pair.score}
+            for pair in pairs
+        ]
+        report["earlier"] = [
+            {"file": str(file), **leak_report(found, len(examples))} for file, found in before.items()
+        ]
+        print_json(report | {"skipped": account.skipped if account else []})
+        return
+    _print_pairs(leaks, examples, everything=everything)
+    _print_totals(report["totals"])
+    if pairs:
+        out(f"{len(pairs)} pairs of examples are near-identical (`assay coverage` names them)")
+    for file, found in before.items():
+        again = sum(leak.counts for leak in found)
+        out(f"{again} of {len(examples)} examples are in {file.name} already")
+
+
+def _print_pairs(leaks: "Sequence[Leak]", examples: "Sequence[Example]", *, everything: bool) -> None:
+    """Each example beside the training text that it was found in."""
+    by_id = {example.id: example for example in examples}
+    told = [leak for leak in leaks if everything or not leak.similar]
+    for leak in told if everything else told[:SHOWN]:
+        example = by_id[leak.example_id]
+        own = " | ".join(example.references) if leak.field == "reference" else example.query
+        tier = f"similar ({leak.tier})" if leak.similar else leak.tier
+        counted = "" if leak.counts or leak.similar else ", not counted"
+        out()
+        paragraph(f"{leak.example_id}  {tier} {number(leak.score)}, {WORDS[leak.field]}{counted}", "  ", "")
+        for name, text in (("eval", own), (f"train line {leak.train_line}", leak.excerpt)):
+            paragraph(" ".join(text.split())[:400], " " * 4, f"  {name}: ")
+    if not everything and len(told) > SHOWN:
+        out()
+        out(f"and {len(told) - SHOWN} more; --all shows them, --json is for programs")
+    if told:
+        out()
+
+
+def _print_totals(totals: dict[str, Any]) -> None:
+    tiers = [f"{count} {tier}" for tier, count in totals["tiers"].items() if count]
+    kinds = f": {', '.join(tiers)}" if tiers else ""
+    out(f"{totals['leaked']} of {totals['examples']} examples appear in the training data{kinds}")
+    if totals["answers_seen"]:
+        out(f"{totals['answers_seen']} more have an answer that appears under another question; not counted")
+    if totals["similar"]:
+        paragraph(
+            f"{totals['similar']} more are similar to a training question with a different answer, "
+            "as from a template; not counted, --all shows them"
+        )
+
+
+Query = Annotated[str | None, typer.Option("--query", metavar="COLUMN", help="The column of the question.")]
+TrainOption = Annotated[Path | None, typer.Option("--train", metavar="FILE", help="The training data.")]
+Log = Annotated[Path | None, typer.Option("--log", metavar="FILE", help="Queries from production.")]
+Clusters = Annotated[int | None, typer.Option("--clusters", min=2, max=200, help="How many clusters.")]
+Sample = Annotated[
+    int | None, typer.Option("--sample", min=1, metavar="N", help="Draw N queries from the log (200 to 500).")
+]
+Balanced = Annotated[bool, typer.Option("--balanced", help="As many from each cluster as from any other.")]
+SampleOut = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE", help="Write the drawn queries here.")
+]
+CLUSTERS_SHOWN = 10  # duplicates and contradictions that are named
+QUERY_EXCERPT = 60
+
+
+def coverage(
+    evaluation: Eval,
+    train: TrainOption = None,
+    log: Log = None,
+    query: Query = None,
+    clusters: Clusters = None,
+    sample: Sample = None,
+    balanced: Balanced = False,
+    sample_out: SampleOut = None,
+    seed: Seed = 0,
+    fields: Fields = [],  # noqa: B006  # typer takes an option's default from here, and nobody adds to it
+    skip_bad: SkipBad = False,
+    json: Json = False,
+) -> None:
+    """What the eval set asks, what it lacks, and how far it differs from training and production."""
+    from engine.data.coverage import survey
+    from engine.data.examples import Account, data_rows, read_examples
+
+    if sample is not None and (log is None or sample_out is None):
+        raise BadInput("--sample draws from a log into a file", "add --log FILE and --out FILE")
+    columns = mapping(fields) | ({"query": query} if query else {})
+    account = Account() if skip_bad else None
+    asked = None
+    if log:
+        asked = [row for row in data_rows(log, columns, account=account) if row.query.strip()]
+    examples = read_examples(evaluation, _present(evaluation, columns), account.skip if account else None)
+    if account is not None:
+        account.read += len(examples)
+    found = survey(
+        examples, data_rows(train, columns, account=account) if train else None, asked, clusters, seed
+    )
+    told_skipped(account)
+    if asked is not None and sample is not None and sample_out is not None:
+        _draw(asked, found, sample, sample_out, balanced=balanced, seed=seed)
+    if json:
+        print_json(found.as_dict() | {"skipped": account.skipped if account else []})
+    else:
+        _show_survey(found, examples)
+
+
+def _present(file: Path, columns: dict[str, str]) -> dict[str, str]:
+    """The columns that the eval set has: the log's may be called otherwise."""
+    from engine.data.reading import read_records
+
+    _, first = next(read_records(file, lambda _: None), (0, {}))
+    return {name: column for name, column in columns.items() if column in first}
+
+
+def _draw(
+    log: "list[Example]", found: "Survey", count: int, file: Path, *, balanced: bool, seed: int
+) -> None:
+    import json
+
+    from engine.data.coverage import draw, question, sampled_records
+
+    texts = [question(row) for row in log]
+    places = draw(texts, found.coverage.members["log"], count, balanced=balanced, seed=seed)
+    lines = [
+        json.dumps(record, ensure_ascii=False) + "\n"
+        for record in sampled_records(log, places, found.coverage)
+    ]
+    try:
+        with file.open("x", encoding="utf-8") as target:
+            target.writelines(lines)
+    except FileExistsError as error:
+        raise BadInput(f"{file} exists already", "choose another file with --out FILE") from error
+    except OSError as error:
+        raise BadInput(f"{file} cannot be written: {error.strerror}") from error
+    fewer = f"; {count} were asked for, and the log has no more different ones" if len(lines) < count else ""
+    err(f"wrote {len(lines)} queries to {printable(str(file))}{fewer}")
+
+
+def _show_survey(found: "Survey", examples: "list[Example]") -> None:
+    names = list(found.sizes)
+    print_table(
+        [Column("cluster"), *(Column(name, True) for name in names), Column("for example")],
+        [
+            [
+                cluster.label,
+                *(f"{cluster.sizes[name]}" for name in names),
+                cut(" ".join(next(iter(cluster.examples), "").split()), QUERY_EXCERPT),
+            ]
+            for cluster in found.coverage.clusters
+        ],
+    )
+    out()
+    size = found.sizes["eval"]
+    paragraph(f"{size} examples can show a change of {found.smallest_change * 100:.1f} points.")
+    if found.gaps:
+        heading("What production asks and the eval set lacks")
+        print_table(
+            [Column("cluster"), Column("log", True), Column("eval", True), Column("examples to add", True)],
+            [
+                [
+                    found.coverage.clusters[gap.cluster].label,
+                    *(f"{gap.wanted:.1%}", f"{gap.found:.1%}", str(gap.missing)),
+                ]
+                for gap in found.gaps
+            ],
+        )
+    _show_copies(found, examples)
+    for name, moved in found.drifts.items():
+        heading(f"Drift from the eval set to the {'training data' if name == 'train' else name}")
+        _show_drift(moved)
+
+
+def _show_copies(found: "Survey", examples: "list[Example]") -> None:
+    if found.duplicates:
+        heading(f"{len(found.duplicates)} pairs of examples are near-identical")
+        pairs = [(examples[pair.first], examples[pair.second], pair.score) for pair in found.duplicates]
+        print_table(
+            [Column("lines"), Column("score", True), Column("question")],
+            [
+                [f"{one.line}, {other.line}", number(score), cut(" ".join(one.query.split()), width())]
+                for one, other, score in pairs[:CLUSTERS_SHOWN]
+            ],
+        )
+        if len(pairs) > CLUSTERS_SHOWN:
+            out(f"and {len(pairs) - CLUSTERS_SHOWN} more; --json names them")
+    if found.conflicts:
+        heading(f"{len(found.conflicts)} questions appear with different answers")
+        for one, other in found.conflicts[:CLUSTERS_SHOWN]:
+            paragraph(
+                f"lines {one.line} and {other.line}: {' '.join(one.query.split())[:QUERY_EXCERPT]}", "  ", ""
+            )
+        if len(found.conflicts) > CLUSTERS_SHOWN:
+            out(f"and {len(found.conflicts) - CLUSTERS_SHOWN} more; --json names them")
+
+
+def _show_drift(moved: "Drift") -> None:
+    from engine.data.coverage import PSI_LEVELS
+
+    stable, shifted = PSI_LEVELS
+
+    def reading(value: float | None) -> str:
+        if value is None:
+            return "one of the sets has none"
+        return "stable" if value < stable else "small shift" if value <= shifted else "shift"
+
+    psi = {"length": moved.length, "categories": moved.category, "clusters": moved.cluster}
+    rows = [[name, number(value), reading(value)] for name, value in psi.items()]
+    rows.append(["words", number(moved.vocabulary), "Jensen–Shannon divergence: 0 equal, 1 nothing shared"])
+    rows.append(["new words", f"{moved.unseen_words:.1%}", "of its words are not in the eval set"])
+    told = moved.classifier
+    apart = told.reason or f"of texts assigned to the right set (chance: 50%), p = {number(told.p)}"
+    rows.append(["classifier", MISSING if told.accuracy is None else f"{told.accuracy:.1%}", apart])
+    print_table([Column("drift of"), Column("value", True), Column("meaning")], rows)
+    paragraph(
+        f"The first three are population stability indices: stable below {stable}, shift above {shifted}."
+    )

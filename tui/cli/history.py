@@ -17,7 +17,7 @@ from store.session import opened
 from store.transfer.purge import deleted, held_by, purge
 from tui.cli.common import Json, Run, Store, store_folder
 from tui.sections.costs import judging_cost
-from tui.sections.words import verdict
+from tui.sections.overview import verdict
 from tui.text.gate import printable
 from tui.text.output import (
     Column,

@@ -90,22 +90,7 @@ def build() -> "typer.Typer":
     """The commands with their options."""
     import typer
 
-    from tui.cli import (
-        agreement,
-        annotations,
-        coverage,
-        data,
-        folds,
-        history,
-        keys,
-        leakage,
-        plan,
-        run,
-        score,
-        show,
-        store,
-        transfer,
-    )
+    from tui.cli import agreement, annotations, data, history, keys, plan, run, score, show, store, transfer
     from tui.cli.common import Store, app_options
 
     app = typer.Typer(
@@ -138,10 +123,10 @@ def build() -> "typer.Typer":
         *(run.run, run.watch, run.resume, run.pause, run.concurrency, run.cancel),
         *(history.runs, show.show, show.compare, history.trend),
         *(score.score, score.metrics, data.preview, data.split),
-        *(leakage.leakage, coverage.coverage, data.versions),
+        *(data.leakage, data.coverage, data.versions),
         *(run.review, show.report),
         *(history.tag, history.note, history.delete, history.restore, history.undo, history.accept),
-        *(folds.folds, run.rerun, plan.noise, store.doctor, agreement.agreement, keys.keys),
+        *(run.folds, run.rerun, plan.noise, store.doctor, agreement.agreement, keys.keys),
     ):
         app.command()(function)
     app.add_typer(annotations.annotations, name="annotations")

@@ -12,7 +12,7 @@ from tui.cli.common import Json, Plan, Store, store_folder
 from tui.text.output import Column, err, heading, interval, number, out, paragraph, print_json, print_table
 
 if TYPE_CHECKING:
-    from engine.plan.finding import Finding
+    from engine.plan.errors import Finding
 
 
 NewFolder = Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to write [default: this folder]")]

@@ -1,10 +1,11 @@
-"""Commands that start and control runs: run, rerun, resume, pause, concurrency, cancel, watch, review."""
+"""Commands that start and steer runs, those of folds too: run, resume, pause, cancel, watch, review."""
 
 import os
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,13 +14,15 @@ from store.read import history, live
 from store.read.history import Connection
 from store.read.rows import RunDetail
 from store.session import opened
-from tui.cli.common import Plan, Run, Store, app_options, store_folder
+from tui.cli.common import Json, Plan, Run, Store, app_options, store_folder
 from tui.cli.follow import Follower
-from tui.text.gate import printable
-from tui.text.output import err, out, paragraph
+from tui.text.gate import MISSING, printable
+from tui.text.output import Column, err, heading, interval, number, out, paragraph, print_json, print_table
 
 if TYPE_CHECKING:
+    from engine.compare.folds import Folds
     from tui.sections.gather import RunSections
+
 
 FAILED_GATE = 1
 CANNOT_FINISH = 3
@@ -93,7 +96,6 @@ def run(
 ) -> None:
     """Run a plan. Ctrl-C pauses it; closing the terminal does not stop it."""
     from engine.run import launch
-    from tui.cli.folds import fold_number, run_folds
 
     folder = store_folder(context, store)
     number = None if fold in (None, "all") else fold_number(fold)
@@ -308,7 +310,7 @@ def rerun(
     store: Store = None,
 ) -> None:
     """Repeat a run with the same plan, options and files; report whether the numbers are the same."""
-    from engine.run.rerun import again
+    from engine.run.launch import again
 
     folder = store_folder(context, store)
     with opened(folder) as connection:
@@ -324,7 +326,7 @@ def _confirm_cost(plan_file: Path, limit: int | None, fold: int | None, *, yes: 
 
     Raises BadInput where it may and nobody can be asked, and Abort when the answer is no.
     """
-    from engine.judges.estimate import estimate
+    from engine.judges.preflight import estimate
     from engine.plan.folds import count_folds
     from engine.plan.plan import read_plan
     from engine.plan.selection import in_part, whole_set
@@ -383,3 +385,106 @@ def append_summary(connection: Connection, run_id: int, file: Path | None) -> No
             f"the step summary {target} cannot be written: {error.strerror}",
             f"choose another file with --summary FILE, or take {STEP_SUMMARY} out of the environment",
         ) from error
+
+
+FoldRun = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run of one of the folds: an id, a name or last.")
+]
+
+
+def fold_number(text: str) -> int:
+    """Raises BadInput for what is no number."""
+    if not text.isdecimal():
+        raise BadInput(f"--fold {text}: give a fold's number, or all", "the first is --fold 1")
+    return int(text)
+
+
+def run_folds(plan: Path, folder: Path, *, limit: int | None, cache: bool, quiet: bool) -> int:
+    """Runs each fold of a plan and shows them together; returns the worst of their exit codes.
+
+    Stops at a fold that was paused or could not finish. Raises BadInput before the first run for whatever is
+    wrong with the plan in any fold.
+    """
+    from engine.compare.folds import pool
+    from engine.plan.folds import count_folds
+    from engine.plan.plan import read_plan
+    from engine.run import launch
+
+    count = count_folds(plan)
+    if count is None:
+        read_plan(plan)
+        raise BadInput(f"{plan}: has no folds", "add folds = 5 under [data], or run without --fold")
+    for fold in range(1, count + 1):
+        read_plan(plan, fold)
+    runs: dict[int, int] = {}
+    worst = 0
+    for fold in range(1, count + 1):
+        run_id = launch.create(plan, folder, limit=limit, cache=cache, fold=fold)
+        code = carry_out(folder, run_id, quiet=quiet, brief=True)
+        if code > FAILED_GATE:
+            err(f"stopped at fold {fold} of {count}; the rest: `assay run PLAN --fold N`, then `assay folds`")
+            return code
+        runs[fold] = run_id
+        worst = max(worst, code)
+        err(f"fold {fold} of {count}: run {run_id} {'passed' if code == 0 else 'failed a gate'}")
+    with opened(folder) as connection:
+        print_folds(pool(connection, runs))
+    return worst
+
+
+def folds(context: typer.Context, run: FoldRun = "last", json: Json = False, store: Store = None) -> None:
+    """Show a plan's folds together: each measure per fold, and over all their examples."""
+    from engine.compare.folds import newest_folds, pool
+
+    with opened(store_folder(context, store)) as connection:
+        found = pool(connection, newest_folds(connection, history.find_run(connection, run)))
+    if json:
+        print_json(folds_values(found))
+    else:
+        print_folds(found)
+
+
+def folds_values(found: "Folds") -> dict[str, Any]:
+    """For programs; a missing value is null."""
+    return {
+        "folds": found.of,
+        "runs": {str(fold): str(run) for fold, run in found.runs.items()},
+        "missing": list(found.missing),
+        "measures": [asdict(row) for row in found.measures],
+        "comparisons": [
+            {name: value for name, value in asdict(row).items() if name != "worst"}
+            for row in found.comparisons
+        ],
+    }
+
+
+def print_folds(found: "Folds") -> None:
+    from tui.cli.terminal import print_comparisons
+
+    runs = ", ".join(f"{fold}: run {run}" for fold, run in found.runs.items())
+    out(f"{found.of} folds ({runs})")
+    for model in dict.fromkeys(row.model for row in found.measures):
+        heading(model)
+        print_table(
+            [
+                Column("measure"),
+                *(Column(str(fold), True) for fold in range(1, found.of + 1)),
+                *(Column("all", True), Column("95% interval", True), Column("n", True)),
+            ],
+            [
+                [
+                    row.measure,
+                    *(MISSING if value is None else number(value) for value in row.folds),
+                    *(number(row.value), interval(row.low, row.high), str(row.n)),
+                ]
+                for row in found.measures
+                if row.model == model
+            ],
+        )
+    for pair in dict.fromkeys((row.candidate, row.baseline) for row in found.comparisons):
+        heading(f"{pair[0]} against {pair[1]}, over all folds' examples")
+        print_comparisons([row for row in found.comparisons if (row.candidate, row.baseline) == pair])
+    if found.missing:
+        missing = ", ".join(str(fold) for fold in found.missing)
+        out()
+        out(f"not finished, so not in these numbers: fold {missing}")

@@ -17,15 +17,13 @@ from tui.report.jinja import environment, shown
 from tui.sections.alerts import WITH_EXAMPLES
 from tui.sections.costs import CostsSection
 from tui.sections.data import CoverageGap, DataSection
-from tui.sections.declaration import DIRECTION
 from tui.sections.eta import in_gpu_hours
 from tui.sections.gather import RunSections
 from tui.sections.judging import JudgingSection
-from tui.sections.measures import NOT_FOUND, Change, MeasuresSection
-from tui.sections.overview import cut_reason
+from tui.sections.measures import DIRECTION, NOT_FOUND, Change, MeasuresSection
+from tui.sections.overview import MeasureTrend, cut_reason
 from tui.sections.protocol import plan_tables
 from tui.sections.slices import SlicesSection
-from tui.sections.trends import MeasureTrend
 from tui.text.output import number
 
 WORST = 10  # slices in a table

@@ -1,4 +1,8 @@
-"""The plots of a report, as rows of a name, a picture and the numbers in words.
+"""The plots of a report: inline SVG whose places across are shares of the page's width, heights pixels.
+
+Words are text of the page beside a picture, so that they wrap on a phone and keep their size. Colour never
+carries a meaning alone: better points up, worse points down, a missing value is an empty
+frame.
 
 Colours are blue and orange; the words, the direction of a mark and the sign say the same without them. What
 is missing is drawn as missing, with its reason, and never as 0.
@@ -7,13 +11,112 @@ is missing is drawn as missing, with its reason, and never as 0.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil, floor, log10
 from typing import Literal
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from tui.report import svg
 from tui.text.gate import printable
 from tui.text.output import interval, number
+
+HEIGHT = 22  # pixels of one row
+MIDDLE = HEIGHT // 2
+_EDGE = 2.0  # per cent left free on both sides, so that no mark is cut off
+_ROOM = 18.0  # per cent that a number on the axis takes
+_MARKS = {
+    "better": "M-6 5 L0 -6 L6 5z",
+    "worse": "M-6 -5 L0 6 L6 -5z",
+    "moved": "M0 -6 L6 0 L0 6 L-6 0z",
+    "even": "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0z",
+    "open": "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z",
+    "tick": "M-1 -6 L1 -6 L1 6 L-1 6z",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The values at the left and right end of a picture."""
+
+    low: float
+    high: float
+
+    def at(self, value: float) -> float:
+        """The position of a value in per cent of the width; what is outside the scale is at the edge."""
+        share = (value - self.low) / (self.high - self.low)
+        return _EDGE + min(1.0, max(0.0, share)) * (100 - 2 * _EDGE)
+
+
+def scale(values: Iterable[float | None], *shown: float) -> Scale:
+    """A scale that holds all known values and those that must be `shown`, its ends rounded outwards."""
+    known = [*(value for value in values if value is not None), *shown]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    if low == high:
+        low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
+    step = 10.0 ** floor(log10(high - low)) / 2
+    return Scale(floor(low / step + 1e-9) * step, ceil(high / step - 1e-9) * step)
+
+
+def picture(shapes: Iterable[str], title: str, described: str = "", height: int = HEIGHT) -> Markup:
+    """One SVG; a screen reader reads `title` and `described`."""
+    words = Markup("<title>{}</title>").format(printable(title))
+    if described:
+        words += Markup("<desc>{}</desc>").format(printable(described))
+    body = Markup("").join(Markup(shape) for shape in shapes)
+    return Markup('<svg class="picture" height="{}" role="img">{}{}</svg>').format(height, words, body)
+
+
+def line(first: float, second: float, style: str, y: float = MIDDLE, to: float | None = None) -> str:
+    """A line between two places across; level at `y`, or down to `to`."""
+    below = y if to is None else to
+    return f'<line class="{style}" x1="{first:.2f}%" x2="{second:.2f}%" y1="{y:g}" y2="{below:g}"/>'
+
+
+def upright(x: float, style: str, height: float = HEIGHT) -> str:
+    """A line over the whole height, at a reference value."""
+    return line(x, x, style, 0, height)
+
+
+def block(
+    first: float, second: float, style: str, top: float = 5, height: float = 12, label: str = ""
+) -> str:
+    """A filled piece between two places across, at least a hair wide."""
+    left, width = min(first, second), max(abs(second - first), 0.3)
+    sides = f'x="{left:.2f}%" width="{width:.2f}%" y="{top:.4g}" height="{height:.4g}"'
+    return f'<rect class="{style}" {sides}>{_title(label)}</rect>'
+
+
+def mark(x: float, shape: str, style: str, y: float = MIDDLE, label: str = "") -> str:
+    """A mark of fixed size: an arrow up or down, a full or an open circle, a tick."""
+    drawn = f'{_title(label)}<path d="{_MARKS[shape]}"/>'
+    return f'<svg class="{style}" x="{x:.2f}%" y="{y:g}" overflow="visible">{drawn}</svg>'
+
+
+def _title(label: str) -> str:
+    return f"<title>{escape(printable(label))}</title>" if label else ""
+
+
+def missing() -> list[str]:
+    """The shape of a missing value: an empty frame over the whole width."""
+    return ['<rect class="missing" x="0.5%" width="99%" y="7" height="8" rx="4"/>']
+
+
+def axis(of: Scale, at: float | None = None, unit: str = "") -> Markup:
+    """The numbers under a picture: both ends, and `at` where it has room between them."""
+    places = [(0.0, "start", of.low), (100.0, "end", of.high)]
+    if at is not None and _ROOM < (middle := of.at(at)) < 100 - _ROOM:
+        places.insert(1, (middle, "middle", at))
+    texts = [
+        f'<text x="{x:.2f}%" y="12" text-anchor="{anchor}">{escape(_tick(value, unit))}</text>'
+        for x, anchor, value in places
+    ]
+    return picture(texts, "axis", height=16)
+
+
+def _tick(value: float, unit: str) -> str:
+    written = number(value)
+    trimmed = written.rstrip("0").rstrip(".") if "." in written else written
+    return f"{trimmed} {unit}".strip()
+
 
 Side = Literal["better", "worse", "moved", "even", "open"]
 SIGNS = {"better": "▲", "worse": "▼", "moved": "◆", "even": "=", "open": "○"}
@@ -66,80 +169,80 @@ class PlotPlace:
     joined: bool = True  # of a trend: whether it compares with the place before it
 
 
-def forest(readings: Sequence[Reading], caption: str, within: svg.Scale | None = None) -> Markup:
+def forest(readings: Sequence[Reading], caption: str, within: Scale | None = None) -> Markup:
     """Differences with their intervals around the line of no difference."""
     of = within or difference_scale(readings)
     rows = [
         _row(
             item.name,
-            svg.missing() if item.value is None else [svg.upright(of.at(0), "zero"), *_point(item, of)],
+            missing() if item.value is None else [upright(of.at(0), "zero"), *_point(item, of)],
             item.side,
             _difference(item),
         )
         for item in readings
     ]
-    return _figure(caption, rows, svg.axis(of, 0.0))
+    return _figure(caption, rows, axis(of, 0.0))
 
 
-def difference_scale(readings: Iterable[Reading]) -> svg.Scale:
+def difference_scale(readings: Iterable[Reading]) -> Scale:
     """A scale that holds 0 and all differences with their intervals."""
-    return svg.scale([end for item in readings for end in (item.low, item.value, item.high)], 0.0)
+    return scale([end for item in readings for end in (item.low, item.value, item.high)], 0.0)
 
 
 def dumbbells(steps: Sequence[BeforeAfter], caption: str) -> Markup:
     """Values before (open circle) and after (arrow or full circle)."""
-    of = svg.scale([end for step in steps for end in (step.before, step.after)], 0.0)
+    of = scale([end for step in steps for end in (step.before, step.after)], 0.0)
     rows = [_row(step.name, _dumbbell(step, of), step.side, _change(step)) for step in steps]
-    return _figure(caption, rows, svg.axis(of))
+    return _figure(caption, rows, axis(of))
 
 
 def rates(readings: Sequence[Reading], caption: str, wanted: float | None = None) -> Markup:
     """Win rates from 0 to 1 as bars with intervals; the line at a half, and the one that the plan wants."""
-    of = svg.Scale(0.0, 1.0)
-    lines = [svg.upright(of.at(0.5), "zero")]
-    lines += [] if wanted is None else [svg.upright(of.at(wanted), "wanted")]
+    of = Scale(0.0, 1.0)
+    lines = [upright(of.at(0.5), "zero")]
+    lines += [] if wanted is None else [upright(of.at(wanted), "wanted")]
     rows = []
     for item in readings:
-        shapes = svg.missing()
+        shapes = missing()
         if item.value is not None:
-            shapes = [svg.block(of.at(0), of.at(item.value), f"pale {item.side}"), *lines, *_point(item, of)]
+            shapes = [block(of.at(0), of.at(item.value), f"pale {item.side}"), *lines, *_point(item, of)]
         rows.append(_row(item.name, shapes, item.side, _rate(item)))
-    return _figure(caption, rows, svg.axis(of, 0.5))
+    return _figure(caption, rows, axis(of, 0.5))
 
 
 def percentiles(rows: Sequence[tuple[str, Sequence[tuple[str, float | None]], str]], caption: str) -> Markup:
     """For each name the value of each percentile, from the least on, and why some are missing."""
-    of = svg.scale([value for _, points, _ in rows for _, value in points], 0.0)
+    of = scale([value for _, points, _ in rows for _, value in points], 0.0)
     drawn = []
     for name, points, reason in rows:
         known = [(label, value) for label, value in points if value is not None]
-        shapes = svg.missing()
+        shapes = missing()
         if known:
-            shapes = [svg.line(of.at(known[0][1]), of.at(known[-1][1]), "range even")]
+            shapes = [line(of.at(known[0][1]), of.at(known[-1][1]), "range even")]
             shapes += [
-                svg.mark(of.at(value), "tick" if place else "even", "even", label=f"{label} {number(value)}")
+                mark(of.at(value), "tick" if place else "even", "even", label=f"{label} {number(value)}")
                 for place, (label, value) in enumerate(known)
             ]
         said = " · ".join(f"{label} {number(value)}" for label, value in points)
         drawn.append(_row(name, shapes, "even", f"{said}{': ' + reason if reason else ''}", sign=False))
-    return _figure(caption, drawn, svg.axis(of))
+    return _figure(caption, drawn, axis(of))
 
 
 def sparkline(places: Sequence[PlotPlace], name: str, said: str) -> Markup:
     """A value from run to run, oldest first; the line breaks where a run has none, or one that does not
     compare.
     """
-    of, room, height = svg.scale([place.value for place in places]), 100 / max(len(places), 1), 40
+    of, room, height = scale([place.value for place in places]), 100 / max(len(places), 1), 40
     spots = [(room * (number_ + 0.5), _height(of, place, height)) for number_, place in enumerate(places)]
     shapes = [
-        svg.line(x1, x2, "range even", y1, y2)
+        line(x1, x2, "range even", y1, y2)
         for ((x1, y1), (x2, y2)), place in zip(pairwise(spots), places[1:], strict=True)
         if y1 is not None and y2 is not None and place.joined
     ]
     for (x, y), place in zip(spots, places, strict=True):
         shape, style = ("open", "gap") if y is None else ("even", place.side)
-        shapes.append(svg.mark(x, shape, style, height - 6 if y is None else y, _label(place)))
-    return _line(name, svg.picture(shapes, name, _described(places), height), _words(said))
+        shapes.append(mark(x, shape, style, height - 6 if y is None else y, _label(place)))
+    return _line(name, picture(shapes, name, _described(places), height), _words(said))
 
 
 def strip(places: Sequence[PlotPlace], name: str, said: str) -> Markup:
@@ -147,35 +250,35 @@ def strip(places: Sequence[PlotPlace], name: str, said: str) -> Markup:
     largest = max((abs(place.value) for place in places if place.value is not None), default=0.0) or 1.0
     room, height = 100 / max(len(places), 1), 48
     middle = height / 2
-    shapes = [svg.line(0, 100, "zero", middle)]
+    shapes = [line(0, 100, "zero", middle)]
     for number_, place in enumerate(places):
         x = room * (number_ + 0.5)
         if place.value is None:
-            shapes.append(svg.mark(x, "open", "gap", middle, _label(place)))
+            shapes.append(mark(x, "open", "gap", middle, _label(place)))
             continue
         size = max(abs(place.value) / largest * (middle - 2), 1)
         style = f"{place.side} {'sure' if place.side in ('better', 'worse') else 'pale'}"
         top = middle - size if place.upward else middle
-        shapes.append(svg.block(x - room * 0.4, x + room * 0.4, style, top, size, _label(place)))
-    return _line(name, svg.picture(shapes, name, _described(places), height), _words(said))
+        shapes.append(block(x - room * 0.4, x + room * 0.4, style, top, size, _label(place)))
+    return _line(name, picture(shapes, name, _described(places), height), _words(said))
 
 
 def bars(items: Sequence[Bar], caption: str) -> Markup:
     """Counts as shares of their total."""
-    of = svg.Scale(0.0, 1.0)
+    of = Scale(0.0, 1.0)
     rows = []
     for item in items:
         if item.count is None:
-            rows.append(_row(item.name, svg.missing(), "open", f"missing: {item.reason or 'not recorded'}"))
+            rows.append(_row(item.name, missing(), "open", f"missing: {item.reason or 'not recorded'}"))
             continue
         share = item.count / item.total if item.total else 0.0
-        shapes = [svg.block(of.at(0), of.at(1), "ground")]
-        shapes += [svg.block(of.at(0), of.at(share), "worse sure")] if item.count else []
+        shapes = [block(of.at(0), of.at(1), "ground")]
+        shapes += [block(of.at(0), of.at(share), "worse sure")] if item.count else []
         rows.append(_row(item.name, shapes, "even", f"{item.count:,} of {item.total:,}", sign=False))
     return _figure(caption, rows)
 
 
-def _height(of: svg.Scale, place: PlotPlace, height: int) -> float | None:
+def _height(of: Scale, place: PlotPlace, height: int) -> float | None:
     if place.value is None:
         return None
     return height - 6 - (place.value - of.low) / (of.high - of.low) * (height - 12)
@@ -191,23 +294,23 @@ def _described(places: Sequence[PlotPlace]) -> str:
     return "; ".join(map(_label, places))
 
 
-def _point(item: Reading, of: svg.Scale) -> list[str]:
+def _point(item: Reading, of: Scale) -> list[str]:
     shapes = []
     if item.low is not None and item.high is not None:
-        shapes.append(svg.line(of.at(item.low), of.at(item.high), f"range {item.side}"))
-    return [*shapes, svg.mark(of.at(item.value or 0.0), item.side, item.side)]
+        shapes.append(line(of.at(item.low), of.at(item.high), f"range {item.side}"))
+    return [*shapes, mark(of.at(item.value or 0.0), item.side, item.side)]
 
 
-def _dumbbell(step: BeforeAfter, of: svg.Scale) -> list[str]:
+def _dumbbell(step: BeforeAfter, of: Scale) -> list[str]:
     if step.before is None and step.after is None:
-        return svg.missing()
-    shapes = [svg.line(0, 100, "rule")]
+        return missing()
+    shapes = [line(0, 100, "rule")]
     if step.before is not None and step.after is not None:
-        shapes.append(svg.line(of.at(step.before), of.at(step.after), f"range {step.side}"))
+        shapes.append(line(of.at(step.before), of.at(step.after), f"range {step.side}"))
     if step.before is not None:
-        shapes.append(svg.mark(of.at(step.before), "open", "gap"))
+        shapes.append(mark(of.at(step.before), "open", "gap"))
     if step.after is not None:
-        shapes.append(svg.mark(of.at(step.after), step.side, step.side))
+        shapes.append(mark(of.at(step.after), step.side, step.side))
     return shapes
 
 
@@ -232,7 +335,7 @@ def _change(step: BeforeAfter) -> str:
 
 def _row(name: str, shapes: Iterable[str], side: Side, said: str, sign: bool = True) -> Markup:
     words = _words(f"{SIGNS[side]} {said}" if sign else said, side)
-    return _line(name, svg.picture(shapes, name, said), words)
+    return _line(name, picture(shapes, name, said), words)
 
 
 def _words(said: str, side: Side = "even") -> Markup:

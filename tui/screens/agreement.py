@@ -280,7 +280,7 @@ class AgreementScreen(RunScreen):
                 basis = self._read.basis
                 ended = await run_command("agreement", str(self.run_id), "--json", *alerts, store=folder)
                 if ended.code not in (0, 1):  # 1: an alert is critical
-                    self._explain(ended.errors.strip() or "`assay agreement` ended without a word")
+                    self._explain(ended.errors.strip() or "`assay agreement` exited without an error message")
                     return
                 while len(_kept) >= KEPT:
                     del _kept[next(iter(_kept))]
@@ -298,10 +298,10 @@ class AgreementScreen(RunScreen):
     def _say_how(self) -> None:
         label = written("agreement.label")
         self._explain(
-            "Nobody has said yet which answers of this run are better.\n\n"
-            f"{label} opens Review on the queue “random”: examples drawn by chance. Say there which answer "
-            "is better: what people say of them shows how far the judges can be believed, and corrects their "
-            f"win rates. Any other queue of Review ({written('go.review')}) counts towards agreement alone."
+            "No answer of this run is labelled yet.\n\n"
+            f"{label} opens Review on the queue “random”, a random sample: label which answer is better. "
+            "These labels show how far to trust the judges, and they correct the judges' win rates. "
+            f"Labels from any other queue of Review ({written('go.review')}) count towards agreement alone."
         )
 
     def _explain(self, text: str) -> None:

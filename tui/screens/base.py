@@ -245,7 +245,7 @@ class AssayScreen(Screen[None]):
                 left()
 
         self._open_question(Prompt(done, changed=changed, value=value))
-        self.query_one("#footer", Footer).ask(label, "enter: done · esc: leave")
+        self.query_one("#footer", Footer).ask(label, "enter save · esc cancel")
 
     def confirm(self, question: str, confirmed: Callable[[], None]) -> None:
         """Asks yes or no at the bottom; only `y` is yes."""

@@ -42,10 +42,10 @@ class Control:
 
         calls = text.strip() or "0"
         if not calls.isdecimal() or len(calls) > MOST_DIGITS:
-            self._say("not a number of calls: 1 to 9999, or 0 for the plan's", error=True)
+            self._say("enter 1 to 9999, or 0 for the plan's value", error=True)
             return
         allowed = int(calls) or None
-        said = f"asks for {allowed:,} answers at once at most" if allowed else "asks as its plan says"
+        said = f"sends at most {allowed:,} requests in parallel" if allowed else "uses its plan's concurrency"
         self._write(set_concurrency, run_id, allowed, done=f"run {run_id} {said}")
 
     def retry(self, run_id: int) -> None:
@@ -58,7 +58,7 @@ class Control:
             return
         if self._workbench.front is not None:
             self._workbench.front.confirm(
-                f"Cancel run {run_id}? What is finished is kept.",
+                f"Cancel run {run_id}? Finished work is kept.",
                 lambda: self._request(run_id, "cancel", "is being cancelled"),
             )
 

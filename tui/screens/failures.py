@@ -129,13 +129,13 @@ class FailureLogScreen(RunScreen):
             below.set(Content(""))
             self.answers.show([])
         elif self._alike is not None:
-            below.set(_titled("Not tagged, and like “", tag.name, f"” in run {self.run_id}, by their words"))
+            below.set(_titled("Untagged, similar to “", tag.name, f"” in run {self.run_id}, by their words"))
             empty = f"no example of run {self.run_id} has rare words in common with the tagged ones"
             self.answers.show(self._alike, empty=empty, key=lambda row: row.example_id)
         else:
             below.set(_titled("Answers with “", tag.name, "”"))
             found = [row for row in self._log.answers if row.tag == tag.name]
-            self.answers.show(found, empty="none stands: they were taken back", key=lambda row: row)
+            self.answers.show(found, empty="no tags left", key=lambda row: row)
 
     def on_rows_moved(self, event: Rows.Moved) -> None:
         """The lower half follows once the cursor rests: holding a key writes two lines a step."""

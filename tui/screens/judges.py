@@ -1,4 +1,4 @@
-"""Judges: what each says of the same pairs, how far to believe it, and where two of them differ most."""
+"""Judges: what each says of the same pairs, how far to believe it, and where two of them disagree most."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -42,7 +42,7 @@ def columns() -> Columns:
         FlexColumn("win rate or score", 17),
         FlexColumn("agree", 5, align="right"),
         FlexColumn("1st", 5, align="right"),
-        FlexColumn("level", 5, align="right"),
+        FlexColumn("LC", 5, align="right"),
         FlexColumn("fail", 4, align="right"),
         FlexColumn("cost", 7, align="right"),
         gap=1,
@@ -331,9 +331,9 @@ class JudgesScreen(PairScreen, RunScreen):
         if judge is None:
             return Content("")
         if not count:
-            return Content.styled("No other judge of its kind saw anything differently", "$muted")
+            return Content.styled("No disagreements with another judge", "$muted")
         whose = "its judges" if judge.parts else "it and another judge"
-        return Content.styled(f"Where {whose} differ most ({count})", "$heading")
+        return Content.styled(f"Where {whose} disagree most ({count})", "$heading")
 
     def on_rows_moved(self, event: Rows.Moved) -> None:
         """The lower half follows once the cursor rests: holding a key writes two lines a step."""
@@ -351,7 +351,7 @@ class JudgesScreen(PairScreen, RunScreen):
             if self.disputes.items:
                 self.set_focus(self.disputes)
             else:
-                self.say("no other judge of its kind saw anything differently")
+                self.say("no disagreements with another judge")
             return
         row = self.disputes.item
         if row is not None:

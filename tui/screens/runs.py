@@ -65,7 +65,7 @@ class MarkingScreen(AssayScreen):
         before = (row.tags or "").replace(",", "")
         self.ask(
             f"Tags of run {row.id}",
-            lambda text: self.write(_set_tags, row.id, text.split(), done=f"run {row.id}: tags kept"),
+            lambda text: self.write(_set_tags, row.id, text.split(), done=f"run {row.id}: tags saved"),
             value=before,
         )
 
@@ -94,7 +94,7 @@ class MarkingScreen(AssayScreen):
             delete(connection, row.id, user_name())
             self._deleted.append(row.id)
 
-        self.write(put_away, done=f"run {row.id} is deleted: u brings it back")
+        self.write(put_away, done=f"run {row.id} is deleted; u undoes it")
 
     def action_undo(self) -> None:
         from store.marks import restore
@@ -103,7 +103,7 @@ class MarkingScreen(AssayScreen):
             run_id = self._deleted.pop()
             self.write(restore, run_id, user_name(), done=f"run {run_id} is back")
         elif self.rows.item is not None:
-            self.write(_take_back, self.rows.item.id, done="taken back")
+            self.write(_take_back, self.rows.item.id, done="undone")
 
 
 def _set_tags(connection: "Connection", run_id: int, words: list[str]) -> None:

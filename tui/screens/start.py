@@ -116,7 +116,7 @@ class StartOption(NamedTuple):
 
 
 MAKE = StartOption(None, "Make a plan for the models and data in this folder")
-PATH = StartOption(None, "Give the path of a plan")
+PATH = StartOption(None, "Enter the path of a plan")
 
 
 class StartScreen(AssayScreen):
@@ -271,7 +271,7 @@ class WizardScreen(AssayScreen):
             notes += [("no use", "$muted", words) for words in found.left_out]
             if not found.lacking:
                 notes.insert(
-                    0, (written("plan.write"), "$key", "writes the plan, with what is out as comments")
+                    0, (written("plan.write"), "$key", "writes the plan; parts left out become comments")
                 )
         width = self.size.width - 2
         lines = [
@@ -411,7 +411,7 @@ class CheckScreen(AssayScreen):
             self._wanted = True
             self._show()
         else:
-            self.say(f"mend the plan first; {written('check.again')} checks it again", error=True)
+            self.say(f"fix the plan first; {written('check.again')} checks it again", error=True)
 
     @work(group="check", exclusive=True)
     async def _check(self) -> None:

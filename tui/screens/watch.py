@@ -82,7 +82,9 @@ class StoreWatch:
             self._connection = None
         if self._connection is None:
             if self._file is not None and not database.exists(self.folder):
-                raise StoreFailed(f"the store {self.folder} is gone\n  start `assay` again where one is")
+                raise StoreFailed(
+                    f"the store {self.folder} is gone\n  it was deleted or moved; use --store DIR"
+                )
             # Making a store needs Alembic and SQLAlchemy; the first run does that, in its own process.
             if not database.exists(self.folder):
                 raise NoStore(f"there is no store in {self.folder}")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.decision.costs import model_costs
+from engine.decision.facts import model_costs
 from store.read.rows import ModelRow
 
 

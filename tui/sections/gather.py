@@ -16,12 +16,10 @@ from tui.sections.data import DataSection, data
 from tui.sections.eta import gpu_hours
 from tui.sections.judging import JudgingSection, judging
 from tui.sections.measures import MeasuresSection, measures
-from tui.sections.overview import OverviewSection, overview
-from tui.sections.protocol import ProtocolTable, protocol
+from tui.sections.overview import MeasureTrend, OverviewSection, overview, trends
+from tui.sections.protocol import ProtocolTable, Repetition, protocol, repetition
 from tui.sections.remarks import remarks
-from tui.sections.repetition import Repetition, repetition
 from tui.sections.slices import SlicesSection
-from tui.sections.trends import MeasureTrend, trends
 
 
 @dataclass(frozen=True, slots=True)

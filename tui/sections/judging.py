@@ -7,7 +7,7 @@ from engine.decision import judges
 from engine.decision.judges import Said
 from store.read.judging import JudgeRow, Judging, RankingRow
 from store.read.rows import WinRateRow
-from tui.sections.words import judge_name
+from tui.sections.overview import judge_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,63 @@
-"""Which run it is, how it ended, how its candidates fared, and which checkpoints a sweep cut."""
+"""A run at a glance: its outcome, its candidates, its sweep, and the trends of its name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.decision.words import no_verdict
-from store.read.rows import AlertRow, ModelRow, RunDetail
-from tui.sections.words import verdict
+from store.read.history import Connection
+from store.read.rows import AlertRow, ModelRow, RunDetail, WinRateRow
+from store.read.trends import Point, breaks, trend
+from tui.sections.measures import MeasuresSection
+
+NO_LANGUAGE_MODEL = "not a language model"
+
+
+def verdict(run: RunDetail | Any) -> str:
+    """The run's outcome in words."""
+    if run.imported:
+        return f"imported from {run.imported}"
+    if run.status == "finished":
+        return {True: "passed", False: "a gate failed", None: "no verdict"}[run.passed]
+    return str(run.status)
+
+
+def judge_name(name: str, is_language_model: bool) -> str:
+    return name if is_language_model else f"{name} ({NO_LANGUAGE_MODEL})"
+
+
+MOST = 8  # measures of each candidate
+RUNS = 30  # of a trend
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureTrend:
+    """One measure of a candidate from run to run, oldest first; `breaks` say where values do not compare."""
+
+    candidate: str
+    measure: str
+    points: Sequence[Point]
+    breaks: Sequence[str | None]
+
+
+def trends(
+    connection: Connection, run: RunDetail, found: MeasuresSection, win_rates: Sequence[WinRateRow]
+) -> tuple[MeasureTrend, ...]:
+    """The win rates and main measures of each candidate; only those that an earlier run has, too."""
+    drawn = []
+    for candidate, main in found.main.items():
+        rates = [
+            f"win rate over {row.baseline} ({row.judge})"
+            for row in win_rates
+            if row.candidate == candidate and row.turn == 0
+        ]
+        for measure in [*rates, *main][:MOST]:
+            points = trend(connection, measure, (("name", run.name),), candidate=candidate)
+            points = [point for point in points if point.run_id <= run.id][-RUNS:]
+            if len(points) > 1:
+                drawn.append(MeasureTrend(candidate, measure, points, breaks(points)))
+    return tuple(drawn)
+
 
 SEVERITIES = ("critical", "warning", "note")
 

@@ -1,16 +1,89 @@
-"""Everything needed to repeat a run, as tables of names and values."""
+"""What it takes to repeat a run, in sections of names and values, and whether a rerun got its numbers."""
 
+import math
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.decision.costs import model_costs
-from store.read.judging import JudgeRow
+from engine.decision.facts import model_costs
+from engine.decision.families import family_of
+from store.read import history
+from store.read.history import Connection
+from store.read.judging import JudgeRow, judging
 from store.read.rows import BenchmarkRow, MetricRow, ModelRow, RunDetail, SplitUseRow
-from tui.sections.declaration import declared
-from tui.sections.words import judge_name
-from tui.text.output import iso, moment
+from tui.sections.measures import declared
+from tui.sections.overview import judge_name
+from tui.text.output import iso, moment, number
+
+EXACT = 1e-9  # relative: what the order of a sum may change
+TOLD = 5  # differences that are named
+RERUN_OF = "rerun_of"
+
+Key = tuple[str, ...]
+Value = tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """`same` numbers are equal in both runs; `differences` name the others. Times are left out."""
+
+    of: int
+    same: int
+    differences: tuple[str, ...]
+
+    @property
+    def said(self) -> str:
+        total = self.same + len(self.differences)
+        if not self.differences:
+            return f"rerun of run {self.of}: all {total:,} numbers are the same (times are left out)"
+        more = len(self.differences) - TOLD
+        named = "; ".join(self.differences[:TOLD]) + (f"; and {more:,} more" if more > 0 else "")
+        return f"rerun of run {self.of}: {len(self.differences):,} of {total:,} numbers differ: {named}"
+
+
+def repetition(connection: Connection, run: RunDetail) -> Repetition | None:
+    """A finished rerun compared with the run that it repeats; None for a run that is no rerun.
+
+    Raises StoreError when the earlier run is gone from the store.
+    """
+    earlier = (run.options or {}).get(RERUN_OF)
+    if earlier is None or run.status != "finished":
+        return None
+    before, after = dict(_numbers(connection, int(earlier))), dict(_numbers(connection, run.id))
+    keys = list(dict.fromkeys((*before, *after)))
+    differing = [key for key in keys if not _alike(before.get(key), after.get(key))]
+    told = tuple(f"{' '.join(key)} {_said(before.get(key))} → {_said(after.get(key))}" for key in differing)
+    return Repetition(int(earlier), len(keys) - len(differing), told)
+
+
+def _numbers(connection: Connection, run_id: int) -> Iterator[tuple[Key, Value]]:
+    """Scores, win rates and benchmarks, each with how many examples it rests on."""
+    sources = {row.measure: row.source for row in history.metrics(connection, run_id)}
+    for score in history.model_scores(connection, run_id):
+        if family_of(score.measure, sources.get(score.measure, "")) != "efficiency":
+            yield (score.model, score.measure), (score.value, score.n, score.missing)
+    for row in judging(connection, run_id).win_rates:
+        key = (row.judge, row.candidate, row.baseline, f"turn {row.turn}", "win rate")
+        yield key, (row.win_rate, row.wins, row.losses, row.ties, row.failed)
+    for task in history.benchmarks(connection, run_id):
+        yield (task.model, task.task, task.metric, task.filter), (task.value, task.n)
+
+
+def _alike(before: Value | None, after: Value | None) -> bool:
+    if before is None or after is None or len(before) != len(after):
+        return False
+    return all(
+        first == second
+        if first is None or second is None
+        else math.isclose(first, second, rel_tol=EXACT, abs_tol=EXACT)
+        for first, second in zip(before, after, strict=True)
+    )
+
+
+def _said(value: Value | None) -> str:
+    return "absent" if value is None else number(value[0])
+
 
 _FACTS = (
     *("path", "server", "model", "outputs", "commit", "architecture", "parameters", "quantisation", "dtype"),
@@ -54,7 +127,7 @@ def protocol(
             for metric in metrics
         ),
         "benchmarks": _benchmarks(benchmarks),
-        "machine": ((name, _said(environment[name])) for name in _MACHINE if environment.get(name)),
+        "machine": ((name, _protocol_said(environment[name])) for name in _MACHINE if environment.get(name)),
         "files": ((file, f"SHA-256 {known}") for file, known in (environment.get("files") or {}).items()),
         "libraries": _libraries(environment),
     }
@@ -79,7 +152,7 @@ def _plan(run: RunDetail) -> Iterator[tuple[str, str]]:
     yield "folder", run.plan_folder
     asked = {name: value for name, value in (run.options or {}).items() if value not in (None, {}, [])}
     if asked:
-        yield "options", ", ".join(f"{name} {_said(value)}" for name, value in asked.items())
+        yield "options", ", ".join(f"{name} {_protocol_said(value)}" for name, value in asked.items())
     yield "seed of generation", str(run.seed)
     if not run.imported:
         yield "repeat it", f"assay rerun {run.id}"
@@ -112,12 +185,12 @@ def _lock(uses: Sequence[SplitUseRow]) -> str:
 def _model(model: ModelRow, environment: dict[str, Any]) -> str:
     details = model.details or {}
     facts = [model.kind, f"fingerprint {model.fingerprint or 'not known'}"]
-    facts += [f"{name} {_said(details[name])}" for name in _FACTS if details.get(name) is not None]
+    facts += [f"{name} {_protocol_said(details[name])}" for name in _FACTS if details.get(name) is not None]
     adapter = details.get("adapter")
     if isinstance(adapter, dict):
         facts += [f"adapter {name} {adapter[name]}" for name in _ADAPTER if adapter.get(name) is not None]
     config = (environment.get("training_configs") or {}).get(model.name)
-    facts += [f"training config {_said(config)}"] if config else []
+    facts += [f"training config {_protocol_said(config)}"] if config else []
     return "; ".join([*facts, *(f"{name} {value}" for name, value in model_costs(model))])
 
 
@@ -148,12 +221,12 @@ def _libraries(environment: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _flat(table: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in table.items():
         if value not in (None, "", [], {}):
-            yield name, _said(value)
+            yield name, _protocol_said(value)
 
 
-def _said(value: Any) -> str:
+def _protocol_said(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_said(item)}" for name, item in value.items())
+        return ", ".join(f"{name} {_protocol_said(item)}" for name, item in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(map(_said, value))
+        return ", ".join(map(_protocol_said, value))
     return str(value)

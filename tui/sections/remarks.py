@@ -8,7 +8,7 @@ from engine.servers.parameters import dropped
 from store.read.answered import Answered
 from store.read.judging import JudgeRow
 from store.read.rows import ModelRow, RunDetail
-from tui.sections.repetition import Repetition
+from tui.sections.protocol import Repetition
 
 # The facts in which a candidate and a baseline of one base agree, and what they are called.
 _SHARED = {

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise, zip_longest
 from typing import Any, NamedTuple, TypeAlias
 
-from tui.text.code_blocks import blocks
 from tui.text.diff import Segment, common, diff, text_of
+from tui.text.overlay import blocks
 from tui.text.side_by_side import SideRow, wrapped
 
 DEEPEST = 64  # levels of nesting that are shown

@@ -10,10 +10,9 @@ import numpy as np
 
 from engine.judges.judge import ORDERS
 from engine.judges.load import load_judge
-from engine.judges.material import digest
-from engine.judges.selection import matches, selected, turns_of
-from engine.phases.judging.constant import probe_judge
-from engine.phases.judging.match import Matchup
+from engine.judges.questions import digest, matches, selected, turns_of
+from engine.phases.judging.audits import probe_judge
+from engine.phases.judging.pairs import Matchup
 from engine.phases.judging.shared import declare_judge, match_name
 from engine.phases.work import Work
 from engine.plan.plan import Judge as JudgePlan
@@ -21,7 +20,7 @@ from engine.stats.agreement import Agreement, cohen_kappa, krippendorff_alpha, r
 from engine.stats.correlation import spearman
 from engine.stats.intervals import bootstrap_interval
 from engine.stats.winrate import POINTS, Outcome
-from store import tables
+from store import records
 
 Place = tuple[int, int, int, int]  # candidate, baseline, example, turn
 
@@ -30,23 +29,23 @@ Place = tuple[int, int, int, int]  # candidate, baseline, example, turn
 class Part:
     """A judge that speaks as a part of another: its row, and its verdicts by place."""
 
-    row: dict[str, Any]
-    verdicts: dict[Place, dict[str, Any]]
+    row: records.Judge
+    verdicts: dict[Place, records.Verdict]
 
     @property
     def name(self) -> str:
-        return str(self.row["name"])
+        return self.row.name
 
 
 def part(work: Work, name: str) -> Part:
-    (row,) = work.recorder.rows(tables.Judge, run_id=work.recorder.run_id, name=name)
-    return Part(row, verdicts_of(work, row["id"]))
+    (row,) = work.recorder.rows(records.Judge, run_id=work.recorder.run_id, name=name)
+    return Part(row, verdicts_of(work, row.id))
 
 
-def verdicts_of(work: Work, judge_id: int) -> dict[Place, dict[str, Any]]:
+def verdicts_of(work: Work, judge_id: int) -> dict[Place, records.Verdict]:
     return {
-        (row["candidate_id"], row["baseline_id"], row["example_id"], row["turn"]): row
-        for row in work.recorder.rows(tables.Verdict, judge_id=judge_id)
+        (row.candidate_id, row.baseline_id, row.example_id, row.turn): row
+        for row in work.recorder.rows(records.Verdict, judge_id=judge_id)
     }
 
 
@@ -57,42 +56,42 @@ def record_combined(
 
     A part's own win rate is shown, but the plan's gates are about the whole.
     """
-    found = work.recorder.rows(tables.Judge, run_id=work.recorder.run_id, name=name)
+    found = work.recorder.rows(records.Judge, run_id=work.recorder.run_id, name=name)
     names = [each.name for each in parts]
     with work.recorder.transaction() as transaction:
         if found:
-            judge_id = int(found[0]["id"])
+            judge_id = int(found[0].id)
         else:
             judge_id = transaction.insert(
-                tables.Judge,
-                {
-                    "run_id": work.recorder.run_id,
-                    "name": name,
-                    "kind": "pairwise",
-                    "is_language_model": any(each.row["is_language_model"] for each in parts),
-                    "prompt_hash": digest([each.row["prompt_hash"] for each in parts]),
-                    "details": {
+                records.Judge(
+                    run_id=work.recorder.run_id,
+                    name=name,
+                    kind="pairwise",
+                    is_language_model=any(each.row.is_language_model for each in parts),
+                    prompt_hash=digest([each.row.prompt_hash for each in parts]),
+                    details={
                         "kind": "pairwise", "model": " + ".join(names), "server": None, "settings": {},
                         "parts": names, "note": note,
                     },
-                },
+                )
             )  # fmt: skip
         for each in parts:
-            transaction.update(tables.Judge, each.row["id"], details={**each.row["details"], "part_of": name})
-        transaction.clear(tables.Verdict, judge_id=judge_id)
+            transaction.update(
+                records.Judge, each.row.id, details={**(each.row.details or {}), "part_of": name}
+            )
+        transaction.clear(records.Verdict, judge_id=judge_id)
         transaction.append(
-            tables.Verdict,
             [
-                {
-                    "judge_id": judge_id,
-                    "candidate_id": place[0],
-                    "baseline_id": place[1],
-                    "example_id": place[2],
-                    "turn": place[3],
+                records.Verdict(
+                    judge_id=judge_id,
+                    candidate_id=place[0],
+                    baseline_id=place[1],
+                    example_id=place[2],
+                    turn=place[3],
                     **verdict,
-                }
+                )
                 for place, verdict in verdicts.items()
-            ],
+            ]
         )
     return judge_id
 
@@ -110,12 +109,12 @@ def majority(outcomes: Sequence[Outcome]) -> Outcome:
     return votes[0][0]
 
 
-def by_place(parts: Sequence[Part]) -> dict[Place, list[dict[str, Any] | None]]:
+def by_place(parts: Sequence[Part]) -> dict[Place, list[records.Verdict | None]]:
     """Every place that a part has a verdict on, with all parts' verdicts in their order."""
     places: dict[Place, None] = {}
     for each in parts:
         places |= dict.fromkeys(each.verdicts)
-    found: dict[Place, list[dict[str, Any] | None]] = defaultdict(list)
+    found: dict[Place, list[records.Verdict | None]] = defaultdict(list)
     for place in places:
         found[place] = [each.verdicts.get(place) for each in parts]
     return dict(found)
@@ -134,7 +133,7 @@ def panel(work: Work, names: Sequence[str]) -> int | None:
     parts = [part(work, name) for name in names]
     verdicts: dict[Any, dict[str, Any]] = {}
     for place, said in by_place(parts).items():
-        outcomes: list[Outcome] = ["failed" if row is None else row["outcome"] for row in said]
+        outcomes: list[Outcome] = ["failed" if row is None else row.outcome for row in said]
         outcome = majority(outcomes)
         counted = {each for each in outcomes if each != "failed"}
         verdicts[place] = {
@@ -146,7 +145,7 @@ def panel(work: Work, names: Sequence[str]) -> int | None:
         work, PANEL, parts, verdicts, f"the majority of {len(parts)} judges; a tie without one"
     )
     work.recorder.put(
-        tables.Audit, [{"judge_id": judge_id, **row} for row in [*_agreement(parts), *_means(work, parts)]]
+        [records.Audit(judge_id=judge_id, **row) for row in [*_agreement(parts), *_means(work, parts)]]
     )
     return judge_id
 
@@ -155,23 +154,21 @@ def agreement_of_raters(work: Work) -> None:
     """How far the raters of single responses agree, two at a time, over all that both rated."""
     rows = [
         row
-        for row in work.recorder.rows(tables.Judge, run_id=work.recorder.run_id)
-        if row["kind"] == "pointwise"
+        for row in work.recorder.rows(records.Judge, run_id=work.recorder.run_id)
+        if row.kind == "pointwise"
     ]
     scores = {
-        row["id"]: {
-            (rating["model_id"], rating["example_id"], rating["turn"]): rating["score"]
-            for rating in work.recorder.rows(tables.Rating, judge_id=row["id"])
+        row.id: {
+            (rating.model_id, rating.example_id, rating.turn): rating.score
+            for rating in work.recorder.rows(records.Rating, judge_id=row.id)
         }
         for row in rows
     }
     for one, other in combinations(rows, 2):
-        places = sorted(scores[one["id"]].keys() & scores[other["id"]].keys())
-        first, second = ([scores[row["id"]][place] for place in places] for row in (one, other))
+        places = sorted(scores[one.id].keys() & scores[other.id].keys())
+        first, second = ([scores[row.id][place] for place in places] for row in (one, other))
         found = spearman(first, second)
-        work.recorder.put(
-            tables.Audit, [{"judge_id": one["id"], **_figure("spearman", f"with {other['name']}", found)}]
-        )
+        work.recorder.put(records.Audit(judge_id=one.id, **_figure("spearman", f"with {other.name}", found)))
 
 
 def _agreement(parts: Sequence[Part]) -> list[dict[str, Any]]:
@@ -186,8 +183,8 @@ def _agreement(parts: Sequence[Part]) -> list[dict[str, Any]]:
     return figures
 
 
-def _counted(row: dict[str, Any] | None) -> str | None:
-    return None if row is None or row["outcome"] == "failed" else str(row["outcome"])
+def _counted(row: records.Verdict | None) -> str | None:
+    return None if row is None or row.outcome == "failed" else row.outcome
 
 
 def _figure(measure: str, subject: str, found: Agreement) -> dict[str, Any]:
@@ -199,7 +196,7 @@ def _means(work: Work, parts: Sequence[Part]) -> list[dict[str, Any]]:
     names = {place: name for name, place in work.model_ids.items()}
     by_match: dict[tuple[int, int], list[tuple[float, float]]] = {}
     for (candidate, baseline, _, turn), said in by_place(parts).items():
-        points = [POINTS[row["outcome"]] for row in said if row is not None and row["outcome"] in POINTS]
+        points = [POINTS[row.outcome] for row in said if row is not None and row.outcome in POINTS]
         if points and turn == 0:
             by_match.setdefault((candidate, baseline), []).append((sum(points) / len(points), 1.0))
     figures = []
@@ -236,23 +233,20 @@ def cascade(work: Work) -> int | None:
     decided: dict[Place, dict[str, Any]] = {}
     for each in parts:
         decided |= {
-            place: {key: row[key] for key in ("outcome", "consistent", "reason")}
+            place: {"outcome": row.outcome, "consistent": row.consistent, "reason": row.reason}
             for place, row in each.verdicts.items()
         }
     note = f"{' then '.join(names)}: each next judge sees what the one before is not sure of"
     judge_id = record_combined(work, CASCADE, parts, decided, note)
     work.recorder.put(
-        tables.Audit,
-        [
-            {
-                "judge_id": judge_id,
-                "measure": "calls_saved",
-                "subject": "",
-                "value": float(saved),
-                "n": total,
-                "details": {"by": "asking the cheaper judge first"},
-            }
-        ],
+        records.Audit(
+            judge_id=judge_id,
+            measure="calls_saved",
+            subject="",
+            value=float(saved),
+            n=total,
+            details={"by": "asking the cheaper judge first"},
+        )
     )
     return judge_id
 
@@ -264,12 +258,12 @@ def _next_judge(work: Work, settings: JudgePlan, before: str) -> tuple[int, int]
         raise AssertionError("a plan's cascade holds judges of pairs alone")
     judge_id = declare_judge(work, settings.name, grader)
     _mark(work, judge_id)
-    (row,) = work.recorder.rows(tables.Judge, run_id=work.recorder.run_id, name=before)
+    (row,) = work.recorder.rows(records.Judge, run_id=work.recorder.run_id, name=before)
     examples = selected(work.plan, settings, work.examples)
     made = possible = 0
     for candidate, baseline in matches(work.plan):
         match = Matchup(work, grader, judge_id, candidate, baseline)
-        unsure = _unsure(work, {**match.sides, "judge_id": row["id"]})
+        unsure = _unsure(work, {**match.sides, "judge_id": row.id})
         chosen = [example for example in examples if work.example_ids[example.id] in unsure]
         match.play_all(match.pairs(chosen))
         made += sum(len(ORDERS) * (1 + len(turns_of(example))) for example in chosen)
@@ -286,29 +280,29 @@ def _next_judge(work: Work, settings: JudgePlan, before: str) -> tuple[int, int]
 
 def _mark(work: Work, judge_id: int) -> None:
     """Says in the judge's row that it never saw the easy examples."""
-    (row,) = work.recorder.rows(tables.Judge, id=judge_id)
+    (row,) = work.recorder.rows(records.Judge, id=judge_id)
     with work.recorder.transaction() as transaction:
-        transaction.update(tables.Judge, judge_id, details={**row["details"], "asked_where_unsure": True})
+        transaction.update(
+            records.Judge, judge_id, details={**(row.details or {}), "asked_where_unsure": True}
+        )
 
 
 def _unsure(work: Work, sides: dict[str, int]) -> set[int]:
     """The examples on which a judge was not sure, at the whole or at any turn."""
     unsure = {
-        row["example_id"]
-        for row in work.recorder.rows(tables.Verdict, **sides)
-        if row["consistent"] is not True
+        row.example_id for row in work.recorder.rows(records.Verdict, **sides) if row.consistent is not True
     }
-    judgments: dict[tuple[int, int], list[dict[str, Any]]] = {}
-    for row in work.recorder.rows(tables.Judgment, **sides):
-        judgments.setdefault((row["example_id"], row["turn"]), []).append(row)
+    judgments: dict[tuple[int, int], list[records.Judgment]] = {}
+    for row in work.recorder.rows(records.Judgment, **sides):
+        judgments.setdefault((row.example_id, row.turn), []).append(row)
     return unsure | {place for (place, _), both in judgments.items() if _is_close(both)}
 
 
-def _is_close(both: list[dict[str, Any]]) -> bool:
+def _is_close(both: list[records.Judgment]) -> bool:
     gaps = [
-        abs(row["candidate_score"] - row["baseline_score"])
+        abs(row.candidate_score - row.baseline_score)
         for row in both
-        if row["candidate_score"] is not None and row["baseline_score"] is not None
+        if row.candidate_score is not None and row.baseline_score is not None
     ]
     close = len(gaps) == len(both) and all(gap <= CLOSE for gap in gaps)
-    return close or any(row["confidence"] is not None and row["confidence"] < SURE for row in both)
+    return close or any(row.confidence is not None and row.confidence < SURE for row in both)

@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.data.example import Example
 from engine.judges.judge import WHOLE, Item, Rater, Rating, RatingCall
-from engine.judges.selection import asked_turns, selected, turns_of
+from engine.judges.questions import asked_turns, selected, turns_of
 from engine.metrics.metric import Measure
 from engine.phases.judging.shared import (
     Given,
@@ -25,9 +25,8 @@ from engine.phases.judging.shared import (
 from engine.phases.work import Piece, Work
 from engine.plan.plan import Judge as JudgePlan
 from engine.plan.plan import Model
-from store import tables
+from store import records
 from store.records.alert import Alert, JudgeFailureEvidence
-from store.write import Row
 
 KIND = "pointwise"
 NOT_SAMPLED = "not in the judge's sample"
@@ -59,26 +58,26 @@ def measure_name(judge: str, criterion: str = "", turn: int = WHOLE) -> str:
 def rating_measures(work: Work) -> list[Measure]:
     """The measures that this run's ratings give, in the order of its judges."""
     turns = max((len(turns_of(example)) for example in work.examples), default=0)
-    rows = work.recorder.rows(tables.Judge, run_id=work.recorder.run_id)
-    return [measure for row in rows if row["kind"] == KIND for measure in _measures_of(row, turns)]
+    rows = work.recorder.rows(records.Judge, run_id=work.recorder.run_id)
+    return [measure for row in rows if row.kind == KIND for measure in _measures_of(row, turns)]
 
 
 def rating_alerts(work: Work) -> list[Alert]:
     """Raters of which too many ratings failed, as a warning for each candidate."""
     alerts = []
-    for row in work.recorder.rows(tables.Judge, run_id=work.recorder.run_id):
-        for model in work.plan.candidates if row["kind"] == KIND else ():
+    for row in work.recorder.rows(records.Judge, run_id=work.recorder.run_id):
+        for model in work.plan.candidates if row.kind == KIND else ():
             scores = work.recorder.rows(
-                tables.Score, model_id=work.model_ids[model.name], measure=measure_name(row["name"])
+                records.Score, model_id=work.model_ids[model.name], measure=measure_name(row.name)
             )
-            alert = _failure_alert(work, row["name"], model, scores)
+            alert = _failure_alert(work, row.name, model, scores)
             alerts += [alert] if alert else []
     return alerts
 
 
-def _failure_alert(work: Work, judge: str, model: Model, scores: list[dict[str, Any]]) -> Alert | None:
-    asked = [row for row in scores if row["reason"] != NOT_SAMPLED]
-    reasons = Counter(row["reason"] for row in asked if row["value"] is None)
+def _failure_alert(work: Work, judge: str, model: Model, scores: list[records.Score]) -> Alert | None:
+    asked = [row for row in scores if row.reason != NOT_SAMPLED]
+    reasons = Counter(row.reason or "" for row in asked if row.value is None)
     failed, allowed = reasons.total(), work.plan.gates.max_judge_failures
     if not asked or failed / len(asked) <= allowed:
         return None
@@ -93,9 +92,9 @@ def _failure_alert(work: Work, judge: str, model: Model, scores: list[dict[str, 
     return Alert("warning", "judge_failures", model.name, None, measure_name(judge), message, evidence)
 
 
-def _measures_of(judge: Mapping[str, Any], turns: int) -> list[Measure]:
-    details, name = judge["details"], judge["name"]
-    version = f"{details['model']} {judge['prompt_hash']}"
+def _measures_of(judge: records.Judge, turns: int) -> list[Measure]:
+    details, name = judge.details or {}, judge.name
+    version = f"{details['model']} {judge.prompt_hash}"
 
     def measure(label: str, scale: tuple[int, int], meaning: str) -> Measure:
         low, high = map(float, scale)
@@ -118,26 +117,25 @@ def _measures_of(judge: Mapping[str, Any], turns: int) -> list[Measure]:
 
 def _declare_measures(work: Work) -> None:
     """Puts the measures after those that stand there, which a resumed run leaves as they are."""
-    known = work.recorder.column(tables.Metric, "measure", run_id=work.recorder.run_id)
+    known = work.recorder.column(records.Metric, "measure", run_id=work.recorder.run_id)
     new = [measure for measure in rating_measures(work) if measure.name not in known]
     work.recorder.append(
-        tables.Metric,
         [
-            {
-                "run_id": work.recorder.run_id,
-                "measure": measure.name,
-                "position": place,
-                "direction": measure.direction,
-                "low": measure.low,
-                "high": measure.high,
-                "unit": measure.unit,
-                "version": measure.version,
-                "source": measure.source,
-                "meaning": measure.meaning,
-                "settings": {},
-            }
+            records.Metric(
+                run_id=work.recorder.run_id,
+                measure=measure.name,
+                position=place,
+                direction=measure.direction,
+                low=measure.low,
+                high=measure.high,
+                unit=measure.unit,
+                version=measure.version,
+                source=measure.source,
+                meaning=measure.meaning,
+                settings={},
+            )
             for place, measure in enumerate(new, start=len(known))
-        ],
+        ]
     )
 
 
@@ -158,8 +156,7 @@ class _Sheet:
         self._examples = selected(work.plan, settings, work.examples)
         self._turns = max((len(turns_of(example)) for example in work.examples), default=0)
         self._done: dict[tuple[int, int], float | None] = {
-            (row["example_id"], row["turn"]): row["score"]
-            for row in work.recorder.rows(tables.Rating, **self._sides)
+            (row.example_id, row.turn): row.score for row in work.recorder.rows(records.Rating, **self._sides)
         }
 
     def fill(self) -> None:
@@ -193,7 +190,7 @@ class _Sheet:
         """A rating and the scores that it gives become durable together."""
         place, turn = self._key(rating.call)
         self._done[place, turn] = rating.score
-        row = self._sides | {
+        row: dict[str, Any] = self._sides | {
             "example_id": place,
             "turn": turn,
             "score": rating.score,
@@ -202,18 +199,17 @@ class _Sheet:
             **figures(rating),
         }
         with self._work.recorder.transaction() as transaction:
-            transaction.append(tables.Rating, [row])
+            transaction.append(records.Rating(**row))
             transaction.append(
-                tables.Score,
                 [
-                    self._score_row(place, name, value, rating.failure)
+                    records.Score(**self._score_row(place, name, value, rating.failure))
                     for name, value in self._values(turn, rating.score, rating.scores)
-                ],
+                ]
             )
-            transaction.append(tables.Score, self._mean_of_turns(place, rating))
+            transaction.append([records.Score(**row) for row in self._mean_of_turns(place, rating)])
         report_failure(self._work, self._rater.name, rating.call.item.example, rating.failure)
 
-    def _mean_of_turns(self, place: int, rating: Rating) -> list[Row]:
+    def _mean_of_turns(self, place: int, rating: Rating) -> list[dict[str, Any]]:
         """The overall score where turns alone are judged, once all are: in a mean each turn counts once."""
         turns = asked_turns(self._settings, rating.call.item.turn_count)
         if WHOLE in turns or any((place, turn) not in self._done for turn in turns):
@@ -227,7 +223,7 @@ class _Sheet:
 
     def _store_missing(self, given: Mapping[int, Given]) -> None:
         """Why there will be no rating: of what is not in the sample, or was not answered."""
-        rows: list[Row] = []
+        rows: list[dict[str, Any]] = []
         sample = {example.id for example in self._examples}
         for example in self._work.examples:
             place = self._work.example_ids[example.id]
@@ -237,7 +233,7 @@ class _Sheet:
                         self._score_row(place, name, None, reason) for name, _ in self._values(turn, None, {})
                     ]
         with self._work.recorder.transaction() as transaction:
-            transaction.ensure(tables.Score, rows)
+            transaction.ensure([records.Score(**row) for row in rows])
 
     def _unrated(self, example: Example, turn: int, given: Given | None, in_sample: bool) -> str | None:
         if turn > len(turns_of(example)):

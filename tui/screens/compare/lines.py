@@ -18,8 +18,7 @@ from tui.screens.compare.data import (
     MeasureLine,
     name_of,
 )
-from tui.sections.declaration import DIRECTION, declared
-from tui.sections.measures import NOT_FOUND, LabelRow, labels
+from tui.sections.measures import DIRECTION, NOT_FOUND, LabelRow, declared, labels
 from tui.text.gate import MISSING, cut, join, number, plain, signed, wrap
 from tui.widgets.table import Columns, FlexColumn
 

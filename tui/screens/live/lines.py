@@ -68,7 +68,7 @@ def state(run: "RunDetail", width: int) -> list[Content]:
         said = f"‖ Waiting: {one_line(run.waiting).plain}. {written('live.retry')} tries again now."
     lines = [*wrap(Content.styled(said, "$bad"), width)] if said else []
     if run.concurrency is not None and run.status in ALLOWED:
-        limit = f"At most {run.concurrency:,} answers at once from each server"
+        limit = f"At most {run.concurrency:,} parallel requests per server"
         lines.append(Content.styled(f"{limit}; {written('live.concurrency')} changes it.", "$warn"))
     if run.error and run.status in ("failed", "interrupted", "paused"):
         lines += [line for part in run.error.split("\n") for line in wrap(plain(part), width)]
@@ -128,11 +128,10 @@ def _whole(whole: WholeTime | None) -> Content:
     if whole is None or (not whole.seconds and not whole.unknown):
         return Content("")
     named = ", ".join(whole.unknown[:UNKNOWN]) + (" …" if len(whole.unknown) > UNKNOWN else "")
-    parts = [
-        f"finishes in about {_about(whole.seconds)}" if whole.seconds else "",
-        f"not known yet: {named}" if whole.unknown else "",
-    ]
-    return plain("  " + " · ".join(filter(None, parts)), "$muted")
+    if not whole.seconds:
+        return plain(f"  ETA not known yet: {named}", "$muted")
+    without = f", excluding {named}" if whole.unknown else ""
+    return plain(f"  ETA ~{_about(whole.seconds)}{without}", "$muted")
 
 
 def _about(seconds: float) -> str:

@@ -62,7 +62,7 @@ class FailedScreen(FilteredScreen, RunScreen):
         row: FailedRow | None = event.rows.item
         if row is not None:
             about = f" on {row.about}" if row.about else ""
-            came = row.raw or "nothing came back, or nothing was kept of it"
+            came = row.raw or "nothing came back, or it was not kept"
             text = f"{row.who}{about}\n\n{row.reason}\n\nWhat came back:\n{came}\n\nThe query:\n{row.query}"
             self.app.push_screen(MessageScreen(f"Failed {row.kind} of {row.example}", text))
 

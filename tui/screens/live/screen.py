@@ -161,7 +161,7 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
     def action_concurrency(self) -> None:
         allowed = self.run.concurrency if self.run else None
         self.ask(
-            "answers at once from each server; 0: as the plan says",
+            "concurrency; max parallel requests per server (0 = the plan's value)",
             lambda text: self.assay.control.set_concurrency(self.run_id, text),
             value=str(allowed or ""),
         )

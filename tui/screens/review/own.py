@@ -55,7 +55,7 @@ def own_lines(own: OwnFigures, person: str, names: tuple[str, str]) -> list[Cont
     ]
     if own.left.n:
         one_sided = own.left.low is not None and not (own.left.low <= 0.5 <= (own.left.high or 1.0))
-        habit = "you lean to one side" if one_sided else "no habit of one side shows"
+        habit = "you favour one side" if one_sided else "no side bias shows"
         lines.append(_line("left side", f"{_percent(own.left)} of your preferences: {habit}"))
     else:
         lines.append(_line("left side", f"{MISSING} nothing was decided blind: B in Review"))

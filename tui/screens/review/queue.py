@@ -313,7 +313,7 @@ class ChoosingScreen(QueueScreen):
                 chosen(value)
 
         self._open_question(Menu(choices, done))
-        self.query_one(Footer).ask(label, "a letter, or j k and enter · esc: leave")
+        self.query_one(Footer).ask(label, "a letter, or j k and enter · esc cancel")
 
     async def action_queue(self) -> None:
         review = self._review

@@ -54,7 +54,7 @@ class RatingLine(Line):
             join(
                 [
                     plain(f"{cut(self._whose, 20)}: {cut(name, 30)}{place}", "$heading"),
-                    Content.styled("  1 worst – 5 best · space: not this one · esc: leave", "$muted"),
+                    Content.styled("  1 worst – 5 best · space skip · esc cancel", "$muted"),
                 ]
             )
         )
@@ -163,7 +163,7 @@ class ReviewScreen(LookingScreen):
     def action_other(self) -> None:
         if self._ready:
             self._other = None if self._means_left else self._example
-            self.say(f"thumbs, ratings, tags and corrections are of {cut(self._whose, 40)} now")
+            self.say(f"thumbs, ratings, tags and corrections now apply to {cut(self._whose, 40)}")
 
     # Decisions
 
@@ -217,7 +217,7 @@ class ReviewScreen(LookingScreen):
                 said = self._said("flag", "later", control=False) | self._unsided
                 on = await self.assay.store.ask(toggle, said)
                 self.reload()
-                self.say("put aside for later: F f" if on else "no longer for later")
+                self.say("set aside for later: F f" if on else "no longer for later")
 
     @property
     def _unsided(self) -> dict[str, int]:
@@ -307,13 +307,13 @@ class ReviewScreen(LookingScreen):
         with self._told():
             taken = await self.assay.store.ask(take_back, self.run_id, self.person)
             if taken is None:
-                self.say("there is nothing to take back")
+                self.say("nothing to undo")
                 return
             self._wanted = replace(self._wanted, example_id=taken.example_id)
             if self._review and all(item.example_id != taken.example_id for item in self._review.items):
                 self._wanted = replace(self._wanted, show="all", search="")
             self.reload()
-            self.say(f"taken back: {cut(taken.example, 24)}: {self._told_of(taken)}")
+            self.say(f"undone: {cut(taken.example, 24)}: {self._told_of(taken)}")
 
     def _told_of(self, taken: TakenBack) -> str:
         """What was taken back, by the models' names, for their sides may have changed since."""

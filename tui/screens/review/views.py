@@ -11,12 +11,10 @@ from store.read.answers import Answered
 from store.read.pairs import PairView
 from store.read.rows import ResponseRow
 from tui.screens.review.data import ComparedPair, Review
-from tui.text.code_blocks import code_marks
 from tui.text.diff import AlignedPair, Diff, Segment, diff, text_of
 from tui.text.gate import cut, join, number, plain
-from tui.text.invisible import raw_rows
 from tui.text.json_fields import NoJsonFound, field_rows, read_json, reordered
-from tui.text.overlay import overlaid
+from tui.text.overlay import code_marks, overlaid, raw_rows
 from tui.text.sheet import HEADING, Cell, Sheet, column, spanning, unified
 from tui.text.side_by_side import rows, wrapped
 
@@ -109,12 +107,12 @@ def _json(review: Review, pair: ComparedPair, width: int) -> Sheet:
         left, right = (read_json(text or "") for text in texts)
     except NoJsonFound as error:
         which = "left" if _is_broken(texts[0]) else "right"
-        why = f"shown as text, for the {which} answer is no JSON: {error}"
+        why = f"shown as text: the {which} answer is not JSON: {error}"
         beside = _beside(review, pair, width)
         return beside._replace(rows=[*spanning(why, width, _NOTE), *beside.rows])
     said = [f"{found.around:,} characters around the {side} JSON are not shown: v shows them"
             for side, found in (("left", left), ("right", right)) if found.around]  # fmt: skip
-    said += ["the fields stand in another order on the right"] if reordered(left.node, right.node) else []
+    said += ["the fields are in a different order on the right"] if reordered(left.node, right.node) else []
     notes = [row for line in said for row in spanning(line, width, _NOTE)]
     found = field_rows(left.node, right.node, column(width, 2))
     return Sheet(_headings(review, pair), [*notes, *found])

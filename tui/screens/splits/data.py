@@ -123,7 +123,7 @@ def toggle(connection: Connection, eval_set: str, identity: tuple[str, str], rea
 def put_back(connection: Connection, eval_sets: list[str]) -> str:
     """Puts back the example that this person took out last; returns what there is to say."""
     example = datasets.put_back(connection, eval_sets, user_name())
-    return "you have taken out nothing that could be put back" if example is None else _back(example)
+    return "you have excluded nothing that could be restored" if example is None else _back(example)
 
 
 def _back(example: str) -> str:

@@ -27,14 +27,17 @@ from tui.screens.splits.data import (
     read_leaks,
     toggle,
 )
-from tui.screens.splits.leaks import LeakPair, LeaksPart, by_tier, pair
 from tui.screens.splits.parts import (
     CoveragePart,
+    LeakPair,
+    LeaksPart,
     LockPart,
     SizesPart,
     SplitsPart,
     VersionsPart,
+    by_tier,
     flow,
+    pair,
     plural,
     times,
 )
@@ -53,9 +56,9 @@ def judgement(data: SplitsData, width: int) -> list[Content]:
         return [Content.styled("the data was not read yet", "$muted")]
     rest = []
     if answers := data.summary.get("answers_seen"):
-        rest.append(plain(f"{plural(answers, 'answer')} seen alone"))
+        rest.append(plain(f"{plural(answers, 'answer')} also in training"))
     if similar := data.summary.get("similar"):
-        rest.append(plain(f"{similar:,} merely similar"))
+        rest.append(plain(f"{similar:,} only similar"))
     uses = sum(use.split == "test" for use in data.uses)
     rest.append(plain(f"test split used {times(uses)}") if uses else plain("test split not used yet"))
     rest += _power(data.summary)
@@ -350,7 +353,7 @@ class SplitsScreen(FilteredScreen, RunScreen):
         elif isinstance(item, ExclusionRow):
             self._record(toggle, item.eval_set, (item.example, item.query_hash))
         else:
-            self.say("x takes out a leaked example, or in versions puts an excluded one back")
+            self.say("x excludes a leaked example, or restores an excluded one under versions")
 
     def action_undo(self) -> None:
         """Puts back the example that this person took out last."""

@@ -1,0 +1,491 @@
+"""The questions of a decision and their answers: quality, losses, cost, and what may be believed."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from engine.compare.forgetting import ForgettingRow, corpus_aspect, forgetting
+from engine.data.power import smallest_change
+from engine.decision import judges
+from engine.decision.facts import (
+    AnsweredQuestion,
+    CandidateFacts,
+    Change,
+    Standing,
+    bounds,
+    improvement,
+    least_needed,
+    measured,
+    model_costs,
+    moved,
+)
+from engine.gates.figures import counted, number, percent
+from store.read.rows import ComparisonRow, ModelRow, WinRateRow
+from store.read.slices import SliceRow
+from store.records.alert import kind_of
+
+ENOUGH = 0.80  # of the gain: a prompt that reaches so much makes the fine-tune hard to justify
+HALF = 0.5  # a win rate of two models that are as good
+LEAKED = ("leaked", "not leaked")  # slices about the eval set, not about what is asked
+TOLD = 3
+
+
+def better_than_base(case: CandidateFacts) -> AnsweredQuestion:
+    """On the primary measures and by the judges' win rates."""
+    question = f"Better than {case.base.name if case.base else 'the base'}?"
+    if case.base is None:
+        return AnsweredQuestion(question, "the run has no baseline", "missing", lead="not known")
+    changes, rates = case.changes(case.base), case.win_rates(case.base)
+    better = [row for row, change in changes if change == "better"]
+    worse = [row for row, change in changes if change == "worse"]
+    won = [row for row in rates if row.low is not None and row.low > HALF]
+    lost = [row for row in rates if row.high is not None and row.high < HALF]
+    known = [row for row, change in changes if change != "missing"]
+    evidence = (*(measured(row) + _word(change) for row, change in changes), *map(rate, rates))
+    if not known and not any(row.win_rate is not None for row in rates):
+        return AnsweredQuestion(question, "nothing could be compared", "missing", evidence, lead="not known")
+    standing: Standing
+    if (better or won) and not (worse or lost):
+        standing, lead, said = "good", "yes", _where(better, won, len(known))
+        unclear = len(known) - len(better)
+        said += f"; {unclear} not settled" if unclear else ""
+    elif (worse or lost) and not (better or won):
+        standing, lead, said = "bad", "no, worse", _where(worse, lost, len(known), word="loses")
+    elif worse or lost:
+        where = f"better on {_names(better, won)}, worse on {_names(worse, lost)}"
+        standing, lead, said = "open", "in part", where
+    else:
+        unsettled = [row for row, change in changes if change == "unsettled"]
+        said = f"not shown on any of {counted(len(known), 'measure')}"
+        return AnsweredQuestion(question, said, "open", evidence, more=least_needed(unsettled))
+    return AnsweredQuestion(question, said, standing, evidence, lead=lead)
+
+
+def rate(row: WinRateRow) -> str:
+    """One judge's win rate with its interval and counts."""
+    if row.win_rate is None:
+        return f"win rate by {row.judge}: missing, {row.reason or 'nothing was judged'}"
+    spread = "" if row.low is None or row.high is None else f" [{percent(row.low)}, {percent(row.high)}]"
+    counts = f"{row.wins} wins, {row.losses} losses, {row.ties} ties, {row.failed} failed"
+    kind = "" if row.is_language_model else " (a rule, no language model)"
+    return f"win rate {percent(row.win_rate)}{spread} by judge {row.judge}{kind}: {counts}"
+
+
+def _word(change: Change) -> str:
+    return {"better": "  + better", "worse": "  − worse", "unsettled": "  ? not settled"}.get(change, "")
+
+
+def _where(rows: Sequence[ComparisonRow], won: Sequence[WinRateRow], of: int, word: str = "wins") -> str:
+    parts = [f"{len(rows)} of {counted(of, 'measure')}"] if rows else []
+    if rows:
+        most = max(rows, key=_weight)
+        parts[0] += f", {moved(most)}"
+    parts += [f"{word} {percent(row.win_rate)} (judge {row.judge})" for row in won[:1]]
+    return "; ".join(parts)
+
+
+def _weight(row: ComparisonRow) -> float:
+    """How large a change is in widths of its interval, which measures of all scales have."""
+    spread = bounds(row)
+    width = spread[1] - spread[0] if spread else 0.0
+    return abs(row.delta or 0.0) / width if width else 0.0
+
+
+def _names(rows: Sequence[ComparisonRow], rates: Sequence[WinRateRow]) -> str:
+    names = [row.measure for row in rows] + [f"the win rate by {row.judge}" for row in rates]
+    more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
+    return ", ".join(names[:TOLD]) + more
+
+
+@dataclass(frozen=True, slots=True)
+class PromptShare:
+    """How much of the candidate's gain on one measure a prompt reaches, as a share that may pass 1."""
+
+    measure: str
+    share: float
+    low: float | None
+    high: float | None
+    n: int
+
+    def said(self) -> str:
+        spread = "no interval" if self.low is None else f"[{percent(self.low)}, {percent(self.high)}]"
+        return f"{self.measure}: the prompt reaches {percent(self.share)} {spread} of the gain, n {self.n:,}"
+
+
+def better_than_prompt(case: CandidateFacts) -> AnsweredQuestion:
+    """The 80 % rule: on the measures that the candidate gained on, how much of it a prompt reaches alone."""
+    question = "Better than a good prompt?"
+    if not case.prompted:
+        way = 'add a baseline with `system = "…"` on the same weights'
+        return AnsweredQuestion(
+            question, "no baseline has a prompt", "missing", topic="prompt", lead="not known", more=way
+        )
+    if case.base is None or case.base.name in {model.name for model in case.prompted}:
+        return AnsweredQuestion(
+            question, "no baseline without a prompt", "missing", topic="prompt", lead="not known"
+        )
+    answers = [_against(case, case.base, prompted, question) for prompted in case.prompted]
+    return max(answers, key=lambda answer: ("good", "missing", "open", "bad").index(answer.standing))
+
+
+def _against(case: CandidateFacts, base: ModelRow, prompted: ModelRow, question: str) -> AnsweredQuestion:
+    reached = list(_reached(case, base, prompted))
+    rates = case.win_rates(prompted)
+    lost = [row for row in rates if row.high is not None and row.high < HALF]
+    evidence = (
+        *(item.said() for item in reached),
+        *(f"against {prompted.name}: {measured(row)}{_word(word)}" for row, word in case.changes(prompted)),
+        *(f"against {prompted.name}: {rate(row)}" for row in rates),
+        *((f"the gain is that over {base.name}, where it is settled",) if reached else ()),
+    )
+    worse = [row for row, change in case.changes(prompted) if change == "worse"]
+    if lost:
+        said = f"loses to {prompted.name}, {rate(lost[0])}"
+        return AnsweredQuestion(question, said, "bad", evidence, "prompt", "no")
+    if reached:
+        return _by_share(question, reached, evidence)
+    if worse:
+        said = f"worse than {prompted.name} on {_names(worse, [])}"
+        return AnsweredQuestion(question, said, "bad", evidence, "prompt", "no")
+    said = f"no settled gain over {base.name} that a prompt could reach"
+    return AnsweredQuestion(question, said, "open", evidence, "prompt", "not settled")
+
+
+def _by_share(question: str, reached: Sequence[PromptShare], evidence: tuple[str, ...]) -> AnsweredQuestion:
+    """The 80 % rule on the mean share, each measure's between nothing and all of its gain.
+
+    The ends of the mean's interval are the means of the ends, however the measures hang together.
+    """
+    share = _mean(item.share for item in reached)
+    over = f" (mean of {len(reached)} measures)" if len(reached) > 1 else f" in {reached[0].measure}"
+    said = f"a prompt alone gets {percent(share)} of the gain{over}"
+    low = _mean(item.share if item.low is None else item.low for item in reached)
+    high = _mean(item.share if item.high is None else item.high for item in reached)
+    if any(item.low is None for item in reached):
+        standing: Standing = "bad" if share >= ENOUGH else "open"
+        return AnsweredQuestion(
+            question, said, standing, evidence, "prompt", "not settled, without an interval"
+        )
+    if high < ENOUGH:
+        return AnsweredQuestion(question, said, "good", evidence, "prompt", "yes")
+    if low >= ENOUGH:
+        return AnsweredQuestion(question, said, "bad", evidence, "prompt", "no")
+    n = min(item.n for item in reached)
+    room = abs(share - ENOUGH)
+    more = (
+        f"about {max(n + 1, round(n * ((high - low) / 2 / room) ** 2)):,} examples would settle it"
+        if room
+        else ""
+    )
+    return AnsweredQuestion(question, said, "open", evidence, "prompt", "not settled", more)
+
+
+def _mean(shares: Iterable[float]) -> float:
+    found = [min(1.0, max(0.0, share)) for share in shares]
+    return sum(found) / len(found)
+
+
+def _reached(case: CandidateFacts, base: ModelRow, prompted: ModelRow) -> Iterator[PromptShare]:
+    """Of each settled gain over the base, what is left of it over the prompt, with its spread."""
+    over_prompt = {row.measure: row for row, _ in case.changes(prompted)}
+    for row, change in case.changes(base):
+        other = over_prompt.get(row.measure)
+        gain, left = improvement(row), improvement(other) if other else None
+        if change != "better" or other is None or gain is None or left is None:
+            continue
+        spread = bounds(other)
+        low, high = (1 - spread[1] / gain, 1 - spread[0] / gain) if spread else (None, None)
+        yield PromptShare(row.measure, 1 - left / gain, low, high, min(row.n, other.n))
+
+
+def forgotten(case: CandidateFacts) -> AnsweredQuestion:
+    """Benchmarks and plain texts; which drops are not ruled out where none was seen."""
+    question = "What was forgotten?"
+    pairs = [
+        row
+        for row in case.facts.comparisons
+        if row.candidate == case.name and case.base is not None and row.baseline == case.base.name
+    ]
+    rows = forgetting(pairs)
+    tasks = {row.measure for row in pairs if row.kind == "benchmark"}
+    corpora = {corpus_aspect(row.measure) for row in pairs if row.kind == "corpus"}
+    asked = [row for row in rows if row.aspect in tasks | corpora]
+    looked_at = [row for row in asked if row.verdict != "missing"]
+    evidence = tuple(map(_aspect, rows))
+    if not looked_at:
+        why = "nothing could be compared" if asked else "the plan has no benchmarks and no corpora"
+        return AnsweredQuestion(question, why, "missing", evidence, "forgotten", "not measured")
+    drops = {row.aspect: _worst_drop(row, row.aspect in corpora) for row in rows}
+    if worse := [row for row in rows if row.verdict == "worse"]:
+        worst = max(worse, key=lambda row: drops[row.aspect])
+        more = f" and {len(worse) - 1} more" if len(worse) > 1 else ""
+        values = f"{number(worst.baseline_value)} → {number(worst.candidate_value)}"
+        return AnsweredQuestion(question, f"{worst.aspect} {values}{more}", "bad", evidence, "forgotten")
+    limits = {
+        True: _limit(case, "max_perplexity_rise", 0.10),
+        False: _limit(case, "max_benchmark_drop", 0.05),
+    }
+    hidden = [row for row in looked_at if drops[row.aspect] > limits[row.aspect in corpora]]
+    kept = f"{len(looked_at) - len(hidden)} of {counted(len(asked), 'aspect')} kept"
+    if hidden:
+        worst = max(hidden, key=lambda row: drops[row.aspect])
+        said = f"{kept}; a drop beyond the plan's limit is not ruled out on {worst.aspect}, n {worst.n:,}"
+        return AnsweredQuestion(question, said, "open", evidence, "forgotten")
+    if len(looked_at) < len(asked):
+        return AnsweredQuestion(
+            question, f"{kept}; others could not be compared", "open", evidence, "forgotten"
+        )
+    said = f"{kept}, within the plan's limits"
+    return AnsweredQuestion(question, said, "good", evidence, "forgotten", "nothing seen")
+
+
+def _aspect(row: ForgettingRow) -> str:
+    if row.verdict == "missing":
+        return f"{row.aspect}: missing, {row.reason or 'no reason was recorded'}"
+    values = f"{number(row.baseline_value)} → {number(row.candidate_value)}"
+    spread = f"[{number(row.low, True)}, {number(row.high, True)}]"
+    return f"{row.aspect} {values}  {number(row.delta, True)} {spread}  n {row.n:,}  {row.said}"
+
+
+def _worst_drop(row: ForgettingRow, is_corpus: bool) -> float:
+    """The largest drop in the interval, as a share of the baseline's value where that is not a share."""
+    if row.low is None or row.high is None:
+        return 0.0
+    value = abs(row.baseline_value or 0.0)
+    scale = value if value and (is_corpus or value > 1) else 1.0
+    return (row.high if is_corpus else -row.low) / scale
+
+
+def _limit(case: CandidateFacts, gate: str, default: float) -> float:
+    return float(case.facts.plan.get("gates", {}).get(gate, default))
+
+
+def lost_slices(case: CandidateFacts) -> AnsweredQuestion:
+    """Slices of the eval set on which the candidate is clearly worse than the base."""
+    question = "Which slices lost?"
+    rows = [
+        row
+        for row in case.facts.slices
+        if row.candidate == case.name
+        and case.base is not None
+        and row.baseline == case.base.name
+        and row.slice not in LEAKED
+        and row.direction != "none"
+    ]
+    compared = {row.slice for row in rows if row.delta is not None}
+    if not compared:
+        return AnsweredQuestion(
+            question, "no slices were computed", "missing", topic="slices", lead="not known"
+        )
+    worse = [row for row in rows if row.standing == "worse"]
+    if not worse:
+        open_ = sum(row.standing == "unsettled" for row in rows)
+        standing: Standing = "open" if 2 * open_ > len(rows) else "good"
+        said = f"none clearly worse ({len(compared):,} checked)"
+        return AnsweredQuestion(
+            question, said, standing, (f"{open_} of {len(rows)} comparisons are not settled",), "slices"
+        )
+    names = list(dict.fromkeys(row.slice for row in worse))
+    more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
+    said = f"{len(names)} of {counted(len(compared), 'slice')}: {', '.join(names[:TOLD])}{more}"
+    return AnsweredQuestion(question, said, "bad", tuple(map(_slice, worse)), "slices")
+
+
+def _slice(row: SliceRow) -> str:
+    values = f"{number(row.baseline_value)} → {number(row.candidate_value)}"
+    spread = f"[{number(row.low, True)}, {number(row.high, True)}]"
+    return f"{row.slice}: {row.measure} {values}  {number(row.delta, True)} {spread}  n {row.n:,}"
+
+
+ALIKE = 0.005  # share of the base's speed within which a candidate is as fast
+SLOWER = 0.20  # share of the base's speed lost from which on it is worth a word
+KEPT = 0.95  # of a full fine-tune's quality: what an adapter should keep
+MANY_LEAKED = 0.10  # share of the examples from which on a score may be mostly memory
+NOT_LEAKED = "not leaked"  # the slice of the examples that training has not seen
+SPEED, WAIT = "tokens_per_second", ("latency_p50_s", "latency_s")
+
+
+def cost(case: CandidateFacts) -> AnsweredQuestion:
+    """Speed beside the base's, which has no interval, and the adapter's size."""
+    question = "What does it cost?"
+    base = case.base.name if case.base else ""
+    sized = dict(model_costs(case.model))
+    evidence = [f"{name}: {said}" for name, said in sized.items()]
+    said = [f"adapter of {sized['adapter']}"] if "adapter" in sized else []
+    standing: Standing = "good"
+    ours, theirs = (case.facts.score(name, SPEED) for name in (case.name, base))
+    if ours is not None and theirs:
+        change = ours / theirs - 1
+        word = f"{percent(abs(change))} {'faster' if change > 0 else 'slower'} than {base}"
+        said.insert(0, f"{number(ours)} tokens/s, {word if abs(change) > ALIKE else f'as fast as {base}'}")
+        standing = "open" if change < -SLOWER else "good"
+    elif ours is not None:
+        said.insert(0, f"{number(ours)} tokens/s")
+    for measure in (SPEED, *WAIT, "latency_p95_s", "tokens_in_mean", "tokens_out_mean"):
+        pair = [case.facts.score(name, measure) for name in (base, case.name)]
+        if pair[1] is not None:
+            evidence.append(f"{measure} {number(pair[0])} → {number(pair[1])}  no interval")
+    if not said:
+        why = "the plan does not use efficiency"
+        return AnsweredQuestion(question, why, "missing", tuple(evidence), "cost", "not measured")
+    return AnsweredQuestion(question, "; ".join(said), standing, tuple(evidence), "cost")
+
+
+def kept_of_full(case: CandidateFacts) -> AnsweredQuestion:
+    """What an adapter keeps of the quality of a full fine-tune of the same base."""
+    question = "Quality vs. a full fine-tune?"
+    if not _adapter(case.model):
+        return AnsweredQuestion(question, "no adapter", "missing", topic="full", lead="not applicable")
+    full = next((model for model in case.facts.models if _is_full(model, case)), None)
+    if full is None:
+        why = "the run has no full fine-tune of this base"
+        return AnsweredQuestion(question, why, "missing", topic="full", lead="not known")
+    directions = {metric.measure: metric.direction for metric in case.facts.metrics}
+    shares = dict(_shares(case, full, directions))
+    if not shares:
+        return AnsweredQuestion(
+            question, f"nothing to compare with {full.name}", "missing", topic="full", lead="not known"
+        )
+    mean = sum(share for share, _ in shares.values()) / len(shares)
+    trained = _adapter(case.model).get("trainable_share")
+    of = "" if trained is None else f" with {trained:.3%} of the parameters"
+    standing: Standing = "good" if mean >= KEPT else "bad"
+    evidence = tuple(
+        f"{measure}: {percent(share)} kept, {values}" for measure, (share, values) in shares.items()
+    )
+    return AnsweredQuestion(
+        question, f"{percent(mean)} of the quality of {full.name}{of}", standing, evidence, "full"
+    )
+
+
+def _adapter(model: ModelRow) -> dict[str, float]:
+    found = (model.details or {}).get("adapter")
+    return found if isinstance(found, dict) else {}
+
+
+def _is_full(model: ModelRow, case: CandidateFacts) -> bool:
+    """Whether it is a candidate of the same architecture and size with weights of its own."""
+    if model.role != "candidate" or _adapter(model) or case.base is None:
+        return False
+    ours, theirs, base = (item.details or {} for item in (case.model, model, case.base))
+    same = ours.get("architecture") and all(
+        ours.get(key) == theirs.get(key) for key in ("architecture", "parameters")
+    )
+    return (
+        bool(same) and model.fingerprint != case.base.fingerprint and theirs.get("path") != base.get("path")
+    )
+
+
+def _shares(
+    case: CandidateFacts, full: ModelRow, directions: dict[str, str]
+) -> Iterator[tuple[str, tuple[float, str]]]:
+    for measure in case.measures:
+        ours, theirs = (case.facts.score(name, measure) for name in (case.name, full.name))
+        best, other = (theirs, ours) if directions.get(measure) == "lower" else (ours, theirs)
+        if best is not None and other:
+            yield measure, (best / other, f"{full.name} {number(theirs)}, {case.name} {number(ours)}")
+
+
+def data_believed(case: CandidateFacts) -> AnsweredQuestion:
+    """Leakage, the test lock, and the smallest change that so many examples can show."""
+    question = "Can the eval set be believed?"
+    summary = case.facts.run.data_summary
+    if not summary:
+        return AnsweredQuestion(
+            question, "nothing was recorded of it", "missing", topic="data", lead="not known"
+        )
+    n, leaked = int(summary.get("selected") or 0), summary.get("leaked")
+    seen = summary.get("detectable") or (smallest_change(n) if n else None)
+    uses = len({use.run_id for use in case.facts.test_uses}) if summary.get("split") == "test" else 0
+    visible = "" if seen is None else f"; {counted(n, 'example')} show changes from {percent(seen)} on"
+    evidence = [
+        *(
+            f"leaked by {tier}: {'not searched' if count is None else count}"
+            for tier, count in (summary.get("leaks_by_tier") or {}).items()
+        ),
+        *(
+            [f"answers that training has seen: {summary['answers_seen']}"]
+            if summary.get("answers_seen")
+            else []
+        ),
+        *([f"near-duplicates within the set: {summary['duplicates']}"] if summary.get("duplicates") else []),
+        *([f"excluded by people: {len(summary['excluded'])}"] if summary.get("excluded") else []),
+        *([f"runs on the locked test split: {uses}"] if uses else []),
+        *(
+            alert.message
+            for alert in case.alerts("critical", "warning")
+            if kind_of(alert.kind).opens == "leaks"
+        ),
+    ]
+    standing: Standing
+    if leaked is None:
+        standing, said = "missing", "not known: no training data was given to search for leaks"
+    elif not leaked:
+        standing, said = "good", "none of its questions appears in the training data"
+    else:
+        clean = _on_the_others(case)
+        evidence += [f"not leaked: {row.measure} {number(row.delta, True)}, {row.standing}" for row in clean]
+        better = bool(clean) and all(row.standing == "better" for row in clean)
+        standing = "bad" if leaked > MANY_LEAKED * n and not better else "open"
+        appear = "appears" if leaked == 1 else "appear"
+        said = f"{leaked} of {counted(n, 'example')} {appear} in the training data"
+        said += "; it is better on the others too" if better else ""
+    if uses > 1:
+        standing = standing if standing == "bad" else "open"
+        said += f"; the test split was used by {uses} runs"
+    return AnsweredQuestion(question, said + visible, standing, tuple(evidence), "data")
+
+
+def _on_the_others(case: CandidateFacts) -> list[SliceRow]:
+    """The primary measures over the examples that did not leak, against the base."""
+    return [
+        row
+        for row in case.facts.slices
+        if row.candidate == case.name
+        and case.base is not None
+        and row.baseline == case.base.name
+        and row.slice == NOT_LEAKED
+        and row.measure in case.measures
+    ]
+
+
+def judge_believed(case: CandidateFacts) -> AnsweredQuestion:
+    """Failures, orders, places, and agreement of every judge that compared the candidate."""
+    question = "Can the judge be believed?"
+    found = case.facts.judging
+    rows = [
+        row
+        for baseline in case.facts.models
+        if baseline.role == "baseline"
+        for row in case.win_rates(baseline)
+    ]
+    means = {row.judge for row in found.means if row.model == case.name}
+    asked = [judge for judge in found.judges if judge.name in {row.judge for row in rows} | means]
+    if not asked:
+        return AnsweredQuestion(question, "nothing was judged", "missing", topic="judge")
+    doubts: list[str] = []
+    others: list[str] = []
+    for row in rows:
+        for remark in judges.about_match(found, row):
+            (doubts if remark.warns else others).append(f"{row.judge}, against {row.baseline}: {remark.text}")
+    for judge in asked:
+        for remark in (*judges.about_judge(found, judge), *judges.agreement(found, judge)):
+            (doubts if remark.warns else others).append(f"{judge.name}: {remark.text}")
+    evidence = (*(f"! {doubt}" for doubt in doubts), *others)
+    rules = [judge.name for judge in asked if not judge.is_language_model]
+    kind = f" ({', '.join(rules)}: a rule, no language model)" if rules else ""
+    calls, failed = sum(judge.calls for judge in asked), sum(judge.failed for judge in asked)
+    if any(_is_broken(row) for row in rows):
+        said = f"hardly: {doubts[0]}" if doubts else "hardly"
+        return AnsweredQuestion(question, said + kind, "bad", evidence, "judge")
+    if doubts:
+        said = f"with {counted(len(doubts), 'doubt')}: {doubts[0]}"
+        return AnsweredQuestion(question, said + kind, "open", evidence, "judge")
+    said = f"no doubt found: {failed} of {counted(calls, 'call')} failed{kind}"
+    return AnsweredQuestion(question, said, "good", evidence, "judge")
+
+
+def _is_broken(row: WinRateRow) -> bool:
+    """Whether a win rate rests on the easy part, or on the place of the answers."""
+    total = row.wins + row.losses + row.ties + row.failed
+    biased = row.position_bias is not None and judges.is_biased(row.position_bias)
+    return row.failed > judges.MANY_FAILED * total or biased

@@ -1,0 +1,132 @@
+"""Models and what they answered, with every metric's scores."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from store.records.columns import KEY, Id, OfRun, Record, Refers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model(Record):
+    """One thing that answers, in its role in one run."""
+
+    UNIQUE: ClassVar = ("run_id", "name")
+
+    id: Id = 0
+    run_id: OfRun
+    name: str
+    role: str
+    kind: str  # local server recorded
+    position: int
+    fingerprint: str | None = None
+    details: dict[str, Any] | None = None
+    probe: dict[str, Any] | None = None
+    passed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response(Record):
+    """What one model answered to one example."""
+
+    UNIQUE: ClassVar = ("model_id", "example_id")
+
+    id: Id = 0
+    model_id: Annotated[int, Refers("model", "CASCADE")]
+    example_id: Annotated[int, Refers("example")]
+    text: str | None = None  # the last turn's answer
+    turns: list[str] | None = None  # every turn's answer, where an example has several
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    finish_reason: str | None = None
+    latency_s: float | None = None
+    cached: bool = False
+    reason: str | None = None  # why there is no text
+    created: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric(Record):
+    """A measure as a run used it: its declaration, version and settings."""
+
+    run_id: Annotated[int, KEY, Refers("run", "CASCADE")]
+    measure: Annotated[str, KEY]
+    position: int
+    direction: str
+    low: float | None = None
+    high: float | None = None
+    unit: str
+    version: str
+    source: str
+    meaning: str
+    settings: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score(Record):
+    """One measure's value for one response, or the reason why it has none."""
+
+    model_id: Annotated[int, KEY, Refers("model", "CASCADE")]
+    measure: Annotated[str, KEY]
+    example_id: Annotated[int, KEY, Refers("example")]
+    value: float | None = None
+    reason: str | None = None
+    parts: list[float] | None = None  # additive statistics, where the value is not a plain mean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelScore(Record):
+    """One measure's value for one model over a run's examples, with its interval."""
+
+    model_id: Annotated[int, KEY, Refers("model", "CASCADE")]
+    measure: Annotated[str, KEY]
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int
+    missing: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceScore(Record):
+    """One measure's value for one model over a slice: the examples of a category, a length, a feature."""
+
+    model_id: Annotated[int, KEY, Refers("model", "CASCADE")]
+    measure: Annotated[str, KEY]
+    slice: Annotated[str, KEY]
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int
+    missing: int
+    p: float | None = None  # of the slice against the rest, corrected for the number of slices (Holm)
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusScore(Record):
+    """How well one model predicts one text of a corpus."""
+
+    model_id: Annotated[int, KEY, Refers("model", "CASCADE")]
+    corpus: Annotated[str, KEY]
+    text: Annotated[int, KEY]  # its place in the corpus
+    nll: float | None = None  # nats
+    tokens: int = 0  # predicted
+    bytes: int = 0  # of UTF-8
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disparity(Record):
+    """How one measure differs when nothing but a group term of the prompt is swapped."""
+
+    model_id: Annotated[int, KEY, Refers("model", "CASCADE")]
+    measure: Annotated[str, KEY]
+    first: Annotated[str, KEY]
+    second: Annotated[str, KEY]
+    delta: float | None = None  # first less second
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    n: int = 0
+    reason: str | None = None

@@ -1,0 +1,149 @@
+"""Judges, their judgments, and what those add up to."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from store.records.columns import KEY, ZERO, Id, OfRun, Record, Refers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge(Record):
+    """Who grades in one run, with everything that makes its judgments comparable or not."""
+
+    UNIQUE: ClassVar = ("run_id", "name")
+
+    id: Id = 0
+    run_id: OfRun
+    name: str
+    kind: str
+    is_language_model: bool
+    prompt_hash: str
+    details: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgment(Record):
+    """One grading call: what came back, and what was understood of it."""
+
+    UNIQUE: ClassVar = ("judge_id", "candidate_id", "baseline_id", "example_id", "order", "turn")
+    INDEXES: ClassVar = {"judgment_created": ("judge_id", "id")}
+
+    id: Id = 0
+    judge_id: Annotated[int, Refers("judge", "CASCADE")]
+    candidate_id: Annotated[int, Refers("model")]
+    baseline_id: Annotated[int, Refers("model")]
+    example_id: Annotated[int, Refers("example")]
+    turn: Annotated[int, ZERO] = 0  # 0: the whole answer or conversation; from 1: that turn alone
+    order: str  # candidate_first baseline_first
+    winner: Literal["candidate", "baseline", "tie"] | None = None  # None when the judgment failed
+    candidate_score: float | None = None
+    baseline_score: float | None = None
+    confidence: float | None = None  # 0 to 1, from the probabilities of the answer tokens
+    reasoning: str = ""
+    raw: str = ""
+    failure: str | None = None
+    flags: list[str] | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    cost: float | None = None
+    latency_s: float | None = None
+    attempts: int = 1
+    cached: bool = False
+    reported_model: str | None = None
+    created: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict(Record):
+    """Candidate against baseline on one example, from both orders of one judge."""
+
+    judge_id: Annotated[int, KEY, Refers("judge", "CASCADE")]
+    candidate_id: Annotated[int, KEY, Refers("model")]
+    baseline_id: Annotated[int, KEY, Refers("model")]
+    example_id: Annotated[int, KEY, Refers("example")]
+    turn: Annotated[int, KEY, ZERO] = 0
+    outcome: Literal["win", "loss", "tie", "failed"]
+    consistent: bool | None = None  # did both orders say the same; NULL when one failed
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WinRate(Record):
+    """One judge's verdicts on one candidate against one baseline, counted."""
+
+    judge_id: Annotated[int, KEY, Refers("judge", "CASCADE")]
+    candidate_id: Annotated[int, KEY, Refers("model")]
+    baseline_id: Annotated[int, KEY, Refers("model")]
+    turn: Annotated[int, KEY, ZERO] = 0
+    wins: int
+    losses: int
+    ties: int
+    failed: int
+    win_rate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    position_bias: float | None = None
+    length_controlled: float | None = None
+    length_controlled_low: float | None = None
+    length_controlled_high: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rating(Record):
+    """One pointwise grading call: one response, its score, and what was understood of it."""
+
+    UNIQUE: ClassVar = ("judge_id", "model_id", "example_id", "turn")
+
+    id: Id = 0
+    judge_id: Annotated[int, Refers("judge", "CASCADE")]
+    model_id: Annotated[int, Refers("model")]
+    example_id: Annotated[int, Refers("example")]
+    turn: int = 0  # 0: the whole answer or conversation; from 1: that turn alone
+    score: float | None = None  # on the judge's own scale; NULL when the rating failed
+    scores: dict[str, float] | None = None  # by criterion of the rubric
+    confidence: float | None = None
+    reasoning: str = ""
+    raw: str = ""
+    failure: str | None = None
+    flags: list[str] | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    cost: float | None = None
+    latency_s: float | None = None
+    attempts: int = 1
+    cached: bool = False
+    reported_model: str | None = None
+    created: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking(Record):
+    """A model's strength among all that one judge compared (Bradley-Terry, on Elo's scale)."""
+
+    judge_id: Annotated[int, KEY, Refers("judge", "CASCADE")]
+    model_id: Annotated[int, KEY, Refers("model")]
+    turn: Annotated[int, KEY] = 0
+    strength: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit(Record):
+    """One figure about a judge itself: a leaning, its agreement with another, the calls it saved.
+
+    `subject` says about whom: "candidate against baseline", another judge, or nothing.
+    """
+
+    judge_id: Annotated[int, KEY, Refers("judge", "CASCADE")]
+    measure: Annotated[str, KEY]
+    subject: Annotated[str, KEY] = ""
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    reason: str | None = None
+    details: dict[str, Any] | None = None

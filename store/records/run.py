@@ -1,0 +1,89 @@
+"""The runs themselves: what was asked, how far it is, what happened, and what the machine does."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from store.records.columns import HERE, INDEXED, KEY, ZERO, Id, OfRun, Record, Refers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(Record):
+    """One execution of a plan, with all that is needed to repeat it."""
+
+    id: Id = 0
+    name: Annotated[str, INDEXED]
+    status: Annotated[str, INDEXED] = "queued"  # queued running paused finished failed cancelled
+    request: str | None = None  # what a person asked of the worker: pause or cancel
+    created: float = field(default_factory=time.time)
+    started: float | None = None
+    finished: float | None = None
+    passed: bool | None = None
+    error: str | None = None
+    waiting: str | None = None  # what the worker waits for: a server that is down, a cost cap
+    concurrency: int | None = None  # how many calls at once a person asked for while it runs
+    deleted: float | None = None  # when a person put it away; it can be brought back
+    phase: str | None = None
+    plan: str
+    plan_hash: Annotated[str, INDEXED]
+    plan_folder: str
+    plan_file: str
+    options: dict[str, Any] | None = None  # --limit, --only: part of what was asked
+    eval_set: Annotated[str | None, INDEXED] = None  # version: a hash of the content
+    eval_set_file: str | None = None
+    data_summary: dict[str, Any] | None = None
+    seed: int = 0
+    environment: dict[str, Any] | None = None
+    worker_pid: Annotated[int | None, HERE] = None
+    worker_host: str | None = None
+    heartbeat: float | None = None
+    log: Annotated[str | None, HERE] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress(Record):
+    """How far one piece of work of a phase is; overwritten as it goes."""
+
+    run_id: Annotated[int, KEY, Refers("run", "CASCADE")]
+    phase: Annotated[str, KEY]
+    item: Annotated[str, KEY]
+    position: int
+    done: int
+    total: int
+    unit: str
+    tokens: int = 0  # written by a model or a judge
+    prompt_tokens: Annotated[int, ZERO] = 0  # read
+    prompt_seconds: Annotated[float, ZERO] = 0.0  # of `seconds`, spent reading prompts
+    slots: int | None = None  # rows that can be under way at once: slots, or calls to a server
+    busy: int | None = None  # of these, under way now
+    cost: float | None = None  # US dollars
+    resumed_from: int = 0  # finished before this worker started: not part of the rate
+    started: float | None = None
+    updated: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals(Record):
+    """What the machine is doing now, one row a device; overwritten as it goes."""
+
+    run_id: Annotated[int, KEY, Refers("run", "CASCADE")]
+    device: Annotated[str, KEY]
+    utilisation: float | None = None  # 0 to 1
+    memory_used: int | None = None  # bytes
+    memory_total: int | None = None
+    power_w: float | None = None
+    temperature_c: float | None = None
+    updated: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(Record):
+    """Something worth telling that happened in a run: an error, a fallback, a resume."""
+
+    id: Id = 0
+    run_id: OfRun
+    time: float
+    level: str  # info warning error
+    phase: str
+    message: str

@@ -1,0 +1,115 @@
+"""A store made by an earlier version, with rows of every kind, opens and can be read whole."""
+
+import gzip
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from store import database, records
+from store.read import (
+    annotated,
+    cases,
+    content,
+    datasets,
+    eval_sets,
+    evidence,
+    failures,
+    folds,
+    history,
+    judging,
+    labels,
+    live,
+    pairs,
+    queues,
+    runs,
+    slices,
+    speeds,
+    trends,
+)
+from store.read.query import fetch
+from store.transfer import doctor, export
+
+DUMP = Path(__file__).parent / "fixtures" / "schema-0003.sql.gz"
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store as it was made: six runs, of which one evaluated real models."""
+    folder = tmp_path_factory.mktemp("old") / "store"
+    folder.mkdir(mode=0o700)
+    with closing(sqlite3.connect(folder / database.FILE)) as connection:
+        connection.executescript(gzip.decompress(DUMP.read_bytes()).decode())
+    (folder / database.FILE).chmod(0o600)
+    database.prepare(folder)
+    return folder
+
+
+@pytest.fixture
+def connection(old: Path) -> Iterator[history.Connection]:
+    with closing(history.attach(database.connect(old))) as connection:
+        yield connection
+
+
+def test_it_is_brought_to_the_schema_of_today(old: Path) -> None:
+    assert database.schema_of(old) == database.SCHEMA
+    assert [finding for finding in doctor.examine(old) if finding.check in ("integrity", "schema")]
+
+
+@pytest.mark.parametrize("record", records.RECORDS, ids=lambda record: record.__name__)
+def test_every_row_becomes_a_record(connection: history.Connection, record: type[records.Record]) -> None:
+    found = fetch(connection, record)
+    assert found
+    assert all(type(each) is record for each in found)
+
+
+def test_everything_that_screens_read_can_be_read(connection: history.Connection) -> None:
+    page = runs.page(connection)
+    assert [row.id for row in page] == [6, 5, 4, 3, 2, 1]
+    assert trends.measures(connection)
+    assert trends.trend(connection, "rougeL")
+    assert failures.tags(connection) and failures.failures(connection) and failures.by_run(connection)
+    assert eval_sets.eval_sets(connection) and speeds.speeds(connection)
+    assert history.alerts(connection)
+    for row in page:
+        detail = history.run(connection, row.id)
+        models = history.models(connection, row.id)
+        assert detail.name == row.name and models
+        history.metrics(connection, row.id)
+        history.judges(connection, row.id)
+        history.model_scores(connection, row.id)
+        history.comparisons(connection, row.id)
+        history.win_rates(connection, row.id)
+        history.benchmarks(connection, row.id)
+        history.leaks(connection, row.id)
+        history.alerts(connection, row.id)
+        judging.judging(connection, row.id)
+        judging.disputes(connection, judging.judges(connection, row.id))
+        live.progress(connection, row.id)
+        live.vitals(connection, row.id)
+        live.events(connection, row.id)
+        live.failed(connection, row.id)
+        live.latest_verdicts(connection, row.id)
+        live.missing_answers(connection, row.id)
+        slices.slices(connection, row.id)
+        slices.slice_scores(connection, row.id)
+        slices.corpora(connection, row.id)
+        slices.disparities(connection, row.id)
+        folds.fold_runs(connection, row.id)
+        content.run_content(connection, row.id)
+        annotated.annotated(connection, row.id)
+        annotated.annotated_examples(connection, row.id)
+        cases.leak_cases(connection, row.id, 5)
+        datasets.leaks(connection, datasets.leak_ids(connection, row.id))
+        labels.criteria(connection, row.id)
+        for kind in export.QUERIES:
+            list(export.records(connection, row.id, kind))
+        sides = [model.id for model in models]
+        for example in evidence.run_examples(connection, row.id):
+            found = pairs.pair(connection, row.id, sides[-1], sides[0], example.id)
+            assert found.example.query == example.query
+        queues.queue(connection, row.id, sides[-1], sides[0])
+        for model in models:
+            list(evidence.scores(connection, model.id))
