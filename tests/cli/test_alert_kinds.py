@@ -14,12 +14,9 @@ from store.read import history
 from store.records.alert import KINDS, Alert, AlertKind, kind_of, read_evidence, weight
 from store.session import opened
 from tests.cli.conftest import Assay
-from tests.tui.conftest import Settled, settled, text_of
+from tests.tui import driver
 from tests.tui.decided import GOOD, alert, told
 from tests.tui.history import NOW
-from tui.app.app import AssayApp
-
-__all__ = ["settled"]
 
 MESSAGE = "Something tripped. It was measured over 40 examples."
 FIGURES: dict[str, Any] = {
@@ -48,21 +45,15 @@ def text(shown: str) -> str:
 
 
 @KIND
-async def test_the_alerts_screen_names_it_and_opens_what_it_rests_on(
-    store: Path, settled: Settled, kind: AlertKind
-) -> None:
-    app = AssayApp(store, run=raised(store, kind, measure=kind.name), screen="decision", now=lambda: NOW)
-    async with app.run_test(size=(160, 40)) as pilot:
-        await settled(pilot)
-        await pilot.press("A")
-        await settled(pilot)
-        shown = text_of(app)
-        assert kind.label in shown and "Something tripped." in shown
+async def test_the_alerts_screen_names_it_and_opens_what_it_rests_on(store: Path, kind: AlertKind) -> None:
+    run_id = raised(store, kind, measure=kind.name)
+    async with driver.opened(store, run=run_id, screen="decision", now=lambda: NOW, size=(160, 40)) as app:
+        await app.press("A")
+        assert kind.label in app.text and "Something tripped." in app.text
         if kind.figure is not None:
-            assert "n 40" in shown and (kind.figure_label in shown or "candidate 0.200" in shown)
-        await pilot.press("enter")
-        await settled(pilot)
-        assert "assay  Alerts" not in text_of(app)
+            assert "n 40" in app.text and (kind.figure_label in app.text or "candidate 0.200" in app.text)
+        await app.press("enter")
+        assert "assay  Alerts" not in app.text
 
 
 @KIND
