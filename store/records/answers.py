@@ -35,6 +35,8 @@ class StoredResponse(Record):
     example_id: Annotated[int, Refers("example")]
     text: str | None = None  # the last turn's answer
     turns: list[str] | None = None  # every turn's answer, where an example has several
+    thinking: str | None = None  # the reasoning trace, which is no part of the answer
+    thinking_tokens: int | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
     finish_reason: str | None = None

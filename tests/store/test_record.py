@@ -24,6 +24,21 @@ def test_what_append_returned_for_is_on_disk_for_another_process(
     assert other.execute("SELECT count(*) FROM response").fetchone()[0] == 1
 
 
+def test_a_reasoning_trace_is_stored_beside_its_answer(
+    recorder: Recorder, two_models: tuple[int, int]
+) -> None:
+    thought = records.StoredResponse(
+        **response(two_models[0], 1), thinking="12 less 5 is 7", thinking_tokens=6
+    )
+    plain = records.StoredResponse(**response(two_models[1], 1))
+    recorder.append([thought, plain])
+    found = recorder.rows(records.StoredResponse)
+    assert [(row.text, row.thinking, row.thinking_tokens) for row in found] == [
+        ("answer", "12 less 5 is 7", 6),
+        ("answer", None, None),
+    ]
+
+
 def test_doing_something_twice_is_an_error_and_writes_nothing(
     recorder: Recorder, two_models: tuple[int, int]
 ) -> None:
