@@ -170,7 +170,7 @@ def leak_rows(run_id: int, leaks: Sequence[Leak], ids: dict[str, int]) -> list[d
 def leaked_tiers(work: Work) -> dict[str, str]:
     """The examples of the run that leaked, each with the tier that found it."""
     names = {place: example for example, place in work.example_ids.items()}
-    rows = work.recorder.rows(records.Leak, run_id=work.recorder.run_id)
+    rows = work.recorder.rows(records.StoredLeak, run_id=work.recorder.run_id)
     return {names[row.example_id]: row.tier for row in rows if is_counted(row.tier, row.field)}
 
 
@@ -268,11 +268,11 @@ def _record(work: Work) -> None:
     with recorder.transaction() as transaction:
         transaction.ensure(
             [
-                records.Example(**example_row(example, version, place))
+                records.StoredExample(**example_row(example, version, place))
                 for place, example in enumerate(everything)
             ]
         )
-    ids = {row.example: row.id for row in recorder.rows(records.Example, eval_set=version)}
+    ids = {row.example: row.id for row in recorder.rows(records.StoredExample, eval_set=version)}
     searched = _search(work, everything, chosen)
     recorder.set_run(
         eval_set=version,
@@ -296,7 +296,9 @@ def _record(work: Work) -> None:
         },
     )
     with recorder.transaction() as transaction:
-        transaction.append([records.Leak(**row) for row in leak_rows(recorder.run_id, searched.leaks, ids)])
+        transaction.append(
+            [records.StoredLeak(**row) for row in leak_rows(recorder.run_id, searched.leaks, ids)]
+        )
         if on_test:
             transaction.append(records.SplitUse(**ledger_row(work, version)))
         transaction.append(
@@ -415,7 +417,7 @@ def example_row(example: Example, version: str, place: int) -> dict[str, Any]:
 def _load(work: Work) -> None:
     chosen = work.recorder.rows(records.RunExample, run_id=work.recorder.run_id)
     version = work.recorder.run().eval_set
-    rows = {row.id: row for row in work.recorder.rows(records.Example, eval_set=version)}
+    rows = {row.id: row for row in work.recorder.rows(records.StoredExample, eval_set=version)}
     for member in chosen:
         row = rows[member.example_id]
         extra = row.extra or {}

@@ -45,8 +45,8 @@ def plan(folder: Path, server: JudgeServer) -> Path:
 
 
 def rows_of(recorder: Recorder) -> list[dict[str, Any]]:
-    (model,) = recorder.rows(records.Model, run_id=recorder.run_id, name="tuned")
-    return recorder.rows(records.Response, model_id=model.id)
+    (model,) = recorder.rows(records.StoredModel, run_id=recorder.run_id, name="tuned")
+    return recorder.rows(records.StoredResponse, model_id=model.id)
 
 
 def test_an_outage_pauses_the_run_stores_no_answer_and_is_asked_again(
@@ -94,7 +94,7 @@ def test_a_dropped_parameter_is_a_warning_and_a_fact_of_the_model(
     run_id = queue(store, plan(tmp_path, server))
     carry_out(store, run_id)
     reading = Recorder(store, run_id)
-    (model,) = reading.rows(records.Model, run_id=run_id, name="tuned")
+    (model,) = reading.rows(records.StoredModel, run_id=run_id, name="tuned")
     told = [row.message for row in reading.rows(records.Event, run_id=run_id, level="warning")]
     reading.close()
     assert model.details["rejected"] == ["temperature"]
