@@ -60,7 +60,9 @@ def test_many_equal_questions_are_one_group_with_score_one() -> None:
 
 
 def test_a_leaked_question_is_found_among_many_of_its_template() -> None:
-    evaluation = [example(n, f"Tom has {n} boxes of {n * 3} pens. How many?", f"#### {n}") for n in range(500)]
+    evaluation = [
+        example(n, f"Tom has {n} boxes of {n * 3} pens. How many?", f"#### {n}") for n in range(500)
+    ]
     train = [
         example(n, f"Tom has {n} boxes of {n * 3} pens. How many?", f"#### {n}") for n in range(1000, MANY)
     ]
