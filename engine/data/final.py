@@ -67,7 +67,7 @@ def same_final(one: str, other: str) -> bool | None:
     """Whether two answers are the same; None where they are free text that may say the same in other words.
 
     Different are two final answers of different values, and free texts that are one template filled in with
-    other words. A final answer and a free text are the same where the text holds it, else that is not known.
+    other words. A label and a free text are the same where the text holds the label.
     """
     if normalise(one) == normalise(other):
         return True
@@ -86,7 +86,7 @@ def same_final(one: str, other: str) -> bool | None:
             return None if _holds(ours, theirs) or _holds(theirs, ours) else False
     for found, text in ((final, theirs), (given, ours)):
         if found is not None and found.sure and isinstance(found.value, str):
-            return True if _holds(text, words(found.value)) else None
+            return _holds(text, words(found.value))
     if _typed(ours, theirs):
         return True
     in_common = sum((Counter(ours) & Counter(theirs)).values()) / max(len(ours), len(theirs))

@@ -6,7 +6,7 @@ An example counts as leaked when the training data hold
 - nearly its question, or its meaning, unless it has a different final answer there: the same number, label,
   JSON value, `####` or boxed answer is the same answer however its solution is worded, and so is a reference
   of DISTINCTIVE_LENGTH or more inside the row's answer. Free text in other words may say the same, and where
-  the example has no reference or the row no answer there is nothing to tell them apart by: the example counts;
+  the example has no reference or the row no answer nothing tells them apart: the example counts;
 - a long run of its question's or of a distinctive reference's words somewhere in a text (the n-gram tier).
 
 Nearly the same question under a different final answer is a template filled in otherwise ("Where is order

@@ -47,8 +47,8 @@ class RunIndex:
     others is known by its `rarest` rarest runs. `held` is the number of runs that stand for each text, 0 for
     a text that is not indexed.
 
-    A document meets at most `candidates` of the texts with a given run. The texts that also share the run that
-    comes next in rarity go first: copies share both, where two questions of one template share only one.
+    A document meets at most `candidates` of the texts with a given run. The texts that also share the run
+    that comes next in rarity go first: copies share both, where two questions of a template share only one.
     """
 
     def __init__(
