@@ -180,6 +180,8 @@ class Lexical:
             if match.tier == "ngram" and (match.document, match.text) in whole:
                 continue
             document = documents[match.document]
+            if document.side == "answer" and match.text in self._stock:
+                continue
             leak = self._leak(row, number, match, document.content)
             if document.side == "answer":
                 self._keep_answer(match.text, leak, normalise(row.query))
