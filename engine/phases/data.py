@@ -31,7 +31,7 @@ from store.read.lock import test_uses
 from store.session import opened
 
 SAMPLED = 3000  # rows of each set, chosen by hash: enough for shares, and a matter of a second
-_TOLD = 5  # pairs that an event names
+_TOLD = 5  # groups that an event names, and lines of each
 _SHOWN, _LENGTH = 2, 160  # typical questions of a cluster, and characters of each
 
 
@@ -86,20 +86,27 @@ def _drift(
 
 
 def repeated(work: Work, everything: Sequence[Example]) -> int:
-    """How many pairs of examples are one example twice; these and contradictions are told with lines."""
-    pairs = copies(everything)
-    same = [(everything[pair.first], everything[pair.second]) for pair in pairs]
-    _tell(work, "examples ask nearly the same and expect the same, so that they weigh double", same)
-    _tell(work, "examples ask the same and expect different answers", list(conflicts(everything)))
-    return len(pairs)
+    """How many groups of examples are one example; these and contradictions are told with lines."""
+    groups = copies(everything, work.checkpoint)
+    same = [[everything[place] for place in group.places] for group in groups]
+    _tell(work, "examples ask nearly the same and expect the same, so that they weigh more", same, "groups")
+    _tell(work, "examples ask the same and expect different answers", list(conflicts(everything)), "pairs")
+    return len(groups)
 
 
-def _tell(work: Work, what: str, pairs: Sequence[tuple[Example, Example]]) -> None:
-    if not pairs:
+def _tell(work: Work, what: str, groups: Sequence[Sequence[Example]], unit: str) -> None:
+    if not groups:
         return
-    lines = "; ".join(f"{one.line} and {other.line}" for one, other in pairs[:_TOLD])
-    more = f"; and {len(pairs) - _TOLD} more pairs" if len(pairs) > _TOLD else ""
+    lines = "; ".join(_lines(group) for group in groups[:_TOLD])
+    more = f"; and {len(groups) - _TOLD} more {unit}" if len(groups) > _TOLD else ""
     work.recorder.event("warning", "data", f"{what}: lines {lines}{more}")
+
+
+def _lines(group: Sequence[Example]) -> str:
+    if len(group) > _TOLD:
+        return f"{', '.join(str(one.line) for one in group[:_TOLD])} and {len(group) - _TOLD} more"
+    *others, last = (str(one.line) for one in group)
+    return f"{', '.join(others)} and {last}"
 
 
 LEAKED, NOT_LEAKED = "leaked", "not leaked"  # slices
