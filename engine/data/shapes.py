@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from engine.data.cells import Malformed, decoded, listed
+from engine.data.choices import COLUMNS as CHOICES
 from engine.data.choices import Choices, choices_of, columns_of
 from engine.data.example import FIELDS, TEMPLATE, Example
 from engine.data.messages import (
@@ -179,6 +180,9 @@ def _from_template(record: dict[str, Any], template: str, training: bool) -> str
     return rendered(template, record)
 
 
+_PARTS = {*CHOICES, "A", *CONTEXTS, "history"}  # columns that stand beside a question of one text
+
+
 def _question(record: dict[str, Any], key: str, text: str) -> _Asked:
     """A question of one text, under its passages and above its choices."""
     given = _scalar(record, "input") if key == "instruction" else None
@@ -186,6 +190,8 @@ def _question(record: dict[str, Any], key: str, text: str) -> _Asked:
     used = {key, "system"}
     if key == "instruction" or record.get("input") in (None, ""):
         used.add("input")
+    if _PARTS.isdisjoint(record):
+        return _Asked([*_system(record), _turn("user", whole)], used)
     choices = choices_of(record)
     if choices is not None:
         whole = choices.asked(whole)
@@ -330,6 +336,8 @@ def _expected_calls(record: Mapping[str, Any], answer: Message | None) -> tuple[
     """The calls that would be right: those of the answering turn, or of xLAM's `answers`."""
     if answer is not None and "tool_calls" in answer:
         return tuple(call["function"] for call in answer["tool_calls"])
+    if (chosen := _chosen_turn(record)) is not None:
+        return tuple(call["function"] for call in chosen["tool_calls"])
     value = record.get("answers")
     if isinstance(value, str):
         value = listed(value)
@@ -338,6 +346,18 @@ def _expected_calls(record: Mapping[str, Any], answer: Message | None) -> tuple[
         if _are_calls(value)
         else ()
     )
+
+
+def _chosen_turn(record: Mapping[str, Any]) -> Message | None:
+    """The chosen turn of preferences where it is a call and no other column holds an answer; else None."""
+    value = record.get("chosen")
+    if not value or isinstance(value, str) or any(record.get(key) for key in REFERENCES if key != "chosen"):
+        return None
+    turns = value if isinstance(value, list) else [value]
+    if not are_messages(turns):
+        return None
+    last = read_messages(turns, "chosen", training=True)[-1]
+    return last if "tool_calls" in last else None
 
 
 def _are_calls(value: Any) -> TypeGuard[list[dict[str, Any]]]:
@@ -366,7 +386,10 @@ def _references(
             return tuple(dict.fromkeys(right)), {key} & set(REFERENCES)
     used: set[str] = set()
     for key in REFERENCES:
-        if key not in record or (key == "chosen" and asked.answer is not None):
+        if key not in record:
+            continue
+        if key == "chosen" and (asked.answer is not None or _chosen_turn(record) is not None):
+            used.add(key)
             continue
         value = record[key]
         if (said := spoken_answer(value)) is not None:

@@ -149,8 +149,11 @@ def test_glaives_text_of_functions_calls_and_results(tmp_path: Path) -> None:
         {"messages": [ASKED, called()], "tools": [TOOL]},
         {"query": "Weather in Bergen?", "tools": json.dumps([FUNCTION]),
          "answers": json.dumps([{"name": "weather", "arguments": ARGUMENTS}])},
+        {"conversations": [{"from": "human", "value": "Weather in Bergen?"}], "tools": json.dumps([FUNCTION]),
+         "chosen": {"from": "function_call", "value": '{"name": "weather", "arguments": {"city": "Bergen"}}'},
+         "rejected": {"from": "gpt", "value": "Rain."}},
     ],
-    ids=["a call at the end", "xLAM"],
+    ids=["a call at the end", "xLAM", "preferred"],
 )  # fmt: skip
 def test_the_call_that_would_be_right(tmp_path: Path, record: Any) -> None:
     example = one(tmp_path, record)
