@@ -26,6 +26,7 @@ from engine.data.messages import (
     has_tools,
     hh_messages,
     is_glaive,
+    is_role,
     read_messages,
     read_tools,
     spoken_answer,
@@ -236,7 +237,7 @@ def _document(value: Mapping[str, Any]) -> Any:
 
 
 def _history(record: Mapping[str, Any]) -> Messages:
-    """The earlier exchanges, from pairs of question and answer or from turns; none in any other form."""
+    """The earlier exchanges, from pairs of question and answer, or from turns; none in any other form."""
     value = record.get("history")
     if isinstance(value, str):
         value = listed(value)
@@ -244,6 +245,9 @@ def _history(record: Mapping[str, Any]) -> Messages:
         return [turn for turn in read_messages(value, "history") if turn["role"] != "system"]
     if not isinstance(value, list) or not all(_is_exchange(item) for item in value):
         return []
+    if value and all(is_role(pair[0]) for pair in value):
+        turns = [{"role": role, "content": text} for role, text in value]
+        return [turn for turn in read_messages(turns, "history") if turn["role"] != "system"]
     return [
         _turn(role, text) for pair in value for role, text in zip(("user", "assistant"), pair, strict=True)
     ]

@@ -111,6 +111,20 @@ def test_results_without_ids_answer_the_open_calls_in_order(tmp_path: Path) -> N
     assert asked == [turn["tool_call_id"] for turn in example.messages[2:]] == ["call00001", "call00002"]
 
 
+def test_a_turn_in_parts_has_its_text_and_calls_without_its_reasoning(tmp_path: Path) -> None:
+    call = json.dumps({"name": "weather", "arguments": ARGUMENTS})
+    parts = [{"type": "reasoning", "value": "Hm."}, {"type": "text", "value": "I'll look."}]
+    turns = [
+        {"role": "user", "content": [{"type": "text", "value": ASKED["content"]}]},
+        {"role": "assistant", "content": [*parts, {"type": "tool_call", "value": call}]},
+        {"role": "tool", "content": [{"type": "text", "value": "4"}]},
+        {"role": "assistant", "content": [parts[0], {"type": "text", "text": "Cold."}]},
+    ]
+    example = one(tmp_path, {"messages": turns})
+    assert example.messages[:2] == (ASKED, called("I'll look.", identity="call00001"))
+    assert (example.messages[2]["content"], example.references) == ("4", ("Cold.",))
+
+
 def test_openais_first_form_of_calls(tmp_path: Path) -> None:
     call = {"role": "assistant", "content": None, "function_call": {"name": "weather", "arguments": "{}"}}
     result = {"role": "function", "name": "weather", "content": "4"}
