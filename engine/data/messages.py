@@ -340,12 +340,24 @@ def _tool(item: Any, where: str) -> dict[str, Any]:
     return {**outer, "type": "function", "function": function}
 
 
+_PYTHON_TYPES = {
+    "str": "string", "int": "integer", "float": "number", "bool": "boolean", "list": "array",
+    "tuple": "array", "dict": "object",
+}  # fmt: skip
+
+
+def _with_json_types(schema: dict[str, Any]) -> dict[str, Any]:
+    named = schema.get("type")
+    return {**schema, "type": _PYTHON_TYPES.get(named, named)} if isinstance(named, str) else schema
+
+
 @lru_cache(maxsize=1024)
 def _schema_problem(schema: str) -> str:
     from jsonschema import Draft202012Validator, SchemaError
     from jsonschema.validators import validator_for
 
-    value = json.loads(schema)
+    # Tools made from Python's signatures name its types: the template shows them as they are.
+    value = json.loads(schema, object_hook=_with_json_types)
     try:
         validator_for(value, default=Draft202012Validator).check_schema(value)
     except SchemaError as error:

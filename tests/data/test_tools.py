@@ -58,6 +58,12 @@ def test_tools_in_every_form(tmp_path: Path, tools: Any) -> None:
     assert one(tmp_path, {"query": "Q", "functions": tools}).tools == example.tools
 
 
+def test_types_in_pythons_names_are_left_as_they_are(tmp_path: Path) -> None:
+    parameters = {"type": "dict", "properties": {"city": {"type": "str"}, "days": {"type": "list"}}}
+    example = one(tmp_path, {"query": "Q", "tools": [{"name": "f", "parameters": parameters}]})
+    assert example.tools[0]["function"]["parameters"] == parameters
+
+
 @pytest.mark.parametrize("tools", [None, "", "[]", [], "a hammer", ["hammer", "saw"]])
 def test_what_is_no_tool_stays_beside_the_example(tmp_path: Path, tools: Any) -> None:
     example = one(tmp_path, {"messages": [ASKED], "tools": tools})
@@ -204,8 +210,8 @@ CALL = "messages[1].tool_calls[0]"
         ({"tools": [{"name": "f", "parameters": "{"}]}, "tools[0].parameters: is neither JSON"),
         ({"tools": [{"name": "f", "parameters": ["city"]}]}, "tools[0].parameters: found a list"),
         (
-            {"tools": [{"name": "f", "parameters": {"type": "dict"}}]},
-            "is no valid JSON schema: $.type: 'dict'",
+            {"tools": [{"name": "f", "parameters": {"type": "text"}}]},
+            "is no valid JSON schema: $.type: 'text'",
         ),
         (chat(called(arguments='{"city": ')), f"{CALL}.function.arguments: is neither JSON"),
         (chat(called(arguments="[1]")), f"{CALL}.function.arguments: found a list"),
