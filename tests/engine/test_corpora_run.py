@@ -125,7 +125,7 @@ def test_models_have_values_with_intervals_and_what_has_none_a_reason(run: Recor
         [score] = run.rows(records.ModelScore, model_id=ids["tuned"], measure=measure)
         assert score.low < score.value < score.high and (score.n, score.missing) == (40, 0)
         [metric] = run.rows(records.Metric, run_id=run.run_id, measure=measure)
-        assert metric.settings.texts == "40" and metric.direction == "lower"
+        assert metric.settings["texts"] == "40" and metric.direction == "lower"
     [score] = run.rows(records.ModelScore, model_id=ids["elsewhere"], measure="perplexity:general")
     assert (score.value, score.missing) == (None, 40) and "weights" in score.reason
 
@@ -170,12 +170,12 @@ def test_figures_of_speed_and_of_the_adapter_are_kept(run: Recorder) -> None:
     [absent] = run.rows(records.ModelScore, model_id=ids["elsewhere"], measure="latency_p50_s")
     assert absent.value is None and absent.reason
     [metric] = run.rows(records.Metric, run_id=run.run_id, measure="latency_p95_s")
-    assert "as memory allows" in metric.settings.concurrency
+    assert "as memory allows" in metric.settings["concurrency"]
     details = run.rows(records.Model, id=ids["tuned"])[0].details
-    assert details.adapter["bytes"] > details.adapter["parameters"] > 0
-    assert 0 < details.adapter["trainable_share"] < 1
-    assert {"peak_memory", "energy_j", "reason"} <= set(details.device_use)
-    assert "elsewhere" in run.rows(records.Model, id=ids["elsewhere"])[0].details.device_use["reason"]
+    assert details["adapter"]["bytes"] > details["adapter"]["parameters"] > 0
+    assert 0 < details["adapter"]["trainable_share"] < 1
+    assert {"peak_memory", "energy_j", "reason"} <= set(details["device_use"])
+    assert "elsewhere" in run.rows(records.Model, id=ids["elsewhere"])[0].details["device_use"]["reason"]
     json.dumps(details)
 
 

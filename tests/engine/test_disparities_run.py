@@ -81,7 +81,7 @@ def test_the_gate_can_be_raised(tmp_path: Path) -> None:
 
 def test_the_errors_of_a_classifier_are_kept_by_label(run: Recorder) -> None:
     [row] = run.rows(records.Model, id=ids(run)["fair"])
-    table = row.details.classification
+    table = row.details["classification"]
     assert table["labels"] == ["no", "not sure", "yes"]
     assert table["confusion"] == [[0, 2 * PAIRS, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert table["per_class"][0] == {

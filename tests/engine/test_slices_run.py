@@ -84,7 +84,7 @@ def test_a_slice_that_fell_behind_a_steady_mean_is_a_warning(run: Recorder) -> N
     assert mean.p > 0.05
     alerts = [row for row in run.rows(records.StoredAlert, run_id=run.run_id) if row.kind == "slice_drop"]
     assert {row.severity for row in alerts} == {"warning"}
-    told = {row.evidence.slice: row for row in alerts}
+    told = {row.evidence["slice"]: row for row in alerts}
     assert set(told) >= {"category: hard", "negation"}
     evidence = told["category: hard"].evidence or {}
     assert evidence["n"] == 30 and evidence["p_corrected"] < 0.05 and evidence["example_ids"][0][0] == "h"
