@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from engine.judges.answers import verdict
 from engine.judges.audit import Judged, audit, kin
-from engine.judges.judge import ORDERS, WHOLE, Call, Judge, Pair
+from engine.judges.judge import ORDERS, WHOLE, Call, Pair, PairJudge
 from engine.judges.questions import drawn
 from engine.phases.judging.shared import given_answers, match_name, paid, until_stopped
 from engine.phases.work import Work
@@ -30,7 +30,7 @@ BOAST = (
 )
 
 
-def probe_judge(work: Work, settings: JudgePlan, grader: Judge, judge_id: int) -> None:
+def probe_judge(work: Work, settings: JudgePlan, grader: PairJudge, judge_id: int) -> None:
     """Lets the boast play the first baseline on a seeded sample of examples, in both orders.
 
     Each finished example is kept at once, so that nothing is asked twice.

@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.data.example import Example
 from engine.judges.answers import Verdict, verdict
-from engine.judges.judge import ORDERS, WHOLE, Call, Judge, Judgment, Pair
+from engine.judges.judge import ORDERS, WHOLE, Call, Judgment, Pair, PairJudge
 from engine.judges.questions import asked_turns, drawn, matches, turns_of
 from engine.judges.questions import drawn as in_drawn_order
 from engine.phases.judging.shared import (
@@ -214,7 +214,9 @@ class Matchup:
     of `play` stops the match; what was judged until then is kept.
     """
 
-    def __init__(self, work: Work, grader: Judge, judge_id: int, candidate: Model, baseline: Model) -> None:
+    def __init__(
+        self, work: Work, grader: PairJudge, judge_id: int, candidate: Model, baseline: Model
+    ) -> None:
         self._work = work
         self._judge = grader
         (self._settings,) = (each for each in work.plan.judges if each.name == grader.name)

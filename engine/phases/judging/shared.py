@@ -7,7 +7,7 @@ from typing import Any, TypedDict, TypeVar
 
 from engine.data.example import Example
 from engine.errors import Paused
-from engine.judges.judge import Judge, Judgment, Rater, Rating
+from engine.judges.judge import Judgment, PairJudge, Rater, Rating
 from engine.judges.questions import sendable
 from engine.phases.work import Work, closed_after
 from engine.plan.plan import Model
@@ -66,7 +66,7 @@ class Given:
     turns: tuple[str, ...]
 
 
-def declare_judge(work: Work, name: str, grader: Judge | Rater) -> int:
+def declare_judge(work: Work, name: str, grader: PairJudge | Rater) -> int:
     """The id of the judge's row in this run, which is made where it is missing."""
     known = {row.name: row.id for row in work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id)}
     if name in known:
@@ -84,7 +84,7 @@ def declare_judge(work: Work, name: str, grader: Judge | Rater) -> int:
     )
 
 
-def tell_rejected(work: Work, judge_id: int, grader: Judge | Rater, told: list[str]) -> list[str]:
+def tell_rejected(work: Work, judge_id: int, grader: PairJudge | Rater, told: list[str]) -> list[str]:
     """Keeps with the judge which parameters its server turned out not to take; `told` are known already."""
     rejected: list[str] = grader.describe().get("rejected") or []
     lost = dropped(rejected)
