@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from engine.judges.answers import Parsed
 from engine.judges.asking import Asker, JudgmentCache, ServerAsker
 from engine.judges.chat import Form, PairwiseJudge, PointwiseJudge, ScoringForm
-from engine.judges.judge import Call
+from engine.judges.judge import Call, PairJudge
 from engine.judges.prompt import PairwisePrompt, PointwisePrompt
 from engine.judges.reference import ReferenceJudge
 from engine.plan.rubric import Rubric, find_rubric

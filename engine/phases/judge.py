@@ -6,7 +6,7 @@ A judge of kind "pointwise" scores single responses instead: see `judging.rating
 from collections.abc import Iterator
 
 from engine.judges.chat import PointwiseJudge
-from engine.judges.judge import ORDERS
+from engine.judges.judge import ORDERS, PairJudge
 from engine.judges.load import load_judge
 from engine.judges.questions import matches, selected, turns_of
 from engine.phases.judging.audits import probe_item, probe_judge, record_audits
