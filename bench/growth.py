@@ -76,10 +76,10 @@ def write(folder: Path, shape: str, count: int) -> Path:
     own = list(rows(shape, count))
     answers = {
         name: [
-            {"id": row["id"], "response": row["reference"] if right(at) else "0"}
+            {"id": row["id"], "response": row["reference"] if (at % 3 == 0) == thirds else "0"}
             for at, row in enumerate(own)
         ]
-        for name, right in (("base", lambda at: at % 3 == 0), ("tuned", lambda at: at % 3 != 0))
+        for name, thirds in (("base", True), ("tuned", False))
     }
     trained = [{"query": row["query"], "answer": row["reference"]} for row in rows(shape, count, 10**6)]
     files: dict[str, Sequence[Mapping[str, str]]] = {"examples": own, "train": trained, **answers}
