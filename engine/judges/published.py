@@ -1,6 +1,6 @@
-"""Judges that were trained on formats of their own: Prometheus 2 and JudgeLM. Plain sections, no fences.
+"""Judges trained on their own formats: Prometheus 2 and JudgeLM. Plain sections, no fences.
 
-Read more tolerantly than those tools do; what cannot be read is a failure, never a tie or a score.
+Parsing is more tolerant than in those tools. An unparsable answer is a failure, never a tie or a score.
 """
 
 import re
@@ -17,7 +17,7 @@ _HEADING = re.compile(r"^(?=###|\[(?:Question|System|The (?:Start|End))\b)", re.
 
 
 def inert(text: str) -> str:
-    """A text as it may stand in a section: one space before whatever looks like a heading."""
+    """A text escaped for a section: one space before anything that looks like a heading."""
     return _HEADING.sub(" ", sendable(text))
 
 

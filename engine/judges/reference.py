@@ -22,7 +22,7 @@ _NO_REFERENCE = "the example has no reference"
 
 
 class ReferenceJudge:
-    """Needs no network and gives the same judgment in both orders; its rule is `describe()["rule"]`."""
+    """Needs no network and gives the same judgment in both orders. Its rule is `describe()["rule"]`."""
 
     is_language_model = False
 

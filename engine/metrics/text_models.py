@@ -50,7 +50,7 @@ Three = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class EncodedText:
-    """What a model made of one text.
+    """A model's encoding of one text.
 
     `vectors` are float32 on the CPU, [tokens, width]; `counted` [tokens] is False for the tokens that the
     tokenizer puts at the start and end. `cut` says that the text was longer than the model's context.
@@ -62,7 +62,7 @@ class EncodedText:
 
 
 class Encoder:
-    """A transformers model from a folder or the hub cache, on the GPU where there is one.
+    """A transformers model from a folder or the hub cache, on the GPU if there is one.
 
     `setting` is what a person wrote ("metrics.bertscore.model"). Raises BadInput when the model's files are
     not at hand: no network is used.
@@ -171,7 +171,7 @@ def encodable(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked of a classifier: the metric's name, which label, and what its probability means.
+    """A classifier's question: the metric's name, the label, and the meaning of its probability.
 
     `usual` are the names that the label mostly has; `of_pieces` makes one number of a long text's pieces.
     """

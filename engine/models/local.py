@@ -1,4 +1,4 @@
-"""A model that runs here: its weights, the models that share a base, their prompts, answers and probes."""
+"""Local models: weights, models that share a base, prompts, answers and probes."""
 
 import hashlib
 import logging
@@ -64,7 +64,7 @@ class LocalBase:
     """A base model by folder or hub id, its tokenizer and its weights, each loaded once when first needed.
 
     `dtype` "auto" is bfloat16 on CUDA (float16 on cards without it) and float32 elsewhere; `device` "auto"
-    is CUDA where there is one. Raises BadInput when the folder is no whole model, or there is no such device.
+    is CUDA if available. Raises BadInput when the folder is not a complete model or the device is missing.
     """
 
     def __init__(self, path: str, dtype: str = "auto", device: str = "auto") -> None:
@@ -230,7 +230,7 @@ class LocalBase:
         if difference > _SAME * self._trial.abs().max():
             self.close()
             raise BadInput(
-                f"{adapter}: changes the weights of the base itself, which other models answer with too.",
+                f"{adapter}: changes the base's own weights, which other models use too.",
                 MERGE_IT,
             )
 
@@ -241,7 +241,7 @@ class LocalBase:
         written = str(read_json(self.folder / "config.json").get("transformers_version") or "")
         if _numbers(written) <= _numbers(__version__):
             return ""
-        return f"; it was saved by transformers {written}, here is {__version__}: a newer one may read it"
+        return f"; transformers {written} saved it, and this is {__version__}: a newer one may load it"
 
     @contextmanager
     def _bad_input(self, what: str) -> Iterator[None]:
@@ -252,13 +252,13 @@ class LocalBase:
             if out_of_memory(error):
                 raise CannotRun(
                     f"{what}: does not fit into the memory of {self.device} as {self.dtype}.",
-                    "Use a smaller dtype or another device. A model too large for one GPU is for a server "
-                    "that splits it (vLLM, tensor parallelism): serve it, and name the server.",
+                    "Use a smaller dtype or another device. For a model too large for one GPU, use a "
+                    "server that splits it (vLLM, tensor parallelism), and name the server.",
                 ) from error
             logging.getLogger(__name__).debug("loading %s", what, exc_info=error)
             hint = f"Copy or save it again{self._newer()}."
             if "trust_remote_code" in str(error):
-                hint = "It brings its own code: if you trust it, set trust_remote_code = true on the model."
+                hint = "It has its own code: if you trust it, set trust_remote_code = true on the model."
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise BadInput(f"{what}: cannot be loaded: {reason}", hint) from error
 
@@ -298,7 +298,7 @@ _ADAPTER_FACTS = (
 
 
 class Identity:
-    """One of the plan's models on its base, told from their files: nothing here loads the weights."""
+    """One of the plan's models on its base, read from their files without loading the weights."""
 
     def __init__(self, base: LocalBase, model: Model, hashes: FileHashes) -> None:
         self._base = base
@@ -324,9 +324,9 @@ class Identity:
         notes = adapter_notes(self._base.folder, self._adapter)
         own, other = self.tokenizer, self._base.tokenizer
         if own.chat_template != other.chat_template:
-            notes.append("asked with the adapter's own chat template, which differs from the base's")
+            notes.append("uses the adapter's own chat template, which differs from the base's")
         if len(own) != len(other):
-            notes.append(f"the adapter's own tokenizer knows {len(own):,} tokens, the base's {len(other):,}")
+            notes.append(f"the adapter's own tokenizer has {len(own):,} tokens, the base's {len(other):,}")
         return notes
 
     @cached_property
@@ -537,12 +537,12 @@ class LocalModel:
         )
 
     def without_cache(self) -> "LocalModel":
-        """The same model, which answers anew whatever is remembered."""
+        """The same model without the cache: it generates every answer."""
         return self.base.generator(self._plan)
 
     def note_halved(self, size: int) -> None:
-        """Keeps for the run that memory ran out, and with which batch size it went on."""
-        self._note(f"out of memory on {self.base.device}: went on with batches of {size}")
+        """Records that memory ran out, and the new batch size."""
+        self._note(f"out of memory on {self.base.device}: continued with batches of {size}")
 
     def probe(self, examples: Sequence[Example]) -> Probe:
         """Compares the logits with the adapter on and off, over the first prompts that can be asked."""
@@ -574,7 +574,7 @@ class LocalModel:
         room = example.extra.get("max_new_tokens", settings.max_new_tokens)
         if type(room) is not int or room < 1:
             return missing(
-                example, f"its max_new_tokens is {room!r}, not a number of tokens from 1", len(ids)
+                example, f"its max_new_tokens is {room!r}; allowed: a whole number from 1", len(ids)
             )
         whole = len(ids)
         ids = self._fitted(example, ids, room, settings)
@@ -666,7 +666,7 @@ def base_key(model: Model) -> BaseKey:
 
 
 class Holder:
-    """Opens models; another base than the last one's takes that one's place. `cache` is for their answers."""
+    """Opens models; a new base replaces the last one. `cache` is for their answers."""
 
     def __init__(self, cache: Path | None) -> None:
         self._cache = cache

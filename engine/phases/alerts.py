@@ -1,4 +1,4 @@
-"""Alerts of a run: its comparisons, judges, data and history are held to the gates and standing checks."""
+"""Alerts of a run: its comparisons, judges, data and history are checked by the gates and fixed checks."""
 
 import math
 from collections import Counter

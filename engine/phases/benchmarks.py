@@ -137,7 +137,7 @@ def _reuse(work: Work, model: Model, known: KnownTask, found: benchmarks.Earlier
     with recorder.transaction() as transaction:
         _append(work, transaction, model_id, scores, samples, members)
     runs = " and ".join(f"run {run}" for run in sorted(measured))
-    recorder.event("info", PHASE, f"{known.task} of {model.name}: taken over from {runs}, the same weights")
+    recorder.event("info", PHASE, f"{known.task} of {model.name}: reused from {runs}, with the same weights")
     answered = len({(row.task, row.doc_id) for row in samples})
     meter = work.meter(PHASE, _item(model, known.task), "questions", total=answered, done=0)
     meter.advance(answered, remembered=answered)

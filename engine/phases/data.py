@@ -1,6 +1,6 @@
-"""The data phase: which examples, from which version of which eval set, and whether training has seen them.
+"""The data phase: the examples, the version of their eval set, and those that are in the training data.
 
-It also reports coverage and repetition, and enters runs on the test split in the test lock's ledger.
+It also reports coverage and duplicates, and records runs on the test split in the log of the test lock.
 """
 
 import time
@@ -85,11 +85,11 @@ def _drift(
 
 
 def repeated(work: Work, everything: Sequence[Example]) -> int:
-    """How many pairs of examples are one example twice; these and contradictions are told with lines."""
+    """The number of near-duplicate pairs; these and contradictions are reported with their lines."""
     pairs = copies(everything)
     same = [(everything[pair.first], everything[pair.second]) for pair in pairs]
-    _tell(work, "examples ask nearly the same and expect the same, so that they weigh double", same)
-    _tell(work, "examples ask the same and expect different answers", list(conflicts(everything)))
+    _tell(work, "near-duplicate questions with the same answer, which count twice", same)
+    _tell(work, "equal questions with different answers", list(conflicts(everything)))
     return len(pairs)
 
 
@@ -193,7 +193,7 @@ def earlier_leaks(work: Work, chosen: Sequence[Example]) -> list[dict[str, Any]]
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             which = ", ".join(names[:_NAMED]) + more
             work.recorder.event(
-                "warning", "data", f"{len(names)} of {len(chosen)} examples stand in {file.name} too: {which}"
+                "warning", "data", f"{len(names)} of {len(chosen)} examples are also in {file.name}: {which}"
             )
         work.checkpoint()
     return found
@@ -310,7 +310,7 @@ def _record(work: Work) -> None:
 
 def _tell_skipped(work: Work, skipped: list[BadInput]) -> None:
     for error in skipped[:_NAMED]:
-        work.recorder.event("warning", "data", f"left out, as skip_bad asks: {error.message}")
+        work.recorder.event("warning", "data", f"left out (skip_bad): {error.message}")
     if len(skipped) > _NAMED:
         work.recorder.event("warning", "data", f"{len(skipped) - _NAMED} more records are left out")
 
@@ -321,16 +321,14 @@ def _without_excluded(work: Work, whole: list[Example]) -> tuple[list[Example], 
         kept, left_out = without_excluded(whole, excluded(connection))
     if not kept:
         raise BadInput(
-            f"{work.plan.data.examples}: people excluded every example of it",
-            "Put some back: x on the Splits screen of a run that had them.",
+            f"{work.plan.data.examples}: people excluded all its examples",
+            "Restore some: x on the Splits screen of a run that had them.",
         )
     if left_out:
         people = ", ".join(sorted({word.user for _, word in left_out}))
         names = [example.id for example, _ in left_out[:_NAMED]]
         more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
-        work.recorder.event(
-            "info", "data", f"left out, since {people} excluded them: {', '.join(names)}{more}"
-        )
+        work.recorder.event("info", "data", f"left out, excluded by {people}: {', '.join(names)}{more}")
     return kept, [
         {"example": example.id, "reason": word.reason, "user": word.user} for example, word in left_out
     ]
@@ -338,7 +336,7 @@ def _without_excluded(work: Work, whole: list[Example]) -> tuple[list[Example], 
 
 @dataclass(frozen=True, slots=True)
 class _Searched:
-    """What was found out about the data, for the run's data summary, and the leaks."""
+    """The findings about the data, for the run's data summary, and the leaks."""
 
     summary: dict[str, Any]
     leaks: list[Leak]

@@ -40,7 +40,7 @@ def settings_of(generation: Generation) -> Settings:
 
 
 class Gauge:
-    """Moves a meter with each batch of responses, and with what its generator says of itself."""
+    """Advances a meter with each batch of responses and with the generator's load."""
 
     def __init__(self, meter: Meter, generator: Generator) -> None:
         self._meter = meter
@@ -110,7 +110,7 @@ PROBE_PROMPTS = 4
 
 
 class Loader:
-    """Opens the plan's models, and does what needs their weights; one base at a time is in memory."""
+    """Opens the plan's models and does the work that needs weights; one base at a time is in memory."""
 
     def __init__(self, work: Work) -> None:
         self._work = work

@@ -1,4 +1,4 @@
-"""Third phase: how well each model predicts the references and the plan's corpora. It needs the weights."""
+"""The perplexity phase: how well each model predicts the references and corpora. It needs the weights."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,12 +30,12 @@ from engine.stats.intervals import Interval, bootstrap_interval
 from store import records
 
 STORED_AT_ONCE = 16  # texts: the most that a kill loses
-DIFFERENT_TOKENIZERS = "perplexities under different tokenizers do not compare; bits per byte do"
+DIFFERENT_TOKENIZERS = "perplexities under different tokenizers are not comparable; bits per byte are"
 
 
 @dataclass(frozen=True, slots=True)
 class Surprise:
-    """What there is to record of the corpora."""
+    """The corpora's records."""
 
     scores: list[dict[str, Any]]
     comparisons: list[Comparison]

@@ -1,4 +1,4 @@
-"""What the phases of one run share: the plan, the store, the examples, the way to stop."""
+"""The shared state of a run's phases: the plan, the store, the examples, the stop request."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +31,7 @@ def closed_after(source: Iterator[T]) -> Iterator[Iterator[T]]:
 
 
 class Stopped(Exception):
-    """Raised between two pieces of work once a person asked the run to pause or cancel."""
+    """Raised between two pieces of work after a request to pause or cancel the run."""
 
     def __init__(self, request: str) -> None:
         super().__init__(request)
@@ -40,7 +40,7 @@ class Stopped(Exception):
 
 @dataclass(slots=True)
 class Work:
-    """One run in the hands of one worker."""
+    """One run, as its worker sees it."""
 
     plan: Plan
     recorder: Recorder
@@ -117,7 +117,7 @@ _ADDED_UP = ("tokens", "prompt_tokens", "prompt_seconds")
 
 
 class Meter:
-    """Progress of one piece of work, written at most twice a second; its time goes on over resumes."""
+    """Progress of one piece of work, written at most twice a second; its time continues over resumes."""
 
     EVERY = 0.5
 

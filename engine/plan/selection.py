@@ -1,4 +1,4 @@
-"""Which of an eval set's examples a plan asks for, without those that people took out."""
+"""Selects the examples of a plan from its eval set, without those that people excluded."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeVar

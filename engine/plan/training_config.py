@@ -1,8 +1,8 @@
-"""Training configs of axolotl, LLaMA-Factory and TRL (YAML or JSON), and what changed between two of them.
+"""Training configs of axolotl, LLaMA-Factory and TRL (YAML or JSON), and the changes between two of them.
 
 The files come from anywhere. They are read with a cap on their size, no object is ever made of a YAML tag,
 aliases are walked under a cap on how much they may unfold to, and keys and tokens for services are dropped.
-The tools name the same setting differently; here it has one name, so that a change of tool is no change.
+The tools name the same setting differently; here it has one name, so that another tool is not a change.
 """
 
 import hashlib
@@ -64,7 +64,7 @@ MOST = 6  # changes that a sentence names
 
 @dataclass(frozen=True, slots=True)
 class TrainingChange:
-    """One setting of a training that is another than before; None: it was not set."""
+    """One changed training setting; None: it was not set."""
 
     name: str
     before: Value
@@ -94,7 +94,7 @@ def said(changes: Iterable[TrainingChange]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Retrained:
-    """How a candidate's training differs from an earlier one's; `reason` says why that is not known."""
+    """How a candidate's training differs from a previous one's; `reason` says why that is unknown."""
 
     candidate: str
     changes: tuple[TrainingChange, ...] = ()
@@ -260,7 +260,7 @@ def _settings(path: Path, root: Any) -> Any:
     """The top of the file. Raises BadInput where it is no table."""
     if isinstance(root, dict) or getattr(root, "id", "") == "mapping":
         return root
-    raise BadInput(f"{path}: is no table of settings", _WAY_OUT)
+    raise BadInput(f"{path}: is not a table of settings", _WAY_OUT)
 
 
 def _too_deep(path: Path) -> BadInput:
@@ -291,7 +291,7 @@ def _flat(path: Path, root: Any) -> Iterator[tuple[str, Value]]:
                 merged = name == _MERGE or (merges and _is_list(value))
                 todo.append((key if merged else _under(key, name), item, depth + 1, merged))
         if seen + len(todo) > MAX_VALUES:
-            raise BadInput(f"{path}: unfolds to more than {MAX_VALUES:,} values", _WAY_OUT)
+            raise BadInput(f"{path}: expands to more than {MAX_VALUES:,} values", _WAY_OUT)
         if depth > MAX_DEPTH:
             raise _too_deep(path)
     yield from sorted(found.items())

@@ -1,4 +1,4 @@
-"""Preflight: everything a plan needs, looked at before a run starts. No torch, no model is loaded."""
+"""Preflight: checks everything that a plan needs before a run starts, without torch or loading a model."""
 
 import os
 import shutil
@@ -50,8 +50,8 @@ def metric_findings(plan: Plan) -> Iterator[Finding]:
             yield Finding(
                 "error",
                 f"metrics.{name}",
-                "names no model, so that every value would be missing",
-                f'set {name} = {{ model = "FOLDER or hub id" }} under [metrics], or take it out of `use`',
+                "names no model, so every value would be missing",
+                f'set {name} = {{ model = "FOLDER or hub id" }} under [metrics], or remove it from `use`',
             )
     for corpus, path in plan.metrics.corpora.items():
         subject = f"metrics.corpora.{corpus}"
@@ -63,9 +63,7 @@ def metric_findings(plan: Plan) -> Iterator[Finding]:
         if any(model.kind == "local" for model in plan.models):
             yield Finding("ok", subject, f"{len(texts)} texts can be read")
         else:
-            yield Finding(
-                "warning", subject, "no model of the plan has its weights here, so none can be measured on it"
-            )
+            yield Finding("warning", subject, "no model of the plan is local, so none can be measured on it")
 
 
 HUB = "https://huggingface.co"
@@ -86,25 +84,25 @@ def local_findings(subject: str, model: Model) -> Iterator[Finding]:
     yield from _own_code(subject, model, folder)
     yield from _unknown_kind(subject, folder)
     if model.adapter is None:
-        yield Finding("ok", subject, "its files are whole")
+        yield Finding("ok", subject, "its files are complete")
         return
     check_adapter(model.path, model.adapter)
     for note in adapter_notes(folder, model.adapter):
         yield Finding("warning", subject, note)
-    yield Finding("ok", subject, f"its files are whole, and the adapter {model.adapter.name} fits them")
+    yield Finding("ok", subject, f"its files are complete, and the adapter {model.adapter.name} fits them")
 
 
 def _not_here(subject: str, path: str, error: BadInput) -> Finding:
     """A hub id that is not in this machine's cache: fetched by the run where there is a network."""
     if "hub" not in error.message:
         return Finding("error", subject, error.message, error.hint)
-    fetch = f"`hf download {path}` fetches it"
+    fetch = f"`hf download {path}` downloads it"
     hub = os.environ.get("HF_ENDPOINT", HUB)
     if why := _why_unreachable(hub):
         message = f"{path} is not on this machine, and {hub} cannot be reached: {why}"
-        return Finding("error", subject, message, f"{fetch} where there is a network; or name a local folder")
+        return Finding("error", subject, message, f"{fetch} with network access; or name a local folder")
     return Finding(
-        "warning", subject, f"{path} is not on this machine; the run will fetch it", f"{fetch} now"
+        "warning", subject, f"{path} is not on this machine; the run will download it", f"{fetch} now"
     )
 
 
@@ -127,12 +125,12 @@ def _own_code(subject: str, model: Model, folder: Path) -> Iterator[Finding]:
         return
     files = ", ".join(sorted(file.name for file in folder.glob("*.py"))) or "code of another repository"
     if model.trust_remote_code:
-        yield Finding("warning", subject, f"code that comes with it will run here: {files}", "read it first")
+        yield Finding("warning", subject, f"its own code will run here: {files}", "read it first")
         return
     yield Finding(
         "error",
         subject,
-        f"transformers does not know its kind; it brings its own code ({files}), which is not trusted",
+        f"transformers does not support it; it has its own code ({files}), which is not trusted",
         "read it; if you trust it, set trust_remote_code = true on the model",
     )
 
@@ -182,11 +180,11 @@ def data_findings(
     """
     data = plan.data
     if left := len(whole) - len(examples):
-        message = f"{left} of {len(whole)} examples are left out, since people excluded them"
+        message = f"{left} of {len(whole)} examples are left out, excluded by people"
         if examples:
             yield Finding("ok", "data.examples", message)
         else:
-            yield Finding("error", "data.examples", message, "put some back: x on the Splits screen")
+            yield Finding("error", "data.examples", message, "restore some: x on the Splits screen")
     if data.split == "test" and examples:
         yield _lock(data, whole, examples, store)
     for key, file in [*(("data.earlier", file) for file in data.earlier), ("data.queries", data.queries)]:
@@ -206,8 +204,8 @@ def _lock(data: Data, whole: Sequence[Example], examples: Sequence[Example], sto
     except BadInput as error:
         return Finding("error", "data.split", error.message, error.hint)
     if uses:
-        message = f"the test split was used {used_before(uses)}; final = true lets it be used again"
-        return Finding("warning", "data.split", message, "its numbers are worth less with each use")
+        message = f"the test split was used {used_before(uses)}; final = true allows another use"
+        return Finding("warning", "data.split", message, "each use makes its numbers less trustworthy")
     return Finding(
         "ok", "data.split", "the test split was not used before; this run will be recorded as its first use"
     )
@@ -299,7 +297,7 @@ def check_benchmarks(plan: Plan) -> list[Finding]:
 
     problems = check_tasks(plan.benchmarks.tasks, plan.benchmarks.include)
     if not problems:
-        return [Finding("ok", "benchmarks", f"{len(plan.benchmarks.tasks)} tasks and their data are at hand")]
+        return [Finding("ok", "benchmarks", f"{len(plan.benchmarks.tasks)} tasks and their data are here")]
     return [Finding("error", "benchmarks", problem.message, problem.hint) for problem in problems]
 
 
@@ -315,7 +313,7 @@ def _read_examples(plan: Plan, findings: list[Finding]) -> list[Example]:
         findings.append(_wrong("data.examples", error))
         return []
     if skipped:
-        message = f"{len(skipped)} records are left out, as skip_bad asks; the first: {skipped[0].message}"
+        message = f"{len(skipped)} records are left out (skip_bad); the first: {skipped[0].message}"
         findings.append(Finding("warning", "data.examples", message))
     return examples
 
@@ -325,7 +323,7 @@ def _data(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
     if examples:
         chosen = asked(plan, examples)
         sampled = "" if data.sample is None else f", {data.sample} at most sampled"
-        message = f"{len(examples)} examples, {len(chosen)} of them asked: {part_name(data)}{sampled}"
+        message = f"{len(examples)} examples, {len(chosen)} selected: {part_name(data)}{sampled}"
         if chosen:
             yield Finding("ok", "data.examples", message)
         else:
@@ -359,7 +357,7 @@ def _metrics(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
             "warning",
             "metrics",
             f"{bare} of {len(examples)} examples have no reference: no {', '.join(needing)} there",
-            "add references, or take the metrics out of `use`",
+            "add references, or remove the metrics from `use`",
         )
 
 
@@ -436,7 +434,7 @@ def _judges(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
             yield Finding(
                 "warning",
                 f"judge {judge.name}",
-                f"{bare} of {len(examples)} examples have no reference, which it judges by",
+                f"{bare} of {len(examples)} examples have no reference, which it needs",
                 "add references, or a judge with a server",
             )
 
@@ -451,7 +449,7 @@ def _disk(plan: Plan, examples: list[Example], store: Path) -> Iterator[Finding]
         )
         return
     free, needed = shutil.disk_usage(folder).free, disk_bytes(plan, examples)
-    message = f"{in_units(free)} free where {store} lies; this run takes {in_units(needed)} at most"
+    message = f"{in_units(free)} free on the disk of {store}; this run takes {in_units(needed)} at most"
     hint = "free some space, or choose another folder with --store DIR"
     level: Level = "error" if free < NO_DISK else "warning" if free < LITTLE_DISK + needed else "ok"
     yield Finding(level, "store", message, "" if level == "ok" else hint)

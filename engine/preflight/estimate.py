@@ -1,4 +1,4 @@
-"""What a plan's models will take: memory, disk, and time, by earlier runs or by a measurement here.
+"""Estimates of a plan's models: memory, disk, and time, from previous runs or a measurement here.
 
 Nothing is loaded and no torch imported: weights are counted from the headers of their files, keys and values
 from the configuration. What is rough is rounded up.
@@ -96,7 +96,7 @@ _BYTES_PER_TOKEN = (
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where weights will lie: "cuda" or "cpu", its name for people, and its memory in bytes."""
+    """The device for weights: "cuda" or "cpu", its name for people, and its memory in bytes."""
 
     kind: str
     name: str
@@ -106,9 +106,9 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Bytes that one base takes with all that stands on it; `row` is the tokens of the longest row.
+    """Bytes for one base with all its models; `row` is the tokens of the longest row.
 
-    `token` is what the keys and values of one token take, None when the configuration does not tell.
+    `token` is the size of one token's keys and values, None when the configuration does not say.
     """
 
     weights: int
@@ -215,7 +215,7 @@ def _weighed(need: Need, models: Sequence[Model], device: Device) -> Finding:
         )
     message = f"{taken}, of {in_units(device.free)} free on {device.name}"
     if need.least > device.free:
-        hint = 'end what holds the memory, set dtype = "bfloat16", or serve the model and name its `server`'
+        hint = 'free some of that memory, set dtype = "bfloat16", or serve the model and name its `server`'
         return Finding("warning", "memory", message, hint)
     slots = need.slots(device)
     return Finding("ok", "memory", message if slots is None else f"{message}: room for {slots} slots")
@@ -223,10 +223,10 @@ def _weighed(need: Need, models: Sequence[Model], device: Device) -> Finding:
 
 def _way_out(need: Need, model: Model, device: Device) -> str:
     if device.kind != "cuda":
-        return "take a machine with more memory, or serve the model there and name its `server` in the plan"
+        return "use a machine with more memory, or serve the model there and name its `server` in the plan"
     gpus = 1 << ceil(need.least / device.total - 1).bit_length()
     return (
-        f"a model larger than a GPU is served: `vllm serve {model.path} --tensor-parallel-size {gpus}`; then "
+        f"serve a model larger than one GPU: `vllm serve {model.path} --tensor-parallel-size {gpus}`; then "
         "name its `server` in the plan instead of `path`"
     )
 
@@ -304,7 +304,7 @@ def time_needed(plan: Plan, count: int, past: Sequence[Any]) -> Finding | None:
         return Finding(
             "ok",
             "time",
-            "not known: none of the models has answered here before; --measure asks a few prompts",
+            "unknown: none of the models has run here before; --measure runs a few prompts",
         )
     message = f"about {in_words(seconds)} for the answers to {count:,} examples, at the pace of "
     message += f"run{'s' * (len(runs) > 1)} {', '.join(map(str, sorted(runs)))}"

@@ -1,4 +1,4 @@
-"""`python -P -m engine.run --store DIR RUN`: the worker, once it is sure to import the installed product."""
+"""`python -P -m engine.run --store DIR RUN`: the worker, once its imports are checked to be the product's own."""
 
 import importlib.util
 import sys

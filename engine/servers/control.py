@@ -1,4 +1,4 @@
-"""The servers that this process asks: one control of each, whoever asks and from whatever thread.
+"""The servers that this process asks: one control each, shared by all askers and threads.
 
 A breaker says when to leave a server alone, a limiter how many requests it gets at once.
 """
@@ -33,7 +33,7 @@ _most: int | None = None  # calls at once that a person allows each server
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A server is not asked: since when, why, and for how many seconds more (by `time.time`)."""
+    """A pause of a server: its start, its reason, and the seconds left (by `time.time`)."""
 
     since: float
     reason: str
@@ -44,7 +44,7 @@ class Outage:
     def text(self, address: str) -> str:
         """One line for people."""
         again = f"next try at {clock(time.time() + self.wait)}"
-        return f"{address} does not answer since {clock(self.since)} ({self.reason}); {again}"
+        return f"{address} has not answered since {clock(self.since)} ({self.reason}); {again}"
 
 
 def clock(seconds: float) -> str:
@@ -52,7 +52,7 @@ def clock(seconds: float) -> str:
 
 
 class Breaker:
-    """Counts failures in a row, and says how long to leave the server alone; for use from any thread.
+    """Counts consecutive failures, and says how long to pause the server; for use from any thread.
 
     Closed until `FAILURES` in a row of at least `CALLS` different calls (or `REFUSALS` connections refused);
     then open: one try after each wait, which doubles from `first_wait` to a minute. A success closes it.
@@ -116,9 +116,9 @@ class Breaker:
 
 
 class Fault:
-    """What went wrong with one request, as far as it says something about its server.
+    """The failure of one request, as far as it concerns its server.
 
-    Without a `reason` the server answers, whatever it says; `neutral`: what came proves neither.
+    Without a `reason` the server answers, with any content; `neutral`: the result proves neither.
     """
 
     __slots__ = ("neutral", "reason", "refused")
@@ -130,7 +130,7 @@ class Fault:
 
 
 class Server:
-    """One server under one key: how many requests at once, when to wait, when to try again."""
+    """One server under one key: the number of parallel requests, when to wait, when to retry."""
 
     def __init__(self, address: str, scale: float) -> None:
         self.address = address
@@ -205,8 +205,8 @@ class Server:
         if outage.over:
             self.breaker.forget()
             raise self.give_up(
-                f"{self.address} cannot be reached, since {clock(outage.since)}: {reason}",
-                "start it, then resume; what was answered is kept",
+                f"{self.address} has been unreachable since {clock(outage.since)}: {reason}",
+                "start it, then resume; finished answers are saved",
             )
         self.limiter.collapse(outage.wait)
 

@@ -1,4 +1,4 @@
-"""An event loop beside a program that has none: coroutines there, an ordinary iterator here."""
+"""An event loop for a program without one: coroutines there, an ordinary iterator here."""
 
 import asyncio
 import queue
@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 class Pool(Generic[T]):
-    """Coroutines under way in a thread of their own, and their results in the order in which they finish.
+    """Coroutines running in a separate thread, and their results in the order in which they finish.
 
-    Leaving the context cancels what is under way, waits for its end, and then awaits `close`.
+    Leaving the context cancels running coroutines, waits for them, and then awaits `close`.
     """
 
     def __init__(self, close: Callable[[], Awaitable[None]]) -> None:

@@ -1,6 +1,6 @@
-"""Optional parameters of a request, and what to do where a server does not take one.
+"""Optional parameters of a request, and the fallback where a server does not accept one.
 
-A parameter is given up only when the server names it as unsupported and answers without it.
+A parameter is dropped only when the server names it as unsupported and answers without it.
 """
 
 import re

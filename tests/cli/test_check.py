@@ -170,7 +170,7 @@ def test_a_hub_id_that_is_not_here_names_the_command_that_fetches_it(
     assert level == "error" and "cannot be reached" in said and "hf download someone/some-model" in said
     monkeypatch.setenv("HF_ENDPOINT", server.removesuffix("/v1"))
     level, said = about(file)
-    assert level == "warning" and "the run will fetch it" in said
+    assert level == "warning" and "the run will download it" in said
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     level, said = about(file)
     assert level == "error" and "HF_HUB_OFFLINE is set" in said

@@ -110,7 +110,7 @@ def test_a_run_keeps_the_checkpoints_that_it_was_made_with(folder: Path) -> None
     [
         ('sweep = "outputs/nothing-*"', "models[1].sweep: no folder matches"),
         ("sweep = 3", "models[1].sweep: found 3"),
-        ('sweep = "outputs/*"\nadapter = "x"', "adapter has no meaning beside a sweep"),
+        ('sweep = "outputs/*"\nadapter = "x"', "adapter does not apply with a sweep"),
         ('sweep = "outputs/*"\nrole = "baseline"', "its checkpoints are candidates"),
         ('sweep = "base*"\npath = "base"', "path has no meaning"),
         ('sweep = "odd/*"', "is neither an adapter nor a model"),
@@ -151,7 +151,7 @@ def test_a_cut_without_a_sweep_would_do_nothing(says: Says) -> None:
 @pytest.mark.parametrize(
     ("compute", "message"),
     [
-        ("workers = 2", 'compute.workers: has no meaning without engine = "ray"'),
+        ("workers = 2", 'compute.workers: does not apply without engine = "ray"'),
         ('engine = "ray"\naddress = "ray://head:10001"', "compute.address: Ray's client protocol"),
         ('engine = "rey"', 'did you mean "ray"?'),
     ],

@@ -132,7 +132,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (BOMB, "unfolds to more than 5,000 values"),
+        (BOMB, "expands to more than 5,000 values"),
         ("a: &a\n  b: *a\n", "nested too deeply"),
         ("a: " + "[" * 20_000, "nested too deeply"),
         ('{"a":' * 20_000, "nested too deeply"),

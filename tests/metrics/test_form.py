@@ -56,9 +56,9 @@ def test_a_valid_response_complies_without_a_reason() -> None:
             '{"category": "other", "priority": 1}',
             "at $.category: 'other' is not one of ['billing', 'access']",
         ),
-        ('{"category": "billing", "priority": NaN}', "NaN is no JSON value"),
+        ('{"category": "billing", "priority": NaN}', "NaN is not a JSON value"),
         ("9" * 5000, "not JSON"),
-        (f"```json\n{GOOD}\n```", "a Markdown fence stands around the JSON"),
+        (f"```json\n{GOOD}\n```", "the JSON is in a Markdown fence"),
     ],
 )
 def test_a_fault_scores_zero_and_keeps_its_reason(text: str, reason: str) -> None:

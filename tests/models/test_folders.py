@@ -54,12 +54,12 @@ def test_a_model_without_tokenizer_is_refused(model: Path) -> None:
 def test_weights_cut_off_are_refused(model: Path) -> None:
     weights = model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    assert "model.safetensors: is broken or cut off" in refusal(model)
+    assert "model.safetensors: is corrupt or truncated" in refusal(model)
 
 
 def test_weights_that_are_no_safetensors_are_refused(model: Path) -> None:
     (model / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1")
-    assert "model.safetensors: is broken or cut off" in refusal(model)
+    assert "model.safetensors: is corrupt or truncated" in refusal(model)
 
 
 def test_weights_only_as_pickle_are_refused_with_the_way_out(model: Path) -> None:

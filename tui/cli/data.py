@@ -281,7 +281,7 @@ def versions(
     json: Json = False,
     store: Store = None,
 ) -> None:
-    """Versions of eval sets: which runs used which, and what changed between two of them."""
+    """Versions of eval sets: which runs used which, and the changes between two of them."""
     folder = store_folder(context, store)
     if before is None:
         with opened(folder) as connection:

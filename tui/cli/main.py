@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def guarded(work: Callable[[], int]) -> int:
-    """Runs a command and returns the exit code; whatever goes wrong is a message, never a traceback."""
+    """Runs a command and returns the exit code; errors are messages, never tracebacks."""
     try:
         return work()
     except (AssayError, StoreError) as error:

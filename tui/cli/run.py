@@ -1,4 +1,4 @@
-"""Commands that start and steer runs, those of folds too: run, resume, pause, cancel, watch, review."""
+"""Commands that start and control runs, including folds: run, resume, pause, cancel, watch, review."""
 
 import os
 import sys
@@ -212,7 +212,7 @@ def _tell_end(
             print_run(gather(connection, run.id))
         return {True: 0, False: FAILED_GATE, None: CANNOT_FINISH}[run.passed]
     if run.status == "cancelled":
-        err(f"run {run.id} was cancelled; what was finished is kept")
+        err(f"run {run.id} was cancelled; finished work is saved")
     elif run.status == "failed":
         err(f"run {run.id} failed: {run.error or 'no reason was recorded'}")
         err(f"`assay resume {run.id}` continues from what is finished")
@@ -393,7 +393,7 @@ FoldRun = Annotated[
 
 
 def fold_number(text: str) -> int:
-    """Raises BadInput for what is no number."""
+    """Raises BadInput for what is not a number."""
     if not text.isdecimal():
         raise BadInput(f"--fold {text}: give a fold's number, or all", "the first is --fold 1")
     return int(text)
@@ -402,7 +402,7 @@ def fold_number(text: str) -> int:
 def run_folds(plan: Path, folder: Path, *, limit: int | None, cache: bool, quiet: bool) -> int:
     """Runs each fold of a plan and shows them together; returns the worst of their exit codes.
 
-    Stops at a fold that was paused or could not finish. Raises BadInput before the first run for whatever is
+    Stops at a fold that was paused or could not finish. Raises BadInput before the first run for anything
     wrong with the plan in any fold.
     """
     from engine.compare.folds import pool

@@ -1,4 +1,4 @@
-"""One run as text in a terminal: the decision first, then what it rests on."""
+"""One run as text in a terminal: the decision first, then its evidence."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields

@@ -1,4 +1,4 @@
-"""Commands that bring in runs of other tools and stores, and write runs for them: import, export."""
+"""Commands that import runs from other tools and stores, and export runs: import, export."""
 
 from dataclasses import asdict
 from pathlib import Path

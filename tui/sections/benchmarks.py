@@ -1,4 +1,4 @@
-"""What the models can do beside their task: benchmarks, plain-text corpora, and what a fine-tune forgot."""
+"""General abilities of the models: benchmarks, plain-text corpora, and what a fine-tune forgot."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a run cost: money for judges, hours of GPUs, and what each model took."""
+"""The costs of a run: money for judges, GPU hours, and the resources of each model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from store.read.rows import ModelRow
 
 @dataclass(frozen=True, slots=True)
 class ModelCosts:
-    """What one model took, as names and values in words."""
+    """One model's resources, as names and values in words."""
 
     model: str
     facts: tuple[tuple[str, str], ...]

@@ -1,4 +1,4 @@
-"""How fast a run goes, how long it will still take, and what it costs."""
+"""The speed, ETA and cost of a run."""
 
 import statistics
 from collections import deque
@@ -18,7 +18,7 @@ ENOUGH = 3  # blocks from which their median is better than the mean since the s
 
 
 class Recent:
-    """The recent rate of each piece of work, from repeated looks at its progress.
+    """The recent rate of each piece of work, from repeated samples of its progress.
 
     The rate is the median over short blocks, so that one stall or burst is one block among several. Time and
     counts are the worker's: its clock stops during a pause, and an answer from the cache is not counted as
@@ -99,7 +99,7 @@ class WholeTime(NamedTuple):
 def whole_time_left(
     rows: "Sequence[ProgressRow]", earlier: Mapping[str, float], recent: Recent | None = None
 ) -> WholeTime:
-    """Over all phases; one that has not begun goes at the pace that it had in an earlier run.
+    """Over all phases; one that has not begun uses its pace in a previous run.
 
     `earlier` has units a second by phase.
     """
@@ -131,7 +131,7 @@ def write_speed(rows: "Sequence[ProgressRow]") -> float | None:
 
 
 class Cost(NamedTuple):
-    """What a run has cost so far; None where it used none, or none is known."""
+    """The cost of a run so far; None where there was none, or it is unknown."""
 
     gpu_hours: float | None
     dollars: float | None

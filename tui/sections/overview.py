@@ -32,7 +32,7 @@ RUNS = 30  # of a trend
 
 @dataclass(frozen=True, slots=True)
 class MeasureTrend:
-    """One measure of a candidate from run to run, oldest first; `breaks` say where values do not compare."""
+    """One measure of a candidate from run to run, oldest first; `breaks` say where values don't compare."""
 
     candidate: str
     measure: str

@@ -1,4 +1,4 @@
-"""What a reader should know of a run's models: how they answered, noise, differing tokenizers."""
+"""Remarks on a run's models: how they answered, noise, differing tokenizers."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
@@ -74,7 +74,7 @@ def _judges(judges: Iterable[JudgeRow]) -> Iterator[str]:
     """Which parameters of the plan the judges' servers did not take."""
     for judge in judges:
         if lost := dropped((judge.details or {}).get("rejected") or []):
-            yield f"judge {judge.name}: the server refuses {', '.join(lost)}: it judges with its own"
+            yield f"judge {judge.name}: the server refuses {', '.join(lost)}: it uses its own values"
 
 
 def _batching(models: Iterable[ModelRow]) -> Iterator[str]:

@@ -19,7 +19,7 @@ _LINE_FEED = "⏎"  # shown only where one side has a line feed that the other h
 
 
 class SideRow(NamedTuple):
-    """One row of the screen. A side may be one space wider than asked for: it ends a line, and may be cut."""
+    """One row of the screen. A side may be one space wider than requested: it ends a line, and may be cut."""
 
     left: tuple[Segment, ...]
     right: tuple[Segment, ...]

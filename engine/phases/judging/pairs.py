@@ -35,7 +35,7 @@ from store import records
 
 
 class Watch:
-    """Verdicts as they become known, taken into the interval in the drawn order and no other."""
+    """Verdicts as they arrive, added to the interval strictly in the drawn order."""
 
     def __init__(self, drawn: Sequence[str]) -> None:
         self._drawn = drawn
@@ -210,8 +210,8 @@ class Decided:
 class Matchup:
     """One judge on one candidate against one baseline.
 
-    What is stored counts as played: a resumed run asks only for the rest. Whoever stops taking verdicts out
-    of `play` stops the match; what was judged until then is kept.
+    Stored pairs count as played: a resumed run asks only for the rest. Stopping the iteration
+    of `play` stops the match; earlier judgments are kept.
     """
 
     def __init__(self, work: Work, grader: Judge, judge_id: int, candidate: Model, baseline: Model) -> None:
@@ -374,7 +374,7 @@ def _why(judgments: tuple[Judgment, ...], consistent: bool | None) -> str | None
 
 
 class _Clock:
-    """When to look at the win rates again: seldom enough that the looking itself costs little."""
+    """When to update the win rates: rarely enough that the update costs little."""
 
     def __init__(self) -> None:
         self._asked = time.monotonic()

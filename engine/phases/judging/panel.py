@@ -27,7 +27,7 @@ Place = tuple[int, int, int, int]  # candidate, baseline, example, turn
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A judge that speaks as a part of another: its row, and its verdicts by place."""
+    """A judge that is part of another: its row, and its verdicts by place."""
 
     row: records.Judge
     verdicts: dict[Place, records.Verdict]
@@ -236,7 +236,7 @@ def cascade(work: Work) -> int | None:
             place: {"outcome": row.outcome, "consistent": row.consistent, "reason": row.reason}
             for place, row in each.verdicts.items()
         }
-    note = f"{' then '.join(names)}: each next judge sees what the one before is not sure of"
+    note = f"{' then '.join(names)}: each judge sees the pairs where the previous one is uncertain"
     judge_id = record_combined(work, CASCADE, parts, decided, note)
     work.recorder.put(
         records.Audit(
@@ -255,7 +255,7 @@ def _next_judge(work: Work, settings: JudgePlan, before: str) -> tuple[int, int]
     """Plays one judge on what the one before left open; calls made, and calls that all would have been."""
     grader = load_judge(settings, work.cache)
     if not hasattr(grader, "judge"):
-        raise AssertionError("a plan's cascade holds judges of pairs alone")
+        raise AssertionError("a cascade takes only pairwise judges")
     judge_id = declare_judge(work, settings.name, grader)
     _mark(work, judge_id)
     (row,) = work.recorder.rows(records.Judge, run_id=work.recorder.run_id, name=before)
@@ -272,7 +272,7 @@ def _next_judge(work: Work, settings: JudgePlan, before: str) -> tuple[int, int]
             "info",
             "judge",
             f"{settings.name} was asked about {len(chosen)} of {len(examples)} examples of {match.name}: "
-            f"{before} was sure of the others",
+            f"{before} was certain of the others",
         )
     probe_judge(work, settings, grader, judge_id)
     return made, possible
