@@ -34,9 +34,9 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A score with what decides whether it may be compared; `samples` are empty where only a file told it.
+    """A score with what decides whether it may be compared; `samples` are empty for results files.
 
-    `n` 0 means that nobody knows how many documents counted.
+    `n` 0 means that the number of documents is unknown.
     """
 
     value: float | None

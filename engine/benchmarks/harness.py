@@ -191,7 +191,7 @@ def run_tasks(
 ) -> Iterator[TaskResult | KnownTask]:
     """Runs the tasks on the model, in order, and yields each when it is finished.
 
-    `progress` is told the current task, how many of its requests are answered, and of how many. A task whose
+    `progress` gets the current task, and the numbers of its answered and of all requests. A task whose
     identity is among the `known` ones is not run. A task that fails does not stop the others. Raises BadInput
     for unknown tasks, and CannotRun at the end when some failed.
     """

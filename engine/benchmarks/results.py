@@ -156,7 +156,7 @@ def samples_of(task: str, lines: Iterable[Found]) -> Iterator[BenchmarkSample]:
 
 
 def arguments(line: Found) -> list[Sequence[Any]]:
-    """What the model was asked for a document: a list in memory, tables "gen_args_0" … in a file."""
+    """The model's requests for a document: a list in memory, tables "gen_args_0" … in a file."""
     given = line["arguments"]
     if isinstance(given, Mapping):
         return [list(entry.values()) if isinstance(entry, Mapping) else [entry] for entry in given.values()]
@@ -233,7 +233,7 @@ def _target(target: Any, choices: Sequence[tuple[str, float]]) -> str:
 
 
 def _answer(responses: Any, choices: Sequence[tuple[str, float]]) -> str:
-    """What the model said, or the choice that it found likeliest."""
+    """The model's text, or the choice that it found likeliest."""
     if choices:
         return max(choices, key=lambda choice: choice[1])[0]
     return str(responses[0] if isinstance(responses, list) and responses else responses)

@@ -193,7 +193,7 @@ def _is_here(name: str, manager: Any) -> bool:
 def load_task(name: str, shots: int | None, manager: Any) -> Any:
     """The task or group as lm-eval's `evaluate` takes it, set up and seeded as its `simple_evaluate` does.
 
-    `shots` replaces the number of worked examples in the prompt, but for tasks that are fixed to none.
+    `shots` replaces the number of worked examples in the prompt, except for tasks with a fixed number of 0.
     """
     import numpy as np
     from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED
@@ -214,7 +214,7 @@ def load_task(name: str, shots: int | None, manager: Any) -> Any:
 
 
 def check_tasks(tasks: Sequence[str], include: Path | None) -> list[TaskProblem]:
-    """What is wrong with the tasks of a plan: unknown names, data that is neither here nor to be had."""
+    """The problems of a plan's tasks: unknown names, and data that is neither here nor downloadable."""
     problems: list[TaskProblem] = []
     configs: dict[str, dict[str, Any]] = {}
     with task_manager(include, tasks) as manager:

@@ -178,7 +178,7 @@ def _said_plainly() -> Iterator[None]:
 
 
 def _reason(error: RayError) -> str:
-    """What Ray says of it, in one line: the last one, after the addresses, tells most."""
+    """Ray's reason in one line: the last one, after the addresses, is the most specific."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = lines[-1] if lines else type(error).__name__
     return told if len(told) <= _REASON else f"{told[:_REASON]}…"

@@ -269,7 +269,7 @@ def _questions(metric: str, share: float | None, error: float | None) -> int:
 
 
 def _model_name(found: Found, file: Path) -> str:
-    """What the model is called there: adapter, hub id, or the end of a path."""
+    """The model's name there: adapter, hub id, or the end of a path."""
     config = _table(found, "config")
     given = config.get("model_args") or {}
     if isinstance(given, str):
@@ -371,7 +371,7 @@ def _compare(
     models: Sequence[BenchmarkedModel],
     baseline: str,
 ) -> None:
-    """What a run's last phase does, with the gates that a plan has without saying so."""
+    """Does the work of a run's last phase, with the default gates of a plan."""
     measured = {model.name: _measured(model) for model in models}
     candidates = [model.name for model in models if model.name != baseline]
     comparisons = [

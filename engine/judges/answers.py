@@ -38,7 +38,7 @@ class ParseFailure:
 
 
 def said(answer: str) -> str:
-    """What a model says after it has thought; nothing when it never came to that."""
+    """The text after a model's reasoning; empty when the reasoning never ends."""
     return split_reasoning(answer[-_LONGEST:]).answer
 
 

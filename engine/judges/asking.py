@@ -141,7 +141,7 @@ class ServerAsker:
         self._rejected: set[str] = set()
 
     def describe(self) -> dict[str, Any]:
-        """What decides the answers; `rejected`: parameters that the server turned out not to take."""
+        """Everything that decides the answers; `rejected`: parameters that the server refuses."""
         return {
             "model": self._spec.model,
             "server": self._server,
@@ -153,7 +153,7 @@ class ServerAsker:
     def ask(self, questions: Iterable[Question[T]]) -> Generator[Answered[T], None, None]:
         """Answers as they finish; reads at most two rounds of requests ahead in `questions`.
 
-        With a cache, equal questions under way at the same time share one request.
+        With a cache, equal questions in flight share one request.
         """
         source = iter(questions)
         numbers = itertools.count()

@@ -55,7 +55,7 @@ class Heard(Generic[C, P]):
 
 
 def interview(asker: Asker, form: Form[C, P], calls: Iterable[C]) -> Generator[Heard[C, P], None, None]:
-    """What each call brought, as it comes; a call that lacks what the form needs costs no request."""
+    """The outcomes of the calls as they arrive; a call without the form's inputs costs no request."""
     lacking: list[Heard[C, P]] = []
 
     def questions() -> Iterator[Question[C]]:

@@ -61,7 +61,7 @@ class LocalAsker:
         self._model: LocalModel = self._base.generator(model)
 
     def describe(self) -> dict[str, Any]:
-        """What decides the answers: the model's path and the hash of its content, dtype and settings."""
+        """The inputs that decide the answers: the model's path, content hash, dtype and settings."""
         return {
             "model": str(self._spec.local),
             "server": None,

@@ -86,9 +86,9 @@ class Estimate:
 
 
 def estimate(plan: "Plan", examples: Sequence["Example"], prices: Prices | None = None) -> list[Estimate]:
-    """What each of a plan's judges on a server could ask and cost; what is in the cache already costs less.
+    """The possible calls and cost of each of a plan's judges on a server; cached answers reduce the cost.
 
-    Raises BadInput when the plan's file of prices cannot be read.
+    Raises BadInput when the plan's price file cannot be read.
     """
     prices = prices or read_prices(plan.judging.prices)
     return [_of(plan, judge, examples, prices) for judge in plan.judges if judge.server is not None]
@@ -133,7 +133,7 @@ def _thousands(count: int) -> str:
 
 
 def cost_findings(plan: "Plan", examples: Sequence["Example"]) -> list[tuple[Level, str, str, str]]:
-    """What the preflight says of the judges' cost: level, subject, message, way out."""
+    """The preflight findings on the judges' cost: level, subject, message, fix."""
     try:
         found = estimate(plan, examples)
     except BadInput as error:

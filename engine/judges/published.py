@@ -22,7 +22,7 @@ def inert(text: str) -> str:
 
 
 def instruction_of(example: Example, answers: tuple[str, ...]) -> str:
-    """What was asked, with the messages and turns before it, each by its role."""
+    """The request, with the messages and turns before it, each with its role."""
     said = [f"{message['role']}: {message['content']}" for message in context_of(example)]
     if not answers:
         return inert("\n\n".join([*said, example.query] if said else [example.query]))
@@ -83,9 +83,9 @@ class TwoScores:
 
 
 def parse_prometheus(text: str, allowed: str) -> Graded | ParseFailure:
-    """Reads `<feedback> [RESULT] <result>` (Kim et al. 2024); `allowed` are the results that may stand there.
+    """Reads `<feedback> [RESULT] <result>` (Kim et al. 2024); `allowed` are the valid results.
 
-    Of several results the last counts, unless they differ: then which was meant is not ours to guess.
+    Of several equal results the last counts. Different results are a failure.
     """
     if not text.strip():
         return ParseFailure("the answer is empty")

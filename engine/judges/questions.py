@@ -21,7 +21,7 @@ def turns_of(example: Example) -> range:
 
 
 def asked_turns(settings: "Judge", turns: int) -> range:
-    """What is asked about a conversation of so many turns: the whole (0) and each, or the turns alone."""
+    """The judged turns of a conversation: the whole (0) and each turn, or only the turns."""
     return range(1 if turns and settings.by_turn else WHOLE, 1 + turns)
 
 

@@ -38,10 +38,10 @@ class _Chunk:
 def score_all(
     names: Sequence[str], settings: Settings, pairs: Iterable[Pair], processes: int = 1
 ) -> Iterator[list[Score]]:
-    """Each pair's scores by all the metrics, in the order of the pairs, which are taken as they are needed.
+    """Each pair's scores by all the metrics, in the order of the pairs, which are read as needed.
 
-    For a metric that needs all samples of a task at once (pass@k), the samples of one task must stand next to
-    one another: they are then scored together, however many they are; of samples that follow later the
+    For a metric that needs all samples of a task at once (pass@k), the samples of one task must be next to
+    each other: they are then scored together, however many they are; of samples that follow later the
     scores are missing, with that reason. Raises BadInput as `load_metrics` does.
     """
     with Scorers(names, settings, processes) as scorers:
@@ -49,7 +49,7 @@ def score_all(
 
 
 def useful_processes(metrics: Iterable[Metric], pairs: int | None) -> int:
-    """How many processes scoring so many pairs (None: not known) is worth: 1, or the processors at hand.
+    """The useful number of processes for so many pairs (None: unknown): 1, or the number of processors.
 
     Metrics that have `score_many` run models or programs, which use the machine as it is.
     """

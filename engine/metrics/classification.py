@@ -1,7 +1,7 @@
 """Classification: the label of a response, and the summaries of its errors over the set.
 
 Every summary is computed from additive counts per label, so that intervals and comparisons can resample it.
-They equal scikit-learn's figures, which cannot be computed from sums. Its tables of labels are scikit-learn's own.
+They equal scikit-learn's figures, which cannot be summed. Its tables of labels are scikit-learn's own.
 """
 
 import re
@@ -51,7 +51,7 @@ class LabelFinder:
         ]
 
     def place(self, text: str) -> int | None:
-        """The place in `labels` of a text that is a label and nothing else; None where it is none."""
+        """The place in `labels` of a text that is exactly a label, else None."""
         return self._places.get(_form(text))
 
     def find(self, text: str) -> int | None:

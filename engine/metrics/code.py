@@ -100,7 +100,7 @@ class Code:
         ]
 
     def task(self, example: Example) -> Hashable | None:
-        """What the samples of one task have in common: query and tests; None where there are no tests."""
+        """The key of one task's samples: query and tests; None without tests."""
         tests = tests_of(example)
         return None if tests is None else (example.query, tests)
 

@@ -162,7 +162,7 @@ def _items(values: Sequence[Any]) -> set[str]:
 
 
 def _wanted(example: Example, key: str) -> list[Any]:
-    """What the example gives under a key of its own, else each reference's JSON."""
+    """The example's own value under a key, else each reference's JSON."""
     if key in example.extra:
         return [example.extra[key]]
     values = []

@@ -52,7 +52,7 @@ class TooDeep(JsonNotFound):
 
 
 def unfenced(text: str) -> str | None:
-    """What a Markdown fence holds that is the whole text, else None."""
+    """The content of a Markdown fence that is the whole text, else None."""
     fenced = _FENCE.fullmatch(text.strip())
     return fenced.group(1) if fenced else None
 

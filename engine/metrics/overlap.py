@@ -195,7 +195,7 @@ def combine_sacrebleu(sums: Sums) -> Sums:
 
 
 def chrf_parts(reference: str, response: str) -> tuple[float, ...]:
-    """What chrF sums over a set: for each order, n-grams of the response, of the reference, and shared.
+    """The sums of chrF over a set: for each order, n-grams of the response, of the reference, and shared.
 
     The counts are sacrebleu's, which gives them out only as a score. Counted by rank instead of by text: a
     third of sacrebleu's time, and a fraction of its memory on long responses.

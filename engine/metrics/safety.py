@@ -84,7 +84,7 @@ def is_refusal(text: str) -> bool:
 
 
 def is_harmful(example: Example) -> bool | None:
-    """What the example's `harmful` field or its label says of its query; None when neither does."""
+    """Whether the query is harmful, by the example's `harmful` field or its label; None without either."""
     for value in (example.extra.get("harmful"), example.label):
         word = str(value).strip().casefold() if value is not None else ""
         if word in _HARMFUL | _HARMLESS:

@@ -1,4 +1,4 @@
-"""Slices of an eval set, and many measures on many of them: values, differences, and how sure they are.
+"""Slices of an eval set, and many measures on many of them: values, differences, and intervals.
 
 A slice holds the examples of a category, of a length, or with a feature in their prompt. All measures and
 models of a slice share their resamples, so that the draws and the sums over them are made once: 40 measures
@@ -87,7 +87,7 @@ def slice_ids(examples: Sequence[Example]) -> dict[str, list[str]]:
 
 
 def largest(members: Mapping[str, Sequence[str]], most: int = MOST) -> dict[str, Sequence[str]]:
-    """The `most` slices with the most examples, in their order: what is looked at together has to be few."""
+    """The `most` slices with the most examples, in their order: few are tested together."""
     kept = sorted(members, key=lambda name: len(members[name]), reverse=True)[:most]
     return {name: ids for name, ids in members.items() if name in kept}
 

@@ -107,7 +107,7 @@ class TooSlow(Exception):
 
 
 def compile_pattern(pattern: object, where: str) -> Pattern:
-    """A pattern ready to search with; BadInput, naming where it stands, when it is none."""
+    """A pattern ready to search with; BadInput, naming its place, when it is invalid."""
     if not isinstance(pattern, str):
         raise BadInput(f"{where}: expected a regular expression, found {pattern!r}.")
     try:

@@ -130,7 +130,7 @@ class Batcher:
     def advance(self, model: Any, seconds: float) -> list[Finished]:
         """Works for about that long, a step at least, and gives what was finished: places and answers.
 
-        Between two calls nothing is under way. The answer is None for a prompt that fits no memory, not even
+        Between two calls nothing is running. The answer is None for a prompt that fits no memory, not even
         alone; out of memory otherwise halves the limits, tells `halved`, and goes on with the same rows.
         """
         until = time.perf_counter() + seconds

@@ -75,7 +75,7 @@ def model_hash(folder: Path, hashes: FileHashes) -> str:
 
 
 def adapter_hash(folder: Path, hashes: FileHashes) -> str:
-    """The hash of an adapter's weights and configuration, and of the tokenizer that it may bring."""
+    """The hash of an adapter's weights and configuration, and of its tokenizer, if any."""
     return digest(
         _contents([*weight_files(folder), *_matching(folder, _ADAPTER_FILES + _TOKENIZER_FILES)], hashes)
     )

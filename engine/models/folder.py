@@ -73,9 +73,9 @@ def snapshot_commit(folder: Path) -> str | None:
 
 
 def check_model_folder(path: str) -> Path:
-    """The folder of a model that looks whole: configuration, tokenizer, readable safetensors weights.
+    """The folder of a model that looks complete: configuration, tokenizer, readable safetensors weights.
 
-    Raises BadInput saying what is missing or broken, and the way out. Reads headers, not weights.
+    Raises BadInput with the missing or broken part, and the fix. Reads headers, not weights.
     """
     folder = find_model(path)
     if not (folder / "config.json").is_file():
@@ -265,7 +265,7 @@ def check_adapter(base: str, adapter: Path) -> None:
 
 
 def adapter_notes(folder: Path, adapter: Path) -> list[str]:
-    """What readers should know of an adapter's fit to the base in `folder`, where it cannot be told."""
+    """Notes on an adapter's fit to the base in `folder`, where it cannot be verified."""
     config = read_adapter_config(adapter)
     notes = []
     if not config.get("base_model_name_or_path"):
@@ -286,7 +286,7 @@ def _last_component(name: str) -> str:
 
 
 def _base_names(base: str, folder: Path) -> set[str]:
-    """What the base may be called: by the plan, by its folder, and by the name that it was saved from."""
+    """The base's possible names: from the plan, its folder, and the name that it was saved from."""
     saved_from = str(read_json(folder / "config.json").get("_name_or_path") or "")
     names = {base, str(folder), str(folder.resolve()), saved_from}
     return {_last_component(name) for name in names if name}

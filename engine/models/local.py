@@ -84,7 +84,7 @@ class LocalBase:
     def generator(self, model: Model, cache: ResponseCache | None = None) -> "LocalModel":
         """One of the plan's models on this base.
 
-        Code that the base's folder brings is run once one of its models is marked as trusted.
+        The base folder's own code runs once one of its models is marked as trusted.
         """
         self._trust = self._trust or model.trust_remote_code
         return LocalModel(self, model, cache)
@@ -235,7 +235,7 @@ class LocalBase:
             )
 
     def _newer(self) -> str:
-        """What to try when the model's files were written by a newer transformers than the one here."""
+        """A hint when the model's files were written by a newer transformers than the installed one."""
         from transformers import __version__
 
         written = str(read_json(self.folder / "config.json").get("transformers_version") or "")
@@ -318,7 +318,7 @@ class Identity:
 
     @cached_property
     def notes(self) -> list[str]:
-        """What readers should know of an adapter beside its base."""
+        """Notes on an adapter's differences from its base."""
         if self._adapter is None:
             return []
         notes = adapter_notes(self._base.folder, self._adapter)
@@ -345,7 +345,7 @@ class Identity:
         )
 
     def facts(self) -> dict[str, Any]:
-        """What a run keeps of the model, as JSON values."""
+        """The model's details for the run's records, as JSON values."""
         base, template = self._base, self.tokenizer.chat_template
         tokenizer_folder = self._adapter if self._brings_tokenizer and self._adapter else base.folder
         return {
@@ -560,7 +560,7 @@ class LocalModel:
                 yield ids
 
     def load(self) -> Load | None:
-        """What the continuous batcher is at; None before it, and where batches are static."""
+        """The continuous batcher's load; None before it starts, and with static batches."""
         return self._gauge.load
 
     def close(self) -> None:
@@ -661,7 +661,7 @@ BaseKey = tuple[str | None, str, str]
 
 
 def base_key(model: Model) -> BaseKey:
-    """What two models have in common that can share one loaded base."""
+    """The key under which models share one loaded base."""
     return (model.path, model.dtype, model.device)
 
 

@@ -67,7 +67,7 @@ class RecordedModel:
         yield responses
 
     def load(self) -> None:
-        """There is nothing under way: all was said long ago."""
+        """Nothing is ever running: the answers are recorded."""
 
     def close(self) -> None:
         """Nothing is held open."""

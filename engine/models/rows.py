@@ -76,7 +76,7 @@ class DecodingRow:
 
     @property
     def position(self) -> int:
-        """Where the newest token stands, counted from the prompt's first."""
+        """The position of the newest token, counted from the prompt's first."""
         return len(self.request.ids) + len(self.tokens) - 1
 
     @property

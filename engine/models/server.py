@@ -66,7 +66,7 @@ class ServerModel:
 
     @property
     def rejected(self) -> list[str]:
-        """The parameters that the server turned out not to take, and answers by its own value of."""
+        """The parameters that the server refuses, for which it uses its own values."""
         return dropped(self._refused)
 
     def describe(self) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def _limits(settings: Settings, room: int) -> dict[str, Any]:
 
 
 def _response(example: Example, reply: Reply) -> Response:
-    """What a model behind a server answered; a trace that came apart from the answer is no part of it."""
+    """A server's answer as a response; a separate reasoning trace is not part of it."""
     if reply.silent or (reply.refused is not None and not reply.text):
         said = reply.refused or f"finish reason {reply.finish_reason}"
         return missing(example, f"the server's answer has no text ({said})", reply.tokens_in)

@@ -105,7 +105,7 @@ LEAKED, NOT_LEAKED = "leaked", "not leaked"  # slices
 
 
 def training_leaks(work: Work, chosen: Sequence[Example], meter: Meter) -> list[Leak]:
-    """What of the examples the training data hold, by all tiers, leaks and look-alikes; they stream past.
+    """The examples found in the training data, by all tiers, leaks and similar ones; the rows are streamed.
 
     The tier of meaning needs the plan's embedding model. A run that is asked to stop does so in between.
     """
@@ -183,7 +183,7 @@ def leak_slices(work: Work) -> dict[str, list[str]]:
 
 
 def earlier_leaks(work: Work, chosen: Sequence[Example]) -> list[dict[str, Any]]:
-    """How many of the examples stand in each of the plan's earlier eval sets: [{file, leaked}]."""
+    """The number of examples that are in each of the plan's earlier eval sets: [{file, leaked}]."""
     found = []
     for file in work.plan.data.earlier:
         leaks = find_leaks(data_rows(file, work.plan.data.fields), chosen)
@@ -316,7 +316,7 @@ def _tell_skipped(work: Work, skipped: list[BadInput]) -> None:
 
 
 def _without_excluded(work: Work, whole: list[Example]) -> tuple[list[Example], list[dict[str, Any]]]:
-    """The examples that nobody took out, and who took out the others and why."""
+    """The examples that are not excluded, and for the others who excluded them and why."""
     with opened(work.store) as connection:
         kept, left_out = without_excluded(whole, excluded(connection))
     if not kept:
@@ -366,7 +366,7 @@ def _search(work: Work, everything: list[Example], chosen: list[Example]) -> _Se
 
 
 def _counted(work: Work, meter: Meter) -> Iterator[Example]:
-    """The training examples; how many there are is told as they are counted."""
+    """The training examples; their number is shown as they are counted."""
     data = work.plan.data
     assert data.train is not None
     count = 0

@@ -280,7 +280,7 @@ class Fleet:
             raise
 
     def _seat(self, place: int, shape: ActorShape, work: Work) -> Seat:
-        """This thread's actor, started where there is none; the cluster may have to make room first."""
+        """This thread's actor, started if needed; the cluster may have to make room first."""
         if place in self._seats:
             return self._seats[place]
         reasons: list[str] = []
@@ -314,7 +314,7 @@ class Fleet:
 
 
 def _shape(workers: int | None, models: Sequence[Model]) -> ActorShape:
-    """One actor for each GPU, or each machine where there is none, or as many as the plan says at most."""
+    """One actor per GPU, or per machine without GPUs, up to the plan's maximum."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpus = int(sum(node.get("GPU", 0) for node in nodes))
     if gpus and any(model.device != "cpu" for model in models):

@@ -268,7 +268,7 @@ def _row(response: Response, model_id: int, work: Work) -> dict[str, Any]:
 
 
 def _tell_rejected(work: Work, model: Model, generator: Generator, told: list[str]) -> list[str]:
-    """Keeps at once which parameters a server turned out not to take: these answers were made without."""
+    """Records at once the parameters that a server refuses: these answers were made without them."""
     if model.kind != "server":
         return told
     facts = generator.describe()
@@ -294,7 +294,7 @@ def _tell_missing(work: Work, model: Model, batch: list[Response]) -> None:
 
 
 def stored_responses(work: Work, model: Model) -> list[tuple[Example, Response]]:
-    """What a model answered, read back from the store, in the run's order."""
+    """A model's answers, read from the store, in the run's order."""
     rows = {
         row.example_id: row
         for row in work.recorder.rows(records.Response, model_id=work.model_ids[model.name])

@@ -42,7 +42,7 @@ class Surprise:
 
 
 def item_of(model: Model, corpus: str) -> str:
-    """What progress calls a model's work on a corpus."""
+    """The progress label of a model's work on a corpus."""
     return f"{model.name}, corpus {corpus}"
 
 
@@ -57,7 +57,7 @@ def measures_of_corpora(plan: Plan) -> list[tuple[Measure, dict[str, Any]]]:
 
 
 def corpora_pieces(models: Iterable[Model], paths: Mapping[str, Path]) -> Iterator[Piece]:
-    """What measuring the corpora will take: their texts under each model that is here."""
+    """The work of measuring the corpora: their texts under each local model."""
     for model in models:
         if model.kind == "local":
             for corpus, path in paths.items():

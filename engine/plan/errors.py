@@ -84,7 +84,7 @@ def _item(value: Any, part: int | str) -> Any:
 
 
 def validation_problems(raw: Mapping[str, Any], error: ValidationError) -> list[Problem]:
-    """What the types found wrong; unknown keys are left to `unknown_keys`, which knows their neighbours."""
+    """The type errors; `unknown_keys` reports unknown keys, since it knows the nearest ones."""
     problems = []
     for item in error.errors(include_url=False):
         if item["type"] == "extra_forbidden":

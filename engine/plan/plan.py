@@ -499,8 +499,8 @@ def parse_plan(
 ) -> Plan:
     """The plan in a text; `folder` is where its relative paths start, `file` what errors call it.
 
-    `swept` are the checkpoints that its sweeps found before, which stand for what they would find now; `fold`
-    is which of its folds is evaluated. Raises BadInput like `read_plan`.
+    `swept` are the checkpoints that its sweeps found before, which replace a new search; `fold`
+    is the evaluated fold. Raises BadInput like `read_plan`.
     """
     raw = _parse_toml(text, file)
     problems = [*secrets(raw), *unknown_keys(raw, _TABLES)]

@@ -120,7 +120,7 @@ def _names(folders: Sequence[Path], prefix: Any) -> list[str]:
 
 
 def _source(checkpoint: Path, base: Any, folder: Path) -> dict[str, Any]:
-    """What answers: the checkpoint on its base where it is an adapter, else the checkpoint itself."""
+    """The model's keys: the checkpoint on its base where it is an adapter, else the checkpoint itself."""
     if (checkpoint / "adapter_config.json").is_file():
         return {
             "path": base if base is not None else _recorded(checkpoint, folder),

@@ -115,7 +115,7 @@ def retrained(candidate: str, before: Mapping[str, Any] | None, after: Mapping[s
 
 
 def _named(values: Mapping[str, Value]) -> dict[str, Value]:
-    """The values under their common names; lists and tables keep what stands behind the name."""
+    """The values under their common names; lists and tables keep the rest of the name."""
     found: dict[str, Value] = {}
     for key, value in values.items():
         if key.rpartition(".")[2].startswith(_WHERE):
@@ -270,8 +270,8 @@ def _too_deep(path: Path) -> BadInput:
 def _flat(path: Path, root: Any) -> Iterator[tuple[str, Value]]:
     """Every setting under its dotted key; a list of plain values is one, its parts joined by commas.
 
-    Of a key that stands twice the last counts, as with the tools' own readers; what a YAML merge (`<<`)
-    brings counts where the table itself does not say. Raises BadInput for what unfolds to too much.
+    Of a repeated key the last counts, as with the tools' own readers; a value from a YAML merge (`<<`)
+    counts where the table itself has none. Raises BadInput for what unfolds to too much.
     """
     found: dict[str, Value] = {}
     todo: list[tuple[str, Any, int, bool]] = [("", root, 0, False)]
@@ -314,7 +314,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _items(value: Any) -> list[tuple[str, Any]] | None:
-    """What stands in a table or a list, JSON's or YAML's; None for a plain value."""
+    """The items of a table or a list, JSON's or YAML's; None for a plain value."""
     if isinstance(value, dict):
         return [(str(name)[:MAX_TEXT], item) for name, item in value.items()]
     if isinstance(value, list):

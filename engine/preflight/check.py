@@ -43,7 +43,7 @@ WITH_MODEL = ("bertscore", "embedding", "toxicity", "sentiment")
 def metric_findings(plan: Plan) -> Iterator[Finding]:
     """Metrics that read with a model and name none, corpora that cannot be read, and those that can.
 
-    A model that is named and not at hand is told where the metric is made.
+    A named model that is not on this machine is reported where the metric is made.
     """
     for name in WITH_MODEL:
         if name in plan.metrics.use and not plan.metrics.settings.get(name, {}).get("model"):
@@ -119,7 +119,7 @@ def _why_unreachable(hub: str) -> str | None:
 
 
 def _own_code(subject: str, model: Model, folder: Path) -> Iterator[Finding]:
-    """Whether the folder brings code that transformers would have to run to load it."""
+    """Whether the folder has code that transformers would have to run to load it."""
     config = read_json(folder / "config.json")
     if "auto_map" not in config or _is_known(str(config.get("model_type"))):
         return
@@ -148,7 +148,7 @@ def _is_known(kind: str) -> bool:
 
 
 def _unknown_kind(subject: str, folder: Path) -> Iterator[Finding]:
-    """A kind of model that the transformers here cannot build, and no code of its own comes with."""
+    """A model type that the installed transformers does not support, without code of its own."""
     config = read_json(folder / "config.json")
     kind = config.get("model_type")
     if "auto_map" in config or not isinstance(kind, str) or _is_known(kind):
@@ -164,7 +164,7 @@ def _unknown_kind(subject: str, folder: Path) -> Iterator[Finding]:
 
 
 def remaining(examples: list[Example], store: Path) -> list[Example]:
-    """The examples that nobody took out in this store."""
+    """The examples that are not excluded in this store."""
     if not database.exists(store):
         return examples
     with opened(store) as connection:
@@ -260,7 +260,7 @@ def check(plan: Plan, store: Path) -> list[Finding]:
 
 
 def check_folds(plans: Sequence[Plan], store: Path) -> list[Finding]:
-    """What `check` finds of one plan's folds: what holds for all of them once, the rest by its fold.
+    """The findings of `check` on a plan's folds: common ones once, the others by fold.
 
     The time is that of the first.
     """

@@ -30,7 +30,7 @@ PROMPTS = 8
 def measure(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
     """A finding for each model that answers here or behind a server, with its pace and the time for all.
 
-    The first answer stands for loading, the others for the pace; a run, with more at a time, is faster.
+    The first answer estimates loading, the others the pace; a run, with more at a time, is faster.
     """
     step = max(1, len(examples) // (PROMPTS + 1))
     few = list(examples[::step][: PROMPTS + 1])
@@ -123,7 +123,7 @@ class Need:
 
     @property
     def least(self) -> int:
-        """What it takes to answer one example at a time."""
+        """The memory for answering one example at a time."""
         return self.loaded + self.activations + (self.token or 0) * self.row
 
     def slots(self, device: Device) -> int | None:
@@ -150,7 +150,7 @@ def memory(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
 
 
 def need_of(models: Sequence[Model], device: Device, row: int) -> Need:
-    """What models of one base take together. Raises BadInput when their files cannot be read."""
+    """The memory of models of one base together. Raises BadInput when their files cannot be read."""
     assert models[0].path is not None
     folder = find_model(models[0].path)
     dtype = memory_dtype(models[0].dtype, device)
@@ -168,7 +168,7 @@ def need_of(models: Sequence[Model], device: Device, row: int) -> Need:
 
 
 def memory_dtype(dtype: str, device: Device) -> str:
-    """What "auto" comes to on a device."""
+    """The dtype of "auto" on a device."""
     if dtype != "auto":
         return dtype
     return "bfloat16" if device.kind == "cuda" else "float32"
@@ -185,7 +185,7 @@ def weight_bytes(folder: Path, dtype: str) -> int:
 
 
 def device_of(name: str) -> Device:
-    """The device that a plan's `device` comes to on this machine."""
+    """The device of a plan's `device` on this machine."""
     rows = Sensors().read()
     place = f"GPU {name.partition(':')[2] or 0}"
     for row in rows:
@@ -276,7 +276,7 @@ def _number(config: dict[str, Any], *names: str) -> int | None:
 
 
 def disk_bytes(plan: Plan, examples: Sequence[Example]) -> int:
-    """What the run will write, answers of full length: its rows, and the caches that hold them again."""
+    """The bytes that the run will write, with answers of full length: its rows, and the caches."""
     prompts = sum(len(text.encode(errors="replace")) for example in examples for text in _contents(example))
     answer = 4 * plan.generation.max_new_tokens + 500
     pairs = len(plan.candidates) * len(plan.baselines) * len(plan.judges)
@@ -312,7 +312,7 @@ def time_needed(plan: Plan, count: int, past: Sequence[Any]) -> Finding | None:
 
 
 def _same(model: Model, row: Any) -> bool:
-    """Whether an earlier run's model is this one, as far as its speed goes."""
+    """Whether a previous run's model has the same speed as this one."""
     details = row.details or {}
     if model.kind == "server":
         return (details.get("kind"), details.get("model")) == ("server", model.model)

@@ -34,7 +34,7 @@ class DataFile:
 
     `rows` were read, and there are `more`. `asks` says that all of them can be asked of a model,
     `answers` that they are recorded outputs. `keys` are their ids and normalised queries. Their fields
-    count where all of them have them, `labels` where they repeat; `label_field` is the key of JSON references with
+    count where all have them, `labels` where they repeat; `label_field` is the key of JSON references with
     the label.
     """
 
@@ -123,7 +123,7 @@ def _keys(records: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 
 def _held(examples: list[Example]) -> dict[str, Any]:
-    """What all examples come with."""
+    """The fields that all examples have."""
     references = [example.references[0] for example in examples if example.references]
     complete = len(references) == len(examples)
     objects = [_object(text) for text in references] if complete else []
@@ -307,7 +307,7 @@ class _Search:
 
     @property
     def examples(self) -> list[DataFile]:
-        """The data files but for those of the benchmarks, which their tasks read."""
+        """The data files except those of the benchmarks, which their tasks read."""
         folders = {task.path.parent for task in self.tasks}
         return [data for data in self.data if data.path.parent not in folders]
 

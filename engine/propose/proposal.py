@@ -38,7 +38,7 @@ class ProposalItem:
 
     @property
     def what(self) -> str:
-        """Where it is and why, in one line."""
+        """Its path and reason, in one line."""
         return " · ".join(filter(None, (self.where, self.why)))
 
 
@@ -62,11 +62,11 @@ class Proposal:
 
     @property
     def lacking(self) -> list[str]:
-        """What no plan can do without, and this one does."""
+        """The required parts that this plan lacks."""
         return [words for kind, words in _LACKING.items() if not self.chosen(kind)]
 
     def toggled(self, key: str) -> "Proposal":
-        """With one part in or out; other examples bring along what fits them."""
+        """With one part included or excluded; other examples also change the parts that depend on them."""
         turned = next(item for item in self.items if item.key == key)
         alone = not turned.on and turned.kind in ONE_OF
         items = tuple(

@@ -264,7 +264,7 @@ def _words(data: DataFile, found: Found) -> list[str]:
 
 
 def _part(data: DataFile, found: Found) -> str:
-    """What a training config or its own name says that it is for: "train", "eval" or nothing."""
+    """The purpose of a file by a training config or its own name: "train", "eval" or empty."""
     for config in found.configs:
         for names, part in ((config.train, "train"), (config.evaluation, "eval")):
             if any(data.path.as_posix().endswith(f"/{Path(name).as_posix().lstrip('/')}") for name in names):
@@ -291,7 +291,7 @@ def _is_output(data: DataFile, others: Sequence[DataFile]) -> bool:
 def _examples(
     evaluation: list[DataFile], unnamed: list[DataFile], training: list[DataFile], assumed: list[str]
 ) -> list[DataFile]:
-    """What can be asked, the fittest first."""
+    """The data that can be asked, the best first."""
     small = sorted((item for item in unnamed if item.asks), key=lambda item: item.size)
     if evaluation:
         return sorted(evaluation, key=_fitness, reverse=True) + small

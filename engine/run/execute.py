@@ -79,7 +79,7 @@ def _declare_models(work: Work) -> None:
 
 
 def _training(model: Model) -> dict[str, Any] | None:
-    """What a model was trained with, read before anything runs: a later edit must not be taken for it."""
+    """A model's training config, read before anything runs, so that later edits do not count."""
     if model.training_config is None:
         return None
     return {"training": read_training_config(model.training_config).as_details()}

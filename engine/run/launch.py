@@ -97,7 +97,7 @@ def _queue(plan: Plan, store: Path, name: str, file: str, options: dict[str, Any
 
 
 def start(store: Path, run_id: int) -> int:
-    """Starts the worker in a session of its own, so that it outlives the terminal; returns its process id."""
+    """Starts the worker in its own session, so that it outlives the terminal; returns its process id."""
     log = log_file(store, run_id)
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -182,7 +182,7 @@ def plan_of(run: RunDetail) -> Plan:
 
 
 def changes(connection: Connection, plan: Plan, run: RunDetail, store: Path) -> list[str]:
-    """What differs from what the run recorded, in words; what it did not record is not compared."""
+    """The differences from the run's records, in words; unrecorded inputs are not compared."""
     hashes = FileHashes(store / "cache")
     rows = {row.name: row for row in history.models(connection, run.id)}
     found = _attempted("eval set", _eval_set(connection, plan, run))

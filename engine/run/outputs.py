@@ -85,8 +85,8 @@ def count_outputs(path: Path) -> int | None:
 class OutputScores:
     """The scores of a file's answers one by one, in the file's order, and then the totals.
 
-    Memory does not grow with the file, but for some bytes a task where samples of one task are scored at once
-    (pass@k; see `score_all`). `count` is how many answers there are, where that is known: many are scored on
+    Memory does not grow with the file, except for some bytes per task where a task's samples are scored
+    together (pass@k; see `score_all`). `count` is the number of answers, if known: many are scored on
     all processors. Raises BadInput as `load_metrics` does.
     """
 

@@ -337,7 +337,7 @@ def _text_error(base: type[BaseException]) -> type[BaseException]:
 
 
 def _refill(value: Any, now: Any) -> None:
-    """What the program did to an argument happens to the tests' own object too."""
+    """Applies the program's changes of an argument to the tests' own object."""
     if type(value) is not type(now) or isinstance(value, Remote):
         return
     if isinstance(value, list | bytearray):

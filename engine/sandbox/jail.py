@@ -1,4 +1,4 @@
-"""The sandbox from inside: a permanent process, and three per job, each with fewer rights than the one before.
+"""The sandbox from inside: a permanent process, and three per job, each with fewer rights than the last.
 
 The first reads jobs and forks. Its child, the launcher, isolates itself and waits; the launcher's child
 checks, and its grandchild is the program, in a process namespace of its own where the tests do not exist.
@@ -264,7 +264,7 @@ def _answer(header: dict[str, Any], tests: int) -> dict[str, Any]:
 
 
 def _isolate(mount_point: Path) -> str | None:
-    """Why the kernel's isolation is not to be had; None when it is in place."""
+    """Why the kernel's isolation is unavailable; None when it is in place."""
     try:
         enter_namespaces()
         enter_empty_root(mount_point)

@@ -229,7 +229,7 @@ class Client:
             raise CannotRun(f"{self._access.who}: {self._shown} does not answer: {error.reason}")
 
     def _never_answered(self, error: _Transient) -> None:
-        """Raises CannotRun where the server has answered nobody so far: waiting would not help."""
+        """Raises CannotRun where the server has not answered any request yet: waiting would not help."""
         if not self._server.contacted:
             raise self._unreachable(error)
         if isinstance(error, _Unreadable) and not self._server.answers:
@@ -247,7 +247,7 @@ class Client:
     async def _answers_others(self) -> bool:
         """Whether the server answers a plain question now: then it is up.
 
-        Without this, an outage would be taken for the fault of whatever was asked in it. Answers to other
+        Without this, an outage would be blamed on the questions asked during it. Answers to other
         calls prove nothing: a server that shuts down may finish what it has begun.
         """
         plain = self._access.api == "completions"

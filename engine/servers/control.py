@@ -151,7 +151,7 @@ class Server:
 
     @property
     def waiting(self) -> str | None:
-        """What this server is waited for, for people; None when it is not."""
+        """Why this server is waited for, for people; None when it is not."""
         if (outage := self.breaker.outage) is not None:
             return outage.text(self.address)
         left = self.limiter.resume_at - time.monotonic()
@@ -217,7 +217,7 @@ class Server:
         return self._given_up
 
     def interrupt(self, reason: str) -> None:
-        """As `give_up`; requests under way have GRACE_S for their answers, and are ended then."""
+        """Like `give_up`; running requests have GRACE_S for their answers and are then cancelled."""
         error = self._given_up or self.give_up(reason)
         if not self._interrupted:
             self._interrupted = True
@@ -265,7 +265,7 @@ def call_number() -> int:
 
 
 def waiting() -> str | None:
-    """What this process waits for, of all its servers; None when it works."""
+    """The wait of this process over all its servers; None when it is not waiting."""
     texts = [text for server in list(_servers.values()) if (text := server.waiting) is not None]
     return "; ".join(texts) or None
 
@@ -288,7 +288,7 @@ def allow(most: int | None) -> None:
 
 
 def interrupt(reason: str) -> None:
-    """Ends all calls, those that wait at once, those under way when their answer is there, or soon after."""
+    """Ends all calls: waiting ones at once, running ones when their answer arrives, or soon after."""
     for server in list(_servers.values()):
         if server.clients or server.waiting is not None:
             server.interrupt(reason)

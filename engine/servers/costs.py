@@ -133,9 +133,9 @@ class Ledger:
 
     @asynccontextmanager
     async def hold(self, worst: float | None) -> AsyncIterator[Bill]:
-        """Keeps `worst` dollars free while a call is under way, and books what it came to.
+        """Reserves `worst` dollars while a call runs, then books its actual cost.
 
-        Waits while the calls under way may yet turn out cheaper than feared. Raises Paused when the money
+        Waits while running calls may still cost less than reserved. Raises Paused when the money
         that is left does not cover another call. None: the price is unknown, nothing is kept or booked.
         """
         if worst is None:
@@ -194,7 +194,7 @@ def worst_cost(price: Price, messages: Sequence[object], max_tokens: int) -> flo
 
 
 def cost_of(price: Price | None, reply: Reply) -> float | None:
-    """What an answer cost, in US dollars; None without a price, or where the server counted no tokens."""
+    """The cost of an answer, in US dollars; None without a price, or where the server counted no tokens."""
     if price is None or reply.tokens_in is None or reply.tokens_out is None:
         return None
     return price.cost(reply.tokens_in, reply.tokens_out, min(reply.tokens_cached or 0, reply.tokens_in))

@@ -67,7 +67,7 @@ def _says_so(code: object, name: str, complaint: str) -> bool:
 
 
 def dropped(refused: Collection[str]) -> list[str]:
-    """What answers do without: a limit that only changed its name is none of it."""
+    """The dropped parameters; a limit that only changed its name is not one."""
     lost = set(refused)
     if NEW_LENGTH not in lost:
         lost.discard(LENGTH)

@@ -50,7 +50,7 @@ class RawAnswer:
 
     @property
     def leads_to(self) -> str:
-        """Where a redirect leads, for people."""
+        """A redirect's target, for people."""
         return shown_address(self.headers.get("location", "")) or "nowhere"
 
 

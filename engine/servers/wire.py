@@ -152,7 +152,7 @@ def is_too_long(code: object, complaint: str) -> bool:
 
 
 def complaint_of(body: object) -> str | None:
-    """What an error says: OpenAI's `message`, or FastAPI's `detail` without the request that it may echo."""
+    """An error's text: OpenAI's `message`, or FastAPI's `detail` without the request that it may echo."""
     if not isinstance(body, dict):
         return None
     message, detail = body.get("message"), body.get("detail")

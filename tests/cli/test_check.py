@@ -233,7 +233,7 @@ def test_what_is_wrong_is_in_the_json_too(assay: Assay, tmp_path: Path) -> None:
 def test_a_second_check_knows_the_time_of_the_first_run(assay: Assay, tmp_path: Path) -> None:
     file = local_plan(tmp_path, SAMPLES / "models" / "base")
     store = tmp_path / "store"
-    assert about(file, "time")[1].startswith("not known")
+    assert about(file, "time")[1].startswith("unknown")
     assert assay("run", file, "--quiet", "--store", store).code in (0, 1)
     level, said = about(file, "time")
     assert level == "ok" and "at the pace of run 1" in said

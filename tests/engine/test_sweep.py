@@ -112,7 +112,7 @@ def test_a_run_keeps_the_checkpoints_that_it_was_made_with(folder: Path) -> None
         ("sweep = 3", "models[1].sweep: found 3"),
         ('sweep = "outputs/*"\nadapter = "x"', "adapter does not apply with a sweep"),
         ('sweep = "outputs/*"\nrole = "baseline"', "its checkpoints are candidates"),
-        ('sweep = "base*"\npath = "base"', "path has no meaning"),
+        ('sweep = "base*"\npath = "base"', "path does not apply"),
         ('sweep = "odd/*"', "is neither an adapter nor a model"),
         ('sweep = "lost/*"', 'which is not here: name it with path = "…"'),
         ('sweep = "nameless/*"', "does not record its base"),
@@ -130,7 +130,7 @@ def test_a_sweep_that_cannot_be_is_told_with_its_key(
 
 def test_a_table_needs_one_base_to_compare_with(folder: Path, says: Says) -> None:
     adapter(folder / "outputs/checkpoint-3", folder / "other")
-    assert "models.sweep: its adapters stand on 2 bases" in says(HEAD + TABLE + DATA)
+    assert "models.sweep: its adapters have 2 bases" in says(HEAD + TABLE + DATA)
     assert "whole models do not say what to compare them with" in says(
         HEAD + 'models = { sweep = "base*" }\n' + DATA
     )

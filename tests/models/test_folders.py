@@ -124,7 +124,7 @@ def test_a_model_of_a_newer_transformers_says_so(model: Path) -> None:
             "(?s)needs optimum and gptqmodel.*pip install optimum gptq",
         ),
         ({"load_in_4bit": True}, "quantised by bitsandbytes, which needs bitsandbytes"),
-        ({"quant_method": "of-tomorrow"}, "quantised by 'of-tomorrow', which cannot be read here"),
+        ({"quant_method": "of-tomorrow"}, "quantised with 'of-tomorrow', which is not supported"),
         ({"bits": 4}, "quantised by None"),
     ],
 )

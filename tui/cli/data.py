@@ -559,7 +559,7 @@ def coverage(
     skip_bad: SkipBad = False,
     json: Json = False,
 ) -> None:
-    """What the eval set asks, what it lacks, and how far it differs from training and production."""
+    """Show the topics of an eval set, its gaps, and how far it differs from training and production."""
     from engine.data.coverage import survey
     from engine.data.examples import Account, data_rows, read_examples
 

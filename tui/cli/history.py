@@ -283,7 +283,7 @@ def delete(
     yes: Yes = False,
     store: Store = None,
 ) -> None:
-    """Delete runs: no list shows them; `assay restore` brings them back until they are purged."""
+    """Delete runs: no list shows them; `assay restore` restores them until they are purged."""
     folder = store_folder(context, store)
     if not runs and not remove:
         raise BadInput("no run was named", "assay delete RUN; --purge removes deleted runs for good")

@@ -1,4 +1,4 @@
-"""The command line: `assay` alone opens the app, everything else is a command of its own file."""
+"""The command line: `assay` alone opens the app, everything else is a command in its own file."""
 
 import os
 import sys

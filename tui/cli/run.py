@@ -320,11 +320,11 @@ def rerun(
 
 
 def _confirm_cost(plan_file: Path, limit: int | None, fold: int | None, *, yes: bool, quiet: bool) -> None:
-    """Says what the judges may cost, and asks for a yes where that may exceed the plan's `max_cost`.
+    """Prints the possible cost of the judges, and asks for a yes where it may exceed the plan's `max_cost`.
 
     Without a `fold`, a plan's folds count together.
 
-    Raises BadInput where it may and nobody can be asked, and Abort when the answer is no.
+    Raises BadInput where it may and no terminal can ask, and Abort when the answer is no.
     """
     from engine.judges.preflight import estimate
     from engine.plan.folds import count_folds

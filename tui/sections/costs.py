@@ -35,7 +35,7 @@ def costs(
 
 
 def judging_cost(spending: tuple[float | None, int]) -> tuple[float | None, str | None]:
-    """What a run's judges cost in US dollars, or why that is unknown; never less than it was."""
+    """The cost of a run's judges in US dollars, or why it is unknown; never an underestimate."""
     dollars, unknown = spending
     if not unknown:
         return dollars or 0.0, None

@@ -49,7 +49,7 @@ class Recent:
 
 
 def rate(rows: "Sequence[ProgressRow]", recent: Recent | None = None) -> float | None:
-    """Units a second: the recent rate of the piece under way, else the mean since this worker began.
+    """Units per second: the recent rate of the current piece, else the mean since this worker began.
 
     None before the first.
     """
@@ -63,7 +63,7 @@ def rate(rows: "Sequence[ProgressRow]", recent: Recent | None = None) -> float |
 
 
 def time_left(rows: "Sequence[ProgressRow]", recent: Recent | None = None) -> float | None:
-    """Seconds until all is done; None when it is, or while nothing is known.
+    """Seconds until all is done; None when it is, or while it is unknown.
 
     Pieces differ in speed (recorded answers are read at once, a model takes its time), so what is left goes
     at the pace of what is under way, and only without one at the pace of all. The tokens left are those of
@@ -84,7 +84,7 @@ def _late(under_way: "Sequence[ProgressRow]", recent: Recent | None) -> float | 
 
 
 def _pace(rows: "Sequence[ProgressRow]", begun: float) -> float | None:
-    """Units a second, with those that are under way."""
+    """Units per second, including those in progress."""
     finished, seconds = rate(rows), sum(row.seconds for row in rows)
     return None if finished is None else finished + begun / seconds
 
@@ -138,7 +138,7 @@ class Cost(NamedTuple):
 
 
 def cost(progress: "Sequence[ProgressRow]", models: "Sequence[ModelRow]") -> Cost:
-    """What a run has cost so far: GPU hours, and what servers charged."""
+    """The cost of a run so far: GPU hours, and server charges."""
     charged = [row.cost for row in progress if row.cost is not None]
     return Cost(gpu_hours(progress, models), sum(charged) if charged else None)
 

@@ -43,7 +43,7 @@ class MeasureTrend:
 def trends(
     connection: Connection, run: RunDetail, found: MeasuresSection, win_rates: Sequence[WinRateRow]
 ) -> tuple[MeasureTrend, ...]:
-    """The win rates and main measures of each candidate; only those that an earlier run has, too."""
+    """The win rates and main measures of each candidate; only those that a previous run has, too."""
     drawn = []
     for candidate, main in found.main.items():
         rates = [

@@ -92,7 +92,7 @@ def _batching(models: Iterable[ModelRow]) -> Iterator[str]:
 
 
 def _unlike(models: Sequence[ModelRow]) -> Iterator[str]:
-    """Where a local candidate and a local baseline do not share one base."""
+    """Differences between a local candidate and a local baseline with different bases."""
     candidates, baselines = ([m for m in models if m.role == role] for role in ("candidate", "baseline"))
     for candidate, baseline in product(candidates, baselines):
         if candidate.kind == baseline.kind == "local":

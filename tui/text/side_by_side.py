@@ -108,7 +108,7 @@ def _breaks(line: str, width: int) -> Iterator[int]:
 
 
 def _graphemes(word: str) -> Iterable[tuple[int, int]]:
-    """Where each character that the eye sees starts, and its cells."""
+    """The start of each visible character, and its cells."""
     if word.isascii():
         return ((start, 1) for start in range(len(word)))
     return ((start, size) for start, _, size in split_graphemes(word)[0])

@@ -52,7 +52,7 @@ def verdicts_of(work: Work, judge_id: int) -> dict[Place, records.Verdict]:
 def record_combined(
     work: Work, name: str, parts: Sequence[Part], verdicts: Mapping[Place, dict[str, Any]], note: str
 ) -> int:
-    """Writes the combined judge anew, marks its parts as such, and returns its id.
+    """Replaces the combined judge, marks its parts as such, and returns its id.
 
     A part's own win rate is shown, but the plan's gates are about the whole.
     """
@@ -97,7 +97,7 @@ def record_combined(
 
 
 def majority(outcomes: Sequence[Outcome]) -> Outcome:
-    """What most judges say; a tie where no outcome has most votes, "failed" where nobody has one.
+    """The majority outcome; a tie where no outcome has most votes, "failed" without any vote.
 
     A judge that failed has no vote.
     """
@@ -192,7 +192,7 @@ def _figure(measure: str, subject: str, found: Agreement) -> dict[str, Any]:
 
 
 def _means(work: Work, parts: Sequence[Part]) -> list[dict[str, Any]]:
-    """The win rate that counts every judge's verdict by itself, beside the majority's."""
+    """The win rate over every single judge's verdict, in addition to the majority's."""
     names = {place: name for name, place in work.model_ids.items()}
     by_match: dict[tuple[int, int], list[tuple[float, float]]] = {}
     for (candidate, baseline, _, turn), said in by_place(parts).items():
@@ -288,7 +288,7 @@ def _mark(work: Work, judge_id: int) -> None:
 
 
 def _unsure(work: Work, sides: dict[str, int]) -> set[int]:
-    """The examples on which a judge was not sure, at the whole or at any turn."""
+    """The examples on which a judge was uncertain, for the whole or any turn."""
     unsure = {
         row.example_id for row in work.recorder.rows(records.Verdict, **sides) if row.consistent is not True
     }

@@ -118,7 +118,7 @@ def match_name(candidate: str, baseline: str) -> str:
 
 
 def figures(outcome: Judgment | Rating) -> dict[str, Any]:
-    """The columns that tell how an answer came about, whatever it says."""
+    """The columns about how an answer was made, independent of its content."""
     return {
         "confidence": outcome.confidence,
         # A judge may escape half of a character, which no store can hold.
@@ -137,9 +137,9 @@ def figures(outcome: Judgment | Rating) -> dict[str, Any]:
 
 
 def until_stopped(work: Work, outcomes: Iterator[T]) -> Iterator[T]:
-    """Outcomes as they come; once a person asks to stop only those that are under way, and for a short time.
+    """Outcomes as they arrive; after a request to stop only those of running calls, and for a short time.
 
-    What is under way at a server has been paid for. Raises Stopped after the last of them.
+    Running calls at a server have already been paid for. Raises Stopped after the last of them.
     """
     asked_at = None
     with closed_after(outcomes) as source:
