@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
 
-from engine.benchmarks.comparing import Key, Measured, Question, compare_scores, group_samples
 from engine.benchmarks.results import GROUPS, KnownTask, TaskResult
+from engine.compare.benchmarks import BenchmarkQuestion, Key, Measured, compare_scores, group_samples
 from engine.compare.comparison import Comparison
 from engine.phases.generate import Loader
 from engine.phases.work import Meter, Piece, Work, closed_after
@@ -181,10 +181,10 @@ def benchmark_comparisons(work: Work) -> list[Comparison]:
 def _measured(work: Work, model: Model) -> dict[Key, Measured]:
     benchmarked = first_with_weights(work, model) if model.kind == "local" else model
     model_id = work.model_ids[benchmarked.name]
-    samples: dict[Key, dict[Question, float]] = defaultdict(dict)
+    samples: dict[Key, dict[BenchmarkQuestion, float]] = defaultdict(dict)
     for sample in work.recorder.rows(records.BenchmarkSample, model_id=model_id):
         if sample.value is not None:
-            question = Question(sample.task, sample.doc_id, sample.prompt_hash, sample.target_hash)
+            question = BenchmarkQuestion(sample.task, sample.doc_id, sample.prompt_hash, sample.target_hash)
             samples[Key(sample.task, sample.metric, sample.filter)][question] = sample.value
     details = work.recorder.rows(records.Model, id=model_id)[0].details or {}
     found = {}

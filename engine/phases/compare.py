@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.compare.comparison import Comparison, Scores, compare_measures, not_comparable
+from engine.compare.comparison import Comparison, Scores, compare_measures, not_comparable, stored
 from engine.gates.checks import passed
+from engine.gates.measures import ruled
 from engine.gates.slice_drops import slice_alerts
 from engine.metrics.classification import Classification, confusion, per_class
 from engine.metrics.metric import Measure, Score
@@ -128,6 +129,7 @@ def compare(work: Work) -> None:
     benchmarks = benchmark_comparisons(work)
     declared = _by_name([*known, *_measures_of(work)])
     earlier = against_reference(work)
+    comparisons, benchmarks, earlier = _ruled(work, declared, comparisons, benchmarks, earlier)
     with work.recorder.transaction() as transaction:
         write_slices(work, transaction, sliced)
         write_disparities(work, transaction, unequal)
@@ -142,6 +144,30 @@ def compare(work: Work) -> None:
     ]
     _conclude(work, alerts)
     meter.advance(1)
+
+
+def _ruled(
+    work: Work,
+    declared: Mapping[str, Measure],
+    comparisons: Sequence[Comparison],
+    benchmarks: Sequence[Comparison],
+    earlier: EarlierRun,
+) -> tuple[list[Comparison], list[Comparison], EarlierRun]:
+    """Everything compared with its ruling; what is against the reference run belongs to the same families."""
+    first, second = ruled(
+        [*comparisons, *earlier.metrics, *earlier.rates],
+        [*benchmarks, *earlier.benchmarks],
+        work.plan.gates,
+        {**earlier.measures, **declared},
+    )
+    n, of_metrics = len(comparisons), len(earlier.metrics)
+    held = replace(
+        earlier,
+        metrics=first[n : n + of_metrics],
+        rates=first[n + of_metrics :],
+        benchmarks=second[len(benchmarks) :],
+    )
+    return first[:n], second[: len(benchmarks)], held
 
 
 def _measures_of(work: Work) -> list[Measure]:
@@ -179,8 +205,8 @@ class _Scored:
         rows = list(self.parts[measure.name].values())
         interval = Interval(None, None, None, 0)
         if rows:
-            found = bootstrap_interval(np.array(rows), measure.combine, work.plan.data.seed)
-            interval = found.within(measure.low, measure.high)
+            ends = (measure.low, measure.high)
+            interval = bootstrap_interval(np.array(rows), measure.combine, work.plan.data.seed, ends=ends)
             if not measure.independent:
                 interval = replace(interval, low=None, high=None)
         reasons = list(self.missing[measure.name].values())
@@ -245,8 +271,7 @@ def _conclude(work: Work, alerts: list[Alert]) -> None:
 
 
 def _comparison_row(work: Work, comparison: Comparison, baselines: Mapping[str, int]) -> dict[str, Any]:
-    row = asdict(comparison)
-    del row["worst"]
+    row = stored(comparison)
     row["candidate_id"] = work.model_ids[row.pop("candidate")]
     row["baseline_id"] = baselines[row.pop("baseline")]
     return row

@@ -19,6 +19,7 @@ from engine.data.lock import refuse_used_test, training_edited
 from engine.data.power import smallest_change
 from engine.data.split import Thinned, sample, splits
 from engine.data.summary import summarise
+from engine.data.unused import unused_columns
 from engine.data.versions import file_hash
 from engine.errors import BadInput
 from engine.phases.work import Meter, Work
@@ -235,6 +236,7 @@ def ledger_row(work: Work, version: str) -> dict[str, Any]:
 
 
 _EXTRA = ("schema", "tests", "turns", "group", "line", "extra")
+_RARE = ("tools", "calls")  # stored where an example has them
 _NAMED = 5  # examples that an event names
 _STRETCH = 2048  # training rows between two looks at whether the run is to stop
 
@@ -252,6 +254,8 @@ def _record(work: Work) -> None:
     skipped: list[BadInput] = []
     whole = whole_set(data, skipped)
     _tell_skipped(work, skipped)
+    for found in unused_columns(whole, data.fields):
+        recorder.event("warning", "data", f"{found.message}: {found.way_out}")
     everything, left_out = _without_excluded(work, whole)
     version = eval_set_version(everything)
     file_version = eval_set_version(whole) if left_out else version
@@ -401,7 +405,8 @@ def example_row(example: Example, version: str, place: int) -> dict[str, Any]:
         "references": list(example.references),
         "label": example.label,
         "category": example.category,
-        "extra": {name: getattr(example, name) for name in _EXTRA},
+        "extra": {name: getattr(example, name) for name in _EXTRA}
+        | {name: value for name in _RARE if (value := getattr(example, name))},
     }
 
 
@@ -426,6 +431,8 @@ def _load(work: Work) -> None:
                 group=extra["group"],
                 line=extra["line"],
                 extra=extra["extra"],
+                tools=tuple(extra.get("tools", ())),
+                calls=tuple(extra.get("calls", ())),
             )
         )
         work.example_ids[row.example] = row.id

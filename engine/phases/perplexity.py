@@ -154,7 +154,8 @@ def _score(
 ) -> dict[str, Any]:
     interval = Interval(None, None, None, 0)
     if known:
-        interval = bootstrap_interval(np.array(list(known.values())), measure.combine, work.plan.data.seed)
+        values, ends = np.array(list(known.values())), (measure.low, measure.high)
+        interval = bootstrap_interval(values, measure.combine, work.plan.data.seed, ends=ends)
     texts = max(len(found) for found in rows.values())
     reasons = Counter(row.reason for row in rows[model.name] if row.nll is None)
     absent = NEEDS_WEIGHTS if model.kind != "local" else "it was not measured"

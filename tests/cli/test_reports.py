@@ -8,6 +8,7 @@ import pytest
 from store import records
 from store.write import Recorder
 from tests.cli.conftest import Assay
+from tests.rulings import ruled
 from tests.tui.history import HOSTILE
 
 SECTIONS = (
@@ -153,7 +154,8 @@ def test_a_long_run_still_fits_a_comment(assay: Assay, own_store: Path) -> None:
     base = recorder.rows(records.Model, run_id=2, name="base")[0].id
     row = {"candidate_id": model, "baseline_id": base, "kind": "metric", "direction": "higher", "n": 9}
     names = [f"{ATTACK * 9} {number}" for number in range(300)]
-    recorder.append([records.Comparison(**{**row, "measure": name, "reason": ATTACK * 20}) for name in names])
+    made = ruled([row | {"measure": name, "reason": ATTACK * 20} for name in names])
+    recorder.append([records.Comparison(**one) for one in made])
     alert = {"run_id": 2, "severity": "critical", "kind": "metric_drop", "candidate": "overfit"}
     recorder.append(
         [

@@ -6,6 +6,7 @@ from rich.cells import cell_len
 from store import records
 from store.write import Recorder
 from tests.cli.conftest import Assay
+from tests.rulings import ruled
 
 
 def test_json_has_the_documented_shape(assay: Assay, history_store: Path) -> None:
@@ -70,7 +71,7 @@ def test_the_table_fits_eighty_columns_and_says_what_a_person_needs(
     assert max(cell_len(line) for line in shown.splitlines()) <= 80
     for words in (
         "A GATE FAILED", "good", "FAILED (2 critical, 1 warning)", "reference (not a language model)",
-        " worse", " better", "= no clear change", "CRITICAL", "WARNING", "NOTE", "1 of 12 missing",
+        " worse", " better", "= inconclusive", "CRITICAL", "WARNING", "NOTE", "1 of 12 missing",
     ):  # fmt: skip
         assert words in shown, words
     assert "\x1b" not in shown
@@ -80,7 +81,7 @@ def test_full_adds_every_interval(assay: Assay, history_store: Path, monkeypatch
     monkeypatch.setattr("tui.text.output.width", lambda: 80)
     shown = assay("show", "2", "--full", "--store", history_store).out
     assert max(cell_len(line) for line in shown.splitlines()) <= 80
-    for words in ("- worse", "+ better", "no clear change", "Scores, with 95% intervals", "95% interval"):
+    for words in ("- worse", "+ better", "inconclusive", "Scores, with 95% CIs", "95% CI"):
         assert words in shown, words
 
 
@@ -121,20 +122,15 @@ def test_many_measures_are_folded_but_for_the_worse_ones(assay: Assay, own_store
     pair = {"candidate_id": ids["good"], "baseline_id": ids["base"], "kind": "metric", "direction": "higher"}
     recorder.append(
         [
-            records.Comparison(
-                **{
-                    **pair,
-                    "measure": name,
-                    "candidate_value": 0.4,
-                    "baseline_value": 0.6,
-                    "delta": -0.2,
-                    "n": 50,
-                    "low": -0.3,
-                    "high": -0.1 if name == "check_7" else 0.1,
-                    "p": 0.02,
-                }
-            )
+            records.Comparison(**row)
             for name in names
+            for row in ruled(
+                [
+                    pair
+                    | {"measure": name, "candidate_value": 0.4, "baseline_value": 0.6, "delta": -0.2, "n": 50}
+                    | {"low": -0.3, "high": -0.1 if name == "check_7" else 0.1, "p": 0.02}
+                ]
+            )
         ]
     )
     recorder.close()
@@ -183,7 +179,7 @@ def test_json_tells_slices_forgetting_corpora_and_disparities(assay: Assay, hist
     } <= slice_.keys()  # fmt: skip
     assert (slice_["slice"], slice_["standing"], slice_["p"]) == ("category: shipping", "worse", 0.004)
     forgot = next(row for row in shown["forgetting"] if row["candidate"] == "overfit")
-    assert forgot["baseline"] == "base" and forgot["verdict"] == "worse" and forgot["delta"] > 0
+    assert forgot["baseline"] == "base" and forgot["standing"] == "worse" and forgot["delta"] > 0
     corpus = next(row for row in shown["corpora"] if row["model"] == "overfit")
     assert (
         corpus["missing"] == 1

@@ -1,11 +1,14 @@
 """A run records its slices, and warns of those that fell although the mean did not."""
 
+from dataclasses import replace
+
 import pytest
 
 from engine.compare.comparison import from_paired
+from engine.compare.ruling import BoundedComparison, rule
+from engine.compare.slices import Slice
 from engine.gates.slice_drops import slice_alerts
 from engine.metrics.load import load_metric
-from engine.metrics.slices import Slice
 from engine.plan.plan import Gates
 from engine.stats.paired import Paired
 from store import records
@@ -90,7 +93,9 @@ def test_a_slice_that_fell_behind_a_steady_mean_is_a_warning(run: Recorder) -> N
 
 def fall(place: int, measure: str, drop: float) -> Slice:
     paired = Paired(0.9 - drop, 0.9, -drop, -drop - 0.01, -drop + 0.01, 1e-9, 100, 0.01)
-    return Slice(f"slice {place}", from_paired("new", "old", measure, "higher", "metric", paired), 1e-9)
+    comparison = from_paired("new", "old", measure, "higher", "metric", paired)
+    [ruling] = rule("checked slices", [BoundedComparison(comparison, (0.0, 1.0))])
+    return Slice(f"slice {place}", replace(comparison, ruling=ruling))
 
 
 def test_many_falls_make_a_handful_of_warnings_one_for_each_slice_the_largest_first() -> None:

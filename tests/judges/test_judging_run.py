@@ -62,7 +62,7 @@ def test_ratings_become_measures_with_intervals_and_comparisons(server: JudgeSer
     assert (score.value, score.n, score.missing) == (8, COUNT, 0)
     (compared,) = run.rows(records.Comparison, candidate_id=tuned, baseline_id=base, measure="judge:j")
     assert (compared.delta, compared.direction, compared.n) == (4, "higher", COUNT)
-    assert compared.p < 0.01 and compared.low == compared.high == 4
+    assert compared.p < 0.01 and 0 < compared.low < 4 < compared.high < 9
     (declared,) = run.rows(records.Metric, run_id=run.run_id, measure="judge:j")
     assert (declared.low, declared.high, declared.direction) == (1, 10, "higher")
     (judge,) = run.rows(records.Judge, run_id=run.run_id)

@@ -30,7 +30,10 @@ def test_a_run_has_its_sections(history_store: Path, gathered: Gathered) -> None
     assert found.judging.names == {"reference": "reference (not a language model)"}
     assert {pair.row.turn for judge in found.judging.judges for pair in judge.pairs} == {0}
     assert found.slices.worse == len(found.slices.worst(1000)) == 24
-    assert {conclusion.verdict for conclusion in found.forgetting.conclusions} >= {"forgotten", "kept"}
+    assert {conclusion.verdict for conclusion in found.forgetting.conclusions} == {
+        "forgotten",
+        "inconclusive",
+    }
     assert all(found.alerts.behind(alert) for alert in found.alerts.rows if alert.kind == "benchmark_drop")
     assert {trend.candidate for trend in found.trends} <= set(found.measures.main)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from store import records
 from store.write import Recorder, create_run
+from tests.rulings import ruled, ruled_slices
 
 PLAN = """\
 name = "decided"
@@ -107,10 +108,10 @@ def told(
     )
     ended = [row | {"run_id": recorder.run_id} for row in alerts]
     recorder.append([records.StoredAlert(**row) for row in ended])
-    recorder.append(
-        [records.Comparison(**_paired(row, ids)) for row in comparisons if row["baseline"] in ids]
-    )
-    recorder.append([records.SliceComparison(**_paired(row, ids)) for row in slices])
+    made = ruled([_paired(row, ids) for row in comparisons if row["baseline"] in ids], allowed=0.05)
+    recorder.append([records.Comparison(**row) for row in made])
+    made = ruled_slices([_paired(row, ids) for row in slices])
+    recorder.append([records.SliceComparison(**row) for row in made])
     recorder.append(
         [
             records.ModelScore(model_id=ids[model], measure=measure, value=value, n=200, missing=0)

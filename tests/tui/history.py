@@ -13,6 +13,7 @@ from typing import Any
 
 from store import records
 from store.write import Recorder, Transaction, create_run
+from tests.rulings import ruled, ruled_slices
 
 NOW = 1_790_000_000.0
 HOUR = 3_600.0
@@ -252,7 +253,12 @@ class Story:
                         "high": delta + width,
                         "p": 0.0004 if abs(delta) > 0.1 else 0.61,
                     }
-                    write.append(records.Comparison(**{**row, "n": 12, "smallest_detectable": 0.11}))
+                    write.append(
+                        [
+                            records.Comparison(**one)
+                            for one in ruled([{**row, "n": 12, "smallest_detectable": 0.11}])
+                        ]
+                    )
 
     def judge(self, examples: int = len(TICKETS)) -> None:
         """Judgments in both orders, verdicts and win rates; of the first `examples` only where it goes on."""
@@ -338,7 +344,9 @@ class Story:
                     }
                     row |= {"candidate_value": ours, "baseline_value": usual, "low": ours - usual - 0.1}
                     row |= {"high": ours - usual + 0.1, "p": 0.0002 if ours < usual else 1.0}
-                    write.append(records.Comparison(**{**row, "smallest_detectable": 0.14}))
+                    write.append(
+                        [records.Comparison(**one) for one in ruled([{**row, "smallest_detectable": 0.14}])]
+                    )
 
     def read_corpora(self) -> None:
         """A text of general language that the overfitted candidate no longer predicts, and one unreadable."""
@@ -364,7 +372,12 @@ class Story:
                 row = ids | {"kind": "corpus", "measure": "bits_per_byte:general", "direction": "lower"}
                 row |= {"candidate_value": ours, "baseline_value": theirs, "delta": ours - theirs}
                 row |= {"low": ours - theirs - 0.05, "high": ours - theirs + 0.05, "n": 1}
-                write.append(records.Comparison(**{**row, "p": 0.001 if candidate == "overfit" else 1.0}))
+                write.append(
+                    [
+                        records.Comparison(**one)
+                        for one in ruled([{**row, "p": 0.001 if candidate == "overfit" else 1.0}])
+                    ]
+                )
 
     def slice_up(self) -> None:
         """Two measures by category and by feature, and how far two groups of customers are apart."""
@@ -385,25 +398,26 @@ class Story:
                         row = ids | {"measure": measure, "direction": "higher", "baseline_value": 0.5}
                         write.append(
                             [
-                                records.SliceComparison(
-                                    **{
-                                        **row,
-                                        "slice": name,
-                                        "candidate_value": 0.5 + delta,
-                                        "delta": delta,
-                                        "p": p,
-                                        "low": delta - 0.1,
-                                        "high": delta + 0.1,
-                                        "n": 6 + place,
-                                    }
-                                )
-                                for place, (name, delta, p) in enumerate(
-                                    zip(
-                                        slices,
-                                        (0.42, -0.31, 0.02, -0.2),
-                                        (0.001, 0.004, 1.0, 0.03),
-                                        strict=True,
-                                    )
+                                records.SliceComparison(**one)
+                                for one in ruled_slices(
+                                    [
+                                        row
+                                        | {
+                                            "slice": name,
+                                            "candidate_value": 0.5 + delta,
+                                            "delta": delta,
+                                            "p": p,
+                                        }
+                                        | {"low": delta - 0.1, "high": delta + 0.1, "n": 6 + place}
+                                        for place, (name, delta, p) in enumerate(
+                                            zip(
+                                                slices,
+                                                (0.42, -0.31, 0.02, -0.2),
+                                                (0.001, 0.004, 1.0, 0.03),
+                                                strict=True,
+                                            )
+                                        )
+                                    ]
                                 )
                             ]
                         )

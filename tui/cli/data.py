@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from fractions import Fraction
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,11 +63,16 @@ Training = Annotated[
 ]
 EveryRow = Annotated[bool, typer.Option("--all", help="List every row that was left out.")]
 EXCERPT = 300
+Template = Annotated[
+    str | None,
+    typer.Option("--template", metavar="TEXT", help="A Jinja2 text that makes the query of a row's columns."),
+]
 
 
 def preview(
     data: PreviewData,
     fields: Fields = [],  # noqa: B006  # typer takes an option's default from here, and nobody adds to it
+    template: Template = None,
     training: Training = False,
     everything: EveryRow = False,
     json: Json = False,
@@ -74,7 +80,7 @@ def preview(
     """Show how a data file is read, and which rows cannot be read and why."""
     from engine.data.preview import preview as look
 
-    found = look(data, mapping(fields), training=training)
+    found = look(data, mapping(fields, template), training=training)
     if json:
         print_json(_preview_values(found))
     else:
@@ -83,8 +89,17 @@ def preview(
 
 def _preview_values(found: "Preview") -> dict[str, Any]:
     values = asdict(found)
+    values["unused"] = [asdict(each) | {"hint": each.way_out} for each in found.unused]
     values["first"] = [
-        {"id": row.id or None, "query": row.query, "references": list(row.references), "line": row.line}
+        {
+            "id": row.id or None,
+            "query": row.query,
+            "messages": list(row.messages),
+            "references": list(row.references),
+            "tools": list(row.tools),
+            "calls": list(row.calls),
+            "line": row.line,
+        }
         for row in found.first
     ]
     return values
@@ -107,6 +122,8 @@ def _print_preview(found: "Preview", most: int | None) -> None:
         ]
         + [["(kept as extra)", column, str(rows)] for column, rows in found.kept.items()],
     )
+    for column in found.unused:
+        paragraph(f"{column.message}: {column.way_out}", "  ", "")
     heading("Splits, as a plan or `assay split` makes them by default")
     out("  ".join(f"{split} {count}" for split, count in found.by_split.items()))
     if len(found.by_category) > 1:
@@ -138,6 +155,8 @@ def _print_example(row: "Example") -> None:
         "before": f"{earlier} turns" if earlier > 0 else None,
         "query": row.query,
         "reference": " | ".join(row.references) or None,
+        "tools": ", ".join(tool["function"]["name"] for tool in row.tools) or None,
+        "calls": " | ".join(dumps(call, ensure_ascii=False) for call in row.calls) or None,
     }
     for name, text in texts.items():
         if text is not None:

@@ -145,7 +145,10 @@ def _family(name: str, changes: Sequence[Change], metrics: Mapping[str, MetricRo
     words = [change.word for change in changes]
     counts = [
         (words.count(word), word)
-        for word in ("worse", "better", "more", "less", "no clear change", "not tested", "missing")
+        for word in (
+            *("worse", "better", "more", "less", "no worse", "inconclusive", "at the floor"),
+            *("not tested", "missing"),
+        )
     ]
     said = ", ".join(f"{count} {word}" for count, word in counts if count)
     return PlottedFamily(name, said, words.count("worse"), drawn)

@@ -12,7 +12,7 @@ from tui.keys import bindings, written
 from tui.screens.base import AssayScreen, outcome, status
 from tui.screens.control import RunControls
 from tui.screens.watch import StoreFailed
-from tui.text.gate import age, cut, fit, join, number, one_line, percent, spark
+from tui.text.gate import cut, fit, join, number, one_line, percent, short_age, spark
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
 from tui.widgets.table import Columns, FlexColumn
@@ -209,7 +209,7 @@ class RunsScreen(RunControls, MarkingScreen):
             row.candidates or "",
             percent(row.win_rate),
             join(alerts, " "),
-            age(self.assay.now() - row.created).removesuffix(" ago"),
+            short_age(self.assay.now() - row.created),
         ]
         return COLUMNS.row(cells, width)
 

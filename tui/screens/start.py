@@ -16,7 +16,7 @@ from engine.propose.proposal import MODELS, Proposal, ProposalItem, from_json
 from tui.keys import bindings, written
 from tui.screens.base import AssayScreen
 from tui.screens.command import run_command
-from tui.text.gate import age, join, plain, wrap
+from tui.text.gate import join, plain, short_age, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
 from tui.widgets.table import Columns, FlexColumn
@@ -158,7 +158,7 @@ class StartScreen(AssayScreen):
             return Content(choice.words)
         place = "bundled sample" if plan.bundled else os.path.relpath(plan.path, self._folder)
         counts = f"{_counted(plan.candidates, 'candidate')}, {_counted(plan.baselines, 'baseline')}"
-        ago = "" if plan.bundled else age(self.assay.now() - plan.changed).removesuffix(" ago")
+        ago = "" if plan.bundled else short_age(self.assay.now() - plan.changed)
         return PLANS.row([plan.name, place, counts, ago], width)
 
     def on_rows_opened(self, event: "Rows.Opened") -> None:

@@ -9,7 +9,7 @@ from textual.events import Resize
 from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.screens.choosing import FilteredScreen
-from tui.text.gate import age, join, number, one_line, plain, signed, wrap
+from tui.text.gate import join, number, one_line, plain, short_age, signed, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.plot import Spot, only_ascii, plot
 from tui.widgets.rows import Rows
@@ -25,7 +25,7 @@ COLUMNS = Columns(
     FlexColumn("name", 10, grow=2),
     FlexColumn("candidate", 10, grow=1),
     FlexColumn("value", 7, align="right"),
-    FlexColumn("95 % interval", 16, drop=2),
+    FlexColumn("95% CI", 16, drop=2),
     FlexColumn("change", 7, align="right"),
     FlexColumn("n", 6, align="right", drop=3),
     FlexColumn("age", 4, align="right", drop=1),
@@ -167,7 +167,7 @@ class TrendsScreen(FilteredScreen, RunScreen):
             span,
             "gap" if step.gap else signed(step.change) if step.change is not None else "",
             f"{point.n:,}",
-            age(self.assay.now() - point.created).removesuffix(" ago"),
+            short_age(self.assay.now() - point.created),
         ]
         return COLUMNS.row(cells, width)
 

@@ -100,12 +100,21 @@ def signed(value: float | None, digits: int = 3) -> str:
     return written.replace("-", "−")
 
 
-def age(seconds: float) -> str:
-    """How long ago, in the largest unit that fits; under a minute it is "now", so that it rarely changes."""
+_NOW = "now"
+
+
+def short_age(seconds: float) -> str:
+    """How old something is, in the largest unit that fits: 3d, 5h, 7m; "now" under a minute."""
     for length, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
         if seconds >= length:
-            return f"{int(seconds // length)}{unit} ago"
-    return "now"
+            return f"{int(seconds // length)}{unit}"
+    return _NOW
+
+
+def age(seconds: float) -> str:
+    """How long ago something was: "3d ago", or "now"."""
+    found = short_age(seconds)
+    return found if found == _NOW else f"{found} ago"
 
 
 def duration(seconds: float) -> str:

@@ -18,7 +18,7 @@ from engine.phases.work import Work
 from engine.plan.plan import Judge as JudgePlan
 from engine.stats.agreement import Agreement, cohen_kappa, krippendorff_alpha, raw_agreement
 from engine.stats.correlation import spearman
-from engine.stats.intervals import bootstrap_interval
+from engine.stats.intervals import SHARE, bootstrap_interval
 from engine.stats.winrate import POINTS, Outcome
 from store import records
 
@@ -202,7 +202,7 @@ def _means(work: Work, parts: Sequence[Part]) -> list[dict[str, Any]]:
     figures = []
     for (candidate, baseline), means in by_match.items():
         found = bootstrap_interval(
-            np.array(means), lambda sums: sums[..., 0] / sums[..., 1], work.plan.data.seed
+            np.array(means), lambda sums: sums[..., 0] / sums[..., 1], work.plan.data.seed, ends=SHARE
         )
         subject = match_name(names[candidate], names[baseline])
         figures.append({"measure": "mean_win_rate", "subject": subject, "reason": None, **asdict(found)})

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from textual.content import Content
 
+from engine.data.messages import turn_text
 from store.read.answers import Answered
 from store.read.pairs import PairView
 from store.read.rows import ResponseRow
@@ -32,7 +33,7 @@ def turns_of(view: PairView) -> list[Turn]:
     messages = view.example.messages or [{"role": "user", "content": view.example.query}]
     questions = [str(turn) for turn in (view.example.extra or {}).get("turns") or ()]
     left, right = _answers(view.baseline), _answers(view.candidate)
-    found = [Turn(message.get("role", "user"), message.get("content", "")) for message in messages]
+    found = [Turn(message.get("role", "user"), turn_text(message)) for message in messages]
     for place in range(max(1, len(left), len(right), len(questions))):
         if place:
             asked = questions[place] if place < len(questions) else "– this turn was not recorded"
