@@ -202,7 +202,7 @@ def _gates(proposal: Proposal) -> list[str]:
     items = [item for item in proposal.items if item.kind == "gate"]
     lines = [_commented(line, item) for item in items if item.on for line in _pairs(item.table)]
     lines += [f"# {_commented(line, item)}" for item in items if not item.on for line in _pairs(item.table)]
-    return ["[gates]                             # what fails a candidate, as shares", *lines, ""]
+    return ["[gates]                             # limits that fail a candidate, as shares", *lines, ""]
 
 
 def _pairs(table: Mapping[str, Any]) -> list[str]:

@@ -445,7 +445,7 @@ MeaningModel = Annotated[
 ]
 Least = Annotated[
     float,
-    typer.Option("--meaning-least", min=0, max=1, help="The cosine from which meanings count as the same."),
+    typer.Option("--meaning-least", min=0, max=1, help="Minimum cosine for the same meaning."),
 ]
 Earlier = Annotated[
     list[Path],
@@ -453,7 +453,7 @@ Earlier = Annotated[
         "--earlier", metavar="FILE", help="An earlier eval set: report which examples are in it already."
     ),
 ]
-All = Annotated[bool, typer.Option("--all", help="Show every pair, and similar ones that are no leaks.")]
+All = Annotated[bool, typer.Option("--all", help="Show every pair, and similar ones that are not leaks.")]
 
 SHOWN = 20
 WORDS = {"query": "question", "reference": "answer", "both": "question and answer"}
@@ -556,7 +556,7 @@ Clusters = Annotated[int | None, typer.Option("--clusters", min=2, max=200, help
 Sample = Annotated[
     int | None, typer.Option("--sample", min=1, metavar="N", help="Draw N queries from the log (200 to 500).")
 ]
-Balanced = Annotated[bool, typer.Option("--balanced", help="As many from each cluster as from any other.")]
+Balanced = Annotated[bool, typer.Option("--balanced", help="The same number from each cluster.")]
 SampleOut = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="Write the drawn queries here.")
 ]

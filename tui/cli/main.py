@@ -110,7 +110,7 @@ def build() -> "typer.Typer":
         theme: Annotated[
             str | None, typer.Option(help="The app's colours: dark, light, or the terminal's own.")
         ] = None,
-        ascii: Annotated[bool, typer.Option("--ascii", help="Nothing but ASCII in the app.")] = False,
+        ascii: Annotated[bool, typer.Option("--ascii", help="Use only ASCII in the app.")] = False,
         read_only: Annotated[
             bool, typer.Option("--read-only", help="Open the app without writing to the store.")
         ] = False,

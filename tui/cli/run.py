@@ -45,7 +45,7 @@ Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="
 Only = Annotated[
     PhaseName | None, typer.Option("--only", help="Only this phase; `assay resume` does the rest.")
 ]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Generate and judge anew; ignore cached answers.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Generate and judge again; ignore the cache.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask when judging may cost more than max_cost.")]
 MaxCost = Annotated[
     float | None,
@@ -243,7 +243,7 @@ def concurrency(
     with opened(store_folder(context, store)) as connection:
         run_id = history.find_run(connection, run)
         history.set_concurrency(connection, run_id, calls or None)
-    out(f"run {run_id}: max parallel requests per server: {calls or 'as the plan says'}")
+    out(f"run {run_id}: max parallel requests per server: {calls or 'as in the plan'}")
 
 
 def cancel(context: typer.Context, run: Run, store: Store = None) -> None:
@@ -281,7 +281,7 @@ def review(
     annotator: Annotated[
         str | None,
         typer.Option(
-            "--as", metavar="NAME", help="Whose decisions these are [default: $ASSAY_ANNOTATOR, you]"
+            "--as", metavar="NAME", help="The name for your decisions [default: $ASSAY_ANNOTATOR, you]"
         ),
     ] = None,
     blind: Annotated[

@@ -61,7 +61,7 @@ def read_json(text: str) -> FoundJson:
             return FoundJson(_parse(candidate), around)
         except NoJsonFound as error:
             failure = failure or error
-    raise failure or NoJsonFound("nothing is in it")
+    raise failure or NoJsonFound("it is empty")
 
 
 def _candidates(text: str) -> Iterator[tuple[str, int]]:
