@@ -8,16 +8,18 @@ Each figure is simulated from data whose truth is known.
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.compare.comparison import Comparison, from_paired
+from engine.compare.comparison import from_paired
+from engine.compare.ruling import BoundedComparison, rule
 from engine.gates.checked import CheckedComparison, DropLimits
 from engine.gates.downtrend import MeasureSeries, downtrend_alerts
 from engine.gates.drops import alerts_on
 from engine.metrics.metric import mean
-from engine.stats.family import examples_needed
+from engine.stats.family import DETECTABLE, examples_needed
 from engine.stats.intervals import Interval, bootstrap_interval, wilson
 from engine.stats.paired import Paired, Sides, compare, compare_all
 from engine.stats.winrate import Outcome, win_rate
@@ -134,7 +136,13 @@ def false_alarms(rng: np.random.Generator, runs: int = 500, measures: int = 40, 
                 both = (both > 0.5).astype(float)
             sides.append(Sides(parts(both[:, 0]), parts(both[:, 1]), mean))
         found = compare_all(sides, run, RESAMPLES)
-        alerts = alerts_on([held(str(place), paired, limits) for place, paired in enumerate(found)])
+        checked = [held(str(place), paired, limits) for place, paired in enumerate(found)]
+        rulings = rule("checked", [BoundedComparison(item.comparison) for item in checked])
+        ruled = [
+            replace(item, comparison=replace(item.comparison, ruling=ruling))
+            for item, ruling in zip(checked, rulings, strict=True)
+        ]
+        alerts = alerts_on(ruled)
         alarmed += any(alert.severity != "note" for alert in alerts)
     print(f"False alarms: {100 * alarmed / runs:.1f} % of {runs} runs with {measures} null measures, n = {n}")
 
@@ -151,7 +159,7 @@ def power(rng: np.random.Generator, trials: int = 2_500) -> None:
         )
         found = [_finds(*_shifted(rng, n, float(error)), trial) for trial in range(trials)]
         print(f"  at the smallest detectable change, n = {n}: {share(found):.1f} %")
-    needed = [examples_needed(_comparison(*_shifted(rng, 100, 0.03)), among=1) for _ in range(200)]
+    needed = [_asked_for(*_shifted(rng, 100, 0.03)) for _ in range(200)]
     # The change itself is known here, so that only the sum is tested and not the luck of the first look.
     spread = 0.2
     exact = round((2.8016 * spread / 0.03) ** 2)
@@ -172,9 +180,9 @@ def _finds(ours: Values, theirs: Values, trial: int) -> bool:
     return p is not None and p <= 0.05
 
 
-def _comparison(ours: Values, theirs: Values) -> Comparison:
-    paired = compare(parts(ours), parts(theirs), mean, 0, RESAMPLES)
-    return from_paired("new", "old", "score", "higher", "metric", paired)
+def _asked_for(ours: Values, theirs: Values) -> int | None:
+    found = compare(parts(ours), parts(theirs), mean, 0, RESAMPLES)
+    return examples_needed((found.smallest_detectable or 0.0) / DETECTABLE, found.delta or 0.0, found.n)
 
 
 def trends(rng: np.random.Generator, histories: int = 200, runs: int = 30, measures: int = 20) -> None:

@@ -102,6 +102,7 @@ def _content(example: ExampleRow) -> tuple[Any, ...]:
         example.references,
         example.label,
         (example.extra or {}).get("schema"),
+        (example.extra or {}).get("tools"),
     )
 
 

@@ -1,12 +1,13 @@
 """A candidate against a baseline on one measure: the row that screens show and gates judge."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.compare.ruling import Ruling
 from engine.metrics.metric import Direction, Measure
 from engine.stats.intervals import finite
 from engine.stats.paired import Paired, Sides, compare_all
@@ -22,7 +23,8 @@ class Comparison:
     """Both values, their difference (candidate minus baseline) and how sure it is.
 
     `reason` says why there is no delta, or no comparison; `worst` are the ids of the examples (documents, for
-    a benchmark) on which the candidate fell furthest behind, the furthest first.
+    a benchmark) on which the candidate fell furthest behind, the furthest first. `ruling` is None until the
+    comparison is ruled on with its family.
     """
 
     candidate: str
@@ -40,6 +42,7 @@ class Comparison:
     smallest_detectable: float | None
     reason: str | None = None
     worst: tuple[str, ...] = ()
+    ruling: Ruling | None = None
 
     @property
     def worsening(self) -> float | None:
@@ -47,6 +50,19 @@ class Comparison:
         if self.delta is None or self.direction == "none":
             return None
         return -self.delta if self.direction == "higher" else self.delta
+
+
+def stored(comparison: Comparison) -> dict[str, Any]:
+    """A comparison that is ruled on, by the names under which the store keeps it."""
+    row = asdict(comparison)
+    del row["worst"], row["ruling"]
+    assert comparison.ruling is not None, f"no ruling on {comparison.measure}"
+    return row | comparison.ruling.stored()
+
+
+def reach(measure: Measure) -> float | None:
+    """The largest difference that the two ends of a measure's range allow; None: one end is open."""
+    return None if measure.low is None or measure.high is None else measure.high - measure.low
 
 
 def from_paired(
@@ -167,6 +183,7 @@ def _together(
             np.array([item.candidate[key] for key in shared], dtype=np.float64),
             np.array([item.baseline[key] for key in shared], dtype=np.float64),
             item.measure.combine,
+            reach(item.measure),
         )
         for item in scores
     ]

@@ -8,12 +8,13 @@ of their own (Bengio and Grandvalet, 2004).
 import tomllib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from engine.compare.comparable import Parts, Side, declared_measures
 from engine.compare.comparison import Comparison, compare_parts
+from engine.compare.ruling import BoundedComparison, Ruling, rule
 from engine.errors import BadInput
 from engine.metrics.metric import Direction, Measure
 from engine.stats.intervals import bootstrap_interval, finite
@@ -104,11 +105,25 @@ def pool(connection: history.Connection, runs: Mapping[int, int]) -> Folds:
         dict(sorted(runs.items())),
         tuple(fold for fold in range(1, of + 1) if fold not in sides),
         [_pooled(column) for column in columns],
-        [
-            compare_parts(column.model, other.model, column.measure, column.all, other.all)
-            for column, other in pairs
-        ],
+        _compared(pairs),
     )
+
+
+def _compared(pairs: Sequence[tuple[_Column, _Column]]) -> list[Comparison]:
+    """Each candidate with its baselines; a candidate's comparisons are one family."""
+    found = [
+        compare_parts(column.model, other.model, column.measure, column.all, other.all)
+        for column, other in pairs
+    ]
+    rulings: dict[int, Ruling] = {}
+    for candidate in dict.fromkeys(item.candidate for item in found):
+        places = [place for place, item in enumerate(found) if item.candidate == candidate]
+        asked = [
+            BoundedComparison(found[place], (pairs[place][0].measure.low, pairs[place][0].measure.high))
+            for place in places
+        ]
+        rulings |= dict(zip(places, rule("folds", asked), strict=True))
+    return [replace(item, ruling=rulings[place]) for place, item in enumerate(found)]
 
 
 def _measured(sides: Mapping[int, Side], of: int) -> list[_Column]:
@@ -160,7 +175,7 @@ def _in_order(folds: Mapping[int, Parts], of: int) -> tuple[Parts, ...]:
 
 def _pooled(column: _Column) -> Pooled:
     measure = column.measure
-    found = bootstrap_interval(_array(column.all), measure.combine).within(measure.low, measure.high)
+    found = bootstrap_interval(_array(column.all), measure.combine, ends=(measure.low, measure.high))
     known = measure.independent
     return Pooled(
         column.model,

@@ -1,18 +1,14 @@
 """What a fine-tune forgot: general text, benchmarks, form, length and refusals of one candidate side by side.
 
-Made of comparisons that are already recorded; nothing is computed anew but the correction of their p-values.
+Made of comparisons that are already recorded, with their rulings; nothing is computed anew.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from store.read.rows import ComparisonRow
 
-Verdict = Literal["worse", "better", "changed", "no clear change", "missing"]
-
-LEVEL = 0.05
 LENGTH = ("response_tokens", "response_words")
 _ASPECTS = {
     "format_compliance": "format compliance",
@@ -20,38 +16,51 @@ _ASPECTS = {
     "refused_harmless": "harmless prompts refused",
     "refused_harmful": "harmful prompts refused",
 }
+_SAID = {
+    "worse": "forgotten",
+    "better": "improved",
+    "more": "drifted",
+    "less": "drifted",
+    "no worse": "kept",
+    "missing": "not compared",
+}
+_KEPT, _OPEN = ("better", "no worse"), ("inconclusive", "not tested", "missing")
 
 
 @dataclass(frozen=True, slots=True)
 class ForgettingRow:
-    """One aspect, candidate against baseline; "changed" is a drift of what has no better end.
+    """One aspect, candidate against baseline, with the comparison's ruling (see engine.compare.ruling).
 
-    `p` is corrected over the aspects of one pair (Holm). `needed` is about how many examples would settle a
-    difference that may be chance; None where it is settled, or nothing is known of its spread.
+    `p` is corrected over the ruling's family, and `needed` is about how many examples would settle an
+    inconclusive difference; None where it is settled, or too little is known.
     """
 
     candidate: str
     baseline: str
     aspect: str
+    direction: str
     baseline_value: float | None
     candidate_value: float | None
     delta: float | None
     low: float | None
     high: float | None
-    verdict: Verdict
+    standing: str
     reason: str | None = None
     p: float | None = None
     n: int = 0
     needed: int | None = None
 
     @property
+    def word(self) -> str:
+        """The ruling in the words of this table."""
+        return _SAID.get(self.standing, self.standing)
+
+    @property
     def said(self) -> str:
-        """The verdict in words for a table."""
-        if self.verdict == "no clear change":
-            return f"not settled: needs about {self.needed:,}" if self.needed else "kept"
-        return {"worse": "forgotten", "better": "improved", "changed": "drifted"}.get(
-            self.verdict, "not compared"
-        )
+        """The word, and what it takes to settle it."""
+        if self.needed and self.standing == "inconclusive":
+            return f"{self.word}: needs about {self.needed:,} examples"
+        return self.word
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,7 @@ class Conclusion:
 
     candidate: str
     baseline: str
-    verdict: Literal["forgotten", "not settled", "kept", "not measured"]
+    verdict: Literal["forgotten", "inconclusive", "kept", "at the floor", "not measured"]
     aspects: tuple[str, ...]
 
 
@@ -72,7 +81,7 @@ def forgetting(comparisons: Sequence[ComparisonRow]) -> list[ForgettingRow]:
     pairs: dict[tuple[str, str], list[tuple[str, ComparisonRow]]] = {}
     for aspect, row in _chosen(comparisons):
         pairs.setdefault((row.candidate, row.baseline), []).append((aspect, row))
-    return [made for items in pairs.values() for made in _rows(items)]
+    return [_row(*item) for items in pairs.values() for item in items]
 
 
 def conclusions(rows: Iterable[ForgettingRow]) -> list[Conclusion]:
@@ -84,13 +93,19 @@ def conclusions(rows: Iterable[ForgettingRow]) -> list[Conclusion]:
 
 
 def _conclusion(candidate: str, baseline: str, rows: list[ForgettingRow]) -> Conclusion:
-    worse = tuple(row.aspect for row in rows if row.verdict == "worse")
-    open_ = tuple(row.aspect for row in rows if row.needed is not None)
+    """No evidence is not "kept": every aspect with a better end must show it, or have nothing to lose."""
+    sided = [row for row in rows if row.direction != "none"]
+    worse = tuple(row.aspect for row in rows if row.standing == "worse")
+    open_ = tuple(row.aspect for row in sided if row.standing in _OPEN)
     if worse:
         return Conclusion(candidate, baseline, "forgotten", worse)
-    if all(row.verdict == "missing" for row in rows):
+    if all(row.standing == "missing" for row in rows):
         return Conclusion(candidate, baseline, "not measured", tuple(row.aspect for row in rows))
-    return Conclusion(candidate, baseline, "not settled" if open_ else "kept", open_)
+    if open_ or not sided:
+        return Conclusion(candidate, baseline, "inconclusive", open_)
+    if any(row.standing in _KEPT for row in sided):
+        return Conclusion(candidate, baseline, "kept", ())
+    return Conclusion(candidate, baseline, "at the floor", tuple(row.aspect for row in sided))
 
 
 def _chosen(comparisons: Sequence[ComparisonRow]) -> Iterable[tuple[str, ComparisonRow]]:
@@ -122,48 +137,17 @@ def _is_first(row: ComparisonRow, known: ComparisonRow) -> bool:
     return row.measure.startswith("perplexity") and (row.delta is None) == (known.delta is None)
 
 
-def _rows(items: list[tuple[str, ComparisonRow]]) -> Iterable[ForgettingRow]:
-    corrected = holm({aspect: row.p for aspect, row in items if row.p is not None})
-    for aspect, row in items:
-        p = corrected.get(aspect)
-        verdict = _verdict(row, p)
-        values = (row.baseline_value, row.candidate_value, row.delta, row.low, row.high)
-        yield ForgettingRow(
-            row.candidate,
-            row.baseline,
-            aspect,
-            *values,
-            verdict,
-            row.reason,
-            p,
-            row.n,
-            _needed(row) if verdict == "no clear change" else None,
-        )
-
-
-def _verdict(row: ComparisonRow, p: float | None) -> Verdict:
-    if row.delta is None or row.low is None or row.high is None:
-        return "missing"
-    if row.low <= 0 <= row.high or (p is not None and p > LEVEL):
-        return "no clear change"
-    if row.direction == "none":
-        return "changed"
-    return "better" if (row.delta > 0) == (row.direction == "higher") else "worse"
-
-
-def _needed(row: ComparisonRow) -> int | None:
-    """How many examples would settle a fall of this size; None for a gain, or where no spread is known."""
-    worsening = -(row.delta or 0.0) if row.direction == "higher" else row.delta or 0.0
-    if row.direction == "none" or worsening <= 0 or not row.smallest_detectable:
-        return None
-    return max(row.n + 1, math.ceil(row.n * (row.smallest_detectable / worsening) ** 2))
-
-
-def holm(p: dict[str, float]) -> dict[str, float]:
-    """p-values corrected for being looked at together (Holm 1979); as engine.stats has it, without NumPy."""
-    corrected: dict[str, float] = {}
-    largest = 0.0
-    for rank, aspect in enumerate(sorted(p, key=p.__getitem__)):
-        largest = max(largest, min(1.0, (len(p) - rank) * p[aspect]))
-        corrected[aspect] = largest
-    return corrected
+def _row(aspect: str, row: ComparisonRow) -> ForgettingRow:
+    values = (row.baseline_value, row.candidate_value, row.delta, row.low, row.high)
+    return ForgettingRow(
+        row.candidate,
+        row.baseline,
+        aspect,
+        row.direction,
+        *values,
+        row.standing,
+        row.reason,
+        row.p_corrected,
+        row.n,
+        row.needed,
+    )

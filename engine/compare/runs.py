@@ -4,15 +4,25 @@ Paired on the examples that both runs evaluated in the same words. What may not 
 reason: another metric version, another judge or prompt, another tokenizer, a model that only one run has.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.compare.benchmarks import compare_benchmarks
+from engine.benchmarks.results import GROUPS
+from engine.compare.benchmarks import (
+    BenchmarkQuestion,
+    Key,
+    Measured,
+    compare_scores,
+    group_samples,
+    measure_name,
+)
 from engine.compare.comparable import (
     Incomparable,
     Keys,
     Pair,
     Parts,
+    Side,
     Sides,
     shared_examples,
     shared_measures,
@@ -48,7 +58,7 @@ def compare_pairs(sides: Sides, pairs: Sequence[Pair]) -> PairsComparison:
     for pair in pairs:
         metrics += _metrics(sides, pair, measures, keys)
         rates += _win_rates(sides, pair, keys, incomparable)
-        benchmarks += compare_benchmarks(sides, pair, incomparable)
+        benchmarks += _benchmarks(sides, pair, incomparable)
     incomparable += [
         Incomparable(f"{item.measure}, {item.candidate}", item.reason)
         for item in (*metrics, *rates, *benchmarks)
@@ -125,3 +135,42 @@ def _worth(rows: Sequence[evidence.OutcomeRow], keys: Mapping[int, str]) -> Part
 
 def _rate(name: str, direction: Direction, version: str) -> Measure:
     return Measure(name, direction, 0.0, 1.0, "share", frozenset(), version, "", name)
+
+
+def _benchmarks(sides: Sides, pair: Pair, incomparable: list[Incomparable]) -> list[Comparison]:
+    """Every score of both models; `incomparable` is told of what only one run measured."""
+    older, newer = (_measured(side, model) for side, model in zip(sides, pair, strict=True))
+    before, after = (side.label(model) for side, model in zip(sides, pair, strict=True))
+    found = []
+    for key in dict.fromkeys((*older, *newer)):
+        if key in older and key in newer:
+            found.append(compare_scores(after, before, key, newer[key], older[key]))
+        else:
+            run = sides[0 if key in older else 1].run.id
+            what = f"{measure_name(key)}, {pair[1].name}"
+            incomparable.append(Incomparable(what, f"only run {run} measured it"))
+    return found
+
+
+def _measured(side: Side, model: ModelRow) -> dict[Key, Measured]:
+    samples: dict[Key, dict[BenchmarkQuestion, float]] = defaultdict(dict)
+    for row in evidence.benchmark_values(side.connection, model.id):
+        if row.value is not None:
+            question = BenchmarkQuestion(row.task, row.doc_id, row.prompt_hash, row.target_hash)
+            samples[Key(row.task, row.metric, row.filter)][question] = row.value
+    groups = (model.details or {}).get(GROUPS) or {}
+    found = {}
+    for score in history.benchmarks(side.connection, side.run.id):
+        if score.model == model.name:
+            key = Key(score.task, score.metric, score.filter)
+            found[key] = Measured(
+                value=score.value,
+                stderr=score.stderr,
+                n=score.n,
+                version=score.version,
+                shots=score.shots,
+                higher_is_better=bool(score.higher_is_better),
+                task_hash=score.task_hash,
+                samples=group_samples(key, score.value, samples, groups),
+            )
+    return found

@@ -95,7 +95,7 @@ def rank(
 
 
 def _value(parts: Sequence[Parts], measure: Measure, seed: int) -> Interval:
-    interval = bootstrap_interval(np.array(parts), measure.combine, seed)
+    interval = bootstrap_interval(np.array(parts), measure.combine, seed, ends=(measure.low, measure.high))
     return interval if measure.independent else replace(interval, low=None, high=None)
 
 

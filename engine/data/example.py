@@ -12,6 +12,9 @@ FIELDS = (
     "id", "query", "messages", "reference", "references", "label", "category", "schema", "tests", "turns",
     "group",
 )  # fmt: skip
+# Names that a column can be mapped to: an example's own, and the parts of its question.
+MAPPABLE = (*FIELDS, "system", "context", "choices", "history", "tools")
+TEMPLATE = "template"  # beside them in a mapping: a Jinja2 text that makes the query
 _ID_LENGTH = 12
 _DERIVED = re.compile(rf"[0-9a-f]{{{_ID_LENGTH}}}")
 
@@ -21,15 +24,17 @@ class Example:
     """One thing to answer.
 
     `messages` are {"role", "content"} turns with at least one of the user's; `query` is the last one of
-    the user's. `references` are answers that would be right, `schema` a JSON schema for the answer, `tests`
-    code that the answer must pass, `turns` the user's turns of a conversation that the model continues.
-    `group` keeps examples together in one split. `line` is the place in the file, `extra` what else its
-    record held.
+    the user's. Turns of the assistant may have `tool_calls` and turns of tools a `tool_call_id`, in OpenAI's
+    form but with arguments as objects. `references` are answers that would be right, `schema` a JSON schema
+    for the answer, `tests` code that the answer must pass, `turns` the user's turns of a conversation that
+    the model continues. `tools` are {"type": "function", "function"} that the model may call, and `calls` the
+    {"name", "arguments"} that would be right. `group` keeps examples together in one split. `line` is the
+    place in the file, `extra` what else its record held.
     """
 
     id: str
     query: str
-    messages: tuple[dict[str, str], ...]
+    messages: tuple[dict[str, Any], ...]
     references: tuple[str, ...] = ()
     label: str | None = None
     category: str | None = None
@@ -39,6 +44,8 @@ class Example:
     group: str | None = None
     line: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
+    tools: tuple[dict[str, Any], ...] = ()
+    calls: tuple[dict[str, Any], ...] = ()
 
 
 def normalise(text: str) -> str:
@@ -66,8 +73,11 @@ def eval_set_version(examples: Iterable[Example]) -> str:
 
 
 def _content(example: Example) -> str:
-    content = [
+    content: list[Any] = [
         example.id, example.messages, example.references, example.label, example.category, example.schema,
         example.tests, example.turns, example.group, example.extra,
     ]  # fmt: skip
+    # Only where there are some: an eval set without tools keeps the version that it always had.
+    if example.tools or example.calls:
+        content += [example.tools, example.calls]
     return json.dumps(content, sort_keys=True, default=str)

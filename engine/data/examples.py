@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engine.data.example import Example, query_id
+from engine.data.example import TEMPLATE, Example, query_id
 from engine.data.files import is_dataset
 from engine.data.reading import Record, read_records, shards
 from engine.data.shapes import example_from
@@ -15,7 +15,8 @@ from engine.errors import BadInput
 def read_examples(
     path: Path, fields: Mapping[str, str] | None = None, on_bad: OnBad | None = None
 ) -> list[Example]:
-    """All examples of a file, in its order; `fields` maps names of FIELDS to the file's own columns.
+    """All examples of a file, in its order; `fields` maps names of MAPPABLE to the file's own columns, and
+    TEMPLATE to a text.
 
     An example without an id gets `query_id`; further ones with the same query get "-2", "-3" … Raises
     BadInput naming file and line: a broken record, no shape that is known, an id that stands twice, no
@@ -40,7 +41,7 @@ def read_examples(
     if not examples:
         raise BadInput(f"{path}: holds no example", "Write one JSON object per line.")
     for name, column in fields.items():
-        if column not in columns:
+        if name != TEMPLATE and column not in columns:
             raise BadInput(
                 f'{path}: no record has the column "{column}", named for "{name}" in the plan\'s data.fields',
                 f"Its columns: {', '.join(sorted(columns))}",

@@ -1,17 +1,18 @@
 """What Assay understands of a data file: shapes, columns, sizes, and what it cannot read and why."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.data.example import Example, normalise
+from engine.data.example import TEMPLATE, Example, normalise
 from engine.data.examples import Account, records_of
 from engine.data.files import is_dataset
 from engine.data.leak import question_key
 from engine.data.shapes import columns_used, example_from, shape_name
 from engine.data.split import RATIOS, SPLITS, Ratios, assign, member
 from engine.data.summary import NO_CATEGORY
+from engine.data.unused import UnusedColumn, kind_of, unused
 from engine.errors import BadInput
 
 SHOWN = 3
@@ -32,8 +33,9 @@ class Preview:
     """What was understood; all counts are of the `read` rows, the `skipped` ones each have their reason.
 
     `columns` are what each of our fields is read from, with the number of rows; `kept` are columns that mean
-    nothing here and stay with the example. `copies` repeat the question of an earlier line, with the same or
-    no answer, and `conflicts` with another one: (earlier line, line).
+    nothing here and stay with the example, and `unused` those of them that may belong to the question.
+    `copies` repeat the question of an earlier line, with the same or no answer, and `conflicts` with another
+    one: (earlier line, line).
     """
 
     read: int
@@ -41,6 +43,7 @@ class Preview:
     shapes: list[Shape]
     columns: dict[str, dict[str, int]]
     kept: dict[str, int]
+    unused: list[UnusedColumn]
     first: list[Example]
     with_references: int
     by_category: dict[str, int]
@@ -67,6 +70,7 @@ def preview(
     shapes: dict[str, Shape] = {}
     columns: dict[str, Counter[str]] = {}
     kept: Counter[str] = Counter()
+    doubtful: Counter[str] = Counter()
     categories: Counter[str] = Counter()
     first: list[Example] = []
     members = []
@@ -90,7 +94,8 @@ def preview(
             used["references"] = f"{used.get('query') or used.get('messages')}, its last turn"
         for field, column in used.items():
             columns.setdefault(field, Counter())[column] += 1
-        kept.update(row.extra.keys() & record[1].keys())
+        kept.update(row.extra.keys() & record[1].keys() - _parts(used.values()))
+        doubtful.update(() if TEMPLATE in fields else unused(row))
         categories[row.category or NO_CATEGORY] += 1
         with_references += bool(row.references)
         members.append(member(row, seed))
@@ -107,6 +112,7 @@ def preview(
         sorted(shapes.values(), key=lambda shape: -shape.records),
         {field: dict(found.most_common()) for field, found in columns.items()},
         dict(kept.most_common()),
+        [UnusedColumn(column, rows, kind_of(column)) for column, rows in doubtful.most_common()],
         first,
         with_references,
         dict(categories.most_common()),
@@ -114,6 +120,11 @@ def preview(
         seen.copies,
         seen.conflicts,
     )
+
+
+def _parts(columns: Iterable[str]) -> set[str]:
+    """The columns in names of one column or of several."""
+    return {part for column in columns for part in (column, *column.split(", "))}
 
 
 class _Seen:

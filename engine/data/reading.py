@@ -24,6 +24,8 @@ BROKEN = "Repair that line, or export the file again."
 # In JSON, \ud800 to \udfff: half of a character that needs two such escapes.
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _BLANK = " \t\r\n"
+# Excel's own first line, with which a file names its delimiter.
+_EXCEL_SEPARATOR = re.compile(r'"?sep=(\\t|[^\r\n"\\])"?[,;\t]*\s*', re.IGNORECASE)
 
 
 def read_records(path: Path, on_bad: OnBad | None = None) -> Iterator[Record]:
@@ -194,15 +196,20 @@ def _csv_records(path: Path) -> Iterator[Record]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     lines = text_lines(path)
     _, first = next(lines, (1, ""))
-    delimiter = "\t" if data_suffix(path) == ".tsv" else max(",;\t", key=first.count)
+    above = 0  # lines before the header
+    if named := _EXCEL_SEPARATOR.fullmatch(first):
+        delimiter, above = named[1].replace("\\t", "\t"), 1
+        _, first = next(lines, (1, ""))
+    else:
+        delimiter = "\t" if data_suffix(path) == ".tsv" else max(",;\t", key=first.count)
     texts = (text for text in _chained(first, lines))
     reader = csv.reader(texts, delimiter=delimiter, strict=True)
     header: list[str] | None = None
-    start = 1
+    start = above + 1
     try:
         for row in reader:
             if header is None:
-                header = _header(path, row)
+                header = _header(path, above + 1, row)
             elif row:
                 if len(row) != len(header):
                     raise BadInput(
@@ -210,7 +217,7 @@ def _csv_records(path: Path) -> Iterator[Record]:
                         "A text with the delimiter or a line break in it must stand in double quotes.",
                     )
                 yield start, dict(zip(header, row, strict=True))
-            start = reader.line_num + 1
+            start = above + reader.line_num + 1
     except csv.Error as error:
         raise BadInput(f"{path}:{start}: is not CSV: {error}", BROKEN) from error
 
@@ -221,10 +228,12 @@ def _chained(first: str, rest: Iterator[tuple[int, str]]) -> Iterator[str]:
         yield text
 
 
-def _header(path: Path, row: list[str]) -> list[str]:
+def _header(path: Path, line: int, row: list[str]) -> list[str]:
     header = [name.strip() for name in row]
     if twice := next((name for name in header if header.count(name) > 1), None):
-        raise BadInput(f"{path}:1: column {twice!r} stands twice in the header", "Rename one of the two.")
+        raise BadInput(
+            f"{path}:{line}: column {twice!r} stands twice in the header", "Rename one of the two."
+        )
     return header
 
 

@@ -2,39 +2,63 @@
 
 Shapes, told apart by their keys, the first that fits: OpenAI chat (`messages`), ShareGPT (`conversations`),
 MT-Bench (`turns`), Alpaca (`instruction`, `input`, `output`), prompt/completion, plain pairs (`query` or
-`question` with `reference(s)`, `reference_answer`, `answer` or `response`), and MBPP (`text`, `test_list`).
+`question` with `reference(s)`, `reference_answer`, `answer` or `response`), MBPP (`text`, `test_list`),
+preferences (`chosen`, `rejected`) and glaive (`system`, `chat`). Beside a question stand its passages
+(`context`), choices, earlier exchanges (`history`) and tools.
 """
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
-from engine.data.example import FIELDS, Example
-from engine.data.reading import Record, decode_json, type_name
+from engine.data.cells import Malformed, decoded, listed
+from engine.data.choices import COLUMNS as CHOICES
+from engine.data.choices import Choices, choices_of, columns_of
+from engine.data.example import FIELDS, TEMPLATE, Example
+from engine.data.messages import (
+    Message,
+    Messages,
+    are_messages,
+    glaive_messages,
+    glaive_system,
+    has_tools,
+    hh_messages,
+    is_glaive,
+    is_role,
+    read_messages,
+    read_tools,
+    spoken_answer,
+)
+from engine.data.reading import Record, type_name
 from engine.errors import BadInput
 
-_ROLES = {
-    "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant",
-    "bing": "assistant", "bard": "assistant", "model": "assistant", "system": "system", "developer": "system",
-    "tool": "tool", "function": "tool", "observation": "tool",
-}  # fmt: skip
 QUERIES = ("query", "question", "instruction", "prompt")
 LONGEST = 10_000_000  # characters of a question, beyond any model's context
 _KNOWN = {"id", "question_id", *FIELDS}
 TURN_REFERENCES = "turn_references"  # in an example's `extra`
-REFERENCES = ("references", "reference", "reference_answer", "answer", "response", "output", "completion")
+REFERENCES = (
+    "references", "reference", "reference_answer", "answer", "response", "output", "completion", "answers",
+    "chosen",
+)  # fmt: skip
+CONTEXTS = ("context", "contexts", "passage", "passages")
+TOOLS = ("tools", "functions")
 _SHAPES = (
     'Known shapes: query|question with reference|answer|response; messages [{"role", "content"}]; '
     'conversations [{"from", "value"}]; instruction, input, output; prompt, completion. '
     'Other columns are named in the plan: [data] fields = { query = "COLUMN", reference = "COLUMN" }'
 )
 
-Messages = list[dict[str, str]]
 
+@dataclass(slots=True)
+class _Asked:
+    """The turns to be answered, the turn that answers them, and the columns that both came from."""
 
-class _Wrong(ValueError):
-    """What is wrong with a record, without its place."""
+    messages: Messages
+    used: set[str]
+    answer: Message | None = None
+    choices: Choices | None = None
 
 
 def example_from(path: Path, record: Record, fields: Mapping[str, str], training: bool = False) -> Example:
@@ -47,14 +71,16 @@ def example_from(path: Path, record: Record, fields: Mapping[str, str], training
     """
     line, found = record
     try:
-        return _example(line, _renamed(found, fields), training)
-    except _Wrong as error:
-        raise BadInput(f"{path}:{line}: {error.args[0]}", _SHAPES if error.args[1:] else "") from error
+        return _example(line, _flattened(_renamed(found, fields)), fields.get(TEMPLATE), training)
+    except Malformed as error:
+        raise BadInput(f"{path}:{line}: {error.message}", _SHAPES if error.shapes else "") from error
 
 
 def _renamed(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
     """The record with mapped columns under our names; what stood under such a name before gives way."""
-    mapped = {name: record[column] for name, column in fields.items() if column in record} if fields else {}
+    mapped = {
+        name: record[column] for name, column in fields.items() if name != TEMPLATE and column in record
+    }
     if not mapped:
         return record
     hidden = {fields[name] for name in mapped}
@@ -65,17 +91,36 @@ def _renamed(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str, Any
     return {**{key: value for key, value in record.items() if key not in hidden}, **mapped}
 
 
-def _example(line: int, record: dict[str, Any], training: bool) -> Example:
+def _flattened(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with the parts of a question under keys of their own, where it is an object or a stem."""
+    question = record.get("question")
+    if isinstance(question, dict) and isinstance(question.get("stem"), str):
+        parts = {key: value for key, value in question.items() if key != "stem"}
+        return {**record, "question": question["stem"], **parts}
+    if isinstance(record.get("question_stem"), str) and not any(key in record for key in QUERIES):
+        return {"question": record["question_stem"]} | {
+            k: v for k, v in record.items() if k != "question_stem"
+        }
+    return record
+
+
+def _example(line: int, record: dict[str, Any], template: str | None, training: bool) -> Example:
     turns = _texts(record, "turns")
-    messages, answer, used = _conversation(record, turns, training)
-    references, reference_keys = _references(record, turns)
+    asked = _asked(record, turns, template, training)
+    messages, used = asked.messages, asked.used
+    tools, tool_columns = _tools(record, training)
+    references, reference_keys = _references(record, turns, asked)
+    calls = _expected_calls(record, asked.answer)
+    answer = asked.answer["content"] if asked.answer else ""
     if answer and answer not in references:
         references = (*references, answer)
     query = next((turn["content"] for turn in reversed(messages) if turn["role"] == "user"), "")
     if not query.strip() and not training:
-        raise _Wrong("the query is empty" if messages else "has no user turn", True)
+        raise Malformed("the query is empty" if messages else "has no user turn", True)
     if len(query) > LONGEST and not training:
-        raise _Wrong(f"the query has {len(query):,} characters; no model can be asked more than {LONGEST:,}")
+        raise Malformed(
+            f"the query has {len(query):,} characters; no model can be asked more than {LONGEST:,}"
+        )
     return Example(
         id=_scalar(record, "id") or _scalar(record, "question_id") or "",
         query=query,
@@ -91,45 +136,176 @@ def _example(line: int, record: dict[str, Any], training: bool) -> Example:
         extra={
             key: value
             for key, value in record.items()
-            if key not in _KNOWN and key not in used and key not in reference_keys
+            if key not in _KNOWN and key not in used and key not in reference_keys and key not in tool_columns
         }
         | (_turn_references(record, turns) if len(turns) > 1 else {}),
+        tools=tools,
+        calls=calls,
     )
 
 
-def _conversation(
-    record: dict[str, Any], turns: tuple[str, ...], training: bool
-) -> tuple[Messages, str, set[str]]:
-    """The turns to answer, the assistant's last turn or "", and the keys that they came from."""
+def _asked(record: dict[str, Any], turns: tuple[str, ...], template: str | None, training: bool) -> _Asked:
+    if template is not None and (made := _from_template(record, template, training)) is not None:
+        messages, columns = _under(record, made)
+        return _Asked(messages, {*columns, "system"}, choices=choices_of(record))
     for key in ("messages", "conversations", "prompt"):
         if _structured(record, key):
-            messages = _messages(record, key)
+            messages = read_messages(record[key], key, training)
             if not any(message["role"] == "system" for message in messages):
                 messages = [*_system(record), *messages]
-            completion = _messages(record, "completion") if _structured(record, "completion") else []
-            return (*_split_answer([*messages, *completion], key, training), {key, "system", "completion"})
+            completion = _completion(record, training)
+            return _split_answer([*messages, *completion], key, {key, "system", "completion"}, training)
     if turns:
-        return [*_system(record), _turn("user", turns[0])], "", {"turns", "system"}
+        return _Asked([*_system(record), _turn("user", turns[0])], {"turns", "system"})
     bare_text = training or "test_list" in record
     for key in (*QUERIES, "text") if bare_text else QUERIES:
         text = _scalar(record, key)
         if text is not None:
-            context = _scalar(record, "input") if key == "instruction" else None
-            whole = f"{text}\n\n{context}" if context else text
-            return [*_system(record), _turn("user", whole)], "", {key, "input", "system"}
+            return _question(record, key, text)
+    if is_glaive(record.get("chat")):
+        return _glaive(record, training)
+    if (preferred := _preferred(record, training)) is not None:
+        return preferred
     if any(str(record.get(key, "x")).strip() == "" for key in QUERIES):
-        raise _Wrong("the query is empty", True)
-    raise _Wrong(f"no query found among its keys: {', '.join(record) or 'none'}", True)
+        raise Malformed("the query is empty", True)
+    raise Malformed(f"no query found among its keys: {', '.join(record) or 'none'}", True)
 
 
-def _split_answer(messages: Messages, key: str, training: bool) -> tuple[Messages, str]:
-    answer = messages.pop()["content"] if messages and messages[-1]["role"] == "assistant" else ""
+def _from_template(record: dict[str, Any], template: str, training: bool) -> str | None:
+    """The question that the template makes; None for training data that lack a column of it."""
+    from engine.data.template import columns_of as named
+    from engine.data.template import rendered
+
+    if training and not named(template) <= record.keys():
+        return None
+    return rendered(template, record)
+
+
+_PARTS = {*CHOICES, "A", *CONTEXTS, "history"}  # columns that stand beside a question of one text
+
+
+def _question(record: dict[str, Any], key: str, text: str) -> _Asked:
+    """A question of one text, under its passages and above its choices."""
+    given = _scalar(record, "input") if key == "instruction" else None
+    whole = f"{text}\n\n{given}" if given else text
+    used = {key, "system"}
+    if key == "instruction" or record.get("input") in (None, ""):
+        used.add("input")
+    if _PARTS.isdisjoint(record):
+        return _Asked([*_system(record), _turn("user", whole)], used)
+    choices = choices_of(record)
+    if choices is not None:
+        whole = choices.asked(whole)
+        used |= columns_of(choices, record)
+    # In `extra` too: judges compare answers with it.
+    passages = [passage for column in CONTEXTS if (passage := _passage(record.get(column))).strip()]
+    whole = "\n\n".join([*(passage for passage in passages if passage.strip() not in whole), whole])
+    messages, columns = _under(record, whole)
+    return _Asked(messages, used | columns, choices=choices)
+
+
+def _under(record: Mapping[str, Any], question: str) -> tuple[Messages, set[str]]:
+    """The question under the system text and the earlier exchanges, and the column of those."""
+    history = _history(record)
+    return [*_system(record), *history, _turn("user", question)], {"history"} if history else set()
+
+
+def _passage(value: Any) -> str:
+    """The text of a passage, from texts or the objects of HotpotQA, PubMedQA and MS MARCO; "" for another."""
+    if isinstance(value, str):
+        value = listed(value)
+    if isinstance(value, dict):
+        titles, parts = value.get("title"), value.get("sentences")
+        if isinstance(titles, list) and isinstance(parts, list) and len(titles) == len(parts):
+            value = [
+                f"{title}\n{''.join(map(str, said))}"
+                for title, said in zip(titles, parts, strict=True)
+                if isinstance(said, list)
+            ]
+        else:
+            value = value.get("contexts", value.get("passage_text"))
+    if isinstance(value, list):
+        value = [_document(item) if isinstance(item, dict) else item for item in value]
+        return "\n\n".join(value) if all(isinstance(item, str) for item in value) else ""
+    return value if isinstance(value, str) else ""
+
+
+def _document(value: Mapping[str, Any]) -> Any:
+    """The text of {"title", "text"}; None of another object."""
+    text = value.get("text")
+    return f"{value['title']}\n{text}" if text and isinstance(value.get("title"), str) else text
+
+
+def _history(record: Mapping[str, Any]) -> Messages:
+    """The earlier exchanges, from pairs of question and answer, or from turns; none in any other form."""
+    value = record.get("history")
+    if isinstance(value, str):
+        value = listed(value)
+    if are_messages(value):
+        return [turn for turn in read_messages(value, "history") if turn["role"] != "system"]
+    if not isinstance(value, list) or not all(_is_exchange(item) for item in value):
+        return []
+    if value and all(is_role(pair[0]) for pair in value):
+        turns = [{"role": role, "content": text} for role, text in value]
+        return [turn for turn in read_messages(turns, "history") if turn["role"] != "system"]
+    return [
+        _turn(role, text) for pair in value for role, text in zip(("user", "assistant"), pair, strict=True)
+    ]
+
+
+def _is_exchange(item: Any) -> bool:
+    return isinstance(item, list) and len(item) == 2 and all(isinstance(text, str) for text in item)
+
+
+def _glaive(record: Mapping[str, Any], training: bool) -> _Asked:
+    system, _ = glaive_system(_scalar(record, "system") or "")
+    messages = [*([_turn("system", system)] if system else []), *glaive_messages(record["chat"])]
+    return _split_answer(messages, "chat", {"chat", "system"}, training)
+
+
+def _preferred(record: Mapping[str, Any], training: bool) -> _Asked | None:
+    """The question that the chosen and the rejected conversation begin with; None where they are none."""
+    key = next((key for key in ("chosen", "reference", "references") if record.get(key)), "chosen")
+    chosen = _as_conversation(record.get(key), key, training)
+    rejected = _as_conversation(record.get("rejected"), "rejected", training)
+    if chosen is None or not any(turn["role"] == "user" for turn in chosen):
+        return None
+    shared = 0
+    while shared < len(chosen) and rejected and chosen[shared : shared + 1] == rejected[shared : shared + 1]:
+        shared += 1
+    if not rejected or shared == len(chosen):
+        shared = len(chosen) - 1
+    return _split_answer(
+        [*_system(record), *chosen[:shared], *chosen[-1:]], "chosen", {"chosen", "system"}, training
+    )
+
+
+def _as_conversation(value: Any, key: str, training: bool) -> Messages | None:
+    if isinstance(value, str):
+        if (spoken := hh_messages(value)) is not None:
+            return spoken
+        value = listed(value)
+    return read_messages(value, key, training) if are_messages(value) else None
+
+
+def _completion(record: Mapping[str, Any], training: bool) -> Messages:
+    return (
+        read_messages(record["completion"], "completion", training)
+        if _structured(record, "completion")
+        else []
+    )
+
+
+def _split_answer(messages: Messages, key: str, used: set[str], training: bool) -> _Asked:
+    answer = messages.pop() if messages and messages[-1]["role"] == "assistant" else None
     if not training and messages and messages[-1]["role"] not in {"user", "tool"}:
-        raise _Wrong(f"{key}: the turn to be answered must be the user's, found the {messages[-1]['role']}'s")
-    return messages, answer
+        raise Malformed(
+            f"{key}: the turn to be answered must be the user's, found the {messages[-1]['role']}'s"
+        )
+    return _Asked(messages, used, answer)
 
 
-def _turn(role: str, content: str) -> dict[str, str]:
+def _turn(role: str, content: str) -> Message:
     return {"role": role, "content": content}
 
 
@@ -142,58 +318,115 @@ def _structured(record: Mapping[str, Any], key: str) -> bool:
     value = record.get(key)
     if isinstance(value, str) and key in {"messages", "conversations"} and value.strip():
         return True
-    return isinstance(value, list)
+    return isinstance(value, list) or (isinstance(value, str) and are_messages(listed(value)))
 
 
-def _messages(record: Mapping[str, Any], key: str) -> Messages:
-    value = _decoded(record[key], key) if isinstance(record[key], str) else record[key]
-    if not isinstance(value, list):
-        raise _Wrong(f'{key}: found {type_name(value)}, where a list of {{"role", "content"}} was expected')
-    return [_message(item, f"{key}[{index}]") for index, item in enumerate(value)]
+def _tools(record: Mapping[str, Any], training: bool) -> tuple[tuple[dict[str, Any], ...], set[str]]:
+    """The tools and the columns that hold them; training data's may be of any form."""
+    try:
+        for key in TOOLS:
+            if has_tools(record.get(key)):
+                return read_tools(record[key], key), {key}
+        if is_glaive(record.get("chat")):
+            functions = glaive_system(_scalar(record, "system") or "")[1]
+            return read_tools(functions, "system"), set()
+    except Malformed:
+        if not training:
+            raise
+    return (), set()
 
 
-def _message(item: Any, where: str) -> dict[str, str]:
-    if not isinstance(item, dict):
-        raise _Wrong(f'{where}: found {type_name(item)}, where {{"role", "content"}} was expected')
-    role, content = item.get("role", item.get("from")), item.get("content", item.get("value"))
-    if not isinstance(role, str) or role.lower() not in _ROLES:
-        raise _Wrong(f"{where}: found role {ascii(role)[:60]}; allowed: user, assistant, system, tool")
-    if isinstance(content, list):
-        content = _text_parts(content, where)
-    if not isinstance(content, str):
-        raise _Wrong(f"{where}: content is {type_name(content)}, where a text was expected")
-    return _turn(_ROLES[role.lower()], content)
+def _expected_calls(record: Mapping[str, Any], answer: Message | None) -> tuple[dict[str, Any], ...]:
+    """The calls that would be right: those of the answering turn, or of xLAM's `answers`."""
+    if answer is not None and "tool_calls" in answer:
+        return tuple(call["function"] for call in answer["tool_calls"])
+    if (chosen := _chosen_turn(record)) is not None:
+        return tuple(call["function"] for call in chosen["tool_calls"])
+    value = record.get("answers")
+    if isinstance(value, str):
+        value = listed(value)
+    return (
+        tuple({"name": call["name"], "arguments": call["arguments"]} for call in value)
+        if _are_calls(value)
+        else ()
+    )
 
 
-def _text_parts(parts: list[Any], where: str) -> str:
-    texts = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type") == "text"]
-    if len(texts) != len(parts) or not all(isinstance(text, str) for text in texts):
-        raise _Wrong(f"{where}: has parts that are no text (images, audio); only text can be evaluated")
-    return "".join(str(text) for text in texts)
+def _chosen_turn(record: Mapping[str, Any]) -> Message | None:
+    """The chosen turn of preferences where it is a call and no other column holds an answer; else None."""
+    value = record.get("chosen")
+    if not value or isinstance(value, str) or any(record.get(key) for key in REFERENCES if key != "chosen"):
+        return None
+    turns = value if isinstance(value, list) else [value]
+    if not are_messages(turns):
+        return None
+    last = read_messages(turns, "chosen", training=True)[-1]
+    return last if "tool_calls" in last else None
 
 
-def _references(record: Mapping[str, Any], turns: tuple[str, ...]) -> tuple[tuple[str, ...], set[str]]:
-    """The references under the first key that has some, and the keys that say nothing more."""
+def _are_calls(value: Any) -> TypeGuard[list[dict[str, Any]]]:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(
+            isinstance(item, dict)
+            and isinstance(item.get("name"), str)
+            and isinstance(item.get("arguments"), dict)
+            for item in value
+        )
+    )
+
+
+def _references(
+    record: Mapping[str, Any], turns: tuple[str, ...], asked: _Asked
+) -> tuple[tuple[str, ...], set[str]]:
+    """The references under the first key that has some, and the keys that say nothing more.
+
+    With choices, the letter and the text of the right one.
+    """
+    if asked.choices is not None:
+        right, key = asked.choices.right(record)
+        if right:
+            return tuple(dict.fromkeys(right)), {key} & set(REFERENCES)
     used: set[str] = set()
     for key in REFERENCES:
         if key not in record:
             continue
-        value = record[key]
-        if isinstance(value, str) and key != "references" and value.strip():
-            return (value,), {*used, key}
-        if key == "completion" and isinstance(value, list):
+        if key == "chosen" and (asked.answer is not None or _chosen_turn(record) is not None):
+            used.add(key)
             continue
-        if key == "references" and isinstance(value, str):
-            value = _listed(value)
+        value = record[key]
+        if (said := spoken_answer(value)) is not None:
+            if key == "completion" and isinstance(value, list):
+                continue
+            return (said,), {*used, key}
+        if key in _LISTED and isinstance(value, str):
+            value = _listed(value, key)
+        elif isinstance(value, str) and value.strip():
+            if "answer_start" not in value or not _is_squad(listed(value)):
+                return (value,), {*used, key}
+            value = listed(value)
+        if _is_squad(value):
+            value = value["text"]
         # MT-Bench lists one reference per turn; the query is the first turn.
         if isinstance(value, list) and len(turns) > 1:
             value = value[:1]
+        if key == "answers" and _are_calls(value):
+            used.add(key)
+            continue
         items = value if isinstance(value, list) else [value]
         texts = [text for item in items if (text := _as_text(item)) and text.strip()]
         used.add(key)
         if texts:
             return tuple(dict.fromkeys(texts)), used
     return (), used
+
+
+_LISTED = ("references", "answers")  # a cell under these may hold a list
+
+
+def _is_squad(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("text"), list) and "answer_start" in value
 
 
 def _turn_references(record: Mapping[str, Any], turns: tuple[str, ...]) -> dict[str, list[str]]:
@@ -204,17 +437,19 @@ def _turn_references(record: Mapping[str, Any], turns: tuple[str, ...]) -> dict[
     return {TURN_REFERENCES: [_as_text(item) or "" for item in values[0]]}
 
 
-def _listed(cell: str) -> Any:
-    """The list that a CSV cell holds as JSON, else the cell itself."""
-    try:
-        value = decode_json(cell)
-    except ValueError:
-        return cell
-    return value if isinstance(value, list) else cell
+def _listed(cell: str, key: str) -> Any:
+    """The list that a cell holds as JSON or as a Python literal, else the cell itself."""
+    value = listed(cell)
+    return value if isinstance(value, list) or (key == "answers" and _is_squad(value)) else cell
 
 
 def _as_text(value: Any) -> str | None:
-    """A text as it is, a number as written in JSON, an object or list as JSON; None stays None."""
+    """A text as it is, a number as written in JSON, an object or list as JSON; None stays None.
+
+    Of SQuAD's {"text", "answer_start"} it is the text.
+    """
+    if isinstance(value, dict) and "answer_start" in value and isinstance(value.get("text"), str):
+        return str(value["text"])
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)
@@ -225,7 +460,7 @@ def _scalar(record: Mapping[str, Any], key: str) -> str | None:
     if value is None or isinstance(value, str):
         return value or None
     if isinstance(value, list | dict):
-        raise _Wrong(f"{key}: found {type_name(value)}, where a text was expected")
+        raise Malformed(f"{key}: found {type_name(value)}, where a text was expected")
     return _as_text(value)
 
 
@@ -234,29 +469,22 @@ def _texts(record: Mapping[str, Any], key: str) -> tuple[str, ...]:
     if value is None:
         return ()
     if isinstance(value, str) and value.lstrip().startswith("["):
-        value = _decoded(value, key)
+        value = decoded(value, key)
     items = value if isinstance(value, list) else [value] if value != "" else []
     if not all(isinstance(item, str) for item in items):
-        raise _Wrong(f"{key}: must be a list of texts")
+        raise Malformed(f"{key}: must be a list of texts")
     return tuple(items)
 
 
 def _schema(record: Mapping[str, Any]) -> dict[str, Any] | bool | None:
     value = record.get("schema")
     if isinstance(value, str) and value.strip():
-        value = _decoded(value, "schema")
+        value = decoded(value, "schema")
     if value in (None, ""):
         return None
     if not isinstance(value, dict | bool):
-        raise _Wrong(f"schema: found {type_name(value)}, where a JSON schema (an object) was expected")
+        raise Malformed(f"schema: found {type_name(value)}, where a JSON schema (an object) was expected")
     return value
-
-
-def _decoded(text: str, key: str) -> Any:
-    try:
-        return decode_json(text)
-    except ValueError as error:
-        raise _Wrong(f"{key}: is not JSON: {error}") from error
 
 
 _AS_THEY_ARE = ("label", "category", "schema", "tests", "group")
@@ -275,11 +503,11 @@ _TEXTS = {
 NO_SHAPE = "no known shape"
 
 
-def columns_used(record: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, str]:
+def columns_used(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str, str]:
     """Which column each of our fields is read from, in one record; `fields` are the columns named for it."""
-    named = {name: column for name, column in fields.items() if column in record}
+    named = {name: column for name, column in fields.items() if name != TEMPLATE and column in record}
     hidden = set(named.values())
-    found = dict(named)
+    found = dict(named) | _parts_used(_flattened(_renamed(record, fields)), fields)
     asked = _question_column(record, hidden)
     if asked and not {"query", "messages", "turns"} & named.keys():
         found["query"] = asked
@@ -294,14 +522,39 @@ def columns_used(record: Mapping[str, Any], fields: Mapping[str, str]) -> dict[s
     return found | {name: name for name in _AS_THEY_ARE if record.get(name) is not None and name not in found}
 
 
-def shape_name(record: Mapping[str, Any], fields: Mapping[str, str]) -> str:
+def _parts_used(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str, str]:
+    """The columns beside the question itself that are part of it."""
+    found = {}
+    column = _question_column(record, set())
+    plain = column in _TEXTS and not _is_conversation(record, column)
+    if (plain and TEMPLATE not in fields) and (choices := choices_of(record)):
+        found["choices"] = choices.column
+    if plain and TEMPLATE not in fields:
+        passages = [key for key in CONTEXTS if _passage(record.get(key)).strip()]
+        found |= {"context": ", ".join(passages)} if passages else {}
+    if plain and _history(record):
+        found["history"] = "history"
+    for key in TOOLS:
+        if has_tools(record.get(key)):
+            found["tools"] = key
+    if _scalar(record, "system"):
+        found["system"] = "system"
+    return {name: fields.get(name, column) for name, column in found.items()}
+
+
+def shape_name(record: dict[str, Any], fields: Mapping[str, str]) -> str:
     """The name of a record's shape; with columns named for the question, those."""
     for name in ("query", "messages", "turns"):
         if fields.get(name) in record:
             return f"{name} from the column {fields[name]}"
+    if TEMPLATE in fields:
+        return "the template's question"
+    record = _flattened(dict(record))
     column = _question_column(record, set(fields.values()))
+    if column is None and is_glaive(record.get("chat")):
+        return "glaive (system, chat)"
     if column is None:
-        return NO_SHAPE
+        return "preferences (chosen, rejected)" if record.get("chosen") else NO_SHAPE
     if column == "turns":
         return "MT-Bench (turns)"
     spoken = column in _CONVERSATIONS and _is_conversation(record, column)
@@ -320,5 +573,4 @@ def _question_column(record: Mapping[str, Any], hidden: set[str]) -> str | None:
 
 
 def _is_conversation(record: Mapping[str, Any], key: str) -> bool:
-    value = record.get(key)
-    return isinstance(value, list) or (key != "prompt" and isinstance(value, str) and bool(value.strip()))
+    return _structured(record, key)

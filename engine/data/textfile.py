@@ -45,22 +45,28 @@ OnBad = Callable[[BadInput], None]
 def text_lines(path: Path, on_bad: OnBad | None = None) -> Iterator[tuple[int, str]]:
     """Lines as they stand, line ends included; only "\\n" ends a line, so U+2028 in a text does not.
 
-    Files packed by gzip or Zstandard, told by their first bytes, are unpacked on the way. `on_bad`, where
-    there is one, is told of a line that is not UTF-8, which is then left out.
+    In a file whose lines end with "\\r" alone, as old Macintosh programs and some of Excel's exports write
+    them, each line ends with "\\n" instead. Files packed by gzip or Zstandard, told by their first bytes, are
+    unpacked on the way. `on_bad`, where there is one, is told of a line that is not UTF-8, which is then left
+    out.
     """
     try:
         with _unpacked(path) as file:
-            encoding = _encoding(file.peek(4)[:4])
+            start = file.read(_START)
+        encoding = _encoding(start[:4])
+        mac = _ends_with_cr(start, encoding)
+        with _unpacked(path) as file:
             if encoding != "utf-8-sig":
-                yield from _decoded_as_a_whole(path, file, encoding)
+                yield from _decoded_as_a_whole(path, file, encoding, mac)
                 return
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(_mac_lines(file) if mac else file, start=1):
                 try:
                     text = line.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError as error:
                     bad = BadInput(
                         f"{path}:{number}: is not UTF-8 text (byte {error.start + 1} of the line)",
-                        "Save the file as UTF-8, for example: iconv -f LATIN1 -t UTF-8 IN > OUT",
+                        "Save the file as UTF-8. Windows programs in Western languages write cp1252: "
+                        "iconv -f CP1252 -t UTF-8 IN > OUT",
                     )
                     if on_bad is None:
                         raise bad from error
@@ -71,6 +77,24 @@ def text_lines(path: Path, on_bad: OnBad | None = None) -> Iterator[tuple[int, s
         raise BadInput(f"{path}: is not whole gzip data: {error}", "Copy or pack the file again.") from error
     except OSError as error:
         raise open_error(path, error) from error
+
+
+_START = 1 << 16  # bytes that tell the encoding and the line ends
+
+
+def _ends_with_cr(start: bytes, encoding: str) -> bool:
+    text = start.decode(encoding, "ignore")
+    # The last character may be the first half of "\r\n".
+    return "\r" in text[:-1] and "\n" not in text
+
+
+def _mac_lines(file: io.BufferedReader | gzip.GzipFile) -> Iterator[bytes]:
+    rest = b""
+    while block := file.read(_START):
+        *lines, rest = (rest + block).split(b"\r")
+        yield from (line + b"\n" for line in lines)
+    if rest:
+        yield rest
 
 
 def _unpacked(path: Path) -> io.BufferedReader | gzip.GzipFile:
@@ -91,9 +115,11 @@ def _zstandard(path: Path) -> io.BufferedReader:
 
 
 def _decoded_as_a_whole(
-    path: Path, file: io.BufferedReader | gzip.GzipFile, encoding: str
+    path: Path, file: io.BufferedReader | gzip.GzipFile, encoding: str, mac: bool
 ) -> Iterator[tuple[int, str]]:
     try:
-        yield from enumerate(io.TextIOWrapper(file, encoding=encoding, newline="\n"), start=1)
+        lines = io.TextIOWrapper(file, encoding=encoding, newline="\r" if mac else "\n")
+        for number, line in enumerate(lines, start=1):
+            yield number, f"{line[:-1]}\n" if mac and line.endswith("\r") else line
     except UnicodeError as error:
         raise BadInput(f"{path}: is not whole {encoding.upper()} text", "Save the file as UTF-8.") from error

@@ -129,7 +129,10 @@ def file_hash(path: Path) -> str:
         raise open_error(path, error) from error
 
 
-_COMPARED = ("messages", "references", "label", "category", "schema", "tests", "turns", "group", "extra")
+_COMPARED = (
+    "messages", "references", "label", "category", "schema", "tests", "turns", "group", "extra", "tools",
+    "calls",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,4 +243,6 @@ def _example(row: ExampleRow) -> Example:
         group=extra.get("group"),
         line=extra.get("line") or 0,
         extra=extra.get("extra") or {},
+        tools=tuple(extra.get("tools") or ()),
+        calls=tuple(extra.get("calls") or ()),
     )

@@ -9,7 +9,6 @@ from engine.decision import judges
 from engine.decision.facts import (
     AnsweredQuestion,
     CandidateFacts,
-    Change,
     Standing,
     bounds,
     improvement,
@@ -19,6 +18,7 @@ from engine.decision.facts import (
     moved,
 )
 from engine.gates.figures import counted, number, percent
+from engine.stats.family import CRITICAL_Z, examples_needed
 from store.read.rows import ComparisonRow, ModelRow, WinRateRow
 from store.read.slices import SliceRow
 from store.records.alert import kind_of
@@ -35,26 +35,26 @@ def better_than_base(case: CandidateFacts) -> AnsweredQuestion:
     if case.base is None:
         return AnsweredQuestion(question, "the run has no baseline", "missing", lead="not known")
     changes, rates = case.changes(case.base), case.win_rates(case.base)
-    better = [row for row, change in changes if change == "better"]
-    worse = [row for row, change in changes if change == "worse"]
+    better = [row for row in changes if row.standing == "better"]
+    worse = [row for row in changes if row.standing == "worse"]
     won = [row for row in rates if row.low is not None and row.low > HALF]
     lost = [row for row in rates if row.high is not None and row.high < HALF]
-    known = [row for row, change in changes if change != "missing"]
-    evidence = (*(measured(row) + _word(change) for row, change in changes), *map(rate, rates))
+    known = [row for row in changes if row.standing != "missing"]
+    evidence = (*(measured(row) + _word(row) for row in changes), *map(rate, rates))
     if not known and not any(row.win_rate is not None for row in rates):
         return AnsweredQuestion(question, "nothing could be compared", "missing", evidence, lead="not known")
     standing: Standing
     if (better or won) and not (worse or lost):
         standing, lead, said = "good", "yes", _where(better, won, len(known))
         unclear = len(known) - len(better)
-        said += f"; {unclear} not settled" if unclear else ""
+        said += f"; {unclear} inconclusive" if unclear else ""
     elif (worse or lost) and not (better or won):
         standing, lead, said = "bad", "no, worse", _where(worse, lost, len(known), word="loses")
     elif worse or lost:
         where = f"better on {_names(better, won)}, worse on {_names(worse, lost)}"
         standing, lead, said = "open", "in part", where
     else:
-        unsettled = [row for row, change in changes if change == "unsettled"]
+        unsettled = [row for row in changes if row.standing in ("inconclusive", "no worse")]
         said = f"not shown on any of {counted(len(known), 'measure')}"
         return AnsweredQuestion(question, said, "open", evidence, more=least_needed(unsettled))
     return AnsweredQuestion(question, said, standing, evidence, lead=lead)
@@ -70,8 +70,9 @@ def rate(row: WinRateRow) -> str:
     return f"win rate {percent(row.win_rate)}{spread} by judge {row.judge}{kind}: {counts}"
 
 
-def _word(change: Change) -> str:
-    return {"better": "  + better", "worse": "  − worse", "unsettled": "  ? not settled"}.get(change, "")
+def _word(row: ComparisonRow) -> str:
+    sign = {"better": "+", "worse": "−", "missing": None}.get(row.standing, "?")
+    return f"  {sign} {row.standing}" if sign else ""
 
 
 def _where(rows: Sequence[ComparisonRow], won: Sequence[WinRateRow], of: int, word: str = "wins") -> str:
@@ -133,11 +134,11 @@ def _against(case: CandidateFacts, base: ModelRow, prompted: ModelRow, question:
     lost = [row for row in rates if row.high is not None and row.high < HALF]
     evidence = (
         *(item.said() for item in reached),
-        *(f"against {prompted.name}: {measured(row)}{_word(word)}" for row, word in case.changes(prompted)),
+        *(f"against {prompted.name}: {measured(row)}{_word(row)}" for row in case.changes(prompted)),
         *(f"against {prompted.name}: {rate(row)}" for row in rates),
         *((f"the gain is that over {base.name}, where it is settled",) if reached else ()),
     )
-    worse = [row for row, change in case.changes(prompted) if change == "worse"]
+    worse = [row for row in case.changes(prompted) if row.standing == "worse"]
     if lost:
         said = f"loses to {prompted.name}, {rate(lost[0])}"
         return AnsweredQuestion(question, said, "bad", evidence, "prompt", "no")
@@ -147,7 +148,7 @@ def _against(case: CandidateFacts, base: ModelRow, prompted: ModelRow, question:
         said = f"worse than {prompted.name} on {_names(worse, [])}"
         return AnsweredQuestion(question, said, "bad", evidence, "prompt", "no")
     said = f"no settled gain over {base.name} that a prompt could reach"
-    return AnsweredQuestion(question, said, "open", evidence, "prompt", "not settled")
+    return AnsweredQuestion(question, said, "open", evidence, "prompt", "inconclusive")
 
 
 def _by_share(question: str, reached: Sequence[PromptShare], evidence: tuple[str, ...]) -> AnsweredQuestion:
@@ -163,7 +164,7 @@ def _by_share(question: str, reached: Sequence[PromptShare], evidence: tuple[str
     if any(item.low is None for item in reached):
         standing: Standing = "bad" if share >= ENOUGH else "open"
         return AnsweredQuestion(
-            question, said, standing, evidence, "prompt", "not settled, without an interval"
+            question, said, standing, evidence, "prompt", "inconclusive, without an interval"
         )
     if high < ENOUGH:
         return AnsweredQuestion(question, said, "good", evidence, "prompt", "yes")
@@ -171,12 +172,9 @@ def _by_share(question: str, reached: Sequence[PromptShare], evidence: tuple[str
         return AnsweredQuestion(question, said, "bad", evidence, "prompt", "no")
     n = min(item.n for item in reached)
     room = abs(share - ENOUGH)
-    more = (
-        f"about {max(n + 1, round(n * ((high - low) / 2 / room) ** 2)):,} examples would settle it"
-        if room
-        else ""
-    )
-    return AnsweredQuestion(question, said, "open", evidence, "prompt", "not settled", more)
+    needed = examples_needed((high - low) / 2 / CRITICAL_Z, room, n)
+    more = f"needs about {needed:,} examples" if needed else ""
+    return AnsweredQuestion(question, said, "open", evidence, "prompt", "inconclusive", more)
 
 
 def _mean(shares: Iterable[float]) -> float:
@@ -186,11 +184,11 @@ def _mean(shares: Iterable[float]) -> float:
 
 def _reached(case: CandidateFacts, base: ModelRow, prompted: ModelRow) -> Iterator[PromptShare]:
     """Of each settled gain over the base, what is left of it over the prompt, with its spread."""
-    over_prompt = {row.measure: row for row, _ in case.changes(prompted)}
-    for row, change in case.changes(base):
+    over_prompt = {row.measure: row for row in case.changes(prompted)}
+    for row in case.changes(base):
         other = over_prompt.get(row.measure)
         gain, left = improvement(row), improvement(other) if other else None
-        if change != "better" or other is None or gain is None or left is None:
+        if row.standing != "better" or other is None or gain is None or left is None:
             continue
         spread = bounds(other)
         low, high = (1 - spread[1] / gain, 1 - spread[0] / gain) if spread else (None, None)
@@ -209,37 +207,40 @@ def forgotten(case: CandidateFacts) -> AnsweredQuestion:
     tasks = {row.measure for row in pairs if row.kind == "benchmark"}
     corpora = {corpus_aspect(row.measure) for row in pairs if row.kind == "corpus"}
     asked = [row for row in rows if row.aspect in tasks | corpora]
-    looked_at = [row for row in asked if row.verdict != "missing"]
+    looked_at = [row for row in asked if row.standing != "missing"]
     evidence = tuple(map(_aspect, rows))
     if not looked_at:
         why = "nothing could be compared" if asked else "the plan has no benchmarks and no corpora"
         return AnsweredQuestion(question, why, "missing", evidence, "forgotten", "not measured")
     drops = {row.aspect: _worst_drop(row, row.aspect in corpora) for row in rows}
-    if worse := [row for row in rows if row.verdict == "worse"]:
+    if worse := [row for row in rows if row.standing == "worse"]:
         worst = max(worse, key=lambda row: drops[row.aspect])
         more = f" and {len(worse) - 1} more" if len(worse) > 1 else ""
         values = f"{number(worst.baseline_value)} → {number(worst.candidate_value)}"
         return AnsweredQuestion(question, f"{worst.aspect} {values}{more}", "bad", evidence, "forgotten")
-    limits = {
-        True: _limit(case, "max_perplexity_rise", 0.10),
-        False: _limit(case, "max_benchmark_drop", 0.05),
-    }
-    hidden = [row for row in looked_at if drops[row.aspect] > limits[row.aspect in corpora]]
-    kept = f"{len(looked_at) - len(hidden)} of {counted(len(asked), 'aspect')} kept"
+    kept = [row for row in asked if row.standing in ("better", "no worse")]
+    floor = sum(row.standing == "at the floor" for row in asked)
+    hidden = [row for row in looked_at if row.standing in ("inconclusive", "not tested")]
+    said = f"{len(kept)} of {counted(len(asked), 'aspect')} kept" + (
+        f", {floor} at the floor" if floor else ""
+    )
     if hidden:
         worst = max(hidden, key=lambda row: drops[row.aspect])
-        said = f"{kept}; a drop beyond the plan's limit is not ruled out on {worst.aspect}, n {worst.n:,}"
+        said = f"{said}; a drop beyond the plan's limit is not ruled out on {worst.aspect}, n {worst.n:,}"
         return AnsweredQuestion(question, said, "open", evidence, "forgotten")
     if len(looked_at) < len(asked):
         return AnsweredQuestion(
-            question, f"{kept}; others could not be compared", "open", evidence, "forgotten"
+            question, f"{said}; others could not be compared", "open", evidence, "forgotten"
         )
-    said = f"{kept}, within the plan's limits"
-    return AnsweredQuestion(question, said, "good", evidence, "forgotten", "nothing seen")
+    if not kept:
+        return AnsweredQuestion(question, said, "open", evidence, "forgotten")
+    return AnsweredQuestion(
+        question, f"{said}, within the plan's limits", "good", evidence, "forgotten", "nothing seen"
+    )
 
 
 def _aspect(row: ForgettingRow) -> str:
-    if row.verdict == "missing":
+    if row.standing == "missing":
         return f"{row.aspect}: missing, {row.reason or 'no reason was recorded'}"
     values = f"{number(row.baseline_value)} → {number(row.candidate_value)}"
     spread = f"[{number(row.low, True)}, {number(row.high, True)}]"
@@ -253,10 +254,6 @@ def _worst_drop(row: ForgettingRow, is_corpus: bool) -> float:
     value = abs(row.baseline_value or 0.0)
     scale = value if value and (is_corpus or value > 1) else 1.0
     return (row.high if is_corpus else -row.low) / scale
-
-
-def _limit(case: CandidateFacts, gate: str, default: float) -> float:
-    return float(case.facts.plan.get("gates", {}).get(gate, default))
 
 
 def lost_slices(case: CandidateFacts) -> AnsweredQuestion:
@@ -278,11 +275,11 @@ def lost_slices(case: CandidateFacts) -> AnsweredQuestion:
         )
     worse = [row for row in rows if row.standing == "worse"]
     if not worse:
-        open_ = sum(row.standing == "unsettled" for row in rows)
+        open_ = sum(row.standing == "inconclusive" for row in rows)
         standing: Standing = "open" if 2 * open_ > len(rows) else "good"
         said = f"none clearly worse ({len(compared):,} checked)"
         return AnsweredQuestion(
-            question, said, standing, (f"{open_} of {len(rows)} comparisons are not settled",), "slices"
+            question, said, standing, (f"{open_} of {len(rows)} comparisons are inconclusive",), "slices"
         )
     names = list(dict.fromkeys(row.slice for row in worse))
     more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""

@@ -18,7 +18,7 @@ from store.read.history import Connection
 from store.read.rows import AlertRow
 from store.records.alert import ComparisonEvidence, kind_of, weight
 
-Word = Literal["ship", "don't ship", "not settled"]
+Word = Literal["ship", "don't ship", "inconclusive"]
 
 MOST = 3  # reasons
 LONGEST = 240  # characters of a reason
@@ -108,7 +108,7 @@ def _verdict(case: CandidateFacts, before: PreviousRun | None, *, alone: bool) -
 
 def _decided(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> tuple[Word, list[Reason]]:
     if unfinished := _unfinished(case.facts):
-        return "not settled", [Reason(unfinished)]
+        return "inconclusive", [Reason(unfinished)]
     critical = case.alerts("critical")
     open_ = [alert for alert in critical if alert.acknowledged is None]
     if open_ or (case.model.passed is False and not critical):
@@ -116,12 +116,12 @@ def _decided(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> tu
         return "don't ship", [*reasons, *_accepted(critical), *_although(case, answers)]
     if critical:
         reasons = [*_accepted(critical), *_unsettled(case, answers), *_although(case, answers)]
-        return "not settled", reasons
+        return "inconclusive", reasons
     if case.model.passed is None:
-        return "not settled", [Reason(no_verdict(case.facts.run) or "it was not checked against any gate")]
+        return "inconclusive", [Reason(no_verdict(case.facts.run) or "it was not checked against any gate")]
     unsettled = _unsettled(case, answers)
     if unsettled:
-        return "not settled", [*unsettled, *_although(case, answers)]
+        return "inconclusive", [*unsettled, *_although(case, answers)]
     return "ship", _for(case, answers)
 
 
@@ -175,7 +175,7 @@ def _unsettled(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> 
         said = f"no better than a good prompt: {_without_lead(prompt, 'no')}"
         reasons.append(Reason(said, topic="prompt"))
     elif prompt.standing == "open":
-        said = f"not shown to beat a good prompt: {_without_lead(prompt, 'not settled')}"
+        said = f"not shown to beat a good prompt: {_without_lead(prompt, 'inconclusive')}"
         reasons.append(Reason(said, topic="prompt"))
     reasons += [Reason(_open_question(alert), alert) for alert in _open_questions(case)]
     if data.standing == "bad":
@@ -194,7 +194,7 @@ def _without_lead(answer: AnsweredQuestion, lead: str) -> str:
 
 def _measured_better(case: CandidateFacts) -> bool:
     """Whether a measure shows it, and not the judges alone."""
-    return case.base is not None and any(word == "better" for _, word in case.changes(case.base))
+    return case.base is not None and any(row.standing == "better" for row in case.changes(case.base))
 
 
 def _open_questions(case: CandidateFacts) -> list[AlertRow]:

@@ -1,16 +1,14 @@
 """What a decision rests on: a run's stored rows, and each candidate beside what it is compared with."""
 
-import math
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from engine.compare.forgetting import LEVEL, holm
 from engine.decision.families import FAMILIES, JUDGE, OWN, family_of
 from engine.gates.figures import interval, number, size
 from store.read import history, slices
-from store.read.judging import Judging, judging
+from store.read.judging import JudgingResults, judging
 from store.read.lock import test_uses
 from store.read.rows import (
     AlertRow,
@@ -39,7 +37,6 @@ def model_costs(model: ModelRow) -> Iterator[tuple[str, str]]:
         yield "energy", f"missing: {use['energy_reason']}" if energy is None else f"{energy / 1000:.1f} kJ"
 
 
-Change = Literal["better", "worse", "unsettled", "missing"]
 Standing = Literal["good", "bad", "open", "missing"]
 Topic = Literal[
     "base", "prompt", "forgotten", "slices", "cost", "full", "data", "judge", "changed"
@@ -89,7 +86,7 @@ class RunFacts:
     scores: list[ModelScoreRow]
     comparisons: list[ComparisonRow]
     alerts: list[AlertRow]
-    judging: Judging
+    judging: JudgingResults
     slices: list[SliceRow]
     test_uses: list[SplitUseRow]
     plan: dict[str, Any]  # its tables; none of a run that was imported
@@ -113,8 +110,8 @@ class CandidateFacts:
     def name(self) -> str:
         return self.model.name
 
-    def changes(self, baseline: ModelRow) -> list[tuple[ComparisonRow, Change]]:
-        """The primary measures against one baseline, their p-values corrected for one another (Holm).
+    def changes(self, baseline: ModelRow) -> list[ComparisonRow]:
+        """The primary measures against one baseline.
 
         Where the run has no measure of quality, its benchmarks stand for them, else what the references cost.
         """
@@ -124,7 +121,7 @@ class CandidateFacts:
             if (row.candidate, row.baseline) == (self.name, baseline.name) and row.direction != "none"
         ]
         speaking = [row for row in rows if row.kind == "metric" and row.measure in self.measures]
-        return judged(
+        return (
             speaking
             or [row for row in rows if row.kind == "benchmark"]
             or [row for row in rows if row.kind == "metric" and row.measure in _SURPRISE]
@@ -211,20 +208,6 @@ def _speaker(measures: list[str]) -> str:
     return next((name for name in _SPEAKERS if name in measures), measures[0])
 
 
-def judged(rows: Sequence[ComparisonRow]) -> list[tuple[ComparisonRow, Change]]:
-    corrected = holm({str(place): row.p for place, row in enumerate(rows) if row.p is not None})
-    return [(row, _change(row, corrected.get(str(place)))) for place, row in enumerate(rows)]
-
-
-def _change(row: ComparisonRow, p: float | None) -> Change:
-    gain = improvement(row)
-    if gain is None:
-        return "missing"
-    if row.low is None or row.high is None or row.low <= 0 <= row.high or (p is not None and p > LEVEL):
-        return "unsettled"
-    return "better" if gain > 0 else "worse"
-
-
 def improvement(row: ComparisonRow) -> float | None:
     """How much better the candidate is, in the measure's unit; negative where it is worse."""
     if row.delta is None:
@@ -239,17 +222,10 @@ def bounds(row: ComparisonRow) -> tuple[float, float] | None:
     return (-row.high, -row.low) if row.direction == "lower" else (row.low, row.high)
 
 
-def needed(row: ComparisonRow) -> int | None:
-    """About how many examples would settle a difference of this size; None where its spread is not known."""
-    if not row.delta or not row.smallest_detectable:
-        return None
-    return max(row.n + 1, math.ceil(row.n * (row.smallest_detectable / row.delta) ** 2))
-
-
 def least_needed(rows: Iterable[ComparisonRow]) -> str:
-    """What would settle the nearest of these differences, as a clause; "" where nothing is known."""
-    known = [count for row in rows if (count := needed(row)) is not None]
-    return f"about {min(known):,} examples would settle it" if known else ""
+    """How many examples the nearest of these differences needs, as a clause; "" where nothing is known."""
+    known = [count for row in rows if (count := row.needed) is not None]
+    return f"needs about {min(known):,} examples" if known else ""
 
 
 def moved(row: ComparisonRow) -> str:

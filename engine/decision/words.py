@@ -56,13 +56,5 @@ def no_verdict(run: RunDetail) -> str | None:
 
 
 def change(row: ComparisonRow) -> str:
-    """What a comparison says, in words: whether its interval leaves 0 out, and on which side."""
-    if row.delta is None:
-        return "missing"
-    if row.low is None or row.high is None:
-        return "not tested"
-    if row.low <= 0 <= row.high:
-        return "no clear change"
-    if row.direction == "none":
-        return "more" if row.delta > 0 else "less"
-    return "better" if (row.delta > 0) == (row.direction == "higher") else "worse"
+    """What a comparison says, in a word: its stored ruling."""
+    return row.standing

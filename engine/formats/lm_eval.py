@@ -17,7 +17,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from engine.benchmarks.comparing import Key, Measured, Question, compare_scores, group_samples
 from engine.benchmarks.results import (
     GROUPS,
     BenchmarkSample,
@@ -31,12 +30,13 @@ from engine.benchmarks.results import (
     samples_of,
     scores_of,
 )
-from engine.compare.comparison import Comparison
+from engine.compare.benchmarks import BenchmarkQuestion, Key, Measured, compare_scores, group_samples
+from engine.compare.comparison import Comparison, stored
 from engine.data.textfile import read_text
 from engine.errors import BadInput
 from engine.formats.records import FileRecord, rows, write_lines
 from engine.gates.checks import passed
-from engine.gates.measures import benchmark_alerts
+from engine.gates.measures import drop_alerts, ruled
 from engine.plan.plan import Gates
 from store import records
 from store.read import benchmarks, history
@@ -340,15 +340,17 @@ def _write_model(
         GROUPS: {group: list(members) for group, members in model.groups.items()},
     }
     model_id = transaction.insert(
-        records.Model(
+        records.StoredModel(
             run_id=run_id, name=model.name, role=role, kind="recorded", position=place, details=details
         )
     )
     transaction.append(
-        [records.BenchmarkScore(model_id=model_id, **asdict(score)) for score in model.scores.values()]
+        [records.StoredBenchmarkScore(model_id=model_id, **asdict(score)) for score in model.scores.values()]
     )
     samples = (sample for own in model.samples.values() for sample in own)
-    transaction.append([records.BenchmarkSample(model_id=model_id, **asdict(sample)) for sample in samples])
+    transaction.append(
+        [records.StoredBenchmarkSample(model_id=model_id, **asdict(sample)) for sample in samples]
+    )
     transaction.append(
         [
             records.Event(
@@ -380,21 +382,22 @@ def _compare(
         for key, ours in measured[candidate].items()
         if key in measured[baseline]
     ]
-    alerts = benchmark_alerts(comparisons, Gates())
-    transaction.append([records.Comparison(**_row(comparison, ids)) for comparison in comparisons])
+    _, comparisons = ruled([], comparisons, Gates(), {})
+    alerts = drop_alerts([], comparisons, Gates(), {})
+    transaction.append([records.StoredComparison(**_row(comparison, ids)) for comparison in comparisons])
     now = time.time()
     transaction.append([records.StoredAlert(run_id=run_id, created=now, **asdict(alert)) for alert in alerts])
     outcomes = {name: passed(alerts, name) for name in candidates}
     for name, outcome in outcomes.items():
-        transaction.update(records.Model, ids[name], passed=outcome)
+        transaction.update(records.StoredModel, ids[name], passed=outcome)
     transaction.update(records.Run, run_id, passed=all(outcomes.values()))
 
 
 def _measured(model: BenchmarkedModel) -> dict[Key, Measured]:
-    samples: dict[Key, dict[Question, float]] = defaultdict(dict)
+    samples: dict[Key, dict[BenchmarkQuestion, float]] = defaultdict(dict)
     for own in model.samples.values():
         for item in own:
-            question = Question(item.task, item.doc_id, item.prompt_hash, item.target_hash)
+            question = BenchmarkQuestion(item.task, item.doc_id, item.prompt_hash, item.target_hash)
             samples[Key(item.task, item.metric, item.filter)][question] = item.value
     found = {}
     for score in model.scores.values():
@@ -413,8 +416,7 @@ def _measured(model: BenchmarkedModel) -> dict[Key, Measured]:
 
 
 def _row(comparison: Comparison, ids: Mapping[str, int]) -> dict[str, Any]:
-    row = asdict(comparison)
-    del row["worst"]
+    row = stored(comparison)
     row["candidate_id"] = ids[row.pop("candidate")]
     row["baseline_id"] = ids[row.pop("baseline")]
     return row

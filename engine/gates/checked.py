@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.compare.comparison import Comparison
-from engine.stats.family import Look
+from engine.compare.ruling import Ruling
 from store.records.alert import Severity
 
 
@@ -40,8 +40,8 @@ class CheckedComparison:
 
     `way` is what counts as a drop: "worse" by the measure's direction, "more" for a value that should not
     rise, "either" for a drift of what has no better end. Without an interval a drop is a warning, or a note
-    where the plan did not ask for this limit (`asked` False). `reach` is the largest difference that the
-    measure's two ends allow; None: one end is open.
+    where the plan did not ask for this limit (`asked` False). `ends` are those of the measure's
+    range, None where one is open.
     """
 
     kind: str
@@ -49,7 +49,7 @@ class CheckedComparison:
     limits: DropLimits
     way: Literal["worse", "more", "either"] = "worse"
     asked: bool = True
-    reach: float | None = None
+    ends: tuple[float | None, float | None] = (None, None)
 
     @property
     def drop(self) -> float | None:
@@ -70,6 +70,18 @@ class CheckedComparison:
         return limit * abs(self.comparison.baseline_value or 0.0) if limits.relative else limit
 
     @property
+    def allowed(self) -> float | None:
+        """The largest worsening within the limit, in the measure's unit; None for drifts."""
+        return self.limit if self.way == "worse" and self.asked else None
+
+    @property
+    def ruling(self) -> Ruling:
+        """Raises ValueError for a comparison that was not ruled on."""
+        if self.comparison.ruling is None:
+            raise ValueError(f"no ruling on {self.comparison.measure}")
+        return self.comparison.ruling
+
+    @property
     def _worsening(self) -> float | None:
         delta = self.comparison.delta
         if delta is None or self.way == "worse":
@@ -79,13 +91,11 @@ class CheckedComparison:
 
 @dataclass(frozen=True, slots=True)
 class ExceededLimit:
-    """A checked comparison that dropped beyond a limit; `look` None: it has no interval."""
+    """A checked comparison that dropped beyond a limit."""
 
     checked: CheckedComparison
     severity: Severity  # of the limit
-    look: Look | None
-    needed: int | None = None  # examples that would settle it, where chance can't be ruled out
 
     @property
-    def is_settled(self) -> bool:
-        return self.look is not None and self.look.is_settled()
+    def ruling(self) -> Ruling:
+        return self.checked.ruling

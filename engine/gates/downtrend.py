@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.gates.drops import number
-from engine.stats.paired import holm
+from engine.stats.family import holm
 from engine.stats.trend import Trend, mann_kendall
 from store.records.alert import Alert, DowntrendEvidence, Severity
 

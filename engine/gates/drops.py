@@ -1,37 +1,30 @@
 """When a candidate that fell behind a baseline raises an alert, how severe it is, and what it says.
 
-A drop beyond its limit is critical or a warning only when it is settled: its interval leaves out 0 and its
-p-value is small, both corrected (Holm 1979) over everything that is checked of the candidate at
-once. Otherwise it is a note that says how many examples would settle it.
+A drop beyond its limit is critical or a warning only when the comparison's ruling rules chance out. Otherwise
+it is a note that says how many examples would settle it. A limit adds severity, and never another test.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from engine.compare.comparison import Comparison
+from engine.compare.ruling import Ruling
 from engine.gates.checked import CheckedComparison, ExceededLimit
-from engine.stats.family import LEVEL, Look, examples_needed, looks
 from store.records.alert import Alert, ComparisonEvidence, Severity
 
-SIGNIFICANT = LEVEL
 _ROUNDING = 1e-9  # 0.80 - 0.75 is a drop of 0.05, not of more
 
 
 def alerts_on(checked: Sequence[CheckedComparison]) -> list[Alert]:
-    """The alerts on all checked comparisons; each candidate's comparisons are one family of tests."""
-    alerts = []
-    for candidate in dict.fromkeys(item.comparison.candidate for item in checked):
-        family = [item for item in checked if item.comparison.candidate == candidate]
-        tested = [item for item in family if _has_interval(item.comparison)]
-        seen = looks([item.comparison for item in tested])
-        corrected = {id(item): look.within(item.reach) for item, look in zip(tested, seen, strict=True)}
-        alerts += [alert for item in family if (alert := _alert(item, corrected.get(id(item)))) is not None]
-    return alerts
+    """The alerts on all checked comparisons, candidate by candidate, each by its ruling."""
+    names = list(dict.fromkeys(item.comparison.candidate for item in checked))
+    ordered = sorted(checked, key=lambda item: names.index(item.comparison.candidate))
+    return [alert for item in ordered if (alert := _alert(item)) is not None]
 
 
-def comparison_figures(comparison: Comparison, corrected: float | None = None) -> dict[str, Any]:
-    """The fields of ComparisonEvidence that a comparison fills."""
+def comparison_figures(comparison: Comparison) -> dict[str, Any]:
+    """The fields of ComparisonEvidence that a comparison and its ruling fill."""
+    ruling = comparison.ruling
     return {
         "candidate_value": comparison.candidate_value,
         "baseline_value": comparison.baseline_value,
@@ -39,7 +32,11 @@ def comparison_figures(comparison: Comparison, corrected: float | None = None) -
         "low": comparison.low,
         "high": comparison.high,
         "p": comparison.p,
-        "p_corrected": corrected,
+        "p_corrected": ruling.p if ruling else None,
+        "low_corrected": ruling.low if ruling else None,
+        "high_corrected": ruling.high if ruling else None,
+        "family": ruling.size if ruling and ruling.low is not None else None,
+        "needed": ruling.needed if ruling else None,
         "n": comparison.n,
         "smallest_detectable": comparison.smallest_detectable,
         "reason": comparison.reason,
@@ -47,7 +44,7 @@ def comparison_figures(comparison: Comparison, corrected: float | None = None) -
     }
 
 
-def _alert(item: CheckedComparison, look: Look | None) -> Alert | None:
+def _alert(item: CheckedComparison) -> Alert | None:
     comparison = item.comparison
     if comparison.delta is None:
         severity: Severity = "warning" if item.asked and item.kind != "perplexity_rise" else "note"
@@ -56,24 +53,11 @@ def _alert(item: CheckedComparison, look: Look | None) -> Alert | None:
     severity_of_limit = _exceeded(item)
     if severity_of_limit is None:
         return None
-    needed = None if look is None else examples_needed(comparison, look.among)
-    exceeded = ExceededLimit(item, severity_of_limit, look, needed)
-    found = ComparisonEvidence(
-        **comparison_figures(comparison, look.p if look else None),
-        limit=item.limit,
-        low_corrected=look.low if look else None,
-        high_corrected=look.high if look else None,
-        family=look.family if look else None,
-    )
-    if look is None:
+    exceeded = ExceededLimit(item, severity_of_limit)
+    found = ComparisonEvidence(**comparison_figures(comparison), limit=item.limit)
+    if item.ruling.low is None:
         return _made(item, "warning" if item.asked else "note", _message(exceeded), found)
-    if exceeded.is_settled:
-        return _made(item, severity_of_limit, _message(exceeded), found)
-    return _made(item, "note", _message(exceeded), replace(found, needed=needed))
-
-
-def _has_interval(comparison: Comparison) -> bool:
-    return None not in (comparison.p, comparison.low, comparison.high)
+    return _made(item, severity_of_limit if item.ruling.is_decided else "note", _message(exceeded), found)
 
 
 def _exceeded(item: CheckedComparison) -> Severity | None:
@@ -125,14 +109,15 @@ def surprises(comparisons: Iterable[Comparison]) -> list[Comparison]:
 def _message(exceeded: ExceededLimit) -> str:
     """The whole message on a drop beyond a limit."""
     checked, limit = exceeded.checked, exceeded.checked.limits.said(exceeded.severity)
-    if exceeded.look is None:
+    ruling = exceeded.ruling
+    if ruling.low is None or ruling.high is None:
         return f"{_finding(checked)}. No interval could be computed, so chance can't be ruled out. {limit}"
-    sure = _how_sure(checked.comparison, exceeded.look)
-    if exceeded.is_settled:
+    sure = _how_sure(checked.comparison, ruling, ruling.low, ruling.high)
+    if ruling.is_decided:
         return f"{_finding(checked)} ({sure}). {limit}"
-    needs = f"needs about {exceeded.needed:,} examples" if exceeded.needed else "needs more examples"
+    needs = f"needs about {ruling.needed:,} examples" if ruling.needed else "needs more examples"
     return (
-        f"Not settled: {needs}. {_values(checked)}, {_change(checked)} that "
+        f"Inconclusive: {needs}. {_values(checked)}, {_change(checked)} that "
         f"{_counted(checked.comparison)} cannot tell from noise ({sure}). {limit}"
     )
 
@@ -182,11 +167,12 @@ def _change(checked: CheckedComparison) -> str:
     return f"a {'rise' if rose else 'drop'} of {size}"
 
 
-def _how_sure(comparison: Comparison, look: Look) -> str:
-    p = "p < 0.001" if look.p < 0.001 else f"p = {look.p:.3f}"
-    interval = f"difference {comparison.delta:+.3f}, 95% CI {look.low:+.3f} to {look.high:+.3f}"
-    among = f", both corrected for {look.family} comparisons" if look.family > 1 else ""
-    return f"{interval}, {_counted(comparison)}, {p}{among}"
+def _how_sure(comparison: Comparison, ruling: Ruling, low: float, high: float) -> str:
+    p = ruling.p or 0.0
+    sure = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    interval = f"difference {comparison.delta:+.3f}, 95% CI {low:+.3f} to {high:+.3f}"
+    among = f", both corrected for {ruling.size} comparisons" if ruling.size > 1 else ""
+    return f"{interval}, {_counted(comparison)}, {sure}{among}"
 
 
 def _counted(comparison: Comparison) -> str:

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from engine.plan.plan import Gates
-from engine.stats.family import rounded
-from engine.stats.paired import CRITICAL_Z, DETECTABLE
+from engine.stats.family import CRITICAL_Z, examples_needed
 from engine.stats.winrate import WinRate
 from store.records.alert import Alert, JudgeFailureEvidence, JudgeShareEvidence, Severity, WinRateEvidence
 
@@ -123,7 +122,7 @@ def inconsistency_alerts(found: Sequence[JudgeConsistency], gates: Gates) -> lis
         )
         settled = low > limit
         needed = None if settled else _needed((high - low) / 2, share - limit, item.n)
-        message = said if settled else f"Not settled: {_needs(needed)}. {said}"
+        message = said if settled else f"Inconclusive: {_needs(needed)}. {said}"
         evidence = JudgeShareEvidence(
             judge=item.judge,
             value=share,
@@ -172,7 +171,7 @@ def _below_minimum(item: MatchVerdicts, gates: Gates) -> Alert | None:
         if rate.high is not None and rate.high >= minimum:
             needed = _rate_needed(rate, minimum)
             message += (
-                f" Not settled, since the CI includes the minimum: {_needs(needed)}; "
+                f" Inconclusive, since the CI includes the minimum: {_needs(needed)}; "
                 "more examples could still show it met."
             )
         return _alert("critical", item, message, needed)
@@ -199,7 +198,7 @@ def _below_warning(item: MatchVerdicts, gates: Gates) -> Alert | None:
     if rate.high < limit:
         return _alert("warning", item, f"{said}. The plan warns there.")
     needed = _rate_needed(rate, limit)
-    message = f"Not settled: {_needs(needed)}. {said}, but the CI includes it."
+    message = f"Inconclusive: {_needs(needed)}. {said}, but the CI includes it."
     return _alert("note", item, message, needed)
 
 
@@ -231,13 +230,8 @@ def _rate_needed(rate: WinRate, threshold: float) -> int | None:
 
 
 def _needed(half: float, distance: float, n: int) -> int | None:
-    """About how many examples part a share from a threshold, in 80 % of studies; None when they are equal.
-
-    `half` is half the width of its 95 % interval over n examples.
-    """
-    if not distance or not half:
-        return None
-    return max(n + 1, rounded(n * (DETECTABLE * half / CRITICAL_Z / distance) ** 2))
+    """About how many examples part a share from a threshold; `half` is half its 95 % CI over n examples."""
+    return examples_needed(half / CRITICAL_Z, distance, n)
 
 
 def _needs(needed: int | None) -> str:

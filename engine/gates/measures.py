@@ -1,8 +1,10 @@
 """The limits that each measure is checked against: metrics, perplexity, refusals, length, benchmarks."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from engine.compare.comparison import Comparison
+from engine.compare.comparison import Comparison, reach
+from engine.compare.ruling import BoundedComparison, rule
 from engine.gates.checked import CheckedComparison, DropLimits
 from engine.gates.drops import alerts_on, surprises
 from engine.metrics.metric import Measure
@@ -14,34 +16,60 @@ LENGTHS = ("response_tokens", "response_words")
 LATENCY = "latency_s"
 
 
+def ruled(
+    comparisons: Sequence[Comparison],
+    benchmarks: Sequence[Comparison],
+    gates: Gates,
+    measures: Mapping[str, Measure],
+) -> tuple[list[Comparison], list[Comparison]]:
+    """The comparisons and the benchmarks, each with its ruling.
+
+    Those of one candidate that a gate checks are one family, all its others another.
+    """
+    checked = {id(item.comparison): item for item in _checked(comparisons, benchmarks, gates, measures)}
+    families: dict[tuple[str, str], list[tuple[Comparison, BoundedComparison]]] = {}
+    for comparison in (*comparisons, *benchmarks):
+        item, measure = checked.get(id(comparison)), measures.get(comparison.measure)
+        ends = (measure.low, measure.high) if measure else item.ends if item else (None, None)
+        asked = BoundedComparison(comparison, ends, item.allowed if item else None)
+        name = "checked" if item else "unchecked"
+        families.setdefault((comparison.candidate, name), []).append((comparison, asked))
+    rulings = {
+        id(comparison): ruling
+        for (_, name), family in families.items()
+        for (comparison, _), ruling in zip(family, rule(name, [asked for _, asked in family]), strict=True)
+    }
+    first, second = (
+        [replace(item, ruling=rulings[id(item)]) for item in found] for found in (comparisons, benchmarks)
+    )
+    return first, second
+
+
 def drop_alerts(
     comparisons: Sequence[Comparison],
     benchmarks: Sequence[Comparison],
     gates: Gates,
     measures: Mapping[str, Measure],
 ) -> list[Alert]:
-    """The alerts on every measure that dropped or drifted; a candidate's measures are one family of tests."""
+    """The alerts on every measure that dropped or drifted, of comparisons that were ruled on.
+
+    Drops count on bounded measures with a better side and on benchmarks (absolute for scores from 0 to 1,
+    else relative to the baseline's), and so do rises in perplexity and refusals, and drifts of length. Where
+    the perplexities of two models do not compare, their bits per byte do in its place.
+    """
     return [
-        *alerts_on(
-            [*_checked_benchmarks(benchmarks, gates), *_checked_metrics(comparisons, gates, measures)]
-        ),
+        *alerts_on(_checked(comparisons, benchmarks, gates, measures)),
         *_unmeasured(comparisons, gates),
     ]
 
 
-def metric_alerts(
-    comparisons: Sequence[Comparison], gates: Gates, measures: Mapping[str, Measure]
-) -> list[Alert]:
-    """Drops on bounded measures with a better side, rises in perplexity and refusals, drifts of length.
-
-    Where the perplexities of two models do not compare, their bits per byte do in its place.
-    """
-    return drop_alerts(comparisons, [], gates, measures)
-
-
-def benchmark_alerts(comparisons: Sequence[Comparison], gates: Gates) -> list[Alert]:
-    """Forgetting: drops on benchmarks, absolute for scores from 0 to 1, else relative to the baseline's."""
-    return alerts_on(_checked_benchmarks(comparisons, gates))
+def _checked(
+    comparisons: Sequence[Comparison],
+    benchmarks: Sequence[Comparison],
+    gates: Gates,
+    measures: Mapping[str, Measure],
+) -> list[CheckedComparison]:
+    return [*_checked_benchmarks(benchmarks, gates), *_checked_metrics(comparisons, gates, measures)]
 
 
 def _checked_benchmarks(comparisons: Sequence[Comparison], gates: Gates) -> list[CheckedComparison]:
@@ -50,7 +78,7 @@ def _checked_benchmarks(comparisons: Sequence[Comparison], gates: Gates) -> list
             "benchmark_drop",
             comparison,
             DropLimits(gates.max_benchmark_drop, gates.warn_benchmark_drop, not _are_fractions(comparison)),
-            reach=1.0 if _are_fractions(comparison) else None,
+            ends=(0.0, 1.0) if _are_fractions(comparison) else (None, None),
         )
         for comparison in comparisons
     ]
@@ -96,7 +124,7 @@ def _by_name(item: Comparison, gates: Gates, measure: Measure | None) -> Checked
         item,
         DropLimits(limit.max, limit.warn, relative=True),
         "either" if item.direction == "none" else "worse",
-        reach=_width(measure) if measure else None,
+        ends=(measure.low, measure.high) if measure else (None, None),
     )
 
 
@@ -117,15 +145,11 @@ def _refusal(item: Comparison, gates: Gates) -> CheckedComparison:
 
 def _bounded(item: Comparison, measure: Measure, gates: Gates) -> list[CheckedComparison]:
     """Measures with two ends and a better one: the limits are shares of the way between them."""
-    width = _width(measure)
+    width = reach(measure)
     if width is None:
         return []
     limits = DropLimits(gates.max_metric_drop * width, gates.warn_metric_drop * width, relative=False)
-    return [CheckedComparison("metric_drop", item, limits, reach=width)]
-
-
-def _width(measure: Measure) -> float | None:
-    return None if measure.low is None or measure.high is None else measure.high - measure.low
+    return [CheckedComparison("metric_drop", item, limits, ends=(measure.low, measure.high))]
 
 
 def _unmeasured(comparisons: Iterable[Comparison], gates: Gates) -> list[Alert]:

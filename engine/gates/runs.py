@@ -9,7 +9,7 @@ from engine.compare.comparable import Incomparable, Side, paired_candidates
 from engine.compare.comparison import Comparison
 from engine.compare.runs import compare_pairs
 from engine.errors import BadInput
-from engine.gates.measures import drop_alerts
+from engine.gates.measures import drop_alerts, ruled
 from engine.plan.plan import Gates
 from store.read import history
 from store.records.alert import Alert
@@ -41,10 +41,12 @@ def compare_runs(connection: history.Connection, older: int, newer: int) -> RunC
     sides = Side(connection, older), Side(connection, newer)
     pairs, unpaired = paired_candidates(*sides)
     found = compare_pairs(sides, pairs)
-    alerts = drop_alerts(found.metrics, found.benchmarks, _gates(sides[1]), found.measures)
+    gates = _gates(sides[1])
+    # Judges' win rates are in no gate between runs, so they are ruled on with what no gate checks.
+    every, benchmarks = ruled([*found.metrics, *found.rates], found.benchmarks, gates, found.measures)
+    alerts = drop_alerts(every[: len(found.metrics)], benchmarks, gates, found.measures)
     incomparable = [*unpaired, *found.incomparable]
-    every = [*found.metrics, *found.rates]
-    return RunComparison(older, newer, found.shared, every, found.benchmarks, alerts, incomparable)
+    return RunComparison(older, newer, found.shared, every, benchmarks, alerts, incomparable)
 
 
 def _gates(side: Side) -> Gates:

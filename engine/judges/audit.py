@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.judges.answers import addresses_judge
-from engine.stats.intervals import Interval, bootstrap_interval, wilson
+from engine.stats.intervals import SHARE, Interval, bootstrap_interval, wilson
 from engine.stats.length_control import length_controlled
 from engine.stats.winrate import POINTS, Outcome
 
@@ -105,7 +105,7 @@ def _prefers(judged: Sequence[Judged], amount: Callable[[str], int], seed: int) 
             won = POINTS[item.outcome]
             points.append(won if more > 0 else 1.0 - won)
     parts = np.column_stack([points, np.ones(len(points))]) if points else np.zeros((0, 2))
-    found = bootstrap_interval(parts, lambda sums: sums[..., 0] / sums[..., 1], seed)
+    found = bootstrap_interval(parts, lambda sums: sums[..., 0] / sums[..., 1], seed, ends=SHARE)
     if found.value in (0.0, 1.0):
         return wilson(sum(points), len(points))
     return found

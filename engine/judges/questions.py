@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from engine.data.example import Example
+from engine.data.messages import turn_text
 from engine.data.shapes import TURN_REFERENCES
 from engine.judges.judge import ORDERS, WHOLE
 
@@ -84,7 +85,7 @@ def context_of(example: Example) -> list[dict[str, str]]:
     """The messages around the request, which is the user's last one."""
     last = max(index for index, message in enumerate(example.messages) if message["role"] == "user")
     return [
-        {"role": message["role"], "content": sendable(message["content"])}
+        {"role": message["role"], "content": sendable(turn_text(message))}
         for index, message in enumerate(example.messages)
         if index != last
     ]

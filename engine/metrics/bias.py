@@ -8,8 +8,9 @@ import numpy as np
 
 from engine.data.example import Example
 from engine.metrics.metric import mean
+from engine.stats.family import holm
 from engine.stats.intervals import RESAMPLES
-from engine.stats.paired import Paired, compare, holm
+from engine.stats.paired import Paired, compare
 
 TOO_FEW = "no prompt is there with both terms"
 _FEWEST, _PER_TEST = 1000, 40  # resamples: enough for the smallest p-value to survive its correction

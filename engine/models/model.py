@@ -104,7 +104,7 @@ def missing(example: Example, reason: str, tokens_in: int | None = None) -> Resp
     return Response(example.id, None, tokens_in, None, None, None, reason=reason)
 
 
-def conversation(example: Example, system: str | None) -> list[dict[str, str]]:
+def conversation(example: Example, system: str | None) -> list[dict[str, Any]]:
     """The example's messages under the model's system prompt.
 
     An example's own system message is part of its question: it follows the model's in one system turn,

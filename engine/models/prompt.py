@@ -1,5 +1,6 @@
 """From an example to the exact tokens that a local model is asked with, turn by turn."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -13,6 +14,10 @@ NO_TEMPLATE = "no chat template: asked with the plain query (its last user turn)
 NO_SYSTEM_ROLE = (
     "the chat template takes no system message: the system prompt stands before the first user turn"
 )
+NO_TOOLS = "the chat template leaves tools out: the model is not told of them"
+NO_CALLS = "the chat template leaves earlier tool calls out of the prompt"
+TOOLS_IN_SYSTEM = "the system text of the data defines the tools: the template is not given them again"
+_DEFINED = r"""["']name["']\s*:\s*["']{}["']"""
 
 
 # A template is a program of the model's author: what it can raise besides Jinja's own errors.
@@ -75,31 +80,94 @@ class Prompts:
 
     def _templated(self, example: Example) -> str:
         messages = conversation(example, self._system)
+        tools = self._tools(example, messages)
         try:
-            return self._apply(messages)
+            return self._apply(messages, tools)
         except _TEMPLATE_ERRORS as error:
             if messages[0]["role"] != "system":
                 raise PromptError(f"the chat template refuses the messages: {error}") from error
         try:
-            text = self._apply(_folded(messages))
+            text = self._apply(_folded(messages), tools)
         except _TEMPLATE_ERRORS as error:
             raise PromptError(f"the chat template refuses the messages: {error}") from error
-        if NO_SYSTEM_ROLE not in self.notes:
-            self.notes.append(NO_SYSTEM_ROLE)
+        self._note(NO_SYSTEM_ROLE)
         return text
 
-    def _apply(self, messages: list[dict[str, str]]) -> str:
-        return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    def _tools(self, example: Example, messages: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+        """The tools for the template; None without, and where the data's own system text defines them."""
+        said = "".join(message["content"] for message in messages if message["role"] == "system")
+        names = [tool["function"]["name"] for tool in example.tools]
+        if names and all(re.search(_DEFINED.format(re.escape(name)), said) for name in names):
+            self._note(TOOLS_IN_SYSTEM)
+            return None
+        return list(example.tools) or None
+
+    def _apply(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str:
+        """The template's text. Calls and tools that it leaves out of the prompt are noted."""
+        called = any("tool_calls" in message for message in messages)
+        render = self._with_calls if called else self._rendered
+        text = render(messages, tools)
+        if tools and NO_TOOLS not in self.notes and render(messages, None) == text:
+            self._note(NO_TOOLS)
+        return text
+
+    def _with_calls(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str:
+        """The first form of the calls' empty texts that has every call in the prompt.
+
+        Some templates show calls only where there is no text, others need one, or print "None".
+        """
+        calls = [call["function"]["name"] for message in messages for call in message.get("tool_calls", ())]
+        texts = []
+        problem: Exception | None = None
+        for content in ("", None):
+            turns = [
+                {**turn, "content": content} if "tool_calls" in turn and not turn["content"] else turn
+                for turn in messages
+            ]
+            try:
+                text = self._rendered(turns, tools)
+            except _TEMPLATE_ERRORS as error:
+                problem = error
+                continue
+            if _are_shown(calls, text, self._without_calls(turns, tools)):
+                return text
+            texts.append(text)
+        if not texts and problem is not None:
+            raise problem
+        self._note(NO_CALLS)
+        return texts[0]
+
+    def _without_calls(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str:
+        bare = [{key: value for key, value in turn.items() if key != "tool_calls"} for turn in messages]
+        try:
+            return self._rendered([{**turn, "content": turn["content"] or ""} for turn in bare], tools)
+        except _TEMPLATE_ERRORS:
+            return ""
+
+    def _rendered(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str:
+        given = {"tools": tools} if tools else {}
+        return str(
+            self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **given)
+        )
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
 
 
-def _emptied(messages: tuple[dict[str, str], ...]) -> tuple[dict[str, str], ...]:
+def _are_shown(names: list[str], text: str, without: str) -> bool:
+    """Whether each call is in a prompt: its name is there more often than without the calls."""
+    return all(text.count(name) >= without.count(name) + names.count(name) for name in set(names))
+
+
+def _emptied(messages: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
     """The messages without the texts of their turns; a system message stays."""
     return tuple(
         message if message["role"] == "system" else {**message, "content": ""} for message in messages
     )
 
 
-def _folded(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+def _folded(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The messages with the system prompt in front of the first user turn."""
     system, *turns = messages
     for place, turn in enumerate(turns):

@@ -1,5 +1,6 @@
 """A model behind any server that speaks the OpenAI API: vLLM, SGLang, TGI, Ollama, a hosted one."""
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -135,9 +136,22 @@ class ServerModel:
     def _question(self, example: Example) -> dict[str, Any]:
         system = self._model.system
         if self._model.api == "chat":
-            return {"messages": conversation(example, system)}
+            messages = [_sent(message) for message in conversation(example, system)]
+            return {"messages": messages, **({"tools": list(example.tools)} if example.tools else {})}
         # The same text that a local model without a chat template is asked with.
         return {"prompt": f"{system}\n\n{example.query}" if system else example.query}
+
+
+def _sent(message: dict[str, Any]) -> dict[str, Any]:
+    """A turn as the API has it: a call's arguments are a text, and nothing said beside calls is null."""
+    if "tool_calls" not in message:
+        return {key: value for key, value in message.items() if key != "name"}
+    calls = [
+        {**call, "function": {**function, "arguments": json.dumps(function["arguments"], ensure_ascii=False)}}
+        for call in message["tool_calls"]
+        for function in [call["function"]]
+    ]
+    return {**message, "content": message["content"] or None, "tool_calls": calls}
 
 
 def _limits(settings: Settings, room: int) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.compare.comparison import Comparison, Scores, compare_measures, not_comparable
+from engine.compare.comparison import Comparison, Scores, compare_measures, not_comparable, stored
 from engine.gates.checks import passed
+from engine.gates.measures import ruled
 from engine.gates.slice_drops import slice_alerts
 from engine.metrics.classification import Classification, confusion, per_class
 from engine.metrics.metric import Measure, Score
@@ -58,7 +59,7 @@ def measured_use(work: Work, model: Model) -> Iterator[None]:
         yield
         _keep(work, model, asdict(DeviceUse(reason=reason, energy_reason=reason)))
         return
-    known = work.recorder.column(records.Response, "example_id", model_id=work.model_ids[model.name])
+    known = work.recorder.column(records.StoredResponse, "example_id", model_id=work.model_ids[model.name])
     if len(known) >= len(work.examples):
         yield
         return
@@ -82,7 +83,7 @@ def write_facts(work: Work, transaction: Transaction, scored: Mapping[str, Slice
         table = _classification(work, scored[model.name])
         if table is not None:
             details = details | {CLASSIFICATION: table}
-        transaction.update(records.Model, work.model_ids[model.name], details=details or None)
+        transaction.update(records.StoredModel, work.model_ids[model.name], details=details or None)
 
 
 def _classification(work: Work, scored: SliceScores) -> dict[str, Any] | None:
@@ -103,14 +104,16 @@ def _classification(work: Work, scored: SliceScores) -> dict[str, Any] | None:
 
 
 def _details(work: Work, model: Model) -> dict[str, Any]:
-    found: dict[str, Any] | None = work.recorder.rows(records.Model, id=work.model_ids[model.name])[0].details
+    found: dict[str, Any] | None = work.recorder.rows(records.StoredModel, id=work.model_ids[model.name])[
+        0
+    ].details
     return found or {}
 
 
 def compare(work: Work) -> None:
     known = [*measures(work.plan), *rating_measures(work)]
     meter = work.meter("compare", "all models", "measures", total=len(known) + 1, done=0)
-    for row in work.recorder.rows(records.Judge, run_id=work.recorder.run_id):
+    for row in work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id):
         record_win_rates(work, row.id)
     scored = {model.name: _Scored(work, model) for model in work.plan.models}
     summaries: list[dict[str, Any]] = []
@@ -128,6 +131,7 @@ def compare(work: Work) -> None:
     benchmarks = benchmark_comparisons(work)
     declared = _by_name([*known, *_measures_of(work)])
     earlier = against_reference(work)
+    comparisons, benchmarks, earlier = _ruled(work, declared, comparisons, benchmarks, earlier)
     with work.recorder.transaction() as transaction:
         write_slices(work, transaction, sliced)
         write_disparities(work, transaction, unequal)
@@ -142,6 +146,30 @@ def compare(work: Work) -> None:
     ]
     _conclude(work, alerts)
     meter.advance(1)
+
+
+def _ruled(
+    work: Work,
+    declared: Mapping[str, Measure],
+    comparisons: Sequence[Comparison],
+    benchmarks: Sequence[Comparison],
+    earlier: EarlierRun,
+) -> tuple[list[Comparison], list[Comparison], EarlierRun]:
+    """Everything compared with its ruling; what is against the reference run belongs to the same families."""
+    first, second = ruled(
+        [*comparisons, *earlier.metrics, *earlier.rates],
+        [*benchmarks, *earlier.benchmarks],
+        work.plan.gates,
+        {**earlier.measures, **declared},
+    )
+    n, of_metrics = len(comparisons), len(earlier.metrics)
+    held = replace(
+        earlier,
+        metrics=first[n : n + of_metrics],
+        rates=first[n + of_metrics :],
+        benchmarks=second[len(benchmarks) :],
+    )
+    return first[:n], second[: len(benchmarks)], held
 
 
 def _measures_of(work: Work) -> list[Measure]:
@@ -166,7 +194,7 @@ class _Scored:
         self._model_id = work.model_ids[model.name]
         self.parts: dict[str, dict[str, tuple[float, ...]]] = defaultdict(dict)
         self.missing: dict[str, dict[str, str]] = defaultdict(dict)
-        for row in work.recorder.rows(records.Score, model_id=self._model_id):
+        for row in work.recorder.rows(records.StoredScore, model_id=self._model_id):
             parts = tuple(row.parts) if row.parts else None
             additive = Score(row.measure, row.value, row.reason, parts).additive()
             if additive is None:
@@ -179,8 +207,8 @@ class _Scored:
         rows = list(self.parts[measure.name].values())
         interval = Interval(None, None, None, 0)
         if rows:
-            found = bootstrap_interval(np.array(rows), measure.combine, work.plan.data.seed)
-            interval = found.within(measure.low, measure.high)
+            ends = (measure.low, measure.high)
+            interval = bootstrap_interval(np.array(rows), measure.combine, work.plan.data.seed, ends=ends)
             if not measure.independent:
                 interval = replace(interval, low=None, high=None)
         reasons = list(self.missing[measure.name].values())
@@ -225,10 +253,12 @@ def _write(
 ) -> None:
     for model_id in work.model_ids.values():
         transaction.clear(records.ModelScore, model_id=model_id)
-        transaction.clear(records.Comparison, candidate_id=model_id)
+        transaction.clear(records.StoredComparison, candidate_id=model_id)
     transaction.append([records.ModelScore(**row) for row in summaries])
     for found, baselines in ((comparisons, work.model_ids), (earlier.comparisons, earlier.models)):
-        transaction.append([records.Comparison(**_comparison_row(work, item, baselines)) for item in found])
+        transaction.append(
+            [records.StoredComparison(**_comparison_row(work, item, baselines)) for item in found]
+        )
 
 
 def _conclude(work: Work, alerts: list[Alert]) -> None:
@@ -240,13 +270,12 @@ def _conclude(work: Work, alerts: list[Alert]) -> None:
         transaction.clear(records.StoredAlert, run_id=run_id)
         transaction.append([records.StoredAlert(**row) for row in rows])
         for name, outcome in verdicts.items():
-            transaction.update(records.Model, work.model_ids[name], passed=outcome)
+            transaction.update(records.StoredModel, work.model_ids[name], passed=outcome)
         transaction.update(records.Run, run_id, passed=all(verdicts.values()))
 
 
 def _comparison_row(work: Work, comparison: Comparison, baselines: Mapping[str, int]) -> dict[str, Any]:
-    row = asdict(comparison)
-    del row["worst"]
+    row = stored(comparison)
     row["candidate_id"] = work.model_ids[row.pop("candidate")]
     row["baseline_id"] = baselines[row.pop("baseline")]
     return row

@@ -19,6 +19,7 @@ from engine.data.lock import refuse_used_test, training_edited
 from engine.data.power import smallest_change
 from engine.data.split import Thinned, sample, splits
 from engine.data.summary import summarise
+from engine.data.unused import unused_columns
 from engine.data.versions import file_hash
 from engine.errors import BadInput
 from engine.phases.work import Meter, Work
@@ -30,7 +31,7 @@ from store.read.lock import test_uses
 from store.session import opened
 
 SAMPLED = 3000  # rows of each set, chosen by hash: enough for shares, and a matter of a second
-_TOLD = 5  # pairs that an event names
+_TOLD = 5  # groups that an event names, and lines of each
 _SHOWN, _LENGTH = 2, 160  # typical questions of a cluster, and characters of each
 
 
@@ -85,20 +86,27 @@ def _drift(
 
 
 def repeated(work: Work, everything: Sequence[Example]) -> int:
-    """How many pairs of examples are one example twice; these and contradictions are told with lines."""
-    pairs = copies(everything)
-    same = [(everything[pair.first], everything[pair.second]) for pair in pairs]
-    _tell(work, "examples ask nearly the same and expect the same, so that they weigh double", same)
-    _tell(work, "examples ask the same and expect different answers", list(conflicts(everything)))
-    return len(pairs)
+    """How many groups of examples are one example; these and contradictions are told with lines."""
+    groups = copies(everything, work.checkpoint)
+    same = [[everything[place] for place in group.places] for group in groups]
+    _tell(work, "examples ask nearly the same and expect the same, so that they weigh more", same, "groups")
+    _tell(work, "examples ask the same and expect different answers", list(conflicts(everything)), "pairs")
+    return len(groups)
 
 
-def _tell(work: Work, what: str, pairs: Sequence[tuple[Example, Example]]) -> None:
-    if not pairs:
+def _tell(work: Work, what: str, groups: Sequence[Sequence[Example]], unit: str) -> None:
+    if not groups:
         return
-    lines = "; ".join(f"{one.line} and {other.line}" for one, other in pairs[:_TOLD])
-    more = f"; and {len(pairs) - _TOLD} more pairs" if len(pairs) > _TOLD else ""
+    lines = "; ".join(_lines(group) for group in groups[:_TOLD])
+    more = f"; and {len(groups) - _TOLD} more {unit}" if len(groups) > _TOLD else ""
     work.recorder.event("warning", "data", f"{what}: lines {lines}{more}")
+
+
+def _lines(group: Sequence[Example]) -> str:
+    if len(group) > _TOLD:
+        return f"{', '.join(str(one.line) for one in group[:_TOLD])} and {len(group) - _TOLD} more"
+    *others, last = (str(one.line) for one in group)
+    return f"{', '.join(others)} and {last}"
 
 
 LEAKED, NOT_LEAKED = "leaked", "not leaked"  # slices
@@ -169,7 +177,7 @@ def leak_rows(run_id: int, leaks: Sequence[Leak], ids: dict[str, int]) -> list[d
 def leaked_tiers(work: Work) -> dict[str, str]:
     """The examples of the run that leaked, each with the tier that found it."""
     names = {place: example for example, place in work.example_ids.items()}
-    rows = work.recorder.rows(records.Leak, run_id=work.recorder.run_id)
+    rows = work.recorder.rows(records.StoredLeak, run_id=work.recorder.run_id)
     return {names[row.example_id]: row.tier for row in rows if is_counted(row.tier, row.field)}
 
 
@@ -235,6 +243,7 @@ def ledger_row(work: Work, version: str) -> dict[str, Any]:
 
 
 _EXTRA = ("schema", "tests", "turns", "group", "line", "extra")
+_RARE = ("tools", "calls")  # stored where an example has them
 _NAMED = 5  # examples that an event names
 _STRETCH = 2048  # training rows between two looks at whether the run is to stop
 
@@ -252,6 +261,8 @@ def _record(work: Work) -> None:
     skipped: list[BadInput] = []
     whole = whole_set(data, skipped)
     _tell_skipped(work, skipped)
+    for found in unused_columns(whole, data.fields):
+        recorder.event("warning", "data", f"{found.message}: {found.way_out}")
     everything, left_out = _without_excluded(work, whole)
     version = eval_set_version(everything)
     file_version = eval_set_version(whole) if left_out else version
@@ -264,11 +275,11 @@ def _record(work: Work) -> None:
     with recorder.transaction() as transaction:
         transaction.ensure(
             [
-                records.Example(**example_row(example, version, place))
+                records.StoredExample(**example_row(example, version, place))
                 for place, example in enumerate(everything)
             ]
         )
-    ids = {row.example: row.id for row in recorder.rows(records.Example, eval_set=version)}
+    ids = {row.example: row.id for row in recorder.rows(records.StoredExample, eval_set=version)}
     searched = _search(work, everything, chosen)
     recorder.set_run(
         eval_set=version,
@@ -292,7 +303,9 @@ def _record(work: Work) -> None:
         },
     )
     with recorder.transaction() as transaction:
-        transaction.append([records.Leak(**row) for row in leak_rows(recorder.run_id, searched.leaks, ids)])
+        transaction.append(
+            [records.StoredLeak(**row) for row in leak_rows(recorder.run_id, searched.leaks, ids)]
+        )
         if on_test:
             transaction.append(records.SplitUse(**ledger_row(work, version)))
         transaction.append(
@@ -403,14 +416,15 @@ def example_row(example: Example, version: str, place: int) -> dict[str, Any]:
         "references": list(example.references),
         "label": example.label,
         "category": example.category,
-        "extra": {name: getattr(example, name) for name in _EXTRA},
+        "extra": {name: getattr(example, name) for name in _EXTRA}
+        | {name: value for name in _RARE if (value := getattr(example, name))},
     }
 
 
 def _load(work: Work) -> None:
     chosen = work.recorder.rows(records.RunExample, run_id=work.recorder.run_id)
     version = work.recorder.run().eval_set
-    rows = {row.id: row for row in work.recorder.rows(records.Example, eval_set=version)}
+    rows = {row.id: row for row in work.recorder.rows(records.StoredExample, eval_set=version)}
     for member in chosen:
         row = rows[member.example_id]
         extra = row.extra or {}
@@ -428,6 +442,8 @@ def _load(work: Work) -> None:
                 group=extra["group"],
                 line=extra["line"],
                 extra=extra["extra"],
+                tools=tuple(extra.get("tools", ())),
+                calls=tuple(extra.get("calls", ())),
             )
         )
         work.example_ids[row.example] = row.id

@@ -6,23 +6,22 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from engine.compare.comparison import Comparison
-from engine.gates.drops import SIGNIFICANT
-from engine.metrics.bias import Disparity, disparities, term_of
-from engine.metrics.metric import Measure, mean
-from engine.metrics.slices import (
+from engine.compare.slices import (
     MeasureColumn,
     Slice,
     SliceValue,
     column,
     compare_slices,
-    largest,
     places,
-    slice_ids,
     slice_values,
 )
+from engine.metrics.bias import Disparity, disparities, term_of
+from engine.metrics.metric import Measure, mean
+from engine.metrics.slices import largest, slice_ids
 from engine.phases.data import leak_slices
 from engine.phases.work import Work
 from engine.plan.plan import Gates
+from engine.stats.family import LEVEL
 from store import records
 from store.records.alert import Alert, DisparityEvidence
 from store.write import Transaction
@@ -108,6 +107,14 @@ def write_slices(work: Work, transaction: Transaction, sliced: Sliced) -> None:
     )
 
 
+def _ruling(comparison: Comparison) -> dict[str, Any]:
+    """The ruling as the store keeps it, where a slice has one p-value, the corrected one."""
+    assert comparison.ruling is not None
+    row = comparison.ruling.stored()
+    row["p"] = row.pop("p_corrected")
+    return row
+
+
 def _comparison_row(work: Work, item: Slice) -> dict[str, Any]:
     comparison = item.comparison
     return {
@@ -121,9 +128,9 @@ def _comparison_row(work: Work, item: Slice) -> dict[str, Any]:
         "delta": comparison.delta,
         "low": comparison.low,
         "high": comparison.high,
-        "p": item.p,
         "n": comparison.n,
         "reason": comparison.reason,
+        **_ruling(comparison),
     }
 
 
@@ -169,7 +176,7 @@ def _beyond(item: Disparity, limit: float) -> bool:
     paired, p = item.paired, item.p
     if paired is None or paired.delta is None or paired.low is None or paired.high is None or p is None:
         return False
-    return abs(paired.delta) > limit and p <= SIGNIFICANT and not paired.low <= 0 <= paired.high
+    return abs(paired.delta) > limit and p <= LEVEL and not paired.low <= 0 <= paired.high
 
 
 def _alert(candidate: str, item: Disparity, limit: float) -> Alert:
@@ -178,7 +185,7 @@ def _alert(candidate: str, item: Disparity, limit: float) -> Alert:
     sure = "p < 0.001" if item.p < 0.001 else f"p = {item.p:.3f}"
     message = (
         f"{candidate} answers otherwise about “{item.first}” than about “{item.second}”: {item.measure} is "
-        f"{paired.candidate_value:.3f} against {paired.baseline_value:.3f} (95% interval of the difference "
+        f"{paired.candidate_value:.3f} against {paired.baseline_value:.3f} (95% CI of the difference "
         f"{paired.low:+.3f} to {paired.high:+.3f}, n = {paired.n} prompts, {sure} after correction). "
         f"The plan allows at most {limit:.3g}."
     )
@@ -197,10 +204,10 @@ def _alert(candidate: str, item: Disparity, limit: float) -> Alert:
 
 def write_disparities(work: Work, transaction: Transaction, found: Mapping[str, Sequence[Disparity]]) -> None:
     for place in work.model_ids.values():
-        transaction.clear(records.Disparity, model_id=place)
+        transaction.clear(records.StoredDisparity, model_id=place)
     transaction.append(
         [
-            records.Disparity(**_disparity_row(work.model_ids[model], item))
+            records.StoredDisparity(**_disparity_row(work.model_ids[model], item))
             for model, items in found.items()
             for item in items
         ]

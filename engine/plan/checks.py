@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engine.data.example import FIELDS
+from engine.data.example import MAPPABLE
 from engine.plan.errors import Problem, is_secret, key_path, listed, nearest
 from engine.plan.metrics import REGISTRY, installed, is_own
 
@@ -218,8 +218,8 @@ def _data(raw: Mapping[str, Any]) -> list[Problem]:
         problems.append(Problem("data.ratios", message))
     fields = data.get("fields")
     for name in fields if isinstance(fields, Mapping) else ():
-        if name not in FIELDS:
-            hint = f'{nearest(name, FIELDS)}; allowed: {listed(FIELDS)} = "the column in the file"'
+        if name not in MAPPABLE:
+            hint = f'{nearest(name, MAPPABLE)}; allowed: {listed(MAPPABLE)} = "the column in the file"'
             problems.append(Problem(f"data.fields.{name}", f'unknown field "{name}"{hint}'))
     if (
         isinstance(fields, Mapping)

@@ -6,8 +6,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainValidator, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from engine.data.example import TEMPLATE
 from engine.data.textfile import read_text
 from engine.errors import BadInput
 from engine.plan import folds as plan_folds
@@ -221,6 +230,8 @@ class Data(Table):
     """What is evaluated on.
 
     `fields` maps our names to the file's columns; `group` is a group key's column, found in `fields` too.
+    `template` is a Jinja2 text that makes the query of a record's columns, or a file of it; it is in `fields`
+    too, under its own name.
     `folds` divides the examples into as many parts, of which a run evaluates `fold`; without `folds`, the
     examples are that fold already, or there are none.
     `earlier` are eval sets from before, which the examples are looked for in, `queries` a log of what
@@ -241,6 +252,7 @@ class Data(Table):
     group: Name | None = None
     final: Flag = False
     skip_bad: Flag = False
+    template: Annotated[str, BeforeValidator(paths.text_or_file)] | None = None
     folds: Annotated[int, Field(strict=True, ge=plan_folds.FEWEST, le=plan_folds.MOST)] | None = None
     fold: int | None = None
 
@@ -253,6 +265,21 @@ class Data(Table):
             if isinstance(fields, dict):
                 return {**table, "fields": {**fields, "group": table["group"]}}
         return table
+
+    @field_validator("template")
+    @classmethod
+    def _template_compiles(cls, template: str | None) -> str | None:
+        from engine.data.template import problem_of
+
+        if template is not None and (problem := problem_of(template)):
+            raise ValueError(problem)
+        return template
+
+    @model_validator(mode="after")
+    def _template_is_a_field(self) -> "Data":
+        if self.template is not None:
+            self.fields[TEMPLATE] = self.template
+        return self
 
 
 class Model(Table):

@@ -17,6 +17,7 @@ from engine.data.example import Example, eval_set_version
 from engine.data.examples import data_rows
 from engine.data.leakage import read_training
 from engine.data.lock import refuse_used_test, used_before
+from engine.data.unused import unused_columns
 from engine.errors import AssayError, BadInput
 from engine.judges.preflight import cost_findings, judge_findings
 from engine.metrics.load import CLASH_WAY_OUT, clashes, load_metric
@@ -317,6 +318,10 @@ def _read_examples(plan: Plan, findings: list[Finding]) -> list[Example]:
     if skipped:
         message = f"{len(skipped)} records are left out, as skip_bad asks; the first: {skipped[0].message}"
         findings.append(Finding("warning", "data.examples", message))
+    findings += [
+        Finding("warning", "data.examples", found.message, found.way_out)
+        for found in unused_columns(examples, plan.data.fields)
+    ]
     return examples
 
 

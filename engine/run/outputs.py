@@ -133,7 +133,7 @@ class _Total:
     def __init__(self, measure: Measure, task: Callable[[Example], Hashable | None] | None) -> None:
         self._measure = measure
         self._task = task
-        self._value = RunningInterval(measure.combine)
+        self._value = RunningInterval(measure.combine, ends=(measure.low, measure.high))
         self._tasks: dict[Hashable, list[float]] = {}
         self._n = 0
         self._missing = 0
@@ -162,8 +162,7 @@ class _Total:
         for sums in self._tasks.values():
             self._value.add(sums)
         self._tasks.clear()
-        found = self._value.interval().within(self._measure.low, self._measure.high)
-        interval = replace(found, n=self._n)
+        interval = replace(self._value.interval(), n=self._n)
         if not self._measure.independent:
             interval = replace(interval, low=None, high=None)
         reason = self._reasons.most_common(1)[0][0] if self._missing else None

@@ -139,7 +139,7 @@ def with_interval(parts: Array, combine: Callable[[Array], Array], seed: int) ->
     if len(parts) == 0:
         return Agreement(None, None, None, 0, NO_ITEM)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = bootstrap_interval(parts, combine, seed, RESAMPLES)
+        found = bootstrap_interval(parts, combine, seed, RESAMPLES, ends=(-1.0, 1.0))
     low, high = found.low, found.high
     if low == high:
         low = high = None

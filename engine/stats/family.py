@@ -1,98 +1,65 @@
-"""Several comparisons looked at together: intervals and p-values that allow for it, and the n it takes."""
+"""Several comparisons looked at together: p-values and intervals that allow for it, and the n it takes.
+
+Standard library only: the screens and reports use it.
+"""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import Protocol
-
-from engine.stats.paired import DETECTABLE, holm
 
 LEVEL = 0.05
 POWER = 0.80
+FEWEST = 8  # values: from fewer a spread is too uncertain to say how many it takes
+# Standard errors that a true difference must measure to be found in 80 % of studies at 5 %, two-sided.
+DETECTABLE = 2.8
 _NORMAL = NormalDist()
+CRITICAL_Z = _NORMAL.inv_cdf(1 - LEVEL / 2)
 
 
-class Compared(Protocol):
-    """A difference with its 95 % interval and p-value over n examples."""
-
-    @property
-    def delta(self) -> float | None: ...
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
-    @property
-    def p(self) -> float | None: ...
-    @property
-    def n(self) -> int: ...
-    @property
-    def smallest_detectable(self) -> float | None: ...
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values corrected for being looked at together, in the order given (Holm 1979)."""
+    corrected = [0.0] * len(p)
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[index]))
+        corrected[index] = largest
+    return corrected
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One comparison of a family: p corrected, and the interval at the level that its p was held to.
+def among(p: Sequence[float]) -> list[int]:
+    """How many comparisons Holm's step corrects each p-value for: all for the smallest, itself included."""
+    order = sorted(range(len(p)), key=p.__getitem__)
+    left = dict(zip(order, range(len(p), 0, -1), strict=True))
+    return [left[place] for place in range(len(p))]
 
-    `among` is the number of comparisons that Holm's step leaves in the race with this one, `family` all.
+
+def widened(delta: float, low: float, high: float, count: int) -> tuple[float, float]:
+    """A 95 % interval at the level of one of `count` comparisons.
+
+    Holm holds the k-th smallest of m p-values to 0.05 / (m - k + 1). Each side of the interval is widened by
+    the ratio of the normal quantiles to the same level, so that the two say the same.
     """
-
-    p: float
-    low: float
-    high: float
-    among: int
-    family: int
-
-    def within(self, reach: float | None) -> "Look":
-        """The same, its interval of differences no larger than `reach`; None: any is possible."""
-        if reach is None:
-            return self
-        return replace(self, low=max(self.low, -reach), high=min(self.high, reach))
-
-    def is_settled(self, level: float = LEVEL) -> bool:
-        """Whether chance is ruled out: p is small enough, and the interval leaves out 0."""
-        return self.p <= level and (self.low > 0 or self.high < 0)
-
-
-def looks(family: Sequence[Compared]) -> list[Look]:
-    """All comparisons of a family, in the order given; each must have a p-value and an interval.
-
-    Holm (1979) holds the k-th smallest of m p-values to 0.05 / (m - k + 1); its interval is widened to the
-    same level, each side by the ratio of the normal quantiles, so that the two say the same.
-    """
-    order = sorted(range(len(family)), key=lambda place: family[place].p or 0.0)
-    among = dict(zip(order, range(len(family), 0, -1), strict=True))
-    corrected = holm([item.p or 0.0 for item in family])
-    return [
-        Look(p, *_widened(item, among[place]), among[place], len(family))
-        for place, (item, p) in enumerate(zip(family, corrected, strict=True))
-    ]
-
-
-def examples_needed(item: Compared, among: int = 1) -> int | None:
-    """About how many examples would show the difference that was seen, in 80 % of studies.
-
-    At 5 % two-sided, corrected for `among` comparisons; None where n or the spread is not known. The standard
-    error shrinks with the root of n.
-    """
-    if not item.n or not item.smallest_detectable or not item.delta:
-        return None
-    error = item.smallest_detectable / DETECTABLE
-    wanted = _quantile(among) + _NORMAL.inv_cdf(POWER)
-    return max(item.n + 1, rounded(item.n * (wanted * error / item.delta) ** 2))
-
-
-def _widened(item: Compared, among: int) -> tuple[float, float]:
-    delta, low, high = item.delta or 0.0, item.low or 0.0, item.high or 0.0
-    ratio = _quantile(among) / _quantile(1)
+    ratio = _quantile(count) / CRITICAL_Z
     return delta - ratio * (delta - low), delta + ratio * (high - delta)
 
 
-def _quantile(among: int) -> float:
-    return _NORMAL.inv_cdf(1 - LEVEL / (2 * among))
+def examples_needed(error: float, distance: float, n: int, count: int = 1) -> int | None:
+    """About how many examples would show a difference of this size in 80 % of studies at 5 %, two-sided.
+
+    `error` is the standard error over n examples, which shrinks with the root of n; `count` is the number of
+    comparisons that p is corrected for. None for fewer than FEWEST examples, and without a spread or a
+    distance.
+    """
+    if n < FEWEST or not error or not distance:
+        return None
+    wanted = _quantile(count) + _NORMAL.inv_cdf(POWER)
+    return max(n + 1, _to_two_figures(n * (wanted * error / distance) ** 2))
 
 
-def rounded(needed: float) -> int:
-    """To two figures: it is an estimate."""
+def _quantile(count: int) -> float:
+    return _NORMAL.inv_cdf(1 - LEVEL / (2 * count))
+
+
+def _to_two_figures(needed: float) -> int:
     size: int = 10 ** max(0, math.floor(math.log10(max(needed, 1.0))) - 1)
     return math.ceil(needed / size) * size

@@ -1,7 +1,7 @@
 """Confidence intervals of one model's value."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
@@ -10,16 +10,21 @@ from engine.stats.resampling import Array, Combine, bootstrap_sums
 
 RESAMPLES = 10_000
 LEVEL = 0.95
-FEW = 4  # examples up to which a bootstrap has too few different resamples: 35 of four
 ENOUGH = 500  # examples from which on percentiles are as good as what is studentised
-_ROUNDING = 1e-12
+FEW = 8  # examples below which resamples are too much alike
+ROUNDING = 1e-12  # spreads up to this are those of equal values
+
+Ends = tuple[float | None, float | None]
+OPEN: Ends = (None, None)
+SHARE: Ends = (0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
     """A value with its confidence interval over n examples.
 
-    `value` is None without examples; `low` and `high` are None with fewer than two.
+    `value` is None without examples. `low` and `high` are None with fewer than two, and where the values are
+    all equal and could be anything.
     """
 
     value: float | None
@@ -27,22 +32,20 @@ class Interval:
     high: float | None
     n: int
 
-    def within(self, low: float | None, high: float | None) -> "Interval":
-        """The interval with its ends inside the range of what is measured; None is an open end."""
-        if self.low is None or self.high is None:
-            return self
-        floor, ceiling = -math.inf if low is None else low, math.inf if high is None else high
-        return replace(self, low=min(max(self.low, floor), ceiling), high=min(max(self.high, floor), ceiling))
-
 
 def bootstrap_interval(
-    parts: Array, combine: Combine, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
+    parts: Array,
+    combine: Combine,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    ends: Ends = OPEN,
 ) -> Interval:
-    """The combined value of the parts [n, k] with its interval.
+    """The combined value of the parts [n, k] with its interval, which keeps within the `ends` of its range.
 
-    Wilson's for a share (values 0 and 1 of weight 1), Student's for the mean of up to FEW other values, whose
-    resamples are too few to tell. Else by bootstrap: studentised for the mean of few values that hardly
-    repeat, percentiles with a correction for small n for everything else.
+    Wilson's for a share (values 0 and 1 of weight 1), Student's t for fewer than FEW examples, else by
+    bootstrap: studentised for the mean of few values that hardly repeat, percentiles with a correction for
+    small n for everything else.
     """
     n = len(parts)
     if n == 0:
@@ -50,18 +53,60 @@ def bootstrap_interval(
     value = finite(combine(parts.sum(axis=0)))
     if n < 2 or value is None:
         return Interval(value, None, None, n)
-    low: float | None
-    high: float | None
     is_mean = is_plain_mean(parts, combine)
     if is_mean and np.all(np.isin(parts[:, 0], (0.0, 1.0))):
         return wilson(float(parts[:, 0].sum()), n, level)
-    if is_mean and n <= FEW and np.unique(parts[:, 0]).size > 1:
-        low, high = student(parts[:, 0], level)
+    if np.all(parts == parts[0]):
+        return Interval(value, *of_equal(value, n, ends, level), n)
+    low: float | None
+    high: float | None
+    if is_mean and n < FEW:
+        low, high = students(value, float(np.std(parts[:, 0], ddof=1)) / math.sqrt(n), n, level)
     elif is_mean and is_continuous(parts[:, 0]):
         low, high = studentised(parts[:, 0], seed, resamples, level)
     else:
-        low, high = percentiles(combine(bootstrap_sums(parts, seed, resamples)), expanded(n, level))
-    return Interval(value, low, high, n)
+        values = combine(bootstrap_sums(parts, seed, resamples))
+        low, high = of_few(value, values, n, level) if n < FEW else percentiles(values, expanded(n, level))
+    return Interval(value, *within(low, high, ends), n)
+
+
+def within(low: float | None, high: float | None, ends: Ends) -> tuple[float | None, float | None]:
+    """An interval cut at the ends of the range."""
+    if low is None or high is None:
+        return None, None
+    least, most = ends
+    return (low if least is None else max(low, least)), (high if most is None else min(high, most))
+
+
+def of_equal(value: float, n: int, ends: Ends, level: float = LEVEL) -> tuple[float | None, float | None]:
+    """The interval of a mean over n values that are all equal; none where an end of the range is open.
+
+    None of n values was another one, so the score interval (Wilson 1927) says how many others there may be;
+    each may lie at the ends.
+    """
+    least, most = ends
+    if least is None or most is None:
+        return None, None
+    others = wilson(0, n, level).high or 0.0
+    return value - others * (value - least), value + others * (most - value)
+
+
+def students(value: float, error: float, n: int, level: float = LEVEL) -> tuple[float, float]:
+    """Student's t interval of a value with its standard error over n examples."""
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(n - 1, 0.5 + level / 2)) * error
+    return value - half, value + half
+
+
+def of_few(value: float, resampled: Array, n: int, level: float = LEVEL) -> tuple[float | None, float | None]:
+    """Student's t interval of a value whose standard error only its resamples show."""
+    computed = resampled[np.isfinite(resampled)]
+    if len(computed) < 2:
+        return None, None
+    # Resamples of n examples spread too little by the root of (n - 1) / n.
+    error = float(np.std(computed, ddof=1)) * math.sqrt(n / (n - 1))
+    return students(value, error, n, level) if error > ROUNDING else (None, None)
 
 
 def is_plain_mean(parts: Array, combine: Combine) -> bool:
@@ -79,16 +124,6 @@ def is_continuous(values: Array) -> bool:
     return bool(np.unique(values, return_counts=True)[1].max() <= max(1, len(values) // 10))
 
 
-def student(values: Array, level: float = LEVEL) -> tuple[float, float]:
-    """Student's t interval of a mean (1908)."""
-    from scipy.special import stdtrit
-
-    n = len(values)
-    half = float(stdtrit(n - 1, 0.5 + level / 2)) * float(values.std(ddof=1)) / math.sqrt(n)
-    mean = float(values.mean())
-    return mean - half, mean + half
-
-
 def studentised(
     values: Array, seed: int, resamples: int = RESAMPLES, level: float = LEVEL
 ) -> tuple[float | None, float | None]:
@@ -98,7 +133,7 @@ def studentised(
     mean, spread = float(values.mean()), float(values.std())
     with np.errstate(divide="ignore", invalid="ignore"):
         spreads = np.sqrt(np.maximum(0.0, sums[:, 1] / sums[:, 2] - means**2))
-        low, high = percentiles((means - mean) / np.where(spreads > _ROUNDING, spreads, np.nan), level)
+        low, high = percentiles((means - mean) / np.where(spreads > ROUNDING, spreads, np.nan), level)
     if low is None or high is None:
         return None, None
     return mean - high * spread, mean - low * spread

@@ -3,34 +3,36 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
+from engine.stats.family import CRITICAL_Z, DETECTABLE
 from engine.stats.intervals import (
+    FEW,
     RESAMPLES,
+    ROUNDING,
     expanded,
     finite,
     is_continuous,
     is_plain_mean,
+    of_equal,
+    of_few,
     percentiles,
     studentised,
+    students,
     wilson,
+    within,
 )
 from engine.stats.resampling import Array, Combine, bootstrap_sums, swapped_sums
-
-# Standard errors that a true difference must measure to be found in 80 % of studies at 5 %, two-sided.
-DETECTABLE = 2.8
-CRITICAL_Z = NormalDist().inv_cdf(0.975)
-_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Paired:
     """Two values, and how sure their difference (candidate minus baseline) is.
 
-    What n does not allow is None: everything without examples, interval and p with fewer than two;
-    `smallest_detectable` also where the examples do not differ at all, since that says nothing about spread.
+    What n does not allow is None: everything without examples, interval and p with fewer than two. Where all
+    differences are equal, which says nothing about their spread, `smallest_detectable` is None, and without a
+    known range so is the interval of fewer than FEW differences and of none.
     """
 
     candidate_value: float | None
@@ -45,18 +47,27 @@ class Paired:
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """One measure's parts under two models, both [n, k], row by row of the same example."""
+    """One measure's parts under two models, both [n, k], row by row of the same example.
+
+    `reach` is the largest difference that the ends of the measure's range allow; None: an end is open.
+    """
 
     candidate: Array
     baseline: Array
     combine: Combine
+    reach: float | None = None
 
 
 def compare(
-    candidate: Array, baseline: Array, combine: Combine, seed: int = 0, resamples: int = RESAMPLES
+    candidate: Array,
+    baseline: Array,
+    combine: Combine,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    reach: float | None = None,
 ) -> Paired:
     """Compare two models by their parts, both [n, k], row by row of the same example."""
-    [found] = compare_all([Sides(candidate, baseline, combine)], seed, resamples)
+    [found] = compare_all([Sides(candidate, baseline, combine, reach)], seed, resamples)
     return found
 
 
@@ -64,9 +75,10 @@ def compare_all(measures: Sequence[Sides], seed: int = 0, resamples: int = RESAM
     """Compare two models on several measures of the same n examples, all by the same draws.
 
     The 95 % interval is that of the paired bootstrap (Koehn 2004): studentised for means of few differences
-    that hardly repeat, percentiles corrected for small n else, as in `bootstrap_interval`. p is two-sided:
-    exact by McNemar's test for means of right and wrong, else from a paired randomisation test, which counts
-    the observed arrangement too and so is never 0 (Phipson & Smyth 2010).
+    that hardly repeat, Student's t for fewer than FEW examples, percentiles corrected for small n else, as in
+    `bootstrap_interval`. Where no example differs, it is the score interval of no difference among n. p is
+    two-sided: exact by McNemar's test for means of right and wrong, else from a paired randomisation test,
+    which counts the observed arrangement too and so is never 0 (Phipson & Smyth 2010).
     """
     plain = [_without_chance(sides) for sides in measures]
     tested = [sides for sides, known in zip(measures, plain, strict=True) if known is None]
@@ -111,8 +123,18 @@ def _without_chance(sides: Sides) -> Paired | None:
     if first is None or second is None or n < 2:
         return _nothing(first, second, n)
     if np.array_equal(candidate, baseline):
-        return Paired(first, second, 0.0, 0.0, 0.0, 1.0, n, None)
+        return Paired(first, second, 0.0, *undivided(n, _reach(sides)), 1.0, n, None)
     return None
+
+
+def undivided(n: int, reach: float | None) -> tuple[float | None, float | None]:
+    """The interval of a difference where none of n examples differs; none without the largest possible."""
+    return (None, None) if reach is None else of_equal(0.0, n, (-reach, reach))
+
+
+def _reach(sides: Sides) -> float | None:
+    """The largest difference that can be, which of right and wrong is 1."""
+    return 1.0 if sides.reach is None and _exact_p(sides) is not None else sides.reach
 
 
 def _compared(sides: Sides, sums: Array, p: float, seed: int, resamples: int) -> Paired:
@@ -126,17 +148,26 @@ def _compared(sides: Sides, sums: Array, p: float, seed: int, resamples: int) ->
         error = float(np.std(differences, ddof=1)) / math.sqrt(n)
     else:
         differences, error = None, float(np.std(deltas[np.isfinite(deltas)], ddof=1))
-    if differences is not None and is_continuous(differences):
+    reach = _reach(sides)
+    low: float | None
+    high: float | None
+    if error <= ROUNDING and _exact_p(sides) is not None:
+        low, high = all_one_way(delta, n)
+    elif error <= ROUNDING and (reach is not None or n < FEW):
+        low, high = (None, None) if reach is None else of_equal(delta, n, (-reach, reach))
+    elif n < FEW:
+        low, high = of_few(delta, deltas, n) if differences is None else students(delta, error, n)
+    elif differences is not None and is_continuous(differences):
         low, high = studentised(differences, seed, resamples)
-    elif error <= _ROUNDING and _exact_p(sides) is not None:
-        low, high = _all_one_way(delta, n)
     else:
         low, high = percentiles(deltas, expanded(n))
-    detectable = DETECTABLE * error if error > _ROUNDING else None
+    if reach is not None:
+        low, high = within(low, high, (-reach, reach))
+    detectable = DETECTABLE * error if error > ROUNDING else None
     return Paired(first, second, delta, low, high, p, n, detectable)
 
 
-def _all_one_way(delta: float, n: int) -> tuple[float, float]:
+def all_one_way(delta: float, n: int) -> tuple[float, float]:
     """The interval of a difference of shares that is 1 or -1: resamples of such pairs know of no other.
 
     By the score intervals of the two shares (Newcombe 1998, method 10).
@@ -157,7 +188,8 @@ def from_stderr(
     `n` is that of the smaller side; None where nobody knows it, which makes it 0 in what is returned.
 
     A standard error of 0 at 0 or 1, where every item had the same outcome, is replaced by that of the
-    adjusted share (Agresti & Coull 1998): so few items could not have shown the other outcome.
+    adjusted share (Agresti & Coull 1998): so few items could not have shown the other outcome. Elsewhere two
+    standard errors of 0 are no evidence of how sure the difference is.
     """
     errors = _honest(candidate, candidate_error, n), _honest(baseline, baseline_error, n)
     counted = n or 0
@@ -166,7 +198,7 @@ def from_stderr(
     delta = candidate - baseline
     error = math.hypot(errors[0], errors[1])
     if error == 0:
-        return Paired(candidate, baseline, delta, delta, delta, float(delta == 0), counted, None)
+        return _nothing(candidate, baseline, counted)
     p = math.erfc(abs(delta) / error / math.sqrt(2))
     half = CRITICAL_Z * error
     return Paired(candidate, baseline, delta, delta - half, delta + half, p, counted, DETECTABLE * error)
@@ -188,16 +220,6 @@ def mcnemar(lost: int, won: int) -> float:
     return min(1.0, tail / (1 << (differing - 1)))
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """p-values corrected for being looked at together, in the order given (Holm 1979)."""
-    corrected = [0.0] * len(p)
-    largest = 0.0
-    for rank, index in enumerate(sorted(range(len(p)), key=p.__getitem__)):
-        largest = max(largest, min(1.0, (len(p) - rank) * p[index]))
-        corrected[index] = largest
-    return corrected
-
-
 def _exact_p(sides: Sides) -> float | None:
     """McNemar's where every example is right or wrong and what is compared are means; else None."""
     if not (_right_or_wrong(sides.candidate) and _right_or_wrong(sides.baseline)):
@@ -216,7 +238,7 @@ def _randomisation_p(sides: Sides, ours: Array, theirs: Array) -> float:
     """From the sums [resamples, k] of both sides after each round of swaps."""
     first, second = (float(sides.combine(side.sum(axis=0))) for side in (sides.candidate, sides.baseline))
     deltas = np.abs(sides.combine(ours) - sides.combine(theirs))
-    reached = int(np.count_nonzero(deltas >= abs(first - second) - _ROUNDING * max(1.0, abs(second))))
+    reached = int(np.count_nonzero(deltas >= abs(first - second) - ROUNDING * max(1.0, abs(second))))
     return (1 + reached) / (1 + len(deltas))
 
 

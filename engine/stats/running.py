@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from engine.stats.intervals import Interval, bootstrap_interval
+from engine.stats.intervals import OPEN, Ends, Interval, bootstrap_interval
 from engine.stats.resampling import Array, Combine
 
 GROUPS = 10_000
@@ -20,8 +20,9 @@ class RunningInterval:
     with GROUPS - 1 degrees of freedom: to 0.7 %, less than what 10,000 resamples themselves leave open.
     """
 
-    def __init__(self, combine: Combine, seed: int = 0) -> None:
+    def __init__(self, combine: Combine, seed: int = 0, ends: Ends = OPEN) -> None:
         self._combine = combine
+        self._ends = ends
         self._seed = seed
         # Apart from the resamples' own draws, which start from the seed alone.
         self._draw = np.random.default_rng([seed, GROUPS])
@@ -40,7 +41,7 @@ class RunningInterval:
         if self._n == 0:
             return Interval(None, None, None, 0)
         parts = np.array(self._waiting, dtype=np.float64) if self._sums is None else self._grouped()
-        return replace(bootstrap_interval(parts, self._combine, self._seed), n=self._n)
+        return replace(bootstrap_interval(parts, self._combine, self._seed, ends=self._ends), n=self._n)
 
     def _grouped(self) -> Array:
         """The groups' sums [GROUPS, k] with what waits, which waits no more."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from engine.stats.intervals import Interval, bootstrap_interval, wilson
+from engine.stats.intervals import SHARE, Interval, bootstrap_interval, wilson
 from engine.stats.resampling import Array
 
 Outcome = Literal["win", "loss", "tie", "failed"]
@@ -84,8 +84,7 @@ def position_bias(pairs: Sequence[tuple[Winner | None, Winner | None]], seed: in
 
 def _share(parts: Array, seed: int) -> Interval:
     """A share from parts [n, (successes, trials)]."""
-    interval = bootstrap_interval(parts, lambda sums: sums[..., 0] / sums[..., 1], seed)
-    if interval.value is None or (interval.low is not None and interval.low != interval.high):
-        return interval
-    successes, trials = parts.sum(axis=0)
-    return wilson(float(successes), int(trials))
+    if len(parts) and np.all(parts == parts[0]):
+        successes, trials = parts.sum(axis=0)
+        return wilson(float(successes), int(trials))
+    return bootstrap_interval(parts, lambda sums: sums[..., 0] / sums[..., 1], seed, ends=SHARE)

@@ -168,6 +168,13 @@ class ComparisonRow:
     n: int
     smallest_detectable: float | None
     reason: str | None
+    standing: str  # see engine.compare.ruling
+    family: str
+    family_size: int
+    p_corrected: float | None
+    low_corrected: float | None
+    high_corrected: float | None
+    needed: int | None  # about how many examples would settle it
 
 
 @dataclass(frozen=True, slots=True)

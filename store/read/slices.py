@@ -3,14 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from store.read.history import Connection
 from store.read.rows import fetch
 
-Standing = Literal["worse", "more", "less", "unsettled", "better", "not compared"]
-
-LEVEL = 0.05  # of p, which is stored corrected for the number of slices, or of groups and measures
+LEVEL = 0.05  # of p, which is stored corrected over its family
+_ORDER = ("worse", "more", "less", "inconclusive", "no worse", "at the floor", "better")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +28,12 @@ class SliceRow:
     p: float | None
     n: int
     reason: str | None
+    standing: str  # see engine.compare.ruling
+    family: str
+    family_size: int
+    low_corrected: float | None
+    high_corrected: float | None
+    needed: int | None
 
     @property
     def worsening(self) -> float | None:
@@ -37,17 +41,6 @@ class SliceRow:
         if self.delta is None or self.direction == "none":
             return None
         return -self.delta if self.direction == "higher" else self.delta
-
-    @property
-    def standing(self) -> Standing:
-        """Whether the slice is settled, and on which side: of a measure without a direction, more or less."""
-        if self.delta is None:
-            return "not compared"
-        if not self.delta or not _settled(self.low, self.high, self.p):
-            return "unsettled"
-        if self.worsening is None:
-            return "more" if self.delta > 0 else "less"
-        return "worse" if self.worsening > 0 else "better"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +135,7 @@ def worst(rows: Sequence[SliceRow], count: int) -> list[SliceRow]:
 
 
 def _order(row: SliceRow) -> tuple[int, float, float]:
-    place = {"worse": 0, "more": 1, "less": 1, "unsettled": 2, "better": 3, "not compared": 4}[row.standing]
+    place = _ORDER.index(row.standing) if row.standing in _ORDER else len(_ORDER)
     return place, 1.0 if row.p is None else row.p, -(row.worsening or 0.0)
 
 

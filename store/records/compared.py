@@ -7,7 +7,7 @@ from store.records.columns import KEY, Record, Refers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison(Record):
+class StoredComparison(Record):
     """Candidate against baseline on one measure, paired on the examples both have."""
 
     candidate_id: Annotated[int, KEY, Refers("model", "CASCADE")]
@@ -24,6 +24,14 @@ class Comparison(Record):
     n: int = 0
     smallest_detectable: float | None = None
     reason: str | None = None
+    # What the comparison says: the ruling of engine.compare.ruling.
+    standing: str
+    family: str
+    family_size: int
+    p_corrected: float | None = None
+    low_corrected: float | None = None
+    high_corrected: float | None = None
+    needed: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +48,13 @@ class SliceComparison(Record):
     delta: float | None = None
     low: float | None = None
     high: float | None = None
-    p: float | None = None  # corrected for the number of slices (Holm)
+    p: float | None = None  # corrected over the family
     n: int = 0
     reason: str | None = None
+    # What the comparison says: the ruling of engine.compare.ruling.
+    standing: str
+    family: str
+    family_size: int
+    low_corrected: float | None = None
+    high_corrected: float | None = None
+    needed: int | None = None

@@ -6,6 +6,7 @@ from rich.cells import cell_len
 from store import records
 from store.write import Recorder
 from tests.cli.conftest import Assay
+from tests.rulings import ruled
 
 
 def test_json_has_the_documented_shape(assay: Assay, history_store: Path) -> None:
@@ -52,7 +53,7 @@ def test_what_is_missing_is_null_with_a_reason(assay: Assay, history_store: Path
 
 def test_a_score_that_is_no_number_is_null_with_a_reason(assay: Assay, own_store: Path) -> None:
     recorder = Recorder(own_store, 1)
-    model = recorder.rows(records.Model, run_id=1, name="good")[0].id
+    model = recorder.rows(records.StoredModel, run_id=1, name="good")[0].id
     row = {"model_id": model, "measure": "rougeL", "value": float("inf"), "low": None, "high": None}
     recorder.put(records.ModelScore(**{**row, "n": 0, "missing": 12, "reason": None}))
     recorder.close()
@@ -70,7 +71,7 @@ def test_the_table_fits_eighty_columns_and_says_what_a_person_needs(
     assert max(cell_len(line) for line in shown.splitlines()) <= 80
     for words in (
         "A GATE FAILED", "good", "FAILED (2 critical, 1 warning)", "reference (not a language model)",
-        " worse", " better", "= no clear change", "CRITICAL", "WARNING", "NOTE", "1 of 12 missing",
+        " worse", " better", "= inconclusive", "CRITICAL", "WARNING", "NOTE", "1 of 12 missing",
     ):  # fmt: skip
         assert words in shown, words
     assert "\x1b" not in shown
@@ -80,7 +81,7 @@ def test_full_adds_every_interval(assay: Assay, history_store: Path, monkeypatch
     monkeypatch.setattr("tui.text.output.width", lambda: 80)
     shown = assay("show", "2", "--full", "--store", history_store).out
     assert max(cell_len(line) for line in shown.splitlines()) <= 80
-    for words in ("- worse", "+ better", "no clear change", "Scores, with 95% intervals", "95% interval"):
+    for words in ("- worse", "+ better", "inconclusive", "Scores, with 95% CIs", "95% CI"):
         assert words in shown, words
 
 
@@ -109,32 +110,27 @@ def test_measures_stand_by_family_and_those_that_got_worse_first(assay: Assay, h
 
 def test_many_measures_are_folded_but_for_the_worse_ones(assay: Assay, own_store: Path) -> None:
     recorder = Recorder(own_store, 2)
-    ids = {row.name: row.id for row in recorder.rows(records.Model, run_id=2)}
+    ids = {row.name: row.id for row in recorder.rows(records.StoredModel, run_id=2)}
     names = [f"check_{n}" for n in range(30)]
     declared = {"run_id": 2, "direction": "higher", "unit": "share", "version": "1", "source": "rule"}
     recorder.append(
         [
-            records.Metric(**{**declared, "measure": name, "position": 9 + n, "meaning": ""})
+            records.StoredMetric(**{**declared, "measure": name, "position": 9 + n, "meaning": ""})
             for n, name in enumerate(names)
         ]
     )
     pair = {"candidate_id": ids["good"], "baseline_id": ids["base"], "kind": "metric", "direction": "higher"}
     recorder.append(
         [
-            records.Comparison(
-                **{
-                    **pair,
-                    "measure": name,
-                    "candidate_value": 0.4,
-                    "baseline_value": 0.6,
-                    "delta": -0.2,
-                    "n": 50,
-                    "low": -0.3,
-                    "high": -0.1 if name == "check_7" else 0.1,
-                    "p": 0.02,
-                }
-            )
+            records.StoredComparison(**row)
             for name in names
+            for row in ruled(
+                [
+                    pair
+                    | {"measure": name, "candidate_value": 0.4, "baseline_value": 0.6, "delta": -0.2, "n": 50}
+                    | {"low": -0.3, "high": -0.1 if name == "check_7" else 0.1, "p": 0.02}
+                ]
+            )
         ]
     )
     recorder.close()
@@ -183,7 +179,7 @@ def test_json_tells_slices_forgetting_corpora_and_disparities(assay: Assay, hist
     } <= slice_.keys()  # fmt: skip
     assert (slice_["slice"], slice_["standing"], slice_["p"]) == ("category: shipping", "worse", 0.004)
     forgot = next(row for row in shown["forgetting"] if row["candidate"] == "overfit")
-    assert forgot["baseline"] == "base" and forgot["verdict"] == "worse" and forgot["delta"] > 0
+    assert forgot["baseline"] == "base" and forgot["standing"] == "worse" and forgot["delta"] > 0
     corpus = next(row for row in shown["corpora"] if row["model"] == "overfit")
     assert (
         corpus["missing"] == 1
@@ -213,7 +209,7 @@ FACTS = {
 
 def test_errors_by_label_and_what_the_models_took_are_shown(assay: Assay, own_store: Path) -> None:
     recorder = Recorder(own_store, 2)
-    model = recorder.rows(records.Model, run_id=2, name="good")[0].id
+    model = recorder.rows(records.StoredModel, run_id=2, name="good")[0].id
     recorder.set_model(model, details={"classification": CLASSES, **FACTS})
     recorder.close()
     shown = " ".join(assay("show", "2", "--store", own_store).out.split())
@@ -231,7 +227,7 @@ def test_the_gpu_hours_of_a_run_are_shown_where_a_gpu_was_used(assay: Assay, own
     assert "GPU-hours" not in assay("show", "2", "--store", own_store).out
     assert assay("show", "2", "--json", "--store", own_store).json["run"]["gpu_hours"] == 0.0
     recorder = Recorder(own_store, 2)
-    for row in recorder.rows(records.Model, run_id=2):
+    for row in recorder.rows(records.StoredModel, run_id=2):
         recorder.set_model(row.id, details={"device": "cuda"})
     recorder.close()
     assert "its models used 0.011 GPU-hours" in assay("show", "2", "--store", own_store).out

@@ -25,7 +25,7 @@ def test_show_begins_with_the_word_and_its_reasons(assay: Assay, history_store: 
     assert lines[0].startswith("run 2 · tickets-v2 · A GATE FAILED")
     place = lines.index("Decision")
     assert place < lines.index("Candidates")
-    assert lines[place + 1] == "? good: not settled"
+    assert lines[place + 1] == "? good: inconclusive"
     assert "- overfit: DON'T SHIP" in lines
     told_of = lines[lines.index("- overfit: DON'T SHIP") + 1]
     assert told_of == "    - forgot skills of base: arithmetic · acc 0.820 → 0.200, n 10, and 1 more"
@@ -49,7 +49,7 @@ def test_the_page_alone_holds_every_question_with_its_numbers(
 def test_json_holds_the_decision(assay: Assay, history_store: Path) -> None:
     shown = assay("show", "2", "--json", "--store", history_store).json
     assert [item["candidate"] for item in shown["decision"]] == ["good", "overfit", "no-effect"]
-    assert [item["word"] for item in shown["decision"]] == ["not settled", "don't ship", "don't ship"]
+    assert [item["word"] for item in shown["decision"]] == ["inconclusive", "don't ship", "don't ship"]
     assert all(len(item["reasons"]) <= 3 and item["answers"] for item in shown["decision"])
 
 

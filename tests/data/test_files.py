@@ -42,12 +42,56 @@ def name_of(value: str | bytes) -> str:
         ("wide.jsonl.gz", gzip.compress(LINES.encode("utf-16"))),
         ("unnamed.gz", gzip.compress(LINES.encode())),
         ("table.csv.gz", gzip.compress("query\neins\nzwei ü\n".encode())),
+        ("mac.jsonl", LINES.replace("\n", "\r").encode()),
+        ("mac.jsonl.gz", gzip.compress(LINES.replace("\n", "\r").encode())),
+        ("mac.jsonl.zst", zstd(LINES.replace("\n", "\r"))),
+        ("mac_wide.jsonl", LINES.replace("\n", "\r").encode("utf-16")),
+        ("mac.csv", "query\reins\rzwei ü".encode()),
+        ("mac_mark.csv", "query\reins\rzwei ü\r".encode("utf-8-sig")),
+        ("wide.csv", "query;x\neins;1\nzwei ü;2\n".encode("utf-16")),
+        ("excel.csv", b"\xef\xbb\xbf" + "sep=;\r\nquery;x\r\neins;1,5\r\nzwei ü;a,b,c\r\n".encode()),
+        ("excel_tab.csv", "sep=\t\nquery\tx\neins\t1;2;3\nzwei ü\t2".encode()),
+        ("excel_written.csv", b"sep=\\t\nquery\tx\neins\t1\nzwei \xc3\xbc\t2"),
+        ("excel_quoted.csv", '"sep=|"\nquery|x\neins|a,b\nzwei ü|2'.encode()),
+        ("excel_wide.csv", "SEP=,\rquery,x\reins,1\rzwei ü,2".encode("utf-16")),
     ],
     ids=name_of,
 )
 def test_the_same_rows_however_they_are_packed(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     assert [row.query for row in data_rows(tmp_path / name)] == ["eins", "zwei ü"]
+
+
+def test_lines_after_excels_own_keep_their_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("sep=;\nquery;answer\na;b\nc;d;e\n")
+    with pytest.raises(BadInput, match=r"x\.csv:4: has 3 cells"):
+        list(data_rows(path))
+    path.write_text("sep=;\nquery;query\na;b\n")
+    with pytest.raises(BadInput, match=r"x\.csv:2: column 'query' stands twice"):
+        list(data_rows(path))
+
+
+def test_line_ends_of_old_macintosh_files_are_counted_and_kept_in_cells(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(b'query,answer\r"two\rlines",b\rc,d')
+    assert [(row.query, row.line) for row in data_rows(path)] == [("two\nlines", 2), ("c", 4)]
+    path.write_bytes((b'query\r"' + b"x" * 200_000 + b'"\r') * 1 + b"last\r")
+    assert [len(row.query) for row in data_rows(path)] == [200_000, 4]
+
+
+def test_a_carriage_return_inside_a_file_with_other_line_ends_ends_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b'{"query": "a\rb"}\n{"query": "c"}\r\n')
+    assert [(row.query, row.line) for row in data_rows(path)] == [("a\rb", 1), ("c", 2)]
+
+
+def test_other_encodings_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes("query\nfine\n“quoted” – 5 €\n".encode("cp1252"))
+    with pytest.raises(BadInput, match=r"x\.csv:3: is not UTF-8 text") as error:
+        list(data_rows(path))
+    assert "iconv -f CP1252 -t UTF-8 IN > OUT" in str(error.value)
 
 
 @pytest.mark.parametrize(

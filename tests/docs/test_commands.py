@@ -56,6 +56,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     turns = [turn for row in trained for turn in row["messages"] if turn["role"] == "user"]
     asked = [{"text": turn["content"]} for turn in turns]
     (folder / "log.jsonl").write_text("".join(json.dumps(query) + "\n" for query in asked))
+    asking = {"ask": "Who came?", "article": "A ship came in.", "answer": "A ship"}
+    (folder / "records.jsonl").write_text(json.dumps(asking) + "\n")
     (folder / "outputs.jsonl").write_text(
         '{"query": "What is 2 plus 2?", "response": "4", "references": ["4"], "label": "4"}\n'
     )

@@ -25,7 +25,7 @@ from engine.gates.judges import (
     judge_failure_alerts,
     win_rate_alerts,
 )
-from engine.gates.measures import benchmark_alerts, metric_alerts
+from engine.gates.measures import drop_alerts, ruled
 from engine.metrics.efficiency import Efficiency, Length
 from engine.metrics.exact import ExactMatch
 from engine.metrics.metric import Measure
@@ -72,6 +72,14 @@ def fallen(
     candidate: str = "lora",
 ) -> Comparison:
     return compare_parts(candidate, "base", measure, shares(right, n), shares(before, n), kind)
+
+
+def metric_alerts(comparisons: list[Comparison], gates: Gates, measures: dict[str, Measure]) -> list[Alert]:
+    return drop_alerts(*ruled(comparisons, [], gates, measures), gates, measures)
+
+
+def benchmark_alerts(comparisons: list[Comparison], gates: Gates) -> list[Alert]:
+    return drop_alerts(*ruled([], comparisons, gates, {}), gates, {})
 
 
 def only(alerts: list[Alert]) -> Alert:
@@ -123,7 +131,7 @@ def test_where_nobody_knows_n_it_is_not_called_0() -> None:
     assert "an unknown n, p = 0.003" in settled.message
     open_still = only(benchmark_alerts([imported(0.375)], GATES))
     assert open_still.severity == "note"
-    assert open_still.message.startswith("Not settled: needs more examples. ")
+    assert open_still.message.startswith("Inconclusive: needs more examples. ")
     assert "n = 0" not in settled.message + open_still.message
 
 
@@ -151,7 +159,7 @@ def test_a_fall_that_may_be_chance_is_a_note_with_the_examples_it_needs() -> Non
     exact = 21 * ((comparison.smallest_detectable or 0) / 0.2) ** 2
     assert exact <= needed <= 1.1 * exact
     assert alert.message.startswith(
-        f"Not settled: needs about {needed} examples. rouge1 of lora is 0.476 against 0.524 of base, "
+        f"Inconclusive: needs about {needed} examples. rouge1 of lora is 0.476 against 0.524 of base, "
         "a drop of 0.200 that n = 21 cannot tell from noise"
     )
     assert passed(alerts, "lora")
@@ -311,7 +319,7 @@ def test_without_a_minimum_a_win_rate_under_55_percent_is_a_warning_where_it_is_
     assert only(win_rate_alerts([verdicts(10, 50)], GATES, ["lora"])).severity == "warning"
     unsettled = only(win_rate_alerts([verdicts(26, 24)], GATES, ["lora"]))
     assert unsettled.severity == "note"
-    assert unsettled.message.startswith("Not settled: needs about ")
+    assert unsettled.message.startswith("Inconclusive: needs about ")
     assert unsettled.evidence.needed > 50
     for nothing in (verdicts(60, 40), verdicts(0, 0)):
         assert win_rate_alerts([nothing], GATES, ["lora"]) == []
@@ -332,7 +340,7 @@ def test_a_judge_that_contradicts_itself_too_often_is_told() -> None:
     assert "contradicts itself in 50.0% of its verdicts" in alert.message
     assert alert.evidence.example_ids == ("e7",)
     unsure = replace(shaky, value=0.65, low=0.55, high=0.74)
-    assert only(inconsistency_alerts([unsure], GATES)).message.startswith("Not settled: needs about ")
+    assert only(inconsistency_alerts([unsure], GATES)).message.startswith("Inconclusive: needs about ")
     assert inconsistency_alerts([replace(shaky, value=0.75)], GATES) == []
 
 

@@ -1,11 +1,14 @@
 """A run records its slices, and warns of those that fell although the mean did not."""
 
+from dataclasses import replace
+
 import pytest
 
 from engine.compare.comparison import from_paired
+from engine.compare.ruling import BoundedComparison, rule
+from engine.compare.slices import Slice
 from engine.gates.slice_drops import slice_alerts
 from engine.metrics.load import load_metric
-from engine.metrics.slices import Slice
 from engine.plan.plan import Gates
 from engine.stats.paired import Paired
 from store import records
@@ -47,7 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
 
 
 def test_every_model_has_a_value_on_every_slice_with_n_and_interval(run: Recorder) -> None:
-    ids = {row.name: row.id for row in run.rows(records.Model, run_id=run.run_id)}
+    ids = {row.name: row.id for row in run.rows(records.StoredModel, run_id=run.run_id)}
     rows = {
         row.slice: row for row in run.rows(records.SliceScore, model_id=ids["after"], measure="exact_match")
     }
@@ -62,7 +65,7 @@ def test_every_model_has_a_value_on_every_slice_with_n_and_interval(run: Recorde
 
 
 def test_candidate_and_baseline_are_compared_on_every_slice(run: Recorder) -> None:
-    ids = {row.name: row.id for row in run.rows(records.Model, run_id=run.run_id)}
+    ids = {row.name: row.id for row in run.rows(records.StoredModel, run_id=run.run_id)}
     rows = {
         row.slice: row
         for row in run.rows(records.SliceComparison, candidate_id=ids["after"], measure="exact_match")
@@ -77,11 +80,11 @@ def test_candidate_and_baseline_are_compared_on_every_slice(run: Recorder) -> No
 
 
 def test_a_slice_that_fell_behind_a_steady_mean_is_a_warning(run: Recorder) -> None:
-    [mean] = run.rows(records.Comparison, measure="exact_match")
+    [mean] = run.rows(records.StoredComparison, measure="exact_match")
     assert mean.p > 0.05
     alerts = [row for row in run.rows(records.StoredAlert, run_id=run.run_id) if row.kind == "slice_drop"]
     assert {row.severity for row in alerts} == {"warning"}
-    told = {row.evidence.slice: row for row in alerts}
+    told = {row.evidence["slice"]: row for row in alerts}
     assert set(told) >= {"category: hard", "negation"}
     evidence = told["category: hard"].evidence or {}
     assert evidence["n"] == 30 and evidence["p_corrected"] < 0.05 and evidence["example_ids"][0][0] == "h"
@@ -90,7 +93,9 @@ def test_a_slice_that_fell_behind_a_steady_mean_is_a_warning(run: Recorder) -> N
 
 def fall(place: int, measure: str, drop: float) -> Slice:
     paired = Paired(0.9 - drop, 0.9, -drop, -drop - 0.01, -drop + 0.01, 1e-9, 100, 0.01)
-    return Slice(f"slice {place}", from_paired("new", "old", measure, "higher", "metric", paired), 1e-9)
+    comparison = from_paired("new", "old", measure, "higher", "metric", paired)
+    [ruling] = rule("checked slices", [BoundedComparison(comparison, (0.0, 1.0))])
+    return Slice(f"slice {place}", replace(comparison, ruling=ruling))
 
 
 def test_many_falls_make_a_handful_of_warnings_one_for_each_slice_the_largest_first() -> None:

@@ -137,6 +137,26 @@ def test_every_example_is_asked_once_within_the_concurrency(server: Server) -> N
     assert "top_p" not in asked
 
 
+def test_tools_and_calls_are_sent_in_the_form_of_the_api(server: Server) -> None:
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    function = {"name": "weather", "arguments": {"city": "Oslo"}}
+    asked = {"role": "user", "content": "Weather?"}
+    calls = [{"id": "c1", "type": "function", "function": function}]
+    call = {"role": "assistant", "content": "", "tool_calls": calls}
+    result = {"role": "tool", "content": "4", "tool_call_id": "c1", "name": "weather"}
+    example = Example("e", "Weather?", (asked, call, result), tools=(tool,))
+    answers(served(server), [example, ask("plain")], Settings())
+    plain, sent = sorted(server.requests, key=lambda body: len(body["messages"]))
+    assert "tools" not in plain
+    assert sent["tools"] == [tool]
+    text = {**function, "arguments": '{"city": "Oslo"}'}
+    assert sent["messages"] == [
+        asked,
+        {"role": "assistant", "content": None, "tool_calls": [{**calls[0], "function": text}]},
+        {"role": "tool", "content": "4", "tool_call_id": "c1"},
+    ]
+
+
 def test_sampling_settings_are_passed_on(server: Server) -> None:
     answers(served(server), QUESTIONS[:1], Settings(temperature=0.7, top_p=0.9, seed=3))
     asked = server.requests[0]

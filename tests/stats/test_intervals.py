@@ -108,9 +108,30 @@ def test_too_few_examples_give_no_interval() -> None:
     assert bootstrap_interval(parts([0.3]), mean) == Interval(0.3, None, None, 1)
 
 
-def test_equal_data_gives_a_width_of_exactly_zero() -> None:
-    interval = bootstrap_interval(parts([0.1] * 7), mean)
-    assert interval.low == interval.high == interval.value == pytest.approx(0.1)
+def test_equal_values_are_not_certain_of_the_next_one() -> None:
+    for n in (2, 7, 40):
+        interval = bootstrap_interval(parts([0.1] * n), mean, ends=(0.0, 1.0))
+        others = wilson(0, n).high
+        assert others is not None and interval.value == pytest.approx(0.1)
+        assert interval.low == pytest.approx(0.1 - 0.1 * others)
+        assert interval.high == pytest.approx(0.1 + 0.9 * others)
+    open_range = bootstrap_interval(parts([0.1] * 7), mean)
+    assert (open_range.low, open_range.high) == (None, None)
+
+
+@pytest.mark.parametrize("values", [[0.2, 0.6], [0.1, 0.5, 0.55], [0.9, 0.2, 0.8, 0.7, 0.75, 0.72, 0.71]])
+def test_few_values_have_students_interval(values: list[float]) -> None:
+    ours = bootstrap_interval(parts(values), mean)
+    theirs = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+    assert (ours.low, ours.high) == pytest.approx(theirs)
+    within = bootstrap_interval(parts(values), mean, ends=(0.0, 1.0))
+    assert (within.low, within.high) == pytest.approx((max(0.0, theirs[0]), min(1.0, theirs[1])))
+
+
+def test_a_ratio_of_few_examples_has_a_width() -> None:
+    found = bootstrap_interval(np.array([[3.0, 4.0], [9.0, 10.0]]), mean, ends=(0.0, 1.0))
+    assert found.low is not None and found.high is not None
+    assert 0.0 <= found.low < 12 / 14 < found.high <= 1.0
 
 
 def test_a_ratio_over_nothing_has_no_value() -> None:
@@ -134,10 +155,9 @@ def test_two_values_have_students_interval() -> None:
     found = bootstrap_interval(np.array([[0.6, 1.0], [0.8, 1.0]]), mean)
     # t(0.975; 1) = 12.7062, the standard error 0.1.
     assert (found.low, found.high) == pytest.approx((0.7 - 1.27062, 0.7 + 1.27062), abs=1e-5)
-    clipped = found.within(0.0, 1.0)
+    clipped = bootstrap_interval(np.array([[0.6, 1.0], [0.8, 1.0]]), mean, ends=(0.0, 1.0))
     assert (clipped.value, clipped.low, clipped.high) == (found.value, 0.0, 1.0)
-    assert found.within(None, None) == found
-    assert Interval(0.5, None, None, 1).within(0.0, 1.0) == Interval(0.5, None, None, 1)
+    assert bootstrap_interval(np.array([[0.5, 1.0]]), mean, ends=(0.0, 1.0)) == Interval(0.5, None, None, 1)
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 8])

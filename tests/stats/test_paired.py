@@ -10,7 +10,8 @@ from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmode
 
 from engine.metrics.metric import mean
 from engine.metrics.overlap import bleu_parts, combine_bleu
-from engine.stats.paired import Paired, compare, from_stderr, holm, mcnemar
+from engine.stats.family import holm
+from engine.stats.paired import Paired, compare, from_stderr, mcnemar
 from engine.stats.resampling import Array
 
 
@@ -101,10 +102,30 @@ def test_under_no_difference_p_is_small_as_rarely_as_it_says() -> None:
     assert stats.binomtest(small, 200, 0.05).pvalue > 0.001
 
 
-def test_identical_models_differ_by_exactly_nothing() -> None:
+def test_models_that_never_differ_are_not_certain_to_be_equal() -> None:
     values = parts(np.random.default_rng(2).random(33))
     value = float(mean(values.sum(axis=0)))
-    assert compare(values, values.copy(), mean) == Paired(value, value, 0.0, 0.0, 0.0, 1.0, 33, None)
+    assert compare(values, values.copy(), mean) == Paired(value, value, 0.0, None, None, 1.0, 33, None)
+    z2 = stats.norm.isf(0.025) ** 2
+    bounded = compare(values, values.copy(), mean, reach=1.0)
+    assert (bounded.low, bounded.high) == pytest.approx((-z2 / (33 + z2), z2 / (33 + z2)))
+
+
+@pytest.mark.parametrize("right", [0.0, 1.0])
+def test_nothing_discordant_has_a_score_interval(right: float) -> None:
+    both = parts([right] * 20)
+    found = compare(both, both.copy(), mean)
+    assert (found.delta, found.p) == (0.0, 1.0)
+    assert (found.low, found.high) == pytest.approx((-0.161, 0.161), abs=0.001)
+
+
+def test_few_differences_have_students_interval_within_the_range() -> None:
+    ours, theirs = [0.9, 0.4, 0.8], [0.2, 0.3, 0.7]
+    expected = stats.t.interval(0.95, 2, 0.3, stats.sem(np.subtract(ours, theirs)))
+    found = compare(parts(ours), parts(theirs), mean)
+    assert (found.low, found.high) == pytest.approx(expected)
+    within = compare(parts(ours), parts(theirs), mean, reach=1.0)
+    assert within.low == pytest.approx(expected[0]) and within.high == min(1.0, expected[1])
 
 
 def test_too_few_examples() -> None:

@@ -106,8 +106,9 @@ def test_a_run_that_was_held_against_another_keeps_its_reference(
     with closing(history.attach(database.connect(folder))) as there:
         first = "(SELECT min(id) FROM model WHERE run_id = ? AND role = 'candidate')"
         insert = (
-            "INSERT INTO comparison (candidate_id, baseline_id, kind, measure, direction, delta, n) "
-            f"VALUES ({first}, {first}, 'metric', 'held', 'higher', 0.1, 12)"
+            "INSERT INTO comparison (candidate_id, baseline_id, kind, measure, direction, delta, n, "
+            "standing, family, family_size) "
+            f"VALUES ({first}, {first}, 'metric', 'held', 'higher', 0.1, 12, 'not tested', 'checked', 0)"
         )
         there.execute(insert, (2, 1))
         marks.delete(there, 1, "ann")

@@ -121,8 +121,9 @@ def held_against(connection: Connection, run: int, reference: int) -> None:
     """Compares the first candidate of a run with that of another."""
     first = "(SELECT min(id) FROM model WHERE run_id = ? AND role = 'candidate')"
     connection.execute(
-        "INSERT INTO comparison (candidate_id, baseline_id, kind, measure, direction, delta, n) "
-        f"VALUES ({first}, {first}, 'metric', 'rougeL', 'higher', 0.1, 12)",
+        "INSERT INTO comparison (candidate_id, baseline_id, kind, measure, direction, delta, n, "
+        "standing, family, family_size) "
+        f"VALUES ({first}, {first}, 'metric', 'rougeL', 'higher', 0.1, 12, 'not tested', 'checked', 0)",
         (run, reference),
     )
 

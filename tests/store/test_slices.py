@@ -9,6 +9,7 @@ from store import database, records
 from store.read import slices
 from store.read.history import Connection, attach
 from store.write import Recorder
+from tests.rulings import ruled_slices
 
 
 def comparison(pair: tuple[int, int], name: str, delta: float | None, p: float | None) -> dict[str, Any]:
@@ -35,15 +36,15 @@ def test_slices_that_are_settled_as_worse_come_first_and_those_settled_as_better
         comparison(two_models, "not English", -0.2, 0.2),
         comparison(two_models, "category: a", -0.05, 0.04),  # its interval holds 0
     ]
-    recorder.append([records.SliceComparison(**row) for row in rows])
+    recorder.append([records.SliceComparison(**row) for row in ruled_slices(rows)])
     found = slices.slices(connection, recorder.run_id)
     assert [(row.slice, row.standing) for row in found] == [
         ("very short prompt", "worse"),
         ("negation", "worse"),
-        ("category: a", "unsettled"),
-        ("not English", "unsettled"),
+        ("category: a", "inconclusive"),
+        ("not English", "inconclusive"),
         ("numbers", "better"),
-        ("code", "not compared"),
+        ("code", "missing"),
     ]
     assert (found[0].candidate, found[0].baseline) == ("good", "base")
     assert [row.slice for row in slices.worst(found, 1)] == ["very short prompt"]
@@ -59,7 +60,7 @@ def test_the_measures_direction_decides_what_is_worse(
     standing: str,
 ) -> None:
     row = comparison(two_models, "numbers", -0.3, 0.001) | {"direction": direction}
-    recorder.append(records.SliceComparison(**row))
+    recorder.append([records.SliceComparison(**one) for one in ruled_slices([row])])
     (found,) = slices.slices(connection, recorder.run_id)
     assert found.standing == standing
 
@@ -107,7 +108,10 @@ def test_the_surest_disparity_comes_first_and_one_without_p_is_not_settled(
     row = {"model_id": two_models[1], "first": "men", "second": "women", "low": 0.1, "high": 0.3, "n": 40}
     rows = [("refusal", 0.2, None), ("toxicity", 0.2, 0.03), ("personal_data", 0.2, 0.001)]
     recorder.append(
-        [records.Disparity(**{**row, "measure": name, "delta": delta, "p": p}) for name, delta, p in rows]
+        [
+            records.StoredDisparity(**{**row, "measure": name, "delta": delta, "p": p})
+            for name, delta, p in rows
+        ]
     )
     found = slices.disparities(connection, recorder.run_id)
     assert [(item.measure, item.is_settled) for item in found] == [

@@ -159,7 +159,7 @@ def match(**corrected: Any) -> dict[str, Any]:
 
 def test_the_gate_is_met_missed_or_needs_so_many_more_labels() -> None:
     assert gate_said(match()) == (
-        "The gate of 55 % is not settled: about 90 more random labels would settle it (130 in all)."
+        "Inconclusive at the gate of 55 %: needs about 90 more random labels (130 in all)."
     )
     assert "more than the 100 examples here" in gate_said(match(unlabelled=60))
     assert gate_said(match(low=0.56)).startswith("The gate of 55 % is met")

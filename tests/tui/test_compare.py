@@ -8,6 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from store.read.rows import ComparisonRow, MetricRow, ModelRow, ModelScoreRow, WinRateRow
+from tests.rulings import ruled_row
 from tests.tui.driver import opened
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
@@ -36,7 +37,7 @@ def comparison(**values: Any) -> ComparisonRow:
         "candidate_value": 0.6, "baseline_value": 0.5, "delta": 0.1, "low": 0.05, "high": 0.15, "p": 0.01,
         "n": 200, "smallest_detectable": 0.03, "reason": None,
     }  # fmt: skip
-    return ComparisonRow(**(row | values))
+    return ruled_row(row | values)
 
 
 @pytest.mark.parametrize(
@@ -46,9 +47,9 @@ def comparison(**values: Any) -> ComparisonRow:
         ({"delta": -0.1, "low": -0.15, "high": -0.05}, "− worse"),
         ({"direction": "lower"}, "− worse"),
         ({"direction": "lower", "delta": -0.1, "low": -0.15, "high": -0.05}, "+ better"),
-        ({"direction": "none"}, "↑ higher"),
-        ({"low": -0.01}, "= no clear change"),
-        ({"low": 0.0}, "= no clear change"),
+        ({"direction": "none"}, "↑ more"),
+        ({"low": -0.01}, "= inconclusive"),
+        ({"low": 0.0}, "= inconclusive"),
         ({"delta": None, "low": None, "high": None}, "not compared"),
         ({"low": None, "high": None}, "– not tested"),
     ],
@@ -65,7 +66,7 @@ def test_values_have_as_many_decimals_as_their_size_needs() -> None:
 
 def test_a_win_rate_whose_interval_holds_one_half_is_open() -> None:
     row = WinRateRow("j", True, "good", "base", 5, 4, 3, 1, 0.54, 0.4, 0.7, 0.5, None, None)
-    assert won(row).plain == "= open"
+    assert won(row).plain == "= inconclusive"
 
 
 def test_what_is_missing_is_a_dash_with_its_reason_and_never_a_zero() -> None:
@@ -101,7 +102,7 @@ async def test_the_table_shows_values_deltas_verdicts_and_benchmarks(store_folde
     assert "not a language model" in shown
     assert "arithmetic · acc" in shown and "− worse" in shown
     assert "+0.783" in shown and "<0.001" in shown
-    assert "could see" in shown
+    assert "min. detectable" in shown
 
 
 async def test_benchmarks_of_a_baseline_with_shared_weights_are_compared_with_those_weights(

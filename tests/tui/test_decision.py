@@ -67,7 +67,7 @@ def test_an_accepted_failure_names_who_accepted_it_and_never_ships(store: Path) 
         [row] = alerts_of(connection, run_id)
         acknowledge(connection, row.id, "ana", "arithmetic is not used")
         verdict = decide(connection, run_id)[0]
-    assert verdict.word == "not settled"
+    assert verdict.word == "inconclusive"
     assert verdict.reasons[0].startswith("accepted by ana (“arithmetic is not used”): forgot skills of base")
 
 
@@ -83,9 +83,9 @@ def test_a_failed_gate_without_its_alert_never_ships(store: Path) -> None:
 
 def test_nothing_shown_better_is_not_settled_and_says_how_many_examples_would(store: Path) -> None:
     verdict = decided(store, [compared("exact_match", 0.01), benchmark(0.0)])
-    assert verdict.word == "not settled"
+    assert verdict.word == "inconclusive"
     assert verdict.reasons[0] == (
-        "better than base: not shown on any of 1 measure; about 1,800 examples would settle it"
+        "better than base: not shown on any of 1 measure; needs about 2,200 examples"
     )
 
 
@@ -93,7 +93,7 @@ def test_a_note_on_a_fall_that_may_be_chance_keeps_it_from_being_shipped(store: 
     found = FELL | {"needed": 900}
     note = alert("note", "benchmark_drop", "Not settled: …", measure="arithmetic · acc", evidence=found)
     verdict = decided(store, GOOD, (note,))
-    assert verdict.word == "not settled"
+    assert verdict.word == "inconclusive"
     assert verdict.reasons[0] == (
         "arithmetic · acc 0.900 → 0.200 against base may be chance: needs about 900 examples"
     )
@@ -119,16 +119,16 @@ def test_a_warning_within_the_limits_is_told_and_does_not_forbid(store: Path) ->
 
 def test_what_could_not_be_compared_is_not_settled(store: Path) -> None:
     gap = alert("warning", "benchmark_drop", "tuned could not be compared", evidence={"delta": None})
-    assert decided(store, GOOD, (gap,)).word == "not settled"
+    assert decided(store, GOOD, (gap,)).word == "inconclusive"
 
 
 @pytest.mark.parametrize(
     ("over_prompt", "width", "standing", "word", "said"),
     [
         (0.35, 0.02, "good", "ship", "a prompt alone gets 12.5% of the gain"),
-        (0.04, 0.02, "bad", "not settled", "a prompt alone gets 90.0% of the gain"),
-        (0.10, 0.06, "open", "not settled", "about 1,800 examples would settle it"),
-        (-0.20, 0.02, "bad", "not settled", "a prompt alone gets 100% of the gain"),
+        (0.04, 0.02, "bad", "inconclusive", "a prompt alone gets 90.0% of the gain"),
+        (0.10, 0.06, "open", "inconclusive", "needs about 3,700 examples"),
+        (-0.20, 0.02, "bad", "inconclusive", "a prompt alone gets 100% of the gain"),
     ],
 )
 def test_the_80_percent_rule(
@@ -209,19 +209,19 @@ def test_a_run_without_a_verdict_is_not_settled_with_the_reason(
     store: Path, run: dict[str, Any], reason: str
 ) -> None:
     verdict = decided(store, **run)
-    assert verdict.word == "not settled" and reason in verdict.reasons[0]
+    assert verdict.word == "inconclusive" and reason in verdict.reasons[0]
 
 
 def test_with_everything_missing_nothing_is_good(store: Path) -> None:
     verdict = decided(store, [], baselines=(), data_summary=None)
-    assert verdict.word == "not settled"
+    assert verdict.word == "inconclusive"
     assert {found.standing for found in verdict.answers} == {"missing"}
 
 
 def test_many_leaked_examples_are_not_settled_unless_the_others_show_it_too(store: Path) -> None:
     leaked = {"selected": 200, "split": "all", "leaked": 60}
     verdict = decided(store, data_summary=leaked)
-    assert verdict.word == "not settled" and "60 of 200 examples" in verdict.reasons[0]
+    assert verdict.word == "inconclusive" and "60 of 200 examples" in verdict.reasons[0]
     clean = {
         "baseline": "base", "measure": "exact_match", "slice": "not leaked", "direction": "higher",
         "candidate_value": 0.8, "baseline_value": 0.4, "delta": 0.4, "low": 0.3, "high": 0.5, "p": 0.001,
@@ -256,7 +256,7 @@ def test_a_judge_alone_ships_only_when_it_can_be_believed(store: Path) -> None:
     verdict = decided(store, rows, win_rate=rate, baselines=("base",))
     assert verdict.word == "ship" and "wins 78.0% (judge gpt)" in verdict.reasons[0]
     verdict = decided(store, rows, win_rate=rate | {"position_bias": 0.9}, baselines=("base",))
-    assert verdict.word == "not settled" and "judge alone" in verdict.reasons[0]
+    assert verdict.word == "inconclusive" and "judge alone" in verdict.reasons[0]
     assert answer(verdict, "judge").standing == "bad"
 
 
@@ -312,4 +312,4 @@ def test_the_demo_store_tells_three_candidates_apart(store_folder: Path) -> None
     with opened(store_folder) as connection:
         words = {verdict.candidate: verdict.word for verdict in decide(connection, 2)}
         assert [verdict.word for verdict in decide(connection, 1)] == ["ship"]
-    assert words == {"good": "not settled", "overfit": "don't ship", "no-effect": "don't ship"}
+    assert words == {"good": "inconclusive", "overfit": "don't ship", "no-effect": "don't ship"}

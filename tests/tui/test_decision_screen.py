@@ -103,7 +103,7 @@ async def test_a_run_that_goes_on_opens_live_and_h_tells_why_nothing_is_settled(
         assert isinstance(ui.screen, LiveScreen)
         await ui.press("H")
         assert isinstance(ui.screen, DecisionScreen)
-        assert "? not settled" in ui.text and "the run is running" in ui.text
+        assert "? inconclusive" in ui.text and "the run is running" in ui.text
 
 
 async def test_changes_lead_to_the_decision_on_the_run_before(tmp_path: Path) -> None:

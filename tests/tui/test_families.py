@@ -7,14 +7,17 @@ from engine.metrics.load import load_metric
 from engine.metrics.metric import Measure
 from engine.plan.metrics import REGISTRY
 from store.read.rows import ComparisonRow, MetricRow
+from tests.rulings import ruled_row
 from tui.sections.measures import declared, span
 
 MEASURES: list[Measure] = [measure for name in REGISTRY for measure in load_metric(name, {}).measures]
 
 
 def row(measure: str, delta: float | None, low: float | None, high: float | None) -> ComparisonRow:
-    values = (0.5, 0.4, delta, low, high, 0.01, 20, None, None)
-    return ComparisonRow("good", "base", "metric", measure, "higher", *values)
+    values = {"candidate_value": 0.5, "baseline_value": 0.4, "delta": delta, "low": low, "high": high}
+    named = {"candidate": "good", "baseline": "base", "kind": "metric", "measure": measure}
+    rest = {"direction": "higher", "p": 0.01, "n": 20, "smallest_detectable": None, "reason": None}
+    return ruled_row(named | values | rest)
 
 
 def test_every_measure_of_every_metric_has_a_family_and_its_own_needs() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.data.example import FIELDS
+from engine.data.example import MAPPABLE, TEMPLATE
 from engine.errors import BadInput
 from store import database
 from tui.text.gate import printable
@@ -51,13 +51,22 @@ Fields = Annotated[
 NAMED = 20  # rows left out that are named one by one
 
 
-def mapping(fields: Sequence[str]) -> dict[str, str]:
-    """`query=text` as {"query": "text"}. Raises BadInput for another form or an unknown name."""
+def mapping(fields: Sequence[str], template: str | None = None) -> dict[str, str]:
+    """`query=text` as {"query": "text"}, beside a template where there is one.
+
+    Raises BadInput for another form, an unknown name, and a template that is none.
+    """
     found = {}
+    if template is not None:
+        from engine.data.template import problem_of
+
+        if problem := problem_of(template):
+            raise BadInput(f"--template: {problem}")
+        found[TEMPLATE] = template
     for field in fields:
         name, equals, column = field.partition("=")
-        if not equals or not column or name not in FIELDS:
-            raise BadInput(f"--field {field}: must be NAME=COLUMN", f"NAME is one of {', '.join(FIELDS)}")
+        if not equals or not column or name not in MAPPABLE:
+            raise BadInput(f"--field {field}: must be NAME=COLUMN", f"NAME is one of {', '.join(MAPPABLE)}")
         found[name] = column
     return found
 

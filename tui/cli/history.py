@@ -204,7 +204,7 @@ def _print_trend(
     for line in plot(spots, min(width(), 100), 14, ascii=ascii or only_ascii()):
         out(line.plain.rstrip())
     columns = [Column("run", True), Column("name"), Column("candidate"), Column("value", True)]
-    columns += [Column("95 % interval", True), Column("n", True), Column("created (UTC)", True)]
+    columns += [Column("95% CI", True), Column("n", True), Column("created (UTC)", True)]
     print_table(
         columns,
         [

@@ -186,7 +186,7 @@ def noise(plan: Plan, sample: Sample = 50, json: Json = False) -> None:
         print_json([{"model": name, **as_values(floor)} for name, floor in found])
         return
     columns = [Column("model"), Column("changed", True), Column("of", True), Column("share", True)]
-    columns += [Column("95% interval"), Column("first changed token", True), Column("unanswered", True)]
+    columns += [Column("95% CI"), Column("first changed token", True), Column("unanswered", True)]
     print_table(
         columns,
         [

@@ -446,15 +446,14 @@ def folds(context: typer.Context, run: FoldRun = "last", json: Json = False, sto
 
 def folds_values(found: "Folds") -> dict[str, Any]:
     """For programs; a missing value is null."""
+    from engine.compare.comparison import stored
+
     return {
         "folds": found.of,
         "runs": {str(fold): str(run) for fold, run in found.runs.items()},
         "missing": list(found.missing),
         "measures": [asdict(row) for row in found.measures],
-        "comparisons": [
-            {name: value for name, value in asdict(row).items() if name != "worst"}
-            for row in found.comparisons
-        ],
+        "comparisons": [stored(row) for row in found.comparisons],
     }
 
 
@@ -469,7 +468,7 @@ def print_folds(found: "Folds") -> None:
             [
                 Column("measure"),
                 *(Column(str(fold), True) for fold in range(1, found.of + 1)),
-                *(Column("all", True), Column("95% interval", True), Column("n", True)),
+                *(Column("all", True), Column("95% CI", True), Column("n", True)),
             ],
             [
                 [

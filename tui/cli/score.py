@@ -159,7 +159,7 @@ def _print_tables(scores: "OutputScores", rows: Iterator[Row], per_example: bool
             out()
     deque(rows, maxlen=0)
     totals = scores.totals()
-    columns = [Column("measure"), Column("value", True), Column("95% interval", True), Column("n", True)]
+    columns = [Column("measure"), Column("value", True), Column("95% CI", True), Column("n", True)]
     columns += [Column("missing", True), Column("better")]
     print_table(
         columns,

@@ -167,7 +167,9 @@ def _print_training(trained: "Sequence[Retrained]") -> None:
 
 
 def _one_comparison(item: "Comparison") -> dict[str, Any]:
-    values = {name: value for name, value in asdict(item).items() if name != "worst"}
+    from engine.compare.comparison import stored
+
+    values = stored(item)
     if values["delta"] is None and values["reason"] is None:
         values["reason"] = "it cannot be computed from these values"
     return values

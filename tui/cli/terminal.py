@@ -1,7 +1,7 @@
 """One run as text in a terminal: the decision first, then what it rests on."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -86,7 +86,7 @@ def print_head(found: RunSections) -> None:
         paragraph(f"no verdict: {found.overview.no_verdict}")
 
 
-WORD_SIGNS = {"ship": "+", "don't ship": "-", "not settled": "?"}
+WORD_SIGNS = {"ship": "+", "don't ship": "-", "inconclusive": "?"}
 ANSWER_SIGNS = {"good": "+", "bad": "-", "open": "?", "missing": "·"}
 
 
@@ -105,7 +105,7 @@ def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
             for answer in verdict.answers:
                 _print_answer(answer)
     if full:
-        paragraph("+ good · - bad · ? not settled · · not known")
+        paragraph("+ good · - bad · ? inconclusive · · not known")
 
 
 def _print_answer(answer: AnsweredQuestion) -> None:
@@ -135,7 +135,7 @@ def _print_sweep(found: SweepSection | None) -> None:
         return
     heading(f"Sweep of {len(found.checkpoints)} checkpoints by {found.measure} on {found.sample} examples")
     columns = [Column("rank", True), Column("checkpoint"), Column(found.measure, True)]
-    columns += [Column("95% interval", True), Column("n", True), Column("result")]
+    columns += [Column("95% CI", True), Column("n", True), Column("result")]
     print_table(columns, [_checkpoint(checkpoint) for checkpoint in found.checkpoints])
     if found.cut:
         paragraph(
@@ -263,8 +263,8 @@ def _without_leaks(found: DataSection, candidates: Sequence[str]) -> Iterator[st
 
 def _within(found: DataSection) -> Iterator[str]:
     if found.duplicates:
-        pairs = _count(found.duplicates, "pair")
-        yield f"! {pairs} of near-identical examples: each pair counts twice"
+        groups = _count(found.duplicates, "group")
+        yield f"! {groups} of near-identical examples: each group counts more than once"
     for file, leaked in found.earlier:
         if leaked:
             yield f"! {leaked:,} also in the earlier eval set {file}"
@@ -377,7 +377,7 @@ def _print_ranking(judge: JudgeReport) -> None:
     if not judge.ranking:
         return
     heading(f"Ranking by judge {judge.row.name} (Bradley-Terry, on Elo's scale)")
-    columns = [Column("model"), Column("strength", True), Column("95% interval", True), Column("n", True)]
+    columns = [Column("model"), Column("strength", True), Column("95% CI", True), Column("n", True)]
     print_table(
         columns,
         [
@@ -390,7 +390,7 @@ def _print_ranking(judge: JudgeReport) -> None:
 # Measures and how they changed
 
 UNFOLDED = 24  # measures that are shown without folding
-UNCLEAR = "no clear change"
+UNCLEAR = ("inconclusive", "no worse", "at the floor")
 CLEAR = {
     "better": "+ better",
     "worse": "- worse",
@@ -443,7 +443,7 @@ def _print_scores(found: MeasuresSection, *, full: bool, find: str) -> None:
     folded = _fold(families, of_metrics, full=full, find=find)
     if not found.scores or not folded:
         return
-    heading("Scores, with 95% intervals" if full else "Scores")
+    heading("Scores, with 95% CIs" if full else "Scores")
     columns = [Column("measure"), *(Column(model, True) for model in found.models)]
 
     def cells(measure: str) -> list[str]:
@@ -504,7 +504,7 @@ def _print_glance(found: MeasuresSection, *, find: str) -> None:
         by_baseline.setdefault(change.row.baseline, []).append(change)
     shown = [_print_changes_from(baseline, changes, find) for baseline, changes in by_baseline.items()]
     if any(shown):
-        paragraph(f"= {UNCLEAR}; in brackets the smallest that would have shown. Intervals: --full")
+        paragraph("= inconclusive (in brackets the min. detectable), or no worse. Intervals: --full")
 
 
 def _print_changes_from(baseline: str, changes: Sequence[Change], find: str) -> bool:
@@ -541,7 +541,7 @@ def _sum(rows: Sequence[ComparisonRow]) -> str:
     """How many of a family's measures got worse and better for one candidate."""
     found = summarize(rows)
     parts = [f"{found.worse} worse" if found.worse else "", f"{found.better} better" if found.better else ""]
-    return ", ".join(filter(None, parts)) or "none clear"
+    return ", ".join(filter(None, parts)) or "inconclusive"
 
 
 def _glance(change: Change) -> str:
@@ -550,8 +550,10 @@ def _glance(change: Change) -> str:
         return MISSING
     if row.low is None:
         return number(row.delta, sign=True)
-    if change.word != UNCLEAR:
+    if change.word not in UNCLEAR:
         return f"{number(row.delta, sign=True)} {change.word}"
+    if change.word != "inconclusive":
+        return f"{number(row.delta, sign=True)} = {change.word}"
     seen = "" if row.smallest_detectable is None else f" ({number(row.smallest_detectable)})"
     return f"{number(row.delta, sign=True)} ={seen}"
 
@@ -573,9 +575,9 @@ def _print_every_change(found: MeasuresSection, *, find: str) -> None:
 
 def print_comparisons(comparisons: Iterable["Comparison"]) -> None:
     """What changed as a table; what did not in a line, with the smallest change that would have shown."""
-    names = [field.name for field in fields(ComparisonRow)]
-    rows = [ComparisonRow(**{name: getattr(item, name) for name in names}) for item in comparisons]
-    _print_changes(changes_of(rows))
+    from engine.compare.comparison import stored
+
+    _print_changes(changes_of([ComparisonRow(**stored(item)) for item in comparisons]))
 
 
 def _print_changes(changes: Sequence[Change]) -> None:
@@ -585,23 +587,25 @@ def _print_changes(changes: Sequence[Change]) -> None:
         families = [(change.row.measure, change.family) for change in clear]
         by_measure = {change.row.measure: change for change in clear}
         print_table(
-            [*columns, Column("95% interval", True), Column("change"), Column("n", True)],
+            [*columns, Column("95% CI", True), Column("change"), Column("n", True)],
             _rows(
                 _fold(families, clear, full=True, find=""),
                 lambda measure: _cells(by_measure[measure]),
                 lambda family: [""] * 6,
             ),
         )
-    unclear = [_unclear(change.row) for change in changes if change.word == UNCLEAR]
-    if unclear:
-        paragraph(f"= {UNCLEAR} (and the smallest that would have shown): {', '.join(unclear)}", "  ", "")
+    for word in UNCLEAR:
+        found = [_unclear(change.row) for change in changes if change.word == word]
+        if found:
+            seen = " (min. detectable)" if word == "inconclusive" else ""
+            paragraph(f"= {word}{seen}: {', '.join(found)}", "  ", "")
     for change in changes:
         if change.row.reason:
             paragraph(f"{change.row.measure}: {change.row.reason}", "  ", "")
 
 
 def _unclear(row: ComparisonRow) -> str:
-    seen = row.smallest_detectable
+    seen = row.smallest_detectable if row.standing == "inconclusive" else None
     return row.measure if seen is None else f"{row.measure} ({number(seen)})"
 
 
@@ -652,7 +656,7 @@ def _print_confusion(table: LabelTable) -> None:
 
 # Benchmarks, corpora and forgetting
 
-FORGETTING_SIGNS = {"worse": "- ", "better": "+ ", UNCLEAR: "= "}
+FORGETTING_SIGNS = {"worse": "- ", "better": "+ "} | dict.fromkeys(UNCLEAR, "= ")
 
 
 def _print_benchmarks(found: BenchmarksSection) -> None:
@@ -703,7 +707,7 @@ def _print_forgetting(found: ForgettingSection) -> None:
         names = list(dict.fromkeys(row.candidate for row in rows))
         cells: dict[str, dict[str, str]] = {}
         for row in rows:
-            word = FORGETTING_SIGNS.get(row.verdict, "") + row.said.partition(":")[0]
+            word = FORGETTING_SIGNS.get(row.standing, "") + row.word
             cells.setdefault(row.aspect, {"": number(row.baseline_value)})[row.candidate] = (
                 f"{number(row.candidate_value)} {word}"
             )
@@ -732,8 +736,11 @@ SLICE_WORDS = {
     "better": " better",
     "more": " more",
     "less": " less",
-    "unsettled": " =",
-    "not compared": "",
+    "inconclusive": " =",
+    "no worse": " =",
+    "at the floor": " =",
+    "not tested": "",
+    "missing": "",
 }
 
 
@@ -756,7 +763,7 @@ def _print_slices(section: SlicesSection, *, everything: bool, find: str) -> Non
     for (candidate, baseline), rows in pairs.items():
         _print_slices_of(f"{candidate} / {baseline}", rows)
     if len(shown) < len(found):
-        paragraph("p is Holm-corrected for the number of slices; --slices shows all of them")
+        paragraph("p is Holm-corrected for all slices and measures; --slices shows all of them")
 
 
 def _print_slices_of(title: str, rows: Sequence[SliceRow]) -> None:
@@ -768,7 +775,7 @@ def _print_slices_of(title: str, rows: Sequence[SliceRow]) -> None:
     for measure, found in by_measure.items():
         lines += [[measure, *[""] * 6], *(_slice(row) for row in found)]
     columns = [Column(title), Column("n", True), Column("from", True), Column("to", True), Column("change")]
-    print_table([*columns, Column("95% interval", True), Column("p", True)], lines)
+    print_table([*columns, Column("95% CI", True), Column("p", True)], lines)
     for row in rows:
         if row.reason:
             paragraph(f"{row.slice}, {row.measure}: {row.reason}", "  ")
@@ -789,7 +796,7 @@ def _print_disparities(rows: Sequence[DisparityRow]) -> None:
     heading("The same prompts about different people")
     columns = [Column("measure"), Column("first"), Column("second"), Column("model"), Column("gap", True)]
     print_table(
-        [*columns, Column("95% interval", True), Column(""), Column("n", True)],
+        [*columns, Column("95% CI", True), Column(""), Column("n", True)],
         [_disparity(row) for row in rows],
     )
     for row in rows:
@@ -799,7 +806,7 @@ def _print_disparities(rows: Sequence[DisparityRow]) -> None:
 
 
 def _disparity(row: DisparityRow) -> list[str]:
-    word = "unequal" if row.is_settled else "= no clear gap"
+    word = "unequal" if row.is_settled else "= inconclusive"
     if row.low is None:
         word = "missing" if row.delta is None else "not tested"
     gap, range_ = number(row.delta, sign=True), interval(row.low, row.high, sign=True)

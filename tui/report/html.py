@@ -91,7 +91,7 @@ def _data_facts(found: DataSection) -> Iterator[tuple[str, str]]:
     if found.similar:
         yield "similar to a training question, with a different answer", f"{found.similar:,}"
     if found.duplicates:
-        yield "pairs of near-identical examples", f"{found.duplicates:,}"
+        yield "groups of near-identical examples", f"{found.duplicates:,}"
     for row in found.excluded:
         yield f"excluded: {row.example}", f"{row.reason or 'no reason given'} ({row.user})"
     if found.detectable is not None:
@@ -145,7 +145,10 @@ def _family(name: str, changes: Sequence[Change], metrics: Mapping[str, MetricRo
     words = [change.word for change in changes]
     counts = [
         (words.count(word), word)
-        for word in ("worse", "better", "more", "less", "no clear change", "not tested", "missing")
+        for word in (
+            *("worse", "better", "more", "less", "no worse", "inconclusive", "at the floor"),
+            *("not tested", "missing"),
+        )
     ]
     said = ", ".join(f"{count} {word}" for count, word in counts if count)
     return PlottedFamily(name, said, words.count("worse"), drawn)

@@ -18,7 +18,7 @@ MOST_SLICES = 10
 MOST_MEASURES = 10  # of one candidate in the first table
 LONGEST = 400  # characters of a text of data
 _NOTE = 600  # characters reserved for the names of the blocks left out
-_SIGNS = {"better": "▲", "worse": "▼", "no clear change": "="}
+_SIGNS = {"better": "▲", "worse": "▼"} | dict.fromkeys(("inconclusive", "no worse", "at the floor"), "=")
 
 
 def markdown(found: RunSections) -> str:

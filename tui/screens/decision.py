@@ -44,9 +44,7 @@ def read_page(connection: Connection, run_id: int) -> Page:
 
 def _lead(case: CandidateFacts) -> Lead:
     base = case.base.name if case.base else None
-    measures = (
-        [row.measure for row, _ in case.changes(case.base) if row.kind == "metric"] if case.base else []
-    )
+    measures = [row.measure for row in case.changes(case.base) if row.kind == "metric"] if case.base else []
     critical = [alert for alert in case.alerts("critical") if alert.acknowledged is None]
     fallen = next((alert for alert in critical if kind_of(alert.kind).opens == "worst answers"), None)
     forgot = [
@@ -67,7 +65,7 @@ def _lead(case: CandidateFacts) -> Lead:
 WORDS = {
     "ship": ("+ ship", "bold $good"),
     "don't ship": ("− don't ship", "bold $bad"),
-    "not settled": ("? not settled", "bold $warn"),
+    "inconclusive": ("? inconclusive", "bold $warn"),
 }
 STANDINGS = {
     "good": ("+", "$good"),
@@ -75,7 +73,7 @@ STANDINGS = {
     "open": ("?", "$warn"),
     "missing": ("·", "$muted"),
 }
-WORD = 13  # cells
+WORD = 14  # cells
 LEAST_NAME = 10  # cells at least
 QUESTION = 29
 

@@ -26,8 +26,11 @@ _WORDS = {
     "better": ("+ better", "bold $good"),
     "more": ("≠ more", "$warn"),
     "less": ("≠ less", "$warn"),
-    "unsettled": ("= open", ""),
-    "not compared": ("– none", "$muted"),
+    "inconclusive": ("= inconclusive", ""),
+    "no worse": ("= no worse", ""),
+    "at the floor": ("= at the floor", ""),
+    "not tested": ("– not tested", "$muted"),
+    "missing": ("– none", "$muted"),
 }
 
 
@@ -39,12 +42,12 @@ def columns(baseline: str, candidate: str, measure: bool) -> Columns:
         FlexColumn("slice", 18, grow=2),
         *named,
         FlexColumn("n", 4, align="right"),
-        FlexColumn(baseline, 7, align="right"),
+        FlexColumn(baseline, 7, align="right", drop=1),
         FlexColumn(candidate, 7, align="right"),
         FlexColumn("delta", 6, align="right"),
-        FlexColumn("95%", 14, align="right", drop=1 if measure else 0),
+        FlexColumn("95% CI", 14, align="right", drop=2 if measure else 0),
         FlexColumn("p", 6, align="right"),
-        FlexColumn("", 8),
+        FlexColumn("", 14),
         gap=1,
     )
 

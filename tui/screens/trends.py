@@ -25,7 +25,7 @@ COLUMNS = Columns(
     FlexColumn("name", 10, grow=2),
     FlexColumn("candidate", 10, grow=1),
     FlexColumn("value", 7, align="right"),
-    FlexColumn("95 % interval", 16, drop=2),
+    FlexColumn("95% CI", 16, drop=2),
     FlexColumn("change", 7, align="right"),
     FlexColumn("n", 6, align="right", drop=3),
     FlexColumn("age", 4, align="right", drop=1),

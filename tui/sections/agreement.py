@@ -25,7 +25,7 @@ _FEWEST = 3
 def gate_in_words(
     low: float, high: float, gate: float, *, labelled: int, examples: int, needed: int | None
 ) -> str:
-    """Whether the corrected win rate meets the gate, or how many random labels would settle it.
+    """Whether the corrected win rate meets the gate, or how many random labels it needs.
 
     `low` and `high` bound the corrected win rate. `needed` labels in all would settle it; None: no number on
     these examples does.
@@ -34,13 +34,13 @@ def gate_in_words(
         return f"The gate of {100 * gate:g} % is met, as people would judge."
     if high < gate:
         return f"The gate of {100 * gate:g} % is missed, as people would judge."
-    open_ = f"The gate of {100 * gate:g} % is not settled"
+    open_ = f"Inconclusive at the gate of {100 * gate:g} %"
     if needed is None:
-        return f"{open_}, and no number of labels on these examples settles it."
+        return f"{open_}, and no number of labels on these examples would do."
     if needed > examples:
-        return f"{open_}: it takes about {needed:,} random labels, more than the {examples:,} examples here."
+        return f"{open_}: needs about {needed:,} random labels, more than the {examples:,} examples here."
     more = max(0, needed - labelled)
-    return f"{open_}: about {more:,} more random labels would settle it ({needed:,} in all)."
+    return f"{open_}: needs about {more:,} more random labels ({needed:,} in all)."
 
 
 @dataclass(frozen=True, slots=True)

@@ -340,10 +340,10 @@ def _standing(lines: Sequence[CompareLine]) -> tuple[int, int, CompareLine | Non
             worse += line.row.high < 0.5
             better += line.row.low > 0.5
         elif isinstance(line, ForgettingLine):
-            worse += line.row.verdict == "worse"
-            better += line.row.verdict == "better"
+            worse += line.row.standing == "worse"
+            better += line.row.standing == "better"
     judged = [line for line in lines if isinstance(line, JudgeLine) and line.row.win_rate is not None]
-    forgot = [line for line in lines if isinstance(line, ForgettingLine) and line.row.verdict == "worse"]
+    forgot = [line for line in lines if isinstance(line, ForgettingLine) and line.row.standing == "worse"]
     return worse, better, worst or min(judged, key=_rate, default=None) or next(iter(forgot), None)
 
 

@@ -25,13 +25,14 @@ from tui.widgets.table import Columns, FlexColumn
 ROOMY = 110  # cells from which on the models' names are written longer
 VERDICTS = Columns(
     FlexColumn("▾ judge: win rates", 31, grow=1),
-    FlexColumn("rate", 5, align="right"),
-    FlexColumn("95%", 10, align="right"),
+    FlexColumn("rate", 4, align="right"),
+    FlexColumn("95% CI", 10, align="right"),
     FlexColumn("W/T/L", 8, align="right"),
     FlexColumn("failed", 6, align="right"),
-    FlexColumn("", 8, grow=1),
+    FlexColumn("", 14, grow=1),
     FlexColumn("first place wins", 16, align="right", drop=1),
     FlexColumn("length-controlled", 17, align="right", drop=2),
+    gap=1,
 )
 FOLDED = Columns(
     FlexColumn("family", 17, grow=1),
@@ -49,13 +50,13 @@ def measures(title: str, models: tuple[str, ...], name_cells: int) -> Columns:
         name = cut(model, name_cells)
         width = max(7, cell_len(name))
         columns.append(FlexColumn(name, width, align="right", drop=0 if place < 2 else 3 + place))
-        columns.append(FlexColumn("95%", 14, align="right", drop=1_000 if place < 2 else 1_001))
+        columns.append(FlexColumn("95% CI", 14, align="right", drop=1_000 if place < 2 else 1_001))
     return Columns(
         *columns,
         FlexColumn("delta", 6, align="right"),
-        FlexColumn("95%", 14, align="right"),
-        FlexColumn("", 17, grow=1),
-        FlexColumn("could see", 9, align="right", drop=3),
+        FlexColumn("95% CI", 14, align="right"),
+        FlexColumn("", 14, grow=1),
+        FlexColumn("min. detectable", 15, align="right", drop=3),
         FlexColumn("p", 6, align="right", drop=2),
         FlexColumn("n", 6, align="right", drop=1),
     )
@@ -116,7 +117,7 @@ def counted(family: FamilyHeading) -> Content:
         Content.styled(f"≠ {family.unequal} unequal", "bold $warn") if family.unequal else None,
         Content.styled(f"+ {family.better} better", "$good") if family.better else None,
     ]
-    return join([part for part in parts if part], ", ") or Content("= nothing clear")
+    return join([part for part in parts if part], ", ") or Content("= inconclusive")
 
 
 def _forgot_cells(row: ForgettingRow, models: int) -> list[Content | str]:
@@ -124,29 +125,33 @@ def _forgot_cells(row: ForgettingRow, models: int) -> list[Content | str]:
     return [
         row.aspect, value(row.baseline_value), "", value(row.candidate_value), "", *others,
         difference(row.delta), interval(row.low, row.high, sign=True), verdict(row),
-        "", MISSING if row.p is None else "<0.001" if row.p < 0.001 else f"{row.p:.3f}", f"{row.n:,}",
+        "", _sure(row.p), f"{row.n:,}",
     ]  # fmt: skip
 
 
-_VERDICTS = {
+_STANDINGS = {
     "worse": ("− ", "bold $bad"),
     "better": ("+ ", "bold $good"),
-    "changed": ("≠ ", "$warn"),
-    "no clear change": ("= ", ""),
+    "more": ("↑ ", ""),
+    "less": ("↓ ", ""),
+    "no worse": ("= ", ""),
+    "inconclusive": ("= ", ""),
+    "at the floor": ("= ", ""),
+    "not tested": ("– ", "$muted"),
     "missing": ("– ", "$muted"),
 }
 
 
 def verdict(row: ForgettingRow) -> Content:
     """What became of an ability, in sign and word."""
-    sign, style = _VERDICTS[row.verdict]
-    return Content.styled(sign + row.said.partition(":")[0], style)
+    sign, style = ("≠ ", "$warn") if row.word == "drifted" else _STANDINGS[row.standing]
+    return Content.styled(sign + row.word, style)
 
 
 def _gap_cells(entry: MeasureLine) -> list[Content | str]:
     """Between two groups of people any difference is a fault, whichever way it points."""
     ours = entry.cells[1]
-    word = Content.styled("≠ unequal", "bold $warn") if entry.is_gap else Content("= no clear gap")
+    word = Content.styled("≠ unequal", "bold $warn") if entry.is_gap else Content("= inconclusive")
     if ours.low is None:
         word = Content.styled("– not tested", "$muted")
     return [MISSING, interval(ours.low, ours.high, sign=True), word, MISSING, MISSING, f"{ours.n:,}"]
@@ -160,23 +165,21 @@ def _compared_cells(row: ComparisonRow | None) -> list[Content | str]:
         interval(row.low, row.high, sign=True),
         meaning(row),
         MISSING if row.smallest_detectable is None else f"≥ {value(row.smallest_detectable)}",
-        MISSING if row.p is None else "<0.001" if row.p < 0.001 else f"{row.p:.3f}",
+        _sure(row.p_corrected),
         f"{row.n:,}",
     ]
 
 
+def _sure(p: float | None) -> str:
+    return MISSING if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def meaning(row: ComparisonRow) -> Content:
-    """What a change amounts to, in sign and word: clear when its interval leaves zero out."""
-    if row.delta is None:
+    """What a comparison says, in sign and word: its stored ruling."""
+    if row.standing == "missing":
         return Content.styled("not compared", "$muted")
-    if row.low is None or row.high is None:
-        return Content.styled("– not tested", "$muted")
-    if row.low <= 0 <= row.high:
-        return Content("= no clear change")
-    if row.direction == "none":
-        return Content("↑ higher" if row.delta > 0 else "↓ lower")
-    better = (row.delta > 0) == (row.direction == "higher")
-    return Content.styled("+ better", "bold $good") if better else Content.styled("− worse", "bold $bad")
+    sign, style = _STANDINGS[row.standing]
+    return Content.styled(sign + row.standing, style) if style else Content(sign + row.standing)
 
 
 def _verdict_cells(row: WinRateRow) -> list[Content | str]:
@@ -197,7 +200,7 @@ def won(row: WinRateRow) -> Content:
     if row.low is None or row.high is None:
         return Content.styled("no value", "$muted")
     if row.low <= 0.5 <= row.high:
-        return Content("= open")
+        return Content("= inconclusive")
     return (
         Content.styled("+ better", "bold $good") if row.low > 0.5 else Content.styled("− worse", "bold $bad")
     )
@@ -285,8 +288,11 @@ def _measured(entry: MeasureLine) -> list[Content]:
             join(
                 [f"delta {difference(row.delta)} [{interval(row.low, row.high, sign=True)}] ", meaning(row)]
             ),
-            "" if row.smallest_detectable is None else f"could see ≥ {value(row.smallest_detectable)}",
-            "" if row.p is None else f"p {row.p:.4f}",
+            "" if row.smallest_detectable is None else f"min. detectable {value(row.smallest_detectable)}",
+            ""
+            if row.p_corrected is None
+            else f"p {row.p_corrected:.4f} (corrected for {row.family_size:,} comparisons)",
+            f"needs about {row.needed:,} examples" if row.needed else "",
             f"paired on {row.n:,} {'examples' if entry.kind == 'metric' else 'questions'}",
         ]
         lines.append(join(filter(None, parts), " · "))

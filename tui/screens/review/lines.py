@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
+from engine.data.messages import turn_text
 from store.read.pairs import PairView
 from store.read.queues import CATEGORY
 from store.read.rows import AnnotationRow, JudgmentRow, MetricRow, RatingRow, ScoreRow, VerdictRow
@@ -98,7 +99,7 @@ def details(view: PairView, review: Review, width: int) -> list[Content]:
     turns = view.example.messages or ()
     for message in turns:
         title = "query" if len(turns) == 1 else message.get("role", "user")
-        lines += _under(title, message.get("content", ""), width)
+        lines += _under(title, turn_text(message), width)
     for place, turn in enumerate((view.example.extra or {}).get("turns") or (), 1):
         if place > 1:
             lines += _under(f"turn {place}", turn, width)

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from engine.metrics.classification import combine_macro_f1
-from engine.metrics.metric import Measure
-from engine.metrics.slices import (
+from engine.compare.slices import (
     MeasureColumn,
     Slice,
     SliceValue,
@@ -17,6 +15,8 @@ from engine.metrics.slices import (
     places,
     slice_values,
 )
+from engine.metrics.classification import combine_macro_f1
+from engine.metrics.metric import Measure
 from engine.stats.paired import compare
 
 ACCURACY = Measure("accuracy", "higher", 0.0, 1.0, "share", frozenset(), "1", "test", "test")
@@ -93,14 +93,18 @@ def test_candidate_and_baseline_differ_where_they_do() -> None:
     assert set(found) == {"broken", "fixed", "same"}  # tiny has too few examples
     broken, same = found["broken"].comparison, found["same"].comparison
     assert (broken.candidate, broken.baseline, broken.n, broken.delta) == ("new", "old", 20, -1.0)
-    assert found["broken"].p is not None and found["broken"].p < 0.001
+    assert broken.ruling is not None and broken.ruling.standing == "worse"
+    assert broken.ruling.p is not None and broken.ruling.p < 0.001
     assert broken.worst[:1] == ("b0",)
-    assert (same.delta, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
+    assert (same.delta, same.p) == (0.0, 1.0)
+    assert same.low is not None and same.low == -(same.high or 0.0) < 0  # no evidence is no certainty
 
 
 def test_p_values_are_corrected_for_the_number_of_slices() -> None:
     found = compared(*sides())
-    assert found["broken"].p == pytest.approx(3 * (found["broken"].comparison.p or 0))
+    broken = found["broken"].comparison
+    assert broken.ruling is not None and broken.ruling.size == 3
+    assert broken.ruling.p == pytest.approx(3 * (broken.p or 0))
 
 
 def test_examples_that_one_model_has_no_value_for_are_left_out() -> None:
@@ -135,5 +139,7 @@ def test_the_smallest_p_value_survives_many_slices() -> None:
         for name in ("new", "old")
     )
     found = {item.name: item for item in compare_slices([(ours, theirs)], places(members, ids))}
-    assert (found["slice 0"].p or 1) < 0.001
-    assert {item.p for name, item in found.items() if name != "slice 0"} == {1.0}
+    rulings = {name: item.comparison.ruling for name, item in found.items()}
+    first = rulings.pop("slice 0")
+    assert first is not None and (first.p or 1) < 0.001
+    assert {ruling.p for ruling in rulings.values() if ruling is not None} == {1.0}

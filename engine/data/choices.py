@@ -1,0 +1,161 @@
+"""Questions of multiple choice: the choices of a record, and which of them is right."""
+
+import re
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine.data.cells import Malformed, listed
+
+COLUMNS = ("choices", "options")
+# Where the right one is named, in the order in which it is looked for.
+KEYS = (
+    "references", "reference", "answer", "answerKey", "answer_key", "answer_idx", "answer_index", "answer_id",
+    "correct", "correct_answer", "correct_option", "correct_choice", "label", "target", "gold",
+)  # fmt: skip
+_LETTERS = string.ascii_uppercase
+_PREFIX = re.compile(r"\s*\(?([A-Z])[).:]\s*(.*)", re.DOTALL)
+_NAMED = re.compile(r"\(?([A-Za-z]|\d{1,3})[).:]?")
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """The choices with a label each; `own` are the labels that the record gives them, where it does."""
+
+    column: str
+    labels: tuple[str, ...]
+    texts: tuple[str, ...]
+    own: tuple[str, ...] = ()
+
+    def asked(self, question: str) -> str:
+        """The question with the lettered choices below it, unless it lists them itself."""
+        if all(
+            self._lists(question, label, text) for label, text in zip(self.labels, self.texts, strict=True)
+        ):
+            return question
+        lines = [f"{label}. {text}" for label, text in zip(self.labels, self.texts, strict=True)]
+        return "\n".join([question, "", *lines])
+
+    @staticmethod
+    def _lists(question: str, label: str, text: str) -> bool:
+        return (
+            re.search(rf"(?<!\w)\(?{re.escape(label)}[).:]\s*{re.escape(text.strip())}", question) is not None
+        )
+
+    def right(self, record: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
+        """The label and the text of the right choice, and the column that names it; ((), "") without one.
+
+        A whole number is an index from 0. Raises Malformed for a number or letter that names no choice, and
+        for one that could mean two of them.
+        """
+        for key in KEYS:
+            value = record.get(key)
+            if isinstance(value, list) and len(value) == 1:
+                value = value[0]
+            if isinstance(value, bool | list | dict) or value in (None, ""):
+                continue
+            place = self._place(value, key)
+            if place is not None:
+                return (self.labels[place], self.texts[place]), key
+        return (), ""
+
+    def _place(self, value: Any, key: str) -> int | None:
+        if isinstance(value, int | float):
+            if value == int(value) and str(int(value)) in self.own:
+                return self.own.index(str(int(value)))
+            if value != int(value) or not 0 <= value < len(self.texts):
+                raise Malformed(
+                    f"{key}: {value} is none of the {len(self.texts)} {self.column}, counted from 0"
+                )
+            return int(value)
+        said = str(value).strip()
+        if said in self.own:
+            return self.own.index(said)
+        by_text = [
+            place for place, text in enumerate(self.texts) if text.strip().casefold() == said.casefold()
+        ]
+        named = _NAMED.fullmatch(said)
+        by_name = self._named(named[1]) if named else None
+        if by_text and by_name is not None and by_name not in by_text and not self.own:
+            raise Malformed(
+                f"{key}: {said!a} is the text of choice {self.labels[by_text[0]]} and could name choice "
+                f"{self.labels[by_name]}; write the letter, and give the choices labels"
+            )
+        if by_text or by_name is not None:
+            return by_text[0] if by_text else by_name
+        if (named and not said.isalpha()) or len(said) == 1:
+            raise Malformed(f"{key}: {said!a} names none of the {len(self.texts)} {self.column}")
+        return None
+
+    def _named(self, name: str) -> int | None:
+        if name.isdigit():
+            return int(name) if int(name) < len(self.texts) else None
+        return self.labels.index(name.upper()) if name.upper() in self.labels else None
+
+
+def choices_of(record: Mapping[str, Any]) -> Choices | None:
+    """The choices of a record, None where it has none that can be read.
+
+    Read are a list of texts (MMLU), {"text": […], "label": […]} (ARC), a list of {"label" or "id", "text"}
+    (CommonsenseQA), an object with the letters as keys (MedQA), and columns A, B, C … (C-Eval).
+    """
+    for column in COLUMNS:
+        value = record.get(column)
+        if isinstance(value, str):
+            value = listed(value)
+        if found := _read(value):
+            labels, texts = found
+            return _lettered(column, labels, texts)
+    if record.get("A") not in (None, "") and record.get("B") not in (None, ""):
+        columns = {letter: record[letter] for letter in _LETTERS[:10] if record.get(letter) not in (None, "")}
+        if found := _read(columns):
+            return _lettered("columns A, B …", *found)
+    return None
+
+
+def columns_of(choices: Choices, record: Mapping[str, Any]) -> set[str]:
+    """The columns that the choices were read from."""
+    return {choices.column} if choices.column in record else {*choices.labels} & record.keys()
+
+
+def _lettered(column: str, own: tuple[str, ...], texts: tuple[str, ...]) -> Choices:
+    lettered = len(set(own)) == len(texts) and all(len(label) == 1 and label in _LETTERS for label in own)
+    if lettered:
+        return Choices(column, own, texts, own)
+    labels = (
+        tuple(_LETTERS[: len(texts)])
+        if len(texts) <= len(_LETTERS)
+        else tuple(map(str, range(1, len(texts) + 1)))
+    )
+    return Choices(column, labels, texts, own)
+
+
+def _read(value: Any) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """The labels, none where there are none, and the texts."""
+    if isinstance(value, dict) and isinstance(value.get("text"), list):
+        labels = value.get("label")
+        return _checked(labels if isinstance(labels, list) else [], value["text"])
+    if isinstance(value, dict):
+        given = {key: text for key, text in value.items() if text is not None}
+        if all(len(key) == 1 and (key.upper() in _LETTERS or key.isdigit()) for key in given):
+            return _checked([key.upper() for key in given], list(given.values()))
+        return None
+    if not isinstance(value, list):
+        return None
+    if value and all(isinstance(item, dict) and "text" in item for item in value):
+        labels = [item[key] for item in value for key in ("label", "id", "key") if key in item]
+        return _checked(labels, [item["text"] for item in value])
+    found = [_PREFIX.fullmatch(item) if isinstance(item, str) else None for item in value]
+    prefixes = [match for match in found if match]
+    if len(prefixes) == len(value) and [match[1] for match in prefixes] == list(_LETTERS[: len(value)]):
+        return _checked([match[1] for match in prefixes], [match[2] for match in prefixes])
+    return _checked([], value)
+
+
+def _checked(labels: list[Any], texts: list[Any]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    if len(texts) < 2 or not all(isinstance(text, str | int | float) for text in texts):
+        return None
+    if labels and len(labels) != len(texts):
+        return None
+    return tuple(str(label).strip() for label in labels), tuple(str(text) for text in texts)

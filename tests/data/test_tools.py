@@ -1,0 +1,257 @@
+"""Tools and the calls of them are read in every form that data have, and broken ones are named."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.data.example import Example, eval_set_version
+from engine.data.examples import Account, data_rows, read_examples
+from engine.errors import BadInput
+
+PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+FUNCTION = {"name": "weather", "description": "The weather.", "parameters": PARAMETERS}
+TOOL = {"type": "function", "function": FUNCTION}
+ASKED = {"role": "user", "content": "Weather in Bergen?"}
+ARGUMENTS = {"city": "Bergen"}
+
+
+def one(tmp_path: Path, record: Any) -> Example:
+    path = tmp_path / "one.jsonl"
+    path.write_text(json.dumps(record) + "\n", "utf-8")
+    [example] = read_examples(path)
+    return example
+
+
+def refused(tmp_path: Path, record: Any) -> str:
+    with pytest.raises(BadInput) as error:
+        one(tmp_path, record)
+    assert "one.jsonl:1: " in str(error.value)
+    return str(error.value)
+
+
+def called(content: Any = None, arguments: Any = ARGUMENTS, identity: str = "c1") -> dict[str, Any]:
+    call = {"id": identity, "type": "function", "function": {"name": "weather", "arguments": arguments}}
+    return {"role": "assistant", "content": content, "tool_calls": [call]}
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [
+        [TOOL],
+        [FUNCTION],
+        json.dumps([TOOL]),
+        json.dumps([FUNCTION]),
+        json.dumps(json.dumps([TOOL])),
+        repr([TOOL]),
+        [json.dumps(TOOL)],
+        TOOL,
+        [{**TOOL, "function": {**FUNCTION, "parameters": json.dumps(PARAMETERS)}}],
+    ],
+)
+def test_tools_in_every_form(tmp_path: Path, tools: Any) -> None:
+    example = one(tmp_path, {"messages": [ASKED], "tools": tools})
+    function = example.tools[0]["function"]
+    assert (function["name"], function["parameters"]) == ("weather", PARAMETERS)
+    assert example.tools[0]["type"] == "function" and "tools" not in example.extra
+    assert one(tmp_path, {"query": "Q", "functions": tools}).tools == example.tools
+
+
+def test_types_in_pythons_names_are_left_as_they_are(tmp_path: Path) -> None:
+    parameters = {"type": "dict", "properties": {"city": {"type": "str"}, "days": {"type": "list"}}}
+    example = one(tmp_path, {"query": "Q", "tools": [{"name": "f", "parameters": parameters}]})
+    assert example.tools[0]["function"]["parameters"] == parameters
+
+
+@pytest.mark.parametrize("tools", [None, "", "[]", [], "a hammer", ["hammer", "saw"]])
+def test_what_is_no_tool_stays_beside_the_example(tmp_path: Path, tools: Any) -> None:
+    example = one(tmp_path, {"messages": [ASKED], "tools": tools})
+    assert (example.tools, example.extra) == ((), {"tools": tools})
+
+
+@pytest.mark.parametrize("content", [None, ""])
+@pytest.mark.parametrize("arguments", [ARGUMENTS, json.dumps(ARGUMENTS)])
+def test_calls_and_their_results_are_turns(tmp_path: Path, content: Any, arguments: Any) -> None:
+    result = {"role": "tool", "tool_call_id": "c1", "content": {"degrees": 4}}
+    messages = [ASKED, called(content, arguments), result, {"role": "assistant", "content": "4 degrees."}]
+    example = one(tmp_path, {"messages": messages, "tools": [TOOL]})
+    assert example.messages == (
+        ASKED,
+        called(""),
+        {"role": "tool", "tool_call_id": "c1", "content": '{"degrees": 4}', "name": "weather"},
+    )
+    assert (example.query, example.references, example.calls) == (ASKED["content"], ("4 degrees.",), ())
+
+
+@pytest.mark.parametrize(
+    ("call", "result"),
+    [
+        ("function_call", "observation"),
+        ("function-call", "function-response"),
+        ("tool_call", "tool_response"),
+    ],
+)
+@pytest.mark.parametrize(
+    "value",
+    [
+        '{"name": "weather", "arguments": {"city": "Bergen"}}',
+        '{"name": "weather", "arguments": "{\\"city\\": \\"Bergen\\"}"}',
+        '[{"name": "weather", "arguments": {"city": "Bergen"}}]',
+        """{"name": "weather", "arguments": '{"city": "Bergen"}'}""",
+    ],
+)
+def test_sharegpts_roles_of_calls_and_results(tmp_path: Path, call: str, result: str, value: str) -> None:
+    turns = [("human", "Weather in Bergen?"), (call, value), (result, "4"), ("gpt", "4 degrees.")]
+    example = one(tmp_path, {"conversations": [{"from": role, "value": text} for role, text in turns]})
+    answer = {"role": "tool", "content": "4", "tool_call_id": "call00001", "name": "weather"}
+    assert example.messages == (ASKED, called("", identity="call00001"), answer)
+    assert example.references == ("4 degrees.",)
+
+
+def test_results_without_ids_answer_the_open_calls_in_order(tmp_path: Path) -> None:
+    calls = [{"name": name, "arguments": {}} for name in ("first", "second")]
+    turns = [("human", "Q"), ("function_call", json.dumps(calls)), ("observation", "1"), ("observation", "2")]
+    example = one(tmp_path, {"conversations": [{"from": role, "value": text} for role, text in turns]})
+    asked = [call["id"] for call in example.messages[1]["tool_calls"]]
+    assert asked == [turn["tool_call_id"] for turn in example.messages[2:]] == ["call00001", "call00002"]
+
+
+def test_a_turn_in_parts_has_its_text_and_calls_without_its_reasoning(tmp_path: Path) -> None:
+    call = json.dumps({"name": "weather", "arguments": ARGUMENTS})
+    parts = [{"type": "reasoning", "value": "Hm."}, {"type": "text", "value": "I'll look."}]
+    turns = [
+        {"role": "user", "content": [{"type": "text", "value": ASKED["content"]}]},
+        {"role": "assistant", "content": [*parts, {"type": "tool_call", "value": call}]},
+        {"role": "tool", "content": [{"type": "text", "value": "4"}]},
+        {"role": "assistant", "content": [parts[0], {"type": "text", "text": "Cold."}]},
+    ]
+    example = one(tmp_path, {"messages": turns})
+    assert example.messages[:2] == (ASKED, called("I'll look.", identity="call00001"))
+    assert (example.messages[2]["content"], example.references) == ("4", ("Cold.",))
+
+
+def test_openais_first_form_of_calls(tmp_path: Path) -> None:
+    call = {"role": "assistant", "content": None, "function_call": {"name": "weather", "arguments": "{}"}}
+    result = {"role": "function", "name": "weather", "content": "4"}
+    example = one(tmp_path, {"messages": [ASKED, call, result], "functions": [FUNCTION]})
+    assert example.messages[1]["tool_calls"][0]["function"] == {"name": "weather", "arguments": {}}
+    assert example.messages[2]["tool_call_id"] == example.messages[1]["tool_calls"][0]["id"]
+    assert example.tools == (TOOL,)
+
+
+def test_glaives_text_of_functions_calls_and_results(tmp_path: Path) -> None:
+    system = (
+        "SYSTEM: You are a helpful assistant with access to the following functions. Use them if required -\n"
+    )
+    chat = (
+        "USER: Weather in Bergen?\n\n\nASSISTANT: <functioncall> "
+        '{"name": "weather", "arguments": \'{"city": "Bergen"}\'} <|endoftext|>\n\n\n'
+        'FUNCTION RESPONSE: {"t": 4}\n\n\nASSISTANT: It\'s 4 degrees. <|endoftext|>\n\n'
+    )
+    example = one(tmp_path, {"system": system + json.dumps(FUNCTION, indent=4), "chat": chat})
+    assert example.messages == (
+        {"role": "system", "content": "You are a helpful assistant."},
+        ASKED,
+        called("", identity="call00001"),
+        {"role": "tool", "content": '{"t": 4}', "tool_call_id": "call00001", "name": "weather"},
+    )
+    assert (example.references, example.tools) == (("It's 4 degrees.",), (TOOL,))
+    bare = one(
+        tmp_path, {"system": "SYSTEM: You are helpful, with no access to external functions.", "chat": chat}
+    )
+    assert bare.messages[0]["content"] == "You are helpful, with no access to external functions."
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"messages": [ASKED, called()], "tools": [TOOL]},
+        {"query": "Weather in Bergen?", "tools": json.dumps([FUNCTION]),
+         "answers": json.dumps([{"name": "weather", "arguments": ARGUMENTS}])},
+        {"conversations": [{"from": "human", "value": "Weather in Bergen?"}], "tools": json.dumps([FUNCTION]),
+         "chosen": {"from": "function_call", "value": '{"name": "weather", "arguments": {"city": "Bergen"}}'},
+         "rejected": {"from": "gpt", "value": "Rain."}},
+    ],
+    ids=["a call at the end", "xLAM", "preferred"],
+)  # fmt: skip
+def test_the_call_that_would_be_right(tmp_path: Path, record: Any) -> None:
+    example = one(tmp_path, record)
+    assert example.messages == (ASKED,)
+    assert (example.calls, example.references) == (({"name": "weather", "arguments": ARGUMENTS},), ())
+
+
+def test_tools_and_calls_belong_to_the_version(tmp_path: Path) -> None:
+    versions = {
+        eval_set_version([one(tmp_path, {"messages": [ASKED, *more], "tools": tools})])
+        for more in ([], [called()], [called(arguments={})])
+        for tools in ([TOOL], [{**FUNCTION, "description": "Another."}])
+    }
+    assert len(versions) == 6
+
+
+def chat(*turns: dict[str, Any]) -> dict[str, Any]:
+    return {"messages": [ASKED, *turns]}
+
+
+def answer(content: Any, **more: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": content, **more}
+
+
+CALL = "messages[1].tool_calls[0]"
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        ({"tools": '[{"name": "weather"'}, "tools: is neither JSON nor a Python literal"),
+        ({"tools": [{"type": "function"}]}, "tools[0]: a tool is"),
+        ({"tools": [TOOL, {"type": "web_search"}]}, "tools[1]: a tool is"),
+        ({"tools": [{"name": "f", "parameters": "{"}]}, "tools[0].parameters: is neither JSON"),
+        ({"tools": [{"name": "f", "parameters": ["city"]}]}, "tools[0].parameters: found a list"),
+        (
+            {"tools": [{"name": "f", "parameters": {"type": "text"}}]},
+            "is no valid JSON schema: $.type: 'text'",
+        ),
+        (chat(called(arguments='{"city": ')), f"{CALL}.function.arguments: is neither JSON"),
+        (chat(called(arguments="[1]")), f"{CALL}.function.arguments: found a list"),
+        (chat(answer(None, tool_calls=[{"id": "c"}])), f'{CALL}: the call has no "name"'),
+        (chat(answer(None, tool_calls={})), "messages[1]: content is nothing"),
+        (chat(answer(None, tool_calls="[{")), "messages[1].tool_calls: is neither JSON"),
+        (
+            chat(called(), {"role": "tool", "tool_call_id": "c9", "content": "4"}),
+            "messages[2]: tool_call_id 'c9' belongs to no call before it",
+        ),
+        (chat(answer(None)), "messages[1]: content is nothing"),
+        (chat({"role": "narrator", "content": "x"}), "messages[1]: found role 'narrator'"),
+        (
+            chat(called(), answer("4")),
+            "messages: the turn to be answered must be the user's, found the assistant's",
+        ),
+        (
+            {"conversations": [{"from": "human", "value": "Q"}, {"from": "function_call", "value": "f()"}]},
+            "conversations[1]: the call is neither JSON",
+        ),
+    ],
+)
+def test_what_is_broken_is_named_by_file_line_and_key(tmp_path: Path, record: Any, says: str) -> None:
+    asked = {} if {"messages", "conversations"} & record.keys() else {"query": "Q"}
+    assert says in refused(tmp_path, asked | record)
+
+
+def test_broken_calls_are_counted_where_the_reading_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    records = [{"messages": [ASKED, called()]}, {"messages": [ASKED, called(arguments="{")]}]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    account = Account()
+    assert len(list(data_rows(path, training=False, account=account))) == 1
+    assert len(account.skipped) == 1 and "x.jsonl:2: messages[1].tool_calls[0]" in account.skipped[0]
+
+
+def test_training_data_with_broken_calls_are_still_read_as_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    turns = [("human", "Q"), ("function_call", "weather(Bergen)"), ("observation", "4"), ("gpt", "A")]
+    record = {"conversations": [{"from": role, "value": text} for role, text in turns], "tools": "[{"}
+    path.write_text(json.dumps(record))
+    [row] = data_rows(path)
+    assert row.messages[1] == {"role": "assistant", "content": "weather(Bergen)"}

@@ -1,0 +1,105 @@
+"""The one rule: what a comparison says, corrected over its family."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from engine.compare.comparison import Comparison, compare_parts, from_paired
+from engine.compare.ruling import BoundedComparison, Ruling, rule
+from engine.gates.measures import ruled
+from engine.metrics.metric import Measure
+from engine.plan.plan import Gates
+from engine.stats.family import holm
+from engine.stats.paired import Paired
+
+SCORE = Measure("score", "higher", 0.0, 1.0, "share", frozenset(), "1", "test", "right answers")
+
+
+def compared(
+    delta: float, width: float, p: float, n: int = 100, direction: str = "higher", base: float = 0.6
+) -> Comparison:
+    paired = Paired(base + delta, base, delta, delta - width, delta + width, p, n, 2.8 * width / 1.96)
+    found = from_paired("tuned", "base", "score", "higher", "metric", paired)
+    return replace(found, direction=direction)
+
+
+def only(comparison: Comparison, allowed: float | None = None) -> Ruling:
+    [ruling] = rule("checked", [BoundedComparison(comparison, (0.0, 1.0), allowed)])
+    return ruling
+
+
+@pytest.mark.parametrize(
+    ("delta", "direction", "standing"),
+    [(0.1, "higher", "better"), (-0.1, "higher", "worse"), (0.1, "lower", "worse"), (-0.1, "none", "less")],
+)
+def test_what_chance_does_not_explain_has_a_side(delta: float, direction: str, standing: str) -> None:
+    ruling = only(compared(delta, 0.04, 0.001, direction=direction))
+    assert (ruling.standing, ruling.is_decided, ruling.needed) == (standing, True, None)
+
+
+def test_many_looks_are_corrected_for() -> None:
+    """The same comparison alone is worse, and among five it is not."""
+    close = compared(-0.1, 0.085, 0.02)
+    assert only(close).standing == "worse"
+    found = rule("checked", [BoundedComparison(close)] * 5)
+    assert {item.standing for item in found} == {"inconclusive"}
+    assert [item.p for item in found] == pytest.approx(holm([0.02] * 5))
+    assert all(item.needed and item.needed > 100 and item.size == 5 for item in found)
+
+
+def test_no_worse_takes_an_interval_within_the_limit() -> None:
+    narrow, wide = compared(-0.01, 0.02, 0.4), compared(-0.01, 0.08, 0.8)
+    assert only(narrow, allowed=0.05).standing == "no worse"
+    assert only(narrow).standing == "inconclusive"
+    assert only(wide, allowed=0.05).standing == "inconclusive"
+    assert only(compared(-0.04, 0.005, 0.001), allowed=0.05).standing == "worse"  # a limit is no other test
+
+
+def test_a_value_at_the_floor_cannot_be_lost() -> None:
+    nothing = {str(place): (0.0, 1.0) for place in range(20)}
+    found = compare_parts("tuned", "base", SCORE, nothing, nothing)
+    assert found.low is not None and found.low < 0
+    assert only(found, allowed=0.05).standing == "at the floor"
+    right = {str(place): (1.0, 1.0) for place in range(20)}
+    assert only(compare_parts("tuned", "base", SCORE, right, right), allowed=0.05).standing == "inconclusive"
+    many = {str(place): (1.0, 1.0) for place in range(400)}
+    assert only(compare_parts("tuned", "base", SCORE, many, many), allowed=0.05).standing == "no worse"
+
+
+def test_what_was_not_measured_is_missing_and_what_has_no_interval_not_tested() -> None:
+    untested = replace(compared(-0.1, 0.04, 0.001), low=None, high=None, p=None)
+    assert only(untested).standing == "not tested"
+    assert only(replace(untested, delta=None)).standing == "missing"
+
+
+def test_few_values_do_not_say_how_many_it_takes() -> None:
+    assert only(compared(-0.1, 0.3, 0.4, n=7)).needed is None
+    assert only(compared(-0.1, 0.3, 0.4, n=8)).needed is not None
+
+
+def test_a_corrected_interval_keeps_within_the_range() -> None:
+    found = rule("checked", [BoundedComparison(compared(-0.9, 0.08, 0.01), (0.0, 1.0))] * 30)
+    assert min(item.low or 0.0 for item in found) == -1.0
+
+
+def test_what_a_gate_checks_is_a_family_of_its_own() -> None:
+    """Measures that nobody asked about do not dilute those that a gate checks."""
+    rng = np.random.default_rng(0)
+    words = replace(SCORE, name="words", low=None, high=None, direction="none")
+    parts = [
+        {str(place): (float(value), 1.0) for place, value in enumerate(rng.random(50))} for _ in range(2)
+    ]
+    items = [compare_parts("tuned", "base", measure, *parts) for measure in (SCORE, words)]
+    found, _ = ruled(items, [], Gates(), {"score": SCORE, "words": words})
+    rulings = [item.ruling for item in found if item.ruling]
+    assert [(ruling.family, ruling.size) for ruling in rulings] == [("checked", 1), ("unchecked", 1)]
+
+
+def test_the_rule_costs_no_heavy_library() -> None:
+    code = "import sys, engine.compare.ruling\n"
+    code += "print({'numpy', 'torch', 'scipy', 'sqlmodel', 'pydantic'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
