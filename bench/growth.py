@@ -74,10 +74,6 @@ def rows(shape: str, count: int, first: int = 0) -> Iterator[Row]:
 def write(folder: Path, shape: str, count: int) -> Path:
     """A plan with its data; the candidate's answers are right twice in three times, the baseline's once."""
     own = list(rows(shape, count))
-    rights: dict[str, Callable[[int], bool]] = {
-        "base": lambda at: at % 3 == 0,
-        "tuned": lambda at: at % 3 != 0,
-    }
     answers = {
         name: [
             {"id": row["id"], "response": row["reference"] if (at % 3 == 0) == thirds else "0"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from engine.data.example import Example
 from engine.data.split import sample
 from engine.errors import CannotRun
-from engine.models.local import Holder, base_key
+from engine.models.holder import Holder, base_key
 from engine.models.model import Generator, Load, Response, Settings
 from engine.models.prompt import converse
 from engine.phases.work import Meter, Work, closed_after
