@@ -24,7 +24,7 @@ def finish(recorder: Recorder, request: Callable[[], str | None] = lambda: None)
 def sweep_of(recorder: Recorder) -> dict[str, Any]:
     """How each checkpoint fared."""
     rows = recorder.rows(records.StoredModel, run_id=recorder.run_id)
-    return {row.name: row.details.sweep for row in rows if "sweep" in (row.details or {})}
+    return {row.name: row.details["sweep"] for row in rows if "sweep" in (row.details or {})}
 
 
 def numbers_of(recorder: Recorder) -> dict[str, Any]:

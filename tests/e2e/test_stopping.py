@@ -187,7 +187,7 @@ def test_a_server_that_dies_half_way_is_waited_for_and_resuming_asks_for_the_res
     process = Worker(store, run_id)
     assert wait_until(lambda: answers(store) == 5, process)
     slow.die()
-    assert wait_until(lambda: "does not answer since" in str(run_of(store).waiting), process)
+    assert wait_until(lambda: "has not answered since" in str(run_of(store).waiting), process)
     assert slow.url in str(run_of(store).waiting)
     connection = reader(store)
     history.request(connection, run_id, "pause")

@@ -341,7 +341,7 @@ def test_a_redirect_is_told_and_not_followed_with_the_key(
     elsewhere = JudgeServer()
     try:
         server.answers(Answer(status=307, headers={"location": f"{elsewhere.url}/chat/completions"}))
-        with pytest.raises(CannotRun, match="sends elsewhere"):
+        with pytest.raises(CannotRun, match="redirects"):
             one(server, api_key_env="JUDGE_KEY")
         assert elsewhere.requests == []
     finally:

@@ -112,7 +112,7 @@ def test_a_total_of_the_rater_s_own_that_is_another_is_flagged_and_does_not_coun
         ('{"score": 4}', "no scores"),
         ('{"scores": {"tone": 4}}', "no score for key facts"),
         ('{"scores": {"tone": 6, "key facts": 1}}', "tone is 6; allowed: 1 to 5"),
-        ('{"scores": {"tone": "good", "key facts": 1}}', "tone is no number"),
+        ('{"scores": {"tone": "good", "key facts": 1}}', "tone is not a number"),
         ('{"scores": [5, 1]}', "no object"),
         ('{"scores": {"tone": 4, "key facts": 1}} {"scores": {"tone": 5, "key facts": 1}}', "different"),
         ("tone: 4\ntone: 5\nkey facts: 2", "different scores for tone"),

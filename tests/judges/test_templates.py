@@ -66,7 +66,7 @@ def test_every_documented_variable_is_there(tmp_path: Path) -> None:
     [
         ({"user": "{{ query "}, "user.jinja: is no template"),
         ({"user": USER + "{{ qeury }}"}, 'unknown variable "qeury" (did you mean "query"?)'),
-        ({"user": "{{ query }} {{ a }}"}, "does not show what is judged: it never uses b"),
+        ({"user": "{{ query }} {{ a }}"}, "does not show the judged text: it never uses b"),
         ({"system": "{{ 7 }}", "user": "hello"}, "it never uses a and b"),
         ({"house": "x"}, "has none of system.jinja"),
         ({"repair": "{{ query }}"}, 'unknown variable "query"'),

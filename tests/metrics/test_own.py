@@ -83,7 +83,7 @@ def test_the_documented_class_is_a_metric(tmp_path: Path) -> None:
         ("return float('inf')", "not finite"),
         ("return None", "gave no value"),
         ("return None, 'nothing to say'", "nothing to say"),
-        ("return 'good'", "where a number was expected"),
+        ("return 'good'", "not a number"),
     ],
 )
 def test_a_function_that_fails_leaves_the_score_missing(tmp_path: Path, body: str, reason: str) -> None:

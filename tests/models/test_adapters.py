@@ -176,7 +176,7 @@ def test_an_adapter_of_another_revision_is_labelled(base: Path, adapter: Path, t
     [note] = adapter_notes(snapshot, edited(adapter, tmp_path / "other", revision=other))
     assert "revision bbbbbbbbbbbb" in note and "aaaaaaaaaaaa" in note
     [note] = adapter_notes(base, edited(adapter, tmp_path / "branch", revision="v2"))
-    assert "not known" in note
+    assert "unknown" in note
 
 
 def test_an_adapter_that_names_no_base_is_labelled(base: Path, adapter: Path, tmp_path: Path) -> None:

@@ -54,12 +54,12 @@ def test_a_model_without_tokenizer_is_refused(model: Path) -> None:
 def test_weights_cut_off_are_refused(model: Path) -> None:
     weights = model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    assert "model.safetensors: is broken or cut off" in refusal(model)
+    assert "model.safetensors: is corrupt or truncated" in refusal(model)
 
 
 def test_weights_that_are_no_safetensors_are_refused(model: Path) -> None:
     (model / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1")
-    assert "model.safetensors: is broken or cut off" in refusal(model)
+    assert "model.safetensors: is corrupt or truncated" in refusal(model)
 
 
 def test_weights_only_as_pickle_are_refused_with_the_way_out(model: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_model_of_a_newer_transformers_says_so(model: Path) -> None:
             "(?s)needs optimum and gptqmodel.*pip install optimum gptq",
         ),
         ({"load_in_4bit": True}, "quantised by bitsandbytes, which needs bitsandbytes"),
-        ({"quant_method": "of-tomorrow"}, "quantised by 'of-tomorrow', which cannot be read here"),
+        ({"quant_method": "of-tomorrow"}, "quantised with 'of-tomorrow', which is not supported"),
         ({"bits": 4}, "quantised by None"),
     ],
 )

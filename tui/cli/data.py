@@ -300,7 +300,7 @@ def versions(
     json: Json = False,
     store: Store = None,
 ) -> None:
-    """Versions of eval sets: which runs used which, and what changed between two of them."""
+    """Versions of eval sets: which runs used which, and the changes between two of them."""
     folder = store_folder(context, store)
     if before is None:
         with opened(folder) as connection:
@@ -445,7 +445,7 @@ MeaningModel = Annotated[
 ]
 Least = Annotated[
     float,
-    typer.Option("--meaning-least", min=0, max=1, help="The cosine from which meanings count as the same."),
+    typer.Option("--meaning-least", min=0, max=1, help="Minimum cosine for the same meaning."),
 ]
 Earlier = Annotated[
     list[Path],
@@ -453,7 +453,7 @@ Earlier = Annotated[
         "--earlier", metavar="FILE", help="An earlier eval set: report which examples are in it already."
     ),
 ]
-All = Annotated[bool, typer.Option("--all", help="Show every pair, and similar ones that are no leaks.")]
+All = Annotated[bool, typer.Option("--all", help="Show every pair, and similar ones that are not leaks.")]
 
 SHOWN = 20
 WORDS = {"query": "question", "reference": "answer", "both": "question and answer"}
@@ -492,15 +492,15 @@ def leakage(
     rows = some(train, data_rows(train, columns, account=account))
     leaks = find_leaks(rows, examples, search, progress("training rows"))
     report: dict[str, Any] = leak_report(leaks, len(examples))
-    pairs = copies(examples)
+    groups = copies(examples)
     before = {
         file: find_leaks(some(file, data_rows(file, columns, account=account)), examples) for file in earlier
     }
     told_skipped(account)
     if json:
         report["duplicates"] = [
-            {"first": examples[pair.first].id, "second": examples[pair.second].id, "score": pair.score}
-            for pair in pairs
+            {"examples": [examples[place].id for place in group.places], "score": group.score}
+            for group in groups
         ]
         report["earlier"] = [
             {"file": str(file), **leak_report(found, len(examples))} for file, found in before.items()
@@ -509,8 +509,8 @@ def leakage(
         return
     _print_pairs(leaks, examples, everything=everything)
     _print_totals(report["totals"])
-    if pairs:
-        out(f"{len(pairs)} pairs of examples are near-identical (`assay coverage` names them)")
+    if groups:
+        out(f"{_group_count(len(groups))} of near-identical examples (`assay coverage` names them)")
     for file, found in before.items():
         again = sum(leak.counts for leak in found)
         out(f"{again} of {len(examples)} examples are in {file.name} already")
@@ -556,7 +556,7 @@ Clusters = Annotated[int | None, typer.Option("--clusters", min=2, max=200, help
 Sample = Annotated[
     int | None, typer.Option("--sample", min=1, metavar="N", help="Draw N queries from the log (200 to 500).")
 ]
-Balanced = Annotated[bool, typer.Option("--balanced", help="As many from each cluster as from any other.")]
+Balanced = Annotated[bool, typer.Option("--balanced", help="The same number from each cluster.")]
 SampleOut = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="Write the drawn queries here.")
 ]
@@ -578,7 +578,7 @@ def coverage(
     skip_bad: SkipBad = False,
     json: Json = False,
 ) -> None:
-    """What the eval set asks, what it lacks, and how far it differs from training and production."""
+    """Show the topics of an eval set, its gaps, and how far it differs from training and production."""
     from engine.data.coverage import survey
     from engine.data.examples import Account, data_rows, read_examples
 
@@ -672,17 +672,20 @@ def _show_survey(found: "Survey", examples: "list[Example]") -> None:
 
 def _show_copies(found: "Survey", examples: "list[Example]") -> None:
     if found.duplicates:
-        heading(f"{len(found.duplicates)} pairs of examples are near-identical")
-        pairs = [(examples[pair.first], examples[pair.second], pair.score) for pair in found.duplicates]
+        heading(f"{_group_count(len(found.duplicates))} of near-identical examples")
         print_table(
             [Column("lines"), Column("score", True), Column("question")],
             [
-                [f"{one.line}, {other.line}", number(score), cut(" ".join(one.query.split()), width())]
-                for one, other, score in pairs[:CLUSTERS_SHOWN]
+                [
+                    _group_lines([examples[place].line for place in group.places]),
+                    number(group.score),
+                    cut(" ".join(examples[group.places[0]].query.split()), width()),
+                ]
+                for group in found.duplicates[:CLUSTERS_SHOWN]
             ],
         )
-        if len(pairs) > CLUSTERS_SHOWN:
-            out(f"and {len(pairs) - CLUSTERS_SHOWN} more; --json names them")
+        if len(found.duplicates) > CLUSTERS_SHOWN:
+            out(f"and {len(found.duplicates) - CLUSTERS_SHOWN} more; --json names them")
     if found.conflicts:
         heading(f"{len(found.conflicts)} questions appear with different answers")
         for one, other in found.conflicts[:CLUSTERS_SHOWN]:
@@ -691,6 +694,18 @@ def _show_copies(found: "Survey", examples: "list[Example]") -> None:
             )
         if len(found.conflicts) > CLUSTERS_SHOWN:
             out(f"and {len(found.conflicts) - CLUSTERS_SHOWN} more; --json names them")
+
+
+def _group_count(count: int) -> str:
+    return "1 group" if count == 1 else f"{count} groups"
+
+
+def _group_lines(lines: list[int]) -> str:
+    more = f" and {len(lines) - _GROUP_LINES} more" if len(lines) > _GROUP_LINES else ""
+    return ", ".join(map(str, lines[:_GROUP_LINES])) + more
+
+
+_GROUP_LINES = 3
 
 
 def _show_drift(moved: "Drift") -> None:

@@ -91,7 +91,7 @@ def _data_facts(found: DataSection) -> Iterator[tuple[str, str]]:
     if found.similar:
         yield "similar to a training question, with a different answer", f"{found.similar:,}"
     if found.duplicates:
-        yield "pairs of near-identical examples", f"{found.duplicates:,}"
+        yield "groups of near-identical examples", f"{found.duplicates:,}"
     for row in found.excluded:
         yield f"excluded: {row.example}", f"{row.reason or 'no reason given'} ({row.user})"
     if found.detectable is not None:
@@ -234,7 +234,7 @@ def _latency(found: MeasuresSection) -> Markup | None:
 
 
 def _slices(found: SlicesSection) -> list[Markup]:
-    """For each pair of models its slices on the measure that fell on most of them."""
+    """For each pair of models its slices on the measure that dropped on most of them."""
     pairs: dict[tuple[str, str], dict[str, list[SliceRow]]] = {}
     for row in found.rows:
         if row.direction != "none" and family_of(row.measure) != "efficiency":
