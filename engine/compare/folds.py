@@ -19,7 +19,7 @@ from engine.errors import BadInput
 from engine.metrics.metric import Direction, Measure
 from engine.stats.intervals import bootstrap_interval, finite
 from store.read import evidence, history
-from store.read.folds import fold_runs
+from store.read.runs import fold_runs
 
 _WORTH = {"win": 1.0, "tie": 0.5, "loss": 0.0}
 

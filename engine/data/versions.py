@@ -15,7 +15,7 @@ from engine.data.textfile import open_error
 from engine.errors import BadInput
 from store.errors import StoreError
 from store.read import history
-from store.read.eval_sets import eval_sets, version_examples
+from store.read.datasets import eval_sets, version_examples
 from store.read.rows import ExampleRow
 
 MANIFEST = "manifest.json"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from engine.decision.facts import AnsweredQuestion, CandidateFacts
 from engine.gates.figures import number
 from engine.plan.training_config import Retrained, retrained
-from store.read import history, previous_run
+from store.read import history, runs
 from store.read.history import Connection
 from store.read.rows import ModelRow, ModelScoreRow, RunDetail
 
@@ -27,7 +27,7 @@ class PreviousRun:
 
 def read_before(connection: Connection, run_id: int) -> PreviousRun | None:
     """None where there is no run to tell changes against."""
-    found = previous_run.previous_run(connection, run_id)
+    found = runs.previous_run(connection, run_id)
     return None if found is None else _read(connection, found)
 
 

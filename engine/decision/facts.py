@@ -8,8 +8,8 @@ from typing import Any, Literal
 from engine.decision.families import FAMILIES, JUDGE, OWN, family_of
 from engine.gates.figures import interval, number, size
 from store.read import history, slices
+from store.read.datasets import test_uses
 from store.read.judging import JudgingResults, judging
-from store.read.lock import test_uses
 from store.read.rows import (
     AlertRow,
     ComparisonRow,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.compare.calibration import majority
-from store.read.annotated import AnnotatedExample, AnnotatedRow
+from store.read.queues import AnnotatedExample, AnnotatedRow
 
 Rows = Sequence[AnnotatedRow]
 Examples = Mapping[int, AnnotatedExample]

@@ -32,8 +32,7 @@ from engine.stats.winrate import WinRate
 from store import records
 from store.read import runs, trends
 from store.read.history import Connection
-from store.read.references import Seen, acknowledged
-from store.read.runs import Words
+from store.read.runs import Seen, Words, acknowledged
 from store.records.alert import Alert, Evidence, LeakDifference, figure_of, kind_of, read_evidence
 from store.session import opened
 

@@ -25,9 +25,8 @@ from engine.errors import BadInput
 from engine.phases.work import Meter, Work
 from engine.plan.selection import in_part, part_name, whole_set, without_excluded
 from store import records
-from store.exclusions import excluded
-from store.person import user_name
-from store.read.lock import test_uses
+from store.people import excluded, user_name
+from store.read.datasets import test_uses
 from store.session import opened
 
 SAMPLED = 3000  # rows of each set, chosen by hash: enough for shares, and a matter of a second

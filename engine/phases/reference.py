@@ -8,11 +8,11 @@ from engine.compare.comparison import Comparison
 from engine.compare.runs import compare_pairs
 from engine.metrics.metric import Measure
 from engine.phases.work import Work
-from store import marks, records
-from store.read import references
+from store import people, records
+from store.read import runs
 from store.read.history import Connection
-from store.read.references import ACCEPTED, BEST
 from store.read.rows import ModelRow
+from store.read.runs import ACCEPTED, BEST
 from store.session import opened
 
 
@@ -79,7 +79,7 @@ def _found(work: Work, connection: Connection, asked: str) -> dict[str, Any] | s
     """Which run, which of its candidates (None: by name), and what it is called; or a remark why none."""
     name = work.recorder.run().name
     if asked == ACCEPTED:
-        mark = marks.accepted(connection, name, before=work.recorder.run_id)
+        mark = people.accepted(connection, name, before=work.recorder.run_id)
         if mark is None:
             return (
                 f"no previous run of {name} is accepted yet, so this one is compared only with its "
@@ -101,7 +101,7 @@ def _best(work: Work, connection: Connection, name: str) -> dict[str, Any] | str
         work.recorder.rows(records.StoredMetric, run_id=work.recorder.run_id), key=lambda row: row.position
     )
     measure = next((row for row in declared if row.direction != "none"), None)
-    found = measure and references.best(
+    found = measure and runs.best(
         connection, work.recorder.run_id, measure.measure, lower=measure.direction == "lower"
     )
     if not measure or not found:

@@ -32,10 +32,10 @@ from engine.plan.training_config import read_training_config
 from engine.preflight.estimate import disk_bytes, memory, time_needed
 from engine.servers.reach import NamedServer, reach
 from store import database
-from store.exclusions import excluded
+from store.people import excluded
 from store.read import history
-from store.read.lock import test_uses
-from store.read.speeds import SpeedRow, speeds
+from store.read.datasets import test_uses
+from store.read.live import SpeedRow, speeds
 from store.session import opened
 
 WITH_MODEL = ("bertscore", "embedding", "toxicity", "sentiment")

@@ -287,7 +287,7 @@ def disk_bytes(plan: Plan, examples: Sequence[Example]) -> int:
 def time_needed(plan: Plan, count: int, past: Sequence[Any]) -> Finding | None:
     """How long the answers to so many examples will take, by what the same models took on this hardware.
 
-    `past` are rows of `store.read.speeds`, newest first. None when the plan's models need no time here.
+    `past` are rows of `store.read.live`, newest first. None when the plan's models need no time here.
     """
     asked = [model for model in plan.models if model.kind != "recorded"]
     if not asked:

@@ -25,11 +25,11 @@ from engine.plan.sweep import members_of
 from engine.preflight.check import check
 from engine.run.environment import named_files
 from store import records
-from store.exclusions import excluded
+from store.people import excluded
 from store.read import history
 from store.read.history import Connection
-from store.read.references import REFERENCES
 from store.read.rows import ModelRow, RunDetail
+from store.read.runs import REFERENCES
 from store.session import opened
 from store.write import create_run
 

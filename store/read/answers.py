@@ -1,10 +1,24 @@
-"""All models' answers to one example, with each one's main score."""
+"""Answers as people look at them: of all models, of a pair, behind an alert, and like those with a tag."""
 
+import math
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from store.read.failures import CURRENT
 from store.read.history import Connection
 from store.read.query import select
-from store.read.rows import ResponseRow, ScoreRow
+from store.read.rows import (
+    AnnotationRow,
+    ExampleRow,
+    JudgmentRow,
+    RatingRow,
+    ResponseRow,
+    ScoreRow,
+    VerdictRow,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +54,327 @@ def answered(connection: Connection, run_id: int, example_id: int) -> tuple[Mode
     return tuple(
         ModelAnswer(roles[response.model], response, by_model.get(response.model)) for response in responses
     )
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCount:
+    """One model's answers: all that have a text, those from the cache, and those whose prompt was cut."""
+
+    model: str
+    answers: int
+    from_cache: int
+    cut: int
+
+
+def answer_counts(connection: Connection, run_id: int) -> list[AnswerCount]:
+    """The models of a run in their order; one that answered nothing yet has zeros."""
+    return select(
+        connection,
+        AnswerCount,
+        """
+        SELECT m.name AS model, count(r.text) AS answers,
+          count(CASE WHEN r.cached AND r.text IS NOT NULL THEN 1 END) AS from_cache,
+          count(CASE WHEN r.text IS NOT NULL AND r.reason LIKE 'prompt of % cut to %' THEN 1 END) AS cut
+        FROM model m LEFT JOIN response r ON r.model_id = m.id
+        WHERE m.run_id = ? GROUP BY m.id ORDER BY m.position
+        """,
+        run_id,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCaseRow:
+    """One example with two models' answers; an answer of None is missing for its reason."""
+
+    example: str
+    query: str
+    references: list[str] | None
+    label: str | None
+    candidate_answer: str | None
+    candidate_reason: str | None
+    baseline_answer: str | None
+    baseline_reason: str | None
+    candidate_value: float | None  # on the measure in question
+    baseline_value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkCaseRow:
+    doc_id: int
+    question: str
+    target: str
+    candidate_answer: str
+    candidate_value: float | None
+    baseline_answer: str
+    baseline_value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeakCaseRow:
+    example: str
+    query: str
+    references: list[str] | None
+    tier: str
+    train_line: int
+    field: str
+    excerpt: str
+    train_text: str | None
+
+
+_ANSWERS = """
+    SELECT e.example, e.query, e."references", e.label,
+      rc.text AS candidate_answer, rc.reason AS candidate_reason,
+      rb.text AS baseline_answer, rb.reason AS baseline_reason,
+      sc.value AS candidate_value, sb.value AS baseline_value
+    FROM runexample x JOIN example e ON e.id = x.example_id
+    LEFT JOIN model mc ON mc.run_id = x.run_id AND mc.name = ?2
+    LEFT JOIN model mb ON mb.run_id = x.run_id AND mb.name = ?3
+    LEFT JOIN response rc ON rc.model_id = mc.id AND rc.example_id = e.id
+    LEFT JOIN response rb ON rb.model_id = mb.id AND rb.example_id = e.id
+    LEFT JOIN score sc ON sc.model_id = mc.id AND sc.measure = ?4 AND sc.example_id = e.id
+    LEFT JOIN score sb ON sb.model_id = mb.id AND sb.measure = ?4 AND sb.example_id = e.id
+"""
+
+
+def answer_cases(
+    connection: Connection,
+    run_id: int,
+    candidate: str,
+    baseline: str | None,
+    measure: str,
+    examples: Sequence[str],
+) -> list[AnswerCaseRow]:
+    """These examples of a run, in the order given; one that is not among the run's is left out."""
+    places = ", ".join(f"?{number}" for number in range(5, 5 + len(examples)))
+    rows = select(
+        connection,
+        AnswerCaseRow,
+        f"{_ANSWERS} WHERE x.run_id = ?1 AND e.example IN ({places})",
+        *(run_id, candidate, baseline, measure, *examples),
+    )
+    return sorted(rows, key=lambda row: examples.index(row.example))
+
+
+def lost_cases(
+    connection: Connection, run_id: int, candidate: str, baseline: str, judge: str, outcome: str, limit: int
+) -> list[AnswerCaseRow]:
+    """The first examples on which a judge gave this outcome: win, loss, tie or failed."""
+    return select(
+        connection,
+        AnswerCaseRow,
+        f"""{_ANSWERS}
+        JOIN judge j ON j.run_id = x.run_id AND j.name = ?5
+        JOIN verdict v ON v.judge_id = j.id AND v.candidate_id = mc.id AND v.baseline_id = mb.id
+          AND v.example_id = e.id AND v.turn = 0 AND v.outcome = ?6
+        WHERE x.run_id = ?1 ORDER BY x.position LIMIT ?7
+        """,
+        *(run_id, candidate, baseline, "", judge, outcome, limit),
+    )
+
+
+def benchmark_cases(
+    connection: Connection, run_id: int, candidate: str, baseline: str, key: tuple[str, str, str], limit: int
+) -> list[BenchmarkCaseRow]:
+    """The questions of one task, metric and filter that the candidate lost most on."""
+    return select(
+        connection,
+        BenchmarkCaseRow,
+        """
+        SELECT c.doc_id, c.question, c.target, c.answer AS candidate_answer, c.value AS candidate_value,
+          b.answer AS baseline_answer, b.value AS baseline_value
+        FROM model mc JOIN benchmarksample c ON c.model_id = mc.id
+        JOIN model mb ON mb.run_id = ?1 AND mb.name = ?3
+        JOIN benchmarksample b ON b.model_id = mb.id AND b.task = c.task AND b.metric = c.metric
+          AND b.filter = c.filter AND b.doc_id = c.doc_id AND b.prompt_hash = c.prompt_hash
+        WHERE mc.run_id = ?1 AND mc.name = ?2 AND c.task = ?4 AND c.metric = ?5 AND c.filter = ?6
+          AND c.value <> b.value
+        ORDER BY c.value - b.value, c.doc_id LIMIT ?7
+        """,
+        *(run_id, candidate, baseline, *key, limit),
+    )
+
+
+def leak_cases(connection: Connection, run_id: int, limit: int) -> list[LeakCaseRow]:
+    """The surest leaks of a run."""
+    return select(
+        connection,
+        LeakCaseRow,
+        """
+        SELECT e.example, e.query, e."references", l.* FROM leak l JOIN example e ON e.id = l.example_id
+        WHERE l.run_id = ? ORDER BY l.score DESC, l.id LIMIT ?
+        """,
+        run_id,
+        limit,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PairView:
+    """Everything about one example for one candidate and one baseline."""
+
+    example: ExampleRow
+    candidate: ResponseRow | None
+    baseline: ResponseRow | None
+    scores: list[ScoreRow]
+    verdicts: list[VerdictRow]
+    judgments: list[JudgmentRow]
+    ratings: list[RatingRow]
+    annotations: list[AnnotationRow]
+
+
+def pair(
+    connection: Connection, run_id: int, candidate_id: int, baseline_id: int, example_id: int
+) -> PairView:
+    responses = select(
+        connection,
+        ResponseRow,
+        "SELECT r.*, m.name AS model FROM response r JOIN model m ON m.id = r.model_id "
+        "WHERE r.model_id IN (?, ?) AND r.example_id = ?",
+        candidate_id,
+        baseline_id,
+        example_id,
+    )
+    by_model = {response.model_id: response for response in responses}
+    return PairView(
+        example=select(
+            connection,
+            ExampleRow,
+            "SELECT e.*, x.split FROM example e "
+            "LEFT JOIN runexample x ON x.run_id = ? AND x.example_id = e.id WHERE e.id = ?",
+            run_id,
+            example_id,
+        )[0],
+        candidate=by_model.get(candidate_id),
+        baseline=by_model.get(baseline_id),
+        scores=select(
+            connection,
+            ScoreRow,
+            "SELECT s.*, m.name AS model FROM metric d JOIN score s ON s.measure = d.measure "
+            "AND s.model_id IN (?2, ?3) AND s.example_id = ?4 JOIN model m ON m.id = s.model_id "
+            "WHERE d.run_id = ?1 ORDER BY d.position, m.position",
+            run_id,
+            candidate_id,
+            baseline_id,
+            example_id,
+        ),
+        verdicts=select(
+            connection,
+            VerdictRow,
+            "SELECT v.*, j.name AS judge, j.is_language_model "
+            "FROM verdict v JOIN judge j ON j.id = v.judge_id "
+            "WHERE j.run_id = ? AND v.candidate_id = ? AND v.baseline_id = ? AND v.example_id = ? "
+            "ORDER BY v.turn > 0, j.id, v.turn",
+            run_id,
+            candidate_id,
+            baseline_id,
+            example_id,
+        ),
+        judgments=select(
+            connection,
+            JudgmentRow,
+            "SELECT g.*, j.name AS judge, j.is_language_model "
+            "FROM judgment g JOIN judge j ON j.id = g.judge_id "
+            "WHERE j.run_id = ? AND g.candidate_id = ? AND g.baseline_id = ? AND g.example_id = ? "
+            'ORDER BY j.id, g.turn, g."order" DESC',
+            run_id,
+            candidate_id,
+            baseline_id,
+            example_id,
+        ),
+        ratings=select(
+            connection,
+            RatingRow,
+            "SELECT t.*, j.name AS judge, m.name AS model FROM rating t "
+            "JOIN judge j ON j.id = t.judge_id JOIN model m ON m.id = t.model_id "
+            "WHERE j.run_id = ? AND t.model_id IN (?, ?) AND t.example_id = ? "
+            "ORDER BY j.id, m.position, t.turn",
+            run_id,
+            candidate_id,
+            baseline_id,
+            example_id,
+        ),
+        annotations=annotations(connection, run_id, example_id),
+    )
+
+
+def annotations(connection: Connection, run_id: int, example_id: int | None = None) -> list[AnnotationRow]:
+    """What people said and did not take back, oldest first."""
+    return select(
+        connection,
+        AnnotationRow,
+        """
+        SELECT n.* FROM annotation n WHERE n.run_id = ?1 AND (?2 IS NULL OR n.example_id = ?2)
+          AND n.kind <> 'undo' AND NOT EXISTS (SELECT 1 FROM annotation u WHERE u.undoes = n.id)
+        ORDER BY n.id
+        """,
+        run_id,
+        example_id,
+    )
+
+
+_WORD = re.compile(r"\w{2,}")
+_READ = 2_000  # characters of a query
+_SAME_CATEGORY = 1.5  # how much more an example of a tagged one's category counts
+_REASONS = 3  # words that are named
+
+
+@dataclass(frozen=True, slots=True)
+class AlikeRow:
+    """One example that looks like tagged ones, with the words that make it so, the rarest first."""
+
+    example_id: int
+    example: str
+    category: str | None
+    query: str
+    words: tuple[str, ...]
+    same_category: bool
+
+
+def alike(connection: sqlite3.Connection, run_id: int, tag: str, *, limit: int = 50) -> list[AlikeRow]:
+    """A run's examples that are most like those tagged in any run, the most alike first.
+
+    Words alone decide, so it costs a pass over the run's queries and no model. A word counts by how many
+    tagged examples have it and how few of the run's; one that is in half of the run's examples or more says
+    nothing.
+    """
+    tagged = connection.execute(
+        f"""
+        {CURRENT}
+        SELECT DISTINCT e.id, e.category, substr(e.query, 1, {_READ}) AS query
+        FROM annotation n JOIN example e ON e.id = n.example_id LEFT JOIN current c ON c.name = n.value
+        WHERE n.kind = 'tag' AND coalesce(c.now, n.value) = ?
+          AND NOT EXISTS (SELECT 1 FROM annotation u WHERE u.undoes = n.id)
+        """,
+        (tag,),
+    ).fetchall()
+    found = connection.execute(
+        f"SELECT e.id, e.example, e.category, substr(e.query, 1, {_READ}) AS query "
+        "FROM runexample x JOIN example e ON e.id = x.example_id WHERE x.run_id = ? ORDER BY x.position",
+        (run_id,),
+    ).fetchall()
+    words = {row["id"]: _words(row["query"]) for row in found}
+    in_run = Counter(word for each in words.values() for word in each)
+    in_tagged = Counter(word for row in tagged for word in _words(row["query"]))
+    weights = {
+        word: count * math.log(len(found) / in_run[word])
+        for word, count in in_tagged.items()
+        if 0 < in_run[word] < len(found) / 2
+    }
+    categories = {row["category"] for row in tagged if row["category"] is not None}
+    seen = {row["id"] for row in tagged} | {row["query"] for row in tagged}
+    scored = []
+    for row in found:
+        shared = sorted(words[row["id"]] & weights.keys(), key=lambda word: (-weights[word], word))
+        if not shared or row["id"] in seen or row["query"] in seen:
+            continue
+        same = row["category"] in categories
+        score = sum(weights[word] for word in shared) / math.sqrt(len(words[row["id"]]))
+        names = tuple(shared[:_REASONS])
+        alike = AlikeRow(row["id"], row["example"], row["category"], row["query"], names, same)
+        scored.append((score * (_SAME_CATEGORY if same else 1.0), alike))
+    scored.sort(key=lambda item: -item[0])
+    return [row for _, row in scored[:limit]]
+
+
+def _words(text: str) -> set[str]:
+    return {word.lower() for word in _WORD.findall(text)}

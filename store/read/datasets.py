@@ -2,6 +2,9 @@
 
 A run may have a hundred thousand leaks: they are read as ids in order, and by page. Standard library only,
 like `store.read.history`.
+
+A run may have a hundred thousand leaks: they are read as ids in order, and by page. Standard library only,
+like `store.read.history`.
 """
 
 import json
@@ -9,8 +12,9 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from store import exclusions
+from store.read.history import Connection
 from store.read.query import select
+from store.read.rows import ExampleRow, SplitUseRow
 
 # The gravest first: a question found before an answer alone, then the stricter way of finding it.
 _GRAVEST = """
@@ -248,21 +252,64 @@ def queries(connection: sqlite3.Connection, eval_set: str, examples: Sequence[st
     return dict(tuple(row) for row in found)
 
 
-def toggle(
-    connection: sqlite3.Connection, eval_set: str, example: str, query_hash: str, user: str, reason: str
-) -> bool:
-    """Takes an example out, or puts it back where it is out; returns whether it is out now."""
-    out = (example, query_hash) not in exclusions.excluded(connection)
-    exclusions.exclude(connection, eval_set, example, query_hash, user, reason=reason, excluded=out)
-    return out
+@dataclass(frozen=True, slots=True)
+class EvalSetRow:
+    """One version: its file's name in the newest run, its size, its runs' ids, uses of its test split."""
+
+    version: str
+    file: str | None
+    examples: int
+    run_ids: str
+    first: float
+    last: float
+    test_uses: int
+
+    @property
+    def runs(self) -> list[int]:
+        """Its runs, the newest first."""
+        return [int(run) for run in self.run_ids.split()]
 
 
-def put_back(connection: sqlite3.Connection, eval_sets: Sequence[str], user: str) -> str | None:
-    """Puts back the example that this person took out last of these versions; None when there is none."""
-    out = exclusions.excluded(connection).values()
-    mine = [row for row in out if row.user == user and row.eval_set in eval_sets]
-    if not mine:
-        return None
-    last = max(mine, key=lambda row: row.id)
-    exclusions.exclude(connection, last.eval_set, last.example, last.query_hash, user, excluded=False)
-    return last.example
+def eval_sets(connection: Connection) -> list[EvalSetRow]:
+    """Every version that a run of this store used, the one used last first."""
+    return select(
+        connection,
+        EvalSetRow,
+        """
+        SELECT r.eval_set AS version,
+          (SELECT eval_set_file FROM run WHERE eval_set = r.eval_set ORDER BY id DESC LIMIT 1) AS file,
+          (SELECT count(*) FROM example WHERE eval_set = r.eval_set) AS examples,
+          (SELECT group_concat(id, ' ') FROM (SELECT id FROM run
+             WHERE eval_set = r.eval_set AND deleted IS NULL ORDER BY id DESC)) AS run_ids,
+          min(r.created) AS first, max(r.created) AS last,
+          (SELECT count(*) FROM splituse u WHERE u.eval_set = r.eval_set AND u.split = 'test') AS test_uses
+        FROM run r WHERE r.eval_set IS NOT NULL AND r.deleted IS NULL
+        GROUP BY r.eval_set ORDER BY last DESC, version
+        """,
+    )
+
+
+def version_examples(connection: Connection, version: str) -> list[ExampleRow]:
+    """All examples of one version, in their file's order."""
+    return select(
+        connection,
+        ExampleRow,
+        "SELECT e.*, NULL AS split FROM example e WHERE eval_set = ? ORDER BY position",
+        version,
+    )
+
+
+def test_uses(connection: sqlite3.Connection, version: str, file_version: str) -> list[SplitUseRow]:
+    """Who used the test split of an eval set, the earliest first.
+
+    `version` is that of the examples that remain, `file_version` that of the whole file: taking an example
+    out makes a new version, and does not unlock the test split.
+    """
+    return select(
+        connection,
+        SplitUseRow,
+        "SELECT * FROM splituse WHERE split = 'test' AND (eval_set IN (?1, ?2) OR eval_set IN "
+        "(SELECT eval_set FROM run WHERE json_extract(data_summary, '$.file_version') = ?2)) ORDER BY id",
+        version,
+        file_version,
+    )

@@ -11,19 +11,7 @@ Times are seconds since the epoch (UTC). A missing value is None and has its rea
 """
 
 from store.records.alert import StoredAlert
-from store.records.answers import (
-    CorpusScore,
-    ModelScore,
-    SliceScore,
-    StoredDisparity,
-    StoredMetric,
-    StoredModel,
-    StoredResponse,
-    StoredScore,
-)
-from store.records.benchmarks import StoredBenchmarkSample, StoredBenchmarkScore
 from store.records.columns import Record
-from store.records.compared import SliceComparison, StoredComparison
 from store.records.data import Exclusion, RunExample, SplitUse, StoredExample, StoredLeak
 from store.records.judging import (
     Audit,
@@ -35,6 +23,20 @@ from store.records.judging import (
     Verdict,
 )
 from store.records.people import Annotation, FailureTag, ReviewPlace, RunMark
+from store.records.results import (
+    CorpusScore,
+    ModelScore,
+    SliceComparison,
+    SliceScore,
+    StoredBenchmarkSample,
+    StoredBenchmarkScore,
+    StoredComparison,
+    StoredDisparity,
+    StoredMetric,
+    StoredModel,
+    StoredResponse,
+    StoredScore,
+)
 from store.records.run import Event, Progress, Run, Vitals
 
 # Parents before children.

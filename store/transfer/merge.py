@@ -1,4 +1,7 @@
-"""Runs of another store taken into this one, with all that belongs to them."""
+"""Runs of another store taken into this one, with all that belongs to them.
+
+A row belongs to its run by one column that names the run, one of its models, or one of its judges.
+"""
 
 import sqlite3
 import tempfile
@@ -9,9 +12,33 @@ from pathlib import Path
 from store import database
 from store.errors import StoreError
 from store.read.history import STATUS, attach
-from store.records import RECORDS
+from store.records import RECORDS, Run
 from store.records.columns import HERE, columns, table_name
-from store.transfer.belonging import OWNERS, belongs
+
+
+def _owners() -> dict[str, tuple[str, str]]:
+    found = {table_name(Run): ("id", table_name(Run))}
+    for record in RECORDS:
+        for column in columns(record):
+            if column.refers and column.refers.owned:
+                found[table_name(record)] = (column.name, column.refers.table)
+    return found
+
+
+OWNERS = _owners()
+"""By table, parents before children: the column that names the owner, and the owner's table.
+
+Examples belong to their eval set, and are not listed.
+"""
+
+
+def belongs(table: str, chosen: str, schema: str = "main") -> str:
+    """An SQL condition on the rows of a table that belong to the runs whose ids the query `chosen` gives."""
+    column, owner = OWNERS[table]
+    if owner == table_name(Run):
+        return f"{column} IN ({chosen})"
+    return f"{column} IN (SELECT id FROM {schema}.{owner} WHERE run_id IN ({chosen}))"
+
 
 _CHOSEN = "SELECT id FROM temp.chosen"
 # What describes the present of another machine.

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from store.read.history import Connection
-from store.transfer.belonging import OWNERS, belongs
+from store.transfer.merge import OWNERS, belongs
 
 _CHOSEN = "SELECT id FROM temp.purged"
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from store import database
-from store.annotations import annotate
 from store.read import evidence, failures, history
+from store.reviewing import annotate
 from tests.cli.conftest import Assay
 from tests.tui.judged import build
 

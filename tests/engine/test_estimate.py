@@ -23,7 +23,7 @@ from engine.preflight.estimate import (
     time_needed,
     weight_bytes,
 )
-from store.read.speeds import SpeedRow
+from store.read.live import SpeedRow
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "samples/models/base"

@@ -16,7 +16,7 @@ from engine.plan.plan import Gates, read_plan
 from engine.preflight.check import check
 from engine.run.launch import create
 from store import database, records
-from store.exclusions import exclude
+from store.people import exclude
 from store.records.alert import LeakDifference
 from store.write import Recorder
 from tests.engine.runs import carry_out, lines, queue, recorded_plan

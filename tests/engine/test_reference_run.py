@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.run import launch
-from store import annotations, database, marks
+from store import database, people, reviewing
 from store.read import history, live
 from store.read.rows import AlertRow, ComparisonRow
 from tests.engine.runs import Row, carry_out, recorded_plan
@@ -58,7 +58,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done(folder, {"base": 40, "lora": 50}, "accepted")
     done(folder, {"base": 40, "lora": 55})
     connection = reader(folder)
-    marks.mark(connection, 2, "accept", "lora", "Ada")
+    people.mark(connection, 2, "accept", "lora", "Ada")
     done(folder, {"base": 40, "lora": 40}, "accepted")
     done(folder, {"base": 40, "lora-v2": 50}, "best")
     return folder
@@ -108,7 +108,7 @@ def test_the_reference_is_kept_when_another_run_is_accepted_meanwhile(tmp_path: 
     done(tmp_path, {"base": 40, "lora": 50})
     run_id = queued(tmp_path, {"base": 40, "lora": 45}, "accepted")
     connection = reader(tmp_path)
-    marks.mark(connection, 1, "accept", "lora", "Ada")
+    people.mark(connection, 1, "accept", "lora", "Ada")
     carry_out(tmp_path / "store", run_id)
     options = history.run(connection, run_id).options or {}
     assert options["reference"] == {"run": 1, "candidate": "lora", "label": "accepted run 1"}
@@ -118,7 +118,7 @@ def test_an_acknowledged_alert_is_acknowledged_again_until_it_gets_worse(tmp_pat
     first = done(tmp_path, {"base": 50, "lora": 40})
     [alert] = alerts(tmp_path, first)
     assert alert.acknowledged is None and alert.follows is None
-    annotations.acknowledge(reader(tmp_path), alert.id, "Ada", "known, fixed in v4")
+    reviewing.acknowledge(reader(tmp_path), alert.id, "Ada", "known, fixed in v4")
     [again] = alerts(tmp_path, done(tmp_path, {"base": 50, "lora": 40}))
     assert (again.acknowledged_by, again.note, again.follows) == ("Ada", "known, fixed in v4", alert.id)
     [worse] = alerts(tmp_path, done(tmp_path, {"base": 50, "lora": 30}))

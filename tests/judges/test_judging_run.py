@@ -11,7 +11,8 @@ from engine.gates.runs import compare_runs
 from engine.phases.work import Stopped
 from store import records
 from store.database import connect
-from store.read import history, pairs, queues
+from store.read import history, queues
+from store.read.answers import pair
 from store.write import Recorder
 from tests.engine.runs import carry_out, queue, recorded_plan
 from tests.judges.scripted import Answer, Json, JudgeServer, prefers, says
@@ -245,7 +246,7 @@ def test_conversations_have_a_win_rate_as_a_whole_and_for_each_turn(
     tuned, base = id_of(run, "tuned"), id_of(run, "base")
     queue_ = queues.queue(connection, run.run_id, tuned, base)
     assert [item.outcome for item in queue_] == ["win"] * 4
-    view = pairs.pair(connection, run.run_id, tuned, base, queue_[0].example_id)
+    view = pair(connection, run.run_id, tuned, base, queue_[0].example_id)
     assert [verdict.turn for verdict in view.verdicts] == [0, 1, 2]
     assert len(view.judgments) == 2 * len(view.verdicts)
 

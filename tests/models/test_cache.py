@@ -15,10 +15,10 @@ from engine.models.model import Response, Settings
 from engine.plan.plan import Model
 from engine.run import launch
 from engine.run.execute import execute
+from store.cache import kept, prune
 from store.database import connect
 from store.read import history
-from store.read.answered import AnswerCount, answered
-from store.read.caches import kept, prune
+from store.read.answers import AnswerCount, answer_counts
 from store.write import Recorder
 from tests.models.tiny import ask, make_model
 from tui.sections.gather import gather
@@ -161,7 +161,7 @@ def run(folder: Path, base: Path, name: str, *, system: str = "Be brief.", cache
 
 def told(folder: Path, run_id: int) -> list[AnswerCount]:
     with closing(history.attach(connect(folder / "store"))) as connection:
-        return answered(connection, run_id)
+        return answer_counts(connection, run_id)
 
 
 def without_noise(monkeypatch: pytest.MonkeyPatch) -> None:

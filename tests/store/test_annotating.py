@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from store import database
-from store.annotations import annotate, leave_off, left_off, undo
 from store.errors import StoreError
 from store.read import failures, labels
 from store.read.history import Connection
+from store.reviewing import annotate, leave_off, left_off, undo
 from tests.tui.history import build
 
 

@@ -16,9 +16,8 @@ from engine.judges.asking import JudgmentCache
 from engine.models.cache import ResponseCache
 from engine.models.model import Response
 from engine.servers.wire import Reply
-from store.cache import JsonCache
+from store.cache import JsonCache, kept, prune
 from store.json_disk import LARGEST_VALUE
-from store.read.caches import kept, prune
 
 RAW, BINARY, TEXT, PICKLE = 1, 2, 3, 4
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from store import database
-from store.exclusions import excluded
+from store import database, people
+from store.people import excluded
 from store.read import datasets
 from store.read.history import Connection, attach
 from tests.tui.history import EVAL_SET, build
@@ -106,17 +106,17 @@ def test_taking_an_example_out_hides_no_use_of_the_test_split(connection: Connec
 
 
 def test_an_example_goes_out_and_comes_back(connection: Connection) -> None:
-    assert datasets.toggle(connection, EVAL_SET, "t-003", "abc", "maria", "leaked")
+    assert people.toggle_exclusion(connection, EVAL_SET, "t-003", "abc", "maria", "leaked")
     assert excluded(connection)["t-003", "abc"].reason == "leaked"
-    assert not datasets.toggle(connection, EVAL_SET, "t-003", "abc", "jonas", "")
+    assert not people.toggle_exclusion(connection, EVAL_SET, "t-003", "abc", "jonas", "")
     assert not excluded(connection)
 
 
 def test_only_ones_own_last_exclusion_is_put_back(connection: Connection) -> None:
     for example, user in (("t-001", "maria"), ("t-002", "maria"), ("t-003", "jonas")):
-        datasets.toggle(connection, EVAL_SET, example, "abc", user, "")
-    assert datasets.put_back(connection, [EVAL_SET], "maria") == "t-002"
-    assert datasets.put_back(connection, [EVAL_SET], "maria") == "t-001"
-    assert datasets.put_back(connection, [EVAL_SET], "maria") is None
-    assert datasets.put_back(connection, [OLDER], "jonas") is None
+        people.toggle_exclusion(connection, EVAL_SET, example, "abc", user, "")
+    assert people.put_back(connection, [EVAL_SET], "maria") == "t-002"
+    assert people.put_back(connection, [EVAL_SET], "maria") == "t-001"
+    assert people.put_back(connection, [EVAL_SET], "maria") is None
+    assert people.put_back(connection, [OLDER], "jonas") is None
     assert set(excluded(connection)) == {("t-003", "abc")}

@@ -11,8 +11,7 @@ import pytest
 from store import database
 from store.errors import StoreError
 from store.read import history, runs
-from store.transfer.doctor import StoreCheck, examine, repair
-from store.transfer.salvage import salvage
+from store.transfer.doctor import StoreCheck, examine, repair, salvage
 from tests.tui.history import build
 
 Copy = Callable[[], Path]

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from store import annotations, database, records
+from store import database, records, reviewing
 from store.errors import StoreError
-from store.read import history, live, pairs, queues, runs
+from store.read import answers, history, live, queues, runs
 from store.write import Recorder
 from tests.store.conftest import queued_run
 
@@ -152,11 +152,11 @@ def test_a_pair_comes_with_everything_known_of_it(
     recorder: Recorder, connection: sqlite3.Connection, judged: tuple[int, int]
 ) -> None:
     base, good = judged
-    view = pairs.pair(connection, recorder.run_id, good, base, 1)
+    view = answers.pair(connection, recorder.run_id, good, base, 1)
     assert view.candidate is not None and view.candidate.text == f"{good}/1"
     assert [verdict.outcome for verdict in view.verdicts] == ["win"]
     assert [judgment.order for judgment in view.judgments] == ["candidate_first", "baseline_first"]
-    assert pairs.pair(connection, recorder.run_id, good, base, 3).candidate is None
+    assert answers.pair(connection, recorder.run_id, good, base, 3).candidate is None
 
 
 def test_the_newest_verdicts_come_first(
@@ -172,7 +172,7 @@ def test_decisions_are_undone_one_by_one_and_by_their_own_person_only(
     run_id = recorder.run_id
 
     def decide(example: int, kind: str, value: str, person: str) -> None:
-        annotations.annotate(
+        reviewing.annotate(
             connection, run_id, example, kind, value, left_id=base, right_id=good, annotator=person
         )
 
@@ -180,10 +180,10 @@ def test_decisions_are_undone_one_by_one_and_by_their_own_person_only(
     decide(2, "note", "odd", "ada")
     decide(3, "preference", "tie", "bob")
     assert len(queues.queue(connection, run_id, good, base, show="unreviewed", person="ada")) == 2
-    assert annotations.undo(connection, run_id, "ada") == 2
-    assert annotations.undo(connection, run_id, "ada") == 1
-    assert annotations.undo(connection, run_id, "ada") is None
-    assert [row.annotator for row in pairs.annotations(connection, run_id)] == ["bob"]
+    assert reviewing.undo(connection, run_id, "ada") == 2
+    assert reviewing.undo(connection, run_id, "ada") == 1
+    assert reviewing.undo(connection, run_id, "ada") is None
+    assert [row.annotator for row in answers.annotations(connection, run_id)] == ["bob"]
 
 
 def test_an_alert_is_acknowledged_with_a_name_and_a_note(
@@ -201,7 +201,7 @@ def test_an_alert_is_acknowledged_with_a_name_and_a_note(
         )
     )
     assert runs.page(connection)[0].critical == 1
-    annotations.acknowledge(connection, alert, "ada", "known")
+    reviewing.acknowledge(connection, alert, "ada", "known")
     [row] = history.alerts(connection, recorder.run_id)
     assert (row.acknowledged_by, row.note) == ("ada", "known")
     assert runs.page(connection)[0].critical == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from store import database, marks
+from store import database, people
 from store.errors import StoreError
 from store.read import history, runs
 from store.transfer.merge import merge
@@ -73,11 +73,11 @@ def test_a_second_import_brings_nothing(connection: history.Connection, other: P
 def test_runs_deleted_there_stay_there(connection: history.Connection, other: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(other, tmp_path / "copy"))
     with closing(history.attach(database.connect(copy))) as there:
-        marks.delete(there, 1, "ann")
-        marks.tag(there, 2, "release", "ann")
+        people.delete(there, 1, "ann")
+        people.tag(there, 2, "release", "ann")
     merged = merge(connection, copy)
     assert (merged.joined, merged.deleted) == ({2: 4}, 1)
-    assert marks.tags(connection, 4) == ["release"]
+    assert people.tags(connection, 4) == ["release"]
 
 
 def test_an_alert_keeps_what_it_follows_only_where_that_came_along(
@@ -111,7 +111,7 @@ def test_a_run_that_was_held_against_another_keeps_its_reference(
             f"VALUES ({first}, {first}, 'metric', 'held', 'higher', 0.1, 12, 'not tested', 'checked', 0)"
         )
         there.execute(insert, (2, 1))
-        marks.delete(there, 1, "ann")
+        people.delete(there, 1, "ann")
     merged = merge(connection, folder)
     assert merged.joined == {2: 4}
     sides = """
@@ -119,7 +119,7 @@ def test_a_run_that_was_held_against_another_keeps_its_reference(
         JOIN model b ON b.id = c.baseline_id WHERE c.measure = 'held'
     """
     assert [tuple(row) for row in connection.execute(sides)] == [(4, 3)]
-    assert marks.is_deleted(connection, 3)
+    assert people.is_deleted(connection, 3)
     with closing(history.attach(database.connect(folder))) as there:
         there.execute("UPDATE run SET status = 'finished' WHERE id = 3")
         there.execute(insert, (3, 2))

@@ -12,24 +12,18 @@ import pytest
 
 from store import database, records
 from store.read import (
-    annotated,
-    cases,
+    answers,
     content,
     datasets,
-    eval_sets,
     evidence,
     failures,
-    folds,
     history,
     judging,
     labels,
     live,
-    pairs,
     queues,
-    references,
     runs,
     slices,
-    speeds,
     trends,
 )
 from store.read.query import fetch
@@ -113,7 +107,7 @@ def test_an_old_run_is_the_best_of_a_measure_that_has_no_settings(old: Path, tmp
         with one_transaction(own) as transaction:
             newer = transaction.insert(run)
             transaction.append(replace(metric, run_id=newer))
-        best = references.best(connection, newer, metric.measure)
+        best = runs.best(connection, newer, metric.measure)
         assert best is not None
 
 
@@ -123,7 +117,7 @@ def test_everything_that_screens_read_can_be_read(connection: history.Connection
     assert trends.measures(connection)
     assert trends.trend(connection, "rougeL")
     assert failures.tags(connection) and failures.failures(connection) and failures.by_run(connection)
-    assert eval_sets.eval_sets(connection) and speeds.speeds(connection)
+    assert datasets.eval_sets(connection) and live.speeds(connection)
     assert history.alerts(connection)
     for row in page:
         detail = history.run(connection, row.id)
@@ -149,18 +143,18 @@ def test_everything_that_screens_read_can_be_read(connection: history.Connection
         slices.slice_scores(connection, row.id)
         slices.corpora(connection, row.id)
         slices.disparities(connection, row.id)
-        folds.fold_runs(connection, row.id)
+        runs.fold_runs(connection, row.id)
         content.run_content(connection, row.id)
-        annotated.annotated(connection, row.id)
-        annotated.annotated_examples(connection, row.id)
-        cases.leak_cases(connection, row.id, 5)
+        queues.annotated(connection, row.id)
+        queues.annotated_examples(connection, row.id)
+        answers.leak_cases(connection, row.id, 5)
         datasets.leaks(connection, datasets.leak_ids(connection, row.id))
         labels.criteria(connection, row.id)
         for kind in export.QUERIES:
             list(export.records(connection, row.id, kind))
         sides = [model.id for model in models]
         for example in evidence.run_examples(connection, row.id):
-            found = pairs.pair(connection, row.id, sides[-1], sides[0], example.id)
+            found = answers.pair(connection, row.id, sides[-1], sides[0], example.id)
             assert found.example.query == example.query
         queues.queue(connection, row.id, sides[-1], sides[0])
         for model in models:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from store import database, marks
+from store import database, people
 from store.errors import StoreError
 from store.read import history, runs
 from store.read.history import Connection
@@ -40,7 +40,7 @@ def test_words_are_told_from_free_text() -> None:
 
 
 def test_each_word_narrows_and_all_must_hold(connection: history.Connection) -> None:
-    marks.tag(connection, 1, "release", "ann")
+    people.tag(connection, 1, "release", "ann")
     connection.execute(
         """UPDATE run SET plan_hash = '9f3abc', environment = '{"training_configs": {"good": "ab12cd"}}'
         WHERE id = 2"""
@@ -67,9 +67,9 @@ def test_what_a_person_types_is_never_sql(connection: history.Connection) -> Non
 
 
 def test_a_deleted_run_is_in_no_list_and_comes_back(connection: history.Connection) -> None:
-    marks.tag(connection, 2, "release", "ann")
+    people.tag(connection, 2, "release", "ann")
     alerts = len(history.alerts(connection))
-    marks.delete(connection, 2, "ann")
+    people.delete(connection, 2, "ann")
     assert found(connection, "") == [3, 1] and runs.count(connection) == 2
     assert found(connection, "status:deleted") == [2]
     assert found(connection, "tag:release") == []
@@ -78,41 +78,41 @@ def test_a_deleted_run_is_in_no_list_and_comes_back(connection: history.Connecti
     with pytest.raises(StoreError, match="there is no run"):
         history.find_run(connection, "tickets-v2")
     with pytest.raises(StoreError, match="deleted already"):
-        marks.delete(connection, 2, "ann")
-    marks.restore(connection, 2, "ann")
+        people.delete(connection, 2, "ann")
+    people.restore(connection, 2, "ann")
     assert history.find_run(connection, "tickets-v2") == 2
     with pytest.raises(StoreError, match="is not deleted"):
-        marks.restore(connection, 2, "ann")
+        people.restore(connection, 2, "ann")
 
 
 def test_a_running_run_cannot_be_deleted(connection: history.Connection) -> None:
     with pytest.raises(StoreError, match="is running"):
-        marks.delete(connection, 3, "ann")
+        people.delete(connection, 3, "ann")
 
 
 def test_a_tag_is_one_word_that_is_given_once_and_taken_off(connection: history.Connection) -> None:
-    marks.tag(connection, 1, "release", "ann")
-    marks.tag(connection, 1, "release", "bob")
-    marks.tag(connection, 1, "best", "ann")
+    people.tag(connection, 1, "release", "ann")
+    people.tag(connection, 1, "release", "bob")
+    people.tag(connection, 1, "best", "ann")
     assert [row.tags for row in runs.page(connection) if row.id == 1] == ["release, best"]
-    assert len(marks.marks(connection, 1)) == 2
-    marks.untag(connection, 1, "release", "ann")
+    assert len(people.marks(connection, 1)) == 2
+    people.untag(connection, 1, "release", "ann")
     assert [row.tags for row in runs.page(connection) if row.id == 1] == ["best"]
     with pytest.raises(StoreError, match="has no tag 'release'"):
-        marks.untag(connection, 1, "release", "ann")
+        people.untag(connection, 1, "release", "ann")
     for wrong in ("two words", "a,b", "", "x" * 61):
         with pytest.raises(StoreError, match="is no tag"):
-            marks.tag(connection, 1, wrong, "ann")
+            people.tag(connection, 1, wrong, "ann")
 
 
 def test_a_run_that_others_were_held_against_is_not_purged_from_under_them(tmp_path: Path) -> None:
     folder = build(tmp_path / "store")
     connection = history.attach(database.connect(folder))
     held_against(connection, 2, 1)
-    marks.delete(connection, 1, "ann")
+    people.delete(connection, 1, "ann")
     assert purge(connection, folder) == []
     assert held_by(connection) == {1: [2]}
-    marks.delete(connection, 2, "ann")
+    people.delete(connection, 2, "ann")
     assert purge(connection, folder) == [1, 2]
     assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
@@ -139,7 +139,7 @@ def test_purging_removes_all_of_the_deleted_runs_and_nothing_else(tmp_path: Path
         "UPDATE alert SET follows = (SELECT min(id) FROM alert WHERE run_id = 2) WHERE run_id = 1"
     )
     assert purge(connection, folder) == []
-    marks.delete(connection, 2, "ann")
+    people.delete(connection, 2, "ann")
     assert purge(connection, folder) == [2]
     assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     assert connection.execute("PRAGMA foreign_keys").fetchone()[0] == 1
@@ -150,7 +150,7 @@ def test_purging_removes_all_of_the_deleted_runs_and_nothing_else(tmp_path: Path
     assert not (folder / "logs" / "run-2.log").exists()
     connection.execute("UPDATE run SET status = 'finished'")
     for run in (1, 3):
-        marks.delete(connection, run, "ann")
+        people.delete(connection, run, "ann")
     assert purge(connection, folder) == [1, 3]
     emptied = {
         table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]

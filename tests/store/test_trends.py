@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from store import database, marks
+from store import database, people
 from store.read import history, runs, trends
 from tests.tui.history import build
 
@@ -95,11 +95,11 @@ def test_a_missing_value_is_no_zero_and_keeps_its_reason(connection: history.Con
 
 def test_deleted_runs_and_those_that_the_words_leave_out_have_no_point(built: Path) -> None:
     connection = history.attach(database.connect(built))
-    marks.tag(connection, 1, "release", "ann")
+    people.tag(connection, 1, "release", "ann")
     words = runs.read_words("tag:release")
     assert [point.run_id for point in trends.trend(connection, "rougeL", words)] == [1]
-    marks.delete(connection, 1, "ann")
+    people.delete(connection, 1, "ann")
     assert [point.run_id for point in trends.trend(connection, "rougeL")] == [2, 3]
-    marks.restore(connection, 1, "ann")
-    marks.untag(connection, 1, "release", "ann")
+    people.restore(connection, 1, "ann")
+    people.untag(connection, 1, "release", "ann")
     connection.close()

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from store import database
-from store.annotations import annotate
 from store.read import evidence, history
+from store.reviewing import annotate
 from tests.tui import judged
 from tests.tui.conftest import Settled
 from tests.tui.driver import opened, text_of

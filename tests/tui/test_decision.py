@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from engine.decision.decision import AnsweredQuestion, Decision, Topic, decide, decision_values
-from store.annotations import acknowledge
 from store.read.rows import AlertRow
+from store.reviewing import acknowledge
 from store.session import opened
 from tests.tui.decided import GOOD, PLAN, alert, benchmark, compared, told
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from store import database
-from store.annotations import annotate, undo
+from store.read import answers as alike
 from store.read import evidence, failures, history
-from store.read import similar as alike
+from store.reviewing import annotate, undo
 from tests.tui.conftest import Settled
 from tests.tui.driver import opened
 from tests.tui.history import NOW

@@ -9,7 +9,7 @@ from textual.events import Key
 from textual.pilot import Pilot
 
 from store import database
-from store.read import history, pairs, queues
+from store.read import answers, history, queues
 from tests.tui.driver import driven, opened
 from tests.tui.history import NOW
 from tests.tui.terminal import terminal
@@ -28,7 +28,7 @@ def review(store: Path, **options: Any) -> AssayApp:
 
 def decisions(store: Path, kind: str = "preference") -> list[tuple[str, int | None, int | None]]:
     connection = history.attach(database.connect(store))
-    found = [(n.value, n.left_id, n.right_id) for n in pairs.annotations(connection, 2) if n.kind == kind]
+    found = [(n.value, n.left_id, n.right_id) for n in answers.annotations(connection, 2) if n.kind == kind]
     connection.close()
     return found
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from store import annotations, database, records
-from store.read import history, queues, reviewing
+from store import database, records, reviewing
+from store.read import history, queues
 from store.write import Recorder
 from tests.tui.driver import driven, opened
 from tests.tui.history import NOW
@@ -142,7 +142,7 @@ async def test_what_somebody_else_says_meanwhile_shows_and_nothing_is_lost(
         other = database.connect(own_store)
         example = other.execute("SELECT id FROM example WHERE example = 't-001'").fetchone()[0]
         # Bob saw the sides the other way round: his left is the candidate, which stands on the right here.
-        annotations.annotate(
+        reviewing.annotate(
             other,
             2,
             example,

@@ -7,7 +7,7 @@ from textual.pilot import Pilot
 
 from engine.data.example import query_id
 from store import database
-from store.exclusions import excluded
+from store.people import excluded
 from tests.tui.driver import driven, opened
 from tests.tui.leaky import open_splits, rest
 

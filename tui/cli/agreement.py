@@ -9,7 +9,7 @@ import typer
 from store.read import history
 from store.read.history import Connection
 from store.read.labels import labelled_pairs, preferences
-from store.read.reviewing import own_decisions
+from store.reviewing import own_decisions
 from tui.cli.common import Json, Run, Store, store_folder
 from tui.sections.agreement import FIGURES, OUTCOMES, gate_in_words, own_figures
 from tui.text.gate import MISSING, percent
@@ -34,8 +34,8 @@ def agreement(
     """Report how far a run's judges agree with people, and correct their win rates by it."""
     from engine.gates.agreement import KIND, agreement_of
     from store import database
-    from store.annotations import raise_alerts
     from store.read import history
+    from store.reviewing import raise_alerts
 
     folder = store_folder(context, store)
     database.prepare(folder)

@@ -46,7 +46,7 @@ def export(
     from engine.formats import annotated as protocol
     from store import database
     from store.read import history
-    from store.read.annotated import annotated, annotated_examples
+    from store.read.queues import annotated, annotated_examples
 
     folder = store_folder(context, store)
     connection = history.attach(database.connect(folder))

@@ -12,7 +12,7 @@ import typer
 from engine.errors import BadInput
 from store import database
 from store.read import history
-from store.read.eval_sets import EvalSetRow, eval_sets
+from store.read.datasets import EvalSetRow, eval_sets
 from store.session import opened
 from tui.cli.common import (
     NAMED,

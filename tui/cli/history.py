@@ -7,8 +7,8 @@ import typer
 
 from engine.decision.words import no_verdict
 from engine.errors import BadInput
-from store import marks
-from store.person import user_name
+from store import people
+from store.people import user_name
 from store.read import history, trends
 from store.read import runs as listed
 from store.read.rows import ModelRow, RunRow
@@ -247,10 +247,10 @@ def tag(
     with opened(store_folder(context, store)) as connection:
         run_id, user = history.find_run(connection, run), user_name()
         for word in tags or ():
-            marks.tag(connection, run_id, word, user)
+            people.tag(connection, run_id, word, user)
         for word in remove or ():
-            marks.untag(connection, run_id, word, user)
-        standing = marks.tags(connection, run_id)
+            people.untag(connection, run_id, word, user)
+        standing = people.tags(connection, run_id)
     if json:
         print_json({"id": str(run_id), "tags": standing})
     else:
@@ -266,8 +266,8 @@ def note(
         if text is not None:
             if not text.strip():
                 raise BadInput("the note is empty", 'assay note RUN "TEXT"')
-            marks.mark(connection, run_id, "note", text.strip(), user_name())
-        found = marks.notes(connection, run_id)
+            people.mark(connection, run_id, "note", text.strip(), user_name())
+        found = people.notes(connection, run_id)
     if json:
         print_json([{"user": row.user, "created": row.created, "note": row.value} for row in found])
         return
@@ -290,7 +290,7 @@ def delete(
         raise BadInput("no run was named", "assay delete RUN; --purge removes deleted runs for good")
     with opened(folder) as connection:
         for run_id in _found(connection, runs):
-            marks.delete(connection, run_id, user_name())
+            people.delete(connection, run_id, user_name())
             out(f"run {run_id} is deleted; `assay restore {run_id}` restores it")
         if not remove:
             return
@@ -310,7 +310,7 @@ def restore(context: typer.Context, runs: Runs = None, store: Store = None) -> N
         raise BadInput("no run was named", "`assay runs --deleted` lists those that can be restored")
     with opened(store_folder(context, store)) as connection:
         for run_id in _found(connection, runs):
-            marks.restore(connection, run_id, user_name())
+            people.restore(connection, run_id, user_name())
             out(f"run {run_id} is restored")
 
 
@@ -318,7 +318,7 @@ def undo(context: typer.Context, run: Run, store: Store = None) -> None:
     """Undo the newest tag, acceptance or deletion of a run."""
     with opened(store_folder(context, store)) as connection:
         run_id = history.find_run(connection, run)
-        row = marks.take_back(connection, run_id, user_name())
+        row = people.take_back(connection, run_id, user_name())
     undone = {"tag": f"the tag {row.value}", "accept": f"the acceptance of {row.value}"}
     paragraph(f"run {run_id}: {undone.get(row.kind, 'its deletion')} is undone")
 
@@ -367,9 +367,9 @@ def accept(
                 f"`assay resume {detail.id}` continues it",
             )
         chosen = _accepted(detail.id, history.models(connection, detail.id), candidate)
-        marks.mark(connection, detail.id, "accept", chosen.name, user_name())
+        people.mark(connection, detail.id, "accept", chosen.name, user_name())
         if note:
-            marks.mark(connection, detail.id, "note", note, user_name())
+            people.mark(connection, detail.id, "note", note, user_name())
         out(
             f"{printable(chosen.name)} of run {detail.id} is the reference for later runs of "
             f"{printable(detail.name)}; `assay run PLAN --against accepted` compares them with it"
@@ -396,12 +396,12 @@ def _accepted(run_id: int, models: list[ModelRow], name: str | None) -> ModelRow
 
 
 def _withdraw(connection: history.Connection, run_id: int, name: str, candidate: str | None) -> None:
-    standing = marks.accepted_of(connection, run_id)
+    standing = people.accepted_of(connection, run_id)
     wanted = [value for value in standing if candidate in (None, value)]
     if not wanted:
         raise BadInput(f"nothing of run {run_id} is accepted", f"`assay accept {run_id}` accepts it")
     for value in wanted:
-        marks.mark(connection, run_id, "withdraw", value, user_name())
-    reference = marks.accepted(connection, name)
+        people.mark(connection, run_id, "withdraw", value, user_name())
+    reference = people.accepted(connection, name)
     left = f"run {reference.run_id} is the reference again" if reference else "no run of its name is one now"
     out(f"run {run_id} is no longer the reference; {left}")

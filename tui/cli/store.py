@@ -79,7 +79,7 @@ def report(context: typer.Context, json: Json = False, store: Store = None) -> N
     """
     if context.invoked_subcommand is not None:
         return
-    from store.read.caches import kept
+    from store.cache import kept
     from store.read.history import as_values
 
     found = kept(store_folder(context, store) / "cache")
@@ -121,7 +121,7 @@ def prune(
     store: Store = None,
 ) -> None:
     """Remove old cached answers. Runs and their stored responses are not touched."""
-    from store.read.caches import prune as take_out
+    from store.cache import prune as take_out
     from store.read.history import as_values
 
     if older_than is None and max_size is None:

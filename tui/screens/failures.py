@@ -19,9 +19,9 @@ from tui.widgets.rows import Rows
 from tui.widgets.table import Columns, FlexColumn
 
 if TYPE_CHECKING:
+    from store.read.answers import AlikeRow
     from store.read.failures import RunTags, TaggedRow, TagRow
     from store.read.history import Connection
-    from store.read.similar import AlikeRow
 
 SETTLE_SECONDS = 0.2  # the cursor rests so long before the lower half follows it
 RUNS = 12  # the newest, whose bars are drawn
@@ -171,7 +171,7 @@ class FailureLogScreen(RunScreen):
         return False
 
     async def action_alike(self) -> None:
-        from store.read.similar import alike
+        from store.read.answers import alike
 
         tag = self.tags.item
         if tag is None:

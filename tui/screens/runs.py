@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize, ScreenResume
 
-from store.person import user_name
+from store.people import user_name
 from tui.keys import bindings, written
 from tui.screens.base import AssayScreen, outcome, status
 from tui.screens.control import RunControls
@@ -76,7 +76,7 @@ class MarkingScreen(AssayScreen):
         person = user_name()
 
         def answered(text: str) -> None:
-            from store.marks import mark
+            from store.people import mark
 
             if text.strip():
                 self.write(mark, row.id, "note", text.strip(), person, done=f"run {row.id}: noted")
@@ -84,7 +84,7 @@ class MarkingScreen(AssayScreen):
         self.ask(f"Note on run {row.id}, as {cut(person, 20)}", answered)
 
     def action_delete(self) -> None:
-        from store.marks import delete
+        from store.people import delete
 
         row = self.rows.item
         if row is None:
@@ -97,7 +97,7 @@ class MarkingScreen(AssayScreen):
         self.write(put_away, done=f"run {row.id} is deleted; u undoes it")
 
     def action_undo(self) -> None:
-        from store.marks import restore
+        from store.people import restore
 
         if self._deleted:
             run_id = self._deleted.pop()
@@ -108,18 +108,18 @@ class MarkingScreen(AssayScreen):
 
 def _set_tags(connection: "Connection", run_id: int, words: list[str]) -> None:
     """Makes the run's tags these words."""
-    from store import marks
+    from store import people
 
-    standing, person = marks.tags(connection, run_id), user_name()
+    standing, person = people.tags(connection, run_id), user_name()
     for word in words:
-        marks.tag(connection, run_id, word, person)
+        people.tag(connection, run_id, word, person)
     for word in standing:
         if word not in words:
-            marks.untag(connection, run_id, word, person)
+            people.untag(connection, run_id, word, person)
 
 
 def _take_back(connection: "Connection", run_id: int) -> Any:
-    from store.marks import take_back
+    from store.people import take_back
 
     return take_back(connection, run_id, user_name())
 

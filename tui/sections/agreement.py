@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import sqrt
 from statistics import median
 
-from store.read.reviewing import OwnDecision
+from store.reviewing import OwnDecision
 
 OUTCOMES = ("win", "tie", "loss")
 FIGURES = {

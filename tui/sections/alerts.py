@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from store.read import cases
-from store.read.cases import AnswerCaseRow, BenchmarkCaseRow
+from store.read import answers
+from store.read.answers import AnswerCaseRow, BenchmarkCaseRow
 from store.read.history import Connection
 from store.read.rows import AlertRow
 from store.records.alert import kind_of
@@ -54,14 +54,14 @@ def behind(connection: Connection, alert: AlertRow) -> list[AlertExample]:
         return list(_leaks(connection, alert))
     if alert.baseline is not None and (key := _BENCHMARK.fullmatch(alert.measure)):
         task = (key[1], key[2], key[3] or "none")
-        rows = cases.benchmark_cases(connection, alert.run_id, alert.candidate, alert.baseline, task, MOST)
+        rows = answers.benchmark_cases(connection, alert.run_id, alert.candidate, alert.baseline, task, MOST)
         return [_benchmark(row, alert) for row in rows]
     return [_answered(row, alert) for row in _answers(connection, alert)]
 
 
 def _answers(connection: Connection, alert: AlertRow) -> list[AnswerCaseRow]:
     if named := list(getattr(alert.evidence, "example_ids", ())[:MOST]):
-        return cases.answer_cases(
+        return answers.answer_cases(
             connection, alert.run_id, alert.candidate, alert.baseline, alert.measure, named
         )
     judge = getattr(alert.evidence, "judge", None)
@@ -69,8 +69,8 @@ def _answers(connection: Connection, alert: AlertRow) -> list[AnswerCaseRow]:
         return []
     pair = (connection, alert.run_id, alert.candidate, alert.baseline, str(judge))
     if kind_of(alert.kind).opens == "missing answers":
-        return cases.lost_cases(*pair, "failed", MOST)
-    return cases.lost_cases(*pair, "loss", MOST) or cases.lost_cases(*pair, "tie", MOST)
+        return answers.lost_cases(*pair, "failed", MOST)
+    return answers.lost_cases(*pair, "loss", MOST) or answers.lost_cases(*pair, "tie", MOST)
 
 
 def _answered(row: AnswerCaseRow, alert: AlertRow) -> AlertExample:
@@ -91,7 +91,7 @@ def _benchmark(row: BenchmarkCaseRow, alert: AlertRow) -> AlertExample:
 
 
 def _leaks(connection: Connection, alert: AlertRow) -> Iterator[AlertExample]:
-    for row in cases.leak_cases(connection, alert.run_id, MOST):
+    for row in answers.leak_cases(connection, alert.run_id, MOST):
         found = (f"training line {row.train_line}", cut(row.train_text or row.excerpt))
         remark = f"{row.tier}: its {row.field} was found"
         yield AlertExample(

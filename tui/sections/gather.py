@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 
 from engine.decision.decision import Decision, decide
 from store.read import history, live, slices
-from store.read.answered import AnswerCount, answered
+from store.read.answers import AnswerCount, answer_counts
+from store.read.datasets import test_uses
 from store.read.history import Connection
 from store.read.judging import judging as read_judging
-from store.read.lock import test_uses
 from store.read.rows import RunDetail, SplitUseRow
 from tui.sections.alerts import AlertsSection, with_examples
 from tui.sections.benchmarks import BenchmarksSection, ForgettingSection, benchmarks, forgotten
@@ -57,7 +57,7 @@ def gather(connection: Connection, run_id: int) -> RunSections:
     benchmark_rows = history.benchmarks(connection, run_id)
     alerts = history.alerts(connection, run_id, limit=10_000)
     slice_scores = slices.slice_scores(connection, run_id)
-    judges, answers = read_judging(connection, run_id), answered(connection, run_id)
+    judges, answers = read_judging(connection, run_id), answer_counts(connection, run_id)
     repeated = repetition(connection, run)
     hours = gpu_hours(live.progress(connection, run_id), every_model)
     uses = _test_uses(connection, run)

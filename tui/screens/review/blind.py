@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
 
-from store.read.pairs import PairView
+from store.read.answers import PairView
 from store.read.queues import QUEUES, QueueItem
 from store.read.rows import AnnotationRow, ResponseRow
 

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from engine.data.example import Example, query_id
-from store.exclusions import is_excluded
+from store.people import is_excluded
 from store.read import evidence
-from store.read.answers import ModelAnswer, answered
+from store.read.answers import ModelAnswer, PairView, answered, pair
 from store.read.history import Connection, metrics, models
-from store.read.pairs import PairView, pair
 from store.read.queues import (
     CATEGORY,
     QUEUES,
@@ -20,8 +19,8 @@ from store.read.queues import (
     known_of,
     worst_first,
 )
-from store.read.reviewing import left_at, timings
 from store.read.rows import MetricRow, ModelRow, ResponseRow
+from store.reviewing import left_at, timings
 from tui.screens.review.blind import as_shown, masked, swapped, with_controls
 from tui.text.diff import Diff, diff
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from textual.content import Content
 
 from engine.data.messages import turn_text
-from store.read.pairs import PairView
+from store.read.answers import PairView
 from store.read.queues import CATEGORY
 from store.read.rows import AnnotationRow, JudgmentRow, MetricRow, RatingRow, ScoreRow, VerdictRow
 from tui.screens.review.blind import about

@@ -4,8 +4,8 @@ from textual.app import ComposeResult
 from textual.content import Content
 
 from store.read.history import Connection
-from store.read.reviewing import own_decisions
 from store.read.rows import ModelRow
+from store.reviewing import own_decisions
 from tui.screens.base import RunScreen
 from tui.sections.agreement import OwnFigures, OwnShare, own_figures
 from tui.text.gate import MISSING, cut, join, percent, plain, wrap

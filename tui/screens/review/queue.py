@@ -11,11 +11,11 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize, ScreenSuspend
 
-from store.annotations import leave_off
-from store.person import user_name
+from store.people import user_name
 from store.read.history import Connection
 from store.read.queues import CATEGORY, QUEUES, SLICE
 from store.read.rows import MetricRow, ModelRow
+from store.reviewing import leave_off
 from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.screens.choosing import neighbour

@@ -9,9 +9,8 @@ from textual.content import Content
 from textual.events import Key
 
 from engine.data.example import query_id
-from store.annotations import TakenBack, take_back
 from store.read.failures import TagRow, tags
-from store.read.reviewing import criteria, decide, toggle, toggle_tag
+from store.reviewing import TakenBack, criteria, decide, take_back, toggle, toggle_tag
 from tui.keys import bindings
 from tui.screens.review.blind import tells_nothing
 from tui.screens.review.lines import DECISIONS

@@ -7,8 +7,7 @@ from typing import NamedTuple
 from textual.content import Content
 
 from engine.data.messages import turn_text
-from store.read.answers import ModelAnswer
-from store.read.pairs import PairView
+from store.read.answers import ModelAnswer, PairView
 from store.read.rows import ResponseRow
 from tui.screens.review.data import ComparedPair, Review
 from tui.text.diff import AlignedPair, Diff, Segment, diff, text_of

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.data.example import query_id
-from store.exclusions import ExclusionRow, excluded
-from store.person import user_name
+from store import people
+from store.people import ExclusionRow, excluded, user_name
 from store.read import datasets, history
 from store.read.datasets import Changes, LeakCount, LeakItem, RunOn, Use, VersionRow
 from store.read.history import Connection
@@ -114,7 +114,7 @@ def toggle(connection: Connection, eval_set: str, identity: tuple[str, str], rea
 
     `identity` is its id and `engine.data.example.query_id` of its query. Runs on the store's thread.
     """
-    out = datasets.toggle(connection, eval_set, *identity, user_name(), reason)
+    out = people.toggle_exclusion(connection, eval_set, *identity, user_name(), reason)
     return (
         f"{identity[0]} excluded: the next run is on a new version without it" if out else _back(identity[0])
     )
@@ -122,7 +122,7 @@ def toggle(connection: Connection, eval_set: str, identity: tuple[str, str], rea
 
 def put_back(connection: Connection, eval_sets: list[str]) -> str:
     """Puts back the example that this person took out last; returns what there is to say."""
-    example = datasets.put_back(connection, eval_sets, user_name())
+    example = people.put_back(connection, eval_sets, user_name())
     return "you have excluded nothing that could be restored" if example is None else _back(example)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from textual.content import Content, Span
 
 from engine.data.example import normalise
-from store.exclusions import ExclusionRow
+from store.people import ExclusionRow
 from store.read.datasets import Changes, LeakCount, LeakItem, LeakTexts, Use
 from tui.screens.splits.data import LeakEntry, SplitsData, VersionEntry
 from tui.text.diff import Segment, common, tokens

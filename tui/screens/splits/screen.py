@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.events import Resize
 
 from engine.data.power import smallest_change
-from store.exclusions import ExclusionRow
+from store.people import ExclusionRow
 from store.read import datasets
 from store.read.history import Connection
 from tui.keys import bindings

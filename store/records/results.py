@@ -1,9 +1,9 @@
-"""Models and what they answered, with every metric's scores."""
+"""What models answered and how they did: scores, benchmark tasks, and comparisons."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from store.records.columns import KEY, Id, OfRun, Record, Refers
+from store.records.columns import KEY, Id, Mentions, OfRun, Record, Refers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,3 +132,100 @@ class StoredDisparity(Record):
     p: float | None = None
     n: int = 0
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBenchmarkScore(Record):
+    """One benchmark task's metric for one model, as lm-eval computed it."""
+
+    INDEXES: ClassVar = {"benchmarkscore_identity": ("identity",)}
+
+    model_id: Annotated[int, KEY, Refers("model", "CASCADE")]
+    task: Annotated[str, KEY]
+    metric: Annotated[str, KEY]
+    filter: Annotated[str, KEY] = "none"
+    value: float | None = None
+    stderr: float | None = None
+    n: int
+    version: str
+    shots: int | None = None
+    higher_is_better: bool
+    task_hash: str | None = None
+    reason: str | None = None
+    # A hash of all that decides the value: weights, task, shots, limit, template.
+    identity: str | None = None
+    reused_from: Annotated[int | None, Mentions("run")] = (
+        None  # the run that measured it, where this one did not have to
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBenchmarkSample(Record):
+    """One benchmark question as one model answered it; the hashes say which samples may be paired."""
+
+    model_id: Annotated[int, KEY, Refers("model", "CASCADE")]
+    task: Annotated[str, KEY]
+    metric: Annotated[str, KEY]
+    filter: Annotated[str, KEY] = "none"
+    doc_id: Annotated[int, KEY]
+    doc_hash: str
+    prompt_hash: str
+    target_hash: str
+    value: float | None = None
+    question: str
+    target: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredComparison(Record):
+    """Candidate against baseline on one measure, paired on the examples both have."""
+
+    candidate_id: Annotated[int, KEY, Refers("model", "CASCADE")]
+    baseline_id: Annotated[int, KEY, Refers("model")]
+    kind: Annotated[str, KEY]  # metric benchmark
+    measure: Annotated[str, KEY]
+    direction: str
+    candidate_value: float | None = None
+    baseline_value: float | None = None
+    delta: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    n: int = 0
+    smallest_detectable: float | None = None
+    reason: str | None = None
+    # What the comparison says: the ruling of engine.compare.ruling.
+    standing: str
+    family: str
+    family_size: int
+    p_corrected: float | None = None
+    low_corrected: float | None = None
+    high_corrected: float | None = None
+    needed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceComparison(Record):
+    """Candidate against baseline on one measure over one slice."""
+
+    candidate_id: Annotated[int, KEY, Refers("model", "CASCADE")]
+    baseline_id: Annotated[int, KEY, Refers("model")]
+    measure: Annotated[str, KEY]
+    slice: Annotated[str, KEY]
+    direction: str
+    candidate_value: float | None = None
+    baseline_value: float | None = None
+    delta: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None  # corrected over the family
+    n: int = 0
+    reason: str | None = None
+    # What the comparison says: the ruling of engine.compare.ruling.
+    standing: str
+    family: str
+    family_size: int
+    low_corrected: float | None = None
+    high_corrected: float | None = None
+    needed: int | None = None

@@ -1,12 +1,17 @@
-"""What people say of runs as a whole: tags, notes, which one is accepted, and which are put away.
+"""What people say of runs as a whole, and the examples they take out of eval sets.
 
 Each call is one short transaction that is on disk when it returns; taking back appends the opposite, so that
 who said what and when stays known. Standard library only, like `store.read.history`.
+
+An example is known by its id and a hash of its query, so that an edited question is a new example.
 """
 
+import getpass
+import os
 import re
 import sqlite3
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from store.errors import StoreError
@@ -160,3 +165,80 @@ def take_back(connection: sqlite3.Connection, run_id: int, user: str) -> MarkRow
             mark(connection, run_id, OPPOSITE[row.kind], row.value, user)
             return row
     raise StoreError(f"there is nothing to take back on run {run_id}")
+
+
+@dataclass(frozen=True, slots=True)
+class ExclusionRow:
+    id: int
+    eval_set: str  # the version in which the person saw it
+    example: str
+    query_hash: str
+    excluded: bool
+    reason: str
+    user: str
+    created: float
+
+
+def exclude(
+    connection: sqlite3.Connection,
+    eval_set: str,
+    example: str,
+    query_hash: str,
+    user: str,
+    *,
+    reason: str = "",
+    excluded: bool = True,
+) -> None:
+    """Takes an example out of every later run, or with `excluded=False` puts it back."""
+    connection.execute(
+        "INSERT INTO exclusion (eval_set, example, query_hash, excluded, reason, user, created) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (eval_set, example, query_hash, excluded, reason, user, time.time()),
+    )
+
+
+def excluded(connection: sqlite3.Connection) -> Mapping[tuple[str, str], ExclusionRow]:
+    """The examples that are out now, by id and query hash, each with who took it out and why."""
+    rows = select(connection, ExclusionRow, "SELECT * FROM exclusion ORDER BY id")
+    newest = {(row.example, row.query_hash): row for row in rows}
+    return {key: row for key, row in newest.items() if row.excluded}
+
+
+def is_excluded(connection: sqlite3.Connection, example: str, query_hash: str) -> bool:
+    """Whether one example is out now."""
+    row = connection.execute(
+        "SELECT excluded FROM exclusion WHERE example = ? AND query_hash = ? ORDER BY id DESC LIMIT 1",
+        (example, query_hash),
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def toggle_exclusion(
+    connection: sqlite3.Connection, eval_set: str, example: str, query_hash: str, user: str, reason: str
+) -> bool:
+    """Takes an example out, or puts it back where it is out; returns whether it is out now."""
+    out = (example, query_hash) not in excluded(connection)
+    exclude(connection, eval_set, example, query_hash, user, reason=reason, excluded=out)
+    return out
+
+
+def put_back(connection: sqlite3.Connection, eval_sets: Sequence[str], user: str) -> str | None:
+    """Puts back the example that this person took out last of these versions; None when there is none."""
+    out = excluded(connection).values()
+    mine = [row for row in out if row.user == user and row.eval_set in eval_sets]
+    if not mine:
+        return None
+    last = max(mine, key=lambda row: row.id)
+    exclude(connection, last.eval_set, last.example, last.query_hash, user, excluded=False)
+    return last.example
+
+
+def user_name() -> str:
+    """The user's name in the environment or the machine's user database, else the user's number.
+
+    In a container the number often has no entry there, and `getpass.getuser` then fails.
+    """
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
