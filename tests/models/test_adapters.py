@@ -165,7 +165,7 @@ def test_an_adapters_own_tokenizer_of_another_size_is_labelled(
 def test_a_chat_template_without_a_tokenizer_is_labelled(base: Path, adapter: Path, tmp_path: Path) -> None:
     brings = edited(adapter, tmp_path / "brings")
     (brings / "chat_template.jinja").write_text("{{ messages[0].content }}")
-    assert any("without a tokenizer" in note for note in on(loaded(base), brings).describe()["notes"])
+    assert any("but no tokenizer" in note for note in on(loaded(base), brings).describe()["notes"])
 
 
 def test_an_adapter_of_another_revision_is_labelled(base: Path, adapter: Path, tmp_path: Path) -> None:

@@ -123,9 +123,9 @@ def test_a_model_of_a_newer_transformers_says_so(model: Path) -> None:
             {"quant_method": "gptq", "bits": 4},
             "(?s)needs optimum and gptqmodel.*pip install optimum gptq",
         ),
-        ({"load_in_4bit": True}, "quantised by bitsandbytes, which needs bitsandbytes"),
+        ({"load_in_4bit": True}, "quantised with bitsandbytes, which needs bitsandbytes"),
         ({"quant_method": "of-tomorrow"}, "quantised with 'of-tomorrow', which is not supported"),
-        ({"bits": 4}, "quantised by None"),
+        ({"bits": 4}, "quantised with None"),
     ],
 )
 def test_a_quantised_model_names_what_it_needs_before_it_is_loaded(
