@@ -127,7 +127,9 @@ def running_store(folder: Path) -> tuple[int, "subprocess.Popen[bytes]"]:
     recorder.set_run(
         status="running", worker_host="elsewhere", worker_pid=1, heartbeat=time.time(), phase="generate"
     )
-    recorder.insert(records.Model(run_id=run_id, name="lora", role="candidate", kind="local", position=0))
+    recorder.insert(
+        records.StoredModel(run_id=run_id, name="lora", role="candidate", kind="local", position=0)
+    )
     recorder.close()
     writer = subprocess.Popen([sys.executable, "-m", "bench.app_bytes", "--write", str(folder), str(run_id)])
     return run_id, writer

@@ -30,11 +30,11 @@ def prepared(folder: Path) -> tuple[Recorder, int]:
     run = records.Run(name="bench", plan="", plan_hash="", plan_folder="/", plan_file="plan.toml")
     recorder = Recorder(folder, create_run(folder, run))
     model = recorder.insert(
-        records.Model(run_id=recorder.run_id, name="m", role="candidate", kind="local", position=0)
+        records.StoredModel(run_id=recorder.run_id, name="m", role="candidate", kind="local", position=0)
     )
     recorder.append(
         [
-            records.Example(eval_set="v", example=str(place), position=place, query="q")
+            records.StoredExample(eval_set="v", example=str(place), position=place, query="q")
             for place in range(ROWS)
         ]
     )
@@ -55,7 +55,7 @@ def score(model: int, place: int) -> dict[str, Any]:
 def through_the_recorder(recorder: Recorder, model: int) -> float:
     begun = time.perf_counter()
     for start in range(0, ROWS, CHUNK):
-        recorder.append([records.Score(**score(model, place)) for place in range(start, start + CHUNK)])
+        recorder.append([records.StoredScore(**score(model, place)) for place in range(start, start + CHUNK)])
     return ROWS / (time.perf_counter() - begun)
 
 
@@ -76,7 +76,7 @@ def through_sqlite(folder: Path, model: int) -> float:
 def single_appends(recorder: Recorder, model: int, count: int = 500) -> float:
     begun = time.perf_counter()
     for place in range(count):
-        recorder.append(records.Response(**response(model, place)))
+        recorder.append(records.StoredResponse(**response(model, place)))
     return count / (time.perf_counter() - begun)
 
 
@@ -87,7 +87,7 @@ def response(model: int, place: int) -> dict[str, Any]:
 def write_until_killed(folder: Path, run_id: int, model: int, start: int) -> None:
     recorder = Recorder(folder, run_id)
     for place in range(start, ROWS):
-        recorder.append(records.Response(**response(model, place)))
+        recorder.append(records.StoredResponse(**response(model, place)))
         sys.stdout.write(f"{place}\n")
         sys.stdout.flush()
 
@@ -109,7 +109,7 @@ def lost_to_kills(folder: Path) -> tuple[int, int]:
         lines = (first + writer.stdout.read()).splitlines(keepends=True)
         reported |= {int(line) + 1 for line in lines if line.endswith("\n")}
         writer.wait()
-    stored = recorder.column(records.Response, "example_id", model_id=model)
+    stored = recorder.column(records.StoredResponse, "example_id", model_id=model)
     recorder.close()
     return len(reported), len(reported - stored)
 

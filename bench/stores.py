@@ -21,7 +21,7 @@ def many_runs(folder: Path, count: int) -> None:
             [_run(f"bench-{place:05}", now - 60 * (count - place)) for place in range(count)],
         )
         connection.execute(
-            table_of(records.Model).insert(),
+            table_of(records.StoredModel).insert(),
             [
                 {"run_id": run, "name": name, "role": role, "kind": "local", "position": place}
                 for run in range(1, count + 1)
@@ -29,7 +29,7 @@ def many_runs(folder: Path, count: int) -> None:
             ],
         )
         connection.execute(
-            table_of(records.Judge).insert(),
+            table_of(records.StoredJudge).insert(),
             [
                 {
                     "run_id": run,
@@ -42,7 +42,7 @@ def many_runs(folder: Path, count: int) -> None:
             ],
         )
         connection.execute(
-            table_of(records.WinRate).insert(),
+            table_of(records.StoredWinRate).insert(),
             [
                 {
                     "judge_id": run,
@@ -67,22 +67,26 @@ def one_large_run(folder: Path, examples: int) -> int:
     run_id = create_run(folder, records.Run(**_run("large", time.time())))
     recorder = Recorder(folder, run_id)
     base, lora = (
-        recorder.insert(records.Model(run_id=run_id, name=name, role=role, kind="local", position=place))
+        recorder.insert(
+            records.StoredModel(run_id=run_id, name=name, role=role, kind="local", position=place)
+        )
         for place, (name, role) in enumerate([("base", "baseline"), ("lora", "candidate")])
     )
-    recorder.append([records.Metric(**_metric(run_id, name, place)) for place, name in enumerate(MEASURES)])
+    recorder.append(
+        [records.StoredMetric(**_metric(run_id, name, place)) for place, name in enumerate(MEASURES)]
+    )
     for start in range(0, examples, BATCH):
         places = range(start, min(start + BATCH, examples))
         with recorder.transaction() as transaction:
-            transaction.append([records.Example(**_example(place)) for place in places])
+            transaction.append([records.StoredExample(**_example(place)) for place in places])
             transaction.append(
                 [records.RunExample(run_id=run_id, position=place, example_id=place + 1) for place in places]
             )
             for model in (base, lora):
-                transaction.append([records.Response(**_response(model, place)) for place in places])
+                transaction.append([records.StoredResponse(**_response(model, place)) for place in places])
                 transaction.append(
                     [
-                        records.Score(**_score(model, measure, place))
+                        records.StoredScore(**_score(model, measure, place))
                         for measure in MEASURES
                         for place in places
                     ]

@@ -21,7 +21,7 @@ from store.database import FILE, PRAGMAS, explain, prepare
 from store.errors import StoreError
 from store.read.history import STALE_AFTER
 from store.read.query import stored
-from store.records import Event, Model, Record, Run
+from store.records import Event, Record, Run, StoredModel
 from store.records.columns import R, converter, keys, to_json, values_of
 from store.schema import table_of
 
@@ -139,7 +139,7 @@ class Recorder:
 
     def set_model(self, model_id: int, **values: Any) -> None:
         with self.transaction() as transaction:
-            transaction.update(Model, model_id, **values)
+            transaction.update(StoredModel, model_id, **values)
 
     def claim(self, pid: int, host: str) -> bool:
         """Takes the run for this worker; False while another living worker has it, or when it is over.

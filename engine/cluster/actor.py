@@ -20,7 +20,7 @@ from ray.exceptions import (
 
 from engine.data.example import Example
 from engine.errors import AssayError, CannotRun
-from engine.models.local import BaseKey, Holder
+from engine.models.holder import BaseKey, Holder
 from engine.models.model import Load, Response, Settings
 from engine.plan.plan import Benchmarks, Model
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.duplicates import Duplicate, conflicts, copies
+from engine.data.duplicates import DuplicateGroup, conflicts, copies
 from engine.data.example import Example, eval_set_version
 from engine.data.leak import turns_of
 from engine.data.power import smallest_change
@@ -349,7 +349,7 @@ class Survey:
     coverage: Coverage
     gaps: list[Gap]
     drifts: dict[str, Drift]
-    duplicates: list[Duplicate]
+    duplicates: list[DuplicateGroup]
     conflicts: list[tuple[Example, Example]]
 
     def as_dict(self) -> dict[str, Any]:
@@ -362,7 +362,7 @@ class Survey:
             "clusters": clusters,
             "gaps": [asdict(gap) | {"label": clusters[gap.cluster]["label"]} for gap in self.gaps],
             "drift": {name: asdict(found) for name, found in self.drifts.items()},
-            "duplicates": [asdict(pair) for pair in self.duplicates],
+            "duplicates": [asdict(group) for group in self.duplicates],
             "conflicts": [[one.line, other.line] for one, other in self.conflicts],
         }
 

@@ -3,13 +3,15 @@
 An example counts as leaked when the training data hold
 
 - its question word for word, after normalisation, whatever answer stands there;
-- nearly its question, or its meaning, under the same answer: equal but for case, punctuation and typing, or
-  with a reference of DISTINCTIVE_LENGTH or more inside it. Where the example has no reference or the training
-  row no answer there is nothing to tell them apart by, and the example counts;
+- nearly its question, or its meaning, unless it has a different final answer there: the same number, label,
+  JSON value, `####` or boxed answer is the same answer however its solution is worded, and so is a reference
+  of DISTINCTIVE_LENGTH or more inside the row's answer. Free text in other words may say the same, and where
+  the example has no reference or the row no answer nothing tells them apart: the example counts;
 - a long run of its question's or of a distinctive reference's words somewhere in a text (the n-gram tier).
 
-Nearly the same question under another answer is a template filled in otherwise ("Where is order 17?"): it is
-alike, `similar`, and no leak. A whole answer under another question (`field` "reference", but for n-grams) is
+Nearly the same question under a different final answer is a template filled in otherwise ("Where is order
+17?"), and so is one whose answer is nearly the same text with other words filled in: it is alike, `similar`,
+and no leak. A whole answer under another question (`field` "reference", but for n-grams) is
 told and not counted, since two questions may rightly have one answer.
 """
 
@@ -18,7 +20,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from engine.data.example import Example, normalise
-from engine.data.words import same_but_for_typing, words
+from engine.data.final import same_final
 
 Field = Literal["query", "reference", "both"]
 Tier = Literal["identical", "near", "ngram", "meaning"]
@@ -31,8 +33,6 @@ TIER_WORDS: Mapping[str, str] = {
 }
 
 EXCERPT_LENGTH = 160
-# "42", "yes" or a category name is the answer to many questions; alone it gives none of them away.
-DISTINCTIVE_LENGTH = 20
 TEXT_LENGTH = 2000  # characters of a training example that are kept beside a leak
 
 
@@ -104,26 +104,12 @@ def training_text(row: Example, excerpt: str = "") -> str:
     return whole[start : start + TEXT_LENGTH]
 
 
-_COMPARED = 4000  # characters: edit distance takes time with the square of the length
-
-
 def same_answer(example: Example, row: Example) -> bool | None:
-    """Whether a training row answers as the example's references do; None where either says nothing."""
+    """Whether a training row answers as the example's references do; None where that cannot be told.
+
+    One reference that some answer of the row gives is enough; see `engine.data.final.same_final`.
+    """
     given = [text for text in answers(row) if text.strip()]
     expected = [text for text in example.references if text.strip()]
-    if not given or not expected:
-        return None
-    return any(_same(one, other) for one in expected for other in given)
-
-
-def _same(expected: str, given: str) -> bool:
-    if normalise(expected) == normalise(given):
-        return True
-    ours, theirs = words(expected), words(given)
-    if not ours or not theirs:
-        return False
-    if len(expected) >= DISTINCTIVE_LENGTH and f" {' '.join(ours)} " in f" {' '.join(theirs)} ":
-        return True
-    if max(len(expected), len(given)) > _COMPARED:
-        return ours == theirs
-    return same_but_for_typing(theirs, ours) is not None
+    found = {same_final(one, other) for one in expected for other in given}
+    return True if True in found else False if False in found else None

@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 from engine.data.example import Example, normalise, query_id
 from engine.data.examples import data_rows
+from engine.data.final import DISTINCTIVE_LENGTH
 from engine.data.leak import (
-    DISTINCTIVE_LENGTH,
     EXCERPT_LENGTH,
     TIERS,
     Field,
@@ -180,6 +180,8 @@ class Lexical:
             if match.tier == "ngram" and (match.document, match.text) in whole:
                 continue
             document = documents[match.document]
+            if document.side == "answer" and match.text in self._stock:
+                continue
             leak = self._leak(row, number, match, document.content)
             if document.side == "answer":
                 self._keep_answer(match.text, leak, normalise(row.query))
@@ -245,12 +247,17 @@ def rank(leak: Leak) -> tuple[bool, bool, bool, int, bool, float, int]:
     )
 
 
+_COMPARED = 4_000_000  # pairs of words: time grows with those that are equal
+
+
 def excerpt(document: str, text: str) -> str:
     """The part of the document where its longest stretch of the text's words begins."""
     if len(document) <= EXCERPT_LENGTH:
         return document
-    own = placed_words(document)
-    block = SequenceMatcher(None, [word for word, _ in own], words(text), False).find_longest_match()
+    own, looked_for = placed_words(document), words(text)
+    if len(own) * len(looked_for) > _COMPARED:
+        looked_for = looked_for[: _COMPARED // len(own) + 1]
+    block = SequenceMatcher(None, [word for word, _ in own], looked_for, False).find_longest_match()
     start = own[block.a][1] if block.size else 0
     return document[start : start + EXCERPT_LENGTH]
 
@@ -317,7 +324,7 @@ __all__ = [
     "DISTINCTIVE_LENGTH", "EXCERPT_LENGTH", "Leak", "find_leaks", "leak_report", "read_training", "totals",
 ]  # fmt: skip
 
-CHUNK_ROWS, CHUNK_CHARACTERS = 2048, 4_000_000
+CHUNK_ROWS, CHUNK_CHARACTERS = 256, 4_000_000
 
 
 def read_training(path: Path, fields: Mapping[str, str] | None = None) -> Iterator[Example]:

@@ -26,6 +26,7 @@ _NAME = re.compile(r"""["']name["']\s*:\s*["']([^"']+)["']""")
 _GLAIVE = re.compile(r"(?:^|\n)\s*(USER|ASSISTANT|FUNCTION RESPONSE):")
 _GLAIVE_ROLES = {"USER": "user", "ASSISTANT": "assistant", "FUNCTION RESPONSE": "tool"}
 _GLAIVE_CALL = "<functioncall>"
+_UNSAID = {"reasoning", "thinking", "tool_call"}  # types of a turn's parts
 _HH = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 _HH_START = "\n\nHuman:"
 _HH_ROLES = {"Human": "user", "Assistant": "assistant"}
@@ -61,6 +62,11 @@ def is_message(value: Any) -> bool:
     role = value.get("role", value.get("from"))
     said = value.keys() & {"content", "value", "tool_calls", "function_call"}
     return isinstance(role, str) and _role(role) is not None and bool(said)
+
+
+def is_role(name: str) -> bool:
+    """Whether a text is the name of a turn's role."""
+    return _role(name) is not None
 
 
 def _role(name: str) -> str | None:
@@ -178,15 +184,25 @@ def _has_parts(content: list[Any]) -> bool:
 
 
 def _text_parts(parts: list[Any], where: str) -> str:
-    texts = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type") == "text"]
+    """The texts of a turn's parts; a part of reasoning or a call is no part of what was said."""
+    parts = [part for part in parts if not (isinstance(part, dict) and part.get("type") in _UNSAID)]
+    texts = [
+        part.get("text", part.get("value"))
+        for part in parts
+        if isinstance(part, dict) and part.get("type") == "text"
+    ]
     if len(texts) != len(parts) or not all(isinstance(text, str) for text in texts):
         raise Malformed(f"{where}: has parts that are no text (images, audio); only text can be evaluated")
     return "".join(str(text) for text in texts)
 
 
 def _own_calls(item: Mapping[str, Any], where: str, training: bool) -> list[dict[str, Any]]:
-    """The calls of an assistant's turn, in OpenAI's present form or its first one."""
+    """The calls of an assistant's turn, in OpenAI's present form or its first one, or among its parts."""
     calls, place = item.get("tool_calls"), f"{where}.tool_calls"
+    content = item.get("content")
+    if not calls and isinstance(content, list):
+        found = [part for part in content if isinstance(part, dict) and part.get("type") == "tool_call"]
+        calls, place = [part.get("value") for part in found], f"{where}.content"
     if not calls and isinstance(item.get("function_call"), dict):
         calls, place = [item["function_call"]], f"{where}.function_call"
     try:
@@ -196,6 +212,7 @@ def _own_calls(item: Mapping[str, Any], where: str, training: bool) -> list[dict
             return []
         if not isinstance(calls, list):
             raise Malformed(f"{place}: found {type_name(calls)}, where a list of calls was expected")
+        calls = [decoded(call, place) if isinstance(call, str) else call for call in calls]
         return [_call(call, f"{place}[{number}]") for number, call in enumerate(calls)]
     except Malformed:
         if training:
@@ -323,12 +340,24 @@ def _tool(item: Any, where: str) -> dict[str, Any]:
     return {**outer, "type": "function", "function": function}
 
 
+_PYTHON_TYPES = {
+    "str": "string", "int": "integer", "float": "number", "bool": "boolean", "list": "array",
+    "tuple": "array", "dict": "object",
+}  # fmt: skip
+
+
+def _with_json_types(schema: dict[str, Any]) -> dict[str, Any]:
+    named = schema.get("type")
+    return {**schema, "type": _PYTHON_TYPES.get(named, named)} if isinstance(named, str) else schema
+
+
 @lru_cache(maxsize=1024)
 def _schema_problem(schema: str) -> str:
     from jsonschema import Draft202012Validator, SchemaError
     from jsonschema.validators import validator_for
 
-    value = json.loads(schema)
+    # Tools made from Python's signatures name its types: the template shows them as they are.
+    value = json.loads(schema, object_hook=_with_json_types)
     try:
         validator_for(value, default=Draft202012Validator).check_schema(value)
     except SchemaError as error:

@@ -96,7 +96,8 @@ def partition(
             if progress and len(members) % EVERY == 0:
                 progress(len(members))
         _refuse_empty(source, options, members, grouped)
-        together = [(pair.first, pair.second) for pair in duplicates(kept)] if options.near else []
+        groups = duplicates(kept) if options.near else []
+        together = [(group.places[0], place) for group in groups for place in group.places[1:]]
         before = _before(earlier, options, members) if earlier else {}
         places = assign(members, options.shares, together, before, options.stratify)
         made = _summed(source, options, lines, places, members)

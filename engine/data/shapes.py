@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from engine.data.cells import Malformed, decoded, listed
+from engine.data.choices import COLUMNS as CHOICES
 from engine.data.choices import Choices, choices_of, columns_of
 from engine.data.example import FIELDS, TEMPLATE, Example
 from engine.data.messages import (
@@ -25,6 +26,7 @@ from engine.data.messages import (
     has_tools,
     hh_messages,
     is_glaive,
+    is_role,
     read_messages,
     read_tools,
     spoken_answer,
@@ -179,6 +181,9 @@ def _from_template(record: dict[str, Any], template: str, training: bool) -> str
     return rendered(template, record)
 
 
+_PARTS = {*CHOICES, "A", *CONTEXTS, "history"}  # columns that stand beside a question of one text
+
+
 def _question(record: dict[str, Any], key: str, text: str) -> _Asked:
     """A question of one text, under its passages and above its choices."""
     given = _scalar(record, "input") if key == "instruction" else None
@@ -186,6 +191,8 @@ def _question(record: dict[str, Any], key: str, text: str) -> _Asked:
     used = {key, "system"}
     if key == "instruction" or record.get("input") in (None, ""):
         used.add("input")
+    if _PARTS.isdisjoint(record):
+        return _Asked([*_system(record), _turn("user", whole)], used)
     choices = choices_of(record)
     if choices is not None:
         whole = choices.asked(whole)
@@ -230,7 +237,7 @@ def _document(value: Mapping[str, Any]) -> Any:
 
 
 def _history(record: Mapping[str, Any]) -> Messages:
-    """The earlier exchanges, from pairs of question and answer or from turns; none in any other form."""
+    """The earlier exchanges, from pairs of question and answer, or from turns; none in any other form."""
     value = record.get("history")
     if isinstance(value, str):
         value = listed(value)
@@ -238,6 +245,9 @@ def _history(record: Mapping[str, Any]) -> Messages:
         return [turn for turn in read_messages(value, "history") if turn["role"] != "system"]
     if not isinstance(value, list) or not all(_is_exchange(item) for item in value):
         return []
+    if value and all(is_role(pair[0]) for pair in value):
+        turns = [{"role": role, "content": text} for role, text in value]
+        return [turn for turn in read_messages(turns, "history") if turn["role"] != "system"]
     return [
         _turn(role, text) for pair in value for role, text in zip(("user", "assistant"), pair, strict=True)
     ]
@@ -330,6 +340,8 @@ def _expected_calls(record: Mapping[str, Any], answer: Message | None) -> tuple[
     """The calls that would be right: those of the answering turn, or of xLAM's `answers`."""
     if answer is not None and "tool_calls" in answer:
         return tuple(call["function"] for call in answer["tool_calls"])
+    if (chosen := _chosen_turn(record)) is not None:
+        return tuple(call["function"] for call in chosen["tool_calls"])
     value = record.get("answers")
     if isinstance(value, str):
         value = listed(value)
@@ -338,6 +350,18 @@ def _expected_calls(record: Mapping[str, Any], answer: Message | None) -> tuple[
         if _are_calls(value)
         else ()
     )
+
+
+def _chosen_turn(record: Mapping[str, Any]) -> Message | None:
+    """The chosen turn of preferences where it is a call and no other column holds an answer; else None."""
+    value = record.get("chosen")
+    if not value or isinstance(value, str) or any(record.get(key) for key in REFERENCES if key != "chosen"):
+        return None
+    turns = value if isinstance(value, list) else [value]
+    if not are_messages(turns):
+        return None
+    last = read_messages(turns, "chosen", training=True)[-1]
+    return last if "tool_calls" in last else None
 
 
 def _are_calls(value: Any) -> TypeGuard[list[dict[str, Any]]]:
@@ -366,7 +390,10 @@ def _references(
             return tuple(dict.fromkeys(right)), {key} & set(REFERENCES)
     used: set[str] = set()
     for key in REFERENCES:
-        if key not in record or (key == "chosen" and asked.answer is not None):
+        if key not in record:
+            continue
+        if key == "chosen" and (asked.answer is not None or _chosen_turn(record) is not None):
+            used.add(key)
             continue
         value = record[key]
         if (said := spoken_answer(value)) is not None:

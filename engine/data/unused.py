@@ -23,10 +23,11 @@ _KINDS = {
         "context", "contexts", "ctx", "passage", "passages", "paragraph", "paragraphs", "article", "articles",
         "document", "documents", "doc", "docs", "story", "background", "knowledge", "evidence", "facts",
         "premise", "hypothesis", "sentence", "sentences", "table", "tables", "ddl", "input", "inputs", "hint",
-        "support", "messages", "images", "image", "audio", "video", "snippet", "snippets", "excerpt",
-        "transcript",
+        "support", "messages", "images", "image", "audio", "audios", "video", "videos", "snippet", "snippets",
+        "excerpt", "transcript",
     },
 }  # fmt: skip
+_NO_TEXT = {"image", "images", "audio", "audios", "video", "videos"}
 # What metrics and judges read, and what speaks of the answer.
 _ELSEWHERE = {
     "source", "regex", "items", "language", "term", "harmful", "test_list", "test_cases", "test",
@@ -58,6 +59,8 @@ class UnusedColumn:
     @property
     def way_out(self) -> str:
         """How to map the column, in a plan and on the command line."""
+        if _words(self.column) & _NO_TEXT:
+            return "only text is evaluated: leave such examples out, or say what it shows in a template"
         name = self.column if self.column.isidentifier() else f"record[{self.column!r}]"
         mapped = f'[data] fields = {{ {self.kind} = "{self.column}" }}'
         mapped += f" (--field {self.kind}={self.column})"

@@ -119,6 +119,7 @@ def run_hashes(values: NDArray[np.uint64], size: int) -> NDArray[np.uint64]:
 
 SAME_TEXT = 0.85
 SAME_WORDS = 0.6  # "order" for "oder", but not "Greece" for "France"
+_TYPED = 4000  # characters: edit distance takes time with the square of the length
 
 
 def edit_distance(one: str, other: str) -> int:
@@ -153,9 +154,12 @@ def same_but_for_typing(one: Sequence[str], other: Sequence[str]) -> float | Non
     """The similarity of two texts, given as words, when they differ as typing differs; else None.
 
     At least SAME_TEXT alike, with the same numbers, and words that stand for other words at least SAME_WORDS
-    alike: a template with another word filled in is another question.
+    alike: a template with another word filled in is another question. Texts longer than people type are the
+    same only when all of their words are.
     """
     texts = " ".join(one), " ".join(other)
+    if max(map(len, texts)) > _TYPED:
+        return 1.0 if texts[0] == texts[1] else None
     longer, shorter = max(map(len, texts)), min(map(len, texts))
     if shorter < SAME_TEXT * longer or _numbers(one) != _numbers(other):
         return None

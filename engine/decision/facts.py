@@ -8,7 +8,7 @@ from typing import Any, Literal
 from engine.decision.families import FAMILIES, JUDGE, OWN, family_of
 from engine.gates.figures import interval, number, size
 from store.read import history, slices
-from store.read.judging import Judging, judging
+from store.read.judging import JudgingResults, judging
 from store.read.lock import test_uses
 from store.read.rows import (
     AlertRow,
@@ -86,7 +86,7 @@ class RunFacts:
     scores: list[ModelScoreRow]
     comparisons: list[ComparisonRow]
     alerts: list[AlertRow]
-    judging: Judging
+    judging: JudgingResults
     slices: list[SliceRow]
     test_uses: list[SplitUseRow]
     plan: dict[str, Any]  # its tables; none of a run that was imported

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from engine.gates.figures import MISSING, percent
-from store.read.judging import AuditRow, JudgeRow, Judging, MeanRow, RankingRow, SharedRow
+from store.read.judging import AuditRow, JudgeUse, JudgingResults, MeanRow, RankingRow, SharedRow
 from store.read.rows import WinRateRow
 
 MANY_FAILED = 0.10  # share of failed pairs from which on a rate rests on the easy part
@@ -40,33 +40,35 @@ def subject(row: WinRateRow) -> str:
     return f"{row.candidate} against {row.baseline}"
 
 
-def audit_of(found: Judging, judge: str, measure: str, about: str) -> AuditRow | None:
+def audit_of(found: JudgingResults, judge: str, measure: str, about: str) -> AuditRow | None:
     return next((r for r in found.audits if (r.judge, r.measure, r.subject) == (judge, measure, about)), None)
 
 
-def rate_of(found: Judging, judge: str, candidate: str, baseline: str, turn: int = 0) -> WinRateRow | None:
+def rate_of(
+    found: JudgingResults, judge: str, candidate: str, baseline: str, turn: int = 0
+) -> WinRateRow | None:
     wanted = (judge, candidate, baseline, turn)
     return next(
         (row for row in found.win_rates if (row.judge, row.candidate, row.baseline, row.turn) == wanted), None
     )
 
 
-def mean_of(found: Judging, judge: str, model: str) -> MeanRow | None:
+def mean_of(found: JudgingResults, judge: str, model: str) -> MeanRow | None:
     return next((row for row in found.means if (row.judge, row.model) == (judge, model)), None)
 
 
-def ranking_of(found: Judging, judge: str) -> list[RankingRow]:
+def ranking_of(found: JudgingResults, judge: str) -> list[RankingRow]:
     """The models in the judge's order; only of three or more does it tell more than the win rate."""
     rows = [row for row in found.rankings if row.judge == judge]
     return rows if len(rows) > 2 else []
 
 
-def is_panel(found: Judging, judge: str) -> bool:
+def is_panel(found: JudgingResults, judge: str) -> bool:
     """Whether it is the majority of several judges: its consistency is about them, not about orders."""
     return audit_of(found, judge, "krippendorff_alpha", "all judges") is not None
 
 
-def cost(judge: JudgeRow) -> str:
+def cost(judge: JudgeUse) -> str:
     """US dollars; what nobody knows is said, and never taken for nothing."""
     if not judge.is_language_model:
         return "none"
@@ -107,7 +109,7 @@ def is_shifted(row: WinRateRow) -> bool:
     )
 
 
-def about_match(found: Judging, row: WinRateRow) -> Iterator[Said]:
+def about_match(found: JudgingResults, row: WinRateRow) -> Iterator[Said]:
     """How far a win rate can be believed: failures, orders, places, length, decoration."""
     total = row.wins + row.losses + row.ties + row.failed
     if row.failed:
@@ -129,7 +131,7 @@ def about_match(found: Judging, row: WinRateRow) -> Iterator[Said]:
         yield _about_saving(saved)
 
 
-def _about_orders(found: Judging, row: WinRateRow) -> Iterator[Said]:
+def _about_orders(found: JudgingResults, row: WinRateRow) -> Iterator[Said]:
     if audit := audit_of(found, row.judge, "consistency", subject(row)):
         if audit.value is None:
             yield Said(f"consistency: {audit.reason or 'not recorded'}")
@@ -158,7 +160,7 @@ def _about_saving(audit: AuditRow) -> Said:
     return Said(f"{audit.value or 0:,.0f} of {audit.n:,} calls saved{how}")
 
 
-def about_judge(found: Judging, judge: JudgeRow) -> Iterator[Said]:
+def about_judge(found: JudgingResults, judge: JudgeUse) -> Iterator[Said]:
     """What holds for all that a judge says: what it is part of, what it saved, whom it favours."""
     details = judge.details or {}
     if judge.parts:
@@ -179,7 +181,7 @@ def about_judge(found: Judging, judge: JudgeRow) -> Iterator[Said]:
             yield Said(f"of one family with {audit.subject}: it may prefer the words of its own kin", True)
 
 
-def _about_failures(found: Judging, judge: JudgeRow) -> Iterator[Said]:
+def _about_failures(found: JudgingResults, judge: JudgeUse) -> Iterator[Said]:
     reasons = [row for row in found.failures if row.judge == judge.name]
     if reasons:
         said = "; ".join(f"{row.calls:,} × {row.failure}" for row in reasons[:MOST])
@@ -196,7 +198,7 @@ def _about_boast(audit: AuditRow) -> Said:
     return Said(said, audit.value > FOOLED)
 
 
-def agreement(found: Judging, judge: JudgeRow) -> Iterator[Said]:
+def agreement(found: JudgingResults, judge: JudgeUse) -> Iterator[Said]:
     """How far a judge agrees with each other one: as measured, else as counted."""
     others = [other.name for other in found.judges if other.name != judge.name and not other.parts]
     for other in others if not judge.parts else ():
@@ -232,6 +234,6 @@ def _agreed(row: AuditRow) -> str:
     return f"{name} {row.value:.2f}{held}"
 
 
-def _shared(found: Judging, one: str, other: str) -> SharedRow | None:
+def _shared(found: JudgingResults, one: str, other: str) -> SharedRow | None:
     """The verdicts that two judges have in common; None where there are none to compare."""
     return next((row for row in found.shared if {row.one, row.other} == {one, other} and row.n), None)

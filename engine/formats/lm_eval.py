@@ -340,15 +340,17 @@ def _write_model(
         GROUPS: {group: list(members) for group, members in model.groups.items()},
     }
     model_id = transaction.insert(
-        records.Model(
+        records.StoredModel(
             run_id=run_id, name=model.name, role=role, kind="recorded", position=place, details=details
         )
     )
     transaction.append(
-        [records.BenchmarkScore(model_id=model_id, **asdict(score)) for score in model.scores.values()]
+        [records.StoredBenchmarkScore(model_id=model_id, **asdict(score)) for score in model.scores.values()]
     )
     samples = (sample for own in model.samples.values() for sample in own)
-    transaction.append([records.BenchmarkSample(model_id=model_id, **asdict(sample)) for sample in samples])
+    transaction.append(
+        [records.StoredBenchmarkSample(model_id=model_id, **asdict(sample)) for sample in samples]
+    )
     transaction.append(
         [
             records.Event(
@@ -382,12 +384,12 @@ def _compare(
     ]
     _, comparisons = ruled([], comparisons, Gates(), {})
     alerts = drop_alerts([], comparisons, Gates(), {})
-    transaction.append([records.Comparison(**_row(comparison, ids)) for comparison in comparisons])
+    transaction.append([records.StoredComparison(**_row(comparison, ids)) for comparison in comparisons])
     now = time.time()
     transaction.append([records.StoredAlert(run_id=run_id, created=now, **asdict(alert)) for alert in alerts])
     outcomes = {name: passed(alerts, name) for name in candidates}
     for name, outcome in outcomes.items():
-        transaction.update(records.Model, ids[name], passed=outcome)
+        transaction.update(records.StoredModel, ids[name], passed=outcome)
     transaction.update(records.Run, run_id, passed=all(outcomes.values()))
 
 

@@ -111,11 +111,11 @@ class Writer:
         version = eval_set_version(examples)
         self._transaction.ensure(
             [
-                records.Example(**example_row(example, version, place))
+                records.StoredExample(**example_row(example, version, place))
                 for place, example in enumerate(examples)
             ]
         )
-        known = self._transaction.rows(records.Example, eval_set=version)
+        known = self._transaction.rows(records.StoredExample, eval_set=version)
         self._examples = {row.example: row.id for row in known}
         self._transaction.append(
             [
@@ -130,7 +130,7 @@ class Writer:
         for place, name in enumerate(self._imported.models):
             role = "baseline" if name in self._imported.baselines else "candidate"
             self._models[name] = self._transaction.insert(
-                records.Model(
+                records.StoredModel(
                     run_id=run_id,
                     name=name,
                     role=role,
@@ -142,7 +142,7 @@ class Writer:
         now = time.time()
         self._transaction.append(
             [
-                records.Response(
+                records.StoredResponse(
                     model_id=self._models[model],
                     example_id=self._examples[example],
                     text=turns[-1] if turns else None,
@@ -157,7 +157,7 @@ class Writer:
     def _write_judges(self, run_id: int) -> None:
         for grader in self._imported.graders.values():
             self._judges[grader.name] = self._transaction.insert(
-                records.Judge(
+                records.StoredJudge(
                     run_id=run_id,
                     name=grader.name,
                     kind=grader.kind,
@@ -171,7 +171,7 @@ class Writer:
         now = time.time()
         self._transaction.append(
             [
-                records.Judgment(
+                records.StoredJudgment(
                     **self._sides(game.judge, game.candidate, game.baseline),
                     **({key: getattr(game, key) for key in _GAME_COLUMNS}),
                     example_id=self._examples[game.example],
@@ -200,7 +200,7 @@ class Writer:
             # Turn 0 holds all of them together, as these tools count; then every turn by itself.
             for turn in sorted({0, *(match.turn for match in matches)}):
                 chosen = [match for match in matches if turn in (0, match.turn)]
-                self._transaction.append(records.WinRate(**self._win_rate(sides, turn, chosen)))
+                self._transaction.append(records.StoredWinRate(**self._win_rate(sides, turn, chosen)))
 
     def _sides(self, judge: str, candidate: str, baseline: str) -> dict[str, Any]:
         return {
@@ -258,7 +258,7 @@ class Writer:
         now = time.time()
         self._transaction.append(
             [
-                records.Rating(
+                records.StoredRating(
                     judge_id=self._judges[grade.judge],
                     model_id=self._models[grade.model],
                     example_id=self._examples[grade.example],
@@ -294,7 +294,7 @@ class Writer:
             "meaning": "mean of the judge's scores; several turns of one question count each",
             "settings": {},
         }
-        self._transaction.append(records.Metric(**row))
+        self._transaction.append(records.StoredMetric(**row))
 
     def _summarise(self, judge: str, grades: list[Grade]) -> None:
         measure = f"judge:{judge}"
@@ -308,7 +308,7 @@ class Writer:
                     for name, chosen in slices(own, self._imported.examples).items()
                 ]
                 self._transaction.append([records.SliceScore(**each) for each in sliced])
-                self._transaction.append([records.Score(**each) for each in self._scores(row, own)])
+                self._transaction.append([records.StoredScore(**each) for each in self._scores(row, own)])
 
     def _scores(self, row: dict[str, Any], grades: list[Grade]) -> list[dict[str, Any]]:
         """The measure example by example; in a mean over examples each turn's score counts once."""

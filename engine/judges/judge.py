@@ -155,7 +155,7 @@ class Rating:
     reported_model: str | None
 
 
-class Judge(Protocol):
+class PairJudge(Protocol):
     """Judges calls independently: both orders of a pair are two calls."""
 
     name: str

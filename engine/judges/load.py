@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from engine.judges.answers import Parsed
 from engine.judges.asking import Asker, JudgmentCache, ServerAsker
 from engine.judges.chat import Form, PairwiseJudge, PointwiseJudge, ScoringForm
-from engine.judges.judge import Call, Judge
+from engine.judges.judge import Call, PairJudge
 from engine.judges.prompt import PairwisePrompt, PointwisePrompt
 from engine.judges.reference import ReferenceJudge
 from engine.plan.rubric import Rubric, find_rubric
@@ -25,8 +25,8 @@ _FORMATS = {
 }
 
 
-def load_judge(spec: "plan.Judge", cache_folder: Path | None) -> Judge | PointwiseJudge:
-    """The judge that a plan names: a PointwiseJudge, which is a Rater, for kind "pointwise", else a Judge.
+def load_judge(spec: "plan.Judge", cache_folder: Path | None) -> PairJudge | PointwiseJudge:
+    """The judge that a plan names: a PointwiseJudge (a Rater) for kind "pointwise", else a PairJudge.
 
     Answers are kept in `cache_folder` if given. Raises BadInput when its rubric or prompt cannot be read.
     """

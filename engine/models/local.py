@@ -655,37 +655,3 @@ class LocalModel:
 
 def _example_seed(seed: int, example_id: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}\0{example_id}".encode()).digest()[:8], "big")
-
-
-BaseKey = tuple[str | None, str, str]
-
-
-def base_key(model: Model) -> BaseKey:
-    """The key under which models share one loaded base."""
-    return (model.path, model.dtype, model.device)
-
-
-class Holder:
-    """Opens models; a new base replaces the last one. `cache` is for their answers."""
-
-    def __init__(self, cache: Path | None) -> None:
-        self._cache = cache
-        self._base: LocalBase | None = None
-        self._key: BaseKey | None = None
-
-    def model(self, model: Model) -> "LocalModel":
-        """The model, its weights loaded when first needed. Raises BadInput for files that cannot be used."""
-        from engine.models.cache import ResponseCache
-
-        assert model.path is not None
-        if base_key(model) != self._key:
-            self.close()
-            self._base = LocalBase(model.path, dtype=model.dtype, device=model.device)
-            self._key = base_key(model)
-        assert self._base is not None
-        return self._base.generator(model, ResponseCache(self._cache) if self._cache else None)
-
-    def close(self) -> None:
-        if self._base is not None:
-            self._base.close()
-        self._base = self._key = None

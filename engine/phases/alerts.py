@@ -125,7 +125,7 @@ def _scores(
         and _is_share(measures[row["measure"]])
         and "references" in measures[row["measure"]].needs
     }
-    for row in work.recorder.rows(records.BenchmarkScore, model_id=place):
+    for row in work.recorder.rows(records.StoredBenchmarkScore, model_id=place):
         value = row.value
         if value is not None and row.higher_is_better and 0 <= value <= 1 and row.n >= FEWEST:
             found[row.task] = min(value, found.get(row.task, value))
@@ -348,14 +348,14 @@ def _verdicts(work: Work, parts: bool = False) -> list[MatchVerdicts]:
             _judged(work, _sides(row), outcome="loss"),
             judge.is_language_model,
         )
-        for judge in work.recorder.rows(records.Judge, run_id=work.recorder.run_id)
+        for judge in work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id)
         if parts or not (judge.details or {}).get("part_of")
-        for row in work.recorder.rows(records.WinRate, judge_id=judge.id, turn=WHOLE)
+        for row in work.recorder.rows(records.StoredWinRate, judge_id=judge.id, turn=WHOLE)
         if row.baseline_id in baselines
     ]
 
 
-def _sides(row: records.WinRate) -> dict[str, int]:
+def _sides(row: records.StoredWinRate) -> dict[str, int]:
     return {"judge_id": row.judge_id, "candidate_id": row.candidate_id, "baseline_id": row.baseline_id}
 
 
@@ -369,7 +369,7 @@ def _judged(work: Work, match: Mapping[str, int], **equal: Any) -> tuple[str, ..
 def _consistencies(work: Work) -> list[JudgeConsistency]:
     """How often each language model that judges pairs kept to its word when the answers changed places."""
     found = []
-    for judge in work.recorder.rows(records.Judge, run_id=work.recorder.run_id, kind="pairwise"):
+    for judge in work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id, kind="pairwise"):
         audits = {
             row.subject: row
             for row in work.recorder.rows(records.Audit, judge_id=judge.id, measure="consistency")
@@ -394,7 +394,7 @@ def _effects(work: Work) -> list[AdapterEffect]:
     candidates = {model.name for model in work.plan.candidates}
     return [
         AdapterEffect(row.name, row.probe["max_difference"], row.probe["prompts"])
-        for row in work.recorder.rows(records.Model, run_id=work.recorder.run_id)
+        for row in work.recorder.rows(records.StoredModel, run_id=work.recorder.run_id)
         if row.name in candidates and row.probe is not None
     ]
 

@@ -69,12 +69,12 @@ def _item(model: Model, task: str) -> str:
 
 def _done(work: Work, model_id: int) -> set[str]:
     """Tasks and groups that are stored; a tag is known by its members alone."""
-    done = work.recorder.column(records.BenchmarkScore, "task", model_id=model_id)
+    done = work.recorder.column(records.StoredBenchmarkScore, "task", model_id=model_id)
     return done | _groups(work, model_id).keys()
 
 
 def _groups(work: Work, model_id: int) -> dict[str, list[str]]:
-    details = work.recorder.rows(records.Model, id=model_id)[0].details or {}
+    details = work.recorder.rows(records.StoredModel, id=model_id)[0].details or {}
     return dict(details.get(GROUPS) or {})
 
 
@@ -111,10 +111,12 @@ def _announce(work: Work, task: str, total: int) -> None:
 
 def _store(work: Work, model_id: int, result: TaskResult) -> None:
     scores = [
-        records.BenchmarkScore(model_id=model_id, **asdict(score), identity=result.identity)
+        records.StoredBenchmarkScore(model_id=model_id, **asdict(score), identity=result.identity)
         for score in result.scores
     ]
-    samples = [records.BenchmarkSample(model_id=model_id, **asdict(sample)) for sample in result.samples]
+    samples = [
+        records.StoredBenchmarkSample(model_id=model_id, **asdict(sample)) for sample in result.samples
+    ]
     with work.recorder.transaction() as transaction:
         members = {name: list(own) for name, own in result.members.items()}
         _append(work, transaction, model_id, scores, samples, members)
@@ -123,13 +125,13 @@ def _store(work: Work, model_id: int, result: TaskResult) -> None:
 def _reuse(work: Work, model: Model, known: KnownTask, found: benchmarks.EarlierRow) -> None:
     """Copies a previous run's results with their samples, so that this run is complete."""
     recorder, model_id = work.recorder, work.model_ids[model.name]
-    rows = recorder.rows(records.BenchmarkScore, model_id=found.model_id, identity=known.identity)
+    rows = recorder.rows(records.StoredBenchmarkScore, model_id=found.model_id, identity=known.identity)
     measured = {row.reused_from or found.run_id for row in rows}
     scores = [replace(row, model_id=model_id, reused_from=row.reused_from or found.run_id) for row in rows]
     samples = [
         replace(row, model_id=model_id)
         for task in dict.fromkeys(row.task for row in rows)
-        for row in recorder.rows(records.BenchmarkSample, model_id=found.model_id, task=task)
+        for row in recorder.rows(records.StoredBenchmarkSample, model_id=found.model_id, task=task)
     ]
     tasks = {row.task for row in rows}
     groups = _groups(work, found.model_id)
@@ -147,18 +149,18 @@ def _append(
     work: Work,
     transaction: Transaction,
     model_id: int,
-    scores: list[records.BenchmarkScore],
-    samples: list[records.BenchmarkSample],
+    scores: list[records.StoredBenchmarkScore],
+    samples: list[records.StoredBenchmarkSample],
     members: dict[str, list[str]],
 ) -> None:
     """A task that is already stored, as a member of another named group, stays unchanged."""
-    done = work.recorder.column(records.BenchmarkScore, "task", model_id=model_id)
+    done = work.recorder.column(records.StoredBenchmarkScore, "task", model_id=model_id)
     transaction.append([row for row in scores if row.task not in done])
     transaction.append([row for row in samples if row.task not in done])
     if members:
-        details = work.recorder.rows(records.Model, id=model_id)[0].details or {}
+        details = work.recorder.rows(records.StoredModel, id=model_id)[0].details or {}
         details |= {GROUPS: (details.get(GROUPS) or {}) | members}
-        transaction.update(records.Model, model_id, details=details)
+        transaction.update(records.StoredModel, model_id, details=details)
 
 
 def benchmark_comparisons(work: Work) -> list[Comparison]:
@@ -182,13 +184,13 @@ def _measured(work: Work, model: Model) -> dict[Key, Measured]:
     benchmarked = first_with_weights(work, model) if model.kind == "local" else model
     model_id = work.model_ids[benchmarked.name]
     samples: dict[Key, dict[BenchmarkQuestion, float]] = defaultdict(dict)
-    for sample in work.recorder.rows(records.BenchmarkSample, model_id=model_id):
+    for sample in work.recorder.rows(records.StoredBenchmarkSample, model_id=model_id):
         if sample.value is not None:
             question = BenchmarkQuestion(sample.task, sample.doc_id, sample.prompt_hash, sample.target_hash)
             samples[Key(sample.task, sample.metric, sample.filter)][question] = sample.value
-    details = work.recorder.rows(records.Model, id=model_id)[0].details or {}
+    details = work.recorder.rows(records.StoredModel, id=model_id)[0].details or {}
     found = {}
-    for row in work.recorder.rows(records.BenchmarkScore, model_id=model_id):
+    for row in work.recorder.rows(records.StoredBenchmarkScore, model_id=model_id):
         key = Key(row.task, row.metric, row.filter)
         found[key] = Measured(
             value=row.value,

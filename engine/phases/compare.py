@@ -59,7 +59,7 @@ def measured_use(work: Work, model: Model) -> Iterator[None]:
         yield
         _keep(work, model, asdict(DeviceUse(reason=reason, energy_reason=reason)))
         return
-    known = work.recorder.column(records.Response, "example_id", model_id=work.model_ids[model.name])
+    known = work.recorder.column(records.StoredResponse, "example_id", model_id=work.model_ids[model.name])
     if len(known) >= len(work.examples):
         yield
         return
@@ -83,7 +83,7 @@ def write_facts(work: Work, transaction: Transaction, scored: Mapping[str, Slice
         table = _classification(work, scored[model.name])
         if table is not None:
             details = details | {CLASSIFICATION: table}
-        transaction.update(records.Model, work.model_ids[model.name], details=details or None)
+        transaction.update(records.StoredModel, work.model_ids[model.name], details=details or None)
 
 
 def _classification(work: Work, scored: SliceScores) -> dict[str, Any] | None:
@@ -104,14 +104,16 @@ def _classification(work: Work, scored: SliceScores) -> dict[str, Any] | None:
 
 
 def _details(work: Work, model: Model) -> dict[str, Any]:
-    found: dict[str, Any] | None = work.recorder.rows(records.Model, id=work.model_ids[model.name])[0].details
+    found: dict[str, Any] | None = work.recorder.rows(records.StoredModel, id=work.model_ids[model.name])[
+        0
+    ].details
     return found or {}
 
 
 def compare(work: Work) -> None:
     known = [*measures(work.plan), *rating_measures(work)]
     meter = work.meter("compare", "all models", "measures", total=len(known) + 1, done=0)
-    for row in work.recorder.rows(records.Judge, run_id=work.recorder.run_id):
+    for row in work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id):
         record_win_rates(work, row.id)
     scored = {model.name: _Scored(work, model) for model in work.plan.models}
     summaries: list[dict[str, Any]] = []
@@ -192,7 +194,7 @@ class _Scored:
         self._model_id = work.model_ids[model.name]
         self.parts: dict[str, dict[str, tuple[float, ...]]] = defaultdict(dict)
         self.missing: dict[str, dict[str, str]] = defaultdict(dict)
-        for row in work.recorder.rows(records.Score, model_id=self._model_id):
+        for row in work.recorder.rows(records.StoredScore, model_id=self._model_id):
             parts = tuple(row.parts) if row.parts else None
             additive = Score(row.measure, row.value, row.reason, parts).additive()
             if additive is None:
@@ -251,10 +253,12 @@ def _write(
 ) -> None:
     for model_id in work.model_ids.values():
         transaction.clear(records.ModelScore, model_id=model_id)
-        transaction.clear(records.Comparison, candidate_id=model_id)
+        transaction.clear(records.StoredComparison, candidate_id=model_id)
     transaction.append([records.ModelScore(**row) for row in summaries])
     for found, baselines in ((comparisons, work.model_ids), (earlier.comparisons, earlier.models)):
-        transaction.append([records.Comparison(**_comparison_row(work, item, baselines)) for item in found])
+        transaction.append(
+            [records.StoredComparison(**_comparison_row(work, item, baselines)) for item in found]
+        )
 
 
 def _conclude(work: Work, alerts: list[Alert]) -> None:
@@ -266,7 +270,7 @@ def _conclude(work: Work, alerts: list[Alert]) -> None:
         transaction.clear(records.StoredAlert, run_id=run_id)
         transaction.append([records.StoredAlert(**row) for row in rows])
         for name, outcome in verdicts.items():
-            transaction.update(records.Model, work.model_ids[name], passed=outcome)
+            transaction.update(records.StoredModel, work.model_ids[name], passed=outcome)
         transaction.update(records.Run, run_id, passed=all(verdicts.values()))
 
 

@@ -31,7 +31,7 @@ from store.read.lock import test_uses
 from store.session import opened
 
 SAMPLED = 3000  # rows of each set, chosen by hash: enough for shares, and a matter of a second
-_TOLD = 5  # pairs that an event names
+_TOLD = 5  # groups that an event names, and lines of each
 _SHOWN, _LENGTH = 2, 160  # typical questions of a cluster, and characters of each
 
 
@@ -86,20 +86,27 @@ def _drift(
 
 
 def repeated(work: Work, everything: Sequence[Example]) -> int:
-    """The number of near-duplicate pairs; these and contradictions are reported with their lines."""
-    pairs = copies(everything)
-    same = [(everything[pair.first], everything[pair.second]) for pair in pairs]
-    _tell(work, "near-duplicate questions with the same answer, which count twice", same)
-    _tell(work, "equal questions with different answers", list(conflicts(everything)))
-    return len(pairs)
+    """The number of near-duplicate groups; these and contradictions are reported with their lines."""
+    groups = copies(everything, work.checkpoint)
+    same = [[everything[place] for place in group.places] for group in groups]
+    _tell(work, "near-duplicate questions with the same answer, which count more than once", same, "groups")
+    _tell(work, "equal questions with different answers", list(conflicts(everything)), "pairs")
+    return len(groups)
 
 
-def _tell(work: Work, what: str, pairs: Sequence[tuple[Example, Example]]) -> None:
-    if not pairs:
+def _tell(work: Work, what: str, groups: Sequence[Sequence[Example]], unit: str) -> None:
+    if not groups:
         return
-    lines = "; ".join(f"{one.line} and {other.line}" for one, other in pairs[:_TOLD])
-    more = f"; and {len(pairs) - _TOLD} more pairs" if len(pairs) > _TOLD else ""
+    lines = "; ".join(_lines(group) for group in groups[:_TOLD])
+    more = f"; and {len(groups) - _TOLD} more {unit}" if len(groups) > _TOLD else ""
     work.recorder.event("warning", "data", f"{what}: lines {lines}{more}")
+
+
+def _lines(group: Sequence[Example]) -> str:
+    if len(group) > _TOLD:
+        return f"{', '.join(str(one.line) for one in group[:_TOLD])} and {len(group) - _TOLD} more"
+    *others, last = (str(one.line) for one in group)
+    return f"{', '.join(others)} and {last}"
 
 
 LEAKED, NOT_LEAKED = "leaked", "not leaked"  # slices
@@ -170,7 +177,7 @@ def leak_rows(run_id: int, leaks: Sequence[Leak], ids: dict[str, int]) -> list[d
 def leaked_tiers(work: Work) -> dict[str, str]:
     """The examples of the run that leaked, each with the tier that found it."""
     names = {place: example for example, place in work.example_ids.items()}
-    rows = work.recorder.rows(records.Leak, run_id=work.recorder.run_id)
+    rows = work.recorder.rows(records.StoredLeak, run_id=work.recorder.run_id)
     return {names[row.example_id]: row.tier for row in rows if is_counted(row.tier, row.field)}
 
 
@@ -268,11 +275,11 @@ def _record(work: Work) -> None:
     with recorder.transaction() as transaction:
         transaction.ensure(
             [
-                records.Example(**example_row(example, version, place))
+                records.StoredExample(**example_row(example, version, place))
                 for place, example in enumerate(everything)
             ]
         )
-    ids = {row.example: row.id for row in recorder.rows(records.Example, eval_set=version)}
+    ids = {row.example: row.id for row in recorder.rows(records.StoredExample, eval_set=version)}
     searched = _search(work, everything, chosen)
     recorder.set_run(
         eval_set=version,
@@ -296,7 +303,9 @@ def _record(work: Work) -> None:
         },
     )
     with recorder.transaction() as transaction:
-        transaction.append([records.Leak(**row) for row in leak_rows(recorder.run_id, searched.leaks, ids)])
+        transaction.append(
+            [records.StoredLeak(**row) for row in leak_rows(recorder.run_id, searched.leaks, ids)]
+        )
         if on_test:
             transaction.append(records.SplitUse(**ledger_row(work, version)))
         transaction.append(
@@ -413,7 +422,7 @@ def example_row(example: Example, version: str, place: int) -> dict[str, Any]:
 def _load(work: Work) -> None:
     chosen = work.recorder.rows(records.RunExample, run_id=work.recorder.run_id)
     version = work.recorder.run().eval_set
-    rows = {row.id: row for row in work.recorder.rows(records.Example, eval_set=version)}
+    rows = {row.id: row for row in work.recorder.rows(records.StoredExample, eval_set=version)}
     for member in chosen:
         row = rows[member.example_id]
         extra = row.extra or {}

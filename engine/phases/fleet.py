@@ -19,7 +19,7 @@ import ray
 from engine.cluster.actor import ActorLost, Seat
 from engine.data.example import Example
 from engine.errors import CannotRun
-from engine.models.local import BaseKey, base_key
+from engine.models.holder import BaseKey, base_key
 from engine.models.model import Generator, Load, Response, Settings
 from engine.phases.generate import Loader, Step, hold_to_fingerprint
 from engine.phases.work import Stopped, Work

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from engine.data.example import Example
 from engine.data.split import sample
 from engine.errors import CannotRun
-from engine.models.local import Holder, base_key
+from engine.models.holder import Holder, base_key
 from engine.models.model import Generator, Load, Response, Settings
 from engine.models.prompt import converse
 from engine.phases.work import Meter, Work, closed_after
@@ -103,7 +103,7 @@ def noise_of(plan: Plan, most: int) -> Iterator[tuple[Model, "NoiseFloor"]]:
 
 
 def _details(work: Work, model: Model) -> dict[str, object]:
-    return work.recorder.rows(records.Model, id=work.model_ids[model.name])[0].details or {}
+    return work.recorder.rows(records.StoredModel, id=work.model_ids[model.name])[0].details or {}
 
 
 PROBE_PROMPTS = 4
@@ -189,7 +189,7 @@ def grouped(models: tuple[Model, ...]) -> list[Model]:
 
 def generate(work: Work, model: Model, loader: Loader) -> None:
     model_id = work.model_ids[model.name]
-    done = work.recorder.column(records.Response, "example_id", model_id=model_id)
+    done = work.recorder.column(records.StoredResponse, "example_id", model_id=model_id)
     todo = [example for example in work.examples if work.example_ids[example.id] not in done]
     meter = work.meter("generate", model.name, "responses", total=len(work.examples), done=len(done))
     if not (todo or _needs_probe(work, model) or wants_noise(work, model)):
@@ -205,13 +205,15 @@ def generate(work: Work, model: Model, loader: Loader) -> None:
     told: list[str] = []
     with closed_after(answer(todo, settings_of(work.plan.generation))) as batches:
         for batch in batches:
-            work.recorder.append([records.Response(**_row(response, model_id, work)) for response in batch])
+            work.recorder.append(
+                [records.StoredResponse(**_row(response, model_id, work)) for response in batch]
+            )
             gauge.advance(batch)
             _tell_missing(work, model, batch)
             told = _tell_rejected(work, model, generator, told)
             work.checkpoint()
     # What is known already stays: how a checkpoint fared in its sweep.
-    known = work.recorder.rows(records.Model, id=model_id)[0].details or {}
+    known = work.recorder.rows(records.StoredModel, id=model_id)[0].details or {}
     work.recorder.set_model(model_id, details=known | generator.describe())
     if wants_noise(work, model):
         measure_noise(work, model, loader)
@@ -221,7 +223,7 @@ def generate(work: Work, model: Model, loader: Loader) -> None:
 def hold_to_fingerprint(work: Work, model: Model, generator: Generator) -> None:
     """Records whose answers these are; refuses to mix in those of other weights under the same name."""
     model_id = work.model_ids[model.name]
-    row = work.recorder.rows(records.Model, id=model_id)[0]
+    row = work.recorder.rows(records.StoredModel, id=model_id)[0]
     recorded = row.fingerprint
     if recorded is not None and recorded != generator.fingerprint:
         raise CannotRun(
@@ -236,7 +238,7 @@ def hold_to_fingerprint(work: Work, model: Model, generator: Generator) -> None:
 def _needs_probe(work: Work, model: Model) -> bool:
     if model.adapter is None:
         return False
-    return work.recorder.rows(records.Model, id=work.model_ids[model.name])[0].probe is None
+    return work.recorder.rows(records.StoredModel, id=work.model_ids[model.name])[0].probe is None
 
 
 def _probe(work: Work, model: Model, loader: Loader) -> None:
@@ -276,7 +278,7 @@ def _tell_rejected(work: Work, model: Model, generator: Generator, told: list[st
     if rejected != told:
         work.recorder.event("warning", "generate", f"{model.name}: {facts['notes'][-1]}")
         model_id = work.model_ids[model.name]
-        known = work.recorder.rows(records.Model, id=model_id)[0].details or {}
+        known = work.recorder.rows(records.StoredModel, id=model_id)[0].details or {}
         work.recorder.set_model(model_id, details=known | facts)
     return rejected
 
@@ -297,7 +299,7 @@ def stored_responses(work: Work, model: Model) -> list[tuple[Example, Response]]
     """A model's answers, read from the store, in the run's order."""
     rows = {
         row.example_id: row
-        for row in work.recorder.rows(records.Response, model_id=work.model_ids[model.name])
+        for row in work.recorder.rows(records.StoredResponse, model_id=work.model_ids[model.name])
     }
     pairs = []
     for example in work.examples:

@@ -6,7 +6,7 @@ A judge of kind "pointwise" scores single responses instead: see `judging.rating
 from collections.abc import Iterator
 
 from engine.judges.chat import PointwiseJudge
-from engine.judges.judge import ORDERS, Judge
+from engine.judges.judge import ORDERS, PairJudge
 from engine.judges.load import load_judge
 from engine.judges.questions import matches, selected, turns_of
 from engine.phases.judging.audits import probe_item, probe_judge, record_audits
@@ -27,7 +27,7 @@ def judge(work: Work, settings: JudgePlan) -> None:
         compare_pairs(work, settings, grader, judge_id)
 
 
-def compare_pairs(work: Work, settings: JudgePlan, grader: Judge, judge_id: int) -> None:
+def compare_pairs(work: Work, settings: JudgePlan, grader: PairJudge, judge_id: int) -> None:
     """One judge of pairs on all matches, and its win rates."""
     examples = selected(work.plan, settings, work.examples)
     for candidate, baseline in matches(work.plan):

@@ -98,7 +98,7 @@ def _store(work: Work, waiting: list[dict[str, Any]], meter: Meter) -> None:
 def _hold_to_content(work: Work, corpus: str, texts: list[str]) -> None:
     """Refuses a corpus that changed since the run began: its texts would be paired with others."""
     name = corpus_measures(corpus)[0].name
-    (row,) = work.recorder.rows(records.Metric, run_id=work.recorder.run_id, measure=name)
+    (row,) = work.recorder.rows(records.StoredMetric, run_id=work.recorder.run_id, measure=name)
     if (row.settings or {}).get("content") != corpus_hash(texts):
         raise CannotRun(
             f"the corpus {corpus!r} has changed since this run began",
@@ -192,7 +192,8 @@ def _comparisons(
 def differ_in_tokenizer(work: Work, candidate: Model, baseline: Model) -> bool:
     """Whether two models cut texts into other tokens, so that their perplexities do not compare."""
     rows = [
-        work.recorder.rows(records.Model, id=work.model_ids[model.name])[0] for model in (candidate, baseline)
+        work.recorder.rows(records.StoredModel, id=work.model_ids[model.name])[0]
+        for model in (candidate, baseline)
     ]
     return len({(row.details or {}).get("tokenizer") for row in rows}) > 1
 
@@ -246,4 +247,4 @@ def _append(work: Work, model: Model, scored: Iterable[tuple[str, list[Score]]])
         for example, scores in scored
         for score in scores
     ]
-    work.recorder.append([records.Score(**row) for row in rows])
+    work.recorder.append([records.StoredScore(**row) for row in rows])

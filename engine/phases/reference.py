@@ -98,7 +98,7 @@ def _found(work: Work, connection: Connection, asked: str) -> dict[str, Any] | s
 def _best(work: Work, connection: Connection, name: str) -> dict[str, Any] | str:
     """Best on the first measure of the plan that has a better end."""
     declared = sorted(
-        work.recorder.rows(records.Metric, run_id=work.recorder.run_id), key=lambda row: row.position
+        work.recorder.rows(records.StoredMetric, run_id=work.recorder.run_id), key=lambda row: row.position
     )
     measure = next((row for row in declared if row.direction != "none"), None)
     found = measure and references.best(

@@ -112,7 +112,7 @@ def efficiency(work: Work) -> Costs:
     if METRIC not in work.plan.metrics.use:
         return Costs([], [])
     rows = {
-        model.name: work.recorder.rows(records.Response, model_id=work.model_ids[model.name])
+        model.name: work.recorder.rows(records.StoredResponse, model_id=work.model_ids[model.name])
         for model in work.plan.models
     }
     scores: list[dict[str, Any]] = []
@@ -142,7 +142,7 @@ def efficiency(work: Work) -> Costs:
     return Costs(scores, comparisons)
 
 
-def _known(item: _Aggregate, answers: Sequence[records.Response]) -> list[float]:
+def _known(item: _Aggregate, answers: Sequence[records.StoredResponse]) -> list[float]:
     timed = item.column == "latency_s"
     return [
         float(getattr(row, item.column))
@@ -151,7 +151,7 @@ def _known(item: _Aggregate, answers: Sequence[records.Response]) -> list[float]
     ]
 
 
-def _reason(item: _Aggregate, answers: Sequence[records.Response]) -> str:
+def _reason(item: _Aggregate, answers: Sequence[records.StoredResponse]) -> str:
     if item.column == "latency_s" and any(row.cached for row in answers):
         return CACHED
     unanswered = next((row.reason for row in answers if row.text is None and row.reason), None)
@@ -216,7 +216,7 @@ def declare(work: Work) -> None:
     Raises BadInput when two metrics give a measure of the same name, which their files may have come to do
     since the plan was checked.
     """
-    if work.recorder.rows(records.Metric, run_id=work.recorder.run_id):
+    if work.recorder.rows(records.StoredMetric, run_id=work.recorder.run_id):
         return
     declared: list[tuple[Measure, Mapping[str, Any]]] = [
         (measure, work.plan.metrics.settings.get(name, {}))
@@ -227,7 +227,7 @@ def declare(work: Work) -> None:
     declared += measures_of_corpora(work.plan)
     work.recorder.append(
         [
-            records.Metric(
+            records.StoredMetric(
                 run_id=work.recorder.run_id,
                 measure=measure.name,
                 position=place,
@@ -295,7 +295,7 @@ def _store(work: Work, model: Model, scored: list[tuple[Pair, list[Score]]], met
         for (example, _), scores in scored
         for value in scores
     ]
-    work.recorder.append([records.Score(**row) for row in rows])
+    work.recorder.append([records.StoredScore(**row) for row in rows])
     meter.advance(len(scored))
     work.checkpoint()
 

@@ -204,10 +204,10 @@ def _alert(candidate: str, item: Disparity, limit: float) -> Alert:
 
 def write_disparities(work: Work, transaction: Transaction, found: Mapping[str, Sequence[Disparity]]) -> None:
     for place in work.model_ids.values():
-        transaction.clear(records.Disparity, model_id=place)
+        transaction.clear(records.StoredDisparity, model_id=place)
     transaction.append(
         [
-            records.Disparity(**_disparity_row(work.model_ids[model], item))
+            records.StoredDisparity(**_disparity_row(work.model_ids[model], item))
             for model, items in found.items()
             for item in items
         ]

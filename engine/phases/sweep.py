@@ -100,7 +100,9 @@ def _scores(work: Work, model: Model, measure: Measure) -> dict[str, Score]:
     """The measure's score for each example of the sample."""
     if measure.name in LIKELIHOODS:
         names = {work.example_ids[example.id]: example.id for example in work.examples}
-        rows = work.recorder.rows(records.Score, model_id=work.model_ids[model.name], measure=measure.name)
+        rows = work.recorder.rows(
+            records.StoredScore, model_id=work.model_ids[model.name], measure=measure.name
+        )
         return {
             names[row.example_id]: Score(
                 measure.name, row.value, row.reason, tuple(row.parts) if row.parts else None
@@ -141,9 +143,9 @@ def _record(work: Work, places: list[Place], direction: str) -> None:
     with work.recorder.transaction() as transaction:
         for place in places:
             model_id = work.model_ids[place.model]
-            known = work.recorder.rows(records.Model, id=model_id)[0].details or {}
+            known = work.recorder.rows(records.StoredModel, id=model_id)[0].details or {}
             fared = {key: value for key, value in asdict(place).items() if key != "model"}
-            transaction.update(records.Model, model_id, details=known | {"sweep": asked | fared})
+            transaction.update(records.StoredModel, model_id, details=known | {"sweep": asked | fared})
     kept = ", ".join(place.model for place in places if place.kept)
     work.recorder.event("info", "sweep", f"{len(places)} checkpoints, evaluated in full: {kept}")
     if cut := [_cut_as_text(place) for place in places if not place.kept]:
@@ -158,5 +160,5 @@ def _cut_as_text(place: Place) -> str:
 
 
 def _details(work: Work, model: Model) -> Mapping[str, Any]:
-    found = work.recorder.rows(records.Model, id=work.model_ids[model.name])[0].details
+    found = work.recorder.rows(records.StoredModel, id=work.model_ids[model.name])[0].details
     return found if isinstance(found, dict) else {}

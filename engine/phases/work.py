@@ -92,13 +92,13 @@ class Work:
 
     def texts(self, model: Model) -> dict[int, str]:
         """The stored answers of a model by example, without those that are missing."""
-        rows = self.recorder.rows(records.Response, model_id=self.model_ids[model.name])
+        rows = self.recorder.rows(records.StoredResponse, model_id=self.model_ids[model.name])
         return {row.example_id: row.text for row in rows if row.text is not None}
 
     def unscored(self, model: Model, measures: Sequence[str]) -> list[Example]:
         """The examples for which a model has no score yet; the measures are scored together."""
         done = self.recorder.column(
-            records.Score, "example_id", model_id=self.model_ids[model.name], measure=measures[0]
+            records.StoredScore, "example_id", model_id=self.model_ids[model.name], measure=measures[0]
         )
         return [example for example in self.examples if self.example_ids[example.id] not in done]
 

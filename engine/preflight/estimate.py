@@ -14,7 +14,7 @@ from typing import Any
 from engine.data.example import Example
 from engine.errors import AssayError, BadInput
 from engine.models.folder import find_model, quantisation, weight_shapes
-from engine.models.local import Holder
+from engine.models.holder import Holder
 from engine.models.model import Generator, Response
 from engine.models.prompt import converse
 from engine.models.server import ServerModel

@@ -155,7 +155,7 @@ def _names(environment: dict[str, Any]) -> str:
 
 def _at_the_first_dtype(work: Work) -> Plan:
     """The plan with "auto" replaced by the dtype of stored answers: two dtypes would be two models."""
-    rows = work.recorder.rows(records.Model, run_id=work.recorder.run_id)
+    rows = work.recorder.rows(records.StoredModel, run_id=work.recorder.run_id)
     known = {row.name: (row.details or {}).get("dtype") for row in rows}
     autos = [model.name for model in work.plan.models if model.kind == "local" and model.dtype == "auto"]
     first = next((known[name] for name in autos if known.get(name)), None)

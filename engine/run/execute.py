@@ -61,12 +61,12 @@ def execute(
 
 
 def _declare_models(work: Work) -> None:
-    known = {row.name: row.id for row in work.recorder.rows(records.Model, run_id=work.recorder.run_id)}
+    known = {row.name: row.id for row in work.recorder.rows(records.StoredModel, run_id=work.recorder.run_id)}
     with work.recorder.transaction() as transaction:
         for place, model in enumerate(work.plan.models):
             if model.name not in known:
                 known[model.name] = transaction.insert(
-                    records.Model(
+                    records.StoredModel(
                         run_id=work.recorder.run_id,
                         name=model.name,
                         role=model.role,

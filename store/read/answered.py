@@ -7,7 +7,7 @@ from store.read.rows import fetch
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnswerCount:
     """One model's answers: all that have a text, those from the cache, and those whose prompt was cut."""
 
     model: str
@@ -16,11 +16,11 @@ class Answered:
     cut: int
 
 
-def answered(connection: Connection, run_id: int) -> list[Answered]:
+def answered(connection: Connection, run_id: int) -> list[AnswerCount]:
     """The models of a run in their order; one that answered nothing yet has zeros."""
     return fetch(
         connection,
-        Answered,
+        AnswerCount,
         """
         SELECT m.name AS model, count(r.text) AS answers,
           count(CASE WHEN r.cached AND r.text IS NOT NULL THEN 1 END) AS from_cache,

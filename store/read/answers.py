@@ -7,7 +7,7 @@ from store.read.rows import ResponseRow, ScoreRow, fetch
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ModelAnswer:
     """One model's answer; the score is of the run's first measure that has a better end, None without one."""
 
     role: str
@@ -15,7 +15,7 @@ class Answered:
     score: ScoreRow | None
 
 
-def answered(connection: Connection, run_id: int, example_id: int) -> tuple[Answered, ...]:
+def answered(connection: Connection, run_id: int, example_id: int) -> tuple[ModelAnswer, ...]:
     """The models of the run that answered this example, in the run's order."""
     responses = fetch(
         connection,
@@ -37,5 +37,5 @@ def answered(connection: Connection, run_id: int, example_id: int) -> tuple[Answ
     roles = dict(connection.execute("SELECT name, role FROM model WHERE run_id = ?", (run_id,)))
     by_model = {score.model: score for score in scores}
     return tuple(
-        Answered(roles[response.model], response, by_model.get(response.model)) for response in responses
+        ModelAnswer(roles[response.model], response, by_model.get(response.model)) for response in responses
     )

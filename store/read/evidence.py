@@ -79,8 +79,7 @@ def scores(connection: Connection, model_id: int) -> Iterator[tuple[str, list[Sc
         """,
         model_id,
     )
-    # Where there are none, the column holds NULL or JSON's null, by who wrote it.
-    of_parts = "SELECT DISTINCT measure FROM score WHERE model_id = ? AND parts <> 'null'"
+    of_parts = "SELECT DISTINCT measure FROM score WHERE model_id = ? AND parts IS NOT NULL"
     with_parts = {measure for (measure,) in _bare(connection, of_parts, model_id)}
     for (measure,) in measures:
         columns = "example_id, value" + (", parts" if measure in with_parts else "")

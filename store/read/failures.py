@@ -34,7 +34,7 @@ class RunTags:
 
 
 @dataclass(frozen=True, slots=True)
-class FailureRow:
+class TaggedRow:
     """One tagged answer."""
 
     tag: str
@@ -101,11 +101,11 @@ def merge_tags(connection: sqlite3.Connection, name: str, into: str) -> None:
 
 def failures(
     connection: sqlite3.Connection, *, tag: str | None = None, run_id: int | None = None, limit: int = 10_000
-) -> list[FailureRow]:
+) -> list[TaggedRow]:
     """The answers that carry a tag, or any tag, of one run or of all, newest first; deleted runs left out."""
     return fetch(
         connection,
-        FailureRow,
+        TaggedRow,
         f"""
         {CURRENT}
         SELECT coalesce(c.now, n.value) AS tag, n.run_id, r.name AS run_name, n.example_id, e.example,

@@ -10,7 +10,7 @@ from store.read.rows import WinRateRow, fetch
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeRow:
+class JudgeUse:
     """One judge with what it did; `cost` in US dollars of the calls made in this run, None where unknown."""
 
     id: int
@@ -63,7 +63,7 @@ class MeanRow:
 
 
 @dataclass(frozen=True, slots=True)
-class FailureRow:
+class JudgeFailure:
     """How many of a judge's calls failed for one reason."""
 
     judge: str
@@ -113,15 +113,15 @@ class RankingRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Judging:
+class JudgingResults:
     """All that a run's judges come to."""
 
-    judges: list[JudgeRow]
+    judges: list[JudgeUse]
     win_rates: list[WinRateRow]  # over whole answers first, then turn by turn
     means: list[MeanRow]
     audits: list[AuditRow]
     rankings: list[RankingRow]
-    failures: list[FailureRow]
+    failures: list[JudgeFailure]
     shared: list[SharedRow]
 
 
@@ -133,10 +133,10 @@ _CALLS = (
 )
 
 
-def judging(connection: Connection, run_id: int) -> Judging:
+def judging(connection: Connection, run_id: int) -> JudgingResults:
     """Everything about the judges of one run."""
     known = judges(connection, run_id)
-    return Judging(
+    return JudgingResults(
         known,
         win_rates(connection, run_id),
         means(connection, run_id),
@@ -147,11 +147,11 @@ def judging(connection: Connection, run_id: int) -> Judging:
     )
 
 
-def judges(connection: Connection, run_id: int) -> list[JudgeRow]:
+def judges(connection: Connection, run_id: int) -> list[JudgeUse]:
     """The judges of a run, panels and cascades last."""
     return fetch(
         connection,
-        JudgeRow,
+        JudgeUse,
         f"""
         SELECT j.id, j.name, j.kind, j.is_language_model, j.prompt_hash, j.details,
             count(c.is_call) AS calls, coalesce(sum(c.failure IS NOT NULL), 0) AS failed,
@@ -221,11 +221,11 @@ def means(connection: Connection, run_id: int) -> list[MeanRow]:
     )
 
 
-def failures(connection: Connection, run_id: int) -> list[FailureRow]:
+def failures(connection: Connection, run_id: int) -> list[JudgeFailure]:
     """Why calls failed, the most frequent reason of each judge first."""
     return fetch(
         connection,
-        FailureRow,
+        JudgeFailure,
         """
         SELECT j.name AS judge, f.failure, count(*) AS calls FROM judge j JOIN (
           SELECT judge_id, failure FROM judgment WHERE failure IS NOT NULL
@@ -236,7 +236,7 @@ def failures(connection: Connection, run_id: int) -> list[FailureRow]:
     )
 
 
-def shared(connection: Connection, known: Sequence[JudgeRow]) -> list[SharedRow]:
+def shared(connection: Connection, known: Sequence[JudgeUse]) -> list[SharedRow]:
     """For every two judges of pairs that grade by themselves: on how many verdicts they agree."""
     found = []
     for one, other in _couples(known, "pairwise"):
@@ -247,7 +247,7 @@ def shared(connection: Connection, known: Sequence[JudgeRow]) -> list[SharedRow]
     return found
 
 
-def disputes(connection: Connection, known: Sequence[JudgeRow], *, limit: int = 20) -> list[DisputeRow]:
+def disputes(connection: Connection, known: Sequence[JudgeUse], *, limit: int = 20) -> list[DisputeRow]:
     """What every two judges of one kind see most differently, the widest gaps first; `limit` for each two."""
     found = []
     for kind, query in (("pairwise", _DISPUTED_PAIRS), ("pointwise", _DISPUTED_SCORES)):
@@ -258,11 +258,11 @@ def disputes(connection: Connection, known: Sequence[JudgeRow], *, limit: int = 
     return sorted(found, key=lambda row: -row.gap)
 
 
-def _couples(known: Sequence[JudgeRow], kind: str) -> Iterator[tuple[JudgeRow, JudgeRow]]:
+def _couples(known: Sequence[JudgeUse], kind: str) -> Iterator[tuple[JudgeUse, JudgeUse]]:
     return combinations([judge for judge in known if judge.kind == kind and not judge.parts], 2)
 
 
-def _scale(judge: JudgeRow) -> tuple[float, float]:
+def _scale(judge: JudgeUse) -> tuple[float, float]:
     """The ends of a judge's scale, which is stored as "1-10" or as both."""
     scale = (judge.details or {}).get("scale") or (1, 10)
     low, high = scale.split("-") if isinstance(scale, str) else scale

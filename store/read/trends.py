@@ -121,7 +121,7 @@ _LIMITED = "how many examples were asked for"
 
 _HOW_MEASURED = ("the measure's version", "the measure's settings", "the eval set", "the tokenizer", _LIMITED)
 _METRICS = f"""
-    SELECT {{run}}, s.value, s.low, s.high, s.n, s.reason, d.version, nullif(d.settings, 'null'), r.eval_set,
+    SELECT {{run}}, s.value, s.low, s.high, s.n, s.reason, d.version, d.settings, r.eval_set,
       CASE :measure WHEN 'perplexity' THEN json_extract(m.details, '$.tokenizer') END, {_SELECTION}
     FROM run r CROSS JOIN model m ON {{candidate}}
     CROSS JOIN modelscore s ON s.model_id = m.id AND s.measure = :measure

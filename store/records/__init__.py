@@ -6,70 +6,109 @@ say how they are stored. The tables are made from the records (`store.schema`), 
 
 Rows are appended and stay; what changes in place is a run's status and request, an alert's acknowledgement,
 and the two live tables (progress and vitals), which describe the present and nothing else.
+A record is named like its table; "Stored" tells it from the engine's own class of that name.
 Times are seconds since the epoch (UTC). A missing value is None and has its reason beside it.
 """
 
 from store.records.alert import StoredAlert
 from store.records.answers import (
     CorpusScore,
-    Disparity,
-    Metric,
-    Model,
     ModelScore,
-    Response,
-    Score,
     SliceScore,
+    StoredDisparity,
+    StoredMetric,
+    StoredModel,
+    StoredResponse,
+    StoredScore,
 )
-from store.records.benchmarks import BenchmarkSample, BenchmarkScore
+from store.records.benchmarks import StoredBenchmarkSample, StoredBenchmarkScore
 from store.records.columns import Record
-from store.records.compared import Comparison, SliceComparison
-from store.records.data import Example, Exclusion, Leak, RunExample, SplitUse
-from store.records.judging import Audit, Judge, Judgment, Ranking, Rating, Verdict, WinRate
+from store.records.compared import SliceComparison, StoredComparison
+from store.records.data import Exclusion, RunExample, SplitUse, StoredExample, StoredLeak
+from store.records.judging import (
+    Audit,
+    Ranking,
+    StoredJudge,
+    StoredJudgment,
+    StoredRating,
+    StoredWinRate,
+    Verdict,
+)
 from store.records.people import Annotation, FailureTag, ReviewPlace, RunMark
 from store.records.run import Event, Progress, Run, Vitals
 
 # Parents before children.
 RECORDS: tuple[type[Record], ...] = (
-    *(Run, Example, Model, Metric, Judge, RunExample, Progress, Vitals, Event, Leak, StoredAlert),
+    *(
+        Run,
+        StoredExample,
+        StoredModel,
+        StoredMetric,
+        StoredJudge,
+        RunExample,
+        Progress,
+        Vitals,
+        Event,
+        StoredLeak,
+        StoredAlert,
+    ),
     *(RunMark, Annotation, ReviewPlace, SplitUse, Exclusion, FailureTag),
-    *(Response, Score, ModelScore, SliceScore, CorpusScore, Disparity, BenchmarkScore, BenchmarkSample),
-    *(Comparison, SliceComparison, Judgment, Verdict, WinRate, Rating, Ranking, Audit),
+    *(
+        StoredResponse,
+        StoredScore,
+        ModelScore,
+        SliceScore,
+        CorpusScore,
+        StoredDisparity,
+        StoredBenchmarkScore,
+        StoredBenchmarkSample,
+    ),
+    *(
+        StoredComparison,
+        SliceComparison,
+        StoredJudgment,
+        Verdict,
+        StoredWinRate,
+        StoredRating,
+        Ranking,
+        Audit,
+    ),
 )
 
 __all__ = [
     "RECORDS",
     "Annotation",
     "Audit",
-    "BenchmarkSample",
-    "BenchmarkScore",
-    "Comparison",
     "CorpusScore",
-    "Disparity",
     "Event",
-    "Example",
     "Exclusion",
     "FailureTag",
-    "Judge",
-    "Judgment",
-    "Leak",
-    "Metric",
-    "Model",
     "ModelScore",
     "Progress",
     "Ranking",
-    "Rating",
     "Record",
-    "Response",
     "ReviewPlace",
     "Run",
     "RunExample",
     "RunMark",
-    "Score",
     "SliceComparison",
     "SliceScore",
     "SplitUse",
     "StoredAlert",
+    "StoredBenchmarkSample",
+    "StoredBenchmarkScore",
+    "StoredComparison",
+    "StoredDisparity",
+    "StoredExample",
+    "StoredJudge",
+    "StoredJudgment",
+    "StoredLeak",
+    "StoredMetric",
+    "StoredModel",
+    "StoredRating",
+    "StoredResponse",
+    "StoredScore",
+    "StoredWinRate",
     "Verdict",
     "Vitals",
-    "WinRate",
 ]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import UnionType
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from store.records.columns import Id, Mentions, OfRun, Record
 
@@ -446,8 +446,6 @@ class Alert:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredAlert(Record):
     """An alert as a run keeps it, with what people did about it."""
-
-    TABLE: ClassVar = "alert"
 
     id: Id = 0
     run_id: OfRun

@@ -7,7 +7,7 @@ from store.records.columns import KEY, Id, OfRun, Record, Refers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Model(Record):
+class StoredModel(Record):
     """One thing that answers, in its role in one run."""
 
     UNIQUE: ClassVar = ("run_id", "name")
@@ -25,7 +25,7 @@ class Model(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Response(Record):
+class StoredResponse(Record):
     """What one model answered to one example."""
 
     UNIQUE: ClassVar = ("model_id", "example_id")
@@ -35,6 +35,8 @@ class Response(Record):
     example_id: Annotated[int, Refers("example")]
     text: str | None = None  # the last turn's answer
     turns: list[str] | None = None  # every turn's answer, where an example has several
+    thinking: str | None = None  # the reasoning trace, which is no part of the answer
+    thinking_tokens: int | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
     finish_reason: str | None = None
@@ -45,7 +47,7 @@ class Response(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Metric(Record):
+class StoredMetric(Record):
     """A measure as a run used it: its declaration, version and settings."""
 
     run_id: Annotated[int, KEY, Refers("run", "CASCADE")]
@@ -62,7 +64,7 @@ class Metric(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Score(Record):
+class StoredScore(Record):
     """One measure's value for one response, or the reason why it has none."""
 
     model_id: Annotated[int, KEY, Refers("model", "CASCADE")]
@@ -117,7 +119,7 @@ class CorpusScore(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Disparity(Record):
+class StoredDisparity(Record):
     """How one measure differs when nothing but a group term of the prompt is swapped."""
 
     model_id: Annotated[int, KEY, Refers("model", "CASCADE")]

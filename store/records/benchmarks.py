@@ -7,7 +7,7 @@ from store.records.columns import KEY, Mentions, Record, Refers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BenchmarkScore(Record):
+class StoredBenchmarkScore(Record):
     """One benchmark task's metric for one model, as lm-eval computed it."""
 
     INDEXES: ClassVar = {"benchmarkscore_identity": ("identity",)}
@@ -32,7 +32,7 @@ class BenchmarkScore(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BenchmarkSample(Record):
+class StoredBenchmarkSample(Record):
     """One benchmark question as one model answered it; the hashes say which samples may be paired."""
 
     model_id: Annotated[int, KEY, Refers("model", "CASCADE")]

@@ -59,11 +59,9 @@ OfRun = Annotated[int, Refers("run", "CASCADE"), INDEXED]
 
 
 class Record:
-    """What all records have. A record's table is called like it, in lower case, where it has no TABLE."""
+    """What all records have. A record's table is called like it, in lower case and without "Stored"."""
 
     __slots__ = ()
-
-    TABLE: ClassVar[str] = ""
 
     UNIQUE: ClassVar[Sequence[str]] = ()  # columns that say together which row it is, beside the key
     INDEXES: ClassVar[Mapping[str, Sequence[str]]] = {}
@@ -100,7 +98,7 @@ class Stored:
 
 
 def table_name(record: type[Record]) -> str:
-    return record.TABLE or record.__name__.lower()
+    return record.__name__.removeprefix("Stored").lower()
 
 
 @cached
@@ -164,7 +162,7 @@ def _reader(kind: str, annotation: Any) -> Read | None:
         make = _maker(annotation)
         if make is None:
             return lambda value: None if value is None else json.loads(value)
-        return lambda value: None if value is None or value == "null" else make(json.loads(value))
+        return lambda value: None if value is None else make(json.loads(value))
     return None
 
 

@@ -7,7 +7,7 @@ from store.records.columns import KEY, Record, Refers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison(Record):
+class StoredComparison(Record):
     """Candidate against baseline on one measure, paired on the examples both have."""
 
     candidate_id: Annotated[int, KEY, Refers("model", "CASCADE")]

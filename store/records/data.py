@@ -7,7 +7,7 @@ from store.records.columns import INDEXED, KEY, Id, OfRun, Record, Refers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Example(Record):
+class StoredExample(Record):
     """One eval item of one eval-set version, stored once whatever the number of runs on it."""
 
     UNIQUE: ClassVar = ("eval_set", "example")
@@ -35,7 +35,7 @@ class RunExample(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leak(Record):
+class StoredLeak(Record):
     """One eval example found in the training data."""
 
     id: Id = 0

@@ -7,7 +7,7 @@ from store.records.columns import KEY, ZERO, Id, OfRun, Record, Refers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judge(Record):
+class StoredJudge(Record):
     """Who grades in one run, with everything that makes its judgments comparable or not."""
 
     UNIQUE: ClassVar = ("run_id", "name")
@@ -22,7 +22,7 @@ class Judge(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgment(Record):
+class StoredJudgment(Record):
     """One grading call: what came back, and what was understood of it."""
 
     UNIQUE: ClassVar = ("judge_id", "candidate_id", "baseline_id", "example_id", "order", "turn")
@@ -68,7 +68,7 @@ class Verdict(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WinRate(Record):
+class StoredWinRate(Record):
     """One judge's verdicts on one candidate against one baseline, counted."""
 
     judge_id: Annotated[int, KEY, Refers("judge", "CASCADE")]
@@ -90,7 +90,7 @@ class WinRate(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rating(Record):
+class StoredRating(Record):
     """One pointwise grading call: one response, its score, and what was understood of it."""
 
     UNIQUE: ClassVar = ("judge_id", "model_id", "example_id", "turn")

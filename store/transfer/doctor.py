@@ -21,7 +21,7 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class StoreCheck:
     """One thing that was looked at. `repair` says what `--repair` does about it; None: a person must."""
 
     check: str
@@ -30,7 +30,7 @@ class Finding:
     repair: str | None = None
 
 
-def examine(folder: Path) -> list[Finding]:
+def examine(folder: Path) -> list[StoreCheck]:
     """Every check, in order; nothing is written.
 
     Raises StoreError when there is no store, when it is another program's, or of a newer Assay.
@@ -43,7 +43,7 @@ def examine(folder: Path) -> list[Finding]:
     except StoreError as error:
         if "damaged" not in error.message:
             raise
-        return [*found, Finding("integrity", False, error.message, SALVAGED)]
+        return [*found, StoreCheck("integrity", False, error.message, SALVAGED)]
     if schema > database.SCHEMA:
         raise StoreError(
             f"the store {folder} was made by a newer Assay "
@@ -62,34 +62,34 @@ def examine(folder: Path) -> list[Finding]:
 SALVAGED = "what can be read is put into a new store beside this one"
 
 
-def _permissions(folder: Path) -> Iterator[Finding]:
+def _permissions(folder: Path) -> Iterator[StoreCheck]:
     if not database.is_writable(folder):
         words = "it can only be read here: runs can be looked at, none can be started"
-        yield Finding("permissions", False, words)
+        yield StoreCheck("permissions", False, words)
     open_ = [
         path.name for path in (folder, folder / database.FILE) if stat.S_IMODE(path.stat().st_mode) & 0o077
     ]
     if open_:
         words = f"others on this machine can read {' and '.join(open_)}"
-        yield Finding("permissions", False, words, "they are taken away the right")
+        yield StoreCheck("permissions", False, words, "they are taken away the right")
     elif database.is_writable(folder):
-        yield Finding("permissions", True, "its owner alone reads and writes it")
+        yield StoreCheck("permissions", True, "its owner alone reads and writes it")
 
 
-def _space(folder: Path) -> Finding:
+def _space(folder: Path) -> StoreCheck:
     free = shutil.disk_usage(folder).free
     words = f"{free / 1e9:,.1f} GB are free on its disk"
-    return Finding("disk", free >= _LEAST_FREE, words)
+    return StoreCheck("disk", free >= _LEAST_FREE, words)
 
 
-def _schema(found: str) -> Finding:
+def _schema(found: str) -> StoreCheck:
     if found == database.SCHEMA:
-        return Finding("schema", True, f"{found}, the newest")
+        return StoreCheck("schema", True, f"{found}, the newest")
     words = f"{found} of an earlier Assay; the next command upgrades it, after a copy"
-    return Finding("schema", True, words)
+    return StoreCheck("schema", True, words)
 
 
-def _content(connection: sqlite3.Connection) -> Iterator[Finding]:
+def _content(connection: sqlite3.Connection) -> Iterator[StoreCheck]:
     try:
         wrong = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
     except sqlite3.DatabaseError as error:
@@ -97,22 +97,22 @@ def _content(connection: sqlite3.Connection) -> Iterator[Finding]:
     if wrong != ["ok"]:
         more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         words = "; ".join(wrong[:_SHOWN]) + more
-        yield Finding("integrity", False, words, f"indexes are rebuilt; else {SALVAGED}")
+        yield StoreCheck("integrity", False, words, f"indexes are rebuilt; else {SALVAGED}")
         return
-    yield Finding("integrity", True, "every page can be read")
+    yield StoreCheck("integrity", True, "every page can be read")
     lost: dict[str, int] = {}
     for row in connection.execute("PRAGMA foreign_key_check"):
         lost[row[0]] = lost.get(row[0], 0) + 1
     if lost:
         words = ", ".join(f"{count} in {table}" for table, count in lost.items())
-        yield Finding(
+        yield StoreCheck(
             "references", False, f"rows whose run, model or example is gone: {words}", "they are removed"
         )
     else:
-        yield Finding("references", True, "every row has what it refers to")
+        yield StoreCheck("references", True, "every row has what it refers to")
 
 
-def _runs(connection: sqlite3.Connection, schema: str) -> Iterator[Finding]:
+def _runs(connection: sqlite3.Connection, schema: str) -> Iterator[StoreCheck]:
     stuck = [
         int(row[0])
         for row in connection.execute(f"SELECT r.id, {STATUS} AS now FROM run r ORDER BY r.id")
@@ -120,19 +120,21 @@ def _runs(connection: sqlite3.Connection, schema: str) -> Iterator[Finding]:
     ]
     if stuck:
         words = f"their worker has died: {_listed('run', stuck)}; `assay resume {stuck[0]}` goes on"
-        yield Finding("runs", False, words, "they are set to failed, and can be resumed from where they are")
+        yield StoreCheck(
+            "runs", False, words, "they are set to failed, and can be resumed from where they are"
+        )
     else:
-        yield Finding("runs", True, "none is stuck")
+        yield StoreCheck("runs", True, "none is stuck")
 
 
-def _leftovers(connection: sqlite3.Connection, folder: Path) -> Iterator[Finding]:
+def _leftovers(connection: sqlite3.Connection, folder: Path) -> Iterator[StoreCheck]:
     found = [path.name for path in leftovers(connection, folder)]
     if found:
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         words = f"files that belong to nothing: {', '.join(found[:_SHOWN])}{more}"
-        yield Finding("files", False, words, "they are removed")
+        yield StoreCheck("files", False, words, "they are removed")
     else:
-        yield Finding("files", True, "no lock or log without its run")
+        yield StoreCheck("files", True, "no lock or log without its run")
 
 
 def leftovers(connection: sqlite3.Connection, folder: Path) -> list[Path]:
@@ -159,7 +161,7 @@ def _is_held(lock: Path) -> bool:
     return False
 
 
-def repair(folder: Path, found: list[Finding]) -> list[str]:
+def repair(folder: Path, found: list[StoreCheck]) -> list[str]:
     """Does what each finding's `repair` says, after a copy was made; returns what was done, a line each.
 
     Raises StoreError when the store cannot be written.

@@ -68,7 +68,7 @@ def run(folder: Path, rest: str = TASKS, **options: Any) -> Recorder:
 
 
 def rows(recorder: Recorder, table: Any, name: str) -> list[dict[str, Any]]:
-    (model,) = recorder.rows(records.Model, run_id=recorder.run_id, name=name)
+    (model,) = recorder.rows(records.StoredModel, run_id=recorder.run_id, name=name)
     return [
         {key: value for key, value in values_of(row).items() if key != "model_id"}
         for row in recorder.rows(table, model_id=model.id)
@@ -88,21 +88,21 @@ def test_a_later_run_takes_over_what_the_same_weights_scored(folder: Path) -> No
         for task in ("tiny_group", "tiny_filtered")
     ]
     for model in ("base", "tuned"):
-        before, after = (rows(each, records.BenchmarkScore, model) for each in (first, second))
+        before, after = (rows(each, records.StoredBenchmarkScore, model) for each in (first, second))
         assert {row["task"] for row in before} == {
             "tiny_group", "tiny_choice", "tiny_second", "tiny_filtered",
         }  # fmt: skip
         assert after == [row | {"reused_from": 1} for row in before]
-        samples = [rows(each, records.BenchmarkSample, model) for each in (first, second)]
+        samples = [rows(each, records.StoredBenchmarkSample, model) for each in (first, second)]
         assert samples[0] == samples[1] != []
-    compared = [each.rows(records.Comparison, kind="benchmark") for each in (first, second)]
+    compared = [each.rows(records.StoredComparison, kind="benchmark") for each in (first, second)]
     by_run = {row.candidate_id: row for row in compared[1] if row.measure == "tiny_group · acc"}
     assert len(by_run) == 2 and {row.n for row in by_run.values()} == {16}
     progress = second.rows(records.Progress, run_id=2, phase="benchmarks")
     assert {row.item: (row.done, row.total) for row in progress}["tuned · tiny_group"] == (16, 16)
     third = run(folder, cache=False)
     assert not told(third)
-    assert {row["reused_from"] for row in rows(third, records.BenchmarkScore, "base")} == {None}
+    assert {row["reused_from"] for row in rows(third, records.StoredBenchmarkScore, "base")} == {None}
 
 
 def test_other_weights_of_the_same_name_and_path_are_asked_themselves(folder: Path, models: Path) -> None:
@@ -112,8 +112,8 @@ def test_other_weights_of_the_same_name_and_path_are_asked_themselves(folder: Pa
     make_adapter(folder / "adapter", models / "base", seed=1)
     second = run(folder, tasks)
     assert told(second) == ["tiny_filtered of base: reused from run 1, with the same weights"]
-    (adapted,) = {row["identity"] for row in rows(second, records.BenchmarkScore, "tuned")}
-    assert adapted not in {row.identity for row in first.rows(records.BenchmarkScore, model_id=2)}
+    (adapted,) = {row["identity"] for row in rows(second, records.StoredBenchmarkScore, "tuned")}
+    assert adapted not in {row.identity for row in first.rows(records.StoredBenchmarkScore, model_id=2)}
 
 
 def test_a_crash_in_a_later_task_keeps_those_before_and_resumes_with_it(
@@ -124,7 +124,7 @@ def test_a_crash_in_a_later_task_keeps_those_before_and_resumes_with_it(
     with pytest.raises(CannotRun, match="1 of 3 benchmark tasks failed"):
         run(folder, tasks)
     recorder = Recorder(folder / "store", 1)
-    assert {row["task"] for row in rows(recorder, records.BenchmarkScore, "base")} == {
+    assert {row["task"] for row in rows(recorder, records.StoredBenchmarkScore, "base")} == {
         "tiny_choice", "tiny_second",
     }  # fmt: skip
     recorder.set_run(status="failed")
@@ -138,4 +138,4 @@ def test_a_crash_in_a_later_task_keeps_those_before_and_resumes_with_it(
     )  # fmt: skip
     resumed = carry_out(folder / "store", 1)
     assert asked == ["base tiny_late", "tuned tiny_choice", "tuned tiny_second", "tuned tiny_late"]
-    assert "tiny_late" in {row["task"] for row in rows(resumed, records.BenchmarkScore, "base")}
+    assert "tiny_late" in {row["task"] for row in rows(resumed, records.StoredBenchmarkScore, "base")}

@@ -109,7 +109,7 @@ def test_the_noise_floor_of_local_models_is_measured(assay: Assay, tmp_path: Pat
 
 def test_show_and_compare_tell_noise_and_cached_answers(assay: Assay, own_store: Path) -> None:
     recorder = Recorder(own_store, 2)
-    row = recorder.rows(records.Model, run_id=2, name="overfit")[0]
+    row = recorder.rows(records.StoredModel, run_id=2, name="overfit")[0]
     floor = {
         "changed": 1,
         "n": 50,
@@ -120,7 +120,7 @@ def test_show_and_compare_tell_noise_and_cached_answers(assay: Assay, own_store:
         "unanswered": 0,
     }
     recorder.set_model(row.id, details=(row.details or {}) | {"noise_floor": floor, "vocabulary": 32_001})
-    base = recorder.rows(records.Model, run_id=2, name="base")[0]
+    base = recorder.rows(records.StoredModel, run_id=2, name="base")[0]
     recorder.set_model(base.id, details=(base.details or {}) | {"vocabulary": 32_000})
     recorder.close()
     told = "noise floor of overfit 2.0 % (0.4 to 10.5 %, 50 answers)"

@@ -22,7 +22,7 @@ ATTACK = f'<script>alert(1)</script> & "quoted" | [x](javascript:1) @someone {HO
 def hostile_store(own_store: Path) -> Path:
     """A run whose names and messages try to break out of every format."""
     recorder = Recorder(own_store, 2)
-    model = recorder.rows(records.Model, run_id=2, name="overfit")[0].id
+    model = recorder.rows(records.StoredModel, run_id=2, name="overfit")[0].id
     recorder.set_model(model, name=ATTACK)
     recorder.set_run(name=ATTACK)
     recorder.insert(
@@ -150,12 +150,12 @@ def test_junit_skips_what_a_run_did_not_look_at(assay: Assay, history_store: Pat
 
 def test_a_long_run_still_fits_a_comment(assay: Assay, own_store: Path) -> None:
     recorder = Recorder(own_store, 2)
-    model = recorder.rows(records.Model, run_id=2, name="overfit")[0].id
-    base = recorder.rows(records.Model, run_id=2, name="base")[0].id
+    model = recorder.rows(records.StoredModel, run_id=2, name="overfit")[0].id
+    base = recorder.rows(records.StoredModel, run_id=2, name="base")[0].id
     row = {"candidate_id": model, "baseline_id": base, "kind": "metric", "direction": "higher", "n": 9}
     names = [f"{ATTACK * 9} {number}" for number in range(300)]
     made = ruled([row | {"measure": name, "reason": ATTACK * 20} for name in names])
-    recorder.append([records.Comparison(**one) for one in made])
+    recorder.append([records.StoredComparison(**one) for one in made])
     alert = {"run_id": 2, "severity": "critical", "kind": "metric_drop", "candidate": "overfit"}
     recorder.append(
         [

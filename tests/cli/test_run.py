@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -28,6 +29,19 @@ def test_a_run_that_passes_prints_its_summary(
     assert "compare: 100%" in done.err and "\x1b" not in done.err
     shown = assay("show", "last", "--json", "--store", tmp_path / "store").json
     assert shown["passed"] is True and shown["verdicts"][0]["win_rate"] == 1.0
+
+
+def test_a_run_of_recorded_answers_loads_no_model_library(assay: Assay, plan: Write, tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom engine.run import launch, worker\n"
+        "store = Path(sys.argv[2])\nworker.work(store, launch.create(Path(sys.argv[1]), store))\n"
+        "print([name for name in ('transformers', 'peft', 'lm_eval') if name in sys.modules])"
+    )
+    store = tmp_path / "store"
+    words = [sys.executable, "-c", code, str(plan()), str(store)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert assay("show", "last", "--json", "--store", store).json["passed"] is True
 
 
 def test_a_failed_gate_is_exit_code_1(process: Assay, plan: Write, tmp_path: Path) -> None:

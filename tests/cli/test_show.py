@@ -53,7 +53,7 @@ def test_what_is_missing_is_null_with_a_reason(assay: Assay, history_store: Path
 
 def test_a_score_that_is_no_number_is_null_with_a_reason(assay: Assay, own_store: Path) -> None:
     recorder = Recorder(own_store, 1)
-    model = recorder.rows(records.Model, run_id=1, name="good")[0].id
+    model = recorder.rows(records.StoredModel, run_id=1, name="good")[0].id
     row = {"model_id": model, "measure": "rougeL", "value": float("inf"), "low": None, "high": None}
     recorder.put(records.ModelScore(**{**row, "n": 0, "missing": 12, "reason": None}))
     recorder.close()
@@ -110,19 +110,19 @@ def test_measures_stand_by_family_and_those_that_got_worse_first(assay: Assay, h
 
 def test_many_measures_are_folded_but_for_the_worse_ones(assay: Assay, own_store: Path) -> None:
     recorder = Recorder(own_store, 2)
-    ids = {row.name: row.id for row in recorder.rows(records.Model, run_id=2)}
+    ids = {row.name: row.id for row in recorder.rows(records.StoredModel, run_id=2)}
     names = [f"check_{n}" for n in range(30)]
     declared = {"run_id": 2, "direction": "higher", "unit": "share", "version": "1", "source": "rule"}
     recorder.append(
         [
-            records.Metric(**{**declared, "measure": name, "position": 9 + n, "meaning": ""})
+            records.StoredMetric(**{**declared, "measure": name, "position": 9 + n, "meaning": ""})
             for n, name in enumerate(names)
         ]
     )
     pair = {"candidate_id": ids["good"], "baseline_id": ids["base"], "kind": "metric", "direction": "higher"}
     recorder.append(
         [
-            records.Comparison(**row)
+            records.StoredComparison(**row)
             for name in names
             for row in ruled(
                 [
@@ -209,7 +209,7 @@ FACTS = {
 
 def test_errors_by_label_and_what_the_models_took_are_shown(assay: Assay, own_store: Path) -> None:
     recorder = Recorder(own_store, 2)
-    model = recorder.rows(records.Model, run_id=2, name="good")[0].id
+    model = recorder.rows(records.StoredModel, run_id=2, name="good")[0].id
     recorder.set_model(model, details={"classification": CLASSES, **FACTS})
     recorder.close()
     shown = " ".join(assay("show", "2", "--store", own_store).out.split())
@@ -227,7 +227,7 @@ def test_the_gpu_hours_of_a_run_are_shown_where_a_gpu_was_used(assay: Assay, own
     assert "GPU-hours" not in assay("show", "2", "--store", own_store).out
     assert assay("show", "2", "--json", "--store", own_store).json["run"]["gpu_hours"] == 0.0
     recorder = Recorder(own_store, 2)
-    for row in recorder.rows(records.Model, run_id=2):
+    for row in recorder.rows(records.StoredModel, run_id=2):
         recorder.set_model(row.id, details={"device": "cuda"})
     recorder.close()
     assert "its models used 0.011 GPU-hours" in assay("show", "2", "--store", own_store).out

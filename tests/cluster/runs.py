@@ -23,23 +23,23 @@ def finish(recorder: Recorder, request: Callable[[], str | None] = lambda: None)
 
 def sweep_of(recorder: Recorder) -> dict[str, Any]:
     """How each checkpoint fared."""
-    rows = recorder.rows(records.Model, run_id=recorder.run_id)
-    return {row.name: row.details.sweep for row in rows if "sweep" in (row.details or {})}
+    rows = recorder.rows(records.StoredModel, run_id=recorder.run_id)
+    return {row.name: row.details["sweep"] for row in rows if "sweep" in (row.details or {})}
 
 
 def numbers_of(recorder: Recorder) -> dict[str, Any]:
     """Everything that must not depend on where the models answered."""
-    names = {row.id: row.name for row in recorder.rows(records.Model, run_id=recorder.run_id)}
+    names = {row.id: row.name for row in recorder.rows(records.StoredModel, run_id=recorder.run_id)}
     return {
         "sweep": sweep_of(recorder),
         "passed": recorder.run().passed,
         "answers": sorted(
             (names[row.model_id], row.example_id, row.text, row.tokens_out)
-            for row in recorder.rows(records.Response)
+            for row in recorder.rows(records.StoredResponse)
         ),
         "scores": sorted(
             (names[row.model_id], row.example_id, row.measure, row.value)
-            for row in recorder.rows(records.Score)
+            for row in recorder.rows(records.StoredScore)
         ),
         "values": sorted(
             (names[row.model_id], row.measure, row.value, row.low, row.high)
@@ -47,7 +47,7 @@ def numbers_of(recorder: Recorder) -> dict[str, Any]:
         ),
         "win rates": sorted(
             (names[row.candidate_id], row.wins, row.losses, row.ties)
-            for row in recorder.rows(records.WinRate)
+            for row in recorder.rows(records.StoredWinRate)
         ),
     }
 

@@ -1,7 +1,7 @@
 import pytest
 
 from engine.errors import CannotRun
-from engine.models.local import base_key
+from engine.models.holder import base_key
 from engine.phases.fleet import MOST_DEATHS, ModelQueue
 from engine.plan.plan import Model
 

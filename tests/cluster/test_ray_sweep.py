@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("cluster")]
 
 def workers(recorder: Recorder) -> set[int]:
     """The processes that models have answered in."""
-    rows = recorder.rows(records.Model, run_id=recorder.run_id)
+    rows = recorder.rows(records.StoredModel, run_id=recorder.run_id)
     told = (str((row.details or {}).get("worker")) for row in rows)
     return {int(found[1]) for text in told if (found := re.match(r"process (\d+) on ", text))}
 
@@ -42,20 +42,20 @@ def test_paused_and_with_a_killed_actor_nothing_is_lost_and_nothing_done_twice(
     asked: list[float] = []
 
     def pause() -> str | None:
-        if not asked and recorder.rows(records.Score):
+        if not asked and recorder.rows(records.StoredScore):
             asked.append(time.monotonic())
         return "pause" if asked else None
 
     with pytest.raises(Stopped):
         finish(recorder, pause)
     assert time.monotonic() - asked[0] < 2
-    stored = recorder.rows(records.Score)
+    stored = recorder.rows(records.StoredScore)
     first = workers(recorder)
     killed: list[int] = []
 
     def kill() -> str | None:
         working = workers(recorder) - first
-        if not killed and working and len(recorder.rows(records.Score)) > len(stored):
+        if not killed and working and len(recorder.rows(records.StoredScore)) > len(stored):
             killed.append(working.pop())
             os.kill(killed[0], signal.SIGKILL)
         return None

@@ -45,8 +45,9 @@ TURNS = [
         repr(HISTORY),
         [{"role": role, "content": text} for role, text in TURNS],
         [{"from": role, "value": text} for role, text in TURNS],
+        [list(turn) for turn in TURNS],
     ],
-    ids=["pairs", "JSON", "Python", "chat", "ShareGPT"],
+    ids=["pairs", "JSON", "Python", "chat", "ShareGPT", "roles and texts"],
 )
 def test_earlier_exchanges_are_turns_before_the_question(tmp_path: Path, history: Any) -> None:
     record = {

@@ -128,7 +128,7 @@ def test_copies_and_contradictions_inside_a_set_are_found() -> None:
         example("c", long.replace("week", "month"), "z"),
         example("d", "Something  else entirely", "another"),
     ]
-    assert [(pair.first, pair.second) for pair in duplicates(examples)] == [(0, 2), (1, 3)]
+    assert [group.places for group in duplicates(examples)] == [(0, 2), (1, 3)]
     assert [(one.id, other.id) for one, other in conflicts(examples)] == [("b", "d")]
 
 

@@ -240,3 +240,57 @@ def test_the_text_kept_of_a_long_training_example_is_the_part_that_was_found(tmp
     filler = "entirely other words stand around here " * 200
     [leak] = leaks(tmp_path, [{"id": "a", "query": STORY}], [{"text": f"{filler} {STORY} {filler}"}])
     assert len(leak.train_text) == TEXT_LENGTH and STORY in leak.train_text
+
+
+ROWS = "Tulips fill 4 rows of the long garden and roses fill half as many. How many rows are there in all?"
+OTHER_ROWS = ROWS.replace("in all", "altogether")
+SOLVED = "There are 4 / 2 = 2 rows of roses.\nSo the garden has 4 + 2 = 6 rows.\n#### 6"
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "counts"),
+    [
+        (SOLVED, "Half of 4 is 2, and 4 + 2 = 6 rows.\n#### 6", True),
+        (SOLVED, "Half of 5 is 2, and 4 + 2 = 8 rows.\n#### 8", False),
+        (SOLVED, "Halving four gives two. Adding them makes 6.", True),
+        (SOLVED, "Halving four gives two. Adding them makes 7.", False),
+        (SOLVED, r"We get \boxed{6.0}", True),
+        (SOLVED, r"We get \boxed{\frac{1}{6}}", False),
+        (SOLVED, "6", True),
+        (SOLVED, "Six rows it is, as far as anybody here can count them.", True),
+        (r"Thus \boxed{x^2 + 1}", r"After some algebra we have $\boxed{x^2 + 1}$.", True),
+        (r"Thus \boxed{x^2 + 1}", r"After some algebra we have $\boxed{x^3 + 1}$.", False),
+        ("1200", "Let us add them.\n#### 1,200", True),
+        ("-5", "We subtract and find that the answer is 5.", False),
+        ("billing", "Billing.", True),
+        ("billing", "technical", False),
+        ("billing", "The team that should answer it is the one for billing", True),
+        ("billing", "The team that should answer it is the one for parcels", False),
+        ('{"team": "billing", "urgent": true}', '```json\n{"urgent": true, "team": "billing"}\n```', True),
+        ('{"team": "billing", "urgent": true}', '{"urgent": false, "team": "billing"}', False),
+        ("Thinking it over.\nAnswer: B", "After a while I see that the final answer is **B**.", True),
+        ("Thinking it over.\nAnswer: B", "After a while I see that the final answer is **C**.", False),
+        (
+            "Open the settings, choose security and follow the link that we send to you by mail.",
+            "First go to your profile. There you find a button with which a new password can be set.",
+            True,
+        ),
+        (
+            "Open the settings, choose security and follow the link that we send to you by mail.",
+            "Open the settings, choose payments and follow the link that we send to you by post.",
+            False,
+        ),
+    ],
+)
+def test_only_another_final_answer_makes_a_template(
+    tmp_path: Path, reference: str, answer: str, counts: bool
+) -> None:
+    evaluation = [{"id": "a", "query": ROWS, "reference": reference}]
+    [leak] = leaks(tmp_path, evaluation, [{"query": OTHER_ROWS, "answer": answer}])
+    assert (leak.tier, leak.counts, leak.similar) == ("near", counts, not counts)
+
+
+def test_one_of_several_references_is_enough_for_the_same_answer(tmp_path: Path) -> None:
+    evaluation = [{"id": "a", "query": ROWS, "references": ["seven", "6 rows"]}]
+    [leak] = leaks(tmp_path, evaluation, [{"query": OTHER_ROWS, "answer": SOLVED}])
+    assert (leak.counts, leak.field) == (True, "both")

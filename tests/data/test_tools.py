@@ -58,6 +58,12 @@ def test_tools_in_every_form(tmp_path: Path, tools: Any) -> None:
     assert one(tmp_path, {"query": "Q", "functions": tools}).tools == example.tools
 
 
+def test_types_in_pythons_names_are_left_as_they_are(tmp_path: Path) -> None:
+    parameters = {"type": "dict", "properties": {"city": {"type": "str"}, "days": {"type": "list"}}}
+    example = one(tmp_path, {"query": "Q", "tools": [{"name": "f", "parameters": parameters}]})
+    assert example.tools[0]["function"]["parameters"] == parameters
+
+
 @pytest.mark.parametrize("tools", [None, "", "[]", [], "a hammer", ["hammer", "saw"]])
 def test_what_is_no_tool_stays_beside_the_example(tmp_path: Path, tools: Any) -> None:
     example = one(tmp_path, {"messages": [ASKED], "tools": tools})
@@ -111,6 +117,20 @@ def test_results_without_ids_answer_the_open_calls_in_order(tmp_path: Path) -> N
     assert asked == [turn["tool_call_id"] for turn in example.messages[2:]] == ["call00001", "call00002"]
 
 
+def test_a_turn_in_parts_has_its_text_and_calls_without_its_reasoning(tmp_path: Path) -> None:
+    call = json.dumps({"name": "weather", "arguments": ARGUMENTS})
+    parts = [{"type": "reasoning", "value": "Hm."}, {"type": "text", "value": "I'll look."}]
+    turns = [
+        {"role": "user", "content": [{"type": "text", "value": ASKED["content"]}]},
+        {"role": "assistant", "content": [*parts, {"type": "tool_call", "value": call}]},
+        {"role": "tool", "content": [{"type": "text", "value": "4"}]},
+        {"role": "assistant", "content": [parts[0], {"type": "text", "text": "Cold."}]},
+    ]
+    example = one(tmp_path, {"messages": turns})
+    assert example.messages[:2] == (ASKED, called("I'll look.", identity="call00001"))
+    assert (example.messages[2]["content"], example.references) == ("4", ("Cold.",))
+
+
 def test_openais_first_form_of_calls(tmp_path: Path) -> None:
     call = {"role": "assistant", "content": None, "function_call": {"name": "weather", "arguments": "{}"}}
     result = {"role": "function", "name": "weather", "content": "4"}
@@ -149,8 +169,11 @@ def test_glaives_text_of_functions_calls_and_results(tmp_path: Path) -> None:
         {"messages": [ASKED, called()], "tools": [TOOL]},
         {"query": "Weather in Bergen?", "tools": json.dumps([FUNCTION]),
          "answers": json.dumps([{"name": "weather", "arguments": ARGUMENTS}])},
+        {"conversations": [{"from": "human", "value": "Weather in Bergen?"}], "tools": json.dumps([FUNCTION]),
+         "chosen": {"from": "function_call", "value": '{"name": "weather", "arguments": {"city": "Bergen"}}'},
+         "rejected": {"from": "gpt", "value": "Rain."}},
     ],
-    ids=["a call at the end", "xLAM"],
+    ids=["a call at the end", "xLAM", "preferred"],
 )  # fmt: skip
 def test_the_call_that_would_be_right(tmp_path: Path, record: Any) -> None:
     example = one(tmp_path, record)
@@ -187,8 +210,8 @@ CALL = "messages[1].tool_calls[0]"
         ({"tools": [{"name": "f", "parameters": "{"}]}, "tools[0].parameters: is neither JSON"),
         ({"tools": [{"name": "f", "parameters": ["city"]}]}, "tools[0].parameters: found a list"),
         (
-            {"tools": [{"name": "f", "parameters": {"type": "dict"}}]},
-            "is no valid JSON schema: $.type: 'dict'",
+            {"tools": [{"name": "f", "parameters": {"type": "text"}}]},
+            "is no valid JSON schema: $.type: 'text'",
         ),
         (chat(called(arguments='{"city": ')), f"{CALL}.function.arguments: is neither JSON"),
         (chat(called(arguments="[1]")), f"{CALL}.function.arguments: found a list"),

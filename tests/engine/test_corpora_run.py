@@ -98,7 +98,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
 
 
 def names(run: Recorder) -> dict[str, int]:
-    return {row.name: row.id for row in run.rows(records.Model, run_id=run.run_id)}
+    return {row.name: row.id for row in run.rows(records.StoredModel, run_id=run.run_id)}
 
 
 def test_each_text_is_stored_once_for_each_model_here(run: Recorder) -> None:
@@ -124,8 +124,8 @@ def test_models_have_values_with_intervals_and_what_has_none_a_reason(run: Recor
     for measure in ("perplexity:general", "bits_per_byte:general"):
         [score] = run.rows(records.ModelScore, model_id=ids["tuned"], measure=measure)
         assert score.low < score.value < score.high and (score.n, score.missing) == (40, 0)
-        [metric] = run.rows(records.Metric, run_id=run.run_id, measure=measure)
-        assert metric.settings.texts == "40" and metric.direction == "lower"
+        [metric] = run.rows(records.StoredMetric, run_id=run.run_id, measure=measure)
+        assert metric.settings["texts"] == "40" and metric.direction == "lower"
     [score] = run.rows(records.ModelScore, model_id=ids["elsewhere"], measure="perplexity:general")
     assert (score.value, score.missing) == (None, 40) and "weights" in score.reason
 
@@ -133,12 +133,15 @@ def test_models_have_values_with_intervals_and_what_has_none_a_reason(run: Recor
 def test_pairs_are_compared_text_by_text(run: Recorder) -> None:
     ids = names(run)
     [row] = run.rows(
-        records.Comparison, candidate_id=ids["tuned"], baseline_id=ids["base"], measure="perplexity:general"
+        records.StoredComparison,
+        candidate_id=ids["tuned"],
+        baseline_id=ids["base"],
+        measure="perplexity:general",
     )
     assert row.kind == "corpus" and row.n == 40 and row.p < 0.05
     assert row.low < row.delta < row.high
     [row] = run.rows(
-        records.Comparison,
+        records.StoredComparison,
         candidate_id=ids["elsewhere"],
         baseline_id=ids["base"],
         measure="bits_per_byte:general",
@@ -149,7 +152,10 @@ def test_pairs_are_compared_text_by_text(run: Recorder) -> None:
 def test_the_perplexity_gate_holds_for_corpora(run: Recorder) -> None:
     ids = names(run)
     [row] = run.rows(
-        records.Comparison, candidate_id=ids["tuned"], baseline_id=ids["base"], measure="perplexity:general"
+        records.StoredComparison,
+        candidate_id=ids["tuned"],
+        baseline_id=ids["base"],
+        measure="perplexity:general",
     )
     alerts = [
         alert
@@ -169,13 +175,15 @@ def test_figures_of_speed_and_of_the_adapter_are_kept(run: Recorder) -> None:
     assert 0 < total.value <= 2
     [absent] = run.rows(records.ModelScore, model_id=ids["elsewhere"], measure="latency_p50_s")
     assert absent.value is None and absent.reason
-    [metric] = run.rows(records.Metric, run_id=run.run_id, measure="latency_p95_s")
-    assert "as memory allows" in metric.settings.concurrency
-    details = run.rows(records.Model, id=ids["tuned"])[0].details
-    assert details.adapter["bytes"] > details.adapter["parameters"] > 0
-    assert 0 < details.adapter["trainable_share"] < 1
-    assert {"peak_memory", "energy_j", "reason"} <= set(details.device_use)
-    assert "elsewhere" in run.rows(records.Model, id=ids["elsewhere"])[0].details.device_use["reason"]
+    [metric] = run.rows(records.StoredMetric, run_id=run.run_id, measure="latency_p95_s")
+    assert "as memory allows" in metric.settings["concurrency"]
+    details = run.rows(records.StoredModel, id=ids["tuned"])[0].details
+    assert details["adapter"]["bytes"] > details["adapter"]["parameters"] > 0
+    assert 0 < details["adapter"]["trainable_share"] < 1
+    assert {"peak_memory", "energy_j", "reason"} <= set(details["device_use"])
+    assert (
+        "elsewhere" in run.rows(records.StoredModel, id=ids["elsewhere"])[0].details["device_use"]["reason"]
+    )
     json.dumps(details)
 
 
@@ -184,7 +192,7 @@ def test_a_corpus_that_changed_is_not_mixed_with_what_is_stored(tmp_path: Path) 
     run_id = queue(store, write_plan(tmp_path))
     recorder = Recorder(store, run_id)
     with pytest.raises(Stopped):
-        carry_out(store, run_id, lambda: "pause" if recorder.column(records.Response, "id") else None)
+        carry_out(store, run_id, lambda: "pause" if recorder.column(records.StoredResponse, "id") else None)
     (tmp_path / "domain.txt").write_text("another text")
     with pytest.raises(CannotRun, match="'domain' has changed"):
         carry_out(store, run_id)

@@ -41,11 +41,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
 
 
 def ids(run: Recorder) -> dict[str, int]:
-    return {row.name: row.id for row in run.rows(records.Model, run_id=run.run_id)}
+    return {row.name: row.id for row in run.rows(records.StoredModel, run_id=run.run_id)}
 
 
 def test_every_measure_of_single_answers_is_set_against_the_other_group(run: Recorder) -> None:
-    rows = {row.measure: row for row in run.rows(records.Disparity, model_id=ids(run)["unfair"])}
+    rows = {row.measure: row for row in run.rows(records.StoredDisparity, model_id=ids(run)["unfair"])}
     refusal = rows["refusal"]
     assert (refusal.first, refusal.second, refusal.delta, refusal.n) == (
         "old",
@@ -58,7 +58,7 @@ def test_every_measure_of_single_answers_is_set_against_the_other_group(run: Rec
     tokens = rows["response_tokens"]
     assert tokens.delta is None and tokens.reason
     assert {"macro_f1", "kappa"}.isdisjoint(rows)
-    fair = run.rows(records.Disparity, model_id=ids(run)["fair"], measure="refusal")
+    fair = run.rows(records.StoredDisparity, model_id=ids(run)["fair"], measure="refusal")
     assert [row.delta for row in fair] == [0.0]
 
 
@@ -80,8 +80,8 @@ def test_the_gate_can_be_raised(tmp_path: Path) -> None:
 
 
 def test_the_errors_of_a_classifier_are_kept_by_label(run: Recorder) -> None:
-    [row] = run.rows(records.Model, id=ids(run)["fair"])
-    table = row.details.classification
+    [row] = run.rows(records.StoredModel, id=ids(run)["fair"])
+    table = row.details["classification"]
     assert table["labels"] == ["no", "not sure", "yes"]
     assert table["confusion"] == [[0, 2 * PAIRS, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert table["per_class"][0] == {

@@ -47,7 +47,7 @@ def generated(store: Path, file: Path) -> Recorder:
 
 
 def rows_of(recorder: Recorder, table: Any, model: str) -> list[dict[str, Any]]:
-    (row,) = recorder.rows(records.Model, run_id=recorder.run_id, name=model)
+    (row,) = recorder.rows(records.StoredModel, run_id=recorder.run_id, name=model)
     return [values_of(each) for each in recorder.rows(table, model_id=row.id)]
 
 
@@ -77,10 +77,10 @@ def test_conversations_are_stored_whole_with_the_tokens_of_all_turns(tmp_path: P
     )
     recorder = generated(tmp_path / "store", plan(tmp_path, examples, HERE, after))
     ask, talk = sorted(
-        rows_of(recorder, records.Response, "before"), key=lambda row: row["turns"] is not None
+        rows_of(recorder, records.StoredResponse, "before"), key=lambda row: row["turns"] is not None
     )
     progress = progress_of(recorder, "before")
-    said = [(row["text"], row["turns"]) for row in rows_of(recorder, records.Response, "after")]
+    said = [(row["text"], row["turns"]) for row in rows_of(recorder, records.StoredResponse, "after")]
     recorder.close()
     assert ask["turns"] is None and talk["turns"][0] == ask["text"] and talk["turns"][1] == talk["text"]
     assert talk["tokens_in"] > 2 * ask["tokens_in"]

@@ -92,8 +92,8 @@ def events(run: Recorder) -> str:
 
 
 def test_leaks_of_every_lexical_tier_are_stored_with_the_training_text(run: Recorder) -> None:
-    names = {row.id: row.example for row in run.rows(records.Example)}
-    found = {names[row.example_id]: row for row in run.rows(records.Leak, run_id=run.run_id)}
+    names = {row.id: row.example for row in run.rows(records.StoredExample)}
+    found = {names[row.example_id]: row for row in run.rows(records.StoredLeak, run_id=run.run_id)}
     assert {name: (row.tier, row.train_line, row.field) for name, row in found.items()} == {
         "e0": ("identical", 2, "query"),
         "e1": ("near", 3, "both"),
@@ -111,7 +111,7 @@ def test_templates_and_answers_alone_are_told_apart_from_leaks(run: Recorder) ->
 
 
 def test_every_measure_has_a_value_with_and_without_the_leaked(run: Recorder) -> None:
-    ids = {row.name: row.id for row in run.rows(records.Model, run_id=run.run_id)}
+    ids = {row.name: row.id for row in run.rows(records.StoredModel, run_id=run.run_id)}
     rows = {
         row.slice: row for row in run.rows(records.SliceScore, model_id=ids["tuned"], measure="exact_match")
     }
@@ -210,7 +210,7 @@ def test_repeated_examples_contradictions_and_a_base_near_the_ceiling_are_told(t
     )
     run = carry_out(tmp_path / "store", queue(tmp_path / "store", file))
     assert summary(run)["duplicates"] == 2 and summary(run)["leaked"] is None
-    assert "count twice: lines 2 and 25; 6 and 26" in events(run)
+    assert "count more than once: lines 2 and 25; 6 and 26" in events(run)
     assert "expect different answers: lines 6 and 26" in events(run)
     [alert] = alerts(run, "suspicion")
     assert (alert.severity, alert.candidate, alert.measure) == ("note", "base", "exact_match")

@@ -45,8 +45,8 @@ def plan(folder: Path, server: JudgeServer) -> Path:
 
 
 def rows_of(recorder: Recorder) -> list[dict[str, Any]]:
-    (model,) = recorder.rows(records.Model, run_id=recorder.run_id, name="tuned")
-    return recorder.rows(records.Response, model_id=model.id)
+    (model,) = recorder.rows(records.StoredModel, run_id=recorder.run_id, name="tuned")
+    return recorder.rows(records.StoredResponse, model_id=model.id)
 
 
 def test_an_outage_pauses_the_run_stores_no_answer_and_is_asked_again(
@@ -58,12 +58,12 @@ def test_an_outage_pauses_the_run_stores_no_answer_and_is_asked_again(
     with pytest.raises(Paused, match="503 no healthy upstream"):
         carry_out(store, run_id)
     reading = Recorder(store, run_id)
-    assert [row["text"] for row in rows_of(reading)] == ["yes"] * 5
+    assert [row.text for row in rows_of(reading)] == ["yes"] * 5
     server.script = lambda body, number: says("yes")
     asked = len(server.requests)
     reading.set_run(status="paused")
     carry_out(store, run_id)
-    assert [row["text"] for row in rows_of(reading)] == ["yes"] * EXAMPLES
+    assert [row.text for row in rows_of(reading)] == ["yes"] * EXAMPLES
     assert len(server.requests) - asked == EXAMPLES - 5
     reading.close()
 
@@ -80,8 +80,8 @@ def test_a_prompt_that_the_server_refuses_for_good_is_missing_with_its_reason(
     run_id = queue(store, plan(tmp_path, server))
     carry_out(store, run_id)
     reading = Recorder(store, run_id)
-    (missing,) = [row for row in rows_of(reading) if row["text"] is None]
-    assert missing["reason"] == "400 the prompt is against the policy"
+    (missing,) = [row for row in rows_of(reading) if row.text is None]
+    assert missing.reason == "400 the prompt is against the policy"
     reading.close()
 
 
@@ -94,9 +94,9 @@ def test_a_dropped_parameter_is_a_warning_and_a_fact_of_the_model(
     run_id = queue(store, plan(tmp_path, server))
     carry_out(store, run_id)
     reading = Recorder(store, run_id)
-    (model,) = reading.rows(records.Model, run_id=run_id, name="tuned")
+    (model,) = reading.rows(records.StoredModel, run_id=run_id, name="tuned")
     told = [row.message for row in reading.rows(records.Event, run_id=run_id, level="warning")]
     reading.close()
-    assert model.details.rejected == ["temperature"]
-    assert any("refuses temperature" in note for note in model.details.notes)
+    assert model.details["rejected"] == ["temperature"]
+    assert any("refuses temperature" in note for note in model.details["notes"])
     assert sum("tuned: the server refuses temperature" in message for message in told) == 1

@@ -40,6 +40,6 @@ def test_with_it_they_are_left_out_counted_and_told(plan: Path, tmp_path: Path) 
     assert any("2 records are left out" in each.message for each in warned)
     store = tmp_path / "store"
     recorder = carry_out(store, queue(store, plan))
-    assert recorder.run().data_summary.skipped == 2
+    assert recorder.run().data_summary["skipped"] == 2
     told = [row.message for row in recorder.rows(records.Event) if "skip_bad" in row.message]
     assert len(told) == 2 and "examples.jsonl:5" in told[0] and "examples.jsonl:6" in told[1]

@@ -50,7 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
 
 
 def test_every_model_has_a_value_on_every_slice_with_n_and_interval(run: Recorder) -> None:
-    ids = {row.name: row.id for row in run.rows(records.Model, run_id=run.run_id)}
+    ids = {row.name: row.id for row in run.rows(records.StoredModel, run_id=run.run_id)}
     rows = {
         row.slice: row for row in run.rows(records.SliceScore, model_id=ids["after"], measure="exact_match")
     }
@@ -65,7 +65,7 @@ def test_every_model_has_a_value_on_every_slice_with_n_and_interval(run: Recorde
 
 
 def test_candidate_and_baseline_are_compared_on_every_slice(run: Recorder) -> None:
-    ids = {row.name: row.id for row in run.rows(records.Model, run_id=run.run_id)}
+    ids = {row.name: row.id for row in run.rows(records.StoredModel, run_id=run.run_id)}
     rows = {
         row.slice: row
         for row in run.rows(records.SliceComparison, candidate_id=ids["after"], measure="exact_match")
@@ -80,11 +80,11 @@ def test_candidate_and_baseline_are_compared_on_every_slice(run: Recorder) -> No
 
 
 def test_a_slice_that_fell_behind_a_steady_mean_is_a_warning(run: Recorder) -> None:
-    [mean] = run.rows(records.Comparison, measure="exact_match")
+    [mean] = run.rows(records.StoredComparison, measure="exact_match")
     assert mean.p > 0.05
     alerts = [row for row in run.rows(records.StoredAlert, run_id=run.run_id) if row.kind == "slice_drop"]
     assert {row.severity for row in alerts} == {"warning"}
-    told = {row.evidence.slice: row for row in alerts}
+    told = {row.evidence["slice"]: row for row in alerts}
     assert set(told) >= {"category: hard", "negation"}
     evidence = told["category: hard"].evidence or {}
     assert evidence["n"] == 30 and evidence["p_corrected"] < 0.05 and evidence["example_ids"][0][0] == "h"

@@ -25,13 +25,13 @@ def test_it_stops_behind_the_phase_and_goes_on_from_there(tmp_path: Path) -> Non
         carry_out(store, run_id, ends_with_phase=lambda: next(asked))
     assert stopped.value.request == "pause"
     recorder = Recorder(store, run_id)
-    assert len(recorder.rows(records.Response)) == 8
-    assert recorder.rows(records.Score) == []
+    assert len(recorder.rows(records.StoredResponse)) == 8
+    assert recorder.rows(records.StoredScore) == []
     recorder.set_run(status="paused", worker_pid=None, heartbeat=None)
     recorder.close()
     carry_out(store, run_id)
     recorder = Recorder(store, run_id)
-    assert len(recorder.rows(records.Score)) == 8 and len(recorder.rows(records.Response)) == 8
+    assert len(recorder.rows(records.StoredScore)) == 8 and len(recorder.rows(records.StoredResponse)) == 8
     recorder.close()
 
 

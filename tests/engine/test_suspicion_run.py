@@ -28,7 +28,7 @@ def work(tmp_path: Path) -> Work:
     work = Work(plan, recorder, store, {}, lambda: None)
     for place, model in enumerate(plan.models):
         values = {"name": model.name, "role": model.role, "kind": model.kind, "position": place}
-        work.model_ids[model.name] = recorder.insert(records.Model(run_id=recorder.run_id, **values))
+        work.model_ids[model.name] = recorder.insert(records.StoredModel(run_id=recorder.run_id, **values))
         for corpus, nll in (("exam", 5.0 if model.name == "tuned" else 9.0), ("exam-altered", 9.0)):
             recorder.append(
                 [

@@ -180,7 +180,7 @@ def test_the_run_keeps_what_a_candidate_was_trained_with(tmp_path: Path) -> None
     plan = plan_with(tmp_path, AXOLOTL + "hub_token: abc\n")
     recorder = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
     details: dict[str, Any] = {
-        row.name: row.details for row in recorder.rows(records.Model, run_id=recorder.run_id)
+        row.name: row.details for row in recorder.rows(records.StoredModel, run_id=recorder.run_id)
     }
     training = details["after"]["training"]
     assert training["file"] == "axolotl.yaml" and len(training["sha256"]) == 64

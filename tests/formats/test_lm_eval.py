@@ -193,10 +193,10 @@ def _content(store: Path, run: int) -> list[Any]:
     """What a run holds of benchmarks, without its own ids."""
     recorder = Recorder(store, run)
     try:
-        (model,) = recorder.rows(records.Model, run_id=run)
+        (model,) = recorder.rows(records.StoredModel, run_id=run)
         rows = [
             {key: value for key, value in values_of(row).items() if key != "model_id"}
-            for table in (records.BenchmarkScore, records.BenchmarkSample)
+            for table in (records.StoredBenchmarkScore, records.StoredBenchmarkSample)
             for row in recorder.rows(table, model_id=model.id)
         ]
         return [model.name, (model.details or {})["benchmark_groups"], rows]

@@ -39,7 +39,7 @@ def run_of(folder: Path, rest: str, items: list[dict[str, Any]] | None = None, *
 
 
 def id_of(run: Recorder, model: str) -> int:
-    ids = {row.name: int(row.id) for row in run.rows(records.Model, run_id=run.run_id)}
+    ids = {row.name: int(row.id) for row in run.rows(records.StoredModel, run_id=run.run_id)}
     return ids[model]
 
 
@@ -60,14 +60,14 @@ def test_ratings_become_measures_with_intervals_and_comparisons(server: JudgeSer
     base, tuned = id_of(run, "base"), id_of(run, "tuned")
     (score,) = run.rows(records.ModelScore, model_id=tuned, measure="judge:j")
     assert (score.value, score.n, score.missing) == (8, COUNT, 0)
-    (compared,) = run.rows(records.Comparison, candidate_id=tuned, baseline_id=base, measure="judge:j")
+    (compared,) = run.rows(records.StoredComparison, candidate_id=tuned, baseline_id=base, measure="judge:j")
     assert (compared.delta, compared.direction, compared.n) == (4, "higher", COUNT)
     assert compared.p < 0.01 and 0 < compared.low < 4 < compared.high < 9
-    (declared,) = run.rows(records.Metric, run_id=run.run_id, measure="judge:j")
+    (declared,) = run.rows(records.StoredMetric, run_id=run.run_id, measure="judge:j")
     assert (declared.low, declared.high, declared.direction) == (1, 10, "higher")
-    (judge,) = run.rows(records.Judge, run_id=run.run_id)
+    (judge,) = run.rows(records.StoredJudge, run_id=run.run_id)
     assert judge.prompt_hash in declared.version and "m " in declared.version
-    ratings = run.rows(records.Rating, judge_id=judge.id)
+    ratings = run.rows(records.StoredRating, judge_id=judge.id)
     assert len(ratings) == 2 * COUNT == len(server.requests)
     assert {row.turn for row in ratings} == {0} and ratings[0].raw
 
@@ -100,8 +100,8 @@ def test_half_a_character_in_a_judge_s_reasons_ends_no_run(server: JudgeServer, 
         json.dumps(said) if number % 2 else f"\ud800 {json.dumps(said)}"
     )
     run = run_of(tmp_path, judged_by(server))
-    assert {row.reasoning for row in run.rows(records.Judgment)} == {"so ?"}
-    assert {row.winner for row in run.rows(records.Judgment)} == {"candidate", "baseline"}
+    assert {row.reasoning for row in run.rows(records.StoredJudgment)} == {"so ?"}
+    assert {row.winner for row in run.rows(records.StoredJudgment)} == {"candidate", "baseline"}
 
 
 def test_a_rubric_gives_a_measure_for_each_criterion(server: JudgeServer, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_rubric_gives_a_measure_for_each_criterion(server: JudgeServer, tmp_pa
         if row.measure.startswith("judge:")
     }
     assert values == {"judge:j": 4, "judge:j:respect": 3, "judge:j:fit": 5}
-    (rating, *_) = run.rows(records.Rating, model_id=id_of(run, "tuned"))
+    (rating, *_) = run.rows(records.StoredRating, model_id=id_of(run, "tuned"))
     assert rating.scores == {"respect": 3, "fit": 5}
 
 
@@ -131,7 +131,7 @@ def test_failed_ratings_are_missing_with_their_reason_and_raise_a_warning(
     (score,) = run.rows(records.ModelScore, model_id=tuned, measure="judge:j")
     assert (score.value, score.n, score.missing) == (8, COUNT - 4, 4)
     assert score.reason == "the answer holds no score"
-    reasons = [row.reason for row in run.rows(records.Score, model_id=tuned, measure="judge:j")]
+    reasons = [row.reason for row in run.rows(records.StoredScore, model_id=tuned, measure="judge:j")]
     assert reasons.count("the answer holds no score") == 3
     assert reasons.count("tuned gave no response") == 1
     (alert,) = (
@@ -147,7 +147,7 @@ def test_a_sample_is_seeded_the_same_for_all_models_and_says_why_the_rest_is_mis
     server.script = graded
     run = run_of(tmp_path, judged_by(server, kind="pointwise", sample=5))
     asked = {
-        name: {row.example_id for row in run.rows(records.Rating, model_id=id_of(run, name))}
+        name: {row.example_id for row in run.rows(records.StoredRating, model_id=id_of(run, name))}
         for name in ("base", "tuned")
     }
     assert asked["base"] == asked["tuned"] and len(asked["base"]) == 5
@@ -174,7 +174,7 @@ def test_a_sampled_win_rate_counts_the_sample_alone(server: JudgeServer, tmp_pat
         "A" if "longer" in body["messages"][1]["content"].split("RESPONSE B")[0] else "B"
     )
     run = run_of(tmp_path, judged_by(server, sample=5))
-    (rate,) = run.rows(records.WinRate)
+    (rate,) = run.rows(records.StoredWinRate)
     assert (rate.wins, rate.losses, rate.ties, rate.failed) == (5, 0, 0, 0)
 
 
@@ -231,7 +231,7 @@ def test_conversations_have_a_win_rate_as_a_whole_and_for_each_turn(
     server.script = later_turn_wins
     plan = conversation_plan(tmp_path, judged_by(server))
     run = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
-    rates = {row.turn: row for row in run.rows(records.WinRate)}
+    rates = {row.turn: row for row in run.rows(records.StoredWinRate)}
     assert {turn: (row.wins, row.ties, row.failed) for turn, row in rates.items()} == {
         0: (4, 0, 0),
         1: (0, 3, 0),
@@ -280,7 +280,7 @@ def test_a_run_that_is_stopped_and_resumed_asks_nothing_twice(
     )
     store = tmp_path / "store"
     run_id = queue(store, recorded_plan(tmp_path, examples(), given, rest))
-    table = records.Rating if kind == "pointwise" else records.Judgment
+    table = records.StoredRating if kind == "pointwise" else records.StoredJudgment
 
     def stop_after_some() -> str | None:
         return "pause" if len(server.requests) > 7 else None

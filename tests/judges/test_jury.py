@@ -38,13 +38,13 @@ def _run(folder: Path, rest: list[str], count: int = COUNT, **texts: dict[str, s
     return carry_out(folder / "store", queue(folder / "store", plan))
 
 
-def _judge_row(run: Recorder, name: str) -> records.Judge:
-    (row,) = run.rows(records.Judge, run_id=run.run_id, name=name)
+def _judge_row(run: Recorder, name: str) -> records.StoredJudge:
+    (row,) = run.rows(records.StoredJudge, run_id=run.run_id, name=name)
     return row
 
 
-def _rate(run: Recorder, name: str) -> records.WinRate:
-    (row,) = run.rows(records.WinRate, judge_id=_judge_row(run, name).id, turn=0)
+def _rate(run: Recorder, name: str) -> records.StoredWinRate:
+    (row,) = run.rows(records.StoredWinRate, judge_id=_judge_row(run, name).id, turn=0)
     return row
 
 
@@ -134,7 +134,7 @@ def test_judges_of_the_same_pairs_speak_as_a_panel_and_the_gate_is_about_it(
 def test_the_embedded_rule_has_no_vote_beside_a_model(server: JudgeServer, tmp_path: Path) -> None:
     server.script = _better
     run = _run(tmp_path, [_judge(server, "a"), '[[judges]]\nname = "reference"'])
-    assert {row.name for row in run.rows(records.Judge, run_id=run.run_id)} == {"a", "reference"}
+    assert {row.name for row in run.rows(records.StoredJudge, run_id=run.run_id)} == {"a", "reference"}
     assert _rate(run, "a").wins == COUNT
 
 
@@ -159,7 +159,7 @@ def test_a_cascade_asks_the_dearer_judge_only_where_the_cheap_one_is_unsure(
     assert _rate(run, "cheap").ties == 1
     saved = _audit(run, "cascade", "calls_saved")
     assert (saved.value, saved.n) == (2 * COUNT - 2, 2 * COUNT)
-    assert run.rows(records.WinRate, judge_id=_judge_row(run, "dear").id) == []
+    assert run.rows(records.StoredWinRate, judge_id=_judge_row(run, "dear").id) == []
 
 
 def test_a_judge_stops_once_the_gate_is_settled_and_says_what_it_saved(
@@ -173,7 +173,7 @@ def test_a_judge_stops_once_the_gate_is_settled_and_says_what_it_saved(
     )
     assert len(server.requests) < 120
     saved = _audit(run, "j", "calls_saved")
-    assert saved.value == 160 - len(run.rows(records.Judgment)) > 0
+    assert saved.value == 160 - len(run.rows(records.StoredJudgment)) > 0
     rate = _rate(run, "j")
     assert rate.win_rate == 1.0 and rate.low > 0.55
     progress = [row for row in run.rows(records.Progress, run_id=run.run_id) if row.phase == "judge"]
@@ -247,11 +247,11 @@ def test_all_pairs_are_ranked_with_intervals(server: JudgeServer, tmp_path: Path
         middle=_texts("weaker"),
         best=_texts("strong"),
     )
-    names = {row.id: row.name for row in run.rows(records.Model, run_id=run.run_id)}
+    names = {row.id: row.name for row in run.rows(records.StoredModel, run_id=run.run_id)}
     ranked = sorted(run.rows(records.Ranking), key=lambda row: -row.strength)
     assert names[ranked[0].model_id] == "best"
     assert all(row.low <= row.strength <= row.high for row in ranked)
-    assert len(run.rows(records.WinRate)) == 3
+    assert len(run.rows(records.StoredWinRate)) == 3
 
 
 def test_at_a_third_of_faults_few_pairs_fail_and_none_vanish(server: JudgeServer, tmp_path: Path) -> None:

@@ -168,8 +168,8 @@ format = "prometheus"
 """
     plan = recorded_plan(tmp_path, examples, {"base": texts, "tuned": texts}, rest)
     run = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
-    (rate,) = run.rows(records.WinRate, turn=0)
+    (rate,) = run.rows(records.StoredWinRate, turn=0)
     assert (rate.ties, rate.win_rate, rate.position_bias) == (6, 0.5, 1.0)
-    assert [row.confidence for row in run.rows(records.Judgment)] == pytest.approx([0.8] * 12, abs=1e-4)
-    (judge,) = run.rows(records.Judge, run_id=run.run_id)
+    assert [row.confidence for row in run.rows(records.StoredJudgment)] == pytest.approx([0.8] * 12, abs=1e-4)
+    (judge,) = run.rows(records.StoredJudge, run_id=run.run_id)
     assert judge.is_language_model and (judge.details or {})["fingerprint"]

@@ -118,7 +118,7 @@ def test_scores_come_by_turn_and_category_and_leave_and_return_as_the_same(
         ("other", round(29 / 6, 9), 3),
         ("tuned", round(53 / 6, 9), 3),
     ]
-    ids = {row.name: row.id for row in run.rows(records.Model, run_id=run.run_id)}
+    ids = {row.name: row.id for row in run.rows(records.StoredModel, run_id=run.run_id)}
     turns = [
         row.value
         for turn in (1, 2)

@@ -48,7 +48,7 @@ def queued(folder: Path, judges: list[str]) -> int:
 
 def outcome(run: Recorder) -> list[Any]:
     """Everything that a screen shows of the judges."""
-    rows = run.rows(records.Judge, run_id=run.run_id)
+    rows = run.rows(records.StoredJudge, run_id=run.run_id)
     names = {row.id: row.name for row in rows}
 
     def table(which: Any, *columns: str) -> list[Any]:
@@ -60,7 +60,15 @@ def outcome(run: Recorder) -> list[Any]:
     return [
         marks,
         table(
-            records.WinRate, "wins", "losses", "ties", "failed", "win_rate", "low", "high", "position_bias"
+            records.StoredWinRate,
+            "wins",
+            "losses",
+            "ties",
+            "failed",
+            "win_rate",
+            "low",
+            "high",
+            "position_bias",
         ),
         table(records.Verdict, "example_id", "outcome", "consistent", "reason"),
         table(records.Audit, "measure", "subject", "value", "n"),

@@ -17,7 +17,7 @@ from engine.run import launch
 from engine.run.execute import execute
 from store.database import connect
 from store.read import history
-from store.read.answered import Answered, answered
+from store.read.answered import AnswerCount, answered
 from store.read.caches import kept, prune
 from store.write import Recorder
 from tests.models.tiny import ask, make_model
@@ -159,7 +159,7 @@ def run(folder: Path, base: Path, name: str, *, system: str = "Be brief.", cache
     return run_id
 
 
-def told(folder: Path, run_id: int) -> list[Answered]:
+def told(folder: Path, run_id: int) -> list[AnswerCount]:
     with closing(history.attach(connect(folder / "store"))) as connection:
         return answered(connection, run_id)
 
@@ -173,12 +173,12 @@ def test_a_baseline_of_several_plans_is_generated_once(
 ) -> None:
     without_noise(monkeypatch)
     assert told(tmp_path, run(tmp_path, base, "first")) == [
-        Answered("base", 3, 0, 0),
-        Answered("prompted", 3, 0, 0),
+        AnswerCount("base", 3, 0, 0),
+        AnswerCount("prompted", 3, 0, 0),
     ]
     assert told(tmp_path, run(tmp_path, base, "second", system="Be long.")) == [
-        Answered("base", 3, 3, 0),
-        Answered("prompted", 3, 0, 0),
+        AnswerCount("base", 3, 3, 0),
+        AnswerCount("prompted", 3, 0, 0),
     ]
     loads.clear()
     assert {row.from_cache for row in told(tmp_path, run(tmp_path, base, "third"))} == {3}

@@ -114,7 +114,7 @@ def test_a_sweep_is_ordered_by_rank_with_the_unmeasured_last(own_store: Path, ga
     }
     recorder = Recorder(own_store, 2)
     for name, values in fared.items():
-        model = recorder.rows(records.Model, run_id=2, name=name)[0].id
+        model = recorder.rows(records.StoredModel, run_id=2, name=name)[0].id
         recorder.set_model(model, details={"sweep": asked | values})
     recorder.close()
     overview = gathered(own_store, 2).overview
@@ -147,7 +147,7 @@ def test_candidates_have_their_main_measures_without_the_leaked_examples(
 ) -> None:
     assert not gathered(own_store, 2).data.has_slice_without_leaks
     recorder = Recorder(own_store, 2)
-    model = recorder.rows(records.Model, run_id=2, name="overfit")[0].id
+    model = recorder.rows(records.StoredModel, run_id=2, name="overfit")[0].id
     row = {"model_id": model, "measure": "rougeL", "slice": NOT_LEAKED, "value": 0.6, "n": 11, "missing": 0}
     recorder.append(records.SliceScore(**row))
     recorder.close()

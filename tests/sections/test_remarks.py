@@ -20,7 +20,7 @@ def test_the_path_and_the_notes_of_each_model_are_told(own_store: Path) -> None:
         ("good", CONTINUOUS | {"notes": ["no chat template", "out of memory on cpu"]}),
         ("overfit", STATIC | {"notes": []}),
     ):
-        row = recorder.rows(records.Model, run_id=2, name=name)[0]
+        row = recorder.rows(records.StoredModel, run_id=2, name=name)[0]
         recorder.set_model(row.id, details=details)
     recorder.close()
     with closing(history.attach(connect(own_store))) as connection:

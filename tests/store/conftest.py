@@ -31,13 +31,15 @@ def two_models(recorder: Recorder) -> tuple[int, int]:
     """A baseline and a candidate over three examples."""
     base, good = (
         recorder.insert(
-            records.Model(run_id=recorder.run_id, name=name, role=role, kind="local", position=place)
+            records.StoredModel(run_id=recorder.run_id, name=name, role=role, kind="local", position=place)
         )
         for place, (name, role) in enumerate([("base", "baseline"), ("good", "candidate")])
     )
     recorder.append(
         [
-            records.Example(eval_set="v", example=f"e{place}", position=place, query=f"question {place}")
+            records.StoredExample(
+                eval_set="v", example=f"e{place}", position=place, query=f"question {place}"
+            )
             for place in range(3)
         ]
     )

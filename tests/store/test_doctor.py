@@ -11,7 +11,7 @@ import pytest
 from store import database
 from store.errors import StoreError
 from store.read import history, runs
-from store.transfer.doctor import Finding, examine, repair
+from store.transfer.doctor import StoreCheck, examine, repair
 from store.transfer.salvage import salvage
 from tests.tui.history import build
 
@@ -31,7 +31,7 @@ def copy(built: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(built, tmp_path / "store"))
 
 
-def wrong(found: list[Finding]) -> dict[str, str]:
+def wrong(found: list[StoreCheck]) -> dict[str, str]:
     return {item.check: item.words for item in found if not item.ok}
 
 

@@ -77,7 +77,7 @@ def judged(recorder: Recorder, two_models: tuple[int, int]) -> tuple[int, int]:
     base, good = two_models
     recorder.append(
         [
-            records.Response(model_id=model, example_id=example, text=f"{model}/{example}", created=1.0)
+            records.StoredResponse(model_id=model, example_id=example, text=f"{model}/{example}", created=1.0)
             for model in two_models
             for example in (1, 2, 3)
             if (model, example) != (good, 3)
@@ -85,7 +85,7 @@ def judged(recorder: Recorder, two_models: tuple[int, int]) -> tuple[int, int]:
     )
     recorder.append(
         [
-            records.Score(**row)
+            records.StoredScore(**row)
             for row in [
                 *(score(base, example, 0.5) for example in (1, 2, 3)),
                 score(good, 1, 0.4),
@@ -95,7 +95,7 @@ def judged(recorder: Recorder, two_models: tuple[int, int]) -> tuple[int, int]:
         ]
     )
     judge = recorder.insert(
-        records.Judge(
+        records.StoredJudge(
             run_id=recorder.run_id,
             name="reference",
             kind="pairwise",
@@ -120,7 +120,7 @@ def judged(recorder: Recorder, two_models: tuple[int, int]) -> tuple[int, int]:
     for order in ("candidate_first", "baseline_first"):
         recorder.append(
             [
-                records.Judgment(
+                records.StoredJudgment(
                     **{**sides, "example_id": example, "order": order, "winner": "candidate", "created": 1.0}
                 )
                 for example in (1, 2)

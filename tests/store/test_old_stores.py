@@ -1,9 +1,11 @@
 """A store made by an earlier version, with rows of every kind, opens and can be read whole."""
 
 import gzip
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,13 +26,16 @@ from store.read import (
     live,
     pairs,
     queues,
+    references,
     runs,
     slices,
     speeds,
     trends,
 )
 from store.read.query import fetch
+from store.records.columns import columns, table_name
 from store.transfer import doctor, export
+from store.write import one_transaction
 
 DUMP = Path(__file__).parent / "fixtures" / "schema-0003.sql.gz"
 
@@ -42,6 +47,10 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir(mode=0o700)
     with closing(sqlite3.connect(folder / database.FILE)) as connection:
         connection.executescript(gzip.decompress(DUMP.read_bytes()).decode())
+        # Most writers of that version wrote what was missing in this way.
+        for table, column in (("example", "messages"), ("example", "extra"), ("metric", "settings")):
+            connection.execute(f"UPDATE {table} SET {column} = 'null' WHERE {column} IS NULL")
+        connection.commit()
     (folder / database.FILE).chmod(0o600)
     database.prepare(folder)
     return folder
@@ -63,6 +72,49 @@ def test_every_row_becomes_a_record(connection: history.Connection, record: type
     found = fetch(connection, record)
     assert found
     assert all(type(each) is record for each in found)
+
+
+@pytest.mark.parametrize("record", records.RECORDS, ids=lambda record: record.__name__)
+def test_a_missing_value_is_null(connection: history.Connection, record: type[records.Record]) -> None:
+    for column in columns(record):
+        if column.kind == "json":
+            sql = f"SELECT count(*) FROM {table_name(record)} WHERE \"{column.name}\" = 'null'"
+            assert connection.execute(sql).fetchone()[0] == 0
+
+
+def test_an_example_stored_anew_is_not_an_edited_one(old: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(old, tmp_path / "store"))
+    with closing(history.attach(database.connect(own))) as connection:
+        found = fetch(connection, records.StoredExample)
+        eval_set = found[0].eval_set
+        again = [replace(each, id=0, eval_set="again") for each in found if each.eval_set == eval_set]
+        with one_transaction(own) as transaction:
+            transaction.append(again)
+        assert datasets.changes(connection, eval_set, "again") == datasets.Changes(0, 0, 0, (), (), ())
+
+
+def test_an_old_run_is_the_best_of_a_measure_that_has_no_settings(old: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(old, tmp_path / "store"))
+    with closing(history.attach(database.connect(own))) as connection:
+        measured = [metric for metric in fetch(connection, records.StoredMetric) if metric.settings is None]
+        for metric in measured:
+            before = history.run(connection, metric.run_id)
+            candidates = fetch(connection, records.StoredModel, run_id=before.id, role="candidate")
+            scores = [
+                score.value
+                for model in candidates
+                for score in fetch(connection, records.ModelScore, model_id=model.id, measure=metric.measure)
+                if score.value is not None
+            ]
+            if scores and before.eval_set:
+                break
+        connection.execute("UPDATE model SET passed = 1 WHERE run_id = ?", (before.id,))
+        run = replace(fetch(connection, records.Run, id=before.id)[0], id=0)
+        with one_transaction(own) as transaction:
+            newer = transaction.insert(run)
+            transaction.append(replace(metric, run_id=newer))
+        best = references.best(connection, newer, metric.measure)
+        assert best is not None
 
 
 def test_everything_that_screens_read_can_be_read(connection: history.Connection) -> None:

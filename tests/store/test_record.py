@@ -19,29 +19,47 @@ def response(model: int, example: int) -> dict[str, object]:
 def test_what_append_returned_for_is_on_disk_for_another_process(
     recorder: Recorder, two_models: tuple[int, int]
 ) -> None:
-    recorder.append(records.Response(**response(two_models[0], 1)))
+    recorder.append(records.StoredResponse(**response(two_models[0], 1)))
     other = database.connect(recorder.folder)
     assert other.execute("SELECT count(*) FROM response").fetchone()[0] == 1
+
+
+def test_a_reasoning_trace_is_stored_beside_its_answer(
+    recorder: Recorder, two_models: tuple[int, int]
+) -> None:
+    thought = records.StoredResponse(
+        **response(two_models[0], 1), thinking="12 less 5 is 7", thinking_tokens=6
+    )
+    plain = records.StoredResponse(**response(two_models[1], 1))
+    recorder.append([thought, plain])
+    found = recorder.rows(records.StoredResponse)
+    assert [(row.text, row.thinking, row.thinking_tokens) for row in found] == [
+        ("answer", "12 less 5 is 7", 6),
+        ("answer", None, None),
+    ]
 
 
 def test_doing_something_twice_is_an_error_and_writes_nothing(
     recorder: Recorder, two_models: tuple[int, int]
 ) -> None:
-    recorder.append(records.Response(**response(two_models[0], 1)))
+    recorder.append(records.StoredResponse(**response(two_models[0], 1)))
     with pytest.raises(IntegrityError):
         recorder.append(
-            [records.Response(**response(two_models[0], 2)), records.Response(**response(two_models[0], 1))]
+            [
+                records.StoredResponse(**response(two_models[0], 2)),
+                records.StoredResponse(**response(two_models[0], 1)),
+            ]
         )
-    assert recorder.column(records.Response, "example_id", model_id=two_models[0]) == {1}
+    assert recorder.column(records.StoredResponse, "example_id", model_id=two_models[0]) == {1}
 
 
 def test_rows_of_one_transaction_stand_together_or_not_at_all(
     recorder: Recorder, two_models: tuple[int, int]
 ) -> None:
     with pytest.raises(RuntimeError), recorder.transaction() as transaction:
-        transaction.append(records.Response(**response(two_models[0], 1)))
+        transaction.append(records.StoredResponse(**response(two_models[0], 1)))
         raise RuntimeError
-    assert recorder.rows(records.Response) == []
+    assert recorder.rows(records.StoredResponse) == []
 
 
 def test_put_overwrites_what_describes_the_present(recorder: Recorder) -> None:

@@ -108,7 +108,10 @@ def test_the_surest_disparity_comes_first_and_one_without_p_is_not_settled(
     row = {"model_id": two_models[1], "first": "men", "second": "women", "low": 0.1, "high": 0.3, "n": 40}
     rows = [("refusal", 0.2, None), ("toxicity", 0.2, 0.03), ("personal_data", 0.2, 0.001)]
     recorder.append(
-        [records.Disparity(**{**row, "measure": name, "delta": delta, "p": p}) for name, delta, p in rows]
+        [
+            records.StoredDisparity(**{**row, "measure": name, "delta": delta, "p": p})
+            for name, delta, p in rows
+        ]
     )
     found = slices.disparities(connection, recorder.run_id)
     assert [(item.measure, item.is_settled) for item in found] == [

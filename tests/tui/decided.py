@@ -82,7 +82,7 @@ def told(
         made.append(("full", "candidate", "f", own | full))
     ids = {
         name: recorder.insert(
-            records.Model(
+            records.StoredModel(
                 run_id=recorder.run_id, name=name, role=role, kind="local", position=place,
                 fingerprint=mark, details=found, passed=passed if role == "candidate" else None,
             )
@@ -94,7 +94,7 @@ def told(
     unlike = {"low": 0.0, "high": 1.0, "unit": "", "version": "1", "source": "test", "meaning": "m"}
     recorder.append(
         [
-            records.Metric(
+            records.StoredMetric(
                 **{
                     "run_id": recorder.run_id,
                     "position": place,
@@ -109,7 +109,7 @@ def told(
     ended = [row | {"run_id": recorder.run_id} for row in alerts]
     recorder.append([records.StoredAlert(**row) for row in ended])
     made = ruled([_paired(row, ids) for row in comparisons if row["baseline"] in ids], allowed=0.05)
-    recorder.append([records.Comparison(**row) for row in made])
+    recorder.append([records.StoredComparison(**row) for row in made])
     made = ruled_slices([_paired(row, ids) for row in slices])
     recorder.append([records.SliceComparison(**row) for row in made])
     recorder.append(
@@ -120,10 +120,10 @@ def told(
     )
     if win_rate is not None:
         judge = {"run_id": recorder.run_id, "name": "gpt", "kind": "pairwise", "is_language_model": True}
-        judge_id = recorder.insert(records.Judge(**{**judge, "prompt_hash": "-"}))
+        judge_id = recorder.insert(records.StoredJudge(**{**judge, "prompt_hash": "-"}))
         pair = {"judge_id": judge_id, "candidate_id": ids["tuned"], "baseline_id": ids["base"]}
         counts = {"wins": 150, "losses": 40, "ties": 10, "failed": 0, "position_bias": 0.5}
-        recorder.append(records.WinRate(**{**pair, **counts, **win_rate}))
+        recorder.append(records.StoredWinRate(**{**pair, **counts, **win_rate}))
     recorder.set_run(status=status, passed=passed, started=1.0, finished=2.0)
     recorder.close()
     return recorder.run_id

@@ -86,7 +86,7 @@ class Story:
         }
         self.recorder.append(
             [
-                records.Metric(
+                records.StoredMetric(
                     run_id=run_id,
                     position=place,
                     measure=measure,
@@ -121,7 +121,7 @@ class Story:
         }  # fmt: skip
 
     def _examples(self) -> dict[str, int]:
-        found = {row.example: row.id for row in self.recorder.rows(records.Example, eval_set=EVAL_SET)}
+        found = {row.example: row.id for row in self.recorder.rows(records.StoredExample, eval_set=EVAL_SET)}
         with self.recorder.transaction() as write:
             for place, (example, category, query) in enumerate(TICKETS):
                 if example not in found:
@@ -137,7 +137,7 @@ class Story:
                         "label": category,
                     }
                     found[example] = write.insert(
-                        records.Example(**{**row, "references": [answer(category)]})
+                        records.StoredExample(**{**row, "references": [answer(category)]})
                     )
             write.append(
                 [
@@ -165,7 +165,7 @@ class Story:
         if not baseline:
             change = 0.0 if name == "no-effect" else 4.2
             row |= {"probe": {"max_difference": change, "mean_difference": change / 9, "prompts": 4}}
-        return self.recorder.insert(records.Model(**row))
+        return self.recorder.insert(records.StoredModel(**row))
 
     def generate(self) -> None:
         """Responses and scores of all models, and what they come to."""
@@ -177,7 +177,7 @@ class Story:
                     text, right = self._answer(model, example, category)
                     missing = "the server answered 500 four times" if text is None else None
                     write.append(
-                        records.Response(
+                        records.StoredResponse(
                             model_id=model_id,
                             example_id=example_id,
                             text=text,
@@ -198,7 +198,7 @@ class Story:
                             "example_id": example_id,
                             "value": value,
                         }
-                        write.append(records.Score(**{**row, "reason": reason}))
+                        write.append(records.StoredScore(**{**row, "reason": reason}))
                 summed = [_summed(model_id, name, found) for name, found in values.items()]
                 write.append([records.ModelScore(**row) for row in summed])
                 scores |= {(model_id, row["measure"]): row["value"] for row in summed}
@@ -255,7 +255,7 @@ class Story:
                     }
                     write.append(
                         [
-                            records.Comparison(**one)
+                            records.StoredComparison(**one)
                             for one in ruled([{**row, "n": 12, "smallest_detectable": 0.11}])
                         ]
                     )
@@ -264,7 +264,7 @@ class Story:
         """Judgments in both orders, verdicts and win rates; of the first `examples` only where it goes on."""
         judge = {"run_id": self.run_id, "name": "reference", "kind": "pairwise", "is_language_model": False}
         judge_id = self.recorder.insert(
-            records.Judge(**{**judge, "prompt_hash": "-", "details": {"rule": "closer"}})
+            records.StoredJudge(**{**judge, "prompt_hash": "-", "details": {"rule": "closer"}})
         )
         with self.recorder.transaction() as write:
             for candidate in self.candidates:
@@ -275,7 +275,7 @@ class Story:
                         self._verdict(write, ids, example_id, QUALITY[candidate] - QUALITY[baseline], place)
                         for place, example_id in enumerate(list(self.examples.values())[:examples])
                     ]
-                    write.append(records.WinRate(**{**ids, **_win_rate(outcomes)}))
+                    write.append(records.StoredWinRate(**{**ids, **_win_rate(outcomes)}))
 
     def _verdict(
         self, write: Transaction, ids: dict[str, int], example_id: int, edge: float, place: int
@@ -299,7 +299,7 @@ class Story:
             else:
                 row |= {"failure": None, "raw": "{}", "reasoning": f"Closer to the reference: {winner}."}
                 row |= {"candidate_score": 8.0 if winner == "candidate" else 5.0, "baseline_score": 5.0}
-            write.insert(records.Judgment(**row))
+            write.insert(records.StoredJudgment(**row))
         consistent = None if outcome == "failed" else first == second
         row = ids | {"example_id": example_id, "outcome": outcome, "consistent": consistent}
         write.append(records.Verdict(**row))
@@ -319,10 +319,10 @@ class Story:
                         "value": share,
                     }
                     row |= {"stderr": 0.05, "n": 10, "version": "1.0", "shots": 0, "higher_is_better": True}
-                    write.append(records.BenchmarkScore(**row))
+                    write.append(records.StoredBenchmarkScore(**row))
                     write.append(
                         [
-                            records.BenchmarkSample(
+                            records.StoredBenchmarkSample(
                                 **_sample(model_id, task, doc, right=doc < round(share * 10))
                             )
                             for doc in range(10)
@@ -345,7 +345,10 @@ class Story:
                     row |= {"candidate_value": ours, "baseline_value": usual, "low": ours - usual - 0.1}
                     row |= {"high": ours - usual + 0.1, "p": 0.0002 if ours < usual else 1.0}
                     write.append(
-                        [records.Comparison(**one) for one in ruled([{**row, "smallest_detectable": 0.14}])]
+                        [
+                            records.StoredComparison(**one)
+                            for one in ruled([{**row, "smallest_detectable": 0.14}])
+                        ]
                     )
 
     def read_corpora(self) -> None:
@@ -353,7 +356,9 @@ class Story:
         with self.recorder.transaction() as write:
             metric = {"run_id": self.run_id, "measure": "bits_per_byte:general", "direction": "lower"}
             metric |= {"position": len(MEASURES), "unit": "bits/byte", "version": "1", "source": "test"}
-            write.append(records.Metric(**{**metric, "low": 0.0, "meaning": "bits per byte of general text"}))
+            write.append(
+                records.StoredMetric(**{**metric, "low": 0.0, "meaning": "bits per byte of general text"})
+            )
             for model, model_id in self.models.items():
                 value = 1.26 if model == "overfit" else 0.72
                 score = {"model_id": model_id, "measure": "bits_per_byte:general", "value": value, "n": 1}
@@ -374,7 +379,7 @@ class Story:
                 row |= {"low": ours - theirs - 0.05, "high": ours - theirs + 0.05, "n": 1}
                 write.append(
                     [
-                        records.Comparison(**one)
+                        records.StoredComparison(**one)
                         for one in ruled([{**row, "p": 0.001 if candidate == "overfit" else 1.0}])
                     ]
                 )
@@ -424,7 +429,9 @@ class Story:
             for model_id in self.models.values():
                 row = {"model_id": model_id, "measure": "response_words", "first": "men", "second": "women"}
                 write.append(
-                    records.Disparity(**{**row, "delta": 1.5, "low": 0.4, "high": 2.6, "p": 0.01, "n": 20})
+                    records.StoredDisparity(
+                        **{**row, "delta": 1.5, "low": 0.4, "high": 2.6, "p": 0.01, "n": 20}
+                    )
                 )
 
     def find_leaks(self) -> None:
@@ -437,7 +444,7 @@ class Story:
             "train_line": 412,
         }
         self.recorder.append(
-            records.Leak(**{**row, "field": "query", "excerpt": "My parcel has not moved …"})
+            records.StoredLeak(**{**row, "field": "query", "excerpt": "My parcel has not moved …"})
         )
 
     def raise_alerts(self) -> None:

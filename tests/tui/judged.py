@@ -29,7 +29,7 @@ def build(folder: Path) -> Path:
     examples = _examples(recorder)
     models = {
         name: recorder.insert(
-            records.Model(run_id=run_id, name=name, role=role, kind="recorded", position=place)
+            records.StoredModel(run_id=run_id, name=name, role=role, kind="recorded", position=place)
         )
         for place, (name, role) in enumerate(
             [("base", "baseline"), ("tuned", "candidate"), ("older", "candidate")]
@@ -40,7 +40,7 @@ def build(folder: Path) -> Path:
             {"model_id": model_id, "example_id": example, "text": f"Answer {place}.", "created": NOW}
             for place, example in enumerate(examples)
         ]
-        recorder.append([records.Response(**row) for row in answers])
+        recorder.append([records.StoredResponse(**row) for row in answers])
     judges = {name: _judge(recorder, name) for name in SAID}
     for name, judge_id in judges.items():
         _judge_pairs(recorder, judge_id, models, examples, name)
@@ -57,7 +57,7 @@ def _examples(recorder: Recorder) -> list[int]:
         query = f"Question {place}?" if place else f"Hostile: {HOSTILE}"
         row = {"eval_set": EVAL_SET, "example": f"e{place:02}", "position": place, "query": query}
         row |= {"messages": [{"role": "user", "content": query}], "extra": {"turns": ["one", "And shorter?"]}}
-        found.append(recorder.insert(records.Example(**row)))
+        found.append(recorder.insert(records.StoredExample(**row)))
     recorder.append(
         [
             records.RunExample(run_id=recorder.run_id, position=place, example_id=example)
@@ -73,7 +73,7 @@ def _judge(recorder: Recorder, name: str) -> int:
     if name == "panel":
         note = "the majority of 2 judges; a tie without one"
         details = {"model": "gpt-4o + strict", "parts": ["gpt-4o", "strict"], "note": note}
-    return recorder.insert(records.Judge(**{**row, "prompt_hash": f"{name:_<16}", "details": details}))
+    return recorder.insert(records.StoredJudge(**{**row, "prompt_hash": f"{name:_<16}", "details": details}))
 
 
 def _judge_pairs(
@@ -88,7 +88,9 @@ def _judge_pairs(
             winner = {"win": "candidate", "loss": "baseline", "tie": order.removesuffix("_first")}[outcome]
             paid = {"cost": 0.01 if name == "gpt-4o" else None, "latency_s": 0.4, "confidence": 0.83}
             why = {"reasoning": f"{order}: {HOSTILE}", "raw": "{}", "created": NOW}
-            recorder.append(records.Judgment(**{**row, "order": order, "winner": winner, **paid, **why}))
+            recorder.append(
+                records.StoredJudgment(**{**row, "order": order, "winner": winner, **paid, **why})
+            )
     rate = sum(POINTS[outcome] for outcome in said) / len(said)
     counted: dict[str, Any] = {
         "wins": said.count("win"),
@@ -102,9 +104,9 @@ def _judge_pairs(
     bias = None if name == "panel" else 0.5 if name == "strict" else 0.71
     recorder.append(
         [
-            records.WinRate(**{**sides, **counted, "turn": 0, "position_bias": bias}),
-            records.WinRate(**{**sides, **counted, "turn": 1, "position_bias": bias}),
-            records.WinRate(
+            records.StoredWinRate(**{**sides, **counted, "turn": 0, "position_bias": bias}),
+            records.StoredWinRate(**{**sides, **counted, "turn": 1, "position_bias": bias}),
+            records.StoredWinRate(
                 **{
                     **sides,
                     **(counted | {"win_rate": 0.25, "low": 0.1, "high": 0.4}),
@@ -170,7 +172,7 @@ def _rate(recorder: Recorder, models: dict[str, int], examples: list[int]) -> No
     row = {"run_id": recorder.run_id, "name": "grader", "kind": "pointwise", "is_language_model": True}
     details = {"model": "grader-7b", "scale": [1, 5], "criteria": {"tone": [1, 5], "task": [1, 5]}}
     judge_id = recorder.insert(
-        records.Judge(**{**row, "prompt_hash": "c0ffee00c0ffee00", "details": details})
+        records.StoredJudge(**{**row, "prompt_hash": "c0ffee00c0ffee00", "details": details})
     )
     for model, model_id in models.items():
         for place, example in enumerate(examples):
@@ -189,7 +191,7 @@ def _rate(recorder: Recorder, models: dict[str, int], examples: list[int]) -> No
                     "reasoning": "Clear.",
                     "cost": 0.02,
                 }
-            recorder.append(records.Rating(**rating))
+            recorder.append(records.StoredRating(**rating))
         value = 3.9 if model == "tuned" else 3.5
         score: dict[str, Any] = {
             "model_id": model_id,

@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from textual.pilot import Pilot
 
 from store import records
-from store.read.judging import FailureRow, JudgeRow
+from store.read.judging import JudgeFailure, JudgeUse
 from store.read.rows import ProgressRow, VitalsRow, WinRateRow
 from store.write import Recorder
 from tests.tui.conftest import Settled
@@ -100,7 +100,7 @@ def test_each_gpu_shows_its_load_and_the_run_its_cost() -> None:
 def answer_on_gpu(store: Path) -> None:
     """Puts run 3 back into the middle of generating, on a GPU."""
     recorder = Recorder(store, 3)
-    models = {row.name: row.id for row in recorder.rows(records.Model, run_id=3)}
+    models = {row.name: row.id for row in recorder.rows(records.StoredModel, run_id=3)}
     for model_id in models.values():
         recorder.set_model(model_id, details={"device": "cuda"})
     with recorder.transaction() as write:
@@ -139,13 +139,13 @@ def test_a_phase_under_way_lists_its_pieces_and_a_finished_one_is_one_line() -> 
     assert [line.plain[2:12].strip() for line in phases(rows, 100)[1:]] == ["generate", "base", "good"]
 
 
-def judge_row(**more: Any) -> JudgeRow:
+def judge_row(**more: Any) -> JudgeUse:
     values: dict[str, Any] = {
         "id": 1, "name": "gpt", "kind": "pairwise", "is_language_model": True, "prompt_hash": "5215cc7b",
         "details": None, "calls": 0, "failed": 0, "from_cache": 0, "tokens_in": None, "tokens_out": None,
         "cost": None, "unpriced": 0, "seconds": None, "reported_models": None,
     }  # fmt: skip
-    return JudgeRow(**(values | more))
+    return JudgeUse(**(values | more))
 
 
 def test_a_judges_pace_cost_and_failures_stand_above_its_win_rates() -> None:
@@ -154,7 +154,7 @@ def test_a_judges_pace_cost_and_failures_stand_above_its_win_rates() -> None:
         progress("judge", "gpt · good against base", 100, 200, unit="judgments"),
         progress("judge", "gpt-mini · good against base", 900, 1000, unit="judgments"),
     ]
-    failures = [FailureRow("gpt", "no JSON in the answer\x1b[2J", 9), FailureRow("gpt", "timed out", 3)]
+    failures = [JudgeFailure("gpt", "no JSON in the answer\x1b[2J", 9), JudgeFailure("gpt", "timed out", 3)]
     heading, calls, failed = judging(JudgingSoFar([judge], [], failures), work, 78)
     assert "Win rate by gpt" in heading.plain
     assert calls.plain.strip() == "240 calls · $0.42 so far · 25.0 calls/s"

@@ -65,7 +65,7 @@ def long_folder(store_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
                 "position": place,
                 "query": f"question {place}",
             }
-            example_id = write.insert(records.Example(**row))
+            example_id = write.insert(records.StoredExample(**row))
             write.append(records.RunExample(run_id=2, position=place, example_id=example_id))
             for name in ("good", "base"):
                 answer = {
@@ -73,7 +73,7 @@ def long_folder(store_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
                     "example_id": example_id,
                     "text": f"answer {place} {name[0]}",
                 }
-                write.append(records.Response(**{**answer, "created": NOW}))
+                write.append(records.StoredResponse(**{**answer, "created": NOW}))
     recorder.close()
     return folder
 
@@ -170,7 +170,7 @@ async def test_ratings_thumbs_and_later_are_of_the_candidate_or_the_other_answer
         "prompt_hash": "-",
     }
     recorder.insert(
-        records.Judge(**{**judge, "details": {"criteria": {"clarity": [1, 10], "tone": [1, 10]}}})
+        records.StoredJudge(**{**judge, "details": {"criteria": {"clarity": [1, 10], "tone": [1, 10]}}})
     )
     recorder.close()
     app = review(own_store)

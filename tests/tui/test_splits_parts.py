@@ -66,7 +66,7 @@ def test_duplicates_and_earlier_eval_sets_are_told() -> None:
         data_of(evaluation={"total": 3}, duplicates=1, earlier=[{"file": "a.jsonl", "leaked": 2}])
     )
     assert found.items == [
-        "! 1 pair of copies inside the eval set",
+        "! 1 group of copies inside the eval set",
         "! 2 examples also in the previous eval set a.jsonl",
     ]
 

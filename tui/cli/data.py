@@ -492,15 +492,15 @@ def leakage(
     rows = some(train, data_rows(train, columns, account=account))
     leaks = find_leaks(rows, examples, search, progress("training rows"))
     report: dict[str, Any] = leak_report(leaks, len(examples))
-    pairs = copies(examples)
+    groups = copies(examples)
     before = {
         file: find_leaks(some(file, data_rows(file, columns, account=account)), examples) for file in earlier
     }
     told_skipped(account)
     if json:
         report["duplicates"] = [
-            {"first": examples[pair.first].id, "second": examples[pair.second].id, "score": pair.score}
-            for pair in pairs
+            {"examples": [examples[place].id for place in group.places], "score": group.score}
+            for group in groups
         ]
         report["earlier"] = [
             {"file": str(file), **leak_report(found, len(examples))} for file, found in before.items()
@@ -509,8 +509,8 @@ def leakage(
         return
     _print_pairs(leaks, examples, everything=everything)
     _print_totals(report["totals"])
-    if pairs:
-        out(f"{len(pairs)} pairs of examples are near-identical (`assay coverage` names them)")
+    if groups:
+        out(f"{_group_count(len(groups))} of near-identical examples (`assay coverage` names them)")
     for file, found in before.items():
         again = sum(leak.counts for leak in found)
         out(f"{again} of {len(examples)} examples are in {file.name} already")
@@ -672,17 +672,20 @@ def _show_survey(found: "Survey", examples: "list[Example]") -> None:
 
 def _show_copies(found: "Survey", examples: "list[Example]") -> None:
     if found.duplicates:
-        heading(f"{len(found.duplicates)} pairs of examples are near-identical")
-        pairs = [(examples[pair.first], examples[pair.second], pair.score) for pair in found.duplicates]
+        heading(f"{_group_count(len(found.duplicates))} of near-identical examples")
         print_table(
             [Column("lines"), Column("score", True), Column("question")],
             [
-                [f"{one.line}, {other.line}", number(score), cut(" ".join(one.query.split()), width())]
-                for one, other, score in pairs[:CLUSTERS_SHOWN]
+                [
+                    _group_lines([examples[place].line for place in group.places]),
+                    number(group.score),
+                    cut(" ".join(examples[group.places[0]].query.split()), width()),
+                ]
+                for group in found.duplicates[:CLUSTERS_SHOWN]
             ],
         )
-        if len(pairs) > CLUSTERS_SHOWN:
-            out(f"and {len(pairs) - CLUSTERS_SHOWN} more; --json names them")
+        if len(found.duplicates) > CLUSTERS_SHOWN:
+            out(f"and {len(found.duplicates) - CLUSTERS_SHOWN} more; --json names them")
     if found.conflicts:
         heading(f"{len(found.conflicts)} questions appear with different answers")
         for one, other in found.conflicts[:CLUSTERS_SHOWN]:
@@ -691,6 +694,18 @@ def _show_copies(found: "Survey", examples: "list[Example]") -> None:
             )
         if len(found.conflicts) > CLUSTERS_SHOWN:
             out(f"and {len(found.conflicts) - CLUSTERS_SHOWN} more; --json names them")
+
+
+def _group_count(count: int) -> str:
+    return "1 group" if count == 1 else f"{count} groups"
+
+
+def _group_lines(lines: list[int]) -> str:
+    more = f" and {len(lines) - _GROUP_LINES} more" if len(lines) > _GROUP_LINES else ""
+    return ", ".join(map(str, lines[:_GROUP_LINES])) + more
+
+
+_GROUP_LINES = 3
 
 
 def _show_drift(moved: "Drift") -> None:

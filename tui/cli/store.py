@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from engine.errors import BadInput
-from store.transfer.doctor import Finding, examine, repair
+from store.transfer.doctor import StoreCheck, examine, repair
 from tui.cli.common import Json, Store, store_folder
 from tui.text.output import Column, moment, number, out, paragraph, print_json, print_table
 
@@ -45,7 +45,7 @@ def doctor(context: typer.Context, mend: Repair = False, json: Json = False, sto
     return 0 if healthy else 1
 
 
-def _print_finding(item: Finding) -> None:
+def _print_finding(item: StoreCheck) -> None:
     paragraph(item.words, " " * 16, f"{'ok' if item.ok else '!!'}  {item.check:12}")
     if not item.ok and item.repair:
         paragraph(f"--repair: {item.repair}", " " * 16)

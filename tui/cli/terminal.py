@@ -263,8 +263,8 @@ def _without_leaks(found: DataSection, candidates: Sequence[str]) -> Iterator[st
 
 def _within(found: DataSection) -> Iterator[str]:
     if found.duplicates:
-        pairs = _count(found.duplicates, "pair")
-        yield f"! {pairs} of near-identical examples: each pair counts twice"
+        groups = _count(found.duplicates, "group")
+        yield f"! {groups} of near-identical examples: each group counts more than once"
     for file, leaked in found.earlier:
         if leaked:
             yield f"! {leaked:,} also in the earlier eval set {file}"

@@ -91,7 +91,7 @@ def _data_facts(found: DataSection) -> Iterator[tuple[str, str]]:
     if found.similar:
         yield "similar to a training question, with a different answer", f"{found.similar:,}"
     if found.duplicates:
-        yield "pairs of near-identical examples", f"{found.duplicates:,}"
+        yield "groups of near-identical examples", f"{found.duplicates:,}"
     for row in found.excluded:
         yield f"excluded: {row.example}", f"{row.reason or 'no reason given'} ({row.user})"
     if found.detectable is not None:

@@ -8,7 +8,7 @@ from engine.decision.decision import decision_values
 from engine.decision.families import family_of, needs_of
 from engine.decision.words import NOT_RECORDED
 from store.read import history
-from store.read.judging import JudgeRow
+from store.read.judging import JudgeUse
 from store.read.rows import AlertRow, MetricRow, ModelRow, RunDetail
 from tui.sections.gather import RunSections
 from tui.sections.overview import cut_reason
@@ -134,7 +134,7 @@ def _model(model: ModelRow, no_verdict: str | None) -> dict[str, Any]:
     return {**_fields(model, "id"), "reason": "; ".join(reasons) or None}
 
 
-def _judge(row: JudgeRow) -> dict[str, Any]:
+def _judge(row: JudgeUse) -> dict[str, Any]:
     known, reason = row.cost, None
     if row.unpriced:
         known, reason = None, f"cost: {row.unpriced:,} calls of unknown price"

@@ -19,7 +19,7 @@ from tui.widgets.rows import Rows
 from tui.widgets.table import Columns, FlexColumn
 
 if TYPE_CHECKING:
-    from store.read.failures import FailureRow, RunTags, TagRow
+    from store.read.failures import RunTags, TaggedRow, TagRow
     from store.read.history import Connection
     from store.read.similar import AlikeRow
 
@@ -54,7 +54,7 @@ _BARS = "▂▃▄▅▆▇█"
 class FailureLog(NamedTuple):
     tags: "list[TagRow]"
     runs: "list[RunTags]"
-    answers: "list[FailureRow]"
+    answers: "list[TaggedRow]"
 
 
 class FailureLogScreen(RunScreen):
@@ -87,7 +87,7 @@ class FailureLogScreen(RunScreen):
         return self.query_one("#tags", Rows)
 
     @property
-    def answers(self) -> "Rows[FailureRow | AlikeRow]":
+    def answers(self) -> "Rows[TaggedRow | AlikeRow]":
         return self.query_one("#answers", Rows)
 
     # Reading and showing
@@ -267,10 +267,10 @@ def _titled(before: str, tag: str, after: str) -> Content:
     )
 
 
-def _draw_answer(row: "FailureRow | AlikeRow", width: int) -> Content:
-    from store.read.failures import FailureRow
+def _draw_answer(row: "TaggedRow | AlikeRow", width: int) -> Content:
+    from store.read.failures import TaggedRow
 
-    if isinstance(row, FailureRow):
+    if isinstance(row, TaggedRow):
         cells = [str(row.run_id), row.example, row.category or "", row.model, row.query, row.annotator]
         return TAGGED.row(cells, width)
     mark = Content("= " if row.same_category else "  ")

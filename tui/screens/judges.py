@@ -12,7 +12,7 @@ from engine.decision import judges
 from engine.decision.judges import Said
 from store.read import history, judging
 from store.read.history import Connection
-from store.read.judging import DisputeRow, JudgeRow, Judging, MeanRow, RankingRow
+from store.read.judging import DisputeRow, JudgeUse, JudgingResults, MeanRow, RankingRow
 from store.read.rows import ModelRow, WinRateRow
 from tui.keys import bindings
 from tui.screens.base import RunScreen
@@ -49,7 +49,7 @@ def columns() -> Columns:
     )
 
 
-def draw(judge: JudgeRow, found: Judging, candidate: str, baseline: str, width: int) -> Content:
+def draw(judge: JudgeUse, found: JudgingResults, candidate: str, baseline: str, width: int) -> Content:
     """One judge on one match; of a judge of single responses its mean score of the candidate."""
     rate = judges.rate_of(found, judge.name, candidate, baseline)
     mean = judges.mean_of(found, judge.name, candidate)
@@ -88,7 +88,7 @@ def _mean(mean: MeanRow | None) -> tuple[str, str]:
     return (MISSING, MISSING) if mean is None else (f"{mean.n:,}", judges.mean(mean))
 
 
-def _agreement(found: Judging, rate: WinRateRow | None) -> str:
+def _agreement(found: JudgingResults, rate: WinRateRow | None) -> str:
     if rate is None or judges.is_panel(found, rate.judge):
         return MISSING
     audit = judges.audit_of(found, rate.judge, "consistency", judges.subject(rate))
@@ -102,7 +102,9 @@ def _marked(value: float | None, warns: Callable[[float], bool]) -> str:
     return f"{'!' if warns(value) else ''}{value:.0%}"
 
 
-def about(judge: JudgeRow | None, found: Judging, candidate: str, baseline: str, width: int) -> list[Content]:
+def about(
+    judge: JudgeUse | None, found: JudgingResults, candidate: str, baseline: str, width: int
+) -> list[Content]:
     """Everything about one judge on one match in words, the reasons for doubt first."""
     if judge is None:
         return []
@@ -115,7 +117,7 @@ def about(judge: JudgeRow | None, found: Judging, candidate: str, baseline: str,
     return [*lines, *ranking(judges.ranking_of(found, judge.name), width)]
 
 
-def _title(judge: JudgeRow, width: int) -> Content:
+def _title(judge: JudgeUse, width: int) -> Content:
     details = judge.details or {}
     words = [str(details.get("model") or "")] if details.get("model") != judge.name else []
     words += [f"prompt {judge.prompt_hash[:8]}"] if not judge.parts else []
@@ -131,7 +133,7 @@ def _title(judge: JudgeRow, width: int) -> Content:
     return fit(join([plain(cut(judge.name, 24), "bold"), rest]), width)
 
 
-def _said(judge: JudgeRow, found: Judging, candidate: str, baseline: str) -> Iterator[Said]:
+def _said(judge: JudgeUse, found: JudgingResults, candidate: str, baseline: str) -> Iterator[Said]:
     if rate := judges.rate_of(found, judge.name, candidate, baseline):
         yield from judges.about_match(found, rate)
     for row in found.win_rates:
@@ -174,7 +176,7 @@ def _strip(row: RankingRow, lowest: float, highest: float) -> Content:
     return Content.styled("".join(cells), "$good")
 
 
-def disputed(judge: JudgeRow | None, rows: Sequence[DisputeRow]) -> list[DisputeRow]:
+def disputed(judge: JudgeUse | None, rows: Sequence[DisputeRow]) -> list[DisputeRow]:
     """What this judge sees differently from another, or what the parts of a panel do, widest gap first."""
     if judge is None:
         return []
@@ -217,7 +219,7 @@ class JudgesData:
     """A run's judges, the models that they compare, and what they see differently."""
 
     models: list[ModelRow]
-    found: Judging
+    found: JudgingResults
     disputes: list[DisputeRow]
 
 
@@ -252,7 +254,7 @@ class JudgesScreen(PairScreen, RunScreen):
         )
 
     @property
-    def table(self) -> Rows[JudgeRow]:
+    def table(self) -> Rows[JudgeUse]:
         return self.query_one("#judges", Rows)
 
     @property
@@ -312,7 +314,7 @@ class JudgesScreen(PairScreen, RunScreen):
         note = " · ! is a reason for doubt" if self._judged and self._judged.found.judges else ""
         return join([*pair, Content.styled(note, "$muted")])
 
-    def _row(self, judge: JudgeRow, width: int) -> Content:
+    def _row(self, judge: JudgeUse, width: int) -> Content:
         if self._judged is None:
             return Content("")
         return draw(judge, self._judged.found, self._candidate, self._baseline, width)
@@ -327,7 +329,7 @@ class JudgesScreen(PairScreen, RunScreen):
         self.query_one("#differ", Line).set(self._differ(judge, len(rows)))
         self.disputes.show(rows, key=lambda row: (row.one, row.other, row.candidate, row.example, row.turn))
 
-    def _differ(self, judge: JudgeRow | None, count: int) -> Content:
+    def _differ(self, judge: JudgeUse | None, count: int) -> Content:
         if judge is None:
             return Content("")
         if not count:

@@ -86,7 +86,7 @@ class DataSection:
     leaks: Sequence[LeakRow]
     similar: int  # examples like a training question with another answer
     answers_seen: int  # examples whose answer is in the training data under another question
-    duplicates: int  # pairs of near-identical examples
+    duplicates: int  # groups of near-identical examples
     earlier: tuple[tuple[str, int], ...]  # earlier eval sets, with how many examples they share
     without_leaks: tuple[ScoreWithoutLeaks, ...]
     coverage: CoverageTable | None

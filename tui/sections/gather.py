@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from engine.decision.decision import Decision, decide
 from store.read import history, live, slices
-from store.read.answered import Answered, answered
+from store.read.answered import AnswerCount, answered
 from store.read.history import Connection
 from store.read.judging import judging as read_judging
 from store.read.lock import test_uses
@@ -37,7 +37,7 @@ class RunSections:
     costs: CostsSection
     alerts: AlertsSection
     remarks: tuple[str, ...]
-    answers: tuple[Answered, ...]
+    answers: tuple[AnswerCount, ...]
     repetition: Repetition | None  # of the run that it repeats
     protocol: tuple[ProtocolTable, ...]
     trends: tuple[MeasureTrend, ...] = ()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from engine.decision import judges
 from engine.decision.judges import Said
-from store.read.judging import JudgeRow, Judging, RankingRow
+from store.read.judging import JudgeUse, JudgingResults, RankingRow
 from store.read.rows import WinRateRow
 from tui.sections.overview import judge_name
 
@@ -28,7 +28,7 @@ class JudgedPair:
 class JudgeReport:
     """One judge; `name` marks one that is not a language model, `said` applies to all its verdicts."""
 
-    row: JudgeRow
+    row: JudgeUse
     name: str
     model: str
     part_of: str | None
@@ -51,7 +51,7 @@ class JudgeReport:
 
 @dataclass(frozen=True, slots=True)
 class JudgingSection:
-    rows: Judging
+    rows: JudgingResults
     judges: tuple[JudgeReport, ...]
 
     @property
@@ -65,11 +65,11 @@ class JudgingSection:
         return {judge.row.name: judge.name for judge in self.judges}
 
 
-def judging(rows: Judging) -> JudgingSection:
+def judging(rows: JudgingResults) -> JudgingSection:
     return JudgingSection(rows, tuple(_judge(rows, judge) for judge in rows.judges))
 
 
-def _judge(rows: Judging, judge: JudgeRow) -> JudgeReport:
+def _judge(rows: JudgingResults, judge: JudgeUse) -> JudgeReport:
     details = judge.details or {}
     own = [row for row in rows.win_rates if row.judge == judge.name]
     return JudgeReport(
@@ -85,7 +85,7 @@ def _judge(rows: Judging, judge: JudgeRow) -> JudgeReport:
     )
 
 
-def _pair(rows: Judging, row: WinRateRow, own: Sequence[WinRateRow]) -> JudgedPair:
+def _pair(rows: JudgingResults, row: WinRateRow, own: Sequence[WinRateRow]) -> JudgedPair:
     name = judges.subject(row)
     orders = judges.audit_of(rows, row.judge, "consistency", name)
     is_panel = judges.is_panel(rows, row.judge)

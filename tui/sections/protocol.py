@@ -10,7 +10,7 @@ from engine.decision.facts import model_costs
 from engine.decision.families import family_of
 from store.read import history
 from store.read.history import Connection
-from store.read.judging import JudgeRow, judging
+from store.read.judging import JudgeUse, judging
 from store.read.rows import BenchmarkRow, MetricRow, ModelRow, RunDetail, SplitUseRow
 from tui.sections.measures import declared
 from tui.sections.overview import judge_name
@@ -108,7 +108,7 @@ class ProtocolTable:
 def protocol(
     run: RunDetail,
     models: Sequence[ModelRow],
-    judges: Sequence[JudgeRow],
+    judges: Sequence[JudgeUse],
     metrics: Sequence[MetricRow],
     benchmarks: Sequence[BenchmarkRow],
     uses: Sequence[SplitUseRow],
@@ -194,7 +194,7 @@ def _model(model: ModelRow, environment: dict[str, Any]) -> str:
     return "; ".join([*facts, *(f"{name} {value}" for name, value in model_costs(model))])
 
 
-def _judge(judge: JudgeRow) -> str:
+def _judge(judge: JudgeUse) -> str:
     facts = [judge_name(judge.name, judge.is_language_model), judge.kind, f"prompt {judge.prompt_hash}"]
     if judge.reported_models:
         facts.append(f"answered as {judge.reported_models}")

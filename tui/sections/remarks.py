@@ -5,8 +5,8 @@ from itertools import product
 from typing import Any
 
 from engine.servers.parameters import dropped
-from store.read.answered import Answered
-from store.read.judging import JudgeRow
+from store.read.answered import AnswerCount
+from store.read.judging import JudgeUse
 from store.read.rows import ModelRow, RunDetail
 from tui.sections.protocol import Repetition
 
@@ -25,8 +25,8 @@ _SHARED = {
 def remarks(
     run: RunDetail,
     models: Sequence[ModelRow],
-    judges: Sequence[JudgeRow],
-    answers: Sequence[Answered],
+    judges: Sequence[JudgeUse],
+    answers: Sequence[AnswerCount],
     repetition: Repetition | None,
 ) -> list[str]:
     """One sentence each."""
@@ -70,7 +70,7 @@ def _notes(models: Iterable[ModelRow]) -> Iterator[str]:
         yield f"{', '.join(names)}: {note}"
 
 
-def _judges(judges: Iterable[JudgeRow]) -> Iterator[str]:
+def _judges(judges: Iterable[JudgeUse]) -> Iterator[str]:
     """Which parameters of the plan the judges' servers did not take."""
     for judge in judges:
         if lost := dropped((judge.details or {}).get("rejected") or []):

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from engine.judges.answers import verdict
 from engine.judges.audit import Judged, audit, kin
-from engine.judges.judge import ORDERS, WHOLE, Call, Judge, Pair
+from engine.judges.judge import ORDERS, WHOLE, Call, Pair, PairJudge
 from engine.judges.questions import drawn
 from engine.phases.judging.shared import given_answers, match_name, paid, until_stopped
 from engine.phases.work import Work
@@ -30,7 +30,7 @@ BOAST = (
 )
 
 
-def probe_judge(work: Work, settings: JudgePlan, grader: Judge, judge_id: int) -> None:
+def probe_judge(work: Work, settings: JudgePlan, grader: PairJudge, judge_id: int) -> None:
     """Compares the constant answer with the first baseline on a seeded sample of examples, in both orders.
 
     Each finished example is kept at once, so that nothing is asked twice.
@@ -72,7 +72,7 @@ def probe_item(judge: str) -> str:
 def constant_alerts(work: Work) -> list[Alert]:
     """A warning for judges that let the constant answer win more often than one in ten."""
     alerts = []
-    for judge in work.recorder.rows(records.Judge, run_id=work.recorder.run_id):
+    for judge in work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id):
         for row in work.recorder.rows(records.Audit, judge_id=judge.id, measure=MEASURE):
             if row.value is not None and row.value > TOLERATED:
                 message = (
@@ -120,7 +120,7 @@ KIN: Final = "self_preference"
 
 def record_audits(work: Work) -> None:
     """Writes the leanings of every judge of pairs, its ranking of the models, and who is of its family."""
-    for judge in work.recorder.rows(records.Judge, run_id=work.recorder.run_id):
+    for judge in work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id):
         if judge.kind == "pairwise":
             verdicts = work.recorder.rows(records.Verdict, judge_id=judge.id, turn=WHOLE)
             work.recorder.put([records.Audit(**row) for row in _leanings(work, judge.id, verdicts)])
@@ -131,7 +131,7 @@ def record_audits(work: Work) -> None:
 def kin_alerts(work: Work) -> list[Alert]:
     """A note for each candidate that a judge of its own family grades."""
     alerts = []
-    for judge in work.recorder.rows(records.Judge, run_id=work.recorder.run_id):
+    for judge in work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id):
         related = _related(work, judge)
         for model in work.plan.candidates:
             if model.name in related:
@@ -194,7 +194,7 @@ def _ranking(work: Work, judge_id: int, verdicts: list[records.Verdict]) -> list
     ]
 
 
-def _kin(work: Work, judge: records.Judge) -> list[dict[str, Any]]:
+def _kin(work: Work, judge: records.StoredJudge) -> list[dict[str, Any]]:
     related = _related(work, judge)
     if not related:
         return []
@@ -210,6 +210,6 @@ def _kin(work: Work, judge: records.Judge) -> list[dict[str, Any]]:
     ]
 
 
-def _related(work: Work, judge: records.Judge) -> list[str]:
+def _related(work: Work, judge: records.StoredJudge) -> list[str]:
     models = [(model.name, model.path or model.model) for model in work.plan.models]
     return kin((judge.details or {}).get("model"), models) if judge.is_language_model else []

@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.data.example import Example
 from engine.judges.answers import Verdict, verdict
-from engine.judges.judge import ORDERS, WHOLE, Call, Judge, Judgment, Pair
+from engine.judges.judge import ORDERS, WHOLE, Call, Judgment, Pair, PairJudge
 from engine.judges.questions import asked_turns, drawn, matches, turns_of
 from engine.judges.questions import drawn as in_drawn_order
 from engine.phases.judging.shared import (
@@ -74,7 +74,7 @@ Texts = dict[Place, str]
 
 def record_win_rates(work: Work, judge_id: int) -> None:
     """Writes what one judge's verdicts say so far, for every candidate against every baseline."""
-    (judge,) = work.recorder.rows(records.Judge, id=judge_id)
+    (judge,) = work.recorder.rows(records.StoredJudge, id=judge_id)
     if (judge.details or {}).get("asked_where_unsure"):
         # Of a cascade's dearer judge only the hard examples are known: their rate would mislead.
         return
@@ -83,7 +83,7 @@ def record_win_rates(work: Work, judge_id: int) -> None:
         for candidate, baseline in matches(work.plan)
         for row in _win_rates(work, judge_id, judge.name, candidate, baseline)
     ]
-    work.recorder.put([records.WinRate(**row) for row in rows])
+    work.recorder.put([records.StoredWinRate(**row) for row in rows])
 
 
 def _win_rates(
@@ -164,7 +164,7 @@ def _winners_by_example(
 ) -> dict[int, dict[Place, tuple[Winner | None, Winner | None]]]:
     """Both orders' winners of each example, by turn; an example whose second order is due is left out."""
     winners: dict[Place, dict[str, Winner | None]] = defaultdict(dict)
-    for row in work.recorder.rows(records.Judgment, **sides):
+    for row in work.recorder.rows(records.StoredJudgment, **sides):
         winners[row.turn, row.example_id][row.order] = row.winner
     by_turn: dict[int, dict[Place, tuple[Winner | None, Winner | None]]] = defaultdict(dict)
     for place, both in winners.items():
@@ -214,7 +214,9 @@ class Matchup:
     of `play` stops the match; earlier judgments are kept.
     """
 
-    def __init__(self, work: Work, grader: Judge, judge_id: int, candidate: Model, baseline: Model) -> None:
+    def __init__(
+        self, work: Work, grader: PairJudge, judge_id: int, candidate: Model, baseline: Model
+    ) -> None:
         self._work = work
         self._judge = grader
         (self._settings,) = (each for each in work.plan.judges if each.name == grader.name)
@@ -230,7 +232,7 @@ class Matchup:
         }
         self._winners: dict[tuple[int, int, str], str | None] = {
             (row.example_id, row.turn, row.order): row.winner
-            for row in work.recorder.rows(records.Judgment, **self.sides)
+            for row in work.recorder.rows(records.StoredJudgment, **self.sides)
         }
         self._decided = {
             (row.example_id, row.turn) for row in work.recorder.rows(records.Verdict, **self.sides)
@@ -336,7 +338,7 @@ class Matchup:
             verdicts.append(self._verdict_row(place, turn, outcome, consistent, _why(both, consistent)))
             decided.append(Decided(pair, turn, outcome, both))
         with self._work.recorder.transaction() as transaction:
-            transaction.append([records.Judgment(**self._row(judgment)) for judgment in judgments])
+            transaction.append([records.StoredJudgment(**self._row(judgment)) for judgment in judgments])
             transaction.append([records.Verdict(**row) for row in verdicts])
         for judgment in judgments:
             report_failure(self._work, self._judge.name, judgment.call.pair.example, judgment.failure)
@@ -416,7 +418,7 @@ def threshold_of(work: Work) -> float:
 
 def _record_saved(work: Work, match: Matchup, total: int) -> None:
     """How many of the calls were not made; the progress is over with those that were."""
-    made = len(work.recorder.rows(records.Judgment, **match.sides))
+    made = len(work.recorder.rows(records.StoredJudgment, **match.sides))
     work.meter("judge", match.title, "judgments", total=made, done=made)
     work.recorder.put(
         records.Audit(

@@ -29,7 +29,7 @@ Place = tuple[int, int, int, int]  # candidate, baseline, example, turn
 class Part:
     """A judge that is part of another: its row, and its verdicts by place."""
 
-    row: records.Judge
+    row: records.StoredJudge
     verdicts: dict[Place, records.Verdict]
 
     @property
@@ -38,7 +38,7 @@ class Part:
 
 
 def part(work: Work, name: str) -> Part:
-    (row,) = work.recorder.rows(records.Judge, run_id=work.recorder.run_id, name=name)
+    (row,) = work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id, name=name)
     return Part(row, verdicts_of(work, row.id))
 
 
@@ -56,14 +56,14 @@ def record_combined(
 
     A part's own win rate is shown, but the plan's gates are about the whole.
     """
-    found = work.recorder.rows(records.Judge, run_id=work.recorder.run_id, name=name)
+    found = work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id, name=name)
     names = [each.name for each in parts]
     with work.recorder.transaction() as transaction:
         if found:
             judge_id = int(found[0].id)
         else:
             judge_id = transaction.insert(
-                records.Judge(
+                records.StoredJudge(
                     run_id=work.recorder.run_id,
                     name=name,
                     kind="pairwise",
@@ -77,7 +77,7 @@ def record_combined(
             )  # fmt: skip
         for each in parts:
             transaction.update(
-                records.Judge, each.row.id, details={**(each.row.details or {}), "part_of": name}
+                records.StoredJudge, each.row.id, details={**(each.row.details or {}), "part_of": name}
             )
         transaction.clear(records.Verdict, judge_id=judge_id)
         transaction.append(
@@ -154,13 +154,13 @@ def agreement_of_raters(work: Work) -> None:
     """How far the raters of single responses agree, two at a time, over all that both rated."""
     rows = [
         row
-        for row in work.recorder.rows(records.Judge, run_id=work.recorder.run_id)
+        for row in work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id)
         if row.kind == "pointwise"
     ]
     scores = {
         row.id: {
             (rating.model_id, rating.example_id, rating.turn): rating.score
-            for rating in work.recorder.rows(records.Rating, judge_id=row.id)
+            for rating in work.recorder.rows(records.StoredRating, judge_id=row.id)
         }
         for row in rows
     }
@@ -258,7 +258,7 @@ def _next_judge(work: Work, settings: JudgePlan, before: str) -> tuple[int, int]
         raise AssertionError("a cascade takes only pairwise judges")
     judge_id = declare_judge(work, settings.name, grader)
     _mark(work, judge_id)
-    (row,) = work.recorder.rows(records.Judge, run_id=work.recorder.run_id, name=before)
+    (row,) = work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id, name=before)
     examples = selected(work.plan, settings, work.examples)
     made = possible = 0
     for candidate, baseline in matches(work.plan):
@@ -280,10 +280,10 @@ def _next_judge(work: Work, settings: JudgePlan, before: str) -> tuple[int, int]
 
 def _mark(work: Work, judge_id: int) -> None:
     """Says in the judge's row that it never saw the easy examples."""
-    (row,) = work.recorder.rows(records.Judge, id=judge_id)
+    (row,) = work.recorder.rows(records.StoredJudge, id=judge_id)
     with work.recorder.transaction() as transaction:
         transaction.update(
-            records.Judge, judge_id, details={**(row.details or {}), "asked_where_unsure": True}
+            records.StoredJudge, judge_id, details={**(row.details or {}), "asked_where_unsure": True}
         )
 
 
@@ -292,13 +292,13 @@ def _unsure(work: Work, sides: dict[str, int]) -> set[int]:
     unsure = {
         row.example_id for row in work.recorder.rows(records.Verdict, **sides) if row.consistent is not True
     }
-    judgments: dict[tuple[int, int], list[records.Judgment]] = {}
-    for row in work.recorder.rows(records.Judgment, **sides):
+    judgments: dict[tuple[int, int], list[records.StoredJudgment]] = {}
+    for row in work.recorder.rows(records.StoredJudgment, **sides):
         judgments.setdefault((row.example_id, row.turn), []).append(row)
     return unsure | {place for (place, _), both in judgments.items() if _is_close(both)}
 
 
-def _is_close(both: list[records.Judgment]) -> bool:
+def _is_close(both: list[records.StoredJudgment]) -> bool:
     gaps = [
         abs(row.candidate_score - row.baseline_score)
         for row in both

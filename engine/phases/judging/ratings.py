@@ -58,24 +58,24 @@ def measure_name(judge: str, criterion: str = "", turn: int = WHOLE) -> str:
 def rating_measures(work: Work) -> list[Measure]:
     """The measures that this run's ratings give, in the order of its judges."""
     turns = max((len(turns_of(example)) for example in work.examples), default=0)
-    rows = work.recorder.rows(records.Judge, run_id=work.recorder.run_id)
+    rows = work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id)
     return [measure for row in rows if row.kind == KIND for measure in _measures_of(row, turns)]
 
 
 def rating_alerts(work: Work) -> list[Alert]:
     """Raters of which too many ratings failed, as a warning for each candidate."""
     alerts = []
-    for row in work.recorder.rows(records.Judge, run_id=work.recorder.run_id):
+    for row in work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id):
         for model in work.plan.candidates if row.kind == KIND else ():
             scores = work.recorder.rows(
-                records.Score, model_id=work.model_ids[model.name], measure=measure_name(row.name)
+                records.StoredScore, model_id=work.model_ids[model.name], measure=measure_name(row.name)
             )
             alert = _failure_alert(work, row.name, model, scores)
             alerts += [alert] if alert else []
     return alerts
 
 
-def _failure_alert(work: Work, judge: str, model: Model, scores: list[records.Score]) -> Alert | None:
+def _failure_alert(work: Work, judge: str, model: Model, scores: list[records.StoredScore]) -> Alert | None:
     asked = [row for row in scores if row.reason != NOT_SAMPLED]
     reasons = Counter(row.reason or "" for row in asked if row.value is None)
     failed, allowed = reasons.total(), work.plan.gates.max_judge_failures
@@ -92,7 +92,7 @@ def _failure_alert(work: Work, judge: str, model: Model, scores: list[records.Sc
     return Alert("warning", "judge_failures", model.name, None, measure_name(judge), message, evidence)
 
 
-def _measures_of(judge: records.Judge, turns: int) -> list[Measure]:
+def _measures_of(judge: records.StoredJudge, turns: int) -> list[Measure]:
     details, name = judge.details or {}, judge.name
     version = f"{details['model']} {judge.prompt_hash}"
 
@@ -117,11 +117,11 @@ def _measures_of(judge: records.Judge, turns: int) -> list[Measure]:
 
 def _declare_measures(work: Work) -> None:
     """Appends the measures to the stored ones, which a resumed run leaves unchanged."""
-    known = work.recorder.column(records.Metric, "measure", run_id=work.recorder.run_id)
+    known = work.recorder.column(records.StoredMetric, "measure", run_id=work.recorder.run_id)
     new = [measure for measure in rating_measures(work) if measure.name not in known]
     work.recorder.append(
         [
-            records.Metric(
+            records.StoredMetric(
                 run_id=work.recorder.run_id,
                 measure=measure.name,
                 position=place,
@@ -156,7 +156,8 @@ class _Sheet:
         self._examples = selected(work.plan, settings, work.examples)
         self._turns = max((len(turns_of(example)) for example in work.examples), default=0)
         self._done: dict[tuple[int, int], float | None] = {
-            (row.example_id, row.turn): row.score for row in work.recorder.rows(records.Rating, **self._sides)
+            (row.example_id, row.turn): row.score
+            for row in work.recorder.rows(records.StoredRating, **self._sides)
         }
 
     def fill(self) -> None:
@@ -199,14 +200,14 @@ class _Sheet:
             **figures(rating),
         }
         with self._work.recorder.transaction() as transaction:
-            transaction.append(records.Rating(**row))
+            transaction.append(records.StoredRating(**row))
             transaction.append(
                 [
-                    records.Score(**self._score_row(place, name, value, rating.failure))
+                    records.StoredScore(**self._score_row(place, name, value, rating.failure))
                     for name, value in self._values(turn, rating.score, rating.scores)
                 ]
             )
-            transaction.append([records.Score(**row) for row in self._mean_of_turns(place, rating)])
+            transaction.append([records.StoredScore(**row) for row in self._mean_of_turns(place, rating)])
         report_failure(self._work, self._rater.name, rating.call.item.example, rating.failure)
 
     def _mean_of_turns(self, place: int, rating: Rating) -> list[dict[str, Any]]:
@@ -233,7 +234,7 @@ class _Sheet:
                         self._score_row(place, name, None, reason) for name, _ in self._values(turn, None, {})
                     ]
         with self._work.recorder.transaction() as transaction:
-            transaction.ensure([records.Score(**row) for row in rows])
+            transaction.ensure([records.StoredScore(**row) for row in rows])
 
     def _unrated(self, example: Example, turn: int, given: Given | None, in_sample: bool) -> str | None:
         if turn > len(turns_of(example)):

@@ -7,7 +7,7 @@ from typing import Any, TypedDict, TypeVar
 
 from engine.data.example import Example
 from engine.errors import Paused
-from engine.judges.judge import Judge, Judgment, Rater, Rating
+from engine.judges.judge import Judgment, PairJudge, Rater, Rating
 from engine.judges.questions import sendable
 from engine.phases.work import Work, closed_after
 from engine.plan.plan import Model
@@ -49,8 +49,8 @@ def paid(outcomes: Sequence[Judgment | Rating]) -> Paid:
 def spent(work: Work) -> float:
     """US dollars that this run's judges have cost; an answer out of the cache has cost nothing here."""
     total = 0.0
-    for judge_id in work.recorder.column(records.Judge, "id", run_id=work.recorder.run_id):
-        for table in (records.Judgment, records.Rating):
+    for judge_id in work.recorder.column(records.StoredJudge, "id", run_id=work.recorder.run_id):
+        for table in (records.StoredJudgment, records.StoredRating):
             total += work.recorder.total(table, "cost", judge_id=judge_id, cached=False)
     return total
 
@@ -66,14 +66,14 @@ class Given:
     turns: tuple[str, ...]
 
 
-def declare_judge(work: Work, name: str, grader: Judge | Rater) -> int:
+def declare_judge(work: Work, name: str, grader: PairJudge | Rater) -> int:
     """The id of the judge's row in this run, which is made where it is missing."""
-    known = {row.name: row.id for row in work.recorder.rows(records.Judge, run_id=work.recorder.run_id)}
+    known = {row.name: row.id for row in work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id)}
     if name in known:
         return int(known[name])
     details = grader.describe()
     return work.recorder.insert(
-        records.Judge(
+        records.StoredJudge(
             run_id=work.recorder.run_id,
             name=name,
             kind=details["kind"],
@@ -84,18 +84,18 @@ def declare_judge(work: Work, name: str, grader: Judge | Rater) -> int:
     )
 
 
-def tell_rejected(work: Work, judge_id: int, grader: Judge | Rater, told: list[str]) -> list[str]:
+def tell_rejected(work: Work, judge_id: int, grader: PairJudge | Rater, told: list[str]) -> list[str]:
     """Records the parameters that the judge's server refuses; `told` are known already."""
     rejected: list[str] = grader.describe().get("rejected") or []
     lost = dropped(rejected)
     if lost != told:
-        (row,) = work.recorder.rows(records.Judge, id=judge_id)
+        (row,) = work.recorder.rows(records.StoredJudge, id=judge_id)
         details = dict(row.details or {})
         before: list[str] = details.get("rejected") or []
         if new := sorted({*lost} - {*before}):
             details["rejected"] = sorted({*rejected, *before})
             with work.recorder.transaction() as transaction:
-                transaction.update(records.Judge, judge_id, details=details)
+                transaction.update(records.StoredJudge, judge_id, details=details)
             said = f"{grader.name}: the server refuses {', '.join(new)}: it uses its own values"
             work.recorder.event("warning", "judge", said)
     return lost
@@ -103,7 +103,7 @@ def tell_rejected(work: Work, judge_id: int, grader: Judge | Rater, told: list[s
 
 def given_answers(work: Work, model: Model) -> dict[int, Given]:
     """The stored answers of a model by example, without those that are missing."""
-    rows = work.recorder.rows(records.Response, model_id=work.model_ids[model.name])
+    rows = work.recorder.rows(records.StoredResponse, model_id=work.model_ids[model.name])
     return {row.example_id: Given(row.text, tuple(row.turns or ())) for row in rows if row.text is not None}
 
 

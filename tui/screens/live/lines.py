@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from engine.decision import judges
-from store.read.judging import FailureRow, JudgeRow
+from store.read.judging import JudgeFailure, JudgeUse
 from store.read.rows import ProgressRow, WinRateRow
 from tui.keys import written
 from tui.sections.eta import (
@@ -281,9 +281,9 @@ BAND = 60  # cells of a band at most
 class JudgingSoFar:
     """What has been judged until now."""
 
-    judges: list[JudgeRow]
+    judges: list[JudgeUse]
     rates: list[WinRateRow]
-    failures: list[FailureRow]
+    failures: list[JudgeFailure]
 
 
 def judging(
@@ -319,7 +319,7 @@ def _heading(text: str) -> Content:
 
 
 def _calls(
-    judge: JudgeRow, failures: list[FailureRow], progress: Sequence[ProgressRow], recent: Recent | None
+    judge: JudgeUse, failures: list[JudgeFailure], progress: Sequence[ProgressRow], recent: Recent | None
 ) -> list[Content]:
     """Pace, cost and counts; then why calls failed."""
     cached = f", {judge.from_cache:,} from the cache" if judge.from_cache else ""

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from engine.data.example import Example, query_id
 from store.exclusions import is_excluded
 from store.read import evidence
-from store.read.answers import Answered, answered
+from store.read.answers import ModelAnswer, answered
 from store.read.history import Connection, metrics, models
 from store.read.pairs import PairView, pair
 from store.read.queues import (
@@ -71,7 +71,7 @@ class ComparedPair:
     right_id: int
     excluded: bool
     control: bool
-    answers: tuple[Answered, ...]  # of all models of the run; none in blind mode
+    answers: tuple[ModelAnswer, ...]  # of all models of the run; none in blind mode
 
 
 @dataclass(frozen=True, slots=True)

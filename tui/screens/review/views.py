@@ -7,7 +7,7 @@ from typing import NamedTuple
 from textual.content import Content
 
 from engine.data.messages import turn_text
-from store.read.answers import Answered
+from store.read.answers import ModelAnswer
 from store.read.pairs import PairView
 from store.read.rows import ResponseRow
 from tui.screens.review.data import ComparedPair, Review
@@ -192,7 +192,7 @@ def nearest(references: Sequence[str], answer: str) -> int:
 # All models
 
 
-def _models(answers: Sequence[Answered], width: int) -> Sheet:
+def _models(answers: Sequence[ModelAnswer], width: int) -> Sheet:
     """As many answers beside each other as fit, the others below them."""
     fitting = max(1, min(MOST, (width + 3) // (NARROWEST + 3)))
     banks = -(-len(answers) // fitting)
@@ -213,7 +213,7 @@ def _padded(cells: Sequence[Sequence[Cell]], columns: int) -> list[Sequence[Cell
     return [[*row, *[empty] * (columns - len(row))] for row in zip_longest(*cells, fillvalue=empty)]
 
 
-def _title(answer: Answered, width: int) -> str:
+def _title(answer: ModelAnswer, width: int) -> str:
     score = f" · {cut(answer.score.measure, 16)} {number(answer.score.value, 2)}" if answer.score else ""
     name = cut(answer.response.model, max(4, width - len(score) - len(answer.role) - 1))
     return f"{name} {answer.role}{score}"

@@ -171,7 +171,7 @@ class SizesPart(SplitsPart):
 def _remarks(summary: Mapping[str, Any]) -> list[str]:
     """What is wrong with the eval set beside what training has seen of it."""
     twice = summary.get("duplicates")
-    found = [f"! {plural(twice, 'pair')} of copies inside the eval set"] if twice else []
+    found = [f"! {plural(twice, 'group')} of copies inside the eval set"] if twice else []
     return found + [
         f"! {plural(row['leaked'], 'example')} also in the previous eval set {row.get('file')}"
         for row in summary.get("earlier") or ()

@@ -1,0 +1,46 @@
+"""Which weights are in memory: one base at a time, shared by all of its models.
+
+Torch is imported when a model is opened, not with this file: a plan of recorded or served models needs none.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.plan.plan import Model
+
+if TYPE_CHECKING:
+    from engine.models.local import LocalBase, LocalModel
+
+BaseKey = tuple[str | None, str, str]
+
+
+def base_key(model: Model) -> BaseKey:
+    """What two models have in common that can share one loaded base."""
+    return (model.path, model.dtype, model.device)
+
+
+class Holder:
+    """Opens models; another base than the last one's takes that one's place. `cache` is for their answers."""
+
+    def __init__(self, cache: Path | None) -> None:
+        self._cache = cache
+        self._base: LocalBase | None = None
+        self._key: BaseKey | None = None
+
+    def model(self, model: Model) -> "LocalModel":
+        """The model, its weights loaded when first needed. Raises BadInput for files that cannot be used."""
+        from engine.models.cache import ResponseCache
+        from engine.models.local import LocalBase
+
+        assert model.path is not None
+        if base_key(model) != self._key:
+            self.close()
+            self._base = LocalBase(model.path, dtype=model.dtype, device=model.device)
+            self._key = base_key(model)
+        assert self._base is not None
+        return self._base.generator(model, ResponseCache(self._cache) if self._cache else None)
+
+    def close(self) -> None:
+        if self._base is not None:
+            self._base.close()
+        self._base = self._key = None
