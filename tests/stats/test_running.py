@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine.metrics.metric import mean
-from engine.stats import resampling
+from engine.stats import running
 from engine.stats.intervals import Interval, bootstrap_interval
 from engine.stats.resampling import Array
 from engine.stats.running import RunningInterval
@@ -14,7 +14,7 @@ GROUPS = 2000
 
 @pytest.fixture(autouse=True)
 def _few_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resampling, "GROUPS", GROUPS)
+    monkeypatch.setattr(running, "GROUPS", GROUPS)
 
 
 def over(parts: Array, seed: int = 0) -> Interval:
