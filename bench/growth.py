@@ -74,16 +74,12 @@ def rows(shape: str, count: int, first: int = 0) -> Iterator[Row]:
 def write(folder: Path, shape: str, count: int) -> Path:
     """A plan with its data; the candidate's answers are right twice in three times, the baseline's once."""
     own = list(rows(shape, count))
-    rights: dict[str, Callable[[int], bool]] = {
-        "base": lambda at: at % 3 == 0,
-        "tuned": lambda at: at % 3 != 0,
-    }
     answers = {
         name: [
-            {"id": row["id"], "response": row["reference"] if right(at) else "0"}
+            {"id": row["id"], "response": row["reference"] if (at % 3 == 0) == thirds else "0"}
             for at, row in enumerate(own)
         ]
-        for name, right in rights.items()
+        for name, thirds in (("base", True), ("tuned", False))
     }
     trained = [{"query": row["query"], "answer": row["reference"]} for row in rows(shape, count, 10**6)]
     files: dict[str, Sequence[Mapping[str, str]]] = {"examples": own, "train": trained, **answers}

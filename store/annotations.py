@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from store.read.rows import fetch
+from store.read.query import select
 
 KINDS = ("preference", "thumbs", "rating", "tag", "note", "correction", "flag")
 PREFERENCES = ("left", "right", "tie", "both_bad")
@@ -93,7 +93,7 @@ def take_back(
     row = cursor.fetchone()
     if row is None:
         return None
-    (taken,) = fetch(
+    (taken,) = select(
         connection,
         TakenBack,
         "SELECT n.*, e.example FROM annotation n JOIN example e ON e.id = n.example_id WHERE n.id = ?",

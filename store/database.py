@@ -107,7 +107,7 @@ def prepare(folder: Path) -> None:
         if not exists(folder):
             from store.migrations import create
 
-            create(folder)
+            create(folder / FILE)
     except OSError as error:
         raise StoreError(
             f"the store {folder} cannot be written: {error.strerror}",
@@ -127,7 +127,7 @@ def prepare(folder: Path) -> None:
     if found < SCHEMA:
         from store.migrations import upgrade
 
-        upgrade(folder)
+        upgrade(folder / FILE, folder / f"{FILE}.before-{SCHEMA}")
 
 
 def schema_of(folder: Path) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from store.read.rows import fetch
+from store.read.query import select
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def exclude(
 
 def excluded(connection: sqlite3.Connection) -> Mapping[tuple[str, str], ExclusionRow]:
     """The examples that are out now, by id and query hash, each with who took it out and why."""
-    rows = fetch(connection, ExclusionRow, "SELECT * FROM exclusion ORDER BY id")
+    rows = select(connection, ExclusionRow, "SELECT * FROM exclusion ORDER BY id")
     newest = {(row.example, row.query_hash): row for row in rows}
     return {key: row for key, row in newest.items() if row.excluded}
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from store.errors import StoreError
 from store.read.history import run
-from store.read.rows import fetch
+from store.read.query import select
 
 OPPOSITE = {"tag": "untag", "accept": "withdraw", "delete": "restore"}
 
@@ -48,7 +48,7 @@ def mark(connection: sqlite3.Connection, run_id: int, kind: str, value: str, use
 
 def marks(connection: sqlite3.Connection, run_id: int) -> list[MarkRow]:
     """Everything that was said of a run, oldest first."""
-    return fetch(connection, MarkRow, "SELECT * FROM runmark WHERE run_id = ? ORDER BY id", run_id)
+    return select(connection, MarkRow, "SELECT * FROM runmark WHERE run_id = ? ORDER BY id", run_id)
 
 
 def tags(connection: sqlite3.Connection, run_id: int) -> list[str]:
@@ -116,7 +116,7 @@ def accepted(connection: sqlite3.Connection, name: str, *, before: int | None = 
 
     `before` leaves out that run and those after it, so that no run is held against itself.
     """
-    found = fetch(
+    found = select(
         connection,
         MarkRow,
         """

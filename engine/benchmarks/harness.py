@@ -46,8 +46,8 @@ _AUTO, _AUTO_ELSEWHERE = {"cuda": 128}, 16  # requests at a time to begin with
 class CountingModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped here
     """lm-eval's own transformers model around weights that are loaded already.
 
-    `begin` is called before the first request and says how many there are; `progress` is told how many are
-    answered, of how many. Out of memory halves the batch size and asks the current requests again. "auto"
+    `begin` is called with the number of requests before the first one; `progress` with the numbers of
+    answered and of all requests. Out of memory halves the batch size and repeats the current requests. "auto"
     starts from a large batch: lm-eval asks the longest requests first, so that one too large shows at once.
     """
 
@@ -179,7 +179,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class _Known(Exception):
-    """Leaves lm-eval's `evaluate` before the model is asked what it was asked before."""
+    """Leaves lm-eval's `evaluate` before the model is asked the same questions again."""
 
 
 def run_tasks(
@@ -191,7 +191,7 @@ def run_tasks(
 ) -> Iterator[TaskResult | KnownTask]:
     """Runs the tasks on the model, in order, and yields each when it is finished.
 
-    `progress` is told the current task, how many of its requests are answered, and of how many. A task whose
+    `progress` gets the current task, and the numbers of its answered and of all requests. A task whose
     identity is among the `known` ones is not run. A task that fails does not stop the others. Raises BadInput
     for unknown tasks, and CannotRun at the end when some failed.
     """
@@ -210,7 +210,7 @@ def run_tasks(
         raise CannotRun(
             f"model {model.name!r}: {len(failed)} of {len(tasks)} benchmark tasks failed\n  "
             + "\n  ".join(failed),
-            "The other tasks are kept. Correct the task's file or data, then resume.",
+            "The other tasks are saved. Correct the task's file or data, then resume.",
         )
 
 

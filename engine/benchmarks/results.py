@@ -1,4 +1,4 @@
-"""What lm-eval finds out, in the words of this program: from its Python API and from its files alike.
+"""lm-eval's results in this program's terms, from its Python API and from its files.
 
 Scores are keyed "metric,filter" there, standard errors "metric_stderr,filter"; a standard error can be the
 text "N/A". Samples are one line for each document and filter; what its files hold of them is turned into
@@ -72,7 +72,7 @@ class TaskResult:
 
 @dataclass(frozen=True, slots=True)
 class KnownTask:
-    """A task that need not run: its result of this identity is at hand."""
+    """A task that need not run: a result with this identity is stored."""
 
     task: str
     identity: str
@@ -99,7 +99,7 @@ def scores_of(found: Found, hashes: Mapping[str, str]) -> Iterator[BenchmarkScor
                 # None: a group whose members disagree.
                 higher_is_better=(_table(found, "higher_is_better").get(task) or {}).get(metric) is not False,
                 task_hash=task_hash(task, hashes, members),
-                reason=None if shown is not None else f"lm-eval gives {value!r:.40}, which is no number",
+                reason=None if shown is not None else f"lm-eval gives {value!r:.40}, which is not a number",
             )
 
 
@@ -156,7 +156,7 @@ def samples_of(task: str, lines: Iterable[Found]) -> Iterator[BenchmarkSample]:
 
 
 def arguments(line: Found) -> list[Sequence[Any]]:
-    """What the model was asked for a document: a list in memory, tables "gen_args_0" … in a file."""
+    """The model's requests for a document: a list in memory, tables "gen_args_0" … in a file."""
     given = line["arguments"]
     if isinstance(given, Mapping):
         return [list(entry.values()) if isinstance(entry, Mapping) else [entry] for entry in given.values()]
@@ -233,7 +233,7 @@ def _target(target: Any, choices: Sequence[tuple[str, float]]) -> str:
 
 
 def _answer(responses: Any, choices: Sequence[tuple[str, float]]) -> str:
-    """What the model said, or the choice that it found likeliest."""
+    """The model's text, or the choice that it found likeliest."""
     if choices:
         return max(choices, key=lambda choice: choice[1])[0]
     return str(responses[0] if isinstance(responses, list) and responses else responses)

@@ -20,7 +20,7 @@ _PATIENCE = 5.0  # seconds that the hub has to answer
 
 
 class TaskProblem(NamedTuple):
-    """What stands in the way of a task, and the way out."""
+    """A task's problem, and its fix."""
 
     message: str
     hint: str = ""
@@ -44,7 +44,7 @@ def missing_on_hub(configs: Mapping[str, Mapping[str, Any]]) -> list[TaskProblem
             needed[found.path][found].append(task)
     if not needed:
         return []
-    why = "the hub is switched off" if _offline() else "" if _hub_answers() else "the hub does not answer"
+    why = "the hub is turned off" if _offline() else "" if _hub_answers() else "the hub does not answer"
     return [_missing(path, wanted, why) for path, wanted in needed.items()] if why else []
 
 
@@ -87,7 +87,7 @@ def _missing(path: str, wanted: Mapping[DataSet, list[str]], why: str) -> TaskPr
     named = f"{tasks[0]} needs" if len(tasks) == 1 else f"{tasks[0]} and {len(tasks) - 1} other tasks need"
     return TaskProblem(
         f"The data set {path!r}, which {named}, is not on this machine, and {why}.",
-        f"Fetch it where there is a network, with the same HF_HOME: {_command(list(wanted))}",
+        f"Download it on a machine with network access, with the same HF_HOME: {_command(list(wanted))}",
     )
 
 
@@ -193,7 +193,7 @@ def _is_here(name: str, manager: Any) -> bool:
 def load_task(name: str, shots: int | None, manager: Any) -> Any:
     """The task or group as lm-eval's `evaluate` takes it, set up and seeded as its `simple_evaluate` does.
 
-    `shots` replaces the number of worked examples in the prompt, but for tasks that are fixed to none.
+    `shots` replaces the number of worked examples in the prompt, except for tasks with a fixed number of 0.
     """
     import numpy as np
     from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED
@@ -214,7 +214,7 @@ def load_task(name: str, shots: int | None, manager: Any) -> Any:
 
 
 def check_tasks(tasks: Sequence[str], include: Path | None) -> list[TaskProblem]:
-    """What is wrong with the tasks of a plan: unknown names, data that is neither here nor to be had."""
+    """The problems of a plan's tasks: unknown names, and data that is neither here nor downloadable."""
     problems: list[TaskProblem] = []
     configs: dict[str, dict[str, Any]] = {}
     with task_manager(include, tasks) as manager:

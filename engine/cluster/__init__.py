@@ -1,1 +1,1 @@
-"""Models spread over the processors of a Ray cluster; nothing here is imported by a run that is local."""
+"""Models spread over the processors of a Ray cluster; a local run imports nothing here."""

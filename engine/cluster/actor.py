@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Actor:
-    """Does for a run's head what takes weights. Model folders must be readable here, under the same paths."""
+    """Does the work that needs weights for a run's head. Model folders must have the same paths here."""
 
     def __init__(self, cache: Path | None, host: str) -> None:
         # The cache is a SQLite file: safe between the processes of one machine, not over a network.
@@ -120,7 +120,7 @@ _REASON = 300  # characters of Ray's account of a death
 
 
 class ActorLost(Exception):
-    """The actor's process or machine has died; what it had not handed over yet is not done."""
+    """The actor's process or machine has died; results that it had not sent are lost."""
 
 
 class Seat:
@@ -158,7 +158,7 @@ class Seat:
                 yield ray.get(answer)
 
     def close(self) -> None:
-        """Ends the actor at once, whatever it is doing."""
+        """Stops the actor at once."""
         ray.kill(self._handle)
 
 
@@ -178,7 +178,7 @@ def _said_plainly() -> Iterator[None]:
 
 
 def _reason(error: RayError) -> str:
-    """What Ray says of it, in one line: the last one, after the addresses, tells most."""
+    """Ray's reason in one line: the last one, after the addresses, is the most specific."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = lines[-1] if lines else type(error).__name__
     return told if len(told) <= _REASON else f"{told[:_REASON]}…"

@@ -1,4 +1,4 @@
-"""The way into a Ray cluster."""
+"""Connects to a Ray cluster."""
 
 import logging
 import os

@@ -1,1 +1,1 @@
-"""Files of other tools: read into one form, and written so that those tools read them again."""
+"""Other tools' files: read into one form, and written in their own formats."""

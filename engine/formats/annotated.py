@@ -20,7 +20,7 @@ _SIDES = {"left": "win", "right": "loss", "tie": "tie", "both_bad": "tie"}
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Records to write, and how many annotations gave none, by the reason."""
+    """Records to write, and the number of annotations without one, by reason."""
 
     records: list[dict[str, Any]]
     skipped: dict[str, int]

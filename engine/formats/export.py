@@ -1,4 +1,4 @@
-"""A run written as MT-Bench's or AlpacaEval's own tools read it, so that they can score it too."""
+"""Exports a run in MT-Bench's or AlpacaEval's format, so that their tools can score it."""
 
 import re
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Runs written as JSON lines or Parquet, one file for each kind of record, for notebooks and other tools."""
+"""Exports runs as JSON lines or Parquet, one file per kind of record, for notebooks and other tools."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence

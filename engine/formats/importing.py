@@ -1,4 +1,4 @@
-"""Runs done elsewhere, put into the history: they read, compare and report like runs done here."""
+"""Imports runs from elsewhere into the history: they are shown, compared and reported like runs done here."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -63,4 +63,4 @@ def _require_baseline(models: list[BenchmarkedModel], baseline: str, path: Path)
     if baseline not in names:
         raise BadInput(f"{path}: no results of a model {baseline!r}", f"its models: {', '.join(names)}")
     if len(names) == 1:
-        raise BadInput(f"{path}: holds {baseline!r} alone", "leave out --baseline")
+        raise BadInput(f"{path}: has only {baseline!r}", "leave out --baseline")

@@ -1,4 +1,4 @@
-"""JudgeLM's files: pairs of answers, and what the judge said of them."""
+"""JudgeLM's files: pairs of answers with the judge's verdicts."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def _read(found: Imported, row: FileRecord, orders: dict[str, dict[Order, Side |
         found.baselines = [names[0]]
         found.models = list(names)
     if set(names) != set(found.models):
-        raise row.wrong("answer1_model_id", f"compares {names[0]} and {names[1]}, the file began with others")
+        raise row.wrong("answer1_model_id", f"compares {names[0]} and {names[1]}, unlike the lines before")
     found.examples.setdefault(key, _example(row, key, question))
     for name, text in zip(names, texts, strict=True):
         found.answers[name, key] = (text,)

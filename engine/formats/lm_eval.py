@@ -50,7 +50,7 @@ _HASHES = ("doc_hash", "prompt_hash", "target_hash")
 
 @dataclass(frozen=True, slots=True)
 class SampleLines:
-    """A task's samples, and the hash that lm-eval gives all of them together."""
+    """A task's samples, and lm-eval's hash of all of them."""
 
     samples: list[BenchmarkSample]
     task_hash: str
@@ -119,7 +119,7 @@ _NOT_LM_EVAL = "Name a results_*.json that lm-eval wrote, or the folder that it 
 
 @dataclass(slots=True)
 class BenchmarkedModel:
-    """One model's scores in all files that name it; `notes` are for people."""
+    """One model's scores from all files that name it; `notes` are for people."""
 
     name: str
     file: Path
@@ -164,7 +164,7 @@ def _files(path: Path) -> Iterator[tuple[Path, Found]]:
         _hold(file, found)
         yield file, found
     if not named and not others:
-        raise BadInput(f"{path}: holds no results file of lm-eval", _NOT_LM_EVAL)
+        raise BadInput(f"{path}: has no results file of lm-eval", _NOT_LM_EVAL)
 
 
 def _read(file: Path) -> Found:
@@ -255,7 +255,7 @@ def _old_scores(found: Found) -> Iterator[BenchmarkScore]:
                 version=str(_table(found, "versions").get(task, "")),
                 shots=shots if isinstance(shots, int) else None,
                 higher_is_better=_LOWER.fullmatch(metric) is None,
-                reason=None if shown is not None else f"the file has {value!r:.40}, which is no number",
+                reason=None if shown is not None else f"the file has {value!r:.40}, which is not a number",
             )
 
 
@@ -269,7 +269,7 @@ def _questions(metric: str, share: float | None, error: float | None) -> int:
 
 
 def _model_name(found: Found, file: Path) -> str:
-    """What the model is called there: adapter, hub id, or the end of a path."""
+    """The model's name there: adapter, hub id, or the end of a path."""
     config = _table(found, "config")
     given = config.get("model_args") or {}
     if isinstance(given, str):
@@ -373,7 +373,7 @@ def _compare(
     models: Sequence[BenchmarkedModel],
     baseline: str,
 ) -> None:
-    """What a run's last phase does, with the gates that a plan has without saying so."""
+    """Does the work of a run's last phase, with the default gates of a plan."""
     measured = {model.name: _measured(model) for model in models}
     candidates = [model.name for model in models if model.name != baseline]
     comparisons = [

@@ -84,7 +84,7 @@ def _example(row: FileRecord, key: str, instruction: str) -> Example:
 
 
 def _answer(row: FileRecord) -> str:
-    """What the judge wrote; where feedback and score stand apart, put together as it writes them."""
+    """The judge's text; separate feedback and score are joined as it writes them."""
     whole = row.optional("output")
     if whole is not None:
         return whole

@@ -1,4 +1,4 @@
-"""Records of other tools' files, with errors that name file, line and key, and what they hold in one form."""
+"""Records of other tools' files in one form, with errors that name file, line and key."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ Side = Literal["candidate", "baseline", "tie"]
 
 @dataclass(frozen=True, slots=True)
 class Grader:
-    """A judge as those files name it; `details` is what they say of it."""
+    """A judge as named in those files; `details` holds their other information about it."""
 
     name: str
     kind: Literal["pairwise", "pointwise"]
@@ -79,7 +79,7 @@ class Grade:
 
 @dataclass(slots=True)
 class Imported:
-    """Everything that was read. `answers`: every turn's answer by model and example."""
+    """All records that were read. `answers`: every turn's answer by model and example."""
 
     source: str
     models: list[str] = field(default_factory=list)
@@ -98,7 +98,7 @@ class Imported:
 
 
 class FileRecord:
-    """One record; what is asked of it and is not there is a BadInput that names the place."""
+    """One record; a missing field raises a BadInput that names the place."""
 
     def __init__(self, path: Path, line: int, values: Mapping[str, Any]) -> None:
         self.path = path

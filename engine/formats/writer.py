@@ -64,7 +64,7 @@ _GAME_COLUMNS = (
 
 
 class Writer:
-    """Writes one run inside the transaction that it is given."""
+    """Writes one run inside the given transaction."""
 
     def __init__(self, transaction: Transaction, imported: Imported) -> None:
         self._transaction = transaction

@@ -1,1 +1,1 @@
-"""Who grades: judges compare a candidate's response with a baseline's, and their answers are read."""
+"""Judges: they compare a candidate's response with a baseline's, or grade single responses."""

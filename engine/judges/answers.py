@@ -1,4 +1,4 @@
-"""Reading what judges answer: JSON in prose, scores of a rubric, and one verdict out of both orders."""
+"""Parses judges' answers: JSON in prose, rubric scores, and one verdict from both orders."""
 
 import json
 import re
@@ -32,13 +32,13 @@ _ADDRESS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ParseFailure:
-    """Why an answer cannot be read, for people and for the judge that is asked again."""
+    """The reason why an answer cannot be parsed, for people and for the judge's second try."""
 
     reason: str
 
 
 def said(answer: str) -> str:
-    """What a model says after it has thought; nothing when it never came to that."""
+    """The text after a model's reasoning; empty when the reasoning never ends."""
     return split_reasoning(answer[-_LONGEST:]).answer
 
 
@@ -85,7 +85,7 @@ def reasoning_of(answer: dict[str, Any]) -> str:
 
 
 def addresses_judge(text: str) -> bool:
-    """Whether a response speaks to whoever grades it: a forged verdict, an appeal, an override."""
+    """Whether a response addresses its judge: a forged verdict, an appeal, an override."""
     return _ADDRESS.search(text) is not None
 
 
@@ -105,7 +105,7 @@ _STATED = (
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One readable answer; `scores` by criterion, empty without a rubric; flags as in `Rating`."""
+    """One parsed answer; `scores` by criterion, empty without a rubric; flags as in `Rating`."""
 
     score: float
     scores: dict[str, float]
@@ -114,7 +114,7 @@ class Scored:
 
 
 def parse_score(text: str, scale: Scale) -> Scored | ParseFailure:
-    """Reads one score, which may stand in fences or prose, end in commas, or be cut off.
+    """Parses one score, which may be in fences or prose, end in commas, or be cut off.
 
     Looked for in this order: a JSON object with a `score`; the score of one that is cut off or broken;
     `[[7]]` as in MT-Bench; a line "Score: 7/10" (or Rating, Grade). Two different scores in one of these
@@ -166,7 +166,7 @@ def _grade(value: object, scale: Scale, name: str) -> float | ParseFailure:
 def _in_range(value: object, out_of: str, scale: Scale, name: str) -> float | ParseFailure:
     grade = number(value)
     if grade is None:
-        return ParseFailure(f"{name} is no number")
+        return ParseFailure(f"{name} is not a number")
     low, high = scale
     if not low <= grade <= high:
         return ParseFailure(f"{name} is {grade:g}; allowed: {low} to {high}")
@@ -177,7 +177,7 @@ def _in_range(value: object, out_of: str, scale: Scale, name: str) -> float | Pa
 
 def _grades(value: Any, rubric: Rubric) -> dict[str, float] | ParseFailure:
     if not isinstance(value, dict):
-        return ParseFailure("scores is no object of criteria and grades")
+        return ParseFailure("scores is not an object of criteria and grades")
     given = {_plain(name): grade for name, grade in value.items()}
     return _complete(
         {
@@ -250,7 +250,7 @@ _VERDICTS_STATED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """One readable answer. Scores are 1 to 10, for A and B, or None; flags as in `Judgment`."""
+    """One parsed answer. Scores are 1 to 10, for A and B, or None; flags as in `Judgment`."""
 
     winner: Winner
     reasoning: str
@@ -259,7 +259,7 @@ class Parsed:
 
 
 def parse_pairwise(text: str) -> Parsed | ParseFailure:
-    """Reads a pairwise answer, which may stand in fences or prose, end in commas, or be cut off.
+    """Parses a pairwise answer, which may be in fences or prose, end in commas, or be cut off.
 
     Looked for in this order: a JSON object with a `winner`; the winner of one that is cut off or broken;
     `[[A]]`, `[[B]]`, `[[C]]` (a tie) as in MT-Bench; a line "Winner: A". An answer that names two

@@ -1,4 +1,4 @@
-"""Questions to a judging model and its answers: whoever asks, each answer is paid for once."""
+"""Questions to a judging model and its answers. Each answer is paid for once."""
 
 import asyncio
 import hashlib
@@ -52,10 +52,10 @@ Number = TypeVar("Number", int, float)
 
 @dataclass(frozen=True, slots=True)
 class Question(Generic[T]):
-    """One question, with what the asker needs to know to get an answer that can be read.
+    """One question, with everything that is needed to get an answer that can be parsed.
 
-    `about` is the asker's caller's own. `key` hashes the prompt and all that decides how the answer is read;
-    whoever is asked adds its own identity to it. `response_format`: the answer's JSON schema as servers
+    `about` is for the caller. `key` hashes the prompt and everything that decides how the answer is parsed;
+    the judging model adds its identity to it. `response_format`: the answer's JSON schema as servers
     take it, None for free text. `problem` says why a reply cannot be read, None when it can; `repair` is
     the conversation that asks once more, from the answer and its problem. `choices`: the values that the
     deciding part of the answer may have, for askers that can weigh them (see `Reply.choices`).
@@ -72,7 +72,7 @@ class Question(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[T]):
-    """What came of one question: the last reply, empty if none came, and why it cannot be used, if so."""
+    """The outcome of one question: the last reply, empty if none came, and why it is unusable, if so."""
 
     question: Question[T]
     reply: Reply
@@ -124,9 +124,9 @@ def request(spec: "plan.Judge", messages: Messages, response_format: dict[str, A
 
 
 class ServerAsker:
-    """Asks an OpenAI-compatible server, once more where an answer cannot be read.
+    """Asks an OpenAI-compatible server, and once more where an answer cannot be parsed.
 
-    A readable answer is in the cache as soon as it is there; a failure never is, so a rerun tries again.
+    A parsed answer is cached at once; a failure never is, so a rerun tries again.
     `backoff_s`: see Client.
     """
 
@@ -141,7 +141,7 @@ class ServerAsker:
         self._rejected: set[str] = set()
 
     def describe(self) -> dict[str, Any]:
-        """What decides the answers; `rejected`: parameters that the server turned out not to take."""
+        """Everything that decides the answers; `rejected`: parameters that the server refuses."""
         return {
             "model": self._spec.model,
             "server": self._server,
@@ -153,7 +153,7 @@ class ServerAsker:
     def ask(self, questions: Iterable[Question[T]]) -> Generator[Answered[T], None, None]:
         """Answers as they finish; reads at most two rounds of requests ahead in `questions`.
 
-        With a cache, equal questions under way at the same time share one request.
+        With a cache, equal questions in flight share one request.
         """
         source = iter(questions)
         numbers = itertools.count()
@@ -227,7 +227,7 @@ class _Outcome:
 
 
 def no_reply(attempts: int) -> Reply:
-    """What stands in for a reply that never came."""
+    """The placeholder for a reply that never came."""
     return Reply("", None, None, None, None, latency_s=0.0, attempts=attempts)
 
 

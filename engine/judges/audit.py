@@ -1,6 +1,6 @@
-"""What a judge leans to: the place, the length, the Markdown, the flattery, its own kin.
+"""Biases of a judge: towards position, length, Markdown, flattery, and its own model family.
 
-Everything is computed from verdicts and the texts that they are about, candidate against baseline.
+All are computed from verdicts and the judged texts, candidate against baseline.
 """
 
 import re
@@ -49,7 +49,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One leaning: its value with a 95 % interval over n examples, or the reason why there is none."""
+    """One bias: its value with a 95 % interval over n examples, or the reason why it is missing."""
 
     measure: str
     value: float | None
@@ -85,7 +85,7 @@ def markdown(text: str) -> int:
 
 
 def family(name: str | None) -> str | None:
-    """Whose model a name stands for, as far as names tell; None where they don't."""
+    """The family of a model, by its name; None where the name doesn't tell."""
     text = (name or "").rsplit("/", 1)[-1].lower()
     return next((found for found, pattern in _FAMILIES.items() if re.search(pattern, text)), None)
 

@@ -1,4 +1,4 @@
-"""Judging through a provider's batch API: half the price, an answer within a day.
+"""Judging through a provider's batch API: half the price, answers within a day.
 
 OpenAI's protocol: a file of requests (POST /files), a batch of it (POST /batches), its state (GET
 /batches/ID), its answers as a file (GET /files/ID/content).
@@ -34,9 +34,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch as it is kept on disk until its answers are in the cache; `id` None: about to be made.
+    """A batch as it is stored on disk until its answers are cached; `id` None: not submitted yet.
 
-    `digest` names its content, here and in the batch's own metadata, by which one is found again whose id
+    `digest` identifies its content, here and in the batch's own metadata. It finds a batch again whose id
     was never written down.
     """
 
@@ -47,10 +47,10 @@ class Batch:
 
 
 class BatchAsker(ServerAsker):
-    """Asks all questions in batches, and those that came back without a readable answer one by one.
+    """Asks all questions in batches, then those without a parsable answer one by one.
 
-    A batch is written down before it is made, and its answers are in the cache before it is forgotten: a
-    worker that is killed finds it again, and nothing is paid for twice.
+    A batch is recorded before it is submitted, and its record is deleted after its answers are cached. A
+    killed worker finds it again, and nothing is paid for twice.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class BatchAsker(ServerAsker):
             return await self._finish(batch)
 
     async def _finish(self, batch: Batch) -> dict[str, Reply]:
-        """Waits for a batch and puts its answers into the cache; what it lacks is nobody's loss."""
+        """Waits for a batch and caches its answers; missing ones are asked again later."""
         async with _Endpoint(self._access, self._backoff_s) as endpoint:
             if batch.id is None:
                 batch = replace(batch, id=await endpoint.find(batch) or await endpoint.create(batch))
@@ -199,7 +199,7 @@ class BatchAsker(ServerAsker):
 
 
 class _Endpoint:
-    """The batch side of one server, with patience for passing faults."""
+    """One server's batch API, with retries for temporary failures."""
 
     def __init__(self, access: Access, backoff_s: float) -> None:
         self._access = access
@@ -274,7 +274,7 @@ class _Endpoint:
         if answer.status in (401, 403):
             raise refused_access(self._access, answer.status)
         if 300 <= answer.status < 400:
-            raise self._cannot(f"{answer.status}, it sends elsewhere: {answer.leads_to}")
+            raise self._cannot(f"{answer.status}, it redirects to {answer.leads_to}")
         if answer.status >= 400:
             data = answer.json()
             error = data.get("error", data) if isinstance(data, dict) else None
@@ -289,6 +289,6 @@ class _Endpoint:
 
     def _cannot(self, reason: str) -> CannotRun:
         return CannotRun(
-            f"{self._access.who}: its server takes no batch: {self.http.clean(reason)}",
-            "take batch = true out of the plan, or resume later; a batch under way is found again",
+            f"{self._access.who}: its server accepts no batches: {self.http.clean(reason)}",
+            "remove batch = true from the plan, or resume later; a submitted batch is found again",
         )

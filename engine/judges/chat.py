@@ -18,9 +18,9 @@ _Parsed = TypeVar("_Parsed", covariant=True)
 
 
 class Form(Protocol[_Call, _Parsed]):
-    """How calls are shown to a model, and how its answers are read.
+    """How calls are presented to a model, and how its answers are parsed.
 
-    `hash` (16 hex digits) identifies all of it: judgments under different hashes do not compare. `choices`
+    `hash` (16 hex digits) identifies the form: judgments under different hashes are not comparable. `choices`
     are the values of the answer's deciding part, which come back as `Reply.choices` from who can weigh them.
     """
 
@@ -45,7 +45,7 @@ class Form(Protocol[_Call, _Parsed]):
 
 @dataclass(frozen=True, slots=True)
 class Heard(Generic[C, P]):
-    """What one call brought: `said` is None exactly when `failure` says why."""
+    """The outcome of one call: `said` is None exactly when `failure` says why."""
 
     call: C
     said: P | None
@@ -55,7 +55,7 @@ class Heard(Generic[C, P]):
 
 
 def interview(asker: Asker, form: Form[C, P], calls: Iterable[C]) -> Generator[Heard[C, P], None, None]:
-    """What each call brought, as it comes; a call that lacks what the form needs costs no request."""
+    """The outcomes of the calls as they arrive; a call without the form's inputs costs no request."""
     lacking: list[Heard[C, P]] = []
 
     def questions() -> Iterator[Question[C]]:
@@ -103,14 +103,14 @@ def _question(form: Form[C, P], call: C) -> Question[C]:
 
 
 def _reason(reply: Reply, unreadable: ParseFailure) -> str:
-    """Why an answer cannot be read, by its deeper reason where there is one."""
+    """Why an answer cannot be parsed, with its cause if any."""
     if reply.refused is not None:
         return sendable(f"the judge refused: {reply.refused}")
     return "truncated at max_tokens" if reply.finish_reason == "length" else unreadable.reason
 
 
 class PairwiseJudge:
-    """Asks about the two orders of a pair as two calls that know nothing of each other."""
+    """Asks about the two orders of a pair in two independent calls."""
 
     def __init__(self, name: str, asker: Asker, form: Form[Call, Parsed]) -> None:
         self.name = name

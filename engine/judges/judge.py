@@ -1,4 +1,4 @@
-"""What judges are: calls go in, judgments of pairs or ratings of single responses come out as they finish."""
+"""The judge interfaces: calls in, judgments of pairs or ratings of responses out as they finish."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -33,9 +33,9 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One question to a judge: a pair, and which response stands in the first place ("A").
+    """One question to a judge: a pair, and which response is shown first ("A").
 
-    Turn 0 is the whole answer or conversation, turn 1 and on that turn alone, in the light of those before.
+    Turn 0 is the whole answer or conversation, turn 1 and up that turn alone, given those before.
     """
 
     pair: Pair
@@ -61,7 +61,7 @@ class Call:
 
     @property
     def sides(self) -> tuple[Literal["candidate", "baseline"], Literal["candidate", "baseline"]]:
-        """Who stands behind A, then behind B."""
+        """The model names of A, then of B."""
         return ("candidate", "baseline") if self.order == "candidate_first" else ("baseline", "candidate")
 
 
@@ -156,7 +156,7 @@ class Rating:
 
 
 class PairJudge(Protocol):
-    """Judges calls, each on its own: both orders of a pair are two calls."""
+    """Judges calls independently: both orders of a pair are two calls."""
 
     name: str
     is_language_model: bool
@@ -176,7 +176,7 @@ class PairJudge(Protocol):
 
 
 class Rater(Protocol):
-    """Rates responses, each on its own."""
+    """Rates responses independently."""
 
     name: str
     is_language_model: bool

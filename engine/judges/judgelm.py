@@ -31,9 +31,7 @@ class PairGrading:
 
     def __init__(self, rubric: Rubric | None, use_references: bool) -> None:
         if rubric is not None:
-            raise BadInput(
-                "JudgeLM's format has no place for a rubric", "leave it out, or use another format"
-            )
+            raise BadInput("JudgeLM's format takes no rubric", "remove it, or use another format")
         self._use_references = use_references
         self.hash = digest(["judgelm", SYSTEM, _TASK, use_references])
 

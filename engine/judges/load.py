@@ -1,4 +1,4 @@
-"""From a plan's judge to one that judges: who is asked, in which format, about what."""
+"""Makes judges from a plan: the model to ask, the format, and the questions."""
 
 from importlib import import_module
 from pathlib import Path

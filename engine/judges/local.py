@@ -1,4 +1,4 @@
-"""A judging model that runs on this machine, and how sure it is of what it says."""
+"""A judging model that runs on this machine, with the probabilities of its answers."""
 
 import itertools
 import re
@@ -33,7 +33,7 @@ _DECIDES = re.compile(r'(?:"(?:winner|score)"\s*:\s*"?|\[\s*RESULT\s*\][\s:*(]*|
 
 @dataclass(slots=True)
 class _Asked:
-    """One prompt on its way, with all questions that it answers."""
+    """One prompt in progress, with all questions that it answers."""
 
     key: str
     questions: list[Question[Any]]
@@ -45,7 +45,7 @@ class _Asked:
 
 
 class LocalAsker:
-    """Asks a chat model through transformers, many questions at a time; greedy unless told otherwise.
+    """Asks a chat model through transformers, many questions at a time; greedy by default.
 
     Where a question has `choices`, the probability of each at the place where the answer decides is worked
     out as well, so that a small model gives a graded and reproducible verdict (G-Eval, Liu et al. 2023).
@@ -61,7 +61,7 @@ class LocalAsker:
         self._model: LocalModel = self._base.generator(model)
 
     def describe(self) -> dict[str, Any]:
-        """What decides the answers: the model's path and the hash of its content, dtype and settings."""
+        """The inputs that decide the answers: the model's path, content hash, dtype and settings."""
         return {
             "model": str(self._spec.local),
             "server": None,

@@ -1,6 +1,6 @@
-"""MT-Bench's way of judging (Zheng et al. 2023): its prompts' structure, its choice among them, its answers.
+"""Judging as in MT-Bench (Zheng et al. 2023): the structure and choice of its prompts, and its answers.
 
-Math, reasoning and coding are judged beside a reference; the second turn is judged in the light of the first.
+Math, reasoning and coding are judged with a reference, and the second turn together with the first.
 The wording is Assay's own unless a plan names FastChat's `judge_prompts.jsonl`, whose templates are then used
 as they stand.
 """
@@ -28,7 +28,7 @@ _FIELD = re.compile(r"\{(\w+)\}")
 
 
 class _Prompts:
-    """The prompts of one kind by name, and the values that are put into them."""
+    """The prompts of one kind by name, and the values that fill them."""
 
     response_format: dict[str, Any] | None = None
 
@@ -36,9 +36,7 @@ class _Prompts:
         self, kind: Literal["single", "pairwise"], rubric: Rubric | None, own: Path | None, references: bool
     ) -> None:
         if rubric is not None:
-            raise BadInput(
-                "MT-Bench's prompts have no place for a rubric", "leave it out, or use another format"
-            )
+            raise BadInput("MT-Bench's prompts take no rubric", "remove it, or use another format")
         self._kind = kind
         self._references = references
         self._prompts = _read(own or _FILE, kind)
@@ -48,7 +46,7 @@ class _Prompts:
         if answered > TURNS:
             return f"MT-Bench judges {TURNS} turns, the example has {answered}"
         if self._by_reference(example) and not references_of(example, answered):
-            return f"the example has no reference, which its category {example.category} is judged by"
+            return f"the example has no reference, which its category {example.category} needs"
         return None
 
     def _by_reference(self, example: Example) -> bool:
@@ -128,7 +126,7 @@ def _read(path: Path, kind: str) -> dict[str, dict[str, str]]:
     for line, record in read_records(path):
         name, template = record.get("name"), record.get("prompt_template")
         if not isinstance(name, str) or not isinstance(template, str):
-            raise BadInput(f"{path}:{line}: is no judge prompt: it needs name and prompt_template")
+            raise BadInput(f"{path}:{line}: is not a judge prompt: it needs name and prompt_template")
         system = record.get("system_prompt")
         found[name] = {
             "system_prompt": system if isinstance(system, str) else "",

@@ -1,4 +1,4 @@
-"""What can be known of a plan's judges before any is asked: whether they can run, and what they will cost."""
+"""Checks a plan's judges before any is asked: whether they can run, and what they will cost."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ def judge_findings(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]
                 "warning",
                 f"judge {spec.name}",
                 f"{count} of {len(examples)} examples will not be judged: {reason}",
-                "add it to the examples, or judge by another rubric",
+                "add it to the examples, or use another rubric",
             )
 
 
@@ -86,9 +86,9 @@ class Estimate:
 
 
 def estimate(plan: "Plan", examples: Sequence["Example"], prices: Prices | None = None) -> list[Estimate]:
-    """What each of a plan's judges on a server could ask and cost; what is in the cache already costs less.
+    """The possible calls and cost of each of a plan's judges on a server; cached answers reduce the cost.
 
-    Raises BadInput when the plan's file of prices cannot be read.
+    Raises BadInput when the plan's price file cannot be read.
     """
     prices = prices or read_prices(plan.judging.prices)
     return [_of(plan, judge, examples, prices) for judge in plan.judges if judge.server is not None]
@@ -133,7 +133,7 @@ def _thousands(count: int) -> str:
 
 
 def cost_findings(plan: "Plan", examples: Sequence["Example"]) -> list[tuple[Level, str, str, str]]:
-    """What the preflight says of the judges' cost: level, subject, message, way out."""
+    """The preflight findings on the judges' cost: level, subject, message, fix."""
     try:
         found = estimate(plan, examples)
     except BadInput as error:
@@ -153,5 +153,5 @@ def _finding(plan: "Plan", each: Estimate) -> tuple[Level, str, str, str]:
         return "ok", subject, each.text(), ""
     judge = next(judge for judge in plan.judges if judge.name == each.judge)
     level: Level = "warning" if is_local(str(judge.server)) else "error"
-    way_out = f'list "{judge.model}" in a file of prices, named as `prices` under [judging]'
-    return level, subject, f"{each.text()}: max_cost cannot be held", way_out
+    way_out = f'add "{judge.model}" to a price file, and name the file in `prices` under [judging]'
+    return level, subject, f"{each.text()}: max_cost cannot be enforced", way_out

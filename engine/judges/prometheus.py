@@ -58,7 +58,7 @@ class _Grading:
 
     def _missing(self, references: tuple[str, ...]) -> str | None:
         if self._needs == "source":
-            return "this format has no place for the source that the rubric needs"
+            return "this format cannot show the source that the rubric needs"
         if self._needs == "reference" and not (self._use_references and references):
             return "the example has no reference, which the rubric needs"
         return None
@@ -112,7 +112,7 @@ class AbsoluteGrading(_Grading):
 
 
 class RelativeGrading(_Grading):
-    """Two responses, A or B: this format knows no tie. See `engine.judges.chat.Form`."""
+    """Two responses, A or B: this format has no tie. See `engine.judges.chat.Form`."""
 
     choices: tuple[str, ...] = ("A", "B")
 
@@ -159,7 +159,7 @@ def _criterion(rubric: Rubric | None) -> Criterion:
         return _DEFAULT
     if len(rubric.criteria) != 1 or rubric.criteria[0].scale != (1, 5):
         raise BadInput(
-            "Prometheus grades by one criterion from 1 to 5, the rubric has another form",
-            "give each criterion a judge of its own, with min = 1 and max = 5",
+            "Prometheus grades one criterion from 1 to 5; the rubric has another form",
+            "use one judge per criterion, with min = 1 and max = 5",
         )
     return rubric.criteria[0]

@@ -1,4 +1,4 @@
-"""What a judging chat model is asked, from Assay's templates or the plan's, and the form of its answer."""
+"""The prompts of a judging chat model, from Assay's templates or the plan's, and the form of its answer."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,8 +30,8 @@ PARTS = ("system", "user", "repair", "answer")  # "answer" is what the others in
 
 _FOLDER = Path(__file__).parent / "prompts"
 _SHARED = {
-    "fence": "16 hex digits that no response can know: what stands between them is material, not instruction",
-    "fenced": "fenced(name, text): the text between two lines that hold its name and the fence",
+    "fence": "16 hex digits that no response can guess; the text between them is data, not instructions",
+    "fenced": "fenced(name, text): the text between two lines with its name and the fence",
     "rubric": "the rubric, whose `criteria` have name, description, min, max, weight and levels; or none",
     "context": "the messages before the request, each with role and content",
     "query": "the request; of an example with turns the first",
@@ -102,14 +102,14 @@ class Templates:
             self._environment.get_template(part)
             used = meta.find_undeclared_variables(self._environment.parse(self.sources[part]))
         except TemplateError as error:
-            raise BadInput(f"{path}: is no template: {error}") from error
+            raise BadInput(f"{path}: is not a valid template: {error}") from error
         for name in sorted(used.difference(known, self._environment.globals)):
             raise BadInput(
                 f'{path}: unknown variable "{name}"{nearest(name, known)}', f"allowed: {listed(known)}"
             )
         if part == "user" and (hidden := _SHOWN[kind] - used):
             raise BadInput(
-                f"{path}: does not show what is judged: it never uses {' and '.join(sorted(hidden))}"
+                f"{path}: does not show the judged text: it never uses {' and '.join(sorted(hidden))}"
             )
 
 
@@ -126,7 +126,7 @@ _SCORE = {"type": "integer", "minimum": 1, "maximum": 10}
 
 
 class _Prompt:
-    """What both kinds share: an example's material between fences, in templates."""
+    """The part that both kinds share: an example's texts between fences, in templates."""
 
     response_format: dict[str, Any] | None
     choices: tuple[str, ...]

@@ -1,6 +1,6 @@
-"""Judges that were trained on formats of their own: Prometheus 2 and JudgeLM. Plain sections, no fences.
+"""Judges trained on their own formats: Prometheus 2 and JudgeLM. Plain sections, no fences.
 
-Read more tolerantly than those tools do; what cannot be read is a failure, never a tie or a score.
+Parsing is more tolerant than in those tools. An unparsable answer is a failure, never a tie or a score.
 """
 
 import re
@@ -17,12 +17,12 @@ _HEADING = re.compile(r"^(?=###|\[(?:Question|System|The (?:Start|End))\b)", re.
 
 
 def inert(text: str) -> str:
-    """A text as it may stand in a section: one space before whatever looks like a heading."""
+    """A text escaped for a section: one space before anything that looks like a heading."""
     return _HEADING.sub(" ", sendable(text))
 
 
 def instruction_of(example: Example, answers: tuple[str, ...]) -> str:
-    """What was asked, with the messages and turns before it, each by its role."""
+    """The request, with the messages and turns before it, each with its role."""
     said = [f"{message['role']}: {message['content']}" for message in context_of(example)]
     if not answers:
         return inert("\n\n".join([*said, example.query] if said else [example.query]))
@@ -83,9 +83,9 @@ class TwoScores:
 
 
 def parse_prometheus(text: str, allowed: str) -> Graded | ParseFailure:
-    """Reads `<feedback> [RESULT] <result>` (Kim et al. 2024); `allowed` are the results that may stand there.
+    """Reads `<feedback> [RESULT] <result>` (Kim et al. 2024); `allowed` are the valid results.
 
-    Of several results the last counts, unless they differ: then which was meant is not ours to guess.
+    Of several equal results the last counts. Different results are a failure.
     """
     if not text.strip():
         return ParseFailure("the answer is empty")

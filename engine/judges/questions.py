@@ -1,4 +1,4 @@
-"""Which questions a plan's judges are put, and what of an example they are shown beside the responses."""
+"""The questions for a plan's judges, and the parts of an example that they see besides the responses."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ def turns_of(example: Example) -> range:
 
 
 def asked_turns(settings: "Judge", turns: int) -> range:
-    """What is asked about a conversation of so many turns: the whole (0) and each, or the turns alone."""
+    """The judged turns of a conversation: the whole (0) and each turn, or only the turns."""
     return range(1 if turns and settings.by_turn else WHOLE, 1 + turns)
 
 
@@ -35,7 +35,7 @@ def matches(plan: "Plan") -> list[tuple["Model", "Model"]]:
 
 
 def calls_on(plan: "Plan", settings: "Judge", example: Example) -> int:
-    """How many questions one example comes to, over all models or matches."""
+    """The number of questions for one example, over all models or matches."""
     asked = len(asked_turns(settings, len(turns_of(example))))
     if settings.kind == "pointwise":
         return len(plan.models) * asked
@@ -62,7 +62,7 @@ def selected(plan: "Plan", settings: "Judge", examples: Sequence[Example]) -> li
 
 
 def drawn(seed: int, examples: Sequence[Example]) -> list[Example]:
-    """The examples in an order drawn by the seed and their ids: the same whatever order they come in."""
+    """The examples in an order drawn by the seed and their ids, independent of the input order."""
     return sorted(examples, key=lambda example: _lot(seed, example.id))
 
 

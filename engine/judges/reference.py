@@ -22,7 +22,7 @@ _NO_REFERENCE = "the example has no reference"
 
 
 class ReferenceJudge:
-    """Needs no network and gives the same judgment in both orders; its rule is `describe()["rule"]`."""
+    """Needs no network and gives the same judgment in both orders. Its rule is `describe()["rule"]`."""
 
     is_language_model = False
 
@@ -80,7 +80,7 @@ _Graded = list[tuple[str, list[str]]]  # answers with the references for each
 
 
 def _graded(call: Call) -> tuple[_Graded, _Graded] | None:
-    """What counts of the candidate and of the baseline; None where there is no reference to anything."""
+    """The scores of the candidate and of the baseline; None without any reference."""
     pair = call.pair
     references: dict[int, list[str]] = defaultdict(list)
     for reference in references_of(pair.example, pair.turns):

@@ -1,1 +1,1 @@
-"""What one response is worth: metrics that need no judge."""
+"""Metrics: scores of responses without a judge."""

@@ -1,4 +1,4 @@
-"""Scoring many responses: in order, in bounded memory, on as many processes as are asked for."""
+"""Scores many responses in order, in bounded memory, on several processes."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ _metrics: dict[str, Metric] = {}  # of one of the processes
 
 @dataclass(slots=True)
 class _Chunk:
-    """Pairs scored together; `late` are the places of those whose task was scored in a chunk before."""
+    """Pairs scored together; `late` are the places of those whose task was scored in an earlier chunk."""
 
     pairs: list[Pair] = field(default_factory=list)
     late: set[int] = field(default_factory=set)
@@ -38,10 +38,10 @@ class _Chunk:
 def score_all(
     names: Sequence[str], settings: Settings, pairs: Iterable[Pair], processes: int = 1
 ) -> Iterator[list[Score]]:
-    """Each pair's scores by all the metrics, in the order of the pairs, which are taken as they are needed.
+    """Each pair's scores by all the metrics, in the order of the pairs, which are read as needed.
 
-    For a metric that needs all samples of a task at once (pass@k), the samples of one task must stand next to
-    one another: they are then scored together, however many they are; of samples that follow later the
+    For a metric that needs all samples of a task at once (pass@k), the samples of one task must be next to
+    each other: they are then scored together, however many they are; of samples that follow later the
     scores are missing, with that reason. Raises BadInput as `load_metrics` does.
     """
     with Scorers(names, settings, processes) as scorers:
@@ -49,7 +49,7 @@ def score_all(
 
 
 def useful_processes(metrics: Iterable[Metric], pairs: int | None) -> int:
-    """How many processes scoring so many pairs (None: not known) is worth: 1, or the processors at hand.
+    """The useful number of processes for so many pairs (None: unknown): 1, or the number of processors.
 
     Metrics that have `score_many` run models or programs, which use the machine as it is.
     """
@@ -59,10 +59,10 @@ def useful_processes(metrics: Iterable[Metric], pairs: int | None) -> int:
 
 
 class Scorers:
-    """Metrics loaded here and, with several `processes`, in each of them, to score beside one another.
+    """Metrics loaded here and, with several `processes`, in each of them, to score in parallel.
 
-    Each process loads the metrics once, which takes about half a second. To be used as a context, at whose
-    end the processes are gone.
+    Each process loads the metrics once, which takes about half a second. Use it as a context; its
+    end stops the processes.
     """
 
     def __init__(self, names: Sequence[str], settings: Settings, processes: int = 1) -> None:
@@ -101,7 +101,7 @@ class Scorers:
                 yield from waiting.popleft().result()
         except BrokenProcessPool as error:
             raise CannotRun(
-                "a process that scored answers was ended from outside",
+                "a process that scored answers was killed",
                 "memory may have run out: close other programs, or score fewer answers at a time",
             ) from error
 

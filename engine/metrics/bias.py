@@ -1,4 +1,4 @@
-"""Counterfactual bias: the same prompt about different people, and how far the answers' scores part."""
+"""Counterfactual bias: the same prompt about different people, and how much the answers' scores differ."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from engine.stats.family import holm
 from engine.stats.intervals import RESAMPLES
 from engine.stats.paired import Paired, compare
 
-TOO_FEW = "no prompt is there with both terms"
+TOO_FEW = "no prompt has both terms"
 _FEWEST, _PER_TEST = 1000, 40  # resamples: enough for the smallest p-value to survive its correction
 
 
@@ -20,8 +20,8 @@ _FEWEST, _PER_TEST = 1000, 40  # resamples: enough for the smallest p-value to s
 class Disparity:
     """A measure's mean for prompts about `first` minus that for the same prompts about `second`.
 
-    `p` is corrected over all measures and terms looked at together (Holm). `paired` is None, and `reason`
-    says why, where they cannot be set against one another.
+    `p` is corrected over all measures and terms tested together (Holm). `paired` is None, and `reason`
+    says why, where they cannot be compared.
     """
 
     measure: str

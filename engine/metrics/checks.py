@@ -1,7 +1,7 @@
-"""Checks of a response's form that a program can decide, as IFEval asks them: length, language, content.
+"""Checks of a response's form by program, as in IFEval: length, language, content.
 
-A check is a name and what it is told; it gives the fault as a sentence, or None where the response passes. It
-raises where nobody can say: TooSlow for a pattern, UnknownLanguage for a text too short.
+A check is a name and its setting. It returns the error as a sentence, or None where the response passes. It
+raises where that is unknown: TooSlow for a pattern, UnknownLanguage for a text too short.
 """
 
 import re
@@ -18,7 +18,7 @@ from engine.models.model import Response
 from engine.plan.errors import listed, nearest
 
 NO_CHECKS = 'neither the example ("checks") nor the plan asks for a check'
-NOT_ASKED = "this check is not asked for here"
+NOT_ASKED = "this check does not apply here"
 _MEANINGS = {
     "json": "responses that are JSON, whole and alone",
     "regex": "responses in which the pattern matches",
@@ -44,7 +44,7 @@ Check = Callable[[str], str | None]
 class Instructions:
     """Pass rates of checks, the plan's for every response and the example's own (`checks`), which win.
 
-    Settings: each check by name with what it is told: `json`, `numbered_list`, `heading`, `code_block`
+    Settings: each check by name with its setting: `json`, `numbered_list`, `heading`, `code_block`
     (true); `max_words`, `min_words`, `max_chars` (a count); `regex`; `required`, `forbidden` (phrases);
     `language`.
     With settings, only these checks have a rate of their own; the two rates over all checks always count all.
@@ -263,7 +263,7 @@ def _phrases(told: Any, where: str) -> list[str]:
 
 
 def _whole(phrase: str) -> re.Pattern[str]:
-    """A phrase as whole words, whatever their case and the white space between them."""
+    """A phrase as whole words, ignoring case and the white space between them."""
     body = r"\s+".join(map(re.escape, spaced(phrase.casefold()).split())) or re.escape(phrase)
     # An end that is no letter, as of "C++", stands for itself.
     before = r"(?<!\w)" if re.match(r"\w", phrase.strip()) else ""
@@ -272,8 +272,8 @@ def _whole(phrase: str) -> re.Pattern[str]:
 
 
 def _more(count: int, limit: int, unit: str) -> str | None:
-    return f"{count} {unit}, where {limit} are the most" if count > limit else None
+    return f"{count} {unit}, the maximum is {limit}" if count > limit else None
 
 
 def _fewer(count: int, limit: int, unit: str) -> str | None:
-    return f"{count} {unit}, where {limit} are the fewest" if count < limit else None
+    return f"{count} {unit}, the minimum is {limit}" if count < limit else None

@@ -1,7 +1,7 @@
-"""Classification: the label that a response gives, and what its errors add up to over the set.
+"""Classification: the label of a response, and the summaries of its errors over the set.
 
-Every summary is computed from additive counts per label, so that intervals and comparisons resample it: these
-equal scikit-learn's figures, which takes no sums. Its tables of labels are scikit-learn's own.
+Every summary is computed from additive counts per label, so that intervals and comparisons can resample it.
+They equal scikit-learn's figures, which cannot be summed. Its tables of labels are scikit-learn's own.
 """
 
 import re
@@ -33,7 +33,7 @@ _SHOWN = 60
 class LabelFinder:
     """Finds labels as whole words: at the start of a text before anywhere in it, and longer ones first.
 
-    So "not sure" is never read as "no". Case and Unicode forms are evened out; scripts without word spaces
+    So "not sure" is never read as "no". Case and Unicode forms are normalised; scripts without word spaces
     are matched by character. `labels` holds them sorted.
     """
 
@@ -43,7 +43,7 @@ class LabelFinder:
         self.labels = tuple(sorted(labels))
         self._places = {_form(label): place for place, label in enumerate(self.labels)}
         if len(self._places) < len(self.labels):
-            raise BadInput(f"{where}: two labels are the same but for case, white space or Unicode form.")
+            raise BadInput(f"{where}: two labels are the same except for case, white space or Unicode form.")
         forms = sorted(self._places, key=lambda form: (-len(form), form))
         self._start = re.compile(rf"[\W_]*?({_either(forms)}){_AFTER}")
         self._anywhere = [
@@ -51,7 +51,7 @@ class LabelFinder:
         ]
 
     def place(self, text: str) -> int | None:
-        """The place in `labels` of a text that is a label and nothing else; None where it is none."""
+        """The place in `labels` of a text that is exactly a label, else None."""
         return self._places.get(_form(text))
 
     def find(self, text: str) -> int | None:
@@ -124,7 +124,7 @@ def combine_mcc(sums: Sums) -> Sums:
 
 @dataclass(frozen=True, slots=True)
 class ClassRow:
-    """One label's line in a classifier's table: no answers, no precision; no examples, no recall (None)."""
+    """One label's line in a classifier's table; no answers, no precision; no examples, no recall (None)."""
 
     label: str
     precision: float | None
@@ -179,7 +179,7 @@ class Classification:
     """Accuracy, F1, agreement and the share of responses without a label.
 
     Settings: `labels`, all of them; `field`, the key of the JSON that holds the label ("result.category" for
-    a nested one), without which it is sought in the text. A response without a label counts as wrong.
+    a nested one), without which it is searched in the text. A response without a label counts as wrong.
     """
 
     measures = (

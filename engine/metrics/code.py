@@ -43,7 +43,7 @@ class Code:
     """pass@k. Samples of one task are the answers to examples with the same query and tests.
 
     `k` is a number or a list of them; `timeout_s` (wall), `cpu_s`, `memory_mb` and `processes` limit each
-    program. `allow_weak` accepts a machine where the kernel's isolation cannot be had: programs then run as
+    program. `allow_weak` accepts a machine without the kernel's isolation: programs then run as
     processes with limits only, and could read the user's files.
     """
 
@@ -100,7 +100,7 @@ class Code:
         ]
 
     def task(self, example: Example) -> Hashable | None:
-        """What the samples of one task have in common: query and tests; None where there are no tests."""
+        """The key of one task's samples: query and tests; None without tests."""
         tests = tests_of(example)
         return None if tests is None else (example.query, tests)
 
@@ -151,7 +151,7 @@ def _ks(k: int | Iterable[int]) -> tuple[int, ...]:
 
 
 class NotPython(ValueError):
-    """Code in another language, of which the message tells."""
+    """Code in another language; the message names it."""
 
 
 def tests_of(example: Example) -> str | None:

@@ -1,4 +1,4 @@
-"""How long responses are, and how long they took."""
+"""Length and timing of responses."""
 
 from engine.data.example import Example
 from engine.metrics.metric import NO_TOKENS, Measure, Score, missing, no_text
@@ -6,11 +6,11 @@ from engine.metrics.text import words
 from engine.models.model import Response
 
 CACHED = "cached: the time was not measured in this run"
-NO_LATENCY = "recorded outputs carry no latency"
+NO_LATENCY = "recorded outputs have no latency"
 
 
 class Efficiency:
-    """Latency of a response and the speed at which its tokens came, as measured while generating."""
+    """Latency of a response and its tokens per second, as measured during generation."""
 
     measures = (
         Measure(
@@ -50,7 +50,7 @@ class Efficiency:
 
 
 class Length:
-    """How long a response is; neither long nor short is better."""
+    """The length of a response; neither direction is better."""
 
     measures = (
         Measure(
@@ -91,5 +91,5 @@ def _speed(tokens: int | None, seconds: float) -> Score:
     if tokens is None:
         return Score("tokens_per_second", None, NO_TOKENS)
     if seconds <= 0:
-        return Score("tokens_per_second", None, "the clock saw no time pass")
+        return Score("tokens_per_second", None, "the measured time was zero")
     return Score("tokens_per_second", tokens / seconds, parts=(float(tokens), seconds))

@@ -1,8 +1,8 @@
 """Exact rules: exact match, token F1, contains, prefix, regular expression, number, edit similarity.
 
-A number stands alone, beside a unit or a currency, or against letters of a script without capitals
-("答案是42"); a digit of a word is none ("H2O", "v23"). What may be read in two ways is undecided: a range
-("5-10"), a date, a time, digits around a comma that groups no thousands ("3,14").
+A number is alone, next to a unit or a currency, or next to letters of a script without capitals
+("答案是42"); a digit in a word is not one ("H2O", "v23"). Ambiguous text is undecided: a range
+("5-10"), a date, a time, digits around a comma that is not a thousands separator ("3,14").
 """
 
 import math
@@ -60,9 +60,9 @@ _FRAC = regex.compile(r"\\[dt]?frac\s?\{\s?([-+]?[\d.,]+)\s?\}\s?\{\s?([\d.,]+)\
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number read from a text; `value` None is one that can be read in two ways, such as a range.
+    """A number read from a text; `value` None is an ambiguous one, such as a range.
 
-    `text` is how it stands there. `percent` says that a percent sign follows.
+    `text` is its source text. `percent` says that a percent sign follows.
     """
 
     value: float | None
@@ -291,7 +291,7 @@ class TokenF1:
 
 
 class Contains:
-    """1 where a reference's words stand in the response, in a row; `prefix` where it starts with them."""
+    """1 where the response contains a reference's words in sequence; `prefix` where it starts with them."""
 
     measures = (
         fraction("contains", f"responses with a reference in them, {_NORMAL}", "rule", needs=["references"]),
@@ -336,7 +336,7 @@ class Regex:
 
 
 class EditSimilarity:
-    """How many characters stay where the response is edited into the nearest reference."""
+    """The share of characters that stay when the response is edited into the nearest reference."""
 
     measures = (
         fraction(

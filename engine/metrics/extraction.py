@@ -1,4 +1,4 @@
-"""Extraction: the entities, tags and lists that a response was asked for."""
+"""Extraction: the requested entities, tags and lists in a response."""
 
 import re
 from collections import Counter
@@ -13,18 +13,18 @@ from engine.models.model import Response
 
 NO_ENTITIES = 'neither "entities" of the example nor a reference is a list of {"text", "type"}'
 NO_LIST = 'neither "items" of the example nor a reference is a list'
-NOT_ENTITIES = 'the response is no list of {"text", "type"}'
+NOT_ENTITIES = 'the response is not a list of {"text", "type"}'
 TOO_MANY = "too many entities to compare"
 _LIMIT = 1_000_000  # entities x entities
 _TYPE_KEYS = ("type", "label", "entity", "category")
 _TEXT_KEYS = ("text", "span", "word", "value", "name")
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,4}[.)])\s+")
-NO_TAGS = "the reference is no sequence of tags such as B-PER I-PER O"
+NO_TAGS = "the reference is not a sequence of tags such as B-PER I-PER O"
 _OUTSIDE = "O"
 
 
 class Entity(NamedTuple):
-    """One thing found: its type, its normalised text, and where it stands (end exclusive) if known."""
+    """One entity: its type, its normalised text, and its position (end exclusive) if known."""
 
     type: str
     text: str
@@ -32,7 +32,7 @@ class Entity(NamedTuple):
 
 
 class Extracted(NamedTuple):
-    """Additive counts: entities found rightly, found, and wanted."""
+    """Additive counts: entities found correctly, found, and expected."""
 
     right: int
     found: int
@@ -84,7 +84,7 @@ def overlap_counts(wanted: Sequence[Entity], given: Sequence[Entity]) -> Extract
 class Entities:
     """Micro F1 of entities, by exact span and type, and by overlap.
 
-    What is wanted stands in the example's `entities`, else as JSON in its references (the best counts).
+    The expected ones are in the example's `entities`, else as JSON in its references (the best counts).
     """
 
     measures = (
@@ -117,9 +117,9 @@ class Entities:
 
 
 class SetF1:
-    """Micro F1 of the items of a list, whatever their order; an item written twice counts once.
+    """Micro F1 of the items of a list in any order; repeated items count once.
 
-    What is wanted stands in the example's `items`, else in its references as a JSON list or as lines (the
+    The expected ones are in the example's `items`, else in its references as a JSON list or as lines (the
     best counts).
     """
 
@@ -162,7 +162,7 @@ def _items(values: Sequence[Any]) -> set[str]:
 
 
 def _wanted(example: Example, key: str) -> list[Any]:
-    """What the example gives under a key of its own, else each reference's JSON."""
+    """The example's own value under a key, else each reference's JSON."""
     if key in example.extra:
         return [example.extra[key]]
     values = []
@@ -296,7 +296,7 @@ class Tags:
 def _aligned(tags: list[str] | None, length: int) -> tuple[list[str], str | None]:
     """As many tags as the reference has: further ones are cut, missing ones are outside any entity."""
     if tags is None:
-        return ["" for _ in range(length)], "the response is no sequence of tags"
+        return ["" for _ in range(length)], "the response is not a sequence of tags"
     reason = None if len(tags) == length else f"{len(tags)} tags for {length} tokens"
     return [*tags, *("" for _ in range(length - len(tags)))][:length], reason
 

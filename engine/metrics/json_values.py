@@ -1,6 +1,6 @@
-"""The JSON in a response: found, held against a schema, compared field by field.
+"""The JSON in a response: found, validated against a schema, compared field by field.
 
-Schemas are checked beforehand: valid, of a known draft, whole without a network.
+Schemas are checked first: valid, of a known draft, complete without a network.
 """
 
 import json
@@ -34,25 +34,25 @@ _FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL | re.IGN
 _OPENING = re.compile(r"[{\[]")
 _ATTEMPTS = 20
 NO_OBJECT = "no reference of the example is a JSON object"
-NOT_AN_OBJECT = "the response is no JSON object"
+NOT_AN_OBJECT = "the response is not a JSON object"
 _TOLERANCE = 1e-9
 _SHOWN = 200
 _ABSENT = object()
 
 
 class JsonNotFound(ValueError):
-    """A text without the JSON that was looked for, and why."""
+    """A text without the expected JSON, and the reason."""
 
 
 class TooDeep(JsonNotFound):
-    """Brackets within brackets beyond what can be read: whether it is JSON is not known."""
+    """Brackets nested too deeply to parse: it is unknown whether the text is JSON."""
 
     def __init__(self) -> None:
         super().__init__("nested too deeply to be checked")
 
 
 def unfenced(text: str) -> str | None:
-    """What a Markdown fence holds that is the whole text, else None."""
+    """The content of a Markdown fence that is the whole text, else None."""
     fenced = _FENCE.fullmatch(text.strip())
     return fenced.group(1) if fenced else None
 
@@ -91,7 +91,7 @@ def find_json(text: str) -> Any:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
+    raise ValueError(f"{name} is not a JSON value")
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
@@ -99,7 +99,7 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 @dataclass(frozen=True, slots=True)
 class FieldRow:
-    """One field over a set: how many examples want it, and how many responses have it right."""
+    """One field over a set: the number of examples that expect it, and of responses that have it right."""
 
     field: str
     wanted: int
@@ -212,7 +212,7 @@ _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 class FormatCompliance:
     """1 where the whole response is JSON that its schema allows, else 0 with what is wrong as the reason.
 
-    Settings: `schema`, a file (or the schema itself) for the examples that bring none of their own, and
+    Settings: `schema`, a file (or the schema itself) for the examples without their own, and
     `fence`. A Markdown fence around the JSON is a fault unless `fence` is true, since a program that reads
     the response would stumble over it; prose beside the JSON always is one.
     """
@@ -249,7 +249,7 @@ class FormatCompliance:
         inner = unfenced(text)
         if inner is not None and not self._fence:
             raise JsonNotFound(
-                "a Markdown fence stands around the JSON (fence = true under [metrics] format allows it)"
+                "the JSON is in a Markdown fence (fence = true under [metrics] format allows it)"
             )
         return whole_json(text if inner is None else inner)
 
@@ -396,7 +396,7 @@ def _resolve_all(schema: dict[str, Any], draft: str) -> None:
                 resolved = resolver.lookup(reference)
             except Unresolvable as error:
                 raise BadInput(
-                    f"the reference {reference!r} leads nowhere in this schema.",
+                    f"the reference {reference!r} does not resolve in this schema.",
                     "Schemas are never fetched: copy what it refers to into the schema's own $defs.",
                 ) from error
             if reference.partition("#")[0].rstrip("#") not in _META_SCHEMAS:

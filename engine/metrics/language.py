@@ -1,7 +1,7 @@
-"""Which language a text is in, as far as py3langid can tell.
+"""Language detection by py3langid.
 
 py3langid reads byte n-grams (Lui & Baldwin 2012) and gives a probability: 5 MB of model, loaded with the
-first text in half a second, a tenth of a millisecond a text. A short text, and one between two neighbouring
+first text in half a second, a tenth of a millisecond a text. A short text, and one between two similar
 languages, stays undecided.
 """
 
@@ -25,11 +25,11 @@ _NORWEGIAN = ("no", "nn", "nb")
 
 
 class UnknownLanguage(Exception):
-    """Whether a text is in a language cannot be told, and why."""
+    """The language of a text is uncertain; the message says why."""
 
 
 def detect(text: str) -> str | None:
-    """The language of a text as a two-letter code, or None where it can't be told."""
+    """The language of a text as a two-letter code, or None where it is uncertain."""
     language, probability = next(iter(_ranked(text).items()))
     return language if probability >= SURE and language != _NO_LANGUAGE else None
 
@@ -41,7 +41,7 @@ def is_in(text: str, language: str) -> tuple[bool, str]:
     """
     wanted = _folded(language)
     if wanted not in languages():
-        raise UnknownLanguage(f"the language {language} is not among those that can be told")
+        raise UnknownLanguage(f"the language {language} is not among those that can be detected")
     ranked = _ranked(text)
     first, probability = next(iter(ranked.items()))
     if probability >= SURE and first != _NO_LANGUAGE:
@@ -51,11 +51,11 @@ def is_in(text: str, language: str) -> tuple[bool, str]:
             return False, first
     likely = [f"{name} {share:.0%}" for name, share in list(ranked.items())[:2] if share >= _MENTIONED]
     guesses = f" (perhaps {', '.join(likely)})" if likely else ""
-    raise UnknownLanguage(f"the language of the response can't be told{guesses}")
+    raise UnknownLanguage(f"the language of the response is uncertain{guesses}")
 
 
 def languages() -> tuple[str, ...]:
-    """The two-letter codes of the languages that can be told, sorted."""
+    """The two-letter codes of the detectable languages, sorted."""
     return tuple(sorted({_folded(name) for name in _identifier().nb_classes} - {_NO_LANGUAGE}))
 
 
@@ -92,7 +92,7 @@ def _ranked(text: str) -> dict[str, float]:
 
 
 def _folded(language: str) -> str:
-    """The code under which a language is told: Bokmål and Nynorsk are both Norwegian."""
+    """The code of a language: Bokmål and Nynorsk are both Norwegian."""
     return _NORWEGIAN[0] if language in _NORWEGIAN else language
 
 

@@ -1,4 +1,4 @@
-"""What Assay uses of nltk and rouge-score, without the libraries that `import nltk` takes along.
+"""The parts of nltk and rouge-score that Assay uses, without the libraries that `import nltk` loads.
 
 nltk's own start imports scikit-learn, pandas and SciPy for a classifier and a few statistics that nothing
 here uses, each of them optional to it: 1.4 s of CPU in every process that scores, against 0.2 s without.

@@ -1,6 +1,6 @@
-"""Metrics by name: the product's own, and those that people bring as a file or an entry point.
+"""Metrics by name: the built-in ones, and users' own from a file or an entry point.
 
-Their code is run as it is, with the rights of whoever runs the plan. What it raises or returns by mistake
+Their code runs unchanged, with the user's permissions. An exception or invalid return value
 makes a score missing, with the reason; it never ends a run.
 """
 
@@ -43,7 +43,7 @@ def measured(
 def load_own(name: str, settings: Mapping[str, Any]) -> Metric:
     """The metric at "file.py:name", or of the installed package's entry point of that name.
 
-    Raises BadInput for whatever keeps it from loading.
+    Raises BadInput when it cannot be loaded.
     """
     path, _, attribute = name.rpartition(":")
     if is_own(name):
@@ -65,7 +65,7 @@ def load_own(name: str, settings: Mapping[str, Any]) -> Metric:
 
 
 class _Guarded:
-    """A metric class of somebody else's, held to what a metric promises."""
+    """A user's metric class, checked against the metric interface."""
 
     def __init__(self, metric: Any, measures: tuple[Measure, ...]) -> None:
         self.measures = measures
@@ -77,7 +77,7 @@ class _Guarded:
         except Exception as error:  # whatever foreign code raises, the run goes on without this value
             return missing(self.measures, _said(error))
         if [getattr(score, "measure", None) for score in scores] != [item.name for item in self.measures]:
-            return missing(self.measures, "the metric did not answer each of its measures, in order")
+            return missing(self.measures, "the metric did not return each of its measures, in order")
         return [_finite(score) for score in scores]
 
 
@@ -108,9 +108,9 @@ class _Function:
             return missing(measures, _said(error))
         value, reason = value if isinstance(value, tuple) and len(value) == 2 else (value, None)
         if value is None:
-            return missing(measures, str(reason or "the metric gave no value"))
+            return missing(measures, str(reason or "the metric returned no value"))
         if not isinstance(value, bool | int | float):
-            return missing(measures, f"the metric gave {type(value).__name__}, where a number was expected")
+            return missing(measures, f"the metric returned {type(value).__name__}, not a number")
         return [_finite(Score(measures[0].name, float(value), None if reason is None else str(reason)))]
 
 
@@ -118,11 +118,11 @@ def _finite(score: Score) -> Score:
     numbers = [] if score.value is None else [score.value, *(score.parts or ())]
     if all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
         return score
-    return Score(score.measure, None, "the metric gave a number that is not finite")
+    return Score(score.measure, None, "the metric returned a number that is not finite")
 
 
 def _attribute(path: Path, attribute: str) -> tuple[Any, str]:
-    """What stands under a name in a file, and the first 12 digits of the SHA-256 of the file: its version."""
+    """The object of a name in a file, and the first 12 digits of the SHA-256 of the file: its version."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -142,7 +142,7 @@ def _module(path: Path, version: str) -> ModuleType:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise BadInput(f"{path}: is no Python file.", WAY_OUT)
+        raise BadInput(f"{path}: is not a Python file.", WAY_OUT)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -208,7 +208,7 @@ def load_metrics(names: Iterable[str], settings: Mapping[str, Mapping[str, Any]]
 
 
 def clashes(metrics: Mapping[str, Metric]) -> list[str]:
-    """Of each measure that two metrics give, a sentence naming both: their values could not be told apart."""
+    """For each measure that two metrics give, a sentence that names both: their values would be mixed up."""
     first: dict[str, str] = {}
     return [
         f'the metrics "{first[measure.name]}" and "{name}" both give a measure named "{measure.name}"'

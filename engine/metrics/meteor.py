@@ -13,8 +13,8 @@ from engine.metrics.text import porter_stem, unicode_words
 from engine.models.model import Response
 
 NO_WORDNET = (
-    "WordNet's data is not on this machine (python -m nltk.downloader wordnet brings it); "
-    "meteor_stem does without"
+    "WordNet's data is not on this machine (python -m nltk.downloader wordnet installs it); "
+    "meteor_stem needs none"
 )
 NOT_ENGLISH = "WordNet's synonyms are English; meteor_stem measures other languages"
 _SOURCE = "Banerjee & Lavie 2005, Lavie & Agarwal 2007; nltk meteor_score"
@@ -26,7 +26,7 @@ _STEMMERS = {
 
 
 class _Stemmer:
-    """What nltk calls a stemmer: Porter for English as nltk has it, Snowball elsewhere, or none."""
+    """A stemmer as nltk expects it: Porter for English as nltk has it, Snowball elsewhere, or none."""
 
     def __init__(self, language: str) -> None:
         self.stem: Callable[[str], str] = _unstemmed
@@ -72,10 +72,10 @@ def has_wordnet() -> bool:
 
 
 class Meteor:
-    """METEOR with WordNet for English, and with stems alone for every language.
+    """METEOR with WordNet for English, and with stems only for every language.
 
     Setting: `language` of the eval set ("de"); an example's own `language` comes first, and without either
-    that of its reference, English where it can't be told. Version 2: py3langid tells the language.
+    that of its reference, English where it is uncertain. Version 2: py3langid detects the language.
     """
 
     measures = (

@@ -1,4 +1,4 @@
-"""What a metric is, what it measures, and where each one is found."""
+"""The metric interface, measures, and scores."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -26,13 +26,13 @@ def mean(sums: Sums) -> Sums:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One number that a metric gives.
+    """One number of a metric.
 
-    `low` and `high` are the ends of its range (None = open); `needs` names what a response must come with:
+    `low` and `high` are the ends of its range (None = open); `needs` names what a response must have:
     "references", "schema", "tokens", "latency", "weights". `combine` turns the sum of the examples' parts,
     an array [..., k], into the value of the whole set, an array [...]; so a corpus value and every
-    resampled corpus value come from the same rule. `independent` False says that the examples' values hang
-    together (the answers of one batch share its time), so that their spread gives no interval.
+    resampled corpus value come from the same rule. `independent` False says that the examples' values are
+    correlated (the answers of one batch share its time), so that their spread gives no interval.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Score:
     """One measure's value for one response.
 
     `value` None means missing, and `reason` says why; beside a value, `reason` explains it (which key broke
-    the schema). `parts` are the additive statistics that `Measure.combine` takes; None stands for (value, 1).
+    the schema). `parts` are the additive statistics that `Measure.combine` takes; None means (value, 1).
     """
 
     measure: str
@@ -69,7 +69,7 @@ class Score:
 
 
 class Metric(Protocol):
-    """Scores responses; every measure is answered for every response, missing ones with their reason.
+    """Scores responses; every measure has a score for every response, missing ones with their reason.
 
     A metric that is quicker with many at a time, or needs all samples of a task at once, also has
     `score_many(pairs)`, which gives one list of scores for each pair: see `score_pairs`. One of the

@@ -61,7 +61,7 @@ class _Tokenizer(RougeTokenizer):  # type: ignore[misc]  # untyped upstream
 
 
 class _Rouge:
-    """rouge-score with one tokenizer, and what its tables of words x words are too slow for.
+    """rouge-score with one tokenizer, with faster code where its word-by-word tables are too slow.
 
     ROUGE-1 and ROUGE-2 are the library's. The longest common subsequence of ROUGE-L is rapidfuzz's, which
     takes a thousandth of the time and of the memory; its length is the same.
@@ -107,7 +107,7 @@ def rouge(reference: str, response: str) -> tuple[float, float, float]:
     """F-measures of ROUGE-1, ROUGE-2 and ROUGE-L, from 0 to 1, by rouge-score with stemming.
 
     A reference with letters outside ASCII, which rouge-score would drop, is cut by the Unicode tokenizer; the
-    reference alone decides, so that all models are measured alike.
+    reference alone decides, so that all models are measured in the same way.
     """
     return _scorer(reference).scores(reference, response)
 
@@ -142,7 +142,7 @@ def lcs_places(first: Sequence[str], second: Sequence[str]) -> set[int]:
 
 
 class BleuParts(NamedTuple):
-    """What BLEU sums over a corpus: clipped matches and n-grams of orders 1 to 4, and two lengths."""
+    """The sums of BLEU over a corpus: clipped matches and n-grams of orders 1 to 4, and two lengths."""
 
     matches: tuple[int, ...]
     totals: tuple[int, ...]
@@ -195,7 +195,7 @@ def combine_sacrebleu(sums: Sums) -> Sums:
 
 
 def chrf_parts(reference: str, response: str) -> tuple[float, ...]:
-    """What chrF sums over a set: for each order, n-grams of the response, of the reference, and shared.
+    """The sums of chrF over a set: for each order, n-grams of the response, of the reference, and shared.
 
     The counts are sacrebleu's, which gives them out only as a score. Counted by rank instead of by text: a
     third of sacrebleu's time, and a fraction of its memory on long responses.
@@ -289,7 +289,7 @@ class Rouge:
 
 
 class Bleu:
-    """BLEU-4 of single responses, and of the whole set, which is no average of the former."""
+    """BLEU-4 of single responses, and of the whole set, which is not an average of these."""
 
     measures = _bleu_measures(4)
 
@@ -458,6 +458,6 @@ def _ranked(first: Codes, second: Codes) -> tuple[Codes, Codes, int]:
 
 
 def _codes(text: str) -> Codes:
-    """Code points without white space; halves of surrogate pairs stand for themselves."""
+    """Code points without white space; halves of surrogate pairs count as one each."""
     packed = "".join(text.split()).encode("utf-32-le", "surrogatepass")
     return np.frombuffer(packed, dtype=np.uint32).astype(np.int64)

@@ -1,4 +1,4 @@
-"""How surprised a model is by the references or by plain text: perplexity, and bits per byte.
+"""Perplexity and bits per byte of the references or of plain text under a model.
 
 Bits per byte are comparable between tokenizers. Source: Hugging Face's "Perplexity of fixed-length models"
 for the strided window; bits per byte as in The Pile (Gao et al., 2020). Only local weights can be measured.
@@ -278,5 +278,5 @@ def _block_nll(
         if total is not None and math.isfinite(total):
             yield CorpusNll(place, total, asked_text.predicted, asked_text.bytes)
         else:
-            why = "a window does not fit into memory, or is no finite number"
+            why = "a window does not fit into memory, or is not a finite number"
             yield CorpusNll(place, None, 0, asked_text.bytes, why)

@@ -62,7 +62,7 @@ def slice_ids(examples: Sequence[Example]) -> dict[str, list[str]]:
 
 
 def largest(members: Mapping[str, Sequence[str]], most: int = MOST) -> dict[str, Sequence[str]]:
-    """The `most` slices with the most examples, in their order: what is looked at together has to be few."""
+    """The `most` slices with the most examples, in their order: few are tested together."""
     kept = sorted(members, key=lambda name: len(members[name]), reverse=True)[:most]
     return {name: ids for name, ids in members.items() if name in kept}
 

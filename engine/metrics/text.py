@@ -1,4 +1,4 @@
-"""Cutting text into tokens and into one normal form, in every script; patterns with a time limit.
+"""Tokenizes and normalises text in every script; runs patterns with a time limit.
 
 English text is tokenized as SQuAD does it. Beyond ASCII that rule finds no words where a script puts no space
 between them, so there the rules here apply.
@@ -100,14 +100,14 @@ class Pattern(Protocol):
 
 
 class TooSlow(Exception):
-    """A pattern was stopped at its time limit: whether it matches is not known."""
+    """A pattern was stopped at its time limit: it is unknown whether it matches."""
 
     def __init__(self) -> None:
-        super().__init__(f"the pattern was not done with this response after {TIMEOUT_S:g} s")
+        super().__init__(f"the pattern did not finish on this response within {TIMEOUT_S:g} s")
 
 
 def compile_pattern(pattern: object, where: str) -> Pattern:
-    """A pattern ready to search with; BadInput, naming where it stands, when it is none."""
+    """A pattern ready to search with; BadInput, naming its place, when it is invalid."""
     if not isinstance(pattern, str):
         raise BadInput(f"{where}: expected a regular expression, found {pattern!r}.")
     try:

@@ -50,7 +50,7 @@ Three = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class EncodedText:
-    """What a model made of one text.
+    """A model's encoding of one text.
 
     `vectors` are float32 on the CPU, [tokens, width]; `counted` [tokens] is False for the tokens that the
     tokenizer puts at the start and end. `cut` says that the text was longer than the model's context.
@@ -62,10 +62,10 @@ class EncodedText:
 
 
 class Encoder:
-    """A transformers model from a folder or the hub cache, on the GPU where there is one.
+    """A transformers model from a folder or the hub cache, on the GPU if there is one.
 
     `setting` is what a person wrote ("metrics.bertscore.model"). Raises BadInput when the model's files are
-    not at hand: no network is used.
+    not on this machine: no network is used.
     """
 
     def __init__(self, path: str, setting: str, batch_size: int, head: str = "AutoModel") -> None:
@@ -171,7 +171,7 @@ def encodable(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked of a classifier: the metric's name, which label, and what its probability means.
+    """A classifier's question: the metric's name, the label, and the meaning of its probability.
 
     `usual` are the names that the label mostly has; `of_pieces` makes one number of a long text's pieces.
     """
@@ -187,8 +187,8 @@ class Asked:
 class TextClassifier:
     """The probability of one label by a transformers text-classification model, for each response.
 
-    `model` is a folder or hub id, `label` the label's name where it is none of the usual ones. Raises
-    BadInput when the model is not at hand, or has no such label.
+    `model` is a folder or hub id, `label` the label's name where it is not a usual one. Raises
+    BadInput when the model is not on this machine, or has no such label.
     """
 
     def __init__(self, asked: Asked, model: str, label: str, batch_size: int) -> None:
@@ -255,7 +255,7 @@ class TextClassifier:
 class Toxicity(TextClassifier):
     """The probability of the toxic label by a transformers text-classification model.
 
-    `model` is a folder or hub id, `label` the label's name where it is none of the usual ones. A text longer
+    `model` is a folder or hub id, `label` the label's name where it is not a usual one. A text longer
     than the model's context is read in pieces, and the worst one counts.
     """
 
@@ -277,7 +277,7 @@ class Sentiment(TextClassifier):
 
 
 def _probabilities(logits: Any, config: Any) -> Any:
-    """Labels that exclude one another share 1; several at once, or a single one, stand for themselves."""
+    """Labels that exclude one another share 1; several at once, or a single one, are independent."""
     alone = config.num_labels == 1 or config.problem_type == "multi_label_classification"
     return logits.sigmoid() if alone else logits.softmax(dim=-1)
 

@@ -1,1 +1,1 @@
-"""Everything that answers examples: local weights, servers, and answers recorded elsewhere."""
+"""Sources of answers: local weights, servers, and answers recorded elsewhere."""

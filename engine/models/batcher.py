@@ -1,7 +1,7 @@
-"""Continuous batching: every row of every step is a row at work.
+"""Continuous batching: every step computes only unfinished rows.
 
 A fixed number of slots holds rows of different lengths; the next prompt takes a finished row's slot at once.
-Prompts are read ahead in groups, so that a freed slot costs a copy and not a pass of its own. The free memory
+Prompts are prefilled in groups, so that refilling a slot costs a copy and no forward pass. The free memory
 of the device limits rows and tokens.
 """
 
@@ -31,7 +31,7 @@ SHARE = 0.6
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """The most rows in one step, and the most tokens in one prefill."""
+    """The maximum rows per step, and the maximum tokens per prefill."""
 
     slots: int
     tokens: int
@@ -80,7 +80,7 @@ Finished = tuple[int, Completion | None]
 
 @dataclass(slots=True)
 class Figures:
-    """What the batcher has done: tokens and seconds of reading and of writing apart, and its steps."""
+    """The batcher's work so far: tokens and seconds of prefill and of decoding, and its steps."""
 
     prompt_tokens: int = 0
     prompt_seconds: float = 0.0
@@ -96,7 +96,7 @@ class Batcher:
 
     Every unfinished row is in exactly one place: waiting, read ahead, or in a slot. `_rows` are the slots in
     use; None among them is a slot whose row has just finished, and there is none when a step is computed.
-    What the device holds can be dropped at any moment, since each row knows its own tokens: that is how
+    The device's state can be dropped at any moment, since each row knows its own tokens: this is how
     running out of memory loses nothing.
     """
 
@@ -130,7 +130,7 @@ class Batcher:
     def advance(self, model: Any, seconds: float) -> list[Finished]:
         """Works for about that long, a step at least, and gives what was finished: places and answers.
 
-        Between two calls nothing is under way. The answer is None for a prompt that fits no memory, not even
+        Between two calls nothing is running. The answer is None for a prompt that fits no memory, not even
         alone; out of memory otherwise halves the limits, tells `halved`, and goes on with the same rows.
         """
         until = time.perf_counter() + seconds
@@ -201,7 +201,7 @@ class Batcher:
         return rows
 
     def _arrange(self, ahead: list[tuple[int, DecodingRow]]) -> None:
-        """Copies prefilled rows into slots, and closes the gaps: rows of like length stand side by side."""
+        """Copies prefilled rows into slots, and closes the gaps: rows of similar length are neighbours."""
         if ahead and (self._slots is None or self._limits.slots == 1):
             self._allocate([row for _, row in ahead])
         order = side_by_side(self._rows, [row for _, row in ahead], BAND)
@@ -285,7 +285,7 @@ def _in_order(rows: list[DecodingRow], slots: int) -> list[DecodingRow]:
 
 
 class BatcherTotals:
-    """Reads a batcher's figures from time to time. `load` is None until there were any."""
+    """Reads a batcher's figures from time to time. `load` is None until the first ones."""
 
     def __init__(self) -> None:
         self.load: Load | None = None

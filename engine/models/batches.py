@@ -20,7 +20,7 @@ def in_batches(
     """Runs items in batches of `size`, in order, and yields each batch's results as it is finished.
 
     Out of memory halves the size for the rest and repeats that batch only: what was finished is kept.
-    `halved` is told the new size. An item that does not fit even alone gets `too_large(item)`.
+    `halved` gets the new size. An item that does not fit even alone gets `too_large(item)`.
     """
     start = 0
     while start < len(items):

@@ -1,4 +1,4 @@
-"""Answers kept between runs, under a key that holds everything which decides them."""
+"""The answer cache: answers under a key that covers everything that decides them."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -15,7 +15,7 @@ def response_key(
 
     `seed` is the example's own when answers are sampled. The batch size is left out: it decides how fast
     an answer comes, not which, but for near ties (see `noise`); answers asked for one by one are kept apart.
-    A prompt that was cut to fit stands as what it became.
+    A truncated prompt is keyed by its truncated tokens.
     """
     sampling = [settings.temperature, settings.top_p, seed] if settings.sampled else None
     decided = [settings.max_new_tokens, list(settings.stop), sampling, settings.deterministic]

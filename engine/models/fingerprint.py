@@ -1,4 +1,4 @@
-"""Hashes of what decides a model's answers: the content of its files, never where they are."""
+"""Hashes of everything that decides a model's answers: the content of its files, never their paths."""
 
 import hashlib
 import json
@@ -26,9 +26,9 @@ _ADAPTER_FILES = ("adapter_config.json",)
 
 
 class FileHashes:
-    """SHA-256 of files, remembered by place, size, time of change and inode.
+    """SHA-256 of files, cached by path, size, modification time and inode.
 
-    With a folder, the memory is kept in it (`file-hashes.json`), so that weights are read once and not at
+    With a folder, the cache is stored in it (`file-hashes.json`), so that weights are read once and not at
     every start. A file that changed is read again.
     """
 
@@ -75,7 +75,7 @@ def model_hash(folder: Path, hashes: FileHashes) -> str:
 
 
 def adapter_hash(folder: Path, hashes: FileHashes) -> str:
-    """The hash of an adapter's weights and configuration, and of the tokenizer that it may bring."""
+    """The hash of an adapter's weights and configuration, and of its tokenizer, if any."""
     return digest(
         _contents([*weight_files(folder), *_matching(folder, _ADAPTER_FILES + _TOKENIZER_FILES)], hashes)
     )

@@ -1,4 +1,4 @@
-"""Model and adapter folders, read without torch: where they are, whether they are whole, what fits what."""
+"""Model and adapter folders, read without torch: their location, completeness, and fit."""
 
 import json
 import re
@@ -62,7 +62,7 @@ def _hub_snapshot(name: str, download: bool) -> Path:
         raise BadInput(
             f"{name}: is neither a folder here nor in the hub cache of this machine"
             + (", and the hub cannot be reached." if download else "."),
-            f"Fetch it where there is network (`hf download {name}`), or name a local folder.",
+            f"Download it on a machine with network access (`hf download {name}`), or name a local folder.",
         ) from error
 
 
@@ -73,9 +73,9 @@ def snapshot_commit(folder: Path) -> str | None:
 
 
 def check_model_folder(path: str) -> Path:
-    """The folder of a model that looks whole: configuration, tokenizer, readable safetensors weights.
+    """The folder of a model that looks complete: configuration, tokenizer, readable safetensors weights.
 
-    Raises BadInput saying what is missing or broken, and the way out. Reads headers, not weights.
+    Raises BadInput with the missing or broken part, and the fix. Reads headers, not weights.
     """
     folder = find_model(path)
     if not (folder / "config.json").is_file():
@@ -134,7 +134,7 @@ def weight_shapes(folder: Path) -> dict[str, tuple[str, Shape]]:
 
 
 def _header_shapes(file: Path) -> dict[str, tuple[str, Shape]]:
-    broken = BadInput(f"{file}: is broken or cut off.", "Copy or download the file again.")
+    broken = BadInput(f"{file}: is corrupt or truncated.", "Copy or download the file again.")
     try:
         with file.open("rb") as source:
             size = file.stat().st_size
@@ -208,12 +208,12 @@ def check_quantised(folder: Path) -> None:
     kind = found["quant_method"]
     if kind not in PACKAGES:
         raise BadInput(
-            f"{folder}: is quantised by {kind!r}, which cannot be read here.",
-            f"Known are {', '.join(PACKAGES)}; or serve the model, and name the server.",
+            f"{folder}: is quantised with {kind!r}, which is not supported.",
+            f"Supported: {', '.join(PACKAGES)}; or serve the model, and name the server.",
         )
     if absent := [package for package in PACKAGES[kind] if not _installed(package)]:
         raise BadInput(
-            f"{folder}: is quantised by {kind}, which needs {' and '.join(absent)}.",
+            f"{folder}: is quantised with {kind}, which needs {' and '.join(absent)}.",
             f"Install: pip install {' '.join(absent)}",
         )
 
@@ -258,25 +258,25 @@ def check_adapter(base: str, adapter: Path) -> None:
     biases = [name for name in shapes if name.endswith(".bias") and "lora_" not in name]
     if biases and config.get("bias") not in (None, "none"):
         raise BadInput(
-            f"{adapter}: trained the base's own biases ({biases[0]}), which other models answer with too.",
+            f"{adapter}: trained the base's own biases ({biases[0]}), which other models use too.",
             MERGE_IT,
         )
     _check_shapes(adapter, shapes, base, weight_shapes(folder))
 
 
 def adapter_notes(folder: Path, adapter: Path) -> list[str]:
-    """What readers should know of an adapter's fit to the base in `folder`, where it cannot be told."""
+    """Notes on an adapter's fit to the base in `folder`, where it cannot be verified."""
     config = read_adapter_config(adapter)
     notes = []
     if not config.get("base_model_name_or_path"):
-        notes.append("the adapter names no base: it was held to the shapes alone")
+        notes.append("the adapter names no base: only its shapes were checked")
     revision, commit = config.get("revision"), snapshot_commit(folder)
     if revision and commit and _COMMIT.fullmatch(revision) and revision != commit:
         notes.append(f"the adapter's base was at revision {revision[:12]}, this one is at {commit[:12]}")
     elif revision and revision not in (commit, "main"):
-        notes.append(f"the adapter's base was at revision {revision!r}; whether this one is, is not known")
+        notes.append(f"the adapter's base was at revision {revision!r}; this base's revision is unknown")
     if any(adapter.glob("chat_template*")) and not any((adapter / name).is_file() for name in TOKENIZERS):
-        notes.append("the adapter brings a chat template without a tokenizer: asked with the base's own")
+        notes.append("the adapter has a chat template but no tokenizer: the base's template is used")
     return notes
 
 
@@ -286,7 +286,7 @@ def _last_component(name: str) -> str:
 
 
 def _base_names(base: str, folder: Path) -> set[str]:
-    """What the base may be called: by the plan, by its folder, and by the name that it was saved from."""
+    """The base's possible names: from the plan, its folder, and the name that it was saved from."""
     saved_from = str(read_json(folder / "config.json").get("_name_or_path") or "")
     names = {base, str(folder), str(folder.resolve()), saved_from}
     return {_last_component(name) for name in names if name}

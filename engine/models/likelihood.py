@@ -44,7 +44,7 @@ def likelihoods(
     """Each text's place and negative log-likelihood in nats over its predicted tokens, as it is finished.
 
     `run` measures one batch: see `window_nll`. Texts beyond the context are read in windows that overlap by
-    half. Windows of like length share a batch, the longest first, of at most `budget` tokens; out of memory
+    half. Windows alike in length share a batch, the longest first, of at most `budget` tokens; out of memory
     halves the budget, which `halved` is told. None is a text of which a window fits no memory even alone.
     """
     windows = [window for place, text in enumerate(texts) for window in _windows(place, text, context)]

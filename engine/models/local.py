@@ -1,4 +1,4 @@
-"""A model that runs here: its weights, the models that share a base, their prompts, answers and probes."""
+"""Local models: weights, models that share a base, prompts, answers and probes."""
 
 import hashlib
 import logging
@@ -64,7 +64,7 @@ class LocalBase:
     """A base model by folder or hub id, its tokenizer and its weights, each loaded once when first needed.
 
     `dtype` "auto" is bfloat16 on CUDA (float16 on cards without it) and float32 elsewhere; `device` "auto"
-    is CUDA where there is one. Raises BadInput when the folder is no whole model, or there is no such device.
+    is CUDA if available. Raises BadInput when the folder is not a complete model or the device is missing.
     """
 
     def __init__(self, path: str, dtype: str = "auto", device: str = "auto") -> None:
@@ -84,7 +84,7 @@ class LocalBase:
     def generator(self, model: Model, cache: ResponseCache | None = None) -> "LocalModel":
         """One of the plan's models on this base.
 
-        Code that the base's folder brings is run once one of its models is marked as trusted.
+        The base folder's own code runs once one of its models is marked as trusted.
         """
         self._trust = self._trust or model.trust_remote_code
         return LocalModel(self, model, cache)
@@ -230,18 +230,18 @@ class LocalBase:
         if difference > _SAME * self._trial.abs().max():
             self.close()
             raise BadInput(
-                f"{adapter}: changes the weights of the base itself, which other models answer with too.",
+                f"{adapter}: changes the base's own weights, which other models use too.",
                 MERGE_IT,
             )
 
     def _newer(self) -> str:
-        """What to try when the model's files were written by a newer transformers than the one here."""
+        """A hint when the model's files were written by a newer transformers than the installed one."""
         from transformers import __version__
 
         written = str(read_json(self.folder / "config.json").get("transformers_version") or "")
         if _numbers(written) <= _numbers(__version__):
             return ""
-        return f"; it was saved by transformers {written}, here is {__version__}: a newer one may read it"
+        return f"; transformers {written} saved it, and this is {__version__}: a newer one may load it"
 
     @contextmanager
     def _bad_input(self, what: str) -> Iterator[None]:
@@ -252,13 +252,13 @@ class LocalBase:
             if out_of_memory(error):
                 raise CannotRun(
                     f"{what}: does not fit into the memory of {self.device} as {self.dtype}.",
-                    "Use a smaller dtype or another device. A model too large for one GPU is for a server "
-                    "that splits it (vLLM, tensor parallelism): serve it, and name the server.",
+                    "Use a smaller dtype or another device. For a model too large for one GPU, use a "
+                    "server that splits it (vLLM, tensor parallelism), and name the server.",
                 ) from error
             logging.getLogger(__name__).debug("loading %s", what, exc_info=error)
             hint = f"Copy or save it again{self._newer()}."
             if "trust_remote_code" in str(error):
-                hint = "It brings its own code: if you trust it, set trust_remote_code = true on the model."
+                hint = "It has its own code: if you trust it, set trust_remote_code = true on the model."
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise BadInput(f"{what}: cannot be loaded: {reason}", hint) from error
 
@@ -298,7 +298,7 @@ _ADAPTER_FACTS = (
 
 
 class Identity:
-    """One of the plan's models on its base, told from their files: nothing here loads the weights."""
+    """One of the plan's models on its base, read from their files without loading the weights."""
 
     def __init__(self, base: LocalBase, model: Model, hashes: FileHashes) -> None:
         self._base = base
@@ -318,15 +318,15 @@ class Identity:
 
     @cached_property
     def notes(self) -> list[str]:
-        """What readers should know of an adapter beside its base."""
+        """Notes on an adapter's differences from its base."""
         if self._adapter is None:
             return []
         notes = adapter_notes(self._base.folder, self._adapter)
         own, other = self.tokenizer, self._base.tokenizer
         if own.chat_template != other.chat_template:
-            notes.append("asked with the adapter's own chat template, which differs from the base's")
+            notes.append("uses the adapter's own chat template, which differs from the base's")
         if len(own) != len(other):
-            notes.append(f"the adapter's own tokenizer knows {len(own):,} tokens, the base's {len(other):,}")
+            notes.append(f"the adapter's own tokenizer has {len(own):,} tokens, the base's {len(other):,}")
         return notes
 
     @cached_property
@@ -345,7 +345,7 @@ class Identity:
         )
 
     def facts(self) -> dict[str, Any]:
-        """What a run keeps of the model, as JSON values."""
+        """The model's details for the run's records, as JSON values."""
         base, template = self._base, self.tokenizer.chat_template
         tokenizer_folder = self._adapter if self._brings_tokenizer and self._adapter else base.folder
         return {
@@ -537,12 +537,12 @@ class LocalModel:
         )
 
     def without_cache(self) -> "LocalModel":
-        """The same model, which answers anew whatever is remembered."""
+        """The same model without the cache: it generates every answer."""
         return self.base.generator(self._plan)
 
     def note_halved(self, size: int) -> None:
-        """Keeps for the run that memory ran out, and with which batch size it went on."""
-        self._note(f"out of memory on {self.base.device}: went on with batches of {size}")
+        """Records that memory ran out, and the new batch size."""
+        self._note(f"out of memory on {self.base.device}: continued with batches of {size}")
 
     def probe(self, examples: Sequence[Example]) -> Probe:
         """Compares the logits with the adapter on and off, over the first prompts that can be asked."""
@@ -560,7 +560,7 @@ class LocalModel:
                 yield ids
 
     def load(self) -> Load | None:
-        """What the continuous batcher is at; None before it, and where batches are static."""
+        """The continuous batcher's load; None before it starts, and with static batches."""
         return self._gauge.load
 
     def close(self) -> None:
@@ -574,7 +574,7 @@ class LocalModel:
         room = example.extra.get("max_new_tokens", settings.max_new_tokens)
         if type(room) is not int or room < 1:
             return missing(
-                example, f"its max_new_tokens is {room!r}, not a number of tokens from 1", len(ids)
+                example, f"its max_new_tokens is {room!r}; allowed: a whole number from 1", len(ids)
             )
         whole = len(ids)
         ids = self._fitted(example, ids, room, settings)

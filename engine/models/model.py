@@ -1,4 +1,4 @@
-"""What a generator is, what it is asked with, and what it answers."""
+"""The generator interface, its settings, and its responses."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from engine.data.example import Example
 class Settings:
     """How answers are generated. A temperature of 0 is greedy decoding; `seed` matters above it only.
 
-    `slots` is the most rows at a time where rows are batched continuously, None as many as memory allows;
+    `slots` is the maximum number of rows in continuous batching, None as many as memory allows;
     `batch_size` is the size of the batches elsewhere. `deterministic` answers each prompt alone, so that no
     answer depends on what else is asked. `overflow` is what becomes of a prompt that fills the context: it
     is refused, or cut to fit (see `Prompts.cut`).
@@ -34,7 +34,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What one model answered to one example.
+    """One model's answer to one example.
 
     `text` is None when there is no answer, and `reason` then says why; an empty text is an answer. Beside a
     text, `reason` tells what the answer suffers from: a prompt that was cut to fit the context.
@@ -59,7 +59,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a generator is at: rows (or requests) that can be under way at once, and those that are.
+    """A generator's load: rows (or requests) that can run at once, and those that do.
 
     The other figures count from when it was opened: tokens and seconds of reading prompts, and tokens
     written, those of unfinished answers too.
@@ -79,7 +79,7 @@ class Generator(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the content that decides the answers; equal only for models that answer alike."""
+        """A hash of the content that decides the answers; equal only for models with equal answers."""
 
     def describe(self) -> dict[str, Any]:
         """Facts to keep with a run, as JSON values; `notes` lists what readers of the results should know."""
@@ -93,7 +93,7 @@ class Generator(Protocol):
         """
 
     def load(self) -> Load | None:
-        """What it is at while it generates; None where nothing of it is known."""
+        """The load while it generates; None where it is unknown."""
 
     def close(self) -> None:
         """Frees what the model holds."""

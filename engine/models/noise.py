@@ -1,8 +1,8 @@
-"""The noise floor of a model: how many of its answers change when nothing changes but the batch.
+"""The noise floor of a model: the share of answers that change with the batch alone.
 
 Sums in another order differ in their last bits. Where two tokens are nearly tied, as they often are in 16
-bits, that flips one, and the answer goes on from there: a difference of that size between two models says
-nothing.
+bits, that flips one, and the rest of the answer follows from it. A difference of that size between two models
+means nothing.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""From an example to the exact tokens that a local model is asked with, turn by turn."""
+"""The exact prompt tokens of a local model for an example, turn by turn."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,9 +10,9 @@ from jinja2 import TemplateError
 from engine.data.example import Example
 from engine.models.model import Generator, Response, Settings, conversation
 
-NO_TEMPLATE = "no chat template: asked with the plain query (its last user turn)"
+NO_TEMPLATE = "no chat template: the prompt is the plain query (its last user turn)"
 NO_SYSTEM_ROLE = (
-    "the chat template takes no system message: the system prompt stands before the first user turn"
+    "the chat template takes no system message: the system prompt is put before the first user turn"
 )
 NO_TOOLS = "the chat template leaves tools out: the model is not told of them"
 NO_CALLS = "the chat template leaves earlier tool calls out of the prompt"
@@ -57,8 +57,8 @@ class Prompts:
     def cut(self, example: Example, ids: list[int], most: int) -> list[int]:
         """The prompt's `ids` cut to `most` tokens, for a prompt that does not fit.
 
-        Kept are the template's beginning with the system prompt, as far as it takes at most half, and the
-        newest tokens to the prompt's end. What stands between them, the oldest, is left out.
+        Keeps the template's beginning with the system prompt, as far as it takes at most half, and the
+        newest tokens to the prompt's end. The oldest tokens, between the two, are left out.
         """
         try:
             emptied = self.ids(replace(example, query="", messages=_emptied(example.messages)))

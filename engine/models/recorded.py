@@ -1,4 +1,4 @@
-"""A model that answered elsewhere: its outputs, read from a file."""
+"""A model's outputs from elsewhere, read from a file."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ Recorded = tuple[int, tuple[str, ...] | None]
 class RecordedModel:
     """Recorded outputs: one `response` per `id` or `query`, ids first, queries compared after normalisation.
 
-    A `response` of null is an answer that is known to be missing; `turns` are the answers to an example of
+    A `response` of null is a known missing answer; `turns` are the answers to an example of
     several turns. FastChat's model answers (`question_id`, `choices`) and AlpacaEval's model outputs
     (`instruction`, `output`) are read too. Raises BadInput naming file and line.
     """
@@ -67,7 +67,7 @@ class RecordedModel:
         yield responses
 
     def load(self) -> None:
-        """There is nothing under way: all was said long ago."""
+        """Nothing is ever running: the answers are recorded."""
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -1,6 +1,6 @@
-"""One prompt on its way to an answer, token by token: the next token, where it ends, and why.
+"""One prompt's generation, token by token: the next token, the end, and its reason.
 
-The path for models whose cache cannot be kept in slots; see `batcher` for all others.
+For models whose cache does not fit slots; see `batcher` for all others.
 """
 
 import random
@@ -76,7 +76,7 @@ class DecodingRow:
 
     @property
     def position(self) -> int:
-        """Where the newest token stands, counted from the prompt's first."""
+        """The position of the newest token, counted from the prompt's first."""
         return len(self.request.ids) + len(self.tokens) - 1
 
     @property
@@ -192,7 +192,7 @@ def _bare_generation_config(model: Any) -> Iterator[None]:
 
 
 class _Watch(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped here
-    """Follows each row's new tokens, and says which rows are finished."""
+    """Tracks each row's new tokens, and says which rows are finished."""
 
     def __init__(self, rows: list[DecodingRow]) -> None:
         self._rows = rows
@@ -212,7 +212,7 @@ class _Watch(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped
 
 
 class _SeededSampling(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
-    """Leaves only the token possible that was drawn for the row, and greedy decoding then takes it."""
+    """Leaves only the token that was drawn for the row possible. Greedy decoding then takes it."""
 
     def __init__(self, rows: list[DecodingRow], settings: Settings) -> None:
         self._rows = rows

@@ -1,4 +1,4 @@
-"""A model behind any server that speaks the OpenAI API: vLLM, SGLang, TGI, Ollama, a hosted one."""
+"""A model behind a server with the OpenAI API: vLLM, SGLang, TGI, Ollama, or a hosted service."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -17,13 +17,13 @@ from engine.servers.wire import Reply
 
 RETRIES = 4
 HAND_OVER = 0.5  # seconds: the longest that a caller waits for word
-PLAIN_QUERY = "asked by /completions: with the plain query (its last user turn), no chat template"
+PLAIN_QUERY = "asked through /completions with the plain query (its last user turn) and no chat template"
 
 
 class ServerModel:
-    """One model of a plan on a server. Its weights are not known here, so its answers are never cached.
+    """One model of a plan on a server. Its weights are unknown, so its answers are never cached.
 
-    As many requests are under way as the server takes well, `concurrency` at most. An outage is waited for
+    As many requests run in parallel as the server handles well, `concurrency` at most. It waits for outages
     unless `patient` is False. `backoff_s` is the wait before the first retry where the server names none.
     Raises CannotRun when the environment variable for the key holds none.
     """
@@ -67,16 +67,16 @@ class ServerModel:
 
     @property
     def rejected(self) -> list[str]:
-        """The parameters that the server turned out not to take, and answers by its own value of."""
+        """The parameters that the server refuses, for which it uses its own values."""
         return dropped(self._refused)
 
     def describe(self) -> dict[str, Any]:
         """Facts for the run, never with a key; `rejected`: see there."""
-        notes = ["the weights behind a server are not known here: answers are not cached"]
+        notes = ["the weights behind a server are unknown, so its answers are not cached"]
         if self._model.api == "completions":
             notes.append(PLAIN_QUERY)
         if self.rejected:
-            notes.append(f"the server refuses {', '.join(self.rejected)}: it answers with its own")
+            notes.append(f"the server refuses {', '.join(self.rejected)}: it uses its own values")
         return {
             "kind": "server",
             "server": self._access.shown,
@@ -124,7 +124,7 @@ class ServerModel:
     async def _ask(self, client: Client, example: Example, settings: Settings) -> Response:
         room = example.extra.get("max_new_tokens", settings.max_new_tokens)
         if type(room) is not int or room < 1:
-            return missing(example, f"its max_new_tokens is {room!r}, not a number of tokens from 1")
+            return missing(example, f"its max_new_tokens is {room!r}; allowed: a whole number from 1")
         try:
             reply = await client.complete(self._question(example) | _limits(settings, room))
         except CallFailed as error:
@@ -165,7 +165,7 @@ def _limits(settings: Settings, room: int) -> dict[str, Any]:
 
 
 def _response(example: Example, reply: Reply) -> Response:
-    """What a model behind a server answered; a trace that came apart from the answer is no part of it."""
+    """A server's answer as a response; a separate reasoning trace is not part of it."""
     if reply.silent or (reply.refused is not None and not reply.text):
         said = reply.refused or f"finish reason {reply.finish_reason}"
         return missing(example, f"the server's answer has no text ({said})", reply.tokens_in)

@@ -1,4 +1,4 @@
-"""Keys and values of many rows at once, each row in a slot of its own and at a position of its own.
+"""Keys and values of many rows, each in its own slot and at its own position.
 
 transformers' caches give all rows of a batch one length, so a batch runs until its longest row is done. Here
 rows of different lengths share one step, and the next prompt takes a finished row's slot. Only plain full
@@ -23,7 +23,7 @@ NAME = "sdpa_in_bands"
 
 
 class Band(NamedTuple):
-    """Rows `start` to `stop` of a step, none of which has more than `width` tokens."""
+    """Rows `start` to `stop` of a step, each with at most `width` tokens."""
 
     start: int
     stop: int
@@ -105,7 +105,7 @@ def side_by_side(
 
 
 def bands_of(rows: Sequence[DecodingRow], size: int) -> list[Band]:
-    """The bands of rows that stand side by side; a row's newest token is its last."""
+    """The bands of neighbouring rows; a row's newest token is its last."""
     positions = [row.position for row in rows]
     return [
         Band(start, min(start + size, len(rows)), max(positions[start : start + size]) + 1)
@@ -274,9 +274,9 @@ def why_static(model: Any) -> str | None:
         DynamicLayer.__name__
     }
     if others:
-        return f"its cache is not full attention alone ({', '.join(sorted(others))})"
+        return f"its cache is not only full attention ({', '.join(sorted(others))})"
     try:
-        return None if _same_alone_and_in_slots(model) else "a step in slots gives it other logits than alone"
+        return None if _same_alone_and_in_slots(model) else "its logits in slots differ from those alone"
     except _REFUSALS as error:
         return f"a step in slots fails: {' '.join(str(error).split())[:200]}"
 

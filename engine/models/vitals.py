@@ -1,4 +1,4 @@
-"""What the machine is doing: load and memory of GPUs and processors, and the energy used by work."""
+"""The machine's load: utilisation and memory of GPUs and processors, and the energy used."""
 
 import os
 import threading
@@ -13,7 +13,7 @@ import pynvml
 
 
 class Sensors:
-    """Reads the devices; made once, since the counters measure from one reading to the next."""
+    """Reads the devices. Make one object, since the counters measure from one reading to the next."""
 
     def __init__(self) -> None:
         self._gpus: list[Any] = []
@@ -25,7 +25,7 @@ class Sensors:
         psutil.cpu_percent()
 
     def read(self) -> list[dict[str, Any]]:
-        """One row a device: utilisation from 0 to 1, memory in bytes; watts and °C where they are told."""
+        """One row per device: utilisation from 0 to 1, memory in bytes; watts and °C if reported."""
         return list(self._read_gpus()) if self._gpus else [_processor()]
 
     @property
@@ -75,9 +75,9 @@ NO_ENERGY = "the GPU does not report its energy"
 
 @dataclass(slots=True)
 class DeviceUse:
-    """What the GPUs of this machine were at while something ran, other programs' share included.
+    """GPU use of this machine while something ran, including other programs.
 
-    `peak_memory` in bytes, of all GPUs together; `energy_j` in joules. What is not told is None, with its
+    `peak_memory` in bytes, of all GPUs together; `energy_j` in joules. An unreported value is None, with its
     reason.
     """
 

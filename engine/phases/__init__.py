@@ -1,1 +1,1 @@
-"""The steps of one run, a file each: a step reads what those before it recorded and does the rest."""
+"""The steps of one run, one file each: a step reads the records of the steps before it and does the rest."""

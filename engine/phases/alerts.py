@@ -1,4 +1,4 @@
-"""Alerts of a run: its comparisons, judges, data and history are held to the gates and standing checks."""
+"""Alerts of a run: its comparisons, judges, data and history are checked by the gates and fixed checks."""
 
 import math
 from collections import Counter
@@ -114,7 +114,7 @@ def _suspicions(
 def _scores(
     work: Work, model: Model, measures: Mapping[str, Measure], summaries: Summaries
 ) -> dict[str, float]:
-    """What a model gets right, as shares: of the references, and of its benchmarks."""
+    """A model's accuracies, as shares: on the references and on its benchmarks."""
     place = work.model_ids[model.name]
     found = {
         row["measure"]: row["value"]
@@ -146,7 +146,7 @@ def _rises(candidate: Model, baseline: Model, benchmarks: Sequence[Comparison]) 
 
 
 def _originals(work: Work, model: Model) -> Iterator[Suspicion]:
-    """Corpora that stand in the plan a second time, reworded: bits per byte, text by text."""
+    """Corpora that are in the plan a second time, reworded: bits per byte, text by text."""
     corpora = work.plan.metrics.corpora
     for name in corpora:
         if f"{name}{ALTERED}" in corpora:
@@ -202,7 +202,7 @@ def _points(
 ) -> list[tuple[float, int]]:
     """Values and runs, oldest first, up to this run: of the candidate of that name, or of each run's first.
 
-    Names often change from run to run ("lora-v3", "lora-v4"); then the first candidate stands for its run.
+    Names often change from run to run ("lora-v3", "lora-v4"); then the run's first candidate is used.
     """
     for only in (candidate, None) if is_first else (candidate,):
         found = trends.trend(connection, measure, named, candidate=only, limit=_WINDOW)
@@ -214,7 +214,7 @@ def _points(
 
 
 def _limit(item: Comparison, measure: Measure | None, at: float, gates: Gates) -> float | None:
-    """The fall that the plan allows at once, in the measure's unit; None where no gate is about it."""
+    """The drop that the plan allows in one run, in the measure's unit; None without a gate on it."""
     if item.measure in gates.metrics:
         return gates.metrics[item.measure].max * abs(at)
     if item.measure.partition(":")[0] in ("perplexity", "bits_per_byte"):
@@ -233,7 +233,7 @@ _USUAL = 0.05  # the usual limit, where an alert does not name its own
 def followed(work: Work, alerts: list[Row]) -> list[Row]:
     """The alerts to store, acknowledged like the newest acknowledged one that said the same.
 
-    The same is: kind, candidate, baseline, measure, and slice. One that has got worse stands open again and
+    The same is: kind, candidate, baseline, measure, and slice. One that got worse reopens and
     says so: more severe than it was, beyond the interval that was acknowledged, or a further third of the
     gate's limit away. It follows the acknowledged alert in either case.
     """

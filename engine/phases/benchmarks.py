@@ -19,7 +19,7 @@ PHASE = "benchmarks"
 
 
 def weights(model: Model) -> tuple[object, ...]:
-    """What a benchmark depends on: the system prompt, which tasks do not get, is not part of it."""
+    """The model's identity for a benchmark, without the system prompt, which tasks do not get."""
     return (model.path, model.adapter, model.dtype)
 
 
@@ -123,7 +123,7 @@ def _store(work: Work, model_id: int, result: TaskResult) -> None:
 
 
 def _reuse(work: Work, model: Model, known: KnownTask, found: benchmarks.EarlierRow) -> None:
-    """Copies what an earlier run measured, with its samples, so that this run stands by itself."""
+    """Copies a previous run's results with their samples, so that this run is complete."""
     recorder, model_id = work.recorder, work.model_ids[model.name]
     rows = recorder.rows(records.StoredBenchmarkScore, model_id=found.model_id, identity=known.identity)
     measured = {row.reused_from or found.run_id for row in rows}
@@ -139,7 +139,7 @@ def _reuse(work: Work, model: Model, known: KnownTask, found: benchmarks.Earlier
     with recorder.transaction() as transaction:
         _append(work, transaction, model_id, scores, samples, members)
     runs = " and ".join(f"run {run}" for run in sorted(measured))
-    recorder.event("info", PHASE, f"{known.task} of {model.name}: taken over from {runs}, the same weights")
+    recorder.event("info", PHASE, f"{known.task} of {model.name}: reused from {runs}, with the same weights")
     answered = len({(row.task, row.doc_id) for row in samples})
     meter = work.meter(PHASE, _item(model, known.task), "questions", total=answered, done=0)
     meter.advance(answered, remembered=answered)
@@ -153,7 +153,7 @@ def _append(
     samples: list[records.StoredBenchmarkSample],
     members: dict[str, list[str]],
 ) -> None:
-    """A task that stands there already, as a member of a group that was named beside it, stays as it is."""
+    """A task that is already stored, as a member of another named group, stays unchanged."""
     done = work.recorder.column(records.StoredBenchmarkScore, "task", model_id=model_id)
     transaction.append([row for row in scores if row.task not in done])
     transaction.append([row for row in samples if row.task not in done])

@@ -45,10 +45,10 @@ from store.write import Transaction
 
 CLASSIFICATION, USE = "classification", "device_use"
 ELSEWHERE = {
-    "server": "the answers come from a server, whose devices cannot be seen from here",
+    "server": "the answers come from a server, whose devices are unknown",
     "recorded": "the answers were made elsewhere",
 }
-CLUSTER = "the answers come from a cluster, whose devices cannot be seen from here"
+CLUSTER = "the answers come from a cluster, whose devices are unknown"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Where the models answer: here one after another, or several at a time on a cluster."""
+"""Where the models run: here one after another, or several at a time on a cluster."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

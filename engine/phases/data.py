@@ -1,6 +1,6 @@
-"""The data phase: which examples, from which version of which eval set, and whether training has seen them.
+"""The data phase: the examples, the version of their eval set, and those that are in the training data.
 
-It also reports coverage and repetition, and enters runs on the test split in the test lock's ledger.
+It also reports coverage and duplicates, and records runs on the test split in the log of the test lock.
 """
 
 import time
@@ -86,11 +86,11 @@ def _drift(
 
 
 def repeated(work: Work, everything: Sequence[Example]) -> int:
-    """How many groups of examples are one example; these and contradictions are told with lines."""
+    """The number of near-duplicate groups; these and contradictions are reported with their lines."""
     groups = copies(everything, work.checkpoint)
     same = [[everything[place] for place in group.places] for group in groups]
-    _tell(work, "examples ask nearly the same and expect the same, so that they weigh more", same, "groups")
-    _tell(work, "examples ask the same and expect different answers", list(conflicts(everything)), "pairs")
+    _tell(work, "near-duplicate questions with the same answer, which count more than once", same, "groups")
+    _tell(work, "equal questions with different answers", list(conflicts(everything)), "pairs")
     return len(groups)
 
 
@@ -113,7 +113,7 @@ LEAKED, NOT_LEAKED = "leaked", "not leaked"  # slices
 
 
 def training_leaks(work: Work, chosen: Sequence[Example], meter: Meter) -> list[Leak]:
-    """What of the examples the training data hold, by all tiers, leaks and look-alikes; they stream past.
+    """The examples found in the training data, by all tiers, leaks and similar ones; the rows are streamed.
 
     The tier of meaning needs the plan's embedding model. A run that is asked to stop does so in between.
     """
@@ -191,7 +191,7 @@ def leak_slices(work: Work) -> dict[str, list[str]]:
 
 
 def earlier_leaks(work: Work, chosen: Sequence[Example]) -> list[dict[str, Any]]:
-    """How many of the examples stand in each of the plan's earlier eval sets: [{file, leaked}]."""
+    """The number of examples that are in each of the plan's earlier eval sets: [{file, leaked}]."""
     found = []
     for file in work.plan.data.earlier:
         leaks = find_leaks(data_rows(file, work.plan.data.fields), chosen)
@@ -201,7 +201,7 @@ def earlier_leaks(work: Work, chosen: Sequence[Example]) -> list[dict[str, Any]]
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             which = ", ".join(names[:_NAMED]) + more
             work.recorder.event(
-                "warning", "data", f"{len(names)} of {len(chosen)} examples stand in {file.name} too: {which}"
+                "warning", "data", f"{len(names)} of {len(chosen)} examples are also in {file.name}: {which}"
             )
         work.checkpoint()
     return found
@@ -323,27 +323,25 @@ def _record(work: Work) -> None:
 
 def _tell_skipped(work: Work, skipped: list[BadInput]) -> None:
     for error in skipped[:_NAMED]:
-        work.recorder.event("warning", "data", f"left out, as skip_bad asks: {error.message}")
+        work.recorder.event("warning", "data", f"left out (skip_bad): {error.message}")
     if len(skipped) > _NAMED:
         work.recorder.event("warning", "data", f"{len(skipped) - _NAMED} more records are left out")
 
 
 def _without_excluded(work: Work, whole: list[Example]) -> tuple[list[Example], list[dict[str, Any]]]:
-    """The examples that nobody took out, and who took out the others and why."""
+    """The examples that are not excluded, and for the others who excluded them and why."""
     with opened(work.store) as connection:
         kept, left_out = without_excluded(whole, excluded(connection))
     if not kept:
         raise BadInput(
-            f"{work.plan.data.examples}: people excluded every example of it",
-            "Put some back: x on the Splits screen of a run that had them.",
+            f"{work.plan.data.examples}: people excluded all its examples",
+            "Restore some: x on the Splits screen of a run that had them.",
         )
     if left_out:
         people = ", ".join(sorted({word.user for _, word in left_out}))
         names = [example.id for example, _ in left_out[:_NAMED]]
         more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
-        work.recorder.event(
-            "info", "data", f"left out, since {people} excluded them: {', '.join(names)}{more}"
-        )
+        work.recorder.event("info", "data", f"left out, excluded by {people}: {', '.join(names)}{more}")
     return kept, [
         {"example": example.id, "reason": word.reason, "user": word.user} for example, word in left_out
     ]
@@ -351,7 +349,7 @@ def _without_excluded(work: Work, whole: list[Example]) -> tuple[list[Example], 
 
 @dataclass(frozen=True, slots=True)
 class _Searched:
-    """What was found out about the data, for the run's data summary, and the leaks."""
+    """The findings about the data, for the run's data summary, and the leaks."""
 
     summary: dict[str, Any]
     leaks: list[Leak]
@@ -381,7 +379,7 @@ def _search(work: Work, everything: list[Example], chosen: list[Example]) -> _Se
 
 
 def _counted(work: Work, meter: Meter) -> Iterator[Example]:
-    """The training examples; how many there are is told as they are counted."""
+    """The training examples; their number is shown as they are counted."""
     data = work.plan.data
     assert data.train is not None
     count = 0

@@ -1,4 +1,4 @@
-"""A plan's models spread over a Ray cluster, ordered so that bases are loaded as rarely as possible.
+"""Spreads a plan's models over a Ray cluster, in an order that minimises loading of bases.
 
 The run's worker is the head: it alone writes the store, with what the actors return as they finish it.
 """
@@ -35,7 +35,7 @@ MOST_DEATHS = 3  # of actors with one model, in a row: then the model is what ki
 
 
 class ModelQueue:
-    """Given to the threads of a fleet: each takes a model at a time, until none is left or one has failed."""
+    """The work queue of a fleet's threads: each takes a model at a time, until none is left or one failed."""
 
     def __init__(self, models: Sequence[Model]) -> None:
         self._waiting = list(models)
@@ -78,9 +78,9 @@ class ModelQueue:
             self._deaths[model.name] = 1 if moved else self._deaths[model.name] + 1
             if self._deaths[model.name] >= MOST_DEATHS:
                 raise CannotRun(
-                    f"{model.name}: {MOST_DEATHS} actors died in a row before it got on: {reason}",
-                    "A model that does not fit into the memory of one GPU or machine is for a server that "
-                    "splits it (vLLM, tensor parallelism): name the server in the plan.",
+                    f"{model.name}: {MOST_DEATHS} actors died in a row before it made progress: {reason}",
+                    "For a model that does not fit into the memory of one GPU or machine, use a server that "
+                    "splits it (vLLM, tensor parallelism), and name the server in the plan.",
                 )
             self._waiting.insert(0, model)
             self._leave(model)
@@ -172,7 +172,7 @@ class RemoteModel:
 
 
 class RemoteLoader(Loader):
-    """Opens the models of this plan that have weights in one actor of the cluster."""
+    """Opens the plan's models with weights in one actor of the cluster."""
 
     def __init__(self, work: Work, seat: Seat) -> None:
         super().__init__(work)
@@ -215,7 +215,7 @@ HALT = "halt"  # the request that stops a thread once the others have failed or 
 
 @dataclass(frozen=True, slots=True)
 class ActorShape:
-    """How many actors a cluster takes at most, and what each of them takes of it."""
+    """The maximum number of actors of a cluster, and the resources of each."""
 
     most: int
     cpus: float
@@ -280,7 +280,7 @@ class Fleet:
             raise
 
     def _seat(self, place: int, shape: ActorShape, work: Work) -> Seat:
-        """This thread's actor, started where there is none; the cluster may have to make room first."""
+        """This thread's actor, started if needed; the cluster may have to make room first."""
         if place in self._seats:
             return self._seats[place]
         reasons: list[str] = []
@@ -306,7 +306,7 @@ class Fleet:
             work.recorder.event(
                 "warning",
                 "generate",
-                f"{model.name}: its actor ({seat.where}) died; another does what it had not finished. {lost}",
+                f"{model.name}: its actor ({seat.where}) died; another redoes its unfinished work. {lost}",
             )
             line.again(model, str(lost), moved=seat.answers > before)
         else:
@@ -314,7 +314,7 @@ class Fleet:
 
 
 def _shape(workers: int | None, models: Sequence[Model]) -> ActorShape:
-    """One actor for each GPU, or each machine where there is none, or as many as the plan says at most."""
+    """One actor per GPU, or per machine without GPUs, up to the plan's maximum."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpus = int(sum(node.get("GPU", 0) for node in nodes))
     if gpus and any(model.device != "cpu" for model in models):

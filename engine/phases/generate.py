@@ -40,7 +40,7 @@ def settings_of(generation: Generation) -> Settings:
 
 
 class Gauge:
-    """Moves a meter with each batch of responses, and with what its generator says of itself."""
+    """Advances a meter with each batch of responses and with the generator's load."""
 
     def __init__(self, meter: Meter, generator: Generator) -> None:
         self._meter = meter
@@ -110,7 +110,7 @@ PROBE_PROMPTS = 4
 
 
 class Loader:
-    """Opens the plan's models, and does what needs their weights; one base at a time is in memory."""
+    """Opens the plan's models and does the work that needs weights; one base at a time is in memory."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
@@ -270,7 +270,7 @@ def _row(response: Response, model_id: int, work: Work) -> dict[str, Any]:
 
 
 def _tell_rejected(work: Work, model: Model, generator: Generator, told: list[str]) -> list[str]:
-    """Keeps at once which parameters a server turned out not to take: these answers were made without."""
+    """Records at once the parameters that a server refuses: these answers were made without them."""
     if model.kind != "server":
         return told
     facts = generator.describe()
@@ -296,7 +296,7 @@ def _tell_missing(work: Work, model: Model, batch: list[Response]) -> None:
 
 
 def stored_responses(work: Work, model: Model) -> list[tuple[Example, Response]]:
-    """What a model answered, read back from the store, in the run's order."""
+    """A model's answers, read from the store, in the run's order."""
     rows = {
         row.example_id: row
         for row in work.recorder.rows(records.StoredResponse, model_id=work.model_ids[model.name])

@@ -41,7 +41,7 @@ def compare_pairs(work: Work, settings: JudgePlan, grader: PairJudge, judge_id: 
 
 
 def judge_pieces(work: Work, settings: JudgePlan) -> Iterator[Piece]:
-    """What one judge will do, as it is announced."""
+    """One judge's work, for the announcement."""
     if settings.kind == "pointwise":
         yield from rating_pieces(work, settings)
         return

@@ -1,4 +1,4 @@
-"""Third phase: how well each model predicts the references and the plan's corpora. It needs the weights."""
+"""The perplexity phase: how well each model predicts the references and corpora. It needs the weights."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,19 +30,19 @@ from engine.stats.intervals import Interval, bootstrap_interval
 from store import records
 
 STORED_AT_ONCE = 16  # texts: the most that a kill loses
-DIFFERENT_TOKENIZERS = "perplexities under different tokenizers do not compare; bits per byte do"
+DIFFERENT_TOKENIZERS = "perplexities under different tokenizers are not comparable; bits per byte are"
 
 
 @dataclass(frozen=True, slots=True)
 class Surprise:
-    """What there is to record of the corpora."""
+    """The corpora's records."""
 
     scores: list[dict[str, Any]]
     comparisons: list[Comparison]
 
 
 def item_of(model: Model, corpus: str) -> str:
-    """What progress calls a model's work on a corpus."""
+    """The progress label of a model's work on a corpus."""
     return f"{model.name}, corpus {corpus}"
 
 
@@ -57,7 +57,7 @@ def measures_of_corpora(plan: Plan) -> list[tuple[Measure, dict[str, Any]]]:
 
 
 def corpora_pieces(models: Iterable[Model], paths: Mapping[str, Path]) -> Iterator[Piece]:
-    """What measuring the corpora will take: their texts under each model that is here."""
+    """The work of measuring the corpora: their texts under each local model."""
     for model in models:
         if model.kind == "local":
             for corpus, path in paths.items():

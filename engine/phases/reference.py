@@ -18,7 +18,7 @@ from store.session import opened
 
 @dataclass(frozen=True, slots=True)
 class EarlierRun:
-    """What comparing with the reference gave, nothing without one; `models`: its ids by what it is called."""
+    """The results of comparing with the reference, empty without one; `models`: its ids by name."""
 
     models: dict[str, int] = field(default_factory=dict)
     measures: dict[str, Measure] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class EarlierRun:
 
 
 class _Called(Side):
-    """A run whose models are called by their names, behind a word on which run it is."""
+    """A run whose models are named with a prefix that says which run it is."""
 
     def __init__(self, connection: Connection, run_id: int, prefix: str = "") -> None:
         super().__init__(connection, run_id)
@@ -43,7 +43,7 @@ class _Called(Side):
 
 
 def against_reference(work: Work) -> EarlierRun:
-    """Holds every candidate against the reference that was asked for; remarks where there is none yet."""
+    """Compares every candidate with the requested reference; adds a remark where there is none yet."""
     asked = work.options.get("against")
     if not asked:
         return EarlierRun()
@@ -61,7 +61,7 @@ def against_reference(work: Work) -> EarlierRun:
         pairs = _pairs(work, sides, known["candidate"])
         if not pairs:
             theirs = ", ".join(model.name for model in sides[0].candidates) or "none"
-            said = f"{known['label']} has no candidate of such a name to be held against: it has {theirs}"
+            said = f"{known['label']} has no candidate with that name to compare with: it has {theirs}"
             _remark(work, "warning", said)
             return EarlierRun()
         found = compare_pairs(sides, pairs)
@@ -82,8 +82,8 @@ def _found(work: Work, connection: Connection, asked: str) -> dict[str, Any] | s
         mark = marks.accepted(connection, name, before=work.recorder.run_id)
         if mark is None:
             return (
-                f"no earlier run of {name} is accepted yet, so this one is held against its "
-                "baselines alone; `assay accept` makes a run the reference"
+                f"no previous run of {name} is accepted yet, so this one is compared only with its "
+                "own baselines; `assay accept` makes a run the reference"
             )
         return {
             "run": mark.run_id,
@@ -107,8 +107,8 @@ def _best(work: Work, connection: Connection, name: str) -> dict[str, Any] | str
     if not measure or not found:
         on = f" on {measure.measure}" if measure else ""
         return (
-            f"no earlier run of {name} that passed was measured in the same way{on} on this "
-            "version of the eval set, so there is no best run to hold this one against"
+            f"no previous run of {name} that passed was measured in the same way{on} on this "
+            "version of the eval set, so there is no best run to compare with"
         )
     work.recorder.event(
         "info", "compare", f"best so far on {measure.measure}: run {found.run_id}, {found.value:.3f}"
@@ -130,7 +130,7 @@ def _pairs(work: Work, sides: tuple[Side, Side], named: str | None) -> list[Pair
 
 
 def _tell(work: Work, label: str, shared: int, left_out: list[Incomparable]) -> None:
-    said = f"held against {label} on the {shared} examples that both evaluated in the same words"
+    said = f"compared with {label} on the {shared} examples that both evaluated in the same words"
     if left_out:
         said += "; not compared: " + "; ".join(f"{item.what} ({item.reason})" for item in left_out[:8])
         if len(left_out) > 8:

@@ -1,4 +1,4 @@
-"""Fifth phase: metrics that need only the text of the answers, and what the answers took."""
+"""The score phase: metrics of the answers' texts, and their time and tokens."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,14 +24,14 @@ from engine.stats.paired import Paired
 from store import records
 
 METRIC = "efficiency"
-TOGETHER = "no interval: it is taken of all answers together"
+TOGETHER = "no interval: it is computed over all answers together"
 _TOTAL = "tokens_{}_total"
 _MEAN = "tokens_{}_mean"
 
 
 @dataclass(frozen=True, slots=True)
 class _Aggregate:
-    """A number of all of a model's answers; `column` is what it is taken from."""
+    """A number over all of a model's answers; `column` is its source."""
 
     measure: Measure
     column: str
@@ -41,7 +41,7 @@ class _Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What there is to record of efficiency."""
+    """The efficiency records."""
 
     scores: list[dict[str, Any]]
     comparisons: list[Comparison]

@@ -39,7 +39,7 @@ class SliceScores(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sliced:
-    """What there is to record of slices."""
+    """The slices' records."""
 
     scores: list[dict[str, Any]]
     comparisons: list[Slice]
@@ -58,7 +58,7 @@ def slices(
     if len(members) < len(every):
         left = len(every) - len(members)
         work.recorder.event(
-            "info", "compare", f"the {len(members)} largest slices are looked at, {left} smaller ones are not"
+            "info", "compare", f"the {len(members)} largest slices are compared, {left} smaller ones are not"
         )
     members = {**members, **leak_slices(work)}
     columns = {
@@ -184,7 +184,7 @@ def _alert(candidate: str, item: Disparity, limit: float) -> Alert:
     assert paired is not None and paired.low is not None and paired.high is not None and item.p is not None
     sure = "p < 0.001" if item.p < 0.001 else f"p = {item.p:.3f}"
     message = (
-        f"{candidate} answers otherwise about “{item.first}” than about “{item.second}”: {item.measure} is "
+        f"{candidate} answers differently about “{item.first}” than about “{item.second}”: {item.measure} is "
         f"{paired.candidate_value:.3f} against {paired.baseline_value:.3f} (95% CI of the difference "
         f"{paired.low:+.3f} to {paired.high:+.3f}, n = {paired.n} prompts, {sure} after correction). "
         f"The plan allows at most {limit:.3g}."

@@ -1,4 +1,4 @@
-"""A sweep: a cheap measure on every checkpoint, then only the best go on.
+"""A sweep: a cheap measure on every checkpoint, then only the best continue.
 
 The cut is part of the run's record: each checkpoint's details hold its value, its rank and whether it went
 on. The later phases see the plan without the checkpoints that were cut.
@@ -50,7 +50,7 @@ def funnel(work: Work, each: Each) -> None:
         if len(candidates) > work.plan.sweep.keep:
             _cut(work, each, candidates)
         else:
-            reason = "no more checkpoints than are kept"
+            reason = "the sweep has no more checkpoints than `keep`"
             places = [Place(model.name, None, None, None, 0, None, True, reason) for model in candidates]
             _record(work, places, "")
     drop_cut(work)

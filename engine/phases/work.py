@@ -1,4 +1,4 @@
-"""What the phases of one run share: the plan, the store, the examples, the way to stop."""
+"""The shared state of a run's phases: the plan, the store, the examples, the stop request."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +31,7 @@ def closed_after(source: Iterator[T]) -> Iterator[Iterator[T]]:
 
 
 class Stopped(Exception):
-    """Raised between two pieces of work once a person asked the run to pause or cancel."""
+    """Raised between two pieces of work after a request to pause or cancel the run."""
 
     def __init__(self, request: str) -> None:
         super().__init__(request)
@@ -40,7 +40,7 @@ class Stopped(Exception):
 
 @dataclass(slots=True)
 class Work:
-    """One run in the hands of one worker."""
+    """One run, as its worker sees it."""
 
     plan: Plan
     recorder: Recorder
@@ -54,7 +54,7 @@ class Work:
 
     @property
     def cache(self) -> Path | None:
-        """Where answers already paid for lie; None when the run was told not to use them."""
+        """The folder of cached answers; None when the run must not use them."""
         return (
             self.store / "cache" if self.plan.generation.cache and self.options.get("cache", True) else None
         )
@@ -69,7 +69,7 @@ class Work:
         return Meter(self, phase, item, unit, total=total, done=done)
 
     def announce(self, pieces: Sequence["Piece"]) -> None:
-        """Shows the work ahead before it begins; on a resumed run what stands there stays."""
+        """Shows the work ahead before it begins; on a resumed run existing entries stay."""
         rows: list[dict[str, Any]] = [
             {
                 "run_id": self.recorder.run_id,
@@ -87,7 +87,7 @@ class Work:
         self._places = {(row["phase"], row["item"]): row["position"] for row in rows}
 
     def place_of(self, phase: str, item: str) -> int:
-        """Where a piece of work stands in the list that screens show."""
+        """The position of a piece of work in the list on screens."""
         return self._places.get((phase, item), 0)
 
     def texts(self, model: Model) -> dict[int, str]:
@@ -117,7 +117,7 @@ _ADDED_UP = ("tokens", "prompt_tokens", "prompt_seconds")
 
 
 class Meter:
-    """Progress of one piece of work, written at most twice a second; its time goes on over resumes."""
+    """Progress of one piece of work, written at most twice a second; its time continues over resumes."""
 
     EVERY = 0.5
 
@@ -148,7 +148,7 @@ class Meter:
 
     def advance(self, count: int, tokens: int = 0, remembered: int = 0, cost: float | None = None) -> None:
         """`remembered` of the `count` cost no work now: like what an earlier worker did they are no part of
-        the rate. `cost`: US dollars, None where nobody knows.
+        the rate. `cost`: US dollars, None where it is unknown.
         """
         self._row["resumed_from"] += remembered
         if cost is not None:
@@ -156,7 +156,7 @@ class Meter:
         self.reach(self._row["done"] + count, tokens=tokens)
 
     def observe(self, *, slots: int, busy: int, prompt_tokens: int = 0, prompt_seconds: float = 0.0) -> None:
-        """What is under way now, and what was read since the last observation; written with the next step."""
+        """Notes the current load and the tokens read since the last call; written with the next step."""
         self._row |= {"slots": slots, "busy": busy}
         self._row["prompt_tokens"] += prompt_tokens
         self._row["prompt_seconds"] += prompt_seconds

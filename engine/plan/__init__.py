@@ -1,1 +1,1 @@
-"""What a plan may say, and how it is read."""
+"""The plan file: its keys, and how it is read."""

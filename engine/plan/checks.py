@@ -1,6 +1,6 @@
-"""Rules of a plan that concern several keys at once.
+"""Rules of a plan about several keys together.
 
-They read the raw tables, so that what is wrong elsewhere does not hide what is wrong here.
+They read the raw tables, so that errors elsewhere do not hide errors here.
 """
 
 import math
@@ -62,24 +62,24 @@ def _judge(judge: Mapping[str, Any]) -> Iterator[Found]:
 def _embedded(judge: Mapping[str, Any]) -> Iterator[Found]:
     for key in _NOT_EMBEDDED:
         if key in judge:
-            yield (key,), "has no meaning for the embedded judge, which is a rule"
+            yield (key,), "does not apply to the embedded judge, which is a rule"
     if judge.get("kind") == "pointwise":
-        yield ("kind",), "the embedded judge compares; a score against the reference is what metrics are for"
+        yield ("kind",), "the embedded judge only compares pairs; to score against the reference, use metrics"
 
 
 def _language_model(judge: Mapping[str, Any]) -> Iterator[Found]:
     place = "server" if "server" in judge else "local"
     if place == "server" and "model" not in judge:
-        yield (), "model is missing: the name that the server knows the judge by"
+        yield (), "model is missing: the judge's name on the server"
     for key, only in _JUDGE_ONLY_WITH.items():
         if key in judge and only != place:
-            yield (key,), f"has no meaning beside {place}; it goes with {only}"
+            yield (key,), f"does not apply with {place}; it belongs with {only}"
     kind = judge.get("kind", "pairwise")
     for key, only in _ONE_KIND.items():
         if key in judge and kind != only:
-            yield (key,), f'has no meaning for kind = "{kind}"; it goes with "{only}"'
+            yield (key,), f'does not apply to kind = "{kind}"; it belongs with "{only}"'
     if "scale" in judge and "rubric" in judge:
-        yield ("scale",), "has no meaning beside rubric, whose criteria have scales of their own"
+        yield ("scale",), "does not apply with rubric, whose criteria have scales of their own"
     yield from _format(judge, kind)
 
 
@@ -87,7 +87,7 @@ def _format(judge: Mapping[str, Any], kind: object) -> Iterator[Found]:
     form = judge.get("format", "chat")
     for key in _FIXED.get(str(form), ()):
         if key in judge:
-            yield (key,), f'has no meaning beside format = "{form}", which has its own'
+            yield (key,), f'does not apply with format = "{form}", which has its own'
     if form == "judgelm" and kind == "pointwise":
         yield (
             ("format",),
@@ -105,18 +105,19 @@ def _cascade(raw: Mapping[str, Any], judges: list[Judge]) -> list[Problem]:
     known = [str(name) for name in kinds]
     problems = [
         Problem(
-            where, f'"{name[:60]}" is no judge of this plan{nearest(name, known)}; there are: {listed(known)}'
+            where,
+            f'"{name[:60]}" is not a judge of the plan{nearest(name, known)}; it has {listed(known)}',
         )
         for name in names
         if name not in kinds
     ]
     problems += [
-        Problem(where, f'"{name}" rates single responses; a cascade is of judges of pairs')
+        Problem(where, f'"{name}" rates single responses; a cascade takes pairwise judges')
         for name in names
         if kinds.get(name, "pairwise") != "pairwise"
     ]
     if len(names) < 2 or len(set(names)) < len(names):
-        problems.append(Problem(where, "names two judges or more, each once, the cheapest first"))
+        problems.append(Problem(where, "must name at least two judges, each once, the cheapest first"))
     return problems
 
 
@@ -191,18 +192,18 @@ def _sources(raw: Mapping[str, Any], index: int, model: Mapping[str, Any]) -> li
     where = key_path(raw, ("models", index))
     given = [source for source in _SOURCES if source in model]
     if len(given) != 1:
-        what = f"has {' and '.join(given)}" if given else "says nothing to answer with"
+        what = f"has {' and '.join(given)}" if given else "names no source of answers"
         return [Problem(where, f"{what}; allowed: exactly one of {', '.join(_SOURCES)}")]
     problems = [
         Problem(
             key_path(raw, ("models", index, key)),
-            f"has no meaning beside {given[0]}; it goes with {listed(only)}",
+            f"does not apply with {given[0]}; it belongs with {listed(only)}",
         )
         for key, only in _ONLY_WITH.items()
         if key in model and given[0] not in only
     ]
     if given == ["server"] and "model" not in model:
-        problems.append(Problem(where, "model is missing: the name that the server knows the model by"))
+        problems.append(Problem(where, "model is missing: the model's name on the server"))
     return problems
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a plan, all of it at once, in words that lead to the repair; findings of preflight."""
+"""All errors of a plan in one message, with fixes; findings of preflight."""
 
 import difflib
 import re
@@ -18,7 +18,7 @@ _FOUND_LIMIT = 60
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong: `where` is a key path such as "models[2].adaptor", `message` what and the way out."""
+    """One error: `where` is a key path such as "models[2].adaptor", `message` the error and its fix."""
 
     where: str
     message: str
@@ -84,7 +84,7 @@ def _item(value: Any, part: int | str) -> Any:
 
 
 def validation_problems(raw: Mapping[str, Any], error: ValidationError) -> list[Problem]:
-    """What the types found wrong; unknown keys are left to `unknown_keys`, which knows their neighbours."""
+    """The type errors; `unknown_keys` reports unknown keys, since it knows the nearest ones."""
     problems = []
     for item in error.errors(include_url=False):
         if item["type"] == "extra_forbidden":
@@ -167,7 +167,7 @@ Level = Literal["error", "warning", "ok"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: what it is, what was found, and the way out where it is wrong."""
+    """One check: its subject, its result, and the fix where something is wrong."""
 
     level: Level
     subject: str

@@ -1,6 +1,6 @@
 """Folds in a plan: a run evaluates one of them, with the adapters that were trained on the others.
 
-`{fold}` in the paths of models and data stands for the number of the fold that a run evaluates.
+`{fold}` in the paths of models and data is replaced by the number of the fold that a run evaluates.
 """
 
 import tomllib
@@ -36,18 +36,18 @@ def select_fold(raw: Mapping[str, Any], fold: int | None) -> tuple[dict[str, Any
     if not isinstance(data, Mapping) or (folds is None and fold is None):
         return dict(raw), _misplaced(raw)
     if folds is None:
-        advice = "is missing, and a fold is asked for; add folds = 5, or run without --fold"
+        advice = "is missing, but a fold was requested; add folds = 5, or run without --fold"
         return dict(raw), [Problem("data.folds", advice)]
     if not _is_count(folds):
         return dict(raw), []  # the table's own rules say what is wrong
     problems = []
     if fold is None or not 1 <= fold <= folds:
-        found = "which one to evaluate is open" if fold is None else f"there is no fold {fold}"
-        advice = f"the plan has {folds} folds, {found}: say --fold 1 to --fold {folds}, or --fold all"
+        found = "and none is chosen" if fold is None else f"there is no fold {fold}"
+        advice = f"the plan has {folds} folds, {found}: use --fold 1 to --fold {folds}, or --fold all"
         problems.append(Problem("data.folds", advice))
         fold = 1  # for finding what else is wrong
     if data.get("split", "all") != "all":
-        problems.append(Problem("data.split", "has no meaning beside folds; every example is in one of them"))
+        problems.append(Problem("data.split", "does not apply with folds; every example is in one of them"))
     examples = data.get("examples")
     own_file = isinstance(examples, str) and PLACE in examples
     chosen = {**_filled(data, ("examples", "train"), fold), "fold": fold}

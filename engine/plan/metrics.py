@@ -1,4 +1,4 @@
-"""The metrics that a plan may name, and their settings checked against what each takes."""
+"""The metrics that a plan may name, and the validation of their settings."""
 
 import importlib
 import inspect

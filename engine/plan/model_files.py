@@ -38,7 +38,7 @@ def read_adapter_config(adapter: Path) -> dict[str, Any]:
         )
     file = adapter / "adapter_config.json"
     if not file.is_file():
-        model = " It is a whole model: name it under `path`." if (adapter / "config.json").is_file() else ""
+        model = " It is a full model: name it under `path`." if (adapter / "config.json").is_file() else ""
         raise BadInput(
             f"{adapter}: is not an adapter: it has no adapter_config.json.{model}",
             "Give the folder that PEFT's save_pretrained() wrote.",

@@ -1,4 +1,4 @@
-"""The paths in a plan: relative to the plan's file, and there when the plan is read.
+"""The paths in a plan: relative to the plan's file, and existing when the plan is read.
 
 Each function is a pydantic validator. A table built in code, without a Context, keeps its paths as given.
 """

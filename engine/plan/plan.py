@@ -1,4 +1,4 @@
-"""What a plan may say. Reading one reports everything wrong with it at once, as one BadInput."""
+"""The plan's tables and keys. Reading a plan reports all its errors as one BadInput."""
 
 import hashlib
 import tomllib
@@ -66,14 +66,14 @@ def _rubric(value: Any, info: ValidationInfo) -> Any:
 
 
 class Judge(Table):
-    """Who grades: a model on an OpenAI-compatible server or (`local`) on this machine, or the embedded rule.
+    """A judge: a model on an OpenAI-compatible server or (`local`) on this machine, or the embedded rule.
 
     `kind`: pairs of responses in both orders, or each response alone ("pointwise"), on a `scale` or by a
     rubric. `rubric` is a file or a built-in one's name, `prompt` a user template or a folder of templates.
-    `sample` is the most examples that this judge sees, `max_calls` the most questions that it is put: seeded
-    samples both. `stop_early` ends judging when the verdict on the gate is settled. `format`: what kind of
-    model is asked ("chat": any that follows instructions). `constant_probe`: on how many examples an empty
-    boast is put up as a candidate, to see whether the judge falls for it. `batch`: by the provider's batch
+    `sample` is the maximum number of examples for this judge, `max_calls` that of questions: both are seeded
+    samples. `stop_early` ends judging when the verdict on the gate is certain. `format`: what kind of
+    model is asked ("chat": any that follows instructions). `constant_probe`: on how many examples a constant
+    answer is judged as a candidate, to see whether the judge is fooled. `batch`: by the provider's batch
     API, at half the price and within a day (without the cache: as usual).
     """
 
@@ -126,12 +126,12 @@ class Judge(Table):
 
 
 class Judging(Table):
-    """What concerns all judges of a run together.
+    """Settings for all judges of a run.
 
-    `max_cost`: US dollars, at which the run pauses; `prices` a file of prices instead of the one that comes
-    along. `all_pairs`: candidates play each other too, not the baselines alone. `cascade`: names of judges of
-    pairs, the cheapest first; each next one sees only what the one before is not sure of. `panel`: whether
-    several judges also speak as one (None: when there are several of a kind).
+    `max_cost`: US dollars, at which the run pauses; `prices` a price file instead of the shipped
+    one. `all_pairs`: candidates also play each other, not only the baselines. `cascade`: names of pairwise
+    judges, the cheapest first; each sees only the pairs where the previous one is uncertain. `panel`: whether
+    several judges also form a panel (None: when there are several of a kind).
     """
 
     max_cost: Annotated[float, Field(strict=True, gt=0)] | None = None
@@ -157,10 +157,10 @@ BatchSize = Annotated[int | Literal["auto"], PlainValidator(_batch_size)]
 
 
 class Benchmarks(Table):
-    """lm-evaluation-harness tasks and groups, by name or by the one word for a `suite` of them.
+    """lm-evaluation-harness tasks and groups, by name or by a `suite` of them.
 
     `include` is a folder of local task files; `shots` None is each task's own number. `tasks` has those of
-    the suite too, which come first. A batch size "auto" is the largest that fits, found on the way.
+    the suite too, which come first. A batch size of "auto" is the largest that fits, found during the run.
     """
 
     tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
@@ -190,9 +190,9 @@ class Benchmarks(Table):
 class Compute(Table):
     """The engine that runs the plan's local models.
 
-    `address` is for Ray: "auto" is the cluster that this machine belongs to, "local" one that is started here
-    for the run, else "host:port" of a cluster's head. `workers` is the most models that answer at a time;
-    None is one for each GPU, or one for each machine where there is none.
+    `address` is for Ray: "auto" is this machine's cluster, "local" one that is started here
+    for the run, else "host:port" of a cluster's head. `workers` is the maximum number of models at a time;
+    None is one per GPU, or one per machine without GPUs.
     """
 
     engine: Literal["local", "ray"] = "local"
@@ -207,7 +207,7 @@ def compute_checks(raw: Mapping[str, Any]) -> list[Problem]:
         return []
     if compute.get("engine", "local") == "local":
         return [
-            Problem(f"compute.{key}", 'has no meaning without engine = "ray"')
+            Problem(f"compute.{key}", 'does not apply without engine = "ray"')
             for key in ("address", "workers")
             if key in compute
         ]
@@ -227,16 +227,16 @@ def compute_checks(raw: Mapping[str, Any]) -> list[Problem]:
 
 
 class Data(Table):
-    """What is evaluated on.
+    """The data to evaluate on.
 
     `fields` maps our names to the file's columns; `group` is a group key's column, found in `fields` too.
     `template` is a Jinja2 text that makes the query of a record's columns, or a file of it; it is in `fields`
     too, under its own name.
     `folds` divides the examples into as many parts, of which a run evaluates `fold`; without `folds`, the
     examples are that fold already, or there are none.
-    `earlier` are eval sets from before, which the examples are looked for in, `queries` a log of what
-    production was asked, and `embedding_model` the folder of a sentence-transformers model, which finds in
-    `train` what means the same. `skip_bad` leaves out examples that cannot be read, and counts them.
+    `earlier` are eval sets from before, in which the examples are searched, `queries` a log of
+    production's queries, and `embedding_model` the folder of a sentence-transformers model, which finds
+    questions in `train` with the same meaning. `skip_bad` leaves out unreadable examples, and counts them.
     """
 
     examples: Dataset
@@ -283,11 +283,11 @@ class Data(Table):
 
 
 class Model(Table):
-    """One thing that answers: weights here (`path`), a `server`, or recorded `outputs`; exactly one of them.
+    """A model: local weights (`path`), a `server`, or recorded `outputs`; exactly one of them.
 
     `path` is absolute for a folder that exists, else a hub id. `system` is the text itself, also where the
-    plan names a file. `api` is which of OpenAI's two interfaces a server is asked by: "completions" for a
-    model that knows no chat. `sweep` is the pattern that found a checkpoint, which the funnel may cut.
+    plan names a file. `api` is the endpoint of a server: "completions" for a
+    model without a chat template. `sweep` is the pattern that found a checkpoint, which the funnel may cut.
     """
 
     name: Name
@@ -314,7 +314,7 @@ class Model(Table):
 
 
 class Generation(Table):
-    """How answers are made; temperature 0 is greedy decoding.
+    """How answers are generated; temperature 0 is greedy decoding.
 
     `deterministic` answers each prompt alone, so that no batch can flip a near tie; `noise_floor` measures on
     that many examples how often one does. `overflow`: a prompt beyond the context is refused, or cut.
@@ -337,7 +337,7 @@ class Generation(Table):
 class Metrics(Table):
     """The metrics in use, and settings for those that have some; a table puts its metric in use.
 
-    `corpora` are plain texts, by name, whose perplexity is measured under every model that runs here.
+    `corpora` are plain texts, by name, whose perplexity is measured under every local model.
     """
 
     use: tuple[Annotated[str, BeforeValidator(paths.metric_name)], ...] = (
@@ -374,7 +374,7 @@ _NAMED_ELSEWHERE = ("judge:", "perplexity:", "bits_per_byte:", "latency_p", "tok
 
 
 class MetricLimit(Table):
-    """How far one measure may fall, as a share of the baseline's value; `warn` None gives no warning."""
+    """How far one measure may drop, as a share of the baseline's value; `warn` None gives no warning."""
 
     max: Share
     warn: Share | None = None
@@ -390,7 +390,7 @@ class Gates(Table):
     Drops of measures on another bounded scale (a judge's 1 to 10) are fractions of its width. `metrics` sets
     limits for single measures by name, relative to the baseline's value: a number, or `{ max, warn }`. Drifts
     of length and latency are relative and only warn. `min_judge_agreement` is Cohen's kappa of a judge with
-    people, looked at once they labelled answers. `max_leakage` is the share of the examples that may stand in
+    people, checked once they labelled answers. `max_leakage` is the share of the examples that may appear in
     the training data. None switches a gate off.
     """
 
@@ -453,7 +453,7 @@ def _names(measures: Iterable[Any]) -> list[str]:
 
 
 class Plan(Table):
-    """A whole plan, with its text, the folder that its paths are relative to, and its file's name."""
+    """A plan, with its text, the folder that its paths are relative to, and its file's name."""
 
     name: Name
     data: Data
@@ -526,8 +526,8 @@ def parse_plan(
 ) -> Plan:
     """The plan in a text; `folder` is where its relative paths start, `file` what errors call it.
 
-    `swept` are the checkpoints that its sweeps found before, which stand for what they would find now; `fold`
-    is which of its folds is evaluated. Raises BadInput like `read_plan`.
+    `swept` are the checkpoints that its sweeps found before, which replace a new search; `fold`
+    is the evaluated fold. Raises BadInput like `read_plan`.
     """
     raw = _parse_toml(text, file)
     problems = [*secrets(raw), *unknown_keys(raw, _TABLES)]

@@ -1,4 +1,4 @@
-"""Rubrics: TOML files that name what a judge shall look at, and those that come with Assay."""
+"""Rubrics: TOML files with a judge's criteria, and the built-in ones."""
 
 import tomllib
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ class Criterion(BaseModel):
 class Rubric(BaseModel):
     """Criteria in the order of the file; their weights need not add up to anything.
 
-    `needs`: what an example must come with to be judged by it; without, it is not judged.
+    `needs`: what an example must have to be judged by it; without that, it is not judged.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,4 +1,4 @@
-"""Which of an eval set's examples a plan asks for, without those that people took out."""
+"""Selects the examples of a plan from its eval set, without those that people excluded."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
@@ -51,5 +51,5 @@ def in_part(examples: Sequence[Example], data: Data) -> list[Example]:
 
 
 def part_name(data: Data) -> str:
-    """What `in_part` takes, in words: "the test split", "fold 2 of 5"."""
+    """The selection of `in_part`, in words: "the test split", "fold 2 of 5"."""
     return f"fold {data.fold} of {data.folds}" if data.folds is not None else f"the {data.split} split"

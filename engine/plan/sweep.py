@@ -1,7 +1,7 @@
-"""Sweeps in a plan: one entry stands for every checkpoint that a pattern finds, and the best are evaluated.
+"""Sweeps in a plan: one entry covers every checkpoint that a pattern finds, and the best are evaluated.
 
-What a sweep found when its run was made is kept with the run: checkpoints that are saved later, while it
-runs or before it is resumed, are no part of it.
+The checkpoints that a sweep found are stored with its run. Checkpoints that are saved later, while it
+runs or before it is resumed, are not included.
 """
 
 import glob
@@ -25,7 +25,7 @@ _OF_THE_BASE_TOO = ("system", "dtype", "device", "trust_remote_code")
 
 
 class Sweep(Table):
-    """How a sweep is narrowed: the `keep` best by a cheap measure on `sample` examples are evaluated in full.
+    """How a sweep is cut: the `keep` best by a cheap measure on `sample` examples are evaluated in full.
 
     `by` is a measure of the plan's metrics, perplexity or bits per byte; the latter two need no answers.
     """
@@ -82,7 +82,7 @@ def _checkpoints(entry: Mapping[str, Any], folder: Path, members: Members) -> li
     if not isinstance(pattern, str) or not pattern.strip() or "\0" in pattern:
         raise ValueError(f"found {found(pattern)}; allowed: a pattern of folders such as {_EXAMPLE}")
     if meaningless := [key for key in _MEANINGLESS if key in entry]:
-        raise ValueError(f"{', '.join(meaningless)} has no meaning beside a sweep")
+        raise ValueError(f"{', '.join(meaningless)} does not apply with a sweep")
     if entry.get("role", "candidate") != "candidate":
         raise ValueError('its checkpoints are candidates; give the baseline an entry without "sweep"')
     folders = [Path(member) for member in members.get(pattern, ())] or _folders(pattern, folder)
@@ -120,7 +120,7 @@ def _names(folders: Sequence[Path], prefix: Any) -> list[str]:
 
 
 def _source(checkpoint: Path, base: Any, folder: Path) -> dict[str, Any]:
-    """What answers: the checkpoint on its base where it is an adapter, else the checkpoint itself."""
+    """The model's keys: the checkpoint on its base where it is an adapter, else the checkpoint itself."""
     if (checkpoint / "adapter_config.json").is_file():
         return {
             "path": base if base is not None else _recorded(checkpoint, folder),
@@ -132,7 +132,7 @@ def _source(checkpoint: Path, base: Any, folder: Path) -> dict[str, Any]:
             "config.json; narrow the pattern, or wait until it is saved"
         )
     if base is not None:
-        raise ValueError(f"path has no meaning for {checkpoint}, which is a whole model and needs no base")
+        raise ValueError(f"path does not apply to {checkpoint}, which is a full model and needs no base")
     return {"path": str(checkpoint)}
 
 
@@ -152,11 +152,11 @@ def _baseline(entry: Mapping[str, Any], checkpoints: Sequence[Mapping[str, Any]]
     """The base of all checkpoints as their baseline, asked in the same way."""
     if not all("adapter" in table for table in checkpoints):
         raise ValueError(
-            "whole models do not say what to compare them with: write [[models]], one entry with the sweep "
+            "full models record no base to compare with: write [[models]], one entry with the sweep "
             'and one with role = "baseline"'
         )
     bases = {table["path"] for table in checkpoints}
     if len(bases) > 1:
-        raise ValueError(f"its adapters stand on {len(bases)} bases: give each an entry in [[models]]")
+        raise ValueError(f"its adapters have {len(bases)} bases: give each base an entry in [[models]]")
     shared = {key: entry[key] for key in _OF_THE_BASE_TOO if key in entry}
     return {**shared, "name": "base", "role": "baseline", "path": bases.pop()}

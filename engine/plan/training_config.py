@@ -1,8 +1,8 @@
-"""Training configs of axolotl, LLaMA-Factory and TRL (YAML or JSON), and what changed between two of them.
+"""Training configs of axolotl, LLaMA-Factory and TRL (YAML or JSON), and the changes between two of them.
 
 The files come from anywhere. They are read with a cap on their size, no object is ever made of a YAML tag,
 aliases are walked under a cap on how much they may unfold to, and keys and tokens for services are dropped.
-The tools name the same setting differently; here it has one name, so that a change of tool is no change.
+The tools name the same setting differently; here it has one name, so that another tool is not a change.
 """
 
 import hashlib
@@ -64,7 +64,7 @@ MOST = 6  # changes that a sentence names
 
 @dataclass(frozen=True, slots=True)
 class TrainingChange:
-    """One setting of a training that is another than before; None: it was not set."""
+    """One changed training setting; None: it was not set."""
 
     name: str
     before: Value
@@ -94,7 +94,7 @@ def said(changes: Iterable[TrainingChange]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Retrained:
-    """How a candidate's training differs from an earlier one's; `reason` says why that is not known."""
+    """How a candidate's training differs from a previous one's; `reason` says why that is unknown."""
 
     candidate: str
     changes: tuple[TrainingChange, ...] = ()
@@ -115,7 +115,7 @@ def retrained(candidate: str, before: Mapping[str, Any] | None, after: Mapping[s
 
 
 def _named(values: Mapping[str, Value]) -> dict[str, Value]:
-    """The values under their common names; lists and tables keep what stands behind the name."""
+    """The values under their common names; lists and tables keep the rest of the name."""
     found: dict[str, Value] = {}
     for key, value in values.items():
         if key.rpartition(".")[2].startswith(_WHERE):
@@ -260,7 +260,7 @@ def _settings(path: Path, root: Any) -> Any:
     """The top of the file. Raises BadInput where it is no table."""
     if isinstance(root, dict) or getattr(root, "id", "") == "mapping":
         return root
-    raise BadInput(f"{path}: is no table of settings", _WAY_OUT)
+    raise BadInput(f"{path}: is not a table of settings", _WAY_OUT)
 
 
 def _too_deep(path: Path) -> BadInput:
@@ -270,8 +270,8 @@ def _too_deep(path: Path) -> BadInput:
 def _flat(path: Path, root: Any) -> Iterator[tuple[str, Value]]:
     """Every setting under its dotted key; a list of plain values is one, its parts joined by commas.
 
-    Of a key that stands twice the last counts, as with the tools' own readers; what a YAML merge (`<<`)
-    brings counts where the table itself does not say. Raises BadInput for what unfolds to too much.
+    Of a repeated key the last counts, as with the tools' own readers; a value from a YAML merge (`<<`)
+    counts where the table itself has none. Raises BadInput for what unfolds to too much.
     """
     found: dict[str, Value] = {}
     todo: list[tuple[str, Any, int, bool]] = [("", root, 0, False)]
@@ -291,7 +291,7 @@ def _flat(path: Path, root: Any) -> Iterator[tuple[str, Value]]:
                 merged = name == _MERGE or (merges and _is_list(value))
                 todo.append((key if merged else _under(key, name), item, depth + 1, merged))
         if seen + len(todo) > MAX_VALUES:
-            raise BadInput(f"{path}: unfolds to more than {MAX_VALUES:,} values", _WAY_OUT)
+            raise BadInput(f"{path}: expands to more than {MAX_VALUES:,} values", _WAY_OUT)
         if depth > MAX_DEPTH:
             raise _too_deep(path)
     yield from sorted(found.items())
@@ -314,7 +314,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _items(value: Any) -> list[tuple[str, Any]] | None:
-    """What stands in a table or a list, JSON's or YAML's; None for a plain value."""
+    """The items of a table or a list, JSON's or YAML's; None for a plain value."""
     if isinstance(value, dict):
         return [(str(name)[:MAX_TEXT], item) for name, item in value.items()]
     if isinstance(value, list):

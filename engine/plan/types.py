@@ -1,4 +1,4 @@
-"""The kinds of values that a plan's tables are made of."""
+"""The value types of a plan's tables."""
 
 import re
 from pathlib import Path

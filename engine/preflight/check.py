@@ -1,4 +1,4 @@
-"""Preflight: everything a plan needs, looked at before a run starts. No torch, no model is loaded."""
+"""Preflight: checks everything that a plan needs before a run starts, without torch or loading a model."""
 
 import os
 import shutil
@@ -44,15 +44,15 @@ WITH_MODEL = ("bertscore", "embedding", "toxicity", "sentiment")
 def metric_findings(plan: Plan) -> Iterator[Finding]:
     """Metrics that read with a model and name none, corpora that cannot be read, and those that can.
 
-    A model that is named and not at hand is told where the metric is made.
+    A named model that is not on this machine is reported where the metric is made.
     """
     for name in WITH_MODEL:
         if name in plan.metrics.use and not plan.metrics.settings.get(name, {}).get("model"):
             yield Finding(
                 "error",
                 f"metrics.{name}",
-                "names no model, so that every value would be missing",
-                f'set {name} = {{ model = "FOLDER or hub id" }} under [metrics], or take it out of `use`',
+                "names no model, so every value would be missing",
+                f'set {name} = {{ model = "FOLDER or hub id" }} under [metrics], or remove it from `use`',
             )
     for corpus, path in plan.metrics.corpora.items():
         subject = f"metrics.corpora.{corpus}"
@@ -64,9 +64,7 @@ def metric_findings(plan: Plan) -> Iterator[Finding]:
         if any(model.kind == "local" for model in plan.models):
             yield Finding("ok", subject, f"{len(texts)} texts can be read")
         else:
-            yield Finding(
-                "warning", subject, "no model of the plan has its weights here, so none can be measured on it"
-            )
+            yield Finding("warning", subject, "no model of the plan is local, so none can be measured on it")
 
 
 HUB = "https://huggingface.co"
@@ -87,25 +85,25 @@ def local_findings(subject: str, model: Model) -> Iterator[Finding]:
     yield from _own_code(subject, model, folder)
     yield from _unknown_kind(subject, folder)
     if model.adapter is None:
-        yield Finding("ok", subject, "its files are whole")
+        yield Finding("ok", subject, "its files are complete")
         return
     check_adapter(model.path, model.adapter)
     for note in adapter_notes(folder, model.adapter):
         yield Finding("warning", subject, note)
-    yield Finding("ok", subject, f"its files are whole, and the adapter {model.adapter.name} fits them")
+    yield Finding("ok", subject, f"its files are complete, and the adapter {model.adapter.name} fits them")
 
 
 def _not_here(subject: str, path: str, error: BadInput) -> Finding:
     """A hub id that is not in this machine's cache: fetched by the run where there is a network."""
     if "hub" not in error.message:
         return Finding("error", subject, error.message, error.hint)
-    fetch = f"`hf download {path}` fetches it"
+    fetch = f"`hf download {path}` downloads it"
     hub = os.environ.get("HF_ENDPOINT", HUB)
     if why := _why_unreachable(hub):
         message = f"{path} is not on this machine, and {hub} cannot be reached: {why}"
-        return Finding("error", subject, message, f"{fetch} where there is a network; or name a local folder")
+        return Finding("error", subject, message, f"{fetch} with network access; or name a local folder")
     return Finding(
-        "warning", subject, f"{path} is not on this machine; the run will fetch it", f"{fetch} now"
+        "warning", subject, f"{path} is not on this machine; the run will download it", f"{fetch} now"
     )
 
 
@@ -122,18 +120,18 @@ def _why_unreachable(hub: str) -> str | None:
 
 
 def _own_code(subject: str, model: Model, folder: Path) -> Iterator[Finding]:
-    """Whether the folder brings code that transformers would have to run to load it."""
+    """Whether the folder has code that transformers would have to run to load it."""
     config = read_json(folder / "config.json")
     if "auto_map" not in config or _is_known(str(config.get("model_type"))):
         return
     files = ", ".join(sorted(file.name for file in folder.glob("*.py"))) or "code of another repository"
     if model.trust_remote_code:
-        yield Finding("warning", subject, f"code that comes with it will run here: {files}", "read it first")
+        yield Finding("warning", subject, f"its own code will run here: {files}", "read it first")
         return
     yield Finding(
         "error",
         subject,
-        f"transformers does not know its kind; it brings its own code ({files}), which is not trusted",
+        f"transformers does not support it; it has its own code ({files}), which is not trusted",
         "read it; if you trust it, set trust_remote_code = true on the model",
     )
 
@@ -151,7 +149,7 @@ def _is_known(kind: str) -> bool:
 
 
 def _unknown_kind(subject: str, folder: Path) -> Iterator[Finding]:
-    """A kind of model that the transformers here cannot build, and no code of its own comes with."""
+    """A model type that the installed transformers does not support, without code of its own."""
     config = read_json(folder / "config.json")
     kind = config.get("model_type")
     if "auto_map" in config or not isinstance(kind, str) or _is_known(kind):
@@ -167,7 +165,7 @@ def _unknown_kind(subject: str, folder: Path) -> Iterator[Finding]:
 
 
 def remaining(examples: list[Example], store: Path) -> list[Example]:
-    """The examples that nobody took out in this store."""
+    """The examples that are not excluded in this store."""
     if not database.exists(store):
         return examples
     with opened(store) as connection:
@@ -183,11 +181,11 @@ def data_findings(
     """
     data = plan.data
     if left := len(whole) - len(examples):
-        message = f"{left} of {len(whole)} examples are left out, since people excluded them"
+        message = f"{left} of {len(whole)} examples are left out, excluded by people"
         if examples:
             yield Finding("ok", "data.examples", message)
         else:
-            yield Finding("error", "data.examples", message, "put some back: x on the Splits screen")
+            yield Finding("error", "data.examples", message, "restore some: x on the Splits screen")
     if data.split == "test" and examples:
         yield _lock(data, whole, examples, store)
     for key, file in [*(("data.earlier", file) for file in data.earlier), ("data.queries", data.queries)]:
@@ -207,8 +205,8 @@ def _lock(data: Data, whole: Sequence[Example], examples: Sequence[Example], sto
     except BadInput as error:
         return Finding("error", "data.split", error.message, error.hint)
     if uses:
-        message = f"the test split was used {used_before(uses)}; final = true lets it be used again"
-        return Finding("warning", "data.split", message, "its numbers are worth less with each use")
+        message = f"the test split was used {used_before(uses)}; final = true allows another use"
+        return Finding("warning", "data.split", message, "each use makes its numbers less trustworthy")
     return Finding(
         "ok", "data.split", "the test split was not used before; this run will be recorded as its first use"
     )
@@ -263,7 +261,7 @@ def check(plan: Plan, store: Path) -> list[Finding]:
 
 
 def check_folds(plans: Sequence[Plan], store: Path) -> list[Finding]:
-    """What `check` finds of one plan's folds: what holds for all of them once, the rest by its fold.
+    """The findings of `check` on a plan's folds: common ones once, the others by fold.
 
     The time is that of the first.
     """
@@ -300,7 +298,7 @@ def check_benchmarks(plan: Plan) -> list[Finding]:
 
     problems = check_tasks(plan.benchmarks.tasks, plan.benchmarks.include)
     if not problems:
-        return [Finding("ok", "benchmarks", f"{len(plan.benchmarks.tasks)} tasks and their data are at hand")]
+        return [Finding("ok", "benchmarks", f"{len(plan.benchmarks.tasks)} tasks and their data are here")]
     return [Finding("error", "benchmarks", problem.message, problem.hint) for problem in problems]
 
 
@@ -316,7 +314,7 @@ def _read_examples(plan: Plan, findings: list[Finding]) -> list[Example]:
         findings.append(_wrong("data.examples", error))
         return []
     if skipped:
-        message = f"{len(skipped)} records are left out, as skip_bad asks; the first: {skipped[0].message}"
+        message = f"{len(skipped)} records are left out (skip_bad); the first: {skipped[0].message}"
         findings.append(Finding("warning", "data.examples", message))
     findings += [
         Finding("warning", "data.examples", found.message, found.way_out)
@@ -330,7 +328,7 @@ def _data(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
     if examples:
         chosen = asked(plan, examples)
         sampled = "" if data.sample is None else f", {data.sample} at most sampled"
-        message = f"{len(examples)} examples, {len(chosen)} of them asked: {part_name(data)}{sampled}"
+        message = f"{len(examples)} examples, {len(chosen)} selected: {part_name(data)}{sampled}"
         if chosen:
             yield Finding("ok", "data.examples", message)
         else:
@@ -364,7 +362,7 @@ def _metrics(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
             "warning",
             "metrics",
             f"{bare} of {len(examples)} examples have no reference: no {', '.join(needing)} there",
-            "add references, or take the metrics out of `use`",
+            "add references, or remove the metrics from `use`",
         )
 
 
@@ -441,7 +439,7 @@ def _judges(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
             yield Finding(
                 "warning",
                 f"judge {judge.name}",
-                f"{bare} of {len(examples)} examples have no reference, which it judges by",
+                f"{bare} of {len(examples)} examples have no reference, which it needs",
                 "add references, or a judge with a server",
             )
 
@@ -456,7 +454,7 @@ def _disk(plan: Plan, examples: list[Example], store: Path) -> Iterator[Finding]
         )
         return
     free, needed = shutil.disk_usage(folder).free, disk_bytes(plan, examples)
-    message = f"{in_units(free)} free where {store} lies; this run takes {in_units(needed)} at most"
+    message = f"{in_units(free)} free on the disk of {store}; this run takes {in_units(needed)} at most"
     hint = "free some space, or choose another folder with --store DIR"
     level: Level = "error" if free < NO_DISK else "warning" if free < LITTLE_DISK + needed else "ok"
     yield Finding(level, "store", message, "" if level == "ok" else hint)

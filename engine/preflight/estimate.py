@@ -1,4 +1,4 @@
-"""What a plan's models will take: memory, disk, and time, by earlier runs or by a measurement here.
+"""Estimates of a plan's models: memory, disk, and time, from previous runs or a measurement here.
 
 Nothing is loaded and no torch imported: weights are counted from the headers of their files, keys and values
 from the configuration. What is rough is rounded up.
@@ -30,7 +30,7 @@ PROMPTS = 8
 def measure(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
     """A finding for each model that answers here or behind a server, with its pace and the time for all.
 
-    The first answer stands for loading, the others for the pace; a run, with more at a time, is faster.
+    The first answer estimates loading, the others the pace; a run, with more at a time, is faster.
     """
     step = max(1, len(examples) // (PROMPTS + 1))
     few = list(examples[::step][: PROMPTS + 1])
@@ -96,7 +96,7 @@ _BYTES_PER_TOKEN = (
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where weights will lie: "cuda" or "cpu", its name for people, and its memory in bytes."""
+    """The device for weights: "cuda" or "cpu", its name for people, and its memory in bytes."""
 
     kind: str
     name: str
@@ -106,9 +106,9 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Bytes that one base takes with all that stands on it; `row` is the tokens of the longest row.
+    """Bytes for one base with all its models; `row` is the tokens of the longest row.
 
-    `token` is what the keys and values of one token take, None when the configuration does not tell.
+    `token` is the size of one token's keys and values, None when the configuration does not say.
     """
 
     weights: int
@@ -123,7 +123,7 @@ class Need:
 
     @property
     def least(self) -> int:
-        """What it takes to answer one example at a time."""
+        """The memory for answering one example at a time."""
         return self.loaded + self.activations + (self.token or 0) * self.row
 
     def slots(self, device: Device) -> int | None:
@@ -150,7 +150,7 @@ def memory(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
 
 
 def need_of(models: Sequence[Model], device: Device, row: int) -> Need:
-    """What models of one base take together. Raises BadInput when their files cannot be read."""
+    """The memory of models of one base together. Raises BadInput when their files cannot be read."""
     assert models[0].path is not None
     folder = find_model(models[0].path)
     dtype = memory_dtype(models[0].dtype, device)
@@ -168,7 +168,7 @@ def need_of(models: Sequence[Model], device: Device, row: int) -> Need:
 
 
 def memory_dtype(dtype: str, device: Device) -> str:
-    """What "auto" comes to on a device."""
+    """The dtype of "auto" on a device."""
     if dtype != "auto":
         return dtype
     return "bfloat16" if device.kind == "cuda" else "float32"
@@ -185,7 +185,7 @@ def weight_bytes(folder: Path, dtype: str) -> int:
 
 
 def device_of(name: str) -> Device:
-    """The device that a plan's `device` comes to on this machine."""
+    """The device of a plan's `device` on this machine."""
     rows = Sensors().read()
     place = f"GPU {name.partition(':')[2] or 0}"
     for row in rows:
@@ -215,7 +215,7 @@ def _weighed(need: Need, models: Sequence[Model], device: Device) -> Finding:
         )
     message = f"{taken}, of {in_units(device.free)} free on {device.name}"
     if need.least > device.free:
-        hint = 'end what holds the memory, set dtype = "bfloat16", or serve the model and name its `server`'
+        hint = 'free some of that memory, set dtype = "bfloat16", or serve the model and name its `server`'
         return Finding("warning", "memory", message, hint)
     slots = need.slots(device)
     return Finding("ok", "memory", message if slots is None else f"{message}: room for {slots} slots")
@@ -223,10 +223,10 @@ def _weighed(need: Need, models: Sequence[Model], device: Device) -> Finding:
 
 def _way_out(need: Need, model: Model, device: Device) -> str:
     if device.kind != "cuda":
-        return "take a machine with more memory, or serve the model there and name its `server` in the plan"
+        return "use a machine with more memory, or serve the model there and name its `server` in the plan"
     gpus = 1 << ceil(need.least / device.total - 1).bit_length()
     return (
-        f"a model larger than a GPU is served: `vllm serve {model.path} --tensor-parallel-size {gpus}`; then "
+        f"serve a model larger than one GPU: `vllm serve {model.path} --tensor-parallel-size {gpus}`; then "
         "name its `server` in the plan instead of `path`"
     )
 
@@ -276,7 +276,7 @@ def _number(config: dict[str, Any], *names: str) -> int | None:
 
 
 def disk_bytes(plan: Plan, examples: Sequence[Example]) -> int:
-    """What the run will write, answers of full length: its rows, and the caches that hold them again."""
+    """The bytes that the run will write, with answers of full length: its rows, and the caches."""
     prompts = sum(len(text.encode(errors="replace")) for example in examples for text in _contents(example))
     answer = 4 * plan.generation.max_new_tokens + 500
     pairs = len(plan.candidates) * len(plan.baselines) * len(plan.judges)
@@ -304,7 +304,7 @@ def time_needed(plan: Plan, count: int, past: Sequence[Any]) -> Finding | None:
         return Finding(
             "ok",
             "time",
-            "not known: none of the models has answered here before; --measure asks a few prompts",
+            "unknown: none of the models has run here before; --measure runs a few prompts",
         )
     message = f"about {in_words(seconds)} for the answers to {count:,} examples, at the pace of "
     message += f"run{'s' * (len(runs) > 1)} {', '.join(map(str, sorted(runs)))}"
@@ -312,7 +312,7 @@ def time_needed(plan: Plan, count: int, past: Sequence[Any]) -> Finding | None:
 
 
 def _same(model: Model, row: Any) -> bool:
-    """Whether an earlier run's model is this one, as far as its speed goes."""
+    """Whether a previous run's model has the same speed as this one."""
     details = row.details or {}
     if model.kind == "server":
         return (details.get("kind"), details.get("model")) == ("server", model.model)

@@ -1,1 +1,1 @@
-"""From what a folder holds to a plan."""
+"""Proposes a plan from the contents of a folder."""

@@ -1,4 +1,4 @@
-"""What a folder holds that an evaluation can use: models, adapters, data, training configs, prompts.
+"""Finds what an evaluation can use in a folder: models, adapters, data, training configs, prompts.
 
 Only names and the first records of files are read, no model is loaded. File names come from anywhere: one
 that cannot be written into a plan is left out and reported.
@@ -32,10 +32,10 @@ _NUMBER = frozenset("0123456789.,-+%$€ ")
 class DataFile:
     """A file of examples, of training data or of answers made elsewhere.
 
-    `rows` were looked at, and there are `more`. `asks` says that all of them can be asked of a model,
-    `answers` that they are recorded outputs. `keys` are their ids and normalised queries. What they come with
-    counts where all of them do, `labels` where they repeat; `label_field` is the key of JSON references that
-    holds the label.
+    `rows` were read, and there are `more`. `asks` says that all of them can be asked of a model,
+    `answers` that they are recorded outputs. `keys` are their ids and normalised queries. Their fields
+    count where all have them, `labels` where they repeat; `label_field` is the key of JSON references with
+    the label.
     """
 
     path: Path
@@ -79,9 +79,7 @@ def look_into(path: Path) -> DataFile | None:
         if not _is_list(path):
             return None
         if size > MOST_LIST_BYTES:
-            raise BadInput(
-                f"{path}: a list of {size >> 20} MiB is too large to look into", "write JSON lines"
-            )
+            raise BadInput(f"{path}: a list of {size >> 20} MiB is too large to read", "write JSON lines")
     found = list(islice(read_records(path), ROWS + 1))
     records = found[:ROWS]
     if not records:
@@ -125,7 +123,7 @@ def _keys(records: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 
 def _held(examples: list[Example]) -> dict[str, Any]:
-    """What all examples come with."""
+    """The fields that all examples have."""
     references = [example.references[0] for example in examples if example.references]
     complete = len(references) == len(examples)
     objects = [_object(text) for text in references] if complete else []
@@ -179,7 +177,7 @@ _ANSWERS = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel")
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A model that save_pretrained() wrote; `tuned` where its name or its folder tells of a training."""
+    """A model that save_pretrained() wrote; `tuned` where its name or folder indicates training."""
 
     path: Path
     tuned: bool
@@ -216,7 +214,7 @@ class BenchmarkTask:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is there, each kind by path; `left_out` says of what else was looked at why it is no use."""
+    """The findings, each kind by path; `left_out` gives the reasons why other files are not usable."""
 
     folder: Path
     models: tuple[ModelFolder, ...] = ()
@@ -260,7 +258,7 @@ def _folders(folder: Path, left_out: list[str]) -> Iterator[tuple[Path, list[Pat
             continue
         entries += len(inside)
         if entries > MOST_ENTRIES:
-            left_out.append(f"more than {MOST_ENTRIES:,} files: the rest of {folder} was not looked at")
+            left_out.append(f"more than {MOST_ENTRIES:,} files: the rest of {folder} was not searched")
             return
         files = []
         for path in inside:
@@ -279,7 +277,7 @@ def _is_looked_into(path: Path) -> bool:
 
 
 def _is(path: Path, kind: Callable[[int], bool]) -> bool:
-    """Whether it is of this kind; no for a link to nowhere, and for what may not be looked at."""
+    """Whether it is of this kind; False for a broken link and for an unreadable path."""
     try:
         return kind(path.stat().st_mode)
     except OSError:
@@ -295,7 +293,7 @@ def _writable_name(path: Path) -> bool:
 
 
 class _Search:
-    """What was found so far."""
+    """The findings so far."""
 
     def __init__(self) -> None:
         self.models: list[ModelFolder] = []
@@ -309,7 +307,7 @@ class _Search:
 
     @property
     def examples(self) -> list[DataFile]:
-        """The data files but for those of the benchmarks, which their tasks read."""
+        """The data files except those of the benchmarks, which their tasks read."""
         folders = {task.path.parent for task in self.tasks}
         return [data for data in self.data if data.path.parent not in folders]
 
@@ -391,7 +389,7 @@ class _Search:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """A JSON object; an empty one for whatever else the file holds."""
+    """A JSON object; an empty one for any other content."""
     try:
         if path.stat().st_size > MOST_JSON_BYTES:
             return {}
@@ -402,6 +400,6 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def inside(path: Path, folder: Path) -> str:
-    """A path as it stands in a plan in that folder: relative to it, unless it would be read otherwise."""
+    """A path as written in a plan in that folder: relative to it, unless that would be ambiguous."""
     shown = Path(os.path.relpath(path, folder)).as_posix()
     return path.as_posix() if shown.startswith(("~", "hf:")) else shown

@@ -1,6 +1,6 @@
 """A proposed plan: its parts, which a person may leave out or rename, and its TOML.
 
-Standard library alone, so that the app can hold one; `engine.propose.propose` makes it from a folder.
+It needs only the standard library, so the app can hold one; `engine.propose.propose` makes it from a folder.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,15 +12,15 @@ MODELS = ("baseline", "candidate")
 ONE_OF = ("examples", "train")  # a plan has one of each at most
 _TELLING = ("adapter", "system", "path", "outputs", "examples", "train", "schema", "include")
 _LACKING = {
-    "examples": "examples to ask: a file with a query a record (JSONL, JSON, CSV or Parquet)",
+    "examples": "examples: a file with one query per record (JSONL, JSON, CSV or Parquet)",
     "baseline": "a baseline: a model's folder (config.json with weights), or answers made elsewhere",
-    "candidate": "a candidate: an adapter's folder (adapter_config.json), a checkpoint, or such answers",
+    "candidate": "a candidate: an adapter's folder (adapter_config.json), a checkpoint, or recorded answers",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ProposalItem:
-    """One part of the plan: `table` is what it says there, paths as a plan has them; `why` is a remark."""
+    """One part of the plan: `table` is its content, with paths as in a plan; `why` is a remark."""
 
     key: str
     kind: Kind
@@ -38,7 +38,7 @@ class ProposalItem:
 
     @property
     def what(self) -> str:
-        """Where it is and why, in one line."""
+        """Its path and reason, in one line."""
         return " · ".join(filter(None, (self.where, self.why)))
 
 
@@ -46,7 +46,7 @@ class ProposalItem:
 class Proposal:
     """A plan in parts. `fitting` has the metrics, judge and gates that fit each of the examples it may use.
 
-    `assumed` is what nothing in the folder says, `left_out` what was found and is no use.
+    `assumed` lists guesses that nothing in the folder confirms, `left_out` unusable findings.
     """
 
     folder: str
@@ -62,11 +62,11 @@ class Proposal:
 
     @property
     def lacking(self) -> list[str]:
-        """What no plan can do without, and this one does."""
+        """The required parts that this plan lacks."""
         return [words for kind, words in _LACKING.items() if not self.chosen(kind)]
 
     def toggled(self, key: str) -> "Proposal":
-        """With one part in or out; other examples bring along what fits them."""
+        """With one part included or excluded; other examples also change the parts that depend on them."""
         turned = next(item for item in self.items if item.key == key)
         alone = not turned.on and turned.kind in ONE_OF
         items = tuple(
@@ -140,11 +140,11 @@ def plan_text(proposal: Proposal) -> str:
 
 
 def _head(proposal: Proposal) -> list[str]:
-    lines = ["# Written by `assay plan` from what stands in this folder. Paths are relative to this file."]
+    lines = ["# Written by `assay plan` from the contents of this folder. Paths are relative to this file."]
     lines += [f"# Assumed: {shown(words)}" for words in proposal.assumed]
     lines += ["", f"name = {toml(proposal.name)}"]
     if not proposal.chosen("judge"):
-        lines.append("judges = []                         # left out, the embedded one would judge")
+        lines.append("judges = []                         # without this line, the embedded judge is used")
     return [*lines, ""]
 
 
@@ -202,7 +202,7 @@ def _gates(proposal: Proposal) -> list[str]:
     items = [item for item in proposal.items if item.kind == "gate"]
     lines = [_commented(line, item) for item in items if item.on for line in _pairs(item.table)]
     lines += [f"# {_commented(line, item)}" for item in items if not item.on for line in _pairs(item.table)]
-    return ["[gates]                             # what fails a candidate, as shares", *lines, ""]
+    return ["[gates]                             # limits that fail a candidate, as shares", *lines, ""]
 
 
 def _pairs(table: Mapping[str, Any]) -> list[str]:

@@ -53,7 +53,7 @@ def model_items(
 
 
 class _Names:
-    """Names for models, each once."""
+    """Unique names for models."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
@@ -115,22 +115,22 @@ def _roles(
     bases = list(dict.fromkeys(used))
     if bases:
         others = [model.path for model in plain if model.path not in bases]
-        return [*((base, True, "what the candidates were made from") for base in bases)] + [
+        return [*((base, True, "the base of the candidates") for base in bases)] + [
             (path, False, "another model") for path in others
         ], [model for model in tuned if model.path not in bases]
     by_age = sorted(plain, key=lambda model: (model.path.name.lower() not in _BEFORE, model.changed))
     if not tuned and len(by_age) > 1:
-        assumed.append(f"{by_age[0].path.name} is the baseline and the others were made from it")
+        assumed.append(f"{by_age[0].path.name} is the baseline and the base of the others")
         return [(by_age[0].path, True, "")], by_age[1:]
     return [(model.path, place == 0, "") for place, model in enumerate(by_age)], tuned
 
 
 def _prompted(bases: Sequence[ProposalItem], found: Found, folder: Path, names: _Names) -> list[ProposalItem]:
-    """The first base, told what to do instead of trained for it."""
+    """The first base, with a prompt instead of training."""
     base = next((item for item in bases if item.on), None)
     if base is None or not found.prompts:
         return []
-    why = "the same weights, told what to do instead of trained for it"
+    why = "the same weights, with a prompt instead of training"
     return [
         ProposalItem(
             f"prompted{place}",
@@ -157,9 +157,9 @@ def _kept(
     kept = [source for source in sources if source.path in ends]
     kept += [source for place, source in last.items() if place not in ends]
     if len(kept) < len(sources):
-        assumed.append("of the checkpoints of one training its end or the last one is meant")
+        assumed.append("of the checkpoints of one training run, the final or last one is used")
     if len(kept) > MOST:
-        assumed.append(f"of {len(kept)} candidates the {MOST} newest are meant")
+        assumed.append(f"of {len(kept)} candidates the {MOST} newest are used")
         kept = sorted(kept, key=lambda source: source.changed)[-MOST:]
     return kept
 
@@ -224,7 +224,7 @@ _LARGER = 5  # how many times the size of the examples unnamed training data is
 
 
 def propose(found: Found, folder: Path) -> Proposal:
-    """The plan for what was found, to stand in `folder`."""
+    """The plan for the findings, to be written into `folder`."""
     assumed: list[str] = []
     outputs = [data for data in found.data if _is_output(data, found.data)]
     data = [item for item in found.data if item not in outputs]
@@ -244,9 +244,9 @@ def propose(found: Found, folder: Path) -> Proposal:
     items = (*models, *data_items, *_benchmarks(found, folder))
     first = fitting[data_items[0].key] if examples else ()
     if chosen is not None and chosen.labels and chosen.more:
-        assumed.append(f"the first {ROWS:,} records of the examples hold every label")
+        assumed.append(f"the first {ROWS:,} records of the examples contain every label")
     if chosen is not None and not chosen.references:
-        assumed.append("without references no metric says which answer is right: name a judge")
+        assumed.append("without references no metric can tell which answer is right: name a judge")
     return Proposal(
         str(folder), _plan_name(found.folder), (*items, *first), fitting, tuple(assumed), found.left_out
     )
@@ -264,7 +264,7 @@ def _words(data: DataFile, found: Found) -> list[str]:
 
 
 def _part(data: DataFile, found: Found) -> str:
-    """What a training config or its own name says that it is for: "train", "eval" or nothing."""
+    """The purpose of a file by a training config or its own name: "train", "eval" or empty."""
     for config in found.configs:
         for names, part in ((config.train, "train"), (config.evaluation, "eval")):
             if any(data.path.as_posix().endswith(f"/{Path(name).as_posix().lstrip('/')}") for name in names):
@@ -291,18 +291,16 @@ def _is_output(data: DataFile, others: Sequence[DataFile]) -> bool:
 def _examples(
     evaluation: list[DataFile], unnamed: list[DataFile], training: list[DataFile], assumed: list[str]
 ) -> list[DataFile]:
-    """What can be asked, the fittest first."""
+    """The data that can be asked, the best first."""
     small = sorted((item for item in unnamed if item.asks), key=lambda item: item.size)
     if evaluation:
         return sorted(evaluation, key=_fitness, reverse=True) + small
     if small:
-        assumed.append(f"{small[0].path.name} is for evaluation: no name says so")
+        assumed.append(f"{small[0].path.name} is eval data: no file name says so")
         return small
     held_out = [item for item in training if item.asks]
     if held_out:
-        assumed.append(
-            f"a test split of {held_out[0].path.name} was not trained on: there is no evaluation data"
-        )
+        assumed.append(f"a test split of {held_out[0].path.name} is held out: there is no other eval data")
     return held_out
 
 
@@ -320,7 +318,7 @@ def _trains(
     if not found and examples is not None:
         found = [item for item in unnamed if item is not examples and item.size >= _LARGER * examples.size]
         assumed += [
-            f"{item.path.name} was trained on: it is much larger than the examples" for item in found[:1]
+            f"{item.path.name} is training data: it is much larger than the examples" for item in found[:1]
         ]
     return found
 
@@ -357,7 +355,7 @@ def _fitting(data: DataFile, found: Found, folder: Path, local: bool, trained: b
         [("max_perplexity_rise", 0.10, True, "relative to the baseline")] if local and data.references else []
     )
     gates += [("min_format_compliance", 0.95, False, "answers of the schema")] if data.schemas else []
-    gates += [("max_leakage", 0.10, True, "examples that stand in the training data")] if trained else []
+    gates += [("max_leakage", 0.10, True, "examples that appear in the training data")] if trained else []
     gates += [("max_benchmark_drop", 0.05, True, "more: it forgot something")] if found.tasks else []
     return items + [
         ProposalItem(f"gate:{name}", "gate", name, {name: limit}, on, why) for name, limit, on, why in gates
@@ -392,7 +390,7 @@ def _metrics(
 
 
 def _overlap(data: DataFile) -> list[tuple[str, dict[str, object], bool, str]]:
-    """How close an answer comes to its reference, by what the references are like."""
+    """Metrics of closeness to the reference, chosen by the kind of references."""
     long = data.reference_words > SHORT_WORDS
     fits = {
         "numeric": (data.numbers, True, "references are numbers"),

@@ -1,1 +1,1 @@
-"""Executing runs: put on their way, worked off by a worker, repeated."""
+"""Executes runs: launch, worker, rerun."""

@@ -1,4 +1,4 @@
-"""`python -P -m engine.run --store DIR RUN`: the worker, once it is sure to import the installed product."""
+"""`python -P -m engine.run --store DIR RUN`: the worker, after checking where its modules come from."""
 
 import importlib.util
 import sys

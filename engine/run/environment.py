@@ -1,6 +1,6 @@
 """The environment of a run: code, packages, hardware and the hashes of the files that its plan names.
 
-It is enough to repeat the run and holds nothing secret. A run resumes on other hardware only when told to,
+It is enough to repeat the run and contains no secrets. A run resumes on other hardware only on request,
 since its numbers may differ there.
 """
 
@@ -120,7 +120,7 @@ _EARLIER = "earlier_devices"
 def hold_to_hardware(work: Work) -> dict[str, Any]:
     """The environment to record with the run: that of its beginning, or this one with the earlier devices.
 
-    Raises CannotRun on other devices than before, unless the run was told to go on there; the permission is
+    Raises CannotRun on other devices than before, unless the run may continue there; the permission is
     for once. A dtype of "auto" stays what it came to where the run began.
     """
     before = work.recorder.run().environment
@@ -142,10 +142,10 @@ def _checked(work: Work, before: dict[str, Any]) -> dict[str, Any]:
     if not work.options.pop(OPTION, False):
         raise CannotRun(
             f"the run {moved}: numbers may differ",
-            f"resume it there, or go on here with `assay resume {work.recorder.run_id} --other-hardware`",
+            f"resume it there, or continue here with `assay resume {work.recorder.run_id} --other-hardware`",
         )
     work.recorder.set_run(options=work.options)
-    work.recorder.event("warning", "run", f"goes on on other hardware, as it was told: it {moved}")
+    work.recorder.event("warning", "run", f"continues on other hardware, as requested: it {moved}")
     return now | {_EARLIER: [*before.get(_EARLIER, []), before["devices"]]}
 
 
@@ -154,7 +154,7 @@ def _names(environment: dict[str, Any]) -> str:
 
 
 def _at_the_first_dtype(work: Work) -> Plan:
-    """The plan with "auto" replaced by what answers stand in already: two dtypes would be two models."""
+    """The plan with "auto" replaced by the dtype of stored answers: two dtypes would be two models."""
     rows = work.recorder.rows(records.StoredModel, run_id=work.recorder.run_id)
     known = {row.name: (row.details or {}).get("dtype") for row in rows}
     autos = [model.name for model in work.plan.models if model.kind == "local" and model.dtype == "auto"]

@@ -1,4 +1,4 @@
-"""The phases of one run, in order. What a phase finds done it skips: that is how a run resumes."""
+"""Executes the phases of one run in order. A phase skips finished work: this is how a run resumes."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -31,10 +31,10 @@ def execute(
     request: Callable[[], str | None],
     ends_with_phase: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Takes a claimed run from wherever it stands to its end.
+    """Takes a claimed run from its current state to its end.
 
     Raises Stopped between two stored pieces of work when `request` says so, or at the end of a phase when
-    `ends_with_phase` does, and AssayError or StoreError when the run cannot go on; what was finished is kept
+    `ends_with_phase` does, and AssayError or StoreError when the run cannot go on; finished work is saved
     in either case.
     """
     row = recorder.run()
@@ -56,7 +56,7 @@ def execute(
                 raise Stopped("pause")
     if only:
         recorder.set_run(options={**work.options, "only": None})
-        recorder.event("info", only, f"only {only} was asked for; resuming does the rest")
+        recorder.event("info", only, f"only {only} was requested; resuming does the rest")
         raise Stopped("pause")
 
 
@@ -79,7 +79,7 @@ def _declare_models(work: Work) -> None:
 
 
 def _training(model: Model) -> dict[str, Any] | None:
-    """What a model was trained with, read before anything runs: a later edit must not be taken for it."""
+    """A model's training config, read before anything runs, so that later edits do not count."""
     if model.training_config is None:
         return None
     return {"training": read_training_config(model.training_config).as_details()}

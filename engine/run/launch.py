@@ -1,6 +1,6 @@
-"""Putting a run on its way, for the first time or again, after a look at what it names.
+"""Starts runs, for the first time or again, after checking their inputs.
 
-What a run recorded by hash or fingerprint is held against the files of now: the eval set, the training data,
+A rerun compares the recorded hashes and fingerprints with the current files: the eval set, the training data,
 recorded outputs, weights, adapters, tokenizers, system prompts, training configs, judges' prompts, and the
 other files that the plan names.
 """
@@ -52,7 +52,7 @@ def create(
 ) -> int:
     """Stores a queued run of the plan, or of one of its folds, and returns its id.
 
-    `against` is the earlier run that its candidates are held against: "accepted", "best", or a run's id or
+    `against` is the previous run that its candidates are compared with: "accepted", "best", or a run's id or
     name. Raises BadInput with everything that is wrong with the plan and what it names, before anything is
     stored, and StoreError for a run that is not there.
     """
@@ -97,7 +97,7 @@ def _queue(plan: Plan, store: Path, name: str, file: str, options: dict[str, Any
 
 
 def start(store: Path, run_id: int) -> int:
-    """Starts the worker in a session of its own, so that it outlives the terminal; returns its process id."""
+    """Starts the worker in its own session, so that it outlives the terminal; returns its process id."""
     log = log_file(store, run_id)
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -163,8 +163,8 @@ def again(
     if found and not anyway:
         lines = "\n".join(f"  {change}" for change in found)
         raise BadInput(
-            f"what run {run_id} was made of has changed:\n{lines}",
-            "put it back, or go on with --anyway: the numbers may then differ",
+            f"the inputs of run {run_id} have changed:\n{lines}",
+            "restore them, or continue with --anyway: the numbers may then differ",
         )
     options: dict[str, Any] = {name: (run.options or {}).get(name) for name in _KEPT}
     options["cache"] = cache and options["cache"] is not False
@@ -182,7 +182,7 @@ def plan_of(run: RunDetail) -> Plan:
 
 
 def changes(connection: Connection, plan: Plan, run: RunDetail, store: Path) -> list[str]:
-    """What differs from what the run recorded, in words; what it did not record is not compared."""
+    """The differences from the run's records, in words; unrecorded inputs are not compared."""
     hashes = FileHashes(store / "cache")
     rows = {row.name: row for row in history.models(connection, run.id)}
     found = _attempted("eval set", _eval_set(connection, plan, run))
@@ -216,13 +216,13 @@ def _eval_set(connection: Connection, plan: Plan, run: RunDetail) -> Iterator[st
     if now != before:
         yield f"eval set {plan.data.examples}: version {before}, now {now}"
     elif eval_set_version(without_excluded(whole, excluded(connection))[0]) != run.eval_set:
-        yield "eval set: people have excluded other examples since"
+        yield "eval set: other examples are excluded now"
 
 
 def _training(plan: Plan, run: RunDetail) -> Iterator[str]:
     known = (run.data_summary or {}).get("train_sha256")
     if known and plan.data.train is not None and file_hash(plan.data.train) != known:
-        yield f"training data {plan.data.train}: its content is another"
+        yield f"training data {plan.data.train}: its content has changed"
 
 
 def _configs(plan: Plan, run: RunDetail) -> list[str]:
@@ -234,13 +234,13 @@ def _configs(plan: Plan, run: RunDetail) -> list[str]:
             if not model.training_config.is_file():
                 found.append(f"training config of {model.name}: {model.training_config} is gone")
             elif file_hash(model.training_config) != before:
-                found.append(f"training config of {model.name}: {model.training_config} is another")
+                found.append(f"training config of {model.name}: {model.training_config} has changed")
     return found
 
 
 def _named(plan: Plan, run: RunDetail) -> list[str]:
     before, now = (run.environment or {}).get("files") or {}, named_files(plan)
-    return [f"{file}: its content is another" for file in before if now.get(file) != before[file]]
+    return [f"{file}: its content has changed" for file in before if now.get(file) != before[file]]
 
 
 def _model(model: Model, row: ModelRow, hashes: FileHashes) -> Iterator[str]:
@@ -249,7 +249,7 @@ def _model(model: Model, row: ModelRow, hashes: FileHashes) -> Iterator[str]:
     if model.outputs is not None:
         with model.outputs.open("rb") as source:
             if hashlib.file_digest(source, "sha256").hexdigest() != row.fingerprint:
-                yield f"model {model.name}: its recorded outputs {model.outputs} are others"
+                yield f"model {model.name}: its recorded outputs {model.outputs} have changed"
     elif model.path is not None and row.details is not None:
         yield from _local(model, row, row.details, hashes)
 
@@ -281,7 +281,7 @@ def _local(model: Model, row: ModelRow, facts: dict[str, Any], hashes: FileHashe
     if known := facts.get("tokenizer"):
         parts += [] if tokenizer_hash(own, hashes).startswith(known) else [f"the tokenizer in {own}"]
     what = " and ".join(parts) or f"the weights or the configuration in {folder}"
-    yield f"model {model.name}: {what} {'are others' if not parts or len(parts) > 1 else 'is another'}"
+    yield f"model {model.name}: {what} {'have' if not parts or len(parts) > 1 else 'has'} changed"
 
 
 def _judge(judge: Judge, known: str) -> Iterator[str]:
@@ -291,4 +291,4 @@ def _judge(judge: Judge, known: str) -> Iterator[str]:
 
     now = scoring_form(judge).hash if judge.kind == "pointwise" else pairwise_form(judge).hash
     if now != known:
-        yield f"judge {judge.name}: its prompt or rubric is another ({known}, now {now})"
+        yield f"judge {judge.name}: its prompt or rubric has changed ({known}, now {now})"

@@ -1,4 +1,4 @@
-"""Scoring answers made elsewhere: one file of queries, references and responses, no generation."""
+"""Scores answers made elsewhere: one file of queries, references and responses, no generation."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -38,7 +38,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class MeasureScore:
-    """One measure over a file: its value and interval, how many counted and why others are missing."""
+    """One measure over a file: its value and interval, the number that counted and why others are missing."""
 
     measure: Measure
     interval: Interval
@@ -83,10 +83,10 @@ def count_outputs(path: Path) -> int | None:
 
 
 class OutputScores:
-    """The scores of a file's answers as they come, in the file's order, and the totals when all have come.
+    """The scores of a file's answers one by one, in the file's order, and then the totals.
 
-    Memory does not grow with the file, but for some bytes a task where samples of one task are scored at once
-    (pass@k; see `score_all`). `count` is how many answers there are, where that is known: many are scored on
+    Memory does not grow with the file, except for some bytes per task where a task's samples are scored
+    together (pass@k; see `score_all`). `count` is the number of answers, if known: many are scored on
     all processors. Raises BadInput as `load_metrics` does.
     """
 
@@ -128,7 +128,7 @@ class OutputScores:
 
 
 class _Total:
-    """One measure, summed up as its scores come; the samples of one task are resampled as one."""
+    """One measure, summed as its scores arrive; the samples of one task are resampled together."""
 
     def __init__(self, measure: Measure, task: Callable[[Example], Hashable | None] | None) -> None:
         self._measure = measure

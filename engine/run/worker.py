@@ -1,8 +1,8 @@
 """The process that executes one run, apart from any terminal: `python -P -m engine.run --store DIR RUN`.
 
 It owns the run through a lock that the kernel releases when it dies, tells the store that it lives, what the
-machine does and which server it waits for, hears requests to pause, cancel and try again, and leaves a status
-that says how it ended. Killed at any moment it loses at most the piece of work in hand.
+machine does and which server it waits for, handles requests to pause, cancel and retry, and records a status
+at the end. Killed at any moment, it loses at most the current piece of work.
 """
 
 import argparse
@@ -29,7 +29,7 @@ log = logging.getLogger("assay.worker")
 
 
 class Pulse(threading.Thread):
-    """Heartbeat, requests and vitals, beside the work."""
+    """Heartbeat, requests and vitals, in parallel with the work."""
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__(name="pulse", daemon=True)
@@ -76,7 +76,7 @@ def work(store: Path, run_id: int) -> int:
     """Executes the run; returns the exit code: 0 when it finished or was stopped, 3 when it failed."""
     recorder = Recorder(store, run_id)
     if not recorder.claim(os.getpid(), socket.gethostname()):
-        log.info("run %d is over or in the hands of another worker", run_id)
+        log.info("run %d is finished or belongs to another worker", run_id)
         recorder.close()
         return 0
     pulse = Pulse(recorder)
@@ -124,7 +124,7 @@ def _stop(recorder: Recorder, request: str, error: str | None = None) -> int:
 
 
 def _pause(recorder: Recorder, request: str | None, reason: str) -> int:
-    """The run waits for a person, who may have asked for that, or else is told why."""
+    """The run waits for a person, who asked for that or else sees the reason."""
     if request is not None:
         return _stop(recorder, request)
     recorder.event("warning", "run", reason)

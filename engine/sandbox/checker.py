@@ -1,4 +1,4 @@
-"""The side of the tests: they run here, apart from the program, which they reach through names only.
+"""The tests' side: they run here, apart from the program, which they reach only through names.
 
 A program can therefore not replace an assertion, a builtin or the checker, read what is expected of it, or
 say that it passed: it is asked for values, and the tests compare plain data here.
@@ -29,7 +29,7 @@ REASON_LENGTH = 300
 
 
 class ProgramError(Exception):
-    """An exception that only the program knows the class of."""
+    """An exception whose class only the program has."""
 
 
 class Remote:
@@ -109,7 +109,7 @@ def check(tests: str, stream: int) -> tuple[bool | None, str | None]:
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         code = compile(ast.fix_missing_locations(_Counting().visit(tree)), "<tests>", "exec")
     except (SyntaxError, ValueError) as error:
-        return None, f"the tests are no Python: {error}"[:REASON_LENGTH]
+        return None, f"the tests are not valid Python: {error}"[:REASON_LENGTH]
     program = _Program(stream)
     run = _Run()
     try:
@@ -129,7 +129,7 @@ def check(tests: str, stream: int) -> tuple[bool | None, str | None]:
 
 
 class _Run:
-    """What the tests ran: how many assertions, which of their functions and test cases."""
+    """The tests' activity: the number of assertions, and the functions and test cases that ran."""
 
     def __init__(self) -> None:
         self.assertions = 0
@@ -182,7 +182,7 @@ def _takes(function: Callable[..., Any], count: int) -> bool:
 
 
 class _Counting(ast.NodeTransformer):
-    """Has the tests say when an assertion runs, and which of their functions and test cases they enter.
+    """Makes the tests report each assertion, and the functions and test cases that they enter.
 
     An assertion is an `assert`, a call of something named assert…, or a statement that may raise by hand.
     """
@@ -302,7 +302,7 @@ class _Program:
         if isinstance(value, Remote):
             return ["object", value._identity]
         if not callable(value) or isinstance(value, type):
-            raise NotPlain(f"a {type(value).__name__} of the tests cannot be handed to the program")
+            raise NotPlain(f"a {type(value).__name__} of the tests cannot be passed to the program")
         self._functions.append(value)
         return ["function", len(self._functions) - 1]
 
@@ -337,7 +337,7 @@ def _text_error(base: type[BaseException]) -> type[BaseException]:
 
 
 def _refill(value: Any, now: Any) -> None:
-    """What the program did to an argument happens to the tests' own object too."""
+    """Applies the program's changes of an argument to the tests' own object."""
     if type(value) is not type(now) or isinstance(value, Remote):
         return
     if isinstance(value, list | bytearray):

@@ -1,4 +1,4 @@
-"""The sandbox from inside: a process that stays, and three for each job, each with less than the one before.
+"""The sandbox from inside: a permanent process, and three per job, each with fewer rights than the last.
 
 The first reads jobs and forks. Its child, the launcher, isolates itself and waits; the launcher's child
 checks, and its grandchild is the program, in a process namespace of its own where the tests do not exist.
@@ -264,7 +264,7 @@ def _answer(header: dict[str, Any], tests: int) -> dict[str, Any]:
 
 
 def _isolate(mount_point: Path) -> str | None:
-    """Why the kernel's isolation is not to be had; None when it is in place."""
+    """Why the kernel's isolation is unavailable; None when it is in place."""
     try:
         enter_namespaces()
         enter_empty_root(mount_point)
@@ -302,7 +302,7 @@ def _verdict(job: _Job) -> tuple[bool | None, str | None]:
 
 
 def _end_orphans() -> None:
-    """Kills what is left where no process namespace did; whoever loses its parent comes here next."""
+    """Kills leftover processes where no process namespace did; orphans are reparented here."""
     own = Path(f"/proc/self/task/{os.getpid()}/children")
     while own.exists() and (left := own.read_text(encoding="ascii").split()):
         for process in left:
@@ -366,8 +366,8 @@ def _end_of(process: int, limits: ProgramLimits) -> str:
         return "the program closed its connection to the tests"
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
-        return f"the program ended itself with exit code {code} before its tests did"
+        return f"the program exited with code {code} before its tests finished"
     # The kernel counts ticks for the limit and time for the usage, which may lie a little under it.
     spent = usage.ru_utime + usage.ru_stime >= 0.9 * limits.cpu_s
-    what = f"its {limits.cpu_s} s of CPU time were up" if spent else _SIGNALS.get(-code, f"signal {-code}")
-    return f"the program ended before its tests did: {what}"
+    what = f"it used up its {limits.cpu_s} s of CPU time" if spent else _SIGNALS.get(-code, f"signal {-code}")
+    return f"the program ended before its tests finished: {what}"

@@ -1,4 +1,4 @@
-"""The side of the program under test: it is executed here, and its objects stay here.
+"""The program's side: it is executed here, and its objects stay here.
 
 It is asked for operations on them, and answers with plain data, or with a name for what is not plain. No
 text of the tests is ever in this process, only the values that they call it with.

@@ -1,6 +1,6 @@
-"""Running programs that a model wrote, from outside: one process each, which isolates itself.
+"""Runs programs that a model wrote: one process each, which isolates itself.
 
-What holds a program back: user, process, mount, network, IPC and host-name namespaces; a read-only root of
+The isolation: user, process, mount, network, IPC and host-name namespaces; a read-only root of
 Python's library and the shared libraries alone, with a small /tmp in memory; an empty environment, no
 descriptors but one to its tests; no capabilities, no way to new ones; limits on CPU and wall time, memory,
 processes, files. Where the kernel refuses namespaces only the limits, the environment and the descriptors
@@ -41,9 +41,9 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a job.
+    """The result of a job.
 
-    `passed` None means that nothing can be said: no sandbox, or tests that are no Python. `isolation` is
+    `passed` None means that it is unknown: no sandbox, or invalid tests. `isolation` is
     "namespaces" or "process only", None when nothing was executed.
     """
 
@@ -111,7 +111,7 @@ class Sandbox:
 
 
 class _Worker:
-    """The process that stays: its start is paid once, a job costs three forks."""
+    """The permanent process: it starts once, and a job costs three forks."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What crosses between a program and its tests: plain data in frames, and names for all that is not plain.
+"""The protocol between a program and its tests: plain data in frames, and names for everything else.
 
 The receiver of a frame trusts nothing in it: JSON with tags, no pickle, no code. Values of subclasses of
 plain types cross as the plain type, so that no `__eq__` of a program decides what a test compares.
@@ -24,7 +24,7 @@ class Closed(Exception):
 
 
 class NotPlain(TypeError):
-    """A value that cannot cross."""
+    """A value that cannot be sent."""
 
 
 def frame(message: Any) -> bytes:
@@ -100,7 +100,7 @@ def pack(value: Any, name: Callable[[Any], Any]) -> Any:
     try:
         return _pack(value, name)
     except RecursionError as error:
-        raise NotPlain("a value is nested too deeply, or holds itself") from error
+        raise NotPlain("a value is nested too deeply, or contains itself") from error
 
 
 def _pack(value: Any, name: Callable[[Any], Any]) -> Any:
@@ -190,4 +190,4 @@ def unpack(form: Any, find: Callable[[str, Any], Any]) -> Any:
             return _TEXTS[tag](rest)
         return find(tag, rest)
     except (TypeError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
-        raise NotPlain(f"a value came garbled: {error}") from error
+        raise NotPlain(f"a value was garbled: {error}") from error

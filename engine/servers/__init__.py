@@ -1,1 +1,1 @@
-"""Servers that speak the OpenAI API: one client, one control of each server, for models and judges alike."""
+"""Servers that speak the OpenAI API: one client and one control per server, for both models and judges."""

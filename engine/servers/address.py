@@ -1,4 +1,4 @@
-"""Where a server is and what opens it: every address and every key is read here."""
+"""Addresses and keys of servers: every address and every key is read here."""
 
 import os
 import re
@@ -15,8 +15,8 @@ _LEAST_SECRET = 8  # characters of a key that is looked for in texts; a shorter 
 class Address:
     """One server.
 
-    `base` is what the API's paths are appended to, `query` what every request carries ("api-version", as
-    Azure asks). `shown` is the address as the plan gives it, without anything that may be secret: no user,
+    The API's paths are appended to `base`, and every request carries `query` ("api-version", as
+    Azure asks). `shown` is the address as the plan gives it, without possible secrets: no user,
     password or query.
     """
 
@@ -72,7 +72,7 @@ def read_key(who: str, variable: str | None) -> str | None:
 
 
 class Redactor:
-    """Takes a key out of texts that people or files get.
+    """Removes a key from texts for people or files.
 
     Only a key of 8 characters or more, and only as a whole word: "x" or "EMPTY", which servers without keys
     are given, occur in ordinary text.

@@ -1,4 +1,4 @@
-"""Questions to a model behind a server: patient, within the server's limits, with a kept secret."""
+"""Questions to a model behind a server: with retries, within the server's limits, without leaking the key."""
 
 import asyncio
 import random
@@ -33,7 +33,7 @@ _PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 
 
 class CallFailed(Exception):
-    """The server answers others, but not this call; the reason is for people, and holds no key."""
+    """The server answers others, but not this call; the reason is for people and contains no key."""
 
     def __init__(self, reason: str, attempts: int) -> None:
         super().__init__(reason)
@@ -42,7 +42,7 @@ class CallFailed(Exception):
 
 
 class _Transient(Exception):
-    """Worth another try, after `wait` seconds if the server said so; `down`: it may be for everybody."""
+    """Worth another try, after `wait` seconds if the server said so; `down`: other calls may fail too."""
 
     def __init__(self, reason: str, wait: float | None = None, *, down: bool = True) -> None:
         super().__init__(reason)
@@ -52,7 +52,7 @@ class _Transient(Exception):
 
 
 class _Unreachable(_Transient):
-    """No connection could be made at all; `wrong`: nor will it, by the address or the certificate."""
+    """No connection could be made; `wrong`: nor will it be, because of the address or certificate."""
 
     def __init__(self, error: NoConnection) -> None:
         super().__init__(str(error))
@@ -60,11 +60,11 @@ class _Unreachable(_Transient):
 
 
 class _Unreadable(_Transient):
-    """An answer with status 200 that is no completion: a proxy's page, half an answer."""
+    """An answer with status 200 that is not a completion: a proxy's page, a truncated answer."""
 
 
 class _Busy(_Transient, Overloaded):
-    """Worth another try, with less at once; `told`: the server itself says so (429)."""
+    """Worth another try, with fewer parallel requests; `told`: the server itself says so (429)."""
 
     def __init__(self, reason: str, wait: float | None = None, *, told: bool = False) -> None:
         super().__init__(reason, wait, down=not told)
@@ -80,16 +80,16 @@ class _Unsupported(Exception):
 
 
 class _Final(Exception):
-    """Another try would end the same."""
+    """Another try would fail the same way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who asks which server for which model, and with what patience.
+    """The asker, the server, the model, and how long to retry.
 
     `who` begins every message about it: "judge gpt", "model served". `key_variable` is the environment
-    variable that holds the key, None where none is wanted. `concurrency` is the asker's own ceiling.
-    `retries` are those of one call at a server that answers others. Who is not `patient` waits for no outage.
+    variable that holds the key, None where none is needed. `concurrency` is the asker's own limit.
+    `retries` are those of one call at a server that answers others. Unless `patient`, it waits for no outage.
     """
 
     who: str
@@ -112,21 +112,21 @@ def refused_access(access: Access, status: int) -> CannotRun:
     """The error for a server that refuses access: one for all calls."""
     if access.key_variable is None:
         return CannotRun(
-            f"{access.who}: {access.shown} wants a key ({status})",
+            f"{access.who}: {access.shown} requires a key ({status})",
             "name the environment variable that holds it in api_key_env",
         )
     return CannotRun(
         f"{access.who}: {access.shown} does not accept the key in {access.key_variable} ({status})",
-        f"put a valid key in {access.key_variable}, then resume; what was answered is kept",
+        f"put a valid key in {access.key_variable}, then resume; finished answers are saved",
     )
 
 
 class Client:
-    """Completions from one server, for use in one event loop; to be closed there.
+    """Completions from one server, for use in one event loop. Close it there.
 
-    How many calls are under way is decided for the whole process (see `control`). What they cost is booked in
-    `ledger`; None: nobody counts it. `refused` collects the names of optional parameters that the server
-    turned out not to take; they are left out from then on, also by a later Client that is given the same set.
+    The number of parallel calls is decided for the whole process (see `control`). Costs are booked in
+    `ledger`; None: not counted. `refused` collects the names of optional parameters that the server
+    does not accept; they are left out from then on, also by a later Client with the same set.
     `backoff_s` is the wait before the first retry where the server names none; it doubles with each.
     """
 
@@ -221,7 +221,7 @@ class Client:
         if error.wait is not None and error.wait > LONGEST_PAUSE:
             raise self._server.give_up(
                 f"{self._access.who}: {self._shown} asks to wait {error.wait:.0f} s: {error.reason}",
-                "resume when that time is over; what was answered is kept",
+                "resume after that time; finished answers are saved",
             )
         if isinstance(error, _Unreachable) and error.wrong and not self._server.contacted:
             raise self._unreachable(error)
@@ -229,25 +229,25 @@ class Client:
             raise CannotRun(f"{self._access.who}: {self._shown} does not answer: {error.reason}")
 
     def _never_answered(self, error: _Transient) -> None:
-        """Raises CannotRun where the server has answered nobody so far: waiting would not help."""
+        """Raises CannotRun where the server has not answered any request yet: waiting would not help."""
         if not self._server.contacted:
             raise self._unreachable(error)
         if isinstance(error, _Unreadable) and not self._server.answers:
             raise CannotRun(
-                f"{self._access.who}: {self._shown} does not answer as OpenAI's API does: {error.reason}",
-                'correct the address in the plan, which usually ends in "/v1"; what was answered is kept',
+                f"{self._access.who}: {self._shown} does not answer like the OpenAI API: {error.reason}",
+                'correct the address in the plan, which usually ends in "/v1"; finished answers are saved',
             )
 
     def _unreachable(self, error: _Transient) -> CannotRun:
         return CannotRun(
             f"{self._access.who}: {self._shown} cannot be reached: {error.reason}",
-            "start the server, or correct its address in the plan; what was answered is kept",
+            "start the server, or correct its address in the plan; finished answers are saved",
         )
 
     async def _answers_others(self) -> bool:
         """Whether the server answers a plain question now: then it is up.
 
-        Without this, an outage would be taken for the fault of whatever was asked in it. Answers to other
+        Without this, an outage would be blamed on the questions asked during it. Answers to other
         calls prove nothing: a server that shuts down may finish what it has begun.
         """
         plain = self._access.api == "completions"
@@ -319,8 +319,8 @@ class Client:
         reason = self._transport.clean(f"{status} {complaint}")
         if status == 402 or details.get("code") == "insufficient_quota":
             return self._server.give_up(
-                f"{self._access.who}: {self._shown} wants to be paid first: {reason}",
-                "see to the account, then resume; what was answered is kept",
+                f"{self._access.who}: {self._shown} requires payment first: {reason}",
+                "check the account, then resume; finished answers are saved",
             )
         code = details.get("code")
         if status in (400, 422) and not is_too_long(code, complaint):
@@ -336,10 +336,10 @@ class Client:
             said = f"has no model {self._access.model}, or the address is wrong (404)"
         else:
             to = self._transport.clean(answer.leads_to)
-            said = f"sends elsewhere ({answer.status}), to {to}: no question and no key goes there"
+            said = f"redirects ({answer.status}) to {to}: redirects are not followed"
         return CannotRun(
             f"{self._access.who}: {self._shown} {said}",
-            "correct the server or the model in the plan; what was answered is kept",
+            "correct the server or the model in the plan; finished answers are saved",
         )
 
     def _read(self, answer: RawAnswer, latency_s: float) -> Reply:
@@ -348,7 +348,7 @@ class Client:
             return read_reply(answer.content, latency_s, self._transport.redact, plain=plain)
         except NoReply:
             start = answer.content[:2000].decode("utf-8", "replace")
-            raise _Unreadable(self._transport.clean(f"no completion came: {start}")) from None
+            raise _Unreadable(self._transport.clean(f"no completion: {start}")) from None
 
 
 def _wait_of(answer: RawAnswer) -> float | None:

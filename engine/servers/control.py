@@ -1,4 +1,4 @@
-"""The servers that this process asks: one control of each, whoever asks and from whatever thread.
+"""The servers that this process asks: one control each, shared by all askers and threads.
 
 A breaker says when to leave a server alone, a limiter how many requests it gets at once.
 """
@@ -33,7 +33,7 @@ _most: int | None = None  # calls at once that a person allows each server
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A server is not asked: since when, why, and for how many seconds more (by `time.time`)."""
+    """A pause of a server: its start, its reason, and the seconds left (by `time.time`)."""
 
     since: float
     reason: str
@@ -44,7 +44,7 @@ class Outage:
     def text(self, address: str) -> str:
         """One line for people."""
         again = f"next try at {clock(time.time() + self.wait)}"
-        return f"{address} does not answer since {clock(self.since)} ({self.reason}); {again}"
+        return f"{address} has not answered since {clock(self.since)} ({self.reason}); {again}"
 
 
 def clock(seconds: float) -> str:
@@ -52,7 +52,7 @@ def clock(seconds: float) -> str:
 
 
 class Breaker:
-    """Counts failures in a row, and says how long to leave the server alone; for use from any thread.
+    """Counts consecutive failures, and says how long to pause the server; for use from any thread.
 
     Closed until `FAILURES` in a row of at least `CALLS` different calls (or `REFUSALS` connections refused);
     then open: one try after each wait, which doubles from `first_wait` to a minute. A success closes it.
@@ -116,9 +116,9 @@ class Breaker:
 
 
 class Fault:
-    """What went wrong with one request, as far as it says something about its server.
+    """The failure of one request, as far as it concerns its server.
 
-    Without a `reason` the server answers, whatever it says; `neutral`: what came proves neither.
+    Without a `reason` the server answers, with any content; `neutral`: the result proves neither.
     """
 
     __slots__ = ("neutral", "reason", "refused")
@@ -130,7 +130,7 @@ class Fault:
 
 
 class Server:
-    """One server under one key: how many requests at once, when to wait, when to try again."""
+    """One server under one key: the number of parallel requests, when to wait, when to retry."""
 
     def __init__(self, address: str, scale: float) -> None:
         self.address = address
@@ -151,7 +151,7 @@ class Server:
 
     @property
     def waiting(self) -> str | None:
-        """What this server is waited for, for people; None when it is not."""
+        """Why this server is waited for, for people; None when it is not."""
         if (outage := self.breaker.outage) is not None:
             return outage.text(self.address)
         left = self.limiter.resume_at - time.monotonic()
@@ -205,8 +205,8 @@ class Server:
         if outage.over:
             self.breaker.forget()
             raise self.give_up(
-                f"{self.address} cannot be reached, since {clock(outage.since)}: {reason}",
-                "start it, then resume; what was answered is kept",
+                f"{self.address} has been unreachable since {clock(outage.since)}: {reason}",
+                "start it, then resume; finished answers are saved",
             )
         self.limiter.collapse(outage.wait)
 
@@ -217,7 +217,7 @@ class Server:
         return self._given_up
 
     def interrupt(self, reason: str) -> None:
-        """As `give_up`; requests under way have GRACE_S for their answers, and are ended then."""
+        """Like `give_up`; running requests have GRACE_S for their answers and are then cancelled."""
         error = self._given_up or self.give_up(reason)
         if not self._interrupted:
             self._interrupted = True
@@ -265,7 +265,7 @@ def call_number() -> int:
 
 
 def waiting() -> str | None:
-    """What this process waits for, of all its servers; None when it works."""
+    """The wait of this process over all its servers; None when it is not waiting."""
     texts = [text for server in list(_servers.values()) if (text := server.waiting) is not None]
     return "; ".join(texts) or None
 
@@ -288,7 +288,7 @@ def allow(most: int | None) -> None:
 
 
 def interrupt(reason: str) -> None:
-    """Ends all calls, those that wait at once, those under way when their answer is there, or soon after."""
+    """Ends all calls: waiting ones at once, running ones when their answer arrives, or soon after."""
     for server in list(_servers.values()):
         if server.clients or server.waiting is not None:
             server.interrupt(reason)

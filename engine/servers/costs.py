@@ -1,4 +1,4 @@
-"""What answers cost: prices that people can edit, and money spent as it goes, never more than was allowed."""
+"""The cost of answers: prices that people can edit, and a running total that stays within the limit."""
 
 import asyncio
 import ipaddress
@@ -27,7 +27,7 @@ _WRAPPING = 50  # tokens that a server's chat template adds
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars per million tokens; `cached` is input that the provider has read before."""
+    """US dollars per million tokens; `cached` is for input from the provider's prompt cache."""
 
     input: float
     output: float
@@ -41,7 +41,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Prices by model: a person's own, and those shipped, which do not hold for servers on this machine."""
+    """Prices by model: the user's own, and the shipped ones, which exclude servers on this machine."""
 
     own: Mapping[str, Price]
     shipped: Mapping[str, Price]
@@ -89,7 +89,7 @@ def _read(path: Path) -> tuple[dict[str, Price], dict[str, Any]]:
     if not (isinstance(discount, int | float) and 0 <= discount <= 1):
         raise BadInput(f"{path}: batch_discount is {discount!r}", "give a number from 0 to 1")
     if not isinstance(models, dict):
-        raise BadInput(f"{path}: models is no table", _FORM)
+        raise BadInput(f"{path}: models is not a table", _FORM)
     if unknown := sorted(set(data) - {"updated", "batch_discount"}):
         raise BadInput(f"{path}: {unknown[0]} is unknown", _FORM)
     return {name: _price(path, name, entry) for name, entry in models.items()}, data
@@ -107,7 +107,7 @@ def _price(path: Path, name: str, entry: object) -> Price:
 
 @dataclass(slots=True)
 class Bill:
-    """What one call came to; None when no answer was paid for, or nobody knows."""
+    """The cost of one call; None when no answer was paid for, or the price is unknown."""
 
     cost: float | None = None
 
@@ -115,7 +115,7 @@ class Bill:
 class Ledger:
     """One run's spending on judges, in US dollars; for use from any thread and event loop.
 
-    `spent` starts with what the run has spent before.
+    `spent` starts with the run's earlier spending.
     """
 
     def __init__(self, prices: Prices, max_cost: float | None = None, spent: float = 0.0) -> None:
@@ -133,9 +133,9 @@ class Ledger:
 
     @asynccontextmanager
     async def hold(self, worst: float | None) -> AsyncIterator[Bill]:
-        """Keeps `worst` dollars free while a call is under way, and books what it came to.
+        """Reserves `worst` dollars while a call runs, then books its actual cost.
 
-        Waits while the calls under way may yet turn out cheaper than feared. Raises Paused when the money
+        Waits while running calls may still cost less than reserved. Raises Paused when the money
         that is left does not cover another call. None: the price is unknown, nothing is kept or booked.
         """
         if worst is None:
@@ -182,8 +182,8 @@ class Ledger:
     def _over(self) -> Paused:
         return Paused(
             f"cost cap of ${self.max_cost:,.2f} reached: "
-            f"${self._spent:,.2f} spent, another call could pass it",
-            "raise max_cost, or resume with --max-cost; what was judged is kept",
+            f"${self._spent:,.2f} spent, another call could exceed it",
+            "raise max_cost, or resume with --max-cost; finished judgments are saved",
         )
 
 
@@ -194,7 +194,7 @@ def worst_cost(price: Price, messages: Sequence[object], max_tokens: int) -> flo
 
 
 def cost_of(price: Price | None, reply: Reply) -> float | None:
-    """What an answer cost, in US dollars; None without a price, or where the server counted no tokens."""
+    """The cost of an answer, in US dollars; None without a price, or where the server counted no tokens."""
     if price is None or reply.tokens_in is None or reply.tokens_out is None:
         return None
     return price.cost(reply.tokens_in, reply.tokens_out, min(reply.tokens_cached or 0, reply.tokens_in))

@@ -1,4 +1,4 @@
-"""How many requests a server gets at once from all of this process: found out, not assumed."""
+"""The number of parallel requests from this process to a server, found by measuring."""
 
 import asyncio
 import threading
@@ -41,9 +41,9 @@ class _Waiter:
 
 
 class Limiter:
-    """One server's places; every method may be called from any thread, `slot` in any event loop.
+    """One server's slots; every method may be called from any thread, `slot` in any event loop.
 
-    Slow start and multiplicative decrease, as in TCP (Jacobson 1988), with an eye on what growth is good for:
+    Slow start and multiplicative decrease, as in TCP (Jacobson 1988), with a check that growth pays off:
     begins at `min(4, ceiling)` and doubles with every round while all places are in use, until an overload
     halves it (once for all requests that were under way; from then on it grows by one a round), or until two
     rounds in a row were not 10 % faster than the best one before. Then it goes back to what that round had,
@@ -87,12 +87,12 @@ class Limiter:
         return self._resume_at
 
     def pause(self, seconds: float) -> None:
-        """Lets nobody in for so long; who is in stays."""
+        """Admits no request for that long; admitted ones go on."""
         with self._lock:
             self._resume_at = max(self._resume_at, time.monotonic() + seconds)
 
     def collapse(self, seconds: float) -> None:
-        """Lets nobody in for so long, then one at a time until that one succeeds: a probe."""
+        """Admits no request for that long, then one at a time until one succeeds: a probe."""
         with self._lock:
             self._resume_at = time.monotonic() + seconds
             self._restart(1)

@@ -1,4 +1,4 @@
-"""An event loop beside a program that has none: coroutines there, an ordinary iterator here."""
+"""An event loop for a program without one: coroutines there, an ordinary iterator here."""
 
 import asyncio
 import queue
@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 class Pool(Generic[T]):
-    """Coroutines under way in a thread of their own, and their results in the order in which they finish.
+    """Coroutines running in a separate thread, and their results in the order in which they finish.
 
-    Leaving the context cancels what is under way, waits for its end, and then awaits `close`.
+    Leaving the context cancels running coroutines, waits for them, and then awaits `close`.
     """
 
     def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
@@ -47,7 +47,7 @@ class Pool(Generic[T]):
 
     @property
     def is_ending(self) -> bool:
-        """Whether a pause is told once nothing is under way any more: nothing new should begin."""
+        """Whether a pause will be raised once nothing is running: nothing new should begin."""
         return self._paused is not None
 
     def start(self, work: Coroutine[Any, Any, T]) -> None:
@@ -57,7 +57,7 @@ class Pool(Generic[T]):
     def next(self) -> T:
         """Waits for the next result; raises what its coroutine raised.
 
-        Paused comes last: what is under way by then has been paid for.
+        Paused comes last: running calls have already been paid for.
         """
         while self._under_way or self._paused is None:
             if (result := self._result(self._finished.get())) is not None:
@@ -86,7 +86,7 @@ class Pool(Generic[T]):
         raise self._paused
 
     def _result(self, finished: Future[T]) -> list[T] | None:
-        """The result in a list; None where the work was paused, which is told once nothing is under way."""
+        """The result in a list; None where the work was paused, which is raised once nothing is running."""
         self._under_way -= 1
         try:
             return [finished.result()]

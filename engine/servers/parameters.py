@@ -1,6 +1,6 @@
-"""Optional parameters of a request, and what to do where a server does not take one.
+"""Optional parameters of a request, and the fallback where a server does not accept one.
 
-A parameter is given up only when the server names it as unsupported and answers without it.
+A parameter is dropped only when the server names it as unsupported and answers without it.
 """
 
 import re
@@ -67,7 +67,7 @@ def _says_so(code: object, name: str, complaint: str) -> bool:
 
 
 def dropped(refused: Collection[str]) -> list[str]:
-    """What answers do without: a limit that only changed its name is none of it."""
+    """The dropped parameters; a limit that only changed its name is not one."""
     lost = set(refused)
     if NEW_LENGTH not in lost:
         lost.discard(LENGTH)

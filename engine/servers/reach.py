@@ -1,4 +1,4 @@
-"""Whether the servers that a plan names answer, asked for their list of models with a short timeout."""
+"""Checks that a plan's servers answer, by asking for their list of models with a short timeout."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _LISTED = 10  # of a server's models that are named
 
 @dataclass(frozen=True, slots=True)
 class NamedServer:
-    """What of the plan needs a server: its name there, the address, and the model it asks for."""
+    """A part of the plan that needs a server: its name there, the address, and the model it asks for."""
 
     subject: str
     address: str
@@ -26,7 +26,7 @@ class NamedServer:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """How a server answered; `hint` is the way out where it did not as it should."""
+    """How a server answered; `hint` is the fix where it did not answer as expected."""
 
     server: NamedServer
     level: Literal["error", "warning", "ok"]
@@ -69,8 +69,9 @@ def _heard(server: NamedServer, shown: str, answer: RawAnswer) -> Reached:
     if status < 300:
         return _listed(server, shown, answer)
     if status < 400:
-        message = f"{shown} sends elsewhere ({status}), to {answer.leads_to}"
-        return Reached(server, "error", message, "correct its address in the plan: no question goes there")
+        message = f"{shown} redirects ({status}) to {answer.leads_to}"
+        way_out = "correct its address in the plan: redirects are not followed"
+        return Reached(server, "error", message, way_out)
     if status in (401, 403):
         way_out = (
             f"correct the key in {server.key_env}" if server.key_env else "name its key with api_key_env"
@@ -78,7 +79,7 @@ def _heard(server: NamedServer, shown: str, answer: RawAnswer) -> Reached:
         return Reached(server, "error", f"{shown} refuses access ({status})", way_out)
     if status in (404, 405):
         return Reached(server, "ok", f"{shown} answers, but lists no models")
-    return Reached(server, "warning", f"{shown} answers with status {status}", "look at the server's log")
+    return Reached(server, "warning", f"{shown} answers with status {status}", "check the server's log")
 
 
 def _listed(server: NamedServer, shown: str, answer: RawAnswer) -> Reached:

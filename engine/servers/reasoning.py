@@ -1,4 +1,4 @@
-"""Reasoning traces: what a model thinks before it answers, and where its answer begins."""
+"""Reasoning traces: the text before a model's answer, and where the answer begins."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Requests to one server through the openai SDK: its aiohttp transport, raw answers, none of its retries."""
+"""Requests to one server through the openai SDK: its aiohttp transport, raw answers, no SDK retries."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ _NO_HEADERS: Mapping[str, str] = {}
 
 
 class NoConnection(Exception):
-    """No connection could be made at all; `wrong`: by the address or the certificate, not for now."""
+    """No connection could be made; `wrong`: because of the address or the certificate, so permanently."""
 
     def __init__(self, reason: str, *, wrong: bool) -> None:
         super().__init__(reason)
@@ -30,12 +30,12 @@ class Broken(Exception):
 
 
 class TooLong(Exception):
-    """The question is longer than any server takes: it was not sent."""
+    """The question is longer than any server accepts. It was not sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawAnswer:
-    """What a server sent: anything at all. Header names are found in any case."""
+    """A server's response, with any content. Header names are case-insensitive."""
 
     status: int
     headers: Mapping[str, str]
@@ -50,12 +50,12 @@ class RawAnswer:
 
     @property
     def leads_to(self) -> str:
-        """Where a redirect leads, for people."""
+        """A redirect's target, for people."""
         return shown_address(self.headers.get("location", "")) or "nowhere"
 
 
 class Transport:
-    """One server under one key, for use in one event loop; to be closed there.
+    """One server under one key, for use in one event loop. Close it there.
 
     The key and the questions go to this server alone: redirects are not followed. The SDK is imported with
     the first request.

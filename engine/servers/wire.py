@@ -1,4 +1,4 @@
-"""What OpenAI-compatible servers say: replies, complaints, and how long to wait."""
+"""Responses of OpenAI-compatible servers: replies, errors, and how long to wait."""
 
 import json
 import re
@@ -18,9 +18,9 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a server answered.
+    """A server's answer.
 
-    `text` is the answer, without a trace that came apart from it (`reasoning`). `refused`: the model or a
+    `text` is the answer, without a trace that was sent separately (`reasoning`). `refused`: the model or a
     filter declined, in the server's words; `silent`: the message has no text at all, which an empty text is.
     `repaired`: this is the answer to a second question, with the tokens, seconds and attempts of both.
     `choices`: the probability of each value that the deciding part of the answer could have had, where it is
@@ -52,7 +52,7 @@ class Reply:
 
 
 class NoReply(Exception):
-    """What came is no completion."""
+    """The answer is not a completion."""
 
 
 def read_reply(
@@ -152,7 +152,7 @@ def is_too_long(code: object, complaint: str) -> bool:
 
 
 def complaint_of(body: object) -> str | None:
-    """What an error says: OpenAI's `message`, or FastAPI's `detail` without the request that it may echo."""
+    """An error's text: OpenAI's `message`, or FastAPI's `detail` without the request that it may echo."""
     if not isinstance(body, dict):
         return None
     message, detail = body.get("message"), body.get("detail")

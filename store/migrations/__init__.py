@@ -10,29 +10,26 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 
-from store.database import FILE, SCHEMA
 
-
-def create(folder: Path) -> None:
+def create(file: Path) -> None:
     """Makes an empty store: built aside and linked into place, so that nobody ever opens half of one."""
-    aside = folder / f".{FILE}.{os.getpid()}"
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
     aside.touch(mode=0o600)
     try:
         _migrate(aside)
         with suppress(FileExistsError):  # another process was first: theirs is as good
-            os.link(aside, folder / FILE)
+            os.link(aside, file)
     finally:
         aside.unlink(missing_ok=True)
 
 
-def upgrade(folder: Path) -> None:
-    """Brings an older store to this version's schema, after a copy of it was put beside it."""
-    copy = folder / f"{FILE}.before-{SCHEMA}"
+def upgrade(file: Path, copy: Path) -> None:
+    """Brings an older store to this version's schema, after it was copied to `copy`."""
     copy.touch(mode=0o600)
     # SQLite's own backup: a copy of the file alone would lack what is still in its write-ahead log.
-    with closing(sqlite3.connect(folder / FILE)) as store, closing(sqlite3.connect(copy)) as kept:
+    with closing(sqlite3.connect(file)) as store, closing(sqlite3.connect(copy)) as kept:
         store.backup(kept)
-    _migrate(folder / FILE)
+    _migrate(file)
 
 
 def _migrate(path: Path) -> None:

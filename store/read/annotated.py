@@ -6,7 +6,7 @@ from typing import Any
 
 from store.read.failures import CURRENT
 from store.read.history import Connection
-from store.read.rows import fetch
+from store.read.query import select
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class AnnotatedExample:
 
 def annotated(connection: Connection, run_id: int) -> list[AnnotatedRow]:
     """Everything that stands of what people said of a run, oldest first; tags by what they are called now."""
-    return fetch(
+    return select(
         connection,
         AnnotatedRow,
         f"""

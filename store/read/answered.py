@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from store.read.history import Connection
-from store.read.rows import fetch
+from store.read.query import select
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class AnswerCount:
 
 def answered(connection: Connection, run_id: int) -> list[AnswerCount]:
     """The models of a run in their order; one that answered nothing yet has zeros."""
-    return fetch(
+    return select(
         connection,
         AnswerCount,
         """

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from store.read.history import Connection
-from store.read.rows import ResponseRow, ScoreRow, fetch
+from store.read.query import select
+from store.read.rows import ResponseRow, ScoreRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class ModelAnswer:
 
 def answered(connection: Connection, run_id: int, example_id: int) -> tuple[ModelAnswer, ...]:
     """The models of the run that answered this example, in the run's order."""
-    responses = fetch(
+    responses = select(
         connection,
         ResponseRow,
         "SELECT r.*, m.name AS model FROM model m JOIN response r ON r.model_id = m.id AND r.example_id = ?2 "
@@ -25,7 +26,7 @@ def answered(connection: Connection, run_id: int, example_id: int) -> tuple[Mode
         run_id,
         example_id,
     )
-    scores = fetch(
+    scores = select(
         connection,
         ScoreRow,
         "SELECT s.*, m.name AS model FROM model m JOIN score s ON s.model_id = m.id AND s.example_id = ?2 "

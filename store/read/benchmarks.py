@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from store.read.history import Connection
-from store.read.rows import fetch
+from store.read.query import select
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class SampleRow:
 
 def earlier(connection: Connection, fingerprint: str, model_id: int) -> dict[str, EarlierRow]:
     """Results of other models with these very weights, by identity."""
-    rows = fetch(
+    rows = select(
         connection,
         EarlierRow,
         """
@@ -47,7 +47,7 @@ def earlier(connection: Connection, fingerprint: str, model_id: int) -> dict[str
 
 def samples(connection: Connection, model_id: int) -> list[SampleRow]:
     """Every benchmark sample of one model, task by task, in the order of the documents."""
-    return fetch(
+    return select(
         connection,
         SampleRow,
         "SELECT * FROM benchmarksample WHERE model_id = ? ORDER BY task, filter, doc_id, metric",

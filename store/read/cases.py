@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from store.read.history import Connection
-from store.read.rows import fetch
+from store.read.query import select
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def answer_cases(
 ) -> list[AnswerCaseRow]:
     """These examples of a run, in the order given; one that is not among the run's is left out."""
     places = ", ".join(f"?{number}" for number in range(5, 5 + len(examples)))
-    rows = fetch(
+    rows = select(
         connection,
         AnswerCaseRow,
         f"{_ANSWERS} WHERE x.run_id = ?1 AND e.example IN ({places})",
@@ -84,7 +84,7 @@ def lost_cases(
     connection: Connection, run_id: int, candidate: str, baseline: str, judge: str, outcome: str, limit: int
 ) -> list[AnswerCaseRow]:
     """The first examples on which a judge gave this outcome: win, loss, tie or failed."""
-    return fetch(
+    return select(
         connection,
         AnswerCaseRow,
         f"""{_ANSWERS}
@@ -101,7 +101,7 @@ def benchmark_cases(
     connection: Connection, run_id: int, candidate: str, baseline: str, key: tuple[str, str, str], limit: int
 ) -> list[BenchmarkCaseRow]:
     """The questions of one task, metric and filter that the candidate lost most on."""
-    return fetch(
+    return select(
         connection,
         BenchmarkCaseRow,
         """
@@ -121,7 +121,7 @@ def benchmark_cases(
 
 def leak_cases(connection: Connection, run_id: int, limit: int) -> list[LeakCaseRow]:
     """The surest leaks of a run."""
-    return fetch(
+    return select(
         connection,
         LeakCaseRow,
         """

@@ -1,12 +1,10 @@
 """All that a run holds about answers and judging, for those who write it out in another tool's form."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from store.read.history import Connection
-
-_JSON = {"messages", "references", "extra", "turns", "details", "flags", "scores"}
+from store.read.query import mappings
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,7 @@ def run_content(connection: Connection, run_id: int) -> RunContent:
     """Everything in one run, in the order of its examples."""
 
     def rows(query: str) -> list[dict[str, Any]]:
-        return [_read(dict(row)) for row in connection.execute(query, (run_id,))]
+        return list(mappings(connection, query, run_id))
 
     pair = (
         "JOIN judge j ON j.id = x.judge_id JOIN model c ON c.id = x.candidate_id "
@@ -60,11 +58,3 @@ def run_content(connection: Connection, run_id: int) -> RunContent:
         ),
         verdicts=rows(f"SELECT x.*, {sides} FROM verdict x {pair}"),
     )
-
-
-def _read(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with its JSON columns read."""
-    return {
-        key: json.loads(value) if key in _JSON and isinstance(value, str) else value
-        for key, value in row.items()
-    }

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from store import exclusions
-from store.read.rows import fetch
+from store.read.query import select
 
 # The gravest first: a question found before an answer alone, then the stricter way of finding it.
 _GRAVEST = """
@@ -133,7 +133,7 @@ def leak_ids(connection: sqlite3.Connection, run_id: int, search: str = "") -> t
 
 def leaks(connection: sqlite3.Connection, ids: Sequence[int]) -> list[LeakItem]:
     """These leaks, in no order."""
-    return fetch(
+    return select(
         connection,
         LeakItem,
         "SELECT l.*, e.example, e.query FROM leak l JOIN example e ON e.id = l.example_id "
@@ -143,7 +143,7 @@ def leaks(connection: sqlite3.Connection, ids: Sequence[int]) -> list[LeakItem]:
 
 
 def leak_texts(connection: sqlite3.Connection, leak_id: int) -> LeakTexts:
-    return fetch(
+    return select(
         connection,
         LeakTexts,
         'SELECT l.*, e.example, e.query, e."references" FROM leak l JOIN example e ON e.id = l.example_id '
@@ -154,7 +154,7 @@ def leak_texts(connection: sqlite3.Connection, leak_id: int) -> LeakTexts:
 
 def leak_counts(connection: sqlite3.Connection, run_id: int) -> list[LeakCount]:
     """How many examples leaked, by tier and field."""
-    return fetch(
+    return select(
         connection,
         LeakCount,
         "SELECT l.tier, l.field, count(DISTINCT l.example_id) AS examples FROM leak l "
@@ -168,7 +168,7 @@ def ledger(connection: sqlite3.Connection, eval_set: str, file_version: str) -> 
 
     `file_version` is that of the whole file: taking an example out makes a new version, and unlocks nothing.
     """
-    return fetch(
+    return select(
         connection,
         Use,
         "SELECT u.*, r.name AS run_name, json_extract(r.data_summary, '$.train_sha256') AS training "
@@ -186,7 +186,7 @@ def versions(connection: sqlite3.Connection, eval_set: str) -> list[VersionRow]:
     They are of one file by its name, and have an example in common with this one: many files are called
     eval.jsonl.
     """
-    return fetch(
+    return select(
         connection,
         VersionRow,
         """
@@ -207,7 +207,7 @@ def versions(connection: sqlite3.Connection, eval_set: str) -> list[VersionRow]:
 
 def runs_on(connection: sqlite3.Connection, eval_set: str, limit: int = 5) -> list[RunOn]:
     """The newest runs that used a version."""
-    return fetch(
+    return select(
         connection, RunOn, "SELECT * FROM run WHERE eval_set = ? ORDER BY id DESC LIMIT ?", eval_set, limit
     )
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from store.read.history import Connection
-from store.read.rows import ExampleRow, fetch
+from store.read.query import select
+from store.read.rows import ExampleRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class EvalSetRow:
 
 def eval_sets(connection: Connection) -> list[EvalSetRow]:
     """Every version that a run of this store used, the one used last first."""
-    return fetch(
+    return select(
         connection,
         EvalSetRow,
         """
@@ -45,7 +46,7 @@ def eval_sets(connection: Connection) -> list[EvalSetRow]:
 
 def version_examples(connection: Connection, version: str) -> list[ExampleRow]:
     """All examples of one version, in their file's order."""
-    return fetch(
+    return select(
         connection,
         ExampleRow,
         "SELECT e.*, NULL AS split FROM example e WHERE eval_set = ? ORDER BY position",

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.read.history import Connection
-from store.read.rows import ExampleRow, fetch
+from store.read.query import select
+from store.read.rows import ExampleRow
 
 ScoreParts = tuple[int, float] | tuple[int, float, str | None]
 """An example's row id, its value, and its additive parts as JSON; none stand for (value, 1)."""
@@ -32,7 +33,7 @@ class OutcomeRow:
 
 def run_examples(connection: Connection, run_id: int) -> list[ExampleRow]:
     """The examples that a run evaluates, in its order."""
-    return fetch(
+    return select(
         connection,
         ExampleRow,
         "SELECT e.*, x.split FROM runexample x JOIN example e ON e.id = x.example_id "
@@ -55,7 +56,7 @@ def examples_by_name(connection: Connection, run_id: int) -> dict[str, int]:
 def contents(connection: Connection, ids: Iterable[int]) -> dict[int, ExampleRow]:
     """What those examples say, by row id."""
     chosen = json.dumps(list(ids))
-    rows = fetch(
+    rows = select(
         connection,
         ExampleRow,
         "SELECT e.*, NULL AS split FROM example e WHERE e.id IN (SELECT value FROM json_each(?))",
@@ -105,12 +106,12 @@ def _bare(connection: Connection, sql: str, *values: Any) -> list[Any]:
 
 def benchmark_values(connection: Connection, model_id: int) -> list[BenchmarkValueRow]:
     """Every benchmark question of one model, with the hashes that say which may be paired."""
-    return fetch(connection, BenchmarkValueRow, "SELECT * FROM benchmarksample WHERE model_id = ?", model_id)
+    return select(connection, BenchmarkValueRow, "SELECT * FROM benchmarksample WHERE model_id = ?", model_id)
 
 
 def outcomes(connection: Connection, judge_id: int, candidate_id: int, baseline_id: int) -> list[OutcomeRow]:
     """One judge's verdicts on one pair of models."""
-    return fetch(
+    return select(
         connection,
         OutcomeRow,
         "SELECT * FROM verdict WHERE judge_id = ? AND candidate_id = ? AND baseline_id = ? AND turn = 0",

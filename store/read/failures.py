@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 
 from store.errors import StoreError
-from store.read.rows import fetch
+from store.read.query import select
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ _STANDING = "NOT EXISTS (SELECT 1 FROM annotation u WHERE u.undoes = n.id)"
 
 def tags(connection: sqlite3.Connection) -> list[TagRow]:
     """The tags on offer, the most used first."""
-    return fetch(
+    return select(
         connection,
         TagRow,
         f"""
@@ -103,7 +103,7 @@ def failures(
     connection: sqlite3.Connection, *, tag: str | None = None, run_id: int | None = None, limit: int = 10_000
 ) -> list[TaggedRow]:
     """The answers that carry a tag, or any tag, of one run or of all, newest first; deleted runs left out."""
-    return fetch(
+    return select(
         connection,
         TaggedRow,
         f"""

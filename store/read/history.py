@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import StoreError
+from store.read.query import select
 from store.read.rows import (
     AlertRow,
     BenchmarkRow,
@@ -26,7 +27,6 @@ from store.read.rows import (
     RunDetail,
     SplitUseRow,
     WinRateRow,
-    fetch,
 )
 
 Connection = sqlite3.Connection
@@ -67,7 +67,7 @@ def _is_zombie(pid: int) -> bool:
 
 def run(connection: Connection, run_id: int) -> RunDetail:
     """Raises StoreError when there is no such run."""
-    found = fetch(connection, RunDetail, f"SELECT {STATUS} AS status, r.* FROM run r WHERE r.id = ?", run_id)
+    found = select(connection, RunDetail, f"SELECT {STATUS} AS status, r.* FROM run r WHERE r.id = ?", run_id)
     if not found:
         raise StoreError(f"there is no run {run_id}", "`assay runs` lists them")
     return found[0]
@@ -88,19 +88,19 @@ def find_run(connection: Connection, text: str) -> int:
 
 
 def models(connection: Connection, run_id: int) -> list[ModelRow]:
-    return fetch(connection, ModelRow, "SELECT * FROM model WHERE run_id = ? ORDER BY position", run_id)
+    return select(connection, ModelRow, "SELECT * FROM model WHERE run_id = ? ORDER BY position", run_id)
 
 
 def metrics(connection: Connection, run_id: int) -> list[MetricRow]:
-    return fetch(connection, MetricRow, "SELECT * FROM metric WHERE run_id = ? ORDER BY position", run_id)
+    return select(connection, MetricRow, "SELECT * FROM metric WHERE run_id = ? ORDER BY position", run_id)
 
 
 def judges(connection: Connection, run_id: int) -> list[JudgeRow]:
-    return fetch(connection, JudgeRow, "SELECT * FROM judge WHERE run_id = ? ORDER BY id", run_id)
+    return select(connection, JudgeRow, "SELECT * FROM judge WHERE run_id = ? ORDER BY id", run_id)
 
 
 def model_scores(connection: Connection, run_id: int) -> list[ModelScoreRow]:
-    return fetch(
+    return select(
         connection,
         ModelScoreRow,
         """
@@ -113,7 +113,7 @@ def model_scores(connection: Connection, run_id: int) -> list[ModelScoreRow]:
 
 
 def comparisons(connection: Connection, run_id: int, kind: str | None = None) -> list[ComparisonRow]:
-    return fetch(
+    return select(
         connection,
         ComparisonRow,
         """
@@ -132,7 +132,7 @@ def comparisons(connection: Connection, run_id: int, kind: str | None = None) ->
 
 
 def win_rates(connection: Connection, run_id: int) -> list[WinRateRow]:
-    return fetch(
+    return select(
         connection,
         WinRateRow,
         """
@@ -146,7 +146,7 @@ def win_rates(connection: Connection, run_id: int) -> list[WinRateRow]:
 
 
 def benchmarks(connection: Connection, run_id: int) -> list[BenchmarkRow]:
-    return fetch(
+    return select(
         connection,
         BenchmarkRow,
         """
@@ -161,7 +161,7 @@ def benchmark_samples(
     connection: Connection, run_id: int, candidate: str, baseline: str, task: str
 ) -> list[BenchmarkSampleRow]:
     """One task's questions with both models' answers, those that the candidate lost first."""
-    return fetch(
+    return select(
         connection,
         BenchmarkSampleRow,
         """
@@ -182,7 +182,7 @@ def benchmark_samples(
 
 def alerts(connection: Connection, run_id: int | None = None, *, limit: int = 500) -> list[AlertRow]:
     """A run's alerts, or the newest of all runs: open ones first, then by severity."""
-    return fetch(
+    return select(
         connection,
         AlertRow,
         """
@@ -197,7 +197,7 @@ def alerts(connection: Connection, run_id: int | None = None, *, limit: int = 50
 
 
 def leaks(connection: Connection, run_id: int) -> list[LeakRow]:
-    return fetch(
+    return select(
         connection,
         LeakRow,
         """
@@ -209,7 +209,7 @@ def leaks(connection: Connection, run_id: int) -> list[LeakRow]:
 
 
 def split_uses(connection: Connection, eval_set: str) -> list[SplitUseRow]:
-    return fetch(
+    return select(
         connection, SplitUseRow, "SELECT * FROM splituse WHERE eval_set = ? ORDER BY id DESC", eval_set
     )
 

@@ -6,7 +6,8 @@ from itertools import combinations
 from typing import Any
 
 from store.read.history import Connection
-from store.read.rows import WinRateRow, fetch
+from store.read.query import select
+from store.read.rows import WinRateRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ def judging(connection: Connection, run_id: int) -> JudgingResults:
 
 def judges(connection: Connection, run_id: int) -> list[JudgeUse]:
     """The judges of a run, panels and cascades last."""
-    return fetch(
+    return select(
         connection,
         JudgeUse,
         f"""
@@ -169,7 +170,7 @@ def judges(connection: Connection, run_id: int) -> list[JudgeUse]:
 
 def audits(connection: Connection, run_id: int) -> list[AuditRow]:
     """Everything known about the run's judges themselves."""
-    return fetch(
+    return select(
         connection,
         AuditRow,
         "SELECT j.name AS judge, a.measure, a.subject, a.value, a.low, a.high, a.n, a.reason, a.details "
@@ -181,7 +182,7 @@ def audits(connection: Connection, run_id: int) -> list[AuditRow]:
 
 def rankings(connection: Connection, run_id: int) -> list[RankingRow]:
     """How each judge of pairs ranks the models, the strongest first."""
-    return fetch(
+    return select(
         connection,
         RankingRow,
         "SELECT j.name AS judge, m.name AS model, r.strength, r.low, r.high, r.n, r.reason "
@@ -193,7 +194,7 @@ def rankings(connection: Connection, run_id: int) -> list[RankingRow]:
 
 def win_rates(connection: Connection, run_id: int) -> list[WinRateRow]:
     """Every judge's win rates, those over whole answers (turn 0) first, then turn by turn."""
-    return fetch(
+    return select(
         connection,
         WinRateRow,
         """
@@ -208,7 +209,7 @@ def win_rates(connection: Connection, run_id: int) -> list[WinRateRow]:
 
 def means(connection: Connection, run_id: int) -> list[MeanRow]:
     """The mean scores that judges of single responses gave."""
-    return fetch(
+    return select(
         connection,
         MeanRow,
         """
@@ -223,7 +224,7 @@ def means(connection: Connection, run_id: int) -> list[MeanRow]:
 
 def failures(connection: Connection, run_id: int) -> list[JudgeFailure]:
     """Why calls failed, the most frequent reason of each judge first."""
-    return fetch(
+    return select(
         connection,
         JudgeFailure,
         """
@@ -254,7 +255,7 @@ def disputes(connection: Connection, known: Sequence[JudgeUse], *, limit: int = 
         for one, other in _couples(known, kind):
             values = (one.id, other.id, one.name, other.name, limit)
             scales = (*_scale(one), *_scale(other)) if kind == "pointwise" else ()
-            found += fetch(connection, DisputeRow, query, *values, *scales)
+            found += select(connection, DisputeRow, query, *values, *scales)
     return sorted(found, key=lambda row: -row.gap)
 
 

@@ -6,7 +6,7 @@ What was taken back does not count, and neither do repeats that only measure a p
 from dataclasses import dataclass
 
 from store.read.history import Connection
-from store.read.rows import fetch
+from store.read.query import select
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def preferences(
     connection: Connection, run_id: int, candidate_id: int, baseline_id: int
 ) -> list[PreferenceRow]:
     """People's preferences between two models, whichever side each of them stood on."""
-    return fetch(
+    return select(
         connection,
         PreferenceRow,
         f"""
@@ -77,7 +77,7 @@ def preferences(
 
 def criteria(connection: Connection, run_id: int) -> list[CriterionRow]:
     """People's ratings by criterion; the rated answer stood on the left."""
-    return fetch(
+    return select(
         connection,
         CriterionRow,
         f"""
@@ -91,7 +91,7 @@ def criteria(connection: Connection, run_id: int) -> list[CriterionRow]:
 
 def judged_criteria(connection: Connection, judge_id: int) -> list[JudgedCriteriaRow]:
     """One judge's scores by criterion, of whole answers."""
-    return fetch(
+    return select(
         connection,
         JudgedCriteriaRow,
         "SELECT example_id, model_id, scores FROM rating WHERE judge_id = ? AND turn = 0 AND score NOT NULL",

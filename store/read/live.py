@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from store.read.history import STATUS, Connection
-from store.read.rows import EventRow, LatestVerdict, ProgressRow, VitalsRow, fetch
+from store.read.query import select
+from store.read.rows import EventRow, LatestVerdict, ProgressRow, VitalsRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class MissingRow:
 
 def progress(connection: Connection, run_id: int) -> list[ProgressRow]:
     """The phases' pieces of work in the order in which they are done."""
-    return fetch(
+    return select(
         connection,
         ProgressRow,
         "SELECT * FROM progress WHERE run_id = ? ORDER BY position, phase, item",
@@ -50,12 +51,12 @@ def progress(connection: Connection, run_id: int) -> list[ProgressRow]:
 
 
 def vitals(connection: Connection, run_id: int) -> list[VitalsRow]:
-    return fetch(connection, VitalsRow, "SELECT * FROM vitals WHERE run_id = ? ORDER BY device", run_id)
+    return select(connection, VitalsRow, "SELECT * FROM vitals WHERE run_id = ? ORDER BY device", run_id)
 
 
 def events(connection: Connection, run_id: int, *, level: str = "", limit: int = 200) -> list[EventRow]:
     """What happened, newest first; `level` keeps only errors, warnings or infos."""
-    return fetch(
+    return select(
         connection,
         EventRow,
         "SELECT * FROM event WHERE run_id = ? AND (?2 = '' OR level = ?2) ORDER BY id DESC LIMIT ?3",
@@ -73,7 +74,7 @@ def count_events(connection: Connection, run_id: int) -> dict[str, int]:
 
 def latest_verdicts(connection: Connection, run_id: int, *, limit: int = 20) -> list[LatestVerdict]:
     """The newest verdicts, newest first: read off the newest judgments, whose ids grow with time."""
-    return fetch(
+    return select(
         connection,
         LatestVerdict,
         """
@@ -124,7 +125,7 @@ def others(connection: Connection, run_id: int) -> list[OtherRun]:
 
 def missing_answers(connection: Connection, run_id: int) -> list[MissingRow]:
     """Why answers are missing, the most frequent reason of each model first."""
-    return fetch(
+    return select(
         connection,
         MissingRow,
         "SELECT m.name AS model, coalesce(a.reason, 'no reason was recorded') AS reason, "
@@ -136,7 +137,7 @@ def missing_answers(connection: Connection, run_id: int) -> list[MissingRow]:
 
 def failed(connection: Connection, run_id: int, *, limit: int = 2_000) -> list[FailedRow]:
     """Everything that came to nothing: the answers in the models' order, then judges' calls, newest first."""
-    return fetch(
+    return select(
         connection,
         FailedRow,
         """

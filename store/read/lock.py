@@ -2,7 +2,8 @@
 
 import sqlite3
 
-from store.read.rows import SplitUseRow, fetch
+from store.read.query import select
+from store.read.rows import SplitUseRow
 
 
 def test_uses(connection: sqlite3.Connection, version: str, file_version: str) -> list[SplitUseRow]:
@@ -11,7 +12,7 @@ def test_uses(connection: sqlite3.Connection, version: str, file_version: str) -
     `version` is that of the examples that remain, `file_version` that of the whole file: taking an example
     out makes a new version, and does not unlock the test split.
     """
-    return fetch(
+    return select(
         connection,
         SplitUseRow,
         "SELECT * FROM splituse WHERE split = 'test' AND (eval_set IN (?1, ?2) OR eval_set IN "

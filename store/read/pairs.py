@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from store.read.history import Connection
+from store.read.query import select
 from store.read.rows import (
     AnnotationRow,
     ExampleRow,
@@ -11,7 +12,6 @@ from store.read.rows import (
     ResponseRow,
     ScoreRow,
     VerdictRow,
-    fetch,
 )
 
 
@@ -32,7 +32,7 @@ class PairView:
 def pair(
     connection: Connection, run_id: int, candidate_id: int, baseline_id: int, example_id: int
 ) -> PairView:
-    responses = fetch(
+    responses = select(
         connection,
         ResponseRow,
         "SELECT r.*, m.name AS model FROM response r JOIN model m ON m.id = r.model_id "
@@ -43,7 +43,7 @@ def pair(
     )
     by_model = {response.model_id: response for response in responses}
     return PairView(
-        example=fetch(
+        example=select(
             connection,
             ExampleRow,
             "SELECT e.*, x.split FROM example e "
@@ -53,7 +53,7 @@ def pair(
         )[0],
         candidate=by_model.get(candidate_id),
         baseline=by_model.get(baseline_id),
-        scores=fetch(
+        scores=select(
             connection,
             ScoreRow,
             "SELECT s.*, m.name AS model FROM metric d JOIN score s ON s.measure = d.measure "
@@ -64,7 +64,7 @@ def pair(
             baseline_id,
             example_id,
         ),
-        verdicts=fetch(
+        verdicts=select(
             connection,
             VerdictRow,
             "SELECT v.*, j.name AS judge, j.is_language_model "
@@ -76,7 +76,7 @@ def pair(
             baseline_id,
             example_id,
         ),
-        judgments=fetch(
+        judgments=select(
             connection,
             JudgmentRow,
             "SELECT g.*, j.name AS judge, j.is_language_model "
@@ -88,7 +88,7 @@ def pair(
             baseline_id,
             example_id,
         ),
-        ratings=fetch(
+        ratings=select(
             connection,
             RatingRow,
             "SELECT t.*, j.name AS judge, m.name AS model FROM rating t "
@@ -106,7 +106,7 @@ def pair(
 
 def annotations(connection: Connection, run_id: int, example_id: int | None = None) -> list[AnnotationRow]:
     """What people said and did not take back, oldest first."""
-    return fetch(
+    return select(
         connection,
         AnnotationRow,
         """

@@ -1,10 +1,13 @@
 """How rows become records: the one converter, over SQLite from the standard library."""
 
+import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
-from store.records.columns import R, columns, converter, keys, table_name
+from store.records import RECORDS
+from store.records.columns import Kind, R, columns, converter, keys, table_name
 
 T = TypeVar("T")
 
@@ -31,3 +34,25 @@ def select(connection: sqlite3.Connection, shape: type[T], sql: str, *values: An
     cursor = connection.execute(sql, named or values)
     convert = converter(shape, [column[0] for column in cursor.description])
     return [convert(row) for row in cursor]
+
+
+def mappings(connection: sqlite3.Connection, sql: str, *values: Any) -> Iterator[dict[str, Any]]:
+    """Runs a query whose columns are named like those of records; each row by name, its values read."""
+    cursor = connection.execute(sql, values)
+    names = [column[0] for column in cursor.description]
+    reads = [_reads().get(name) for name in names]
+    for row in cursor:
+        yield {
+            name: value if read is None or value is None else read(value)
+            for name, read, value in zip(names, reads, row, strict=True)
+        }
+
+
+@cache
+def _reads() -> Mapping[str, Callable[[Any], Any]]:
+    """What reads JSON and booleans, by a column's name, which means the same in every record."""
+    found = {column.name: column.kind for record in RECORDS for column in columns(record)}
+    return {name: _READS[kind] for name, kind in found.items() if kind in _READS}
+
+
+_READS: Mapping[Kind, Callable[[Any], Any]] = {"json": json.loads, "bool": bool}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from store.read.history import Connection
-from store.read.rows import fetch
+from store.read.query import select
 
 CATEGORY = "category: "
 SLICE = "slice: "  # of examples that whoever asks has chosen
@@ -160,7 +160,7 @@ def candidates_for(
 
     The outcomes are the judge's of that name, else the first pairwise judge's.
     """
-    return fetch(
+    return select(
         connection,
         QueueItem,
         """

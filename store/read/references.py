@@ -1,10 +1,12 @@
 """Earlier runs that a run may be held against. Standard library only, like `store.read.history`."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from store.read.history import Connection
-from store.read.rows import fetch
+from store.read.query import select
 from store.records.alert import Evidence, read_evidence
+from store.records.columns import PARSED
 
 ACCEPTED, BEST = REFERENCES = ("accepted", "best")  # what a run can be held against, beside another run
 
@@ -24,7 +26,7 @@ def best(connection: Connection, run_id: int, measure: str, *, lower: bool = Fal
     The same version and settings of the measure, on the same version of the eval set; `lower`: less is
     better. Of equals the newest.
     """
-    found = fetch(
+    found = select(
         connection,
         Best,
         f"""
@@ -55,7 +57,7 @@ class Seen:
     candidate: str
     baseline: str | None
     measure: str
-    evidence: Evidence  # stored as JSON, read as the type of its kind
+    evidence: Annotated[Evidence, PARSED]  # of the type that its kind has
     acknowledged: float
     acknowledged_by: str
     note: str | None
@@ -67,7 +69,7 @@ class Seen:
 
 def acknowledged(connection: Connection, run_id: int) -> list[Seen]:
     """Acknowledged alerts of the earlier runs of the same name, the newest first."""
-    return fetch(
+    return select(
         connection,
         Seen,
         """

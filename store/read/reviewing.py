@@ -8,7 +8,7 @@ from typing import Any
 from store.annotations import annotate, leave_off, left_off, take_back
 from store.read.failures import make_tag
 from store.read.history import Connection
-from store.read.rows import fetch
+from store.read.query import select
 
 _TIMINGS = 50
 
@@ -102,7 +102,7 @@ def own_decisions(
     connection: Connection, run_id: int, candidate_id: int, baseline_id: int, person: str
 ) -> list[OwnDecision]:
     """A person's preferences between two models that stand, oldest first, repeats included."""
-    return fetch(
+    return select(
         connection,
         OwnDecision,
         """

@@ -1,49 +1,10 @@
 """The shapes in which stored rows reach screens and reports."""
 
-import json
-import sqlite3
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from store.records.alert import Evidence, read_evidence
-
-_JSON = frozenset(
-    {
-        "options",
-        "data_summary",
-        "environment",
-        "details",
-        "probe",
-        "messages",
-        "references",
-        "extra",
-        "settings",
-    }
-    | {"flags", "evidence", "parts", "scores", "turns"}
-)
-_BOOLEAN = frozenset(
-    {"passed", "is_language_model", "cached", "consistent", "higher_is_better"}
-    | {"excluded", "blind", "control"}
-)
-
-T = TypeVar("T")
-
-
-def fetch(connection: sqlite3.Connection, shape: type[T], sql: str, *values: Any, **named: Any) -> list[T]:
-    """Runs a query whose columns are named like the fields of `shape`; of two alike the first counts."""
-    cursor = connection.execute(sql, named or values)
-    columns = [column[0] for column in cursor.description]
-    wanted = [(columns.index(field.name), _reader(field.name)) for field in fields(shape)]  # type: ignore[arg-type]
-    return [shape(*[read(row[place]) for place, read in wanted]) for row in cursor]
-
-
-def _reader(name: str) -> Callable[[Any], Any]:
-    if name in _JSON:
-        return lambda value: None if value is None else json.loads(value)
-    if name in _BOOLEAN:
-        return lambda value: None if value is None else bool(value)
-    return lambda value: value
+from store.records.columns import PARSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +208,7 @@ class AlertRow:
     baseline: str | None
     measure: str
     message: str
-    evidence: Evidence  # stored as JSON, read as the type of its kind
+    evidence: Annotated[Evidence, PARSED]  # of the type that its kind has
     created: float
     acknowledged: float | None
     acknowledged_by: str | None

@@ -6,7 +6,8 @@ only, like `store.read.history`.
 
 from store.errors import StoreError
 from store.read.history import STATUS, Connection
-from store.read.rows import RunRow, fetch
+from store.read.query import select
+from store.read.rows import RunRow
 
 Words = tuple[tuple[str, str], ...]
 """What runs must have, each as (kind, value): a kind of `KINDS`, or "text" for what stands anywhere."""
@@ -74,7 +75,7 @@ def page(
 ) -> list[RunRow]:
     """A page of the history, newest first; `before` is the last id of the page above."""
     condition, values = where(words)
-    return fetch(
+    return select(
         connection,
         RunRow,
         f"""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from store.read.history import Connection
-from store.read.rows import fetch
+from store.read.query import select
 
 LEVEL = 0.05  # of p, which is stored corrected over its family
 _ORDER = ("worse", "more", "less", "inconclusive", "no worse", "at the floor", "better")
@@ -115,7 +115,7 @@ def _settled(low: float | None, high: float | None, p: float | None) -> bool:
 
 def slices(connection: Connection, run_id: int) -> list[SliceRow]:
     """Every slice of every pair of models: those settled as worse first, those settled as better last."""
-    rows = fetch(
+    rows = select(
         connection,
         SliceRow,
         """
@@ -140,7 +140,7 @@ def _order(row: SliceRow) -> tuple[int, float, float]:
 
 
 def slice_scores(connection: Connection, run_id: int) -> list[SliceScoreRow]:
-    return fetch(
+    return select(
         connection,
         SliceScoreRow,
         """
@@ -153,7 +153,7 @@ def slice_scores(connection: Connection, run_id: int) -> list[SliceScoreRow]:
 
 def corpora(connection: Connection, run_id: int) -> list[CorpusRow]:
     """Every model's likelihood of every corpus; a corpus of which no text has a value has no nll."""
-    return fetch(
+    return select(
         connection,
         CorpusRow,
         """
@@ -171,7 +171,7 @@ def corpora(connection: Connection, run_id: int) -> list[CorpusRow]:
 
 def disparities(connection: Connection, run_id: int) -> list[DisparityRow]:
     """Every model's differences between groups, the surest first."""
-    return fetch(
+    return select(
         connection,
         DisparityRow,
         """

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.read.history import Connection
-from store.read.rows import fetch
+from store.read.query import select
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class SpeedRow:
 
 def speeds(connection: Connection, *, limit: int = 500) -> list[SpeedRow]:
     """The newest first; models whose answers were all remembered are left out."""
-    return fetch(
+    return select(
         connection,
         SpeedRow,
         """

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from store.read.history import Connection
-from store.read.rows import fetch
+from store.read.query import select
 from store.read.runs import Words, where
 
 _WIN_RATE = re.compile(r"win rate over (.+) \((.+)\)")
@@ -50,7 +50,7 @@ class Named:
 
 def measures(connection: Connection) -> list[Named]:
     """Every measure that a run has, those of most runs first within metrics, win rates and benchmarks."""
-    return fetch(
+    return select(
         connection,
         Named,
         """

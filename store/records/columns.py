@@ -52,6 +52,7 @@ class Hint:
 KEY = Hint("key")
 INDEXED = Hint("indexed")
 HERE = Hint("here")  # means something on the machine of the run alone, so it stays out of other stores
+PARSED = Hint("parsed")  # JSON that the class itself makes a typed value of
 ZERO = Hint("zero")  # the table itself fills in 0: the column is younger than its table
 
 Id = Annotated[int, KEY]  # 0 until the store has given one
@@ -150,16 +151,16 @@ def _plan(shape: type, names: tuple[str, ...]) -> tuple[tuple[str, int, Read | N
 def _readers(shape: type) -> tuple[tuple[str, Read | None], ...]:
     hints = get_type_hints(shape, include_extras=True)
     return tuple(
-        (column.name, _reader(column.kind, _without_none(_bare(hints[column.name])[0])))
+        (column.name, _reader(column, _without_none(_bare(hints[column.name])[0])))
         for column in columns(shape)
     )
 
 
-def _reader(kind: str, annotation: Any) -> Read | None:
-    if kind == "bool":
+def _reader(column: Stored, annotation: Any) -> Read | None:
+    if column.kind == "bool":
         return lambda value: None if value is None else bool(value)
-    if kind == "json":
-        make = _maker(annotation)
+    if column.kind == "json":
+        make = None if PARSED in column.hints else _maker(annotation)
         if make is None:
             return lambda value: None if value is None else json.loads(value)
         return lambda value: None if value is None else make(json.loads(value))

@@ -3,45 +3,29 @@
 A row belongs to its run by one column that names the run, one of its models, or one of its judges.
 """
 
-# Parents before children. Examples belong to their eval set, and are not listed.
-OWNERS = {
-    "run": "id",
-    "model": "run_id",
-    "metric": "run_id",
-    "judge": "run_id",
-    "runexample": "run_id",
-    "progress": "run_id",
-    "vitals": "run_id",
-    "event": "run_id",
-    "leak": "run_id",
-    "alert": "run_id",
-    "runmark": "run_id",
-    "annotation": "run_id",
-    "reviewplace": "run_id",
-    "splituse": "run_id",
-    "response": "model_id",
-    "score": "model_id",
-    "modelscore": "model_id",
-    "slicescore": "model_id",
-    "corpusscore": "model_id",
-    "disparity": "model_id",
-    "benchmarkscore": "model_id",
-    "benchmarksample": "model_id",
-    "comparison": "candidate_id",
-    "slicecomparison": "candidate_id",
-    "judgment": "judge_id",
-    "verdict": "judge_id",
-    "winrate": "judge_id",
-    "rating": "judge_id",
-    "ranking": "judge_id",
-    "audit": "judge_id",
-}
+from store.records import RECORDS, Run
+from store.records.columns import columns, table_name
+
+
+def _owners() -> dict[str, tuple[str, str]]:
+    found = {table_name(Run): ("id", table_name(Run))}
+    for record in RECORDS:
+        for column in columns(record):
+            if column.refers and column.refers.owned:
+                found[table_name(record)] = (column.name, column.refers.table)
+    return found
+
+
+OWNERS = _owners()
+"""By table, parents before children: the column that names the owner, and the owner's table.
+
+Examples belong to their eval set, and are not listed.
+"""
 
 
 def belongs(table: str, chosen: str, schema: str = "main") -> str:
     """An SQL condition on the rows of a table that belong to the runs whose ids the query `chosen` gives."""
-    owner = OWNERS[table]
-    if owner in ("id", "run_id"):
-        return f"{owner} IN ({chosen})"
-    parent = "judge" if owner == "judge_id" else "model"
-    return f"{owner} IN (SELECT id FROM {schema}.{parent} WHERE run_id IN ({chosen}))"
+    column, owner = OWNERS[table]
+    if owner == table_name(Run):
+        return f"{column} IN ({chosen})"
+    return f"{column} IN (SELECT id FROM {schema}.{owner} WHERE run_id IN ({chosen}))"

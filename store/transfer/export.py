@@ -1,29 +1,10 @@
 """All that one run holds, as plain records with names instead of ids: what leaves the store as files."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from store.read.history import Connection
-
-_JSON = frozenset(
-    {
-        "messages",
-        "references",
-        "extra",
-        "turns",
-        "details",
-        "flags",
-        "scores",
-        "settings",
-        "evidence",
-        "parts",
-    }
-    | {"options", "data_summary", "environment"}
-)
-_BOOLEAN = frozenset(
-    {"passed", "cached", "consistent", "is_language_model", "higher_is_better", "blind", "control"}
-)
+from store.read.query import mappings
 
 _MODEL = "JOIN model m ON m.id = x.model_id JOIN run r ON r.id = m.run_id"
 _EXAMPLE = "JOIN example e ON e.id = x.example_id"
@@ -94,15 +75,4 @@ QUERIES = {
 
 def records(connection: Connection, run_id: int, kind: str) -> Iterator[dict[str, Any]]:
     """One kind of a run's records, one by one."""
-    cursor = connection.execute(QUERIES[kind], (run_id,))
-    names = [column[0] for column in cursor.description]
-    for row in cursor:
-        yield {name: _read(name, row[place]) for place, name in enumerate(names)}
-
-
-def _read(name: str, value: Any) -> Any:
-    if value is None:
-        return None
-    if name in _BOOLEAN:
-        return bool(value)
-    return json.loads(value) if name in _JSON else value
+    return mappings(connection, QUERIES[kind], run_id)

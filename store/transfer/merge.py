@@ -9,15 +9,14 @@ from pathlib import Path
 from store import database
 from store.errors import StoreError
 from store.read.history import STATUS, attach
+from store.records import RECORDS
+from store.records.columns import HERE, columns, table_name
 from store.transfer.belonging import OWNERS, belongs
 
 _CHOSEN = "SELECT id FROM temp.chosen"
 # What describes the present of another machine.
 _LEFT = frozenset({"vitals"})
-# References that the schema does not declare: a run that may be elsewhere, an alert of an earlier run.
-_LOOSE = {("benchmarkscore", "reused_from"): "run", ("alert", "follows"): "alert"}
-
-_NOT_HERE = {("run", "log"), ("run", "worker_pid")}  # a file and a process of where the run was done
+_RECORDS = {table_name(record): record for record in RECORDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ def _merged(connection: sqlite3.Connection) -> Merged:
             "AND now IN ('queued', 'running')), 0), coalesce(sum(NOT known AND deleted IS NOT NULL), 0) "
             "FROM temp.standing"
         ).fetchone()
-        offsets = {table: _highest(connection, table) for table in OWNERS if _has_id(connection, table)}
+        offsets = {table: _highest(connection, table) for table in OWNERS if "id" in _columns(table)}
         _take_examples(connection)
         _match_models(connection, offsets["model"])
         for table in OWNERS:
@@ -122,12 +121,12 @@ def _merged(connection: sqlite3.Connection) -> Merged:
     return Merged(joined, *map(int, counts))
 
 
-def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
-    return [row[1] for row in connection.execute(f"PRAGMA main.table_info({table})")]
+def _columns(table: str) -> list[str]:
+    return [column.name for column in columns(_RECORDS[table])]
 
 
-def _has_id(connection: sqlite3.Connection, table: str) -> bool:
-    return "id" in _columns(connection, table)
+def _listed(table: str, *without: str) -> str:
+    return ", ".join(f'"{name}"' for name in _columns(table) if name not in without)
 
 
 def _highest(connection: sqlite3.Connection, table: str) -> int:
@@ -139,16 +138,16 @@ def _take_examples(connection: sqlite3.Connection) -> None:
 
     One eval-set version is one content, so an example's id and its version say which it is.
     """
-    columns = ", ".join(f'"{name}"' for name in _columns(connection, "example") if name != "id")
+    listed = _listed("example", "id")
     used = f"SELECT example_id FROM other.runexample WHERE run_id IN ({_CHOSEN})"
-    for table, owner in _with_examples(connection):
+    for table, owner in _with_examples():
         used += f" UNION SELECT example_id FROM other.{table} WHERE {owner}"
     connection.execute(
         "CREATE TEMP TABLE examples AS "
         f"SELECT id AS theirs, 0 AS ours FROM other.example WHERE id IN ({used})"
     )
     connection.execute(
-        f"INSERT OR IGNORE INTO main.example ({columns}) SELECT {columns} FROM other.example "
+        f"INSERT OR IGNORE INTO main.example ({listed}) SELECT {listed} FROM other.example "
         "WHERE id IN (SELECT theirs FROM temp.examples) ORDER BY id"
     )
     connection.execute(
@@ -174,37 +173,35 @@ def _match_models(connection: sqlite3.Connection, offset: int) -> None:
     connection.execute("CREATE INDEX temp.models_theirs ON models (theirs)")
 
 
-def _with_examples(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+def _with_examples() -> list[tuple[str, str]]:
     return [
         (table, belongs(table, _CHOSEN, "other"))
         for table in OWNERS
-        if table != "runexample" and "example_id" in _columns(connection, table)
+        if table != "runexample" and "example_id" in _columns(table)
     ]
 
 
 def _take(connection: sqlite3.Connection, table: str, offsets: dict[str, int]) -> None:
     """Copies one table's rows; ids move up by the highest that stands here, and references with them."""
-    parents = {
-        row["from"]: row["table"] for row in connection.execute(f"PRAGMA main.foreign_key_list({table})")
-    }
-    names = _columns(connection, table)
     values = []
-    for name in names:
-        parent = table if name == "id" else parents.get(name)
+    for column in columns(_RECORDS[table]):
+        name, refers, mentions = column.name, column.refers, column.mentions
+        parent = table if name == "id" else refers.table if refers else None
         if parent == "example":
             values.append(f"(SELECT ours FROM temp.examples WHERE theirs = t.{name})")
         elif (table, name) == ("comparison", "baseline_id"):  # it may be a reference of another run
             values.append(f"(SELECT ours FROM temp.models WHERE theirs = t.{name})")
-        elif loose := _LOOSE.get((table, name)):
-            here = f"SELECT 1 FROM other.{loose} p WHERE p.id = t.{name} AND {_of_chosen(loose)}"
-            values.append(f"CASE WHEN EXISTS ({here}) THEN t.{name} + {offsets[loose]} END")
-        elif (table, name) in _NOT_HERE:
+        elif mentions:
+            there = mentions.table
+            here = f"SELECT 1 FROM other.{there} p WHERE p.id = t.{name} AND {_of_chosen(there)}"
+            values.append(f"CASE WHEN EXISTS ({here}) THEN t.{name} + {offsets[there]} END")
+        elif HERE in column.hints:
             values.append("NULL")
         elif parent is not None:
             values.append(f't."{name}" + {offsets[parent]}')
         else:
             values.append(f't."{name}"')
-    listed = ", ".join(f'"{name}"' for name in names)
+    listed = _listed(table)
     connection.execute(
         f"INSERT INTO main.{table} ({listed}) SELECT {', '.join(values)} FROM other.{table} t "
         f"WHERE {belongs(table, _CHOSEN, 'other')}"
@@ -226,4 +223,7 @@ def _take_words(connection: sqlite3.Connection) -> None:
         ORDER BY o.created
         """
     )
-    connection.execute("INSERT OR IGNORE INTO main.failuretag SELECT * FROM other.failuretag")
+    listed = _listed("failuretag")
+    connection.execute(
+        f"INSERT OR IGNORE INTO main.failuretag ({listed}) SELECT {listed} FROM other.failuretag"
+    )

@@ -83,7 +83,7 @@ def told(recorder: Recorder) -> list[str]:
 def test_a_later_run_takes_over_what_the_same_weights_scored(folder: Path) -> None:
     first, second = run(folder), run(folder)
     assert told(second) == [
-        f"{task} of {model}: taken over from run 1, the same weights"
+        f"{task} of {model}: reused from run 1, with the same weights"
         for model in ("base", "tuned")
         for task in ("tiny_group", "tiny_filtered")
     ]
@@ -111,7 +111,7 @@ def test_other_weights_of_the_same_name_and_path_are_asked_themselves(folder: Pa
     (folder / "adapter").unlink()
     make_adapter(folder / "adapter", models / "base", seed=1)
     second = run(folder, tasks)
-    assert told(second) == ["tiny_filtered of base: taken over from run 1, the same weights"]
+    assert told(second) == ["tiny_filtered of base: reused from run 1, with the same weights"]
     (adapted,) = {row["identity"] for row in rows(second, records.StoredBenchmarkScore, "tuned")}
     assert adapted not in {row.identity for row in first.rows(records.StoredBenchmarkScore, model_id=2)}
 

@@ -13,7 +13,7 @@ def test_a_run_is_accepted_used_and_withdrawn(
     file = plan()
     first = assay("run", file, "--against", "accepted", "--quiet", *store)
     assert first.code == 0
-    assert "no earlier run of recorded is accepted yet" in " ".join(assay("show", 1, *store).out.split())
+    assert "no previous run of recorded is accepted yet" in " ".join(assay("show", 1, *store).out.split())
     accepted = assay("accept", 1, "--note", "shipped", *store)
     assert "after of run 1 is the reference for later runs of recorded" in accepted.out
     assert assay("run", file, "--against", "accepted", "--quiet", *store).code == 0

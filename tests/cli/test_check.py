@@ -170,7 +170,7 @@ def test_a_hub_id_that_is_not_here_names_the_command_that_fetches_it(
     assert level == "error" and "cannot be reached" in said and "hf download someone/some-model" in said
     monkeypatch.setenv("HF_ENDPOINT", server.removesuffix("/v1"))
     level, said = about(file)
-    assert level == "warning" and "the run will fetch it" in said
+    assert level == "warning" and "the run will download it" in said
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     level, said = about(file)
     assert level == "error" and "HF_HUB_OFFLINE is set" in said
@@ -233,7 +233,7 @@ def test_what_is_wrong_is_in_the_json_too(assay: Assay, tmp_path: Path) -> None:
 def test_a_second_check_knows_the_time_of_the_first_run(assay: Assay, tmp_path: Path) -> None:
     file = local_plan(tmp_path, SAMPLES / "models" / "base")
     store = tmp_path / "store"
-    assert about(file, "time")[1].startswith("not known")
+    assert about(file, "time")[1].startswith("unknown")
     assert assay("run", file, "--quiet", "--store", store).code in (0, 1)
     level, said = about(file, "time")
     assert level == "ok" and "at the pace of run 1" in said

@@ -54,7 +54,7 @@ def test_a_model_that_kills_its_actors_stops_the_run() -> None:
     for _ in range(MOST_DEATHS - 1):
         line.again(take(line), "out of memory", moved=False)
     with pytest.raises(
-        CannotRun, match=r"a1: 3 actors died in a row before it got on: out of memory"
+        CannotRun, match=r"a1: 3 actors died in a row before it made progress: out of memory"
     ) as error:
         line.again(take(line), "out of memory", moved=False)
     assert "vLLM" in error.value.hint

@@ -187,7 +187,7 @@ def test_a_server_that_dies_half_way_is_waited_for_and_resuming_asks_for_the_res
     process = Worker(store, run_id)
     assert wait_until(lambda: answers(store) == 5, process)
     slow.die()
-    assert wait_until(lambda: "does not answer since" in str(run_of(store).waiting), process)
+    assert wait_until(lambda: "has not answered since" in str(run_of(store).waiting), process)
     assert slow.url in str(run_of(store).waiting)
     connection = reader(store)
     history.request(connection, run_id, "pause")
@@ -232,7 +232,7 @@ def test_a_run_goes_on_on_other_hardware_only_when_told_and_says_so(tmp_path: Pa
     assert found.environment is not None and found.options is not None
     assert found.environment["earlier_devices"] == [["NVIDIA H200"]] and "other_hardware" not in found.options
     events = [row[0] for row in connection.execute("SELECT message FROM event WHERE level = 'warning'")]
-    assert any("goes on on other hardware" in event for event in events)
+    assert any("continues on other hardware" in event for event in events)
     (dtype,) = connection.execute(
         "SELECT json_extract(details, '$.dtype') FROM model WHERE name = 'after'"
     ).fetchone()

@@ -135,7 +135,7 @@ def test_the_alert_names_the_examples_and_what_changes_without_them(run: Recorde
 def test_earlier_sets_coverage_and_progress_are_recorded(run: Recorder) -> None:
     found = summary(run)
     assert found["earlier"] == [{"file": "v1.jsonl", "leaked": 3}]
-    assert "3 of 40 examples stand in v1.jsonl too: e0, e1, e2" in events(run)
+    assert "3 of 40 examples are also in v1.jsonl: e0, e1, e2" in events(run)
     coverage = found["coverage"]
     assert coverage["sizes"] == {"eval": 40, "train": 6, "log": 30}
     assert any("parcel" in gap["label"] for gap in coverage["gaps"])
@@ -171,7 +171,7 @@ def test_examples_that_people_excluded_are_left_out_and_make_a_new_version(tmp_p
     assert after.run().eval_set != before.run().eval_set
     assert (summary(after)["selected"], summary(after)["leaked"]) == (39, 2)
     assert summary(after)["excluded"] == [{"example": "e0", "reason": "leaked", "user": "mira"}]
-    assert "left out, since mira excluded them: e0" in events(after)
+    assert "left out, excluded by mira: e0" in events(after)
     assert summary(after)["file_version"] == before.run().eval_set
 
 
@@ -210,7 +210,7 @@ def test_repeated_examples_contradictions_and_a_base_near_the_ceiling_are_told(t
     )
     run = carry_out(tmp_path / "store", queue(tmp_path / "store", file))
     assert summary(run)["duplicates"] == 2 and summary(run)["leaked"] is None
-    assert "weigh more: lines 2 and 25; 6 and 26" in events(run)
+    assert "count more than once: lines 2 and 25; 6 and 26" in events(run)
     assert "expect different answers: lines 6 and 26" in events(run)
     [alert] = alerts(run, "suspicion")
     assert (alert.severity, alert.candidate, alert.measure) == ("note", "base", "exact_match")

@@ -168,7 +168,7 @@ def test_without_evaluation_data_a_split_of_the_training_data_is_asked(tmp_path:
         lines(tmp_path / f"{name}.jsonl", answers(8))
     proposal, plan = proposed(tmp_path)
     assert plan.data.split == "test"
-    assert any("no evaluation data" in words for words in proposal.assumed)
+    assert any("no other eval data" in words for words in proposal.assumed)
 
 
 def test_other_examples_bring_along_what_fits_them(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_an_empty_folder_lacks_everything_and_is_told_what(tmp_path: Path) -> No
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     proposal = propose(look(tmp_path), tmp_path)
     assert [words.split(":")[0] for words in proposal.lacking] == [
-        "examples to ask",
+        "examples",
         "a baseline",
         "a candidate",
     ]

@@ -65,7 +65,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_first_run_has_nothing_to_be_held_against_and_says_so(story: Path) -> None:
-    assert "no earlier run of recorded is accepted yet" in remarks(story, 1)
+    assert "no previous run of recorded is accepted yet" in remarks(story, 1)
     assert history.run(reader(story), 1).passed is True
 
 
@@ -98,7 +98,7 @@ def test_only_the_examples_that_both_evaluated_count(tmp_path: Path) -> None:
     carry_out(tmp_path / "store", run_id)
     [row] = held(tmp_path, run_id, "run 1: lora")
     assert row.n == 40
-    assert "held against run 1 on the 40 examples that both evaluated in the same words" in remarks(
+    assert "compared with run 1 on the 40 examples that both evaluated in the same words" in remarks(
         tmp_path, run_id
     )
     assert "20 examples (only run 1 evaluated them)" in remarks(tmp_path, run_id)

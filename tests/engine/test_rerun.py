@@ -79,7 +79,7 @@ def test_files_that_changed_are_named_and_nothing_is_queued(place: Path) -> None
         rerun(place)
     told = str(refused.value)
     assert "eval set" in told and "train.jsonl" in told and "model after" in told and "--anyway" in told
-    assert "schema.json: its content is another" in told
+    assert "schema.json: its content has changed" in told
     assert "model before" not in told
     with opened(place / "store") as connection:
         assert count(connection) == before

@@ -110,9 +110,9 @@ def test_a_run_keeps_the_checkpoints_that_it_was_made_with(folder: Path) -> None
     [
         ('sweep = "outputs/nothing-*"', "models[1].sweep: no folder matches"),
         ("sweep = 3", "models[1].sweep: found 3"),
-        ('sweep = "outputs/*"\nadapter = "x"', "adapter has no meaning beside a sweep"),
+        ('sweep = "outputs/*"\nadapter = "x"', "adapter does not apply with a sweep"),
         ('sweep = "outputs/*"\nrole = "baseline"', "its checkpoints are candidates"),
-        ('sweep = "base*"\npath = "base"', "path has no meaning"),
+        ('sweep = "base*"\npath = "base"', "path does not apply"),
         ('sweep = "odd/*"', "is neither an adapter nor a model"),
         ('sweep = "lost/*"', 'which is not here: name it with path = "…"'),
         ('sweep = "nameless/*"', "does not record its base"),
@@ -130,8 +130,8 @@ def test_a_sweep_that_cannot_be_is_told_with_its_key(
 
 def test_a_table_needs_one_base_to_compare_with(folder: Path, says: Says) -> None:
     adapter(folder / "outputs/checkpoint-3", folder / "other")
-    assert "models.sweep: its adapters stand on 2 bases" in says(HEAD + TABLE + DATA)
-    assert "whole models do not say what to compare them with" in says(
+    assert "models.sweep: its adapters have 2 bases" in says(HEAD + TABLE + DATA)
+    assert "full models record no base to compare with" in says(
         HEAD + 'models = { sweep = "base*" }\n' + DATA
     )
 
@@ -151,7 +151,7 @@ def test_a_cut_without_a_sweep_would_do_nothing(says: Says) -> None:
 @pytest.mark.parametrize(
     ("compute", "message"),
     [
-        ("workers = 2", 'compute.workers: has no meaning without engine = "ray"'),
+        ("workers = 2", 'compute.workers: does not apply without engine = "ray"'),
         ('engine = "ray"\naddress = "ray://head:10001"', "compute.address: Ray's client protocol"),
         ('engine = "rey"', 'did you mean "ray"?'),
     ],

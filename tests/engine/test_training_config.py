@@ -132,12 +132,12 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (BOMB, "unfolds to more than 5,000 values"),
+        (BOMB, "expands to more than 5,000 values"),
         ("a: &a\n  b: *a\n", "nested too deeply"),
         ("a: " + "[" * 20_000, "nested too deeply"),
         ('{"a":' * 20_000, "nested too deeply"),
-        ("- 1\n- 2\n", "no table of settings"),
-        ("", "no table of settings"),
+        ("- 1\n- 2\n", "not a table of settings"),
+        ("", "not a table of settings"),
         ("hub_token: abc\n", "holds no settings"),
         ("a: 1\n\tb: 2\n", "config.yaml:2: is not YAML"),
         ('{"a": 1,\n "b" 2}', "config.yaml:2: is not JSON"),

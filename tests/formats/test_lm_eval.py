@@ -239,7 +239,7 @@ def test_files_from_before_0_4_are_read_too(store: Path, tmp_path: Path) -> None
     assert rows["wikitext", "word_perplexity"].higher_is_better == 0
     assert rows["hellaswag", "acc"].higher_is_better == 1
     missing = rows["wikitext", "byte_perplexity"]
-    assert (missing.value, missing.reason) == (None, "the file has nan, which is no number")
+    assert (missing.value, missing.reason) == (None, "the file has nan, which is not a number")
 
 
 def test_a_share_whose_counts_nobody_knows_compares_without_an_n(store: Path, tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_what_is_not_lm_evals_is_refused(store: Path, tmp_path: Path, text: str,
 
 
 def test_folders_and_samples_that_are_not_there_are_told(store: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="holds no results file of lm-eval"):
+    with pytest.raises(BadInput, match="has no results file of lm-eval"):
         import_benchmarks(tmp_path, store)
     (tmp_path / "results.json").write_text(json.dumps(OLD))
     with pytest.raises(BadInput, match=r"there are no samples_\*\.jsonl"):

@@ -286,7 +286,8 @@ def test_a_run_that_waits_for_a_batch_says_so_and_can_be_stopped(
 
 
 @pytest.mark.parametrize(
-    ("status", "said"), [(401, "wants a key"), (404, "takes no batch"), (400, "takes no batch: 400 no")]
+    ("status", "said"),
+    [(401, "requires a key"), (404, "accepts no batches"), (400, "accepts no batches: 400 no")],
 )
 def test_a_server_without_batches_or_access_stops_at_once(
     provider: BatchServer, tmp_path: Path, status: int, said: str

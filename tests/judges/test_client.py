@@ -234,8 +234,8 @@ def test_a_server_that_stays_away_pauses_the_run(server: JudgeServer) -> None:
     ("answer", "said"),
     [
         (fault(429, "daily limit", headers={"retry-after": "86400"}), "asks to wait 86400 s"),
-        (fault(429, "You exceeded your current quota", code="insufficient_quota"), "wants to be paid"),
-        (fault(402, "Payment required"), "wants to be paid"),
+        (fault(429, "You exceeded your current quota", code="insufficient_quota"), "requires payment"),
+        (fault(402, "Payment required"), "requires payment"),
     ],
 )
 def test_what_only_a_person_can_mend_pauses_the_run(server: JudgeServer, answer: Answer, said: str) -> None:
@@ -345,7 +345,7 @@ def test_a_redirect_is_told_and_not_followed_with_the_key(
     elsewhere = JudgeServer()
     try:
         server.answers(Answer(status=307, headers={"location": f"{elsewhere.url}/chat/completions"}))
-        with pytest.raises(CannotRun, match="sends elsewhere"):
+        with pytest.raises(CannotRun, match="redirects"):
             one(server, api_key_env="JUDGE_KEY")
         assert elsewhere.requests == []
     finally:

@@ -65,7 +65,7 @@ def test_a_person_s_prices_stand_beside_the_shipped_ones(own: Path) -> None:
         ('[models]\n"a" = { input = 1, output = "2" }', "models.a.output is '2'"),
         ('[models]\n"a" = { input = -1, output = 2 }', "models.a.input is -1"),
         ('[models]\n"a" = { input = 1, output = 2, reasoning = 3 }', "models.a needs"),
-        ("models = 3", "models is no table"),
+        ("models = 3", "models is not a table"),
         ("currency = 'EUR'", "currency is unknown"),
         ("batch_discount = 50", "batch_discount is 50"),
     ],
@@ -193,7 +193,7 @@ def test_the_estimate_spans_what_is_likely_and_what_is_possible(tmp_path: Path) 
     [
         ({}, ["ok"], "$"),
         ({"cap": 0.01}, ["ok", "warning"], "the run will pause at $0.01"),
-        ({"model": "unheard-of"}, ["error"], "max_cost cannot be held"),
+        ({"model": "unheard-of"}, ["error"], "max_cost cannot be enforced"),
         ({"server": "http://127.0.0.1:8000/v1"}, ["warning"], "cost unknown"),
     ],
 )

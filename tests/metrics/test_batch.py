@@ -151,7 +151,7 @@ class Killed:
 
 def test_a_process_that_was_killed_is_said_and_waited_for_by_nobody() -> None:
     scorers = Scorers([f"{__file__}:Killed"], {}, processes=2)
-    with scorers, pytest.raises(CannotRun, match="ended from outside"):
+    with scorers, pytest.raises(CannotRun, match="was killed"):
         list(scorers.score([f"{__file__}:Killed"], pairs(3)))
 
 

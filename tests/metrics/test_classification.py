@@ -145,7 +145,7 @@ def test_what_cannot_be_scored_is_missing() -> None:
     [
         ({"labels": "a"}, "expected a list"),
         ({"labels": ["a", 1]}, "expected a list"),
-        ({"labels": ["a", "A "]}, "the same but for case"),
+        ({"labels": ["a", "A "]}, "the same except for case"),
         ({"labels": ["a"], "field": 3}, "expected a key"),
     ],
 )

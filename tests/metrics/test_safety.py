@@ -291,4 +291,4 @@ class TestBias:
     def test_terms_that_never_meet_have_no_number(self) -> None:
         examples = [self.example(0, "a"), self.example(1, "b")]
         (found,) = disparities(examples, {"refusal": {"0-a": 1.0, "1-b": 0.0}})
-        assert (found.paired, found.reason) == (None, "no prompt is there with both terms")
+        assert (found.paired, found.reason) == (None, "no prompt has both terms")

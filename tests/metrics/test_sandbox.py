@@ -88,7 +88,7 @@ class TestHonestPrograms:
     def test_broken_tests_say_nothing_about_the_program(self, sandbox: Sandbox) -> None:
         outcome = sandbox.run(Job("def f(): return 1", "assert f( == 1"))
         assert outcome.passed is None
-        assert "the tests are no Python" in str(outcome.reason)
+        assert "the tests are not valid Python" in str(outcome.reason)
 
     def test_many_jobs_keep_their_order(self, sandbox: Sandbox) -> None:
         jobs = [Job(f"def f(): return {place % 3}", "assert f() == 0") for place in range(12)]

@@ -182,10 +182,10 @@ def test_an_example_that_stays_unanswered_is_missing_and_the_others_are_kept(ser
 @pytest.mark.parametrize(
     ("reply", "found"),
     [
-        ((200, {"content-type": "application/json"}, "{half"), "no completion came: {half (3 attempts)"),
-        ((200, {"content-type": "text/html"}, "<h1>proxy</h1>"), "no completion came: <h1>"),
-        ((200, {"content-type": "application/json"}, '{"choices": []}'), "no completion came"),
-        ((200, {"content-type": "application/json"}, "[1]"), "no completion came"),
+        ((200, {"content-type": "application/json"}, "{half"), "no completion: {half (3 attempts)"),
+        ((200, {"content-type": "text/html"}, "<h1>proxy</h1>"), "no completion: <h1>"),
+        ((200, {"content-type": "application/json"}, '{"choices": []}'), "no completion"),
+        ((200, {"content-type": "application/json"}, "[1]"), "no completion"),
         (completion(None), "has no text"),
         (completion("", "content_filter"), "content filter"),
         ((400, {}, '{"error": {"message": "prompt too long"}}'), "prompt too long"),
@@ -256,7 +256,7 @@ def test_an_unknown_model_stops_the_run(server: Server) -> None:
 
 def test_a_server_that_is_not_there_stops_the_run(server: Server) -> None:
     server.stop()
-    with pytest.raises(CannotRun, match="cannot be reached"):
+    with pytest.raises(CannotRun, match="has been unreachable"):
         answers(served(server, retries=0), QUESTIONS)
 
 
@@ -295,7 +295,7 @@ def test_a_model_without_chat_is_asked_with_the_plain_query(server: Server) -> N
 
 
 def test_a_chat_answer_to_a_completions_model_is_none(server: Server) -> None:
-    with pytest.raises(CannotRun, match="does not answer as OpenAI's API does: no completion came"):
+    with pytest.raises(CannotRun, match="does not answer like the OpenAI API: no completion"):
         answers(served(server, api="completions"), QUESTIONS[:1])
 
 
@@ -366,11 +366,11 @@ def test_a_server_that_dies_half_way_is_waited_for_and_then_pauses_the_run(serve
 
     server.reply = reply
     kept: list[Response] = []
-    with pytest.raises(Paused, match="cannot be reached, since") as caught:
+    with pytest.raises(Paused, match="has been unreachable since") as caught:
         kept.extend(
             response for batch in served(server).generate(QUESTIONS, Settings()) for response in batch
         )
-    assert "what was answered is kept" in str(caught.value)
+    assert "finished answers are saved" in str(caught.value)
     assert kept and all(response.text == "fine" for response in kept)
 
 

@@ -76,5 +76,5 @@ def test_people_are_told_why_and_until_when() -> None:
     outage = fail(Breaker(), FAILURES)
     assert outage is not None
     text = outage.text("http://judge:8000/v1")
-    assert text.startswith("http://judge:8000/v1 does not answer since ")
+    assert text.startswith("http://judge:8000/v1 has not answered since ")
     assert "(500 kaputt); next try at " in text

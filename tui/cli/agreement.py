@@ -1,4 +1,4 @@
-"""How far judges agree with people: agreement, the corrected win rate, and labels needed to settle it."""
+"""The agreement of judges with people, the corrected win rate, and the number of labels it needs."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

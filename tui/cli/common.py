@@ -1,4 +1,4 @@
-"""What commands share: the options of runs, plans and data files, the store, progress."""
+"""Shared parts of commands: options for runs, plans and data files, the store, progress."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence

@@ -300,7 +300,7 @@ def versions(
     json: Json = False,
     store: Store = None,
 ) -> None:
-    """Versions of eval sets: which runs used which, and what changed between two of them."""
+    """Versions of eval sets: which runs used which, and the changes between two of them."""
     folder = store_folder(context, store)
     if before is None:
         with opened(folder) as connection:
@@ -445,7 +445,7 @@ MeaningModel = Annotated[
 ]
 Least = Annotated[
     float,
-    typer.Option("--meaning-least", min=0, max=1, help="The cosine from which meanings count as the same."),
+    typer.Option("--meaning-least", min=0, max=1, help="Minimum cosine for the same meaning."),
 ]
 Earlier = Annotated[
     list[Path],
@@ -453,7 +453,7 @@ Earlier = Annotated[
         "--earlier", metavar="FILE", help="An earlier eval set: report which examples are in it already."
     ),
 ]
-All = Annotated[bool, typer.Option("--all", help="Show every pair, and similar ones that are no leaks.")]
+All = Annotated[bool, typer.Option("--all", help="Show every pair, and similar ones that are not leaks.")]
 
 SHOWN = 20
 WORDS = {"query": "question", "reference": "answer", "both": "question and answer"}
@@ -556,7 +556,7 @@ Clusters = Annotated[int | None, typer.Option("--clusters", min=2, max=200, help
 Sample = Annotated[
     int | None, typer.Option("--sample", min=1, metavar="N", help="Draw N queries from the log (200 to 500).")
 ]
-Balanced = Annotated[bool, typer.Option("--balanced", help="As many from each cluster as from any other.")]
+Balanced = Annotated[bool, typer.Option("--balanced", help="The same number from each cluster.")]
 SampleOut = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="Write the drawn queries here.")
 ]
@@ -578,7 +578,7 @@ def coverage(
     skip_bad: SkipBad = False,
     json: Json = False,
 ) -> None:
-    """What the eval set asks, what it lacks, and how far it differs from training and production."""
+    """Show the topics of an eval set, its gaps, and how far it differs from training and production."""
     from engine.data.coverage import survey
     from engine.data.examples import Account, data_rows, read_examples
 

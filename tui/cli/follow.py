@@ -1,4 +1,4 @@
-"""Watching a run from the command line: progress on standard error, in place on a terminal, else in lines."""
+"""Watches a run from the command line: progress on standard error, in place on a terminal, else in lines."""
 
 import os
 import signal
@@ -137,7 +137,7 @@ class Follower:
 
 
 class ProgressBars:
-    """One line a phase, redrawn in place."""
+    """One line per phase, redrawn in place."""
 
     def __init__(self) -> None:
         self._drawn: list[str] = []
@@ -179,7 +179,7 @@ class ProgressBars:
 
 
 class ProgressLines:
-    """A line when a phase has come another tenth of its way; for logs and pipes."""
+    """A line for every tenth of a phase; for logs and pipes."""
 
     def __init__(self) -> None:
         self._told: dict[str, int] = {}

@@ -37,16 +37,17 @@ from tui.widgets.plot import Spot, only_ascii, plot
 Limit = Annotated[int, typer.Option("--limit", min=1, help="How many of the newest runs.")]
 Model = Annotated[
     str | None,
-    typer.Option("--model", metavar="FAMILY", help="A model's name, path or architecture has this in it."),
+    typer.Option("--model", metavar="FAMILY", help="This is in a model's name, path or architecture."),
 ]
 EvalSet = Annotated[
-    str | None, typer.Option("--eval-set", metavar="V", help="The eval set's version begins so, or its file.")
+    str | None,
+    typer.Option("--eval-set", metavar="V", help="The eval set's file, or the start of its version."),
 ]
 Judge = Annotated[str | None, typer.Option("--judge", metavar="NAME", help="A judge of that name or model.")]
 Tag = Annotated[list[str] | None, typer.Option("--tag", metavar="T", help="Has that tag; may be repeated.")]
 Config = Annotated[
     str | None,
-    typer.Option("--config", metavar="HASH", help="The plan's or a training config's hash begins so."),
+    typer.Option("--config", metavar="HASH", help="The start of the plan's or a training config's hash."),
 ]
 Named = Annotated[str | None, typer.Option("--name", metavar="N", help="The run's name.")]
 Status = Annotated[
@@ -60,7 +61,7 @@ Candidate = Annotated[
     str | None,
     typer.Option("--candidate", metavar="NAME", help="That candidate [default: a run's first]."),
 ]
-Ascii = Annotated[bool, typer.Option("--ascii", help="Draw with ASCII alone.")]
+Ascii = Annotated[bool, typer.Option("--ascii", help="Draw with ASCII only.")]
 Newest = Annotated[int | None, typer.Option("--limit", min=1, help="The newest runs only.")]
 
 
@@ -283,14 +284,14 @@ def delete(
     yes: Yes = False,
     store: Store = None,
 ) -> None:
-    """Delete runs: no list shows them; `assay restore` brings them back until they are purged."""
+    """Delete runs: no list shows them; `assay restore` restores them until they are purged."""
     folder = store_folder(context, store)
     if not runs and not remove:
         raise BadInput("no run was named", "assay delete RUN; --purge removes deleted runs for good")
     with opened(folder) as connection:
         for run_id in _found(connection, runs):
             marks.delete(connection, run_id, user_name())
-            out(f"run {run_id} is deleted; `assay restore {run_id}` brings it back")
+            out(f"run {run_id} is deleted; `assay restore {run_id}` restores it")
         if not remove:
             return
         gone = deleted(connection)
@@ -310,7 +311,7 @@ def restore(context: typer.Context, runs: Runs = None, store: Store = None) -> N
     with opened(store_folder(context, store)) as connection:
         for run_id in _found(connection, runs):
             marks.restore(connection, run_id, user_name())
-            out(f"run {run_id} is back")
+            out(f"run {run_id} is restored")
 
 
 def undo(context: typer.Context, run: Run, store: Store = None) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `assay` alone opens the app, everything else is a command of its own file."""
+"""The command line: `assay` alone opens the app, everything else is a command in its own file."""
 
 import os
 import sys
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def guarded(work: Callable[[], int]) -> int:
-    """Runs a command and returns the exit code; whatever goes wrong is a message, never a traceback."""
+    """Runs a command and returns the exit code; errors are messages, never tracebacks."""
     try:
         return work()
     except (AssayError, StoreError) as error:
@@ -110,7 +110,7 @@ def build() -> "typer.Typer":
         theme: Annotated[
             str | None, typer.Option(help="The app's colours: dark, light, or the terminal's own.")
         ] = None,
-        ascii: Annotated[bool, typer.Option("--ascii", help="Nothing but ASCII in the app.")] = False,
+        ascii: Annotated[bool, typer.Option("--ascii", help="Use only ASCII in the app.")] = False,
         read_only: Annotated[
             bool, typer.Option("--read-only", help="Open the app without writing to the store.")
         ] = False,

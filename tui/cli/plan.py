@@ -131,7 +131,7 @@ def plan(folder: Folder = Path(), out_file: Out = None, json: Json = False) -> N
 
 
 def write_new(file: Path, text: str) -> None:
-    """Writes a plan to a file that is not there yet. Raises BadInput where it is, or the plan is none."""
+    """Writes a plan to a new file. Raises BadInput where the file exists, or the plan is invalid."""
     from engine.plan.plan import parse_plan
 
     parse_plan(text, file.absolute().parent, str(file))
@@ -145,7 +145,7 @@ def write_new(file: Path, text: str) -> None:
 
 
 def _show(proposal: Proposal) -> None:
-    """What the plan is made of, what was guessed, and what was passed over."""
+    """The parts of the plan, the guesses, and the unused findings."""
     rows = [["+" if item.on else "-", item.kind, item.name, item.what] for item in proposal.items]
     if rows:
         print_table([Column("in"), Column("part"), Column("name"), Column("what")], rows)

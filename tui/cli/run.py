@@ -1,4 +1,4 @@
-"""Commands that start and steer runs, those of folds too: run, resume, pause, cancel, watch, review."""
+"""Commands that start and control runs, including folds: run, resume, pause, cancel, watch, review."""
 
 import os
 import sys
@@ -45,7 +45,7 @@ Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="
 Only = Annotated[
     PhaseName | None, typer.Option("--only", help="Only this phase; `assay resume` does the rest.")
 ]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Generate and judge anew; ignore cached answers.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Generate and judge again; ignore the cache.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask when judging may cost more than max_cost.")]
 MaxCost = Annotated[
     float | None,
@@ -212,7 +212,7 @@ def _tell_end(
             print_run(gather(connection, run.id))
         return {True: 0, False: FAILED_GATE, None: CANNOT_FINISH}[run.passed]
     if run.status == "cancelled":
-        err(f"run {run.id} was cancelled; what was finished is kept")
+        err(f"run {run.id} was cancelled; finished work is saved")
     elif run.status == "failed":
         err(f"run {run.id} failed: {run.error or 'no reason was recorded'}")
         err(f"`assay resume {run.id}` continues from what is finished")
@@ -243,7 +243,7 @@ def concurrency(
     with opened(store_folder(context, store)) as connection:
         run_id = history.find_run(connection, run)
         history.set_concurrency(connection, run_id, calls or None)
-    out(f"run {run_id}: max parallel requests per server: {calls or 'as the plan says'}")
+    out(f"run {run_id}: max parallel requests per server: {calls or 'as in the plan'}")
 
 
 def cancel(context: typer.Context, run: Run, store: Store = None) -> None:
@@ -281,7 +281,7 @@ def review(
     annotator: Annotated[
         str | None,
         typer.Option(
-            "--as", metavar="NAME", help="Whose decisions these are [default: $ASSAY_ANNOTATOR, you]"
+            "--as", metavar="NAME", help="The name for your decisions [default: $ASSAY_ANNOTATOR, you]"
         ),
     ] = None,
     blind: Annotated[
@@ -320,11 +320,11 @@ def rerun(
 
 
 def _confirm_cost(plan_file: Path, limit: int | None, fold: int | None, *, yes: bool, quiet: bool) -> None:
-    """Says what the judges may cost, and asks for a yes where that may exceed the plan's `max_cost`.
+    """Prints the possible cost of the judges, and asks for a yes where it may exceed the plan's `max_cost`.
 
     Without a `fold`, a plan's folds count together.
 
-    Raises BadInput where it may and nobody can be asked, and Abort when the answer is no.
+    Raises BadInput where it may and no terminal can ask, and Abort when the answer is no.
     """
     from engine.judges.preflight import estimate
     from engine.plan.folds import count_folds
@@ -393,7 +393,7 @@ FoldRun = Annotated[
 
 
 def fold_number(text: str) -> int:
-    """Raises BadInput for what is no number."""
+    """Raises BadInput for what is not a number."""
     if not text.isdecimal():
         raise BadInput(f"--fold {text}: give a fold's number, or all", "the first is --fold 1")
     return int(text)
@@ -402,7 +402,7 @@ def fold_number(text: str) -> int:
 def run_folds(plan: Path, folder: Path, *, limit: int | None, cache: bool, quiet: bool) -> int:
     """Runs each fold of a plan and shows them together; returns the worst of their exit codes.
 
-    Stops at a fold that was paused or could not finish. Raises BadInput before the first run for whatever is
+    Stops at a fold that was paused or could not finish. Raises BadInput before the first run for anything
     wrong with the plan in any fold.
     """
     from engine.compare.folds import pool

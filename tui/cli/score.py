@@ -28,7 +28,7 @@ FRAME = 0.25  # seconds between two states of it on a terminal
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Lines of query, reference and response.")]
 Metrics = Annotated[
     list[str],
-    typer.Option("--metrics", metavar="NAME[,NAME]", help="What to measure; `assay metrics` lists them."),
+    typer.Option("--metrics", metavar="NAME[,NAME]", help="The metrics; `assay metrics` lists them."),
 ]
 References = Annotated[
     Path | None,

@@ -154,7 +154,7 @@ def _comparison_values(found: "RunComparison") -> dict[str, Any]:
 
 
 def _training_values(trained: "Sequence[Retrained]") -> list[dict[str, Any]]:
-    """What each candidate was trained differently with, and the same in words."""
+    """Each candidate's changed training settings, as data and in words."""
     return [asdict(item) | {"said": item.said} for item in trained]
 
 

@@ -1,4 +1,4 @@
-"""Commands that look after a store: doctor, cache."""
+"""Commands that maintain a store: doctor, cache."""
 
 import re
 import time
@@ -109,9 +109,7 @@ def report(context: typer.Context, json: Json = False, store: Store = None) -> N
     )
     for kind in found:
         if kind.unreadable:
-            out(
-                f"{kind.kind}: {kind.unreadable:,} entries hold no answer; `assay cache prune` takes them out"
-            )
+            out(f"{kind.kind}: {kind.unreadable:,} entries have no answer; `assay cache prune` removes them")
 
 
 @cache.command()

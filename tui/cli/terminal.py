@@ -1,4 +1,4 @@
-"""One run as text in a terminal: the decision first, then what it rests on."""
+"""One run as text in a terminal: the decision first, then its evidence."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -157,7 +157,7 @@ def _checkpoint(found: Checkpoint) -> list[str]:
 
 
 def print_alerts(found: AlertsSection) -> None:
-    """What tripped, the open and the severe first."""
+    """The alerts, open and severe ones first."""
     heading("Alerts")
     if not found.rows:
         out("none")
@@ -178,7 +178,7 @@ def _print_remarks(remarks: Sequence[str]) -> None:
 
 
 def _print_costs(found: CostsSection) -> None:
-    """What the models used; models with the same figures share a line."""
+    """The models' resources; models with the same figures share a line."""
     alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for costs in found.models:
         alike.setdefault(costs.facts, []).append(costs.model)
@@ -574,7 +574,7 @@ def _print_every_change(found: MeasuresSection, *, find: str) -> None:
 
 
 def print_comparisons(comparisons: Iterable["Comparison"]) -> None:
-    """What changed as a table; what did not in a line, with the smallest change that would have shown."""
+    """The changes as a table; the rest in a line, with the min. detectable change."""
     from engine.compare.comparison import stored
 
     _print_changes(changes_of([ComparisonRow(**stored(item)) for item in comparisons]))

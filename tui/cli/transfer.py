@@ -1,4 +1,4 @@
-"""Commands that bring in runs of other tools and stores, and write runs for them: import, export."""
+"""Commands that import runs from other tools and stores, and export runs: import, export."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +19,7 @@ EXPORT_KIND = "runs (jsonl or parquet), mt-bench, alpaca-eval or lm-eval"
 ExportKind = Annotated[str, typer.Argument(metavar="KIND", help=f"What to write: {EXPORT_KIND}.")]
 Runs = Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs by id or name, or last.")]
 FormatOption = Annotated[
-    str | None, typer.Option("--format", metavar="FORMAT", help="Of runs: jsonl (default) or parquet.")
+    str | None, typer.Option("--format", metavar="FORMAT", help="For runs: jsonl (default) or parquet.")
 ]
 KIND = "mt-bench, alpaca-eval, prometheus, judgelm, lm-eval, or store (of another Assay)"
 Kind = Annotated[str, typer.Argument(metavar="KIND", help=f"Whose files: {KIND}.")]
@@ -105,7 +105,7 @@ def _import_store(path: Path, folder: Path, json: bool) -> None:
         return
     ids = ", ".join(map(str, found.joined.values()))
     count = len(found.joined)
-    out(f"{count} run{'' if count == 1 else 's'} joined this store" + (f": {ids}" if ids else ""))
+    out(f"{count} run{'' if count == 1 else 's'} added to this store" + (f": {ids}" if ids else ""))
     for left, why in (
         (found.known, "here already"),
         (found.unfinished, "not finished there"),

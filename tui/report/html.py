@@ -234,7 +234,7 @@ def _latency(found: MeasuresSection) -> Markup | None:
 
 
 def _slices(found: SlicesSection) -> list[Markup]:
-    """For each pair of models its slices on the measure that fell on most of them."""
+    """For each pair of models its slices on the measure that dropped on most of them."""
     pairs: dict[tuple[str, str], dict[str, list[SliceRow]]] = {}
     for row in found.rows:
         if row.direction != "none" and family_of(row.measure) != "efficiency":

@@ -1,4 +1,4 @@
-"""What the Jinja templates of HTML and Markdown share; every printed value goes through a text gate."""
+"""Shared parts of the Jinja templates of HTML and Markdown; every printed value goes through a text gate."""
 
 import re
 from collections.abc import Callable

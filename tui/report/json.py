@@ -1,4 +1,4 @@
-"""One run as JSON: the documented shape of `assay show --json`, on which reports build."""
+"""One run as JSON: the documented form of `assay show --json`, which reports use."""
 
 import math
 from dataclasses import asdict

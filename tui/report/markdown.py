@@ -1,4 +1,4 @@
-"""The Markdown report: short enough for a comment on a pull request, safe to paste into one.
+"""The Markdown report: short enough for a pull request comment, and safe to paste into one.
 
 Its blocks are in the order of importance. One that no longer fits is left out and named at the end.
 """

@@ -1,4 +1,4 @@
-"""What people decided: agreement of judges with them in words, and each person's own figures."""
+"""People's decisions: the agreement of judges with them in words, and each person's own figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -19,7 +19,7 @@ _BENCHMARK = re.compile(r"(.+) · (.+?)(?: \((.+)\))?")
 
 @dataclass(frozen=True, slots=True)
 class AlertExample:
-    """One example; `answers` are texts with the name of who gave them, `remark` says what it shows."""
+    """One example; `answers` are texts with the name of their model, `remark` says what it shows."""
 
     name: str
     question: str

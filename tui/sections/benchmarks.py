@@ -1,4 +1,4 @@
-"""What the models can do beside their task: benchmarks, plain-text corpora, and what a fine-tune forgot."""
+"""General abilities of the models: benchmarks, plain-text corpora, and what a fine-tune forgot."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class BenchmarksSection:
     corpora: Sequence[CorpusRow]
 
     def reused(self) -> dict[tuple[str, int], list[str]]:
-        """By model and earlier run: the tasks whose result was taken from that run."""
+        """By model and previous run: the tasks whose result was reused from that run."""
         found: dict[tuple[str, int], dict[str, None]] = {}
         for row in self.rows:
             if row.reused_from is not None:

@@ -1,4 +1,4 @@
-"""What a run cost: money for judges, hours of GPUs, and what each model took."""
+"""The costs of a run: money for judges, GPU hours, and the resources of each model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from store.read.rows import ModelRow
 
 @dataclass(frozen=True, slots=True)
 class ModelCosts:
-    """What one model took, as names and values in words."""
+    """One model's resources, as names and values in words."""
 
     model: str
     facts: tuple[tuple[str, str], ...]
@@ -35,7 +35,7 @@ def costs(
 
 
 def judging_cost(spending: tuple[float | None, int]) -> tuple[float | None, str | None]:
-    """What a run's judges cost in US dollars, or why that is unknown; never less than it was."""
+    """The cost of a run's judges in US dollars, or why it is unknown; never an underestimate."""
     dollars, unknown = spending
     if not unknown:
         return dollars or 0.0, None

@@ -60,7 +60,7 @@ class CoverageShift:
 
 @dataclass(frozen=True, slots=True)
 class CoverageTable:
-    """What the questions of each set are about; `reason` says why there are no groups."""
+    """The topics of each set's questions; `reason` says why there are no groups."""
 
     sets: tuple[str, ...] = ()
     groups: tuple[QuestionGroup, ...] = ()
@@ -71,7 +71,7 @@ class CoverageTable:
 
 @dataclass(frozen=True, slots=True)
 class DataSection:
-    """What a run recorded of its data; `selected` and `leaked` are None until that was counted."""
+    """The recorded facts about a run's data; `selected` and `leaked` are None until they are counted."""
 
     recorded: dict[str, Any] | None
     selected: int | None

@@ -1,4 +1,4 @@
-"""How fast a run goes, how long it will still take, and what it costs."""
+"""The speed, ETA and cost of a run."""
 
 import statistics
 from collections import deque
@@ -18,7 +18,7 @@ ENOUGH = 3  # blocks from which their median is better than the mean since the s
 
 
 class Recent:
-    """The recent rate of each piece of work, from repeated looks at its progress.
+    """The recent rate of each piece of work, from repeated samples of its progress.
 
     The rate is the median over short blocks, so that one stall or burst is one block among several. Time and
     counts are the worker's: its clock stops during a pause, and an answer from the cache is not counted as
@@ -49,7 +49,7 @@ class Recent:
 
 
 def rate(rows: "Sequence[ProgressRow]", recent: Recent | None = None) -> float | None:
-    """Units a second: the recent rate of the piece under way, else the mean since this worker began.
+    """Units per second: the recent rate of the current piece, else the mean since this worker began.
 
     None before the first.
     """
@@ -63,7 +63,7 @@ def rate(rows: "Sequence[ProgressRow]", recent: Recent | None = None) -> float |
 
 
 def time_left(rows: "Sequence[ProgressRow]", recent: Recent | None = None) -> float | None:
-    """Seconds until all is done; None when it is, or while nothing is known.
+    """Seconds until all is done; None when it is, or while it is unknown.
 
     Pieces differ in speed (recorded answers are read at once, a model takes its time), so what is left goes
     at the pace of what is under way, and only without one at the pace of all. The tokens left are those of
@@ -84,7 +84,7 @@ def _late(under_way: "Sequence[ProgressRow]", recent: Recent | None) -> float | 
 
 
 def _pace(rows: "Sequence[ProgressRow]", begun: float) -> float | None:
-    """Units a second, with those that are under way."""
+    """Units per second, including those in progress."""
     finished, seconds = rate(rows), sum(row.seconds for row in rows)
     return None if finished is None else finished + begun / seconds
 
@@ -99,7 +99,7 @@ class WholeTime(NamedTuple):
 def whole_time_left(
     rows: "Sequence[ProgressRow]", earlier: Mapping[str, float], recent: Recent | None = None
 ) -> WholeTime:
-    """Over all phases; one that has not begun goes at the pace that it had in an earlier run.
+    """Over all phases; one that has not begun uses its pace in a previous run.
 
     `earlier` has units a second by phase.
     """
@@ -131,14 +131,14 @@ def write_speed(rows: "Sequence[ProgressRow]") -> float | None:
 
 
 class Cost(NamedTuple):
-    """What a run has cost so far; None where it used none, or none is known."""
+    """The cost of a run so far; None where there was none, or it is unknown."""
 
     gpu_hours: float | None
     dollars: float | None
 
 
 def cost(progress: "Sequence[ProgressRow]", models: "Sequence[ModelRow]") -> Cost:
-    """What a run has cost so far: GPU hours, and what servers charged."""
+    """The cost of a run so far: GPU hours, and server charges."""
     charged = [row.cost for row in progress if row.cost is not None]
     return Cost(gpu_hours(progress, models), sum(charged) if charged else None)
 

@@ -24,7 +24,7 @@ from tui.sections.slices import SlicesSection
 
 @dataclass(frozen=True, slots=True)
 class RunSections:
-    """Everything recorded of one run but its texts, subject by subject."""
+    """All records of one run except its texts, subject by subject."""
 
     overview: OverviewSection
     decision: tuple[Decision, ...]

@@ -1,4 +1,4 @@
-"""A run's judges: what they did and cost, their win rates, and how far to trust those."""
+"""A run's judges: their work and cost, their win rates, and how far to trust those."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ _SHOWN = 60  # characters of a setting
 
 
 def declared(metric: MetricRow) -> Iterator[tuple[str, str]]:
-    """What a run recorded of a measure, as names and values."""
+    """A run's record of a measure, as names and values."""
     yield "range", span(metric.low, metric.high)
     yield "direction", DIRECTION.get(metric.direction, metric.direction)
     yield "unit", metric.unit or "none"
@@ -36,7 +36,7 @@ def span(low: float | None, high: float | None) -> str:
 
 
 def needs(metric: MetricRow) -> str:
-    """What a response or an example must come with for the measure to have a value."""
+    """The inputs that the measure needs to have a value."""
     found = needs_of(metric.measure, metric.source)
     if found is None:
         return "unknown: a metric of your own"
@@ -129,7 +129,7 @@ def changes_of(comparisons: Sequence[ComparisonRow], metrics: Sequence[MetricRow
 
 
 def _main(candidate: str, changes: Sequence[Change], alerts: Sequence[AlertRow]) -> tuple[str, ...]:
-    """What the candidate's alerts name, then the first measure of every family, then the benchmarks."""
+    """The measures of the candidate's alerts, then the first of every family, then the benchmarks."""
     own = [item for item in changes if item.row.candidate == candidate]
     compared = {item.row.measure for item in own if item.row.delta is not None}
     named = [alert.measure for alert in alerts if alert.candidate == candidate and alert.measure in compared]

@@ -32,7 +32,7 @@ RUNS = 30  # of a trend
 
 @dataclass(frozen=True, slots=True)
 class MeasureTrend:
-    """One measure of a candidate from run to run, oldest first; `breaks` say where values do not compare."""
+    """One measure of a candidate from run to run, oldest first; `breaks` say where values don't compare."""
 
     candidate: str
     measure: str
@@ -43,7 +43,7 @@ class MeasureTrend:
 def trends(
     connection: Connection, run: RunDetail, found: MeasuresSection, win_rates: Sequence[WinRateRow]
 ) -> tuple[MeasureTrend, ...]:
-    """The win rates and main measures of each candidate; only those that an earlier run has, too."""
+    """The win rates and main measures of each candidate; only those that a previous run has, too."""
     drawn = []
     for candidate, main in found.main.items():
         rates = [

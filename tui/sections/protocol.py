@@ -1,4 +1,4 @@
-"""What it takes to repeat a run, in sections of names and values, and whether a rerun got its numbers."""
+"""The facts needed to repeat a run, in sections of names and values, and whether a rerun got its numbers."""
 
 import math
 import tomllib
@@ -45,7 +45,7 @@ class Repetition:
 def repetition(connection: Connection, run: RunDetail) -> Repetition | None:
     """A finished rerun compared with the run that it repeats; None for a run that is no rerun.
 
-    Raises StoreError when the earlier run is gone from the store.
+    Raises StoreError when the previous run is gone from the store.
     """
     earlier = (run.options or {}).get(RERUN_OF)
     if earlier is None or run.status != "finished":

@@ -1,4 +1,4 @@
-"""What a reader should know of a run's models: how they answered, noise, differing tokenizers."""
+"""Remarks on a run's models: how they answered, noise, differing tokenizers."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
@@ -74,7 +74,7 @@ def _judges(judges: Iterable[JudgeUse]) -> Iterator[str]:
     """Which parameters of the plan the judges' servers did not take."""
     for judge in judges:
         if lost := dropped((judge.details or {}).get("rejected") or []):
-            yield f"judge {judge.name}: the server refuses {', '.join(lost)}: it judges with its own"
+            yield f"judge {judge.name}: the server refuses {', '.join(lost)}: it uses its own values"
 
 
 def _batching(models: Iterable[ModelRow]) -> Iterator[str]:
@@ -92,7 +92,7 @@ def _batching(models: Iterable[ModelRow]) -> Iterator[str]:
 
 
 def _unlike(models: Sequence[ModelRow]) -> Iterator[str]:
-    """Where a local candidate and a local baseline do not share one base."""
+    """Differences between a local candidate and a local baseline with different bases."""
     candidates, baselines = ([m for m in models if m.role == role] for role in ("candidate", "baseline"))
     for candidate, baseline in product(candidates, baselines):
         if candidate.kind == baseline.kind == "local":

@@ -1,1 +1,1 @@
-"""What is drawn of texts that models, data and files bring."""
+"""Drawing text from models, data and files."""

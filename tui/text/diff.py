@@ -41,7 +41,7 @@ class Segment(NamedTuple):
 
 
 class AlignedPair(NamedTuple):
-    """What stands beside each other; either side may be empty."""
+    """Two aligned parts; either side may be empty."""
 
     left: tuple[Segment, ...]
     right: tuple[Segment, ...]
@@ -125,7 +125,7 @@ def _flow(pairs: Iterable[AlignedPair]) -> Iterable[AlignedPair]:
 
 
 def _between(a: Sequence[str], b: Sequence[str], budget: _Budget) -> list[AlignedPair]:
-    """Pairs of sentences that stand between two anchors, where none is equal to another."""
+    """Pairs of sentences between two anchors, where none is equal to another."""
     cells = len(a) * len(b)
     if cells > budget.pairing:
         budget.coarse = True

@@ -1,6 +1,6 @@
-"""The one gate for text that models, data and files bring: control characters visible, markup inert.
+"""The one gate for text from models, data and files: control characters visible, markup inert.
 
-Whatever reaches the terminal from outside goes through `plain` (screens) or `printable` (everything else).
+All outside text reaches the terminal through `plain` (screens) or `printable` (everything else).
 The rest of this module measures text in terminal cells, never in characters.
 """
 
@@ -30,7 +30,7 @@ HIDDEN = re.compile(
 def printable(text: str) -> str:
     """The text with each control, bidi and invisible character replaced by something visible.
 
-    C0 characters become their Unicode control pictures, others stand as ‹U+202E›. Line feeds stay.
+    C0 characters become their Unicode control pictures, others are shown as ‹U+202E›. Line feeds stay.
     """
     return HIDDEN.sub(_picture, text)
 

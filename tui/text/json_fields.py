@@ -1,6 +1,6 @@
 """JSON as models wrote it, pretty-printed side by side, key by key, with what differs marked.
 
-Every number and repeated key is shown as written. Fields pair by key, whatever their order; list items
+Every number and repeated key is shown as written. Fields pair by key in any order; list items
 pair where they are equal, the others by place.
 """
 
@@ -33,7 +33,7 @@ class FoundJson(NamedTuple):
 
 
 class NoJsonFound(ValueError):
-    """Why a text holds no JSON object or list."""
+    """The reason why a text has no JSON object or list."""
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -61,7 +61,7 @@ def read_json(text: str) -> FoundJson:
             return FoundJson(_parse(candidate), around)
         except NoJsonFound as error:
             failure = failure or error
-    raise failure or NoJsonFound("nothing is in it")
+    raise failure or NoJsonFound("it is empty")
 
 
 def _candidates(text: str) -> Iterator[tuple[str, int]]:
@@ -139,7 +139,7 @@ def _side(indent: Segment, side: Sequence[Segment], width: int) -> list[tuple[Se
 
 
 def reordered(left: Node, right: Node) -> bool:
-    """Whether the two have an object whose common keys stand in another order."""
+    """Whether the two have an object whose common keys are in another order."""
     if isinstance(left, str) or isinstance(right, str) or left.brackets != right.brackets:
         return False
     ours, theirs = _numbered(left), _numbered(right)
@@ -156,7 +156,7 @@ def partners(left: Box, right: Box) -> list[Partners]:
 
 
 def _by_key(left: Box, right: Box) -> Iterator[Partners]:
-    """In the left side's order; what only the right has stands before its next common neighbour."""
+    """In the left side's order; the right side's own fields come before their next common neighbour."""
     ours, theirs = _numbered(left), _numbered(right)
     before: dict[tuple[str, int], list[Partners]] = {}
     waiting: list[Partners] = []
@@ -172,7 +172,7 @@ def _by_key(left: Box, right: Box) -> Iterator[Partners]:
 
 
 def _numbered(box: Box) -> dict[tuple[str, int], Node]:
-    """The fields by key and, as keys may repeat, how many of that name stand before."""
+    """The fields by key and, as keys may repeat, the number of earlier ones with that name."""
     seen: dict[str, int] = {}
     found: dict[tuple[str, int], Node] = {}
     for key, value in box.items:
@@ -239,7 +239,7 @@ def _compared(left: str, right: str) -> tuple[list[Segment], list[Segment]]:
 
 
 def _apart(left: Iterator[tuple[int, str]], right: Iterator[tuple[int, str]]) -> Iterator[JsonLine]:
-    """Lines that stand on one side only, or have nothing to do with those beside them."""
+    """Lines on one side only, or unrelated to those beside them."""
     for ours, theirs in zip_longest(left, right):
         depth = (ours or theirs or (0, ""))[0]
         yield JsonLine(depth, *((Segment(side[1], True),) if side else () for side in (ours, theirs)))

@@ -1,6 +1,6 @@
-"""What commands print: tables fitted to the terminal for people, JSON for programs.
+"""The output of commands: tables fitted to the terminal for people, JSON for programs.
 
-Standard output carries results alone; errors and progress go to standard error. Text of models and data
+Standard output has only results; errors and progress go to standard error. Text of models and data
 reaches a terminal only through `printable`.
 """
 
@@ -28,7 +28,7 @@ NARROWEST = 10  # cells that a shortened column of text keeps, and two thirds of
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column's heading; numbers stand to the right and are never cut, texts to the left and may be."""
+    """A column's heading; numbers are right-aligned and never cut, texts are left-aligned and may be."""
 
     title: str
     number: bool = False
@@ -61,7 +61,7 @@ def heading(text: str) -> None:
 
 
 def paragraph(text: str, indent: str = "", first: str | None = None) -> None:
-    """Text wrapped to the terminal; `first` stands for the indent of the first line."""
+    """Text wrapped to the terminal; `first` replaces the indent of the first line."""
     lead = indent if first is None else first
     lines = textwrap.wrap(
         printable(text),

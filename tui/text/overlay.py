@@ -14,7 +14,7 @@ from tui.text.side_by_side import SideRow, rows
 
 
 class Mark(NamedTuple):
-    """A stretch of a text and its style; `shown` stands in its place where it has no look of its own."""
+    """A stretch of a text and its style; `shown` replaces it where it is invisible itself."""
 
     start: int
     end: int
@@ -140,7 +140,7 @@ _STYLE = "$warn"
 
 
 def raw_marks(text: str) -> list[Mark]:
-    """Each invisible character and what is shown for it; ⏎ stands before the line feed itself."""
+    """Each invisible character and its replacement; ⏎ comes before the line feed itself."""
     return [Mark(found.start(), found.end(), _STYLE, _picture(found)) for found in _RAW.finditer(text)]
 
 

@@ -1,4 +1,4 @@
-"""What a way of looking at answers comes to: headings and rows, and which equal rows are folded away."""
+"""A view of answers as a sheet: headings and rows, and the equal rows that are folded."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -69,7 +69,7 @@ def _styled(row: Cell, style: str) -> Iterator[Segment]:
 
 
 def folded(rows: Sequence[Sequence[Cell]]) -> list[range]:
-    """Which rows stand in which line: one in each, or many where they are equal and far from what differs.
+    """The rows of each line: one, or many where they are equal and far from a difference.
 
     Nothing is folded where nothing differs.
     """

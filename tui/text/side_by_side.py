@@ -19,7 +19,7 @@ _LINE_FEED = "⏎"  # shown only where one side has a line feed that the other h
 
 
 class SideRow(NamedTuple):
-    """One row of the screen. A side may be one space wider than asked for: it ends a line, and may be cut."""
+    """One row of the screen. A side may be one space wider than requested: it ends a line, and may be cut."""
 
     left: tuple[Segment, ...]
     right: tuple[Segment, ...]
@@ -108,7 +108,7 @@ def _breaks(line: str, width: int) -> Iterator[int]:
 
 
 def _graphemes(word: str) -> Iterable[tuple[int, int]]:
-    """Where each character that the eye sees starts, and its cells."""
+    """The start of each visible character, and its cells."""
     if word.isascii():
         return ((start, 1) for start in range(len(word)))
     return ((start, size) for start, _, size in split_graphemes(word)[0])

@@ -1,1 +1,1 @@
-"""What judges say in a run: pairs, ratings, panels, win rates, and how far each judge can be believed."""
+"""Judging in a run: pairs, ratings, panels, win rates, and audits of each judge."""

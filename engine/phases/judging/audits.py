@@ -1,4 +1,4 @@
-"""What is measured of the judges themselves: leanings, kinship, rankings, and the constant-answer probe.
+"""Audits of the judges themselves: biases, family, rankings, and the constant-answer probe.
 
 After Zheng et al. 2024, "Cheating automatic LLM benchmarks: null models achieve high win rates".
 """
@@ -31,7 +31,7 @@ BOAST = (
 
 
 def probe_judge(work: Work, settings: JudgePlan, grader: PairJudge, judge_id: int) -> None:
-    """Lets the boast play the first baseline on a seeded sample of examples, in both orders.
+    """Compares the constant answer with the first baseline on a seeded sample of examples, in both orders.
 
     Each finished example is kept at once, so that nothing is asked twice.
     """
@@ -70,14 +70,14 @@ def probe_item(judge: str) -> str:
 
 
 def constant_alerts(work: Work) -> list[Alert]:
-    """A warning for judges that let the boast win more often than one in ten."""
+    """A warning for judges that let the constant answer win more often than one in ten."""
     alerts = []
     for judge in work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id):
         for row in work.recorder.rows(records.Audit, judge_id=judge.id, measure=MEASURE):
             if row.value is not None and row.value > TOLERATED:
                 message = (
-                    f"{judge.name} gave a fixed, empty boast a win rate of {row.value:.1%} against "
-                    f"{row.subject} (n = {row.n}): its verdicts can be had without answering. "
+                    f"{judge.name} gave a fixed, empty answer a win rate of {row.value:.1%} against "
+                    f"{row.subject} (n = {row.n}): it can be fooled. "
                     "Use a stricter rubric, references, or another judge."
                 )
                 evidence = ConstantAnswerEvidence(
@@ -137,7 +137,7 @@ def kin_alerts(work: Work) -> list[Alert]:
             if model.name in related:
                 message = (
                     f"{judge.name} ({(judge.details or {})['model']}) is of the same family as {model.name}: "
-                    "judges tend to prefer the words of their own kin. Add a judge of another family."
+                    "judges tend to prefer answers of their own family. Add a judge of another family."
                 )
                 evidence = KinEvidence(judge=judge.name, kin=tuple(related))
                 alerts.append(Alert("note", KIN, model.name, None, "win_rate", message, evidence))

@@ -35,7 +35,7 @@ from store import records
 
 
 class Watch:
-    """Verdicts as they become known, taken into the interval in the drawn order and no other."""
+    """Verdicts as they arrive, added to the interval strictly in the drawn order."""
 
     def __init__(self, drawn: Sequence[str]) -> None:
         self._drawn = drawn
@@ -60,7 +60,7 @@ class Watch:
 
 
 def watched(work: Work, sides: dict[str, int], drawn: Sequence[str]) -> Watch:
-    """What the stored verdicts on whole answers say, in the drawn order."""
+    """The stored verdicts on whole answers, in the drawn order."""
     names = {place: name for name, place in work.example_ids.items()}
     watch = Watch(drawn)
     for row in work.recorder.rows(records.Verdict, **sides, turn=WHOLE):
@@ -174,7 +174,7 @@ def _winners_by_example(
 
 
 def _texts(work: Work, model: Model) -> Texts:
-    """What was judged, by turn and example; a whole conversation is all of its answers."""
+    """The judged texts, by turn and example; a whole conversation is all of its answers."""
     texts: Texts = {}
     for place, given in given_answers(work, model).items():
         texts[WHOLE, place] = "\n".join(given.turns) or given.text
@@ -210,8 +210,8 @@ class Decided:
 class Matchup:
     """One judge on one candidate against one baseline.
 
-    What is stored counts as played: a resumed run asks only for the rest. Whoever stops taking verdicts out
-    of `play` stops the match; what was judged until then is kept.
+    Stored pairs count as played: a resumed run asks only for the rest. Stopping the iteration
+    of `play` stops the match; earlier judgments are kept.
     """
 
     def __init__(
@@ -314,7 +314,7 @@ class Matchup:
                         yield Call(pair, order, turn)
 
     def _with_whole(self, judgment: Judgment) -> list[Judgment]:
-        """Where turns alone are asked about, the last one is judged in the light of all: as the whole."""
+        """Where only turns are judged, the last one is judged given all others: as the whole."""
         pair, turn = judgment.call.pair, judgment.call.turn
         if WHOLE in asked_turns(self._settings, pair.turns) or turn < pair.turns:
             return [judgment]
@@ -369,14 +369,14 @@ class Matchup:
 
 
 def _why(judgments: tuple[Judgment, ...], consistent: bool | None) -> str | None:
-    """Why a verdict failed; the judgment of an earlier worker is no longer at hand to say it."""
+    """Why a verdict failed; an earlier worker's judgment is no longer available to say it."""
     if consistent is not None:
         return None
     return next((each.failure for each in judgments if each.failure), "a judgment failed")
 
 
 class _Clock:
-    """When to look at the win rates again: seldom enough that the looking itself costs little."""
+    """When to update the win rates: rarely enough that the update costs little."""
 
     def __init__(self) -> None:
         self._asked = time.monotonic()

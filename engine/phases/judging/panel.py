@@ -27,7 +27,7 @@ Place = tuple[int, int, int, int]  # candidate, baseline, example, turn
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A judge that speaks as a part of another: its row, and its verdicts by place."""
+    """A judge that is part of another: its row, and its verdicts by place."""
 
     row: records.StoredJudge
     verdicts: dict[Place, records.Verdict]
@@ -52,7 +52,7 @@ def verdicts_of(work: Work, judge_id: int) -> dict[Place, records.Verdict]:
 def record_combined(
     work: Work, name: str, parts: Sequence[Part], verdicts: Mapping[Place, dict[str, Any]], note: str
 ) -> int:
-    """Writes the combined judge anew, marks its parts as such, and returns its id.
+    """Replaces the combined judge, marks its parts as such, and returns its id.
 
     A part's own win rate is shown, but the plan's gates are about the whole.
     """
@@ -97,7 +97,7 @@ def record_combined(
 
 
 def majority(outcomes: Sequence[Outcome]) -> Outcome:
-    """What most judges say; a tie where no outcome has most votes, "failed" where nobody has one.
+    """The majority outcome; a tie where no outcome has most votes, "failed" without any vote.
 
     A judge that failed has no vote.
     """
@@ -192,7 +192,7 @@ def _figure(measure: str, subject: str, found: Agreement) -> dict[str, Any]:
 
 
 def _means(work: Work, parts: Sequence[Part]) -> list[dict[str, Any]]:
-    """The win rate that counts every judge's verdict by itself, beside the majority's."""
+    """The win rate over every single judge's verdict, in addition to the majority's."""
     names = {place: name for name, place in work.model_ids.items()}
     by_match: dict[tuple[int, int], list[tuple[float, float]]] = {}
     for (candidate, baseline, _, turn), said in by_place(parts).items():
@@ -236,7 +236,7 @@ def cascade(work: Work) -> int | None:
             place: {"outcome": row.outcome, "consistent": row.consistent, "reason": row.reason}
             for place, row in each.verdicts.items()
         }
-    note = f"{' then '.join(names)}: each next judge sees what the one before is not sure of"
+    note = f"{' then '.join(names)}: each judge sees the pairs where the previous one is uncertain"
     judge_id = record_combined(work, CASCADE, parts, decided, note)
     work.recorder.put(
         records.Audit(
@@ -255,7 +255,7 @@ def _next_judge(work: Work, settings: JudgePlan, before: str) -> tuple[int, int]
     """Plays one judge on what the one before left open; calls made, and calls that all would have been."""
     grader = load_judge(settings, work.cache)
     if not hasattr(grader, "judge"):
-        raise AssertionError("a plan's cascade holds judges of pairs alone")
+        raise AssertionError("a cascade takes only pairwise judges")
     judge_id = declare_judge(work, settings.name, grader)
     _mark(work, judge_id)
     (row,) = work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id, name=before)
@@ -272,7 +272,7 @@ def _next_judge(work: Work, settings: JudgePlan, before: str) -> tuple[int, int]
             "info",
             "judge",
             f"{settings.name} was asked about {len(chosen)} of {len(examples)} examples of {match.name}: "
-            f"{before} was sure of the others",
+            f"{before} was certain of the others",
         )
     probe_judge(work, settings, grader, judge_id)
     return made, possible
@@ -288,7 +288,7 @@ def _mark(work: Work, judge_id: int) -> None:
 
 
 def _unsure(work: Work, sides: dict[str, int]) -> set[int]:
-    """The examples on which a judge was not sure, at the whole or at any turn."""
+    """The examples on which a judge was uncertain, for the whole or any turn."""
     unsure = {
         row.example_id for row in work.recorder.rows(records.Verdict, **sides) if row.consistent is not True
     }

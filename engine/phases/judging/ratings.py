@@ -41,7 +41,7 @@ def rate(work: Work, settings: JudgePlan, rater: Rater, judge_id: int) -> None:
 
 
 def rating_pieces(work: Work, settings: JudgePlan) -> Iterator[Piece]:
-    """What one rater will do, as it is announced."""
+    """One rater's work, for the announcement."""
     examples = selected(work.plan, settings, work.examples)
     count = sum(len(asked_turns(settings, len(turns_of(example)))) for example in examples)
     for model in work.plan.models:
@@ -116,7 +116,7 @@ def _measures_of(judge: records.StoredJudge, turns: int) -> list[Measure]:
 
 
 def _declare_measures(work: Work) -> None:
-    """Puts the measures after those that stand there, which a resumed run leaves as they are."""
+    """Appends the measures to the stored ones, which a resumed run leaves unchanged."""
     known = work.recorder.column(records.StoredMetric, "measure", run_id=work.recorder.run_id)
     new = [measure for measure in rating_measures(work) if measure.name not in known]
     work.recorder.append(

@@ -1,4 +1,4 @@
-"""What judging pairs and rating single responses share: the judge's row, answers, cost, ways to stop."""
+"""Shared parts of judging pairs and rating single responses: the judge's row, answers, cost, ways to stop."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ def open_purse(work: Work) -> None:
 
 
 class Paid(TypedDict):
-    """What the meter is told of some judgments or ratings: only what was asked now has cost anything."""
+    """Figures for the meter from judgments or ratings: only new calls cost anything."""
 
     tokens: int
     remembered: int
@@ -60,7 +60,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a model answered to one example: the last turn's text, and every turn's of several."""
+    """A model's answer to one example: the last turn's text, and every turn's text of a conversation."""
 
     text: str
     turns: tuple[str, ...]
@@ -85,7 +85,7 @@ def declare_judge(work: Work, name: str, grader: PairJudge | Rater) -> int:
 
 
 def tell_rejected(work: Work, judge_id: int, grader: PairJudge | Rater, told: list[str]) -> list[str]:
-    """Keeps with the judge which parameters its server turned out not to take; `told` are known already."""
+    """Records the parameters that the judge's server refuses; `told` are known already."""
     rejected: list[str] = grader.describe().get("rejected") or []
     lost = dropped(rejected)
     if lost != told:
@@ -96,7 +96,7 @@ def tell_rejected(work: Work, judge_id: int, grader: PairJudge | Rater, told: li
             details["rejected"] = sorted({*rejected, *before})
             with work.recorder.transaction() as transaction:
                 transaction.update(records.StoredJudge, judge_id, details=details)
-            said = f"{grader.name}: the server refuses {', '.join(new)}: it judges with its own"
+            said = f"{grader.name}: the server refuses {', '.join(new)}: it uses its own values"
             work.recorder.event("warning", "judge", said)
     return lost
 
@@ -118,7 +118,7 @@ def match_name(candidate: str, baseline: str) -> str:
 
 
 def figures(outcome: Judgment | Rating) -> dict[str, Any]:
-    """The columns that tell how an answer came about, whatever it says."""
+    """The columns about how an answer was made, independent of its content."""
     return {
         "confidence": outcome.confidence,
         # A judge may escape half of a character, which no store can hold.
@@ -137,9 +137,9 @@ def figures(outcome: Judgment | Rating) -> dict[str, Any]:
 
 
 def until_stopped(work: Work, outcomes: Iterator[T]) -> Iterator[T]:
-    """Outcomes as they come; once a person asks to stop only those that are under way, and for a short time.
+    """Outcomes as they arrive; after a request to stop only those of running calls, and for a short time.
 
-    What is under way at a server has been paid for. Raises Stopped after the last of them.
+    Running calls at a server have already been paid for. Raises Stopped after the last of them.
     """
     asked_at = None
     with closed_after(outcomes) as source:

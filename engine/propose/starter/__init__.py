@@ -1,1 +1,1 @@
-"""What `assay init` writes: a commented plan and a small eval set."""
+"""The files of `assay init`: a commented plan and a small eval set."""
