@@ -22,6 +22,7 @@ from tests.models.tiny import ask
 Reply = tuple[int, dict[str, str], str]
 QUESTIONS = [ask(f"question {number}") for number in range(12)]
 SOON = {"retry-after-ms": "1"}
+DEADLINE = 240.0  # seconds; what a busy machine needs at most, no measure of anything
 
 
 def completion(text: Any, finish: str = "stop") -> Reply:
@@ -208,7 +209,7 @@ def test_a_server_too_slow_is_missing_with_the_time_it_was_given(server: Server)
 
     def stuck(question: str, attempt: int) -> Reply:
         if question == "question 0":
-            release.wait(20)
+            release.wait()
         return completion("too late")
 
     server.reply = stuck
@@ -343,16 +344,17 @@ def test_what_is_under_way_and_what_was_read_can_be_seen(server: Server) -> None
 
 def test_waiting_for_a_slow_server_can_be_left_at_once(server: Server) -> None:
     release = threading.Event()
+    answered: list[str] = []
 
     def stuck(question: str, attempt: int) -> Reply:
-        release.wait(20)
+        release.wait(DEADLINE)
+        answered.append(question)
         return completion("too late")
 
     server.reply = stuck
-    began = time.monotonic()
     with closed_after(served(server).generate(QUESTIONS, Settings())) as batches:
         assert next(batches) == []
-    assert time.monotonic() - began < 2
+    assert not answered
     release.set()
 
 
