@@ -213,7 +213,7 @@ def check_quantised(folder: Path) -> None:
         )
     if absent := [package for package in PACKAGES[kind] if not _installed(package)]:
         raise BadInput(
-            f"{folder}: is quantised by {kind}, which needs {' and '.join(absent)}.",
+            f"{folder}: is quantised with {kind}, which needs {' and '.join(absent)}.",
             f"Install: pip install {' '.join(absent)}",
         )
 

@@ -105,7 +105,7 @@ def test_folds_are_shown_for_people_and_programs(assay: Assay, folded: tuple[Pat
 
 def test_which_fold_must_be_said_and_be_one_of_the_plans(tmp_path: Path, assay: Assay) -> None:
     plan = write_plan(tmp_path)
-    with pytest.raises(BadInput, match="say --fold 1 to --fold 3, or --fold all"):
+    with pytest.raises(BadInput, match="use --fold 1 to --fold 3, or --fold all"):
         read_plan(plan)
     with pytest.raises(BadInput, match="there is no fold 4"):
         read_plan(plan, 4)
@@ -130,5 +130,5 @@ def test_a_fold_in_a_plan_without_folds_is_a_mistake(tmp_path: Path) -> None:
     plan.write_text(plan.read_text().replace(f"folds = {FOLDS}", ""))
     with pytest.raises(BadInput, match=r"holds \{fold\}, and data.folds is missing"):
         read_plan(plan)
-    with pytest.raises(BadInput, match="a fold is asked for"):
+    with pytest.raises(BadInput, match="a fold was requested"):
         read_plan(plan, 1)

@@ -59,7 +59,7 @@ def test_deleted_runs_are_hidden_brought_back_and_removed_only_after_a_yes(
     assert ids(assay, own_store) == ["3"]
     assert ids(assay, own_store, "--deleted") == ["2", "1"]
     assert assay("show", "1", "--store", own_store).code == 0
-    assert assay("restore", "2", "--store", own_store).out == "run 2 is back\n"
+    assert assay("restore", "2", "--store", own_store).out == "run 2 is restored\n"
     refused = assay("delete", "3", "--store", own_store)
     assert refused.code == 2 and "is running" in refused.err
     unasked = assay("delete", "--purge", "--store", own_store)
@@ -125,7 +125,7 @@ def test_an_export_of_another_format_or_kind_is_refused(
 def test_another_stores_runs_join_once(assay: Assay, history_store: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     first = assay("import", "store", history_store, "--store", mine)
-    assert "2 runs joined this store: 1, 2" in first.out and "1 not finished there" in first.out
+    assert "2 runs added to this store: 1, 2" in first.out and "1 not finished there" in first.out
     again = assay("import", "store", history_store, "--json", "--store", mine).json
     assert again == {"joined": {}, "known": 2, "unfinished": 1, "deleted": 0}
     assert assay("show", "2", "--json", "--store", mine).json["scores"] != []

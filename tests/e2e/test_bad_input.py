@@ -155,10 +155,10 @@ WRONG: dict[Edit, tuple[str, ...]] = {
     no_baseline: ("no baseline", 'role = "baseline"'),
     literal_key: ("judges[0].api_key", "api_key_env"),
     no_model: ("after", "notes", "no config.json", "save_pretrained()"),
-    truncated_weights: ("model after", "model.safetensors", "cut off"),
+    truncated_weights: ("model after", "model.safetensors", "truncated"),
     adapter_of_another_base: ("model after", "acme/other-7b", "the plan's base is"),
     adapter_of_other_shapes: ("model after", "has shape"),
-    adapter_cut_off: ("model after", "adapter_model.safetensors", "cut off"),
+    adapter_cut_off: ("model after", "adapter_model.safetensors", "truncated"),
     nobody_listens: ("judge gpt", "cannot be reached", "start the server"),
 }
 

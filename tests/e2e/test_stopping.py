@@ -232,7 +232,7 @@ def test_a_run_goes_on_on_other_hardware_only_when_told_and_says_so(tmp_path: Pa
     assert found.environment is not None and found.options is not None
     assert found.environment["earlier_devices"] == [["NVIDIA H200"]] and "other_hardware" not in found.options
     events = [row[0] for row in connection.execute("SELECT message FROM event WHERE level = 'warning'")]
-    assert any("goes on on other hardware" in event for event in events)
+    assert any("continues on other hardware" in event for event in events)
     (dtype,) = connection.execute(
         "SELECT json_extract(details, '$.dtype') FROM model WHERE name = 'after'"
     ).fetchone()

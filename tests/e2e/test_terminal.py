@@ -352,7 +352,7 @@ def test_ctrl_c_pauses_and_a_second_one_leaves_the_run_alone(
     assert held.asked.wait(DEADLINE), terminal.screen()
     terminal.until("generate")
     terminal.press("C-c")
-    terminal.until("pausing after the piece of work in hand")
+    terminal.until("pausing after the current piece of work")
     terminal.press("C-c")
     terminal.when(lambda screen: screen.rstrip().endswith(PROMPT), "the shell")
     with closing(reader(tmp_path / "store")) as connection:

@@ -131,7 +131,7 @@ def test_a_sweep_that_cannot_be_is_told_with_its_key(
 def test_a_table_needs_one_base_to_compare_with(folder: Path, says: Says) -> None:
     adapter(folder / "outputs/checkpoint-3", folder / "other")
     assert "models.sweep: its adapters have 2 bases" in says(HEAD + TABLE + DATA)
-    assert "whole models do not say what to compare them with" in says(
+    assert "full models record no base to compare with" in says(
         HEAD + 'models = { sweep = "base*" }\n' + DATA
     )
 

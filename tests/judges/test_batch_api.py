@@ -277,7 +277,7 @@ def test_a_run_that_waits_for_a_batch_says_so_and_can_be_stopped(
         thread.join(0.001)
     assert "batch batch-0 is in_progress" in str(control.waiting())
     control.interrupt("a pause was asked for")
-    thread.join(20)
+    thread.join(240)
     assert len(stopped) == 1
     assert control.waiting() is None
     provider.polls_before_done = 0
@@ -286,7 +286,8 @@ def test_a_run_that_waits_for_a_batch_says_so_and_can_be_stopped(
 
 
 @pytest.mark.parametrize(
-    ("status", "said"), [(401, "wants a key"), (404, "takes no batch"), (400, "takes no batch: 400 no")]
+    ("status", "said"),
+    [(401, "requires a key"), (404, "accepts no batches"), (400, "accepts no batches: 400 no")],
 )
 def test_a_server_without_batches_or_access_stops_at_once(
     provider: BatchServer, tmp_path: Path, status: int, said: str

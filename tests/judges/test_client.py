@@ -59,8 +59,11 @@ def in_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[object
     return thread, outcome
 
 
+DEADLINE = 240.0  # seconds; what a busy machine needs at most, no measure of anything
+
+
 def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + DEADLINE
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -78,7 +81,7 @@ def test_judges_on_one_server_share_its_places_and_keep_their_own_ceilings(serve
 
     def script(body: Json, number: int) -> Answer:
         if 100 <= number < 105:
-            together.wait(20)  # both at their own ceilings at once
+            together.wait(DEADLINE)  # both at their own ceilings at once
         return prefers("A")
 
     server.script = script
@@ -102,24 +105,26 @@ def test_a_wait_that_a_server_asks_for_holds_for_all_judges_on_it(server: JudgeS
     first, _ = in_thread(lambda: ask(server, 1))
     until(lambda: control.server_at(server.url, None).limiter.resume_at)
     ask(server, 3)
-    first.join(20)
+    first.join(DEADLINE)
     assert len(asked) == 5
     assert min(asked[1:]) - asked[0] >= 0.29
 
 
 def test_a_quota_that_is_used_up_is_waited_for(server: JudgeServer) -> None:
     asked: list[float] = []
+    waits: list[float] = []
     used_up = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "300ms"}
 
     def script(body: Json, number: int) -> Answer:
         asked.append(time.monotonic())
+        waits.append(control.server_at(server.url, None).limiter.resume_at)
         answer = prefers("A")
         return Answer(body=answer.body, headers=used_up) if number == 0 else answer
 
     server.script = script
     assert len(ask(server, 3, concurrency=1)) == 3
     assert asked[1] - asked[0] >= 0.29
-    assert asked[2] - asked[1] < 0.29
+    assert waits[2] == waits[1] > waits[0], "the second answer has no wait of its own"
 
 
 def test_an_outage_is_waited_for_and_loses_nothing(server: JudgeServer) -> None:
@@ -160,7 +165,7 @@ def test_a_person_can_end_the_wait_for_a_server(server: JudgeServer) -> None:
     assert control.waiting() is not None
     down.clear()
     control.try_again()
-    thread.join(20)
+    thread.join(DEADLINE)
     assert isinstance(outcome[0], list)
     assert len(outcome[0]) == 50
     assert control.waiting() is None
@@ -172,7 +177,7 @@ def test_a_run_that_is_asked_to_stop_waits_for_no_server(server: JudgeServer) ->
     until(lambda: control.waiting())
     assert "asks to wait until" in str(control.waiting())
     control.interrupt("a pause was asked for")
-    thread.join(20)
+    thread.join(DEADLINE)
     assert isinstance(outcome[0], Paused)
 
 
@@ -182,7 +187,7 @@ def test_answers_under_way_arrive_when_a_run_is_asked_to_stop_and_no_others_are_
     go_on = threading.Event()
 
     def script(body: Json, number: int) -> Answer:
-        go_on.wait(20)
+        go_on.wait(DEADLINE)
         return prefers("A")
 
     server.script = script
@@ -192,7 +197,7 @@ def test_answers_under_way_arrive_when_a_run_is_asked_to_stop_and_no_others_are_
     until(lambda: len(server.requests) == 4)
     control.interrupt("a pause was asked for")
     go_on.set()
-    thread.join(20)
+    thread.join(DEADLINE)
     assert isinstance(outcome[0], Paused)
     assert len(answered) == len(server.requests) == 4
 
@@ -204,18 +209,17 @@ def test_an_answer_that_does_not_come_holds_up_nobody_who_stops(
     go_on = threading.Event()
 
     def script(body: Json, number: int) -> Answer:
-        go_on.wait(20)
+        go_on.wait()
         return prefers("A")
 
     server.script = script
     thread, outcome = in_thread(lambda: ask(server, 20))
     until(lambda: server.requests)
-    began = time.monotonic()
     control.interrupt("a pause was asked for")
-    thread.join(20)
+    thread.join(DEADLINE)
+    stopped = not thread.is_alive()
     go_on.set()
-    assert time.monotonic() - began < 5
-    assert isinstance(outcome[0], Paused)
+    assert stopped and isinstance(outcome[0], Paused)
 
 
 def test_a_server_that_stays_away_pauses_the_run(server: JudgeServer) -> None:
@@ -230,8 +234,8 @@ def test_a_server_that_stays_away_pauses_the_run(server: JudgeServer) -> None:
     ("answer", "said"),
     [
         (fault(429, "daily limit", headers={"retry-after": "86400"}), "asks to wait 86400 s"),
-        (fault(429, "You exceeded your current quota", code="insufficient_quota"), "wants to be paid"),
-        (fault(402, "Payment required"), "wants to be paid"),
+        (fault(429, "You exceeded your current quota", code="insufficient_quota"), "requires payment"),
+        (fault(402, "Payment required"), "requires payment"),
     ],
 )
 def test_what_only_a_person_can_mend_pauses_the_run(server: JudgeServer, answer: Answer, said: str) -> None:

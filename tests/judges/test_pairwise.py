@@ -298,7 +298,7 @@ def test_a_server_that_goes_away_while_judging_cannot_run(server: JudgeServer) -
     judgments = judge_for(server, retries=1, concurrency=1).judge(call(number) for number in range(200))
     assert next(judgments).failure is None
     server.stop()
-    with pytest.raises(CannotRun, match="cannot be reached"):
+    with pytest.raises(CannotRun, match="has been unreachable"):
         assert all(judgment.failure is None for judgment in judgments)
 
 

@@ -64,7 +64,7 @@ def test_every_documented_variable_is_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        ({"user": "{{ query "}, "user.jinja: is no template"),
+        ({"user": "{{ query "}, "user.jinja: is not a valid template"),
         ({"user": USER + "{{ qeury }}"}, 'unknown variable "qeury" (did you mean "query"?)'),
         ({"user": "{{ query }} {{ a }}"}, "does not show the judged text: it never uses b"),
         ({"system": "{{ 7 }}", "user": "hello"}, "it never uses a and b"),

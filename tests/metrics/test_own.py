@@ -81,7 +81,7 @@ def test_the_documented_class_is_a_metric(tmp_path: Path) -> None:
         ("return 1 / 0", "ZeroDivisionError"),
         ("return float('nan')", "not finite"),
         ("return float('inf')", "not finite"),
-        ("return None", "gave no value"),
+        ("return None", "returned no value"),
         ("return None, 'nothing to say'", "nothing to say"),
         ("return 'good'", "not a number"),
     ],
@@ -110,7 +110,7 @@ class Broken:
     ("body", "reason"),
     [
         ("raise KeyError('x')", "KeyError"),
-        ("return []", "did not answer each"),
+        ("return []", "did not return each"),
         ("return None", "TypeError"),
         ("return [Score('m', float('nan'))]", "not finite"),
     ],

@@ -112,7 +112,7 @@ def configured(model: Path, **values: Any) -> Path:
 
 def test_a_model_of_a_newer_transformers_says_so(model: Path) -> None:
     configured(model, model_type="of-tomorrow", transformers_version="99.1.0")
-    with pytest.raises(BadInput, match=r"saved by transformers 99\.1\.0, here is"):
+    with pytest.raises(BadInput, match=r"transformers 99\.1\.0 saved it, and this is"):
         _ = LocalBase(str(model), device="cpu").model
 
 
@@ -123,9 +123,9 @@ def test_a_model_of_a_newer_transformers_says_so(model: Path) -> None:
             {"quant_method": "gptq", "bits": 4},
             "(?s)needs optimum and gptqmodel.*pip install optimum gptq",
         ),
-        ({"load_in_4bit": True}, "quantised by bitsandbytes, which needs bitsandbytes"),
+        ({"load_in_4bit": True}, "quantised with bitsandbytes, which needs bitsandbytes"),
         ({"quant_method": "of-tomorrow"}, "quantised with 'of-tomorrow', which is not supported"),
-        ({"bits": 4}, "quantised by None"),
+        ({"bits": 4}, "quantised with None"),
     ],
 )
 def test_a_quantised_model_names_what_it_needs_before_it_is_loaded(
@@ -198,7 +198,7 @@ def test_an_adapter_without_a_recorded_base_is_judged_by_its_shapes(
 
 
 def test_a_folder_that_is_no_adapter_is_refused(base: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="It is a whole model"):
+    with pytest.raises(BadInput, match="It is a full model"):
         check_adapter(str(base), base)
     with pytest.raises(BadInput, match="no such adapter folder"):
         check_adapter(str(base), tmp_path / "nowhere")

@@ -22,6 +22,7 @@ from tests.models.tiny import ask
 Reply = tuple[int, dict[str, str], str]
 QUESTIONS = [ask(f"question {number}") for number in range(12)]
 SOON = {"retry-after-ms": "1"}
+DEADLINE = 240.0  # seconds; what a busy machine needs at most, no measure of anything
 
 
 def completion(text: Any, finish: str = "stop") -> Reply:
@@ -183,8 +184,8 @@ def test_an_example_that_stays_unanswered_is_missing_and_the_others_are_kept(ser
     [
         ((200, {"content-type": "application/json"}, "{half"), "no completion: {half (3 attempts)"),
         ((200, {"content-type": "text/html"}, "<h1>proxy</h1>"), "no completion: <h1>"),
-        ((200, {"content-type": "application/json"}, '{"choices": []}'), "no completion came"),
-        ((200, {"content-type": "application/json"}, "[1]"), "no completion came"),
+        ((200, {"content-type": "application/json"}, '{"choices": []}'), "no completion"),
+        ((200, {"content-type": "application/json"}, "[1]"), "no completion"),
         (completion(None), "has no text"),
         (completion("", "content_filter"), "content filter"),
         ((400, {}, '{"error": {"message": "prompt too long"}}'), "prompt too long"),
@@ -208,7 +209,7 @@ def test_a_server_too_slow_is_missing_with_the_time_it_was_given(server: Server)
 
     def stuck(question: str, attempt: int) -> Reply:
         if question == "question 0":
-            release.wait(20)
+            release.wait()
         return completion("too late")
 
     server.reply = stuck
@@ -255,7 +256,7 @@ def test_an_unknown_model_stops_the_run(server: Server) -> None:
 
 def test_a_server_that_is_not_there_stops_the_run(server: Server) -> None:
     server.stop()
-    with pytest.raises(CannotRun, match="cannot be reached"):
+    with pytest.raises(CannotRun, match="has been unreachable"):
         answers(served(server, retries=0), QUESTIONS)
 
 
@@ -294,7 +295,7 @@ def test_a_model_without_chat_is_asked_with_the_plain_query(server: Server) -> N
 
 
 def test_a_chat_answer_to_a_completions_model_is_none(server: Server) -> None:
-    with pytest.raises(CannotRun, match="does not answer like the OpenAI API: no completion came"):
+    with pytest.raises(CannotRun, match="does not answer like the OpenAI API: no completion"):
         answers(served(server, api="completions"), QUESTIONS[:1])
 
 
@@ -343,16 +344,17 @@ def test_what_is_under_way_and_what_was_read_can_be_seen(server: Server) -> None
 
 def test_waiting_for_a_slow_server_can_be_left_at_once(server: Server) -> None:
     release = threading.Event()
+    answered: list[str] = []
 
     def stuck(question: str, attempt: int) -> Reply:
-        release.wait(20)
+        release.wait(DEADLINE)
+        answered.append(question)
         return completion("too late")
 
     server.reply = stuck
-    began = time.monotonic()
     with closed_after(served(server).generate(QUESTIONS, Settings())) as batches:
         assert next(batches) == []
-    assert time.monotonic() - began < 2
+    assert not answered
     release.set()
 
 

@@ -53,6 +53,7 @@ class ThriftyDriver(LinuxDriver):
 
     def start_application_mode(self) -> None:
         self._last = {}
+        self.exit_event.clear()  # `close` has set it where the app comes back from a shell or an editor
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual leaves it untyped
         self._forget_on_resize()
 
