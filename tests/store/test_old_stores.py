@@ -34,10 +34,8 @@ from store.write import one_transaction
 DUMP = Path(__file__).parent / "fixtures" / "schema-0003.sql.gz"
 
 
-@pytest.fixture(scope="module")
-def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store as it was made: six runs, of which one evaluated real models."""
-    folder = tmp_path_factory.mktemp("old") / "store"
+def restored(folder: Path) -> Path:
+    """The store as it was made, brought up to date: six runs, of which one evaluated real models."""
     folder.mkdir(mode=0o700)
     with closing(sqlite3.connect(folder / database.FILE)) as connection:
         connection.executescript(gzip.decompress(DUMP.read_bytes()).decode())
@@ -48,6 +46,11 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / database.FILE).chmod(0o600)
     database.prepare(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return restored(tmp_path_factory.mktemp("old") / "store")
 
 
 @pytest.fixture
