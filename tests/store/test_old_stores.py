@@ -13,6 +13,7 @@ import pytest
 from store import database, records
 from store.read import (
     answers,
+    benchmarks,
     content,
     datasets,
     evidence,
@@ -151,14 +152,22 @@ def test_everything_that_screens_read_can_be_read(connection: history.Connection
         queues.annotated(connection, row.id)
         queues.annotated_examples(connection, row.id)
         answers.leak_cases(connection, row.id, 5)
+        answers.answer_counts(connection, row.id)
+        answers.annotations(connection, row.id)
+        answers.alike(connection, row.id, failures.tags(connection)[0].name)
+        runs.previous_run(connection, row.id)
+        runs.acknowledged(connection, row.id)
         datasets.leaks(connection, datasets.leak_ids(connection, row.id))
         labels.criteria(connection, row.id)
         for kind in export.QUERIES:
             list(export.records(connection, row.id, kind))
         sides = [model.id for model in models]
         for example in evidence.run_examples(connection, row.id):
+            assert answers.answered(connection, row.id, example.id) is not None
             found = answers.pair(connection, row.id, sides[-1], sides[0], example.id)
             assert found.example.query == example.query
         queues.queue(connection, row.id, sides[-1], sides[0])
         for model in models:
             list(evidence.scores(connection, model.id))
+            benchmarks.samples(connection, model.id)
+            benchmarks.earlier(connection, model.fingerprint or "", 0)
