@@ -5,61 +5,40 @@ from pathlib import Path
 from typing import Any
 
 from store import records
-from store.schema import table_of
-from store.write import Recorder, create_run, open_engine
+from store.write import Recorder, create_run, one_transaction
 
 BATCH = 5_000
 
 
 def many_runs(folder: Path, count: int) -> None:
     """A history of finished runs, each with two models, a win rate and now and then an alert."""
-    engine = open_engine(folder)
     now = time.time()
-    with engine.begin() as connection:
-        connection.execute(
-            table_of(records.Run).insert(),
-            [_run(f"bench-{place:05}", now - 60 * (count - place)) for place in range(count)],
-        )
-        connection.execute(
-            table_of(records.StoredModel).insert(),
+    with one_transaction(folder) as transaction:
+        transaction.append(
             [
-                {"run_id": run, "name": name, "role": role, "kind": "local", "position": place}
+                records.Run(**_run(f"bench-{place:05}", now - 60 * (count - place)), id=place + 1)
+                for place in range(count)
+            ]
+        )
+        transaction.append(
+            [
+                records.StoredModel(run_id=run, name=name, role=role, kind="local", position=place)
                 for run in range(1, count + 1)
                 for place, (name, role) in enumerate([("base", "baseline"), ("lora", "candidate")])
-            ],
+            ]
         )
-        connection.execute(
-            table_of(records.StoredJudge).insert(),
+        judge: dict[str, Any] = {"name": "reference", "kind": "pairwise", "prompt_hash": "h"}
+        transaction.append(
+            [records.StoredJudge(**judge, run_id=run, is_language_model=False) for run in range(1, count + 1)]
+        )
+        rate: dict[str, Any] = {"wins": 120, "losses": 60, "ties": 20, "failed": 0}
+        rate |= {"win_rate": 0.65, "low": 0.6, "high": 0.7}
+        transaction.append(
             [
-                {
-                    "run_id": run,
-                    "name": "reference",
-                    "kind": "pairwise",
-                    "is_language_model": False,
-                    "prompt_hash": "h",
-                }
+                records.StoredWinRate(**rate, judge_id=run, candidate_id=2 * run, baseline_id=2 * run - 1)
                 for run in range(1, count + 1)
-            ],
+            ]
         )
-        connection.execute(
-            table_of(records.StoredWinRate).insert(),
-            [
-                {
-                    "judge_id": run,
-                    "candidate_id": 2 * run,
-                    "baseline_id": 2 * run - 1,
-                    "wins": 120,
-                    "losses": 60,
-                    "ties": 20,
-                    "failed": 0,
-                    "win_rate": 0.65,
-                    "low": 0.6,
-                    "high": 0.7,
-                }
-                for run in range(1, count + 1)
-            ],
-        )
-    engine.dispose()
 
 
 def one_large_run(folder: Path, examples: int) -> int:
