@@ -6,8 +6,6 @@ who said what and when stays known. Standard library only, like `store.read.hist
 An example is known by its id and a hash of its query, so that an edited question is a new example.
 """
 
-import getpass
-import os
 import re
 import sqlite3
 import time
@@ -231,14 +229,3 @@ def put_back(connection: sqlite3.Connection, eval_sets: Sequence[str], user: str
     last = max(mine, key=lambda row: row.id)
     exclude(connection, last.eval_set, last.example, last.query_hash, user, excluded=False)
     return last.example
-
-
-def user_name() -> str:
-    """The user's name in the environment or the machine's user database, else the user's number.
-
-    In a container the number often has no entry there, and `getpass.getuser` then fails.
-    """
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from store.people import user_name
+from store.person import user_name
 
 
 def test_a_user_is_known_by_name() -> None:

@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize, ScreenResume
 
-from store.people import user_name
+from store.person import user_name
 from tui.keys import bindings, written
 from tui.screens.base import AssayScreen, outcome, status
 from tui.screens.control import RunControls
