@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from engine.compare.comparison import from_paired
 from engine.compare.ruling import BoundedComparison, rule
-from engine.gates.checked import CheckedComparison, DropLimits
 from engine.gates.downtrend import MeasureSeries, downtrend_alerts
-from engine.gates.drops import alerts_on
+from engine.gates.drops import CheckedComparison, DropLimits, alerts_on
 from engine.metrics.metric import mean
 from engine.stats.family import DETECTABLE, examples_needed
 from engine.stats.intervals import Interval, bootstrap_interval, wilson

@@ -14,11 +14,12 @@ from engine.stats.agreement import (
     Agreement,
     cohen_kappa,
     fleiss_kappa,
+    kendall,
     krippendorff_alpha,
     pairwise_agreement,
     raw_agreement,
+    spearman,
 )
-from engine.stats.correlation import kendall, spearman
 from engine.stats.intervals import wilson
 from engine.stats.ppi import Corrected, corrected_mean, labels_to_settle
 

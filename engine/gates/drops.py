@@ -1,16 +1,113 @@
-"""When a candidate that fell behind a baseline raises an alert, how severe it is, and what it says.
+"""Drops of candidates behind baselines: checked against limits, on the whole and by slice, and put in words.
 
 A drop beyond its limit is critical or a warning only when the comparison's ruling rules chance out. Otherwise
 it is a note that says how many examples would settle it. A limit adds severity, and never another test.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from engine.compare.comparison import Comparison
 from engine.compare.ruling import Ruling
-from engine.gates.checked import CheckedComparison, ExceededLimit
-from store.records.alert import Alert, ComparisonEvidence, Severity
+from engine.compare.slices import Slice, is_checked
+from engine.metrics.metric import Measure
+from engine.plan.plan import Gates
+from store.records.alert import Alert, ComparisonEvidence, Severity, SliceEvidence
+
+
+@dataclass(frozen=True, slots=True)
+class DropLimits:
+    """The largest drop that is allowed, and the largest without a warning; None: no limit.
+
+    In the measure's unit, or as a share of the baseline's value when `relative`.
+    """
+
+    critical: float | None
+    warning: float | None
+    relative: bool
+
+    def amount(self, value: float) -> str:
+        if self.relative:
+            return f"{100 * value:,.0f}%" if abs(value) >= 10 else f"{100 * value:.3g}%"
+        return f"{value:.3f}".rstrip("0").rstrip(".")
+
+    def said(self, severity: Severity) -> str:
+        if self.critical is None:
+            return f"The plan warns above {self.amount(self.warning or 0.0)}."
+        if severity == "warning" and self.warning is not None:
+            warning, critical = self.amount(self.warning), self.amount(self.critical)
+            return f"The plan warns above {warning} and fails above {critical}."
+        return f"The plan allows at most {self.amount(self.critical)}."
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedComparison:
+    """A comparison checked against the limits of a gate.
+
+    `way` is what counts as a drop: "worse" by the measure's direction, "more" for a value that should not
+    rise, "either" for a drift of what has no better end. Without an interval a drop is a warning, or a note
+    where the plan did not ask for this limit (`asked` False). `ends` are those of the measure's
+    range, None where one is open.
+    """
+
+    kind: str
+    comparison: Comparison
+    limits: DropLimits
+    way: Literal["worse", "more", "either"] = "worse"
+    asked: bool = True
+    ends: tuple[float | None, float | None] = (None, None)
+
+    @property
+    def drop(self) -> float | None:
+        """How much worse the candidate is, in the limits' terms; None where the two don't compare."""
+        worsening = self._worsening
+        if worsening is None or not self.limits.relative:
+            return worsening
+        baseline = abs(self.comparison.baseline_value or 0.0)
+        if baseline == 0:
+            return math.copysign(math.inf, worsening) if worsening else 0.0
+        return worsening / baseline
+
+    @property
+    def limit(self) -> float:
+        """The limit that decides, in the measure's unit."""
+        limits = self.limits
+        limit = limits.critical if limits.critical is not None else limits.warning or 0.0
+        return limit * abs(self.comparison.baseline_value or 0.0) if limits.relative else limit
+
+    @property
+    def allowed(self) -> float | None:
+        """The largest worsening within the limit, in the measure's unit; None for drifts."""
+        return self.limit if self.way == "worse" and self.asked else None
+
+    @property
+    def ruling(self) -> Ruling:
+        """Raises ValueError for a comparison that was not ruled on."""
+        if self.comparison.ruling is None:
+            raise ValueError(f"no ruling on {self.comparison.measure}")
+        return self.comparison.ruling
+
+    @property
+    def _worsening(self) -> float | None:
+        delta = self.comparison.delta
+        if delta is None or self.way == "worse":
+            return self.comparison.worsening
+        return abs(delta) if self.way == "either" else delta
+
+
+@dataclass(frozen=True, slots=True)
+class ExceededLimit:
+    """A checked comparison that dropped beyond a limit."""
+
+    checked: CheckedComparison
+    severity: Severity  # of the limit
+
+    @property
+    def ruling(self) -> Ruling:
+        return self.checked.ruling
+
 
 _ROUNDING = 1e-9  # 0.80 - 0.75 is a drop of 0.05, not of more
 
@@ -182,3 +279,79 @@ def _counted(comparison: Comparison) -> str:
 def number(value: float) -> str:
     """A value as alerts print it: three decimals, or four figures where it is large."""
     return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
+
+
+TOLD = 5  # alerts on slices for one candidate; the table of slices lists the others
+
+Key = tuple[str, str, str]
+
+
+def slice_alerts(
+    slices: Sequence[Slice], overall: Iterable[Comparison], gates: Gates, measures: Mapping[str, Measure]
+) -> list[Alert]:
+    """A warning for each slice that fell beyond the plan's warning limit while the mean did not fall.
+
+    Of measures from 0 to 1 where higher is better. A fall counts when the ruling says "worse". Measures that
+    fell on one slice share its warning, which tells of the largest fall; a candidate has TOLD at most.
+    """
+    fallen = {_key(item) for item in overall if item.ruling is not None and item.ruling.standing == "worse"}
+    alerts = []
+    for candidate in dict.fromkeys(item.comparison.candidate for item in slices):
+        falls = [
+            (item, ruling)
+            for item in slices
+            if item.comparison.candidate == candidate
+            and is_checked(measures[item.comparison.measure])
+            and (ruling := item.comparison.ruling) is not None
+            and ruling.standing == "worse"
+            and (item.comparison.worsening or 0.0) > gates.warn_metric_drop
+            and _key(item.comparison) not in fallen
+        ]
+        alerts += _told(falls)
+    return alerts
+
+
+def _told(falls: Sequence[tuple[Slice, Ruling]]) -> list[Alert]:
+    """One warning for each slice and baseline, the largest falls first."""
+    by_slice: dict[tuple[str, str], list[tuple[Slice, Ruling]]] = {}
+    for item, ruling in sorted(falls, key=lambda fall: fall[0].comparison.worsening or 0.0, reverse=True):
+        by_slice.setdefault((item.name, item.comparison.baseline), []).append((item, ruling))
+    groups = list(by_slice.values())
+    left = len(groups) - TOLD
+    return [
+        _slice_drop_alert(
+            *group[0], [item.comparison.measure for item, _ in group[1:]], left if place == TOLD else 0
+        )
+        for place, group in enumerate(groups[:TOLD], start=1)
+    ]
+
+
+def _key(comparison: Comparison) -> Key:
+    return comparison.candidate, comparison.baseline, comparison.measure
+
+
+def _slice_drop_alert(item: Slice, ruling: Ruling, others: Sequence[str], left: int) -> Alert:
+    comparison, p = item.comparison, ruling.p or 0.0
+    first, second = number(comparison.candidate_value or 0.0), number(comparison.baseline_value or 0.0)
+    interval = f"95% CI {comparison.low or 0.0:+.3f} to {comparison.high or 0.0:+.3f}"
+    sure = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    message = (
+        f"{comparison.candidate} falls behind {comparison.baseline} on the slice “{item.name}”: "
+        f"{comparison.measure} is {first} against {second} ({interval}, n = {comparison.n}, {sure} after "
+        f"correction for {ruling.size} slices and measures). Over all examples it did not."
+    )
+    if others:
+        message += f" So did {', '.join(others)}."
+    if left > 0:
+        message += f" {left} more slices fell: `s` in Compare, or --slices, lists them."
+    return Alert(
+        "warning",
+        "slice_drop",
+        comparison.candidate,
+        comparison.baseline,
+        comparison.measure,
+        message,
+        SliceEvidence(
+            **comparison_figures(comparison), slice=item.name, measures=(comparison.measure, *others)
+        ),
+    )

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 from engine.compare.comparison import Comparison, reach
 from engine.compare.ruling import BoundedComparison, rule
-from engine.gates.checked import CheckedComparison, DropLimits
-from engine.gates.drops import alerts_on, surprises
+from engine.gates.drops import CheckedComparison, DropLimits, alerts_on, surprises
 from engine.metrics.metric import Measure
 from engine.plan.plan import Gates
 from store.records.alert import Alert, ComparisonEvidence

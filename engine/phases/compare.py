@@ -11,8 +11,8 @@ import numpy as np
 
 from engine.compare.comparison import Comparison, Scores, compare_measures, not_comparable, stored
 from engine.gates.checks import passed
+from engine.gates.drops import slice_alerts
 from engine.gates.measures import ruled
-from engine.gates.slice_drops import slice_alerts
 from engine.metrics.classification import Classification, confusion, per_class
 from engine.metrics.metric import Measure, Score
 from engine.metrics.perplexity import corpus_measures

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.compare.shared_sets import SharedSets
+from engine.compare.comparable import SharedSets
 from engine.data.example import Example
 from engine.data.split import assign, member
 from tests.cli.conftest import Assay, lines

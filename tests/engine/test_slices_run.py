@@ -7,7 +7,7 @@ import pytest
 from engine.compare.comparison import from_paired
 from engine.compare.ruling import BoundedComparison, rule
 from engine.compare.slices import Slice
-from engine.gates.slice_drops import slice_alerts
+from engine.gates.drops import slice_alerts
 from engine.metrics.load import load_metric
 from engine.plan.plan import Gates
 from engine.stats.paired import Paired

@@ -11,12 +11,14 @@ from statsmodels.stats.inter_rater import aggregate_raters
 from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss
 
 from engine.stats.agreement import (
+    FEW,
     cohen_kappa,
     fleiss_kappa,
+    kendall,
     krippendorff_alpha,
     raw_agreement,
+    spearman,
 )
-from engine.stats.correlation import FEW, kendall, spearman
 
 VERDICTS = st.sampled_from(["win", "loss", "tie"])
 PAIRS = st.lists(st.tuples(VERDICTS, VERDICTS), min_size=2, max_size=30)

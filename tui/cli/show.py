@@ -110,7 +110,7 @@ def compare(
 
     The comparison is paired, on the examples that both evaluated in the same words.
     """
-    from engine.compare.shared_sets import shared_sets
+    from engine.compare.comparable import shared_sets
     from engine.decision.changes import retrainings
     from engine.gates.runs import compare_runs
     from tui.sections.remarks import noise_remarks

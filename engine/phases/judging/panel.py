@@ -16,8 +16,7 @@ from engine.phases.judging.pairs import Matchup
 from engine.phases.judging.shared import declare_judge, match_name
 from engine.phases.work import Work
 from engine.plan.plan import Judge as JudgePlan
-from engine.stats.agreement import Agreement, cohen_kappa, krippendorff_alpha, raw_agreement
-from engine.stats.correlation import spearman
+from engine.stats.agreement import Agreement, cohen_kappa, krippendorff_alpha, raw_agreement, spearman
 from engine.stats.intervals import SHARE, bootstrap_interval
 from engine.stats.winrate import POINTS, Outcome
 from store import records

@@ -1,4 +1,4 @@
-"""The lines of the Live screen: phases, machine, judging, verdicts, events."""
+"""The lines of the Live screen: phases, machine, verdicts, events."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,8 @@ from tui.widgets.win_rate_bar import band, key
 
 if TYPE_CHECKING:
     from store.read.live import MissingRow, OtherRun
-    from store.read.rows import EventRow, LatestVerdict, ProgressRow, RunDetail, VitalsRow
+    from store.read.rows import EventRow, LatestVerdict, RunDetail, VitalsRow
+
 
 DEVICE_CELLS = 24
 OTHERS = 3  # other runs that have a line
