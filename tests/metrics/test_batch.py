@@ -131,7 +131,7 @@ def test_pass_at_k_counts_all_adjacent_samples_and_no_others(monkeypatch: pytest
 
 def test_a_process_that_scores_does_not_pay_for_what_nltk_takes_along() -> None:
     code = (
-        "import sys; from engine.metrics.metric import load_metrics; "
+        "import sys; from engine.metrics.load import load_metrics; "
         "load_metrics(['rouge', 'bleu', 'chrf', 'meteor'], {}); "
         "print({'sklearn', 'pandas', 'scipy', 'torch'} & set(sys.modules)); import scipy.stats"
     )

@@ -1,4 +1,5 @@
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +109,9 @@ def answer_on_gpu(store: Path) -> None:
             if row.phase == "generate":
                 done = 60 if row.item == "good" else 1000
                 now = ANSWERING | {"done": done, "total": 1000, "seconds": 300.0, "tokens": 900_000}
-                write.put(records.Progress(**{**row, **now}))
+                write.put(replace(row, **now))
             elif row.phase != "data":
-                write.put(records.Progress(**{**row, "done": 0, "started": None, "seconds": 0.0}))
+                write.put(replace(row, done=0, started=None, seconds=0.0))
         gpu = {"run_id": 3, "device": "GPU 0", "utilisation": 0.97, "memory_used": 44 << 30}
         gpu |= {"memory_total": 139 << 30, "power_w": 612.0, "temperature_c": 61.0, "updated": NOW}
         write.clear(records.Vitals, run_id=3)
