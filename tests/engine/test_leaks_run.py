@@ -211,7 +211,7 @@ def test_repeated_examples_contradictions_and_a_base_near_the_ceiling_are_told(t
     run = carry_out(tmp_path / "store", queue(tmp_path / "store", file))
     assert summary(run)["duplicates"] == 2 and summary(run)["leaked"] is None
     assert "count more than once: lines 2 and 25; 6 and 26" in events(run)
-    assert "expect different answers: lines 6 and 26" in events(run)
+    assert "equal questions with different answers: lines 6 and 26" in events(run)
     [alert] = alerts(run, "suspicion")
     assert (alert.severity, alert.candidate, alert.measure) == ("note", "base", "exact_match")
     assert "a hint, not a proof" in alert.message
