@@ -367,7 +367,7 @@ def _end_of(process: int, limits: ProgramLimits) -> str:
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"the program exited with code {code} before its tests finished"
-    # The kernel counts ticks for the limit and time for the usage, which lies well below it on a busy machine.
+    # The kernel counts ticks for the limit and time for the usage, which is lower on a busy machine.
     spent = usage.ru_utime + usage.ru_stime >= 0.5 * limits.cpu_s
     what = f"it used up its {limits.cpu_s} s of CPU time" if spent else _SIGNALS.get(-code, f"signal {-code}")
     return f"the program ended before its tests finished: {what}"
