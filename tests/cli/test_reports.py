@@ -182,7 +182,7 @@ def test_json_report_holds_what_show_prints_and_what_repeats_the_run(
     shown = assay("show", "2", "--json", "--store", history_store).json
     report = assay("report", "2", "--format", "json", "--store", history_store).json
     assert {name: report[name] for name in shown} == shown
-    assert report["format"] == 1 and report["plan"].startswith("name =")
+    assert report["format"] == 2 and report["plan"].startswith("name =")
     assert {"plan", "data", "models", "judges", "metrics", "benchmarks", "libraries"} <= set(
         report["protocol"]
     )
