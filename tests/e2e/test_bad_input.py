@@ -224,7 +224,7 @@ def test_a_judge_that_goes_away_is_waited_for_and_nothing_is_asked_twice(folder:
     def waiting() -> str:
         return history.run(reader(store), run_id).waiting or ""
 
-    assert wait_until(lambda: "does not answer" in waiting(), running)
+    assert wait_until(lambda: "has not answered since" in waiting(), running)
     assert gone.url in waiting()
     assert counts(store, "response", "judgment") == [2 * EXAMPLES, 10]
 

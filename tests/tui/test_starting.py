@@ -127,4 +127,4 @@ async def test_a_folder_with_nothing_of_use_says_what_is_lacking(folder: Path) -
         assert "lacks  a candidate" in ui.text and "no use" in ui.text
         assert not set("\x1b\x07\x9b\u202e") & set(ui.text)
         await ui.tap("w")
-        assert "there is not examples to ask" in ui.text
+        assert "missing: examples: a file with" in ui.text

@@ -313,7 +313,7 @@ class WizardScreen(AssayScreen):
         if self._proposal is None:
             return
         if self._proposal.lacking:
-            self.say(f"there is not {self._proposal.lacking[0]}", error=True)
+            self.say(f"missing: {self._proposal.lacking[0]}", error=True)
             return
         self.ask("Write to", self._write_to, value=_free_name(self._folder))
 
