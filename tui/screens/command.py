@@ -1,7 +1,6 @@
 """The product's own commands in processes of their own: what needs libraries that the app must not load."""
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +21,8 @@ class CommandResult(NamedTuple):
     @property
     def table(self) -> dict[str, Any] | None:
         """The JSON object that it printed; None where it printed something else."""
+        import json  # the first frame does without
+
         try:
             value = json.loads(self.out)
         except ValueError:

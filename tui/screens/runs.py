@@ -7,7 +7,6 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize, ScreenResume
 
-from store.person import user_name
 from tui.keys import bindings, written
 from tui.screens.base import AssayScreen, outcome, status
 from tui.screens.control import RunControls
@@ -73,7 +72,7 @@ class MarkingScreen(AssayScreen):
         row = self.rows.item
         if row is None:
             return
-        person = user_name()
+        person = _user()
 
         def answered(text: str) -> None:
             from store.people import mark
@@ -91,7 +90,7 @@ class MarkingScreen(AssayScreen):
             return
 
         def put_away(connection: "Connection") -> None:
-            delete(connection, row.id, user_name())
+            delete(connection, row.id, _user())
             self._deleted.append(row.id)
 
         self.write(put_away, done=f"run {row.id} is deleted; u undoes it")
@@ -101,7 +100,7 @@ class MarkingScreen(AssayScreen):
 
         if self._deleted:
             run_id = self._deleted.pop()
-            self.write(restore, run_id, user_name(), done=f"run {run_id} is back")
+            self.write(restore, run_id, _user(), done=f"run {run_id} is back")
         elif self.rows.item is not None:
             self.write(_take_back, self.rows.item.id, done="undone")
 
@@ -110,7 +109,7 @@ def _set_tags(connection: "Connection", run_id: int, words: list[str]) -> None:
     """Makes the run's tags these words."""
     from store import people
 
-    standing, person = people.tags(connection, run_id), user_name()
+    standing, person = people.tags(connection, run_id), _user()
     for word in words:
         people.tag(connection, run_id, word, person)
     for word in standing:
@@ -121,7 +120,7 @@ def _set_tags(connection: "Connection", run_id: int, words: list[str]) -> None:
 def _take_back(connection: "Connection", run_id: int) -> Any:
     from store.people import take_back
 
-    return take_back(connection, run_id, user_name())
+    return take_back(connection, run_id, _user())
 
 
 PAGE = 100
@@ -389,3 +388,9 @@ def _trend_lines(trend: RunTrend) -> list[Content]:
         line = [fit(name, 18), Content.styled(spark(values), "$good"), Content(span)]
         lines.append(join(line, "  "))
     return lines
+
+
+def _user() -> str:
+    from store.person import user_name  # the first frame does without
+
+    return user_name()
