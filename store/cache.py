@@ -3,10 +3,6 @@
 A cache folder may come from somebody else. diskcache's own `JSONDisk` still unpickles rows that say so, opens
 any file that a row names, and removes it with the row. Here only JSON text is ever decoded, of bounded size,
 from the row itself or from a file inside the folder; every other row is a miss, and is taken out.
-
-A cache folder may come from somebody else. diskcache's own `JSONDisk` still unpickles rows that say so, opens
-any file that a row names, and removes it with the row. Here only JSON text is ever decoded, of bounded size,
-from the row itself or from a file inside the folder; every other row is a miss, and is taken out.
 """
 
 import sqlite3

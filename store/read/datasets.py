@@ -2,9 +2,6 @@
 
 A run may have a hundred thousand leaks: they are read as ids in order, and by page. Standard library only,
 like `store.read.history`.
-
-A run may have a hundred thousand leaks: they are read as ids in order, and by page. Standard library only,
-like `store.read.history`.
 """
 
 import json

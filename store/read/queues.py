@@ -2,9 +2,6 @@
 
 All rows of a pair of models are read once, and the queues are chosen among them in Python: their counts for
 the list of queues cost one read, not one each.
-
-All rows of a pair of models are read once, and the queues are chosen among them in Python: their counts for
-the list of queues cost one read, not one each.
 """
 
 import json
