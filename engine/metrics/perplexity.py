@@ -44,7 +44,7 @@ PERPLEXITY = Measure(
     high=None,
     unit="",
     needs=frozenset({"references", "weights"}),
-    version="1",
+    version="2",
     source="exp of the mean negative log-likelihood per predicted token",
     meaning="how many tokens the model wavers between, on average, at each token of the reference",
     combine=_exponential_of_mean,
@@ -56,7 +56,7 @@ BITS_PER_BYTE = Measure(
     high=None,
     unit="bits/byte",
     needs=frozenset({"references", "weights"}),
-    version="1",
+    version="2",
     source="The Pile (Gao et al., 2020)",
     meaning="bits that the model needs per UTF-8 byte of the reference; comparable between tokenizers",
 )
@@ -115,12 +115,14 @@ def conditional_nll(
     """The likelihood of each reference as the model's answer to its example's prompt, longest first.
 
     Every token of the reference is predicted, the first one from the prompt; no end token is added. A text
-    beyond the context is read in windows that overlap by half, each token predicted once. A batch holds at
+    beyond the context is read in windows that overlap by half, each token predicted once, each window after
+    the tokenizer's own beginning (BOS). A batch holds at
     most `batch_tokens`, padding included; out of memory halves that.
     """
     from engine.models.likelihood import BUDGET, Text, likelihoods, window_nll
-    from engine.models.prompt import PromptError
+    from engine.models.prompt import PromptError, beginning
 
+    begins = beginning(model.tokenizer)
     texts: list[Text] = []
     for example, reference in items:
         try:
@@ -135,7 +137,7 @@ def conditional_nll(
         if reason := model.unknown_token([*prompt, *ids]):
             yield Nll(example.id, None, 0, 0, reason)
             continue
-        texts.append(Text(example.id, [*prompt, *ids], len(ids), len(reference.encode("utf-8"))))
+        texts.append(Text(example.id, [*prompt, *ids], len(ids), len(reference.encode("utf-8")), begins))
 
     def measure(batch: Sequence[Any]) -> list[float]:
         with model.active() as active:
@@ -242,9 +244,10 @@ def corpus_nll(
 ) -> Iterator[CorpusNll]:
     """The likelihood of each (place, text), in windows of the context that overlap by half.
 
-    Every token but the first is predicted once, with at least half a window before it where there is that
-    much; the first is context. No chat template, no added tokens. A batch holds at most `batch_tokens`; out
-    of memory halves that.
+    Every token is predicted once, with at least half a window before it where there is that much. A window
+    begins as the tokenizer begins any text, with BOS where it has one: without, a model that was trained with
+    BOS is out of its depth. Where there is none the first token is context. No chat template, no end token. A
+    batch holds at most `batch_tokens`; out of memory halves that.
     """
     for start in range(0, len(texts), _AT_ONCE):
         yield from _block_nll(model, texts[start : start + _AT_ONCE], batch_tokens)
@@ -254,16 +257,19 @@ def _block_nll(
     model: "LocalModel", block: Sequence[tuple[int, str]], batch_tokens: int | None
 ) -> Iterator[CorpusNll]:
     from engine.models.likelihood import BUDGET, Text, likelihoods, window_nll
+    from engine.models.prompt import beginning
 
+    begins = beginning(model.tokenizer)
     asked: list[tuple[int, Text]] = []
     for place, text in block:
         size = len(text.encode("utf-8"))
-        ids = model.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        reason = "the text has fewer than two tokens" if len(ids) < 2 else model.unknown_token(ids)
+        ids = [*begins, *model.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]]
+        context = max(len(begins), 1)
+        reason = "the text has too few tokens" if len(ids) <= context else model.unknown_token(ids)
         if reason:
             yield CorpusNll(place, None, 0, size, reason)
         else:
-            asked.append((place, Text("", ids, len(ids) - 1, size)))
+            asked.append((place, Text("", ids, len(ids) - context, size, begins)))
 
     def measure(batch: Sequence[Any]) -> list[float]:
         with model.active() as active:

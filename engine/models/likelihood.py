@@ -18,13 +18,15 @@ _FEW, _FILLED = 8, 0.75
 class Text:
     """Tokens of which the last `predicted` are to be predicted; at least one before them is context.
 
-    `bytes` is the length of the predicted part's text.
+    `bytes` is the length of the predicted part's text. `beginning` stands at the start of every window that
+    does not hold the text's own start: see `prompt.beginning`.
     """
 
     example_id: str
     ids: list[int]
     predicted: int
     bytes: int
+    beginning: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,11 @@ def _windows(place: int, text: Text, context: int | None) -> list[_Window]:
     done = length - text.predicted
     while done < length:
         end = min(length, max(context, done + context // 2))
-        windows.append(_Window(place, text.ids[max(0, end - context) : end], end - done))
+        start = max(0, end - context)
+        ids = text.ids[start:end]
+        if start and text.beginning:
+            ids = [*text.beginning, *ids[len(text.beginning) :]]
+        windows.append(_Window(place, ids, end - done))
         done = end
     return windows
 

@@ -28,6 +28,16 @@ class PromptError(Exception):
     """Why one example cannot be turned into a prompt; its message is the response's reason."""
 
 
+def beginning(tokenizer: Any) -> list[int]:
+    """The special tokens that a tokenizer puts in front of any text, such as BOS; mostly one or none."""
+    bare, fed = (
+        list(tokenizer("a", add_special_tokens=special, verbose=False)["input_ids"])
+        for special in (False, True)
+    )
+    extra = len(fed) - len(bare)
+    return next((fed[:start] for start in range(extra + 1) if fed[start : start + len(bare)] == bare), [])
+
+
 class Prompts:
     """Turns examples into token ids with a model's own tokenizer and chat template.
 

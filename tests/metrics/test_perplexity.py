@@ -69,6 +69,8 @@ def test_a_text_beyond_the_context_is_read_in_windows_each_token_once(base: Path
     while done < len(ids):
         end = min(len(ids), max(CONTEXT, done + CONTEXT // 2))
         window = ids[max(0, end - CONTEXT) : end]
+        if end > CONTEXT:
+            window[0] = model.tokenizer.bos_token_id
         total += by_hand(weights, window[: len(window) - (end - done)], window[len(window) - (end - done) :])
         done = end
     [nll] = conditional_nll(model, [(example, text)])
