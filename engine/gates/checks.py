@@ -4,12 +4,12 @@ A gate whose figure could not be computed never passes in silence: it is critica
 """
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.compare.comparison import Comparison
 from engine.plan.plan import Gates
-from store.records.alert import Alert, FormatEvidence, ProbeEvidence
+from store.records.alert import Alert, FormatEvidence, ProbeEvidence, PromptEvidence
 
 NO_EFFECT = 1e-6  # logits no further apart than this are the same logits
 
@@ -99,6 +99,29 @@ def probe_alerts(effects: Sequence[AdapterEffect]) -> list[Alert]:
             )
         )
     return alerts
+
+
+def prompt_alerts(unread: Mapping[str, int], candidates: Sequence[str]) -> list[Alert]:
+    """Critical alerts on system texts that models never read, by model; a baseline's concerns all candidates.
+
+    A "prompted" model that its template does not prompt is the unprompted one under another name.
+    """
+    return [
+        Alert(
+            "critical",
+            "unread_system",
+            candidate,
+            None if model == candidate else model,
+            "prompts",
+            f"The system text never reaches {model}: its chat template leaves it out of {count} "
+            f"{'prompt' if count == 1 else 'prompts'}. Put it into the user's turn, or use a template that "
+            "takes it.",
+            PromptEvidence(n=count),
+        )
+        for model, count in unread.items()
+        if count
+        for candidate in ([model] if model in candidates else candidates)
+    ]
 
 
 def _format_alert(found: ComplianceRate, minimum: float) -> Alert | None:

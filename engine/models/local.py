@@ -460,6 +460,7 @@ class LocalModel:
         return {
             **self._identity.facts(),
             **self._batching,
+            "unread_system": self._prompts.unread_system,
             "notes": [*self._prompts.notes, *self._identity.notes, *self._notes],
         }
 

@@ -1,8 +1,10 @@
 """The exact prompt tokens of a local model for an example, turn by turn."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 from jinja2 import TemplateError
@@ -14,6 +16,20 @@ NO_TEMPLATE = "no chat template: the prompt is the plain query (its last user tu
 NO_SYSTEM_ROLE = (
     "the chat template takes no system message: the system prompt is put before the first user turn"
 )
+UNREAD_SYSTEM = "the chat template leaves the system text out: the model never reads it"
+NO_GENERATION_PROMPT = (
+    "the chat template ignores add_generation_prompt: nothing in the prompt says that it is the model's turn"
+)
+PINNED_DATE = (
+    "the chat template writes today's date: every run tells it 26 July 2024, so that prompts can be repeated"
+)
+UNSTEADY = "the chat template gives another prompt each time: a run cannot be repeated exactly"
+# The day that Llama 3's own template falls back to. A macro, since transformers hands templates no functions.
+_TODAY = datetime(2024, 7, 26)
+_PINNED = "{%- macro strftime_now(form) -%}{{ form " + "".join(
+    f"| replace('%{sign}', '{_TODAY.strftime(f'%{sign}')}') "
+    for sign in ("-d", "-m", "-H", "-I", "-M", "-S", *"aAbBcdDeFHIjmMpSTuwxXyYzZ")
+) + "}}{%- endmacro -%}"  # fmt: skip
 NO_TOOLS = "the chat template leaves tools out: the model is not told of them"
 NO_CALLS = "the chat template leaves earlier tool calls out of the prompt"
 TOOLS_IN_SYSTEM = "the system text of the data defines the tools: the template is not given them again"
@@ -43,13 +59,20 @@ class Prompts:
 
     The template is applied once, and its text is tokenized without adding special tokens, since it wrote
     them itself; a second BOS token would be a prompt that the model never saw in training. Without a
-    template the plain query is tokenized as the tokenizer does for any text. `notes` says what was unusual.
+    template the plain query is tokenized as the tokenizer does for any text. `notes` says what was unusual;
+    `unread_system` is the number of prompts that lack their system text.
     """
 
     def __init__(self, tokenizer: Any, system: str | None) -> None:
         self._tokenizer = tokenizer
         self._system = system
         self.notes: list[str] = [] if tokenizer.chat_template else [NO_TEMPLATE]
+        self._unread: set[str] = set()
+        self._proved = False
+
+    @property
+    def unread_system(self) -> int:
+        return len(self._unread)
 
     def ids(self, example: Example) -> list[int]:
         """The prompt's token ids, at least one. Raises PromptError when the template refuses the messages."""
@@ -92,7 +115,9 @@ class Prompts:
         messages = conversation(example, self._system)
         tools = self._tools(example, messages)
         try:
-            return self._apply(messages, tools)
+            text = self._apply(messages, tools)
+            self._prove(example, messages, text)
+            return text
         except _TEMPLATE_ERRORS as error:
             if messages[0]["role"] != "system":
                 raise PromptError(f"the chat template refuses the messages: {error}") from error
@@ -102,6 +127,23 @@ class Prompts:
             raise PromptError(f"the chat template refuses the messages: {error}") from error
         self._note(NO_SYSTEM_ROLE)
         return text
+
+    def _prove(self, example: Example, messages: list[dict[str, Any]], text: str) -> None:
+        """Notes whether the prompt holds its system text, and once whether the template does its part."""
+        first = messages[0]
+        if first["role"] == "system" and not _holds(text, first["content"]):
+            self._unread.add(example.id)
+            self._note(UNREAD_SYSTEM)
+        if self._proved:
+            return
+        self._proved = True
+        bare = [{key: value for key, value in turn.items() if key != "tool_calls"} for turn in messages]
+        turns = [{**turn, "content": turn["content"] or ""} for turn in bare]
+        asked = self._rendered(turns, None)
+        if asked != self._rendered(turns, None):
+            self._note(UNSTEADY)
+        elif asked == self._rendered(turns, None, asks=False):
+            self._note(NO_GENERATION_PROMPT)
 
     def _tools(self, example: Example, messages: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
         """The tools for the template; None without, and where the data's own system text defines them."""
@@ -154,10 +196,16 @@ class Prompts:
         except _TEMPLATE_ERRORS:
             return ""
 
-    def _rendered(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str:
-        given = {"tools": tools} if tools else {}
+    def _rendered(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, asks: bool = True
+    ) -> str:
+        given: dict[str, Any] = {"tools": tools} if tools else {}
+        template = self._tokenizer.get_chat_template(tools=tools)
+        if "strftime_now" in template:
+            given["chat_template"] = _PINNED + template
+            self._note(PINNED_DATE)
         return str(
-            self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **given)
+            self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=asks, **given)
         )
 
     def _note(self, note: str) -> None:
@@ -168,6 +216,12 @@ class Prompts:
 def _are_shown(names: list[str], text: str, without: str) -> bool:
     """Whether each call is in a prompt: its name is there more often than without the calls."""
     return all(text.count(name) >= without.count(name) + names.count(name) for name in set(names))
+
+
+def _holds(text: str, part: str) -> bool:
+    """Whether a prompt holds a text, but for white space and the escapes of JSON."""
+    shown = "".join(text.split())
+    return any("".join(form.split()) in shown for form in (part, json.dumps(part, ensure_ascii=False)[1:-1]))
 
 
 def _emptied(messages: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:

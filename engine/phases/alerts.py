@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 from engine.compare.comparison import Comparison
 from engine.data.leak import TIERS
 from engine.data.suspicion import Suspicion, all_jump, near_ceiling, prefers_original
-from engine.gates.checks import AdapterEffect, ComplianceRate, format_alerts, probe_alerts, unmeasured_alerts
+from engine.gates.checks import (
+    AdapterEffect,
+    ComplianceRate,
+    format_alerts,
+    probe_alerts,
+    prompt_alerts,
+    unmeasured_alerts,
+)
 from engine.gates.data import Leaked, leakage_alerts, suspicion_alerts
 from engine.gates.downtrend import SHORTEST, MeasureSeries, downtrend_alerts
 from engine.gates.judges import (
@@ -317,6 +324,7 @@ def run_alerts(
     return [
         *unmeasured_alerts(candidates, [*comparisons, *benchmarks], judged),
         *probe_alerts(_effects(work)),
+        *prompt_alerts(_unread_systems(work), candidates),
         *drop_alerts(
             [*comparisons, *earlier.metrics],
             [*benchmarks, *earlier.benchmarks],
@@ -396,6 +404,12 @@ def _effects(work: Work) -> list[AdapterEffect]:
         for row in work.recorder.rows(records.StoredModel, run_id=work.recorder.run_id)
         if row.name in candidates and row.probe is not None
     ]
+
+
+def _unread_systems(work: Work) -> dict[str, int]:
+    """By model, the prompts that lacked their system text."""
+    rows = work.recorder.rows(records.StoredModel, run_id=work.recorder.run_id)
+    return {row.name: (row.details or {}).get("unread_system", 0) for row in rows}
 
 
 def _compliances(work: Work, summaries: Sequence[Mapping[str, Any]]) -> list[ComplianceRate]:

@@ -179,6 +179,13 @@ class ProbeEvidence(Evidence):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PromptEvidence(Evidence):
+    """How many prompts lack their system text."""
+
+    n: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeakageEvidence(Evidence):
     """How many of `n` examples leaked, by tier, and what a candidate's measures are without them."""
 
@@ -270,6 +277,16 @@ KINDS: dict[str, AlertKind] = {
             short="the adapter has no effect: the logits change by at most {figure} over {n} prompts",
             needs="probe",
             absent="it has no adapter that was probed",
+        ),
+        AlertKind(
+            "unread_system",
+            "system text unread",
+            PromptEvidence,
+            figure="n",
+            figure_label="prompts without it",
+            format="count",
+            worse="more",
+            short="a chat template leaves out the system text in {figure} prompts",
         ),
         AlertKind("nothing_measured", "nothing measured", Evidence, short="nothing could be measured"),
         AlertKind(

@@ -1,0 +1,67 @@
+"""A prompt holds its system text, asks for an answer and is the same each time, or that is said."""
+
+import pytest
+
+from engine.data.example import Example
+from engine.gates.checks import prompt_alerts
+from engine.models.prompt import (
+    NO_GENERATION_PROMPT,
+    PINNED_DATE,
+    UNREAD_SYSTEM,
+    UNSTEADY,
+    Prompts,
+)
+from tests.models.tiny import TEMPLATE, ask, make_tokenizer
+
+USER_ONLY = (
+    "{% for m in messages %}{% if m.role == 'user' %}<|user|>{{ m.content }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+NO_ASKING = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}</s>{% endfor %}"
+DATED = "Today is {{ strftime_now('%d %b %Y') }}, {{ strftime_now('%A, %-d %B') }}." + TEMPLATE
+TRIMMED = TEMPLATE.replace("m.content", "m.content | trim")
+ESCAPED = TEMPLATE.replace("m.content", "m.content | tojson")
+SYSTEM = 'Answer briefly.\nSay "no" when unsure.  '
+
+
+def proved(template: str, system: str | None = SYSTEM) -> tuple[Prompts, str]:
+    tokenizer = make_tokenizer(template)
+    prompts = Prompts(tokenizer, system)
+    return prompts, str(tokenizer.decode(prompts.ids(ask("Where is it?"))))
+
+
+@pytest.mark.parametrize("template", [TEMPLATE, TRIMMED, ESCAPED])
+def test_a_system_text_that_is_in_the_prompt_is_not_missed(template: str) -> None:
+    prompts, _ = proved(template)
+    assert (prompts.notes, prompts.unread_system) == ([], 0)
+
+
+def test_a_template_that_skips_the_system_text_is_told_with_a_critical_alert() -> None:
+    prompts, text = proved(USER_ONLY)
+    prompts.ids(Example("other", "?", ({"role": "user", "content": "?"},)))
+    assert "briefly" not in text
+    assert (prompts.notes, prompts.unread_system) == ([UNREAD_SYSTEM], 2)
+    alerts = prompt_alerts({"prompted": 2, "base": 0}, ["tuned", "other"])
+    assert [(alert.severity, alert.candidate, alert.baseline) for alert in alerts] == [
+        ("critical", "tuned", "prompted"), ("critical", "other", "prompted"),
+    ]  # fmt: skip
+    [own] = prompt_alerts({"tuned": 1}, ["tuned"])
+    assert own.baseline is None and "never reaches tuned" in own.message
+
+
+def test_without_a_system_text_nothing_is_missed() -> None:
+    assert proved(USER_ONLY, None)[0].notes == []
+
+
+def test_a_template_that_does_not_ask_for_an_answer_is_told() -> None:
+    assert proved(NO_ASKING)[0].notes == [NO_GENERATION_PROMPT]
+
+
+def test_a_date_in_the_template_is_the_same_in_every_run() -> None:
+    prompts, text = proved(DATED)
+    assert prompts.notes == [PINNED_DATE]
+    assert "Today is 26 Jul 2024, Friday, 26 July.<s>" in text
+
+
+def test_a_template_that_differs_each_time_is_told() -> None:
+    assert UNSTEADY in proved("{{ range(100000) | random }}" + TEMPLATE)[0].notes
