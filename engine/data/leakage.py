@@ -160,7 +160,7 @@ class Lexical:
             for match in self._index.search([document.content for document in batch]):
                 document, text = batch[match.document], self._texts[match.text]
                 if match.tier == "ngram" or document.side == text.side:
-                    placed = replace(match, document=start + match.document)
+                    placed = NearMatch(start + match.document, match.text, match.tier, match.score)
                     found.setdefault((document.owner, text.owner), []).append(placed)
         for (place, number), matches in found.items():
             self._judge(rows[place], number, matches, documents)
@@ -171,8 +171,10 @@ class Lexical:
         asked = [match for match in matches if self._texts[match.text].side == "question"]
         answered = [match for match in matches if self._texts[match.text].side == "answer"]
         if asked:
-            leaks = [self._asked(row, number, match, documents, bool(answered)) for match in _telling(asked)]
-            self._best[number] = min([*leaks, self._best.get(number, leaks[0])], key=rank)
+            for match in _telling(asked):
+                leak = self._asked(row, number, match, bool(answered))
+                if number not in self._best or rank(leak) < rank(self._best[number]):
+                    self._best[number] = self._quoting(leak, row, match, documents)
             return
         whole = {(match.document, match.text) for match in answered if match.tier == "near"}
         for match in answered:
@@ -182,34 +184,27 @@ class Lexical:
             document = documents[match.document]
             if document.side == "answer" and match.text in self._stock:
                 continue
-            leak = self._leak(row, number, match, document.content)
+            leak = self._quoting(self._leak(row, number, match, "reference"), row, match, documents)
             if document.side == "answer":
                 self._keep_answer(match.text, leak, normalise(row.query))
             elif match.text not in self._shared:
                 self._quoted[match.text] = min(self._quoted.get(match.text, leak), leak, key=rank)
 
-    def _asked(
-        self, row: Example, number: int, match: NearMatch, documents: Sequence[_Text], answered: bool
-    ) -> Leak:
+    def _asked(self, row: Example, number: int, match: NearMatch, answered: bool) -> Leak:
         """What a question found in a row is: a near one under another answer is similar, no leak."""
-        leak = self._leak(row, number, match, documents[match.document].content)
         if match.tier == "near":
             same = same_answer(self._examples[number], row)
-            return replace(leak, similar=same is False, field="both" if same else "query")
-        return replace(leak, field="both") if answered else leak
+            return self._leak(row, number, match, "both" if same else "query", similar=same is False)
+        return self._leak(row, number, match, "both" if answered else "query")
 
-    def _leak(self, row: Example, number: int, match: NearMatch, document: str) -> Leak:
-        text = self._texts[match.text]
-        found = excerpt(document, text.content)
-        return Leak(
-            self._examples[number].id,
-            match.tier,
-            round(match.score, 4),
-            row.line,
-            "query" if text.side == "question" else "reference",
-            found,
-            training_text(row, found),
-        )
+    def _leak(self, row: Example, number: int, match: NearMatch, field: Field, similar: bool = False) -> Leak:
+        found = self._examples[number].id
+        return Leak(found, match.tier, round(match.score, 4), row.line, field, "", similar=similar)
+
+    def _quoting(self, leak: Leak, row: Example, match: NearMatch, documents: Sequence[_Text]) -> Leak:
+        """With the texts, which cost more than all the rest: for a leak that is kept."""
+        found = excerpt(documents[match.document].content, self._texts[match.text].content)
+        return replace(leak, excerpt=found, train_text=training_text(row, found))
 
     def _keep_answer(self, text: int, leak: Leak, under: str) -> None:
         if text in self._stock:

@@ -20,6 +20,7 @@ from engine.data.words import WordBatch, hashed, run_hashes, same_but_for_typing
 
 RAREST = 8  # runs that stand for a text even when all of its runs are common
 _PAIRS, _LEAST_LIMIT = 2**17, 16
+_MET = 16  # times as many are met by a run as are compared: those that share most are found among them
 _KEPT = 2**14  # texts whose words are kept
 
 
@@ -47,8 +48,8 @@ class RunIndex:
     others is known by its `rarest` rarest runs. `held` is the number of runs that stand for each text, 0 for
     a text that is not indexed.
 
-    A document meets at most `candidates` of the texts with a given run. The texts that also share the run
-    that comes next in rarity go first: copies share both, where two questions of a template share only one.
+    A document meets at most _MET times `candidates` of the texts with a given run. The texts that also share
+    the run that comes next in rarity go first: copies share both, two questions of a template only one.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class RunIndex:
         self._postings = text[order]
         self._starts = np.searchsorted(entry[order], np.arange(len(self._keys) + 1))
         self._order = entry[order] * (len(self._keys) + 1) + following[order]
-        self._limit = candidates(int((self.held > 0).sum()))
+        self._limit = _MET * candidates(int((self.held > 0).sum()))
         bits = min(max(ceil(log2(len(self._keys) + 1)) + 5, 12), 26)
         self._shift = np.uint64(64 - bits)
         self._known = np.zeros(2**bits, np.bool_)

@@ -13,16 +13,26 @@ import sys
 import traceback
 import unittest
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass
 from typing import Any
 
 from engine.sandbox.wire import Closed, NotPlain, pack, receive, send, unpack
 
-_FORWARDED = (
+_OPERATORS = (
     "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor", "lshift",
-    "rshift", "neg", "pos", "abs", "invert", "index", "getitem", "setitem", "delitem", "contains",
+    "rshift",
 )  # fmt: skip
-_COMPARED = ("eq", "ne", "lt", "le", "gt", "ge")
+_OTHERS = ("neg", "pos", "abs", "invert", "index", "getitem", "setitem", "delitem", "contains")
+_MIRRORED = {"eq": "eq", "ne": "ne", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
+# Asked of an answer, these are told what is expected: `f().startswith("Ann")`.
+_PLAIN_METHODS = {
+    name
+    for kind in (str, bytes, int, float, list, tuple, dict, set)
+    for name in dir(kind)
+    if not name.startswith("__")
+}
+_UNCARRIED_KINDS = ("coroutine", "async_generator")
 _RAN, _ENTERED = "_assay_ran", "_assay_entered"
 NO_ASSERTION = "no assertion ran"
 REASON_LENGTH = 300
@@ -33,97 +43,122 @@ class ProgramError(Exception):
 
 
 class Remote:
-    """An object of the program: used through its operations, compared only with others of the program."""
+    """A reference to an object of the program.
 
-    __slots__ = ("_ask", "_identity", "_kind")
+    Its attributes, calls and iteration answer with plain data, as if the program had returned them. Operators
+    and comparisons are the program's own word on what the tests ask, so they are left to an object that the
+    tests made themselves (`_made`): an instance of a class that they name, or a constant of such a class.
+    """
 
-    def __init__(self, ask: Callable[..., Any], identity: int, kind: str) -> None:
-        object.__setattr__(self, "_ask", ask)
+    __slots__ = ("_identity", "_kind", "_made", "_program")
+
+    def __init__(self, program: "_Program", identity: int, kind: str, made: bool) -> None:
+        object.__setattr__(self, "_program", program)
         object.__setattr__(self, "_identity", identity)
         object.__setattr__(self, "_kind", kind)
+        object.__setattr__(self, "_made", made)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._ask("call", self, *args, **kwargs)
+        return self._program.call(self, *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        return self._ask("getattr", self, name)
+        return self._program.attribute(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self._ask("setattr", self, name, value)
+        self._program.ask("setattr", self, name, value)
+
+    def __enter__(self) -> Any:
+        entered = self._program.ask("enter", self)
+        same = isinstance(entered, Remote) and entered._identity == self._identity
+        return self if same else entered
+
+    def __exit__(self, *_: object) -> None:
+        # Never true: a program may not swallow what a test raises.
+        self._program.ask("exit", self)
 
     def __iter__(self) -> Any:
-        return self._ask("iter", self)
+        return self._program.ask("iter", self)
 
     def __next__(self) -> Any:
-        return self._ask("next", self)
+        return self._program.ask("next", self)
 
     def __len__(self) -> int:
-        return int(self._ask("len", self))
+        return int(self._program.ask("len", self))
 
     def __bool__(self) -> bool:
-        return bool(self._ask("bool", self))
+        return bool(self._program.ask("bool", self))
+
+    def __int__(self) -> int:
+        return int(self._program.ask("int", self))
+
+    def __float__(self) -> float:
+        return float(self._program.ask("float", self))
 
     def __str__(self) -> str:
-        return str(self._ask("str", self))
+        return str(self._program.ask("str", self))
 
     def __repr__(self) -> str:
-        return str(self._ask("repr", self))
+        return str(self._program.ask("repr", self))
 
     def __hash__(self) -> int:
-        return int(self._ask("hash", self))
+        return int(self._program.ask("hash", self))
 
     def __instancecheck__(self, value: Any) -> bool:
-        return isinstance(value, Remote) and self._ask("isinstance", self, value) is True
+        return isinstance(value, Remote) and self._program.ask("isinstance", self, value) is True
 
 
 def _forwarded(name: str) -> Callable[..., Any]:
-    return lambda self, *args: self._ask(name, self, *args)
+    return lambda self, *args: self._program.operate(name, self, *args)
+
+
+def _reflected(name: str) -> Callable[[Remote, Any], Any]:
+    return lambda self, other: self._program.operate(name, other, self)
 
 
 def _compared(name: str) -> Callable[[Remote, Any], Any]:
-    def compare(self: Remote, other: Any) -> Any:
-        # Against plain data the answer would be the program's own word on whether it is right.
-        if not isinstance(other, Remote):
-            raise NotPlain(f"the program gave a {self._kind}, which cannot be compared with plain data")
-        return self._ask(name, self, other)
-
-    return compare
+    return lambda self, other: self._program.compare(name, self, other)
 
 
-for _name in _FORWARDED:
+for _name in (*_OPERATORS, *_OTHERS):
     setattr(Remote, f"__{_name.strip('_')}__", _forwarded(_name))
-for _name in _COMPARED:
+for _name in _OPERATORS:
+    setattr(Remote, f"__r{_name.strip('_')}__", _reflected(_name))
+for _name in _MIRRORED:
     setattr(Remote, f"__{_name}__", _compared(_name))
 
 
 def check(tests: str, stream: int) -> tuple[bool | None, str | None]:
     """Whether the program at the other end passes, and why not.
 
-    None for tests that are no Python, need a package that is not there, or run no assertion. What the tests
-    define and do not run themselves is run: unittest's test cases, functions named test…, and
-    `check(candidate)` where the program has one function. Raises Closed when the program is gone.
+    None for tests that are no Python, need a package that is not there or what the two sides cannot hand
+    over, or run no assertion. What the tests define and do not run themselves is run: unittest's test cases,
+    functions named test…, and `check(candidate)` where the program has one function. Raises Closed when the
+    program is gone.
     """
     sys.set_int_max_str_digits(0)
     try:
         tree = ast.parse(tests)
-        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        asked = _Asked.of(tree)
         code = compile(ast.fix_missing_locations(_Counting().visit(tree)), "<tests>", "exec")
     except (SyntaxError, ValueError) as error:
         return None, f"the tests are not valid Python: {error}"[:REASON_LENGTH]
-    program = _Program(stream)
+    program = _Program(stream, asked.names)
     run = _Run()
     try:
-        visible = _visible(program.globals(), used)
-        namespace = {"__name__": "tests", _RAN: run.assertion, _ENTERED: run.entered.add} | visible
+        names = program.globals()
+        visible = _visible(names, asked)
+        namespace = visible | {"__name__": "tests", _RAN: run.assertion, _ENTERED: run.entered.add}
         # The tests' own call would look for their classes in another module, and exit.
         unittest.main = lambda *_, **__: None  # type: ignore[assignment]
         exec(code, namespace)  # noqa: S102  the tests of the example, in the sandbox
-        run.rest(namespace, visible)
+        run.rest(namespace, names)
     except Closed:
         raise
     except BaseException as error:  # a test may raise anything, and all of it means that it did not pass
         if isinstance(error, ModuleNotFoundError) and _last_file(error) == "<tests>":
             return None, f"the tests need a package that is not in the sandbox: {error}"[:REASON_LENGTH]
+        if program.uncarried:
+            return None, program.uncarried[:REASON_LENGTH]
         return False, _reason(error, tests)
     return (True, None) if run.assertions else (None, NO_ASSERTION)
 
@@ -138,15 +173,15 @@ class _Run:
     def assertion(self) -> None:
         self.assertions += 1
 
-    def rest(self, namespace: dict[str, Any], visible: dict[str, Any]) -> None:
+    def rest(self, namespace: dict[str, Any], program: dict[str, Any]) -> None:
         """Runs what the tests define and did not run. Raises what a test raises."""
-        own = {name: value for name, value in namespace.items() if visible.get(name, self) is not value}
+        own = {name: value for name, value in namespace.items() if program.get(name, self) is not value}
         for name, value in own.items():
             if inspect.isclass(value) and issubclass(value, unittest.TestCase):
                 if name not in self.entered and value.__module__ == "tests":
                     _run_case(value)
             elif inspect.isfunction(value) and name not in self.entered:
-                functions = [other for other in visible.values() if _is_function(other)]
+                functions = [other for other in program.values() if _is_function(other)]
                 if name.startswith("test") and _takes(value, 0):
                     value()
                 elif name == "check" and _takes(value, 1) and len(functions) == 1:
@@ -245,11 +280,43 @@ def _last_file(error: BaseException) -> str:
     return next((name for name in reversed(frames) if not name.startswith("<frozen")), "")
 
 
-def _visible(names: dict[str, Any], used: set[str]) -> dict[str, Any]:
-    """The program's names for the tests. One that hides a builtin counts only where they use no other."""
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the tests' source names: names, their attributes, and whether it defines `check`."""
+
+    names: Set[str]
+    attributes: Mapping[str, Set[str]]
+    has_check: bool
+
+    @classmethod
+    def of(cls, tree: ast.AST) -> "_Asked":
+        names: set[str] = set()
+        attributes: dict[str, set[str]] = {}
+        has_check = False
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name):
+                names.add(node.id)
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                attributes.setdefault(node.value.id, set()).add(node.attr)
+            elif isinstance(node, ast.FunctionDef):
+                has_check |= node.name == "check"
+        return cls(names, attributes, has_check)
+
+
+def _visible(names: dict[str, Any], asked: _Asked) -> dict[str, Any]:
+    """The program's names for the tests.
+
+    One that hides a builtin counts only where it alone can be what is tested. One that hides a module which
+    the tests use as such is that module.
+    """
     hiding = {name for name in names if hasattr(builtins, name)}
-    own = used & names.keys() - hiding
-    return {name: value for name, value in names.items() if not own or name not in hiding}
+    tested = not asked.has_check and not asked.names & names.keys() - hiding
+    visible = {name: value for name, value in names.items() if tested or name not in hiding}
+    for name in visible.keys() & asked.attributes.keys() & sys.stdlib_module_names:
+        module = importlib.import_module(name)
+        if all(hasattr(module, attribute) for attribute in asked.attributes[name]):
+            visible[name] = module
+    return visible
 
 
 def _reason(error: BaseException, tests: str) -> str:
@@ -264,18 +331,82 @@ def _reason(error: BaseException, tests: str) -> str:
 
 
 class _Program:
-    """Asks the program's process for operations, and performs the functions of the tests that it calls."""
+    """Asks the program's process for operations, and performs the functions of the tests that it calls.
 
-    def __init__(self, stream: int) -> None:
+    `named` are the names in the tests. `uncarried` says what the two sides could not hand over, if anything:
+    what then fails says nothing about the program.
+    """
+
+    def __init__(self, stream: int, named: Set[str]) -> None:
         self._stream = stream
+        self._named = named
         self._functions: list[Callable[..., Any]] = []
         self._exceptions: dict[str, type[BaseException]] = {}
+        self._remotes: dict[tuple[int, bool], Remote] = {}
+        self._constants: set[int] = set()
+        self.uncarried: str | None = None
 
     def globals(self) -> dict[str, Any]:
         message = receive(self._stream)
         if message[0] == "raised":
             raise self._exception(*message[1:])
-        return {name: unpack(form, self._find) for name, form in message[1].items()}
+        own = {name: form for name, form in message[1].items() if name.isidentifier() and name[:2] != "__"}
+        values = {name: unpack(form, self._find) for name, form in own.items()}
+        return {name: self._as_made(value) if _is_class(name) else value for name, value in values.items()}
+
+    def call(self, function: Remote, *args: Any, **kwargs: Any) -> Any:
+        result = self.ask("call", function, *args, **kwargs)
+        # Only a class makes an object of the tests: a function's answer may be anything.
+        return self._as_made(result) if self._makes(function, result) else result
+
+    def attribute(self, holder: Remote, name: str) -> Any:
+        if name in _PLAIN_METHODS and not (holder._made and holder._kind != "type"):
+            self._refuse(holder, f"whose {name} the tests would have to believe")
+        result = self.ask("getattr", holder, name)
+        if self._makes(holder, result):
+            self._constants.add(result._identity)
+            return self._as_made(result)
+        return result
+
+    def operate(self, name: str, *args: Any) -> Any:
+        remotes = [value for value in args if isinstance(value, Remote)]
+        made = {value._kind for value in remotes if value._made} - {"type"}
+        if not made:
+            self._refuse(remotes[0], "whose operators the tests would have to believe")
+        result = self.ask(name, *args)
+        return self._as_made(result) if isinstance(result, Remote) and result._kind in made else result
+
+    def compare(self, name: str, one: Remote, other: Any) -> Any:
+        if not isinstance(other, Remote):
+            # The answer would be the program's own word on whether it is right.
+            raise NotPlain(f"the program gave a {one._kind}, which cannot be compared with plain data")
+        if one._made:
+            return self.ask(name, one, other)
+        if other._made:
+            return self.ask(_MIRRORED[name], other, one)
+        return self._refuse(one, "which only the program could compare")
+
+    def _makes(self, holder: Remote, result: Any) -> bool:
+        if not (isinstance(result, Remote) and holder._made and holder._kind == "type"):
+            return False
+        return _is_class(result._kind) and result._kind in self._named
+
+    def _as_made(self, value: Any) -> Any:
+        if not isinstance(value, Remote) or value._made:
+            return value
+        return self._remote(value._identity, value._kind, True)
+
+    def _remote(self, identity: int, kind: str, made: bool) -> Remote:
+        # One reference for one object, so that `is` holds.
+        made = made or identity in self._constants
+        return self._remotes.setdefault((identity, made), Remote(self, identity, kind, made))
+
+    def _refuse(self, remote: Remote, why: str) -> Any:
+        """Raises NotPlain: a failure of the program, unless the tests know its class."""
+        reason = f"the program gave a {remote._kind}, {why}"
+        if remote._kind == "type" or remote._kind in self._named:
+            self.uncarried = reason
+        raise NotPlain(reason)
 
     def ask(self, operation: str, *args: Any, **kwargs: Any) -> Any:
         forms = [pack(value, self._name) for value in args]
@@ -284,7 +415,11 @@ class _Program:
         while (message := receive(self._stream))[0] == "call":
             send(self._stream, self._perform(*message[1:]))
         if message[0] == "raised":
-            raise self._exception(*message[1:])
+            error = self._exception(*message[1:])
+            if isinstance(error, StopIteration) and operation != "next":
+                # It would end a loop of the tests as if there were no more to test.
+                raise ProgramError("the program raised StopIteration")
+            raise error
         for value, form in zip(args[1:], message[2], strict=True):
             if form is not None:
                 _refill(value, unpack(form, self._find))
@@ -302,13 +437,17 @@ class _Program:
         if isinstance(value, Remote):
             return ["object", value._identity]
         if not callable(value) or isinstance(value, type):
-            raise NotPlain(f"a {type(value).__name__} of the tests cannot be passed to the program")
+            self.uncarried = f"a {type(value).__name__} of the tests cannot be passed to the program"
+            raise NotPlain(self.uncarried)
         self._functions.append(value)
         return ["function", len(self._functions) - 1]
 
     def _find(self, tag: str, rest: Any) -> Any:
         if tag == "object":
-            return Remote(self.ask, int(rest[0]), str(rest[1]))
+            identity, kind = int(rest[0]), str(rest[1])
+            if kind in _UNCARRIED_KINDS:
+                self.uncarried = f"a {kind} of the program cannot be awaited by the tests"
+            return self._remote(identity, kind, False)
         if tag == "exception":
             return self._class(rest)
         if tag == "module" and rest.partition(".")[0] in sys.stdlib_module_names:
@@ -330,6 +469,11 @@ class _Program:
                 return base
             return self._exceptions.setdefault(kinds[0], type(kinds[0], (_text_error(base),), {}))
         return ProgramError
+
+
+def _is_class(name: str) -> bool:
+    """Whether a name is written as a class's: what is asked of a function is judged by plain data alone."""
+    return name[:1].isupper()
 
 
 def _text_error(base: type[BaseException]) -> type[BaseException]:

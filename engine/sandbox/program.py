@@ -18,7 +18,10 @@ from engine.sandbox.wire import NotPlain, pack, receive, send, unpack
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "call": lambda function, *args, **kwargs: function(*args, **kwargs),
     "getattr": getattr, "setattr": setattr, "iter": iter, "next": next, "len": len, "bool": bool, "str": str,
-    "repr": repr, "hash": hash, "isinstance": lambda kind, value: isinstance(value, kind),
+    "repr": repr, "hash": hash, "int": int, "float": float,
+    "isinstance": lambda kind, value: isinstance(value, kind),
+    "enter": lambda manager: type(manager).__enter__(manager),
+    "exit": lambda manager: type(manager).__exit__(manager, None, None, None),
 }  # fmt: skip
 _MUTABLE = (list, dict, set, deque, bytearray, io.StringIO, io.BytesIO)
 
@@ -49,6 +52,7 @@ class _Objects:
     def __init__(self, stream: int) -> None:
         self._stream = stream
         self._known: list[Any] = []
+        self._places: dict[int, int] = {}
 
     def names(self, module: types.ModuleType) -> dict[str, Any]:
         found = {name: value for name, value in vars(module).items() if not name.startswith("__")}
@@ -73,8 +77,11 @@ class _Objects:
             return ["module", value.__name__]
         if isinstance(value, type) and issubclass(value, BaseException):
             return ["exception", [kind.__name__ for kind in value.__mro__]]
-        self._known.append(value)
-        return ["object", [len(self._known) - 1, type(value).__name__]]
+        place = self._places.setdefault(id(value), len(self._known))
+        if place == len(self._known):
+            self._known.append(value)
+        kind = "type" if isinstance(value, type) else type(value).__name__
+        return ["object", [place, kind]]
 
     def _find(self, tag: str, rest: Any) -> Any:
         if tag == "object":

@@ -9,8 +9,8 @@ import io
 import json
 import os
 import struct
-from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -93,6 +93,12 @@ _STREAMS: tuple[Any, ...] = (io.StringIO, io.BytesIO)
 _SCALARS: tuple[tuple[Any, Any], ...] = ((int, int.__int__), (float, float.__float__), (str, str.__str__))
 _ITEMS: tuple[Any, ...] = (list, tuple, set, frozenset, deque)
 _NUMBERS = (Decimal, Fraction, complex)
+_VIEWS: Mapping[Any, Callable[[list[Any]], Any]] = {
+    type({}.keys()): lambda items: dict.fromkeys(items).keys(),
+    type({}.values()): lambda items: dict(enumerate(items)).values(),
+    type({}.items()): lambda items: dict(items).items(),
+}
+_VIEW_NAMES = {kind.__name__: make for kind, make in _VIEWS.items()}
 
 
 def pack(value: Any, name: Callable[[Any], Any]) -> Any:
@@ -110,6 +116,9 @@ def _pack(value: Any, name: Callable[[Any], Any]) -> Any:
     for kind, plain in _SCALARS:
         if isinstance(value, kind):
             return plain(value)
+    if isinstance(value, tuple) and isinstance(fields := getattr(type(value), "_fields", None), tuple):
+        items = [_pack(item, name) for item in tuple.__iter__(value)]
+        return ["namedtuple", [type(value).__name__, list(fields), items]]
     for kind in _ITEMS:
         if isinstance(value, kind):
             return [kind.__name__, [_pack(item, name) for item in kind.__iter__(value)]]
@@ -124,6 +133,8 @@ def _pack(value: Any, name: Callable[[Any], Any]) -> Any:
         return ["bytearray", bytearray.hex(value)]
     if type(value) in _NUMBERS:
         return [type(value).__name__, str(value)]
+    if type(value) in _VIEWS:
+        return [type(value).__name__, [_pack(item, name) for item in value]]
     return _pack_library(value) or name(value)
 
 
@@ -184,6 +195,11 @@ def unpack(form: Any, find: Callable[[str, Any], Any]) -> Any:
         if tag == "defaultdict":
             pairs = {unpack(key, find): unpack(item, find) for key, item in rest[1]}
             return defaultdict(unpack(rest[0], find), pairs)
+        if tag in _VIEW_NAMES:
+            return _VIEW_NAMES[tag]([unpack(item, find) for item in rest])
+        if tag == "namedtuple":
+            kind, fields, items = rest
+            return namedtuple(kind, fields)(*[unpack(item, find) for item in items])
         if tag in _LIBRARY:
             return _unpack_library(tag, rest)
         if tag in _TEXTS:

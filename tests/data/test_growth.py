@@ -54,6 +54,24 @@ def test_copies_planted_in_a_family_of_templates_are_all_found() -> None:
     assert found == {(place, MANY + at) for at, place in enumerate(planted)}
 
 
+def test_reworded_copies_are_found_in_a_family_whose_words_are_all_common() -> None:
+    draw = random.Random(5)
+    names = [f"name{n}" for n in range(20)]
+    slots = draw.sample(
+        [(name, a, b) for name in names for a in range(2, 110) for b in range(2, 110)], 12_000
+    )
+    asked = "{0} has {1} boxes with {2} pencils in each. How many pencils has {0} got?"
+    family = [example(n, asked.format(*slot), f"item {n}") for n, slot in enumerate(slots)]
+    planted = draw.sample(range(len(family)), 40)
+    reworded = [
+        example(n, "So " + family[n].query.replace(" has ", " has exactly ", 1), f"Item {n}") for n in planted
+    ]
+    assert {group.places[0] for group in copies([*family, *reworded])} == set(planted)
+    assert {leak.example_id for leak in find_leaks(reworded, family) if leak.counts} == {
+        f"e{n}" for n in planted
+    }
+
+
 def test_many_equal_questions_are_one_group_with_score_one() -> None:
     [group] = copies([example(n, "What do you sell?", "Lamps and chairs") for n in range(MANY)])
     assert (len(group.places), group.score) == (MANY, 1.0)

@@ -97,7 +97,7 @@ class TestHonestPrograms:
         ]
 
     def test_large_tests_arrive_whole(self, sandbox: Sandbox) -> None:
-        tests = "\n".join(f"assert f({place}) == {place + 1}" for place in range(10_000))
+        tests = "\n".join(f"assert f({place}) == {place + 1}  # {'x' * 500}" for place in range(1_000))
         assert sandbox.run(Job("def f(x): return x + 1", tests)).passed is True
 
 
