@@ -7,13 +7,13 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from engine.errors import BadInput
 from engine.metrics.load import load_metric
-from engine.metrics.metric import Measure, Metric, mean
+from engine.metrics.metric import Direction, Measure, Metric, mean
 from engine.plan.checks import NOT_METRICS
 from engine.plan.metrics import REGISTRY, is_own
 from engine.plan.paths import Context
@@ -146,8 +146,13 @@ def _judged(row: MetricRow | None) -> Measure | None:
     """The measure that a judge's scores are; its version names the judge's model and prompt."""
     if row is None or not row.measure.startswith("judge:"):
         return None
+    return _as_stored(row, "higher")
+
+
+def _as_stored(row: MetricRow, direction: Direction) -> Measure:
+    """The measure that a row describes, its values averaged."""
     return Measure(
-        row.measure, "higher", row.low, row.high, row.unit, frozenset(), row.version, row.source, row.meaning
+        row.measure, direction, row.low, row.high, row.unit, frozenset(), row.version, row.source, row.meaning
     )
 
 
@@ -222,11 +227,10 @@ def _averaged(sides: Sequence[Side], declared: Mapping[str, Measure]) -> dict[st
                 ):
                     del asked[name]
     return {
-        name: Measure(
-            *(name, row.direction, row.low, row.high, row.unit, frozenset()),
-            *(row.version, row.source, row.meaning),
-        )
+        name: _as_stored(row, direction)
         for name, row in asked.items()
+        for direction in get_args(Direction)
+        if direction == row.direction
     }
 
 

@@ -142,11 +142,12 @@ def metric_name(value: Any, info: ValidationInfo) -> Any:
     if not colon or not path.endswith(".py"):
         return value
     file = existing_file(path, info)
-    if isinstance(file, Path) and isinstance(info.context, Context):
-        if not file.resolve().is_relative_to(info.context.folder.resolve()):
-            raise ValueError(
-                f"is outside the plan's folder, from which alone its code is run; copy it there: {file}"
-            )
+    if not isinstance(file, Path) or not isinstance(info.context, Context):
+        return value
+    if not file.resolve().is_relative_to(info.context.folder.resolve()):
+        raise ValueError(
+            f"is outside the plan's folder, from which alone its code is run; copy it there: {file}"
+        )
     return f"{file}:{attribute}"
 
 
