@@ -125,9 +125,29 @@ def prepare(folder: Path) -> None:
             "copy the folder to a place that can be written, and use that with --store DIR",
         )
     if found < SCHEMA:
-        from store.migrations import upgrade
+        _upgrade(folder)
 
+
+def _upgrade(folder: Path) -> None:
+    from sqlalchemy.exc import DatabaseError
+
+    from store.migrations import upgrade
+
+    try:
         upgrade(folder / FILE, folder / f"{FILE}.before-{SCHEMA}")
+    except OSError as error:
+        raise StoreError(
+            f"the store {folder} cannot be upgraded: {error.strerror}; nothing in it was changed",
+            "free some space, or copy the folder and use the copy with --store DIR",
+        ) from error
+    except (sqlite3.Error, DatabaseError) as error:
+        reason = error.orig if isinstance(error, DatabaseError) else error
+        if re.search("duplicate column|already exists|no such", str(reason)):
+            raise StoreError(
+                f"an upgrade of the store {folder} by an earlier Assay was interrupted: {reason}",
+                "`assay doctor --repair` finishes it, after a copy",
+            ) from error
+        raise explain(reason if isinstance(reason, Exception) else error, folder) from error
 
 
 def schema_of(folder: Path) -> str:

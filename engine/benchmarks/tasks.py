@@ -164,6 +164,7 @@ def task_manager(include: Path | None, tasks: Sequence[str]) -> Iterator[Any]:
     from lm_eval.tasks._factory import TaskFactory
 
     with TemporaryDirectory(prefix="assay-datasets-") as cache:
+        _sandbox_templates()
 
         class LocalDataFactory(TaskFactory):  # type: ignore[misc]  # lm-eval is untyped here
             # lm-eval offers no public place between reading a task's file and loading its data.
@@ -182,6 +183,17 @@ def task_manager(include: Path | None, tasks: Sequence[str]) -> Iterator[Any]:
             manager = TaskManager(include_path=folder)
         manager._factory = LocalDataFactory(meta=None)
         yield manager
+
+
+def _sandbox_templates() -> None:
+    """lm-eval renders the templates of task files unsandboxed: one could run any Python."""
+    from jinja2.sandbox import SandboxedEnvironment
+    from lm_eval import utils
+
+    if not isinstance(utils.env, SandboxedEnvironment):
+        own = SandboxedEnvironment(undefined=utils.env.undefined, keep_trailing_newline=True)
+        own.filters |= utils.env.filters
+        utils.env = own
 
 
 def _is_here(name: str, manager: Any) -> bool:
@@ -227,6 +239,57 @@ def check_tasks(tasks: Sequence[str], include: Path | None) -> list[TaskProblem]
                 if entry.yaml_path:
                     problems += missing_files(leaf, configs[leaf], Path(entry.yaml_path).parent)
     return [*problems, *missing_on_hub(configs)]
+
+
+def own_functions(tasks: Sequence[str], include: Path) -> dict[str, Path | None]:
+    """The functions (`module.name`) that the tasks' files tell lm-eval to import, and where each comes from.
+
+    None is an installed module's. lm-eval's own task files, which it installs, are left out.
+    """
+    import lm_eval
+    import yaml
+
+    installed = Path(lm_eval.__file__).parent
+    found: dict[str, Path | None] = {}
+
+    def read(file: Path, seen: set[Path]) -> None:
+        if file in seen or file.is_relative_to(installed) or not file.is_file():
+            return
+        seen.add(file)
+        for key, node in _nodes(yaml.compose(file.read_text("utf-8"), yaml.SafeLoader)):
+            if node.tag == "!function":
+                place = (file.parent / f"{node.value.rpartition('.')[0].replace('.', '/')}.py").resolve()
+                found[node.value] = place if place.exists() else None
+            elif key == "include" and isinstance(node.value, str):
+                read((file.parent / node.value).resolve(), seen)
+
+    with task_manager(include, tasks) as manager:
+        seen: set[Path] = set()
+        for entry in _entries(tasks, manager):
+            if entry.yaml_path:
+                read(Path(entry.yaml_path).resolve(), seen)
+    return found
+
+
+def _nodes(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every node of a YAML file, with the key that it or the list around it stands under."""
+    if node is None:
+        return
+    yield key, node
+    if isinstance(node.value, list):
+        for item in node.value:
+            if isinstance(item, tuple):
+                yield from _nodes(item[1], str(item[0].value))
+            else:
+                yield from _nodes(item, key)
+
+
+def _entries(tasks: Iterable[str], manager: Any) -> Iterator[Any]:
+    """The tasks, groups and tags of those names, and all that is in them."""
+    for name in tasks:
+        if (entry := manager.task_index.get(name)) is not None:
+            yield entry
+            yield from _entries(_members(entry) or (), manager)
 
 
 def require_tasks(tasks: Sequence[str], manager: Any) -> None:

@@ -1,26 +1,27 @@
 """What two runs have in common to compare: candidates, examples, measures; a reason for all else."""
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from engine.errors import BadInput
 from engine.metrics.load import load_metric
-from engine.metrics.metric import Measure, Metric, mean
+from engine.metrics.metric import Direction, Measure, Metric, mean
 from engine.plan.checks import NOT_METRICS
-from engine.plan.metrics import REGISTRY
+from engine.plan.metrics import REGISTRY, is_own
 from engine.plan.paths import Context
 from engine.plan.plan import Metrics
 from store.read import evidence, history
 from store.read.rows import ExampleRow, MetricRow, ModelRow
 
-NOT_DECLARED = "no metric at hand gives a measure of that name"
+NOT_DECLARED = "no metric of Assay's gives a measure of that name, and its values are not averages"
 NO_EXAMPLES = "they are taken of a run's answers or of a corpus as a whole, not example by example"
 _NUMBERED = re.compile(r"\d{1,3}(;.*)?")  # a version of Assay's own measures; those of a plan are hashes
 _OF_A_WHOLE_RUN = re.compile(r"(perplexity|bits_per_byte):.+|latency_p\d+_s|tokens_(in|out)_(total|mean)")
@@ -145,8 +146,13 @@ def _judged(row: MetricRow | None) -> Measure | None:
     """The measure that a judge's scores are; its version names the judge's model and prompt."""
     if row is None or not row.measure.startswith("judge:"):
         return None
+    return _as_stored(row, "higher")
+
+
+def _as_stored(row: MetricRow, direction: Direction) -> Measure:
+    """The measure that a row describes, its values averaged."""
     return Measure(
-        row.measure, "higher", row.low, row.high, row.unit, frozenset(), row.version, row.source, row.meaning
+        row.measure, direction, row.low, row.high, row.unit, frozenset(), row.version, row.source, row.meaning
     )
 
 
@@ -176,27 +182,66 @@ def _unknown(row: MetricRow, known: Measure | None, unloadable: Sequence[str]) -
 def declared_measures(sides: Sequence[Side] = ()) -> tuple[dict[str, Measure], list[str]]:
     """Every measure that Assay and the plans of these runs declare, by name.
 
-    Metrics of a plan's own are loaded from where its run found them. Beside the measures stands why such
-    metrics could not be loaded, a sentence each.
+    A run may come from another store: no Python that its plan names is imported. What is stored of a plan's
+    own measures says how they are combined, where they are averaged. Beside the measures stands why metrics
+    could not be loaded, a sentence each.
     """
     measures = {measure.name: measure for name in REGISTRY for measure in load_metric(name, {}).measures}
     unloadable: dict[str, None] = {}
     for side in sides:
         for name, settings in _planned(side).items():
+            if is_own(name):
+                continue
             try:
                 found = _load(name, settings, Path(side.run.plan_folder))
             except (BadInput, ValidationError) as error:
                 unloadable[f"{name}: {_said(error)}"] = None
             else:
                 measures |= {measure.name: measure for measure in found.measures}
-    return measures, list(unloadable)
+    return measures | _averaged(sides, measures), list(unloadable)
+
+
+def _averaged(sides: Sequence[Side], declared: Mapping[str, Measure]) -> dict[str, Measure]:
+    """The stored measures that nothing here declares, where each model's value is the mean of its scores."""
+    rows = {name: row for side in sides for name, row in side.metrics.items()}
+    asked = {
+        name: row
+        for name, row in rows.items()
+        if (known := declared.get(name)) is None
+        or (known.version != row.version and not _NUMBERED.fullmatch(row.version))
+        if not name.startswith("judge:") and not _OF_A_WHOLE_RUN.fullmatch(name)
+    }
+    for side in sides if asked else ():
+        values = {
+            (score.model, score.measure): score.value
+            for score in history.model_scores(side.connection, side.run.id)
+            if score.value is not None
+        }
+        names = {row: name for name, row in side.examples.items()}
+        for model in side.models.values():
+            parts = side.parts(model, names)
+            for name in [name for name in asked if (model.name, name) in values]:
+                sums = [sum(part) for part in zip(*parts.get(name, {}).values(), strict=True)]
+                if len(sums) != 2 or not math.isclose(
+                    sums[0], values[model.name, name] * sums[1], abs_tol=1e-9
+                ):
+                    del asked[name]
+    return {
+        name: _as_stored(row, direction)
+        for name, row in asked.items()
+        for direction in get_args(Direction)
+        if direction == row.direction
+    }
 
 
 def _planned(side: Side) -> dict[str, Any]:
     """The settings of the metrics that a run's plan names, by name; None for one without settings."""
-    table = tomllib.loads(side.run.plan).get("metrics", {})
-    named = dict.fromkeys((*table.get("use", ()), *(key for key in table if key not in NOT_METRICS)))
-    return {name: table.get(name) for name in named}
+    try:
+        table = tomllib.loads(side.run.plan).get("metrics", {})
+        named = dict.fromkeys((*table.get("use", ()), *(key for key in table if key not in NOT_METRICS)))
+        return {name: table.get(name) for name in named if isinstance(name, str)}
+    except (tomllib.TOMLDecodeError, TypeError, AttributeError):
+        return {}  # an imported run has no plan, and that of another store may be anything
 
 
 def _load(name: str, settings: Any, folder: Path) -> Metric:

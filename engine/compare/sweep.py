@@ -36,12 +36,13 @@ class Place:
     reason: str | None = None
 
 
-def cheap_measure(plan: Plan) -> Measure:
-    """The measure that the plan's sweep is cut by.
+def cheap_measure(plan: Plan, leave_out: Sequence[str] = ()) -> Measure:
+    """The measure that the plan's sweep is cut by; metrics to leave out are not loaded.
 
     Raises BadInput when no metric of the plan gives it, or when neither side of it is the better one.
     """
-    metrics = load_metrics(plan.metrics.use, plan.metrics.settings)
+    used = [name for name in plan.metrics.use if name not in leave_out]
+    metrics = load_metrics(used, plan.metrics.settings)
     known = {measure.name: measure for metric in metrics.values() for measure in metric.measures}
     known |= {measure.name: measure for measure in MEASURES}
     by = plan.sweep.by

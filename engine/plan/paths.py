@@ -139,7 +139,16 @@ def text_or_file(value: Any, info: ValidationInfo) -> Any:
 def metric_name(value: Any, info: ValidationInfo) -> Any:
     """A metric's name; the file in one such as "my_metrics.py:polite" is there, and made absolute."""
     path, colon, attribute = value.rpartition(":") if isinstance(value, str) else ("", "", "")
-    return f"{existing_file(path, info)}:{attribute}" if colon and path.endswith(".py") else value
+    if not colon or not path.endswith(".py"):
+        return value
+    file = existing_file(path, info)
+    if not isinstance(file, Path) or not isinstance(info.context, Context):
+        return value
+    if not file.resolve().is_relative_to(info.context.folder.resolve()):
+        raise ValueError(
+            f"is outside the plan's folder, from which alone its code is run; copy it there: {file}"
+        )
+    return f"{file}:{attribute}"
 
 
 def metric_settings(value: Any, info: ValidationInfo) -> Any:

@@ -33,7 +33,7 @@ from engine.plan.errors import (
     validation_problems,
 )
 from engine.plan.folds import select_fold
-from engine.plan.metrics import REGISTRY, make_built_in
+from engine.plan.metrics import REGISTRY, is_own, make_built_in
 from engine.plan.rubric import BUILT_IN
 from engine.plan.sweep import Members, expand
 from engine.plan.sweep import Sweep as Sweep
@@ -474,6 +474,15 @@ class Plan(Table):
     def hash(self) -> str:
         """SHA-256 of the plan's text, 64 hex digits."""
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def has_own_code(self) -> bool:
+        """Whether a run of it executes Python that is neither Assay's nor an installed package's."""
+        return (
+            any(is_own(name) for name in self.metrics.use)
+            or any(model.trust_remote_code for model in self.models)
+            or (self.benchmarks is not None and self.benchmarks.include is not None)
+        )
 
     @property
     def baselines(self) -> tuple[Model, ...]:

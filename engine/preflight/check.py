@@ -18,6 +18,7 @@ from engine.data.examples import data_rows
 from engine.data.leakage import read_training
 from engine.data.lock import refuse_used_test, used_before
 from engine.data.unused import unused_columns
+from engine.data.versions import file_hash
 from engine.errors import AssayError, BadInput
 from engine.judges.preflight import cost_findings, judge_findings
 from engine.metrics.load import CLASH_WAY_OUT, clashes, load_metric
@@ -25,6 +26,7 @@ from engine.metrics.perplexity import read_corpus
 from engine.models.folder import adapter_notes, check_adapter, check_model_folder, check_quantised, find_model
 from engine.models.recorded import RecordedModel
 from engine.plan.errors import Finding, Level, in_units
+from engine.plan.metrics import is_own
 from engine.plan.model_files import read_json
 from engine.plan.plan import Data, Model, Plan
 from engine.plan.selection import in_part, part_name, whole_set, without_excluded
@@ -124,10 +126,13 @@ def _own_code(subject: str, model: Model, folder: Path) -> Iterator[Finding]:
     config = read_json(folder / "config.json")
     if "auto_map" not in config or _is_known(str(config.get("model_type"))):
         return
-    files = ", ".join(sorted(file.name for file in folder.glob("*.py"))) or "code of another repository"
+    found = sorted(folder.glob("*.py"))
     if model.trust_remote_code:
-        yield Finding("warning", subject, f"its own code will run here: {files}", "read it first")
+        yield from (_will_run(subject, "its own code", file) for file in found)
+        if not found:
+            yield Finding("warning", subject, "code of another repository will run", READ_IT)
         return
+    files = ", ".join(file.name for file in found) or "code of another repository"
     yield Finding(
         "error",
         subject,
@@ -237,22 +242,26 @@ def _embedding(data: Data, folder: Path) -> Finding:
 
 TRAINING_RECORDS = 1000  # how many of a training file are read here; a run reads all
 _OF_ONE_FOLD = ("time", "store", "memory")  # folds are alike in these
+READ_IT = "a run executes it with your permissions: read it first"
 LITTLE_DISK = 1 << 30  # bytes: a warning under it
 NO_DISK = 50 << 20  # bytes: no run under it
 
 
-def check(plan: Plan, store: Path) -> list[Finding]:
-    """All findings, right ones too: data, metrics, models, servers, disk and memory."""
+def check(plan: Plan, store: Path, *, allow_code: bool = False) -> list[Finding]:
+    """All findings, right ones too: data, metrics, models, servers, disk and memory.
+
+    Own metrics are named with the hash of their file, and loaded only where code is allowed.
+    """
     findings: list[Finding] = []
     whole = _read_examples(plan, findings)
     examples = remaining(whole, store)
     findings += [*_data(plan, examples), *data_findings(plan, whole, examples, store)]
-    findings += [*_metrics(plan, examples), *metric_findings(plan)]
+    findings += [*_metrics(plan, examples, allow_code), *metric_findings(plan)]
     for model in plan.models:
         findings += [*_model(model, examples), *_training_config(model)]
     findings += _servers(plan)
     findings += [*_judges(plan, examples), *judge_findings(plan, examples)]
-    findings += [*_sweep(plan, examples), *_compute(plan)]
+    findings += [*_sweep(plan, examples, allow_code), *_compute(plan)]
     findings += [Finding(*found) for found in cost_findings(plan, examples)]
     chosen = asked(plan, examples)
     findings += [*_disk(plan, chosen, store), *memory(plan, chosen)]
@@ -260,12 +269,12 @@ def check(plan: Plan, store: Path) -> list[Finding]:
     return [*findings, *([taken] if taken else [])]
 
 
-def check_folds(plans: Sequence[Plan], store: Path) -> list[Finding]:
+def check_folds(plans: Sequence[Plan], store: Path, *, allow_code: bool = False) -> list[Finding]:
     """The findings of `check` on a plan's folds: common ones once, the others by fold.
 
     The time is that of the first.
     """
-    first, *others = (check(plan, store) for plan in plans)
+    first, *others = (check(plan, store, allow_code=allow_code) for plan in plans)
     if not others:
         return first
     shared = {finding for finding in first if all(finding in found for found in others)}
@@ -294,12 +303,24 @@ def check_benchmarks(plan: Plan) -> list[Finding]:
     """Whether lm-eval knows the plan's tasks and has their data here; importing it takes seconds."""
     if plan.benchmarks is None:
         return []
-    from engine.benchmarks.harness import check_tasks
+    from engine.benchmarks.tasks import check_tasks, own_functions
 
-    problems = check_tasks(plan.benchmarks.tasks, plan.benchmarks.include)
+    tasks, include = plan.benchmarks.tasks, plan.benchmarks.include
+    code = [
+        _will_run("benchmarks", f"{function} of the task files", file)
+        for function, file in (own_functions(tasks, include) if include else {}).items()
+    ]
+    problems = check_tasks(tasks, include)
     if not problems:
-        return [Finding("ok", "benchmarks", f"{len(plan.benchmarks.tasks)} tasks and their data are here")]
-    return [Finding("error", "benchmarks", problem.message, problem.hint) for problem in problems]
+        return [*code, Finding("ok", "benchmarks", f"{len(tasks)} tasks and their data are here")]
+    return code + [Finding("error", "benchmarks", problem.message, problem.hint) for problem in problems]
+
+
+def _will_run(subject: str, what: str, file: Path | None) -> Finding:
+    """Names code that a run of the plan executes with the user's permissions."""
+    if file is None:
+        return Finding("warning", subject, f"{what} will run: it is an installed package's", READ_IT)
+    return Finding("warning", subject, f"{what} will run: {file}, SHA-256 {file_hash(file)}", READ_IT)
 
 
 def _wrong(subject: str, error: AssayError) -> Finding:
@@ -343,10 +364,15 @@ def _data(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
             yield Finding("ok", "data.train", f"its first {read} records can be read")
 
 
-def _metrics(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
+def _metrics(plan: Plan, examples: list[Example], allow_code: bool) -> Iterator[Finding]:
     needing = []
     loaded = {}
     for name in plan.metrics.use:
+        if is_own(name):
+            file, _, attribute = name.rpartition(":")
+            yield _will_run(f"metrics.{Path(name).name}", attribute, Path(file))
+            if not allow_code:
+                continue
         try:
             metric = load_metric(name, plan.metrics.settings.get(name, {}))
         except BadInput as error:
@@ -390,14 +416,19 @@ def _training_config(model: Model) -> Iterator[Finding]:
         yield Finding("ok", subject, f"its training config {found.file} has {len(found.values)} settings")
 
 
-def _sweep(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
+def _sweep(plan: Plan, examples: list[Example], allow_code: bool) -> Iterator[Finding]:
     checkpoints = sum(model.sweep is not None for model in plan.models)
     if not checkpoints:
         return
+    own = [name for name in plan.metrics.use if is_own(name) and not allow_code]
     try:
-        measure = cheap_measure(plan)
+        measure = cheap_measure(plan, leave_out=own)
     except BadInput as error:
-        yield _wrong("sweep", error)
+        if own:
+            message = f"whether its own metrics give {plan.sweep.by} is known once they run"
+            yield Finding("warning", "sweep", message, "`assay check --allow-code` runs them")
+        else:
+            yield _wrong("sweep", error)
         return
     if "references" in measure.needs and examples and not any(item.references for item in examples):
         message = f"no example has a reference, which {measure.name} needs"

@@ -127,7 +127,7 @@ def _reference(store: Path, against: str) -> str:
 
 
 def _refuse_what_cannot_run(plan: Plan, store: Path) -> None:
-    wrong = [finding for finding in check(plan, store) if finding.level == "error"]
+    wrong = [finding for finding in check(plan, store, allow_code=True) if finding.level == "error"]
     if wrong:
         lines = "\n".join(f"  {finding.subject}: {finding.message}" for finding in wrong)
         hints = "; ".join(dict.fromkeys(finding.hint for finding in wrong if finding.hint))
@@ -158,6 +158,7 @@ def again(
             f"run {run_id} was imported from {run.imported}: it has no plan to run again",
             "`assay run PLAN` runs one",
         )
+    refuse_code_from_elsewhere(run)
     plan = plan_of(run)
     found = changes(connection, plan, run, store)
     if found and not anyway:
@@ -173,7 +174,19 @@ def again(
     )
 
 
-def plan_of(run: RunDetail) -> Plan:
+def refuse_code_from_elsewhere(run: RunDetail | records.Run) -> None:
+    """Raises BadInput where a run came with another store, and its plan names code.
+
+    Merging takes the worker's process id out of a run; one of this store has it once it was started.
+    """
+    if run.worker_pid is None and run.status != "queued" and plan_of(run).has_own_code:
+        raise BadInput(
+            f"run {run.id} came from another store, and its plan names code of its own",
+            "read its plan and that code; `assay run PLAN` runs a plan of yours",
+        )
+
+
+def plan_of(run: RunDetail | records.Run) -> Plan:
     """The run's plan as it was stored, with its paths. Raises BadInput when what it names is gone."""
     options = run.options or {}
     return parse_plan(

@@ -75,6 +75,12 @@ class Pulse(threading.Thread):
 def work(store: Path, run_id: int) -> int:
     """Executes the run; returns the exit code: 0 when it finished or was stopped, 3 when it failed."""
     recorder = Recorder(store, run_id)
+    try:
+        _refuse_code_from_elsewhere(recorder.run())
+    except AssayError as error:
+        code = _fail(recorder, str(error))
+        recorder.close()
+        return code
     if not recorder.claim(os.getpid(), socket.gethostname()):
         log.info("run %d is finished or belongs to another worker", run_id)
         recorder.close()
@@ -90,6 +96,13 @@ def work(store: Path, run_id: int) -> int:
     finally:
         pulse.stop()
         recorder.close()
+
+
+def _refuse_code_from_elsewhere(run: records.Run) -> None:
+    from engine.run.launch import refuse_code_from_elsewhere
+
+    if run.status not in ("finished", "cancelled"):
+        refuse_code_from_elsewhere(run)
 
 
 def _execute(recorder: Recorder, store: Path, pulse: Pulse) -> int:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import socket
 import sqlite3
 import stat
 import tempfile
@@ -15,7 +16,7 @@ from typing import Any
 
 from store import database
 from store.errors import StoreError
-from store.read.history import STATUS, attach
+from store.read.history import STATUS, attach, worker_alive
 
 _STEP = 512  # rows asked for at once; where that fails, one by one
 
@@ -70,7 +71,13 @@ def _copy(source: sqlite3.Connection, sink: sqlite3.Connection, folder: Path) ->
 
 
 def _copy_table(source: sqlite3.Connection, sink: sqlite3.Connection, table: str) -> None:
-    ours = [row["name"] for row in sink.execute(f"PRAGMA table_info({table})")]
+    # The names that a migration gives a table while it puts another in its place.
+    for name in (f"{table}_before", f"_alembic_tmp_{table}", table):
+        _copy_rows(source, sink, name, table)
+
+
+def _copy_rows(source: sqlite3.Connection, sink: sqlite3.Connection, table: str, into: str) -> None:
+    ours = [row["name"] for row in sink.execute(f"PRAGMA table_info({into})")]
     try:
         theirs = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
     except sqlite3.DatabaseError:
@@ -79,7 +86,7 @@ def _copy_table(source: sqlite3.Connection, sink: sqlite3.Connection, table: str
     if not columns:
         return
     listed = ", ".join(columns)
-    insert = f"INSERT OR IGNORE INTO {table} ({listed}) VALUES ({', '.join('?' * len(columns))})"
+    insert = f"INSERT OR IGNORE INTO {into} ({listed}) VALUES ({', '.join('?' * len(columns))})"
     for row in _rows(source, table, listed, rowid="id" in theirs):
         with suppress(sqlite3.IntegrityError):  # a value that the damage took, where there must be one
             sink.execute(insert, row)
@@ -164,7 +171,7 @@ def examine(folder: Path) -> list[StoreCheck]:
             f"(schema {schema}, this one knows {database.SCHEMA})",
             "upgrade assay, or use another store with --store DIR",
         )
-    found.append(_schema(schema))
+    found.append(_schema(folder, schema))
     with closing(attach(database.connect(folder))) as connection:
         found += _content(connection)
         if all(item.ok for item in found if item.check == "integrity"):
@@ -196,11 +203,48 @@ def _space(folder: Path) -> StoreCheck:
     return StoreCheck("disk", free >= _LEAST_FREE, words)
 
 
-def _schema(found: str) -> StoreCheck:
+def _schema(folder: Path, found: str) -> StoreCheck:
     if found == database.SCHEMA:
         return StoreCheck("schema", True, f"{found}, the newest")
+    if _is_half_upgraded(folder, found):
+        words = f"{found} of an earlier Assay, whose upgrade was interrupted"
+        return StoreCheck("schema", False, words, "the upgrade is finished")
     words = f"{found} of an earlier Assay; the next command upgrades it, after a copy"
     return StoreCheck("schema", True, words)
+
+
+def _is_half_upgraded(folder: Path, schema: str) -> bool:
+    """Earlier versions changed one table after the other, and wrote the new schema down at the end."""
+    from store.migrations import create
+
+    with tempfile.TemporaryDirectory() as place:
+        create(Path(place) / database.FILE, schema)
+        with closing(database.look(Path(place))) as whole, closing(database.look(folder)) as found:
+            return _layout(whole) != _layout(found)
+
+
+def _layout(connection: sqlite3.Connection) -> set[tuple[str, str]]:
+    return set(
+        connection.execute(
+            "SELECT t.name, c.name FROM sqlite_master t, pragma_table_info(t.name) c "
+            "WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%'"
+        )
+    )
+
+
+def _finish_upgrade(folder: Path) -> int:
+    """Every row goes into a store of the schema it had; that one is upgraded, and takes the other's place."""
+    from store.migrations import create, replace
+
+    with tempfile.TemporaryDirectory(dir=folder, prefix=f".{database.FILE}.{os.getpid()}.") as place:
+        made = Path(place)
+        create(made / database.FILE, database.schema_of(folder))
+        with closing(database.look(folder)) as source, closing(database.connect(made)) as sink:
+            _copy(source, sink, folder)
+        database.prepare(made)
+        replace(made / database.FILE, folder / database.FILE)
+        with closing(database.look(made)) as connection:
+            return int(connection.execute("SELECT count(*) FROM run").fetchone()[0])
 
 
 def _content(connection: sqlite3.Connection) -> Iterator[StoreCheck]:
@@ -256,7 +300,13 @@ def leftovers(connection: sqlite3.Connection, folder: Path) -> list[Path]:
     known = {int(row[0]) for row in connection.execute("SELECT id FROM run")}
     locks = [path for path in folder.glob("run-*.lock") if not _is_held(path)]
     logs = [path for path in folder.glob("logs/run-*.log") if _number(path) not in known]
-    return [*locks, *logs, *folder.glob(f".{database.FILE}.*")]
+    made = [path for path in folder.glob(f".{database.FILE}.*") if not _is_being_made(path)]
+    return [*locks, *logs, *made]
+
+
+def _is_being_made(path: Path) -> bool:
+    maker = path.name.removeprefix(f".{database.FILE}.").partition(".")[0]
+    return maker.isdecimal() and worker_alive(int(maker), socket.gethostname(), 0.0)
 
 
 def _number(path: Path) -> int:
@@ -292,6 +342,8 @@ def repair(folder: Path, found: list[StoreCheck]) -> list[str]:
         done.append("others cannot read it any more")
     if "integrity" in wrong:
         return [*done, *_rebuilt(folder)]
+    if "schema" in wrong:
+        done.append(f"the upgrade is finished: {_finish_upgrade(folder)} runs")
     with closing(attach(database.connect(folder))) as connection:
         if "references" in wrong:
             done.append(f"removed {drop_orphans(connection)} rows without what they refer to")
@@ -304,7 +356,7 @@ def repair(folder: Path, found: list[StoreCheck]) -> list[str]:
         if "files" in wrong:
             paths = leftovers(connection, folder)
             for path in paths:
-                path.unlink(missing_ok=True)
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             done.append(f"removed {len(paths)} files that belong to nothing")
     return done
 

@@ -13,6 +13,7 @@ import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2.exceptions import SecurityError
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
@@ -20,6 +21,7 @@ from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from engine.benchmarks.harness import KnownTask, TaskResult, check_tasks, identity, run_tasks
+from engine.benchmarks.tasks import task_manager
 from engine.errors import BadInput, CannotRun
 from engine.models.local import LocalBase, LocalModel
 from engine.plan.plan import Benchmarks, Model
@@ -152,6 +154,16 @@ def test_a_task_that_fails_does_not_stop_the_others(base: Path, include: Path, t
     assert next(results).task == "tiny_choice"
     with pytest.raises(CannotRun, match="1 of 2 benchmark tasks failed\n  tiny_broken: "):
         next(results)
+
+
+def test_a_template_of_a_task_file_cannot_reach_python(include: Path) -> None:
+    from lm_eval import utils
+
+    with task_manager(include, ("tiny_choice",)):
+        assert utils.apply_template("{{ a | regex_replace('b', 'c') }}\n", {"a": "abb"}) == "acc\n"
+        for template in ("{{ a.__class__.__mro__ }}", "{{ cycler.__init__.__globals__.os.getpid() }}"):
+            with pytest.raises(SecurityError):
+                utils.apply_template(template, {"a": "abb"})
 
 
 def test_unknown_tasks_are_refused_with_the_nearest_names(base: Path, include: Path) -> None:

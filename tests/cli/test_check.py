@@ -1,3 +1,4 @@
+import hashlib
 import http.server
 import json
 import shutil
@@ -183,9 +184,76 @@ def test_code_that_a_model_brings_is_named_and_never_run_unasked(tmp_path: Path)
     level, said = about(local_plan(tmp_path, folder))
     assert level == "error" and "modeling_own.py" in said and "trust_remote_code = true" in said
     level, said = about(local_plan(tmp_path, folder, "trust_remote_code = true\n"))
-    assert level == "warning" and "will run here: modeling_own.py" in said
+    digest = hashlib.sha256((folder / "modeling_own.py").read_bytes()).hexdigest()
+    assert level == "warning" and f"modeling_own.py, SHA-256 {digest}" in said
     known = a_model(tmp_path, "known", **code)
     assert about(local_plan(tmp_path, known))[0] == "ok"
+
+
+@pytest.fixture
+def marking(tmp_path: Path) -> tuple[str, Path]:
+    """Python that leaves a mark when it is imported, and where."""
+    mark = tmp_path / "imported"
+    return f"from pathlib import Path\nPath({str(mark)!r}).touch()\ndef polite(*_): return 1\n", mark
+
+
+def test_own_metrics_are_named_with_their_hash_and_run_only_when_allowed(
+    assay: Assay, plan: Write, tmp_path: Path, marking: tuple[str, Path]
+) -> None:
+    file, (code, mark) = plan(more='"mine.py:polite" = {}\n'), marking
+    (file.parent / "mine.py").write_text(code)
+    done = assay("check", file, "--json", "--store", tmp_path / "store")
+    assert done.code == 0 and not mark.exists()
+    [found] = [item for item in done.json["findings"] if item["subject"] == "metrics.mine.py:polite"]
+    assert found["level"] == "warning" and hashlib.sha256(code.encode()).hexdigest() in found["message"]
+    assert assay("check", file, "--allow-code", "--store", tmp_path / "store").code == 0
+    assert mark.exists()
+
+
+def test_an_own_measure_that_cuts_a_sweep_is_not_loaded_to_look_for_it(
+    tmp_path: Path, marking: tuple[str, Path]
+) -> None:
+    code, mark = marking
+    (tmp_path / "mine.py").write_text(code)
+    models = SAMPLES / "models"
+    file = local_plan(tmp_path, models / "base")
+    swept = f'path = "{models / "base"}"\nsweep = "{models / "adapters"}/*"\n[generation]'
+    rest = '[metrics]\nuse = ["mine.py:polite"]\n[sweep]\nby = "polite"\nkeep = 1\n'
+    head, _, tail = file.read_text().rpartition(f'path = "{models / "base"}"\n[generation]')
+    file.write_text(head + swept + tail + rest)
+    level, said = about(file, "sweep")
+    assert level == "warning" and "--allow-code" in said and not mark.exists()
+
+
+def test_functions_of_task_files_are_named_and_not_run(
+    assay: Assay, plan: Write, tmp_path: Path, marking: tuple[str, Path]
+) -> None:
+    tasks, (code, mark) = tmp_path / "tasks", marking
+    (tasks / "sub").mkdir(parents=True)
+    for name in ("utils.py", "sub/deep.py"):
+        (tasks / name).write_text(code)
+    (tasks / "base.yaml").write_text("process_docs: !function utils.polite\n")
+    (tasks / "data.jsonl").write_text('{"q": "a"}\n')
+    (tasks / "mine.yaml").write_text(
+        "task: mine\ninclude: base.yaml\ndataset_path: json\n"
+        "dataset_kwargs: {data_files: {test: data.jsonl}}\ntest_split: test\noutput_type: generate_until\n"
+        "doc_to_text: !<!function> os.system\ndoc_to_target: !function sub.deep.polite\n"
+    )
+    file = plan(more=f'[benchmarks]\ntasks = ["mine"]\ninclude = "{tasks}"\n')
+    done = assay("check", file, "--json", "--store", tmp_path / "store")
+    said = " ".join(item["message"] for item in done.json["findings"] if item["subject"] == "benchmarks")
+    digest = hashlib.sha256(code.encode()).hexdigest()
+    assert f"utils.polite of the task files will run: {tasks / 'utils.py'}, SHA-256 {digest}" in said
+    assert f"{tasks / 'sub/deep.py'}, SHA-256 {digest}" in said
+    assert "os.system of the task files will run: it is an installed package's" in said
+    assert not mark.exists()
+
+
+def test_measuring_with_code_that_a_model_brings_asks_for_leave(assay: Assay, tmp_path: Path) -> None:
+    folder = a_model(tmp_path, model_type="own_kind", auto_map={"AutoModelForCausalLM": "m.Own"})
+    file = local_plan(tmp_path, folder, "trust_remote_code = true\n")
+    done = assay("check", file, "--measure", "--store", tmp_path / "store")
+    assert done.code == 2 and "--allow-code" in done.err
 
 
 def test_pickled_weights_are_an_error_with_the_way_to_safetensors(tmp_path: Path) -> None:

@@ -120,21 +120,32 @@ def test_two_runs_of_one_older_version_are_compared_where_the_values_are_average
     assert found(compare_runs(connection, 1, 2), "exact_match").n == 12
 
 
-def test_a_metric_of_ones_own_that_is_gone_or_changed_is_not_compared(
+def test_comparing_runs_no_code_that_a_plan_names(connection: sqlite3.Connection, tmp_path: Path) -> None:
+    own = measure_politeness(connection, tmp_path)
+    own.write_text(f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\n{OWN}")
+    assert found(compare_runs(connection, 1, 2), "polite").n == 12
+    own.unlink()
+    assert found(compare_runs(connection, 1, 2), "polite").n == 12
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_own_measure_that_is_no_average_is_not_compared(
     connection: sqlite3.Connection, tmp_path: Path
 ) -> None:
-    own = measure_politeness(connection, tmp_path)
-    version = load_metric(f"{own}:polite", {}).measures[0].version
-    own.write_text(OWN.replace("1", "2"))
+    measure_politeness(connection, tmp_path)
+    connection.execute(
+        "UPDATE modelscore SET measure = 'polite', value = value + 0.25 WHERE measure = 'exact_match'"
+    )
     comparison = compare_runs(connection, 1, 2)
-    assert f"by version {version}; here it is version" in reason(comparison, "polite")
-    own.write_text("def broken(:")
-    assert "can't be imported: SyntaxError" in reason(compare_runs(connection, 1, 2), "polite")
-    own.unlink()
-    comparison = compare_runs(connection, 1, 2)
-    assert "my_metrics.py:polite: no such file" in reason(comparison, "polite")
+    assert "its values are not averages" in reason(comparison, "polite")
     assert "polite" not in {item.measure for item in comparison.comparisons}
     assert found(comparison, "rougeL").delta is not None
+
+
+def test_a_run_whose_plan_cannot_be_read_is_compared(connection: sqlite3.Connection) -> None:
+    for plan in ("[metrics", 'name = "t"\nmetrics = 5', "[metrics]\nuse = 5", "[metrics]\nuse = [[1]]"):
+        connection.execute("UPDATE run SET plan = ? WHERE id = 1", (plan,))
+        assert found(compare_runs(connection, 1, 2), "rougeL").n == 12
 
 
 def test_measures_that_come_from_a_plans_settings_are_known(connection: sqlite3.Connection) -> None:

@@ -17,6 +17,15 @@ def test_every_path_on_the_page_is_there() -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
+def test_every_statement_on_security_names_a_test_that_is_there() -> None:
+    rows = [row for row in (ROOT / "docs/security.md").read_text().splitlines() if row.startswith("| ")]
+    statements = [row for row in rows if not row.startswith("| statement")]
+    assert len(statements) > 10
+    for row in statements:
+        tests = re.findall(r"`(tests/[\w./]+)`", row)
+        assert tests and all((ROOT / test).is_file() for test in tests), row
+
+
 @pytest.mark.parametrize("floor", ["tui", "engine", "store"])
 def test_every_room_is_on_the_page(floor: str) -> None:
     rooms = {

@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 
 from engine.errors import BadInput
+from engine.run import worker
 from engine.run.launch import again
-from store import records
+from store import database, records
 from store.read import history
 from store.read.runs import count
 from store.session import opened
+from store.transfer.merge import merge
 from store.write import Recorder, create_run
 from tests.engine.runs import carry_out, lines, queue, recorded_plan
 from tui.sections.protocol import repetition
@@ -109,3 +111,32 @@ def test_an_imported_run_has_no_plan_to_run_again(place: Path) -> None:
         run_id = create_run(place / "store", records.Run(**row, options={"imported": "mt-bench"}))
         with pytest.raises(BadInput, match="imported from mt-bench"):
             again(connection, place / "store", run_id)
+
+
+OWN = "from pathlib import Path\nPath({mark!r}).touch()\ndef polite(*_): return 1\n"
+
+
+def test_a_run_from_another_store_executes_no_code_that_its_plan_names(tmp_path: Path) -> None:
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    theirs.mkdir()
+    mark = tmp_path / "ran"
+    (theirs / "mine.py").write_text(OWN.format(mark=str(mark)))
+    plan = recorded_plan(theirs, EXAMPLES, ANSWERS, '[metrics]\nuse = ["mine.py:polite"]\n')
+    run_to_the_end(theirs, queue(theirs / "store", plan))
+    assert mark.exists()
+    mark.unlink()
+    for status in ("finished", "failed", "cancelled"):
+        with opened(theirs / "store") as connection:
+            connection.execute("UPDATE run SET status = ?, created = created + 1", (status,))
+        database.prepare(ours)
+        with opened(ours) as connection:
+            [run_id] = merge(connection, theirs / "store").joined.values()
+            with pytest.raises(BadInput, match="came from another store, and its plan names code"):
+                again(connection, ours, run_id)
+            with pytest.raises(BadInput, match="came from another store"):
+                again(connection, ours, run_id, anyway=True)
+        for _ in range(2):  # refusing once is no leave for the next time
+            assert worker.work(ours, run_id) == (0 if status in ("finished", "cancelled") else 3)
+    with opened(ours) as connection:
+        assert "came from another store" in str(history.run(connection, 2).error)
+    assert not mark.exists()

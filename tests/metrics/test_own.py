@@ -192,6 +192,16 @@ def test_a_plan_whose_file_is_not_there_is_refused(tmp_path: Path) -> None:
     assert "unknown metric" not in str(error.value)
 
 
+def test_code_outside_the_plans_folder_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, documented("### A class"))
+    inner = tmp_path / "plans"
+    inner.mkdir()
+    (inner / "link.py").symlink_to(path)
+    for name in (str(path), "../my_metrics.py", "link.py"):
+        with pytest.raises(BadInput, match="is outside the plan's folder"):
+            parse_plan(PLAN.format(name=f"{name}:Signed"), inner)
+
+
 def test_two_metrics_of_one_plan_may_not_give_the_same_measure(tmp_path: Path) -> None:
     text = "def rouge1(example, response): return 1\n"
     own = [write(tmp_path, text + comment, f"{name}.py") for name, comment in (("a", ""), ("b", "# another"))]

@@ -22,6 +22,9 @@ Measure = Annotated[
     typer.Option("--measure", help="Load the models and run a few prompts, to estimate the time."),
 ]
 
+AllowCode = Annotated[
+    bool, typer.Option("--allow-code", help="Run the plan's own code, to check its metrics too.")
+]
 Fold = Annotated[
     int | None, typer.Option("--fold", min=1, metavar="N", help="One of the plan's folds [default: all]")
 ]
@@ -57,11 +60,16 @@ def check(
     context: typer.Context,
     plan: Plan,
     measure: Measure = False,
+    allow_code: AllowCode = False,
     fold: Fold = None,
     json: Json = False,
     store: Store = None,
 ) -> None:
-    """Check a plan before it runs, and report every problem at once."""
+    """Check a plan before it runs, and report every problem at once.
+
+    Code that the plan names (own metrics, functions of task files, a model's own) is listed with its hash,
+    and not run.
+    """
     from engine.plan.folds import count_folds
     from engine.plan.plan import read_plan
     from engine.preflight.check import check_benchmarks, check_folds, measured
@@ -70,7 +78,12 @@ def check(
     folds = range(1, count + 1) if count and fold is None else [fold]
     plans = [read_plan(plan, number) for number in folds]
     read = plans[0]
-    findings = [*check_folds(plans, store_folder(context, store)), *check_benchmarks(read)]
+    folder = store_folder(context, store)
+    if measure and not allow_code and any(model.trust_remote_code for model in read.models):
+        raise BadInput(
+            "measuring would run the code that a model of the plan brings", "allow that with --allow-code"
+        )
+    findings = [*check_folds(plans, folder, allow_code=allow_code), *check_benchmarks(read)]
     if measure and all(finding.level != "error" for finding in findings):
         # What was measured takes the place of what earlier runs took.
         findings = [finding for finding in findings if finding.subject != "time"] + measured(read)
