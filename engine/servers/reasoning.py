@@ -4,9 +4,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
-_START = re.compile(r"\s*<think(?:ing)?>", re.IGNORECASE)
-_UNCLOSED = "<think"
+# Most families; Seed; Mistral.
+_END = re.compile(r"</(?:seed:)?think(?:ing)?>|\[/THINK\]", re.IGNORECASE)
+_START = re.compile(r"\s*(?:<(?:seed:)?think(?:ing)?>|\[THINK\])", re.IGNORECASE)
+_UNCLOSED = ("<think", "<seed:think", "[think]")
 # Where servers send the trace apart from the answer: vLLM, SGLang, DeepSeek; OpenRouter, newer vLLM.
 _FIELDS = ("reasoning_content", "reasoning")
 

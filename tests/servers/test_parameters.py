@@ -55,6 +55,10 @@ def test_the_limit_goes_under_its_newer_name_and_that_is_no_loss() -> None:
         ("<think>six times seven</think> 42", Reasoned("six times seven", "42")),
         ("six times seven</think>42", Reasoned("six times seven", "42")),
         ("<thinking>a</thinking>b", Reasoned("a", "b")),
+        ("<seed:think>a</seed:think>b", Reasoned("a", "b")),
+        ("[THINK]a[/THINK]b", Reasoned("a", "b")),
+        ("[THINK]a", Reasoned("a", "", closed=False)),
+        ("<seed:think>a", Reasoned("a", "", closed=False)),
         ("<think>still at it", Reasoned("still at it", "", closed=False)),
     ],
 )
