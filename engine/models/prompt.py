@@ -139,10 +139,15 @@ class Prompts:
         self._proved = True
         bare = [{key: value for key, value in turn.items() if key != "tool_calls"} for turn in messages]
         turns = [{**turn, "content": turn["content"] or ""} for turn in bare]
-        asked = self._rendered(turns, None)
-        if asked != self._rendered(turns, None):
+        try:
+            asked, again = self._rendered(turns, None), self._rendered(turns, None)
+            silent = self._rendered(turns, None, asks=False)
+        except _TEMPLATE_ERRORS:  # without its calls a conversation may be refused: the next example proves
+            self._proved = False
+            return
+        if asked != again:
             self._note(UNSTEADY)
-        elif asked == self._rendered(turns, None, asks=False):
+        elif asked == silent:
             self._note(NO_GENERATION_PROMPT)
 
     def _tools(self, example: Example, messages: list[dict[str, Any]]) -> list[dict[str, Any]] | None:

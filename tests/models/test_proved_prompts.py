@@ -65,3 +65,21 @@ def test_a_date_in_the_template_is_the_same_in_every_run() -> None:
 
 def test_a_template_that_differs_each_time_is_told() -> None:
     assert UNSTEADY in proved("{{ range(100000) | random }}" + TEMPLATE)[0].notes
+
+
+def test_a_conversation_that_cannot_be_shown_without_its_calls_is_not_refused() -> None:
+    strict = (
+        "{% for m in messages %}{% if m.role == 'tool' and not messages[loop.index0 - 1].tool_calls %}"
+        "{{ raise_exception('no call') }}{% endif %}{% endfor %}" + NO_ASKING
+    )
+    call = {"type": "function", "function": {"name": "look", "arguments": {}}}
+    turns = (
+        {"role": "user", "content": "?"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "here"},
+    )
+    prompts = Prompts(make_tokenizer(strict), None)
+    assert prompts.ids(Example("called", "?", turns))
+    assert NO_GENERATION_PROMPT not in prompts.notes
+    prompts.ids(ask("Where is it?"))
+    assert NO_GENERATION_PROMPT in prompts.notes
