@@ -1,10 +1,11 @@
 """The generator interface, its settings, and its responses."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from engine.data.example import Example
+from engine.servers.reasoning import split_reasoning
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class Response:
     `latency_s`: seconds from the start of the prompt (its batch, or its request) until this answer was
     complete. A cached response keeps the figures of the time when it was generated.
     `turns` are all answers of a conversation in order, empty where one question was asked: `text` is then the
-    last of them, and tokens and latency are those of all turns together.
+    last of them, and tokens and latency are those of all turns together. `thinking` is the reasoning trace
+    that was taken off the text.
     """
 
     example_id: str
@@ -55,6 +57,24 @@ class Response:
     cached: bool = False
     reason: str | None = None
     turns: tuple[str, ...] = ()
+    thinking: str | None = None
+
+
+UNFINISHED = "the reasoning has no end, so there is no answer"
+
+
+def without_reasoning(response: Response) -> Response:
+    """The response with its trace apart; no text where the trace never ends or is all there was room for."""
+    if response.text is None:
+        return response
+    split = split_reasoning(response.text)
+    turns = tuple(split_reasoning(turn).answer for turn in response.turns)
+    if split.closed and split.answer == response.text:
+        return replace(response, turns=turns)
+    thinking = split.reasoning or None
+    if not split.closed or (not split.answer and thinking and response.finish_reason == "length"):
+        return replace(response, text=None, turns=(), thinking=thinking, reason=UNFINISHED)
+    return replace(response, text=split.answer, turns=turns, thinking=thinking)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from engine.data.example import Example
 from engine.data.split import sample
 from engine.errors import CannotRun
 from engine.models.holder import Holder, base_key
-from engine.models.model import Generator, Load, Response, Settings
+from engine.models.model import Generator, Load, Response, Settings, without_reasoning
 from engine.models.prompt import converse
 from engine.phases.work import Meter, Work, closed_after
 from engine.plan.plan import Benchmarks, Generation, Model, Plan
@@ -205,6 +205,8 @@ def generate(work: Work, model: Model, loader: Loader) -> None:
     told: list[str] = []
     with closed_after(answer(todo, settings_of(work.plan.generation))) as batches:
         for batch in batches:
+            if work.plan.generation.reasoning == "strip":
+                batch = [without_reasoning(response) for response in batch]
             work.recorder.append(
                 [records.StoredResponse(**_row(response, model_id, work)) for response in batch]
             )
@@ -259,6 +261,7 @@ def _row(response: Response, model_id: int, work: Work) -> dict[str, Any]:
         "example_id": work.example_ids[response.example_id],
         "text": response.text,
         "turns": list(response.turns) or None,
+        "thinking": response.thinking,
         "tokens_in": response.tokens_in,
         "tokens_out": response.tokens_out,
         "finish_reason": response.finish_reason,

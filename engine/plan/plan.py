@@ -318,6 +318,7 @@ class Generation(Table):
 
     `deterministic` answers each prompt alone, so that no batch can flip a near tie; `noise_floor` measures on
     that many examples how often one does. `overflow`: a prompt beyond the context is refused, or cut.
+    `reasoning`: traces are taken off the answers before these are scored and judged, or kept as their text.
     """
 
     max_new_tokens: Count = 256
@@ -328,6 +329,7 @@ class Generation(Table):
     batch_size: Count = 16
     deterministic: Flag = False
     overflow: Literal["refuse", "truncate"] = "refuse"
+    reasoning: Literal["strip", "keep"] = "strip"
     noise_floor: Count | None = None
     cache: Flag = True
     timeout_s: Seconds = 120.0

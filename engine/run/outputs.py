@@ -15,7 +15,7 @@ from engine.errors import BadInput
 from engine.metrics.batch import Pair, score_all, task_of, useful_processes
 from engine.metrics.load import load_metrics
 from engine.metrics.metric import Measure, Score
-from engine.models.model import Response
+from engine.models.model import Response, without_reasoning
 from engine.stats.intervals import Interval
 from engine.stats.running import RunningInterval
 
@@ -171,7 +171,7 @@ class _Total:
 
 def _response(example: Example, record: Mapping[str, Any], text: str | None) -> Response:
     tokens, latency = record.get("tokens_out"), record.get("latency_s")
-    return Response(
+    response = Response(
         example_id=example.id,
         text=text,
         tokens_in=None,
@@ -180,6 +180,7 @@ def _response(example: Example, record: Mapping[str, Any], text: str | None) -> 
         latency_s=float(latency) if isinstance(latency, int | float) else None,
         reason="the recorded response is null" if text is None else None,
     )
+    return without_reasoning(response)
 
 
 class _Known:

@@ -4,10 +4,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# Most families; Seed; Mistral.
-_END = re.compile(r"</(?:seed:)?think(?:ing)?>|\[/THINK\]", re.IGNORECASE)
-_START = re.compile(r"\s*(?:<(?:seed:)?think(?:ing)?>|\[THINK\])", re.IGNORECASE)
-_UNCLOSED = ("<think", "<seed:think", "[think]")
+# Most families; Seed; Mistral; Gemma 4.
+_TAG = re.compile(
+    r"(?P<open><(?:seed:)?think(?:ing)?>|\[THINK\]|<\|channel>thought)"
+    r"|</(?:seed:)?think(?:ing)?>|\[/THINK\]|<channel\|>",
+    re.IGNORECASE,
+)
+# gpt-oss: channels with their names.
+_ANALYSIS, _FINAL = re.compile(r"\s*<\|channel\|>analysis\b"), "<|channel|>final<|message|>"
+_HARMONY_END = re.compile(r"(?:<\|(?:return|end)\|>\s*)+\Z")
+_QUOTES = "`'\"“‘«"
 # Where servers send the trace apart from the answer: vLLM, SGLang, DeepSeek; OpenRouter, newer vLLM.
 _FIELDS = ("reasoning_content", "reasoning")
 
@@ -22,17 +28,53 @@ class Reasoned:
 
 
 def split_reasoning(text: str) -> Reasoned:
-    """A model's text as trace and answer.
+    """A model's text as trace and answer; a text without a trace is all answer, unchanged.
 
-    The answer begins after the last closing tag. Chat templates may put the opening tag into the prompt, so
-    that a text need not hold it. A text without tags is all answer.
+    A trace stands at the beginning: in tags, which may be nested or repeated, or up to a closing tag alone,
+    since chat templates may put the opening tag into the prompt. Tags in code, in quotes or in the middle of
+    an answer are its text. Time grows with the text.
     """
-    *thoughts, answer = _END.split(text)
-    answer = answer.strip()
-    if answer.lower().startswith(_UNCLOSED):
-        return Reasoned(_START.sub("", text, count=1).strip(), "", closed=False)
-    reasoning = "".join(thoughts).strip()
-    return Reasoned(_START.sub("", reasoning, count=1).strip(), answer)
+    if _ANALYSIS.match(text):
+        before, found, answer = text.rpartition(_FINAL)
+        trace = (before if found else text).strip()
+        return Reasoned(trace, _HARMONY_END.sub("", answer).strip() if found else "", closed=bool(found))
+    answer_at = None
+    depth = open_from = 0
+    for tag in _TAG.finditer(text):
+        opens = tag["open"] is not None
+        if not depth and text[open_from : tag.start()].strip():
+            # Words before it: the end of a trace that the prompt opened, or a tag that the answer mentions.
+            if opens or answer_at is not None or _is_quoted(text, tag):
+                break
+        elif opens:
+            depth += 1
+            continue
+        depth = max(depth - 1, 0)
+        answer_at = open_from = tag.end()
+    if depth and answer_at is None:
+        return Reasoned(_TAG.sub("", text, count=1).strip(), "", closed=False)
+    if answer_at is None:
+        return Reasoned("", text)
+    answer = text[answer_at:].strip()
+    again = _TAG.match(answer)
+    if again and again["open"]:
+        return Reasoned(_bare(text), "", closed=False)
+    return Reasoned(_bare(text[:answer_at]), answer)
+
+
+def _bare(trace: str) -> str:
+    """A trace without the tags around it."""
+    trace = trace.strip()
+    first = _TAG.match(trace)
+    trace = trace[first.end() :] if first else trace
+    *_, last = [None, *_TAG.finditer(trace)]
+    return (trace[: last.start()] if last and last.end() == len(trace) else trace).strip()
+
+
+def _is_quoted(text: str, tag: re.Match[str]) -> bool:
+    return text[max(tag.start() - 1, 0) : tag.start()] in tuple(_QUOTES) or (
+        text.count("```", 0, tag.start()) % 2 == 1
+    )
 
 
 def reasoning_apart(message: Mapping[str, object]) -> str | None:

@@ -60,7 +60,30 @@ def test_the_limit_goes_under_its_newer_name_and_that_is_no_loss() -> None:
         ("[THINK]a", Reasoned("a", "", closed=False)),
         ("<seed:think>a", Reasoned("a", "", closed=False)),
         ("<think>still at it", Reasoned("still at it", "", closed=False)),
+        ("<think>\n\n</think>\n\n42\n", Reasoned("", "42")),
+        ("<think>a <think>b</think> c</think>d", Reasoned("a <think>b</think> c", "d")),
+        ("<think>the tag <think> is odd</think>d", Reasoned("the tag <think> is odd", "d")),
+        ("<think>a</think> <think>b</think> c", Reasoned("a</think> <think>b", "c")),
+        ("<think>a</think>\n<think>again", Reasoned("a</think>\n<think>again", "", closed=False)),
+        ("<think>a</think>Write `<think>x</think>`.", Reasoned("a", "Write `<think>x</think>`.")),
+        ("Tags are <think> and </think>.", Reasoned("", "Tags are <think> and </think>.")),
+        ("End it with `</think>`. ", Reasoned("", "End it with `</think>`. ")),
+        ("```\nx </think> y\n```\n", Reasoned("", "```\nx </think> y\n```\n")),
+        ("```xml\n<think>a</think>\n```", Reasoned("", "```xml\n<think>a</think>\n```")),
+        (" 42 ", Reasoned("", " 42 ")),
+        ("<|channel>thought\na<channel|>b", Reasoned("a", "b")),
+        (
+            "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final<|message|>b<|return|>",
+            Reasoned("<|channel|>analysis<|message|>a<|end|><|start|>assistant", "b"),
+        ),
+        ("<|channel|>analysis<|message|>a", Reasoned("<|channel|>analysis<|message|>a", "", closed=False)),
     ],
 )
 def test_a_trace_is_told_from_the_answer(text: str, parts: Reasoned) -> None:
     assert split_reasoning(text) == parts
+
+
+def test_a_long_trace_takes_time_in_proportion() -> None:
+    trace = "<think>" + "<think>x</think>" * 10_000 + "y" * 100_000
+    assert split_reasoning(trace + "</think>42").answer == "42"
+    assert len(split_reasoning("word " * 20_000 + "</think>42").reasoning) == 99_999

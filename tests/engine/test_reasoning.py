@@ -1,0 +1,34 @@
+"""Reasoning traces are no part of an answer, in a run and in `assay score`."""
+
+from engine.models.model import UNFINISHED, Response, without_reasoning
+
+
+def response(text: str | None, finish: str = "stop", turns: tuple[str, ...] = ()) -> Response:
+    return Response("e", text, 3, 9, finish, 0.1, turns=turns)
+
+
+def test_the_trace_is_kept_apart_and_the_answer_is_the_text() -> None:
+    found = without_reasoning(response("<think>6 * 7</think>\n42"))
+    assert (found.text, found.thinking, found.reason) == ("42", "6 * 7", None)
+
+
+def test_a_trace_without_end_is_no_answer() -> None:
+    found = without_reasoning(response("<think>6 * 7", "length"))
+    assert (found.text, found.thinking, found.reason) == (None, "6 * 7", UNFINISHED)
+
+
+def test_no_room_after_the_trace_is_no_answer_and_silence_is_one() -> None:
+    assert without_reasoning(response("<think>x</think>", "length")).text is None
+    assert without_reasoning(response("<think>x</think>", "stop")).text == ""
+    assert without_reasoning(response("", "length")).text == ""
+
+
+def test_every_turn_of_a_conversation_is_told_from_its_trace() -> None:
+    turns = ("<think>a</think>one", "<think>b</think>two")
+    found = without_reasoning(response(turns[-1], turns=turns))
+    assert (found.text, found.turns) == ("two", ("one", "two"))
+
+
+def test_an_answer_without_a_trace_stays_as_it_is() -> None:
+    for text in (" 42\n", "Write <think> first.", None):
+        assert without_reasoning(response(text)) == response(text)
