@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.errors import BadInput
 from engine.formats.records import write_lines, write_list
-from store.read.content import RunContent
+from store.transfer.export import RunContent
 
 _UNSAFE = re.compile(r"[^\w.+-]+")
 _SIDES = {"candidate": "model_1", "baseline": "model_2", "tie": "tie", None: "error"}

@@ -12,17 +12,19 @@ Times are seconds since the epoch (UTC). A missing value is None and has its rea
 
 from store.records.alert import StoredAlert
 from store.records.columns import Record
-from store.records.data import Exclusion, RunExample, SplitUse, StoredExample, StoredLeak
 from store.records.judging import (
+    Annotation,
     Audit,
+    FailureTag,
     Ranking,
+    ReviewPlace,
+    RunMark,
     StoredJudge,
     StoredJudgment,
     StoredRating,
     StoredWinRate,
     Verdict,
 )
-from store.records.people import Annotation, FailureTag, ReviewPlace, RunMark
 from store.records.results import (
     CorpusScore,
     ModelScore,
@@ -37,7 +39,17 @@ from store.records.results import (
     StoredResponse,
     StoredScore,
 )
-from store.records.run import Event, Progress, Run, Vitals
+from store.records.run import (
+    Event,
+    Exclusion,
+    Progress,
+    Run,
+    RunExample,
+    SplitUse,
+    StoredExample,
+    StoredLeak,
+    Vitals,
+)
 
 # Parents before children.
 RECORDS: tuple[type[Record], ...] = (

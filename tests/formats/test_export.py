@@ -10,7 +10,7 @@ from engine.formats.export import export_run
 from engine.formats.importing import import_run
 from store import database
 from store.read import history
-from store.read.content import RunContent, run_content
+from store.transfer.export import RunContent, run_content
 from tests.formats import files
 
 

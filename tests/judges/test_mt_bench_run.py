@@ -9,7 +9,7 @@ from engine.formats.export import export_run
 from engine.formats.importing import import_run
 from store import database, records
 from store.read import history
-from store.read.content import run_content
+from store.transfer.export import run_content
 from store.write import Recorder
 from tests.engine.runs import carry_out, lines, queue
 from tests.judges.scripted import Answer, Json, JudgeServer, says

@@ -14,7 +14,6 @@ from store import database, records
 from store.read import (
     answers,
     benchmarks,
-    content,
     datasets,
     evidence,
     failures,
@@ -148,7 +147,7 @@ def test_everything_that_screens_read_can_be_read(connection: history.Connection
         slices.corpora(connection, row.id)
         slices.disparities(connection, row.id)
         runs.fold_runs(connection, row.id)
-        content.run_content(connection, row.id)
+        export.run_content(connection, row.id)
         queues.annotated(connection, row.id)
         queues.annotated_examples(connection, row.id)
         answers.leak_cases(connection, row.id, 5)

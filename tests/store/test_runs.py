@@ -9,7 +9,7 @@ from store import database, people
 from store.errors import StoreError
 from store.read import history, runs
 from store.read.history import Connection
-from store.transfer.purge import held_by, purge
+from store.transfer.merge import held_by, purge
 from tests.tui.history import build
 
 

@@ -14,7 +14,7 @@ from store.read import runs as listed
 from store.read.rows import ModelRow, RunRow
 from store.read.runs import Words
 from store.session import opened
-from store.transfer.purge import deleted, held_by, purge
+from store.transfer.merge import deleted, held_by, purge
 from tui.cli.common import Json, Run, Store, store_folder
 from tui.sections.costs import judging_cost
 from tui.sections.overview import verdict

@@ -81,9 +81,9 @@ def export(
     from engine.formats.export import export_run
     from engine.formats.importing import LM_EVAL
     from engine.formats.lm_eval import export_lm_eval
-    from store.read.content import run_content
     from store.read.history import find_run
     from store.session import opened
+    from store.transfer.export import run_content
 
     with opened(store_folder(context, store)) as connection:
         run_id = find_run(connection, runs[0])
