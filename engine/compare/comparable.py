@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from engine.errors import BadInput
 from engine.metrics.load import load_metric
 from engine.metrics.metric import Direction, Measure, Metric, mean
+from engine.metrics.perplexity import PERPLEXITY
 from engine.plan.checks import NOT_METRICS
 from engine.plan.metrics import REGISTRY, is_own
 from engine.plan.paths import Context
@@ -170,11 +171,10 @@ def _unknown(row: MetricRow, known: Measure | None, unloadable: Sequence[str]) -
     """Why there is no rule here for combining what both runs measured."""
     if known is None:
         return "; ".join((NOT_DECLARED, *unloadable))
-    # What Assay's own measures average is combined alike, whichever version both runs were measured by.
-    averaged = (
-        known.combine is mean and _NUMBERED.fullmatch(known.version) and _NUMBERED.fullmatch(row.version)
-    )
-    if known.version != row.version and not averaged:
+    # Assay's own means and perplexities are combined alike, whichever version both runs were measured by.
+    alike = known.combine in (mean, PERPLEXITY.combine)
+    numbered = _NUMBERED.fullmatch(known.version) and _NUMBERED.fullmatch(row.version)
+    if known.version != row.version and not (alike and numbered):
         return f"both runs measured it by version {row.version}; here it is version {known.version}"
     return None
 
