@@ -62,11 +62,14 @@ class Actor:
 
     def generate(
         self, model: Model, examples: Sequence[Example], settings: Settings
-    ) -> Iterator[tuple[list[Response], Load | None]]:
-        """The finished responses as they come, each list with what the model is at."""
+    ) -> Iterator[tuple[list[Response], Load | None, dict[str, Any]]]:
+        """The finished responses as they come, each list with the model's load and facts.
+
+        Nothing else can be asked meanwhile.
+        """
         opened = self._open(model)
         for batch in opened.generate(examples, settings):
-            yield batch, opened.load()
+            yield batch, opened.load(), opened.describe()
 
     def nll(self, model: Model, items: Sequence[tuple[Example, str]]) -> Iterator["list[Nll]"]:
         """The likelihoods as they come, some at a time."""

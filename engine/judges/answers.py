@@ -39,7 +39,7 @@ class ParseFailure:
 
 def said(answer: str) -> str:
     """The text after a model's reasoning; empty when the reasoning never ends."""
-    return split_reasoning(answer[-_LONGEST:]).answer.strip()
+    return split_reasoning(answer).answer[-_LONGEST:].strip()
 
 
 def objects_with(key: str, text: str) -> list[dict[str, Any]]:

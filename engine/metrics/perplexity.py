@@ -116,8 +116,8 @@ def conditional_nll(
 
     Every token of the reference is predicted, the first one from the prompt; no end token is added. A text
     beyond the context is read in windows that overlap by half, each token predicted once, each window after
-    the tokenizer's own beginning (BOS). A batch holds at
-    most `batch_tokens`, padding included; out of memory halves that.
+    the tokenizer's own beginning (BOS) where the prompt has it. A batch holds at most `batch_tokens`, padding
+    included; out of memory halves that.
     """
     from engine.models.likelihood import BUDGET, Text, likelihoods, window_nll
     from engine.models.prompt import PromptError, beginning
@@ -137,7 +137,9 @@ def conditional_nll(
         if reason := model.unknown_token([*prompt, *ids]):
             yield Nll(example.id, None, 0, 0, reason)
             continue
-        texts.append(Text(example.id, [*prompt, *ids], len(ids), len(reference.encode("utf-8")), begins))
+        # As the prompt itself begins: a template may leave out what the tokenizer would put there.
+        own = begins if prompt[: len(begins)] == begins else []
+        texts.append(Text(example.id, [*prompt, *ids], len(ids), len(reference.encode("utf-8")), own))
 
     def measure(batch: Sequence[Any]) -> list[float]:
         with model.active() as active:

@@ -461,6 +461,7 @@ class LocalModel:
             **self._identity.facts(),
             **self._batching,
             "unread_system": self._prompts.unread_system,
+            "opens_reasoning": self._prompts.opens_reasoning,
             "notes": [*self._prompts.notes, *self._identity.notes, *self._notes],
         }
 

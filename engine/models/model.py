@@ -63,18 +63,23 @@ class Response:
 UNFINISHED = "the reasoning has no end, so there is no answer"
 
 
-def without_reasoning(response: Response) -> Response:
-    """The response with its trace apart; no text where the trace never ends or is all there was room for."""
+def without_reasoning(response: Response, opened: bool = False) -> Response:
+    """The response with its trace apart; no text where the trace never ends or is all there was room for.
+
+    `opened`: the prompt ended within a trace. A conversation of which one turn has no answer has none.
+    """
     if response.text is None:
         return response
-    split = split_reasoning(response.text)
-    turns = tuple(split_reasoning(turn).answer for turn in response.turns)
-    if split.closed and split.answer == response.text:
-        return replace(response, turns=turns)
-    thinking = split.reasoning or None
-    if not split.closed or (not split.answer and thinking and response.finish_reason == "length"):
-        return replace(response, text=None, turns=(), thinking=thinking, reason=UNFINISHED)
-    return replace(response, text=split.answer, turns=turns, thinking=thinking)
+    last = split_reasoning(response.text, opened)
+    turns = [split_reasoning(turn, opened) for turn in response.turns]
+    thinking = last.reasoning or response.thinking
+    cut = not last.answer and thinking and response.finish_reason == "length"
+    unfinished = next((place for place, turn in enumerate(turns, 1) if not turn.closed), None)
+    if cut or not last.closed or unfinished:
+        reason = f"turn {unfinished} of {len(turns)}: {UNFINISHED}" if unfinished else UNFINISHED
+        return replace(response, text=None, turns=(), thinking=thinking, reason=reason)
+    answers = tuple(turn.answer for turn in turns)
+    return replace(response, text=last.answer, turns=answers, thinking=thinking)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from jinja2 import TemplateError
 
 from engine.data.example import Example
 from engine.models.model import Generator, Response, Settings, conversation
+from engine.servers.reasoning import opens_reasoning
 
 NO_TEMPLATE = "no chat template: the prompt is the plain query (its last user turn)"
 NO_SYSTEM_ROLE = (
@@ -60,7 +61,8 @@ class Prompts:
     The template is applied once, and its text is tokenized without adding special tokens, since it wrote
     them itself; a second BOS token would be a prompt that the model never saw in training. Without a
     template the plain query is tokenized as the tokenizer does for any text. `notes` says what was unusual;
-    `unread_system` is the number of prompts that lack their system text.
+    `unread_system` is the number of prompts that lack their system text, `opens_reasoning` whether some end
+    within a reasoning trace.
     """
 
     def __init__(self, tokenizer: Any, system: str | None) -> None:
@@ -69,6 +71,7 @@ class Prompts:
         self.notes: list[str] = [] if tokenizer.chat_template else [NO_TEMPLATE]
         self._unread: set[str] = set()
         self._proved = False
+        self.opens_reasoning = False
 
     @property
     def unread_system(self) -> int:
@@ -77,7 +80,9 @@ class Prompts:
     def ids(self, example: Example) -> list[int]:
         """The prompt's token ids, at least one. Raises PromptError when the template refuses the messages."""
         if self._tokenizer.chat_template:
-            ids = self._encode(self._templated(example), special=False)
+            text = self._templated(example)
+            self.opens_reasoning |= opens_reasoning(text)
+            ids = self._encode(text, special=False)
         else:
             text = example.query if not self._system else f"{self._system}\n\n{example.query}"
             ids = self._without_end(self._encode(text, special=True), text)

@@ -165,7 +165,7 @@ def _limits(settings: Settings, room: int) -> dict[str, Any]:
 
 
 def _response(example: Example, reply: Reply) -> Response:
-    """A server's answer as a response; a separate reasoning trace is not part of it."""
+    """A server's answer as a response; a separate reasoning trace is kept beside it."""
     if reply.silent or (reply.refused is not None and not reply.text):
         said = reply.refused or f"finish reason {reply.finish_reason}"
         return missing(example, f"the server's answer has no text ({said})", reply.tokens_in)
@@ -177,4 +177,5 @@ def _response(example: Example, reply: Reply) -> Response:
         finish_reason=reply.finish_reason if reply.finish_reason in ("stop", "length") else None,
         # The time of the request that was answered; waiting for a busy server is not the model's.
         latency_s=reply.latency_s,
+        thinking=reply.reasoning,
     )

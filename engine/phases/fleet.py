@@ -106,6 +106,7 @@ class RemoteModel:
         self._model = model
         self._seat = seat
         self._load: Load | None = None
+        self._told: dict[str, Any] | None = None  # while it generates, when it cannot be asked
         seat.base = base_key(model)
 
     @cached_property
@@ -114,14 +115,17 @@ class RemoteModel:
         return fingerprint
 
     def describe(self) -> dict[str, Any]:
-        _, facts = self._facts()
+        facts = self._told or self._facts()[1]
         return facts | {"worker": self._seat.where}
 
     def generate(self, examples: Sequence[Example], settings: Settings) -> Iterator[list[Response]]:
-        for batch, load in self._stream("generate", examples, settings):
-            self._load = load
-            self._seat.answers += bool(batch)
-            yield batch
+        try:
+            for batch, load, told in self._stream("generate", examples, settings):
+                self._load, self._told = load, told
+                self._seat.answers += bool(batch)
+                yield batch
+        finally:
+            self._told = None
 
     def load(self) -> Load | None:
         return self._load

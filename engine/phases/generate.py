@@ -203,10 +203,15 @@ def generate(work: Work, model: Model, loader: Loader) -> None:
     answer = generator.generate if model.kind == "recorded" else partial(converse, generator)
     gauge = Gauge(meter, generator)
     told: list[str] = []
+    facts: dict[str, Any] | None = None
     with closed_after(answer(todo, settings_of(work.plan.generation))) as batches:
         for batch in batches:
+            if facts is None:
+                # Every prompt is made before the first answer: what they showed is kept before any of these.
+                facts = _keep_facts(work, model, generator)
             if work.plan.generation.reasoning == "strip":
-                batch = [without_reasoning(response) for response in batch]
+                opened = facts.get("opens_reasoning", False)
+                batch = [without_reasoning(response, opened) for response in batch]
             work.recorder.append(
                 [records.StoredResponse(**_row(response, model_id, work)) for response in batch]
             )
@@ -214,12 +219,25 @@ def generate(work: Work, model: Model, loader: Loader) -> None:
             _tell_missing(work, model, batch)
             told = _tell_rejected(work, model, generator, told)
             work.checkpoint()
-    # What is known already stays: how a checkpoint fared in its sweep.
-    known = work.recorder.rows(records.StoredModel, id=model_id)[0].details or {}
-    work.recorder.set_model(model_id, details=known | generator.describe())
+    _keep_facts(work, model, generator)
     if wants_noise(work, model):
         measure_noise(work, model, loader)
     generator.close()
+
+
+def _keep_facts(work: Work, model: Model, generator: Generator) -> dict[str, Any]:
+    """Stores and returns what the model says of itself.
+
+    What is known already stays: how a checkpoint fared in its sweep, and what was seen of prompts that were
+    answered before the run was resumed.
+    """
+    model_id = work.model_ids[model.name]
+    known = work.recorder.rows(records.StoredModel, id=model_id)[0].details or {}
+    facts = known | generator.describe()
+    if "unread_system" in facts:
+        facts["unread_system"] = max(facts["unread_system"], known.get("unread_system", 0))
+    work.recorder.set_model(model_id, details=facts)
+    return facts
 
 
 def hold_to_fingerprint(work: Work, model: Model, generator: Generator) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from engine.compare.comparison import Comparison, from_paired
 from engine.data.example import Example
+from engine.errors import CannotRun
 from engine.metrics.batch import Scorers, useful_processes
 from engine.metrics.efficiency import CACHED, NO_LATENCY
 from engine.metrics.load import load_metric, load_metrics
@@ -214,10 +215,9 @@ def declare(work: Work) -> None:
     """Records what is measured and how, before the first value.
 
     Raises BadInput when two metrics give a measure of the same name, which their files may have come to do
-    since the plan was checked.
+    since the plan was checked, and CannotRun when this Assay measures by another version than the one that
+    began the run: half of the values would mean something else.
     """
-    if work.recorder.rows(records.StoredMetric, run_id=work.recorder.run_id):
-        return
     declared: list[tuple[Measure, Mapping[str, Any]]] = [
         (measure, work.plan.metrics.settings.get(name, {}))
         for name, metric in load_metrics(work.plan.metrics.use, work.plan.metrics.settings).items()
@@ -225,6 +225,17 @@ def declare(work: Work) -> None:
     ]
     declared += measures_of_efficiency(work.plan)
     declared += measures_of_corpora(work.plan)
+    known = work.recorder.rows(records.StoredMetric, run_id=work.recorder.run_id)
+    versions = {measure.name: measure.version for measure, _ in declared}
+    for row in known:
+        if row.version != versions.get(row.measure, row.version):
+            raise CannotRun(
+                f"this run began with version {row.version} of {row.measure}; this Assay measures it by "
+                f"version {versions[row.measure]}",
+                "start a new run with `assay run`, so that all its values mean the same",
+            )
+    if known:
+        return
     work.recorder.append(
         [
             records.StoredMetric(

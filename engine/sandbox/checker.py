@@ -445,7 +445,7 @@ class _Program:
     def _find(self, tag: str, rest: Any) -> Any:
         if tag == "object":
             identity, kind = int(rest[0]), str(rest[1])
-            if kind in _UNCARRIED_KINDS:
+            if kind in _UNCARRIED_KINDS and "asyncio" in self._named:
                 self.uncarried = f"a {kind} of the program cannot be awaited by the tests"
             return self._remote(identity, kind, False)
         if tag == "exception":

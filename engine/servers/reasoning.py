@@ -13,6 +13,7 @@ _TAG = re.compile(
 # gpt-oss: channels with their names.
 _ANALYSIS, _FINAL = re.compile(r"\s*<\|channel\|>analysis\b"), "<|channel|>final<|message|>"
 _HARMONY_END = re.compile(r"(?:<\|(?:return|end)\|>\s*)+\Z")
+_TAIL = 40  # characters at a prompt's end
 _QUOTES = "`'\"“‘«"
 # Where servers send the trace apart from the answer: vLLM, SGLang, DeepSeek; OpenRouter, newer vLLM.
 _FIELDS = ("reasoning_content", "reasoning")
@@ -27,19 +28,27 @@ class Reasoned:
     closed: bool = True
 
 
-def split_reasoning(text: str) -> Reasoned:
+def opens_reasoning(prompt: str) -> bool:
+    """Whether a prompt ends within a trace, so that the model's text begins there."""
+    *_, last = [None, *_TAG.finditer(prompt, max(len(prompt) - _TAIL, 0))]
+    return last is not None and last["open"] is not None and not prompt[last.end() :].strip()
+
+
+def split_reasoning(text: str, opened: bool = False) -> Reasoned:
     """A model's text as trace and answer; a text without a trace is all answer, unchanged.
 
     A trace stands at the beginning: in tags, which may be nested or repeated, or up to a closing tag alone,
-    since chat templates may put the opening tag into the prompt. Tags in code, in quotes or in the middle of
-    an answer are its text. Time grows with the text.
+    since chat templates may put the opening tag into the prompt (`opened`: this one did, and a text without a
+    closing tag is all trace). Tags in code, in quotes or in the middle of an answer are its text. Time grows
+    with the text.
     """
     if _ANALYSIS.match(text):
         before, found, answer = text.rpartition(_FINAL)
         trace = (before if found else text).strip()
         return Reasoned(trace, _HARMONY_END.sub("", answer).strip() if found else "", closed=bool(found))
+    first = _TAG.match(text.lstrip())
     answer_at = None
-    depth = open_from = 0
+    depth, open_from = int(opened and not (first and first["open"])), 0
     for tag in _TAG.finditer(text):
         opens = tag["open"] is not None
         if not depth and text[open_from : tag.start()].strip():
@@ -52,7 +61,7 @@ def split_reasoning(text: str) -> Reasoned:
         depth = max(depth - 1, 0)
         answer_at = open_from = tag.end()
     if depth and answer_at is None:
-        return Reasoned(_TAG.sub("", text, count=1).strip(), "", closed=False)
+        return Reasoned(_bare(text), "", closed=False)
     if answer_at is None:
         return Reasoned("", text)
     answer = text[answer_at:].strip()

@@ -1,6 +1,8 @@
 """Corpora in a run: each text once under each model that is here, values with intervals, and the gate."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -195,6 +197,20 @@ def test_a_corpus_that_changed_is_not_mixed_with_what_is_stored(tmp_path: Path) 
         carry_out(store, run_id, lambda: "pause" if recorder.column(records.StoredResponse, "id") else None)
     (tmp_path / "domain.txt").write_text("another text")
     with pytest.raises(CannotRun, match="'domain' has changed"):
+        carry_out(store, run_id)
+
+
+def test_a_run_that_began_with_another_version_of_a_measure_is_not_mixed_with_this_one(
+    tmp_path: Path,
+) -> None:
+    store = tmp_path / "store"
+    run_id = queue(store, write_plan(tmp_path))
+    recorder = Recorder(store, run_id)
+    with pytest.raises(Stopped):
+        carry_out(store, run_id, lambda: "pause" if recorder.column(records.StoredResponse, "id") else None)
+    with closing(sqlite3.connect(store / "assay.db")) as connection, connection:
+        connection.execute("UPDATE metric SET version = '1' WHERE measure = 'perplexity:domain'")
+    with pytest.raises(CannotRun, match="version 1 of perplexity:domain"):
         carry_out(store, run_id)
 
 

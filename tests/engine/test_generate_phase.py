@@ -1,6 +1,7 @@
 """What the generate phase leaves in the store: conversations, figures, one word about all that is missing."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +103,37 @@ def test_remembered_answers_are_no_part_of_the_rate(tmp_path: Path) -> None:
         recorder.close()
         assert (progress["done"], progress["resumed_from"]) == (4, remembered)
         assert bool(progress["tokens"]) is not bool(remembered)
+
+
+def test_what_the_prompts_show_is_stored_before_any_answer_and_outlives_a_stop(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(SAMPLES / "models/base", base)
+    (base / "chat_template.jinja").write_text(
+        "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}<think>{% endif %}"
+    )
+    examples = [{"id": f"e{n}", "query": f"question {n}"} for n in range(5)]
+    after = recorded(tmp_path, "after.jsonl", *({"id": f"e{n}", "response": "no"} for n in range(5)))
+    file = plan(tmp_path, examples, f'path = "{base}"\nsystem = "Be brief."', after)
+    store = tmp_path / "store"
+    recorder = Recorder(store, queue(store, file))
+    recorder.set_run(options={"only": "generate"})
+
+    def asked() -> str | None:
+        """At the first look after an answer."""
+        return "pause" if recorder.rows(records.StoredResponse) else None
+
+    with pytest.raises(Stopped):
+        execute(recorder, store, asked)
+    [model] = recorder.rows(records.StoredModel, run_id=recorder.run_id, name="before")
+    answers = rows_of(recorder, records.StoredResponse, "before")
+    with pytest.raises(Stopped):
+        execute(recorder, store, lambda: None)
+    [again] = recorder.rows(records.StoredModel, run_id=recorder.run_id, name="before")
+    everything = rows_of(recorder, records.StoredResponse, "before")
+    recorder.close()
+    assert model.details is not None and again.details is not None
+    assert model.details["unread_system"] == again.details["unread_system"] == 5
+    # Cut at ten tokens within the trace that the prompt opened.
+    assert answers and len(everything) == 5
+    assert {row["text"] for row in everything if row["finish_reason"] == "length"} <= {None}

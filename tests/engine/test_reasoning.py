@@ -1,5 +1,7 @@
 """Reasoning traces are no part of an answer, in a run and in `assay score`."""
 
+from dataclasses import replace
+
 from engine.models.model import UNFINISHED, Response, without_reasoning
 
 
@@ -27,6 +29,23 @@ def test_every_turn_of_a_conversation_is_told_from_its_trace() -> None:
     turns = ("<think>a</think>one", "<think>b</think>two")
     found = without_reasoning(response(turns[-1], turns=turns))
     assert (found.text, found.turns) == ("two", ("one", "two"))
+
+
+def test_a_conversation_with_a_turn_that_has_no_answer_has_none() -> None:
+    found = without_reasoning(response("two", turns=("<think>a", "two")))
+    assert (found.text, found.turns, found.reason) == (None, (), f"turn 1 of 2: {UNFINISHED}")
+
+
+def test_an_answer_that_was_cut_in_the_trace_that_its_prompt_opened_is_none() -> None:
+    assert without_reasoning(response("6 * 7 is", "length"), opened=True).text is None
+    found = without_reasoning(response("6 * 7</think>42"), opened=True)
+    assert (found.text, found.thinking) == ("42", "6 * 7")
+
+
+def test_a_trace_that_a_server_sent_apart_stays_with_the_answer() -> None:
+    sent = replace(response("42"), thinking="6 * 7")
+    assert without_reasoning(sent) == sent
+    assert without_reasoning(replace(response("", "length"), thinking="6 *")).text is None
 
 
 def test_an_answer_without_a_trace_stays_as_it_is() -> None:

@@ -21,7 +21,7 @@ from engine.metrics.perplexity import (
 from engine.models.local import LocalBase, LocalModel
 from engine.models.model import Response
 from engine.plan.plan import Model
-from tests.models.tiny import CONTEXT, ask, make_adapter, make_model
+from tests.models.tiny import CONTEXT, TEMPLATE, ask, make_adapter, make_model
 
 REFERENCES = ["the dog ran", "a", "the cat sat on the mat and ran", "дом 🐈"]
 ITEMS = [(ask(f"the cat {text}", str(place)), text) for place, text in enumerate(REFERENCES)]
@@ -58,8 +58,12 @@ def test_the_likelihood_is_what_a_loop_by_hand_gives(base: Path, batch_tokens: i
         assert (nll.tokens, nll.bytes) == (len(reference), len(text.encode()))
 
 
-def test_a_text_beyond_the_context_is_read_in_windows_each_token_once(base: Path) -> None:
+@pytest.mark.parametrize("bos", [True, False])
+def test_a_text_beyond_the_context_is_read_in_windows_each_token_once(base: Path, bos: bool) -> None:
+    """Windows begin as the prompt does: with BOS where the template writes it."""
     model, weights = local(base), AutoModelForCausalLM.from_pretrained(base)
+    if not bos:
+        model.tokenizer.chat_template = TEMPLATE.replace("{{ bos_token }}", "")
     text = "the cat sat on the mat " * 40
     example = ask("long")
     prompt, reference = model.prompt(example), model.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -69,7 +73,7 @@ def test_a_text_beyond_the_context_is_read_in_windows_each_token_once(base: Path
     while done < len(ids):
         end = min(len(ids), max(CONTEXT, done + CONTEXT // 2))
         window = ids[max(0, end - CONTEXT) : end]
-        if end > CONTEXT:
+        if bos and end > CONTEXT:
             window[0] = model.tokenizer.bos_token_id
         total += by_hand(weights, window[: len(window) - (end - done)], window[len(window) - (end - done) :])
         done = end

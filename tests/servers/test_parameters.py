@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from engine.servers.parameters import dropped, named_unsupported, without
-from engine.servers.reasoning import Reasoned, split_reasoning
+from engine.servers.reasoning import Reasoned, opens_reasoning, split_reasoning
 
 BODY: dict[str, Any] = {
     "messages": [], "max_tokens": 9, "temperature": 0, "top_p": 1, "seed": 0, "response_format": {},
@@ -81,6 +81,27 @@ def test_the_limit_goes_under_its_newer_name_and_that_is_no_loss() -> None:
 )
 def test_a_trace_is_told_from_the_answer(text: str, parts: Reasoned) -> None:
     assert split_reasoning(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("a</think>b", Reasoned("a", "b")),
+        ("is <think> odd, or `</think>`?</think>b", Reasoned("is <think> odd, or `</think>`?", "b")),
+        ("still at it", Reasoned("still at it", "", closed=False)),
+        ("<think>a</think>b", Reasoned("a", "b")),
+        ("", Reasoned("", "", closed=False)),
+    ],
+)  # fmt: skip
+def test_after_a_prompt_that_opens_a_trace_the_text_begins_in_it(text: str, parts: Reasoned) -> None:
+    assert split_reasoning(text, opened=True) == parts
+
+
+def test_a_prompt_that_ends_in_a_trace_opens_one() -> None:
+    assert opens_reasoning("<|user|>Why <think>?<|assistant|><think>\n")
+    assert not opens_reasoning("<|assistant|><think>\n\n</think>\n\n")
+    assert not opens_reasoning("What is <think>? <|assistant|>")
+    assert not opens_reasoning("")
 
 
 def test_a_long_trace_takes_time_in_proportion() -> None:
