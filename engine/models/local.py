@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from engine.data.example import Example
 from engine.errors import BadInput, CannotRun
@@ -23,13 +24,16 @@ from engine.models.batches import free_memory, in_batches, out_of_memory
 from engine.models.cache import ResponseCache, response_key
 from engine.models.fingerprint import FileHashes, adapter_hash, digest, model_hash, tokenizer_hash
 from engine.models.folder import (
+    ADAPTER_WEIGHTS,
     MERGE_IT,
+    SAVE_IT,
     TOKENIZERS,
     adapter_notes,
     check_adapter,
     check_model_folder,
     check_quantised,
     find_model,
+    peft_names,
     quantisation,
     snapshot_commit,
     weight_shapes,
@@ -189,14 +193,27 @@ class LocalBase:
 
     def _peft_with(self, adapter: Path) -> Any:
         """The base wrapped by PEFT, holding this adapter."""
+        if adapter not in self._attached:
+            if self._trial is None:
+                self._trial = _trial_logits(self.model)
+            try:
+                self._attach(adapter)
+                self._hold_base_unchanged(adapter)
+            except BaseException:
+                self.close()  # it may be attached in part, or have changed the base
+                raise
+        return self._peft
+
+    def _attach(self, adapter: Path) -> None:
         from peft import PeftConfig, PeftModel
 
-        if adapter in self._attached:
-            return self._peft
-        if self._trial is None:
-            self._trial = _trial_logits(self.model)
-        with self._bad_input(str(adapter)):
-            kind = str(PeftConfig.from_pretrained(str(adapter)).peft_type)
+        with self._bad_input(str(adapter)), warnings.catch_warnings():
+            # What PEFT warns of is refused here, or remarked on with the adapter.
+            warnings.simplefilter("ignore")
+            config = PeftConfig.from_pretrained(str(adapter))
+            config.inference_mode = True
+            # Beside an adapter with tokens of its own, PEFT asks every other one for such tokens.
+            kind = f"{config.peft_type} {bool(getattr(config, 'trainable_token_indices', None))}"
             if self._peft is not None and kind != self._adapter_kind:
                 # PEFT wraps layers in one way at a time; others are attached again when they are next used.
                 self._peft.unload()
@@ -207,18 +224,64 @@ class LocalBase:
                 self._peft.delete_adapter(self._attached.pop(next(iter(self._attached))))
             self._attachments += 1
             name = f"adapter_{self._attachments}"
-            with warnings.catch_warnings():
-                # PEFT uses names that transformers is about to drop: no user can help it.
-                warnings.simplefilter("ignore", FutureWarning)
-                if self._peft is None:
-                    self._peft = PeftModel.from_pretrained(self.model, str(adapter), adapter_name=name)
-                else:
-                    self._peft.load_adapter(str(adapter), adapter_name=name, torch_device=self.device)
+            tensors = self._tensors(adapter, config)
+            if self._peft is None:
+                self._peft = PeftModel(self.model, config, adapter_name=name)
+            else:
+                self._peft.add_adapter(name, config)
+            self._fill(adapter, name, tensors)
         self._adapter_kind = kind
         self._attached[adapter] = name
         self.model.eval()
-        self._hold_base_unchanged(adapter)
-        return self._peft
+
+    def _tensors(self, adapter: Path, config: Any) -> dict[str, Any]:
+        """The tensors of an adapter's file under the names that PEFT reads, without copies of the base's own.
+
+        Raises BadInput for numbers that are not finite, and for weights of the base that the adapter changed:
+        PEFT would write them into the base.
+        """
+        tensors = load_file(adapter / ADAPTER_WEIGHTS)
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not tensor.float().isfinite().all():
+                raise BadInput(
+                    f"{adapter}: {name} holds numbers that are not finite.",
+                    "Its training diverged: name another checkpoint.",
+                )
+        names = peft_names(tensors, (name for name, _ in self.model.named_modules()))
+        saved = tuple(getattr(config, "modules_to_save", None) or ())
+        base = self.model.state_dict()
+        found = {}
+        for name, tensor in tensors.items():
+            own = names[name].removeprefix("base_model.model.").replace(".base_layer.", ".")
+            module, _, leaf = own.rpartition(".")
+            places = (own, f"{module}.base_layer.{leaf}", f"{module}.original_module.{leaf}")
+            weight = next((base[place] for place in places if place in base), None)
+            if weight is None or (saved and module.endswith(saved)):
+                found[names[name]] = tensor
+            elif weight.shape != tensor.shape or not tensor.to(weight).equal(weight):
+                raise BadInput(
+                    f"{adapter}: changes the base's own {own}, which other models use too.", MERGE_IT
+                )
+        return found
+
+    def _fill(self, adapter: Path, name: str, tensors: dict[str, Any]) -> None:
+        """Loads the tensors. Raises BadInput where one has no place, or a place of the adapter gets none."""
+        from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+        loaded = set_peft_model_state_dict(self._peft, tensors, adapter_name=name)
+        # Some kinds have buffers that are never saved: what saving it would write is what its file must have.
+        whole = get_peft_model_state_dict(self._peft, adapter_name=name, save_embedding_layers=False)
+        saved = {key.removesuffix(".weight") for key in whole}
+        empty = (key.split(".") for key in loaded.missing_keys)
+        empty = (".".join(part for part in parts if part != name) for parts in empty if name in parts)
+        absent = [key for key in empty if key.removesuffix(".weight") in saved]
+        for keys, what in (
+            (loaded.unexpected_keys, "have no place in the base"),
+            (absent, "are not in its file"),
+        ):
+            if keys:
+                first = keys[0].replace(f".{name}", "")
+                raise BadInput(f"{adapter}: {len(keys)} of its tensors {what}, the first {first}.", SAVE_IT)
 
     def _hold_base_unchanged(self, adapter: Path) -> None:
         """Refuses an adapter that alters the base for good, as one that subtracts its start from the weights.
@@ -228,7 +291,6 @@ class LocalBase:
         with self.active(None) as model:
             difference = (_trial_logits(model) - self._trial).abs().max()
         if difference > _SAME * self._trial.abs().max():
-            self.close()
             raise BadInput(
                 f"{adapter}: changes the base's own weights, which other models use too.",
                 MERGE_IT,
@@ -259,7 +321,13 @@ class LocalBase:
             hint = f"Copy or save it again{self._newer()}."
             if "trust_remote_code" in str(error):
                 hint = "It has its own code: if you trust it, set trust_remote_code = true on the model."
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            # torch says which tensor does not fit on the lines after the first.
+            reason = (
+                " ".join(lines[:2] if lines[0].endswith(":") else lines[:1])
+                if lines
+                else type(error).__name__
+            )
             raise BadInput(f"{what}: cannot be loaded: {reason}", hint) from error
 
 

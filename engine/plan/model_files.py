@@ -13,7 +13,9 @@ _PROMPT_LEARNING = {
     "P_TUNING",
     "PREFIX_TUNING",
     "ADAPTION_PROMPT",
+    "CARTRIDGE",
     "CPT",
+    "XLORA",
 }
 
 
@@ -38,9 +40,13 @@ def read_adapter_config(adapter: Path) -> dict[str, Any]:
         )
     file = adapter / "adapter_config.json"
     if not file.is_file():
-        model = " It is a full model: name it under `path`." if (adapter / "config.json").is_file() else ""
+        other = " It is a full model: name it under `path`." if (adapter / "config.json").is_file() else ""
+        if inner := sorted(file.parent.name for file in adapter.glob("*/adapter_config.json")):
+            other = (
+                f" It has adapters in it: name one of {', '.join(inner[:5])}, or all of them with `sweep`."
+            )
         raise BadInput(
-            f"{adapter}: is not an adapter: it has no adapter_config.json.{model}",
+            f"{adapter}: is not an adapter: it has no adapter_config.json.{other}",
             "Give the folder that PEFT's save_pretrained() wrote.",
         )
     config = read_json(file)

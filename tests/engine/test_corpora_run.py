@@ -200,7 +200,7 @@ def test_a_corpus_that_changed_is_not_mixed_with_what_is_stored(tmp_path: Path) 
         carry_out(store, run_id)
 
 
-def test_a_run_that_began_with_another_version_of_a_measure_is_not_mixed_with_this_one(
+def test_a_run_begun_with_another_version_of_a_measure_is_not_mixed_with_this_one(
     tmp_path: Path,
 ) -> None:
     store = tmp_path / "store"

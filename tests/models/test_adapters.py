@@ -172,8 +172,13 @@ def test_an_adapter_of_another_revision_is_labelled(base: Path, adapter: Path, t
     here, other = "a" * 40, "b" * 40
     snapshot = tmp_path / "models--x--tiny-base/snapshots" / here
     snapshot.mkdir(parents=True)
-    assert adapter_notes(snapshot, edited(adapter, tmp_path / "same", revision=here)) == []
-    [note] = adapter_notes(snapshot, edited(adapter, tmp_path / "other", revision=other))
+    (snapshot / "model.safetensors").symlink_to(base / "model.safetensors")
+    (snapshot / "config.json").symlink_to(base / "config.json")
+    named = "x/tiny-base"
+    same = edited(adapter, tmp_path / "same", revision=here, base_model_name_or_path=named)
+    assert adapter_notes(snapshot, same) == []
+    moved = edited(adapter, tmp_path / "other", revision=other, base_model_name_or_path=named)
+    [note] = adapter_notes(snapshot, moved)
     assert "revision bbbbbbbbbbbb" in note and "aaaaaaaaaaaa" in note
     [note] = adapter_notes(base, edited(adapter, tmp_path / "branch", revision="v2"))
     assert "unknown" in note
