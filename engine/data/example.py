@@ -29,7 +29,8 @@ class Example:
     for the answer, `tests` code that the answer must pass, `turns` the user's turns of a conversation that
     the model continues. `tools` are {"type": "function", "function"} that the model may call, and `calls` the
     {"name", "arguments"} that would be right. `group` keeps examples together in one split. `line` is the
-    place in the file, `extra` what else its record held.
+    place in the file, `extra` what else its record held. `sample` is the number of the answer that is asked
+    for, from 0, where the same example is asked several times; it is no part of the example.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Example:
     extra: dict[str, Any] = field(default_factory=dict)
     tools: tuple[dict[str, Any], ...] = ()
     calls: tuple[dict[str, Any], ...] = ()
+    sample: int = 0
 
 
 def normalise(text: str) -> str:

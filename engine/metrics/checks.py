@@ -59,7 +59,12 @@ class Instructions:
                 "checks that responses pass, of all checks asked for",
                 "Zhou et al. 2023 (IFEval)",
             ),
-            fraction("checks_all", "responses that pass every check asked for", "Zhou et al. 2023 (IFEval)"),
+            fraction(
+                "checks_all",
+                "responses that pass every check asked for",
+                "Zhou et al. 2023 (IFEval)",
+                verdict=True,
+            ),
             *(
                 fraction(f"check_{name}", _MEANINGS[name], "rule", version=_VERSIONS.get(name, "1"))
                 for name in self._shown

@@ -162,7 +162,13 @@ class JsonFields:
 
     measures = (
         fraction("field_accuracy", "fields of the reference that are right", "rule", needs=["references"]),
-        fraction("object_match", "responses with all fields right, none more", "rule", needs=["references"]),
+        fraction(
+            "object_match",
+            "responses with all fields right, none more",
+            "rule",
+            needs=["references"],
+            verdict=True,
+        ),
     )
 
     def score(self, example: Example, response: Response) -> list[Score]:
@@ -223,8 +229,14 @@ class FormatCompliance:
             "responses that are JSON, whole and alone, and valid under the schema",
             "JSON Schema, by jsonschema",
             needs=["schema"],
+            verdict=True,
         ),
-        fraction("json_parse", "responses that are JSON, whole and alone, whatever it says", "RFC 8259"),
+        fraction(
+            "json_parse",
+            "responses that are JSON, whole and alone, whatever it says",
+            "RFC 8259",
+            verdict=True,
+        ),
     )
 
     def __init__(self, schema: str | Path | Mapping[str, Any] | None = None, fence: bool = False) -> None:

@@ -38,7 +38,7 @@ from engine.models.folder import (
     snapshot_commit,
     weight_shapes,
 )
-from engine.models.model import Load, Response, Settings, missing
+from engine.models.model import Load, Response, Settings, missing, sample_seed
 from engine.models.prompt import PromptError, Prompts
 from engine.models.rows import Completion, Request, Rules, decode
 from engine.models.slots import why_static
@@ -371,7 +371,9 @@ class Identity:
     def __init__(self, base: LocalBase, model: Model, hashes: FileHashes) -> None:
         self._base = base
         self._adapter = model.adapter
-        self._system = model.system
+        self._decided: dict[str, Any] = {"system": model.system}
+        if model.chat_template_kwargs:  # models without any keep the fingerprint that they always had
+            self._decided["chat_template_kwargs"] = model.chat_template_kwargs
         self._hashes = hashes
         self._brings_tokenizer = model.adapter is not None and any(
             (model.adapter / name).is_file() for name in TOKENIZERS
@@ -400,13 +402,13 @@ class Identity:
     @cached_property
     def fingerprint(self) -> str:
         """A hash by content of weights, configuration (quantisation too), adapter, tokenizer and template,
-        and of the system prompt, the dtype and the attention that they run with.
+        and of the system prompt, what the template is told, the dtype and the attention that they run with.
         """
         return digest(
             {
                 "model": model_hash(self._base.folder, self._hashes),
                 "adapter": adapter_hash(self._adapter, self._hashes) if self._adapter else None,
-                "system": self._system,
+                **self._decided,
                 "dtype": self._base.dtype,
                 "attention": self._base.attention,
             }
@@ -429,7 +431,7 @@ class Identity:
             "attention": base.attention,
             "dtype": base.dtype,
             "device": base.device,
-            "system": self._system,
+            **self._decided,
             "template": digest(template)[:12] if template else None,
             "tokenizer": tokenizer_hash(tokenizer_folder, self._hashes)[:12],
             "adapter": self._adapter_facts(),
@@ -512,7 +514,7 @@ class LocalModel:
 
     @cached_property
     def _prompts(self) -> Prompts:
-        return Prompts(self.tokenizer, self._system)
+        return Prompts(self.tokenizer, self._system, self._plan.chat_template_kwargs)
 
     @property
     def fingerprint(self) -> str:
@@ -552,6 +554,8 @@ class LocalModel:
             settings = replace(settings, slots=1, batch_size=1)
         if settings.sampled:
             self._note(f"answers are sampled: temperature {settings.temperature}, seed {settings.seed}")
+        if settings.without_effect:
+            self._note(settings.without_effect)
         ready: list[Response] = []
         pending: list[_Pending] = []
         for example in examples:
@@ -565,7 +569,7 @@ class LocalModel:
         if not pending:
             return
         with self.active() as model:
-            self._note_ignored_generation_config(model)
+            self._note_ignored_generation_config(model, settings)
             rules = Rules(self.tokenizer, self._ends(model), settings)
             reason = why_static(model)
         self._batching["batching"] = "static" if reason else "continuous"
@@ -653,12 +657,12 @@ class LocalModel:
         reason = (
             None if whole == len(ids) else f"prompt of {whole} tokens cut to {len(ids)} to fit the context"
         )
-        seed = _example_seed(settings.seed, example.id)
+        seed = _example_seed(sample_seed(settings.seed, example.sample), example.id)
         key = None
         if self._cache:
             key = response_key(self.fingerprint, ids, replace(settings, max_new_tokens=room), seed)
             if hit := self._cache.get(key):
-                return replace(hit, example_id=example.id, reason=reason)
+                return replace(hit, example_id=example.id, sample=example.sample, reason=reason)
         context = self.base.context
         room = room if context is None else min(room, context - len(ids))
         return _Pending(example, Request(ids, room, seed), key, reason)
@@ -702,6 +706,7 @@ class LocalModel:
             tokens_out=answer.tokens,
             finish_reason=answer.finish_reason,
             latency_s=answer.seconds,
+            sample=item.example.sample,
         )
         if self._cache and item.key:
             self._cache.put(item.key, response)
@@ -713,9 +718,9 @@ class LocalModel:
         ends = configured if isinstance(configured, list) else [configured]
         return frozenset(int(end) for end in [*ends, self.tokenizer.eos_token_id] if end is not None)
 
-    def _note_ignored_generation_config(self, model: Any) -> None:
+    def _note_ignored_generation_config(self, model: Any, settings: Settings) -> None:
         penalty = model.generation_config.repetition_penalty
-        if penalty not in (None, 1.0):
+        if penalty not in (None, 1.0, settings.repetition_penalty):
             self._note(f"the model's generation config asks for repetition_penalty {penalty}: not applied")
 
     def _note(self, note: str) -> None:

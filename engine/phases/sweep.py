@@ -16,6 +16,7 @@ from engine.metrics.metric import Measure, Score, score_pairs
 from engine.metrics.perplexity import MEASURES, PERPLEXITY
 from engine.phases.generate import Each, Loader, generate, grouped, stored_responses
 from engine.phases.perplexity import perplexity
+from engine.phases.score import by_example
 from engine.phases.work import Piece, Work
 from engine.plan.plan import Model
 from store import records
@@ -37,7 +38,8 @@ def pieces(work: Work) -> list[Piece]:
     """The work that an open sweep begins with."""
     by_likelihood = work.plan.sweep.by in LIKELIHOODS
     phase, unit = ("perplexity", "texts") if by_likelihood else ("generate", "responses")
-    return [Piece(phase, model.name, unit, len(_sample(work))) for model in swept(work)]
+    count = len(_sample(work)) * (1 if by_likelihood else work.plan.generation.samples)
+    return [Piece(phase, model.name, unit, count) for model in swept(work)]
 
 
 def funnel(work: Work, each: Each) -> None:
@@ -113,9 +115,10 @@ def _scores(work: Work, model: Model, measure: Measure) -> dict[str, Score]:
     metrics = load_metrics(work.plan.metrics.use, work.plan.metrics.settings)
     metric = next(metric for metric in metrics.values() if measure in metric.measures)
     pairs = stored_responses(work, model)
+    scored = by_example(work.plan, metric, zip(pairs, score_pairs(metric, pairs), strict=True))
     return {
-        example.id: next(score for score in scores if score.measure == measure.name)
-        for (example, _), scores in zip(pairs, score_pairs(metric, pairs), strict=True)
+        example: next(score for score in scores if score.measure == measure.name)
+        for example, scores in scored.items()
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from store.read.failures import CURRENT
 from store.read.history import Connection
-from store.read.query import select
+from store.read.query import ANSWERS, select
 from store.read.rows import (
     AnnotationRow,
     ExampleRow,
@@ -67,15 +67,15 @@ class AnswerCount:
 
 
 def answer_counts(connection: Connection, run_id: int) -> list[AnswerCount]:
-    """The models of a run in their order; one that answered nothing yet has zeros."""
+    """The models of a run in their order, with every sample; one that answered nothing yet has zeros."""
     return select(
         connection,
         AnswerCount,
-        """
+        f"""
         SELECT m.name AS model, count(r.text) AS answers,
           count(CASE WHEN r.cached AND r.text IS NOT NULL THEN 1 END) AS from_cache,
           count(CASE WHEN r.text IS NOT NULL AND r.reason LIKE 'prompt of % cut to %' THEN 1 END) AS cut
-        FROM model m LEFT JOIN response r ON r.model_id = m.id
+        FROM model m LEFT JOIN {ANSWERS} r ON r.model_id = m.id
         WHERE m.run_id = ? GROUP BY m.id ORDER BY m.position
         """,
         run_id,

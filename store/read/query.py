@@ -11,6 +11,12 @@ from store.records.columns import Kind, R, columns, converter, keys, table_name
 
 T = TypeVar("T")
 
+# Every answer of the models, first ones and further samples.
+ANSWERS = (
+    "(SELECT model_id, example_id, text, reason, cached FROM response "
+    "UNION ALL SELECT model_id, example_id, text, reason, cached FROM sample)"
+)
+
 
 def fetch(connection: sqlite3.Connection, record: type[R], *, order_by: str = "", **equal: Any) -> list[R]:
     """The records whose columns equal the given values, by default in the order of their keys."""
