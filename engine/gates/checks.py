@@ -31,6 +31,7 @@ class RunComparison:
     benchmarks: list[Comparison]
     alerts: list[Alert]
     incomparable: list[Incomparable]
+    settings: list[str]  # by which the models of a pair answered differently, a sentence each
 
 
 def compare_runs(connection: history.Connection, older: int, newer: int) -> RunComparison:
@@ -51,7 +52,7 @@ def compare_runs(connection: history.Connection, older: int, newer: int) -> RunC
     every, benchmarks = ruled([*found.metrics, *found.rates], found.benchmarks, gates, found.measures)
     alerts = drop_alerts(every[: len(found.metrics)], benchmarks, gates, found.measures)
     incomparable = [*unpaired, *found.incomparable]
-    return RunComparison(older, newer, found.shared, every, benchmarks, alerts, incomparable)
+    return RunComparison(older, newer, found.shared, every, benchmarks, alerts, incomparable, found.settings)
 
 
 def _gates(side: Side) -> Gates:

@@ -156,12 +156,11 @@ def _voted(name: str, responses: Sequence[Response], scores: Sequence[Score]) ->
     return Score(name, fmean(map(fmean, values)), tie if len(groups) > 1 else None)
 
 
-def spread(samples: Sequence[Sequence[float | None]]) -> tuple[float | None, int]:
-    """How far the samples of one example lie apart, and how many have a value.
+def spread(samples: Sequence[Sequence[float | None]]) -> float | None:
+    """How far the samples of one example lie apart: the root of the mean of the examples' variances (n - 1).
 
-    The standard deviation within an example: the root of the mean of the examples' variances (n - 1). None
-    where no example has two values.
+    `samples` are the values of each example's samples; None where no example has two.
     """
     known = [[value for value in values if value is not None] for values in samples]
     variances = [variance(values) for values in known if len(values) > 1]
-    return math.sqrt(fmean(variances)) if variances else None, sum(map(len, known))
+    return math.sqrt(fmean(variances)) if variances else None

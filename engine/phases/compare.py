@@ -1,7 +1,7 @@
 """Values with intervals, candidates against baselines, alerts, and whether the run passed."""
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -217,15 +217,16 @@ class _Scored:
                 interval = replace(interval, low=None, high=None)
         reasons = list(self.missing[measure.name].values())
         sampled = self._samples.get(measure.name)
-        apart, known = spread(sampled) if sampled else (None, None)
+        counts = Counter(value is None for values in sampled or () for value in values)
         return {
             "model_id": self._model_id,
             "measure": measure.name,
             **asdict(interval),
             "missing": len(work.examples) - interval.n,
             "reason": max(set(reasons), key=reasons.count) if reasons else None,
-            "samples": known,
-            "spread": apart,
+            "samples": counts[False] if sampled else None,
+            "samples_missing": counts[True] if sampled else None,
+            "spread": spread(sampled) if sampled else None,
         }
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from engine.compare.comparable import GENERATION
 from engine.data.example import Example
 from engine.data.split import sample
 from engine.errors import CannotRun
@@ -40,6 +41,20 @@ def settings_of(generation: Generation) -> Settings:
         # A size that the plan names is a limit everywhere; left out, memory decides where it can.
         slots=generation.batch_size if "batch_size" in generation.model_fields_set else None,
     )
+
+
+# The settings that decide which answers there are, and not how fast.
+_DECIDING = (
+    *("max_new_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "samples"),
+    *("stop", "overflow", "reasoning", "deterministic"),
+)
+
+
+def asked(plan: Plan, model: Model) -> dict[str, Any]:
+    """The settings by which a model is asked, kept with its facts; of recorded answers few are known."""
+    names = ("samples", "reasoning") if model.kind == "recorded" else _DECIDING
+    settings = plan.generation.model_dump(mode="json")
+    return {name: settings[name] for name in names}
 
 
 class Gauge:
@@ -250,7 +265,7 @@ def _keep_facts(work: Work, model: Model, generator: Generator) -> dict[str, Any
     """
     model_id = work.model_ids[model.name]
     known = work.recorder.rows(records.StoredModel, id=model_id)[0].details or {}
-    facts = known | generator.describe()
+    facts = known | generator.describe() | {GENERATION: asked(work.plan, model)}
     if "unread_system" in facts:
         facts["unread_system"] = max(facts["unread_system"], known.get("unread_system", 0))
     work.recorder.set_model(model_id, details=facts)

@@ -111,6 +111,9 @@ class ModelScoreRow:
     n: int
     missing: int
     reason: str | None
+    samples: int | None = None  # answers with a value, where examples have several
+    samples_missing: int | None = None
+    spread: float | None = None  # the standard deviation between the samples of one example
 
 
 @dataclass(frozen=True, slots=True)

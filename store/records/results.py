@@ -99,6 +99,7 @@ class ModelScore(Record):
     missing: int
     reason: str | None = None
     samples: int | None = None  # answers with a value, where examples have several
+    samples_missing: int | None = None  # those without
     spread: float | None = None  # the standard deviation between the samples of one example
 
 

@@ -8,6 +8,7 @@ from engine.decision.families import family, family_of, needs_of, rank
 from engine.decision.words import change
 from store.read.rows import AlertRow, BenchmarkRow, ComparisonRow, MetricRow, ModelRow, ModelScoreRow
 from store.read.slices import CorpusRow, DisparityRow, SliceRow, SliceScoreRow, worst
+from tui.text.gate import number
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,13 @@ def needs(metric: MetricRow) -> str:
     if found is None:
         return "unknown: a metric of your own"
     return ", ".join(found) or "only the answer"
+
+
+def between_samples(score: ModelScoreRow) -> str:
+    """How far the samples of one prompt lie apart, and how many have no value; empty without several."""
+    parts = [] if score.spread is None else [f"± {number(score.spread)} between samples"]
+    parts += [f"{score.samples_missing:,} samples without a value"] if score.samples_missing else []
+    return ", ".join(parts)
 
 
 NOT_FOUND = "not found"  # the column of answers in which no label was found

@@ -31,4 +31,5 @@ def upgrade() -> None:
     )
     op.add_column("score", sa.Column("samples", sa.JSON(), nullable=True))
     op.add_column("modelscore", sa.Column("samples", sa.Integer(), nullable=True))
+    op.add_column("modelscore", sa.Column("samples_missing", sa.Integer(), nullable=True))
     op.add_column("modelscore", sa.Column("spread", sa.Float(), nullable=True))

@@ -17,6 +17,7 @@ from store.read.rows import (
     WinRateRow,
 )
 from store.read.slices import DisparityRow
+from tui.sections.measures import between_samples
 
 T = TypeVar("T")
 
@@ -47,6 +48,7 @@ class MeasureCell:
     missing: int
     reason: str | None
     is_gap: bool = False  # of a disparity: the groups are told apart by more than chance
+    between: str = ""  # how far the samples of one prompt lie apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +202,7 @@ def _is(row: WinRateRow | ComparisonRow, candidate: str, baseline: str) -> bool:
 def _metric(numbers: Numbers, metric: MetricRow, candidate: str, baseline: str) -> MeasureLine:
     scores = {score.model: score for score in numbers.scores if score.measure == metric.measure}
     cells = [
-        MeasureCell(s.model, s.value, s.low, s.high, s.n, s.missing, s.reason)
+        MeasureCell(s.model, s.value, s.low, s.high, s.n, s.missing, s.reason, between=between_samples(s))
         if (s := scores.get(name))
         else MeasureCell(name, None, None, None, 0, 0, "not computed yet")
         for name in ordered(numbers.models, candidate, baseline)
