@@ -214,6 +214,7 @@ class ScoreRow:
     measure: str
     value: float | None
     reason: str | None
+    samples: list[float | None] | None = None  # of each sample, where there are several
 
 
 @dataclass(frozen=True, slots=True)
