@@ -7,6 +7,8 @@ from store.read.rows import AlertRow, ComparisonRow, RunDetail
 from store.records.alert import Format, figure_of, kind_of
 
 NOT_RECORDED = "not recorded"
+NOT_EVALUATED = "not evaluated"
+NO_GATE = f"{NOT_EVALUATED}: nothing that a gate checks could be compared"
 _WRITTEN: dict[Format, Callable[[float], str]] = {
     "value": number,
     "difference": lambda value: number(value, sign=True),
@@ -49,10 +51,10 @@ def no_verdict(run: RunDetail) -> str | None:
     if run.status != "finished":
         state = "the run failed" if run.status == "failed" else f"the run is {run.status}"
         return state + (f": {run.error}" if run.error else "")
-    if run.imported:
+    if run.imported and not (run.options or {}).get("baseline"):
         return f"imported from {run.imported}: there was no plan with gates"
     only = (run.options or {}).get("only")
-    return f"only the phase {only!r} was asked for" if only else NOT_RECORDED
+    return f"only the phase {only!r} was asked for" if only else NO_GATE
 
 
 def change(row: ComparisonRow) -> str:

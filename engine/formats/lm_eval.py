@@ -35,8 +35,8 @@ from engine.compare.comparison import Comparison, stored
 from engine.data.textfile import read_text
 from engine.errors import BadInput
 from engine.formats.records import FileRecord, rows, write_lines
-from engine.gates.checks import passed
-from engine.gates.measures import drop_alerts, ruled
+from engine.gates.checks import all_passed, passed, unmeasured_alerts
+from engine.gates.measures import drop_alerts, evaluated, ruled
 from engine.plan.plan import Gates
 from store import records
 from store.read import benchmarks, history
@@ -316,7 +316,7 @@ def write_run(
         "plan_hash": "",
         "plan_folder": str(path.absolute().parent),
         "plan_file": "",
-        "options": {"imported": "lm-eval"},
+        "options": {"imported": "lm-eval", "baseline": baseline},
         "eval_set_file": str(path),
     }
     run_id = transaction.insert(records.Run(**row))
@@ -383,14 +383,15 @@ def _compare(
         if key in measured[baseline]
     ]
     _, comparisons = ruled([], comparisons, Gates(), {})
-    alerts = drop_alerts([], comparisons, Gates(), {})
+    looked_at = evaluated([], comparisons, Gates(), {})
+    alerts = [*unmeasured_alerts(candidates, looked_at), *drop_alerts([], comparisons, Gates(), {})]
     transaction.append([records.StoredComparison(**_row(comparison, ids)) for comparison in comparisons])
     now = time.time()
     transaction.append([records.StoredAlert(run_id=run_id, created=now, **asdict(alert)) for alert in alerts])
     outcomes = {name: passed(alerts, name) for name in candidates}
     for name, outcome in outcomes.items():
         transaction.update(records.StoredModel, ids[name], passed=outcome)
-    transaction.update(records.Run, run_id, passed=all(outcomes.values()))
+    transaction.update(records.Run, run_id, passed=all_passed(outcomes.values()))
 
 
 def _measured(model: BenchmarkedModel) -> dict[Key, Measured]:

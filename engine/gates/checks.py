@@ -7,38 +7,42 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.compare.comparison import Comparison
 from engine.plan.plan import Gates
 from store.records.alert import Alert, FormatEvidence, ProbeEvidence, PromptEvidence
 
 NO_EFFECT = 1e-6  # logits no further apart than this are the same logits
 
 
-def passed(alerts: Iterable[Alert], candidate: str) -> bool:
-    """Whether the candidate has no critical alert."""
-    return not any(alert.severity == "critical" and alert.candidate == candidate for alert in alerts)
+UNMEASURED = "nothing_measured"
 
 
-def unmeasured_alerts(
-    candidates: Sequence[str], comparisons: Collection[Comparison], judged: Collection[str]
-) -> list[Alert]:
-    """Critical alerts on candidates without any difference from a baseline and without a win rate.
+def passed(alerts: Iterable[Alert], candidate: str) -> bool | None:
+    """Whether the candidate has no critical alert; None where no gate had anything to look at."""
+    own = [alert for alert in alerts if alert.candidate == candidate]
+    if any(alert.severity == "critical" for alert in own):
+        return False
+    return None if any(alert.kind == UNMEASURED for alert in own) else True
 
-    Gates that had nothing to look at have not been met. `judged` are the candidates that have a win rate.
-    """
-    measured = {item.candidate for item in comparisons if item.delta is not None} | set(judged)
+
+def all_passed(outcomes: Collection[bool | None]) -> bool | None:
+    """A run's outcome from its candidates': failed as one did, else None as soon as one is not known."""
+    return False if False in outcomes else None if None in outcomes or not outcomes else True
+
+
+def unmeasured_alerts(candidates: Sequence[str], evaluated: Collection[str]) -> list[Alert]:
+    """An alert on each candidate of which no gate could be evaluated: that is not a pass."""
     return [
         Alert(
-            "critical",
-            "nothing_measured",
+            "warning",
+            UNMEASURED,
             candidate,
             None,
             "all measures",
-            f"Nothing could be measured of {candidate} against any baseline, so it has not passed. "
-            "The scores say why each value is missing.",
+            f"Not evaluated: nothing that a gate checks could be compared of {candidate} with any baseline, "
+            "so it has neither passed nor failed. The scores say why each value is missing.",
         )
         for candidate in candidates
-        if candidate not in measured
+        if candidate not in evaluated
     ]
 
 

@@ -9,7 +9,7 @@ from engine.compare.comparable import Incomparable, Side, paired_candidates
 from engine.compare.comparison import Comparison
 from engine.compare.runs import compare_pairs
 from engine.errors import BadInput
-from engine.gates.measures import drop_alerts, ruled
+from engine.gates.measures import drop_alerts, evaluated, ruled
 from engine.plan.plan import Gates
 from store.read import history
 from store.records.alert import Alert
@@ -26,6 +26,7 @@ class RunComparison:
     benchmarks: list[Comparison]
     alerts: list[Alert]
     incomparable: list[Incomparable]
+    is_evaluated: bool  # whether the gates had anything to look at
 
 
 def compare_runs(connection: history.Connection, older: int, newer: int) -> RunComparison:
@@ -44,9 +45,10 @@ def compare_runs(connection: history.Connection, older: int, newer: int) -> RunC
     gates = _gates(sides[1])
     # Judges' win rates are in no gate between runs, so they are ruled on with what no gate checks.
     every, benchmarks = ruled([*found.metrics, *found.rates], found.benchmarks, gates, found.measures)
-    alerts = drop_alerts(every[: len(found.metrics)], benchmarks, gates, found.measures)
+    checked = (every[: len(found.metrics)], benchmarks, gates, found.measures)
+    alerts, is_evaluated = drop_alerts(*checked), bool(evaluated(*checked))
     incomparable = [*unpaired, *found.incomparable]
-    return RunComparison(older, newer, found.shared, every, benchmarks, alerts, incomparable)
+    return RunComparison(older, newer, found.shared, every, benchmarks, alerts, incomparable, is_evaluated)
 
 
 def _gates(side: Side) -> Gates:

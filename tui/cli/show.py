@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.decision.words import NO_GATE, NOT_EVALUATED
 from store.read import history
 from store.session import opened
-from tui.cli.common import Json, Run, Store, store_folder
+from tui.cli.common import FAILED_GATE, AllowEmpty, Json, Run, Store, store_folder
 from tui.text.output import err, heading, out, paragraph, print_json
 
 if TYPE_CHECKING:
@@ -104,11 +105,17 @@ def write(file: Path, text: str) -> None:
 
 
 def compare(
-    context: typer.Context, older: Older, newer: Newer, json: Json = False, store: Store = None
+    context: typer.Context,
+    older: Older,
+    newer: Newer,
+    allow_empty: AllowEmpty = False,
+    json: Json = False,
+    store: Store = None,
 ) -> None:
     """Compare the candidates of two runs, the older first.
 
-    The comparison is paired, on the examples that both evaluated in the same words.
+    The comparison is paired, on the examples that both evaluated in the same words. Exits with 1 where
+    nothing that a gate checks could be compared.
     """
     from engine.compare.comparable import shared_sets
     from engine.decision.changes import retrainings
@@ -135,6 +142,8 @@ def compare(
             paragraph(sets.said)
         for remark in remarks:
             paragraph(remark, "  ", "")
+    if not found.is_evaluated and not allow_empty:
+        raise typer.Exit(FAILED_GATE)
 
 
 def _comparison_values(found: "RunComparison") -> dict[str, Any]:
@@ -143,6 +152,7 @@ def _comparison_values(found: "RunComparison") -> dict[str, Any]:
         "older": str(found.older),
         "newer": str(found.newer),
         "shared_examples": found.shared,
+        "verdict": NOT_EVALUATED if not found.is_evaluated else "drops" if found.alerts else "no drop",
         "comparisons": [_one_comparison(item) for item in found.comparisons],
         "benchmarks": [_one_comparison(item) for item in found.benchmarks],
         "alerts": [
@@ -190,7 +200,9 @@ def _print_run_comparison(found: "RunComparison", trained: "Sequence[Retrained]"
     heading("Drops beyond the gates")
     for alert in found.alerts:
         paragraph(alert.message, " " * 9, f"{alert.severity.upper():9}")
-    if not found.alerts:
+    if not found.is_evaluated:
+        out(NO_GATE)
+    elif not found.alerts:
         out("none")
     if found.incomparable:
         heading("Not compared")

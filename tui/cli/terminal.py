@@ -83,7 +83,7 @@ def print_head(found: RunSections) -> None:
     if costs.gpu_hours is not None:
         paragraph(f"its models used {in_gpu_hours(costs.gpu_hours)}")
     if found.overview.no_verdict and not run.imported:
-        paragraph(f"no verdict: {found.overview.no_verdict}")
+        paragraph(found.overview.no_verdict)
 
 
 WORD_SIGNS = {"ship": "+", "don't ship": "-", "inconclusive": "?"}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.decision.words import no_verdict
+from engine.decision.words import NOT_EVALUATED, no_verdict
 from store.read.history import Connection
 from store.read.rows import AlertRow, ModelRow, RunDetail, WinRateRow
 from store.read.trends import Point, breaks, trend
@@ -18,7 +18,7 @@ def verdict(run: RunDetail | Any) -> str:
     if run.imported:
         return f"imported from {run.imported}"
     if run.status == "finished":
-        return {True: "passed", False: "a gate failed", None: "no verdict"}[run.passed]
+        return {True: "passed", False: "a gate failed", None: NOT_EVALUATED}[run.passed]
     return str(run.status)
 
 
@@ -126,7 +126,7 @@ def overview(run: RunDetail, models: Sequence[ModelRow], alerts: Sequence[AlertR
 
 
 def _candidate(model: ModelRow, alerts: Sequence[AlertRow]) -> CandidateResult:
-    word = {True: "passed", False: "FAILED", None: "no verdict"}[model.passed]
+    word = {True: "passed", False: "FAILED", None: NOT_EVALUATED}[model.passed]
     raised = [alert.severity for alert in alerts if alert.candidate == model.name]
     counts = [f"{raised.count(severity)} {severity}" for severity in SEVERITIES if severity in raised]
     result = word + (f" ({', '.join(counts)})" if counts else "")
