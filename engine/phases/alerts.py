@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from engine.compare.comparison import Comparison
+from engine.compare.sweep import ALTERED
 from engine.data.leak import TIERS
 from engine.data.suspicion import Suspicion, all_jump, near_ceiling, prefers_original
 from engine.gates.checks import (
@@ -45,7 +46,6 @@ from store.session import opened
 
 FORMAT = "format_compliance"
 _TOLD = 20  # ids of examples behind an alert
-ALTERED = "-altered"  # after the name of a corpus: the same texts, reworded or with their options shuffled
 FEWEST = 20  # values behind a score that is called near the ceiling
 
 Summaries = Sequence[Mapping[str, Any]]

@@ -134,9 +134,12 @@ def _print_sweep(found: SweepSection | None) -> None:
     if found is None:
         return
     heading(f"Sweep of {len(found.checkpoints)} checkpoints by {found.measure} on {found.sample} examples")
+    if found.held_to:
+        paragraph(f"the best by {found.measure} among those that forgot least by {found.held_to}")
+    held = [Column(found.held_to, True)] if found.held_to else []
     columns = [Column("rank", True), Column("checkpoint"), Column(found.measure, True)]
-    columns += [Column("95% CI", True), Column("n", True), Column("result")]
-    print_table(columns, [_checkpoint(checkpoint) for checkpoint in found.checkpoints])
+    columns += [Column("95% CI", True), *held, Column("n", True), Column("result")]
+    print_table(columns, [_checkpoint(row, bool(held)) for row in found.checkpoints])
     if found.cut:
         paragraph(
             f"{_count(found.cut, 'checkpoint')} cut and not evaluated further; "
@@ -144,13 +147,14 @@ def _print_sweep(found: SweepSection | None) -> None:
         )
 
 
-def _checkpoint(found: Checkpoint) -> list[str]:
+def _checkpoint(found: Checkpoint, is_held: bool) -> list[str]:
     result = "kept" if found.kept else "cut"
     return [
         MISSING if found.rank is None else str(found.rank),
         found.name,
         number(found.value),
         interval(found.low, found.high),
+        *([number(found.general)] if is_held else []),
         str(found.n),
         f"{result}: {found.reason}" if found.reason else result,
     ]

@@ -84,13 +84,18 @@ class Checkpoint:
     n: int
     kept: bool
     reason: str | None
+    general: float | None  # its value on what it was kept from forgetting
 
 
 @dataclass(frozen=True, slots=True)
 class SweepSection:
-    """The checkpoints of a sweep, best first, ranked by `measure` on a sample of `sample` examples."""
+    """The checkpoints of a sweep, best first, ranked by `measure` on a sample of `sample` examples.
+
+    `held_to` is the general measure on which those that forgot least were found, if any.
+    """
 
     measure: str
+    held_to: str | None
     sample: int
     checkpoints: tuple[Checkpoint, ...]
 
@@ -148,17 +153,19 @@ def _sweep(models: Sequence[ModelRow]) -> SweepSection | None:
             found["n"],
             bool(found["kept"]),
             found["reason"],
+            found.get("general"),
         )
         for model, found in ranked
     ]
     checkpoints.sort(key=lambda checkpoint: (checkpoint.rank is None, checkpoint.rank or 0))
-    return SweepSection(asked["measure"], asked["sample"], tuple(checkpoints))
+    return SweepSection(asked["measure"], asked.get("held_to"), asked["sample"], tuple(checkpoints))
 
 
 def cut_reason(model: ModelRow) -> str:
     """Why a sweep left a checkpoint out."""
     found = model.sweep or {}
     after = f"cut after {found['measure']} on {found['sample']} examples"
+    after += f", held to {found['held_to']}" if found.get("held_to") else ""
     if found["rank"] is None:
         return f"{after}: not measured, {found['reason']}"
     return f"{after}: rank {found['rank']} of {found['of']}, the best {found['keep']} went on"
