@@ -13,7 +13,7 @@ from engine.decision.changes import PreviousRun, changed, read_before
 from engine.decision.facts import AnsweredQuestion as AnsweredQuestion
 from engine.decision.facts import CandidateFacts, RunFacts, cases, read
 from engine.decision.facts import Topic as Topic
-from engine.decision.words import NO_GATE, brief, moved_values, no_verdict
+from engine.decision.words import NO_GATE, brief, chosen, moved_values, no_verdict
 from store.read.history import Connection
 from store.read.rows import AlertRow
 from store.records.alert import ComparisonEvidence, kind_of, weight
@@ -179,6 +179,8 @@ def _unsettled(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> 
     elif prompt.standing == "open":
         said = f"not shown to beat a good prompt: {_without_lead(prompt, 'inconclusive')}"
         reasons.append(Reason(said, topic="prompt"))
+    if case.model.chosen_on:
+        reasons.append(Reason(f"not settled: {chosen(case.model)}", topic="data"))
     if forgot.standing == "missing":
         reasons.append(Reason(f"what it forgot is not settled: {forgot.answer}", topic="forgotten"))
     reasons += [Reason(_open_question(alert), alert) for alert in _open_questions(case)]

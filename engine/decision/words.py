@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from engine.gates.figures import number, percent
-from store.read.rows import AlertRow, ComparisonRow, RunDetail
+from store.read.rows import AlertRow, ComparisonRow, ModelRow, RunDetail
 from store.records.alert import Format, figure_of, kind_of
 
 NOT_RECORDED = "not recorded"
@@ -55,6 +55,16 @@ def no_verdict(run: RunDetail) -> str | None:
         return f"imported from {run.imported}: there was no plan with gates"
     only = (run.options or {}).get("only")
     return f"only the phase {only!r} was asked for" if only else NO_GATE
+
+
+def chosen(model: ModelRow) -> str:
+    """Of a checkpoint that a sweep chose on the examples that judge it, too: how, and what to do."""
+    found = model.sweep or {}
+    return (
+        f"it was chosen as one of the best {found['keep']} of {found['of']} checkpoints by "
+        f"{found['measure']} on {model.chosen_on} of the examples that judge it, which favours it; judge it on others: name it "
+        "in a plan with another file or split under [data]"
+    )
 
 
 def change(row: ComparisonRow) -> str:

@@ -65,6 +65,11 @@ def _corpus(measure: Measure) -> str:
     return corpus if name in LIKELIHOODS else ""
 
 
+def _is_general(plan: Plan, measure: Measure) -> bool:
+    """Whether it is measured on other texts than the examples."""
+    return bool(_corpus(measure) or _task(plan, measure))
+
+
 def _task(plan: Plan, measure: Measure) -> str:
     return measure.name if plan.benchmarks and measure.name in plan.benchmarks.tasks else ""
 
@@ -121,7 +126,7 @@ def _ranked(work: Work, candidates: list[Model], measure: Measure) -> tuple[Meas
     _refuse_several_tokenizers(work, candidates, measure)
     scored: dict[str, dict[str, Parts]] = {}
     reasons: dict[str, str] = {}
-    if _task(work.plan, measure) or _corpus(measure):
+    if _is_general(work.plan, measure):
         found = {model.name: _general_parts(work, model, measure) for model in candidates}
         for name, (scored[name], lower, reason) in found.items():
             measure = replace(measure, direction="lower") if lower else measure
@@ -236,6 +241,7 @@ def _record(work: Work, places: list[Place], measure: Measure | None, general: s
         "keep": sweep.keep,
         "sample": len(_sample(work)),
         "seed": work.plan.data.seed,
+        "on_examples": 0 if measure and _is_general(work.plan, measure) else len(_sample(work)),
     }
     with work.recorder.transaction() as transaction:
         for place in places:

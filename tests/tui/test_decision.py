@@ -77,6 +77,18 @@ def alerts_of(connection: Any, run_id: int) -> list[AlertRow]:
     return alerts(connection, run_id)
 
 
+@pytest.mark.parametrize(("of", "on", "word"), [(9, 50, "inconclusive"), (9, 0, "ship"), (3, 50, "ship")])
+def test_a_checkpoint_chosen_on_its_own_examples_is_not_settled(
+    store: Path, of: int, on: int, word: str
+) -> None:
+    sweep = {"kept": True, "value": 1.2, "of": of, "keep": 3, "sample": 50, "measure": "perplexity"}
+    verdict = decided(store, details={"sweep": sweep | {"on_examples": on}})
+    assert verdict.word == word
+    assert ("one of the best 3 of 9 checkpoints by perplexity on 50" in verdict.reasons[0]) == (
+        word != "ship"
+    )
+
+
 def test_a_failed_gate_without_its_alert_never_ships(store: Path) -> None:
     assert decided(store, passed=False).word == "don't ship"
 

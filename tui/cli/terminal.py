@@ -145,6 +145,8 @@ def _print_sweep(found: SweepSection | None) -> None:
             f"{_count(found.cut, 'checkpoint')} cut and not evaluated further; "
             f"the run's verdict is about the {len(found.checkpoints) - found.cut} kept."
         )
+    if found.chosen:
+        paragraph(f"Each of them: {found.chosen}.")
 
 
 def _checkpoint(found: Checkpoint, is_held: bool) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.decision.words import NOT_EVALUATED, no_verdict
+from engine.decision.words import NOT_EVALUATED, chosen, no_verdict
 from store.read.history import Connection
 from store.read.rows import AlertRow, ModelRow, RunDetail, WinRateRow
 from store.read.trends import Point, breaks, trend
@@ -97,6 +97,7 @@ class SweepSection:
     measure: str
     held_to: str | None
     sample: int
+    chosen: str  # where the kept ones were chosen on the examples that judge them: how, and what to do
     checkpoints: tuple[Checkpoint, ...]
 
     @property
@@ -158,7 +159,8 @@ def _sweep(models: Sequence[ModelRow]) -> SweepSection | None:
         for model, found in ranked
     ]
     checkpoints.sort(key=lambda checkpoint: (checkpoint.rank is None, checkpoint.rank or 0))
-    return SweepSection(asked["measure"], asked.get("held_to"), asked["sample"], tuple(checkpoints))
+    said = next((chosen(model) for model, _ in ranked if model.chosen_on), "")
+    return SweepSection(asked["measure"], asked.get("held_to"), asked["sample"], said, tuple(checkpoints))
 
 
 def cut_reason(model: ModelRow) -> str:
