@@ -60,10 +60,10 @@ def no_verdict(run: RunDetail) -> str | None:
 def chosen(model: ModelRow) -> str:
     """Of a checkpoint that a sweep chose on the examples that judge it, too: how, and what to do."""
     found = model.sweep or {}
+    among = f"one of the best {found['keep']} of {found['of']} checkpoints by {found['measure']}"
     return (
-        f"it was chosen as one of the best {found['keep']} of {found['of']} checkpoints by "
-        f"{found['measure']} on {model.chosen_on} of the examples that judge it, which favours it; judge it on others: name it "
-        "in a plan with another file or split under [data]"
+        f"it was chosen as {among} on {model.chosen_on} of the examples that judge it, which favours it; "
+        "judge it on others: name it in a plan with another file or split under [data]"
     )
 
 
