@@ -28,6 +28,8 @@ class ReportFormat(StrEnum):
     junit = "junit"
 
 
+LISTED = 3  # of what is not compared for one reason
+
 Full = Annotated[bool, typer.Option("--full", help="All intervals, and a table for each pair of models.")]
 Slices = Annotated[bool, typer.Option("--slices", help="Every slice, those that got clearly worse first.")]
 Find = Annotated[
@@ -206,5 +208,9 @@ def _print_run_comparison(found: "RunComparison", trained: "Sequence[Retrained]"
         out("none")
     if found.incomparable:
         heading("Not compared")
+        by_reason: dict[str, list[str]] = {}
         for item in found.incomparable:
-            paragraph(f"{item.what}: {item.reason}", "  ", "")
+            by_reason.setdefault(item.reason, []).append(item.what)
+        for reason, whats in by_reason.items():
+            more = f" and {len(whats) - LISTED} more (--json lists them)" if len(whats) > LISTED + 1 else ""
+            paragraph(f"{'; '.join(whats[:LISTED] if more else whats)}{more}: {reason}", "  ", "")

@@ -687,6 +687,10 @@ def _print_benchmarks(found: BenchmarksSection) -> None:
     for row in found.rows:
         if row.value is None and row.reason:
             paragraph(f"{row.task}, {row.model}: {row.reason}", "  ")
+    for item in found.asked:
+        paragraph(f"{item.model}: {item.said}", "  ")
+        if item.command:
+            paragraph(f"the same numbers: {item.command}", "    ", "  ")
     for (model, run), reused in found.reused().items():
         paragraph(f"{model}: {', '.join(reused)}: measured by run {run}, on the same weights", "  ")
 

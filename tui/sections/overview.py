@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.decision.facts import model_costs
-from engine.decision.words import NOT_EVALUATED, chosen, no_verdict
+from engine.decision.words import NO_GATE, NOT_EVALUATED, chosen, no_verdict
 from store.read.history import Connection
 from store.read.rows import AlertRow, ModelRow, RunDetail, WinRateRow
 from store.read.trends import Point, breaks, trend
@@ -164,13 +164,14 @@ def overview(run: RunDetail, models: Sequence[ModelRow], alerts: Sequence[AlertR
         no_verdict=no_verdict(run),
         models=evaluated,
         cut=[model for model in models if model.is_cut],
-        candidates=tuple(_candidate(model, alerts) for model in evaluated if model.role == "candidate"),
+        candidates=tuple(_candidate(run, model, alerts) for model in evaluated if model.role == "candidate"),
         sweep=_sweep(models),
     )
 
 
-def _candidate(model: ModelRow, alerts: Sequence[AlertRow]) -> CandidateResult:
-    word = {True: "passed", False: "FAILED", None: NOT_EVALUATED}[model.passed]
+def _candidate(run: RunDetail, model: ModelRow, alerts: Sequence[AlertRow]) -> CandidateResult:
+    without = NOT_EVALUATED if (no_verdict(run) or NO_GATE) == NO_GATE else "no verdict"
+    word = {True: "passed", False: "FAILED", None: without}[model.passed]
     raised = [alert.severity for alert in alerts if alert.candidate == model.name]
     counts = [f"{raised.count(severity)} {severity}" for severity in SEVERITIES if severity in raised]
     result = word + (f" ({', '.join(counts)})" if counts else "")
