@@ -1,6 +1,7 @@
 """Local models: weights, models that share a base, prompts, answers and probes."""
 
 import hashlib
+import json
 import logging
 import re
 import warnings
@@ -44,6 +45,7 @@ from engine.models.rows import Completion, Request, Rules, decode
 from engine.models.slots import why_static
 from engine.plan.model_files import read_adapter_config, read_json
 from engine.plan.plan import Model
+from engine.servers.reasoning import split_reasoning
 
 # What the loaders of transformers and peft raise for files that do not fit together.
 _LOAD_ERRORS = (
@@ -552,6 +554,7 @@ class LocalModel:
             settings = replace(settings, slots=1, batch_size=1)
         if settings.sampled:
             self._note(f"answers are sampled: temperature {settings.temperature}, seed {settings.seed}")
+        self._prompts.delimiters = settings.delimiters
         ready: list[Response] = []
         pending: list[_Pending] = []
         for example in examples:
@@ -561,18 +564,36 @@ class LocalModel:
             else:
                 pending.append(prepared)
         if ready:
-            yield ready
+            yield [self._counted(response, settings) for response in ready]
         if not pending:
             return
         with self.active() as model:
             self._note_ignored_generation_config(model)
-            rules = Rules(self.tokenizer, self._ends(model), settings)
+            rules = Rules(self.tokenizer, self._ends(model, settings), settings, self._prompts.turn_end)
             reason = why_static(model)
         self._batching["batching"] = "static" if reason else "continuous"
         self._batching["batching_reason"] = reason
         answer = self._static if reason else self._continuous
         for group in [[item] for item in pending] if settings.deterministic else [pending]:
-            yield from answer(group, rules)
+            for batch in answer(group, rules):
+                yield [self._counted(response, settings) for response in batch]
+
+    def _counted(self, response: Response, settings: Settings) -> Response:
+        """The response with the tokens of its trace; notes an answer that went on beyond its turn's end."""
+        if response.overran:
+            end = self.tokenizer.convert_ids_to_tokens(self._prompts.turn_end)
+            self._note(
+                f"answers went on after {end}, which ends a turn in the chat template and is no end token of "
+                f"the model: add stop = [{json.dumps(end)}] under [generation]"
+            )
+        if response.text is None:
+            return response
+        opened = self._prompts.opens_reasoning
+        trace = split_reasoning(response.text, opened, settings.delimiters).reasoning
+        if not trace:
+            return response
+        ids = self.tokenizer(trace, add_special_tokens=False, verbose=False)["input_ids"]
+        return replace(response, thinking_tokens=len(ids))
 
     def _continuous(self, pending: Sequence[_Pending], rules: Rules) -> Iterator[list[Response]]:
         """Hands over what was finished several times a second, also when nothing was."""
@@ -702,16 +723,22 @@ class LocalModel:
             tokens_out=answer.tokens,
             finish_reason=answer.finish_reason,
             latency_s=answer.seconds,
+            overran=answer.overran,
         )
         if self._cache and item.key:
             self._cache.put(item.key, response)
         return replace(response, reason=item.reason)
 
-    def _ends(self, model: Any) -> frozenset[int]:
-        """Every end token of the generation config, and the tokenizer's, which an adapter may change."""
+    def _ends(self, model: Any, settings: Settings) -> frozenset[int]:
+        """Every end token of the generation config, and the tokenizer's, which an adapter may change.
+
+        A stop string that is a special token is one, too: texts are decoded without those.
+        """
         configured = model.generation_config.eos_token_id
         ends = configured if isinstance(configured, list) else [configured]
-        return frozenset(int(end) for end in [*ends, self.tokenizer.eos_token_id] if end is not None)
+        special = {str(token): id for id, token in self.tokenizer.added_tokens_decoder.items()}
+        stops = [special.get(stop) for stop in settings.stop]
+        return frozenset(int(end) for end in [*ends, *stops, self.tokenizer.eos_token_id] if end is not None)
 
     def _note_ignored_generation_config(self, model: Any) -> None:
         penalty = model.generation_config.repetition_penalty
