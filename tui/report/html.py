@@ -23,6 +23,7 @@ from tui.sections.judging import JudgingSection
 from tui.sections.measures import DIRECTION, NOT_FOUND, Change, MeasuresSection
 from tui.sections.overview import MeasureTrend, cut_reason
 from tui.sections.protocol import plan_tables
+from tui.sections.remarks import ANSWERS, answer_table
 from tui.sections.slices import SlicesSection
 from tui.text.output import number
 
@@ -57,6 +58,8 @@ def html(found: RunSections) -> str:
         WORST=WORST,
         MOST_GROUPS=MOST_GROUPS,
         NOT_FOUND=NOT_FOUND,
+        ANSWERS=ANSWERS,
+        answers=answer_table(found.answers),
         **_plots(found),
     )
 

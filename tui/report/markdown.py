@@ -11,6 +11,7 @@ from tui.report.jinja import environment, inert_markdown, shown
 from tui.sections.gather import RunSections
 from tui.sections.measures import Change, MeasuresSection
 from tui.sections.overview import cut_reason
+from tui.sections.remarks import ANSWERS, answer_table
 
 LIMIT = 65_000  # characters; GitHub takes 65,536 in a comment
 MOST_ALERTS = 20
@@ -30,6 +31,8 @@ def markdown(found: RunSections) -> str:
             "s": found,
             "run": found.run,
             "main": _main(found.measures),
+            "answers": answer_table(found.answers),
+            "ANSWERS": Markup(" | ").join(ANSWERS),
             "sign": lambda change: _SIGNS.get(change.word, "○"),
             "plan_text": Markup(escape(shown(found.run.plan)).replace("@", "@&#8203;")),
             "cut_reason": cut_reason,
