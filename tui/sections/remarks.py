@@ -5,7 +5,7 @@ from itertools import product
 from typing import Any
 
 from engine.gates.figures import MISSING, percent
-from engine.servers.parameters import dropped
+from engine.servers.wire import dropped
 from store.read.answers import AnswerCount
 from store.read.judging import JudgeUse
 from store.read.rows import ModelRow, RunDetail
