@@ -52,6 +52,7 @@ from engine.models.slots import why_static
 from engine.plan.paths import read_adapter_config, read_json
 from engine.plan.plan import Model
 from engine.servers.reasoning import split_reasoning
+from store.cache import JsonCache
 
 # What the loaders of transformers and peft raise for files that do not fit together.
 _LOAD_ERRORS = (
@@ -93,13 +94,15 @@ class LocalBase:
         self._attached: dict[Path, str] = {}
         self._attachments = 0
 
-    def generator(self, model: Model, cache: ResponseCache | None = None) -> "LocalModel":
+    def generator(
+        self, model: Model, cache: ResponseCache | None = None, likelihoods: JsonCache | None = None
+    ) -> "LocalModel":
         """One of the plan's models on this base.
 
         The base folder's own code runs once one of its models is marked as trusted.
         """
         self._trust = self._trust or model.trust_remote_code
-        return LocalModel(self, model, cache)
+        return LocalModel(self, model, cache, likelihoods)
 
     @cached_property
     def config(self) -> Any:
@@ -499,7 +502,13 @@ class LocalModel:
     does not fit the base.
     """
 
-    def __init__(self, base: LocalBase, model: Model, cache: ResponseCache | None = None) -> None:
+    def __init__(
+        self,
+        base: LocalBase,
+        model: Model,
+        cache: ResponseCache | None = None,
+        likelihoods: JsonCache | None = None,
+    ) -> None:
         if model.adapter:
             check_adapter(base.path, model.adapter)
         self.name = model.name
@@ -508,6 +517,7 @@ class LocalModel:
         self._plan = model
         self._system = model.system
         self._cache = cache
+        self.likelihoods = likelihoods
         self._identity = Identity(base, model, FileHashes(cache.folder if cache else None))
         self._notes: list[str] = []
         self._gauge = BatcherTotals()
@@ -708,6 +718,12 @@ class LocalModel:
             verb = "exceeds" if len(ids) > context else "fills"
             return f"prompt of {len(ids)} tokens {verb} the model's context of {context}"
         return self.unknown_token(ids)
+
+    @property
+    def end_of_answer(self) -> int | None:
+        """The token with which an answer ends: the chat template's, else the tokenizer's own."""
+        end = self._prompts.turn_end
+        return self.tokenizer.eos_token_id if end is None else end
 
     def unknown_token(self, ids: list[int]) -> str | None:
         """Why the model cannot read these tokens: its tokenizer knows more of them than the model does."""
