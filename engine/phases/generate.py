@@ -38,6 +38,7 @@ def settings_of(generation: Generation) -> Settings:
         batch_size=generation.batch_size,
         deterministic=generation.deterministic,
         overflow=generation.overflow,
+        delimiters=generation.reasoning_delimiters,
         # A size that the plan names is a limit everywhere; left out, memory decides where it can.
         slots=generation.batch_size if "batch_size" in generation.model_fields_set else None,
     )
@@ -46,13 +47,13 @@ def settings_of(generation: Generation) -> Settings:
 # The settings that decide which answers there are, and not how fast.
 _DECIDING = (
     *("max_new_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "samples"),
-    *("stop", "overflow", "reasoning", "deterministic"),
+    *("stop", "overflow", "reasoning", "reasoning_delimiters", "deterministic"),
 )
 
 
 def asked(plan: Plan, model: Model) -> dict[str, Any]:
     """The settings by which a model is asked, kept with its facts; of recorded answers few are known."""
-    names = ("samples", "reasoning") if model.kind == "recorded" else _DECIDING
+    names = ("samples", "reasoning", "reasoning_delimiters") if model.kind == "recorded" else _DECIDING
     settings = plan.generation.model_dump(mode="json")
     return {name: settings[name] for name in names}
 
@@ -233,19 +234,28 @@ def generate(work: Work, model: Model, loader: Loader) -> None:
         hold_to_fingerprint(work, model, generator)
     if _needs_probe(work, model):
         _probe(work, model, loader)
+    facts: dict[str, Any] = {}
+    generation = work.plan.generation
+
+    def read(response: Response) -> Response:
+        """The answer apart from its trace."""
+        if not facts:
+            # Every prompt is made before the first answer: what they showed is kept before any of these.
+            facts.update(_keep_facts(work, model, generator))
+        if generation.reasoning == "keep":
+            return response
+        opened = facts.get("opens_reasoning", False)
+        return without_reasoning(response, opened, generation.reasoning_delimiters)
+
     # Recorded answers are those of whole conversations already.
-    answer = generator.generate if model.kind == "recorded" else partial(converse, generator)
+    is_recorded = model.kind == "recorded"
+    answer = generator.generate if is_recorded else partial(converse, generator, read=read)
     gauge = Gauge(meter, generator)
     told: list[str] = []
-    facts: dict[str, Any] | None = None
     with closed_after(answer(todo, settings_of(work.plan.generation))) as batches:
         for batch in batches:
-            if facts is None:
-                # Every prompt is made before the first answer: what they showed is kept before any of these.
-                facts = _keep_facts(work, model, generator)
-            if work.plan.generation.reasoning == "strip":
-                opened = facts.get("opens_reasoning", False)
-                batch = [without_reasoning(response, opened) for response in batch]
+            if is_recorded:
+                batch = [read(response) for response in batch]
             _keep(work, model_id, batch)
             gauge.advance(batch)
             _tell_missing(work, model, batch)
@@ -324,6 +334,7 @@ def _row(response: Response, model_id: int, work: Work) -> dict[str, Any]:
         "text": response.text,
         "turns": list(response.turns) or None,
         "thinking": response.thinking,
+        "thinking_tokens": response.thinking_tokens,
         "tokens_in": response.tokens_in,
         "tokens_out": response.tokens_out,
         "finish_reason": response.finish_reason,
@@ -396,6 +407,8 @@ def stored_responses(work: Work, model: Model) -> list[tuple[Example, Response]]
                         reason=row.reason,
                         turns=tuple(row.turns or ()),
                         sample=place,
+                        thinking=row.thinking,
+                        thinking_tokens=row.thinking_tokens,
                     ),
                 )
             )
