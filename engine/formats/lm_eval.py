@@ -22,6 +22,7 @@ from engine.benchmarks.results import (
     BenchmarkSample,
     BenchmarkScore,
     arguments,
+    asked_as,
     hash_of_lines,
     hash_text,
     leaves,
@@ -30,14 +31,7 @@ from engine.benchmarks.results import (
     samples_of,
     scores_of,
 )
-from engine.compare.benchmarks import (
-    BenchmarkQuestion,
-    Key,
-    Measured,
-    asked_as,
-    compare_scores,
-    group_samples,
-)
+from engine.compare.benchmarks import BenchmarkQuestion, Key, Measured, compare_scores, group_samples
 from engine.compare.comparison import Comparison, stored
 from engine.data.textfile import read_text
 from engine.errors import BadInput
