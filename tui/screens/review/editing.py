@@ -46,7 +46,8 @@ def edit(text: str, name: str, command: str | None = None) -> Edited:
     command = command or editor()
     before = text.encode("utf-8", "replace")
     try:
-        file = Path(tempfile.mkdtemp(prefix="assay-")) / name  # a folder for its owner alone
+        file = Path(tempfile.mkdtemp(prefix="assay-")) / name
+        file.touch(0o600)
         file.write_bytes(before)
     except OSError as error:
         return Edited(None, f"no file for the editor can be written: {error.strerror}", None)
