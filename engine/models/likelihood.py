@@ -111,8 +111,10 @@ def likelihoods(
         nothing: list[Surprise | None] = [None] * len(batch)
         for window, total in zip(batch, results or nothing, strict=True):
             before = sums[window.text]
-            known = before is not None and total is not None
-            sums[window.text] = (before[0] + total[0], before[1] + total[1]) if known else None
+            if before is not None and total is not None:
+                sums[window.text] = (before[0] + total[0], before[1] + total[1])
+            else:
+                sums[window.text] = None
             left[window.text] -= 1
             if not left[window.text]:
                 yield window.text, sums[window.text]

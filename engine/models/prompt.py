@@ -35,6 +35,7 @@ _PINNED = "{%- macro strftime_now(form) -%}{{ form " + "".join(
 NO_TOOLS = "the chat template leaves tools out: the model is not told of them"
 NO_CALLS = "the chat template leaves earlier tool calls out of the prompt"
 TOOLS_IN_SYSTEM = "the system text of the data defines the tools: the template is not given them again"
+HARMLESS = (NO_TEMPLATE, NO_SYSTEM_ROLE, PINNED_DATE, TOOLS_IN_SYSTEM)  # the prompt holds all that was said
 _DEFINED = r"""["']name["']\s*:\s*["']{}["']"""
 
 
