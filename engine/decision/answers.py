@@ -25,6 +25,7 @@ from store.records.alert import kind_of
 
 ENOUGH = 0.80  # of the gain: a prompt that reaches so much makes the fine-tune hard to justify
 HALF = 0.5  # a win rate of two models that are as good
+GENERAL = 'add corpora = { general = "TEXTS" } to [metrics], or tasks to [benchmarks]'
 LEAKED = ("leaked", "not leaked")  # slices about the eval set, not about what is asked
 TOLD = 3
 
@@ -220,7 +221,7 @@ def forgotten(case: CandidateFacts) -> AnsweredQuestion:
     evidence = tuple(map(_aspect, rows))
     if not looked_at:
         why = "nothing could be compared" if asked else "the plan has no benchmarks and no corpora"
-        return AnsweredQuestion(question, why, "missing", evidence, "forgotten", "not measured")
+        return AnsweredQuestion(question, why, "missing", evidence, "forgotten", "not measured", GENERAL)
     drops = {row.aspect: _worst_drop(row, row.aspect in corpora) for row in rows}
     if worse := [row for row in rows if row.standing == "worse"]:
         worst = max(worse, key=lambda row: drops[row.aspect])

@@ -14,7 +14,7 @@ from engine.compare.comparable import Incomparable, Side, paired_candidates
 from engine.compare.comparison import Comparison
 from engine.compare.runs import compare_pairs
 from engine.errors import BadInput
-from engine.gates.measures import drop_alerts, ruled
+from engine.gates.measures import drop_alerts, evaluated, ruled
 from engine.plan.plan import Gates
 from store.read import history
 from store.read.answers import AnswerCount
@@ -32,6 +32,7 @@ class RunComparison:
     benchmarks: list[Comparison]
     alerts: list[Alert]
     incomparable: list[Incomparable]
+    is_evaluated: bool  # whether the gates had anything to look at
 
 
 def compare_runs(connection: history.Connection, older: int, newer: int) -> RunComparison:
@@ -50,9 +51,10 @@ def compare_runs(connection: history.Connection, older: int, newer: int) -> RunC
     gates = _gates(sides[1])
     # Judges' win rates are in no gate between runs, so they are ruled on with what no gate checks.
     every, benchmarks = ruled([*found.metrics, *found.rates], found.benchmarks, gates, found.measures)
-    alerts = drop_alerts(every[: len(found.metrics)], benchmarks, gates, found.measures)
+    checked = (every[: len(found.metrics)], benchmarks, gates, found.measures)
+    alerts, is_evaluated = drop_alerts(*checked), bool(evaluated(*checked))
     incomparable = [*unpaired, *found.incomparable]
-    return RunComparison(older, newer, found.shared, every, benchmarks, alerts, incomparable)
+    return RunComparison(older, newer, found.shared, every, benchmarks, alerts, incomparable, is_evaluated)
 
 
 def _gates(side: Side) -> Gates:
@@ -67,31 +69,36 @@ NO_EFFECT = 1e-6  # logits no further apart than this are the same logits
 SOME_CUT, MANY_CUT = 0.05, 0.25  # share of the answers that had no room for more
 
 
-def passed(alerts: Iterable[Alert], candidate: str) -> bool:
-    """Whether the candidate has no critical alert."""
-    return not any(alert.severity == "critical" and alert.candidate == candidate for alert in alerts)
+UNMEASURED = "nothing_measured"
 
 
-def unmeasured_alerts(
-    candidates: Sequence[str], comparisons: Collection[Comparison], judged: Collection[str]
-) -> list[Alert]:
-    """Critical alerts on candidates without any difference from a baseline and without a win rate.
+def passed(alerts: Iterable[Alert], candidate: str) -> bool | None:
+    """Whether the candidate has no critical alert; None where no gate had anything to look at."""
+    own = [alert for alert in alerts if alert.candidate == candidate]
+    if any(alert.severity == "critical" for alert in own):
+        return False
+    return None if any(alert.kind == UNMEASURED for alert in own) else True
 
-    Gates that had nothing to look at have not been met. `judged` are the candidates that have a win rate.
-    """
-    measured = {item.candidate for item in comparisons if item.delta is not None} | set(judged)
+
+def all_passed(outcomes: Collection[bool | None]) -> bool | None:
+    """A run's outcome from its candidates': failed as one did, else None as soon as one is not known."""
+    return False if False in outcomes else None if None in outcomes or not outcomes else True
+
+
+def unmeasured_alerts(candidates: Sequence[str], evaluated: Collection[str]) -> list[Alert]:
+    """An alert on each candidate of which no gate could be evaluated: that is not a pass."""
     return [
         Alert(
-            "critical",
-            "nothing_measured",
+            "warning",
+            UNMEASURED,
             candidate,
             None,
             "all measures",
-            f"Nothing could be measured of {candidate} against any baseline, so it has not passed. "
-            "The scores say why each value is missing.",
+            f"Not evaluated: nothing that a gate checks could be compared of {candidate} with any baseline, "
+            "so it has neither passed nor failed. The scores say why each value is missing.",
         )
         for candidate in candidates
-        if candidate not in measured
+        if candidate not in evaluated
     ]
 
 

@@ -111,10 +111,9 @@ def likelihoods(
         nothing: list[Surprise | None] = [None] * len(batch)
         for window, total in zip(batch, results or nothing, strict=True):
             before = sums[window.text]
-            if before is not None and total is not None:
-                sums[window.text] = (before[0] + total[0], before[1] + total[1])
-            else:
-                sums[window.text] = None
+            sums[window.text] = (
+                None if before is None or total is None else (before[0] + total[0], before[1] + total[1])
+            )
             left[window.text] -= 1
             if not left[window.text]:
                 yield window.text, sums[window.text]

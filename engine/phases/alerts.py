@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from engine.compare.comparison import Comparison
+from engine.compare.sweep import ALTERED
 from engine.data.leak import TIERS, Suspicion, all_jump, near_ceiling, prefers_original
 from engine.gates.checks import (
     AdapterEffect,
@@ -25,7 +26,7 @@ from engine.gates.judges import (
     judge_failure_alerts,
     win_rate_alerts,
 )
-from engine.gates.measures import drop_alerts
+from engine.gates.measures import drop_alerts, evaluated
 from engine.judges.judge import WHOLE
 from engine.metrics.metric import Measure
 from engine.phases.data import NOT_LEAKED, leaked_tiers
@@ -46,7 +47,6 @@ from store.session import opened
 
 FORMAT = "format_compliance"
 _TOLD = 20  # ids of examples behind an alert
-ALTERED = "-altered"  # after the name of a corpus: the same texts, reworded or with their options shuffled
 FEWEST = 20  # values behind a score that is called near the ceiling
 
 Summaries = Sequence[Mapping[str, Any]]
@@ -321,19 +321,24 @@ def run_alerts(
     gates = work.plan.gates
     candidates = [model.name for model in work.plan.candidates]
     verdicts = _verdicts(work)
-    judged = {item.candidate for item in verdicts if item.rate.win_rate is not None}
+    compliances = _compliances(work, summaries)
+    checked = (
+        [*comparisons, *earlier.metrics],
+        [*benchmarks, *earlier.benchmarks],
+        gates,
+        {**earlier.measures, **measures},
+    )
+    looked_at = evaluated(*checked)
+    looked_at |= {item.candidate for item in verdicts if item.rate.win_rate is not None}
+    if gates.min_format_compliance is not None:
+        looked_at |= {item.candidate for item in compliances if item.value is not None}
     return [
-        *unmeasured_alerts(candidates, [*comparisons, *benchmarks], judged),
+        *unmeasured_alerts(candidates, looked_at),
         *probe_alerts(_effects(work)),
         *prompt_alerts(_unread_systems(work), candidates),
         *cut_alerts(_answer_counts(work), candidates, [model.name for model in work.plan.baselines]),
-        *drop_alerts(
-            [*comparisons, *earlier.metrics],
-            [*benchmarks, *earlier.benchmarks],
-            gates,
-            {**earlier.measures, **measures},
-        ),
-        *format_alerts(_compliances(work, summaries), gates, candidates),
+        *drop_alerts(*checked),
+        *format_alerts(compliances, gates, candidates),
         *win_rate_alerts(verdicts, gates, candidates),
         *judge_failure_alerts(_verdicts(work, parts=True), gates),
         *inconsistency_alerts(_consistencies(work), gates),

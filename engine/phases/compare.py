@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from engine.compare.comparison import Comparison, Scores, compare_measures, not_comparable, stored
-from engine.gates.checks import passed
+from engine.gates.checks import all_passed, passed
 from engine.gates.drops import slice_alerts
 from engine.gates.measures import ruled
 from engine.metrics.classification import Classification, confusion, per_class
@@ -271,7 +271,7 @@ def _conclude(work: Work, alerts: list[Alert]) -> None:
         transaction.append([records.StoredAlert(**row) for row in rows])
         for name, outcome in verdicts.items():
             transaction.update(records.StoredModel, work.model_ids[name], passed=outcome)
-        transaction.update(records.Run, run_id, passed=all(verdicts.values()))
+        transaction.update(records.Run, run_id, passed=all_passed(verdicts.values()))
 
 
 def _comparison_row(work: Work, comparison: Comparison, baselines: Mapping[str, int]) -> dict[str, Any]:

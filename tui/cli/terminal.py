@@ -92,7 +92,7 @@ def print_head(found: RunSections) -> None:
     if costs.gpu_hours is not None:
         paragraph(f"its models used {in_gpu_hours(costs.gpu_hours)}")
     if found.overview.no_verdict and not run.imported:
-        paragraph(f"no verdict: {found.overview.no_verdict}")
+        paragraph(found.overview.no_verdict)
 
 
 WORD_SIGNS = {"ship": "+", "don't ship": "-", "inconclusive": "?"}
@@ -143,23 +143,29 @@ def _print_sweep(found: SweepSection | None) -> None:
     if found is None:
         return
     heading(f"Sweep of {len(found.checkpoints)} checkpoints by {found.measure} on {found.sample} examples")
+    if found.held_to:
+        paragraph(f"the best by {found.measure} among those that forgot least by {found.held_to}")
+    held = [Column(found.held_to, True)] if found.held_to else []
     columns = [Column("rank", True), Column("checkpoint"), Column(found.measure, True)]
-    columns += [Column("95% CI", True), Column("n", True), Column("result")]
-    print_table(columns, [_checkpoint(checkpoint) for checkpoint in found.checkpoints])
+    columns += [Column("95% CI", True), *held, Column("n", True), Column("result")]
+    print_table(columns, [_checkpoint(row, bool(held)) for row in found.checkpoints])
     if found.cut:
         paragraph(
             f"{_count(found.cut, 'checkpoint')} cut and not evaluated further; "
             f"the run's verdict is about the {len(found.checkpoints) - found.cut} kept."
         )
+    if found.chosen:
+        paragraph(f"Each of them: {found.chosen}.")
 
 
-def _checkpoint(found: Checkpoint) -> list[str]:
+def _checkpoint(found: Checkpoint, is_held: bool) -> list[str]:
     result = "kept" if found.kept else "cut"
     return [
         MISSING if found.rank is None else str(found.rank),
         found.name,
         number(found.value),
         interval(found.low, found.high),
+        *([number(found.general)] if is_held else []),
         str(found.n),
         f"{result}: {found.reason}" if found.reason else result,
     ]
@@ -691,6 +697,10 @@ def _print_benchmarks(found: BenchmarksSection) -> None:
     for row in found.rows:
         if row.value is None and row.reason:
             paragraph(f"{row.task}, {row.model}: {row.reason}", "  ")
+    for item in found.asked:
+        paragraph(f"{item.model}: {item.said}", "  ")
+        if item.command:
+            paragraph(f"the same numbers: {item.command}", "    ", "  ")
     for (model, run), reused in found.reused().items():
         paragraph(f"{model}: {', '.join(reused)}: measured by run {run}, on the same weights", "  ")
 
