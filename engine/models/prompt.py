@@ -103,7 +103,10 @@ class Prompts:
         """The prompt's token ids, at least one. Raises PromptError when the template refuses the messages."""
         if self._tokenizer.chat_template:
             text = self._templated(example)
-            self.opens_reasoning |= opens_reasoning(text, self.delimiters)
+            # A tag of the template's, and none that the user wrote.
+            asked = example.query.strip()
+            end = text.rfind(asked) + len(asked) if asked in text else 0
+            self.opens_reasoning |= opens_reasoning(text[end:], self.delimiters)
             ids = self._encode(text, special=False)
         else:
             text = example.query if not self._system else f"{self._system}\n\n{example.query}"
