@@ -17,7 +17,8 @@ from tui.widgets.lines import Line, Lines, Pane
 
 if TYPE_CHECKING:
     from store.read.history import Connection
-    from store.read.rows import RunDetail, RunRow
+    from store.read.rows import RunRow
+    from store.records import Run
 
 # A word and a sign each, so that colour only repeats what is said.
 STATUS = {
@@ -44,7 +45,7 @@ def outcome(passed: bool | None, *, ended: bool = False) -> Content:
     return Content.styled("+ passed", "$good") if passed else Content.styled("− gate failed", "$bad")
 
 
-def is_ended(run: "RunDetail | RunRow") -> bool:
+def is_ended(run: "Run | RunRow") -> bool:
     """Whether a run that was carried out here has come to its end."""
     return run.status == "finished" and not run.imported
 
@@ -286,7 +287,7 @@ class RunScreen(AssayScreen):
     def __init__(self, run_id: int) -> None:
         super().__init__()
         self.run_id = run_id
-        self.run: RunDetail | None = None
+        self.run: Run | None = None
 
     @property
     def alive(self) -> bool:
@@ -311,7 +312,7 @@ class RunScreen(AssayScreen):
         ]
         return join([part for part in parts if part], "  ")
 
-    def read(self, connection: "Connection") -> "tuple[RunDetail, Any]":
+    def read(self, connection: "Connection") -> "tuple[Run, Any]":
         from store.read.history import run
 
         return run(connection, self.run_id), self.read_run(connection)
@@ -320,7 +321,7 @@ class RunScreen(AssayScreen):
         """What the screen shows of the run. Runs on the store's thread."""
         return None
 
-    def show(self, data: "tuple[RunDetail, Any]") -> None:
+    def show(self, data: "tuple[Run, Any]") -> None:
         self.run = data[0]
         self.refresh_title()
         self.show_run(data[1])
