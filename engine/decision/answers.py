@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from engine.compare.forgetting import ForgettingRow, corpus_aspect, forgetting
+from engine.compare.ruling import rule_on_rate
 from engine.data.power import smallest_change
 from engine.decision import judges
 from engine.decision.facts import (
@@ -24,7 +25,6 @@ from store.read.slices import SliceRow
 from store.records.alert import kind_of
 
 ENOUGH = 0.80  # of the gain: a prompt that reaches so much makes the fine-tune hard to justify
-HALF = 0.5  # a win rate of two models that are as good
 GENERAL = 'add corpora = { general = "TEXTS" } to [metrics], or tasks to [benchmarks]'
 LEAKED = ("leaked", "not leaked")  # slices about the eval set, not about what is asked
 TOLD = 3
@@ -38,8 +38,8 @@ def better_than_base(case: CandidateFacts) -> AnsweredQuestion:
     changes, rates = case.changes(case.base), case.win_rates(case.base)
     better = [row for row in changes if row.standing == "better"]
     worse = [row for row in changes if row.standing == "worse"]
-    won = [row for row in rates if row.low is not None and row.low > HALF]
-    lost = [row for row in rates if row.high is not None and row.high < HALF]
+    won = [row for row in rates if rule_on_rate(row) == "better"]
+    lost = [row for row in rates if rule_on_rate(row) == "worse"]
     known = [row for row in changes if row.standing != "missing"]
     evidence = (*(measured(row) + _word(row) for row in changes), *map(rate, rates))
     if not known and not any(row.win_rate is not None for row in rates):
@@ -132,7 +132,7 @@ def better_than_prompt(case: CandidateFacts) -> AnsweredQuestion:
 def _against(case: CandidateFacts, base: ModelRow, prompted: ModelRow, question: str) -> AnsweredQuestion:
     reached = list(_reached(case, base, prompted))
     rates = case.win_rates(prompted)
-    lost = [row for row in rates if row.high is not None and row.high < HALF]
+    lost = [row for row in rates if rule_on_rate(row) == "worse"]
     evidence = (
         *(item.said() for item in reached),
         *(f"against {prompted.name}: {measured(row)}{_word(row)}" for row in case.changes(prompted)),
