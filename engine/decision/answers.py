@@ -41,7 +41,7 @@ def better_than_base(case: CandidateFacts) -> AnsweredQuestion:
     won = [row for row in rates if rule_on_rate(row) == "better"]
     lost = [row for row in rates if rule_on_rate(row) == "worse"]
     known = [row for row in changes if row.standing != "missing"]
-    evidence = (*(measured(row) + _word(row) for row in changes), *map(rate, rates))
+    evidence = (*(measured(row) + _word(row) for row in changes), *map(rate, rates), *_cut_off(case))
     if not known and not any(row.win_rate is not None for row in rates):
         return AnsweredQuestion(question, "nothing could be compared", "missing", evidence, lead="not known")
     standing: Standing
@@ -59,6 +59,15 @@ def better_than_base(case: CandidateFacts) -> AnsweredQuestion:
         said = f"not shown on any of {counted(len(known), 'measure')}"
         return AnsweredQuestion(question, said, "open", evidence, more=least_needed(unsettled))
     return AnsweredQuestion(question, said, standing, evidence, lead=lead)
+
+
+def _cut_off(case: CandidateFacts) -> Iterator[str]:
+    """How often the two models had no room for more, where either of them hadn't."""
+    names = (case.base.name if case.base else "", case.name)
+    rows = [row for name in names for row in case.facts.answers if row.model == name]
+    if any(row.ended_by_length for row in rows):
+        shares = (f"{row.model} {percent(row.cut_share)} of {row.ended:,}" for row in rows)
+        yield f"answers cut off at the token limit: {', '.join(shares)}"
 
 
 def rate(row: WinRateRow) -> str:

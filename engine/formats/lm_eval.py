@@ -141,7 +141,7 @@ class BenchmarkedModel:
 
 def read_lm_eval(path: Path, with_samples: bool) -> list[BenchmarkedModel]:
     """The models in a results file or in a folder of them. Raises BadInput naming file and key."""
-    models: dict[Identity, BenchmarkedModel] = {}
+    models: dict[EvaluatedModel, BenchmarkedModel] = {}
     read = [(_date(found, file), file, found) for file, found in _files(path)]
     identities = {file: _identity(found, file) for _, file, found in read}
     names = _names(list(identities.values()))
@@ -291,7 +291,7 @@ _HOW_RUN = {
 _SECRET = re.compile(r"(^|[,\s])((?:\w*token|\w*api_key|\w*password|\w*secret)=)[^,\s]*", re.IGNORECASE)
 
 
-class Identity(NamedTuple):
+class EvaluatedModel(NamedTuple):
     """Which model a file is of: what it is called there, in full, and the arguments that load it."""
 
     name: str
@@ -303,7 +303,7 @@ class Identity(NamedTuple):
         return "/".join(Path(self.name).parts[-2:]).lstrip("/") or self.name
 
 
-def _identity(found: Found, file: Path) -> Identity:
+def _identity(found: Found, file: Path) -> EvaluatedModel:
     """By its adapter, hub id or path, revision, quantisation, dtype and all else that it was loaded with."""
     config = _table(found, "config")
     given = config.get("model_args") or {}
@@ -321,10 +321,10 @@ def _identity(found: Found, file: Path) -> Identity:
     arguments |= {key: str(config[key]) for key in ("model_sha", "peft_sha") if config.get(key)}
     if not arguments and found.get("model_name"):
         arguments = {"model_name": str(found["model_name"])}
-    return Identity(name, tuple(sorted(arguments.items())))
+    return EvaluatedModel(name, tuple(sorted(arguments.items())))
 
 
-def _names(identities: Iterable[Identity]) -> dict[Identity, str]:
+def _names(identities: Iterable[EvaluatedModel]) -> dict[EvaluatedModel, str]:
     """The shortest name that tells each model from the others: a path's end, all of it, what loads it."""
     distinct = list(dict.fromkeys(identities))
     names = {}

@@ -17,7 +17,8 @@ from engine.errors import BadInput
 from engine.gates.measures import drop_alerts, evaluated, ruled
 from engine.plan.plan import Gates
 from store.read import history
-from store.records.alert import Alert, FormatEvidence, ProbeEvidence, PromptEvidence
+from store.read.answers import AnswerCount
+from store.records.alert import Alert, CutAnswersEvidence, FormatEvidence, ProbeEvidence, PromptEvidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ def _gates(side: Side) -> Gates:
 
 
 NO_EFFECT = 1e-6  # logits no further apart than this are the same logits
+SOME_CUT, MANY_CUT = 0.05, 0.25  # share of the answers that had no room for more
 
 
 UNMEASURED = "nothing_measured"
@@ -180,6 +182,46 @@ def prompt_alerts(unread: Mapping[str, int], candidates: Sequence[str]) -> list[
         if count
         for candidate in ([model] if model in candidates else candidates)
     ]
+
+
+def cut_alerts(
+    counts: Collection[AnswerCount], candidates: Sequence[str], baselines: Sequence[str]
+) -> list[Alert]:
+    """One alert for each candidate whose answers, or whose baseline's, often had no room for more.
+
+    It is critical where many of the candidate's were cut and less than half as many of a baseline's: what its
+    scores then compare is length.
+    """
+    shares = {row.model: row.cut_share for row in counts if row.cut_share is not None}
+    known = {row.model: row for row in counts}
+    others = {name: shares[name] for name in baselines if name in shares}
+    least, most = (choose(others, key=others.__getitem__, default=None) for choose in (min, max))
+    alerts = []
+    for candidate in candidates:
+        own = shares.get(candidate, 0.0)
+        longer = own > MANY_CUT and least is not None and others[least] < own / 2
+        if own > SOME_CUT:
+            model, baseline = candidate, least if longer else None
+        elif most is not None and others[most] > SOME_CUT:
+            model, baseline = most, most
+        else:
+            continue
+        beside = None if baseline is None else others[baseline]
+        against = f", of {baseline} {beside:.1%}" if longer else ""
+        alerts.append(
+            Alert(
+                "critical" if longer else "warning",
+                "cut_answers",
+                candidate,
+                baseline,
+                "answers",
+                f"{shares[model]:.1%} of the answers of {model} ({known[model].ended_by_length} of "
+                f"{known[model].ended}) were cut off at the token limit{against}: their scores are of "
+                "unfinished texts. Raise max_new_tokens under [generation].",
+                CutAnswersEvidence(value=shares[model], n=known[model].ended, baseline_share=beside),
+            )
+        )
+    return alerts
 
 
 def _format_alert(found: ComplianceRate, minimum: float) -> Alert | None:

@@ -11,6 +11,7 @@ from engine.data.leak import TIERS, Suspicion, all_jump, near_ceiling, prefers_o
 from engine.gates.checks import (
     AdapterEffect,
     ComplianceRate,
+    cut_alerts,
     format_alerts,
     probe_alerts,
     prompt_alerts,
@@ -38,6 +39,7 @@ from engine.plan.plan import Gates, Model
 from engine.stats.winrate import WinRate
 from store import records
 from store.read import runs, trends
+from store.read.answers import AnswerCount, answer_counts
 from store.read.history import Connection
 from store.read.runs import Seen, Words, acknowledged
 from store.records.alert import Alert, Evidence, LeakDifference, figure_of, kind_of, read_evidence
@@ -334,6 +336,7 @@ def run_alerts(
         *unmeasured_alerts(candidates, looked_at),
         *probe_alerts(_effects(work)),
         *prompt_alerts(_unread_systems(work), candidates),
+        *cut_alerts(_answer_counts(work), candidates, [model.name for model in work.plan.baselines]),
         *drop_alerts(*checked),
         *format_alerts(compliances, gates, candidates),
         *win_rate_alerts(verdicts, gates, candidates),
@@ -414,6 +417,11 @@ def _unread_systems(work: Work) -> dict[str, int]:
     """By model, the prompts that lacked their system text."""
     rows = work.recorder.rows(records.StoredModel, run_id=work.recorder.run_id)
     return {row.name: (row.details or {}).get("unread_system", 0) for row in rows}
+
+
+def _answer_counts(work: Work) -> list[AnswerCount]:
+    with opened(work.store) as connection:
+        return answer_counts(connection, work.recorder.run_id)
 
 
 def _compliances(work: Work, summaries: Sequence[Mapping[str, Any]]) -> list[ComplianceRate]:

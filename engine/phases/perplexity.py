@@ -102,8 +102,10 @@ def corpora(
 
 
 def _store(work: Work, waiting: list[dict[str, Any]], meter: Meter) -> None:
+    fresh = [row for row in waiting if not row.pop("cached")]
     work.recorder.append([records.CorpusScore(**row) for row in waiting])
-    meter.advance(len(waiting), tokens=sum(row["tokens"] for row in waiting))
+    tokens = sum(row["tokens"] for row in fresh)
+    meter.advance(len(waiting), tokens=tokens, remembered=len(waiting) - len(fresh))
     waiting.clear()
 
 
@@ -235,7 +237,9 @@ def _measure(
 
     def store() -> None:
         _append(work, model, ((nll.example_id, scores_from_nll(nll)) for nll in waiting))
-        meter.advance(len(waiting), tokens=sum(nll.tokens for nll in waiting))
+        fresh = [nll for nll in waiting if not nll.cached]
+        tokens = sum(nll.tokens for nll in fresh)
+        meter.advance(len(waiting), tokens=tokens, remembered=len(waiting) - len(fresh))
         waiting.clear()
 
     with closed_after(loader.nll(model, items)) as measured:
@@ -259,4 +263,6 @@ def _append(work: Work, model: Model, scored: Iterable[tuple[str, list[Score]]])
         for example, scores in scored
         for score in scores
     ]
-    work.recorder.append([records.StoredScore(**row) for row in rows])
+    with work.recorder.transaction() as transaction:
+        # A run that an older Assay began has some of the measures already.
+        transaction.ensure([records.StoredScore(**row) for row in rows])

@@ -212,6 +212,8 @@ class ResponseRow:
     cached: bool
     reason: str | None
     turns: list[str] | None = None  # every turn's answer, where there are several
+    thinking: str | None = None  # the reasoning trace, which is no part of the answer
+    thinking_tokens: int | None = None
 
     @property
     def whole(self) -> str | None:

@@ -11,6 +11,7 @@ from engine.decision.decision import AnsweredQuestion, Decision
 from engine.decision.families import family_of, rank, summarize
 from engine.decision.judges import Said
 from engine.gates.figures import relative
+from store.read.answers import AnswerCount
 from store.read.rows import ComparisonRow, ModelScoreRow, WinRateRow
 from store.read.slices import CorpusRow, DisparityRow, SliceRow
 from tui.sections.alerts import AlertsSection
@@ -29,6 +30,7 @@ from tui.sections.measures import (
     changes_of,
 )
 from tui.sections.overview import Checkpoint, CostsSection, OverviewSection, SweepSection
+from tui.sections.remarks import ANSWERS, answer_table
 from tui.text.gate import MISSING, duration, percent, printable
 from tui.text.output import Column, heading, interval, moment, number, out, paragraph, print_table, strong
 
@@ -50,6 +52,7 @@ def print_run(found: RunSections, *, full: bool = False, slices: bool = False, f
     _print_forgetting(found.forgetting)
     _print_judging(found.judging, full=full)
     _print_scores(found.measures, full=full, find=find)
+    _print_answers(found.answers)
     _print_labels(found.measures.labels, full=full)
     _print_benchmarks(found.benchmarks)
     _print_corpora(found.benchmarks.corpora)
@@ -466,6 +469,13 @@ def _print_scores(found: MeasuresSection, *, full: bool, find: str) -> None:
     _print_folded(folded)
     shown = frozenset().union(*(family.shown for family in folded))
     _print_missing([row for row in found.scores if row.measure in shown])
+
+
+def _print_answers(answers: Sequence[AnswerCount]) -> None:
+    """How the answers ended, and how much of them was thought."""
+    if rows := answer_table(answers):
+        heading("Answers")
+        print_table([Column(title, title != "model") for title in ANSWERS], rows)
 
 
 def _rows(
