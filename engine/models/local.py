@@ -5,7 +5,7 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -530,9 +530,14 @@ class LocalModel:
         """The adapter's own tokenizer where its folder has one, since it was trained with that."""
         return self._identity.tokenizer
 
+    @property
+    def template_variables(self) -> Mapping[str, Any]:
+        """What the chat template is told beside the messages, such as `enable_thinking`."""
+        return self._plan.chat_template_kwargs
+
     @cached_property
     def _prompts(self) -> Prompts:
-        return Prompts(self.tokenizer, self._system, self._plan.chat_template_kwargs)
+        return Prompts(self.tokenizer, self._system, self.template_variables)
 
     @property
     def fingerprint(self) -> str:
