@@ -31,7 +31,7 @@ from engine.metrics.exact import ExactMatch
 from engine.metrics.metric import Measure
 from engine.metrics.overlap import Rouge
 from engine.metrics.perplexity import BITS_PER_BYTE, PERPLEXITY
-from engine.metrics.safety import Refusals
+from engine.metrics.refusals import Refusals
 from engine.plan.plan import Gates
 from engine.stats.paired import from_stderr
 from engine.stats.winrate import win_rate
