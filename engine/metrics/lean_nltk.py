@@ -26,6 +26,8 @@ with _absent("sklearn", "scipy"):
     from nltk.corpus import wordnet
     from nltk.stem.porter import PorterStemmer
     from nltk.stem.snowball import SnowballStemmer
+    from nltk.tokenize.destructive import NLTKWordTokenizer
+    from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
     from nltk.translate.bleu_score import closest_ref_length, modified_precision
     from nltk.translate.meteor_score import single_meteor_score
     from rouge_score.rouge_scorer import RougeScorer
@@ -33,7 +35,10 @@ with _absent("sklearn", "scipy"):
     from rouge_score.tokenizers import Tokenizer as RougeTokenizer
 
 __all__ = [
+    "NLTKWordTokenizer",
     "PorterStemmer",
+    "PunktParameters",
+    "PunktSentenceTokenizer",
     "RougeScorer",
     "RougeTokenizer",
     "SnowballStemmer",
