@@ -10,11 +10,11 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 from bench.refusals import labelled, precision_recall_f1
 from engine.data.example import Example
 from engine.errors import BadInput
-from engine.metrics.bias import disparities
 from engine.metrics.load import load_metric
 from engine.metrics.metric import Score
 from engine.metrics.refusals import Refusals, classify, is_refusal
 from engine.metrics.safety import PersonalData, ToxicWords, iban, kinds, luhn
+from engine.metrics.slices import disparities
 from engine.metrics.text_models import Sentiment, Toxicity
 from engine.models.model import Response
 from tests.metrics.encoders import CONTEXT, make_tokenizer
