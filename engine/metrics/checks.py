@@ -65,7 +65,7 @@ class Instructions:
             fraction("checks_all", "responses that pass every check asked for", "Zhou et al. 2023 (IFEval)"),
             fraction(
                 "checks_passed_loose",
-                "the same of checks, without asterisks or without the first or the last line where that passes",
+                "the same of checks, without asterisks or without the first or the last line",
                 "Zhou et al. 2023 (IFEval), loose accuracy",
             ),
             fraction(
@@ -119,9 +119,7 @@ def _result(name: str, check: Check, texts: Sequence[str]) -> Score:
 def _over_all(results: Sequence[Score], suffix: str = "") -> list[Score]:
     """Both rates over all checks. One that can't be decided is left out, and leaves open whether all pass."""
     every, one = f"checks_passed{suffix}", f"checks_all{suffix}"
-    reasons = [
-        f"{score.measure.removeprefix('check_')}: {score.reason}" for score in results if score.reason
-    ]
+    reasons = [f"{score.measure.removeprefix('check_')}: {score.reason}" for score in results if score.reason]
     reason = "; ".join(reasons) or None
     decided = [score.value for score in results if score.value is not None]
     if not decided:

@@ -1,7 +1,7 @@
 """The 25 instructions of IFEval, by the names and arguments of its public JSONL.
 
-The verdicts are those of google-research/instruction_following_eval and of lm-eval's copy, quirks included. One
-differs: where the letter to count is no letter, theirs counts a random one, and here the one that was named.
+The verdicts are those of google-research/instruction_following_eval and of lm-eval's copy, quirks included.
+Where the letter to count is no letter, theirs counts a random one, and here the one that is named counts.
 What theirs would draw at random because an argument is missing is not decided here.
 """
 
@@ -42,7 +42,7 @@ def instruction(name: str, arguments: Mapping[str, Any], where: str) -> Follows:
 
 
 def loosened(text: str) -> list[str]:
-    """The text, and the seven that IFEval's loose verdict accepts too: without asterisks, first or last line."""
+    """The text, and what IFEval's loose verdict takes too: without asterisks, the first or last line."""
     lines = text.split("\n")
     cut = [text, *("\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1]))]
     return list(dict.fromkeys([*cut, *(one.replace("*", "") for one in cut)]))
@@ -77,7 +77,7 @@ def _relation(told: Mapping[str, Any], number: str, relation: str) -> Callable[[
 
 
 def _count(pattern: str, flags: int = 0) -> Callable[[str], int]:
-    """How often a pattern matches. `re`'s own answer where it can't run away, else that of `regex`, in time."""
+    """How often a pattern matches: by `re` where it can't run away, else by `regex` with a time limit."""
     if not _REPEATS.search(pattern):
         plain = re.compile(pattern, flags)
         return lambda text: len(plain.findall(text))
@@ -98,7 +98,10 @@ def _existence(told: Mapping[str, Any]) -> Follows:
 
 
 def _frequency(told: Mapping[str, Any]) -> Follows:
-    holds, count = _relation(told, "frequency", "relation"), _count(_text(told, "keyword").strip(), re.IGNORECASE)
+    holds, count = (
+        _relation(told, "frequency", "relation"),
+        _count(_text(told, "keyword").strip(), re.IGNORECASE),
+    )
     return lambda text: holds(count(text))
 
 
@@ -138,7 +141,8 @@ def _number_paragraphs(told: Mapping[str, Any]) -> Follows:
 
 def _number_words(told: Mapping[str, Any]) -> Follows:
     holds = _relation(told, "num_words", "relation")
-    return lambda text: holds(len(re.findall(r"\w+", text)))
+    # Of `regex`, as nltk's tokenizer has it: marks as those of Hindi are part of a word.
+    return lambda text: holds(len(regex.findall(r"\w+", text)))
 
 
 def _nth_paragraph_first_word(told: Mapping[str, Any]) -> Follows:

@@ -96,7 +96,8 @@ def test_every_check_has_a_rate_of_its_own() -> None:
 def test_the_plans_checks_and_the_examples_count_together() -> None:
     metric = Instructions(max_words=3, heading=True)
     assert [measure.name for measure in metric.measures] == [
-        "checks_passed", "checks_all", "check_max_words", "check_heading",
+        "checks_passed", "checks_all", "checks_passed_loose", "checks_all_loose", "check_max_words",
+        "check_heading",
     ]  # fmt: skip
     scores = score("# five words are too many", metric, checks={"required": ["many"]})
     assert scores["checks_passed"].value == pytest.approx(2 / 3)
