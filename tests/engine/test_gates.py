@@ -38,11 +38,11 @@ from engine.stats.winrate import win_rate
 from store.records.alert import Alert
 
 GATES = Gates()
-ROUGE1 = Rouge.measures[0]
+ROUGE1 = Rouge().measures[0]
 ALL = {
     measure.name: measure
     for measure in (
-        *Rouge.measures,
+        *Rouge().measures,
         *ExactMatch.measures,
         *Length.measures,
         *Efficiency.measures,
