@@ -13,6 +13,7 @@ from engine.compare.benchmarks import (
     BenchmarkQuestion,
     Key,
     Measured,
+    asked_as,
     compare_scores,
     group_samples,
     measure_name,
@@ -172,5 +173,6 @@ def _measured(side: Side, model: ModelRow) -> dict[Key, Measured]:
                 higher_is_better=bool(score.higher_is_better),
                 task_hash=score.task_hash,
                 samples=group_samples(key, score.value, samples, groups),
+                asked=asked_as(model.details),
             )
     return found
