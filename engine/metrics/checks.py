@@ -11,7 +11,7 @@ from typing import Any
 from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.ifeval import instruction, loosened
-from engine.metrics.json_values import EMPTY, JsonNotFound, unfenced, whole_json
+from engine.metrics.json_values import AROUND, EMPTY, JsonNotFound, read_json
 from engine.metrics.language import UnknownLanguage, check_language, is_in
 from engine.metrics.metric import Measure, Score, fraction, missing, no_text
 from engine.metrics.text import TooSlow, compile_pattern, found, spaced, words
@@ -45,9 +45,9 @@ Check = Callable[[str], str | None]
 class Instructions:
     """Pass rates of checks, the plan's for every response and the example's own (`checks`), which win.
 
-    Settings: each check by name with its setting: `json`, `numbered_list`, `heading`, `code_block`
-    (true); `max_words`, `min_words`, `max_chars` (a count); `regex`; `required`, `forbidden` (phrases);
-    `language`.
+    Settings: each check by name with its setting: `json` (true or what may stand around it), `numbered_list`,
+    `heading`, `code_block` (true); `max_words`, `min_words`, `max_chars` (a count); `regex`; `required`,
+    `forbidden` (phrases); `language`.
     With settings, only these checks have a rate of their own; the rates over all checks always count all,
     IFEval's among them (`instruction_id_list` and `kwargs` of an example). The loose rates take an answer
     as IFEval's do: with or without asterisks, its first line and its last one.
@@ -165,17 +165,16 @@ def make_check(name: str, told: Any, where: str) -> Check:
 
 
 def _json(told: Any, where: str) -> Check:
-    fence = told == {"fence": True}
-    if told is not True and not fence:
+    around = "strict" if told is True else told
+    if around not in AROUND:
         raise BadInput(
-            f"{where}: expected true or {{ fence = true }}, found {told!r}; "
+            f"{where}: expected true, or one of {', '.join(AROUND)}, found {told!r}; "
             "leave the check out where it is not asked for."
         )
 
     def check(text: str) -> str | None:
-        inner = unfenced(text) if fence else None
         try:
-            whole_json(text if inner is None else inner)
+            read_json(text, around)
         except JsonNotFound as error:
             return str(error)
         return None

@@ -23,7 +23,8 @@ def score(answer: str | None, metric: Instructions, **extra: object) -> dict[str
     ("name", "told", "good", "bad", "fault"),
     [
         ("json", True, '{"a": 1}', "Sure: {}", "not JSON"),
-        ("json", {"fence": True}, "```json\n{}\n```", "Sure:\n```json\n{}\n```", "not JSON"),
+        ("json", "fenced", "```json\n{}\n```", "Sure:\n```json\n{}\n```", "not JSON"),
+        ("json", "anywhere", "Sure:\n```json\n{}\n```", "Sure.", "no JSON"),
         ("regex", r"^\d+$", "42", "forty", "does not match"),
         ("max_words", 2, "two words", "now three words", "3 words"),
         ("min_words", 2, "two words", "one", "1 words"),
