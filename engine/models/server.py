@@ -16,6 +16,7 @@ from engine.servers.parameters import dropped
 from engine.servers.wire import Reply
 
 RETRIES = 4
+_ENDS = {"stop": "stop", "tool_calls": "stop", "function_call": "stop", "length": "length"}
 HAND_OVER = 0.5  # seconds: the longest that a caller waits for word
 PLAIN_QUERY = "asked through /completions with the plain query (its last user turn) and no chat template"
 
@@ -174,7 +175,7 @@ def _response(example: Example, reply: Reply) -> Response:
         reply.text,
         tokens_in=reply.tokens_in,
         tokens_out=reply.tokens_out,
-        finish_reason=reply.finish_reason if reply.finish_reason in ("stop", "length") else None,
+        finish_reason=_ENDS.get(reply.finish_reason or ""),
         # The time of the request that was answered; waiting for a busy server is not the model's.
         latency_s=reply.latency_s,
         thinking=reply.reasoning,

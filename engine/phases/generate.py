@@ -6,6 +6,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from engine.data.calls import find_calls
 from engine.data.example import Example
 from engine.data.split import sample
 from engine.errors import CannotRun
@@ -204,6 +205,7 @@ def generate(work: Work, model: Model, loader: Loader) -> None:
     gauge = Gauge(meter, generator)
     told: list[str] = []
     facts: dict[str, Any] | None = None
+    asked = {example.id: example for example in todo}
     with closed_after(answer(todo, settings_of(work.plan.generation))) as batches:
         for batch in batches:
             if facts is None:
@@ -213,7 +215,10 @@ def generate(work: Work, model: Model, loader: Loader) -> None:
                 opened = facts.get("opens_reasoning", False)
                 batch = [without_reasoning(response, opened) for response in batch]
             work.recorder.append(
-                [records.StoredResponse(**_row(response, model_id, work)) for response in batch]
+                [
+                    records.StoredResponse(**_row(response, asked[response.example_id], model_id, work))
+                    for response in batch
+                ]
             )
             gauge.advance(batch)
             _tell_missing(work, model, batch)
@@ -273,13 +278,15 @@ def _probe(work: Work, model: Model, loader: Loader) -> None:
     )
 
 
-def _row(response: Response, model_id: int, work: Work) -> dict[str, Any]:
+def _row(response: Response, example: Example, model_id: int, work: Work) -> dict[str, Any]:
+    calls_tools = response.text is not None and (example.tools or example.calls)
     return {
         "model_id": model_id,
         "example_id": work.example_ids[response.example_id],
         "text": response.text,
         "turns": list(response.turns) or None,
         "thinking": response.thinking,
+        "calls": list(find_calls(response.text or "", example.tools).calls) if calls_tools else None,
         "tokens_in": response.tokens_in,
         "tokens_out": response.tokens_out,
         "finish_reason": response.finish_reason,

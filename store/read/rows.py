@@ -302,6 +302,7 @@ class ResponseRow:
     cached: bool
     reason: str | None
     turns: list[str] | None = None  # every turn's answer, where there are several
+    calls: list[dict[str, Any]] | None = None  # of tools, as they were read from the text
 
     @property
     def whole(self) -> str | None:

@@ -83,8 +83,8 @@ QUERIES = {
         {_SELECT} e.example, x.split, e.query, e.messages, e."references", e.label, e.category, e.extra
         FROM runexample x {_EXAMPLE} JOIN run r ON r.id = x.run_id {_OF_RUN} ORDER BY x.position""",
     "responses": f"""
-        {_SELECT} m.name AS model, e.example, x.text, x.turns, x.tokens_in, x.tokens_out, x.finish_reason,
-          x.latency_s, x.cached, x.reason
+        {_SELECT} m.name AS model, e.example, x.text, x.turns, x.calls, x.tokens_in, x.tokens_out,
+          x.finish_reason, x.latency_s, x.cached, x.reason
         FROM response x {_MODEL} {_EXAMPLE} {_OF_RUN} ORDER BY m.position, x.example_id""",
     "scores": f"""
         {_SELECT} m.name AS model, e.example, x.measure, x.value, x.reason, x.parts

@@ -181,6 +181,65 @@ def test_the_call_that_would_be_right(tmp_path: Path, record: Any) -> None:
     assert (example.calls, example.references) == (({"name": "weather", "arguments": ARGUMENTS},), ())
 
 
+BFCL = {
+    "id": "live_simple_3-1-0",
+    "question": [[ASKED]],
+    "function": [
+        {"name": "weather", "parameters": {"type": "dict", "properties": {"city": {"type": "any"}}}}
+    ],
+}
+POSSIBLE = [{"weather": {"city": ["Bergen", "Bjørgvin"], "unit": ["C", ""]}}]
+RIGHT = ({"name": "weather", "allowed": {"city": ["Bergen", "Bjørgvin"], "unit": ["C", ""]}},)
+
+
+def test_bfcls_questions_functions_and_possible_answers(tmp_path: Path) -> None:
+    example = one(tmp_path, BFCL | {"ground_truth": POSSIBLE})
+    assert (example.messages, example.calls, example.category) == ((ASKED,), RIGHT, "live_simple")
+    assert (example.tools[0]["function"], example.extra) == (BFCL["function"][0], {})
+    assert one(tmp_path, BFCL | {"question": [ASKED], "possible_answer": json.dumps(POSSIBLE)}).calls == RIGHT
+
+
+def test_bfcls_answers_beside_its_questions_belong_to_them(tmp_path: Path) -> None:
+    (tmp_path / "possible_answer").mkdir()
+    answers = {"id": BFCL["id"], "ground_truth": POSSIBLE}
+    (tmp_path / "possible_answer" / "one.jsonl").write_text(json.dumps(answers), "utf-8")
+    assert one(tmp_path, BFCL).calls == RIGHT
+
+
+@pytest.mark.parametrize(
+    ("record", "calls"),
+    [
+        (BFCL | {"id": "irrelevance_1"}, ()),
+        (BFCL | {"id": "live_relevance_1-1-0"}, None),
+        ({"query": "Q", "tools": [TOOL], "answers": "[]"}, ()),
+        ({"messages": [ASKED, {"role": "assistant", "content": "Rain."}], "tools": [TOOL]}, ()),
+        ({"query": "Q", "tools": [TOOL]}, None),
+        ({"query": "Q", "answer": "A"}, None),
+    ],
+)
+def test_no_call_is_right_where_the_record_says_so(tmp_path: Path, record: Any, calls: Any) -> None:
+    assert one(tmp_path, record).calls == calls
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        (BFCL | {"question": [[ASKED], [ASKED]]}, "question: 2 turns, whose calls would have to be run"),
+        (BFCL | {"id": "simple_java_0"}, "Java and JavaScript cannot be scored"),
+    ],
+)
+def test_parts_of_bfcl_that_cannot_be_scored_are_refused(tmp_path: Path, record: Any, says: str) -> None:
+    assert says in refused(tmp_path, record)
+
+
+def test_xlams_parameters_are_no_schema_but_its_properties(tmp_path: Path) -> None:
+    parameters = {"type": {"description": "Of giveaway.", "type": "str", "default": "game"}}
+    tools = json.dumps([{"name": "giveaways", "parameters": parameters}])
+    call = {"name": "giveaways", "arguments": {"type": "beta"}}
+    example = one(tmp_path, {"id": 0, "query": "Q", "answers": json.dumps([call]), "tools": tools})
+    assert (example.calls, example.tools[0]["function"]["parameters"]) == ((call,), parameters)
+
+
 def test_tools_and_calls_belong_to_the_version(tmp_path: Path) -> None:
     versions = {
         eval_set_version([one(tmp_path, {"messages": [ASKED, *more], "tools": tools})])
