@@ -71,6 +71,18 @@ _QUOTED_ARGUMENTS = re.compile(r"""["']arguments["']\s*:\s*'(\{.*\})'\s*\}\s*$""
 _NAME = re.compile(r"""["']name["']\s*:\s*["']([^"']+)["']""")
 
 
+_MARK = re.compile(
+    r"tool|python_(?:tag|start|end)|call_id|args|function_call|dsml|escape|channel|message|constrain|think"
+    r'|<\|"\|>',
+    re.IGNORECASE,
+)
+
+
+def is_mark(token: str) -> bool:
+    """Whether a special token is part of a call's form, or of a trace's, so that texts have to keep it."""
+    return _MARK.search(token) is not None
+
+
 def find_calls(text: str, tools: Tools = ()) -> FoundCalls:
     """The calls in a model's text: those of the form whose mark comes first, or the whole text.
 

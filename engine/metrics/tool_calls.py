@@ -31,6 +31,7 @@ NO_CALL = "the response makes no call"
 NO_TOOLS = "the example names no tools"
 NO_ARGUMENTS = "neither the right calls nor the response's have arguments"
 _REASON = 200
+_CALLS = ("calls",)
 _IGNORED = re.compile(r"[ ,./\-_*^]")  # in BFCL's texts
 _TYPES = {
     "string": str, "integer": int, "number": float, "boolean": bool, "array": list, "object": dict,
@@ -41,26 +42,29 @@ class ToolCalls:
     """Whether calls are made where they are right and only there, their functions, arguments and schema."""
 
     measures = (
-        fraction("tool_made", "responses with a call, of those where one is right", "rule"),
-        fraction("tool_abstained", "responses without one, of those where none is right", "rule"),
-        fraction("tool_function", "responses that call the right functions, as often", "rule"),
+        fraction("tool_made", "responses with a call, of those where one is right", "rule", needs=_CALLS),
+        fraction("tool_abstained", "responses without, of those where none is right", "rule", needs=_CALLS),
+        fraction("tool_function", "responses that call the right functions, as often", "rule", needs=_CALLS),
         fraction(
             "tool_match",
             "responses whose calls are all right: functions and arguments, none more",
             "BFCL's AST rules where values are listed, else equal JSON",
+            needs=_CALLS,
         ),
         fraction(
             "tool_argument_f1",
             "F1 of arguments: the right ones among those given and those wanted",
             "rule",
+            needs=_CALLS,
             combine=combine_f1,
         ),
         fraction(
             "tool_valid",
             "responses whose calls are valid under the schemas of their tools, of those with a call",
             "JSON Schema, by jsonschema",
+            needs=["tools"],
         ),
-    )  # fmt: skip
+    )
 
     def score(self, example: Example, response: Response) -> list[Score]:
         if response.text is None:

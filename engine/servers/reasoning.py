@@ -12,6 +12,7 @@ _TAG = re.compile(
 )
 # gpt-oss: channels with their names.
 _ANALYSIS, _FINAL = re.compile(r"\s*<\|channel\|>analysis\b"), "<|channel|>final<|message|>"
+_CALLED = re.compile(r"(?:(?:<\|start\|>)?assistant |<\|channel\|>commentary )to=functions\.")
 _HARMONY_END = re.compile(r"(?:<\|(?:return|end)\|>\s*)+\Z")
 _TAIL = 40  # characters at a prompt's end
 _QUOTES = "`'\"“‘«"
@@ -44,6 +45,9 @@ def split_reasoning(text: str, opened: bool = False) -> Reasoned:
     """
     if _ANALYSIS.match(text):
         before, found, answer = text.rpartition(_FINAL)
+        called = _CALLED.search(text)
+        if called and not found:
+            return Reasoned(text[: called.start()].strip(), text[called.start() :].strip())
         trace = (before if found else text).strip()
         return Reasoned(trace, _HARMONY_END.sub("", answer).strip() if found else "", closed=bool(found))
     first = _TAG.match(text.lstrip())

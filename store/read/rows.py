@@ -370,6 +370,11 @@ class ExampleRow:
     split: str | None
     extra: dict[str, Any] | None
 
+    @property
+    def right_calls(self) -> list[dict[str, Any]]:
+        """The calls of tools that would be right."""
+        return (self.extra or {}).get("calls") or []
+
 
 @dataclass(frozen=True, slots=True)
 class AnnotationRow:

@@ -8,6 +8,7 @@ import pytest
 
 from engine.data.example import Example, eval_set_version
 from engine.data.examples import Account, data_rows, read_examples
+from engine.data.preview import preview
 from engine.errors import BadInput
 
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -238,6 +239,18 @@ def test_xlams_parameters_are_no_schema_but_its_properties(tmp_path: Path) -> No
     call = {"name": "giveaways", "arguments": {"type": "beta"}}
     example = one(tmp_path, {"id": 0, "query": "Q", "answers": json.dumps([call]), "tools": tools})
     assert (example.calls, example.tools[0]["function"]["parameters"]) == ((call,), parameters)
+
+
+def test_the_preview_says_which_rows_name_calls_and_which_call_their_completion_bad(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    call = {"name": "weather", "arguments": ARGUMENTS}
+    records = [{"prompt": "Q", "completion": "A", "label": n > 1} for n in range(4)]
+    records += [{"query": "W", "tools": [TOOL], "answers": [call]}]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    found = preview(path)
+    assert (found.bad, found.with_calls, found.with_references) == (2, 1, 2)
+    assert found.columns["calls"] == {"answers": 1}
+    assert found.columns["references"] == {"completion": 2}
 
 
 def test_tools_and_calls_belong_to_the_version(tmp_path: Path) -> None:
