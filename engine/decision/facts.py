@@ -10,17 +10,9 @@ from engine.gates.figures import interval, number, size
 from store.read import history, slices
 from store.read.datasets import test_uses
 from store.read.judging import JudgingResults, judging
-from store.read.rows import (
-    AlertRow,
-    ComparisonRow,
-    MetricRow,
-    ModelRow,
-    ModelScoreRow,
-    RunDetail,
-    SplitUseRow,
-    WinRateRow,
-)
+from store.read.rows import AlertRow, ComparisonRow, ModelRow, ModelScoreRow, WinRateRow
 from store.read.slices import SliceRow
+from store.records import Run, SplitUse, StoredMetric
 
 
 def model_costs(model: ModelRow) -> Iterator[tuple[str, str]]:
@@ -81,15 +73,15 @@ class AnsweredQuestion:
 class RunFacts:
     """Everything stored of a run that a decision looks at."""
 
-    run: RunDetail
+    run: Run
     models: list[ModelRow]  # those that were evaluated
-    metrics: list[MetricRow]
+    metrics: list[StoredMetric]
     scores: list[ModelScoreRow]
     comparisons: list[ComparisonRow]
     alerts: list[AlertRow]
     judging: JudgingResults
     slices: list[SliceRow]
-    test_uses: list[SplitUseRow]
+    test_uses: list[SplitUse]
     plan: dict[str, Any]  # its tables; none of a run that was imported
 
     def score(self, model: str, measure: str) -> float | None:
@@ -191,7 +183,7 @@ def _weights(model: ModelRow) -> str | None:
     return details.get("folder") or details.get("path")
 
 
-def primary(metrics: Sequence[MetricRow]) -> tuple[str, ...]:
+def primary(metrics: Sequence[StoredMetric]) -> tuple[str, ...]:
     """The measures of quality that count: one of each family, and all of the plan's own and the judges'."""
     families: dict[str, list[str]] = {}
     for metric in metrics:

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from engine.gates.figures import number, percent
-from store.read.rows import AlertRow, ComparisonRow, RunDetail
+from store.read.rows import AlertRow, ComparisonRow
+from store.records import Run
 from store.records.alert import Format, figure_of, kind_of
 
 NOT_RECORDED = "not recorded"
@@ -42,7 +43,7 @@ def moved_values(alert: AlertRow) -> str | None:
     return f"{alert.measure} {number(theirs)} → {number(ours)}"
 
 
-def no_verdict(run: RunDetail) -> str | None:
+def no_verdict(run: Run) -> str | None:
     """Why a run has neither passed nor failed; None when it has."""
     if run.passed is not None:
         return None

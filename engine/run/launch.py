@@ -28,7 +28,7 @@ from store import records
 from store.people import excluded
 from store.read import history
 from store.read.history import Connection
-from store.read.rows import ModelRow, RunDetail
+from store.read.rows import ModelRow
 from store.read.runs import REFERENCES
 from store.session import opened
 from store.write import create_run
@@ -174,7 +174,7 @@ def again(
     )
 
 
-def refuse_code_from_elsewhere(run: RunDetail | records.Run) -> None:
+def refuse_code_from_elsewhere(run: records.Run) -> None:
     """Raises BadInput where a run came with another store, and its plan names code.
 
     Merging takes the worker's process id out of a run; one of this store has it once it was started.
@@ -186,7 +186,7 @@ def refuse_code_from_elsewhere(run: RunDetail | records.Run) -> None:
         )
 
 
-def plan_of(run: RunDetail | records.Run) -> Plan:
+def plan_of(run: records.Run) -> Plan:
     """The run's plan as it was stored, with its paths. Raises BadInput when what it names is gone."""
     options = run.options or {}
     return parse_plan(
@@ -194,7 +194,7 @@ def plan_of(run: RunDetail | records.Run) -> Plan:
     )
 
 
-def changes(connection: Connection, plan: Plan, run: RunDetail, store: Path) -> list[str]:
+def changes(connection: Connection, plan: Plan, run: records.Run, store: Path) -> list[str]:
     """The differences from the run's records, in words; unrecorded inputs are not compared."""
     hashes = FileHashes(store / "cache")
     rows = {row.name: row for row in history.models(connection, run.id)}
@@ -221,7 +221,7 @@ def _attempted(subject: str, differences: Iterator[str]) -> list[str]:
         return [f"{subject}: {error.filename} cannot be read: {error.strerror}"]
 
 
-def _eval_set(connection: Connection, plan: Plan, run: RunDetail) -> Iterator[str]:
+def _eval_set(connection: Connection, plan: Plan, run: records.Run) -> Iterator[str]:
     if run.eval_set is None:
         return
     whole = whole_set(plan.data)
@@ -232,13 +232,13 @@ def _eval_set(connection: Connection, plan: Plan, run: RunDetail) -> Iterator[st
         yield "eval set: other examples are excluded now"
 
 
-def _training(plan: Plan, run: RunDetail) -> Iterator[str]:
+def _training(plan: Plan, run: records.Run) -> Iterator[str]:
     known = (run.data_summary or {}).get("train_sha256")
     if known and plan.data.train is not None and file_hash(plan.data.train) != known:
         yield f"training data {plan.data.train}: its content has changed"
 
 
-def _configs(plan: Plan, run: RunDetail) -> list[str]:
+def _configs(plan: Plan, run: records.Run) -> list[str]:
     known = (run.environment or {}).get("training_configs") or {}
     found = []
     for model in plan.models:
@@ -251,7 +251,7 @@ def _configs(plan: Plan, run: RunDetail) -> list[str]:
     return found
 
 
-def _named(plan: Plan, run: RunDetail) -> list[str]:
+def _named(plan: Plan, run: records.Run) -> list[str]:
     before, now = (run.environment or {}).get("files") or {}, named_files(plan)
     return [f"{file}: its content has changed" for file in before if now.get(file) != before[file]]
 

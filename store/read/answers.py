@@ -10,15 +10,8 @@ from dataclasses import dataclass
 from store.read.failures import CURRENT
 from store.read.history import Connection
 from store.read.query import select
-from store.read.rows import (
-    AnnotationRow,
-    ExampleRow,
-    JudgmentRow,
-    RatingRow,
-    ResponseRow,
-    ScoreRow,
-    VerdictRow,
-)
+from store.read.rows import ExampleRow, JudgmentRow, RatingRow, ResponseRow, ScoreRow, VerdictRow
+from store.records import Annotation
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +212,7 @@ class PairView:
     verdicts: list[VerdictRow]
     judgments: list[JudgmentRow]
     ratings: list[RatingRow]
-    annotations: list[AnnotationRow]
+    annotations: list[Annotation]
 
 
 def pair(
@@ -297,11 +290,11 @@ def pair(
     )
 
 
-def annotations(connection: Connection, run_id: int, example_id: int | None = None) -> list[AnnotationRow]:
+def annotations(connection: Connection, run_id: int, example_id: int | None = None) -> list[Annotation]:
     """What people said and did not take back, oldest first."""
     return select(
         connection,
-        AnnotationRow,
+        Annotation,
         """
         SELECT n.* FROM annotation n WHERE n.run_id = ?1 AND (?2 IS NULL OR n.example_id = ?2)
           AND n.kind <> 'undo' AND NOT EXISTS (SELECT 1 FROM annotation u WHERE u.undoes = n.id)

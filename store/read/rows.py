@@ -32,41 +32,6 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True)
-class RunDetail:
-    id: int
-    name: str
-    status: str
-    request: str | None
-    created: float
-    started: float | None
-    finished: float | None
-    passed: bool | None
-    error: str | None
-    phase: str | None
-    plan: str
-    plan_hash: str
-    plan_folder: str
-    plan_file: str
-    options: dict[str, Any] | None
-    eval_set: str | None
-    eval_set_file: str | None
-    data_summary: dict[str, Any] | None
-    seed: int
-    environment: dict[str, Any] | None
-    worker_pid: int | None
-    worker_host: str | None
-    heartbeat: float | None
-    log: str | None
-    waiting: str | None = None  # what the worker waits for
-    concurrency: int | None = None  # calls at once that a person allows
-
-    @property
-    def imported(self) -> str | None:
-        """The tool whose published results the run holds; None for one that was carried out here."""
-        return (self.options or {}).get("imported")
-
-
-@dataclass(frozen=True, slots=True)
 class ModelRow:
     id: int
     name: str
@@ -86,19 +51,6 @@ class ModelRow:
     def is_cut(self) -> bool:
         """Whether a sweep left it out of the evaluation."""
         return self.sweep is not None and not self.sweep["kept"]
-
-
-@dataclass(frozen=True, slots=True)
-class MetricRow:
-    measure: str
-    direction: str  # higher lower none
-    low: float | None
-    high: float | None
-    unit: str
-    version: str
-    source: str
-    meaning: str
-    settings: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,16 +140,6 @@ class BenchmarkSampleRow:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeRow:
-    id: int
-    name: str
-    kind: str
-    is_language_model: bool
-    prompt_hash: str
-    details: dict[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
 class AlertRow:
     id: int
     run_id: int
@@ -229,54 +171,6 @@ class LeakRow:
     field: str
     excerpt: str
     query: str
-
-
-@dataclass(frozen=True, slots=True)
-class SplitUseRow:
-    run_id: int | None
-    split: str
-    user: str
-    reason: str
-    created: float
-
-
-@dataclass(frozen=True, slots=True)
-class ProgressRow:
-    phase: str
-    item: str
-    done: int
-    total: int
-    unit: str
-    tokens: int
-    resumed_from: int
-    started: float | None
-    updated: float | None
-    seconds: float  # spent working on it, pauses left out
-    prompt_tokens: int = 0
-    prompt_seconds: float = 0.0  # of `seconds`
-    slots: int | None = None
-    busy: int | None = None
-    cost: float | None = None  # US dollars
-
-
-@dataclass(frozen=True, slots=True)
-class VitalsRow:
-    device: str
-    utilisation: float | None  # 0 to 1
-    memory_used: int | None  # bytes
-    memory_total: int | None
-    power_w: float | None
-    updated: float
-    temperature_c: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EventRow:
-    id: int
-    time: float
-    level: str
-    phase: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,17 +268,3 @@ class ExampleRow:
     def right_calls(self) -> list[dict[str, Any]]:
         """The calls of tools that would be right."""
         return (self.extra or {}).get("calls") or []
-
-
-@dataclass(frozen=True, slots=True)
-class AnnotationRow:
-    id: int
-    kind: str
-    value: str
-    left_id: int | None
-    right_id: int | None
-    annotator: str
-    created: float
-    criterion: str | None
-    blind: bool
-    control: bool

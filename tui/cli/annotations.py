@@ -121,9 +121,8 @@ def merge(
     store: Store = None,
 ) -> int:
     """Replace one failure tag by another, wherever it was given."""
-    from store import database
-    from store.read import failures
+    from store import database, reviewing
 
-    failures.merge_tags(database.connect(store_folder(context, store)), tag, into)
+    reviewing.merge_tags(database.connect(store_folder(context, store)), tag, into)
     paragraph(f"{tag} is now {into}")
     return 0

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from engine.errors import BadInput
+from store import people, records
 from store.read import history, live
 from store.read.history import Connection
-from store.read.rows import RunDetail
 from store.session import opened
 from tui.cli.common import Json, Plan, Run, Store, app_options, store_folder
 from tui.cli.follow import Follower
@@ -133,13 +133,13 @@ def resume(
         run_id = history.find_run(connection, run)
         status = history.run(connection, run_id).status
         if status == "running" and history.run(connection, run_id).waiting:
-            history.request(connection, run_id, "retry")
+            people.request(connection, run_id, "retry")
             out(f"run {run_id} is retrying now")
             return
         if max_cost is not None and status not in ("finished", "cancelled", "running"):
-            history.set_max_cost(connection, run_id, max_cost)
+            people.set_max_cost(connection, run_id, max_cost)
         if other_hardware:
-            history.allow_other_hardware(connection, run_id)
+            people.allow_other_hardware(connection, run_id)
     if status in ("finished", "cancelled"):
         raise BadInput(
             f"run {run_id} is {status}: there is nothing to resume", "`assay run PLAN` starts a new one"
@@ -176,7 +176,7 @@ def carry_out(
         def pause() -> bool:
             if history.run(connection, run_id).status != "running":
                 return False
-            history.request(connection, run_id, "pause")
+            people.request(connection, run_id, "pause")
             follower.say("pausing after the current piece of work; Ctrl-C again stops watching")
             return True
 
@@ -190,7 +190,7 @@ def carry_out(
 
 def _tell_end(
     connection: history.Connection,
-    run: RunDetail,
+    run: records.Run,
     only: str | None,
     *,
     brief: bool = False,
@@ -242,7 +242,7 @@ def concurrency(
     """Set the maximum of parallel requests per server for a run, from now on."""
     with opened(store_folder(context, store)) as connection:
         run_id = history.find_run(connection, run)
-        history.set_concurrency(connection, run_id, calls or None)
+        people.set_concurrency(connection, run_id, calls or None)
     out(f"run {run_id}: max parallel requests per server: {calls or 'as in the plan'}")
 
 
@@ -256,7 +256,7 @@ def _request(
 ) -> None:
     with opened(store_folder(context, store)) as connection:
         run_id = history.find_run(connection, run)
-        history.request(connection, run_id, what)
+        people.request(connection, run_id, what)
         if history.run(connection, run_id).status == "cancelled":
             out(f"run {run_id} is cancelled")
         else:

@@ -10,8 +10,8 @@ from typing import Any
 from markupsafe import Markup
 
 from engine.decision.families import family_of, rank
-from store.read.rows import MetricRow
 from store.read.slices import SliceRow
+from store.records import StoredMetric
 from tui.report import plots
 from tui.report.markdown import environment, shown
 from tui.sections.alerts import WITH_EXAMPLES
@@ -125,7 +125,7 @@ def _families(found: MeasuresSection) -> list[PlottedFamily]:
     ]
 
 
-def _family(name: str, changes: Sequence[Change], metrics: Mapping[str, MetricRow]) -> PlottedFamily:
+def _family(name: str, changes: Sequence[Change], metrics: Mapping[str, StoredMetric]) -> PlottedFamily:
     by_measure: dict[str, list[Change]] = {}
     for change in changes:
         by_measure.setdefault(change.row.measure, []).append(change)
@@ -152,11 +152,11 @@ def _family(name: str, changes: Sequence[Change], metrics: Mapping[str, MetricRo
     return PlottedFamily(name, said, words.count("worse"), drawn)
 
 
-def _is_share(metric: MetricRow | None) -> bool:
+def _is_share(metric: StoredMetric | None) -> bool:
     return metric is not None and (metric.low, metric.high) == (0.0, 1.0)
 
 
-def _caption(measure: str, metric: MetricRow | None) -> str:
+def _caption(measure: str, metric: StoredMetric | None) -> str:
     if metric is None:
         return measure
     unit = f" ({metric.unit})" if metric.unit else ""

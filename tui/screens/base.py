@@ -17,7 +17,7 @@ from tui.widgets.lines import Line, Lines, Pane
 
 if TYPE_CHECKING:
     from store.read.history import Connection
-    from store.read.rows import RunDetail
+    from store.records import Run
 
 # A word and a sign each, so that colour only repeats what is said.
 STATUS = {
@@ -281,7 +281,7 @@ class RunScreen(AssayScreen):
     def __init__(self, run_id: int) -> None:
         super().__init__()
         self.run_id = run_id
-        self.run: RunDetail | None = None
+        self.run: Run | None = None
 
     @property
     def alive(self) -> bool:
@@ -306,7 +306,7 @@ class RunScreen(AssayScreen):
         ]
         return join([part for part in parts if part], "  ")
 
-    def read(self, connection: "Connection") -> "tuple[RunDetail, Any]":
+    def read(self, connection: "Connection") -> "tuple[Run, Any]":
         from store.read.history import run
 
         return run(connection, self.run_id), self.read_run(connection)
@@ -315,7 +315,7 @@ class RunScreen(AssayScreen):
         """What the screen shows of the run. Runs on the store's thread."""
         return None
 
-    def show(self, data: "tuple[RunDetail, Any]") -> None:
+    def show(self, data: "tuple[Run, Any]") -> None:
         self.run = data[0]
         self.refresh_title()
         self.show_run(data[1])

@@ -8,7 +8,7 @@ from store.read.answers import AnswerCount, answer_counts
 from store.read.datasets import test_uses
 from store.read.history import Connection
 from store.read.judging import judging as read_judging
-from store.read.rows import RunDetail, SplitUseRow
+from store.records import Run, SplitUse
 from tui.sections.alerts import AlertsSection, with_examples
 from tui.sections.data import DataSection, data
 from tui.sections.eta import gpu_hours
@@ -48,7 +48,7 @@ class RunSections:
     trends: tuple[MeasureTrend, ...] = ()
 
     @property
-    def run(self) -> RunDetail:
+    def run(self) -> Run:
         return self.overview.run
 
 
@@ -99,7 +99,7 @@ def gather_report(connection: Connection, run_id: int) -> RunSections:
     )
 
 
-def _test_uses(connection: Connection, run: RunDetail) -> list[SplitUseRow]:
+def _test_uses(connection: Connection, run: Run) -> list[SplitUse]:
     if run.eval_set is None:
         return []
     return test_uses(connection, run.eval_set, (run.data_summary or {}).get("file_version") or run.eval_set)

@@ -7,8 +7,9 @@ from typing import Any
 from engine.decision.facts import model_costs
 from engine.decision.words import no_verdict
 from store.read.history import Connection
-from store.read.rows import AlertRow, ModelRow, RunDetail, WinRateRow
+from store.read.rows import AlertRow, ModelRow, WinRateRow
 from store.read.trends import Point, breaks, trend
+from store.records import Run
 from tui.sections.measures import MeasuresSection
 
 
@@ -51,7 +52,7 @@ def judging_cost(spending: tuple[float | None, int]) -> tuple[float | None, str 
 NO_LANGUAGE_MODEL = "not a language model"
 
 
-def verdict(run: RunDetail | Any) -> str:
+def verdict(run: Run | Any) -> str:
     """The run's outcome in words."""
     if run.imported:
         return f"imported from {run.imported}"
@@ -79,7 +80,7 @@ class MeasureTrend:
 
 
 def trends(
-    connection: Connection, run: RunDetail, found: MeasuresSection, win_rates: Sequence[WinRateRow]
+    connection: Connection, run: Run, found: MeasuresSection, win_rates: Sequence[WinRateRow]
 ) -> tuple[MeasureTrend, ...]:
     """The win rates and main measures of each candidate; only those that a previous run has, too."""
     drawn = []
@@ -141,7 +142,7 @@ class SweepSection:
 class OverviewSection:
     """The run with its verdict in words; `no_verdict` is the reason where it neither passed nor failed."""
 
-    run: RunDetail
+    run: Run
     verdict: str
     no_verdict: str | None
     models: Sequence[ModelRow]  # those that were evaluated
@@ -150,7 +151,7 @@ class OverviewSection:
     sweep: SweepSection | None
 
 
-def overview(run: RunDetail, models: Sequence[ModelRow], alerts: Sequence[AlertRow]) -> OverviewSection:
+def overview(run: Run, models: Sequence[ModelRow], alerts: Sequence[AlertRow]) -> OverviewSection:
     evaluated = [model for model in models if not model.is_cut]
     return OverviewSection(
         run=run,

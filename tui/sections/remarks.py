@@ -7,7 +7,8 @@ from typing import Any
 from engine.servers.wire import dropped
 from store.read.answers import AnswerCount
 from store.read.judging import JudgeUse
-from store.read.rows import ModelRow, RunDetail
+from store.read.rows import ModelRow
+from store.records import Run
 from tui.sections.protocol import Repetition
 
 # The facts in which a candidate and a baseline of one base agree, and what they are called.
@@ -23,7 +24,7 @@ _SHARED = {
 
 
 def remarks(
-    run: RunDetail,
+    run: Run,
     models: Sequence[ModelRow],
     judges: Sequence[JudgeUse],
     answers: Sequence[AnswerCount],
@@ -42,7 +43,7 @@ def remarks(
     return found
 
 
-def _edited(run: RunDetail) -> Iterator[str]:
+def _edited(run: Run) -> Iterator[str]:
     """Runs on the test split before the training data were edited."""
     runs = (run.data_summary or {}).get("train_edited_after") or []
     if runs:

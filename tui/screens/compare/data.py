@@ -8,15 +8,9 @@ from engine.compare.forgetting import ForgettingRow, forgetting
 from engine.decision.families import BENCHMARKS, FORGETTING, JUDGE, family_of, rank, summarize
 from store.read import history, slices
 from store.read.history import Connection
-from store.read.rows import (
-    BenchmarkRow,
-    ComparisonRow,
-    MetricRow,
-    ModelRow,
-    ModelScoreRow,
-    WinRateRow,
-)
+from store.read.rows import BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow, WinRateRow
 from store.read.slices import DisparityRow
+from store.records import StoredMetric
 
 T = TypeVar("T")
 
@@ -26,7 +20,7 @@ class Numbers:
     """All that was computed in a run."""
 
     models: list[ModelRow]
-    metrics: list[MetricRow]
+    metrics: list[StoredMetric]
     scores: list[ModelScoreRow]
     comparisons: list[ComparisonRow]
     win_rates: list[WinRateRow]
@@ -59,7 +53,7 @@ class MeasureLine:
     meaning: str
     cells: tuple[MeasureCell, ...]
     compared: ComparisonRow | None
-    declared: MetricRow | None = None
+    declared: StoredMetric | None = None
 
     @property
     def gaps(self) -> list[str]:
@@ -197,7 +191,7 @@ def _is(row: WinRateRow | ComparisonRow, candidate: str, baseline: str) -> bool:
     return row.candidate == candidate and row.baseline == baseline
 
 
-def _metric(numbers: Numbers, metric: MetricRow, candidate: str, baseline: str) -> MeasureLine:
+def _metric(numbers: Numbers, metric: StoredMetric, candidate: str, baseline: str) -> MeasureLine:
     scores = {score.model: score for score in numbers.scores if score.measure == metric.measure}
     cells = [
         MeasureCell(s.model, s.value, s.low, s.high, s.n, s.missing, s.reason)

@@ -14,7 +14,8 @@ from textual.events import Resize, ScreenSuspend
 from store.person import user_name
 from store.read.history import Connection
 from store.read.queues import CATEGORY, QUEUES, SLICE
-from store.read.rows import MetricRow, ModelRow
+from store.read.rows import ModelRow
+from store.records import StoredMetric
 from store.reviewing import leave_off
 from tui.keys import bindings
 from tui.screens.base import RunScreen
@@ -55,7 +56,7 @@ def slice_choices(connection: Connection, run_id: int) -> list[Choice[str]]:
     ]
 
 
-def measure_choices(metrics: Sequence[MetricRow]) -> list[Choice[str]]:
+def measure_choices(metrics: Sequence[StoredMetric]) -> list[Choice[str]]:
     """The measures that have a better and a worse end."""
     return [
         Choice(letter, metric.measure, metric.measure, metric.meaning)
