@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from engine.data.calls import ToolCall, has_tools, read_tools
+from engine.data.calls import ToolCall, find_calls, has_tools, read_tools
 from engine.data.cells import Malformed, decoded, listed
 from engine.data.choices import COLUMNS as CHOICES
 from engine.data.choices import Choices, choices_of, columns_of
@@ -148,8 +148,9 @@ def _example(line: int, record: dict[str, Any], template: str | None, training: 
     if answer and answer not in references:
         references = (*references, answer)
     calls = _expected_calls(record, asked.answer)
-    if calls is None and tools and references:
-        calls = ()
+    if calls is None and references and (tools or "<tool_call>" in references[0]):
+        found = find_calls(references[0], tools)
+        calls = None if found.problem else found.calls
     query = next((turn["content"] for turn in reversed(messages) if turn["role"] == "user"), "")
     if not query.strip() and not training:
         raise Malformed("the query is empty" if messages else "has no user turn", True)
@@ -385,7 +386,7 @@ def _tool_columns(record: Mapping[str, Any]) -> list[str]:
 def _expected_calls(record: Mapping[str, Any], answer: Message | None) -> tuple[ToolCall, ...] | None:
     """The calls that would be right: those of the answering turn, of xLAM's `answers` or BFCL's ground truth.
 
-    () where none would be: an empty list there, or BFCL's part "irrelevance"; None where nothing says.
+    () where none would be: an empty list there, or BFCL's part "irrelevance"; None where only a text may say.
     """
     if answer is not None and "tool_calls" in answer:
         return tuple(call["function"] for call in answer["tool_calls"])

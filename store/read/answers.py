@@ -51,12 +51,13 @@ def answered(connection: Connection, run_id: int, example_id: int) -> tuple[Mode
 
 @dataclass(frozen=True, slots=True)
 class AnswerCount:
-    """One model's answers: all that have a text, those from the cache, and those whose prompt was cut."""
+    """One model's answers with a text: all, those from the cache, with a cut prompt, with calls of tools."""
 
     model: str
     answers: int
     from_cache: int
     cut: int
+    with_calls: int = 0
 
 
 def answer_counts(connection: Connection, run_id: int) -> list[AnswerCount]:
@@ -67,7 +68,8 @@ def answer_counts(connection: Connection, run_id: int) -> list[AnswerCount]:
         """
         SELECT m.name AS model, count(r.text) AS answers,
           count(CASE WHEN r.cached AND r.text IS NOT NULL THEN 1 END) AS from_cache,
-          count(CASE WHEN r.text IS NOT NULL AND r.reason LIKE 'prompt of % cut to %' THEN 1 END) AS cut
+          count(CASE WHEN r.text IS NOT NULL AND r.reason LIKE 'prompt of % cut to %' THEN 1 END) AS cut,
+          count(nullif(r.calls, '[]')) AS with_calls
         FROM model m LEFT JOIN response r ON r.model_id = m.id
         WHERE m.run_id = ? GROUP BY m.id ORDER BY m.position
         """,

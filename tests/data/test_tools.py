@@ -233,6 +233,18 @@ def test_parts_of_bfcl_that_cannot_be_scored_are_refused(tmp_path: Path, record:
     assert says in refused(tmp_path, record)
 
 
+def test_calls_that_a_models_form_has_in_a_reference_are_right_ones(tmp_path: Path) -> None:
+    said = f'<tool_call>\n{{"name": "weather", "arguments": {json.dumps(ARGUMENTS)}}}\n</tool_call>'
+    turns = [{"from": "human", "value": "Weather?"}, {"from": "gpt", "value": said}]
+    for more in ({}, {"tools": json.dumps([TOOL])}):
+        example = one(tmp_path, {"conversations": turns, **more})
+        assert (example.calls, example.references) == (
+            ({"name": "weather", "arguments": ARGUMENTS},),
+            (said,),
+        )
+    assert one(tmp_path, {"query": "Q", "tools": [TOOL], "output": "<tool_call>{"}).calls is None
+
+
 def test_xlams_parameters_are_no_schema_but_its_properties(tmp_path: Path) -> None:
     parameters = {"type": {"description": "Of giveaway.", "type": "str", "default": "game"}}
     tools = json.dumps([{"name": "giveaways", "parameters": parameters}])

@@ -6,8 +6,14 @@ from typing import Any
 import pytest
 
 from store import records
+from store.session import opened
 from store.write import Recorder
 from tests.engine.runs import carry_out, queue, recorded_plan
+from tui.screens.review.data import Wanted, read_review
+from tui.screens.review.lines import details
+from tui.screens.review.views import VIEWS
+from tui.sections.gather import gather
+from tui.text.diff import text_of
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 
@@ -76,3 +82,17 @@ def test_a_gate_on_a_measure_of_calls_fails_the_candidate(run: Recorder) -> None
     alerts = [row for row in run.rows(records.StoredAlert, run_id=run.run_id) if row.measure == "tool_match"]
     assert ("critical", "metric_drop") in {(row.severity, row.kind) for row in alerts}
     assert run.rows(records.StoredModel, id=model_id(run, "after"))[0].passed is False
+
+
+def test_show_and_review_have_the_calls(run: Recorder) -> None:
+    with opened(run.folder) as connection:
+        remarks = gather(connection, run.run_id).remarks
+        review = read_review(connection, run.run_id, Wanted(), "ann")
+        assert review is not None and review.pair is not None
+        shown = "\n".join(line.plain for line in details(review.pair.view, review, 200))
+        against = VIEWS["right against reference"].make(review, review.pair, 160)
+    assert "answers with tool calls: before 24 of 25, after 25 of 25" in remarks
+    assert 'right call\n  {"name": "weather", "arguments": {"city": "0"}}' in shown
+    assert "call of before\n" in shown and "call of after\n" in shown
+    assert "tool calls: 1" in against.headings[1].plain
+    assert any('"city"' in text_of(row[0]) for row in against.rows)

@@ -247,7 +247,7 @@ def heading(key: str, name: str, role: str, response: ResponseRow | None, note: 
             [f"{response.latency_s:.2f} s"] if response.latency_s is not None and not response.cached else []
         )
         facts += ["from cache"] if response.cached else []
-        facts += [f"{len(response.calls)} tool calls"] if response.calls else []
+        facts += [f"tool calls: {len(response.calls)}"] if response.calls else []
         parts.append(Content.styled(" · ".join(facts), "$muted"))
         if response.text == "":
             parts.append(Content.styled("an empty answer", "$warn"))
