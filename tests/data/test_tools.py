@@ -10,6 +10,8 @@ from engine.data.example import Example, eval_set_version
 from engine.data.examples import Account, data_rows, read_examples
 from engine.data.preview import preview
 from engine.errors import BadInput
+from engine.formats.annotated import example_records
+from store.read.queues import AnnotatedExample, AnnotatedRow
 
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 FUNCTION = {"name": "weather", "description": "The weather.", "parameters": PARAMETERS}
@@ -263,6 +265,18 @@ def test_the_preview_says_which_rows_name_calls_and_which_call_their_completion_
     assert (found.bad, found.with_calls, found.with_references) == (2, 1, 2)
     assert found.columns["calls"] == {"answers": 1}
     assert found.columns["references"] == {"completion": 2}
+
+
+@pytest.mark.parametrize("calls", [({"name": "weather", "arguments": ARGUMENTS},), RIGHT, (), None])
+def test_an_eval_set_of_annotated_examples_keeps_tools_and_calls(tmp_path: Path, calls: Any) -> None:
+    extra = {"tools": [TOOL]} | ({} if calls is None else {"calls": list(calls)})
+    kept = AnnotatedExample("e", ASKED["content"], [ASKED], [], None, extra, {})
+    flag = AnnotatedRow(
+        1, 1, 7, "flag", "later", None, "ann", 0.0, None, False, False, None, 1, None, "m", None, 1, "m"
+    )
+    [record] = example_records([flag], {7: kept}).records
+    found = one(tmp_path, record)
+    assert (found.tools, found.calls) == ((TOOL,), calls)
 
 
 def test_tools_and_calls_belong_to_the_version(tmp_path: Path) -> None:
