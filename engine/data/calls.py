@@ -44,7 +44,7 @@ _END = re.compile(r"(?:</s>|<\|[a-z_]{1,30}\|>)\Z")
 _OPENING = re.compile(
     r"(?<![`'\"“])(?:"
     r"(?P<tagged><tool_call>|<\|tool_call\|>|<function=)|(?P<glaive><functioncall>)|(?P<mistral>\[TOOL_CALLS\])"
-    r"|(?P<deepseek><｜tool▁call▁begin｜>)|(?P<dsml><｜DSML｜invoke\s)"
+    r"|(?P<kimi><\|tool_call_begin\|>)|(?P<deepseek><｜tool▁call▁begin｜>)|(?P<dsml><｜DSML｜invoke\s)"
     r"|(?P<gemma>(?:<start_function_call>|<\|tool_call>)\s*call:)"
     r"|(?P<harmony>(?<!\w)to=functions\.)|(?P<bare><\|python_(?:tag|start)\|>))"
 )
@@ -53,6 +53,13 @@ _PARAMETER = re.compile(r"<parameter=([^>\n]+)>\n?(.*?)\n?(?:</parameter>|(?=<pa
 _MISTRAL = re.compile(r"\s*([^\s\[{]+)\s*(?:\[CALL_ID\][^\[{]*)?(?:\[ARGS\])?\s*(?=\{)")
 _DEEPSEEK = re.compile(
     r"<｜tool▁call▁begin｜>\s*(?:function\s*<｜tool▁sep｜>\s*([^\n{]+?)\s*```json|([^<\n]+?)\s*<｜tool▁sep｜>)"
+)
+_KIMI = re.compile(
+    r"<\|tool_call_begin\|>\s*(?:functions\.)?([^\s<:]+)(?::\d+)?\s*<\|tool_call_argument_begin\|>"
+)
+_GLM = re.compile(r"\s*((?!(?:null|true|false)\b)[A-Za-z_][\w.\-]*)\s*(?=<arg_key>|</tool_call>)")
+_GLM_PARAMETER = re.compile(
+    r"<arg_key>([^<]*)</arg_key>\s*<arg_value>((?:(?!<arg_key>).)*?)</arg_value>", re.DOTALL
 )
 _INVOKE = re.compile(r'<｜DSML｜invoke\s+name="([^"]+)"\s*>(.*?)(?:</｜DSML｜invoke>|\Z)', re.DOTALL)
 _DSML = re.compile(
@@ -87,9 +94,9 @@ def find_calls(text: str, tools: Tools = ()) -> FoundCalls:
     """The calls in a model's text: those of the form whose mark comes first, or the whole text.
 
     Read are Hermes and Qwen (`<tool_call>`), Qwen3-Coder's XML, whose values take the types of the `tools`,
-    Granite, Llama (`<|python_tag|>`, JSON alone, several by `;`), Python's form in brackets, Mistral
-    (`[TOOL_CALLS]`), DeepSeek V3 to V4, Gemma, gpt-oss and glaive. The last call may lack its closing mark.
-    As in vLLM, one call that cannot be read voids all of a text.
+    GLM, Granite, Llama (`<|python_tag|>`, JSON alone, several by `;`), Python's form in brackets, Mistral
+    (`[TOOL_CALLS]`), DeepSeek V3 to V4, Kimi, Gemma, gpt-oss and glaive. The last call may lack its closing
+    mark. As in vLLM, one call that cannot be read voids all of a text.
     """
     try:
         opening = _OPENING.search(text)
@@ -109,9 +116,12 @@ def _tagged(text: str, tools: Tools) -> Iterator[ToolCall]:
     while tag := _TAG.search(text, place):
         place = tag.end()
         if tag[1] is not None:
-            end = text.find("</function>", place)
-            end = min(place for place in (end, text.find("<tool_call>", place), len(text)) if place >= 0)
-            yield _of_xml(tag[1].strip(), text[place:end], tools)
+            end = _until(text, place, "</function>", "<tool_call>")
+            yield _of_xml(tag[1].strip(), text[place:end], _PARAMETER, tools)
+            place = end
+        elif named := _GLM.match(text, place):
+            end = _until(text, place, "</tool_call>")
+            yield _of_xml(named[1], text[named.end() : end], _GLM_PARAMETER, tools)
             place = end
         elif not text.startswith("<function=", place):
             value, place = _json_at(text, place)
@@ -120,13 +130,18 @@ def _tagged(text: str, tools: Tools) -> Iterator[ToolCall]:
             yield from _of_json(value)
 
 
-def _of_xml(name: str, body: str, tools: Tools) -> ToolCall:
+def _until(text: str, place: int, *marks: str) -> int:
+    """Where the first of the marks is, else the text's end."""
+    return min((found for mark in marks if (found := text.find(mark, place)) >= 0), default=len(text))
+
+
+def _of_xml(name: str, body: str, parameters: re.Pattern[str], tools: Tools) -> ToolCall:
     if body.lstrip().startswith("{"):  # Llama's own form of a user's functions
         return _checked(name, _json_at(body, 0)[0])
     properties = _properties(name, tools)
     arguments = {
         match[1]: _cast(match[2], properties.get(match[1], {}).get("type"))
-        for match in _PARAMETER.finditer(body)
+        for match in parameters.finditer(body)
     }
     return ToolCall(name=name, arguments=arguments)
 
@@ -332,6 +347,7 @@ _READERS: dict[str, Callable[[str, Tools], Iterator[ToolCall]]] = {
     "tagged": _tagged,
     "glaive": _glaive,
     "mistral": _mistral,
+    "kimi": _named_json(_KIMI),
     "deepseek": _named_json(_DEEPSEEK),
     "dsml": _dsml,
     "gemma": _gemma,

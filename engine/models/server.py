@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from engine.data.calls import schema_of
 from engine.data.example import Example
 from engine.models.fingerprint import digest
 from engine.models.model import Load, Response, Settings, conversation, missing
@@ -137,7 +138,8 @@ class ServerModel:
         system = self._model.system
         if self._model.api == "chat":
             messages = [_sent(message) for message in conversation(example, system)]
-            return {"messages": messages, **({"tools": list(example.tools)} if example.tools else {})}
+            tools = [_sent_tool(tool) for tool in example.tools]
+            return {"messages": messages, **({"tools": tools} if tools else {})}
         # The same text that a local model without a chat template is asked with.
         return {"prompt": f"{system}\n\n{example.query}" if system else example.query}
 
@@ -152,6 +154,12 @@ def _sent(message: dict[str, Any]) -> dict[str, Any]:
         for function in [call["function"]]
     ]
     return {**message, "content": message["content"] or None, "tool_calls": calls}
+
+
+def _sent_tool(tool: dict[str, Any]) -> dict[str, Any]:
+    """A tool whose parameters are a JSON schema, as the API demands."""
+    schema = schema_of(tool)
+    return {**tool, "function": {**tool["function"], "parameters": schema}} if schema else tool
 
 
 def _limits(settings: Settings, room: int) -> dict[str, Any]:

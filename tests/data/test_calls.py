@@ -1,6 +1,7 @@
 """A model's calls of tools are read from its text in the forms of its family; broken ones are named."""
 
 import json
+from time import process_time
 from typing import Any
 
 import pytest
@@ -38,6 +39,11 @@ FORMS = {
     "Hermes, not closed": f'<tool_call>{{"arguments": {GIVEN}, "name": "weather"}}',
     "Qwen3-Coder": f"I look.\n<tool_call>\n{XML}\n</tool_call>",
     "Qwen3-Coder, bare": XML,
+    "GLM": "<tool_call>weather\n<arg_key>city</arg_key>\n<arg_value>Oslo</arg_value>\n<arg_key>days</arg_key>"
+    '<arg_value>2</arg_value><arg_key>units</arg_key><arg_value>["C", "F"]</arg_value>'
+    "<arg_key>exact</arg_key><arg_value>true</arg_value></tool_call>",
+    "Kimi": "<|tool_calls_section_begin|><|tool_call_begin|>functions.weather:0<|tool_call_argument_begin|>"
+    f"{GIVEN}<|tool_call_end|><|tool_calls_section_end|>",
     "Granite 3.0": f'<|tool_call|>[{{"name": "weather", "arguments": {GIVEN}}}]',
     "Granite 3.1": f'<tool_call>[{{"name": "weather", "arguments": {GIVEN}}}]',
     "Llama 3.1": f'{{"name": "weather", "parameters": {GIVEN}}}<|eom_id|>',
@@ -133,6 +139,13 @@ def test_a_broken_call_is_none_and_says_why(text: str, problem: str) -> None:
     good = '<tool_call>{"name": "f", "arguments": {}}</tool_call>' if text.startswith("<tool_call>") else ""
     found = find_calls(good + text)
     assert found.calls == () and found.problem is not None and problem in found.problem
+
+
+@pytest.mark.parametrize("unit", ["<tool_call>a<arg_key>", "<function=a><parameter=b>", "[TOOL_CALLS]a", " "])
+def test_a_long_text_of_open_marks_takes_time_in_proportion(unit: str) -> None:
+    start = process_time()
+    find_calls("<tool_call>a" + unit * (100_000 // len(unit)))
+    assert process_time() - start < 2
 
 
 def test_marks_inside_of_arguments_are_text() -> None:

@@ -152,12 +152,13 @@ def test_an_answer_that_is_only_a_call_is_an_answer(server: Server) -> None:
 
 def test_tools_and_calls_are_sent_in_the_form_of_the_api(server: Server) -> None:
     tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    given = {"type": "function", "function": {"name": "weather", "parameters": {"type": "dict"}}}
     function = {"name": "weather", "arguments": {"city": "Oslo"}}
     asked = {"role": "user", "content": "Weather?"}
     calls = [{"id": "c1", "type": "function", "function": function}]
     call = {"role": "assistant", "content": "", "tool_calls": calls}
     result = {"role": "tool", "content": "4", "tool_call_id": "c1", "name": "weather"}
-    example = Example("e", "Weather?", (asked, call, result), tools=(tool,))
+    example = Example("e", "Weather?", (asked, call, result), tools=(given,))
     answers(served(server), [example, ask("plain")], Settings())
     plain, sent = sorted(server.requests, key=lambda body: len(body["messages"]))
     assert "tools" not in plain
