@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from engine.compare.comparable import GENERATION
+from engine.data.calls import find_calls
 from engine.data.example import Example
 from engine.data.split import sample
 from engine.errors import CannotRun
@@ -51,7 +52,7 @@ _DECIDING = (
 )
 
 
-def asked(plan: Plan, model: Model) -> dict[str, Any]:
+def deciding(plan: Plan, model: Model) -> dict[str, Any]:
     """The settings by which a model is asked, kept with its facts; of recorded answers few are known."""
     names = ("samples", "reasoning", "reasoning_delimiters") if model.kind == "recorded" else _DECIDING
     settings = plan.generation.model_dump(mode="json")
@@ -252,11 +253,12 @@ def generate(work: Work, model: Model, loader: Loader) -> None:
     answer = generator.generate if is_recorded else partial(converse, generator, read=read)
     gauge = Gauge(meter, generator)
     told: list[str] = []
+    asked = {example.id: example for example in todo}
     with closed_after(answer(todo, settings_of(work.plan.generation))) as batches:
         for batch in batches:
             if is_recorded:
                 batch = [read(response) for response in batch]
-            _keep(work, model_id, batch)
+            _keep(work, model_id, [(response, asked[response.example_id]) for response in batch])
             gauge.advance(batch)
             _tell_missing(work, model, batch)
             told = _tell_rejected(work, model, generator, told)
@@ -275,7 +277,7 @@ def _keep_facts(work: Work, model: Model, generator: Generator) -> dict[str, Any
     """
     model_id = work.model_ids[model.name]
     known = work.recorder.rows(records.StoredModel, id=model_id)[0].details or {}
-    facts = known | generator.describe() | {GENERATION: asked(work.plan, model)}
+    facts = known | generator.describe() | {GENERATION: deciding(work.plan, model)}
     if "unread_system" in facts:
         facts["unread_system"] = max(facts["unread_system"], known.get("unread_system", 0))
     work.recorder.set_model(model_id, details=facts)
@@ -315,19 +317,15 @@ def _probe(work: Work, model: Model, loader: Loader) -> None:
     )
 
 
-def _keep(work: Work, model_id: int, batch: list[Response]) -> None:
-    first = [records.StoredResponse(**_row(each, model_id, work)) for each in batch if not each.sample]
-    more = [
-        records.StoredSample(**_row(each, model_id, work), sample=each.sample)
-        for each in batch
-        if each.sample
-    ]
+def _keep(work: Work, model_id: int, batch: list[tuple[Response, Example]]) -> None:
+    rows = [(each.sample, _row(each, example, model_id, work)) for each, example in batch]
     with work.recorder.transaction() as transaction:
-        transaction.append(first)
-        transaction.append(more)
+        transaction.append([records.StoredResponse(**row) for sample, row in rows if not sample])
+        transaction.append([records.StoredSample(**row, sample=sample) for sample, row in rows if sample])
 
 
-def _row(response: Response, model_id: int, work: Work) -> dict[str, Any]:
+def _row(response: Response, example: Example, model_id: int, work: Work) -> dict[str, Any]:
+    calls_tools = response.text is not None and (example.tools or example.calls)
     return {
         "model_id": model_id,
         "example_id": work.example_ids[response.example_id],
@@ -335,6 +333,7 @@ def _row(response: Response, model_id: int, work: Work) -> dict[str, Any]:
         "turns": list(response.turns) or None,
         "thinking": response.thinking,
         "thinking_tokens": response.thinking_tokens,
+        "calls": list(find_calls(response.text or "", example.tools).calls) if calls_tools else None,
         "tokens_in": response.tokens_in,
         "tokens_out": response.tokens_out,
         "finish_reason": response.finish_reason,

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0011"
-down_revision = "0007"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("turns", sa.JSON(), nullable=True),
         sa.Column("thinking", sa.String(), nullable=True),
         sa.Column("thinking_tokens", sa.Integer(), nullable=True),
+        sa.Column("calls", sa.JSON(), nullable=True),
         sa.Column("tokens_in", sa.Integer(), nullable=True),
         sa.Column("tokens_out", sa.Integer(), nullable=True),
         sa.Column("finish_reason", sa.String(), nullable=True),
