@@ -8,6 +8,7 @@ from typing import Any, Literal
 from engine.decision.families import FAMILIES, JUDGE, OWN, family_of
 from engine.gates.figures import interval, number, size
 from store.read import history, slices
+from store.read.answers import AnswerCount, answer_counts
 from store.read.datasets import test_uses
 from store.read.judging import JudgingResults, judging
 from store.read.rows import AlertRow, ComparisonRow, ModelRow, ModelScoreRow, WinRateRow
@@ -75,6 +76,7 @@ class RunFacts:
 
     run: Run
     models: list[ModelRow]  # those that were evaluated
+    answers: list[AnswerCount]
     metrics: list[StoredMetric]
     scores: list[ModelScoreRow]
     comparisons: list[ComparisonRow]
@@ -142,6 +144,7 @@ def read(connection: history.Connection, run_id: int) -> RunFacts:
     return RunFacts(
         run=run,
         models=[model for model in history.models(connection, run_id) if not model.is_cut],
+        answers=answer_counts(connection, run_id),
         metrics=history.metrics(connection, run_id),
         scores=history.model_scores(connection, run_id),
         comparisons=history.comparisons(connection, run_id),

@@ -90,24 +90,30 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One finished row: its text, tokens generated (end token included), seconds taken."""
+    """One finished row: its text, tokens generated (end token included), seconds taken.
+
+    `overran`: it went on after the token that ends a turn in the chat template.
+    """
 
     text: str
     tokens: int
     finish_reason: str
     seconds: float
+    overran: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What decides the tokens of a row besides the model: the tokenizer, the end tokens, the settings.
 
-    `marks` are the special tokens that stay in its text.
+    `turn_end`: the token with which the chat template ends a turn, where there is one. `marks`: the special
+    tokens that stay in a row's text.
     """
 
     tokenizer: Any
     ends: frozenset[int]
     settings: Settings
+    turn_end: int | None = None
     marks: frozenset[int] = frozenset()
 
 
@@ -186,7 +192,8 @@ class DecodingRow:
 
     def _answer(self, text: str, reason: str) -> Completion:
         started = self._started if self._started is not None else time.perf_counter()
-        return Completion(text, len(self.tokens), reason, time.perf_counter() - started)
+        overran = self._rules.turn_end in self.tokens[:-1]
+        return Completion(text, len(self.tokens), reason, time.perf_counter() - started, overran)
 
 
 def next_tokens(logits: Any, rows: Sequence[DecodingRow], settings: Settings) -> Any:

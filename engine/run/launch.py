@@ -49,6 +49,7 @@ def create(
     cache: bool = True,
     fold: int | None = None,
     against: str | None = None,
+    allow_empty: bool = False,
 ) -> int:
     """Stores a queued run of the plan, or of one of its folds, and returns its id.
 
@@ -67,6 +68,7 @@ def create(
         "swept": members_of(plan.models),
         "fold": fold,
         "against": against and _reference(store, against),
+        "allow_empty": allow_empty,
     }
     name = plan.name if fold is None else f"{plan.name}, fold {fold}"
     return _queue(plan, store, name, plan_path.name, options)

@@ -51,13 +51,29 @@ def answered(connection: Connection, run_id: int, example_id: int) -> tuple[Mode
 
 @dataclass(frozen=True, slots=True)
 class AnswerCount:
-    """One model's answers with a text: all, those from the cache, with a cut prompt, with calls of tools."""
+    """One model's answers with a text: all, those from the cache, with a cut prompt, with calls of tools.
+
+    Of the `ended`, whose end is known, `ended_by_length` had no room for more, those without a text too.
+    `thoughts` are responses with a reasoning trace, and `thinking_tokens` those of the `thoughts_counted`;
+    `answer_tokens` are the other tokens, of responses whose trace was counted or that have none.
+    """
 
     model: str
     answers: int
     from_cache: int
     cut: int
+    ended: int
+    ended_by_length: int
+    thoughts: int
+    thoughts_counted: int
+    thinking_tokens: int | None
+    answer_tokens: int | None
     with_calls: int = 0
+
+    @property
+    def cut_share(self) -> float | None:
+        """The share of the responses that had no room for more; None where no end is known."""
+        return self.ended_by_length / self.ended if self.ended else None
 
 
 def answer_counts(connection: Connection, run_id: int) -> list[AnswerCount]:
@@ -69,7 +85,14 @@ def answer_counts(connection: Connection, run_id: int) -> list[AnswerCount]:
         SELECT m.name AS model, count(r.text) AS answers,
           count(CASE WHEN r.cached AND r.text IS NOT NULL THEN 1 END) AS from_cache,
           count(CASE WHEN r.text IS NOT NULL AND r.reason LIKE 'prompt of % cut to %' THEN 1 END) AS cut,
-          count(nullif(r.calls, '[]')) AS with_calls
+          count(nullif(r.calls, '[]')) AS with_calls,
+          count(r.finish_reason) AS ended,
+          count(CASE WHEN r.finish_reason = 'length' THEN 1 END) AS ended_by_length,
+          count(coalesce(r.thinking, r.thinking_tokens)) AS thoughts,
+          count(r.thinking_tokens) AS thoughts_counted,
+          sum(r.thinking_tokens) AS thinking_tokens,
+          sum(CASE WHEN r.thinking IS NULL OR r.thinking_tokens IS NOT NULL
+            THEN max(r.tokens_out - coalesce(r.thinking_tokens, 0), 0) END) AS answer_tokens
         FROM model m LEFT JOIN response r ON r.model_id = m.id
         WHERE m.run_id = ? GROUP BY m.id ORDER BY m.position
         """,
@@ -87,8 +110,10 @@ class AnswerCaseRow:
     label: str | None
     candidate_answer: str | None
     candidate_reason: str | None
+    candidate_thinking: str | None
     baseline_answer: str | None
     baseline_reason: str | None
+    baseline_thinking: str | None
     candidate_value: float | None  # on the measure in question
     baseline_value: float | None
 
@@ -118,8 +143,8 @@ class LeakCaseRow:
 
 _ANSWERS = """
     SELECT e.example, e.query, e."references", e.label,
-      rc.text AS candidate_answer, rc.reason AS candidate_reason,
-      rb.text AS baseline_answer, rb.reason AS baseline_reason,
+      rc.text AS candidate_answer, rc.reason AS candidate_reason, rc.thinking AS candidate_thinking,
+      rb.text AS baseline_answer, rb.reason AS baseline_reason, rb.thinking AS baseline_thinking,
       sc.value AS candidate_value, sb.value AS baseline_value
     FROM runexample x JOIN example e ON e.id = x.example_id
     LEFT JOIN model mc ON mc.run_id = x.run_id AND mc.name = ?2

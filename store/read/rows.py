@@ -48,6 +48,14 @@ class ModelRow:
         return (self.details or {}).get("sweep")
 
     @property
+    def chosen_on(self) -> int:
+        """On how many of the examples that judge it a sweep chose it from more checkpoints than it kept."""
+        found = self.sweep or {}
+        if not found.get("kept") or found.get("value") is None or found["of"] <= found["keep"]:
+            return 0
+        return int(found.get("on_examples", found["sample"]))
+
+    @property
     def is_cut(self) -> bool:
         """Whether a sweep left it out of the evaluation."""
         return self.sweep is not None and not self.sweep["kept"]
@@ -197,6 +205,8 @@ class ResponseRow:
     reason: str | None
     turns: list[str] | None = None  # every turn's answer, where there are several
     calls: list[dict[str, Any]] | None = None  # of tools, as they were read from the text
+    thinking: str | None = None  # the reasoning trace, which is no part of the answer
+    thinking_tokens: int | None = None
 
     @property
     def whole(self) -> str | None:

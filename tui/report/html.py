@@ -22,6 +22,7 @@ from tui.sections.judging import JudgingSection
 from tui.sections.measures import DIRECTION, NOT_FOUND, Change, MeasuresSection, SlicesSection
 from tui.sections.overview import CostsSection, MeasureTrend, cut_reason
 from tui.sections.protocol import plan_tables
+from tui.sections.remarks import ANSWERS, answer_table
 from tui.text.output import number
 
 WORST = 10  # slices in a table
@@ -55,6 +56,8 @@ def html(found: RunSections) -> str:
         WORST=WORST,
         MOST_GROUPS=MOST_GROUPS,
         NOT_FOUND=NOT_FOUND,
+        ANSWERS=ANSWERS,
+        answers=answer_table(found.answers),
         **_plots(found),
     )
 

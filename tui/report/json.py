@@ -87,6 +87,7 @@ def run_values(found: RunSections) -> dict[str, Any]:
             for change in found.measures.changes
         ],
         "benchmarks": [_with_reason(row, "value", "stderr") for row in found.benchmarks.rows],
+        "benchmarks_asked": [_fields(row) for row in found.benchmarks.asked],
         "forgetting": [_with_reason(row, "delta") for row in found.forgetting.rows],
         "forgotten": [_fields(row) for row in found.forgetting.conclusions],
         "slices": [

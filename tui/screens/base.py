@@ -17,6 +17,7 @@ from tui.widgets.lines import Line, Lines, Pane
 
 if TYPE_CHECKING:
     from store.read.history import Connection
+    from store.read.rows import RunRow
     from store.records import Run
 
 # A word and a sign each, so that colour only repeats what is said.
@@ -37,11 +38,16 @@ def status(name: str) -> Content:
     return Content.styled(f"{sign} {word}", style)
 
 
-def outcome(passed: bool | None) -> Content:
-    """What the gates said."""
+def outcome(passed: bool | None, *, ended: bool = False) -> Content:
+    """What the gates said; of a run that `ended` without a verdict, that nothing could be evaluated."""
     if passed is None:
-        return Content("")
+        return Content.styled("? not evaluated", "$warn") if ended else Content("")
     return Content.styled("+ passed", "$good") if passed else Content.styled("− gate failed", "$bad")
+
+
+def is_ended(run: "Run | RunRow") -> bool:
+    """Whether a run that was carried out here has come to its end."""
+    return run.status == "finished" and not run.imported
 
 
 class Preferences(Protocol):
@@ -300,7 +306,7 @@ class RunScreen(AssayScreen):
             Content(self.NAME),
             join([plain(cut(self.run.name, 30), "bold"), f" #{self.run_id}"]),
             status(self.run.status),
-            outcome(None if self.hides_outcome else self.run.passed),
+            Content("") if self.hides_outcome else outcome(self.run.passed, ended=is_ended(self.run)),
             plain(f"imported from {cut(self.run.imported, 20)}" if self.run.imported else "", "$muted"),
             plain(phase, "$muted"),
         ]

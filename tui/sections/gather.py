@@ -67,7 +67,6 @@ def gather(connection: Connection, run_id: int) -> RunSections:
     hours = gpu_hours(live.progress(connection, run_id), every_model)
     uses = _test_uses(connection, run)
     split_uses = history.split_uses(connection, run.eval_set) if run.eval_set else []
-    names = [model.name for model in models]
     leaks = history.leaks(connection, run_id)
     return RunSections(
         overview=overview(run, every_model, alerts),
@@ -75,7 +74,7 @@ def gather(connection: Connection, run_id: int) -> RunSections:
         data=data(run, models, metrics, scores, slice_scores, leaks, uses),
         measures=measures(models, metrics, scores, comparisons, alerts),
         judging=judging(judges),
-        benchmarks=benchmarks(names, benchmark_rows, slices.corpora(connection, run_id)),
+        benchmarks=benchmarks(models, benchmark_rows, slices.corpora(connection, run_id)),
         forgetting=forgotten(comparisons),
         slices=SlicesSection(
             slices.slices(connection, run_id), slice_scores, slices.disparities(connection, run_id)

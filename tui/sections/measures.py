@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from engine.benchmarks.results import asked_as, command
 from engine.compare.forgetting import Conclusion, ForgettingRow, conclusions, forgetting
 from engine.decision.families import family, family_of, needs_of, rank
 from engine.decision.words import change
@@ -12,12 +13,22 @@ from store.records import StoredMetric
 
 
 @dataclass(frozen=True, slots=True)
+class AskedAs:
+    """How a model's benchmarks were asked, in words, and the command that gives the same numbers, or ""."""
+
+    model: str
+    said: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
 class BenchmarksSection:
     """`models` are those that have a benchmark."""
 
     models: tuple[str, ...]
     rows: Sequence[BenchmarkRow]
     corpora: Sequence[CorpusRow]
+    asked: tuple[AskedAs, ...] = ()
 
     def reused(self) -> dict[tuple[str, int], list[str]]:
         """By model and previous run: the tasks whose result was reused from that run."""
@@ -41,10 +52,21 @@ class ForgettingSection:
 
 
 def benchmarks(
-    models: Sequence[str], rows: Sequence[BenchmarkRow], corpora: Sequence[CorpusRow]
+    models: Sequence[ModelRow], rows: Sequence[BenchmarkRow], corpora: Sequence[CorpusRow]
 ) -> BenchmarksSection:
-    measured = {row.model for row in rows}
-    return BenchmarksSection(tuple(name for name in models if name in measured), rows, corpora)
+    names = {row.model for row in rows}
+    measured = [model for model in models if model.name in names]
+    asked = tuple(
+        AskedAs(
+            model.name,
+            ", ".join(f"{what} {how}" for what, how in asked_as(model.details).items() if how != "none"),
+            command(model.details),
+        )
+        for model in measured
+    )
+    return BenchmarksSection(
+        tuple(model.name for model in measured), rows, corpora, tuple(item for item in asked if item.said)
+    )
 
 
 def forgotten(comparisons: Sequence[ComparisonRow]) -> ForgettingSection:

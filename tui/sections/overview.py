@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.decision.facts import model_costs
-from engine.decision.words import no_verdict
+from engine.decision.words import NO_GATE, NOT_EVALUATED, chosen, no_verdict
 from store.read.history import Connection
 from store.read.rows import AlertRow, ModelRow, WinRateRow
 from store.read.trends import Point, breaks, trend
@@ -57,7 +57,7 @@ def verdict(run: Run | Any) -> str:
     if run.imported:
         return f"imported from {run.imported}"
     if run.status == "finished":
-        return {True: "passed", False: "a gate failed", None: "no verdict"}[run.passed]
+        return {True: "passed", False: "a gate failed", None: NOT_EVALUATED}[run.passed]
     return str(run.status)
 
 
@@ -123,14 +123,20 @@ class Checkpoint:
     n: int
     kept: bool
     reason: str | None
+    general: float | None  # its value on what it was kept from forgetting
 
 
 @dataclass(frozen=True, slots=True)
 class SweepSection:
-    """The checkpoints of a sweep, best first, ranked by `measure` on a sample of `sample` examples."""
+    """The checkpoints of a sweep, best first, ranked by `measure` on a sample of `sample` examples.
+
+    `held_to` is the general measure on which those that forgot least were found, if any.
+    """
 
     measure: str
+    held_to: str | None
     sample: int
+    chosen: str  # where the kept ones were chosen on the examples that judge them: how, and what to do
     checkpoints: tuple[Checkpoint, ...]
 
     @property
@@ -159,13 +165,14 @@ def overview(run: Run, models: Sequence[ModelRow], alerts: Sequence[AlertRow]) -
         no_verdict=no_verdict(run),
         models=evaluated,
         cut=[model for model in models if model.is_cut],
-        candidates=tuple(_candidate(model, alerts) for model in evaluated if model.role == "candidate"),
+        candidates=tuple(_candidate(run, model, alerts) for model in evaluated if model.role == "candidate"),
         sweep=_sweep(models),
     )
 
 
-def _candidate(model: ModelRow, alerts: Sequence[AlertRow]) -> CandidateResult:
-    word = {True: "passed", False: "FAILED", None: "no verdict"}[model.passed]
+def _candidate(run: Run, model: ModelRow, alerts: Sequence[AlertRow]) -> CandidateResult:
+    without = NOT_EVALUATED if (no_verdict(run) or NO_GATE) == NO_GATE else "no verdict"
+    word = {True: "passed", False: "FAILED", None: without}[model.passed]
     raised = [alert.severity for alert in alerts if alert.candidate == model.name]
     counts = [f"{raised.count(severity)} {severity}" for severity in SEVERITIES if severity in raised]
     result = word + (f" ({', '.join(counts)})" if counts else "")
@@ -187,17 +194,20 @@ def _sweep(models: Sequence[ModelRow]) -> SweepSection | None:
             found["n"],
             bool(found["kept"]),
             found["reason"],
+            found.get("general"),
         )
         for model, found in ranked
     ]
     checkpoints.sort(key=lambda checkpoint: (checkpoint.rank is None, checkpoint.rank or 0))
-    return SweepSection(asked["measure"], asked["sample"], tuple(checkpoints))
+    said = next((chosen(model) for model, _ in ranked if model.chosen_on), "")
+    return SweepSection(asked["measure"], asked.get("held_to"), asked["sample"], said, tuple(checkpoints))
 
 
 def cut_reason(model: ModelRow) -> str:
     """Why a sweep left a checkpoint out."""
     found = model.sweep or {}
     after = f"cut after {found['measure']} on {found['sample']} examples"
+    after += f", held to {found['held_to']}" if found.get("held_to") else ""
     if found["rank"] is None:
         return f"{after}: not measured, {found['reason']}"
     return f"{after}: rank {found['rank']} of {found['of']}, the best {found['keep']} went on"

@@ -7,6 +7,7 @@ from typing import TypeVar
 from engine.compare.forgetting import ForgettingRow, forgetting
 from engine.decision.families import BENCHMARKS, FORGETTING, JUDGE, family_of, rank, summarize
 from store.read import history, slices
+from store.read.answers import AnswerCount, answer_counts
 from store.read.history import Connection
 from store.read.rows import BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow, WinRateRow
 from store.read.slices import DisparityRow
@@ -27,6 +28,7 @@ class Numbers:
     benchmarks: list[BenchmarkRow]
     disparities: list[DisparityRow] = field(default_factory=list)
     forgetting: list[ForgettingRow] = field(default_factory=list)
+    answers: list[AnswerCount] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ def read_numbers(connection: Connection, run_id: int) -> Numbers:
         history.benchmarks(connection, run_id),
         slices.disparities(connection, run_id),
         forgetting(comparisons),
+        answer_counts(connection, run_id),
     )
 
 

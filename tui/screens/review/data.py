@@ -78,13 +78,14 @@ def masked(view: PairView, person: str, control: bool, *, swap: bool) -> PairVie
 
 
 def _nameless(response: ResponseRow | None, side: str) -> ResponseRow | None:
-    """An answer without its model's name, speed and length in tokens, by which one might know it."""
+    """An answer without its model's name, trace, speed and length in tokens, by which one might know it."""
     if response is None:
         return None
     hidden = "no answer" if response.reason else None
     return replace(
-        response, model=side, tokens_in=None, tokens_out=None, latency_s=None, cached=False, reason=hidden
-    )
+        response, model=side, tokens_in=None, tokens_out=None, latency_s=None, cached=False, reason=hidden,
+        thinking=None, thinking_tokens=None,
+    )  # fmt: skip
 
 
 def as_shown(notes: Sequence[Annotation], left_id: int, *, control: bool) -> list[Annotation]:
