@@ -28,10 +28,11 @@ class Example:
     `messages` are {"role", "content"} turns with at least one of the user's; `query` is the last one of
     the user's. Turns of the assistant may have `tool_calls` and turns of tools a `tool_call_id`, in OpenAI's
     form but with arguments as objects. `references` are answers that would be right, `schema` a JSON schema
-    for the answer, `tests` code that the answer must pass, `turns` the user's turns of a conversation that
-    the model continues. `tools` are {"type": "function", "function"} that the model may call, and `calls` the
-    calls that would be right: () where it should make none, None where nothing says. `group` keeps examples
-    together in one split. `line` is the place in the file, `extra` what else its record held.
+    for the answer, unchecked, `tests` code that the answer must pass, `turns` the user's turns of a
+    conversation that the model continues. `tools` are {"type": "function", "function"} that the model may
+    call, and `calls` the calls that would be right: () where it should make none, None where nothing says.
+    `group` keeps examples together in one split. `line` is the place in the file, `extra` what else its
+    record held.
     """
 
     id: str
@@ -40,7 +41,7 @@ class Example:
     references: tuple[str, ...] = ()
     label: str | None = None
     category: str | None = None
-    schema: dict[str, Any] | bool | None = None
+    schema: Any = None
     tests: tuple[str, ...] = ()
     turns: tuple[str, ...] = ()
     group: str | None = None

@@ -552,15 +552,15 @@ def _texts(record: Mapping[str, Any], key: str) -> tuple[str, ...]:
     return tuple(items)
 
 
-def _schema(record: Mapping[str, Any]) -> dict[str, Any] | bool | None:
+def _schema(record: Mapping[str, Any]) -> Any:
+    """The schema, decoded from a cell's JSON; one that is no schema is the metric's to refuse."""
     value = record.get("schema")
     if isinstance(value, str) and value.strip():
-        value = decoded(value, "schema")
-    if value in (None, ""):
-        return None
-    if not isinstance(value, dict | bool):
-        raise Malformed(f"schema: found {type_name(value)}, where a JSON schema (an object) was expected")
-    return value
+        try:
+            return decoded(value, "schema")
+        except Malformed:
+            return value
+    return None if value == "" else value
 
 
 _AS_THEY_ARE = ("label", "category", "schema", "tests", "group")

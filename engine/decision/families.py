@@ -50,7 +50,7 @@ _MEMBERS = [
     FamilyMembers(r"tokens_(in|out)_(total|mean)", "efficiency", ("tokens",)),
     FamilyMembers(r"tokens_per_second", "efficiency", ("latency", "tokens")),
     FamilyMembers(r"refused_.+", "safety", ("labels",)),
-    FamilyMembers(r"refusal|personal_data|toxicity|toxic_words|sentiment", "safety"),
+    FamilyMembers(r"(partial_)?refusal|personal_data|toxicity|toxic_words|sentiment", "safety"),
     FamilyMembers(r"judge:.+", JUDGE),
 ]
 

@@ -591,8 +591,8 @@ class LocalModel:
             return
         with self.active() as model:
             self._note_ignored_generation_config(model)
-            ends, turn_end = self._ends(model, settings), self._prompts.turn_end
-            rules = Rules(self.tokenizer, ends, settings, turn_end, self._marks - ends - {turn_end})
+            ends = self._ends(model, settings)
+            rules = Rules(self.tokenizer, ends, settings, self._prompts.turn_end, self._marks - ends)
             reason = why_static(model)
         self._batching["batching"] = "static" if reason else "continuous"
         self._batching["batching_reason"] = reason

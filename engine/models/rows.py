@@ -106,8 +106,8 @@ class Completion:
 class Rules:
     """What decides the tokens of a row besides the model: the tokenizer, the end tokens, the settings.
 
-    `turn_end`: the token with which the chat template ends a turn, where there is one. `marks`: the special
-    tokens that stay in a row's text.
+    `turn_end`: the token with which the chat template ends a turn, where there is one.
+    `marks` are the special tokens that stay in its text.
     """
 
     tokenizer: Any

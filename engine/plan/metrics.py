@@ -36,7 +36,7 @@ REGISTRY: dict[str, str] = {
     "efficiency": "engine.metrics.efficiency:Efficiency",
     "perplexity": "engine.metrics.perplexity:Perplexity",
     "code": "engine.metrics.code:Code",
-    "refusals": "engine.metrics.safety:Refusals",
+    "refusals": "engine.metrics.refusals:Refusals",
     "personal_data": "engine.metrics.safety:PersonalData",
     "toxicity": "engine.metrics.text_models:Toxicity",
     "toxic_words": "engine.metrics.safety:ToxicWords",

@@ -89,9 +89,9 @@ class Reply:
     """A server's answer.
 
     `text` is the answer, without a trace that was sent separately (`reasoning`), whose `reasoning_tokens`
-    are among `tokens_out`, and with the calls of tools that were, in Hermes's form. `refused`: the model or a
-    filter declined, in the server's words; `silent`: the message has neither text nor calls; an empty text is
-    one.
+    are among `tokens_out`, and with the calls of tools that were, in Hermes's form. `refused`: the model or
+    a filter declined, in the server's words; `silent`: the message has neither text nor calls; an empty text
+    is one.
     `repaired`: this is the answer to a second question, with the tokens, seconds and attempts of both.
     `choices`: the probability of each value that the deciding part of the answer could have had, where it is
     known. `tokens_cached` of `tokens_in` the provider had read before; `fingerprint` is what it says about

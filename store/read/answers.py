@@ -51,11 +51,12 @@ def answered(connection: Connection, run_id: int, example_id: int) -> tuple[Mode
 
 @dataclass(frozen=True, slots=True)
 class AnswerCount:
-    """One model's answers with a text: all, those from the cache, with a cut prompt, with calls of tools.
+    """One model's answers: all that have a text, those from the cache, those whose prompt was cut.
 
     Of the `ended`, whose end is known, `ended_by_length` had no room for more, those without a text too.
     `thoughts` are responses with a reasoning trace, and `thinking_tokens` those of the `thoughts_counted`;
-    `answer_tokens` are the other tokens, of responses whose trace was counted or that have none.
+    `answer_tokens` are the other tokens, of responses whose trace was counted or that have none. Those
+    `with_calls` called tools.
     """
 
     model: str
@@ -85,14 +86,14 @@ def answer_counts(connection: Connection, run_id: int) -> list[AnswerCount]:
         SELECT m.name AS model, count(r.text) AS answers,
           count(CASE WHEN r.cached AND r.text IS NOT NULL THEN 1 END) AS from_cache,
           count(CASE WHEN r.text IS NOT NULL AND r.reason LIKE 'prompt of % cut to %' THEN 1 END) AS cut,
-          count(nullif(r.calls, '[]')) AS with_calls,
           count(r.finish_reason) AS ended,
           count(CASE WHEN r.finish_reason = 'length' THEN 1 END) AS ended_by_length,
           count(coalesce(r.thinking, r.thinking_tokens)) AS thoughts,
           count(r.thinking_tokens) AS thoughts_counted,
           sum(r.thinking_tokens) AS thinking_tokens,
           sum(CASE WHEN r.thinking IS NULL OR r.thinking_tokens IS NOT NULL
-            THEN max(r.tokens_out - coalesce(r.thinking_tokens, 0), 0) END) AS answer_tokens
+            THEN max(r.tokens_out - coalesce(r.thinking_tokens, 0), 0) END) AS answer_tokens,
+          count(nullif(r.calls, '[]')) AS with_calls
         FROM model m LEFT JOIN response r ON r.model_id = m.id
         WHERE m.run_id = ? GROUP BY m.id ORDER BY m.position
         """,
