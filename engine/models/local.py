@@ -51,7 +51,7 @@ from engine.models.rows import Completion, Request, Rules, decode, free_memory, 
 from engine.models.slots import why_static
 from engine.plan.paths import read_adapter_config, read_json
 from engine.plan.plan import Model
-from engine.servers.reasoning import split_reasoning
+from engine.servers.reasoning import marks, split_reasoning
 from store.cache import JsonCache
 
 # What the loaders of transformers and peft raise for files that do not fit together.
@@ -518,6 +518,7 @@ class LocalModel:
         self._system = model.system
         self._cache = cache
         self.likelihoods = likelihoods
+        self._hidden: frozenset[int] | None = None
         self._identity = Identity(base, model, FileHashes(cache.folder if cache else None))
         self._notes: list[str] = []
         self._gauge = BatcherTotals()
@@ -576,6 +577,7 @@ class LocalModel:
         if settings.sampled:
             self._note(f"answers are sampled: temperature {settings.temperature}, seed {settings.seed}")
         self._prompts.delimiters = settings.delimiters
+        self._hidden = self._without_marks(settings)
         ready: list[Response] = []
         pending: list[_Pending] = []
         for example in examples:
@@ -590,7 +592,8 @@ class LocalModel:
             return
         with self.active() as model:
             self._note_ignored_generation_config(model)
-            rules = Rules(self.tokenizer, self._ends(model, settings), settings, self._prompts.turn_end)
+            ends = self._ends(model, settings)
+            rules = Rules(self.tokenizer, ends, settings, self._prompts.turn_end, self._hidden)
             reason = why_static(model)
         self._batching["batching"] = "static" if reason else "continuous"
         self._batching["batching_reason"] = reason
@@ -698,7 +701,9 @@ class LocalModel:
         seed = _example_seed(settings.seed, example.id)
         key = None
         if self._cache:
-            key = response_key(self.fingerprint, ids, replace(settings, max_new_tokens=room), seed)
+            # Texts that keep their marks differ from those without.
+            whose = self.fingerprint + ("" if self._hidden is None else " with its marks")
+            key = response_key(whose, ids, replace(settings, max_new_tokens=room), seed)
             if hit := self._cache.get(key):
                 return replace(hit, example_id=example.id, reason=reason)
         context = self.base.context
@@ -755,6 +760,13 @@ class LocalModel:
         if self._cache and item.key:
             self._cache.put(item.key, response)
         return replace(response, reason=item.reason)
+
+    def _without_marks(self, settings: Settings) -> frozenset[int] | None:
+        """The special tokens but for those that delimit a reasoning trace; None where none of them does."""
+        added = self.tokenizer.added_tokens_decoder
+        special = {str(token): id for id, token in added.items() if token.special}
+        kept = marks(special, settings.delimiters)
+        return frozenset(id for token, id in special.items() if token not in kept) if kept else None
 
     def _ends(self, model: Any, settings: Settings) -> frozenset[int]:
         """Every end token of the generation config, and the tokenizer's, which an adapter may change.

@@ -105,13 +105,21 @@ class Completion:
 class Rules:
     """What decides the tokens of a row besides the model: the tokenizer, the end tokens, the settings.
 
-    `turn_end`: the token with which the chat template ends a turn, where there is one.
+    `turn_end`: the token with which the chat template ends a turn, where there is one. `hidden`: the
+    tokens that are left out of texts, None for every special one; what delimits a reasoning trace stays.
     """
 
     tokenizer: Any
     ends: frozenset[int]
     settings: Settings
     turn_end: int | None = None
+    hidden: frozenset[int] | None = None
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """The text of these tokens without the hidden ones."""
+        if self.hidden is None:
+            return str(self.tokenizer.decode(tokens, skip_special_tokens=True))
+        return str(self.tokenizer.decode([token for token in tokens if token not in self.hidden]))
 
 
 class DecodingRow:
@@ -181,7 +189,7 @@ class DecodingRow:
         return any(stop in tail for stop in stops)
 
     def _decode(self, tokens: list[int]) -> str:
-        return str(self._rules.tokenizer.decode(tokens, skip_special_tokens=True))
+        return self._rules.text(tokens)
 
     def _answer(self, text: str, reason: str) -> Completion:
         started = self._started if self._started is not None else time.perf_counter()
