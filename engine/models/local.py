@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from engine.data.calls import is_mark
 from engine.data.example import Example
 from engine.errors import BadInput, CannotRun
 from engine.models.batcher import Batcher, BatcherTotals, limits_for
@@ -51,7 +52,7 @@ from engine.models.rows import Completion, Request, Rules, decode, free_memory, 
 from engine.models.slots import why_static
 from engine.plan.paths import read_adapter_config, read_json
 from engine.plan.plan import Model
-from engine.servers.reasoning import marks, split_reasoning
+from engine.servers.reasoning import split_reasoning
 from store.cache import JsonCache
 
 # What the loaders of transformers and peft raise for files that do not fit together.
@@ -518,7 +519,6 @@ class LocalModel:
         self._system = model.system
         self._cache = cache
         self.likelihoods = likelihoods
-        self._hidden: frozenset[int] | None = None
         self._identity = Identity(base, model, FileHashes(cache.folder if cache else None))
         self._notes: list[str] = []
         self._gauge = BatcherTotals()
@@ -577,7 +577,6 @@ class LocalModel:
         if settings.sampled:
             self._note(f"answers are sampled: temperature {settings.temperature}, seed {settings.seed}")
         self._prompts.delimiters = settings.delimiters
-        self._hidden = self._without_marks(settings)
         ready: list[Response] = []
         pending: list[_Pending] = []
         for example in examples:
@@ -593,7 +592,7 @@ class LocalModel:
         with self.active() as model:
             self._note_ignored_generation_config(model)
             ends = self._ends(model, settings)
-            rules = Rules(self.tokenizer, ends, settings, self._prompts.turn_end, self._hidden)
+            rules = Rules(self.tokenizer, ends, settings, self._prompts.turn_end, self._marks - ends)
             reason = why_static(model)
         self._batching["batching"] = "static" if reason else "continuous"
         self._batching["batching_reason"] = reason
@@ -701,9 +700,9 @@ class LocalModel:
         seed = _example_seed(settings.seed, example.id)
         key = None
         if self._cache:
-            # Texts that keep their marks differ from those without.
-            whose = self.fingerprint + ("" if self._hidden is None else " with its marks")
-            key = response_key(whose, ids, replace(settings, max_new_tokens=room), seed)
+            # Texts without their marks, as earlier versions kept them, are other answers.
+            content = f"{self.fingerprint} with marks" if self._marks else self.fingerprint
+            key = response_key(content, ids, replace(settings, max_new_tokens=room), seed)
             if hit := self._cache.get(key):
                 return replace(hit, example_id=example.id, reason=reason)
         context = self.base.context
@@ -761,12 +760,12 @@ class LocalModel:
             self._cache.put(item.key, response)
         return replace(response, reason=item.reason)
 
-    def _without_marks(self, settings: Settings) -> frozenset[int] | None:
-        """The special tokens but for those that delimit a reasoning trace; None where none of them does."""
-        added = self.tokenizer.added_tokens_decoder
-        special = {str(token): id for id, token in added.items() if token.special}
-        kept = marks(special, settings.delimiters)
-        return frozenset(id for token, id in special.items() if token not in kept) if kept else None
+    @cached_property
+    def _marks(self) -> frozenset[int]:
+        """The special tokens that calls of tools and traces are told by."""
+        tokens, own = self.tokenizer.added_tokens_decoder.items(), self._prompts.delimiters or ()
+        special = {place: token.content for place, token in tokens if token.special}
+        return frozenset(place for place, text in special.items() if is_mark(text) or text in own)
 
     def _ends(self, model: Any, settings: Settings) -> frozenset[int]:
         """Every end token of the generation config, and the tokenizer's, which an adapter may change.

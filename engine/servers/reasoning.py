@@ -1,7 +1,7 @@
 """Reasoning traces: the text before a model's answer, and where the answer begins."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -10,8 +10,8 @@ _OPEN = r"<(?:seed:)?think(?:ing)?>|\[THINK\]|<\|channel>thought"
 _CLOSE = r"</(?:seed:)?think(?:ing)?>|\[/THINK\]|<channel\|>"
 Delimiters = tuple[str, str]  # what opens and what closes a trace
 # gpt-oss: channels with their names.
-_HARMONY = frozenset({"<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|return|>"})
-_CHANNEL, _FINAL = re.compile(r"\s*<\|channel\|>(analysis|commentary|final)\b"), "<|channel|>final<|message|>"
+_CHANNEL, _FINAL = re.compile(r"\s*<\|channel\|>(?:analysis|final)\b"), "<|channel|>final<|message|>"
+_CALLED = re.compile(r"(?:(?:<\|start\|>)?assistant |<\|channel\|>commentary )to=functions\.")
 _HARMONY_END = re.compile(r"(?:<\|(?:return|end)\|>\s*)+\Z")
 _TAIL = 100  # characters at a prompt's end
 _QUOTES = "`'\"“‘«"
@@ -34,13 +34,6 @@ def _tags(own: Delimiters | None) -> re.Pattern[str]:
     return re.compile(f"(?P<open>{_OPEN}|{opens})|{_CLOSE}|{closes}", re.IGNORECASE)
 
 
-def marks(special: Iterable[str], own: Delimiters | None = None) -> frozenset[str]:
-    """Those of a tokenizer's special tokens that a text must keep for its trace to be told apart."""
-    found = frozenset(special)
-    channels = _HARMONY & found if "<|channel|>" in found else frozenset[str]()
-    return channels | {token for token in found if _tags(own).fullmatch(token)}
-
-
 def opens_reasoning(prompt: str, own: Delimiters | None = None) -> bool:
     """Whether a prompt ends within a trace, so that the model's text begins there."""
     *_, last = [None, *_tags(own).finditer(prompt, max(len(prompt) - _TAIL, 0))]
@@ -58,6 +51,9 @@ def split_reasoning(text: str, opened: bool = False, own: Delimiters | None = No
     tags = _tags(own)
     if _CHANNEL.match(text):
         before, found, answer = text.rpartition(_FINAL)
+        called = _CALLED.search(text)
+        if called and not found:
+            return Reasoned(text[: called.start()].strip(), text[called.start() :].strip())
         trace = (before if found else text).strip()
         return Reasoned(trace, _HARMONY_END.sub("", answer).strip() if found else "", closed=bool(found))
     first = tags.match(text.lstrip())

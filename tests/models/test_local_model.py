@@ -20,7 +20,7 @@ from engine.models.prompt import Prompts
 from engine.models.rows import DecodingRow, Request, Rules
 from engine.phases.work import closed_after
 from engine.plan.plan import Model
-from engine.servers.reasoning import Reasoned, marks, split_reasoning
+from engine.servers.reasoning import Reasoned, split_reasoning
 from tests.models.tiny import CONTEXT, ask, make_adapter, make_model, make_tokenizer
 
 GREEDY = Settings(max_new_tokens=12, batch_size=4)
@@ -457,28 +457,21 @@ def test_the_tokens_of_a_trace_are_counted_with_the_models_tokenizer(
     [
         ("[THINK]the cat[/THINK]sat", "the cat", "sat"),
         ("<|channel|>analysis<|message|>the cat<|end|><|start|>assistant<|channel|>final<|message|>sat",
-         "<|channel|>analysis<|message|>the cat<|end|><|start|>assistant", "sat"),
+         "<|channel|>analysis<|message|>the catassistant", "sat"),
         ("<|channel|>final<|message|>sat", "", "sat"),
+        ("<scratch>the cat</scratch>sat", "the cat", "sat"),
         ("the cat sat", "", "the cat sat"),
     ],
 )  # fmt: skip
-def test_tags_that_are_special_tokens_are_no_less_a_trace(said: str, trace: str, answer: str) -> None:
-    tokenizer = make_tokenizer()
-    tags = ["[THINK]", "[/THINK]", "<|channel|>", "<|message|>", "<|start|>", "<|end|>"]
-    tokenizer.add_special_tokens({"extra_special_tokens": tags})
-    ids = tokenizer(f"{said}</s>", add_special_tokens=False)["input_ids"]
-    assert marks([*tags, "</s>", "<pad>"]) == frozenset(tags)
-    hidden = frozenset(tokenizer.convert_tokens_to_ids(["</s>", "<pad>", "<s>"]))
-    row = DecodingRow(0, Request([1], 99), Rules(tokenizer, frozenset({2}), GREEDY, None, hidden))
+def test_tags_that_are_special_tokens_are_no_less_a_trace(
+    base: Path, said: str, trace: str, answer: str
+) -> None:
+    model, own = local(base), ("<scratch>", "</scratch>")
+    tags = ["[THINK]", "[/THINK]", "<|channel|>", "<|message|>", "<|start|>", "<|end|>", *own]
+    model.tokenizer.add_special_tokens({"extra_special_tokens": tags})
+    model._prompts.delimiters = own
+    ids = model.tokenizer(f"{said}</s>", add_special_tokens=False)["input_ids"]
+    rules = Rules(model.tokenizer, frozenset({2}), GREEDY, None, model._marks)
+    row = DecodingRow(0, Request([1], 99), rules)
     [*_, found] = [row.add(token) for token in ids]
-    assert found is not None and found.text == said
-    assert split_reasoning(found.text) == Reasoned(trace, answer)
-
-
-def test_only_tokens_that_delimit_a_trace_stay_in_the_texts(base: Path) -> None:
-    model = local(base)
-    assert model._without_marks(GREEDY) is None
-    hidden = model._without_marks(replace(GREEDY, delimiters=("<|user|>", "<|system|>")))
-    assert hidden is not None
-    assert {"<|user|>", "<|system|>"}.isdisjoint(model.tokenizer.convert_ids_to_tokens(sorted(hidden)))
-    assert {0, 1, 2} <= hidden
+    assert found is not None and split_reasoning(found.text, own=own) == Reasoned(trace, answer)

@@ -41,23 +41,18 @@ def init(folder: NewFolder = Path()) -> None:
     """Write a commented plan and a small eval set to start from."""
     from importlib.resources import files
 
+    from engine.data.textfile import writing
+
     starter = sorted(
         (entry for entry in files("engine.propose.starter").iterdir() if entry.is_file()),
         key=lambda e: e.name,
     )
     starter = [entry for entry in starter if not entry.name.endswith(".py")]
-    standing = [entry.name for entry in starter if (folder / entry.name).exists()]
-    if standing:
-        raise BadInput(f"{folder / standing[0]} exists already", "choose another folder: assay init DIR")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder, "choose another folder: assay init DIR", new=True) as parts:
         for entry in starter:
-            (folder / entry.name).write_bytes(entry.read_bytes())
-            out(f"wrote {folder / entry.name}")
-    except OSError as error:
-        raise BadInput(
-            f"{folder} cannot be written: {error.strerror}", "choose another folder: assay init DIR"
-        ) from error
+            parts.open(folder / entry.name).write(entry.read_text("utf-8"))
+    for entry in starter:
+        out(f"wrote {folder / entry.name}")
     out("name your models in the plan, then: assay check plan.toml, assay run plan.toml")
 
 
@@ -159,16 +154,11 @@ def plan(folder: Folder = Path(), out_file: Out = None, json: Json = False) -> N
 
 def write_new(file: Path, text: str) -> None:
     """Writes a plan to a new file. Raises BadInput where the file exists, or the plan is invalid."""
+    from engine.data.textfile import write_text
     from engine.plan.plan import parse_plan
 
     parse_plan(text, file.absolute().parent, str(file))
-    try:
-        with file.open("x", encoding="utf-8") as opened:
-            opened.write(text)
-    except FileExistsError as error:
-        raise BadInput(f"{file} exists already", "name another one: --out FILE") from error
-    except OSError as error:
-        raise BadInput(f"{file} cannot be written: {error.strerror}") from error
+    write_text(file, text, "name another one: --out FILE", new=True)
 
 
 def _show(proposal: Proposal) -> None:

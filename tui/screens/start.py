@@ -332,14 +332,16 @@ class WizardScreen(AssayScreen):
 
     @work(group="put", exclusive=True)
     async def _put(self, file: Path) -> None:
+        from engine.data.textfile import write_text
+        from engine.errors import AssayError
         from engine.propose.proposal import plan_text
 
         if self._proposal is None:
             return
         try:
-            await asyncio.to_thread(file.write_text, plan_text(self._proposal), encoding="utf-8")
-        except (OSError, ValueError) as error:
-            self.say(f"{file.name} cannot be written: {error}", error=True)
+            await asyncio.to_thread(write_text, file, plan_text(self._proposal))
+        except (AssayError, ValueError) as error:
+            self.say(str(error), error=True)
             return
         self.app.push_screen(CheckScreen(file))
 
