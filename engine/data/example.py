@@ -27,9 +27,9 @@ class Example:
     the user's. Turns of the assistant may have `tool_calls` and turns of tools a `tool_call_id`, in OpenAI's
     form but with arguments as objects. `references` are answers that would be right, `schema` a JSON schema
     for the answer, unchecked, `tests` code that the answer must pass, `turns` the user's turns of a
-    conversation that the model continues. `tools` are {"type": "function", "function"} that the model may call, and `calls` the
-    {"name", "arguments"} that would be right. `group` keeps examples together in one split. `line` is the
-    place in the file, `extra` what else its record held.
+    conversation that the model continues. `tools` are {"type": "function", "function"} that the model may
+    call, and `calls` the {"name", "arguments"} that would be right. `group` keeps examples together in one
+    split. `line` is the place in the file, `extra` what else its record held.
     """
 
     id: str
