@@ -12,7 +12,7 @@ from engine.data.example import Example, eval_set_version
 from engine.data.examples import data_rows, read_examples
 from engine.data.files import dataset_files, is_dataset
 from engine.data.split import Ratios, member
-from engine.data.textfile import open_error
+from engine.data.textfile import Parts, open_error
 from engine.errors import BadInput
 from store.errors import StoreError
 from store.read import history
@@ -87,12 +87,9 @@ class Manifest:
         """12 hex digits that stand for the files' content: of the SHA-256 over their hashes."""
         return hashlib.sha256(json.dumps(self.files, sort_keys=True).encode()).hexdigest()[:12]
 
-    def write(self, folder: Path) -> None:
-        """Puts the manifest in place as a whole."""
-        part = folder / f".{MANIFEST}.part"
+    def write(self, parts: Parts, folder: Path) -> None:
         content = {"format": FORMAT, "version": self.version, **asdict(self)}
-        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        part.replace(folder / MANIFEST)
+        parts.open(folder / MANIFEST).write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -551,6 +551,11 @@ class LocalModel:
             "notes": [*self._prompts.notes, *self._identity.notes, *self._notes],
         }
 
+    @property
+    def prompt_notes(self) -> list[str]:
+        """What was unusual about the prompts made so far."""
+        return list(self._prompts.notes)
+
     def prompt(self, example: Example) -> list[int]:
         """The exact token ids that the model is asked with. Raises PromptError when there can be none."""
         return self._prompts.ids(example)

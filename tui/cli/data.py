@@ -618,6 +618,7 @@ def _draw(
     import json
 
     from engine.data.coverage import draw, question, sampled_records
+    from engine.data.textfile import write_text
 
     texts = [question(row) for row in log]
     places = draw(texts, found.coverage.members["log"], count, balanced=balanced, seed=seed)
@@ -625,13 +626,7 @@ def _draw(
         json.dumps(record, ensure_ascii=False) + "\n"
         for record in sampled_records(log, places, found.coverage)
     ]
-    try:
-        with file.open("x", encoding="utf-8") as target:
-            target.writelines(lines)
-    except FileExistsError as error:
-        raise BadInput(f"{file} exists already", "choose another file with --out FILE") from error
-    except OSError as error:
-        raise BadInput(f"{file} cannot be written: {error.strerror}") from error
+    write_text(file, "".join(lines), "choose another file with --out FILE", new=True)
     fewer = f"; {count} were asked for, and the log has no more different ones" if len(lines) < count else ""
     err(f"wrote {len(lines)} queries to {printable(str(file))}{fewer}")
 

@@ -11,6 +11,7 @@ import typer
 
 from engine.decision.words import NO_GATE, NOT_EVALUATED
 from store.read import history
+from store.read.rows import ComparisonRow
 from store.session import opened
 from tui.cli.common import FAILED_GATE, AllowEmpty, Json, Run, Store, store_folder
 from tui.text.output import err, heading, out, paragraph, print_json
@@ -80,6 +81,7 @@ def report(
     context: typer.Context, run: Run, format: FormatOption, file: Out = None, store: Store = None
 ) -> None:
     """Write a report of one run to share."""
+    from engine.data.textfile import write_text
     from tui.report import render
     from tui.sections.gather import gather_report
 
@@ -89,21 +91,8 @@ def report(
     if file is None:
         out(text.rstrip("\n"))
         return
-    write(file, text)
+    write_text(file, text, "choose another file with --out FILE")
     err(f"wrote {file}")
-
-
-def write(file: Path, text: str) -> None:
-    """Writes a file. Raises BadInput when it cannot be written."""
-    from engine.errors import BadInput
-
-    try:
-        # Lone surrogates have no UTF-8; reports are for reading, so they are shown as what they are.
-        file.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise BadInput(
-            f"{file} cannot be written: {error.strerror}", "choose another file with --out FILE"
-        ) from error
 
 
 def compare(
@@ -182,6 +171,7 @@ def _one_comparison(item: "Comparison") -> dict[str, Any]:
     from engine.compare.comparison import stored
 
     values = stored(item)
+    values["relative"] = ComparisonRow(**values).relative
     if values["delta"] is None and values["reason"] is None:
         values["reason"] = "it cannot be computed from these values"
     return values

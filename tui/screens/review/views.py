@@ -88,7 +88,7 @@ def _thoughts(look: ViewOptions, review: Review, columns: int, width: int) -> li
         return []
     sized = [f"{name} {_size(side)}" for name, side in zip(review.names, sides, strict=True)]
     sign = "▾" if look.thoughts else "▸"
-    titles = spanning(f"{sign} thought before the answer: {', '.join(sized)} · h", width, HEADING)
+    titles = spanning(f"{sign} thought before the answer: {', '.join(sized)} · i", width, HEADING)
     if not look.thoughts:
         return [*titles]
     texts = [side.thinking or "" if side else "" for side in sides]
