@@ -133,8 +133,8 @@ class ClassRow:
     support: int
 
 
-def per_class(parts: Sums, labels: Sequence[str]) -> list[ClassRow]:
-    """scikit-learn's table of the labels from the examples' parts [n, 3k + 1].
+def per_class(parts: Sums, labels: Sequence[str], counts: Sums | None = None) -> list[ClassRow]:
+    """scikit-learn's table of the labels from the examples' parts [n, 3k + 1]; `counts` [n]: of each.
 
     `labels` are sorted, as `LabelFinder` has them. A label that occurs on neither side has F1 0.
     """
@@ -142,7 +142,7 @@ def per_class(parts: Sums, labels: Sequence[str]) -> list[ClassRow]:
 
     truths, answers = _places(parts)
     precision, recall, f1, support = precision_recall_fscore_support(
-        truths, answers, labels=range(len(labels)), zero_division=np.nan
+        truths, answers, labels=range(len(labels)), zero_division=np.nan, sample_weight=counts
     )
     return [
         ClassRow(
@@ -156,16 +156,18 @@ def per_class(parts: Sums, labels: Sequence[str]) -> list[ClassRow]:
     ]
 
 
-def confusion(parts: Sums) -> NDArray[np.int64]:
+def confusion(parts: Sums, counts: Sums | None = None) -> NDArray[np.int64]:
     """scikit-learn's table of examples by label and answer, [k, k + 1], from parts [n, 3k + 1].
 
-    The last column counts examples in whose responses no label was found.
+    `counts` [n] say how many examples have each row of parts, one where they are not given. The last column
+    counts examples in whose responses no label was found.
     """
     from sklearn.metrics import confusion_matrix
 
     truths, answers = _places(parts)
     k = (parts.shape[-1] - 1) // 3
-    matrix: NDArray[np.int64] = confusion_matrix(truths, answers, labels=range(k + 1))[:k]
+    found = confusion_matrix(truths, answers, labels=range(k + 1), sample_weight=counts)
+    matrix: NDArray[np.int64] = found[:k].astype(np.int64)
     return matrix
 
 
