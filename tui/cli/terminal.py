@@ -54,7 +54,7 @@ def print_run(found: RunSections, *, full: bool = False, slices: bool = False, f
     _print_judging(found.judging, full=full)
     _print_scores(found.measures, full=full, find=find)
     _print_answers(found.answers)
-    _print_labels(found.measures.labels, full=full)
+    print_labels(found.measures.labels, full=full)
     _print_benchmarks(found.benchmarks)
     _print_corpora(found.benchmarks.corpora)
     if full:
@@ -653,7 +653,7 @@ def _cells(change: Change) -> list[str]:
     ]
 
 
-def _print_labels(tables: Sequence[LabelTable], *, full: bool) -> None:
+def print_labels(tables: Sequence[LabelTable], *, full: bool) -> None:
     """Every model's F1 by label; `full` adds each model's precision and recall, and what it answered."""
     if not tables:
         return
