@@ -1,11 +1,10 @@
 """One benchmark score against another: paired on the questions, else by standard errors."""
 
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from engine.benchmarks.results import leaves
+from engine.benchmarks.results import LIMIT, leaves
 from engine.compare.comparison import Comparison, compare_parts, from_paired, not_comparable
 from engine.metrics.metric import Direction, Measure
 from engine.stats.paired import from_stderr
@@ -49,45 +48,6 @@ class Measured:
     task_hash: str | None
     samples: Mapping[BenchmarkQuestion, float] = field(default_factory=dict)
     asked: Mapping[str, str] = field(default_factory=dict)
-
-
-ASKED = (
-    "benchmarks_asked"  # in what a run keeps of a model: the flags of the lm_eval command that asks the same
-)
-_LIMIT = "limit"
-
-
-def asked_as(details: Mapping[str, Any] | None) -> dict[str, str]:
-    """How a model's benchmarks were asked, as far as its run or lm-eval's files tell: by name, in words."""
-    known = details or {}
-    if flags := known.get(ASKED):
-        limit, applied = flags.get("limit"), flags.get("apply_chat_template")
-        instruction, turns = None, bool(applied)
-    elif facts := known.get("lm_eval"):
-        limit = (facts.get("config") or {}).get("limit")
-        if "fewshot_as_multiturn" not in facts:
-            return {_LIMIT: _limit(limit)}
-        applied, turns = facts.get("chat_template_sha") is not None, bool(facts["fewshot_as_multiturn"])
-        instruction = facts.get("system_instruction")
-    else:
-        return {}
-    found = {
-        "chat template": "applied" if applied else "not applied",
-        "system instruction": instruction or "none",
-        _LIMIT: _limit(limit),
-    }
-    # Without a template all is one text, whatever was asked for.
-    return found | ({"few-shot examples": "as turns" if turns else "in one turn"} if applied else {})
-
-
-def _limit(limit: Any) -> str:
-    return f"{limit:g}" if isinstance(limit, int | float) and limit else "none"
-
-
-def command(details: Mapping[str, Any] | None) -> str:
-    """The lm_eval command that gives the same numbers; "" for a model that was measured elsewhere."""
-    flags = (details or {}).get(ASKED) or {}
-    return shlex.join(["lm_eval", "run", *flags["command"]]) if flags.get("command") else ""
 
 
 def measure_name(key: Key) -> str:
@@ -167,7 +127,7 @@ def _differ(ours: Measured, theirs: Measured) -> str:
             ("directions", theirs.higher_is_better, ours.higher_is_better),
             *((what, theirs.asked[what], ours.asked[what]) for what in theirs.asked if what in ours.asked),
         )
-        if first != second and what != _LIMIT  # of which the documents themselves tell
+        if first != second and what != LIMIT  # of which the documents themselves tell
     ]
     return f"different {', '.join(different)}" if different else ""
 
@@ -183,7 +143,7 @@ def _other_count(ours: Measured, theirs: Measured) -> str:
     """Without the questions a limit alone says that the documents are others."""
     if ours.n and theirs.n:
         return f"different documents: {theirs.n:,} and {ours.n:,} of them" if ours.n != theirs.n else ""
-    limits = theirs.asked.get(_LIMIT, "none"), ours.asked.get(_LIMIT, "none")
+    limits = theirs.asked.get(LIMIT, "none"), ours.asked.get(LIMIT, "none")
     return f"different limits: {limits[0]} and {limits[1]}" if limits[0] != limits[1] else ""
 
 

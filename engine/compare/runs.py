@@ -8,12 +8,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.benchmarks.results import GROUPS
+from engine.benchmarks.results import GROUPS, asked_as
 from engine.compare.benchmarks import (
     BenchmarkQuestion,
     Key,
     Measured,
-    asked_as,
     compare_scores,
     group_samples,
     measure_name,

@@ -22,6 +22,7 @@ from engine.benchmarks.results import (
     BenchmarkSample,
     BenchmarkScore,
     arguments,
+    asked_as,
     hash_of_lines,
     hash_text,
     leaves,
@@ -30,16 +31,9 @@ from engine.benchmarks.results import (
     samples_of,
     scores_of,
 )
-from engine.compare.benchmarks import (
-    BenchmarkQuestion,
-    Key,
-    Measured,
-    asked_as,
-    compare_scores,
-    group_samples,
-)
+from engine.compare.benchmarks import BenchmarkQuestion, Key, Measured, compare_scores, group_samples
 from engine.compare.comparison import Comparison, stored
-from engine.data.textfile import read_text
+from engine.data.textfile import read_text, writing
 from engine.errors import BadInput
 from engine.formats.records import FileRecord, rows, write_lines
 from engine.gates.checks import all_passed, passed, unmeasured_alerts
@@ -507,20 +501,17 @@ def export_lm_eval(connection: Connection, run_id: int, folder: Path) -> list[Pa
     date = run.finished or run.created
     stamp = datetime.fromtimestamp(date).isoformat().replace(":", "-")
     written = []
-    try:
+    with writing(folder) as parts:
         for model in history.models(connection, run_id):
             own = [score for score in scores if score.model == model.name]
             samples = runs.samples(connection, model.id) if own else []
             place = folder / (_UNSAFE.sub("__", model.name) or "model")
             if own:
                 written.append(place / f"results_{stamp}.json")
-                place.mkdir(parents=True, exist_ok=True)
-                written[-1].write_text(json.dumps(_results(model, own, date), indent=2), encoding="utf-8")
+                parts.open(written[-1]).write(json.dumps(_results(model, own, date), indent=2))
             for task, rows in groupby(samples, key=lambda row: row.task):
                 written.append(place / f"samples_{_UNSAFE.sub('__', task)}_{stamp}.jsonl")
-                write_lines(written[-1], _lines(list(rows)))
-    except OSError as error:
-        raise BadInput(f"{folder} cannot be written: {error.strerror}", "choose another folder") from error
+                write_lines(parts.open(written[-1]), _lines(list(rows)))
     return written
 
 

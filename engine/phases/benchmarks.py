@@ -5,16 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
 
-from engine.benchmarks.results import GROUPS, KnownTask, TaskResult
-from engine.compare.benchmarks import (
-    ASKED,
-    BenchmarkQuestion,
-    Key,
-    Measured,
-    asked_as,
-    compare_scores,
-    group_samples,
-)
+from engine.benchmarks.results import ASKED, GROUPS, KnownTask, TaskResult, asked_as
+from engine.compare.benchmarks import BenchmarkQuestion, Key, Measured, compare_scores, group_samples
 from engine.compare.comparison import Comparison
 from engine.phases.generate import Loader
 from engine.phases.work import Meter, Piece, Work, closed_after

@@ -75,15 +75,10 @@ def export(
 
 
 def _write(file: Path, written: "Written") -> None:
-    from engine.errors import BadInput
+    from engine.data.textfile import write_text
 
     lines = [json.dumps(record, ensure_ascii=False) for record in written.records]
-    try:
-        # Lone surrogates in what a model wrote have no UTF-8; they are written as their escapes.
-        text = "".join(f"{line}\n" for line in lines)
-        file.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise BadInput(f"{file} cannot be written: {error.strerror}", "name another file") from error
+    write_text(file, "".join(f"{line}\n" for line in lines), "name another file")
 
 
 @annotations.command()

@@ -81,6 +81,7 @@ def report(
     context: typer.Context, run: Run, format: FormatOption, file: Out = None, store: Store = None
 ) -> None:
     """Write a report of one run to share."""
+    from engine.data.textfile import write_text
     from tui.report import render
     from tui.sections.gather import gather_report
 
@@ -90,21 +91,8 @@ def report(
     if file is None:
         out(text.rstrip("\n"))
         return
-    write(file, text)
+    write_text(file, text, "choose another file with --out FILE")
     err(f"wrote {file}")
-
-
-def write(file: Path, text: str) -> None:
-    """Writes a file. Raises BadInput when it cannot be written."""
-    from engine.errors import BadInput
-
-    try:
-        # Lone surrogates have no UTF-8; reports are for reading, so they are shown as what they are.
-        file.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise BadInput(
-            f"{file} cannot be written: {error.strerror}", "choose another file with --out FILE"
-        ) from error
 
 
 def compare(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.compare.benchmarks import asked_as, command
+from engine.benchmarks.results import asked_as, command
 from engine.compare.forgetting import Conclusion, ForgettingRow, conclusions, forgetting
 from engine.decision.families import family, family_of, needs_of, rank
 from engine.decision.words import change
