@@ -33,7 +33,7 @@ def mark(connection: sqlite3.Connection, run_id: int, kind: str, value: str, use
     """Records one word on a run; returns its id. Deleting and restoring also hide and show the run."""
     now = time.time()
     connection.execute("BEGIN IMMEDIATE")
-    try:
+    with connection:
         cursor = connection.execute(
             "INSERT INTO runmark (run_id, kind, value, user, created) VALUES (?, ?, ?, ?, ?)",
             (run_id, kind, value, user, now),
@@ -41,10 +41,6 @@ def mark(connection: sqlite3.Connection, run_id: int, kind: str, value: str, use
         if kind in ("delete", "restore"):
             deleted = now if kind == "delete" else None
             connection.execute("UPDATE run SET deleted = ? WHERE id = ?", (deleted, run_id))
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
     assert cursor.lastrowid is not None
     return cursor.lastrowid
 
