@@ -4,7 +4,8 @@ A candidate's comparisons are ruled on in families, each corrected for multiple 
 
 - "checked": those that a gate checks, over all baselines, benchmarks and the reference run;
 - "unchecked": all its others;
-- "checked slices" and "unchecked slices": the same for its slices, over all measures and baselines;
+- "slices": all its slices, over all measures and baselines, as they are shown together;
+- "disparities": all those of one model, over measures and pairs of groups;
 - "folds": all its comparisons over a plan's folds, which no gate checks.
 
 So what a gate looks at is not diluted by measures that nobody asked about. The run's last phase stores each

@@ -25,6 +25,7 @@ from store.records.alert import kind_of
 
 ENOUGH = 0.80  # of the gain: a prompt that reaches so much makes the fine-tune hard to justify
 HALF = 0.5  # a win rate of two models that are as good
+GENERAL = 'add corpora = { general = "TEXTS" } to [metrics], or tasks to [benchmarks]'
 LEAKED = ("leaked", "not leaked")  # slices about the eval set, not about what is asked
 TOLD = 3
 
@@ -40,7 +41,7 @@ def better_than_base(case: CandidateFacts) -> AnsweredQuestion:
     won = [row for row in rates if row.low is not None and row.low > HALF]
     lost = [row for row in rates if row.high is not None and row.high < HALF]
     known = [row for row in changes if row.standing != "missing"]
-    evidence = (*(measured(row) + _word(row) for row in changes), *map(rate, rates))
+    evidence = (*(measured(row) + _word(row) for row in changes), *map(rate, rates), *_cut_off(case))
     if not known and not any(row.win_rate is not None for row in rates):
         return AnsweredQuestion(question, "nothing could be compared", "missing", evidence, lead="not known")
     standing: Standing
@@ -58,6 +59,15 @@ def better_than_base(case: CandidateFacts) -> AnsweredQuestion:
         said = f"not shown on any of {counted(len(known), 'measure')}"
         return AnsweredQuestion(question, said, "open", evidence, more=least_needed(unsettled))
     return AnsweredQuestion(question, said, standing, evidence, lead=lead)
+
+
+def _cut_off(case: CandidateFacts) -> Iterator[str]:
+    """How often the two models had no room for more, where either of them hadn't."""
+    names = (case.base.name if case.base else "", case.name)
+    rows = [row for name in names for row in case.facts.answers if row.model == name]
+    if any(row.ended_by_length for row in rows):
+        shares = (f"{row.model} {percent(row.cut_share)} of {row.ended:,}" for row in rows)
+        yield f"answers cut off at the token limit: {', '.join(shares)}"
 
 
 def rate(row: WinRateRow) -> str:
@@ -211,7 +221,7 @@ def forgotten(case: CandidateFacts) -> AnsweredQuestion:
     evidence = tuple(map(_aspect, rows))
     if not looked_at:
         why = "nothing could be compared" if asked else "the plan has no benchmarks and no corpora"
-        return AnsweredQuestion(question, why, "missing", evidence, "forgotten", "not measured")
+        return AnsweredQuestion(question, why, "missing", evidence, "forgotten", "not measured", GENERAL)
     drops = {row.aspect: _worst_drop(row, row.aspect in corpora) for row in rows}
     if worse := [row for row in rows if row.standing == "worse"]:
         worst = max(worse, key=lambda row: drops[row.aspect])

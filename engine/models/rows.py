@@ -89,21 +89,29 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One finished row: text without special tokens, tokens generated (end token included), seconds taken."""
+    """One finished row: text without special tokens, tokens generated (end token included), seconds taken.
+
+    `overran`: it went on after the token that ends a turn in the chat template.
+    """
 
     text: str
     tokens: int
     finish_reason: str
     seconds: float
+    overran: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What decides the tokens of a row besides the model: the tokenizer, the end tokens, the settings."""
+    """What decides the tokens of a row besides the model: the tokenizer, the end tokens, the settings.
+
+    `turn_end`: the token with which the chat template ends a turn, where there is one.
+    """
 
     tokenizer: Any
     ends: frozenset[int]
     settings: Settings
+    turn_end: int | None = None
 
 
 class DecodingRow:
@@ -177,7 +185,8 @@ class DecodingRow:
 
     def _answer(self, text: str, reason: str) -> Completion:
         started = self._started if self._started is not None else time.perf_counter()
-        return Completion(text, len(self.tokens), reason, time.perf_counter() - started)
+        overran = self._rules.turn_end in self.tokens[:-1]
+        return Completion(text, len(self.tokens), reason, time.perf_counter() - started, overran)
 
 
 def next_tokens(logits: Any, rows: Sequence[DecodingRow], settings: Settings) -> Any:

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from engine.data.example import Example
 from engine.models.fingerprint import digest
-from engine.models.model import Load, Response, Settings, conversation, missing
+from engine.models.model import UNFINISHED, Load, Response, Settings, conversation, missing
 from engine.plan.plan import Model
 from engine.servers.address import read_key
 from engine.servers.client import BACKOFF_S, Access, CallFailed, Client
@@ -165,6 +166,15 @@ def _limits(settings: Settings, room: int) -> dict[str, Any]:
 
 def _response(example: Example, reply: Reply) -> Response:
     """A server's answer as a response; a separate reasoning trace is kept beside it."""
+    thought = reply.reasoning or reply.reasoning_tokens
+    if thought and not reply.text and reply.refused is None and reply.finish_reason == "length":
+        return replace(
+            missing(example, UNFINISHED, reply.tokens_in),
+            tokens_out=reply.tokens_out,
+            finish_reason="length",
+            thinking=reply.reasoning,
+            thinking_tokens=reply.reasoning_tokens or None,
+        )
     if reply.silent or (reply.refused is not None and not reply.text):
         said = reply.refused or f"finish reason {reply.finish_reason}"
         return missing(example, f"the server's answer has no text ({said})", reply.tokens_in)
@@ -177,4 +187,5 @@ def _response(example: Example, reply: Reply) -> Response:
         # The time of the request that was answered; waiting for a busy server is not the model's.
         latency_s=reply.latency_s,
         thinking=reply.reasoning,
+        thinking_tokens=reply.reasoning_tokens or None,
     )

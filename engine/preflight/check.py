@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from engine.cluster.connection import INSTALL
-from engine.compare.sweep import cheap_measure
+from engine.compare.sweep import cheap_measure, general_measure
 from engine.data.example import Example, eval_set_version
 from engine.data.examples import data_rows
 from engine.data.leakage import read_training
@@ -434,7 +434,9 @@ def _sweep(plan: Plan, examples: list[Example], allow_code: bool) -> Iterator[Fi
         yield Finding("error", "sweep", message, "choose another measure under [sweep], by = …")
         return
     sweep = plan.sweep
-    message = f"{checkpoints} checkpoints, the best {sweep.keep} by {measure.name} go on"
+    held = general_measure(plan)
+    among = f", among those that forgot least by {held.name}" if held else ""
+    message = f"{checkpoints} checkpoints, the best {sweep.keep} by {measure.name} go on{among}"
     yield Finding("ok", "sweep", message)
 
 

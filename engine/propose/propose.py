@@ -419,5 +419,5 @@ def _benchmarks(found: Found, folder: Path) -> list[ProposalItem]:
     places = {task.path.parent for task in found.tasks}
     place = min(places)
     names = sorted(task.name for task in found.tasks if task.path.parent == place)
-    table = {"tasks": names, "include": inside(place, folder)}
+    table = {"tasks": names, "include": inside(place, folder), "apply_chat_template": True}
     return [ProposalItem("benchmarks", "benchmark", "local tasks", table, True, f"{len(names)} local tasks")]

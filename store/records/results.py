@@ -129,9 +129,10 @@ class StoredDisparity(Record):
     delta: float | None = None  # first less second
     low: float | None = None
     high: float | None = None
-    p: float | None = None
+    p: float | None = None  # corrected over the model's disparities
     n: int = 0
     reason: str | None = None
+    standing: str  # the ruling on it: more less inconclusive, not tested, missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import pytest
 
 from engine.data.example import Example
 from engine.errors import CannotRun, Paused
-from engine.models.model import Response, Settings
+from engine.models.model import UNFINISHED, Response, Settings
 from engine.models.server import ServerModel
 from engine.phases.work import closed_after
 from engine.plan.plan import Model
@@ -432,8 +432,21 @@ def test_reasoning_that_comes_apart_is_no_part_of_the_answer(server: Server) -> 
     status, headers, text = completion("42")
     body = json.loads(text)
     body["choices"][0]["message"]["reasoning_content"] = "six times seven"
+    body["usage"]["completion_tokens_details"] = {"reasoning_tokens": 3}
     server.reply = lambda question, attempt: (status, headers, json.dumps(body))
-    assert answers(served(server), QUESTIONS[:1])["question 0"].text == "42"
+    found = answers(served(server), QUESTIONS[:1])["question 0"]
+    assert (found.text, found.thinking, found.thinking_tokens) == ("42", "six times seven", 3)
+
+
+@pytest.mark.parametrize("said", ["", None])
+def test_no_room_after_a_servers_reasoning_is_no_answer(server: Server, said: str | None) -> None:
+    status, headers, text = completion(said, "length")
+    body = json.loads(text)
+    body["usage"]["completion_tokens_details"] = {"reasoning_tokens": 2}
+    server.reply = lambda question, attempt: (status, headers, json.dumps(body))
+    found = answers(served(server), QUESTIONS[:1])["question 0"]
+    assert (found.text, found.reason, found.thinking_tokens) == (None, UNFINISHED, 2)
+    assert (found.finish_reason, found.tokens_out) == ("length", 2)
 
 
 def test_a_complaint_that_repeats_a_prompt_drops_no_parameter(server: Server) -> None:

@@ -108,3 +108,13 @@ def test_a_long_trace_takes_time_in_proportion() -> None:
     trace = "<think>" + "<think>x</think>" * 10_000 + "y" * 100_000
     assert split_reasoning(trace + "</think>42").answer == "42"
     assert len(split_reasoning("word " * 20_000 + "</think>42").reasoning) == 99_999
+
+
+def test_own_delimiters_count_beside_the_known_ones() -> None:
+    own = ("<scratch|", "|scratch>")
+    assert split_reasoning("<scratch|6 * 7|scratch>42", own=own) == Reasoned("6 * 7", "42")
+    assert split_reasoning("6 * 7|scratch> 42", own=own) == Reasoned("6 * 7", "42")
+    assert split_reasoning("<scratch|6 *", own=own) == Reasoned("6 *", "", closed=False)
+    assert split_reasoning("<think>a</think>b", own=own) == Reasoned("a", "b")
+    assert opens_reasoning("<|assistant|><scratch|\n", own) and not opens_reasoning("<scratch|")
+    assert split_reasoning("<scratch|6 * 7|scratch>42").answer == "<scratch|6 * 7|scratch>42"

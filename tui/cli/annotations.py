@@ -116,10 +116,10 @@ def merge(
     store: Store = None,
 ) -> int:
     """Replace one failure tag by another, wherever it was given."""
-    from store.read import failures
+    from store import reviewing
     from store.session import opened
 
     with opened(store_folder(context, store)) as connection:
-        failures.merge_tags(connection, tag, into)
+        reviewing.merge_tags(connection, tag, into)
     paragraph(f"{tag} is now {into}")
     return 0

@@ -10,8 +10,8 @@ from typing import Any
 from markupsafe import Markup
 
 from engine.decision.families import family_of, rank
-from store.read.rows import MetricRow
 from store.read.slices import SliceRow
+from store.records import StoredMetric
 from tui.report import plots
 from tui.report.markdown import environment, shown
 from tui.sections.alerts import WITH_EXAMPLES
@@ -22,6 +22,7 @@ from tui.sections.judging import JudgingSection
 from tui.sections.measures import DIRECTION, NOT_FOUND, Change, MeasuresSection, SlicesSection
 from tui.sections.overview import CostsSection, MeasureTrend, cut_reason
 from tui.sections.protocol import plan_tables
+from tui.sections.remarks import ANSWERS, answer_table
 from tui.text.output import number
 
 WORST = 10  # slices in a table
@@ -55,6 +56,8 @@ def html(found: RunSections) -> str:
         WORST=WORST,
         MOST_GROUPS=MOST_GROUPS,
         NOT_FOUND=NOT_FOUND,
+        ANSWERS=ANSWERS,
+        answers=answer_table(found.answers),
         **_plots(found),
     )
 
@@ -125,7 +128,7 @@ def _families(found: MeasuresSection) -> list[PlottedFamily]:
     ]
 
 
-def _family(name: str, changes: Sequence[Change], metrics: Mapping[str, MetricRow]) -> PlottedFamily:
+def _family(name: str, changes: Sequence[Change], metrics: Mapping[str, StoredMetric]) -> PlottedFamily:
     by_measure: dict[str, list[Change]] = {}
     for change in changes:
         by_measure.setdefault(change.row.measure, []).append(change)
@@ -152,11 +155,11 @@ def _family(name: str, changes: Sequence[Change], metrics: Mapping[str, MetricRo
     return PlottedFamily(name, said, words.count("worse"), drawn)
 
 
-def _is_share(metric: MetricRow | None) -> bool:
+def _is_share(metric: StoredMetric | None) -> bool:
     return metric is not None and (metric.low, metric.high) == (0.0, 1.0)
 
 
-def _caption(measure: str, metric: MetricRow | None) -> str:
+def _caption(measure: str, metric: StoredMetric | None) -> str:
     if metric is None:
         return measure
     unit = f" ({metric.unit})" if metric.unit else ""

@@ -15,6 +15,7 @@ from store.records.alert import kind_of
 from tui.sections.gather import RunSections
 from tui.sections.measures import Change, MeasuresSection
 from tui.sections.overview import cut_reason
+from tui.sections.remarks import ANSWERS, answer_table
 from tui.text.gate import printable
 from tui.text.output import interval, iso, number
 
@@ -78,6 +79,8 @@ def markdown(found: RunSections) -> str:
             "s": found,
             "run": found.run,
             "main": _main(found.measures),
+            "answers": answer_table(found.answers),
+            "ANSWERS": Markup(" | ").join(ANSWERS),
             "sign": lambda change: _SIGNS.get(change.word, "○"),
             "plan_text": Markup(escape(shown(found.run.plan)).replace("@", "@&#8203;")),
             "cut_reason": cut_reason,

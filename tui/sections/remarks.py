@@ -4,10 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
+from engine.gates.figures import MISSING, percent
 from engine.servers.wire import dropped
 from store.read.answers import AnswerCount
 from store.read.judging import JudgeUse
-from store.read.rows import ModelRow, RunDetail
+from store.read.rows import ModelRow
+from store.records import Run
 from tui.sections.protocol import Repetition
 
 # The facts in which a candidate and a baseline of one base agree, and what they are called.
@@ -23,7 +25,7 @@ _SHARED = {
 
 
 def remarks(
-    run: RunDetail,
+    run: Run,
     models: Sequence[ModelRow],
     judges: Sequence[JudgeUse],
     answers: Sequence[AnswerCount],
@@ -42,7 +44,35 @@ def remarks(
     return found
 
 
-def _edited(run: RunDetail) -> Iterator[str]:
+ANSWERS = ("model", "answers", "cut off at the limit", "tokens of thought", "tokens of answer")
+
+
+def answer_table(answers: Iterable[AnswerCount]) -> list[list[str]]:
+    """A line for each model by ANSWERS; none where neither an end nor a trace is known."""
+    rows = list(answers)
+    if not any(row.ended or row.thoughts for row in rows):
+        return []
+    return [
+        [
+            row.model,
+            f"{row.answers:,}",
+            MISSING if row.cut_share is None else f"{row.ended_by_length:,} ({percent(row.cut_share)})",
+            _thought(row),
+            MISSING if row.answer_tokens is None else f"{row.answer_tokens:,}",
+        ]
+        for row in rows
+    ]
+
+
+def _thought(row: AnswerCount) -> str:
+    if not row.thoughts:
+        return MISSING if row.answer_tokens is None else "0"
+    uncounted = row.thoughts - row.thoughts_counted
+    known = f"{row.thinking_tokens:,}" if row.thinking_tokens is not None else ""
+    return f"{known} ({uncounted:,} not counted)".strip() if uncounted else known
+
+
+def _edited(run: Run) -> Iterator[str]:
     """Runs on the test split before the training data were edited."""
     runs = (run.data_summary or {}).get("train_edited_after") or []
     if runs:

@@ -7,16 +7,11 @@ from typing import TypeVar
 from engine.compare.forgetting import ForgettingRow, forgetting
 from engine.decision.families import BENCHMARKS, FORGETTING, JUDGE, family_of, rank, summarize
 from store.read import history, slices
+from store.read.answers import AnswerCount, answer_counts
 from store.read.history import Connection
-from store.read.rows import (
-    BenchmarkRow,
-    ComparisonRow,
-    MetricRow,
-    ModelRow,
-    ModelScoreRow,
-    WinRateRow,
-)
+from store.read.rows import BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow, WinRateRow
 from store.read.slices import DisparityRow
+from store.records import StoredMetric
 
 T = TypeVar("T")
 
@@ -26,13 +21,14 @@ class Numbers:
     """All that was computed in a run."""
 
     models: list[ModelRow]
-    metrics: list[MetricRow]
+    metrics: list[StoredMetric]
     scores: list[ModelScoreRow]
     comparisons: list[ComparisonRow]
     win_rates: list[WinRateRow]
     benchmarks: list[BenchmarkRow]
     disparities: list[DisparityRow] = field(default_factory=list)
     forgetting: list[ForgettingRow] = field(default_factory=list)
+    answers: list[AnswerCount] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +55,7 @@ class MeasureLine:
     meaning: str
     cells: tuple[MeasureCell, ...]
     compared: ComparisonRow | None
-    declared: MetricRow | None = None
+    declared: StoredMetric | None = None
 
     @property
     def gaps(self) -> list[str]:
@@ -109,6 +105,7 @@ def read_numbers(connection: Connection, run_id: int) -> Numbers:
         history.benchmarks(connection, run_id),
         slices.disparities(connection, run_id),
         forgetting(comparisons),
+        answer_counts(connection, run_id),
     )
 
 
@@ -197,7 +194,7 @@ def _is(row: WinRateRow | ComparisonRow, candidate: str, baseline: str) -> bool:
     return row.candidate == candidate and row.baseline == baseline
 
 
-def _metric(numbers: Numbers, metric: MetricRow, candidate: str, baseline: str) -> MeasureLine:
+def _metric(numbers: Numbers, metric: StoredMetric, candidate: str, baseline: str) -> MeasureLine:
     scores = {score.model: score for score in numbers.scores if score.measure == metric.measure}
     cells = [
         MeasureCell(s.model, s.value, s.low, s.high, s.n, s.missing, s.reason)
