@@ -35,6 +35,7 @@ _PINNED = "{%- macro strftime_now(form) -%}{{ form " + "".join(
 NO_TOOLS = "the chat template leaves tools out: the model is not told of them"
 NO_CALLS = "the chat template leaves earlier tool calls out of the prompt"
 TOOLS_IN_SYSTEM = "the system text of the data defines the tools: the template is not given them again"
+HARMLESS = (NO_TEMPLATE, NO_SYSTEM_ROLE, PINNED_DATE, TOOLS_IN_SYSTEM)  # the prompt holds all that was said
 _DEFINED = r"""["']name["']\s*:\s*["']{}["']"""
 
 
@@ -102,7 +103,10 @@ class Prompts:
         """The prompt's token ids, at least one. Raises PromptError when the template refuses the messages."""
         if self._tokenizer.chat_template:
             text = self._templated(example)
-            self.opens_reasoning |= opens_reasoning(text, self.delimiters)
+            # A tag of the template's, and none that the user wrote.
+            asked = example.query.strip()
+            end = text.rfind(asked) + len(asked) if asked in text else 0
+            self.opens_reasoning |= opens_reasoning(text[end:], self.delimiters)
             ids = self._encode(text, special=False)
         else:
             text = example.query if not self._system else f"{self._system}\n\n{example.query}"

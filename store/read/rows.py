@@ -97,6 +97,13 @@ class ComparisonRow:
     high_corrected: float | None
     needed: int | None  # about how many examples would settle it
 
+    @property
+    def relative(self) -> float | None:
+        """The difference as a share of the baseline's value; None where that is 0 or not known."""
+        return (
+            self.delta / abs(self.baseline_value) if self.delta is not None and self.baseline_value else None
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class WinRateRow:
@@ -117,6 +124,7 @@ class WinRateRow:
     turn: int = 0  # 0: whole answers and conversations; from 1: that turn alone
     length_controlled_low: float | None = None
     length_controlled_high: float | None = None
+    looks: int = 1  # win rates of the candidate that are looked at together
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +214,7 @@ class ResponseRow:
     turns: list[str] | None = None  # every turn's answer, where there are several
     thinking: str | None = None  # the reasoning trace, which is no part of the answer
     thinking_tokens: int | None = None
+    calls: list[dict[str, Any]] | None = None  # of tools, as they were read from the text
 
     @property
     def whole(self) -> str | None:
@@ -272,3 +281,8 @@ class ExampleRow:
     category: str | None
     split: str | None
     extra: dict[str, Any] | None
+
+    @property
+    def right_calls(self) -> list[dict[str, Any]]:
+        """The calls of tools that would be right."""
+        return (self.extra or {}).get("calls") or []

@@ -32,18 +32,18 @@ from engine.metrics.exact import ExactMatch
 from engine.metrics.metric import Measure
 from engine.metrics.overlap import Rouge
 from engine.metrics.perplexity import BITS_PER_BYTE, PERPLEXITY
-from engine.metrics.safety import Refusals
+from engine.metrics.refusals import Refusals
 from engine.plan.plan import Gates
 from engine.stats.paired import from_stderr
 from engine.stats.winrate import win_rate
 from store.records.alert import Alert
 
 GATES = Gates()
-ROUGE1 = Rouge.measures[0]
+ROUGE1 = Rouge().measures[0]
 ALL = {
     measure.name: measure
     for measure in (
-        *Rouge.measures,
+        *Rouge().measures,
         *ExactMatch.measures,
         *Length.measures,
         *Efficiency.measures,

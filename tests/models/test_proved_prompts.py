@@ -119,3 +119,19 @@ def test_the_ids_are_the_templates_own_with_one_bos_at_most(template: str) -> No
         turns, chat_template=with_pinned_date(template), add_generation_prompt=True
     )
     assert ids == own["input_ids"] and ids.count(tokenizer.bos_token_id) == ("bos_token" in template)
+
+
+@pytest.mark.parametrize(
+    ("template", "query", "opens"),
+    [
+        (TEMPLATE.replace("<|assistant|>", "<|assistant|><think>\n"), "Why?", True),
+        (TEMPLATE.replace("<|assistant|>", "<|assistant|><think>\n"), "What is <think>?", True),
+        (TEMPLATE, "Explain <think>", False),
+        ("{{ messages[-1].content }}", "Go on: <think>", False),
+        (TEMPLATE.replace("<|assistant|>", "<|assistant|><think></think>"), "Explain <think>", False),
+    ],
+)
+def test_only_a_tag_that_the_template_wrote_opens_a_trace(template: str, query: str, opens: bool) -> None:
+    prompts = Prompts(make_tokenizer(template), None)
+    prompts.ids(ask(query))
+    assert prompts.opens_reasoning is opens

@@ -11,6 +11,7 @@ import typer
 
 from engine.decision.words import NO_GATE, NOT_EVALUATED
 from store.read import history
+from store.read.rows import ComparisonRow
 from store.session import opened
 from tui.cli.common import FAILED_GATE, AllowEmpty, Json, Run, Store, store_folder
 from tui.text.output import err, heading, out, paragraph, print_json
@@ -170,6 +171,7 @@ def _one_comparison(item: "Comparison") -> dict[str, Any]:
     from engine.compare.comparison import stored
 
     values = stored(item)
+    values["relative"] = ComparisonRow(**values).relative
     if values["delta"] is None and values["reason"] is None:
         values["reason"] = "it cannot be computed from these values"
     return values

@@ -10,6 +10,7 @@ from engine.data.leak import TIER_WORDS
 from engine.decision.decision import AnsweredQuestion, Decision
 from engine.decision.families import family_of, rank, summarize
 from engine.decision.judges import Said
+from engine.gates.figures import relative
 from store.read.answers import AnswerCount
 from store.read.rows import ComparisonRow, ModelScoreRow, WinRateRow
 from store.read.slices import CorpusRow, DisparityRow, SliceRow
@@ -609,13 +610,14 @@ def _print_changes(changes: Sequence[Change]) -> None:
         families = [(change.row.measure, change.family) for change in clear]
         by_measure = {change.row.measure: change for change in clear}
         print_table(
-            [*columns, Column("95% CI", True), Column("change"), Column("n", True)],
+            [*columns, Column("%", True), Column("95% CI", True), Column("change"), Column("n", True)],
             _rows(
                 _fold(families, clear, full=True, find=""),
                 lambda measure: _cells(by_measure[measure]),
-                lambda family: [""] * 6,
+                lambda family: [""] * 7,
             ),
         )
+        paragraph("95% CI: each measure by itself; the words are corrected for all of them", "  ", "")
     for word in UNCLEAR:
         found = [_unclear(change.row) for change in changes if change.word == word]
         if found:
@@ -637,6 +639,7 @@ def _cells(change: Change) -> list[str]:
         number(row.baseline_value),
         number(row.candidate_value),
         number(row.delta, sign=True),
+        relative(row.relative),
         interval(row.low, row.high, sign=True),
         CLEAR[change.word],
         str(row.n) if row.n else MISSING,

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from engine.compare.ruling import rule_on_rate
 from engine.decision.families import family_of, rank
 from store.read.slices import SliceRow
 from store.records import StoredMetric
@@ -194,6 +195,15 @@ def _benchmarks(found: MeasuresSection) -> list[Markup]:
     ]
 
 
+_RATE_SIDES: dict[str, plots.Side] = {
+    "better": "better",
+    "worse": "worse",
+    "inconclusive": "even",
+    "missing": "open",
+    "not tested": "open",
+}
+
+
 def _win_rates(found: JudgingSection, wanted: object) -> list[Markup]:
     """The win rates over whole answers, a plot for each judge; `wanted` is the plan's minimum."""
     drawn = []
@@ -205,20 +215,14 @@ def _win_rates(found: JudgingSection, wanted: object) -> list[Markup]:
             counts = f"({row.wins} won, {row.losses} lost, {row.ties} tied{failed})"
             reading = plots.Reading(
                 pair.name,
-                row.win_rate, row.low, row.high, _rate_side(row.low, row.high), counts, row.reason,
+                row.win_rate, row.low, row.high, _RATE_SIDES[rule_on_rate(row)], counts, row.reason,
             )  # fmt: skip
             readings.append(reading)
         if readings:
             asks = f"; the dashed line is the plan's minimum of {wanted}" if isinstance(wanted, float) else ""
-            caption = f"judge {judge.name}; 0.5 is as good as the baseline{asks}"
+            caption = f"judge {judge.name}; 0.5 is as good as the baseline{asks}; intervals by themselves"
             drawn.append(plots.rates(readings, caption, wanted if isinstance(wanted, float) else None))
     return drawn
-
-
-def _rate_side(low: float | None, high: float | None) -> plots.Side:
-    if low is None or high is None:
-        return "open"
-    return "better" if low > 0.5 else "worse" if high < 0.5 else "even"
 
 
 def _latency(found: MeasuresSection) -> Markup | None:

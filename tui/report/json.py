@@ -83,7 +83,10 @@ def run_values(found: RunSections) -> dict[str, Any]:
         "audits": [_with_reason(row, "value") for row in found.judging.rows.audits],
         "rankings": [_with_reason(row, "strength") for row in found.judging.rows.rankings],
         "comparisons": [
-            _with_reason(change.row, "delta", "candidate_value", "baseline_value")
+            {
+                **_with_reason(change.row, "delta", "candidate_value", "baseline_value"),
+                "relative": change.row.relative,
+            }
             for change in found.measures.changes
         ],
         "benchmarks": [_with_reason(row, "value", "stderr") for row in found.benchmarks.rows],

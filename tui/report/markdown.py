@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from engine.gates.figures import relative
 from store.records.alert import kind_of
 from tui.sections.gather import RunSections
 from tui.sections.measures import Change, MeasuresSection
@@ -32,7 +33,11 @@ def environment(autoescape: bool, finalize: Callable[[Any], Any]) -> Environment
         finalize=finalize,
     )
     made.filters.update(
-        number=number, signed=lambda value: number(value, sign=True), time=iso, probability=probability
+        number=number,
+        signed=lambda value: number(value, sign=True),
+        relative=relative,
+        time=iso,
+        probability=probability,
     )
     made.globals["interval"] = interval
     made.globals["kind_of"] = kind_of

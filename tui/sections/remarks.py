@@ -1,5 +1,6 @@
 """Remarks on a run's models: how they answered, noise, differing tokenizers."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any
@@ -36,11 +37,14 @@ def remarks(
     if reference := (run.options or {}).get("reference_remark"):
         found.append(reference)
     found += [*_notes(models), *_judges(judges), *noise_remarks(models), *_unlike(models)]
-    found += [*_batching(models), *_edited(run)]
+    found += [*_batching(models), *_busy(models), *_edited(run)]
     if cached := [f"{row.model} {row.from_cache:,} of {row.answers:,}" for row in answers if row.from_cache]:
         found.append(f"answers from the cache: {', '.join(cached)}")
     if cut := [f"{row.model} {row.cut:,} of {row.answers:,}" for row in answers if row.cut]:
         found.append(f"prompts truncated to fit the context: {', '.join(cut)}")
+    if any(row.with_calls for row in answers):
+        called = [f"{row.model} {row.with_calls:,} of {row.answers:,}" for row in answers]
+        found.append(f"answers with tool calls: {', '.join(called)}")
     return found
 
 
@@ -119,6 +123,17 @@ def _batching(models: Iterable[ModelRow]) -> Iterator[str]:
             paths.setdefault(f"static batches: {details['batching_reason']}", []).append(model.name)
     for path, names in paths.items():
         yield f"{', '.join(names)} answered in {path}"
+
+
+def _busy(models: Sequence[ModelRow]) -> Iterator[str]:
+    """Which models' times were taken while other work waited for the machine's cores."""
+    for model in models:
+        use = (model.details or {}).get("device_use") or {}
+        if (use.get("load") or 0) > (use.get("cores") or math.inf):
+            yield (
+                f"{model.name} began to answer on a busy machine (load {use['load']:g} on {use['cores']} "
+                "cores): its times are not those of a quiet one"
+            )
 
 
 def _unlike(models: Sequence[ModelRow]) -> Iterator[str]:

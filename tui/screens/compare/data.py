@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from engine.compare.forgetting import ForgettingRow, forgetting
+from engine.compare.ruling import rule_on_rate
 from engine.decision.families import BENCHMARKS, FORGETTING, JUDGE, family_of, rank, summarize
 from store.read import history, slices
 from store.read.answers import AnswerCount, answer_counts
@@ -333,9 +334,9 @@ def _standing(lines: Sequence[CompareLine]) -> tuple[int, int, CompareLine | Non
     worse, better = found.worse, found.better
     worst: CompareLine | None = measured[found.worst.measure] if found.worst else None
     for line in lines:
-        if isinstance(line, JudgeLine) and line.row.low is not None and line.row.high is not None:
-            worse += line.row.high < 0.5
-            better += line.row.low > 0.5
+        if isinstance(line, JudgeLine):
+            worse += rule_on_rate(line.row) == "worse"
+            better += rule_on_rate(line.row) == "better"
         elif isinstance(line, ForgettingLine):
             worse += line.row.standing == "worse"
             better += line.row.standing == "better"
