@@ -25,7 +25,7 @@ from typing import NamedTuple
 from bench.app_bytes import MILLION, assay, running_store
 from bench.stores import many_runs, one_large_run
 from bench.terminal import Terminal
-from tui.text.sheet import Cell
+from tui.text.side_by_side import Cell
 
 LINK = 8_000  # bytes a second
 SLICE = 0.02  # seconds between two reads over the slow link
@@ -152,7 +152,7 @@ def laid_out(view: str, words: int) -> float:
     from tui.text.diff import diff
     from tui.text.json_fields import field_rows, read_json
     from tui.text.overlay import raw_rows
-    from tui.text.sheet import folded, unified
+    from tui.text.side_by_side import folded, unified
 
     one, other = alike(words)
     found = diff(one, other)

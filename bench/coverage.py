@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from engine.compare.comparison import from_paired
 from engine.compare.ruling import BoundedComparison, rule
-from engine.gates.downtrend import MeasureSeries, downtrend_alerts
-from engine.gates.drops import CheckedComparison, DropLimits, alerts_on
+from engine.gates.drops import CheckedComparison, DropLimits, MeasureSeries, alerts_on, downtrend_alerts
 from engine.metrics.metric import mean
 from engine.stats.family import DETECTABLE, examples_needed
 from engine.stats.intervals import Interval, bootstrap_interval, wilson

@@ -30,9 +30,8 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from engine.models.batcher import MOST_TOKENS_ELSEWHERE, Batcher, BatchLimits
-from engine.models.batches import in_batches
 from engine.models.model import Settings
-from engine.models.rows import Request, Rules, decode
+from engine.models.rows import Request, Rules, decode, in_batches
 
 VOCABULARY = 512
 LONGEST_ANSWER = 192

@@ -32,7 +32,7 @@ from engine.benchmarks.results import (
 )
 from engine.benchmarks.tasks import check_tasks, members, require_tasks, task_manager
 from engine.errors import CannotRun
-from engine.models.batches import free_memory, out_of_memory
+from engine.models.rows import free_memory, out_of_memory
 from engine.plan.plan import Benchmarks
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""How many examples the evaluation and training data hold, by split and by category."""
+"""How many examples the data hold, by split and by category."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -39,10 +39,10 @@ from engine.gates.checks import passed
 from engine.gates.measures import drop_alerts, ruled
 from engine.plan.plan import Gates
 from store import records
-from store.read import benchmarks, history
-from store.read.benchmarks import SampleRow
+from store.read import history, runs
 from store.read.history import Connection
 from store.read.rows import BenchmarkRow, ModelRow
+from store.read.runs import SampleRow
 from store.write import Transaction
 
 _HASHES = ("doc_hash", "prompt_hash", "target_hash")
@@ -440,7 +440,7 @@ def export_lm_eval(connection: Connection, run_id: int, folder: Path) -> list[Pa
     try:
         for model in history.models(connection, run_id):
             own = [score for score in scores if score.model == model.name]
-            samples = benchmarks.samples(connection, model.id) if own else []
+            samples = runs.samples(connection, model.id) if own else []
             place = folder / (_UNSAFE.sub("__", model.name) or "model")
             if own:
                 written.append(place / f"results_{stamp}.json")

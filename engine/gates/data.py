@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.data.leak import TIER_WORDS
-from engine.data.suspicion import Suspicion
+from engine.data.leak import TIER_WORDS, Suspicion
 from engine.plan.plan import Gates
 from store.records.alert import Alert, LeakageEvidence, LeakDifference, Severity, SuspicionEvidence
 

@@ -18,9 +18,8 @@ from engine.servers.address import read_address, read_key
 from engine.servers.client import BACKOFF_S, Access, refused_access
 from engine.servers.control import server_at
 from engine.servers.costs import cost_of, current_ledger, worst_cost
-from engine.servers.parameters import without
 from engine.servers.transport import Broken, NoConnection, RawAnswer, Transport
-from engine.servers.wire import NoReply, Reply, complaint_of, read_reply
+from engine.servers.wire import NoReply, Reply, complaint_of, read_reply, without
 
 if TYPE_CHECKING:
     from engine.plan import plan

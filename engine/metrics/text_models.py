@@ -15,7 +15,7 @@ from engine.models.fingerprint import FileHashes, model_hash
 from engine.models.folder import check_model_folder
 from engine.models.model import Response
 from engine.plan.errors import listed
-from engine.plan.model_files import read_json
+from engine.plan.paths import read_json
 
 Result = TypeVar("Result")
 
@@ -119,7 +119,7 @@ class Encoder:
         self, texts: Sequence[str], run: Callable[[Sequence[str]], Sequence[Result]]
     ) -> list[Result | None]:
         """Runs texts in batches of like length, halved when memory is short, and puts them back in order."""
-        from engine.models.batches import in_batches
+        from engine.models.rows import in_batches
 
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]), reverse=True)
         results: list[Result | None] = [None] * len(texts)

@@ -14,9 +14,16 @@ from typing import Any
 import psutil
 import torch
 
-from engine.models.batches import free_memory, out_of_memory
 from engine.models.model import Load
-from engine.models.rows import Completion, DecodingRow, Request, Rules, next_tokens
+from engine.models.rows import (
+    Completion,
+    DecodingRow,
+    Request,
+    Rules,
+    free_memory,
+    next_tokens,
+    out_of_memory,
+)
 from engine.models.slots import Slots, bands_of, prefill, shared_beginning, side_by_side
 
 # On a CPU more slots cost more in attention than they save in steps (bench/generation.py); a GPU takes more.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from engine.errors import BadInput
-from engine.plan.model_files import read_adapter_config, read_json
+from engine.plan.paths import read_adapter_config, read_json
 
 Shape = tuple[int, ...]
 

@@ -29,7 +29,7 @@ class Holder:
 
     def model(self, model: Model) -> "LocalModel":
         """The model, its weights loaded when first needed. Raises BadInput for files that cannot be used."""
-        from engine.models.cache import ResponseCache
+        from engine.models.fingerprint import ResponseCache
         from engine.models.local import LocalBase
 
         assert model.path is not None

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from engine.models.batches import free_memory, out_of_memory
+from engine.models.rows import free_memory, out_of_memory
 
 BUDGET = 8192  # tokens of a batch, padding included
 # A batch of more than a few rows ends where padding would take up more than a quarter of it.

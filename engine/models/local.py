@@ -20,9 +20,15 @@ from safetensors.torch import load_file
 from engine.data.example import Example
 from engine.errors import BadInput, CannotRun
 from engine.models.batcher import Batcher, BatcherTotals, limits_for
-from engine.models.batches import free_memory, in_batches, out_of_memory
-from engine.models.cache import ResponseCache, response_key
-from engine.models.fingerprint import FileHashes, adapter_hash, digest, model_hash, tokenizer_hash
+from engine.models.fingerprint import (
+    FileHashes,
+    ResponseCache,
+    adapter_hash,
+    digest,
+    model_hash,
+    response_key,
+    tokenizer_hash,
+)
 from engine.models.folder import (
     ADAPTER_WEIGHTS,
     MERGE_IT,
@@ -40,9 +46,9 @@ from engine.models.folder import (
 )
 from engine.models.model import Load, Response, Settings, missing
 from engine.models.prompt import PromptError, Prompts
-from engine.models.rows import Completion, Request, Rules, decode
+from engine.models.rows import Completion, Request, Rules, decode, free_memory, in_batches, out_of_memory
 from engine.models.slots import why_static
-from engine.plan.model_files import read_adapter_config, read_json
+from engine.plan.paths import read_adapter_config, read_json
 from engine.plan.plan import Model
 
 # What the loaders of transformers and peft raise for files that do not fit together.

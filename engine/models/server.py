@@ -12,8 +12,7 @@ from engine.servers.address import read_key
 from engine.servers.client import BACKOFF_S, Access, CallFailed, Client
 from engine.servers.control import server_at
 from engine.servers.loop import Pool
-from engine.servers.parameters import dropped
-from engine.servers.wire import Reply
+from engine.servers.wire import Reply, dropped
 
 RETRIES = 4
 HAND_OVER = 0.5  # seconds: the longest that a caller waits for word

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from engine.compare.comparison import Comparison
-from engine.data.leak import TIERS
-from engine.data.suspicion import Suspicion, all_jump, near_ceiling, prefers_original
+from engine.data.leak import TIERS, Suspicion, all_jump, near_ceiling, prefers_original
 from engine.gates.checks import (
     AdapterEffect,
     ComplianceRate,
@@ -17,7 +16,7 @@ from engine.gates.checks import (
     unmeasured_alerts,
 )
 from engine.gates.data import Leaked, leakage_alerts, suspicion_alerts
-from engine.gates.downtrend import SHORTEST, MeasureSeries, downtrend_alerts
+from engine.gates.drops import SHORTEST, MeasureSeries, downtrend_alerts
 from engine.gates.judges import (
     JudgeConsistency,
     MatchVerdicts,

@@ -12,7 +12,7 @@ from engine.phases.generate import Loader
 from engine.phases.work import Meter, Piece, Work, closed_after
 from engine.plan.plan import Benchmarks, Model
 from store import database, records
-from store.read import benchmarks, history
+from store.read import history, runs
 from store.write import Transaction
 
 PHASE = "benchmarks"
@@ -78,9 +78,9 @@ def _groups(work: Work, model_id: int) -> dict[str, list[str]]:
     return dict(details.get(GROUPS) or {})
 
 
-def _earlier(work: Work, fingerprint: str, model_id: int) -> dict[str, benchmarks.EarlierRow]:
+def _earlier(work: Work, fingerprint: str, model_id: int) -> dict[str, runs.EarlierRow]:
     with closing(history.attach(database.connect(work.store))) as connection:
-        return benchmarks.earlier(connection, fingerprint, model_id)
+        return runs.earlier(connection, fingerprint, model_id)
 
 
 def _reporter(work: Work, model: Model, settings: Benchmarks) -> Callable[[str, int, int], None]:
@@ -122,7 +122,7 @@ def _store(work: Work, model_id: int, result: TaskResult) -> None:
         _append(work, transaction, model_id, scores, samples, members)
 
 
-def _reuse(work: Work, model: Model, known: KnownTask, found: benchmarks.EarlierRow) -> None:
+def _reuse(work: Work, model: Model, known: KnownTask, found: runs.EarlierRow) -> None:
     """Copies a previous run's results with their samples, so that this run is complete."""
     recorder, model_id = work.recorder, work.model_ids[model.name]
     rows = recorder.rows(records.StoredBenchmarkScore, model_id=found.model_id, identity=known.identity)

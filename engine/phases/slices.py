@@ -15,9 +15,8 @@ from engine.compare.slices import (
     places,
     slice_values,
 )
-from engine.metrics.bias import Disparity, disparities, term_of
 from engine.metrics.metric import Measure, mean
-from engine.metrics.slices import largest, slice_ids
+from engine.metrics.slices import Disparity, disparities, largest, slice_ids, term_of
 from engine.phases.data import leak_slices
 from engine.phases.work import Work
 from engine.plan.plan import Gates

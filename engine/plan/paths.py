@@ -4,19 +4,75 @@ Each function is a pydantic validator. A table built in code, without a Context,
 """
 
 import difflib
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from engine.data.files import is_dataset, is_hub
 from engine.data.textfile import read_text
 from engine.errors import BadInput
 from engine.plan.errors import found, is_secret
+
+# These replace or lengthen the input instead of changing layers, so they cannot share a base with others.
+_PROMPT_LEARNING = {
+    "PROMPT_TUNING",
+    "MULTITASK_PROMPT_TUNING",
+    "P_TUNING",
+    "PREFIX_TUNING",
+    "ADAPTION_PROMPT",
+    "CARTRIDGE",
+    "CPT",
+    "XLORA",
+}
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file; BadInput when it cannot be read or holds something else."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise BadInput(f"{file}: is not valid JSON: {error}", "Copy the file again.") from error
+    if not isinstance(value, dict):
+        raise BadInput(f"{file}: holds no JSON object.", "Copy the file again.")
+    return value
+
+
+def read_adapter_config(adapter: Path) -> dict[str, Any]:
+    """The adapter's configuration. Raises BadInput when the folder is no adapter that can be attached."""
+    if not adapter.is_dir():
+        raise BadInput(
+            f"{adapter}: no such adapter folder.", "Give the folder that PEFT's save_pretrained() wrote."
+        )
+    file = adapter / "adapter_config.json"
+    if not file.is_file():
+        other = " It is a full model: name it under `path`." if (adapter / "config.json").is_file() else ""
+        if inner := sorted(file.parent.name for file in adapter.glob("*/adapter_config.json")):
+            other = (
+                f" It has adapters in it: name one of {', '.join(inner[:5])}, or all of them with `sweep`."
+            )
+        raise BadInput(
+            f"{adapter}: is not an adapter: it has no adapter_config.json.{other}",
+            "Give the folder that PEFT's save_pretrained() wrote.",
+        )
+    config = read_json(file)
+    kind = str(config.get("peft_type") or "").upper()
+    if not kind:
+        raise BadInput(f"{file}: names no `peft_type`.", "Save the adapter again with PEFT.")
+    if kind in _PROMPT_LEARNING:
+        raise BadInput(
+            f"{adapter}: adapters of the kind {kind} cannot share a base with other models.",
+            "Serve it, and name the server in the plan.",
+        )
+    return config
+
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _TEXT_FILES = (".md", ".txt", ".jinja", ".j2")
@@ -212,3 +268,34 @@ def _names(folder: Path) -> Iterable[str]:
         return [item.name for item in folder.iterdir()]
     except OSError:
         return []
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str) and not (value.strip() and value.isprintable()):
+        raise ValueError("must be a text of one line, not empty, without control characters")
+    return value
+
+
+def _environment_name(value: Any) -> Any:
+    if isinstance(value, str) and (is_secret(value) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value)):
+        raise ValueError('must be the name of an environment variable, such as "OPENAI_API_KEY"')
+    return value
+
+
+Name = Annotated[str, Field(max_length=200), BeforeValidator(_printable)]
+EnvironmentName = Annotated[str, BeforeValidator(_environment_name)]
+File = Annotated[Path, BeforeValidator(existing_file)]
+FileOrFolder = Annotated[Path, BeforeValidator(existing)]
+Dataset = Annotated[Path, BeforeValidator(dataset)]
+Folder = Annotated[Path, BeforeValidator(existing_folder)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
+Seconds = Annotated[float, Field(strict=True, gt=0, le=86_400)]
+Temperature = Annotated[float, Field(strict=True, ge=0, le=10)]
+Flag = Annotated[bool, Field(strict=True)]
+Url = Annotated[str, BeforeValidator(server_url)]
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())

@@ -34,10 +34,7 @@ from engine.plan.errors import (
 )
 from engine.plan.folds import select_fold
 from engine.plan.metrics import REGISTRY, is_own, make_built_in
-from engine.plan.rubric import BUILT_IN
-from engine.plan.sweep import Members, expand
-from engine.plan.sweep import Sweep as Sweep
-from engine.plan.types import (
+from engine.plan.paths import (
     Count,
     Dataset,
     EnvironmentName,
@@ -53,6 +50,9 @@ from engine.plan.types import (
     Temperature,
     Url,
 )
+from engine.plan.rubric import BUILT_IN
+from engine.plan.sweep import Members, expand
+from engine.plan.sweep import Sweep as Sweep
 
 
 def _rubric(value: Any, info: ValidationInfo) -> Any:

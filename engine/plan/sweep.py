@@ -13,8 +13,7 @@ from typing import Any
 
 from engine.errors import BadInput
 from engine.plan.errors import Problem, found, key_path
-from engine.plan.model_files import read_adapter_config
-from engine.plan.types import Count, Name, Table
+from engine.plan.paths import Count, Name, Table, read_adapter_config
 
 MOST = 500  # checkpoints that one sweep may find
 Members = Mapping[str, Sequence[str]]

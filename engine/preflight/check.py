@@ -16,9 +16,8 @@ from engine.compare.sweep import cheap_measure
 from engine.data.example import Example, eval_set_version
 from engine.data.examples import data_rows
 from engine.data.leakage import read_training
-from engine.data.lock import refuse_used_test, used_before
 from engine.data.unused import unused_columns
-from engine.data.versions import file_hash
+from engine.data.versions import file_hash, refuse_used_test, used_before
 from engine.errors import AssayError, BadInput
 from engine.judges.preflight import cost_findings, judge_findings
 from engine.metrics.load import CLASH_WAY_OUT, clashes, load_metric
@@ -27,12 +26,12 @@ from engine.models.folder import adapter_notes, check_adapter, check_model_folde
 from engine.models.recorded import RecordedModel
 from engine.plan.errors import Finding, Level, in_units
 from engine.plan.metrics import is_own
-from engine.plan.model_files import read_json
+from engine.plan.paths import read_json
 from engine.plan.plan import Data, Model, Plan
 from engine.plan.selection import in_part, part_name, whole_set, without_excluded
 from engine.plan.training_config import read_training_config
 from engine.preflight.estimate import disk_bytes, memory, time_needed
-from engine.servers.reach import NamedServer, reach
+from engine.servers.transport import NamedServer, reach
 from store import database
 from store.people import excluded
 from store.read import history

@@ -21,7 +21,7 @@ from engine.models.server import ServerModel
 from engine.models.vitals import Sensors
 from engine.phases.generate import settings_of
 from engine.plan.errors import Finding, in_units, in_words
-from engine.plan.model_files import read_json
+from engine.plan.paths import read_json
 from engine.plan.plan import Model, Plan
 
 PROMPTS = 8

@@ -1,7 +1,8 @@
 """Executes the phases of one run in order. A phase skips finished work: this is how a run resumes."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,7 @@ from engine.phases import data
 from engine.phases.benchmarks import benchmark
 from engine.phases.benchmarks import pieces as benchmark_pieces
 from engine.phases.compare import compare, measured_use
-from engine.phases.compute import computing
-from engine.phases.generate import Loader, generate, grouped
+from engine.phases.generate import Each, Loader, Step, generate, grouped
 from engine.phases.judge import judge_all, judge_pieces
 from engine.phases.judging.shared import open_purse
 from engine.phases.perplexity import corpora, corpora_pieces, perplexity
@@ -23,6 +23,33 @@ from engine.plan.training_config import read_training_config
 from engine.run.environment import hold_to_hardware
 from store import records
 from store.write import Recorder
+
+
+@contextmanager
+def computing(work: Work) -> Iterator[Each]:
+    """The plan's engine, ready to work; the weights that it has loaded are kept until the end.
+
+    Raises CannotRun when the cluster of the plan cannot be had.
+    """
+    if work.plan.compute.engine == "ray":
+        from engine.cluster.connection import connect
+
+        connect(work.plan.compute.address)
+        from engine.phases.fleet import Fleet
+
+        with Fleet(work) as fleet:
+            yield fleet.each
+        return
+    loader = Loader(work)
+
+    def each(models: Sequence[Model], step: Step) -> None:
+        for model in models:
+            step(work, model, loader)
+
+    try:
+        yield each
+    finally:
+        loader.close()
 
 
 def execute(

@@ -16,8 +16,7 @@ from engine.metrics.batch import Pair, score_all, task_of, useful_processes
 from engine.metrics.load import load_metrics
 from engine.metrics.metric import Measure, Score
 from engine.models.model import Response, without_reasoning
-from engine.stats.intervals import Interval
-from engine.stats.running import RunningInterval
+from engine.stats.intervals import Interval, RunningInterval
 
 RESPONSE = "response"
 _LINES = {".jsonl", ".ndjson"}

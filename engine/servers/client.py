@@ -12,16 +12,17 @@ from engine.servers.address import read_address, read_key
 from engine.servers.control import LONGEST_PAUSE, Fault, call_number, server_at
 from engine.servers.costs import Ledger, cost_of, worst_cost
 from engine.servers.limiter import Overloaded
-from engine.servers.parameters import named_unsupported, without
 from engine.servers.transport import Broken, NoConnection, RawAnswer, TooLong, Transport
 from engine.servers.wire import (
     NoReply,
     Reply,
     complaint_of,
     is_too_long,
+    named_unsupported,
     quota_wait,
     read_reply,
     retry_after,
+    without,
 )
 
 BACKOFF_S = 0.5  # before the first retry, where the server names no time; doubles with each

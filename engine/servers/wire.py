@@ -1,15 +1,82 @@
-"""Responses of OpenAI-compatible servers: replies, errors, and how long to wait."""
+"""What goes over to OpenAI-compatible servers and back: parameters they refuse, replies, errors, waiting."""
 
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from engine.servers.address import Redactor
 from engine.servers.reasoning import reasoning_apart
+
+# OpenAI's reasoning models know the limit by another name than all other servers.
+LENGTH, NEW_LENGTH = "max_tokens", "max_completion_tokens"
+# What an answer can be had without, by the names that complaints call it.
+_OPTIONAL = {
+    "response_format": r"response[_ ]format|json_schema",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "seed": "seed",
+    LENGTH: LENGTH,
+    NEW_LENGTH: NEW_LENGTH,
+}
+_CODES = {"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"}
+_BEFORE = r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|invalid)"
+_AFTER = (
+    r"(?:unsupported|(?:is|are|does|do)?\s*not\s+(?:currently\s+)?(?:support\w*|permitted|allowed|accepted)"
+    r"|unrecogni[sz]ed|unexpected|unavailable|extra (?:fields|inputs))"
+)
+_UNSUPPORTED = re.compile(rf"{_BEFORE}|{_AFTER}", re.IGNORECASE)
+# The parameter and the verdict on it in one clause: "Unsupported value: 'temperature' does not support 0",
+# "['body', 'seed'] Extra inputs are not permitted", "unknown field `seed`".
+_NAMED = {
+    name: re.compile(
+        rf"\b{_BEFORE}\b(?:\W+(?:\w+\W+){{0,3}}?)(?:{said})\b|\b(?:{said})\b[^.;\n]{{0,60}}?\b{_AFTER}",
+        re.IGNORECASE,
+    )
+    for name, said in _OPTIONAL.items()
+}
+_INSTEAD = re.compile(rf"\b{NEW_LENGTH}\b.*\binstead\b", re.IGNORECASE | re.DOTALL)
+
+
+def without(body: Mapping[str, Any], refused: Collection[str]) -> dict[str, Any]:
+    """A request's body without the refused parameters; a refused `max_tokens` goes under its newer name."""
+    kept = {name: value for name, value in body.items() if name not in refused}
+    if LENGTH in body and LENGTH in refused and NEW_LENGTH not in refused:
+        kept[NEW_LENGTH] = body[LENGTH]
+    return kept
+
+
+def named_unsupported(body: Mapping[str, Any], code: object, param: object, complaint: str) -> set[str]:
+    """The optional parameters of a body that a server's complaint names as unsupported.
+
+    By the `param` of OpenAI's errors where there is one, else by the wording. A word that occurs in the
+    complaint is not enough: servers repeat prompts.
+    """
+    if isinstance(param, str) and param:
+        name = param.partition(".")[0]
+        return {name} & _OPTIONAL.keys() & body.keys() if _says_so(code, name, complaint) else set()
+    return {
+        name
+        for name in _OPTIONAL.keys() & body.keys()
+        if _NAMED[name].search(complaint) or (name == LENGTH and _INSTEAD.search(complaint))
+    }
+
+
+def _says_so(code: object, name: str, complaint: str) -> bool:
+    instead = name == LENGTH and _INSTEAD.search(complaint)
+    return code in _CODES or bool(_UNSUPPORTED.search(complaint) or instead)
+
+
+def dropped(refused: Collection[str]) -> list[str]:
+    """The dropped parameters; a limit that only changed its name is not one."""
+    lost = set(refused)
+    if NEW_LENGTH not in lost:
+        lost.discard(LENGTH)
+    return sorted(lost - ({NEW_LENGTH} if LENGTH in lost else set()))
+
 
 _TOO_LONG = re.compile(r"context.?length|maximum context|context window|too many tokens", re.IGNORECASE)
 _DURATION = re.compile(r"([0-9.]+)(ms|h|m|s)")

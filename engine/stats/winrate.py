@@ -1,13 +1,152 @@
-"""Win rates from verdicts, and how often a place wins rather than a model."""
+"""Win rates from verdicts, rankings of several models, and when enough pairs were judged."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from engine.stats.intervals import SHARE, Interval, bootstrap_interval, wilson
-from engine.stats.resampling import Array
+from engine.stats.intervals import SHARE, Interval, bootstrap_interval, percentiles, wilson
+from engine.stats.resampling import Array, bootstrap_sums
+
+RESAMPLES = 1_000
+CENTRE, SPREAD = 1000.0, 400.0  # of Elo's scale: 400 points are odds of ten to one
+_STEPS = 2_000
+_PRECISION = 1e-9
+
+Points = Mapping[tuple[str, str], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Strength:
+    """A model's strength in Elo points around 1000, with its 95 % interval; n comparisons it took part in."""
+
+    model: str
+    strength: float | None
+    low: float | None
+    high: float | None
+    n: int
+    reason: str | None = None
+
+
+def bradley_terry(models: Sequence[str], examples: Sequence[Points], seed: int = 0) -> list[Strength]:
+    """Bradley and Terry's model (1952), fitted by Hunter's MM algorithm (2004); the strongest first.
+
+    Each example holds, for two models (first, second), the points of the first: 1 a win, 0.5 a tie, 0 a loss.
+    Intervals come from resampling examples, so that all comparisons on one example stay together. Every model
+    is given one drawn comparison with an imagined average one: it keeps the strength of a model that won or
+    lost everything finite, and pulls all a little to the middle, the less the more comparisons there are.
+    """
+    size = len(models)
+    place = {model: number for number, model in enumerate(models)}
+    wins = np.zeros((len(examples), size * size))
+    for row, points in enumerate(examples):
+        table = wins[row].reshape(size, size)
+        for (first, second), point in points.items():
+            table[place[first], place[second]] += point
+            table[place[second], place[first]] += 1.0 - point
+    if len(examples) == 0:
+        return [Strength(model, None, None, None, 0, "nothing was compared") for model in models]
+    total = wins.sum(axis=0).reshape(size, size)
+    met = (total + total.T).sum(axis=1)
+    values = _fit(total[None])[0]
+    resampled = _fit(bootstrap_sums(wins, seed, RESAMPLES).reshape(-1, size, size))
+    found = [
+        _strength(model, float(values[number]), resampled[:, number], round(met[number]))
+        for number, model in enumerate(models)
+    ]
+    return sorted(found, key=lambda item: (item.strength is None, -(item.strength or 0.0)))
+
+
+def _strength(model: str, value: float, resampled: Array, n: int) -> Strength:
+    if n == 0:
+        return Strength(model, None, None, None, 0, "was never compared")
+    low, high = percentiles(resampled)
+    return Strength(model, value, low, high, n)
+
+
+def _fit(wins: Array) -> Array:
+    """Elo points [tables, models] from points won [tables, models, models]; all tables at once."""
+    tables, size, _ = wins.shape
+    # The imagined average model stands last, of strength 1, and drew with everyone once.
+    games = np.zeros((tables, size + 1, size + 1))
+    games[:, :size, :size] = wins
+    games[:, :size, size] = games[:, size, :size] = 0.5
+    won = games.sum(axis=2)
+    meetings = games + games.transpose(0, 2, 1)
+    strengths = np.ones((tables, size + 1))
+    for _ in range(_STEPS):
+        expected = (meetings / (strengths[:, :, None] + strengths[:, None, :])).sum(axis=2)
+        updated = won / expected
+        updated /= updated[:, -1:]
+        settled = np.abs(np.log(updated) - np.log(strengths)).max() < _PRECISION
+        strengths = updated
+        if settled:
+            break
+    logs = np.log10(strengths[:, :size])
+    points: Array = CENTRE + SPREAD * (logs - logs.mean(axis=1, keepdims=True))
+    return points
+
+
+_GRID = 1_000
+_CAP = 0.75
+
+
+class ConfidenceSequence:
+    """An always-valid 95 % interval for the mean of values in [0, 1] that come one at a time.
+
+    The hedged capital of Waudby-Smith and Ramdas (2024, "Estimating means of bounded random variables by
+    betting", theorem 3): for each possible mean, what a gambler would have won who bets that it is wrong. By
+    Ville's inequality the capital against the true mean ever reaches 1/alpha with a chance of alpha at most,
+    so stopping when the interval clears a threshold keeps the error rate. Values must come in random order.
+    """
+
+    def __init__(self, level: float = 0.95) -> None:
+        self._alpha = 1.0 - level
+        self._means = (np.arange(_GRID) + 0.5) / _GRID
+        self._up = np.zeros(_GRID)  # logarithms of both gamblers' capital, for each mean
+        self._down = np.zeros(_GRID)
+        self._possible = np.ones(_GRID, dtype=bool)
+        self._n = 0
+        self._sum = 0.5
+        self._squares = 0.25
+
+    @property
+    def n(self) -> int:
+        return self._n
+
+    def add(self, value: float) -> None:
+        """Takes in one value. Raises ValueError outside [0, 1]."""
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"{value} is not between 0 and 1")
+        self._n += 1
+        # The bet rests on what came before this value alone: that is what makes the game fair.
+        variance = self._squares / self._n
+        bet = math.sqrt(2 * math.log(2 / self._alpha) / (variance * self._n * math.log(1 + self._n)))
+        excess = value - self._means
+        self._up += np.log1p(np.minimum(bet, _CAP / self._means) * excess)
+        self._down += np.log1p(-np.minimum(bet, _CAP / (1 - self._means)) * excess)
+        capital = np.maximum(self._up, self._down) + math.log(0.5)
+        self._possible &= capital < math.log(1 / self._alpha)
+        self._sum += value
+        mean = self._sum / (self._n + 1)
+        self._squares += (value - mean) ** 2
+
+    def interval(self) -> tuple[float, float]:
+        """The means that are still possible: their lowest and highest, a grid step of 0.001 wider."""
+        kept = np.flatnonzero(self._possible)
+        if len(kept) == 0:
+            # Every mean on the grid was ruled out: the truth lies between two of its points.
+            mean = (self._sum - 0.5) / self._n
+            return max(0.0, mean - 1 / _GRID), min(1.0, mean + 1 / _GRID)
+        return float(kept[0]) / _GRID, float(kept[-1] + 1) / _GRID
+
+    def settled(self, threshold: float) -> bool:
+        """Whether the mean is known to be above the threshold, or known to be below it."""
+        low, high = self.interval()
+        return low > threshold or high < threshold
+
 
 Outcome = Literal["win", "loss", "tie", "failed"]
 Winner = Literal["candidate", "baseline", "tie"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.models.cache import ResponseCache, response_key
+from engine.models.fingerprint import ResponseCache, response_key
 from engine.models.model import Response, Settings
 from store import records
 from store.write import Recorder

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine.compare.comparison import Comparison
-from engine.gates.runs import Incomparable, RunComparison, compare_runs
+from engine.gates.checks import Incomparable, RunComparison, compare_runs
 from engine.metrics.load import load_metric
 from store import database
 from store.read import history

@@ -8,10 +8,9 @@ import pytest
 from engine.data.coverage import cover, draw, drift, gaps, psi, survey, thinned, two_sample
 from engine.data.duplicates import conflicts, duplicates
 from engine.data.example import Example
-from engine.data.lock import refuse_used_test, training_edited
+from engine.data.leak import all_jump, near_ceiling, prefers_original
 from engine.data.power import examples_for, smallest_change
-from engine.data.suspicion import all_jump, near_ceiling, prefers_original
-from engine.data.versions import version_diff
+from engine.data.versions import refuse_used_test, training_edited, version_diff
 from engine.errors import BadInput
 from store.read.rows import SplitUseRow
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from engine.gates.downtrend import SHORTEST, MeasureSeries, downtrend_alerts
+from engine.gates.drops import SHORTEST, MeasureSeries, downtrend_alerts
 
 RUNS = 30
 

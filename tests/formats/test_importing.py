@@ -8,7 +8,7 @@ import pytest
 
 from engine.errors import BadInput
 from engine.formats.importing import import_run
-from engine.gates.runs import compare_runs
+from engine.gates.checks import compare_runs
 from store import database
 from store.read import history
 from tests.formats import files

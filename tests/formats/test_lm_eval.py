@@ -17,7 +17,7 @@ from engine.compare.comparison import Comparison
 from engine.errors import BadInput
 from engine.formats.importing import import_benchmarks, import_run
 from engine.formats.lm_eval import export_lm_eval
-from engine.gates.runs import RunComparison, compare_runs
+from engine.gates.checks import RunComparison, compare_runs
 from engine.stats.paired import from_stderr, mcnemar
 from store import database, records
 from store.read import history

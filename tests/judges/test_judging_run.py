@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.gates.runs import compare_runs
+from engine.gates.checks import compare_runs
 from engine.phases.work import Stopped
 from store import records
 from store.database import connect

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from engine.phases.judge import majority
 from engine.phases.judging.audits import BOAST
-from engine.phases.judging.panel import majority
 from engine.phases.work import Stopped
 from engine.stats.winrate import Outcome
 from store import records

@@ -9,10 +9,10 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 
 from engine.data.example import Example
 from engine.errors import BadInput
-from engine.metrics.bias import disparities
 from engine.metrics.load import load_metric
 from engine.metrics.metric import Score
 from engine.metrics.safety import PersonalData, Refusals, ToxicWords, iban, is_refusal, kinds, luhn
+from engine.metrics.slices import disparities
 from engine.metrics.text_models import Sentiment, Toxicity
 from engine.models.model import Response
 from tests.metrics.encoders import CONTEXT, make_tokenizer

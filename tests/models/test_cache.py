@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.models.cache import ResponseCache, response_key
+from engine.models.fingerprint import ResponseCache, response_key
 from engine.models.local import LocalBase, LocalModel
 from engine.models.model import Response, Settings
 from engine.plan.plan import Model

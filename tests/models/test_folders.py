@@ -245,7 +245,7 @@ def test_shapes_are_read_from_the_headers(model: Path) -> None:
 
 
 def test_checking_folders_needs_no_torch() -> None:
-    program = "import sys; from engine.models import cache, folder, recorded, server"
+    program = "import sys; from engine.models import fingerprint, folder, recorded, server"
     report = "print(sorted({'torch', 'transformers', 'peft', 'openai', 'diskcache'} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", f"{program}; {report}"], capture_output=True, text=True, check=True

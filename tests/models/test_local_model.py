@@ -12,7 +12,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from engine.data.example import Example
-from engine.models.cache import ResponseCache
+from engine.models.fingerprint import ResponseCache
 from engine.models.local import LocalBase, LocalModel
 from engine.models.model import Response, Settings
 from engine.models.prompt import Prompts

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.models.cache import ResponseCache
+from engine.models.fingerprint import ResponseCache
 from engine.models.local import LocalBase, LocalModel
 from engine.models.model import Settings
 from engine.models.noise import noise_floor

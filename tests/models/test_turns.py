@@ -8,7 +8,7 @@ import pytest
 
 from engine.data.example import Example
 from engine.errors import BadInput
-from engine.models.cache import ResponseCache
+from engine.models.fingerprint import ResponseCache
 from engine.models.local import LocalBase
 from engine.models.model import Response, Settings
 from engine.models.prompt import converse

@@ -11,8 +11,8 @@ from tests.sections.conftest import Gathered
 from tests.tui.history import HOSTILE
 from tests.tui.leaky import set_summary, summary
 from tui.report import FORMATS, render
-from tui.sections.costs import judging_cost
 from tui.sections.data import NOT_LEAKED
+from tui.sections.overview import judging_cost
 
 
 def summarise(store: Path, **values: Any) -> None:

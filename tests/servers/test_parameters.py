@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from engine.servers.parameters import dropped, named_unsupported, without
 from engine.servers.reasoning import Reasoned, opens_reasoning, split_reasoning
+from engine.servers.wire import dropped, named_unsupported, without
 
 BODY: dict[str, Any] = {
     "messages": [], "max_tokens": 9, "temperature": 0, "top_p": 1, "seed": 0, "response_format": {},

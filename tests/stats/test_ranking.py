@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from engine.stats.ranking import Points, bradley_terry
+from engine.stats.winrate import Points, bradley_terry
 
 
 def _played(strengths: dict[str, float], examples: int, seed: int) -> list[Points]:

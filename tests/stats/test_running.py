@@ -4,17 +4,16 @@ import numpy as np
 import pytest
 
 from engine.metrics.metric import mean
-from engine.stats import running
-from engine.stats.intervals import Interval, bootstrap_interval
+from engine.stats import intervals
+from engine.stats.intervals import Interval, RunningInterval, bootstrap_interval
 from engine.stats.resampling import Array
-from engine.stats.running import RunningInterval
 
 GROUPS = 2000
 
 
 @pytest.fixture(autouse=True)
 def _few_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "GROUPS", GROUPS)
+    monkeypatch.setattr(intervals, "GROUPS", GROUPS)
 
 
 def over(parts: Array, seed: int = 0) -> Interval:

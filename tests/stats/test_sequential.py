@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.stats.sequential import ConfidenceSequence
+from engine.stats.winrate import ConfidenceSequence
 
 
 @pytest.mark.parametrize("rate", [0.5, 0.55, 0.9])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from engine.judges.asking import JudgmentCache
-from engine.models.cache import ResponseCache
+from engine.models.fingerprint import ResponseCache
 from engine.models.model import Response
 from engine.servers.wire import Reply
 from store.cache import JsonCache, kept, prune

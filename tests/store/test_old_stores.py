@@ -13,7 +13,6 @@ import pytest
 from store import database, records
 from store.read import (
     answers,
-    benchmarks,
     datasets,
     evidence,
     failures,
@@ -168,5 +167,5 @@ def test_everything_that_screens_read_can_be_read(connection: history.Connection
         queues.queue(connection, row.id, sides[-1], sides[0])
         for model in models:
             list(evidence.scores(connection, model.id))
-            benchmarks.samples(connection, model.id)
-            benchmarks.earlier(connection, model.fingerprint or "", 0)
+            runs.samples(connection, model.id)
+            runs.earlier(connection, model.fingerprint or "", 0)

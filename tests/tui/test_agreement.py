@@ -17,7 +17,7 @@ from tui.app.settings import AppSettings
 from tui.screens import agreement
 from tui.screens.agreement import AgreementScreen
 from tui.screens.agreement import settled as gate_said
-from tui.screens.command import CommandResult, run_command
+from tui.screens.choosing import CommandResult, run_command
 from tui.screens.review.screen import ReviewScreen
 
 PLAN = "[gates]\nmin_win_rate = 0.55\n"

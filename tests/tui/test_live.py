@@ -16,8 +16,7 @@ from tests.tui.driver import opened
 from tests.tui.history import NOW
 from tui.app.app import AssayApp
 from tui.screens.live.lines import JudgingSoFar, judging, machine, phases
-from tui.screens.live.logs import EventsScreen
-from tui.screens.live.screen import LiveScreen
+from tui.screens.live.screen import EventsScreen, LiveScreen
 from tui.sections.eta import Cost
 
 

@@ -6,8 +6,7 @@ from store.read import live
 from tests.tui.driver import opened
 from tui.app.settings import AppSettings
 from tui.screens.live.lines import others
-from tui.screens.live.logs import FailedScreen
-from tui.screens.live.screen import LiveScreen
+from tui.screens.live.screen import FailedScreen, LiveScreen
 
 
 def set_runs(store: Path, sql: str) -> None:

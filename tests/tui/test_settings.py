@@ -14,10 +14,8 @@ from tests.tui.conftest import Settled
 from tests.tui.driver import driven, opened
 from tests.tui.history import HOSTILE, NOW
 from tui.app.app import AssayApp
-from tui.app.clipboard import MOST_BYTES, sequence, to_file
-from tui.app.keymap import read_keys, registry_with, template
-from tui.app.settings import AppSettings, read_settings
-from tui.app.terminal import ascii_only
+from tui.app.settings import AppSettings, read_keys, read_settings, registry_with, template
+from tui.app.terminal import MOST_BYTES, ascii_only, sequence, to_file
 from tui.app.themes import THEMES, fitting
 from tui.keys import REGISTRY
 from tui.screens import RUN_SCREENS, load

@@ -6,8 +6,7 @@ from textual.geometry import Region
 
 from tui.text.gate import fit
 from tui.widgets.lines import Pane
-from tui.widgets.rows import Rows
-from tui.widgets.table import Columns, FlexColumn
+from tui.widgets.rows import Columns, FlexColumn, Rows
 
 
 class Spying(Pane):

@@ -14,7 +14,7 @@ def open_workbench(folder: Path, run: int | None = None, screen: str | None = No
     """
     settings = read_settings(**given)
     if settings.keys:
-        from tui.app.keymap import rebind
+        from tui.app.settings import rebind
 
         rebind(settings.keys)
     if settings.theme is None:

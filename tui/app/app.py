@@ -208,18 +208,18 @@ class AssayApp(App[int], inherit_bindings=False):
 
     async def action_copy(self) -> None:
         """Copies what stands under the cursor to wherever it can go, and says where."""
-        from tui.app import clipboard
+        from tui.app import terminal
 
         front = self.front
         text = front.copied if front is not None else ""
         if front is None or not text:
             return
-        taken = await asyncio.to_thread(clipboard.to_tmux, text)
-        sequence = clipboard.sequence(text)
+        taken = await asyncio.to_thread(terminal.to_tmux, text)
+        sequence = terminal.sequence(text)
         if not taken and sequence is not None and self._driver is not None:
             self._driver.write(sequence)
         try:
-            kept = f"in {clipboard.to_file(text, self.store.folder)}"
+            kept = f"in {terminal.to_file(text, self.store.folder)}"
         except OSError as error:
             kept = f"no file: {error.strerror}"
         place = "to the clipboard, where the terminal allows it" if sequence else "too long for the clipboard"

@@ -16,8 +16,7 @@ from store.read.runs import Words
 from store.session import opened
 from store.transfer.merge import deleted, held_by, purge
 from tui.cli.common import Json, Run, Store, store_folder
-from tui.sections.costs import judging_cost
-from tui.sections.overview import verdict
+from tui.sections.overview import judging_cost, verdict
 from tui.text.gate import printable
 from tui.text.output import (
     Column,

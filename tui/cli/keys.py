@@ -16,8 +16,7 @@ def keys(
 ) -> int:
     """List the app's actions and their keys."""
     from engine.errors import BadInput
-    from tui.app.keymap import registry_with, template
-    from tui.app.settings import read_settings, settings_file
+    from tui.app.settings import read_settings, registry_with, settings_file, template
 
     file = settings_file()
     if write:

@@ -16,7 +16,7 @@ from tui.text.output import err, heading, out, paragraph, print_json
 
 if TYPE_CHECKING:
     from engine.compare.comparison import Comparison
-    from engine.gates.runs import RunComparison
+    from engine.gates.checks import RunComparison
     from engine.plan.training_config import Retrained
 
 
@@ -112,7 +112,7 @@ def compare(
     """
     from engine.compare.comparable import shared_sets
     from engine.decision.changes import retrainings
-    from engine.gates.runs import compare_runs
+    from engine.gates.checks import compare_runs
     from tui.sections.remarks import noise_remarks
 
     with opened(store_folder(context, store)) as connection:

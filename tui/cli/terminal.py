@@ -13,15 +13,21 @@ from engine.decision.judges import Said
 from store.read.rows import ComparisonRow, ModelScoreRow, WinRateRow
 from store.read.slices import CorpusRow, DisparityRow, SliceRow
 from tui.sections.alerts import AlertsSection
-from tui.sections.benchmarks import BenchmarksSection, ForgettingSection
-from tui.sections.costs import CostsSection
 from tui.sections.data import LEAKED, NOT_LEAKED, CoverageTable, DataSection
 from tui.sections.eta import in_gpu_hours
 from tui.sections.gather import RunSections
 from tui.sections.judging import JudgedPair, JudgeReport, JudgingSection
-from tui.sections.measures import NOT_FOUND, Change, LabelTable, MeasuresSection, changes_of
-from tui.sections.overview import Checkpoint, OverviewSection, SweepSection
-from tui.sections.slices import SlicesSection
+from tui.sections.measures import (
+    NOT_FOUND,
+    BenchmarksSection,
+    Change,
+    ForgettingSection,
+    LabelTable,
+    MeasuresSection,
+    SlicesSection,
+    changes_of,
+)
+from tui.sections.overview import Checkpoint, CostsSection, OverviewSection, SweepSection
 from tui.text.gate import MISSING, duration, percent, printable
 from tui.text.output import Column, heading, interval, moment, number, out, paragraph, print_table, strong
 

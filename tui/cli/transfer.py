@@ -117,7 +117,7 @@ def _import_store(path: Path, folder: Path, json: bool) -> None:
 
 def _export_records(folder: Path, runs: list[str], into: Path, form: str | None) -> None:
     """Writes these runs' records into a folder."""
-    from engine.formats.exporting import export_runs
+    from engine.formats.export import export_runs
 
     with opened(folder) as connection:
         ids = list(dict.fromkeys(find_run(connection, run) for run in runs))

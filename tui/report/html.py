@@ -13,17 +13,15 @@ from engine.decision.families import family_of, rank
 from store.read.rows import MetricRow
 from store.read.slices import SliceRow
 from tui.report import plots
-from tui.report.jinja import environment, shown
+from tui.report.markdown import environment, shown
 from tui.sections.alerts import WITH_EXAMPLES
-from tui.sections.costs import CostsSection
 from tui.sections.data import CoverageGap, DataSection
 from tui.sections.eta import in_gpu_hours
 from tui.sections.gather import RunSections
 from tui.sections.judging import JudgingSection
-from tui.sections.measures import DIRECTION, NOT_FOUND, Change, MeasuresSection
-from tui.sections.overview import MeasureTrend, cut_reason
+from tui.sections.measures import DIRECTION, NOT_FOUND, Change, MeasuresSection, SlicesSection
+from tui.sections.overview import CostsSection, MeasureTrend, cut_reason
 from tui.sections.protocol import plan_tables
-from tui.sections.slices import SlicesSection
 from tui.text.output import number
 
 WORST = 10  # slices in a table

@@ -16,12 +16,12 @@ from textual.events import Resize
 from store.read.rows import WinRateRow
 from tui.keys import bindings, written
 from tui.screens.base import RunScreen
-from tui.screens.command import run_command
+from tui.screens.choosing import run_command
 from tui.sections.agreement import FIGURES, OUTCOMES, gate_in_words
 from tui.text.gate import MISSING, cut, fit, join, one_line, percent, plain, wrap
 from tui.widgets.lines import Line, Pane
+from tui.widgets.plot import band, key
 from tui.widgets.rows import Rows
-from tui.widgets.win_rate_bar import band, key
 
 if TYPE_CHECKING:
     from store.read.history import Connection

@@ -235,7 +235,7 @@ class AssayScreen(Screen[None]):
         left: Callable[[], None] | None = None,
     ) -> None:
         """Asks for a line of text at the bottom; `left` is called when the person escapes instead."""
-        from tui.widgets.prompt import Prompt
+        from tui.widgets.menu import Prompt
 
         def done(text: str | None) -> None:
             self._close_question()
@@ -249,7 +249,7 @@ class AssayScreen(Screen[None]):
 
     def confirm(self, question: str, confirmed: Callable[[], None]) -> None:
         """Asks yes or no at the bottom; only `y` is yes."""
-        from tui.widgets.prompt import YesNo
+        from tui.widgets.menu import YesNo
 
         def done(yes: bool) -> None:
             self._close_question()

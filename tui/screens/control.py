@@ -10,7 +10,7 @@ from typing import Any
 from textual.app import App
 
 from tui.screens.base import AssayScreen, MessageScreen, Workbench
-from tui.screens.command import run_command
+from tui.screens.choosing import run_command
 
 MOST_DIGITS = 4  # of a number of calls at once
 

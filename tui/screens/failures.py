@@ -11,12 +11,11 @@ from textual.events import Resize
 
 from tui.keys import bindings, written
 from tui.screens.base import RunScreen
-from tui.screens.command import run_command
+from tui.screens.choosing import run_command
 from tui.screens.watch import StoreFailed
 from tui.text.gate import join, one_line
 from tui.widgets.lines import Line
-from tui.widgets.rows import Rows
-from tui.widgets.table import Columns, FlexColumn
+from tui.widgets.rows import Columns, FlexColumn, Rows
 
 if TYPE_CHECKING:
     from store.read.answers import AlikeRow

@@ -19,8 +19,7 @@ from tui.screens.base import RunScreen
 from tui.screens.choosing import PairScreen
 from tui.text.gate import MISSING, cut, fit, join, one_line, plain, wrap
 from tui.widgets.lines import Line, Pane
-from tui.widgets.rows import Rows
-from tui.widgets.table import Columns, FlexColumn
+from tui.widgets.rows import Columns, FlexColumn, Rows
 
 STRIP = 24  # cells of a ranking's strip
 _SIGNS = {

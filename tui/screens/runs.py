@@ -13,8 +13,7 @@ from tui.screens.control import RunControls
 from tui.screens.watch import StoreFailed
 from tui.text.gate import cut, fit, join, number, one_line, percent, short_age, spark
 from tui.widgets.lines import Line, Pane
-from tui.widgets.rows import Rows
-from tui.widgets.table import Columns, FlexColumn
+from tui.widgets.rows import Columns, FlexColumn, Rows
 
 if TYPE_CHECKING:
     from store.read.history import Connection

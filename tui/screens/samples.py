@@ -10,8 +10,7 @@ from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.text.gate import join, number, one_line, plain, wrap
 from tui.widgets.lines import Line, Pane
-from tui.widgets.rows import Rows
-from tui.widgets.table import Columns, FlexColumn
+from tui.widgets.rows import Columns, FlexColumn, Rows
 
 if TYPE_CHECKING:
     from store.read.history import Connection

@@ -18,8 +18,7 @@ from tui.screens.choosing import FilteredScreen, PairScreen
 from tui.screens.compare.lines import difference, interval, value
 from tui.text.gate import MISSING, cut, join, plain, wrap
 from tui.widgets.lines import Line, Pane
-from tui.widgets.rows import Rows
-from tui.widgets.table import Columns, FlexColumn
+from tui.widgets.rows import Columns, FlexColumn, Rows
 
 _WORDS = {
     "worse": ("− worse", "bold $bad"),

@@ -15,11 +15,10 @@ from textual.events import Resize, ScreenResume
 from engine.propose.proposal import MODELS, Proposal, ProposalItem, from_json
 from tui.keys import bindings, written
 from tui.screens.base import AssayScreen
-from tui.screens.command import run_command
+from tui.screens.choosing import run_command
 from tui.text.gate import join, plain, short_age, wrap
 from tui.widgets.lines import Line, Pane
-from tui.widgets.rows import Rows
-from tui.widgets.table import Columns, FlexColumn
+from tui.widgets.rows import Columns, FlexColumn, Rows
 
 MOST_BYTES = 256 << 10
 MOST_FILES = 500  # of a folder, that are looked at

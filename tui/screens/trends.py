@@ -12,8 +12,7 @@ from tui.screens.choosing import FilteredScreen
 from tui.text.gate import join, number, one_line, plain, short_age, signed, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.plot import Spot, only_ascii, plot
-from tui.widgets.rows import Rows
-from tui.widgets.table import Columns, FlexColumn
+from tui.widgets.rows import Columns, FlexColumn, Rows
 
 if TYPE_CHECKING:
     from store.read.history import Connection

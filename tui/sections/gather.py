@@ -10,16 +10,21 @@ from store.read.history import Connection
 from store.read.judging import judging as read_judging
 from store.read.rows import RunDetail, SplitUseRow
 from tui.sections.alerts import AlertsSection, with_examples
-from tui.sections.benchmarks import BenchmarksSection, ForgettingSection, benchmarks, forgotten
-from tui.sections.costs import CostsSection, costs
 from tui.sections.data import DataSection, data
 from tui.sections.eta import gpu_hours
 from tui.sections.judging import JudgingSection, judging
-from tui.sections.measures import MeasuresSection, measures
-from tui.sections.overview import MeasureTrend, OverviewSection, overview, trends
+from tui.sections.measures import (
+    BenchmarksSection,
+    ForgettingSection,
+    MeasuresSection,
+    SlicesSection,
+    benchmarks,
+    forgotten,
+    measures,
+)
+from tui.sections.overview import CostsSection, MeasureTrend, OverviewSection, costs, overview, trends
 from tui.sections.protocol import ProtocolTable, Repetition, protocol, repetition
 from tui.sections.remarks import remarks
-from tui.sections.slices import SlicesSection
 
 
 @dataclass(frozen=True, slots=True)

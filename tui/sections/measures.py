@@ -3,9 +3,69 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from engine.compare.forgetting import Conclusion, ForgettingRow, conclusions, forgetting
 from engine.decision.families import family, family_of, needs_of, rank
 from engine.decision.words import change
-from store.read.rows import AlertRow, ComparisonRow, MetricRow, ModelRow, ModelScoreRow
+from store.read.rows import AlertRow, BenchmarkRow, ComparisonRow, MetricRow, ModelRow, ModelScoreRow
+from store.read.slices import CorpusRow, DisparityRow, SliceRow, SliceScoreRow, worst
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarksSection:
+    """`models` are those that have a benchmark."""
+
+    models: tuple[str, ...]
+    rows: Sequence[BenchmarkRow]
+    corpora: Sequence[CorpusRow]
+
+    def reused(self) -> dict[tuple[str, int], list[str]]:
+        """By model and previous run: the tasks whose result was reused from that run."""
+        found: dict[tuple[str, int], dict[str, None]] = {}
+        for row in self.rows:
+            if row.reused_from is not None:
+                found.setdefault((row.model, row.reused_from), {})[row.task] = None
+        return {key: list(tasks) for key, tasks in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ForgettingSection:
+    rows: Sequence[ForgettingRow]
+    conclusions: Sequence[Conclusion]
+
+    def by_baseline(self) -> dict[str, list[ForgettingRow]]:
+        found: dict[str, list[ForgettingRow]] = {}
+        for row in self.rows:
+            found.setdefault(row.baseline, []).append(row)
+        return found
+
+
+def benchmarks(
+    models: Sequence[str], rows: Sequence[BenchmarkRow], corpora: Sequence[CorpusRow]
+) -> BenchmarksSection:
+    measured = {row.model for row in rows}
+    return BenchmarksSection(tuple(name for name in models if name in measured), rows, corpora)
+
+
+def forgotten(comparisons: Sequence[ComparisonRow]) -> ForgettingSection:
+    rows = forgetting(comparisons)
+    return ForgettingSection(rows, conclusions(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class SlicesSection:
+    """`rows` begin with those that are clearly worse."""
+
+    rows: Sequence[SliceRow]
+    scores: Sequence[SliceScoreRow]
+    disparities: Sequence[DisparityRow]
+
+    @property
+    def worse(self) -> int:
+        return sum(row.standing == "worse" for row in self.rows)
+
+    def worst(self, count: int) -> list[SliceRow]:
+        return worst(self.rows, count)
+
 
 DIRECTION = {"higher": "higher is better", "lower": "lower is better", "none": "no better direction"}
 _SHOWN = 60  # characters of a setting

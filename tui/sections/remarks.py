@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
-from engine.servers.parameters import dropped
+from engine.servers.wire import dropped
 from store.read.answers import AnswerCount
 from store.read.judging import JudgeUse
 from store.read.rows import ModelRow, RunDetail

@@ -14,8 +14,7 @@ from engine.judges.questions import drawn
 from engine.phases.judging.shared import given_answers, match_name, paid, until_stopped
 from engine.phases.work import Work
 from engine.plan.plan import Judge as JudgePlan
-from engine.stats.ranking import Points, bradley_terry
-from engine.stats.winrate import POINTS, Outcome, win_rate
+from engine.stats.winrate import POINTS, Outcome, Points, bradley_terry, win_rate
 from store import records
 from store.records.alert import Alert, ConstantAnswerEvidence, KinEvidence
 

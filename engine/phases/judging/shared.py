@@ -13,7 +13,7 @@ from engine.phases.work import Work, closed_after
 from engine.plan.plan import Model
 from engine.servers import control
 from engine.servers.costs import Ledger, open_ledger, read_prices
-from engine.servers.parameters import dropped
+from engine.servers.wire import dropped
 from store import records
 
 

@@ -20,7 +20,7 @@ from tui.screens.compare.data import (
 )
 from tui.sections.measures import DIRECTION, NOT_FOUND, LabelRow, declared, labels
 from tui.text.gate import MISSING, cut, join, number, plain, signed, wrap
-from tui.widgets.table import Columns, FlexColumn
+from tui.widgets.rows import Columns, FlexColumn
 
 ROOMY = 110  # cells from which on the models' names are written longer
 VERDICTS = Columns(

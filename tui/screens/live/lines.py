@@ -24,7 +24,7 @@ from tui.sections.eta import (
 )
 from tui.sections.eta import written as cost_written
 from tui.text.gate import MISSING, bar, cut, duration, fit, join, one_line, plain, size, wrap
-from tui.widgets.win_rate_bar import band, key
+from tui.widgets.plot import band, key
 
 if TYPE_CHECKING:
     from store.read.live import MissingRow, OtherRun

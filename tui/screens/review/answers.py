@@ -8,7 +8,7 @@ from textual.events import Resize
 from tui.screens.review.data import Review
 from tui.screens.review.views import VIEWS, ViewOptions, sheet
 from tui.text.gate import fit, join
-from tui.text.sheet import GUTTER, SCROLLED, Cell, Sheet, across, column, folded
+from tui.text.side_by_side import GUTTER, SCROLLED, Cell, Sheet, across, column, folded
 from tui.widgets.lines import Lines
 
 # What differs is underlined too, so that it shows without colour.

@@ -8,8 +8,7 @@ from engine.data.messages import turn_text
 from store.read.answers import PairView
 from store.read.queues import CATEGORY
 from store.read.rows import AnnotationRow, JudgmentRow, MetricRow, RatingRow, ScoreRow, VerdictRow
-from tui.screens.review.blind import about
-from tui.screens.review.data import ComparedPair, Review
+from tui.screens.review.data import ComparedPair, Review, about
 from tui.sections.agreement import seconds_each
 from tui.text.diff import Segment, text_of
 from tui.text.gate import MISSING, cut, duration, fit, join, number, plain, signed

@@ -20,8 +20,7 @@ from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.screens.choosing import neighbour
 from tui.screens.review.answers import Answers
-from tui.screens.review.blind import tells_nothing
-from tui.screens.review.data import Review, Wanted, read_counts, read_pair, read_review, slices
+from tui.screens.review.data import Review, Wanted, read_counts, read_pair, read_review, slices, tells_nothing
 from tui.screens.review.lines import details, excerpt, metrics_line, position, queue_name, verdict_line
 from tui.screens.review.views import VIEWS, ViewOptions
 from tui.screens.watch import StoreFailed

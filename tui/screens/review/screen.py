@@ -12,7 +12,7 @@ from engine.data.example import query_id
 from store.read.failures import TagRow, tags
 from store.reviewing import TakenBack, criteria, decide, take_back, toggle, toggle_tag
 from tui.keys import bindings
-from tui.screens.review.blind import tells_nothing
+from tui.screens.review.data import tells_nothing
 from tui.screens.review.lines import DECISIONS
 from tui.screens.review.queue import LookingScreen
 from tui.screens.splits.data import toggle as toggle_exclusion

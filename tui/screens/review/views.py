@@ -14,8 +14,7 @@ from tui.text.diff import AlignedPair, Diff, Segment, diff, text_of
 from tui.text.gate import cut, join, number, plain
 from tui.text.json_fields import NoJsonFound, field_rows, read_json, reordered
 from tui.text.overlay import code_marks, overlaid, raw_rows
-from tui.text.sheet import HEADING, Cell, Sheet, column, spanning, unified
-from tui.text.side_by_side import rows, wrapped
+from tui.text.side_by_side import HEADING, Cell, Sheet, column, rows, spanning, unified, wrapped
 
 
 class Turn(NamedTuple):

@@ -15,7 +15,7 @@ from tui.screens.splits.data import LeakEntry, SplitsData, VersionEntry
 from tui.text.diff import Segment, common, tokens
 from tui.text.gate import MISSING, age, bar, cut, fit, join, magnitude, one_line, plain, printable, wrap
 from tui.text.side_by_side import wrapped
-from tui.widgets.table import Columns, FlexColumn
+from tui.widgets.rows import Columns, FlexColumn
 
 SEPARATOR = " · "
 
