@@ -20,7 +20,8 @@ from engine.plan.metrics import REGISTRY, is_own
 from engine.plan.paths import Context
 from engine.plan.plan import Metrics
 from store.read import evidence, history
-from store.read.rows import ExampleRow, MetricRow, ModelRow
+from store.read.rows import ExampleRow, ModelRow
+from store.records import StoredMetric
 
 NOT_DECLARED = "no metric of Assay's gives a measure of that name, and its values are not averages"
 NO_EXAMPLES = "they are taken of a run's answers or of a corpus as a whole, not example by example"
@@ -143,21 +144,21 @@ def shared_measures(older: Side, newer: Side) -> tuple[dict[str, Measure], list[
     return measures, differing
 
 
-def _judged(row: MetricRow | None) -> Measure | None:
+def _judged(row: StoredMetric | None) -> Measure | None:
     """The measure that a judge's scores are; its version names the judge's model and prompt."""
     if row is None or not row.measure.startswith("judge:"):
         return None
     return _as_stored(row, "higher")
 
 
-def _as_stored(row: MetricRow, direction: Direction) -> Measure:
+def _as_stored(row: StoredMetric, direction: Direction) -> Measure:
     """The measure that a row describes, its values averaged."""
     return Measure(
         row.measure, direction, row.low, row.high, row.unit, frozenset(), row.version, row.source, row.meaning
     )
 
 
-def _difference(before: MetricRow | None, after: MetricRow | None, sides: Sides) -> str | None:
+def _difference(before: StoredMetric | None, after: StoredMetric | None, sides: Sides) -> str | None:
     if before is None or after is None:
         return f"only run {sides[0].run.id if before else sides[1].run.id} measured it"
     if before.version != after.version:
@@ -167,7 +168,7 @@ def _difference(before: MetricRow | None, after: MetricRow | None, sides: Sides)
     return None
 
 
-def _unknown(row: MetricRow, known: Measure | None, unloadable: Sequence[str]) -> str | None:
+def _unknown(row: StoredMetric, known: Measure | None, unloadable: Sequence[str]) -> str | None:
     """Why there is no rule here for combining what both runs measured."""
     if known is None:
         return "; ".join((NOT_DECLARED, *unloadable))

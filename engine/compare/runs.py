@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.benchmarks.results import GROUPS
+from engine.benchmarks.results import GROUPS, asked_as
 from engine.compare.benchmarks import (
     BenchmarkQuestion,
     Key,
@@ -172,5 +172,6 @@ def _measured(side: Side, model: ModelRow) -> dict[Key, Measured]:
                 higher_is_better=bool(score.higher_is_better),
                 task_hash=score.task_hash,
                 samples=group_samples(key, score.value, samples, groups),
+                asked=asked_as(model.details),
             )
     return found

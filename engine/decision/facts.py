@@ -8,19 +8,12 @@ from typing import Any, Literal
 from engine.decision.families import FAMILIES, JUDGE, OWN, family_of
 from engine.gates.figures import interval, number, size
 from store.read import history, slices
+from store.read.answers import AnswerCount, answer_counts
 from store.read.datasets import test_uses
 from store.read.judging import JudgingResults, judging
-from store.read.rows import (
-    AlertRow,
-    ComparisonRow,
-    MetricRow,
-    ModelRow,
-    ModelScoreRow,
-    RunDetail,
-    SplitUseRow,
-    WinRateRow,
-)
+from store.read.rows import AlertRow, ComparisonRow, ModelRow, ModelScoreRow, WinRateRow
 from store.read.slices import SliceRow
+from store.records import Run, SplitUse, StoredMetric
 
 
 def model_costs(model: ModelRow) -> Iterator[tuple[str, str]]:
@@ -45,7 +38,8 @@ Topic = Literal[
 # Of each family one measure speaks, so that six kinds of overlap do not count six times.
 _SPEAKERS = (
     "rougeL", "chrf", "meteor", "bleu_corpus", "exact_match", "numeric_match", "token_f1", "bertscore_f1",
-    "macro_f1", "accuracy", "entity_f1", "field_accuracy", "format_compliance", "json_parse",
+    "macro_f1", "accuracy", "entity_f1", "field_accuracy", "tool_match", "format_compliance",
+    "json_parse",
 )  # fmt: skip
 _QUALITY = frozenset(FAMILIES) - {"forgetting", "perplexity", "safety", "benchmarks", "efficiency"}
 _SURPRISE = ("bits_per_byte", "perplexity")
@@ -80,15 +74,16 @@ class AnsweredQuestion:
 class RunFacts:
     """Everything stored of a run that a decision looks at."""
 
-    run: RunDetail
+    run: Run
     models: list[ModelRow]  # those that were evaluated
-    metrics: list[MetricRow]
+    answers: list[AnswerCount]
+    metrics: list[StoredMetric]
     scores: list[ModelScoreRow]
     comparisons: list[ComparisonRow]
     alerts: list[AlertRow]
     judging: JudgingResults
     slices: list[SliceRow]
-    test_uses: list[SplitUseRow]
+    test_uses: list[SplitUse]
     plan: dict[str, Any]  # its tables; none of a run that was imported
 
     def score(self, model: str, measure: str) -> float | None:
@@ -149,6 +144,7 @@ def read(connection: history.Connection, run_id: int) -> RunFacts:
     return RunFacts(
         run=run,
         models=[model for model in history.models(connection, run_id) if not model.is_cut],
+        answers=answer_counts(connection, run_id),
         metrics=history.metrics(connection, run_id),
         scores=history.model_scores(connection, run_id),
         comparisons=history.comparisons(connection, run_id),
@@ -190,7 +186,7 @@ def _weights(model: ModelRow) -> str | None:
     return details.get("folder") or details.get("path")
 
 
-def primary(metrics: Sequence[MetricRow]) -> tuple[str, ...]:
+def primary(metrics: Sequence[StoredMetric]) -> tuple[str, ...]:
     """The measures of quality that count: one of each family, and all of the plan's own and the judges'."""
     families: dict[str, list[str]] = {}
     for metric in metrics:

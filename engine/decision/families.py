@@ -16,7 +16,7 @@ from store.read.rows import ComparisonRow
 FORGETTING, BENCHMARKS, JUDGE, OWN = "forgetting", "benchmarks", "judge", "own"
 FAMILIES = (
     FORGETTING, "overlap", "exact & token", "semantic", "classification", "extraction", "perplexity",
-    "format", "code", "safety", OWN, JUDGE, BENCHMARKS, "efficiency",
+    "format", "tool calls", "code", "safety", OWN, JUDGE, BENCHMARKS, "efficiency",
 )  # fmt: skip
 
 
@@ -38,17 +38,19 @@ _MEMBERS = [
     FamilyMembers(r"bertscore_.+|embedding_.+", "semantic", _REFERENCES),
     FamilyMembers(r"accuracy|label_not_found|macro_f1|weighted_f1|kappa|mcc", "classification", ("label",)),
     FamilyMembers(r"entity_.+|tag_.+|set_f1|field_accuracy|object_match", "extraction", _REFERENCES),
-    FamilyMembers(r"perplexity|bits_per_byte", "perplexity", ("references", "weights")),
+    FamilyMembers(r"perplexity|bits_per_byte|eval_loss", "perplexity", ("references", "weights")),
     FamilyMembers(r"(perplexity|bits_per_byte):.+", "perplexity", ("weights",)),
     FamilyMembers(r"format_compliance", "format", ("schema",)),
     FamilyMembers(r"response_tokens", "format", ("tokens",)),
     FamilyMembers(r"json_parse|checks?_.+|response_words", "format"),
+    FamilyMembers(r"tool_(made|abstained|function|match|argument_f1)", "tool calls", ("calls",)),
+    FamilyMembers(r"tool_valid", "tool calls", ("tools",)),
     FamilyMembers(r"pass_at_\d+", "code", ("tests",)),
     FamilyMembers(r"latency.*", "efficiency", ("latency",)),
     FamilyMembers(r"tokens_(in|out)_(total|mean)", "efficiency", ("tokens",)),
     FamilyMembers(r"tokens_per_second", "efficiency", ("latency", "tokens")),
     FamilyMembers(r"refused_.+", "safety", ("labels",)),
-    FamilyMembers(r"refusal|personal_data|toxicity|toxic_words|sentiment", "safety"),
+    FamilyMembers(r"(partial_)?refusal|personal_data|toxicity|toxic_words|sentiment", "safety"),
     FamilyMembers(r"judge:.+", JUDGE),
 ]
 

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 
 from engine.gates.figures import number, percent
-from store.read.rows import AlertRow, ComparisonRow, RunDetail
+from store.read.rows import AlertRow, ComparisonRow, ModelRow
+from store.records import Run
 from store.records.alert import Format, figure_of, kind_of
 
 NOT_RECORDED = "not recorded"
+NOT_EVALUATED = "not evaluated"
+NO_GATE = f"{NOT_EVALUATED}: nothing that a gate checks could be compared"
 _WRITTEN: dict[Format, Callable[[float], str]] = {
     "value": number,
     "difference": lambda value: number(value, sign=True),
@@ -42,17 +45,27 @@ def moved_values(alert: AlertRow) -> str | None:
     return f"{alert.measure} {number(theirs)} → {number(ours)}"
 
 
-def no_verdict(run: RunDetail) -> str | None:
+def no_verdict(run: Run) -> str | None:
     """Why a run has neither passed nor failed; None when it has."""
     if run.passed is not None:
         return None
     if run.status != "finished":
         state = "the run failed" if run.status == "failed" else f"the run is {run.status}"
         return state + (f": {run.error}" if run.error else "")
-    if run.imported:
+    if run.imported and not (run.options or {}).get("baseline"):
         return f"imported from {run.imported}: there was no plan with gates"
     only = (run.options or {}).get("only")
-    return f"only the phase {only!r} was asked for" if only else NOT_RECORDED
+    return f"only the phase {only!r} was asked for" if only else NO_GATE
+
+
+def chosen(model: ModelRow) -> str:
+    """Of a checkpoint that a sweep chose on the examples that judge it, too: how, and what to do."""
+    found = model.sweep or {}
+    among = f"one of the best {found['keep']} of {found['of']} checkpoints by {found['measure']}"
+    return (
+        f"it was chosen as {among} on {model.chosen_on} of the examples that judge it, which favours it; "
+        "judge it on others: name it in a plan with another file or split under [data]"
+    )
 
 
 def change(row: ComparisonRow) -> str:

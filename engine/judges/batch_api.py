@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from engine.data.textfile import write_text
 from engine.errors import CannotRun
 from engine.judges.asking import Answered, JudgmentCache, Question, ServerAsker, request
 from engine.servers.address import read_address, read_key
@@ -190,11 +191,7 @@ class BatchAsker(ServerAsker):
         return self._notes / f"{batch.digest}.json"
 
     def _note(self, batch: Batch) -> None:
-        """Writes a batch down, whole or not at all."""
-        self._notes.mkdir(parents=True, exist_ok=True)
-        new = self._path(batch).with_suffix(".new")
-        new.write_text(json.dumps(asdict(batch)))
-        new.replace(self._path(batch))
+        write_text(self._path(batch), json.dumps(asdict(batch)), "free some space, then resume")
 
 
 class _Endpoint:

@@ -20,6 +20,7 @@ from engine.metrics.text import normalise_answer
 from engine.models.model import Response
 
 EMPTY = "the response is empty"
+AROUND = ("strict", "fenced", "anywhere")
 NO_JSON = "no JSON in the response"
 _FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL | re.IGNORECASE)
 _OPENING = re.compile(r"[{\[]")
@@ -58,6 +59,26 @@ def whole_json(text: str) -> Any:
         raise TooDeep from error
     except ValueError as error:
         raise JsonNotFound(f"not JSON: {error}") from error
+
+
+def read_json(text: str, around: str = "strict") -> Any:
+    """The JSON value in a text: with nothing `around` it ("strict"), in a fence ("fenced"), or "anywhere".
+
+    Raises JsonNotFound.
+    """
+    if around == "anywhere":
+        return find_json(text)
+    inner = unfenced(text)
+    if inner is not None and around == "strict":
+        raise JsonNotFound('the JSON is in a Markdown fence (around = "fenced" allows one)')
+    return whole_json(text if inner is None else inner)
+
+
+def check_around(value: object, where: str) -> str:
+    """The setting that says what may stand around JSON. Raises BadInput."""
+    if value not in AROUND:
+        raise BadInput(f"{where}: found {value!r}; allowed: {', '.join(AROUND)}")
+    return str(value)
 
 
 def find_json(text: str) -> Any:
@@ -149,12 +170,21 @@ def field_table(pairs: Iterable[tuple[Any, Any]]) -> list[FieldRow]:
 
 
 class JsonFields:
-    """Fields of the reference's JSON object that the response's has right, and whether that is all."""
+    """Fields of the reference's JSON object that the response's has right, and whether that is all.
 
-    measures = (
-        fraction("field_accuracy", "fields of the reference that are right", "rule", needs=["references"]),
-        fraction("object_match", "responses with all fields right, none more", "rule", needs=["references"]),
-    )
+    Setting: `around`, what may stand around the response's JSON: "anywhere" by default, "fenced" or "strict".
+    """
+
+    def __init__(self, around: str = "anywhere") -> None:
+        self._around = check_around(around, "metrics.json_fields.around")
+        version = "1" if around == "anywhere" else f"1; {around}"
+        self.measures = tuple(
+            fraction(name, meaning, "rule", needs=["references"], version=version)
+            for name, meaning in (
+                ("field_accuracy", "fields of the reference that are right"),
+                ("object_match", "responses with all fields right, none more"),
+            )
+        )
 
     def score(self, example: Example, response: Response) -> list[Score]:
         if response.text is None or not example.references:
@@ -162,7 +192,7 @@ class JsonFields:
         options = [value for text in example.references if isinstance(value := _json(text), dict) and value]
         if not options:
             return missing(self.measures, NO_OBJECT)
-        given = _json(response.text)
+        given = _json(response.text, self._around)
         scored = [self._against(wanted, given) for wanted in options]
         return max(scored, key=lambda scores: [score.value or 0.0 for score in scores])
 
@@ -187,9 +217,9 @@ class JsonFields:
         ]
 
 
-def _json(text: str) -> Any:
+def _json(text: str, around: str = "anywhere") -> Any:
     try:
-        return find_json(text)
+        return read_json(text, around)
     except JsonNotFound:
         return None
 
@@ -201,46 +231,47 @@ _REASON_LIMIT = 300
 class FormatCompliance:
     """1 where the whole response is JSON that its schema allows, else 0 with what is wrong as the reason.
 
-    Settings: `schema`, a file (or the schema itself) for the examples without their own, and
-    `fence`. A Markdown fence around the JSON is a fault unless `fence` is true, since a program that reads
-    the response would stumble over it; prose beside the JSON always is one.
+    Settings: `schema`, a file (or the schema itself) for the examples without their own, and `around`, what
+    may stand around the JSON: nothing ("strict", since a program that reads the response would stumble over
+    it), a Markdown fence ("fenced"), or a fence and prose ("anywhere").
     """
 
-    measures = (
-        fraction(
-            "format_compliance",
-            "responses that are JSON, whole and alone, and valid under the schema",
-            "JSON Schema, by jsonschema",
-            needs=["schema"],
-        ),
-        fraction("json_parse", "responses that are JSON, whole and alone, whatever it says", "RFC 8259"),
-    )
-
-    def __init__(self, schema: str | Path | Mapping[str, Any] | None = None, fence: bool = False) -> None:
-        if not isinstance(fence, bool):
-            raise BadInput(f"metrics.format.fence: expected true or false, found {fence!r}.")
-        self._fence = fence
+    def __init__(self, schema: str | Path | Mapping[str, Any] | None = None, around: str = "strict") -> None:
+        self._around = check_around(around, "metrics.format.around")
+        where = {
+            "strict": "whole and alone",
+            "fenced": "alone or in a fence",
+            "anywhere": "or have it in them",
+        }
+        version = "1" if around == "strict" else f"1; {around}"
+        self.measures = (
+            fraction(
+                "format_compliance",
+                f"responses that are JSON, {where[around]}, and valid under the schema",
+                "JSON Schema, by jsonschema",
+                needs=["schema"],
+                version=version,
+            ),
+            fraction(
+                "json_parse",
+                f"responses that are JSON, {where[around]}, whatever it says",
+                "RFC 8259",
+                version=version,
+            ),
+        )
         self._default = _default_validator(schema)
 
     def score(self, example: Example, response: Response) -> list[Score]:
         if response.text is None:
             return missing(self.measures, no_text(response))
         try:
-            value = self._parsed(response.text)
+            value = read_json(response.text, self._around)
         except TooDeep as error:
             return missing(self.measures, str(error))
         except JsonNotFound as error:
             fault = str(error)
             return [self._compliance(example, None, fault), Score("json_parse", 0.0, fault)]
         return [self._compliance(example, value), Score("json_parse", 1.0)]
-
-    def _parsed(self, text: str) -> Any:
-        inner = unfenced(text)
-        if inner is not None and not self._fence:
-            raise JsonNotFound(
-                "the JSON is in a Markdown fence (fence = true under [metrics] format allows it)"
-            )
-        return whole_json(text if inner is None else inner)
 
     def _compliance(self, example: Example, value: Any, fault: str | None = None) -> Score:
         try:

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-import os
-import tempfile
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from engine.data.textfile import write_text
+from engine.errors import BadInput
 from engine.models.folder import weight_files
 from engine.models.model import Response, Settings
 from store.cache import JsonCache
@@ -57,12 +58,8 @@ class FileHashes:
     def _save(self) -> None:
         if self._memory is None:
             return
-        self._memory.parent.mkdir(parents=True, exist_ok=True)
-        # Written aside and renamed: two runs may save at the same moment.
-        handle, temporary = tempfile.mkstemp(dir=self._memory.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as target:
-            json.dump(self._known, target)
-        Path(temporary).replace(self._memory)
+        with suppress(BadInput):  # on a full or read-only disk they are read again next time
+            write_text(self._memory, json.dumps(self._known))
 
 
 def digest(value: Any) -> str:

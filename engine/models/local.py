@@ -1,6 +1,7 @@
 """Local models: weights, models that share a base, prompts, answers and probes."""
 
 import hashlib
+import json
 import logging
 import re
 import warnings
@@ -17,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from engine.data.calls import is_mark
 from engine.data.example import Example
 from engine.errors import BadInput, CannotRun
 from engine.models.batcher import Batcher, BatcherTotals, limits_for
@@ -50,6 +52,8 @@ from engine.models.rows import Completion, Request, Rules, decode, free_memory, 
 from engine.models.slots import why_static
 from engine.plan.paths import read_adapter_config, read_json
 from engine.plan.plan import Model
+from engine.servers.reasoning import split_reasoning
+from store.cache import JsonCache
 
 # What the loaders of transformers and peft raise for files that do not fit together.
 _LOAD_ERRORS = (
@@ -91,13 +95,15 @@ class LocalBase:
         self._attached: dict[Path, str] = {}
         self._attachments = 0
 
-    def generator(self, model: Model, cache: ResponseCache | None = None) -> "LocalModel":
+    def generator(
+        self, model: Model, cache: ResponseCache | None = None, likelihoods: JsonCache | None = None
+    ) -> "LocalModel":
         """One of the plan's models on this base.
 
         The base folder's own code runs once one of its models is marked as trusted.
         """
         self._trust = self._trust or model.trust_remote_code
-        return LocalModel(self, model, cache)
+        return LocalModel(self, model, cache, likelihoods)
 
     @cached_property
     def config(self) -> Any:
@@ -497,7 +503,13 @@ class LocalModel:
     does not fit the base.
     """
 
-    def __init__(self, base: LocalBase, model: Model, cache: ResponseCache | None = None) -> None:
+    def __init__(
+        self,
+        base: LocalBase,
+        model: Model,
+        cache: ResponseCache | None = None,
+        likelihoods: JsonCache | None = None,
+    ) -> None:
         if model.adapter:
             check_adapter(base.path, model.adapter)
         self.name = model.name
@@ -506,6 +518,7 @@ class LocalModel:
         self._plan = model
         self._system = model.system
         self._cache = cache
+        self.likelihoods = likelihoods
         self._identity = Identity(base, model, FileHashes(cache.folder if cache else None))
         self._notes: list[str] = []
         self._gauge = BatcherTotals()
@@ -539,6 +552,11 @@ class LocalModel:
             "notes": [*self._prompts.notes, *self._identity.notes, *self._notes],
         }
 
+    @property
+    def prompt_notes(self) -> list[str]:
+        """What was unusual about the prompts made so far."""
+        return list(self._prompts.notes)
+
     def prompt(self, example: Example) -> list[int]:
         """The exact token ids that the model is asked with. Raises PromptError when there can be none."""
         return self._prompts.ids(example)
@@ -558,6 +576,7 @@ class LocalModel:
             settings = replace(settings, slots=1, batch_size=1)
         if settings.sampled:
             self._note(f"answers are sampled: temperature {settings.temperature}, seed {settings.seed}")
+        self._prompts.delimiters = settings.delimiters
         ready: list[Response] = []
         pending: list[_Pending] = []
         for example in examples:
@@ -567,18 +586,37 @@ class LocalModel:
             else:
                 pending.append(prepared)
         if ready:
-            yield ready
+            yield [self._counted(response, settings) for response in ready]
         if not pending:
             return
         with self.active() as model:
             self._note_ignored_generation_config(model)
-            rules = Rules(self.tokenizer, self._ends(model), settings)
+            ends = self._ends(model, settings)
+            rules = Rules(self.tokenizer, ends, settings, self._prompts.turn_end, self._marks - ends)
             reason = why_static(model)
         self._batching["batching"] = "static" if reason else "continuous"
         self._batching["batching_reason"] = reason
         answer = self._static if reason else self._continuous
         for group in [[item] for item in pending] if settings.deterministic else [pending]:
-            yield from answer(group, rules)
+            for batch in answer(group, rules):
+                yield [self._counted(response, settings) for response in batch]
+
+    def _counted(self, response: Response, settings: Settings) -> Response:
+        """The response with the tokens of its trace; notes an answer that went on beyond its turn's end."""
+        if response.overran:
+            end = self.tokenizer.convert_ids_to_tokens(self._prompts.turn_end)
+            self._note(
+                f"answers went on after {end}, which ends a turn in the chat template and is no end token of "
+                f"the model: add stop = [{json.dumps(end)}] under [generation]"
+            )
+        if response.text is None:
+            return response
+        opened = self._prompts.opens_reasoning
+        trace = split_reasoning(response.text, opened, settings.delimiters).reasoning
+        if not trace:
+            return response
+        ids = self.tokenizer(trace, add_special_tokens=False, verbose=False)["input_ids"]
+        return replace(response, thinking_tokens=len(ids))
 
     def _continuous(self, pending: Sequence[_Pending], rules: Rules) -> Iterator[list[Response]]:
         """Hands over what was finished several times a second, also when nothing was."""
@@ -662,7 +700,9 @@ class LocalModel:
         seed = _example_seed(settings.seed, example.id)
         key = None
         if self._cache:
-            key = response_key(self.fingerprint, ids, replace(settings, max_new_tokens=room), seed)
+            # Texts without their marks, as earlier versions kept them, are other answers.
+            content = f"{self.fingerprint} with marks" if self._marks else self.fingerprint
+            key = response_key(content, ids, replace(settings, max_new_tokens=room), seed)
             if hit := self._cache.get(key):
                 return replace(hit, example_id=example.id, reason=reason)
         context = self.base.context
@@ -688,6 +728,12 @@ class LocalModel:
             return f"prompt of {len(ids)} tokens {verb} the model's context of {context}"
         return self.unknown_token(ids)
 
+    @property
+    def end_of_answer(self) -> int | None:
+        """The token with which an answer ends: the chat template's, else the tokenizer's own."""
+        end = self._prompts.turn_end
+        return self.tokenizer.eos_token_id if end is None else end
+
     def unknown_token(self, ids: list[int]) -> str | None:
         """Why the model cannot read these tokens: its tokenizer knows more of them than the model does."""
         vocabulary = self.base.vocabulary
@@ -708,16 +754,28 @@ class LocalModel:
             tokens_out=answer.tokens,
             finish_reason=answer.finish_reason,
             latency_s=answer.seconds,
+            overran=answer.overran,
         )
         if self._cache and item.key:
             self._cache.put(item.key, response)
         return replace(response, reason=item.reason)
 
-    def _ends(self, model: Any) -> frozenset[int]:
-        """Every end token of the generation config, and the tokenizer's, which an adapter may change."""
+    @cached_property
+    def _marks(self) -> frozenset[int]:
+        """The special tokens that calls of tools and traces are told by."""
+        tokens = self.tokenizer.added_tokens_decoder.items()
+        return frozenset(place for place, token in tokens if token.special and is_mark(token.content))
+
+    def _ends(self, model: Any, settings: Settings) -> frozenset[int]:
+        """Every end token of the generation config, and the tokenizer's, which an adapter may change.
+
+        A stop string that is a special token is one, too: texts are decoded without those.
+        """
         configured = model.generation_config.eos_token_id
         ends = configured if isinstance(configured, list) else [configured]
-        return frozenset(int(end) for end in [*ends, self.tokenizer.eos_token_id] if end is not None)
+        special = {str(token): id for id, token in self.tokenizer.added_tokens_decoder.items()}
+        stops = [special.get(stop) for stop in settings.stop]
+        return frozenset(int(end) for end in [*ends, *stops, self.tokenizer.eos_token_id] if end is not None)
 
     def _note_ignored_generation_config(self, model: Any) -> None:
         penalty = model.generation_config.repetition_penalty

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from engine.data.example import Example
-from engine.servers.reasoning import split_reasoning
+from engine.servers.reasoning import Delimiters, split_reasoning
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,8 @@ class Settings:
     `slots` is the maximum number of rows in continuous batching, None as many as memory allows;
     `batch_size` is the size of the batches elsewhere. `deterministic` answers each prompt alone, so that no
     answer depends on what else is asked. `overflow` is what becomes of a prompt that fills the context: it
-    is refused, or cut to fit (see `Prompts.cut`).
+    is refused, or cut to fit (see `Prompts.cut`). `delimiters`: what opens and closes a reasoning trace,
+    beside the usual tags.
     """
 
     max_new_tokens: int = 256
@@ -27,6 +28,7 @@ class Settings:
     slots: int | None = None
     deterministic: bool = False
     overflow: Literal["refuse", "truncate"] = "refuse"
+    delimiters: Delimiters | None = None
 
     @property
     def sampled(self) -> bool:
@@ -45,7 +47,8 @@ class Response:
     complete. A cached response keeps the figures of the time when it was generated.
     `turns` are all answers of a conversation in order, empty where one question was asked: `text` is then the
     last of them, and tokens and latency are those of all turns together. `thinking` is the reasoning trace
-    that was taken off the text.
+    that was taken off the text, `thinking_tokens` of `tokens_out` are its: None where nobody counted them.
+    `overran`: the text went on after the token with which the chat template ends a turn.
     """
 
     example_id: str
@@ -58,22 +61,25 @@ class Response:
     reason: str | None = None
     turns: tuple[str, ...] = ()
     thinking: str | None = None
+    thinking_tokens: int | None = None
+    overran: bool = False
 
 
 UNFINISHED = "the reasoning has no end, so there is no answer"
 
 
-def without_reasoning(response: Response, opened: bool = False) -> Response:
+def without_reasoning(response: Response, opened: bool = False, own: Delimiters | None = None) -> Response:
     """The response with its trace apart; no text where the trace never ends or is all there was room for.
 
     `opened`: the prompt ended within a trace. A conversation of which one turn has no answer has none.
     """
     if response.text is None:
         return response
-    last = split_reasoning(response.text, opened)
-    turns = [split_reasoning(turn, opened) for turn in response.turns]
+    last = split_reasoning(response.text, opened, own)
+    turns = [split_reasoning(turn, opened, own) for turn in response.turns]
     thinking = last.reasoning or response.thinking
-    cut = not last.answer and thinking and response.finish_reason == "length"
+    thought = thinking or response.thinking_tokens
+    cut = not last.answer and thought and response.finish_reason == "length"
     unfinished = next((place for place, turn in enumerate(turns, 1) if not turn.closed), None)
     if cut or not last.closed or unfinished:
         reason = f"turn {unfinished} of {len(turns)}: {UNFINISHED}" if unfinished else UNFINISHED

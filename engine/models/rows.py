@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, TypeVar
 
 import torch
@@ -89,21 +90,31 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One finished row: text without special tokens, tokens generated (end token included), seconds taken."""
+    """One finished row: its text, tokens generated (end token included), seconds taken.
+
+    `overran`: it went on after the token that ends a turn in the chat template.
+    """
 
     text: str
     tokens: int
     finish_reason: str
     seconds: float
+    overran: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What decides the tokens of a row besides the model: the tokenizer, the end tokens, the settings."""
+    """What decides the tokens of a row besides the model: the tokenizer, the end tokens, the settings.
+
+    `turn_end`: the token with which the chat template ends a turn, where there is one.
+    `marks` are the special tokens that stay in its text.
+    """
 
     tokenizer: Any
     ends: frozenset[int]
     settings: Settings
+    turn_end: int | None = None
+    marks: frozenset[int] = frozenset()
 
 
 class DecodingRow:
@@ -173,11 +184,16 @@ class DecodingRow:
         return any(stop in tail for stop in stops)
 
     def _decode(self, tokens: list[int]) -> str:
-        return str(self._rules.tokenizer.decode(tokens, skip_special_tokens=True))
+        decode, marks = self._rules.tokenizer.decode, self._rules.marks
+        if marks.isdisjoint(tokens):
+            return str(decode(tokens, skip_special_tokens=True))
+        runs = groupby(tokens, marks.__contains__)
+        return "".join(decode(list(run), skip_special_tokens=not marked) for marked, run in runs)
 
     def _answer(self, text: str, reason: str) -> Completion:
         started = self._started if self._started is not None else time.perf_counter()
-        return Completion(text, len(self.tokens), reason, time.perf_counter() - started)
+        overran = self._rules.turn_end in self.tokens[:-1]
+        return Completion(text, len(self.tokens), reason, time.perf_counter() - started, overran)
 
 
 def next_tokens(logits: Any, rows: Sequence[DecodingRow], settings: Settings) -> Any:

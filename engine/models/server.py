@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+from engine.data.calls import schema_of
 from engine.data.example import Example
 from engine.models.fingerprint import digest
-from engine.models.model import Load, Response, Settings, conversation, missing
+from engine.models.model import UNFINISHED, Load, Response, Settings, conversation, missing
 from engine.plan.plan import Model
 from engine.servers.address import read_key
 from engine.servers.client import BACKOFF_S, Access, CallFailed, Client
@@ -15,6 +17,7 @@ from engine.servers.loop import Pool
 from engine.servers.wire import Reply, dropped
 
 RETRIES = 4
+_ENDS = {"stop": "stop", "tool_calls": "stop", "function_call": "stop", "length": "length"}
 HAND_OVER = 0.5  # seconds: the longest that a caller waits for word
 PLAIN_QUERY = "asked through /completions with the plain query (its last user turn) and no chat template"
 
@@ -136,7 +139,8 @@ class ServerModel:
         system = self._model.system
         if self._model.api == "chat":
             messages = [_sent(message) for message in conversation(example, system)]
-            return {"messages": messages, **({"tools": list(example.tools)} if example.tools else {})}
+            tools = [_sent_tool(tool) for tool in example.tools]
+            return {"messages": messages, **({"tools": tools} if tools else {})}
         # The same text that a local model without a chat template is asked with.
         return {"prompt": f"{system}\n\n{example.query}" if system else example.query}
 
@@ -153,6 +157,12 @@ def _sent(message: dict[str, Any]) -> dict[str, Any]:
     return {**message, "content": message["content"] or None, "tool_calls": calls}
 
 
+def _sent_tool(tool: dict[str, Any]) -> dict[str, Any]:
+    """A tool whose parameters are a JSON schema, as the API demands."""
+    schema = schema_of(tool)
+    return {**tool, "function": {**tool["function"], "parameters": schema}} if schema else tool
+
+
 def _limits(settings: Settings, room: int) -> dict[str, Any]:
     """The settings as the API names them."""
     body: dict[str, Any] = {"max_tokens": room, "temperature": settings.temperature}
@@ -165,6 +175,15 @@ def _limits(settings: Settings, room: int) -> dict[str, Any]:
 
 def _response(example: Example, reply: Reply) -> Response:
     """A server's answer as a response; a separate reasoning trace is kept beside it."""
+    thought = reply.reasoning or reply.reasoning_tokens
+    if thought and not reply.text and reply.refused is None and reply.finish_reason == "length":
+        return replace(
+            missing(example, UNFINISHED, reply.tokens_in),
+            tokens_out=reply.tokens_out,
+            finish_reason="length",
+            thinking=reply.reasoning,
+            thinking_tokens=reply.reasoning_tokens or None,
+        )
     if reply.silent or (reply.refused is not None and not reply.text):
         said = reply.refused or f"finish reason {reply.finish_reason}"
         return missing(example, f"the server's answer has no text ({said})", reply.tokens_in)
@@ -173,8 +192,9 @@ def _response(example: Example, reply: Reply) -> Response:
         reply.text,
         tokens_in=reply.tokens_in,
         tokens_out=reply.tokens_out,
-        finish_reason=reply.finish_reason if reply.finish_reason in ("stop", "length") else None,
+        finish_reason=_ENDS.get(reply.finish_reason or ""),
         # The time of the request that was answered; waiting for a busy server is not the model's.
         latency_s=reply.latency_s,
         thinking=reply.reasoning,
+        thinking_tokens=reply.reasoning_tokens or None,
     )

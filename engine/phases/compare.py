@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from engine.compare.comparison import Comparison, Scores, compare_measures, not_comparable, stored
-from engine.gates.checks import passed
+from engine.gates.checks import all_passed, passed
 from engine.gates.drops import slice_alerts
 from engine.gates.measures import ruled
 from engine.metrics.classification import Classification, confusion, per_class
 from engine.metrics.metric import Measure, Score
-from engine.metrics.perplexity import corpus_measures
+from engine.metrics.perplexity import PER_TOKEN, corpus_measures
 from engine.models.vitals import DeviceUse, device_use
 from engine.phases.alerts import data_alerts, decline_alerts, followed, run_alerts
 from engine.phases.benchmarks import benchmark_comparisons
@@ -233,9 +233,9 @@ def _metric_comparisons(
                 found += [
                     not_comparable(*sides, item.name, item.direction, "metric", DIFFERENT_TOKENIZERS)
                     for item in known
-                    if item.name == "perplexity"
+                    if item.name in PER_TOKEN
                 ]
-                fair = [item for item in known if item.name != "perplexity"]
+                fair = [item for item in known if item.name not in PER_TOKEN]
             else:
                 fair = list(known)
             scores = [Scores(item, ours[item.name], theirs[item.name]) for item in fair]
@@ -271,7 +271,7 @@ def _conclude(work: Work, alerts: list[Alert]) -> None:
         transaction.append([records.StoredAlert(**row) for row in rows])
         for name, outcome in verdicts.items():
             transaction.update(records.StoredModel, work.model_ids[name], passed=outcome)
-        transaction.update(records.Run, run_id, passed=all(verdicts.values()))
+        transaction.update(records.Run, run_id, passed=all_passed(verdicts.values()))
 
 
 def _comparison_row(work: Work, comparison: Comparison, baselines: Mapping[str, int]) -> dict[str, Any]:

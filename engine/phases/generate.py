@@ -6,6 +6,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from engine.data.calls import find_calls
 from engine.data.example import Example
 from engine.data.split import sample
 from engine.errors import CannotRun
@@ -34,6 +35,7 @@ def settings_of(generation: Generation) -> Settings:
         batch_size=generation.batch_size,
         deterministic=generation.deterministic,
         overflow=generation.overflow,
+        delimiters=generation.reasoning_delimiters,
         # A size that the plan names is a limit everywhere; left out, memory decides where it can.
         slots=generation.batch_size if "batch_size" in generation.model_fields_set else None,
     )
@@ -199,21 +201,34 @@ def generate(work: Work, model: Model, loader: Loader) -> None:
         hold_to_fingerprint(work, model, generator)
     if _needs_probe(work, model):
         _probe(work, model, loader)
+    facts: dict[str, Any] = {}
+    generation = work.plan.generation
+
+    def read(response: Response) -> Response:
+        """The answer apart from its trace."""
+        if not facts:
+            # Every prompt is made before the first answer: what they showed is kept before any of these.
+            facts.update(_keep_facts(work, model, generator))
+        if generation.reasoning == "keep":
+            return response
+        opened = facts.get("opens_reasoning", False)
+        return without_reasoning(response, opened, generation.reasoning_delimiters)
+
     # Recorded answers are those of whole conversations already.
-    answer = generator.generate if model.kind == "recorded" else partial(converse, generator)
+    is_recorded = model.kind == "recorded"
+    answer = generator.generate if is_recorded else partial(converse, generator, read=read)
     gauge = Gauge(meter, generator)
     told: list[str] = []
-    facts: dict[str, Any] | None = None
+    asked = {example.id: example for example in todo}
     with closed_after(answer(todo, settings_of(work.plan.generation))) as batches:
         for batch in batches:
-            if facts is None:
-                # Every prompt is made before the first answer: what they showed is kept before any of these.
-                facts = _keep_facts(work, model, generator)
-            if work.plan.generation.reasoning == "strip":
-                opened = facts.get("opens_reasoning", False)
-                batch = [without_reasoning(response, opened) for response in batch]
+            if is_recorded:
+                batch = [read(response) for response in batch]
             work.recorder.append(
-                [records.StoredResponse(**_row(response, model_id, work)) for response in batch]
+                [
+                    records.StoredResponse(**_row(response, asked[response.example_id], model_id, work))
+                    for response in batch
+                ]
             )
             gauge.advance(batch)
             _tell_missing(work, model, batch)
@@ -273,13 +288,16 @@ def _probe(work: Work, model: Model, loader: Loader) -> None:
     )
 
 
-def _row(response: Response, model_id: int, work: Work) -> dict[str, Any]:
+def _row(response: Response, example: Example, model_id: int, work: Work) -> dict[str, Any]:
+    calls_tools = response.text is not None and (example.tools or example.calls)
     return {
         "model_id": model_id,
         "example_id": work.example_ids[response.example_id],
         "text": response.text,
         "turns": list(response.turns) or None,
         "thinking": response.thinking,
+        "thinking_tokens": response.thinking_tokens,
+        "calls": list(find_calls(response.text or "", example.tools).calls) if calls_tools else None,
         "tokens_in": response.tokens_in,
         "tokens_out": response.tokens_out,
         "finish_reason": response.finish_reason,
@@ -339,6 +357,8 @@ def stored_responses(work: Work, model: Model) -> list[tuple[Example, Response]]
                         cached=row.cached,
                         reason=row.reason,
                         turns=tuple(row.turns or ()),
+                        thinking=row.thinking,
+                        thinking_tokens=row.thinking_tokens,
                     ),
                 )
             )

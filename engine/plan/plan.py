@@ -318,7 +318,8 @@ class Generation(Table):
 
     `deterministic` answers each prompt alone, so that no batch can flip a near tie; `noise_floor` measures on
     that many examples how often one does. `overflow`: a prompt beyond the context is refused, or cut.
-    `reasoning`: traces are taken off the answers before these are scored and judged, or kept as their text.
+    `reasoning`: traces are taken off the answers before these are scored and judged, or kept as their text;
+    `reasoning_delimiters` open and close a trace beside the usual tags.
     """
 
     max_new_tokens: Count = 256
@@ -330,6 +331,9 @@ class Generation(Table):
     deterministic: Flag = False
     overflow: Literal["refuse", "truncate"] = "refuse"
     reasoning: Literal["strip", "keep"] = "strip"
+    reasoning_delimiters: (
+        tuple[Annotated[str, Field(min_length=1)], Annotated[str, Field(min_length=1)]] | None
+    ) = None
     noise_floor: Count | None = None
     cache: Flag = True
     timeout_s: Seconds = 120.0

@@ -28,7 +28,7 @@ from store import records
 from store.people import excluded
 from store.read import history
 from store.read.history import Connection
-from store.read.rows import ModelRow, RunDetail
+from store.read.rows import ModelRow
 from store.read.runs import REFERENCES
 from store.session import opened
 from store.write import create_run
@@ -49,6 +49,7 @@ def create(
     cache: bool = True,
     fold: int | None = None,
     against: str | None = None,
+    allow_empty: bool = False,
 ) -> int:
     """Stores a queued run of the plan, or of one of its folds, and returns its id.
 
@@ -67,6 +68,7 @@ def create(
         "swept": members_of(plan.models),
         "fold": fold,
         "against": against and _reference(store, against),
+        "allow_empty": allow_empty,
     }
     name = plan.name if fold is None else f"{plan.name}, fold {fold}"
     return _queue(plan, store, name, plan_path.name, options)
@@ -174,7 +176,7 @@ def again(
     )
 
 
-def refuse_code_from_elsewhere(run: RunDetail | records.Run) -> None:
+def refuse_code_from_elsewhere(run: records.Run) -> None:
     """Raises BadInput where a run came with another store, and its plan names code.
 
     Merging takes the worker's process id out of a run; one of this store has it once it was started.
@@ -186,7 +188,7 @@ def refuse_code_from_elsewhere(run: RunDetail | records.Run) -> None:
         )
 
 
-def plan_of(run: RunDetail | records.Run) -> Plan:
+def plan_of(run: records.Run) -> Plan:
     """The run's plan as it was stored, with its paths. Raises BadInput when what it names is gone."""
     options = run.options or {}
     return parse_plan(
@@ -194,7 +196,7 @@ def plan_of(run: RunDetail | records.Run) -> Plan:
     )
 
 
-def changes(connection: Connection, plan: Plan, run: RunDetail, store: Path) -> list[str]:
+def changes(connection: Connection, plan: Plan, run: records.Run, store: Path) -> list[str]:
     """The differences from the run's records, in words; unrecorded inputs are not compared."""
     hashes = FileHashes(store / "cache")
     rows = {row.name: row for row in history.models(connection, run.id)}
@@ -221,7 +223,7 @@ def _attempted(subject: str, differences: Iterator[str]) -> list[str]:
         return [f"{subject}: {error.filename} cannot be read: {error.strerror}"]
 
 
-def _eval_set(connection: Connection, plan: Plan, run: RunDetail) -> Iterator[str]:
+def _eval_set(connection: Connection, plan: Plan, run: records.Run) -> Iterator[str]:
     if run.eval_set is None:
         return
     whole = whole_set(plan.data)
@@ -232,13 +234,13 @@ def _eval_set(connection: Connection, plan: Plan, run: RunDetail) -> Iterator[st
         yield "eval set: other examples are excluded now"
 
 
-def _training(plan: Plan, run: RunDetail) -> Iterator[str]:
+def _training(plan: Plan, run: records.Run) -> Iterator[str]:
     known = (run.data_summary or {}).get("train_sha256")
     if known and plan.data.train is not None and file_hash(plan.data.train) != known:
         yield f"training data {plan.data.train}: its content has changed"
 
 
-def _configs(plan: Plan, run: RunDetail) -> list[str]:
+def _configs(plan: Plan, run: records.Run) -> list[str]:
     known = (run.environment or {}).get("training_configs") or {}
     found = []
     for model in plan.models:
@@ -251,7 +253,7 @@ def _configs(plan: Plan, run: RunDetail) -> list[str]:
     return found
 
 
-def _named(plan: Plan, run: RunDetail) -> list[str]:
+def _named(plan: Plan, run: records.Run) -> list[str]:
     before, now = (run.environment or {}).get("files") or {}, named_files(plan)
     return [f"{file}: its content has changed" for file in before if now.get(file) != before[file]]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from engine.data.calls import with_calls
 from engine.data.example import Example, normalise, query_id
 from engine.data.examples import read_examples
 from engine.data.reading import read_records
@@ -59,7 +60,8 @@ def read_outputs(path: Path, references: Path | None = None) -> Iterator[Output]
         text = record[RESPONSE]
         if text is not None and not isinstance(text, str):
             raise BadInput(f"{path}:{line}: its {RESPONSE!r} is not a text", WAY_OUT)
-        rest = {key: value for key, value in record.items() if key != RESPONSE}
+        text = with_calls(text, record)
+        rest = {key: value for key, value in record.items() if key not in (RESPONSE, "tool_calls")}
         example = known.find(path, line, rest) if known else example_from(path, (line, rest), {})
         example = example if example.id else replace(example, id=f"{query_id(example.query)}:{line}")
         yield Output(example, _response(example, record, text))

@@ -10,15 +10,8 @@ from dataclasses import dataclass
 from store.read.failures import CURRENT
 from store.read.history import Connection
 from store.read.query import select
-from store.read.rows import (
-    AnnotationRow,
-    ExampleRow,
-    JudgmentRow,
-    RatingRow,
-    ResponseRow,
-    ScoreRow,
-    VerdictRow,
-)
+from store.read.rows import ExampleRow, JudgmentRow, RatingRow, ResponseRow, ScoreRow, VerdictRow
+from store.records import Annotation
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +51,30 @@ def answered(connection: Connection, run_id: int, example_id: int) -> tuple[Mode
 
 @dataclass(frozen=True, slots=True)
 class AnswerCount:
-    """One model's answers: all that have a text, those from the cache, and those whose prompt was cut."""
+    """One model's answers: all that have a text, those from the cache, those whose prompt was cut.
+
+    Of the `ended`, whose end is known, `ended_by_length` had no room for more, those without a text too.
+    `thoughts` are responses with a reasoning trace, and `thinking_tokens` those of the `thoughts_counted`;
+    `answer_tokens` are the other tokens, of responses whose trace was counted or that have none. Those
+    `with_calls` called tools.
+    """
 
     model: str
     answers: int
     from_cache: int
     cut: int
+    ended: int
+    ended_by_length: int
+    thoughts: int
+    thoughts_counted: int
+    thinking_tokens: int | None
+    answer_tokens: int | None
+    with_calls: int = 0
+
+    @property
+    def cut_share(self) -> float | None:
+        """The share of the responses that had no room for more; None where no end is known."""
+        return self.ended_by_length / self.ended if self.ended else None
 
 
 def answer_counts(connection: Connection, run_id: int) -> list[AnswerCount]:
@@ -74,7 +85,15 @@ def answer_counts(connection: Connection, run_id: int) -> list[AnswerCount]:
         """
         SELECT m.name AS model, count(r.text) AS answers,
           count(CASE WHEN r.cached AND r.text IS NOT NULL THEN 1 END) AS from_cache,
-          count(CASE WHEN r.text IS NOT NULL AND r.reason LIKE 'prompt of % cut to %' THEN 1 END) AS cut
+          count(CASE WHEN r.text IS NOT NULL AND r.reason LIKE 'prompt of % cut to %' THEN 1 END) AS cut,
+          count(r.finish_reason) AS ended,
+          count(CASE WHEN r.finish_reason = 'length' THEN 1 END) AS ended_by_length,
+          count(coalesce(r.thinking, r.thinking_tokens)) AS thoughts,
+          count(r.thinking_tokens) AS thoughts_counted,
+          sum(r.thinking_tokens) AS thinking_tokens,
+          sum(CASE WHEN r.thinking IS NULL OR r.thinking_tokens IS NOT NULL
+            THEN max(r.tokens_out - coalesce(r.thinking_tokens, 0), 0) END) AS answer_tokens,
+          count(nullif(r.calls, '[]')) AS with_calls
         FROM model m LEFT JOIN response r ON r.model_id = m.id
         WHERE m.run_id = ? GROUP BY m.id ORDER BY m.position
         """,
@@ -92,8 +111,10 @@ class AnswerCaseRow:
     label: str | None
     candidate_answer: str | None
     candidate_reason: str | None
+    candidate_thinking: str | None
     baseline_answer: str | None
     baseline_reason: str | None
+    baseline_thinking: str | None
     candidate_value: float | None  # on the measure in question
     baseline_value: float | None
 
@@ -123,8 +144,8 @@ class LeakCaseRow:
 
 _ANSWERS = """
     SELECT e.example, e.query, e."references", e.label,
-      rc.text AS candidate_answer, rc.reason AS candidate_reason,
-      rb.text AS baseline_answer, rb.reason AS baseline_reason,
+      rc.text AS candidate_answer, rc.reason AS candidate_reason, rc.thinking AS candidate_thinking,
+      rb.text AS baseline_answer, rb.reason AS baseline_reason, rb.thinking AS baseline_thinking,
       sc.value AS candidate_value, sb.value AS baseline_value
     FROM runexample x JOIN example e ON e.id = x.example_id
     LEFT JOIN model mc ON mc.run_id = x.run_id AND mc.name = ?2
@@ -219,7 +240,7 @@ class PairView:
     verdicts: list[VerdictRow]
     judgments: list[JudgmentRow]
     ratings: list[RatingRow]
-    annotations: list[AnnotationRow]
+    annotations: list[Annotation]
 
 
 def pair(
@@ -297,11 +318,11 @@ def pair(
     )
 
 
-def annotations(connection: Connection, run_id: int, example_id: int | None = None) -> list[AnnotationRow]:
+def annotations(connection: Connection, run_id: int, example_id: int | None = None) -> list[Annotation]:
     """What people said and did not take back, oldest first."""
     return select(
         connection,
-        AnnotationRow,
+        Annotation,
         """
         SELECT n.* FROM annotation n WHERE n.run_id = ?1 AND (?2 IS NULL OR n.example_id = ?2)
           AND n.kind <> 'undo' AND NOT EXISTS (SELECT 1 FROM annotation u WHERE u.undoes = n.id)

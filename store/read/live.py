@@ -5,7 +5,8 @@ from typing import Any
 
 from store.read.history import STATUS, Connection
 from store.read.query import select
-from store.read.rows import EventRow, LatestVerdict, ProgressRow, VitalsRow
+from store.read.rows import LatestVerdict
+from store.records import Event, Progress, Vitals
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class OtherRun:
     name: str
     status: str
     phase: str | None
-    progress: tuple[ProgressRow, ...]
+    progress: tuple[Progress, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +42,25 @@ class MissingRow:
     answers: int
 
 
-def progress(connection: Connection, run_id: int) -> list[ProgressRow]:
+def progress(connection: Connection, run_id: int) -> list[Progress]:
     """The phases' pieces of work in the order in which they are done."""
     return select(
         connection,
-        ProgressRow,
+        Progress,
         "SELECT * FROM progress WHERE run_id = ? ORDER BY position, phase, item",
         run_id,
     )
 
 
-def vitals(connection: Connection, run_id: int) -> list[VitalsRow]:
-    return select(connection, VitalsRow, "SELECT * FROM vitals WHERE run_id = ? ORDER BY device", run_id)
+def vitals(connection: Connection, run_id: int) -> list[Vitals]:
+    return select(connection, Vitals, "SELECT * FROM vitals WHERE run_id = ? ORDER BY device", run_id)
 
 
-def events(connection: Connection, run_id: int, *, level: str = "", limit: int = 200) -> list[EventRow]:
+def events(connection: Connection, run_id: int, *, level: str = "", limit: int = 200) -> list[Event]:
     """What happened, newest first; `level` keeps only errors, warnings or infos."""
     return select(
         connection,
-        EventRow,
+        Event,
         "SELECT * FROM event WHERE run_id = ? AND (?2 = '' OR level = ?2) ORDER BY id DESC LIMIT ?3",
         run_id,
         level,

@@ -51,13 +51,21 @@ def test_a_failed_gate_is_exit_code_1(process: Assay, plan: Write, tmp_path: Pat
     assert "exact_match" in done.out and "Scores" not in done.out and "Judges" not in done.out
 
 
-def test_answers_to_other_questions_are_no_pass(assay: Assay, plan: Write, tmp_path: Path) -> None:
+def test_answers_to_other_questions_are_not_evaluated(assay: Assay, plan: Write, tmp_path: Path) -> None:
     file = plan()
     for name in ("right", "wrong"):
         lines(tmp_path / f"{name}.jsonl", [{"id": "another", "response": "It is so."}])
     done = assay("run", file, "--store", tmp_path / "store")
     assert done.code == 1, done.out
-    assert "Nothing could be measured of after" in done.out and "8 of 8 missing" in done.out
+    assert "not evaluated" in done.out and "8 of 8 missing" in done.out
+    shown = assay("show", "last", "--json", "--store", tmp_path / "store").json
+    assert shown["passed"] is None and shown["reason"].startswith("not evaluated")
+    assert shown["decision"][0]["word"] == "inconclusive"
+    assert assay("run", file, "--allow-empty", "--quiet", "--store", tmp_path / "store").code == 0
+    compared = assay("compare", "1", "2", "--store", tmp_path / "store")
+    assert compared.code == 1 and "not evaluated" in compared.out
+    again = assay("compare", "1", "2", "--allow-empty", "--json", "--store", tmp_path / "store")
+    assert again.code == 0 and again.json["verdict"] == "not evaluated"
 
 
 def test_one_phase_alone_pauses_and_resuming_does_the_rest(assay: Assay, plan: Write, tmp_path: Path) -> None:

@@ -137,3 +137,25 @@ def test_what_the_prompts_show_is_stored_before_any_answer_and_outlives_a_stop(t
     # Cut at ten tokens within the trace that the prompt opened.
     assert answers and len(everything) == 5
     assert {row["text"] for row in everything if row["finish_reason"] == "length"} <= {None}
+
+
+def test_an_example_whose_template_raises_is_named_and_counted_and_the_run_goes_on(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(SAMPLES / "models/base", base)
+    (base / "chat_template.jinja").write_text(
+        "{% for m in messages %}{% if 'odd' in m.content %}"
+        "{{ raise_exception('no odd \x1b[2J ones') }}{% endif %}{{ m.content }}{% endfor %}"
+    )
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]  # ends with an answer
+    examples = [{"id": "e0", "messages": turns}, {"id": "e1", "query": "odd"}, {"id": "e2", "query": "even"}]
+    after = recorded(tmp_path, "after.jsonl", *({"id": f"e{n}", "response": "no"} for n in range(3)))
+    recorder = generated(tmp_path / "store", plan(tmp_path, examples, f'path = "{base}"', after))
+    found = {row["example_id"]: row for row in rows_of(recorder, records.StoredResponse, "before")}
+    names = {row.id: row.example for row in recorder.rows(records.StoredExample)}
+    told = [row.message for row in recorder.rows(records.Event, run_id=recorder.run_id, level="error")]
+    recorder.close()
+    missing = {names[place]: row["reason"] for place, row in found.items() if row["text"] is None}
+    assert len(found) == 3 and list(missing) == ["e1"]
+    assert "the chat template refuses the messages: no odd" in missing["e1"]
+    [event] = told
+    assert event.startswith("before, example e1: ") and "no odd" in event

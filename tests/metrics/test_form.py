@@ -16,6 +16,7 @@ from engine.metrics.efficiency import Length
 from engine.metrics.json_values import NO_SCHEMA, FormatCompliance
 from engine.metrics.metric import Score
 from engine.models.model import Response
+from engine.run.outputs import OutputScores, read_outputs
 
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -76,11 +77,34 @@ def test_json_that_parses_is_counted_apart_from_json_that_complies() -> None:
 
 
 def test_a_fence_is_allowed_only_when_asked_for_and_alone() -> None:
-    metric = FormatCompliance(fence=True)
+    metric = FormatCompliance(around="fenced")
     assert check(f"```json\n{GOOD}\n```", metric=metric).value == 1.0
     assert check(f"```\n{GOOD}\n```\n", metric=metric).value == 1.0
     assert check(GOOD, metric=metric).value == 1.0
     assert check(f"Here:\n```json\n{GOOD}\n```", metric=metric).value == 0.0
+
+
+def test_prose_is_allowed_only_when_asked_for() -> None:
+    metric = FormatCompliance(around="anywhere")
+    for text in (f"Here:\n```json\n{GOOD}\n```\nBye", f"Sure: {GOOD} Anything else?", GOOD):
+        assert check(text, metric=metric).value == 1.0
+    assert check("Sure.", metric=metric).value == 0.0
+    assert check('Sure: {"category": "billing"}', metric=metric).value == 0.0
+    with pytest.raises(BadInput, match=r"metrics\.format\.around: found 'prose'; allowed: strict, fenced"):
+        FormatCompliance(around="prose")
+
+
+@pytest.mark.parametrize("schema", [3, [], "not JSON", {"type": "objekt"}])
+def test_one_bad_schema_costs_its_example_and_not_the_file(tmp_path: Path, schema: object) -> None:
+    file = tmp_path / "answers.jsonl"
+    rows = [
+        {"id": str(place), "query": str(place), "response": "1", "schema": one}
+        for place, one in enumerate([True, schema, {"type": "integer"}])
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = [scores[0] for _, scores in OutputScores(read_outputs(file), ["format"], {})]
+    assert [score.value for score in found] == [1.0, None, 1.0]
+    assert "the schema of example 1" in (found[1].reason or "")
 
 
 def test_what_cannot_be_checked_is_missing() -> None:

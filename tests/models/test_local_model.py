@@ -1,6 +1,7 @@
 """Local generation: the same answers whatever the batch, the adapter's company, or the memory."""
 
 import json
+import tomllib
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -413,3 +414,37 @@ def test_the_description_can_be_stored_as_json(base: Path, adapter: Path) -> Non
     assert facts["dtype"] == "float32"
     assert facts["adapter"]["r"] == 4
     assert facts["context"] == CONTEXT
+
+
+def test_a_turn_end_that_is_no_end_token_is_told_with_the_line_to_add(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = local(base)
+    tokens = transformers_own(base, QUESTIONS[0])
+    end = tokens[3]
+    model.tokenizer.add_special_tokens({"extra_special_tokens": [model.tokenizer.convert_ids_to_tokens(end)]})
+    monkeypatch.setattr(Prompts, "turn_end", end)
+    with ResponseCache(tmp_path / "cache") as cache:
+        model._cache = cache
+        for _ in range(2):  # generated, and from the cache
+            [found] = answers(model, QUESTIONS[:1]).values()
+            assert found.overran and found.tokens_out == len(tokens)
+            [note] = [note for note in model.describe()["notes"] if "ends a turn" in note]
+            model._notes.clear()
+    line = tomllib.loads(note.partition("add ")[2].partition(" under")[0])
+    [found] = answers(model, QUESTIONS[:1], replace(GREEDY, stop=tuple(line["stop"]))).values()
+    assert (found.finish_reason, found.overran) == ("stop", False)
+    assert found.tokens_out == tokens.index(end) + 1
+
+
+def test_the_tokens_of_a_trace_are_counted_with_the_models_tokenizer(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = local(base)
+    monkeypatch.setattr(
+        "engine.models.rows.DecodingRow._decode", lambda row, tokens: "<r>the cat sat</r> on the mat"
+    )
+    [found] = answers(model, QUESTIONS[:1], replace(GREEDY, delimiters=("<r>", "</r>"))).values()
+    assert found.thinking_tokens == len(model.tokenizer("the cat sat", add_special_tokens=False)["input_ids"])
+    [plain] = answers(model, QUESTIONS[:1]).values()
+    assert plain.thinking_tokens is None

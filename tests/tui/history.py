@@ -430,7 +430,15 @@ class Story:
                 row = {"model_id": model_id, "measure": "response_words", "first": "men", "second": "women"}
                 write.append(
                     records.StoredDisparity(
-                        **{**row, "delta": 1.5, "low": 0.4, "high": 2.6, "p": 0.01, "n": 20}
+                        **{
+                            **row,
+                            "delta": 1.5,
+                            "low": 0.4,
+                            "high": 2.6,
+                            "p": 0.01,
+                            "n": 20,
+                            "standing": "more",
+                        }
                     )
                 )
 

@@ -75,15 +75,10 @@ def export(
 
 
 def _write(file: Path, written: "Written") -> None:
-    from engine.errors import BadInput
+    from engine.data.textfile import write_text
 
     lines = [json.dumps(record, ensure_ascii=False) for record in written.records]
-    try:
-        # Lone surrogates in what a model wrote have no UTF-8; they are written as their escapes.
-        text = "".join(f"{line}\n" for line in lines)
-        file.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise BadInput(f"{file} cannot be written: {error.strerror}", "name another file") from error
+    write_text(file, "".join(f"{line}\n" for line in lines), "name another file")
 
 
 @annotations.command()
@@ -121,9 +116,8 @@ def merge(
     store: Store = None,
 ) -> int:
     """Replace one failure tag by another, wherever it was given."""
-    from store import database
-    from store.read import failures
+    from store import database, reviewing
 
-    failures.merge_tags(database.connect(store_folder(context, store)), tag, into)
+    reviewing.merge_tags(database.connect(store_folder(context, store)), tag, into)
     paragraph(f"{tag} is now {into}")
     return 0

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from engine.data.examples import Account
 
 
+FAILED_GATE = 1  # the exit code
+AllowEmpty = Annotated[
+    bool, typer.Option("--allow-empty", help="Exit with 0 even where no gate could be evaluated.")
+]
 Store = Annotated[
     str | None,
     typer.Option(

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.decision.words import NO_GATE, NOT_EVALUATED
 from store.read import history
+from store.read.rows import ComparisonRow
 from store.session import opened
-from tui.cli.common import Json, Run, Store, store_folder
+from tui.cli.common import FAILED_GATE, AllowEmpty, Json, Run, Store, store_folder
 from tui.text.output import err, heading, out, paragraph, print_json
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ class ReportFormat(StrEnum):
     json = "json"
     junit = "junit"
 
+
+LISTED = 3  # of what is not compared for one reason
 
 Full = Annotated[bool, typer.Option("--full", help="All intervals, and a table for each pair of models.")]
 Slices = Annotated[bool, typer.Option("--slices", help="Every slice, those that got clearly worse first.")]
@@ -77,6 +81,7 @@ def report(
     context: typer.Context, run: Run, format: FormatOption, file: Out = None, store: Store = None
 ) -> None:
     """Write a report of one run to share."""
+    from engine.data.textfile import write_text
     from tui.report import render
     from tui.sections.gather import gather_report
 
@@ -86,29 +91,22 @@ def report(
     if file is None:
         out(text.rstrip("\n"))
         return
-    write(file, text)
+    write_text(file, text, "choose another file with --out FILE")
     err(f"wrote {file}")
 
 
-def write(file: Path, text: str) -> None:
-    """Writes a file. Raises BadInput when it cannot be written."""
-    from engine.errors import BadInput
-
-    try:
-        # Lone surrogates have no UTF-8; reports are for reading, so they are shown as what they are.
-        file.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise BadInput(
-            f"{file} cannot be written: {error.strerror}", "choose another file with --out FILE"
-        ) from error
-
-
 def compare(
-    context: typer.Context, older: Older, newer: Newer, json: Json = False, store: Store = None
+    context: typer.Context,
+    older: Older,
+    newer: Newer,
+    allow_empty: AllowEmpty = False,
+    json: Json = False,
+    store: Store = None,
 ) -> None:
     """Compare the candidates of two runs, the older first.
 
-    The comparison is paired, on the examples that both evaluated in the same words.
+    The comparison is paired, on the examples that both evaluated in the same words. Exits with 1 where
+    nothing that a gate checks could be compared.
     """
     from engine.compare.comparable import shared_sets
     from engine.decision.changes import retrainings
@@ -135,6 +133,8 @@ def compare(
             paragraph(sets.said)
         for remark in remarks:
             paragraph(remark, "  ", "")
+    if not found.is_evaluated and not allow_empty:
+        raise typer.Exit(FAILED_GATE)
 
 
 def _comparison_values(found: "RunComparison") -> dict[str, Any]:
@@ -143,6 +143,7 @@ def _comparison_values(found: "RunComparison") -> dict[str, Any]:
         "older": str(found.older),
         "newer": str(found.newer),
         "shared_examples": found.shared,
+        "verdict": NOT_EVALUATED if not found.is_evaluated else "drops" if found.alerts else "no drop",
         "comparisons": [_one_comparison(item) for item in found.comparisons],
         "benchmarks": [_one_comparison(item) for item in found.benchmarks],
         "alerts": [
@@ -170,6 +171,7 @@ def _one_comparison(item: "Comparison") -> dict[str, Any]:
     from engine.compare.comparison import stored
 
     values = stored(item)
+    values["relative"] = ComparisonRow(**values).relative
     if values["delta"] is None and values["reason"] is None:
         values["reason"] = "it cannot be computed from these values"
     return values
@@ -190,9 +192,15 @@ def _print_run_comparison(found: "RunComparison", trained: "Sequence[Retrained]"
     heading("Drops beyond the gates")
     for alert in found.alerts:
         paragraph(alert.message, " " * 9, f"{alert.severity.upper():9}")
-    if not found.alerts:
+    if not found.is_evaluated:
+        out(NO_GATE)
+    elif not found.alerts:
         out("none")
     if found.incomparable:
         heading("Not compared")
+        by_reason: dict[str, list[str]] = {}
         for item in found.incomparable:
-            paragraph(f"{item.what}: {item.reason}", "  ", "")
+            by_reason.setdefault(item.reason, []).append(item.what)
+        for reason, whats in by_reason.items():
+            more = f" and {len(whats) - LISTED} more (--json lists them)" if len(whats) > LISTED + 1 else ""
+            paragraph(f"{'; '.join(whats[:LISTED] if more else whats)}{more}: {reason}", "  ", "")

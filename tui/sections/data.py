@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.decision.facts import primary
-from store.read.rows import LeakRow, MetricRow, ModelRow, ModelScoreRow, RunDetail, SplitUseRow
+from store.read.rows import LeakRow, ModelRow, ModelScoreRow
 from store.read.slices import SliceScoreRow
+from store.records import Run, SplitUse, StoredMetric
 
 LEAKED, NOT_LEAKED = "leaked", "not leaked"  # slices
 _SHIFTED = 0.25  # population stability index from which on a set has shifted
@@ -100,13 +101,13 @@ class DataSection:
 
 
 def data(
-    run: RunDetail,
+    run: Run,
     models: Sequence[ModelRow],
-    metrics: Sequence[MetricRow],
+    metrics: Sequence[StoredMetric],
     scores: Sequence[ModelScoreRow],
     slice_scores: Sequence[SliceScoreRow],
     leaks: Sequence[LeakRow],
-    test_uses: Sequence[SplitUseRow],
+    test_uses: Sequence[SplitUse],
 ) -> DataSection:
     found = run.data_summary or {}
     return DataSection(
@@ -145,7 +146,7 @@ def _by_tier(found: Mapping[str, Any], leaks: Sequence[LeakRow]) -> dict[str, in
 
 def _without_leaks(
     models: Sequence[ModelRow],
-    metrics: Sequence[MetricRow],
+    metrics: Sequence[StoredMetric],
     scores: Sequence[ModelScoreRow],
     slice_scores: Sequence[SliceScoreRow],
 ) -> Iterator[ScoreWithoutLeaks]:
