@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import regex
 from jsonschema import validators
-from jsonschema.exceptions import SchemaError
+from jsonschema.exceptions import SchemaError, best_match
 from jsonschema.protocols import Validator
 from jsonschema.validators import (
     Draft3Validator,
@@ -133,6 +133,19 @@ def _known(draft: Any) -> Any:
         return validator_for({"$schema": draft}, default=None)
     except (TypeError, ValueError):  # not a text, or not an address
         return None
+
+
+def fault_of(validator: Validator, value: Any) -> str | None:
+    """The worst fault of a value under a schema, with its place; None where it is valid.
+
+    Raises TooSlow, RecursionError, and BadInput for a number that jsonschema can't compare.
+    """
+    try:
+        with within_time():
+            worst = best_match(validator.iter_errors(value))
+    except OverflowError as error:  # multipleOf, of an integer beyond floats
+        raise BadInput("a number is too large to be checked against the schema.") from error
+    return None if worst is None else f"at {worst.json_path}: {worst.message}"
 
 
 def schema_fault(schema: Any) -> str:

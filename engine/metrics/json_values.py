@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonschema.exceptions import best_match
 from jsonschema.protocols import Validator
 
 from engine.data.example import Example
-from engine.data.schemas import TooSlow, compile_schema, within_time
+from engine.data.schemas import TooSlow, compile_schema, fault_of
 from engine.errors import BadInput
 from engine.metrics.metric import Score, fraction, gap, missing, no_text
 from engine.metrics.text import normalise_answer
@@ -283,17 +282,14 @@ class FormatCompliance:
             if validator is None:
                 return Score("format_compliance", None, NO_SCHEMA)
             if fault is None:
-                with within_time():
-                    worst = best_match(validator.iter_errors(value))
-                fault = None if worst is None else f"at {worst.json_path}: {worst.message}"[:_REASON_LIMIT]
+                found = fault_of(validator, value)
+                fault = found and found[:_REASON_LIMIT]
         except BadInput as error:
             return Score("format_compliance", None, error.message)
         except TooSlow as error:
             return Score("format_compliance", None, str(error))
         except RecursionError:
             return Score("format_compliance", None, str(TooDeep()))
-        except OverflowError:  # jsonschema's multipleOf, of an integer beyond floats
-            return Score("format_compliance", None, "a number of the response is too large to be checked")
         return Score("format_compliance", float(fault is None), fault)
 
 
