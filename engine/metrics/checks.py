@@ -63,7 +63,12 @@ class Instructions:
                 "checks that responses pass, of all checks asked for",
                 "Zhou et al. 2023 (IFEval)",
             ),
-            fraction("checks_all", "responses that pass every check asked for", "Zhou et al. 2023 (IFEval)"),
+            fraction(
+                "checks_all",
+                "responses that pass every check asked for",
+                "Zhou et al. 2023 (IFEval)",
+                verdict=True,
+            ),
             fraction(
                 "checks_passed_loose",
                 "the same of checks, without asterisks or without the first or the last line",

@@ -178,7 +178,9 @@ class JsonFields:
         self._around = check_around(around, "metrics.json_fields.around")
         version = "1" if around == "anywhere" else f"1; {around}"
         self.measures = tuple(
-            fraction(name, meaning, "rule", needs=["references"], version=version)
+            fraction(
+                name, meaning, "rule", needs=["references"], version=version, verdict=name == "object_match"
+            )
             for name, meaning in (
                 ("field_accuracy", "fields of the reference that are right"),
                 ("object_match", "responses with all fields right, none more"),
@@ -250,12 +252,14 @@ class FormatCompliance:
                 "JSON Schema, by jsonschema",
                 needs=["schema"],
                 version=version,
+                verdict=True,
             ),
             fraction(
                 "json_parse",
                 f"responses that are JSON, {where[around]}, whatever it says",
                 "RFC 8259",
                 version=version,
+                verdict=True,
             ),
         )
         self._default = _default_validator(schema)

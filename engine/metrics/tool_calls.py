@@ -49,6 +49,7 @@ class ToolCalls:
             "responses whose calls are all right: functions and arguments, none more",
             "BFCL's AST rules where values are listed, else equal JSON",
             needs=_CALLS,
+            verdict=True,
         ),
         fraction(
             "tool_argument_f1",

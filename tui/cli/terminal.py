@@ -27,6 +27,7 @@ from tui.sections.measures import (
     LabelTable,
     MeasuresSection,
     SlicesSection,
+    between_samples,
     changes_of,
 )
 from tui.sections.overview import Checkpoint, CostsSection, OverviewSection, SweepSection
@@ -469,6 +470,12 @@ def _print_scores(found: MeasuresSection, *, full: bool, find: str) -> None:
     _print_folded(folded)
     shown = frozenset().union(*(family.shown for family in folded))
     _print_missing([row for row in found.scores if row.measure in shown])
+    between: dict[str, list[str]] = {}
+    for row in found.scores:
+        if row.measure in shown and (said := between_samples(row)):
+            between.setdefault(row.model, []).append(f"{row.measure} {said}")
+    for model, told in between.items():
+        paragraph(f"{model}: {'; '.join(told)}", "  ")
 
 
 def _print_answers(answers: Sequence[AnswerCount]) -> None:

@@ -10,6 +10,7 @@ from engine.decision.words import change
 from store.read.rows import AlertRow, BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow
 from store.read.slices import CorpusRow, DisparityRow, SliceRow, SliceScoreRow, worst
 from store.records import StoredMetric
+from tui.text.gate import number
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,14 @@ def needs(metric: StoredMetric) -> str:
     if found is None:
         return "unknown: a metric of your own"
     return ", ".join(found) or "only the answer"
+
+
+def between_samples(score: ModelScoreRow) -> str:
+    """How far the samples of one prompt lie apart, and how many have no value; empty without several."""
+    parts = [] if score.spread is None else [f"± {number(score.spread)} between samples"]
+    if score.value is not None and (lacking := score.samples_missing):
+        parts.append(f"{lacking:,} sample{'' if lacking == 1 else 's'} without a value")
+    return ", ".join(parts)
 
 
 NOT_FOUND = "not found"  # the column of answers in which no label was found
