@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.decision.words import NO_GATE, NOT_EVALUATED
+from engine.decision.families import NO_GATE, NOT_EVALUATED
 from store.read import history
 from store.read.rows import ComparisonRow
 from store.session import opened
