@@ -27,6 +27,7 @@ from tui.sections.measures import (
     LabelTable,
     MeasuresSection,
     SlicesSection,
+    between_samples,
     changes_of,
 )
 from tui.sections.overview import Checkpoint, CostsSection, OverviewSection, SweepSection
@@ -53,7 +54,7 @@ def print_run(found: RunSections, *, full: bool = False, slices: bool = False, f
     _print_judging(found.judging, full=full)
     _print_scores(found.measures, full=full, find=find)
     _print_answers(found.answers)
-    _print_labels(found.measures.labels, full=full)
+    print_labels(found.measures.labels, full=full)
     _print_benchmarks(found.benchmarks)
     _print_corpora(found.benchmarks.corpora)
     if full:
@@ -470,6 +471,12 @@ def _print_scores(found: MeasuresSection, *, full: bool, find: str) -> None:
     _print_folded(folded)
     shown = frozenset().union(*(family.shown for family in folded))
     _print_missing([row for row in found.scores if row.measure in shown])
+    between: dict[str, list[str]] = {}
+    for row in found.scores:
+        if row.measure in shown and (said := between_samples(row)):
+            between.setdefault(row.model, []).append(f"{row.measure} {said}")
+    for model, told in between.items():
+        paragraph(f"{model}: {'; '.join(told)}", "  ")
 
 
 def _print_answers(answers: Sequence[AnswerCount]) -> None:
@@ -647,7 +654,7 @@ def _cells(change: Change) -> list[str]:
     ]
 
 
-def _print_labels(tables: Sequence[LabelTable], *, full: bool) -> None:
+def print_labels(tables: Sequence[LabelTable], *, full: bool) -> None:
     """Every model's F1 by label; `full` adds each model's precision and recall, and what it answered."""
     if not tables:
         return
