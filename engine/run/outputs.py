@@ -123,8 +123,8 @@ class OutputScores:
             for measure in metric.measures
         }
         self._outputs = outputs
-        labels = (metric.labels for metric in metrics if isinstance(metric, Classification))
-        self._labels: tuple[str, ...] = next(labels, ())
+        classifiers: list[Any] = [metric for metric in metrics if isinstance(metric, Classification)]
+        self._labels: tuple[str, ...] = classifiers[0].labels if classifiers else ()
         self._classified: Counter[tuple[float, ...]] = Counter()
 
     def __iter__(self) -> Iterator[tuple[str, list[Score]]]:
