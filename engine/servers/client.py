@@ -445,8 +445,8 @@ class Client:
         try:
             return read_reply(answer.content, latency_s, self._transport.redact, plain=plain)
         except NoReply:
-            start = answer.content[:2000].decode("utf-8", "replace")
-            raise _Unreadable(self._transport.clean(f"no completion: {start}")) from None
+            said = answer.content.decode("utf-8", "replace")
+            raise _Unreadable(self._transport.clean(f"no completion: {said}")) from None
 
 
 def _wait_of(answer: RawAnswer) -> float | None:
