@@ -15,9 +15,10 @@ import regex
 from rapidfuzz.distance import Levenshtein
 
 from engine.data.example import Example
+from engine.data.schemas import TooSlow, compile_pattern, found
 from engine.errors import BadInput
 from engine.metrics.metric import NO_REFERENCE, Measure, Score, fraction, gap, missing, no_text
-from engine.metrics.text import TooSlow, compile_pattern, found, normalise_answer, words
+from engine.metrics.text import normalise_answer, words
 from engine.models.model import Response
 
 NO_NUMBER_WANTED = "no reference of the example holds a number"

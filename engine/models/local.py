@@ -773,8 +773,9 @@ class LocalModel:
     @cached_property
     def _marks(self) -> frozenset[int]:
         """The special tokens that calls of tools and traces are told by."""
-        tokens = self.tokenizer.added_tokens_decoder.items()
-        return frozenset(place for place, token in tokens if token.special and is_mark(token.content))
+        tokens, own = self.tokenizer.added_tokens_decoder.items(), self._prompts.delimiters or ()
+        special = {place: token.content for place, token in tokens if token.special}
+        return frozenset(place for place, text in special.items() if is_mark(text) or text in own)
 
     def _ends(self, model: Any, settings: Settings) -> frozenset[int]:
         """Every end token of the generation config, and the tokenizer's, which an adapter may change.

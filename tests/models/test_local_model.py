@@ -17,8 +17,10 @@ from engine.models.fingerprint import ResponseCache
 from engine.models.local import LocalBase, LocalModel
 from engine.models.model import Response, Settings
 from engine.models.prompt import Prompts
+from engine.models.rows import DecodingRow, Request, Rules
 from engine.phases.work import closed_after
 from engine.plan.plan import Model
+from engine.servers.reasoning import Reasoned, split_reasoning
 from tests.models.tiny import CONTEXT, ask, make_adapter, make_model, make_tokenizer
 
 GREEDY = Settings(max_new_tokens=12, batch_size=4)
@@ -476,3 +478,28 @@ def test_the_tokens_of_a_trace_are_counted_with_the_models_tokenizer(
     assert found.thinking_tokens == len(model.tokenizer("the cat sat", add_special_tokens=False)["input_ids"])
     [plain] = answers(model, QUESTIONS[:1]).values()
     assert plain.thinking_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("said", "trace", "answer"),
+    [
+        ("[THINK]the cat[/THINK]sat", "the cat", "sat"),
+        ("<|channel|>analysis<|message|>the cat<|end|><|start|>assistant<|channel|>final<|message|>sat",
+         "<|channel|>analysis<|message|>the catassistant", "sat"),
+        ("<|channel|>final<|message|>sat", "", "sat"),
+        ("<scratch>the cat</scratch>sat", "the cat", "sat"),
+        ("the cat sat", "", "the cat sat"),
+    ],
+)  # fmt: skip
+def test_tags_that_are_special_tokens_are_no_less_a_trace(
+    base: Path, said: str, trace: str, answer: str
+) -> None:
+    model, own = local(base), ("<scratch>", "</scratch>")
+    tags = ["[THINK]", "[/THINK]", "<|channel|>", "<|message|>", "<|start|>", "<|end|>", *own]
+    model.tokenizer.add_special_tokens({"extra_special_tokens": tags})
+    model._prompts.delimiters = own
+    ids = model.tokenizer(f"{said}</s>", add_special_tokens=False)["input_ids"]
+    rules = Rules(model.tokenizer, frozenset({2}), GREEDY, None, model._marks)
+    row = DecodingRow(0, Request([1], 99), rules)
+    [*_, found] = [row.add(token) for token in ids]
+    assert found is not None and split_reasoning(found.text, own=own) == Reasoned(trace, answer)
