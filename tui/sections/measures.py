@@ -128,7 +128,7 @@ def needs(metric: StoredMetric) -> str:
 
 def between_samples(score: ModelScoreRow) -> str:
     """How far the samples of one prompt lie apart, and how many have no value; empty without several."""
-    parts = [] if score.spread is None else [f"± {number(score.spread)} between samples"]
+    parts = [] if score.spread is None else [f"spread {number(score.spread)}"]
     if score.value is not None and (lacking := score.samples_missing):
         parts.append(f"{lacking:,} sample{'' if lacking == 1 else 's'} without a value")
     return ", ".join(parts)
