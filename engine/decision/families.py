@@ -13,6 +13,7 @@ from typing import NamedTuple
 from engine.decision.words import change
 from store.read.rows import ComparisonRow
 
+_OF_SAMPLES = re.compile(r"(pass[@^]|maj@)\d+:")  # what stands before a verdict's own name
 FORGETTING, BENCHMARKS, JUDGE, OWN = "forgetting", "benchmarks", "judge", "own"
 FAMILIES = (
     FORGETTING, "overlap", "exact & token", "semantic", "classification", "extraction", "perplexity",
@@ -79,6 +80,7 @@ def _is_file(source: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _members(measure: str) -> FamilyMembers | None:
+    measure = _OF_SAMPLES.sub("", measure)
     return next((each for each in _MEMBERS if re.fullmatch(each.names, measure)), None)
 
 

@@ -33,6 +33,7 @@ class RunComparison:
     alerts: list[Alert]
     incomparable: list[Incomparable]
     is_evaluated: bool  # whether the gates had anything to look at
+    settings: list[str]  # by which the models of a pair answered differently, a sentence each
 
 
 def compare_runs(connection: history.Connection, older: int, newer: int) -> RunComparison:
@@ -54,7 +55,9 @@ def compare_runs(connection: history.Connection, older: int, newer: int) -> RunC
     checked = (every[: len(found.metrics)], benchmarks, gates, found.measures)
     alerts, is_evaluated = drop_alerts(*checked), bool(evaluated(*checked))
     incomparable = [*unpaired, *found.incomparable]
-    return RunComparison(older, newer, found.shared, every, benchmarks, alerts, incomparable, is_evaluated)
+    return RunComparison(
+        older, newer, found.shared, every, benchmarks, alerts, incomparable, is_evaluated, found.settings
+    )
 
 
 def _gates(side: Side) -> Gates:

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jsonschema.exceptions import best_match
 
 from engine.data.calls import ToolCall, find_calls, schema_of
 from engine.data.example import Example
+from engine.data.schemas import TooSlow, compile_schema, fault_of
 from engine.errors import BadInput
-from engine.metrics.json_values import TooDeep, compile_schema
+from engine.metrics.json_values import TooDeep
 from engine.metrics.metric import Score, combine_f1, fraction, missing, no_text
-from engine.metrics.text import TooSlow
 from engine.models.model import Response
 
 UNKNOWN = "the example does not say which calls are right"
@@ -50,6 +49,7 @@ class ToolCalls:
             "responses whose calls are all right: functions and arguments, none more",
             "BFCL's AST rules where values are listed, else equal JSON",
             needs=_CALLS,
+            verdict=True,
         ),
         fraction(
             "tool_argument_f1",
@@ -131,8 +131,8 @@ def _fault(call: ToolCall, tool: Mapping[str, Any] | None) -> str | None:
     if tool is None:
         return f"there is no tool {call['name']!r}"
     validator = compile_schema(schema_of(tool) or True, f"the schema of the tool {call['name']}")
-    worst = best_match(validator.iter_errors(call["arguments"]))
-    return None if worst is None else f"{call['name']} at {worst.json_path}: {worst.message}"
+    fault = fault_of(validator, call["arguments"])
+    return fault and f"{call['name']} {fault}"
 
 
 @dataclass(frozen=True, slots=True)

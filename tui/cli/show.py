@@ -117,7 +117,7 @@ def compare(
         runs = history.find_run(connection, older), history.find_run(connection, newer)
         found, trained = compare_runs(connection, *runs), retrainings(connection, *runs)
         sets = shared_sets(connection, *runs)
-        remarks = [
+        remarks = found.settings + [
             f"run {run_id}: {remark}"
             for run_id in runs
             for remark in noise_remarks(history.models(connection, run_id))

@@ -36,7 +36,7 @@ def remarks(
     found = [repetition.said] if repetition else []
     if reference := (run.options or {}).get("reference_remark"):
         found.append(reference)
-    found += [*_notes(models), *_judges(judges), *noise_remarks(models), *_unlike(models)]
+    found += [*_samples(models), *_notes(models), *_judges(judges), *noise_remarks(models), *_unlike(models)]
     found += [*_batching(models), *_busy(models), *_edited(run)]
     if cached := [f"{row.model} {row.from_cache:,} of {row.answers:,}" for row in answers if row.from_cache]:
         found.append(f"answers from the cache: {', '.join(cached)}")
@@ -84,6 +84,16 @@ def _edited(run: Run) -> Iterator[str]:
         yield (
             f"the training data were edited after {which} had used the test split: "
             "if what was seen there led to the edit, its numbers are too good"
+        )
+
+
+def _samples(models: Iterable[ModelRow]) -> Iterator[str]:
+    asked = ((model.details or {}).get("generation") or {} for model in models)
+    n = max((settings.get("samples") or 1 for settings in asked), default=1)
+    if n > 1:
+        yield (
+            f"{n} samples of each answer: a value is avg@{n}, the mean over the examples of the mean of "
+            "their samples, and its interval resamples examples; judges read the first sample"
         )
 
 
