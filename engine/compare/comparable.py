@@ -94,7 +94,8 @@ def shared_examples(older: Side, newer: Side) -> tuple[Keys, list[Incomparable]]
     if len(both) > len(same):
         skipped.append(
             Incomparable(
-                f"{len(both) - len(same)} examples", "their query, references, schema, tools or right calls have changed"
+                f"{len(both) - len(same)} examples",
+                "their query, references, schema, tools or right calls have changed",
             )
         )
     return keys, skipped
