@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from engine.gates.figures import number, percent
+from store.read.history import silence
 from store.read.rows import AlertRow, ComparisonRow, ModelRow
 from store.records import Run
 from store.records.alert import Format, figure_of, kind_of
@@ -51,7 +52,8 @@ def no_verdict(run: Run) -> str | None:
         return None
     if run.status != "finished":
         state = "the run failed" if run.status == "failed" else f"the run is {run.status}"
-        return state + (f": {run.error}" if run.error else "")
+        why = run.error or silence(run)
+        return f"{state}: {why}" if why else state
     if run.imported and not (run.options or {}).get("baseline"):
         return f"imported from {run.imported}: there was no plan with gates"
     only = (run.options or {}).get("only")

@@ -33,21 +33,19 @@ def agreement(
 ) -> int:
     """Report how far a run's judges agree with people, and correct their win rates by it."""
     from engine.gates.agreement import KIND, agreement_of
-    from store import database
     from store.read import history
     from store.reviewing import raise_alerts
+    from store.session import opened
 
-    folder = store_folder(context, store)
-    database.prepare(folder)
-    connection = history.attach(database.connect(folder))
-    run_id = history.find_run(connection, run)
-    found = agreement_of(connection, run_id, judge)
-    if judge is None and not keep_alerts:
-        raise_alerts(connection, run_id, KIND, [asdict(alert) for alert in found.alerts])
-    if as_json:
-        print_json(agreement_values(run_id, found) | {"own": _own_values(connection, run_id)})
-    else:
-        _print(run_id, found)
+    with opened(store_folder(context, store)) as connection:
+        run_id = history.find_run(connection, run)
+        found = agreement_of(connection, run_id, judge)
+        if judge is None and not keep_alerts:
+            raise_alerts(connection, run_id, KIND, [asdict(alert) for alert in found.alerts])
+        if as_json:
+            print_json(agreement_values(run_id, found) | {"own": _own_values(connection, run_id)})
+        else:
+            _print(run_id, found)
     return 1 if any(alert.severity == "critical" for alert in found.alerts) else 0
 
 

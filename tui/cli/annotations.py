@@ -44,16 +44,15 @@ def export(
     """Write a run's annotations as JSONL."""
     from engine.errors import BadInput
     from engine.formats import annotated as protocol
-    from store import database
     from store.read import history
     from store.read.queues import annotated, annotated_examples
+    from store.session import opened
 
-    folder = store_folder(context, store)
-    connection = history.attach(database.connect(folder))
-    run_id = history.find_run(connection, run)
     if tag is not None and form is not AnnotationFormat.EXAMPLES:
         raise BadInput("--tag chooses examples", "add --format examples")
-    rows, examples = annotated(connection, run_id), annotated_examples(connection, run_id)
+    with opened(store_folder(context, store)) as connection:
+        run_id = history.find_run(connection, run)
+        rows, examples = annotated(connection, run_id), annotated_examples(connection, run_id)
     if form is AnnotationFormat.EXAMPLES:
         written = protocol.example_records(rows, examples, tag)
     else:
@@ -86,10 +85,11 @@ def tags(context: typer.Context, store: Store = None, as_json: Json = False) -> 
     """List the failure tags, with how many answers of how many runs carry each."""
     from dataclasses import asdict
 
-    from store import database
     from store.read import failures
+    from store.session import opened
 
-    rows = failures.tags(database.connect(store_folder(context, store)))
+    with opened(store_folder(context, store)) as connection:
+        rows = failures.tags(connection)
     if as_json:
         print_json({"tags": [asdict(row) for row in rows]})
         return 0
@@ -116,8 +116,10 @@ def merge(
     store: Store = None,
 ) -> int:
     """Replace one failure tag by another, wherever it was given."""
-    from store import database, reviewing
+    from store import reviewing
+    from store.session import opened
 
-    reviewing.merge_tags(database.connect(store_folder(context, store)), tag, into)
+    with opened(store_folder(context, store)) as connection:
+        reviewing.merge_tags(connection, tag, into)
     paragraph(f"{tag} is now {into}")
     return 0

@@ -55,8 +55,8 @@ Fields = Annotated[
 NAMED = 20  # rows left out that are named one by one
 
 
-def mapping(fields: Sequence[str], template: str | None = None) -> dict[str, str]:
-    """`query=text` as {"query": "text"}, beside a template where there is one.
+def mapping(fields: Sequence[str], template: str | None = None, also: Sequence[str] = ()) -> dict[str, str]:
+    """`query=text` as {"query": "text"}, beside a template where there is one; `also` are further names.
 
     Raises BadInput for another form, an unknown name, and a template that is none.
     """
@@ -67,10 +67,11 @@ def mapping(fields: Sequence[str], template: str | None = None) -> dict[str, str
         if problem := problem_of(template):
             raise BadInput(f"--template: {problem}")
         found[TEMPLATE] = template
+    names = (*also, *MAPPABLE)
     for field in fields:
         name, equals, column = field.partition("=")
-        if not equals or not column or name not in MAPPABLE:
-            raise BadInput(f"--field {field}: must be NAME=COLUMN", f"NAME is one of {', '.join(MAPPABLE)}")
+        if not equals or not column or name not in names:
+            raise BadInput(f"--field {field}: must be NAME=COLUMN", f"NAME is one of {', '.join(names)}")
         found[name] = column
     return found
 

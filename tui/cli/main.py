@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from engine.errors import AssayError
+from engine.errors import AssayError, refused
 from store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -44,6 +44,9 @@ def guarded(work: Callable[[], int]) -> int:
     except Exception as error:  # the last line of defence of the whole process
         if os.environ.get("ASSAY_DEBUG"):
             raise
+        if reason := refused(error):
+            complain(reason)
+            return INTERNAL
         complain(
             f"unexpected {type(error).__name__}: {error}\n"
             "  please report it; ASSAY_DEBUG=1 shows where, and a run's own log is in logs/ of the store"

@@ -13,9 +13,9 @@ from engine.decision.judges import Said
 from engine.gates.figures import relative
 from store.read.answers import AnswerCount
 from store.read.rows import ComparisonRow, ModelScoreRow, WinRateRow
-from store.read.slices import CorpusRow, DisparityRow, SliceRow
+from store.read.slices import OF_THE_SET, CorpusRow, DisparityRow, SliceRow
 from tui.sections.alerts import AlertsSection
-from tui.sections.data import LEAKED, NOT_LEAKED, CoverageTable, DataSection
+from tui.sections.data import CoverageTable, DataSection
 from tui.sections.eta import in_gpu_hours
 from tui.sections.gather import RunSections
 from tui.sections.judging import JudgedPair, JudgeReport, JudgingSection
@@ -54,7 +54,7 @@ def print_run(found: RunSections, *, full: bool = False, slices: bool = False, f
     _print_judging(found.judging, full=full)
     _print_scores(found.measures, full=full, find=find)
     _print_answers(found.answers)
-    _print_labels(found.measures.labels, full=full)
+    print_labels(found.measures.labels, full=full)
     _print_benchmarks(found.benchmarks)
     _print_corpora(found.benchmarks.corpora)
     if full:
@@ -257,6 +257,7 @@ def _leaks(found: DataSection) -> Iterator[str]:
     if similar := found.similar:
         is_ = "is" if similar == 1 else "are"
         yield f"{similar:,} more {is_} similar to a training question with another answer: not counted"
+        yield from found.on_similar
     if answers := found.answers_seen:
         have = "has" if answers == 1 else "have"
         yield f"{answers:,} more {have} an answer that appears there under another question: not counted"
@@ -653,7 +654,7 @@ def _cells(change: Change) -> list[str]:
     ]
 
 
-def _print_labels(tables: Sequence[LabelTable], *, full: bool) -> None:
+def print_labels(tables: Sequence[LabelTable], *, full: bool) -> None:
     """Every model's F1 by label; `full` adds each model's precision and recall, and what it answered."""
     if not tables:
         return
@@ -790,7 +791,7 @@ def _print_slices(section: SlicesSection, *, everything: bool, find: str) -> Non
         return
     worse = sum(row.standing == "worse" for row in found)
     # Nearly all examples are among those that did not leak; Data shows what they tell.
-    telling = [row for row in found if find or row.slice not in (LEAKED, NOT_LEAKED)]
+    telling = [row for row in found if find or row.slice not in OF_THE_SET]
     shown = found if everything else [row for row in telling if row.standing == "worse"][:WORST]
     heading(f"Slices: {worse} of {len(found)} clearly worse")
     pairs: dict[tuple[str, str], list[SliceRow]] = {}

@@ -100,6 +100,7 @@ def _data_facts(found: DataSection) -> Iterator[tuple[str, str]]:
         yield "answers also in the training data", f"{found.answers_seen:,}"
     if found.similar:
         yield "similar to a training question, with a different answer", f"{found.similar:,}"
+        yield from (("scores there", said) for said in found.on_similar)
     if found.duplicates:
         yield "groups of near-identical examples", f"{found.duplicates:,}"
     for row in found.excluded:

@@ -151,8 +151,8 @@ class Change:
 class LabelRow:
     """One label of a classifier; without answers there is no precision, without examples no recall.
 
-    `answers` counts the examples of this label by the label given, in the order of the labels; the last
-    count is of answers in which no label was found.
+    `answers` counts the examples of this label by the label given, in the order of the labels (shares of
+    one where its samples differ); the last count is of answers in which no label was found.
     """
 
     name: str
@@ -160,7 +160,7 @@ class LabelRow:
     recall: float | None
     f1: float
     support: int
-    answers: tuple[int, ...]
+    answers: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
