@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.data.calls import ToolCall
+
 FIELDS = (
     "id", "query", "messages", "reference", "references", "label", "category", "schema", "tests", "turns",
     "group",
@@ -28,8 +30,9 @@ class Example:
     form but with arguments as objects. `references` are answers that would be right, `schema` a JSON schema
     for the answer, unchecked, `tests` code that the answer must pass, `turns` the user's turns of a
     conversation that the model continues. `tools` are {"type": "function", "function"} that the model may
-    call, and `calls` the {"name", "arguments"} that would be right. `group` keeps examples together in one
-    split. `line` is the place in the file, `extra` what else its record held.
+    call, and `calls` the calls that would be right: () where it should make none, None where nothing says.
+    `group` keeps examples together in one split. `line` is the place in the file, `extra` what else its
+    record held.
     """
 
     id: str
@@ -45,7 +48,7 @@ class Example:
     line: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
     tools: tuple[dict[str, Any], ...] = ()
-    calls: tuple[dict[str, Any], ...] = ()
+    calls: tuple[ToolCall, ...] | None = None
 
 
 def normalise(text: str) -> str:
@@ -79,5 +82,7 @@ def _content(example: Example) -> str:
     ]  # fmt: skip
     # Only where there are some: an eval set without tools keeps the version that it always had.
     if example.tools or example.calls:
-        content += [example.tools, example.calls]
+        content += [example.tools, example.calls or ()]
+    if example.calls == () and not example.references:
+        content.append("no call is right")
     return json.dumps(content, sort_keys=True, default=str)

@@ -217,9 +217,16 @@ def _edits(earlier: dict[str, Example], after: Sequence[Example]) -> Iterator[Ed
         old = earlier.get(example.id)
         if old is None:
             continue
-        changed = tuple(name for name in _COMPARED if getattr(old, name) != getattr(example, name))
+        changed = tuple(name for name in _COMPARED if _content(old, name) != _content(example, name))
         if changed:
             yield Edit(old, example, changed)
+
+
+def _content(example: Example, name: str) -> Any:
+    """A field as the version counts it: no calls are said by the references too."""
+    if name == "calls":
+        return example.calls or (example.calls is not None and not example.references)
+    return getattr(example, name)
 
 
 SHORTEST = 4  # digits that may stand for a version
@@ -285,5 +292,5 @@ def _example(row: ExampleRow) -> Example:
         line=extra.get("line") or 0,
         extra=extra.get("extra") or {},
         tools=tuple(extra.get("tools") or ()),
-        calls=tuple(extra.get("calls") or ()),
+        calls=None if extra.get("calls") is None else tuple(extra["calls"]),
     )

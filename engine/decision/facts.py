@@ -38,7 +38,8 @@ Topic = Literal[
 # Of each family one measure speaks, so that six kinds of overlap do not count six times.
 _SPEAKERS = (
     "rougeL", "chrf", "meteor", "bleu_corpus", "exact_match", "numeric_match", "token_f1", "bertscore_f1",
-    "macro_f1", "accuracy", "entity_f1", "field_accuracy", "format_compliance", "json_parse",
+    "macro_f1", "accuracy", "entity_f1", "field_accuracy", "tool_match", "format_compliance",
+    "json_parse",
 )  # fmt: skip
 _QUALITY = frozenset(FAMILIES) - {"forgetting", "perplexity", "safety", "benchmarks", "efficiency"}
 _SURPRISE = ("bits_per_byte", "perplexity")

@@ -16,7 +16,7 @@ from store.read.rows import ComparisonRow
 FORGETTING, BENCHMARKS, JUDGE, OWN = "forgetting", "benchmarks", "judge", "own"
 FAMILIES = (
     FORGETTING, "overlap", "exact & token", "semantic", "classification", "extraction", "perplexity",
-    "format", "code", "safety", OWN, JUDGE, BENCHMARKS, "efficiency",
+    "format", "tool calls", "code", "safety", OWN, JUDGE, BENCHMARKS, "efficiency",
 )  # fmt: skip
 
 
@@ -43,6 +43,8 @@ _MEMBERS = [
     FamilyMembers(r"format_compliance", "format", ("schema",)),
     FamilyMembers(r"response_tokens", "format", ("tokens",)),
     FamilyMembers(r"json_parse|checks?_.+|response_words", "format"),
+    FamilyMembers(r"tool_(made|abstained|function|match|argument_f1)", "tool calls", ("calls",)),
+    FamilyMembers(r"tool_valid", "tool calls", ("tools",)),
     FamilyMembers(r"pass_at_\d+", "code", ("tests",)),
     FamilyMembers(r"latency.*", "efficiency", ("latency",)),
     FamilyMembers(r"tokens_(in|out)_(total|mean)", "efficiency", ("tokens",)),

@@ -29,10 +29,10 @@ class Measure:
     """One number of a metric.
 
     `low` and `high` are the ends of its range (None = open); `needs` names what a response must have:
-    "references", "schema", "tokens", "latency", "weights". `combine` turns the sum of the examples' parts,
-    an array [..., k], into the value of the whole set, an array [...]; so a corpus value and every
-    resampled corpus value come from the same rule. `independent` False says that the examples' values are
-    correlated (the answers of one batch share its time), so that their spread gives no interval.
+    "references", "schema", "calls", "tools", "tokens", "latency", "weights". `combine` turns the sum of the
+    examples' parts, an array [..., k], into the value of the whole set, an array [...]; so a corpus value and
+    every resampled corpus value come from the same rule. `independent` False says that the examples' values
+    are correlated (the answers of one batch share its time), so that their spread gives no interval.
     """
 
     name: str

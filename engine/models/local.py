@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from engine.data.calls import is_mark
 from engine.data.example import Example
 from engine.errors import BadInput, CannotRun
 from engine.models.batcher import Batcher, BatcherTotals, limits_for
@@ -590,7 +591,8 @@ class LocalModel:
             return
         with self.active() as model:
             self._note_ignored_generation_config(model)
-            rules = Rules(self.tokenizer, self._ends(model, settings), settings, self._prompts.turn_end)
+            ends = self._ends(model, settings)
+            rules = Rules(self.tokenizer, ends, settings, self._prompts.turn_end, self._marks - ends)
             reason = why_static(model)
         self._batching["batching"] = "static" if reason else "continuous"
         self._batching["batching_reason"] = reason
@@ -698,7 +700,9 @@ class LocalModel:
         seed = _example_seed(settings.seed, example.id)
         key = None
         if self._cache:
-            key = response_key(self.fingerprint, ids, replace(settings, max_new_tokens=room), seed)
+            # Texts without their marks, as earlier versions kept them, are other answers.
+            content = f"{self.fingerprint} with marks" if self._marks else self.fingerprint
+            key = response_key(content, ids, replace(settings, max_new_tokens=room), seed)
             if hit := self._cache.get(key):
                 return replace(hit, example_id=example.id, reason=reason)
         context = self.base.context
@@ -755,6 +759,12 @@ class LocalModel:
         if self._cache and item.key:
             self._cache.put(item.key, response)
         return replace(response, reason=item.reason)
+
+    @cached_property
+    def _marks(self) -> frozenset[int]:
+        """The special tokens that calls of tools and traces are told by."""
+        tokens = self.tokenizer.added_tokens_decoder.items()
+        return frozenset(place for place, token in tokens if token.special and is_mark(token.content))
 
     def _ends(self, model: Any, settings: Settings) -> frozenset[int]:
         """Every end token of the generation config, and the tokenizer's, which an adapter may change.

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from engine.data.calls import with_calls
 from engine.data.example import Example, normalise
 from engine.data.reading import read_records
 from engine.errors import BadInput
@@ -22,9 +23,10 @@ Recorded = tuple[int, tuple[str, ...] | None]
 class RecordedModel:
     """Recorded outputs: one `response` per `id` or `query`, ids first, queries compared after normalisation.
 
-    A `response` of null is a known missing answer; `turns` are the answers to an example of
-    several turns. FastChat's model answers (`question_id`, `choices`) and AlpacaEval's model outputs
-    (`instruction`, `output`) are read too. Raises BadInput naming file and line.
+    A `response` of null is a known missing answer; `tool_calls` beside it are the calls of OpenAI's API.
+    `turns` are the answers to an example of several turns. FastChat's model answers (`question_id`,
+    `choices`) and AlpacaEval's model outputs (`instruction`, `output`) are read too. Raises BadInput naming
+    file and line.
     """
 
     def __init__(self, model: Model) -> None:
@@ -134,4 +136,5 @@ def _answers(record: dict[str, Any], place: str) -> tuple[str, ...] | None:
     text = record["response"]
     if text is not None and not isinstance(text, str):
         raise BadInput(f"{place}: its `response` is not a text.", WAY_OUT)
+    text = with_calls(text, record)
     return None if text is None else (text,)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, TypeVar
 
 import torch
@@ -89,7 +90,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One finished row: text without special tokens, tokens generated (end token included), seconds taken.
+    """One finished row: its text, tokens generated (end token included), seconds taken.
 
     `overran`: it went on after the token that ends a turn in the chat template.
     """
@@ -106,12 +107,14 @@ class Rules:
     """What decides the tokens of a row besides the model: the tokenizer, the end tokens, the settings.
 
     `turn_end`: the token with which the chat template ends a turn, where there is one.
+    `marks` are the special tokens that stay in its text.
     """
 
     tokenizer: Any
     ends: frozenset[int]
     settings: Settings
     turn_end: int | None = None
+    marks: frozenset[int] = frozenset()
 
 
 class DecodingRow:
@@ -181,7 +184,11 @@ class DecodingRow:
         return any(stop in tail for stop in stops)
 
     def _decode(self, tokens: list[int]) -> str:
-        return str(self._rules.tokenizer.decode(tokens, skip_special_tokens=True))
+        decode, marks = self._rules.tokenizer.decode, self._rules.marks
+        if marks.isdisjoint(tokens):
+            return str(decode(tokens, skip_special_tokens=True))
+        runs = groupby(tokens, marks.__contains__)
+        return "".join(decode(list(run), skip_special_tokens=not marked) for marked, run in runs)
 
     def _answer(self, text: str, reason: str) -> Completion:
         started = self._started if self._started is not None else time.perf_counter()

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from engine.data.calls import schema_of
 from engine.data.example import Example
 from engine.models.fingerprint import digest
 from engine.models.model import UNFINISHED, Load, Response, Settings, conversation, missing
@@ -16,6 +17,7 @@ from engine.servers.loop import Pool
 from engine.servers.wire import Reply, dropped
 
 RETRIES = 4
+_ENDS = {"stop": "stop", "tool_calls": "stop", "function_call": "stop", "length": "length"}
 HAND_OVER = 0.5  # seconds: the longest that a caller waits for word
 PLAIN_QUERY = "asked through /completions with the plain query (its last user turn) and no chat template"
 
@@ -137,7 +139,8 @@ class ServerModel:
         system = self._model.system
         if self._model.api == "chat":
             messages = [_sent(message) for message in conversation(example, system)]
-            return {"messages": messages, **({"tools": list(example.tools)} if example.tools else {})}
+            tools = [_sent_tool(tool) for tool in example.tools]
+            return {"messages": messages, **({"tools": tools} if tools else {})}
         # The same text that a local model without a chat template is asked with.
         return {"prompt": f"{system}\n\n{example.query}" if system else example.query}
 
@@ -152,6 +155,12 @@ def _sent(message: dict[str, Any]) -> dict[str, Any]:
         for function in [call["function"]]
     ]
     return {**message, "content": message["content"] or None, "tool_calls": calls}
+
+
+def _sent_tool(tool: dict[str, Any]) -> dict[str, Any]:
+    """A tool whose parameters are a JSON schema, as the API demands."""
+    schema = schema_of(tool)
+    return {**tool, "function": {**tool["function"], "parameters": schema}} if schema else tool
 
 
 def _limits(settings: Settings, room: int) -> dict[str, Any]:
@@ -183,7 +192,7 @@ def _response(example: Example, reply: Reply) -> Response:
         reply.text,
         tokens_in=reply.tokens_in,
         tokens_out=reply.tokens_out,
-        finish_reason=reply.finish_reason if reply.finish_reason in ("stop", "length") else None,
+        finish_reason=_ENDS.get(reply.finish_reason or ""),
         # The time of the request that was answered; waiting for a busy server is not the model's.
         latency_s=reply.latency_s,
         thinking=reply.reasoning,

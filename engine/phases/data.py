@@ -414,7 +414,11 @@ def example_row(example: Example, version: str, place: int) -> dict[str, Any]:
         "label": example.label,
         "category": example.category,
         "extra": {name: getattr(example, name) for name in _EXTRA}
-        | {name: value for name in _RARE if (value := getattr(example, name))},
+        | {
+            name: value
+            for name in _RARE
+            if (value := getattr(example, name)) or (name, value) == ("calls", ())
+        },
     }
 
 
@@ -440,7 +444,7 @@ def _load(work: Work) -> None:
                 line=extra["line"],
                 extra=extra["extra"],
                 tools=tuple(extra.get("tools", ())),
-                calls=tuple(extra.get("calls", ())),
+                calls=tuple(extra["calls"]) if "calls" in extra else None,
             )
         )
         work.example_ids[row.example] = row.id

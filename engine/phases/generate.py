@@ -6,6 +6,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from engine.data.calls import find_calls
 from engine.data.example import Example
 from engine.data.split import sample
 from engine.errors import CannotRun
@@ -218,12 +219,16 @@ def generate(work: Work, model: Model, loader: Loader) -> None:
     answer = generator.generate if is_recorded else partial(converse, generator, read=read)
     gauge = Gauge(meter, generator)
     told: list[str] = []
+    asked = {example.id: example for example in todo}
     with closed_after(answer(todo, settings_of(work.plan.generation))) as batches:
         for batch in batches:
             if is_recorded:
                 batch = [read(response) for response in batch]
             work.recorder.append(
-                [records.StoredResponse(**_row(response, model_id, work)) for response in batch]
+                [
+                    records.StoredResponse(**_row(response, asked[response.example_id], model_id, work))
+                    for response in batch
+                ]
             )
             gauge.advance(batch)
             _tell_missing(work, model, batch)
@@ -283,7 +288,8 @@ def _probe(work: Work, model: Model, loader: Loader) -> None:
     )
 
 
-def _row(response: Response, model_id: int, work: Work) -> dict[str, Any]:
+def _row(response: Response, example: Example, model_id: int, work: Work) -> dict[str, Any]:
+    calls_tools = response.text is not None and (example.tools or example.calls)
     return {
         "model_id": model_id,
         "example_id": work.example_ids[response.example_id],
@@ -291,6 +297,7 @@ def _row(response: Response, model_id: int, work: Work) -> dict[str, Any]:
         "turns": list(response.turns) or None,
         "thinking": response.thinking,
         "thinking_tokens": response.thinking_tokens,
+        "calls": list(find_calls(response.text or "", example.tools).calls) if calls_tools else None,
         "tokens_in": response.tokens_in,
         "tokens_out": response.tokens_out,
         "finish_reason": response.finish_reason,

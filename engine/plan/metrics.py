@@ -30,6 +30,7 @@ REGISTRY: dict[str, str] = {
     "set_f1": "engine.metrics.extraction:SetF1",
     "json_fields": "engine.metrics.json_values:JsonFields",
     "format": "engine.metrics.json_values:FormatCompliance",
+    "tool_calls": "engine.metrics.tool_calls:ToolCalls",
     "checks": "engine.metrics.checks:Instructions",
     "length": "engine.metrics.efficiency:Length",
     "efficiency": "engine.metrics.efficiency:Efficiency",

@@ -473,6 +473,13 @@ def _metrics(plan: Plan, examples: list[Example], allow_code: bool) -> Iterator[
             needing += [name] * any("references" in measure.needs for measure in metric.measures)
     for problem in clashes(loaded):
         yield Finding("error", "metrics", problem, CLASH_WAY_OUT)
+    if "tool_calls" in loaded and examples and all(example.calls is None for example in examples):
+        yield Finding(
+            "warning",
+            "metrics",
+            "no example names the tool calls that are right: tool_calls says only whether calls are valid",
+            "end conversations with the right call, or name them in `answers`",
+        )
     bare = sum(not example.references for example in examples)
     if needing and bare:
         yield Finding(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.data.calls import with_calls
 from engine.data.example import Example, normalise, query_id
 from engine.data.examples import read_examples
 from engine.data.reading import read_records
@@ -75,7 +76,8 @@ def read_outputs(
         text = record[column]
         if text is not None and not isinstance(text, str):
             raise BadInput(f"{path}:{line}: its {column!r} is not a text", WAY_OUT)
-        rest = {key: value for key, value in record.items() if key != column}
+        text = with_calls(text, record)
+        rest = {key: value for key, value in record.items() if key not in (column, "tool_calls")}
         example = known.find(path, line, rest) if known else example_from(path, (line, rest), own)
         example = example if example.id else replace(example, id=f"{query_id(example.query)}:{line}")
         yield Output(example, _response(example, record, text))
@@ -121,8 +123,10 @@ class OutputScores:
             for measure in metric.measures
         }
         self._outputs = outputs
-        classifiers = [metric for metric in metrics if isinstance(metric, Classification)]
-        self._labels = classifiers[0].labels if classifiers else ()
+        self._labels: tuple[str, ...] = ()
+        for metric in metrics:
+            if isinstance(metric, Classification):
+                self._labels = metric.labels
         self._classified: Counter[tuple[float, ...]] = Counter()
 
     def __iter__(self) -> Iterator[tuple[str, list[Score]]]:

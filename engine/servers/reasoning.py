@@ -11,6 +11,7 @@ _CLOSE = r"</(?:seed:)?think(?:ing)?>|\[/THINK\]|<channel\|>"
 Delimiters = tuple[str, str]  # what opens and what closes a trace
 # gpt-oss: channels with their names.
 _ANALYSIS, _FINAL = re.compile(r"\s*<\|channel\|>analysis\b"), "<|channel|>final<|message|>"
+_CALLED = re.compile(r"(?:(?:<\|start\|>)?assistant |<\|channel\|>commentary )to=functions\.")
 _HARMONY_END = re.compile(r"(?:<\|(?:return|end)\|>\s*)+\Z")
 _TAIL = 100  # characters at a prompt's end
 _QUOTES = "`'\"“‘«"
@@ -50,6 +51,9 @@ def split_reasoning(text: str, opened: bool = False, own: Delimiters | None = No
     tags = _tags(own)
     if _ANALYSIS.match(text):
         before, found, answer = text.rpartition(_FINAL)
+        called = _CALLED.search(text)
+        if called and not found:
+            return Reasoned(text[: called.start()].strip(), text[called.start() :].strip())
         trace = (before if found else text).strip()
         return Reasoned(trace, _HARMONY_END.sub("", answer).strip() if found else "", closed=bool(found))
     first = tags.match(text.lstrip())

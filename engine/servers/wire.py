@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from engine.data.calls import with_calls
 from engine.servers.address import Redactor
 from engine.servers.reasoning import reasoning_apart
 
@@ -88,8 +89,9 @@ class Reply:
     """A server's answer.
 
     `text` is the answer, without a trace that was sent separately (`reasoning`), whose `reasoning_tokens`
-    are among `tokens_out`. `refused`: the model or a
-    filter declined, in the server's words; `silent`: the message has no text at all, which an empty text is.
+    are among `tokens_out`, and with the calls of tools that were, in Hermes's form. `refused`: the model or
+    a filter declined, in the server's words; `silent`: the message has neither text nor calls; an empty text
+    is one.
     `repaired`: this is the answer to a second question, with the tokens, seconds and attempts of both.
     `choices`: the probability of each value that the deciding part of the answer could have had, where it is
     known. `tokens_cached` of `tokens_in` the provider had read before; `fingerprint` is what it says about
@@ -136,7 +138,7 @@ def read_reply(
         choice = data["choices"][0]
         message = {"content": choice["text"]} if plain else choice["message"]
         said = message.get("content")
-        answer = _text(said)
+        answer = with_calls(_text(said), message) or ""
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise NoReply from None
     finish_reason = _string(choice.get("finish_reason"))
@@ -156,7 +158,7 @@ def read_reply(
         fingerprint=_string(data.get("system_fingerprint")),
         reasoning=reasoning_apart(message),
         reasoning_tokens=_count(_details(usage, "completion_tokens_details"), "reasoning_tokens"),
-        silent=said is None,
+        silent=said is None and not answer,
     )
     return reply if redact is None else _redacted(reply, redact)
 

@@ -51,11 +51,12 @@ def answered(connection: Connection, run_id: int, example_id: int) -> tuple[Mode
 
 @dataclass(frozen=True, slots=True)
 class AnswerCount:
-    """One model's answers: all that have a text, those from the cache, and those whose prompt was cut.
+    """One model's answers: all that have a text, those from the cache, those whose prompt was cut.
 
     Of the `ended`, whose end is known, `ended_by_length` had no room for more, those without a text too.
     `thoughts` are responses with a reasoning trace, and `thinking_tokens` those of the `thoughts_counted`;
-    `answer_tokens` are the other tokens, of responses whose trace was counted or that have none.
+    `answer_tokens` are the other tokens, of responses whose trace was counted or that have none. Those
+    `with_calls` called tools.
     """
 
     model: str
@@ -68,6 +69,7 @@ class AnswerCount:
     thoughts_counted: int
     thinking_tokens: int | None
     answer_tokens: int | None
+    with_calls: int = 0
 
     @property
     def cut_share(self) -> float | None:
@@ -90,7 +92,8 @@ def answer_counts(connection: Connection, run_id: int) -> list[AnswerCount]:
           count(r.thinking_tokens) AS thoughts_counted,
           sum(r.thinking_tokens) AS thinking_tokens,
           sum(CASE WHEN r.thinking IS NULL OR r.thinking_tokens IS NOT NULL
-            THEN max(r.tokens_out - coalesce(r.thinking_tokens, 0), 0) END) AS answer_tokens
+            THEN max(r.tokens_out - coalesce(r.thinking_tokens, 0), 0) END) AS answer_tokens,
+          count(nullif(r.calls, '[]')) AS with_calls
         FROM model m LEFT JOIN response r ON r.model_id = m.id
         WHERE m.run_id = ? GROUP BY m.id ORDER BY m.position
         """,

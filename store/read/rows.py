@@ -214,6 +214,7 @@ class ResponseRow:
     turns: list[str] | None = None  # every turn's answer, where there are several
     thinking: str | None = None  # the reasoning trace, which is no part of the answer
     thinking_tokens: int | None = None
+    calls: list[dict[str, Any]] | None = None  # of tools, as they were read from the text
 
     @property
     def whole(self) -> str | None:
@@ -280,3 +281,8 @@ class ExampleRow:
     category: str | None
     split: str | None
     extra: dict[str, Any] | None
+
+    @property
+    def right_calls(self) -> list[dict[str, Any]]:
+        """The calls of tools that would be right."""
+        return (self.extra or {}).get("calls") or []

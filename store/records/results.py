@@ -37,6 +37,7 @@ class StoredResponse(Record):
     turns: list[str] | None = None  # every turn's answer, where an example has several
     thinking: str | None = None  # the reasoning trace, which is no part of the answer
     thinking_tokens: int | None = None
+    calls: list[dict[str, Any]] | None = None  # of tools, read from the text where the example has tools
     tokens_in: int | None = None
     tokens_out: int | None = None
     finish_reason: str | None = None

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from engine.data.calls import find_calls
 from engine.data.example import Example
 from engine.errors import CannotRun, Paused
 from engine.models.model import UNFINISHED, Response, Settings
@@ -138,14 +139,26 @@ def test_every_example_is_asked_once_within_the_concurrency(server: Server) -> N
     assert "top_p" not in asked
 
 
+def test_an_answer_that_is_only_a_call_is_an_answer(server: Server) -> None:
+    function = {"name": "weather", "arguments": '{"city": "Oslo"}'}
+    status, headers, text = completion(None, "tool_calls")
+    body = json.loads(text)
+    body["choices"][0]["message"]["tool_calls"] = [{"id": "x", "type": "function", "function": function}]
+    server.reply = lambda question, attempt: (status, headers, json.dumps(body))
+    [answer] = answers(served(server), [ask("Weather?")], Settings()).values()
+    assert (answer.reason, answer.finish_reason) == (None, "stop")
+    assert find_calls(answer.text or "").calls == ({"name": "weather", "arguments": {"city": "Oslo"}},)
+
+
 def test_tools_and_calls_are_sent_in_the_form_of_the_api(server: Server) -> None:
     tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    given = {"type": "function", "function": {"name": "weather", "parameters": {"type": "dict"}}}
     function = {"name": "weather", "arguments": {"city": "Oslo"}}
     asked = {"role": "user", "content": "Weather?"}
     calls = [{"id": "c1", "type": "function", "function": function}]
     call = {"role": "assistant", "content": "", "tool_calls": calls}
     result = {"role": "tool", "content": "4", "tool_call_id": "c1", "name": "weather"}
-    example = Example("e", "Weather?", (asked, call, result), tools=(tool,))
+    example = Example("e", "Weather?", (asked, call, result), tools=(given,))
     answers(served(server), [example, ask("plain")], Settings())
     plain, sent = sorted(server.requests, key=lambda body: len(body["messages"]))
     assert "tools" not in plain

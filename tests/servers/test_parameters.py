@@ -76,6 +76,12 @@ def test_the_limit_goes_under_its_newer_name_and_that_is_no_loss() -> None:
             "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final<|message|>b<|return|>",
             Reasoned("<|channel|>analysis<|message|>a<|end|><|start|>assistant", "b"),
         ),
+        (
+            "<|channel|>analysis<|message|>a<|end|><|channel|>commentary to=functions.f<|message|>{}",
+            Reasoned(
+                "<|channel|>analysis<|message|>a<|end|>", "<|channel|>commentary to=functions.f<|message|>{}"
+            ),
+        ),
         ("<|channel|>analysis<|message|>a", Reasoned("<|channel|>analysis<|message|>a", "", closed=False)),
     ],
 )

@@ -42,6 +42,9 @@ def remarks(
         found.append(f"answers from the cache: {', '.join(cached)}")
     if cut := [f"{row.model} {row.cut:,} of {row.answers:,}" for row in answers if row.cut]:
         found.append(f"prompts truncated to fit the context: {', '.join(cut)}")
+    if any(row.with_calls for row in answers):
+        called = [f"{row.model} {row.with_calls:,} of {row.answers:,}" for row in answers]
+        found.append(f"answers with tool calls: {', '.join(called)}")
     return found
 
 

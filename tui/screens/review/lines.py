@@ -1,5 +1,6 @@
 """What the Review screen says in words: the place in the queue, progress, decisions, verdicts, metrics."""
 
+import json
 from collections.abc import Sequence
 
 from textual.content import Content
@@ -105,6 +106,11 @@ def details(view: PairView, review: Review, width: int) -> list[Content]:
             lines += _under(f"turn {place}", turn, width)
     for reference in view.example.references or ():
         lines += _under("reference", reference, width)
+    for call in view.example.right_calls:
+        lines += _under("right call", json.dumps(call, ensure_ascii=False), width)
+    for response in filter(None, (view.baseline, view.candidate)):
+        for call in response.calls or ():
+            lines += _under(f"call of {response.model}", json.dumps(call, ensure_ascii=False), width)
     return lines
 
 

@@ -193,9 +193,11 @@ def _left_against(review: Review, pair: ComparedPair, width: int) -> Sheet:
 
 def _against(response: ResponseRow | None, head: Content, view: PairView, width: int) -> Sheet:
     """The reference that has most words in common with the answer, and the answer."""
-    references = view.example.references or []
+    references = view.example.references or [
+        turn_text({"tool_calls": [{"function": call} for call in view.example.right_calls]})
+    ]
     answer = response.whole if response else None
-    if not references:
+    if not any(references):
         said = _side(answer, missing(response))
         found = Diff((AlignedPair(_side(None, "– this example has no reference"), said),), "words")
         shown = rows(_coloured(found), column(width, 2))
@@ -283,6 +285,7 @@ def heading(key: str, name: str, role: str, response: ResponseRow | None, note: 
             [f"{response.latency_s:.2f} s"] if response.latency_s is not None and not response.cached else []
         )
         facts += ["from cache"] if response.cached else []
+        facts += [f"tool calls: {len(response.calls)}"] if response.calls else []
         parts.append(Content.styled(" · ".join(facts), "$muted"))
         if response.text == "":
             parts.append(Content.styled("an empty answer", "$warn"))
