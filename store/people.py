@@ -23,7 +23,7 @@ def mark(connection: sqlite3.Connection, run_id: int, kind: str, value: str, use
     """Records one word on a run; returns its id. Deleting and restoring also hide and show the run."""
     now = time.time()
     connection.execute("BEGIN IMMEDIATE")
-    try:
+    with connection:
         cursor = connection.execute(
             "INSERT INTO runmark (run_id, kind, value, user, created) VALUES (?, ?, ?, ?, ?)",
             (run_id, kind, value, user, now),
@@ -31,10 +31,6 @@ def mark(connection: sqlite3.Connection, run_id: int, kind: str, value: str, use
         if kind in ("delete", "restore"):
             deleted = now if kind == "delete" else None
             connection.execute("UPDATE run SET deleted = ? WHERE id = ?", (deleted, run_id))
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
     assert cursor.lastrowid is not None
     return cursor.lastrowid
 
@@ -223,6 +219,11 @@ def request(connection: sqlite3.Connection, run_id: int, what: str) -> None:
     else:
         wanted = "pause" if what == "finish_phase" else what
         raise StoreError(f"run {run_id} is {detail.status}: there is nothing to {wanted}")
+
+
+def let_go(connection: sqlite3.Connection, run_id: int) -> None:
+    """Counts a run's worker as dead."""
+    connection.execute("UPDATE run SET worker_pid = NULL WHERE id = ? AND status = 'running'", (run_id,))
 
 
 def allow_other_hardware(connection: sqlite3.Connection, run_id: int) -> None:

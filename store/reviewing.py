@@ -160,7 +160,7 @@ def raise_alerts(
     """
     about = ("severity", "candidate", "baseline", "measure")
     connection.execute("BEGIN IMMEDIATE")
-    try:
+    with connection:
         kept = connection.execute(
             "SELECT * FROM alert WHERE run_id = ? AND kind = ? AND acknowledged IS NOT NULL", (run_id, kind)
         )
@@ -177,10 +177,6 @@ def raise_alerts(
                     *((row["acknowledged"], row["acknowledged_by"], row["note"]) if row else (None,) * 3),
                 ),
             )
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
 
 
 _TIMINGS = 50
@@ -204,14 +200,10 @@ def decide(
 ) -> int:
     """Records a decision, `annotate`'s arguments by name, and the place (queue, example) with it."""
     connection.execute("BEGIN IMMEDIATE")
-    try:
+    with connection:
         found = annotate(connection, **said)
         if place is not None:
             leave_off(connection, said["run_id"], said["annotator"], *place)
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
     return found
 
 

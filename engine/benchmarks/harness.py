@@ -67,7 +67,8 @@ class CountingModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped here
         if isinstance(tokenizer.chat_template, str):
             tokenizer.chat_template = with_pinned_date(tokenizer.chat_template)
         size = _AUTO.get(active.device.type, _AUTO_ELSEWHERE) if batch_size == "auto" else batch_size
-        super().__init__(pretrained=active, tokenizer=tokenizer, batch_size=size)
+        told = dict(model.template_variables)
+        super().__init__(pretrained=active, tokenizer=tokenizer, batch_size=size, chat_template_args=told)
         self._local = model
         self._count = _Count(begin, progress)
         self.set_cache_hook(self._count)

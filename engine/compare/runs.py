@@ -24,6 +24,7 @@ from engine.compare.comparable import (
     Parts,
     Side,
     Sides,
+    settings_apart,
     shared_examples,
     shared_measures,
 )
@@ -45,6 +46,7 @@ class PairsComparison:
     rates: list[Comparison]
     benchmarks: list[Comparison]
     incomparable: list[Incomparable]
+    settings: list[str]  # by which the models of a pair answered differently, a sentence each
 
 
 def compare_pairs(sides: Sides, pairs: Sequence[Pair]) -> PairsComparison:
@@ -64,7 +66,8 @@ def compare_pairs(sides: Sides, pairs: Sequence[Pair]) -> PairsComparison:
         for item in (*metrics, *rates, *benchmarks)
         if item.delta is None and item.reason
     ]
-    return PairsComparison(len(keys[0]), measures, metrics, rates, benchmarks, incomparable)
+    settings = settings_apart(sides, pairs)
+    return PairsComparison(len(keys[0]), measures, metrics, rates, benchmarks, incomparable, settings)
 
 
 def _metrics(sides: Sides, pair: Pair, measures: Mapping[str, Measure], keys: Keys) -> list[Comparison]:

@@ -507,12 +507,6 @@ def _with_json_types(schema: dict[str, Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=1024)
 def _schema_problem(schema: str) -> str:
-    from jsonschema import Draft202012Validator, SchemaError
-    from jsonschema.validators import validator_for
+    from engine.data.schemas import schema_fault
 
-    value = json.loads(schema)
-    try:
-        validator_for(value, default=Draft202012Validator).check_schema(value)
-    except SchemaError as error:
-        return f"{error.json_path}: {error.message[:200]}"
-    return ""
+    return schema_fault(json.loads(schema))

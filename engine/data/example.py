@@ -32,7 +32,8 @@ class Example:
     conversation that the model continues. `tools` are {"type": "function", "function"} that the model may
     call, and `calls` the calls that would be right: () where it should make none, None where nothing says.
     `group` keeps examples together in one split. `line` is the place in the file, `extra` what else its
-    record held.
+    record held. `sample` is the number of the answer that is asked for, from 0, where the same example is
+    asked several times; it is no part of the example.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Example:
     extra: dict[str, Any] = field(default_factory=dict)
     tools: tuple[dict[str, Any], ...] = ()
     calls: tuple[ToolCall, ...] | None = None
+    sample: int = 0
 
 
 def normalise(text: str) -> str:

@@ -212,9 +212,9 @@ def writing(named: Path, way_out: str = "choose another folder", *, new: bool = 
         yield parts
         parts.put()
         failed = False
-    except FileExistsError as error:
-        raise BadInput(f"{error.filename} exists already", way_out) from error
     except OSError as error:
+        if new and isinstance(error, FileExistsError):
+            raise BadInput(f"{error.filename} exists already", way_out) from error
         raise BadInput(f"{named} cannot be written: {error.strerror or error}", way_out) from error
     finally:
         parts.drop(failed=failed)

@@ -17,16 +17,16 @@ from engine.decision.facts import (
     measured,
     model_costs,
     moved,
+    similar_scores,
 )
 from engine.gates.figures import counted, number, percent
 from engine.stats.family import CRITICAL_Z, examples_needed
 from store.read.rows import ComparisonRow, ModelRow, WinRateRow
-from store.read.slices import SliceRow
+from store.read.slices import NOT_LEAKED, OF_THE_SET, SliceRow
 from store.records.alert import kind_of
 
 ENOUGH = 0.80  # of the gain: a prompt that reaches so much makes the fine-tune hard to justify
 GENERAL = 'add corpora = { general = "TEXTS" } to [metrics], or tasks to [benchmarks]'
-LEAKED = ("leaked", "not leaked")  # slices about the eval set, not about what is asked
 TOLD = 3
 
 
@@ -275,7 +275,7 @@ def lost_slices(case: CandidateFacts) -> AnsweredQuestion:
         if row.candidate == case.name
         and case.base is not None
         and row.baseline == case.base.name
-        and row.slice not in LEAKED
+        and row.slice not in OF_THE_SET
         and row.direction != "none"
     ]
     compared = {row.slice for row in rows if row.delta is not None}
@@ -305,7 +305,6 @@ def _slice(row: SliceRow) -> str:
 
 KEPT = 0.95  # of a full fine-tune's quality: what an adapter should keep
 MANY_LEAKED = 0.10  # share of the examples from which on a score may be mostly memory
-NOT_LEAKED = "not leaked"  # the slice of the examples that training has not seen
 SPEED, WAIT = "tokens_per_second", ("latency_p50_s", "latency_s")
 
 
@@ -433,6 +432,11 @@ def data_believed(case: CandidateFacts) -> AnsweredQuestion:
         appear = "appears" if leaked == 1 else "appear"
         said = f"{leaked} of {counted(n, 'example')} {appear} in the training data"
         said += "; it is better on the others too" if better else ""
+    alike = similar_scores(case.facts.slice_scores, case.name, case.measures, case.facts.metrics)
+    evidence += [row.said for row in alike]
+    if better_there := [row for row in alike if row.is_better]:
+        standing = standing if standing == "bad" else "open"
+        said += f"; it is better on those like a training question: {better_there[0].said}"
     if uses > 1:
         standing = standing if standing == "bad" else "open"
         said += f"; the test split was used by {uses} runs"

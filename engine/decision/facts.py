@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 from engine.decision.families import FAMILIES, JUDGE, OWN, family_of
 from engine.gates.figures import interval, number, size
+from engine.stats.family import LEVEL
 from store.read import history, slices
 from store.read.answers import AnswerCount, answer_counts
 from store.read.datasets import test_uses
 from store.read.judging import JudgingResults, judging
 from store.read.rows import AlertRow, ComparisonRow, ModelRow, ModelScoreRow, WinRateRow
-from store.read.slices import SliceRow
+from store.read.slices import SliceRow, SliceScoreRow
 from store.records import Run, SplitUse, StoredMetric
 
 
@@ -83,6 +84,7 @@ class RunFacts:
     alerts: list[AlertRow]
     judging: JudgingResults
     slices: list[SliceRow]
+    slice_scores: list[SliceScoreRow]
     test_uses: list[SplitUse]
     plan: dict[str, Any]  # its tables; none of a run that was imported
 
@@ -151,9 +153,48 @@ def read(connection: history.Connection, run_id: int) -> RunFacts:
         alerts=history.alerts(connection, run_id, limit=10_000),
         judging=judging(connection, run_id),
         slices=slices.slices(connection, run_id),
+        slice_scores=slices.slice_scores(connection, run_id),
         test_uses=test_uses(connection, run.eval_set, file_version) if run.eval_set else [],
         plan=tomllib.loads(run.plan),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarScore:
+    """A measure on the examples like a training question with another answer, beside those like none.
+
+    `is_better`: the slice is told apart from the rest by more than chance, for the better.
+    """
+
+    measure: str
+    similar: float
+    rest: float
+    n: int
+    is_better: bool
+
+    @property
+    def said(self) -> str:
+        values = (
+            f"{number(self.similar)} on {self.n} like a training question, {number(self.rest)} on the rest"
+        )
+        return f"{self.measure} {values}"
+
+
+def similar_scores(
+    rows: Sequence[SliceScoreRow], model: str, measures: Iterable[str], metrics: Sequence[StoredMetric]
+) -> list[SimilarScore]:
+    """One model's measures, in the order given; those with a value for both parts."""
+    own = {(row.measure, row.slice): row for row in rows if row.model == model}
+    directions = {metric.measure: metric.direction for metric in metrics}
+    found = []
+    for measure in measures:
+        alike, rest = own.get((measure, slices.SIMILAR)), own.get((measure, slices.UNLIKE))
+        if alike is None or rest is None or alike.value is None or rest.value is None:
+            continue
+        higher = directions.get(measure) != "lower"
+        better = alike.p is not None and alike.p <= LEVEL and (alike.value > rest.value) == higher
+        found.append(SimilarScore(measure, alike.value, rest.value, alike.n, better))
+    return found
 
 
 def cases(facts: RunFacts) -> list[CandidateFacts]:

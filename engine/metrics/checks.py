@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from engine.data.example import Example
+from engine.data.schemas import TooSlow, compile_pattern, found
 from engine.errors import BadInput
 from engine.metrics.ifeval import instruction, loosened
 from engine.metrics.json_values import AROUND, EMPTY, JsonNotFound, read_json
 from engine.metrics.language import UnknownLanguage, check_language, is_in
 from engine.metrics.metric import Measure, Score, fraction, missing, no_text
-from engine.metrics.text import TooSlow, compile_pattern, found, spaced, words
+from engine.metrics.text import spaced, words
 from engine.models.model import Response
 from engine.plan.errors import listed, nearest
 
@@ -62,7 +63,12 @@ class Instructions:
                 "checks that responses pass, of all checks asked for",
                 "Zhou et al. 2023 (IFEval)",
             ),
-            fraction("checks_all", "responses that pass every check asked for", "Zhou et al. 2023 (IFEval)"),
+            fraction(
+                "checks_all",
+                "responses that pass every check asked for",
+                "Zhou et al. 2023 (IFEval)",
+                verdict=True,
+            ),
             fraction(
                 "checks_passed_loose",
                 "the same of checks, without asterisks or without the first or the last line",

@@ -13,8 +13,8 @@ from typing import Any
 
 import regex
 
+from engine.data.schemas import TIMEOUT_S, TooSlow
 from engine.errors import BadInput
-from engine.metrics.text import TIMEOUT_S, TooSlow
 from engine.plan.errors import nearest
 
 Follows = Callable[[str], bool]

@@ -3,9 +3,10 @@
 Calls with one right set of arguments must have exactly these. Calls with BFCL's possible answers follow its
 AST checker for Python (ShishirPatil/gorilla, bfcl_eval/eval_checker/ast_eval/ast_checker.py): values of the
 parameter's type, whole numbers for floats too, texts without case and the marks `,./-_*^`, lists in order.
-It differs in three ways. Parallel calls are matched as well as they can be, where BFCL takes the first that
-fits. Names of functions are compared as they are, where BFCL turns "." into "_" for some models. A call that
-is begun and cannot be read is no abstention, which BFCL counts as one.
+It differs in three ways. Parallel calls are matched as well as they can be: BFCL takes the first that fits,
+and may then find none for the next. Names of functions are compared as they are, since models are given them
+so: BFCL turns "." into "_" for some. A call that is begun and cannot be read is no abstention, since nothing
+was answered: BFCL counts it as one.
 """
 
 import re
@@ -14,14 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jsonschema.exceptions import best_match
 
 from engine.data.calls import ToolCall, find_calls, schema_of
 from engine.data.example import Example
+from engine.data.schemas import TooSlow, compile_schema, fault_of
 from engine.errors import BadInput
-from engine.metrics.json_values import TooDeep, compile_schema
+from engine.metrics.json_values import TooDeep
 from engine.metrics.metric import Score, combine_f1, fraction, missing, no_text
-from engine.metrics.text import TooSlow
 from engine.models.model import Response
 
 UNKNOWN = "the example does not say which calls are right"
@@ -50,6 +50,7 @@ class ToolCalls:
             "responses whose calls are all right: functions and arguments, none more",
             "BFCL's AST rules where values are listed, else equal JSON",
             needs=_CALLS,
+            verdict=True,
         ),
         fraction(
             "tool_argument_f1",
@@ -131,8 +132,8 @@ def _fault(call: ToolCall, tool: Mapping[str, Any] | None) -> str | None:
     if tool is None:
         return f"there is no tool {call['name']!r}"
     validator = compile_schema(schema_of(tool) or True, f"the schema of the tool {call['name']}")
-    worst = best_match(validator.iter_errors(call["arguments"]))
-    return None if worst is None else f"{call['name']} at {worst.json_path}: {worst.message}"
+    fault = fault_of(validator, call["arguments"])
+    return fault and f"{call['name']} {fault}"
 
 
 @dataclass(frozen=True, slots=True)

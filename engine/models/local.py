@@ -5,7 +5,7 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -46,7 +46,7 @@ from engine.models.folder import (
     snapshot_commit,
     weight_shapes,
 )
-from engine.models.model import Load, Response, Settings, missing
+from engine.models.model import Load, Response, Settings, missing, sample_seed
 from engine.models.prompt import PromptError, Prompts
 from engine.models.rows import Completion, Request, Rules, decode, free_memory, in_batches, out_of_memory
 from engine.models.slots import why_static
@@ -383,7 +383,9 @@ class Identity:
     def __init__(self, base: LocalBase, model: Model, hashes: FileHashes) -> None:
         self._base = base
         self._adapter = model.adapter
-        self._system = model.system
+        self._decided: dict[str, Any] = {"system": model.system}
+        if model.chat_template_kwargs:  # models without any keep the fingerprint that they always had
+            self._decided["chat_template_kwargs"] = model.chat_template_kwargs
         self._hashes = hashes
         self._brings_tokenizer = model.adapter is not None and any(
             (model.adapter / name).is_file() for name in TOKENIZERS
@@ -412,13 +414,13 @@ class Identity:
     @cached_property
     def fingerprint(self) -> str:
         """A hash by content of weights, configuration (quantisation too), adapter, tokenizer and template,
-        and of the system prompt, the dtype and the attention that they run with.
+        and of the system prompt, what the template is told, the dtype and the attention that they run with.
         """
         return digest(
             {
                 "model": model_hash(self._base.folder, self._hashes),
                 "adapter": adapter_hash(self._adapter, self._hashes) if self._adapter else None,
-                "system": self._system,
+                **self._decided,
                 "dtype": self._base.dtype,
                 "attention": self._base.attention,
             }
@@ -441,7 +443,7 @@ class Identity:
             "attention": base.attention,
             "dtype": base.dtype,
             "device": base.device,
-            "system": self._system,
+            **self._decided,
             "template": digest(template)[:12] if template else None,
             "tokenizer": tokenizer_hash(tokenizer_folder, self._hashes)[:12],
             "adapter": self._adapter_facts(),
@@ -529,9 +531,14 @@ class LocalModel:
         """The adapter's own tokenizer where its folder has one, since it was trained with that."""
         return self._identity.tokenizer
 
+    @property
+    def template_variables(self) -> Mapping[str, Any]:
+        """What the chat template is told beside the messages, such as `enable_thinking`."""
+        return self._plan.chat_template_kwargs
+
     @cached_property
     def _prompts(self) -> Prompts:
-        return Prompts(self.tokenizer, self._system)
+        return Prompts(self.tokenizer, self._system, self.template_variables)
 
     @property
     def fingerprint(self) -> str:
@@ -576,6 +583,8 @@ class LocalModel:
             settings = replace(settings, slots=1, batch_size=1)
         if settings.sampled:
             self._note(f"answers are sampled: temperature {settings.temperature}, seed {settings.seed}")
+        if settings.without_effect:
+            self._note(settings.without_effect)
         self._prompts.delimiters = settings.delimiters
         ready: list[Response] = []
         pending: list[_Pending] = []
@@ -590,7 +599,7 @@ class LocalModel:
         if not pending:
             return
         with self.active() as model:
-            self._note_ignored_generation_config(model)
+            self._note_ignored_generation_config(model, settings)
             ends = self._ends(model, settings)
             rules = Rules(self.tokenizer, ends, settings, self._prompts.turn_end, self._marks - ends)
             reason = why_static(model)
@@ -697,14 +706,14 @@ class LocalModel:
         reason = (
             None if whole == len(ids) else f"prompt of {whole} tokens cut to {len(ids)} to fit the context"
         )
-        seed = _example_seed(settings.seed, example.id)
+        seed = _example_seed(sample_seed(settings.seed, example.sample), example.id)
         key = None
         if self._cache:
             # Texts without their marks, as earlier versions kept them, are other answers.
             content = f"{self.fingerprint} with marks" if self._marks else self.fingerprint
             key = response_key(content, ids, replace(settings, max_new_tokens=room), seed)
             if hit := self._cache.get(key):
-                return replace(hit, example_id=example.id, reason=reason)
+                return replace(hit, example_id=example.id, sample=example.sample, reason=reason)
         context = self.base.context
         room = room if context is None else min(room, context - len(ids))
         return _Pending(example, Request(ids, room, seed), key, reason)
@@ -755,6 +764,7 @@ class LocalModel:
             finish_reason=answer.finish_reason,
             latency_s=answer.seconds,
             overran=answer.overran,
+            sample=item.example.sample,
         )
         if self._cache and item.key:
             self._cache.put(item.key, response)
@@ -763,8 +773,9 @@ class LocalModel:
     @cached_property
     def _marks(self) -> frozenset[int]:
         """The special tokens that calls of tools and traces are told by."""
-        tokens = self.tokenizer.added_tokens_decoder.items()
-        return frozenset(place for place, token in tokens if token.special and is_mark(token.content))
+        tokens, own = self.tokenizer.added_tokens_decoder.items(), self._prompts.delimiters or ()
+        special = {place: token.content for place, token in tokens if token.special}
+        return frozenset(place for place, text in special.items() if is_mark(text) or text in own)
 
     def _ends(self, model: Any, settings: Settings) -> frozenset[int]:
         """Every end token of the generation config, and the tokenizer's, which an adapter may change.
@@ -777,9 +788,9 @@ class LocalModel:
         stops = [special.get(stop) for stop in settings.stop]
         return frozenset(int(end) for end in [*ends, *stops, self.tokenizer.eos_token_id] if end is not None)
 
-    def _note_ignored_generation_config(self, model: Any) -> None:
+    def _note_ignored_generation_config(self, model: Any, settings: Settings) -> None:
         penalty = model.generation_config.repetition_penalty
-        if penalty not in (None, 1.0):
+        if penalty not in (None, 1.0, settings.repetition_penalty):
             self._note(f"the model's generation config asks for repetition_penalty {penalty}: not applied")
 
     def _note(self, note: str) -> None:

@@ -1,5 +1,6 @@
 """The generator interface, its settings, and its responses."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
@@ -10,7 +11,8 @@ from engine.servers.reasoning import Delimiters, split_reasoning
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How answers are generated. A temperature of 0 is greedy decoding; `seed` matters above it only.
+    """How answers are generated. A temperature of 0 is greedy decoding; `seed`, `top_k` (0: all tokens),
+    `top_p` and `min_p` matter above it only, `repetition_penalty` always: they are transformers' own.
 
     `slots` is the maximum number of rows in continuous batching, None as many as memory allows;
     `batch_size` is the size of the batches elsewhere. `deterministic` answers each prompt alone, so that no
@@ -22,6 +24,9 @@ class Settings:
     max_new_tokens: int = 256
     temperature: float = 0.0
     top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
     seed: int = 0
     stop: tuple[str, ...] = ()
     batch_size: int = 16
@@ -33,6 +38,13 @@ class Settings:
     @property
     def sampled(self) -> bool:
         return self.temperature > 0
+
+    @property
+    def without_effect(self) -> str | None:
+        """What is to be said of settings that greedy decoding does not look at."""
+        given = {"top_k": self.top_k > 0, "top_p": self.top_p < 1, "min_p": self.min_p > 0}
+        idle = [] if self.sampled else [name for name, is_given in given.items() if is_given]
+        return f"temperature 0 takes the likeliest token: {', '.join(idle)} has no effect" if idle else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,7 @@ class Response:
     last of them, and tokens and latency are those of all turns together. `thinking` is the reasoning trace
     that was taken off the text, `thinking_tokens` of `tokens_out` are its: None where nobody counted them.
     `overran`: the text went on after the token with which the chat template ends a turn.
+    `sample` is the example's, where it is asked several times.
     """
 
     example_id: str
@@ -63,6 +76,7 @@ class Response:
     thinking: str | None = None
     thinking_tokens: int | None = None
     overran: bool = False
+    sample: int = 0
 
 
 UNFINISHED = "the reasoning has no end, so there is no answer"
@@ -132,7 +146,17 @@ class Generator(Protocol):
 
 def missing(example: Example, reason: str, tokens_in: int | None = None) -> Response:
     """The response of an example that got no answer."""
-    return Response(example.id, None, tokens_in, None, None, None, reason=reason)
+    return Response(example.id, None, tokens_in, None, None, None, reason=reason, sample=example.sample)
+
+
+def sample_seed(seed: int, sample: int) -> int:
+    """The seed of one sample of every answer: the first has the plan's own, the others one below 2^31.
+
+    By a hash, so that the samples of neighbouring seeds have nothing in common.
+    """
+    if not sample:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"{seed}\0sample {sample}".encode()).digest()[:4], "big") >> 1
 
 
 def conversation(example: Example, system: str | None) -> list[dict[str, Any]]:

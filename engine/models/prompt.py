@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -32,6 +32,7 @@ _PINNED = "{%- macro strftime_now(form) -%}{{ form " + "".join(
     f"| replace('%{sign}', '{_TODAY.strftime(f'%{sign}')}') "
     for sign in ("-d", "-m", "-H", "-I", "-M", "-S", *"aAbBcdDeFHIjmMpSTuwxXyYzZ")
 ) + "}}{%- endmacro -%}"  # fmt: skip
+UNREAD_VARIABLE = "the chat template does not read {}: it has no effect"
 NO_TOOLS = "the chat template leaves tools out: the model is not told of them"
 NO_CALLS = "the chat template leaves earlier tool calls out of the prompt"
 TOOLS_IN_SYSTEM = "the system text of the data defines the tools: the template is not given them again"
@@ -70,16 +71,26 @@ class Prompts:
     them itself; a second BOS token would be a prompt that the model never saw in training. Without a
     template the plain query is tokenized as the tokenizer does for any text. `notes` says what was unusual;
     `unread_system` is the number of prompts that lack their system text, `opens_reasoning` whether some end
-    within a reasoning trace, which may have `delimiters` of its own.
+    within a reasoning trace, which may have `delimiters` of its own. `told` are variables of the template's
+    own, such as `enable_thinking`.
     """
 
-    def __init__(self, tokenizer: Any, system: str | None) -> None:
+    def __init__(self, tokenizer: Any, system: str | None, told: Mapping[str, Any] | None = None) -> None:
         self._tokenizer = tokenizer
         self._system = system
+        self._told = dict(told or {})
         self.notes: list[str] = [] if tokenizer.chat_template else [NO_TEMPLATE]
+        read = tokenizer.chat_template or ""
+        read = "\n".join(read.values()) if isinstance(read, dict) else read
+        self.notes += [
+            UNREAD_VARIABLE.format(name)
+            for name in self._told
+            if not re.search(rf"\b{re.escape(name)}\b", read)
+        ]
         self._unread: set[str] = set()
         self._proved = False
         self.delimiters: Delimiters | None = None
+        self._last: tuple[Any, list[int]] | None = None
         self.opens_reasoning = False
 
     @property
@@ -101,6 +112,13 @@ class Prompts:
 
     def ids(self, example: Example) -> list[int]:
         """The prompt's token ids, at least one. Raises PromptError when the template refuses the messages."""
+        if example.sample and self._last and self._last[0] is example.messages:
+            return self._last[1]  # a further sample of the same answer
+        ids = self._ids(example)
+        self._last = (example.messages, ids)
+        return ids
+
+    def _ids(self, example: Example) -> list[int]:
         if self._tokenizer.chat_template:
             text = self._templated(example)
             # A tag of the template's, and none that the user wrote.
@@ -234,7 +252,7 @@ class Prompts:
     def _rendered(
         self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, asks: bool = True
     ) -> str:
-        given: dict[str, Any] = {"tools": tools} if tools else {}
+        given: dict[str, Any] = self._told | ({"tools": tools} if tools else {})
         template = self._tokenizer.get_chat_template(tools=tools)
         if (pinned := with_pinned_date(template)) != template:
             given["chat_template"] = pinned
@@ -294,14 +312,14 @@ def converse(
     last one's finish reason; where a turn gets no answer, the conversation has none, and the reason names the
     turn. The example's first question is in its `messages`; `turns` repeats it before the others.
     """
-    under_way = {example.id: _Conversation(example) for example in examples}
+    under_way = {(example.id, example.sample): _Conversation(example) for example in examples}
     waiting = list(examples)
     while waiting:
         again: list[Example] = []
         for batch in generator.generate(waiting, settings):
             finished = []
             for response in batch:
-                conversation = under_way[response.example_id]
+                conversation = under_way[response.example_id, response.sample]
                 conversation.add(read(response))
                 if conversation.over:
                     finished.append(conversation.response())

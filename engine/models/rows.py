@@ -17,9 +17,12 @@ from transformers import (
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
     StoppingCriteria,
     StoppingCriteriaList,
     TemperatureLogitsWarper,
+    TopKLogitsWarper,
     TopPLogitsWarper,
 )
 
@@ -202,15 +205,39 @@ def next_tokens(logits: Any, rows: Sequence[DecodingRow], settings: Settings) ->
     A sampled token depends on the row's seed and its place in the answer alone, so that an answer is the
     same in any batch, and the same again when a row is begun anew.
     """
+    scores = processed(logits, rows, settings)
     if not settings.sampled:
-        return logits.argmax(-1)
-    scores = TemperatureLogitsWarper(settings.temperature)(None, logits.float())
-    if settings.top_p < 1:
-        scores = TopPLogitsWarper(settings.top_p)(None, scores)
+        return scores.argmax(-1)
     cumulative = scores.softmax(-1, dtype=torch.float64).cumsum(-1)
     draws = torch.tensor([[row.draw()] for row in rows], dtype=torch.float64, device=logits.device)
     chosen = torch.searchsorted(cumulative, draws * cumulative[:, -1:], right=True)
     return chosen.clamp(max=logits.shape[-1] - 1).squeeze(-1)
+
+
+def processed(logits: Any, rows: Sequence[DecodingRow], settings: Settings) -> Any:
+    """The scores of all tokens [rows, vocabulary], by transformers' own processors in `generate`'s order."""
+    processors = LogitsProcessorList()
+    if settings.repetition_penalty != 1:
+        processors.append(RepetitionPenaltyLogitsProcessor(settings.repetition_penalty))
+    if settings.sampled:
+        processors.append(TemperatureLogitsWarper(settings.temperature))
+        if settings.top_k:
+            processors.append(TopKLogitsWarper(settings.top_k))
+        if settings.top_p < 1:
+            processors.append(TopPLogitsWarper(settings.top_p))
+        if settings.min_p:
+            processors.append(MinPLogitsWarper(settings.min_p))
+    if not processors:
+        return logits
+    read = _read(rows, logits) if settings.repetition_penalty != 1 else None
+    return processors(read, logits.float())
+
+
+def _read(rows: Sequence[DecodingRow], like: Any) -> Any:
+    """The tokens of each row, prompt and answer [rows, longest]; a shorter row repeats its first token."""
+    longest = max(len(row.sequence) for row in rows)
+    ids = [row.sequence + row.request.ids[:1] * (longest - len(row.sequence)) for row in rows]
+    return torch.tensor(ids, device=like.device)
 
 
 def decode(model: Any, requests: Sequence[Request], rules: Rules) -> list[Completion]:
@@ -224,8 +251,8 @@ def decode(model: Any, requests: Sequence[Request], rules: Rules) -> list[Comple
     mask = [[0] * (width - len(request.ids)) + [1] * len(request.ids) for request in requests]
     rows = [DecodingRow(place, request, rules) for place, request in enumerate(requests)]
     watch = _Watch(rows)
-    sampled = rules.settings.sampled
-    processors = LogitsProcessorList([_SeededSampling(rows, rules.settings)] if sampled else [])
+    chosen = rules.settings.sampled or rules.settings.repetition_penalty != 1
+    processors = LogitsProcessorList([_ChosenTokens(rows, rules.settings)] if chosen else [])
     config = GenerationConfig(
         max_new_tokens=max(request.room for request in requests),
         do_sample=False,
@@ -281,8 +308,8 @@ class _Watch(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped
         return [answer for answer in self._finished if answer is not None]
 
 
-class _SeededSampling(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
-    """Leaves only the token that was drawn for the row possible. Greedy decoding then takes it."""
+class _ChosenTokens(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
+    """Leaves only the token that is next for the row possible. Greedy decoding then takes it."""
 
     def __init__(self, rows: list[DecodingRow], settings: Settings) -> None:
         self._rows = rows

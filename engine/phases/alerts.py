@@ -11,13 +11,15 @@ from engine.data.leak import TIERS, Suspicion, all_jump, near_ceiling, prefers_o
 from engine.gates.checks import (
     AdapterEffect,
     ComplianceRate,
+    Leaked,
     cut_alerts,
     format_alerts,
+    leakage_alerts,
     probe_alerts,
     prompt_alerts,
+    suspicion_alerts,
     unmeasured_alerts,
 )
-from engine.gates.data import Leaked, leakage_alerts, suspicion_alerts
 from engine.gates.drops import SHORTEST, MeasureSeries, downtrend_alerts
 from engine.gates.judges import (
     JudgeConsistency,
@@ -29,7 +31,7 @@ from engine.gates.judges import (
 from engine.gates.measures import drop_alerts, evaluated
 from engine.judges.judge import WHOLE
 from engine.metrics.metric import Measure
-from engine.phases.data import NOT_LEAKED, leaked_tiers
+from engine.phases.data import leaked_tiers
 from engine.phases.judging.audits import constant_alerts, kin_alerts
 from engine.phases.judging.ratings import rating_alerts
 from engine.phases.judging.shared import match_name
@@ -42,6 +44,7 @@ from store.read import runs, trends
 from store.read.answers import AnswerCount, answer_counts
 from store.read.history import Connection
 from store.read.runs import Seen, Words, acknowledged
+from store.read.slices import NOT_LEAKED
 from store.records.alert import Alert, Evidence, LeakDifference, figure_of, kind_of, read_evidence
 from store.session import opened
 

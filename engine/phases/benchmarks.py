@@ -68,7 +68,10 @@ def _keep_asked(work: Work, model: Model, settings: Benchmarks) -> None:
     """Keeps how the tasks are asked: the flags with which lm_eval gives the same numbers."""
     details = work.recorder.rows(records.StoredModel, id=work.model_ids[model.name])[0].details or {}
     applied = settings.apply_chat_template and bool(details.get("template"))
-    arguments = {"pretrained": model.path, "peft": model.adapter, "dtype": details.get("dtype")}
+    arguments = {
+        **{"pretrained": model.path, "peft": model.adapter, "dtype": details.get("dtype")},
+        "enable_thinking": model.chat_template_kwargs.get("enable_thinking"),
+    }
     flags = {
         "--include_path": settings.include,
         "--num_fewshot": settings.shots,

@@ -17,6 +17,7 @@ from engine.metrics.metric import Measure, Score, score_pairs
 from engine.metrics.perplexity import BITS_PER_BYTE, MEASURES, PERPLEXITY, parts, read_corpus
 from engine.phases.generate import Each, Loader, generate, grouped, stored_responses
 from engine.phases.perplexity import corpora, item_of, perplexity
+from engine.phases.score import by_example
 from engine.phases.work import Piece, Work, closed_after
 from engine.plan.plan import Model, Plan
 from store import records
@@ -49,7 +50,8 @@ def pieces(work: Work) -> list[Piece]:
             elif measure.name in LIKELIHOODS:
                 found.append(Piece("perplexity", model.name, "texts", size))
             else:
-                found.append(Piece("generate", model.name, "responses", size))
+                answers = size * work.plan.generation.samples
+                found.append(Piece("generate", model.name, "responses", answers))
     return found
 
 
@@ -212,9 +214,10 @@ def _scores(work: Work, model: Model, measure: Measure) -> dict[str, Score]:
     metrics = load_metrics(work.plan.metrics.use, work.plan.metrics.settings)
     metric = next(metric for metric in metrics.values() if measure in metric.measures)
     pairs = stored_responses(work, model)
+    scored = by_example(work.plan, metric, zip(pairs, score_pairs(metric, pairs), strict=True))
     return {
-        example.id: next(score for score in scores if score.measure == measure.name)
-        for (example, _), scores in zip(pairs, score_pairs(metric, pairs), strict=True)
+        example: next(score for score in scores if score.measure == measure.name)
+        for example, scores in scored.items()
     }
 
 

@@ -7,15 +7,18 @@ other files that the plan names.
 
 import hashlib
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from engine.data.example import eval_set_version
 from engine.data.versions import file_hash
-from engine.errors import AssayError, BadInput
+from engine.errors import AssayError, BadInput, CannotRun, refused
 from engine.models.fingerprint import FileHashes, adapter_hash, digest, model_hash, tokenizer_hash
 from engine.models.folder import TOKENIZERS, find_model
 from engine.phases.work import PHASES
@@ -27,15 +30,16 @@ from engine.run.environment import named_files
 from store import records
 from store.people import excluded
 from store.read import history
-from store.read.history import Connection
+from store.read.history import Connection, lock_file, silence
 from store.read.rows import ModelRow
 from store.read.runs import REFERENCES
 from store.session import opened
-from store.write import create_run
+from store.write import create_run, hold
 
 # Threads that wait for each other sleep instead of spinning: on a machine whose cores are busy, the spinning
 # of a worker's own threads made it four times slower.
 _PATIENT = {"OMP_WAIT_POLICY": "passive"}
+_PATIENCE_S = 10.0  # for a process that was killed
 # A file of the user's with the name of a module must not be imported in its place by any process of a run.
 _SAFE = {"PYTHONSAFEPATH": "1"}
 
@@ -101,19 +105,70 @@ def _queue(plan: Plan, store: Path, name: str, file: str, options: dict[str, Any
 def start(store: Path, run_id: int) -> int:
     """Starts the worker in its own session, so that it outlives the terminal; returns its process id."""
     log = log_file(store, run_id)
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        log.chmod(0o600)
-        worker = subprocess.Popen(
-            [sys.executable, "-P", "-m", "engine.run", "--store", str(store), str(run_id)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=_PATIENT | os.environ | _SAFE,
-            start_new_session=True,
-            close_fds=True,
-        )
+    try:
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            log.chmod(0o600)
+            worker = subprocess.Popen(
+                [sys.executable, "-P", "-m", "engine.run", "--store", str(store), str(run_id)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=_PATIENT | os.environ | _SAFE,
+                start_new_session=True,
+                close_fds=True,
+            )
+    except OSError as error:
+        raise CannotRun(
+            f"no worker can be started for run {run_id}: {refused(error)}", f"then `assay resume {run_id}`"
+        ) from error
     return worker.pid
+
+
+def take_over(store: Path, run: records.Run) -> int | None:
+    """Ends a run's worker that gives no sign of life, so that another can take the run; returns its process.
+
+    None where it had died already, and another process has its number. Raises BadInput for a worker that
+    lives, and CannotRun for one that cannot be ended.
+    """
+    if run.status != "running":
+        return None
+    if run.worker_host != socket.gethostname() or run.worker_pid is None:
+        raise BadInput(
+            f"run {run.id} has a worker on {run.worker_host}", f"end it there, then `assay resume {run.id}`"
+        )
+    if silence(run) is None:
+        raise BadInput(
+            f"run {run.id} is running, and its worker answers",
+            f"`assay pause {run.id}` ends it in good order",
+        )
+    lock, pid, ended = lock_file(store, run.id), run.worker_pid, None
+    if _has_open(pid, lock):
+        try:
+            os.killpg(pid, signal.SIGKILL)  # a worker leads a session: what it started ends with it
+        except OSError as error:
+            raise CannotRun(
+                f"process {pid} cannot be ended: {error.strerror}", "end it, then resume"
+            ) from error
+        ended = pid
+    deadline = time.monotonic() + _PATIENCE_S
+    while (held := hold(lock)) is None:
+        if time.monotonic() > deadline:
+            raise CannotRun(
+                f"process {pid} does not end: it waits for a disk or a device", "resume when it has"
+            )
+        time.sleep(0.05)
+    os.close(held)
+    return ended
+
+
+def _has_open(pid: int, file: Path) -> bool:
+    import psutil
+
+    try:
+        return any(Path(opened.path) == file.resolve() for opened in psutil.Process(pid).open_files())
+    except psutil.Error:
+        return False
 
 
 def log_file(store: Path, run_id: int) -> Path:

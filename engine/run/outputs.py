@@ -123,10 +123,8 @@ class OutputScores:
             for measure in metric.measures
         }
         self._outputs = outputs
-        self._labels: tuple[str, ...] = ()
-        for metric in metrics:
-            if isinstance(metric, Classification):
-                self._labels = metric.labels
+        classifiers: list[Any] = [metric for metric in metrics if isinstance(metric, Classification)]
+        self._labels: tuple[str, ...] = classifiers[0].labels if classifiers else ()
         self._classified: Counter[tuple[float, ...]] = Counter()
 
     def __iter__(self) -> Iterator[tuple[str, list[Score]]]:
@@ -150,7 +148,7 @@ class OutputScores:
         """Every measure over all answers, with its 95 % interval; to be asked for when they have come."""
         return [total.result() for total in self._totals.values()]
 
-    def classes(self) -> list[tuple[ClassRow, list[int]]]:
+    def classes(self) -> list[tuple[ClassRow, list[float]]]:
         """A classifier's line for each label, with its examples by answer, those without a label last."""
         if not self._classified:
             return []
@@ -159,7 +157,7 @@ class OutputScores:
             np.array(list(self._classified.values()), dtype=float),
         )
         rows = per_class(parts, self._labels, counts)
-        return list(zip(rows, confusion(parts, counts).tolist(), strict=True))
+        return list(zip(rows, confusion(parts, counts), strict=True))
 
 
 class _Total:

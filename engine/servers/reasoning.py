@@ -10,7 +10,7 @@ _OPEN = r"<(?:seed:)?think(?:ing)?>|\[THINK\]|<\|channel>thought"
 _CLOSE = r"</(?:seed:)?think(?:ing)?>|\[/THINK\]|<channel\|>"
 Delimiters = tuple[str, str]  # what opens and what closes a trace
 # gpt-oss: channels with their names.
-_ANALYSIS, _FINAL = re.compile(r"\s*<\|channel\|>analysis\b"), "<|channel|>final<|message|>"
+_CHANNEL, _FINAL = re.compile(r"\s*<\|channel\|>(?:analysis|final)\b"), "<|channel|>final<|message|>"
 _CALLED = re.compile(r"(?:(?:<\|start\|>)?assistant |<\|channel\|>commentary )to=functions\.")
 _HARMONY_END = re.compile(r"(?:<\|(?:return|end)\|>\s*)+\Z")
 _TAIL = 100  # characters at a prompt's end
@@ -49,7 +49,7 @@ def split_reasoning(text: str, opened: bool = False, own: Delimiters | None = No
     delimiters count beside the known ones. Time grows with the text.
     """
     tags = _tags(own)
-    if _ANALYSIS.match(text):
+    if _CHANNEL.match(text):
         before, found, answer = text.rpartition(_FINAL)
         called = _CALLED.search(text)
         if called and not found:

@@ -14,6 +14,8 @@ from engine.servers.reasoning import reasoning_apart
 
 # OpenAI's reasoning models know the limit by another name than all other servers.
 LENGTH, NEW_LENGTH = "max_tokens", "max_completion_tokens"
+PENALTY, LLAMA_PENALTY = "repetition_penalty", "repeat_penalty"
+EXTRA = ("top_k", "min_p", PENALTY, "chat_template_kwargs")  # beyond OpenAI's API
 # What an answer can be had without, by the names that complaints call it.
 _OPTIONAL = {
     "response_format": r"response[_ ]format|json_schema",
@@ -22,6 +24,8 @@ _OPTIONAL = {
     "seed": "seed",
     LENGTH: LENGTH,
     NEW_LENGTH: NEW_LENGTH,
+    LLAMA_PENALTY: LLAMA_PENALTY,
+    **{name: name for name in EXTRA},
 }
 _CODES = {"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"}
 _BEFORE = r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|invalid)"
@@ -72,11 +76,14 @@ def _says_so(code: object, name: str, complaint: str) -> bool:
 
 
 def dropped(refused: Collection[str]) -> list[str]:
-    """The dropped parameters; a limit that only changed its name is not one."""
+    """The dropped parameters; one that only has another name is not one."""
     lost = set(refused)
-    if NEW_LENGTH not in lost:
-        lost.discard(LENGTH)
-    return sorted(lost - ({NEW_LENGTH} if LENGTH in lost else set()))
+    for name, other in ((LENGTH, NEW_LENGTH), (PENALTY, LLAMA_PENALTY)):
+        if name in lost and other not in lost:
+            lost.discard(name)
+        elif name in lost or other == LLAMA_PENALTY:
+            lost.discard(other)
+    return sorted(lost)
 
 
 _TOO_LONG = re.compile(r"context.?length|maximum context|context window|too many tokens", re.IGNORECASE)

@@ -9,30 +9,43 @@ from dataclasses import dataclass
 
 from store.read.failures import CURRENT
 from store.read.history import Connection
-from store.read.query import select
+from store.read.query import ANSWERS, select
 from store.read.rows import ExampleRow, JudgmentRow, RatingRow, ResponseRow, ScoreRow, VerdictRow
 from store.records import Annotation
 
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswer:
-    """One model's answer; the score is of the run's first measure that has a better end, None without one."""
+    """One model's answer; the score is of the run's first measure that has a better end, None without one.
+
+    `sample` is its number from 1 where the model was asked several times; missing ones are then listed too.
+    """
 
     role: str
     response: ResponseRow
     score: ScoreRow | None
+    sample: int | None = None
+
+    @property
+    def value(self) -> float | None:
+        """The answer's own score: that of its sample."""
+        if self.score is None:
+            return None
+        samples = self.score.samples
+        return samples[self.sample - 1] if self.sample and samples else self.score.value
 
 
 def answered(connection: Connection, run_id: int, example_id: int) -> tuple[ModelAnswer, ...]:
-    """The models of the run that answered this example, in the run's order."""
-    responses = select(
-        connection,
-        ResponseRow,
-        "SELECT r.*, m.name AS model FROM model m JOIN response r ON r.model_id = m.id AND r.example_id = ?2 "
-        "WHERE m.run_id = ?1 AND r.text IS NOT NULL ORDER BY m.position",
-        run_id,
-        example_id,
-    )
+    """The models of the run that answered this example, in the run's order, each with all its samples."""
+
+    answers: dict[str, list[ResponseRow]] = {}
+    for table, order in (("response", "m.position"), ("sample", "r.sample")):
+        sql = (
+            f"SELECT r.*, m.name AS model FROM model m JOIN {table} r ON r.model_id = m.id "
+            f"AND r.example_id = ?2 WHERE m.run_id = ?1 ORDER BY {order}"
+        )
+        for row in select(connection, ResponseRow, sql, run_id, example_id):
+            answers.setdefault(row.model, []).append(row)
     scores = select(
         connection,
         ScoreRow,
@@ -45,7 +58,10 @@ def answered(connection: Connection, run_id: int, example_id: int) -> tuple[Mode
     roles = dict(connection.execute("SELECT name, role FROM model WHERE run_id = ?", (run_id,)))
     by_model = {score.model: score for score in scores}
     return tuple(
-        ModelAnswer(roles[response.model], response, by_model.get(response.model)) for response in responses
+        ModelAnswer(roles[name], row, by_model.get(name), place if len(rows) > 1 else None)
+        for name, rows in answers.items()
+        for place, row in enumerate(rows, 1)
+        if row.text is not None or len(rows) > 1
     )
 
 
@@ -78,11 +94,11 @@ class AnswerCount:
 
 
 def answer_counts(connection: Connection, run_id: int) -> list[AnswerCount]:
-    """The models of a run in their order; one that answered nothing yet has zeros."""
+    """The models of a run in their order, with every sample; one that answered nothing yet has zeros."""
     return select(
         connection,
         AnswerCount,
-        """
+        f"""
         SELECT m.name AS model, count(r.text) AS answers,
           count(CASE WHEN r.cached AND r.text IS NOT NULL THEN 1 END) AS from_cache,
           count(CASE WHEN r.text IS NOT NULL AND r.reason LIKE 'prompt of % cut to %' THEN 1 END) AS cut,
@@ -94,7 +110,7 @@ def answer_counts(connection: Connection, run_id: int) -> list[AnswerCount]:
           sum(CASE WHEN r.thinking IS NULL OR r.thinking_tokens IS NOT NULL
             THEN max(r.tokens_out - coalesce(r.thinking_tokens, 0), 0) END) AS answer_tokens,
           count(nullif(r.calls, '[]')) AS with_calls
-        FROM model m LEFT JOIN response r ON r.model_id = m.id
+        FROM model m LEFT JOIN {ANSWERS} r ON r.model_id = m.id
         WHERE m.run_id = ? GROUP BY m.id ORDER BY m.position
         """,
         run_id,

@@ -28,14 +28,18 @@ from store.records import Run, SplitUse, StoredJudge, StoredMetric
 
 Connection = sqlite3.Connection
 STALE_AFTER = 15.0  # seconds without a heartbeat before a worker elsewhere counts as dead
+SILENT_AFTER = 20.0  # seconds without one before people are told of a worker here
+ROOM_FOR_WORDS = 512  # bytes of a lock file in which a worker can say why it ends, also on a full disk
 
-STATUS = "CASE WHEN r.status = 'running' AND NOT worker_alive(r.worker_pid, r.worker_host, r.heartbeat) "
-STATUS += "THEN 'interrupted' ELSE r.status END"
+_DEAD = "r.status = 'running' AND NOT worker_alive(r.worker_pid, r.worker_host, r.heartbeat)"
+STATUS = f"CASE WHEN {_DEAD} THEN 'interrupted' ELSE r.status END"
 
 
 def attach(connection: Connection) -> Connection:
     """Teaches a connection what the queries here need; call it once after `connect`."""
+    (file,) = [row[2] for row in connection.execute("PRAGMA database_list") if row[1] == "main"]
     connection.create_function("worker_alive", 3, worker_alive)
+    connection.create_function("last_words", 1, lambda run_id: _last_words(Path(file).parent, run_id))
     return connection
 
 
@@ -50,21 +54,51 @@ def worker_alive(pid: int | None, host: str | None, heartbeat: float | None) -> 
             return False
         except PermissionError:
             return True
-        return not _is_zombie(pid)
+        return _state(pid) != "Z"
     return time.time() - heartbeat < STALE_AFTER
 
 
-def _is_zombie(pid: int) -> bool:
-    """Whether a process has ended and only waits for its parent to notice (told by Linux alone)."""
+def _state(pid: int) -> str:
+    """The state of a process as Linux tells it: "T" is stopped, "Z" has ended; "" where nobody tells."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return ""
+
+
+def silence(run: Run) -> str | None:
+    """Why a run that counts as running does not move: its worker has told nothing for long. Else None."""
+    if run.status != "running" or run.heartbeat is None or run.worker_pid is None:
+        return None
+    seconds = time.time() - run.heartbeat
+    if seconds < SILENT_AFTER:
+        return None
+    state = _state(run.worker_pid) if run.worker_host == socket.gethostname() else ""
+    found = {"T": "is stopped", "t": "is stopped by a debugger", "D": "waits for a disk"}
+    return f"no heartbeat for {seconds:.0f} s, process {run.worker_pid} {found.get(state, 'does not answer')}"
+
+
+def lock_file(folder: Path, run_id: int) -> Path:
+    return folder / f"run-{run_id}.lock"
+
+
+def _last_words(folder: Path, run_id: int) -> str | None:
+    """What the run's worker said last where the store could not be written."""
+    try:
+        return lock_file(folder, run_id).read_text("utf-8", "replace")[:ROOM_FOR_WORDS].strip() or None
+    except OSError:
+        return None
 
 
 def run(connection: Connection, run_id: int) -> Run:
     """Raises StoreError when there is no such run."""
-    found = select(connection, Run, f"SELECT {STATUS} AS status, r.* FROM run r WHERE r.id = ?", run_id)
+    found = select(
+        connection,
+        Run,
+        f"SELECT {STATUS} AS status, CASE WHEN {_DEAD} THEN coalesce(r.error, last_words(r.id)) ELSE r.error "
+        "END AS error, r.* FROM run r WHERE r.id = ?",
+        run_id,
+    )
     if not found:
         raise StoreError(f"there is no run {run_id}", "`assay runs` lists them")
     return found[0]

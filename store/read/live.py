@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.read.history import STATUS, Connection
-from store.read.query import select
+from store.read.query import ANSWERS, select
 from store.read.rows import LatestVerdict
 from store.records import Event, Progress, Vitals
 
@@ -131,7 +131,7 @@ def missing_answers(connection: Connection, run_id: int) -> list[MissingRow]:
         connection,
         MissingRow,
         "SELECT m.name AS model, coalesce(a.reason, 'no reason was recorded') AS reason, "
-        "count(*) AS answers FROM model m JOIN response a ON a.model_id = m.id "
+        f"count(*) AS answers FROM model m JOIN {ANSWERS} a ON a.model_id = m.id "
         "WHERE m.run_id = ? AND a.text IS NULL GROUP BY m.id, a.reason ORDER BY m.position, answers DESC",
         run_id,
     )
@@ -142,11 +142,11 @@ def failed(connection: Connection, run_id: int, *, limit: int = 2_000) -> list[F
     return select(
         connection,
         FailedRow,
-        """
+        f"""
         SELECT * FROM (
           SELECT 'answer' AS kind, m.name AS who, '' AS about, e.example, substr(e.query, 1, 2000) AS query,
             coalesce(a.reason, 'no reason was recorded') AS reason, '' AS raw
-          FROM model m JOIN response a ON a.model_id = m.id AND a.text IS NULL
+          FROM model m JOIN {ANSWERS} a ON a.model_id = m.id AND a.text IS NULL
           JOIN example e ON e.id = a.example_id WHERE m.run_id = ?1 ORDER BY m.position, e.position LIMIT ?2)
         UNION ALL SELECT * FROM (
           SELECT 'judgment', j.name, a.name || ' against ' || b.name || ', ' || replace(g."order", '_', ' '),

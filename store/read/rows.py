@@ -71,6 +71,9 @@ class ModelScoreRow:
     n: int
     missing: int
     reason: str | None
+    samples: int | None = None  # answers with a value, where examples have several
+    samples_missing: int | None = None
+    spread: float | None = None  # the standard deviation between the samples of one example
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +233,7 @@ class ScoreRow:
     measure: str
     value: float | None
     reason: str | None
+    samples: list[float | None] | None = None  # of each sample, where there are several
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from store.read.history import Connection
 from store.read.query import select
 
+# Slices about the eval set, not about what is asked.
+LEAKED, NOT_LEAKED = "leaked", "not leaked"
+SIMILAR, UNLIKE = "similar to training", "unlike training"
+OF_THE_SET = (LEAKED, NOT_LEAKED, SIMILAR, UNLIKE)
 _ORDER = ("worse", "more", "less", "inconclusive", "no worse", "at the floor", "better")
 
 

@@ -126,7 +126,10 @@ _TEMPLATE = "the chat template"
 _LIKELIHOOD = re.compile(r"(perplexity|bits_per_byte)(:|$)")
 # Keys of a plan that decide which examples are evaluated, and what a model answers.
 _CHOICE = ("split", "ratios", "sample", "seed", "folds")
-_GENERATION = ("max_new_tokens", "temperature", "top_p", "seed", "stop", "overflow", "reasoning")
+_GENERATION = (
+    *("max_new_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "samples"),
+    *("stop", "overflow", "reasoning", "chat_template_kwargs"),
+)
 
 _HOW_MEASURED = (
     *("the measure's version", "the measure's settings", "the eval set", "the tokenizer", _LIMITED),

@@ -107,6 +107,9 @@ QUERIES = {
     "responses": f"""
         {_SELECT}, m.name AS model, e.example, {_of(what.StoredResponse)} FROM response x {_MODEL} {_EXAMPLE}
         {_OF_RUN} ORDER BY m.position, x.example_id""",
+    "samples": f"""
+        {_SELECT}, m.name AS model, e.example, {_of(what.StoredSample)} FROM sample x {_MODEL} {_EXAMPLE}
+        {_OF_RUN} ORDER BY m.position, x.example_id, x.sample""",
     "scores": f"""
         {_SELECT}, m.name AS model, e.example, {_of(what.StoredScore)} FROM score x {_MODEL} {_EXAMPLE}
         {_OF_RUN} ORDER BY m.position, x.measure, x.example_id""",

@@ -49,8 +49,8 @@ def include(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def local(base: Path, adapter: Path | None = None) -> LocalModel:
-    model = Model(name="m", role="baseline", path=str(base), adapter=adapter, device="cpu")
+def local(base: Path, adapter: Path | None = None, **more: Any) -> LocalModel:
+    model = Model(name="m", role="baseline", path=str(base), adapter=adapter, device="cpu", **more)
     return LocalBase(str(base), device="cpu").generator(model)
 
 
@@ -286,6 +286,14 @@ def test_data_sets_of_the_hub_are_named_with_the_command_that_fetches_them(
     (tmp_path / "cache" / "org___colours" / "first" / "0.0.0" / "abc").mkdir(parents=True)
     [left] = check_tasks(("tiny_first", "tiny_second"), tmp_path)
     assert "which tiny_second needs" in left.message
+
+
+def test_the_templates_variables_reach_the_questions(base: Path) -> None:
+    model = local(base, chat_template_kwargs={"enable_thinking": False})
+    model.tokenizer.chat_template = "{{ messages[0].content }}{{ ' /no_think' if not enable_thinking }}"
+    with model.active() as active:
+        asked = CountingModel(active, model, 1, lambda: 0, lambda done, total: None)
+        assert asked.apply_chat_template([{"role": "user", "content": "hi"}]) == "hi /no_think"
 
 
 def test_a_date_in_the_chat_template_is_the_same_in_every_run_with_one_bos(base: Path) -> None:

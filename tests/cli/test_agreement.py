@@ -162,5 +162,5 @@ def test_everything_said_is_written_with_who_and_when(
         "preference", "base", True, "random", 3.5,
     )  # fmt: skip
     assert (second["criterion"], second["value"], second["right"]) == ("tone", "4", None)
-    shown = assay("annotations", "export", "1", tmp_path / "no" / "folder.jsonl", "--store", store)
+    shown = assay("annotations", "export", "1", file / "in-a-file.jsonl", "--store", store)
     assert shown.code == 2 and "cannot be written" in shown.err

@@ -18,6 +18,9 @@ FUNCTION = {"name": "weather", "description": "The weather.", "parameters": PARA
 TOOL = {"type": "function", "function": FUNCTION}
 ASKED = {"role": "user", "content": "Weather in Bergen?"}
 ARGUMENTS = {"city": "Bergen"}
+DEEP: dict[str, Any] = {}
+for _ in range(400):
+    DEEP = {"items": DEEP}
 
 
 def one(tmp_path: Path, record: Any) -> Example:
@@ -306,6 +309,11 @@ CALL = "messages[1].tool_calls[0]"
         ({"tools": [{"type": "function"}]}, "tools[0]: a tool is"),
         ({"tools": [TOOL, {"type": "web_search"}]}, "tools[1]: a tool is"),
         ({"tools": [{"name": "f", "parameters": "{"}]}, "tools[0].parameters: is neither JSON"),
+        (
+            {"tools": [{"name": "f", "parameters": {"$schema": [], "type": "x"}}]},
+            "parameters: is no valid JSON schema",
+        ),
+        ({"tools": [{"name": "f", "parameters": DEEP}]}, "it is nested more than 100 deep"),
         ({"tools": [{"name": "f", "parameters": ["city"]}]}, "tools[0].parameters: found a list"),
         (
             {"tools": [{"name": "f", "parameters": {"type": "text"}}]},

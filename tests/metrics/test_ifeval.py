@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from engine.data.example import Example
+from engine.data.schemas import TooSlow
 from engine.errors import BadInput
 from engine.metrics.checks import Instructions
 from engine.metrics.ifeval import INSTRUCTIONS, _punkt, _word_tokenizer, instruction
 from engine.metrics.metric import Score
-from engine.metrics.text import TooSlow
 from engine.models.model import Response
 
 ARGUMENTS: dict[str, dict[str, Any]] = {

@@ -177,6 +177,48 @@ def test_sampling_settings_are_passed_on(server: Server) -> None:
     assert (asked["temperature"], asked["top_p"], asked["seed"]) == (0.7, 0.9, 3)
 
 
+EXTRA = Settings(temperature=0.7, top_k=20, min_p=0.1, repetition_penalty=1.1, seed=3)
+
+
+def test_settings_beyond_the_api_go_where_servers_take_them_and_are_told(server: Server) -> None:
+    model = served(server, chat_template_kwargs={"enable_thinking": False})
+    answers(model, QUESTIONS[:1], EXTRA)
+    asked = server.requests[0]
+    assert (asked["top_k"], asked["min_p"], asked["chat_template_kwargs"]) == (
+        20, 0.1, {"enable_thinking": False},
+    )  # fmt: skip
+    assert asked["repetition_penalty"] == asked["repeat_penalty"] == 1.1  # llama.cpp's name
+    (told,) = [note for note in model.describe()["notes"] if "beyond the OpenAI API" in note]
+    assert told.startswith("top_k, min_p, repetition_penalty, chat_template_kwargs: ")
+    assert model.fingerprint != served(server).fingerprint
+    plain = served(server)
+    answers(plain, QUESTIONS[:1], Settings(top_k=20, temperature=0))
+    assert "top_k" not in server.requests[-1]
+    assert "temperature 0 takes the likeliest token: top_k has no effect" in plain.describe()["notes"]
+
+
+def test_a_refused_setting_beyond_the_api_is_dropped_and_told(server: Server) -> None:
+    def reply(question: str, attempt: int) -> Any:
+        asked = server.requests[-1]
+        refused = next((name for name in ("top_k", "repeat_penalty") if name in asked), None)
+        said = {"error": {"message": f"Unrecognized request argument supplied: {refused}"}}
+        return (400, {}, json.dumps(said)) if refused else completion("fine")
+
+    server.reply = reply
+    model = served(server)
+    assert answers(model, QUESTIONS[:1], EXTRA)[QUESTIONS[0].id].text == "fine"
+    assert model.rejected == ["top_k"]
+    assert any(note.startswith("min_p, repetition_penalty: beyond") for note in model.describe()["notes"])
+
+
+def test_each_sample_is_asked_for_with_a_seed_of_its_own(server: Server) -> None:
+    examples = [replace(QUESTIONS[0], sample=place) for place in range(3)]
+    found = [one for batch in served(server).generate(examples, EXTRA) for one in batch]
+    seeds = [body["seed"] for body in server.requests]
+    assert sorted(one.sample for one in found) == [0, 1, 2]
+    assert 3 in seeds and len({*seeds}) == 3 and max(seeds) < 2**31
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_busy_server_is_asked_again(server: Server, status: int) -> None:
     server.reply = lambda question, attempt: completion("late") if attempt else (status, SOON, "busy")

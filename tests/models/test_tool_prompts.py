@@ -82,7 +82,7 @@ def test_a_special_token_that_marks_a_call_stays_in_the_text() -> None:
     said = tokenizer("[1]", add_special_tokens=False)["input_ids"]
     answer = [mark, *said, mark, *said, other]
     row = DecodingRow(
-        0, Request([], len(answer)), Rules(tokenizer, frozenset(), Settings(), frozenset({mark}))
+        0, Request([], len(answer)), Rules(tokenizer, frozenset(), Settings(), marks=frozenset({mark}))
     )
     assert [done.text for token in answer if (done := row.add(token))] == ["[TOOL_CALLS][1][TOOL_CALLS][1]"]
 

@@ -4,7 +4,10 @@ from typing import Any
 import pytest
 
 from engine.decision.decision import AnsweredQuestion, Decision, Topic, decide, decision_values
+from engine.decision.facts import similar_scores
 from store.read.rows import AlertRow
+from store.read.slices import SliceScoreRow
+from store.records import StoredMetric
 from store.reviewing import acknowledge
 from store.session import opened
 from tests.tui.decided import GOOD, PLAN, alert, benchmark, compared, told
@@ -329,3 +332,16 @@ def test_the_demo_store_tells_three_candidates_apart(store_folder: Path) -> None
         [first] = decide(connection, 1)
     assert first.word == "inconclusive" and first.reasons[0].startswith("what it forgot is not settled")
     assert words == {"good": "inconclusive", "overfit": "don't ship", "no-effect": "don't ship"}
+
+
+def test_a_score_that_is_better_on_what_training_resembles_says_so() -> None:
+    def row(name: str, value: float, p: float | None) -> SliceScoreRow:
+        return SliceScoreRow("tuned", "exact_match", name, value, None, None, 50, 0, p, None)
+
+    values = {"direction": "higher", "low": 0.0, "high": 1.0, "unit": "", "version": "1", "source": ""}
+    metric = StoredMetric(run_id=1, position=0, measure="exact_match", meaning="", settings=None, **values)
+    for p, better in ((0.01, True), (0.4, False)):
+        rows = [row("similar to training", 0.9, p), row("unlike training", 0.5, 0.01)]
+        [found] = similar_scores(rows, "tuned", ["exact_match", "rougeL"], [metric])
+        assert found.is_better is better
+        assert found.said == "exact_match 0.900 on 50 like a training question, 0.500 on the rest"

@@ -1,4 +1,5 @@
 import sqlite3
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,15 @@ async def test_a_worker_that_was_killed_shows_as_interrupted_with_the_way_on(own
     async with opened(own_store, "live", run=3) as ui:
         assert "! interrupted" in ui.text
         assert "r resumes it" in ui.text
+
+
+async def test_a_worker_that_gives_no_sign_of_life_shows_with_the_way_on(own_store: Path) -> None:
+    with sqlite3.connect(own_store / "assay.db") as connection:
+        connection.execute("UPDATE run SET heartbeat = ? WHERE id = 3", (time.time() - 60,))
+    connection.close()
+    async with opened(own_store, "live", run=3) as ui:
+        assert "! No heartbeat for 6" in ui.text and "does not answer" in ui.text
+        assert "`assay resume 3 --take-over` ends it" in " ".join(ui.text.split())
 
 
 async def test_errors_are_counted_and_can_be_read_in_full(store_folder: Path) -> None:

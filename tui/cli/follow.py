@@ -81,6 +81,7 @@ class Follower:
         )
         self._event = after
         self._waiting: str | None = None
+        self._silent = False
 
     def follow(self, worker: int | None = None, on_interrupt: Callable[[], bool] | None = None) -> Run:
         """Returns the run as it is when over, or when its worker is gone.
@@ -100,7 +101,7 @@ class Follower:
                 if current != version:
                     version = current
                     self._show()
-                    self._tell_waiting(run)
+                self._tell_waiting(run)
                 if gone or (taken and run.status in OVER):
                     self._close()
                     return run
@@ -125,6 +126,10 @@ class Follower:
         if waiting and waiting != self._waiting:
             self.say(f"waiting: {printable(waiting)}; `assay resume {run.id}` tries again now")
         self._waiting = waiting
+        silent = history.silence(run)
+        if silent and not self._silent:
+            self.say(f"{silent}; `assay resume {run.id} --take-over` ends it and goes on")
+        self._silent = silent is not None
 
     def say(self, text: str) -> None:
         if self._view:

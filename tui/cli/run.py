@@ -63,6 +63,9 @@ SummaryFile = Annotated[
         "--summary", metavar="FILE", help=f"Append the Markdown report to a file [default: ${STEP_SUMMARY}]."
     ),
 ]
+TakeOver = Annotated[
+    bool, typer.Option("--take-over", help="End a worker that gives no sign of life, and go on without it.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the verdict and the alerts.")]
 Fold = Annotated[
     str | None,
@@ -129,6 +132,7 @@ def resume(
     detach: Detach = False,
     max_cost: MaxCost = None,
     other_hardware: OtherHardware = False,
+    take_over: TakeOver = False,
     quiet: Quiet = False,
     summary: SummaryFile = None,
     store: Store = None,
@@ -137,11 +141,24 @@ def resume(
 
     What is finished is kept and not done again.
     """
+    from engine.run import launch
+
     folder = store_folder(context, store)
     with opened(folder) as connection:
         run_id = history.find_run(connection, run)
+        found = history.run(connection, run_id)
+        silent = history.silence(found)
+        if take_over:
+            if launch.take_over(folder, found) is not None:
+                err(f"ended the worker of run {run_id}: {silent}")
+            people.let_go(connection, run_id)
+        elif silent:
+            raise BadInput(
+                f"run {run_id} is running: {silent}",
+                f"`assay resume {run_id} --take-over` ends that process and goes on",
+            )
         status = history.run(connection, run_id).status
-        if status == "running" and history.run(connection, run_id).waiting:
+        if status == "running" and found.waiting:
             people.request(connection, run_id, "retry")
             out(f"run {run_id} is retrying now")
             return
@@ -227,8 +244,8 @@ def _tell_end(
         err(f"run {run.id} failed: {run.error or 'no reason was recorded'}")
         err(f"`assay resume {run.id}` continues from what is finished")
     else:
-        log = f"logs/run-{run.id}.log in the store"
-        err(f"the worker of run {run.id} exited without an error message; see {log}")
+        why = f": {run.error}" if run.error else " without an error message"
+        err(f"the worker of run {run.id} exited{why}; see logs/run-{run.id}.log in the store")
         err(f"`assay resume {run.id}` continues from what is finished")
     return CANNOT_FINISH
 

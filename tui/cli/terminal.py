@@ -13,9 +13,9 @@ from engine.decision.judges import Said
 from engine.gates.figures import relative
 from store.read.answers import AnswerCount
 from store.read.rows import ComparisonRow, ModelScoreRow, WinRateRow
-from store.read.slices import CorpusRow, DisparityRow, SliceRow
+from store.read.slices import OF_THE_SET, CorpusRow, DisparityRow, SliceRow
 from tui.sections.alerts import AlertsSection
-from tui.sections.data import LEAKED, NOT_LEAKED, CoverageTable, DataSection
+from tui.sections.data import CoverageTable, DataSection
 from tui.sections.eta import in_gpu_hours
 from tui.sections.gather import RunSections
 from tui.sections.judging import JudgedPair, JudgeReport, JudgingSection
@@ -27,6 +27,7 @@ from tui.sections.measures import (
     LabelTable,
     MeasuresSection,
     SlicesSection,
+    between_samples,
     changes_of,
 )
 from tui.sections.overview import Checkpoint, CostsSection, OverviewSection, SweepSection
@@ -256,6 +257,7 @@ def _leaks(found: DataSection) -> Iterator[str]:
     if similar := found.similar:
         is_ = "is" if similar == 1 else "are"
         yield f"{similar:,} more {is_} similar to a training question with another answer: not counted"
+        yield from found.on_similar
     if answers := found.answers_seen:
         have = "has" if answers == 1 else "have"
         yield f"{answers:,} more {have} an answer that appears there under another question: not counted"
@@ -469,6 +471,12 @@ def _print_scores(found: MeasuresSection, *, full: bool, find: str) -> None:
     _print_folded(folded)
     shown = frozenset().union(*(family.shown for family in folded))
     _print_missing([row for row in found.scores if row.measure in shown])
+    between: dict[str, list[str]] = {}
+    for row in found.scores:
+        if row.measure in shown and (said := between_samples(row)):
+            between.setdefault(row.model, []).append(f"{row.measure} {said}")
+    for model, told in between.items():
+        paragraph(f"{model}, between the samples of a prompt: {'; '.join(told)}", "  ")
 
 
 def _print_answers(answers: Sequence[AnswerCount]) -> None:
@@ -783,7 +791,7 @@ def _print_slices(section: SlicesSection, *, everything: bool, find: str) -> Non
         return
     worse = sum(row.standing == "worse" for row in found)
     # Nearly all examples are among those that did not leak; Data shows what they tell.
-    telling = [row for row in found if find or row.slice not in (LEAKED, NOT_LEAKED)]
+    telling = [row for row in found if find or row.slice not in OF_THE_SET]
     shown = found if everything else [row for row in telling if row.standing == "worse"][:WORST]
     heading(f"Slices: {worse} of {len(found)} clearly worse")
     pairs: dict[tuple[str, str], list[SliceRow]] = {}

@@ -20,7 +20,14 @@ from tui.sections.data import CoverageGap, DataSection
 from tui.sections.eta import in_gpu_hours
 from tui.sections.gather import RunSections
 from tui.sections.judging import JudgingSection
-from tui.sections.measures import DIRECTION, NOT_FOUND, Change, MeasuresSection, SlicesSection
+from tui.sections.measures import (
+    DIRECTION,
+    NOT_FOUND,
+    Change,
+    MeasuresSection,
+    SlicesSection,
+    between_samples,
+)
 from tui.sections.overview import CostsSection, MeasureTrend, cut_reason
 from tui.sections.protocol import plan_tables
 from tui.sections.remarks import ANSWERS, answer_table
@@ -51,6 +58,7 @@ def html(found: RunSections) -> str:
         standing_sign=_SIGNS.__getitem__,
         severity_sign=lambda severity: _SEVERITIES.get(severity, ""),
         cut_reason=cut_reason,
+        between_samples=between_samples,
         data_facts=list(_data_facts(found.data)),
         gap_in_words=_gap,
         spent=list(_spent(found.costs)),
@@ -92,6 +100,7 @@ def _data_facts(found: DataSection) -> Iterator[tuple[str, str]]:
         yield "answers also in the training data", f"{found.answers_seen:,}"
     if found.similar:
         yield "similar to a training question, with a different answer", f"{found.similar:,}"
+        yield from (("scores there", said) for said in found.on_similar)
     if found.duplicates:
         yield "groups of near-identical examples", f"{found.duplicates:,}"
     for row in found.excluded:

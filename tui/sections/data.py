@@ -4,12 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.decision.facts import primary
+from engine.decision.facts import primary, similar_scores
 from store.read.rows import LeakRow, ModelRow, ModelScoreRow
-from store.read.slices import SliceScoreRow
+from store.read.slices import NOT_LEAKED, SliceScoreRow
 from store.records import Run, SplitUse, StoredMetric
 
-LEAKED, NOT_LEAKED = "leaked", "not leaked"  # slices
 _SHIFTED = 0.25  # population stability index from which on a set has shifted
 _KINDS = ("length", "category", "cluster")
 
@@ -86,6 +85,7 @@ class DataSection:
     leaks_by_tier: Mapping[str, int | None]  # None: this tier was not searched
     leaks: Sequence[LeakRow]
     similar: int  # examples like a training question with another answer
+    on_similar: tuple[str, ...]  # how the candidates did on them, beside the rest
     answers_seen: int  # examples whose answer is in the training data under another question
     duplicates: int  # groups of near-identical examples
     earlier: tuple[tuple[str, int], ...]  # earlier eval sets, with how many examples they share
@@ -125,6 +125,7 @@ def data(
         leaks_by_tier=_by_tier(found, leaks),
         leaks=leaks,
         similar=found.get("similar") or 0,
+        on_similar=tuple(_on_similar(models, metrics, slice_scores)),
         answers_seen=found.get("answers_seen") or 0,
         duplicates=found.get("duplicates") or 0,
         earlier=tuple((row["file"], row["leaked"]) for row in found.get("earlier") or ()),
@@ -142,6 +143,16 @@ def _by_tier(found: Mapping[str, Any], leaks: Sequence[LeakRow]) -> dict[str, in
         for tier in ("identical", *(leak.tier for leak in leaks)):
             counted[tier] = len({leak.example for leak in leaks if leak.tier == tier})
     return counted
+
+
+def _on_similar(
+    models: Sequence[ModelRow], metrics: Sequence[StoredMetric], slice_scores: Sequence[SliceScoreRow]
+) -> Iterator[str]:
+    for model in models:
+        if model.role == "candidate":
+            for row in similar_scores(slice_scores, model.name, primary(metrics), metrics):
+                better = ": better there than chance explains" if row.is_better else ""
+                yield f"{model.name}: {row.said}{better}"
 
 
 def _without_leaks(

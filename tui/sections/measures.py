@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from engine.benchmarks.results import asked_as, command
 from engine.compare.forgetting import Conclusion, ForgettingRow, conclusions, forgetting
-from engine.decision.families import family, family_of, needs_of, rank
-from engine.decision.words import change
+from engine.decision.families import change, family, family_of, needs_of, rank
 from store.read.rows import AlertRow, BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow
 from store.read.slices import CorpusRow, DisparityRow, SliceRow, SliceScoreRow, worst
 from store.records import StoredMetric
+from tui.text.gate import number
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,14 @@ def needs(metric: StoredMetric) -> str:
     return ", ".join(found) or "only the answer"
 
 
+def between_samples(score: ModelScoreRow) -> str:
+    """How far the samples of one prompt lie apart, and how many have no value; empty without several."""
+    parts = [] if score.spread is None else [f"spread {number(score.spread)}"]
+    if score.value is not None and (lacking := score.samples_missing):
+        parts.append(f"{lacking:,} sample{'' if lacking == 1 else 's'} without a value")
+    return ", ".join(parts)
+
+
 NOT_FOUND = "not found"  # the column of answers in which no label was found
 
 
@@ -142,8 +150,8 @@ class Change:
 class LabelRow:
     """One label of a classifier; without answers there is no precision, without examples no recall.
 
-    `answers` counts the examples of this label by the label given, in the order of the labels; the last
-    count is of answers in which no label was found.
+    `answers` counts the examples of this label by the label given, in the order of the labels (shares of
+    one where its samples differ); the last count is of answers in which no label was found.
     """
 
     name: str
@@ -151,7 +159,7 @@ class LabelRow:
     recall: float | None
     f1: float
     support: int
-    answers: tuple[int, ...]
+    answers: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)

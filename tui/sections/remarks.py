@@ -36,7 +36,7 @@ def remarks(
     found = [repetition.said] if repetition else []
     if reference := (run.options or {}).get("reference_remark"):
         found.append(reference)
-    found += [*_notes(models), *_judges(judges), *noise_remarks(models), *_unlike(models)]
+    found += [*_samples(models), *_notes(models), *_judges(judges), *noise_remarks(models), *_unlike(models)]
     found += [*_batching(models), *_busy(models), *_edited(run)]
     if cached := [f"{row.model} {row.from_cache:,} of {row.answers:,}" for row in answers if row.from_cache]:
         found.append(f"answers from the cache: {', '.join(cached)}")
@@ -76,6 +76,14 @@ def _thought(row: AnswerCount) -> str:
     return f"{known} ({uncounted:,} not counted)".strip() if uncounted else known
 
 
+def cut_remarks(answers: Iterable[AnswerCount]) -> Iterator[str]:
+    """How often each model had no room for more, where that happened."""
+    for row in answers:
+        if row.ended_by_length:
+            share = f"{percent(row.cut_share)} of {row.ended:,}"
+            yield f"answers of {row.model} cut off at the token limit: {share}"
+
+
 def _edited(run: Run) -> Iterator[str]:
     """Runs on the test split before the training data were edited."""
     runs = (run.data_summary or {}).get("train_edited_after") or []
@@ -84,6 +92,16 @@ def _edited(run: Run) -> Iterator[str]:
         yield (
             f"the training data were edited after {which} had used the test split: "
             "if what was seen there led to the edit, its numbers are too good"
+        )
+
+
+def _samples(models: Iterable[ModelRow]) -> Iterator[str]:
+    asked = ((model.details or {}).get("generation") or {} for model in models)
+    n = max((settings.get("samples") or 1 for settings in asked), default=1)
+    if n > 1:
+        yield (
+            f"{n} samples of each answer: a value is avg@{n}, the mean over the examples of the mean of "
+            "their samples, and its interval resamples examples; judges read the first sample"
         )
 
 

@@ -13,6 +13,7 @@ from store.read.history import Connection
 from store.read.rows import BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow, WinRateRow
 from store.read.slices import DisparityRow
 from store.records import StoredMetric
+from tui.sections.measures import between_samples
 
 T = TypeVar("T")
 
@@ -44,6 +45,7 @@ class MeasureCell:
     missing: int
     reason: str | None
     is_gap: bool = False  # of a disparity: the groups are told apart by more than chance
+    between: str = ""  # how far the samples of one prompt lie apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,7 @@ def _is(row: WinRateRow | ComparisonRow, candidate: str, baseline: str) -> bool:
 def _metric(numbers: Numbers, metric: StoredMetric, candidate: str, baseline: str) -> MeasureLine:
     scores = {score.model: score for score in numbers.scores if score.measure == metric.measure}
     cells = [
-        MeasureCell(s.model, s.value, s.low, s.high, s.n, s.missing, s.reason)
+        MeasureCell(s.model, s.value, s.low, s.high, s.n, s.missing, s.reason, between=between_samples(s))
         if (s := scores.get(name))
         else MeasureCell(name, None, None, None, 0, 0, "not computed yet")
         for name in ordered(numbers.models, candidate, baseline)

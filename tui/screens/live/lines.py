@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from engine.decision import judges
+from store.read.history import silence
 from store.read.judging import JudgeFailure, JudgeUse
 from store.read.rows import WinRateRow
 from store.records import Progress
@@ -65,7 +66,9 @@ def state(run: "Run", width: int) -> list[Content]:
         "failed": f"✗ This run could not go on. {resume}",
         "queued": f"○ No worker has taken this run yet. {written('runs.resume')} starts one.",
     }.get(run.status, "")
-    if run.status == "running" and run.request:
+    if silent := silence(run):
+        said = f"! {silent[0].upper()}{silent[1:]}. `assay resume {run.id} --take-over` ends it and goes on."
+    elif run.status == "running" and run.request:
         said = REQUESTS.get(run.request, f"‖ The worker was asked for: {one_line(run.request).plain}.")
     elif run.status == "running" and run.waiting:
         said = f"‖ Waiting: {one_line(run.waiting).plain}. {written('live.retry')} tries again now."

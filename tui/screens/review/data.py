@@ -21,6 +21,7 @@ from store.read.queues import (
     worst_first,
 )
 from store.read.rows import ModelRow, ResponseRow
+from store.read.slices import LEAKED, NOT_LEAKED
 from store.records import Annotation, StoredMetric
 from store.reviewing import left_at, timings
 from tui.text.diff import Diff, diff
@@ -315,9 +316,6 @@ def _place(items: Sequence[QueueItem], wanted: Wanted) -> int:
 def _aligned(left: ResponseRow | None, right: ResponseRow | None) -> Diff | None:
     texts = (left.whole if left else None), (right.whole if right else None)
     return None if texts[0] is None or texts[1] is None else diff(texts[0], texts[1])
-
-
-LEAKED, NOT_LEAKED = "leaked", "not leaked"
 
 
 def slices(connection: Connection, run_id: int) -> dict[str, frozenset[int]]:

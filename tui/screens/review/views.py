@@ -239,10 +239,17 @@ def _models(answers: Sequence[ModelAnswer], width: int) -> Sheet:
     for start in range(0, len(answers), columns):
         bank = answers[start : start + columns]
         titles: list[list[Cell]] = [[(Segment(_title(answer, room), False, HEADING),)] for answer in bank]
-        cells = [wrapped(_coloured_text(answer.response.whole or ""), room) for answer in bank]
+        cells = [wrapped(_said_by(answer.response), room) for answer in bank]
         found += [*_padded(titles, columns), *_padded(cells, columns)]
-    said = f"{len(answers)} models of this run answered" if answers else "no model answered this example"
+    models, samples = len({answer.response.model for answer in answers}), any(each.sample for each in answers)
+    said = f"{models} models of this run answered" if answers else "no model answered this example"
+    said += "; judges read the first sample of each" if samples else ""
     return Sheet([Content.styled(said, "$muted")], found, columns, folds=False)
+
+
+def _said_by(response: ResponseRow) -> tuple[Segment, ...]:
+    text = response.whole
+    return _side(None, missing(response)) if text is None else _coloured_text(text)
 
 
 def _padded(cells: Sequence[Sequence[Cell]], columns: int) -> list[Sequence[Cell]]:
@@ -251,9 +258,10 @@ def _padded(cells: Sequence[Sequence[Cell]], columns: int) -> list[Sequence[Cell
 
 
 def _title(answer: ModelAnswer, width: int) -> str:
-    score = f" · {cut(answer.score.measure, 16)} {number(answer.score.value, 2)}" if answer.score else ""
-    name = cut(answer.response.model, max(4, width - len(score) - len(answer.role) - 1))
-    return f"{name} {answer.role}{score}"
+    which = f"sample {answer.sample}" if answer.sample else answer.role
+    score = f" · {cut(answer.score.measure, 16)} {number(answer.value, 2)}" if answer.score else ""
+    name = cut(answer.response.model, max(4, width - len(score) - len(which) - 1))
+    return f"{name} {which}{score}"
 
 
 # What the views share
@@ -265,10 +273,12 @@ def _pair_sheet(review: Review, pair: ComparedPair, found: Sequence[Sequence[Cel
 
 
 def _headings(review: Review, pair: ComparedPair, note: str | None = None) -> tuple[Content, Content]:
-    """Both sides' headings; the note is how alike they are."""
+    """Both sides' headings; the note is how alike they are. Of several samples the pair has the first."""
     note = likeness(pair.diff) if note is None else note
+    samples = max((answer.sample or 0 for answer in pair.answers), default=0)
+    said = f"sample 1 of {samples}: m shows all" if samples else ""
     return (
-        heading("1", review.names[0], review.roles[0], pair.view.baseline),
+        heading("1", review.names[0], review.roles[0], pair.view.baseline, said),
         heading("2", review.names[1], review.roles[1], pair.view.candidate, note),
     )
 
