@@ -4,6 +4,8 @@ import errno
 import resource
 from typing import Self
 
+LEAST_SECRET = 8  # characters of a key that is taken out of texts; a shorter one occurs in any text
+
 
 class AssayError(Exception):
     """A failure with a message for the person at the keyboard; never shown with a traceback."""

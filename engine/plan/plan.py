@@ -27,6 +27,7 @@ from engine.plan.errors import (
     Problem,
     bad_plan,
     found,
+    hidden_secrets,
     key_path,
     listed,
     nearest,
@@ -565,7 +566,12 @@ def read_plan(path: Path, fold: int | None = None) -> Plan:
 
     Raises BadInput that lists everything wrong: key, found, allowed, nearest.
     """
-    return parse_plan(read_text(path), path.absolute().parent, str(path), fold=fold)
+    text = read_text(path)
+    plan = parse_plan(text, path.absolute().parent, str(path), fold=fold)
+    variables = [model.api_key_env for model in plan.models] + [judge.api_key_env for judge in plan.judges]
+    if problems := hidden_secrets(text, filter(None, variables)):
+        raise bad_plan(str(path), problems)
+    return plan
 
 
 def parse_plan(

@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -11,10 +9,11 @@ from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
-from engine.cluster.connection import INSTALL
+from engine.cluster import INSTALL
 from engine.compare.sweep import cheap_measure, general_measure
 from engine.data.example import Example, eval_set_version
 from engine.data.examples import data_rows
+from engine.data.files import hub_silence
 from engine.data.leakage import read_training
 from engine.data.messages import turn_text
 from engine.data.unused import unused_columns
@@ -70,10 +69,6 @@ def metric_findings(plan: Plan) -> Iterator[Finding]:
             yield Finding("warning", subject, "no model of the plan is local, so none can be measured on it")
 
 
-HUB = "https://huggingface.co"
-TIMEOUT_S = 5.0
-
-
 def local_findings(subject: str, model: Model) -> Iterator[Finding]:
     """Findings on one model with a `path`. Raises BadInput when its files, or its adapter's, are no use."""
     assert model.path is not None
@@ -101,25 +96,12 @@ def _not_here(subject: str, path: str, error: BadInput) -> Finding:
     if "hub" not in error.message:
         return Finding("error", subject, error.message, error.hint)
     fetch = f"`hf download {path}` downloads it"
-    hub = os.environ.get("HF_ENDPOINT", HUB)
-    if why := _why_unreachable(hub):
-        message = f"{path} is not on this machine, and {hub} cannot be reached: {why}"
+    if why := hub_silence():
+        message = f"{path} is not on this machine, and the hub cannot be reached: {why}"
         return Finding("error", subject, message, f"{fetch} with network access; or name a local folder")
     return Finding(
         "warning", subject, f"{path} is not on this machine; the run will download it", f"{fetch} now"
     )
-
-
-def _why_unreachable(hub: str) -> str | None:
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        return "HF_HUB_OFFLINE is set"
-    try:
-        urllib.request.urlopen(urllib.request.Request(hub, method="HEAD"), timeout=TIMEOUT_S).close()
-    except urllib.error.HTTPError:
-        return None
-    except OSError as error:
-        return str(getattr(error, "reason", None) or error)
-    return None
 
 
 def _own_code(subject: str, model: Model, folder: Path) -> Iterator[Finding]:

@@ -223,6 +223,30 @@ def test_other_system_texts_are_taken_as_they_are(folder: Path, text: str) -> No
 SECRET = "sk-proj-abcDEF0123456789xyz"
 
 
+def test_a_key_in_a_comment_or_held_by_a_variable_of_the_plan_is_refused_by_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "eval.jsonl").write_text('{"query": "q", "reference": "r"}\n')
+    (tmp_path / "a.jsonl").write_text('{"query": "q", "response": "r"}\n')
+    models = "".join(
+        f'[[models]]\nname = "{role}"\nrole = "{role}"\n{how}\n'
+        for role, how in (
+            ("baseline", 'outputs = "a.jsonl"'),
+            ("candidate", 'server = "http://h/v1"\nmodel = "m"\napi_key_env = "MY_KEY"'),
+        )
+    )
+    plan = tmp_path / "plan.toml"
+    monkeypatch.setenv("MY_KEY", "abcdefgh-of-mine")
+    for comment in (SECRET, "abcdefgh-of-mine"):
+        plan.write_text(f'name = "x"  # {comment}\n[data]\nexamples = "eval.jsonl"\n{models}')
+        with pytest.raises(BadInput, match="line 1: a plan is stored with every run") as caught:
+            read_plan(plan)
+        assert comment not in str(caught.value)
+    monkeypatch.setenv("MY_KEY", "x")
+    plan.write_text(f'name = "x"\n[data]\nexamples = "eval.jsonl"\n{models}')
+    assert read_plan(plan).text
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from engine.sandbox.jail import FILTER, GROUP, KEYRING, NAMESPACES, OVER_SHARE, SUM, ProgramLimits
+from engine.sandbox.limits import ALLOWED, ALLOWED_FOR, leave_keyring
 from engine.sandbox.sandbox import Job, Outcome, Sandbox
-from engine.sandbox.syscalls import ALLOWED, ALLOWED_FOR, leave_keyring
 
 LIMITS = ProgramLimits(cpu_s=10, wall_s=60.0, memory=160 << 20, processes=12)
 X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="numbers of x86-64")

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from engine.benchmarks.results import asked_as, command
 from engine.compare.forgetting import Conclusion, ForgettingRow, conclusions, forgetting
-from engine.decision.families import family, family_of, needs_of, rank
-from engine.decision.words import change
+from engine.decision.families import change, family, family_of, needs_of, rank
 from store.read.rows import AlertRow, BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow
 from store.read.slices import CorpusRow, DisparityRow, SliceRow, SliceScoreRow, worst
 from store.records import StoredMetric

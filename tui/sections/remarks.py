@@ -76,6 +76,14 @@ def _thought(row: AnswerCount) -> str:
     return f"{known} ({uncounted:,} not counted)".strip() if uncounted else known
 
 
+def cut_remarks(answers: Iterable[AnswerCount]) -> Iterator[str]:
+    """How often each model had no room for more, where that happened."""
+    for row in answers:
+        if row.ended_by_length:
+            share = f"{percent(row.cut_share)} of {row.ended:,}"
+            yield f"answers of {row.model} cut off at the token limit: {share}"
+
+
 def _edited(run: Run) -> Iterator[str]:
     """Runs on the test split before the training data were edited."""
     runs = (run.data_summary or {}).get("train_edited_after") or []
