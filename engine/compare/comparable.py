@@ -94,7 +94,8 @@ def shared_examples(older: Side, newer: Side) -> tuple[Keys, list[Incomparable]]
     if len(both) > len(same):
         skipped.append(
             Incomparable(
-                f"{len(both) - len(same)} examples", "their query, references or schema have changed"
+                f"{len(both) - len(same)} examples",
+                "their query, references, schema, tools or right calls have changed",
             )
         )
     return keys, skipped
@@ -108,6 +109,7 @@ def _content(example: ExampleRow) -> tuple[Any, ...]:
         example.label,
         (example.extra or {}).get("schema"),
         (example.extra or {}).get("tools"),
+        example.right_calls,
     )
 
 

@@ -29,7 +29,7 @@ from engine.stats.intervals import (
     wilson,
     within,
 )
-from engine.stats.paired import Paired, all_one_way, mcnemar, undivided
+from engine.stats.paired import Paired, is_few_changed, mcnemar, paired_shares, undivided
 from engine.stats.resampling import Array, bootstrap_sums, swapped_sums
 
 SMALLEST = 5  # examples with a value, for a slice to be compared or tested
@@ -291,8 +291,10 @@ def _comparison(
         else:
             deltas = measure.combine(resampled[0]) - measure.combine(resampled[1])
             error = float(np.std(deltas[np.isfinite(deltas)], ddof=1))
-            if error <= ROUNDING and ours.kind == theirs.kind == "share":
-                low, high = all_one_way(delta, n)
+            shown = rows[ours.present[rows]]
+            gaps = ours.parts[shown, 0] - theirs.parts[shown, 0]
+            if ours.kind == theirs.kind == "share" and (is_few_changed(gaps) or error <= ROUNDING):
+                low, high = paired_shares(ours.parts[shown, 0], theirs.parts[shown, 0])
             else:
                 low, high = of_few(delta, deltas, n) if n < FEW else percentiles(deltas, expanded(n))
             if largest is not None:

@@ -109,7 +109,7 @@ def preview(
             first.append(row)
     if not account.read:
         reasons = "".join(f"\n  {reason}" for reason in account.skipped[:SHOWN])
-        raise BadInput(f"{path}: holds no example that can be read{reasons}", NO_EXAMPLE)
+        raise BadInput(f"{path}: holds no example that can be read{reasons}", account.hint or NO_EXAMPLE)
     places = Counter(assign(members, ratios))
     return Preview(
         account.read,

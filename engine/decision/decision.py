@@ -13,7 +13,7 @@ from engine.decision.changes import PreviousRun, changed, read_before
 from engine.decision.facts import AnsweredQuestion as AnsweredQuestion
 from engine.decision.facts import CandidateFacts, RunFacts, cases, read
 from engine.decision.facts import Topic as Topic
-from engine.decision.words import NO_GATE, brief, chosen, moved_values, no_verdict
+from engine.decision.families import NO_GATE, brief, chosen, moved_values, no_verdict
 from store.read.history import Connection
 from store.read.rows import AlertRow
 from store.records.alert import ComparisonEvidence, kind_of, weight

@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from statistics import fmean, variance
 
 from engine.data.final import final_answer
@@ -95,12 +96,14 @@ def score_samples(
     scored: Sequence[Sequence[Score]],
 ) -> list[Score]:
     """One example's scores from those of its samples: the metric's own, then what only samples tell."""
-    by_measure = list(zip(*scored, strict=True))
+    by_measure: dict[str, list[Score]] = {}
+    for score in chain.from_iterable(scored):
+        by_measure.setdefault(score.measure, []).append(score)
     shares = hasattr(metric, "task")  # its parts are shares of a task, which add up to it
-    found = [_together(scores, shares) for scores in by_measure]
-    for item, scores in zip(metric.measures, by_measure, strict=True):
+    found = [_together(scores, shares) for scores in by_measure.values()]
+    for item in metric.measures:
         for kind, k in _kinds(metric, n, ks) if item.verdict else ():
-            name = f"{kind}{k}:{item.name}"
+            name, scores = f"{kind}{k}:{item.name}", by_measure[item.name]
             voted = kind == "maj@"
             found.append(_voted(name, responses, scores) if voted else _passed(name, kind, k, scores))
     return found

@@ -3,9 +3,10 @@
 Calls with one right set of arguments must have exactly these. Calls with BFCL's possible answers follow its
 AST checker for Python (ShishirPatil/gorilla, bfcl_eval/eval_checker/ast_eval/ast_checker.py): values of the
 parameter's type, whole numbers for floats too, texts without case and the marks `,./-_*^`, lists in order.
-It differs in three ways. Parallel calls are matched as well as they can be, where BFCL takes the first that
-fits. Names of functions are compared as they are, where BFCL turns "." into "_" for some models. A call that
-is begun and cannot be read is no abstention, which BFCL counts as one.
+It differs in three ways. Parallel calls are matched as well as they can be: BFCL takes the first that fits,
+and may then find none for the next. Names of functions are compared as they are, since models are given them
+so: BFCL turns "." into "_" for some. A call that is begun and cannot be read is no abstention, since nothing
+was answered: BFCL counts it as one.
 """
 
 import re

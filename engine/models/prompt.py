@@ -90,6 +90,7 @@ class Prompts:
         self._unread: set[str] = set()
         self._proved = False
         self.delimiters: Delimiters | None = None
+        self._last: tuple[Any, list[int]] | None = None
         self.opens_reasoning = False
 
     @property
@@ -111,6 +112,13 @@ class Prompts:
 
     def ids(self, example: Example) -> list[int]:
         """The prompt's token ids, at least one. Raises PromptError when the template refuses the messages."""
+        if example.sample and self._last and self._last[0] is example.messages:
+            return self._last[1]  # a further sample of the same answer
+        ids = self._ids(example)
+        self._last = (example.messages, ids)
+        return ids
+
+    def _ids(self, example: Example) -> list[int]:
         if self._tokenizer.chat_template:
             text = self._templated(example)
             # A tag of the template's, and none that the user wrote.

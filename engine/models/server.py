@@ -19,9 +19,8 @@ from engine.models.model import (
 )
 from engine.plan.plan import Model
 from engine.servers.address import read_key
-from engine.servers.client import BACKOFF_S, Access, CallFailed, Client
+from engine.servers.client import BACKOFF_S, Access, CallFailed, Client, Pool
 from engine.servers.control import server_at
-from engine.servers.loop import Pool
 from engine.servers.wire import EXTRA, LLAMA_PENALTY, PENALTY, Reply, dropped
 
 RETRIES = 4

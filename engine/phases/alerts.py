@@ -11,13 +11,15 @@ from engine.data.leak import TIERS, Suspicion, all_jump, near_ceiling, prefers_o
 from engine.gates.checks import (
     AdapterEffect,
     ComplianceRate,
+    Leaked,
     cut_alerts,
     format_alerts,
+    leakage_alerts,
     probe_alerts,
     prompt_alerts,
+    suspicion_alerts,
     unmeasured_alerts,
 )
-from engine.gates.data import Leaked, leakage_alerts, suspicion_alerts
 from engine.gates.drops import SHORTEST, MeasureSeries, downtrend_alerts
 from engine.gates.judges import (
     JudgeConsistency,

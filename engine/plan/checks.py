@@ -239,7 +239,7 @@ def _samples(raw: Mapping[str, Any], models: list[tuple[int, Mapping[str, Any]]]
     if not isinstance(generation, Mapping) or not isinstance(metrics, Mapping):
         return []
     samples, ks = generation.get("samples", 1), metrics.get("pass_k", ())
-    if type(samples) is not int:
+    if type(samples) is not int or samples < 1:
         return []
     problems = []
     if (

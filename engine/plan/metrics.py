@@ -53,7 +53,7 @@ def of_samples(n: int, ks: Sequence[int]) -> list[tuple[str, int]]:
     """
     if n == 1:
         return []
-    return [*((kind, k) for k in ks or (n,) for kind in ("pass@", "pass^")), ("maj@", n)]
+    return [*((kind, k) for k in dict.fromkeys(ks or (n,)) for kind in ("pass@", "pass^")), ("maj@", n)]
 
 
 def is_own(name: str) -> bool:

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
-from engine.cluster.connection import INSTALL
+from engine.cluster import INSTALL
 from engine.compare.sweep import cheap_measure, general_measure
 from engine.data.example import Example, eval_set_version
 from engine.data.examples import data_rows

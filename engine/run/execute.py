@@ -32,7 +32,7 @@ def computing(work: Work) -> Iterator[Each]:
     Raises CannotRun when the cluster of the plan cannot be had.
     """
     if work.plan.compute.engine == "ray":
-        from engine.cluster.connection import connect
+        from engine.cluster import connect
 
         connect(work.plan.compute.address)
         from engine.phases.fleet import Fleet

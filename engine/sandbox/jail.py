@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.sandbox.checker import check
-from engine.sandbox.memory import ControlGroup, Processes
+from engine.sandbox.limits import ControlGroup, Processes, call_filter, filter_calls, leave_keyring
 from engine.sandbox.program import serve
-from engine.sandbox.syscalls import call_filter, filter_calls, leave_keyring
 from engine.sandbox.wire import Closed, receive, send
 
 SCRATCH_BYTES = 16 << 20  # the size of the one folder that can be written to

@@ -26,7 +26,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from engine.sandbox.jail import OVER_SHARE, ProgramLimits
-from engine.sandbox.memory import ControlGroup
+from engine.sandbox.limits import ControlGroup
 from engine.sandbox.wire import Closed, frame, read_frame
 
 _ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from engine.compare.calibration import HumanLabel, calibrate, criteria, majority, two_raters
 from engine.stats.agreement import pairwise_agreement
-from tui.sections.agreement import wilson
+from tui.sections.judging import wilson
 
 
 def labels(said: str, annotator: str = "ann", queue: str | None = "random") -> list[HumanLabel]:

@@ -12,13 +12,14 @@ from engine.compare.comparison import Comparison, Kind, compare_parts, from_pair
 from engine.gates.checks import (
     AdapterEffect,
     ComplianceRate,
+    Leaked,
     all_passed,
     format_alerts,
+    leakage_alerts,
     passed,
     probe_alerts,
     unmeasured_alerts,
 )
-from engine.gates.data import Leaked, leakage_alerts
 from engine.gates.judges import (
     JudgeConsistency,
     MatchVerdicts,

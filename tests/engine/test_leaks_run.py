@@ -10,8 +10,7 @@ import pytest
 from engine.data.example import query_id
 from engine.data.leak import TEXT_LENGTH
 from engine.errors import BadInput
-from engine.gates.checks import passed
-from engine.gates.data import Leaked, leakage_alerts
+from engine.gates.checks import Leaked, leakage_alerts, passed
 from engine.plan.plan import Gates, read_plan
 from engine.preflight.check import check
 from engine.run.launch import create

@@ -95,9 +95,11 @@ def test_show_and_its_report_tell_of_the_samples(store: Path) -> None:
         said: list[str] = []
         patch.setattr("tui.cli.terminal.paragraph", lambda text, *rest: said.append(text))
         print_run(found, full=True)
-    told = next(text for text in said if text.startswith("base: exact_match ± "))
-    assert "between samples, 1 sample without a value" in told
-    assert "between samples" in render(found, "html")
+    told = next(
+        text for text in said if text.startswith("base, between the samples of a prompt: exact_match")
+    )
+    assert "; response_words spread 0.000, 1 sample without a value" in told
+    assert "spread 0.000, 1 sample without a value" in render(found, "html")
 
 
 def test_runs_of_different_settings_are_told_so(store: Path) -> None:

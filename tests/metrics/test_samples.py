@@ -93,6 +93,7 @@ def test_only_verdicts_have_a_pass_at_k_and_programs_no_majority() -> None:
     assert names(Bleu()) == []
     assert names(Code(k=[1, 4])) == ["pass@4:pass_at_1", "pass^4:pass_at_1"]
     assert sampled_measures(ExactMatch(), 1, ()) == []
+    assert len(sampled_measures(ExactMatch(), 4, (2, 2))) == 3
 
 
 def test_statistics_of_a_whole_set_have_an_example_count_once() -> None:

@@ -317,6 +317,7 @@ def test_the_samples_of_an_answer_have_seeds_of_their_own(base: Path, tmp_path: 
             model = local(base, cache=cache)
             found = {one.sample: one for batch in model.generate(examples, hot) for one in batch}
             assert found[0].text == texts(local(base), QUESTIONS[:1], hot)[QUESTIONS[0].id]
+            assert len({one.tokens_in for one in found.values()}) == 1
             assert len({one.text for one in found.values()}) == 4
         assert all(one.cached for one in found.values())
 

@@ -120,6 +120,12 @@ async def test_the_trace_is_folded_in_review_until_a_key_unfolds_it(store: Path)
         assert "thought" not in app.text
 
 
+def test_two_runs_compared_say_it_too(store: Path, assay: Assay) -> None:
+    remarks = assay("compare", 1, 2, "--json", "--store", store).json["remarks"]
+    assert "run 2: answers of good cut off at the token limit: 50.0% of 12" in remarks
+    assert not any(remark.startswith("run 1") for remark in remarks)
+
+
 async def test_compare_says_how_many_answers_were_cut(store: Path) -> None:
     async with driver.opened(store, run=2, screen="compare", now=lambda: NOW, size=(140, 40)) as app:
         for _ in range(4):

@@ -154,7 +154,7 @@ def resume(
                 f"run {run_id} is running: {silent}",
                 f"`assay resume {run_id} --take-over` ends that process and goes on",
             )
-        status = history.run(connection, run_id).status
+        status = found.status
         if status == "running" and found.waiting:
             people.request(connection, run_id, "retry")
             out(f"run {run_id} is retrying now")

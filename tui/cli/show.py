@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.decision.words import NO_GATE, NOT_EVALUATED
+from engine.decision.families import NO_GATE, NOT_EVALUATED
 from store.read import history
 from store.read.rows import ComparisonRow
 from store.session import opened
@@ -111,7 +111,8 @@ def compare(
     from engine.compare.comparable import shared_sets
     from engine.decision.changes import retrainings
     from engine.gates.checks import compare_runs
-    from tui.sections.remarks import noise_remarks
+    from store.read.answers import answer_counts
+    from tui.sections.remarks import cut_remarks, noise_remarks
 
     with opened(store_folder(context, store)) as connection:
         runs = history.find_run(connection, older), history.find_run(connection, newer)
@@ -120,7 +121,10 @@ def compare(
         remarks = found.settings + [
             f"run {run_id}: {remark}"
             for run_id in runs
-            for remark in noise_remarks(history.models(connection, run_id))
+            for remark in (
+                *noise_remarks(history.models(connection, run_id)),
+                *cut_remarks(answer_counts(connection, run_id)),
+            )
         ]
     if json:
         training = _training_values(trained)

@@ -478,7 +478,7 @@ def _print_scores(found: MeasuresSection, *, full: bool, find: str) -> None:
         if row.measure in shown and (said := between_samples(row)):
             between.setdefault(row.model, []).append(f"{row.measure} {said}")
     for model, told in between.items():
-        paragraph(f"{model}: {'; '.join(told)}", "  ")
+        paragraph(f"{model}, between the samples of a prompt: {'; '.join(told)}", "  ")
 
 
 def _print_answers(answers: Sequence[AnswerCount]) -> None:

@@ -5,8 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from engine.decision.decision import decision_values
-from engine.decision.families import family_of, needs_of
-from engine.decision.words import NOT_RECORDED
+from engine.decision.families import NOT_RECORDED, family_of, needs_of
 from store.read import history
 from store.read.judging import JudgeUse
 from store.read.rows import AlertRow, ModelRow

@@ -12,8 +12,8 @@ from textual.widget import Widget
 
 from tui.screens.watch import NoStore, StoreFailed, StoreWatch
 from tui.text.gate import cut, join, plain, wrap
-from tui.widgets.footer import Footer
 from tui.widgets.lines import Line, Lines, Pane
+from tui.widgets.menu import Footer
 
 if TYPE_CHECKING:
     from store.read.history import Connection

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from engine.benchmarks.results import asked_as, command
 from engine.compare.forgetting import Conclusion, ForgettingRow, conclusions, forgetting
-from engine.decision.families import family, family_of, needs_of, rank
-from engine.decision.words import change
+from engine.decision.families import change, family, family_of, needs_of, rank
 from store.read.rows import AlertRow, BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow
 from store.read.slices import CorpusRow, DisparityRow, SliceRow, SliceScoreRow, worst
 from store.records import StoredMetric
@@ -129,7 +128,7 @@ def needs(metric: StoredMetric) -> str:
 
 def between_samples(score: ModelScoreRow) -> str:
     """How far the samples of one prompt lie apart, and how many have no value; empty without several."""
-    parts = [] if score.spread is None else [f"± {number(score.spread)} between samples"]
+    parts = [] if score.spread is None else [f"spread {number(score.spread)}"]
     if score.value is not None and (lacking := score.samples_missing):
         parts.append(f"{lacking:,} sample{'' if lacking == 1 else 's'} without a value")
     return ", ".join(parts)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.decision.facts import model_costs
-from engine.decision.words import NO_GATE, NOT_EVALUATED, chosen, no_verdict
+from engine.decision.families import NO_GATE, NOT_EVALUATED, chosen, no_verdict
 from store.read.history import Connection
 from store.read.rows import AlertRow, ModelRow, WinRateRow
 from store.read.trends import Point, breaks, trend

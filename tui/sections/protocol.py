@@ -88,7 +88,7 @@ def _said(value: Value | None) -> str:
 
 _FACTS = (
     *("path", "server", "model", "outputs", "commit", "architecture", "parameters", "quantisation", "dtype"),
-    *("attention", "device", "tokenizer", "template", "batching", "system"),
+    *("attention", "device", "tokenizer", "template", "chat_template_kwargs", "batching", "system"),
 )
 _ADAPTER = ("path", "hash", "peft_type", "r", "lora_alpha", "use_dora", "use_rslora")
 _DATA = {

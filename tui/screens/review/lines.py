@@ -11,7 +11,7 @@ from store.read.queues import CATEGORY
 from store.read.rows import JudgmentRow, RatingRow, ScoreRow, VerdictRow
 from store.records import Annotation, StoredMetric
 from tui.screens.review.data import ComparedPair, Review, about
-from tui.sections.agreement import seconds_each
+from tui.sections.judging import seconds_each
 from tui.text.diff import Segment, text_of
 from tui.text.gate import MISSING, cut, duration, fit, join, number, plain, signed
 from tui.text.side_by_side import wrapped

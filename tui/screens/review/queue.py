@@ -25,9 +25,8 @@ from tui.screens.review.data import Review, Wanted, read_counts, read_pair, read
 from tui.screens.review.lines import details, excerpt, metrics_line, position, queue_name, verdict_line
 from tui.screens.review.views import VIEWS, ViewOptions, has_thoughts
 from tui.screens.watch import StoreFailed
-from tui.widgets.footer import Footer
 from tui.widgets.lines import Line, Pane
-from tui.widgets.menu import LETTERS, Choice, Menu
+from tui.widgets.menu import LETTERS, Choice, Footer, Menu
 
 T = TypeVar("T")
 SLICES, SEARCH = "slices", "search"  # what leads to more than a queue
