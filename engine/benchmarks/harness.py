@@ -32,7 +32,7 @@ from engine.benchmarks.results import (
 )
 from engine.benchmarks.tasks import check_tasks, members, require_tasks, task_manager
 from engine.errors import CannotRun
-from engine.models.rows import free_memory, out_of_memory
+from engine.models.rows import entrance, free_memory, out_of_memory
 from engine.plan.plan import Benchmarks
 
 if TYPE_CHECKING:
@@ -63,8 +63,9 @@ class CountingModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped here
     ) -> None:
         # lm-eval sets a pad token and a padding side on the tokenizer it is given.
         tokenizer = copy.deepcopy(model.tokenizer)
-        size = _AUTO.get(active.device.type, _AUTO_ELSEWHERE) if batch_size == "auto" else batch_size
+        size = _AUTO.get(entrance(active).type, _AUTO_ELSEWHERE) if batch_size == "auto" else batch_size
         super().__init__(pretrained=active, tokenizer=tokenizer, batch_size=size)
+        self._device = entrance(active)
         self._local = model
         self._count = _Count(begin, progress)
         self.set_cache_hook(self._count)

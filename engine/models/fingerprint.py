@@ -8,7 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from engine.models.folder import weight_files
+from engine.models.folder import quantisation, weight_files
+from engine.models.gguf_file import is_gguf
 from engine.models.model import Response, Settings
 from store.cache import JsonCache
 
@@ -70,8 +71,36 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8")).hexdigest()
 
 
+def fingerprint(
+    folder: Path,
+    adapter: Path | None,
+    hashes: FileHashes,
+    *,
+    system: str | None,
+    dtype: str | None,
+    attention: str | None,
+    quantize: str | None,
+) -> str:
+    """A hash by content of weights, configuration (quantisation too), adapter, tokenizer and template, and of
+    the system prompt, the dtype, the attention and the quantisation that they run with.
+    """
+    return digest(
+        {
+            "model": model_hash(folder, hashes),
+            "adapter": adapter_hash(adapter, hashes) if adapter else None,
+            "system": system,
+            "dtype": dtype,
+            "attention": attention,
+            # Only where there is one: the fingerprints of earlier runs have none.
+            **({"quantize": quantisation(folder, quantize)} if quantize else {}),
+        }
+    )
+
+
 def model_hash(folder: Path, hashes: FileHashes) -> str:
-    """The hash of a model's weights, configuration and tokenizer."""
+    """The hash of a model's weights, configuration and tokenizer, all of which a GGUF file holds."""
+    if is_gguf(folder):
+        return digest(["gguf", hashes.of(folder)])
     return digest(
         _contents([*weight_files(folder), *_matching(folder, _MODEL_FILES + _TOKENIZER_FILES)], hashes)
     )

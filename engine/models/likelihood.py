@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from engine.models.rows import free_memory, out_of_memory
+from engine.models.rows import entrance, free_memory, out_of_memory
 
 BUDGET = 8192  # tokens of a batch, padding included
 # A batch of more than a few rows ends where padding would take up more than a quarter of it.
@@ -125,8 +125,8 @@ def window_nll(model: Any, windows: Sequence[_Window]) -> list[float]:
     keep = {"logits_to_keep": width - first} if _keeps_logits(model) else {}
     with torch.inference_mode():
         logits = model(
-            torch.tensor(rows, device=model.device),
-            attention_mask=torch.tensor(mask, device=model.device),
+            torch.tensor(rows, device=entrance(model)),
+            attention_mask=torch.tensor(mask, device=entrance(model)),
             use_cache=False,
             **keep,
         ).logits

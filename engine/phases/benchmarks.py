@@ -18,14 +18,9 @@ from store.write import Transaction
 PHASE = "benchmarks"
 
 
-def weights(model: Model) -> tuple[object, ...]:
-    """The model's identity for a benchmark, without the system prompt, which tasks do not get."""
-    return (model.path, model.adapter, model.dtype)
-
-
 def first_with_weights(work: Work, model: Model) -> Model:
     """The model that is benchmarked for all that have its weights."""
-    return next(other for other in work.plan.models if weights(other) == weights(model))
+    return next(other for other in work.plan.models if other.weights == model.weights)
 
 
 def is_benchmarked(work: Work, model: Model) -> bool:
