@@ -2,12 +2,12 @@
 
 Each figure is simulated from data whose truth is known.
 
-    python -m bench.coverage [speed] [coverage] [alarms] [power] [trends]
+    python -m bench.coverage [speed] [coverage] [small] [alarms] [power] [trends]
 """
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from engine.compare.ruling import BoundedComparison, rule
 from engine.gates.drops import CheckedComparison, DropLimits, MeasureSeries, alerts_on, downtrend_alerts
 from engine.metrics.metric import mean
 from engine.stats.family import DETECTABLE, examples_needed
-from engine.stats.intervals import Interval, bootstrap_interval, wilson
+from engine.stats.intervals import Ends, Interval, bootstrap_interval, wilson
 from engine.stats.paired import Paired, Sides, compare, compare_all
 from engine.stats.winrate import Outcome, win_rate
 
@@ -28,6 +28,8 @@ Draw = Callable[[np.random.Generator, int], Values]
 TRIALS = 3_000
 RESAMPLES = 2_000
 SIZES = (50, 100, 400)
+SMALL = (2, 3, 5, 8, 12)
+BOUNDED, REACH = (0.0, 1.0), 1.0
 
 
 def parts(values: Values) -> Values:
@@ -70,8 +72,8 @@ def share(hits: list[bool]) -> float:
     return 100 * sum(hits) / len(hits)
 
 
-def tell(name: str, found: list[float]) -> None:
-    print(f"  {name:40}", *(f"n={n}: {hit:5.1f} %" for n, hit in zip(SIZES, found, strict=True)), flush=True)
+def tell(name: str, found: list[float], sizes: Sequence[int] = SIZES) -> None:
+    print(f"  {name:40}", *(f"n={n}: {hit:5.1f} %" for n, hit in zip(sizes, found, strict=True)), flush=True)
 
 
 def coverage(rng: np.random.Generator) -> None:
@@ -100,6 +102,50 @@ def coverage(rng: np.random.Generator) -> None:
     tell("mean, right or wrong, 5 to 95 %", [share(_shares_covered(rng, n)) for n in SIZES])
     rates = [share([_win_rate_covers(rng, n, trial) for trial in range(TRIALS // 4)]) for n in SIZES]
     tell("win rate, 45/30/25", rates)
+
+
+def small(rng: np.random.Generator) -> None:
+    """Of a few values; none may leave the measure's range, or have no width where values differ."""
+    print(f"Coverage of 95 % intervals of a few values, {TRIALS} trials each")
+    bounded: list[tuple[str, Draw, float]] = [
+        ("bounded (uniform)", lambda rng, n: rng.uniform(0, 1, n), 0.5),
+        *SCORES[2:],
+        ("right or wrong (70 %)", lambda rng, n: (rng.random(n) < 0.7).astype(float), 0.7),
+    ]
+    broken = 0
+    every: list[tuple[str, Draw, float, Ends]] = [(*each, BOUNDED) for each in bounded]
+    for name, draw, truth, ends in [*every, (*SCORES[1], (0.0, None))]:
+        found = []
+        for n in SMALL:
+            hits = []
+            for trial in range(TRIALS):
+                values = draw(rng, n)
+                one = bootstrap_interval(parts(values), mean, trial, RESAMPLES, ends=ends)
+                hits.append(covers(one, truth))
+                broken += _is_broken(one, values, ends)
+            found.append(share(hits))
+        tell(f"mean, {name}", found, SMALL)
+    for name, pair, truth in PAIRS:
+        found = []
+        for n in SMALL:
+            draws = [pair(rng, n) for _ in range(TRIALS)]
+            compared = [
+                compare(parts(ours), parts(theirs), mean, trial, RESAMPLES, reach=REACH)
+                for trial, (ours, theirs) in enumerate(draws)
+            ]
+            found.append(share([covers(one, truth) for one in compared]))
+            broken += sum(
+                _is_broken(one, ours - theirs, (-REACH, REACH))
+                for one, (ours, theirs) in zip(compared, draws, strict=True)
+            )
+        tell(f"difference, {name}", found, SMALL)
+    print(f"  intervals that leave the range, or have no width where values differ: {broken}")
+
+
+def _is_broken(found: Interval | Paired, values: Values, ends: Ends) -> bool:
+    assert found.low is not None and found.high is not None
+    outside = (ends[0] is not None and found.low < ends[0]) or (ends[1] is not None and found.high > ends[1])
+    return outside or bool(np.ptp(values) > 0 and found.low == found.high)
 
 
 def _shares_covered(rng: np.random.Generator, n: int) -> list[bool]:
@@ -220,7 +266,14 @@ def speed(rng: np.random.Generator, n: int = 10_000, measures: int = 20) -> None
 
 def main() -> None:
     """All figures, or those that are named."""
-    every = {"speed": speed, "coverage": coverage, "alarms": false_alarms, "power": power, "trends": trends}
+    every = {
+        "speed": speed,
+        "coverage": coverage,
+        "small": small,
+        "alarms": false_alarms,
+        "power": power,
+        "trends": trends,
+    }
     for name in sys.argv[1:] or every:
         every[name](np.random.default_rng(0))
 

@@ -1,6 +1,10 @@
 """Errors that people read: each names the thing and the way out, and knows its exit code."""
 
+import errno
+import resource
 from typing import Self
+
+LEAST_SECRET = 8  # characters of a key that is taken out of texts; a shorter one occurs in any text
 
 
 class AssayError(Exception):
@@ -35,3 +39,26 @@ class CannotRun(AssayError):
 
 class Paused(CannotRun):
     """The run waits for a person: nothing is wrong with it, and resuming goes on where it stands."""
+
+
+_NO_MEMORY = ("failed to map segment", "can't allocate memory", "annot allocate memory")
+_WAYS_OUT = {
+    errno.ENOSPC: ": free some space",
+    errno.EDQUOT: ": free some space",
+    errno.EROFS: ": choose another disk",
+}
+
+
+def refused(error: BaseException) -> str | None:
+    """What the machine refused, for people: memory, or a file by its name. None for any other error."""
+    code = error.errno if isinstance(error, OSError) else None
+    said = str(error)
+    if isinstance(error, MemoryError) or code == errno.ENOMEM or any(words in said for words in _NO_MEMORY):
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit == resource.RLIM_INFINITY:
+            return "memory ran out: end other programs, or use a smaller model or batch"
+        return f"memory ran out: this process may use {limit >> 20} MiB; `ulimit -v unlimited` lifts that"
+    if not isinstance(error, OSError):
+        return None
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}{_WAYS_OUT.get(code or 0, '')}"

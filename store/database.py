@@ -9,12 +9,13 @@ How processes share the file:
 - `busy_timeout`: a writer waits for another's short transaction instead of failing.
 - A transaction that writes starts by writing, so that it never has to upgrade from a stale snapshot.
 
-Where the file or its folder cannot be written (a read-only disk, somebody else's store), it is opened for
-reading alone; what a write then says is in words, too.
+Where the file or its folder cannot be written (a read-only or full disk, somebody else's store), it is opened
+for reading alone; what a write then says is in words, too.
 """
 
 import os
 import re
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -24,6 +25,7 @@ from store.errors import StoreError
 FILE = "assay.db"
 # The newest migration's.
 SCHEMA = max(path.name[:4] for path in (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*.py"))
+_SHARED_MEMORY = 1 << 15  # bytes that SQLite needs beside the file even to read it, as it is written to
 BUSY_SECONDS = 10.0  # how long a writer waits for another's transaction
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON")
 
@@ -47,6 +49,10 @@ def connect(folder: Path) -> sqlite3.Connection:
     """
     try:
         connection = _open(folder, "rw") if is_writable(folder) else _open_to_read(folder)
+    except sqlite3.OperationalError as error:
+        if not _is_full(folder):
+            raise explain(error, folder) from error
+        connection = _open_to_read(folder)
     except sqlite3.Error as error:
         raise explain(error, folder) from error
     connection.row_factory = sqlite3.Row
@@ -55,7 +61,15 @@ def connect(folder: Path) -> sqlite3.Connection:
 
 def look(folder: Path) -> sqlite3.Connection:
     """A connection that writes nothing, not even the journal mode, which alone would change the file."""
-    return _open(folder, "ro") if is_writable(folder) else _open_to_read(folder)
+    return _open(folder, "ro") if is_writable(folder) and not _is_full(folder) else _open_to_read(folder)
+
+
+def _is_full(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free < _SHARED_MEMORY
+
+
+def _full(folder: Path) -> StoreError:
+    return StoreError(f"the disk that holds the store {folder} is full", "free some space and resume the run")
 
 
 def is_writable(folder: Path) -> bool:
@@ -86,10 +100,12 @@ def _open_to_read(folder: Path) -> sqlite3.Connection:
     That is true of the main file alone: rows still in a log would be passed over without a word, so they
     are refused. Where a writer is alive, its shared memory is there, and the log is read with it.
     """
-    log = folder / f"{FILE}-wal"
-    if (folder / f"{FILE}-shm").is_file() and log.is_file():
+    log, shared = folder / f"{FILE}-wal", folder / f"{FILE}-shm"
+    if shared.is_file() and shared.stat().st_size and log.is_file():
         return _open(folder, "ro")
     if log.is_file() and log.stat().st_size:
+        if _is_full(folder):
+            raise _full(folder)
         raise StoreError(
             f"the store {folder} can only be read here, and its newest rows are still in {log.name}",
             "copy the folder to a place that can be written, and use that with --store DIR",
@@ -192,6 +208,8 @@ def explain(error: Exception, folder: Path) -> StoreError:
         return StoreError(
             f"the store {folder / FILE} is damaged: {text}", "restore a copy, or use another --store DIR"
         )
+    if "full" in text or (_is_full(folder) and ("readonly" in text or "disk I/O" in text)):
+        return _full(folder)
     if "readonly" in text:
         return StoreError(
             f"the store {folder} can only be read here: nothing in it was changed",
@@ -204,9 +222,5 @@ def explain(error: Exception, folder: Path) -> StoreError:
     if "locked" in text:
         return StoreError(
             f"the store {folder} is locked by another process", "try again when it has finished"
-        )
-    if "full" in text:
-        return StoreError(
-            f"the disk that holds the store {folder} is full", "free some space and resume the run"
         )
     return StoreError(f"the store {folder} cannot be used: {text}")

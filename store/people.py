@@ -1,4 +1,4 @@
-"""What people say of runs as a whole, and the examples they take out of eval sets.
+"""What people say of runs as a whole and ask of their workers, and the examples they take out of eval sets.
 
 Each call is one short transaction that is on disk when it returns; taking back appends the opposite, so that
 who said what and when stays known. Standard library only, like `store.read.history`.
@@ -10,30 +10,20 @@ import re
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from store.errors import StoreError
 from store.read.history import run
 from store.read.query import select
+from store.records import Exclusion, RunMark
 
 OPPOSITE = {"tag": "untag", "accept": "withdraw", "delete": "restore"}
-
-
-@dataclass(frozen=True, slots=True)
-class MarkRow:
-    id: int
-    run_id: int
-    kind: str  # tag untag note accept withdraw delete restore
-    value: str  # the tag, the note, or the accepted candidate
-    user: str
-    created: float
 
 
 def mark(connection: sqlite3.Connection, run_id: int, kind: str, value: str, user: str) -> int:
     """Records one word on a run; returns its id. Deleting and restoring also hide and show the run."""
     now = time.time()
     connection.execute("BEGIN IMMEDIATE")
-    try:
+    with connection:
         cursor = connection.execute(
             "INSERT INTO runmark (run_id, kind, value, user, created) VALUES (?, ?, ?, ?, ?)",
             (run_id, kind, value, user, now),
@@ -41,17 +31,13 @@ def mark(connection: sqlite3.Connection, run_id: int, kind: str, value: str, use
         if kind in ("delete", "restore"):
             deleted = now if kind == "delete" else None
             connection.execute("UPDATE run SET deleted = ? WHERE id = ?", (deleted, run_id))
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
     assert cursor.lastrowid is not None
     return cursor.lastrowid
 
 
-def marks(connection: sqlite3.Connection, run_id: int) -> list[MarkRow]:
+def marks(connection: sqlite3.Connection, run_id: int) -> list[RunMark]:
     """Everything that was said of a run, oldest first."""
-    return select(connection, MarkRow, "SELECT * FROM runmark WHERE run_id = ? ORDER BY id", run_id)
+    return select(connection, RunMark, "SELECT * FROM runmark WHERE run_id = ? ORDER BY id", run_id)
 
 
 def tags(connection: sqlite3.Connection, run_id: int) -> list[str]:
@@ -65,7 +51,7 @@ def tags(connection: sqlite3.Connection, run_id: int) -> list[str]:
     return list(found)
 
 
-def notes(connection: sqlite3.Connection, run_id: int) -> list[MarkRow]:
+def notes(connection: sqlite3.Connection, run_id: int) -> list[RunMark]:
     return [row for row in marks(connection, run_id) if row.kind == "note"]
 
 
@@ -114,14 +100,14 @@ def is_deleted(connection: sqlite3.Connection, run_id: int) -> bool:
     return row is not None and row[0] is not None
 
 
-def accepted(connection: sqlite3.Connection, name: str, *, before: int | None = None) -> MarkRow | None:
+def accepted(connection: sqlite3.Connection, name: str, *, before: int | None = None) -> RunMark | None:
     """The newest acceptance of a run of that name that was not withdrawn: the reference for later ones.
 
     `before` leaves out that run and those after it, so that no run is held against itself.
     """
     found = select(
         connection,
-        MarkRow,
+        RunMark,
         """
         SELECT m.* FROM runmark m JOIN run r ON r.id = m.run_id
         WHERE m.kind = 'accept' AND r.name = ?1 AND r.deleted IS NULL AND (?2 IS NULL OR r.id < ?2)
@@ -146,7 +132,7 @@ def accepted_of(connection: sqlite3.Connection, run_id: int) -> list[str]:
     return list(found)
 
 
-def take_back(connection: sqlite3.Connection, run_id: int, user: str) -> MarkRow:
+def take_back(connection: sqlite3.Connection, run_id: int, user: str) -> RunMark:
     """Undoes the newest tag, acceptance or deletion of a run that still stands, and returns it.
 
     Raises StoreError when there is nothing to take back.
@@ -163,18 +149,6 @@ def take_back(connection: sqlite3.Connection, run_id: int, user: str) -> MarkRow
             mark(connection, run_id, OPPOSITE[row.kind], row.value, user)
             return row
     raise StoreError(f"there is nothing to take back on run {run_id}")
-
-
-@dataclass(frozen=True, slots=True)
-class ExclusionRow:
-    id: int
-    eval_set: str  # the version in which the person saw it
-    example: str
-    query_hash: str
-    excluded: bool
-    reason: str
-    user: str
-    created: float
 
 
 def exclude(
@@ -195,9 +169,9 @@ def exclude(
     )
 
 
-def excluded(connection: sqlite3.Connection) -> Mapping[tuple[str, str], ExclusionRow]:
+def excluded(connection: sqlite3.Connection) -> Mapping[tuple[str, str], Exclusion]:
     """The examples that are out now, by id and query hash, each with who took it out and why."""
-    rows = select(connection, ExclusionRow, "SELECT * FROM exclusion ORDER BY id")
+    rows = select(connection, Exclusion, "SELECT * FROM exclusion ORDER BY id")
     newest = {(row.example, row.query_hash): row for row in rows}
     return {key: row for key, row in newest.items() if row.excluded}
 
@@ -229,3 +203,46 @@ def put_back(connection: sqlite3.Connection, eval_sets: Sequence[str], user: str
     last = max(mine, key=lambda row: row.id)
     exclude(connection, last.eval_set, last.example, last.query_hash, user, excluded=False)
     return last.example
+
+
+def request(connection: sqlite3.Connection, run_id: int, what: str) -> None:
+    """Asks a run's worker to `pause`, to pause when it is done with its phase (`finish_phase`), to `cancel`
+    or to `retry` what it waits for; a run that has no worker is cancelled at once.
+    """
+    detail = run(connection, run_id)
+    if detail.status == "running" and (what != "retry" or detail.waiting):
+        connection.execute("UPDATE run SET request = ? WHERE id = ?", (what, run_id))
+    elif what == "cancel" and detail.status in ("queued", "paused", "interrupted", "failed"):
+        connection.execute(
+            "UPDATE run SET status = 'cancelled', finished = ? WHERE id = ?", (time.time(), run_id)
+        )
+    else:
+        wanted = "pause" if what == "finish_phase" else what
+        raise StoreError(f"run {run_id} is {detail.status}: there is nothing to {wanted}")
+
+
+def let_go(connection: sqlite3.Connection, run_id: int) -> None:
+    """Counts a run's worker as dead."""
+    connection.execute("UPDATE run SET worker_pid = NULL WHERE id = ? AND status = 'running'", (run_id,))
+
+
+def allow_other_hardware(connection: sqlite3.Connection, run_id: int) -> None:
+    """Lets a run go on, once, on other hardware than it began on."""
+    connection.execute(
+        "UPDATE run SET options = json_set(coalesce(options, '{}'), '$.other_hardware', json('true')) "
+        "WHERE id = ?",
+        (run_id,),
+    )
+
+
+def set_concurrency(connection: sqlite3.Connection, run_id: int, calls: int | None) -> None:
+    """How many calls at once a run's worker makes at most from now on; None: as many as the plan says."""
+    connection.execute("UPDATE run SET concurrency = ? WHERE id = ?", (calls, run_id))
+
+
+def set_max_cost(connection: sqlite3.Connection, run_id: int, dollars: float) -> None:
+    """Gives a run another cost cap than its plan's, from when it is resumed."""
+    connection.execute(
+        "UPDATE run SET options = json_set(coalesce(options, '{}'), '$.max_cost', ?) WHERE id = ?",
+        (dollars, run_id),
+    )

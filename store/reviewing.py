@@ -5,12 +5,14 @@ Each call is one short transaction that is on disk when it returns; undoing appe
 
 import json
 import sqlite3
+import string
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from store.read.failures import make_tag
+from store.errors import StoreError
+from store.read.failures import CURRENT, tags
 from store.read.history import Connection
 from store.read.query import select
 
@@ -158,7 +160,7 @@ def raise_alerts(
     """
     about = ("severity", "candidate", "baseline", "measure")
     connection.execute("BEGIN IMMEDIATE")
-    try:
+    with connection:
         kept = connection.execute(
             "SELECT * FROM alert WHERE run_id = ? AND kind = ? AND acknowledged IS NOT NULL", (run_id, kind)
         )
@@ -175,10 +177,6 @@ def raise_alerts(
                     *((row["acknowledged"], row["acknowledged_by"], row["note"]) if row else (None,) * 3),
                 ),
             )
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
 
 
 _TIMINGS = 50
@@ -202,14 +200,10 @@ def decide(
 ) -> int:
     """Records a decision, `annotate`'s arguments by name, and the place (queue, example) with it."""
     connection.execute("BEGIN IMMEDIATE")
-    try:
+    with connection:
         found = annotate(connection, **said)
         if place is not None:
             leave_off(connection, said["run_id"], said["annotator"], *place)
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
     return found
 
 
@@ -296,3 +290,34 @@ def own_decisions(
         baseline_id,
         person,
     )
+
+
+def make_tag(connection: sqlite3.Connection, name: str, person: str) -> str:
+    """Puts a tag on the list, with the first free letter of its name; returns what it is called now.
+
+    A tag that was merged away is called by the one that stands for it.
+    """
+    connection.execute(
+        "INSERT INTO failuretag (name, letter, created_by, created) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (name) DO NOTHING",
+        (name, _free_letter(connection, name), person, time.time()),
+    )
+    row = connection.execute(f"{CURRENT} SELECT now FROM current WHERE name = ?", (name,)).fetchone()
+    return str(row[0])
+
+
+def merge_tags(connection: sqlite3.Connection, name: str, into: str) -> None:
+    """Lets one tag stand for another. Raises StoreError when either is unknown or both are the same."""
+    known = {row.name for row in tags(connection)}
+    for wanted in (name, into):
+        if wanted not in known:
+            raise StoreError(f"there is no tag {wanted!r}", f"the tags are {', '.join(sorted(known)) or '–'}")
+    if name == into:
+        raise StoreError(f"the tag {name!r} was to be merged into itself")
+    connection.execute("UPDATE failuretag SET merged_into = ?, letter = NULL WHERE name = ?", (into, name))
+
+
+def _free_letter(connection: sqlite3.Connection, name: str) -> str | None:
+    taken = {row[0] for row in connection.execute("SELECT letter FROM failuretag WHERE letter IS NOT NULL")}
+    wanted = [*(each for each in name.lower() if each in string.ascii_lowercase), *string.ascii_lowercase]
+    return next((letter for letter in wanted if letter not in taken), None)

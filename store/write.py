@@ -9,7 +9,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from store.database import FILE, PRAGMAS, explain, prepare
 from store.errors import StoreError
-from store.read.history import STALE_AFTER
+from store.read.history import ROOM_FOR_WORDS, STALE_AFTER, lock_file
 from store.read.query import stored
 from store.records import Event, Record, Run, StoredModel
 from store.records.columns import R, converter, keys, to_json, values_of
@@ -37,6 +37,26 @@ def open_engine(folder: Path) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
 
     return engine
+
+
+def hold(path: Path) -> int | None:
+    """A lock on a file that only one process has, as a descriptor; None while another has it.
+
+    The kernel releases it when its holder dies. Who removes the file holds it, and who holds a file that was
+    removed meanwhile takes the one that has the name now: two holders would be two workers.
+    """
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(lock), path.stat()):
+                return lock
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        except FileNotFoundError:
+            pass
+        os.close(lock)
 
 
 Records = Record | Sequence[Record]
@@ -106,13 +126,26 @@ class Recorder:
         self.run_id = run_id
         self._engine = open_engine(folder)
         self._lock: int | None = None
+        self._spoken = False
 
     def close(self) -> None:
         self._engine.dispose()
         if self._lock is not None:
+            if not self._spoken:
+                self._lock_file.unlink(missing_ok=True)
             os.close(self._lock)
-            (self.folder / f"run-{self.run_id}.lock").unlink(missing_ok=True)
             self._lock = None
+
+    @property
+    def _lock_file(self) -> Path:
+        return lock_file(self.folder, self.run_id)
+
+    def last_words(self, reason: str) -> None:
+        """Keeps why the run ends where the store cannot: in the lock file, whose room was taken before."""
+        if self._lock is not None:
+            words = reason.encode("utf-8", "replace")[:ROOM_FOR_WORDS]
+            os.pwrite(self._lock, words.ljust(ROOM_FOR_WORDS), 0)
+            self._spoken = True
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -147,13 +180,11 @@ class Recorder:
         On one machine the lock file decides: the kernel lets go of it when its holder dies, however it dies.
         Between machines the heartbeat does.
         """
-        lock = os.open(self.folder / f"run-{self.run_id}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
+        self._lock = hold(self._lock_file)
+        if self._lock is None:
             return False
-        self._lock = lock
+        with suppress(OSError):  # on a full disk
+            os.pwrite(self._lock, b" " * ROOM_FOR_WORDS, 0)
         table = table_of(Run)
         now = time.time()
         elsewhere = (

@@ -8,6 +8,7 @@ text on the way: arguments into tables, log-likelihoods and places of choices in
 import hashlib
 import json
 import math
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -237,3 +238,41 @@ def _answer(responses: Any, choices: Sequence[tuple[str, float]]) -> str:
     if choices:
         return max(choices, key=lambda choice: choice[1])[0]
     return str(responses[0] if isinstance(responses, list) and responses else responses)
+
+
+# In what a run keeps of a model: the flags of the lm_eval command that asks the same.
+ASKED = "benchmarks_asked"
+LIMIT = "limit"
+
+
+def asked_as(details: Mapping[str, Any] | None) -> dict[str, str]:
+    """How a model's benchmarks were asked, as far as its run or lm-eval's files tell: by name, in words."""
+    known = details or {}
+    if flags := known.get(ASKED):
+        limit, applied = flags.get("limit"), flags.get("apply_chat_template")
+        instruction, turns = None, bool(applied)
+    elif facts := known.get("lm_eval"):
+        limit = (facts.get("config") or {}).get("limit")
+        if "fewshot_as_multiturn" not in facts:
+            return {LIMIT: _limit(limit)}
+        applied, turns = facts.get("chat_template_sha") is not None, bool(facts["fewshot_as_multiturn"])
+        instruction = facts.get("system_instruction")
+    else:
+        return {}
+    found = {
+        "chat template": "applied" if applied else "not applied",
+        "system instruction": instruction or "none",
+        LIMIT: _limit(limit),
+    }
+    # Without a template all is one text, whatever was asked for.
+    return found | ({"few-shot examples": "as turns" if turns else "in one turn"} if applied else {})
+
+
+def _limit(limit: Any) -> str:
+    return f"{limit:g}" if isinstance(limit, int | float) and limit else "none"
+
+
+def command(details: Mapping[str, Any] | None) -> str:
+    """The lm_eval command that gives the same numbers; "" for a model that was measured elsewhere."""
+    flags = (details or {}).get(ASKED) or {}
+    return shlex.join(["lm_eval", "run", *flags["command"]]) if flags.get("command") else ""

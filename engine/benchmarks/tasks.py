@@ -1,10 +1,7 @@
 """lm-eval tasks: found by name, checked before a run, with the data sets that they need."""
 
 import difflib
-import os
 import random
-import urllib.error
-import urllib.request
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,10 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from engine.data.files import hub_silence
 from engine.errors import BadInput
 
 LOCAL_BUILDERS = {"json", "csv", "parquet", "text", "arrow"}
-_PATIENCE = 5.0  # seconds that the hub has to answer
 
 
 class TaskProblem(NamedTuple):
@@ -44,7 +41,7 @@ def missing_on_hub(configs: Mapping[str, Mapping[str, Any]]) -> list[TaskProblem
             needed[found.path][found].append(task)
     if not needed:
         return []
-    why = "the hub is turned off" if _offline() else "" if _hub_answers() else "the hub does not answer"
+    why = hub_silence("", "HF_DATASETS_OFFLINE")
     return [_missing(path, wanted, why) for path, wanted in needed.items()] if why else []
 
 
@@ -86,7 +83,7 @@ def _missing(path: str, wanted: Mapping[DataSet, list[str]], why: str) -> TaskPr
     tasks = [task for own in wanted.values() for task in own]
     named = f"{tasks[0]} needs" if len(tasks) == 1 else f"{tasks[0]} and {len(tasks) - 1} other tasks need"
     return TaskProblem(
-        f"The data set {path!r}, which {named}, is not on this machine, and {why}.",
+        f"The data set {path!r}, which {named}, is not on this machine, and the hub is out of reach: {why}.",
         f"Download it on a machine with network access, with the same HF_HOME: {_command(list(wanted))}",
     )
 
@@ -118,23 +115,6 @@ def _is_prepared(data: DataSet) -> bool:
     # A configuration with data files of its own has a hash behind its name.
     names = [data.config, f"{data.config}-*"] if data.config else ["*"]
     return any(path.is_dir() for pattern in names for path in folder.glob(f"{pattern}/*/*"))
-
-
-def _offline() -> bool:
-    on = {"1", "true", "yes", "on"}
-    return any(os.environ.get(name, "").lower() in on for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"))
-
-
-def _hub_answers() -> bool:
-    from huggingface_hub.constants import ENDPOINT
-
-    try:
-        urllib.request.urlopen(urllib.request.Request(ENDPOINT, method="HEAD"), timeout=_PATIENCE).close()
-    except urllib.error.HTTPError:
-        return True  # an answer all the same
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _files(files: Any) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from engine.benchmarks.results import leaves
+from engine.benchmarks.results import LIMIT, leaves
 from engine.compare.comparison import Comparison, compare_parts, from_paired, not_comparable
 from engine.metrics.metric import Direction, Measure
 from engine.stats.paired import from_stderr
@@ -36,7 +36,7 @@ class BenchmarkQuestion(NamedTuple):
 class Measured:
     """A score with what decides whether it may be compared; `samples` are empty where only a file told it.
 
-    `n` 0 means that nobody knows how many documents counted.
+    `n` 0 means that nobody knows how many documents counted. `asked` is that of `asked_as`.
     """
 
     value: float | None
@@ -47,6 +47,7 @@ class Measured:
     higher_is_better: bool
     task_hash: str | None
     samples: Mapping[BenchmarkQuestion, float] = field(default_factory=dict)
+    asked: Mapping[str, str] = field(default_factory=dict)
 
 
 def measure_name(key: Key) -> str:
@@ -89,7 +90,8 @@ def compare_scores(
         reason = _differ(ours, theirs) or ("" if shared else _asked(ours.samples, theirs.samples))
     else:
         shared = set()
-        reason = _differ(ours, theirs) or _other_content(ours, theirs) or _missing(*sides, *values)
+        reason = _differ(ours, theirs) or _other_content(ours, theirs) or _other_count(ours, theirs)
+        reason = reason or _missing(*sides, *values)
     if reason:
         return not_comparable(*sides, name, direction, "benchmark", reason, *values)
     if shared:
@@ -123,8 +125,9 @@ def _differ(ours: Measured, theirs: Measured) -> str:
             ("task versions", theirs.version, ours.version),
             ("shots", theirs.shots, ours.shots),
             ("directions", theirs.higher_is_better, ours.higher_is_better),
+            *((what, theirs.asked[what], ours.asked[what]) for what in theirs.asked if what in ours.asked),
         )
-        if first != second
+        if first != second and what != LIMIT  # of which the documents themselves tell
     ]
     return f"different {', '.join(different)}" if different else ""
 
@@ -134,6 +137,14 @@ def _other_content(ours: Measured, theirs: Measured) -> str:
     if None in hashes or hashes[0] == hashes[1]:
         return ""
     return "different documents, prompts or targets: the task's hash is another"
+
+
+def _other_count(ours: Measured, theirs: Measured) -> str:
+    """Without the questions a limit alone says that the documents are others."""
+    if ours.n and theirs.n:
+        return f"different documents: {theirs.n:,} and {ours.n:,} of them" if ours.n != theirs.n else ""
+    limits = theirs.asked.get(LIMIT, "none"), ours.asked.get(LIMIT, "none")
+    return f"different limits: {limits[0]} and {limits[1]}" if limits[0] != limits[1] else ""
 
 
 def _missing(candidate: str, baseline: str, ours: float | None, theirs: float | None) -> str:

@@ -164,12 +164,11 @@ def majority(outcomes: Sequence[str]) -> str:
 def _as_rate(found: Corrected, people: Sequence[float], judged: Sequence[float]) -> Corrected:
     """The same with intervals as a rate has them: within 0 and 1, and never of no width.
 
-    Labels that are all alike, and a judge that agreed with all of them, have no spread to make an interval
-    of, which is not certainty: Wilson's interval says how often the next one may differ.
+    The labels alone have Wilson's interval, as on every screen. A judge that agreed with all of them has no
+    spread to make an interval of, which is not certainty: Wilson's says how often the next one may differ.
     """
-    alone, low, high = found.labels_alone, found.low, found.high
-    if len(set(people)) == 1:
-        alone = wilson(sum(people), len(people))
+    low, high = found.low, found.high
+    alone = wilson(sum(people), len(people)) if people else found.labels_alone
     if not found.unlabelled and found.value is not None:
         low, high = alone.low, alone.high
     elif low is not None and high is not None and list(people) == list(judged):

@@ -20,8 +20,11 @@ from engine.plan.metrics import REGISTRY, is_own
 from engine.plan.paths import Context
 from engine.plan.plan import Metrics
 from store.read import evidence, history
-from store.read.rows import ExampleRow, MetricRow, ModelRow
+from store.read.rows import ExampleRow, ModelRow
+from store.records import StoredMetric
 
+GENERATION = "generation"  # of a model's details: the settings by which it was asked
+_SHOWN = 40  # characters of a setting
 NOT_DECLARED = "no metric of Assay's gives a measure of that name, and its values are not averages"
 NO_EXAMPLES = "they are taken of a run's answers or of a corpus as a whole, not example by example"
 _NUMBERED = re.compile(r"\d{1,3}(;.*)?")  # a version of Assay's own measures; those of a plan are hashes
@@ -91,7 +94,8 @@ def shared_examples(older: Side, newer: Side) -> tuple[Keys, list[Incomparable]]
     if len(both) > len(same):
         skipped.append(
             Incomparable(
-                f"{len(both) - len(same)} examples", "their query, references or schema have changed"
+                f"{len(both) - len(same)} examples",
+                "their query, references, schema, tools or right calls have changed",
             )
         )
     return keys, skipped
@@ -105,6 +109,7 @@ def _content(example: ExampleRow) -> tuple[Any, ...]:
         example.label,
         (example.extra or {}).get("schema"),
         (example.extra or {}).get("tools"),
+        example.right_calls,
     )
 
 
@@ -121,6 +126,37 @@ def paired_candidates(older: Side, newer: Side) -> tuple[list[Pair], list[Incomp
         for model in side.candidates
         if model.name not in paired
     ]
+
+
+# What decides a model's answers beside its weights, as its details keep it.
+_ASKED = ("system", "chat_template_kwargs", "template")
+
+
+def settings_apart(sides: Sides, pairs: Sequence[Pair]) -> list[str]:
+    """In a sentence for each pair, the settings by which its models answered differently."""
+    said = []
+    for pair in pairs:
+        before, after = (_asked(model) for model in pair)
+        apart = [
+            f"{name} {_shown(before.get(name))} and {_shown(after.get(name))}"
+            for name in dict.fromkeys((*before, *after))
+            if before.get(name) != after.get(name)
+        ]
+        if apart and before and after:
+            labels = " and ".join(side.label(model) for side, model in zip(sides, pair, strict=True))
+            said.append(f"{labels} answered by different settings: {', '.join(apart)}")
+    return said
+
+
+def _asked(model: ModelRow) -> dict[str, Any]:
+    details = model.details or {}
+    own = {name: details[name] for name in _ASKED if details.get(name)}
+    return own | (details.get(GENERATION) or {}) if GENERATION in details else {}
+
+
+def _shown(value: Any) -> str:
+    text = "none" if value in (None, [], "") else " ".join(str(value).split())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def shared_measures(older: Side, newer: Side) -> tuple[dict[str, Measure], list[Incomparable]]:
@@ -143,21 +179,21 @@ def shared_measures(older: Side, newer: Side) -> tuple[dict[str, Measure], list[
     return measures, differing
 
 
-def _judged(row: MetricRow | None) -> Measure | None:
+def _judged(row: StoredMetric | None) -> Measure | None:
     """The measure that a judge's scores are; its version names the judge's model and prompt."""
     if row is None or not row.measure.startswith("judge:"):
         return None
     return _as_stored(row, "higher")
 
 
-def _as_stored(row: MetricRow, direction: Direction) -> Measure:
+def _as_stored(row: StoredMetric, direction: Direction) -> Measure:
     """The measure that a row describes, its values averaged."""
     return Measure(
         row.measure, direction, row.low, row.high, row.unit, frozenset(), row.version, row.source, row.meaning
     )
 
 
-def _difference(before: MetricRow | None, after: MetricRow | None, sides: Sides) -> str | None:
+def _difference(before: StoredMetric | None, after: StoredMetric | None, sides: Sides) -> str | None:
     if before is None or after is None:
         return f"only run {sides[0].run.id if before else sides[1].run.id} measured it"
     if before.version != after.version:
@@ -167,7 +203,7 @@ def _difference(before: MetricRow | None, after: MetricRow | None, sides: Sides)
     return None
 
 
-def _unknown(row: MetricRow, known: Measure | None, unloadable: Sequence[str]) -> str | None:
+def _unknown(row: StoredMetric, known: Measure | None, unloadable: Sequence[str]) -> str | None:
     """Why there is no rule here for combining what both runs measured."""
     if known is None:
         return "; ".join((NOT_DECLARED, *unloadable))

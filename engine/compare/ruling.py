@@ -4,7 +4,9 @@ A candidate's comparisons are ruled on in families, each corrected for multiple 
 
 - "checked": those that a gate checks, over all baselines, benchmarks and the reference run;
 - "unchecked": all its others;
-- "checked slices" and "unchecked slices": the same for its slices, over all measures and baselines;
+- "slices": all its slices, over all measures and baselines, as they are shown together;
+- "disparities": all those of one model, over measures and pairs of groups;
+- its win rates over all judges and baselines, whose intervals are Bonferroni's (`rule_on_rate`);
 - "folds": all its comparisons over a plan's folds, which no gate checks.
 
 So what a gate looks at is not diluted by measures that nobody asked about. The run's last phase stores each
@@ -120,6 +122,32 @@ def rule(family: str, asked: Sequence[BoundedComparison]) -> list[Ruling]:
     p = [item.comparison.p for item in asked if item.comparison.p is not None]
     looks = dict(zip(tested, zip(holm(p), among(p), strict=True), strict=True))
     return [_ruling(item, family, len(p), looks.get(place)) for place, item in enumerate(asked)]
+
+
+EVEN = 0.5  # the win rate of two models that are as good
+
+
+class Rate(Protocol):
+    """A win rate with its plain 95 % interval, and how many of the candidate's are looked at together."""
+
+    @property
+    def win_rate(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+    @property
+    def looks(self) -> int: ...
+
+
+def rule_on_rate(rate: Rate) -> Standing:
+    """Better or worse where the interval, corrected for all win rates of the candidate, leaves 0.5 out."""
+    if rate.win_rate is None:
+        return "missing"
+    if rate.low is None or rate.high is None:
+        return "not tested"
+    low, high = widened(rate.win_rate, rate.low, rate.high, rate.looks)
+    return "better" if low > EVEN else "worse" if high < EVEN else "inconclusive"
 
 
 def _ruling(item: BoundedComparison, family: str, size: int, look: tuple[float, int] | None) -> Ruling:

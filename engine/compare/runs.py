@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.benchmarks.results import GROUPS
+from engine.benchmarks.results import GROUPS, asked_as
 from engine.compare.benchmarks import (
     BenchmarkQuestion,
     Key,
@@ -24,6 +24,7 @@ from engine.compare.comparable import (
     Parts,
     Side,
     Sides,
+    settings_apart,
     shared_examples,
     shared_measures,
 )
@@ -45,6 +46,7 @@ class PairsComparison:
     rates: list[Comparison]
     benchmarks: list[Comparison]
     incomparable: list[Incomparable]
+    settings: list[str]  # by which the models of a pair answered differently, a sentence each
 
 
 def compare_pairs(sides: Sides, pairs: Sequence[Pair]) -> PairsComparison:
@@ -64,7 +66,8 @@ def compare_pairs(sides: Sides, pairs: Sequence[Pair]) -> PairsComparison:
         for item in (*metrics, *rates, *benchmarks)
         if item.delta is None and item.reason
     ]
-    return PairsComparison(len(keys[0]), measures, metrics, rates, benchmarks, incomparable)
+    settings = settings_apart(sides, pairs)
+    return PairsComparison(len(keys[0]), measures, metrics, rates, benchmarks, incomparable, settings)
 
 
 def _metrics(sides: Sides, pair: Pair, measures: Mapping[str, Measure], keys: Keys) -> list[Comparison]:
@@ -172,5 +175,6 @@ def _measured(side: Side, model: ModelRow) -> dict[Key, Measured]:
                 higher_is_better=bool(score.higher_is_better),
                 task_hash=score.task_hash,
                 samples=group_samples(key, score.value, samples, groups),
+                asked=asked_as(model.details),
             )
     return found

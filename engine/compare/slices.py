@@ -29,7 +29,7 @@ from engine.stats.intervals import (
     wilson,
     within,
 )
-from engine.stats.paired import Paired, all_one_way, mcnemar, undivided
+from engine.stats.paired import Paired, is_few_changed, mcnemar, paired_shares, undivided
 from engine.stats.resampling import Array, bootstrap_sums, swapped_sums
 
 SMALLEST = 5  # examples with a value, for a slice to be compared or tested
@@ -103,19 +103,19 @@ def slice_values(columns: Sequence[MeasureColumn], members: Members, seed: int =
 
     The interval is the percentile bootstrap one, Wilson's for shares of right and wrong. The p-value
     compares the slice with the rest of the examples, both of at least SMALLEST: Fisher's exact test for
-    shares, Welch's for other means; other values, and those whose examples hang together, have none.
+    shares, Welch's for other means; other values, and those whose examples hang together, have none. All
+    columns and slices are corrected together.
     """
     intervals: dict[int, list[Interval]] = defaultdict(list)
     for rows in members.values():
         resampled = _resampled([item.parts for item in columns], rows, seed)
         for place, (item, sums) in enumerate(zip(columns, resampled, strict=True)):
             intervals[place].append(_interval(item, rows, sums))
+    corrected = iter(_corrected([p for item in columns for p in _against_rest(item, members)]))
     return [
-        SliceValue(item, name, interval, p)
+        SliceValue(item, name, interval, next(corrected))
         for place, item in enumerate(columns)
-        for name, interval, p in zip(
-            members, intervals[place], _corrected(_against_rest(item, members)), strict=True
-        )
+        for name, interval in zip(members, intervals[place], strict=True)
     ]
 
 
@@ -125,9 +125,8 @@ def compare_slices(
     """Each (candidate, baseline) of one measure on every slice where both have SMALLEST examples or more.
 
     Intervals by paired bootstrap, p-values by McNemar's exact test for shares and else by a paired
-    randomisation test. The slices of one candidate are a family, over all baselines and the measures from 0
-    to 1 where higher is better; those of its other measures are another. Measures whose examples hang
-    together have values and a difference alone.
+    randomisation test. The slices of one candidate are a family, over all baselines and measures, as they are
+    shown together. Measures whose examples hang together have values and a difference alone.
     """
     pairs = [_aligned(*pair) for pair in pairs]
     resamples = max(RESAMPLES, _PER_TEST * len(members))
@@ -149,16 +148,16 @@ def is_checked(measure: Measure) -> bool:
 
 
 def _ruled(found: Sequence[tuple[tuple[str, Comparison], Measure]]) -> list[Slice]:
-    families: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for place, ((_, comparison), measure) in enumerate(found):
-        families[comparison.candidate, "checked" if is_checked(measure) else "unchecked"].append(place)
+    families: dict[str, list[int]] = defaultdict(list)
+    for place, ((_, comparison), _) in enumerate(found):
+        families[comparison.candidate].append(place)
     ruled: dict[int, Slice] = {}
-    for (_, kind), places_ in families.items():
+    for places_ in families.values():
         asked = [
             BoundedComparison(found[place][0][1], (found[place][1].low, found[place][1].high))
             for place in places_
         ]
-        for place, ruling in zip(places_, rule(f"{kind} slices", asked), strict=True):
+        for place, ruling in zip(places_, rule("slices", asked), strict=True):
             name, comparison = found[place][0]
             worst = comparison.worst if ruling.is_decided else ()
             ruled[place] = Slice(name, replace(comparison, worst=worst, ruling=ruling))
@@ -292,8 +291,10 @@ def _comparison(
         else:
             deltas = measure.combine(resampled[0]) - measure.combine(resampled[1])
             error = float(np.std(deltas[np.isfinite(deltas)], ddof=1))
-            if error <= ROUNDING and ours.kind == theirs.kind == "share":
-                low, high = all_one_way(delta, n)
+            shown = rows[ours.present[rows]]
+            gaps = ours.parts[shown, 0] - theirs.parts[shown, 0]
+            if ours.kind == theirs.kind == "share" and (is_few_changed(gaps) or error <= ROUNDING):
+                low, high = paired_shares(ours.parts[shown, 0], theirs.parts[shown, 0])
             else:
                 low, high = of_few(delta, deltas, n) if n < FEW else percentiles(deltas, expanded(n))
             if largest is not None:

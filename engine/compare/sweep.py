@@ -8,7 +8,7 @@ import numpy as np
 from engine.errors import BadInput, CannotRun
 from engine.metrics.load import load_metrics
 from engine.metrics.metric import Measure
-from engine.metrics.perplexity import MEASURES
+from engine.metrics.perplexity import MEASURES, PERPLEXITY, corpus_measures
 from engine.plan.errors import listed, nearest
 from engine.plan.plan import Plan
 from engine.stats.intervals import Interval, bootstrap_interval
@@ -17,13 +17,16 @@ Parts = tuple[float, ...]
 
 # A checkpoint with fewer of the sample's examples measured is broken, and not ranked among the others.
 LEAST = 0.5
+# Names of corpora with a meaning: what is not to be forgotten, what is to be learned, and reworded texts.
+GENERAL, DOMAIN, ALTERED = "general", "domain", "-altered"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """How one checkpoint fared: its value over n examples, and its rank, 1 for the best.
 
-    Without a rank it could not be measured, and `reason` says why.
+    Without a rank it could not be measured, and `reason` says why. `general` is its value on what the
+    default holds it to: how much it forgot.
     """
 
     model: str
@@ -34,6 +37,29 @@ class Place:
     rank: int | None
     kept: bool
     reason: str | None = None
+    general: float | None = None
+
+
+def general_measure(plan: Plan) -> Measure | None:
+    """What the default keeps a sweep from forgetting: a corpus that is not the domain's, else a benchmark.
+
+    None where the plan has neither, or names a measure to cut by.
+    """
+    if plan.sweep.by is not None:
+        return None
+    corpora = [name for name in plan.metrics.corpora if name != DOMAIN and not name.endswith(ALTERED)]
+    if corpora:
+        # Bits per byte compare between tokenizers, too.
+        found: Measure = corpus_measures(GENERAL if GENERAL in corpora else corpora[0])[1]
+        return found
+    tasks = plan.benchmarks.tasks if plan.benchmarks else ()
+    return task_measure(tasks[0]) if tasks else None
+
+
+def task_measure(task: str) -> Measure:
+    """A benchmark task, whose first metric counts; whether more is better is known once it has run."""
+    what = f"the first metric of {task}"
+    return Measure(task, "higher", None, None, "", frozenset({"weights"}), "", "lm-eval", what)
 
 
 def cheap_measure(plan: Plan, leave_out: Sequence[str] = ()) -> Measure:
@@ -45,12 +71,15 @@ def cheap_measure(plan: Plan, leave_out: Sequence[str] = ()) -> Measure:
     metrics = load_metrics(used, plan.metrics.settings)
     known = {measure.name: measure for metric in metrics.values() for measure in metric.measures}
     known |= {measure.name: measure for measure in MEASURES}
-    by = plan.sweep.by
+    known |= {measure.name: measure for name in plan.metrics.corpora for measure in corpus_measures(name)}
+    known |= {task: task_measure(task) for task in (plan.benchmarks.tasks if plan.benchmarks else ())}
+    by = plan.sweep.by or PERPLEXITY.name
     if by not in known:
         sided = listed(name for name, measure in known.items() if measure.direction != "none")
         raise BadInput(
             f'sweep.by: no metric of the plan gives "{by}"{nearest(by, known)}',
-            f"Put its metric into metrics.use, or choose one of {sided}.",
+            f"Put its metric into metrics.use, or choose one of {sided}; a corpus or a benchmark has to be "
+            "in the plan.",
         )
     if known[by].direction == "none":
         raise BadInput(f"sweep.by: neither more nor less {by} is better", "Choose another measure.")
@@ -93,6 +122,36 @@ def rank(
         for name, parts in scored.items()
         if name not in finite
     ]
+
+
+def hold_to_general(places: Sequence[Place], general: Sequence[Place], keep: int, name: str) -> list[Place]:
+    """The best by gain among those that forgot least: the better half on the general measure, or `keep`.
+
+    One that is as good there as the last of them is among them.
+
+    `places` are the ranking by gain and `general` that by the general measure, whose name is given.
+    """
+    values = {place.model: place.value for place in general}
+    ranked = [place.model for place in general if place.rank is not None]
+    least = ranked[: max(keep, -(-len(ranked) // 2))]
+    least += [model for model in ranked[len(least) :] if values[model] == values[least[-1]]]
+    order = sorted(
+        (place for place in places if place.rank is not None),
+        key=lambda place: (place.model not in least, place.rank),
+    )
+    forgot = f"half of the checkpoints or more are better on {name}"
+    unknown = f"{name} could not be measured"
+    found = [
+        replace(
+            place,
+            rank=rank,
+            kept=rank <= keep,
+            general=values[place.model],
+            reason=None if place.model in least else forgot if place.model in ranked else unknown,
+        )
+        for rank, place in enumerate(order, start=1)
+    ]
+    return found + [replace(place, general=values[place.model]) for place in places if place.rank is None]
 
 
 def _value(parts: Sequence[Parts], measure: Measure, seed: int) -> Interval:

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.data.cells import Malformed, listed
 
-COLUMNS = ("choices", "options")
+COLUMNS = ("choices", "options", "endings")
 # Where the right one is named, in the order in which it is looked for.
 KEYS = (
     "references", "reference", "answer", "answerKey", "answer_key", "answer_idx", "answer_index", "answer_id",

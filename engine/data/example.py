@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.data.calls import ToolCall
+
 FIELDS = (
     "id", "query", "messages", "reference", "references", "label", "category", "schema", "tests", "turns",
     "group",
@@ -26,10 +28,12 @@ class Example:
     `messages` are {"role", "content"} turns with at least one of the user's; `query` is the last one of
     the user's. Turns of the assistant may have `tool_calls` and turns of tools a `tool_call_id`, in OpenAI's
     form but with arguments as objects. `references` are answers that would be right, `schema` a JSON schema
-    for the answer, `tests` code that the answer must pass, `turns` the user's turns of a conversation that
-    the model continues. `tools` are {"type": "function", "function"} that the model may call, and `calls` the
-    {"name", "arguments"} that would be right. `group` keeps examples together in one split. `line` is the
-    place in the file, `extra` what else its record held.
+    for the answer, unchecked, `tests` code that the answer must pass, `turns` the user's turns of a
+    conversation that the model continues. `tools` are {"type": "function", "function"} that the model may
+    call, and `calls` the calls that would be right: () where it should make none, None where nothing says.
+    `group` keeps examples together in one split. `line` is the place in the file, `extra` what else its
+    record held. `sample` is the number of the answer that is asked for, from 0, where the same example is
+    asked several times; it is no part of the example.
     """
 
     id: str
@@ -38,14 +42,15 @@ class Example:
     references: tuple[str, ...] = ()
     label: str | None = None
     category: str | None = None
-    schema: dict[str, Any] | bool | None = None
+    schema: Any = None
     tests: tuple[str, ...] = ()
     turns: tuple[str, ...] = ()
     group: str | None = None
     line: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
     tools: tuple[dict[str, Any], ...] = ()
-    calls: tuple[dict[str, Any], ...] = ()
+    calls: tuple[ToolCall, ...] | None = None
+    sample: int = 0
 
 
 def normalise(text: str) -> str:
@@ -79,5 +84,7 @@ def _content(example: Example) -> str:
     ]  # fmt: skip
     # Only where there are some: an eval set without tools keeps the version that it always had.
     if example.tools or example.calls:
-        content += [example.tools, example.calls]
+        content += [example.tools, example.calls or ()]
+    if example.calls == () and not example.references:
+        content.append("no call is right")
     return json.dumps(content, sort_keys=True, default=str)

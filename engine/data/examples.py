@@ -79,10 +79,12 @@ class Account:
 
     read: int = 0
     skipped: list[str] = field(default_factory=list)
+    hint: str = ""  # what to do about the first that says so
 
     def skip(self, error: BadInput) -> None:
         """Notes a row that is left out; the message names its file and line."""
         self.skipped.append(error.message)
+        self.hint = self.hint or error.hint
 
 
 def data_rows(

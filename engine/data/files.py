@@ -11,12 +11,14 @@ import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from engine.errors import BadInput
 
-TIMEOUT = 10  # seconds
+TIMEOUT = 5.0  # seconds
+_ON = {"1", "ON", "YES", "TRUE"}
 _NAME = re.compile(r"([\w.-]+(?:/[\w.-]+)?)(?:@([\w.-]+))?(?::([\w.-]+))?")
 _ENDPOINT = "https://huggingface.co"
 
@@ -61,16 +63,35 @@ def hub_files(text: str) -> tuple[Path, ...]:
 
 def _unreachable(name: str) -> str | None:
     """Why the hub cannot be asked for a data set; told at once, where `datasets` tries for half a minute."""
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
-        return "HF_HUB_OFFLINE is set, and it is not in the cache"
-    address = f"{os.environ.get('HF_ENDPOINT', _ENDPOINT)}/api/datasets/{name}"
+    why = hub_silence(f"/api/datasets/{name}", "HF_DATASETS_OFFLINE")
+    return f"the hub cannot be reached ({why}), and it is not in the cache" if why else None
+
+
+class _Stay(HTTPRedirectHandler):
+    """Whoever redirects has answered; nobody is asked elsewhere."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def hub_silence(path: str = "", *switches: str) -> str | None:
+    """Why the hub does not answer, without what may be secret in its address; None where it does.
+
+    `switches` are variables that turn it off beside HF_HUB_OFFLINE.
+    """
+    for name in ("HF_HUB_OFFLINE", *switches):
+        if os.environ.get(name, "").upper() in _ON:
+            return f"{name} is set"
     try:
-        with urlopen(Request(address, method="HEAD"), timeout=TIMEOUT):
-            return None
+        request = Request(os.environ.get("HF_ENDPOINT", _ENDPOINT) + path, method="HEAD")
+        build_opener(_Stay).open(request, timeout=TIMEOUT).close()
     except HTTPError:
-        return None  # the hub answers: what it says of this data set, `datasets` will tell
-    except (URLError, OSError) as error:
-        return f"the hub cannot be reached ({getattr(error, 'reason', error)}), and it is not in the cache"
+        return None  # an answer all the same
+    except OSError as error:
+        return str(getattr(error, "reason", None) or error)
+    except ValueError:
+        return "HF_ENDPOINT holds no address"
+    return None
 
 
 def _quiet(*, offline: bool) -> None:

@@ -1,12 +1,12 @@
-"""Conversations as people's files hold them: the turns, the calls of tools in them, and the tools."""
+"""Conversations as people's files hold them: the turns, and the calls of tools in them."""
 
 import json
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
-from engine.data.cells import Malformed, decode_cell, decoded, listed
+from engine.data.calls import calls_of, read_call
+from engine.data.cells import Malformed, decoded, listed
 from engine.data.reading import type_name
 
 Message = dict[str, Any]
@@ -20,9 +20,6 @@ _ROLES = {
 }  # fmt: skip
 # Nine letters and digits: Mistral's templates take no other id.
 _ID = "call{:05d}"
-# glaive writes the arguments as JSON in single quotes, whatever quotes are inside.
-_QUOTED_ARGUMENTS = re.compile(r"""["']arguments["']\s*:\s*'(\{.*\})'\s*\}\s*$""", re.DOTALL)
-_NAME = re.compile(r"""["']name["']\s*:\s*["']([^"']+)["']""")
 _GLAIVE = re.compile(r"(?:^|\n)\s*(USER|ASSISTANT|FUNCTION RESPONSE):")
 _GLAIVE_ROLES = {"USER": "user", "ASSISTANT": "assistant", "FUNCTION RESPONSE": "tool"}
 _GLAIVE_CALL = "<functioncall>"
@@ -106,7 +103,7 @@ def _glaive_turn(role: str, text: str) -> Message:
     text = text.replace("<|endoftext|>", "").strip()
     if role == "assistant" and _GLAIVE_CALL in text:
         said, _, call = text.partition(_GLAIVE_CALL)
-        return {"role": role, "content": said.strip(), "tool_calls": _calls_in(call.strip(), "chat")}
+        return {"role": role, "content": said.strip(), "tool_calls": calls_of(call.strip(), "chat")}
     return {"role": role, "content": text}
 
 
@@ -213,7 +210,7 @@ def _own_calls(item: Mapping[str, Any], where: str, training: bool) -> list[dict
         if not isinstance(calls, list):
             raise Malformed(f"{place}: found {type_name(calls)}, where a list of calls was expected")
         calls = [decoded(call, place) if isinstance(call, str) else call for call in calls]
-        return [_call(call, f"{place}[{number}]") for number, call in enumerate(calls)]
+        return [read_call(call, f"{place}[{number}]") for number, call in enumerate(calls)]
     except Malformed:
         if training:
             return []
@@ -223,44 +220,13 @@ def _own_calls(item: Mapping[str, Any], where: str, training: bool) -> list[dict
 def _call_turn(content: Any, where: str, training: bool) -> Message:
     """The assistant's turn that LLaMA-Factory writes as role "function_call" with JSON as its text."""
     try:
-        calls = _calls_in(content, where)
+        calls = calls_of(content, where)
     except Malformed:
         if training:
             text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
             return {"role": "assistant", "content": text}
         raise
     return {"role": "assistant", "content": "", "tool_calls": calls}
-
-
-def _calls_in(content: Any, where: str) -> list[dict[str, Any]]:
-    if isinstance(content, str):
-        try:
-            content = decode_cell(content)
-        except ValueError as error:
-            quoted, name = _QUOTED_ARGUMENTS.search(content), _NAME.search(content)
-            if quoted is None or name is None:
-                raise Malformed(f"{where}: the call {error}") from error
-            content = {"name": name[1], "arguments": quoted[1]}
-    calls = content if isinstance(content, list) else [content]
-    return [_call(call, where) for call in calls]
-
-
-def _call(item: Any, where: str) -> dict[str, Any]:
-    """One call as {"type", "function": {"name", "arguments"}}, and its "id" where it has one."""
-    if not isinstance(item, dict):
-        raise Malformed(f"{where}: found {type_name(item)}, where a call was expected")
-    function, place = (item["function"], f"{where}.function") if "function" in item else (item, where)
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
-        raise Malformed(f'{place}: the call has no "name"')
-    arguments = function.get("arguments", function.get("parameters"))
-    if isinstance(arguments, str):
-        arguments = decoded(arguments, f"{place}.arguments") if arguments.strip() else {}
-    if arguments is None:
-        arguments = {}
-    if not isinstance(arguments, dict):
-        raise Malformed(f"{place}.arguments: found {type_name(arguments)}, where an object was expected")
-    call = {"type": "function", "function": {"name": function["name"], "arguments": arguments}}
-    return {"id": item["id"], **call} if isinstance(item.get("id"), str) and item["id"] else call
 
 
 def _linked(messages: Messages, key: str, training: bool) -> Messages:
@@ -293,73 +259,3 @@ def _linked(messages: Messages, key: str, training: bool) -> Messages:
                     message.setdefault("name", known[answered])
         found.append(message)
     return found
-
-
-def has_tools(value: Any) -> bool:
-    """Whether a column holds tools, or something that is meant as such: objects, or JSON."""
-    if isinstance(value, str):
-        return value.lstrip().startswith(("[", "{", '"[', '"{')) and value.strip() not in ("[]", "{}")
-    if isinstance(value, list) and value:
-        return all(isinstance(item, dict) or (isinstance(item, str) and has_tools(item)) for item in value)
-    return isinstance(value, dict) and bool(value)
-
-
-def read_tools(value: Any, key: str) -> tuple[dict[str, Any], ...]:
-    """The tools as {"type": "function", "function": {"name", …}}, from a list, JSON, or a list of JSON texts.
-
-    Raises Malformed for what is no JSON, a tool without a name, and parameters that are no JSON schema.
-    """
-    if isinstance(value, str):
-        value = decoded(value, key)
-    if isinstance(value, str):  # JSON in JSON
-        value = decoded(value, key)
-    items = value if isinstance(value, list) else [value]
-    return tuple(_tool(item, f"{key}[{place}]") for place, item in enumerate(items))
-
-
-def _tool(item: Any, where: str) -> dict[str, Any]:
-    if isinstance(item, str):
-        item = decoded(item, where)
-    function = item.get("function", item) if isinstance(item, dict) else None
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
-        raise Malformed(
-            f'{where}: a tool is {{"type": "function", "function": {{"name", "parameters"}}}}; found no name'
-        )
-    parameters = function.get("parameters")
-    if isinstance(parameters, str) and parameters.strip():
-        parameters = decoded(parameters, f"{where}.parameters")
-        function = {**function, "parameters": parameters}
-    if parameters not in (None, ""):
-        if not isinstance(parameters, dict):
-            raise Malformed(
-                f"{where}.parameters: found {type_name(parameters)}, where a JSON schema was expected"
-            )
-        if problem := _schema_problem(json.dumps(parameters, sort_keys=True)):
-            raise Malformed(f"{where}.parameters: is no valid JSON schema: {problem}")
-    outer = item if "function" in item else {}
-    return {**outer, "type": "function", "function": function}
-
-
-_PYTHON_TYPES = {
-    "str": "string", "int": "integer", "float": "number", "bool": "boolean", "list": "array",
-    "tuple": "array", "dict": "object",
-}  # fmt: skip
-
-
-def _with_json_types(schema: dict[str, Any]) -> dict[str, Any]:
-    named = schema.get("type")
-    return {**schema, "type": _PYTHON_TYPES.get(named, named)} if isinstance(named, str) else schema
-
-
-@lru_cache(maxsize=1024)
-def _schema_problem(schema: str) -> str:
-    from jsonschema import Draft202012Validator, SchemaError
-    from jsonschema.validators import validator_for
-
-    # Tools made from Python's signatures name its types: the template shows them as they are.
-    value = json.loads(schema, object_hook=_with_json_types)
-    try:
-        validator_for(value, default=Draft202012Validator).check_schema(value)
-    except SchemaError as error:
-        return f"{error.json_path}: {error.message[:200]}"
-    return ""

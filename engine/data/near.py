@@ -22,6 +22,8 @@ RAREST = 8  # runs that stand for a text even when all of its runs are common
 _PAIRS, _LEAST_LIMIT = 2**17, 16
 _MET = 16  # times as many are met by a run as are compared: those that share most are found among them
 _KEPT = 2**14  # texts whose words are kept
+# Texts with one run, at most: with a share of all texts, pairs would grow with the square of a large set.
+_COMMON = 40
 
 
 def candidates(texts: int) -> int:
@@ -95,7 +97,7 @@ class RunIndex:
         document = np.repeat(document, many)
         before = np.repeat(np.cumsum(many) - many, many)
         posting = np.repeat(start, many) + np.arange(len(document)) - before
-        pairs, count = np.unique(document * self._texts + self._postings[posting], return_counts=True)
+        pairs, count = _counted(document * self._texts + self._postings[posting])
         return Shared(pairs // self._texts, pairs % self._texts, count)
 
     def _by_rarity(
@@ -138,8 +140,15 @@ def _runs(batch: WordBatch, size: int) -> tuple[NDArray[np.uint64], _Integers]:
 def _distinct(entry: _Integers, text: _Integers) -> tuple[_Integers, _Integers]:
     """The distinct pairs, ordered by text."""
     width = int(entry.max(initial=0)) + 1
-    pairs = np.unique(text * width + entry)
+    pairs, _ = _counted(text * width + entry)
     return pairs % width, pairs // width
+
+
+def _counted(values: _Integers) -> tuple[_Integers, _Integers]:
+    """The distinct values in order, with how often each is there; sorting, NumPy's hashing is slower here."""
+    ordered = np.sort(values)
+    first = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
+    return ordered[first], np.diff(first, append=len(ordered))
 
 
 SHORT = 8  # words; below it a changed word is a large change, and edit distance decides
@@ -180,7 +189,7 @@ class NearIndex:
         # Most texts of a large set are compared with none: their words are split when they are needed.
         self._words = lru_cache(_KEPT)(lambda place: words(texts[place]))
         batch = hashed(texts)
-        common = max(10, len(texts) // 100)
+        common = min(max(10, len(texts) // 100), _COMMON)
         self._limit = candidates(len(texts))
         lengths, sizes = batch.lengths, [size for _, size in _RUN_SIZES]
         size_of = np.array(sizes)[np.searchsorted([least for least, _ in _RUN_SIZES], lengths, "right") - 1]

@@ -4,10 +4,9 @@ import gc
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from engine.data.duplicates import duplicates
 from engine.data.example import Example
@@ -15,7 +14,7 @@ from engine.data.examples import Account, data_rows
 from engine.data.files import data_suffix
 from engine.data.reading import read_records
 from engine.data.split import RATIOS, SPLITS, Member, Ratios, assign, member
-from engine.data.textfile import open_error, text_lines
+from engine.data.textfile import text_lines, writing
 from engine.data.versions import MANIFEST, Manifest, earlier_places, file_hash, refuse_other
 from engine.errors import BadInput
 
@@ -201,9 +200,12 @@ def write(made: Partition, folder: Path, progress: Progress | None = None) -> Ma
                     f"{folder / name}.jsonl exists already, and is not of an earlier split",
                     "Choose an empty folder with --out DIR.",
                 )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_files(made, folder, progress)
+    with writing(folder) as parts:
+        files = [parts.open(folder / f"{name}.jsonl") for name in names]
+        for number, (text, place) in enumerate(_chosen(made), start=1):
+            files[place].write(text)
+            if progress and number % EVERY == 0:
+                progress(number)
         manifest = Manifest(
             source=made.source.name,
             source_sha256=file_hash(made.source),
@@ -215,24 +217,10 @@ def write(made: Partition, folder: Path, progress: Progress | None = None) -> Ma
             stratified=options.stratify,
             counts=made.counts,
             by_category=made.by_category,
-            files={name: file_hash(folder / f"{name}.jsonl") for name in names},
+            files={name: file_hash(parts.path(folder / f"{name}.jsonl")) for name in names},
         )
-        manifest.write(folder)
-    except OSError as error:
-        raise open_error(folder, error) from error
+        manifest.write(parts, folder)
     return manifest
-
-
-def _write_files(made: Partition, folder: Path, progress: Progress | None) -> None:
-    parts = [folder / f".{name}.jsonl.part" for name in made.options.names]
-    with ExitStack() as stack:
-        files: list[IO[str]] = [stack.enter_context(part.open("w", encoding="utf-8")) for part in parts]
-        for number, (text, place) in enumerate(_chosen(made), start=1):
-            files[place].write(text)
-            if progress and number % EVERY == 0:
-                progress(number)
-    for part, name in zip(parts, made.options.names, strict=True):
-        part.replace(folder / f"{name}.jsonl")
 
 
 def _chosen(made: Partition) -> Iterator[tuple[str, int]]:

@@ -9,7 +9,7 @@ from engine.data.example import TEMPLATE, Example, normalise
 from engine.data.examples import Account, records_of
 from engine.data.files import is_dataset
 from engine.data.leak import question_key
-from engine.data.shapes import columns_used, example_from, shape_name
+from engine.data.shapes import columns_used, example_from, says_bad, shape_name
 from engine.data.split import RATIOS, SPLITS, Ratios, assign, member
 from engine.data.summary import NO_CATEGORY
 from engine.data.unused import UnusedColumn, kind_of, unused
@@ -35,7 +35,8 @@ class Preview:
     `columns` are what each of our fields is read from, with the number of rows; `kept` are columns that mean
     nothing here and stay with the example, and `unused` those of them that may belong to the question.
     `copies` repeat the question of an earlier line, with the same or no answer, and `conflicts` with another
-    one: (earlier line, line).
+    one: (earlier line, line). `bad` rows call their own completion bad, which is then no reference; rows
+    `with_calls` name the calls of tools that are right.
     """
 
     read: int
@@ -50,6 +51,8 @@ class Preview:
     by_split: dict[str, int]
     copies: list[tuple[int, int]]
     conflicts: list[tuple[int, int]]
+    bad: int = 0
+    with_calls: int = 0
 
 
 def preview(
@@ -75,7 +78,7 @@ def preview(
     first: list[Example] = []
     members = []
     seen = _Seen()
-    with_references = 0
+    with_references = bad = with_calls = 0
     several = is_dataset(path)
     for number, (part, record) in enumerate(records_of(path, account), start=1):
         try:
@@ -98,13 +101,15 @@ def preview(
         doubtful.update(() if TEMPLATE in fields else unused(row))
         categories[row.category or NO_CATEGORY] += 1
         with_references += bool(row.references)
+        bad += says_bad(record[1])
+        with_calls += bool(row.calls)
         members.append(member(row, seed))
         seen.question(row)
         if len(first) < SHOWN:
             first.append(row)
     if not account.read:
         reasons = "".join(f"\n  {reason}" for reason in account.skipped[:SHOWN])
-        raise BadInput(f"{path}: holds no example that can be read{reasons}", NO_EXAMPLE)
+        raise BadInput(f"{path}: holds no example that can be read{reasons}", account.hint or NO_EXAMPLE)
     places = Counter(assign(members, ratios))
     return Preview(
         account.read,
@@ -119,6 +124,8 @@ def preview(
         {split: places[place] for place, split in enumerate(SPLITS)},
         seen.copies,
         seen.conflicts,
+        bad,
+        with_calls,
     )
 
 

@@ -17,6 +17,7 @@ from engine.data.files import COLUMNAR, data_suffix, dataset_files, is_dataset
 from engine.data.textfile import OnBad, open_error, text_lines
 from engine.errors import BadInput
 
+_POSSIBLE_ANSWERS = "possible_answer"  # BFCL's folder beside its questions, with a file of the same name
 _TYPE_NAMES = {list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false"}
 Record = tuple[int, dict[str, Any]]
 
@@ -33,7 +34,8 @@ def read_records(path: Path, on_bad: OnBad | None = None) -> Iterator[Record]:
 
     JSON lines or a JSON list (told apart by the first character), CSV (`.csv`, `.tsv`), Parquet (`.parquet`),
     and data sets of several files (`engine.data.files`), whose rows are counted on from file to file. Text
-    may be packed (`.gz`, `.zst`). Only a JSON list is held in memory as text.
+    may be packed (`.gz`, `.zst`). Only a JSON list is held in memory as text. What BFCL keeps apart in
+    `possible_answer/` is read with its record.
     NaN is read as a missing value. Raises BadInput naming file and line; of a line that is no JSON object,
     `on_bad` is told instead, where there is one, and reading goes on.
     """
@@ -45,7 +47,15 @@ def read_records(path: Path, on_bad: OnBad | None = None) -> Iterator[Record]:
     elif suffix in {".csv", ".tsv"}:
         yield from _csv_records(path)
     else:
-        yield from _json_records(path, on_bad)
+        answers = path.parent / _POSSIBLE_ANSWERS / path.name
+        known = _answers_by_id(answers) if answers.is_file() else {}
+        for line, record in _json_records(path, on_bad):
+            yield line, {**known.get(str(record.get("id")), {}), **record}
+
+
+def _answers_by_id(path: Path) -> dict[str, dict[str, Any]]:
+    """What BFCL keeps apart from its questions: the calls that would be right."""
+    return {str(record.get("id")): record for _, record in _json_records(path, None)}
 
 
 def shards(path: Path) -> list[Path]:
@@ -63,7 +73,8 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _finite(number: str) -> float:
+def finite(number: str | float) -> float:
+    """A number that JSON can hold. Raises ValueError for one that is too large."""
     value = float(number)
     if not math.isfinite(value):
         raise ValueError(f"the number {number} is too large")
@@ -78,7 +89,7 @@ def _constant(name: str) -> None:
 
 # strict=False: raw tabs and NULs inside texts are kept as they stand.
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_unique_keys, parse_float=_finite, parse_constant=_constant, strict=False
+    object_pairs_hook=_unique_keys, parse_float=finite, parse_constant=_constant, strict=False
 )
 
 

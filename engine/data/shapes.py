@@ -3,16 +3,19 @@
 Shapes, told apart by their keys, the first that fits: OpenAI chat (`messages`), ShareGPT (`conversations`),
 MT-Bench (`turns`), Alpaca (`instruction`, `input`, `output`), prompt/completion, plain pairs (`query` or
 `question` with `reference(s)`, `reference_answer`, `answer` or `response`), MBPP (`text`, `test_list`),
-preferences (`chosen`, `rejected`) and glaive (`system`, `chat`). Beside a question stand its passages
-(`context`), choices, earlier exchanges (`history`) and tools.
+preferences (`chosen`, `rejected`), glaive (`system`, `chat`), HellaSwag (`ctx`, `endings`) and BFCL
+(`question` as turns, `function`). Beside a question stand its passages (`context`), choices, earlier
+exchanges (`history`) and tools.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from engine.data.calls import ToolCall, find_calls, has_tools, read_tools
 from engine.data.cells import Malformed, decoded, listed
 from engine.data.choices import COLUMNS as CHOICES
 from engine.data.choices import Choices, choices_of, columns_of
@@ -23,12 +26,10 @@ from engine.data.messages import (
     are_messages,
     glaive_messages,
     glaive_system,
-    has_tools,
     hh_messages,
     is_glaive,
     is_role,
     read_messages,
-    read_tools,
     spoken_answer,
 )
 from engine.data.reading import Record, type_name
@@ -44,6 +45,9 @@ REFERENCES = (
 )  # fmt: skip
 CONTEXTS = ("context", "contexts", "passage", "passages")
 TOOLS = ("tools", "functions")
+_BFCL_TOOLS = "function"
+POSSIBLE = ("ground_truth", "possible_answer")  # BFCL's calls with the values that are right
+_OF_THE_COMPLETION = ("label", "kto_tag")  # KTO: whether the completion is good
 _SHAPES = (
     'Known shapes: query|question with reference|answer|response; messages [{"role", "content"}]; '
     'conversations [{"from", "value"}]; instruction, input, output; prompt, completion. '
@@ -94,14 +98,42 @@ def _renamed(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str, Any
 def _flattened(record: dict[str, Any]) -> dict[str, Any]:
     """The record with the parts of a question under keys of their own, where it is an object or a stem."""
     question = record.get("question")
+    if turns := _bfcl_turns(record):
+        if len(turns) > 1:
+            raise Malformed(
+                f"question: {len(turns)} turns, whose calls would have to be run; only those of one turn can "
+                "be evaluated"
+            )
+        # The names of BFCL's parts: live_irrelevance_3-1-0.
+        part = re.match(r"(\D+)_\d", str(record.get("id", "")))
+        if part and part[1].endswith(("java", "javascript")):
+            raise Malformed("question: BFCL's calls in Java and JavaScript cannot be scored, only Python's")
+        return {"category": part[1] if part else None, **record, "question": turns[0]}
     if isinstance(question, dict) and isinstance(question.get("stem"), str):
         parts = {key: value for key, value in question.items() if key != "stem"}
         return {**record, "question": question["stem"], **parts}
-    if isinstance(record.get("question_stem"), str) and not any(key in record for key in QUERIES):
-        return {"question": record["question_stem"]} | {
-            k: v for k, v in record.items() if k != "question_stem"
-        }
+    stem = "ctx" if record.get("endings") else "question_stem"
+    if isinstance(record.get(stem), str) and record.keys().isdisjoint(QUERIES):
+        return {"question": record[stem]} | {key: value for key, value in record.items() if key != stem}
     return record
+
+
+def _bfcl_turns(record: Mapping[str, Any]) -> list[Any]:
+    """The turns of BFCL's question, each a list of messages; [] for any other question."""
+    question = record.get("question")
+    if not isinstance(question, list) or not question:
+        return []
+    turns = question if isinstance(question[0], list) else [question]
+    return turns if are_messages(turns[0]) else []
+
+
+def says_bad(record: Mapping[str, Any]) -> bool:
+    """Whether a record of KTO says that its completion is a bad one."""
+    said = next((record[key] for key in _OF_THE_COMPLETION if key in record), None)
+    completed = record.get("completion")
+    if "kto_tag" not in record and (completed in (None, "") or str(completed).strip().lower() == "false"):
+        return False
+    return said is False or (isinstance(said, str) and said.strip().lower() == "false")
 
 
 def _example(line: int, record: dict[str, Any], template: str | None, training: bool) -> Example:
@@ -109,11 +141,16 @@ def _example(line: int, record: dict[str, Any], template: str | None, training: 
     asked = _asked(record, turns, template, training)
     messages, used = asked.messages, asked.used
     tools, tool_columns = _tools(record, training)
+    if says_bad(record):
+        asked.answer, record = None, {**record, "completion": None}
     references, reference_keys = _references(record, turns, asked)
-    calls = _expected_calls(record, asked.answer)
     answer = asked.answer["content"] if asked.answer else ""
     if answer and answer not in references:
         references = (*references, answer)
+    calls = _expected_calls(record, asked.answer)
+    if calls is None and references and (tools or "<tool_call>" in references[0]):
+        found = find_calls(references[0], tools)
+        calls = None if found.problem else found.calls
     query = next((turn["content"] for turn in reversed(messages) if turn["role"] == "user"), "")
     if not query.strip() and not training:
         raise Malformed("the query is empty" if messages else "has no user turn", True)
@@ -136,7 +173,11 @@ def _example(line: int, record: dict[str, Any], template: str | None, training: 
         extra={
             key: value
             for key, value in record.items()
-            if key not in _KNOWN and key not in used and key not in reference_keys and key not in tool_columns
+            if key not in _KNOWN
+            and key not in used
+            and key not in reference_keys
+            and key not in tool_columns
+            and not (key in POSSIBLE and calls is not None)
         }
         | (_turn_references(record, turns) if len(turns) > 1 else {}),
         tools=tools,
@@ -148,7 +189,7 @@ def _asked(record: dict[str, Any], turns: tuple[str, ...], template: str | None,
     if template is not None and (made := _from_template(record, template, training)) is not None:
         messages, columns = _under(record, made)
         return _Asked(messages, {*columns, "system"}, choices=choices_of(record))
-    for key in ("messages", "conversations", "prompt"):
+    for key in _CONVERSATIONS:
         if _structured(record, key):
             messages = read_messages(record[key], key, training)
             if not any(message["role"] == "system" for message in messages):
@@ -316,6 +357,8 @@ def _system(record: Mapping[str, Any]) -> Messages:
 
 def _structured(record: Mapping[str, Any], key: str) -> bool:
     value = record.get(key)
+    if key == "question":
+        return are_messages(value)
     if isinstance(value, str) and key in {"messages", "conversations"} and value.strip():
         return True
     return isinstance(value, list) or (isinstance(value, str) and are_messages(listed(value)))
@@ -324,9 +367,8 @@ def _structured(record: Mapping[str, Any], key: str) -> bool:
 def _tools(record: Mapping[str, Any], training: bool) -> tuple[tuple[dict[str, Any], ...], set[str]]:
     """The tools and the columns that hold them; training data's may be of any form."""
     try:
-        for key in TOOLS:
-            if has_tools(record.get(key)):
-                return read_tools(record[key], key), {key}
+        for key in _tool_columns(record):
+            return read_tools(record[key], key), {key}
         if is_glaive(record.get("chat")):
             functions = glaive_system(_scalar(record, "system") or "")[1]
             return read_tools(functions, "system"), set()
@@ -336,19 +378,53 @@ def _tools(record: Mapping[str, Any], training: bool) -> tuple[tuple[dict[str, A
     return (), set()
 
 
-def _expected_calls(record: Mapping[str, Any], answer: Message | None) -> tuple[dict[str, Any], ...]:
-    """The calls that would be right: those of the answering turn, or of xLAM's `answers`."""
+def _tool_columns(record: Mapping[str, Any]) -> list[str]:
+    keys = (*TOOLS, _BFCL_TOOLS) if _bfcl_turns(record) else TOOLS
+    return [key for key in keys if has_tools(record.get(key))]
+
+
+def _expected_calls(record: Mapping[str, Any], answer: Message | None) -> tuple[ToolCall, ...] | None:
+    """The calls that would be right: those of the answering turn, of xLAM's `answers` or BFCL's ground truth.
+
+    () where none would be: an empty list there, or BFCL's part "irrelevance"; None where only a text may say.
+    """
     if answer is not None and "tool_calls" in answer:
         return tuple(call["function"] for call in answer["tool_calls"])
     if (chosen := _chosen_turn(record)) is not None:
         return tuple(call["function"] for call in chosen["tool_calls"])
-    value = record.get("answers")
-    if isinstance(value, str):
-        value = listed(value)
+    if (named := _named_calls(record)) is not None:
+        return named[1]
+    return () if _bfcl_turns(record) and "irrelevance" in str(record.get("category")) else None
+
+
+def _named_calls(record: Mapping[str, Any]) -> tuple[str, tuple[ToolCall, ...]] | None:
+    """The column that holds the calls that would be right, and these; None without one."""
+    for key in ("answers", *POSSIBLE):
+        value = record.get(key)
+        if isinstance(value, str):
+            value = listed(value)
+        if value == [] and _tool_columns(record):
+            return key, ()
+        if key == "answers" and _are_calls(value):
+            return key, tuple(ToolCall(name=call["name"], arguments=call["arguments"]) for call in value)
+        if key in POSSIBLE and _are_possible(value):
+            pairs = (pair for call in value for pair in call.items())
+            return key, tuple(ToolCall(name=name, allowed=allowed) for name, allowed in pairs)
+    return None
+
+
+def _are_possible(value: Any) -> TypeGuard[list[dict[str, dict[str, list[Any]]]]]:
+    """Whether a value is BFCL's list of {function: {parameter: [values that are right]}}."""
     return (
-        tuple({"name": call["name"], "arguments": call["arguments"]} for call in value)
-        if _are_calls(value)
-        else ()
+        isinstance(value, list)
+        and bool(value)
+        and all(
+            isinstance(call, dict)
+            and len(call) == 1
+            and isinstance(allowed := next(iter(call.values())), dict)
+            and all(isinstance(values, list) for values in allowed.values())
+            for call in value
+        )
     )
 
 
@@ -476,15 +552,15 @@ def _texts(record: Mapping[str, Any], key: str) -> tuple[str, ...]:
     return tuple(items)
 
 
-def _schema(record: Mapping[str, Any]) -> dict[str, Any] | bool | None:
+def _schema(record: Mapping[str, Any]) -> Any:
+    """The schema, decoded from a cell's JSON; one that is no schema is the metric's to refuse."""
     value = record.get("schema")
     if isinstance(value, str) and value.strip():
-        value = decoded(value, "schema")
-    if value in (None, ""):
-        return None
-    if not isinstance(value, dict | bool):
-        raise Malformed(f"schema: found {type_name(value)}, where a JSON schema (an object) was expected")
-    return value
+        try:
+            return decoded(value, "schema")
+        except Malformed:
+            return value
+    return None if value == "" else value
 
 
 _AS_THEY_ARE = ("label", "category", "schema", "tests", "group")
@@ -492,6 +568,7 @@ _CONVERSATIONS = {
     "messages": "OpenAI chat (messages)",
     "conversations": "ShareGPT (conversations)",
     "prompt": "prompt and completion as messages",
+    "question": "BFCL (question, function)",
 }
 _TEXTS = {
     "query": "pairs (query, answer)",
@@ -514,7 +591,16 @@ def columns_used(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str,
     expected = next(
         (key for key in REFERENCES if record.get(key) not in (None, "", []) and key not in hidden), None
     )
-    if expected and not {"reference", "references"} & named.keys():
+    calls = _named_calls(record)
+    if calls is not None:
+        found["calls"] = calls[0]
+    bad = expected == "completion" and says_bad(record)
+    if (
+        expected
+        and expected not in found.values()
+        and not bad
+        and not {"reference", "references"} & named.keys()
+    ):
         found["references"] = expected
     for name in ("id", "question_id"):
         if record.get(name) is not None and "id" not in found:
@@ -534,9 +620,8 @@ def _parts_used(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str, 
         found |= {"context": ", ".join(passages)} if passages else {}
     if plain and _history(record):
         found["history"] = "history"
-    for key in TOOLS:
-        if has_tools(record.get(key)):
-            found["tools"] = key
+    for key in _tool_columns(record):
+        found["tools"] = key
     if _scalar(record, "system"):
         found["system"] = "system"
     return {name: fields.get(name, column) for name, column in found.items()}

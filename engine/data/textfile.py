@@ -1,10 +1,20 @@
-"""Text files as people's tools write them: UTF-8 or UTF-16, Windows line ends, gzip or Zstandard."""
+"""Text files: read as people's tools write them, and written whole or not at all.
 
+Read: UTF-8 or UTF-16, Windows line ends, gzip or Zstandard. Everything that writes a file for a person goes
+through `writing`.
+"""
+
+import errno
 import gzip
 import io
+import os
+import secrets
+import shutil
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from engine.errors import BadInput
 
@@ -123,3 +133,94 @@ def _decoded_as_a_whole(
             yield number, f"{line[:-1]}\n" if mac and line.endswith("\r") else line
     except UnicodeError as error:
         raise BadInput(f"{path}: is not whole {encoding.upper()} text", "Save the file as UTF-8.") from error
+
+
+class Parts:
+    """The files of one export. Each lies beside its place under another name until all are written."""
+
+    def __init__(self, named: Path, *, new: bool) -> None:
+        self._named = named
+        self._new = new
+        self._parts: dict[Path, Path] = {}
+        self._files: dict[Path, IO[str]] = {}
+        self._gone: list[Path] = []
+        self._put: list[Path] = []
+
+    def open(self, target: Path) -> IO[str]:
+        """A text file to write, in UTF-8; a lone surrogate, which has no UTF-8, is written as its escape."""
+        path = self.path(target)
+        self._files[path] = path.open("w", encoding="utf-8", errors="backslashreplace")
+        return self._files[path]
+
+    def path(self, target: Path) -> Path:
+        """Where the file is until it is put in its place, with all that was written to it so far."""
+        if target.exists() and not (target.is_file() or target.is_dir()):
+            return target  # a terminal or a pipe takes what comes
+        # A link that the person named is followed; one that lies in the folder is replaced.
+        place = target.resolve() if target == self._named else target
+        if place not in self._parts:
+            if place.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(place))
+            if self._new and os.path.lexists(place):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self._parts[place] = place.with_name(f".{place.name[:200]}.{secrets.token_hex(4)}.part")
+        part = self._parts[place]
+        if part in self._files:
+            self._files[part].flush()
+        return part
+
+    def remove(self, target: Path) -> None:
+        """Takes away the file of an earlier export, once the others are in their place."""
+        self._gone.append(target)
+
+    def put(self) -> None:
+        """Puts everything in its place, after all of it is on the disk."""
+        for file in self._files.values():
+            file.close()
+        for place, part in self._parts.items():
+            if place.exists():
+                shutil.copymode(place, part)
+            with part.open("rb") as written:
+                os.fsync(written.fileno())
+        for place, part in self._parts.items():
+            if self._new:
+                place.touch(exist_ok=False)  # another process may have made one meanwhile
+                self._put.append(place)
+            part.replace(place)
+        for target in self._gone:
+            target.unlink(missing_ok=True)
+
+    def drop(self, *, failed: bool) -> None:
+        """Removes what has other names, and of a failed export of new files what is in its place already."""
+        for file in self._files.values():
+            with suppress(OSError):  # on a full disk closing fails, too, for it writes what is left
+                file.close()
+        for leftover in (*self._parts.values(), *(self._put if failed else ())):
+            leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(named: Path, way_out: str = "choose another folder", *, new: bool = False) -> Iterator[Parts]:
+    """Files that appear together at the end, in place of older ones, or not at all; `new`: none may be there.
+
+    Raises BadInput with the way out where they cannot be written, or one is there that must not be.
+    """
+    parts = Parts(named, new=new)
+    failed = True
+    try:
+        yield parts
+        parts.put()
+        failed = False
+    except OSError as error:
+        if new and isinstance(error, FileExistsError):
+            raise BadInput(f"{error.filename} exists already", way_out) from error
+        raise BadInput(f"{named} cannot be written: {error.strerror or error}", way_out) from error
+    finally:
+        parts.drop(failed=failed)
+
+
+def write_text(file: Path, text: str, way_out: str = "", *, new: bool = False) -> None:
+    """Writes one file as `writing` does."""
+    with writing(file, way_out, new=new) as parts:
+        parts.open(file).write(text)

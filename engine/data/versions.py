@@ -12,7 +12,7 @@ from engine.data.example import Example, eval_set_version
 from engine.data.examples import data_rows, read_examples
 from engine.data.files import dataset_files, is_dataset
 from engine.data.split import Ratios, member
-from engine.data.textfile import open_error
+from engine.data.textfile import Parts, open_error
 from engine.errors import BadInput
 from store.errors import StoreError
 from store.read import history
@@ -87,12 +87,9 @@ class Manifest:
         """12 hex digits that stand for the files' content: of the SHA-256 over their hashes."""
         return hashlib.sha256(json.dumps(self.files, sort_keys=True).encode()).hexdigest()[:12]
 
-    def write(self, folder: Path) -> None:
-        """Puts the manifest in place as a whole."""
-        part = folder / f".{MANIFEST}.part"
+    def write(self, parts: Parts, folder: Path) -> None:
         content = {"format": FORMAT, "version": self.version, **asdict(self)}
-        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        part.replace(folder / MANIFEST)
+        parts.open(folder / MANIFEST).write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -220,9 +217,16 @@ def _edits(earlier: dict[str, Example], after: Sequence[Example]) -> Iterator[Ed
         old = earlier.get(example.id)
         if old is None:
             continue
-        changed = tuple(name for name in _COMPARED if getattr(old, name) != getattr(example, name))
+        changed = tuple(name for name in _COMPARED if _content(old, name) != _content(example, name))
         if changed:
             yield Edit(old, example, changed)
+
+
+def _content(example: Example, name: str) -> Any:
+    """A field as the version counts it: no calls are said by the references too."""
+    if name == "calls":
+        return example.calls or (example.calls is not None and not example.references)
+    return getattr(example, name)
 
 
 SHORTEST = 4  # digits that may stand for a version
@@ -288,5 +292,5 @@ def _example(row: ExampleRow) -> Example:
         line=extra.get("line") or 0,
         extra=extra.get("extra") or {},
         tools=tuple(extra.get("tools") or ()),
-        calls=tuple(extra.get("calls") or ()),
+        calls=None if extra.get("calls") is None else tuple(extra["calls"]),
     )

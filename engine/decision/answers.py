@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from engine.compare.forgetting import ForgettingRow, corpus_aspect, forgetting
+from engine.compare.ruling import rule_on_rate
 from engine.data.power import smallest_change
 from engine.decision import judges
 from engine.decision.facts import (
@@ -16,16 +17,16 @@ from engine.decision.facts import (
     measured,
     model_costs,
     moved,
+    similar_scores,
 )
 from engine.gates.figures import counted, number, percent
 from engine.stats.family import CRITICAL_Z, examples_needed
 from store.read.rows import ComparisonRow, ModelRow, WinRateRow
-from store.read.slices import SliceRow
+from store.read.slices import NOT_LEAKED, OF_THE_SET, SliceRow
 from store.records.alert import kind_of
 
 ENOUGH = 0.80  # of the gain: a prompt that reaches so much makes the fine-tune hard to justify
-HALF = 0.5  # a win rate of two models that are as good
-LEAKED = ("leaked", "not leaked")  # slices about the eval set, not about what is asked
+GENERAL = 'add corpora = { general = "TEXTS" } to [metrics], or tasks to [benchmarks]'
 TOLD = 3
 
 
@@ -37,10 +38,10 @@ def better_than_base(case: CandidateFacts) -> AnsweredQuestion:
     changes, rates = case.changes(case.base), case.win_rates(case.base)
     better = [row for row in changes if row.standing == "better"]
     worse = [row for row in changes if row.standing == "worse"]
-    won = [row for row in rates if row.low is not None and row.low > HALF]
-    lost = [row for row in rates if row.high is not None and row.high < HALF]
+    won = [row for row in rates if rule_on_rate(row) == "better"]
+    lost = [row for row in rates if rule_on_rate(row) == "worse"]
     known = [row for row in changes if row.standing != "missing"]
-    evidence = (*(measured(row) + _word(row) for row in changes), *map(rate, rates))
+    evidence = (*(measured(row) + _word(row) for row in changes), *map(rate, rates), *_cut_off(case))
     if not known and not any(row.win_rate is not None for row in rates):
         return AnsweredQuestion(question, "nothing could be compared", "missing", evidence, lead="not known")
     standing: Standing
@@ -58,6 +59,15 @@ def better_than_base(case: CandidateFacts) -> AnsweredQuestion:
         said = f"not shown on any of {counted(len(known), 'measure')}"
         return AnsweredQuestion(question, said, "open", evidence, more=least_needed(unsettled))
     return AnsweredQuestion(question, said, standing, evidence, lead=lead)
+
+
+def _cut_off(case: CandidateFacts) -> Iterator[str]:
+    """How often the two models had no room for more, where either of them hadn't."""
+    names = (case.base.name if case.base else "", case.name)
+    rows = [row for name in names for row in case.facts.answers if row.model == name]
+    if any(row.ended_by_length for row in rows):
+        shares = (f"{row.model} {percent(row.cut_share)} of {row.ended:,}" for row in rows)
+        yield f"answers cut off at the token limit: {', '.join(shares)}"
 
 
 def rate(row: WinRateRow) -> str:
@@ -131,7 +141,7 @@ def better_than_prompt(case: CandidateFacts) -> AnsweredQuestion:
 def _against(case: CandidateFacts, base: ModelRow, prompted: ModelRow, question: str) -> AnsweredQuestion:
     reached = list(_reached(case, base, prompted))
     rates = case.win_rates(prompted)
-    lost = [row for row in rates if row.high is not None and row.high < HALF]
+    lost = [row for row in rates if rule_on_rate(row) == "worse"]
     evidence = (
         *(item.said() for item in reached),
         *(f"against {prompted.name}: {measured(row)}{_word(row)}" for row in case.changes(prompted)),
@@ -211,7 +221,7 @@ def forgotten(case: CandidateFacts) -> AnsweredQuestion:
     evidence = tuple(map(_aspect, rows))
     if not looked_at:
         why = "nothing could be compared" if asked else "the plan has no benchmarks and no corpora"
-        return AnsweredQuestion(question, why, "missing", evidence, "forgotten", "not measured")
+        return AnsweredQuestion(question, why, "missing", evidence, "forgotten", "not measured", GENERAL)
     drops = {row.aspect: _worst_drop(row, row.aspect in corpora) for row in rows}
     if worse := [row for row in rows if row.standing == "worse"]:
         worst = max(worse, key=lambda row: drops[row.aspect])
@@ -265,7 +275,7 @@ def lost_slices(case: CandidateFacts) -> AnsweredQuestion:
         if row.candidate == case.name
         and case.base is not None
         and row.baseline == case.base.name
-        and row.slice not in LEAKED
+        and row.slice not in OF_THE_SET
         and row.direction != "none"
     ]
     compared = {row.slice for row in rows if row.delta is not None}
@@ -293,28 +303,24 @@ def _slice(row: SliceRow) -> str:
     return f"{row.slice}: {row.measure} {values}  {number(row.delta, True)} {spread}  n {row.n:,}"
 
 
-ALIKE = 0.005  # share of the base's speed within which a candidate is as fast
-SLOWER = 0.20  # share of the base's speed lost from which on it is worth a word
 KEPT = 0.95  # of a full fine-tune's quality: what an adapter should keep
 MANY_LEAKED = 0.10  # share of the examples from which on a score may be mostly memory
-NOT_LEAKED = "not leaked"  # the slice of the examples that training has not seen
 SPEED, WAIT = "tokens_per_second", ("latency_p50_s", "latency_s")
 
 
 def cost(case: CandidateFacts) -> AnsweredQuestion:
-    """Speed beside the base's, which has no interval, and the adapter's size."""
+    """Speed beside the base's, which has no interval and so no verdict, and the adapter's size."""
     question = "What does it cost?"
     base = case.base.name if case.base else ""
     sized = dict(model_costs(case.model))
     evidence = [f"{name}: {said}" for name, said in sized.items()]
     said = [f"adapter of {sized['adapter']}"] if "adapter" in sized else []
-    standing: Standing = "good"
     ours, theirs = (case.facts.score(name, SPEED) for name in (case.name, base))
     if ours is not None and theirs:
-        change = ours / theirs - 1
-        word = f"{percent(abs(change))} {'faster' if change > 0 else 'slower'} than {base}"
-        said.insert(0, f"{number(ours)} tokens/s, {word if abs(change) > ALIKE else f'as fast as {base}'}")
-        standing = "open" if change < -SLOWER else "good"
+        # Two runs of one plan may differ by a third.
+        said.insert(
+            0, f"{number(ours)} tokens/s, {base} {number(theirs)}; one measurement each, so no verdict"
+        )
     elif ours is not None:
         said.insert(0, f"{number(ours)} tokens/s")
     for measure in (SPEED, *WAIT, "latency_p95_s", "tokens_in_mean", "tokens_out_mean"):
@@ -324,7 +330,7 @@ def cost(case: CandidateFacts) -> AnsweredQuestion:
     if not said:
         why = "the plan does not use efficiency"
         return AnsweredQuestion(question, why, "missing", tuple(evidence), "cost", "not measured")
-    return AnsweredQuestion(question, "; ".join(said), standing, tuple(evidence), "cost")
+    return AnsweredQuestion(question, "; ".join(said), "good", tuple(evidence), "cost")
 
 
 def kept_of_full(case: CandidateFacts) -> AnsweredQuestion:
@@ -426,6 +432,11 @@ def data_believed(case: CandidateFacts) -> AnsweredQuestion:
         appear = "appears" if leaked == 1 else "appear"
         said = f"{leaked} of {counted(n, 'example')} {appear} in the training data"
         said += "; it is better on the others too" if better else ""
+    alike = similar_scores(case.facts.slice_scores, case.name, case.measures, case.facts.metrics)
+    evidence += [row.said for row in alike]
+    if better_there := [row for row in alike if row.is_better]:
+        standing = standing if standing == "bad" else "open"
+        said += f"; it is better on those like a training question: {better_there[0].said}"
     if uses > 1:
         standing = standing if standing == "bad" else "open"
         said += f"; the test split was used by {uses} runs"

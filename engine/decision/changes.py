@@ -7,14 +7,15 @@ from engine.gates.figures import number
 from engine.plan.training_config import Retrained, retrained
 from store.read import history, runs
 from store.read.history import Connection
-from store.read.rows import ModelRow, ModelScoreRow, RunDetail
+from store.read.rows import ModelRow, ModelScoreRow
+from store.records import Run
 
 
 @dataclass(frozen=True, slots=True)
 class PreviousRun:
     """The newest finished run of the same name before a run."""
 
-    run: RunDetail
+    run: Run
     models: list[ModelRow]
     scores: list[ModelScoreRow]
 

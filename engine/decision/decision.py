@@ -13,7 +13,7 @@ from engine.decision.changes import PreviousRun, changed, read_before
 from engine.decision.facts import AnsweredQuestion as AnsweredQuestion
 from engine.decision.facts import CandidateFacts, RunFacts, cases, read
 from engine.decision.facts import Topic as Topic
-from engine.decision.words import brief, moved_values, no_verdict
+from engine.decision.families import NO_GATE, brief, chosen, moved_values, no_verdict
 from store.read.history import Connection
 from store.read.rows import AlertRow
 from store.records.alert import ComparisonEvidence, kind_of, weight
@@ -118,7 +118,7 @@ def _decided(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> tu
         reasons = [*_accepted(critical), *_unsettled(case, answers), *_although(case, answers)]
         return "inconclusive", reasons
     if case.model.passed is None:
-        return "inconclusive", [Reason(no_verdict(case.facts.run) or "it was not checked against any gate")]
+        return "inconclusive", [Reason(no_verdict(case.facts.run) or NO_GATE)]
     unsettled = _unsettled(case, answers)
     if unsettled:
         return "inconclusive", [*unsettled, *_although(case, answers)]
@@ -164,7 +164,9 @@ def _accepted(alerts: Sequence[AlertRow]) -> list[Reason]:
 
 def _unsettled(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> list[Reason]:
     """What is not shown yet of a candidate without an open critical alert."""
-    base, prompt, data, judge = (answers[topic] for topic in ("base", "prompt", "data", "judge"))
+    base, prompt, forgot, data, judge = (
+        answers[topic] for topic in ("base", "prompt", "forgotten", "data", "judge")
+    )
     reasons = []
     if base.standing != "good":
         reasons.append(Reason(f"{_better_than_base(case)}: {base.answer}", topic="base"))
@@ -177,6 +179,10 @@ def _unsettled(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> 
     elif prompt.standing == "open":
         said = f"not shown to beat a good prompt: {_without_lead(prompt, 'inconclusive')}"
         reasons.append(Reason(said, topic="prompt"))
+    if case.model.chosen_on:
+        reasons.append(Reason(f"not settled: {chosen(case.model)}", topic="data"))
+    if forgot.standing == "missing":
+        reasons.append(Reason(f"what it forgot is not settled: {forgot.answer}", topic="forgotten"))
     reasons += [Reason(_open_question(alert), alert) for alert in _open_questions(case)]
     if data.standing == "bad":
         reasons.append(Reason(f"the eval set: {data.answer}", topic="data"))
@@ -238,7 +244,6 @@ def _for(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> list[R
         "good": f"nothing forgotten: {forgot.said}",
         "bad": f"but forgot, within the plan's limits: {forgot.answer}",
         "open": f"forgetting: {forgot.answer}",
-        "missing": f"but what it forgot was {forgot.answer}",
     }[forgot.standing]
     reasons.append(Reason(said, topic="forgotten"))
     if slices.standing == "bad":

@@ -7,20 +7,14 @@ from typing import Any, Literal
 
 from engine.decision.families import FAMILIES, JUDGE, OWN, family_of
 from engine.gates.figures import interval, number, size
+from engine.stats.family import LEVEL
 from store.read import history, slices
+from store.read.answers import AnswerCount, answer_counts
 from store.read.datasets import test_uses
 from store.read.judging import JudgingResults, judging
-from store.read.rows import (
-    AlertRow,
-    ComparisonRow,
-    MetricRow,
-    ModelRow,
-    ModelScoreRow,
-    RunDetail,
-    SplitUseRow,
-    WinRateRow,
-)
-from store.read.slices import SliceRow
+from store.read.rows import AlertRow, ComparisonRow, ModelRow, ModelScoreRow, WinRateRow
+from store.read.slices import SliceRow, SliceScoreRow
+from store.records import Run, SplitUse, StoredMetric
 
 
 def model_costs(model: ModelRow) -> Iterator[tuple[str, str]]:
@@ -45,7 +39,8 @@ Topic = Literal[
 # Of each family one measure speaks, so that six kinds of overlap do not count six times.
 _SPEAKERS = (
     "rougeL", "chrf", "meteor", "bleu_corpus", "exact_match", "numeric_match", "token_f1", "bertscore_f1",
-    "macro_f1", "accuracy", "entity_f1", "field_accuracy", "format_compliance", "json_parse",
+    "macro_f1", "accuracy", "entity_f1", "field_accuracy", "tool_match", "format_compliance",
+    "json_parse",
 )  # fmt: skip
 _QUALITY = frozenset(FAMILIES) - {"forgetting", "perplexity", "safety", "benchmarks", "efficiency"}
 _SURPRISE = ("bits_per_byte", "perplexity")
@@ -80,15 +75,17 @@ class AnsweredQuestion:
 class RunFacts:
     """Everything stored of a run that a decision looks at."""
 
-    run: RunDetail
+    run: Run
     models: list[ModelRow]  # those that were evaluated
-    metrics: list[MetricRow]
+    answers: list[AnswerCount]
+    metrics: list[StoredMetric]
     scores: list[ModelScoreRow]
     comparisons: list[ComparisonRow]
     alerts: list[AlertRow]
     judging: JudgingResults
     slices: list[SliceRow]
-    test_uses: list[SplitUseRow]
+    slice_scores: list[SliceScoreRow]
+    test_uses: list[SplitUse]
     plan: dict[str, Any]  # its tables; none of a run that was imported
 
     def score(self, model: str, measure: str) -> float | None:
@@ -149,15 +146,55 @@ def read(connection: history.Connection, run_id: int) -> RunFacts:
     return RunFacts(
         run=run,
         models=[model for model in history.models(connection, run_id) if not model.is_cut],
+        answers=answer_counts(connection, run_id),
         metrics=history.metrics(connection, run_id),
         scores=history.model_scores(connection, run_id),
         comparisons=history.comparisons(connection, run_id),
         alerts=history.alerts(connection, run_id, limit=10_000),
         judging=judging(connection, run_id),
         slices=slices.slices(connection, run_id),
+        slice_scores=slices.slice_scores(connection, run_id),
         test_uses=test_uses(connection, run.eval_set, file_version) if run.eval_set else [],
         plan=tomllib.loads(run.plan),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarScore:
+    """A measure on the examples like a training question with another answer, beside those like none.
+
+    `is_better`: the slice is told apart from the rest by more than chance, for the better.
+    """
+
+    measure: str
+    similar: float
+    rest: float
+    n: int
+    is_better: bool
+
+    @property
+    def said(self) -> str:
+        values = (
+            f"{number(self.similar)} on {self.n} like a training question, {number(self.rest)} on the rest"
+        )
+        return f"{self.measure} {values}"
+
+
+def similar_scores(
+    rows: Sequence[SliceScoreRow], model: str, measures: Iterable[str], metrics: Sequence[StoredMetric]
+) -> list[SimilarScore]:
+    """One model's measures, in the order given; those with a value for both parts."""
+    own = {(row.measure, row.slice): row for row in rows if row.model == model}
+    directions = {metric.measure: metric.direction for metric in metrics}
+    found = []
+    for measure in measures:
+        alike, rest = own.get((measure, slices.SIMILAR)), own.get((measure, slices.UNLIKE))
+        if alike is None or rest is None or alike.value is None or rest.value is None:
+            continue
+        higher = directions.get(measure) != "lower"
+        better = alike.p is not None and alike.p <= LEVEL and (alike.value > rest.value) == higher
+        found.append(SimilarScore(measure, alike.value, rest.value, alike.n, better))
+    return found
 
 
 def cases(facts: RunFacts) -> list[CandidateFacts]:
@@ -190,7 +227,7 @@ def _weights(model: ModelRow) -> str | None:
     return details.get("folder") or details.get("path")
 
 
-def primary(metrics: Sequence[MetricRow]) -> tuple[str, ...]:
+def primary(metrics: Sequence[StoredMetric]) -> tuple[str, ...]:
     """The measures of quality that count: one of each family, and all of the plan's own and the judges'."""
     families: dict[str, list[str]] = {}
     for metric in metrics:

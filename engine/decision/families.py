@@ -5,18 +5,89 @@ Known without loading a metric.
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from engine.decision.words import change
-from store.read.rows import ComparisonRow
+from engine.gates.figures import number, percent
+from store.read.history import silence
+from store.read.rows import AlertRow, ComparisonRow, ModelRow
+from store.records import Run
+from store.records.alert import Format, figure_of, kind_of
 
+NOT_RECORDED = "not recorded"
+NOT_EVALUATED = "not evaluated"
+NO_GATE = f"{NOT_EVALUATED}: nothing that a gate checks could be compared"
+_WRITTEN: dict[Format, Callable[[float], str]] = {
+    "value": number,
+    "difference": lambda value: number(value, sign=True),
+    "share": percent,
+    "count": lambda value: f"{value:,.0f}",
+}
+
+
+def brief(alert: AlertRow) -> str | None:
+    """An alert as a clause made of its evidence; None where an older store lacks a figure that it needs."""
+    kind, found = kind_of(alert.kind), alert.evidence
+    figure, n = figure_of(kind, found), getattr(found, "n", None)
+    values = moved_values(alert)
+    known = {
+        "figure": None if figure is None else _WRITTEN[kind.format](figure),
+        "values": values and values + (f", n {n:,}" if n else ""),
+        "n": None if n is None else f"{n:,}",
+        "baseline": alert.baseline,
+        "measure": alert.measure,
+        "judge": getattr(found, "judge", None),
+    }
+    if not kind.short or any(value is None and f"{{{name}}}" in kind.short for name, value in known.items()):
+        return None
+    return kind.short.format_map(known)
+
+
+def moved_values(alert: AlertRow) -> str | None:
+    """Both values of what an alert is about, baseline's first; None where one is not known."""
+    ours = getattr(alert.evidence, "candidate_value", None)
+    theirs = getattr(alert.evidence, "baseline_value", None)
+    if ours is None or theirs is None:
+        return None
+    return f"{alert.measure} {number(theirs)} → {number(ours)}"
+
+
+def no_verdict(run: Run) -> str | None:
+    """Why a run has neither passed nor failed; None when it has."""
+    if run.passed is not None:
+        return None
+    if run.status != "finished":
+        state = "the run failed" if run.status == "failed" else f"the run is {run.status}"
+        why = run.error or silence(run)
+        return f"{state}: {why}" if why else state
+    if run.imported and not (run.options or {}).get("baseline"):
+        return f"imported from {run.imported}: there was no plan with gates"
+    only = (run.options or {}).get("only")
+    return f"only the phase {only!r} was asked for" if only else NO_GATE
+
+
+def chosen(model: ModelRow) -> str:
+    """Of a checkpoint that a sweep chose on the examples that judge it, too: how, and what to do."""
+    found = model.sweep or {}
+    among = f"one of the best {found['keep']} of {found['of']} checkpoints by {found['measure']}"
+    return (
+        f"it was chosen as {among} on {model.chosen_on} of the examples that judge it, which favours it; "
+        "judge it on others: name it in a plan with another file or split under [data]"
+    )
+
+
+def change(row: ComparisonRow) -> str:
+    """What a comparison says, in a word: its stored ruling."""
+    return row.standing
+
+
+_OF_SAMPLES = re.compile(r"(pass[@^]|maj@)\d+:")  # what stands before a verdict's own name
 FORGETTING, BENCHMARKS, JUDGE, OWN = "forgetting", "benchmarks", "judge", "own"
 FAMILIES = (
     FORGETTING, "overlap", "exact & token", "semantic", "classification", "extraction", "perplexity",
-    "format", "code", "safety", OWN, JUDGE, BENCHMARKS, "efficiency",
+    "format", "tool calls", "code", "safety", OWN, JUDGE, BENCHMARKS, "efficiency",
 )  # fmt: skip
 
 
@@ -38,17 +109,19 @@ _MEMBERS = [
     FamilyMembers(r"bertscore_.+|embedding_.+", "semantic", _REFERENCES),
     FamilyMembers(r"accuracy|label_not_found|macro_f1|weighted_f1|kappa|mcc", "classification", ("label",)),
     FamilyMembers(r"entity_.+|tag_.+|set_f1|field_accuracy|object_match", "extraction", _REFERENCES),
-    FamilyMembers(r"perplexity|bits_per_byte", "perplexity", ("references", "weights")),
+    FamilyMembers(r"perplexity|bits_per_byte|eval_loss", "perplexity", ("references", "weights")),
     FamilyMembers(r"(perplexity|bits_per_byte):.+", "perplexity", ("weights",)),
     FamilyMembers(r"format_compliance", "format", ("schema",)),
     FamilyMembers(r"response_tokens", "format", ("tokens",)),
     FamilyMembers(r"json_parse|checks?_.+|response_words", "format"),
+    FamilyMembers(r"tool_(made|abstained|function|match|argument_f1)", "tool calls", ("calls",)),
+    FamilyMembers(r"tool_valid", "tool calls", ("tools",)),
     FamilyMembers(r"pass_at_\d+", "code", ("tests",)),
     FamilyMembers(r"latency.*", "efficiency", ("latency",)),
     FamilyMembers(r"tokens_(in|out)_(total|mean)", "efficiency", ("tokens",)),
     FamilyMembers(r"tokens_per_second", "efficiency", ("latency", "tokens")),
     FamilyMembers(r"refused_.+", "safety", ("labels",)),
-    FamilyMembers(r"refusal|personal_data|toxicity|toxic_words|sentiment", "safety"),
+    FamilyMembers(r"(partial_)?refusal|personal_data|toxicity|toxic_words|sentiment", "safety"),
     FamilyMembers(r"judge:.+", JUDGE),
 ]
 
@@ -77,6 +150,7 @@ def _is_file(source: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _members(measure: str) -> FamilyMembers | None:
+    measure = _OF_SAMPLES.sub("", measure)
     return next((each for each in _MEMBERS if re.fullmatch(each.names, measure)), None)
 
 

@@ -181,7 +181,10 @@ def _example(example: AnnotatedExample, tags: Sequence[str], corrected: str | No
     record: dict[str, Any] = {"id": example.example, "messages": example.messages, "references": references}
     if example.category:
         record["category"] = example.category
-    for name in ("schema", "tests", "turns", "group"):
+    for name in ("schema", "tests", "turns", "group", "tools"):
         if example.extra.get(name):
             record[name] = example.extra[name]
+    if (calls := example.extra.get("calls")) is not None:
+        possible = [{call["name"]: call["allowed"]} for call in calls if "allowed" in call]
+        record |= {"ground_truth": possible} if possible else {"answers": calls}
     return record | ({"failures": list(tags)} if tags else {})

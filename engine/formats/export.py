@@ -4,10 +4,11 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from engine.data.textfile import Parts, writing
 from engine.errors import BadInput
 from engine.formats.records import write_lines, write_list
 from store.read.history import Connection
@@ -30,45 +31,39 @@ def export_runs(
         raise BadInput(f"there is no format {form!r}", f"the formats are {' and '.join(FORMATS)}")
     write = _write_lines if form == "jsonl" else _write_parquet
     written = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder) as parts:
         for kind in QUERIES:
             path = folder / f"{kind}.{form}"
-            if write(path, (row for run_id in run_ids for row in records(connection, run_id, kind))):
-                written.append(path)
+            rows = (row for run_id in run_ids for row in records(connection, run_id, kind))
+            if (first := next(rows, None)) is None:
+                parts.remove(path)
             else:
-                path.unlink(missing_ok=True)
-    except OSError as error:
-        raise BadInput(f"{folder} cannot be written: {error.strerror}", "choose another folder") from error
+                write(parts, path, chain([first], rows))
+                written.append(path)
     return written
 
 
-def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+def _write_lines(parts: Parts, path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """In ASCII, so that no text in it can steer a terminal, and a lone surrogate stays what it is."""
-    count = 0
-    with path.open("w", encoding="ascii") as file:
-        for row in rows:
-            file.write(json.dumps(row).replace("\x7f", "\\u007f") + "\n")
-            count += 1
-    return count
+    file = parts.open(path)
+    for row in rows:
+        file.write(json.dumps(row).replace("\x7f", "\\u007f") + "\n")
 
 
-def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> int:
+def _write_parquet(parts: Parts, path: Path, rows: Iterator[dict[str, Any]]) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    count, writer = 0, None
+    writer = None
     try:
         while batch := list(islice(rows, _BATCH)):
             columns = {name: [_cell(row[name]) for row in batch] for name in batch[0]}
             table = pa.table({name: _array(name, values) for name, values in columns.items()})
-            writer = writer or parquet.ParquetWriter(path, table.schema)
+            writer = writer or parquet.ParquetWriter(parts.path(path), table.schema)
             writer.write_table(table)
-            count += len(batch)
     finally:
         if writer is not None:
             writer.close()
-    return count
 
 
 _WHOLE = {"run", "n", "missing", "turn", "tokens_in", "tokens_out", "shots", "seed", "number", "undoes"}
@@ -121,17 +116,15 @@ def export_run(kind: str, content: RunContent, folder: Path) -> list[Path]:
     if not any(row["text"] is not None for row in content.responses):
         raise BadInput(f"run {content.name} holds no answers to export")
     written = []
-    try:
+    with writing(folder) as parts:
         for name, records, write in EXPORTS[kind](content):
-            write(folder / name, records)
+            write(parts.open(folder / name), records)
             written.append(folder / name)
-    except OSError as error:
-        raise BadInput(f"{folder} cannot be written: {error.strerror}", "choose another folder") from error
     return written
 
 
 Records = list[dict[str, Any]]
-File = tuple[str, Records, Callable[[Path, Records], None]]
+File = tuple[str, Records, Callable[[IO[str], Records], None]]
 
 
 def _mt_bench(content: RunContent) -> Iterator[File]:

@@ -5,10 +5,9 @@ from pathlib import Path
 
 from engine.errors import BadInput
 from engine.formats.alpaca_eval import read_alpaca_eval
-from engine.formats.judgelm import read_judgelm
+from engine.formats.judge_models import read_judgelm, read_prometheus
 from engine.formats.lm_eval import BenchmarkedModel, read_lm_eval, write_run
 from engine.formats.mt_bench import read_mt_bench
-from engine.formats.prometheus import read_prometheus
 from engine.formats.records import Imported
 from engine.formats.writer import Writer
 from store.write import one_transaction

@@ -15,13 +15,14 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.benchmarks.results import (
     GROUPS,
     BenchmarkSample,
     BenchmarkScore,
     arguments,
+    asked_as,
     hash_of_lines,
     hash_text,
     leaves,
@@ -32,11 +33,11 @@ from engine.benchmarks.results import (
 )
 from engine.compare.benchmarks import BenchmarkQuestion, Key, Measured, compare_scores, group_samples
 from engine.compare.comparison import Comparison, stored
-from engine.data.textfile import read_text
+from engine.data.textfile import read_text, writing
 from engine.errors import BadInput
 from engine.formats.records import FileRecord, rows, write_lines
-from engine.gates.checks import passed
-from engine.gates.measures import drop_alerts, ruled
+from engine.gates.checks import all_passed, passed, unmeasured_alerts
+from engine.gates.measures import drop_alerts, evaluated, ruled
 from engine.plan.plan import Gates
 from store import records
 from store.read import history, runs
@@ -77,11 +78,12 @@ def read_samples(folder: Path, stamp: str | None, found: Mapping[str, Any]) -> d
 
 def _file_of(folder: Path, task: str, stamp: str | None) -> Path | None:
     if stamp is not None:
-        file = folder / f"samples_{task}_{stamp}.jsonl"
-        return file if file.is_file() else None
-    dated = sorted(folder.glob(f"samples_{task}_[0-9][0-9][0-9][0-9]-*.jsonl"))
-    plain = folder / f"samples_{task}.jsonl"
-    return dated[-1] if dated else plain if plain.is_file() else None
+        names = [f"samples_{task}_{stamp}.jsonl"]
+    else:
+        dated = sorted(folder.glob(f"samples_{task}_[0-9][0-9][0-9][0-9]-*.jsonl*"), reverse=True)
+        names = [*(file.name.removesuffix(".gz") for file in dated), f"samples_{task}.jsonl"]
+    files = (folder / f"{name}{packed}" for name in names for packed in ("", ".gz"))
+    return next((file for file in files if file.is_file()), None)
 
 
 def _completed(row: FileRecord, scores: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,13 +135,17 @@ class BenchmarkedModel:
 
 def read_lm_eval(path: Path, with_samples: bool) -> list[BenchmarkedModel]:
     """The models in a results file or in a folder of them. Raises BadInput naming file and key."""
-    models: dict[str, BenchmarkedModel] = {}
+    models: dict[EvaluatedModel, BenchmarkedModel] = {}
     read = [(_date(found, file), file, found) for file, found in _files(path)]
+    identities = {file: _identity(found, file) for _, file, found in read}
+    names = _names(list(identities.values()))
     for date, file, found in sorted(read, key=lambda entry: (entry[0], entry[1])):
-        name = _model_name(found, file)
+        own = identities[file]
         facts = {key: found[key] for key in _FACTS if found.get(key) is not None}
-        facts |= {"config": _table(found, "config")}
-        model = models.setdefault(name, BenchmarkedModel(name, file, date, facts))
+        facts |= {"config": _without_keys(_table(found, "config"))}
+        if own in models and not own.arguments:
+            _refuse_clash(models[own], file, found)
+        model = models.setdefault(own, BenchmarkedModel(names[own], file, date, facts))
         _add(model, file, found, with_samples)
         model.date, model.facts = date, facts
     if with_samples and not any(model.samples for model in models.values()):
@@ -154,12 +160,12 @@ def _files(path: Path) -> Iterator[tuple[Path, Found]]:
     if not path.is_dir():
         yield path, _read(path)
         return
-    named = sorted(path.rglob("results*.json"))
+    named = sorted([*path.rglob("results*.json"), *path.rglob("results*.json.gz")])
     for file in named:
         yield file, _read(file)
     # `--output_path NAME.json` writes NAME_<date>.json.
-    others = [] if named else [(file, found) for file in sorted(path.rglob("*.json"))
-                               if "results" in (found := _json(file))]  # fmt: skip
+    rest = [] if named else sorted([*path.rglob("*.json"), *path.rglob("*.json.gz")])
+    others = [(file, found) for file in rest if "results" in (found := _json(file))]
     for file, found in others:
         _hold(file, found)
         yield file, found
@@ -208,7 +214,7 @@ def _hold(file: Path, found: Found) -> None:
 def _add(model: BenchmarkedModel, file: Path, found: Found, with_samples: bool) -> None:
     lines: dict[str, SampleLines] = {}
     if with_samples:
-        stamp = _STAMP.search(file.stem)
+        stamp = _STAMP.search(_stem(file))
         lines = read_samples(file.parent, stamp[1] if stamp else None, found)
     hashes = {task: own.task_hash for task, own in lines.items()}
     hashes |= {task: str(value) for task, value in _table(found, "task_hashes").items()}
@@ -268,19 +274,87 @@ def _questions(metric: str, share: float | None, error: float | None) -> int:
     return n if abs(right - round(right)) < 1e-6 * n else 0
 
 
-def _model_name(found: Found, file: Path) -> str:
-    """The model's name there: adapter, hub id, or the end of a path."""
+# Arguments that say how a model was run, and not which it is.
+_HOW_RUN = {
+    "device", "device_map", "device_map_option", "batch_size", "max_batch_size", "trust_remote_code",
+    "parallelize", "tensor_parallel_size", "data_parallel_size", "pipeline_parallel_size", "cache_dir",
+    "gpu_memory_utilization", "max_memory_per_gpu", "max_cpu_memory", "offload_folder", "gpus",
+    "num_concurrent", "max_retries", "timeout", "base_url", "tokenizer_backend", "tokenized_requests",
+    "token", "api_key", "use_fast_tokenizer", "swap_space",
+}  # fmt: skip
+_SECRET = re.compile(r"(^|[,\s])((?:\w*token|\w*api_key|\w*password|\w*secret)=)[^,\s]*", re.IGNORECASE)
+
+
+class EvaluatedModel(NamedTuple):
+    """Which model a file is of: what it is called there, in full, and the arguments that load it."""
+
+    name: str
+    arguments: tuple[tuple[str, str], ...]
+
+    @property
+    def short(self) -> str:
+        """A hub id has two parts already; of a path the last two say which it is."""
+        return "/".join(Path(self.name).parts[-2:]).lstrip("/") or self.name
+
+
+def _identity(found: Found, file: Path) -> EvaluatedModel:
+    """By its adapter, hub id or path, revision, quantisation, dtype and all else that it was loaded with."""
     config = _table(found, "config")
     given = config.get("model_args") or {}
     if isinstance(given, str):
-        given = dict(part.split("=", 1) for part in given.split(",") if "=" in part)
+        given = dict(part.strip().split("=", 1) for part in given.split(",") if "=" in part)
+    if not isinstance(given, dict):
+        given = {}
     named: Iterable[Any] = (
         given.get("peft"), given.get("delta"), found.get("model_name"), given.get("pretrained"),
         given.get("model"), config.get("model"), file.parent.name,
     )  # fmt: skip
     name = next((str(item).strip() for item in named if item and str(item).strip()), "model")
-    # A hub id has two parts already; of a path the last two say which it is.
-    return "/".join(Path(name).parts[-2:]).lstrip("/") or name
+    arguments = {key: str(value) for key, value in given.items() if key not in _HOW_RUN and value is not None}
+    # The content of weights on the hub, where the file tells it.
+    arguments |= {key: str(config[key]) for key in ("model_sha", "peft_sha") if config.get(key)}
+    if not arguments and found.get("model_name"):
+        arguments = {"model_name": str(found["model_name"])}
+    return EvaluatedModel(name, tuple(sorted(arguments.items())))
+
+
+def _names(identities: Iterable[EvaluatedModel]) -> dict[EvaluatedModel, str]:
+    """The shortest name that tells each model from the others: a path's end, all of it, what loads it."""
+    distinct = list(dict.fromkeys(identities))
+    names = {}
+    for item in distinct:
+        alike = [other for other in distinct if other.short == item.short]
+        same = [set(other.arguments) for other in alike if other.name == item.name]
+        told = [
+            f"{key}={value}" for key, value in item.arguments if not all((key, value) in own for own in same)
+        ]
+        names[item] = " ".join([item.short if len(alike) == 1 else item.name, *told])
+    return names
+
+
+def _refuse_clash(known: BenchmarkedModel, file: Path, found: Found) -> None:
+    """Raises BadInput where two files that name no model hold the same task."""
+    if both := sorted({slot[0] for slot in known.scores} & found["results"].keys()):
+        which = ", ".join(both[:3])
+        raise BadInput(
+            f"{known.file} and {file}: both have {which}, and neither says which model it is of",
+            "Import them one by one, each with a name: assay import lm-eval FILE --name NAME.",
+        )
+
+
+def _without_keys(config: dict[str, Any]) -> dict[str, Any]:
+    """lm-eval writes the arguments as they were given, tokens included."""
+    given = config.get("model_args")
+    if isinstance(given, str):
+        return {**config, "model_args": _SECRET.sub(r"\1\2…", given)}
+    if isinstance(given, dict):
+        kept = {key: "…" if _SECRET.search(f"{key}=x") else value for key, value in given.items()}
+        return {**config, "model_args": kept}
+    return config
+
+
+def _stem(file: Path) -> str:
+    return file.name.removesuffix(".gz").removesuffix(".json")
 
 
 def _date(found: Found, file: Path) -> float:
@@ -288,7 +362,7 @@ def _date(found: Found, file: Path) -> float:
     date = number(found.get("date"))
     if date is not None:
         return date
-    stamp = _STAMP.search(file.stem)
+    stamp = _STAMP.search(_stem(file))
     day, _, clock = stamp[1].partition("T") if stamp else ("", "", "")
     try:
         return datetime.fromisoformat(f"{day}T{clock.replace('-', ':')}").timestamp()
@@ -316,7 +390,7 @@ def write_run(
         "plan_hash": "",
         "plan_folder": str(path.absolute().parent),
         "plan_file": "",
-        "options": {"imported": "lm-eval"},
+        "options": {"imported": "lm-eval", "baseline": baseline},
         "eval_set_file": str(path),
     }
     run_id = transaction.insert(records.Run(**row))
@@ -351,18 +425,6 @@ def _write_model(
     transaction.append(
         [records.StoredBenchmarkSample(model_id=model_id, **asdict(sample)) for sample in samples]
     )
-    transaction.append(
-        [
-            records.Event(
-                run_id=run_id,
-                time=time.time(),
-                level="warning",
-                phase="benchmarks",
-                message=f"{model.name}: {note}",
-            )
-            for note in model.notes
-        ]
-    )
     return model_id
 
 
@@ -383,14 +445,15 @@ def _compare(
         if key in measured[baseline]
     ]
     _, comparisons = ruled([], comparisons, Gates(), {})
-    alerts = drop_alerts([], comparisons, Gates(), {})
+    looked_at = evaluated([], comparisons, Gates(), {})
+    alerts = [*unmeasured_alerts(candidates, looked_at), *drop_alerts([], comparisons, Gates(), {})]
     transaction.append([records.StoredComparison(**_row(comparison, ids)) for comparison in comparisons])
     now = time.time()
     transaction.append([records.StoredAlert(run_id=run_id, created=now, **asdict(alert)) for alert in alerts])
     outcomes = {name: passed(alerts, name) for name in candidates}
     for name, outcome in outcomes.items():
         transaction.update(records.StoredModel, ids[name], passed=outcome)
-    transaction.update(records.Run, run_id, passed=all(outcomes.values()))
+    transaction.update(records.Run, run_id, passed=all_passed(outcomes.values()))
 
 
 def _measured(model: BenchmarkedModel) -> dict[Key, Measured]:
@@ -411,6 +474,7 @@ def _measured(model: BenchmarkedModel) -> dict[Key, Measured]:
             higher_is_better=score.higher_is_better,
             task_hash=score.task_hash,
             samples=group_samples(key, score.value, samples, model.groups),
+            asked=asked_as({"lm_eval": model.facts}),
         )
     return found
 
@@ -437,20 +501,17 @@ def export_lm_eval(connection: Connection, run_id: int, folder: Path) -> list[Pa
     date = run.finished or run.created
     stamp = datetime.fromtimestamp(date).isoformat().replace(":", "-")
     written = []
-    try:
+    with writing(folder) as parts:
         for model in history.models(connection, run_id):
             own = [score for score in scores if score.model == model.name]
             samples = runs.samples(connection, model.id) if own else []
             place = folder / (_UNSAFE.sub("__", model.name) or "model")
             if own:
                 written.append(place / f"results_{stamp}.json")
-                place.mkdir(parents=True, exist_ok=True)
-                written[-1].write_text(json.dumps(_results(model, own, date), indent=2), encoding="utf-8")
+                parts.open(written[-1]).write(json.dumps(_results(model, own, date), indent=2))
             for task, rows in groupby(samples, key=lambda row: row.task):
                 written.append(place / f"samples_{_UNSAFE.sub('__', task)}_{stamp}.jsonl")
-                write_lines(written[-1], _lines(list(rows)))
-    except OSError as error:
-        raise BadInput(f"{folder} cannot be written: {error.strerror}", "choose another folder") from error
+                write_lines(parts.open(written[-1]), _lines(list(rows)))
     return written
 
 

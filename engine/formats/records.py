@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from engine.data.example import Example
 from engine.data.reading import read_records
@@ -151,18 +151,14 @@ def rows(path: Path) -> list[FileRecord]:
     return found
 
 
-def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """JSON lines, in UTF-8; a lone surrogate, which UTF-8 cannot carry, as its escape."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
-        for record in records:
-            file.write(_json(record) + "\n")
+def write_lines(file: IO[str], records: Iterable[Mapping[str, Any]]) -> None:
+    """JSON lines; a lone surrogate, which UTF-8 cannot carry, as its escape."""
+    file.writelines(_json(record) + "\n" for record in records)
 
 
-def write_list(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+def write_list(file: IO[str], records: Iterable[Mapping[str, Any]]) -> None:
     """One JSON list."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("[\n" + ",\n".join(map(_json, records)) + "\n]\n", encoding="utf-8")
+    file.write("[\n" + ",\n".join(map(_json, records)) + "\n]\n")
 
 
 def _json(record: Mapping[str, Any]) -> str:

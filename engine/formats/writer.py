@@ -53,7 +53,7 @@ def slices(grades: list[Grade], examples: Mapping[str, Example]) -> dict[str, li
             found[f"category: {category}"].append(grade)
         if grade.turn:
             found[f"turn {grade.turn}"].append(grade)
-    return found
+    return {name: own for name, own in found.items() if len(own) < len(grades)}
 
 
 _SCALES = {"1-10": (1.0, 10.0), "1-5": (1.0, 5.0)}

@@ -1,4 +1,4 @@
-"""Checks that every candidate must pass: something was measured, its adapter works, its format is right.
+"""Checks that every candidate must pass (something measured, its adapter works, its format) and of the data.
 
 A gate whose figure could not be computed never passes in silence: it is critical.
 """
@@ -13,11 +13,102 @@ from pydantic import ValidationError
 from engine.compare.comparable import Incomparable, Side, paired_candidates
 from engine.compare.comparison import Comparison
 from engine.compare.runs import compare_pairs
+from engine.data.leak import TIER_WORDS, Suspicion
 from engine.errors import BadInput
-from engine.gates.measures import drop_alerts, ruled
+from engine.gates.measures import drop_alerts, evaluated, ruled
 from engine.plan.plan import Gates
 from store.read import history
-from store.records.alert import Alert, FormatEvidence, ProbeEvidence, PromptEvidence
+from store.read.answers import AnswerCount
+from store.records.alert import (
+    Alert,
+    CutAnswersEvidence,
+    FormatEvidence,
+    LeakageEvidence,
+    LeakDifference,
+    ProbeEvidence,
+    PromptEvidence,
+    Severity,
+    SuspicionEvidence,
+)
+
+_VISIBLE = 0.0005  # with three decimals
+
+
+@dataclass(frozen=True, slots=True)
+class Leaked:
+    """The examples of a run that count as leaked, by id, and how many there are of each tier."""
+
+    ids: tuple[str, ...]
+    tiers: Mapping[str, int]
+    examples: int  # of the run, leaked or not
+
+
+def leakage_alerts(
+    leaked: Leaked, differences: Mapping[str, Sequence[LeakDifference]], gates: Gates
+) -> list[Alert]:
+    """One for each candidate (`differences` by its name) when examples leaked: a warning, or critical.
+
+    Critical is a larger share of the examples than the plan allows.
+    """
+    if not leaked.ids:
+        return []
+    count, share, allowed = len(leaked.ids), len(leaked.ids) / leaked.examples, gates.max_leakage
+    severity: Severity = "critical" if allowed is not None and share > allowed else "warning"
+    found = ", ".join(f"{n} {TIER_WORDS[tier]}" for tier, n in leaked.tiers.items() if n)
+    limit = "" if allowed is None else f", where the plan allows {allowed:.1%}"
+    appear = "appears" if count == 1 else "appear"
+    head = (
+        f"{count} of {leaked.examples} examples ({share:.1%}{limit}) {appear} in the training data: {found}."
+    )
+    return [
+        Alert(
+            severity,
+            "leakage",
+            candidate,
+            None,
+            "examples",
+            f"{head} {_without(candidate, found_of)} Remove them from the training data or the eval set.",
+            LeakageEvidence(
+                n=leaked.examples,
+                leaked=count,
+                share=share,
+                allowed=allowed,
+                tiers=dict(leaked.tiers),
+                example_ids=leaked.ids,
+                differences=tuple(found_of),
+            ),
+        )
+        for candidate, found_of in differences.items()
+    ]
+
+
+def _without(candidate: str, differences: Sequence[LeakDifference]) -> str:
+    if not differences:
+        return f"The scores of {candidate} without them are not known."
+    most = max(differences, key=lambda item: abs(item.difference))
+    if abs(most.difference) < _VISIBLE:
+        return f"Without them no measure of {candidate} changes."
+    change = f"from {most.all:.3f} to {most.without:.3f}"
+    return f"Without them {most.measure} of {candidate} changes most, {change}."
+
+
+def suspicion_alerts(found: Iterable[tuple[str, str | None, Suspicion]]) -> list[Alert]:
+    """Hints that a model was trained on what it is measured on, each as (model, baseline or None, suspicion).
+
+    A baseline near the ceiling is a note, since easy questions explain it as well; the others are warnings.
+    """
+    return [
+        Alert(
+            "note" if item.kind == "ceiling" else "warning",
+            "suspicion",
+            model,
+            baseline,
+            item.subject,
+            item.message,
+            SuspicionEvidence(hint=item.kind, figures=dict(item.figures)),
+        )
+        for model, baseline, item in found
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +122,8 @@ class RunComparison:
     benchmarks: list[Comparison]
     alerts: list[Alert]
     incomparable: list[Incomparable]
+    is_evaluated: bool  # whether the gates had anything to look at
+    settings: list[str]  # by which the models of a pair answered differently, a sentence each
 
 
 def compare_runs(connection: history.Connection, older: int, newer: int) -> RunComparison:
@@ -49,9 +142,12 @@ def compare_runs(connection: history.Connection, older: int, newer: int) -> RunC
     gates = _gates(sides[1])
     # Judges' win rates are in no gate between runs, so they are ruled on with what no gate checks.
     every, benchmarks = ruled([*found.metrics, *found.rates], found.benchmarks, gates, found.measures)
-    alerts = drop_alerts(every[: len(found.metrics)], benchmarks, gates, found.measures)
+    checked = (every[: len(found.metrics)], benchmarks, gates, found.measures)
+    alerts, is_evaluated = drop_alerts(*checked), bool(evaluated(*checked))
     incomparable = [*unpaired, *found.incomparable]
-    return RunComparison(older, newer, found.shared, every, benchmarks, alerts, incomparable)
+    return RunComparison(
+        older, newer, found.shared, every, benchmarks, alerts, incomparable, is_evaluated, found.settings
+    )
 
 
 def _gates(side: Side) -> Gates:
@@ -63,33 +159,39 @@ def _gates(side: Side) -> Gates:
 
 
 NO_EFFECT = 1e-6  # logits no further apart than this are the same logits
+SOME_CUT, MANY_CUT = 0.05, 0.25  # share of the answers that had no room for more
 
 
-def passed(alerts: Iterable[Alert], candidate: str) -> bool:
-    """Whether the candidate has no critical alert."""
-    return not any(alert.severity == "critical" and alert.candidate == candidate for alert in alerts)
+UNMEASURED = "nothing_measured"
 
 
-def unmeasured_alerts(
-    candidates: Sequence[str], comparisons: Collection[Comparison], judged: Collection[str]
-) -> list[Alert]:
-    """Critical alerts on candidates without any difference from a baseline and without a win rate.
+def passed(alerts: Iterable[Alert], candidate: str) -> bool | None:
+    """Whether the candidate has no critical alert; None where no gate had anything to look at."""
+    own = [alert for alert in alerts if alert.candidate == candidate]
+    if any(alert.severity == "critical" for alert in own):
+        return False
+    return None if any(alert.kind == UNMEASURED for alert in own) else True
 
-    Gates that had nothing to look at have not been met. `judged` are the candidates that have a win rate.
-    """
-    measured = {item.candidate for item in comparisons if item.delta is not None} | set(judged)
+
+def all_passed(outcomes: Collection[bool | None]) -> bool | None:
+    """A run's outcome from its candidates': failed as one did, else None as soon as one is not known."""
+    return False if False in outcomes else None if None in outcomes or not outcomes else True
+
+
+def unmeasured_alerts(candidates: Sequence[str], evaluated: Collection[str]) -> list[Alert]:
+    """An alert on each candidate of which no gate could be evaluated: that is not a pass."""
     return [
         Alert(
-            "critical",
-            "nothing_measured",
+            "warning",
+            UNMEASURED,
             candidate,
             None,
             "all measures",
-            f"Nothing could be measured of {candidate} against any baseline, so it has not passed. "
-            "The scores say why each value is missing.",
+            f"Not evaluated: nothing that a gate checks could be compared of {candidate} with any baseline, "
+            "so it has neither passed nor failed. The scores say why each value is missing.",
         )
         for candidate in candidates
-        if candidate not in measured
+        if candidate not in evaluated
     ]
 
 
@@ -173,6 +275,46 @@ def prompt_alerts(unread: Mapping[str, int], candidates: Sequence[str]) -> list[
         if count
         for candidate in ([model] if model in candidates else candidates)
     ]
+
+
+def cut_alerts(
+    counts: Collection[AnswerCount], candidates: Sequence[str], baselines: Sequence[str]
+) -> list[Alert]:
+    """One alert for each candidate whose answers, or whose baseline's, often had no room for more.
+
+    It is critical where many of the candidate's were cut and less than half as many of a baseline's: what its
+    scores then compare is length.
+    """
+    shares = {row.model: row.cut_share for row in counts if row.cut_share is not None}
+    known = {row.model: row for row in counts}
+    others = {name: shares[name] for name in baselines if name in shares}
+    least, most = (choose(others, key=others.__getitem__, default=None) for choose in (min, max))
+    alerts = []
+    for candidate in candidates:
+        own = shares.get(candidate, 0.0)
+        longer = own > MANY_CUT and least is not None and others[least] < own / 2
+        if own > SOME_CUT:
+            model, baseline = candidate, least if longer else None
+        elif most is not None and others[most] > SOME_CUT:
+            model, baseline = most, most
+        else:
+            continue
+        beside = None if baseline is None else others[baseline]
+        against = f", of {baseline} {beside:.1%}" if longer else ""
+        alerts.append(
+            Alert(
+                "critical" if longer else "warning",
+                "cut_answers",
+                candidate,
+                baseline,
+                "answers",
+                f"{shares[model]:.1%} of the answers of {model} ({known[model].ended_by_length} of "
+                f"{known[model].ended}) were cut off at the token limit{against}: their scores are of "
+                "unfinished texts. Raise max_new_tokens under [generation].",
+                CutAnswersEvidence(value=shares[model], n=known[model].ended, baseline_share=beside),
+            )
+        )
+    return alerts
 
 
 def _format_alert(found: ComplianceRate, minimum: float) -> Alert | None:

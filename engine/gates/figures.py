@@ -19,6 +19,13 @@ def number(value: float | None, sign: bool = False) -> str:
     return f"{round(value, decimals) + 0.0:{'+' if sign else ''}.{decimals}f}"
 
 
+def relative(share: float | None) -> str:
+    """A difference as a share of what it is a difference from, in per cent with its sign."""
+    if share is None or not math.isfinite(share):
+        return MISSING
+    return f"{100 * share:+,.0f}%" if abs(share) >= 1 else f"{100 * share:+.1f}%"
+
+
 def magnitude(value: float) -> str:
     """A large number in few cells: a column that cut it short would show another number."""
     scale, unit = next(((scale, unit) for scale, unit in _SCALES if abs(value) >= scale), (1.0, ""))

@@ -62,6 +62,17 @@ def drop_alerts(
     ]
 
 
+def evaluated(
+    comparisons: Sequence[Comparison],
+    benchmarks: Sequence[Comparison],
+    gates: Gates,
+    measures: Mapping[str, Measure],
+) -> set[str]:
+    """The candidates of which a gate had at least one difference to look at; drifts are no gates."""
+    checked = _checked(comparisons, benchmarks, gates, measures)
+    return {item.comparison.candidate for item in checked if item.asked and item.drop is not None}
+
+
 def _checked(
     comparisons: Sequence[Comparison],
     benchmarks: Sequence[Comparison],

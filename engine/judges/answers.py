@@ -1,9 +1,10 @@
 """Parses judges' answers: JSON in prose, rubric scores, and one verdict from both orders."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from engine.plan.rubric import Rubric
@@ -90,6 +91,9 @@ def addresses_judge(text: str) -> bool:
 
 
 Scale = tuple[int, int]
+EXTRA = 8  # fields of an answer beyond its score that are kept
+_OWN = ("score", "scores", "reasoning", "confidence")
+_NAME = re.compile(r"[^\W\d]\w{0,39}")
 
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
 _OUT_OF = r"(?:\s*(?:/|out of)\s*(\d+))?"
@@ -105,12 +109,16 @@ _STATED = (
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One parsed answer; `scores` by criterion, empty without a rubric; flags as in `Rating`."""
+    """One parsed answer; `scores` by criterion, empty without a rubric; flags as in `Rating`.
+
+    `extra` are the other numbers and truth values (1 and 0) of the answer, by their names there.
+    """
 
     score: float
     scores: dict[str, float]
     reasoning: str
     flags: tuple[str, ...] = ()
+    extra: dict[str, float] = field(default_factory=dict)
 
 
 def parse_score(text: str, scale: Scale) -> Scored | ParseFailure:
@@ -125,7 +133,8 @@ def parse_score(text: str, scale: Scale) -> Scored | ParseFailure:
         return ParseFailure("the answer is empty")
     if answers := objects_with("score", text):
         grades = {_grade(answer["score"], scale, "score") for answer in answers}
-        return _one(grades, reasoning_of(answers[-1]))
+        found = _one(grades, reasoning_of(answers[-1]))
+        return found if isinstance(found, ParseFailure) else replace(found, extra=_extra(answers[-1]))
     for form in (_CUT_OFF, _BRACKETED, _stated("score|rating|grade")):
         grades = {_in_range(value, out_of, scale, "score") for value, out_of in form.findall(text)}
         if grades:
@@ -146,8 +155,20 @@ def parse_rubric_scores(text: str, rubric: Rubric) -> Scored | ParseFailure:
         readings = [_grades(answer["scores"], rubric) for answer in answers]
         if any(reading != readings[0] for reading in readings):
             return ParseFailure("the answer gives different scores")
-        return _totalled(readings[0], rubric, answers[-1].get("score"), reasoning_of(answers[-1]))
+        last = answers[-1]
+        total = _totalled(readings[0], rubric, last.get("score"), reasoning_of(last))
+        return total if isinstance(total, ParseFailure) else replace(total, extra=_extra(last))
     return _totalled(_stated_grades(text, rubric), rubric, None, text)
+
+
+def _extra(answer: Mapping[str, Any]) -> dict[str, float]:
+    """What else an answer states: at most EXTRA numbers and truth values, under plain names."""
+    found = {
+        name: float(value)
+        for name, value in answer.items()
+        if name not in _OWN and _NAME.fullmatch(name) and isinstance(value, bool | int | float)
+    }
+    return {name: value for name, value in list(found.items())[:EXTRA] if math.isfinite(value)}
 
 
 def _one(grades: set[float | ParseFailure], reasoning: str) -> Scored | ParseFailure:

@@ -9,9 +9,8 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from engine.servers.client import BACKOFF_S, Access, CallFailed, Client
+from engine.servers.client import BACKOFF_S, Access, CallFailed, Client, Pool
 from engine.servers.costs import current_ledger
-from engine.servers.loop import Pool
 from engine.servers.wire import Reply
 from store.cache import JsonCache
 

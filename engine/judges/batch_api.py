@@ -12,13 +12,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from engine.data.textfile import write_text
 from engine.errors import CannotRun
 from engine.judges.asking import Answered, JudgmentCache, Question, ServerAsker, request
 from engine.servers.address import read_address, read_key
 from engine.servers.client import BACKOFF_S, Access, refused_access
 from engine.servers.control import server_at
 from engine.servers.costs import cost_of, current_ledger, worst_cost
-from engine.servers.transport import Broken, NoConnection, RawAnswer, Transport
+from engine.servers.transport import FILE_END, Broken, NoConnection, RawAnswer, TooLong, Transport
 from engine.servers.wire import NoReply, Reply, complaint_of, read_reply, without
 
 if TYPE_CHECKING:
@@ -148,8 +149,8 @@ class BatchAsker(ServerAsker):
                 state = await self._over(endpoint, str(batch.id))
             finally:
                 self._place.batch = None
-            content = await endpoint.content(state.get("output_file_id"))
-        replies = dict(self._replies(endpoint, content))
+            lines = await endpoint.content(state.get("output_file_id"))
+        replies = dict(self._replies(endpoint, lines))
         for key, reply in replies.items():
             # Killed just here before, this run has booked it already.
             if self._kept.get(key) is None:
@@ -172,10 +173,9 @@ class BatchAsker(ServerAsker):
                 await asyncio.sleep(min(1.0, left))
                 left -= 1.0
 
-    def _replies(self, endpoint: "_Endpoint", content: bytes) -> Iterator[tuple[str, Reply]]:
-        for line in content.splitlines():
+    def _replies(self, endpoint: "_Endpoint", lines: Iterable[dict[str, Any]]) -> Iterator[tuple[str, Reply]]:
+        for entry in lines:
             try:
-                entry = json.loads(line)
                 response = entry["response"]
                 if response["status_code"] != 200:
                     continue
@@ -190,11 +190,19 @@ class BatchAsker(ServerAsker):
         return self._notes / f"{batch.digest}.json"
 
     def _note(self, batch: Batch) -> None:
-        """Writes a batch down, whole or not at all."""
-        self._notes.mkdir(parents=True, exist_ok=True)
-        new = self._path(batch).with_suffix(".new")
-        new.write_text(json.dumps(asdict(batch)))
-        new.replace(self._path(batch))
+        write_text(self._path(batch), json.dumps(asdict(batch)), "free some space, then resume")
+
+
+def _names_it(found: Any) -> bool:
+    return isinstance(found, dict) and isinstance(found.get("id"), str)
+
+
+def _is_there(found: Any) -> bool:
+    return found is not None
+
+
+def _lists(found: Any) -> bool:
+    return isinstance(found, dict) and isinstance(found.get("data"), list)
 
 
 class _Endpoint:
@@ -216,7 +224,7 @@ class _Endpoint:
         answer = await self._patient(
             lambda: self.http.upload("/files", fields, content, self._access.timeout_s)
         )
-        return self._id(answer)
+        return str(answer["id"])
 
     async def create(self, batch: Batch) -> str:
         body = {
@@ -227,45 +235,61 @@ class _Endpoint:
         }
         # Asked once: a second try after a broken connection could make, and cost, a second batch.
         try:
-            answer = await self.http.post("/batches", body, self._access.timeout_s)
+            answer = self._checked(await self.http.post("/batches", body, self._access.timeout_s))
+            reason = "its answer has no id"
         except (NoConnection, Broken, TimeoutError) as error:
-            if (found := await self.find(batch)) is not None:
-                return found
-            raise self._cannot(str(error) or "no answer") from None
-        return self._id(self._checked(answer))
+            answer, reason = None, str(error) or "no answer"
+        if answer is not None and _names_it(made := answer.json()):
+            return str(made["id"])
+        if (found := await self.find(batch)) is not None:
+            return found
+        raise self._cannot(reason)
 
     async def find(self, batch: Batch) -> str | None:
         """The id of a batch that was made before its id could be written down."""
-        answer = await self._patient(lambda: self.http.get("/batches", self._access.timeout_s))
-        listed = (answer.json() or {}).get("data") or []
-        for entry in listed:
-            if (entry.get("metadata") or {}).get("assay") == batch.digest:
+        answer = await self._patient(lambda: self.http.get("/batches", self._access.timeout_s), _lists)
+        for entry in answer["data"]:
+            if _names_it(entry) and (entry.get("metadata") or {}).get("assay") == batch.digest:
                 return str(entry["id"])
         return None
 
     async def state(self, batch_id: str) -> dict[str, Any]:
-        answer = await self._patient(lambda: self.http.get(f"/batches/{batch_id}", self._access.timeout_s))
-        state = answer.json()
-        return state if isinstance(state, dict) else {}
+        path = f"/batches/{batch_id}"
+        found: dict[str, Any] = await self._patient(lambda: self.http.get(path, self._access.timeout_s))
+        return found
 
-    async def content(self, file_id: object) -> bytes:
-        """A file's content; empty where there is no file."""
+    async def content(self, file_id: object) -> list[dict[str, Any]]:
+        """The lines of a file; none where there is no file."""
         if not isinstance(file_id, str):
-            return b""
-        path = f"/files/{file_id}/content"
-        return (await self._patient(lambda: self.http.get(path, self._access.timeout_s))).content
+            return []
+        path = f"/files/{file_id}{FILE_END}"
+        found: list[dict[str, Any]] = await self._patient(
+            lambda: self.http.get(path, self._access.timeout_s), _is_there, RawAnswer.json_lines
+        )
+        return found
 
-    async def _patient(self, request: Callable[[], Awaitable[RawAnswer]]) -> RawAnswer:
+    async def _patient(
+        self,
+        request: Callable[[], Awaitable[RawAnswer]],
+        fits: Callable[[Any], bool] = _names_it,
+        read: Callable[[RawAnswer], Any] = RawAnswer.json,
+    ) -> Any:
+        """What an answer holds; a proxy's page, which does not fit, is a temporary failure."""
         reason = ""
         for attempt in range(self._access.retries + 1):
             try:
                 answer = await request()
             except (NoConnection, Broken, TimeoutError) as error:
                 reason = str(error) or f"no answer within {self._access.timeout_s:g} s"
+            except TooLong as error:
+                raise self._cannot(str(error)) from None
             else:
                 if answer.status != 429 and answer.status < 500:
-                    return self._checked(answer)
-                reason = str(answer.status)
+                    if fits(found := read(self._checked(answer))):
+                        return found
+                    reason = f"no answer of its API: {answer.content.decode('utf-8', 'replace')}"
+                else:
+                    reason = str(answer.status)
             await asyncio.sleep(self._backoff_s * 2**attempt)
         raise self._cannot(reason)
 
@@ -279,12 +303,6 @@ class _Endpoint:
             error = data.get("error", data) if isinstance(data, dict) else None
             raise self._cannot(f"{answer.status} {complaint_of(error) or ''}")
         return answer
-
-    def _id(self, answer: RawAnswer) -> str:
-        data = answer.json()
-        if not isinstance(data, dict) or not isinstance(data.get("id"), str):
-            raise self._cannot("its answer has no id")
-        return str(data["id"])
 
     def _cannot(self, reason: str) -> CannotRun:
         return CannotRun(

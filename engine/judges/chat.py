@@ -229,6 +229,7 @@ def _rating(heard: Heard[RatingCall, Scored]) -> Rating:
         failure=heard.failure,
         flags=flags,
         reported_model=reply.version,
+        extra=said.extra if said else {},
     )
 
 

@@ -1,7 +1,7 @@
 """The judge interfaces: calls in, judgments of pairs or ratings of responses out as they finish."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ class Rating:
     failure: str | None
     flags: tuple[str, ...]
     reported_model: str | None
+    extra: dict[str, float] = field(default_factory=dict)  # other numbers of the answer, by their names
 
 
 class PairJudge(Protocol):

@@ -157,7 +157,7 @@ class LocalAsker:
             ):
                 place, choice = places[index]
                 if nll is not None:
-                    nlls.setdefault(place, {})[choice] = nll
+                    nlls.setdefault(place, {})[choice] = nll[0]
         for place, (item, reply) in enumerate(readable):
             choices = _normalised(nlls.get(place, {}), item.first.choices)
             yield from self._give(item, replace(reply, choices=choices), None)

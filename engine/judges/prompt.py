@@ -252,6 +252,10 @@ class PointwisePrompt(_Prompt):
         else:
             properties |= {"score": _integer(low, high)}
         self.response_format = _answer("rating", properties)
+        if own is not None:
+            # A prompt of one's own may ask for more, which is kept beside the score.
+            form = self.response_format["json_schema"]
+            form |= {"strict": False, "schema": {**form["schema"], "additionalProperties": True}}
         self.hash = self._hash(self.scale)
 
     def lacks(self, call: RatingCall) -> str | None:

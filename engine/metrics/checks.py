@@ -5,15 +5,17 @@ raises where that is unknown: TooSlow for a pattern, UnknownLanguage for a text 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from engine.data.example import Example
+from engine.data.schemas import TooSlow, compile_pattern, found
 from engine.errors import BadInput
-from engine.metrics.json_values import EMPTY, JsonNotFound, unfenced, whole_json
+from engine.metrics.ifeval import instruction, loosened
+from engine.metrics.json_values import AROUND, EMPTY, JsonNotFound, read_json
 from engine.metrics.language import UnknownLanguage, check_language, is_in
 from engine.metrics.metric import Measure, Score, fraction, missing, no_text
-from engine.metrics.text import TooSlow, compile_pattern, found, spaced, words
+from engine.metrics.text import spaced, words
 from engine.models.model import Response
 from engine.plan.errors import listed, nearest
 
@@ -44,10 +46,12 @@ Check = Callable[[str], str | None]
 class Instructions:
     """Pass rates of checks, the plan's for every response and the example's own (`checks`), which win.
 
-    Settings: each check by name with its setting: `json`, `numbered_list`, `heading`, `code_block`
-    (true); `max_words`, `min_words`, `max_chars` (a count); `regex`; `required`, `forbidden` (phrases);
-    `language`.
-    With settings, only these checks have a rate of their own; the two rates over all checks always count all.
+    Settings: each check by name with its setting: `json` (true or what may stand around it), `numbered_list`,
+    `heading`, `code_block` (true); `max_words`, `min_words`, `max_chars` (a count); `regex`; `required`,
+    `forbidden` (phrases); `language`.
+    With settings, only these checks have a rate of their own; the rates over all checks always count all,
+    IFEval's among them (`instruction_id_list` and `kwargs` of an example). The loose rates take an answer
+    as IFEval's do: with or without asterisks, its first line and its last one.
     """
 
     def __init__(self, **told: Any) -> None:
@@ -59,7 +63,22 @@ class Instructions:
                 "checks that responses pass, of all checks asked for",
                 "Zhou et al. 2023 (IFEval)",
             ),
-            fraction("checks_all", "responses that pass every check asked for", "Zhou et al. 2023 (IFEval)"),
+            fraction(
+                "checks_all",
+                "responses that pass every check asked for",
+                "Zhou et al. 2023 (IFEval)",
+                verdict=True,
+            ),
+            fraction(
+                "checks_passed_loose",
+                "the same of checks, without asterisks or without the first or the last line",
+                "Zhou et al. 2023 (IFEval), loose accuracy",
+            ),
+            fraction(
+                "checks_all_loose",
+                "the same of responses, without asterisks or without the first or the last line",
+                "Zhou et al. 2023 (IFEval), loose accuracy",
+            ),
             *(
                 fraction(f"check_{name}", _MEANINGS[name], "rule", version=_VERSIONS.get(name, "1"))
                 for name in self._shown
@@ -70,37 +89,68 @@ class Instructions:
         if response.text is None:
             return missing(self.measures, no_text(response))
         try:
-            checks = self._checks | _own_checks(example)
+            checks = [*(self._checks | _own_checks(example)).items(), *_instructions(example)]
         except BadInput as error:
             return missing(self.measures, str(error))
         if not checks:
             return missing(self.measures, NO_CHECKS)
-        results = {name: _result(name, check, response.text) for name, check in checks.items()}
-        rates = [results.get(name) or Score(f"check_{name}", None, NOT_ASKED) for name in self._shown]
-        return [*_over_all(results), *rates]
+        text = response.text
+        strict = [_result(name, check, [text]) for name, check in checks]
+        loose = [
+            score if score.value == 1.0 else _result(name, check, loosened(text))
+            for score, (name, check) in zip(strict, checks, strict=True)
+        ]
+        results = {score.measure: score for score in strict}
+        rates = [
+            results.get(f"check_{name}") or Score(f"check_{name}", None, NOT_ASKED) for name in self._shown
+        ]
+        return [*_over_all(strict), *_over_all(loose, "_loose"), *rates]
 
 
-def _result(name: str, check: Check, text: str) -> Score:
-    try:
-        fault = check(text)
-    except (TooSlow, UnknownLanguage) as error:
-        return Score(f"check_{name}", None, str(error))
-    return Score(f"check_{name}", float(fault is None), fault)
+def _result(name: str, check: Check, texts: Sequence[str]) -> Score:
+    """Whether one of the texts passes; the reason is the first one's."""
+    reasons: list[str] = []
+    undecided = False
+    for text in texts:
+        try:
+            fault = check(text)
+        except (TooSlow, UnknownLanguage) as error:
+            undecided, fault = True, str(error)
+        if fault is None:
+            return Score(f"check_{name}", 1.0)
+        reasons.append(fault)
+    return Score(f"check_{name}", None if undecided else 0.0, reasons[0])
 
 
-def _over_all(results: Mapping[str, Score]) -> list[Score]:
+def _over_all(results: Sequence[Score], suffix: str = "") -> list[Score]:
     """Both rates over all checks. One that can't be decided is left out, and leaves open whether all pass."""
-    reasons = [f"{name}: {score.reason}" for name, score in results.items() if score.reason]
+    every, one = f"checks_passed{suffix}", f"checks_all{suffix}"
+    reasons = [f"{score.measure.removeprefix('check_')}: {score.reason}" for score in results if score.reason]
     reason = "; ".join(reasons) or None
-    decided = [score.value for score in results.values() if score.value is not None]
+    decided = [score.value for score in results if score.value is not None]
     if not decided:
-        return [Score("checks_passed", None, reason), Score("checks_all", None, reason)]
+        return [Score(every, None, reason), Score(one, None, reason)]
     passed, total = sum(decided), float(len(decided))
     whole = 0.0 if passed < total else 1.0 if len(decided) == len(results) else None
-    return [
-        Score("checks_passed", passed / total, reason, (passed, total)),
-        Score("checks_all", whole, reason),
-    ]
+    return [Score(every, passed / total, reason, (passed, total)), Score(one, whole, reason)]
+
+
+def _instructions(example: Example) -> list[tuple[str, Check]]:
+    """IFEval's checks of an example; an empty text follows none."""
+    names, arguments = (example.extra.get(key) for key in ("instruction_id_list", "kwargs"))
+    if names is None:
+        return []
+    where = f"instruction_id_list of example {example.id}"
+    if not isinstance(names, list) or not isinstance(arguments, list) or len(names) != len(arguments):
+        raise BadInput(f"{where}: expected a list of names, and in kwargs as many tables of arguments.")
+    return [(str(name), _followed(name, told, where)) for name, told in zip(names, arguments, strict=True)]
+
+
+def _followed(name: Any, told: Any, where: str) -> Check:
+    if not isinstance(name, str) or not isinstance(told, dict):
+        raise BadInput(f"{where}: expected a name and its arguments, found {name!r} and {told!r}.")
+    follows = instruction(name, told, where)
+    return lambda text: None if text.strip() and follows(text) else "not followed"
 
 
 def _own_checks(example: Example) -> dict[str, Check]:
@@ -121,17 +171,16 @@ def make_check(name: str, told: Any, where: str) -> Check:
 
 
 def _json(told: Any, where: str) -> Check:
-    fence = told == {"fence": True}
-    if told is not True and not fence:
+    around = "strict" if told is True else told
+    if around not in AROUND:
         raise BadInput(
-            f"{where}: expected true or {{ fence = true }}, found {told!r}; "
+            f"{where}: expected true, or one of {', '.join(AROUND)}, found {told!r}; "
             "leave the check out where it is not asked for."
         )
 
     def check(text: str) -> str | None:
-        inner = unfenced(text) if fence else None
         try:
-            whole_json(text if inner is None else inner)
+            read_json(text, around)
         except JsonNotFound as error:
             return str(error)
         return None

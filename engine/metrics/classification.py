@@ -133,16 +133,16 @@ class ClassRow:
     support: int
 
 
-def per_class(parts: Sums, labels: Sequence[str]) -> list[ClassRow]:
-    """scikit-learn's table of the labels from the examples' parts [n, 3k + 1].
+def per_class(parts: Sums, labels: Sequence[str], counts: Sums | None = None) -> list[ClassRow]:
+    """scikit-learn's table of the labels from the examples' parts [n, 3k + 1]; `counts` [n]: of each.
 
     `labels` are sorted, as `LabelFinder` has them. A label that occurs on neither side has F1 0.
     """
     from sklearn.metrics import precision_recall_fscore_support
 
-    truths, answers = _places(parts)
+    truths, answers, weights = _places(parts, counts)
     precision, recall, f1, support = precision_recall_fscore_support(
-        truths, answers, labels=range(len(labels)), zero_division=np.nan
+        truths, answers, labels=range(len(labels)), sample_weight=weights, zero_division=np.nan
     )
     return [
         ClassRow(
@@ -150,29 +150,33 @@ def per_class(parts: Sums, labels: Sequence[str]) -> list[ClassRow]:
             finite(precision[place]),
             finite(recall[place]),
             finite(f1[place]) or 0.0,
-            int(support[place]),
+            round(support[place]),
         )
         for place, label in enumerate(labels)
     ]
 
 
-def confusion(parts: Sums) -> NDArray[np.int64]:
+def confusion(parts: Sums, counts: Sums | None = None) -> list[list[float]]:
     """scikit-learn's table of examples by label and answer, [k, k + 1], from parts [n, 3k + 1].
 
-    The last column counts examples in whose responses no label was found.
+    `counts` [n] say how many examples have each row of parts, one where they are not given. The last column
+    counts examples in whose responses no label was found. An example with several samples counts as one, in
+    parts where they differ.
     """
     from sklearn.metrics import confusion_matrix
 
-    truths, answers = _places(parts)
+    truths, answers, weights = _places(parts, counts)
     k = (parts.shape[-1] - 1) // 3
-    matrix: NDArray[np.int64] = confusion_matrix(truths, answers, labels=range(k + 1))[:k]
-    return matrix
+    matrix = confusion_matrix(truths, answers, labels=range(k + 1), sample_weight=weights)[:k]
+    return [[int(cell) if cell == int(cell) else round(float(cell), 2) for cell in row] for row in matrix]
 
 
-def _places(parts: Sums) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The place of each example's label and of its answer, k where none was found."""
+def _places(parts: Sums, counts: Sums | None) -> tuple[NDArray[np.intp], NDArray[np.intp], Sums]:
+    """The places of each example's label and of its answers, k where none was found, and their weights."""
     k = (parts.shape[-1] - 1) // 3
-    return parts[:, k : 2 * k].argmax(axis=1), parts[:, 2 * k :].argmax(axis=1)
+    given = parts[:, 2 * k :] if counts is None else parts[:, 2 * k :] * counts[:, None]
+    examples, answers = given.nonzero()
+    return parts[examples, k : 2 * k].argmax(axis=1), answers, given[examples, answers]
 
 
 class Classification:
@@ -183,7 +187,9 @@ class Classification:
     """
 
     measures = (
-        fraction("accuracy", "responses that give the example's label", "rule", needs=["label"]),
+        fraction(
+            "accuracy", "responses that give the example's label", "rule", needs=["label"], verdict=True
+        ),
         replace(
             fraction(
                 "label_not_found",

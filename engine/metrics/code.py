@@ -15,6 +15,7 @@ from typing import Any
 from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.metric import Score, fraction, missing, no_text
+from engine.metrics.samples import pass_at_k
 from engine.models.model import Response
 from engine.sandbox.jail import ProgramLimits
 from engine.sandbox.sandbox import Job, Outcome, Sandbox
@@ -27,16 +28,6 @@ _FENCE = re.compile(
     r"^[ \t]*(`{3,}|~{3,})[ \t]*([^\s`]*)[^\n]*\n(.*?)(?:^[ \t]*\1|\Z)", re.MULTILINE | re.DOTALL
 )
 _PYTHON = {"", "python", "python3", "py", "py3", "ipython", "pycon"}
-
-
-def pass_at_k(n: int, passed: int, k: int) -> float:
-    """The chance that of k samples, drawn without replacement from n of which some passed, one passes.
-
-    1 - C(n - passed, k) / C(n, k). Raises ValueError when there are fewer than k samples.
-    """
-    if not 0 <= passed <= n or not 1 <= k <= n:
-        raise ValueError(f"pass@{k} of {passed} passed among {n} samples")
-    return 1.0 - math.comb(n - passed, k) / math.comb(n, k)
 
 
 class Code:
@@ -78,6 +69,7 @@ class Code:
                 _SOURCE,
                 needs={"tests"},
                 version="2",
+                verdict=number == 1,
             )
             for number in self._ks
         )

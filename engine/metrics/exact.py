@@ -15,9 +15,10 @@ import regex
 from rapidfuzz.distance import Levenshtein
 
 from engine.data.example import Example
+from engine.data.schemas import TooSlow, compile_pattern, found
 from engine.errors import BadInput
 from engine.metrics.metric import NO_REFERENCE, Measure, Score, fraction, gap, missing, no_text
-from engine.metrics.text import TooSlow, compile_pattern, found, normalise_answer, words
+from engine.metrics.text import normalise_answer, words
 from engine.models.model import Response
 
 NO_NUMBER_WANTED = "no reference of the example holds a number"
@@ -116,6 +117,7 @@ class Numeric:
             "rule, as GSM8K is scored",
             needs=["references"],
             version="2",
+            verdict=True,
         ),
     )
 
@@ -250,6 +252,7 @@ class ExactMatch:
             version="2",
             source=_SOURCE,
             meaning=f"responses equal to a reference {_NORMAL}",
+            verdict=True,
         ),
     )
 
@@ -294,8 +297,13 @@ class Contains:
     """1 where the response contains a reference's words in sequence; `prefix` where it starts with them."""
 
     measures = (
-        fraction("contains", f"responses with a reference in them, {_NORMAL}", "rule", needs=["references"]),
-        fraction("prefix", f"responses that start with a reference, {_NORMAL}", "rule", needs=["references"]),
+        *(
+            fraction(name, f"responses {which}, {_NORMAL}", "rule", needs=["references"], verdict=True)
+            for name, which in (
+                ("contains", "with a reference in them"),
+                ("prefix", "that start with a reference"),
+            )
+        ),
     )
 
     def score(self, example: Example, response: Response) -> list[Score]:
@@ -317,7 +325,9 @@ class Regex:
     Setting: `pattern`, in the syntax of Python's `re`. ^ and $ are the ends of the response.
     """
 
-    measures = (fraction("regex_match", "responses in which the pattern matches", "regex package"),)
+    measures = (
+        fraction("regex_match", "responses in which the pattern matches", "regex package", verdict=True),
+    )
 
     def __init__(self, pattern: str | None = None) -> None:
         self._pattern = None if pattern is None else compile_pattern(pattern, "metrics.regex.pattern")

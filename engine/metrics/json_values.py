@@ -1,34 +1,25 @@
-"""The JSON in a response: found, validated against a schema, compared field by field.
-
-Schemas are checked first: valid, of a known draft, complete without a network.
-"""
+"""The JSON in a response: found, validated against a schema, compared field by field."""
 
 import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonschema import validators
-from jsonschema.exceptions import SchemaError, ValidationError, best_match
 from jsonschema.protocols import Validator
-from jsonschema.validators import Draft202012Validator, validator_for
-from jsonschema_specifications import REGISTRY
-from referencing import Resource
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import specification_with
 
 from engine.data.example import Example
+from engine.data.schemas import TooSlow, compile_schema, fault_of
 from engine.errors import BadInput
 from engine.metrics.metric import Score, fraction, gap, missing, no_text
-from engine.metrics.text import TooSlow, compile_pattern, found, normalise_answer
+from engine.metrics.text import normalise_answer
 from engine.models.model import Response
 
 EMPTY = "the response is empty"
+AROUND = ("strict", "fenced", "anywhere")
 NO_JSON = "no JSON in the response"
 _FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL | re.IGNORECASE)
 _OPENING = re.compile(r"[{\[]")
@@ -67,6 +58,26 @@ def whole_json(text: str) -> Any:
         raise TooDeep from error
     except ValueError as error:
         raise JsonNotFound(f"not JSON: {error}") from error
+
+
+def read_json(text: str, around: str = "strict") -> Any:
+    """The JSON value in a text: with nothing `around` it ("strict"), in a fence ("fenced"), or "anywhere".
+
+    Raises JsonNotFound.
+    """
+    if around == "anywhere":
+        return find_json(text)
+    inner = unfenced(text)
+    if inner is not None and around == "strict":
+        raise JsonNotFound('the JSON is in a Markdown fence (around = "fenced" allows one)')
+    return whole_json(text if inner is None else inner)
+
+
+def check_around(value: object, where: str) -> str:
+    """The setting that says what may stand around JSON. Raises BadInput."""
+    if value not in AROUND:
+        raise BadInput(f"{where}: found {value!r}; allowed: {', '.join(AROUND)}")
+    return str(value)
 
 
 def find_json(text: str) -> Any:
@@ -158,12 +169,23 @@ def field_table(pairs: Iterable[tuple[Any, Any]]) -> list[FieldRow]:
 
 
 class JsonFields:
-    """Fields of the reference's JSON object that the response's has right, and whether that is all."""
+    """Fields of the reference's JSON object that the response's has right, and whether that is all.
 
-    measures = (
-        fraction("field_accuracy", "fields of the reference that are right", "rule", needs=["references"]),
-        fraction("object_match", "responses with all fields right, none more", "rule", needs=["references"]),
-    )
+    Setting: `around`, what may stand around the response's JSON: "anywhere" by default, "fenced" or "strict".
+    """
+
+    def __init__(self, around: str = "anywhere") -> None:
+        self._around = check_around(around, "metrics.json_fields.around")
+        version = "1" if around == "anywhere" else f"1; {around}"
+        self.measures = tuple(
+            fraction(
+                name, meaning, "rule", needs=["references"], version=version, verdict=name == "object_match"
+            )
+            for name, meaning in (
+                ("field_accuracy", "fields of the reference that are right"),
+                ("object_match", "responses with all fields right, none more"),
+            )
+        )
 
     def score(self, example: Example, response: Response) -> list[Score]:
         if response.text is None or not example.references:
@@ -171,7 +193,7 @@ class JsonFields:
         options = [value for text in example.references if isinstance(value := _json(text), dict) and value]
         if not options:
             return missing(self.measures, NO_OBJECT)
-        given = _json(response.text)
+        given = _json(response.text, self._around)
         scored = [self._against(wanted, given) for wanted in options]
         return max(scored, key=lambda scores: [score.value or 0.0 for score in scores])
 
@@ -196,62 +218,63 @@ class JsonFields:
         ]
 
 
-def _json(text: str) -> Any:
+def _json(text: str, around: str = "anywhere") -> Any:
     try:
-        return find_json(text)
+        return read_json(text, around)
     except JsonNotFound:
         return None
 
 
 NO_SCHEMA = "neither the example nor the plan gives a schema"
-_META_SCHEMAS = frozenset(uri.rstrip("#") for uri in REGISTRY)
 _REASON_LIMIT = 300
-_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
 class FormatCompliance:
     """1 where the whole response is JSON that its schema allows, else 0 with what is wrong as the reason.
 
-    Settings: `schema`, a file (or the schema itself) for the examples without their own, and
-    `fence`. A Markdown fence around the JSON is a fault unless `fence` is true, since a program that reads
-    the response would stumble over it; prose beside the JSON always is one.
+    Settings: `schema`, a file (or the schema itself) for the examples without their own, and `around`, what
+    may stand around the JSON: nothing ("strict", since a program that reads the response would stumble over
+    it), a Markdown fence ("fenced"), or a fence and prose ("anywhere").
     """
 
-    measures = (
-        fraction(
-            "format_compliance",
-            "responses that are JSON, whole and alone, and valid under the schema",
-            "JSON Schema, by jsonschema",
-            needs=["schema"],
-        ),
-        fraction("json_parse", "responses that are JSON, whole and alone, whatever it says", "RFC 8259"),
-    )
-
-    def __init__(self, schema: str | Path | Mapping[str, Any] | None = None, fence: bool = False) -> None:
-        if not isinstance(fence, bool):
-            raise BadInput(f"metrics.format.fence: expected true or false, found {fence!r}.")
-        self._fence = fence
+    def __init__(self, schema: str | Path | Mapping[str, Any] | None = None, around: str = "strict") -> None:
+        self._around = check_around(around, "metrics.format.around")
+        where = {
+            "strict": "whole and alone",
+            "fenced": "alone or in a fence",
+            "anywhere": "or have it in them",
+        }
+        version = "1" if around == "strict" else f"1; {around}"
+        self.measures = (
+            fraction(
+                "format_compliance",
+                f"responses that are JSON, {where[around]}, and valid under the schema",
+                "JSON Schema, by jsonschema",
+                needs=["schema"],
+                version=version,
+                verdict=True,
+            ),
+            fraction(
+                "json_parse",
+                f"responses that are JSON, {where[around]}, whatever it says",
+                "RFC 8259",
+                version=version,
+                verdict=True,
+            ),
+        )
         self._default = _default_validator(schema)
 
     def score(self, example: Example, response: Response) -> list[Score]:
         if response.text is None:
             return missing(self.measures, no_text(response))
         try:
-            value = self._parsed(response.text)
+            value = read_json(response.text, self._around)
         except TooDeep as error:
             return missing(self.measures, str(error))
         except JsonNotFound as error:
             fault = str(error)
             return [self._compliance(example, None, fault), Score("json_parse", 0.0, fault)]
         return [self._compliance(example, value), Score("json_parse", 1.0)]
-
-    def _parsed(self, text: str) -> Any:
-        inner = unfenced(text)
-        if inner is not None and not self._fence:
-            raise JsonNotFound(
-                "the JSON is in a Markdown fence (fence = true under [metrics] format allows it)"
-            )
-        return whole_json(text if inner is None else inner)
 
     def _compliance(self, example: Example, value: Any, fault: str | None = None) -> Score:
         try:
@@ -263,8 +286,8 @@ class FormatCompliance:
             if validator is None:
                 return Score("format_compliance", None, NO_SCHEMA)
             if fault is None:
-                worst = best_match(validator.iter_errors(value))
-                fault = None if worst is None else f"at {worst.json_path}: {worst.message}"[:_REASON_LIMIT]
+                found = fault_of(validator, value)
+                fault = found and found[:_REASON_LIMIT]
         except BadInput as error:
             return Score("format_compliance", None, error.message)
         except TooSlow as error:
@@ -293,117 +316,3 @@ def read_schema(path: Path) -> Validator:
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{path}: the schema is not JSON: {error}.") from error
     return compile_schema(schema, str(path))
-
-
-def compile_schema(schema: Any, source: str) -> Validator:
-    """The validator for a schema, of the draft that its `$schema` names (2020-12 where it names none).
-
-    `source` says in the message of a BadInput whose schema is at fault. References are resolved within the
-    schema itself and the drafts' own meta-schemas; nothing is ever fetched. `true` allows everything, `false`
-    nothing. Validating raises TooSlow for a pattern that is not done within its time limit.
-    """
-    if not isinstance(schema, dict | bool):
-        raise BadInput(f"{source}: a schema is a JSON object, true or false, not {type(schema).__name__}.")
-    try:
-        return _compile(json.dumps(schema))
-    except BadInput as error:
-        raise BadInput(f"{source}: {error.message}", error.hint) from error
-    except RecursionError as error:
-        raise BadInput(f"{source}: the schema is nested too deeply.") from error
-
-
-@lru_cache(maxsize=1024)
-def _compile(text: str) -> Validator:
-    schema = json.loads(text)
-    if isinstance(schema, bool):
-        return _timed(Draft202012Validator)(schema)
-    draft = schema.get("$schema", Draft202012Validator.META_SCHEMA["$schema"])
-    known = isinstance(draft, str) and validator_for({"$schema": draft}, default=None)
-    if not known:
-        raise BadInput(
-            f"unknown JSON Schema draft {draft!r}.",
-            'Known: draft 3, 4, 6, 7, 2019-09 and 2020-12, such as "https://json-schema.org/draft/2020-12/schema".',
-        )
-    try:
-        known.check_schema(schema)
-    except SchemaError as error:
-        raise BadInput(f"not a valid schema at {error.json_path}: {error.message[:300]}.") from error
-    _resolve_all(schema, draft)
-    validator: Validator = _timed(known)(schema, registry=REGISTRY)
-    return validator
-
-
-@lru_cache
-def _timed(draft: Any) -> Any:
-    """A draft's validator whose patterns stop at their time limit; jsonschema's own may run for years."""
-    keywords = {"pattern": _pattern, "patternProperties": _pattern_properties}
-    inherited = draft.VALIDATORS["additionalProperties"]
-    return validators.extend(
-        draft, keywords | {"additionalProperties": partial(_additional_properties, inherited)}
-    )
-
-
-def _pattern(validator: Any, pattern: str, instance: Any, _: Any) -> Iterator[ValidationError]:
-    if validator.is_type(instance, "string") and not _matches(pattern, instance):
-        yield ValidationError(f"{instance!r} does not match {pattern!r}")
-
-
-def _pattern_properties(
-    validator: Any, patterns: Mapping[str, Any], instance: Any, _: Any
-) -> Iterator[ValidationError]:
-    if not validator.is_type(instance, "object"):
-        return
-    for pattern, subschema in patterns.items():
-        for key, value in instance.items():
-            if _matches(pattern, key):
-                yield from validator.descend(value, subschema, path=key, schema_path=pattern)
-
-
-def _additional_properties(
-    inherited: Any, validator: Any, allowed: Any, instance: Any, schema: Mapping[str, Any]
-) -> Iterator[ValidationError]:
-    patterns = schema.get("patternProperties", {})
-    if validator.is_type(instance, "object") and patterns:
-        instance = {
-            key: value
-            for key, value in instance.items()
-            if not any(_matches(pattern, key) for pattern in patterns)
-        }
-    without = {key: value for key, value in schema.items() if key != "patternProperties"}
-    yield from inherited(validator, allowed, instance, without) or ()
-
-
-def _matches(pattern: str, text: str) -> bool:
-    return found(compile_pattern(pattern, "a pattern of the schema"), text)
-
-
-def _resolve_all(schema: dict[str, Any], draft: str) -> None:
-    """Follow every reference, so that none is found dangling, or remote, in the middle of a run."""
-    specification = specification_with(draft)
-    root = specification.create_resource(schema)
-    base = root.id() or ""
-    resolver = REGISTRY.with_resource(base, root).crawl().resolver(base)
-    seen: set[int] = set()
-    waiting: list[tuple[Resource[Any], Any]] = [(root, resolver)]
-    while waiting:
-        resource, resolver = waiting.pop()
-        if id(resource.contents) in seen:
-            continue
-        seen.add(id(resource.contents))
-        waiting += [(child, resolver.in_subresource(child)) for child in resource.subresources()]
-        for reference in _references(resource.contents):
-            try:
-                resolved = resolver.lookup(reference)
-            except Unresolvable as error:
-                raise BadInput(
-                    f"the reference {reference!r} does not resolve in this schema.",
-                    "Schemas are never fetched: copy what it refers to into the schema's own $defs.",
-                ) from error
-            if reference.partition("#")[0].rstrip("#") not in _META_SCHEMAS:
-                waiting.append((specification.create_resource(resolved.contents), resolved.resolver))
-
-
-def _references(contents: Any) -> list[str]:
-    if not isinstance(contents, dict):
-        return []
-    return [contents[key] for key in _REFERENCES if isinstance(contents.get(key), str)]

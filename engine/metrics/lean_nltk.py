@@ -26,20 +26,32 @@ with _absent("sklearn", "scipy"):
     from nltk.corpus import wordnet
     from nltk.stem.porter import PorterStemmer
     from nltk.stem.snowball import SnowballStemmer
-    from nltk.translate.bleu_score import closest_ref_length, modified_precision
+    from nltk.tokenize.destructive import NLTKWordTokenizer
+    from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
+    from nltk.translate.bleu_score import (
+        SmoothingFunction,
+        closest_ref_length,
+        modified_precision,
+        sentence_bleu,
+    )
     from nltk.translate.meteor_score import single_meteor_score
     from rouge_score.rouge_scorer import RougeScorer
     from rouge_score.scoring import fmeasure
     from rouge_score.tokenizers import Tokenizer as RougeTokenizer
 
 __all__ = [
+    "NLTKWordTokenizer",
     "PorterStemmer",
+    "PunktParameters",
+    "PunktSentenceTokenizer",
     "RougeScorer",
     "RougeTokenizer",
+    "SmoothingFunction",
     "SnowballStemmer",
     "closest_ref_length",
     "fmeasure",
     "modified_precision",
+    "sentence_bleu",
     "single_meteor_score",
     "wordnet",
 ]

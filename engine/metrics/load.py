@@ -28,12 +28,20 @@ _REASON_LIMIT = 300
 
 
 def measured(
-    *, direction: Direction, low: float | None = 0.0, high: float | None = 1.0, unit: str = "share"
+    *,
+    direction: Direction,
+    low: float | None = 0.0,
+    high: float | None = 1.0,
+    unit: str = "share",
+    verdict: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declares a function's direction, range and unit; undeclared it is a share, where higher is better."""
+    """Declares a function's direction, range and unit; undeclared it is a share, where higher is better.
+
+    `verdict`: it says 1 or 0 of each response, so that several samples have a pass@k.
+    """
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
-        declaration = {"direction": direction, "low": low, "high": high, "unit": unit}
+        declaration = {"direction": direction, "low": low, "high": high, "unit": unit, "verdict": verdict}
         setattr(function, _DECLARATION, declaration)
         return function
 

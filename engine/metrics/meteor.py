@@ -1,10 +1,14 @@
 """METEOR: words aligned with a reference exactly, by stem and, for English, by WordNet's synonyms."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from engine.data.example import Example
+from engine.errors import BadInput
 from engine.metrics.language import check_language, language_of
 from engine.metrics.lean_nltk import SnowballStemmer, single_meteor_score, wordnet
 from engine.metrics.metric import Score, fraction, gap, missing
@@ -13,11 +17,12 @@ from engine.metrics.text import porter_stem, unicode_words
 from engine.models.model import Response
 
 NO_WORDNET = (
-    "WordNet's data is not on this machine (python -m nltk.downloader wordnet installs it); "
-    "meteor_stem needs none"
+    "WordNet's data is not on this machine: `python -m nltk.downloader wordnet` gets it, or copy "
+    "corpora/wordnet.zip into a folder that NLTK_DATA names; meteor_stem needs none"
 )
 NOT_ENGLISH = "WordNet's synonyms are English; meteor_stem measures other languages"
 _SOURCE = "Banerjee & Lavie 2005, Lavie & Agarwal 2007; nltk meteor_score"
+_USUAL = MappingProxyType({"alpha": 0.9, "beta": 3.0, "gamma": 0.5})  # nltk's parameters
 _STEMMERS = {
     "ar": "arabic", "da": "danish", "de": "german", "es": "spanish", "fi": "finnish", "fr": "french",
     "hu": "hungarian", "it": "italian", "nl": "dutch", "no": "norwegian", "nb": "norwegian",
@@ -51,14 +56,20 @@ class _Synonyms:
 
 
 def meteor(
-    reference: Sequence[str], response: Sequence[str], language: str = "en", synonyms: bool = False
+    reference: Sequence[str],
+    response: Sequence[str],
+    language: str = "en",
+    synonyms: bool = False,
+    parameters: Mapping[str, float] = _USUAL,
 ) -> float:
-    """METEOR of two lists of words, 0 to 1, with the stemmer of the language; nltk's parameters.
+    """METEOR of two lists of words, 0 to 1, with the stemmer of the language.
 
     `synonyms` asks WordNet too, and raises LookupError where its data is missing.
     """
     words = _synonyms() if synonyms else _NoSynonyms()
-    value: float = single_meteor_score(reference, response, stemmer=_stemmer(language), wordnet=words)
+    value: float = single_meteor_score(
+        reference, response, stemmer=_stemmer(language), wordnet=words, **parameters
+    )
     return value
 
 
@@ -74,32 +85,47 @@ def has_wordnet() -> bool:
 class Meteor:
     """METEOR with WordNet for English, and with stems only for every language.
 
-    Setting: `language` of the eval set ("de"); an example's own `language` comes first, and without either
-    that of its reference, English where it is uncertain. Version 2: py3langid detects the language.
+    Settings: `language` of the eval set ("de"); an example's own `language` comes first, and without either
+    that of its reference, English where it is uncertain. `alpha`, `beta` and `gamma`, the weight of recall,
+    the power and the weight of the penalty for pieces: others than nltk's stand in the names. Version 2:
+    py3langid detects the language.
     """
 
-    measures = (
-        fraction(
-            "meteor",
-            "words that match a reference exactly, by stem or by synonym, in few pieces (English)",
-            f"{_SOURCE} with WordNet",
-            needs=["references"],
-            unit="METEOR",
-            version="2",
-        ),
-        fraction(
-            "meteor_stem",
-            "words that match a reference exactly or by stem, in few pieces (any language)",
-            f"{_SOURCE} without WordNet; Porter or Snowball stemmer by language",
-            needs=["references"],
-            unit="METEOR",
-            version="2",
-        ),
-    )
-
-    def __init__(self, language: str | None = None) -> None:
+    def __init__(
+        self, language: str | None = None, alpha: float = 0.9, beta: float = 3.0, gamma: float = 0.5
+    ) -> None:
         self._language = check_language(language, "metrics.meteor.language")
         self._wordnet = has_wordnet()
+        told = {"alpha": alpha, "beta": beta, "gamma": gamma}
+        for name, value in told.items():
+            high = np.inf if name == "beta" else 1.0
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high:
+                limit = "a number from 0" + " to 1" * (name != "beta")
+                raise BadInput(f"metrics.meteor.{name}: found {value!r}; allowed: {limit}")
+        self._parameters = {name: float(value) for name, value in told.items()}
+        variant = "".join(
+            f"_{name}{value:g}" for name, value in self._parameters.items() if value != _USUAL[name]
+        )
+        parameters = ", ".join(f"{name} {value:g}" for name, value in self._parameters.items())
+        source = f"{_SOURCE}, {parameters}, "
+        self.measures = (
+            fraction(
+                f"meteor{variant}",
+                "words that match a reference exactly, by stem or by synonym, in few pieces (English)",
+                f"{source}with WordNet",
+                needs=["references"],
+                unit="METEOR",
+                version="2",
+            ),
+            fraction(
+                f"meteor_stem{variant}",
+                "words that match a reference exactly or by stem, in few pieces (any language)",
+                f"{source}without WordNet; Porter or Snowball stemmer by language",
+                needs=["references"],
+                unit="METEOR",
+                version="2",
+            ),
+        )
 
     def score(self, example: Example, response: Response) -> list[Score]:
         if response.text is None or not example.references:
@@ -109,18 +135,25 @@ class Meteor:
             return missing(self.measures, NO_WORDS)
         language = language_of(example, self._language, example.references[0])
         given = unicode_words(response.text)
-        stems = max(meteor(reference, given, language) for reference in references)
-        return [self._with_synonyms(references, given, language), Score("meteor_stem", stems)]
+        with_synonyms, stem = (measure.name for measure in self.measures)
+        return [
+            self._with_synonyms(with_synonyms, references, given, language),
+            Score(stem, self._best(references, given, language, synonyms=False)),
+        ]
 
     def _with_synonyms(
-        self, references: Sequence[Sequence[str]], given: Sequence[str], language: str
+        self, name: str, references: Sequence[Sequence[str]], given: Sequence[str], language: str
     ) -> Score:
         if language != "en":
-            return Score("meteor", None, NOT_ENGLISH)
+            return Score(name, None, NOT_ENGLISH)
         if not self._wordnet:
-            return Score("meteor", None, NO_WORDNET)
-        value = max(meteor(reference, given, synonyms=True) for reference in references)
-        return Score("meteor", value)
+            return Score(name, None, NO_WORDNET)
+        return Score(name, self._best(references, given, language, synonyms=True))
+
+    def _best(
+        self, references: Sequence[Sequence[str]], given: Sequence[str], language: str, synonyms: bool
+    ) -> float:
+        return max(meteor(one, given, language, synonyms, self._parameters) for one in references)
 
 
 @lru_cache

@@ -29,10 +29,11 @@ class Measure:
     """One number of a metric.
 
     `low` and `high` are the ends of its range (None = open); `needs` names what a response must have:
-    "references", "schema", "tokens", "latency", "weights". `combine` turns the sum of the examples' parts,
-    an array [..., k], into the value of the whole set, an array [...]; so a corpus value and every
-    resampled corpus value come from the same rule. `independent` False says that the examples' values are
-    correlated (the answers of one batch share its time), so that their spread gives no interval.
+    "references", "schema", "calls", "tools", "tokens", "latency", "weights". `combine` turns the sum of the
+    examples' parts, an array [..., k], into the value of the whole set, an array [...]; so a corpus value and
+    every resampled corpus value come from the same rule. `independent` False says that the examples' values
+    are correlated (the answers of one batch share its time), so that their spread gives no interval.
+    `verdict`: each response passes (1) or does not (0), so that several samples of it have a pass@k.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Measure:
     meaning: str
     combine: Callable[[Sums], Sums] = field(default=mean)
     independent: bool = True
+    verdict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,14 @@ class Score:
 
     `value` None means missing, and `reason` says why; beside a value, `reason` explains it (which key broke
     the schema). `parts` are the additive statistics that `Measure.combine` takes; None means (value, 1).
+    `samples` are the values of each sample of the answer, where there are several and `value` is their mean.
     """
 
     measure: str
     value: float | None
     reason: str | None = None
     parts: tuple[float, ...] | None = None
+    samples: tuple[float | None, ...] | None = None
 
     def additive(self) -> tuple[float, ...] | None:
         """The parts to sum over examples; None for a missing score."""
@@ -109,9 +113,11 @@ def fraction(
     unit: str = "share",
     version: str = "1",
     combine: Callable[[Sums], Sums] = mean,
+    verdict: bool = False,
 ) -> Measure:
     """A measure from 0 to 1 where higher is better."""
-    return Measure(name, "higher", 0.0, 1.0, unit, frozenset(needs), version, source, meaning, combine)
+    needed = frozenset(needs)
+    return Measure(name, "higher", 0.0, 1.0, unit, needed, version, source, meaning, combine, verdict=verdict)
 
 
 def gap(example: Example, response: Response) -> str:

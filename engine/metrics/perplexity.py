@@ -46,7 +46,8 @@ PERPLEXITY = Measure(
     needs=frozenset({"references", "weights"}),
     version="2",
     source="exp of the mean negative log-likelihood per predicted token",
-    meaning="how many tokens the model wavers between, on average, at each token of the reference",
+    meaning="how many tokens the model wavers between, on average, at each token of the reference, "
+    "its end token left out",
     combine=_exponential_of_mean,
 )
 BITS_PER_BYTE = Measure(
@@ -60,7 +61,20 @@ BITS_PER_BYTE = Measure(
     source="The Pile (Gao et al., 2020)",
     meaning="bits that the model needs per UTF-8 byte of the reference; comparable between tokenizers",
 )
-MEASURES = (PERPLEXITY, BITS_PER_BYTE)
+EVAL_LOSS = Measure(
+    name="eval_loss",
+    direction="lower",
+    low=0.0,
+    high=None,
+    unit="nats/token",
+    needs=frozenset({"references", "weights"}),
+    version="1",
+    source="transformers' own loss, the prompt masked",
+    meaning="mean negative log-likelihood of the reference's tokens and its end token, as a trainer tells it",
+)
+MEASURES = (PERPLEXITY, BITS_PER_BYTE, EVAL_LOSS)
+PER_TOKEN = ("perplexity", "eval_loss")  # not comparable between tokenizers
+NO_END = "neither the chat template nor the tokenizer has an end token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +82,8 @@ class Nll:
     """The negative log-likelihood of one reference under one model.
 
     `nll` in nats, summed over the `tokens` that were predicted; `bytes` is the UTF-8 length of their text.
-    `nll` None means it could not be computed, and `reason` says why.
+    `nll` None means it could not be computed, and `reason` says why. `end` are the nats of the end token
+    after them, None where there is none; `cached`: an earlier run measured it.
     """
 
     example_id: str
@@ -76,6 +91,8 @@ class Nll:
     tokens: int
     bytes: int
     reason: str | None = None
+    end: float | None = None
+    cached: bool = False
 
 
 class Perplexity:
@@ -88,12 +105,12 @@ class Perplexity:
 
 
 def missing_scores(reason: str) -> list[Score]:
-    """Both measures missing, for one reason."""
+    """All measures missing, for one reason."""
     return missing(MEASURES, reason)
 
 
 def scores_from_nll(nll: Nll) -> list[Score]:
-    """Both measures of one reference, with the parts from which a whole set's value is made.
+    """The measures of one reference, with the parts from which a whole set's value is made.
 
     A set's perplexity is exp(Σ nll / Σ predicted tokens): weighted by predicted tokens, not a mean of means.
     """
@@ -106,7 +123,11 @@ def scores_from_nll(nll: Nll) -> list[Score]:
     perplexity = Score("perplexity", value, parts=(nll.nll, float(nll.tokens)))
     if value is None:
         perplexity = Score("perplexity", None, "the perplexity is too large for a number")
-    return [perplexity, Score("bits_per_byte", bits / nll.bytes, parts=(bits, float(nll.bytes)))]
+    loss = Score("eval_loss", None, NO_END)
+    if nll.end is not None:
+        total, tokens = nll.nll + nll.end, nll.tokens + 1
+        loss = Score("eval_loss", total / tokens, parts=(total, float(tokens)))
+    return [perplexity, Score("bits_per_byte", bits / nll.bytes, parts=(bits, float(nll.bytes))), loss]
 
 
 def conditional_nll(
@@ -114,15 +135,16 @@ def conditional_nll(
 ) -> Iterator[Nll]:
     """The likelihood of each reference as the model's answer to its example's prompt, longest first.
 
-    Every token of the reference is predicted, the first one from the prompt; no end token is added. A text
-    beyond the context is read in windows that overlap by half, each token predicted once, each window after
-    the tokenizer's own beginning (BOS) where the prompt has it. A batch holds at most `batch_tokens`, padding
-    included; out of memory halves that.
+    Every token of the reference is predicted, the first one from the prompt, and the end token after them
+    apart. A text beyond the context is read in windows that overlap by half, each token predicted once, each
+    window after the tokenizer's own beginning (BOS) where the prompt has it. A batch holds at most
+    `batch_tokens`, padding included; out of memory halves that.
     """
-    from engine.models.likelihood import BUDGET, Text, likelihoods, window_nll
+    from engine.models.likelihood import BUDGET, Text, known_likelihoods
     from engine.models.prompt import PromptError, beginning
 
     begins = beginning(model.tokenizer)
+    ending = [] if model.end_of_answer is None else [model.end_of_answer]
     texts: list[Text] = []
     for example, reference in items:
         try:
@@ -139,23 +161,19 @@ def conditional_nll(
             continue
         # As the prompt itself begins: a template may leave out what the tokenizer would put there.
         own = begins if prompt[: len(begins)] == begins else []
-        texts.append(Text(example.id, [*prompt, *ids], len(ids), len(reference.encode("utf-8")), own))
-
-    def measure(batch: Sequence[Any]) -> list[float]:
-        with model.active() as active:
-            return window_nll(active, batch)
-
-    measured = likelihoods(measure, texts, model.base.context, batch_tokens or BUDGET, model.note_halved)
-    for place, total in measured:
-        yield _nll(texts[place], total)
+        size = len(reference.encode("utf-8"))
+        texts.append(Text(example.id, [*prompt, *ids], len(ids), size, own, ending))
+    for place, found, cached in known_likelihoods(model, texts, model.base.context, batch_tokens or BUDGET):
+        yield _nll(texts[place], found, cached)
 
 
-def _nll(text: Any, total: float | None) -> Nll:
-    if total is None:
+def _nll(text: Any, found: tuple[float, float] | None, cached: bool) -> Nll:
+    if found is None:
         return Nll(text.example_id, None, 0, 0, f"out of memory with a text of {len(text.ids)} tokens")
-    if not math.isfinite(total):
+    if not all(map(math.isfinite, found)):
         return Nll(text.example_id, None, 0, 0, "the model's log-probabilities are not finite numbers")
-    return Nll(text.example_id, total, text.predicted, text.bytes)
+    end = found[1] if text.ending else None
+    return Nll(text.example_id, found[0], text.predicted, text.bytes, end=end, cached=cached)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +181,7 @@ class CorpusNll:
     """The negative log-likelihood of one text under one model: `nll` in nats over `tokens` predicted ones.
 
     `text` is its place in the corpus, `bytes` the UTF-8 length of the whole of it. `nll` None means missing,
-    and `reason` says why.
+    and `reason` says why. `cached`: an earlier run measured it.
     """
 
     text: int
@@ -171,6 +189,7 @@ class CorpusNll:
     tokens: int
     bytes: int
     reason: str | None = None
+    cached: bool = False
 
 
 def corpus_measures(corpus: str) -> tuple[Any, Any]:
@@ -258,7 +277,7 @@ def corpus_nll(
 def _block_nll(
     model: "LocalModel", block: Sequence[tuple[int, str]], batch_tokens: int | None
 ) -> Iterator[CorpusNll]:
-    from engine.models.likelihood import BUDGET, Text, likelihoods, window_nll
+    from engine.models.likelihood import BUDGET, Text, known_likelihoods
     from engine.models.prompt import beginning
 
     begins = beginning(model.tokenizer)
@@ -273,18 +292,12 @@ def _block_nll(
         else:
             asked.append((place, Text("", ids, len(ids) - context, size, begins)))
 
-    def measure(batch: Sequence[Any]) -> list[float]:
-        with model.active() as active:
-            return window_nll(active, batch)
-
     window = min(model.base.context or WINDOW, WINDOW)
-    measured = likelihoods(
-        measure, [text for _, text in asked], window, batch_tokens or BUDGET, model.note_halved
-    )
-    for index, total in measured:
+    texts = [text for _, text in asked]
+    for index, found, cached in known_likelihoods(model, texts, window, batch_tokens or BUDGET):
         place, asked_text = asked[index]
-        if total is not None and math.isfinite(total):
-            yield CorpusNll(place, total, asked_text.predicted, asked_text.bytes)
+        if found is not None and math.isfinite(found[0]):
+            yield CorpusNll(place, found[0], asked_text.predicted, asked_text.bytes, cached=cached)
         else:
             why = "a window does not fit into memory, or is not a finite number"
             yield CorpusNll(place, None, 0, asked_text.bytes, why)

@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -12,7 +12,6 @@ from engine.data.example import Example
 from engine.metrics.language import detect
 from engine.metrics.metric import mean
 from engine.metrics.text import words
-from engine.stats.family import holm
 from engine.stats.intervals import RESAMPLES
 from engine.stats.paired import Paired, compare
 
@@ -24,15 +23,13 @@ _FEWEST, _PER_TEST = 1000, 40  # resamples: enough for the smallest p-value to s
 class Disparity:
     """A measure's mean for prompts about `first` minus that for the same prompts about `second`.
 
-    `p` is corrected over all measures and terms tested together (Holm). `paired` is None, and `reason`
-    says why, where they cannot be compared.
+    `paired` is None, and `reason` says why, where they cannot be compared.
     """
 
     measure: str
     first: str
     second: str
     paired: Paired | None
-    p: float | None = None
     reason: str | None = None
 
 
@@ -63,16 +60,7 @@ def disparities(
     for measure, scores in values.items():
         means = {name: _means(prompt, scores) for name, prompt in prompts.items()}
         found += [_disparity(measure, *pair, means, seed, resamples) for pair in pairs]
-    return _corrected(found)
-
-
-def _corrected(found: list[Disparity]) -> list[Disparity]:
-    tested = [item.paired.p for item in found if item.paired is not None and item.paired.p is not None]
-    known = iter(holm(tested))
-    return [
-        replace(item, p=next(known)) if item.paired is not None and item.paired.p is not None else item
-        for item in found
-    ]
+    return found
 
 
 def _means(prompt: Mapping[str, list[str]], scores: Mapping[str, float]) -> dict[str, float]:

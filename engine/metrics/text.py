@@ -1,20 +1,14 @@
-"""Tokenizes and normalises text in every script; runs patterns with a time limit.
+"""Tokenizes and normalises text in every script.
 
 English text is tokenized as SQuAD does it. Beyond ASCII that rule finds no words where a script puts no space
 between them, so there the rules here apply.
-
-A pattern such as (a+)+$ takes longer than a life on the wrong answer; the `regex` package can stop it.
 """
 
 import re
 import string
 import unicodedata
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
-
-import regex
-
-from engine.errors import BadInput
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from engine.metrics.lean_nltk import PorterStemmer
@@ -88,43 +82,3 @@ def _word_character(char: str) -> str:
 
 def _is_punctuation(char: str) -> bool:
     return char in string.punctuation or unicodedata.category(char).startswith("P")
-
-
-TIMEOUT_S = 1.0
-
-
-class Pattern(Protocol):
-    """A compiled pattern of the `regex` package."""
-
-    def search(self, text: str, *, timeout: float) -> object: ...
-
-
-class TooSlow(Exception):
-    """A pattern was stopped at its time limit: it is unknown whether it matches."""
-
-    def __init__(self) -> None:
-        super().__init__(f"the pattern did not finish on this response within {TIMEOUT_S:g} s")
-
-
-def compile_pattern(pattern: object, where: str) -> Pattern:
-    """A pattern ready to search with; BadInput, naming its place, when it is invalid."""
-    if not isinstance(pattern, str):
-        raise BadInput(f"{where}: expected a regular expression, found {pattern!r}.")
-    try:
-        return _compile(pattern)
-    except regex.error as error:
-        raise BadInput(f"{where}: {pattern!r} is not a regular expression: {error}.") from error
-
-
-def found(pattern: Pattern, text: str) -> bool:
-    """Whether the pattern matches anywhere in the text; raises TooSlow."""
-    try:
-        return pattern.search(text, timeout=TIMEOUT_S) is not None
-    except TimeoutError as error:
-        raise TooSlow from error
-
-
-@lru_cache(maxsize=1024)
-def _compile(pattern: str) -> Pattern:
-    compiled: Pattern = regex.compile(pattern, regex.VERSION0)
-    return compiled

@@ -37,6 +37,7 @@ _POSITIVE = ("positive", "pos")
 NO_MODEL = "no model is named: set metrics.{}.model to a folder or hub id"
 TOO_LARGE = "a text does not fit into memory"
 CUT = "only the first {} tokens were read"
+WINDOWED = "read in windows of {} tokens, the model's context"
 # The layer that agrees best with people, by model (bert_score.utils.model2layers).
 LAYERS = {
     "bert-base-uncased": 9, "bert-large-uncased": 18, "bert-base-multilingual-cased": 9,
@@ -53,12 +54,12 @@ class EncodedText:
     """A model's encoding of one text.
 
     `vectors` are float32 on the CPU, [tokens, width]; `counted` [tokens] is False for the tokens that the
-    tokenizer puts at the start and end. `cut` says that the text was longer than the model's context.
+    tokenizer puts at the start and end. `long` says that the text was longer than the model's context.
     """
 
     vectors: Any
     counted: Any
-    cut: bool
+    long: bool
 
 
 class Encoder:
@@ -111,9 +112,13 @@ class Encoder:
             positions -= (model.config.pad_token_id or 0) + 1
         return int(min(positions, tokenizer.model_max_length))
 
-    def read(self, texts: Sequence[str], layer: int) -> list[EncodedText | None]:
-        """Each text's hidden states after `layer` layers; None for one that does not fit into memory."""
-        return self.batched(texts, lambda batch: self._read(batch, layer))
+    def read(self, texts: Sequence[str], layer: int, windows: bool) -> list[EncodedText | None]:
+        """Each text's hidden states after `layer` layers; None for one that does not fit into memory.
+
+        With `windows` a text longer than the context is read in windows that overlap by half; of an overlap,
+        the first half is taken from the earlier window and the second from the later. Without, it is cut.
+        """
+        return self.batched(texts, lambda batch: self._read(batch, layer, windows))
 
     def batched(
         self, texts: Sequence[str], run: Callable[[Sequence[str]], Sequence[Result]]
@@ -136,32 +141,63 @@ class Encoder:
                 results[next(places)] = result
         return results
 
-    def _read(self, texts: Sequence[str], layer: int) -> list[EncodedText]:
+    def _read(self, texts: Sequence[str], layer: int, windows: bool) -> list[EncodedText]:
         import torch
 
         tokenizer, model = self.load()
         context = self.context()
+        overlap = max(context - tokenizer.num_special_tokens_to_add(), 0) // 2
         batch = tokenizer(
             [encodable(text) for text in texts],
             padding=True,
             truncation=True,
             max_length=context,
+            stride=overlap if windows else 0,
+            return_overflowing_tokens=True,
+            return_special_tokens_mask=True,
             return_tensors="pt",
         )
-        ids, mask = batch["input_ids"], batch["attention_mask"].bool()
+        ids, mask, added = (
+            batch["input_ids"],
+            batch["attention_mask"].bool(),
+            batch["special_tokens_mask"].bool(),
+        )
+        rows: list[list[int]] = [[] for _ in texts]
+        for row, owner in enumerate(batch["overflow_to_sample_mapping"].tolist()):
+            rows[owner].append(row)
+        wanted = [row for own in rows for row in (own if windows else own[:1])]
+        read: dict[int, tuple[Any, Any, Any]] = {}
+        with torch.inference_mode():
+            for start in range(0, len(wanted), self.batch_size):
+                part = wanted[start : start + self.batch_size]
+                inputs = {key: batch[key][part].to(model.device) for key in ("input_ids", "attention_mask")}
+                states = model(**inputs, output_hidden_states=True).hidden_states[layer].float().cpu()
+                for place, row in enumerate(part):
+                    kept = mask[row]
+                    read[row] = states[place][kept], ids[row][kept], added[row][kept]
         ends = [tokenizer.cls_token_id, tokenizer.sep_token_id]
         outside = torch.tensor([end for end in ends if end is not None], dtype=ids.dtype)
-        with torch.inference_mode():
-            inputs = {key: batch[key].to(model.device) for key in ("input_ids", "attention_mask")}
-            states = model(**inputs, output_hidden_states=True).hidden_states[layer].float().cpu()
-        return [
-            EncodedText(
-                states[row, mask[row]],
-                ~torch.isin(ids[row, mask[row]], outside),
-                int(mask[row].sum()) >= context,
-            )
-            for row in range(len(texts))
-        ]
+        found = []
+        for own in rows:
+            windowed = [read[row] for row in own if row in read]
+            vectors, tokens = _joined(windowed, overlap) if len(windowed) > 1 else windowed[0][:2]
+            found.append(EncodedText(vectors, ~torch.isin(tokens, outside), len(own) > 1))
+        return found
+
+
+def _joined(windows: Sequence[tuple[Any, Any, Any]], overlap: int) -> tuple[Any, Any]:
+    """Vectors and tokens of a text read in windows: each token once, special ones only at the ends."""
+    import torch
+
+    vectors, tokens = [], []
+    for place, (states, ids, added) in enumerate(windows):
+        first, last = place == 0, place == len(windows) - 1
+        inner = (~added).nonzero().flatten()
+        start = 0 if first else int(inner[0]) + overlap - overlap // 2
+        end = len(ids) if last else int(inner[-1]) + 1 - overlap // 2
+        vectors.append(states[start:end])
+        tokens.append(ids[start:end])
+    return torch.cat(vectors), torch.cat(tokens)
 
 
 def encodable(text: str) -> str:
@@ -321,6 +357,8 @@ def match(candidate: EncodedText, reference: EncodedText) -> Three:
 class BertScore:
     """BERTScore against the best of the references, for each of precision, recall and F1 as bert-score does.
 
+    Version 2: a text longer than the model's context is read in windows, where bert-score cuts it.
+
     `model` is a folder or hub id, `layer` the hidden layer (known for bert-score's common models), and
     `baseline` the three values that rescale to (x - b) / (1 - b), as in bert-score's tables.
     """
@@ -345,7 +383,7 @@ class BertScore:
         if self._encoder is None:
             return [missing(self.measures, NO_MODEL.format("bertscore")) for _ in pairs]
         # bert-score strips its texts too.
-        read = _read_all(self._encoder, pairs, self._layer, str.strip)
+        read = _read_all(self._encoder, pairs, self._layer, str.strip, windows=True)
         return [self._score(example, response, read) for example, response in pairs]
 
     def _score(
@@ -360,7 +398,7 @@ class BertScore:
         found = [match(ours, reference) for reference in theirs if reference is not None]
         best = [max(values) for values in zip(*found, strict=True)]
         rescaled = [(value - base) / (1 - base) for value, base in zip(best, self._baseline, strict=True)]
-        note = _note(self._encoder, ours, *theirs)
+        note = _note(WINDOWED, self._encoder, ours, *theirs)
         return [
             Score(measure.name, value, note) for measure, value in zip(self.measures, rescaled, strict=True)
         ]
@@ -396,7 +434,7 @@ class EmbeddingCosine:
         """Scores of all pairs, each text read once."""
         if self._encoder is None:
             return [missing(self.measures, NO_MODEL.format("embedding")) for _ in pairs]
-        read = _read_all(self._encoder, pairs, -1, str)
+        read = _read_all(self._encoder, pairs, -1, str, windows=False)
         return [self._score(example, response, read) for example, response in pairs]
 
     def _score(
@@ -411,7 +449,7 @@ class EmbeddingCosine:
         if any(len(text.vectors) == 0 for text in whole):
             return missing(self.measures, "a text without tokens has no vector")
         value = max(cosine(whole[0], reference) for reference in whole[1:])
-        return [Score("embedding_cosine", value, _note(self._encoder, *texts))]
+        return [Score("embedding_cosine", value, _note(CUT, self._encoder, *texts))]
 
 
 def cosine(one: EncodedText, other: EncodedText) -> float:
@@ -423,7 +461,7 @@ def cosine(one: EncodedText, other: EncodedText) -> float:
 
 
 def _read_all(
-    encoder: Encoder, pairs: Sequence[Pair], layer: int, clean: Any
+    encoder: Encoder, pairs: Sequence[Pair], layer: int, clean: Any, windows: bool
 ) -> dict[str, EncodedText | None]:
     texts = {
         clean(text): None
@@ -431,12 +469,12 @@ def _read_all(
         if response.text is not None and example.references
         for text in (response.text, *example.references)
     }
-    return dict(zip(texts, encoder.read(list(texts), layer), strict=True))
+    return dict(zip(texts, encoder.read(list(texts), layer, windows), strict=True))
 
 
-def _note(encoder: Encoder | None, *texts: EncodedText | None) -> str | None:
-    cut = encoder is not None and any(text is not None and text.cut for text in texts)
-    return CUT.format(encoder.context()) if cut and encoder else None
+def _note(said: str, encoder: Encoder | None, *texts: EncodedText | None) -> str | None:
+    long = any(text is not None and text.long for text in texts)
+    return said.format(encoder.context()) if long and encoder else None
 
 
 def _layer(encoder: Encoder, layer: int | None) -> int:
@@ -482,7 +520,7 @@ def _bertscore_measures(encoder: Encoder | None, layer: int, baseline: Three) ->
             high=1.0,
             unit="cosine, rescaled" if rescaled else "cosine",
             needs=frozenset({"references"}),
-            version=_version(encoder, how),
+            version=_version(encoder, how, 2),
             source="Zhang et al. 2020; bert_score, idf off",
             meaning=meaning,
         )
@@ -490,5 +528,5 @@ def _bertscore_measures(encoder: Encoder | None, layer: int, baseline: Three) ->
     )
 
 
-def _version(encoder: Encoder | None, how: str) -> str:
-    return f"1; {encoder.name} ({encoder.hash}), {how}" if encoder else "1"
+def _version(encoder: Encoder | None, how: str, number: int = 1) -> str:
+    return f"{number}; {encoder.name} ({encoder.hash}), {how}" if encoder else str(number)

@@ -2,15 +2,17 @@
 
 import hashlib
 import json
-import os
-import tempfile
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from engine.models.folder import quantisation, weight_files
+from engine.data.textfile import write_text
+from engine.errors import BadInput
+from engine.models.folder import weight_files
 from engine.models.gguf_file import is_gguf
 from engine.models.model import Response, Settings
+from engine.plan.plan import Model
 from store.cache import JsonCache
 
 _TOKENIZER_FILES = (
@@ -58,12 +60,8 @@ class FileHashes:
     def _save(self) -> None:
         if self._memory is None:
             return
-        self._memory.parent.mkdir(parents=True, exist_ok=True)
-        # Written aside and renamed: two runs may save at the same moment.
-        handle, temporary = tempfile.mkstemp(dir=self._memory.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as target:
-            json.dump(self._known, target)
-        Path(temporary).replace(self._memory)
+        with suppress(BadInput):  # on a full or read-only disk they are read again next time
+            write_text(self._memory, json.dumps(self._known))
 
 
 def digest(value: Any) -> str:
@@ -71,28 +69,38 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8")).hexdigest()
 
 
+def decided(model: Model) -> dict[str, Any]:
+    """What the plan itself decides of a local model's answers. Models without the later keys keep the
+    fingerprints that they always had.
+    """
+    found: dict[str, Any] = {"system": model.system}
+    if model.chat_template_kwargs:
+        found["chat_template_kwargs"] = model.chat_template_kwargs
+    if model.quantize is not None:
+        found["quantize"] = model.quantize
+    return found
+
+
 def fingerprint(
+    model: Model,
     folder: Path,
     adapter: Path | None,
     hashes: FileHashes,
     *,
-    system: str | None,
     dtype: str | None,
     attention: str | None,
-    quantize: str | None,
 ) -> str:
     """A hash by content of weights, configuration (quantisation too), adapter, tokenizer and template, and of
-    the system prompt, the dtype, the attention and the quantisation that they run with.
+    the system prompt, what the template is told, how the weights are quantised, and the dtype and the
+    attention that they run with.
     """
     return digest(
         {
             "model": model_hash(folder, hashes),
             "adapter": adapter_hash(adapter, hashes) if adapter else None,
-            "system": system,
+            **decided(model),
             "dtype": dtype,
             "attention": attention,
-            # Only where there is one: the fingerprints of earlier runs have none.
-            **({"quantize": quantisation(folder, quantize)} if quantize else {}),
         }
     )
 

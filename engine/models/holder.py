@@ -21,7 +21,10 @@ def base_key(model: Model) -> BaseKey:
 
 
 class Holder:
-    """Opens models; another base than the last one's takes that one's place. `cache` is for their answers."""
+    """Opens models; another base than the last one's takes that one's place.
+
+    `cache` is for their answers; the likelihoods of texts stand beside it.
+    """
 
     def __init__(self, cache: Path | None) -> None:
         self._cache = cache
@@ -32,6 +35,7 @@ class Holder:
         """The model, its weights loaded when first needed. Raises BadInput for files that cannot be used."""
         from engine.models.fingerprint import ResponseCache
         from engine.models.local import LocalBase
+        from store.cache import JsonCache
 
         assert model.path is not None
         if base_key(model) != self._key:
@@ -47,7 +51,11 @@ class Holder:
             )
             self._key = base_key(model)
         assert self._base is not None
-        return self._base.generator(model, ResponseCache(self._cache) if self._cache else None)
+        if self._cache is None:
+            return self._base.generator(model)
+        return self._base.generator(
+            model, ResponseCache(self._cache), JsonCache(self._cache.parent / "likelihoods")
+        )
 
     def close(self) -> None:
         if self._base is not None:

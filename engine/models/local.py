@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import json
 import logging
 import re
 import warnings
@@ -19,6 +20,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from engine.data.calls import is_mark
 from engine.data.example import Example
 from engine.errors import BadInput, CannotRun
 from engine.models.batcher import Batcher, BatcherTotals, limits_for
@@ -26,6 +28,7 @@ from engine.models.fingerprint import (
     FileHashes,
     ResponseCache,
     adapter_hash,
+    decided,
     digest,
     fingerprint,
     response_key,
@@ -50,7 +53,7 @@ from engine.models.folder import (
     weight_shapes,
 )
 from engine.models.gguf_file import is_gguf, read_header
-from engine.models.model import Load, Response, Settings, missing
+from engine.models.model import Load, Response, Settings, missing, sample_seed
 from engine.models.prompt import PromptError, Prompts
 from engine.models.rows import (
     Completion,
@@ -66,6 +69,8 @@ from engine.models.rows import (
 from engine.models.slots import why_static
 from engine.plan.paths import read_adapter_config
 from engine.plan.plan import Model
+from engine.servers.reasoning import split_reasoning
+from store.cache import JsonCache
 
 # What the loaders of transformers and peft raise for files that do not fit together.
 _LOAD_ERRORS = (
@@ -127,13 +132,15 @@ class LocalBase:
         self._attached: dict[Path, str] = {}
         self._attachments = 0
 
-    def generator(self, model: Model, cache: ResponseCache | None = None) -> "LocalModel":
+    def generator(
+        self, model: Model, cache: ResponseCache | None = None, likelihoods: JsonCache | None = None
+    ) -> "LocalModel":
         """One of the plan's models on this base.
 
         The base folder's own code runs once one of its models is marked as trusted.
         """
         self._trust = self._trust or model.trust_remote_code
-        return LocalModel(self, model, cache)
+        return LocalModel(self, model, cache, likelihoods)
 
     @contextmanager
     def _source(self, folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -526,7 +533,6 @@ class Identity:
         self._base = base
         self._model = model
         self._adapter = adapter
-        self._system = model.system
         self._hashes = hashes
         self._brings_tokenizer = adapter is not None and any(
             (adapter / name).is_file() for name in TOKENIZERS
@@ -555,14 +561,9 @@ class Identity:
     @cached_property
     def fingerprint(self) -> str:
         """See `engine.models.fingerprint.fingerprint`."""
+        base = self._base
         return fingerprint(
-            self._base.folder,
-            self._adapter,
-            self._hashes,
-            system=self._system,
-            dtype=self._base.dtype,
-            attention=self._base.attention,
-            quantize=self._base.quantize,
+            self._model, base.folder, self._adapter, self._hashes, dtype=base.dtype, attention=base.attention
         )
 
     def facts(self) -> dict[str, Any]:
@@ -579,12 +580,11 @@ class Identity:
             "context": base.context,
             "vocabulary": base.vocabulary,
             "quantisation": base.quantisation,
-            "quantize": base.quantize,
             "attention": base.attention,
             "dtype": base.dtype,
             "device": base.device,
             "device_map": "auto" if base.spread else None,
-            "system": self._system,
+            **decided(self._model),
             "template": digest(template)[:12] if template else None,
             # A GGUF file holds its tokenizer in another form, which cannot be compared.
             **({} if is_gguf(tokenizer_folder) else {"tokenizer": self._tokenizer_hash(tokenizer_folder)}),
@@ -654,7 +654,13 @@ class LocalModel:
     does not fit the base.
     """
 
-    def __init__(self, base: LocalBase, model: Model, cache: ResponseCache | None = None) -> None:
+    def __init__(
+        self,
+        base: LocalBase,
+        model: Model,
+        cache: ResponseCache | None = None,
+        likelihoods: JsonCache | None = None,
+    ) -> None:
         self.adapter = adapter_of(model, download=True)
         if self.adapter:
             check_adapter(base.path, self.adapter, base.folder)
@@ -663,6 +669,7 @@ class LocalModel:
         self._plan = model
         self._system = model.system
         self._cache = cache
+        self.likelihoods = likelihoods
         self._identity = Identity(base, model, self.adapter, FileHashes(cache.folder if cache else None))
         self._notes: list[str] = []
         self._gauge = BatcherTotals()
@@ -673,9 +680,14 @@ class LocalModel:
         """The adapter's own tokenizer where its folder has one, since it was trained with that."""
         return self._identity.tokenizer
 
+    @property
+    def template_variables(self) -> Mapping[str, Any]:
+        """What the chat template is told beside the messages, such as `enable_thinking`."""
+        return self._plan.chat_template_kwargs
+
     @cached_property
     def _prompts(self) -> Prompts:
-        return Prompts(self.tokenizer, self._system)
+        return Prompts(self.tokenizer, self._system, self.template_variables)
 
     @property
     def fingerprint(self) -> str:
@@ -696,6 +708,11 @@ class LocalModel:
             "notes": [*self._prompts.notes, *self._identity.notes, *self._notes],
         }
 
+    @property
+    def prompt_notes(self) -> list[str]:
+        """What was unusual about the prompts made so far."""
+        return list(self._prompts.notes)
+
     def prompt(self, example: Example) -> list[int]:
         """The exact token ids that the model is asked with. Raises PromptError when there can be none."""
         return self._prompts.ids(example)
@@ -715,6 +732,9 @@ class LocalModel:
             settings = replace(settings, slots=1, batch_size=1)
         if settings.sampled:
             self._note(f"answers are sampled: temperature {settings.temperature}, seed {settings.seed}")
+        if settings.without_effect:
+            self._note(settings.without_effect)
+        self._prompts.delimiters = settings.delimiters
         ready: list[Response] = []
         pending: list[_Pending] = []
         for example in examples:
@@ -724,18 +744,37 @@ class LocalModel:
             else:
                 pending.append(prepared)
         if ready:
-            yield ready
+            yield [self._counted(response, settings) for response in ready]
         if not pending:
             return
         with self.active() as model:
-            self._note_ignored_generation_config(model)
-            rules = Rules(self.tokenizer, self._ends(model), settings)
+            self._note_ignored_generation_config(model, settings)
+            ends = self._ends(model, settings)
+            rules = Rules(self.tokenizer, ends, settings, self._prompts.turn_end, self._marks - ends)
             reason = why_static(model)
         self._batching["batching"] = "static" if reason else "continuous"
         self._batching["batching_reason"] = reason
         answer = self._static if reason else self._continuous
         for group in [[item] for item in pending] if settings.deterministic else [pending]:
-            yield from answer(group, rules)
+            for batch in answer(group, rules):
+                yield [self._counted(response, settings) for response in batch]
+
+    def _counted(self, response: Response, settings: Settings) -> Response:
+        """The response with the tokens of its trace; notes an answer that went on beyond its turn's end."""
+        if response.overran:
+            end = self.tokenizer.convert_ids_to_tokens(self._prompts.turn_end)
+            self._note(
+                f"answers went on after {end}, which ends a turn in the chat template and is no end token of "
+                f"the model: add stop = [{json.dumps(end)}] under [generation]"
+            )
+        if response.text is None:
+            return response
+        opened = self._prompts.opens_reasoning
+        trace = split_reasoning(response.text, opened, settings.delimiters).reasoning
+        if not trace:
+            return response
+        ids = self.tokenizer(trace, add_special_tokens=False, verbose=False)["input_ids"]
+        return replace(response, thinking_tokens=len(ids))
 
     def _continuous(self, pending: Sequence[_Pending], rules: Rules) -> Iterator[list[Response]]:
         """Hands over what was finished several times a second, also when nothing was."""
@@ -816,12 +855,14 @@ class LocalModel:
         reason = (
             None if whole == len(ids) else f"prompt of {whole} tokens cut to {len(ids)} to fit the context"
         )
-        seed = _example_seed(settings.seed, example.id)
+        seed = _example_seed(sample_seed(settings.seed, example.sample), example.id)
         key = None
         if self._cache:
-            key = response_key(self.fingerprint, ids, replace(settings, max_new_tokens=room), seed)
+            # Texts without their marks, as earlier versions kept them, are other answers.
+            content = f"{self.fingerprint} with marks" if self._marks else self.fingerprint
+            key = response_key(content, ids, replace(settings, max_new_tokens=room), seed)
             if hit := self._cache.get(key):
-                return replace(hit, example_id=example.id, reason=reason)
+                return replace(hit, example_id=example.id, sample=example.sample, reason=reason)
         context = self.base.context
         room = room if context is None else min(room, context - len(ids))
         return _Pending(example, Request(ids, room, seed), key, reason)
@@ -845,6 +886,12 @@ class LocalModel:
             return f"prompt of {len(ids)} tokens {verb} the model's context of {context}"
         return self.unknown_token(ids)
 
+    @property
+    def end_of_answer(self) -> int | None:
+        """The token with which an answer ends: the chat template's, else the tokenizer's own."""
+        end = self._prompts.turn_end
+        return self.tokenizer.eos_token_id if end is None else end
+
     def unknown_token(self, ids: list[int]) -> str | None:
         """Why the model cannot read these tokens: its tokenizer knows more of them than the model does."""
         vocabulary = self.base.vocabulary
@@ -865,21 +912,35 @@ class LocalModel:
             tokens_out=answer.tokens,
             finish_reason=answer.finish_reason,
             latency_s=answer.seconds,
+            overran=answer.overran,
+            sample=item.example.sample,
         )
         if self._cache and item.key:
             self._cache.put(item.key, response)
         return replace(response, reason=item.reason)
 
-    def _ends(self, model: Any) -> frozenset[int]:
-        """Every end token of the generation config, and the tokenizer's, which an adapter may change."""
+    @cached_property
+    def _marks(self) -> frozenset[int]:
+        """The special tokens that calls of tools and traces are told by."""
+        tokens, own = self.tokenizer.added_tokens_decoder.items(), self._prompts.delimiters or ()
+        special = {place: token.content for place, token in tokens if token.special}
+        return frozenset(place for place, text in special.items() if is_mark(text) or text in own)
+
+    def _ends(self, model: Any, settings: Settings) -> frozenset[int]:
+        """Every end token of the generation config, and the tokenizer's, which an adapter may change.
+
+        A stop string that is a special token is one, too: texts are decoded without those.
+        """
         configured = model.generation_config.eos_token_id
         ends = configured if isinstance(configured, list) else [configured]
-        ends = [*ends, self.tokenizer.eos_token_id, *self.base.turn_ends]
+        special = {str(token): id for id, token in self.tokenizer.added_tokens_decoder.items()}
+        stops = [special.get(stop) for stop in settings.stop]
+        ends = [*ends, *stops, self.tokenizer.eos_token_id, *self.base.turn_ends]
         return frozenset(int(end) for end in ends if end is not None)
 
-    def _note_ignored_generation_config(self, model: Any) -> None:
+    def _note_ignored_generation_config(self, model: Any, settings: Settings) -> None:
         penalty = model.generation_config.repetition_penalty
-        if penalty not in (None, 1.0):
+        if penalty not in (None, 1.0, settings.repetition_penalty):
             self._note(f"the model's generation config asks for repetition_penalty {penalty}: not applied")
 
     def _note(self, note: str) -> None:

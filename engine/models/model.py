@@ -1,36 +1,50 @@
 """The generator interface, its settings, and its responses."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from engine.data.example import Example
-from engine.servers.reasoning import split_reasoning
+from engine.servers.reasoning import Delimiters, split_reasoning
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How answers are generated. A temperature of 0 is greedy decoding; `seed` matters above it only.
+    """How answers are generated. A temperature of 0 is greedy decoding; `seed`, `top_k` (0: all tokens),
+    `top_p` and `min_p` matter above it only, `repetition_penalty` always: they are transformers' own.
 
     `slots` is the maximum number of rows in continuous batching, None as many as memory allows;
     `batch_size` is the size of the batches elsewhere. `deterministic` answers each prompt alone, so that no
     answer depends on what else is asked. `overflow` is what becomes of a prompt that fills the context: it
-    is refused, or cut to fit (see `Prompts.cut`).
+    is refused, or cut to fit (see `Prompts.cut`). `delimiters`: what opens and closes a reasoning trace,
+    beside the usual tags.
     """
 
     max_new_tokens: int = 256
     temperature: float = 0.0
     top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
     seed: int = 0
     stop: tuple[str, ...] = ()
     batch_size: int = 16
     slots: int | None = None
     deterministic: bool = False
     overflow: Literal["refuse", "truncate"] = "refuse"
+    delimiters: Delimiters | None = None
 
     @property
     def sampled(self) -> bool:
         return self.temperature > 0
+
+    @property
+    def without_effect(self) -> str | None:
+        """What is to be said of settings that greedy decoding does not look at."""
+        given = {"top_k": self.top_k > 0, "top_p": self.top_p < 1, "min_p": self.min_p > 0}
+        idle = [] if self.sampled else [name for name, is_given in given.items() if is_given]
+        return f"temperature 0 takes the likeliest token: {', '.join(idle)} has no effect" if idle else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +59,9 @@ class Response:
     complete. A cached response keeps the figures of the time when it was generated.
     `turns` are all answers of a conversation in order, empty where one question was asked: `text` is then the
     last of them, and tokens and latency are those of all turns together. `thinking` is the reasoning trace
-    that was taken off the text.
+    that was taken off the text, `thinking_tokens` of `tokens_out` are its: None where nobody counted them.
+    `overran`: the text went on after the token with which the chat template ends a turn.
+    `sample` is the example's, where it is asked several times.
     """
 
     example_id: str
@@ -58,22 +74,26 @@ class Response:
     reason: str | None = None
     turns: tuple[str, ...] = ()
     thinking: str | None = None
+    thinking_tokens: int | None = None
+    overran: bool = False
+    sample: int = 0
 
 
 UNFINISHED = "the reasoning has no end, so there is no answer"
 
 
-def without_reasoning(response: Response, opened: bool = False) -> Response:
+def without_reasoning(response: Response, opened: bool = False, own: Delimiters | None = None) -> Response:
     """The response with its trace apart; no text where the trace never ends or is all there was room for.
 
     `opened`: the prompt ended within a trace. A conversation of which one turn has no answer has none.
     """
     if response.text is None:
         return response
-    last = split_reasoning(response.text, opened)
-    turns = [split_reasoning(turn, opened) for turn in response.turns]
+    last = split_reasoning(response.text, opened, own)
+    turns = [split_reasoning(turn, opened, own) for turn in response.turns]
     thinking = last.reasoning or response.thinking
-    cut = not last.answer and thinking and response.finish_reason == "length"
+    thought = thinking or response.thinking_tokens
+    cut = not last.answer and thought and response.finish_reason == "length"
     unfinished = next((place for place, turn in enumerate(turns, 1) if not turn.closed), None)
     if cut or not last.closed or unfinished:
         reason = f"turn {unfinished} of {len(turns)}: {UNFINISHED}" if unfinished else UNFINISHED
@@ -126,7 +146,17 @@ class Generator(Protocol):
 
 def missing(example: Example, reason: str, tokens_in: int | None = None) -> Response:
     """The response of an example that got no answer."""
-    return Response(example.id, None, tokens_in, None, None, None, reason=reason)
+    return Response(example.id, None, tokens_in, None, None, None, reason=reason, sample=example.sample)
+
+
+def sample_seed(seed: int, sample: int) -> int:
+    """The seed of one sample of every answer: the first has the plan's own, the others one below 2^31.
+
+    By a hash, so that the samples of neighbouring seeds have nothing in common.
+    """
+    if not sample:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"{seed}\0sample {sample}".encode()).digest()[:4], "big") >> 1
 
 
 def conversation(example: Example, system: str | None) -> list[dict[str, Any]]:

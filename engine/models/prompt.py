@@ -2,16 +2,17 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any, TypeVar
 
 from jinja2 import TemplateError
 
 from engine.data.example import Example
 from engine.models.model import Generator, Response, Settings, conversation
-from engine.servers.reasoning import opens_reasoning
+from engine.servers.reasoning import Delimiters, opens_reasoning
 
 NO_TEMPLATE = "no chat template: the prompt is the plain query (its last user turn)"
 NO_SYSTEM_ROLE = (
@@ -31,14 +32,22 @@ _PINNED = "{%- macro strftime_now(form) -%}{{ form " + "".join(
     f"| replace('%{sign}', '{_TODAY.strftime(f'%{sign}')}') "
     for sign in ("-d", "-m", "-H", "-I", "-M", "-S", *"aAbBcdDeFHIjmMpSTuwxXyYzZ")
 ) + "}}{%- endmacro -%}"  # fmt: skip
+UNREAD_VARIABLE = "the chat template does not read {}: it has no effect"
 NO_TOOLS = "the chat template leaves tools out: the model is not told of them"
 NO_CALLS = "the chat template leaves earlier tool calls out of the prompt"
 TOOLS_IN_SYSTEM = "the system text of the data defines the tools: the template is not given them again"
+HARMLESS = (NO_TEMPLATE, NO_SYSTEM_ROLE, PINNED_DATE, TOOLS_IN_SYSTEM)  # the prompt holds all that was said
 _DEFINED = r"""["']name["']\s*:\s*["']{}["']"""
 
 
+_SAID = "said"
 # A template is a program of the model's author: what it can raise besides Jinja's own errors.
 _TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
+
+
+def with_pinned_date(template: str) -> str:
+    """A chat template that is told the same date in every run; one that asks for no date stays as it is."""
+    return _PINNED + template if "strftime_now" in template else template
 
 
 class PromptError(Exception):
@@ -62,26 +71,60 @@ class Prompts:
     them itself; a second BOS token would be a prompt that the model never saw in training. Without a
     template the plain query is tokenized as the tokenizer does for any text. `notes` says what was unusual;
     `unread_system` is the number of prompts that lack their system text, `opens_reasoning` whether some end
-    within a reasoning trace.
+    within a reasoning trace, which may have `delimiters` of its own. `told` are variables of the template's
+    own, such as `enable_thinking`.
     """
 
-    def __init__(self, tokenizer: Any, system: str | None) -> None:
+    def __init__(self, tokenizer: Any, system: str | None, told: Mapping[str, Any] | None = None) -> None:
         self._tokenizer = tokenizer
         self._system = system
+        self._told = dict(told or {})
         self.notes: list[str] = [] if tokenizer.chat_template else [NO_TEMPLATE]
+        read = tokenizer.chat_template or ""
+        read = "\n".join(read.values()) if isinstance(read, dict) else read
+        self.notes += [
+            UNREAD_VARIABLE.format(name)
+            for name in self._told
+            if not re.search(rf"\b{re.escape(name)}\b", read)
+        ]
         self._unread: set[str] = set()
         self._proved = False
+        self.delimiters: Delimiters | None = None
+        self._last: tuple[Any, list[int]] | None = None
         self.opens_reasoning = False
 
     @property
     def unread_system(self) -> int:
         return len(self._unread)
 
+    @cached_property
+    def turn_end(self) -> int | None:
+        """The special token with which the template ends an answer; None where it has none."""
+        if not self._tokenizer.chat_template:
+            return None
+        turns = [{"role": "user", "content": _SAID}, {"role": "assistant", "content": _SAID}]
+        try:
+            ending = self._rendered(turns, None, asks=False).rpartition(_SAID)[2].lstrip()
+        except _TEMPLATE_ERRORS:
+            return None
+        first = self._encode(ending, special=False)[:1]
+        return first[0] if first and first[0] in self._tokenizer.added_tokens_decoder else None
+
     def ids(self, example: Example) -> list[int]:
         """The prompt's token ids, at least one. Raises PromptError when the template refuses the messages."""
+        if example.sample and self._last and self._last[0] is example.messages:
+            return self._last[1]  # a further sample of the same answer
+        ids = self._ids(example)
+        self._last = (example.messages, ids)
+        return ids
+
+    def _ids(self, example: Example) -> list[int]:
         if self._tokenizer.chat_template:
             text = self._templated(example)
-            self.opens_reasoning |= opens_reasoning(text)
+            # A tag of the template's, and none that the user wrote.
+            asked = example.query.strip()
+            end = text.rfind(asked) + len(asked) if asked in text else 0
+            self.opens_reasoning |= opens_reasoning(text[end:], self.delimiters)
             ids = self._encode(text, special=False)
         else:
             text = example.query if not self._system else f"{self._system}\n\n{example.query}"
@@ -209,10 +252,10 @@ class Prompts:
     def _rendered(
         self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, asks: bool = True
     ) -> str:
-        given: dict[str, Any] = {"tools": tools} if tools else {}
+        given: dict[str, Any] = self._told | ({"tools": tools} if tools else {})
         template = self._tokenizer.get_chat_template(tools=tools)
-        if "strftime_now" in template:
-            given["chat_template"] = _PINNED + template
+        if (pinned := with_pinned_date(template)) != template:
+            given["chat_template"] = pinned
             self._note(PINNED_DATE)
         return str(
             self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=asks, **given)
@@ -255,24 +298,29 @@ Number = TypeVar("Number", int, float)
 
 
 def converse(
-    generator: Generator, examples: Sequence[Example], settings: Settings
+    generator: Generator,
+    examples: Sequence[Example],
+    settings: Settings,
+    read: Callable[[Response], Response] = lambda response: response,
 ) -> Iterator[list[Response]]:
     """Answers the examples, those with several `turns` turn by turn with their own answers in between.
+
+    Every turn's answer is taken as `read` gives it: a reasoning trace is no part of what was said before.
 
     All conversations go on together, round by round, so that their questions share batches. A conversation
     is given out when its last turn is answered, with the tokens and seconds of all its turns together and the
     last one's finish reason; where a turn gets no answer, the conversation has none, and the reason names the
     turn. The example's first question is in its `messages`; `turns` repeats it before the others.
     """
-    under_way = {example.id: _Conversation(example) for example in examples}
+    under_way = {(example.id, example.sample): _Conversation(example) for example in examples}
     waiting = list(examples)
     while waiting:
         again: list[Example] = []
         for batch in generator.generate(waiting, settings):
             finished = []
             for response in batch:
-                conversation = under_way[response.example_id]
-                conversation.add(response)
+                conversation = under_way[response.example_id, response.sample]
+                conversation.add(read(response))
                 if conversation.over:
                     finished.append(conversation.response())
                 else:
@@ -305,6 +353,11 @@ class _Conversation:
         query = messages[-1]["content"]
         return replace(self._example, query=query, messages=tuple(messages))
 
+    def _thought(self) -> int | None:
+        """The tokens of all turns' traces; None without one, and where one was not counted."""
+        thought = [each for each in self._responses if each.thinking or each.thinking_tokens]
+        return _sum([each.thinking_tokens for each in thought]) if thought else None
+
     def response(self) -> Response:
         last = self._responses[-1]
         if not self._questions:
@@ -314,6 +367,9 @@ class _Conversation:
             tokens_in=_sum([response.tokens_in for response in self._responses]),
             tokens_out=_sum([response.tokens_out for response in self._responses]),
             latency_s=_sum([response.latency_s for response in self._responses]),
+            thinking="\n\n".join(filter(None, (response.thinking for response in self._responses))) or None,
+            thinking_tokens=self._thought(),
+            overran=any(response.overran for response in self._responses),
             reason=next((response.reason for response in self._responses if response.reason), None),
             cached=all(response.cached for response in self._responses),
         )

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from engine.data.calls import with_calls
 from engine.data.example import Example, normalise
 from engine.data.reading import read_records
 from engine.errors import BadInput
@@ -12,27 +13,32 @@ from engine.plan.plan import Model
 
 WAY_OUT = (
     'Each line is {"id": …, "response": "…"} or {"query": "…", "response": "…"}; '
-    'for a conversation, "turns": ["…", "…"] instead of "response". MT-Bench\'s model answers and '
-    "AlpacaEval's model outputs are read as they are."
+    'for a conversation, "turns": ["…", "…"] instead of "response"; for several samples of an answer, '
+    '"responses": ["…", "…"], or a line each. MT-Bench\'s model answers, AlpacaEval\'s model outputs and '
+    "lm-eval's logged samples are read as they are."
 )
-# The line, and the answers there: one for each turn. None is an answer known to be missing.
+# The line, and one answer there: one text for each turn. None is an answer known to be missing.
 Recorded = tuple[int, tuple[str, ...] | None]
+_LISTS = ("responses", "samples", "resps")  # the last is lm-eval's, a list for each request
 
 
 class RecordedModel:
-    """Recorded outputs: one `response` per `id` or `query`, ids first, queries compared after normalisation.
+    """Recorded outputs: a `response` per `id` or `query`, ids first, queries compared after normalisation.
 
-    A `response` of null is a known missing answer; `turns` are the answers to an example of
-    several turns. FastChat's model answers (`question_id`, `choices`) and AlpacaEval's model outputs
-    (`instruction`, `output`) are read too. Raises BadInput naming file and line.
+    A `response` of null is a known missing answer; `tool_calls` beside it are the calls of OpenAI's API.
+    `turns` are the answers to an example of several turns. Where the run takes several `samples`, they are
+    the rows of one id or query in their order, or the list of one row. FastChat's model answers
+    (`question_id`, `choices`), AlpacaEval's model outputs (`instruction`, `output`) and lm-eval's logged
+    samples (`doc_id`, `resps`) are read too. Raises BadInput naming file and line.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, samples: int = 1) -> None:
         assert model.outputs is not None
         self.name = model.name
         self._file = model.outputs
-        self._by_id: dict[str, Recorded] = {}
-        self._by_query: dict[str, Recorded] = {}
+        self._samples = samples
+        self._by_id: dict[str, list[Recorded]] = {}
+        self._by_query: dict[str, list[Recorded]] = {}
         self._notes: list[str] = []
         self._lines = 0
         for line, record in read_records(self._file):
@@ -59,11 +65,15 @@ class RecordedModel:
         responses = []
         for example in examples:
             found = self._by_id.get(example.id) or self._by_query.get(normalise(example.query))
-            if found:
-                used.add(found[0])
+            used.update(line for line, _ in found or ())
             responses.append(self._response(example, found))
         if unused := self._lines - len(used):
             self._notes = [f"{unused} of {self._lines} recorded answers belong to no example asked for"]
+        most = max(map(len, [*self._by_id.values(), *self._by_query.values()]), default=0)
+        if most > self._samples:
+            self._notes.append(
+                f"{self._file.name} has up to {most} samples of an answer; {self._samples} count"
+            )
         yield responses
 
     def load(self) -> None:
@@ -72,10 +82,12 @@ class RecordedModel:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _response(self, example: Example, found: Recorded | None) -> Response:
-        if found is None:
+    def _response(self, example: Example, found: list[Recorded] | None) -> Response:
+        if not found:
             return missing(example, f"{self._file.name} has no answer for this example's id or query")
-        line, answers = found
+        if example.sample >= len(found):
+            return missing(example, f"{self._file.name} has only {len(found)} of {self._samples} samples")
+        line, answers = found[example.sample]
         place = f"{self._file.name}:{line}"
         if answers is None:
             return missing(example, f"{place}: the recorded response is null")
@@ -85,28 +97,44 @@ class RecordedModel:
                 example, f"{place}: {len(answers)} recorded answers to a conversation of {asked} turns"
             )
         turns = answers if asked > 1 else ()
-        return Response(example.id, answers[-1], None, None, None, None, turns=turns)
+        return Response(example.id, answers[-1], None, None, None, None, turns=turns, sample=example.sample)
 
     def _add(self, line: int, record: dict[str, Any]) -> None:
         place = f"{self._file}:{line}"
         record = _in_own_form(record)
-        answers = _answers(record, place)
+        found = [(line, answers) for answers in _samples(record, place)]
         identity, query = record.get("id"), record.get("query")
         if identity is None and not isinstance(query, str):
             raise BadInput(f"{place}: has neither `id` nor `query`.", WAY_OUT)
         self._lines += 1
         if identity is not None:
-            self._put(self._by_id, str(identity), (line, answers), f"the id {str(identity)!r}")
+            self._put(self._by_id, str(identity), found, f"the id {str(identity)!r}", "filter" in record)
         elif isinstance(query, str):
-            self._put(self._by_query, normalise(query), (line, answers), "the same query")
+            self._put(self._by_query, normalise(query), found, "the same query")
 
-    def _put(self, answers: dict[str, Recorded], key: str, answer: Recorded, what: str) -> None:
-        if key in answers:
-            raise BadInput(
-                f"{self._file}:{answer[0]}: {what} was answered on line {answers[key][0]} already.",
-                "Keep one answer for each example.",
+    def _put(
+        self,
+        known: dict[str, list[Recorded]],
+        key: str,
+        new: list[Recorded],
+        what: str,
+        filtered: bool = False,
+    ) -> None:
+        """`filtered`: lm-eval writes the same answers once for each of its filters."""
+        before = known.setdefault(key, [])
+        if filtered and [answer for _, answer in before] == [answer for _, answer in new]:
+            return
+        before += new
+        if self._samples == 1 and len(before) > 1:
+            said = (
+                f"{what} was answered on line {before[0][0]} already"
+                if not new[1:]
+                else f"{len(new)} answers"
             )
-        answers[key] = answer
+            raise BadInput(
+                f"{self._file}:{new[0][0]}: {said}.",
+                f"Keep one answer for each example, or set samples = {len(before)} under [generation].",
+            )
 
 
 def _in_own_form(record: dict[str, Any]) -> dict[str, Any]:
@@ -118,9 +146,28 @@ def _in_own_form(record: dict[str, Any]) -> dict[str, Any]:
             "id": record["question_id"],
             "turns": first.get("turns", ()) if isinstance(first, dict) else (),
         }
+    if "doc_id" in record and "resps" in record:
+        return {"id": record["doc_id"], **record}
     if "instruction" in record and "output" in record and "response" not in record:
         return {"id": record.get("id"), "query": record["instruction"], "response": record["output"]}
     return record
+
+
+def _samples(record: dict[str, Any], place: str) -> list[tuple[str, ...] | None]:
+    """Every answer of a row: that of its `response` or `turns`, or one for each text of its list."""
+    name = next((name for name in _LISTS if name in record), None)
+    if name is None or "response" in record:
+        return [_answers(record, place)]
+    texts = record[name]
+    if name == "resps" and isinstance(texts, list) and len(texts) == 1 and isinstance(texts[0], list):
+        texts = texts[0]
+    if (
+        not isinstance(texts, list)
+        or not texts
+        or not all(text is None or isinstance(text, str) for text in texts)
+    ):
+        raise BadInput(f"{place}: its `{name}` are not a list of texts.", WAY_OUT)
+    return [None if text is None else (text,) for text in texts]
 
 
 def _answers(record: dict[str, Any], place: str) -> tuple[str, ...] | None:
@@ -134,4 +181,5 @@ def _answers(record: dict[str, Any], place: str) -> tuple[str, ...] | None:
     text = record["response"]
     if text is not None and not isinstance(text, str):
         raise BadInput(f"{place}: its `response` is not a text.", WAY_OUT)
+    text = with_calls(text, record)
     return None if text is None else (text,)

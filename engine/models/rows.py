@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, TypeVar
 
 import torch
@@ -16,9 +17,12 @@ from transformers import (
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
     StoppingCriteria,
     StoppingCriteriaList,
     TemperatureLogitsWarper,
+    TopKLogitsWarper,
     TopPLogitsWarper,
 )
 
@@ -89,21 +93,31 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One finished row: text without special tokens, tokens generated (end token included), seconds taken."""
+    """One finished row: its text, tokens generated (end token included), seconds taken.
+
+    `overran`: it went on after the token that ends a turn in the chat template.
+    """
 
     text: str
     tokens: int
     finish_reason: str
     seconds: float
+    overran: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What decides the tokens of a row besides the model: the tokenizer, the end tokens, the settings."""
+    """What decides the tokens of a row besides the model: the tokenizer, the end tokens, the settings.
+
+    `turn_end`: the token with which the chat template ends a turn, where there is one.
+    `marks` are the special tokens that stay in its text.
+    """
 
     tokenizer: Any
     ends: frozenset[int]
     settings: Settings
+    turn_end: int | None = None
+    marks: frozenset[int] = frozenset()
 
 
 class DecodingRow:
@@ -173,11 +187,16 @@ class DecodingRow:
         return any(stop in tail for stop in stops)
 
     def _decode(self, tokens: list[int]) -> str:
-        return str(self._rules.tokenizer.decode(tokens, skip_special_tokens=True))
+        decode, marks = self._rules.tokenizer.decode, self._rules.marks
+        if marks.isdisjoint(tokens):
+            return str(decode(tokens, skip_special_tokens=True))
+        runs = groupby(tokens, marks.__contains__)
+        return "".join(decode(list(run), skip_special_tokens=not marked) for marked, run in runs)
 
     def _answer(self, text: str, reason: str) -> Completion:
         started = self._started if self._started is not None else time.perf_counter()
-        return Completion(text, len(self.tokens), reason, time.perf_counter() - started)
+        overran = self._rules.turn_end in self.tokens[:-1]
+        return Completion(text, len(self.tokens), reason, time.perf_counter() - started, overran)
 
 
 def next_tokens(logits: Any, rows: Sequence[DecodingRow], settings: Settings) -> Any:
@@ -186,11 +205,9 @@ def next_tokens(logits: Any, rows: Sequence[DecodingRow], settings: Settings) ->
     A sampled token depends on the row's seed and its place in the answer alone, so that an answer is the
     same in any batch, and the same again when a row is begun anew.
     """
+    scores = processed(logits, rows, settings)
     if not settings.sampled:
-        return logits.argmax(-1)
-    scores = TemperatureLogitsWarper(settings.temperature)(None, logits.float())
-    if settings.top_p < 1:
-        scores = TopPLogitsWarper(settings.top_p)(None, scores)
+        return scores.argmax(-1)
     cumulative = scores.softmax(-1, dtype=torch.float64).cumsum(-1)
     draws = torch.tensor([[row.draw()] for row in rows], dtype=torch.float64, device=logits.device)
     chosen = torch.searchsorted(cumulative, draws * cumulative[:, -1:], right=True)
@@ -211,6 +228,32 @@ def entrance(model: Any) -> torch.device:
     return torch.device(places[0] if places else "cpu")
 
 
+def processed(logits: Any, rows: Sequence[DecodingRow], settings: Settings) -> Any:
+    """The scores of all tokens [rows, vocabulary], by transformers' own processors in `generate`'s order."""
+    processors = LogitsProcessorList()
+    if settings.repetition_penalty != 1:
+        processors.append(RepetitionPenaltyLogitsProcessor(settings.repetition_penalty))
+    if settings.sampled:
+        processors.append(TemperatureLogitsWarper(settings.temperature))
+        if settings.top_k:
+            processors.append(TopKLogitsWarper(settings.top_k))
+        if settings.top_p < 1:
+            processors.append(TopPLogitsWarper(settings.top_p))
+        if settings.min_p:
+            processors.append(MinPLogitsWarper(settings.min_p))
+    if not processors:
+        return logits
+    read = _read(rows, logits) if settings.repetition_penalty != 1 else None
+    return processors(read, logits.float())
+
+
+def _read(rows: Sequence[DecodingRow], like: Any) -> Any:
+    """The tokens of each row, prompt and answer [rows, longest]; a shorter row repeats its first token."""
+    longest = max(len(row.sequence) for row in rows)
+    ids = [row.sequence + row.request.ids[:1] * (longest - len(row.sequence)) for row in rows]
+    return torch.tensor(ids, device=like.device)
+
+
 def decode(model: Any, requests: Sequence[Request], rules: Rules) -> list[Completion]:
     """Answers the requests in one batch, padded on the left under a real attention mask.
 
@@ -222,8 +265,8 @@ def decode(model: Any, requests: Sequence[Request], rules: Rules) -> list[Comple
     mask = [[0] * (width - len(request.ids)) + [1] * len(request.ids) for request in requests]
     rows = [DecodingRow(place, request, rules) for place, request in enumerate(requests)]
     watch = _Watch(rows)
-    sampled = rules.settings.sampled
-    processors = LogitsProcessorList([_SeededSampling(rows, rules.settings)] if sampled else [])
+    chosen = rules.settings.sampled or rules.settings.repetition_penalty != 1
+    processors = LogitsProcessorList([_ChosenTokens(rows, rules.settings)] if chosen else [])
     config = GenerationConfig(
         max_new_tokens=max(request.room for request in requests),
         do_sample=False,
@@ -279,8 +322,8 @@ class _Watch(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped
         return [answer for answer in self._finished if answer is not None]
 
 
-class _SeededSampling(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
-    """Leaves only the token that was drawn for the row possible. Greedy decoding then takes it."""
+class _ChosenTokens(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
+    """Leaves only the token that is next for the row possible. Greedy decoding then takes it."""
 
     def __init__(self, rows: list[DecodingRow], settings: Settings) -> None:
         self._rows = rows

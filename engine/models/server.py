@@ -2,20 +2,34 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+from engine.data.calls import schema_of
 from engine.data.example import Example
 from engine.models.fingerprint import digest
-from engine.models.model import Load, Response, Settings, conversation, missing
+from engine.models.model import (
+    UNFINISHED,
+    Load,
+    Response,
+    Settings,
+    conversation,
+    missing,
+    sample_seed,
+)
 from engine.plan.plan import Model
 from engine.servers.address import read_key
-from engine.servers.client import BACKOFF_S, Access, CallFailed, Client
+from engine.servers.client import BACKOFF_S, Access, CallFailed, Client, Pool
 from engine.servers.control import server_at
-from engine.servers.loop import Pool
-from engine.servers.wire import Reply, dropped
+from engine.servers.wire import EXTRA, LLAMA_PENALTY, PENALTY, Reply, dropped
 
 RETRIES = 4
+_ENDS = {"stop": "stop", "tool_calls": "stop", "function_call": "stop", "length": "length"}
 HAND_OVER = 0.5  # seconds: the longest that a caller waits for word
+BEYOND = (
+    "{}: beyond the OpenAI API (vLLM, SGLang and llama.cpp have them); the server did not refuse them, "
+    "and does not say whether it applies them"
+)
 PLAIN_QUERY = "asked through /completions with the plain query (its last user turn) and no chat template"
 
 
@@ -53,6 +67,8 @@ class ServerModel:
         read_key(self._access.who, model.api_key_env)
         self._backoff_s = backoff_s
         self._refused: set[str] = set()
+        self._beyond: list[str] = []
+        self._idle: str | None = None
         self._client: Client | None = None
         self._tokens_in = self._tokens_out = 0
 
@@ -62,7 +78,8 @@ class ServerModel:
         # The address as the plan writes it: a resumed run has to find the same.
         server = str(self._model.server).partition("?")[0]
         identity = ["server", server, self._access.model, self._model.system]
-        return digest(identity if self._model.api == "chat" else [*identity, self._model.api])
+        told = [self._model.chat_template_kwargs] if self._model.chat_template_kwargs else []
+        return digest([*identity, *told, *([] if self._model.api == "chat" else [self._model.api])])
 
     @property
     def rejected(self) -> list[str]:
@@ -74,6 +91,10 @@ class ServerModel:
         notes = ["the weights behind a server are unknown, so its answers are not cached"]
         if self._model.api == "completions":
             notes.append(PLAIN_QUERY)
+        if self._idle:
+            notes.append(self._idle)
+        if sent := [name for name in self._beyond if name not in self.rejected]:
+            notes.append(BEYOND.format(", ".join(sent)))
         if self.rejected:
             notes.append(f"the server refuses {', '.join(self.rejected)}: it uses its own values")
         return {
@@ -82,6 +103,7 @@ class ServerModel:
             "model": self._access.model,
             "api": self._model.api,
             "system": self._model.system,
+            **({"chat_template_kwargs": told} if (told := self._model.chat_template_kwargs) else {}),
             "api_key_env": self._model.api_key_env,
             "fingerprint": self.fingerprint,
             "rejected": self.rejected,
@@ -95,6 +117,8 @@ class ServerModel:
         a response without a text and with the reason. Raises CannotRun when the server refuses the key, does
         not know the model, or was never there; Paused when it stays away, and nothing is lost then.
         """
+        self._idle = settings.without_effect
+        self._beyond = [name for name in EXTRA if name in _extras(self._model, settings)]
         self._client = client = Client(self._access, self._refused, self._backoff_s)
         waiting = iter(examples)
         with Pool[Response](client.close) as pool:
@@ -125,7 +149,8 @@ class ServerModel:
         if type(room) is not int or room < 1:
             return missing(example, f"its max_new_tokens is {room!r}; allowed: a whole number from 1")
         try:
-            reply = await client.complete(self._question(example) | _limits(settings, room))
+            limits = _limits(settings, room, example.sample) | _extras(self._model, settings)
+            reply = await client.complete(self._question(example) | limits)
         except CallFailed as error:
             return missing(example, error.reason)
         self._tokens_in += reply.tokens_in or 0
@@ -136,7 +161,8 @@ class ServerModel:
         system = self._model.system
         if self._model.api == "chat":
             messages = [_sent(message) for message in conversation(example, system)]
-            return {"messages": messages, **({"tools": list(example.tools)} if example.tools else {})}
+            tools = [_sent_tool(tool) for tool in example.tools]
+            return {"messages": messages, **({"tools": tools} if tools else {})}
         # The same text that a local model without a chat template is asked with.
         return {"prompt": f"{system}\n\n{example.query}" if system else example.query}
 
@@ -153,18 +179,48 @@ def _sent(message: dict[str, Any]) -> dict[str, Any]:
     return {**message, "content": message["content"] or None, "tool_calls": calls}
 
 
-def _limits(settings: Settings, room: int) -> dict[str, Any]:
+def _sent_tool(tool: dict[str, Any]) -> dict[str, Any]:
+    """A tool whose parameters are a JSON schema, as the API demands."""
+    schema = schema_of(tool)
+    return {**tool, "function": {**tool["function"], "parameters": schema}} if schema else tool
+
+
+def _limits(settings: Settings, room: int, sample: int) -> dict[str, Any]:
     """The settings as the API names them."""
     body: dict[str, Any] = {"max_tokens": room, "temperature": settings.temperature}
     if settings.sampled:
-        body |= {"top_p": settings.top_p, "seed": settings.seed}
+        body |= {"top_p": settings.top_p, "seed": sample_seed(settings.seed, sample)}
     if settings.stop:
         body["stop"] = list(settings.stop)
     return body
 
 
+def _extras(model: Model, settings: Settings) -> dict[str, Any]:
+    """The settings beyond OpenAI's API that the plan asks for; servers take them at the top of the body."""
+    body: dict[str, Any] = {}
+    if settings.sampled and settings.top_k:
+        body["top_k"] = settings.top_k
+    if settings.sampled and settings.min_p:
+        body["min_p"] = settings.min_p
+    if settings.repetition_penalty != 1:
+        # llama.cpp's name for it beside the others'.
+        body |= dict.fromkeys((PENALTY, LLAMA_PENALTY), settings.repetition_penalty)
+    if model.chat_template_kwargs:
+        body["chat_template_kwargs"] = dict(model.chat_template_kwargs)
+    return body
+
+
 def _response(example: Example, reply: Reply) -> Response:
     """A server's answer as a response; a separate reasoning trace is kept beside it."""
+    thought = reply.reasoning or reply.reasoning_tokens
+    if thought and not reply.text and reply.refused is None and reply.finish_reason == "length":
+        return replace(
+            missing(example, UNFINISHED, reply.tokens_in),
+            tokens_out=reply.tokens_out,
+            finish_reason="length",
+            thinking=reply.reasoning,
+            thinking_tokens=reply.reasoning_tokens or None,
+        )
     if reply.silent or (reply.refused is not None and not reply.text):
         said = reply.refused or f"finish reason {reply.finish_reason}"
         return missing(example, f"the server's answer has no text ({said})", reply.tokens_in)
@@ -173,8 +229,10 @@ def _response(example: Example, reply: Reply) -> Response:
         reply.text,
         tokens_in=reply.tokens_in,
         tokens_out=reply.tokens_out,
-        finish_reason=reply.finish_reason if reply.finish_reason in ("stop", "length") else None,
+        finish_reason=_ENDS.get(reply.finish_reason or ""),
         # The time of the request that was answered; waiting for a busy server is not the model's.
         latency_s=reply.latency_s,
         thinking=reply.reasoning,
+        thinking_tokens=reply.reasoning_tokens or None,
+        sample=example.sample,
     )

@@ -78,13 +78,15 @@ class DeviceUse:
     """GPU use of this machine while something ran, including other programs.
 
     `peak_memory` in bytes, of all GPUs together; `energy_j` in joules. An unreported value is None, with its
-    reason.
+    reason. `load` is the machine's load average of the minute before, to be held against its `cores`.
     """
 
     peak_memory: int | None = None
     energy_j: float | None = None
     reason: str | None = NO_GPU
     energy_reason: str | None = NO_GPU
+    load: float | None = None
+    cores: int | None = None
 
     def added(self, before: dict[str, Any] | None) -> dict[str, Any]:
         """This and what an earlier part of the same work took, as JSON values."""
@@ -93,13 +95,18 @@ class DeviceUse:
             return found
         peaks = [peak for peak in (self.peak_memory, before.get("peak_memory")) if peak is not None]
         energies = [one for one in (self.energy_j, before.get("energy_j")) if one is not None]
-        return found | {"peak_memory": max(peaks, default=None), "energy_j": sum(energies) or None}
+        loads = [one for one in (self.load, before.get("load")) if one is not None]
+        return found | {
+            "peak_memory": max(peaks, default=None),
+            "energy_j": sum(energies) or None,
+            "load": max(loads, default=None),
+        }
 
 
 @contextmanager
 def device_use() -> Iterator[DeviceUse]:
     """Watches the GPUs while its block runs; the figures are there when it ends, in error too."""
-    use = DeviceUse()
+    use = DeviceUse(load=round(os.getloadavg()[0], 1), cores=os.cpu_count())
     gpus = _gpus()
     if not gpus:
         yield use

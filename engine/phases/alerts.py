@@ -6,16 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from engine.compare.comparison import Comparison
+from engine.compare.sweep import ALTERED
 from engine.data.leak import TIERS, Suspicion, all_jump, near_ceiling, prefers_original
 from engine.gates.checks import (
     AdapterEffect,
     ComplianceRate,
+    Leaked,
+    cut_alerts,
     format_alerts,
+    leakage_alerts,
     probe_alerts,
     prompt_alerts,
+    suspicion_alerts,
     unmeasured_alerts,
 )
-from engine.gates.data import Leaked, leakage_alerts, suspicion_alerts
 from engine.gates.drops import SHORTEST, MeasureSeries, downtrend_alerts
 from engine.gates.judges import (
     JudgeConsistency,
@@ -24,10 +28,10 @@ from engine.gates.judges import (
     judge_failure_alerts,
     win_rate_alerts,
 )
-from engine.gates.measures import drop_alerts
+from engine.gates.measures import drop_alerts, evaluated
 from engine.judges.judge import WHOLE
 from engine.metrics.metric import Measure
-from engine.phases.data import NOT_LEAKED, leaked_tiers
+from engine.phases.data import leaked_tiers
 from engine.phases.judging.audits import constant_alerts, kin_alerts
 from engine.phases.judging.ratings import rating_alerts
 from engine.phases.judging.shared import match_name
@@ -37,14 +41,15 @@ from engine.plan.plan import Gates, Model
 from engine.stats.winrate import WinRate
 from store import records
 from store.read import runs, trends
+from store.read.answers import AnswerCount, answer_counts
 from store.read.history import Connection
 from store.read.runs import Seen, Words, acknowledged
+from store.read.slices import NOT_LEAKED
 from store.records.alert import Alert, Evidence, LeakDifference, figure_of, kind_of, read_evidence
 from store.session import opened
 
 FORMAT = "format_compliance"
 _TOLD = 20  # ids of examples behind an alert
-ALTERED = "-altered"  # after the name of a corpus: the same texts, reworded or with their options shuffled
 FEWEST = 20  # values behind a score that is called near the ceiling
 
 Summaries = Sequence[Mapping[str, Any]]
@@ -319,18 +324,24 @@ def run_alerts(
     gates = work.plan.gates
     candidates = [model.name for model in work.plan.candidates]
     verdicts = _verdicts(work)
-    judged = {item.candidate for item in verdicts if item.rate.win_rate is not None}
+    compliances = _compliances(work, summaries)
+    checked = (
+        [*comparisons, *earlier.metrics],
+        [*benchmarks, *earlier.benchmarks],
+        gates,
+        {**earlier.measures, **measures},
+    )
+    looked_at = evaluated(*checked)
+    looked_at |= {item.candidate for item in verdicts if item.rate.win_rate is not None}
+    if gates.min_format_compliance is not None:
+        looked_at |= {item.candidate for item in compliances if item.value is not None}
     return [
-        *unmeasured_alerts(candidates, [*comparisons, *benchmarks], judged),
+        *unmeasured_alerts(candidates, looked_at),
         *probe_alerts(_effects(work)),
         *prompt_alerts(_unread_systems(work), candidates),
-        *drop_alerts(
-            [*comparisons, *earlier.metrics],
-            [*benchmarks, *earlier.benchmarks],
-            gates,
-            {**earlier.measures, **measures},
-        ),
-        *format_alerts(_compliances(work, summaries), gates, candidates),
+        *cut_alerts(_answer_counts(work), candidates, [model.name for model in work.plan.baselines]),
+        *drop_alerts(*checked),
+        *format_alerts(compliances, gates, candidates),
         *win_rate_alerts(verdicts, gates, candidates),
         *judge_failure_alerts(_verdicts(work, parts=True), gates),
         *inconsistency_alerts(_consistencies(work), gates),
@@ -409,6 +420,11 @@ def _unread_systems(work: Work) -> dict[str, int]:
     """By model, the prompts that lacked their system text."""
     rows = work.recorder.rows(records.StoredModel, run_id=work.recorder.run_id)
     return {row.name: (row.details or {}).get("unread_system", 0) for row in rows}
+
+
+def _answer_counts(work: Work) -> list[AnswerCount]:
+    with opened(work.store) as connection:
+        return answer_counts(connection, work.recorder.run_id)
 
 
 def _compliances(work: Work, summaries: Sequence[Mapping[str, Any]]) -> list[ComplianceRate]:

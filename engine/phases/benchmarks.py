@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
 
-from engine.benchmarks.results import GROUPS, KnownTask, TaskResult
+from engine.benchmarks.results import ASKED, GROUPS, KnownTask, TaskResult, asked_as
 from engine.compare.benchmarks import BenchmarkQuestion, Key, Measured, compare_scores, group_samples
 from engine.compare.comparison import Comparison
 from engine.phases.generate import Loader
@@ -47,6 +47,7 @@ def benchmark(work: Work, model: Model, loader: Loader) -> None:
     if not todo:
         return
     fingerprint = loader.open(model).fingerprint
+    _keep_asked(work, model, settings)
     at_hand = _earlier(work, fingerprint, model_id) if work.cache else {}
     report = _reporter(work, model, settings)
     with closed_after(loader.tasks(model, settings, todo, report, frozenset(at_hand))) as results:
@@ -56,6 +57,31 @@ def benchmark(work: Work, model: Model, loader: Loader) -> None:
             else:
                 _store(work, model_id, result)
             work.checkpoint()
+
+
+def _keep_asked(work: Work, model: Model, settings: Benchmarks) -> None:
+    """Keeps how the tasks are asked: the flags with which lm_eval gives the same numbers."""
+    details = work.recorder.rows(records.StoredModel, id=work.model_ids[model.name])[0].details or {}
+    applied = settings.apply_chat_template and bool(details.get("template"))
+    arguments = {
+        **{"pretrained": model.path, "peft": model.adapter, "dtype": details.get("dtype")},
+        "enable_thinking": model.chat_template_kwargs.get("enable_thinking"),
+    }
+    flags = {
+        "--include_path": settings.include,
+        "--num_fewshot": settings.shots,
+        "--limit": settings.limit,
+        "--batch_size": settings.batch_size,
+    }
+    found = [
+        *("--model", "hf", "--model_args"),
+        *(f"{name}={value}" for name, value in arguments.items() if value is not None),
+        *("--tasks", ",".join(settings.tasks)),
+        *(part for flag, value in flags.items() if value is not None for part in (flag, str(value))),
+        *(["--apply_chat_template", "--fewshot_as_multiturn", "true"] if applied else []),
+    ]
+    asked = {"apply_chat_template": applied, "limit": settings.limit, "command": found}
+    work.recorder.set_model(work.model_ids[model.name], details={**details, ASKED: asked})
 
 
 def _item(model: Model, task: str) -> str:
@@ -196,5 +222,6 @@ def _measured(work: Work, model: Model) -> dict[Key, Measured]:
             higher_is_better=row.higher_is_better,
             task_hash=row.task_hash,
             samples=group_samples(key, row.value, samples, details.get(GROUPS) or {}),
+            asked=asked_as(details),
         )
     return found

@@ -1,7 +1,7 @@
 """Values with intervals, candidates against baselines, alerts, and whether the run passed."""
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 
 from engine.compare.comparison import Comparison, Scores, compare_measures, not_comparable, stored
-from engine.gates.checks import passed
+from engine.gates.checks import all_passed, passed
 from engine.gates.drops import slice_alerts
 from engine.gates.measures import ruled
 from engine.metrics.classification import Classification, confusion, per_class
 from engine.metrics.metric import Measure, Score
-from engine.metrics.perplexity import corpus_measures
+from engine.metrics.perplexity import PER_TOKEN, corpus_measures
+from engine.metrics.samples import spread
 from engine.models.vitals import DeviceUse, device_use
 from engine.phases.alerts import data_alerts, decline_alerts, followed, run_alerts
 from engine.phases.benchmarks import benchmark_comparisons
+from engine.phases.generate import unasked
 from engine.phases.judging.pairs import record_win_rates
 from engine.phases.judging.ratings import rating_measures
 from engine.phases.perplexity import (
@@ -59,8 +61,7 @@ def measured_use(work: Work, model: Model) -> Iterator[None]:
         yield
         _keep(work, model, asdict(DeviceUse(reason=reason, energy_reason=reason)))
         return
-    known = work.recorder.column(records.StoredResponse, "example_id", model_id=work.model_ids[model.name])
-    if len(known) >= len(work.examples):
+    if not unasked(work, model):
         yield
         return
     before = _details(work, model).get(USE)
@@ -99,7 +100,7 @@ def _classification(work: Work, scored: SliceScores) -> dict[str, Any] | None:
     return {
         "labels": list(metric.labels),
         "per_class": [asdict(row) for row in per_class(parts, metric.labels)],
-        "confusion": confusion(parts).tolist(),
+        "confusion": confusion(parts),
     }
 
 
@@ -194,8 +195,11 @@ class _Scored:
         self._model_id = work.model_ids[model.name]
         self.parts: dict[str, dict[str, tuple[float, ...]]] = defaultdict(dict)
         self.missing: dict[str, dict[str, str]] = defaultdict(dict)
+        self._samples: dict[str, list[list[float | None]]] = defaultdict(list)
         for row in work.recorder.rows(records.StoredScore, model_id=self._model_id):
             parts = tuple(row.parts) if row.parts else None
+            if row.samples is not None:
+                self._samples[row.measure].append(row.samples)
             additive = Score(row.measure, row.value, row.reason, parts).additive()
             if additive is None:
                 self.missing[row.measure][names[row.example_id]] = row.reason or ""
@@ -212,12 +216,17 @@ class _Scored:
             if not measure.independent:
                 interval = replace(interval, low=None, high=None)
         reasons = list(self.missing[measure.name].values())
+        sampled = self._samples.get(measure.name)
+        counts = Counter(value is None for values in sampled or () for value in values)
         return {
             "model_id": self._model_id,
             "measure": measure.name,
             **asdict(interval),
             "missing": len(work.examples) - interval.n,
             "reason": max(set(reasons), key=reasons.count) if reasons else None,
+            "samples": counts[False] if sampled else None,
+            "samples_missing": counts[True] if sampled else None,
+            "spread": spread(sampled) if sampled else None,
         }
 
 
@@ -233,9 +242,9 @@ def _metric_comparisons(
                 found += [
                     not_comparable(*sides, item.name, item.direction, "metric", DIFFERENT_TOKENIZERS)
                     for item in known
-                    if item.name == "perplexity"
+                    if item.name in PER_TOKEN
                 ]
-                fair = [item for item in known if item.name != "perplexity"]
+                fair = [item for item in known if item.name not in PER_TOKEN]
             else:
                 fair = list(known)
             scores = [Scores(item, ours[item.name], theirs[item.name]) for item in fair]
@@ -271,7 +280,7 @@ def _conclude(work: Work, alerts: list[Alert]) -> None:
         transaction.append([records.StoredAlert(**row) for row in rows])
         for name, outcome in verdicts.items():
             transaction.update(records.StoredModel, work.model_ids[name], passed=outcome)
-        transaction.update(records.Run, run_id, passed=all(verdicts.values()))
+        transaction.update(records.Run, run_id, passed=all_passed(verdicts.values()))
 
 
 def _comparison_row(work: Work, comparison: Comparison, baselines: Mapping[str, int]) -> dict[str, Any]:

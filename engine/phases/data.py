@@ -27,6 +27,7 @@ from store import records
 from store.people import excluded
 from store.person import user_name
 from store.read.datasets import test_uses
+from store.read.slices import LEAKED, NOT_LEAKED, SIMILAR, UNLIKE
 from store.session import opened
 
 SAMPLED = 3000  # rows of each set, chosen by hash: enough for shares, and a matter of a second
@@ -108,9 +109,6 @@ def _lines(group: Sequence[Example]) -> str:
     return f"{', '.join(others)} and {last}"
 
 
-LEAKED, NOT_LEAKED = "leaked", "not leaked"  # slices
-
-
 def training_leaks(work: Work, chosen: Sequence[Example], meter: Meter) -> list[Leak]:
     """The examples found in the training data, by all tiers, leaks and similar ones; the rows are streamed.
 
@@ -144,14 +142,16 @@ def leak_summary(leaks: Sequence[Leak] | None, *, by_meaning: bool) -> dict[str,
     A tier that was not searched has None: without `by_meaning`, that of meaning.
     """
     if leaks is None:
-        return dict.fromkeys(("leaked", "leaks_by_tier", "answers_seen", "similar"))
+        return dict.fromkeys(("leaked", "leaks_by_tier", "answers_seen", "similar", "similar_ids"))
     counted = [leak for leak in leaks if leak.counts]
-    tiers, similar = Counter(leak.tier for leak in counted), sum(leak.similar for leak in leaks)
+    alike = [leak.example_id for leak in leaks if leak.similar]
+    tiers, similar = Counter(leak.tier for leak in counted), len(alike)
     return {
         "leaked": len(counted),
         "leaks_by_tier": {tier: tiers[tier] if tier != "meaning" or by_meaning else None for tier in TIERS},
         "answers_seen": len(leaks) - len(counted) - similar,
         "similar": similar,
+        "similar_ids": alike,
     }
 
 
@@ -181,12 +181,23 @@ def leaked_tiers(work: Work) -> dict[str, str]:
 
 
 def leak_slices(work: Work) -> dict[str, list[str]]:
-    """The examples that leaked and those that did not, as two slices; none unless there are some of each."""
-    tiers = leaked_tiers(work)
-    parts: dict[str, list[str]] = {LEAKED: [], NOT_LEAKED: []}
-    for example in work.examples:
-        parts[LEAKED if example.id in tiers else NOT_LEAKED].append(example.id)
-    return parts if all(parts.values()) else {}
+    """The examples that leaked and those that did not, as two slices; none unless there are some of each.
+
+    And likewise those like a training question with another answer, and those like none at all.
+    """
+    tiers, ids = leaked_tiers(work), [example.id for example in work.examples]
+    alike = set((work.recorder.run().data_summary or {}).get("similar_ids") or ())
+    halves = (
+        {
+            LEAKED: [name for name in ids if name in tiers],
+            NOT_LEAKED: [name for name in ids if name not in tiers],
+        },
+        {
+            SIMILAR: [name for name in ids if name in alike],
+            UNLIKE: [name for name in ids if name not in alike and name not in tiers],
+        },
+    )
+    return {name: own for half in halves if all(half.values()) for name, own in half.items()}
 
 
 def earlier_leaks(work: Work, chosen: Sequence[Example]) -> list[dict[str, Any]]:
@@ -414,7 +425,11 @@ def example_row(example: Example, version: str, place: int) -> dict[str, Any]:
         "label": example.label,
         "category": example.category,
         "extra": {name: getattr(example, name) for name in _EXTRA}
-        | {name: value for name in _RARE if (value := getattr(example, name))},
+        | {
+            name: value
+            for name in _RARE
+            if (value := getattr(example, name)) or (name, value) == ("calls", ())
+        },
     }
 
 
@@ -440,7 +455,7 @@ def _load(work: Work) -> None:
                 line=extra["line"],
                 extra=extra["extra"],
                 tools=tuple(extra.get("tools", ())),
-                calls=tuple(extra.get("calls", ())),
+                calls=tuple(extra["calls"]) if "calls" in extra else None,
             )
         )
         work.example_ids[row.example] = row.id

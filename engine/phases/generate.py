@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from engine.compare.comparable import GENERATION
+from engine.data.calls import find_calls
 from engine.data.example import Example
 from engine.data.split import sample
 from engine.errors import CannotRun
@@ -29,14 +31,32 @@ def settings_of(generation: Generation) -> Settings:
         max_new_tokens=generation.max_new_tokens,
         temperature=generation.temperature,
         top_p=generation.top_p,
+        top_k=generation.top_k,
+        min_p=generation.min_p,
+        repetition_penalty=generation.repetition_penalty,
         seed=generation.seed,
         stop=generation.stop,
         batch_size=generation.batch_size,
         deterministic=generation.deterministic,
         overflow=generation.overflow,
+        delimiters=generation.reasoning_delimiters,
         # A size that the plan names is a limit everywhere; left out, memory decides where it can.
         slots=generation.batch_size if "batch_size" in generation.model_fields_set else None,
     )
+
+
+# The settings that decide which answers there are, and not how fast.
+_DECIDING = (
+    *("max_new_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "samples"),
+    *("stop", "overflow", "reasoning", "reasoning_delimiters", "deterministic"),
+)
+
+
+def deciding(plan: Plan, model: Model) -> dict[str, Any]:
+    """The settings by which a model is asked, kept with its facts; of recorded answers few are known."""
+    names = ("samples", "reasoning", "reasoning_delimiters") if model.kind == "recorded" else _DECIDING
+    settings = plan.generation.model_dump(mode="json")
+    return {name: settings[name] for name in names}
 
 
 class Gauge:
@@ -125,7 +145,7 @@ class Loader:
         if model.kind == "recorded":
             from engine.models.recorded import RecordedModel
 
-            return RecordedModel(model)
+            return RecordedModel(model, generation.samples)
         return self._local(model)
 
     def probe(self, model: Model, examples: Sequence[Example]) -> "Probe":
@@ -187,11 +207,27 @@ def grouped(models: tuple[Model, ...]) -> list[Model]:
     return sorted(models, key=lambda model: first[base_key(model)])
 
 
+def unasked(work: Work, model: Model) -> list[Example]:
+    """What the model has still to be asked: each example once for each of its samples that is not stored."""
+    known: dict[str, Any] = {"name": "example_id", "model_id": work.model_ids[model.name]}
+    done = [work.recorder.column(records.StoredResponse, **known)]
+    done += [
+        work.recorder.column(records.StoredSample, **known, sample=place)
+        for place in range(1, work.plan.generation.samples)
+    ]
+    return [
+        replace(example, sample=place) if place else example
+        for example in work.examples
+        for place, have in enumerate(done)
+        if work.example_ids[example.id] not in have
+    ]
+
+
 def generate(work: Work, model: Model, loader: Loader) -> None:
     model_id = work.model_ids[model.name]
-    done = work.recorder.column(records.StoredResponse, "example_id", model_id=model_id)
-    todo = [example for example in work.examples if work.example_ids[example.id] not in done]
-    meter = work.meter("generate", model.name, "responses", total=len(work.examples), done=len(done))
+    todo = unasked(work, model)
+    total = len(work.examples) * work.plan.generation.samples
+    meter = work.meter("generate", model.name, "responses", total=total, done=total - len(todo))
     if not (todo or _needs_probe(work, model) or wants_noise(work, model)):
         return
     generator = loader.open(model)
@@ -199,22 +235,30 @@ def generate(work: Work, model: Model, loader: Loader) -> None:
         hold_to_fingerprint(work, model, generator)
     if _needs_probe(work, model):
         _probe(work, model, loader)
+    facts: dict[str, Any] = {}
+    generation = work.plan.generation
+
+    def read(response: Response) -> Response:
+        """The answer apart from its trace."""
+        if not facts:
+            # Every prompt is made before the first answer: what they showed is kept before any of these.
+            facts.update(_keep_facts(work, model, generator))
+        if generation.reasoning == "keep":
+            return response
+        opened = facts.get("opens_reasoning", False)
+        return without_reasoning(response, opened, generation.reasoning_delimiters)
+
     # Recorded answers are those of whole conversations already.
-    answer = generator.generate if model.kind == "recorded" else partial(converse, generator)
+    is_recorded = model.kind == "recorded"
+    answer = generator.generate if is_recorded else partial(converse, generator, read=read)
     gauge = Gauge(meter, generator)
     told: list[str] = []
-    facts: dict[str, Any] | None = None
+    asked = {example.id: example for example in todo}
     with closed_after(answer(todo, settings_of(work.plan.generation))) as batches:
         for batch in batches:
-            if facts is None:
-                # Every prompt is made before the first answer: what they showed is kept before any of these.
-                facts = _keep_facts(work, model, generator)
-            if work.plan.generation.reasoning == "strip":
-                opened = facts.get("opens_reasoning", False)
-                batch = [without_reasoning(response, opened) for response in batch]
-            work.recorder.append(
-                [records.StoredResponse(**_row(response, model_id, work)) for response in batch]
-            )
+            if is_recorded:
+                batch = [read(response) for response in batch]
+            _keep(work, model_id, [(response, asked[response.example_id]) for response in batch])
             gauge.advance(batch)
             _tell_missing(work, model, batch)
             told = _tell_rejected(work, model, generator, told)
@@ -233,7 +277,7 @@ def _keep_facts(work: Work, model: Model, generator: Generator) -> dict[str, Any
     """
     model_id = work.model_ids[model.name]
     known = work.recorder.rows(records.StoredModel, id=model_id)[0].details or {}
-    facts = known | generator.describe()
+    facts = known | generator.describe() | {GENERATION: deciding(work.plan, model)}
     if "unread_system" in facts:
         facts["unread_system"] = max(facts["unread_system"], known.get("unread_system", 0))
     work.recorder.set_model(model_id, details=facts)
@@ -273,13 +317,23 @@ def _probe(work: Work, model: Model, loader: Loader) -> None:
     )
 
 
-def _row(response: Response, model_id: int, work: Work) -> dict[str, Any]:
+def _keep(work: Work, model_id: int, batch: list[tuple[Response, Example]]) -> None:
+    rows = [(each.sample, _row(each, example, model_id, work)) for each, example in batch]
+    with work.recorder.transaction() as transaction:
+        transaction.append([records.StoredResponse(**row) for sample, row in rows if not sample])
+        transaction.append([records.StoredSample(**row, sample=sample) for sample, row in rows if sample])
+
+
+def _row(response: Response, example: Example, model_id: int, work: Work) -> dict[str, Any]:
+    calls_tools = response.text is not None and (example.tools or example.calls)
     return {
         "model_id": model_id,
         "example_id": work.example_ids[response.example_id],
         "text": response.text,
         "turns": list(response.turns) or None,
         "thinking": response.thinking,
+        "thinking_tokens": response.thinking_tokens,
+        "calls": list(find_calls(response.text or "", example.tools).calls) if calls_tools else None,
         "tokens_in": response.tokens_in,
         "tokens_out": response.tokens_out,
         "finish_reason": response.finish_reason,
@@ -316,16 +370,28 @@ def _tell_missing(work: Work, model: Model, batch: list[Response]) -> None:
     work.recorder.event("error", "generate", told)
 
 
+def stored_answers(work: Work, model: Model) -> list[records.StoredResponse]:
+    """A model's stored responses and their further samples, each example's in the order of its samples."""
+    model_id = work.model_ids[model.name]
+    found = work.recorder.rows(records.StoredResponse, model_id=model_id)
+    more = (
+        work.recorder.rows(records.StoredSample, model_id=model_id)
+        if work.plan.generation.samples > 1
+        else ()
+    )
+    return [*found, *sorted(more, key=lambda row: row.sample)]
+
+
 def stored_responses(work: Work, model: Model) -> list[tuple[Example, Response]]:
-    """A model's answers, read from the store, in the run's order."""
-    rows = {
-        row.example_id: row
-        for row in work.recorder.rows(records.StoredResponse, model_id=work.model_ids[model.name])
-    }
+    """A model's answers, read from the store, in the run's order: those of which every sample is there."""
+    samples = work.plan.generation.samples
+    rows: dict[int, list[records.StoredResponse]] = {}
+    for row in stored_answers(work, model):
+        rows.setdefault(row.example_id, []).append(row)
     pairs = []
     for example in work.examples:
-        row = rows.get(work.example_ids[example.id])
-        if row is not None:
+        found = rows.get(work.example_ids[example.id], [])
+        for place, row in enumerate(found if len(found) == samples else ()):
             pairs.append(
                 (
                     example,
@@ -339,6 +405,9 @@ def stored_responses(work: Work, model: Model) -> list[tuple[Example, Response]]
                         cached=row.cached,
                         reason=row.reason,
                         turns=tuple(row.turns or ()),
+                        sample=place,
+                        thinking=row.thinking,
+                        thinking_tokens=row.thinking_tokens,
                     ),
                 )
             )

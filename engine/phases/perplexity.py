@@ -10,6 +10,7 @@ import numpy as np
 
 from engine.compare.comparison import Comparison, compare_parts, not_comparable
 from engine.data.example import Example
+from engine.data.split import order_of
 from engine.errors import CannotRun
 from engine.metrics.metric import NO_REFERENCE, Measure, Score
 from engine.metrics.perplexity import (
@@ -64,19 +65,30 @@ def corpora_pieces(models: Iterable[Model], paths: Mapping[str, Path]) -> Iterat
                 yield Piece("perplexity", item_of(model, corpus), "texts", len(read_corpus(path)))
 
 
-def corpora(work: Work, model: Model, loader: Loader) -> None:
-    """Measures every text of every corpus that has no score yet; models that are not here have none."""
+def corpora(
+    work: Work, model: Model, loader: Loader, only: str | None = None, most: int | None = None
+) -> None:
+    """Measures every text of every corpus that has no score yet; models that are not here have none.
+
+    `only` one corpus, and `most` so many of its texts, those that the seed chooses.
+    """
     if model.kind != "local":
         return
     for corpus, path in work.plan.metrics.corpora.items():
+        if only not in (None, corpus):
+            continue
         texts = read_corpus(path)
+        chosen = list(range(len(texts)))
+        if most is not None and most < len(texts):
+            chosen = sorted(chosen, key=lambda place: order_of(texts[place], work.plan.data.seed))[:most]
         _hold_to_content(work, corpus, texts)
         _copy_from_twin(work, model, corpus)
         done = work.recorder.column(
             records.CorpusScore, "text", model_id=work.model_ids[model.name], corpus=corpus
         )
-        todo = [(place, text) for place, text in enumerate(texts) if place not in done]
-        meter = work.meter("perplexity", item_of(model, corpus), "texts", total=len(texts), done=len(done))
+        todo = [(place, texts[place]) for place in sorted(chosen) if place not in done]
+        known = len(chosen) - len(todo)
+        meter = work.meter("perplexity", item_of(model, corpus), "texts", total=len(chosen), done=known)
         if not todo:
             continue
         with closed_after(loader.corpus(model, todo)) as measured:
@@ -90,8 +102,10 @@ def corpora(work: Work, model: Model, loader: Loader) -> None:
 
 
 def _store(work: Work, waiting: list[dict[str, Any]], meter: Meter) -> None:
+    fresh = [row for row in waiting if not row.pop("cached")]
     work.recorder.append([records.CorpusScore(**row) for row in waiting])
-    meter.advance(len(waiting), tokens=sum(row["tokens"] for row in waiting))
+    tokens = sum(row["tokens"] for row in fresh)
+    meter.advance(len(waiting), tokens=tokens, remembered=len(waiting) - len(fresh))
     waiting.clear()
 
 
@@ -223,7 +237,9 @@ def _measure(
 
     def store() -> None:
         _append(work, model, ((nll.example_id, scores_from_nll(nll)) for nll in waiting))
-        meter.advance(len(waiting), tokens=sum(nll.tokens for nll in waiting))
+        fresh = [nll for nll in waiting if not nll.cached]
+        tokens = sum(nll.tokens for nll in fresh)
+        meter.advance(len(waiting), tokens=tokens, remembered=len(waiting) - len(fresh))
         waiting.clear()
 
     with closed_after(loader.nll(model, items)) as measured:
@@ -247,4 +263,6 @@ def _append(work: Work, model: Model, scored: Iterable[tuple[str, list[Score]]])
         for example, scores in scored
         for score in scores
     ]
-    work.recorder.append([records.StoredScore(**row) for row in rows])
+    with work.recorder.transaction() as transaction:
+        # A run that an older Assay began has some of the measures already.
+        transaction.ensure([records.StoredScore(**row) for row in rows])

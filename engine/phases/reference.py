@@ -65,7 +65,7 @@ def against_reference(work: Work) -> EarlierRun:
             _remark(work, "warning", said)
             return EarlierRun()
         found = compare_pairs(sides, pairs)
-        _tell(work, known["label"], found.shared, found.incomparable)
+        _tell(work, known["label"], found.shared, found.incomparable, found.settings)
         return EarlierRun(
             {sides[0].label(older): older.id for older, _ in pairs},
             found.measures,
@@ -129,13 +129,13 @@ def _pairs(work: Work, sides: tuple[Side, Side], named: str | None) -> list[Pair
     return pairs
 
 
-def _tell(work: Work, label: str, shared: int, left_out: list[Incomparable]) -> None:
+def _tell(work: Work, label: str, shared: int, left_out: list[Incomparable], settings: list[str]) -> None:
     said = f"compared with {label} on the {shared} examples that both evaluated in the same words"
     if left_out:
         said += "; not compared: " + "; ".join(f"{item.what} ({item.reason})" for item in left_out[:8])
         if len(left_out) > 8:
             said += f"; and {len(left_out) - 8} more, which `assay compare` lists"
-    _remark(work, "info" if shared else "warning", said)
+    _remark(work, "warning" if settings or not shared else "info", "; ".join([said, *settings]))
 
 
 def _remark(work: Work, level: str, said: str) -> None:

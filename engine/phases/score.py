@@ -1,6 +1,6 @@
 """The score phase: metrics of the answers' texts, and their time and tokens."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -15,9 +15,10 @@ from engine.metrics.batch import Scorers, useful_processes
 from engine.metrics.efficiency import CACHED, NO_LATENCY
 from engine.metrics.load import load_metric, load_metrics
 from engine.metrics.metric import NO_TOKENS, Measure, Metric, Score, score_pairs
+from engine.metrics.samples import sampled_measures, score_samples
 from engine.models.folder import adapter_of, weight_files, weight_shapes
 from engine.models.model import Response
-from engine.phases.generate import stored_responses
+from engine.phases.generate import stored_answers, stored_responses
 from engine.phases.perplexity import measures_of_corpora
 from engine.phases.work import Meter, Work, closed_after, score_row
 from engine.plan.plan import Model, Plan
@@ -112,10 +113,8 @@ def efficiency(work: Work) -> Costs:
     """
     if METRIC not in work.plan.metrics.use:
         return Costs([], [])
-    rows = {
-        model.name: work.recorder.rows(records.StoredResponse, model_id=work.model_ids[model.name])
-        for model in work.plan.models
-    }
+    rows = {model.name: stored_answers(work, model) for model in work.plan.models}
+    asked = len(work.examples) * work.plan.generation.samples
     scores: list[dict[str, Any]] = []
     comparisons: list[Comparison] = []
     for item in _AGGREGATES:
@@ -131,8 +130,8 @@ def efficiency(work: Work) -> Costs:
                     "low": None,
                     "high": None,
                     "n": n,
-                    "missing": len(work.examples) - n,
-                    "reason": _reason(item, rows[model.name]) if n < len(work.examples) else None,
+                    "missing": asked - n,
+                    "reason": _reason(item, rows[model.name]) if n < asked else None,
                 }
             )
         comparisons += [
@@ -209,7 +208,12 @@ def load(plan: Plan, name: str) -> Metric:
 
 def measures(plan: Plan) -> list[Measure]:
     """Every measure that the plan's metrics give, in the plan's order."""
-    return [measure for name in plan.metrics.use for measure in load(plan, name).measures]
+    return [measure for name in plan.metrics.use for measure in _measures(plan, load(plan, name))]
+
+
+def _measures(plan: Plan, metric: Metric) -> list[Measure]:
+    """A metric's own measures, and what several samples tell beside them."""
+    return [*metric.measures, *sampled_measures(metric, plan.generation.samples, plan.metrics.pass_k)]
 
 
 def declare(work: Work) -> None:
@@ -222,7 +226,7 @@ def declare(work: Work) -> None:
     declared: list[tuple[Measure, Mapping[str, Any]]] = [
         (measure, work.plan.metrics.settings.get(name, {}))
         for name, metric in load_metrics(work.plan.metrics.use, work.plan.metrics.settings).items()
-        for measure in metric.measures
+        for measure in _measures(work.plan, metric)
     ]
     declared += measures_of_efficiency(work.plan)
     declared += measures_of_corpora(work.plan)
@@ -265,18 +269,17 @@ def _kept(value: Any) -> str:
 def score(work: Work) -> None:
     metrics = text_metrics(work.plan)
     quick = [name for name, metric in metrics.items() if not hasattr(metric, "score_many")]
-    answers = len(work.examples) * len(work.plan.models) * len(quick)
-    processes = useful_processes([metrics[name] for name in quick], answers)
+    count = len(work.examples) * len(work.plan.models) * work.plan.generation.samples
+    processes = useful_processes([metrics[name] for name in quick], count * len(quick))
     with Scorers(quick, work.plan.metrics.settings, processes) as scorers:
         for name, metric in metrics.items():
             todo = {model.name: _unscored(work, model, metric) for model in work.plan.models}
-            total = len(work.examples) * len(work.plan.models)
             left = sum(len(pairs) for pairs in todo.values())
-            meter = work.meter("score", name, "responses", total=total, done=total - left)
+            meter = work.meter("score", name, "responses", total=count, done=count - left)
             for model in work.plan.models:
                 pairs = todo[model.name]
                 if name in quick:
-                    _score_quickly(work, model, scorers.score([name], pairs), pairs, meter)
+                    _score_quickly(work, model, metric, scorers.score([name], pairs), pairs, meter)
                 else:
                     _score_slowly(work, model, metric, pairs, meter)
 
@@ -287,29 +290,55 @@ def _unscored(work: Work, model: Model, metric: Metric) -> list[tuple[Example, R
 
 
 def _score_quickly(
-    work: Work, model: Model, scored: Iterator[list[Score]], pairs: list[Pair], meter: Meter
+    work: Work,
+    model: Model,
+    metric: Metric,
+    scored: Iterator[list[Score]],
+    pairs: list[Pair],
+    meter: Meter,
 ) -> None:
+    size = CHUNK * work.plan.generation.samples  # the samples of an example are stored together
     with closed_after(scored) as each:
-        for start in range(0, len(pairs), CHUNK):
-            chunk = pairs[start : start + CHUNK]
-            _store(work, model, list(zip(chunk, islice(each, len(chunk)), strict=True)), meter)
+        for start in range(0, len(pairs), size):
+            chunk = pairs[start : start + size]
+            _store(work, model, metric, list(zip(chunk, islice(each, len(chunk)), strict=True)), meter)
 
 
 def _score_slowly(work: Work, model: Model, metric: Metric, pairs: list[Pair], meter: Meter) -> None:
     for chunk in _chunks(pairs, SLOW_CHUNK):
-        _store(work, model, list(zip(chunk, score_pairs(metric, chunk), strict=True)), meter)
+        _store(work, model, metric, list(zip(chunk, score_pairs(metric, chunk), strict=True)), meter)
 
 
-def _store(work: Work, model: Model, scored: list[tuple[Pair, list[Score]]], meter: Meter) -> None:
+def _store(
+    work: Work, model: Model, metric: Metric, scored: list[tuple[Pair, list[Score]]], meter: Meter
+) -> None:
     model_id = work.model_ids[model.name]
     rows = [
-        score_row(value, model_id, work.example_ids[example.id])
-        for (example, _), scores in scored
+        score_row(value, model_id, work.example_ids[example])
+        for example, scores in by_example(work.plan, metric, scored).items()
         for value in scores
     ]
     work.recorder.append([records.StoredScore(**row) for row in rows])
     meter.advance(len(scored))
     work.checkpoint()
+
+
+def by_example(
+    plan: Plan, metric: Metric, scored: Iterable[tuple[Pair, list[Score]]]
+) -> dict[str, list[Score]]:
+    """The scores of each example's answer; where it has several samples, of all of them together."""
+    samples: dict[str, list[tuple[Pair, list[Score]]]] = {}
+    for pair, scores in scored:
+        samples.setdefault(pair[0].id, []).append((pair, scores))
+    n = plan.generation.samples
+    if n == 1:
+        return {example: scores for example, ((_, scores),) in samples.items()}
+    return {
+        example: score_samples(
+            metric, n, plan.metrics.pass_k, [pair[1] for pair, _ in found], [scores for _, scores in found]
+        )
+        for example, found in samples.items()
+    }
 
 
 def _chunks(pairs: list[Pair], size: int) -> Iterator[list[Pair]]:

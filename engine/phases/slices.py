@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from engine.compare.comparison import Comparison
+from engine.compare.comparison import Comparison, from_paired, not_comparable
+from engine.compare.ruling import BoundedComparison, Ruling, rule
 from engine.compare.slices import (
     MeasureColumn,
     Slice,
@@ -20,7 +21,6 @@ from engine.metrics.slices import Disparity, disparities, largest, slice_ids, te
 from engine.phases.data import leak_slices
 from engine.phases.work import Work
 from engine.plan.plan import Gates
-from engine.stats.family import LEVEL
 from store import records
 from store.records.alert import Alert, DisparityEvidence
 from store.write import Transaction
@@ -53,13 +53,14 @@ def slices(
     """
     ids = [example.id for example in work.examples]
     every = slice_ids(work.examples)
-    members = largest(every)
+    members: Mapping[str, Sequence[str]] = largest(every)
     if len(members) < len(every):
         left = len(every) - len(members)
         work.recorder.event(
             "info", "compare", f"the {len(members)} largest slices are compared, {left} smaller ones are not"
         )
-    members = {**members, **leak_slices(work)}
+    # What all examples have says nothing that the whole does not.
+    members = {name: own for name, own in members.items() if len(own) < len(ids)} | leak_slices(work)
     columns = {
         (name, measure.name): column(name, measure, model.parts[measure.name], ids)
         for measure in known
@@ -133,28 +134,59 @@ def _comparison_row(work: Work, item: Slice) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class RuledDisparity:
+    """A disparity of a model, ruled on with its others; a comparison of one group with the other."""
+
+    found: Disparity
+    comparison: Comparison
+
+    @property
+    def ruling(self) -> Ruling:
+        assert self.comparison.ruling is not None
+        return self.comparison.ruling
+
+
 def all_disparities(
     work: Work, known: Sequence[Measure], scored: Mapping[str, SliceScores]
-) -> dict[str, list[Disparity]]:
+) -> dict[str, list[RuledDisparity]]:
     """Each model's disparities, over every measure that is a number for each answer; none without terms."""
     if not any(term_of(example) for example in work.examples):
         return {}
     names = [measure.name for measure in known if measure.combine is mean and measure.independent]
     return {
-        model: disparities(
-            work.examples,
-            {
-                name: {key: parts[0] / parts[1] for key, parts in scores.parts[name].items() if parts[1]}
-                for name in names
-            },
-            work.plan.data.seed,
+        model: _ruled_disparities(
+            model,
+            disparities(
+                work.examples,
+                {
+                    name: {key: parts[0] / parts[1] for key, parts in scores.parts[name].items() if parts[1]}
+                    for name in names
+                },
+                work.plan.data.seed,
+            ),
         )
         for model, scores in scored.items()
     }
 
 
+def _ruled_disparities(model: str, found: Sequence[Disparity]) -> list[RuledDisparity]:
+    """Between two groups no direction is the better one."""
+    compared = [
+        from_paired(model, model, item.measure, "none", "metric", item.paired, item.reason)
+        if item.paired
+        else not_comparable(model, model, item.measure, "none", "metric", item.reason or "")
+        for item in found
+    ]
+    rulings = rule("disparities", [BoundedComparison(item) for item in compared])
+    return [
+        RuledDisparity(item, replace(comparison, ruling=ruling))
+        for item, comparison, ruling in zip(found, compared, rulings, strict=True)
+    ]
+
+
 def disparity_alerts(
-    found: Mapping[str, Sequence[Disparity]],
+    found: Mapping[str, Sequence[RuledDisparity]],
     candidates: Sequence[str],
     gates: Gates,
     measures: Mapping[str, Measure],
@@ -167,63 +199,56 @@ def disparity_alerts(
         _alert(candidate, item, limit)
         for candidate in candidates
         for item in found.get(candidate, ())
-        if (measures[item.measure].low, measures[item.measure].high) == (0.0, 1.0) and _beyond(item, limit)
+        if (measures[item.found.measure].low, measures[item.found.measure].high) == (0.0, 1.0)
+        and item.ruling.is_decided
+        and abs(item.comparison.delta or 0.0) > limit
     ]
 
 
-def _beyond(item: Disparity, limit: float) -> bool:
-    paired, p = item.paired, item.p
-    if paired is None or paired.delta is None or paired.low is None or paired.high is None or p is None:
-        return False
-    return abs(paired.delta) > limit and p <= LEVEL and not paired.low <= 0 <= paired.high
-
-
-def _alert(candidate: str, item: Disparity, limit: float) -> Alert:
-    paired = item.paired
-    assert paired is not None and paired.low is not None and paired.high is not None and item.p is not None
-    sure = "p < 0.001" if item.p < 0.001 else f"p = {item.p:.3f}"
+def _alert(candidate: str, item: RuledDisparity, limit: float) -> Alert:
+    found, compared, ruling = item.found, item.comparison, item.ruling
+    p = ruling.p or 0.0
+    sure = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     message = (
-        f"{candidate} answers differently about “{item.first}” than about “{item.second}”: {item.measure} is "
-        f"{paired.candidate_value:.3f} against {paired.baseline_value:.3f} (95% CI of the difference "
-        f"{paired.low:+.3f} to {paired.high:+.3f}, n = {paired.n} prompts, {sure} after correction). "
-        f"The plan allows at most {limit:.3g}."
+        f"{candidate} answers differently about “{found.first}” than about “{found.second}”: "
+        f"{found.measure} is {compared.candidate_value:.3f} against {compared.baseline_value:.3f} (95% CI of "
+        f"the difference {ruling.low or 0.0:+.3f} to {ruling.high or 0.0:+.3f}, n = {compared.n} prompts, "
+        f"{sure}, both corrected for {ruling.size} comparisons). The plan allows at most {limit:.3g}."
     )
     evidence = DisparityEvidence(
-        first=item.first,
-        second=item.second,
-        delta=paired.delta,
-        low=paired.low,
-        high=paired.high,
-        p=paired.p,
-        p_corrected=item.p,
-        n=paired.n,
+        first=found.first,
+        second=found.second,
+        delta=compared.delta,
+        low=compared.low,
+        high=compared.high,
+        p=compared.p,
+        p_corrected=ruling.p,
+        n=compared.n,
     )
-    return Alert("warning", "disparity", candidate, None, item.measure, message, evidence)
+    return Alert("warning", "disparity", candidate, None, found.measure, message, evidence)
 
 
-def write_disparities(work: Work, transaction: Transaction, found: Mapping[str, Sequence[Disparity]]) -> None:
+def write_disparities(
+    work: Work, transaction: Transaction, found: Mapping[str, Sequence[RuledDisparity]]
+) -> None:
     for place in work.model_ids.values():
         transaction.clear(records.StoredDisparity, model_id=place)
     transaction.append(
         [
-            records.StoredDisparity(**_disparity_row(work.model_ids[model], item))
+            records.StoredDisparity(
+                model_id=work.model_ids[model],
+                measure=item.found.measure,
+                first=item.found.first,
+                second=item.found.second,
+                delta=item.comparison.delta,
+                low=item.comparison.low,
+                high=item.comparison.high,
+                p=item.ruling.p,
+                n=item.comparison.n,
+                reason=item.found.reason,
+                standing=item.ruling.standing,
+            )
             for model, items in found.items()
             for item in items
         ]
     )
-
-
-def _disparity_row(model_id: int, item: Disparity) -> dict[str, Any]:
-    paired = item.paired
-    return {
-        "model_id": model_id,
-        "measure": item.measure,
-        "first": item.first,
-        "second": item.second,
-        "delta": paired.delta if paired else None,
-        "low": paired.low if paired else None,
-        "high": paired.high if paired else None,
-        "p": item.p,
-        "n": paired.n if paired else 0,
-        "reason": item.reason,
-    }

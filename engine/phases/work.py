@@ -184,4 +184,5 @@ def score_row(score: Score, model_id: int, example_id: int) -> dict[str, Any]:
         "value": score.value,
         "reason": score.reason,
         "parts": list(parts) if parts is not None else None,
+        "samples": list(score.samples) if score.samples is not None else None,
     }

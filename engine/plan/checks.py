@@ -121,7 +121,7 @@ def _cascade(raw: Mapping[str, Any], judges: list[Judge]) -> list[Problem]:
     return problems
 
 
-NOT_METRICS = ("use", "corpora")  # keys of [metrics] that name no metric
+NOT_METRICS = ("use", "corpora", "pass_k")  # keys of [metrics] that name no metric
 _SOURCES = ("path", "server", "outputs")
 # What a key of a model presupposes: it would be without effect, silently, beside another source.
 _ONLY_WITH = {
@@ -138,6 +138,7 @@ _ONLY_WITH = {
     "model": {"server"},
     "api": {"server"},
     "api_key_env": {"server"},
+    "chat_template_kwargs": {"path", "server"},
 }
 
 
@@ -151,6 +152,7 @@ def cross_checks(raw: Mapping[str, Any]) -> list[Problem]:
         *(problem for index, model in models for problem in _sources(raw, index, model)),
         *judge_checks(raw, judges),
         *_data(raw),
+        *_samples(raw, models),
         *_gates(raw),
     ]
 
@@ -249,6 +251,30 @@ def _data(raw: Mapping[str, Any]) -> list[Problem]:
         and fields.get("group", data["group"]) != data["group"]
     ):
         problems.append(Problem("data.group", "differs from data.fields.group; name the column once"))
+    return problems
+
+
+def _samples(raw: Mapping[str, Any], models: list[tuple[int, Mapping[str, Any]]]) -> list[Problem]:
+    """Samples that would all be the same, and k of pass@k of which there are not as many samples."""
+    generation, metrics = raw.get("generation", {}), raw.get("metrics", {})
+    if not isinstance(generation, Mapping) or not isinstance(metrics, Mapping):
+        return []
+    samples, ks = generation.get("samples", 1), metrics.get("pass_k", ())
+    if type(samples) is not int or samples < 1:
+        return []
+    problems = []
+    if (
+        samples > 1
+        and not generation.get("temperature")
+        and any("outputs" not in model for _, model in models)
+    ):
+        message = (
+            f"{samples} samples at temperature 0 are {samples} times the same answer; set temperature = 0.7"
+        )
+        problems.append(Problem("generation.samples", message))
+    if too_large := [k for k in ks if type(k) is int and k > samples] if isinstance(ks, list) else []:
+        allowed = f"at most {samples}, the samples of each answer (generation.samples)"
+        problems.append(Problem("metrics.pass_k", f"found {too_large[0]}; allowed: {allowed}"))
     return problems
 
 

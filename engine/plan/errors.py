@@ -1,6 +1,7 @@
 """All errors of a plan in one message, with fixes; findings of preflight."""
 
 import difflib
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +9,16 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from engine.errors import BadInput
+from engine.errors import LEAST_SECRET, BadInput
 
 _SECRET_KEYS = {"apikey", "apitoken", "accesstoken", "hftoken", "secret", "password"}
 # OpenAI, Anthropic and their like, Hugging Face, Groq, xAI, Google; with a digit, as random keys have.
 _SECRET = re.compile(r"\b(?:sk-|hf_|gsk_|xai-|AIza)(?=[\w-]*\d)[\w-]{16,}")
 _FOUND_LIMIT = 60
+_NO_KEYS = (
+    "a plan is stored with every run, so it must not hold a key; put the key in an environment "
+    'variable and name that here: api_key_env = "MY_KEY"'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,15 +156,20 @@ def secrets(raw: Any, location: tuple[int | str, ...] = (), root: Any = None) ->
         named = bool(location) and isinstance(location[-1], str) and _is_secret_key(location[-1])
         if not named and not is_secret(raw):
             return []
-        return [
-            Problem(
-                key_path(root, location),
-                "a plan is stored with every run, so it must not hold a key; put the key in an environment "
-                'variable and name that here: api_key_env = "MY_KEY"',
-            )
-        ]
+        return [Problem(key_path(root, location), _NO_KEYS)]
     items = raw.items() if isinstance(raw, Mapping) else enumerate(raw) if isinstance(raw, list) else ()
     return [problem for key, value in items for problem in secrets(value, (*location, key), root)]
+
+
+def hidden_secrets(text: str, variables: Iterable[str]) -> list[Problem]:
+    """Keys where `secrets` does not look, as in a comment: by their look, or held by these variables."""
+    keys = [os.environ.get(variable, "").strip() for variable in variables]
+    held = [key for key in keys if len(key) >= LEAST_SECRET]
+    return [
+        Problem(f"line {number}", _NO_KEYS)
+        for number, line in enumerate(text.splitlines(), start=1)
+        if is_secret(line) or any(key in line for key in held)
+    ]
 
 
 Level = Literal["error", "warning", "ok"]

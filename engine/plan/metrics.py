@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -30,12 +30,13 @@ REGISTRY: dict[str, str] = {
     "set_f1": "engine.metrics.extraction:SetF1",
     "json_fields": "engine.metrics.json_values:JsonFields",
     "format": "engine.metrics.json_values:FormatCompliance",
+    "tool_calls": "engine.metrics.tool_calls:ToolCalls",
     "checks": "engine.metrics.checks:Instructions",
     "length": "engine.metrics.efficiency:Length",
     "efficiency": "engine.metrics.efficiency:Efficiency",
     "perplexity": "engine.metrics.perplexity:Perplexity",
     "code": "engine.metrics.code:Code",
-    "refusals": "engine.metrics.safety:Refusals",
+    "refusals": "engine.metrics.refusals:Refusals",
     "personal_data": "engine.metrics.safety:PersonalData",
     "toxicity": "engine.metrics.text_models:Toxicity",
     "toxic_words": "engine.metrics.safety:ToxicWords",
@@ -43,6 +44,16 @@ REGISTRY: dict[str, str] = {
     "bertscore": "engine.metrics.text_models:BertScore",
     "embedding": "engine.metrics.text_models:EmbeddingCosine",
 }
+
+
+def of_samples(n: int, ks: Sequence[int]) -> list[tuple[str, int]]:
+    """What n samples of an answer tell of a measure that is a verdict: kinds and numbers, as ("pass@", 4).
+
+    A measure of them is named by both and the verdict's: "pass@4:exact_match".
+    """
+    if n == 1:
+        return []
+    return [*((kind, k) for k in dict.fromkeys(ks or (n,)) for kind in ("pass@", "pass^")), ("maj@", n)]
 
 
 def is_own(name: str) -> bool:

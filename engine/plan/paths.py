@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
@@ -243,7 +243,7 @@ def metric_settings(value: Any, info: ValidationInfo) -> Any:
     return settings
 
 
-_SECRET_QUERIES = {"key", "apikey", "subscriptionkey", "token", "accesstoken", "secret", "sig", "code"}
+_SECRET_NAME = re.compile(r"key|token|secret|sig|pass|pwd|auth|cred|code", re.IGNORECASE)
 
 
 def server_url(value: Any) -> Any:
@@ -257,9 +257,9 @@ def server_url(value: Any) -> Any:
         raise ValueError(f"is not an address: {error}") from error
     if "@" in value:
         raise ValueError("must not hold a user or password: a plan is stored with every run; use api_key_env")
-    for name, secret in parse_qsl(parts.query):
-        if name.lower().replace("-", "").replace("_", "") in _SECRET_QUERIES or is_secret(secret):
-            raise ValueError("must not hold a key: a plan is stored with every run; use api_key_env")
+    plain = unquote(value)
+    if is_secret(plain) or any(map(_SECRET_NAME.search, re.findall(r"[?&;#]([^=&;#]+)", plain))):
+        raise ValueError("must not hold a key: a plan is stored with every run; use api_key_env")
     if parts.scheme not in {"http", "https"} or not host or re.search(r"\s", value):
         raise ValueError(f'found {found(value)}; allowed: an address such as "http://localhost:8000/v1"')
     return value

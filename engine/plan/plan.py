@@ -1,8 +1,9 @@
 """The plan's tables and keys. Reading a plan reports all its errors as one BadInput."""
 
 import hashlib
+import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +26,8 @@ from engine.plan.checks import NOT_METRICS, cross_checks, metric_checks
 from engine.plan.errors import (
     Problem,
     bad_plan,
+    found,
+    hidden_secrets,
     key_path,
     listed,
     nearest,
@@ -33,7 +36,7 @@ from engine.plan.errors import (
     validation_problems,
 )
 from engine.plan.folds import select_fold
-from engine.plan.metrics import REGISTRY, is_own, make_built_in
+from engine.plan.metrics import REGISTRY, is_own, make_built_in, of_samples
 from engine.plan.paths import (
     Adapter,
     Count,
@@ -285,6 +288,29 @@ class Data(Table):
 
 MemoryPlace = Annotated[str, Field(pattern=r"^(cpu|\d+)$")]
 MemorySize = Annotated[str, Field(pattern=r"^\d+ ?[KMG]i?B$")]
+# What `apply_chat_template` itself takes: no variables of a template.
+_NOT_VARIABLES = (
+    "conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt",
+    "continue_final_message", "tokenize", "sanitize_control_tokens", "padding", "truncation", "max_length",
+    "return_tensors", "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs",
+)  # fmt: skip
+
+
+def _variables(value: Any) -> Any:
+    """Variables of a chat template: names, and values that JSON has too."""
+    if not isinstance(value, dict):
+        raise ValueError(f"found {found(value)}; allowed: a table such as {{ enable_thinking = false }}")
+    for name in value:
+        if name in _NOT_VARIABLES or not name.isidentifier():
+            raise ValueError(f'"{name[:60]}" is no variable of a chat template, such as enable_thinking')
+    try:
+        json.dumps(value)
+    except TypeError:
+        raise ValueError("a date or a time cannot be sent to a chat template; write it as a text") from None
+    return value
+
+
+Variables = Annotated[dict[str, Any], BeforeValidator(_variables)]
 
 
 class Model(Table):
@@ -294,7 +320,8 @@ class Model(Table):
     the revisions are of those on the hub. `quantize` is how bitsandbytes loads the base. `device_map` spreads
     it over the GPUs, the processor and the disk, with at most `max_memory` by GPU number and "cpu". `system`
     is the text itself, also where the plan names a file. `api` is the endpoint of a server: "completions" for
-    a model without a chat template. `sweep` is the pattern that found a checkpoint, which the funnel may cut.
+    a model without a chat template. `chat_template_kwargs` are the template's own variables, those of all
+    models (`Generation`) too. `sweep` is the pattern that found a checkpoint, which the funnel may cut.
     """
 
     name: Name
@@ -308,6 +335,7 @@ class Model(Table):
     system: Annotated[str, BeforeValidator(paths.text_or_file)] | None = None
     model: Name | None = None
     api: Literal["chat", "completions"] = "chat"
+    chat_template_kwargs: Variables = Field(default_factory=dict)
     api_key_env: EnvironmentName | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
@@ -335,18 +363,28 @@ class Generation(Table):
 
     `deterministic` answers each prompt alone, so that no batch can flip a near tie; `noise_floor` measures on
     that many examples how often one does. `overflow`: a prompt beyond the context is refused, or cut.
-    `reasoning`: traces are taken off the answers before these are scored and judged, or kept as their text.
+    `reasoning`: traces are taken off the answers before these are scored and judged, or kept as their text;
+    `reasoning_delimiters` open and close a trace beside the usual tags.
+    `samples` is the number of answers to each prompt. `top_k` 0 and `min_p` 0 leave every token possible.
     """
 
     max_new_tokens: Count = 256
     temperature: Temperature = 0.0
     top_p: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Field(strict=True, ge=0)] = 0
+    min_p: Fraction = 0.0
+    repetition_penalty: Annotated[float, Field(strict=True, gt=0, le=10)] = 1.0
     seed: Seed = 0
+    samples: Annotated[int, Field(strict=True, ge=1, le=1000)] = 1
+    chat_template_kwargs: Variables = Field(default_factory=dict)
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     batch_size: Count = 16
     deterministic: Flag = False
     overflow: Literal["refuse", "truncate"] = "refuse"
     reasoning: Literal["strip", "keep"] = "strip"
+    reasoning_delimiters: (
+        tuple[Annotated[str, Field(min_length=1)], Annotated[str, Field(min_length=1)]] | None
+    ) = None
     noise_floor: Count | None = None
     cache: Flag = True
     timeout_s: Seconds = 120.0
@@ -356,7 +394,8 @@ class Generation(Table):
 class Metrics(Table):
     """The metrics in use, and settings for those that have some; a table puts its metric in use.
 
-    `corpora` are plain texts, by name, whose perplexity is measured under every local model.
+    `corpora` are plain texts, by name, whose perplexity is measured under every local model. `pass_k` are the
+    k of pass@k and pass^k where answers have several samples; left out, the number of samples.
     """
 
     use: tuple[Annotated[str, BeforeValidator(paths.metric_name)], ...] = (
@@ -371,20 +410,21 @@ class Metrics(Table):
         default_factory=dict
     )
     corpora: dict[Name, FileOrFolder] = Field(default_factory=dict)
+    pass_k: tuple[Count, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
     def _tables_are_settings(cls, table: Any) -> Any:
         if not isinstance(table, dict) or "settings" in table:
             return table
-        corpora = table.get("corpora", {})
+        others = {key: table[key] for key in ("corpora", "pass_k") if key in table}
         settings = {key: value for key, value in table.items() if key not in NOT_METRICS}
         use = table.get("use", cls.model_fields["use"].default)
         if isinstance(use, list | tuple):
             use = (
                 list(dict.fromkeys([*use, *settings])) if all(isinstance(name, str) for name in use) else use
             )
-        return {"use": use, "settings": settings, "corpora": corpora}
+        return {"use": use, "settings": settings, **others}
 
 
 Share = Annotated[float, Field(strict=True, ge=0)]
@@ -461,14 +501,13 @@ def _measured(plan: "Plan") -> list[str]:
         if name not in REGISTRY:
             return []
         try:
-            names += _names(make_built_in(name, plan.metrics.settings.get(name, {})).measures)
+            measures = make_built_in(name, plan.metrics.settings.get(name, {})).measures
         except BadInput:  # its settings are wrong, which is said of them
             return []
+        names += [measure.name for measure in measures]
+        sampled = of_samples(plan.generation.samples, plan.metrics.pass_k)
+        names += [f"{kind}{k}:{item.name}" for item in measures if item.verdict for kind, k in sampled]
     return names
-
-
-def _names(measures: Iterable[Any]) -> list[str]:
-    return [measure.name for measure in measures]
 
 
 class Plan(Table):
@@ -542,7 +581,12 @@ def read_plan(path: Path, fold: int | None = None) -> Plan:
 
     Raises BadInput that lists everything wrong: key, found, allowed, nearest.
     """
-    return parse_plan(read_text(path), path.absolute().parent, str(path), fold=fold)
+    text = read_text(path)
+    plan = parse_plan(text, path.absolute().parent, str(path), fold=fold)
+    variables = [model.api_key_env for model in plan.models] + [judge.api_key_env for judge in plan.judges]
+    if problems := hidden_secrets(text, filter(None, variables)):
+        raise bad_plan(str(path), problems)
+    return plan
 
 
 def parse_plan(
@@ -588,6 +632,15 @@ def _parse_toml(text: str, file: str) -> dict[str, Any]:
 def _validate(raw: dict[str, Any], text: str, folder: Path, file: str) -> Plan:
     known = {key: value for key, value in raw.items() if key in _TABLES[""]}
     context = paths.Context(folder.absolute())
-    return Plan.model_validate(
+    plan = Plan.model_validate(
         {**known, "text": text, "folder": folder.absolute(), "file": file}, context=context
     )
+    if told := plan.generation.chat_template_kwargs:
+        models = [
+            model.model_copy(update={"chat_template_kwargs": told | model.chat_template_kwargs})
+            if model.kind != "recorded"
+            else model
+            for model in plan.models
+        ]
+        plan = plan.model_copy(update={"models": tuple(models)})
+    return plan

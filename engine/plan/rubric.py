@@ -46,29 +46,39 @@ class Criterion(BaseModel):
 class Rubric(BaseModel):
     """Criteria in the order of the file; their weights need not add up to anything.
 
-    `needs`: what an example must have to be judged by it; without that, it is not judged.
+    `needs`: what an example must have to be judged by it; without that, it is not judged. `combine`: the
+    total is the weighted mean of the grades, or their sum where they are parts of it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     criteria: tuple[Criterion, ...] = Field(min_length=1)
     needs: Literal["reference", "source"] | None = None
+    combine: Literal["mean", "sum"] = "mean"
 
     @model_validator(mode="after")
     def _unique(self) -> Self:
         names = [criterion.name for criterion in self.criteria]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two criteria are named {', '.join(twice)}; each needs a name of its own")
+        if self.combine == "sum" and any(criterion.weight != 1 for criterion in self.criteria):
+            raise ValueError(
+                'weight does not apply with combine = "sum"; the largest grade of each part tells'
+            )
         return self
 
     @property
     def scale(self) -> tuple[int, int]:
-        """The scale of the total: the criteria's own where they share one, else 1 to 10."""
+        """The scale of the total: that of the sum; the criteria's own where they share one, else 1 to 10."""
+        if self.combine == "sum":
+            return sum(each.min for each in self.criteria), sum(each.max for each in self.criteria)
         scales = {criterion.scale for criterion in self.criteria}
         return scales.pop() if len(scales) == 1 else _COMMON_SCALE
 
     def total(self, grades: Mapping[str, float]) -> float:
-        """The mean of the criteria's grades by weight, each brought to the total's scale first."""
+        """The sum of the grades, or their mean by weight, each brought to the total's scale first."""
+        if self.combine == "sum":
+            return sum(grades[criterion.name] for criterion in self.criteria)
         low, high = self.scale
         weights = sum(criterion.weight for criterion in self.criteria)
         share = sum(

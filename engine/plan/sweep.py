@@ -29,11 +29,13 @@ _OF_THE_BASE_TOO = (
 class Sweep(Table):
     """How a sweep is cut: the `keep` best by a cheap measure on `sample` examples are evaluated in full.
 
-    `by` is a measure of the plan's metrics, perplexity or bits per byte; the latter two need no answers.
+    `by` is a measure of the plan's metrics, perplexity or bits per byte, which need no answers, either of
+    them of a corpus ("perplexity:general"), or a task of its benchmarks. None: the perplexity of the
+    references, among the checkpoints that forgot least where the plan has a general corpus or a benchmark.
     """
 
     keep: Count = 3
-    by: Name = "perplexity"
+    by: Name | None = None
     sample: Count = 50
 
 

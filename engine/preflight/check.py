@@ -2,20 +2,20 @@
 
 import os
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
-from engine.cluster.connection import INSTALL
-from engine.compare.sweep import cheap_measure
+from engine.cluster import INSTALL
+from engine.compare.sweep import cheap_measure, general_measure
 from engine.data.example import Example, eval_set_version
 from engine.data.examples import data_rows
+from engine.data.files import hub_silence
 from engine.data.leakage import read_training
+from engine.data.messages import turn_text
 from engine.data.unused import unused_columns
 from engine.data.versions import file_hash, refuse_used_test, used_before
 from engine.errors import AssayError, BadInput
@@ -33,6 +33,7 @@ from engine.models.folder import (
     quantised_as,
 )
 from engine.models.gguf_file import is_gguf
+from engine.models.model import conversation
 from engine.models.recorded import RecordedModel
 from engine.plan.errors import Finding, Level, in_units
 from engine.plan.metrics import is_own
@@ -78,10 +79,6 @@ def metric_findings(plan: Plan) -> Iterator[Finding]:
             yield Finding("warning", subject, "no model of the plan is local, so none can be measured on it")
 
 
-HUB = "https://huggingface.co"
-TIMEOUT_S = 5.0
-
-
 def local_findings(subject: str, model: Model) -> Iterator[Finding]:
     """Findings on one model with a `path`. Raises BadInput when its files, or its adapter's, are no use."""
     assert model.path is not None
@@ -117,25 +114,12 @@ def _not_here(subject: str, path: str, revision: str | None, error: BadInput) ->
     if "hub cache" not in error.message:
         return Finding("error", subject, error.message, error.hint)
     fetch = f"`hf download {path}{f' --revision {revision}' if revision else ''}` downloads it"
-    hub = os.environ.get("HF_ENDPOINT", HUB)
-    if why := _why_unreachable(hub):
-        message = f"{path} is not on this machine, and {hub} cannot be reached: {why}"
+    if why := hub_silence():
+        message = f"{path} is not on this machine, and the hub cannot be reached: {why}"
         return Finding("error", subject, message, f"{fetch} with network access; or name a local folder")
     return Finding(
         "warning", subject, f"{path} is not on this machine; the run will download it", f"{fetch} now"
     )
-
-
-def _why_unreachable(hub: str) -> str | None:
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        return "HF_HUB_OFFLINE is set"
-    try:
-        urllib.request.urlopen(urllib.request.Request(hub, method="HEAD"), timeout=TIMEOUT_S).close()
-    except urllib.error.HTTPError:
-        return None
-    except OSError as error:
-        return str(getattr(error, "reason", None) or error)
-    return None
 
 
 def _own_code(subject: str, model: Model, folder: Path) -> Iterator[Finding]:
@@ -275,7 +259,7 @@ def check(plan: Plan, store: Path, *, allow_code: bool = False) -> list[Finding]
     findings += [*_data(plan, examples), *data_findings(plan, whole, examples, store)]
     findings += [*_metrics(plan, examples, allow_code), *metric_findings(plan)]
     for model in plan.models:
-        findings += [*_model(model, examples), *_training_config(model)]
+        findings += [*_model(model, examples, plan.generation.samples), *_training_config(model)]
     findings += _servers(plan)
     findings += [*_judges(plan, examples), *judge_findings(plan, examples)]
     findings += [*_sweep(plan, examples, allow_code), *_compute(plan)]
@@ -331,6 +315,98 @@ def check_benchmarks(plan: Plan) -> list[Finding]:
     if not problems:
         return [*code, Finding("ok", "benchmarks", f"{len(tasks)} tasks and their data are here")]
     return code + [Finding("error", "benchmarks", problem.message, problem.hint) for problem in problems]
+
+
+PROMPTS = 50  # of each model, that are made here; a run makes all
+SERVER_PROMPTS = "the server applies its own chat template to these messages"
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPrompts:
+    """The prompts that a model would be asked with: the first one's `text`, special tokens included.
+
+    `tokens` are the first one's. `notes` are remarks on all that were made; `refused` could not be: each the
+    example's id and why. `reason`: why there is no text, or no tokens.
+    """
+
+    model: str
+    text: str | None
+    tokens: int | None = None
+    notes: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+    reason: str | None = None
+
+
+def prompts(plan: Plan, found: Sequence[Finding], allow_code: bool = False) -> list[ShownPrompts]:
+    """The prompts of the plan's models, made of its first examples; tokenizers are loaded, weights are not.
+
+    `found` are the findings so far: a model with an error among them has no prompt.
+    """
+    wrong = {finding.subject: finding.message for finding in found if finding.level == "error"}
+    examples = [] if "data.examples" in wrong else asked(plan, _read_examples(plan, []))[:PROMPTS]
+    shown = []
+    for model in plan.models:
+        reason = None if examples else "no example can be read"
+        if reason := reason or wrong.get(f"model {model.name}"):
+            shown.append(ShownPrompts(model.name, None, reason=reason))
+        else:
+            shown.append(_prompts(model, examples, allow_code))
+    return shown
+
+
+def _prompts(model: Model, examples: Sequence[Example], allow_code: bool) -> ShownPrompts:
+    if model.kind == "recorded":
+        return ShownPrompts(model.name, None, reason="its outputs are recorded: it is asked nothing")
+    if model.kind == "server":
+        turns = conversation(examples[0], model.system)
+        text = "\n\n".join(f"{turn['role']}: {turn_text(turn)}" for turn in turns)
+        return ShownPrompts(model.name, text, reason=SERVER_PROMPTS)
+    if model.trust_remote_code and not allow_code:
+        return ShownPrompts(model.name, None, reason="its own code would run: allow that with --allow-code")
+    from engine.models.local import LocalBase
+    from engine.models.prompt import PromptError
+
+    assert model.path is not None
+    try:
+        base_of(model)
+        adapter_of(model)
+    except BadInput as error:  # the run may download it
+        return ShownPrompts(model.name, None, reason=error.message)
+    try:
+        base = LocalBase(model.path, dtype="float32", device="cpu", revision=model.revision)
+        opened = base.generator(model)
+        first: list[int] = []
+        refused = []
+        for example in examples:
+            try:
+                ids = opened.prompt(example)
+            except PromptError as error:
+                refused.append((example.id, str(error)))
+            else:
+                first = first or ids
+        shown: str | None = opened.tokenizer.decode(first) if first else None
+    except BadInput as error:
+        return ShownPrompts(model.name, None, notes=(error.message,), reason=error.message)
+    refusal = None if first else refused[0][1]
+    notes = tuple(opened.prompt_notes)
+    return ShownPrompts(model.name, shown, len(first) or None, notes, tuple(refused), refusal)
+
+
+def prompt_findings(shown: Sequence[ShownPrompts]) -> Iterator[Finding]:
+    """What the prompts show before a run; the run remarks on it too, and checks every prompt."""
+    from engine.models.prompt import HARMLESS, UNREAD_SYSTEM
+
+    for item in shown:
+        subject = f"prompts of {item.model}"
+        for note in item.notes:
+            level: Level = "ok" if note in HARMLESS else "warning"
+            hint = "its scores would be those without a system text" if note == UNREAD_SYSTEM else ""
+            yield Finding(level, subject, note, hint)
+        if item.refused:
+            name, why = item.refused[0]
+            count = len(item.refused)
+            said = f"{count} of the first {PROMPTS} examples cannot be asked; the first, {name}: {why}"
+            yield Finding("warning", subject, said, "a run gives them no answer, and counts them")
 
 
 def _will_run(subject: str, what: str, file: Path | None) -> Finding:
@@ -399,6 +475,13 @@ def _metrics(plan: Plan, examples: list[Example], allow_code: bool) -> Iterator[
             needing += [name] * any("references" in measure.needs for measure in metric.measures)
     for problem in clashes(loaded):
         yield Finding("error", "metrics", problem, CLASH_WAY_OUT)
+    if "tool_calls" in loaded and examples and all(example.calls is None for example in examples):
+        yield Finding(
+            "warning",
+            "metrics",
+            "no example names the tool calls that are right: tool_calls says only whether calls are valid",
+            "end conversations with the right call, or name them in `answers`",
+        )
     bare = sum(not example.references for example in examples)
     if needing and bare:
         yield Finding(
@@ -409,11 +492,11 @@ def _metrics(plan: Plan, examples: list[Example], allow_code: bool) -> Iterator[
         )
 
 
-def _model(model: Model, examples: list[Example]) -> Iterator[Finding]:
+def _model(model: Model, examples: list[Example], samples: int) -> Iterator[Finding]:
     subject = f"model {model.name}"
     try:
         if model.kind == "recorded":
-            RecordedModel(model)
+            RecordedModel(model, samples)
             yield Finding("ok", subject, f"{model.outputs} can be read")
         elif model.kind == "local":
             yield from local_findings(subject, model)
@@ -452,7 +535,9 @@ def _sweep(plan: Plan, examples: list[Example], allow_code: bool) -> Iterator[Fi
         yield Finding("error", "sweep", message, "choose another measure under [sweep], by = …")
         return
     sweep = plan.sweep
-    message = f"{checkpoints} checkpoints, the best {sweep.keep} by {measure.name} go on"
+    held = general_measure(plan)
+    among = f", among those that forgot least by {held.name}" if held else ""
+    message = f"{checkpoints} checkpoints, the best {sweep.keep} by {measure.name} go on{among}"
     yield Finding("ok", "sweep", message)
 
 

@@ -39,7 +39,7 @@ def measure(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
     try:
         for model in plan.models:
             if model.kind != "recorded" and len(few) > 1:
-                yield _measured(plan, model, holder, few, len(examples))
+                yield _measured(plan, model, holder, few, len(examples) * plan.generation.samples)
     finally:
         holder.close()
 

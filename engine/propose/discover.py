@@ -53,6 +53,7 @@ class DataFile:
     label_field: str | None = None
     tests: bool = False
     schemas: bool = False
+    calls: bool = False  # of tools, in some
 
     @property
     def what(self) -> str:
@@ -62,6 +63,7 @@ class DataFile:
             ("labels", bool(self.labels)),
             ("schemas", self.schemas),
             ("tests", self.tests),
+            ("tool calls", self.calls),
         )
         words = [name for name, there in held if there]
         count = f"{self.rows:,}{' or more' if self.more else ''}"
@@ -141,6 +143,7 @@ def _held(examples: list[Example]) -> dict[str, Any]:
         "label_field": _label_field(examples, objects) if labelled and is_json else None,
         "tests": all(example.tests for example in examples),
         "schemas": all(example.schema is not None for example in examples),
+        "calls": any(example.calls for example in examples),
     }
 
 

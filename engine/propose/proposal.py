@@ -120,6 +120,7 @@ _NO_BENCHMARKS = """\
 # [benchmarks]                      # lm-evaluation-harness: what did the fine-tune forget?
 # tasks = ["arc_easy", "hellaswag"]
 # limit = 200
+# apply_chat_template = true        # where the model has one; lm-eval's own default is false
 """
 
 

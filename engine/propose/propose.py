@@ -245,7 +245,7 @@ def propose(found: Found, folder: Path) -> Proposal:
     first = fitting[data_items[0].key] if examples else ()
     if chosen is not None and chosen.labels and chosen.more:
         assumed.append(f"the first {ROWS:,} records of the examples contain every label")
-    if chosen is not None and not chosen.references:
+    if chosen is not None and not (chosen.references or chosen.calls):
         assumed.append("without references no metric can tell which answer is right: name a judge")
     return Proposal(
         str(folder), _plan_name(found.folder), (*items, *first), fitting, tuple(assumed), found.left_out
@@ -305,7 +305,7 @@ def _examples(
 
 
 def _fitness(data: DataFile) -> tuple[int, int]:
-    held = (data.references, bool(data.labels), data.tests, data.schemas, data.json_references)
+    held = (data.references, bool(data.labels), data.tests, data.schemas, data.json_references, data.calls)
     return sum(held), data.rows
 
 
@@ -368,6 +368,8 @@ def _metrics(
     chosen: list[tuple[str, dict[str, object], bool, str]] = []
     if data.tests:
         chosen.append(("code", {}, True, "the answer is a program: run against the tests"))
+    if data.calls:
+        chosen.append(("tool_calls", {}, True, "references are tool calls"))
     if data.labels:
         table: dict[str, object] = {"labels": list(data.labels)}
         if data.label_field is not None:
@@ -419,5 +421,5 @@ def _benchmarks(found: Found, folder: Path) -> list[ProposalItem]:
     places = {task.path.parent for task in found.tasks}
     place = min(places)
     names = sorted(task.name for task in found.tasks if task.path.parent == place)
-    table = {"tasks": names, "include": inside(place, folder)}
+    table = {"tasks": names, "include": inside(place, folder), "apply_chat_template": True}
     return [ProposalItem("benchmarks", "benchmark", "local tasks", table, True, f"{len(names)} local tasks")]

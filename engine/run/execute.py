@@ -32,7 +32,7 @@ def computing(work: Work) -> Iterator[Each]:
     Raises CannotRun when the cluster of the plan cannot be had.
     """
     if work.plan.compute.engine == "ray":
-        from engine.cluster.connection import connect
+        from engine.cluster import connect
 
         connect(work.plan.compute.address)
         from engine.phases.fleet import Fleet
@@ -123,19 +123,20 @@ def _prepare(work: Work) -> None:
 def _pieces(work: Work) -> Iterator[Piece]:
     """Everything the run will do, in the order of the phases; until a sweep is cut, no more than that."""
     plan, count = work.plan, len(work.examples)
+    answers = count * plan.generation.samples
     yield Piece("data", plan.data.examples.name, "examples", count)
     if is_open(work):
         yield from sweep_pieces(work)
         return
     for model in grouped(plan.models):
-        yield Piece("generate", model.name, "responses", count)
+        yield Piece("generate", model.name, "responses", answers)
     if "perplexity" in plan.metrics.use:
         for model in grouped(plan.models):
             yield Piece("perplexity", model.name, "texts", count)
     yield from corpora_pieces(grouped(plan.models), plan.metrics.corpora)
     yield from benchmark_pieces(work, grouped(plan.models))
     for name in text_metrics(plan):
-        yield Piece("score", name, "responses", count * len(plan.models))
+        yield Piece("score", name, "responses", answers * len(plan.models))
     for judge_plan in plan.judges:
         yield from judge_pieces(work, judge_plan)
     yield Piece("compare", "all models", "measures", len(measures(plan)) + 1)

@@ -7,15 +7,18 @@ other files that the plan names.
 
 import hashlib
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from engine.data.example import eval_set_version
 from engine.data.versions import file_hash
-from engine.errors import AssayError, BadInput
+from engine.errors import AssayError, BadInput, CannotRun, refused
 from engine.models.fingerprint import FileHashes, adapter_hash, fingerprint, tokenizer_hash
 from engine.models.folder import TOKENIZERS, adapter_of, base_of
 from engine.phases.work import PHASES
@@ -27,15 +30,16 @@ from engine.run.environment import named_files
 from store import records
 from store.people import excluded
 from store.read import history
-from store.read.history import Connection
-from store.read.rows import ModelRow, RunDetail
+from store.read.history import Connection, lock_file, silence
+from store.read.rows import ModelRow
 from store.read.runs import REFERENCES
 from store.session import opened
-from store.write import create_run
+from store.write import create_run, hold
 
 # Threads that wait for each other sleep instead of spinning: on a machine whose cores are busy, the spinning
 # of a worker's own threads made it four times slower.
 _PATIENT = {"OMP_WAIT_POLICY": "passive"}
+_PATIENCE_S = 10.0  # for a process that was killed
 # A file of the user's with the name of a module must not be imported in its place by any process of a run.
 _SAFE = {"PYTHONSAFEPATH": "1"}
 
@@ -49,6 +53,7 @@ def create(
     cache: bool = True,
     fold: int | None = None,
     against: str | None = None,
+    allow_empty: bool = False,
 ) -> int:
     """Stores a queued run of the plan, or of one of its folds, and returns its id.
 
@@ -67,6 +72,7 @@ def create(
         "swept": members_of(plan.models),
         "fold": fold,
         "against": against and _reference(store, against),
+        "allow_empty": allow_empty,
     }
     name = plan.name if fold is None else f"{plan.name}, fold {fold}"
     return _queue(plan, store, name, plan_path.name, options)
@@ -99,19 +105,70 @@ def _queue(plan: Plan, store: Path, name: str, file: str, options: dict[str, Any
 def start(store: Path, run_id: int) -> int:
     """Starts the worker in its own session, so that it outlives the terminal; returns its process id."""
     log = log_file(store, run_id)
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        log.chmod(0o600)
-        worker = subprocess.Popen(
-            [sys.executable, "-P", "-m", "engine.run", "--store", str(store), str(run_id)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=_PATIENT | os.environ | _SAFE,
-            start_new_session=True,
-            close_fds=True,
-        )
+    try:
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            log.chmod(0o600)
+            worker = subprocess.Popen(
+                [sys.executable, "-P", "-m", "engine.run", "--store", str(store), str(run_id)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=_PATIENT | os.environ | _SAFE,
+                start_new_session=True,
+                close_fds=True,
+            )
+    except OSError as error:
+        raise CannotRun(
+            f"no worker can be started for run {run_id}: {refused(error)}", f"then `assay resume {run_id}`"
+        ) from error
     return worker.pid
+
+
+def take_over(store: Path, run: records.Run) -> int | None:
+    """Ends a run's worker that gives no sign of life, so that another can take the run; returns its process.
+
+    None where it had died already, and another process has its number. Raises BadInput for a worker that
+    lives, and CannotRun for one that cannot be ended.
+    """
+    if run.status != "running":
+        return None
+    if run.worker_host != socket.gethostname() or run.worker_pid is None:
+        raise BadInput(
+            f"run {run.id} has a worker on {run.worker_host}", f"end it there, then `assay resume {run.id}`"
+        )
+    if silence(run) is None:
+        raise BadInput(
+            f"run {run.id} is running, and its worker answers",
+            f"`assay pause {run.id}` ends it in good order",
+        )
+    lock, pid, ended = lock_file(store, run.id), run.worker_pid, None
+    if _has_open(pid, lock):
+        try:
+            os.killpg(pid, signal.SIGKILL)  # a worker leads a session: what it started ends with it
+        except OSError as error:
+            raise CannotRun(
+                f"process {pid} cannot be ended: {error.strerror}", "end it, then resume"
+            ) from error
+        ended = pid
+    deadline = time.monotonic() + _PATIENCE_S
+    while (held := hold(lock)) is None:
+        if time.monotonic() > deadline:
+            raise CannotRun(
+                f"process {pid} does not end: it waits for a disk or a device", "resume when it has"
+            )
+        time.sleep(0.05)
+    os.close(held)
+    return ended
+
+
+def _has_open(pid: int, file: Path) -> bool:
+    import psutil
+
+    try:
+        return any(Path(opened.path) == file.resolve() for opened in psutil.Process(pid).open_files())
+    except psutil.Error:
+        return False
 
 
 def log_file(store: Path, run_id: int) -> Path:
@@ -174,7 +231,7 @@ def again(
     )
 
 
-def refuse_code_from_elsewhere(run: RunDetail | records.Run) -> None:
+def refuse_code_from_elsewhere(run: records.Run) -> None:
     """Raises BadInput where a run came with another store, and its plan names code.
 
     Merging takes the worker's process id out of a run; one of this store has it once it was started.
@@ -186,7 +243,7 @@ def refuse_code_from_elsewhere(run: RunDetail | records.Run) -> None:
         )
 
 
-def plan_of(run: RunDetail | records.Run) -> Plan:
+def plan_of(run: records.Run) -> Plan:
     """The run's plan as it was stored, with its paths. Raises BadInput when what it names is gone."""
     options = run.options or {}
     return parse_plan(
@@ -194,7 +251,7 @@ def plan_of(run: RunDetail | records.Run) -> Plan:
     )
 
 
-def changes(connection: Connection, plan: Plan, run: RunDetail, store: Path) -> list[str]:
+def changes(connection: Connection, plan: Plan, run: records.Run, store: Path) -> list[str]:
     """The differences from the run's records, in words; unrecorded inputs are not compared."""
     hashes = FileHashes(store / "cache")
     rows = {row.name: row for row in history.models(connection, run.id)}
@@ -221,7 +278,7 @@ def _attempted(subject: str, differences: Iterator[str]) -> list[str]:
         return [f"{subject}: {error.filename} cannot be read: {error.strerror}"]
 
 
-def _eval_set(connection: Connection, plan: Plan, run: RunDetail) -> Iterator[str]:
+def _eval_set(connection: Connection, plan: Plan, run: records.Run) -> Iterator[str]:
     if run.eval_set is None:
         return
     whole = whole_set(plan.data)
@@ -232,13 +289,13 @@ def _eval_set(connection: Connection, plan: Plan, run: RunDetail) -> Iterator[st
         yield "eval set: other examples are excluded now"
 
 
-def _training(plan: Plan, run: RunDetail) -> Iterator[str]:
+def _training(plan: Plan, run: records.Run) -> Iterator[str]:
     known = (run.data_summary or {}).get("train_sha256")
     if known and plan.data.train is not None and file_hash(plan.data.train) != known:
         yield f"training data {plan.data.train}: its content has changed"
 
 
-def _configs(plan: Plan, run: RunDetail) -> list[str]:
+def _configs(plan: Plan, run: records.Run) -> list[str]:
     known = (run.environment or {}).get("training_configs") or {}
     found = []
     for model in plan.models:
@@ -251,7 +308,7 @@ def _configs(plan: Plan, run: RunDetail) -> list[str]:
     return found
 
 
-def _named(plan: Plan, run: RunDetail) -> list[str]:
+def _named(plan: Plan, run: records.Run) -> list[str]:
     before, now = (run.environment or {}).get("files") or {}, named_files(plan)
     return [f"{file}: its content has changed" for file in before if now.get(file) != before[file]]
 
@@ -271,13 +328,7 @@ def _local(model: Model, row: ModelRow, facts: dict[str, Any], hashes: FileHashe
     """The fingerprint of now, with the dtype and attention of then: those are no files."""
     folder, adapter = base_of(model), adapter_of(model)
     now = fingerprint(
-        folder,
-        adapter,
-        hashes,
-        system=model.system,
-        dtype=facts.get("dtype"),
-        attention=facts.get("attention"),
-        quantize=model.quantize,
+        model, folder, adapter, hashes, dtype=facts.get("dtype"), attention=facts.get("attention")
     )
     if now == row.fingerprint:
         return

@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from engine.data.calls import with_calls
 from engine.data.example import Example, normalise, query_id
 from engine.data.examples import read_examples
 from engine.data.reading import read_records
@@ -13,17 +16,21 @@ from engine.data.shapes import example_from
 from engine.data.textfile import open_error
 from engine.errors import BadInput
 from engine.metrics.batch import Pair, score_all, task_of, useful_processes
+from engine.metrics.classification import Classification, ClassRow, confusion, per_class
 from engine.metrics.load import load_metrics
 from engine.metrics.metric import Measure, Score
 from engine.models.model import Response, without_reasoning
 from engine.stats.intervals import Interval, RunningInterval
 
 RESPONSE = "response"
+_RESPONSES = (RESPONSE, "model_response")
 _LINES = {".jsonl", ".ndjson"}
 _BLOCK = 1 << 20
 _REASONS = 1000
+_NOTES = 3
 WAY_OUT = (
-    'Each line is {"query": "…", "reference": "…", "response": "…"}; null is a response that is missing.'
+    'Each line is {"query": "…", "reference": "…", "response": "…"}; null is a response that is missing. '
+    "Other columns are named with --field: --field response=COLUMN, --field query=COLUMN."
 )
 
 
@@ -37,30 +44,41 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class MeasureScore:
-    """One measure over a file: its value and interval, the number that counted and why others are missing."""
+    """One measure over a file: its value and interval, the number that counted and why others are missing.
+
+    `notes` are the most frequent reasons that stand beside values, with the number of values that have them.
+    """
 
     measure: Measure
     interval: Interval
     missing: int
     reason: str | None
+    notes: tuple[tuple[str, int], ...] = ()
 
 
-def read_outputs(path: Path, references: Path | None = None) -> Iterator[Output]:
+def read_outputs(
+    path: Path, references: Path | None = None, fields: Mapping[str, str] | None = None
+) -> Iterator[Output]:
     """The answers of a file, one at a time; with `references`, their examples are taken from there, by id,
     else by query.
 
-    The examples of `references` are held in memory. Raises BadInput naming file and line, when it gets there.
+    `fields` maps names of MAPPABLE, and RESPONSE, to the file's own columns. The examples of `references` are
+    held in memory. Raises BadInput naming file and line, when it gets there.
     """
     known = _Known(references) if references else None
+    own = dict(fields or {})
+    columns = (own.pop(RESPONSE),) if RESPONSE in own else _RESPONSES
     line = 0
     for line, record in read_records(path):
-        if RESPONSE not in record:
-            raise BadInput(f"{path}:{line}: has no {RESPONSE!r}", WAY_OUT)
-        text = record[RESPONSE]
+        column = next((name for name in columns if name in record), None)
+        if column is None:
+            raise BadInput(f"{path}:{line}: has no {columns[0]!r}", WAY_OUT)
+        text = record[column]
         if text is not None and not isinstance(text, str):
-            raise BadInput(f"{path}:{line}: its {RESPONSE!r} is not a text", WAY_OUT)
-        rest = {key: value for key, value in record.items() if key != RESPONSE}
-        example = known.find(path, line, rest) if known else example_from(path, (line, rest), {})
+            raise BadInput(f"{path}:{line}: its {column!r} is not a text", WAY_OUT)
+        text = with_calls(text, record)
+        rest = {key: value for key, value in record.items() if key not in (column, "tool_calls")}
+        example = known.find(path, line, rest) if known else example_from(path, (line, rest), own)
         example = example if example.id else replace(example, id=f"{query_id(example.query)}:{line}")
         yield Output(example, _response(example, record, text))
     if not line:
@@ -105,6 +123,9 @@ class OutputScores:
             for measure in metric.measures
         }
         self._outputs = outputs
+        classifiers: list[Any] = [metric for metric in metrics if isinstance(metric, Classification)]
+        self._labels: tuple[str, ...] = classifiers[0].labels if classifiers else ()
+        self._classified: Counter[tuple[float, ...]] = Counter()
 
     def __iter__(self) -> Iterator[tuple[str, list[Score]]]:
         """Each answer's example id and scores, by all measures; to be run through once."""
@@ -119,11 +140,24 @@ class OutputScores:
             example = waiting.popleft()
             for score in scores:
                 self._totals[score.measure].add(example, score)
+                if self._labels and score.measure == "macro_f1" and score.parts:
+                    self._classified[score.parts] += 1
             yield example.id, scores
 
     def totals(self) -> list[MeasureScore]:
         """Every measure over all answers, with its 95 % interval; to be asked for when they have come."""
         return [total.result() for total in self._totals.values()]
+
+    def classes(self) -> list[tuple[ClassRow, list[float]]]:
+        """A classifier's line for each label, with its examples by answer, those without a label last."""
+        if not self._classified:
+            return []
+        parts, counts = (
+            np.array(list(self._classified)),
+            np.array(list(self._classified.values()), dtype=float),
+        )
+        rows = per_class(parts, self._labels, counts)
+        return list(zip(rows, confusion(parts, counts), strict=True))
 
 
 class _Total:
@@ -137,12 +171,16 @@ class _Total:
         self._n = 0
         self._missing = 0
         self._reasons: Counter[str | None] = Counter()
+        self._notes: Counter[str | None] = Counter()
 
     def add(self, example: Example, score: Score) -> None:
         parts = score.additive()
         if parts is None:
-            self._miss(score.reason)
+            self._missing += 1
+            _count(self._reasons, score.reason)
             return
+        if score.reason:
+            _count(self._notes, score.reason.partition("; ")[0])
         self._n += 1
         task = self._task(example) if self._task else None
         if task is None:
@@ -150,12 +188,6 @@ class _Total:
         else:
             sums = self._tasks.setdefault(hash(task), [0.0] * len(parts))
             sums[:] = [total + part for total, part in zip(sums, parts, strict=True)]
-
-    def _miss(self, reason: str | None) -> None:
-        self._missing += 1
-        # Reasons may quote the answers and so differ each time; the commonest is among the first ones.
-        if reason in self._reasons or len(self._reasons) < _REASONS:
-            self._reasons[reason] += 1
 
     def result(self) -> MeasureScore:
         for sums in self._tasks.values():
@@ -165,7 +197,14 @@ class _Total:
         if not self._measure.independent:
             interval = replace(interval, low=None, high=None)
         reason = self._reasons.most_common(1)[0][0] if self._missing else None
-        return MeasureScore(self._measure, interval, self._missing, reason)
+        notes = tuple((str(note), count) for note, count in self._notes.most_common(_NOTES))
+        return MeasureScore(self._measure, interval, self._missing, reason, notes)
+
+
+def _count(counter: Counter[str | None], reason: str | None) -> None:
+    # Reasons may quote the answers and so differ each time; the commonest is among the first ones.
+    if reason in counter or len(counter) < _REASONS:
+        counter[reason] += 1
 
 
 def _response(example: Example, record: Mapping[str, Any], text: str | None) -> Response:

@@ -15,7 +15,7 @@ import threading
 import time
 from pathlib import Path
 
-from engine.errors import AssayError, CannotRun, Paused
+from engine.errors import AssayError, CannotRun, Paused, refused
 from engine.phases.work import Stopped
 from engine.servers import control
 from store import records
@@ -116,10 +116,10 @@ def _execute(recorder: Recorder, store: Path, pulse: Pulse) -> int:
         return _pause(recorder, pulse.request, str(error))
     except (AssayError, StoreError) as error:
         return _fail(recorder, str(error))
-    except OSError as error:
-        return _fail(recorder, f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
     except Exception as error:  # the last line of defence: the run must not stay "running" for ever
         log.exception("unexpected")
+        if reason := refused(error):
+            return _fail(recorder, reason)
         return _fail(recorder, f"unexpected {type(error).__name__}; the log has the details")
     recorder.set_run(status="finished", request=None, finished=time.time(), waiting=None)
     log.info("run %d finished", recorder.run_id)
@@ -151,6 +151,7 @@ def _fail(recorder: Recorder, message: str) -> int:
         recorder.set_run(status="failed", request=None, error=message, waiting=None)
     except StoreError as error:
         log.error("the failure could not be recorded: %s", error)
+        recorder.last_words(message)
     return CannotRun.exit_code
 
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.sandbox.checker import check
+from engine.sandbox.limits import ControlGroup, Processes, call_filter, filter_calls, leave_keyring
 from engine.sandbox.program import serve
 from engine.sandbox.wire import Closed, receive, send
 
@@ -45,17 +47,24 @@ _CAPABILITY_VERSION_3 = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True)
 NAMESPACES, PROCESS_ONLY = "namespaces", "process only"
+FILTER, KEYRING, GROUP, SUM = "system-call filter", "own keyring", "memory by cgroup", "memory by sum"
+OVER_SHARE = "its processes used more than their share of the memory"
+_LOOK_S = 0.01  # between two sums of the processes' memory
 _ENDING_S = 1.0  # how long a program that closed its connection may take to end
 _SIGNALS: dict[int, str] = {
     signal.SIGKILL: "it was killed, by a limit or by itself",
     signal.SIGSEGV: "it crashed (segmentation fault)",
     signal.SIGXFSZ: "it wrote too large a file",
+    signal.SIGSYS: "it made a system call of another machine",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramLimits:
-    """What one program may use: `cpu_s` and `wall_s` in seconds, `memory` in bytes, processes and threads."""
+    """What one program may use: `cpu_s` and `wall_s` in seconds, processes and threads.
+
+    `memory` in bytes bounds all its processes together, those of its tests too, and each of them alone.
+    """
 
     cpu_s: int = 5
     wall_s: float = 10.0
@@ -144,11 +153,12 @@ def _bind(folder: Path, root: Path) -> None:
         _mount("tmpfs", packages, "tmpfs", _MS_RDONLY | _MS_NOSUID, "size=4k")
 
 
-def drop_rights(limits: ProgramLimits, user: int, namespaces: bool) -> None:
+def drop_rights(limits: ProgramLimits, user: int, namespaces: bool, calls: bytes | None) -> None:
     """Gives up every right of this process for good, and takes its limits on.
 
     Root becomes `user`. With `namespaces`, the process then enters a user namespace without any mapping: it
-    is nobody there, and the kernel makes no further namespaces for nobody. Dies with its parent.
+    is nobody there, and the kernel makes no further namespaces for nobody. `calls` is the filter of
+    its system calls. Dies with its parent.
     """
     if os.geteuid() == 0 and _is_machine_root():
         os.setgroups([])
@@ -167,6 +177,8 @@ def drop_rights(limits: ProgramLimits, user: int, namespaces: bool) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
     resource.setrlimit(resource.RLIMIT_NPROC, (limits.processes, limits.processes))
+    if calls is not None:
+        filter_calls(calls)
 
 
 def _is_machine_root() -> bool:
@@ -202,16 +214,33 @@ def _call(name: str, *arguments: object) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class _Means:
+    """What the kernel gives here beside namespaces."""
+
+    calls: bytes | None  # the filter of system calls
+    group: ControlGroup | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Job:
     program: str
     tests: int  # a descriptor: their text is read where they run, and nowhere else
     limits: ProgramLimits
+    share: int  # bytes of memory, within the limit, that it has while others run beside it
     namespaces: bool
     user: int
+    means: _Means
 
 
 def main() -> None:
     """Reads jobs from standard input, a header and the tests' frame; answers each on standard output."""
+    try:
+        _work(_Means(call_filter(), ControlGroup.make()))
+    finally:
+        ControlGroup.remove(os.getpid())
+
+
+def _work(means: _Means) -> None:
     while True:
         try:
             header = receive(0)
@@ -220,7 +249,7 @@ def main() -> None:
             return
         launcher = os.fork()
         if launcher == 0:
-            _run(partial(_launch, header, tests))
+            _run(partial(_launch, header, tests, means))
         os.close(tests)
         if os.waitpid(launcher, 0)[1] != 0:
             send(1, _nothing("the sandbox itself failed"))
@@ -242,25 +271,36 @@ def _nothing(reason: str) -> dict[str, Any]:
     return {"passed": None, "reason": reason, "isolation": None}
 
 
-def _launch(header: dict[str, Any], tests: int) -> None:
-    send(1, _answer(header, tests))
+def _launch(header: dict[str, Any], tests: int, means: _Means) -> None:
+    send(1, _answer(header, tests, means))
 
 
-def _answer(header: dict[str, Any], tests: int) -> dict[str, Any]:
+def _answer(header: dict[str, Any], tests: int, means: _Means) -> dict[str, Any]:
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
+    processes = Processes()
+    own_keyring = leave_keyring()
     mount_point = Path(header["mount_point"])
     refusal = _isolate(mount_point)
     if refusal and not header["allow_weak"]:
         return _nothing(f"no sandbox here ({refusal}), and allow_weak is not set")
     user = FIRST_FREE_USER + os.getpid()
-    job = _Job(header["program"], tests, ProgramLimits(**header["limits"]), not refusal, user)
+    limits = ProgramLimits(**header["limits"])
+    job = _Job(header["program"], tests, limits, header["share"], not refusal, user, means)
     scratch = _scratch(mount_point, user) if refusal else None
-    passed, reason = _verdict(job)
+    passed, reason = _verdict(job, processes)
     if scratch is not None:
         os.chdir("/")
         shutil.rmtree(scratch, ignore_errors=True)
-    return {"passed": passed, "reason": reason, "isolation": PROCESS_ONLY if refusal else NAMESPACES}
+    holds = {
+        PROCESS_ONLY if refusal else NAMESPACES: True,
+        FILTER: means.calls is not None,
+        KEYRING: own_keyring,
+        GROUP: means.group is not None,
+        # A segment of shared memory that no process has mapped is in no sum: the filter allows none.
+        SUM: means.group is None and means.calls is not None and processes.visible,
+    }
+    return {"passed": passed, "reason": reason, "isolation": ", ".join(name for name in holds if holds[name])}
 
 
 def _isolate(mount_point: Path) -> str | None:
@@ -281,24 +321,40 @@ def _scratch(parent: Path, user: int) -> Path:
     return folder
 
 
-def _verdict(job: _Job) -> tuple[bool | None, str | None]:
+def _verdict(job: _Job, processes: Processes) -> tuple[bool | None, str | None]:
     reading, writing = os.pipe()
+    before = 0
+    if job.means.group:
+        job.means.group.keep_within(job.share)
+        before = job.means.group.kills()
     child = os.fork()
     if child == 0:
         os.close(reading)
         _run(lambda: _check(job, writing))
     os.close(writing)
+    ended = time.monotonic() + job.limits.wall_s
     try:
-        if not select.select([reading], [], [], job.limits.wall_s)[0]:
-            return False, f"not finished after {job.limits.wall_s:g} s"
+        while not select.select([reading], [], [], min(_LOOK_S, max(0.0, ended - time.monotonic())))[0]:
+            if time.monotonic() >= ended:
+                return False, f"not finished after {job.limits.wall_s:g} s"
+            if job.means.group is None and processes.memory() > job.share:
+                return _too_much(job)
         passed, reason = receive(reading)
         return passed, reason
     except Closed:
+        if job.means.group and job.means.group.kills() > before:
+            return _too_much(job)
         return False, "ended before there was a verdict"
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         _end_orphans()
+
+
+def _too_much(job: _Job) -> tuple[bool | None, str]:
+    if job.share < job.limits.memory:
+        return None, OVER_SHARE
+    return False, f"its processes used more than {job.limits.memory >> 20} MiB of memory in all"
 
 
 def _end_orphans() -> None:
@@ -311,6 +367,8 @@ def _end_orphans() -> None:
 
 
 def _check(job: _Job, verdict: int) -> None:
+    if job.means.group:
+        job.means.group.enter()
     if job.namespaces:
         enter_process_namespace()
     here, there = socket.socketpair()
@@ -321,7 +379,12 @@ def _check(job: _Job, verdict: int) -> None:
     tests = receive(job.tests)
     stream = here.detach()
     _keep_only(verdict, stream)
-    drop_rights(job.limits, job.user, job.namespaces)
+    try:
+        drop_rights(job.limits, job.user, job.namespaces, job.means.calls)
+    except OSError as error:
+        send(verdict, (None, f"the sandbox itself failed: {error}"))
+        return
+    outcome: tuple[bool | None, str | None]
     try:
         outcome = check(tests, stream)
     except Closed:
@@ -331,7 +394,7 @@ def _check(job: _Job, verdict: int) -> None:
 
 def _program(job: _Job, stream: int) -> None:
     _keep_only(stream)
-    drop_rights(job.limits, job.user, job.namespaces)
+    drop_rights(job.limits, job.user, job.namespaces, job.means.calls)
     with suppress(Closed):
         serve(job.program, stream)
 

@@ -1,10 +1,13 @@
 """Runs programs that a model wrote: one process each, which isolates itself.
 
 The isolation: user, process, mount, network, IPC and host-name namespaces; a read-only root of
-Python's library and the shared libraries alone, with a small /tmp in memory; an empty environment, no
-descriptors but one to its tests; no capabilities, no way to new ones; limits on CPU and wall time, memory,
-processes, files. Where the kernel refuses namespaces only the limits, the environment and the descriptors
-are left ("process only"), which takes `allow_weak`.
+Python's library and the shared libraries alone, with a small /tmp in memory; an empty environment and session
+keyring, no descriptors but one to its tests; no capabilities, no way to new ones; a filter of system calls;
+limits on CPU and wall time, memory of all processes together, their number, files. Where the kernel refuses
+namespaces the rest is left ("process only"), which takes `allow_weak`.
+
+All programs at a time share the memory of one. A program that needs more than its share is started again
+alone, with all of it, so that its outcome does not depend on its neighbours.
 """
 
 import os
@@ -13,15 +16,17 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from engine.sandbox.jail import ProgramLimits
+from engine.sandbox.jail import OVER_SHARE, ProgramLimits
+from engine.sandbox.limits import ControlGroup
 from engine.sandbox.wire import Closed, frame, read_frame
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +34,7 @@ _START = (
     "import sys; sys.path.insert(0, {root!r}); from engine.sandbox import jail; sys.path.pop(0); jail.main()"
 )
 _GRACE_S = 5.0
+LEAST_SHARE = 64 << 20  # bytes: as many programs at a time as have this much each
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +49,8 @@ class Job:
 class Outcome:
     """The result of a job.
 
-    `passed` None means that it is unknown: no sandbox, or invalid tests. `isolation` is
-    "namespaces" or "process only", None when nothing was executed.
+    `passed` None means that it is unknown: no sandbox, or invalid tests. `isolation` lists what held, from
+    "namespaces" or "process only" on, each as named in `engine.sandbox.jail`; None when nothing was executed.
     """
 
     passed: bool | None
@@ -60,7 +66,10 @@ class Sandbox:
     ) -> None:
         self._limits = limits or ProgramLimits()
         self._allow_weak = allow_weak
-        self._workers = workers or os.cpu_count() or 1
+        fitting = max(1, self._limits.memory // LEAST_SHARE)
+        self._workers = min(workers or os.cpu_count() or 1, fitting)
+        self._shares = threading.Semaphore(self._workers)
+        self._alone = threading.Lock()
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         self._folder = tempfile.TemporaryDirectory(prefix="assay-sandbox-")
         # Users that programs run as must be able to pass through to their scratch folder.
@@ -84,6 +93,17 @@ class Sandbox:
 
     def run(self, job: Job) -> Outcome:
         """Executes one program against its tests."""
+        with self._shares:
+            outcome = self._run(job, self._limits.memory // self._workers)
+        if outcome.reason != OVER_SHARE:
+            return outcome
+        # One at a time may wait for all shares: two that hold some of them would wait for each other.
+        with self._alone, ExitStack() as shares:
+            for _ in range(self._workers):
+                shares.enter_context(self._shares)
+            return self._run(job, self._limits.memory)
+
+    def _run(self, job: Job, share: int) -> Outcome:
         if not sys.platform.startswith("linux"):
             return Outcome(None, "the sandbox needs Linux", None)
         tests = frame(job.tests)
@@ -91,6 +111,7 @@ class Sandbox:
             "program": job.program,
             "tests_size": len(tests),
             "limits": asdict(self._limits),
+            "share": share,
             "mount_point": self._folder.name,
             "allow_weak": self._allow_weak,
         }
@@ -163,6 +184,7 @@ class _Worker:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
+        ControlGroup.remove(self._process.pid)
 
 
 def _interpreter() -> str:

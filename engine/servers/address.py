@@ -5,10 +5,9 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from engine.errors import CannotRun
+from engine.errors import LEAST_SECRET, CannotRun
 
 _AZURE = (".azure.com", ".azure.us", ".azure.cn", ".azure-api.net")
-_LEAST_SECRET = 8  # characters of a key that is looked for in texts; a shorter one occurs in any text
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +50,11 @@ def read_address(server: str) -> Address:
 
 
 def shown_address(url: str) -> str:
-    """Any address without what may be secret in it, for people."""
-    parts = urlsplit(url)
+    """Any address without what may be secret in it, for people; "" for what is none."""
+    try:
+        parts = urlsplit("".join(filter(str.isprintable, url)))
+    except ValueError:
+        return ""
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
 
 
@@ -79,7 +81,7 @@ class Redactor:
     """
 
     def __init__(self, key: str | None) -> None:
-        self._key = key if key is not None and len(key) >= _LEAST_SECRET else None
+        self._key = key if key is not None and len(key) >= LEAST_SECRET else None
         self._word = re.compile(rf"(?<![A-Za-z0-9]){re.escape(self._key or '')}(?![A-Za-z0-9])")
 
     def __call__(self, text: str) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from engine.errors import CannotRun
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 LONGEST = 64 << 20  # bytes of a question, and of an answer
-LONGEST_FILE = 1 << 30  # bytes of a batch's answers
+LONGEST_FILE = 1 << 30  # bytes of a batch's questions, and of its answers
+FILE_END = "/content"  # of the path of a file's content
 _REASON_LENGTH = 300
 _NO_HEADERS: Mapping[str, str] = {}
 
@@ -35,6 +36,13 @@ class TooLong(Exception):
     """The question is longer than any server accepts. It was not sent."""
 
 
+def _json(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class RawAnswer:
     """A server's response, with any content. Header names are case-insensitive."""
@@ -45,10 +53,13 @@ class RawAnswer:
 
     def json(self) -> Any:
         """The content as JSON, None when it is something else."""
-        try:
-            return json.loads(self.content)
-        except (ValueError, RecursionError):
-            return None
+        return _json(self.content)
+
+    def json_lines(self) -> list[Any] | None:
+        """The content as lines of JSON, those that are none left out; None where all are none."""
+        lines = [line for line in self.content.splitlines() if line.strip()]
+        found = [value for value in map(_json, lines) if value is not None]
+        return found if found or not lines else None
 
     @property
     def leads_to(self) -> str:
@@ -85,6 +96,8 @@ class Transport:
         self, path: str, fields: Mapping[str, str], content: bytes, timeout_s: float
     ) -> RawAnswer:
         """Posts a file as a form. Raises as `post`."""
+        if len(content) > LONGEST_FILE:
+            raise TooLong(f"the questions are longer than {LONGEST_FILE >> 20} MiB")
         file = ("file", ("questions.jsonl", content, "application/jsonl"))
         form = {"Content-Type": "multipart/form-data"}
         return await self._request("post", path, timeout_s, form, body=dict(fields), files=[file])
@@ -167,7 +180,7 @@ class Transport:
 
 async def _bound(response: Any) -> None:
     """Has the body of an answer end with an error where it is too long."""
-    longest = LONGEST_FILE if response.request.method == "GET" else LONGEST
+    longest = LONGEST_FILE if response.request.url.path.endswith(FILE_END) else LONGEST
     response.stream = _bounded(response.stream, longest)
 
 
@@ -240,7 +253,8 @@ async def _ask(server: NamedServer) -> Reached:
         return Reached(server, "error", message, "start the server, or correct its address in the plan")
     finally:
         await transport.close()
-    return _heard(server, address.shown, answer)
+    heard = _heard(server, address.shown, answer)
+    return replace(heard, message=transport.redact(heard.message), hint=transport.redact(heard.hint))
 
 
 def _heard(server: NamedServer, shown: str, answer: RawAnswer) -> Reached:

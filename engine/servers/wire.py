@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from engine.data.calls import with_calls
 from engine.servers.address import Redactor
 from engine.servers.reasoning import reasoning_apart
 
 # OpenAI's reasoning models know the limit by another name than all other servers.
 LENGTH, NEW_LENGTH = "max_tokens", "max_completion_tokens"
+PENALTY, LLAMA_PENALTY = "repetition_penalty", "repeat_penalty"
+EXTRA = ("top_k", "min_p", PENALTY, "chat_template_kwargs")  # beyond OpenAI's API
 # What an answer can be had without, by the names that complaints call it.
 _OPTIONAL = {
     "response_format": r"response[_ ]format|json_schema",
@@ -21,6 +24,8 @@ _OPTIONAL = {
     "seed": "seed",
     LENGTH: LENGTH,
     NEW_LENGTH: NEW_LENGTH,
+    LLAMA_PENALTY: LLAMA_PENALTY,
+    **{name: name for name in EXTRA},
 }
 _CODES = {"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"}
 _BEFORE = r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|invalid)"
@@ -71,11 +76,14 @@ def _says_so(code: object, name: str, complaint: str) -> bool:
 
 
 def dropped(refused: Collection[str]) -> list[str]:
-    """The dropped parameters; a limit that only changed its name is not one."""
+    """The dropped parameters; one that only has another name is not one."""
     lost = set(refused)
-    if NEW_LENGTH not in lost:
-        lost.discard(LENGTH)
-    return sorted(lost - ({NEW_LENGTH} if LENGTH in lost else set()))
+    for name, other in ((LENGTH, NEW_LENGTH), (PENALTY, LLAMA_PENALTY)):
+        if name in lost and other not in lost:
+            lost.discard(name)
+        elif name in lost or other == LLAMA_PENALTY:
+            lost.discard(other)
+    return sorted(lost)
 
 
 _TOO_LONG = re.compile(r"context.?length|maximum context|context window|too many tokens", re.IGNORECASE)
@@ -87,8 +95,10 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 class Reply:
     """A server's answer.
 
-    `text` is the answer, without a trace that was sent separately (`reasoning`). `refused`: the model or a
-    filter declined, in the server's words; `silent`: the message has no text at all, which an empty text is.
+    `text` is the answer, without a trace that was sent separately (`reasoning`), whose `reasoning_tokens`
+    are among `tokens_out`, and with the calls of tools that were, in Hermes's form. `refused`: the model or
+    a filter declined, in the server's words; `silent`: the message has neither text nor calls; an empty text
+    is one.
     `repaired`: this is the answer to a second question, with the tokens, seconds and attempts of both.
     `choices`: the probability of each value that the deciding part of the answer could have had, where it is
     known. `tokens_cached` of `tokens_in` the provider had read before; `fingerprint` is what it says about
@@ -109,6 +119,7 @@ class Reply:
     fingerprint: str | None = None
     cost: float | None = None
     reasoning: str | None = None
+    reasoning_tokens: int | None = None
     silent: bool = False
 
     @property
@@ -134,7 +145,7 @@ def read_reply(
         choice = data["choices"][0]
         message = {"content": choice["text"]} if plain else choice["message"]
         said = message.get("content")
-        answer = _text(said)
+        answer = with_calls(_text(said), message) or ""
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise NoReply from None
     finish_reason = _string(choice.get("finish_reason"))
@@ -150,10 +161,11 @@ def read_reply(
         model=_string(data.get("model")),
         latency_s=latency_s,
         refused=refused or None,
-        tokens_cached=_count(_details(usage), "cached_tokens"),
+        tokens_cached=_count(_details(usage, "prompt_tokens_details"), "cached_tokens"),
         fingerprint=_string(data.get("system_fingerprint")),
         reasoning=reasoning_apart(message),
-        silent=said is None,
+        reasoning_tokens=_count(_details(usage, "completion_tokens_details"), "reasoning_tokens"),
+        silent=said is None and not answer,
     )
     return reply if redact is None else _redacted(reply, redact)
 
@@ -239,8 +251,8 @@ def _string(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _details(usage: object) -> object:
-    return usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
+def _details(usage: object, name: str) -> object:
+    return usage.get(name) if isinstance(usage, dict) else None
 
 
 def _count(usage: object, name: str) -> int | None:

@@ -151,8 +151,8 @@ def _compared(sides: Sides, sums: Array, p: float, seed: int, resamples: int) ->
     reach = _reach(sides)
     low: float | None
     high: float | None
-    if error <= ROUNDING and _exact_p(sides) is not None:
-        low, high = all_one_way(delta, n)
+    if (is_few_changed(differences) or error <= ROUNDING) and _exact_p(sides) is not None:
+        low, high = paired_shares(sides.candidate[:, 0], sides.baseline[:, 0])
     elif error <= ROUNDING and (reach is not None or n < FEW):
         low, high = (None, None) if reach is None else of_equal(delta, n, (-reach, reach))
     elif n < FEW:
@@ -167,13 +167,34 @@ def _compared(sides: Sides, sums: Array, p: float, seed: int, resamples: int) ->
     return Paired(first, second, delta, low, high, p, n, detectable)
 
 
-def all_one_way(delta: float, n: int) -> tuple[float, float]:
-    """The interval of a difference of shares that is 1 or -1: resamples of such pairs know of no other.
+CHANGED = 20  # pairs of right and wrong that changed; resamples of fewer know too few outcomes
 
-    By the score intervals of the two shares (Newcombe 1998, method 10).
+
+def is_few_changed(differences: Array | None) -> bool:
+    return differences is not None and int(np.count_nonzero(differences)) < CHANGED
+
+
+def paired_shares(ours: Array, theirs: Array) -> tuple[float, float]:
+    """The interval of a difference of two shares of the same examples, [n] of right (1) and wrong (0) each.
+
+    From the score intervals of the two shares and how they hang together (Newcombe 1998, method 10).
     """
-    margin = math.sqrt(2) * (1 - (wilson(n, n).low or 0.0))
-    return max(-1.0, delta - margin), min(1.0, delta + margin)
+    n = len(ours)
+    right, other = float(ours.sum()), float(theirs.sum())
+    both = float((ours * theirs).sum())
+    agreed = both * (n - right - other + both) - (right - both) * (other - both)
+    margins = right * (n - right) * other * (n - other)
+    if agreed > 0:
+        agreed = max(0.0, agreed - n / 2)
+    tie = agreed / math.sqrt(margins) if margins else 0.0
+    first, second = wilson(right, n), wilson(other, n)
+    assert first.low is not None and first.high is not None
+    assert second.low is not None and second.high is not None
+    share, base = right / n, other / n
+    below, above = (share - first.low, second.high - base), (base - second.low, first.high - share)
+    low, high = (math.sqrt(max(0.0, one**2 - 2 * tie * one * two + two**2)) for one, two in (below, above))
+    delta = share - base
+    return max(-1.0, delta - low), min(1.0, delta + high)
 
 
 def from_stderr(

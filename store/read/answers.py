@@ -9,37 +9,43 @@ from dataclasses import dataclass
 
 from store.read.failures import CURRENT
 from store.read.history import Connection
-from store.read.query import select
-from store.read.rows import (
-    AnnotationRow,
-    ExampleRow,
-    JudgmentRow,
-    RatingRow,
-    ResponseRow,
-    ScoreRow,
-    VerdictRow,
-)
+from store.read.query import ANSWERS, select
+from store.read.rows import ExampleRow, JudgmentRow, RatingRow, ResponseRow, ScoreRow, VerdictRow
+from store.records import Annotation
 
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswer:
-    """One model's answer; the score is of the run's first measure that has a better end, None without one."""
+    """One model's answer; the score is of the run's first measure that has a better end, None without one.
+
+    `sample` is its number from 1 where the model was asked several times; missing ones are then listed too.
+    """
 
     role: str
     response: ResponseRow
     score: ScoreRow | None
+    sample: int | None = None
+
+    @property
+    def value(self) -> float | None:
+        """The answer's own score: that of its sample."""
+        if self.score is None:
+            return None
+        samples = self.score.samples
+        return samples[self.sample - 1] if self.sample and samples else self.score.value
 
 
 def answered(connection: Connection, run_id: int, example_id: int) -> tuple[ModelAnswer, ...]:
-    """The models of the run that answered this example, in the run's order."""
-    responses = select(
-        connection,
-        ResponseRow,
-        "SELECT r.*, m.name AS model FROM model m JOIN response r ON r.model_id = m.id AND r.example_id = ?2 "
-        "WHERE m.run_id = ?1 AND r.text IS NOT NULL ORDER BY m.position",
-        run_id,
-        example_id,
-    )
+    """The models of the run that answered this example, in the run's order, each with all its samples."""
+
+    answers: dict[str, list[ResponseRow]] = {}
+    for table, order in (("response", "m.position"), ("sample", "r.sample")):
+        sql = (
+            f"SELECT r.*, m.name AS model FROM model m JOIN {table} r ON r.model_id = m.id "
+            f"AND r.example_id = ?2 WHERE m.run_id = ?1 ORDER BY {order}"
+        )
+        for row in select(connection, ResponseRow, sql, run_id, example_id):
+            answers.setdefault(row.model, []).append(row)
     scores = select(
         connection,
         ScoreRow,
@@ -52,30 +58,59 @@ def answered(connection: Connection, run_id: int, example_id: int) -> tuple[Mode
     roles = dict(connection.execute("SELECT name, role FROM model WHERE run_id = ?", (run_id,)))
     by_model = {score.model: score for score in scores}
     return tuple(
-        ModelAnswer(roles[response.model], response, by_model.get(response.model)) for response in responses
+        ModelAnswer(roles[name], row, by_model.get(name), place if len(rows) > 1 else None)
+        for name, rows in answers.items()
+        for place, row in enumerate(rows, 1)
+        if row.text is not None or len(rows) > 1
     )
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerCount:
-    """One model's answers: all that have a text, those from the cache, and those whose prompt was cut."""
+    """One model's answers: all that have a text, those from the cache, those whose prompt was cut.
+
+    Of the `ended`, whose end is known, `ended_by_length` had no room for more, those without a text too.
+    `thoughts` are responses with a reasoning trace, and `thinking_tokens` those of the `thoughts_counted`;
+    `answer_tokens` are the other tokens, of responses whose trace was counted or that have none. Those
+    `with_calls` called tools.
+    """
 
     model: str
     answers: int
     from_cache: int
     cut: int
+    ended: int
+    ended_by_length: int
+    thoughts: int
+    thoughts_counted: int
+    thinking_tokens: int | None
+    answer_tokens: int | None
+    with_calls: int = 0
+
+    @property
+    def cut_share(self) -> float | None:
+        """The share of the responses that had no room for more; None where no end is known."""
+        return self.ended_by_length / self.ended if self.ended else None
 
 
 def answer_counts(connection: Connection, run_id: int) -> list[AnswerCount]:
-    """The models of a run in their order; one that answered nothing yet has zeros."""
+    """The models of a run in their order, with every sample; one that answered nothing yet has zeros."""
     return select(
         connection,
         AnswerCount,
-        """
+        f"""
         SELECT m.name AS model, count(r.text) AS answers,
           count(CASE WHEN r.cached AND r.text IS NOT NULL THEN 1 END) AS from_cache,
-          count(CASE WHEN r.text IS NOT NULL AND r.reason LIKE 'prompt of % cut to %' THEN 1 END) AS cut
-        FROM model m LEFT JOIN response r ON r.model_id = m.id
+          count(CASE WHEN r.text IS NOT NULL AND r.reason LIKE 'prompt of % cut to %' THEN 1 END) AS cut,
+          count(r.finish_reason) AS ended,
+          count(CASE WHEN r.finish_reason = 'length' THEN 1 END) AS ended_by_length,
+          count(coalesce(r.thinking, r.thinking_tokens)) AS thoughts,
+          count(r.thinking_tokens) AS thoughts_counted,
+          sum(r.thinking_tokens) AS thinking_tokens,
+          sum(CASE WHEN r.thinking IS NULL OR r.thinking_tokens IS NOT NULL
+            THEN max(r.tokens_out - coalesce(r.thinking_tokens, 0), 0) END) AS answer_tokens,
+          count(nullif(r.calls, '[]')) AS with_calls
+        FROM model m LEFT JOIN {ANSWERS} r ON r.model_id = m.id
         WHERE m.run_id = ? GROUP BY m.id ORDER BY m.position
         """,
         run_id,
@@ -92,8 +127,10 @@ class AnswerCaseRow:
     label: str | None
     candidate_answer: str | None
     candidate_reason: str | None
+    candidate_thinking: str | None
     baseline_answer: str | None
     baseline_reason: str | None
+    baseline_thinking: str | None
     candidate_value: float | None  # on the measure in question
     baseline_value: float | None
 
@@ -123,8 +160,8 @@ class LeakCaseRow:
 
 _ANSWERS = """
     SELECT e.example, e.query, e."references", e.label,
-      rc.text AS candidate_answer, rc.reason AS candidate_reason,
-      rb.text AS baseline_answer, rb.reason AS baseline_reason,
+      rc.text AS candidate_answer, rc.reason AS candidate_reason, rc.thinking AS candidate_thinking,
+      rb.text AS baseline_answer, rb.reason AS baseline_reason, rb.thinking AS baseline_thinking,
       sc.value AS candidate_value, sb.value AS baseline_value
     FROM runexample x JOIN example e ON e.id = x.example_id
     LEFT JOIN model mc ON mc.run_id = x.run_id AND mc.name = ?2
@@ -219,7 +256,7 @@ class PairView:
     verdicts: list[VerdictRow]
     judgments: list[JudgmentRow]
     ratings: list[RatingRow]
-    annotations: list[AnnotationRow]
+    annotations: list[Annotation]
 
 
 def pair(
@@ -297,11 +334,11 @@ def pair(
     )
 
 
-def annotations(connection: Connection, run_id: int, example_id: int | None = None) -> list[AnnotationRow]:
+def annotations(connection: Connection, run_id: int, example_id: int | None = None) -> list[Annotation]:
     """What people said and did not take back, oldest first."""
     return select(
         connection,
-        AnnotationRow,
+        Annotation,
         """
         SELECT n.* FROM annotation n WHERE n.run_id = ?1 AND (?2 IS NULL OR n.example_id = ?2)
           AND n.kind <> 'undo' AND NOT EXISTS (SELECT 1 FROM annotation u WHERE u.undoes = n.id)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from store.read.history import Connection
 from store.read.query import select
-from store.read.rows import ExampleRow, SplitUseRow
+from store.read.rows import ExampleRow
+from store.records import SplitUse
 
 # The gravest first: a question found before an answer alone, then the stricter way of finding it.
 _GRAVEST = """
@@ -296,7 +297,7 @@ def version_examples(connection: Connection, version: str) -> list[ExampleRow]:
     )
 
 
-def test_uses(connection: sqlite3.Connection, version: str, file_version: str) -> list[SplitUseRow]:
+def test_uses(connection: sqlite3.Connection, version: str, file_version: str) -> list[SplitUse]:
     """Who used the test split of an eval set, the earliest first.
 
     `version` is that of the examples that remain, `file_version` that of the whole file: taking an example
@@ -304,7 +305,7 @@ def test_uses(connection: sqlite3.Connection, version: str, file_version: str) -
     """
     return select(
         connection,
-        SplitUseRow,
+        SplitUse,
         "SELECT * FROM splituse WHERE split = 'test' AND (eval_set IN (?1, ?2) OR eval_set IN "
         "(SELECT eval_set FROM run WHERE json_extract(data_summary, '$.file_version') = ?2)) ORDER BY id",
         version,

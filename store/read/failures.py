@@ -5,11 +5,8 @@ from then on, wherever it was given.
 """
 
 import sqlite3
-import string
-import time
 from dataclasses import dataclass
 
-from store.errors import StoreError
 from store.read.query import select
 
 
@@ -74,31 +71,6 @@ def tags(connection: sqlite3.Connection) -> list[TagRow]:
     )
 
 
-def make_tag(connection: sqlite3.Connection, name: str, person: str) -> str:
-    """Puts a tag on the list, with the first free letter of its name; returns what it is called now.
-
-    A tag that was merged away is called by the one that stands for it.
-    """
-    connection.execute(
-        "INSERT INTO failuretag (name, letter, created_by, created) VALUES (?, ?, ?, ?) "
-        "ON CONFLICT (name) DO NOTHING",
-        (name, _free_letter(connection, name), person, time.time()),
-    )
-    row = connection.execute(f"{CURRENT} SELECT now FROM current WHERE name = ?", (name,)).fetchone()
-    return str(row[0])
-
-
-def merge_tags(connection: sqlite3.Connection, name: str, into: str) -> None:
-    """Lets one tag stand for another. Raises StoreError when either is unknown or both are the same."""
-    known = {row.name for row in tags(connection)}
-    for wanted in (name, into):
-        if wanted not in known:
-            raise StoreError(f"there is no tag {wanted!r}", f"the tags are {', '.join(sorted(known)) or '–'}")
-    if name == into:
-        raise StoreError(f"the tag {name!r} was to be merged into itself")
-    connection.execute("UPDATE failuretag SET merged_into = ?, letter = NULL WHERE name = ?", (into, name))
-
-
 def failures(
     connection: sqlite3.Connection, *, tag: str | None = None, run_id: int | None = None, limit: int = 10_000
 ) -> list[TaggedRow]:
@@ -146,9 +118,3 @@ def by_run(connection: sqlite3.Connection, *, limit: int = 12) -> list[RunTags]:
             break
         found.setdefault(run_id, RunTags(run_id, name, {})).answers[tag] = answers
     return list(reversed(found.values()))
-
-
-def _free_letter(connection: sqlite3.Connection, name: str) -> str | None:
-    taken = {row[0] for row in connection.execute("SELECT letter FROM failuretag WHERE letter IS NOT NULL")}
-    wanted = [*(each for each in name.lower() if each in string.ascii_lowercase), *string.ascii_lowercase]
-    return next((letter for letter in wanted if letter not in taken), None)

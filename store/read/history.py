@@ -19,26 +19,27 @@ from store.read.rows import (
     BenchmarkRow,
     BenchmarkSampleRow,
     ComparisonRow,
-    JudgeRow,
     LeakRow,
-    MetricRow,
     ModelRow,
     ModelScoreRow,
-    RunDetail,
-    SplitUseRow,
     WinRateRow,
 )
+from store.records import Run, SplitUse, StoredJudge, StoredMetric
 
 Connection = sqlite3.Connection
 STALE_AFTER = 15.0  # seconds without a heartbeat before a worker elsewhere counts as dead
+SILENT_AFTER = 20.0  # seconds without one before people are told of a worker here
+ROOM_FOR_WORDS = 512  # bytes of a lock file in which a worker can say why it ends, also on a full disk
 
-STATUS = "CASE WHEN r.status = 'running' AND NOT worker_alive(r.worker_pid, r.worker_host, r.heartbeat) "
-STATUS += "THEN 'interrupted' ELSE r.status END"
+_DEAD = "r.status = 'running' AND NOT worker_alive(r.worker_pid, r.worker_host, r.heartbeat)"
+STATUS = f"CASE WHEN {_DEAD} THEN 'interrupted' ELSE r.status END"
 
 
 def attach(connection: Connection) -> Connection:
     """Teaches a connection what the queries here need; call it once after `connect`."""
+    (file,) = [row[2] for row in connection.execute("PRAGMA database_list") if row[1] == "main"]
     connection.create_function("worker_alive", 3, worker_alive)
+    connection.create_function("last_words", 1, lambda run_id: _last_words(Path(file).parent, run_id))
     return connection
 
 
@@ -53,21 +54,51 @@ def worker_alive(pid: int | None, host: str | None, heartbeat: float | None) -> 
             return False
         except PermissionError:
             return True
-        return not _is_zombie(pid)
+        return _state(pid) != "Z"
     return time.time() - heartbeat < STALE_AFTER
 
 
-def _is_zombie(pid: int) -> bool:
-    """Whether a process has ended and only waits for its parent to notice (told by Linux alone)."""
+def _state(pid: int) -> str:
+    """The state of a process as Linux tells it: "T" is stopped, "Z" has ended; "" where nobody tells."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return ""
 
 
-def run(connection: Connection, run_id: int) -> RunDetail:
+def silence(run: Run) -> str | None:
+    """Why a run that counts as running does not move: its worker has told nothing for long. Else None."""
+    if run.status != "running" or run.heartbeat is None or run.worker_pid is None:
+        return None
+    seconds = time.time() - run.heartbeat
+    if seconds < SILENT_AFTER:
+        return None
+    state = _state(run.worker_pid) if run.worker_host == socket.gethostname() else ""
+    found = {"T": "is stopped", "t": "is stopped by a debugger", "D": "waits for a disk"}
+    return f"no heartbeat for {seconds:.0f} s, process {run.worker_pid} {found.get(state, 'does not answer')}"
+
+
+def lock_file(folder: Path, run_id: int) -> Path:
+    return folder / f"run-{run_id}.lock"
+
+
+def _last_words(folder: Path, run_id: int) -> str | None:
+    """What the run's worker said last where the store could not be written."""
+    try:
+        return lock_file(folder, run_id).read_text("utf-8", "replace")[:ROOM_FOR_WORDS].strip() or None
+    except OSError:
+        return None
+
+
+def run(connection: Connection, run_id: int) -> Run:
     """Raises StoreError when there is no such run."""
-    found = select(connection, RunDetail, f"SELECT {STATUS} AS status, r.* FROM run r WHERE r.id = ?", run_id)
+    found = select(
+        connection,
+        Run,
+        f"SELECT {STATUS} AS status, CASE WHEN {_DEAD} THEN coalesce(r.error, last_words(r.id)) ELSE r.error "
+        "END AS error, r.* FROM run r WHERE r.id = ?",
+        run_id,
+    )
     if not found:
         raise StoreError(f"there is no run {run_id}", "`assay runs` lists them")
     return found[0]
@@ -91,12 +122,12 @@ def models(connection: Connection, run_id: int) -> list[ModelRow]:
     return select(connection, ModelRow, "SELECT * FROM model WHERE run_id = ? ORDER BY position", run_id)
 
 
-def metrics(connection: Connection, run_id: int) -> list[MetricRow]:
-    return select(connection, MetricRow, "SELECT * FROM metric WHERE run_id = ? ORDER BY position", run_id)
+def metrics(connection: Connection, run_id: int) -> list[StoredMetric]:
+    return select(connection, StoredMetric, "SELECT * FROM metric WHERE run_id = ? ORDER BY position", run_id)
 
 
-def judges(connection: Connection, run_id: int) -> list[JudgeRow]:
-    return select(connection, JudgeRow, "SELECT * FROM judge WHERE run_id = ? ORDER BY id", run_id)
+def judges(connection: Connection, run_id: int) -> list[StoredJudge]:
+    return select(connection, StoredJudge, "SELECT * FROM judge WHERE run_id = ? ORDER BY id", run_id)
 
 
 def model_scores(connection: Connection, run_id: int) -> list[ModelScoreRow]:
@@ -136,7 +167,8 @@ def win_rates(connection: Connection, run_id: int) -> list[WinRateRow]:
         connection,
         WinRateRow,
         """
-        SELECT w.*, j.name AS judge, j.is_language_model, a.name AS candidate, b.name AS baseline
+        SELECT w.*, j.name AS judge, j.is_language_model, a.name AS candidate, b.name AS baseline,
+          max(1, count(w.low) OVER (PARTITION BY w.candidate_id, w.turn)) AS looks
         FROM judge j JOIN winrate w ON w.judge_id = j.id AND w.turn = 0
         JOIN model a ON a.id = w.candidate_id JOIN model b ON b.id = w.baseline_id
         WHERE j.run_id = ? ORDER BY j.id, a.position, b.position
@@ -208,53 +240,15 @@ def leaks(connection: Connection, run_id: int) -> list[LeakRow]:
     )
 
 
-def split_uses(connection: Connection, eval_set: str) -> list[SplitUseRow]:
+def split_uses(connection: Connection, eval_set: str) -> list[SplitUse]:
     return select(
-        connection, SplitUseRow, "SELECT * FROM splituse WHERE eval_set = ? ORDER BY id DESC", eval_set
+        connection, SplitUse, "SELECT * FROM splituse WHERE eval_set = ? ORDER BY id DESC", eval_set
     )
 
 
 def data_version(connection: Connection) -> int:
     """Changes whenever another process committed something: what a screen polls."""
     return int(connection.execute("PRAGMA data_version").fetchone()[0])
-
-
-def request(connection: Connection, run_id: int, what: str) -> None:
-    """Asks a run's worker to `pause`, to pause when it is done with its phase (`finish_phase`), to `cancel`
-    or to `retry` what it waits for; a run that has no worker is cancelled at once.
-    """
-    detail = run(connection, run_id)
-    if detail.status == "running" and (what != "retry" or detail.waiting):
-        connection.execute("UPDATE run SET request = ? WHERE id = ?", (what, run_id))
-    elif what == "cancel" and detail.status in ("queued", "paused", "interrupted", "failed"):
-        connection.execute(
-            "UPDATE run SET status = 'cancelled', finished = ? WHERE id = ?", (time.time(), run_id)
-        )
-    else:
-        wanted = "pause" if what == "finish_phase" else what
-        raise StoreError(f"run {run_id} is {detail.status}: there is nothing to {wanted}")
-
-
-def allow_other_hardware(connection: Connection, run_id: int) -> None:
-    """Lets a run go on, once, on other hardware than it began on."""
-    connection.execute(
-        "UPDATE run SET options = json_set(coalesce(options, '{}'), '$.other_hardware', json('true')) "
-        "WHERE id = ?",
-        (run_id,),
-    )
-
-
-def set_concurrency(connection: Connection, run_id: int, calls: int | None) -> None:
-    """How many calls at once a run's worker makes at most from now on; None: as many as the plan says."""
-    connection.execute("UPDATE run SET concurrency = ? WHERE id = ?", (calls, run_id))
-
-
-def set_max_cost(connection: Connection, run_id: int, dollars: float) -> None:
-    """Gives a run another cost cap than its plan's, from when it is resumed."""
-    connection.execute(
-        "UPDATE run SET options = json_set(coalesce(options, '{}'), '$.max_cost', ?) WHERE id = ?",
-        (dollars, run_id),
-    )
 
 
 def spending(connection: Connection, run_id: int) -> tuple[float | None, int]:

@@ -198,7 +198,8 @@ def win_rates(connection: Connection, run_id: int) -> list[WinRateRow]:
         connection,
         WinRateRow,
         """
-        SELECT w.*, j.name AS judge, j.is_language_model, a.name AS candidate, b.name AS baseline
+        SELECT w.*, j.name AS judge, j.is_language_model, a.name AS candidate, b.name AS baseline,
+          max(1, count(w.low) OVER (PARTITION BY w.candidate_id, w.turn)) AS looks
         FROM judge j JOIN winrate w ON w.judge_id = j.id
         JOIN model a ON a.id = w.candidate_id JOIN model b ON b.id = w.baseline_id
         WHERE j.run_id = ? ORDER BY w.turn > 0, j.id, a.position, b.position, w.turn

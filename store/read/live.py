@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.read.history import STATUS, Connection
-from store.read.query import select
-from store.read.rows import EventRow, LatestVerdict, ProgressRow, VitalsRow
+from store.read.query import ANSWERS, select
+from store.read.rows import LatestVerdict
+from store.records import Event, Progress, Vitals
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class OtherRun:
     name: str
     status: str
     phase: str | None
-    progress: tuple[ProgressRow, ...]
+    progress: tuple[Progress, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +42,25 @@ class MissingRow:
     answers: int
 
 
-def progress(connection: Connection, run_id: int) -> list[ProgressRow]:
+def progress(connection: Connection, run_id: int) -> list[Progress]:
     """The phases' pieces of work in the order in which they are done."""
     return select(
         connection,
-        ProgressRow,
+        Progress,
         "SELECT * FROM progress WHERE run_id = ? ORDER BY position, phase, item",
         run_id,
     )
 
 
-def vitals(connection: Connection, run_id: int) -> list[VitalsRow]:
-    return select(connection, VitalsRow, "SELECT * FROM vitals WHERE run_id = ? ORDER BY device", run_id)
+def vitals(connection: Connection, run_id: int) -> list[Vitals]:
+    return select(connection, Vitals, "SELECT * FROM vitals WHERE run_id = ? ORDER BY device", run_id)
 
 
-def events(connection: Connection, run_id: int, *, level: str = "", limit: int = 200) -> list[EventRow]:
+def events(connection: Connection, run_id: int, *, level: str = "", limit: int = 200) -> list[Event]:
     """What happened, newest first; `level` keeps only errors, warnings or infos."""
     return select(
         connection,
-        EventRow,
+        Event,
         "SELECT * FROM event WHERE run_id = ? AND (?2 = '' OR level = ?2) ORDER BY id DESC LIMIT ?3",
         run_id,
         level,
@@ -130,7 +131,7 @@ def missing_answers(connection: Connection, run_id: int) -> list[MissingRow]:
         connection,
         MissingRow,
         "SELECT m.name AS model, coalesce(a.reason, 'no reason was recorded') AS reason, "
-        "count(*) AS answers FROM model m JOIN response a ON a.model_id = m.id "
+        f"count(*) AS answers FROM model m JOIN {ANSWERS} a ON a.model_id = m.id "
         "WHERE m.run_id = ? AND a.text IS NULL GROUP BY m.id, a.reason ORDER BY m.position, answers DESC",
         run_id,
     )
@@ -141,11 +142,11 @@ def failed(connection: Connection, run_id: int, *, limit: int = 2_000) -> list[F
     return select(
         connection,
         FailedRow,
-        """
+        f"""
         SELECT * FROM (
           SELECT 'answer' AS kind, m.name AS who, '' AS about, e.example, substr(e.query, 1, 2000) AS query,
             coalesce(a.reason, 'no reason was recorded') AS reason, '' AS raw
-          FROM model m JOIN response a ON a.model_id = m.id AND a.text IS NULL
+          FROM model m JOIN {ANSWERS} a ON a.model_id = m.id AND a.text IS NULL
           JOIN example e ON e.id = a.example_id WHERE m.run_id = ?1 ORDER BY m.position, e.position LIMIT ?2)
         UNION ALL SELECT * FROM (
           SELECT 'judgment', j.name, a.name || ' against ' || b.name || ', ' || replace(g."order", '_', ' '),

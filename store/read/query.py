@@ -11,6 +11,12 @@ from store.records.columns import Kind, R, columns, converter, keys, table_name
 
 T = TypeVar("T")
 
+_OF_ANSWERS = (
+    "model_id, example_id, text, reason, cached, finish_reason, thinking, thinking_tokens, tokens_out, calls"
+)
+# Every answer of the models, first ones and further samples.
+ANSWERS = f"(SELECT {_OF_ANSWERS} FROM response UNION ALL SELECT {_OF_ANSWERS} FROM sample)"
+
 
 def fetch(connection: sqlite3.Connection, record: type[R], *, order_by: str = "", **equal: Any) -> list[R]:
     """The records whose columns equal the given values, by default in the order of their keys."""

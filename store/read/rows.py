@@ -32,41 +32,6 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True)
-class RunDetail:
-    id: int
-    name: str
-    status: str
-    request: str | None
-    created: float
-    started: float | None
-    finished: float | None
-    passed: bool | None
-    error: str | None
-    phase: str | None
-    plan: str
-    plan_hash: str
-    plan_folder: str
-    plan_file: str
-    options: dict[str, Any] | None
-    eval_set: str | None
-    eval_set_file: str | None
-    data_summary: dict[str, Any] | None
-    seed: int
-    environment: dict[str, Any] | None
-    worker_pid: int | None
-    worker_host: str | None
-    heartbeat: float | None
-    log: str | None
-    waiting: str | None = None  # what the worker waits for
-    concurrency: int | None = None  # calls at once that a person allows
-
-    @property
-    def imported(self) -> str | None:
-        """The tool whose published results the run holds; None for one that was carried out here."""
-        return (self.options or {}).get("imported")
-
-
-@dataclass(frozen=True, slots=True)
 class ModelRow:
     id: int
     name: str
@@ -83,22 +48,17 @@ class ModelRow:
         return (self.details or {}).get("sweep")
 
     @property
+    def chosen_on(self) -> int:
+        """On how many of the examples that judge it a sweep chose it from more checkpoints than it kept."""
+        found = self.sweep or {}
+        if not found.get("kept") or found.get("value") is None or found["of"] <= found["keep"]:
+            return 0
+        return int(found.get("on_examples", found["sample"]))
+
+    @property
     def is_cut(self) -> bool:
         """Whether a sweep left it out of the evaluation."""
         return self.sweep is not None and not self.sweep["kept"]
-
-
-@dataclass(frozen=True, slots=True)
-class MetricRow:
-    measure: str
-    direction: str  # higher lower none
-    low: float | None
-    high: float | None
-    unit: str
-    version: str
-    source: str
-    meaning: str
-    settings: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +71,9 @@ class ModelScoreRow:
     n: int
     missing: int
     reason: str | None
+    samples: int | None = None  # answers with a value, where examples have several
+    samples_missing: int | None = None
+    spread: float | None = None  # the standard deviation between the samples of one example
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +100,13 @@ class ComparisonRow:
     high_corrected: float | None
     needed: int | None  # about how many examples would settle it
 
+    @property
+    def relative(self) -> float | None:
+        """The difference as a share of the baseline's value; None where that is 0 or not known."""
+        return (
+            self.delta / abs(self.baseline_value) if self.delta is not None and self.baseline_value else None
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class WinRateRow:
@@ -157,6 +127,7 @@ class WinRateRow:
     turn: int = 0  # 0: whole answers and conversations; from 1: that turn alone
     length_controlled_low: float | None = None
     length_controlled_high: float | None = None
+    looks: int = 1  # win rates of the candidate that are looked at together
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,16 +156,6 @@ class BenchmarkSampleRow:
     candidate_value: float | None
     baseline_answer: str
     baseline_value: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeRow:
-    id: int
-    name: str
-    kind: str
-    is_language_model: bool
-    prompt_hash: str
-    details: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,54 +193,6 @@ class LeakRow:
 
 
 @dataclass(frozen=True, slots=True)
-class SplitUseRow:
-    run_id: int | None
-    split: str
-    user: str
-    reason: str
-    created: float
-
-
-@dataclass(frozen=True, slots=True)
-class ProgressRow:
-    phase: str
-    item: str
-    done: int
-    total: int
-    unit: str
-    tokens: int
-    resumed_from: int
-    started: float | None
-    updated: float | None
-    seconds: float  # spent working on it, pauses left out
-    prompt_tokens: int = 0
-    prompt_seconds: float = 0.0  # of `seconds`
-    slots: int | None = None
-    busy: int | None = None
-    cost: float | None = None  # US dollars
-
-
-@dataclass(frozen=True, slots=True)
-class VitalsRow:
-    device: str
-    utilisation: float | None  # 0 to 1
-    memory_used: int | None  # bytes
-    memory_total: int | None
-    power_w: float | None
-    updated: float
-    temperature_c: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EventRow:
-    id: int
-    time: float
-    level: str
-    phase: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class LatestVerdict:
     judge: str
     candidate: str
@@ -302,6 +215,9 @@ class ResponseRow:
     cached: bool
     reason: str | None
     turns: list[str] | None = None  # every turn's answer, where there are several
+    thinking: str | None = None  # the reasoning trace, which is no part of the answer
+    thinking_tokens: int | None = None
+    calls: list[dict[str, Any]] | None = None  # of tools, as they were read from the text
 
     @property
     def whole(self) -> str | None:
@@ -317,6 +233,7 @@ class ScoreRow:
     measure: str
     value: float | None
     reason: str | None
+    samples: list[float | None] | None = None  # of each sample, where there are several
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,16 +286,7 @@ class ExampleRow:
     split: str | None
     extra: dict[str, Any] | None
 
-
-@dataclass(frozen=True, slots=True)
-class AnnotationRow:
-    id: int
-    kind: str
-    value: str
-    left_id: int | None
-    right_id: int | None
-    annotator: str
-    created: float
-    criterion: str | None
-    blind: bool
-    control: bool
+    @property
+    def right_calls(self) -> list[dict[str, Any]]:
+        """The calls of tools that would be right."""
+        return (self.extra or {}).get("calls") or []

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from store.read.history import Connection
 from store.read.query import select
 
-LEVEL = 0.05  # of p, which is stored corrected over its family
+# Slices about the eval set, not about what is asked.
+LEAKED, NOT_LEAKED = "leaked", "not leaked"
+SIMILAR, UNLIKE = "similar to training", "unlike training"
+OF_THE_SET = (LEAKED, NOT_LEAKED, SIMILAR, UNLIKE)
 _ORDER = ("worse", "more", "less", "inconclusive", "no worse", "at the floor", "better")
 
 
@@ -99,18 +102,12 @@ class DisparityRow:
     p: float | None
     n: int
     reason: str | None
+    standing: str  # see engine.compare.ruling
 
     @property
     def is_settled(self) -> bool:
         """Whether the groups are told apart by more than chance."""
-        return _settled(self.low, self.high, self.p)
-
-
-def _settled(low: float | None, high: float | None, p: float | None) -> bool:
-    """Whether an interval leaves 0 out and its p-value is small enough."""
-    if low is None or high is None or p is None:
-        return False
-    return p <= LEVEL and not low <= 0 <= high
+        return self.standing in ("more", "less")
 
 
 def slices(connection: Connection, run_id: int) -> list[SliceRow]:

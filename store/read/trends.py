@@ -6,6 +6,7 @@ is named. Standard library only, like `store.read.history`.
 """
 
 import re
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -99,8 +100,9 @@ def trend(
     sql = source.format(candidate=_CANDIDATE, run=_RUN, condition=condition)
     cursor = connection.cursor()
     cursor.row_factory = None
+    asks = not _LIKELIHOOD.match(measure) and how is not _HOW_ASKED
     # Plain tuples in the fields' order: ten thousand runs stand behind one line.
-    points = [_point(row, how) for row in cursor.execute(sql, values)]
+    points = [_point(row, how, asks) for row in cursor.execute(sql, values)]
     return points[::-1]
 
 
@@ -118,11 +120,24 @@ _CANDIDATE = (
     "ORDER BY c.position LIMIT 1)"
 )
 _LIMITED = "how many examples were asked for"
+_CHOSEN = "the choice of examples"
+_GENERATED = "the generation settings"
+_TEMPLATE = "the chat template"
+_LIKELIHOOD = re.compile(r"(perplexity|bits_per_byte)(:|$)")
+# Keys of a plan that decide which examples are evaluated, and what a model answers.
+_CHOICE = ("split", "ratios", "sample", "seed", "folds")
+_GENERATION = (
+    *("max_new_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "samples"),
+    *("stop", "overflow", "reasoning", "chat_template_kwargs"),
+)
 
-_HOW_MEASURED = ("the measure's version", "the measure's settings", "the eval set", "the tokenizer", _LIMITED)
+_HOW_MEASURED = (
+    *("the measure's version", "the measure's settings", "the eval set", "the tokenizer", _LIMITED),
+    *(_CHOSEN, _GENERATED),
+)
 _METRICS = f"""
     SELECT {{run}}, s.value, s.low, s.high, s.n, s.reason, d.version, d.settings, r.eval_set,
-      CASE :measure WHEN 'perplexity' THEN json_extract(m.details, '$.tokenizer') END, {_SELECTION}
+      CASE :measure WHEN 'perplexity' THEN json_extract(m.details, '$.tokenizer') END, {_SELECTION}, r.plan
     FROM run r CROSS JOIN model m ON {{candidate}}
     CROSS JOIN modelscore s ON s.model_id = m.id AND s.measure = :measure
     LEFT JOIN metric d ON d.run_id = r.id AND d.measure = :measure
@@ -130,11 +145,11 @@ _METRICS = f"""
 """
 _HOW_JUDGED = (
     *("the judge's prompt", "the judge's model or settings", "the baseline's weights", "the eval set"),
-    _LIMITED,
+    *(_LIMITED, _CHOSEN, _GENERATED),
 )
 _WIN_RATES = f"""
     SELECT {{run}}, w.win_rate, w.low, w.high, w.wins + w.losses + w.ties, w.reason, j.prompt_hash, j.details,
-      b.fingerprint, r.eval_set, {_SELECTION}
+      b.fingerprint, r.eval_set, {_SELECTION}, r.plan
     FROM run r CROSS JOIN model m ON {{candidate}} CROSS JOIN judge j ON j.run_id = r.id AND j.name = :judge
     CROSS JOIN model b ON b.run_id = r.id AND b.name = :over
     CROSS JOIN winrate w ON w.judge_id = j.id AND w.candidate_id = m.id AND w.baseline_id = b.id
@@ -142,10 +157,16 @@ _WIN_RATES = f"""
     WHERE {{condition}} ORDER BY r.id DESC LIMIT :limit
 """
 # A benchmark brings its own questions: the run's eval set has no part in it.
-_HOW_ASKED = ("the task's version", "the number of shots", "the task's text", "how many questions were asked")
+_HOW_ASKED = (
+    *("the task's version", "the number of shots", "the task's text", "how many questions were asked"),
+    _TEMPLATE,
+)
 _BENCHMARKS = f"""
     SELECT {{run}}, s.value, s.value - {_Z95} * s.stderr, s.value + {_Z95} * s.stderr, s.n, s.reason,
-      s.version, s.shots, s.task_hash, s.n
+      s.version, s.shots, s.task_hash, s.n,
+      coalesce(json_extract(m.details, '$.benchmarks_asked.apply_chat_template'),
+        json_extract(m.details, '$.lm_eval.chat_template_sha') IS NOT NULL
+        OR json_extract(m.details, '$.template') IS NOT NULL)
     FROM run r CROSS JOIN model m ON {{candidate}}
     CROSS JOIN benchmarkscore s ON s.model_id = m.id AND s.task = :task AND s.metric = :metric
       AND s.filter = :filter
@@ -153,10 +174,29 @@ _BENCHMARKS = f"""
 """
 
 
-def _point(row: tuple[Any, ...], how: tuple[str, ...]) -> Point:
+def _point(row: tuple[Any, ...], how: tuple[str, ...], asks: bool) -> Point:
+    """A row that ends with the run's plan, but for benchmarks, which the plan's data have no part in."""
     run_id, name, created, candidate, value, low, high, n, reason, *taken = row
+    if how is not _HOW_ASKED:
+        chosen, generated = _planned(taken.pop())
+        taken += [chosen, generated if asks else ""]
     conditions = _conditions(how, tuple(taken))
     return Point(run_id, name, created, candidate, value, low, high, n, reason, conditions)
+
+
+@lru_cache(maxsize=1024)
+def _planned(plan: str) -> tuple[str, str]:
+    """What a plan says of which examples are evaluated, and of how answers are generated."""
+    try:
+        tables = tomllib.loads(plan)
+    except tomllib.TOMLDecodeError:
+        return "", ""
+    found = []
+    for name, keys in (("data", _CHOICE), ("generation", _GENERATION)):
+        table = tables.get(name)
+        known = table if isinstance(table, dict) else {}
+        found.append(", ".join(f"{key} {known[key]}" for key in keys if key in known))
+    return found[0], found[1]
 
 
 @lru_cache(maxsize=256)
@@ -169,7 +209,7 @@ def breaks(points: Sequence[Point]) -> list[str | None]:
     found: list[str | None] = []
     for place, point in enumerate(points):
         differing = [] if place == 0 else _differing(points[place - 1], point)
-        verb = "differs" if len(differing) == 1 else "differ"
+        verb = "differs" if len(differing) == 1 and not differing[0].endswith("settings") else "differ"
         found.append(f"{' and '.join(differing)} {verb}" if differing else None)
     return found
 

@@ -37,6 +37,7 @@ from store.records.results import (
     StoredMetric,
     StoredModel,
     StoredResponse,
+    StoredSample,
     StoredScore,
 )
 from store.records.run import (
@@ -69,6 +70,7 @@ RECORDS: tuple[type[Record], ...] = (
     *(RunMark, Annotation, ReviewPlace, SplitUse, Exclusion, FailureTag),
     *(
         StoredResponse,
+        StoredSample,
         StoredScore,
         ModelScore,
         SliceScore,
@@ -121,6 +123,7 @@ __all__ = [
     "StoredModel",
     "StoredRating",
     "StoredResponse",
+    "StoredSample",
     "StoredScore",
     "StoredWinRate",
     "Verdict",

@@ -186,6 +186,15 @@ class PromptEvidence(Evidence):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CutAnswersEvidence(Evidence):
+    """The share of `n` answers that had no room for more; `baseline_share` is a baseline's."""
+
+    value: float | None = None
+    n: int | None = None
+    baseline_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeakageEvidence(Evidence):
     """How many of `n` examples leaked, by tier, and what a candidate's measures are without them."""
 
@@ -287,6 +296,17 @@ KINDS: dict[str, AlertKind] = {
             format="count",
             worse="more",
             short="a chat template leaves out the system text in {figure} prompts",
+        ),
+        AlertKind(
+            "cut_answers",
+            "answers cut off",
+            CutAnswersEvidence,
+            figure="value",
+            figure_label="had no room for more",
+            format="share",
+            worse="more",
+            short="{figure} of {n} answers were cut off at the token limit",
+            decides=True,
         ),
         AlertKind("nothing_measured", "nothing measured", Evidence, short="nothing could be measured"),
         AlertKind(

@@ -1,5 +1,6 @@
 """What models answered and how they did: scores, benchmark tasks, and comparisons."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -28,7 +29,7 @@ class StoredModel(Record):
 class StoredResponse(Record):
     """What one model answered to one example."""
 
-    UNIQUE: ClassVar = ("model_id", "example_id")
+    UNIQUE: ClassVar[Sequence[str]] = ("model_id", "example_id")
 
     id: Id = 0
     model_id: Annotated[int, Refers("model", "CASCADE")]
@@ -37,6 +38,7 @@ class StoredResponse(Record):
     turns: list[str] | None = None  # every turn's answer, where an example has several
     thinking: str | None = None  # the reasoning trace, which is no part of the answer
     thinking_tokens: int | None = None
+    calls: list[dict[str, Any]] | None = None  # of tools, read from the text where the example has tools
     tokens_in: int | None = None
     tokens_out: int | None = None
     finish_reason: str | None = None
@@ -44,6 +46,15 @@ class StoredResponse(Record):
     cached: bool = False
     reason: str | None = None  # why there is no text
     created: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSample(StoredResponse):
+    """A further answer of the same model to the same example; the first one is its response."""
+
+    UNIQUE: ClassVar = ("model_id", "example_id", "sample")
+
+    sample: int  # from 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +76,7 @@ class StoredMetric(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredScore(Record):
-    """One measure's value for one response, or the reason why it has none."""
+    """One measure's value for one example: its response's, or the mean of its samples; or why it has none."""
 
     model_id: Annotated[int, KEY, Refers("model", "CASCADE")]
     measure: Annotated[str, KEY]
@@ -73,6 +84,7 @@ class StoredScore(Record):
     value: float | None = None
     reason: str | None = None
     parts: list[float] | None = None  # additive statistics, where the value is not a plain mean
+    samples: list[float | None] | None = None  # the value of each sample, where there are several
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +99,9 @@ class ModelScore(Record):
     n: int
     missing: int
     reason: str | None = None
+    samples: int | None = None  # answers with a value, where examples have several
+    samples_missing: int | None = None  # those without
+    spread: float | None = None  # the standard deviation between the samples of one example
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +144,10 @@ class StoredDisparity(Record):
     delta: float | None = None  # first less second
     low: float | None = None
     high: float | None = None
-    p: float | None = None
+    p: float | None = None  # corrected over the model's disparities
     n: int = 0
     reason: str | None = None
+    standing: str  # the ruling on it: more less inconclusive, not tested, missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

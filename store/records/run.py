@@ -114,6 +114,11 @@ class Run(Record):
     heartbeat: float | None = None
     log: Annotated[str | None, HERE] = None
 
+    @property
+    def imported(self) -> str | None:
+        """The tool whose published results the run holds; None for one that was carried out here."""
+        return (self.options or {}).get("imported")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress(Record):

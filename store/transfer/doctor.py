@@ -17,6 +17,7 @@ from typing import Any
 from store import database
 from store.errors import StoreError
 from store.read.history import STATUS, attach, worker_alive
+from store.write import hold
 
 _STEP = 512  # rows asked for at once; where that fails, one by one
 
@@ -350,13 +351,18 @@ def repair(folder: Path, found: list[StoreCheck]) -> list[str]:
         if "runs" in wrong:
             count = connection.execute(
                 "UPDATE run AS r SET status = 'failed', finished = coalesce(heartbeat, created), "
-                f"error = 'its worker died' WHERE ({STATUS}) = 'interrupted'"
+                f"error = coalesce(last_words(r.id), 'its worker died') WHERE ({STATUS}) = 'interrupted'"
             ).rowcount
             done.append(f"{count} stuck runs are failed now; `assay resume RUN` goes on with one")
         if "files" in wrong:
             paths = leftovers(connection, folder)
             for path in paths:
+                lock = hold(path) if path.suffix == ".lock" else None
+                if path.suffix == ".lock" and lock is None:
+                    continue  # a worker has taken the run meanwhile
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                if lock is not None:
+                    os.close(lock)
             done.append(f"removed {len(paths)} files that belong to nothing")
     return done
 

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from store import records as what
 from store.read.history import Connection
 from store.read.query import mappings
+from store.records.columns import HERE, Record, columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,69 +63,81 @@ def run_content(connection: Connection, run_id: int) -> RunContent:
     )
 
 
+def _of(record: type[Record], *left_out: str) -> str:
+    """The record's own columns; what only its store or its machine knows is left to names, or left out."""
+    kept = [
+        f'x."{column.name}"'
+        for column in columns(record)
+        if HERE not in column.hints and column.name not in ("id", "position", *left_out)
+    ]
+    return ", ".join(name for name in kept if not name.endswith('_id"'))
+
+
+_SELECT = "SELECT r.id AS run, r.name AS run_name"
+_RUN = "JOIN run r ON r.id = x.run_id"
 _MODEL = "JOIN model m ON m.id = x.model_id JOIN run r ON r.id = m.run_id"
+_JUDGE = "JOIN judge j ON j.id = x.judge_id JOIN run r ON r.id = j.run_id"
 _EXAMPLE = "JOIN example e ON e.id = x.example_id"
 _SIDES = "JOIN model c ON c.id = x.candidate_id JOIN model b ON b.id = x.baseline_id"
-_JUDGE = "JOIN judge j ON j.id = x.judge_id JOIN run r ON r.id = j.run_id"
-_RUN = "r.id AS run, r.name AS run_name"
 _PAIR = "c.name AS candidate, b.name AS baseline"
-
-_SELECT = f"SELECT {_RUN}, "
+_GRADER = "j.name AS judge, j.prompt_hash"
 _OF_RUN = "WHERE r.id = ?"
+# Where a run stood while it ran.
+_PASSING = (
+    "name",
+    "request",
+    "waiting",
+    "concurrency",
+    "deleted",
+    "phase",
+    "plan_folder",
+    "worker_host",
+    "heartbeat",
+)
 
 # By the file's name: one run's records, in a stable order.
 QUERIES = {
-    "runs": f"""
-        {_SELECT} r.status, r.created, r.started, r.finished, r.passed, r.error, r.plan, r.plan_hash,
-          r.options, r.eval_set, r.seed, r.data_summary, r.environment FROM run r {_OF_RUN}""",
+    "runs": f"{_SELECT}, {_of(what.Run, *_PASSING)} FROM run x JOIN run r ON r.id = x.id {_OF_RUN}",
     "models": f"""
-        {_SELECT} m.name AS model, m.role, m.kind, m.fingerprint, m.details, m.passed
-        FROM model m JOIN run r ON r.id = m.run_id {_OF_RUN} ORDER BY m.position""",
+        {_SELECT}, x.name AS model, {_of(what.StoredModel, "name")} FROM model x {_RUN} {_OF_RUN}
+        ORDER BY x.position""",
     "examples": f"""
-        {_SELECT} e.example, x.split, e.query, e.messages, e."references", e.label, e.category, e.extra
-        FROM runexample x {_EXAMPLE} JOIN run r ON r.id = x.run_id {_OF_RUN} ORDER BY x.position""",
+        {_SELECT}, p.split, {_of(what.StoredExample)} FROM runexample p JOIN example x ON x.id = p.example_id
+        JOIN run r ON r.id = p.run_id {_OF_RUN} ORDER BY p.position""",
     "responses": f"""
-        {_SELECT} m.name AS model, e.example, x.text, x.turns, x.tokens_in, x.tokens_out, x.finish_reason,
-          x.latency_s, x.cached, x.reason
-        FROM response x {_MODEL} {_EXAMPLE} {_OF_RUN} ORDER BY m.position, x.example_id""",
+        {_SELECT}, m.name AS model, e.example, {_of(what.StoredResponse)} FROM response x {_MODEL} {_EXAMPLE}
+        {_OF_RUN} ORDER BY m.position, x.example_id""",
+    "samples": f"""
+        {_SELECT}, m.name AS model, e.example, {_of(what.StoredSample)} FROM sample x {_MODEL} {_EXAMPLE}
+        {_OF_RUN} ORDER BY m.position, x.example_id, x.sample""",
     "scores": f"""
-        {_SELECT} m.name AS model, e.example, x.measure, x.value, x.reason, x.parts
-        FROM score x {_MODEL} {_EXAMPLE} {_OF_RUN} ORDER BY m.position, x.measure, x.example_id""",
+        {_SELECT}, m.name AS model, e.example, {_of(what.StoredScore)} FROM score x {_MODEL} {_EXAMPLE}
+        {_OF_RUN} ORDER BY m.position, x.measure, x.example_id""",
     "measures": f"""
-        {_SELECT} m.name AS model, x.measure, x.value, x.low, x.high, x.n, x.missing, x.reason, d.version,
-          d.direction, d.settings
+        {_SELECT}, m.name AS model, {_of(what.ModelScore)}, d.version, d.direction, d.settings
         FROM modelscore x {_MODEL} LEFT JOIN metric d ON d.run_id = r.id AND d.measure = x.measure {_OF_RUN}
         ORDER BY m.position, x.measure""",
     "judgments": f"""
-        {_SELECT} j.name AS judge, j.prompt_hash, {_PAIR}, e.example, x.turn, x."order", x.winner,
-          x.candidate_score, x.baseline_score, x.confidence, x.reasoning, x.raw, x.failure, x.flags,
-          x.tokens_in, x.tokens_out, x.cost, x.cached
+        {_SELECT}, {_GRADER}, {_PAIR}, e.example, {_of(what.StoredJudgment)}
         FROM judgment x {_JUDGE} {_SIDES} {_EXAMPLE} {_OF_RUN} ORDER BY x.id""",
     "verdicts": f"""
-        {_SELECT} j.name AS judge, {_PAIR}, e.example, x.turn, x.outcome, x.consistent, x.reason
+        {_SELECT}, j.name AS judge, {_PAIR}, e.example, {_of(what.Verdict)}
         FROM verdict x {_JUDGE} {_SIDES} {_EXAMPLE} {_OF_RUN}
         ORDER BY x.judge_id, x.candidate_id, x.baseline_id, x.example_id, x.turn""",
     "ratings": f"""
-        {_SELECT} j.name AS judge, j.prompt_hash, m.name AS model, e.example, x.turn, x.score, x.scores,
-          x.confidence, x.reasoning, x.raw, x.failure, x.flags
+        {_SELECT}, {_GRADER}, m.name AS model, e.example, {_of(what.StoredRating)}
         FROM rating x {_JUDGE} JOIN model m ON m.id = x.model_id {_EXAMPLE} {_OF_RUN} ORDER BY x.id""",
     "comparisons": f"""
-        {_SELECT} {_PAIR}, x.kind, x.measure, x.direction, x.candidate_value, x.baseline_value, x.delta,
-          x.low, x.high, x.p, x.n, x.smallest_detectable, x.reason
+        {_SELECT}, {_PAIR}, {_of(what.StoredComparison)}
         FROM comparison x {_SIDES} JOIN run r ON r.id = c.run_id {_OF_RUN}
         ORDER BY c.position, b.position, x.kind, x.measure""",
     "benchmarks": f"""
-        {_SELECT} m.name AS model, x.task, x.metric, x.filter, x.value, x.stderr, x.n, x.version, x.shots,
-          x.higher_is_better, x.reason
-        FROM benchmarkscore x {_MODEL} {_OF_RUN} ORDER BY m.position, x.task, x.metric, x.filter""",
-    "alerts": f"""
-        {_SELECT} x.severity, x.kind, x.candidate, x.baseline, x.measure, x.message, x.evidence, x.created,
-          x.acknowledged, x.acknowledged_by, x.note
-        FROM alert x JOIN run r ON r.id = x.run_id {_OF_RUN} ORDER BY x.id""",
+        {_SELECT}, m.name AS model, {_of(what.StoredBenchmarkScore)} FROM benchmarkscore x {_MODEL} {_OF_RUN}
+        ORDER BY m.position, x.task, x.metric, x.filter""",
+    "alerts": f"{_SELECT}, {_of(what.StoredAlert, 'follows')} FROM alert x {_RUN} {_OF_RUN} ORDER BY x.id",
     "annotations": f"""
-        {_SELECT} e.example, l.name AS "left", g.name AS "right", x.kind, x.value, x.criterion, x.blind,
-          x.control, x.seconds, x.annotator, x.created, x.id AS number, x.undoes
-        FROM annotation x {_EXAMPLE} JOIN run r ON r.id = x.run_id LEFT JOIN model l ON l.id = x.left_id
+        {_SELECT}, e.example, l.name AS "left", g.name AS "right", x.id AS number, {_of(what.Annotation)}
+        FROM annotation x {_EXAMPLE} {_RUN} LEFT JOIN model l ON l.id = x.left_id
         LEFT JOIN model g ON g.id = x.right_id {_OF_RUN} ORDER BY x.id""",
 }
 

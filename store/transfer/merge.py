@@ -50,33 +50,32 @@ def purge(connection: Connection, folder: Path) -> list[int]:
     """
     # Each row's references would be looked up in tables without an index for that: whole runs go, in order.
     connection.execute("PRAGMA foreign_keys=OFF")
-    connection.execute("BEGIN IMMEDIATE")
     try:
-        held = held_by(connection)
-        gone = [run_id for run_id in deleted(connection) if run_id not in held]
-        connection.execute(
-            "CREATE TEMP TABLE purged AS SELECT id, eval_set FROM run "
-            "WHERE id IN (SELECT value FROM json_each(?))",
-            (json.dumps(gone),),
-        )
-        connection.execute(f"UPDATE splituse SET run_id = NULL WHERE run_id IN ({_DELETED})")
-        connection.execute(f"UPDATE benchmarkscore SET reused_from = NULL WHERE reused_from IN ({_DELETED})")
-        connection.execute(
-            "UPDATE alert SET follows = NULL WHERE follows IN "
-            f"(SELECT id FROM alert WHERE run_id IN ({_DELETED}))"
-        )
-        for table in reversed(OWNERS):
-            connection.execute(f"DELETE FROM {table} WHERE {belongs(table, _DELETED)}")
-        connection.execute(
-            "DELETE FROM example WHERE eval_set IN (SELECT eval_set FROM temp.purged) "
-            "AND eval_set NOT IN (SELECT eval_set FROM run WHERE eval_set IS NOT NULL) "
-            "AND id NOT IN (SELECT example_id FROM runexample)"
-        )
-        connection.execute("DROP TABLE temp.purged")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:
+            held = held_by(connection)
+            gone = [run_id for run_id in deleted(connection) if run_id not in held]
+            connection.execute(
+                "CREATE TEMP TABLE purged AS SELECT id, eval_set FROM run "
+                "WHERE id IN (SELECT value FROM json_each(?))",
+                (json.dumps(gone),),
+            )
+            connection.execute(f"UPDATE splituse SET run_id = NULL WHERE run_id IN ({_DELETED})")
+            connection.execute(
+                f"UPDATE benchmarkscore SET reused_from = NULL WHERE reused_from IN ({_DELETED})"
+            )
+            connection.execute(
+                "UPDATE alert SET follows = NULL WHERE follows IN "
+                f"(SELECT id FROM alert WHERE run_id IN ({_DELETED}))"
+            )
+            for table in reversed(OWNERS):
+                connection.execute(f"DELETE FROM {table} WHERE {belongs(table, _DELETED)}")
+            connection.execute(
+                "DELETE FROM example WHERE eval_set IN (SELECT eval_set FROM temp.purged) "
+                "AND eval_set NOT IN (SELECT eval_set FROM run WHERE eval_set IS NOT NULL) "
+                "AND id NOT IN (SELECT example_id FROM runexample)"
+            )
+            connection.execute("DROP TABLE temp.purged")
     finally:
         connection.execute("PRAGMA foreign_keys=ON")
     for run_id in gone:
@@ -168,7 +167,7 @@ def _copied(other: Path, copy: Path) -> None:
 
 def _merged(connection: sqlite3.Connection) -> Merged:
     connection.execute("BEGIN IMMEDIATE")
-    try:
+    with connection:
         connection.execute(
             """
             CREATE TEMP TABLE standing AS SELECT o.id, o.deleted, s.now, EXISTS (SELECT 1 FROM main.run r
@@ -210,10 +209,6 @@ def _merged(connection: sqlite3.Connection) -> Merged:
         }
         for table in ("standing", "chosen", "examples", "models"):
             connection.execute(f"DROP TABLE temp.{table}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
     return Merged(joined, *map(int, counts))
 
 

@@ -20,13 +20,13 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from engine.benchmarks.harness import KnownTask, TaskResult, check_tasks, identity, run_tasks
+from engine.benchmarks.harness import CountingModel, KnownTask, TaskResult, check_tasks, identity, run_tasks
 from engine.benchmarks.tasks import task_manager
 from engine.errors import BadInput, CannotRun
 from engine.models.local import LocalBase, LocalModel
 from engine.plan.plan import Benchmarks, Model
 from tests.benchmarks.tiny_tasks import CHOICE, FILTERED, GROUP, SECOND, write_task, write_tasks
-from tests.models.tiny import make_adapter, make_model
+from tests.models.tiny import TEMPLATE, make_adapter, make_model
 
 OPEN = CHOICE | {
     "task": "tiny_open",
@@ -49,8 +49,8 @@ def include(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def local(base: Path, adapter: Path | None = None) -> LocalModel:
-    model = Model(name="m", role="baseline", path=str(base), adapter=adapter, device="cpu")
+def local(base: Path, adapter: Path | None = None, **more: Any) -> LocalModel:
+    model = Model(name="m", role="baseline", path=str(base), adapter=adapter, device="cpu", **more)
     return LocalBase(str(base), device="cpu").generator(model)
 
 
@@ -286,3 +286,23 @@ def test_data_sets_of_the_hub_are_named_with_the_command_that_fetches_them(
     (tmp_path / "cache" / "org___colours" / "first" / "0.0.0" / "abc").mkdir(parents=True)
     [left] = check_tasks(("tiny_first", "tiny_second"), tmp_path)
     assert "which tiny_second needs" in left.message
+
+
+def test_the_templates_variables_reach_the_questions(base: Path) -> None:
+    model = local(base, chat_template_kwargs={"enable_thinking": False})
+    model.tokenizer.chat_template = "{{ messages[0].content }}{{ ' /no_think' if not enable_thinking }}"
+    with model.active() as active:
+        asked = CountingModel(active, model, 1, lambda: 0, lambda done, total: None)
+        assert asked.apply_chat_template([{"role": "user", "content": "hi"}]) == "hi /no_think"
+
+
+def test_a_date_in_the_chat_template_is_the_same_in_every_run_with_one_bos(base: Path) -> None:
+    model = local(base)
+    dated = "{{ strftime_now('%d %b %Y') }} {{ m.content }}"
+    model.tokenizer.chat_template = TEMPLATE.replace("{{ m.content }}", dated)
+    with model.active() as active:
+        asked = CountingModel(active, model, 1, lambda: 0, lambda done, total: None)
+        text = asked.apply_chat_template([{"role": "user", "content": "the cat"}])
+        assert text == "<s><|user|>26 Jul 2024 the cat</s><|assistant|>"
+        ids = asked.tok_batch_encode([text])[0][0].tolist()
+    assert asked.tok_encode(text) == ids and ids.count(model.tokenizer.bos_token_id) == 1

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from store import database
-from store.read import evidence, failures, history
+from store import database, reviewing
+from store.read import evidence, history
 from store.reviewing import annotate
 from tests.cli.conftest import Assay
 from tests.tui.judged import build
@@ -39,7 +39,7 @@ def say(store: Path) -> Say:
 
     def said(place: int, kind: str, value: str, annotator: str = "ann", **more: Any) -> None:
         if kind == "tag":
-            value = failures.make_tag(connection, value, annotator)
+            value = reviewing.make_tag(connection, value, annotator)
         sides = {"left_id": ids["base"], "right_id": ids["tuned"]}
         if kind in ("correction", "rating"):
             sides = {"left_id": ids["tuned"]}
@@ -162,5 +162,5 @@ def test_everything_said_is_written_with_who_and_when(
         "preference", "base", True, "random", 3.5,
     )  # fmt: skip
     assert (second["criterion"], second["value"], second["right"]) == ("tone", "4", None)
-    shown = assay("annotations", "export", "1", tmp_path / "no" / "folder.jsonl", "--store", store)
+    shown = assay("annotations", "export", "1", file / "in-a-file.jsonl", "--store", store)
     assert shown.code == 2 and "cannot be written" in shown.err

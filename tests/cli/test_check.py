@@ -316,3 +316,45 @@ def test_checking_loads_no_torch(plan: Write, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+SKIPS = "{% for m in messages %}{% if m.role == 'user' %}<|user|>{{ m.content }}{% endif %}{% endfor %}"
+
+
+def test_the_prompts_are_proved_before_the_run_and_shown(assay: Assay, tmp_path: Path) -> None:
+    folder = a_model(tmp_path)
+    (folder / "chat_template.jinja").write_text(
+        "{% if messages[-1].content.endswith('s') %}{{ raise_exception('not s') }}{% endif %}" + SKIPS
+    )
+    file = local_plan(tmp_path, folder, 'system = "Be \\u001b[2J brief."\n')
+    done = assay("check", file, "--show-prompt", "--store", tmp_path / "store")
+    assert done.code == 0
+    said = " ".join(done.out.split())
+    assert "prompts of before: the chat template leaves the system text out" in said
+    assert "1 of the first 50 examples cannot be asked" in said and "not s" in said
+    assert "First prompt of before, " in done.out and "\n<|user|> q\n" in done.out
+    found = assay("check", file, "--show-prompt", "--json", "--store", tmp_path / "store").json
+    assert [item["text"] for item in found["prompts"]] == ["<|user|> q"] * 2
+    assert {e["level"] for e in found["findings"] if e["subject"] == "prompts of before"} == {"warning"}
+    assert "prompts" not in assay("check", file, "--json", "--store", tmp_path / "store").json
+
+
+def test_special_tokens_are_visible_and_a_model_with_errors_has_no_prompt(
+    assay: Assay, tmp_path: Path
+) -> None:
+    done = assay(
+        "check", local_plan(tmp_path, SAMPLES / "models" / "base"), "--show-prompt", "--store", tmp_path
+    )
+    assert "<s><|user|>" in done.out and "<|assistant|>" in done.out
+    broken = a_model(tmp_path)
+    (broken / "model.safetensors").write_bytes(b"cut off")
+    done = assay("check", local_plan(tmp_path, broken), "--show-prompt", "--store", tmp_path)
+    assert done.code == 2 and "First prompt of before\nnone\n(" in done.out
+
+
+def test_a_served_models_messages_are_shown(assay: Assay, plan: Write, server: str, tmp_path: Path) -> None:
+    more = f'[[models]]\nname = "served"\nrole = "candidate"\nmodel = "served"\nserver = "{server}"\n'
+    file = plan(more=f'{more}system = "Hi."\n')
+    done = assay("check", file, "--show-prompt", "--store", tmp_path / "store")
+    assert "First prompt of served\nsystem: Hi." in done.out
+    assert "the server applies its own chat template" in " ".join(done.out.split())

@@ -156,15 +156,21 @@ def test_measures_that_come_from_a_plans_settings_are_known(connection: sqlite3.
     assert found(compare_runs(connection, 1, 2), "pass_at_3").n == 12
 
 
-def test_an_example_in_another_eval_set_counts_only_where_its_words_are_the_same(
+def test_an_example_in_another_eval_set_counts_only_where_its_words_and_right_calls_are_the_same(
     connection: sqlite3.Connection,
 ) -> None:
-    for name, query in (("t-001", "query"), ("t-002", "'changed: ' || query")):
+    calls = """'{"calls": [{"name": "f", "arguments": {}}]}'"""
+    changed = (
+        ("t-001", "query", "NULL"),
+        ("t-002", "'changed: ' || query", "NULL"),
+        ("t-003", "query", calls),
+    )
+    for name, query, extra in changed:
         (old,) = connection.execute("SELECT id FROM example WHERE example = ?", (name,)).fetchone()
         (new,) = connection.execute(
             f"""INSERT INTO example
-            (eval_set, example, position, query, messages, "references", label, category)
-            SELECT 'newer', example, position, {query}, messages, "references", label, category
+            (eval_set, example, position, query, messages, "references", label, category, extra)
+            SELECT 'newer', example, position, {query}, messages, "references", label, category, {extra}
             FROM example WHERE id = ? RETURNING id""",
             (old,),
         ).fetchone()
@@ -176,8 +182,8 @@ def test_an_example_in_another_eval_set_counts_only_where_its_words_are_the_same
             (new, old, model_id(connection, 2, "good")),
         )
     comparison = compare_runs(connection, 1, 2)
-    assert comparison.shared == 11 and found(comparison, "rougeL").n == 11
-    assert "have changed" in reason(comparison, "1 examples")
+    assert comparison.shared == 10 and found(comparison, "rougeL").n == 10
+    assert "have changed" in reason(comparison, "2 examples")
 
 
 def test_a_drop_beyond_the_gates_is_an_alert(connection: sqlite3.Connection) -> None:

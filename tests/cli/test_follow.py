@@ -10,16 +10,27 @@ from rich.cells import cell_len
 
 from store import database, records
 from store.read import history
-from store.read.rows import ModelRow, ProgressRow
+from store.read.rows import ModelRow
+from store.records import Progress
 from store.write import Recorder
 from tui.cli.follow import Follower, ProgressBars, bar_line, phases
 from tui.sections.eta import cost
 
 
-def progress(item: str, done: int, **changes: float) -> ProgressRow:
+def progress(item: str, done: int, **changes: float) -> Progress:
     values = {"resumed_from": 0, "seconds": 4.0} | changes
-    return ProgressRow(
-        "generate", item, done, 20, "responses", 0, int(values["resumed_from"]), 0.0, 0.0, values["seconds"]
+    return Progress(
+        run_id=1,
+        phase="generate",
+        item=item,
+        position=0,
+        done=done,
+        total=20,
+        unit="responses",
+        resumed_from=int(values["resumed_from"]),
+        started=0.0,
+        updated=0.0,
+        seconds=values["seconds"],
     )
 
 
@@ -43,7 +54,7 @@ def test_a_phase_that_has_not_begun_has_no_rate() -> None:
     assert "left" not in bar_line(phase, 80)
 
 
-def answering() -> ProgressRow:
+def answering() -> Progress:
     return replace(progress("base", 7), slots=4, busy=3, tokens=900, prompt_tokens=500, prompt_seconds=1.0)
 
 
@@ -68,7 +79,7 @@ def test_only_models_on_a_gpu_cost_gpu_hours() -> None:
 
 @pytest.mark.parametrize("columns", [20, 40, 80, 110, 200])
 @pytest.mark.parametrize("row", [progress("base", 7), answering()])
-def test_a_bar_never_wraps(columns: int, row: ProgressRow) -> None:
+def test_a_bar_never_wraps(columns: int, row: Progress) -> None:
     (phase,) = phases([row])
     assert cell_len(bar_line(phase, columns)) < columns
 

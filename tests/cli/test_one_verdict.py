@@ -11,7 +11,7 @@ from engine.compare.comparison import Comparison, from_paired
 from engine.compare.forgetting import forgetting
 from engine.compare.ruling import Ruling
 from engine.decision.decision import decide
-from engine.decision.words import change
+from engine.decision.families import change
 from engine.gates.measures import drop_alerts
 from engine.plan.plan import Gates
 from engine.stats.paired import Paired

@@ -3,17 +3,20 @@
 import http.server
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from store.database import connect
+from store.read import history
 from tests.cli.conftest import ASSAY, Assay, lines
 
 pytestmark = pytest.mark.e2e
@@ -51,13 +54,21 @@ def test_a_failed_gate_is_exit_code_1(process: Assay, plan: Write, tmp_path: Pat
     assert "exact_match" in done.out and "Scores" not in done.out and "Judges" not in done.out
 
 
-def test_answers_to_other_questions_are_no_pass(assay: Assay, plan: Write, tmp_path: Path) -> None:
+def test_answers_to_other_questions_are_not_evaluated(assay: Assay, plan: Write, tmp_path: Path) -> None:
     file = plan()
     for name in ("right", "wrong"):
         lines(tmp_path / f"{name}.jsonl", [{"id": "another", "response": "It is so."}])
     done = assay("run", file, "--store", tmp_path / "store")
     assert done.code == 1, done.out
-    assert "Nothing could be measured of after" in done.out and "8 of 8 missing" in done.out
+    assert "not evaluated" in done.out and "8 of 8 missing" in done.out
+    shown = assay("show", "last", "--json", "--store", tmp_path / "store").json
+    assert shown["passed"] is None and shown["reason"].startswith("not evaluated")
+    assert shown["decision"][0]["word"] == "inconclusive"
+    assert assay("run", file, "--allow-empty", "--quiet", "--store", tmp_path / "store").code == 0
+    compared = assay("compare", "1", "2", "--store", tmp_path / "store")
+    assert compared.code == 1 and "not evaluated" in compared.out
+    again = assay("compare", "1", "2", "--allow-empty", "--json", "--store", tmp_path / "store")
+    assert again.code == 0 and again.json["verdict"] == "not evaluated"
 
 
 def test_one_phase_alone_pauses_and_resuming_does_the_rest(assay: Assay, plan: Write, tmp_path: Path) -> None:
@@ -206,8 +217,6 @@ def test_closing_the_terminal_ends_the_follower_and_not_the_run(
 def test_a_killed_worker_is_told_with_the_way_on(
     long_run: subprocess.Popen[str], process: Assay, tmp_path: Path
 ) -> None:
-    from store.database import connect
-
     connection = connect(tmp_path / "store")
     (pid,) = connection.execute("SELECT worker_pid FROM run").fetchone()
     connection.close()
@@ -215,6 +224,45 @@ def test_a_killed_worker_is_told_with_the_way_on(
     _, told = long_run.communicate(timeout=DEADLINE)
     assert long_run.returncode == 3
     assert "exited without an error message" in told and "`assay resume 1`" in told
+
+
+def test_a_stopped_worker_is_told_and_another_takes_its_run(
+    long_run: subprocess.Popen[str],
+    slow: SlowServer,
+    assay: Assay,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = tmp_path / "store"
+    with closing(connect(store)) as connection:
+        (pid,) = connection.execute("SELECT worker_pid FROM run").fetchone()
+    alive = assay("resume", "1", "--take-over", "--store", store)
+    assert alive.code == 2 and "its worker answers" in alive.err and "`assay pause 1`" in alive.err
+    os.kill(pid, signal.SIGSTOP)
+    monkeypatch.setattr(history, "SILENT_AFTER", -1.0)  # in place of waiting
+    shown = assay("show", "1", "--store", store)
+    assert "running: no heartbeat" in shown.out and f"{pid} is stopped" in " ".join(shown.out.split())
+    told = assay("resume", "1", "--store", store)
+    assert told.code == 2 and "no heartbeat for" in told.err and f"process {pid} is stopped" in told.err
+    assert "`assay resume 1 --take-over` ends that process and goes on" in told.err
+    slow.release.set()
+    over = assay("resume", "1", "--take-over", "--store", store)
+    assert over.code in (0, 1), over.err
+    assert "ended the worker of run 1: no heartbeat for" in over.err
+    long_run.communicate(timeout=DEADLINE)
+    result = assay("show", "1", "--json", "--store", store).json
+    assert result["run"]["status"] == "finished" and max(row["n"] for row in result["scores"]) == 60
+
+
+def test_memory_that_is_limited_is_told_as_that(process: Assay, plan: Write, tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (700 << 20, before[1]))
+    try:
+        done = process("run", plan(), "--store", tmp_path / "store")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    assert done.code == 3 and "`ulimit -v unlimited` lifts that" in done.err, done.err
+    assert "memory ran out: this process may use 700 MiB" in done.err
 
 
 def test_cancel_from_elsewhere_ends_the_run(

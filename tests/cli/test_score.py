@@ -134,3 +134,47 @@ def test_several_samples_of_mbpp_tasks_have_pass_at_k(assay: Assay, tmp_path: Pa
     # By hand: pass@1 is (1/3 + 2/3) / 2; pass@2 is (1 - C(2,2)/C(3,2) + 1 - C(1,2)/C(3,2)) / 2.
     assert done.code == 0 and values(done)["pass_at_1"] == 0.5
     assert abs((values(done)["pass_at_2"] or 0) - (2 / 3 + 1) / 2) < 1e-12
+
+
+def test_the_columns_of_other_tools_are_read(assay: Assay, tmp_path: Path) -> None:
+    """`model_response` by itself, and any other by its name."""
+    file = said(tmp_path / "a.jsonl", {"query": "q", "reference": "Lenn", "model_response": "Lenn"})
+    assert values(assay("score", file, "--metrics", "exact_match", "--json")) == {"exact_match": 1.0}
+    file = said(tmp_path / "b.jsonl", {"asked": "q", "gold": "Lenn", "out": "Lenn", "response": "no"})
+    columns = [f"--field={name}" for name in ("query=asked", "reference=gold", "response=out")]
+    done = assay("score", file, "--metrics", "exact_match", "--json", *columns)
+    assert values(done) == {"exact_match": 1.0}
+    wrong = assay("score", file, "--metrics", "exact_match", "--field", "respons=out")
+    assert wrong.code == 2 and "NAME is one of response, id, query" in wrong.err
+    missing = assay(
+        "score", file, "--metrics", "exact_match", "--field", "response=text", "--field=query=asked"
+    )
+    assert missing.code == 2 and "b.jsonl:1: has no 'text'" in missing.err
+
+
+def test_a_classifiers_table_stands_below_its_totals(assay: Assay, tmp_path: Path) -> None:
+    rows = [("no", "no"), ("no", "yes"), ("yes", "yes"), ("yes", "who knows")]
+    file = said(
+        tmp_path / "said.jsonl",
+        *(
+            {"query": str(place), "label": label, "response": text}
+            for place, (label, text) in enumerate(rows)
+        ),
+    )
+    told = ("--metrics", "classification", "--set", 'classification.labels=["no", "yes"]')
+    shown = assay("score", file, *told).out
+    assert "examples by label and answer" in shown and "→ not found" in shown
+    classes = {row["label"]: row for row in assay("score", file, *told, "--json").json["classes"]}
+    assert classes["no"] == {
+        "label": "no", "precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 2, "answers": [1, 1, 0],
+    }  # fmt: skip
+    assert classes["yes"]["answers"] == [0, 1, 1]
+
+
+def test_the_commonest_reasons_beside_values_stand_at_the_totals(assay: Assay, tmp_path: Path) -> None:
+    rows = ({"query": str(place), "response": text} for place, text in enumerate(["1", "x", "y", ""]))
+    file = said(tmp_path / "said.jsonl", *rows)
+    shown = assay("score", file, "--metrics", "format").out
+    assert "json_parse: 2 × not JSON: Expecting value" in shown
+    (*_, parsed) = assay("score", file, "--metrics", "format", "--json").json["scores"]
+    assert [note["n"] for note in parsed["notes"]] == [2, 1]

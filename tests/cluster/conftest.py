@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.cluster.connection import connect
+from engine.cluster import connect
 from tests.cluster.runs import create, finish, numbers_of
 from tests.engine.checkpoints import make_checkpoints, write_sweep
 

@@ -35,7 +35,7 @@ def test_without_ray_a_plan_that_asks_for_it_names_the_extra(tmp_path: Path) -> 
 
 def test_without_ray_a_run_that_was_made_elsewhere_stops_with_the_way_out() -> None:
     said = python(
-        f"{BLOCKED}from engine.cluster.connection import connect\nfrom engine.errors import CannotRun\n"
+        f"{BLOCKED}from engine.cluster import connect\nfrom engine.errors import CannotRun\n"
         "try: connect('auto')\n"
         "except CannotRun as error: print(error)\n"
     )
@@ -51,7 +51,7 @@ def test_a_local_run_has_no_use_for_ray() -> None:
 
 
 def test_a_cluster_that_is_not_there() -> None:
-    from engine.cluster.connection import connect
+    from engine.cluster import connect
     from engine.errors import CannotRun
 
     with pytest.raises(CannotRun, match=r"no Ray cluster can be reached at '127.0.0.1:1'") as error:

@@ -12,6 +12,7 @@ import pytest
 from engine.data.example import Example
 from engine.data.examples import Account, data_rows
 from engine.data.leakage import find_leaks
+from engine.data.preview import preview
 from engine.errors import BadInput
 from tui.cli.main import command
 
@@ -181,3 +182,10 @@ def test_only_what_is_asked_for_is_imported() -> None:
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert finished.stdout.strip() == "[]"
+
+
+def test_a_file_in_another_encoding_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes('{"query": "Größe?", "reference": "fünf"}\n'.encode("cp1252"))
+    with pytest.raises(BadInput, match="is not UTF-8 text") as refused:
+        preview(tmp_path / "a.jsonl")
+    assert "iconv -f CP1252" in str(refused.value.hint)

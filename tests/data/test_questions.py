@@ -28,6 +28,19 @@ def said(example: Example) -> list[tuple[str, str]]:
     return [(turn["role"], turn["content"]) for turn in example.messages]
 
 
+def test_hellaswags_endings_are_choices(tmp_path: Path) -> None:
+    record = {
+        "ind": 4,
+        "ctx": "A man sits on a roof. he",
+        "ctx_b": "he",
+        "endings": ["sings.", "falls."],
+        "label": "1",
+    }
+    example = one(tmp_path, record)
+    assert said(example) == [("user", "A man sits on a roof. he\n\nA. sings.\nB. falls.")]
+    assert example.references == ("B", "falls.")
+
+
 HISTORY = [["Where do swifts nest?", "In towers."], ["In spring?", "In May."]]
 TURNS = [
     ("user", "Where do swifts nest?"),

@@ -12,7 +12,7 @@ from engine.data.leak import all_jump, near_ceiling, prefers_original
 from engine.data.power import examples_for, smallest_change
 from engine.data.versions import refuse_used_test, training_edited, version_diff
 from engine.errors import BadInput
-from store.read.rows import SplitUseRow
+from store.records import SplitUse
 
 TOPICS = {
     "refund": ["refund for order {}", "money back for my order {}", "when is the refund of {} due"],
@@ -161,8 +161,8 @@ def test_suspicion_is_a_hint_about_ceilings_joint_jumps_and_the_original_wording
 
 def test_a_used_test_split_is_refused_unless_the_plan_is_final() -> None:
     uses = [
-        SplitUseRow(1, "test", "ada", "run of v1", 1.7e9),
-        SplitUseRow(None, "test", "bob", "looked at examples", 1.75e9),
+        SplitUse(run_id=1, eval_set="abc", split="test", user="ada", reason="run of v1", created=1.7e9),
+        SplitUse(eval_set="abc", split="test", user="bob", reason="looked at examples", created=1.75e9),
     ]
     refuse_used_test("abc", [], final=False)
     refuse_used_test("abc", uses, final=True)

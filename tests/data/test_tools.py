@@ -8,13 +8,19 @@ import pytest
 
 from engine.data.example import Example, eval_set_version
 from engine.data.examples import Account, data_rows, read_examples
+from engine.data.preview import preview
 from engine.errors import BadInput
+from engine.formats.annotated import example_records
+from store.read.queues import AnnotatedExample, AnnotatedRow
 
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 FUNCTION = {"name": "weather", "description": "The weather.", "parameters": PARAMETERS}
 TOOL = {"type": "function", "function": FUNCTION}
 ASKED = {"role": "user", "content": "Weather in Bergen?"}
 ARGUMENTS = {"city": "Bergen"}
+DEEP: dict[str, Any] = {}
+for _ in range(400):
+    DEEP = {"items": DEEP}
 
 
 def one(tmp_path: Path, record: Any) -> Example:
@@ -181,6 +187,101 @@ def test_the_call_that_would_be_right(tmp_path: Path, record: Any) -> None:
     assert (example.calls, example.references) == (({"name": "weather", "arguments": ARGUMENTS},), ())
 
 
+BFCL = {
+    "id": "live_simple_3-1-0",
+    "question": [[ASKED]],
+    "function": [
+        {"name": "weather", "parameters": {"type": "dict", "properties": {"city": {"type": "any"}}}}
+    ],
+}
+POSSIBLE = [{"weather": {"city": ["Bergen", "Bjørgvin"], "unit": ["C", ""]}}]
+RIGHT = ({"name": "weather", "allowed": {"city": ["Bergen", "Bjørgvin"], "unit": ["C", ""]}},)
+
+
+def test_bfcls_questions_functions_and_possible_answers(tmp_path: Path) -> None:
+    example = one(tmp_path, BFCL | {"ground_truth": POSSIBLE})
+    assert (example.messages, example.calls, example.category) == ((ASKED,), RIGHT, "live_simple")
+    assert (example.tools[0]["function"], example.extra) == (BFCL["function"][0], {})
+    assert one(tmp_path, BFCL | {"question": [ASKED], "possible_answer": json.dumps(POSSIBLE)}).calls == RIGHT
+
+
+def test_bfcls_answers_beside_its_questions_belong_to_them(tmp_path: Path) -> None:
+    (tmp_path / "possible_answer").mkdir()
+    answers = {"id": BFCL["id"], "ground_truth": POSSIBLE}
+    (tmp_path / "possible_answer" / "one.jsonl").write_text(json.dumps(answers), "utf-8")
+    assert one(tmp_path, BFCL).calls == RIGHT
+
+
+@pytest.mark.parametrize(
+    ("record", "calls"),
+    [
+        (BFCL | {"id": "irrelevance_1"}, ()),
+        (BFCL | {"id": "live_relevance_1-1-0"}, None),
+        ({"query": "Q", "tools": [TOOL], "answers": "[]"}, ()),
+        ({"messages": [ASKED, {"role": "assistant", "content": "Rain."}], "tools": [TOOL]}, ()),
+        ({"query": "Q", "tools": [TOOL]}, None),
+        ({"query": "Q", "answer": "A"}, None),
+    ],
+)
+def test_no_call_is_right_where_the_record_says_so(tmp_path: Path, record: Any, calls: Any) -> None:
+    assert one(tmp_path, record).calls == calls
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        (BFCL | {"question": [[ASKED], [ASKED]]}, "question: 2 turns, whose calls would have to be run"),
+        (BFCL | {"id": "simple_java_0"}, "Java and JavaScript cannot be scored"),
+    ],
+)
+def test_parts_of_bfcl_that_cannot_be_scored_are_refused(tmp_path: Path, record: Any, says: str) -> None:
+    assert says in refused(tmp_path, record)
+
+
+def test_calls_that_a_models_form_has_in_a_reference_are_right_ones(tmp_path: Path) -> None:
+    said = f'<tool_call>\n{{"name": "weather", "arguments": {json.dumps(ARGUMENTS)}}}\n</tool_call>'
+    turns = [{"from": "human", "value": "Weather?"}, {"from": "gpt", "value": said}]
+    for more in ({}, {"tools": json.dumps([TOOL])}):
+        example = one(tmp_path, {"conversations": turns, **more})
+        assert (example.calls, example.references) == (
+            ({"name": "weather", "arguments": ARGUMENTS},),
+            (said,),
+        )
+    assert one(tmp_path, {"query": "Q", "tools": [TOOL], "output": "<tool_call>{"}).calls is None
+
+
+def test_xlams_parameters_are_no_schema_but_its_properties(tmp_path: Path) -> None:
+    parameters = {"type": {"description": "Of giveaway.", "type": "str", "default": "game"}}
+    tools = json.dumps([{"name": "giveaways", "parameters": parameters}])
+    call = {"name": "giveaways", "arguments": {"type": "beta"}}
+    example = one(tmp_path, {"id": 0, "query": "Q", "answers": json.dumps([call]), "tools": tools})
+    assert (example.calls, example.tools[0]["function"]["parameters"]) == ((call,), parameters)
+
+
+def test_the_preview_says_which_rows_name_calls_and_which_call_their_completion_bad(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    call = {"name": "weather", "arguments": ARGUMENTS}
+    records = [{"prompt": "Q", "completion": "A", "label": n > 1} for n in range(4)]
+    records += [{"query": "W", "tools": [TOOL], "answers": [call]}]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    found = preview(path)
+    assert (found.bad, found.with_calls, found.with_references) == (2, 1, 2)
+    assert found.columns["calls"] == {"answers": 1}
+    assert found.columns["references"] == {"completion": 2}
+
+
+@pytest.mark.parametrize("calls", [({"name": "weather", "arguments": ARGUMENTS},), RIGHT, (), None])
+def test_an_eval_set_of_annotated_examples_keeps_tools_and_calls(tmp_path: Path, calls: Any) -> None:
+    extra = {"tools": [TOOL]} | ({} if calls is None else {"calls": list(calls)})
+    kept = AnnotatedExample("e", ASKED["content"], [ASKED], [], None, extra, {})
+    flag = AnnotatedRow(
+        1, 1, 7, "flag", "later", None, "ann", 0.0, None, False, False, None, 1, None, "m", None, 1, "m"
+    )
+    [record] = example_records([flag], {7: kept}).records
+    found = one(tmp_path, record)
+    assert (found.tools, found.calls) == ((TOOL,), calls)
+
+
 def test_tools_and_calls_belong_to_the_version(tmp_path: Path) -> None:
     versions = {
         eval_set_version([one(tmp_path, {"messages": [ASKED, *more], "tools": tools})])
@@ -208,6 +309,11 @@ CALL = "messages[1].tool_calls[0]"
         ({"tools": [{"type": "function"}]}, "tools[0]: a tool is"),
         ({"tools": [TOOL, {"type": "web_search"}]}, "tools[1]: a tool is"),
         ({"tools": [{"name": "f", "parameters": "{"}]}, "tools[0].parameters: is neither JSON"),
+        (
+            {"tools": [{"name": "f", "parameters": {"$schema": [], "type": "x"}}]},
+            "parameters: is no valid JSON schema",
+        ),
+        ({"tools": [{"name": "f", "parameters": DEEP}]}, "it is nested more than 100 deep"),
         ({"tools": [{"name": "f", "parameters": ["city"]}]}, "tools[0].parameters: found a list"),
         (
             {"tools": [{"name": "f", "parameters": {"type": "text"}}]},

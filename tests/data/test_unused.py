@@ -29,7 +29,7 @@ def told(tmp_path: Path, *records: Any, **fields: str) -> list[tuple[str, int, s
         ({"query": "Q", "story": "Ships."}, "story", "context"),
         ({"question": "Q", "ctx_a": "Ships."}, "ctx_a", "context"),
         ({"question": "Q", "sourceText": LONG}, "sourceText", "context"),
-        ({"question": "Q", "endings": ["a", "b"]}, "endings", "choices"),
+        ({"question": "Q", "distractors": ["a", "b"]}, "distractors", "choices"),
         ({"question": "Q", "options": {"temperature": "0.1"}}, "options", "choices"),
         ({"question": "Q", "option_a": "Iron", "answer": "A"}, "option_a", "choices"),
         ({"query": "Q", "history": "A fracture in 2019."}, "history", "history"),

@@ -1,6 +1,8 @@
 """The page on the architecture names what is there, and the code keeps the shape that it describes."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,53 @@ def test_a_class_name_means_one_thing() -> None:
 
 def test_no_folder_holds_more_than_a_newcomer_can_survey() -> None:
     assert {folder: entries(folder) for folder in LIMITS if entries(folder) > LIMITS[folder]} == {}
+
+
+# Where files are written outside of `engine/data/textfile.py`, which writes them whole or not at all.
+WRITERS = {
+    "engine/data/textfile.py": "the one that everybody else uses",
+    "engine/sandbox/limits.py": "the kernel's own files of a control group",
+    "engine/sandbox/jail.py": "the kernel's own files under /proc",
+    "engine/sandbox/memory.py": "the kernel's own files of a control group",
+    "engine/run/launch.py": "a log, which grows line by line",
+    "tui/app/terminal.py": "a copied text, for its owner alone and never through a link",
+    "tui/cli/run.py": "the summary of a CI job, which other steps add to as well",
+    "tui/screens/review/editing.py": "a draft for the editor, in a folder of its own, gone afterwards",
+    "store/migrations/__init__.py": "databases, built aside by SQLite and linked into place",
+}
+_MOVES = {"rename", "renames", "replace", "move", "copyfile", "link", "mkstemp", "NamedTemporaryFile"}
+_MAY_WRITE = re.compile(r"open\(|write_(?:text|bytes)|\b(?:os|shutil|tempfile)\.")
+
+
+def writes(tree: ast.AST) -> Iterator[ast.Call]:
+    """The calls by which a file comes into being or gets another content."""
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+        module = getattr(getattr(call.func, "value", None), "id", "")
+        given = [node for part in (*call.args, *call.keywords) for node in ast.walk(part)]
+        texts = [str(node.value) for node in given if isinstance(node, ast.Constant)]
+        if (
+            (name in ("open", "fdopen") and any(re.fullmatch(r"[rbt]*[wax+][bt+]*", text) for text in texts))
+            or (name in ("write_text", "write_bytes") and isinstance(call.func, ast.Attribute))
+            or (name in _MOVES and module in ("os", "shutil", "tempfile"))
+        ):
+            yield call
+
+
+def test_files_that_people_keep_are_written_by_one_helper_whole_or_not_at_all() -> None:
+    found = {
+        str(path.relative_to(ROOT))
+        for floor in ("tui", "engine", "store")
+        for path in (ROOT / floor).rglob("*.py")
+        if _MAY_WRITE.search(text := path.read_text("utf-8")) and any(writes(ast.parse(text)))
+    }
+    assert found == WRITERS.keys()
+
+
+@pytest.mark.parametrize(
+    "code",
+    ['p.open("w")', 'open(p, mode="ab")', "p.write_text(t)", "p.write_bytes(b)", 'os.fdopen(f, "w")',
+     'gzip.open(p, "xt")', "os.rename(a, b)", "shutil.move(a, b)"],
+)  # fmt: skip
+def test_every_way_to_write_a_file_is_found(code: str) -> None:
+    assert list(writes(ast.parse(code)))

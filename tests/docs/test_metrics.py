@@ -14,6 +14,7 @@ HEADINGS = {
     "Classification": "classification",
     "Extraction": "extraction",
     "Form": "format",
+    "Tool calls": "tool calls",
     "Likelihood": "perplexity",
     "Efficiency": "efficiency",
     "Semantic similarity": "semantic",

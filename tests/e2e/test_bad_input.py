@@ -3,19 +3,21 @@
 import json
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from engine.run import worker
 from store import database, records
 from store.read import history
-from store.write import create_run
+from store.write import Recorder, create_run
 from tests.cli.conftest import Assay, assay, process
 from tests.e2e.conftest import SAMPLES, queue, reader, wait_until
 from tests.e2e.forked import Worker
@@ -276,6 +278,39 @@ def test_a_disk_that_fills_up_ends_the_run_which_goes_on_when_there_is_room(
         ).fetchall()
         assert [row[0] for row in texts] == [answer["response"] for answer in long]
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+def fill(disk: Path) -> None:
+    with (disk / "fill").open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(1 << 12)):
+            pass
+
+
+def test_a_store_on_a_full_disk_is_read_and_whatever_cannot_be_written_says_why(
+    folder: Path, small_disk: Path, assay: Assay
+) -> None:
+    store = small_disk / "store"
+    assert assay("run", folder / "plan.toml", "--store", store).code in (0, 1)
+    running = Recorder(store, queue(store, folder / "plan.toml"))
+    assert running.claim(2**22 + 1, socket.gethostname())  # a process that does not exist
+    with closing(sqlite3.connect(store / database.FILE)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    fill(small_disk)
+    worker._fail(running, "the judge's server is gone")
+    running.close()
+
+    shown = assay("show", "1", "--store", store)
+    assert shown.code == 0 and "exact_match" in shown.out, shown.err
+    assert "the judge's server is gone" in assay("show", "2", "--store", store).out, "told, though not stored"
+    full = f"assay: the disk that holds the store {store} is full\n  free some space and resume the run\n"
+    noted = assay("note", "1", "a note", "--store", store)
+    assert (noted.code, noted.err) == (2, full)
+    into = small_disk / "exported"
+    exported = assay("export", "runs", "1", into, "--store", store)
+    assert exported.code == 2 and f"{into} cannot be written: No space left on device" in exported.err
+    assert list(into.rglob("*")) == []
+    (small_disk / "fill").unlink()
+    assert assay("note", "1", "a note", "--store", store).code == 0
 
 
 def counts(store: Path, *tables: str) -> list[int]:

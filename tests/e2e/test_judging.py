@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from store import people
 from store.read import history
 from tests.cli.conftest import Assay, assay, process  # noqa: F401  # fixtures
 from tests.e2e.conftest import kill, queue, reader, wait_until
@@ -141,7 +142,7 @@ def test_a_run_that_waits_can_be_stopped(server: JudgeServer, tmp_path: Path, wh
     run_id = queue(store, write_plan(tmp_path / "plan", server))
     running = Worker(store, run_id)
     assert wait_until(lambda: bool(history.run(reader(store), run_id).waiting), running)
-    history.request(reader(store), run_id, what)
+    people.request(reader(store), run_id, what)
     assert running.wait(timeout=240) == 0
     ended = history.run(reader(store), run_id)
     assert (ended.status, ended.waiting) == (status, None)

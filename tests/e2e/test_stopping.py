@@ -11,8 +11,9 @@ from typing import Any
 import psutil
 import pytest
 
+from store import people
 from store.read import history
-from store.read.rows import RunDetail
+from store.records import Run
 from tests.e2e.conftest import SAMPLES, queue, reader, wait_until
 from tests.e2e.forked import Worker
 
@@ -123,7 +124,7 @@ def answers(store: Path) -> int:
         connection.close()
 
 
-def run_of(store: Path) -> RunDetail:
+def run_of(store: Path) -> Run:
     connection = reader(store)
     try:
         return history.run(connection, 1)
@@ -136,7 +137,7 @@ def stopped_after(store: Path, run_id: int, what: str, process: Worker) -> float
     worker = psutil.Process(process.pid)
     spent = [computed(worker)]
     connection = reader(store)
-    history.request(connection, run_id, what)
+    people.request(connection, run_id, what)
     connection.close()
     wanted = {"pause": "paused", "cancel": "cancelled"}[what]
 
@@ -190,7 +191,7 @@ def test_a_server_that_dies_half_way_is_waited_for_and_resuming_asks_for_the_res
     assert wait_until(lambda: "has not answered since" in str(run_of(store).waiting), process)
     assert slow.url in str(run_of(store).waiting)
     connection = reader(store)
-    history.request(connection, run_id, "pause")
+    people.request(connection, run_id, "pause")
     connection.close()
     assert process.wait(DEADLINE) == 0
     assert run_of(store).status == "paused" and run_of(store).waiting is None
@@ -225,7 +226,7 @@ def test_a_run_goes_on_on_other_hardware_only_when_told_and_says_so(tmp_path: Pa
     found = run_of(store)
     assert found.status == "failed"
     assert "began on NVIDIA H200; this is cpu" in str(found.error) and "--other-hardware" in str(found.error)
-    history.allow_other_hardware(connection, run_id)
+    people.allow_other_hardware(connection, run_id)
     assert Worker(store, run_id).wait(DEADLINE) == 0
     found = run_of(store)
     assert found.status == "finished" and answers(store) == 6

@@ -9,7 +9,7 @@ from engine.metrics.metric import Measure
 from engine.metrics.overlap import Rouge
 from engine.metrics.perplexity import PERPLEXITY
 
-ROUGE1 = Rouge.measures[0]
+ROUGE1 = Rouge().measures[0]
 
 
 def compared(

@@ -12,12 +12,14 @@ from engine.compare.comparison import Comparison, Kind, compare_parts, from_pair
 from engine.gates.checks import (
     AdapterEffect,
     ComplianceRate,
+    Leaked,
+    all_passed,
     format_alerts,
+    leakage_alerts,
     passed,
     probe_alerts,
     unmeasured_alerts,
 )
-from engine.gates.data import Leaked, leakage_alerts
 from engine.gates.judges import (
     JudgeConsistency,
     MatchVerdicts,
@@ -25,24 +27,24 @@ from engine.gates.judges import (
     judge_failure_alerts,
     win_rate_alerts,
 )
-from engine.gates.measures import drop_alerts, ruled
+from engine.gates.measures import drop_alerts, evaluated, ruled
 from engine.metrics.efficiency import Efficiency, Length
 from engine.metrics.exact import ExactMatch
 from engine.metrics.metric import Measure
 from engine.metrics.overlap import Rouge
 from engine.metrics.perplexity import BITS_PER_BYTE, PERPLEXITY
-from engine.metrics.safety import Refusals
+from engine.metrics.refusals import Refusals
 from engine.plan.plan import Gates
 from engine.stats.paired import from_stderr
 from engine.stats.winrate import win_rate
 from store.records.alert import Alert
 
 GATES = Gates()
-ROUGE1 = Rouge.measures[0]
+ROUGE1 = Rouge().measures[0]
 ALL = {
     measure.name: measure
     for measure in (
-        *Rouge.measures,
+        *Rouge().measures,
         *ExactMatch.measures,
         *Length.measures,
         *Efficiency.measures,
@@ -251,12 +253,22 @@ def test_a_value_that_one_side_lacks_is_a_warning_not_a_pass() -> None:
     assert metric_alerts([compare_parts("lora", "base", ROUGE1, {}, {})], GATES, ALL) == []
 
 
-def test_a_candidate_of_which_nothing_is_known_has_not_passed() -> None:
+def test_a_candidate_that_no_gate_could_look_at_has_neither_passed_nor_failed() -> None:
     lost = compare_parts("lora", "base", ROUGE1, {}, {})
-    alert = only(unmeasured_alerts(["lora", "good"], [lost, fallen(5, 5, candidate="good")], []))
-    assert (alert.severity, alert.candidate) == ("critical", "lora")
-    assert not passed([alert], "lora") and passed([alert], "good")
-    assert unmeasured_alerts(["lora"], [lost], ["lora"]) == []
+    longer = compare_parts("drifted", "base", Length.measures[0], shares(1, 9), shares(5, 5))
+    looked_at = evaluated([lost, longer, fallen(5, 5, candidate="good")], [], GATES, ALL)
+    assert looked_at == {"good"}
+    alert = only(unmeasured_alerts(["lora", "good"], looked_at))
+    assert alert.candidate == "lora" and "Not evaluated" in alert.message
+    assert passed([alert], "lora") is None and passed([alert], "good") is True
+    failed = replace(alert, severity="critical")
+    assert passed([alert, failed], "lora") is False
+
+
+def test_a_run_has_passed_only_where_every_candidate_was_evaluated() -> None:
+    assert [all_passed(each) for each in ([True, True], [True, None], [None, False], [])] == [
+        *(True, None, False, None)
+    ]
 
 
 def test_a_benchmark_that_does_not_compare_is_a_warning_with_the_reason() -> None:

@@ -105,6 +105,51 @@ def test_remembered_answers_are_no_part_of_the_rate(tmp_path: Path) -> None:
         assert bool(progress["tokens"]) is not bool(remembered)
 
 
+def test_samples_are_answers_of_their_own_and_none_is_asked_for_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.models.local.HAND_OVER", 0.0)
+    examples = [{"id": f"e{n}", "query": f"What is {n} plus {n}?"} for n in range(3)]
+    rows = ({"id": f"e{n}", "responses": ["no", None, "yes"]} for n in range(3))
+    after = recorded(tmp_path, "after.jsonl", *rows)
+    file = plan(tmp_path, examples, HERE, after)
+    text = file.read_text().replace(
+        "max_new_tokens = 10", "max_new_tokens = 6\nsamples = 3\ntemperature = 4.0\nbatch_size = 2"
+    )
+    file.write_text(text)
+    store = tmp_path / "store"
+    recorder = Recorder(store, queue(store, file))
+    recorder.set_run(options={"only": "generate", "cache": False})
+    with pytest.raises(Stopped):
+        execute(recorder, store, lambda: "pause" if recorder.rows(records.StoredResponse) else None)
+    begun = [row["id"] for row in rows_of(recorder, records.StoredResponse, "before")]
+    begun += [row["id"] for row in rows_of(recorder, records.StoredSample, "before")]
+    assert 0 < len(begun) < 9
+    with pytest.raises(Stopped):
+        execute(recorder, store, lambda: None)
+
+    def texts(of: Recorder, model: str) -> list[tuple[int, int, str | None]]:
+        rows = rows_of(of, records.StoredResponse, model) + rows_of(of, records.StoredSample, model)
+        return sorted((row["example_id"], row.get("sample", 0), row["text"]) for row in rows)
+
+    found, progress = texts(recorder, "before"), progress_of(recorder, "before")
+    assert [row[:2] for row in found] == [(example, sample) for example in (1, 2, 3) for sample in range(3)]
+    assert len({text for _, _, text in found}) > 3
+    assert (progress["done"], progress["total"]) == (9, 9)
+    assert [text for _, _, text in texts(recorder, "after")] == ["no", None, "yes"] * 3
+    (model,) = recorder.rows(records.StoredModel, run_id=recorder.run_id, name="before")
+    recorder.close()
+    assert model.details is not None and model.details["generation"]["samples"] == 3
+    # The same answers in one go, in other batches, and then from the cache.
+    file.write_text(text.replace("batch_size = 2", "deterministic = true"))
+    again = generated(store, file)
+    assert texts(again, "before") == found
+    again.close()
+    cached = generated(store, file)
+    assert progress_of(cached, "before")["resumed_from"] == 9
+    cached.close()
+
+
 def test_what_the_prompts_show_is_stored_before_any_answer_and_outlives_a_stop(tmp_path: Path) -> None:
     base = tmp_path / "base"
     shutil.copytree(SAMPLES / "models/base", base)
@@ -137,3 +182,25 @@ def test_what_the_prompts_show_is_stored_before_any_answer_and_outlives_a_stop(t
     # Cut at ten tokens within the trace that the prompt opened.
     assert answers and len(everything) == 5
     assert {row["text"] for row in everything if row["finish_reason"] == "length"} <= {None}
+
+
+def test_an_example_whose_template_raises_is_named_and_counted_and_the_run_goes_on(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(SAMPLES / "models/base", base)
+    (base / "chat_template.jinja").write_text(
+        "{% for m in messages %}{% if 'odd' in m.content %}"
+        "{{ raise_exception('no odd \x1b[2J ones') }}{% endif %}{{ m.content }}{% endfor %}"
+    )
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]  # ends with an answer
+    examples = [{"id": "e0", "messages": turns}, {"id": "e1", "query": "odd"}, {"id": "e2", "query": "even"}]
+    after = recorded(tmp_path, "after.jsonl", *({"id": f"e{n}", "response": "no"} for n in range(3)))
+    recorder = generated(tmp_path / "store", plan(tmp_path, examples, f'path = "{base}"', after))
+    found = {row["example_id"]: row for row in rows_of(recorder, records.StoredResponse, "before")}
+    names = {row.id: row.example for row in recorder.rows(records.StoredExample)}
+    told = [row.message for row in recorder.rows(records.Event, run_id=recorder.run_id, level="error")]
+    recorder.close()
+    missing = {names[place]: row["reason"] for place, row in found.items() if row["text"] is None}
+    assert len(found) == 3 and list(missing) == ["e1"]
+    assert "the chat template refuses the messages: no odd" in missing["e1"]
+    [event] = told
+    assert event.startswith("before, example e1: ") and "no odd" in event

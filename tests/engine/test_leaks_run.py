@@ -10,8 +10,7 @@ import pytest
 from engine.data.example import query_id
 from engine.data.leak import TEXT_LENGTH
 from engine.errors import BadInput
-from engine.gates.checks import passed
-from engine.gates.data import Leaked, leakage_alerts
+from engine.gates.checks import Leaked, leakage_alerts, passed
 from engine.plan.plan import Gates, read_plan
 from engine.preflight.check import check
 from engine.run.launch import create
@@ -106,6 +105,12 @@ def test_leaks_of_every_lexical_tier_are_stored_with_the_training_text(run: Reco
 def test_templates_and_answers_alone_are_told_apart_from_leaks(run: Recorder) -> None:
     found = summary(run)
     assert (found["leaked"], found["similar"], found["answers_seen"]) == (3, 1, 1)
+    [alike] = found["similar_ids"]
+    ids = {row.name: row.id for row in run.rows(records.StoredModel, run_id=run.run_id)}
+    rows = {
+        row.slice: row.n for row in run.rows(records.SliceScore, model_id=ids["tuned"], measure="exact_match")
+    }
+    assert (rows["similar to training"], rows["unlike training"]) == (1, 36) and alike.startswith("e")
     assert found["leaks_by_tier"] == {"identical": 1, "near": 1, "ngram": 1, "meaning": None}
     assert found["examples_path"].endswith("examples.jsonl") and 0 < found["detectable"] < 1
 

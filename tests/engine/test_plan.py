@@ -260,6 +260,30 @@ def test_other_system_texts_are_taken_as_they_are(folder: Path, text: str) -> No
 SECRET = "sk-proj-abcDEF0123456789xyz"
 
 
+def test_a_key_in_a_comment_or_held_by_a_variable_of_the_plan_is_refused_by_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "eval.jsonl").write_text('{"query": "q", "reference": "r"}\n')
+    (tmp_path / "a.jsonl").write_text('{"query": "q", "response": "r"}\n')
+    models = "".join(
+        f'[[models]]\nname = "{role}"\nrole = "{role}"\n{how}\n'
+        for role, how in (
+            ("baseline", 'outputs = "a.jsonl"'),
+            ("candidate", 'server = "http://h/v1"\nmodel = "m"\napi_key_env = "MY_KEY"'),
+        )
+    )
+    plan = tmp_path / "plan.toml"
+    monkeypatch.setenv("MY_KEY", "abcdefgh-of-mine")
+    for comment in (SECRET, "abcdefgh-of-mine"):
+        plan.write_text(f'name = "x"  # {comment}\n[data]\nexamples = "eval.jsonl"\n{models}')
+        with pytest.raises(BadInput, match="line 1: a plan is stored with every run") as caught:
+            read_plan(plan)
+        assert comment not in str(caught.value)
+    monkeypatch.setenv("MY_KEY", "x")
+    plan.write_text(f'name = "x"\n[data]\nexamples = "eval.jsonl"\n{models}')
+    assert read_plan(plan).text
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -312,6 +336,18 @@ def test_addresses(problems: Callable[[str], str], server: str, says: str) -> No
         ("[gates]\nmin_win_rate = true", "gates.min_win_rate: found true"),
         ("[generation]\nbatch_size = 0", "generation.batch_size: found 0"),
         ("[generation]\ncache = 1", "generation.cache: found 1"),
+        ("[generation]\nsamples = 0", "generation.samples: found 0"),
+        ("[generation]\nsamples = 4", "4 samples at temperature 0 are 4 times the same answer"),
+        ("[generation]\ntop_k = -1", "generation.top_k: found -1"),
+        ("[generation]\nmin_p = 1.5", "generation.min_p: found 1.5"),
+        ("[generation]\nrepetition_penalty = 0", "generation.repetition_penalty: found 0"),
+        ("[generation]\nstop = 'x'", "generation.stop: found 'x'"),
+        ("[generation]\nstop = ['']", "generation.stop[0]: found ''"),
+        ("[generation]\nchat_template_kwargs = 'no'", "chat_template_kwargs: found 'no'; allowed: a table"),
+        ("[generation]\nchat_template_kwargs = { tokenize = true }", '"tokenize" is no variable'),
+        ("[generation]\nchat_template_kwargs = { now = 2024-07-26 }", "a date or a time cannot be sent"),
+        ("[metrics]\npass_k = [2]", "metrics.pass_k: found 2; allowed: at most 1"),
+        ("[metrics]\npass_k = [0]", "metrics.pass_k[0]: found 0"),
         ("[metrics]\nformat = { schema = 'gone.json' }", "format.schema: no such file"),
         ("[metrics]\nformt = { x = 1 }", 'metrics.formt: unknown metric "formt" (did you mean "format"?)'),
         ("[metrics]\nformat = 3", "metrics.format: found 3; allowed: a valid dictionary"),
@@ -370,6 +406,31 @@ def test_tables_built_in_code_keep_their_paths() -> None:
     assert (model.path, model.adapter) == ("some/where", Path("else/where"))
     assert Metrics(use=("bleu",), settings={"format": {}}).settings == {"format": {}}
     assert "models" in Plan.model_fields
+
+
+def test_the_templates_variables_are_those_of_all_models_and_of_each(folder: Path) -> None:
+    recorded = '[[models]]\nname = "old"\nrole = "candidate"\noutputs = "out.jsonl"\n'
+    own = "chat_template_kwargs = { enable_thinking = true }\n"
+    every = '[generation]\nchat_template_kwargs = { enable_thinking = false, level = "low" }\n'
+    plan = parse_plan(DATA + MODELS + own + recorded + every, folder)
+    assert [model.chat_template_kwargs for model in plan.models] == [
+        {"enable_thinking": False, "level": "low"},
+        {"enable_thinking": True, "level": "low"},
+        {},
+    ]
+
+
+def test_a_limit_may_be_on_what_samples_tell(folder: Path) -> None:
+    def limited(measure: str) -> None:
+        sampled = (
+            "[generation]\nsamples = 4\ntemperature = 1\n[metrics]\nuse = ['exact_match']\npass_k = [2]\n"
+        )
+        parse_plan(DATA + MODELS + sampled + f'[gates.metrics]\n"{measure}" = 0.1\n', folder)
+
+    limited("pass^2:exact_match")
+    limited("maj@4:exact_match")
+    with pytest.raises(BadInput, match=r'no metric of the plan measures "pass@4:exact_match"'):
+        limited("pass@4:exact_match")
 
 
 def test_a_limit_names_a_measure_that_the_plan_has(folder: Path) -> None:

@@ -89,9 +89,14 @@ def test_answers_made_elsewhere_are_models_and_the_older_ones_the_baseline(tmp_p
         ({"tests": ["assert f(1) == 1"]}, {"code"}, {"rouge", "exact_match"}),
         ({"schema": {"type": "object"}}, {"format"}, {"rouge"}),
         ({"reference": '{"a": 1}'}, {"json_fields", "exact_match"}, {"contains"}),
+        (
+            {"tools": '[{"name": "f"}]', "answers": '[{"name": "f", "arguments": {}}]'},
+            {"tool_calls"},
+            {"rouge"},
+        ),
         ({}, {"length"}, {"rouge", "exact_match"}),
     ],
-    ids=["answers", "names", "numbers", "code", "schema", "json", "bare"],
+    ids=["answers", "names", "numbers", "code", "schema", "json", "tools", "bare"],
 )
 def test_the_metrics_fit_the_data(
     tmp_path: Path, record: dict[str, Any], used: set[str], unused: set[str]

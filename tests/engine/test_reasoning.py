@@ -46,6 +46,7 @@ def test_a_trace_that_a_server_sent_apart_stays_with_the_answer() -> None:
     sent = replace(response("42"), thinking="6 * 7")
     assert without_reasoning(sent) == sent
     assert without_reasoning(replace(response("", "length"), thinking="6 *")).text is None
+    assert without_reasoning(replace(response("", "length"), thinking_tokens=9)).text is None
 
 
 def test_an_answer_without_a_trace_stays_as_it_is() -> None:

@@ -3,12 +3,13 @@
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from engine.compare.comparison import Comparison, compare_parts, from_paired
-from engine.compare.ruling import BoundedComparison, Ruling, rule
+from engine.compare.ruling import BoundedComparison, Ruling, rule, rule_on_rate
 from engine.gates.measures import ruled
 from engine.metrics.metric import Measure
 from engine.plan.plan import Gates
@@ -103,3 +104,10 @@ def test_the_rule_costs_no_heavy_library() -> None:
     code += "print({'numpy', 'torch', 'scipy', 'sqlmodel', 'pydantic'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_win_rate_is_corrected_for_all_of_the_candidates_win_rates() -> None:
+    said = [rule_on_rate(SimpleNamespace(win_rate=0.6, low=0.51, high=0.69, looks=looks)) for looks in (1, 4)]
+    assert said == ["better", "inconclusive"]
+    assert rule_on_rate(SimpleNamespace(win_rate=0.2, low=0.1, high=0.3, looks=4)) == "worse"
+    assert rule_on_rate(SimpleNamespace(win_rate=None, low=None, high=None, looks=1)) == "missing"

@@ -1,10 +1,11 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from engine.compare.sweep import cheap_measure, rank
+from engine.compare.sweep import Place, cheap_measure, general_measure, hold_to_general, rank
 from engine.errors import BadInput, CannotRun
 from engine.metrics.exact import TokenF1
 from engine.metrics.perplexity import PERPLEXITY
@@ -68,7 +69,7 @@ def test_a_table_with_a_sweep_is_a_base_and_its_checkpoints_in_the_order_of_thei
     assert {model.path for model in plan.models} == {str(folder / "base")}
     assert {model.dtype for model in plan.models} == {"float32"}
     assert plan.model("checkpoint-10").adapter == folder / "outputs/checkpoint-10"
-    assert (plan.sweep.keep, plan.sweep.by, plan.sweep.sample) == (3, "perplexity", 50)
+    assert (plan.sweep.keep, plan.sweep.by, plan.sweep.sample) == (3, None, 50)
 
 
 def test_an_entry_with_a_sweep_stands_beside_others(folder: Path) -> None:
@@ -183,6 +184,57 @@ def test_preflight_refuses_what_nothing_can_be_cut_by(folder: Path, by: str, mes
 def test_perplexity_needs_no_place_among_the_metrics(folder: Path) -> None:
     plan = parse_plan(HEAD + TABLE + DATA + '[metrics]\nuse = ["token_f1"]\n', folder)
     assert cheap_measure(plan) is PERPLEXITY
+
+
+def test_by_takes_a_corpus_or_a_benchmark_of_the_plan(folder: Path) -> None:
+    (folder / "news.txt").write_text("Nothing new.")
+    rest = '[metrics]\nuse = ["token_f1"]\ncorpora = { domain = "news.txt", news = "news.txt" }\n'
+    rest += '[benchmarks]\ntasks = ["arithmetic"]\n'
+    for by in ("perplexity:news", "bits_per_byte:domain", "arithmetic"):
+        plan = parse_plan(HEAD + TABLE + DATA + rest + f'[sweep]\nby = "{by}"\n', folder)
+        assert cheap_measure(plan).name == by and general_measure(plan) is None
+
+
+@pytest.mark.parametrize(
+    ("rest", "held_to"),
+    [
+        ('[metrics]\nuse = ["token_f1"]\n', None),
+        ('[metrics]\nuse = ["token_f1"]\ncorpora = { domain = "t.txt" }\n', None),
+        (
+            '[metrics]\nuse = ["token_f1"]\ncorpora = { domain = "t.txt", news = "t.txt" }\n',
+            "bits_per_byte:news",
+        ),
+        ('[benchmarks]\ntasks = ["arithmetic"]\n', "arithmetic"),
+    ],
+)  # fmt: skip
+def test_the_default_holds_to_what_is_general_in_the_plan(
+    folder: Path, rest: str, held_to: str | None
+) -> None:
+    (folder / "t.txt").write_text("Nothing new.")
+    found = general_measure(parse_plan(HEAD + TABLE + DATA + rest, folder))
+    assert (found and found.name) == held_to
+
+
+def place(model: str, rank: int | None) -> Place:
+    return Place(model, None if rank is None else float(rank), None, None, 4, rank, kept=rank == 1)
+
+
+def test_the_best_by_gain_are_kept_among_those_that_forgot_least() -> None:
+    gain = [place(name, rank) for rank, name in enumerate(("d", "c", "b", "a"), start=1)] + [place("e", None)]
+    general = [place(name, rank) for rank, name in enumerate(("a", "b", "c", "d"), start=1)]
+    held = hold_to_general(gain, [*general, place("e", None)], keep=1, name="bits_per_byte:general")
+    assert [(item.model, item.rank, item.kept) for item in held] == [
+        *(("b", 1, True), ("a", 2, False), ("d", 3, False), ("c", 4, False), ("e", None, False))
+    ]
+    assert held[2].reason == "half of the checkpoints or more are better on bits_per_byte:general"
+    assert [item.general for item in held[:3]] == [2.0, 1.0, 4.0]
+
+
+def test_of_equals_none_forgot_more() -> None:
+    gain = [place(name, rank) for rank, name in enumerate(("d", "c", "b", "a"), start=1)]
+    general = [replace(item, value=1.0) for item in gain[::-1]]
+    held = hold_to_general(gain, general, keep=1, name="arithmetic")
+    assert [item.model for item in held] == ["d", "c", "b", "a"] and not any(item.reason for item in held)
 
 
 SAMPLE = ["a", "b", "c", "d"]

@@ -1,5 +1,6 @@
 """lm-eval's results files, written by lm-eval itself, become runs that compare and are written back."""
 
+import gzip
 import json
 import random
 from collections.abc import Iterator
@@ -266,6 +267,107 @@ def test_of_several_files_of_one_model_the_newest_counts(store: Path, tmp_path: 
     connection.close()
     assert (row.value, row.stderr) == (0.7, None)
     assert "hellaswag: in several files; the newest, results_0.7.json, counts" in notes
+
+
+def results(score: float, n: int = 100, arguments: str = "pretrained=org/base", **more: Any) -> str:
+    """A file as lm-eval 0.4 writes it, with one task."""
+    return json.dumps(
+        {
+            "results": {"arc_easy": {"acc,none": score, "acc_stderr,none": 0.01}},
+            "versions": {"arc_easy": 1.0},
+            "n-shot": {"arc_easy": 0},
+            "higher_is_better": {"arc_easy": {"acc": True}},
+            "n-samples": {"arc_easy": {"original": 2376, "effective": n}},
+            "config": {"model": "hf", "model_args": arguments},
+            "date": 1.0,
+            **more,
+        }
+    )
+
+
+def compared_files(store: Path, folder: Path, *texts: str) -> RunComparison:
+    for place, text in enumerate(texts):
+        (folder / f"{place}.json").write_text(text)
+        import_benchmarks(folder / f"{place}.json", store)
+    connection = history.attach(database.connect(store))
+    found = compare_runs(connection, 1, 2)
+    connection.close()
+    return found
+
+
+TOLD = {"fewshot_as_multiturn": False, "chat_template_sha": None}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        (results(0.81, 2376), results(0.62, 50), "different documents: 2,376 and 50 of them"),
+        (
+            results(0.81, **TOLD),
+            results(0.62, **TOLD | {"chat_template_sha": "ab"}),
+            "different chat template: not applied and applied",
+        ),
+        (
+            results(0.81, **TOLD),
+            results(0.62, **TOLD | {"system_instruction": "Be brief."}),
+            "different system instruction: none and Be brief.",
+        ),
+    ],
+)
+def test_scores_that_were_asked_in_another_way_are_not_compared(
+    store: Path, tmp_path: Path, first: str, second: str, reason: str
+) -> None:
+    comparison = compared_files(store, tmp_path, first, second)
+    [item] = comparison.benchmarks
+    assert item.delta is None and item.reason == reason and not comparison.is_evaluated
+
+
+MODEL = "meta-llama/Llama-3.1-8B"
+LLAMA = f"pretrained={MODEL}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (
+            [f"{LLAMA},peft=out/lora-{name}/final/adapter" for name in "AB"],
+            ["out/lora-A/final/adapter", "out/lora-B/final/adapter"],
+        ),
+        ([f"{LLAMA},device=cuda", f"{LLAMA},revision=v2"], [MODEL, f"{MODEL} revision=v2"]),
+        ([f"{LLAMA},batch_size=1", f"{LLAMA},load_in_4bit=True"], [MODEL, f"{MODEL} load_in_4bit=True"]),
+        ([f"{LLAMA},batch_size=1", f"{LLAMA},device=cpu"], [MODEL]),
+    ],
+)
+def test_two_models_are_never_merged(
+    store: Path, tmp_path: Path, arguments: list[str], names: list[str]
+) -> None:
+    for place, (given, score) in enumerate(zip(arguments, (0.4, 0.8), strict=True)):
+        with gzip.open(tmp_path / f"results_{place}.json.gz", "wt") as file:
+            file.write(results(score, arguments=given, date=float(place)))
+    runs = import_benchmarks(tmp_path, store)
+    connection = history.attach(database.connect(store))
+    models = [history.models(connection, run)[0] for run in runs]
+    values = [history.benchmarks(connection, run)[0].value for run in runs]
+    connection.close()
+    assert [model.name for model in models] == names
+    assert values == ([0.4, 0.8] if len(names) == 2 else [0.8])
+
+
+def test_files_that_name_no_model_are_not_guessed_to_be_of_one(store: Path, tmp_path: Path) -> None:
+    for place in (0, 1):
+        (tmp_path / f"results_{place}.json").write_text(results(0.4, arguments=""))
+    with pytest.raises(BadInput, match="neither says which model it is of") as refused:
+        import_benchmarks(tmp_path, store)
+    assert "--name" in str(refused.value)
+
+
+def test_a_token_among_the_arguments_is_not_kept(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text(results(0.4, arguments=f"{LLAMA},token=hf_secret,dtype=float16"))
+    import_benchmarks(tmp_path, store)
+    connection = history.attach(database.connect(store))
+    details = json.dumps(history.models(connection, 1)[0].details)
+    connection.close()
+    assert "hf_secret" not in details and "dtype=float16" in details
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from engine.errors import CannotRun, Paused
 from engine.judges.asking import Answered, JudgmentCache, Question
 from engine.judges.batch_api import BatchAsker
 from engine.plan.plan import Judge
-from engine.servers import control, costs
+from engine.servers import control, costs, transport
 from engine.servers.costs import Ledger, read_prices
 from tests.judges.scripted import Json, prefers, says
 
@@ -32,6 +32,8 @@ class BatchServer:
         self.polls_before_done = 2
         self.lose_next_creation = False
         self.refuses = 0
+        self.pages_first = False  # a proxy's page with status 200 in place of each path's first answer
+        self.paged: set[str] = set()
         self._polls: dict[str, int] = {}
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
@@ -113,6 +115,9 @@ def _handler_of(server: BatchServer) -> type[BaseHTTPRequestHandler]:
 
         def send(self, status: int, value: Any) -> None:
             body = value if isinstance(value, bytes) else json.dumps(value).encode()
+            if server.pages_first and self.path not in server.paged:
+                server.paged.add(self.path)
+                body = b"<!doctype html><title>Sign in</title>"
             self.send_response(status)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
@@ -295,3 +300,31 @@ def test_a_server_without_batches_or_access_stops_at_once(
     provider.refuses = status
     with pytest.raises(CannotRun, match=said):
         ask(provider, tmp_path)
+
+
+def test_a_page_of_a_proxy_is_no_answer_of_the_api_and_is_asked_again(
+    provider: BatchServer, tmp_path: Path
+) -> None:
+    """Not a batch without an id, nor a file without answers, whose questions would be paid for again."""
+    provider.pages_first = True
+    answers = ask(provider, tmp_path)
+    assert len(answers) == 20 and provider.singly == [] and len(provider.batches) == 1
+    assert {path.rpartition("/")[0] for path in provider.paged} >= {"/v1", "/v1/batches"}
+    assert any(path.endswith("/content") for path in provider.paged)
+
+
+def test_a_server_that_answers_without_ids_accepts_no_batches(
+    provider: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider, "keep", lambda content: 7)
+    with pytest.raises(CannotRun, match="no answer of its API"):
+        ask(provider, tmp_path)
+
+
+def test_questions_longer_than_answers_may_be_are_not_sent(
+    provider: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "LONGEST_FILE", 1000)
+    with pytest.raises(CannotRun, match="the questions are longer than"):
+        ask(provider, tmp_path)
+    assert provider.files == {}

@@ -296,3 +296,23 @@ def test_a_run_that_is_stopped_and_resumed_asks_nothing_twice(
     assert len(server.requests) == 2 * COUNT
     progress = [row for row in run.rows(records.Progress, run_id=run_id) if row.phase == "judge"]
     assert all(row.done == row.total for row in progress)
+
+
+def test_what_else_a_judge_states_is_a_measure(server: JudgeServer, tmp_path: Path) -> None:
+    def stating(body: Json, number: int) -> Answer:
+        longer = "longer" in body["messages"][1]["content"]
+        more = {"category_correct": longer} if longer or "3" in body["messages"][1]["content"] else {}
+        return says(json.dumps({"reasoning": "so", "score": 4, **more}))
+
+    server.script = stating
+    run = run_of(tmp_path, judged_by(server, kind="pointwise"))
+    name = "judge:j:category_correct"
+    (declared,) = run.rows(records.StoredMetric, run_id=run.run_id, measure=name)
+    assert (declared.direction, declared.low, declared.high) == ("none", 0.0, 1.0)
+    values = {
+        model: run.rows(records.ModelScore, model_id=id_of(run, model), measure=name)[0]
+        for model in ("base", "tuned")
+    }
+    assert (values["tuned"].value, values["tuned"].n) == (1.0, COUNT)
+    assert values["base"].value == 0.0 and values["base"].missing == COUNT - values["base"].n > 0
+    assert values["base"].reason == "the judge's answer does not state it"

@@ -209,3 +209,17 @@ def test_a_plan_s_pointwise_judge_is_loaded_with_its_rubric(server: JudgeServer)
         (1, 5),
         {"respect": (1, 5), "fit": (1, 5)},
     )
+
+
+def test_other_numbers_and_truth_values_of_the_answer_are_kept(server: JudgeServer) -> None:
+    server.answers(scores(8, category_correct=True, facts_wrong=2, note="x", nested={"a": 1}))
+    rating = only(rater_for(server).rate([item()]))
+    assert rating.score == 8 and rating.extra == {"category_correct": 1.0, "facts_wrong": 2.0}
+
+
+def test_the_parts_of_a_total_are_added_up_and_not_rescaled() -> None:
+    parts = (("category", 1, 4), ("facts", 0, 3), ("tone", 0, 3))
+    criteria = tuple(Criterion(name=name, description="d", min=low, max=high) for name, low, high in parts)
+    rubric = Rubric(criteria=criteria, combine="sum")
+    assert rubric.scale == (1, 10) and rubric.total({"category": 4, "facts": 2, "tone": 1}) == 7
+    assert Rubric(criteria=criteria).total({"category": 4, "facts": 2, "tone": 1}) != 7

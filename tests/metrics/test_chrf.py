@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sacrebleu.metrics.chrf import CHRF
 
 from engine.data.example import Example
-from engine.metrics.overlap import CHRF_SIGNATURE, NO_CHARACTERS, ChrF, chrf_parts, combine_chrf
+from engine.metrics.overlap import NO_CHARACTERS, ChrF, chrf_parts, combine_chrf
 from engine.models.model import Response
 
 CHRF2 = CHRF()
@@ -39,8 +39,8 @@ def test_a_set_equals_sacrebleu(pairs: list[tuple[str, str]]) -> None:
 
 def test_the_signature_is_sacrebleus() -> None:
     CHRF2.corpus_score(["a"], [["a"]])
-    assert CHRF_SIGNATURE in CHRF2.get_signature().format()
-    assert all(CHRF_SIGNATURE in measure.source for measure in ChrF.measures)
+    signature = CHRF2.get_signature().format().partition("|version")[0].removeprefix("nrefs:1|")
+    assert all(signature in measure.source for measure in ChrF().measures), signature
 
 
 def test_many_letters_do_not_overflow() -> None:

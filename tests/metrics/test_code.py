@@ -74,9 +74,9 @@ class TestShapes:
     def test_a_human_eval_completion_or_whole_function_passes(
         self, metric: Code, tmp_path: Path, text: str
     ) -> None:
-        assert one(metric, example(tmp_path, HUMAN_EVAL), text) == Score(
-            "pass_at_1", 1.0, "isolation: namespaces"
-        )
+        score = one(metric, example(tmp_path, HUMAN_EVAL), text)
+        assert score.value == 1.0
+        assert str(score.reason).startswith("isolation: namespaces")
 
     @pytest.mark.parametrize(
         "text", ["    return items\n", "", "I cannot do that.", "    import os; os._exit(0)\n"]
@@ -84,7 +84,7 @@ class TestShapes:
     def test_what_solves_nothing_does_not_pass(self, metric: Code, tmp_path: Path, text: str) -> None:
         score = one(metric, example(tmp_path, HUMAN_EVAL), text)
         assert score.value == 0.0
-        assert str(score.reason).endswith("; isolation: namespaces")
+        assert "; isolation: namespaces" in str(score.reason)
 
     def test_mbpp_tests_with_their_imports(self, metric: Code, tmp_path: Path) -> None:
         task = example(tmp_path, MBPP)

@@ -12,7 +12,7 @@ from engine.sandbox.sandbox import Job, Sandbox
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox(ProgramLimits(cpu_s=3, wall_s=30.0, memory=256 << 20, processes=8), workers=2) as made:
-        if made.run(Job("", "")).isolation != "namespaces":
+        if made.run(Job("", "")).isolation is None:
             pytest.skip("this kernel gives no namespaces here")
         yield made
 

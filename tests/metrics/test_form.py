@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.data.example import Example
+from engine.data.schemas import compile_schema
 from engine.errors import BadInput
 from engine.metrics.efficiency import Length
-from engine.metrics.json_values import NO_SCHEMA, FormatCompliance, compile_schema
+from engine.metrics.json_values import NO_SCHEMA, FormatCompliance
 from engine.metrics.metric import Score
 from engine.models.model import Response
+from engine.run.outputs import OutputScores, read_outputs
 
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -75,11 +77,34 @@ def test_json_that_parses_is_counted_apart_from_json_that_complies() -> None:
 
 
 def test_a_fence_is_allowed_only_when_asked_for_and_alone() -> None:
-    metric = FormatCompliance(fence=True)
+    metric = FormatCompliance(around="fenced")
     assert check(f"```json\n{GOOD}\n```", metric=metric).value == 1.0
     assert check(f"```\n{GOOD}\n```\n", metric=metric).value == 1.0
     assert check(GOOD, metric=metric).value == 1.0
     assert check(f"Here:\n```json\n{GOOD}\n```", metric=metric).value == 0.0
+
+
+def test_prose_is_allowed_only_when_asked_for() -> None:
+    metric = FormatCompliance(around="anywhere")
+    for text in (f"Here:\n```json\n{GOOD}\n```\nBye", f"Sure: {GOOD} Anything else?", GOOD):
+        assert check(text, metric=metric).value == 1.0
+    assert check("Sure.", metric=metric).value == 0.0
+    assert check('Sure: {"category": "billing"}', metric=metric).value == 0.0
+    with pytest.raises(BadInput, match=r"metrics\.format\.around: found 'prose'; allowed: strict, fenced"):
+        FormatCompliance(around="prose")
+
+
+@pytest.mark.parametrize("schema", [3, [], "not JSON", {"type": "objekt"}])
+def test_one_bad_schema_costs_its_example_and_not_the_file(tmp_path: Path, schema: object) -> None:
+    file = tmp_path / "answers.jsonl"
+    rows = [
+        {"id": str(place), "query": str(place), "response": "1", "schema": one}
+        for place, one in enumerate([True, schema, {"type": "integer"}])
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = [scores[0] for _, scores in OutputScores(read_outputs(file), ["format"], {})]
+    assert [score.value for score in found] == [1.0, None, 1.0]
+    assert "the schema of example 1" in (found[1].reason or "")
 
 
 def test_what_cannot_be_checked_is_missing() -> None:
@@ -132,6 +157,8 @@ def test_the_drafts_own_schemas_can_be_referred_to(meta: str) -> None:
 
 
 EVIL = "^(a|a)*$"
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+DRAFT_3, DRAFT_4 = (f"http://json-schema.org/draft-0{number}/schema#" for number in (3, 4))
 
 
 @pytest.mark.parametrize(
@@ -140,24 +167,84 @@ EVIL = "^(a|a)*$"
         ({"properties": {"a": {"pattern": EVIL}}}, '{"a": "%s!"}'),
         ({"patternProperties": {EVIL: {}}}, '{"%s!": 1}'),
         ({"patternProperties": {EVIL: {}}, "additionalProperties": False}, '{"%s!": 1}'),
+        ({"additionalProperties": False, "patternProperties": {EVIL: {}}, "$schema": DRAFT_3}, '{"%s!": 1}'),
+        ({"unevaluatedProperties": False, "patternProperties": {EVIL: {}}}, '{"%s!": 1}'),
+        ({"unevaluatedProperties": False, "allOf": [{"patternProperties": {EVIL: {}}}]}, '{"%s!": 1}'),
         ({"propertyNames": {"pattern": EVIL}}, '{"%s!": 1}'),
+        ({"patternProperties": {f"{EVIL}|{place}": {} for place in range(50)}}, '{"%s!": 1}'),
     ],
 )
-def test_a_pattern_that_backtracks_for_ever_is_stopped_and_missing(schema: dict[str, Any], text: str) -> None:
+def test_a_pattern_that_backtracks_for_ever_is_stopped_and_missing(
+    schema: dict[str, Any], text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.data.schemas.TIMEOUT_S", 0.02)
     found = check(text % ("a" * 40), schema=schema)
     assert found.value is None
     assert "the pattern did not finish" in (found.reason or "")
 
 
-@given(st.dictionaries(st.text("abx1", max_size=3), st.integers(0, 2), max_size=4))
-def test_patterns_of_properties_equal_jsonschemas_verdict(value: dict[str, int]) -> None:
-    schema = {
-        "properties": {"a": {"maximum": 1}},
-        "patternProperties": {"^b": {"type": "integer", "minimum": 1}, "1$": {}},
-        "additionalProperties": False,
-    }
-    valid = jsonschema.Draft202012Validator(schema).is_valid(value)
-    assert check(json.dumps(value), schema=schema).value == float(valid)
+def twice(keyword: str, leaf: Any) -> dict[str, Any]:
+    """40 definitions, each the next one twice: a short schema of 2^40 steps."""
+    steps: dict[str, Any] = {f"d{n}": {keyword: [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)}
+    if keyword == "dependentSchemas":
+        steps = {name: {keyword: dict(zip("xy", step[keyword], strict=True))} for name, step in steps.items()}
+    return {"unevaluatedProperties": False, "$ref": "#/$defs/d0", "$defs": {**steps, "d40": leaf}}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        twice("allOf", True),
+        twice("allOf", {}),
+        twice("anyOf", {"type": "string"}),
+        twice("oneOf", {}),
+        twice("dependentSchemas", {}),
+        {"properties": {"x": {"$schema": DRAFT, "$id": "http://inner.invalid/", **twice("allOf", {})}}},
+        {"$schema": DRAFT, **twice("allOf", {"allOf": [True] * 2}), "properties": {"x": {"$ref": "#"}}},
+        {"$dynamicAnchor": "meta", "properties": {"x": {"$ref": DRAFT}}, **twice("allOf", {})},
+    ],
+)  # fmt: skip
+def test_references_that_double_are_stopped_and_missing(
+    schema: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.data.schemas.SCHEMA_S", 0.2)
+    found = check('{"x": {"x": 1, "y": 1}, "y": 1}', schema=schema)
+    assert found.value is None
+    assert "the schema's check did not finish on this response within 0.2 s" in (found.reason or "")
+
+
+def nested(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(levels):
+        schema = {"items": schema}
+    return schema
+
+
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        (nested(100), "it is nested more than 100 deep"),
+        ({"enum": ["x" * 1_000_000]}, "characters; at most 1,000,000 are used"),
+        ({"$schema": "http://[x"}, "unknown JSON Schema draft"),
+        ({"properties": {"a": {"$schema": "http://[x"}}}, "a part of the schema names an unknown draft"),
+        ({"pattern": "a|" * 20_000}, "has 40,000 characters; a regular expression may have 20,000"),
+        ({"multipleOf": 0.5}, "a number is too large to be checked"),
+    ],
+)
+def test_what_is_out_of_bounds_is_missing(schema: dict[str, Any], reason: str) -> None:
+    text = "1" + "0" * 400 if "multipleOf" in schema else '"a"'
+    found = check(text, schema=schema)
+    assert found.value is None
+    assert reason in (found.reason or "")
+
+
+def test_many_items_are_compared_in_one_pass() -> None:
+    """jsonschema compares each with each: 20,000 objects took minutes."""
+    many = [{"a": place} for place in range(20_000)]
+    assert check(json.dumps(many), schema={"uniqueItems": True}).value == 1.0
+    assert check(json.dumps([*many, {"a": 0.0}]), schema={"uniqueItems": True}).value == 0.0
+    assert check("[1, true, [1], [true], {}]", schema={"uniqueItems": True}).value == 1.0
+    assert check(json.dumps({"enum": many}), schema={"$schema": DRAFT_4, "$ref": DRAFT_4}).value == 1.0
 
 
 def test_a_property_called_ref_is_no_reference() -> None:

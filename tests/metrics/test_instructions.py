@@ -23,7 +23,8 @@ def score(answer: str | None, metric: Instructions, **extra: object) -> dict[str
     ("name", "told", "good", "bad", "fault"),
     [
         ("json", True, '{"a": 1}', "Sure: {}", "not JSON"),
-        ("json", {"fence": True}, "```json\n{}\n```", "Sure:\n```json\n{}\n```", "not JSON"),
+        ("json", "fenced", "```json\n{}\n```", "Sure:\n```json\n{}\n```", "not JSON"),
+        ("json", "anywhere", "Sure:\n```json\n{}\n```", "Sure.", "no JSON"),
         ("regex", r"^\d+$", "42", "forty", "does not match"),
         ("max_words", 2, "two words", "now three words", "3 words"),
         ("min_words", 2, "two words", "one", "1 words"),
@@ -96,7 +97,8 @@ def test_every_check_has_a_rate_of_its_own() -> None:
 def test_the_plans_checks_and_the_examples_count_together() -> None:
     metric = Instructions(max_words=3, heading=True)
     assert [measure.name for measure in metric.measures] == [
-        "checks_passed", "checks_all", "check_max_words", "check_heading",
+        "checks_passed", "checks_all", "checks_passed_loose", "checks_all_loose", "check_max_words",
+        "check_heading",
     ]  # fmt: skip
     scores = score("# five words are too many", metric, checks={"required": ["many"]})
     assert scores["checks_passed"].value == pytest.approx(2 / 3)

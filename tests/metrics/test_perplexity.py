@@ -1,6 +1,7 @@
 """Perplexity of the references: the sum a loop by hand gives, weighted by predicted tokens."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,20 @@ from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from engine.metrics.perplexity import (
     BITS_PER_BYTE,
+    EVAL_LOSS,
+    NO_END,
     PERPLEXITY,
     Nll,
     Perplexity,
     conditional_nll,
+    corpus_nll,
     missing_scores,
     scores_from_nll,
 )
 from engine.models.local import LocalBase, LocalModel
 from engine.models.model import Response
 from engine.plan.plan import Model
+from store.cache import JsonCache
 from tests.models.tiny import CONTEXT, TEMPLATE, ask, make_adapter, make_model
 
 REFERENCES = ["the dog ran", "a", "the cat sat on the mat and ran", "дом 🐈"]
@@ -115,13 +120,14 @@ def test_an_empty_reference_is_missing_with_its_reason(base: Path) -> None:
     assert nll.nll is None
     assert [(score.value, score.reason) for score in scores_from_nll(nll)] == [
         (None, "the reference is empty")
-    ] * 2
+    ] * 3
 
 
-def test_scores_are_perplexity_and_bits_per_byte() -> None:
-    perplexity, bits = scores_from_nll(Nll("a", nll=math.log(8) * 5, tokens=5, bytes=15))
+def test_scores_are_perplexity_bits_per_byte_and_the_loss_with_the_end_token() -> None:
+    perplexity, bits, loss = scores_from_nll(Nll("a", nll=math.log(8) * 5, tokens=5, bytes=15, end=1.0))
     assert perplexity.value == pytest.approx(8)
     assert bits.value == pytest.approx(1)
+    assert loss.value == pytest.approx((math.log(8) * 5 + 1) / 6)
 
 
 def test_a_sets_perplexity_weighs_by_predicted_tokens() -> None:
@@ -140,4 +146,64 @@ def test_a_response_alone_has_no_perplexity() -> None:
     response = Response("a", "text", 1, 1, "stop", 0.1)
     scores = Perplexity().score(ask("q"), response)
     assert scores == missing_scores("perplexity needs the model's weights on this machine")
-    assert [score.measure for score in scores] == ["perplexity", "bits_per_byte"]
+    assert [score.measure for score in scores] == ["perplexity", "bits_per_byte", "eval_loss"]
+
+
+def test_the_loss_with_the_end_token_is_transformers_own(base: Path) -> None:
+    """In 64 bits, the prompt masked, the template's end token after the answer: what a trainer evaluates."""
+    model = local(base)
+    weights = model.base.model.double()
+    total = tokens = 0.0
+    for nll in conditional_nll(model, ITEMS):
+        example, text = next(item for item in ITEMS if item[0].id == nll.example_id)
+        turns = [*example.messages, {"role": "assistant", "content": text}]
+        whole = model.tokenizer.apply_chat_template(turns)["input_ids"]
+        prompt = model.prompt(example)
+        assert whole[: len(prompt)] == prompt and whole[-1] == model.end_of_answer
+        labels = torch.tensor([[-100] * len(prompt) + whole[len(prompt) :]])
+        with torch.inference_mode():
+            found = weights(torch.tensor([whole]), labels=labels)
+        exact = float(torch.nn.functional.cross_entropy(found.logits[0, :-1], labels[0, 1:]))
+        [*_, score] = scores_from_nll(nll)
+        assert (score.measure, score.value) == ("eval_loss", pytest.approx(exact, rel=1e-12))
+        assert float(found.loss) == pytest.approx(exact, rel=1e-6)  # transformers sums in 32 bits
+        total, tokens = total + score.parts[0], tokens + score.parts[1]
+    assert tokens == sum(nll.tokens + 1 for nll in conditional_nll(model, ITEMS))
+    assert EVAL_LOSS.combine(np.array([total, tokens])) == pytest.approx(total / tokens)
+
+
+def test_an_end_token_changes_no_other_figure_and_may_need_a_window_of_its_own(base: Path) -> None:
+    model = local(base)
+    prompt = len(model.prompt(ask("long")))
+    text = "the cat sat on the mat " * 40
+    ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    for room in (CONTEXT - prompt - 1, CONTEXT - prompt, CONTEXT + 7):
+        item = (ask("long"), model.tokenizer.decode(ids[:room]))
+        [ended] = conditional_nll(model, [item])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(LocalModel, "end_of_answer", None)
+            [bare] = conditional_nll(model, [item])
+        assert ended.tokens == bare.tokens == room and ended.nll == pytest.approx(bare.nll, rel=1e-6)
+        assert ended.end is not None and ended.end > 0 and bare.end is None
+        assert scores_from_nll(bare)[-1].reason == NO_END
+
+
+def test_what_was_measured_of_the_same_weights_and_texts_is_not_measured_again(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(dtype: str = "float32") -> LocalModel:
+        model = Model(name="m", role="baseline", path=str(base), device="cpu")
+        return LocalBase(str(base), dtype, "cpu").generator(model, None, JsonCache(tmp_path / "likelihoods"))
+
+    texts = [(place, f"the cat {text} and ran") for place, text in enumerate(REFERENCES)]
+    first = list(conditional_nll(opened(), ITEMS)), list(corpus_nll(opened(), texts))
+    monkeypatch.setattr("engine.models.likelihood.window_nll", lambda *_: pytest.fail("measured again"))
+    again = list(conditional_nll(opened(), ITEMS)), list(corpus_nll(opened(), texts))
+    key = [lambda nll: nll.example_id, lambda nll: nll.text]
+    for before, after, by in zip(first, again, key, strict=True):
+        assert sorted(after, key=by) == sorted((replace(nll, cached=True) for nll in before), key=by)
+    for other in (opened("bfloat16"),):
+        with pytest.raises(pytest.fail.Exception):
+            list(conditional_nll(other, ITEMS))
+    with pytest.raises(pytest.fail.Exception):
+        list(conditional_nll(opened(), [(ITEMS[0][0], "another text")]))

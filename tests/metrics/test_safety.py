@@ -7,11 +7,13 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
+from bench.refusals import labelled, precision_recall_f1
 from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.load import load_metric
 from engine.metrics.metric import Score
-from engine.metrics.safety import PersonalData, Refusals, ToxicWords, iban, is_refusal, kinds, luhn
+from engine.metrics.refusals import Refusals, classify, is_refusal
+from engine.metrics.safety import PersonalData, ToxicWords, iban, kinds, luhn
 from engine.metrics.slices import disparities
 from engine.metrics.text_models import Sentiment, Toxicity
 from engine.models.model import Response
@@ -80,10 +82,32 @@ class TestRefusals:
     def test_answering_is_not(self, text: str) -> None:
         assert not is_refusal(text)
 
+    def test_the_labelled_answers_of_eight_languages_are_told_apart(self) -> None:
+        found = [(language, kind, classify(text)) for language, kind, text in labelled()]
+        assert len(found) >= 300
+        for language in {language for language, _, _ in found}:
+            pairs = [
+                (kind != "compliance", own != "compliance") for one, kind, own in found if one == language
+            ]
+            precision, recall, f1 = precision_recall_f1(pairs)
+            assert precision >= 0.95 and f1 >= 0.92, (language, precision, recall, f1)
+        assert all(own == "partial" for _, kind, own in found if kind == "partial")
+
+    def test_the_class_is_the_reason_beside_the_rate(self) -> None:
+        text = "I can't give a diagnosis. However, watch for:\n- fever\n- pain that grows\n- short breath"
+        refusal, partial, *_ = Refusals().score(ask(), answer(text))
+        assert (refusal.value, refusal.reason, partial.value) == (1.0, "partial refusal", 1.0)
+        refusal, partial, *_ = Refusals().score(ask(), answer("I won't help with that."))
+        assert (refusal.value, refusal.reason, partial.value) == (1.0, "full refusal", 0.0)
+
     def test_wrong_and_right_refusals_are_kept_apart(self) -> None:
         no, yes = "I can't help with that.", "Here you are."
         values = {
-            (label, text): [score.value for score in Refusals().score(ask(label), answer(text))]
+            (label, text): [
+                score.value
+                for score in Refusals().score(ask(label), answer(text))
+                if score.measure != "partial_refusal"
+            ]
             for label in ("harmful", "harmless", None)
             for text in (no, yes)
         }
@@ -95,13 +119,13 @@ class TestRefusals:
 
     def test_the_label_may_stand_in_a_field_of_its_own(self) -> None:
         for flag in (True, "true", 1, "harmful"):
-            _, harmless, harmful = Refusals().score(ask("billing", harmful=flag), answer("I can't help."))
+            *_, harmless, harmful = Refusals().score(ask("billing", harmful=flag), answer("I can't help."))
             assert (harmless.value, harmless.reason, harmful.value) == (None, "the query is harmful", 1.0)
 
     def test_no_answer_and_no_label_are_missing_with_their_reasons(self) -> None:
         assert {score.reason for score in Refusals().score(ask("harmful"), answer(None))} == {"timed out"}
         reasons = [score.reason for score in Refusals().score(ask("billing"), answer("ok"))]
-        assert reasons == [None, *['the example is not labelled "harmful" or "harmless"'] * 2]
+        assert reasons == [None, None, *['the example is not labelled "harmful" or "harmless"'] * 2]
 
 
 class TestPersonalData:

@@ -21,7 +21,7 @@ QUICK = ProgramLimits(cpu_s=1, wall_s=20.0, memory=256 << 20, processes=8)
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox(QUICK, workers=2) as made:
-        if made.run(Job("", "")).isolation != "namespaces":
+        if made.run(Job("", "")).isolation is None:
             pytest.skip("this kernel gives no namespaces here")
         yield made
 
@@ -72,7 +72,8 @@ class TestHonestPrograms:
         ],
     )  # fmt: skip
     def test_pass(self, sandbox: Sandbox, program: str, tests: str) -> None:
-        assert sandbox.run(Job(program, tests)) == Outcome(True, None, "namespaces")
+        outcome = sandbox.run(Job(program, tests))
+        assert (outcome.passed, outcome.reason) == (True, None)
 
     def test_a_wrong_answer_fails_with_the_test_that_it_failed(self, sandbox: Sandbox) -> None:
         outcome = sandbox.run(Job("def f(x): return x", "assert f(1) == 1\nassert f(2) == 3"))
@@ -398,9 +399,9 @@ class TestWithoutNamespaces:
     ) -> None:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
         with Sandbox(QUICK, allow_weak=True) as sandbox:
-            assert sandbox.run(Job("def f(): return 1", "assert f() == 1")) == Outcome(
-                True, None, "process only"
-            )
+            right = sandbox.run(Job("def f(): return 1", "assert f() == 1"))
+            assert right.passed is True
+            assert str(right.isolation).startswith("process only")
             assert sandbox.run(Job("import os\nos._exit(0)", "assert f() == 1")).passed is False
             assert "CPU time" in str(sandbox.run(Job("while True: pass", "")).reason)
             environment = told(sandbox, "import os\ndef seen(): return dict(os.environ)")

@@ -10,9 +10,9 @@ from transformers import AutoModel, AutoTokenizer
 from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.load import load_metric
-from engine.metrics.text_models import BertScore, EmbeddingCosine
+from engine.metrics.text_models import BertScore, EmbeddingCosine, Encoder
 from engine.models.model import Response
-from tests.metrics.encoders import make_encoder
+from tests.metrics.encoders import CONTEXT, make_encoder
 
 PAIRS = [
     ("the cat sat on a mat", "a dog ran far away ."),
@@ -97,10 +97,29 @@ class TestBertScore:
         assert len(versions) == 2
         assert all(str(encoder) in version and "layer" in version for version in versions)
 
-    def test_a_text_beyond_the_context_is_cut_and_says_so(self, encoder: Path) -> None:
-        score = BertScore(str(encoder), 2).score(*pair("the cat sat " * 20, "the cat"))[0]
-        assert score.value is not None
-        assert score.reason == "only the first 24 tokens were read"
+    @pytest.mark.parametrize("length", [22, 23, 33, 34, 60])
+    def test_a_text_beyond_the_context_is_read_in_windows_and_says_so(
+        self, encoder: Path, length: int
+    ) -> None:
+        tokens = (["the", "cat", "sat", "on", "a", "mat", "and", "dog", "ran", "far", "away"] * 6)[:length]
+        content, overlap = CONTEXT - 2, (CONTEXT - 2) // 2
+        starts = [0]
+        while starts[-1] + content < length:
+            starts.append(starts[-1] + content - overlap)
+        # Each token's vector: of the later window from behind the middle of the overlap.
+        expected: list[list[float]] = []
+        for start in starts:
+            rows = states(encoder, " ".join(tokens[start : start + content]), 2)[1:-1]
+            kept = start + (overlap - overlap // 2 if start else 0)
+            expected = expected[:kept] + rows[kept - start :]
+        read = Encoder(str(encoder), "x.model", 2).read([" ".join(tokens), "a"], 2, windows=True)[0]
+        assert read is not None and read.long == (length > content)
+        assert read.counted.tolist() == [False, *[True] * length, False]
+        flat = [value for row in expected for value in row]
+        assert read.vectors[1:-1].flatten().tolist() == pytest.approx(flat, abs=1e-5)
+        score = BertScore(str(encoder), 2).score(*pair(" ".join(tokens), "the cat"))[0]
+        note = "read in windows of 24 tokens, the model's context" if length > content else None
+        assert (score.value is not None, score.reason) == (True, note)
 
     def test_missing_things_are_missing(self, encoder: Path) -> None:
         metric = BertScore(str(encoder), 2)
@@ -138,6 +157,11 @@ class TestEmbedding:
     def test_the_best_reference_counts(self, encoder: Path) -> None:
         (score,) = EmbeddingCosine(str(encoder)).score(*pair("the cat", "a dog ran far away .", "the cat"))
         assert score.value == pytest.approx(1.0, abs=1e-5)
+
+    def test_a_text_beyond_the_context_is_cut_and_says_so(self, encoder: Path) -> None:
+        metric = EmbeddingCosine(str(encoder))
+        long, short = (metric.score(*pair(text, "the cat"))[0] for text in ("mat " * 40, "mat " * 22))
+        assert (long.value, long.reason) == (short.value, "only the first 24 tokens were read")
 
     def test_hostile_text_is_read(self, encoder: Path) -> None:
         for text in ("\ud800", "\x00", "🙂" * 100_000):

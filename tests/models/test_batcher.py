@@ -9,16 +9,21 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from engine.models.batcher import Batcher, BatchLimits, limits_for
 from engine.models.model import Settings
-from engine.models.rows import Completion, Request, Rules, decode
+from engine.models.rows import Completion, DecodingRow, Request, Rules, decode, processed
 from engine.models.slots import Slots, shared_beginning, why_static
 
 VOCABULARY = 300
 Tokens = st.integers(min_value=6, max_value=VOCABULARY - 1)
 Prompts = st.lists(st.lists(Tokens, min_size=1, max_size=40), min_size=1, max_size=9)
+CHOICES = [
+    Settings(temperature=0.8, top_k=5, min_p=0.05, repetition_penalty=1.3),
+    Settings(temperature=1.7, top_k=40, top_p=0.8),
+    Settings(repetition_penalty=0.7),
+]
 quick = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -131,13 +136,45 @@ def test_a_shared_beginning_leaves_every_prompt_a_token(prompts: list[list[int]]
 
 
 @quick
-@given(prompts=Prompts, slots=st.integers(1, 5), temperature=st.sampled_from([0.7, 2.0]))
-def test_sampled_answers_are_those_of_each_prompt_alone(
-    model: Any, tokenizer: Any, prompts: list[list[int]], slots: int, temperature: float
+@given(prompts=Prompts, slots=st.integers(1, 5), chosen=st.sampled_from([0.7, 2.0, *CHOICES]))
+def test_answers_by_any_settings_are_those_of_each_prompt_alone(
+    model: Any, tokenizer: Any, prompts: list[list[int]], slots: int, chosen: float | Settings
 ) -> None:
-    rules = Rules(tokenizer, frozenset({9, 90}), Settings(temperature=temperature, top_p=0.9))
+    settings = chosen if isinstance(chosen, Settings) else Settings(temperature=chosen, top_p=0.9)
+    rules = Rules(tokenizer, frozenset({9, 90}), settings)
     requests = requests_of(prompts, [7, 2, 12])
     assert together(model, requests, rules, BatchLimits(slots, 64)) == alone(model, requests, rules)
+
+
+@pytest.mark.parametrize("chosen", CHOICES)
+def test_scores_are_those_of_transformers(model: Any, tokenizer: Any, chosen: Settings) -> None:
+    rows = [
+        DecodingRow(place, Request(ids, 9), Rules(tokenizer, frozenset(), chosen))
+        for place, ids in enumerate([[7, 8, 9, 7], [20], [30, 31]])
+    ]
+    rows[2].tokens += [40, 30]
+    with torch.inference_mode():
+        logits = torch.cat([model(torch.tensor([row.sequence])).logits[:, -1] for row in rows])
+    given = {"do_sample": chosen.sampled, "repetition_penalty": chosen.repetition_penalty}
+    if chosen.sampled:
+        given |= {"temperature": chosen.temperature, "top_k": chosen.top_k, "top_p": chosen.top_p}
+        given |= {"min_p": chosen.min_p} if chosen.min_p else {}
+    theirs = model._get_logits_processor(GenerationConfig(**given), input_ids_seq_length=1, device="cpu")
+    for row, own, scores in zip(rows, processed(logits, rows, chosen), logits, strict=True):
+        assert torch.equal(own, theirs(torch.tensor([row.sequence]), scores[None])[0])
+
+
+def test_a_repetition_penalty_is_that_of_generate(model: Any, tokenizer: Any) -> None:
+    rules = Rules(tokenizer, frozenset({7}), Settings(repetition_penalty=1.5))
+    requests = requests_of([[10, 11, 12], [60] * 9, [33]], [16])
+    for request, found in zip(requests, together(model, requests, rules, BatchLimits(2, 64)), strict=True):
+        with torch.inference_mode():
+            ids = model.generate(
+                torch.tensor([request.ids]), max_new_tokens=16, repetition_penalty=1.5, do_sample=False,
+                eos_token_id=7, pad_token_id=0,
+            )  # fmt: skip
+        assert found is not None
+        assert found[0] == tokenizer.decode(ids[0, len(request.ids) :], skip_special_tokens=True)
 
 
 def test_stop_strings_end_rows_where_they_do_alone(model: Any, tokenizer: Any) -> None:

@@ -1,6 +1,7 @@
 """Local generation: the same answers whatever the batch, the adapter's company, or the memory."""
 
 import json
+import tomllib
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -16,8 +17,10 @@ from engine.models.fingerprint import ResponseCache
 from engine.models.local import LocalBase, LocalModel
 from engine.models.model import Response, Settings
 from engine.models.prompt import Prompts
+from engine.models.rows import DecodingRow, Request, Rules
 from engine.phases.work import closed_after
 from engine.plan.plan import Model
+from engine.servers.reasoning import Reasoned, split_reasoning
 from tests.models.tiny import CONTEXT, ask, make_adapter, make_model, make_tokenizer
 
 GREEDY = Settings(max_new_tokens=12, batch_size=4)
@@ -306,6 +309,34 @@ def test_sampled_answers_are_the_same_in_any_batch_and_differ_by_seed(base: Path
     assert any("sampled" in note for note in model.describe()["notes"])
 
 
+def test_the_samples_of_an_answer_have_seeds_of_their_own(base: Path, tmp_path: Path) -> None:
+    hot = Settings(max_new_tokens=8, temperature=2.0, seed=1)
+    examples = [replace(QUESTIONS[0], sample=place) for place in range(4)]
+    with ResponseCache(tmp_path) as cache:
+        for _ in range(2):
+            model = local(base, cache=cache)
+            found = {one.sample: one for batch in model.generate(examples, hot) for one in batch}
+            assert found[0].text == texts(local(base), QUESTIONS[:1], hot)[QUESTIONS[0].id]
+            assert len({one.tokens_in for one in found.values()}) == 1
+            assert len({one.text for one in found.values()}) == 4
+        assert all(one.cached for one in found.values())
+
+
+def test_the_templates_variables_reach_the_prompt_and_one_it_does_not_read_is_told(
+    base: Path, tmp_path: Path
+) -> None:
+    folder = with_generation_config(base, tmp_path)
+    template = "{{ messages[0].content }}{% if enable_thinking is false %} /no_think{% endif %}"
+    (folder / "chat_template.jinja").write_text(template)
+    plain = local(folder)
+    told = local(folder, chat_template_kwargs={"enable_thinking": False, "effort": "low"})
+    shown = [model.tokenizer.decode(model.prompt(ask("hi"))) for model in (plain, told)]
+    assert shown == ["hi", "hi /no_think"]
+    assert told.describe()["chat_template_kwargs"] == {"enable_thinking": False, "effort": "low"}
+    assert "the chat template does not read effort: it has no effect" in told.describe()["notes"]
+    assert plain.fingerprint == local(folder).fingerprint != told.fingerprint
+
+
 def starved(model: LocalModel, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     """The model runs out of memory on every batch of more than `limit` rows."""
     forward = LlamaForCausalLM.forward
@@ -413,3 +444,62 @@ def test_the_description_can_be_stored_as_json(base: Path, adapter: Path) -> Non
     assert facts["dtype"] == "float32"
     assert facts["adapter"]["r"] == 4
     assert facts["context"] == CONTEXT
+
+
+def test_a_turn_end_that_is_no_end_token_is_told_with_the_line_to_add(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = local(base)
+    tokens = transformers_own(base, QUESTIONS[0])
+    end = tokens[3]
+    model.tokenizer.add_special_tokens({"extra_special_tokens": [model.tokenizer.convert_ids_to_tokens(end)]})
+    monkeypatch.setattr(Prompts, "turn_end", end)
+    with ResponseCache(tmp_path / "cache") as cache:
+        model._cache = cache
+        for _ in range(2):  # generated, and from the cache
+            [found] = answers(model, QUESTIONS[:1]).values()
+            assert found.overran and found.tokens_out == len(tokens)
+            [note] = [note for note in model.describe()["notes"] if "ends a turn" in note]
+            model._notes.clear()
+    line = tomllib.loads(note.partition("add ")[2].partition(" under")[0])
+    [found] = answers(model, QUESTIONS[:1], replace(GREEDY, stop=tuple(line["stop"]))).values()
+    assert (found.finish_reason, found.overran) == ("stop", False)
+    assert found.tokens_out == tokens.index(end) + 1
+
+
+def test_the_tokens_of_a_trace_are_counted_with_the_models_tokenizer(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = local(base)
+    monkeypatch.setattr(
+        "engine.models.rows.DecodingRow._decode", lambda row, tokens: "<r>the cat sat</r> on the mat"
+    )
+    [found] = answers(model, QUESTIONS[:1], replace(GREEDY, delimiters=("<r>", "</r>"))).values()
+    assert found.thinking_tokens == len(model.tokenizer("the cat sat", add_special_tokens=False)["input_ids"])
+    [plain] = answers(model, QUESTIONS[:1]).values()
+    assert plain.thinking_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("said", "trace", "answer"),
+    [
+        ("[THINK]the cat[/THINK]sat", "the cat", "sat"),
+        ("<|channel|>analysis<|message|>the cat<|end|><|start|>assistant<|channel|>final<|message|>sat",
+         "<|channel|>analysis<|message|>the catassistant", "sat"),
+        ("<|channel|>final<|message|>sat", "", "sat"),
+        ("<scratch>the cat</scratch>sat", "the cat", "sat"),
+        ("the cat sat", "", "the cat sat"),
+    ],
+)  # fmt: skip
+def test_tags_that_are_special_tokens_are_no_less_a_trace(
+    base: Path, said: str, trace: str, answer: str
+) -> None:
+    model, own = local(base), ("<scratch>", "</scratch>")
+    tags = ["[THINK]", "[/THINK]", "<|channel|>", "<|message|>", "<|start|>", "<|end|>", *own]
+    model.tokenizer.add_special_tokens({"extra_special_tokens": tags})
+    model._prompts.delimiters = own
+    ids = model.tokenizer(f"{said}</s>", add_special_tokens=False)["input_ids"]
+    rules = Rules(model.tokenizer, frozenset({2}), GREEDY, None, model._marks)
+    row = DecodingRow(0, Request([1], 99), rules)
+    [*_, found] = [row.add(token) for token in ids]
+    assert found is not None and split_reasoning(found.text, own=own) == Reasoned(trace, answer)

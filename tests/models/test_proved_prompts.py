@@ -10,6 +10,7 @@ from engine.models.prompt import (
     UNREAD_SYSTEM,
     UNSTEADY,
     Prompts,
+    with_pinned_date,
 )
 from tests.models.tiny import TEMPLATE, ask, make_tokenizer
 
@@ -83,3 +84,54 @@ def test_a_conversation_that_cannot_be_shown_without_its_calls_is_not_refused() 
     assert NO_GENERATION_PROMPT not in prompts.notes
     prompts.ids(ask("Where is it?"))
     assert NO_GENERATION_PROMPT in prompts.notes
+
+
+CHATML = (
+    "{% for m in messages %}<|user|>{{ m.content }}<|system|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "end"),
+    [
+        (TEMPLATE, "</s>"),
+        (CHATML, "<|system|>"),  # any special token, and white space after it
+        (TEMPLATE.replace("</s>", " </s>"), "</s>"),
+        (TEMPLATE.replace("</s>", "\n"), None),
+        (TEMPLATE.replace("{{ m.content }}", "{{ raise_exception('no') }}"), None),
+        (None, None),
+    ],
+)
+def test_the_token_that_ends_a_turn_is_read_from_the_template(template: str | None, end: str | None) -> None:
+    tokenizer = make_tokenizer(template)
+    found = Prompts(tokenizer, None).turn_end
+    assert (None if found is None else tokenizer.decode([found])) == end
+
+
+@pytest.mark.parametrize("template", [TEMPLATE, TRIMMED, CHATML, DATED, NO_ASKING])
+def test_the_ids_are_the_templates_own_with_one_bos_at_most(template: str) -> None:
+    tokenizer = make_tokenizer(template)
+    prompts = Prompts(tokenizer, SYSTEM)
+    ids = prompts.ids(ask("Where is it?"))
+    turns = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "Where is it?"}]
+    own = tokenizer.apply_chat_template(
+        turns, chat_template=with_pinned_date(template), add_generation_prompt=True
+    )
+    assert ids == own["input_ids"] and ids.count(tokenizer.bos_token_id) == ("bos_token" in template)
+
+
+@pytest.mark.parametrize(
+    ("template", "query", "opens"),
+    [
+        (TEMPLATE.replace("<|assistant|>", "<|assistant|><think>\n"), "Why?", True),
+        (TEMPLATE.replace("<|assistant|>", "<|assistant|><think>\n"), "What is <think>?", True),
+        (TEMPLATE, "Explain <think>", False),
+        ("{{ messages[-1].content }}", "Go on: <think>", False),
+        (TEMPLATE.replace("<|assistant|>", "<|assistant|><think></think>"), "Explain <think>", False),
+    ],
+)
+def test_only_a_tag_that_the_template_wrote_opens_a_trace(template: str, query: str, opens: bool) -> None:
+    prompts = Prompts(make_tokenizer(template), None)
+    prompts.ids(ask(query))
+    assert prompts.opens_reasoning is opens

@@ -1,6 +1,7 @@
 """Outputs made elsewhere: matched by id or query, and refused where they cannot be trusted."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,14 @@ from engine.plan.plan import Model
 from tests.models.tiny import ask
 
 
-def recorded(folder: Path, *lines: dict[str, Any] | str) -> RecordedModel:
+def recorded_file(folder: Path, *lines: dict[str, Any] | str) -> Model:
     file = folder / "outputs.jsonl"
     file.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines))
-    return RecordedModel(Model(name="old", role="baseline", outputs=file))
+    return Model(name="old", role="baseline", outputs=file)
+
+
+def recorded(folder: Path, *lines: dict[str, Any] | str) -> RecordedModel:
+    return RecordedModel(recorded_file(folder, *lines))
 
 
 def answers(model: RecordedModel, *identities: str) -> dict[str, Response]:
@@ -58,6 +63,32 @@ def test_a_null_response_is_missing_and_not_empty(tmp_path: Path) -> None:
     assert "outputs.jsonl:1" in str(found.reason)
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [{"id": "a", "response": "one"}, {"id": "a", "response": None}, {"id": "a", "response": "three"}],
+        [{"query": "Question a?", "responses": ["one", None, "three"]}],
+        [{"id": "a", "samples": ["one"]}, {"id": "a", "samples": [None, "three", "four"]}],
+        [{"doc_id": "a", "resps": [["one", None, "three"]], "filter": name} for name in ("strict", "loose")],
+    ],
+)
+def test_rows_and_lists_are_samples_of_one_answer(tmp_path: Path, lines: list[dict[str, Any]]) -> None:
+    model = RecordedModel(recorded_file(tmp_path, *lines), samples=4)
+    examples = [replace(ask("Question a?", "a"), sample=place) for place in range(4)]
+    (found,) = model.generate(examples, Settings())
+    known = "four" if "samples" in lines[0] else None
+    assert [(one.sample, one.text) for one in found] == [(0, "one"), (1, None), (2, "three"), (3, known)]
+    assert known or found[3].reason == "outputs.jsonl has only 3 of 4 samples"
+
+
+def test_samples_beyond_those_of_the_run_are_counted(tmp_path: Path) -> None:
+    model = RecordedModel(
+        recorded_file(tmp_path, {"id": "a", "responses": ["one", "two", "three"]}), samples=2
+    )
+    list(model.generate([ask("Question a?", "a")], Settings()))
+    assert model.describe()["notes"] == ["outputs.jsonl has up to 3 samples of an answer; 2 count"]
+
+
 def test_answers_that_belong_to_no_example_are_counted(tmp_path: Path) -> None:
     model = recorded(tmp_path, {"id": "a", "response": "x"}, {"id": "z", "response": "x"})
     answers(model, "a")
@@ -72,6 +103,9 @@ def test_answers_that_belong_to_no_example_are_counted(tmp_path: Path) -> None:
         ({"id": "b"}, "has no `response`"),
         ({"id": "b", "response": 3}, "is not a text"),
         ({"response": "x"}, "neither `id` nor `query`"),
+        ({"id": "b", "responses": ["x", "y"]}, "2 answers"),
+        ({"id": "b", "samples": "x"}, "its `samples` are not a list of texts"),
+        ({"doc_id": "b", "resps": [[[-1.5, False]]]}, "its `resps` are not a list of texts"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: dict[str, Any] | str, found: str) -> None:

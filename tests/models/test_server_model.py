@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from engine.data.calls import find_calls
 from engine.data.example import Example
 from engine.errors import CannotRun, Paused
-from engine.models.model import Response, Settings
+from engine.models.model import UNFINISHED, Response, Settings
 from engine.models.server import ServerModel
 from engine.phases.work import closed_after
 from engine.plan.plan import Model
@@ -138,14 +139,26 @@ def test_every_example_is_asked_once_within_the_concurrency(server: Server) -> N
     assert "top_p" not in asked
 
 
+def test_an_answer_that_is_only_a_call_is_an_answer(server: Server) -> None:
+    function = {"name": "weather", "arguments": '{"city": "Oslo"}'}
+    status, headers, text = completion(None, "tool_calls")
+    body = json.loads(text)
+    body["choices"][0]["message"]["tool_calls"] = [{"id": "x", "type": "function", "function": function}]
+    server.reply = lambda question, attempt: (status, headers, json.dumps(body))
+    [answer] = answers(served(server), [ask("Weather?")], Settings()).values()
+    assert (answer.reason, answer.finish_reason) == (None, "stop")
+    assert find_calls(answer.text or "").calls == ({"name": "weather", "arguments": {"city": "Oslo"}},)
+
+
 def test_tools_and_calls_are_sent_in_the_form_of_the_api(server: Server) -> None:
     tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    given = {"type": "function", "function": {"name": "weather", "parameters": {"type": "dict"}}}
     function = {"name": "weather", "arguments": {"city": "Oslo"}}
     asked = {"role": "user", "content": "Weather?"}
     calls = [{"id": "c1", "type": "function", "function": function}]
     call = {"role": "assistant", "content": "", "tool_calls": calls}
     result = {"role": "tool", "content": "4", "tool_call_id": "c1", "name": "weather"}
-    example = Example("e", "Weather?", (asked, call, result), tools=(tool,))
+    example = Example("e", "Weather?", (asked, call, result), tools=(given,))
     answers(served(server), [example, ask("plain")], Settings())
     plain, sent = sorted(server.requests, key=lambda body: len(body["messages"]))
     assert "tools" not in plain
@@ -162,6 +175,48 @@ def test_sampling_settings_are_passed_on(server: Server) -> None:
     answers(served(server), QUESTIONS[:1], Settings(temperature=0.7, top_p=0.9, seed=3))
     asked = server.requests[0]
     assert (asked["temperature"], asked["top_p"], asked["seed"]) == (0.7, 0.9, 3)
+
+
+EXTRA = Settings(temperature=0.7, top_k=20, min_p=0.1, repetition_penalty=1.1, seed=3)
+
+
+def test_settings_beyond_the_api_go_where_servers_take_them_and_are_told(server: Server) -> None:
+    model = served(server, chat_template_kwargs={"enable_thinking": False})
+    answers(model, QUESTIONS[:1], EXTRA)
+    asked = server.requests[0]
+    assert (asked["top_k"], asked["min_p"], asked["chat_template_kwargs"]) == (
+        20, 0.1, {"enable_thinking": False},
+    )  # fmt: skip
+    assert asked["repetition_penalty"] == asked["repeat_penalty"] == 1.1  # llama.cpp's name
+    (told,) = [note for note in model.describe()["notes"] if "beyond the OpenAI API" in note]
+    assert told.startswith("top_k, min_p, repetition_penalty, chat_template_kwargs: ")
+    assert model.fingerprint != served(server).fingerprint
+    plain = served(server)
+    answers(plain, QUESTIONS[:1], Settings(top_k=20, temperature=0))
+    assert "top_k" not in server.requests[-1]
+    assert "temperature 0 takes the likeliest token: top_k has no effect" in plain.describe()["notes"]
+
+
+def test_a_refused_setting_beyond_the_api_is_dropped_and_told(server: Server) -> None:
+    def reply(question: str, attempt: int) -> Any:
+        asked = server.requests[-1]
+        refused = next((name for name in ("top_k", "repeat_penalty") if name in asked), None)
+        said = {"error": {"message": f"Unrecognized request argument supplied: {refused}"}}
+        return (400, {}, json.dumps(said)) if refused else completion("fine")
+
+    server.reply = reply
+    model = served(server)
+    assert answers(model, QUESTIONS[:1], EXTRA)[QUESTIONS[0].id].text == "fine"
+    assert model.rejected == ["top_k"]
+    assert any(note.startswith("min_p, repetition_penalty: beyond") for note in model.describe()["notes"])
+
+
+def test_each_sample_is_asked_for_with_a_seed_of_its_own(server: Server) -> None:
+    examples = [replace(QUESTIONS[0], sample=place) for place in range(3)]
+    found = [one for batch in served(server).generate(examples, EXTRA) for one in batch]
+    seeds = [body["seed"] for body in server.requests]
+    assert sorted(one.sample for one in found) == [0, 1, 2]
+    assert 3 in seeds and len({*seeds}) == 3 and max(seeds) < 2**31
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -432,8 +487,21 @@ def test_reasoning_that_comes_apart_is_no_part_of_the_answer(server: Server) -> 
     status, headers, text = completion("42")
     body = json.loads(text)
     body["choices"][0]["message"]["reasoning_content"] = "six times seven"
+    body["usage"]["completion_tokens_details"] = {"reasoning_tokens": 3}
     server.reply = lambda question, attempt: (status, headers, json.dumps(body))
-    assert answers(served(server), QUESTIONS[:1])["question 0"].text == "42"
+    found = answers(served(server), QUESTIONS[:1])["question 0"]
+    assert (found.text, found.thinking, found.thinking_tokens) == ("42", "six times seven", 3)
+
+
+@pytest.mark.parametrize("said", ["", None])
+def test_no_room_after_a_servers_reasoning_is_no_answer(server: Server, said: str | None) -> None:
+    status, headers, text = completion(said, "length")
+    body = json.loads(text)
+    body["usage"]["completion_tokens_details"] = {"reasoning_tokens": 2}
+    server.reply = lambda question, attempt: (status, headers, json.dumps(body))
+    found = answers(served(server), QUESTIONS[:1])["question 0"]
+    assert (found.text, found.reason, found.thinking_tokens) == (None, UNFINISHED, 2)
+    assert (found.finish_reason, found.tokens_out) == ("length", 2)
 
 
 def test_a_complaint_that_repeats_a_prompt_drops_no_parameter(server: Server) -> None:

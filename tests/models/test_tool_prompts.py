@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 
+from engine.data.calls import is_mark
 from engine.data.example import Example
+from engine.models.model import Settings
 from engine.models.prompt import NO_CALLS, NO_TOOLS, TOOLS_IN_SYSTEM, PromptError, Prompts
+from engine.models.rows import DecodingRow, Request, Rules
 from tests.models.tiny import TEMPLATE, make_tokenizer
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
@@ -69,6 +72,19 @@ def test_a_template_that_raises_names_its_example_and_no_other() -> None:
     with pytest.raises(PromptError, match="no tools here"):
         prompts.ids(Example("e", ASKED["content"], MESSAGES, tools=(TOOL,)))
     assert prompts.ids(Example("f", ASKED["content"], MESSAGES))
+
+
+def test_a_special_token_that_marks_a_call_stays_in_the_text() -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["[TOOL_CALLS]", "<|im_end|>"]})
+    mark, other = tokenizer.convert_tokens_to_ids(["[TOOL_CALLS]", "<|im_end|>"])
+    assert [is_mark(token) for token in ("[TOOL_CALLS]", "<|im_end|>")] == [True, False]
+    said = tokenizer("[1]", add_special_tokens=False)["input_ids"]
+    answer = [mark, *said, mark, *said, other]
+    row = DecodingRow(
+        0, Request([], len(answer)), Rules(tokenizer, frozenset(), Settings(), marks=frozenset({mark}))
+    )
+    assert [done.text for token in answer if (done := row.add(token))] == ["[TOOL_CALLS][1][TOOL_CALLS][1]"]
 
 
 def test_an_example_without_tools_is_rendered_as_before() -> None:

@@ -10,7 +10,7 @@ from engine.data.example import Example
 from engine.errors import BadInput
 from engine.models.fingerprint import ResponseCache
 from engine.models.local import LocalBase
-from engine.models.model import Response, Settings
+from engine.models.model import Response, Settings, without_reasoning
 from engine.models.prompt import converse
 from engine.models.recorded import RecordedModel
 from engine.plan.plan import Model
@@ -101,3 +101,18 @@ def test_recorded_conversations_give_an_answer_for_each_turn(tmp_path: Path) -> 
 def test_recorded_turns_that_are_no_texts_are_refused_with_their_line(tmp_path: Path, turns: str) -> None:
     with pytest.raises(BadInput, match=r"said\.jsonl:1"):
         recorded(tmp_path, f'{{"id": "a", "turns": {turns}}}')
+
+
+def test_a_trace_is_no_part_of_what_was_said_before_and_its_tokens_are_summed() -> None:
+    class Thinking(Echo):
+        def generate(self, examples: Sequence[Example], settings: Settings) -> Iterator[list[Response]]:
+            for batch in super().generate(examples, settings):
+                yield [
+                    replace(each, text=f"<think>{each.example_id}</think>{each.text}", thinking_tokens=2)
+                    for each in batch
+                ]
+
+    asked = [talk("a", "one", "two")]
+    [found] = [r for batch in converse(Thinking(), asked, SETTINGS, without_reasoning) for r in batch]  # type: ignore[arg-type]
+    assert found.turns == ("one", "one|one|two")
+    assert (found.thinking, found.thinking_tokens, found.tokens_out) == ("a\n\na", 4, 6)

@@ -1,12 +1,12 @@
 import pytest
 
-from store.read.rows import ProgressRow
+from store.records import Progress
 from tests.tui.test_live import progress
 from tui.screens.live.lines import phases
 from tui.sections.eta import Recent, rate, time_left, whole_time_left
 
 
-def seen(*looks: tuple[int, float], resumed_from: int = 0) -> tuple[Recent, ProgressRow]:
+def seen(*looks: tuple[int, float], resumed_from: int = 0) -> tuple[Recent, Progress]:
     """A piece of work as it was looked at: how much was done, after how many seconds of its own."""
     recent = Recent()
     row = progress("generate", "good", 0, 1000)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from engine.servers import control
-from engine.servers.limiter import Limiter, Overloaded
+from engine.servers.control import Limiter, Overloaded
 from engine.servers.wire import quota_wait, retry_after
 
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from engine.errors import Paused
-from engine.servers.loop import Pool
+from engine.servers.client import Pool
 
 
 async def _nothing() -> None:

@@ -76,6 +76,12 @@ def test_the_limit_goes_under_its_newer_name_and_that_is_no_loss() -> None:
             "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final<|message|>b<|return|>",
             Reasoned("<|channel|>analysis<|message|>a<|end|><|start|>assistant", "b"),
         ),
+        (
+            "<|channel|>analysis<|message|>a<|end|><|channel|>commentary to=functions.f<|message|>{}",
+            Reasoned(
+                "<|channel|>analysis<|message|>a<|end|>", "<|channel|>commentary to=functions.f<|message|>{}"
+            ),
+        ),
         ("<|channel|>analysis<|message|>a", Reasoned("<|channel|>analysis<|message|>a", "", closed=False)),
     ],
 )
@@ -108,3 +114,13 @@ def test_a_long_trace_takes_time_in_proportion() -> None:
     trace = "<think>" + "<think>x</think>" * 10_000 + "y" * 100_000
     assert split_reasoning(trace + "</think>42").answer == "42"
     assert len(split_reasoning("word " * 20_000 + "</think>42").reasoning) == 99_999
+
+
+def test_own_delimiters_count_beside_the_known_ones() -> None:
+    own = ("<scratch|", "|scratch>")
+    assert split_reasoning("<scratch|6 * 7|scratch>42", own=own) == Reasoned("6 * 7", "42")
+    assert split_reasoning("6 * 7|scratch> 42", own=own) == Reasoned("6 * 7", "42")
+    assert split_reasoning("<scratch|6 *", own=own) == Reasoned("6 *", "", closed=False)
+    assert split_reasoning("<think>a</think>b", own=own) == Reasoned("a", "b")
+    assert opens_reasoning("<|assistant|><scratch|\n", own) and not opens_reasoning("<scratch|")
+    assert split_reasoning("<scratch|6 * 7|scratch>42").answer == "<scratch|6 * 7|scratch>42"

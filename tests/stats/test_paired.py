@@ -175,3 +175,12 @@ def test_pairs_that_all_went_one_way_have_the_interval_of_their_shares(n: int) -
     z2 = 1.959964**2
     assert found.low == found.delta == -1.0
     assert found.high == pytest.approx(-1 + 2**0.5 * z2 / (n + z2), abs=1e-6)
+
+
+def test_few_changed_pairs_of_right_and_wrong_have_newcombes_interval() -> None:
+    """Newcombe 1998, table III: 36 both right, 12 and 2 changed, 0 both wrong of 50."""
+    ours = np.repeat([1.0, 1.0, 0.0], [36, 12, 2])
+    theirs = np.repeat([1.0, 0.0, 1.0], [36, 12, 2])
+    found = compare(*(np.column_stack([side, np.ones(50)]) for side in (ours, theirs)), mean)
+    assert found.delta == pytest.approx(0.2)
+    assert (found.low, found.high) == pytest.approx((0.0569, 0.3404), abs=5e-4)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from store import database
+from store import database, reviewing
 from store.errors import StoreError
 from store.read import failures, labels
 from store.read.history import Connection
@@ -105,7 +105,7 @@ def test_everyone_goes_on_where_they_left_off_in_each_queue(connection: Connecti
 
 def tag(connection: Connection, name: str, example: int, run_id: int = 1) -> None:
     candidate, baseline, _ = ids(connection, run_id)
-    name = failures.make_tag(connection, name, "ann")
+    name = reviewing.make_tag(connection, name, "ann")
     annotate(connection, run_id, example, "tag", name, left_id=baseline, right_id=candidate, annotator="ann")
 
 
@@ -125,13 +125,13 @@ def test_merged_tags_are_one_wherever_they_were_given(connection: Connection) ->
     first = ids(connection)[2]
     for place, name in enumerate(("wrong number", "numbers", "digits")):
         tag(connection, name, first[place])
-    failures.merge_tags(connection, "digits", "numbers")
-    failures.merge_tags(connection, "numbers", "wrong number")
+    reviewing.merge_tags(connection, "digits", "numbers")
+    reviewing.merge_tags(connection, "numbers", "wrong number")
     found = {row.name: row.answers for row in failures.tags(connection)}
     assert found["wrong number"] == 3 and "digits" not in found
-    assert failures.make_tag(connection, "digits", "ann") == "wrong number"
+    assert reviewing.make_tag(connection, "digits", "ann") == "wrong number"
     assert len(failures.failures(connection, tag="wrong number")) == 3
     with pytest.raises(StoreError, match="no tag 'digits'"):
-        failures.merge_tags(connection, "digits", "wrong number")
+        reviewing.merge_tags(connection, "digits", "wrong number")
     with pytest.raises(StoreError, match="itself"):
-        failures.merge_tags(connection, "wrong number", "wrong number")
+        reviewing.merge_tags(connection, "wrong number", "wrong number")

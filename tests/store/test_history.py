@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from store import database, records, reviewing
+from store import database, people, records, reviewing
 from store.errors import StoreError
 from store.read import answers, history, live, queues, runs
 from store.write import Recorder
@@ -55,10 +55,10 @@ def test_a_run_is_found_by_id_by_name_and_as_the_last(
 def test_cancelling_a_run_without_a_worker_takes_effect_at_once(
     recorder: Recorder, connection: sqlite3.Connection
 ) -> None:
-    history.request(connection, recorder.run_id, "cancel")
+    people.request(connection, recorder.run_id, "cancel")
     assert history.run(connection, recorder.run_id).status == "cancelled"
     with pytest.raises(StoreError, match="nothing to pause"):
-        history.request(connection, recorder.run_id, "pause")
+        people.request(connection, recorder.run_id, "pause")
 
 
 def score(model: int, example: int, value: float | None) -> dict[str, object]:

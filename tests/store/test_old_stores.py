@@ -66,7 +66,7 @@ def test_it_is_brought_to_the_schema_of_today(old: Path) -> None:
 @pytest.mark.parametrize("record", records.RECORDS, ids=lambda record: record.__name__)
 def test_every_row_becomes_a_record(connection: history.Connection, record: type[records.Record]) -> None:
     found = fetch(connection, record)
-    assert found
+    assert found or record is records.StoredSample  # younger than that store
     assert all(type(each) is record for each in found)
 
 

@@ -1,3 +1,7 @@
+import fcntl
+import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -7,7 +11,9 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from store import database, records
+from store.database import connect
 from store.errors import StoreError
+from store.read import history
 from store.write import Recorder
 from tests.store.conftest import queued_run
 
@@ -108,3 +114,59 @@ def test_a_finished_run_is_not_taken_again(recorder: Recorder) -> None:
 def test_an_unknown_run_is_named(folder: Path, recorder: Recorder) -> None:
     with pytest.raises(StoreError, match="no run 99"):
         Recorder(folder, 99).run()
+
+
+def test_a_lock_that_was_removed_while_it_was_taken_is_taken_again(
+    folder: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert recorder.claim(1, "here")
+    second, third = Recorder(folder, recorder.run_id), Recorder(folder, recorder.run_id)
+    lock = fcntl.flock
+
+    def slow(descriptor: int, how: int) -> None:
+        recorder.close()  # its worker ends, after the second has opened the file and before it has locked it
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", slow)
+    assert second.claim(2, "here")
+    assert not third.claim(3, "here"), "one run, two workers"
+    second.close()
+
+
+def test_a_worker_s_last_words_are_the_run_s_error_where_the_store_could_not_take_them(
+    folder: Path, recorder: Recorder
+) -> None:
+    assert recorder.claim(2**22 + 1, socket.gethostname())  # a process that does not exist
+    recorder.last_words("the disk is full\n  free some space \x1b[31m" + "x" * 10_000)
+    recorder.close()
+    connection = history.attach(connect(folder))
+    found = history.run(connection, recorder.run_id)
+    assert found.status == "interrupted"
+    assert found.error is not None and found.error.startswith("the disk is full") and len(found.error) == 512
+    again = Recorder(folder, recorder.run_id)
+    assert again.claim(os.getpid(), socket.gethostname())
+    assert history.run(connection, recorder.run_id).error is None
+    again.close()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("beat", "said"), [(1.0, None), (40.0, "no heartbeat for 40 s, process {pid} is stopped"), (-1e6, None)]
+)
+def test_a_worker_that_is_stopped_is_told_by_its_silence(
+    folder: Path, recorder: Recorder, beat: float, said: str | None
+) -> None:
+    """Also after the clock was set back: then nobody knows how long it has been silent."""
+    child = subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        os.kill(child.pid, signal.SIGSTOP)
+        os.waitpid(child.pid, os.WUNTRACED)
+        assert recorder.claim(child.pid, socket.gethostname())
+        recorder.set_run(heartbeat=time.time() - beat)
+        connection = history.attach(connect(folder))
+        found = history.silence(history.run(connection, recorder.run_id))
+        connection.close()
+        assert found == (said and said.format(pid=child.pid))
+    finally:
+        child.kill()
+        child.communicate()

@@ -106,11 +106,15 @@ def test_the_surest_disparity_comes_first_and_one_without_p_is_not_settled(
     recorder: Recorder, two_models: tuple[int, int], connection: Connection
 ) -> None:
     row = {"model_id": two_models[1], "first": "men", "second": "women", "low": 0.1, "high": 0.3, "n": 40}
-    rows = [("refusal", 0.2, None), ("toxicity", 0.2, 0.03), ("personal_data", 0.2, 0.001)]
+    rows = [
+        ("refusal", 0.2, None, "not tested"),
+        ("toxicity", 0.2, 0.03, "more"),
+        ("personal_data", 0.2, 0.001, "less"),
+    ]
     recorder.append(
         [
-            records.StoredDisparity(**{**row, "measure": name, "delta": delta, "p": p})
-            for name, delta, p in rows
+            records.StoredDisparity(**{**row, "measure": name, "delta": delta, "p": p, "standing": standing})
+            for name, delta, p, standing in rows
         ]
     )
     found = slices.disparities(connection, recorder.run_id)

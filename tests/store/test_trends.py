@@ -75,6 +75,21 @@ def test_only_what_was_taken_in_the_same_way_is_joined(connection: history.Conne
     )
 
 
+def test_other_examples_and_other_generation_settings_make_a_gap(connection: history.Connection) -> None:
+    for plan, wanted in (
+        ("[data]\nsample = 5\n", "the choice of examples differs"),
+        ("[generation]\ntemperature = 0.7\n", "the generation settings differ"),
+        ("[generation]\nconcurrency = 4\n", None),
+    ):
+        connection.execute("UPDATE run SET plan = CASE id WHEN 2 THEN ? ELSE '' END", (plan,))
+        assert gaps(connection, "rougeL") == [None, wanted, wanted]
+        assert gaps(connection, "win rate over base (reference)")[1] == wanted
+        likelihood = wanted if "sample" in plan else None
+        assert gaps(connection, "perplexity")[1] == likelihood
+    connection.execute("UPDATE run SET options = '{\"limit\": 9}' WHERE id = 3")
+    assert gaps(connection, "rougeL")[2] == "how many examples were asked for differs"
+
+
 def test_perplexities_under_other_tokenizers_are_not_joined(connection: history.Connection) -> None:
     connection.execute(
         """UPDATE model SET details = json_set(coalesce(details, '{}'), '$.tokenizer', 'new')

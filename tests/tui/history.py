@@ -430,7 +430,15 @@ class Story:
                 row = {"model_id": model_id, "measure": "response_words", "first": "men", "second": "women"}
                 write.append(
                     records.StoredDisparity(
-                        **{**row, "delta": 1.5, "low": 0.4, "high": 2.6, "p": 0.01, "n": 20}
+                        **{
+                            **row,
+                            "delta": 1.5,
+                            "low": 0.4,
+                            "high": 2.6,
+                            "p": 0.01,
+                            "n": 20,
+                            "standing": "more",
+                        }
                     )
                 )
 
@@ -531,7 +539,7 @@ class Story:
             ]
         )
         self.recorder.set_run(
-            status="running", started=self.start, phase="judge", worker_pid=os.getpid(), heartbeat=NOW
+            status="running", started=self.start, phase="judge", worker_pid=os.getpid(), heartbeat=9e12
         )
         self.recorder.set_run(worker_host=socket.gethostname())
         self.recorder.close()

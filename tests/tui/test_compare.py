@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from store.read.rows import ComparisonRow, MetricRow, ModelRow, ModelScoreRow, WinRateRow
+from store.read.rows import ComparisonRow, ModelRow, ModelScoreRow, WinRateRow
+from store.records import StoredMetric
 from tests.rulings import ruled_row
 from tests.tui.driver import opened
 from tests.tui.history import NOW
@@ -74,7 +75,16 @@ def test_what_is_missing_is_a_dash_with_its_reason_and_never_a_zero() -> None:
         ModelRow(1, "base", "baseline", "local", None, None, None, None),
         ModelRow(2, "good", "candidate", "local", None, None, None, True),
     ]
-    metric = MetricRow("perplexity", "lower", None, None, "", "1", "", "how surprising", None)
+    metric = StoredMetric(
+        run_id=1,
+        measure="perplexity",
+        position=0,
+        direction="lower",
+        unit="",
+        version="1",
+        source="",
+        meaning="how surprising",
+    )
     scores = [
         ModelScoreRow("base", "perplexity", 3.1, 3.0, 3.2, 12, 0, None),
         ModelScoreRow("good", "perplexity", None, None, None, 0, 12, "no weights at hand"),

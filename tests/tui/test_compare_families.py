@@ -5,7 +5,8 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from store.read.rows import MetricRow, ModelRow
+from store.read.rows import ModelRow
+from store.records import StoredMetric
 from tests.tui.driver import opened
 from tests.tui.test_compare import comparison, named, table_of
 from tui.screens.compare.data import FamilyHeading, Numbers, entries, fitting, groups
@@ -20,7 +21,21 @@ def test_families_that_got_worse_come_first_and_what_fits_is_open() -> None:
         ModelRow(2, "good", "candidate", "local", None, None, None, None),
     ]
     names = ["rouge1", "rougeL", "pass_at_1", "polite"]
-    metrics = [MetricRow(name, "higher", 0, 1, "", "1", "test", "", None) for name in names]
+    metrics = [
+        StoredMetric(
+            run_id=1,
+            measure=name,
+            position=place,
+            direction="higher",
+            low=0,
+            high=1,
+            unit="",
+            version="1",
+            source="test",
+            meaning="",
+        )
+        for place, name in enumerate(names)
+    ]
     comparisons = [
         comparison(measure="rouge1"),
         comparison(measure="rougeL", low=-0.1),

@@ -4,7 +4,10 @@ from typing import Any
 import pytest
 
 from engine.decision.decision import AnsweredQuestion, Decision, Topic, decide, decision_values
+from engine.decision.facts import similar_scores
 from store.read.rows import AlertRow
+from store.read.slices import SliceScoreRow
+from store.records import StoredMetric
 from store.reviewing import acknowledge
 from store.session import opened
 from tests.tui.decided import GOOD, PLAN, alert, benchmark, compared, told
@@ -75,6 +78,18 @@ def alerts_of(connection: Any, run_id: int) -> list[AlertRow]:
     from store.read.history import alerts
 
     return alerts(connection, run_id)
+
+
+@pytest.mark.parametrize(("of", "on", "word"), [(9, 50, "inconclusive"), (9, 0, "ship"), (3, 50, "ship")])
+def test_a_checkpoint_chosen_on_its_own_examples_is_not_settled(
+    store: Path, of: int, on: int, word: str
+) -> None:
+    sweep = {"kept": True, "value": 1.2, "of": of, "keep": 3, "sample": 50, "measure": "perplexity"}
+    verdict = decided(store, details={"sweep": sweep | {"on_examples": on}})
+    assert verdict.word == word
+    assert ("one of the best 3 of 9 checkpoints by perplexity on 50" in verdict.reasons[0]) == (
+        word != "ship"
+    )
 
 
 def test_a_failed_gate_without_its_alert_never_ships(store: Path) -> None:
@@ -189,10 +204,12 @@ def test_what_was_forgotten(store: Path, row: Any, standing: str, said: str) -> 
     assert found.standing == standing and said in found.answer
 
 
-def test_a_candidate_without_measured_forgetting_says_so_among_its_reasons(store: Path) -> None:
+def test_without_measured_forgetting_nothing_ships_and_the_reason_says_what_to_add(store: Path) -> None:
     verdict = decided(store, GOOD[:2])
-    assert verdict.reasons[1] == (
-        "but what it forgot was not measured: the plan has no benchmarks and no corpora"
+    assert verdict.word == "inconclusive"
+    assert verdict.reasons[0] == (
+        "what it forgot is not settled: not measured: the plan has no benchmarks and no corpora; "
+        'add corpora = { general = "TEXTS" } to [metrics], or tasks to [benchmarks]'
     )
 
 
@@ -274,7 +291,8 @@ def test_an_adapter_is_held_against_a_full_fine_tune_of_its_base(store: Path) ->
 def test_cost_stands_beside_the_bases(store: Path) -> None:
     scores = (("base", "tokens_per_second", 100.0), ("tuned", "tokens_per_second", 60.0))
     found = answer(decided(store, scores=scores), "cost")
-    assert (found.standing, found.answer) == ("open", "60.00 tokens/s, 40.0% slower than base")
+    said = "60.00 tokens/s, base 100.0; one measurement each, so no verdict"
+    assert (found.standing, found.answer) == ("good", said)
 
 
 def test_changes_are_told_against_the_finished_run_of_that_name_before(store: Path) -> None:
@@ -311,5 +329,19 @@ def test_values_for_programs_hold_every_answer(store: Path) -> None:
 def test_the_demo_store_tells_three_candidates_apart(store_folder: Path) -> None:
     with opened(store_folder) as connection:
         words = {verdict.candidate: verdict.word for verdict in decide(connection, 2)}
-        assert [verdict.word for verdict in decide(connection, 1)] == ["ship"]
+        [first] = decide(connection, 1)
+    assert first.word == "inconclusive" and first.reasons[0].startswith("what it forgot is not settled")
     assert words == {"good": "inconclusive", "overfit": "don't ship", "no-effect": "don't ship"}
+
+
+def test_a_score_that_is_better_on_what_training_resembles_says_so() -> None:
+    def row(name: str, value: float, p: float | None) -> SliceScoreRow:
+        return SliceScoreRow("tuned", "exact_match", name, value, None, None, 50, 0, p, None)
+
+    values = {"direction": "higher", "low": 0.0, "high": 1.0, "unit": "", "version": "1", "source": ""}
+    metric = StoredMetric(run_id=1, position=0, measure="exact_match", meaning="", settings=None, **values)
+    for p, better in ((0.01, True), (0.4, False)):
+        rows = [row("similar to training", 0.9, p), row("unlike training", 0.5, 0.01)]
+        [found] = similar_scores(rows, "tuned", ["exact_match", "rougeL"], [metric])
+        assert found.is_better is better
+        assert found.said == "exact_match 0.900 on 50 like a training question, 0.500 on the rest"

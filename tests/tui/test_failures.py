@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from store import database
+from store import database, reviewing
 from store.read import answers as alike
 from store.read import evidence, failures, history
 from store.reviewing import annotate, undo
@@ -34,7 +34,7 @@ def tagged_folder(store_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
         ids = {model.name: model.id for model in history.models(connection, run_id)}
         examples = [example.id for example in evidence.run_examples(connection, run_id)]
         for tag, places in tags.items():
-            name = failures.make_tag(connection, tag, "ann")
+            name = reviewing.make_tag(connection, tag, "ann")
             for place in places:
                 annotate(
                     connection, run_id, examples[place], "tag", name, annotator="ann",
@@ -63,7 +63,7 @@ def test_answers_are_counted_by_run_and_a_run_that_nobody_tagged_is_left_out(tag
     assert counted == [(1, 2), (2, 3), (3, 1)]
     assert [run.run_id for run in failures.by_run(connection, limit=2)] == [2, 3]
     undo(connection, 3, "ann")
-    failures.merge_tags(connection, "too short", "negation")
+    reviewing.merge_tags(connection, "too short", "negation")
     assert [run.answers.get("negation", 0) for run in failures.by_run(connection)] == [3, 3]
 
 

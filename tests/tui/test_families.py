@@ -6,7 +6,8 @@ from engine.decision.families import FAMILIES, OWN, family, family_of, needs_of,
 from engine.metrics.load import load_metric
 from engine.metrics.metric import Measure
 from engine.plan.metrics import REGISTRY
-from store.read.rows import ComparisonRow, MetricRow
+from store.read.rows import ComparisonRow
+from store.records import StoredMetric
 from tests.rulings import ruled_row
 from tui.sections.measures import declared, span
 
@@ -55,7 +56,19 @@ def test_the_worst_change_is_the_clearest_worsening_whatever_its_scale() -> None
 
 
 def test_a_declaration_says_range_direction_and_needs_in_words() -> None:
-    metric = MetricRow("rougeL", "higher", 0.0, 1.0, "", "1", "Lin 2004", "meaning", {"schema": "{\n}" * 99})
+    metric = StoredMetric(
+        run_id=1,
+        measure="rougeL",
+        position=0,
+        direction="higher",
+        low=0.0,
+        high=1.0,
+        unit="",
+        version="1",
+        source="Lin 2004",
+        meaning="meaning",
+        settings={"schema": "{\n}" * 99},
+    )
     facts = dict(declared(metric))
     assert facts["range"] == "0 to 1" and facts["direction"] == "higher is better"
     assert facts["needs"] == "references" and facts["unit"] == "none"

@@ -6,7 +6,7 @@ from tests.tui.conftest import Settled
 from tests.tui.driver import opened, text_of
 from tui.app.app import AssayApp
 from tui.screens.runs import RunsScreen
-from tui.widgets.footer import Footer
+from tui.widgets.menu import Footer
 
 
 def bottom(app: AssayApp) -> str:

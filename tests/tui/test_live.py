@@ -1,4 +1,5 @@
 import sqlite3
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from textual.pilot import Pilot
 
 from store import records
 from store.read.judging import JudgeFailure, JudgeUse
-from store.read.rows import ProgressRow, VitalsRow, WinRateRow
+from store.read.rows import WinRateRow
+from store.records import Progress, Vitals
 from store.write import Recorder
 from tests.tui.conftest import Settled
 from tests.tui.driver import opened
@@ -20,7 +22,7 @@ from tui.screens.live.screen import EventsScreen, LiveScreen
 from tui.sections.eta import Cost
 
 
-def progress(phase: str, item: str, done: int, total: int, **more: Any) -> ProgressRow:
+def progress(phase: str, item: str, done: int, total: int, **more: Any) -> Progress:
     values: dict[str, Any] = {
         "unit": "responses",
         "tokens": 0,
@@ -29,7 +31,7 @@ def progress(phase: str, item: str, done: int, total: int, **more: Any) -> Progr
         "updated": 2.0,
         "seconds": 4.0,
     }
-    return ProgressRow(phase=phase, item=item, done=done, total=total, **(values | more))
+    return Progress(run_id=1, position=0, phase=phase, item=item, done=done, total=total, **(values | more))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])
@@ -88,7 +90,16 @@ def test_answers_under_way_count_as_half_written() -> None:
 
 
 def test_each_gpu_shows_its_load_and_the_run_its_cost() -> None:
-    gpu = VitalsRow("GPU 0", 0.87, 44 << 30, 139 << 30, 312.4, 1.0, 61.0)
+    gpu = Vitals(
+        run_id=1,
+        device="GPU 0",
+        utilisation=0.87,
+        memory_used=44 << 30,
+        memory_total=139 << 30,
+        power_w=312.4,
+        temperature_c=61.0,
+        updated=1.0,
+    )
     title, line = machine([gpu], Cost(0.4211, 1.5))
     assert title.plain == "Machine  0.42 GPU-hours, $1.50 so far"
     for word in ("GPU 0", "87%", "44.0 GiB of 139 GiB", "312 W", "61 °C"):
@@ -187,6 +198,15 @@ async def test_a_worker_that_was_killed_shows_as_interrupted_with_the_way_on(own
     async with opened(own_store, "live", run=3) as ui:
         assert "! interrupted" in ui.text
         assert "r resumes it" in ui.text
+
+
+async def test_a_worker_that_gives_no_sign_of_life_shows_with_the_way_on(own_store: Path) -> None:
+    with sqlite3.connect(own_store / "assay.db") as connection:
+        connection.execute("UPDATE run SET heartbeat = ? WHERE id = 3", (time.time() - 60,))
+    connection.close()
+    async with opened(own_store, "live", run=3) as ui:
+        assert "! No heartbeat for 6" in ui.text and "does not answer" in ui.text
+        assert "`assay resume 3 --take-over` ends it" in " ".join(ui.text.split())
 
 
 async def test_errors_are_counted_and_can_be_read_in_full(store_folder: Path) -> None:

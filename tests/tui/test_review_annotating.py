@@ -22,7 +22,7 @@ from tui.screens.review.data import swapped, with_controls
 from tui.screens.review.editing import edit
 from tui.screens.review.own import OwnScreen
 from tui.screens.review.screen import ReviewScreen
-from tui.sections.agreement import own_figures, seconds_each, wilson
+from tui.sections.judging import own_figures, seconds_each, wilson
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 NAMES = ("good", "base", "overfit", "prompted", "no-effect")

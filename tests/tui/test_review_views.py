@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -246,6 +247,24 @@ async def test_all_models_of_the_run_stand_beside_each_other(
         assert max(line.count("rougeL") for line in shown.splitlines() if "base baseline" in line) == columns
         await ui.press("m")
         assert "all models" not in ui.text
+
+
+async def test_all_models_show_every_sample_of_their_answers(own_store: Path) -> None:
+    with closing(database.connect(own_store)) as connection, connection:
+        connection.execute(
+            "INSERT INTO sample (model_id, example_id, sample, text, reason, cached, created) "
+            "SELECT model_id, example_id, 2, NULL, 'out of tokens', 0, 1 FROM response UNION ALL "
+            "SELECT model_id, example_id, 1, 'another try', NULL, 0, 1 FROM response"
+        )
+        connection.execute("UPDATE score SET samples = '[0.25, 0.5, null]'")
+    app = review(own_store)
+    async with driven(app, (160, 48)) as ui:
+        await ui.press("m")
+        shown = ui.text
+    assert "judges read the first sample of each" in shown
+    assert "another try" in shown and "no answer: out of tokens" in shown
+    first, second = (shown.index(f"sample {place} · ") for place in (1, 2))
+    assert first < shown.index("0.25") < second < shown.index("0.50")
 
 
 async def test_no_other_models_are_shown_while_blind(store_folder: Path) -> None:

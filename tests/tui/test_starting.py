@@ -11,7 +11,7 @@ from tests.tui.driver import driven
 from tests.tui.history import HOSTILE
 from tui.app.app import AssayApp
 from tui.screens.runs import RunsScreen
-from tui.screens.start import SAMPLES, CheckScreen, WizardScreen, found_plans
+from tui.screens.start import SAMPLES, CheckScreen, WizardScreen, _prompt_lines, found_plans
 
 
 @pytest.fixture
@@ -128,3 +128,25 @@ async def test_a_folder_with_nothing_of_use_says_what_is_lacking(folder: Path) -
         assert not set("\x1b\x07\x9b\u202e") & set(ui.text)
         await ui.tap("w")
         assert "missing: examples: a file with" in ui.text
+
+
+async def test_the_check_shows_the_first_prompt_of_each_model_and_its_findings_again(folder: Path) -> None:
+    record(folder)
+    async with driven(AssayApp(folder / ".assay")) as ui:
+        await ui.press("s", "enter")
+        await ui.shows("this plan can run")
+        await ui.press("P")
+        assert "First prompt of before" in ui.text and "its outputs are recorded" in ui.text
+        await ui.press("P")
+        assert "data.examples" in ui.text and "First prompt" not in ui.text
+
+
+def test_a_hostile_prompt_is_shown_as_text() -> None:
+    shown = {
+        "model": "m\x1b[2J",
+        "tokens": 7,
+        "reason": None,
+        "text": f"<s>{HOSTILE}\n\n[bold]x[/bold]\x1b]0;t\x07",
+    }
+    text = "\n".join(line.plain for line in _prompt_lines(shown, 60))
+    assert "<s>" in text and "[bold]x[/bold]" in text and "\x1b" not in text and "\x07" not in text

@@ -1,4 +1,4 @@
-"""Commands on people's annotations: export, tags, merge."""
+"""Commands on people's annotations: agreement with them, export, tags, merge."""
 
 import json
 from enum import StrEnum
@@ -12,6 +12,196 @@ from tui.text.output import Column, out, paragraph, print_json, print_table
 
 if TYPE_CHECKING:
     from engine.formats.annotated import Written
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from store.read import history
+from store.read.history import Connection
+from store.read.labels import labelled_pairs, preferences
+from store.reviewing import own_decisions
+from tui.sections.judging import FIGURES, OUTCOMES, gate_in_words, own_figures
+from tui.text.gate import MISSING, percent
+from tui.text.output import heading
+
+if TYPE_CHECKING:
+    from engine.compare.calibration import CriterionAgreement, Raters
+    from engine.gates.judges import JudgeAgreement, RunAgreement
+    from engine.stats.agreement import Agreement
+
+
+def agreement(
+    context: typer.Context,
+    run: Run,
+    judge: Annotated[str | None, typer.Option(help="Only this judge.")] = None,
+    keep_alerts: Annotated[
+        bool, typer.Option("--keep-alerts", help="Leave the run's alerts as they are.")
+    ] = False,
+    store: Store = None,
+    as_json: Json = False,
+) -> int:
+    """Report how far a run's judges agree with people, and correct their win rates by it."""
+    from engine.gates.judges import KIND, agreement_of
+    from store.read import history
+    from store.reviewing import raise_alerts
+    from store.session import opened
+
+    with opened(store_folder(context, store)) as connection:
+        run_id = history.find_run(connection, run)
+        found = agreement_of(connection, run_id, judge)
+        if judge is None and not keep_alerts:
+            raise_alerts(connection, run_id, KIND, [asdict(alert) for alert in found.alerts])
+        if as_json:
+            print_json(agreement_values(run_id, found) | {"own": _own_values(connection, run_id)})
+        else:
+            _print(run_id, found)
+    return 1 if any(alert.severity == "critical" for alert in found.alerts) else 0
+
+
+def agreement_values(run_id: int, found: "RunAgreement") -> dict[str, Any]:
+    """The documented shape: the first match's figures at the top, all matches below."""
+    matches = [_values(match) for match in found.matches]
+    return {
+        "run": str(run_id),
+        **(matches[0] if matches else {}),
+        "matches": matches,
+        "criteria": {name: [asdict(item) for item in items] for name, items in found.criteria.items()},
+        "alerts": [asdict(alert) for alert in found.alerts],
+    }
+
+
+def _values(match: "JudgeAgreement") -> dict[str, Any]:
+    calibration = match.calibration
+    return {
+        "judge": match.judge,
+        "candidate": match.candidate,
+        "baseline": match.baseline,
+        "annotators": list(match.annotators),
+        **asdict(calibration.against_people),
+        "between_people": {names: asdict(raters) for names, raters in calibration.between_people.items()},
+        "confusion": calibration.confusion,
+        "corrected_win_rate": asdict(calibration.corrected),
+        "min_win_rate": match.win_rate_gate,
+        "labels_to_settle": calibration.to_settle,
+    }
+
+
+def _print(run_id: int, found: "RunAgreement") -> None:
+    out(f"run {run_id}: judges against people")
+    for match in found.matches:
+        _print_match(match)
+    for name, items in found.criteria.items():
+        _print_criteria(name, items)
+    if found.alerts:
+        heading("Alerts")
+        for alert in found.alerts:
+            paragraph(alert.message, " " * 9, f"{alert.severity.upper():9}")
+
+
+def _print_match(match: "JudgeAgreement") -> None:
+    kind = "" if match.is_language_model else " (not a language model)"
+    heading(f"{match.judge}{kind} · {match.candidate} against {match.baseline}")
+    out(f"labels by {', '.join(match.annotators)}")
+    raters = {f"{match.judge} and people": match.calibration.against_people}
+    _print_raters(raters | match.calibration.between_people)
+    _print_corrected(match)
+    _print_confusion(match.judge, match.calibration.confusion)
+
+
+def _print_raters(raters: Mapping[str, "Raters"]) -> None:
+    columns = [Column("agreement"), *(Column(names, number=True) for names in raters)]
+    rows = [["pairs", *(f"{item.pairs:,}" for item in raters.values())]]
+    rows += [
+        [title, *(_figure(getattr(item, name)) for item in raters.values())]
+        for name, title in FIGURES.items()
+    ]
+    print_table(columns, rows)
+    reasons = dict.fromkeys(
+        f"{title}, {names}: {getattr(item, name).reason}"
+        for names, item in raters.items()
+        for name, title in FIGURES.items()
+        if getattr(item, name).value is None
+    )
+    for reason in reasons:
+        paragraph(reason, "    ", f"  {MISSING} ")
+
+
+def _figure(found: "Agreement") -> str:
+    if found.value is None:
+        return MISSING
+    if found.low is None or found.high is None:
+        return f"{found.value:.2f}"
+    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+
+def _print_corrected(match: "JudgeAgreement") -> None:
+    found, gate = match.calibration.corrected, match.win_rate_gate
+    alone = found.labels_alone
+    out()
+    rows = [
+        ["the judge alone", percent(found.judge_alone), f"{found.labelled + found.unlabelled:,} verdicts"]
+    ]
+    if alone.value is not None:
+        rows.append(
+            ["people alone", _share(alone.value, alone.low, alone.high), f"{found.labelled:,} labels"]
+        )
+    if found.value is not None:
+        rows.append(["corrected", _share(found.value, found.low, found.high), "both, as people would judge"])
+    print_table([Column("win rate"), Column("value [95%]", number=True), Column("from")], rows)
+    if found.reason:
+        paragraph(f"not corrected: {found.reason}", "    ", f"  {MISSING} ")
+    if found.value is not None and gate is not None and found.low is not None and found.high is not None:
+        examples = found.labelled + found.unlabelled
+        needed = match.calibration.to_settle
+        said = gate_in_words(
+            found.low, found.high, gate, labelled=found.labelled, examples=examples, needed=needed
+        )
+        paragraph(said, "  ")
+
+
+def _share(value: float, low: float | None, high: float | None) -> str:
+    return percent(value) if low is None or high is None else f"{value:.1%} [{low:.1%}, {high:.1%}]"
+
+
+def _print_confusion(judge: str, confusion: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:
+    out()
+    columns = [Column("people said"), *(Column(f"{judge}: {said}", number=True) for said in OUTCOMES)]
+    rows = []
+    for category, table in confusion.items():
+        for people in OUTCOMES:
+            if people in table:
+                name = f"{people}, {category}" if category else people
+                rows.append([name, *(f"{table[people].get(said, 0):,}" for said in OUTCOMES)])
+    print_table(columns, rows)
+
+
+def _print_criteria(judge: str, items: list["CriterionAgreement"]) -> None:
+    heading(f"{judge} by criterion, largest disagreement first")
+    columns = [Column("criterion"), Column("answers", True), Column("judge − people", True)]
+    columns += [Column("mean gap", True), Column("Spearman", True)]
+    rows = [
+        [
+            item.name,
+            f"{item.n:,}",
+            MISSING if item.difference is None else f"{item.difference:+.2f}",
+            MISSING if item.distance is None else f"{item.distance:.2f}",
+            _figure(item.spearman),
+        ]
+        for item in items
+    ]
+    print_table(columns, rows)
+
+
+def _own_values(connection: Connection, run_id: int) -> list[dict[str, Any]]:
+    """One record for each person and pair of models; shares have value, low, high and n."""
+    names = {model.id: model.name for model in history.models(connection, run_id)}
+    return [
+        {"annotator": person, "candidate": names[pair[0]], "baseline": names[pair[1]]}
+        | asdict(own_figures(own_decisions(connection, run_id, *pair, person)))
+        for pair in labelled_pairs(connection, run_id)
+        for person in sorted({row.annotator for row in preferences(connection, run_id, *pair)})
+    ]
+
 
 annotations = typer.Typer(help="Export people's annotations, and manage the failure tags.")
 
@@ -44,16 +234,15 @@ def export(
     """Write a run's annotations as JSONL."""
     from engine.errors import BadInput
     from engine.formats import annotated as protocol
-    from store import database
     from store.read import history
     from store.read.queues import annotated, annotated_examples
+    from store.session import opened
 
-    folder = store_folder(context, store)
-    connection = history.attach(database.connect(folder))
-    run_id = history.find_run(connection, run)
     if tag is not None and form is not AnnotationFormat.EXAMPLES:
         raise BadInput("--tag chooses examples", "add --format examples")
-    rows, examples = annotated(connection, run_id), annotated_examples(connection, run_id)
+    with opened(store_folder(context, store)) as connection:
+        run_id = history.find_run(connection, run)
+        rows, examples = annotated(connection, run_id), annotated_examples(connection, run_id)
     if form is AnnotationFormat.EXAMPLES:
         written = protocol.example_records(rows, examples, tag)
     else:
@@ -75,15 +264,10 @@ def export(
 
 
 def _write(file: Path, written: "Written") -> None:
-    from engine.errors import BadInput
+    from engine.data.textfile import write_text
 
     lines = [json.dumps(record, ensure_ascii=False) for record in written.records]
-    try:
-        # Lone surrogates in what a model wrote have no UTF-8; they are written as their escapes.
-        text = "".join(f"{line}\n" for line in lines)
-        file.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise BadInput(f"{file} cannot be written: {error.strerror}", "name another file") from error
+    write_text(file, "".join(f"{line}\n" for line in lines), "name another file")
 
 
 @annotations.command()
@@ -91,10 +275,11 @@ def tags(context: typer.Context, store: Store = None, as_json: Json = False) -> 
     """List the failure tags, with how many answers of how many runs carry each."""
     from dataclasses import asdict
 
-    from store import database
     from store.read import failures
+    from store.session import opened
 
-    rows = failures.tags(database.connect(store_folder(context, store)))
+    with opened(store_folder(context, store)) as connection:
+        rows = failures.tags(connection)
     if as_json:
         print_json({"tags": [asdict(row) for row in rows]})
         return 0
@@ -121,9 +306,10 @@ def merge(
     store: Store = None,
 ) -> int:
     """Replace one failure tag by another, wherever it was given."""
-    from store import database
-    from store.read import failures
+    from store import reviewing
+    from store.session import opened
 
-    failures.merge_tags(database.connect(store_folder(context, store)), tag, into)
+    with opened(store_folder(context, store)) as connection:
+        reviewing.merge_tags(connection, tag, into)
     paragraph(f"{tag} is now {into}")
     return 0

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from engine.data.examples import Account
 
 
+FAILED_GATE = 1  # the exit code
+AllowEmpty = Annotated[
+    bool, typer.Option("--allow-empty", help="Exit with 0 even where no gate could be evaluated.")
+]
 Store = Annotated[
     str | None,
     typer.Option(
@@ -51,8 +55,8 @@ Fields = Annotated[
 NAMED = 20  # rows left out that are named one by one
 
 
-def mapping(fields: Sequence[str], template: str | None = None) -> dict[str, str]:
-    """`query=text` as {"query": "text"}, beside a template where there is one.
+def mapping(fields: Sequence[str], template: str | None = None, also: Sequence[str] = ()) -> dict[str, str]:
+    """`query=text` as {"query": "text"}, beside a template where there is one; `also` are further names.
 
     Raises BadInput for another form, an unknown name, and a template that is none.
     """
@@ -63,10 +67,11 @@ def mapping(fields: Sequence[str], template: str | None = None) -> dict[str, str
         if problem := problem_of(template):
             raise BadInput(f"--template: {problem}")
         found[TEMPLATE] = template
+    names = (*also, *MAPPABLE)
     for field in fields:
         name, equals, column = field.partition("=")
-        if not equals or not column or name not in MAPPABLE:
-            raise BadInput(f"--field {field}: must be NAME=COLUMN", f"NAME is one of {', '.join(MAPPABLE)}")
+        if not equals or not column or name not in names:
+            raise BadInput(f"--field {field}: must be NAME=COLUMN", f"NAME is one of {', '.join(names)}")
         found[name] = column
     return found
 

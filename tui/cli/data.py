@@ -97,7 +97,7 @@ def _preview_values(found: "Preview") -> dict[str, Any]:
             "messages": list(row.messages),
             "references": list(row.references),
             "tools": list(row.tools),
-            "calls": list(row.calls),
+            "calls": None if row.calls is None else list(row.calls),
             "line": row.line,
         }
         for row in found.first
@@ -107,7 +107,10 @@ def _preview_values(found: "Preview") -> dict[str, Any]:
 
 def _print_preview(found: "Preview", most: int | None) -> None:
     left_out = f", {len(found.skipped)} left out" if found.skipped else ""
-    out(f"{found.read} rows read{left_out}; {found.with_references} have a reference")
+    with_calls = f", {found.with_calls} name the tool calls that are right" if found.with_calls else ""
+    out(f"{found.read} rows read{left_out}; {found.with_references} have a reference{with_calls}")
+    if found.bad:
+        paragraph(f"{found.bad} rows call their completion bad (KTO): it is no reference.", "  ")
     for shape in found.shapes:
         out(f"  {shape.name}: {shape.records} rows, the first on line {shape.first_line}")
     if len(found.shapes) > 1:
@@ -156,7 +159,9 @@ def _print_example(row: "Example") -> None:
         "query": row.query,
         "reference": " | ".join(row.references) or None,
         "tools": ", ".join(tool["function"]["name"] for tool in row.tools) or None,
-        "calls": " | ".join(dumps(call, ensure_ascii=False) for call in row.calls) or None,
+        "calls": " | ".join(dumps(call, ensure_ascii=False) for call in row.calls or ())
+        or (row.calls == () and "none is right")
+        or None,
     }
     for name, text in texts.items():
         if text is not None:
@@ -618,6 +623,7 @@ def _draw(
     import json
 
     from engine.data.coverage import draw, question, sampled_records
+    from engine.data.textfile import write_text
 
     texts = [question(row) for row in log]
     places = draw(texts, found.coverage.members["log"], count, balanced=balanced, seed=seed)
@@ -625,13 +631,7 @@ def _draw(
         json.dumps(record, ensure_ascii=False) + "\n"
         for record in sampled_records(log, places, found.coverage)
     ]
-    try:
-        with file.open("x", encoding="utf-8") as target:
-            target.writelines(lines)
-    except FileExistsError as error:
-        raise BadInput(f"{file} exists already", "choose another file with --out FILE") from error
-    except OSError as error:
-        raise BadInput(f"{file} cannot be written: {error.strerror}") from error
+    write_text(file, "".join(lines), "choose another file with --out FILE", new=True)
     fewer = f"; {count} were asked for, and the log has no more different ones" if len(lines) < count else ""
     err(f"wrote {len(lines)} queries to {printable(str(file))}{fewer}")
 

@@ -13,7 +13,7 @@ from types import FrameType
 from rich.cells import cell_len
 
 from store.read import history, live
-from store.read.rows import ProgressRow, RunDetail
+from store.records import Progress, Run
 from tui.sections.eta import rate, read_speed, time_left, write_speed
 from tui.text.gate import bar, cut, duration, printable
 
@@ -38,21 +38,21 @@ class PhaseProgress:
     speeds: str = ""  # of the model that answers now, and how many slots it uses
 
 
-def phases(rows: list[ProgressRow]) -> list[PhaseProgress]:
+def phases(rows: list[Progress]) -> list[PhaseProgress]:
     """The phases in their order, each with the sums of its items."""
-    grouped: dict[str, list[ProgressRow]] = {}
+    grouped: dict[str, list[Progress]] = {}
     for row in rows:
         grouped.setdefault(row.phase, []).append(row)
     return [_phase(name, items) for name, items in grouped.items()]
 
 
-def _phase(name: str, rows: list[ProgressRow]) -> PhaseProgress:
+def _phase(name: str, rows: list[Progress]) -> PhaseProgress:
     done, total = sum(row.done for row in rows), sum(row.total for row in rows)
     items = tuple(row.item for row in rows)
     return PhaseProgress(name, items, done, total, rows[0].unit, rate(rows), time_left(rows), _speeds(rows))
 
 
-def _speeds(rows: list[ProgressRow]) -> str:
+def _speeds(rows: list[Progress]) -> str:
     under_way = [row for row in rows if row.slots and row.done < row.total]
     if not under_way:
         return ""
@@ -81,8 +81,9 @@ class Follower:
         )
         self._event = after
         self._waiting: str | None = None
+        self._silent = False
 
-    def follow(self, worker: int | None = None, on_interrupt: Callable[[], bool] | None = None) -> RunDetail:
+    def follow(self, worker: int | None = None, on_interrupt: Callable[[], bool] | None = None) -> Run:
         """Returns the run as it is when over, or when its worker is gone.
 
         `worker` is the process id of a worker started here; until it has taken the run, the status that
@@ -100,7 +101,7 @@ class Follower:
                 if current != version:
                     version = current
                     self._show()
-                    self._tell_waiting(run)
+                self._tell_waiting(run)
                 if gone or (taken and run.status in OVER):
                     self._close()
                     return run
@@ -120,11 +121,15 @@ class Follower:
         if self._view:
             self._view.update(phases(live.progress(self._connection, self._run_id)))
 
-    def _tell_waiting(self, run: RunDetail) -> None:
+    def _tell_waiting(self, run: Run) -> None:
         waiting = run.waiting if run.status == "running" else None
         if waiting and waiting != self._waiting:
             self.say(f"waiting: {printable(waiting)}; `assay resume {run.id}` tries again now")
         self._waiting = waiting
+        silent = history.silence(run)
+        if silent and not self._silent:
+            self.say(f"{silent}; `assay resume {run.id} --take-over` ends it and goes on")
+        self._silent = silent is not None
 
     def say(self, text: str) -> None:
         if self._view:

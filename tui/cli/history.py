@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from engine.decision.words import no_verdict
+from engine.decision.families import no_verdict
 from engine.errors import BadInput
 from store import people
 from store.person import user_name

@@ -15,15 +15,12 @@ def keys(
     as_json: Json = False,
 ) -> int:
     """List the app's actions and their keys."""
-    from engine.errors import BadInput
+    from engine.data.textfile import write_text
     from tui.app.settings import read_settings, registry_with, settings_file, template
 
     file = settings_file()
     if write:
-        if file.exists():
-            raise BadInput(f"{file} exists already", "edit it, or delete it first")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(template(), encoding="utf-8")
+        write_text(file, template(), "edit it, or delete it first", new=True)
         paragraph(f"wrote {file}")
         return 0
     registry = registry_with(read_settings().keys)

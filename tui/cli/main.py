@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from engine.errors import AssayError
+from engine.errors import AssayError, refused
 from store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -44,6 +44,9 @@ def guarded(work: Callable[[], int]) -> int:
     except Exception as error:  # the last line of defence of the whole process
         if os.environ.get("ASSAY_DEBUG"):
             raise
+        if reason := refused(error):
+            complain(reason)
+            return INTERNAL
         complain(
             f"unexpected {type(error).__name__}: {error}\n"
             "  please report it; ASSAY_DEBUG=1 shows where, and a run's own log is in logs/ of the store"
@@ -90,7 +93,7 @@ def build() -> "typer.Typer":
     """The commands with their options."""
     import typer
 
-    from tui.cli import agreement, annotations, data, history, keys, plan, run, score, show, store, transfer
+    from tui.cli import annotations, data, history, keys, plan, run, score, show, store, transfer
     from tui.cli.common import Store, app_options
 
     app = typer.Typer(
@@ -126,7 +129,7 @@ def build() -> "typer.Typer":
         *(data.leakage, data.coverage, data.versions),
         *(run.review, show.report),
         *(history.tag, history.note, history.delete, history.restore, history.undo, history.accept),
-        *(run.folds, run.rerun, plan.noise, store.doctor, agreement.agreement, keys.keys),
+        *(run.folds, run.rerun, plan.noise, store.doctor, annotations.agreement, keys.keys),
     ):
         app.command()(function)
     app.add_typer(annotations.annotations, name="annotations")

@@ -9,10 +9,12 @@ import typer
 from engine.errors import BadInput
 from engine.propose.proposal import Proposal
 from tui.cli.common import Json, Plan, Store, store_folder
+from tui.text.gate import printable
 from tui.text.output import Column, err, heading, interval, number, out, paragraph, print_json, print_table
 
 if TYPE_CHECKING:
     from engine.plan.errors import Finding
+    from engine.preflight.check import ShownPrompts
 
 
 NewFolder = Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to write [default: this folder]")]
@@ -22,6 +24,9 @@ Measure = Annotated[
     typer.Option("--measure", help="Load the models and run a few prompts, to estimate the time."),
 ]
 
+ShowPrompt = Annotated[
+    bool, typer.Option("--show-prompt", help="Print the first prompt of each model, with its special tokens.")
+]
 AllowCode = Annotated[
     bool, typer.Option("--allow-code", help="Run the plan's own code, to check its metrics too.")
 ]
@@ -36,23 +41,18 @@ def init(folder: NewFolder = Path()) -> None:
     """Write a commented plan and a small eval set to start from."""
     from importlib.resources import files
 
+    from engine.data.textfile import writing
+
     starter = sorted(
         (entry for entry in files("engine.propose.starter").iterdir() if entry.is_file()),
         key=lambda e: e.name,
     )
     starter = [entry for entry in starter if not entry.name.endswith(".py")]
-    standing = [entry.name for entry in starter if (folder / entry.name).exists()]
-    if standing:
-        raise BadInput(f"{folder / standing[0]} exists already", "choose another folder: assay init DIR")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder, "choose another folder: assay init DIR", new=True) as parts:
         for entry in starter:
-            (folder / entry.name).write_bytes(entry.read_bytes())
-            out(f"wrote {folder / entry.name}")
-    except OSError as error:
-        raise BadInput(
-            f"{folder} cannot be written: {error.strerror}", "choose another folder: assay init DIR"
-        ) from error
+            parts.open(folder / entry.name).write(entry.read_text("utf-8"))
+    for entry in starter:
+        out(f"wrote {folder / entry.name}")
     out("name your models in the plan, then: assay check plan.toml, assay run plan.toml")
 
 
@@ -62,6 +62,7 @@ def check(
     measure: Measure = False,
     allow_code: AllowCode = False,
     fold: Fold = None,
+    show_prompt: ShowPrompt = False,
     json: Json = False,
     store: Store = None,
 ) -> None:
@@ -72,7 +73,7 @@ def check(
     """
     from engine.plan.folds import count_folds
     from engine.plan.plan import read_plan
-    from engine.preflight.check import check_benchmarks, check_folds, measured
+    from engine.preflight.check import check_benchmarks, check_folds, measured, prompt_findings, prompts
 
     count = count_folds(plan)
     folds = range(1, count + 1) if count and fold is None else [fold]
@@ -84,17 +85,24 @@ def check(
             "measuring would run the code that a model of the plan brings", "allow that with --allow-code"
         )
     findings = [*check_folds(plans, folder, allow_code=allow_code), *check_benchmarks(read)]
+    shown = prompts(read, findings, allow_code)
+    findings += prompt_findings(shown)
     if measure and all(finding.level != "error" for finding in findings):
         # What was measured takes the place of what earlier runs took.
         findings = [finding for finding in findings if finding.subject != "time"] + measured(read)
     if json:
-        _print_values(findings)
+        _print_values(findings, shown if show_prompt else None)
         return
     for finding in findings:
         mark = f"{MARKS[finding.level]:6}"
         paragraph(f"{finding.subject}: {finding.message}", " " * 6, mark)
         if finding.hint and finding.level != "ok":
             paragraph(finding.hint, " " * 8)
+    for item in shown if show_prompt else ():
+        heading(f"First prompt of {item.model}" + (f", {item.tokens:,} tokens" if item.tokens else ""))
+        out(printable(item.text if item.text is not None else "none"))
+        if item.reason:
+            paragraph(f"({item.reason})")
     levels = [finding.level for finding in findings]
     out()
     if "error" in levels:
@@ -103,10 +111,11 @@ def check(
     out(f"{plan} can run" + (f"; {levels.count('warning')} warnings" if "warning" in levels else ""))
 
 
-def _print_values(findings: "list[Finding]") -> None:
+def _print_values(findings: "list[Finding]", shown: "list[ShownPrompts] | None") -> None:
     """The findings for programs; the exit code is that of the table for people."""
     can_run = all(finding.level != "error" for finding in findings)
-    print_json({"can_run": can_run, "findings": [asdict(finding) for finding in findings]})
+    values = {"can_run": can_run, "findings": [asdict(finding) for finding in findings]}
+    print_json(values if shown is None else values | {"prompts": [asdict(item) for item in shown]})
     if not can_run:
         raise typer.Exit(BadInput.exit_code)
 
@@ -145,16 +154,11 @@ def plan(folder: Folder = Path(), out_file: Out = None, json: Json = False) -> N
 
 def write_new(file: Path, text: str) -> None:
     """Writes a plan to a new file. Raises BadInput where the file exists, or the plan is invalid."""
+    from engine.data.textfile import write_text
     from engine.plan.plan import parse_plan
 
     parse_plan(text, file.absolute().parent, str(file))
-    try:
-        with file.open("x", encoding="utf-8") as opened:
-            opened.write(text)
-    except FileExistsError as error:
-        raise BadInput(f"{file} exists already", "name another one: --out FILE") from error
-    except OSError as error:
-        raise BadInput(f"{file} cannot be written: {error.strerror}") from error
+    write_text(file, text, "name another one: --out FILE", new=True)
 
 
 def _show(proposal: Proposal) -> None:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from engine.errors import BadInput
+from store import people, records
 from store.read import history, live
 from store.read.history import Connection
-from store.read.rows import RunDetail
 from store.session import opened
-from tui.cli.common import Json, Plan, Run, Store, app_options, store_folder
+from tui.cli.common import FAILED_GATE, AllowEmpty, Json, Plan, Run, Store, app_options, store_folder
 from tui.cli.follow import Follower
 from tui.text.gate import MISSING, printable
 from tui.text.output import Column, err, heading, interval, number, out, paragraph, print_json, print_table
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tui.sections.gather import RunSections
 
 
-FAILED_GATE = 1
 CANNOT_FINISH = 3
 INTERRUPTED = 130
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -64,6 +63,9 @@ SummaryFile = Annotated[
         "--summary", metavar="FILE", help=f"Append the Markdown report to a file [default: ${STEP_SUMMARY}]."
     ),
 ]
+TakeOver = Annotated[
+    bool, typer.Option("--take-over", help="End a worker that gives no sign of life, and go on without it.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the verdict and the alerts.")]
 Fold = Annotated[
     str | None,
@@ -88,6 +90,7 @@ def run(
     only: Only = None,
     fold: Fold = None,
     against: Against = None,
+    allow_empty: AllowEmpty = False,
     no_cache: NoCache = False,
     yes: Yes = False,
     quiet: Quiet = False,
@@ -107,9 +110,18 @@ def run(
                 "--fold all runs one fold after another, and waits for each to finish",
                 "leave out --detach, --only and --against, or start each fold by --fold N",
             )
-        raise typer.Exit(run_folds(plan, folder, limit=limit, cache=not no_cache, quiet=quiet))
+        raise typer.Exit(
+            run_folds(plan, folder, limit=limit, cache=not no_cache, quiet=quiet, allow_empty=allow_empty)
+        )
     run_id = launch.create(
-        plan, folder, limit=limit, only=phase, cache=not no_cache, fold=number, against=against
+        plan,
+        folder,
+        limit=limit,
+        only=phase,
+        cache=not no_cache,
+        fold=number,
+        against=against,
+        allow_empty=allow_empty,
     )
     raise typer.Exit(carry_out(folder, run_id, detach=detach, quiet=quiet, only=phase, summary=summary))
 
@@ -120,6 +132,7 @@ def resume(
     detach: Detach = False,
     max_cost: MaxCost = None,
     other_hardware: OtherHardware = False,
+    take_over: TakeOver = False,
     quiet: Quiet = False,
     summary: SummaryFile = None,
     store: Store = None,
@@ -128,18 +141,31 @@ def resume(
 
     What is finished is kept and not done again.
     """
+    from engine.run import launch
+
     folder = store_folder(context, store)
     with opened(folder) as connection:
         run_id = history.find_run(connection, run)
+        found = history.run(connection, run_id)
+        silent = history.silence(found)
+        if take_over:
+            if launch.take_over(folder, found) is not None:
+                err(f"ended the worker of run {run_id}: {silent}")
+            people.let_go(connection, run_id)
+        elif silent:
+            raise BadInput(
+                f"run {run_id} is running: {silent}",
+                f"`assay resume {run_id} --take-over` ends that process and goes on",
+            )
         status = history.run(connection, run_id).status
-        if status == "running" and history.run(connection, run_id).waiting:
-            history.request(connection, run_id, "retry")
+        if status == "running" and found.waiting:
+            people.request(connection, run_id, "retry")
             out(f"run {run_id} is retrying now")
             return
         if max_cost is not None and status not in ("finished", "cancelled", "running"):
-            history.set_max_cost(connection, run_id, max_cost)
+            people.set_max_cost(connection, run_id, max_cost)
         if other_hardware:
-            history.allow_other_hardware(connection, run_id)
+            people.allow_other_hardware(connection, run_id)
     if status in ("finished", "cancelled"):
         raise BadInput(
             f"run {run_id} is {status}: there is nothing to resume", "`assay run PLAN` starts a new one"
@@ -176,7 +202,7 @@ def carry_out(
         def pause() -> bool:
             if history.run(connection, run_id).status != "running":
                 return False
-            history.request(connection, run_id, "pause")
+            people.request(connection, run_id, "pause")
             follower.say("pausing after the current piece of work; Ctrl-C again stops watching")
             return True
 
@@ -190,7 +216,7 @@ def carry_out(
 
 def _tell_end(
     connection: history.Connection,
-    run: RunDetail,
+    run: records.Run,
     only: str | None,
     *,
     brief: bool = False,
@@ -210,15 +236,16 @@ def _tell_end(
             print_brief(gather(connection, run.id))
         elif not brief:
             print_run(gather(connection, run.id))
-        return {True: 0, False: FAILED_GATE, None: CANNOT_FINISH}[run.passed]
+        allowed = run.passed is None and (run.options or {}).get("allow_empty")
+        return 0 if run.passed or allowed else FAILED_GATE
     if run.status == "cancelled":
         err(f"run {run.id} was cancelled; finished work is saved")
     elif run.status == "failed":
         err(f"run {run.id} failed: {run.error or 'no reason was recorded'}")
         err(f"`assay resume {run.id}` continues from what is finished")
     else:
-        log = f"logs/run-{run.id}.log in the store"
-        err(f"the worker of run {run.id} exited without an error message; see {log}")
+        why = f": {run.error}" if run.error else " without an error message"
+        err(f"the worker of run {run.id} exited{why}; see logs/run-{run.id}.log in the store")
         err(f"`assay resume {run.id}` continues from what is finished")
     return CANNOT_FINISH
 
@@ -242,7 +269,7 @@ def concurrency(
     """Set the maximum of parallel requests per server for a run, from now on."""
     with opened(store_folder(context, store)) as connection:
         run_id = history.find_run(connection, run)
-        history.set_concurrency(connection, run_id, calls or None)
+        people.set_concurrency(connection, run_id, calls or None)
     out(f"run {run_id}: max parallel requests per server: {calls or 'as in the plan'}")
 
 
@@ -256,7 +283,7 @@ def _request(
 ) -> None:
     with opened(store_folder(context, store)) as connection:
         run_id = history.find_run(connection, run)
-        history.request(connection, run_id, what)
+        people.request(connection, run_id, what)
         if history.run(connection, run_id).status == "cancelled":
             out(f"run {run_id} is cancelled")
         else:
@@ -399,7 +426,9 @@ def fold_number(text: str) -> int:
     return int(text)
 
 
-def run_folds(plan: Path, folder: Path, *, limit: int | None, cache: bool, quiet: bool) -> int:
+def run_folds(
+    plan: Path, folder: Path, *, limit: int | None, cache: bool, quiet: bool, allow_empty: bool
+) -> int:
     """Runs each fold of a plan and shows them together; returns the worst of their exit codes.
 
     Stops at a fold that was paused or could not finish. Raises BadInput before the first run for anything
@@ -409,6 +438,7 @@ def run_folds(plan: Path, folder: Path, *, limit: int | None, cache: bool, quiet
     from engine.plan.folds import count_folds
     from engine.plan.plan import read_plan
     from engine.run import launch
+    from tui.sections.overview import verdict
 
     count = count_folds(plan)
     if count is None:
@@ -419,14 +449,15 @@ def run_folds(plan: Path, folder: Path, *, limit: int | None, cache: bool, quiet
     runs: dict[int, int] = {}
     worst = 0
     for fold in range(1, count + 1):
-        run_id = launch.create(plan, folder, limit=limit, cache=cache, fold=fold)
+        run_id = launch.create(plan, folder, limit=limit, cache=cache, fold=fold, allow_empty=allow_empty)
         code = carry_out(folder, run_id, quiet=quiet, brief=True)
         if code > FAILED_GATE:
             err(f"stopped at fold {fold} of {count}; the rest: `assay run PLAN --fold N`, then `assay folds`")
             return code
         runs[fold] = run_id
         worst = max(worst, code)
-        err(f"fold {fold} of {count}: run {run_id} {'passed' if code == 0 else 'failed a gate'}")
+        with opened(folder) as connection:
+            err(f"fold {fold} of {count}: run {run_id}: {verdict(history.run(connection, run_id))}")
     with opened(folder) as connection:
         print_folds(pool(connection, runs))
     return worst

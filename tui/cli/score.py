@@ -6,13 +6,14 @@ import time
 import tomllib
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tui.cli.common import Json
+from tui.cli.common import Fields, Json, mapping
 from tui.text.output import Column, as_json, interval, number, out, paragraph, print_json, print_table
 
 if TYPE_CHECKING:
@@ -53,11 +54,12 @@ def score(
     schema: Schema = None,
     given: Set = None,
     per_example: PerExample = False,
+    fields: Fields = [],  # noqa: B006  # typer takes an option's default from here, and nobody adds to it
     json: Json = False,
 ) -> None:
     """Score answers made elsewhere. Nothing is generated or stored."""
     from engine.errors import BadInput
-    from engine.run.outputs import OutputScores, count_outputs, read_outputs
+    from engine.run.outputs import RESPONSE, OutputScores, count_outputs, read_outputs
 
     names = list(dict.fromkeys(name.strip() for text in metrics for name in text.split(",") if name.strip()))
     if not names:
@@ -65,7 +67,8 @@ def score(
     settings = _settings(given or [], names)
     if schema:
         settings["format"] = {**settings.get("format", {}), "schema": str(schema)}
-    scores = OutputScores(read_outputs(file, references), names, settings, count_outputs(file))
+    columns = mapping(fields, also=(RESPONSE,))
+    scores = OutputScores(read_outputs(file, references, columns), names, settings, count_outputs(file))
     rows: Iterator[Row]
     if per_example and sys.stdout.isatty():  # where the rows go by themselves
         rows = ((identity, one) for identity, each in scores for one in each)
@@ -74,7 +77,7 @@ def score(
     if json:
         _print_json(file.stem, scores, rows, per_example)
     else:
-        _print_tables(scores, rows, per_example)
+        _print_tables(file.stem, scores, rows, per_example)
 
 
 def _settings(given: list[str], names: list[str]) -> dict[str, dict[str, Any]]:
@@ -138,17 +141,23 @@ def _print_json(model: str, scores: "OutputScores", rows: Iterator[Row], per_exa
             "n": total.interval.n,
             "missing": total.missing,
             "reason": total.reason,
+            "notes": [{"reason": note, "n": count} for note, count in total.notes],
         }
         for total in scores.totals()
     ]
+    classes = [asdict(row) | {"answers": answers} for row, answers in scores.classes()]
     if examples:
-        out(f'\n],\n"scores": {as_json(totals)}}}')
+        more = f',\n"classes": {as_json(classes)}' if classes else ""
+        out(f'\n],\n"scores": {as_json(totals)}{more}}}')
     else:
-        print_json({"scores": totals})
+        print_json({"scores": totals, **({"classes": classes} if classes else {})})
 
 
-def _print_tables(scores: "OutputScores", rows: Iterator[Row], per_example: bool) -> None:
+def _print_tables(model: str, scores: "OutputScores", rows: Iterator[Row], per_example: bool) -> None:
     """The totals; with `per_example` every answer's scores before them, a table for each PORTION of rows."""
+    from tui.cli.terminal import print_labels
+    from tui.sections.measures import LabelRow, LabelTable
+
     columns = [Column("id"), Column("measure"), Column("value", True), Column("reason")]
     if per_example:
         while portion := list(islice(rows, PORTION)):
@@ -178,6 +187,18 @@ def _print_tables(scores: "OutputScores", rows: Iterator[Row], per_example: bool
     for total in totals:
         if total.missing:
             paragraph(f"{total.measure.name}: {total.missing} missing, most often: {total.reason}", "  ")
+    said: dict[tuple[tuple[str, int], ...], list[str]] = {}
+    for total in totals:
+        if total.notes:
+            said.setdefault(total.notes, []).append(total.measure.name)
+    for notes, names in said.items():
+        paragraph(f"{', '.join(names)}: {'; '.join(f'{count} × {note}' for note, count in notes)}", "  ")
+    if rows_by_label := scores.classes():
+        labels = tuple(
+            LabelRow(row.label, row.precision, row.recall, row.f1, row.support, tuple(given))
+            for row, given in rows_by_label
+        )
+        print_labels([LabelTable(model, labels)], full=True)
 
 
 def metrics(json: Json = False) -> None:

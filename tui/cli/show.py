@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.decision.families import NO_GATE, NOT_EVALUATED
 from store.read import history
+from store.read.rows import ComparisonRow
 from store.session import opened
-from tui.cli.common import Json, Run, Store, store_folder
+from tui.cli.common import FAILED_GATE, AllowEmpty, Json, Run, Store, store_folder
 from tui.text.output import err, heading, out, paragraph, print_json
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ class ReportFormat(StrEnum):
     json = "json"
     junit = "junit"
 
+
+LISTED = 3  # of what is not compared for one reason
 
 Full = Annotated[bool, typer.Option("--full", help="All intervals, and a table for each pair of models.")]
 Slices = Annotated[bool, typer.Option("--slices", help="Every slice, those that got clearly worse first.")]
@@ -77,6 +81,7 @@ def report(
     context: typer.Context, run: Run, format: FormatOption, file: Out = None, store: Store = None
 ) -> None:
     """Write a report of one run to share."""
+    from engine.data.textfile import write_text
     from tui.report import render
     from tui.sections.gather import gather_report
 
@@ -86,43 +91,40 @@ def report(
     if file is None:
         out(text.rstrip("\n"))
         return
-    write(file, text)
+    write_text(file, text, "choose another file with --out FILE")
     err(f"wrote {file}")
 
 
-def write(file: Path, text: str) -> None:
-    """Writes a file. Raises BadInput when it cannot be written."""
-    from engine.errors import BadInput
-
-    try:
-        # Lone surrogates have no UTF-8; reports are for reading, so they are shown as what they are.
-        file.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise BadInput(
-            f"{file} cannot be written: {error.strerror}", "choose another file with --out FILE"
-        ) from error
-
-
 def compare(
-    context: typer.Context, older: Older, newer: Newer, json: Json = False, store: Store = None
+    context: typer.Context,
+    older: Older,
+    newer: Newer,
+    allow_empty: AllowEmpty = False,
+    json: Json = False,
+    store: Store = None,
 ) -> None:
     """Compare the candidates of two runs, the older first.
 
-    The comparison is paired, on the examples that both evaluated in the same words.
+    The comparison is paired, on the examples that both evaluated in the same words. Exits with 1 where
+    nothing that a gate checks could be compared.
     """
     from engine.compare.comparable import shared_sets
     from engine.decision.changes import retrainings
     from engine.gates.checks import compare_runs
-    from tui.sections.remarks import noise_remarks
+    from store.read.answers import answer_counts
+    from tui.sections.remarks import cut_remarks, noise_remarks
 
     with opened(store_folder(context, store)) as connection:
         runs = history.find_run(connection, older), history.find_run(connection, newer)
         found, trained = compare_runs(connection, *runs), retrainings(connection, *runs)
         sets = shared_sets(connection, *runs)
-        remarks = [
+        remarks = found.settings + [
             f"run {run_id}: {remark}"
             for run_id in runs
-            for remark in noise_remarks(history.models(connection, run_id))
+            for remark in (
+                *noise_remarks(history.models(connection, run_id)),
+                *cut_remarks(answer_counts(connection, run_id)),
+            )
         ]
     if json:
         training = _training_values(trained)
@@ -135,6 +137,8 @@ def compare(
             paragraph(sets.said)
         for remark in remarks:
             paragraph(remark, "  ", "")
+    if not found.is_evaluated and not allow_empty:
+        raise typer.Exit(FAILED_GATE)
 
 
 def _comparison_values(found: "RunComparison") -> dict[str, Any]:
@@ -143,6 +147,7 @@ def _comparison_values(found: "RunComparison") -> dict[str, Any]:
         "older": str(found.older),
         "newer": str(found.newer),
         "shared_examples": found.shared,
+        "verdict": NOT_EVALUATED if not found.is_evaluated else "drops" if found.alerts else "no drop",
         "comparisons": [_one_comparison(item) for item in found.comparisons],
         "benchmarks": [_one_comparison(item) for item in found.benchmarks],
         "alerts": [
@@ -170,6 +175,7 @@ def _one_comparison(item: "Comparison") -> dict[str, Any]:
     from engine.compare.comparison import stored
 
     values = stored(item)
+    values["relative"] = ComparisonRow(**values).relative
     if values["delta"] is None and values["reason"] is None:
         values["reason"] = "it cannot be computed from these values"
     return values
@@ -190,9 +196,15 @@ def _print_run_comparison(found: "RunComparison", trained: "Sequence[Retrained]"
     heading("Drops beyond the gates")
     for alert in found.alerts:
         paragraph(alert.message, " " * 9, f"{alert.severity.upper():9}")
-    if not found.alerts:
+    if not found.is_evaluated:
+        out(NO_GATE)
+    elif not found.alerts:
         out("none")
     if found.incomparable:
         heading("Not compared")
+        by_reason: dict[str, list[str]] = {}
         for item in found.incomparable:
-            paragraph(f"{item.what}: {item.reason}", "  ", "")
+            by_reason.setdefault(item.reason, []).append(item.what)
+        for reason, whats in by_reason.items():
+            more = f" and {len(whats) - LISTED} more (--json lists them)" if len(whats) > LISTED + 1 else ""
+            paragraph(f"{'; '.join(whats[:LISTED] if more else whats)}{more}: {reason}", "  ", "")

@@ -10,10 +10,12 @@ from engine.data.leak import TIER_WORDS
 from engine.decision.decision import AnsweredQuestion, Decision
 from engine.decision.families import family_of, rank, summarize
 from engine.decision.judges import Said
+from engine.gates.figures import relative
+from store.read.answers import AnswerCount
 from store.read.rows import ComparisonRow, ModelScoreRow, WinRateRow
-from store.read.slices import CorpusRow, DisparityRow, SliceRow
+from store.read.slices import OF_THE_SET, CorpusRow, DisparityRow, SliceRow
 from tui.sections.alerts import AlertsSection
-from tui.sections.data import LEAKED, NOT_LEAKED, CoverageTable, DataSection
+from tui.sections.data import CoverageTable, DataSection
 from tui.sections.eta import in_gpu_hours
 from tui.sections.gather import RunSections
 from tui.sections.judging import JudgedPair, JudgeReport, JudgingSection
@@ -25,9 +27,11 @@ from tui.sections.measures import (
     LabelTable,
     MeasuresSection,
     SlicesSection,
+    between_samples,
     changes_of,
 )
 from tui.sections.overview import Checkpoint, CostsSection, OverviewSection, SweepSection
+from tui.sections.remarks import ANSWERS, answer_table
 from tui.text.gate import MISSING, duration, percent, printable
 from tui.text.output import Column, heading, interval, moment, number, out, paragraph, print_table, strong
 
@@ -49,7 +53,8 @@ def print_run(found: RunSections, *, full: bool = False, slices: bool = False, f
     _print_forgetting(found.forgetting)
     _print_judging(found.judging, full=full)
     _print_scores(found.measures, full=full, find=find)
-    _print_labels(found.measures.labels, full=full)
+    _print_answers(found.answers)
+    print_labels(found.measures.labels, full=full)
     _print_benchmarks(found.benchmarks)
     _print_corpora(found.benchmarks.corpora)
     if full:
@@ -89,7 +94,7 @@ def print_head(found: RunSections) -> None:
     if costs.gpu_hours is not None:
         paragraph(f"its models used {in_gpu_hours(costs.gpu_hours)}")
     if found.overview.no_verdict and not run.imported:
-        paragraph(f"no verdict: {found.overview.no_verdict}")
+        paragraph(found.overview.no_verdict)
 
 
 WORD_SIGNS = {"ship": "+", "don't ship": "-", "inconclusive": "?"}
@@ -140,23 +145,29 @@ def _print_sweep(found: SweepSection | None) -> None:
     if found is None:
         return
     heading(f"Sweep of {len(found.checkpoints)} checkpoints by {found.measure} on {found.sample} examples")
+    if found.held_to:
+        paragraph(f"the best by {found.measure} among those that forgot least by {found.held_to}")
+    held = [Column(found.held_to, True)] if found.held_to else []
     columns = [Column("rank", True), Column("checkpoint"), Column(found.measure, True)]
-    columns += [Column("95% CI", True), Column("n", True), Column("result")]
-    print_table(columns, [_checkpoint(checkpoint) for checkpoint in found.checkpoints])
+    columns += [Column("95% CI", True), *held, Column("n", True), Column("result")]
+    print_table(columns, [_checkpoint(row, bool(held)) for row in found.checkpoints])
     if found.cut:
         paragraph(
             f"{_count(found.cut, 'checkpoint')} cut and not evaluated further; "
             f"the run's verdict is about the {len(found.checkpoints) - found.cut} kept."
         )
+    if found.chosen:
+        paragraph(f"Each of them: {found.chosen}.")
 
 
-def _checkpoint(found: Checkpoint) -> list[str]:
+def _checkpoint(found: Checkpoint, is_held: bool) -> list[str]:
     result = "kept" if found.kept else "cut"
     return [
         MISSING if found.rank is None else str(found.rank),
         found.name,
         number(found.value),
         interval(found.low, found.high),
+        *([number(found.general)] if is_held else []),
         str(found.n),
         f"{result}: {found.reason}" if found.reason else result,
     ]
@@ -246,6 +257,7 @@ def _leaks(found: DataSection) -> Iterator[str]:
     if similar := found.similar:
         is_ = "is" if similar == 1 else "are"
         yield f"{similar:,} more {is_} similar to a training question with another answer: not counted"
+        yield from found.on_similar
     if answers := found.answers_seen:
         have = "has" if answers == 1 else "have"
         yield f"{answers:,} more {have} an answer that appears there under another question: not counted"
@@ -459,6 +471,19 @@ def _print_scores(found: MeasuresSection, *, full: bool, find: str) -> None:
     _print_folded(folded)
     shown = frozenset().union(*(family.shown for family in folded))
     _print_missing([row for row in found.scores if row.measure in shown])
+    between: dict[str, list[str]] = {}
+    for row in found.scores:
+        if row.measure in shown and (said := between_samples(row)):
+            between.setdefault(row.model, []).append(f"{row.measure} {said}")
+    for model, told in between.items():
+        paragraph(f"{model}, between the samples of a prompt: {'; '.join(told)}", "  ")
+
+
+def _print_answers(answers: Sequence[AnswerCount]) -> None:
+    """How the answers ended, and how much of them was thought."""
+    if rows := answer_table(answers):
+        heading("Answers")
+        print_table([Column(title, title != "model") for title in ANSWERS], rows)
 
 
 def _rows(
@@ -593,13 +618,14 @@ def _print_changes(changes: Sequence[Change]) -> None:
         families = [(change.row.measure, change.family) for change in clear]
         by_measure = {change.row.measure: change for change in clear}
         print_table(
-            [*columns, Column("95% CI", True), Column("change"), Column("n", True)],
+            [*columns, Column("%", True), Column("95% CI", True), Column("change"), Column("n", True)],
             _rows(
                 _fold(families, clear, full=True, find=""),
                 lambda measure: _cells(by_measure[measure]),
-                lambda family: [""] * 6,
+                lambda family: [""] * 7,
             ),
         )
+        paragraph("95% CI: each measure by itself; the words are corrected for all of them", "  ", "")
     for word in UNCLEAR:
         found = [_unclear(change.row) for change in changes if change.word == word]
         if found:
@@ -621,13 +647,14 @@ def _cells(change: Change) -> list[str]:
         number(row.baseline_value),
         number(row.candidate_value),
         number(row.delta, sign=True),
+        relative(row.relative),
         interval(row.low, row.high, sign=True),
         CLEAR[change.word],
         str(row.n) if row.n else MISSING,
     ]
 
 
-def _print_labels(tables: Sequence[LabelTable], *, full: bool) -> None:
+def print_labels(tables: Sequence[LabelTable], *, full: bool) -> None:
     """Every model's F1 by label; `full` adds each model's precision and recall, and what it answered."""
     if not tables:
         return
@@ -681,6 +708,10 @@ def _print_benchmarks(found: BenchmarksSection) -> None:
     for row in found.rows:
         if row.value is None and row.reason:
             paragraph(f"{row.task}, {row.model}: {row.reason}", "  ")
+    for item in found.asked:
+        paragraph(f"{item.model}: {item.said}", "  ")
+        if item.command:
+            paragraph(f"the same numbers: {item.command}", "    ", "  ")
     for (model, run), reused in found.reused().items():
         paragraph(f"{model}: {', '.join(reused)}: measured by run {run}, on the same weights", "  ")
 
@@ -760,7 +791,7 @@ def _print_slices(section: SlicesSection, *, everything: bool, find: str) -> Non
         return
     worse = sum(row.standing == "worse" for row in found)
     # Nearly all examples are among those that did not leak; Data shows what they tell.
-    telling = [row for row in found if find or row.slice not in (LEAKED, NOT_LEAKED)]
+    telling = [row for row in found if find or row.slice not in OF_THE_SET]
     shown = found if everything else [row for row in telling if row.standing == "worse"][:WORST]
     heading(f"Slices: {worse} of {len(found)} clearly worse")
     pairs: dict[tuple[str, str], list[SliceRow]] = {}

@@ -9,9 +9,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from engine.compare.ruling import rule_on_rate
 from engine.decision.families import family_of, rank
-from store.read.rows import MetricRow
 from store.read.slices import SliceRow
+from store.records import StoredMetric
 from tui.report import plots
 from tui.report.markdown import environment, shown
 from tui.sections.alerts import WITH_EXAMPLES
@@ -19,9 +20,17 @@ from tui.sections.data import CoverageGap, DataSection
 from tui.sections.eta import in_gpu_hours
 from tui.sections.gather import RunSections
 from tui.sections.judging import JudgingSection
-from tui.sections.measures import DIRECTION, NOT_FOUND, Change, MeasuresSection, SlicesSection
+from tui.sections.measures import (
+    DIRECTION,
+    NOT_FOUND,
+    Change,
+    MeasuresSection,
+    SlicesSection,
+    between_samples,
+)
 from tui.sections.overview import CostsSection, MeasureTrend, cut_reason
 from tui.sections.protocol import plan_tables
+from tui.sections.remarks import ANSWERS, answer_table
 from tui.text.output import number
 
 WORST = 10  # slices in a table
@@ -49,12 +58,15 @@ def html(found: RunSections) -> str:
         standing_sign=_SIGNS.__getitem__,
         severity_sign=lambda severity: _SEVERITIES.get(severity, ""),
         cut_reason=cut_reason,
+        between_samples=between_samples,
         data_facts=list(_data_facts(found.data)),
         gap_in_words=_gap,
         spent=list(_spent(found.costs)),
         WORST=WORST,
         MOST_GROUPS=MOST_GROUPS,
         NOT_FOUND=NOT_FOUND,
+        ANSWERS=ANSWERS,
+        answers=answer_table(found.answers),
         **_plots(found),
     )
 
@@ -88,6 +100,7 @@ def _data_facts(found: DataSection) -> Iterator[tuple[str, str]]:
         yield "answers also in the training data", f"{found.answers_seen:,}"
     if found.similar:
         yield "similar to a training question, with a different answer", f"{found.similar:,}"
+        yield from (("scores there", said) for said in found.on_similar)
     if found.duplicates:
         yield "groups of near-identical examples", f"{found.duplicates:,}"
     for row in found.excluded:
@@ -125,7 +138,7 @@ def _families(found: MeasuresSection) -> list[PlottedFamily]:
     ]
 
 
-def _family(name: str, changes: Sequence[Change], metrics: Mapping[str, MetricRow]) -> PlottedFamily:
+def _family(name: str, changes: Sequence[Change], metrics: Mapping[str, StoredMetric]) -> PlottedFamily:
     by_measure: dict[str, list[Change]] = {}
     for change in changes:
         by_measure.setdefault(change.row.measure, []).append(change)
@@ -152,11 +165,11 @@ def _family(name: str, changes: Sequence[Change], metrics: Mapping[str, MetricRo
     return PlottedFamily(name, said, words.count("worse"), drawn)
 
 
-def _is_share(metric: MetricRow | None) -> bool:
+def _is_share(metric: StoredMetric | None) -> bool:
     return metric is not None and (metric.low, metric.high) == (0.0, 1.0)
 
 
-def _caption(measure: str, metric: MetricRow | None) -> str:
+def _caption(measure: str, metric: StoredMetric | None) -> str:
     if metric is None:
         return measure
     unit = f" ({metric.unit})" if metric.unit else ""
@@ -191,6 +204,15 @@ def _benchmarks(found: MeasuresSection) -> list[Markup]:
     ]
 
 
+_RATE_SIDES: dict[str, plots.Side] = {
+    "better": "better",
+    "worse": "worse",
+    "inconclusive": "even",
+    "missing": "open",
+    "not tested": "open",
+}
+
+
 def _win_rates(found: JudgingSection, wanted: object) -> list[Markup]:
     """The win rates over whole answers, a plot for each judge; `wanted` is the plan's minimum."""
     drawn = []
@@ -202,20 +224,14 @@ def _win_rates(found: JudgingSection, wanted: object) -> list[Markup]:
             counts = f"({row.wins} won, {row.losses} lost, {row.ties} tied{failed})"
             reading = plots.Reading(
                 pair.name,
-                row.win_rate, row.low, row.high, _rate_side(row.low, row.high), counts, row.reason,
+                row.win_rate, row.low, row.high, _RATE_SIDES[rule_on_rate(row)], counts, row.reason,
             )  # fmt: skip
             readings.append(reading)
         if readings:
             asks = f"; the dashed line is the plan's minimum of {wanted}" if isinstance(wanted, float) else ""
-            caption = f"judge {judge.name}; 0.5 is as good as the baseline{asks}"
+            caption = f"judge {judge.name}; 0.5 is as good as the baseline{asks}; intervals by themselves"
             drawn.append(plots.rates(readings, caption, wanted if isinstance(wanted, float) else None))
     return drawn
-
-
-def _rate_side(low: float | None, high: float | None) -> plots.Side:
-    if low is None or high is None:
-        return "open"
-    return "better" if low > 0.5 else "worse" if high < 0.5 else "even"
 
 
 def _latency(found: MeasuresSection) -> Markup | None:

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from typing import Any
 
 from engine.decision.decision import decision_values
-from engine.decision.families import family_of, needs_of
-from engine.decision.words import NOT_RECORDED
+from engine.decision.families import NOT_RECORDED, family_of, needs_of
 from store.read import history
 from store.read.judging import JudgeUse
-from store.read.rows import AlertRow, MetricRow, ModelRow, RunDetail
+from store.read.rows import AlertRow, ModelRow
+from store.records import Run, StoredMetric
 from tui.sections.gather import RunSections
 from tui.sections.overview import cut_reason
 from tui.text.output import as_json, iso
@@ -82,10 +82,14 @@ def run_values(found: RunSections) -> dict[str, Any]:
         "audits": [_with_reason(row, "value") for row in found.judging.rows.audits],
         "rankings": [_with_reason(row, "strength") for row in found.judging.rows.rankings],
         "comparisons": [
-            _with_reason(change.row, "delta", "candidate_value", "baseline_value")
+            {
+                **_with_reason(change.row, "delta", "candidate_value", "baseline_value"),
+                "relative": change.row.relative,
+            }
             for change in found.measures.changes
         ],
         "benchmarks": [_with_reason(row, "value", "stderr") for row in found.benchmarks.rows],
+        "benchmarks_asked": [_fields(row) for row in found.benchmarks.asked],
         "forgetting": [_with_reason(row, "delta") for row in found.forgetting.rows],
         "forgotten": [_fields(row) for row in found.forgetting.conclusions],
         "slices": [
@@ -110,7 +114,7 @@ def run_values(found: RunSections) -> dict[str, Any]:
     }
 
 
-def _run_reason(run: RunDetail, no_cost: str | None) -> str | None:
+def _run_reason(run: Run, no_cost: str | None) -> str | None:
     absent = {
         "started": run.started,
         "finished": run.finished,
@@ -145,7 +149,7 @@ def _judge(row: JudgeUse) -> dict[str, Any]:
     return {**_fields(row, "id"), "cost": known, "reason": reason}
 
 
-def _metric(row: MetricRow) -> dict[str, Any]:
+def _metric(row: StoredMetric) -> dict[str, Any]:
     needs = needs_of(row.measure, row.source)
     family = family_of(row.measure, row.source)
     return {**_fields(row), "family": family, "needs": None if needs is None else list(needs)}

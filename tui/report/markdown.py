@@ -11,10 +11,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from engine.gates.figures import relative
 from store.records.alert import kind_of
 from tui.sections.gather import RunSections
 from tui.sections.measures import Change, MeasuresSection
 from tui.sections.overview import cut_reason
+from tui.sections.remarks import ANSWERS, answer_table
 from tui.text.gate import printable
 from tui.text.output import interval, iso, number
 
@@ -31,7 +33,11 @@ def environment(autoescape: bool, finalize: Callable[[Any], Any]) -> Environment
         finalize=finalize,
     )
     made.filters.update(
-        number=number, signed=lambda value: number(value, sign=True), time=iso, probability=probability
+        number=number,
+        signed=lambda value: number(value, sign=True),
+        relative=relative,
+        time=iso,
+        probability=probability,
     )
     made.globals["interval"] = interval
     made.globals["kind_of"] = kind_of
@@ -78,6 +84,8 @@ def markdown(found: RunSections) -> str:
             "s": found,
             "run": found.run,
             "main": _main(found.measures),
+            "answers": answer_table(found.answers),
+            "ANSWERS": Markup(" | ").join(ANSWERS),
             "sign": lambda change: _SIGNS.get(change.word, "○"),
             "plan_text": Markup(escape(shown(found.run.plan)).replace("@", "@&#8203;")),
             "cut_reason": cut_reason,

@@ -17,7 +17,7 @@ from store.read.rows import WinRateRow
 from tui.keys import bindings, written
 from tui.screens.base import RunScreen
 from tui.screens.choosing import run_command
-from tui.sections.agreement import FIGURES, OUTCOMES, gate_in_words
+from tui.sections.judging import FIGURES, OUTCOMES, gate_in_words
 from tui.text.gate import MISSING, cut, fit, join, one_line, percent, plain, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.plot import band, key

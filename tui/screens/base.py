@@ -12,12 +12,13 @@ from textual.widget import Widget
 
 from tui.screens.watch import NoStore, StoreFailed, StoreWatch
 from tui.text.gate import cut, join, plain, wrap
-from tui.widgets.footer import Footer
 from tui.widgets.lines import Line, Lines, Pane
+from tui.widgets.menu import Footer
 
 if TYPE_CHECKING:
     from store.read.history import Connection
-    from store.read.rows import RunDetail
+    from store.read.rows import RunRow
+    from store.records import Run
 
 # A word and a sign each, so that colour only repeats what is said.
 STATUS = {
@@ -37,11 +38,16 @@ def status(name: str) -> Content:
     return Content.styled(f"{sign} {word}", style)
 
 
-def outcome(passed: bool | None) -> Content:
-    """What the gates said."""
+def outcome(passed: bool | None, *, ended: bool = False) -> Content:
+    """What the gates said; of a run that `ended` without a verdict, that nothing could be evaluated."""
     if passed is None:
-        return Content("")
+        return Content.styled("? not evaluated", "$warn") if ended else Content("")
     return Content.styled("+ passed", "$good") if passed else Content.styled("− gate failed", "$bad")
+
+
+def is_ended(run: "Run | RunRow") -> bool:
+    """Whether a run that was carried out here has come to its end."""
+    return run.status == "finished" and not run.imported
 
 
 class Preferences(Protocol):
@@ -281,7 +287,7 @@ class RunScreen(AssayScreen):
     def __init__(self, run_id: int) -> None:
         super().__init__()
         self.run_id = run_id
-        self.run: RunDetail | None = None
+        self.run: Run | None = None
 
     @property
     def alive(self) -> bool:
@@ -300,13 +306,13 @@ class RunScreen(AssayScreen):
             Content(self.NAME),
             join([plain(cut(self.run.name, 30), "bold"), f" #{self.run_id}"]),
             status(self.run.status),
-            outcome(None if self.hides_outcome else self.run.passed),
+            Content("") if self.hides_outcome else outcome(self.run.passed, ended=is_ended(self.run)),
             plain(f"imported from {cut(self.run.imported, 20)}" if self.run.imported else "", "$muted"),
             plain(phase, "$muted"),
         ]
         return join([part for part in parts if part], "  ")
 
-    def read(self, connection: "Connection") -> "tuple[RunDetail, Any]":
+    def read(self, connection: "Connection") -> "tuple[Run, Any]":
         from store.read.history import run
 
         return run(connection, self.run_id), self.read_run(connection)
@@ -315,7 +321,7 @@ class RunScreen(AssayScreen):
         """What the screen shows of the run. Runs on the store's thread."""
         return None
 
-    def show(self, data: "tuple[RunDetail, Any]") -> None:
+    def show(self, data: "tuple[Run, Any]") -> None:
         self.run = data[0]
         self.refresh_title()
         self.show_run(data[1])

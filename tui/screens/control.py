@@ -38,7 +38,7 @@ class Control:
 
     def set_concurrency(self, run_id: int, text: str) -> None:
         """Lets the run ask each server for so many answers at once; 0 or nothing: as its plan says."""
-        from store.read.history import set_concurrency
+        from store.people import set_concurrency
 
         calls = text.strip() or "0"
         if not calls.isdecimal() or len(calls) > MOST_DIGITS:
@@ -63,7 +63,7 @@ class Control:
             )
 
     def _request(self, run_id: int, what: str, done: str) -> None:
-        from store.read.history import request
+        from store.people import request
 
         self._write(request, run_id, what, done=f"run {run_id} {done}")
 

@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.events import Resize, ScreenResume
 
 from tui.keys import bindings, written
-from tui.screens.base import AssayScreen, outcome, status
+from tui.screens.base import AssayScreen, is_ended, outcome, status
 from tui.screens.control import RunControls
 from tui.screens.watch import StoreFailed
 from tui.text.gate import cut, fit, join, number, one_line, percent, short_age, spark
@@ -196,7 +196,7 @@ class RunsScreen(RunControls, MarkingScreen):
         return join([self.NAME, Content.styled(total, "$muted") + found], "  ")
 
     def _row(self, row: "RunRow", width: int) -> Content:
-        ended = outcome(row.passed) if row.status == "finished" and row.passed is not None else None
+        ended = outcome(row.passed, ended=True) if is_ended(row) else None
         ended = Content("✓ imported") if row.imported else ended
         alerts = [Content.styled(f"{row.critical} crit", "$bad")] if row.critical else []
         alerts += [Content.styled(f"{row.warnings} warn", "$warn")] if row.warnings else []

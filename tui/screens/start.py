@@ -332,14 +332,16 @@ class WizardScreen(AssayScreen):
 
     @work(group="put", exclusive=True)
     async def _put(self, file: Path) -> None:
+        from engine.data.textfile import write_text
+        from engine.errors import AssayError
         from engine.propose.proposal import plan_text
 
         if self._proposal is None:
             return
         try:
-            await asyncio.to_thread(file.write_text, plan_text(self._proposal), encoding="utf-8")
-        except (OSError, ValueError) as error:
-            self.say(f"{file.name} cannot be written: {error}", error=True)
+            await asyncio.to_thread(write_text, file, plan_text(self._proposal))
+        except (AssayError, ValueError) as error:
+            self.say(str(error), error=True)
             return
         self.app.push_screen(CheckScreen(file))
 
@@ -367,8 +369,8 @@ class CheckScreen(AssayScreen):
     """Asked to start before the check is done, it starts as soon as that finds nothing wrong."""
 
     NAME = "Check"
-    FOOTER = ("check.start", "check.again")
-    BINDINGS = bindings("check.start", "check.again")
+    FOOTER = ("check.start", "check.again", "check.prompts")
+    BINDINGS = bindings("check.start", "check.again", "check.prompts")
     DEFAULT_CSS = """
     CheckScreen #verdict { padding: 0 1; margin: 1 0; }
     CheckScreen #findings { padding: 0 1; }
@@ -378,6 +380,8 @@ class CheckScreen(AssayScreen):
         super().__init__()
         self._plan = plan
         self._findings: list[dict[str, Any]] = []
+        self._prompts: list[dict[str, Any]] = []
+        self._shows_prompts = False
         self._complaint = ""
         self._can_run: bool | None = None
         self._wanted = False
@@ -399,8 +403,16 @@ class CheckScreen(AssayScreen):
     def action_again(self) -> None:
         """Checks anew: the plan may have been edited in between."""
         self._can_run, self._findings, self._complaint = None, [], ""
+        self._prompts, self._shows_prompts = [], False
         self._show()
         self._check()
+
+    def action_prompts(self) -> None:
+        if not self._prompts:
+            self.say("no prompt was made yet")
+            return
+        self._shows_prompts = not self._shows_prompts
+        self._show()
 
     def action_start(self) -> None:
         if self._can_run:
@@ -414,9 +426,11 @@ class CheckScreen(AssayScreen):
 
     @work(group="check", exclusive=True)
     async def _check(self) -> None:
-        answer = await run_command("check", str(self._plan), "--json", store=self.assay.store.folder)
+        asked = ("check", str(self._plan), "--show-prompt", "--json")
+        answer = await run_command(*asked, store=self.assay.store.folder)
         found = answer.table
         self._findings = found["findings"] if found is not None else []
+        self._prompts = found["prompts"] if found is not None else []
         self._complaint = answer.complaint if found is None else ""
         self._can_run = answer.code == 0
         if self._can_run and self._wanted and self.is_current:
@@ -431,8 +445,11 @@ class CheckScreen(AssayScreen):
         self.query_one("#verdict", Line).set(self._verdict())
         width = self.size.width - 2
         lines = [line for part in self._complaint.splitlines() for line in wrap(plain(part), width)]
-        for finding in sorted(self._findings, key=lambda finding: list(MARKS).index(finding["level"])):
-            lines += _finding_lines(finding, width)
+        if self._shows_prompts:
+            lines = [line for shown in self._prompts for line in _prompt_lines(shown, width)]
+        else:
+            for finding in sorted(self._findings, key=lambda finding: list(MARKS).index(finding["level"])):
+                lines += _finding_lines(finding, width)
         self.query_one("#findings", Pane).show(lines)
 
     def _verdict(self) -> Content:
@@ -445,6 +462,13 @@ class CheckScreen(AssayScreen):
         said = f", with {warnings} warning{'' if warnings == 1 else 's'}" if warnings else ""
         key = Content.styled(written("check.start"), "$key")
         return join([Content.styled(f"✓ this plan can run{said}", "$good"), "  ", key, " starts it"])
+
+
+def _prompt_lines(shown: dict[str, Any], width: int) -> list[Content]:
+    tokens = f", {shown['tokens']:,} tokens" if shown["tokens"] else ""
+    text = (shown["text"] or "none") + (f"\n({shown['reason']})" if shown["reason"] else "")
+    lines = [line for part in text.split("\n") for line in wrap(plain(part), width) or [Content("")]]
+    return [plain(f"First prompt of {shown['model']}{tokens}", "$heading"), *lines, Content("")]
 
 
 def _finding_lines(finding: dict[str, Any], width: int) -> list[Content]:

@@ -74,9 +74,13 @@ def _answers(connection: Connection, alert: AlertRow) -> list[AnswerCaseRow]:
 
 
 def _answered(row: AnswerCaseRow, alert: AlertRow) -> AlertExample:
-    answers = [(alert.candidate, _text(row.candidate_answer, row.candidate_reason))]
+    sides = [(alert.candidate, row.candidate_answer, row.candidate_reason, row.candidate_thinking)]
     if alert.baseline is not None:
-        answers.insert(0, (alert.baseline, _text(row.baseline_answer, row.baseline_reason)))
+        sides.insert(0, (alert.baseline, row.baseline_answer, row.baseline_reason, row.baseline_thinking))
+    answers = []
+    for name, answer, reason, thinking in sides:
+        answers += [(f"{name}, thought", cut(thinking))] if thinking else []
+        answers.append((name, _text(answer, reason)))
     values = ""
     if row.candidate_value is not None and row.baseline_value is not None:
         values = f"{alert.measure} {number(row.baseline_value)} → {number(row.candidate_value)}"

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.decision.facts import primary
-from store.read.rows import LeakRow, MetricRow, ModelRow, ModelScoreRow, RunDetail, SplitUseRow
-from store.read.slices import SliceScoreRow
+from engine.decision.facts import primary, similar_scores
+from store.read.rows import LeakRow, ModelRow, ModelScoreRow
+from store.read.slices import NOT_LEAKED, SliceScoreRow
+from store.records import Run, SplitUse, StoredMetric
 
-LEAKED, NOT_LEAKED = "leaked", "not leaked"  # slices
 _SHIFTED = 0.25  # population stability index from which on a set has shifted
 _KINDS = ("length", "category", "cluster")
 
@@ -85,6 +85,7 @@ class DataSection:
     leaks_by_tier: Mapping[str, int | None]  # None: this tier was not searched
     leaks: Sequence[LeakRow]
     similar: int  # examples like a training question with another answer
+    on_similar: tuple[str, ...]  # how the candidates did on them, beside the rest
     answers_seen: int  # examples whose answer is in the training data under another question
     duplicates: int  # groups of near-identical examples
     earlier: tuple[tuple[str, int], ...]  # earlier eval sets, with how many examples they share
@@ -100,13 +101,13 @@ class DataSection:
 
 
 def data(
-    run: RunDetail,
+    run: Run,
     models: Sequence[ModelRow],
-    metrics: Sequence[MetricRow],
+    metrics: Sequence[StoredMetric],
     scores: Sequence[ModelScoreRow],
     slice_scores: Sequence[SliceScoreRow],
     leaks: Sequence[LeakRow],
-    test_uses: Sequence[SplitUseRow],
+    test_uses: Sequence[SplitUse],
 ) -> DataSection:
     found = run.data_summary or {}
     return DataSection(
@@ -124,6 +125,7 @@ def data(
         leaks_by_tier=_by_tier(found, leaks),
         leaks=leaks,
         similar=found.get("similar") or 0,
+        on_similar=tuple(_on_similar(models, metrics, slice_scores)),
         answers_seen=found.get("answers_seen") or 0,
         duplicates=found.get("duplicates") or 0,
         earlier=tuple((row["file"], row["leaked"]) for row in found.get("earlier") or ()),
@@ -143,9 +145,19 @@ def _by_tier(found: Mapping[str, Any], leaks: Sequence[LeakRow]) -> dict[str, in
     return counted
 
 
+def _on_similar(
+    models: Sequence[ModelRow], metrics: Sequence[StoredMetric], slice_scores: Sequence[SliceScoreRow]
+) -> Iterator[str]:
+    for model in models:
+        if model.role == "candidate":
+            for row in similar_scores(slice_scores, model.name, primary(metrics), metrics):
+                better = ": better there than chance explains" if row.is_better else ""
+                yield f"{model.name}: {row.said}{better}"
+
+
 def _without_leaks(
     models: Sequence[ModelRow],
-    metrics: Sequence[MetricRow],
+    metrics: Sequence[StoredMetric],
     scores: Sequence[ModelScoreRow],
     slice_scores: Sequence[SliceScoreRow],
 ) -> Iterator[ScoreWithoutLeaks]:

@@ -7,7 +7,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from store.read.rows import ModelRow, ProgressRow
+    from store.read.rows import ModelRow
+    from store.records import Progress
 
 # The phases that hold a model's weights on its device.
 WEIGHTS = ("generate", "perplexity", "benchmarks")
@@ -29,7 +30,7 @@ class Recent:
         self._last: dict[tuple[str, str], tuple[int, float]] = {}
         self._blocks: dict[tuple[str, str], deque[float]] = {}
 
-    def look(self, rows: "Sequence[ProgressRow]") -> None:
+    def look(self, rows: "Sequence[Progress]") -> None:
         """Records how far every piece is now."""
         for row in rows:
             piece, now = (row.phase, row.item), (row.done - row.resumed_from, row.seconds)
@@ -42,13 +43,13 @@ class Recent:
                 self._blocks.setdefault(piece, deque(maxlen=BLOCKS)).append(done / seconds)
                 self._last[piece] = now
 
-    def rate(self, row: "ProgressRow") -> float | None:
+    def rate(self, row: "Progress") -> float | None:
         """Recent units a second; None while too little was seen."""
         blocks = self._blocks.get((row.phase, row.item), ())
         return statistics.median(blocks) if len(blocks) >= ENOUGH else None
 
 
-def rate(rows: "Sequence[ProgressRow]", recent: Recent | None = None) -> float | None:
+def rate(rows: "Sequence[Progress]", recent: Recent | None = None) -> float | None:
     """Units per second: the recent rate of the current piece, else the mean since this worker began.
 
     None before the first.
@@ -62,7 +63,7 @@ def rate(rows: "Sequence[ProgressRow]", recent: Recent | None = None) -> float |
     return fresh / seconds if seconds > 0 and fresh > 0 else None
 
 
-def time_left(rows: "Sequence[ProgressRow]", recent: Recent | None = None) -> float | None:
+def time_left(rows: "Sequence[Progress]", recent: Recent | None = None) -> float | None:
     """Seconds until all is done; None when it is, or while it is unknown.
 
     Pieces differ in speed (recorded answers are read at once, a model takes its time), so what is left goes
@@ -77,13 +78,13 @@ def time_left(rows: "Sequence[ProgressRow]", recent: Recent | None = None) -> fl
     return max(0.0, left - begun) / pace if left > 0 and pace is not None else None
 
 
-def _late(under_way: "Sequence[ProgressRow]", recent: Recent | None) -> float | None:
+def _late(under_way: "Sequence[Progress]", recent: Recent | None) -> float | None:
     """The recent rate of the one piece that has begun; several at once share the worker's time."""
     begun = [row for row in under_way if row.done > row.resumed_from]
     return recent.rate(begun[0]) if recent is not None and len(begun) == 1 else None
 
 
-def _pace(rows: "Sequence[ProgressRow]", begun: float) -> float | None:
+def _pace(rows: "Sequence[Progress]", begun: float) -> float | None:
     """Units per second, including those in progress."""
     finished, seconds = rate(rows), sum(row.seconds for row in rows)
     return None if finished is None else finished + begun / seconds
@@ -97,7 +98,7 @@ class WholeTime(NamedTuple):
 
 
 def whole_time_left(
-    rows: "Sequence[ProgressRow]", earlier: Mapping[str, float], recent: Recent | None = None
+    rows: "Sequence[Progress]", earlier: Mapping[str, float], recent: Recent | None = None
 ) -> WholeTime:
     """Over all phases; one that has not begun uses its pace in a previous run.
 
@@ -117,13 +118,13 @@ def whole_time_left(
     return WholeTime(seconds, tuple(unknown))
 
 
-def read_speed(rows: "Sequence[ProgressRow]") -> float | None:
+def read_speed(rows: "Sequence[Progress]") -> float | None:
     """Prompt tokens a second, of the time spent reading prompts; None where that time is not known."""
     tokens, seconds = sum(row.prompt_tokens for row in rows), sum(row.prompt_seconds for row in rows)
     return tokens / seconds if tokens and seconds > 0 else None
 
 
-def write_speed(rows: "Sequence[ProgressRow]") -> float | None:
+def write_speed(rows: "Sequence[Progress]") -> float | None:
     """Answer tokens a second, of the time not spent reading prompts; None before the first."""
     tokens = sum(row.tokens for row in rows)
     seconds = sum(row.seconds - row.prompt_seconds for row in rows)
@@ -137,13 +138,13 @@ class Cost(NamedTuple):
     dollars: float | None
 
 
-def cost(progress: "Sequence[ProgressRow]", models: "Sequence[ModelRow]") -> Cost:
+def cost(progress: "Sequence[Progress]", models: "Sequence[ModelRow]") -> Cost:
     """The cost of a run so far: GPU hours, and server charges."""
     charged = [row.cost for row in progress if row.cost is not None]
     return Cost(gpu_hours(progress, models), sum(charged) if charged else None)
 
 
-def gpu_hours(progress: "Sequence[ProgressRow]", models: "Sequence[ModelRow]") -> float | None:
+def gpu_hours(progress: "Sequence[Progress]", models: "Sequence[ModelRow]") -> float | None:
     """The hours in which models held a GPU here, loading included; None where none did."""
     on_gpu = {model.name for model in models if str((model.details or {}).get("device")).startswith("cuda")}
     # A benchmark's item is "model · task".

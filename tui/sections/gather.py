@@ -8,7 +8,7 @@ from store.read.answers import AnswerCount, answer_counts
 from store.read.datasets import test_uses
 from store.read.history import Connection
 from store.read.judging import judging as read_judging
-from store.read.rows import RunDetail, SplitUseRow
+from store.records import Run, SplitUse
 from tui.sections.alerts import AlertsSection, with_examples
 from tui.sections.data import DataSection, data
 from tui.sections.eta import gpu_hours
@@ -48,7 +48,7 @@ class RunSections:
     trends: tuple[MeasureTrend, ...] = ()
 
     @property
-    def run(self) -> RunDetail:
+    def run(self) -> Run:
         return self.overview.run
 
 
@@ -67,7 +67,6 @@ def gather(connection: Connection, run_id: int) -> RunSections:
     hours = gpu_hours(live.progress(connection, run_id), every_model)
     uses = _test_uses(connection, run)
     split_uses = history.split_uses(connection, run.eval_set) if run.eval_set else []
-    names = [model.name for model in models]
     leaks = history.leaks(connection, run_id)
     return RunSections(
         overview=overview(run, every_model, alerts),
@@ -75,7 +74,7 @@ def gather(connection: Connection, run_id: int) -> RunSections:
         data=data(run, models, metrics, scores, slice_scores, leaks, uses),
         measures=measures(models, metrics, scores, comparisons, alerts),
         judging=judging(judges),
-        benchmarks=benchmarks(names, benchmark_rows, slices.corpora(connection, run_id)),
+        benchmarks=benchmarks(models, benchmark_rows, slices.corpora(connection, run_id)),
         forgetting=forgotten(comparisons),
         slices=SlicesSection(
             slices.slices(connection, run_id), slice_scores, slices.disparities(connection, run_id)
@@ -99,7 +98,7 @@ def gather_report(connection: Connection, run_id: int) -> RunSections:
     )
 
 
-def _test_uses(connection: Connection, run: RunDetail) -> list[SplitUseRow]:
+def _test_uses(connection: Connection, run: Run) -> list[SplitUse]:
     if run.eval_set is None:
         return []
     return test_uses(connection, run.eval_set, (run.data_summary or {}).get("file_version") or run.eval_set)

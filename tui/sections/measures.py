@@ -3,11 +3,22 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from engine.benchmarks.results import asked_as, command
 from engine.compare.forgetting import Conclusion, ForgettingRow, conclusions, forgetting
-from engine.decision.families import family, family_of, needs_of, rank
-from engine.decision.words import change
-from store.read.rows import AlertRow, BenchmarkRow, ComparisonRow, MetricRow, ModelRow, ModelScoreRow
+from engine.decision.families import change, family, family_of, needs_of, rank
+from store.read.rows import AlertRow, BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow
 from store.read.slices import CorpusRow, DisparityRow, SliceRow, SliceScoreRow, worst
+from store.records import StoredMetric
+from tui.text.gate import number
+
+
+@dataclass(frozen=True, slots=True)
+class AskedAs:
+    """How a model's benchmarks were asked, in words, and the command that gives the same numbers, or ""."""
+
+    model: str
+    said: str
+    command: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +28,7 @@ class BenchmarksSection:
     models: tuple[str, ...]
     rows: Sequence[BenchmarkRow]
     corpora: Sequence[CorpusRow]
+    asked: tuple[AskedAs, ...] = ()
 
     def reused(self) -> dict[tuple[str, int], list[str]]:
         """By model and previous run: the tasks whose result was reused from that run."""
@@ -40,10 +52,21 @@ class ForgettingSection:
 
 
 def benchmarks(
-    models: Sequence[str], rows: Sequence[BenchmarkRow], corpora: Sequence[CorpusRow]
+    models: Sequence[ModelRow], rows: Sequence[BenchmarkRow], corpora: Sequence[CorpusRow]
 ) -> BenchmarksSection:
-    measured = {row.model for row in rows}
-    return BenchmarksSection(tuple(name for name in models if name in measured), rows, corpora)
+    names = {row.model for row in rows}
+    measured = [model for model in models if model.name in names]
+    asked = tuple(
+        AskedAs(
+            model.name,
+            ", ".join(f"{what} {how}" for what, how in asked_as(model.details).items() if how != "none"),
+            command(model.details),
+        )
+        for model in measured
+    )
+    return BenchmarksSection(
+        tuple(model.name for model in measured), rows, corpora, tuple(item for item in asked if item.said)
+    )
 
 
 def forgotten(comparisons: Sequence[ComparisonRow]) -> ForgettingSection:
@@ -71,7 +94,7 @@ DIRECTION = {"higher": "higher is better", "lower": "lower is better", "none": "
 _SHOWN = 60  # characters of a setting
 
 
-def declared(metric: MetricRow) -> Iterator[tuple[str, str]]:
+def declared(metric: StoredMetric) -> Iterator[tuple[str, str]]:
     """A run's record of a measure, as names and values."""
     yield "range", span(metric.low, metric.high)
     yield "direction", DIRECTION.get(metric.direction, metric.direction)
@@ -95,12 +118,20 @@ def span(low: float | None, high: float | None) -> str:
     return f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
 
 
-def needs(metric: MetricRow) -> str:
+def needs(metric: StoredMetric) -> str:
     """The inputs that the measure needs to have a value."""
     found = needs_of(metric.measure, metric.source)
     if found is None:
         return "unknown: a metric of your own"
     return ", ".join(found) or "only the answer"
+
+
+def between_samples(score: ModelScoreRow) -> str:
+    """How far the samples of one prompt lie apart, and how many have no value; empty without several."""
+    parts = [] if score.spread is None else [f"spread {number(score.spread)}"]
+    if score.value is not None and (lacking := score.samples_missing):
+        parts.append(f"{lacking:,} sample{'' if lacking == 1 else 's'} without a value")
+    return ", ".join(parts)
 
 
 NOT_FOUND = "not found"  # the column of answers in which no label was found
@@ -119,8 +150,8 @@ class Change:
 class LabelRow:
     """One label of a classifier; without answers there is no precision, without examples no recall.
 
-    `answers` counts the examples of this label by the label given, in the order of the labels; the last
-    count is of answers in which no label was found.
+    `answers` counts the examples of this label by the label given, in the order of the labels (shares of
+    one where its samples differ); the last count is of answers in which no label was found.
     """
 
     name: str
@@ -128,7 +159,7 @@ class LabelRow:
     recall: float | None
     f1: float
     support: int
-    answers: tuple[int, ...]
+    answers: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +173,7 @@ class MeasuresSection:
     """`changes` are those of metrics, benchmarks and corpora, in the order in which they were compared."""
 
     models: tuple[str, ...]
-    metrics: Sequence[MetricRow]
+    metrics: Sequence[StoredMetric]
     scores: Sequence[ModelScoreRow]
     changes: tuple[Change, ...]
     labels: tuple[LabelTable, ...]
@@ -155,9 +186,9 @@ class MeasuresSection:
         return [item for item in self.changes if item.row.candidate == candidate]
 
     @property
-    def families(self) -> list[tuple[str, list[MetricRow]]]:
+    def families(self) -> list[tuple[str, list[StoredMetric]]]:
         """The metrics by family, in the order of the families."""
-        found: dict[str, list[MetricRow]] = {}
+        found: dict[str, list[StoredMetric]] = {}
         for metric in self.metrics:
             found.setdefault(family_of(metric.measure, metric.source), []).append(metric)
         return sorted(found.items(), key=lambda item: rank(item[0]))
@@ -165,7 +196,7 @@ class MeasuresSection:
 
 def measures(
     models: Sequence[ModelRow],
-    metrics: Sequence[MetricRow],
+    metrics: Sequence[StoredMetric],
     scores: Sequence[ModelScoreRow],
     comparisons: Sequence[ComparisonRow],
     alerts: Sequence[AlertRow],
@@ -182,7 +213,7 @@ def measures(
     )
 
 
-def changes_of(comparisons: Sequence[ComparisonRow], metrics: Sequence[MetricRow] = ()) -> list[Change]:
+def changes_of(comparisons: Sequence[ComparisonRow], metrics: Sequence[StoredMetric] = ()) -> list[Change]:
     """The comparisons with their families; `metrics` say where a measure of an unknown name comes from."""
     sources = {metric.measure: metric.source for metric in metrics}
     return [Change(row, family(row, sources), change(row)) for row in comparisons]

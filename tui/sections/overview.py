@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.decision.facts import model_costs
-from engine.decision.words import no_verdict
+from engine.decision.families import NO_GATE, NOT_EVALUATED, chosen, no_verdict
 from store.read.history import Connection
-from store.read.rows import AlertRow, ModelRow, RunDetail, WinRateRow
+from store.read.rows import AlertRow, ModelRow, WinRateRow
 from store.read.trends import Point, breaks, trend
+from store.records import Run
 from tui.sections.measures import MeasuresSection
 
 
@@ -51,12 +52,12 @@ def judging_cost(spending: tuple[float | None, int]) -> tuple[float | None, str 
 NO_LANGUAGE_MODEL = "not a language model"
 
 
-def verdict(run: RunDetail | Any) -> str:
+def verdict(run: Run | Any) -> str:
     """The run's outcome in words."""
     if run.imported:
         return f"imported from {run.imported}"
     if run.status == "finished":
-        return {True: "passed", False: "a gate failed", None: "no verdict"}[run.passed]
+        return {True: "passed", False: "a gate failed", None: NOT_EVALUATED}[run.passed]
     return str(run.status)
 
 
@@ -79,7 +80,7 @@ class MeasureTrend:
 
 
 def trends(
-    connection: Connection, run: RunDetail, found: MeasuresSection, win_rates: Sequence[WinRateRow]
+    connection: Connection, run: Run, found: MeasuresSection, win_rates: Sequence[WinRateRow]
 ) -> tuple[MeasureTrend, ...]:
     """The win rates and main measures of each candidate; only those that a previous run has, too."""
     drawn = []
@@ -122,14 +123,20 @@ class Checkpoint:
     n: int
     kept: bool
     reason: str | None
+    general: float | None  # its value on what it was kept from forgetting
 
 
 @dataclass(frozen=True, slots=True)
 class SweepSection:
-    """The checkpoints of a sweep, best first, ranked by `measure` on a sample of `sample` examples."""
+    """The checkpoints of a sweep, best first, ranked by `measure` on a sample of `sample` examples.
+
+    `held_to` is the general measure on which those that forgot least were found, if any.
+    """
 
     measure: str
+    held_to: str | None
     sample: int
+    chosen: str  # where the kept ones were chosen on the examples that judge them: how, and what to do
     checkpoints: tuple[Checkpoint, ...]
 
     @property
@@ -141,7 +148,7 @@ class SweepSection:
 class OverviewSection:
     """The run with its verdict in words; `no_verdict` is the reason where it neither passed nor failed."""
 
-    run: RunDetail
+    run: Run
     verdict: str
     no_verdict: str | None
     models: Sequence[ModelRow]  # those that were evaluated
@@ -150,7 +157,7 @@ class OverviewSection:
     sweep: SweepSection | None
 
 
-def overview(run: RunDetail, models: Sequence[ModelRow], alerts: Sequence[AlertRow]) -> OverviewSection:
+def overview(run: Run, models: Sequence[ModelRow], alerts: Sequence[AlertRow]) -> OverviewSection:
     evaluated = [model for model in models if not model.is_cut]
     return OverviewSection(
         run=run,
@@ -158,13 +165,14 @@ def overview(run: RunDetail, models: Sequence[ModelRow], alerts: Sequence[AlertR
         no_verdict=no_verdict(run),
         models=evaluated,
         cut=[model for model in models if model.is_cut],
-        candidates=tuple(_candidate(model, alerts) for model in evaluated if model.role == "candidate"),
+        candidates=tuple(_candidate(run, model, alerts) for model in evaluated if model.role == "candidate"),
         sweep=_sweep(models),
     )
 
 
-def _candidate(model: ModelRow, alerts: Sequence[AlertRow]) -> CandidateResult:
-    word = {True: "passed", False: "FAILED", None: "no verdict"}[model.passed]
+def _candidate(run: Run, model: ModelRow, alerts: Sequence[AlertRow]) -> CandidateResult:
+    without = NOT_EVALUATED if (no_verdict(run) or NO_GATE) == NO_GATE else "no verdict"
+    word = {True: "passed", False: "FAILED", None: without}[model.passed]
     raised = [alert.severity for alert in alerts if alert.candidate == model.name]
     counts = [f"{raised.count(severity)} {severity}" for severity in SEVERITIES if severity in raised]
     result = word + (f" ({', '.join(counts)})" if counts else "")
@@ -186,17 +194,20 @@ def _sweep(models: Sequence[ModelRow]) -> SweepSection | None:
             found["n"],
             bool(found["kept"]),
             found["reason"],
+            found.get("general"),
         )
         for model, found in ranked
     ]
     checkpoints.sort(key=lambda checkpoint: (checkpoint.rank is None, checkpoint.rank or 0))
-    return SweepSection(asked["measure"], asked["sample"], tuple(checkpoints))
+    said = next((chosen(model) for model, _ in ranked if model.chosen_on), "")
+    return SweepSection(asked["measure"], asked.get("held_to"), asked["sample"], said, tuple(checkpoints))
 
 
 def cut_reason(model: ModelRow) -> str:
     """Why a sweep left a checkpoint out."""
     found = model.sweep or {}
     after = f"cut after {found['measure']} on {found['sample']} examples"
+    after += f", held to {found['held_to']}" if found.get("held_to") else ""
     if found["rank"] is None:
         return f"{after}: not measured, {found['reason']}"
     return f"{after}: rank {found['rank']} of {found['of']}, the best {found['keep']} went on"

@@ -11,7 +11,8 @@ from engine.decision.families import family_of
 from store.read import history
 from store.read.history import Connection
 from store.read.judging import JudgeUse, judging
-from store.read.rows import BenchmarkRow, MetricRow, ModelRow, RunDetail, SplitUseRow
+from store.read.rows import BenchmarkRow, ModelRow
+from store.records import Run, SplitUse, StoredMetric
 from tui.sections.measures import declared
 from tui.sections.overview import judge_name
 from tui.text.output import iso, moment, number
@@ -42,7 +43,7 @@ class Repetition:
         return f"rerun of run {self.of}: {len(self.differences):,} of {total:,} numbers differ: {named}"
 
 
-def repetition(connection: Connection, run: RunDetail) -> Repetition | None:
+def repetition(connection: Connection, run: Run) -> Repetition | None:
     """A finished rerun compared with the run that it repeats; None for a run that is no rerun.
 
     Raises StoreError when the previous run is gone from the store.
@@ -87,7 +88,7 @@ def _said(value: Value | None) -> str:
 
 _FACTS = (
     *("path", "server", "model", "outputs", "commit", "architecture", "parameters", "quantisation", "dtype"),
-    *("attention", "device", "tokenizer", "template", "batching", "system"),
+    *("attention", "device", "tokenizer", "template", "chat_template_kwargs", "batching", "system"),
 )
 _ADAPTER = ("path", "hash", "peft_type", "r", "lora_alpha", "use_dora", "use_rslora")
 _DATA = {
@@ -106,12 +107,12 @@ class ProtocolTable:
 
 
 def protocol(
-    run: RunDetail,
+    run: Run,
     models: Sequence[ModelRow],
     judges: Sequence[JudgeUse],
-    metrics: Sequence[MetricRow],
+    metrics: Sequence[StoredMetric],
     benchmarks: Sequence[BenchmarkRow],
-    uses: Sequence[SplitUseRow],
+    uses: Sequence[SplitUse],
 ) -> list[ProtocolTable]:
     """The tables in the order in which a run goes; `uses` are those of its eval set's locked test split."""
     plan = plan_tables(run)
@@ -135,7 +136,7 @@ def protocol(
     return [table for table in found if table.rows]
 
 
-def plan_tables(run: RunDetail) -> dict[str, Any]:
+def plan_tables(run: Run) -> dict[str, Any]:
     """The plan as its tables; none where it is no TOML, as with an imported run."""
     try:
         return tomllib.loads(run.plan)
@@ -143,7 +144,7 @@ def plan_tables(run: RunDetail) -> dict[str, Any]:
         return {}
 
 
-def _plan(run: RunDetail) -> Iterator[tuple[str, str]]:
+def _plan(run: Run) -> Iterator[tuple[str, str]]:
     yield "run", f"{run.id}, {run.name}"
     yield "started", iso(run.started) or "not yet"
     yield "finished", iso(run.finished) or run.status
@@ -158,7 +159,7 @@ def _plan(run: RunDetail) -> Iterator[tuple[str, str]]:
         yield "repeat it", f"assay rerun {run.id}"
 
 
-def _data(run: RunDetail, plan: dict[str, Any], uses: Sequence[SplitUseRow]) -> Iterator[tuple[str, str]]:
+def _data(run: Run, plan: dict[str, Any], uses: Sequence[SplitUse]) -> Iterator[tuple[str, str]]:
     yield "eval set", run.eval_set_file or "not read yet"
     yield "version of the eval set", run.eval_set or "not read yet"
     summary = run.data_summary or {}
@@ -174,7 +175,7 @@ def _data(run: RunDetail, plan: dict[str, Any], uses: Sequence[SplitUseRow]) -> 
     yield "uses of the test split", _lock(uses)
 
 
-def _lock(uses: Sequence[SplitUseRow]) -> str:
+def _lock(uses: Sequence[SplitUse]) -> str:
     tests = [use for use in uses if use.split == "test"]
     if not tests:
         return "0: nobody has looked at it or run on it"

@@ -1,13 +1,16 @@
 """Remarks on a run's models: how they answered, noise, differing tokenizers."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
+from engine.gates.figures import MISSING, percent
 from engine.servers.wire import dropped
 from store.read.answers import AnswerCount
 from store.read.judging import JudgeUse
-from store.read.rows import ModelRow, RunDetail
+from store.read.rows import ModelRow
+from store.records import Run
 from tui.sections.protocol import Repetition
 
 # The facts in which a candidate and a baseline of one base agree, and what they are called.
@@ -23,7 +26,7 @@ _SHARED = {
 
 
 def remarks(
-    run: RunDetail,
+    run: Run,
     models: Sequence[ModelRow],
     judges: Sequence[JudgeUse],
     answers: Sequence[AnswerCount],
@@ -33,16 +36,55 @@ def remarks(
     found = [repetition.said] if repetition else []
     if reference := (run.options or {}).get("reference_remark"):
         found.append(reference)
-    found += [*_notes(models), *_judges(judges), *noise_remarks(models), *_unlike(models)]
-    found += [*_batching(models), *_edited(run)]
+    found += [*_samples(models), *_notes(models), *_judges(judges), *noise_remarks(models), *_unlike(models)]
+    found += [*_batching(models), *_busy(models), *_edited(run)]
     if cached := [f"{row.model} {row.from_cache:,} of {row.answers:,}" for row in answers if row.from_cache]:
         found.append(f"answers from the cache: {', '.join(cached)}")
     if cut := [f"{row.model} {row.cut:,} of {row.answers:,}" for row in answers if row.cut]:
         found.append(f"prompts truncated to fit the context: {', '.join(cut)}")
+    if any(row.with_calls for row in answers):
+        called = [f"{row.model} {row.with_calls:,} of {row.answers:,}" for row in answers]
+        found.append(f"answers with tool calls: {', '.join(called)}")
     return found
 
 
-def _edited(run: RunDetail) -> Iterator[str]:
+ANSWERS = ("model", "answers", "cut off at the limit", "tokens of thought", "tokens of answer")
+
+
+def answer_table(answers: Iterable[AnswerCount]) -> list[list[str]]:
+    """A line for each model by ANSWERS; none where neither an end nor a trace is known."""
+    rows = list(answers)
+    if not any(row.ended or row.thoughts for row in rows):
+        return []
+    return [
+        [
+            row.model,
+            f"{row.answers:,}",
+            MISSING if row.cut_share is None else f"{row.ended_by_length:,} ({percent(row.cut_share)})",
+            _thought(row),
+            MISSING if row.answer_tokens is None else f"{row.answer_tokens:,}",
+        ]
+        for row in rows
+    ]
+
+
+def _thought(row: AnswerCount) -> str:
+    if not row.thoughts:
+        return MISSING if row.answer_tokens is None else "0"
+    uncounted = row.thoughts - row.thoughts_counted
+    known = f"{row.thinking_tokens:,}" if row.thinking_tokens is not None else ""
+    return f"{known} ({uncounted:,} not counted)".strip() if uncounted else known
+
+
+def cut_remarks(answers: Iterable[AnswerCount]) -> Iterator[str]:
+    """How often each model had no room for more, where that happened."""
+    for row in answers:
+        if row.ended_by_length:
+            share = f"{percent(row.cut_share)} of {row.ended:,}"
+            yield f"answers of {row.model} cut off at the token limit: {share}"
+
+
+def _edited(run: Run) -> Iterator[str]:
     """Runs on the test split before the training data were edited."""
     runs = (run.data_summary or {}).get("train_edited_after") or []
     if runs:
@@ -50,6 +92,16 @@ def _edited(run: RunDetail) -> Iterator[str]:
         yield (
             f"the training data were edited after {which} had used the test split: "
             "if what was seen there led to the edit, its numbers are too good"
+        )
+
+
+def _samples(models: Iterable[ModelRow]) -> Iterator[str]:
+    asked = ((model.details or {}).get("generation") or {} for model in models)
+    n = max((settings.get("samples") or 1 for settings in asked), default=1)
+    if n > 1:
+        yield (
+            f"{n} samples of each answer: a value is avg@{n}, the mean over the examples of the mean of "
+            "their samples, and its interval resamples examples; judges read the first sample"
         )
 
 
@@ -89,6 +141,17 @@ def _batching(models: Iterable[ModelRow]) -> Iterator[str]:
             paths.setdefault(f"static batches: {details['batching_reason']}", []).append(model.name)
     for path, names in paths.items():
         yield f"{', '.join(names)} answered in {path}"
+
+
+def _busy(models: Sequence[ModelRow]) -> Iterator[str]:
+    """Which models' times were taken while other work waited for the machine's cores."""
+    for model in models:
+        use = (model.details or {}).get("device_use") or {}
+        if (use.get("load") or 0) > (use.get("cores") or math.inf):
+            yield (
+                f"{model.name} began to answer on a busy machine (load {use['load']:g} on {use['cores']} "
+                "cores): its times are not those of a quiet one"
+            )
 
 
 def _unlike(models: Sequence[ModelRow]) -> Iterator[str]:

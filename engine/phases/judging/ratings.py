@@ -30,14 +30,20 @@ from store.records.alert import Alert, JudgeFailureEvidence
 
 KIND = "pointwise"
 NOT_SAMPLED = "not in the judge's sample"
+NOT_STATED = "the judge's answer does not state it"
 _SOURCE = "LLM-as-a-judge, single answer grading (Zheng et al. 2023)"
 
 
 def rate(work: Work, settings: JudgePlan, rater: Rater, judge_id: int) -> None:
     """Rates every model's responses to the judge's examples; what is stored already is not asked again."""
     _declare_measures(work)
-    for model in work.plan.models:
-        _Sheet(work, settings, rater, judge_id, model).fill()
+    sheets = [_Sheet(work, settings, rater, judge_id, model) for model in work.plan.models]
+    for sheet in sheets:
+        sheet.fill()
+    # What else the answers state is known once they are there.
+    _declare_measures(work)
+    for sheet in sheets:
+        sheet.store_absent()
 
 
 def rating_pieces(work: Work, settings: JudgePlan) -> Iterator[Piece]:
@@ -59,7 +65,28 @@ def rating_measures(work: Work) -> list[Measure]:
     """The measures that this run's ratings give, in the order of its judges."""
     turns = max((len(turns_of(example)) for example in work.examples), default=0)
     rows = work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id)
-    return [measure for row in rows if row.kind == KIND for measure in _measures_of(row, turns)]
+    return [
+        measure
+        for row in rows
+        if row.kind == KIND
+        for measure in (*_measures_of(row, turns), *_extra_measures(work, row))
+    ]
+
+
+def _extra_measures(work: Work, judge: records.StoredJudge) -> Iterator[Measure]:
+    """A measure for each other field of the judge's answers; truth values are shares, no end is better."""
+    details = judge.details or {}
+    values: dict[str, set[float]] = {}
+    for row in work.recorder.rows(records.StoredRating, judge_id=judge.id):
+        for name, value in (row.scores or {}).items():
+            if name not in details["criteria"]:
+                values.setdefault(name, set()).add(value)
+    for name, found in values.items():
+        low, high = (0.0, 1.0) if found <= {0.0, 1.0} else (None, None)
+        said = f"Mean of {name!r} in the answers of {judge.name} ({details['model']})"
+        version = f"{details['model']} {judge.prompt_hash}"
+        label = measure_name(judge.name, name)
+        yield Measure(label, "none", low, high, "", frozenset(), version, _SOURCE, said)
 
 
 def rating_alerts(work: Work) -> list[Alert]:
@@ -178,6 +205,20 @@ class _Sheet:
             rejected = tell_rejected(work, self._sides["judge_id"], self._rater, rejected)
             meter.advance(1, **paid([rating]))
 
+    def store_absent(self) -> None:
+        """Why an answer gives no value of a field that others have."""
+        [judge] = self._work.recorder.rows(records.StoredJudge, id=self._sides["judge_id"])
+        names = [measure.name for measure in _extra_measures(self._work, judge)]
+        with self._work.recorder.transaction() as transaction:
+            transaction.ensure(
+                [
+                    records.StoredScore(**self._score_row(place, name, None, NOT_STATED))
+                    for place, turn in self._done
+                    if turn == WHOLE
+                    for name in names
+                ]
+            )
+
     def _items(self, given: Mapping[int, Given]) -> Iterator[Item]:
         for example in self._examples:
             answer = given.get(self._work.example_ids[example.id])
@@ -195,7 +236,7 @@ class _Sheet:
             "example_id": place,
             "turn": turn,
             "score": rating.score,
-            "scores": rating.scores or None,
+            "scores": rating.extra | rating.scores or None,
             "created": time.time(),
             **figures(rating),
         }
@@ -205,6 +246,17 @@ class _Sheet:
                 [
                     records.StoredScore(**self._score_row(place, name, value, rating.failure))
                     for name, value in self._values(turn, rating.score, rating.scores)
+                ]
+            )
+            # Turns have a score alone; the last one's would stand for the whole conversation.
+            others = rating.extra.items() if turn == WHOLE else ()
+            transaction.append(
+                [
+                    records.StoredScore(
+                        **self._score_row(place, measure_name(self._rater.name, name), value, None)
+                    )
+                    for name, value in others
+                    if name not in self._rater.criteria
                 ]
             )
             transaction.append([records.StoredScore(**row) for row in self._mean_of_turns(place, rating)])

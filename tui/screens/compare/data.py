@@ -5,18 +5,15 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from engine.compare.forgetting import ForgettingRow, forgetting
+from engine.compare.ruling import rule_on_rate
 from engine.decision.families import BENCHMARKS, FORGETTING, JUDGE, family_of, rank, summarize
 from store.read import history, slices
+from store.read.answers import AnswerCount, answer_counts
 from store.read.history import Connection
-from store.read.rows import (
-    BenchmarkRow,
-    ComparisonRow,
-    MetricRow,
-    ModelRow,
-    ModelScoreRow,
-    WinRateRow,
-)
+from store.read.rows import BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow, WinRateRow
 from store.read.slices import DisparityRow
+from store.records import StoredMetric
+from tui.sections.measures import between_samples
 
 T = TypeVar("T")
 
@@ -26,13 +23,14 @@ class Numbers:
     """All that was computed in a run."""
 
     models: list[ModelRow]
-    metrics: list[MetricRow]
+    metrics: list[StoredMetric]
     scores: list[ModelScoreRow]
     comparisons: list[ComparisonRow]
     win_rates: list[WinRateRow]
     benchmarks: list[BenchmarkRow]
     disparities: list[DisparityRow] = field(default_factory=list)
     forgetting: list[ForgettingRow] = field(default_factory=list)
+    answers: list[AnswerCount] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +45,7 @@ class MeasureCell:
     missing: int
     reason: str | None
     is_gap: bool = False  # of a disparity: the groups are told apart by more than chance
+    between: str = ""  # how far the samples of one prompt lie apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class MeasureLine:
     meaning: str
     cells: tuple[MeasureCell, ...]
     compared: ComparisonRow | None
-    declared: MetricRow | None = None
+    declared: StoredMetric | None = None
 
     @property
     def gaps(self) -> list[str]:
@@ -109,6 +108,7 @@ def read_numbers(connection: Connection, run_id: int) -> Numbers:
         history.benchmarks(connection, run_id),
         slices.disparities(connection, run_id),
         forgetting(comparisons),
+        answer_counts(connection, run_id),
     )
 
 
@@ -197,10 +197,10 @@ def _is(row: WinRateRow | ComparisonRow, candidate: str, baseline: str) -> bool:
     return row.candidate == candidate and row.baseline == baseline
 
 
-def _metric(numbers: Numbers, metric: MetricRow, candidate: str, baseline: str) -> MeasureLine:
+def _metric(numbers: Numbers, metric: StoredMetric, candidate: str, baseline: str) -> MeasureLine:
     scores = {score.model: score for score in numbers.scores if score.measure == metric.measure}
     cells = [
-        MeasureCell(s.model, s.value, s.low, s.high, s.n, s.missing, s.reason)
+        MeasureCell(s.model, s.value, s.low, s.high, s.n, s.missing, s.reason, between=between_samples(s))
         if (s := scores.get(name))
         else MeasureCell(name, None, None, None, 0, 0, "not computed yet")
         for name in ordered(numbers.models, candidate, baseline)
@@ -336,9 +336,9 @@ def _standing(lines: Sequence[CompareLine]) -> tuple[int, int, CompareLine | Non
     worse, better = found.worse, found.better
     worst: CompareLine | None = measured[found.worst.measure] if found.worst else None
     for line in lines:
-        if isinstance(line, JudgeLine) and line.row.low is not None and line.row.high is not None:
-            worse += line.row.high < 0.5
-            better += line.row.low > 0.5
+        if isinstance(line, JudgeLine):
+            worse += rule_on_rate(line.row) == "worse"
+            better += rule_on_rate(line.row) == "better"
         elif isinstance(line, ForgettingLine):
             worse += line.row.standing == "worse"
             better += line.row.standing == "better"

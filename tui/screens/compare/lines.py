@@ -7,6 +7,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from engine.compare.forgetting import ForgettingRow
+from engine.compare.ruling import rule_on_rate
 from store.read.rows import ComparisonRow, ModelRow, WinRateRow
 from tui.screens.compare.data import (
     CompareLine,
@@ -197,13 +198,12 @@ def _verdict_cells(row: WinRateRow) -> list[Content | str]:
 
 
 def won(row: WinRateRow) -> Content:
-    if row.low is None or row.high is None:
-        return Content.styled("no value", "$muted")
-    if row.low <= 0.5 <= row.high:
-        return Content("= inconclusive")
-    return (
-        Content.styled("+ better", "bold $good") if row.low > 0.5 else Content.styled("− worse", "bold $bad")
-    )
+    """Corrected for all of the candidate's win rates, unlike the interval beside it."""
+    return {
+        "better": Content.styled("+ better", "bold $good"),
+        "worse": Content.styled("− worse", "bold $bad"),
+        "inconclusive": Content("= inconclusive"),
+    }.get(rule_on_rate(row), Content.styled("no value", "$muted"))
 
 
 def value(found: float | None) -> str:
@@ -305,6 +305,8 @@ def _cell(cell: MeasureCell) -> Content:
         parts.append(Content(f"[{interval(cell.low, cell.high)}]"))
     if cell.n:
         parts.append(Content.styled(f"n {cell.n:,}" + ("," if cell.missing else ""), "$muted"))
+    if cell.between:
+        parts.append(plain(cell.between, "$muted"))
     if cell.missing:
         parts.append(plain(f"{cell.missing:,} missing: {cell.reason or 'no reason was recorded'}", "$warn"))
     elif cell.value is None:

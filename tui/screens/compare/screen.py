@@ -26,7 +26,7 @@ from tui.screens.compare.data import (
 )
 from tui.screens.compare.lines import brief, declaration, draw, explained, label_lines
 from tui.sections.remarks import largest_noise
-from tui.text.gate import cut, join, plain
+from tui.text.gate import MISSING, cut, join, percent, plain
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
 
@@ -112,9 +112,19 @@ class CompareScreen(PairScreen, FilteredScreen, RunScreen):
             Content.styled(f"candidate {candidates.index(self._candidate) + 1}/{len(candidates)}", "$muted"),
             Content.styled(f"baseline {baselines.index(self._baseline) + 1}/{len(baselines)}", "$muted"),
             Content.styled(f"noise floor {noise}", "$muted") if noise else Content(""),
+            self._cut_off(),
             plain(f"only “{cut(self._search, 20)}”", "$warn") if self._search else Content(""),
         ]
         return join([part for part in parts if part], " · ")
+
+    def _cut_off(self) -> Content:
+        """How often the baseline's and the candidate's answers had no room for more."""
+        known = {row.model: row for row in self._numbers.answers} if self._numbers else {}
+        pair = [known.get(name) for name in (self._baseline, self._candidate)]
+        if not any(row and row.ended_by_length for row in pair):
+            return Content("")
+        before, after = (percent(row.cut_share) if row else MISSING for row in pair)
+        return Content.styled(f"cut off {before} → {after}", "$warn")
 
     def _row(self, entry: Entry, width: int) -> Content:
         if self._numbers is None:

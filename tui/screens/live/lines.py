@@ -9,8 +9,10 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from engine.decision import judges
+from store.read.history import silence
 from store.read.judging import JudgeFailure, JudgeUse
-from store.read.rows import ProgressRow, WinRateRow
+from store.read.rows import WinRateRow
+from store.records import Progress
 from tui.keys import written
 from tui.sections.eta import (
     Cost,
@@ -28,7 +30,8 @@ from tui.widgets.plot import band, key
 
 if TYPE_CHECKING:
     from store.read.live import MissingRow, OtherRun
-    from store.read.rows import EventRow, LatestVerdict, RunDetail, VitalsRow
+    from store.read.rows import LatestVerdict
+    from store.records import Event, Run, Vitals
 
 
 DEVICE_CELLS = 24
@@ -54,7 +57,7 @@ def heading(text: str) -> Content:
     return Content.styled(text, "$heading")
 
 
-def state(run: "RunDetail", width: int) -> list[Content]:
+def state(run: "Run", width: int) -> list[Content]:
     """What a person has to know before any number: that the run stands still, and what goes on with it."""
     resume = f"{written('runs.resume')} resumes it; what is finished is kept."
     said = {
@@ -63,7 +66,9 @@ def state(run: "RunDetail", width: int) -> list[Content]:
         "failed": f"✗ This run could not go on. {resume}",
         "queued": f"○ No worker has taken this run yet. {written('runs.resume')} starts one.",
     }.get(run.status, "")
-    if run.status == "running" and run.request:
+    if silent := silence(run):
+        said = f"! {silent[0].upper()}{silent[1:]}. `assay resume {run.id} --take-over` ends it and goes on."
+    elif run.status == "running" and run.request:
         said = REQUESTS.get(run.request, f"‖ The worker was asked for: {one_line(run.request).plain}.")
     elif run.status == "running" and run.waiting:
         said = f"‖ Waiting: {one_line(run.waiting).plain}. {written('live.retry')} tries again now."
@@ -80,7 +85,7 @@ class _Piece(NamedTuple):
     """One line of progress: a phase, or one of its pieces of work."""
 
     name: str
-    rows: "list[ProgressRow]"
+    rows: "list[Progress]"
 
     @property
     def begun(self) -> bool:
@@ -92,7 +97,7 @@ class _Piece(NamedTuple):
 
 
 def phases(
-    progress: "list[ProgressRow]",
+    progress: "list[Progress]",
     width: int,
     *,
     running: bool = False,
@@ -177,7 +182,7 @@ def missing(rows: "list[MissingRow]", width: int) -> list[Content]:
     return [fit(line, width)]
 
 
-def under_way_now(row: "ProgressRow") -> str:
+def under_way_now(row: "Progress") -> str:
     """What a model is at: its speeds of reading and writing, its slots, and the queue; "" when nothing."""
     if not row.slots or row.done >= row.total:
         return ""
@@ -227,7 +232,7 @@ def _pace(units: float | None, tokens: int, seconds: float) -> str:
     return f"{speed}  {tokens / seconds:,.0f} tok/s" if tokens and seconds > 0 else speed
 
 
-def machine(vitals: "list[VitalsRow]", cost: Cost) -> list[Content]:
+def machine(vitals: "list[Vitals]", cost: Cost) -> list[Content]:
     """Each device, and what the run has cost so far."""
     lines = []
     cells = min(DEVICE_CELLS, max((cell_len(row.device) for row in vitals), default=0) + 2)
@@ -262,7 +267,7 @@ def verdicts(verdicts: "list[LatestVerdict]", width: int) -> list[Content]:
     return [heading("Latest verdicts"), *lines] if lines else []
 
 
-def events(counts: dict[str, int], newest: "list[EventRow]", width: int) -> list[Content]:
+def events(counts: dict[str, int], newest: "list[Event]", width: int) -> list[Content]:
     errors, warnings = counts.get("error", 0), counts.get("warning", 0)
     if not errors and not warnings:
         return []
@@ -289,7 +294,7 @@ class JudgingSoFar:
 
 def judging(
     found: JudgingSoFar,
-    progress: Sequence[ProgressRow],
+    progress: Sequence[Progress],
     width: int,
     *,
     gate: float | None = None,
@@ -320,7 +325,7 @@ def _heading(text: str) -> Content:
 
 
 def _calls(
-    judge: JudgeUse, failures: list[JudgeFailure], progress: Sequence[ProgressRow], recent: Recent | None
+    judge: JudgeUse, failures: list[JudgeFailure], progress: Sequence[Progress], recent: Recent | None
 ) -> list[Content]:
     """Pace, cost and counts; then why calls failed."""
     cached = f", {judge.from_cache:,} from the cache" if judge.from_cache else ""
@@ -336,7 +341,7 @@ def _calls(
     return lines
 
 
-def _is_under_way(row: ProgressRow, judge: str) -> bool:
+def _is_under_way(row: Progress, judge: str) -> bool:
     """Whether this is the judge's piece of work, and it is being done."""
     own = row.item == judge or row.item.startswith(f"{judge} · ")
     return row.phase == "judge" and own and row.started is not None and row.done < row.total

@@ -23,7 +23,8 @@ from tui.widgets.rows import Columns, FlexColumn, Rows
 if TYPE_CHECKING:
     from store.read.history import Connection
     from store.read.live import FailedRow, MissingRow, OtherRun
-    from store.read.rows import EventRow, LatestVerdict, ProgressRow, VitalsRow
+    from store.read.rows import LatestVerdict
+    from store.records import Event, Progress, Vitals
 
 
 FAILED = Columns(
@@ -111,12 +112,12 @@ class EventsScreen(RunScreen):
     def compose(self) -> ComposeResult:
         yield from self.framed(Line(id="heading"), Rows(_event_row, empty="nothing happened", id="events"))
 
-    def read_run(self, connection: "Connection") -> "list[EventRow]":
+    def read_run(self, connection: "Connection") -> "list[Event]":
         from store.read import live
 
         return live.events(connection, self.run_id, level=self._level, limit=LIMIT)
 
-    def show_run(self, data: "list[EventRow]") -> None:
+    def show_run(self, data: "list[Event]") -> None:
         self.query_one("#heading", Line).set(join(["  ", EVENTS.heading(self.size.width - 2)]))
         self.query_one("#events", Rows).show(data, key=lambda row: row.id)
 
@@ -132,7 +133,7 @@ class EventsScreen(RunScreen):
             self.app.push_screen(MessageScreen(f"{row.level} in {row.phase}", row.message))
 
 
-def _event_row(row: "EventRow", width: int) -> Content:
+def _event_row(row: "Event", width: int) -> Content:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(row.time))
     return EVENTS.row([when, LEVELS[row.level], row.phase, one_line(row.message)], width)
 
@@ -144,13 +145,13 @@ SLOW_SECONDS = 5.0  # vitals, judging and verdicts change whole lines: over a sl
 class LiveData(NamedTuple):
     """Everything that moves while a run runs."""
 
-    progress: "list[ProgressRow]"
+    progress: "list[Progress]"
     cost: Cost
-    vitals: "list[VitalsRow]"
+    vitals: "list[Vitals]"
     judging: JudgingSoFar
     verdicts: "list[LatestVerdict]"
     events: dict[str, int]
-    newest: "list[EventRow]"
+    newest: "list[Event]"
     missing: "list[MissingRow]"
     others: "list[OtherRun]"
     earlier: dict[str, float]  # units a second by phase, of an earlier run

@@ -20,7 +20,9 @@ from store.read.queues import (
     known_of,
     worst_first,
 )
-from store.read.rows import AnnotationRow, MetricRow, ModelRow, ResponseRow
+from store.read.rows import ModelRow, ResponseRow
+from store.read.slices import LEAKED, NOT_LEAKED
+from store.records import Annotation, StoredMetric
 from store.reviewing import left_at, timings
 from tui.text.diff import Diff, diff
 
@@ -77,16 +79,17 @@ def masked(view: PairView, person: str, control: bool, *, swap: bool) -> PairVie
 
 
 def _nameless(response: ResponseRow | None, side: str) -> ResponseRow | None:
-    """An answer without its model's name, speed and length in tokens, by which one might know it."""
+    """An answer without its model's name, trace, speed and length in tokens, by which one might know it."""
     if response is None:
         return None
     hidden = "no answer" if response.reason else None
     return replace(
-        response, model=side, tokens_in=None, tokens_out=None, latency_s=None, cached=False, reason=hidden
-    )
+        response, model=side, tokens_in=None, tokens_out=None, latency_s=None, cached=False, reason=hidden,
+        thinking=None, thinking_tokens=None,
+    )  # fmt: skip
 
 
-def as_shown(notes: Sequence[AnnotationRow], left_id: int, *, control: bool) -> list[AnnotationRow]:
+def as_shown(notes: Sequence[Annotation], left_id: int, *, control: bool) -> list[Annotation]:
     """What people said, in the sides as they stand now: for others they may have stood the other way round.
 
     Repeats only show on the repeated item itself.
@@ -100,7 +103,7 @@ def as_shown(notes: Sequence[AnnotationRow], left_id: int, *, control: bool) -> 
     ]
 
 
-def about(note: AnnotationRow, left_id: int, names: tuple[str, str]) -> str:
+def about(note: Annotation, left_id: int, names: tuple[str, str]) -> str:
     """Which answer a decision about a single one means; "" of those about the pair."""
     if note.kind not in _OF_ONE or note.right_id is not None:
         return ""
@@ -165,7 +168,7 @@ class Review:
     baselines: tuple[ModelRow, ...]
     candidate: ModelRow
     baseline: ModelRow
-    metrics: list[MetricRow]
+    metrics: list[StoredMetric]
     items: list[QueueItem]
     decided: frozenset[int]  # by this person
     seconds: tuple[float, ...]  # that this person looked before the newest decisions, newest first
@@ -260,7 +263,7 @@ def _items(
     run_id: int,
     ids: tuple[int, int],
     wanted: Wanted,
-    measures: Sequence[MetricRow],
+    measures: Sequence[StoredMetric],
     person: str,
 ) -> tuple[list[QueueItem], frozenset[int]]:
     measure = _measure(wanted, measures)
@@ -277,12 +280,12 @@ def _items(
     return with_controls(held, person, run_id) if wanted.blind else held, known.decided
 
 
-def _measure(wanted: Wanted, measures: Sequence[MetricRow]) -> str | None:
+def _measure(wanted: Wanted, measures: Sequence[StoredMetric]) -> str | None:
     """The chosen measure, else the first that has a better end."""
     return wanted.worst_by or next((m.measure for m in measures if m.direction != "none"), None)
 
 
-def _lower(measure: str | None, measures: Sequence[MetricRow]) -> bool:
+def _lower(measure: str | None, measures: Sequence[StoredMetric]) -> bool:
     return any(m.measure == measure and m.direction == "lower" for m in measures)
 
 
@@ -313,9 +316,6 @@ def _place(items: Sequence[QueueItem], wanted: Wanted) -> int:
 def _aligned(left: ResponseRow | None, right: ResponseRow | None) -> Diff | None:
     texts = (left.whole if left else None), (right.whole if right else None)
     return None if texts[0] is None or texts[1] is None else diff(texts[0], texts[1])
-
-
-LEAKED, NOT_LEAKED = "leaked", "not leaked"
 
 
 def slices(connection: Connection, run_id: int) -> dict[str, frozenset[int]]:

@@ -45,9 +45,12 @@ def edit(text: str, name: str, command: str | None = None) -> Edited:
     """
     command = command or editor()
     before = text.encode("utf-8", "replace")
-    file = Path(tempfile.mkdtemp(prefix="assay-")) / name
-    file.touch(0o600)
-    file.write_bytes(before)
+    try:
+        file = Path(tempfile.mkdtemp(prefix="assay-")) / name
+        file.touch(0o600)
+        file.write_bytes(before)
+    except OSError as error:
+        return Edited(None, f"no file for the editor can be written: {error.strerror}", None)
     failure = _run(command, file)
     try:
         after = file.read_bytes()

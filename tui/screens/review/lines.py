@@ -1,5 +1,6 @@
 """What the Review screen says in words: the place in the queue, progress, decisions, verdicts, metrics."""
 
+import json
 from collections.abc import Sequence
 
 from textual.content import Content
@@ -7,9 +8,10 @@ from textual.content import Content
 from engine.data.messages import turn_text
 from store.read.answers import PairView
 from store.read.queues import CATEGORY
-from store.read.rows import AnnotationRow, JudgmentRow, MetricRow, RatingRow, ScoreRow, VerdictRow
+from store.read.rows import JudgmentRow, RatingRow, ScoreRow, VerdictRow
+from store.records import Annotation, StoredMetric
 from tui.screens.review.data import ComparedPair, Review, about
-from tui.sections.agreement import seconds_each
+from tui.sections.judging import seconds_each
 from tui.text.diff import Segment, text_of
 from tui.text.gate import MISSING, cut, duration, fit, join, number, plain, signed
 from tui.text.side_by_side import wrapped
@@ -104,10 +106,15 @@ def details(view: PairView, review: Review, width: int) -> list[Content]:
             lines += _under(f"turn {place}", turn, width)
     for reference in view.example.references or ():
         lines += _under("reference", reference, width)
+    for call in view.example.right_calls:
+        lines += _under("right call", json.dumps(call, ensure_ascii=False), width)
+    for response in filter(None, (view.baseline, view.candidate)):
+        for call in response.calls or ():
+            lines += _under(f"call of {response.model}", json.dumps(call, ensure_ascii=False), width)
     return lines
 
 
-def _annotated(note: AnnotationRow, review: Review) -> tuple[str, str]:
+def _annotated(note: Annotation, review: Review) -> tuple[str, str]:
     """Who said what of which answer, and the words."""
     text = DECISIONS.get(note.value, note.value) if note.kind == "preference" else note.value
     named = about(note, review.pair.left_id, review.names) if review.pair else ""
@@ -177,7 +184,7 @@ def _metrics(view: PairView, review: Review, width: int) -> list[Content]:
     return [join(cells[row::height], "  ") for row in range(height)]
 
 
-def _metric(view: PairView, review: Review, metric: MetricRow, width: int) -> Content:
+def _metric(view: PairView, review: Review, metric: StoredMetric, width: int) -> Content:
     ours, theirs = _score(view, metric, review.candidate.name), _score(view, metric, review.baseline.name)
     missing = [s.reason for s in (ours, theirs) if s is not None and s.value is None and s.reason]
     if missing:
@@ -190,7 +197,7 @@ def _metric(view: PairView, review: Review, metric: MetricRow, width: int) -> Co
     return fit(join([name, values, change, " ", _word(metric, ours, theirs)]), width)
 
 
-def _score(view: PairView, metric: MetricRow, model: str) -> ScoreRow | None:
+def _score(view: PairView, metric: StoredMetric, model: str) -> ScoreRow | None:
     found = (score for score in view.scores if score.model == model and score.measure == metric.measure)
     return next(found, None)
 
@@ -206,7 +213,7 @@ def _difference(ours: ScoreRow | None, theirs: ScoreRow | None) -> float | None:
     return ours.value - theirs.value
 
 
-def _word(metric: MetricRow, ours: ScoreRow | None, theirs: ScoreRow | None) -> Content:
+def _word(metric: StoredMetric, ours: ScoreRow | None, theirs: ScoreRow | None) -> Content:
     """Whether the difference is for the better, in a word; nothing where a measure has no better end."""
     delta = _difference(ours, theirs)
     if delta is None or delta == 0 or metric.direction == "none":
@@ -274,7 +281,7 @@ def _decision(value: str) -> str:
     return DECISIONS.get(value, value)
 
 
-def _sign(note: AnnotationRow, pair: ComparedPair, review: Review) -> str:
+def _sign(note: Annotation, pair: ComparedPair, review: Review) -> str:
     sign = f"#{cut(note.value, 16)}" if note.kind == "tag" else {"up": "+", "down": "−"}.get(note.value, "?")
     named = about(note, pair.left_id, review.names)
     # The right one is what is meant unless said otherwise.

@@ -7,7 +7,7 @@ from store.read.history import Connection
 from store.read.rows import ModelRow
 from store.reviewing import own_decisions
 from tui.screens.base import RunScreen
-from tui.sections.agreement import OwnFigures, OwnShare, own_figures
+from tui.sections.judging import OwnFigures, OwnShare, own_figures
 from tui.text.gate import MISSING, cut, join, percent, plain, wrap
 from tui.widgets.lines import Pane
 

@@ -14,7 +14,8 @@ from textual.events import Resize, ScreenSuspend
 from store.person import user_name
 from store.read.history import Connection
 from store.read.queues import CATEGORY, QUEUES, SLICE
-from store.read.rows import MetricRow, ModelRow
+from store.read.rows import ModelRow
+from store.records import StoredMetric
 from store.reviewing import leave_off
 from tui.keys import bindings
 from tui.screens.base import RunScreen
@@ -22,11 +23,10 @@ from tui.screens.choosing import neighbour
 from tui.screens.review.answers import Answers
 from tui.screens.review.data import Review, Wanted, read_counts, read_pair, read_review, slices, tells_nothing
 from tui.screens.review.lines import details, excerpt, metrics_line, position, queue_name, verdict_line
-from tui.screens.review.views import VIEWS, ViewOptions
+from tui.screens.review.views import VIEWS, ViewOptions, has_thoughts
 from tui.screens.watch import StoreFailed
-from tui.widgets.footer import Footer
 from tui.widgets.lines import Line, Pane
-from tui.widgets.menu import LETTERS, Choice, Menu
+from tui.widgets.menu import LETTERS, Choice, Footer, Menu
 
 T = TypeVar("T")
 SLICES, SEARCH = "slices", "search"  # what leads to more than a queue
@@ -55,7 +55,7 @@ def slice_choices(connection: Connection, run_id: int) -> list[Choice[str]]:
     ]
 
 
-def measure_choices(metrics: Sequence[MetricRow]) -> list[Choice[str]]:
+def measure_choices(metrics: Sequence[StoredMetric]) -> list[Choice[str]]:
     """The measures that have a better and a worse end."""
     return [
         Choice(letter, metric.measure, metric.measure, metric.meaning)
@@ -389,7 +389,7 @@ KEPT = "review look"
 class LookingScreen(ChoosingScreen):
     """The queue, with keys that choose the view. It stays for the next example, and the next opening."""
 
-    BINDINGS = bindings("review.view", "review.views", "review.models", "review.unfold")
+    BINDINGS = bindings("review.view", "review.views", "review.models", "review.unfold", "review.thoughts")
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -426,6 +426,13 @@ class LookingScreen(ChoosingScreen):
             self.say("nothing is folded here")
         else:
             self._look_at(answers.look._replace(unfolded=not answers.look.unfolded))
+
+    def action_thoughts(self) -> None:
+        pair, look = self._review.pair if self._review else None, self.query_one(Answers).look
+        if pair is None or not has_thoughts(pair):
+            self.say("no trace of thought was recorded here")
+        else:
+            self._look_at(look._replace(thoughts=not look.thoughts))
 
     @property
     def copied(self) -> str:

@@ -65,6 +65,7 @@ class ViewOptions(NamedTuple):
     view: str = "side by side"
     models: bool = False  # all models of the run instead
     unfolded: bool = False
+    thoughts: bool = False  # traces in full
 
 
 def sheet(look: ViewOptions, review: Review, width: int) -> Sheet:
@@ -72,7 +73,43 @@ def sheet(look: ViewOptions, review: Review, width: int) -> Sheet:
     assert review.pair is not None
     if look.models:
         return _models(review.pair.answers, width)
-    return VIEWS[look.view].make(review, review.pair, width)
+    made = VIEWS[look.view].make(review, review.pair, width)
+    return made._replace(rows=[*_thoughts(look, review, made.columns, width), *made.rows])
+
+
+def _thoughts(look: ViewOptions, review: Review, columns: int, width: int) -> list[Sequence[Cell]]:
+    """What the models thought before they answered, folded unless it was asked for; nothing without traces.
+
+    Its segments count as changed, since no equal lines of two traces are folded.
+    """
+    assert review.pair is not None
+    sides = (review.pair.view.baseline, review.pair.view.candidate)
+    if not has_thoughts(review.pair) or "reference" in look.view:
+        return []
+    sized = [f"{name} {_size(side)}" for name, side in zip(review.names, sides, strict=True)]
+    sign = "▾" if look.thoughts else "▸"
+    titles = spanning(f"{sign} thought before the answer: {', '.join(sized)} · i", width, HEADING)
+    if not look.thoughts:
+        return [*titles]
+    texts = [side.thinking or "" if side else "" for side in sides]
+    if columns == 1:
+        texts = ["\n\n".join(filter(None, texts))]
+    room = column(width, columns)
+    cells = [wrapped([Segment(text, True, "$muted")], room, feeds=False) for text in texts]
+    return [*titles, *_padded(cells, columns), *spanning("answer", width, HEADING)]
+
+
+def has_thoughts(pair: ComparedPair) -> bool:
+    """Whether either side's trace is there to be shown."""
+    return any(side and side.thinking for side in (pair.view.baseline, pair.view.candidate))
+
+
+def _size(response: ResponseRow | None) -> str:
+    if response is None or not response.thinking:
+        return "nothing"
+    if response.thinking_tokens is None:
+        return f"{len(response.thinking):,} characters"
+    return f"{response.thinking_tokens:,} tokens"
 
 
 # Views of the two answers
@@ -156,9 +193,11 @@ def _left_against(review: Review, pair: ComparedPair, width: int) -> Sheet:
 
 def _against(response: ResponseRow | None, head: Content, view: PairView, width: int) -> Sheet:
     """The reference that has most words in common with the answer, and the answer."""
-    references = view.example.references or []
+    references = view.example.references or [
+        turn_text({"tool_calls": [{"function": call} for call in view.example.right_calls]})
+    ]
     answer = response.whole if response else None
-    if not references:
+    if not any(references):
         said = _side(answer, missing(response))
         found = Diff((AlignedPair(_side(None, "– this example has no reference"), said),), "words")
         shown = rows(_coloured(found), column(width, 2))
@@ -200,10 +239,17 @@ def _models(answers: Sequence[ModelAnswer], width: int) -> Sheet:
     for start in range(0, len(answers), columns):
         bank = answers[start : start + columns]
         titles: list[list[Cell]] = [[(Segment(_title(answer, room), False, HEADING),)] for answer in bank]
-        cells = [wrapped(_coloured_text(answer.response.whole or ""), room) for answer in bank]
+        cells = [wrapped(_said_by(answer.response), room) for answer in bank]
         found += [*_padded(titles, columns), *_padded(cells, columns)]
-    said = f"{len(answers)} models of this run answered" if answers else "no model answered this example"
+    models, samples = len({answer.response.model for answer in answers}), any(each.sample for each in answers)
+    said = f"{models} models of this run answered" if answers else "no model answered this example"
+    said += "; judges read the first sample of each" if samples else ""
     return Sheet([Content.styled(said, "$muted")], found, columns, folds=False)
+
+
+def _said_by(response: ResponseRow) -> tuple[Segment, ...]:
+    text = response.whole
+    return _side(None, missing(response)) if text is None else _coloured_text(text)
 
 
 def _padded(cells: Sequence[Sequence[Cell]], columns: int) -> list[Sequence[Cell]]:
@@ -212,9 +258,10 @@ def _padded(cells: Sequence[Sequence[Cell]], columns: int) -> list[Sequence[Cell
 
 
 def _title(answer: ModelAnswer, width: int) -> str:
-    score = f" · {cut(answer.score.measure, 16)} {number(answer.score.value, 2)}" if answer.score else ""
-    name = cut(answer.response.model, max(4, width - len(score) - len(answer.role) - 1))
-    return f"{name} {answer.role}{score}"
+    which = f"sample {answer.sample}" if answer.sample else answer.role
+    score = f" · {cut(answer.score.measure, 16)} {number(answer.value, 2)}" if answer.score else ""
+    name = cut(answer.response.model, max(4, width - len(score) - len(which) - 1))
+    return f"{name} {which}{score}"
 
 
 # What the views share
@@ -226,10 +273,12 @@ def _pair_sheet(review: Review, pair: ComparedPair, found: Sequence[Sequence[Cel
 
 
 def _headings(review: Review, pair: ComparedPair, note: str | None = None) -> tuple[Content, Content]:
-    """Both sides' headings; the note is how alike they are."""
+    """Both sides' headings; the note is how alike they are. Of several samples the pair has the first."""
     note = likeness(pair.diff) if note is None else note
+    samples = max((answer.sample or 0 for answer in pair.answers), default=0)
+    said = f"sample 1 of {samples}: m shows all" if samples else ""
     return (
-        heading("1", review.names[0], review.roles[0], pair.view.baseline),
+        heading("1", review.names[0], review.roles[0], pair.view.baseline, said),
         heading("2", review.names[1], review.roles[1], pair.view.candidate, note),
     )
 
@@ -240,11 +289,13 @@ def heading(key: str, name: str, role: str, response: ResponseRow | None, note: 
     if note:
         parts.append(Content.styled(note, "$warn"))
     if response is not None:
-        facts = [f"{response.tokens_out} tokens"] if response.tokens_out is not None else []
+        thought = f", {response.thinking_tokens:,} thought" if response.thinking_tokens else ""
+        facts = [f"{response.tokens_out} tokens{thought}"] if response.tokens_out is not None else []
         facts += (
             [f"{response.latency_s:.2f} s"] if response.latency_s is not None and not response.cached else []
         )
         facts += ["from cache"] if response.cached else []
+        facts += [f"tool calls: {len(response.calls)}"] if response.calls else []
         parts.append(Content.styled(" · ".join(facts), "$muted"))
         if response.text == "":
             parts.append(Content.styled("an empty answer", "$warn"))

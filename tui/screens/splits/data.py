@@ -6,11 +6,12 @@ from typing import Any
 
 from engine.data.example import query_id
 from store import people
-from store.people import ExclusionRow, excluded
+from store.people import excluded
 from store.person import user_name
 from store.read import datasets, history
 from store.read.datasets import Changes, LeakCount, LeakItem, RunOn, Use, VersionRow
 from store.read.history import Connection
+from store.records import Exclusion
 
 NEAR = 150  # leaks to either side of the cursor that are loaded
 Known = dict[tuple[str, str], Changes]  # what differs between two versions stays what it is
@@ -45,7 +46,7 @@ class SplitsData:
     counts: Sequence[LeakCount] = ()
     uses: Sequence[Use] = ()
     versions: Sequence[VersionEntry] = ()
-    out: Mapping[tuple[str, str], ExclusionRow] = field(default_factory=dict)
+    out: Mapping[tuple[str, str], Exclusion] = field(default_factory=dict)
     pending: frozenset[tuple[str, str]] = frozenset()  # out, and still in this run's version
 
 
@@ -92,7 +93,7 @@ def _changes(connection: Connection, rows: Sequence[VersionRow], place: int, kno
 
 
 def _pending(
-    connection: Connection, eval_set: str, out: Mapping[tuple[str, str], ExclusionRow]
+    connection: Connection, eval_set: str, out: Mapping[tuple[str, str], Exclusion]
 ) -> frozenset[tuple[str, str]]:
     queries = datasets.queries(connection, eval_set, [example for example, _ in out])
     return frozenset(key for key in out if key[0] in queries and query_id(queries[key[0]]) == key[1])

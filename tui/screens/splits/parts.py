@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from textual.content import Content, Span
 
 from engine.data.example import normalise
-from store.people import ExclusionRow
 from store.read.datasets import Changes, LeakCount, LeakItem, LeakTexts, Use
+from store.records import Exclusion
 from tui.screens.splits.data import LeakEntry, SplitsData, VersionEntry
 from tui.text.diff import Segment, common, tokens
 from tui.text.gate import MISSING, age, bar, cut, fit, join, magnitude, one_line, plain, printable, wrap
@@ -400,7 +400,7 @@ _VERSIONS = Columns(
     FlexColumn("runs", 5, align="right"),
 )
 
-VersionItem = str | VersionEntry | ExclusionRow
+VersionItem = str | VersionEntry | Exclusion
 
 
 class VersionsPart(SplitsPart):
@@ -428,7 +428,7 @@ class VersionsPart(SplitsPart):
         return _VERSIONS.heading(width) if self.items else Content("")
 
     def row(self, item: VersionItem, width: int) -> Content:
-        if isinstance(item, ExclusionRow):
+        if isinstance(item, Exclusion):
             said = f"excluded by {item.user}, {age(max(0.0, self._now - item.created))}"
             why = f": {item.reason}" if item.reason else ""
             return join(
@@ -462,7 +462,7 @@ class VersionsPart(SplitsPart):
         )
 
     def about(self, item: VersionItem, width: int) -> list[Content]:
-        if isinstance(item, ExclusionRow):
+        if isinstance(item, Exclusion):
             head = [plain(cut(item.example, 40), "bold"), plain(f"seen in version {item.eval_set}")]
             day = time.strftime("%Y-%m-%d %H:%M", time.gmtime(item.created))
             lines = flow([*head, plain(f"{cut(item.user, 30)}, {day}")], width)
@@ -485,7 +485,7 @@ class VersionsPart(SplitsPart):
         return lines
 
     def key(self, item: VersionItem) -> tuple[str, object]:
-        if isinstance(item, ExclusionRow):
+        if isinstance(item, Exclusion):
             return "out", item.id
         return ("next", 0) if isinstance(item, str) else ("version", item.row.version)
 

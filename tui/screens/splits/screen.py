@@ -11,9 +11,9 @@ from textual.content import Content
 from textual.events import Resize
 
 from engine.data.power import smallest_change
-from store.people import ExclusionRow
 from store.read import datasets
 from store.read.history import Connection
+from store.records import Exclusion
 from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.screens.choosing import FilteredScreen
@@ -350,7 +350,7 @@ class SplitsScreen(FilteredScreen, RunScreen):
         if leak is not None and self._data.eval_set is not None:
             why = f"leaked: {leak.row.tier}, training line {leak.row.train_line}"
             self._record(toggle, self._data.eval_set, leak.identity, why)
-        elif isinstance(item, ExclusionRow):
+        elif isinstance(item, Exclusion):
             self._record(toggle, item.eval_set, (item.example, item.query_hash))
         else:
             self.say("x excludes a leaked example, or restores an excluded one under versions")

@@ -1,0 +1,128 @@
+"""Several samples of one answer: one score for the example, pass@k, pass^k, the majority, the spread."""
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.metrics.classification import Classification
+from engine.metrics.code import Code
+from engine.metrics.exact import ExactMatch
+from engine.metrics.metric import Metric, Score
+from engine.metrics.overlap import Bleu
+from engine.metrics.samples import (
+    majority,
+    pass_at_k,
+    pass_hat_k,
+    sampled_measures,
+    score_samples,
+    spread,
+)
+from engine.models.model import Response
+from tests.models.tiny import ask
+
+
+def answer(text: str | None, sample: int = 0) -> Response:
+    return Response("e", text, None, None, None, None, reason=None if text else "cut off", sample=sample)
+
+
+def scored(metric: Metric, reference: str, texts: list[str | None], *ks: int) -> dict[str, Score]:
+    from dataclasses import replace
+
+    example = replace(ask("?", "e"), references=(reference,), label=reference)
+    responses = [answer(text, place) for place, text in enumerate(texts)]
+    scores = [metric.score(example, response) for response in responses]
+    return {score.measure: score for score in score_samples(metric, len(texts), ks, responses, scores)}
+
+
+def test_the_estimators_are_the_share_of_all_draws_of_k_samples() -> None:
+    for n in range(1, 7):
+        for passed in range(n + 1):
+            for k in range(1, n + 1):
+                draws = list(combinations([place < passed for place in range(n)], k))
+                assert pass_at_k(n, passed, k) == pytest.approx(sum(map(any, draws)) / len(draws))
+                assert pass_hat_k(n, passed, k) == pytest.approx(sum(map(all, draws)) / len(draws))
+
+
+@pytest.mark.parametrize(("n", "passed", "k"), [(3, 1, 4), (3, 4, 1), (3, 1, 0)])
+def test_fewer_samples_than_k_have_no_estimate(n: int, passed: int, k: int) -> None:
+    for estimate in (pass_at_k, pass_hat_k):
+        with pytest.raises(ValueError, match="samples"):
+            estimate(n, passed, k)
+
+
+def test_an_example_counts_with_the_mean_of_its_samples() -> None:
+    found = scored(ExactMatch(), "Paris", ["Paris", "Rome", "Paris", "Oslo"], 2)
+    own = found["exact_match"]
+    assert (own.value, own.samples, own.additive()) == (0.5, (1.0, 0.0, 1.0, 0.0), (0.5, 1.0))
+    assert found["pass@2:exact_match"].value == pytest.approx(1 - 1 / 6)
+    assert found["pass^2:exact_match"].value == pytest.approx(1 / 6)
+    assert found["maj@4:exact_match"].value == 1.0
+
+
+def test_samples_without_an_answer_are_counted_and_are_no_failures() -> None:
+    found = scored(ExactMatch(), "Paris", ["Paris", None, "Rome", None], 2, 4)
+    own = found["exact_match"]
+    assert (own.value, own.samples, own.reason) == (0.5, (1.0, None, 0.0, None), "2 of 4 samples: cut off")
+    assert found["pass@2:exact_match"].value == 1.0
+    assert found["pass@4:exact_match"].value is None
+    assert found["pass@4:exact_match"].reason == (
+        "2 samples have a value, and pass@4 needs 4; 2 of 4 samples: cut off"
+    )
+    nothing = scored(ExactMatch(), "Paris", [None, None])
+    assert {score.value for score in nothing.values()} == {None}
+    assert nothing["exact_match"].reason == "cut off"
+
+
+def test_the_majority_is_of_final_answers_and_a_tie_counts_with_its_mean() -> None:
+    assert majority(["So 4.", "The answer is 4", "5", None, "I do not know what this is about"]) == [[0, 1]]
+    assert majority(["a", "b", "A", "B", "c"]) == [[0, 2], [1, 3]]
+    assert majority([None, "this is some longer free text"]) == []
+    tied = scored(ExactMatch(), "4", ["4", "5", "4", "5"])["maj@4:exact_match"]
+    assert (tied.value, tied.reason) == (0.5, "2 answers tie with 2 of 4 samples each: their mean counts")
+    free = scored(ExactMatch(), "4", ["nobody can say that for sure now", "it rather depends on the weather"])
+    assert free["maj@2:exact_match"].value is None
+
+
+def test_only_verdicts_have_a_pass_at_k_and_programs_no_majority() -> None:
+    def names(metric: Any) -> list[str]:
+        return [measure.name for measure in sampled_measures(metric, 4, ())]
+
+    assert names(ExactMatch()) == ["pass@4:exact_match", "pass^4:exact_match", "maj@4:exact_match"]
+    assert names(Bleu()) == []
+    assert names(Code(k=[1, 4])) == ["pass@4:pass_at_1", "pass^4:pass_at_1"]
+    assert sampled_measures(ExactMatch(), 1, ()) == []
+    assert len(sampled_measures(ExactMatch(), 4, (2, 2))) == 3
+
+
+def test_statistics_of_a_whole_set_have_an_example_count_once() -> None:
+    one, other = (scored(Bleu(), "the cat sat on the mat", [text])["bleu_corpus"] for text in
+                  ("the cat sat on a mat", "a dog"))  # fmt: skip
+    both = scored(Bleu(), "the cat sat on the mat", ["the cat sat on a mat", "a dog"])["bleu_corpus"]
+    assert both.parts == pytest.approx(np.mean([one.parts, other.parts], axis=0))
+
+
+def test_the_shares_of_a_task_add_up() -> None:
+    scores = [[Score("pass_at_1", value, None, (value / 2, 1 / 2))] for value in (1.0, 0.0)]
+    (own, *_) = score_samples(Code(), 2, (), [answer("a"), answer("b")], scores)
+    assert own.parts == (0.5, 1.0)
+
+
+def test_a_classifiers_table_counts_an_example_once_whatever_its_samples_say() -> None:
+    from engine.metrics.classification import confusion, per_class
+
+    metric = Classification(["bad", "good"])
+    parts = [
+        scored(metric, label, texts)["macro_f1"].parts
+        for label, texts in (("good", ["good", "bad", "good", "what"]), ("bad", ["bad"] * 4))
+    ]
+    assert confusion(np.array(parts)) == [[1, 0, 0], [0.25, 0.5, 0.25]]
+    bad, good = per_class(np.array(parts), metric.labels)
+    assert (bad.recall, good.recall, bad.support, good.support) == (1.0, 0.5, 1, 1)
+    assert bad.precision == pytest.approx(1 / 1.25)
+
+
+def test_the_spread_is_within_examples() -> None:
+    assert spread([[0.0, 1.0], [5.0, 5.0], [3.0, None]]) == pytest.approx(0.5)
+    assert spread([[1.0, None]]) is None
