@@ -531,7 +531,7 @@ class Identity:
 
     def __init__(self, base: LocalBase, model: Model, adapter: Path | None, hashes: FileHashes) -> None:
         self._base = base
-        self._model = model
+        self._model = model.model_copy(update={"quantize": base.quantize})
         self._adapter = adapter
         self._hashes = hashes
         self._brings_tokenizer = adapter is not None and any(
