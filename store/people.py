@@ -223,7 +223,9 @@ def request(connection: sqlite3.Connection, run_id: int, what: str) -> None:
 
 def let_go(connection: sqlite3.Connection, run_id: int) -> None:
     """Counts a run's worker as dead."""
-    connection.execute("UPDATE run SET worker_pid = NULL WHERE id = ? AND status = 'running'", (run_id,))
+    connection.execute(
+        "UPDATE run SET worker_pid = NULL, heartbeat = 0 WHERE id = ? AND status = 'running'", (run_id,)
+    )
 
 
 def allow_other_hardware(connection: sqlite3.Connection, run_id: int) -> None:
