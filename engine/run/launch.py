@@ -19,8 +19,8 @@ from typing import Any
 from engine.data.example import eval_set_version
 from engine.data.versions import file_hash
 from engine.errors import AssayError, BadInput, CannotRun, refused
-from engine.models.fingerprint import FileHashes, adapter_hash, digest, model_hash, tokenizer_hash
-from engine.models.folder import TOKENIZERS, find_model
+from engine.models.fingerprint import FileHashes, adapter_hash, fingerprint, tokenizer_hash
+from engine.models.folder import TOKENIZERS, adapter_of, base_of
 from engine.phases.work import PHASES
 from engine.plan.plan import Judge, Model, Plan, parse_plan, read_plan
 from engine.plan.selection import whole_set, without_excluded
@@ -327,28 +327,19 @@ def _model(model: Model, row: ModelRow, hashes: FileHashes) -> Iterator[str]:
 
 def _local(model: Model, row: ModelRow, facts: dict[str, Any], hashes: FileHashes) -> Iterator[str]:
     """The fingerprint of now, with the dtype and attention of then: those are no files."""
-    folder = find_model(str(model.path))
-    adapter = None if model.adapter is None else adapter_hash(model.adapter, hashes)
-    now = digest(
-        {
-            "model": model_hash(folder, hashes),
-            "adapter": adapter,
-            "system": model.system,
-            "dtype": facts.get("dtype"),
-            "attention": facts.get("attention"),
-        }
+    folder, adapter = base_of(model), adapter_of(model)
+    now = fingerprint(
+        model, folder, adapter, hashes, dtype=facts.get("dtype"), attention=facts.get("attention")
     )
     if now == row.fingerprint:
         return
     before = facts.get("adapter") or {}
     parts = []
-    if adapter is not None and adapter[: len(before.get("hash") or "")] != before.get("hash"):
+    if adapter is not None and not adapter_hash(adapter, hashes).startswith(before.get("hash") or "-"):
         parts.append(f"the adapter {model.adapter}")
     if model.system != facts.get("system"):
         parts.append("the system prompt")
-    own = (
-        model.adapter if model.adapter and any((model.adapter / n).is_file() for n in TOKENIZERS) else folder
-    )
+    own = adapter if adapter and any((adapter / name).is_file() for name in TOKENIZERS) else folder
     if known := facts.get("tokenizer"):
         parts += [] if tokenizer_hash(own, hashes).startswith(known) else [f"the tokenizer in {own}"]
     what = " and ".join(parts) or f"the weights or the configuration in {folder}"

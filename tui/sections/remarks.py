@@ -175,6 +175,11 @@ def _unlike(models: Sequence[ModelRow]) -> Iterator[str]:
 
 
 def _named(name: str, own: Any, other: Any) -> str:
+    if name == "quantisation":
+        from engine.models.folder import quantised_as
+
+        own, other = (quantised_as(found) if found else "none" for found in (own, other))
+        return f"{name} ({own} and {other})"
     return f"{name} ({own:,} and {other:,})" if isinstance(own, int) and isinstance(other, int) else name
 
 
