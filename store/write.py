@@ -274,7 +274,7 @@ def _committed(engine: Engine, folder: Path) -> Iterator[Transaction]:
 
 @contextmanager
 def _explained(folder: Path) -> Iterator[None]:
-    """What SQLite cannot do (disk full, locked) as StoreError, in words; our own mistakes stay as they are."""
+    """What SQLite cannot do (disk full, locked) as StoreError, in words; other mistakes stay as they are."""
     try:
         yield
     except DatabaseError as error:
