@@ -33,7 +33,7 @@ from engine.benchmarks.results import (
 from engine.benchmarks.tasks import check_tasks, members, require_tasks, task_manager
 from engine.errors import CannotRun
 from engine.models.prompt import with_pinned_date
-from engine.models.rows import free_memory, out_of_memory
+from engine.models.rows import entrance, free_memory, out_of_memory
 from engine.plan.plan import Benchmarks
 
 if TYPE_CHECKING:
@@ -66,9 +66,10 @@ class CountingModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped here
         tokenizer = copy.deepcopy(model.tokenizer)
         if isinstance(tokenizer.chat_template, str):
             tokenizer.chat_template = with_pinned_date(tokenizer.chat_template)
-        size = _AUTO.get(active.device.type, _AUTO_ELSEWHERE) if batch_size == "auto" else batch_size
+        size = _AUTO.get(entrance(active).type, _AUTO_ELSEWHERE) if batch_size == "auto" else batch_size
         told = dict(model.template_variables)
         super().__init__(pretrained=active, tokenizer=tokenizer, batch_size=size, chat_template_args=told)
+        self._device = entrance(active)
         self._local = model
         self._count = _Count(begin, progress)
         self.set_cache_hook(self._count)

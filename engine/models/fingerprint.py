@@ -10,7 +10,9 @@ from typing import Any
 from engine.data.textfile import write_text
 from engine.errors import BadInput
 from engine.models.folder import weight_files
+from engine.models.gguf_file import is_gguf
 from engine.models.model import Response, Settings
+from engine.plan.plan import Model
 from store.cache import JsonCache
 
 _TOKENIZER_FILES = (
@@ -67,8 +69,46 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8")).hexdigest()
 
 
+def decided(model: Model) -> dict[str, Any]:
+    """What the plan itself decides of a local model's answers. Models without the later keys keep the
+    fingerprints that they always had.
+    """
+    found: dict[str, Any] = {"system": model.system}
+    if model.chat_template_kwargs:
+        found["chat_template_kwargs"] = model.chat_template_kwargs
+    if model.quantize is not None:
+        found["quantize"] = model.quantize
+    return found
+
+
+def fingerprint(
+    model: Model,
+    folder: Path,
+    adapter: Path | None,
+    hashes: FileHashes,
+    *,
+    dtype: str | None,
+    attention: str | None,
+) -> str:
+    """A hash by content of weights, configuration (quantisation too), adapter, tokenizer and template, and of
+    the system prompt, what the template is told, how the weights are quantised, and the dtype and the
+    attention that they run with.
+    """
+    return digest(
+        {
+            "model": model_hash(folder, hashes),
+            "adapter": adapter_hash(adapter, hashes) if adapter else None,
+            **decided(model),
+            "dtype": dtype,
+            "attention": attention,
+        }
+    )
+
+
 def model_hash(folder: Path, hashes: FileHashes) -> str:
-    """The hash of a model's weights, configuration and tokenizer."""
+    """The hash of a model's weights, configuration and tokenizer, all of which a GGUF file holds."""
+    if is_gguf(folder):
+        return digest(["gguf", hashes.of(folder)])
     return digest(
         _contents([*weight_files(folder), *_matching(folder, _MODEL_FILES + _TOKENIZER_FILES)], hashes)
     )

@@ -1,6 +1,7 @@
-"""Model and adapter folders, read without torch: their location, completeness, and fit."""
+"""Model and adapter folders and GGUF files, read without torch: location, completeness, and fit."""
 
 import json
+import os
 import re
 import struct
 from collections.abc import Collection, Iterable
@@ -10,14 +11,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from engine.errors import BadInput
-from engine.plan.paths import read_adapter_config, read_json
+from engine.models.gguf_file import check_gguf, is_gguf, read_header
+from engine.plan.paths import HUB_ID, read_adapter_config, read_json
+from engine.plan.plan import Model
 
 Shape = tuple[int, ...]
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _SNAPSHOT = re.compile(r"/models--[^/]+/snapshots/([0-9a-f]{40})$")
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py", "*.tiktoken"]
 _TO_SAFETENSORS = (
@@ -32,45 +34,83 @@ _ADAPTER_TO_SAFETENSORS = (
 )
 
 
-def find_model(path: str, download: bool = False) -> Path:
-    """The folder of a model named by folder or hub id; with `download`, a hub id may be fetched.
+def find_model(path: str, download: bool = False, revision: str | None = None) -> Path:
+    """The folder of a model named by folder or hub id, or its GGUF file; with `download`, a hub id may be
+    fetched, at a `revision` (branch, tag or commit).
 
     Raises BadInput when there is no such folder, or the hub id is not on this machine and cannot be had.
     """
-    folder = Path(path).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.exists():
-        raise BadInput(f"{path}: is a file; a model is a folder or a hub id.")
-    if not _HUB_ID.fullmatch(path):
+    place = Path(path).expanduser()
+    if place.is_dir() or (place.exists() and is_gguf(place)):
+        if revision is not None:
+            raise BadInput(f"{path}: is on this machine; a revision is chosen among those on the hub.", _HERE)
+        return place
+    if place.exists():
+        raise BadInput(f"{path}: is a file; a model is a folder, a hub id or a GGUF file.")
+    if not HUB_ID.fullmatch(path):
         raise BadInput(
             f"{path}: no such model folder.", "Give the folder that save_pretrained() wrote, or a hub id."
         )
-    return _hub_snapshot(path, download)
+    return _hub_snapshot(path, download, revision)
 
 
-def _hub_snapshot(name: str, download: bool) -> Path:
+_HERE = "Remove its revision from the plan, or name its hub id."
+
+
+def base_of(model: Model, download: bool = False) -> Path:
+    """The folder or file of one of the plan's models; see `find_model`."""
+    return find_model(str(model.path), download, model.revision)
+
+
+def adapter_of(model: Model, download: bool = False) -> Path | None:
+    """The folder of a model's adapter, which may be on the hub as a base may; None without one."""
+    adapter, revision = model.adapter, model.adapter_revision
+    if adapter is None or (revision is None and (adapter.is_absolute() or adapter.is_dir())):
+        return adapter
+    return find_model(adapter.as_posix(), download, revision)
+
+
+def _hub_snapshot(name: str, download: bool, revision: str | None) -> Path:
     from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
+    at = f" at revision {revision!r}" if revision else ""
+    fetch = f"hf download {name}" + (f" --revision {revision}" if revision else "")
     try:
-        return Path(snapshot_download(name, allow_patterns=_HUB_FILES, local_files_only=not download))
+        return Path(
+            snapshot_download(
+                name,
+                revision=revision,
+                allow_patterns=_HUB_FILES,
+                local_files_only=not download,
+                endpoint=os.environ.get("HF_ENDPOINT"),
+            )
+        )
     except GatedRepoError as error:
         raise BadInput(
             f"{name}: the hub gives this model only to accounts that accepted its terms.",
-            "Accept them on its page and log in with `hf auth login`, or name a local folder.",
+            "Accept them on its page and log in with `hf auth login` or HF_TOKEN, or name a local folder.",
+        ) from error
+    except RevisionNotFoundError as error:
+        raise BadInput(
+            f"{name}: has no revision {revision!r} on the hub.", "Name a branch, a tag or a commit of it."
         ) from error
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise BadInput(
             f"{name}: is neither a folder here nor a model on the hub.",
-            "Check the spelling; a private model needs `hf auth login`.",
+            "Check the spelling; a private model needs `hf auth login`, or HF_TOKEN in the environment.",
         ) from error
     except (OSError, HTTPError) as error:
         raise BadInput(
-            f"{name}: is neither a folder here nor in the hub cache of this machine"
+            f"{name}: is neither a folder here nor in the hub cache of this machine{at}"
             + (", and the hub cannot be reached." if download else "."),
-            f"Download it on a machine with network access (`hf download {name}`), or name a local folder.",
+            f"Download it on a machine with network access (`{fetch}`), or name a local folder.",
         ) from error
 
 
@@ -81,12 +121,21 @@ def snapshot_commit(folder: Path) -> str | None:
 
 
 def check_model_folder(path: str) -> Path:
-    """The folder of a model that looks complete: configuration, tokenizer, readable safetensors weights.
+    """The folder of a model that looks complete: configuration, tokenizer, readable safetensors weights; or
+    a whole GGUF file.
 
     Raises BadInput with the missing or broken part, and the fix. Reads headers, not weights.
     """
     folder = find_model(path)
+    if is_gguf(folder):
+        check_gguf(folder)
+        return folder
     if not (folder / "config.json").is_file():
+        if files := sorted(file.name for file in folder.glob("*.gguf")):
+            raise BadInput(
+                f"{folder}: is not a model folder: it has no config.json.",
+                f"To use its GGUF file, name that: {folder / files[0]}",
+            )
         if (folder / "adapter_config.json").is_file():
             raise BadInput(
                 f"{folder}: is an adapter, not a model.",
@@ -112,11 +161,13 @@ def check_model_folder(path: str) -> Path:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model folder, in order of name. An adapter has one; others beside it are not
-    read.
+    """The safetensors files of a model folder, in order of name, or its GGUF file. An adapter has one; others
+    beside it are not read.
 
     Raises BadInput when there are none, only pickles, or one that the index names is missing.
     """
+    if is_gguf(folder):
+        return [folder]
     if (folder / "adapter_config.json").is_file():
         return [_adapter_file(folder)]
     files = sorted(folder.glob("*.safetensors"))
@@ -152,10 +203,13 @@ def _adapter_file(folder: Path) -> Path:
 
 
 def weight_shapes(folder: Path) -> dict[str, tuple[str, Shape]]:
-    """Each tensor's dtype (safetensors' name of it, as "BF16") and shape, from the headers of the files.
+    """Each tensor's dtype (safetensors' name of it, as "BF16", or ggml's) and shape, from the headers of the
+    files.
 
     Raises BadInput for a file that is cut off or is no safetensors file.
     """
+    if is_gguf(folder):
+        return read_header(folder).tensors
     shapes: dict[str, tuple[str, Shape]] = {}
     for file in weight_files(folder):
         shapes.update(_header_shapes(file))
@@ -214,8 +268,27 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 }
 
 
-def quantisation(folder: Path) -> dict[str, Any] | None:
-    """The `quantization_config` of a model folder with its `quant_method`; None for a model in full."""
+def read_config(model: Path) -> dict[str, Any]:
+    """The configuration of a model: its config.json, or what its GGUF file has of one."""
+    return read_header(model).config if is_gguf(model) else read_json(model / "config.json")
+
+
+# What bitsandbytes makes of a model in full when it is loaded; "nf4" as QLoRA trains on it (Dettmers et al.
+# 2023): its scales are quantised too.
+QUANTIZE: dict[str, dict[str, Any]] = {
+    "nf4": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True},
+    "int8": {"load_in_8bit": True},
+}
+
+
+def quantisation(folder: Path, quantize: str | None = None) -> dict[str, Any] | None:
+    """The `quantization_config` of a model with its `quant_method`: its own, or what a plan's `quantize`
+    makes of it; None for a model in full.
+    """
+    if quantize is not None:
+        return {"quant_method": "bitsandbytes", **QUANTIZE[quantize]}
+    if is_gguf(folder):
+        return read_header(folder).quantisation
     config = read_json(folder / "config.json")
     found = config.get("quantization_config") or (config.get("text_config") or {}).get("quantization_config")
     if not isinstance(found, dict):
@@ -225,13 +298,38 @@ def quantisation(folder: Path) -> dict[str, Any] | None:
     return {"quant_method": "bitsandbytes" if bits else None, **found}
 
 
-def check_quantised(folder: Path) -> None:
-    """Passes for a model in full, and for a quantised one that can be read here.
+def quantised_as(found: dict[str, Any]) -> str:
+    """A quantisation in a few words: "bitsandbytes nf4", "gptq 4 bits", "gguf Q4_K"."""
+    bits = found.get("bits")
+    kinds = (
+        found.get("type"),
+        found.get("bnb_4bit_quant_type", "fp4") if found.get("load_in_4bit") else None,
+        "int8" if found.get("load_in_8bit") else None,
+        f"{bits} bits" if type(bits) is int else None,
+    )
+    return " ".join(str(word) for word in (found["quant_method"], *kinds) if word)
+
+
+def check_quantised(folder: Path, quantize: str | None = None) -> None:
+    """Passes for a model in full, and for a quantised one that can be read here, or quantised as asked.
 
     Raises BadInput naming the packages to install, or the kind that is not known: transformers would load
     such weights as if they were not quantised.
     """
+    if is_gguf(folder):
+        return
     found = quantisation(folder)
+    if quantize is not None:
+        if found is not None:
+            raise BadInput(
+                f"{folder}: is quantised as it is: {quantised_as(found)}.",
+                f'Remove quantize = "{quantize}" to use it so, or name the model in full.',
+            )
+        if not _installed("bitsandbytes"):
+            raise BadInput(
+                f'{folder}: quantize = "{quantize}" needs bitsandbytes.',
+                "Install: pip install 'assay[quantized]'",
+            )
     if found is None:
         return
     kind = found["quant_method"]
@@ -279,13 +377,15 @@ MERGE_IT = "Merge it into its base, and name the result under `path`."
 Shapes = dict[str, tuple[str, Shape]]
 
 
-def check_adapter(base: str, adapter: Path) -> None:
+def check_adapter(base: str, adapter: Path, folder: Path | None = None) -> None:
     """Passes when the adapter fits the base model: recorded name, shapes, vocabulary, and every tensor.
+
+    `folder` is where the base was found, where that is known.
 
     Raises BadInput naming both sides of what does not fit, or the first tensor that would not be loaded.
     """
     config = read_adapter_config(adapter)
-    folder = find_model(base)
+    folder = folder or find_model(base)
     recorded = str(config.get("base_model_name_or_path") or "")
     if recorded and _base_name(recorded) not in map(_base_name, _base_names(base, folder)):
         raise BadInput(
@@ -304,7 +404,7 @@ def check_adapter(base: str, adapter: Path) -> None:
     _Fit(adapter, config, own, base, weight_shapes(folder)).check()
 
 
-def adapter_notes(folder: Path, adapter: Path) -> list[str]:
+def adapter_notes(folder: Path, adapter: Path, quantize: str | None = None) -> list[str]:
     """Notes on an adapter's fit to the base in `folder`, where it cannot be verified."""
     config = read_adapter_config(adapter)
     notes = []
@@ -313,7 +413,13 @@ def adapter_notes(folder: Path, adapter: Path) -> list[str]:
     if not recorded:
         notes.append("the adapter names no base: only its shapes were checked")
     elif _last(recorded) != _base_name(recorded) and _last(recorded) not in map(_last, here):
-        notes.append(f"the adapter was trained on the quantised copy {recorded!r}: its shapes fit this base")
+        kind = "nf4" if re.search("bnb|4-?bit|nf4|unsloth", _last(recorded)) else None
+        kind = "int8" if re.search("8-?bit|int8", _last(recorded)) else kind
+        in_full = quantize is None and quantisation(folder) is None
+        notes.append(
+            f"the adapter was trained on the quantised copy {recorded!r}: its shapes fit this base"
+            + (f'; quantize = "{kind}" evaluates it on such a base' if kind and in_full else "")
+        )
     elif _is_path(recorded) and not _is_folder(recorded, folder):
         notes.append(
             f"the adapter's base was in another place, {recorded!r}: its name and shapes fit this base"
@@ -368,7 +474,7 @@ def _is_folder(name: str, folder: Path) -> bool:
 
 def _base_names(base: str, folder: Path) -> list[str]:
     """The base's possible names: from the plan, its folder, and the name that it was saved from."""
-    saved_from = str(read_json(folder / "config.json").get("_name_or_path") or "")
+    saved_from = str(read_config(folder).get("_name_or_path") or "")
     return [name for name in (base, str(folder), str(folder.resolve()), saved_from) if name]
 
 

@@ -11,12 +11,13 @@ from engine.plan.plan import Model
 if TYPE_CHECKING:
     from engine.models.local import LocalBase, LocalModel
 
-BaseKey = tuple[str | None, str, str]
+BaseKey = tuple[object, ...]
 
 
 def base_key(model: Model) -> BaseKey:
     """What two models have in common that can share one loaded base."""
-    return (model.path, model.dtype, model.device)
+    where = (model.device, model.device_map, *sorted(model.max_memory.items()))
+    return (model.path, model.revision, model.dtype, model.quantize, *where)
 
 
 class Holder:
@@ -39,7 +40,15 @@ class Holder:
         assert model.path is not None
         if base_key(model) != self._key:
             self.close()
-            self._base = LocalBase(model.path, dtype=model.dtype, device=model.device)
+            self._base = LocalBase(
+                model.path,
+                dtype=model.dtype,
+                device=model.device,
+                revision=model.revision,
+                quantize=model.quantize,
+                spread=model.device_map is not None,
+                max_memory=model.max_memory,
+            )
             self._key = base_key(model)
         assert self._base is not None
         if self._cache is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from engine.models.fingerprint import digest
-from engine.models.rows import free_memory, out_of_memory
+from engine.models.rows import entrance, free_memory, out_of_memory
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
@@ -184,8 +184,8 @@ def window_nll(model: Any, windows: Sequence[_Window]) -> list[Surprise]:
     keep = {"logits_to_keep": width - first} if _keeps_logits(model) else {}
     with torch.inference_mode():
         logits = model(
-            torch.tensor(rows, device=model.device),
-            attention_mask=torch.tensor(mask, device=model.device),
+            torch.tensor(rows, device=entrance(model)),
+            attention_mask=torch.tensor(mask, device=entrance(model)),
             use_cache=False,
             **keep,
         ).logits

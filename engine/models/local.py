@@ -1,5 +1,6 @@
 """Local models: weights, models that share a base, prompts, answers and probes."""
 
+import copy
 import hashlib
 import json
 import logging
@@ -12,6 +13,7 @@ from functools import cached_property
 from itertools import islice
 from math import prod
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -26,31 +28,46 @@ from engine.models.fingerprint import (
     FileHashes,
     ResponseCache,
     adapter_hash,
+    decided,
     digest,
-    model_hash,
+    fingerprint,
     response_key,
     tokenizer_hash,
 )
 from engine.models.folder import (
     ADAPTER_WEIGHTS,
     MERGE_IT,
+    QUANTIZE,
     SAVE_IT,
     TOKENIZERS,
     adapter_notes,
+    adapter_of,
     check_adapter,
     check_model_folder,
     check_quantised,
     find_model,
     peft_names,
     quantisation,
+    read_config,
     snapshot_commit,
     weight_shapes,
 )
+from engine.models.gguf_file import is_gguf, read_header
 from engine.models.model import Load, Response, Settings, missing, sample_seed
 from engine.models.prompt import PromptError, Prompts
-from engine.models.rows import Completion, Request, Rules, decode, free_memory, in_batches, out_of_memory
+from engine.models.rows import (
+    Completion,
+    Request,
+    Rules,
+    decode,
+    entrance,
+    free_memory,
+    in_batches,
+    is_spread,
+    out_of_memory,
+)
 from engine.models.slots import why_static
-from engine.plan.paths import read_adapter_config, read_json
+from engine.plan.paths import read_adapter_config
 from engine.plan.plan import Model
 from engine.servers.reasoning import split_reasoning
 from store.cache import JsonCache
@@ -71,6 +88,9 @@ _LOAD_ERRORS = (
 _TRIAL = (3, 1, 4, 1, 5, 9, 2, 6)
 _SAME = 1e-3
 
+# Kinds of splitting in GGUF files that are GPT-2's.
+_LIKE_GPT2 = ("gpt-2", "phi-2", "mpt", "olmo", "jais")
+
 MOST_ATTACHED = 8  # adapters in memory beside the base
 
 
@@ -78,13 +98,30 @@ class LocalBase:
     """A base model by folder or hub id, its tokenizer and its weights, each loaded once when first needed.
 
     `dtype` "auto" is bfloat16 on CUDA (float16 on cards without it) and float32 elsewhere; `device` "auto"
-    is CUDA if available. Raises BadInput when the folder is not a complete model or the device is missing.
+    is CUDA if available. `spread` puts layers on all GPUs, the processor and the disk, in this order, with at
+    most `max_memory` on each, by GPU number and "cpu". Raises BadInput when the folder is not a complete
+    model, cannot be quantised so, or the device is missing.
     """
 
-    def __init__(self, path: str, dtype: str = "auto", device: str = "auto") -> None:
+    def __init__(
+        self,
+        path: str,
+        dtype: str = "auto",
+        device: str = "auto",
+        *,
+        revision: str | None = None,
+        quantize: str | None = None,
+        spread: bool = False,
+        max_memory: Mapping[str, str] | None = None,
+    ) -> None:
         self.path = path
-        self.folder = check_model_folder(str(find_model(path, download=True)))
-        check_quantised(self.folder)
+        self.folder = check_model_folder(str(find_model(path, download=True, revision=revision)))
+        check_quantised(self.folder, quantize)
+        self.quantisation = quantisation(self.folder, quantize)
+        self.quantize = quantize
+        self.spread = spread
+        self._max_memory = max_memory or {}
+        self._offloaded: TemporaryDirectory[str] | None = None
         self.device = _device(device)
         self.dtype = _dtype(dtype, self.device)
         self._trust = False
@@ -105,27 +142,74 @@ class LocalBase:
         self._trust = self._trust or model.trust_remote_code
         return LocalModel(self, model, cache, likelihoods)
 
+    @contextmanager
+    def _source(self, folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """What a loader of transformers takes for a folder, or for a GGUF file.
+
+        The file is shown to it alone: a configuration, template or adapter beside it is of another model.
+        """
+        if not is_gguf(folder):
+            yield folder, {"trust_remote_code": self._trust}
+            return
+        with TemporaryDirectory() as alone:
+            (Path(alone) / "model.gguf").symlink_to(folder.resolve())
+            yield Path(alone), {"gguf_file": "model.gguf"}
+
     @cached_property
-    def config(self) -> Any:
-        """The model's configuration, of its text part where it has several."""
+    def _whole_config(self) -> Any:
         from transformers import AutoConfig
 
-        with self._bad_input(self.path):
-            config = AutoConfig.from_pretrained(self.folder, trust_remote_code=self._trust)
-        return config.get_text_config()
+        with self._bad_input(self.path), self._source(self.folder) as (place, how):
+            return AutoConfig.from_pretrained(place, **how)
+
+    @property
+    def config(self) -> Any:
+        """The model's configuration, of its text part where it has several."""
+        return self._whole_config.get_text_config()
 
     @cached_property
+    def _shape(self) -> Any:
+        """The model without its weights: their shapes alone."""
+        from transformers import AutoModelForCausalLM
+
+        with self._bad_input(self.path), torch.device("meta"):
+            return AutoModelForCausalLM.from_config(
+                copy.deepcopy(self._whole_config), trust_remote_code=self._trust
+            )
+
+    @property
     def attention(self) -> str:
         """The attention that the weights run with, as transformers names it: "sdpa", "eager", …
 
-        Told without loading the weights: their shapes alone are made.
+        Told without loading the weights.
         """
-        from transformers import AutoConfig, AutoModelForCausalLM
+        return str(self._shape.config._attn_implementation)
 
-        with self._bad_input(self.path), torch.device("meta"):
-            config = AutoConfig.from_pretrained(self.folder, trust_remote_code=self._trust)
-            shape = AutoModelForCausalLM.from_config(config, trust_remote_code=self._trust)
-        return str(shape.config._attn_implementation)
+    @property
+    def architecture(self) -> str:
+        """The class of the model, as its configuration names it."""
+        return str((self.config.architectures or [type(self._shape).__name__])[0])
+
+    @property
+    def turn_ends(self) -> frozenset[int]:
+        """The tokens that end an answer, beside those of the generation config and the tokenizer."""
+        return read_header(self.folder).turn_ends if is_gguf(self.folder) else frozenset()
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """Notes on what a GGUF file says and transformers does not follow."""
+        facts = read_header(self.folder).facts if is_gguf(self.folder) else {}
+        if facts.get("tokenizer.ggml.model") != "gpt2":
+            return []
+        from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
+
+        splits = facts.get("tokenizer.ggml.pre")
+        if splits in GGUF_PRE_TOKENIZER_SPLITS or splits in _LIKE_GPT2:
+            return []
+        return [
+            f"the file splits texts as {splits!r} does, which transformers does not know: they are split as "
+            "GPT-2's are, and some may get other tokens than in training"
+        ]
 
     @property
     def context(self) -> int | None:
@@ -152,8 +236,8 @@ class LocalBase:
         """The tokenizer in a folder. Raises BadInput when it cannot be read."""
         from transformers import AutoTokenizer
 
-        with self._bad_input(str(folder)):
-            return AutoTokenizer.from_pretrained(folder, trust_remote_code=self._trust)
+        with self._bad_input(str(folder)), self._source(folder) as (place, how):
+            return AutoTokenizer.from_pretrained(place, **how)
 
     @property
     def model(self) -> Any:
@@ -180,21 +264,29 @@ class LocalBase:
         self._model = self._peft = self._trial = None
         self._attached.clear()
         free_memory()
+        if self._offloaded is not None:
+            self._offloaded.cleanup()
+            self._offloaded = None
 
     def _load(self) -> Any:
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging as transformers_logging
 
         transformers_logging.disable_progress_bar()
-        with self._bad_input(self.path):
+        with self._bad_input(self.path), self._source(self.folder) as (place, how):
             model, report = AutoModelForCausalLM.from_pretrained(
-                self.folder,
+                place,
                 dtype=getattr(torch, self.dtype),
-                device_map=self.device,
-                use_safetensors=True,
-                trust_remote_code=self._trust,
                 output_loading_info=True,
+                **how,
+                **self._weights_as(),
+                **self._places(),
             )
+        for module in model.modules() if self.quantisation else ():
+            # bitsandbytes packs 4-bit weights anew at their first use on some processors, and unpacks them to
+            # other values when they are saved or an adapter is attached.
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
         # transformers fills what a checkpoint lacks with random numbers, and only warns.
         if absent := sorted(report["missing_keys"]):
             raise BadInput(
@@ -202,6 +294,35 @@ class LocalBase:
                 "Copy or save the model again; an answer from random weights would mean nothing.",
             )
         return model.eval()
+
+    def _weights_as(self) -> dict[str, Any]:
+        """How transformers is to read the weights, or quantise them."""
+        if is_gguf(self.folder):
+            from transformers import GgufConfig
+
+            # Unpacked, so that what multiplies them does not depend on the packages that are here.
+            config = self._whole_config
+            return {"quantization_config": GgufConfig(dequantize=True), "config": config}
+        if self.quantize is None:
+            return {"use_safetensors": True}
+        from transformers import BitsAndBytesConfig
+
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it tells every cast of int8
+        config = BitsAndBytesConfig(
+            **QUANTIZE[self.quantize], bnb_4bit_compute_dtype=getattr(torch, self.dtype)
+        )
+        return {"quantization_config": config, "use_safetensors": True}
+
+    def _places(self) -> dict[str, Any]:
+        if not self.spread:
+            return {"device_map": self.device}
+        self._offloaded = TemporaryDirectory(prefix="assay-offloaded-")
+        places = {int(place) if place.isdigit() else place: size for place, size in self._max_memory.items()}
+        return {
+            "device_map": "auto",
+            "max_memory": places or None,
+            "offload_folder": self._offloaded.name,
+        }
 
     def _peft_with(self, adapter: Path) -> Any:
         """The base wrapped by PEFT, holding this adapter."""
@@ -241,10 +362,30 @@ class LocalBase:
                 self._peft = PeftModel(self.model, config, adapter_name=name)
             else:
                 self._peft.add_adapter(name, config)
+            self._put_beside_layers()
             self._fill(adapter, name, tensors)
         self._adapter_kind = kind
         self._attached[adapter] = name
         self.model.eval()
+
+    def _put_beside_layers(self) -> None:
+        """Gives an adapter's tensors the device that each layer runs on.
+
+        PEFT leaves them where the layer's weights wait to be used, which may be nowhere: it fills none there.
+        """
+        if not is_spread(self.model):
+            return
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        for layer in self.model.modules():
+            hook = getattr(getattr(layer, "base_layer", None), "_hf_hook", None)
+            if hook is None or not isinstance(layer, BaseTunerLayer):
+                continue
+            for name, part in layer.named_children():
+                if name == "base_layer":
+                    continue
+                empty = any(weight.is_meta for weight in part.parameters())
+                part.to_empty(device=hook.execution_device) if empty else part.to(hook.execution_device)
 
     def _tensors(self, adapter: Path, config: Any) -> dict[str, Any]:
         """The tensors of an adapter's file under the names that PEFT reads, without copies of the base's own.
@@ -270,6 +411,12 @@ class LocalBase:
             weight = next((base[place] for place in places if place in base), None)
             if weight is None or (saved and module.endswith(saved)):
                 found[names[name]] = tensor
+            elif weight.is_meta:
+                raise BadInput(
+                    f"{adapter}: has a copy of the base's {own}, which waits beside its device and cannot be "
+                    "compared.",
+                    "Save the adapter without the base's own weights, or give the base a device to itself.",
+                )
             elif weight.shape != tensor.shape or not tensor.to(weight).equal(weight):
                 raise BadInput(
                     f"{adapter}: changes the base's own {own}, which other models use too.", MERGE_IT
@@ -312,7 +459,7 @@ class LocalBase:
         """A hint when the model's files were written by a newer transformers than the installed one."""
         from transformers import __version__
 
-        written = str(read_json(self.folder / "config.json").get("transformers_version") or "")
+        written = str(read_config(self.folder).get("transformers_version") or "")
         if _numbers(written) <= _numbers(__version__):
             return ""
         return f"; transformers {written} saved it, and this is {__version__}: a newer one may load it"
@@ -326,11 +473,13 @@ class LocalBase:
             if out_of_memory(error):
                 raise CannotRun(
                     f"{what}: does not fit into the memory of {self.device} as {self.dtype}.",
-                    "Use a smaller dtype or another device. For a model too large for one GPU, use a "
-                    "server that splits it (vLLM, tensor parallelism), and name the server.",
+                    'Use a smaller dtype, quantize = "nf4", or device_map = "auto", which takes all GPUs and '
+                    "the processor's memory; or a server that splits it (vLLM), and name the server.",
                 ) from error
             logging.getLogger(__name__).debug("loading %s", what, exc_info=error)
             hint = f"Copy or save it again{self._newer()}."
+            if "dispatched on the CPU or the disk" in str(error):
+                hint = "A quantised model must fit on the GPUs: give max_memory more, or remove quantize."
             if "trust_remote_code" in str(error):
                 hint = "It has its own code: if you trust it, set trust_remote_code = true on the model."
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -346,7 +495,7 @@ class LocalBase:
 def _trial_logits(model: Any) -> Any:
     ids = [token % model.get_input_embeddings().weight.shape[0] for token in _TRIAL]
     with torch.inference_mode():
-        return model(torch.tensor([ids], device=model.device)).logits.float()
+        return model(torch.tensor([ids], device=entrance(model))).logits.float()
 
 
 def _device(name: str) -> str:
@@ -380,15 +529,13 @@ _ADAPTER_FACTS = (
 class Identity:
     """One of the plan's models on its base, read from their files without loading the weights."""
 
-    def __init__(self, base: LocalBase, model: Model, hashes: FileHashes) -> None:
+    def __init__(self, base: LocalBase, model: Model, adapter: Path | None, hashes: FileHashes) -> None:
         self._base = base
-        self._adapter = model.adapter
-        self._decided: dict[str, Any] = {"system": model.system}
-        if model.chat_template_kwargs:  # models without any keep the fingerprint that they always had
-            self._decided["chat_template_kwargs"] = model.chat_template_kwargs
+        self._model = model.model_copy(update={"quantize": base.quantize})
+        self._adapter = adapter
         self._hashes = hashes
-        self._brings_tokenizer = model.adapter is not None and any(
-            (model.adapter / name).is_file() for name in TOKENIZERS
+        self._brings_tokenizer = adapter is not None and any(
+            (adapter / name).is_file() for name in TOKENIZERS
         )
 
     @cached_property
@@ -400,10 +547,10 @@ class Identity:
 
     @cached_property
     def notes(self) -> list[str]:
-        """Notes on an adapter's differences from its base."""
+        """Notes on an adapter's differences from its base, and on what a GGUF file does not tell."""
         if self._adapter is None:
-            return []
-        notes = adapter_notes(self._base.folder, self._adapter)
+            return self._base.notes
+        notes = [*self._base.notes, *adapter_notes(self._base.folder, self._adapter, self._base.quantize)]
         own, other = self.tokenizer, self._base.tokenizer
         if own.chat_template != other.chat_template:
             notes.append("uses the adapter's own chat template, which differs from the base's")
@@ -413,17 +560,10 @@ class Identity:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash by content of weights, configuration (quantisation too), adapter, tokenizer and template,
-        and of the system prompt, what the template is told, the dtype and the attention that they run with.
-        """
-        return digest(
-            {
-                "model": model_hash(self._base.folder, self._hashes),
-                "adapter": adapter_hash(self._adapter, self._hashes) if self._adapter else None,
-                **self._decided,
-                "dtype": self._base.dtype,
-                "attention": self._base.attention,
-            }
+        """See `engine.models.fingerprint.fingerprint`."""
+        base = self._base
+        return fingerprint(
+            self._model, base.folder, self._adapter, self._hashes, dtype=base.dtype, attention=base.attention
         )
 
     def facts(self) -> dict[str, Any]:
@@ -435,26 +575,35 @@ class Identity:
             "path": base.path,
             "folder": str(base.folder.resolve()),
             "commit": snapshot_commit(base.folder),
-            "architecture": (base.config.architectures or [base.config.model_type])[0],
+            "architecture": base.architecture,
             "parameters": base.parameters,
             "context": base.context,
             "vocabulary": base.vocabulary,
-            "quantisation": quantisation(base.folder),
+            "quantisation": base.quantisation,
             "attention": base.attention,
             "dtype": base.dtype,
             "device": base.device,
-            **self._decided,
+            "device_map": "auto" if base.spread else None,
+            **decided(self._model),
             "template": digest(template)[:12] if template else None,
-            "tokenizer": tokenizer_hash(tokenizer_folder, self._hashes)[:12],
+            # A GGUF file holds its tokenizer in another form, which cannot be compared.
+            **({} if is_gguf(tokenizer_folder) else {"tokenizer": self._tokenizer_hash(tokenizer_folder)}),
             "adapter": self._adapter_facts(),
             "fingerprint": self.fingerprint,
         }
+
+    def _tokenizer_hash(self, folder: Path) -> str:
+        return tokenizer_hash(folder, self._hashes)[:12]
 
     def _adapter_facts(self) -> dict[str, Any] | None:
         if self._adapter is None:
             return None
         config = read_adapter_config(self._adapter)
-        facts = {"path": str(self._adapter), "hash": adapter_hash(self._adapter, self._hashes)[:12]}
+        facts = {
+            "path": str(self._model.adapter),
+            "commit": snapshot_commit(self._adapter),
+            "hash": adapter_hash(self._adapter, self._hashes)[:12],
+        }
         return facts | {key: config.get(key) for key in _ADAPTER_FACTS}
 
 
@@ -481,7 +630,7 @@ def probe_adapter(base: LocalBase, adapter: Path, prompts: Sequence[list[int]]) 
 def _logits(base: LocalBase, adapter: Path | None, ids: list[int]) -> Any:
     # In this order: an adapter that is loaded in inference mode could not be switched off outside it.
     with base.active(adapter) as model, torch.inference_mode():
-        return model(torch.tensor([ids], device=model.device)).logits.float()
+        return model(torch.tensor([ids], device=entrance(model))).logits.float()
 
 
 PROBE_PROMPTS = 4
@@ -512,16 +661,16 @@ class LocalModel:
         cache: ResponseCache | None = None,
         likelihoods: JsonCache | None = None,
     ) -> None:
-        if model.adapter:
-            check_adapter(base.path, model.adapter)
+        self.adapter = adapter_of(model, download=True)
+        if self.adapter:
+            check_adapter(base.path, self.adapter, base.folder)
         self.name = model.name
         self.base = base
-        self.adapter = model.adapter
         self._plan = model
         self._system = model.system
         self._cache = cache
         self.likelihoods = likelihoods
-        self._identity = Identity(base, model, FileHashes(cache.folder if cache else None))
+        self._identity = Identity(base, model, self.adapter, FileHashes(cache.folder if cache else None))
         self._notes: list[str] = []
         self._gauge = BatcherTotals()
         self._batching: dict[str, Any] = {"batching": None, "batching_reason": None, "batching_figures": None}
@@ -786,7 +935,8 @@ class LocalModel:
         ends = configured if isinstance(configured, list) else [configured]
         special = {str(token): id for id, token in self.tokenizer.added_tokens_decoder.items()}
         stops = [special.get(stop) for stop in settings.stop]
-        return frozenset(int(end) for end in [*ends, *stops, self.tokenizer.eos_token_id] if end is not None)
+        ends = [*ends, *stops, self.tokenizer.eos_token_id, *self.base.turn_ends]
+        return frozenset(int(end) for end in ends if end is not None)
 
     def _note_ignored_generation_config(self, model: Any, settings: Settings) -> None:
         penalty = model.generation_config.repetition_penalty

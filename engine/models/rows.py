@@ -214,6 +214,20 @@ def next_tokens(logits: Any, rows: Sequence[DecodingRow], settings: Settings) ->
     return chosen.clamp(max=logits.shape[-1] - 1).squeeze(-1)
 
 
+def is_spread(model: Any) -> bool:
+    """Whether the model's layers are on several devices, or on the disk until they are used."""
+    places = set(map(str, (getattr(model, "hf_device_map", None) or {}).values()))
+    return len(places) > 1 or "disk" in places
+
+
+def entrance(model: Any) -> torch.device:
+    """The device for a model's inputs: weights that wait on the processor or disk have none of their own."""
+    if not is_spread(model):
+        return torch.device(model.device)
+    places = [place for place in model.hf_device_map.values() if place not in ("cpu", "disk")]
+    return torch.device(places[0] if places else "cpu")
+
+
 def processed(logits: Any, rows: Sequence[DecodingRow], settings: Settings) -> Any:
     """The scores of all tokens [rows, vocabulary], by transformers' own processors in `generate`'s order."""
     processors = LogitsProcessorList()
@@ -261,8 +275,8 @@ def decode(model: Any, requests: Sequence[Request], rules: Rules) -> list[Comple
     )
     with torch.inference_mode(), _bare_generation_config(model):
         model.generate(
-            torch.tensor(ids, device=model.device),
-            attention_mask=torch.tensor(mask, device=model.device),
+            torch.tensor(ids, device=entrance(model)),
+            attention_mask=torch.tensor(mask, device=entrance(model)),
             generation_config=config,
             logits_processor=processors,
             stopping_criteria=StoppingCriteriaList([watch]),

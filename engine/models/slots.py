@@ -17,7 +17,7 @@ from transformers import AttentionInterface
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from engine.models.rows import DecodingRow
+from engine.models.rows import DecodingRow, is_spread
 
 NAME = "sdpa_in_bands"
 
@@ -261,6 +261,8 @@ def why_static(model: Any) -> str | None:
     """
     if model.config.is_encoder_decoder:
         return "it is an encoder–decoder"
+    if is_spread(model):
+        return "its layers are on several devices"
     known = inspect.signature(model.forward).parameters
     if absent := [
         name for name in ("past_key_values", "position_ids", "logits_to_keep") if name not in known

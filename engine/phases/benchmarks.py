@@ -4,10 +4,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from engine.benchmarks.results import ASKED, GROUPS, KnownTask, TaskResult, asked_as
 from engine.compare.benchmarks import BenchmarkQuestion, Key, Measured, compare_scores, group_samples
 from engine.compare.comparison import Comparison
+from engine.models.folder import QUANTIZE
+from engine.models.gguf_file import is_gguf
 from engine.phases.generate import Loader
 from engine.phases.work import Meter, Piece, Work, closed_after
 from engine.plan.plan import Benchmarks, Model
@@ -18,14 +21,9 @@ from store.write import Transaction
 PHASE = "benchmarks"
 
 
-def weights(model: Model) -> tuple[object, ...]:
-    """The model's identity for a benchmark, without the system prompt, which tasks do not get."""
-    return (model.path, model.adapter, model.dtype)
-
-
 def first_with_weights(work: Work, model: Model) -> Model:
     """The model that is benchmarked for all that have its weights."""
-    return next(other for other in work.plan.models if weights(other) == weights(model))
+    return next(other for other in work.plan.models if other.weights == model.weights)
 
 
 def is_benchmarked(work: Work, model: Model) -> bool:
@@ -68,8 +66,15 @@ def _keep_asked(work: Work, model: Model, settings: Benchmarks) -> None:
     """Keeps how the tasks are asked: the flags with which lm_eval gives the same numbers."""
     details = work.recorder.rows(records.StoredModel, id=work.model_ids[model.name])[0].details or {}
     applied = settings.apply_chat_template and bool(details.get("template"))
+    file = Path(str(model.path))
     arguments = {
-        **{"pretrained": model.path, "peft": model.adapter, "dtype": details.get("dtype")},
+        **(
+            {"pretrained": file.parent, "gguf_file": file.name}
+            if is_gguf(file)
+            else {"pretrained": model.path}
+        ),
+        **{"revision": model.revision, "peft": model.adapter, "dtype": details.get("dtype")},
+        **(QUANTIZE[model.quantize] if model.quantize else {}),
         "enable_thinking": model.chat_template_kwargs.get("enable_thinking"),
     }
     flags = {

@@ -203,8 +203,8 @@ def grouped(models: tuple[Model, ...]) -> list[Model]:
     """The plan's models with those of one base side by side, so that each base is loaded once."""
     first: dict[object, int] = {}
     for place, model in enumerate(models):
-        first.setdefault((model.path, model.dtype), place)
-    return sorted(models, key=lambda model: first[model.path, model.dtype])
+        first.setdefault(base_key(model), place)
+    return sorted(models, key=lambda model: first[base_key(model)])
 
 
 def unasked(work: Work, model: Model) -> list[Example]:

@@ -126,7 +126,7 @@ def _copy_from_twin(work: Work, model: Model, corpus: str) -> None:
     for other in work.plan.models:
         if other.name == model.name:
             return
-        if (other.path, other.adapter, other.dtype) != (model.path, model.adapter, model.dtype):
+        if other.weights != model.weights:
             continue
         rows = work.recorder.rows(records.CorpusScore, model_id=work.model_ids[other.name], corpus=corpus)
         with work.recorder.transaction() as transaction:

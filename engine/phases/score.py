@@ -16,7 +16,7 @@ from engine.metrics.efficiency import CACHED, NO_LATENCY
 from engine.metrics.load import load_metric, load_metrics
 from engine.metrics.metric import NO_TOKENS, Measure, Metric, Score, score_pairs
 from engine.metrics.samples import sampled_measures, score_samples
-from engine.models.folder import weight_files, weight_shapes
+from engine.models.folder import adapter_of, weight_files, weight_shapes
 from engine.models.model import Response
 from engine.phases.generate import stored_answers, stored_responses
 from engine.phases.perplexity import measures_of_corpora
@@ -181,10 +181,11 @@ def adapter_facts(model: Model, parameters: int | None) -> dict[str, Any]:
 
     `trainable_share` is None where the base's `parameters` are not known. Reads headers alone.
     """
-    assert model.adapter is not None
-    own = sum(int(np.prod(shape)) for _, shape in weight_shapes(model.adapter).values())
+    adapter = adapter_of(model)
+    assert adapter is not None
+    own = sum(int(np.prod(shape)) for _, shape in weight_shapes(adapter).values())
     return {
-        "bytes": sum(file.stat().st_size for file in weight_files(model.adapter)),
+        "bytes": sum(file.stat().st_size for file in weight_files(adapter)),
         "parameters": own,
         "trainable_share": own / (own + parameters) if parameters else None,
     }

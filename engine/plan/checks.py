@@ -128,6 +128,11 @@ _ONLY_WITH = {
     "adapter": {"path"},
     "dtype": {"path"},
     "device": {"path"},
+    "quantize": {"path"},
+    "device_map": {"path"},
+    "max_memory": {"path"},
+    "revision": {"path"},
+    "adapter_revision": {"path"},
     "trust_remote_code": {"path"},
     "system": {"path", "server"},
     "model": {"server"},
@@ -206,7 +211,23 @@ def _sources(raw: Mapping[str, Any], index: int, model: Mapping[str, Any]) -> li
     ]
     if given == ["server"] and "model" not in model:
         problems.append(Problem(where, "model is missing: the model's name on the server"))
+    problems += [Problem(key_path(raw, ("models", index, key)), message) for key, message in _loading(model)]
     return problems
+
+
+def _loading(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Keys of a local model that only have an effect beside another, or none beside another."""
+    if "max_memory" in model and "device_map" not in model:
+        yield "max_memory", 'belongs with device_map = "auto", which spreads a model over that memory'
+    if "adapter_revision" in model and "adapter" not in model:
+        yield "adapter_revision", "belongs with adapter"
+    if model.get("device_map") == "auto" and model.get("device", "auto") != "auto":
+        yield "device", "does not apply with device_map, which chooses the devices"
+    if str(model.get("path")).casefold().endswith(".gguf"):
+        if "quantize" in model:
+            yield "quantize", "does not apply to a GGUF file, whose weights are quantised as they are"
+        if "adapter" in model:
+            yield "adapter", "does not apply to a GGUF file: name the folder of the adapter's base as path"
 
 
 def _data(raw: Mapping[str, Any]) -> list[Problem]:

@@ -74,7 +74,7 @@ def read_adapter_config(adapter: Path) -> dict[str, Any]:
     return config
 
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _TEXT_FILES = (".md", ".txt", ".jinja", ".j2")
 
 
@@ -144,8 +144,17 @@ def existing_folder(value: Any, info: ValidationInfo) -> Any:
     return path
 
 
+def adapter_path(value: Any, info: ValidationInfo) -> Any:
+    """An adapter's folder, or a hub id ("organisation/name") as it stands: the one relative path."""
+    path = _absolute(value, info) if isinstance(value, str) else None
+    # A first part that is a folder here is a misspelt path.
+    if path is not None and value.count("/") == 1 and HUB_ID.fullmatch(value) and not _is_there(path.parent):
+        return Path(value)
+    return existing_folder(value, info)
+
+
 def model_path(value: Any, info: ValidationInfo) -> Any:
-    """A model's folder as an absolute path, or a hub id ("name" or "organisation/name") as it stands."""
+    """A model's folder or GGUF file as an absolute path, or a hub id ("name" or "organisation/name")."""
     path = _absolute(value, info) if isinstance(value, str) else None
     if path is None:
         return value
@@ -153,16 +162,20 @@ def model_path(value: Any, info: ValidationInfo) -> Any:
         return _model_folder(path)
     if value.startswith((".", "~", "/")) or value.count("/") > 1:
         raise ValueError(f"no such folder: {path}{_neighbour(path)}")
-    if not _HUB_ID.fullmatch(value):
+    if not HUB_ID.fullmatch(value):
         raise ValueError(
             f'"{value}" is neither a folder that exists nor a hub id such as "organisation/name"'
         )
+    if value.casefold().endswith(".gguf"):
+        raise ValueError(f"no such file: {path}{_neighbour(path)}")
     return value
 
 
 def _model_folder(path: Path) -> str:
     if not path.is_dir():
-        raise ValueError(f"is a file, where a model's folder was expected: {path}")
+        if path.suffix.casefold() == ".gguf":
+            return str(path)
+        raise ValueError(f"is a file, where a model's folder or GGUF file was expected: {path}")
     if not (path / "config.json").is_file():
         if (path / "adapter_config.json").is_file():
             raise ValueError(
@@ -288,6 +301,7 @@ File = Annotated[Path, BeforeValidator(existing_file)]
 FileOrFolder = Annotated[Path, BeforeValidator(existing)]
 Dataset = Annotated[Path, BeforeValidator(dataset)]
 Folder = Annotated[Path, BeforeValidator(existing_folder)]
+Adapter = Annotated[Path, BeforeValidator(adapter_path)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]

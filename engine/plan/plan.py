@@ -38,6 +38,7 @@ from engine.plan.errors import (
 from engine.plan.folds import select_fold
 from engine.plan.metrics import REGISTRY, is_own, make_built_in, of_samples
 from engine.plan.paths import (
+    Adapter,
     Count,
     Dataset,
     EnvironmentName,
@@ -285,6 +286,8 @@ class Data(Table):
         return self
 
 
+MemoryPlace = Annotated[str, Field(pattern=r"^(cpu|\d+)$")]
+MemorySize = Annotated[str, Field(pattern=r"^\d+ ?[KMG]i?B$")]
 # What `apply_chat_template` itself takes: no variables of a template.
 _NOT_VARIABLES = (
     "conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt",
@@ -313,9 +316,11 @@ Variables = Annotated[dict[str, Any], BeforeValidator(_variables)]
 class Model(Table):
     """A model: local weights (`path`), a `server`, or recorded `outputs`; exactly one of them.
 
-    `path` is absolute for a folder that exists, else a hub id. `system` is the text itself, also where the
-    plan names a file. `api` is the endpoint of a server: "completions" for a
-    model without a chat template. `chat_template_kwargs` are the template's own variables, those of all
+    `path` is absolute for a folder or GGUF file that exists, else a hub id, as a relative `adapter` is one;
+    the revisions are of those on the hub. `quantize` is how bitsandbytes loads the base. `device_map` spreads
+    it over the GPUs, the processor and the disk, with at most `max_memory` by GPU number and "cpu". `system`
+    is the text itself, also where the plan names a file. `api` is the endpoint of a server: "completions" for
+    a model without a chat template. `chat_template_kwargs` are the template's own variables, those of all
     models (`Generation`) too. `sweep` is the pattern that found a checkpoint, which the funnel may cut.
     """
 
@@ -324,7 +329,9 @@ class Model(Table):
     path: Annotated[str, BeforeValidator(paths.model_path)] | None = None
     server: Url | None = None
     outputs: File | None = None
-    adapter: Folder | None = None
+    revision: Name | None = None
+    adapter: Adapter | None = None
+    adapter_revision: Name | None = None
     system: Annotated[str, BeforeValidator(paths.text_or_file)] | None = None
     model: Name | None = None
     api: Literal["chat", "completions"] = "chat"
@@ -332,6 +339,9 @@ class Model(Table):
     api_key_env: EnvironmentName | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    quantize: Literal["nf4", "int8"] | None = None
+    device_map: Literal["auto"] | None = None
+    max_memory: dict[MemoryPlace, MemorySize] = Field(default_factory=dict)
     training_config: File | None = None
     trust_remote_code: Flag = False
     sweep: str | None = None
@@ -341,6 +351,11 @@ class Model(Table):
         if self.path is not None:
             return "local"
         return "server" if self.server is not None else "recorded"
+
+    @property
+    def weights(self) -> tuple[object, ...]:
+        """What decides the weights: models that agree in it differ in their system prompts alone."""
+        return (self.path, self.revision, self.dtype, self.quantize, self.adapter, self.adapter_revision)
 
 
 class Generation(Table):

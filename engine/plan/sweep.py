@@ -19,8 +19,11 @@ MOST = 500  # checkpoints that one sweep may find
 Members = Mapping[str, Sequence[str]]
 
 _EXAMPLE = '"outputs/checkpoint-*"'
-_MEANINGLESS = ("adapter", "server", "outputs", "model", "api", "api_key_env")
-_OF_THE_BASE_TOO = ("system", "dtype", "device", "trust_remote_code")
+_MEANINGLESS = ("adapter", "adapter_revision", "server", "outputs", "model", "api", "api_key_env")
+_OF_THE_BASE_TOO = (
+    *("system", "revision", "dtype", "device", "quantize", "device_map", "max_memory"),
+    "trust_remote_code",
+)
 
 
 class Sweep(Table):

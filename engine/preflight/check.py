@@ -22,7 +22,17 @@ from engine.errors import AssayError, BadInput
 from engine.judges.preflight import cost_findings, judge_findings
 from engine.metrics.load import CLASH_WAY_OUT, clashes, load_metric
 from engine.metrics.perplexity import read_corpus
-from engine.models.folder import adapter_notes, check_adapter, check_model_folder, check_quantised, find_model
+from engine.models.folder import (
+    adapter_notes,
+    adapter_of,
+    base_of,
+    check_adapter,
+    check_model_folder,
+    check_quantised,
+    quantisation,
+    quantised_as,
+)
+from engine.models.gguf_file import is_gguf
 from engine.models.model import conversation
 from engine.models.recorded import RecordedModel
 from engine.plan.errors import Finding, Level, in_units
@@ -72,30 +82,38 @@ def metric_findings(plan: Plan) -> Iterator[Finding]:
 def local_findings(subject: str, model: Model) -> Iterator[Finding]:
     """Findings on one model with a `path`. Raises BadInput when its files, or its adapter's, are no use."""
     assert model.path is not None
-    if not Path(model.path).expanduser().is_dir():
-        try:
-            find_model(model.path)
-        except BadInput as error:
-            yield _not_here(subject, model.path, error)
-            return
-    folder = check_model_folder(str(find_model(model.path)))
-    check_quantised(folder)
-    yield from _own_code(subject, model, folder)
-    yield from _unknown_kind(subject, folder)
-    if model.adapter is None:
-        yield Finding("ok", subject, "its files are complete")
+    try:
+        folder = base_of(model)
+    except BadInput as error:
+        yield _not_here(subject, model.path, model.revision, error)
         return
-    check_adapter(model.path, model.adapter)
-    for note in adapter_notes(folder, model.adapter):
+    check_model_folder(str(folder))
+    check_quantised(folder, model.quantize)
+    if not is_gguf(folder):
+        yield from _own_code(subject, model, folder)
+        yield from _unknown_kind(subject, folder)
+    found = quantisation(folder, model.quantize)
+    complete = f"its files are complete{f', quantised: {quantised_as(found)}' if found else ''}"
+    if model.adapter is None:
+        yield Finding("ok", subject, complete)
+        return
+    try:
+        adapter = adapter_of(model)
+    except BadInput as error:
+        yield _not_here(subject, model.adapter.as_posix(), model.adapter_revision, error)
+        return
+    assert adapter is not None
+    check_adapter(model.path, adapter, folder)
+    for note in adapter_notes(folder, adapter, model.quantize):
         yield Finding("warning", subject, note)
-    yield Finding("ok", subject, f"its files are complete, and the adapter {model.adapter.name} fits them")
+    yield Finding("ok", subject, f"{complete}, and the adapter {model.adapter.name} fits them")
 
 
-def _not_here(subject: str, path: str, error: BadInput) -> Finding:
+def _not_here(subject: str, path: str, revision: str | None, error: BadInput) -> Finding:
     """A hub id that is not in this machine's cache: fetched by the run where there is a network."""
-    if "hub" not in error.message:
+    if "hub cache" not in error.message:
         return Finding("error", subject, error.message, error.hint)
-    fetch = f"`hf download {path}` downloads it"
+    fetch = f"`hf download {path}{f' --revision {revision}' if revision else ''}` downloads it"
     if why := hub_silence():
         message = f"{path} is not on this machine, and the hub cannot be reached: {why}"
         return Finding("error", subject, message, f"{fetch} with network access; or name a local folder")
@@ -350,11 +368,13 @@ def _prompts(model: Model, examples: Sequence[Example], allow_code: bool) -> Sho
 
     assert model.path is not None
     try:
-        find_model(model.path)
+        base_of(model)
+        adapter_of(model)
     except BadInput as error:  # the run may download it
         return ShownPrompts(model.name, None, reason=error.message)
     try:
-        opened = LocalBase(model.path, dtype="float32", device="cpu").generator(model)
+        base = LocalBase(model.path, dtype="float32", device="cpu", revision=model.revision)
+        opened = base.generator(model)
         first: list[int] = []
         refused = []
         for example in examples:

@@ -4,6 +4,7 @@ Nothing is loaded and no torch imported: weights are counted from the headers of
 from the configuration. What is rough is rounded up.
 """
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,15 +14,15 @@ from typing import Any
 
 from engine.data.example import Example
 from engine.errors import AssayError, BadInput
-from engine.models.folder import find_model, quantisation, weight_shapes
-from engine.models.holder import Holder
+from engine.models.folder import adapter_of, base_of, quantisation, read_config, weight_shapes
+from engine.models.gguf_file import is_gguf
+from engine.models.holder import BaseKey, Holder, base_key
 from engine.models.model import Generator, Response
 from engine.models.prompt import converse
 from engine.models.server import ServerModel
 from engine.models.vitals import Sensors
 from engine.phases.generate import settings_of
 from engine.plan.errors import Finding, in_units, in_words
-from engine.plan.paths import read_json
 from engine.plan.plan import Model, Plan
 
 PROMPTS = 8
@@ -89,6 +90,8 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _STORED_BITS = {
     "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "I8": 8, "U8": 8, "I64": 64,
 }  # fmt: skip
+_QUANTIZED_BITS = {"nf4": 4.25, "int8": 8.25}  # a weight, with its share of the scales
+_IN_FULL = re.compile(r"embed|wte|wpe|lm_head")  # what bitsandbytes leaves as it is
 _BYTES_PER_TOKEN = (
     3.0  # of UTF-8 text: fewer than in English, so that the estimate is no smaller than the truth
 )
@@ -135,7 +138,10 @@ class Need:
 
 
 def memory(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
-    """The base that takes most, against the memory of its device; different bases take turns."""
+    """The base that takes most, against the memory of its device; different bases take turns.
+
+    Each that is spread over several devices has a finding of its own.
+    """
     system = max(len((model.system or "").encode(errors="replace")) for model in plan.models)
     row = _longest(examples) + ceil(system / _BYTES_PER_TOKEN) + plan.generation.max_new_tokens
     needs: list[tuple[Need, list[Model], Device]] = []
@@ -145,21 +151,24 @@ def memory(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
             needs.append((need_of(models, device, row), models, device))
         except BadInput:
             continue  # told as a finding on that model
+    for need, models, _ in needs:
+        if models[0].device_map:
+            yield _spread(need, models)
+    needs = [entry for entry in needs if not entry[1][0].device_map]
     if needs:
         yield _weighed(*max(needs, key=lambda entry: entry[0].least))
 
 
 def need_of(models: Sequence[Model], device: Device, row: int) -> Need:
     """The memory of models of one base together. Raises BadInput when their files cannot be read."""
-    assert models[0].path is not None
-    folder = find_model(models[0].path)
+    folder = base_of(models[0])
     dtype = memory_dtype(models[0].dtype, device)
-    config = read_json(folder / "config.json")
+    config = read_config(folder)
     config = config.get("text_config") or config
     context = _number(config, "max_position_embeddings", "n_positions") or row
-    adapters = {model.adapter for model in models if model.adapter}
+    adapters = {adapter for model in models if (adapter := adapter_of(model))}
     return Need(
-        weights=weight_bytes(folder, dtype),
+        weights=weight_bytes(folder, dtype, models[0].quantize),
         adapters=sum(weight_bytes(adapter, dtype) for adapter in adapters),
         token=_token_bytes(config, _BYTES[dtype]),
         row=min(row, context),
@@ -174,38 +183,91 @@ def memory_dtype(dtype: str, device: Device) -> str:
     return "bfloat16" if device.kind == "cuda" else "float32"
 
 
-def weight_bytes(folder: Path, dtype: str) -> int:
-    """The size in memory of the weights in a folder at a dtype; a quantised model keeps its own."""
-    quantised = (folder / "config.json").is_file() and quantisation(folder) is not None
-    bits = 0
-    for stored, shape in weight_shapes(folder).values():
-        own = _STORED_BITS.get(stored, 32)
-        bits += prod(shape) * (own if quantised or stored.startswith(("I", "U")) else 8 * _BYTES[dtype])
-    return bits // 8
+def weight_bytes(folder: Path, dtype: str, quantize: str | None = None) -> int:
+    """The size in memory of the weights in a folder at a dtype; a quantised model keeps its own.
+
+    A GGUF file is unpacked. `quantize` leaves embeddings, the head, and what is no matrix at the dtype.
+    """
+    kept = (folder / "config.json").is_file() and quantisation(folder) is not None
+    bits = 0.0
+    for name, (stored, shape) in weight_shapes(folder).items():
+        each: float = 8 * _BYTES[dtype]
+        if quantize and len(shape) == 2 and not _IN_FULL.search(name):
+            each = _QUANTIZED_BITS[quantize]
+        elif kept or (not is_gguf(folder) and stored.startswith(("I", "U"))):
+            each = _STORED_BITS.get(stored, 32)
+        bits += prod(shape) * each
+    return ceil(bits / 8)
 
 
 def device_of(name: str) -> Device:
     """The device of a plan's `device` on this machine."""
-    rows = Sensors().read()
     place = f"GPU {name.partition(':')[2] or 0}"
-    for row in rows:
-        if name != "cpu" and row["device"] == place and row["memory_total"] is not None:
-            return Device("cuda", place, row["memory_total"], row["memory_total"] - row["memory_used"])
+    *gpus, machine = devices()
+    return next((gpu for gpu in gpus if name != "cpu" and gpu.name == place), machine)
+
+
+def devices() -> list[Device]:
+    """The GPUs of this machine, and the machine itself."""
     import psutil
 
     machine = psutil.virtual_memory()
-    return Device("cpu", "this machine", int(machine.total), int(machine.available))
+    return [
+        *(
+            Device("cuda", row["device"], row["memory_total"], row["memory_total"] - row["memory_used"])
+            for row in Sensors().read()
+            if row["device"].startswith("GPU ") and row["memory_total"] is not None
+        ),
+        Device("cpu", "this machine", int(machine.total), int(machine.available)),
+    ]
+
+
+def _spread(need: Need, models: Sequence[Model]) -> Finding:
+    """Where the weights of a base with a `device_map` will be: on the devices in turn, then on the disk."""
+    *gpus, machine = devices()
+    most = {name: _size(size) for name, size in models[0].max_memory.items()}
+    left, parts, slow = need.weights, [], False
+    for device in (*gpus, machine):
+        limit = most.get("cpu" if device is machine else device.name.removeprefix("GPU "), 0)
+        here = min(left, limit if most else device.free)
+        left -= here
+        slow = slow or bool(here and gpus and device is machine)
+        parts += [f"{in_units(here)} on {device.name}"] if here else []
+    parts += [f"{in_units(left)} on the disk"] if left else []
+    message = f"{_weights_said(need, models, gpus[0] if gpus else machine)}: about {', '.join(parts)}"
+    if not (left or slow):
+        return Finding("ok", "memory", message)
+    return Finding(
+        "warning",
+        "memory",
+        message,
+        'what waits on the disk or beside a GPU is read again for every token; quantize = "nf4" takes less',
+    )
+
+
+def _size(said: str) -> int:
+    """Bytes of a size such as "20GiB"."""
+    number, unit = said.rstrip("KMGiB "), said.lstrip("0123456789 ")
+    step = 1024 if "i" in unit else 1000
+    return int(number) * {"K": step, "M": step**2, "G": step**3}[unit[0]]
+
+
+def _weights_said(need: Need, models: Sequence[Model], device: Device) -> str:
+    names = ", ".join(model.name for model in models[:3]) + (", …" if len(models) > 3 else "")
+    first = models[0]
+    kind = memory_dtype(first.dtype, device)
+    kind = kind if first.quantize is None else f"{first.quantize} and {kind}"
+    return f"{names}: weights {in_units(need.weights)} as {kind}"
 
 
 def _weighed(need: Need, models: Sequence[Model], device: Device) -> Finding:
-    names = ", ".join(model.name for model in models[:3]) + (", …" if len(models) > 3 else "")
-    parts = [f"weights {in_units(need.weights)} as {memory_dtype(models[0].dtype, device)}"]
+    parts = [_weights_said(need, models, device)]
     if need.adapters:
         parts.append(f"adapters {in_units(need.adapters)}")
     if need.token:
         parts.append(f"keys and values {in_units(need.token)} a token in rows of up to {need.row:,}")
     parts.append(f"activations {in_units(need.activations)}")
-    taken = f"{names}: {', '.join(parts)}: at least about {in_units(need.least)} in all"
+    taken = f"{', '.join(parts)}: at least about {in_units(need.least)} in all"
     if need.weights + need.adapters > device.total:
         return Finding(
             "error",
@@ -215,7 +277,10 @@ def _weighed(need: Need, models: Sequence[Model], device: Device) -> Finding:
         )
     message = f"{taken}, of {in_units(device.free)} free on {device.name}"
     if need.least > device.free:
-        hint = 'free some of that memory, set dtype = "bfloat16", or serve the model and name its `server`'
+        hint = (
+            'free some of that memory, set dtype = "bfloat16" or quantize = "nf4", or serve the model and '
+            "name its `server`"
+        )
         return Finding("warning", "memory", message, hint)
     slots = need.slots(device)
     return Finding("ok", "memory", message if slots is None else f"{message}: room for {slots} slots")
@@ -226,17 +291,18 @@ def _way_out(need: Need, model: Model, device: Device) -> str:
         return "use a machine with more memory, or serve the model there and name its `server` in the plan"
     gpus = 1 << ceil(need.least / device.total - 1).bit_length()
     return (
-        f"serve a model larger than one GPU: `vllm serve {model.path} --tensor-parallel-size {gpus}`; then "
+        'set device_map = "auto" to use all GPUs and this machine\'s memory, or quantize = "nf4"; or serve '
+        f"it: `vllm serve {model.path} --tensor-parallel-size {gpus}`; then "
         "name its `server` in the plan instead of `path`"
     )
 
 
 def _on_one_base(plan: Plan) -> list[list[Model]]:
     """The plan's local models, those that share loaded weights together."""
-    bases: dict[tuple[str, str, str], list[Model]] = {}
+    bases: dict[BaseKey, list[Model]] = {}
     for model in plan.models:
         if model.path is not None:
-            bases.setdefault((model.path, model.dtype, model.device), []).append(model)
+            bases.setdefault(base_key(model), []).append(model)
     return list(bases.values())
 
 
@@ -320,4 +386,6 @@ def _same(model: Model, row: Any) -> bool:
     own = str(model.adapter) if model.adapter else None
     hardware = Sensors().gpus if str(details.get("device")).startswith("cuda") else ["cpu"]
     ran_on = set((row.environment or {}).get("devices") or [])
-    return (details.get("path"), adapter) == (model.path, own) and bool(ran_on & set(hardware))
+    same = (model.path, own, model.quantize, "auto" if model.device_map else None)
+    then = (details.get("path"), adapter, details.get("quantize"), details.get("device_map"))
+    return then == same and bool(ran_on & set(hardware))

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from engine.plan.paths import HUB_ID
 from engine.propose.discover import ROWS, SHORT_WORDS, AdapterFolder, DataFile, Found, ModelFolder, inside
 from engine.propose.proposal import Proposal, ProposalItem
 
 MOST = 6  # candidates that are in; the others can be taken in
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _VAGUE = re.compile(
     r"checkpoint-?\d*|final|last|best|output|outputs|adapter|lora|model|merged", re.IGNORECASE
 )
@@ -90,7 +90,7 @@ def _base(path: Path, name: str, found: Found, assumed: list[str]) -> str | Path
     if named:
         return named[0]
     plain = [model.path for model in found.models if not model.tuned]
-    is_hub = _HUB_ID.fullmatch(name) is not None
+    is_hub = HUB_ID.fullmatch(name) is not None
     if len(plain) == 1 and not (is_hub and "/" in name):
         assumed.append(f"{path.name} was trained on {plain[0].name}: it names {name or 'nothing'}")
         return plain[0]

@@ -51,7 +51,12 @@ class ModelRow:
     def chosen_on(self) -> int:
         """On how many of the examples that judge it a sweep chose it from more checkpoints than it kept."""
         found = self.sweep or {}
-        if not found.get("kept") or found.get("value") is None or found["of"] <= found["keep"]:
+        # Older sweeps did not record how many they kept.
+        if (
+            not found.get("kept")
+            or found.get("value") is None
+            or found["of"] <= found.get("keep", found["of"])
+        ):
             return 0
         return int(found.get("on_examples", found["sample"]))
 

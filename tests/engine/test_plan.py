@@ -195,7 +195,7 @@ def test_missing_tables_are_named(problems: Callable[[str], str]) -> None:
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        ("models/base/config.json", "is a file, where a model's folder was expected"),
+        ("models/base/config.json", "is a file, where a model's folder or GGUF file was expected"),
         ("models/lora", "is an adapter: name its base model in path, and this folder in adapter"),
         ("tasks", "is not a model: there is no config.json"),
         ("~/no/such/model", "no such folder"),
@@ -203,10 +203,47 @@ def test_missing_tables_are_named(problems: Callable[[str], str]) -> None:
         ("a/b/c", "no such folder"),
         ("two words", "neither a folder that exists nor a hub id"),
         ("", "must name a file or folder"),
+        ("models/tuned.gguf", "no such file"),
     ],
 )
 def test_paths_that_are_no_model(problems: Callable[[str], str], path: str, says: str) -> None:
     assert says in problems(DATA + MODELS.replace('"models/base"', f'"{path}"', 1))
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ('quantize = "fp4"', "quantize"),
+        ('device_map = "balanced"', "device_map"),
+        ('max_memory = { cpu = "4GiB" }', 'max_memory ("lora"): belongs with device_map = "auto"'),
+        ('device_map = "auto"\nmax_memory = { disk = "4GiB" }', "max_memory"),
+        ('device_map = "auto"\nmax_memory = { 0 = "much" }', "max_memory"),
+        ('device_map = "auto"\ndevice = "cpu"', 'device ("lora"): does not apply with device_map'),
+        ('adapter_revision = "v2"', 'adapter_revision ("lora"): belongs with adapter'),
+        ('adapter = "models/lorra"', "no such folder"),
+    ],
+)
+def test_keys_of_loading_that_do_not_go_together(
+    problems: Callable[[str], str], lines: str, says: str
+) -> None:
+    models = MODELS.replace('adapter = "models/lora"\n', "")
+    assert says in problems(DATA + models + lines)
+
+
+def test_a_gguf_file_is_a_model_that_takes_neither_adapter_nor_quantisation(
+    folder: Path, problems: Callable[[str], str]
+) -> None:
+    (folder / "tuned.gguf").write_bytes(b"GGUF")
+    models = MODELS.replace('path = "models/base"\nadapter = "models/lora"', 'path = "tuned.gguf"')
+    assert parse_plan(DATA + models, folder).model("lora").path == str(folder / "tuned.gguf")
+    said = problems(DATA + models + 'quantize = "nf4"\nadapter = "models/lora"')
+    assert "quantize" in said and "name the folder of the adapter's base" in said
+
+
+def test_an_adapter_may_be_on_the_hub(folder: Path) -> None:
+    lines = 'adapter = "someone/lora"\nadapter_revision = "v2"\nrevision = "main"\nquantize = "nf4"'
+    model = parse_plan(DATA + MODELS.replace('adapter = "models/lora"', lines), folder).model("lora")
+    assert model.adapter == Path("someone/lora") and model.adapter_revision == "v2"
 
 
 def test_a_missing_prompt_file_is_no_prompt(problems: Callable[[str], str]) -> None:

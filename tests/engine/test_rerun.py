@@ -1,19 +1,23 @@
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from engine.errors import BadInput
-from engine.run import worker
+from engine.run import launch, worker
 from engine.run.launch import again
 from store import database, records
+from store.database import connect
 from store.read import history
+from store.read.history import attach
 from store.read.runs import count
 from store.session import opened
 from store.transfer.merge import merge
 from store.write import Recorder, create_run
 from tests.engine.runs import carry_out, lines, queue, recorded_plan
+from tests.store.conftest import queued_run
 from tui.sections.protocol import repetition
 
 EXAMPLES = [{"id": f"e{n}", "query": f"What is {n} and {n}?", "reference": str(2 * n)} for n in range(6)]
@@ -140,3 +144,45 @@ def test_a_run_from_another_store_executes_no_code_that_its_plan_names(tmp_path:
     with opened(ours) as connection:
         assert "came from another store" in str(history.run(connection, 2).error)
     assert not mark.exists()
+
+
+def test_a_run_whose_worker_elsewhere_is_silent_is_taken_over_whatever_its_clock_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A heartbeat from the future, of a machine that died with its clock ahead."""
+    store = tmp_path / "store"
+    recorder = Recorder(store, queued_run(store))
+    ahead = time.time() + 86_400
+    recorder.set_run(status="running", worker_host="elsewhere", worker_pid=1, heartbeat=ahead)
+    connection = attach(connect(store))
+    beats = iter((recorder.set_run, lambda **_: None))
+    monkeypatch.setattr(launch.time, "sleep", lambda _: next(beats)(heartbeat=ahead + 1))
+    with pytest.raises(BadInput, match="its worker answers"):
+        launch.take_over(connection, store, recorder.run_id)
+    assert not recorder.claim(2, "here")
+    recorder.close()
+    said = launch.take_over(connection, store, recorder.run_id)
+    assert said == "took run 1 over from a worker on elsewhere, which is silent"
+    assert recorder.claim(2, "here")
+    recorder.close()
+    connection.close()
+
+
+def test_a_worker_that_comes_back_leaves_the_run_to_the_one_that_took_it_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Left(Exception):
+        pass
+
+    def leave(code: int) -> None:
+        raise Left(code)
+
+    recorder = Recorder(tmp_path / "store", queued_run(tmp_path / "store"))
+    assert recorder.claim(1, "elsewhere")
+    recorder.set_run(heartbeat=5.0)
+    monkeypatch.setattr(worker.os, "_exit", leave)
+    monkeypatch.setattr(worker, "BEAT", 0.0)
+    with pytest.raises(Left, match="3"):
+        worker.Pulse(recorder).run()
+    assert recorder.run().heartbeat == 5.0, "the other one's life is not lengthened"
+    recorder.close()

@@ -129,8 +129,9 @@ def test_a_model_of_a_newer_transformers_says_so(model: Path) -> None:
     ],
 )
 def test_a_quantised_model_names_what_it_needs_before_it_is_loaded(
-    model: Path, quantised: dict[str, Any], found: str
+    model: Path, quantised: dict[str, Any], found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("engine.models.folder._installed", lambda package: False)
     configured(model, quantization_config=quantised)
     with pytest.raises(BadInput, match=found):
         LocalBase(str(model), device="cpu")

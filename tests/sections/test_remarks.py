@@ -10,14 +10,15 @@ from store.write import Recorder
 from tui.sections.gather import gather
 
 CONTINUOUS = {"batching": "continuous", "batching_reason": None, "batching_figures": {"slots": 64}}
+NF4 = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
 STATIC = {"batching": "static", "batching_reason": "it is an encoder–decoder", "batching_figures": None}
 
 
 def test_the_path_and_the_notes_of_each_model_are_told(own_store: Path) -> None:
     recorder = Recorder(own_store, 2)
     for name, details in (
-        ("base", CONTINUOUS | {"notes": ["no chat template"]}),
-        ("good", CONTINUOUS | {"notes": ["no chat template", "out of memory on cpu"]}),
+        ("base", CONTINUOUS | {"notes": ["no chat template"], "quantisation": None}),
+        ("good", CONTINUOUS | {"notes": ["no chat template", "out of memory on cpu"], "quantisation": NF4}),
         ("overfit", STATIC | {"notes": []}),
     ):
         row = recorder.rows(records.StoredModel, run_id=2, name=name)[0]
@@ -27,5 +28,6 @@ def test_the_path_and_the_notes_of_each_model_are_told(own_store: Path) -> None:
         found = gather(connection, 2).remarks
     assert "base, good: no chat template" in found
     assert "good: out of memory on cpu" in found
+    assert "good and base differ in quantisation (bitsandbytes nf4 and none)" in found
     assert "base, good answered in continuous batches of up to 64 rows" in found
     assert "overfit answered in static batches: it is an encoder–decoder" in found

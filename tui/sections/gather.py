@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from engine.decision.decision import Decision, decide
 from store.read import history, live, slices
-from store.read.answers import AnswerCount, answer_counts
+from store.read.answers import AnswerCount, answer_counts, long_texts
 from store.read.datasets import test_uses
 from store.read.history import Connection
 from store.read.judging import judging as read_judging
@@ -81,7 +81,7 @@ def gather(connection: Connection, run_id: int) -> RunSections:
         ),
         costs=costs(history.spending(connection, run_id), hours, models),
         alerts=AlertsSection(alerts),
-        remarks=tuple(remarks(run, models, judges.judges, answers, repeated)),
+        remarks=tuple(remarks(run, models, judges.judges, answers, repeated, long_texts(connection, run_id))),
         answers=tuple(answers),
         repetition=repeated,
         protocol=tuple(protocol(run, models, judges.judges, metrics, benchmark_rows, split_uses)),

@@ -88,9 +88,18 @@ def _said(value: Value | None) -> str:
 
 _FACTS = (
     *("path", "server", "model", "outputs", "commit", "architecture", "parameters", "quantisation", "dtype"),
-    *("attention", "device", "tokenizer", "template", "chat_template_kwargs", "batching", "system"),
+    *(
+        "attention",
+        "device",
+        "device_map",
+        "tokenizer",
+        "template",
+        "chat_template_kwargs",
+        "batching",
+        "system",
+    ),
 )
-_ADAPTER = ("path", "hash", "peft_type", "r", "lora_alpha", "use_dora", "use_rslora")
+_ADAPTER = ("path", "commit", "hash", "peft_type", "r", "lora_alpha", "use_dora", "use_rslora")
 _DATA = {
     "selected": "examples evaluated",
     "split": "split",

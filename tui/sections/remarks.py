@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.gates.figures import MISSING, percent
 from engine.servers.wire import dropped
-from store.read.answers import AnswerCount
+from store.read.answers import AnswerCount, LongTexts
 from store.read.judging import JudgeUse
 from store.read.rows import ModelRow
 from store.records import Run
@@ -31,6 +31,7 @@ def remarks(
     judges: Sequence[JudgeUse],
     answers: Sequence[AnswerCount],
     repetition: Repetition | None,
+    long: Sequence[LongTexts] = (),
 ) -> list[str]:
     """One sentence each."""
     found = [repetition.said] if repetition else []
@@ -42,6 +43,10 @@ def remarks(
         found.append(f"answers from the cache: {', '.join(cached)}")
     if cut := [f"{row.model} {row.cut:,} of {row.answers:,}" for row in answers if row.cut]:
         found.append(f"prompts truncated to fit the context: {', '.join(cut)}")
+    read: dict[tuple[str, str], list[str]] = {}
+    for row in long:
+        read.setdefault((row.measure, row.reading), []).append(f"{row.scores:,} of {row.model}")
+    found += [f"{measure}: {', '.join(counts)} {reading}" for (measure, reading), counts in read.items()]
     if any(row.with_calls for row in answers):
         called = [f"{row.model} {row.with_calls:,} of {row.answers:,}" for row in answers]
         found.append(f"answers with tool calls: {', '.join(called)}")
@@ -170,6 +175,11 @@ def _unlike(models: Sequence[ModelRow]) -> Iterator[str]:
 
 
 def _named(name: str, own: Any, other: Any) -> str:
+    if name == "quantisation":
+        from engine.models.folder import quantised_as
+
+        own, other = (quantised_as(found) if found else "none" for found in (own, other))
+        return f"{name} ({own} and {other})"
     return f"{name} ({own:,} and {other:,})" if isinstance(own, int) and isinstance(other, int) else name
 
 
