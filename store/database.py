@@ -189,7 +189,14 @@ def schema_of(folder: Path) -> str:
 
 
 def exists(folder: Path) -> bool:
-    return (folder / FILE).is_file()
+    """Raises StoreError where nobody may tell: the folder is another user's."""
+    try:
+        return (folder / FILE).is_file()
+    except PermissionError as error:
+        raise StoreError(
+            f"the store {folder} cannot be read: {error.strerror}",
+            "check its permissions, or use --store DIR",
+        ) from error
 
 
 def identity(folder: Path) -> tuple[int, int] | None:

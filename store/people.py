@@ -1,4 +1,4 @@
-"""What people say of runs as a whole and ask of their workers, and the examples they take out of eval sets.
+"""What people say of runs and ask of their workers, the examples they take out, and who works here.
 
 Each call is one short transaction that is on disk when it returns; taking back appends the opposite, so that
 who said what and when stays known. Standard library only, like `store.read.history`.
@@ -6,6 +6,8 @@ who said what and when stays known. Standard library only, like `store.read.hist
 An example is known by its id and a hash of its query, so that an edited question is a new example.
 """
 
+import getpass
+import os
 import re
 import sqlite3
 import time
@@ -15,6 +17,18 @@ from store.errors import StoreError
 from store.read.history import run
 from store.read.query import select
 from store.records import Exclusion, RunMark
+
+
+def user_name() -> str:
+    """The user's name in the environment or the machine's user database, else the user's number.
+
+    In a container the number often has no entry there, and `getpass.getuser` then fails.
+    """
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
 
 OPPOSITE = {"tag": "untag", "accept": "withdraw", "delete": "restore"}
 
@@ -223,7 +237,9 @@ def request(connection: sqlite3.Connection, run_id: int, what: str) -> None:
 
 def let_go(connection: sqlite3.Connection, run_id: int) -> None:
     """Counts a run's worker as dead."""
-    connection.execute("UPDATE run SET worker_pid = NULL WHERE id = ? AND status = 'running'", (run_id,))
+    connection.execute(
+        "UPDATE run SET worker_pid = NULL, heartbeat = 0 WHERE id = ? AND status = 'running'", (run_id,)
+    )
 
 
 def allow_other_hardware(connection: sqlite3.Connection, run_id: int) -> None:

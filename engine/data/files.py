@@ -140,6 +140,7 @@ def dataset_files(path: Path) -> list[Path]:
     part = _split_of_folder(path)
     folder, split = part or (path, None)
     if split is not None and (folder / split).is_dir():
+        _refuse_astray(folder / split, folder)
         return dataset_files(folder / split)
     files = _data_files(folder)
     splits = sorted({name for file in files if (name := _split_name(file))})
@@ -167,11 +168,29 @@ def _split_of_folder(path: Path) -> tuple[Path, str] | None:
 def _data_files(folder: Path) -> list[Path]:
     """The data files of a folder, or of its folder `data`, where copies of hub repositories keep them."""
     for place in (folder, folder / "data"):
-        files = sorted(file for file in place.iterdir() if file.is_file()) if place.is_dir() else []
+        files = sorted(file for file in place.iterdir() if not file.is_dir()) if place.is_dir() else []
         columnar = [file for file in files if file.suffix.lower() in COLUMNAR]
         if found := columnar or [file for file in files if data_suffix(file) in _TEXT]:
+            for file in found:
+                _refuse_astray(file, folder)
             return found
     return []
+
+
+def _refuse_astray(path: Path, folder: Path) -> None:
+    """A data set may come from anybody: no link in it brings in a file of this machine, or hides a shard."""
+    try:
+        real, home = path.resolve(strict=True), folder.resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself
+        raise BadInput(
+            f"{path}: is a link that leads nowhere", "Remove it, or copy the file there."
+        ) from error
+    # The hub's cache keeps the files of a snapshot beside it.
+    cache = next((parent.parent for parent in home.parents if parent.name == "snapshots"), home)
+    if not real.is_relative_to(cache):
+        raise BadInput(f"{path}: is a link out of its folder, to {real}", "Copy what it names there.")
+    if not (real.is_file() or real.is_dir()):
+        raise BadInput(f"{path}: is no file", "Remove it.")
 
 
 def _split_name(file: Path) -> str | None:

@@ -108,6 +108,8 @@ def _mac_lines(file: io.BufferedReader) -> Iterator[bytes]:
 
 
 def _unpacked(path: Path) -> io.BufferedReader:
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise BadInput(f"{path}: is a pipe or a device, and is read more than once", "Name a file.")
     with path.open("rb") as file:
         start = file.read(4)
     if start.startswith(_GZIP):

@@ -24,8 +24,7 @@ from engine.errors import BadInput
 from engine.phases.work import Meter, Work
 from engine.plan.selection import in_part, part_name, whole_set, without_excluded
 from store import records
-from store.people import excluded
-from store.person import user_name
+from store.people import excluded, user_name
 from store.read.datasets import test_uses
 from store.read.slices import LEAKED, NOT_LEAKED, SIMILAR, UNLIKE
 from store.session import opened

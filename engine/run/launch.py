@@ -27,7 +27,7 @@ from engine.plan.selection import whole_set, without_excluded
 from engine.plan.sweep import members_of
 from engine.preflight.check import check
 from engine.run.environment import named_files
-from store import records
+from store import people, records
 from store.people import excluded
 from store.read import history
 from store.read.history import Connection, lock_file, silence
@@ -40,6 +40,7 @@ from store.write import create_run, hold
 # of a worker's own threads made it four times slower.
 _PATIENT = {"OMP_WAIT_POLICY": "passive"}
 _PATIENCE_S = 10.0  # for a process that was killed
+_BEATS_S = 5.0  # in which a worker that lives gives a sign of it
 # A file of the user's with the name of a module must not be imported in its place by any process of a run.
 _SAFE = {"PYTHONSAFEPATH": "1"}
 
@@ -125,41 +126,41 @@ def start(store: Path, run_id: int) -> int:
     return worker.pid
 
 
-def take_over(store: Path, run: records.Run) -> int | None:
-    """Ends a run's worker that gives no sign of life, so that another can take the run; returns its process.
+def take_over(connection: Connection, store: Path, run_id: int) -> str | None:
+    """Lets another worker have a run whose worker gives no sign of life, and ends that; says what it did.
 
-    None where it had died already, and another process has its number. Raises BadInput for a worker that
-    lives, and CannotRun for one that cannot be ended.
+    None where there was nothing to do. Raises BadInput for a worker that lives, and CannotRun for one that
+    cannot be ended.
     """
-    if run.status != "running":
+    run = history.run(connection, run_id)
+    if run.status != "running" or run.worker_pid is None:
         return None
-    if run.worker_host != socket.gethostname() or run.worker_pid is None:
+    silent, said = silence(run), None
+    if run.worker_host != socket.gethostname():
+        # Its clock may be another: that it lives is told by a beat, not by the time of one.
+        time.sleep(_BEATS_S)
+        if history.run(connection, run_id).heartbeat == run.heartbeat:
+            silent = said = f"took run {run_id} over from a worker on {run.worker_host}, which is silent"
+    if silent is None:
         raise BadInput(
-            f"run {run.id} has a worker on {run.worker_host}", f"end it there, then `assay resume {run.id}`"
+            f"run {run_id} is running, and its worker answers",
+            f"`assay pause {run_id}` ends it in good order",
         )
-    if silence(run) is None:
-        raise BadInput(
-            f"run {run.id} is running, and its worker answers",
-            f"`assay pause {run.id}` ends it in good order",
-        )
-    lock, pid, ended = lock_file(store, run.id), run.worker_pid, None
-    if _has_open(pid, lock):
+    lock, pid = lock_file(store, run_id), run.worker_pid
+    if said is None and _has_open(pid, lock):
         try:
             os.killpg(pid, signal.SIGKILL)  # a worker leads a session: what it started ends with it
         except OSError as error:
-            raise CannotRun(
-                f"process {pid} cannot be ended: {error.strerror}", "end it, then resume"
-            ) from error
-        ended = pid
+            raise CannotRun(f"process {pid}: {error.strerror}", "end it, then resume the run") from error
+        said = f"ended the worker of run {run_id}: {silent}"
     deadline = time.monotonic() + _PATIENCE_S
     while (held := hold(lock)) is None:
         if time.monotonic() > deadline:
-            raise CannotRun(
-                f"process {pid} does not end: it waits for a disk or a device", "resume when it has"
-            )
+            raise CannotRun(f"process {pid} does not end", "it waits for a disk or a device; then resume")
         time.sleep(0.05)
     os.close(held)
-    return ended
+    people.let_go(connection, run_id)
+    return said
 
 
 def _has_open(pid: int, file: Path) -> bool:

@@ -281,6 +281,7 @@ class Breaker:
         self._lock = threading.Lock()
         self._outage: Outage | None = None
         self._era = 0
+        self._began = 0.0  # when the outage did, by a clock that nobody sets
         self._reset()
 
     def _reset(self) -> None:
@@ -313,6 +314,7 @@ class Breaker:
             if self._refusals < REFUSALS and (self._failures < FAILURES or len(self._calls) < CALLS):
                 return None
             self._era += 1
+            self._began = time.monotonic()
             self._outage = Outage(time.time(), reason, FIRST_WAIT * self._scale, 0, over=False)
             return self._outage
 
@@ -321,7 +323,7 @@ class Breaker:
         self._era += 1
         since, tries = self._outage.since, self._outage.tries + 1
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2**tries) * self._scale
-        over = time.time() - since > PATIENCE * self._scale
+        over = time.monotonic() - self._began > PATIENCE * self._scale
         self._outage = Outage(since, reason, wait, tries, over)
         return self._outage
 

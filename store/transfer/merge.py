@@ -311,7 +311,7 @@ def _take_words(connection: sqlite3.Connection) -> None:
         SELECT eval_set, example, query_hash, excluded, reason, user, created FROM other.exclusion o
         WHERE NOT EXISTS (SELECT 1 FROM main.exclusion m WHERE m.example = o.example
           AND m.query_hash = o.query_hash AND m.created = o.created AND m.user = o.user)
-        ORDER BY o.created
+        ORDER BY o.id
         """
     )
     listed = _listed("failuretag")

@@ -1,11 +1,15 @@
 """Data sets of several files: `datasets` folders, copies of hub repositories, the hub itself."""
 
 import json
+import os
+import re
 from pathlib import Path
 
 import pytest
 
 from engine.data.examples import data_rows, read_examples
+from engine.data.files import dataset_files
+from engine.data.reading import read_records
 from engine.data.versions import file_hash
 from engine.errors import BadInput
 from engine.plan.plan import parse_plan
@@ -87,3 +91,45 @@ def test_what_datasets_has_at_hand_needs_no_network(tmp_path: Path, monkeypatch:
     (folder / "test.jsonl").write_text('{"question": "a", "answer": "b"}\n')
     [row] = data_rows(Path("hf:at-hand/questions:test"))
     assert (row.query, row.references) == ("a", ("b",))
+
+
+@pytest.mark.parametrize(
+    ("link", "to", "said"),
+    [
+        ("b.jsonl", "../private.jsonl", "is a link out of its folder, to {outside}"),
+        ("b.jsonl", "nowhere.jsonl", "is a link that leads nowhere"),
+        ("b.jsonl", "b.jsonl", "is a link that leads nowhere"),
+        ("data", "../elsewhere", "is a link out of its folder"),
+    ],
+)
+def test_a_link_in_a_data_set_brings_in_no_other_file_and_hides_no_shard(
+    tmp_path: Path, link: str, to: str, said: str
+) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    for file in (tmp_path / "private.jsonl", tmp_path / "elsewhere/c.jsonl"):
+        file.write_text('{"query": "mine", "answer": "alone"}\n')
+    if link != "data":
+        (folder / "a.jsonl").write_text('{"query": "q", "answer": "a"}\n')
+    (folder / link).symlink_to(to)
+    with pytest.raises(BadInput, match=re.escape(said.format(outside=tmp_path / "private.jsonl"))):
+        dataset_files(folder)
+
+
+def test_links_within_a_data_set_and_within_the_hub_s_cache_are_followed(tmp_path: Path) -> None:
+    snapshot = tmp_path / "datasets--o--n/snapshots/abc/data"
+    (tmp_path / "datasets--o--n/blobs").mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    (tmp_path / "datasets--o--n/blobs/1234").write_text('{"query": "q", "answer": "a"}\n')
+    (snapshot / "train.jsonl").symlink_to("../../../blobs/1234")
+    assert dataset_files(snapshot.parent) == [snapshot / "train.jsonl"]
+    (tmp_path / "mine").symlink_to(snapshot)
+    assert dataset_files(tmp_path / "mine") == [tmp_path / "mine/train.jsonl"], "the folder that was named"
+
+
+def test_a_pipe_or_a_device_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    for place in (tmp_path / "pipe.jsonl", Path("/dev/zero")):
+        with pytest.raises(BadInput, match="is a pipe or a device"):
+            list(read_records(place))

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from store.person import user_name
+from store.people import user_name
 
 
 def test_a_user_is_known_by_name() -> None:
@@ -15,7 +15,7 @@ def test_a_user_is_known_by_name() -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user without an entry")
 def test_a_user_without_an_entry_is_known_by_number() -> None:
     code = (
-        "import os\nfrom store.person import user_name\n"
+        "import os\nfrom store.people import user_name\n"
         "for name in ('LOGNAME', 'USER', 'LNAME', 'USERNAME'):\n    os.environ.pop(name, None)\n"
         "os.setuid(54321)\nprint(user_name())"
     )

@@ -1,14 +1,17 @@
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from engine.errors import BadInput
-from engine.run import worker
+from engine.run import launch, worker
 from engine.run.launch import again
 from store import database, records
+from store.database import connect
 from store.read import history
+from store.read.history import attach
 from store.read.runs import count
 from store.session import opened
 from store.transfer.merge import merge
@@ -140,3 +143,25 @@ def test_a_run_from_another_store_executes_no_code_that_its_plan_names(tmp_path:
     with opened(ours) as connection:
         assert "came from another store" in str(history.run(connection, 2).error)
     assert not mark.exists()
+
+
+def test_a_run_whose_worker_elsewhere_is_silent_is_taken_over_whatever_its_clock_said(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A heartbeat from the future, of a machine that died with its clock ahead."""
+    store = tmp_path / "store"
+    recorder = Recorder(store, queue(store, finished / "plan.toml"))
+    ahead = time.time() + 86_400
+    recorder.set_run(status="running", worker_host="elsewhere", worker_pid=1, heartbeat=ahead)
+    connection = attach(connect(store))
+    beats = iter((recorder.set_run, lambda **_: None))
+    monkeypatch.setattr(launch.time, "sleep", lambda _: next(beats)(heartbeat=ahead + 1))
+    with pytest.raises(BadInput, match="its worker answers"):
+        launch.take_over(connection, store, recorder.run_id)
+    assert not recorder.claim(2, "here")
+    recorder.close()
+    said = launch.take_over(connection, store, recorder.run_id)
+    assert said == "took run 1 over from a worker on elsewhere, which is silent"
+    assert recorder.claim(2, "here")
+    recorder.close()
+    connection.close()

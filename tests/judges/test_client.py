@@ -367,6 +367,21 @@ def test_an_answer_that_never_ends_is_left(server: JudgeServer, monkeypatch: pyt
     assert (answered.failure, answered.reply.attempts) == (None, 2)
 
 
+def test_a_question_that_is_longer_than_an_answer_may_be_is_not_sent(
+    server: JudgeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "LONGEST", 10)
+    assert "the question is longer" in str(one(server).failure)
+    assert server.requests == []
+
+
+def test_a_page_with_status_200_is_asked_again(server: JudgeServer) -> None:
+    page = Answer(body=b"<!doctype html><title>Sign in</title>", headers={"content-type": "text/html"})
+    server.answers(prefers("A"), page, prefers("A"))
+    answers = ask(server, 2, concurrency=1)
+    assert [(answer.failure, answer.reply.attempts) for answer in answers] == [(None, 1), (None, 2)]
+
+
 def test_the_key_is_in_nothing_that_a_person_or_a_file_gets(
     server: JudgeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

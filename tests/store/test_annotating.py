@@ -1,5 +1,11 @@
 """What people say of answers: the newest word counts, undoing is without limit, tags are one list."""
 
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -135,3 +141,60 @@ def test_merged_tags_are_one_wherever_they_were_given(connection: Connection) ->
         reviewing.merge_tags(connection, "digits", "wrong number")
     with pytest.raises(StoreError, match="itself"):
         reviewing.merge_tags(connection, "wrong number", "wrong number")
+
+
+# Decides one example after another, each with its place in the queue, and tells the id once it is recorded.
+DECIDING = """
+import sys
+from pathlib import Path
+from store import database, reviewing
+folder, who, left, right, *examples = sys.argv[1:]
+connection = database.connect(Path(folder))
+while True:
+    for example in map(int, examples):
+        said = {"run_id": 1, "example_id": example, "kind": "preference", "value": "left"}
+        said |= {"left_id": int(left), "right_id": int(right), "annotator": who}
+        print(reviewing.decide(connection, said, ("random", example)), flush=True)
+"""
+
+
+def deciding(folder: Path, connection: Connection, who: str) -> subprocess.Popen[str]:
+    candidate, baseline, examples = ids(connection)
+    words = [sys.executable, "-c", DECIDING, str(folder), who, *map(str, (candidate, baseline, *examples))]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+
+def test_two_people_who_decide_at_once_and_are_killed_lose_nothing_that_was_recorded(
+    connection: Connection, tmp_path: Path
+) -> None:
+    draw = random.Random(3)
+    for kill in range(3):
+        people = {who: deciding(tmp_path, connection, who) for who in (f"ann{kill}", f"ben{kill}")}
+        told: dict[str, list[int]] = {}
+        for who, process in people.items():
+            assert process.stdout is not None
+            told[who] = [int(process.stdout.readline()) for _ in range(draw.randrange(3, 40))]
+        for who, process in people.items():
+            os.kill(process.pid, signal.SIGKILL)
+            told[who] += [int(line) for line in process.communicate()[0].splitlines() if line.strip()]
+        for who, known in told.items():
+            rows = connection.execute(
+                "SELECT id, example_id FROM annotation WHERE annotator = ? ORDER BY id", (who,)
+            ).fetchall()
+            # One more may have been recorded and not told.
+            assert [row[0] for row in rows][: len(known)] == known and len(rows) - len(known) <= 1
+            assert left_off(connection, 1, who) == [("random", rows[-1][1])], "its place was lost"
+    assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+def test_the_newest_word_is_the_last_one_also_when_the_clock_was_set_back(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate, baseline, examples = ids(connection)
+    before = len(outcomes(connection))
+    prefer(connection, "left", candidate, baseline, examples[0])
+    monkeypatch.setattr(time, "time", lambda: 1.0)
+    prefer(connection, "right", candidate, baseline, examples[0])
+    assert outcomes(connection)[before:] == [("ann", "loss")]
+    assert undo(connection, 1, "ann") == examples[0]
+    assert outcomes(connection)[before:] == [("ann", "win")]

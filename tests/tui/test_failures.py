@@ -98,7 +98,7 @@ async def test_from_a_tag_to_its_answers_to_review_and_back(tagged_folder: Path)
         assert isinstance(ui.screen, FailureLogScreen) and ui.app.focused is ui.screen.tags
 
 
-async def test_a_tags_examples_become_an_eval_set_where_the_person_says(tagged: Path, tmp_path: Path) -> None:
+async def test_a_tags_examples_become_an_eval_set_where_the_person_says(tagged: Path) -> None:
     async with opened(tagged, "failures", size=(120, 36)) as ui:
         await ui.press("e", "enter")
         file = tagged / "exports" / "negation-run-2.jsonl"
@@ -110,8 +110,8 @@ async def test_a_tags_examples_become_an_eval_set_where_the_person_says(tagged: 
         ]
         await ui.press("e", "enter")
         assert "exists. Write over it?" in ui.text
-        await ui.press("n", "e", "ctrl+u", *f"{tmp_path}/none/x", "enter")
-        assert "cannot be written" in ui.text
+        await ui.press("n", "e", "ctrl+u", *f"{file}/x", "enter")
+        assert "x cannot" in ui.text
 
 
 async def test_reading_alone_writes_no_eval_set(tagged_folder: Path) -> None:

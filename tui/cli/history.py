@@ -8,7 +8,7 @@ import typer
 from engine.decision.families import no_verdict
 from engine.errors import BadInput
 from store import people
-from store.person import user_name
+from store.people import user_name
 from store.read import history, trends
 from store.read import runs as listed
 from store.read.rows import ModelRow, RunRow

@@ -20,7 +20,9 @@ def keys(
 
     file = settings_file()
     if write:
-        write_text(file, template(), "edit it, or delete it first", new=True)
+        write_text(
+            file, template(), "edit or delete it, or name another folder in $XDG_CONFIG_HOME", new=True
+        )
         paragraph(f"wrote {file}")
         return 0
     registry = registry_with(read_settings().keys)

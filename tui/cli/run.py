@@ -146,18 +146,15 @@ def resume(
     folder = store_folder(context, store)
     with opened(folder) as connection:
         run_id = history.find_run(connection, run)
+        if take_over and (said := launch.take_over(connection, folder, run_id)):
+            err(said)
         found = history.run(connection, run_id)
-        silent = history.silence(found)
-        if take_over:
-            if launch.take_over(folder, found) is not None:
-                err(f"ended the worker of run {run_id}: {silent}")
-            people.let_go(connection, run_id)
-        elif silent:
+        if silent := history.silence(found):
             raise BadInput(
                 f"run {run_id} is running: {silent}",
                 f"`assay resume {run_id} --take-over` ends that process and goes on",
             )
-        status = history.run(connection, run_id).status
+        status = found.status
         if status == "running" and found.waiting:
             people.request(connection, run_id, "retry")
             out(f"run {run_id} is retrying now")

@@ -82,7 +82,9 @@ def print_head(found: RunSections) -> None:
     """Which run it is, how it ended, and what it ran on."""
     run = found.run
     print_verdict(found.overview)
-    took = f", took {duration(run.finished - run.started)}" if run.finished and run.started else ""
+    started, finished = run.started or 0.0, run.finished or 0.0
+    # A clock that was set back meanwhile tells nothing.
+    took = f", took {duration(finished - started)}" if started and finished >= started else ""
     plan = f" · plan {run.plan_file} {run.plan_hash[:12]}" if run.plan_hash else ""
     when = f"started {moment(run.started)} UTC" if run.started else "not started"
     # An imported run may hold benchmarks alone.

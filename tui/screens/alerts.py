@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize
 
-from store.person import user_name
+from store.people import user_name
 from store.records.alert import figure_of, kind_of
 from tui.keys import bindings, written
 from tui.screens.base import RunScreen

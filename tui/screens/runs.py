@@ -390,6 +390,6 @@ def _trend_lines(trend: RunTrend) -> list[Content]:
 
 
 def _user() -> str:
-    from store.person import user_name  # the first frame does without
+    from store.people import user_name
 
     return user_name()

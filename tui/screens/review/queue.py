@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize, ScreenSuspend
 
-from store.person import user_name
+from store.people import user_name
 from store.read.history import Connection
 from store.read.queues import CATEGORY, QUEUES, SLICE
 from store.read.rows import ModelRow

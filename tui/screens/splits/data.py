@@ -6,8 +6,7 @@ from typing import Any
 
 from engine.data.example import query_id
 from store import people
-from store.people import excluded
-from store.person import user_name
+from store.people import excluded, user_name
 from store.read import datasets, history
 from store.read.datasets import Changes, LeakCount, LeakItem, RunOn, Use, VersionRow
 from store.read.history import Connection
