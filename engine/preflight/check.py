@@ -388,7 +388,7 @@ def _prompts(model: Model, examples: Sequence[Example], allow_code: bool) -> Sho
     except BadInput as error:
         return ShownPrompts(model.name, None, notes=(error.message,), reason=error.message)
     refusal = None if first else refused[0][1]
-    notes = tuple(opened.prompt_notes)
+    notes = (*base.notes, *opened.prompt_notes)
     return ShownPrompts(model.name, shown, len(first) or None, notes, tuple(refused), refusal)
 
 
