@@ -29,7 +29,7 @@ def test_the_short_form_has_judges_rates_and_doubts_in_eighty_columns(
         "0.750 [0.550 0.950]", "turn 1 base", "turn 2 base 0.250 [0.100 0.400]",
         "! both orders agree on 42% [32, 52] of 12 pairs", "! gpt-4o: an empty boast wins 30%",
         "! gpt-4o: of one family with tuned", "Krippendorff's alpha 0.39", "Ranking by judge panel",
-        "at equal length the win rate is 65% [45, 85], not 75%",
+        "at equal length the win rate is 65% [45, 85], not 75%", "the 95% CI: each win rate by itself",
     ):  # fmt: skip
         assert said in words, said
     assert "with more Markdown" not in words and "Ranking by judge gpt-4o" not in words
@@ -42,6 +42,15 @@ def test_full_has_every_figure(assay: Assay, judged: Path) -> None:
         "12 of 36 calls saved by stopping when settled", "kappa 0.41 [0.31, 0.51]", "Ranking by judge gpt-4o",
     ):  # fmt: skip
         assert said in words, said
+
+
+@pytest.mark.parametrize("form", ["html", "md"])
+def test_reports_say_that_the_intervals_of_win_rates_are_not_corrected(
+    assay: Assay, judged: Path, form: str
+) -> None:
+    said = assay("report", "1", "--format", form, "--store", judged).out
+    table = next(line for line in said.splitlines() if "first position won" in line)
+    assert "95% CI, by itself" in table
 
 
 def test_json_has_judges_audits_rankings_and_turns(assay: Assay, judged: Path) -> None:

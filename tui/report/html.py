@@ -28,7 +28,7 @@ from tui.sections.measures import (
     SlicesSection,
     between_samples,
 )
-from tui.sections.overview import CostsSection, MeasureTrend, cut_reason
+from tui.sections.overview import CostsSection, MeasureTrend
 from tui.sections.protocol import plan_tables
 from tui.sections.remarks import ANSWERS, answer_table
 from tui.text.output import number
@@ -57,7 +57,6 @@ def html(found: RunSections) -> str:
         word_class=lambda word: _CLASSES.get(word, "open"),
         standing_sign=_SIGNS.__getitem__,
         severity_sign=lambda severity: _SEVERITIES.get(severity, ""),
-        cut_reason=cut_reason,
         between_samples=between_samples,
         data_facts=list(_data_facts(found.data)),
         gap_in_words=_gap,
