@@ -196,7 +196,7 @@ _REVIEW: dict[str, Action] = {
     "review.views": Action("s", "views", "", "Choose a view"),
     "review.models": Action("m", "models", "models", "All models of the run on this example, or the two"),
     "review.unfold": Action("z", "unfold", "", "Unfold the equal lines, or fold them"),
-    "review.thoughts": Action("i", "thoughts", "", "Unfold what the models thought first, or fold it"),
+    "review.thoughts": Action("i", "thoughts", "", "Fold or unfold the reasoning traces"),
     "review.details_down": Action("D", "scroll_details(1)", "", "Scroll the details down"),
     "review.details_up": Action("U", "scroll_details(-1)", "", "Scroll the details up"),
     "review.scroll_down": Action("down", "scroll(1)", "", "Scroll both answers by a line", "↓"),

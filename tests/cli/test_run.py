@@ -244,7 +244,7 @@ def test_a_stopped_worker_is_told_and_another_takes_its_run(
     assert "running: no heartbeat" in shown.out and f"{pid} is stopped" in " ".join(shown.out.split())
     told = assay("resume", "1", "--store", store)
     assert told.code == 2 and "no heartbeat for" in told.err and f"process {pid} is stopped" in told.err
-    assert "`assay resume 1 --take-over` ends that process and goes on" in told.err
+    assert "`assay resume 1 --take-over` ends that process and continues" in told.err
     slow.release.set()
     over = assay("resume", "1", "--take-over", "--store", store)
     assert over.code in (0, 1), over.err

@@ -110,14 +110,14 @@ def test_the_trace_is_exported_and_stands_in_reports(store: Path, assay: Assay, 
 async def test_the_trace_is_folded_in_review_until_a_key_unfolds_it(store: Path) -> None:
     async with driver.opened(store, run=2, screen="review", now=lambda: NOW, size=(120, 40)) as app:
         await app.press("right_square_bracket") if "good" not in app.text else None
-        assert "▸ thought before the answer" in app.text and "Then stop." not in app.text
+        assert "▸ reasoning before the answer" in app.text and "Then stop." not in app.text
         await app.press("i")
-        assert "▾ thought" in app.text and "Then stop." in app.text
+        assert "▾ reasoning before" in app.text and "Then stop." in app.text
         assert "[bold]add[/bold]" in app.text and "\x1b" not in app.text
         await app.press("v")
         assert "Then stop." in app.text
         await app.press("i", "B")
-        assert "thought" not in app.text
+        assert "reasoning before" not in app.text
 
 
 def test_two_runs_compared_say_it_too(store: Path, assay: Assay) -> None:

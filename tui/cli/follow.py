@@ -128,7 +128,7 @@ class Follower:
         self._waiting = waiting
         silent = history.silence(run)
         if silent and not self._silent:
-            self.say(f"{silent}; `assay resume {run.id} --take-over` ends it and goes on")
+            self.say(f"{silent}; `assay resume {run.id} --take-over` ends it and continues")
         self._silent = silent is not None
 
     def say(self, text: str) -> None:

@@ -152,7 +152,7 @@ def resume(
         if silent := history.silence(found):
             raise BadInput(
                 f"run {run_id} is running: {silent}",
-                f"`assay resume {run_id} --take-over` ends that process and goes on",
+                f"`assay resume {run_id} --take-over` ends that process and continues",
             )
         status = found.status
         if status == "running" and found.waiting:

@@ -53,7 +53,7 @@ def remarks(
     return found
 
 
-ANSWERS = ("model", "answers", "cut off at the limit", "tokens of thought", "tokens of answer")
+ANSWERS = ("model", "answers", "cut off at the limit", "reasoning tokens", "answer tokens")
 
 
 def answer_table(answers: Iterable[AnswerCount]) -> list[list[str]]:
@@ -155,7 +155,7 @@ def _busy(models: Sequence[ModelRow]) -> Iterator[str]:
         if (use.get("load") or 0) > (use.get("cores") or math.inf):
             yield (
                 f"{model.name} began to answer on a busy machine (load {use['load']:g} on {use['cores']} "
-                "cores): its times are not those of a quiet one"
+                "cores): its times are not comparable"
             )
 
 

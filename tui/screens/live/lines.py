@@ -67,7 +67,9 @@ def state(run: "Run", width: int) -> list[Content]:
         "queued": f"○ No worker has taken this run yet. {written('runs.resume')} starts one.",
     }.get(run.status, "")
     if silent := silence(run):
-        said = f"! {silent[0].upper()}{silent[1:]}. `assay resume {run.id} --take-over` ends it and goes on."
+        said = (
+            f"! {silent[0].upper()}{silent[1:]}. `assay resume {run.id} --take-over` ends it and continues."
+        )
     elif run.status == "running" and run.request:
         said = REQUESTS.get(run.request, f"‖ The worker was asked for: {one_line(run.request).plain}.")
     elif run.status == "running" and run.waiting:

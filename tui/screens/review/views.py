@@ -88,7 +88,7 @@ def _thoughts(look: ViewOptions, review: Review, columns: int, width: int) -> li
         return []
     sized = [f"{name} {_size(side)}" for name, side in zip(review.names, sides, strict=True)]
     sign = "▾" if look.thoughts else "▸"
-    titles = spanning(f"{sign} thought before the answer: {', '.join(sized)} · i", width, HEADING)
+    titles = spanning(f"{sign} reasoning before the answer: {', '.join(sized)} · i", width, HEADING)
     if not look.thoughts:
         return [*titles]
     texts = [side.thinking or "" if side else "" for side in sides]
@@ -289,7 +289,7 @@ def heading(key: str, name: str, role: str, response: ResponseRow | None, note: 
     if note:
         parts.append(Content.styled(note, "$warn"))
     if response is not None:
-        thought = f", {response.thinking_tokens:,} thought" if response.thinking_tokens else ""
+        thought = f", {response.thinking_tokens:,} reasoning" if response.thinking_tokens else ""
         facts = [f"{response.tokens_out} tokens{thought}"] if response.tokens_out is not None else []
         facts += (
             [f"{response.latency_s:.2f} s"] if response.latency_s is not None and not response.cached else []
