@@ -104,7 +104,7 @@ def test_the_trace_is_exported_and_stands_in_reports(store: Path, assay: Assay, 
     assert {row["thinking"] for row in rows if row["model"] == "good"} == {TRACE}
     with opened(store) as connection:
         text = render(gather_report(connection, 2), "html")
-    assert ", thought" in text and "<b>two" not in text and "\x1b" not in text
+    assert ", reasoning" in text and "<b>two" not in text and "\x1b" not in text
 
 
 async def test_the_trace_is_folded_in_review_until_a_key_unfolds_it(store: Path) -> None:

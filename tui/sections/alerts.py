@@ -79,7 +79,7 @@ def _answered(row: AnswerCaseRow, alert: AlertRow) -> AlertExample:
         sides.insert(0, (alert.baseline, row.baseline_answer, row.baseline_reason, row.baseline_thinking))
     answers = []
     for name, answer, reason, thinking in sides:
-        answers += [(f"{name}, thought", cut(thinking))] if thinking else []
+        answers += [(f"{name}, reasoning", cut(thinking))] if thinking else []
         answers.append((name, _text(answer, reason)))
     values = ""
     if row.candidate_value is not None and row.baseline_value is not None:
