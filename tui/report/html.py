@@ -42,7 +42,7 @@ _SIDES: dict[str, plots.Side] = {
     **{"better": "better", "worse": "worse", "more": "moved", "less": "moved"},
     "not tested": "open",
 }
-_PERCENTILES = (("half", "latency_p50_s"), ("95 %", "latency_p95_s"), ("99 %", "latency_p99_s"))
+_PERCENTILES = (("half", "latency_p50_s"), ("95%", "latency_p95_s"), ("99%", "latency_p99_s"))
 
 
 def html(found: RunSections) -> str:
@@ -243,7 +243,7 @@ def _latency(found: MeasuresSection) -> Markup | None:
         points = [(label, None if score is None else score.value) for label, score in scores]
         reasons = dict.fromkeys(score.reason for _, score in scores if score and score.reason)
         rows.append((model, points, "; ".join(reason for reason in reasons if reason)))
-    return plots.percentiles(rows, "seconds within which half, 95 % and 99 % of the answers came")
+    return plots.percentiles(rows, "seconds within which half, 95% and 99% of the answers came")
 
 
 def _slices(found: SlicesSection) -> list[Markup]:
