@@ -47,11 +47,11 @@ class RecordedModel:
         if samples == 1 and self._several:
             raise BadInput(
                 self._several,
-                f"Keep one answer for each example, or set samples = {self._most} under [generation].",
+                f"Keep one answer for each example, or set samples = {self.most} under [generation].",
             )
 
     @property
-    def _most(self) -> int:
+    def most(self) -> int:
         """How many samples of one answer there are."""
         return max(map(len, [*self._by_id.values(), *self._by_query.values()]), default=0)
 
@@ -80,7 +80,7 @@ class RecordedModel:
             responses.append(self._response(example, found))
         if unused := self._lines - len(used):
             self._notes = [f"{unused} of {self._lines} recorded answers belong to no example asked for"]
-        if (most := self._most) > self._samples:
+        if (most := self.most) > self._samples:
             self._notes.append(
                 f"{self._file.name} has up to {most} samples of an answer; {self._samples} count"
             )
