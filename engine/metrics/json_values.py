@@ -161,7 +161,7 @@ class JsonFields:
             )
             for name, meaning in (
                 ("field_accuracy", "fields of the reference that are right"),
-                ("object_match", "responses with all fields right, none more"),
+                ("object_match", "responses with all fields right and no others"),
             )
         )
 
