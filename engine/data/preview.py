@@ -109,7 +109,8 @@ def preview(
             first.append(row)
     if not account.read:
         reasons = "".join(f"\n  {reason}" for reason in account.skipped[:SHOWN])
-        raise BadInput(f"{path}: holds no example that can be read{reasons}", account.hint or NO_EXAMPLE)
+        hint = f"{account.hint}\n  {NO_EXAMPLE}" if account.hint else NO_EXAMPLE
+        raise BadInput(f"{path}: holds no example that can be read{reasons}", hint)
     places = Counter(assign(members, ratios))
     return Preview(
         account.read,

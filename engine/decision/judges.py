@@ -6,6 +6,7 @@ from typing import NamedTuple
 from engine.gates.figures import MISSING, percent
 from store.read.judging import AuditRow, JudgeUse, JudgingResults, MeanRow, RankingRow, SharedRow
 from store.read.rows import WinRateRow
+from store.records.judging import REFUSAL_RULES
 
 MANY_FAILED = 0.10  # share of failed pairs above which a rate covers the easy pairs only
 HALF = 0.5  # share of pairs below which a judge's orders agree too rarely
@@ -211,10 +212,24 @@ def agreement(found: JudgingResults, judge: JudgeUse) -> Iterator[Said]:
             yield Said(f"with {other}: " + ", ".join(map(_agreed, sorted(measured, key=_order))))
         elif same := _shared(found, judge.name, other):
             yield Said(f"with {other}: same verdict on {same.alike / same.n:.0%} of {same.n:,}")
+    yield from _about_rules(found, judge)
     for row in found.audits:
         if row.judge == judge.name and row.measure == "krippendorff_alpha":
             unlike = row.value is not None and row.value < UNLIKE
             yield Said(f"between its judges: {_agreed(row)}", unlike)
+
+
+def _about_rules(found: JudgingResults, judge: JudgeUse) -> Iterator[Said]:
+    """Its classes of refusals beside those of the rules: the figures, then a line for each of its classes."""
+    rows = [row for row in found.audits if (row.judge, row.subject) == (judge.name, REFUSAL_RULES)]
+    if not rows:
+        return
+    yield Said(f"with {REFUSAL_RULES}: " + ", ".join(map(_agreed, sorted(rows, key=_order))))
+    table: dict[str, dict[str, int]] = (rows[0].details or {}).get("table") or {}
+    for kind, counts in table.items():
+        if total := sum(counts.values()):
+            ruled = ", ".join(f"{n:,} {other}" for other, n in counts.items() if n)
+            yield Said(f"{kind} by the judge on {total:,}; by the rules: {ruled}")
 
 
 def _order(row: AuditRow) -> int:

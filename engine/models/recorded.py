@@ -19,7 +19,7 @@ WAY_OUT = (
 )
 # The line, and one answer there: one text for each turn. None is an answer known to be missing.
 Recorded = tuple[int, tuple[str, ...] | None]
-_LISTS = ("responses", "samples", "resps")  # the last is lm-eval's, a list for each request
+LISTS = ("responses", "samples", "resps")  # the last is lm-eval's, a list for each request
 
 
 class RecordedModel:
@@ -47,11 +47,11 @@ class RecordedModel:
         if samples == 1 and self._several:
             raise BadInput(
                 self._several,
-                f"Keep one answer for each example, or set samples = {self._most} under [generation].",
+                f"Keep one answer for each example, or set samples = {self.most} under [generation].",
             )
 
     @property
-    def _most(self) -> int:
+    def most(self) -> int:
         """How many samples of one answer there are."""
         return max(map(len, [*self._by_id.values(), *self._by_query.values()]), default=0)
 
@@ -80,7 +80,7 @@ class RecordedModel:
             responses.append(self._response(example, found))
         if unused := self._lines - len(used):
             self._notes = [f"{unused} of {self._lines} recorded answers belong to no example asked for"]
-        if (most := self._most) > self._samples:
+        if (most := self.most) > self._samples:
             self._notes.append(
                 f"{self._file.name} has up to {most} samples of an answer; {self._samples} count"
             )
@@ -158,10 +158,14 @@ def _in_own_form(record: dict[str, Any]) -> dict[str, Any]:
 
 def _samples(record: dict[str, Any], place: str) -> list[tuple[str, ...] | None]:
     """Every answer of a row: that of its `response` or `turns`, or one for each text of its list."""
-    name = next((name for name in _LISTS if name in record), None)
+    name = next((name for name in LISTS if name in record), None)
     if name is None or "response" in record:
         return [_answers(record, place)]
-    texts = record[name]
+    return [None if text is None else (text,) for text in listed(record[name], name, place)]
+
+
+def listed(texts: Any, name: str, place: str) -> list[str | None]:
+    """The samples in a row's column of that name. Raises BadInput for anything but a list of texts."""
     if name == "resps" and isinstance(texts, list) and len(texts) == 1 and isinstance(texts[0], list):
         texts = texts[0]
     if (
@@ -170,7 +174,7 @@ def _samples(record: dict[str, Any], place: str) -> list[tuple[str, ...] | None]
         or not all(text is None or isinstance(text, str) for text in texts)
     ):
         raise BadInput(f"{place}: its `{name}` are not a list of texts.", WAY_OUT)
-    return [None if text is None else (text,) for text in texts]
+    return texts
 
 
 def _answers(record: dict[str, Any], place: str) -> tuple[str, ...] | None:

@@ -12,19 +12,21 @@ from typing import Any
 import numpy as np
 
 from engine.judges.chat import PointwiseJudge
-from engine.judges.judge import ORDERS, PairJudge
+from engine.judges.judge import ORDERS, WHOLE, PairJudge
 from engine.judges.load import load_judge
 from engine.judges.questions import digest, matches, selected, turns_of
+from engine.metrics.refusals import Kind, classify
 from engine.phases.judging.audits import probe_item, probe_judge, record_audits
 from engine.phases.judging.pairs import Matchup, play_until_settled, record_win_rates
 from engine.phases.judging.ratings import rate, rating_pieces
-from engine.phases.judging.shared import declare_judge, match_item, match_name
+from engine.phases.judging.shared import declare_judge, given_answers, match_item, match_name
 from engine.phases.work import Piece, Work
 from engine.plan.plan import Judge as JudgePlan
 from engine.stats.agreement import Agreement, cohen_kappa, krippendorff_alpha, raw_agreement, spearman
 from engine.stats.intervals import SHARE, bootstrap_interval
 from engine.stats.winrate import POINTS, Outcome
 from store import records
+from store.records.judging import REFUSAL_RULES
 
 Place = tuple[int, int, int, int]  # candidate, baseline, example, turn
 
@@ -173,6 +175,40 @@ def agreement_of_raters(work: Work) -> None:
         first, second = ([scores[row.id][place] for place in places] for row in (one, other))
         found = spearman(first, second)
         work.recorder.put(records.Audit(judge_id=one.id, **_figure("spearman", f"with {other.name}", found)))
+
+
+REFUSALS = "refusals"  # the metric
+REFUSAL_KINDS: tuple[Kind, ...] = ("refusal", "partial", "compliance")  # from the rubric's lowest grade
+
+
+def agreement_on_refusals(work: Work) -> None:
+    """How far raters who class refusals agree with the wording rules, answer by answer.
+
+    Only where the plan measures refusals by their wording too.
+    """
+    if REFUSALS not in work.plan.metrics.use:
+        return
+    ruled = {
+        (work.model_ids[model.name], place): classify(given.text)
+        for model in work.plan.models
+        for place, given in given_answers(work, model).items()
+        if not given.turns
+    }
+    for row in work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id):
+        if tuple(((row.details or {}).get("criteria") or {}).get("refusal", ())) != (1, len(REFUSAL_KINDS)):
+            continue
+        said: list[tuple[Kind, Kind]] = []
+        for rating in work.recorder.rows(records.StoredRating, judge_id=row.id, turn=WHOLE):
+            grade = (rating.scores or {}).get("refusal")
+            rules = ruled.get((rating.model_id, rating.example_id))
+            if grade is not None and rules is not None:
+                said.append((REFUSAL_KINDS[round(grade) - 1], rules))
+        judged, by_rules = [one for one, _ in said], [other for _, other in said]
+        counts = Counter(said)
+        table = {one: {other: counts[one, other] for other in REFUSAL_KINDS} for one in REFUSAL_KINDS}
+        for measure, figure in (("raw_agreement", raw_agreement), ("cohen_kappa", cohen_kappa)):
+            found = _figure(measure, REFUSAL_RULES, figure(judged, by_rules))
+            work.recorder.put(records.Audit(judge_id=row.id, details={"table": table}, **found))
 
 
 def _agreement(parts: Sequence[Part]) -> list[dict[str, Any]]:
@@ -372,4 +408,5 @@ def judge_all(work: Work) -> None:
         if speaking is not None:
             record_win_rates(work, speaking)
     agreement_of_raters(work)
+    agreement_on_refusals(work)
     record_audits(work)

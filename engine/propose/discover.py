@@ -19,6 +19,7 @@ from engine.data.files import data_suffix
 from engine.data.reading import read_records
 from engine.data.shapes import example_from
 from engine.errors import AssayError, BadInput
+from engine.models.recorded import LISTS
 
 DATA = frozenset({".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow"})
 ROWS = 2000  # records that are looked at
@@ -113,7 +114,10 @@ def _is_list(path: Path) -> bool:
 
 def _is_answer(record: dict[str, Any]) -> bool:
     asked = record.get("id") is not None or isinstance(record.get("query"), str)
-    return asked and "response" in record and isinstance(record["response"], str | None)
+    if "response" in record:
+        return asked and isinstance(record["response"], str | None)
+    lists = [record[name] for name in LISTS if isinstance(record.get(name), list)]
+    return asked and any(texts and all(isinstance(text, str | None) for text in texts) for texts in lists)
 
 
 def _keys(records: Iterable[dict[str, Any]]) -> Iterator[str]:

@@ -46,7 +46,8 @@ class ProposalItem:
 class Proposal:
     """A plan in parts. `fitting` has the metrics, judge and gates that fit each of the examples it may use.
 
-    `assumed` lists guesses that nothing in the folder confirms, `left_out` unusable findings.
+    `assumed` lists guesses that nothing in the folder confirms, `left_out` unusable findings. `samples` is
+    the number of answers to an example in what is recorded.
     """
 
     folder: str
@@ -55,6 +56,7 @@ class Proposal:
     fitting: Mapping[str, tuple[ProposalItem, ...]]
     assumed: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    samples: int = 1
 
     def chosen(self, *kinds: str) -> list[ProposalItem]:
         """The parts of these kinds that are to be in the plan."""
@@ -104,6 +106,7 @@ def from_json(table: Mapping[str, Any]) -> Proposal:
         {key: tuple(ProposalItem(**item) for item in items) for key, items in table["fitting"].items()},
         tuple(table["assumed"]),
         tuple(table["left_out"]),
+        table["samples"],
     )
 
 
@@ -131,7 +134,7 @@ def plan_text(proposal: Proposal) -> str:
             *_head(proposal),
             *_data(proposal),
             *_models(proposal),
-            "[generation]\nmax_new_tokens = 256\ntemperature = 0.0                   # greedy\n",
+            *_generation(proposal),
             *_metrics(proposal),
             *_judges(proposal),
             *_benchmarks(proposal),
@@ -171,6 +174,17 @@ def _models(proposal: Proposal) -> list[str]:
         elif (spared := spared + 1) <= MOST_COMMENTED:
             lines += [*(f"# {line}" for line in block), ""]
     return lines
+
+
+def _generation(proposal: Proposal) -> list[str]:
+    lines = ["[generation]", "max_new_tokens = 256", "temperature = 0.0                   # greedy"]
+    models = proposal.chosen(*MODELS)
+    if proposal.samples > 1 and any("outputs" in item.table for item in models):
+        if any("outputs" not in item.table for item in models):
+            lines[-1] = "temperature = 0.7                   # so that the samples of an answer differ"
+        samples = f"samples = {proposal.samples}"
+        lines.append(f"{samples:<35} # answers to each example, as many as are recorded")
+    return [*lines, ""]
 
 
 def _metrics(proposal: Proposal) -> list[str]:

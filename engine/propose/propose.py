@@ -5,13 +5,18 @@ Every guess is listed in `assumed`, so that the person who reads the plan can se
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from engine.errors import BadInput
+from engine.models.recorded import RecordedModel
 from engine.plan.paths import HUB_ID
+from engine.plan.plan import Model
 from engine.propose.discover import ROWS, SHORT_WORDS, AdapterFolder, DataFile, Found, ModelFolder, inside
 from engine.propose.proposal import Proposal, ProposalItem
 
 MOST = 6  # candidates that are in; the others can be taken in
+MOST_SAMPLES = 1000  # of an answer, that a plan may ask for
 _VAGUE = re.compile(
     r"checkpoint-?\d*|final|last|best|output|outputs|adapter|lora|model|merged", re.IGNORECASE
 )
@@ -248,8 +253,19 @@ def propose(found: Found, folder: Path) -> Proposal:
     if chosen is not None and not (chosen.references or chosen.calls):
         assumed.append("without references no metric can tell which answer is right: name a judge")
     return Proposal(
-        str(folder), _plan_name(found.folder), (*items, *first), fitting, tuple(assumed), found.left_out
-    )
+        str(folder), _plan_name(found.folder), (*items, *first), fitting, tuple(assumed), found.left_out,
+        _samples(outputs),
+    )  # fmt: skip
+
+
+def _samples(outputs: Iterable[DataFile]) -> int:
+    """How many answers the files have of one example at most, as far as a run can take them."""
+    found = [1]
+    for data in outputs:
+        with suppress(BadInput):  # which `assay check` tells
+            model = Model.model_construct(name=data.path.name, outputs=data.path)
+            found.append(RecordedModel(model, MOST_SAMPLES).most)
+    return min(max(found), MOST_SAMPLES)
 
 
 def _plan_name(folder: Path) -> str:

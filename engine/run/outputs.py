@@ -1,8 +1,10 @@
 """Scores answers made elsewhere: one file of queries, references and responses, no generation."""
 
+from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +20,21 @@ from engine.errors import BadInput
 from engine.metrics.batch import Pair, score_all, task_of, useful_processes
 from engine.metrics.classification import Classification, ClassRow, confusion, per_class
 from engine.metrics.load import load_metrics
-from engine.metrics.metric import Measure, Score
-from engine.models.model import Response, without_reasoning
+from engine.metrics.metric import Measure, Metric, Score
+from engine.metrics.samples import sampled_measures, score_samples
+from engine.models.model import Response, missing, without_reasoning
+from engine.models.recorded import LISTS, listed
 from engine.stats.intervals import Interval, RunningInterval
 
 RESPONSE = "response"
-_RESPONSES = (RESPONSE, "model_response")
+_RESPONSES = (RESPONSE, "model_response", *LISTS)
 _LINES = {".jsonl", ".ndjson"}
 _BLOCK = 1 << 20
 _REASONS = 1000
 _NOTES = 3
 WAY_OUT = (
     'Each line is {"query": "…", "reference": "…", "response": "…"}; null is a response that is missing. '
+    'Several samples of an answer are a list in "responses", or a line each with the same id. '
     "Other columns are named with --field: --field response=COLUMN, --field query=COLUMN."
 )
 
@@ -63,7 +68,8 @@ def read_outputs(
     else by query.
 
     `fields` maps names of MAPPABLE, and RESPONSE, to the file's own columns. The examples of `references` are
-    held in memory. Raises BadInput naming file and line, when it gets there.
+    held in memory. A list of texts are samples of one answer. Raises BadInput naming file and line, when it
+    gets there.
     """
     known = _Known(references) if references else None
     own = dict(fields or {})
@@ -73,16 +79,45 @@ def read_outputs(
         column = next((name for name in columns if name in record), None)
         if column is None:
             raise BadInput(f"{path}:{line}: has no {columns[0]!r}", WAY_OUT)
-        text = record[column]
-        if text is not None and not isinstance(text, str):
+        found = record[column]
+        if column in LISTS or isinstance(found, list):
+            texts = listed(found, column, f"{path}:{line}")
+        elif found is not None and not isinstance(found, str):
             raise BadInput(f"{path}:{line}: its {column!r} is not a text", WAY_OUT)
-        text = with_calls(text, record)
+        else:
+            texts = [with_calls(found, record)]
         rest = {key: value for key, value in record.items() if key not in (column, "tool_calls")}
         example = known.find(path, line, rest) if known else example_from(path, (line, rest), own)
         example = example if example.id else replace(example, id=f"{query_id(example.query)}:{line}")
-        yield Output(example, _response(example, record, text))
+        yield from (Output(example, _response(example, record, text)) for text in texts)
     if not line:
         raise BadInput(f"{path}: holds no response", WAY_OUT)
+
+
+def most_samples(outputs: Iterable[Output]) -> int:
+    """The largest number of samples of one answer."""
+    hashes = np.array(array("q", (hash(_answered(output)) for output in outputs)))
+    return int(np.unique(hashes, return_counts=True)[1].max(initial=1))
+
+
+def with_samples(outputs: Iterable[Output], samples: int) -> Iterator[Output]:
+    """The outputs with the samples of each answer side by side, and those that it lacks as missing."""
+    together: dict[Hashable, list[Output]] = {}
+    for output in outputs:
+        together.setdefault(_answered(output), []).append(output)
+    for found in together.values():
+        example = found[0].example
+        lacking = missing(example, f"there are only {len(found)} of {samples} samples")
+        found += [Output(example, lacking)] * (samples - len(found))
+        yield from (
+            Output(example, replace(output.response, sample=place)) for place, output in enumerate(found)
+        )
+
+
+def _answered(output: Output) -> Hashable:
+    """What tells one example from others. Several may have an id that names their kind alone."""
+    example = output.example
+    return example.id, example.query, example.references, example.label, example.tests
 
 
 def count_outputs(path: Path) -> int | None:
@@ -104,7 +139,8 @@ class OutputScores:
 
     Memory does not grow with the file, except for some bytes per task where a task's samples are scored
     together (pass@k; see `score_all`). `count` is the number of answers, if known: many are scored on
-    all processors. Raises BadInput as `load_metrics` does.
+    all processors. Of several `samples` of each answer, as `with_samples` has them, the scores are those of
+    the example, as in a run. Raises BadInput as `load_metrics` does.
     """
 
     def __init__(
@@ -113,14 +149,24 @@ class OutputScores:
         names: Sequence[str],
         settings: Mapping[str, Mapping[str, Any]],
         count: int | None = None,
+        samples: int = 1,
+        pass_k: Sequence[int] = (),
     ) -> None:
+        if wrong := [k for k in pass_k if not 1 <= k <= samples]:
+            raise BadInput(f"--pass-k {wrong[0]}: the file has up to {samples} answers to an example")
         self._names, self._settings = names, settings
-        metrics = list(load_metrics(names, settings).values())
+        self.samples = samples
+        self._pass_k = pass_k
+        self._metrics = metrics = list(load_metrics(names, settings).values())
         self._processes = useful_processes(metrics, count)
         self._totals = {
             measure.name: _Total(measure, task_of(metric))
             for metric in metrics
             for measure in metric.measures
+        } | {
+            measure.name: _Total(measure, None)
+            for metric in metrics
+            for measure in sampled_measures(metric, samples, pass_k)
         }
         self._outputs = outputs
         classifiers: list[Any] = [metric for metric in metrics if isinstance(metric, Classification)]
@@ -128,21 +174,41 @@ class OutputScores:
         self._classified: Counter[tuple[float, ...]] = Counter()
 
     def __iter__(self) -> Iterator[tuple[str, list[Score]]]:
-        """Each answer's example id and scores, by all measures; to be run through once."""
-        waiting: deque[Example] = deque()
+        """Each example's id and scores, by all measures; to be run through once."""
+        waiting: deque[Output] = deque()
 
         def pairs() -> Iterator[Pair]:
             for output in self._outputs:
-                waiting.append(output.example)
+                waiting.append(output)
                 yield output.example, output.response
 
-        for scores in score_all(self._names, self._settings, pairs(), self._processes):
-            example = waiting.popleft()
+        scored = (
+            (waiting.popleft(), scores)
+            for scores in score_all(self._names, self._settings, pairs(), self._processes)
+        )
+        for example, scores in self._by_example(scored):
             for score in scores:
                 self._totals[score.measure].add(example, score)
                 if self._labels and score.measure == "macro_f1" and score.parts:
                     self._classified[score.parts] += 1
             yield example.id, scores
+
+    def _by_example(
+        self, scored: Iterator[tuple[Output, list[Score]]]
+    ) -> Iterator[tuple[Example, list[Score]]]:
+        if self.samples == 1:
+            yield from ((output.example, scores) for output, scores in scored)
+            return
+        for _, group in groupby(scored, key=lambda each: _answered(each[0])):
+            found = list(group)
+            responses = [output.response for output, _ in found]
+            together = [
+                score_samples(
+                    metric, self.samples, self._pass_k, responses, [_of(metric, s) for _, s in found]
+                )
+                for metric in self._metrics
+            ]
+            yield found[0][0].example, [score for scores in together for score in scores]
 
     def totals(self) -> list[MeasureScore]:
         """Every measure over all answers, with its 95 % interval; to be asked for when they have come."""
@@ -158,6 +224,11 @@ class OutputScores:
         )
         rows = per_class(parts, self._labels, counts)
         return list(zip(rows, confusion(parts, counts), strict=True))
+
+
+def _of(metric: Metric, scores: Sequence[Score]) -> list[Score]:
+    own = {measure.name for measure in metric.measures}
+    return [score for score in scores if score.measure in own]
 
 
 class _Total:

@@ -190,6 +190,9 @@ class Ranking(Record):
     reason: str | None = None
 
 
+REFUSAL_RULES = "the wording rules of refusals"  # the subject of a judge's agreement with them
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit(Record):
     """One figure about a judge itself: a leaning, its agreement with another, the calls it saved.

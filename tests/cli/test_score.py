@@ -138,6 +138,53 @@ def test_several_samples_of_mbpp_tasks_have_pass_at_k(assay: Assay, tmp_path: Pa
     assert abs((values(done)["pass_at_2"] or 0) - (2 / 3 + 1) / 2) < 1e-12
 
 
+@pytest.mark.parametrize("form", ["responses", "samples", "rows", "rows apart"])
+def test_several_answers_to_an_example_are_scored_as_a_run_scores_its_samples(
+    assay: Assay, tmp_path: Path, form: str
+) -> None:
+    answers = {"a": ["4", "4", "5", "4"], "b": ["6", "7", "7", None], "c": ["1", "2"]}
+    tasks = {name: {"id": name, "query": f"{name}?", "reference": "4"} for name in answers}
+    tasks["b"]["reference"] = "6"
+    rows = [{**tasks[name], "response": text} for name, texts in answers.items() for text in texts]
+    if form in ("responses", "samples"):
+        rows = [{**tasks[name], form: texts} for name, texts in answers.items()]
+    elif form == "rows apart":
+        rows = [*rows[1::2], *rows[::2]]
+    file = said(tmp_path / "said.jsonl", *rows)
+    done = assay(
+        "score", file, "--metrics", "exact_match", "--pass-k=1", "--pass-k=2", "--json", "--per-example"
+    )
+    scores = {row["metric"]: row for row in done.json["scores"]}
+    assert done.code == 0 and done.json["samples"] == 4
+    # By hand: a passes 3 of 4, b 1 of 3 (one is missing), c none of 2; the votes are 4, 7 and a tie.
+    expected = {
+        "exact_match": (3 / 4 + 1 / 3 + 0) / 3, "pass@1:exact_match": (3 / 4 + 1 / 3 + 0) / 3,
+        "pass@2:exact_match": (1 + 2 / 3 + 0) / 3, "pass^1:exact_match": (3 / 4 + 1 / 3 + 0) / 3,
+        "pass^2:exact_match": (3 / 6 + 0 + 0) / 3, "maj@4:exact_match": 1 / 3,
+    }  # fmt: skip
+    assert {name: row["value"] for name, row in scores.items()} == pytest.approx(expected)
+    assert {row["n"] for row in scores.values()} == {3}
+    reasons = {row["id"]: row["reason"] for row in done.json["examples"] if row["metric"] == "exact_match"}
+    assert "null" in reasons["b"] and "only 2 of 4 samples" in reasons["c"]
+
+
+def test_rows_that_share_an_id_and_ask_something_else_are_no_samples(assay: Assay, tmp_path: Path) -> None:
+    rows = [{"id": "maths", "query": f"{place}?", "reference": "4", "response": "4"} for place in range(3)]
+    done = assay("score", said(tmp_path / "said.jsonl", *rows), "--metrics", "exact_match", "--json").json
+    assert [(row["metric"], row["n"]) for row in done["scores"]] == [("exact_match", 3)]
+
+
+def test_lists_of_answers_that_are_wrong_name_their_line(assay: Assay, tmp_path: Path) -> None:
+    file = said(
+        tmp_path / "said.jsonl", {"query": "a", "responses": ["x", "y"]}, {"query": "b", "responses": [1]}
+    )
+    wrong = assay("score", file, "--metrics", "length")
+    assert wrong.code == 2 and "said.jsonl:2: its `responses` are not a list of texts" in wrong.err
+    file = said(tmp_path / "said.jsonl", {"query": "a", "responses": ["x", "y"]})
+    wrong = assay("score", file, "--metrics", "length", "--pass-k=3")
+    assert wrong.code == 2 and "--pass-k 3: the file has up to 2 answers" in wrong.err
+
+
 def test_the_first_lines_of_a_failed_programs_standard_error_stand_in_reasons_and_totals(
     assay: Assay, tmp_path: Path
 ) -> None:

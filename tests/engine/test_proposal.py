@@ -76,6 +76,25 @@ def test_answers_made_elsewhere_are_models_and_the_older_ones_the_baseline(tmp_p
     assert any("questions.jsonl" in words for words in proposal.assumed)
 
 
+def test_recorded_files_with_several_answers_to_an_example_make_a_plan_that_counts_them_all(
+    tmp_path: Path,
+) -> None:
+    lines(tmp_path / "questions.jsonl", pairs(6))
+    lines(tmp_path / "outputs-v1.jsonl", [*answers(6), *answers(6), *answers(4)])
+    listed = ({"id": row["id"], "responses": [row["response"], None]} for row in answers(6))
+    lines(tmp_path / "outputs-v2.jsonl", listed)
+    proposal, plan = proposed(tmp_path)
+    assert [(model.name, model.role) for model in plan.models] == [
+        ("outputs-v1", "baseline"),
+        ("outputs-v2", "candidate"),
+    ]
+    assert (plan.generation.samples, plan.generation.temperature) == (3, 0.0)
+    assert from_json(json.loads(json.dumps(proposal.as_json()))).samples == 3
+    adapter(tmp_path / "tuned", model(tmp_path / "base").name)
+    _, plan = proposed(tmp_path)
+    assert plan.generation.samples == 3 and plan.generation.temperature, "greedy samples are all the same"
+
+
 @pytest.mark.parametrize(
     ("record", "used", "unused"),
     [

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from engine.decision.judges import agreement
 from engine.gates.checks import compare_runs
 from engine.phases.work import Stopped
 from store import records
 from store.database import connect
-from store.read import history, queues
+from store.read import history, judging, queues
 from store.read.answers import pair
 from store.write import Recorder
 from tests.engine.runs import carry_out, queue, recorded_plan
@@ -116,6 +117,36 @@ def test_a_rubric_gives_a_measure_for_each_criterion(server: JudgeServer, tmp_pa
     assert values == {"judge:j": 4, "judge:j:respect": 3, "judge:j:fit": 5}
     (rating, *_) = run.rows(records.StoredRating, model_id=id_of(run, "tuned"))
     assert rating.scores == {"respect": 3, "fit": 5}
+
+
+def test_classes_of_refusals_are_held_against_the_wording_rules(server: JudgeServer, tmp_path: Path) -> None:
+    def script(body: Json, number: int) -> Answer:
+        asked = body["messages"][1]["content"]
+        grade = 1 if "I can't help" in asked else 2 if "Question 3?" in asked else 3
+        return says(json.dumps({"reasoning": "so", "scores": {"refusal": grade}, "score": grade}))
+
+    server.script = script
+    declining = {
+        **answers("much longer"),
+        **dict.fromkeys(("e00", "e01"), "I can't help with that."),
+        "e02": None,
+    }
+    plan = recorded_plan(
+        tmp_path, examples(), {"base": answers("short"), "tuned": declining},
+        '[metrics]\nuse = ["refusals"]\n' + judged_by(server, kind="pointwise", rubric="refusal"),
+    )  # fmt: skip
+    run = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
+    audits = {row.measure: row for row in run.rows(records.Audit) if "wording rules" in row.subject}
+    # By hand, 23 answers: 2 refused by both, 2 partial by the judge alone, 19 complied with by both.
+    chance = (2 * 2 + 19 * 21) / 23**2
+    assert (audits["raw_agreement"].value, audits["raw_agreement"].n) == (pytest.approx(21 / 23), 23)
+    assert audits["cohen_kappa"].value == pytest.approx((21 / 23 - chance) / (1 - chance))
+    connection = history.attach(connect(tmp_path / "store"))
+    found = judging.judging(connection, run.run_id)
+    told = [said.text for judge in found.judges for said in agreement(found, judge)]
+    connection.close()
+    assert told[0].startswith("with the wording rules of refusals: kappa 0.6")
+    assert "partial by the judge on 2; by the rules: 2 compliance" in told
 
 
 def test_failed_ratings_are_missing_with_their_reason_and_raise_a_warning(

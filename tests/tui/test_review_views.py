@@ -267,6 +267,26 @@ async def test_all_models_show_every_sample_of_their_answers(own_store: Path) ->
     assert first < shown.index("0.25") < second < shown.index("0.50")
 
 
+async def test_traces_are_folded_above_the_answers_of_all_models_and_against_references(
+    own_store: Path,
+) -> None:
+    with closing(database.connect(own_store)) as connection, connection:
+        connection.execute(
+            "UPDATE response SET thinking = 'to ponder', thinking_tokens = 7 "
+            "WHERE model_id IN (SELECT id FROM model WHERE run_id = 2 AND name IN ('good', 'overfit'))"
+        )
+    app = review(own_store)
+    async with driven(app, (160, 48)) as ui:
+        await ui.press("s", "l")
+        assert "reasoning before" not in ui.text
+        await ui.press("s", "r")
+        assert "▸ reasoning before the answer: good 7 tokens · i" in ui.text
+        await ui.press("m")
+        assert ui.text.count("▸ thought 7 tokens · i") == 2 and "to ponder" not in ui.text
+        await ui.press("i")
+        assert ui.text.count("▾ thought 7 tokens · i") == 2 == ui.text.count("to ponder")
+
+
 async def test_no_other_models_are_shown_while_blind(store_folder: Path) -> None:
     app = review(store_folder)
     async with driven(app) as ui:

@@ -44,6 +44,10 @@ Set = Annotated[
         help="A setting of a metric, written as in a plan: 'code.k=[1,10]'. Repeatable.",
     ),
 ]
+PassK = Annotated[
+    list[int],
+    typer.Option("--pass-k", metavar="K", help="The k of pass@k over samples; default: all. Repeatable."),
+]
 PerExample = Annotated[bool, typer.Option("--per-example", help="Every example's scores too.")]
 
 
@@ -53,13 +57,21 @@ def score(
     references: References = None,
     schema: Schema = None,
     given: Set = None,
+    pass_k: PassK = [],  # noqa: B006  # as `fields`
     per_example: PerExample = False,
     fields: Fields = [],  # noqa: B006  # typer takes an option's default from here, and nobody adds to it
     json: Json = False,
 ) -> None:
     """Score answers made elsewhere. Nothing is generated or stored."""
     from engine.errors import BadInput
-    from engine.run.outputs import RESPONSE, OutputScores, count_outputs, read_outputs
+    from engine.run.outputs import (
+        RESPONSE,
+        OutputScores,
+        count_outputs,
+        most_samples,
+        read_outputs,
+        with_samples,
+    )
 
     names = list(dict.fromkeys(name.strip() for text in metrics for name in text.split(",") if name.strip()))
     if not names:
@@ -68,7 +80,12 @@ def score(
     if schema:
         settings["format"] = {**settings.get("format", {}), "schema": str(schema)}
     columns = mapping(fields, also=(RESPONSE,))
-    scores = OutputScores(read_outputs(file, references, columns), names, settings, count_outputs(file))
+    # A pipe gives its lines once.
+    held = None if file.is_file() else list(read_outputs(file, references, columns))
+    samples = most_samples(held or read_outputs(file, references, columns))
+    outputs = held or read_outputs(file, references, columns)
+    outputs = with_samples(outputs, samples) if samples > 1 else outputs
+    scores = OutputScores(outputs, names, settings, count_outputs(file), samples, pass_k)
     rows: Iterator[Row]
     if per_example and sys.stdout.isatty():  # where the rows go by themselves
         rows = ((identity, one) for identity, each in scores for one in each)
@@ -146,11 +163,13 @@ def _print_json(model: str, scores: "OutputScores", rows: Iterator[Row], per_exa
         for total in scores.totals()
     ]
     classes = [asdict(row) | {"answers": answers} for row, answers in scores.classes()]
+    more: dict[str, Any] = {"samples": scores.samples} if scores.samples > 1 else {}
+    more |= {"classes": classes} if classes else {}
     if examples:
-        more = f',\n"classes": {as_json(classes)}' if classes else ""
-        out(f'\n],\n"scores": {as_json(totals)}{more}}}')
+        also = "".join(f',\n"{name}": {as_json(values)}' for name, values in more.items())
+        out(f'\n],\n"scores": {as_json(totals)}{also}}}')
     else:
-        print_json({"scores": totals, **({"classes": classes} if classes else {})})
+        print_json({"scores": totals, **more})
 
 
 def _print_tables(model: str, scores: "OutputScores", rows: Iterator[Row], per_example: bool) -> None:
@@ -184,6 +203,10 @@ def _print_tables(model: str, scores: "OutputScores", rows: Iterator[Row], per_e
             for total in totals
         ],
     )
+    if scores.samples > 1:
+        paragraph(
+            f"an example's value is its mean over up to {scores.samples} answers; n counts examples", "  "
+        )
     for total in totals:
         if total.missing:
             paragraph(f"{total.measure.name}: {total.missing} missing, most often: {total.reason}", "  ")

@@ -429,7 +429,7 @@ class LookingScreen(ChoosingScreen):
 
     def action_thoughts(self) -> None:
         pair, look = self._review.pair if self._review else None, self.query_one(Answers).look
-        if pair is None or not has_thoughts(pair):
+        if pair is None or not has_thoughts(look, pair):
             self.say("no reasoning trace was recorded here")
         else:
             self._look_at(look._replace(thoughts=not look.thoughts))

@@ -72,7 +72,7 @@ def sheet(look: ViewOptions, review: Review, width: int) -> Sheet:
     """The answers of the pair that stands in Review; there is one."""
     assert review.pair is not None
     if look.models:
-        return _models(review.pair.answers, width)
+        return _models(review.pair.answers, look, width)
     made = VIEWS[look.view].make(review, review.pair, width)
     return made._replace(rows=[*_thoughts(look, review, made.columns, width), *made.rows])
 
@@ -83,12 +83,14 @@ def _thoughts(look: ViewOptions, review: Review, columns: int, width: int) -> li
     Its segments count as changed, since no equal lines of two traces are folded.
     """
     assert review.pair is not None
-    sides = (review.pair.view.baseline, review.pair.view.candidate)
-    if not has_thoughts(review.pair) or "reference" in look.view:
+    sides = _read(look, review.pair)
+    if not has_thoughts(look, review.pair):
         return []
-    sized = [f"{name} {_size(side)}" for name, side in zip(review.names, sides, strict=True)]
-    sign = "▾" if look.thoughts else "▸"
-    titles = spanning(f"{sign} reasoning before the answer: {', '.join(sized)} · i", width, HEADING)
+    names = review.names
+    if "reference" in look.view:
+        names = ("", names[look.view.startswith("right")])
+    sized = [f"{name} {_size(side)}" for name, side in zip(names, sides, strict=True) if name]
+    titles = spanning(f"{_sign(look)} reasoning before the answer: {', '.join(sized)} · i", width, HEADING)
     if not look.thoughts:
         return [*titles]
     texts = [side.thinking or "" if side else "" for side in sides]
@@ -99,9 +101,21 @@ def _thoughts(look: ViewOptions, review: Review, columns: int, width: int) -> li
     return [*titles, *_padded(cells, columns), *spanning("answer", width, HEADING)]
 
 
-def has_thoughts(pair: ComparedPair) -> bool:
-    """Whether either side's trace is there to be shown."""
-    return any(side and side.thinking for side in (pair.view.baseline, pair.view.candidate))
+def has_thoughts(look: ViewOptions, pair: ComparedPair) -> bool:
+    """Whether a trace of what is shown is there to be shown too."""
+    return any(side and side.thinking for side in _read(look, pair))
+
+
+def _read(look: ViewOptions, pair: ComparedPair) -> list[ResponseRow | None]:
+    """The answers that stand in the columns; None for one that is not there, and for a reference."""
+    if look.models:
+        return [answer.response for answer in pair.answers]
+    sides = [pair.view.baseline, pair.view.candidate]
+    return [None, sides[look.view.startswith("right")]] if "reference" in look.view else sides
+
+
+def _sign(look: ViewOptions) -> str:
+    return "▾" if look.thoughts else "▸"
 
 
 def _size(response: ResponseRow | None) -> str:
@@ -229,7 +243,7 @@ def nearest(references: Sequence[str], answer: str) -> int:
 # All models
 
 
-def _models(answers: Sequence[ModelAnswer], width: int) -> Sheet:
+def _models(answers: Sequence[ModelAnswer], look: ViewOptions, width: int) -> Sheet:
     """As many answers beside each other as fit, the others below them."""
     fitting = max(1, min(MOST, (width + 3) // (NARROWEST + 3)))
     banks = -(-len(answers) // fitting)
@@ -239,12 +253,26 @@ def _models(answers: Sequence[ModelAnswer], width: int) -> Sheet:
     for start in range(0, len(answers), columns):
         bank = answers[start : start + columns]
         titles: list[list[Cell]] = [[(Segment(_title(answer, room), False, HEADING),)] for answer in bank]
-        cells = [wrapped(_said_by(answer.response), room) for answer in bank]
+        cells = [
+            [*_thought(answer.response, look, room), *wrapped(_said_by(answer.response), room)]
+            for answer in bank
+        ]
         found += [*_padded(titles, columns), *_padded(cells, columns)]
     models, samples = len({answer.response.model for answer in answers}), any(each.sample for each in answers)
     said = f"{models} models of this run answered" if answers else "no model answered this example"
     said += "; judges read the first sample of each" if samples else ""
     return Sheet([Content.styled(said, "$muted")], found, columns, folds=False)
+
+
+def _thought(response: ResponseRow, look: ViewOptions, room: int) -> list[Cell]:
+    """A model's trace above its answer, folded unless it was asked for."""
+    if not response.thinking:
+        return []
+    found = wrapped([Segment(f"{_sign(look)} thought {_size(response)} · i", False, HEADING)], room)
+    if look.thoughts:
+        found += wrapped([Segment(response.thinking, True, "$muted")], room, feeds=False)
+        found.append((Segment("answer", False, HEADING),))
+    return found
 
 
 def _said_by(response: ResponseRow) -> tuple[Segment, ...]:
