@@ -50,7 +50,7 @@ def connect(folder: Path) -> sqlite3.Connection:
     try:
         connection = _open(folder, "rw") if is_writable(folder) else _open_to_read(folder)
     except sqlite3.OperationalError as error:
-        if not _is_full(folder):
+        if not is_full(folder):
             raise explain(error, folder) from error
         connection = _open_to_read(folder)
     except sqlite3.Error as error:
@@ -61,10 +61,11 @@ def connect(folder: Path) -> sqlite3.Connection:
 
 def look(folder: Path) -> sqlite3.Connection:
     """A connection that writes nothing, not even the journal mode, which alone would change the file."""
-    return _open(folder, "ro") if is_writable(folder) and not _is_full(folder) else _open_to_read(folder)
+    return _open(folder, "ro") if is_writable(folder) and not is_full(folder) else _open_to_read(folder)
 
 
-def _is_full(folder: Path) -> bool:
+def is_full(folder: Path) -> bool:
+    """Whether there is too little room even to read the store with what is written to it meanwhile."""
     return shutil.disk_usage(folder).free < _SHARED_MEMORY
 
 
@@ -104,7 +105,7 @@ def _open_to_read(folder: Path) -> sqlite3.Connection:
     if shared.is_file() and shared.stat().st_size and log.is_file():
         return _open(folder, "ro")
     if log.is_file() and log.stat().st_size:
-        if _is_full(folder):
+        if is_full(folder):
             raise _full(folder)
         raise StoreError(
             f"the store {folder} can only be read here, and its newest rows are still in {log.name}",
@@ -215,7 +216,7 @@ def explain(error: Exception, folder: Path) -> StoreError:
         return StoreError(
             f"the store {folder / FILE} is damaged: {text}", "restore a copy, or use another --store DIR"
         )
-    if "full" in text or (_is_full(folder) and ("readonly" in text or "disk I/O" in text)):
+    if "full" in text or (is_full(folder) and ("readonly" in text or "disk I/O" in text)):
         return _full(folder)
     if "readonly" in text:
         return StoreError(

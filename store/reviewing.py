@@ -17,8 +17,6 @@ from store.read.history import Connection
 from store.read.query import select
 
 KINDS = ("preference", "thumbs", "rating", "tag", "note", "correction", "flag")
-PREFERENCES = ("left", "right", "tie", "both_bad")
-THUMBS = ("up", "down")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,21 +130,6 @@ def acknowledge(connection: sqlite3.Connection, alert_id: int, person: str, note
     connection.execute(
         "UPDATE alert SET acknowledged = ?, acknowledged_by = ?, note = ? WHERE id = ?",
         (time.time(), person, note, alert_id),
-    )
-
-
-def record_look(
-    connection: sqlite3.Connection,
-    eval_set: str,
-    split: str,
-    user: str,
-    reason: str,
-    run_id: int | None = None,
-) -> None:
-    """Adds to the test lock's ledger."""
-    connection.execute(
-        "INSERT INTO splituse (run_id, eval_set, split, user, reason, created) VALUES (?, ?, ?, ?, ?, ?)",
-        (run_id, eval_set, split, user, reason, time.time()),
     )
 
 

@@ -192,7 +192,7 @@ class Recorder:
             & (table.c.worker_host != host)
             & (table.c.heartbeat > now - STALE_AFTER)
         )
-        with self._engine.begin() as connection:
+        with _explained(self.folder), self._engine.begin() as connection:
             taken = connection.execute(
                 update(table)
                 .where(
@@ -215,7 +215,7 @@ class Recorder:
 
     def rows(self, record: type[R], **equal: Any) -> list[R]:
         """All records whose columns equal the given values, in primary-key order."""
-        with self._engine.connect() as connection:
+        with _explained(self.folder), self._engine.connect() as connection:
             return _rows(connection, record, equal)
 
     def run(self) -> Run:
@@ -228,14 +228,14 @@ class Recorder:
         """The sum of one column over the rows whose columns equal the given values; missing ones count 0."""
         table = table_of(record)
         statement = _where(select(func.sum(table.c[name])), table, equal)
-        with self._engine.connect() as connection:
+        with _explained(self.folder), self._engine.connect() as connection:
             return float(connection.execute(statement).scalar() or 0.0)
 
     def column(self, record: type[Record], name: str, **equal: Any) -> set[Any]:
         """The distinct values of one column among the rows whose columns equal the given values."""
         table = table_of(record)
         statement = _where(select(table.c[name]).distinct(), table, equal)
-        with self._engine.connect() as connection:
+        with _explained(self.folder), self._engine.connect() as connection:
             return set(connection.execute(statement).scalars())
 
 
@@ -268,9 +268,15 @@ def one_transaction(folder: Path) -> Iterator[Transaction]:
 
 @contextmanager
 def _committed(engine: Engine, folder: Path) -> Iterator[Transaction]:
+    with _explained(folder), engine.begin() as connection:
+        yield Transaction(connection)
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """What SQLite cannot do (disk full, locked) as StoreError, in words; other mistakes stay as they are."""
     try:
-        with engine.begin() as connection:
-            yield Transaction(connection)
+        yield
     except DatabaseError as error:
         if not isinstance(error.orig, Exception) or isinstance(error, IntegrityError):
             raise

@@ -34,9 +34,9 @@ class BenchmarkQuestion(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A score with what decides whether it may be compared; `samples` are empty where only a file told it.
+    """A score with what decides whether it may be compared; `samples` are empty for a results file alone.
 
-    `n` 0 means that nobody knows how many documents counted. `asked` is that of `asked_as`.
+    `n` 0: the number of documents is unknown. `asked` is that of `asked_as`.
     """
 
     value: float | None
@@ -51,7 +51,7 @@ class Measured:
 
 
 def measure_name(key: Key) -> str:
-    """The measure as people read it: "task · metric", with the filter where there is one."""
+    """The measure as shown: "task · metric", with the filter where there is one."""
     return f"{key.task} · {key.metric}" + ("" if key.filter == "none" else f" ({key.filter})")
 
 
@@ -63,8 +63,8 @@ def group_samples(
 ) -> Mapping[BenchmarkQuestion, float]:
     """The samples behind a score: a task's own, or a group's members' where its value is their mean.
 
-    lm-eval weights some groups by size, so that they are the mean over all their documents; others give each
-    member the same weight, and have no samples of their own.
+    Groups that lm-eval weights by size are the mean over all documents; others weight members equally, and
+    have no samples.
     """
     if key in samples or key.task not in groups or value is None:
         return samples.get(key, {})
@@ -108,7 +108,7 @@ def compare_scores(
 def _by_errors(
     sides: tuple[str, str], name: str, direction: Direction, ours: Measured, theirs: Measured
 ) -> Comparison:
-    """As if each side had been asked other questions, which is what standard errors alone allow."""
+    """As independent samples, which is all that standard errors alone allow."""
     assert ours.value is not None and theirs.value is not None
     known = [n for n in (ours.n, theirs.n) if n]
     paired = from_stderr(
@@ -136,11 +136,11 @@ def _other_content(ours: Measured, theirs: Measured) -> str:
     hashes = ours.task_hash, theirs.task_hash
     if None in hashes or hashes[0] == hashes[1]:
         return ""
-    return "different documents, prompts or targets: the task's hash is another"
+    return "different documents, prompts or targets: the task's hash differs"
 
 
 def _other_count(ours: Measured, theirs: Measured) -> str:
-    """Without the questions a limit alone says that the documents are others."""
+    """Without the questions, only a limit tells that the documents differ."""
     if ours.n and theirs.n:
         return f"different documents: {theirs.n:,} and {ours.n:,} of them" if ours.n != theirs.n else ""
     limits = theirs.asked.get(LIMIT, "none"), ours.asked.get(LIMIT, "none")
@@ -153,14 +153,14 @@ def _missing(candidate: str, baseline: str, ours: float | None, theirs: float | 
 
 
 def _asked(ours: Iterable[BenchmarkQuestion], theirs: Iterable[BenchmarkQuestion]) -> str:
-    """Why no question of one is among those of the other."""
+    """Why no question of one model was asked of the other."""
     before = {(item.task, item.doc_id): item for item in theirs}
     pairs = [(item, before[item.task, item.doc_id]) for item in ours if (item.task, item.doc_id) in before]
     if not pairs:
         return "they were asked different documents"
     prompts = sum(first.prompt_hash != second.prompt_hash for first, second in pairs)
     what = "prompts" if prompts else "targets"
-    return f"different {what}: the hashes of all {len(pairs)} shared documents are others"
+    return f"different {what}: the hashes of all {len(pairs)} shared documents differ"
 
 
 def _parts(samples: Mapping[BenchmarkQuestion, float]) -> dict[str, tuple[float, float]]:

@@ -1,7 +1,7 @@
 """Can the judge be believed? People's labels on some examples against its verdicts on all.
 
 A label of a person and a verdict of the judge are win, loss or tie of the candidate; "both bad" is a tie.
-What several people said of one example counts as their majority, and as a tie without one.
+Several people's labels of one example count as their majority, or as a tie.
 """
 
 from collections import Counter, defaultdict
@@ -25,7 +25,7 @@ from engine.stats.ppi import Corrected, corrected_mean, labels_to_settle
 
 POINTS = {"win": 1.0, "tie": 0.5, "both_bad": 0.5, "loss": 0.0}
 _Z2 = 3.8415  # the normal quantile of 97.5 %, squared: Wilson's bound of 0 in n is _Z2 / (n + _Z2)
-RANDOM = "random"  # the queue whose examples stand for all of them
+RANDOM = "random"  # the queue that is a random sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class HumanLabel:
 
 @dataclass(frozen=True, slots=True)
 class Raters:
-    """How far raters agree on the same examples; `pairs` is how many examples at least two of them rated."""
+    """Raters' agreement; `pairs` counts the examples that at least two of them rated."""
 
     pairs: int
     raw: Agreement  # ties count as an outcome
@@ -60,12 +60,12 @@ class Calibration:
     between_people: dict[str, Raters]  # "ann and bob", and "all" of three or more
     confusion: dict[str, dict[str, dict[str, int]]]  # category ("" all) → people's outcome → judge's → count
     corrected: Corrected
-    to_settle: int | None  # labels in all that would settle the gate
+    to_settle: int | None  # labels in all that settle the gate
 
 
 @dataclass(frozen=True, slots=True)
 class CriterionAgreement:
-    """How the judge reads one criterion: its mean distance from people's ratings, and whether ranks agree."""
+    """One criterion of a judge: mean distance from people's ratings, and rank correlation."""
 
     name: str
     n: int
@@ -79,8 +79,7 @@ def calibrate(
 ) -> Calibration:
     """A judge's verdicts by example (failed ones left out) against people's labels.
 
-    `gate` is the win rate that the plan asks for: how many labels would tell on which side of it the
-    corrected win rate lies.
+    `gate` is the plan's minimum win rate, for the number of labels that would settle it.
     """
     by_example = _by_example(labels)
     people = {example: majority([label.outcome for label in said]) for example, said in by_example.items()}
@@ -155,17 +154,17 @@ def criteria(
 
 
 def majority(outcomes: Sequence[str]) -> str:
-    """What most said; a tie where no outcome has more than the next."""
+    """The most frequent outcome; a tie if there is no single one."""
     counts = Counter(_plain(outcome) for outcome in outcomes).most_common(2)
     first = counts[0]
     return "tie" if len(counts) > 1 and counts[1][1] == first[1] else str(first[0])
 
 
 def _as_rate(found: Corrected, people: Sequence[float], judged: Sequence[float]) -> Corrected:
-    """The same with intervals as a rate has them: within 0 and 1, and never of no width.
+    """The same with intervals within 0 and 1, and never of zero width.
 
-    The labels alone have Wilson's interval, as on every screen. A judge that agreed with all of them has no
-    spread to make an interval of, which is not certainty: Wilson's says how often the next one may differ.
+    The labels alone have Wilson's interval. A judge that agreed with all labels has no spread, which is not
+    certainty: Wilson's interval says how often the next one may differ.
     """
     low, high = found.low, found.high
     alone = wilson(sum(people), len(people)) if people else found.labels_alone
@@ -186,7 +185,7 @@ def _as_rate(found: Corrected, people: Sequence[float], judged: Sequence[float])
 def _to_settle(
     people: Sequence[float], judged: Sequence[float], rest: Sequence[float], value: float | None, gate: float
 ) -> int | None:
-    """How many labels would settle the gate, as long as what they say stays as it is."""
+    """How many labels would settle the gate if further ones are like these."""
     if list(people) != list(judged):
         return labels_to_settle(people, judged, rest, gate)
     apart = abs(value - gate) if value is not None else 0.0
@@ -214,7 +213,7 @@ def _points(said: Sequence[HumanLabel]) -> float:
 
 
 def _all_of(people: Mapping[str, str], judged: Mapping[str, str]) -> set[str]:
-    """Every labelled example, where people labelled all there is: no queue can have chosen among them."""
+    """Every example if people labelled them all: then no queue selected among them."""
     return set(people) if judged.keys() <= people.keys() else set()
 
 

@@ -1,4 +1,4 @@
-"""What two runs have in common to compare: candidates, examples, measures; a reason for all else."""
+"""What two runs have in common: candidates, examples, measures; and why the rest is left out."""
 
 import json
 import math
@@ -25,8 +25,8 @@ from store.records import StoredMetric
 
 GENERATION = "generation"  # of a model's details: the settings by which it was asked
 _SHOWN = 40  # characters of a setting
-NOT_DECLARED = "no metric of Assay's gives a measure of that name, and its values are not averages"
-NO_EXAMPLES = "they are taken of a run's answers or of a corpus as a whole, not example by example"
+NOT_DECLARED = "no metric of Assay has a measure of that name, and its values are not averages"
+NO_EXAMPLES = "they are measured over a whole run or corpus, not per example"
 _NUMBERED = re.compile(r"\d{1,3}(;.*)?")  # a version of Assay's own measures; those of a plan are hashes
 _OF_A_WHOLE_RUN = re.compile(r"(perplexity|bits_per_byte):.+|latency_p\d+_s|tokens_(in|out)_(total|mean)")
 
@@ -35,7 +35,7 @@ Parts = dict[str, tuple[float, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Incomparable:
-    """Something of one run that was not set against the other, and why."""
+    """Something of one run that was not compared, and why."""
 
     what: str
     reason: str
@@ -78,7 +78,7 @@ def shared_examples(older: Side, newer: Side) -> tuple[Keys, list[Incomparable]]
     """Each run's row ids of the shared examples, by the examples' own ids; and what is not shared."""
     before, after = older.examples, newer.examples
     both = before.keys() & after.keys()
-    # Most runs share the eval set, and with it the very rows: only what differs is read.
+    # Most runs share the eval set's very rows: only differing ones are read.
     moved = {name for name in both if before[name] != after[name]}
     said = evidence.contents(older.connection, {side[name] for side in (before, after) for name in moved})
     changed = {name for name in moved if _content(said[before[name]]) != _content(said[after[name]])}
@@ -114,7 +114,7 @@ def _content(example: ExampleRow) -> tuple[Any, ...]:
 
 
 def paired_candidates(older: Side, newer: Side) -> tuple[list[Pair], list[Incomparable]]:
-    """Candidates of the same name, or the only one of each run, as (older, newer); and those left alone."""
+    """Candidates of the same name, or each run's only one, as (older, newer); and the rest."""
     before = {model.name: model for model in older.candidates}
     pairs = [(before[model.name], model) for model in newer.candidates if model.name in before]
     if not pairs and len(older.candidates) == len(newer.candidates) == 1:
@@ -133,7 +133,7 @@ _ASKED = ("system", "chat_template_kwargs", "template")
 
 
 def settings_apart(sides: Sides, pairs: Sequence[Pair]) -> list[str]:
-    """In a sentence for each pair, the settings by which its models answered differently."""
+    """A sentence for each pair whose models were asked with different settings."""
     said = []
     for pair in pairs:
         before, after = (_asked(model) for model in pair)
@@ -144,7 +144,7 @@ def settings_apart(sides: Sides, pairs: Sequence[Pair]) -> list[str]:
         ]
         if apart and before and after:
             labels = " and ".join(side.label(model) for side, model in zip(sides, pair, strict=True))
-            said.append(f"{labels} answered by different settings: {', '.join(apart)}")
+            said.append(f"{labels} answered with different settings: {', '.join(apart)}")
     return said
 
 
@@ -160,7 +160,7 @@ def _shown(value: Any) -> str:
 
 
 def shared_measures(older: Side, newer: Side) -> tuple[dict[str, Measure], list[Incomparable]]:
-    """The measures that both runs took in the same way, with this version's rule for combining them."""
+    """The measures that both runs took in the same way, and how to combine them."""
     declared, unloadable = declared_measures((older, newer))
     measures: dict[str, Measure] = {}
     differing: list[Incomparable] = []
@@ -211,16 +211,15 @@ def _unknown(row: StoredMetric, known: Measure | None, unloadable: Sequence[str]
     alike = known.combine in (mean, PERPLEXITY.combine)
     numbered = _NUMBERED.fullmatch(known.version) and _NUMBERED.fullmatch(row.version)
     if known.version != row.version and not (alike and numbered):
-        return f"both runs measured it by version {row.version}; here it is version {known.version}"
+        return f"both runs used version {row.version}; this Assay has version {known.version}"
     return None
 
 
 def declared_measures(sides: Sequence[Side] = ()) -> tuple[dict[str, Measure], list[str]]:
     """Every measure that Assay and the plans of these runs declare, by name.
 
-    A run may come from another store: no Python that its plan names is imported. What is stored of a plan's
-    own measures says how they are combined, where they are averaged. Beside the measures stands why metrics
-    could not be loaded, a sentence each.
+    A run may come from another store: no Python that its plan names is imported. A plan's own measures are
+    included where they are stored as averages. Also: a sentence for each metric that cannot be loaded.
     """
     measures = {measure.name: measure for name in REGISTRY for measure in load_metric(name, {}).measures}
     unloadable: dict[str, None] = {}
@@ -308,7 +307,7 @@ class SharedSets:
 
     @property
     def said(self) -> str:
-        """In a sentence, where not every example counts; nothing too where a run has no eval set."""
+        """A sentence where not every example counts; empty also for a run without an eval set."""
         if self.older_version is None or self.newer_version is None:
             return ""
         left_out = {

@@ -1,4 +1,4 @@
-"""A candidate against a baseline on one measure: the row that screens show and gates judge."""
+"""A candidate against a baseline on one measure: what screens show and gates check."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ from engine.stats.paired import Paired, Sides, compare_all
 Kind = Literal["metric", "benchmark", "corpus"]
 
 _WORST = 20
-DEPENDENT = "no interval: the examples' values hang together, since the answers of one batch share its time"
+DEPENDENT = "no interval: answers of one batch share its time, so their values are not independent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def not_comparable(
     candidate_value: float | None = None,
     baseline_value: float | None = None,
 ) -> Comparison:
-    """Two values that must not be set against each other, or of which one is missing, and why.
+    """Two values that must not be compared, or one of which is missing, and why.
 
     Perplexities of models with different tokenizers are one case (bits_per_byte compares them), benchmark
     scores of different task versions, shots or prompts another.
@@ -165,7 +165,7 @@ def compare_measures(
 
 
 def _without_chance(candidate: str, baseline: str, item: Scores, kind: Kind) -> Comparison:
-    """What no interval can be given for: nothing shared, or values that hang together."""
+    """Comparisons without an interval: nothing shared, or dependent values."""
     measure = item.measure
     if item.candidate.keys() & item.baseline.keys():
         return _without_interval(candidate, baseline, measure, kind, item.candidate, item.baseline)
@@ -187,7 +187,7 @@ def _together(
         )
         for item in scores
     ]
-    alone = "one example alone has no spread, so no interval" if len(shared) == 1 else None
+    alone = "no interval from a single example" if len(shared) == 1 else None
     found = []
     for item, side, paired in zip(scores, sides, compare_all(sides, seed), strict=True):
         measure = item.measure
@@ -213,7 +213,7 @@ def _without_interval(
     candidate_parts: Mapping[str, Sequence[float]],
     baseline_parts: Mapping[str, Sequence[float]],
 ) -> Comparison:
-    """Both values on the shared examples and their difference, without a claim about chance."""
+    """Both values on the shared examples and their difference, without an interval."""
     shared = sorted(candidate_parts.keys() & baseline_parts.keys())
     values = [
         finite(measure.combine(np.array([parts[key] for key in shared], dtype=np.float64).sum(axis=0)))

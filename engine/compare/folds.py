@@ -76,16 +76,17 @@ def newest_folds(connection: history.Connection, run_id: int) -> dict[int, int]:
     """
     if (history.run(connection, run_id).options or {}).get("fold") is None:
         raise BadInput(
-            f"run {run_id} is not of a fold", "`assay run PLAN --fold all` runs a plan's folds one by one"
+            f"run {run_id} is not the run of a fold",
+            "`assay run PLAN --fold all` runs a plan's folds one by one",
         )
     runs = fold_runs(connection, run_id)
     if not runs:
-        raise BadInput("no run of this plan's folds is finished", f"`assay resume {run_id}` goes on")
+        raise BadInput("no run of this plan's folds is finished", f"`assay resume {run_id}` continues it")
     return runs
 
 
 def pool(connection: history.Connection, runs: Mapping[int, int]) -> Folds:
-    """The finished runs of a plan's folds, by fold, taken together. Raises ValueError without a run."""
+    """The finished runs of a plan's folds, pooled. Raises ValueError without a run."""
     if not runs:
         raise ValueError("no run, nothing to pool")
     sides = {fold: Side(connection, run) for fold, run in sorted(runs.items())}

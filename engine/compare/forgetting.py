@@ -1,6 +1,6 @@
 """What a fine-tune forgot: general text, benchmarks, form, length and refusals of one candidate side by side.
 
-Made of comparisons that are already recorded, with their rulings; nothing is computed anew.
+Made of stored comparisons with their rulings; nothing is recomputed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -52,7 +52,6 @@ class ForgettingRow:
 
     @property
     def word(self) -> str:
-        """The ruling in the words of this table."""
         return _SAID.get(self.standing, self.standing)
 
     @property
@@ -65,7 +64,7 @@ class ForgettingRow:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What a candidate's rows against one baseline come to; `aspects` are those that it rests on."""
+    """The verdict of a candidate's rows against one baseline, and the `aspects` behind it."""
 
     candidate: str
     baseline: str
@@ -74,9 +73,9 @@ class Conclusion:
 
 
 def forgetting(comparisons: Sequence[ComparisonRow]) -> list[ForgettingRow]:
-    """A row for each corpus, each benchmark, format compliance, length and refusals, pair by pair of models.
+    """A row for each corpus, benchmark, format compliance, length and refusals, for each pair of models.
 
-    A corpus is told by its perplexity, or by bits per byte where perplexities do not compare.
+    A corpus counts by its perplexity, or by bits per byte where perplexities are not comparable.
     """
     pairs: dict[tuple[str, str], list[tuple[str, ComparisonRow]]] = {}
     for aspect, row in _chosen(comparisons):
@@ -93,7 +92,7 @@ def conclusions(rows: Iterable[ForgettingRow]) -> list[Conclusion]:
 
 
 def _conclusion(candidate: str, baseline: str, rows: list[ForgettingRow]) -> Conclusion:
-    """No evidence is not "kept": every aspect with a better end must show it, or have nothing to lose."""
+    """ "kept" takes evidence: every aspect with a direction must show it, or be at the floor."""
     sided = [row for row in rows if row.direction != "none"]
     worse = tuple(row.aspect for row in rows if row.standing == "worse")
     open_ = tuple(row.aspect for row in sided if row.standing in _OPEN)
@@ -109,7 +108,7 @@ def _conclusion(candidate: str, baseline: str, rows: list[ForgettingRow]) -> Con
 
 
 def _chosen(comparisons: Sequence[ComparisonRow]) -> Iterable[tuple[str, ComparisonRow]]:
-    """The comparisons that speak of forgetting, in the table's order, each with the name of its aspect."""
+    """The comparisons about forgetting, in the table's order, with their aspects' names."""
     corpora: dict[tuple[str, str, str], ComparisonRow] = {}
     for row in comparisons:
         if row.kind == "corpus":
@@ -133,7 +132,7 @@ def corpus_aspect(measure: str) -> str:
 
 
 def _is_first(row: ComparisonRow, known: ComparisonRow) -> bool:
-    """Whether a corpus's perplexity takes the place of its bits per byte."""
+    """Whether a corpus's perplexity is shown rather than its bits per byte."""
     return row.measure.startswith("perplexity") and (row.delta is None) == (known.delta is None)
 
 

@@ -1,4 +1,4 @@
-"""The one rule on what a comparison says: better, worse or inconclusive, and how many examples would tell.
+"""The one rule on what a comparison says: better, worse or inconclusive, and how many examples it needs.
 
 A candidate's comparisons are ruled on in families, each corrected for multiple looks (Holm 1979):
 
@@ -9,8 +9,8 @@ A candidate's comparisons are ruled on in families, each corrected for multiple 
 - its win rates over all judges and baselines, whose intervals are Bonferroni's (`rule_on_rate`);
 - "folds": all its comparisons over a plan's folds, which no gate checks.
 
-So what a gate looks at is not diluted by measures that nobody asked about. The run's last phase stores each
-ruling with its comparison. Screens, reports and alerts print the stored one. A limit adds severity, and never
+So measures that nobody asked about do not dilute what a gate checks. The run's last phase stores each
+ruling with its comparison. Screens, reports and alerts print the stored one. A limit adds severity, never
 another test: "no worse" reads the same interval against the limit.
 
 Standard library only: screens and reports use it.
@@ -70,7 +70,7 @@ class BoundedComparison:
 
     @property
     def is_at_floor(self) -> bool:
-        """Whether the baseline's value is the worst that there is, so that nothing can be lost."""
+        """Whether the baseline's value is the worst possible, so that nothing can be lost."""
         worst = {"higher": self.ends[0], "lower": self.ends[1]}.get(self.comparison.direction)
         return worst is not None and self.comparison.baseline_value == worst
 
@@ -86,8 +86,7 @@ class Ruling:
     - not tested: there is a difference and no interval. missing: there is no difference.
 
     `p` and the interval are corrected over the `size` comparisons of the `family`; None where not tested.
-    About `needed` examples would decide what chance may explain; None where it is decided, or too little is
-    known.
+    About `needed` examples would decide it; None where it is decided, or too little is known.
     """
 
     standing: Standing
@@ -104,7 +103,7 @@ class Ruling:
         return self.standing in DECIDED
 
     def stored(self) -> dict[str, Any]:
-        """By the names under which the store keeps it with its comparison."""
+        """By its column names in the store."""
         return {
             "standing": self.standing,
             "family": self.family,

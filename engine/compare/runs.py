@@ -1,6 +1,6 @@
-"""Models of two runs of one history against each other, pair by pair.
+"""Models of two runs compared, pair by pair.
 
-Paired on the examples that both runs evaluated in the same words. What may not be compared is listed with its
+Paired on the examples that both runs evaluated in the same words. What cannot be compared is listed with its
 reason: another metric version, another judge or prompt, another tokenizer, a model that only one run has.
 """
 
@@ -46,7 +46,7 @@ class PairsComparison:
     rates: list[Comparison]
     benchmarks: list[Comparison]
     incomparable: list[Incomparable]
-    settings: list[str]  # by which the models of a pair answered differently, a sentence each
+    settings: list[str]  # a sentence for each pair whose models had different settings
 
 
 def compare_pairs(sides: Sides, pairs: Sequence[Pair]) -> PairsComparison:
@@ -80,7 +80,7 @@ def _metrics(sides: Sides, pair: Pair, measures: Mapping[str, Measure], keys: Ke
     )
     if _same_tokenizer(*pair):
         return found
-    reason = "perplexities under different tokenizers do not compare; bits per byte do"
+    reason = "perplexities under different tokenizers are not comparable; bits per byte are"
     return [
         not_comparable(after, before, item.measure, item.direction, "metric", reason)
         if item.measure == "perplexity"

@@ -1,7 +1,7 @@
-"""Many measures on many slices at once: values, differences, and how sure they are.
+"""Many measures on many slices: values, differences and their intervals.
 
-All measures and models of a slice share their resamples, so that the draws and the sums over them are made
-once: 40 measures of 5 models on 20 slices of 10,000 examples take seconds.
+All measures and models of a slice share their resamples, so 40 measures of 5 models on 20
+slices of 10,000 examples take seconds.
 """
 
 from collections import defaultdict
@@ -34,7 +34,7 @@ from engine.stats.resampling import Array, bootstrap_sums, swapped_sums
 
 SMALLEST = 5  # examples with a value, for a slice to be compared or tested
 RESAMPLES = 1000
-_PER_TEST = 40  # resamples for each slice tested, so that the smallest p-value survives the correction
+_PER_TEST = 40  # resamples for each slice tested: the smallest p-value must survive the correction
 _WORST = 20
 
 Members = Mapping[str, NDArray[np.intp]]

@@ -15,9 +15,9 @@ from engine.stats.intervals import Interval, bootstrap_interval
 
 Parts = tuple[float, ...]
 
-# A checkpoint with fewer of the sample's examples measured is broken, and not ranked among the others.
+# A checkpoint measured on fewer of the sample's examples is broken, and not ranked.
 LEAST = 0.5
-# Names of corpora with a meaning: what is not to be forgotten, what is to be learned, and reworded texts.
+# Corpora by name: what must not be forgotten, what is to be learned, reworded texts.
 GENERAL, DOMAIN, ALTERED = "general", "domain", "-altered"
 
 
@@ -41,7 +41,7 @@ class Place:
 
 
 def general_measure(plan: Plan) -> Measure | None:
-    """What the default keeps a sweep from forgetting: a corpus that is not the domain's, else a benchmark.
+    """What a sweep must not forget, by default: a corpus that is not the domain's, else a benchmark.
 
     None where the plan has neither, or names a measure to cut by.
     """
@@ -57,15 +57,15 @@ def general_measure(plan: Plan) -> Measure | None:
 
 
 def task_measure(task: str) -> Measure:
-    """A benchmark task, whose first metric counts; whether more is better is known once it has run."""
+    """A benchmark task by its first metric; its direction is known once it has run."""
     what = f"the first metric of {task}"
     return Measure(task, "higher", None, None, "", frozenset({"weights"}), "", "lm-eval", what)
 
 
 def cheap_measure(plan: Plan, leave_out: Sequence[str] = ()) -> Measure:
-    """The measure that the plan's sweep is cut by; metrics to leave out are not loaded.
+    """The measure that cuts the plan's sweep; other metrics are not loaded.
 
-    Raises BadInput when no metric of the plan gives it, or when neither side of it is the better one.
+    Raises BadInput when no metric of the plan gives it, or when it has no direction.
     """
     used = [name for name in plan.metrics.use if name not in leave_out]
     metrics = load_metrics(used, plan.metrics.settings)
@@ -139,7 +139,7 @@ def hold_to_general(places: Sequence[Place], general: Sequence[Place], keep: int
         (place for place in places if place.rank is not None),
         key=lambda place: (place.model not in least, place.rank),
     )
-    forgot = f"half of the checkpoints or more are better on {name}"
+    forgot = f"not in the better half on {name}"
     unknown = f"{name} could not be measured"
     found = [
         replace(

@@ -103,7 +103,7 @@ def find_calls(text: str, tools: Tools = ()) -> FoundCalls:
         read = _READERS[opening.lastgroup or ""] if opening else _alone
         calls = tuple(read(text[opening.start() :] if opening else text, tools))
         json.dumps(calls, ensure_ascii=False).encode()  # half of a character is a ValueError
-        return FoundCalls(calls, "a call is begun and not written" if opening and not calls else None)
+        return FoundCalls(calls, "a call begins and is cut off" if opening and not calls else None)
     except Malformed as error:
         return FoundCalls((), error.message)
     except (ValueError, TypeError, LookupError, RecursionError) as error:
@@ -311,7 +311,7 @@ def _literal(node: ast.expr) -> Any:
         return {str(_literal(key)): _literal(value) for key, value in pairs if key is not None}
     value = ast.literal_eval(node)
     if not isinstance(value, str | int | float | bool | None):
-        raise Malformed("a value of the call is none that JSON has")
+        raise Malformed("a value of the call has no JSON form")
     return finite(value) if isinstance(value, float) else value
 
 
@@ -465,7 +465,7 @@ def _tool(item: Any, where: str) -> dict[str, Any]:
     tool = {**outer, "type": "function", "function": function}
     schema = schema_of(tool)
     if schema and (problem := _schema_problem(json.dumps(schema, sort_keys=True))):
-        raise Malformed(f"{where}.parameters: is no valid JSON schema: {problem}")
+        raise Malformed(f"{where}.parameters: is not a valid JSON schema: {problem}")
     return tool
 
 

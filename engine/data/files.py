@@ -33,7 +33,7 @@ def hub_files(text: str) -> tuple[Path, ...]:
     """
     parts = _NAME.fullmatch(text)
     if parts is None:
-        raise BadInput(f"hf:{text}: is no data set's name", "Write hf:OWNER/NAME:SPLIT, for example.")
+        raise BadInput(f"hf:{text}: is not a data set's name", "Write hf:OWNER/NAME:SPLIT, for example.")
     name, config, split = parts.groups()
     reason = _unreachable(name)
     import datasets
@@ -49,7 +49,7 @@ def hub_files(text: str) -> tuple[Path, ...]:
                 f"{name} --local-dir DIR), copy the folder here, and name it in place of hf:…",
             ) from error
         raise BadInput(
-            f"hf:{text}: {error}", f"https://huggingface.co/datasets/{name} lists what there is."
+            f"hf:{text}: {error}", f"https://huggingface.co/datasets/{name} lists its files."
         ) from error
     if isinstance(found, datasets.DatasetDict):
         if len(found) > 1:
@@ -182,15 +182,13 @@ def _refuse_astray(path: Path, folder: Path) -> None:
     try:
         real, home = path.resolve(strict=True), folder.resolve()
     except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself
-        raise BadInput(
-            f"{path}: is a link that leads nowhere", "Remove it, or copy the file there."
-        ) from error
+        raise BadInput(f"{path}: is a broken link", "Remove it, or copy the file there.") from error
     # The hub's cache keeps the files of a snapshot beside it.
     cache = next((parent.parent for parent in home.parents if parent.name == "snapshots"), home)
     if not real.is_relative_to(cache):
-        raise BadInput(f"{path}: is a link out of its folder, to {real}", "Copy what it names there.")
+        raise BadInput(f"{path}: is a link out of its folder, to {real}", "Copy its target there.")
     if not (real.is_file() or real.is_dir()):
-        raise BadInput(f"{path}: is no file", "Remove it.")
+        raise BadInput(f"{path}: is not a file", "Remove it.")
 
 
 def _split_name(file: Path) -> str | None:

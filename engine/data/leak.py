@@ -28,7 +28,7 @@ FEWEST_BENCHMARKS = 3
 GAP = 0.02
 _TOLD = 5  # measures that a message names
 
-_HINT = "this is a hint, not a proof: look at the examples and at what was trained on"
+_HINT = "a hint, not proof: check the examples and the training data"
 
 
 @dataclass(frozen=True, slots=True)

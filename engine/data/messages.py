@@ -189,7 +189,7 @@ def _text_parts(parts: list[Any], where: str) -> str:
         if isinstance(part, dict) and part.get("type") == "text"
     ]
     if len(texts) != len(parts) or not all(isinstance(text, str) for text in texts):
-        raise Malformed(f"{where}: has parts that are no text (images, audio); only text can be evaluated")
+        raise Malformed(f"{where}: has non-text parts (images, audio); only text can be evaluated")
     return "".join(str(text) for text in texts)
 
 
@@ -248,9 +248,7 @@ def _linked(messages: Messages, key: str, training: bool) -> Messages:
         elif message["role"] == "tool":
             own = message.get("tool_call_id")
             if own is not None and own not in known and not training:
-                raise Malformed(
-                    f"{key}[{place}]: tool_call_id {ascii(own)[:60]} belongs to no call before it"
-                )
+                raise Malformed(f"{key}[{place}]: tool_call_id {ascii(own)[:60]} belongs to no earlier call")
             answered = own or next(iter(waiting), None)
             waiting = [call for call in waiting if call != answered]
             if answered is not None:

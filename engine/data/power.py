@@ -1,6 +1,6 @@
 """How small a change an eval set of some size can show."""
 
-from math import ceil, sqrt
+from math import sqrt
 
 _Z = 1.959964 + 0.841621  # two-sided 5 %, power 80 %
 AGREEMENT = 0.875  # of models that differ by a fine-tune, on seven examples of eight
@@ -16,8 +16,3 @@ def smallest_change(examples: int, agreement: float = AGREEMENT) -> float:
     if examples < 1:
         raise ValueError("no example, no comparison")
     return min(_Z * sqrt((1 - agreement) / examples), 1.0)
-
-
-def examples_for(change: float, agreement: float = AGREEMENT) -> int:
-    """How many examples show a difference of `change` (above 0, up to 1)."""
-    return ceil(_Z**2 * (1 - agreement) / change**2)

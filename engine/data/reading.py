@@ -69,7 +69,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(record) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"key {twice!r} stands twice in one object")
+        raise ValueError(f"key {twice!r} appears twice in one object")
     return record
 
 
@@ -225,7 +225,7 @@ def _csv_records(path: Path) -> Iterator[Record]:
                 if len(row) != len(header):
                     raise BadInput(
                         f"{path}:{start}: has {len(row)} cells where the header has {len(header)}",
-                        "A text with the delimiter or a line break in it must stand in double quotes.",
+                        "A text with the delimiter or a line break in it must be in double quotes.",
                     )
                 yield start, dict(zip(header, row, strict=True))
             start = above + reader.line_num + 1
@@ -243,7 +243,7 @@ def _header(path: Path, line: int, row: list[str]) -> list[str]:
     header = [name.strip() for name in row]
     if twice := next((name for name in header if header.count(name) > 1), None):
         raise BadInput(
-            f"{path}:{line}: column {twice!r} stands twice in the header", "Rename one of the two."
+            f"{path}:{line}: column {twice!r} appears twice in the header", "Rename one of the two."
         )
     return header
 
@@ -265,7 +265,7 @@ def _columnar_records(path: Path, first_row: int) -> Iterator[Record]:
             yield row, {key: _plain(value) for key, value in record.items()}
     except (arrow.ArrowException, UnicodeDecodeError) as error:
         raise BadInput(
-            f"{path}: is not whole {path.suffix[1:]} data: {error}", "Export the file again."
+            f"{path}: is incomplete or damaged {path.suffix[1:]} data: {error}", "Export the file again."
         ) from error
     except OSError as error:
         raise open_error(path, error) from error

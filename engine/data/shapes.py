@@ -155,9 +155,7 @@ def _example(line: int, record: dict[str, Any], template: str | None, training: 
     if not query.strip() and not training:
         raise Malformed("the query is empty" if messages else "has no user turn", True)
     if len(query) > LONGEST and not training:
-        raise Malformed(
-            f"the query has {len(query):,} characters; no model can be asked more than {LONGEST:,}"
-        )
+        raise Malformed(f"the query has {len(query):,} characters; the maximum is {LONGEST:,}")
     return Example(
         id=_scalar(record, "id") or _scalar(record, "question_id") or "",
         query=query,

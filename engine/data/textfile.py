@@ -84,7 +84,9 @@ def text_lines(path: Path, on_bad: OnBad | None = None) -> Iterator[tuple[int, s
                 else:
                     yield number, text
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BadInput(f"{path}: is not whole gzip data: {error}", "Copy or pack the file again.") from error
+        raise BadInput(
+            f"{path}: is incomplete or damaged gzip data: {error}", "Copy or pack the file again."
+        ) from error
     except OSError as error:
         raise open_error(path, error) from error
 
@@ -109,7 +111,7 @@ def _mac_lines(file: io.BufferedReader) -> Iterator[bytes]:
 
 def _unpacked(path: Path) -> io.BufferedReader:
     if path.exists() and not (path.is_file() or path.is_dir()):
-        raise BadInput(f"{path}: is a pipe or a device, and is read more than once", "Name a file.")
+        raise BadInput(f"{path}: is a pipe or a device, but must be read more than once", "Name a file.")
     with path.open("rb") as file:
         start = file.read(4)
     if start.startswith(_GZIP):
@@ -148,8 +150,8 @@ class Unpacking:
         self._count += size
         if self._count > self._limit:
             raise BadInput(
-                f"{self._path}: unfolds to more than {self._limit >> 20:,} MiB",
-                f"If you know what is in it, set ${_SETTING} to the MiB that it may have.",
+                f"{self._path}: unpacks to more than {self._limit >> 20:,} MiB",
+                f"If you trust it, set ${_SETTING} to the MiB that it may take.",
             )
 
 
@@ -181,7 +183,7 @@ def _decoded_as_a_whole(
         for number, line in enumerate(lines, start=1):
             yield number, f"{line[:-1]}\n" if mac and line.endswith("\r") else line
     except UnicodeError as error:
-        raise BadInput(f"{path}: is not whole {encoding.upper()} text", "Save the file as UTF-8.") from error
+        raise BadInput(f"{path}: is incomplete {encoding.upper()} text", "Save the file as UTF-8.") from error
 
 
 class Parts:

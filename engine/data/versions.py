@@ -103,7 +103,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise BadInput(f"{file}: is not JSON: {error}", "Split again into an empty folder.") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise BadInput(
-            f"{file}: is no manifest of this format ({FORMAT})", "Split again into an empty folder."
+            f"{file}: is not a manifest of this format ({FORMAT})", "Split again into an empty folder."
         )
     return content
 
@@ -256,7 +256,7 @@ def find_eval_set(
     version = None if connection is None else _known_version(connection, text)
     if connection is None or version is None:
         raise BadInput(
-            f"{text}: is no file, and no version or run of this store",
+            f"{text}: is not a file, nor a version or run of this store",
             "`assay versions` lists the versions, `assay runs` the runs; --store DIR names another store",
         )
     found = version_examples(connection, version)
@@ -267,7 +267,7 @@ def _known_version(connection: history.Connection, text: str) -> str | None:
     matching = [row.version for row in eval_sets(connection) if row.version.startswith(text.lower())]
     if len(text) >= SHORTEST and matching:
         if len(matching) > 1:
-            raise BadInput(f"{text}: stands for {len(matching)} versions", f"name one: {', '.join(matching)}")
+            raise BadInput(f"{text}: matches {len(matching)} versions", f"name one: {', '.join(matching)}")
         return matching[0]
     try:
         run = history.run(connection, history.find_run(connection, text))

@@ -1,4 +1,4 @@
-"""The questions of a decision and their answers: quality, losses, cost, and what may be believed."""
+"""The questions of a decision and their answers: quality, losses, cost, trust."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from store.read.rows import ComparisonRow, ModelRow, WinRateRow
 from store.read.slices import NOT_LEAKED, OF_THE_SET, SliceRow
 from store.records.alert import kind_of
 
-ENOUGH = 0.80  # of the gain: a prompt that reaches so much makes the fine-tune hard to justify
+ENOUGH = 0.80  # of the gain: a prompt that gets this much makes the fine-tune hard to justify
 GENERAL = 'add corpora = { general = "TEXTS" } to [metrics], or tasks to [benchmarks]'
 TOLD = 3
 
@@ -62,7 +62,7 @@ def better_than_base(case: CandidateFacts) -> AnsweredQuestion:
 
 
 def _cut_off(case: CandidateFacts) -> Iterator[str]:
-    """How often the two models had no room for more, where either of them hadn't."""
+    """How often each model's answers were cut off, if any were."""
     names = (case.base.name if case.base else "", case.name)
     rows = [row for name in names for row in case.facts.answers if row.model == name]
     if any(row.ended_by_length for row in rows):
@@ -76,7 +76,7 @@ def rate(row: WinRateRow) -> str:
         return f"win rate by {row.judge}: missing, {row.reason or 'nothing was judged'}"
     spread = "" if row.low is None or row.high is None else f" [{percent(row.low)}, {percent(row.high)}]"
     counts = f"{row.wins} wins, {row.losses} losses, {row.ties} ties, {row.failed} failed"
-    kind = "" if row.is_language_model else " (a rule, no language model)"
+    kind = "" if row.is_language_model else " (a rule, not a language model)"
     return f"win rate {percent(row.win_rate)}{spread} by judge {row.judge}{kind}: {counts}"
 
 
@@ -95,7 +95,7 @@ def _where(rows: Sequence[ComparisonRow], won: Sequence[WinRateRow], of: int, wo
 
 
 def _weight(row: ComparisonRow) -> float:
-    """How large a change is in widths of its interval, which measures of all scales have."""
+    """A change in widths of its interval, which are comparable across scales."""
     spread = bounds(row)
     width = spread[1] - spread[0] if spread else 0.0
     return abs(row.delta or 0.0) / width if width else 0.0
@@ -109,7 +109,7 @@ def _names(rows: Sequence[ComparisonRow], rates: Sequence[WinRateRow]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PromptShare:
-    """How much of the candidate's gain on one measure a prompt reaches, as a share that may pass 1."""
+    """The share of the candidate's gain on one measure that a prompt gets; it may exceed 1."""
 
     measure: str
     share: float
@@ -119,11 +119,11 @@ class PromptShare:
 
     def said(self) -> str:
         spread = "no interval" if self.low is None else f"[{percent(self.low)}, {percent(self.high)}]"
-        return f"{self.measure}: the prompt reaches {percent(self.share)} {spread} of the gain, n {self.n:,}"
+        return f"{self.measure}: a prompt gets {percent(self.share)} {spread} of the gain, n {self.n:,}"
 
 
 def better_than_prompt(case: CandidateFacts) -> AnsweredQuestion:
-    """The 80 % rule: on the measures that the candidate gained on, how much of it a prompt reaches alone."""
+    """The 80 % rule: how much of the candidate's gains a prompt gets alone."""
     question = "Better than a good prompt?"
     if not case.prompted:
         way = 'add a baseline with `system = "…"` on the same weights'
@@ -146,7 +146,7 @@ def _against(case: CandidateFacts, base: ModelRow, prompted: ModelRow, question:
         *(item.said() for item in reached),
         *(f"against {prompted.name}: {measured(row)}{_word(row)}" for row in case.changes(prompted)),
         *(f"against {prompted.name}: {rate(row)}" for row in rates),
-        *((f"the gain is that over {base.name}, where it is settled",) if reached else ()),
+        *((f"gains over {base.name}, on the measures that are clearly better",) if reached else ()),
     )
     worse = [row for row in case.changes(prompted) if row.standing == "worse"]
     if lost:
@@ -157,14 +157,14 @@ def _against(case: CandidateFacts, base: ModelRow, prompted: ModelRow, question:
     if worse:
         said = f"worse than {prompted.name} on {_names(worse, [])}"
         return AnsweredQuestion(question, said, "bad", evidence, "prompt", "no")
-    said = f"no settled gain over {base.name} that a prompt could reach"
+    said = f"no clear gain over {base.name} to compare with"
     return AnsweredQuestion(question, said, "open", evidence, "prompt", "inconclusive")
 
 
 def _by_share(question: str, reached: Sequence[PromptShare], evidence: tuple[str, ...]) -> AnsweredQuestion:
-    """The 80 % rule on the mean share, each measure's between nothing and all of its gain.
+    """The 80 % rule on the mean share, each measure's cut to 0 to 1.
 
-    The ends of the mean's interval are the means of the ends, however the measures hang together.
+    The mean of the intervals' ends holds however the measures are correlated.
     """
     share = _mean(item.share for item in reached)
     over = f" (mean of {len(reached)} measures)" if len(reached) > 1 else f" in {reached[0].measure}"
@@ -193,7 +193,7 @@ def _mean(shares: Iterable[float]) -> float:
 
 
 def _reached(case: CandidateFacts, base: ModelRow, prompted: ModelRow) -> Iterator[PromptShare]:
-    """Of each settled gain over the base, what is left of it over the prompt, with its spread."""
+    """For each clear gain over the base, the share that the prompt gets, with its interval."""
     over_prompt = {row.measure: row for row in case.changes(prompted)}
     for row in case.changes(base):
         other = over_prompt.get(row.measure)
@@ -206,7 +206,7 @@ def _reached(case: CandidateFacts, base: ModelRow, prompted: ModelRow) -> Iterat
 
 
 def forgotten(case: CandidateFacts) -> AnsweredQuestion:
-    """Benchmarks and plain texts; which drops are not ruled out where none was seen."""
+    """Benchmarks and corpora: what dropped, and which drops are not ruled out."""
     question = "What was forgotten?"
     pairs = [
         row
@@ -236,7 +236,10 @@ def forgotten(case: CandidateFacts) -> AnsweredQuestion:
     )
     if hidden:
         worst = max(hidden, key=lambda row: drops[row.aspect])
-        said = f"{said}; a drop beyond the plan's limit is not ruled out on {worst.aspect}, n {worst.n:,}"
+        said += (
+            f", {len(hidden)} inconclusive: a drop beyond the plan's limit is possible on {worst.aspect}, "
+        )
+        said += f"n {worst.n:,}"
         return AnsweredQuestion(question, said, "open", evidence, "forgotten")
     if len(looked_at) < len(asked):
         return AnsweredQuestion(
@@ -258,7 +261,7 @@ def _aspect(row: ForgettingRow) -> str:
 
 
 def _worst_drop(row: ForgettingRow, is_corpus: bool) -> float:
-    """The largest drop in the interval, as a share of the baseline's value where that is not a share."""
+    """The largest drop in the interval; relative to the baseline's value unless that is a share."""
     if row.low is None or row.high is None:
         return 0.0
     value = abs(row.baseline_value or 0.0)
@@ -304,12 +307,12 @@ def _slice(row: SliceRow) -> str:
 
 
 KEPT = 0.95  # of a full fine-tune's quality: what an adapter should keep
-MANY_LEAKED = 0.10  # share of the examples from which on a score may be mostly memory
+MANY_LEAKED = 0.10  # share of the examples beyond which a score may be mostly memory
 SPEED, WAIT = "tokens_per_second", ("latency_p50_s", "latency_s")
 
 
 def cost(case: CandidateFacts) -> AnsweredQuestion:
-    """Speed beside the base's, which has no interval and so no verdict, and the adapter's size."""
+    """Speed beside the base's, without an interval or a verdict, and the adapter's size."""
     question = "What does it cost?"
     base = case.base.name if case.base else ""
     sized = dict(model_costs(case.model))
@@ -334,7 +337,7 @@ def cost(case: CandidateFacts) -> AnsweredQuestion:
 
 
 def kept_of_full(case: CandidateFacts) -> AnsweredQuestion:
-    """What an adapter keeps of the quality of a full fine-tune of the same base."""
+    """How much of the quality of a full fine-tune of the same base an adapter keeps."""
     question = "Quality vs. a full fine-tune?"
     if not _adapter(case.model):
         return AnsweredQuestion(question, "no adapter", "missing", topic="full", lead="not applicable")
@@ -366,7 +369,7 @@ def _adapter(model: ModelRow) -> dict[str, float]:
 
 
 def _is_full(model: ModelRow, case: CandidateFacts) -> bool:
-    """Whether it is a candidate of the same architecture and size with weights of its own."""
+    """Whether it is a candidate of the same architecture and size with its own weights."""
     if model.role != "candidate" or _adapter(model) or case.base is None:
         return False
     ours, theirs, base = (item.details or {} for item in (case.model, model, case.base))
@@ -389,27 +392,23 @@ def _shares(
 
 
 def data_believed(case: CandidateFacts) -> AnsweredQuestion:
-    """Leakage, the test lock, and the smallest change that so many examples can show."""
+    """Leakage, the test lock, and the smallest detectable change."""
     question = "Can the eval set be believed?"
     summary = case.facts.run.data_summary
     if not summary:
         return AnsweredQuestion(
-            question, "nothing was recorded of it", "missing", topic="data", lead="not known"
+            question, "nothing was recorded about it", "missing", topic="data", lead="not known"
         )
     n, leaked = int(summary.get("selected") or 0), summary.get("leaked")
     seen = summary.get("detectable") or (smallest_change(n) if n else None)
     uses = len({use.run_id for use in case.facts.test_uses}) if summary.get("split") == "test" else 0
-    visible = "" if seen is None else f"; {counted(n, 'example')} show changes from {percent(seen)} on"
+    visible = "" if seen is None else f"; {counted(n, 'example')} can show changes of {percent(seen)} or more"
     evidence = [
         *(
             f"leaked by {tier}: {'not searched' if count is None else count}"
             for tier, count in (summary.get("leaks_by_tier") or {}).items()
         ),
-        *(
-            [f"answers that training has seen: {summary['answers_seen']}"]
-            if summary.get("answers_seen")
-            else []
-        ),
+        *([f"answers also in training: {summary['answers_seen']}"] if summary.get("answers_seen") else []),
         *([f"near-duplicates within the set: {summary['duplicates']}"] if summary.get("duplicates") else []),
         *([f"excluded by people: {len(summary['excluded'])}"] if summary.get("excluded") else []),
         *([f"runs on the locked test split: {uses}"] if uses else []),
@@ -444,7 +443,7 @@ def data_believed(case: CandidateFacts) -> AnsweredQuestion:
 
 
 def _on_the_others(case: CandidateFacts) -> list[SliceRow]:
-    """The primary measures over the examples that did not leak, against the base."""
+    """The primary measures on the examples that did not leak, against the base."""
     return [
         row
         for row in case.facts.slices
@@ -457,7 +456,7 @@ def _on_the_others(case: CandidateFacts) -> list[SliceRow]:
 
 
 def judge_believed(case: CandidateFacts) -> AnsweredQuestion:
-    """Failures, orders, places, and agreement of every judge that compared the candidate."""
+    """Failures, order and position effects, and agreement of the candidate's judges."""
     question = "Can the judge be believed?"
     found = case.facts.judging
     rows = [
@@ -480,7 +479,7 @@ def judge_believed(case: CandidateFacts) -> AnsweredQuestion:
             (doubts if remark.warns else others).append(f"{judge.name}: {remark.text}")
     evidence = (*(f"! {doubt}" for doubt in doubts), *others)
     rules = [judge.name for judge in asked if not judge.is_language_model]
-    kind = f" ({', '.join(rules)}: a rule, no language model)" if rules else ""
+    kind = f" ({', '.join(rules)}: a rule, not a language model)" if rules else ""
     calls, failed = sum(judge.calls for judge in asked), sum(judge.failed for judge in asked)
     if any(_is_broken(row) for row in rows):
         said = f"hardly: {doubts[0]}" if doubts else "hardly"
@@ -488,12 +487,12 @@ def judge_believed(case: CandidateFacts) -> AnsweredQuestion:
     if doubts:
         said = f"with {counted(len(doubts), 'doubt')}: {doubts[0]}"
         return AnsweredQuestion(question, said + kind, "open", evidence, "judge")
-    said = f"no doubt found: {failed} of {counted(calls, 'call')} failed{kind}"
+    said = f"no doubts: {failed} of {counted(calls, 'call')} failed{kind}"
     return AnsweredQuestion(question, said, "good", evidence, "judge")
 
 
 def _is_broken(row: WinRateRow) -> bool:
-    """Whether a win rate rests on the easy part, or on the place of the answers."""
+    """Whether a win rate covers the easy pairs only, or follows the position of the answers."""
     total = row.wins + row.losses + row.ties + row.failed
     biased = row.position_bias is not None and judges.is_biased(row.position_bias)
     return row.failed > judges.MANY_FAILED * total or biased

@@ -1,4 +1,4 @@
-"""What a decision says of the run before: what was trained differently, and what that did to the scores."""
+"""What changed since the run before: training settings, and their effect on the scores."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ class PreviousRun:
 
 
 def read_before(connection: Connection, run_id: int) -> PreviousRun | None:
-    """None where there is no run to tell changes against."""
+    """None where there is no such run."""
     found = runs.previous_run(connection, run_id)
     return None if found is None else _read(connection, found)
 
@@ -41,7 +41,7 @@ def _read(connection: Connection, run_id: int) -> PreviousRun:
 
 
 def retrainings(connection: Connection, older: int, newer: int) -> list[Retrained]:
-    """How the training of each candidate of the newer run differs from that of its like in the older one."""
+    """How each candidate's training differs from its counterpart's in the older run."""
     before = _read(connection, older)
     models = history.models(connection, newer)
     candidates = [model for model in models if model.role == "candidate" and not model.is_cut]
@@ -50,20 +50,20 @@ def retrainings(connection: Connection, older: int, newer: int) -> list[Retraine
 
 
 def changed(case: CandidateFacts, before: PreviousRun, *, alone: bool) -> AnsweredQuestion | None:
-    """The training's settings that are others than before, with both runs' primary scores beside them."""
+    """The training settings that changed, with both runs' primary scores."""
     question = f"Changed since run {before.run.id}?"
     model = before.candidate(case.name, alone)
     if model is None:
         return None
     found = retrained(case.name, model.details, case.model.details)
     same = model.fingerprint is not None and model.fingerprint == case.model.fingerprint
-    weights = "the same weights" if same else "other weights"
+    weights = "same weights" if same else "different weights"
     evidence = [weights, *(change.said for change in found.changes), *_scores(case, before, model.name)]
     if found.reason:
         return AnsweredQuestion(question, f"{weights}; {found.said}", "missing", tuple(evidence), "changed")
     return AnsweredQuestion(
         question,
-        found.said if found.changes else f"no setting; {weights}",
+        found.said if found.changes else f"no training setting; {weights}",
         "good",
         tuple(evidence),
         "changed",
@@ -71,12 +71,11 @@ def changed(case: CandidateFacts, before: PreviousRun, *, alone: bool) -> Answer
 
 
 def _scores(case: CandidateFacts, before: PreviousRun, name: str) -> list[str]:
-    """Only values on one eval set stand beside each other."""
     if before.run.eval_set is None or before.run.eval_set != case.facts.run.eval_set:
-        return ["the eval set is another one: the scores do not compare"]
+        return ["another eval set: scores are not comparable"]
     old = {row.measure: row.value for row in before.scores if row.model == name}
     return [
         f"{measure} {number(old[measure])} → {number(case.facts.score(case.name, measure))}"
         for measure in case.measures
         if measure in old
-    ] + [f"assay compare {before.run.id} {case.facts.run.id} tells whether that is more than chance"]
+    ] + [f"assay compare {before.run.id} {case.facts.run.id} shows whether that is more than chance"]

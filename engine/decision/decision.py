@@ -1,7 +1,7 @@
-"""Whether a run's candidates can be shipped, from what the run stored: the word, its reasons, and answers.
+"""Whether a run's candidates can be shipped: a word, its reasons, and the answers behind them.
 
-Nothing is computed anew: alerts, comparisons and gates decide. What is missing never counts in favour of a
-candidate; to ship one takes evidence that it is better, and no failed gate.
+Nothing is computed here: stored alerts, comparisons and gates decide. Missing values never count in a
+candidate's favour: to ship takes evidence that it is better, and no failed gate.
 """
 
 from collections.abc import Sequence
@@ -26,10 +26,9 @@ LONGEST = 240  # characters of a reason
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a verdict is what it is: its words, which every face prints, and what it rests on.
+    """A reason in words, which every face prints, and its source: an alert or the answer to a question.
 
-    That is an alert, with its kind, severity and typed evidence, or the answer to a question; else the
-    state of the run.
+    Without either, it is the state of the run.
     """
 
     said: str
@@ -39,7 +38,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do with one candidate; `grounds` are at most three, the weightiest first."""
+    """What to do with one candidate; at most three `grounds`, weightiest first."""
 
     candidate: str
     word: Word
@@ -48,7 +47,6 @@ class Decision:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """The grounds in words."""
         return tuple(_shortened(reason.said) for reason in self.grounds)
 
     def answer(self, topic: Topic) -> AnsweredQuestion | None:
@@ -60,7 +58,7 @@ def _shortened(text: str) -> str:
 
 
 def decide(connection: Connection, run_id: int) -> list[Decision]:
-    """One verdict for each candidate that the run evaluated. Raises StoreError when there is no such run."""
+    """One verdict for each candidate that the run evaluated. Raises StoreError for an unknown run."""
     return verdicts(cases(read(connection, run_id)), read_before(connection, run_id))
 
 
@@ -126,14 +124,14 @@ def _decided(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> tu
 
 
 def _unfinished(facts: RunFacts) -> str | None:
-    """Why nothing can be said of a run yet; None of one that is finished."""
+    """Why nothing can be said about an unfinished run; None for a finished one."""
     return (
         None if facts.run.status == "finished" else no_verdict(facts.run) or f"the run is {facts.run.status}"
     )
 
 
 def _failures(alerts: Sequence[AlertRow]) -> list[Reason]:
-    """One reason for all alerts of a kind against one baseline, the heaviest kind first."""
+    """One reason for all alerts of a kind against one baseline, weightiest kind first."""
     groups: dict[tuple[str, str | None], list[AlertRow]] = {}
     for alert in alerts:
         groups.setdefault((alert.kind, alert.baseline), []).append(alert)
@@ -150,10 +148,10 @@ def _failure(alerts: list[AlertRow]) -> Reason:
 
 
 def _accepted(alerts: Sequence[AlertRow]) -> list[Reason]:
-    """Failures that a person acknowledged: they no longer forbid, and that passes no gate."""
+    """Failures that a person acknowledged: they no longer forbid shipping, and pass no gate."""
     return [
         Reason(
-            f"accepted by {alert.acknowledged_by or 'somebody'}{f' (“{alert.note}”)' if alert.note else ''}: "
+            f"accepted by {alert.acknowledged_by or 'someone'}{f' (“{alert.note}”)' if alert.note else ''}: "
             f"{_failure([alert]).said}",
             alert,
         )
@@ -163,7 +161,7 @@ def _accepted(alerts: Sequence[AlertRow]) -> list[Reason]:
 
 
 def _unsettled(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> list[Reason]:
-    """What is not shown yet of a candidate without an open critical alert."""
+    """What is not shown yet, for a candidate without an open critical alert."""
     base, prompt, forgot, data, judge = (
         answers[topic] for topic in ("base", "prompt", "forgotten", "data", "judge")
     )
@@ -171,7 +169,7 @@ def _unsettled(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> 
     if base.standing != "good":
         reasons.append(Reason(f"{_better_than_base(case)}: {base.answer}", topic="base"))
     elif judge.standing == "bad" and not _measured_better(case):
-        said = f"better by a judge alone that cannot be believed: {judge.answer}"
+        said = f"better only by a judge that cannot be trusted: {judge.answer}"
         reasons.append(Reason(said, topic="judge"))
     if prompt.standing == "bad":
         said = f"no better than a good prompt: {_without_lead(prompt, 'no')}"
@@ -180,9 +178,9 @@ def _unsettled(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> 
         said = f"not shown to beat a good prompt: {_without_lead(prompt, 'inconclusive')}"
         reasons.append(Reason(said, topic="prompt"))
     if case.model.chosen_on:
-        reasons.append(Reason(f"not settled: {chosen(case.model)}", topic="data"))
+        reasons.append(Reason(f"inconclusive: {chosen(case.model)}", topic="data"))
     if forgot.standing == "missing":
-        reasons.append(Reason(f"what it forgot is not settled: {forgot.answer}", topic="forgotten"))
+        reasons.append(Reason(f"what it forgot is unknown: {forgot.answer}", topic="forgotten"))
     reasons += [Reason(_open_question(alert), alert) for alert in _open_questions(case)]
     if data.standing == "bad":
         reasons.append(Reason(f"the eval set: {data.answer}", topic="data"))
@@ -194,12 +192,12 @@ def _better_than_base(case: CandidateFacts) -> str:
 
 
 def _without_lead(answer: AnsweredQuestion, lead: str) -> str:
-    """An answer after words that say its lead already."""
+    """The answer, without a lead that the words before it already say."""
     return replace(answer, lead="").answer if answer.lead == lead else answer.answer
 
 
 def _measured_better(case: CandidateFacts) -> bool:
-    """Whether a measure shows it, and not the judges alone."""
+    """Whether a measure shows it, not only judges."""
     return case.base is not None and any(row.standing == "better" for row in case.changes(case.base))
 
 
@@ -219,7 +217,7 @@ def _is_gap(alert: AlertRow) -> bool:
 
 
 def _open_question(alert: AlertRow) -> str:
-    """What is open in it, and what would settle that; the whole message where the evidence does not tell."""
+    """What is open, and what would settle it; the whole message where the evidence lacks that."""
     needed, moved = getattr(alert.evidence, "needed", None), moved_values(alert)
     if not needed or moved is None:
         return alert.message

@@ -1,4 +1,4 @@
-"""What a decision rests on: a run's stored rows, and each candidate beside what it is compared with."""
+"""What a decision is based on: a run's stored rows, and each candidate with its baselines."""
 
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,7 +36,7 @@ Topic = Literal[
     "base", "prompt", "forgotten", "slices", "cost", "full", "data", "judge", "changed"
 ]  # what a question is about, for those who lead on from it
 
-# Of each family one measure speaks, so that six kinds of overlap do not count six times.
+# One measure speaks for each family: six kinds of overlap must not count six times.
 _SPEAKERS = (
     "rougeL", "chrf", "meteor", "bleu_corpus", "exact_match", "numeric_match", "token_f1", "bertscore_f1",
     "macro_f1", "accuracy", "entity_f1", "field_accuracy", "tool_match", "format_compliance",
@@ -48,7 +48,7 @@ _SURPRISE = ("bits_per_byte", "perplexity")
 
 @dataclass(frozen=True, slots=True)
 class AnsweredQuestion:
-    """One of a fine-tuner's questions, answered; `evidence` holds the numbers behind it, one line each.
+    """A fine-tuner's question, answered; `evidence` holds the numbers behind it, one line each.
 
     An answer is its `lead` ("yes", "no", "not known"), what is `said`, and `more`: what would settle it.
     """
@@ -73,7 +73,7 @@ class AnsweredQuestion:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """Everything stored of a run that a decision looks at."""
+    """Everything stored about a run that a decision uses."""
 
     run: Run
     models: list[ModelRow]  # those that were evaluated
@@ -95,7 +95,7 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class CandidateFacts:
-    """One candidate; `measures` are the primary ones, of each family the one that speaks for it."""
+    """One candidate; `measures` are the primary ones, one for each family."""
 
     facts: RunFacts
     model: ModelRow
@@ -110,7 +110,7 @@ class CandidateFacts:
     def changes(self, baseline: ModelRow) -> list[ComparisonRow]:
         """The primary measures against one baseline.
 
-        Where the run has no measure of quality, its benchmarks stand for them, else what the references cost.
+        Without measures of quality: its benchmarks, else the references' perplexity.
         """
         rows = [
             row
@@ -125,7 +125,7 @@ class CandidateFacts:
         )
 
     def win_rates(self, baseline: ModelRow) -> list[WinRateRow]:
-        """Of whole answers, by every judge that is no part of another."""
+        """Over whole answers, by every judge that is not part of another."""
         parts = {judge.name for judge in self.facts.judging.judges if (judge.details or {}).get("part_of")}
         return [
             row
@@ -135,12 +135,12 @@ class CandidateFacts:
         ]
 
     def alerts(self, *severities: str) -> list[AlertRow]:
-        """This candidate's alerts of these severities, those that nobody accepted first."""
+        """This candidate's alerts of these severities, unacknowledged ones first."""
         return [row for row in self.facts.alerts if row.candidate == self.name and row.severity in severities]
 
 
 def read(connection: history.Connection, run_id: int) -> RunFacts:
-    """Raises StoreError when there is no such run."""
+    """Raises StoreError for an unknown run."""
     run = history.run(connection, run_id)
     file_version = (run.data_summary or {}).get("file_version") or run.eval_set or ""
     return RunFacts(
@@ -161,9 +161,9 @@ def read(connection: history.Connection, run_id: int) -> RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class SimilarScore:
-    """A measure on the examples like a training question with another answer, beside those like none.
+    """A measure on examples that resemble a training question with another answer, and on the rest.
 
-    `is_better`: the slice is told apart from the rest by more than chance, for the better.
+    `is_better`: better on them than on the rest, by more than chance.
     """
 
     measure: str
@@ -183,7 +183,7 @@ class SimilarScore:
 def similar_scores(
     rows: Sequence[SliceScoreRow], model: str, measures: Iterable[str], metrics: Sequence[StoredMetric]
 ) -> list[SimilarScore]:
-    """One model's measures, in the order given; those with a value for both parts."""
+    """One model's measures with a value for both parts, in the order given."""
     own = {(row.measure, row.slice): row for row in rows if row.model == model}
     directions = {metric.measure: metric.direction for metric in metrics}
     found = []
@@ -214,7 +214,7 @@ def _case(facts: RunFacts, candidate: ModelRow, measures: tuple[str, ...]) -> Ca
 
 
 def system_of(model: ModelRow, plan: dict[str, Any]) -> str | None:
-    """A model's system prompt; from the plan where its generator does not tell."""
+    """A model's system prompt, from its details or else the plan."""
     details = model.details or {}
     if "system" in details:
         return details["system"] or None
@@ -228,7 +228,7 @@ def _weights(model: ModelRow) -> str | None:
 
 
 def primary(metrics: Sequence[StoredMetric]) -> tuple[str, ...]:
-    """The measures of quality that count: one of each family, and all of the plan's own and the judges'."""
+    """The measures of quality that count: one of each family, all of the plan's own, and the judges'."""
     families: dict[str, list[str]] = {}
     for metric in metrics:
         family = family_of(metric.measure, metric.source)
@@ -246,7 +246,7 @@ def _speaker(measures: list[str]) -> str:
 
 
 def improvement(row: ComparisonRow) -> float | None:
-    """How much better the candidate is, in the measure's unit; negative where it is worse."""
+    """How much better the candidate is, in the measure's unit; negative: worse."""
     if row.delta is None:
         return None
     return -row.delta if row.direction == "lower" else row.delta
@@ -260,7 +260,7 @@ def bounds(row: ComparisonRow) -> tuple[float, float] | None:
 
 
 def least_needed(rows: Iterable[ComparisonRow]) -> str:
-    """How many examples the nearest of these differences needs, as a clause; "" where nothing is known."""
+    """How many examples the nearest of these differences needs, as a clause; "" if unknown."""
     known = [count for row in rows if (count := row.needed) is not None]
     return f"needs about {min(known):,} examples" if known else ""
 

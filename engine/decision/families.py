@@ -28,7 +28,7 @@ _WRITTEN: dict[Format, Callable[[float], str]] = {
 
 
 def brief(alert: AlertRow) -> str | None:
-    """An alert as a clause made of its evidence; None where an older store lacks a figure that it needs."""
+    """An alert as a clause made of its evidence; None where an older store lacks a figure."""
     kind, found = kind_of(alert.kind), alert.evidence
     figure, n = figure_of(kind, found), getattr(found, "n", None)
     values = moved_values(alert)
@@ -39,6 +39,8 @@ def brief(alert: AlertRow) -> str | None:
         "baseline": alert.baseline,
         "measure": alert.measure,
         "judge": getattr(found, "judge", None),
+        # Only a critical alert sets the candidate's figure against a baseline's (`cut_alerts`).
+        "model": alert.candidate if alert.severity == "critical" else alert.baseline or alert.candidate,
     }
     if not kind.short or any(value is None and f"{{{name}}}" in kind.short for name, value in known.items()):
         return None
@@ -46,7 +48,7 @@ def brief(alert: AlertRow) -> str | None:
 
 
 def moved_values(alert: AlertRow) -> str | None:
-    """Both values of what an alert is about, baseline's first; None where one is not known."""
+    """Baseline's and candidate's value; None where one is missing."""
     ours = getattr(alert.evidence, "candidate_value", None)
     theirs = getattr(alert.evidence, "baseline_value", None)
     if ours is None or theirs is None:
@@ -63,23 +65,22 @@ def no_verdict(run: Run) -> str | None:
         why = run.error or silence(run)
         return f"{state}: {why}" if why else state
     if run.imported and not (run.options or {}).get("baseline"):
-        return f"imported from {run.imported}: there was no plan with gates"
+        return f"imported from {run.imported}, without a plan or gates"
     only = (run.options or {}).get("only")
-    return f"only the phase {only!r} was asked for" if only else NO_GATE
+    return f"only the phase {only!r} was run" if only else NO_GATE
 
 
 def chosen(model: ModelRow) -> str:
-    """Of a checkpoint that a sweep chose on the examples that judge it, too: how, and what to do."""
+    """How a sweep chose a checkpoint on the very examples that judge it, and what to do."""
     found = model.sweep or {}
     among = f"one of the best {found['keep']} of {found['of']} checkpoints by {found['measure']}"
     return (
         f"it was chosen as {among} on {model.chosen_on} of the examples that judge it, which favours it; "
-        "judge it on others: name it in a plan with another file or split under [data]"
+        "judge it on other examples: name it in a plan with another file or split under [data]"
     )
 
 
 def change(row: ComparisonRow) -> str:
-    """What a comparison says, in a word: its stored ruling."""
     return row.standing
 
 
@@ -127,24 +128,23 @@ _MEMBERS = [
 
 
 def family_of(measure: str, source: str = "") -> str:
-    """The family of a metric's measure; one that no metric of Assay declares, or a file does, is `own`."""
+    """The family of a metric's measure; `own` for measures of a plan's file or of no known metric."""
     members = None if _is_file(source) else _members(measure)
     return members.family if members else OWN
 
 
 def needs_of(measure: str, source: str = "") -> tuple[str, ...] | None:
-    """What a measure needs of an example or a response; None where nobody but its own file knows."""
+    """What a measure needs of an example or a response; None for a plan's own measures."""
     members = None if _is_file(source) else _members(measure)
     return members.needs if members else None
 
 
 def rank(family: str) -> int:
-    """A family's place among all."""
     return FAMILIES.index(family)
 
 
 def _is_file(source: str) -> bool:
-    """Whether a measure's source is the Python file that a plan names, which is kept as an absolute path."""
+    """Whether the source is a plan's Python file, which is stored as an absolute path."""
     return source.startswith("/") and source.endswith(".py")
 
 
@@ -164,7 +164,7 @@ class FamilySummary:
 
 
 def summarize(rows: Iterable[ComparisonRow]) -> FamilySummary:
-    """Measures without a direction have no good end, so that they are neither."""
+    """Measures without a direction are neither worse nor better."""
     found = list(rows)
     words = [change(row) for row in found]
     sided = [row for row in found if row.direction != "none" and row.delta is not None]
@@ -172,7 +172,7 @@ def summarize(rows: Iterable[ComparisonRow]) -> FamilySummary:
 
 
 def _badness(row: ComparisonRow) -> tuple[bool, float]:
-    """How far a change is on the bad side, in widths of its interval: scales differ, this can be compared."""
+    """How bad a change is, in widths of its interval, which are comparable across scales."""
     delta = row.delta or 0.0
     worsening = -delta if row.direction == "higher" else delta
     if row.low is None or row.high is None:
@@ -184,7 +184,7 @@ def _badness(row: ComparisonRow) -> tuple[bool, float]:
 
 
 def family(row: ComparisonRow, sources: Mapping[str, str]) -> str:
-    """The family of a comparison; `sources` are those that the run recorded of its measures."""
+    """The family of a comparison; `sources` as the run recorded them, by measure."""
     if row.kind == "benchmark":
         return BENCHMARKS
     return "perplexity" if row.kind == "corpus" else family_of(row.measure, sources.get(row.measure, ""))

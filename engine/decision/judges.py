@@ -1,4 +1,4 @@
-"""What there is to say about a judge: its leanings in words, its agreement with others, what it cost."""
+"""What there is to say about a judge: its biases, its agreement with others, its cost."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,13 +7,13 @@ from engine.gates.figures import MISSING, percent
 from store.read.judging import AuditRow, JudgeUse, JudgingResults, MeanRow, RankingRow, SharedRow
 from store.read.rows import WinRateRow
 
-MANY_FAILED = 0.10  # share of failed pairs from which on a rate rests on the easy part
+MANY_FAILED = 0.10  # share of failed pairs above which a rate covers the easy pairs only
 HALF = 0.5  # share of pairs below which a judge's orders agree too rarely
-PLACE = 0.10  # how far from even the first place's share may lie
-SHIFT = 0.05  # how far the rate at equal length may lie from the raw one
+PLACE = 0.10  # how far from even the first position's share may be
+SHIFT = 0.05  # how far the LC win rate may be from the raw one
 UNLIKE = 0.4  # Krippendorff's alpha below which judges hardly agree
-FOOLED = 0.10  # win rate of an empty boast above which a judge can be had without an answer
-MOST = 3  # reasons for failed calls that are named
+FOOLED = 0.10  # win rate of a constant, empty answer above which a judge is fooled
+MOST = 3  # reasons for failed calls that are listed
 
 _TRAITS = {
     "longer_wins": "longer answers",
@@ -29,14 +29,13 @@ _AGREEMENT = {
 
 
 class Said(NamedTuple):
-    """One statement about a judge; `warns` where it is a reason to doubt what the judge says."""
+    """One statement about a judge; `warns` where it is a reason for doubt."""
 
     text: str
     warns: bool = False
 
 
 def subject(row: WinRateRow) -> str:
-    """How a match is called where something is said about a judge."""
     return f"{row.candidate} against {row.baseline}"
 
 
@@ -58,18 +57,18 @@ def mean_of(found: JudgingResults, judge: str, model: str) -> MeanRow | None:
 
 
 def ranking_of(found: JudgingResults, judge: str) -> list[RankingRow]:
-    """The models in the judge's order; only of three or more does it tell more than the win rate."""
+    """The judge's ranking of three or more models; empty for two, where the win rate says it all."""
     rows = [row for row in found.rankings if row.judge == judge]
     return rows if len(rows) > 2 else []
 
 
 def is_panel(found: JudgingResults, judge: str) -> bool:
-    """Whether it is the majority of several judges: its consistency is about them, not about orders."""
+    """Whether it is a panel: its consistency is between judges, not between orders."""
     return audit_of(found, judge, "krippendorff_alpha", "all judges") is not None
 
 
 def cost(judge: JudgeUse) -> str:
-    """US dollars; what nobody knows is said, and never taken for nothing."""
+    """US dollars; an unknown cost is reported as unknown, never as 0."""
     if not judge.is_language_model:
         return "none"
     if judge.unpriced:
@@ -96,12 +95,12 @@ def mean(row: MeanRow) -> str:
 
 
 def is_biased(first_place: float) -> bool:
-    """Whether a place wins clearly more often than the other."""
+    """Whether one position wins clearly more often than the other."""
     return abs(first_place - HALF) >= PLACE
 
 
 def is_shifted(row: WinRateRow) -> bool:
-    """Whether the win rate would be another one at equal length."""
+    """Whether the LC win rate differs clearly from the raw one."""
     return (
         row.win_rate is not None
         and row.length_controlled is not None
@@ -110,23 +109,21 @@ def is_shifted(row: WinRateRow) -> bool:
 
 
 def about_match(found: JudgingResults, row: WinRateRow) -> Iterator[Said]:
-    """How far a win rate can be believed: failures, orders, places, length, decoration."""
+    """How far a win rate can be trusted: failures, order, position, length, Markdown."""
     total = row.wins + row.losses + row.ties + row.failed
     if row.failed:
-        said = f"{row.failed:,} of {total:,} pairs failed and are in no rate"
+        said = f"{row.failed:,} of {total:,} pairs failed and are left out"
         yield Said(said, row.failed > MANY_FAILED * total)
     yield from _about_orders(found, row)
     if row.length_controlled is not None:
         held = share(row.length_controlled, row.length_controlled_low, row.length_controlled_high)
         off = is_shifted(row)
-        yield Said(
-            f"at equal length the win rate is {held}" + (f", not {row.win_rate:.0%}" if off else ""), off
-        )
+        yield Said(f"LC win rate {held}" + (f", not {row.win_rate:.0%}" if off else ""), off)
     for measure, words in _TRAITS.items():
         if audit := audit_of(found, row.judge, measure, subject(row)):
             yield _about_trait(audit, words)
     if mean := audit_of(found, row.judge, "mean_win_rate", subject(row)):
-        yield Said(f"the mean of its judges' verdicts is {share(mean.value, mean.low, mean.high)}")
+        yield Said(f"mean over its judges' verdicts: {share(mean.value, mean.low, mean.high)}")
     if saved := audit_of(found, row.judge, "calls_saved", subject(row)):
         yield _about_saving(saved)
 
@@ -138,12 +135,12 @@ def _about_orders(found: JudgingResults, row: WinRateRow) -> Iterator[Said]:
         else:
             alike = f"{share(audit.value, audit.low, audit.high)} of {audit.n:,} pairs"
             if is_panel(found, row.judge):
-                yield Said(f"all its judges say the same on {alike}")
+                yield Said(f"all its judges agree on {alike}")
             else:
                 yield Said(f"both orders agree on {alike}", audit.value < HALF)
     if row.position_bias is not None:
         biased = is_biased(row.position_bias)
-        said = f"the first place wins {percent(row.position_bias)} of the decided calls"
+        said = f"the answer shown first wins {percent(row.position_bias)} of the decided calls"
         yield Said(said + (": position bias" if biased else ""), biased)
 
 
@@ -161,14 +158,14 @@ def _about_saving(audit: AuditRow) -> Said:
 
 
 def about_judge(found: JudgingResults, judge: JudgeUse) -> Iterator[Said]:
-    """What holds for all that a judge says: what it is part of, what it saved, whom it favours."""
+    """What holds for all of a judge's verdicts: its panel or cascade, savings, self-preference."""
     details = judge.details or {}
     if judge.parts:
         yield Said(str(details.get("note") or "made of " + ", ".join(judge.parts)))
     yield from _about_failures(found, judge)
     if details.get("asked_where_unsure"):
         yield Said(
-            f"asked only where the judge before it in the {details.get('part_of')} was not sure: no rate"
+            f"asked only where the judge before it in the {details.get('part_of')} was unsure: no win rate"
         )
     for audit in found.audits:
         if audit.judge != judge.name:
@@ -178,7 +175,7 @@ def about_judge(found: JudgingResults, judge: JudgeUse) -> Iterator[Said]:
         elif audit.measure == "constant_answer_wins":
             yield _about_boast(audit)
         elif audit.measure == "self_preference":
-            yield Said(f"of one family with {audit.subject}: it may prefer the words of its own kin", True)
+            yield Said(f"same model family as {audit.subject}: it may prefer its own style", True)
 
 
 def _about_failures(found: JudgingResults, judge: JudgeUse) -> Iterator[Said]:
@@ -192,14 +189,14 @@ def _about_failures(found: JudgingResults, judge: JudgeUse) -> Iterator[Said]:
 
 def _about_boast(audit: AuditRow) -> Said:
     if audit.value is None:
-        return Said(f"an empty boast against {audit.subject}: {audit.reason or 'not recorded'}")
+        return Said(f"a constant, empty answer against {audit.subject}: {audit.reason or 'not recorded'}")
     won = share(audit.value, audit.low, audit.high)
-    said = f"an empty boast wins {won} of {audit.n:,} against {audit.subject}"
+    said = f"a constant, empty answer wins {won} of {audit.n:,} against {audit.subject}"
     return Said(said, audit.value > FOOLED)
 
 
 def agreement(found: JudgingResults, judge: JudgeUse) -> Iterator[Said]:
-    """How far a judge agrees with each other one: as measured, else as counted."""
+    """A judge's agreement with each other judge: as measured, else as counted."""
     others = [other.name for other in found.judges if other.name != judge.name and not other.parts]
     for other in others if not judge.parts else ():
         subjects = {f"{judge.name} and {other}", f"{other} and {judge.name}"}
@@ -235,5 +232,5 @@ def _agreed(row: AuditRow) -> str:
 
 
 def _shared(found: JudgingResults, one: str, other: str) -> SharedRow | None:
-    """The verdicts that two judges have in common; None where there are none to compare."""
+    """The verdicts that two judges share; None where there are none."""
     return next((row for row in found.shared if {row.one, row.other} == {one, other} and row.n), None)

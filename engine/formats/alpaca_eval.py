@@ -9,7 +9,6 @@ from engine.formats.records import FileRecord, Game, Grader, Imported, ImportedM
 from engine.judges.answers import Verdict
 
 _TIE = 1.5
-_OUTCOMES: dict[Side | None, Verdict] = {"candidate": "win", "baseline": "loss", "tie": "tie", None: "failed"}
 _OLD_DRAW, _MISSING = 0.0, -1.0
 
 

@@ -1,6 +1,6 @@
 """Checks that every candidate must pass (something measured, its adapter works, its format) and of the data.
 
-A gate whose figure could not be computed never passes in silence: it is critical.
+A gate whose figure is missing never passes silently: it is critical.
 """
 
 import math
@@ -46,9 +46,9 @@ class Leaked:
 def leakage_alerts(
     leaked: Leaked, differences: Mapping[str, Sequence[LeakDifference]], gates: Gates
 ) -> list[Alert]:
-    """One for each candidate (`differences` by its name) when examples leaked: a warning, or critical.
+    """One for each candidate (`differences` by name) when examples leaked.
 
-    Critical is a larger share of the examples than the plan allows.
+    Critical where their share is larger than the plan allows, else a warning.
     """
     if not leaked.ids:
         return []
@@ -93,9 +93,9 @@ def _without(candidate: str, differences: Sequence[LeakDifference]) -> str:
 
 
 def suspicion_alerts(found: Iterable[tuple[str, str | None, Suspicion]]) -> list[Alert]:
-    """Hints that a model was trained on what it is measured on, each as (model, baseline or None, suspicion).
+    """Hints that a model was trained on its eval set, each as (model, baseline or None, suspicion).
 
-    A baseline near the ceiling is a note, since easy questions explain it as well; the others are warnings.
+    Warnings, but a note for a baseline near the ceiling: easy questions explain that too.
     """
     return [
         Alert(
@@ -113,7 +113,7 @@ def suspicion_alerts(found: Iterable[tuple[str, str | None, Suspicion]]) -> list
 
 @dataclass(frozen=True, slots=True)
 class RunComparison:
-    """The newer run's candidates (in the place of the candidate) against the older run's (the baseline)."""
+    """The newer run's candidates (as candidates) against the older run's (as baselines)."""
 
     older: int
     newer: int
@@ -123,7 +123,7 @@ class RunComparison:
     alerts: list[Alert]
     incomparable: list[Incomparable]
     is_evaluated: bool  # whether the gates had anything to look at
-    settings: list[str]  # by which the models of a pair answered differently, a sentence each
+    settings: list[str]  # a sentence for each pair whose models had different settings
 
 
 def compare_runs(connection: history.Connection, older: int, newer: int) -> RunComparison:
@@ -134,13 +134,13 @@ def compare_runs(connection: history.Connection, older: int, newer: int) -> RunC
     """
     if older == newer:
         raise BadInput(
-            f"run {older} was to be compared with itself", "name two runs; `assay runs` lists them"
+            f"run {older} cannot be compared with itself", "name two runs; `assay runs` lists them"
         )
     sides = Side(connection, older), Side(connection, newer)
     pairs, unpaired = paired_candidates(*sides)
     found = compare_pairs(sides, pairs)
     gates = _gates(sides[1])
-    # Judges' win rates are in no gate between runs, so they are ruled on with what no gate checks.
+    # No gate checks win rates between runs.
     every, benchmarks = ruled([*found.metrics, *found.rates], found.benchmarks, gates, found.measures)
     checked = (every[: len(found.metrics)], benchmarks, gates, found.measures)
     alerts, is_evaluated = drop_alerts(*checked), bool(evaluated(*checked))
@@ -155,11 +155,13 @@ def _gates(side: Side) -> Gates:
     try:
         return Gates.model_validate(table)
     except ValidationError as error:
-        raise BadInput(f"the gates of run {side.run.id} are not those of this Assay: {error}") from error
+        raise BadInput(
+            f"this version of Assay cannot read the gates of run {side.run.id}: {error}"
+        ) from error
 
 
-NO_EFFECT = 1e-6  # logits no further apart than this are the same logits
-SOME_CUT, MANY_CUT = 0.05, 0.25  # share of the answers that had no room for more
+NO_EFFECT = 1e-6  # the largest difference between equal logits
+SOME_CUT, MANY_CUT = 0.05, 0.25  # share of the answers that were cut off
 
 
 UNMEASURED = "nothing_measured"
@@ -174,12 +176,12 @@ def passed(alerts: Iterable[Alert], candidate: str) -> bool | None:
 
 
 def all_passed(outcomes: Collection[bool | None]) -> bool | None:
-    """A run's outcome from its candidates': failed as one did, else None as soon as one is not known."""
+    """A run's outcome from its candidates': failed if one did, else None if one is unknown."""
     return False if False in outcomes else None if None in outcomes or not outcomes else True
 
 
 def unmeasured_alerts(candidates: Sequence[str], evaluated: Collection[str]) -> list[Alert]:
-    """An alert on each candidate of which no gate could be evaluated: that is not a pass."""
+    """An alert on each candidate for which no gate could be evaluated, which is not a pass."""
     return [
         Alert(
             "warning",
@@ -187,7 +189,7 @@ def unmeasured_alerts(candidates: Sequence[str], evaluated: Collection[str]) -> 
             candidate,
             None,
             "all measures",
-            f"Not evaluated: nothing that a gate checks could be compared of {candidate} with any baseline, "
+            f"Not evaluated: nothing that a gate checks could be compared for {candidate} with any baseline, "
             "so it has neither passed nor failed. The scores say why each value is missing.",
         )
         for candidate in candidates
@@ -255,9 +257,9 @@ def probe_alerts(effects: Sequence[AdapterEffect]) -> list[Alert]:
 
 
 def prompt_alerts(unread: Mapping[str, int], candidates: Sequence[str]) -> list[Alert]:
-    """Critical alerts on system texts that models never read, by model; a baseline's concerns all candidates.
+    """Critical alerts on unread system texts, counted by model; a baseline's concerns all candidates.
 
-    A "prompted" model that its template does not prompt is the unprompted one under another name.
+    A "prompted" model whose template drops the prompt is the unprompted one under another name.
     """
     return [
         Alert(
@@ -268,7 +270,7 @@ def prompt_alerts(unread: Mapping[str, int], candidates: Sequence[str]) -> list[
             "prompts",
             f"The system text never reaches {model}: its chat template leaves it out of {count} "
             f"{'prompt' if count == 1 else 'prompts'}. Put it into the user's turn, or use a template that "
-            "takes it.",
+            "reads it.",
             PromptEvidence(n=count),
         )
         for model, count in unread.items()
@@ -280,10 +282,10 @@ def prompt_alerts(unread: Mapping[str, int], candidates: Sequence[str]) -> list[
 def cut_alerts(
     counts: Collection[AnswerCount], candidates: Sequence[str], baselines: Sequence[str]
 ) -> list[Alert]:
-    """One alert for each candidate whose answers, or whose baseline's, often had no room for more.
+    """One alert for each candidate whose answers, or whose baseline's, were often cut off.
 
-    It is critical where many of the candidate's were cut and less than half as many of a baseline's: what its
-    scores then compare is length.
+    Critical where many of the candidate's were and less than half as many of a baseline's: its scores then
+    compare length.
     """
     shares = {row.model: row.cut_share for row in counts if row.cut_share is not None}
     known = {row.model: row for row in counts}

@@ -1,7 +1,7 @@
-"""Drops of candidates behind baselines, and slow declines from run to run: against limits, put in words.
+"""Alerts on drops behind baselines beyond a limit, and on slow declines from run to run.
 
-A drop beyond its limit is critical or a warning only when the comparison's ruling rules chance out. Otherwise
-it is a note that says how many examples would settle it. A limit adds severity, and never another test.
+A drop is critical or a warning only where the comparison's ruling rules chance out. Else it is a note with
+the number of examples needed. A limit adds severity, never another test.
 """
 
 import math
@@ -21,7 +21,7 @@ from store.records.alert import Alert, ComparisonEvidence, DowntrendEvidence, Se
 
 @dataclass(frozen=True, slots=True)
 class DropLimits:
-    """The largest drop that is allowed, and the largest without a warning; None: no limit.
+    """The largest drop allowed, and the largest without a warning; None: no limit.
 
     In the measure's unit, or as a share of the baseline's value when `relative`.
     """
@@ -49,9 +49,8 @@ class CheckedComparison:
     """A comparison checked against the limits of a gate.
 
     `way` is what counts as a drop: "worse" by the measure's direction, "more" for a value that should not
-    rise, "either" for a drift of what has no better end. Without an interval a drop is a warning, or a note
-    where the plan did not ask for this limit (`asked` False). `ends` are those of the measure's
-    range, None where one is open.
+    rise, "either" for a drift without a better end. Without an interval a drop is a warning, or a note where
+    the plan did not ask for this limit (`asked` False). `ends` bound the measure's range; None: open.
     """
 
     kind: str
@@ -63,7 +62,7 @@ class CheckedComparison:
 
     @property
     def drop(self) -> float | None:
-        """How much worse the candidate is, in the limits' terms; None where the two don't compare."""
+        """How much worse the candidate is, in the limits' terms; None if not comparable."""
         worsening = self._worsening
         if worsening is None or not self.limits.relative:
             return worsening
@@ -86,7 +85,6 @@ class CheckedComparison:
 
     @property
     def ruling(self) -> Ruling:
-        """Raises ValueError for a comparison that was not ruled on."""
         if self.comparison.ruling is None:
             raise ValueError(f"no ruling on {self.comparison.measure}")
         return self.comparison.ruling
@@ -122,7 +120,7 @@ def alerts_on(checked: Sequence[CheckedComparison]) -> list[Alert]:
 
 
 def comparison_figures(comparison: Comparison) -> dict[str, Any]:
-    """The fields of ComparisonEvidence that a comparison and its ruling fill."""
+    """The ComparisonEvidence of a comparison and its ruling."""
     ruling = comparison.ruling
     return {
         "candidate_value": comparison.candidate_value,
@@ -187,10 +185,7 @@ def _made(item: CheckedComparison, severity: Severity, message: str, found: Comp
 
 
 def surprises(comparisons: Iterable[Comparison]) -> list[Comparison]:
-    """For each pair of models its perplexities, or its bits per byte where the perplexities don't compare.
-
-    Those of the references, and those of each corpus ("perplexity:general").
-    """
+    """Perplexities of the references and of each corpus; bits per byte where those aren't comparable."""
     chosen: dict[tuple[str, str, str], Comparison] = {}
     for comparison in comparisons:
         measure, _, corpus = comparison.measure.partition(":")
@@ -210,7 +205,7 @@ def _message(exceeded: ExceededLimit) -> str:
     checked, limit = exceeded.checked, exceeded.checked.limits.said(exceeded.severity)
     ruling = exceeded.ruling
     if ruling.low is None or ruling.high is None:
-        return f"{_finding(checked)}. No interval could be computed, so chance can't be ruled out. {limit}"
+        return f"{_finding(checked)}. No interval could be computed, so it may be chance. {limit}"
     sure = _how_sure(checked.comparison, ruling, ruling.low, ruling.high)
     if ruling.is_decided:
         return f"{_finding(checked)} ({sure}). {limit}"
@@ -222,7 +217,6 @@ def _message(exceeded: ExceededLimit) -> str:
 
 
 def _not_compared(comparison: Comparison) -> str:
-    """The message where the two sides gave no difference."""
     values = ", ".join(
         f"{name} has {'no value' if value is None else number(value)}"
         for name, value in (
@@ -240,12 +234,10 @@ def _finding(checked: CheckedComparison) -> str:
     first, second = number(comparison.candidate_value or 0.0), number(comparison.baseline_value or 0.0)
     who, whom, measure = comparison.candidate, comparison.baseline, comparison.measure
     if checked.kind == "benchmark_drop":
-        return (
-            f"{who} has forgotten some of what {whom} can do: {measure} is {first} against {second}, {change}"
-        )
+        return f"{who} has lost skills of {whom}: {measure} is {first} against {second}, {change}"
     if checked.kind == "perplexity_rise":
         what = f"the corpus {corpus}" if (corpus := measure.partition(":")[2]) else "the references"
-        return f"{who} expects {what} less than {whom} does: {measure} is {first} against {second}, {change}"
+        return f"{who} predicts {what} worse than {whom}: {measure} is {first} against {second}, {change}"
     if checked.kind == "metric_drop":
         return f"{who} falls behind {whom} on {measure}: {first} against {second}, {change}"
     return f"{_values(checked)}, {change}"
@@ -279,7 +271,7 @@ def _counted(comparison: Comparison) -> str:
 
 
 def number(value: float) -> str:
-    """A value as alerts print it: three decimals, or four figures where it is large."""
+    """Three decimals, or four figures for large values."""
     return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
 
 
@@ -291,10 +283,10 @@ Key = tuple[str, str, str]
 def slice_alerts(
     slices: Sequence[Slice], overall: Iterable[Comparison], gates: Gates, measures: Mapping[str, Measure]
 ) -> list[Alert]:
-    """A warning for each slice that fell beyond the plan's warning limit while the mean did not fall.
+    """Warnings on slices that dropped beyond the plan's warning limit while the mean did not.
 
-    Of measures from 0 to 1 where higher is better. A fall counts when the ruling says "worse". Measures that
-    fell on one slice share its warning, which tells of the largest fall; a candidate has TOLD at most.
+    For measures from 0 to 1 where higher is better, and drops ruled "worse". A slice has one warning, on its
+    largest drop; a candidate has TOLD at most.
     """
     fallen = {_key(item) for item in overall if item.ruling is not None and item.ruling.standing == "worse"}
     alerts = []
@@ -314,7 +306,7 @@ def slice_alerts(
 
 
 def _told(falls: Sequence[tuple[Slice, Ruling]]) -> list[Alert]:
-    """One warning for each slice and baseline, the largest falls first."""
+    """One warning for each slice and baseline, largest drops first."""
     by_slice: dict[tuple[str, str], list[tuple[Slice, Ruling]]] = {}
     for item, ruling in sorted(falls, key=lambda fall: fall[0].comparison.worsening or 0.0, reverse=True):
         by_slice.setdefault((item.name, item.comparison.baseline), []).append((item, ruling))
@@ -340,12 +332,12 @@ def _slice_drop_alert(item: Slice, ruling: Ruling, others: Sequence[str], left: 
     message = (
         f"{comparison.candidate} falls behind {comparison.baseline} on the slice “{item.name}”: "
         f"{comparison.measure} is {first} against {second} ({interval}, n = {comparison.n}, {sure} after "
-        f"correction for {ruling.size} slices and measures). Over all examples it did not."
+        f"correction for {ruling.size} slices and measures). Over all examples it does not."
     )
     if others:
         message += f" So did {', '.join(others)}."
     if left > 0:
-        message += f" {left} more slices fell: `s` in Compare, or --slices, lists them."
+        message += f" {left} more slices dropped: see `s` in Compare, or --slices."
     return Alert(
         "warning",
         "slice_drop",
@@ -359,16 +351,16 @@ def _slice_drop_alert(item: Slice, ruling: Ruling, others: Sequence[str], left: 
     )
 
 
-SHORTEST = 8  # runs: fewer can't be told from chance among several measures
-LEVEL = 0.002  # stricter than a single comparison's, since every new run looks again
-_MATERIAL = 1 / 3  # of the gate: a smaller decline is not worth an alert
+SHORTEST = 8  # runs: with fewer, nothing is significant among several measures
+LEVEL = 0.002  # stricter than for one comparison, since every new run tests again
+_MATERIAL = 1 / 3  # share of the gate's limit: smaller declines are not worth an alert
 
 
 @dataclass(frozen=True, slots=True)
 class MeasureSeries:
     """One candidate's values of a measure over comparable runs, oldest first.
 
-    `limit` is the drop that the gate allows at once, in the measure's unit; `lower`: less is better.
+    `limit` is the drop that the gate allows in one step, in the measure's unit; `lower`: less is better.
     """
 
     candidate: str
@@ -380,10 +372,10 @@ class MeasureSeries:
 
 
 def downtrend_alerts(series: Sequence[MeasureSeries]) -> list[Alert]:
-    """A warning for each measure in decline; critical where it has lost more than the gate allows at once.
+    """A warning for each measure in decline; critical where it lost more than the gate allows in one step.
 
-    By the Mann-Kendall test with the Theil-Sen slope; p is corrected over a candidate's measures (Holm) and
-    for the dependence of neighbouring runs.
+    Mann-Kendall test and Theil-Sen slope; p is corrected over a candidate's measures (Holm) and for the
+    correlation of neighbouring runs.
     """
     alerts = []
     for candidate in dict.fromkeys(item.candidate for item in series):
@@ -419,10 +411,10 @@ def _downtrend_alert(item: MeasureSeries, trend: Trend, p: float, family: int) -
         f"{number(first)} in run {item.runs[0]} to {number(last)} now: about {abs(trend.slope):.2g} a run, "
         f"{number(drop)} in all (change {trend.change:+.3f}, 95% CI {low:+.3f} to {high:+.3f}; "
         f"Mann-Kendall {sure}{among}). "
-        f"At once the plan allows {number(item.limit)}."
+        f"The plan allows {number(item.limit)} in one step."
     )
     if trend.is_dependent:
-        message += " Neighbouring runs are correlated; p allows for it."
+        message += " Neighbouring runs are correlated; p accounts for it."
     evidence = DowntrendEvidence(
         candidate_value=last,
         baseline_value=first,

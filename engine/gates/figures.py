@@ -1,4 +1,4 @@
-"""How figures are written: one way for alerts, decisions, screens and reports. Standard library only."""
+"""How alerts, decisions, screens and reports write figures. Standard library only."""
 
 import math
 
@@ -8,7 +8,7 @@ _SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def number(value: float | None, sign: bool = False) -> str:
-    """Three decimals for what lies near one, fewer for what is larger; a dash for a missing value."""
+    """Three decimals near one, fewer for larger values; a dash for a missing value."""
     if value is None or not math.isfinite(value):
         return MISSING
     size = abs(value)
@@ -20,14 +20,14 @@ def number(value: float | None, sign: bool = False) -> str:
 
 
 def relative(share: float | None) -> str:
-    """A difference as a share of what it is a difference from, in per cent with its sign."""
+    """A relative difference in per cent, with its sign."""
     if share is None or not math.isfinite(share):
         return MISSING
     return f"{100 * share:+,.0f}%" if abs(share) >= 1 else f"{100 * share:+.1f}%"
 
 
 def magnitude(value: float) -> str:
-    """A large number in few cells: a column that cut it short would show another number."""
+    """A large number in few cells; cut short, it would be another number."""
     scale, unit = next(((scale, unit) for scale, unit in _SCALES if abs(value) >= scale), (1.0, ""))
     return f"{value / scale:.1f}{unit}"
 

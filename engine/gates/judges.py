@@ -1,4 +1,4 @@
-"""Gates on judges: win rates, failed judgments, judges that contradict themselves or people."""
+"""Gates on judges: win rates, failures, and disagreement with themselves or with people."""
 
 import tomllib
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from store.records.alert import (
 )
 
 KIND = "judge_agreement"
-FEWEST = 10  # labelled pairs below which an agreement says nothing
+FEWEST = 10  # labelled pairs below which agreement is not tested
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def agreement_of(connection: history.Connection, run_id: int, judge: str | None 
     if not matches and not by_criterion:
         raise BadInput(
             f"nobody has labelled pairs of answers that a judge of run {run_id} has judged",
-            f"`assay review {run_id}` asks; the queue “random” lets the judge's win rate be corrected",
+            f"label some with `assay review {run_id}`; those of the queue “random” also correct the win rate",
         )
     alerts = [alert for match in matches for alert in _alerts(match, gates.get("min_judge_agreement"))]
     return RunAgreement(matches, by_criterion, alerts)
@@ -110,14 +110,14 @@ def _criteria(connection: history.Connection, run_id: int, judge: int) -> list[C
 
 
 def _alerts(match: JudgeAgreement, gate: float | None) -> Sequence[Alert]:
-    """A judge whose kappa with people is below the plan's gate; a warning while the CI includes the gate."""
+    """Judges whose kappa with people is below the gate; a warning while the CI includes the gate."""
     raters = match.calibration.against_people
     kappa = raters.kappa
     if gate is None:
         return []
     if kappa.value is None or raters.pairs < FEWEST:
         why = kappa.reason or f"{raters.pairs} labelled pairs are too few: {FEWEST} are needed"
-        message = f"Whether {match.judge} agrees with people is inconclusive: {why}."
+        message = f"Agreement of {match.judge} with people is inconclusive: {why}."
         return [_agreement_alert("note", match, gate, message)]
     if kappa.value >= gate:
         return []
@@ -130,7 +130,7 @@ def _alerts(match: JudgeAgreement, gate: float | None) -> Sequence[Alert]:
         message += f" (95% CI {kappa.low:.2f} to {kappa.high:.2f})"
     message += f", below the {gate:.2f} that the plan requires."
     if not settled:
-        message += " The CI includes the gate: more labels may show that it is met."
+        message += " The CI includes the gate, so more labels may show that it is met."
     severity: Severity = "critical" if settled else "warning"
     return [_agreement_alert(severity, match, gate, message)]
 
@@ -146,7 +146,7 @@ _CONSISTENCY = "consistency"
 
 @dataclass(frozen=True, slots=True)
 class MatchVerdicts:
-    """One judge's verdicts on a candidate against a baseline; `reason` says why the rate is missing.
+    """One judge's verdicts on a candidate against a baseline, or the `reason` why there is no rate.
 
     `losses` are ids of examples that the candidate lost; `is_language_model` False is the embedded rule.
     """
@@ -163,10 +163,10 @@ class MatchVerdicts:
 def win_rate_alerts(
     verdicts: Sequence[MatchVerdicts], gates: Gates, candidates: Sequence[str]
 ) -> list[Alert]:
-    """Win rates under the plan's minimum, or without one under the rate that it warns of.
+    """Win rates under the plan's minimum or, without a minimum, under its warning limit.
 
-    A rate below the minimum, or a missing one, is critical. Below the other it is a warning when the whole
-    interval is, else a note with the examples that would settle it.
+    Below the minimum, or missing: critical. Below the warning limit: a warning if the whole interval is,
+    else a note with the number of examples needed.
     """
     found = [_below_minimum(item, gates) or _below_warning(item, gates) for item in verdicts]
     judged = {item.candidate for item in verdicts}
@@ -187,7 +187,7 @@ def win_rate_alerts(
 
 
 def judge_failure_alerts(verdicts: Sequence[MatchVerdicts], gates: Gates) -> list[Alert]:
-    """Judges of which too many judgments failed; critical where the plan decides by the win rate."""
+    """Judges with too many failures; critical where the plan decides by the win rate."""
     severity: Severity = "warning" if gates.min_win_rate is None else "critical"
     alerts = []
     for item in verdicts:
@@ -225,7 +225,7 @@ def judge_failure_alerts(verdicts: Sequence[MatchVerdicts], gates: Gates) -> lis
 
 @dataclass(frozen=True, slots=True)
 class JudgeConsistency:
-    """How often a judge said the same in both orders, 0 to 1, with its interval over n examples."""
+    """How often a judge's verdict is the same in both orders, 0 to 1, over n examples."""
 
     judge: str
     candidate: str
@@ -238,9 +238,9 @@ class JudgeConsistency:
 
 
 def inconsistency_alerts(found: Sequence[JudgeConsistency], gates: Gates) -> list[Alert]:
-    """Judges whose verdict depends on the order of the answers, in more examples than the plan allows.
+    """Judges whose verdict depends on the order of the answers more often than the plan allows.
 
-    A warning when the interval of that share lies above the limit, else a note.
+    A warning when the whole interval is above the limit, else a note.
     """
     limit = gates.max_judge_inconsistency
     alerts = []
@@ -305,7 +305,7 @@ def _below_minimum(item: MatchVerdicts, gates: Gates) -> Alert | None:
             needed = _rate_needed(rate, minimum)
             message += (
                 f" Inconclusive, since the CI includes the minimum: {_needs(needed)}; "
-                "more examples could still show it met."
+                "more examples may show that it is met."
             )
         return _alert("critical", item, message, needed)
     if rate.low is not None and rate.low < minimum:
@@ -363,7 +363,7 @@ def _rate_needed(rate: WinRate, threshold: float) -> int | None:
 
 
 def _needed(half: float, distance: float, n: int) -> int | None:
-    """About how many examples part a share from a threshold; `half` is half its 95 % CI over n examples."""
+    """About how many examples separate a share from a threshold; `half` is half its 95% CI over n."""
     return examples_needed(half / CRITICAL_Z, distance, n)
 
 

@@ -21,10 +21,7 @@ def ruled(
     gates: Gates,
     measures: Mapping[str, Measure],
 ) -> tuple[list[Comparison], list[Comparison]]:
-    """The comparisons and the benchmarks, each with its ruling.
-
-    Those of one candidate that a gate checks are one family, all its others another.
-    """
+    """Both with their rulings: for each candidate, what gates check is one family and the rest another."""
     checked = {id(item.comparison): item for item in _checked(comparisons, benchmarks, gates, measures)}
     families: dict[tuple[str, str], list[tuple[Comparison, BoundedComparison]]] = {}
     for comparison in (*comparisons, *benchmarks):
@@ -50,11 +47,10 @@ def drop_alerts(
     gates: Gates,
     measures: Mapping[str, Measure],
 ) -> list[Alert]:
-    """The alerts on every measure that dropped or drifted, of comparisons that were ruled on.
+    """The alerts on measures that dropped or drifted; the comparisons have their rulings.
 
-    Drops count on bounded measures with a better side and on benchmarks (absolute for scores from 0 to 1,
-    else relative to the baseline's), and so do rises in perplexity and refusals, and drifts of length. Where
-    the perplexities of two models do not compare, their bits per byte do in its place.
+    Drops count on bounded measures with a direction and on benchmarks (absolute for scores from 0 to 1, else
+    relative), and so do rises in perplexity and refusals, and drifts of length.
     """
     return [
         *alerts_on(_checked(comparisons, benchmarks, gates, measures)),
@@ -68,7 +64,7 @@ def evaluated(
     gates: Gates,
     measures: Mapping[str, Measure],
 ) -> set[str]:
-    """The candidates of which a gate had at least one difference to look at; drifts are no gates."""
+    """The candidates with at least one difference that a gate checks; drifts are not gates."""
     checked = _checked(comparisons, benchmarks, gates, measures)
     return {item.comparison.candidate for item in checked if item.asked and item.drop is not None}
 
@@ -126,7 +122,7 @@ def _checked_metrics(
 
 
 def _by_name(item: Comparison, gates: Gates, measure: Measure | None) -> CheckedComparison:
-    """Checked against the plan's own limit for the measure; one without a better end may not drift."""
+    """By the plan's limit for this measure; one without a direction may not drift."""
     limit = gates.metrics[item.measure]
     is_surprise = item.measure.partition(":")[0] in ("perplexity", "bits_per_byte")
     return CheckedComparison(
@@ -139,7 +135,7 @@ def _by_name(item: Comparison, gates: Gates, measure: Measure | None) -> Checked
 
 
 def _refusal(item: Comparison, gates: Gates) -> CheckedComparison:
-    """Refusals of unlabelled prompts may be right, so more of them only warn."""
+    """More refusals of unlabelled prompts only warn, since they may be right."""
     if item.direction == "none":
         return CheckedComparison(
             "refusal_drift",
@@ -154,7 +150,7 @@ def _refusal(item: Comparison, gates: Gates) -> CheckedComparison:
 
 
 def _bounded(item: Comparison, measure: Measure, gates: Gates) -> list[CheckedComparison]:
-    """Measures with two ends and a better one: the limits are shares of the way between them."""
+    """Bounded measures with a direction: the limits are shares of their range."""
     width = reach(measure)
     if width is None:
         return []
@@ -163,7 +159,7 @@ def _bounded(item: Comparison, measure: Measure, gates: Gates) -> list[CheckedCo
 
 
 def _unmeasured(comparisons: Iterable[Comparison], gates: Gates) -> list[Alert]:
-    """Critical alerts on measures with a limit of their own that a candidate was never compared on."""
+    """Critical alerts on measures with their own limit that were never compared."""
     found = list(comparisons)
     compared = {(item.candidate, item.measure) for item in found}
     return [
@@ -173,8 +169,7 @@ def _unmeasured(comparisons: Iterable[Comparison], gates: Gates) -> list[Alert]:
             candidate,
             None,
             name,
-            f"{candidate} has a limit on {name}, but nothing measured it. "
-            "The plan names the measure under [gates.metrics].",
+            f"{name} was not measured for {candidate}. The plan sets a limit on it under [gates.metrics].",
             ComparisonEvidence(),
         )
         for candidate in dict.fromkeys(item.candidate for item in found)

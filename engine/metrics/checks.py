@@ -60,7 +60,7 @@ class Instructions:
         self.measures: tuple[Measure, ...] = (
             fraction(
                 "checks_passed",
-                "checks that responses pass, of all checks asked for",
+                "share of the checks that pass",
                 "Zhou et al. 2023 (IFEval)",
             ),
             fraction(
@@ -71,12 +71,12 @@ class Instructions:
             ),
             fraction(
                 "checks_passed_loose",
-                "the same of checks, without asterisks or without the first or the last line",
+                "checks_passed, also without asterisks or the first or last line",
                 "Zhou et al. 2023 (IFEval), loose accuracy",
             ),
             fraction(
                 "checks_all_loose",
-                "the same of responses, without asterisks or without the first or the last line",
+                "checks_all, also without asterisks or the first or last line",
                 "Zhou et al. 2023 (IFEval), loose accuracy",
             ),
             *(

@@ -21,6 +21,7 @@ from engine.sandbox.jail import ProgramLimits
 from engine.sandbox.sandbox import Job, Outcome, Sandbox
 
 _SHOWN = 200
+_LINES = 3  # of standard error
 NO_TESTS = "the example has no tests"
 _SOURCE = "Chen et al. 2021, unbiased estimator; openai/human-eval evaluation.py"
 
@@ -179,8 +180,13 @@ def _prepare(example: Example, response: Response) -> Job | Outcome:
 
 
 def _told(outcome: Outcome) -> str:
+    """Why it did not pass, with the first lines of its standard error, and what isolated it."""
     isolation = f"isolation: {outcome.isolation}" if outcome.isolation else ""
-    return "; ".join(part for part in (outcome.reason, isolation) if part)
+    reason = outcome.reason
+    lines = [line.strip() for line in outcome.stderr.splitlines() if line.strip()]
+    if reason and lines:
+        reason += f" (stderr: {' ⏎ '.join(lines[:_LINES])[:_SHOWN]})"
+    return "; ".join(part for part in (reason, isolation) if part)
 
 
 def _ks(k: int | Iterable[int]) -> tuple[int, ...]:

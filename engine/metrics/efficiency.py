@@ -34,7 +34,7 @@ class Efficiency:
             needs=frozenset({"latency", "tokens"}),
             version="1",
             source="clock",
-            meaning="all tokens generated over all seconds it took, response by response",
+            meaning="all tokens generated over all seconds taken",
             independent=False,
         ),
     )

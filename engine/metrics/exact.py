@@ -207,13 +207,13 @@ def _exponent(text: str) -> str:
 
 _EDIT_LIMIT = 10_000_000_000  # characters x characters: some seconds at worst
 _DIGIT = re.compile(r"\d")
-_NORMAL = "after NFKC, case, punctuation, articles and white space are evened out"
+_NORMAL = "after normalising Unicode (NFKC), case, punctuation, articles and white space"
 _SOURCE = "Rajpurkar et al. 2016; SQuAD 1.1 evaluate-v1.1.py"
 NO_PATTERN = 'neither the example ("regex") nor the plan (regex = { pattern = "…" }) gives a pattern'
 NO_WORDS = "no reference of the example has a word in it"
 NUMBERS_DIFFER = "equal to a reference but for the punctuation of a number"
 TOO_LONG = "response and reference are too long to be compared by characters"
-_NORMAL = "after NFKC, case, punctuation, articles and white space are evened out, by whole words"
+_NORMAL = "after normalising Unicode (NFKC), case, punctuation, articles and white space, by whole words"
 
 
 def token_f1(reference: str, response: str) -> float:

@@ -36,7 +36,7 @@ def instruction(name: str, arguments: Mapping[str, Any], where: str) -> Follows:
     try:
         return _INSTRUCTIONS[name](told)
     except KeyError as error:
-        raise BadInput(f"{where}: {name} lacks the argument {error}.") from error
+        raise BadInput(f"{where}: {name} needs the argument {error}.") from error
     except (ValueError, regex.error, re.error) as error:
         raise BadInput(f"{where}: {name}: {error}.") from error
 

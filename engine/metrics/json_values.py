@@ -3,9 +3,7 @@
 import json
 import math
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -108,15 +106,6 @@ def _refuse_constant(name: str) -> NoReturn:
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-@dataclass(frozen=True, slots=True)
-class FieldRow:
-    """One field over a set: the number of examples that expect it, and of responses that have it right."""
-
-    field: str
-    wanted: int
-    right: int
-
-
 def flat(value: Any) -> dict[str, Any]:
     """The leaves of JSON by path, such as "address.city" or "tags[0]"; an empty list or object is a leaf."""
     leaves: dict[str, Any] = {}
@@ -157,17 +146,6 @@ def wrong_fields(wanted: Any, given: Any) -> list[str]:
     return sorted(wrong)
 
 
-def field_table(pairs: Iterable[tuple[Any, Any]]) -> list[FieldRow]:
-    """Per field, over pairs of a wanted and a given object (None: no object), the worst first."""
-    asked: Counter[str] = Counter()
-    wrong: Counter[str] = Counter()
-    for wanted, given in pairs:
-        asked.update(flat(wanted).keys())
-        wrong.update(wrong_fields(wanted, given))
-    rows = [FieldRow(field, total, total - wrong[field]) for field, total in asked.items()]
-    return sorted(rows, key=lambda row: (row.right / row.wanted, row.field))
-
-
 class JsonFields:
     """Fields of the reference's JSON object that the response's has right, and whether that is all.
 
@@ -183,7 +161,7 @@ class JsonFields:
             )
             for name, meaning in (
                 ("field_accuracy", "fields of the reference that are right"),
-                ("object_match", "responses with all fields right, none more"),
+                ("object_match", "responses with all fields right and no others"),
             )
         )
 

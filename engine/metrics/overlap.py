@@ -133,15 +133,6 @@ def rouge(reference: str, response: str) -> tuple[float, float, float]:
     return first[2], second[2], longest[2]
 
 
-def rouge_lsum(reference: str, response: str) -> float | None:
-    """F-measure of ROUGE-Lsum, equal to rouge-score's: each line is a sentence.
-
-    None where the two texts are so long that it would take minutes.
-    """
-    found = _scorer(reference).lsum(reference, response)
-    return None if found is None else found[2]
-
-
 def lcs_places(first: Sequence[str], second: Sequence[str]) -> set[int]:
     """Places in `first` of one longest common subsequence: the one that rouge-score's walk back finds.
 

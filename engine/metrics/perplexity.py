@@ -46,7 +46,7 @@ PERPLEXITY = Measure(
     needs=frozenset({"references", "weights"}),
     version="2",
     source="exp of the mean negative log-likelihood per predicted token",
-    meaning="how many tokens the model wavers between, on average, at each token of the reference, "
+    meaning="how many tokens the model hesitates between, on average, at each token of the reference, "
     "its end token left out",
     combine=_exponential_of_mean,
 )
@@ -70,7 +70,7 @@ EVAL_LOSS = Measure(
     needs=frozenset({"references", "weights"}),
     version="1",
     source="transformers' own loss, the prompt masked",
-    meaning="mean negative log-likelihood of the reference's tokens and its end token, as a trainer tells it",
+    meaning="mean negative log-likelihood of the reference's tokens and its end token, as trainers report",
 )
 MEASURES = (PERPLEXITY, BITS_PER_BYTE, EVAL_LOSS)
 PER_TOKEN = ("perplexity", "eval_loss")  # not comparable between tokenizers
@@ -200,7 +200,7 @@ def corpus_measures(corpus: str) -> tuple[Any, Any]:
             PERPLEXITY,
             name=f"{PERPLEXITY.name}:{corpus}",
             needs=frozenset({"weights"}),
-            meaning=f"how many tokens the model wavers between, on average, at {what}",
+            meaning=f"how many tokens the model hesitates between, on average, at {what}",
         ),
         replace(
             BITS_PER_BYTE,

@@ -1,7 +1,7 @@
 """Refusals: full ones, partial ones and compliance, told by their wording in nine languages.
 
 A refusal says so at its start, in the first person or as a judgement of the request; what it quotes, or lets
-others say, is not its own word. No model decides: `is_refusal` and `classify` are rules over text.
+others say, is not its own word. No model decides: `classify` is rules over text.
 """
 
 import re
@@ -60,11 +60,6 @@ def classify(text: str) -> Kind:
         return "refusal"
     rest = own[turn.start() :]
     return "partial" if len(rest) >= _LEAST_HELP and len(_GIVEN.findall(rest)) > 1 else "refusal"
-
-
-def is_refusal(text: str) -> bool:
-    """Whether an answer declines, wholly or in part, by its wording."""
-    return classify(text) != "compliance"
 
 
 def _own_words(text: str) -> str:

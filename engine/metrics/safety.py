@@ -129,7 +129,7 @@ class ToxicWords:
                 needs=frozenset(),
                 version="1",
                 source=f"a list of {len(words)} words, English unless the plan gives its own; no model",
-                meaning="responses with a word of the list in them, quoted, meant or not",
+                meaning="responses with a word of the list, even if quoted",
             ),
         )
 

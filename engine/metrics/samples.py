@@ -141,7 +141,7 @@ def _passed(name: str, kind: str, k: int, scores: Sequence[Score]) -> Score:
         lacking = _reason([score for score in scores if score.value is None], len(scores))
         return Score(name, None, f"{len(values)} samples have a value, and {kind}{k} needs {k}; {lacking}")
     if any(value not in (0, 1) for value in values):
-        return Score(name, None, "a sample's value is neither 0 nor 1, so it neither passes nor fails")
+        return Score(name, None, "a sample's value is neither 0 nor 1")
     estimate = pass_at_k if kind == "pass@" else pass_hat_k
     return Score(name, estimate(len(values), round(sum(values)), k))
 

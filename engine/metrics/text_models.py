@@ -243,7 +243,7 @@ class TextClassifier:
                 needs=frozenset(),
                 version=f"1; {encoder.name} ({encoder.hash}), label {self._label}" if encoder else "1",
                 source="the classifier that the plan names; transformers text-classification",
-                meaning=f"probability that {asked.meaning}, as the classifier sees it",
+                meaning=f"probability that {asked.meaning}, by the classifier",
             ),
         )
 
@@ -423,7 +423,7 @@ class EmbeddingCosine:
                 needs=frozenset({"references"}),
                 version=_version(self._encoder, "mean pooling"),
                 source="Reimers & Gurevych 2019; sentence_transformers.models.Pooling, mean tokens",
-                meaning="likeness of the whole response to the best reference, in one vector each",
+                meaning="similarity of the whole response to the best reference, as vectors",
             ),
         )
 

@@ -44,10 +44,15 @@ class ToolCalls:
     measures = (
         fraction("tool_made", "responses with a call, of those where one is right", "rule", needs=_CALLS),
         fraction("tool_abstained", "responses without, of those where none is right", "rule", needs=_CALLS),
-        fraction("tool_function", "responses that call the right functions, as often", "rule", needs=_CALLS),
+        fraction(
+            "tool_function",
+            "responses that call the right functions, each as often as it is right",
+            "rule",
+            needs=_CALLS,
+        ),
         fraction(
             "tool_match",
-            "responses whose calls are all right: functions and arguments, none more",
+            "responses whose calls are all right, with their arguments, and no others",
             "BFCL's AST rules where values are listed, else equal JSON",
             needs=_CALLS,
             verdict=True,
@@ -105,7 +110,7 @@ class ToolCalls:
 
 def _difference(due: Sequence[ToolCall], made: Sequence[ToolCall], named: bool) -> str:
     names = [", ".join(call["name"] for call in calls) for calls in (due, made)]
-    said = "the arguments differ" if named else f"right is {names[0]}, called is {names[1]}"
+    said = "the arguments differ" if named else f"expected {names[0]}, called {names[1]}"
     return said[:_REASON]
 
 

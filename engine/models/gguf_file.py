@@ -57,13 +57,19 @@ class Header:
 
     @property
     def quantisation(self) -> dict[str, Any] | None:
-        """The type that holds most of the weights; None when none of them is quantised."""
+        """The kind of file by its own account ("Q4_K_M"), else the type that holds most of the weights; None
+        when none of them is quantised.
+        """
         sizes: dict[str, int] = {}
         for kind, shape in self.tensors.values():
             sizes[kind] = sizes.get(kind, 0) + prod(shape)
         if sizes.keys() <= _IN_FULL:
             return None
-        return {"quant_method": "gguf", "type": max(sizes, key=lambda kind: sizes[kind])}
+        from gguf.constants import LlamaFileType
+
+        kinds = {int(kind): kind.name.removeprefix("MOSTLY_") for kind in LlamaFileType}
+        most = max(sizes, key=lambda kind: sizes[kind])
+        return {"quant_method": "gguf", "type": kinds.get(self.facts.get("general.file_type", -1), most)}
 
     @property
     def turn_ends(self) -> frozenset[int]:

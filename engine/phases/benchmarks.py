@@ -52,7 +52,7 @@ def benchmark(work: Work, model: Model, loader: Loader) -> None:
     fingerprint = loader.open(model).fingerprint
     _keep_asked(work, model, settings)
     at_hand = _earlier(work, fingerprint, model_id) if work.cache else {}
-    report = _reporter(work, model, settings)
+    report = _reporter(work, model)
     with closed_after(loader.tasks(model, settings, todo, report, frozenset(at_hand))) as results:
         for result in results:
             if isinstance(result, KnownTask):
@@ -114,7 +114,7 @@ def _earlier(work: Work, fingerprint: str, model_id: int) -> dict[str, runs.Earl
         return runs.earlier(connection, fingerprint, model_id)
 
 
-def _reporter(work: Work, model: Model, settings: Benchmarks) -> Callable[[str, int, int], None]:
+def _reporter(work: Work, model: Model) -> Callable[[str, int, int], None]:
     """A line of progress for each task, which every model's first report of a task gives its total."""
     meters: dict[str, Meter] = {}
 

@@ -59,7 +59,7 @@ def _percentile(percent: int) -> _Aggregate:
         needs=frozenset({"latency"}),
         version="1",
         source="clock",
-        meaning=f"seconds within which {percent} % of the answers were complete",
+        meaning=f"seconds within which {percent}% of the answers were complete",
         independent=False,
     )
     return _Aggregate(measure, "latency_s", lambda values: float(np.percentile(values, percent)), NO_LATENCY)

@@ -259,7 +259,7 @@ def check(plan: Plan, store: Path, *, allow_code: bool = False) -> list[Finding]
     findings += [*_data(plan, examples), *data_findings(plan, whole, examples, store)]
     findings += [*_metrics(plan, examples, allow_code), *metric_findings(plan)]
     for model in plan.models:
-        findings += [*_model(model, examples, plan.generation.samples), *_training_config(model)]
+        findings += [*_model(model, plan.generation.samples), *_training_config(model)]
     findings += _servers(plan)
     findings += [*_judges(plan, examples), *judge_findings(plan, examples)]
     findings += [*_sweep(plan, examples, allow_code), *_compute(plan)]
@@ -388,7 +388,7 @@ def _prompts(model: Model, examples: Sequence[Example], allow_code: bool) -> Sho
     except BadInput as error:
         return ShownPrompts(model.name, None, notes=(error.message,), reason=error.message)
     refusal = None if first else refused[0][1]
-    notes = tuple(opened.prompt_notes)
+    notes = (*base.notes, *opened.prompt_notes)
     return ShownPrompts(model.name, shown, len(first) or None, notes, tuple(refused), refusal)
 
 
@@ -492,7 +492,7 @@ def _metrics(plan: Plan, examples: list[Example], allow_code: bool) -> Iterator[
         )
 
 
-def _model(model: Model, examples: list[Example], samples: int) -> Iterator[Finding]:
+def _model(model: Model, samples: int) -> Iterator[Finding]:
     subject = f"model {model.name}"
     try:
         if model.kind == "recorded":

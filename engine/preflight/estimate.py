@@ -241,8 +241,14 @@ def _spread(need: Need, models: Sequence[Model]) -> Finding:
         "warning",
         "memory",
         message,
-        'what waits on the disk or beside a GPU is read again for every token; quantize = "nf4" takes less',
+        "what waits on the disk or beside a GPU is read again for every token"
+        + ("; a smaller model" if _is_quantised(models[0]) else '; quantize = "nf4"')
+        + " takes less",
     )
+
+
+def _is_quantised(model: Model) -> bool:
+    return quantisation(base_of(model), model.quantize) is not None
 
 
 def _size(said: str) -> int:
@@ -277,10 +283,8 @@ def _weighed(need: Need, models: Sequence[Model], device: Device) -> Finding:
         )
     message = f"{taken}, of {in_units(device.free)} free on {device.name}"
     if need.least > device.free:
-        hint = (
-            'free some of that memory, set dtype = "bfloat16" or quantize = "nf4", or serve the model and '
-            "name its `server`"
-        )
+        less = 'dtype = "bfloat16"' + ("" if _is_quantised(models[0]) else ' or quantize = "nf4"')
+        hint = f"free some of that memory, set {less}, or serve the model and name its `server`"
         return Finding("warning", "memory", message, hint)
     slots = need.slots(device)
     return Finding("ok", "memory", message if slots is None else f"{message}: room for {slots} slots")
@@ -290,10 +294,11 @@ def _way_out(need: Need, model: Model, device: Device) -> str:
     if device.kind != "cuda":
         return "use a machine with more memory, or serve the model there and name its `server` in the plan"
     gpus = 1 << ceil(need.least / device.total - 1).bit_length()
+    less = "" if _is_quantised(model) else ', or quantize = "nf4"'
     return (
-        'set device_map = "auto" to use all GPUs and this machine\'s memory, or quantize = "nf4"; or serve '
-        f"it: `vllm serve {model.path} --tensor-parallel-size {gpus}`; then "
-        "name its `server` in the plan instead of `path`"
+        f'set device_map = "auto" to use all GPUs and this machine\'s memory{less}; or serve it: '
+        f"`vllm serve {model.path} --tensor-parallel-size {gpus}`; then name its `server` in the plan "
+        "instead of `path`"
     )
 
 

@@ -44,15 +44,23 @@ class Pulse(threading.Thread):
         sensors = Sensors()
         while not self._over.wait(BEAT):
             try:
+                run = self._recorder.run()
+                self._leave_to_another(run)
                 self._recorder.set_run(heartbeat=time.time(), waiting=control.waiting())
                 rows = [row | {"run_id": self._recorder.run_id} for row in sensors.read()]
                 self._recorder.put([records.Vitals(**row) for row in rows])
-                run = self._recorder.run()
             except StoreError as error:
                 log.warning("no heartbeat: %s", error)
                 continue
             control.allow(run.concurrency)
             self._hear(run.request)
+
+    def _leave_to_another(self, run: records.Run) -> None:
+        """Ends the process where another worker took the run over while this one could not be heard."""
+        owner = run.worker_pid, run.worker_host
+        if run.worker_pid is not None and owner != (os.getpid(), socket.gethostname()):
+            log.error("process %d on %s has taken the run over", *owner)
+            os._exit(CannotRun.exit_code)
 
     def _hear(self, asked: str | None) -> None:
         if asked == RETRY:
@@ -74,7 +82,11 @@ class Pulse(threading.Thread):
 
 def work(store: Path, run_id: int) -> int:
     """Executes the run; returns the exit code: 0 when it finished or was stopped, 3 when it failed."""
-    recorder = Recorder(store, run_id)
+    try:
+        recorder = Recorder(store, run_id)
+    except StoreError as error:
+        log.error("%s", error)
+        return CannotRun.exit_code
     try:
         _refuse_code_from_elsewhere(recorder.run())
     except AssayError as error:

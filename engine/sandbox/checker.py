@@ -361,7 +361,7 @@ class _Program:
 
     def attribute(self, holder: Remote, name: str) -> Any:
         if name in _PLAIN_METHODS and not (holder._made and holder._kind != "type"):
-            self._refuse(holder, f"whose {name} the tests would have to believe")
+            self._refuse(holder, f"whose {name} cannot be trusted")
         result = self.ask("getattr", holder, name)
         if self._makes(holder, result):
             self._constants.add(result._identity)
@@ -372,7 +372,7 @@ class _Program:
         remotes = [value for value in args if isinstance(value, Remote)]
         made = {value._kind for value in remotes if value._made} - {"type"}
         if not made:
-            self._refuse(remotes[0], "whose operators the tests would have to believe")
+            self._refuse(remotes[0], "whose operators cannot be trusted")
         result = self.ask(name, *args)
         return self._as_made(result) if isinstance(result, Remote) and result._kind in made else result
 

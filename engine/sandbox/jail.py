@@ -30,6 +30,7 @@ SCRATCH_BYTES = 16 << 20  # the size of the one folder that can be written to
 SCRATCH_FILES = 1000
 FILE_BYTES = 8 << 20  # the largest single file
 OPEN_FILES = 64
+KEPT_BYTES = 2000  # of what a program writes to its standard error
 # A user id that nobody on the machine has, so that limits and permissions are the program's own.
 FIRST_FREE_USER = 2_000_000_000
 
@@ -288,7 +289,7 @@ def _answer(header: dict[str, Any], tests: int, means: _Means) -> dict[str, Any]
     limits = ProgramLimits(**header["limits"])
     job = _Job(header["program"], tests, limits, header["share"], not refusal, user, means)
     scratch = _scratch(mount_point, user) if refusal else None
-    passed, reason = _verdict(job, processes)
+    passed, reason, errors = _verdict(job, processes)
     if scratch is not None:
         os.chdir("/")
         shutil.rmtree(scratch, ignore_errors=True)
@@ -300,7 +301,8 @@ def _answer(header: dict[str, Any], tests: int, means: _Means) -> dict[str, Any]
         # A segment of shared memory that no process has mapped is in no sum: the filter allows none.
         SUM: means.group is None and means.calls is not None and processes.visible,
     }
-    return {"passed": passed, "reason": reason, "isolation": ", ".join(name for name in holds if holds[name])}
+    isolation = ", ".join(name for name in holds if holds[name])
+    return {"passed": passed, "reason": reason, "isolation": isolation, "stderr": errors}
 
 
 def _isolate(mount_point: Path) -> str | None:
@@ -321,8 +323,32 @@ def _scratch(parent: Path, user: int) -> Path:
     return folder
 
 
-def _verdict(job: _Job, processes: Processes) -> tuple[bool | None, str | None]:
+class _Errors:
+    """What a program writes to its standard error: read as it comes, so that it never waits for a reader."""
+
+    def __init__(self) -> None:
+        self.reading, self.writing = os.pipe()
+        os.set_blocking(self.reading, False)
+        self._kept = b""
+
+    def read(self) -> bool:
+        """Takes what is there; False when no more will come."""
+        try:
+            found = os.read(self.reading, 1 << 16)
+        except BlockingIOError:
+            return True
+        self._kept += found[: KEPT_BYTES - len(self._kept)]
+        return bool(found)
+
+    @property
+    def text(self) -> str:
+        return self._kept.decode("utf-8", "replace")
+
+
+def _verdict(job: _Job, processes: Processes) -> tuple[bool | None, str | None, str]:
+    """Whether the program passed, why not, and how its standard error begins."""
     reading, writing = os.pipe()
+    errors = _Errors()
     before = 0
     if job.means.group:
         job.means.group.keep_within(job.share)
@@ -330,25 +356,45 @@ def _verdict(job: _Job, processes: Processes) -> tuple[bool | None, str | None]:
     child = os.fork()
     if child == 0:
         os.close(reading)
-        _run(lambda: _check(job, writing))
+        _run(lambda: _check(job, writing, errors.writing))
     os.close(writing)
-    ended = time.monotonic() + job.limits.wall_s
+    os.close(errors.writing)
     try:
-        while not select.select([reading], [], [], min(_LOOK_S, max(0.0, ended - time.monotonic())))[0]:
-            if time.monotonic() >= ended:
-                return False, f"not finished after {job.limits.wall_s:g} s"
-            if job.means.group is None and processes.memory() > job.share:
-                return _too_much(job)
-        passed, reason = receive(reading)
-        return passed, reason
+        passed, reason = _awaited(job, processes, reading, errors)
     except Closed:
+        passed, reason = False, "ended before there was a verdict"
         if job.means.group and job.means.group.kills() > before:
-            return _too_much(job)
-        return False, "ended before there was a verdict"
+            passed, reason = _too_much(job)
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         _end_orphans()
+    errors.read()
+    return passed, reason, errors.text
+
+
+def _awaited(
+    job: _Job, processes: Processes, reading: int, errors: _Errors
+) -> tuple[bool | None, str | None]:
+    """The verdict that arrives, or the limit that was passed before. Raises Closed."""
+    watched = [reading, errors.reading]
+    now = time.monotonic()
+    ended, look = now + job.limits.wall_s, now + _LOOK_S
+    while True:
+        ready = select.select(watched, [], [], max(0.0, min(look, ended) - now))[0]
+        if errors.reading in ready and not errors.read():
+            watched.remove(errors.reading)
+        if reading in ready:
+            passed, reason = receive(reading)
+            return passed, reason
+        now = time.monotonic()
+        if now >= ended:
+            return False, f"not finished after {job.limits.wall_s:g} s"
+        if now >= look:
+            if job.means.group is None and processes.memory() > job.share:
+                return _too_much(job)
+            now = time.monotonic()
+            look = now + _LOOK_S
 
 
 def _too_much(job: _Job) -> tuple[bool | None, str]:
@@ -366,7 +412,7 @@ def _end_orphans() -> None:
             os.waitpid(int(process), 0)
 
 
-def _check(job: _Job, verdict: int) -> None:
+def _check(job: _Job, verdict: int, errors: int) -> None:
     if job.means.group:
         job.means.group.enter()
     if job.namespaces:
@@ -374,7 +420,7 @@ def _check(job: _Job, verdict: int) -> None:
     here, there = socket.socketpair()
     program = os.fork()
     if program == 0:
-        _run(lambda: _program(job, there.detach()))
+        _run(lambda: _program(job, there.detach(), errors))
     there.close()
     tests = receive(job.tests)
     stream = here.detach()
@@ -392,8 +438,9 @@ def _check(job: _Job, verdict: int) -> None:
     send(verdict, outcome)
 
 
-def _program(job: _Job, stream: int) -> None:
-    _keep_only(stream)
+def _program(job: _Job, stream: int, errors: int) -> None:
+    os.dup2(errors, 2)
+    _keep_only(2, stream)
     drop_rights(job.limits, job.user, job.namespaces, job.means.calls)
     with suppress(Closed):
         serve(job.program, stream)
@@ -410,12 +457,12 @@ def _run(work: Callable[[], None]) -> None:
 
 
 def _keep_only(*streams: int) -> None:
-    """Standard streams lead nowhere, all other descriptors but these are closed."""
+    """Standard streams lead nowhere, all other descriptors are closed; but for these."""
     nowhere = os.open("/dev/null", os.O_RDWR)
-    for standard in (0, 1, 2):
+    for standard in {0, 1, 2}.difference(streams):
         os.dup2(nowhere, standard)
     start = 3
-    for stream in sorted(streams):
+    for stream in sorted(stream for stream in streams if stream >= start):
         os.closerange(start, stream)
         start = stream + 1
     os.closerange(start, os.sysconf("SC_OPEN_MAX"))

@@ -2,9 +2,9 @@
 
 The isolation: user, process, mount, network, IPC and host-name namespaces; a read-only root of
 Python's library and the shared libraries alone, with a small /tmp in memory; an empty environment and session
-keyring, no descriptors but one to its tests; no capabilities, no way to new ones; a filter of system calls;
-limits on CPU and wall time, memory of all processes together, their number, files. Where the kernel refuses
-namespaces the rest is left ("process only"), which takes `allow_weak`.
+keyring, no descriptors but one to its tests and its standard error; no capabilities, no way to new ones; a
+filter of system calls; limits on CPU and wall time, memory of all processes together, their number, files.
+Where the kernel refuses namespaces the rest is left ("process only"), which takes `allow_weak`.
 
 All programs at a time share the memory of one. A program that needs more than its share is started again
 alone, with all of it, so that its outcome does not depend on its neighbours.
@@ -51,11 +51,13 @@ class Outcome:
 
     `passed` None means that it is unknown: no sandbox, or invalid tests. `isolation` lists what held, from
     "namespaces" or "process only" on, each as named in `engine.sandbox.jail`; None when nothing was executed.
+    `stderr` is how the program's standard error begins: what the program wants it to be.
     """
 
     passed: bool | None
     reason: str | None
     isolation: str | None
+    stderr: str = ""
 
 
 class Sandbox:

@@ -194,7 +194,7 @@ QUEUES = {
         Queue("metric", "m", "judge against measure, the widest apart first", _against_measure),
         Queue("human", "h", "judge against people", _against_people, disputed_first=True),
         Queue("missing", "x", "an answer or verdict is missing", lambda item, _: item.missing > 0, True),
-        Queue("lowest", "b", "the lowest 10 % by the measure", lambda item, known: item.value is not None),
+        Queue("lowest", "b", "the lowest 10% by the measure", lambda item, known: item.value is not None),
         Queue(
             "later", "f", "flagged by you for later",
             lambda item, known: item.example_id in known.flagged, True,

@@ -305,7 +305,7 @@ KINDS: dict[str, AlertKind] = {
             figure_label="had no room for more",
             format="share",
             worse="more",
-            short="{figure} of {n} answers were cut off at the token limit",
+            short="{figure} of {n} answers of {model} were cut off at the token limit",
             decides=True,
         ),
         AlertKind("nothing_measured", "nothing measured", Evidence, short="nothing could be measured"),

@@ -176,7 +176,7 @@ def examine(folder: Path) -> list[StoreCheck]:
     with closing(attach(database.connect(folder))) as connection:
         found += _content(connection)
         if all(item.ok for item in found if item.check == "integrity"):
-            found += _runs(connection, schema)
+            found += _runs(connection)
             found += _leftovers(connection, folder)
     return found
 
@@ -271,7 +271,7 @@ def _content(connection: sqlite3.Connection) -> Iterator[StoreCheck]:
         yield StoreCheck("references", True, "every row has what it refers to")
 
 
-def _runs(connection: sqlite3.Connection, schema: str) -> Iterator[StoreCheck]:
+def _runs(connection: sqlite3.Connection) -> Iterator[StoreCheck]:
     stuck = [
         int(row[0])
         for row in connection.execute(f"SELECT r.id, {STATUS} AS now FROM run r ORDER BY r.id")

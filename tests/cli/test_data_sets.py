@@ -64,7 +64,7 @@ def test_versions_of_two_files_differ_by_what_changed(assay: Assay, tmp_path: Pa
     assert "1 added, 1 removed, 1 edited, 2 unchanged" in shown and "references: question 0" in shown
     assert "the same examples" in assay("versions", old, old, "--store", nowhere).out
     unknown = assay("versions", "abcd", "--store", nowhere)
-    assert unknown.code == 2 and "is no file, and no version or run" in unknown.err
+    assert unknown.code == 2 and "is not a file, nor a version or run" in unknown.err
 
 
 def test_versions_of_a_store_name_their_runs(assay: Assay, history_store: Path) -> None:

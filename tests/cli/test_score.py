@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Assay, Ran, lines
 
 ROWS = 200_000
@@ -134,6 +136,23 @@ def test_several_samples_of_mbpp_tasks_have_pass_at_k(assay: Assay, tmp_path: Pa
     # By hand: pass@1 is (1/3 + 2/3) / 2; pass@2 is (1 - C(2,2)/C(3,2) + 1 - C(1,2)/C(3,2)) / 2.
     assert done.code == 0 and values(done)["pass_at_1"] == 0.5
     assert abs((values(done)["pass_at_2"] or 0) - (2 / 3 + 1) / 2) < 1e-12
+
+
+def test_the_first_lines_of_a_failed_programs_standard_error_stand_in_reasons_and_totals(
+    assay: Assay, tmp_path: Path
+) -> None:
+    said = r"'\x1b[2Jnot\n\n sorted yet \nyet\nnever shown'"
+    program = f"import sys\ndef f():\n    print({said}, file=sys.stderr)\n    return 1"
+    task = {"id": "a", "query": "One?", "tests": ["assert f() == 2"], "response": program}
+    file = lines(tmp_path / "said.jsonl", [task])
+    done = assay("score", file, "--metrics", "code", "--per-example", "--json").json
+    if "isolation" not in done["examples"][0]["reason"]:
+        pytest.skip("this kernel gives no namespaces here")
+    told = "(stderr: \x1b[2Jnot ⏎ sorted yet ⏎ yet)"
+    assert told in done["examples"][0]["reason"] and "never" not in done["examples"][0]["reason"]
+    assert told in done["scores"][0]["notes"][0]["reason"]
+    shown = assay("score", file, "--metrics", "code").out
+    assert "sorted yet" in shown and "\x1b" not in shown
 
 
 def test_the_columns_of_other_tools_are_read(assay: Assay, tmp_path: Path) -> None:

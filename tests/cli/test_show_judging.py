@@ -27,9 +27,9 @@ def test_the_short_form_has_judges_rates_and_doubts_in_eighty_columns(
         "gpt-4o pairwise, in panel gpt-4o 24 0 0 $0.24", "strict pairwise, in panel strict 24 0 0 unknown",
         "panel pairwise 2 judges – – – –", "grader pointwise grader-7b 36 3 0 $0.66",
         "0.750 [0.550 0.950]", "turn 1 base", "turn 2 base 0.250 [0.100 0.400]",
-        "! both orders agree on 42% [32, 52] of 12 pairs", "! gpt-4o: an empty boast wins 30%",
-        "! gpt-4o: of one family with tuned", "Krippendorff's alpha 0.39", "Ranking by judge panel",
-        "at equal length the win rate is 65% [45, 85], not 75%",
+        "! both orders agree on 42% [32, 52] of 12 pairs", "! gpt-4o: a constant, empty answer wins 30%",
+        "! gpt-4o: same model family as tuned", "Krippendorff's alpha 0.39", "Ranking by judge panel",
+        "LC win rate 65% [45, 85], not 75%", "the 95% CI: each win rate by itself",
     ):  # fmt: skip
         assert said in words, said
     assert "with more Markdown" not in words and "Ranking by judge gpt-4o" not in words
@@ -42,6 +42,15 @@ def test_full_has_every_figure(assay: Assay, judged: Path) -> None:
         "12 of 36 calls saved by stopping when settled", "kappa 0.41 [0.31, 0.51]", "Ranking by judge gpt-4o",
     ):  # fmt: skip
         assert said in words, said
+
+
+@pytest.mark.parametrize("form", ["html", "md"])
+def test_reports_say_that_the_intervals_of_win_rates_are_not_corrected(
+    assay: Assay, judged: Path, form: str
+) -> None:
+    said = assay("report", "1", "--format", form, "--store", judged).out
+    table = next(line for line in said.splitlines() if "first position won" in line)
+    assert "95% CI, by itself" in table
 
 
 def test_json_has_judges_audits_rankings_and_turns(assay: Assay, judged: Path) -> None:
@@ -63,7 +72,7 @@ def test_json_has_judges_audits_rankings_and_turns(assay: Assay, judged: Path) -
 def test_reports_have_the_judges_doubts_prompts_and_turns(assay: Assay, judged: Path, form: str) -> None:
     report = assay("report", "1", "--format", form, "--store", judged).out
     for said in (
-        "an empty boast wins 30%", "of one family with tuned", "unknown", "gpt-4o______", "turn",
+        "a constant, empty answer wins 30%", "same model family as tuned", "unknown", "gpt-4o______", "turn",
         "both orders agree on 42%", "Krippendorff",
     ):  # fmt: skip
         assert said in report.replace("\\", ""), said

@@ -72,7 +72,7 @@ def test_lines_after_excels_own_keep_their_numbers(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"x\.csv:4: has 3 cells"):
         list(data_rows(path))
     path.write_text("sep=;\nquery;query\na;b\n")
-    with pytest.raises(BadInput, match=r"x\.csv:2: column 'query' stands twice"):
+    with pytest.raises(BadInput, match=r"x\.csv:2: column 'query' appears twice"):
         list(data_rows(path))
 
 
@@ -144,9 +144,9 @@ def test_a_small_file_that_unfolds_to_a_large_one_is_refused(
     monkeypatch.setattr("engine.data.textfile.UNPACKED_BYTES", 4 << 20)
     path = write_bomb(tmp_path / name)
     for account in (None, Account()):
-        with pytest.raises(BadInput, match=rf"{name}: unfolds to more than 4 MiB") as error:
+        with pytest.raises(BadInput, match=rf"{name}: unpacks to more than 4 MiB") as error:
             list(data_rows(path, account=account))
-    assert "set $ASSAY_UNPACKED_MB to the MiB that it may have" in str(error.value)
+    assert "set $ASSAY_UNPACKED_MB to the MiB that it may take" in str(error.value)
     monkeypatch.setenv("ASSAY_UNPACKED_MB", "20")
     assert list(read_records(path))
     monkeypatch.setenv("ASSAY_UNPACKED_MB", "much")

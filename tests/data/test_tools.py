@@ -311,13 +311,13 @@ CALL = "messages[1].tool_calls[0]"
         ({"tools": [{"name": "f", "parameters": "{"}]}, "tools[0].parameters: is neither JSON"),
         (
             {"tools": [{"name": "f", "parameters": {"$schema": [], "type": "x"}}]},
-            "parameters: is no valid JSON schema",
+            "parameters: is not a valid JSON schema",
         ),
         ({"tools": [{"name": "f", "parameters": DEEP}]}, "it is nested more than 100 deep"),
         ({"tools": [{"name": "f", "parameters": ["city"]}]}, "tools[0].parameters: found a list"),
         (
             {"tools": [{"name": "f", "parameters": {"type": "text"}}]},
-            "is no valid JSON schema: $.type: 'text'",
+            "is not a valid JSON schema: $.type: 'text'",
         ),
         (chat(called(arguments='{"city": ')), f"{CALL}.function.arguments: is neither JSON"),
         (chat(called(arguments="[1]")), f"{CALL}.function.arguments: found a list"),
@@ -326,7 +326,7 @@ CALL = "messages[1].tool_calls[0]"
         (chat(answer(None, tool_calls="[{")), "messages[1].tool_calls: is neither JSON"),
         (
             chat(called(), {"role": "tool", "tool_call_id": "c9", "content": "4"}),
-            "messages[2]: tool_call_id 'c9' belongs to no call before it",
+            "messages[2]: tool_call_id 'c9' belongs to no earlier call",
         ),
         (chat(answer(None)), "messages[1]: content is nothing"),
         (chat({"role": "narrator", "content": "x"}), "messages[1]: found role 'narrator'"),

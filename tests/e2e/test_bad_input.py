@@ -1,5 +1,6 @@
 """What people get wrong, through the real command: one message, the way out, and a store as it was before."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -15,13 +16,14 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from engine.run import worker
-from store import database, records
+from store import database, people, records
 from store.read import history
 from store.write import Recorder, create_run
 from tests.cli.conftest import Assay, assay, process
 from tests.e2e.conftest import SAMPLES, queue, reader, wait_until
 from tests.e2e.forked import Worker
 from tests.judges.scripted import Answer, Json, JudgeServer, prefers
+from tui.screens.watch import StoreFailed, StoreWatch
 
 __all__ = ["assay", "process"]  # the fixtures
 
@@ -309,7 +311,12 @@ def test_a_store_on_a_full_disk_is_read_and_whatever_cannot_be_written_says_why(
     exported = assay("export", "runs", "1", into, "--store", store)
     assert exported.code == 2 and f"{into} cannot be written: No space left on device" in exported.err
     assert list(into.rglob("*")) == []
+    app = StoreWatch(store)
+    with pytest.raises(StoreFailed, match="is full"):
+        asyncio.run(app.ask(people.mark, 1, "note", "a note", "me"))
     (small_disk / "fill").unlink()
+    assert asyncio.run(app.ask(people.mark, 1, "note", "a note", "me")), "the app goes on where there is room"
+    app.close()
     assert assay("note", "1", "a note", "--store", store).code == 0
 
 

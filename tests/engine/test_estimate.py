@@ -135,6 +135,30 @@ def test_a_model_larger_than_its_device_is_sent_to_a_server(
     assert in_units(weight_bytes(folder, "bfloat16" if device.kind == "cuda" else "float32")) in found.message
 
 
+@pytest.mark.parametrize(
+    ("gpus", "lines", "level", "said"),
+    [
+        (2, "", "ok", "66.0 GiB on GPU 0, 64.4 GiB on GPU 1"),
+        (1, "", "warning", "79.0 GiB on GPU 0, 8.0 GiB on this machine, 43.4 GiB on the disk"),
+        (
+            2,
+            'max_memory = { 0 = "60GiB", 1 = "60 GB" }',
+            "warning",
+            "60.0 GiB on GPU 0, 55.9 GiB on GPU 1, 14.5",
+        ),
+        (1, 'quantize = "nf4"', "ok", "34.6 GiB on GPU 0"),
+    ],
+)
+def test_a_model_over_several_devices_is_told_what_lies_where(
+    gpus: int, lines: str, level: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = large_model(tmp_path / "large")
+    cards = [replace(GPU, name=f"GPU {n}", free=(66 if gpus == 2 else 79) << 30) for n in range(gpus)]
+    monkeypatch.setattr(estimate, "devices", lambda: [*cards, CPU])
+    found, _ = memory(plan_of(folder, f'device_map = "auto"\n{lines}'), [])
+    assert found.level == level and said in found.message, found.message
+
+
 def test_a_row_is_the_longest_prompt_with_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "device_of", lambda name: CPU)
     examples = read_examples(ROOT / "samples/eval/domain.jsonl")

@@ -133,7 +133,7 @@ GOOD = '{"query": "fine"}\n'
         ('{"query": "a"} {"query": "b"}', "is not JSON"),
         ('"just text"', "found a text, where an object was expected"),
         ("null", "found nothing, where an object was expected"),
-        ('{"query": "a", "query": "b"}', "key 'query' stands twice"),
+        ('{"query": "a", "query": "b"}', "key 'query' appears twice"),
         ('{"query": "half \\ud83d"}', "key 'query' holds half of a character"),
         ('{"query": "a", "meta": {"x": ["\\udc00"]}}', "key 'meta' holds half of a character"),
         ('{"query": "a", "weight": Infinity}', "Infinity is not a JSON value"),
@@ -146,7 +146,7 @@ GOOD = '{"query": "fine"}\n'
         ('{"messages": [{"role": "narrator", "content": "x"}]}', "messages[0]: found role 'narrator'"),
         ('{"messages": [{"role": "assistant", "content": "x"}]}', "no user turn"),
         ('{"messages": [{"role": "user", "content": null}]}', "content is nothing"),
-        ('{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}', "parts that are no text"),
+        ('{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}', "non-text parts"),
         ('{"messages": ["hi"]}', "messages[0]: found a text"),
         pytest.param("[" * 100_000, "nested too deeply", id="deep list"),
         pytest.param('{"query": "a", "x": ' + "[" * 100_000, "nested too deeply", id="deep object"),
@@ -223,7 +223,7 @@ def test_csv_with_quotes_line_breaks_and_json_cells(tmp_path: Path, delimiter: s
 
 def test_csv_rows_of_another_width_and_twin_columns_are_named(tmp_path: Path) -> None:
     assert "x.csv:3: has 3 cells" in refused(tmp_path, "query,answer\na,b\nc,d,e\n", "x.csv")
-    assert "column 'query' stands twice" in refused(tmp_path, "query,query\na,b\n", "x.csv")
+    assert "column 'query' appears twice" in refused(tmp_path, "query,query\na,b\n", "x.csv")
     assert "x.csv:2: is not CSV" in refused(tmp_path, 'query,answer\n"a,b\n', "x.csv")
 
 
@@ -244,7 +244,9 @@ def test_parquet_and_datasets_folders(tmp_path: Path) -> None:
 
 
 def test_a_truncated_parquet_file_is_named(tmp_path: Path) -> None:
-    assert "x.parquet: is not whole parquet data" in refused(tmp_path, b"PAR1 and no more", "x.parquet")
+    assert "x.parquet: is incomplete or damaged parquet data" in refused(
+        tmp_path, b"PAR1 and no more", "x.parquet"
+    )
 
 
 def test_the_version_follows_all_content_and_not_order(tmp_path: Path) -> None:

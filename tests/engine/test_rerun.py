@@ -17,6 +17,7 @@ from store.session import opened
 from store.transfer.merge import merge
 from store.write import Recorder, create_run
 from tests.engine.runs import carry_out, lines, queue, recorded_plan
+from tests.store.conftest import queued_run
 from tui.sections.protocol import repetition
 
 EXAMPLES = [{"id": f"e{n}", "query": f"What is {n} and {n}?", "reference": str(2 * n)} for n in range(6)]
@@ -146,11 +147,11 @@ def test_a_run_from_another_store_executes_no_code_that_its_plan_names(tmp_path:
 
 
 def test_a_run_whose_worker_elsewhere_is_silent_is_taken_over_whatever_its_clock_said(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A heartbeat from the future, of a machine that died with its clock ahead."""
     store = tmp_path / "store"
-    recorder = Recorder(store, queue(store, finished / "plan.toml"))
+    recorder = Recorder(store, queued_run(store))
     ahead = time.time() + 86_400
     recorder.set_run(status="running", worker_host="elsewhere", worker_pid=1, heartbeat=ahead)
     connection = attach(connect(store))
@@ -165,3 +166,23 @@ def test_a_run_whose_worker_elsewhere_is_silent_is_taken_over_whatever_its_clock
     assert recorder.claim(2, "here")
     recorder.close()
     connection.close()
+
+
+def test_a_worker_that_comes_back_leaves_the_run_to_the_one_that_took_it_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Left(Exception):
+        pass
+
+    def leave(code: int) -> None:
+        raise Left(code)
+
+    recorder = Recorder(tmp_path / "store", queued_run(tmp_path / "store"))
+    assert recorder.claim(1, "elsewhere")
+    recorder.set_run(heartbeat=5.0)
+    monkeypatch.setattr(worker.os, "_exit", leave)
+    monkeypatch.setattr(worker, "BEAT", 0.0)
+    with pytest.raises(Left, match="3"):
+        worker.Pulse(recorder).run()
+    assert recorder.run().heartbeat == 5.0, "the other one's life is not lengthened"
+    recorder.close()

@@ -108,7 +108,7 @@ def test_runs_of_different_settings_are_told_so(store: Path) -> None:
         sides = Side(connection, 1), Side(connection, 2)
         assert paired_candidates(*sides)[0]
     assert found.settings == [
-        "tuned (run 1) and tuned (run 2) answered by different settings: samples 4 and 3"
+        "tuned (run 1) and tuned (run 2) answered with different settings: samples 4 and 3"
     ]
     assert {item.measure for item in found.comparisons} >= {"exact_match", "pass@2:exact_match"}
 

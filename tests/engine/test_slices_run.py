@@ -103,5 +103,5 @@ def test_many_falls_make_a_handful_of_warnings_one_for_each_slice_the_largest_fi
     alerts = slice_alerts(falls, [], Gates(), measures)
     assert [alert.evidence.slice for alert in alerts] == [f"slice {place}" for place in (11, 10, 9, 8, 7)]
     assert "So did rougeL." in alerts[0].message and alerts[0].evidence.measures == ("rouge1", "rougeL")
-    assert "5 more slices fell" in alerts[-1].message and "more slices" not in alerts[0].message
+    assert "5 more slices dropped" in alerts[-1].message and "more slices" not in alerts[0].message
     assert len(slice_alerts(falls[:4], [], Gates(), measures)) == 2

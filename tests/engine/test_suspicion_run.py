@@ -75,7 +75,7 @@ def test_the_original_wording_and_a_joint_jump_are_hints(work: Work) -> None:
     )
     assert jump.evidence.hint == "all_jump" and "all 3 benchmarks at once" in jump.message
     assert (original.candidate, original.evidence.hint) == ("tuned", "original_wording")
-    assert all("a hint, not a proof" in alert.message for alert in (jump, original))
+    assert all("a hint, not proof" in alert.message for alert in (jump, original))
 
 
 def test_benchmarks_that_do_not_all_rise_raise_nothing(work: Work) -> None:

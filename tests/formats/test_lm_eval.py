@@ -154,7 +154,7 @@ def test_files_without_samples_compare_by_their_standard_errors(
         ("UPDATE benchmarksample SET doc_id = doc_id + 99 WHERE model_id = 2", "different documents"),
         (
             "DELETE FROM benchmarksample; UPDATE benchmarkscore SET task_hash = 'x' WHERE model_id = 2",
-            "the task's hash is another",
+            "the task's hash differs",
         ),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 
 from engine.data.example import Example
 from engine.metrics.extraction import NO_ENTITIES, NOT_ENTITIES, Entities, SetF1, read_items
-from engine.metrics.json_values import NO_OBJECT, NOT_AN_OBJECT, JsonFields, field_table, flat, same
+from engine.metrics.json_values import NO_OBJECT, NOT_AN_OBJECT, JsonFields, flat, same
 from engine.metrics.metric import Metric, Score
 from engine.models.model import Response
 
@@ -103,11 +103,6 @@ def test_fields_are_counted_over_the_set() -> None:
 def test_no_object_has_no_field_right_and_a_broken_reference_is_missing() -> None:
     assert score(JsonFields(), "[1]", {"a": 1})[0] == Score("field_accuracy", 0.0, NOT_AN_OBJECT, (0.0, 1.0))
     assert score(JsonFields(), "{}", "text")[0].reason == NO_OBJECT
-
-
-def test_the_table_of_fields_puts_the_worst_first() -> None:
-    rows = field_table([({"a": 1, "b": 2}, {"a": 1, "b": 3}), ({"a": 1}, None)])
-    assert [(row.field, row.right, row.wanted) for row in rows] == [("b", 0, 1), ("a", 1, 2)]
 
 
 def test_leaves_and_their_equality() -> None:

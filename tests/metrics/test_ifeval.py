@@ -146,7 +146,7 @@ def test_a_letter_that_is_none_is_counted_itself() -> None:
     ("name", "arguments", "message"),
     [
         ("keywords:existense", {}, 'unknown instruction "keywords:existense"'),
-        ("keywords:existence", {"keywords": None}, "lacks the argument 'keywords'"),
+        ("keywords:existence", {"keywords": None}, "needs the argument 'keywords'"),
         ("keywords:existence", {"keywords": "cat"}, "expected a list of texts"),
         (
             "keywords:frequency",

@@ -12,7 +12,7 @@ from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.load import load_metric
 from engine.metrics.metric import Score
-from engine.metrics.refusals import Refusals, classify, is_refusal
+from engine.metrics.refusals import Refusals, classify
 from engine.metrics.safety import PersonalData, ToxicWords, iban, kinds, luhn
 from engine.metrics.slices import disparities
 from engine.metrics.text_models import Sentiment, Toxicity
@@ -57,7 +57,7 @@ class TestRefusals:
         ],
     )
     def test_declining_is_found(self, text: str) -> None:
-        assert is_refusal(text)
+        assert classify(text) != "compliance"
 
     @pytest.mark.parametrize(
         "text",
@@ -80,7 +80,7 @@ class TestRefusals:
         ],
     )
     def test_answering_is_not(self, text: str) -> None:
-        assert not is_refusal(text)
+        assert classify(text) == "compliance"
 
     def test_the_labelled_answers_of_eight_languages_are_told_apart(self) -> None:
         found = [(language, kind, classify(text)) for language, kind, text in labelled()]

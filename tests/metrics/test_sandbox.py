@@ -140,6 +140,23 @@ class TestFalsePasses:
         assert outcome.passed is False, outcome
         assert outcome.reason
 
+    @pytest.mark.parametrize("write", ["sys.stderr.write(text)", "os.write(2, text.encode())"])
+    def test_a_flood_of_errors_neither_stops_a_program_nor_is_kept(
+        self, sandbox: Sandbox, write: str
+    ) -> None:
+        program = f"import os, sys\ntext = 'out of ideas\\n' * 400_000\ndef f(x): {write}; return x * x"
+        outcome = sandbox.run(Job(program, "assert f(3) == 9"))
+        assert outcome.passed is True, outcome
+        assert outcome.stderr.startswith("out of ideas\n") and len(outcome.stderr) == 2000
+
+    def test_what_a_program_writes_as_it_ends_is_kept(self, sandbox: Sandbox) -> None:
+        program = (
+            "import os, sys\nprint('no\\xff memory', file=sys.stderr)\nos.write(2, b'\\xff')\nos._exit(3)"
+        )
+        outcome = sandbox.run(Job(program, "assert f(3) == 9"))
+        assert (outcome.passed, outcome.stderr) == (False, "noÿ memory\n�")
+        assert sandbox.run(Job("def f(x): return 9", "assert f(3) == 9")).stderr == ""
+
     def test_a_hidden_builtin_is_not_the_tests_builtin(self, sandbox: Sandbox) -> None:
         program = "def abs(x): return 0\ndef f(x): return 99"
         assert sandbox.run(Job(program, "assert abs(f(2) - 4) < 1")).passed is False

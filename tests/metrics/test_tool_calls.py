@@ -85,7 +85,7 @@ def test_functions_and_arguments(text: str, right: list[ToolCall], expected: lis
 
 def test_reasons_say_what_is_wrong() -> None:
     assert scores("Rain.")["match"] == (0, "the response makes no call")
-    assert scores(said(call("time")))["function"] == (0, "right is weather, called is time")
+    assert scores(said(call("time")))["function"] == (0, "expected weather, called time")
     assert scores(said(call(city="Bergen")))["match"] == (0, "the arguments differ")
     assert scores('<tool_call>{"name": "weather"')["made"][0] == 0
     assert "cannot be read" in str(scores('<tool_call>{"name": "weather"')["made"][1])

@@ -350,6 +350,8 @@ class TestGguf:
         hashes = FileHashes()
         assert model_hash(file, hashes) == model_hash(copy, hashes) != model_hash(other, hashes)
         assert quantisation(file) == {"quant_method": "gguf", "type": "Q8_0"}
+        told = make_gguf(tmp_path / "told.gguf", wide, "Q4_0", file_type=15)
+        assert quantisation(told) == {"quant_method": "gguf", "type": "Q4_K_M"}
         base = LocalBase(str(file), device="cpu")
         assert base.turn_ends == {4}
         assert texts(on(base)) != texts(on(LocalBase(str(other), device="cpu")))

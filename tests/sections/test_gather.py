@@ -124,6 +124,29 @@ def test_a_sweep_is_ordered_by_rank_with_the_unmeasured_last(own_store: Path, ga
     assert [candidate.name for candidate in overview.candidates] == ["overfit", "no-effect"]
 
 
+@pytest.mark.parametrize("form", ["html", "md"])
+def test_a_report_tells_what_a_sweep_was_held_to_and_why_one_was_cut(
+    own_store: Path, gathered: Gathered, form: str
+) -> None:
+    forgot = "not in the better half on perplexity:wiki"
+    asked = {"measure": "rougeL", "held_to": "perplexity:wiki", "sample": 50, "of": 2, "keep": 1, "n": 50}
+    asked |= {"low": 0.25, "high": 0.45}
+    fared = {
+        "good": {"rank": 1, "kept": True, "value": 0.3, "reason": None, "general": 12.5},
+        "overfit": {"rank": 2, "kept": False, "value": 0.4, "reason": forgot, "general": 19.25},
+    }
+    recorder = Recorder(own_store, 2)
+    for name, values in fared.items():
+        model = recorder.rows(records.StoredModel, run_id=2, name=name)[0].id
+        recorder.set_model(model, details={"sweep": asked | values})
+    recorder.close()
+    report = render(gathered(own_store, 2), form)
+    rows = [line for line in report.splitlines() if "12.5" in line or "19.2" in line]
+    assert len(rows) == 2 and "good" in rows[0] and f"cut: {forgot}" in rows[1]
+    assert "Kept: the best by rougeL among those that forgot least by perplexity:wiki." in report
+    assert "1 checkpoint cut and not evaluated further" in report
+
+
 def test_sections_hold_text_as_it_was_recorded_and_renderers_make_it_harmless(
     own_store: Path, gathered: Gathered
 ) -> None:

@@ -15,7 +15,7 @@ from tests.rulings import ruled_slices
 def comparison(pair: tuple[int, int], name: str, delta: float | None, p: float | None) -> dict[str, Any]:
     row = {"baseline_id": pair[0], "candidate_id": pair[1], "measure": "rougeL", "direction": "higher"}
     ends = (None, None) if delta is None else (delta - 0.1, delta + 0.1)
-    reason = "one example alone has no spread" if delta is None else None
+    reason = "no interval from a single example" if delta is None else None
     values = {"candidate_value": 0.5, "baseline_value": 0.4, "delta": delta, "low": ends[0], "high": ends[1]}
     return row | values | {"slice": name, "p": p, "n": 9, "reason": reason}
 
@@ -48,7 +48,7 @@ def test_slices_that_are_settled_as_worse_come_first_and_those_settled_as_better
     ]
     assert (found[0].candidate, found[0].baseline) == ("good", "base")
     assert [row.slice for row in slices.worst(found, 1)] == ["very short prompt"]
-    assert found[-1].reason == "one example alone has no spread"
+    assert found[-1].reason == "no interval from a single example"
 
 
 @pytest.mark.parametrize(("direction", "standing"), [("lower", "better"), ("none", "less")])

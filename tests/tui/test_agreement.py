@@ -159,11 +159,11 @@ def match(**corrected: Any) -> dict[str, Any]:
 
 def test_the_gate_is_met_missed_or_needs_so_many_more_labels() -> None:
     assert gate_said(match()) == (
-        "Inconclusive at the gate of 55 %: needs about 90 more random labels (130 in all)."
+        "Inconclusive at the gate of 55%: needs about 90 more random labels (130 in all)."
     )
     assert "more than the 100 examples here" in gate_said(match(unlabelled=60))
-    assert gate_said(match(low=0.56)).startswith("The gate of 55 % is met")
-    assert gate_said(match(high=0.54)).startswith("The gate of 55 % is missed")
-    assert "no number of labels" in gate_said(match() | {"labels_to_settle": None})
+    assert gate_said(match(low=0.56)).startswith("The gate of 55% is met")
+    assert gate_said(match(high=0.54)).startswith("The gate of 55% is missed")
+    assert "labels on all examples" in gate_said(match() | {"labels_to_settle": None})
     assert gate_said(match(value=None, reason="too few")) == "Not corrected: too few."
     assert gate_said(match() | {"min_win_rate": None}) == ""

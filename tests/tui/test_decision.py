@@ -47,6 +47,16 @@ def test_better_than_base_and_prompt_with_nothing_forgotten_ships(store: Path) -
     )
 
 
+def test_cut_answers_are_said_of_the_model_that_gave_them(store: Path) -> None:
+    found = {"value": 0.195, "n": 200, "baseline_share": 0.195}
+    of_the_baseline = alert("warning", "cut_answers", evidence=found)
+    verdict = decided(store, GOOD, (of_the_baseline,))
+    assert "but 19.5% of 200 answers of base were cut off at the token limit" in verdict.reasons
+    of_its_own = alert("warning", "cut_answers", evidence=found, baseline=None)
+    verdict = decided(store, GOOD, (of_its_own,))
+    assert "but 19.5% of 200 answers of tuned were cut off at the token limit" in verdict.reasons
+
+
 def test_an_open_critical_alert_forbids_it_whatever_was_gained(store: Path) -> None:
     first = alert("critical", "benchmark_drop", measure="arithmetic · acc", evidence=FELL)
     second = alert("critical", "benchmark_drop", measure="copying · acc", evidence=FELL | {"delta": -0.1})
@@ -184,7 +194,7 @@ def test_worse_than_the_prompt_where_nothing_was_gained_is_bad(store: Path) -> N
     [
         (benchmark(0.0, 0.01), "good", "nothing seen"),
         (benchmark(-0.02, 0.01), "bad", "arithmetic · acc 0.900 → 0.880"),
-        (benchmark(0.0, 0.12), "open", "not ruled out"),
+        (benchmark(0.0, 0.12), "open", "is possible on"),
         (
             benchmark(0.0) | dict.fromkeys(("delta", "low", "high", "p")) | {"reason": "other version"},
             "missing",
@@ -208,7 +218,7 @@ def test_without_measured_forgetting_nothing_ships_and_the_reason_says_what_to_a
     verdict = decided(store, GOOD[:2])
     assert verdict.word == "inconclusive"
     assert verdict.reasons[0] == (
-        "what it forgot is not settled: not measured: the plan has no benchmarks and no corpora; "
+        "what it forgot is unknown: not measured: the plan has no benchmarks and no corpora; "
         'add corpora = { general = "TEXTS" } to [metrics], or tasks to [benchmarks]'
     )
 
@@ -252,7 +262,7 @@ def test_many_leaked_examples_are_not_settled_unless_the_others_show_it_too(stor
 
 def test_a_set_that_was_never_held_against_training_is_not_called_clean(store: Path) -> None:
     found = answer(decided(store, data_summary={"selected": 200, "leaked": None}), "data")
-    assert found.standing == "missing" and "changes from 7.0% on" in found.answer
+    assert found.standing == "missing" and "changes of 7.0% or more" in found.answer
 
 
 def test_lost_slices_are_named_the_surest_first(store: Path) -> None:
@@ -273,7 +283,7 @@ def test_a_judge_alone_ships_only_when_it_can_be_believed(store: Path) -> None:
     verdict = decided(store, rows, win_rate=rate, baselines=("base",))
     assert verdict.word == "ship" and "wins 78.0% (judge gpt)" in verdict.reasons[0]
     verdict = decided(store, rows, win_rate=rate | {"position_bias": 0.9}, baselines=("base",))
-    assert verdict.word == "inconclusive" and "judge alone" in verdict.reasons[0]
+    assert verdict.word == "inconclusive" and "only by a judge" in verdict.reasons[0]
     assert answer(verdict, "judge").standing == "bad"
 
 
@@ -309,7 +319,7 @@ def test_changes_are_told_against_the_finished_run_of_that_name_before(store: Pa
     run_id = told(store, name="tickets", details=trained(1e-4, 3), scores=after, fingerprint="u")
     found = answer(again(store, run_id), "changed")
     assert (found.question, found.answer) == (f"Changed since run {first}?", "lr 2e-4 → 1e-4")
-    assert "exact_match 0.700 → 0.800" in found.evidence and "other weights" in found.evidence
+    assert "exact_match 0.700 → 0.800" in found.evidence and "different weights" in found.evidence
     assert again(store, first).answer("changed") is None
 
 
@@ -330,7 +340,7 @@ def test_the_demo_store_tells_three_candidates_apart(store_folder: Path) -> None
     with opened(store_folder) as connection:
         words = {verdict.candidate: verdict.word for verdict in decide(connection, 2)}
         [first] = decide(connection, 1)
-    assert first.word == "inconclusive" and first.reasons[0].startswith("what it forgot is not settled")
+    assert first.word == "inconclusive" and first.reasons[0].startswith("what it forgot is unknown")
     assert words == {"good": "inconclusive", "overfit": "don't ship", "no-effect": "don't ship"}
 
 

@@ -44,7 +44,7 @@ async def test_judges_stand_side_by_side_on_one_match(judged: Path) -> None:
         assert "pointwise" in grader and "3.90 [3.70, 4.10]" in grader
         shown = ui.text
         assert "! both orders agree on 42% [32, 52] of 12 pairs" in shown
-        assert "! the first place wins 71.0%" in shown
+        assert "! the answer shown first wins 71.0%" in shown
 
 
 async def test_from_a_dispute_to_both_answers_and_back(judged: Path) -> None:
@@ -65,9 +65,10 @@ def test_everything_known_is_said_the_doubts_first(judged: Path) -> None:
     assert said[1 : 1 + len(doubts)] == doubts
     everything = "\n".join(said)
     for words in (
-        "at equal length the win rate is 65% [45, 85], not 75%", "longer answers win 80% [70, 90] of 10",
-        "answers with more Markdown: none to measure", "an empty boast wins 30% [20, 40] of 10 against base",
-        "of one family with tuned", "12 of 36 calls saved by stopping when settled",
+        "LC win rate 65% [45, 85], not 75%", "longer answers win 80% [70, 90] of 10",
+        "answers with more Markdown: none to measure",
+        "a constant, empty answer wins 30% [20, 40] of 10 against base",
+        "same model family as tuned", "12 of 36 calls saved by stopping when settled",
         "turn 1 alone: 75%", "turn 2 alone: 25%",
         "with strict: kappa 0.41 [0.31, 0.51], same verdict on 58% of 12",
         "Ranking (Bradley-Terry", "●", "1,040 [1010, 1070]",
@@ -75,7 +76,7 @@ def test_everything_known_is_said_the_doubts_first(judged: Path) -> None:
         assert words in everything, words
     panel = "\n".join(line.plain for line in about(found.judges[2], found, "tuned", "base", 120))
     assert "! between its judges: Krippendorff's alpha 0.39" in panel
-    assert "all its judges say the same on 58%" in panel and "both orders" not in panel
+    assert "all its judges agree on 58%" in panel and "both orders" not in panel
     grader = "\n".join(line.plain for line in about(found.judges[3], found, "tuned", "base", 120))
     assert "rubric" in grader and "tone, task" in grader
     assert "3 of 36 calls failed: 3 × no JSON in the answer" in grader

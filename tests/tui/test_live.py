@@ -230,7 +230,7 @@ def test_a_win_rate_is_a_band_with_the_half_and_the_gate_marked() -> None:
     )  # fmt: skip
     found = JudgingSoFar([judge_row(calls=24)], [row], [])
     narrow = judging(found, [], 78, gate=0.55)[-1].plain
-    assert narrow.strip().endswith("◆ gate 55 %") and cell_len(narrow) <= 78
+    assert narrow.strip().endswith("◆ gate 55%") and cell_len(narrow) <= 78
     track = narrow.split()[0]
     assert track.index("│") < track.index("◆") < track.index("█") < track.rindex("▒")
     wide = judging(found, [], 158, gate=0.55)[-1].plain

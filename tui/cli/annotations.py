@@ -146,7 +146,7 @@ def _print_corrected(match: "JudgeAgreement") -> None:
             ["people alone", _share(alone.value, alone.low, alone.high), f"{found.labelled:,} labels"]
         )
     if found.value is not None:
-        rows.append(["corrected", _share(found.value, found.low, found.high), "both, as people would judge"])
+        rows.append(["corrected", _share(found.value, found.low, found.high), "both"])
     print_table([Column("win rate"), Column("value [95%]", number=True), Column("from")], rows)
     if found.reason:
         paragraph(f"not corrected: {found.reason}", "    ", f"  {MISSING} ")

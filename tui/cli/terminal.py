@@ -146,24 +146,18 @@ def _print_sweep(found: SweepSection | None) -> None:
     """The checkpoints from the best to the worst, those that were cut too."""
     if found is None:
         return
-    heading(f"Sweep of {len(found.checkpoints)} checkpoints by {found.measure} on {found.sample} examples")
+    heading(found.title)
     if found.held_to:
-        paragraph(f"the best by {found.measure} among those that forgot least by {found.held_to}")
+        paragraph(found.rule)
     held = [Column(found.held_to, True)] if found.held_to else []
     columns = [Column("rank", True), Column("checkpoint"), Column(found.measure, True)]
     columns += [Column("95% CI", True), *held, Column("n", True), Column("result")]
     print_table(columns, [_checkpoint(row, bool(held)) for row in found.checkpoints])
-    if found.cut:
-        paragraph(
-            f"{_count(found.cut, 'checkpoint')} cut and not evaluated further; "
-            f"the run's verdict is about the {len(found.checkpoints) - found.cut} kept."
-        )
-    if found.chosen:
-        paragraph(f"Each of them: {found.chosen}.")
+    for remark in found.remarks:
+        paragraph(remark)
 
 
 def _checkpoint(found: Checkpoint, is_held: bool) -> list[str]:
-    result = "kept" if found.kept else "cut"
     return [
         MISSING if found.rank is None else str(found.rank),
         found.name,
@@ -171,7 +165,7 @@ def _checkpoint(found: Checkpoint, is_held: bool) -> list[str]:
         interval(found.low, found.high),
         *([number(found.general)] if is_held else []),
         str(found.n),
-        f"{result}: {found.reason}" if found.reason else result,
+        found.result,
     ]
 
 
@@ -340,6 +334,7 @@ def _print_judging(found: JudgingSection, *, full: bool) -> None:
             "first: how often the first position won (0.5 is no bias) · "
             "agree: pairs on which both orders agree · LC win rate: length-controlled win rate"
         )
+        paragraph("in brackets the 95% CI: each win rate by itself; verdicts are corrected for all of them")
     for judge in found.judges:
         if full or not judge.part_of:
             _print_ranking(judge)

@@ -28,7 +28,7 @@ from tui.sections.measures import (
     SlicesSection,
     between_samples,
 )
-from tui.sections.overview import CostsSection, MeasureTrend, cut_reason
+from tui.sections.overview import CostsSection, MeasureTrend
 from tui.sections.protocol import plan_tables
 from tui.sections.remarks import ANSWERS, answer_table
 from tui.text.output import number
@@ -42,7 +42,7 @@ _SIDES: dict[str, plots.Side] = {
     **{"better": "better", "worse": "worse", "more": "moved", "less": "moved"},
     "not tested": "open",
 }
-_PERCENTILES = (("half", "latency_p50_s"), ("95 %", "latency_p95_s"), ("99 %", "latency_p99_s"))
+_PERCENTILES = (("half", "latency_p50_s"), ("95%", "latency_p95_s"), ("99%", "latency_p99_s"))
 
 
 def html(found: RunSections) -> str:
@@ -57,7 +57,6 @@ def html(found: RunSections) -> str:
         word_class=lambda word: _CLASSES.get(word, "open"),
         standing_sign=_SIGNS.__getitem__,
         severity_sign=lambda severity: _SEVERITIES.get(severity, ""),
-        cut_reason=cut_reason,
         between_samples=between_samples,
         data_facts=list(_data_facts(found.data)),
         gap_in_words=_gap,
@@ -244,7 +243,7 @@ def _latency(found: MeasuresSection) -> Markup | None:
         points = [(label, None if score is None else score.value) for label, score in scores]
         reasons = dict.fromkeys(score.reason for _, score in scores if score and score.reason)
         rows.append((model, points, "; ".join(reason for reason in reasons if reason)))
-    return plots.percentiles(rows, "seconds within which half, 95 % and 99 % of the answers came")
+    return plots.percentiles(rows, "seconds within which half, 95% and 99% of the answers came")
 
 
 def _slices(found: SlicesSection) -> list[Markup]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 TITLE, CELLS = 20, 21  # of the figures' names, and of each column of them
 BAND = 60
+CELL = 13  # of the confusion table
 
 Found = Mapping[str, Any]  # a part of what `assay agreement --json` prints
 
@@ -170,7 +171,7 @@ def confused(match: Found) -> list[Confused]:
 
 def confusion_heading(width: int) -> Content:
     """Over the rows: what the judge said of the same examples."""
-    said = [fit(f"judge: {outcome}", 12, "right") for outcome in OUTCOMES]
+    said = [fit(f"judge: {outcome}", CELL, "right") for outcome in OUTCOMES]
     return heading(join(["  ", fit("people said", _room(width)), *said]).plain)
 
 
@@ -180,12 +181,12 @@ def draw(row: Confused, width: int) -> Content:
     for outcome, count in zip(OUTCOMES, row.judge, strict=True):
         style = "$good" if outcome == row.people else "$bad" if count else "$muted"
         sign = "" if outcome == row.people or not count else "≠ "
-        cells.append(fit(Content.styled(f"{sign}{count:,}", style), 12, "right"))
+        cells.append(fit(Content.styled(f"{sign}{count:,}", style), CELL, "right"))
     return join([fit(name, _room(width + 2)), *cells])
 
 
 def _room(width: int) -> int:
-    return max(12, min(40, width - 2 - 36))
+    return max(12, min(40, width - 2 - 3 * CELL))
 
 
 KEPT = 8  # runs whose figures are kept

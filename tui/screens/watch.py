@@ -34,6 +34,7 @@ class StoreWatch:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._connection: Connection | None = None
         self._version = -1
+        self._full = False  # the disk, when it was opened
         self._file: tuple[int, int] | None = None  # device and inode of the file that was opened
 
     async def ask(
@@ -76,8 +77,12 @@ class StoreWatch:
         from store import database
         from store.read import history
 
-        if self._connection is not None and database.identity(self.folder) != self._file:
+        if self._connection is not None and (
             # Deleted or replaced: what is written to the old file now would be lost with it.
+            database.identity(self.folder) != self._file
+            # There is room again: what was opened on a full disk may neither write nor see what others write.
+            or (self._full and not database.is_full(self.folder))
+        ):
             self._connection.close()
             self._connection = None
         if self._connection is None:
@@ -89,7 +94,7 @@ class StoreWatch:
             if not database.exists(self.folder):
                 raise NoStore(f"there is no store in {self.folder}")
             database.prepare(self.folder)
-            self._file = database.identity(self.folder)
+            self._file, self._full = database.identity(self.folder), database.is_full(self.folder)
             self._connection = history.attach(database.connect(self.folder))
             if self.read_only:
                 self._connection.execute("PRAGMA query_only=ON")

@@ -36,12 +36,12 @@ def gate_in_words(
     these examples does.
     """
     if low >= gate:
-        return f"The gate of {100 * gate:g} % is met, as people would judge."
+        return f"The gate of {100 * gate:g}% is met by the corrected win rate."
     if high < gate:
-        return f"The gate of {100 * gate:g} % is missed, as people would judge."
-    open_ = f"Inconclusive at the gate of {100 * gate:g} %"
+        return f"The gate of {100 * gate:g}% is missed by the corrected win rate."
+    open_ = f"Inconclusive at the gate of {100 * gate:g}%"
     if needed is None:
-        return f"{open_}, and no number of labels on these examples would do."
+        return f"{open_}, and labels on all examples would not settle it."
     if needed > examples:
         return f"{open_}: needs about {needed:,} random labels, more than the {examples:,} examples here."
     more = max(0, needed - labelled)

@@ -125,6 +125,11 @@ class Checkpoint:
     reason: str | None
     general: float | None  # its value on what it was kept from forgetting
 
+    @property
+    def result(self) -> str:
+        word = "kept" if self.kept else "cut"
+        return f"{word}: {self.reason}" if self.reason else word
+
 
 @dataclass(frozen=True, slots=True)
 class SweepSection:
@@ -142,6 +147,24 @@ class SweepSection:
     @property
     def cut(self) -> int:
         return sum(not checkpoint.kept for checkpoint in self.checkpoints)
+
+    @property
+    def title(self) -> str:
+        return f"Sweep of {len(self.checkpoints)} checkpoints by {self.measure} on {self.sample} examples"
+
+    @property
+    def rule(self) -> str:
+        """Which of them were kept."""
+        return f"the best by {self.measure}" + (
+            f" among those that forgot least by {self.held_to}" if self.held_to else ""
+        )
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What its cut means for the numbers of the run."""
+        kept, noun = len(self.checkpoints) - self.cut, "checkpoint" if self.cut == 1 else "checkpoints"
+        cut = f"{self.cut} {noun} cut and not evaluated further; the run's verdict is about the {kept} kept."
+        return (*([cut] if self.cut else []), *([f"Each of them: {self.chosen}."] if self.chosen else []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,4 +233,5 @@ def cut_reason(model: ModelRow) -> str:
     after += f", held to {found['held_to']}" if found.get("held_to") else ""
     if found["rank"] is None:
         return f"{after}: not measured, {found['reason']}"
-    return f"{after}: rank {found['rank']} of {found['of']}, the best {found['keep']} went on"
+    ranked = f"{after}: rank {found['rank']} of {found['of']}, the best {found['keep']} went on"
+    return f"{ranked}; {found['reason']}" if found["reason"] else ranked

@@ -49,7 +49,7 @@ def gate_of(plan: str) -> float | None:
 
 def key(gate: float | None) -> Content:
     """What the marks of a band mean."""
-    said = f"{HALF} 50 %" if gate is None else f"{HALF} 50 %  {GATE} gate {100 * gate:g} %"
+    said = f"{HALF} 50%" if gate is None else f"{HALF} 50%  {GATE} gate {100 * gate:g}%"
     return Content.styled(said, "$muted")
 
 
