@@ -50,7 +50,7 @@ TOLERANCE = 0.01  # half precision and other kernels stay well within it
 # The least with the highest mean F1 over the sets of docs/data.md, which has the figures.
 MEASURED: tuple[MeasuredModel, ...] = (
     MeasuredModel("all-MiniLM-L6-v2", 384, (0.829, 0.053, 0.015), 0.74),  # mean F1 0.88 over six sets
-    MeasuredModel("all-mpnet-base-v2", 768, (0.793, 0.049, 0.039), 0.75),  # mean F1 0.90 over three of them
+    MeasuredModel("all-mpnet-base-v2", 768, (0.793, 0.049, 0.039), 0.71),  # mean F1 0.86 over five of them
 )
 
 
