@@ -1,16 +1,23 @@
 """Leakage at scale: training rows against 2,000 evaluation examples, lexical tiers, beside datasketch.
 
     python -m bench.leakage [--rows 1000000] [--examples 2000] [--peer-rows 20000] [--peer PYTHON]
+    python -m bench.leakage --meaning FOLDER --pairs FILE...
 
 Writes a training file with near-duplicates planted at 80 % word overlap (a fifth of the words replaced) among
 rows that share half of their words with an example, then reads it as a stream. Prints rows and pairs a
 second (of processor time: both run in one thread, and the machine may be busy), peak memory, recall and
 precision, and the rate of a MinHash-LSH script on datasketch over the first rows of the same file. That runs
 in another interpreter (`--peer`) where this one has no datasketch.
+
+With an embedding model and files of labelled pairs, it measures the tier of meaning instead: precision,
+recall and F1 at the cosine that Assay uses for this model, and the best F1. A file's lines are
+{"question": TEXT, "other": TEXT, "same": true or false}. Several files are also averaged, each with the same
+weight: the least with the best average is what the table in `engine/data/meaning.py` is to say.
 """
 
 import argparse
 import json
+import math
 import random
 import resource
 import subprocess
@@ -21,13 +28,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench import leakage_peer
 from engine.data.examples import data_rows, read_examples
 from engine.data.leakage import find_leaks
+from engine.data.meaning import PROBE, SAME_MEANING, Embedder, LocalEmbedder, measured
+from engine.errors import BadInput
 
 VOCABULARY = 30_000
 KEPT, HALF = 0.8, 0.5
 RECALL, PRECISION, MEMORY_GIB, RATIO = 0.95, 0.98, 4, 5
+LEASTS = np.round(np.arange(0.4, 1, 0.01), 2)
+NEEDED = "--meaning FOLDER (a sentence-transformers model) and --pairs FILE (labelled pairs of questions)"
 
 
 class Words:
@@ -127,22 +141,81 @@ def peers(folder: Path, rows: int, interpreter: str) -> dict[str, Any] | None:
     return figures
 
 
+def cosines(file: Path, embedder: Embedder) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The cosine of each pair in a file, and whether people call it the same question, shapes (pairs,).
+
+    Raises BadInput for a line that is no pair, and for a file without a pair of each kind.
+    """
+    pairs: list[tuple[str, str, bool]] = []
+    for number, line in enumerate(file.read_text("utf-8").rstrip("\n").split("\n"), start=1):
+        try:
+            pair = json.loads(line)
+            pairs.append((str(pair["question"]), str(pair["other"]), bool(pair["same"])))
+        except (ValueError, TypeError, KeyError) as error:
+            raise BadInput(f"{file}:{number}: no pair with question, other and same") from error
+    same = np.array([same for *_, same in pairs], bool)
+    if not same.any() or same.all():
+        raise BadInput(f"{file}: needs pairs that are the same question and pairs that are not")
+    texts = sorted({text for one, other, _ in pairs for text in (one, other)}, key=len)  # little padding
+    at = {text: place for place, text in enumerate(texts)}
+    vectors = embedder.embed(texts)
+    firsts = vectors[[at[one] for one, _, _ in pairs]]
+    return (firsts * vectors[[at[other] for _, other, _ in pairs]]).sum(1), same
+
+
+def figures(alike: NDArray[np.float32], same: NDArray[np.bool_], least: float) -> tuple[float, float, float]:
+    """Precision (nan where nothing is found), recall and F1 of taking such cosines for the same question."""
+    found = alike >= least
+    right, told, wanted = int((same & found).sum()), int(found.sum()), int(same.sum())
+    precision = right / told if told else math.nan
+    return precision, right / wanted, 2 * right / (told + wanted)
+
+
+def by_meaning(embedder: Embedder, files: Sequence[Path]) -> None:
+    """Prints the figures of the tier of meaning on labelled pairs."""
+    known = measured(embedder)
+    used = known.least if known else SAME_MEANING
+    print(f"in use: a cosine of {used}, {f'calibrated for {known.name}' if known else 'not calibrated'}")
+    sets = [cosines(file, embedder) for file in files]
+    curves = np.array([[figures(*pairs, least)[2] for least in LEASTS] for pairs in sets])
+    for file, (alike, same), curve in zip(files, sets, curves, strict=True):
+        precision, recall, f1 = figures(alike, same, used)
+        print(
+            f"{file.stem:24} {len(same):>6,} pairs   precision {precision:.3f}   recall {recall:.3f}   "
+            f"F1 {f1:.3f}   best F1 {curve.max():.3f} at {LEASTS[curve.argmax()]:.2f}"
+        )
+    mean = curves.mean(axis=0)
+    print(f"best mean F1 {mean.max():.3f} at {LEASTS[mean.argmax()]:.2f}")
+    if known is None:
+        vectors = embedder.embed(PROBE)
+        probed = [f"{vectors[one] @ vectors[other]:.3f}" for one, other in ((0, 1), (0, 2), (1, 2))]
+        print(f"for the table: {vectors.shape[1]} dimensions, cosines {', '.join(probed)}")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--examples", type=int, default=2_000)
     parser.add_argument("--peer-rows", type=int, default=20_000)
     parser.add_argument("--peer", default=sys.executable, help="an interpreter with datasketch")
+    parser.add_argument("--meaning", type=Path, metavar="FOLDER", help="a sentence-transformers model")
+    parser.add_argument("--pairs", type=Path, metavar="FILE", nargs="+", help="labelled pairs of questions")
     options = parser.parse_args(arguments)
+    if options.meaning and options.pairs:
+        by_meaning(LocalEmbedder(options.meaning), options.pairs)
+        return
+    if options.meaning or options.pairs:
+        parser.error(f"the tier of meaning needs {NEEDED}")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         planted = write_data(folder, options.rows, options.examples)
         rate = ours(folder, options.rows, planted)
-        figures = peers(folder, min(options.peer_rows, options.rows), options.peer)
-    if figures is None:
+        peer_figures = peers(folder, min(options.peer_rows, options.rows), options.peer)
+    print(f"meaning:     not measured; needs {NEEDED}")
+    if peer_figures is None:
         print("datasketch:  not installed in that interpreter; name one that has it with --peer PYTHON")
         return
-    peer = figures["rate"]
+    peer = peer_figures["rate"]
     print(f"datasketch:  {peer:>9,.0f} rows/s  {peer * options.examples:>14,.0f} pairs/s")
     print(f"ratio:       {rate / peer:>9.1f}   (at least {RATIO})")
 

@@ -6,7 +6,7 @@ The only part of this folder that needs torch and transformers; both are importe
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from engine.data.example import Example
 from engine.data.leak import EXCERPT_LENGTH, Leak, questions, same_answer, training_text, turns_of
 from engine.errors import BadInput
 
-SAME_MEANING = 0.85  # cosine; models differ, so that the command lets it be set
+SAME_MEANING = 0.85  # least cosine for models without a measured one: finds little, and little that is wrong
 _NEIGHBOURS = 8  # of a question in one stretch of training rows, the nearest of which may be a template
 _POOLINGS = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
 
@@ -25,6 +25,47 @@ class Embedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """One row per text, shape (texts, dimensions)."""
+
+
+class MeasuredModel(NamedTuple):
+    """The least cosine at which one model takes two questions for the same, as measured on public pairs.
+
+    A model is known by what it computes, since names and architectures are shared by models whose cosines
+    differ: `dimensions`, and `cosines` between the texts of PROBE, first and second, first and third, second
+    and third, within TOLERANCE.
+    """
+
+    name: str
+    dimensions: int
+    cosines: tuple[float, float, float]
+    least: float
+
+
+PROBE = (
+    "How do I reset my password?",
+    "I forgot my password, what should I do?",
+    "Which city is the capital of France?",
+)
+TOLERANCE = 0.01  # half precision and other kernels stay well within it
+# The least with the highest mean F1 over the sets of docs/data.md, which has the figures.
+MEASURED: tuple[MeasuredModel, ...] = (
+    MeasuredModel("all-MiniLM-L6-v2", 384, (0.829, 0.053, 0.015), 0.74),  # mean F1 0.88 over six sets
+    MeasuredModel("all-mpnet-base-v2", 768, (0.793, 0.049, 0.039), 0.71),  # mean F1 0.86 over five of them
+)
+
+
+def measured(embedder: Embedder) -> MeasuredModel | None:
+    """What was measured for this model, None where nothing was."""
+    first, second, third = vectors = embedder.embed(PROBE)
+    cosines = (first @ second, first @ third, second @ third)
+    return next(
+        (
+            known
+            for known in MEASURED
+            if known.dimensions == vectors.shape[1] and np.allclose(known.cosines, cosines, 0, TOLERANCE)
+        ),
+        None,
+    )
 
 
 class LocalEmbedder:
@@ -90,15 +131,26 @@ def _pooling(folder: Path) -> str:
 class Meaning:
     """The evaluation set by the meaning of its questions; found are training questions within `least`.
 
-    Under another answer they are similar, and no leak.
+    Without `least`, it is the one measured for the model, or SAME_MEANING; `known` tells which, and `rule`
+    says it. Under another answer they are similar, and no leak.
     """
 
-    def __init__(
-        self, evaluation: Sequence[Example], embedder: Embedder, least: float = SAME_MEANING
-    ) -> None:
-        self._examples, self._embedder, self._least = evaluation, embedder, least
+    def __init__(self, evaluation: Sequence[Example], embedder: Embedder, least: float | None = None) -> None:
+        self.known = measured(embedder) if least is None else None
+        self.least = least if least is not None else self.known.least if self.known else SAME_MEANING
+        self.calibrated = least is not None or self.known is not None
+        self._examples, self._embedder = evaluation, embedder
         self._vectors = embedder.embed(["\n".join(turns_of(example, "user")) for example in evaluation])
         self._best: dict[int, Leak] = {}
+
+    @property
+    def rule(self) -> str:
+        """The least cosine and where it comes from, for people."""
+        if self.known:
+            origin = f"calibrated for {self.known.name}"
+        else:
+            origin = "as set" if self.calibrated else "a general value: not calibrated for this model"
+        return f"the same meaning: cosine of at least {self.least:g}, {origin}"
 
     def look_up(self, rows: Sequence[Example]) -> None:
         """Compares the questions of some training rows."""
@@ -106,9 +158,9 @@ class Meaning:
         if not texts:
             return
         alike = self._embedder.embed([text for _, text in texts]) @ self._vectors.T
-        for number in np.flatnonzero(alike.max(axis=0) >= self._least).tolist():
+        for number in np.flatnonzero(alike.max(axis=0) >= self.least).tolist():
             for place in np.argsort(-alike[:, number], kind="stable")[:_NEIGHBOURS].tolist():
-                if alike[place, number] >= self._least:
+                if alike[place, number] >= self.least:
                     row, text = texts[place]
                     self._keep(number, row, text, float(alike[place, number]))
 

@@ -132,7 +132,10 @@ def _meaning(work: Work, chosen: Sequence[Example]) -> Search | None:
 
     from engine.data.meaning import LocalEmbedder, Meaning
 
-    return Meaning(chosen, LocalEmbedder(folder, "cuda" if torch.cuda.is_available() else "cpu"))
+    embedder = LocalEmbedder(folder, "cuda" if torch.cuda.is_available() else "cpu")
+    search = Meaning(chosen, embedder, work.plan.data.meaning_least)
+    work.recorder.event("info" if search.calibrated else "warning", "data", search.rule)
+    return search
 
 
 def leak_summary(leaks: Sequence[Leak] | None, *, by_meaning: bool) -> dict[str, Any]:

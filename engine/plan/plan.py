@@ -240,7 +240,8 @@ class Data(Table):
     examples are that fold already, or there are none.
     `earlier` are eval sets from before, in which the examples are searched, `queries` a log of
     production's queries, and `embedding_model` the folder of a sentence-transformers model, which finds
-    questions in `train` with the same meaning. `skip_bad` leaves out unreadable examples, and counts them.
+    questions in `train` with the same meaning: a cosine of `meaning_least`, by default what was measured for
+    the model. `skip_bad` leaves out unreadable examples, and counts them.
     """
 
     examples: Dataset
@@ -248,6 +249,7 @@ class Data(Table):
     earlier: tuple[Dataset, ...] = ()
     queries: Dataset | None = None
     embedding_model: Folder | None = None
+    meaning_least: Fraction | None = None
     split: Literal["all", "train", "validation", "test"] = "all"
     ratios: tuple[Fraction, Fraction, Fraction] = (0.8, 0.1, 0.1)
     sample: Count | None = None
@@ -269,6 +271,12 @@ class Data(Table):
             if isinstance(fields, dict):
                 return {**table, "fields": {**fields, "group": table["group"]}}
         return table
+
+    @model_validator(mode="after")
+    def _least_has_a_model(self) -> "Data":
+        if self.meaning_least is not None and self.embedding_model is None:
+            raise ValueError("meaning_least applies to a search by meaning: name its embedding_model")
+        return self
 
     @field_validator("template")
     @classmethod

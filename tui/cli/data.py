@@ -449,8 +449,13 @@ MeaningModel = Annotated[
     ),
 ]
 Least = Annotated[
-    float,
-    typer.Option("--meaning-least", min=0, max=1, help="Minimum cosine for the same meaning."),
+    float | None,
+    typer.Option(
+        "--meaning-least",
+        min=0,
+        max=1,
+        help="Minimum cosine for the same meaning; without it, the one measured for the model, or 0.85.",
+    ),
 ]
 Earlier = Annotated[
     list[Path],
@@ -468,7 +473,7 @@ def leakage(
     train: Train,
     evaluation: Eval,
     meaning: MeaningModel = None,
-    meaning_least: Least = 0.85,
+    meaning_least: Least = None,
     earlier: Earlier = [],  # noqa: B006  # typer takes an option's default from here, and nobody adds to it
     fields: Fields = [],  # noqa: B006  # the same
     skip_bad: SkipBad = False,
@@ -490,6 +495,8 @@ def leakage(
     if account is not None:
         account.read += len(examples)
     search = None
+    if meaning is None and meaning_least is not None:
+        raise BadInput("--meaning-least applies to a search by meaning", "Name the model with --meaning.")
     if meaning is not None:
         from engine.data.meaning import LocalEmbedder, Meaning
 
@@ -503,6 +510,11 @@ def leakage(
     }
     told_skipped(account)
     if json:
+        if search is not None:
+            report["meaning"] = {
+                "least": search.least,
+                "calibrated_for": search.known.name if search.known else None,
+            }
         report["duplicates"] = [
             {"examples": [examples[place].id for place in group.places], "score": group.score}
             for group in groups
@@ -514,6 +526,8 @@ def leakage(
         return
     _print_pairs(leaks, examples, everything=everything)
     _print_totals(report["totals"])
+    if search is not None:
+        out(search.rule)
     if groups:
         out(f"{_group_count(len(groups))} of near-identical examples (`assay coverage` names them)")
     for file, found in before.items():
