@@ -81,7 +81,9 @@ def gather(connection: Connection, run_id: int) -> RunSections:
         ),
         costs=costs(history.spending(connection, run_id), hours, models),
         alerts=AlertsSection(alerts),
-        remarks=tuple(remarks(run, models, judges.judges, answers, repeated)),
+        remarks=tuple(
+            remarks(run, models, judges.judges, answers, repeated, history.isolations(connection, run_id))
+        ),
         answers=tuple(answers),
         repetition=repeated,
         protocol=tuple(protocol(run, models, judges.judges, metrics, benchmark_rows, split_uses)),
