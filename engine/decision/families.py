@@ -116,7 +116,7 @@ _MEMBERS = [
     FamilyMembers(r"json_parse|checks?_.+|response_words", "format"),
     FamilyMembers(r"tool_(made|abstained|function|match|argument_f1)", "tool calls", ("calls",)),
     FamilyMembers(r"tool_valid", "tool calls", ("tools",)),
-    FamilyMembers(r"pass_at_\d+", "code", ("tests",)),
+    FamilyMembers(r"pass_at_\d+|tests_passed", "code", ("tests",)),
     FamilyMembers(r"latency.*", "efficiency", ("latency",)),
     FamilyMembers(r"tokens_(in|out)_(total|mean)", "efficiency", ("tokens",)),
     FamilyMembers(r"tokens_per_second", "efficiency", ("latency", "tokens")),

@@ -20,6 +20,7 @@ from engine.models.model import Response
 from engine.sandbox.jail import ProgramLimits
 from engine.sandbox.sandbox import Job, Outcome, Sandbox
 
+_SHOWN = 200
 NO_TESTS = "the example has no tests"
 _SOURCE = "Chen et al. 2021, unbiased estimator; openai/human-eval evaluation.py"
 
@@ -73,6 +74,14 @@ class Code:
             )
             for number in self._ks
         )
+        self.measures += (
+            fraction(
+                "tests_passed",
+                "tests that programs pass, of all; an example's `test_cases` or `test_list` count one by one",
+                "rule",
+                needs={"tests"},
+            ),
+        )
 
     def score(self, example: Example, response: Response) -> list[Score]:
         return self.score_many([(example, response)])[0]
@@ -86,9 +95,28 @@ class Code:
         for (example, _), outcome in zip(pairs, outcomes, strict=True):
             if outcome.passed is not None:
                 tasks.setdefault(self.task(example), []).append(outcome.passed)
+        rates = self._tests_passed(pairs, prepared, outcomes)
         return [
-            self._scores(outcome, tasks.get(self.task(example), []))
-            for (example, _), outcome in zip(pairs, outcomes, strict=True)
+            [*self._scores(outcome, tasks.get(self.task(example), [])), rate]
+            for (example, _), outcome, rate in zip(pairs, outcomes, rates, strict=True)
+        ]
+
+    def _tests_passed(
+        self, pairs: Sequence[Pair], prepared: Sequence[Job | Outcome], outcomes: Sequence[Outcome]
+    ) -> list[Score]:
+        """The share of its tests that each program passes; of one that failed, each test is run alone."""
+        cases = [cases_of(example) for example, _ in pairs]
+        alone = {
+            place: [Job(job.program, source) for _, source in cases[place]]
+            for place, (job, outcome) in enumerate(zip(prepared, outcomes, strict=True))
+            if isinstance(job, Job) and len(cases[place]) > 1 and outcome.passed is False
+            if not _endless(outcome)
+        }
+        ran = self._sandbox.run_all(job for jobs in alone.values() for job in jobs)
+        apart = {place: [next(ran) for _ in jobs] for place, jobs in alone.items()}
+        return [
+            _rate(outcome, [name for name, _ in cases[place]], apart.get(place))
+            for place, outcome in enumerate(outcomes)
         ]
 
     def task(self, example: Example) -> Hashable | None:
@@ -99,10 +127,10 @@ class Code:
     def _scores(self, outcome: Outcome, samples: Sequence[bool]) -> list[Score]:
         reason = _told(outcome)
         if outcome.passed is None:
-            return missing(self.measures, reason)
+            return missing(self.measures[:-1], reason)
         return [
             _score(measure.name, k, outcome.passed, samples, reason)
-            for k, measure in zip(self._ks, self.measures, strict=True)
+            for k, measure in zip(self._ks, self.measures[:-1], strict=True)
         ]
 
 
@@ -114,6 +142,26 @@ def _score(name: str, k: int, passed: bool, samples: Sequence[bool], reason: str
     task = pass_at_k(n, sum(samples), k)
     value = float(passed) if k == 1 else task
     return Score(name, value, reason, parts=(value / n, 1 / n) if n > 1 else None)
+
+
+def _rate(outcome: Outcome, names: Sequence[str], apart: Sequence[Outcome] | None) -> Score:
+    if outcome.passed is None or (_endless(outcome) and len(names) > 1):
+        return Score("tests_passed", None, _told(outcome))
+    if apart is None:
+        total = float(max(len(names), 1))
+        return Score("tests_passed", float(outcome.passed), _told(outcome), (total * outcome.passed, total))
+    decided = [one.passed for one in apart if one.passed is not None]
+    if not decided:
+        return Score("tests_passed", None, _told(apart[0]))
+    failed = [name for name, one in zip(names, apart, strict=True) if one.passed is False]
+    passed, total = float(sum(decided)), float(len(decided))
+    reason = f"failed: {', '.join(failed)}"[:_SHOWN] if failed else "all pass alone, and not together"
+    return Score("tests_passed", passed / total, reason, (passed, total))
+
+
+def _endless(outcome: Outcome) -> bool:
+    """Whether a program was stopped by its time limit: each of its tests might take as long again."""
+    return any(sign in (outcome.reason or "") for sign in ("not finished after", "of CPU time"))
 
 
 def _prepare(example: Example, response: Response) -> Job | Outcome:
@@ -153,12 +201,31 @@ def tests_of(example: Example) -> str | None:
     parts = example.tests or next((texts for shape in shapes if (texts := _texts(shape))), ())
     if not parts:
         return None
-    setup = [*_texts(extra.get("test_imports")), *_texts(extra.get("test_setup_code"))]
-    source = "\n".join([*setup, *parts])
+    source = "\n".join([*_setup(example), *parts])
     entry = entry_point(example)
     if entry and re.search(r"^def check\(", source, re.MULTILINE) and f"\ncheck({entry})" not in source:
         source += f"\ncheck({entry})"
     return source
+
+
+def cases_of(example: Example) -> list[tuple[str, str]]:
+    """Names and sources of tests that stand alone: `test_list` by their place, `test_cases` by their id."""
+    extra = example.extra
+    if example.tests:
+        return []
+    setup = "\n".join(_setup(example))
+    if listed := _texts(extra.get("test_list")):
+        return [(f"test {place}", f"{setup}\n{text}") for place, text in enumerate(listed, start=1)]
+    cases = extra.get("test_cases")
+    return [
+        (str(case.get("id", place)), f"{setup}\n{case['test_code']}")
+        for place, case in enumerate(cases if isinstance(cases, list) else [], start=1)
+        if isinstance(case, dict) and _texts(case.get("test_code"))
+    ]
+
+
+def _setup(example: Example) -> list[str]:
+    return [*_texts(example.extra.get("test_imports")), *_texts(example.extra.get("test_setup_code"))]
 
 
 def program_of(example: Example, text: str) -> str:

@@ -118,6 +118,32 @@ def answer_counts(connection: Connection, run_id: int) -> list[AnswerCount]:
 
 
 @dataclass(frozen=True, slots=True)
+class LongTexts:
+    """How many of a model's scores by a text model are of texts beyond its context, and how those were read."""
+
+    measure: str
+    model: str
+    reading: str
+    scores: int
+
+
+def long_texts(connection: Connection, run_id: int) -> list[LongTexts]:
+    """By measure and model; of BERTScore's three measures the last stands for all."""
+    return select(
+        connection,
+        LongTexts,
+        """
+        SELECT s.measure, m.name AS model, s.reason AS reading, count(*) AS scores
+        FROM model m JOIN score s
+          ON s.model_id = m.id AND s.measure IN ('bertscore_f1', 'embedding_cosine')
+        WHERE m.run_id = ? AND s.value IS NOT NULL AND s.reason IS NOT NULL
+        GROUP BY s.measure, s.reason, m.id ORDER BY s.measure, m.position
+        """,
+        run_id,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerCaseRow:
     """One example with two models' answers; an answer of None is missing for its reason."""
 

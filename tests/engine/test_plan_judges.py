@@ -84,7 +84,15 @@ def test_built_in_rubrics_are_named_and_describe_every_grade(folder: Path, name:
 
 
 def test_the_built_in_rubrics_are_these() -> None:
-    assert set(BUILT_IN) == {"helpfulness", "accuracy", "format", "tone", "safety", "hallucination"}
+    assert set(BUILT_IN) == {
+        "helpfulness",
+        "accuracy",
+        "format",
+        "tone",
+        "safety",
+        "hallucination",
+        "refusal",
+    }
     assert find_rubric("hallucination").needs == "source"
     assert find_rubric("accuracy").needs == "reference"
 

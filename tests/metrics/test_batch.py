@@ -60,7 +60,7 @@ def test_pairs_are_taken_as_they_are_needed() -> None:
 
 def test_a_wrong_setting_is_refused_before_any_process_starts() -> None:
     with pytest.raises(BadInput):
-        next(score_all(["rouge"], {"rouge": {"stemmer": True}}, pairs(1), processes=2))
+        next(score_all(["rouge"], {"rouge": {"stem": True}}, pairs(1), processes=2))
 
 
 class Together:

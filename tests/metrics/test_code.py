@@ -55,7 +55,7 @@ def answer(text: str | None) -> Response:
 
 
 def one(metric: Code, task: Example, text: str | None) -> Score:
-    (score,) = metric.score(task, answer(text))
+    score, _ = metric.score(task, answer(text))
     return score
 
 
@@ -158,7 +158,7 @@ class TestPassAtK:
         pairs = [(easy, right), (hard, wrong), (easy, wrong), (easy, wrong), (hard, wrong)]
         scores = metric.score_many(pairs)
         for place, (measure, wanted) in enumerate(
-            zip(metric.measures, [(1 / 3 + 0) / 2, (2 / 3 + 0) / 2], strict=True)
+            zip(metric.measures[:2], [(1 / 3 + 0) / 2, (2 / 3 + 0) / 2], strict=True)
         ):
             parts = np.array([row[place].additive() for row in scores])
             assert measure.combine(parts.sum(axis=0)) == pytest.approx(wanted)
@@ -173,7 +173,7 @@ class TestPassAtK:
 
     def test_too_few_samples_are_missing(self) -> None:
         metric = Code(k=5)
-        (score,) = metric.score(Example("a", "q", (), tests=("assert x",)), answer("x = 1"))
+        score, _ = metric.score(Example("a", "q", (), tests=("assert x",)), answer("x = 1"))
         assert (score.value, score.reason) == (None, "the task has 1 samples, and pass@5 needs 5")
 
 
@@ -184,3 +184,26 @@ def test_tests_come_as_a_list_of_cases_too() -> None:
     ]
     example = Example("a", "q", (), extra={"test_cases": cases})
     assert code.tests_of(example) == "assert sub(3, 1) == 2\nassert sub(1, 1) == 0"
+
+
+def test_the_share_of_tests_that_pass_counts_each_case() -> None:
+    cases = [
+        {"id": "t1", "test_code": "assert sub(3, 1) == 2"},
+        {"id": "t2", "test_code": "assert sub(1, 1) == 0"},
+    ]
+    example = Example("a", "q", (), extra={"test_cases": cases})
+    wrong = "def sub(a, b):\n    return 2"
+    mbpp = Example("b", "q", (), extra={"test_list": [case["test_code"] for case in cases]})
+    whole = Example("c", "q", (), tests=tuple(case["test_code"] for case in cases))
+    right = "def sub(a, b):\n    return a - b"
+    pairs = [(example, wrong), (example, right), (mbpp, wrong), (whole, wrong), (example, "```go\nx\n```")]
+    rates = [row[-1] for row in Code().score_many([(task, answer(text)) for task, text in pairs])]
+    assert [rate.parts for rate in rates] == [(1.0, 2.0), (2.0, 2.0), (1.0, 2.0), (0.0, 1.0), (0.0, 2.0)]
+    assert [rates[0].reason, rates[2].reason] == ["failed: t2", "failed: test 2"]
+
+
+def test_of_a_program_that_never_ends_no_share_is_known() -> None:
+    example = Example("a", "q", (), extra={"test_list": ["assert f(1) == 1", "assert f(2) == 2"]})
+    text = "def f(x):\n    while True: pass"
+    passed, rate = Code(cpu_s=1, timeout_s=3).score(example, answer(text))
+    assert (passed.value, rate.value) == (0.0, None)

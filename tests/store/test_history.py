@@ -214,3 +214,24 @@ def test_a_watcher_sees_that_another_process_wrote(
     assert history.data_version(connection) == before
     recorder.event("info", "generate", "something happened")
     assert history.data_version(connection) != before
+
+
+def test_scores_of_texts_beyond_a_text_models_context_are_counted(
+    recorder: Recorder, connection: sqlite3.Connection, two_models: tuple[int, int]
+) -> None:
+    base, good = two_models
+    note = "read in windows of 512 tokens, the model's context"
+    rows = [(base, 1, 0.9, note), (base, 2, 0.8, None), (good, 1, 0.7, note), (good, 2, 0.7, note)]
+    recorder.append(
+        [
+            records.StoredScore(
+                **score(model, example, value) | {"measure": "bertscore_f1", "reason": reason}
+            )
+            for model, example, value, reason in [*rows, (good, 3, None, "no response")]
+        ]
+    )
+    found = answers.long_texts(connection, recorder.run_id)
+    assert [(row.measure, row.scores, row.reading) for row in found] == [
+        ("bertscore_f1", 1, note),
+        ("bertscore_f1", 2, note),
+    ]

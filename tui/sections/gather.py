@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from engine.decision.decision import Decision, decide
 from store.read import history, live, slices
-from store.read.answers import AnswerCount, answer_counts
+from store.read.answers import AnswerCount, answer_counts, long_texts
 from store.read.datasets import test_uses
 from store.read.history import Connection
 from store.read.judging import judging as read_judging
@@ -82,7 +82,15 @@ def gather(connection: Connection, run_id: int) -> RunSections:
         costs=costs(history.spending(connection, run_id), hours, models),
         alerts=AlertsSection(alerts),
         remarks=tuple(
-            remarks(run, models, judges.judges, answers, repeated, history.isolations(connection, run_id))
+            remarks(
+                run,
+                models,
+                judges.judges,
+                answers,
+                repeated,
+                long_texts(connection, run_id),
+                history.isolations(connection, run_id),
+            )
         ),
         answers=tuple(answers),
         repetition=repeated,
