@@ -143,6 +143,25 @@ def model_scores(connection: Connection, run_id: int) -> list[ModelScoreRow]:
     )
 
 
+def isolations(connection: Connection, run_id: int) -> dict[str, int]:
+    """How many programs of the metric `code` ran under which isolation: their scores' reasons end with it."""
+    found: dict[str, int] = {}
+    reasons = connection.execute(
+        """
+        SELECT s.reason, count(*) FROM score s JOIN model m ON m.id = s.model_id
+        WHERE m.run_id = ?1 AND s.reason IS NOT NULL AND s.measure = (
+          SELECT min(measure) FROM metric WHERE run_id = ?1 AND measure GLOB 'pass_at_*'
+        ) GROUP BY s.reason ORDER BY count(*) DESC
+        """,
+        (run_id,),
+    )
+    for reason, programs in reasons:
+        _, told, isolation = reason.rpartition("isolation: ")
+        if told:
+            found[isolation] = found.get(isolation, 0) + programs
+    return found
+
+
 def comparisons(connection: Connection, run_id: int, kind: str | None = None) -> list[ComparisonRow]:
     return select(
         connection,

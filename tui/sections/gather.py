@@ -81,7 +81,17 @@ def gather(connection: Connection, run_id: int) -> RunSections:
         ),
         costs=costs(history.spending(connection, run_id), hours, models),
         alerts=AlertsSection(alerts),
-        remarks=tuple(remarks(run, models, judges.judges, answers, repeated, long_texts(connection, run_id))),
+        remarks=tuple(
+            remarks(
+                run,
+                models,
+                judges.judges,
+                answers,
+                repeated,
+                long_texts(connection, run_id),
+                history.isolations(connection, run_id),
+            )
+        ),
         answers=tuple(answers),
         repetition=repeated,
         protocol=tuple(protocol(run, models, judges.judges, metrics, benchmark_rows, split_uses)),

@@ -1,7 +1,7 @@
 """Remarks on a run's models: how they answered, noise, differing tokenizers."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -31,14 +31,16 @@ def remarks(
     judges: Sequence[JudgeUse],
     answers: Sequence[AnswerCount],
     repetition: Repetition | None,
-    long: Sequence[LongTexts] = (),
+    long: Sequence[LongTexts],
+    isolations: Mapping[str, int],
 ) -> list[str]:
-    """One sentence each."""
+    """One sentence each. `isolations` are those of the sandbox, with the number of programs."""
     found = [repetition.said] if repetition else []
     if reference := (run.options or {}).get("reference_remark"):
         found.append(reference)
     found += [*_samples(models), *_notes(models), *_judges(judges), *noise_remarks(models), *_unlike(models)]
     found += [*_batching(models), *_busy(models), *_edited(run)]
+    found += [f"sandbox for {count:,} programs: {held}" for held, count in isolations.items()]
     if cached := [f"{row.model} {row.from_cache:,} of {row.answers:,}" for row in answers if row.from_cache]:
         found.append(f"answers from the cache: {', '.join(cached)}")
     if cut := [f"{row.model} {row.cut:,} of {row.answers:,}" for row in answers if row.cut]:
