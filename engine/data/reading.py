@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.files import COLUMNAR, data_suffix, dataset_files, is_dataset
-from engine.data.textfile import OnBad, open_error, text_lines
+from engine.data.textfile import OnBad, Unpacking, open_error, text_lines
 from engine.errors import BadInput
 
 _POSSIBLE_ANSWERS = "possible_answer"  # BFCL's folder beside its questions, with a file of the same name
@@ -34,8 +34,8 @@ def read_records(path: Path, on_bad: OnBad | None = None) -> Iterator[Record]:
 
     JSON lines or a JSON list (told apart by the first character), CSV (`.csv`, `.tsv`), Parquet (`.parquet`),
     and data sets of several files (`engine.data.files`), whose rows are counted on from file to file. Text
-    may be packed (`.gz`, `.zst`). Only a JSON list is held in memory as text. What BFCL keeps apart in
-    `possible_answer/` is read with its record.
+    may be packed (`.gz`, `.zst`); what is packed has a limit (`engine.data.textfile.Unpacking`). Only a JSON
+    list is held in memory as text. What BFCL keeps apart in `possible_answer/` is read with its record.
     NaN is read as a missing value. Raises BadInput naming file and line; of a line that is no JSON object,
     `on_bad` is told instead, where there is one, and reading goes on.
     """
@@ -271,18 +271,27 @@ def _columnar_records(path: Path, first_row: int) -> Iterator[Record]:
         raise open_error(path, error) from error
 
 
+# One text may stand in a dictionary and in every row: a batch is held in memory before it can be counted.
+_BATCH_ROWS = 64
+
+
 def _columnar_rows(path: Path) -> Iterator[dict[str, Any]]:
+    unpacking = Unpacking(path)
     if path.suffix.lower() == ".parquet":
         from pyarrow.parquet import ParquetFile
 
         with ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
+            groups = range(file.metadata.num_row_groups)
+            Unpacking(path).add(sum(file.metadata.row_group(group).total_byte_size for group in groups))
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+                unpacking.add(batch.nbytes)
                 yield from batch.to_pylist()
     else:
         from pyarrow.ipc import open_stream
 
         with path.open("rb") as source, open_stream(source) as stream:
             for batch in stream:
+                unpacking.add(batch.nbytes)
                 yield from batch.to_pylist()
 
 

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from engine.errors import BadInput
 
@@ -57,8 +57,8 @@ def text_lines(path: Path, on_bad: OnBad | None = None) -> Iterator[tuple[int, s
 
     In a file whose lines end with "\\r" alone, as old Macintosh programs and some of Excel's exports write
     them, each line ends with "\\n" instead. Files packed by gzip or Zstandard, told by their first bytes, are
-    unpacked on the way. `on_bad`, where there is one, is told of a line that is not UTF-8, which is then left
-    out.
+    unpacked on the way, up to the limit of `Unpacking`. `on_bad`, where there is one, is told of a line that
+    is not UTF-8, which is then left out.
     """
     try:
         with _unpacked(path) as file:
@@ -98,7 +98,7 @@ def _ends_with_cr(start: bytes, encoding: str) -> bool:
     return "\r" in text[:-1] and "\n" not in text
 
 
-def _mac_lines(file: io.BufferedReader | gzip.GzipFile) -> Iterator[bytes]:
+def _mac_lines(file: io.BufferedReader) -> Iterator[bytes]:
     rest = b""
     while block := file.read(_START):
         *lines, rest = (rest + block).split(b"\r")
@@ -107,25 +107,72 @@ def _mac_lines(file: io.BufferedReader | gzip.GzipFile) -> Iterator[bytes]:
         yield rest
 
 
-def _unpacked(path: Path) -> io.BufferedReader | gzip.GzipFile:
+def _unpacked(path: Path) -> io.BufferedReader:
     with path.open("rb") as file:
         start = file.read(4)
     if start.startswith(_GZIP):
-        return gzip.open(path, "rb")
+        return io.BufferedReader(_Counted(gzip.open(path, "rb"), path), _START)
     if start == _ZSTANDARD:
-        return _zstandard(path)
+        # Python 3.11 has no zstd of its own; pyarrow, which reads Parquet here, brings one.
+        import pyarrow as arrow
+
+        packed = arrow.CompressedInputStream(arrow.OSFile(str(path)), "zstd")
+        return io.BufferedReader(_Counted(packed, path), _START)
     return path.open("rb")
 
 
-def _zstandard(path: Path) -> io.BufferedReader:
-    # Python 3.11 has no zstd of its own; pyarrow, which reads Parquet here, brings one.
-    import pyarrow as arrow
+# What a packed file may unfold to: texts are packed 3 to 30 times, a trap 1,000 times and more.
+UNPACKED_BYTES, UNPACKED_TIMES = 256 << 20, 100
+_SETTING = "ASSAY_UNPACKED_MB"
 
-    return io.BufferedReader(arrow.CompressedInputStream(arrow.OSFile(str(path)), "zstd"))
+
+class Unpacking:
+    """Counts what a packed file (gzip, Zstandard, Parquet, Arrow) unfolds to, up to its limit.
+
+    The limit is UNPACKED_BYTES, or UNPACKED_TIMES the file's size where that is more, or $ASSAY_UNPACKED_MB.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._limit = max(UNPACKED_BYTES, UNPACKED_TIMES * path.stat().st_size)
+        if told := os.environ.get(_SETTING):
+            if not (told.isascii() and told.isdigit() and int(told)):
+                raise BadInput(f"${_SETTING}: found {told!r}; allowed: a whole number of MiB above 0")
+            self._limit = int(told) << 20
+        self._count = 0
+
+    def add(self, size: int) -> None:
+        """Counts so many bytes more. Raises BadInput beyond the limit."""
+        self._count += size
+        if self._count > self._limit:
+            raise BadInput(
+                f"{self._path}: unfolds to more than {self._limit >> 20:,} MiB",
+                f"If you know what is in it, set ${_SETTING} to the MiB that it may have.",
+            )
+
+
+class _Counted(io.RawIOBase):
+    """A packed file's content."""
+
+    def __init__(self, packed: Any, path: Path) -> None:
+        self._packed = packed
+        self._unpacking = Unpacking(path)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size: int = self._packed.readinto(buffer)
+        self._unpacking.add(size)
+        return size
+
+    def close(self) -> None:
+        self._packed.close()
+        super().close()
 
 
 def _decoded_as_a_whole(
-    path: Path, file: io.BufferedReader | gzip.GzipFile, encoding: str, mac: bool
+    path: Path, file: io.BufferedReader, encoding: str, mac: bool
 ) -> Iterator[tuple[int, str]]:
     try:
         lines = io.TextIOWrapper(file, encoding=encoding, newline="\r" if mac else "\n")

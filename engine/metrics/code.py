@@ -35,8 +35,8 @@ class Code:
     """pass@k. Samples of one task are the answers to examples with the same query and tests.
 
     `k` is a number or a list of them; `timeout_s` (wall), `cpu_s`, `memory_mb` and `processes` limit each
-    program. `allow_weak` accepts a machine without the kernel's isolation: programs then run as
-    processes with limits only, and could read the user's files.
+    program; programs that run at the same time share the memory of one. `allow_weak` accepts a machine
+    without namespaces: a program could then read the user's files.
     """
 
     def __init__(

@@ -37,12 +37,23 @@ class RecordedModel:
         self.name = model.name
         self._file = model.outputs
         self._samples = samples
+        self._several: str | None = None  # the first place where an answer has a second sample
         self._by_id: dict[str, list[Recorded]] = {}
         self._by_query: dict[str, list[Recorded]] = {}
         self._notes: list[str] = []
         self._lines = 0
         for line, record in read_records(self._file):
             self._add(line, record)
+        if samples == 1 and self._several:
+            raise BadInput(
+                self._several,
+                f"Keep one answer for each example, or set samples = {self._most} under [generation].",
+            )
+
+    @property
+    def _most(self) -> int:
+        """How many samples of one answer there are."""
+        return max(map(len, [*self._by_id.values(), *self._by_query.values()]), default=0)
 
     @property
     def fingerprint(self) -> str:
@@ -69,8 +80,7 @@ class RecordedModel:
             responses.append(self._response(example, found))
         if unused := self._lines - len(used):
             self._notes = [f"{unused} of {self._lines} recorded answers belong to no example asked for"]
-        most = max(map(len, [*self._by_id.values(), *self._by_query.values()]), default=0)
-        if most > self._samples:
+        if (most := self._most) > self._samples:
             self._notes.append(
                 f"{self._file.name} has up to {most} samples of an answer; {self._samples} count"
             )
@@ -125,16 +135,9 @@ class RecordedModel:
         if filtered and [answer for _, answer in before] == [answer for _, answer in new]:
             return
         before += new
-        if self._samples == 1 and len(before) > 1:
-            said = (
-                f"{what} was answered on line {before[0][0]} already"
-                if not new[1:]
-                else f"{len(new)} answers"
-            )
-            raise BadInput(
-                f"{self._file}:{new[0][0]}: {said}.",
-                f"Keep one answer for each example, or set samples = {len(before)} under [generation].",
-            )
+        if len(before) > 1 and self._several is None:
+            told = f"{len(new)} answers" if new[1:] else f"{what} was answered on line {before[0][0]} already"
+            self._several = f"{self._file}:{new[0][0]}: {told}."
 
 
 def _in_own_form(record: dict[str, Any]) -> dict[str, Any]:

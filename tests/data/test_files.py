@@ -7,12 +7,15 @@ import sys
 from pathlib import Path
 
 import pyarrow
+import pyarrow.parquet
 import pytest
 
 from engine.data.example import Example
 from engine.data.examples import Account, data_rows
 from engine.data.leakage import find_leaks
 from engine.data.preview import preview
+from engine.data.reading import read_records
+from engine.data.textfile import Unpacking
 from engine.errors import BadInput
 from tui.cli.main import command
 
@@ -108,6 +111,57 @@ def test_a_torn_archive_is_an_error_and_no_shorter_file(tmp_path: Path, name: st
     for account in (None, Account()):
         with pytest.raises(BadInput, match=name):
             list(data_rows(tmp_path / name, account=account))
+
+
+BOMB = ('{"query": "' + "a" * 8192 + '"}\n') * 1024
+
+
+def write_bomb(path: Path) -> Path:
+    """A small file that unfolds to 8 MiB and more."""
+    rows = pyarrow.table({"query": ["a" * 1024] * 8192})
+    lines = "query\n" + ("a" * 8192 + "\n") * 1024 if ".csv" in path.name else BOMB
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(lines.encode("utf-16" if "wide" in path.name else "utf-8")))
+    elif path.suffix == ".zst":
+        path.write_bytes(zstd(BOMB))
+    elif path.suffix == ".arrow":
+        packed = pyarrow.ipc.IpcWriteOptions(compression="zstd")
+        with pyarrow.ipc.new_stream(path, rows.schema, options=packed) as stream:
+            stream.write_table(rows)
+    else:
+        pyarrow.parquet.write_table(rows, path, use_dictionary="same" in path.name, compression="zstd")
+    assert path.stat().st_size < 30_000
+    return path
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.jsonl.gz", "wide.jsonl.gz", "a.csv.gz", "a.jsonl.zst", "a.parquet", "same.parquet", "a.arrow"],
+)
+def test_a_small_file_that_unfolds_to_a_large_one_is_refused(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.data.textfile.UNPACKED_BYTES", 4 << 20)
+    path = write_bomb(tmp_path / name)
+    for account in (None, Account()):
+        with pytest.raises(BadInput, match=rf"{name}: unfolds to more than 4 MiB") as error:
+            list(data_rows(path, account=account))
+    assert "set $ASSAY_UNPACKED_MB to the MiB that it may have" in str(error.value)
+    monkeypatch.setenv("ASSAY_UNPACKED_MB", "20")
+    assert list(read_records(path))
+    monkeypatch.setenv("ASSAY_UNPACKED_MB", "much")
+    with pytest.raises(BadInput, match=r"\$ASSAY_UNPACKED_MB: found 'much'; allowed: a whole number"):
+        list(read_records(path))
+
+
+def test_what_data_unfold_to_by_right_is_far_below_the_limit(tmp_path: Path) -> None:
+    """1.5 MB may become 256 MiB, 30 MB 3 GB."""
+    for size, limit in ((1_500_000, 256 << 20), (30_000_000, 3_000_000_000)):
+        with (tmp_path / "x.gz").open("wb") as file:
+            file.truncate(size)
+        Unpacking(tmp_path / "x.gz").add(limit)
+        with pytest.raises(BadInput):
+            Unpacking(tmp_path / "x.gz").add(limit + 1)
 
 
 def test_errors_in_a_shard_name_the_shard_and_its_line(tmp_path: Path) -> None:

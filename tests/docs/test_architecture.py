@@ -55,7 +55,6 @@ WRITERS = {
     "engine/data/textfile.py": "the one that everybody else uses",
     "engine/sandbox/limits.py": "the kernel's own files of a control group",
     "engine/sandbox/jail.py": "the kernel's own files under /proc",
-    "engine/sandbox/memory.py": "the kernel's own files of a control group",
     "engine/run/launch.py": "a log, which grows line by line",
     "tui/app/terminal.py": "a copied text, for its owner alone and never through a link",
     "tui/cli/run.py": "the summary of a CI job, which other steps add to as well",

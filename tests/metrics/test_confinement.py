@@ -13,6 +13,7 @@ import pytest
 from engine.sandbox.jail import FILTER, GROUP, KEYRING, NAMESPACES, OVER_SHARE, SUM, ProgramLimits
 from engine.sandbox.limits import ALLOWED, ALLOWED_FOR, leave_keyring
 from engine.sandbox.sandbox import Job, Outcome, Sandbox
+from tests.metrics.test_sandbox import CHILDREN
 
 LIMITS = ProgramLimits(cpu_s=10, wall_s=60.0, memory=160 << 20, processes=12)
 X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="numbers of x86-64")
@@ -41,26 +42,16 @@ def test_what_held_is_named(sandbox: Sandbox) -> None:
 
 
 class TestMemory:
-    CHILDREN = (
-        "import mmap, os, time\n"
-        "def f():\n"
-        "  for n in range(6):\n"
-        "    if os.fork() == 0:\n"
-        "      {take}\n"
-        "      time.sleep(600)\n"
-        "  time.sleep(600)"
-    )
-
     @pytest.mark.parametrize(
         "take",
         [
             "held = b'x' * (60 << 20)",
-            "held = mmap.mmap(-1, 60 << 20)\n      held.write(b'x' * (60 << 20))",
+            "held = __import__('mmap').mmap(-1, 60 << 20)\n      held.write(b'x' * (60 << 20))",
             "held = [bytearray(b'x' * 4096) for _ in range(15_000)]",
         ],
     )
     def test_many_children_have_no_more_than_one_process(self, sandbox: Sandbox, take: str) -> None:
-        outcome = sandbox.run(Job(self.CHILDREN.format(take=take), "assert f()"))
+        outcome = sandbox.run(Job(CHILDREN.format(take=take), "assert f()"))
         assert outcome.passed is False
         assert outcome.reason == "its processes used more than 160 MiB of memory in all"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.sandbox.jail import ProgramLimits
+from engine.sandbox.jail import FILTER, ProgramLimits
 from engine.sandbox.sandbox import Job, Outcome, Sandbox
 
 QUICK = ProgramLimits(cpu_s=1, wall_s=20.0, memory=256 << 20, processes=8)
@@ -370,6 +370,17 @@ class TestEscapes:
         assert outcomes[1].passed is True
 
 
+CHILDREN = (
+    "import os, time\n"
+    "def f():\n"
+    "  for n in range(6):\n"
+    "    if os.fork() == 0:\n"
+    "      {take}\n"
+    "      time.sleep(600)\n"
+    "  time.sleep(600)"
+)
+
+
 class TestWithoutNamespaces:
     """As where a container's policy forbids them: the call that asks for them is refused."""
 
@@ -406,6 +417,11 @@ class TestWithoutNamespaces:
             assert "CPU time" in str(sandbox.run(Job("while True: pass", "")).reason)
             environment = told(sandbox, "import os\ndef seen(): return dict(os.environ)")
             assert "secret" not in str(environment.reason)
+            if FILTER in str(right.isolation):
+                network = told(sandbox, "import socket\ndef seen(): socket.socket()")
+                assert str(network.reason).startswith("OSError")
+                outcome = sandbox.run(Job(CHILDREN.format(take="held = b'x' * (60 << 20)"), "assert f()"))
+                assert outcome.reason == "its processes used more than 256 MiB of memory in all"
 
     def test_what_a_weak_program_left_running_is_ended(self, refused: None, tmp_path: Path) -> None:
         marker = f"weak-{os.getpid()}"[:15]

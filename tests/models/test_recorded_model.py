@@ -81,6 +81,13 @@ def test_rows_and_lists_are_samples_of_one_answer(tmp_path: Path, lines: list[di
     assert known or found[3].reason == "outputs.jsonl has only 3 of 4 samples"
 
 
+def test_a_file_of_samples_says_what_to_set(tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as caught:
+        recorded(tmp_path, *({"id": "a", "response": str(place)} for place in range(5)))
+    assert caught.value.message.endswith("outputs.jsonl:2: the id 'a' was answered on line 1 already.")
+    assert caught.value.hint is not None and "samples = 5 under [generation]" in caught.value.hint
+
+
 def test_samples_beyond_those_of_the_run_are_counted(tmp_path: Path) -> None:
     model = RecordedModel(
         recorded_file(tmp_path, {"id": "a", "responses": ["one", "two", "three"]}), samples=2
