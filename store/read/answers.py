@@ -119,7 +119,7 @@ def answer_counts(connection: Connection, run_id: int) -> list[AnswerCount]:
 
 @dataclass(frozen=True, slots=True)
 class LongTexts:
-    """How many texts that a text model scored are beyond its context, and how those were read."""
+    """How many of a model's scores are of texts beyond a text model's context, and how those were read."""
 
     measure: str
     model: str
