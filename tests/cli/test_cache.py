@@ -123,7 +123,7 @@ def test_show_and_compare_tell_noise_and_cached_answers(assay: Assay, own_store:
     base = recorder.rows(records.StoredModel, run_id=2, name="base")[0]
     recorder.set_model(base.id, details=(base.details or {}) | {"vocabulary": 32_000})
     recorder.close()
-    told = "noise floor of overfit 2.0 % (0.4 to 10.5 %, 50 answers)"
+    told = "noise floor of overfit 2.0% (0.4 to 10.5%, 50 answers)"
     shown = assay("show", "2", "--json", "--store", own_store).json
     assert any(remark.startswith(told) for remark in shown["remarks"])
     assert any("size of vocabulary (32,001 and 32,000)" in remark for remark in shown["remarks"])

@@ -66,7 +66,7 @@ def test_the_good_adapter_passes_and_learned_the_task(story: dict[str, Any]) -> 
 def test_the_overfitted_adapter_forgot_and_the_alert_says_what(story: dict[str, Any]) -> None:
     forgotten = [alert for alert in critical(story, "overfit") if alert["kind"] == "benchmark_drop"]
     assert len(forgotten) == 4
-    assert all("forgotten" in alert["message"] and "95% CI" in alert["message"] for alert in forgotten)
+    assert all("lost skills" in alert["message"] and "95% CI" in alert["message"] for alert in forgotten)
     assert score(story, "overfit", "format_compliance") > 0.95
 
 

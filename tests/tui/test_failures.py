@@ -110,8 +110,8 @@ async def test_a_tags_examples_become_an_eval_set_where_the_person_says(tagged: 
         ]
         await ui.press("e", "enter")
         assert "exists. Write over it?" in ui.text
-        await ui.press("n", "e", "ctrl+u", *f"{file}/x", "enter")
-        assert "x cannot" in ui.text
+        await ui.press("n", "e", "ctrl+u", *"/proc/none/x", "enter")
+        assert "/proc/none/x cannot be written" in ui.text
 
 
 async def test_reading_alone_writes_no_eval_set(tagged_folder: Path) -> None:

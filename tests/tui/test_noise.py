@@ -15,4 +15,4 @@ async def test_compare_tells_the_noise_floor_of_its_pair(own_store: Path) -> Non
     recorder.close()
     async with opened(own_store, "compare", size=(120, 36)) as ui:
         assert "good against base" in ui.text
-        assert "noise floor 1.5 %" in ui.text
+        assert "noise floor 1.5%" in ui.text
