@@ -143,9 +143,15 @@ def response_key(
     an answer comes, not which, but for near ties (see `noise`); answers asked for one by one are kept apart.
     A truncated prompt is keyed by its truncated tokens.
     """
-    sampling = [settings.temperature, settings.top_p, seed] if settings.sampled else None
-    decided = [settings.max_new_tokens, list(settings.stop), sampling, settings.deterministic]
-    return digest([fingerprint, prompt, *decided])
+    drawn = [settings.temperature, settings.top_p, settings.top_k, settings.min_p, seed]
+    decided = {
+        "max_new_tokens": settings.max_new_tokens,
+        "stop": list(settings.stop),
+        "repetition_penalty": settings.repetition_penalty,
+        "drawn": drawn if settings.sampled else None,
+        "deterministic": settings.deterministic,
+    }
+    return digest([fingerprint, prompt, decided])
 
 
 class ResponseCache(JsonCache):

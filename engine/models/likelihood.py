@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from engine.models.fingerprint import digest
-from engine.models.rows import entrance, free_memory, out_of_memory
+from engine.models.rows import attempt, entrance
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
@@ -102,7 +102,7 @@ def likelihoods(
     while start < len(windows):
         width = len(windows[start].ids)
         batch = _batch(windows, start, budget)
-        results = _attempt(batch, run)
+        results = attempt(batch, run)
         if results is None and len(batch) > 1:
             budget = len(batch) * width // 2
             halved(len(batch) // 2)
@@ -129,19 +129,6 @@ def _batch(windows: Sequence[_Window], start: int, budget: int) -> Sequence[_Win
         if end - start > _FEW and tokens < _FILLED * (end - start) * width:
             break
     return windows[start:end]
-
-
-def _attempt(
-    batch: Sequence[_Window], run: Callable[[Sequence[_Window]], list[Surprise]]
-) -> list[Surprise] | None:
-    try:
-        return run(batch)
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-    # After the handler: the error's frames hold the very tensors that must go.
-    free_memory()
-    return None
 
 
 def _windows(place: int, text: Text, context: int | None) -> list[_Window]:

@@ -858,9 +858,7 @@ class LocalModel:
         seed = _example_seed(sample_seed(settings.seed, example.sample), example.id)
         key = None
         if self._cache:
-            # Texts without their marks, as earlier versions kept them, are other answers.
-            content = f"{self.fingerprint} with marks" if self._marks else self.fingerprint
-            key = response_key(content, ids, replace(settings, max_new_tokens=room), seed)
+            key = response_key(self.fingerprint, ids, replace(settings, max_new_tokens=room), seed)
             if hit := self._cache.get(key):
                 return replace(hit, example_id=example.id, sample=example.sample, reason=reason)
         context = self.base.context

@@ -47,7 +47,7 @@ def in_batches(
     start = 0
     while start < len(items):
         batch = items[start : start + size]
-        results = _attempt(batch, run)
+        results = attempt(batch, run)
         if results is not None:
             start += len(batch)
             yield results
@@ -59,7 +59,8 @@ def in_batches(
             yield [too_large(batch[0])]
 
 
-def _attempt(batch: Sequence[Item], run: Callable[[Sequence[Item]], list[Result]]) -> list[Result] | None:
+def attempt(batch: Sequence[Item], run: Callable[[Sequence[Item]], list[Result]]) -> list[Result] | None:
+    """The batch's results; None, with the memory free again, where they fit no memory."""
     try:
         return run(batch)
     except (torch.OutOfMemoryError, RuntimeError) as error:

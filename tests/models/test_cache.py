@@ -3,7 +3,7 @@
 import sqlite3
 import time
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,31 @@ def test_answers_one_by_one_are_kept_apart(base: Path, tmp_path: Path) -> None:
     with ResponseCache(tmp_path) as cache:
         assert cached(opened(base, cache)) == {False}
         assert cached(opened(base, cache), replace(SETTINGS, deterministic=True)) == {False}
+
+
+OTHER = Settings(
+    max_new_tokens=7, temperature=0.5, top_p=0.9, top_k=5, min_p=0.1, repetition_penalty=1.2, seed=3,
+    stop=("the",), batch_size=2, slots=3, deterministic=True, overflow="truncate", delimiters=("<a>", "</a>"),
+)  # fmt: skip
+# How fast an answer comes, how a prompt is cut (the key holds its tokens), what is taken off afterwards.
+NO_PART_OF_THE_TEXT = {"batch_size", "slots", "overflow", "delimiters"}
+DRAWN = {"temperature", "top_p", "top_k", "min_p"}
+
+
+@pytest.mark.parametrize("setting", [field.name for field in fields(Settings) if field.name != "seed"])
+def test_every_setting_that_decides_the_text_has_answers_of_its_own(setting: str) -> None:
+    drawn = setting in DRAWN - {"temperature"}
+    plain = Settings(temperature=1.0 if drawn else 0.0)
+    other = replace(plain, **{setting: getattr(OTHER, setting)})
+    assert other != plain
+    same = response_key("model", [1], plain, seed=1) == response_key("model", [1], other, seed=1)
+    assert same == (setting in NO_PART_OF_THE_TEXT)
+
+
+@pytest.mark.parametrize("setting", sorted(DRAWN - {"temperature"}))
+def test_greedy_answers_are_shared_whatever_would_be_drawn_from(setting: str) -> None:
+    other = replace(Settings(), **{setting: getattr(OTHER, setting)})
+    assert response_key("model", [1], Settings(), 1) == response_key("model", [1], other, 2)
 
 
 def fill(folder: Path, ages: list[float]) -> None:

@@ -70,6 +70,7 @@ def score(
         count_outputs,
         most_samples,
         read_outputs,
+        rows_differ,
         with_samples,
     )
 
@@ -82,7 +83,8 @@ def score(
     columns = mapping(fields, also=(RESPONSE,))
     # A pipe gives its lines once.
     held = None if file.is_file() else list(read_outputs(file, references, columns))
-    samples = most_samples(held or read_outputs(file, references, columns))
+    alone = held is None and references is None and rows_differ(file, columns)
+    samples = 1 if alone else most_samples(held or read_outputs(file, references, columns))
     outputs = held or read_outputs(file, references, columns)
     outputs = with_samples(outputs, samples) if samples > 1 else outputs
     scores = OutputScores(outputs, names, settings, count_outputs(file), samples, pass_k)
