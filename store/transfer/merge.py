@@ -304,13 +304,16 @@ def _of_chosen(parent: str) -> str:
 
 
 def _take_words(connection: sqlite3.Connection) -> None:
-    """What people said of examples and failures, where it is not said here already."""
+    """What people said of examples and failures, where it is not said here already.
+
+    The newest word on an example stands, so one that is older than the last one here stays where it is.
+    """
     connection.execute(
         """
         INSERT INTO main.exclusion (eval_set, example, query_hash, excluded, reason, user, created)
         SELECT eval_set, example, query_hash, excluded, reason, user, created FROM other.exclusion o
         WHERE NOT EXISTS (SELECT 1 FROM main.exclusion m WHERE m.example = o.example
-          AND m.query_hash = o.query_hash AND m.created = o.created AND m.user = o.user)
+          AND m.query_hash = o.query_hash AND m.created >= o.created)
         ORDER BY o.id
         """
     )

@@ -136,3 +136,17 @@ def test_what_is_no_store_is_refused(connection: history.Connection, folder: Pat
     (tmp_path / database.FILE).write_bytes(b"not a database at all" * 100)
     with pytest.raises(StoreError, match="damaged"):
         merge(connection, tmp_path)
+
+
+def test_of_an_example_the_newest_word_counts_wherever_it_was_said(
+    connection: history.Connection, other: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(other, tmp_path / "copy"))
+    words = "INSERT INTO exclusion (eval_set, example, query_hash, excluded, reason, user, created) "
+    with closing(database.connect(copy)) as theirs:
+        said = [("a", 1, 10.0), ("b", 1, 10.0), ("b", 0, 30.0), ("c", 1, 10.0)]
+        theirs.executemany(f"{words} VALUES ('v', ?, 'h', ?, '', 'bob', ?)", said)
+    connection.executemany(f"{words} VALUES ('v', ?, 'h', ?, '', 'ann', ?)", [("a", 0, 20.0), ("b", 1, 20.0)])
+    for _ in range(2):
+        merge(connection, copy)
+        assert {example for example, _ in people.excluded(connection)} == {"c"}
