@@ -242,6 +242,7 @@ def _answer(responses: Any, choices: Sequence[tuple[str, float]]) -> str:
 
 # In what a run keeps of a model: the flags of the lm_eval command that asks the same.
 ASKED = "benchmarks_asked"
+EXAMPLES = "few-shot examples"
 LIMIT = "limit"
 
 
@@ -265,7 +266,7 @@ def asked_as(details: Mapping[str, Any] | None) -> dict[str, str]:
         LIMIT: _limit(limit),
     }
     # Without a template all is one text, whatever was asked for.
-    return found | ({"few-shot examples": "as turns" if turns else "in one turn"} if applied else {})
+    return found | ({EXAMPLES: "as turns" if turns else "in one turn"} if applied else {})
 
 
 def _limit(limit: Any) -> str:

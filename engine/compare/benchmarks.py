@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from engine.benchmarks.results import LIMIT, leaves
+from engine.benchmarks.results import EXAMPLES, LIMIT, leaves
 from engine.compare.comparison import Comparison, compare_parts, from_paired, not_comparable
 from engine.metrics.metric import Direction, Measure
 from engine.stats.paired import from_stderr
@@ -127,7 +127,9 @@ def _differ(ours: Measured, theirs: Measured) -> str:
             ("directions", theirs.higher_is_better, ours.higher_is_better),
             *((what, theirs.asked[what], ours.asked[what]) for what in theirs.asked if what in ours.asked),
         )
-        if first != second and what != LIMIT  # of which the documents themselves tell
+        if first != second
+        and what != LIMIT  # of which the documents themselves tell
+        and (what != EXAMPLES or ours.shots or theirs.shots)
     ]
     return f"different {', '.join(different)}" if different else ""
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from engine.stats.family import DETECTABLE, FEWEST, LEVEL, among, examples_needed, holm, widened
+from engine.stats.family import DETECTABLE, FEWEST, LEVEL, among, examples_needed, holm, sign_test, widened
 
 Standing = Literal[
     "better", "worse", "more", "less", "no worse", "inconclusive", "at the floor", "not tested", "missing"
@@ -130,6 +130,10 @@ class Rate(Protocol):
     """A win rate with its plain 95 % interval, and how many of the candidate's are looked at together."""
 
     @property
+    def wins(self) -> int: ...
+    @property
+    def losses(self) -> int: ...
+    @property
     def win_rate(self) -> float | None: ...
     @property
     def low(self) -> float | None: ...
@@ -140,12 +144,16 @@ class Rate(Protocol):
 
 
 def rule_on_rate(rate: Rate) -> Standing:
-    """Better or worse where the interval, corrected for all win rates of the candidate, leaves 0.5 out."""
+    """Better or worse where the interval and the exact sign test of wins and losses, both corrected for all
+    win rates of the candidate, leave 0.5 out.
+    """
     if rate.win_rate is None:
         return "missing"
     if rate.low is None or rate.high is None:
         return "not tested"
     low, high = widened(rate.win_rate, rate.low, rate.high, rate.looks)
+    if sign_test(rate.wins, rate.losses) * rate.looks > LEVEL:
+        return "inconclusive"
     return "better" if low > EVEN else "worse" if high < EVEN else "inconclusive"
 
 

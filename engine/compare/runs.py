@@ -30,6 +30,7 @@ from engine.compare.comparable import (
 )
 from engine.compare.comparison import Comparison, Scores, compare_measures, compare_parts, not_comparable
 from engine.metrics.metric import Direction, Measure
+from engine.metrics.perplexity import is_per_token
 from store.read import evidence, history
 from store.read.rows import ModelRow
 
@@ -80,10 +81,10 @@ def _metrics(sides: Sides, pair: Pair, measures: Mapping[str, Measure], keys: Ke
     )
     if _same_tokenizer(*pair):
         return found
-    reason = "perplexities under different tokenizers are not comparable; bits per byte are"
+    reason = "values per token under different tokenizers are not comparable; bits per byte are"
     return [
         not_comparable(after, before, item.measure, item.direction, "metric", reason)
-        if item.measure == "perplexity"
+        if is_per_token(item.measure)
         else item
         for item in found
     ]

@@ -31,6 +31,7 @@ from engine.stats.intervals import (
 )
 from engine.stats.paired import Paired, is_few_changed, mcnemar, paired_shares, undivided
 from engine.stats.resampling import Array, bootstrap_sums, swapped_sums
+from store.read.slices import OF_THE_SET
 
 SMALLEST = 5  # examples with a value, for a slice to be compared or tested
 RESAMPLES = 1000
@@ -104,16 +105,24 @@ def slice_values(columns: Sequence[MeasureColumn], members: Members, seed: int =
     The interval is the percentile bootstrap one, Wilson's for shares of right and wrong. The p-value
     compares the slice with the rest of the examples, both of at least SMALLEST: Fisher's exact test for
     shares, Welch's for other means; other values, and those whose examples hang together, have none. All
-    columns and slices are corrected together.
+    columns and slices that are shown together are corrected together.
     """
     intervals: dict[int, list[Interval]] = defaultdict(list)
     for rows in members.values():
         resampled = _resampled([item.parts for item in columns], rows, seed)
         for place, (item, sums) in enumerate(zip(columns, resampled, strict=True)):
             intervals[place].append(_interval(item, rows, sums))
-    corrected = iter(_corrected([p for item in columns for p in _against_rest(item, members)]))
+    tested = [p for item in columns for p in _against_rest(item, members)]
+    names = [name for _ in columns for name in members]
+    corrected = list(tested)
+    # What the set's own slices tell, such as those like training questions, is asked of each by itself.
+    for family in ([name for name in members if name not in OF_THE_SET], *([name] for name in OF_THE_SET)):
+        asked = [place for place, name in enumerate(names) if name in family]
+        for place, p in zip(asked, _corrected([tested[place] for place in asked]), strict=True):
+            corrected[place] = p
+    found = iter(corrected)
     return [
-        SliceValue(item, name, interval, next(corrected))
+        SliceValue(item, name, interval, next(found))
         for place, item in enumerate(columns)
         for name, interval in zip(members, intervals[place], strict=True)
     ]
@@ -148,9 +157,9 @@ def is_checked(measure: Measure) -> bool:
 
 
 def _ruled(found: Sequence[tuple[tuple[str, Comparison], Measure]]) -> list[Slice]:
-    families: dict[str, list[int]] = defaultdict(list)
-    for place, ((_, comparison), _) in enumerate(found):
-        families[comparison.candidate].append(place)
+    families: dict[tuple[str, bool], list[int]] = defaultdict(list)
+    for place, ((name, comparison), _) in enumerate(found):
+        families[comparison.candidate, name in OF_THE_SET].append(place)
     ruled: dict[int, Slice] = {}
     for places_ in families.values():
         asked = [

@@ -124,17 +124,27 @@ def rank(
     ]
 
 
+NEAR = 0.01  # of the best general value
+
+
 def hold_to_general(places: Sequence[Place], general: Sequence[Place], keep: int, name: str) -> list[Place]:
     """The best by gain among those that forgot least: the better half on the general measure, or `keep`.
 
-    One that is as good there as the last of them is among them.
+    One that is as good there as the last of them, or nearly as good as the best, is among them: so small a
+    difference is no forgetting, and one that has learned nothing has forgotten least.
 
     `places` are the ranking by gain and `general` that by the general measure, whose name is given.
     """
     values = {place.model: place.value for place in general}
     ranked = [place.model for place in general if place.rank is not None]
     least = ranked[: max(keep, -(-len(ranked) // 2))]
-    least += [model for model in ranked[len(least) :] if values[model] == values[least[-1]]]
+    near = NEAR * abs(values[ranked[0]] or 0.0) if ranked else 0.0
+    least += [
+        model
+        for model in ranked[len(least) :]
+        if values[model] == values[least[-1]]
+        or abs((values[model] or 0.0) - (values[ranked[0]] or 0.0)) <= near
+    ]
     order = sorted(
         (place for place in places if place.rank is not None),
         key=lambda place: (place.model not in least, place.rank),

@@ -1,8 +1,8 @@
 """Parses judges' answers: JSON in prose, rubric scores, and one verdict from both orders."""
 
 import json
-import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -163,12 +163,12 @@ def parse_rubric_scores(text: str, rubric: Rubric) -> Scored | ParseFailure:
 
 def _extra(answer: Mapping[str, Any]) -> dict[str, float]:
     """What else an answer states: at most EXTRA numbers and truth values, under plain names."""
-    found = {
-        name: float(value)
+    found = [
+        name
         for name, value in answer.items()
         if name not in _OWN and _NAME.fullmatch(name) and isinstance(value, bool | int | float)
-    }
-    return {name: value for name, value in list(found.items())[:EXTRA] if math.isfinite(value)}
+    ]
+    return {name: float(answer[name]) for name in found[:EXTRA] if abs(answer[name]) <= sys.float_info.max}
 
 
 def _one(grades: set[float | ParseFailure], reasoning: str) -> Scored | ParseFailure:

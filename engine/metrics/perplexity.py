@@ -73,7 +73,14 @@ EVAL_LOSS = Measure(
     meaning="mean negative log-likelihood of the reference's tokens and its end token, as trainers report",
 )
 MEASURES = (PERPLEXITY, BITS_PER_BYTE, EVAL_LOSS)
-PER_TOKEN = ("perplexity", "eval_loss")  # not comparable between tokenizers
+PER_TOKEN = ("perplexity", "eval_loss")
+
+
+def is_per_token(measure: str) -> bool:
+    """Whether a measure, of examples or of a corpus, does not compare between tokenizers."""
+    return measure.partition(":")[0] in PER_TOKEN
+
+
 NO_END = "neither the chat template nor the tokenizer has an end token"
 
 

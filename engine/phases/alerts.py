@@ -332,7 +332,8 @@ def run_alerts(
         {**earlier.measures, **measures},
     )
     looked_at = evaluated(*checked)
-    looked_at |= {item.candidate for item in verdicts if item.rate.win_rate is not None}
+    if gates.min_win_rate is not None:
+        looked_at |= {item.candidate for item in verdicts if item.rate.win_rate is not None}
     if gates.min_format_compliance is not None:
         looked_at |= {item.candidate for item in compliances if item.value is not None}
     return [

@@ -15,7 +15,7 @@ from engine.gates.drops import slice_alerts
 from engine.gates.measures import ruled
 from engine.metrics.classification import Classification, confusion, per_class
 from engine.metrics.metric import Measure, Score
-from engine.metrics.perplexity import PER_TOKEN, corpus_measures
+from engine.metrics.perplexity import corpus_measures, is_per_token
 from engine.metrics.samples import spread
 from engine.models.vitals import DeviceUse, device_use
 from engine.phases.alerts import data_alerts, decline_alerts, followed, run_alerts
@@ -242,9 +242,9 @@ def _metric_comparisons(
                 found += [
                     not_comparable(*sides, item.name, item.direction, "metric", DIFFERENT_TOKENIZERS)
                     for item in known
-                    if item.name in PER_TOKEN
+                    if is_per_token(item.name)
                 ]
-                fair = [item for item in known if item.name not in PER_TOKEN]
+                fair = [item for item in known if not is_per_token(item.name)]
             else:
                 fair = list(known)
             scores = [Scores(item, ours[item.name], theirs[item.name]) for item in fair]

@@ -4,6 +4,7 @@ The cut is part of the run's record: each checkpoint's details hold its value, i
 on. The later phases see the plan without the checkpoints that were cut.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -14,7 +15,7 @@ from engine.data.split import sample
 from engine.errors import CannotRun
 from engine.metrics.load import load_metrics
 from engine.metrics.metric import Measure, Score, score_pairs
-from engine.metrics.perplexity import BITS_PER_BYTE, MEASURES, PERPLEXITY, parts, read_corpus
+from engine.metrics.perplexity import BITS_PER_BYTE, MEASURES, PERPLEXITY, is_per_token, parts, read_corpus
 from engine.phases.generate import Each, Loader, generate, grouped, stored_responses
 from engine.phases.perplexity import corpora, item_of, perplexity
 from engine.phases.score import by_example
@@ -223,10 +224,10 @@ def _scores(work: Work, model: Model, measure: Measure) -> dict[str, Score]:
 
 def _refuse_several_tokenizers(work: Work, candidates: list[Model], measure: Measure) -> None:
     tokenizers = {_details(work, model).get("tokenizer") for model in candidates}
-    if measure.name.partition(":")[0] == PERPLEXITY.name and len(tokenizers) > 1:
-        other = measure.name.replace(PERPLEXITY.name, BITS_PER_BYTE.name)
+    if is_per_token(measure.name) and len(tokenizers) > 1:
+        other = re.sub("^[^:]+", BITS_PER_BYTE.name, measure.name)
         raise CannotRun(
-            "the sweep cannot be cut: its checkpoints have different tokenizers, so their perplexities do "
+            "the sweep cannot be cut: its checkpoints have different tokenizers, so values per token do "
             "not compare",
             f'Write by = "{other}" under [sweep].',
         )

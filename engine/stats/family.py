@@ -4,6 +4,7 @@ Standard library only: the screens and reports use it.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from statistics import NormalDist
 
@@ -27,10 +28,17 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def among(p: Sequence[float]) -> list[int]:
-    """How many comparisons Holm's step corrects each p-value for: all for the smallest, itself included."""
-    order = sorted(range(len(p)), key=p.__getitem__)
-    left = dict(zip(order, range(len(p), 0, -1), strict=True))
-    return [left[place] for place in range(len(p))]
+    """How many comparisons Holm's step corrects each p-value for: those with one as large or larger."""
+    ordered = sorted(p)
+    return [len(p) - bisect_left(ordered, one) for one in p]
+
+
+def sign_test(wins: int, losses: int) -> float:
+    """The exact two-sided p-value of as many wins as losses being as likely; 1 where there are none."""
+    n = wins + losses
+    whole = math.lgamma(n + 1) - n * math.log(2)
+    tail = (whole - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(min(wins, losses) + 1))
+    return min(1.0, 2 * math.fsum(map(math.exp, tail)))
 
 
 def widened(delta: float, low: float, high: float, count: int) -> tuple[float, float]:

@@ -187,7 +187,8 @@ def win_rates(connection: Connection, run_id: int) -> list[WinRateRow]:
         WinRateRow,
         """
         SELECT w.*, j.name AS judge, j.is_language_model, a.name AS candidate, b.name AS baseline,
-          max(1, count(w.low) OVER (PARTITION BY w.candidate_id, w.turn)) AS looks
+          max(1, count(w.low) FILTER (WHERE json_extract(j.details, '$.part_of') IS NULL)
+            OVER (PARTITION BY w.candidate_id, w.turn)) AS looks
         FROM judge j JOIN winrate w ON w.judge_id = j.id AND w.turn = 0
         JOIN model a ON a.id = w.candidate_id JOIN model b ON b.id = w.baseline_id
         WHERE j.run_id = ? ORDER BY j.id, a.position, b.position

@@ -123,13 +123,15 @@ _LIMITED = "how many examples were asked for"
 _CHOSEN = "the choice of examples"
 _GENERATED = "the generation settings"
 _TEMPLATE = "the chat template"
-_LIKELIHOOD = re.compile(r"(perplexity|bits_per_byte)(:|$)")
-# Keys of a plan that decide which examples are evaluated, and what a model answers.
-_CHOICE = ("split", "ratios", "sample", "seed", "folds")
-_GENERATION = (
-    *("max_new_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "samples"),
-    *("stop", "overflow", "reasoning", "chat_template_kwargs"),
-)
+_LIKELIHOOD = re.compile(r"(perplexity|bits_per_byte|eval_loss)(:|$)")
+# Keys of a plan that decide which examples are evaluated, and what a model answers, with the plan's defaults:
+# one that is written out is no other setting.
+CHOICE = {"split": "all", "ratios": [0.8, 0.1, 0.1], "sample": None, "seed": 0, "folds": None}
+GENERATION = {
+    "max_new_tokens": 256, "temperature": 0.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0,
+    "repetition_penalty": 1.0, "seed": 0, "samples": 1, "stop": [], "overflow": "refuse",
+    "reasoning": "strip", "chat_template_kwargs": {},
+}  # fmt: skip
 
 _HOW_MEASURED = (
     *("the measure's version", "the measure's settings", "the eval set", "the tokenizer", _LIMITED),
@@ -137,7 +139,8 @@ _HOW_MEASURED = (
 )
 _METRICS = f"""
     SELECT {{run}}, s.value, s.low, s.high, s.n, s.reason, d.version, d.settings, r.eval_set,
-      CASE :measure WHEN 'perplexity' THEN json_extract(m.details, '$.tokenizer') END, {_SELECTION}, r.plan
+      CASE WHEN :measure IN ('perplexity', 'eval_loss') OR :measure LIKE 'perplexity:%'
+        THEN json_extract(m.details, '$.tokenizer') END, {_SELECTION}, r.plan
     FROM run r CROSS JOIN model m ON {{candidate}}
     CROSS JOIN modelscore s ON s.model_id = m.id AND s.measure = :measure
     LEFT JOIN metric d ON d.run_id = r.id AND d.measure = :measure
@@ -192,10 +195,11 @@ def _planned(plan: str) -> tuple[str, str]:
     except tomllib.TOMLDecodeError:
         return "", ""
     found = []
-    for name, keys in (("data", _CHOICE), ("generation", _GENERATION)):
+    for name, defaults in (("data", CHOICE), ("generation", GENERATION)):
         table = tables.get(name)
         known = table if isinstance(table, dict) else {}
-        found.append(", ".join(f"{key} {known[key]}" for key in keys if key in known))
+        told = {key: known[key] for key in defaults if known.get(key, defaults[key]) != defaults[key]}
+        found.append(", ".join(f"{key} {value}" for key, value in told.items()))
     return found[0], found[1]
 
 

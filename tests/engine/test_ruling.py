@@ -15,6 +15,7 @@ from engine.metrics.metric import Measure
 from engine.plan.plan import Gates
 from engine.stats.family import holm
 from engine.stats.paired import Paired
+from engine.stats.winrate import win_rate
 
 SCORE = Measure("score", "higher", 0.0, 1.0, "share", frozenset(), "1", "test", "right answers")
 
@@ -107,7 +108,28 @@ def test_the_rule_costs_no_heavy_library() -> None:
 
 
 def test_a_win_rate_is_corrected_for_all_of_the_candidates_win_rates() -> None:
-    said = [rule_on_rate(SimpleNamespace(win_rate=0.6, low=0.51, high=0.69, looks=looks)) for looks in (1, 4)]
+    sixty = {"wins": 72, "losses": 48, "win_rate": 0.6, "low": 0.51, "high": 0.69}
+    said = [rule_on_rate(SimpleNamespace(**sixty, looks=looks)) for looks in (1, 4)]
     assert said == ["better", "inconclusive"]
-    assert rule_on_rate(SimpleNamespace(win_rate=0.2, low=0.1, high=0.3, looks=4)) == "worse"
-    assert rule_on_rate(SimpleNamespace(win_rate=None, low=None, high=None, looks=1)) == "missing"
+    lost = SimpleNamespace(wins=16, losses=64, win_rate=0.2, low=0.1, high=0.3, looks=4)
+    assert rule_on_rate(lost) == "worse"
+    nothing = SimpleNamespace(wins=0, losses=0, win_rate=None, low=None, high=None, looks=1)
+    assert rule_on_rate(nothing) == "missing"
+
+
+@pytest.mark.parametrize(
+    ("wins", "ties", "said"), [(4, 0, "inconclusive"), (4, 4, "inconclusive"), (6, 0, "better")]
+)
+def test_a_handful_of_verdicts_says_better_only_where_the_sign_test_does(
+    wins: int, ties: int, said: str
+) -> None:
+    rate = win_rate(["win"] * wins + ["tie"] * ties)
+    counted = {"wins": wins, "losses": 0, "win_rate": rate.win_rate, "low": rate.low, "high": rate.high}
+    assert rule_on_rate(SimpleNamespace(**counted, looks=1)) == said
+
+
+def test_equal_comparisons_get_equal_rulings_whatever_their_order() -> None:
+    same = {f"e{n}": (1.0, 1.0) for n in range(80)}
+    items = [compare_parts("tuned", "base", SCORE, same, same) for _ in range(4)]
+    rulings = rule("checked", [BoundedComparison(item, (0.0, 1.0), 0.05) for item in items])
+    assert len({(ruling.standing, ruling.low, ruling.high) for ruling in rulings}) == 1

@@ -230,6 +230,13 @@ def test_the_best_by_gain_are_kept_among_those_that_forgot_least() -> None:
     assert [item.general for item in held[:3]] == [2.0, 1.0, 4.0]
 
 
+def test_one_that_learned_nothing_is_not_kept_for_a_hairs_breadth() -> None:
+    gain = [replace(place("tuned", 1), value=2.0), replace(place("untrained", 2), value=9.0)]
+    general = [replace(place("untrained", 1), value=1.0), replace(place("tuned", 2), value=1.0001)]
+    held = hold_to_general(gain, general, keep=1, name="bits_per_byte:general")
+    assert [item.model for item in held if item.kept] == ["tuned"]
+
+
 def test_of_equals_none_forgot_more() -> None:
     gain = [place(name, rank) for rank, name in enumerate(("d", "c", "b", "a"), start=1)]
     general = [replace(item, value=1.0) for item in gain[::-1]]

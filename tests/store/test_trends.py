@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.plan.plan import Data, Generation
 from store import database, people
 from store.read import history, runs, trends
 from tests.tui.history import build
@@ -80,6 +81,7 @@ def test_other_examples_and_other_generation_settings_make_a_gap(connection: his
         ("[data]\nsample = 5\n", "the choice of examples differs"),
         ("[generation]\ntemperature = 0.7\n", "the generation settings differ"),
         ("[generation]\nconcurrency = 4\n", None),
+        ("[generation]\ntemperature = 0.0\n[data]\nseed = 0\n", None),
     ):
         connection.execute("UPDATE run SET plan = CASE id WHEN 2 THEN ? ELSE '' END", (plan,))
         assert gaps(connection, "rougeL") == [None, wanted, wanted]
@@ -88,6 +90,16 @@ def test_other_examples_and_other_generation_settings_make_a_gap(connection: his
         assert gaps(connection, "perplexity")[1] == likelihood
     connection.execute("UPDATE run SET options = '{\"limit\": 9}' WHERE id = 3")
     assert gaps(connection, "rougeL")[2] == "how many examples were asked for differs"
+
+
+def test_a_default_that_is_written_out_is_known_as_the_plans_own() -> None:
+    for known, table in ((trends.CHOICE, Data), (trends.GENERATION, Generation)):
+        plans = {
+            name: field.get_default(call_default_factory=True) for name, field in table.model_fields.items()
+        }
+        assert known == {
+            name: list(plans[name]) if isinstance(plans[name], tuple) else plans[name] for name in known
+        }
 
 
 def test_perplexities_under_other_tokenizers_are_not_joined(connection: history.Connection) -> None:

@@ -54,7 +54,7 @@ NO_LANGUAGE_MODEL = "not a language model"
 
 def verdict(run: Run | Any) -> str:
     """The run's outcome in words."""
-    if run.imported:
+    if run.imported and run.passed is None:
         return f"imported from {run.imported}"
     if run.status == "finished":
         return {True: "passed", False: "a gate failed", None: NOT_EVALUATED}[run.passed]
