@@ -236,9 +236,9 @@ def request(connection: sqlite3.Connection, run_id: int, what: str) -> None:
 
 
 def let_go(connection: sqlite3.Connection, run_id: int) -> None:
-    """Counts a run's worker as dead."""
+    """Counts a run's worker as dead, whose process id stays: a run without one came from another store."""
     connection.execute(
-        "UPDATE run SET worker_pid = NULL, heartbeat = 0 WHERE id = ? AND status = 'running'", (run_id,)
+        "UPDATE run SET worker_host = '', heartbeat = 0 WHERE id = ? AND status = 'running'", (run_id,)
     )
 
 

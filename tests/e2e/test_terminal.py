@@ -221,8 +221,8 @@ def test_two_people_on_one_store_see_what_the_other_does(
         terminal.until("!! critical", "not acknowledged yet")
     ours.press("a")
     ours.press(*"seen", "Enter")
-    ours.until("seen")
-    theirs.until("seen")
+    ours.until("seen by")
+    theirs.until("seen by")
     for terminal in (ours, theirs):
         terminal.press("q")
         terminal.when(lambda screen: "Alerts" not in screen and PROMPT in screen, "the shell")

@@ -163,6 +163,7 @@ def test_a_run_whose_worker_elsewhere_is_silent_is_taken_over_whatever_its_clock
     recorder.close()
     said = launch.take_over(connection, store, recorder.run_id)
     assert said == "took run 1 over from a worker on elsewhere, which is silent"
+    assert history.run(connection, 1).worker_pid is not None, "a run without one came from another store"
     assert recorder.claim(2, "here")
     recorder.close()
     connection.close()

@@ -160,7 +160,7 @@ def _print_example(row: "Example") -> None:
         "reference": " | ".join(row.references) or None,
         "tools": ", ".join(tool["function"]["name"] for tool in row.tools) or None,
         "calls": " | ".join(dumps(call, ensure_ascii=False) for call in row.calls or ())
-        or (row.calls == () and "none is right")
+        or (row.calls == () and "no call is expected")
         or None,
     }
     for name, text in texts.items():

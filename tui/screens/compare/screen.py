@@ -109,10 +109,10 @@ class CompareScreen(PairScreen, FilteredScreen, RunScreen):
             join([plain(cut(self._candidate, 24), "bold"), Content.styled(" against ", "$muted")])
             + plain(cut(self._baseline, 24), "bold"),
             outcome(passed),
+            self._cut_off(),
             Content.styled(f"candidate {candidates.index(self._candidate) + 1}/{len(candidates)}", "$muted"),
             Content.styled(f"baseline {baselines.index(self._baseline) + 1}/{len(baselines)}", "$muted"),
             Content.styled(f"noise floor {noise}", "$muted") if noise else Content(""),
-            self._cut_off(),
             plain(f"only “{cut(self._search, 20)}”", "$warn") if self._search else Content(""),
         ]
         return join([part for part in parts if part], " · ")

@@ -14,7 +14,7 @@ from tui.text.diff import AlignedPair, Diff, Segment, diff, text_of
 from tui.text.gate import cut, join, number, plain
 from tui.text.json_fields import NoJsonFound, field_rows, read_json, reordered
 from tui.text.overlay import code_marks, overlaid, raw_rows
-from tui.text.side_by_side import HEADING, Cell, Sheet, column, rows, spanning, unified, wrapped
+from tui.text.side_by_side import HEADING, Cell, Sheet, across, column, rows, spanning, unified, wrapped
 
 
 class Turn(NamedTuple):
@@ -95,8 +95,9 @@ def _thoughts(look: ViewOptions, review: Review, columns: int, width: int) -> li
         return [*titles]
     texts = [side.thinking or "" if side else "" for side in sides]
     if columns == 1:
-        texts = ["\n\n".join(filter(None, texts))]
-    room = column(width, columns)
+        told = [f"{name}:\n{text}" for name, text in zip(names, texts, strict=True) if text]
+        texts = ["\n\n".join(told)]
+    room = across(width) if columns == 1 else column(width, columns)
     cells = [wrapped([Segment(text, True, "$muted")], room, feeds=False) for text in texts]
     return [*titles, *_padded(cells, columns), *spanning("answer", width, HEADING)]
 
@@ -288,6 +289,7 @@ def _padded(cells: Sequence[Sequence[Cell]], columns: int) -> list[Sequence[Cell
 def _title(answer: ModelAnswer, width: int) -> str:
     which = f"sample {answer.sample}" if answer.sample else answer.role
     score = f" · {cut(answer.score.measure, 16)} {number(answer.value, 2)}" if answer.score else ""
+    score = (" · cut off" if answer.response.finish_reason == "length" else "") + score
     name = cut(answer.response.model, max(4, width - len(score) - len(which) - 1))
     return f"{name} {which}{score}"
 
@@ -318,6 +320,10 @@ def heading(key: str, name: str, role: str, response: ResponseRow | None, note: 
         parts.append(Content.styled(note, "$warn"))
     if response is not None:
         thought = f", {response.thinking_tokens:,} reasoning" if response.thinking_tokens else ""
+        if response.text == "":
+            parts.append(Content.styled("an empty answer", "$warn"))
+        if response.finish_reason == "length":
+            parts.append(Content.styled("! cut off", "$warn"))
         facts = [f"{response.tokens_out} tokens{thought}"] if response.tokens_out is not None else []
         facts += (
             [f"{response.latency_s:.2f} s"] if response.latency_s is not None and not response.cached else []
@@ -325,10 +331,6 @@ def heading(key: str, name: str, role: str, response: ResponseRow | None, note: 
         facts += ["from cache"] if response.cached else []
         facts += [f"tool calls: {len(response.calls)}"] if response.calls else []
         parts.append(Content.styled(" · ".join(facts), "$muted"))
-        if response.text == "":
-            parts.append(Content.styled("an empty answer", "$warn"))
-        if response.finish_reason == "length":
-            parts.append(Content.styled("! cut off at the token limit", "$warn"))
     return join([part for part in parts if part], " ")
 
 
