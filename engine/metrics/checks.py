@@ -73,11 +73,13 @@ class Instructions:
                 "checks_passed_loose",
                 "checks_passed, also without asterisks or the first or last line",
                 "Zhou et al. 2023 (IFEval), loose accuracy",
+                version="2",
             ),
             fraction(
                 "checks_all_loose",
                 "checks_all, also without asterisks or the first or last line",
                 "Zhou et al. 2023 (IFEval), loose accuracy",
+                version="2",
             ),
             *(
                 fraction(f"check_{name}", _MEANINGS[name], "rule", version=_VERSIONS.get(name, "1"))
@@ -108,14 +110,14 @@ class Instructions:
 
 
 def _result(name: str, check: Check, texts: Sequence[str]) -> Score:
-    """Whether one of the texts passes; the reason is the first one's."""
+    """Whether one of the texts passes; the reason is the first one's, which alone can leave it open."""
     reasons: list[str] = []
     undecided = False
     for text in texts:
         try:
             fault = check(text)
         except (TooSlow, UnknownLanguage) as error:
-            undecided, fault = True, str(error)
+            undecided, fault = undecided or not reasons, str(error)
         if fault is None:
             return Score(f"check_{name}", 1.0)
         reasons.append(fault)
