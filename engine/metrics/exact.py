@@ -160,7 +160,7 @@ def _chains(text: str) -> list[_Chain]:
         if start and _CASED.match(text[start - 1]) and not _CURRENCY.search(text[max(0, start - 4) : start]):
             end = -1
             continue
-        if start == end + 1 and text[end] in _GLUE:
+        if chains and start == end + 1 and text[end] in _GLUE:
             chains[-1].append(token)
         else:
             chains.append([token])

@@ -858,7 +858,9 @@ class LocalModel:
         seed = _example_seed(sample_seed(settings.seed, example.sample), example.id)
         key = None
         if self._cache:
-            key = response_key(self.fingerprint, ids, replace(settings, max_new_tokens=room), seed)
+            # Which special tokens stay in a text is decided by the reasoning delimiters too.
+            content = digest([self.fingerprint, sorted(self._marks)])
+            key = response_key(content, ids, replace(settings, max_new_tokens=room), seed)
             if hit := self._cache.get(key):
                 return replace(hit, example_id=example.id, sample=example.sample, reason=reason)
         context = self.base.context

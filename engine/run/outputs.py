@@ -1,5 +1,6 @@
 """Scores answers made elsewhere: one file of queries, references and responses, no generation."""
 
+import json
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -134,14 +135,19 @@ def with_samples(outputs: Iterable[Output], samples: int) -> Iterator[Output]:
         lacking = missing(example, f"there are only {len(found)} of {samples} samples")
         found += [Output(example, lacking)] * (samples - len(found))
         yield from (
-            Output(example, replace(output.response, sample=place)) for place, output in enumerate(found)
+            replace(output, response=replace(output.response, sample=place))
+            for place, output in enumerate(found)
         )
 
 
 def _answered(output: Output) -> Hashable:
     """What tells one example from others. Several may have an id that names their kind alone."""
     example = output.example
-    return example.id, example.query, example.references, example.label, example.tests
+    nested = (example.messages, example.turns, example.tools, example.calls, example.schema)
+    return (
+        *(example.id, example.query, example.references, example.label, example.tests),
+        json.dumps(nested, sort_keys=True, default=str),
+    )
 
 
 def count_outputs(path: Path) -> int | None:

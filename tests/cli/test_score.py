@@ -174,6 +174,19 @@ def test_rows_that_share_an_id_and_ask_something_else_are_no_samples(assay: Assa
     assert [(row["metric"], row["n"]) for row in done["scores"]] == [("exact_match", 3)]
 
 
+def test_rows_that_share_an_id_and_a_question_are_judged_by_what_each_expects(
+    assay: Assay, tmp_path: Path
+) -> None:
+    tool = {"type": "function", "function": {"name": "a", "parameters": {"type": "object", "properties": {}}}}
+    row = {"id": "weather", "query": "Rain?", "tools": [tool], "response": "No call."}
+    calls = [[{"a": {}}], []]
+    rows = [{**row, "ground_truth": due} for due in calls]
+    file = said(tmp_path / "said.jsonl", *rows)
+    done = assay("score", file, "--metrics", "tool_calls", "--json").json
+    found = {score["metric"]: (score["value"], score["n"]) for score in done["scores"]}
+    assert found["tool_made"] == (0.0, 1) and found["tool_abstained"] == (1.0, 1)
+
+
 def test_lists_of_answers_that_are_wrong_name_their_line(assay: Assay, tmp_path: Path) -> None:
     file = said(
         tmp_path / "said.jsonl", {"query": "a", "responses": ["x", "y"]}, {"query": "b", "responses": [1]}

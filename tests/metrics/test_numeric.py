@@ -1,10 +1,12 @@
 """The last number of a text in any script, by hand; what may be read in two ways is missing."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.data.example import Example
 from engine.errors import BadInput
-from engine.metrics.exact import NO_NUMBER, NO_NUMBER_WANTED, Numeric, last_number
+from engine.metrics.exact import NO_NUMBER, NO_NUMBER_WANTED, Numeric, last_number, read_numbers
 from engine.metrics.metric import Metric, Score
 from engine.models.model import Response
 
@@ -69,6 +71,11 @@ def score(metric: Metric, answer: str | None, *references: str) -> list[Score]:
 def test_the_last_number(text: str, number: float | None) -> None:
     found = last_number(text)
     assert (None if found is None else found.value) == number
+
+
+@given(st.text(alphabet="0123456789.,:;/-– %€aé ", max_size=12))
+def test_every_text_can_be_searched_for_numbers(text: str) -> None:
+    assert all(number.text for number in read_numbers(text))
 
 
 def test_numbers_are_equal_within_the_tolerance() -> None:

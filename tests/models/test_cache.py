@@ -85,6 +85,14 @@ def test_greedy_answers_are_shared_whatever_would_be_drawn_from(setting: str) ->
     assert response_key("model", [1], Settings(), 1) == response_key("model", [1], other, 2)
 
 
+def test_other_delimiters_leave_other_special_tokens_in_the_text(base: Path, tmp_path: Path) -> None:
+    with ResponseCache(tmp_path) as cache:
+        special = opened(base, cache).tokenizer.all_special_tokens
+        assert cached(opened(base, cache)) == {False}
+        own = replace(SETTINGS, delimiters=(special[0], special[-1]))
+        assert cached(opened(base, cache), own) == {False}
+
+
 def fill(folder: Path, ages: list[float]) -> None:
     """A kind of answers stored that many days ago."""
     with ResponseCache(folder) as cache:
