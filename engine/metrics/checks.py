@@ -35,7 +35,8 @@ _MEANINGS = {
     "code_block": "responses with a fenced code block",
 }
 # language 2: py3langid tells it, and what can't be told is missing. forbidden 2: by whole words.
-_VERSIONS = {"language": "2", "forbidden": "2"}
+# json 2: which value in prose counts.
+_VERSIONS = {"language": "2", "forbidden": "2", "json": "2"}
 _SHOWN = 60
 _ITEM = re.compile(r"^[ \t]{0,3}(\d{1,9})[.)][ \t]+\S", re.MULTILINE)
 _HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+\S", re.MULTILINE)
