@@ -28,9 +28,13 @@ _MARKUP = " \t\n.*_`$:;,!?"
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """A final answer in one spelling; `sure` unless it is only the last number of a longer text."""
+    """A final answer in one spelling; `sure` unless it is only the last number of a longer text.
+
+    `text` is a short one as it was written, or the sentence of that last number; "" for any other.
+    """
 
     value: str | Decimal
+    text: str = ""
     sure: bool = True
 
 
@@ -44,17 +48,17 @@ def final_answer(text: str) -> Final | None:
     marked = _MARKED.findall(text)
     stated = marked[-1] if marked else _boxed(text)
     if stated is not None:
-        return Final(_canonical(stated))
+        return _stated(stated)
     if (value := _json(text)) is not None:
         return Final(value)
     last = _SENTENCE.split(text)[-1]
     found = _STATED.search(last[-_END:])
     if found:
-        return Final(_canonical(found.group(1)))
+        return _stated(found.group(1))
     if text and 0 < len(words(text)) <= _LABEL_WORDS:
-        return Final(_canonical(text.rpartition("=")[2]))
+        return _stated(text.rpartition("=")[2])
     numbers = _NUMBER.findall(last[-_END:])
-    return Final(_number(numbers[-1]), sure=False) if numbers else None
+    return Final(_number(numbers[-1]), last[-_END:], sure=False) if numbers else None
 
 
 def final_number(text: str) -> Decimal | None:
@@ -122,6 +126,10 @@ def _json(text: str) -> str | None:
         return json.dumps(json.loads(inner), sort_keys=True, ensure_ascii=False)
     except (ValueError, RecursionError):
         return None
+
+
+def _stated(text: str) -> Final:
+    return Final(_canonical(text), text if len(words(text)) <= _LABEL_WORDS else "")
 
 
 def _canonical(text: str) -> str | Decimal:

@@ -35,7 +35,8 @@ _MEANINGS = {
     "code_block": "responses with a fenced code block",
 }
 # language 2: py3langid tells it, and what can't be told is missing. forbidden 2: by whole words.
-_VERSIONS = {"language": "2", "forbidden": "2"}
+# json 2: which value in prose counts.
+_VERSIONS = {"language": "2", "forbidden": "2", "json": "2"}
 _SHOWN = 60
 _ITEM = re.compile(r"^[ \t]{0,3}(\d{1,9})[.)][ \t]+\S", re.MULTILINE)
 _HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+\S", re.MULTILINE)
@@ -73,11 +74,13 @@ class Instructions:
                 "checks_passed_loose",
                 "checks_passed, also without asterisks or the first or last line",
                 "Zhou et al. 2023 (IFEval), loose accuracy",
+                version="2",
             ),
             fraction(
                 "checks_all_loose",
                 "checks_all, also without asterisks or the first or last line",
                 "Zhou et al. 2023 (IFEval), loose accuracy",
+                version="2",
             ),
             *(
                 fraction(f"check_{name}", _MEANINGS[name], "rule", version=_VERSIONS.get(name, "1"))
@@ -108,14 +111,14 @@ class Instructions:
 
 
 def _result(name: str, check: Check, texts: Sequence[str]) -> Score:
-    """Whether one of the texts passes; the reason is the first one's."""
+    """Whether one of the texts passes; the reason is the first one's, which alone can leave it open."""
     reasons: list[str] = []
     undecided = False
     for text in texts:
         try:
             fault = check(text)
         except (TooSlow, UnknownLanguage) as error:
-            undecided, fault = True, str(error)
+            undecided, fault = undecided or not reasons, str(error)
         if fault is None:
             return Score(f"check_{name}", 1.0)
         reasons.append(fault)

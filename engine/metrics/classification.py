@@ -244,6 +244,8 @@ class Classification:
             raise BadInput(f"metrics.classification.field: expected a key of the JSON, found {field!r}.")
         self._finder = LabelFinder(labels, "metrics.classification.labels")
         self._field = field
+        if field is not None:  # 2: which of several JSON values in prose counts
+            self.measures = tuple(replace(measure, version="2") for measure in self.measures)
 
     @property
     def labels(self) -> tuple[str, ...]:

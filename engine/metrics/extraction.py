@@ -90,11 +90,11 @@ class Entities:
     measures = (
         fraction(
             "entity_f1", "entities with the right span and type", "Tjong Kim Sang & De Meulder 2003",
-            needs=["references"], unit="F-measure", combine=combine_f1,
+            needs=["references"], unit="F-measure", combine=combine_f1, version="2",
         ),
         fraction(
             "entity_overlap_f1", "entities of the right type that overlap the wanted span", "rule",
-            needs=["references"], unit="F-measure", combine=combine_f1,
+            needs=["references"], unit="F-measure", combine=combine_f1, version="2",
         ),
     )  # fmt: skip
 
@@ -126,7 +126,7 @@ class SetF1:
     measures = (
         fraction(
             "set_f1", "items of the list that are right, after SQuAD's normalisation", "rule",
-            needs=["references"], unit="F-measure", combine=combine_f1,
+            needs=["references"], unit="F-measure", combine=combine_f1, version="2",
         ),
     )  # fmt: skip
 
@@ -264,13 +264,16 @@ class Tags:
     measures = (
         fraction(
             "tag_f1", "entities tagged with the right tokens and type", "seqeval f1_score, its default",
-            needs=["references"], unit="F-measure", combine=combine_f1,
+            needs=["references"], unit="F-measure", combine=combine_f1, version="2",
         ),
         fraction(
             "tag_f1_strict", "the same, where only B- begins an entity", "seqeval f1_score, strict, IOB2",
-            needs=["references"], unit="F-measure", combine=combine_f1,
+            needs=["references"], unit="F-measure", combine=combine_f1, version="2",
         ),
-        fraction("tag_accuracy", "tokens with the right tag", "seqeval accuracy_score", needs=["references"]),
+        fraction(
+            "tag_accuracy", "tokens with the right tag", "seqeval accuracy_score",
+            needs=["references"], version="2",
+        ),
     )  # fmt: skip
 
     def score(self, example: Example, response: Response) -> list[Score]:

@@ -42,10 +42,14 @@ def instruction(name: str, arguments: Mapping[str, Any], where: str) -> Follows:
 
 
 def loosened(text: str) -> list[str]:
-    """The text, and what IFEval's loose verdict takes too: without asterisks, the first or last line."""
+    """The text, and what IFEval's loose verdict takes too: without asterisks, the first or last line.
+
+    As in IFEval, nothing that is left blank follows an instruction.
+    """
     lines = text.split("\n")
     cut = [text, *("\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1]))]
-    return list(dict.fromkeys([*cut, *(one.replace("*", "") for one in cut)]))
+    others = [*cut[1:], *(one.replace("*", "") for one in cut)]
+    return list(dict.fromkeys([text, *(other for other in others if other.strip())]))
 
 
 def _number(told: Mapping[str, Any], key: str) -> int:

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +21,7 @@ AROUND = ("strict", "fenced", "anywhere")
 NO_JSON = "no JSON in the response"
 _FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL | re.IGNORECASE)
 _OPENING = re.compile(r"[{\[]")
+_CITATION = re.compile(r"\[\d+\]")
 _ATTEMPTS = 20
 NO_OBJECT = "no reference of the example is a JSON object"
 NOT_AN_OBJECT = "the response is not a JSON object"
@@ -58,13 +59,13 @@ def whole_json(text: str) -> Any:
         raise JsonNotFound(f"not JSON: {error}") from error
 
 
-def read_json(text: str, around: str = "strict") -> Any:
+def read_json(text: str, around: str = "strict", lists: bool = True) -> Any:
     """The JSON value in a text: with nothing `around` it ("strict"), in a fence ("fenced"), or "anywhere".
 
-    Raises JsonNotFound.
+    `lists` as of `find_json`. Raises JsonNotFound.
     """
     if around == "anywhere":
-        return find_json(text)
+        return find_json(text, lists)
     inner = unfenced(text)
     if inner is not None and around == "strict":
         raise JsonNotFound('the JSON is in a Markdown fence (around = "fenced" allows one)')
@@ -78,9 +79,11 @@ def check_around(value: object, where: str) -> str:
     return str(value)
 
 
-def find_json(text: str) -> Any:
-    """The JSON value in a response that may say more: the whole, else a fence's, else the first in its prose.
+def find_json(text: str, lists: bool = True) -> Any:
+    """The JSON value in a response that may say more: the whole, else a fence's, else one in its prose.
 
+    In prose that is the first object, or with `lists` the first object or list of objects, else the longest
+    value; "[1]" cites a source there.
     Raises JsonNotFound. Tolerant on purpose: it serves measures of what was found; `format` judges the rest.
     """
     if not text.strip():
@@ -91,12 +94,27 @@ def find_json(text: str) -> Any:
             return whole_json(candidate)
         except JsonNotFound:
             continue
-    for opening, _ in zip(_OPENING.finditer(text), range(_ATTEMPTS), strict=False):
+    longest, value = 0, None
+    for start, end, found in _in_prose(text):
+        if isinstance(found, dict) or (lists and found and all(isinstance(item, dict) for item in found)):
+            return found
+        if end - start > longest and not _CITATION.fullmatch(text, start, end):
+            longest, value = end - start, found
+    if not longest:
+        raise JsonNotFound(NO_JSON)
+    return value
+
+
+def _in_prose(text: str) -> Iterator[tuple[int, int, Any]]:
+    """The objects and lists in a text, each with its start and end."""
+    place = failed = 0
+    while failed < _ATTEMPTS and (opening := _OPENING.search(text, place)):
         try:
-            return _DECODER.raw_decode(text, opening.start())[0]
+            value, place = _DECODER.raw_decode(text, opening.start())
         except (ValueError, RecursionError):
-            continue
-    raise JsonNotFound(NO_JSON)
+            failed, place = failed + 1, opening.end()
+        else:
+            yield opening.start(), place, value
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -154,7 +172,8 @@ class JsonFields:
 
     def __init__(self, around: str = "anywhere") -> None:
         self._around = check_around(around, "metrics.json_fields.around")
-        version = "1" if around == "anywhere" else f"1; {around}"
+        # 2: which of several values in prose counts.
+        version = "2" if around == "anywhere" else f"1; {around}"
         self.measures = tuple(
             fraction(
                 name, meaning, "rule", needs=["references"], version=version, verdict=name == "object_match"
@@ -198,7 +217,7 @@ class JsonFields:
 
 def _json(text: str, around: str = "anywhere") -> Any:
     try:
-        return read_json(text, around)
+        return read_json(text, around, lists=False)
     except JsonNotFound:
         return None
 
@@ -222,7 +241,7 @@ class FormatCompliance:
             "fenced": "alone or in a fence",
             "anywhere": "or have it in them",
         }
-        version = "1" if around == "strict" else f"1; {around}"
+        version = {"strict": "1", "fenced": "1; fenced", "anywhere": "2; anywhere"}[around]
         self.measures = (
             fraction(
                 "format_compliance",

@@ -11,7 +11,8 @@ from dataclasses import replace
 from itertools import chain
 from statistics import fmean, variance
 
-from engine.data.final import final_answer
+from engine.data.final import Final, final_answer
+from engine.metrics.exact import read_numbers
 from engine.metrics.metric import Measure, Metric, Score, fraction
 from engine.models.model import Response
 from engine.plan.metrics import of_samples
@@ -43,15 +44,25 @@ def _hold(n: int, passed: int, k: int) -> None:
 def majority(texts: Sequence[str | None]) -> list[list[int]]:
     """The places of the samples whose final answer most have; several lists are a tie, none is no vote.
 
-    A sample without a text or without a final answer has no vote.
+    A sample without a text or without a final answer has no vote. A number counts however it is written:
+    "1/2", "0.5" and "50%" are one answer.
     """
     finals = [None if text is None else final_answer(text) for text in texts]
     votes: dict[object, list[int]] = {}
     for place, final in enumerate(finals):
         if final is not None:
-            votes.setdefault((type(final.value), final.value), []).append(place)
+            votes.setdefault(_vote(final), []).append(place)
     most = max(map(len, votes.values()), default=0)
     return [places for places in votes.values() if len(places) == most]
+
+
+def _vote(final: Final) -> object:
+    numbers = read_numbers(final.text)
+    if len(numbers) == 1 or not final.sure:
+        for number in numbers[-1:]:
+            if number.value is not None:
+                return number.value / 100 if number.percent else number.value
+    return final.value
 
 
 Kinds = Sequence[tuple[str, int]]
@@ -70,7 +81,7 @@ def sampled_measures(metric: Metric, n: int, ks: Sequence[int]) -> list[Measure]
             f"{_MEANINGS[kind][0].format(k=k)}: {item.meaning}",
             _MEANINGS[kind][1],
             needs=item.needs,
-            version=item.version,
+            version=f"{item.version}; 2" if kind == "maj@" else item.version,
         )
         for item in metric.measures
         if item.verdict
@@ -99,8 +110,8 @@ def score_samples(
     by_measure: dict[str, list[Score]] = {}
     for score in chain.from_iterable(scored):
         by_measure.setdefault(score.measure, []).append(score)
-    shares = hasattr(metric, "task")  # its parts are shares of a task, which add up to it
-    found = [_together(scores, shares) for scores in by_measure.values()]
+    # The parts of pass@k are shares of a task, which add up to it.
+    found = [_together(each, name.startswith("pass_at_")) for name, each in by_measure.items()]
     for item in metric.measures:
         for kind, k in _kinds(metric, n, ks) if item.verdict else ():
             name, scores = f"{kind}{k}:{item.name}", by_measure[item.name]

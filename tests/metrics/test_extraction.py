@@ -103,6 +103,8 @@ def test_fields_are_counted_over_the_set() -> None:
 def test_no_object_has_no_field_right_and_a_broken_reference_is_missing() -> None:
     assert score(JsonFields(), "[1]", {"a": 1})[0] == Score("field_accuracy", 0.0, NOT_AN_OBJECT, (0.0, 1.0))
     assert score(JsonFields(), "{}", "text")[0].reason == NO_OBJECT
+    prose = 'As said in [1] and [{"b": 2}], the result is {"a": 1}.'
+    assert score(JsonFields(), prose, {"a": 1})[0].value == 1.0
 
 
 def test_leaves_and_their_equality() -> None:

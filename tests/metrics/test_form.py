@@ -13,7 +13,7 @@ from engine.data.example import Example
 from engine.data.schemas import compile_schema
 from engine.errors import BadInput
 from engine.metrics.efficiency import Length
-from engine.metrics.json_values import NO_SCHEMA, FormatCompliance
+from engine.metrics.json_values import NO_SCHEMA, FormatCompliance, find_json
 from engine.metrics.metric import Score
 from engine.models.model import Response
 from engine.run.outputs import OutputScores, read_outputs
@@ -92,6 +92,25 @@ def test_prose_is_allowed_only_when_asked_for() -> None:
     assert check('Sure: {"category": "billing"}', metric=metric).value == 0.0
     with pytest.raises(BadInput, match=r"metrics\.format\.around: found 'prose'; allowed: strict, fenced"):
         FormatCompliance(around="prose")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('As said in [1], the result is {"a": 1}.', {"a": 1}),
+        ('Of [2, 3] take [{"a": 1}].', [{"a": 1}]),
+        ("Not [2], not [3, 4], but [5, 6, 7].", [5, 6, 7]),
+        ("[1] " * 30 + '{"a": 1}', {"a": 1}),
+        ("[1]", [1]),
+    ],
+)
+def test_in_prose_objects_go_before_lists_and_long_lists_before_short(text: str, found: object) -> None:
+    assert find_json(text) == found
+
+
+def test_a_citation_is_no_json() -> None:
+    fault = check("I cannot do that, see [1].", metric=FormatCompliance(around="anywhere"))
+    assert (fault.value, fault.reason) == (0.0, "no JSON in the response")
 
 
 @pytest.mark.parametrize("schema", [3, [], "not JSON", {"type": "objekt"}])

@@ -118,6 +118,22 @@ def test_a_check_that_is_not_asked_for_is_missing_not_passed() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("checks", "answer"),
+    [
+        ({"forbidden": "sorry"}, "I am sorry."),
+        ({"max_words": 1}, "two words"),
+        ({"max_chars": 3}, "**four**"),
+        ({"language": "de"}, "This is clearly an English sentence about the weather in spring.\nOk"),
+    ],
+)
+def test_no_blank_or_shortened_answer_makes_a_failed_check_pass_or_unknown(
+    checks: dict[str, object], answer: str
+) -> None:
+    scores = score(answer, Instructions(), checks=checks)
+    assert (scores["checks_all"].value, scores["checks_all_loose"].value) == (0.0, 0.0)
+
+
 def test_the_rate_over_the_set_weighs_checks_not_responses() -> None:
     metric = Instructions()
     rows = [

@@ -78,6 +78,11 @@ def test_samples_without_an_answer_are_counted_and_are_no_failures() -> None:
 def test_the_majority_is_of_final_answers_and_a_tie_counts_with_its_mean() -> None:
     assert majority(["So 4.", "The answer is 4", "5", None, "I do not know what this is about"]) == [[0, 1]]
     assert majority(["a", "b", "A", "B", "c"]) == [[0, 2], [1, 3]]
+    assert majority(["答案是42", "所以42", "42。", "41", "41"]) == [[0, 1, 2]]
+    assert majority(
+        ["1/2", "The answer is 0.5", r"\boxed{\frac{1}{2}}", "so 50% of all of them are left"]
+    ) == [[0, 1, 2, 3]]
+    assert majority(['{"name": "x", "n": 1}', '{"name": "y", "n": 1}']) == [[0], [1]]
     assert majority([None, "this is some longer free text"]) == []
     tied = scored(ExactMatch(), "4", ["4", "5", "4", "5"])["maj@4:exact_match"]
     assert (tied.value, tied.reason) == (0.5, "2 answers tie with 2 of 4 samples each: their mean counts")
@@ -107,6 +112,14 @@ def test_the_shares_of_a_task_add_up() -> None:
     scores = [[Score("pass_at_1", value, None, (value / 2, 1 / 2))] for value in (1.0, 0.0)]
     (own, *_) = score_samples(Code(), 2, (), [answer("a"), answer("b")], scores)
     assert own.parts == (0.5, 1.0)
+
+
+def test_the_tests_of_a_task_count_once_however_many_samples_ran() -> None:
+    lacking = Score("pass_at_1", None, "no tests")
+    ran = [Score("tests_passed", 1.0, None, (4.0, 4.0)), Score("tests_passed", 0.5, None, (2.0, 4.0))]
+    scores = [[lacking, each] for each in (*ran, Score("tests_passed", None, "too slow"))]
+    found = score_samples(Code(), 3, (), [answer("a")] * 3, scores)
+    assert next(one for one in found if one.measure == "tests_passed").parts == (3.0, 4.0)
 
 
 def test_a_classifiers_table_counts_an_example_once_whatever_its_samples_say() -> None:
