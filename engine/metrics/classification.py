@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine.data.example import Example, normalise
 from engine.errors import BadInput
 from engine.metrics.json_values import JsonNotFound, find_json
-from engine.metrics.metric import Score, Sums, fraction, missing, no_text
+from engine.metrics.metric import Measure, Score, Sums, fraction, missing, no_text
 from engine.metrics.text import spaced
 from engine.models.model import Response
 from engine.stats.intervals import finite
@@ -186,7 +186,7 @@ class Classification:
     a nested one), without which it is searched in the text. A response without a label counts as wrong.
     """
 
-    measures = (
+    measures: tuple[Measure, ...] = (
         fraction(
             "accuracy", "responses that give the example's label", "rule", needs=["label"], verdict=True
         ),
