@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.events import Resize
+from textual.events import Resize, ScreenResume
 
 from engine.decision.changes import read_before
 from engine.decision.decision import AnsweredQuestion, Decision, verdicts
@@ -144,7 +144,7 @@ class DecisionScreen(RunScreen):
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
         self._page = Page([], [], None)
-        self._names = LEAST_NAME
+        self._name_width = LEAST_NAME
 
     def compose(self) -> ComposeResult:
         yield from self.framed(
@@ -170,23 +170,38 @@ class DecisionScreen(RunScreen):
         self._page = data
         self._draw()
 
+    def names(self, role: str) -> list[str]:
+        """The candidates as they stand here."""
+        shown = [verdict.candidate for verdict in self._page.verdicts]
+        return shown if shown and role == "candidate" else super().names(role)
+
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        super().on_screen_resume(event)
+        self._go_to_candidate()
+
+    def _go_to_candidate(self) -> None:
+        names = self.names("candidate")
+        if self._page.verdicts and self.hand.candidate in names:
+            self.candidates.go_to(names.index(self.hand.candidate))
+
     def on_resize(self, event: Resize) -> None:
         super().on_resize(event)
         self._draw()
 
     def _candidate(self, verdict: Decision, width: int) -> Content:
-        return head(verdict, self._names, width)
+        return head(verdict, self._name_width, width)
 
     def _draw(self) -> None:
-        self._names = name_width(self._page.verdicts, self.size.width)
+        self._name_width = name_width(self._page.verdicts, self.size.width)
         titles = [
-            fit(Content("  candidate"), self._names + 2),
+            fit(Content("  candidate"), self._name_width + 2),
             fit(Content("decision"), WORD),
             Content("why"),
         ]
         heading = join(titles, "  ").stylize("$heading") if self._page.verdicts else Content("")
         self.query_one("#heading", Line).set(heading)
         self.candidates.show(self._page.verdicts, key=lambda verdict: verdict.candidate)
+        self._go_to_candidate()
         self._show_candidate()
 
     def _show_candidate(self) -> None:
@@ -214,10 +229,12 @@ class DecisionScreen(RunScreen):
         self.query_one("#evidence", Pane).show(lines, keep_place=False)
 
     def on_rows_moved(self, event: Rows.Moved) -> None:
-        if event.rows is self.candidates:
-            self._show_candidate()
-        else:
+        if event.rows is not self.candidates:
             self._show_evidence()
+        elif self.is_current and self.candidates.item is not None:
+            self.hand.candidate = self.candidates.item.candidate
+            self.refresh_title()
+            self._show_candidate()
 
     def action_candidate(self, step: int) -> None:
         count = len(self._page.verdicts)
@@ -262,7 +279,8 @@ class DecisionScreen(RunScreen):
             case "slices":
                 from tui.screens.slices import SlicesScreen
 
-                self.app.push_screen(SlicesScreen(self.run_id, lead.candidate, lead.base))
+                self._take(lead.base)
+                self.app.push_screen(SlicesScreen(self.run_id))
             case "data":
                 from tui.screens.splits.screen import SplitsScreen
 
@@ -276,5 +294,8 @@ class DecisionScreen(RunScreen):
             case topic:
                 from tui.screens.compare.screen import CompareScreen
 
-                baseline = lead.prompted if topic == "prompt" else lead.base
-                self.app.push_screen(CompareScreen(self.run_id, lead.candidate, baseline or ""))
+                self._take(lead.prompted if topic == "prompt" else lead.base)
+                self.app.push_screen(CompareScreen(self.run_id))
+
+    def _take(self, baseline: str | None) -> None:
+        self.hand.baseline = baseline or self.hand.baseline

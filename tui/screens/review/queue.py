@@ -135,7 +135,12 @@ class QueueScreen(RunScreen):
     def on_mount(self) -> None:
         super().on_mount()
         self.person = self.assay.settings.annotator or user_name()
-        self._wanted = replace(self._wanted, blind=self.assay.settings.blind)
+        wanted, hand = replace(self._wanted, blind=self.assay.settings.blind), self.hand
+        if hand.example_id is not None:
+            wanted = replace(wanted, example_id=wanted.example_id or hand.example_id, resumed=False)
+            hand.example_id = None
+        candidate, baseline = wanted.candidate or hand.candidate, wanted.baseline or hand.baseline
+        self._wanted = replace(wanted, candidate=candidate or None, baseline=baseline or None)
 
     def read_run(self, connection: Connection) -> tuple[Wanted, Review | None]:
         asked = self._wanted
@@ -149,7 +154,13 @@ class QueueScreen(RunScreen):
         self._review = review
         if review is not None:
             self._wanted = review.wanted
+            self.hand.candidate, self.hand.baseline = self.pair
         self._draw()
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        review = self._review
+        return (review.candidate.name, review.baseline.name) if review is not None else super().pair
 
     def on_resize(self, event: Resize) -> None:
         super().on_resize(event)
