@@ -30,7 +30,14 @@ def test_the_first_screen_of_a_new_folder(snap_compare: Any, tmp_path: Path, set
 async def test_a_row_has_outcome_win_rate_alerts_and_age(store_folder: Path) -> None:
     async with opened(store_folder, run=None, size=(120, 30)) as ui:
         row = next(line for line in ui.lines if "tickets-v2" in line)
-        for part in ("#2", "− gate failed", "good, overfit, no-effect", "%", "3 crit 2 warn", "1d"):
+        for part in (
+            "#2",
+            "− gate failed",
+            "1 inconclusive · 2 don't; best: good",
+            "%",
+            "3 crit 2 warn",
+            "1d",
+        ):
             assert part in row
         assert "+ passed" in ui.text and "▶ running" in ui.text
 

@@ -60,6 +60,7 @@ class AssayApp(App[int], inherit_bindings=False):
         self.control = Control(self, self)
         self.now = now
         self.run_id: int | None = None
+        self.ascii = self.settings.ascii  # a terminal, or a font, that has nothing but ASCII
         self._in_hand: dict[int, InHand] = {}  # by run, the latest last
         self._first = (screen or "live", run) if run is not None or screen not in (None, "runs") else None
         self._stale = False
@@ -197,7 +198,9 @@ class AssayApp(App[int], inherit_bindings=False):
         """What the person has in hand of a run; at first, models of the names that the run before has."""
         before = next(reversed(self._in_hand.values()), InHand())
         known = self._in_hand.pop(run_id, None)
-        self._in_hand[run_id] = known or InHand(before.candidate, before.baseline, before.judge)
+        self._in_hand[run_id] = known or InHand(
+            before.candidate, before.baseline, before.judge, is_taken=before.is_taken
+        )
         return self._in_hand[run_id]
 
     def action_go(self, name: str) -> None:

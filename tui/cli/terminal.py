@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from engine.compare.forgetting import Conclusion
 from engine.data.leak import TIER_WORDS
-from engine.decision.decision import AnsweredQuestion, Decision
+from engine.decision.decision import AnsweredQuestion, Decision, headline
 from engine.decision.families import family_of, rank, summarize
 from engine.decision.judges import Said
 from engine.gates.figures import relative
@@ -109,6 +109,8 @@ def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
         out("no candidate to decide on")
         return
     heading("Decision")
+    if said := headline(verdicts):
+        paragraph(said)
     for verdict in verdicts:
         word = verdict.word.upper() if verdict.word == "don't ship" else verdict.word
         out(strong(printable(f"{WORD_SIGNS[verdict.word]} {verdict.candidate}: {word}")))

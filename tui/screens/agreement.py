@@ -348,8 +348,9 @@ class AgreementScreen(RunScreen):
         matches = self._found["matches"] if self._found is not None else []
         if matches and self._place is not None:
             self._place = (self._place + step) % len(matches)
-            shown, hand = matches[self._place], self.hand
-            hand.judge, hand.candidate, hand.baseline = shown["judge"], shown["candidate"], shown["baseline"]
+            shown = matches[self._place]
+            self.hand.judge = shown["judge"]
+            self.hand.take(shown["candidate"], shown["baseline"])
             self.refresh_title()
             self._draw()
 

@@ -89,7 +89,7 @@ class AlertsScreen(FilteredScreen, RunScreen):
 
     def _go_to_candidate(self) -> None:
         """Puts the cursor on the first alert of the candidate that was taken in hand."""
-        if self.hand.candidate == self._about:
+        if not self.hand.is_taken or self.hand.candidate == self._about:
             return
         self._about = self.hand.candidate
         of = [(alert.run_id, alert.candidate) for alert in self.rows.items]
@@ -137,7 +137,8 @@ class AlertsScreen(FilteredScreen, RunScreen):
         from tui.screens import load
 
         if alert.run_id == self.run_id and alert.candidate in self.names("candidate"):
-            self.hand.candidate = self._about = alert.candidate
+            self.hand.take(alert.candidate)
+            self._about = alert.candidate
         opens = kind_of(alert.kind).opens
         if opens == "benchmark questions" and alert.baseline is not None:
             from tui.screens.samples import SamplesScreen

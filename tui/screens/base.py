@@ -78,12 +78,18 @@ class RunControl(Protocol):
 
 @dataclass(slots=True)
 class InHand:
-    """What a person has in hand of one run. All its screens are about it; what one of them shows is in hand."""
+    """What a person has in hand of one run. All its screens are about it; what one shows is in hand."""
 
     candidate: str = ""
     baseline: str = ""
     judge: str = ""
     example_id: int | None = None  # which Review is to open at
+    is_taken: bool = False  # whether the person took the candidate, rather than found it there
+
+    def take(self, candidate: str | None = None, baseline: str | None = None) -> None:
+        if candidate is not None and candidate != self.candidate:
+            self.candidate, self.is_taken = candidate, True
+        self.baseline = self.baseline if baseline is None else baseline
 
     def keep(self, candidates: Sequence[str], baselines: Sequence[str]) -> None:
         """Puts the run's first models in the place of those that it does not have."""
@@ -97,6 +103,7 @@ class Workbench(Protocol):
     """The app, as its screens see it."""
 
     run_id: int | None  # the run that the next screen is about
+    ascii: bool  # whether the terminal has ASCII alone
     now: Callable[[], float]  # the time as people see it
     kept: dict[str, object]  # what screens keep of their state until the app is left
 

@@ -99,11 +99,11 @@ class PairScreen(RunScreen):
             self._paired()
 
     def action_candidate(self, step: int) -> None:
-        self.hand.candidate = neighbour(self.names("candidate"), self.pair[0], step)
+        self.hand.take(candidate=neighbour(self.names("candidate"), self.pair[0], step))
         self._paired()
 
     def action_baseline(self, step: int) -> None:
-        self.hand.baseline = neighbour(self.names("baseline"), self.pair[1], step)
+        self.hand.take(baseline=neighbour(self.names("baseline"), self.pair[1], step))
         self._paired()
 
     def _paired(self) -> None:

@@ -7,13 +7,13 @@ from textual.content import Content
 from textual.events import Resize, ScreenResume
 
 from engine.decision.changes import read_before
-from engine.decision.decision import AnsweredQuestion, Decision, verdicts
+from engine.decision.decision import AnsweredQuestion, Decision, headline, verdicts
 from engine.decision.facts import CandidateFacts, cases, read
 from store.read.history import Connection
 from store.records.alert import kind_of
 from tui.keys import bindings
 from tui.screens.base import RunScreen
-from tui.text.gate import fit, join, one_line, plain, wrap
+from tui.text.gate import fit, join, middle, one_line, plain, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
 
@@ -33,13 +33,14 @@ class Lead:
 @dataclass(frozen=True, slots=True)
 class Page:
     verdicts: list[Decision]
-    leads: list[Lead]
+    leads: dict[str, Lead]  # by candidate
     before: int | None  # the run that changes are told against
 
 
 def read_page(connection: Connection, run_id: int) -> Page:
     found, before = cases(read(connection, run_id)), read_before(connection, run_id)
-    return Page(verdicts(found, before), list(map(_lead, found)), before.run.id if before else None)
+    leads = {case.name: _lead(case) for case in found}
+    return Page(verdicts(found, before), leads, before.run.id if before else None)
 
 
 def _lead(case: CandidateFacts) -> Lead:
@@ -91,7 +92,7 @@ def name_width(verdicts: list[Decision], width: int) -> int:
 def head(verdict: Decision, names: int, width: int) -> Content:
     """A candidate's line: name, word, the weightiest reason."""
     why = one_line(verdict.reasons[0]) if verdict.reasons else Content("")
-    cells = [fit(verdict.candidate, names), fit(word(verdict), WORD)]
+    cells = [fit(middle(verdict.candidate, names), names), fit(word(verdict), WORD)]
     return join([*cells, fit(why, max(0, width - names - WORD - 4))], "  ")
 
 
@@ -143,7 +144,7 @@ class DecisionScreen(RunScreen):
 
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
-        self._page = Page([], [], None)
+        self._page = Page([], {}, None)
         self._name_width = LEAST_NAME
 
     def compose(self) -> ComposeResult:
@@ -179,6 +180,17 @@ class DecisionScreen(RunScreen):
         super().on_screen_resume(event)
         self._go_to_candidate()
 
+    def _heading(self) -> Content:
+        """What came of several candidates; over a single one the columns' names."""
+        if said := headline(self._page.verdicts):
+            return join(["  ", plain(middle(said, self.size.width - 2), "$heading")])
+        titles = [
+            fit(Content("  candidate"), self._name_width + 2),
+            fit(Content("decision"), WORD),
+            Content("why"),
+        ]
+        return join(titles, "  ").stylize("$heading") if self._page.verdicts else Content("")
+
     def _go_to_candidate(self) -> None:
         names = self.names("candidate")
         if self._page.verdicts and self.hand.candidate in names:
@@ -193,13 +205,7 @@ class DecisionScreen(RunScreen):
 
     def _draw(self) -> None:
         self._name_width = name_width(self._page.verdicts, self.size.width)
-        titles = [
-            fit(Content("  candidate"), self._name_width + 2),
-            fit(Content("decision"), WORD),
-            Content("why"),
-        ]
-        heading = join(titles, "  ").stylize("$heading") if self._page.verdicts else Content("")
-        self.query_one("#heading", Line).set(heading)
+        self.query_one("#heading", Line).set(self._heading())
         self.candidates.show(self._page.verdicts, key=lambda verdict: verdict.candidate)
         self._go_to_candidate()
         self._show_candidate()
@@ -232,7 +238,7 @@ class DecisionScreen(RunScreen):
         if event.rows is not self.candidates:
             self._show_evidence()
         elif self.is_current and self.candidates.item is not None:
-            self.hand.candidate = self.candidates.item.candidate
+            self.hand.take(self.candidates.item.candidate)
             self.refresh_title()
             self._show_candidate()
 
@@ -245,8 +251,8 @@ class DecisionScreen(RunScreen):
 
     @property
     def _lead(self) -> Lead | None:
-        place = self.candidates.cursor
-        return self._page.leads[place] if place < len(self._page.leads) else None
+        verdict = self.candidates.item
+        return self._page.leads.get(verdict.candidate) if verdict is not None else None
 
     def on_rows_opened(self, event: Rows.Opened) -> None:
         if event.rows is self.candidates:
@@ -279,7 +285,7 @@ class DecisionScreen(RunScreen):
             case "slices":
                 from tui.screens.slices import SlicesScreen
 
-                self._take(lead.base)
+                self.hand.take(baseline=lead.base)
                 self.app.push_screen(SlicesScreen(self.run_id))
             case "data":
                 from tui.screens.splits.screen import SplitsScreen
@@ -294,8 +300,5 @@ class DecisionScreen(RunScreen):
             case topic:
                 from tui.screens.compare.screen import CompareScreen
 
-                self._take(lead.prompted if topic == "prompt" else lead.base)
+                self.hand.take(baseline=lead.prompted if topic == "prompt" else lead.base)
                 self.app.push_screen(CompareScreen(self.run_id))
-
-    def _take(self, baseline: str | None) -> None:
-        self.hand.baseline = baseline or self.hand.baseline

@@ -126,9 +126,13 @@ class Wanted:
     example_id: int | None = None
     place: int = 0  # where to stand when the example is not in the queue
     blind: bool = False
-    resumed: bool = (
-        False  # go to where the person left off: in this queue, or with nothing asked in the newest
-    )
+    resumed: bool = False  # go to where the person left off in this queue
+    newest: bool = False  # or rather in the queue of the newest place, whichever that is
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing was asked for."""
+        return self == Wanted()
 
     @property
     def queue(self) -> str:
@@ -138,7 +142,7 @@ class Wanted:
     @property
     def place_key(self) -> str:
         """The queue as places are remembered by: all that was asked for but the place itself."""
-        asked = asdict(replace(self, example_id=None, place=0, resumed=False))
+        asked = asdict(replace(self, example_id=None, place=0, resumed=False, newest=False))
         return json.dumps({name: value for name, value in asked.items() if value}, sort_keys=True)
 
 
@@ -204,7 +208,7 @@ def read_review(connection: Connection, run_id: int, wanted: Wanted, person: str
     known = models(connection, run_id)
     candidates = tuple(model for model in known if model.role == "candidate" and not model.is_cut)
     resumes = wanted.resumed
-    if replace(wanted, candidate=None, baseline=None, blind=False) == Wanted(resumed=True):
+    if wanted.newest:
         wanted = _newest(connection, run_id, wanted, person)
     if not candidates:
         return None
@@ -215,7 +219,7 @@ def read_review(connection: Connection, run_id: int, wanted: Wanted, person: str
     if not baselines:
         return None
     baseline = _chosen(baselines, wanted.baseline)
-    wanted = replace(wanted, candidate=candidate.name, baseline=baseline.name, resumed=False)
+    wanted = replace(wanted, candidate=candidate.name, baseline=baseline.name, resumed=False, newest=False)
     if wanted.example_id is None and resumes:
         found = left_at(connection, run_id, person, wanted.place_key)
         wanted = replace(wanted, example_id=found[1] if found else None)
