@@ -93,6 +93,7 @@ _FACTS = (
         "device",
         "device_map",
         "tokenizer",
+        "tokenization",
         "template",
         "chat_template_kwargs",
         "batching",
