@@ -12,8 +12,9 @@ import numpy as np
 from engine.data.example import Example, eval_set_version
 from engine.formats.records import Grade, Imported, ImportedMatch
 from engine.phases.data import example_row
+from engine.phases.judging.shared import match_name
 from engine.stats.intervals import Interval, bootstrap_interval
-from engine.stats.length_control import points_at_equal_length
+from engine.stats.length_control import length_controlled
 from engine.stats.winrate import POINTS, Winner, position_bias, win_rate
 from store import records
 from store.write import Transaction
@@ -54,6 +55,20 @@ def slices(grades: list[Grade], examples: Mapping[str, Example]) -> dict[str, li
         if grade.turn:
             found[f"turn {grade.turn}"].append(grade)
     return {name: own for name, own in found.items() if len(own) < len(grades)}
+
+
+def _alpaca_eval_rate(judge_id: int, subject: str, preferences: list[float | None]) -> records.Audit:
+    """AlpacaEval's own length-controlled win rate: the mean over all of its rows."""
+    known = [value for value in preferences if value is not None]
+    whole = len(known) == len(preferences)
+    return records.Audit(
+        judge_id=judge_id,
+        measure="alpaca_eval_lc",
+        subject=subject,
+        value=float(np.mean(known)) if whole else None,
+        n=len(preferences),
+        reason=None if whole else f"{len(known):,} of {len(preferences):,} rows have a glm_preference",
+    )
 
 
 _SCALES = {"1-10": (1.0, 10.0), "1-5": (1.0, 5.0)}
@@ -201,6 +216,13 @@ class Writer:
             for turn in sorted({0, *(match.turn for match in matches)}):
                 chosen = [match for match in matches if turn in (0, match.turn)]
                 self._transaction.append(records.StoredWinRate(**self._win_rate(sides, turn, chosen)))
+        self._transaction.append(
+            [
+                _alpaca_eval_rate(self._judges[judge], match_name(candidate, baseline), found)
+                for (judge, candidate, baseline), found in self._imported.glm_preferences.items()
+                if any(value is not None for value in found)
+            ]
+        )
 
     def _sides(self, judge: str, candidate: str, baseline: str) -> dict[str, Any]:
         return {
@@ -219,7 +241,7 @@ class Writer:
             known = [point for point in points if point is not None]
             graded = mean([(point, 1.0) for point in known])
         candidate, baseline = sides[1:]
-        controlled = points_at_equal_length(
+        controlled = length_controlled(
             points, [self._length(candidate, match) for match in matches],
             [self._length(baseline, match) for match in matches],
         )  # fmt: skip
@@ -236,13 +258,15 @@ class Writer:
             "length_controlled": controlled.value,
             "length_controlled_low": controlled.low,
             "length_controlled_high": controlled.high,
+            "length_controlled_reason": controlled.reason,
             "reason": None if graded.value is not None else "every judgment failed",
         }
 
-    def _length(self, model: str, match: ImportedMatch) -> int:
+    def _length(self, model: str, match: ImportedMatch) -> int | None:
+        """The characters of what was judged; None where its text is unknown."""
         turns = self._imported.answers.get((model, match.example), ())
         chosen = turns[match.turn - 1 : match.turn] if match.turn else turns
-        return sum(map(len, chosen))
+        return sum(map(len, chosen)) if chosen else None
 
     def _position_bias(self, sides: tuple[str, str, str], turn: int) -> float | None:
         winners: dict[tuple[str, int], dict[str, Winner | None]] = defaultdict(dict)

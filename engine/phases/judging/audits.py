@@ -165,7 +165,6 @@ def _leanings(work: Work, judge_id: int, verdicts: list[records.Verdict]) -> lis
         }
         for (candidate, baseline), judged in matches.items()
         for figure in audit(judged, work.plan.data.seed)
-        if figure.measure != "length_controlled"  # stands with the win rate
     ]
 
 
