@@ -614,6 +614,7 @@ class Identity:
             "parameters": base.parameters,
             "context": base.context,
             "vocabulary": base.vocabulary,
+            "tokens": len(self.tokenizer),
             "quantisation": base.quantisation,
             "attention": base.attention,
             "dtype": base.dtype,
@@ -639,6 +640,7 @@ class Identity:
             "path": str(self._model.adapter),
             "commit": snapshot_commit(self._adapter),
             "hash": adapter_hash(self._adapter, self._hashes)[:12],
+            "own_tokenizer": self._brings_tokenizer,
         }
         return facts | {key: config.get(key) for key in _ADAPTER_FACTS}
 
