@@ -396,12 +396,14 @@ def _expected_calls(record: Mapping[str, Any], answer: Message | None) -> tuple[
 
 
 def _named_calls(record: Mapping[str, Any]) -> tuple[str, tuple[ToolCall, ...]] | None:
-    """The column that holds the calls that would be right, and these; None without one."""
+    """The column that holds the calls that would be right, and these; None without one, or without tools."""
+    if not _tool_columns(record):
+        return None
     for key in ("answers", *POSSIBLE):
         value = record.get(key)
         if isinstance(value, str):
             value = listed(value)
-        if value == [] and _tool_columns(record):
+        if value == []:
             return key, ()
         if key == "answers" and _are_calls(value):
             return key, tuple(ToolCall(name=call["name"], arguments=call["arguments"]) for call in value)
@@ -485,7 +487,7 @@ def _references(
         # MT-Bench lists one reference per turn; the query is the first turn.
         if isinstance(value, list) and len(turns) > 1:
             value = value[:1]
-        if key == "answers" and _are_calls(value):
+        if key == "answers" and _tool_columns(record) and _are_calls(value):
             used.add(key)
             continue
         items = value if isinstance(value, list) else [value]
