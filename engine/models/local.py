@@ -69,7 +69,7 @@ from engine.models.rows import (
 from engine.models.slots import why_static
 from engine.plan.paths import read_adapter_config
 from engine.plan.plan import Model
-from engine.servers.reasoning import split_reasoning
+from engine.servers.reasoning import is_tag, split_reasoning
 from store.cache import JsonCache
 
 # What the loaders of transformers and peft raise for files that do not fit together.
@@ -962,9 +962,9 @@ class LocalModel:
     @cached_property
     def _marks(self) -> frozenset[int]:
         """The special tokens that calls of tools and traces are told by."""
-        tokens, own = self.tokenizer.added_tokens_decoder.items(), self._prompts.delimiters or ()
+        tokens, own = self.tokenizer.added_tokens_decoder.items(), self._prompts.delimiters
         special = {place: token.content for place, token in tokens if token.special}
-        return frozenset(place for place, text in special.items() if is_mark(text) or text in own)
+        return frozenset(place for place, text in special.items() if is_mark(text) or is_tag(text, own))
 
     def _ends(self, model: Any, settings: Settings) -> frozenset[int]:
         """Every end token of the generation config, and the tokenizer's, which an adapter may change.

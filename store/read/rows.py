@@ -132,6 +132,7 @@ class WinRateRow:
     turn: int = 0  # 0: whole answers and conversations; from 1: that turn alone
     length_controlled_low: float | None = None
     length_controlled_high: float | None = None
+    length_controlled_reason: str | None = None
     looks: int = 1  # win rates of the candidate that are looked at together
 
 
