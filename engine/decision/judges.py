@@ -123,6 +123,9 @@ def about_match(found: JudgingResults, row: WinRateRow) -> Iterator[Said]:
     for measure, words in _TRAITS.items():
         if audit := audit_of(found, row.judge, measure, subject(row)):
             yield _about_trait(audit, words)
+    error = audit_of(found, row.judge, "standard_error", subject(row))
+    if error and error.value is not None:
+        yield Said(f"standard error {error.value:.2%} of {error.n:,} graded preferences")
     if mean := audit_of(found, row.judge, "mean_win_rate", subject(row)):
         yield Said(f"mean over its judges' verdicts: {share(mean.value, mean.low, mean.high)}")
     if saved := audit_of(found, row.judge, "calls_saved", subject(row)):

@@ -22,16 +22,17 @@ KINDS: dict[str, Callable[[Path], Imported]] = {
 }
 
 
-def import_run(kind: str, path: Path, store: Path, name: str | None = None) -> int:
+def import_run(kind: str, path: Path, store: Path, name: str | None = None, *, all_rows: bool = False) -> int:
     """Reads another tool's files and stores them as a finished run; returns its id.
 
-    All of it becomes visible at once, or nothing. Raises BadInput for files that are not of that kind.
+    `all_rows` lets MT-Bench's rows that a later one supersedes count too. All of it becomes visible at once,
+    or nothing. Raises BadInput for files that are not of that kind.
     """
     if kind not in KINDS:
         raise BadInput(f"there is no import of {kind!r}", f"known kinds: {', '.join((*KINDS, LM_EVAL))}")
     if not path.exists():
         raise BadInput(f"{path}: no such file or folder")
-    imported = KINDS[kind](path)
+    imported = read_mt_bench(path, all_rows=True) if all_rows else KINDS[kind](path)
     with one_transaction(store) as transaction:
         return Writer(transaction, imported).write(name or f"{kind} {path.stem}", path)
 

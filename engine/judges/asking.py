@@ -138,14 +138,17 @@ class ServerAsker:
         self._cache = cache
         self._backoff_s = backoff_s
         self._rejected: set[str] = set()
+        self._kept_without: set[str] = set()
 
     def describe(self) -> dict[str, Any]:
-        """Everything that decides the answers; `rejected`: parameters that the server refuses."""
+        """Everything that decides the answers; `rejected`: parameters that the server refuses, or did when
+        a cached answer was made.
+        """
         return {
             "model": self._spec.model,
             "server": self._server,
             "settings": self._settings(),
-            "rejected": sorted(self._rejected),
+            "rejected": sorted(self._rejected | self._kept_without),
             "note": "a language model",
         }
 
@@ -196,7 +199,10 @@ class ServerAsker:
 
     def _known(self, key: str, question: Question[T]) -> Reply | None:
         reply = self._cache.get(key) if self._cache else None
-        return reply if reply is not None and question.problem(reply) is None else None
+        if reply is None or question.problem(reply) is not None:
+            return None
+        self._kept_without |= set(reply.rejected or ())
+        return reply
 
     async def _ask(self, server: Client, key: str, question: Question[T]) -> "_Outcome":
         try:

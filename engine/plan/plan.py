@@ -362,8 +362,12 @@ class Model(Table):
 
     @property
     def weights(self) -> tuple[object, ...]:
-        """What decides the weights: models that agree in it differ in their system prompts alone."""
-        return (self.path, self.revision, self.dtype, self.quantize, self.adapter, self.adapter_revision)
+        """What decides the weights: models that agree in it differ in their prompts alone.
+
+        Without a dtype the device decides it.
+        """
+        dtype = self.dtype if self.dtype != "auto" else f"auto on {self.device}"
+        return (self.path, self.revision, dtype, self.quantize, self.adapter, self.adapter_revision)
 
 
 class Generation(Table):

@@ -100,13 +100,19 @@ def judged_criteria(connection: Connection, judge_id: int) -> list[JudgedCriteri
 
 
 def labelled_pairs(connection: Connection, run_id: int) -> list[tuple[int, int]]:
-    """Candidate and baseline of every pair of a run's models that people preferred between."""
+    """Every pair of a run's models that people preferred between: candidate and baseline, or as a judge took
+    two candidates.
+    """
     rows = connection.execute(
         """
         SELECT DISTINCT c.id, b.id FROM annotation n
-        JOIN model c ON c.run_id = ?1 AND c.role = 'candidate' AND c.id IN (n.left_id, n.right_id)
-        JOIN model b ON b.run_id = ?1 AND b.role = 'baseline' AND b.id IN (n.left_id, n.right_id)
-        WHERE n.run_id = ?1 AND n.kind = 'preference' ORDER BY c.position, b.position
+        JOIN model c ON c.run_id = ?1 AND c.id IN (n.left_id, n.right_id)
+        JOIN model b ON b.run_id = ?1 AND b.id IN (n.left_id, n.right_id)
+        WHERE n.run_id = ?1 AND n.kind = 'preference'
+          AND (c.role = 'candidate' AND b.role = 'baseline' OR (c.id, b.id) IN (
+            SELECT w.candidate_id, w.baseline_id FROM winrate w JOIN judge j ON j.id = w.judge_id
+            WHERE j.run_id = ?1))
+        ORDER BY c.position, b.position
         """,
         (run_id,),
     )

@@ -140,7 +140,8 @@ _HOW_MEASURED = (
 _METRICS = f"""
     SELECT {{run}}, s.value, s.low, s.high, s.n, s.reason, d.version, d.settings, r.eval_set,
       CASE WHEN :measure IN ('perplexity', 'eval_loss') OR :measure LIKE 'perplexity:%'
-        THEN json_extract(m.details, '$.tokenizer') END, {_SELECTION}, r.plan
+        THEN coalesce(json_extract(m.details, '$.tokenizer'), json_extract(m.details, '$.tokenization')) END,
+      {_SELECTION}, r.plan
     FROM run r CROSS JOIN model m ON {{candidate}}
     CROSS JOIN modelscore s ON s.model_id = m.id AND s.measure = :measure
     LEFT JOIN metric d ON d.run_id = r.id AND d.measure = :measure

@@ -1,7 +1,7 @@
 """Small files as MT-Bench, AlpacaEval, Prometheus 2 and JudgeLM write them."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ def mt_bench(folder: Path) -> Path:
     return folder
 
 
-def alpaca_eval(path: Path, preferences: list[float | None], prefix: str = "") -> Path:
+def alpaca_eval(path: Path, preferences: Sequence[float | str | None], prefix: str = "") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     records = [
         {

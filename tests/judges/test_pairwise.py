@@ -189,15 +189,19 @@ def test_a_truncated_answer_that_names_its_winner_counts(server: JudgeServer) ->
     ],
 )
 def test_a_parameter_that_the_server_refuses_is_left_out_from_then_on(
-    server: JudgeServer, refusal: Answer, left_out: str
+    server: JudgeServer, refusal: Answer, left_out: str, tmp_path: Path
 ) -> None:
     server.script = lambda body, number: refusal if left_out in body else prefers("A")
-    judge = judge_for(server, concurrency=1, retries=0)
+    cache = JudgmentCache(tmp_path)
+    judge = judge_for(server, cache, concurrency=1, retries=0)
     for numbers in (range(1), range(1, 5)):
         judgments = list(judge.judge([call(number) for number in numbers]))
         assert all(judgment.winner == "candidate" for judgment in judgments)
     assert [left_out in body for body in server.requests] == [True, *[False] * 5]
     assert judge.describe()["rejected"] == [left_out]
+    again = judge_for(server, cache)
+    assert only(again.judge([call(1)])).cached
+    assert again.describe()["rejected"] == [left_out]
 
 
 def test_an_error_that_echoes_the_question_leaves_no_parameter_out(server: JudgeServer) -> None:

@@ -8,11 +8,12 @@ import typer
 
 from engine.errors import BadInput
 from store import database
+from store.read import live
 from store.read.history import find_run
 from store.session import opened
 from store.transfer.merge import merge
 from tui.cli.common import Json, Store, store_folder
-from tui.text.output import out, print_json
+from tui.text.output import out, paragraph, print_json
 
 Into = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to write to.")]
 EXPORT_KIND = "runs (jsonl or parquet), mt-bench, alpaca-eval or lm-eval"
@@ -31,6 +32,8 @@ Baseline = Annotated[
     typer.Option("--baseline", metavar="MODEL", help="lm-eval: all models in one run, against this one."),
 ]
 
+AllRows = Annotated[bool, typer.Option("--all-rows", help="mt-bench: superseded judgments count too.")]
+
 
 def import_(
     context: typer.Context,
@@ -39,6 +42,7 @@ def import_(
     name: Name = None,
     samples: Samples = False,
     baseline: Baseline = None,
+    all_rows: AllRows = False,
     json: Json = False,
     store: Store = None,
 ) -> None:
@@ -53,12 +57,17 @@ def import_(
         runs = import_benchmarks(path, folder, name, samples=samples, baseline=baseline)
     elif samples or baseline is not None:
         raise BadInput(f"--samples and --baseline are for lm-eval, not for {kind}")
+    elif all_rows and kind != "mt-bench":
+        raise BadInput(f"--all-rows is for mt-bench, not for {kind}")
     else:
-        runs = [import_run(kind, path, folder, name)]
+        runs = [import_run(kind, path, folder, name, all_rows=all_rows)]
     if json:
         print_json({"id": runs[0]} if len(runs) == 1 else {"ids": runs})
         return
     for run_id in runs:
+        with opened(folder) as connection:
+            for event in reversed(live.events(connection, run_id)):
+                paragraph(f"note: {event.message}")
         out(f"run {run_id}: see it with: assay show {run_id}")
     if len(runs) > 1:
         out(f"compare two of them with: assay compare {runs[0]} {runs[1]}")
