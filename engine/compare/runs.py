@@ -30,7 +30,7 @@ from engine.compare.comparable import (
 )
 from engine.compare.comparison import Comparison, Scores, compare_measures, compare_parts, not_comparable
 from engine.metrics.metric import Direction, Measure
-from engine.metrics.perplexity import is_per_token
+from engine.metrics.perplexity import DIFFERENT_TOKENIZERS, is_per_token, same_tokenizer
 from store.read import evidence, history
 from store.read.rows import ModelRow
 
@@ -79,19 +79,14 @@ def _metrics(sides: Sides, pair: Pair, measures: Mapping[str, Measure], keys: Ke
         before,
         [Scores(item, newer.get(name, {}), older.get(name, {})) for name, item in measures.items()],
     )
-    if _same_tokenizer(*pair):
+    if same_tokenizer(*(model.details for model in pair)):
         return found
-    reason = "values per token under different tokenizers are not comparable; bits per byte are"
     return [
-        not_comparable(after, before, item.measure, item.direction, "metric", reason)
+        not_comparable(after, before, item.measure, item.direction, "metric", DIFFERENT_TOKENIZERS)
         if is_per_token(item.measure)
         else item
         for item in found
     ]
-
-
-def _same_tokenizer(before: ModelRow, after: ModelRow) -> bool:
-    return (before.details or {}).get("tokenizer") == (after.details or {}).get("tokenizer")
 
 
 def _win_rates(sides: Sides, pair: Pair, keys: Keys, incomparable: list[Incomparable]) -> list[Comparison]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from engine.plan.plan import Model
 
 if TYPE_CHECKING:
+    from engine.models.fingerprint import FileHashes
     from engine.models.local import LocalBase, LocalModel
 
 BaseKey = tuple[object, ...]
@@ -28,12 +29,13 @@ class Holder:
 
     def __init__(self, cache: Path | None) -> None:
         self._cache = cache
+        self._hashes: FileHashes | None = None
         self._base: LocalBase | None = None
         self._key: BaseKey | None = None
 
     def model(self, model: Model) -> "LocalModel":
         """The model, its weights loaded when first needed. Raises BadInput for files that cannot be used."""
-        from engine.models.fingerprint import ResponseCache
+        from engine.models.fingerprint import FileHashes, ResponseCache
         from engine.models.local import LocalBase
         from store.cache import JsonCache
 
@@ -51,10 +53,12 @@ class Holder:
             )
             self._key = base_key(model)
         assert self._base is not None
+        if self._hashes is None:
+            self._hashes = FileHashes(self._cache)
         if self._cache is None:
-            return self._base.generator(model)
+            return self._base.generator(model, hashes=self._hashes)
         return self._base.generator(
-            model, ResponseCache(self._cache), JsonCache(self._cache.parent / "likelihoods")
+            model, ResponseCache(self._cache), JsonCache(self._cache.parent / "likelihoods"), self._hashes
         )
 
     def close(self) -> None:

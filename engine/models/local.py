@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from math import prod
 from pathlib import Path
@@ -69,7 +69,7 @@ from engine.models.rows import (
 from engine.models.slots import why_static
 from engine.plan.paths import read_adapter_config
 from engine.plan.plan import Model
-from engine.servers.reasoning import split_reasoning
+from engine.servers.reasoning import is_tag, split_reasoning
 from store.cache import JsonCache
 
 # What the loaders of transformers and peft raise for files that do not fit together.
@@ -131,16 +131,23 @@ class LocalBase:
         self._adapter_kind = ""
         self._attached: dict[Path, str] = {}
         self._attachments = 0
+        self._tokenizations: dict[Path, str] = {}
+        # As many as there are adapters in memory: each checkpoint of a sweep may bring its own.
+        self.load_tokenizer = lru_cache(MOST_ATTACHED)(self._load_tokenizer)
 
     def generator(
-        self, model: Model, cache: ResponseCache | None = None, likelihoods: JsonCache | None = None
+        self,
+        model: Model,
+        cache: ResponseCache | None = None,
+        likelihoods: JsonCache | None = None,
+        hashes: FileHashes | None = None,
     ) -> "LocalModel":
-        """One of the plan's models on this base.
+        """One of the plan's models on this base; `hashes` are those of files that were read already.
 
         The base folder's own code runs once one of its models is marked as trusted.
         """
         self._trust = self._trust or model.trust_remote_code
-        return LocalModel(self, model, cache, likelihoods)
+        return LocalModel(self, model, cache, likelihoods, hashes)
 
     @contextmanager
     def _source(self, folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -228,16 +235,23 @@ class LocalBase:
         """The number of values in the weight files."""
         return sum(prod(shape) for _, shape in weight_shapes(self.folder).values())
 
-    @cached_property
+    @property
     def tokenizer(self) -> Any:
         return self.load_tokenizer(self.folder)
 
-    def load_tokenizer(self, folder: Path) -> Any:
+    def _load_tokenizer(self, folder: Path) -> Any:
         """The tokenizer in a folder. Raises BadInput when it cannot be read."""
         from transformers import AutoTokenizer
 
         with self._bad_input(str(folder)), self._source(folder) as (place, how):
             return AutoTokenizer.from_pretrained(place, **how)
+
+    def tokenization(self, folder: Path) -> str:
+        """A hash of how a folder's tokenizer cuts texts, whatever kind of file holds it."""
+        if folder not in self._tokenizations:
+            tokens = read_header(folder).facts["tokenizer.ggml.tokens"] if is_gguf(folder) else None
+            self._tokenizations[folder] = _tokenization(self.load_tokenizer(folder), tokens)
+        return self._tokenizations[folder]
 
     @property
     def model(self) -> Any:
@@ -516,6 +530,26 @@ def _dtype(name: str, device: str) -> str:
     return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
+# Where tokenizers of one vocabulary part ways: words, numbers, spaces, cases, scripts and signs.
+_PARTING = (
+    " It's the 1st of  12345 \n\tif (x_1 != 0.25) {\r\n} CamelCase naïve e\u0301 Größe 世界 мир 🙂👩‍💻 ﬁ"
+)
+
+
+def _tokenization(tokenizer: Any, tokens: int | None) -> str:
+    """The vocabulary, the merges where there are some, and a text that shows how words are split.
+
+    `tokens` is the number of a GGUF file's own: transformers adds some that its class of tokenizer has.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    merges = json.loads(backend.to_str())["model"].get("merges") if backend else None
+    ids = tokenizer(_PARTING, add_special_tokens=False)["input_ids"]
+    vocabulary = {
+        text: place for text, place in tokenizer.get_vocab().items() if tokens is None or place < tokens
+    }
+    return digest([vocabulary, merges, ids])[:12]
+
+
 def _numbers(version: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", version)[:3]]
 
@@ -579,6 +613,7 @@ class Identity:
             "parameters": base.parameters,
             "context": base.context,
             "vocabulary": base.vocabulary,
+            "tokens": len(self.tokenizer),
             "quantisation": base.quantisation,
             "attention": base.attention,
             "dtype": base.dtype,
@@ -586,8 +621,9 @@ class Identity:
             "device_map": "auto" if base.spread else None,
             **decided(self._model),
             "template": digest(template)[:12] if template else None,
-            # A GGUF file holds its tokenizer in another form, which cannot be compared.
+            # A GGUF file holds its tokenizer in another form: the files differ where the tokens may not.
             **({} if is_gguf(tokenizer_folder) else {"tokenizer": self._tokenizer_hash(tokenizer_folder)}),
+            "tokenization": base.tokenization(tokenizer_folder),
             "adapter": self._adapter_facts(),
             "fingerprint": self.fingerprint,
         }
@@ -603,6 +639,7 @@ class Identity:
             "path": str(self._model.adapter),
             "commit": snapshot_commit(self._adapter),
             "hash": adapter_hash(self._adapter, self._hashes)[:12],
+            "own_tokenizer": self._brings_tokenizer,
         }
         return facts | {key: config.get(key) for key in _ADAPTER_FACTS}
 
@@ -660,6 +697,7 @@ class LocalModel:
         model: Model,
         cache: ResponseCache | None = None,
         likelihoods: JsonCache | None = None,
+        hashes: FileHashes | None = None,
     ) -> None:
         self.adapter = adapter_of(model, download=True)
         if self.adapter:
@@ -670,7 +708,8 @@ class LocalModel:
         self._system = model.system
         self._cache = cache
         self.likelihoods = likelihoods
-        self._identity = Identity(base, model, self.adapter, FileHashes(cache.folder if cache else None))
+        self._hashes = hashes or FileHashes(cache.folder if cache else None)
+        self._identity = Identity(base, model, self.adapter, self._hashes)
         self._notes: list[str] = []
         self._gauge = BatcherTotals()
         self._batching: dict[str, Any] = {"batching": None, "batching_reason": None, "batching_figures": None}
@@ -810,7 +849,7 @@ class LocalModel:
 
     def without_cache(self) -> "LocalModel":
         """The same model without the cache: it generates every answer."""
-        return self.base.generator(self._plan)
+        return self.base.generator(self._plan, hashes=self._hashes)
 
     def note_halved(self, size: int) -> None:
         """Records that memory ran out, and the new batch size."""
@@ -922,9 +961,9 @@ class LocalModel:
     @cached_property
     def _marks(self) -> frozenset[int]:
         """The special tokens that calls of tools and traces are told by."""
-        tokens, own = self.tokenizer.added_tokens_decoder.items(), self._prompts.delimiters or ()
+        tokens, own = self.tokenizer.added_tokens_decoder.items(), self._prompts.delimiters
         special = {place: token.content for place, token in tokens if token.special}
-        return frozenset(place for place, text in special.items() if is_mark(text) or text in own)
+        return frozenset(place for place, text in special.items() if is_mark(text) or is_tag(text, own))
 
     def _ends(self, model: Any, settings: Settings) -> frozenset[int]:
         """Every end token of the generation config, and the tokenizer's, which an adapter may change.

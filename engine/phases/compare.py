@@ -15,7 +15,7 @@ from engine.gates.drops import slice_alerts
 from engine.gates.measures import ruled
 from engine.metrics.classification import Classification, confusion, per_class
 from engine.metrics.metric import Measure, Score
-from engine.metrics.perplexity import corpus_measures, is_per_token
+from engine.metrics.perplexity import DIFFERENT_TOKENIZERS, corpus_measures, is_per_token
 from engine.metrics.samples import spread
 from engine.models.vitals import DeviceUse, device_use
 from engine.phases.alerts import data_alerts, decline_alerts, followed, run_alerts
@@ -23,11 +23,7 @@ from engine.phases.benchmarks import benchmark_comparisons
 from engine.phases.generate import unasked
 from engine.phases.judging.pairs import record_win_rates
 from engine.phases.judging.ratings import rating_measures
-from engine.phases.perplexity import (
-    DIFFERENT_TOKENIZERS,
-    differ_in_tokenizer,
-    surprise,
-)
+from engine.phases.perplexity import differ_in_tokenizer, surprise
 from engine.phases.reference import EarlierRun, against_reference
 from engine.phases.score import adapter_facts, efficiency, load, measures, measures_of_efficiency
 from engine.phases.slices import (

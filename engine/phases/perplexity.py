@@ -14,6 +14,7 @@ from engine.data.split import order_of
 from engine.errors import CannotRun
 from engine.metrics.metric import NO_REFERENCE, Measure, Score
 from engine.metrics.perplexity import (
+    DIFFERENT_TOKENIZERS,
     MEASURES,
     NEEDS_WEIGHTS,
     Nll,
@@ -22,6 +23,7 @@ from engine.metrics.perplexity import (
     missing_scores,
     parts,
     read_corpus,
+    same_tokenizer,
     scores_from_nll,
 )
 from engine.phases.generate import Loader
@@ -31,7 +33,6 @@ from engine.stats.intervals import Interval, bootstrap_interval
 from store import records
 
 STORED_AT_ONCE = 16  # texts: the most that a kill loses
-DIFFERENT_TOKENIZERS = "perplexities under different tokenizers are not comparable; bits per byte are"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +210,9 @@ def differ_in_tokenizer(work: Work, candidate: Model, baseline: Model) -> bool:
         work.recorder.rows(records.StoredModel, id=work.model_ids[model.name])[0]
         for model in (candidate, baseline)
     ]
-    return len({(row.details or {}).get("tokenizer") for row in rows}) > 1
+    # Without weights there are no values at all, which is the reason then.
+    here = "local" in (candidate.kind, baseline.kind)
+    return here and not same_tokenizer(*(row.details for row in rows))
 
 
 # texts: the most that a kill loses

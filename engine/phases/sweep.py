@@ -15,7 +15,15 @@ from engine.data.split import sample
 from engine.errors import CannotRun
 from engine.metrics.load import load_metrics
 from engine.metrics.metric import Measure, Score, score_pairs
-from engine.metrics.perplexity import BITS_PER_BYTE, MEASURES, PERPLEXITY, is_per_token, parts, read_corpus
+from engine.metrics.perplexity import (
+    BITS_PER_BYTE,
+    MEASURES,
+    PERPLEXITY,
+    is_per_token,
+    parts,
+    read_corpus,
+    same_tokenizer,
+)
 from engine.phases.generate import Each, Loader, generate, grouped, stored_responses
 from engine.phases.perplexity import corpora, item_of, perplexity
 from engine.phases.score import by_example
@@ -223,8 +231,7 @@ def _scores(work: Work, model: Model, measure: Measure) -> dict[str, Score]:
 
 
 def _refuse_several_tokenizers(work: Work, candidates: list[Model], measure: Measure) -> None:
-    tokenizers = {_details(work, model).get("tokenizer") for model in candidates}
-    if is_per_token(measure.name) and len(tokenizers) > 1:
+    if is_per_token(measure.name) and not same_tokenizer(*(_details(work, model) for model in candidates)):
         other = re.sub("^[^:]+", BITS_PER_BYTE.name, measure.name)
         raise CannotRun(
             "the sweep cannot be cut: its checkpoints have different tokenizers, so values per token do "

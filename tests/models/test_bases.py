@@ -12,6 +12,8 @@ import huggingface_hub.constants
 import pytest
 
 from engine.errors import BadInput
+from engine.metrics.perplexity import same_tokenizer
+from engine.models import fingerprint as fingerprints
 from engine.models import folder as folders
 from engine.models.fingerprint import FileHashes, model_hash
 from engine.models.folder import (
@@ -34,7 +36,7 @@ from engine.models.model import Settings
 from engine.plan.plan import Model
 from engine.preflight.check import local_findings
 from engine.preflight.estimate import weight_bytes
-from tests.models.tiny import ask, make_adapter, make_gguf, make_model
+from tests.models.tiny import ask, make_adapter, make_gguf, make_model, make_tokenizer
 
 # bitsandbytes works in blocks of 64.
 HIDDEN = 64
@@ -338,9 +340,25 @@ class TestGguf:
             "template",
             "attention",
             "quantisation",
+            "tokenization",
         )
         assert {key: facts[key] for key in same} == {key: others[key] for key in same}
         assert "tokenizer" not in facts and facts["notes"] == []
+
+    def test_other_merges_are_another_tokenizer(self, wide: Path, tmp_path: Path) -> None:
+        as_llama_cpp("F32")
+        shutil.copytree(wide, tmp_path / "cut")
+        file = tmp_path / "cut" / "tokenizer.json"
+        content = json.loads(file.read_text())
+        del content["model"]["merges"][1:]
+        file.write_text(json.dumps(content))
+        facts = [
+            on(LocalBase(str(make_gguf(tmp_path / f"{folder.name}.gguf", folder)), device="cpu")).describe()
+            for folder in (wide, tmp_path / "cut")
+        ]
+        assert not same_tokenizer(*facts)
+        assert same_tokenizer(facts[1], on(LocalBase(str(tmp_path / "cut"), device="cpu")).describe())
+        assert not same_tokenizer({}, {}) and same_tokenizer({"tokenizer": "a"}, {"tokenizer": "a"})
 
     def test_the_quantisation_and_the_content_are_its_identity(self, wide: Path, tmp_path: Path) -> None:
         as_llama_cpp("Q8_0")
@@ -403,6 +421,24 @@ class TestGguf:
         (tmp_path / "model.gguf").write_bytes(b"GGUF")
         with pytest.raises(BadInput, match=r"(?s)the package gguf.*pip install 'assay\[gguf\]'"):
             weight_shapes(tmp_path / "model.gguf")
+
+
+def test_files_are_read_once_for_all_phases_and_models_also_without_a_cache(
+    wide: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = shutil.copytree(trained, tmp_path / "adapter")
+    make_tokenizer().save_pretrained(own)
+    digest, read = fingerprints.hashlib.file_digest, []
+    monkeypatch.setattr(
+        "engine.models.fingerprint.hashlib.file_digest",
+        lambda source, kind: (read.append(source.name), digest(source, kind))[1],
+    )
+    holder = Holder(None)
+    opened = [holder.model(model(wide, adapter=adapter)) for adapter in (None, own, own)]
+    assert all(one.fingerprint for one in opened)
+    assert len(read) == len(set(read)) > 2
+    assert opened[1].tokenizer is opened[2].tokenizer is not opened[0].tokenizer
+    holder.close()
 
 
 def test_a_folder_that_ends_like_a_file_is_a_folder(tmp_path: Path) -> None:

@@ -33,13 +33,15 @@ async def test_a_row_has_outcome_win_rate_alerts_and_age(store_folder: Path) -> 
         for part in (
             "#2",
             "− gate failed",
-            "1 inconclusive · 2 don't; best: good",
+            "−2 ?1 good",
             "%",
             "3 crit 2 warn",
             "1d",
         ):
             assert part in row
         assert "+ passed" in ui.text and "▶ running" in ui.text
+    async with opened(store_folder, run=None, size=(160, 30)) as ui:
+        assert "1 inconclusive · 2 don't; best: good" in ui.text
 
 
 async def test_the_trend_shows_the_measures_of_the_run_and_t_the_next_ones(store_folder: Path) -> None:

@@ -158,6 +158,8 @@ class SlicesScreen(PairScreen, FilteredScreen):
         if self._slices is None:
             return
         pair = [row for row in self._slices.rows if (row.candidate, row.baseline) == self.pair]
+        if not self._slices.rows:
+            pair = slices.untested(self._slices.scores, *self.pair)
         found = [
             row
             for row in pair

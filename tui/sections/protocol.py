@@ -92,14 +92,27 @@ _FACTS = (
         "attention",
         "device",
         "device_map",
+        "vocabulary",
+        "tokens",
         "tokenizer",
+        "tokenization",
         "template",
         "chat_template_kwargs",
         "batching",
         "system",
     ),
 )
-_ADAPTER = ("path", "commit", "hash", "peft_type", "r", "lora_alpha", "use_dora", "use_rslora")
+_ADAPTER = (
+    "path",
+    "commit",
+    "hash",
+    "peft_type",
+    "r",
+    "lora_alpha",
+    "use_dora",
+    "use_rslora",
+    "own_tokenizer",
+)
 _DATA = {
     "selected": "examples evaluated",
     "split": "split",

@@ -18,6 +18,7 @@ _SHARED = {
     "architecture": "architecture",
     "vocabulary": "size of vocabulary",
     "tokenizer": "tokenizer",
+    "tokenization": "tokenization",
     "template": "chat template",
     "dtype": "dtype",
     "attention": "attention",

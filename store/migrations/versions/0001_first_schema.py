@@ -1,6 +1,5 @@
 """The first schema."""
 
-import sqlalchemy as sa
 from alembic import op
 
 revision = "0001"
@@ -8,460 +7,184 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+_TABLES = """
+CREATE TABLE example (
+    id INTEGER NOT NULL, eval_set VARCHAR NOT NULL, example VARCHAR NOT NULL, position INTEGER NOT NULL,
+    "query" VARCHAR NOT NULL, messages JSON, "references" JSON, label VARCHAR, category VARCHAR,
+    extra JSON,
+    PRIMARY KEY (id), UNIQUE (eval_set, example)
+);
+CREATE TABLE run (
+    id INTEGER NOT NULL, name VARCHAR NOT NULL, status VARCHAR NOT NULL, request VARCHAR,
+    created FLOAT NOT NULL, started FLOAT, finished FLOAT, passed BOOLEAN, error VARCHAR, phase VARCHAR,
+    "plan" VARCHAR NOT NULL, plan_hash VARCHAR NOT NULL, plan_folder VARCHAR NOT NULL,
+    plan_file VARCHAR NOT NULL, options JSON, eval_set VARCHAR, eval_set_file VARCHAR,
+    data_summary JSON, seed INTEGER NOT NULL, environment JSON, worker_pid INTEGER, worker_host VARCHAR,
+    heartbeat FLOAT, log VARCHAR,
+    PRIMARY KEY (id)
+);
+CREATE INDEX ix_run_eval_set ON run (eval_set);
+CREATE INDEX ix_run_name ON run (name);
+CREATE INDEX ix_run_plan_hash ON run (plan_hash);
+CREATE INDEX ix_run_status ON run (status);
+CREATE TABLE alert (
+    id INTEGER NOT NULL, run_id INTEGER NOT NULL, severity VARCHAR NOT NULL, kind VARCHAR NOT NULL,
+    candidate VARCHAR NOT NULL, baseline VARCHAR, measure VARCHAR NOT NULL, message VARCHAR NOT NULL,
+    evidence JSON, created FLOAT NOT NULL, acknowledged FLOAT, acknowledged_by VARCHAR, note VARCHAR,
+    PRIMARY KEY (id),
+    FOREIGN KEY (run_id) REFERENCES run (id) ON DELETE CASCADE
+);
+CREATE INDEX ix_alert_run_id ON alert (run_id);
+CREATE TABLE event (
+    id INTEGER NOT NULL, run_id INTEGER NOT NULL, time FLOAT NOT NULL, level VARCHAR NOT NULL,
+    phase VARCHAR NOT NULL, message VARCHAR NOT NULL,
+    PRIMARY KEY (id),
+    FOREIGN KEY (run_id) REFERENCES run (id) ON DELETE CASCADE
+);
+CREATE INDEX ix_event_run_id ON event (run_id);
+CREATE TABLE judge (
+    id INTEGER NOT NULL, run_id INTEGER NOT NULL, name VARCHAR NOT NULL, kind VARCHAR NOT NULL,
+    is_language_model BOOLEAN NOT NULL, prompt_hash VARCHAR NOT NULL, details JSON,
+    PRIMARY KEY (id), UNIQUE (run_id, name),
+    FOREIGN KEY (run_id) REFERENCES run (id) ON DELETE CASCADE
+);
+CREATE INDEX ix_judge_run_id ON judge (run_id);
+CREATE TABLE leak (
+    id INTEGER NOT NULL, run_id INTEGER NOT NULL, example_id INTEGER NOT NULL, tier VARCHAR NOT NULL,
+    score FLOAT NOT NULL, train_line INTEGER NOT NULL, field VARCHAR NOT NULL, excerpt VARCHAR NOT NULL,
+    PRIMARY KEY (id),
+    FOREIGN KEY (example_id) REFERENCES example (id),
+    FOREIGN KEY (run_id) REFERENCES run (id) ON DELETE CASCADE
+);
+CREATE INDEX ix_leak_run_id ON leak (run_id);
+CREATE TABLE metric (
+    run_id INTEGER NOT NULL, measure VARCHAR NOT NULL, position INTEGER NOT NULL,
+    direction VARCHAR NOT NULL, low FLOAT, high FLOAT, unit VARCHAR NOT NULL, version VARCHAR NOT NULL,
+    source VARCHAR NOT NULL, meaning VARCHAR NOT NULL, settings JSON,
+    PRIMARY KEY (run_id, measure),
+    FOREIGN KEY (run_id) REFERENCES run (id) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TABLE model (
+    id INTEGER NOT NULL, run_id INTEGER NOT NULL, name VARCHAR NOT NULL, role VARCHAR NOT NULL,
+    kind VARCHAR NOT NULL, position INTEGER NOT NULL, fingerprint VARCHAR, details JSON, probe JSON,
+    passed BOOLEAN,
+    PRIMARY KEY (id), UNIQUE (run_id, name),
+    FOREIGN KEY (run_id) REFERENCES run (id) ON DELETE CASCADE
+);
+CREATE INDEX ix_model_run_id ON model (run_id);
+CREATE TABLE progress (
+    run_id INTEGER NOT NULL, phase VARCHAR NOT NULL, item VARCHAR NOT NULL, position INTEGER NOT NULL,
+    done INTEGER NOT NULL, total INTEGER NOT NULL, unit VARCHAR NOT NULL, tokens INTEGER NOT NULL,
+    resumed_from INTEGER NOT NULL, started FLOAT, updated FLOAT, seconds FLOAT NOT NULL,
+    PRIMARY KEY (run_id, phase, item),
+    FOREIGN KEY (run_id) REFERENCES run (id) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TABLE runexample (
+    run_id INTEGER NOT NULL, position INTEGER NOT NULL, example_id INTEGER NOT NULL, split VARCHAR,
+    PRIMARY KEY (run_id, position),
+    FOREIGN KEY (example_id) REFERENCES example (id),
+    FOREIGN KEY (run_id) REFERENCES run (id) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TABLE splituse (
+    id INTEGER NOT NULL, run_id INTEGER, eval_set VARCHAR NOT NULL, split VARCHAR NOT NULL,
+    user VARCHAR NOT NULL, reason VARCHAR NOT NULL, created FLOAT NOT NULL,
+    PRIMARY KEY (id),
+    FOREIGN KEY (run_id) REFERENCES run (id) ON DELETE SET NULL
+);
+CREATE INDEX ix_splituse_eval_set ON splituse (eval_set);
+CREATE TABLE vitals (
+    run_id INTEGER NOT NULL, device VARCHAR NOT NULL, utilisation FLOAT, memory_used INTEGER,
+    memory_total INTEGER, power_w FLOAT, updated FLOAT NOT NULL,
+    PRIMARY KEY (run_id, device),
+    FOREIGN KEY (run_id) REFERENCES run (id) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TABLE annotation (
+    id INTEGER NOT NULL, run_id INTEGER NOT NULL, example_id INTEGER NOT NULL, left_id INTEGER,
+    right_id INTEGER, kind VARCHAR NOT NULL, value VARCHAR NOT NULL, undoes INTEGER,
+    annotator VARCHAR NOT NULL, created FLOAT NOT NULL,
+    PRIMARY KEY (id),
+    FOREIGN KEY (example_id) REFERENCES example (id), FOREIGN KEY (left_id) REFERENCES model (id),
+    FOREIGN KEY (right_id) REFERENCES model (id),
+    FOREIGN KEY (run_id) REFERENCES run (id) ON DELETE CASCADE,
+    FOREIGN KEY (undoes) REFERENCES annotation (id)
+);
+CREATE INDEX annotation_run_example ON annotation (run_id, example_id);
+CREATE TABLE benchmarksample (
+    model_id INTEGER NOT NULL, task VARCHAR NOT NULL, metric VARCHAR NOT NULL, filter VARCHAR NOT NULL,
+    doc_id INTEGER NOT NULL, doc_hash VARCHAR NOT NULL, prompt_hash VARCHAR NOT NULL,
+    target_hash VARCHAR NOT NULL, value FLOAT, question VARCHAR NOT NULL, target VARCHAR NOT NULL,
+    answer VARCHAR NOT NULL,
+    PRIMARY KEY (model_id, task, metric, filter, doc_id),
+    FOREIGN KEY (model_id) REFERENCES model (id) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TABLE benchmarkscore (
+    model_id INTEGER NOT NULL, task VARCHAR NOT NULL, metric VARCHAR NOT NULL, filter VARCHAR NOT NULL,
+    value FLOAT, stderr FLOAT, n INTEGER NOT NULL, version VARCHAR NOT NULL, shots INTEGER,
+    higher_is_better BOOLEAN NOT NULL, task_hash VARCHAR, reason VARCHAR,
+    PRIMARY KEY (model_id, task, metric, filter),
+    FOREIGN KEY (model_id) REFERENCES model (id) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TABLE comparison (
+    candidate_id INTEGER NOT NULL, baseline_id INTEGER NOT NULL, kind VARCHAR NOT NULL,
+    measure VARCHAR NOT NULL, direction VARCHAR NOT NULL, candidate_value FLOAT, baseline_value FLOAT,
+    delta FLOAT, low FLOAT, high FLOAT, p FLOAT, n INTEGER NOT NULL, smallest_detectable FLOAT,
+    reason VARCHAR,
+    PRIMARY KEY (candidate_id, baseline_id, kind, measure),
+    FOREIGN KEY (baseline_id) REFERENCES model (id),
+    FOREIGN KEY (candidate_id) REFERENCES model (id) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TABLE judgment (
+    id INTEGER NOT NULL, judge_id INTEGER NOT NULL, candidate_id INTEGER NOT NULL,
+    baseline_id INTEGER NOT NULL, example_id INTEGER NOT NULL, "order" VARCHAR NOT NULL, winner VARCHAR,
+    candidate_score FLOAT, baseline_score FLOAT, reasoning VARCHAR NOT NULL, raw VARCHAR NOT NULL,
+    failure VARCHAR, flags JSON, tokens_in INTEGER, tokens_out INTEGER, cost FLOAT, latency_s FLOAT,
+    attempts INTEGER NOT NULL, cached BOOLEAN NOT NULL, reported_model VARCHAR, created FLOAT NOT NULL,
+    PRIMARY KEY (id), UNIQUE (judge_id, candidate_id, baseline_id, example_id, "order"),
+    FOREIGN KEY (baseline_id) REFERENCES model (id), FOREIGN KEY (candidate_id) REFERENCES model (id),
+    FOREIGN KEY (example_id) REFERENCES example (id),
+    FOREIGN KEY (judge_id) REFERENCES judge (id) ON DELETE CASCADE
+);
+CREATE INDEX judgment_created ON judgment (judge_id, id);
+CREATE TABLE modelscore (
+    model_id INTEGER NOT NULL, measure VARCHAR NOT NULL, value FLOAT, low FLOAT, high FLOAT,
+    n INTEGER NOT NULL, missing INTEGER NOT NULL, reason VARCHAR,
+    PRIMARY KEY (model_id, measure),
+    FOREIGN KEY (model_id) REFERENCES model (id) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TABLE response (
+    id INTEGER NOT NULL, model_id INTEGER NOT NULL, example_id INTEGER NOT NULL, text VARCHAR,
+    tokens_in INTEGER, tokens_out INTEGER, finish_reason VARCHAR, latency_s FLOAT,
+    cached BOOLEAN NOT NULL, reason VARCHAR, created FLOAT NOT NULL,
+    PRIMARY KEY (id), UNIQUE (model_id, example_id),
+    FOREIGN KEY (example_id) REFERENCES example (id),
+    FOREIGN KEY (model_id) REFERENCES model (id) ON DELETE CASCADE
+);
+CREATE TABLE score (
+    model_id INTEGER NOT NULL, measure VARCHAR NOT NULL, example_id INTEGER NOT NULL, value FLOAT,
+    reason VARCHAR, parts JSON,
+    PRIMARY KEY (model_id, measure, example_id),
+    FOREIGN KEY (example_id) REFERENCES example (id),
+    FOREIGN KEY (model_id) REFERENCES model (id) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TABLE verdict (
+    judge_id INTEGER NOT NULL, candidate_id INTEGER NOT NULL, baseline_id INTEGER NOT NULL,
+    example_id INTEGER NOT NULL, outcome VARCHAR NOT NULL, consistent BOOLEAN, reason VARCHAR,
+    PRIMARY KEY (judge_id, candidate_id, baseline_id, example_id),
+    FOREIGN KEY (baseline_id) REFERENCES model (id), FOREIGN KEY (candidate_id) REFERENCES model (id),
+    FOREIGN KEY (example_id) REFERENCES example (id),
+    FOREIGN KEY (judge_id) REFERENCES judge (id) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TABLE winrate (
+    judge_id INTEGER NOT NULL, candidate_id INTEGER NOT NULL, baseline_id INTEGER NOT NULL,
+    wins INTEGER NOT NULL, losses INTEGER NOT NULL, ties INTEGER NOT NULL, failed INTEGER NOT NULL,
+    win_rate FLOAT, low FLOAT, high FLOAT, position_bias FLOAT, length_controlled FLOAT, reason VARCHAR,
+    PRIMARY KEY (judge_id, candidate_id, baseline_id),
+    FOREIGN KEY (baseline_id) REFERENCES model (id), FOREIGN KEY (candidate_id) REFERENCES model (id),
+    FOREIGN KEY (judge_id) REFERENCES judge (id) ON DELETE CASCADE
+) WITHOUT ROWID
+"""
+
 
 def upgrade() -> None:
-    op.create_table(
-        "example",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("eval_set", sa.String(), nullable=False),
-        sa.Column("example", sa.String(), nullable=False),
-        sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("query", sa.String(), nullable=False),
-        sa.Column("messages", sa.JSON(), nullable=True),
-        sa.Column("references", sa.JSON(), nullable=True),
-        sa.Column("label", sa.String(), nullable=True),
-        sa.Column("category", sa.String(), nullable=True),
-        sa.Column("extra", sa.JSON(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("eval_set", "example"),
-    )
-    op.create_table(
-        "run",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("status", sa.String(), nullable=False),
-        sa.Column("request", sa.String(), nullable=True),
-        sa.Column("created", sa.Float(), nullable=False),
-        sa.Column("started", sa.Float(), nullable=True),
-        sa.Column("finished", sa.Float(), nullable=True),
-        sa.Column("passed", sa.Boolean(), nullable=True),
-        sa.Column("error", sa.String(), nullable=True),
-        sa.Column("phase", sa.String(), nullable=True),
-        sa.Column("plan", sa.String(), nullable=False),
-        sa.Column("plan_hash", sa.String(), nullable=False),
-        sa.Column("plan_folder", sa.String(), nullable=False),
-        sa.Column("plan_file", sa.String(), nullable=False),
-        sa.Column("options", sa.JSON(), nullable=True),
-        sa.Column("eval_set", sa.String(), nullable=True),
-        sa.Column("eval_set_file", sa.String(), nullable=True),
-        sa.Column("data_summary", sa.JSON(), nullable=True),
-        sa.Column("seed", sa.Integer(), nullable=False),
-        sa.Column("environment", sa.JSON(), nullable=True),
-        sa.Column("worker_pid", sa.Integer(), nullable=True),
-        sa.Column("worker_host", sa.String(), nullable=True),
-        sa.Column("heartbeat", sa.Float(), nullable=True),
-        sa.Column("log", sa.String(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-    )
-    with op.batch_alter_table("run") as batch_op:
-        batch_op.create_index(batch_op.f("ix_run_eval_set"), ["eval_set"], unique=False)
-        batch_op.create_index(batch_op.f("ix_run_name"), ["name"], unique=False)
-        batch_op.create_index(batch_op.f("ix_run_plan_hash"), ["plan_hash"], unique=False)
-        batch_op.create_index(batch_op.f("ix_run_status"), ["status"], unique=False)
-
-    op.create_table(
-        "alert",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("run_id", sa.Integer(), nullable=False),
-        sa.Column("severity", sa.String(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("candidate", sa.String(), nullable=False),
-        sa.Column("baseline", sa.String(), nullable=True),
-        sa.Column("measure", sa.String(), nullable=False),
-        sa.Column("message", sa.String(), nullable=False),
-        sa.Column("evidence", sa.JSON(), nullable=True),
-        sa.Column("created", sa.Float(), nullable=False),
-        sa.Column("acknowledged", sa.Float(), nullable=True),
-        sa.Column("acknowledged_by", sa.String(), nullable=True),
-        sa.Column("note", sa.String(), nullable=True),
-        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id"),
-    )
-    with op.batch_alter_table("alert") as batch_op:
-        batch_op.create_index(batch_op.f("ix_alert_run_id"), ["run_id"], unique=False)
-
-    op.create_table(
-        "event",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("run_id", sa.Integer(), nullable=False),
-        sa.Column("time", sa.Float(), nullable=False),
-        sa.Column("level", sa.String(), nullable=False),
-        sa.Column("phase", sa.String(), nullable=False),
-        sa.Column("message", sa.String(), nullable=False),
-        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id"),
-    )
-    with op.batch_alter_table("event") as batch_op:
-        batch_op.create_index(batch_op.f("ix_event_run_id"), ["run_id"], unique=False)
-
-    op.create_table(
-        "judge",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("run_id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("is_language_model", sa.Boolean(), nullable=False),
-        sa.Column("prompt_hash", sa.String(), nullable=False),
-        sa.Column("details", sa.JSON(), nullable=True),
-        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("run_id", "name"),
-    )
-    with op.batch_alter_table("judge") as batch_op:
-        batch_op.create_index(batch_op.f("ix_judge_run_id"), ["run_id"], unique=False)
-
-    op.create_table(
-        "leak",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("run_id", sa.Integer(), nullable=False),
-        sa.Column("example_id", sa.Integer(), nullable=False),
-        sa.Column("tier", sa.String(), nullable=False),
-        sa.Column("score", sa.Float(), nullable=False),
-        sa.Column("train_line", sa.Integer(), nullable=False),
-        sa.Column("field", sa.String(), nullable=False),
-        sa.Column("excerpt", sa.String(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["example_id"],
-            ["example.id"],
-        ),
-        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id"),
-    )
-    with op.batch_alter_table("leak") as batch_op:
-        batch_op.create_index(batch_op.f("ix_leak_run_id"), ["run_id"], unique=False)
-
-    op.create_table(
-        "metric",
-        sa.Column("run_id", sa.Integer(), nullable=False),
-        sa.Column("measure", sa.String(), nullable=False),
-        sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("direction", sa.String(), nullable=False),
-        sa.Column("low", sa.Float(), nullable=True),
-        sa.Column("high", sa.Float(), nullable=True),
-        sa.Column("unit", sa.String(), nullable=False),
-        sa.Column("version", sa.String(), nullable=False),
-        sa.Column("source", sa.String(), nullable=False),
-        sa.Column("meaning", sa.String(), nullable=False),
-        sa.Column("settings", sa.JSON(), nullable=True),
-        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("run_id", "measure"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "model",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("run_id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("role", sa.String(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("fingerprint", sa.String(), nullable=True),
-        sa.Column("details", sa.JSON(), nullable=True),
-        sa.Column("probe", sa.JSON(), nullable=True),
-        sa.Column("passed", sa.Boolean(), nullable=True),
-        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("run_id", "name"),
-    )
-    with op.batch_alter_table("model") as batch_op:
-        batch_op.create_index(batch_op.f("ix_model_run_id"), ["run_id"], unique=False)
-
-    op.create_table(
-        "progress",
-        sa.Column("run_id", sa.Integer(), nullable=False),
-        sa.Column("phase", sa.String(), nullable=False),
-        sa.Column("item", sa.String(), nullable=False),
-        sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("done", sa.Integer(), nullable=False),
-        sa.Column("total", sa.Integer(), nullable=False),
-        sa.Column("unit", sa.String(), nullable=False),
-        sa.Column("tokens", sa.Integer(), nullable=False),
-        sa.Column("resumed_from", sa.Integer(), nullable=False),
-        sa.Column("started", sa.Float(), nullable=True),
-        sa.Column("updated", sa.Float(), nullable=True),
-        sa.Column("seconds", sa.Float(), nullable=False),
-        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("run_id", "phase", "item"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "runexample",
-        sa.Column("run_id", sa.Integer(), nullable=False),
-        sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("example_id", sa.Integer(), nullable=False),
-        sa.Column("split", sa.String(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["example_id"],
-            ["example.id"],
-        ),
-        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("run_id", "position"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "splituse",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("run_id", sa.Integer(), nullable=True),
-        sa.Column("eval_set", sa.String(), nullable=False),
-        sa.Column("split", sa.String(), nullable=False),
-        sa.Column("user", sa.String(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=False),
-        sa.Column("created", sa.Float(), nullable=False),
-        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="SET NULL"),
-        sa.PrimaryKeyConstraint("id"),
-    )
-    with op.batch_alter_table("splituse") as batch_op:
-        batch_op.create_index(batch_op.f("ix_splituse_eval_set"), ["eval_set"], unique=False)
-
-    op.create_table(
-        "vitals",
-        sa.Column("run_id", sa.Integer(), nullable=False),
-        sa.Column("device", sa.String(), nullable=False),
-        sa.Column("utilisation", sa.Float(), nullable=True),
-        sa.Column("memory_used", sa.Integer(), nullable=True),
-        sa.Column("memory_total", sa.Integer(), nullable=True),
-        sa.Column("power_w", sa.Float(), nullable=True),
-        sa.Column("updated", sa.Float(), nullable=False),
-        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("run_id", "device"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "annotation",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("run_id", sa.Integer(), nullable=False),
-        sa.Column("example_id", sa.Integer(), nullable=False),
-        sa.Column("left_id", sa.Integer(), nullable=True),
-        sa.Column("right_id", sa.Integer(), nullable=True),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("value", sa.String(), nullable=False),
-        sa.Column("undoes", sa.Integer(), nullable=True),
-        sa.Column("annotator", sa.String(), nullable=False),
-        sa.Column("created", sa.Float(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["example_id"],
-            ["example.id"],
-        ),
-        sa.ForeignKeyConstraint(
-            ["left_id"],
-            ["model.id"],
-        ),
-        sa.ForeignKeyConstraint(
-            ["right_id"],
-            ["model.id"],
-        ),
-        sa.ForeignKeyConstraint(["run_id"], ["run.id"], ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(
-            ["undoes"],
-            ["annotation.id"],
-        ),
-        sa.PrimaryKeyConstraint("id"),
-    )
-    with op.batch_alter_table("annotation") as batch_op:
-        batch_op.create_index("annotation_run_example", ["run_id", "example_id"], unique=False)
-
-    op.create_table(
-        "benchmarksample",
-        sa.Column("model_id", sa.Integer(), nullable=False),
-        sa.Column("task", sa.String(), nullable=False),
-        sa.Column("metric", sa.String(), nullable=False),
-        sa.Column("filter", sa.String(), nullable=False),
-        sa.Column("doc_id", sa.Integer(), nullable=False),
-        sa.Column("doc_hash", sa.String(), nullable=False),
-        sa.Column("prompt_hash", sa.String(), nullable=False),
-        sa.Column("target_hash", sa.String(), nullable=False),
-        sa.Column("value", sa.Float(), nullable=True),
-        sa.Column("question", sa.String(), nullable=False),
-        sa.Column("target", sa.String(), nullable=False),
-        sa.Column("answer", sa.String(), nullable=False),
-        sa.ForeignKeyConstraint(["model_id"], ["model.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("model_id", "task", "metric", "filter", "doc_id"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "benchmarkscore",
-        sa.Column("model_id", sa.Integer(), nullable=False),
-        sa.Column("task", sa.String(), nullable=False),
-        sa.Column("metric", sa.String(), nullable=False),
-        sa.Column("filter", sa.String(), nullable=False),
-        sa.Column("value", sa.Float(), nullable=True),
-        sa.Column("stderr", sa.Float(), nullable=True),
-        sa.Column("n", sa.Integer(), nullable=False),
-        sa.Column("version", sa.String(), nullable=False),
-        sa.Column("shots", sa.Integer(), nullable=True),
-        sa.Column("higher_is_better", sa.Boolean(), nullable=False),
-        sa.Column("task_hash", sa.String(), nullable=True),
-        sa.Column("reason", sa.String(), nullable=True),
-        sa.ForeignKeyConstraint(["model_id"], ["model.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("model_id", "task", "metric", "filter"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "comparison",
-        sa.Column("candidate_id", sa.Integer(), nullable=False),
-        sa.Column("baseline_id", sa.Integer(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("measure", sa.String(), nullable=False),
-        sa.Column("direction", sa.String(), nullable=False),
-        sa.Column("candidate_value", sa.Float(), nullable=True),
-        sa.Column("baseline_value", sa.Float(), nullable=True),
-        sa.Column("delta", sa.Float(), nullable=True),
-        sa.Column("low", sa.Float(), nullable=True),
-        sa.Column("high", sa.Float(), nullable=True),
-        sa.Column("p", sa.Float(), nullable=True),
-        sa.Column("n", sa.Integer(), nullable=False),
-        sa.Column("smallest_detectable", sa.Float(), nullable=True),
-        sa.Column("reason", sa.String(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["baseline_id"],
-            ["model.id"],
-        ),
-        sa.ForeignKeyConstraint(["candidate_id"], ["model.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("candidate_id", "baseline_id", "kind", "measure"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "judgment",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("judge_id", sa.Integer(), nullable=False),
-        sa.Column("candidate_id", sa.Integer(), nullable=False),
-        sa.Column("baseline_id", sa.Integer(), nullable=False),
-        sa.Column("example_id", sa.Integer(), nullable=False),
-        sa.Column("order", sa.String(), nullable=False),
-        sa.Column("winner", sa.String(), nullable=True),
-        sa.Column("candidate_score", sa.Float(), nullable=True),
-        sa.Column("baseline_score", sa.Float(), nullable=True),
-        sa.Column("reasoning", sa.String(), nullable=False),
-        sa.Column("raw", sa.String(), nullable=False),
-        sa.Column("failure", sa.String(), nullable=True),
-        sa.Column("flags", sa.JSON(), nullable=True),
-        sa.Column("tokens_in", sa.Integer(), nullable=True),
-        sa.Column("tokens_out", sa.Integer(), nullable=True),
-        sa.Column("cost", sa.Float(), nullable=True),
-        sa.Column("latency_s", sa.Float(), nullable=True),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("cached", sa.Boolean(), nullable=False),
-        sa.Column("reported_model", sa.String(), nullable=True),
-        sa.Column("created", sa.Float(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["baseline_id"],
-            ["model.id"],
-        ),
-        sa.ForeignKeyConstraint(
-            ["candidate_id"],
-            ["model.id"],
-        ),
-        sa.ForeignKeyConstraint(
-            ["example_id"],
-            ["example.id"],
-        ),
-        sa.ForeignKeyConstraint(["judge_id"], ["judge.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("judge_id", "candidate_id", "baseline_id", "example_id", "order"),
-    )
-    with op.batch_alter_table("judgment") as batch_op:
-        batch_op.create_index("judgment_created", ["judge_id", "id"], unique=False)
-
-    op.create_table(
-        "modelscore",
-        sa.Column("model_id", sa.Integer(), nullable=False),
-        sa.Column("measure", sa.String(), nullable=False),
-        sa.Column("value", sa.Float(), nullable=True),
-        sa.Column("low", sa.Float(), nullable=True),
-        sa.Column("high", sa.Float(), nullable=True),
-        sa.Column("n", sa.Integer(), nullable=False),
-        sa.Column("missing", sa.Integer(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=True),
-        sa.ForeignKeyConstraint(["model_id"], ["model.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("model_id", "measure"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "response",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("model_id", sa.Integer(), nullable=False),
-        sa.Column("example_id", sa.Integer(), nullable=False),
-        sa.Column("text", sa.String(), nullable=True),
-        sa.Column("tokens_in", sa.Integer(), nullable=True),
-        sa.Column("tokens_out", sa.Integer(), nullable=True),
-        sa.Column("finish_reason", sa.String(), nullable=True),
-        sa.Column("latency_s", sa.Float(), nullable=True),
-        sa.Column("cached", sa.Boolean(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=True),
-        sa.Column("created", sa.Float(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["example_id"],
-            ["example.id"],
-        ),
-        sa.ForeignKeyConstraint(["model_id"], ["model.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("model_id", "example_id"),
-    )
-    op.create_table(
-        "score",
-        sa.Column("model_id", sa.Integer(), nullable=False),
-        sa.Column("measure", sa.String(), nullable=False),
-        sa.Column("example_id", sa.Integer(), nullable=False),
-        sa.Column("value", sa.Float(), nullable=True),
-        sa.Column("reason", sa.String(), nullable=True),
-        sa.Column("parts", sa.JSON(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["example_id"],
-            ["example.id"],
-        ),
-        sa.ForeignKeyConstraint(["model_id"], ["model.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("model_id", "measure", "example_id"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "verdict",
-        sa.Column("judge_id", sa.Integer(), nullable=False),
-        sa.Column("candidate_id", sa.Integer(), nullable=False),
-        sa.Column("baseline_id", sa.Integer(), nullable=False),
-        sa.Column("example_id", sa.Integer(), nullable=False),
-        sa.Column("outcome", sa.String(), nullable=False),
-        sa.Column("consistent", sa.Boolean(), nullable=True),
-        sa.Column("reason", sa.String(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["baseline_id"],
-            ["model.id"],
-        ),
-        sa.ForeignKeyConstraint(
-            ["candidate_id"],
-            ["model.id"],
-        ),
-        sa.ForeignKeyConstraint(
-            ["example_id"],
-            ["example.id"],
-        ),
-        sa.ForeignKeyConstraint(["judge_id"], ["judge.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("judge_id", "candidate_id", "baseline_id", "example_id"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "winrate",
-        sa.Column("judge_id", sa.Integer(), nullable=False),
-        sa.Column("candidate_id", sa.Integer(), nullable=False),
-        sa.Column("baseline_id", sa.Integer(), nullable=False),
-        sa.Column("wins", sa.Integer(), nullable=False),
-        sa.Column("losses", sa.Integer(), nullable=False),
-        sa.Column("ties", sa.Integer(), nullable=False),
-        sa.Column("failed", sa.Integer(), nullable=False),
-        sa.Column("win_rate", sa.Float(), nullable=True),
-        sa.Column("low", sa.Float(), nullable=True),
-        sa.Column("high", sa.Float(), nullable=True),
-        sa.Column("position_bias", sa.Float(), nullable=True),
-        sa.Column("length_controlled", sa.Float(), nullable=True),
-        sa.Column("reason", sa.String(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["baseline_id"],
-            ["model.id"],
-        ),
-        sa.ForeignKeyConstraint(
-            ["candidate_id"],
-            ["model.id"],
-        ),
-        sa.ForeignKeyConstraint(["judge_id"], ["judge.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("judge_id", "candidate_id", "baseline_id"),
-        sqlite_with_rowid=False,
-    )
+    for statement in _TABLES.split(";"):
+        op.execute(statement)

@@ -1,7 +1,5 @@
 """Judging in turns and by rating, slices, corpora, and what a worker waits for."""
 
-from collections.abc import Callable
-
 import sqlalchemy as sa
 from alembic import op
 
@@ -10,278 +8,119 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+_ADDED = """
+ALTER TABLE run ADD COLUMN waiting VARCHAR;
+ALTER TABLE progress ADD COLUMN prompt_tokens INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE progress ADD COLUMN prompt_seconds FLOAT NOT NULL DEFAULT 0;
+ALTER TABLE progress ADD COLUMN slots INTEGER;
+ALTER TABLE progress ADD COLUMN busy INTEGER;
+ALTER TABLE progress ADD COLUMN cost FLOAT;
+ALTER TABLE vitals ADD COLUMN temperature_c FLOAT;
+ALTER TABLE response ADD COLUMN turns JSON;
+ALTER TABLE leak ADD COLUMN train_text VARCHAR;
+CREATE TABLE slicescore (
+    model_id INTEGER NOT NULL, measure VARCHAR NOT NULL, slice VARCHAR NOT NULL, value FLOAT, low FLOAT,
+    high FLOAT, n INTEGER NOT NULL, missing INTEGER NOT NULL, p FLOAT, reason VARCHAR,
+    PRIMARY KEY (model_id, measure, slice),
+    FOREIGN KEY (model_id) REFERENCES model (id) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TABLE slicecomparison (
+    candidate_id INTEGER NOT NULL, baseline_id INTEGER NOT NULL, measure VARCHAR NOT NULL,
+    slice VARCHAR NOT NULL, direction VARCHAR NOT NULL, candidate_value FLOAT, baseline_value FLOAT,
+    delta FLOAT, low FLOAT, high FLOAT, p FLOAT, n INTEGER NOT NULL, reason VARCHAR,
+    PRIMARY KEY (candidate_id, baseline_id, measure, slice),
+    FOREIGN KEY (baseline_id) REFERENCES model (id),
+    FOREIGN KEY (candidate_id) REFERENCES model (id) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TABLE corpusscore (
+    model_id INTEGER NOT NULL, corpus VARCHAR NOT NULL, text INTEGER NOT NULL, nll FLOAT,
+    tokens INTEGER NOT NULL, bytes INTEGER NOT NULL, reason VARCHAR,
+    PRIMARY KEY (model_id, corpus, text),
+    FOREIGN KEY (model_id) REFERENCES model (id) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TABLE disparity (
+    model_id INTEGER NOT NULL, measure VARCHAR NOT NULL, first VARCHAR NOT NULL,
+    second VARCHAR NOT NULL, delta FLOAT, low FLOAT, high FLOAT, p FLOAT, n INTEGER NOT NULL,
+    reason VARCHAR,
+    PRIMARY KEY (model_id, measure, first, second),
+    FOREIGN KEY (model_id) REFERENCES model (id) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TABLE rating (
+    id INTEGER NOT NULL, judge_id INTEGER NOT NULL, model_id INTEGER NOT NULL,
+    example_id INTEGER NOT NULL, turn INTEGER NOT NULL, score FLOAT, scores JSON, confidence FLOAT,
+    reasoning VARCHAR NOT NULL, raw VARCHAR NOT NULL, failure VARCHAR, flags JSON, tokens_in INTEGER,
+    tokens_out INTEGER, cost FLOAT, latency_s FLOAT, attempts INTEGER NOT NULL, cached BOOLEAN NOT NULL,
+    reported_model VARCHAR, created FLOAT NOT NULL,
+    PRIMARY KEY (id), UNIQUE (judge_id, model_id, example_id, turn),
+    FOREIGN KEY (example_id) REFERENCES example (id),
+    FOREIGN KEY (judge_id) REFERENCES judge (id) ON DELETE CASCADE,
+    FOREIGN KEY (model_id) REFERENCES model (id)
+);
+CREATE TABLE ranking (
+    judge_id INTEGER NOT NULL, model_id INTEGER NOT NULL, turn INTEGER NOT NULL, strength FLOAT,
+    low FLOAT, high FLOAT, n INTEGER NOT NULL, reason VARCHAR,
+    PRIMARY KEY (judge_id, model_id, turn),
+    FOREIGN KEY (judge_id) REFERENCES judge (id) ON DELETE CASCADE,
+    FOREIGN KEY (model_id) REFERENCES model (id)
+) WITHOUT ROWID;
+CREATE TABLE audit (
+    judge_id INTEGER NOT NULL, measure VARCHAR NOT NULL, subject VARCHAR NOT NULL, value FLOAT,
+    low FLOAT, high FLOAT, n INTEGER NOT NULL, reason VARCHAR, details JSON,
+    PRIMARY KEY (judge_id, measure, subject),
+    FOREIGN KEY (judge_id) REFERENCES judge (id) ON DELETE CASCADE
+) WITHOUT ROWID
+"""
+
+# SQLite cannot change a key in place: the rows move into a table that has the new one.
+_REBUILT = {
+    "judgment": """
+CREATE TABLE judgment (
+    id INTEGER NOT NULL, judge_id INTEGER NOT NULL, candidate_id INTEGER NOT NULL,
+    baseline_id INTEGER NOT NULL, example_id INTEGER NOT NULL, turn INTEGER DEFAULT 0 NOT NULL,
+    "order" VARCHAR NOT NULL, winner VARCHAR, candidate_score FLOAT, baseline_score FLOAT,
+    confidence FLOAT, reasoning VARCHAR NOT NULL, raw VARCHAR NOT NULL, failure VARCHAR, flags JSON,
+    tokens_in INTEGER, tokens_out INTEGER, cost FLOAT, latency_s FLOAT, attempts INTEGER NOT NULL,
+    cached BOOLEAN NOT NULL, reported_model VARCHAR, created FLOAT NOT NULL,
+    PRIMARY KEY (id), UNIQUE (judge_id, candidate_id, baseline_id, example_id, "order", turn),
+    FOREIGN KEY (baseline_id) REFERENCES model (id), FOREIGN KEY (candidate_id) REFERENCES model (id),
+    FOREIGN KEY (example_id) REFERENCES example (id),
+    FOREIGN KEY (judge_id) REFERENCES judge (id) ON DELETE CASCADE
+)
+""",
+    "verdict": """
+CREATE TABLE verdict (
+    judge_id INTEGER NOT NULL, candidate_id INTEGER NOT NULL, baseline_id INTEGER NOT NULL,
+    example_id INTEGER NOT NULL, turn INTEGER DEFAULT 0 NOT NULL, outcome VARCHAR NOT NULL,
+    consistent BOOLEAN, reason VARCHAR,
+    PRIMARY KEY (judge_id, candidate_id, baseline_id, example_id, turn),
+    FOREIGN KEY (baseline_id) REFERENCES model (id), FOREIGN KEY (candidate_id) REFERENCES model (id),
+    FOREIGN KEY (example_id) REFERENCES example (id),
+    FOREIGN KEY (judge_id) REFERENCES judge (id) ON DELETE CASCADE
+) WITHOUT ROWID
+""",
+    "winrate": """
+CREATE TABLE winrate (
+    judge_id INTEGER NOT NULL, candidate_id INTEGER NOT NULL, baseline_id INTEGER NOT NULL,
+    turn INTEGER DEFAULT 0 NOT NULL, wins INTEGER NOT NULL, losses INTEGER NOT NULL,
+    ties INTEGER NOT NULL, failed INTEGER NOT NULL, win_rate FLOAT, low FLOAT, high FLOAT,
+    position_bias FLOAT, length_controlled FLOAT, length_controlled_low FLOAT,
+    length_controlled_high FLOAT, reason VARCHAR,
+    PRIMARY KEY (judge_id, candidate_id, baseline_id, turn),
+    FOREIGN KEY (baseline_id) REFERENCES model (id), FOREIGN KEY (candidate_id) REFERENCES model (id),
+    FOREIGN KEY (judge_id) REFERENCES judge (id) ON DELETE CASCADE
+) WITHOUT ROWID
+""",
+}
+
 
 def upgrade() -> None:
-    _add_columns()
-    _create_tables()
-    # SQLite cannot change a key in place: the rows move into a table that has the new one.
+    for statement in _ADDED.split(";"):
+        op.execute(statement)
     op.drop_index("judgment_created")
-    _rebuild("judgment", _create_judgment)
+    for table, create in _REBUILT.items():
+        columns = ", ".join(f'"{column["name"]}"' for column in sa.inspect(op.get_bind()).get_columns(table))
+        op.rename_table(table, f"{table}_before")
+        op.execute(create)
+        op.execute(f'INSERT INTO "{table}" ({columns}) SELECT {columns} FROM "{table}_before"')
+        op.drop_table(f"{table}_before")
     op.create_index("judgment_created", "judgment", ["judge_id", "id"])
-    _rebuild("verdict", _create_verdict)
-    _rebuild("winrate", _create_winrate)
-
-
-def _add_columns() -> None:
-    zero = sa.text("0")
-    op.add_column("run", sa.Column("waiting", sa.String(), nullable=True))
-    op.add_column("progress", sa.Column("prompt_tokens", sa.Integer(), nullable=False, server_default=zero))
-    op.add_column("progress", sa.Column("prompt_seconds", sa.Float(), nullable=False, server_default=zero))
-    op.add_column("progress", sa.Column("slots", sa.Integer(), nullable=True))
-    op.add_column("progress", sa.Column("busy", sa.Integer(), nullable=True))
-    op.add_column("progress", sa.Column("cost", sa.Float(), nullable=True))
-    op.add_column("vitals", sa.Column("temperature_c", sa.Float(), nullable=True))
-    op.add_column("response", sa.Column("turns", sa.JSON(), nullable=True))
-    op.add_column("leak", sa.Column("train_text", sa.String(), nullable=True))
-
-
-def _rebuild(table: str, create: Callable[[], None]) -> None:
-    columns = ", ".join(f'"{column["name"]}"' for column in sa.inspect(op.get_bind()).get_columns(table))
-    op.rename_table(table, f"{table}_before")
-    create()
-    op.execute(f'INSERT INTO "{table}" ({columns}) SELECT {columns} FROM "{table}_before"')
-    op.drop_table(f"{table}_before")
-
-
-def _create_tables() -> None:
-    op.create_table(
-        "slicescore",
-        sa.Column("model_id", sa.Integer(), nullable=False),
-        sa.Column("measure", sa.String(), nullable=False),
-        sa.Column("slice", sa.String(), nullable=False),
-        sa.Column("value", sa.Float(), nullable=True),
-        sa.Column("low", sa.Float(), nullable=True),
-        sa.Column("high", sa.Float(), nullable=True),
-        sa.Column("n", sa.Integer(), nullable=False),
-        sa.Column("missing", sa.Integer(), nullable=False),
-        sa.Column("p", sa.Float(), nullable=True),
-        sa.Column("reason", sa.String(), nullable=True),
-        sa.ForeignKeyConstraint(["model_id"], ["model.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("model_id", "measure", "slice"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "slicecomparison",
-        sa.Column("candidate_id", sa.Integer(), nullable=False),
-        sa.Column("baseline_id", sa.Integer(), nullable=False),
-        sa.Column("measure", sa.String(), nullable=False),
-        sa.Column("slice", sa.String(), nullable=False),
-        sa.Column("direction", sa.String(), nullable=False),
-        sa.Column("candidate_value", sa.Float(), nullable=True),
-        sa.Column("baseline_value", sa.Float(), nullable=True),
-        sa.Column("delta", sa.Float(), nullable=True),
-        sa.Column("low", sa.Float(), nullable=True),
-        sa.Column("high", sa.Float(), nullable=True),
-        sa.Column("p", sa.Float(), nullable=True),
-        sa.Column("n", sa.Integer(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["baseline_id"],
-            ["model.id"],
-        ),
-        sa.ForeignKeyConstraint(["candidate_id"], ["model.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("candidate_id", "baseline_id", "measure", "slice"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "corpusscore",
-        sa.Column("model_id", sa.Integer(), nullable=False),
-        sa.Column("corpus", sa.String(), nullable=False),
-        sa.Column("text", sa.Integer(), nullable=False),
-        sa.Column("nll", sa.Float(), nullable=True),
-        sa.Column("tokens", sa.Integer(), nullable=False),
-        sa.Column("bytes", sa.Integer(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=True),
-        sa.ForeignKeyConstraint(["model_id"], ["model.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("model_id", "corpus", "text"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "disparity",
-        sa.Column("model_id", sa.Integer(), nullable=False),
-        sa.Column("measure", sa.String(), nullable=False),
-        sa.Column("first", sa.String(), nullable=False),
-        sa.Column("second", sa.String(), nullable=False),
-        sa.Column("delta", sa.Float(), nullable=True),
-        sa.Column("low", sa.Float(), nullable=True),
-        sa.Column("high", sa.Float(), nullable=True),
-        sa.Column("p", sa.Float(), nullable=True),
-        sa.Column("n", sa.Integer(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=True),
-        sa.ForeignKeyConstraint(["model_id"], ["model.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("model_id", "measure", "first", "second"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "rating",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("judge_id", sa.Integer(), nullable=False),
-        sa.Column("model_id", sa.Integer(), nullable=False),
-        sa.Column("example_id", sa.Integer(), nullable=False),
-        sa.Column("turn", sa.Integer(), nullable=False),
-        sa.Column("score", sa.Float(), nullable=True),
-        sa.Column("scores", sa.JSON(), nullable=True),
-        sa.Column("confidence", sa.Float(), nullable=True),
-        sa.Column("reasoning", sa.String(), nullable=False),
-        sa.Column("raw", sa.String(), nullable=False),
-        sa.Column("failure", sa.String(), nullable=True),
-        sa.Column("flags", sa.JSON(), nullable=True),
-        sa.Column("tokens_in", sa.Integer(), nullable=True),
-        sa.Column("tokens_out", sa.Integer(), nullable=True),
-        sa.Column("cost", sa.Float(), nullable=True),
-        sa.Column("latency_s", sa.Float(), nullable=True),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("cached", sa.Boolean(), nullable=False),
-        sa.Column("reported_model", sa.String(), nullable=True),
-        sa.Column("created", sa.Float(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["example_id"],
-            ["example.id"],
-        ),
-        sa.ForeignKeyConstraint(["judge_id"], ["judge.id"], ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(
-            ["model_id"],
-            ["model.id"],
-        ),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("judge_id", "model_id", "example_id", "turn"),
-    )
-    op.create_table(
-        "ranking",
-        sa.Column("judge_id", sa.Integer(), nullable=False),
-        sa.Column("model_id", sa.Integer(), nullable=False),
-        sa.Column("turn", sa.Integer(), nullable=False),
-        sa.Column("strength", sa.Float(), nullable=True),
-        sa.Column("low", sa.Float(), nullable=True),
-        sa.Column("high", sa.Float(), nullable=True),
-        sa.Column("n", sa.Integer(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=True),
-        sa.ForeignKeyConstraint(["judge_id"], ["judge.id"], ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(
-            ["model_id"],
-            ["model.id"],
-        ),
-        sa.PrimaryKeyConstraint("judge_id", "model_id", "turn"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "audit",
-        sa.Column("judge_id", sa.Integer(), nullable=False),
-        sa.Column("measure", sa.String(), nullable=False),
-        sa.Column("subject", sa.String(), nullable=False),
-        sa.Column("value", sa.Float(), nullable=True),
-        sa.Column("low", sa.Float(), nullable=True),
-        sa.Column("high", sa.Float(), nullable=True),
-        sa.Column("n", sa.Integer(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=True),
-        sa.Column("details", sa.JSON(), nullable=True),
-        sa.ForeignKeyConstraint(["judge_id"], ["judge.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("judge_id", "measure", "subject"),
-        sqlite_with_rowid=False,
-    )
-
-
-def _create_judgment() -> None:
-    op.create_table(
-        "judgment",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("judge_id", sa.Integer(), nullable=False),
-        sa.Column("candidate_id", sa.Integer(), nullable=False),
-        sa.Column("baseline_id", sa.Integer(), nullable=False),
-        sa.Column("example_id", sa.Integer(), nullable=False),
-        sa.Column("turn", sa.Integer(), nullable=False, server_default=sa.text("0")),
-        sa.Column("order", sa.String(), nullable=False),
-        sa.Column("winner", sa.String(), nullable=True),
-        sa.Column("candidate_score", sa.Float(), nullable=True),
-        sa.Column("baseline_score", sa.Float(), nullable=True),
-        sa.Column("confidence", sa.Float(), nullable=True),
-        sa.Column("reasoning", sa.String(), nullable=False),
-        sa.Column("raw", sa.String(), nullable=False),
-        sa.Column("failure", sa.String(), nullable=True),
-        sa.Column("flags", sa.JSON(), nullable=True),
-        sa.Column("tokens_in", sa.Integer(), nullable=True),
-        sa.Column("tokens_out", sa.Integer(), nullable=True),
-        sa.Column("cost", sa.Float(), nullable=True),
-        sa.Column("latency_s", sa.Float(), nullable=True),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("cached", sa.Boolean(), nullable=False),
-        sa.Column("reported_model", sa.String(), nullable=True),
-        sa.Column("created", sa.Float(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["baseline_id"],
-            ["model.id"],
-        ),
-        sa.ForeignKeyConstraint(
-            ["candidate_id"],
-            ["model.id"],
-        ),
-        sa.ForeignKeyConstraint(
-            ["example_id"],
-            ["example.id"],
-        ),
-        sa.ForeignKeyConstraint(["judge_id"], ["judge.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("judge_id", "candidate_id", "baseline_id", "example_id", "order", "turn"),
-    )
-
-
-def _create_verdict() -> None:
-    op.create_table(
-        "verdict",
-        sa.Column("judge_id", sa.Integer(), nullable=False),
-        sa.Column("candidate_id", sa.Integer(), nullable=False),
-        sa.Column("baseline_id", sa.Integer(), nullable=False),
-        sa.Column("example_id", sa.Integer(), nullable=False),
-        sa.Column("turn", sa.Integer(), nullable=False, server_default=sa.text("0")),
-        sa.Column("outcome", sa.String(), nullable=False),
-        sa.Column("consistent", sa.Boolean(), nullable=True),
-        sa.Column("reason", sa.String(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["baseline_id"],
-            ["model.id"],
-        ),
-        sa.ForeignKeyConstraint(
-            ["candidate_id"],
-            ["model.id"],
-        ),
-        sa.ForeignKeyConstraint(
-            ["example_id"],
-            ["example.id"],
-        ),
-        sa.ForeignKeyConstraint(["judge_id"], ["judge.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("judge_id", "candidate_id", "baseline_id", "example_id", "turn"),
-        sqlite_with_rowid=False,
-    )
-
-
-def _create_winrate() -> None:
-    op.create_table(
-        "winrate",
-        sa.Column("judge_id", sa.Integer(), nullable=False),
-        sa.Column("candidate_id", sa.Integer(), nullable=False),
-        sa.Column("baseline_id", sa.Integer(), nullable=False),
-        sa.Column("turn", sa.Integer(), nullable=False, server_default=sa.text("0")),
-        sa.Column("wins", sa.Integer(), nullable=False),
-        sa.Column("losses", sa.Integer(), nullable=False),
-        sa.Column("ties", sa.Integer(), nullable=False),
-        sa.Column("failed", sa.Integer(), nullable=False),
-        sa.Column("win_rate", sa.Float(), nullable=True),
-        sa.Column("low", sa.Float(), nullable=True),
-        sa.Column("high", sa.Float(), nullable=True),
-        sa.Column("position_bias", sa.Float(), nullable=True),
-        sa.Column("length_controlled", sa.Float(), nullable=True),
-        sa.Column("length_controlled_low", sa.Float(), nullable=True),
-        sa.Column("length_controlled_high", sa.Float(), nullable=True),
-        sa.Column("reason", sa.String(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["baseline_id"],
-            ["model.id"],
-        ),
-        sa.ForeignKeyConstraint(
-            ["candidate_id"],
-            ["model.id"],
-        ),
-        sa.ForeignKeyConstraint(["judge_id"], ["judge.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("judge_id", "candidate_id", "baseline_id", "turn"),
-        sqlite_with_rowid=False,
-    )

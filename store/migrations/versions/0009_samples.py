@@ -1,6 +1,5 @@
 """Several samples of one answer: the further ones, each one's value, and how far they lie apart."""
 
-import sqlalchemy as sa
 from alembic import op
 
 revision = "0009"
@@ -8,29 +7,23 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
+_CHANGES = """
+CREATE TABLE sample (
+    id INTEGER NOT NULL, model_id INTEGER NOT NULL, example_id INTEGER NOT NULL, text VARCHAR,
+    turns JSON, thinking VARCHAR, thinking_tokens INTEGER, calls JSON, tokens_in INTEGER,
+    tokens_out INTEGER, finish_reason VARCHAR, latency_s FLOAT, cached BOOLEAN NOT NULL, reason VARCHAR,
+    created FLOAT NOT NULL, sample INTEGER NOT NULL,
+    PRIMARY KEY (id), UNIQUE (model_id, example_id, sample),
+    FOREIGN KEY (model_id) REFERENCES model (id) ON DELETE CASCADE,
+    FOREIGN KEY (example_id) REFERENCES example (id)
+);
+ALTER TABLE score ADD COLUMN samples JSON;
+ALTER TABLE modelscore ADD COLUMN samples INTEGER;
+ALTER TABLE modelscore ADD COLUMN samples_missing INTEGER;
+ALTER TABLE modelscore ADD COLUMN spread FLOAT
+"""
+
 
 def upgrade() -> None:
-    op.create_table(
-        "sample",
-        sa.Column("id", sa.Integer(), primary_key=True),
-        sa.Column("model_id", sa.Integer(), sa.ForeignKey("model.id", ondelete="CASCADE"), nullable=False),
-        sa.Column("example_id", sa.Integer(), sa.ForeignKey("example.id"), nullable=False),
-        sa.Column("text", sa.String(), nullable=True),
-        sa.Column("turns", sa.JSON(), nullable=True),
-        sa.Column("thinking", sa.String(), nullable=True),
-        sa.Column("thinking_tokens", sa.Integer(), nullable=True),
-        sa.Column("calls", sa.JSON(), nullable=True),
-        sa.Column("tokens_in", sa.Integer(), nullable=True),
-        sa.Column("tokens_out", sa.Integer(), nullable=True),
-        sa.Column("finish_reason", sa.String(), nullable=True),
-        sa.Column("latency_s", sa.Float(), nullable=True),
-        sa.Column("cached", sa.Boolean(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=True),
-        sa.Column("created", sa.Float(), nullable=False),
-        sa.Column("sample", sa.Integer(), nullable=False),
-        sa.UniqueConstraint("model_id", "example_id", "sample"),
-    )
-    op.add_column("score", sa.Column("samples", sa.JSON(), nullable=True))
-    op.add_column("modelscore", sa.Column("samples", sa.Integer(), nullable=True))
-    op.add_column("modelscore", sa.Column("samples_missing", sa.Integer(), nullable=True))
-    op.add_column("modelscore", sa.Column("spread", sa.Float(), nullable=True))
+    for statement in _CHANGES.split(";"):
+        op.execute(statement)
