@@ -3,12 +3,12 @@
 After Zheng et al. 2024, "Cheating automatic LLM benchmarks: null models achieve high win rates".
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import asdict
 from typing import Any, Final
 
 from engine.judges.answers import verdict
-from engine.judges.audit import Judged, audit, kin
+from engine.judges.audit import Figure, Judged, audit, kin
 from engine.judges.judge import ORDERS, WHOLE, Call, Pair, PairJudge
 from engine.judges.questions import drawn
 from engine.phases.judging.shared import given_answers, match_name, paid, until_stopped
@@ -17,6 +17,7 @@ from engine.plan.plan import Judge as JudgePlan
 from engine.stats.winrate import POINTS, Outcome, Points, bradley_terry, win_rate
 from store import records
 from store.records.alert import Alert, ConstantAnswerEvidence, KinEvidence
+from store.records.judging import IDENTICAL
 
 MEASURE = "constant_answer_wins"
 TOLERATED = 0.10
@@ -150,6 +151,7 @@ def _leanings(work: Work, judge_id: int, verdicts: list[records.Verdict]) -> lis
         for model in work.plan.models
     }
     matches: dict[tuple[int, int], list[Judged]] = defaultdict(list)
+    identical = Counter((row.candidate_id, row.baseline_id) for row in verdicts if row.reason == IDENTICAL)
     for row in verdicts:
         place = row.example_id
         candidate, baseline = texts.get(row.candidate_id, {}), texts.get(row.baseline_id, {})
@@ -164,9 +166,17 @@ def _leanings(work: Work, judge_id: int, verdicts: list[records.Verdict]) -> lis
             **asdict(figure),
         }
         for (candidate, baseline), judged in matches.items()
-        for figure in audit(judged, work.plan.data.seed)
+        for figure in (
+            *audit(judged, work.plan.data.seed),
+            *_same(identical[candidate, baseline], len(judged)),
+        )
         if figure.measure != "length_controlled"  # stands with the win rate
     ]
+
+
+def _same(count: int, n: int) -> list[Figure]:
+    """How many pairs were ties without a call."""
+    return [Figure("identical", float(count), None, None, n)] if count else []
 
 
 def _ranking(work: Work, judge_id: int, verdicts: list[records.Verdict]) -> list[dict[str, Any]]:
