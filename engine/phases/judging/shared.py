@@ -172,17 +172,14 @@ Outcome = TypeVar("Outcome", Judgment, Rating)
 def readable(work: Work, judge_id: int, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
     """The outcomes; raises Paused where none of a judge's first answers can be read, and forgets them."""
     (judge,) = work.recorder.rows(records.StoredJudge, id=judge_id)
-    tables: tuple[type[records.StoredJudgment] | type[records.StoredRating], ...]
+    tables: tuple[type[records.StoredJudgment | records.StoredRating], ...]
     tables = (records.StoredJudgment, records.StoredRating)
     reads = not judge.is_language_model or any(
         None in work.recorder.column(table, "failure", judge_id=judge_id) for table in tables
     )
     # What lacks its inputs has made no attempt.
-    unread = (
-        0
-        if reads
-        else sum(row.attempts > 0 for each in tables for row in work.recorder.rows(each, judge_id=judge_id))
-    )
+    stored = () if reads else (row for each in tables for row in work.recorder.rows(each, judge_id=judge_id))
+    unread = sum(row.attempts > 0 for row in stored)
     with closed_after(outcomes) as source:
         for outcome in source:
             yield outcome
