@@ -136,8 +136,9 @@ def compare_slices(
     """Each (candidate, baseline) of one measure on every slice where both have SMALLEST examples or more.
 
     Intervals by paired bootstrap, p-values by McNemar's exact test for shares and else by a paired
-    randomisation test. The slices of one candidate are a family, over all baselines and measures, as they are
-    shown together. Measures whose examples hang together have values and a difference alone.
+    randomisation test. The slices of one candidate are a family over all baselines and the measures that a
+    gate checks, and another over its other measures. Measures whose examples hang together have values and a
+    difference alone.
     """
     pairs = [_aligned(*pair) for pair in pairs]
     resamples = max(RESAMPLES, _PER_TEST * len(members))
@@ -159,9 +160,9 @@ def is_checked(measure: Measure) -> bool:
 
 
 def _ruled(found: Sequence[tuple[tuple[str, Comparison], Measure]]) -> list[Slice]:
-    families: dict[tuple[str, bool], list[int]] = defaultdict(list)
-    for place, ((name, comparison), _) in enumerate(found):
-        families[comparison.candidate, name in OF_THE_SET].append(place)
+    families: dict[tuple[str, bool, bool], list[int]] = defaultdict(list)
+    for place, ((name, comparison), measure) in enumerate(found):
+        families[comparison.candidate, name in OF_THE_SET, is_checked(measure)].append(place)
     ruled: dict[int, Slice] = {}
     for places_ in families.values():
         asked = [

@@ -333,7 +333,7 @@ def cost(case: CandidateFacts) -> AnsweredQuestion:
     if not said:
         why = "the plan does not use efficiency"
         return AnsweredQuestion(question, why, "missing", tuple(evidence), "cost", "not measured")
-    return AnsweredQuestion(question, "; ".join(said), "good", tuple(evidence), "cost")
+    return AnsweredQuestion(question, "; ".join(said), "neutral", tuple(evidence), "cost")
 
 
 def kept_of_full(case: CandidateFacts) -> AnsweredQuestion:

@@ -31,7 +31,7 @@ def model_costs(model: ModelRow) -> Iterator[tuple[str, str]]:
         yield "energy", f"missing: {use['energy_reason']}" if energy is None else f"{energy / 1000:.1f} kJ"
 
 
-Standing = Literal["good", "bad", "open", "missing"]
+Standing = Literal["good", "bad", "open", "neutral", "missing"]  # neutral: measured, without a verdict
 Topic = Literal[
     "base", "prompt", "forgotten", "slices", "cost", "full", "data", "judge", "changed"
 ]  # what a question is about, for those who lead on from it

@@ -39,8 +39,8 @@ def brief(alert: AlertRow) -> str | None:
         "baseline": alert.baseline,
         "measure": alert.measure,
         "judge": getattr(found, "judge", None),
-        # Only a critical alert sets the candidate's figure against a baseline's (`cut_alerts`).
-        "model": alert.candidate if alert.severity == "critical" else alert.baseline or alert.candidate,
+        # A warning is on the baseline's own answers, others set the candidate's beside them (`cut_alerts`).
+        "model": alert.baseline or alert.candidate if alert.severity == "warning" else alert.candidate,
     }
     if not kind.short or any(value is None and f"{{{name}}}" in kind.short for name, value in known.items()):
         return None

@@ -302,7 +302,7 @@ def test_cost_stands_beside_the_bases(store: Path) -> None:
     scores = (("base", "tokens_per_second", 100.0), ("tuned", "tokens_per_second", 60.0))
     found = answer(decided(store, scores=scores), "cost")
     said = "60.00 tokens/s, base 100.0; one measurement each, so no verdict"
-    assert (found.standing, found.answer) == ("good", said)
+    assert (found.standing, found.answer) == ("neutral", said)
 
 
 def test_changes_are_told_against_the_finished_run_of_that_name_before(store: Path) -> None:

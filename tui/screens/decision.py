@@ -71,6 +71,7 @@ STANDINGS = {
     "good": ("+", "$good"),
     "bad": ("−", "$bad"),
     "open": ("?", "$warn"),
+    "neutral": ("=", ""),
     "missing": ("·", "$muted"),
 }
 WORD = 14  # cells
