@@ -60,6 +60,10 @@ def _read_annotation(found: Imported, row: FileRecord) -> None:
     }
     found.graders.setdefault(judge, Grader(judge, "pairwise", details))
     points = _points(row)
+    glm = row.number("glm_preference")
+    if glm is not None and not 0 <= glm <= 1:
+        raise row.wrong("glm_preference", f"found {glm}; allowed: 0 to 1")
+    found.glm_preferences.setdefault((judge, candidate, baseline), []).append(glm)
     raw = _either(row, "raw_completion")
     winner = _winner(points)
     found.games.append(

@@ -111,6 +111,8 @@ class Imported:
     scores: list[Grade] = field(default_factory=list)  # by measures
     repeated_grades: list[Grade] = field(default_factory=list)
     repeated_matches: list[ImportedMatch] = field(default_factory=list)
+    # AlpacaEval's own prediction at equal length for each row of a judge, candidate and baseline
+    glm_preferences: dict[tuple[str, str, str], list[float | None]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def add_model(self, name: str) -> None:

@@ -17,7 +17,7 @@ from engine.phases.data import example_row
 from engine.phases.judging.audits import kinship, leanings, ranking
 from engine.phases.judging.shared import match_name
 from engine.stats.intervals import OPEN, SHARE, Ends, Interval, bootstrap_interval
-from engine.stats.length_control import points_at_equal_length
+from engine.stats.length_control import length_controlled
 from engine.stats.winrate import POINTS, Winner, position_bias, win_rate
 from store import records
 from store.write import Transaction
@@ -71,6 +71,20 @@ def slices(grades: list[Grade], examples: Mapping[str, Example]) -> dict[str, li
         if grade.turn:
             found[f"turn {grade.turn}"].append(grade)
     return {name: own for name, own in found.items() if len(own) < len(grades)}
+
+
+def _alpaca_eval_rate(judge_id: int, subject: str, preferences: list[float | None]) -> records.Audit:
+    """AlpacaEval's own length-controlled win rate: the mean over all of its rows."""
+    known = [value for value in preferences if value is not None]
+    whole = len(known) == len(preferences)
+    return records.Audit(
+        judge_id=judge_id,
+        measure="alpaca_eval_lc",
+        subject=subject,
+        value=float(np.mean(known)) if whole else None,
+        n=len(preferences),
+        reason=None if whole else f"{len(known):,} of {len(preferences):,} rows have a glm_preference",
+    )
 
 
 _SCALES: dict[str | None, Ends] = {"1-10": (1.0, 10.0), "1-5": (1.0, 5.0)}
@@ -224,6 +238,13 @@ class Writer:
             for turn in sorted({0, *(match.turn for match in matches)}):
                 chosen = [match for match in matches if turn in (0, match.turn)]
                 self._transaction.append(records.StoredWinRate(**self._win_rate(sides, turn, chosen)))
+        self._transaction.append(
+            [
+                _alpaca_eval_rate(self._judges[judge], match_name(candidate, baseline), found)
+                for (judge, candidate, baseline), found in self._imported.glm_preferences.items()
+                if any(value is not None for value in found)
+            ]
+        )
 
     def _rank(self) -> None:
         """Each judge's ranking of the models; the turns of an example count as one comparison."""
@@ -241,9 +262,11 @@ class Writer:
 
     def _audit(self, sides: tuple[str, str, str], matches: list[ImportedMatch]) -> None:
         judge, candidate, baseline = sides
+        texts = [(self._text(candidate, match), self._text(baseline, match)) for match in matches]
+        # Two equal texts say nothing of a judge's leanings: they stand for texts that are not both known.
+        known = [(one, other) if one is not None and other is not None else ("", "") for one, other in texts]
         judged = [
-            Judged(match.outcome, match.consistent, self._text(candidate, match), self._text(baseline, match))
-            for match in matches
+            Judged(match.outcome, match.consistent, *pair) for match, pair in zip(matches, known, strict=True)
         ]
         subject = match_name(candidate, baseline)
         self._transaction.append(leanings(self._judges[judge], subject, judged))
@@ -257,10 +280,11 @@ class Writer:
                 )
             )  # fmt: skip
 
-    def _text(self, model: str, match: ImportedMatch) -> str:
-        """What was judged: a turn's answer, or all of a conversation's."""
+    def _text(self, model: str, match: ImportedMatch) -> str | None:
+        """What was judged: a turn's answer, or all of a conversation's; None where it is unknown."""
         turns = self._imported.answers.get((model, match.example), ())
-        return "\n".join(turns[match.turn - 1 : match.turn] if match.turn else turns)
+        chosen = turns[match.turn - 1 : match.turn] if match.turn else turns
+        return "\n".join(chosen) if chosen else None
 
     def _sides(self, judge: str, candidate: str, baseline: str) -> dict[str, Any]:
         return {
@@ -279,10 +303,9 @@ class Writer:
             known = [point for point in points if point is not None]
             graded = mean([(point, 1.0) for point in known], SHARE)
         candidate, baseline = sides[1:]
-        controlled = points_at_equal_length(
-            points, [len(self._text(candidate, match)) for match in matches],
-            [len(self._text(baseline, match)) for match in matches],
-        )  # fmt: skip
+        texts = [[self._text(model, match) for match in matches] for model in (candidate, baseline)]
+        ours, theirs = ([None if text is None else len(text) for text in side] for side in texts)
+        controlled = length_controlled(points, ours, theirs)
         return self._sides(*sides) | {
             "turn": turn,
             "wins": counted.wins,
@@ -296,6 +319,7 @@ class Writer:
             "length_controlled": controlled.value,
             "length_controlled_low": controlled.low,
             "length_controlled_high": controlled.high,
+            "length_controlled_reason": controlled.reason,
             "reason": None if graded.value is not None else "every judgment failed",
         }
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.decision.judges import about_match
 from engine.errors import BadInput
 from engine.formats.importing import import_run
 from engine.gates.checks import compare_runs
 from store import database
-from store.read import history
+from store.read import history, judging
 from tests.formats import files
 
 Rows = list[dict[str, object]]
@@ -169,7 +170,40 @@ def test_alpaca_eval_gives_the_mean_preference_and_leaves_out_what_is_missing(
     assert [found[key] for key in ("wins", "losses", "ties", "failed")] == [2, 2, 2, 2]
     low, high = found["low"], found["high"]
     assert isinstance(low, float) and isinstance(high, float) and low < 0.505 < high
-    assert found["length_controlled"] is not None
+    assert found["length_controlled_reason"] == "fewer than 20 verdicts"
+
+
+def test_alpaca_evals_own_length_controlled_rate_is_kept_under_its_name(tmp_path: Path, store: Path) -> None:
+    path = files.alpaca_eval(tmp_path / "annotations.json", [1.0, 2.0, None])
+    rows = json.loads(path.read_text())
+    for row, predicted in zip(rows, (0.2, 0.9, 0.4), strict=True):
+        row["glm_preference"] = predicted
+    path.write_text(json.dumps(rows))
+    run = import_run("alpaca-eval", path, store)
+    judged = judging.judging(history.attach(database.connect(store)), run)
+    (said,) = (said.text for said in about_match(judged, judged.win_rates[0]) if "own LC" in said.text)
+    assert said == "AlpacaEval's own LC win rate: 50.00% over 3 rows"
+    del rows[0]["glm_preference"]
+    path.write_text(json.dumps(rows))
+    import_run("alpaca-eval", path, store)
+    partial = _rows(store, "SELECT value, reason FROM audit WHERE measure = 'alpaca_eval_lc'")[1]
+    assert partial == {"value": None, "reason": "2 of 3 rows have a glm_preference"}
+
+
+def test_nothing_is_computed_at_equal_length_where_texts_are_unknown(tmp_path: Path, store: Path) -> None:
+    games = [("model_1", "model_1") if place % 2 else ("model_2", "tie") for place in range(24)]
+    pairs = [
+        {"question_id": place, "model_1": "a", "model_2": "b", "g1_winner": one, "g2_winner": other,
+         "judge": ["gpt-4", "pair-v2"], "turn": 1}
+        for place, (one, other) in enumerate(games)
+    ]  # fmt: skip
+    import_run("mt-bench", files.lines(tmp_path / "gpt-4_pair.jsonl", pairs), store)
+    found = _rows(store, "SELECT win_rate, length_controlled, length_controlled_reason FROM winrate")[0]
+    assert found == {
+        "win_rate": 0.75,
+        "length_controlled": None,
+        "length_controlled_reason": "the texts of some pairs are unknown",
+    }
 
 
 def test_alpaca_evals_newer_names_of_price_and_time_are_read(tmp_path: Path, store: Path) -> None:

@@ -134,9 +134,7 @@ def record_audits(work: Work) -> None:
 def leanings(judge_id: int, subject: str, judged: Sequence[Judged], seed: int = 0) -> list[records.Audit]:
     """What one judge's verdicts on one match show about the judge."""
     return [
-        records.Audit(judge_id=judge_id, subject=subject, **asdict(figure))
-        for figure in audit(judged, seed)
-        if figure.measure != "length_controlled"  # stands with the win rate
+        records.Audit(judge_id=judge_id, subject=subject, **asdict(figure)) for figure in audit(judged, seed)
     ]
 
 
