@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from engine.decision.families import FAMILIES, JUDGE, OWN, family_of
@@ -107,10 +107,15 @@ class CandidateFacts:
     def name(self) -> str:
         return self.model.name
 
+    def is_chosen_on(self, row: ComparisonRow) -> bool:
+        """Whether a sweep chose the candidate by what the comparison is about."""
+        return self.model.is_chosen_on(row.kind, row.measure)
+
     def changes(self, baseline: ModelRow) -> list[ComparisonRow]:
         """The primary measures against one baseline.
 
-        Without measures of quality: its benchmarks, else the references' perplexity.
+        Without measures of quality: its benchmarks, else the references' perplexity. A gain on what the
+        candidate was chosen by is inconclusive.
         """
         rows = [
             row
@@ -120,7 +125,13 @@ class CandidateFacts:
         speaking = [row for row in rows if row.kind == "metric" and row.measure in self.measures]
         return (
             speaking
-            or [row for row in rows if row.kind == "benchmark"]
+            or [
+                replace(row, standing="inconclusive", needed=None)
+                if row.standing == "better" and self.is_chosen_on(row)
+                else row
+                for row in rows
+                if row.kind == "benchmark"
+            ]
             or [row for row in rows if row.kind == "metric" and row.measure in _SURPRISE]
         )
 
