@@ -440,7 +440,7 @@ def data_believed(case: CandidateFacts) -> AnsweredQuestion:
         said += "; it is better on the others too" if better else ""
     alike = similar_scores(case.facts.slice_scores, case.name, case.measures, case.facts.metrics)
     evidence += [row.said for row in alike]
-    if better_there := [row for row in alike if row.is_better]:
+    if better_there := [row for row in alike if row.standing == "better"]:
         standing = standing if standing == "bad" else "open"
         said += f"; it is better on those like a training question: {better_there[0].said}"
     if uses > 1:

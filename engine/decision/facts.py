@@ -174,21 +174,21 @@ def read(connection: history.Connection, run_id: int) -> RunFacts:
 class SimilarScore:
     """A measure on examples that resemble a training question with another answer, and on the rest.
 
-    `is_better`: better on them than on the rest, by more than chance.
+    `standing` is "better" or "worse" on them where chance is ruled out, else "inconclusive", or "not tested".
     """
 
     measure: str
     similar: float
     rest: float
     n: int
-    is_better: bool
+    standing: str
 
     @property
     def said(self) -> str:
-        values = (
-            f"{number(self.similar)} on {self.n} like a training question, {number(self.rest)} on the rest"
+        return (
+            f"{self.measure} {number(self.similar)} on {self.n} like a training question, "
+            f"{number(self.rest)} on the rest: {self.standing}"
         )
-        return f"{self.measure} {values}"
 
 
 def similar_scores(
@@ -202,9 +202,11 @@ def similar_scores(
         alike, rest = own.get((measure, slices.SIMILAR)), own.get((measure, slices.UNLIKE))
         if alike is None or rest is None or alike.value is None or rest.value is None:
             continue
-        higher = directions.get(measure) != "lower"
-        better = alike.p is not None and alike.p <= LEVEL and (alike.value > rest.value) == higher
-        found.append(SimilarScore(measure, alike.value, rest.value, alike.n, better))
+        standing = "not tested" if alike.p is None else "inconclusive"
+        if alike.p is not None and alike.p <= LEVEL:
+            higher = directions.get(measure) != "lower"
+            standing = "better" if (alike.value > rest.value) == higher else "worse"
+        found.append(SimilarScore(measure, alike.value, rest.value, alike.n, standing))
     return found
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_ind
+from scipy.stats import hypergeom, ttest_ind
 
 from engine.compare.slices import (
     MeasureColumn,
@@ -106,6 +106,14 @@ def test_p_values_are_corrected_for_the_number_of_slices() -> None:
     broken = found["broken"].comparison
     assert broken.ruling is not None and broken.ruling.size == 3
     assert broken.ruling.p == pytest.approx(3 * (broken.p or 0))
+
+
+def test_examples_like_training_questions_are_tested_against_those_unlike_them() -> None:
+    """Those that leaked (right, all of them) are in neither part."""
+    parts = {"similar to training": MEMBERS["broken"], "unlike training": MEMBERS["same"]}
+    one = made("new", {key: float(key[0] in "bf" or key == "s0") for key in IDS})
+    for found in valued(one, parts).values():
+        assert found.p == pytest.approx(2 * hypergeom.cdf(1, 40, 21, 20))
 
 
 def test_measures_of_no_gate_do_not_dilute_those_of_one() -> None:

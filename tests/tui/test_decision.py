@@ -383,8 +383,9 @@ def test_a_score_that_is_better_on_what_training_resembles_says_so() -> None:
 
     values = {"direction": "higher", "low": 0.0, "high": 1.0, "unit": "", "version": "1", "source": ""}
     metric = StoredMetric(run_id=1, position=0, measure="exact_match", meaning="", settings=None, **values)
-    for p, better in ((0.01, True), (0.4, False)):
+    for p, standing in ((0.01, "better"), (0.4, "inconclusive"), (None, "not tested")):
         rows = [row("similar to training", 0.9, p), row("unlike training", 0.5, 0.01)]
         [found] = similar_scores(rows, "tuned", ["exact_match", "rougeL"], [metric])
-        assert found.is_better is better
-        assert found.said == "exact_match 0.900 on 50 like a training question, 0.500 on the rest"
+        assert found.said == (
+            f"exact_match 0.900 on 50 like a training question, 0.500 on the rest: {standing}"
+        )
