@@ -209,7 +209,7 @@ def _unsettled(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> 
     elif prompt.standing == "open":
         said = f"not shown to beat a good prompt: {_without_lead(prompt, 'inconclusive')}"
         reasons.append(Reason(said, topic="prompt"))
-    if case.model.chosen_on:
+    if case.model.chosen_on or (case.base and any(map(case.is_chosen_on, case.changes(case.base)))):
         reasons.append(Reason(f"inconclusive: {chosen(case.model)}", topic="data"))
     if forgot.standing == "missing":
         reasons.append(Reason(f"what it forgot is unknown: {forgot.answer}", topic="forgotten"))

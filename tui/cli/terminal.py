@@ -100,7 +100,7 @@ def print_head(found: RunSections) -> None:
 
 
 WORD_SIGNS = {"ship": "+", "don't ship": "-", "inconclusive": "?"}
-ANSWER_SIGNS = {"good": "+", "bad": "-", "open": "?", "missing": "·"}
+ANSWER_SIGNS = {"good": "+", "bad": "-", "open": "?", "neutral": "=", "missing": "·"}
 
 
 def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
@@ -120,7 +120,7 @@ def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
             for answer in verdict.answers:
                 _print_answer(answer)
     if full:
-        paragraph("+ good · - bad · ? inconclusive · · not known")
+        paragraph("+ good · - bad · ? inconclusive · = without a verdict · · not known")
 
 
 def _print_answer(answer: AnsweredQuestion) -> None:
@@ -801,7 +801,7 @@ def _print_slices(section: SlicesSection, *, everything: bool, find: str) -> Non
     for (candidate, baseline), rows in pairs.items():
         _print_slices_of(f"{candidate} / {baseline}", rows)
     if len(shown) < len(found):
-        paragraph("p is Holm-corrected for all slices and measures; --slices shows all of them")
+        paragraph("p is Holm-corrected for all slices and measures (of no gate: apart); --slices shows them")
 
 
 def _print_uncompared(slices: Mapping[tuple[str, str], list[SliceScoreRow]]) -> None:

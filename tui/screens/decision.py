@@ -72,6 +72,7 @@ STANDINGS = {
     "good": ("+", "$good"),
     "bad": ("−", "$bad"),
     "open": ("?", "$warn"),
+    "neutral": ("=", ""),
     "missing": ("·", "$muted"),
 }
 WORD = 14  # cells

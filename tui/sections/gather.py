@@ -79,7 +79,7 @@ def gather(connection: Connection, run_id: int) -> RunSections:
         measures=measures(models, metrics, scores, comparisons, alerts),
         judging=judging(judges),
         benchmarks=benchmarks(models, benchmark_rows, slices.corpora(connection, run_id)),
-        forgetting=forgotten(comparisons),
+        forgetting=forgotten(comparisons, models),
         slices=SlicesSection(
             slices.slices(connection, run_id), slice_scores, slices.disparities(connection, run_id)
         ),
