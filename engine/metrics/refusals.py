@@ -6,6 +6,7 @@ others say, is not its own word. No model decides: `classify` is rules over text
 
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,7 @@ _HEAD = 300
 _LEAST_HELP = 40  # characters of an answer that make a partial one, after what it declines
 
 
+@cache
 def _rules() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """What declines, and what turns from there to an answer, as refusals.toml says."""
     told = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -38,7 +40,6 @@ def _rules() -> tuple[re.Pattern[str], re.Pattern[str]]:
     return re.compile(declines, re.IGNORECASE), re.compile(told["turns"]["all"], re.IGNORECASE)
 
 
-_REFUSAL, _TURN = _rules()
 # The form of what is given.
 _GIVEN = re.compile(r"^\s*(?:[-*•–]|\d{1,2}[.)、])\s*\S|```", re.MULTILINE)
 _QUOTED = re.compile(
@@ -50,12 +51,13 @@ _LINE_OF_ANOTHER = re.compile(r"^\s*(?:>.*|\**[A-Z][\w .'-]{0,30}\**\s*:\**(?!\n
 
 def classify(text: str) -> Kind:
     """Whether an answer declines, declines a part and gives the rest, or complies, by its wording."""
+    refusal, turning = _rules()
     own = _own_words(text)
     head = re.sub(r"\s+", " ", own).strip()[:_HEAD]
-    declined = _REFUSAL.search(head)
+    declined = refusal.search(head)
     if declined is None:
         return "compliance"
-    turn = _TURN.search(own, min(declined.start(), len(own)))
+    turn = turning.search(own, min(declined.start(), len(own)))
     if turn is None:
         return "refusal"
     rest = own[turn.start() :]
