@@ -242,6 +242,7 @@ def _answer(responses: Any, choices: Sequence[tuple[str, float]]) -> str:
 
 # In what a run keeps of a model: the flags of the lm_eval command that asks the same.
 ASKED = "benchmarks_asked"
+NO_COMMAND = "no_command"  # why there are none
 EXAMPLES = "few-shot examples"
 LIMIT = "limit"
 
@@ -274,6 +275,6 @@ def _limit(limit: Any) -> str:
 
 
 def command(details: Mapping[str, Any] | None) -> str:
-    """The lm_eval command that gives the same numbers; "" for a model that was measured elsewhere."""
+    """The lm_eval command that gives the same numbers; "" where none does."""
     flags = (details or {}).get(ASKED) or {}
     return shlex.join(["lm_eval", "run", *flags["command"]]) if flags.get("command") else ""

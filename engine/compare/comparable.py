@@ -129,7 +129,7 @@ def paired_candidates(older: Side, newer: Side) -> tuple[list[Pair], list[Incomp
 
 
 # What decides a model's answers beside its weights, as its details keep it.
-_ASKED = ("system", "chat_template_kwargs", "template")
+_ASKED = ("system", "chat_template_kwargs", "template", "rejected")
 
 
 def settings_apart(sides: Sides, pairs: Sequence[Pair]) -> list[str]:

@@ -184,7 +184,7 @@ class BatchAsker(ServerAsker):
                 continue  # asked again one by one, where it fails with its reason
             cost = cost_of(self._price, reply)
             half = None if cost is None else cost * (1 - self._ledger.prices.batch_discount)
-            yield str(entry["custom_id"]), replace(reply, cost=half)
+            yield str(entry["custom_id"]), replace(reply, cost=half, rejected=sorted(self._rejected) or None)
 
     def _path(self, batch: Batch) -> Path:
         return self._notes / f"{batch.digest}.json"

@@ -1,16 +1,18 @@
 """lm-eval tasks on every set of weights, and candidates against baselines question by question."""
 
+import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
-from engine.benchmarks.results import ASKED, GROUPS, KnownTask, TaskResult, asked_as
+from engine.benchmarks.results import ASKED, GROUPS, NO_COMMAND, KnownTask, TaskResult, asked_as
 from engine.compare.benchmarks import BenchmarkQuestion, Key, Measured, compare_scores, group_samples
 from engine.compare.comparison import Comparison
-from engine.models.folder import QUANTIZE
 from engine.models.gguf_file import is_gguf
+from engine.models.prompt import PINNED_DATE
 from engine.phases.generate import Loader
 from engine.phases.work import Meter, Piece, Work, closed_after
 from engine.plan.plan import Benchmarks, Model
@@ -22,12 +24,17 @@ PHASE = "benchmarks"
 
 
 def first_with_weights(work: Work, model: Model) -> Model:
-    """The model that is benchmarked for all that have its weights."""
-    return next(other for other in work.plan.models if other.weights == model.weights)
+    """The model that is benchmarked for all that have its weights, and whose template is told the same."""
+    templated = work.plan.benchmarks is None or work.plan.benchmarks.apply_chat_template
+
+    def asked(one: Model) -> tuple[object, ...]:
+        return one.weights, one.chat_template_kwargs if templated else None
+
+    return next(other for other in work.plan.models if asked(other) == asked(model))
 
 
 def is_benchmarked(work: Work, model: Model) -> bool:
-    """Whether tasks run on this model: it has weights here, and no model before it has the same."""
+    """Whether tasks run on this model: it has weights here, and no model before it is asked the same."""
     return model.kind == "local" and first_with_weights(work, model) is model
 
 
@@ -63,19 +70,30 @@ def benchmark(work: Work, model: Model, loader: Loader) -> None:
 
 
 def _keep_asked(work: Work, model: Model, settings: Benchmarks) -> None:
-    """Keeps how the tasks are asked: the flags with which lm_eval gives the same numbers."""
     details = work.recorder.rows(records.StoredModel, id=work.model_ids[model.name])[0].details or {}
+    asked = how_asked(model, settings, details)
+    work.recorder.set_model(work.model_ids[model.name], details={**details, ASKED: asked})
+
+
+def how_asked(model: Model, settings: Benchmarks, details: Mapping[str, Any]) -> dict[str, Any]:
+    """How the tasks are asked: the flags with which lm_eval gives the same numbers, or why none do."""
     applied = settings.apply_chat_template and bool(details.get("template"))
+    asked = {"apply_chat_template": applied, "limit": settings.limit}
+    if reason := _inexact(model, details, applied):
+        return {**asked, NO_COMMAND: reason}
     file = Path(str(model.path))
+    adapter = None if model.adapter is None else str(model.adapter)
     arguments = {
-        **(
-            {"pretrained": file.parent, "gguf_file": file.name}
-            if is_gguf(file)
-            else {"pretrained": model.path}
-        ),
-        **{"revision": model.revision, "peft": model.adapter, "dtype": details.get("dtype")},
-        **(QUANTIZE[model.quantize] if model.quantize else {}),
-        "enable_thinking": model.chat_template_kwargs.get("enable_thinking"),
+        **({"pretrained": str(file.parent), "gguf_file": file.name} if is_gguf(file) else {}),
+        "revision": model.revision,
+        "peft": adapter,
+        "tokenizer": adapter if (details.get("adapter") or {}).get("own_tokenizer") else None,
+        "dtype": details.get("dtype"),
+        "trust_remote_code": model.trust_remote_code or None,
+        "chat_template_args": (model.chat_template_kwargs or None) if applied else None,
+    }
+    told = {"pretrained": model.path} | {
+        name: value for name, value in arguments.items() if value is not None
     }
     flags = {
         "--include_path": settings.include,
@@ -84,14 +102,29 @@ def _keep_asked(work: Work, model: Model, settings: Benchmarks) -> None:
         "--batch_size": settings.batch_size,
     }
     found = [
-        *("--model", "hf", "--model_args"),
-        *(f"{name}={value}" for name, value in arguments.items() if value is not None),
+        *("--model", "hf", "--model_args", json.dumps(told, ensure_ascii=False)),
         *("--tasks", ",".join(settings.tasks)),
         *(part for flag, value in flags.items() if value is not None for part in (flag, str(value))),
         *(["--apply_chat_template", "--fewshot_as_multiturn", "true"] if applied else []),
     ]
-    asked = {"apply_chat_template": applied, "limit": settings.limit, "command": found}
-    work.recorder.set_model(work.model_ids[model.name], details={**details, ASKED: asked})
+    return {**asked, "command": found}
+
+
+def _inexact(model: Model, details: Mapping[str, Any], applied: bool) -> str | None:
+    """Why lm_eval 0.4.13 cannot load what was measured here."""
+    if applied and PINNED_DATE in details.get("notes", ()):
+        return "it tells the chat template today's date"
+    if model.quantize:
+        return "it quantises no weights as it loads them"
+    if is_gguf(Path(str(model.path))) and details.get("quantisation"):
+        return "it computes with a GGUF file's packed weights, which rounds otherwise"
+    if model.adapter is None:
+        return None
+    if not model.adapter.is_dir() and model.adapter_revision != model.revision:
+        return "it loads base and adapter at one revision"
+    if details.get("tokens") != details.get("vocabulary"):
+        return "under an adapter it cuts the model's vocabulary to the tokenizer's"
+    return None
 
 
 def _item(model: Model, task: str) -> str:
@@ -154,9 +187,18 @@ def _store(work: Work, model_id: int, result: TaskResult) -> None:
 
 
 def _reuse(work: Work, model: Model, known: KnownTask, found: runs.EarlierRow) -> None:
-    """Copies a previous run's results with their samples, so that this run is complete."""
+    """Copies a previous run's results with their samples, so that this run is complete.
+
+    A group's members come along where they had been asked by themselves, under identities of their own.
+    """
     recorder, model_id = work.recorder, work.model_ids[model.name]
-    rows = recorder.rows(records.StoredBenchmarkScore, model_id=found.model_id, identity=known.identity)
+    groups = _groups(work, found.model_id)
+    within = set(groups.get(known.task, ()))
+    rows = [
+        row
+        for row in recorder.rows(records.StoredBenchmarkScore, model_id=found.model_id)
+        if row.identity == known.identity or within.issuperset(groups.get(row.task, (row.task,)))
+    ]
     measured = {row.reused_from or found.run_id for row in rows}
     scores = [replace(row, model_id=model_id, reused_from=row.reused_from or found.run_id) for row in rows]
     samples = [
@@ -165,7 +207,6 @@ def _reuse(work: Work, model: Model, known: KnownTask, found: runs.EarlierRow) -
         for row in recorder.rows(records.StoredBenchmarkSample, model_id=found.model_id, task=task)
     ]
     tasks = {row.task for row in rows}
-    groups = _groups(work, found.model_id)
     members = {name: own for name, own in groups.items() if name == known.task or name in tasks}
     with recorder.transaction() as transaction:
         _append(work, transaction, model_id, scores, samples, members)
@@ -198,14 +239,16 @@ def benchmark_comparisons(work: Work) -> list[Comparison]:
     """Every benchmark metric of every candidate against each set of baseline weights."""
     if work.plan.benchmarks is None:
         return []
-    baselines = [model for model in work.plan.baselines if first_with_weights(work, model) is model]
+    baselines: dict[str, Model] = {}
+    for model in work.plan.baselines:
+        baselines.setdefault(first_with_weights(work, model).name, model)
     scores = {model.name: _measured(work, model) for model in work.plan.models}
     return [
         compare_scores(
             candidate.name, baseline.name, key, ours, scores[baseline.name][key], work.plan.data.seed
         )
         for candidate in work.plan.candidates
-        for baseline in baselines
+        for baseline in baselines.values()
         for key, ours in scores[candidate.name].items()
         if key in scores[baseline.name]
     ]

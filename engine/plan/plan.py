@@ -362,8 +362,12 @@ class Model(Table):
 
     @property
     def weights(self) -> tuple[object, ...]:
-        """What decides the weights: models that agree in it differ in their system prompts alone."""
-        return (self.path, self.revision, self.dtype, self.quantize, self.adapter, self.adapter_revision)
+        """What decides the weights: models that agree in it differ in their prompts alone.
+
+        Without a dtype the device decides it.
+        """
+        dtype = self.dtype if self.dtype != "auto" else f"auto on {self.device}"
+        return (self.path, self.revision, dtype, self.quantize, self.adapter, self.adapter_revision)
 
 
 class Generation(Table):
@@ -513,8 +517,13 @@ def _measured(plan: "Plan") -> list[str]:
         except BadInput:  # its settings are wrong, which is said of them
             return []
         names += [measure.name for measure in measures]
-        sampled = of_samples(plan.generation.samples, plan.metrics.pass_k)
-        names += [f"{kind}{k}:{item.name}" for item in measures if item.verdict for kind, k in sampled]
+        n, ks = plan.generation.samples, plan.metrics.pass_k
+        names += [
+            f"{kind}{k}:{item.name}"
+            for item in measures
+            if item.verdict
+            for kind, k in of_samples(item.needs, n, ks)
+        ]
     return names
 
 

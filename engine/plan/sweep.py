@@ -22,7 +22,7 @@ _EXAMPLE = '"outputs/checkpoint-*"'
 _MEANINGLESS = ("adapter", "adapter_revision", "server", "outputs", "model", "api", "api_key_env")
 _OF_THE_BASE_TOO = (
     *("system", "revision", "dtype", "device", "quantize", "device_map", "max_memory"),
-    "trust_remote_code",
+    *("trust_remote_code", "chat_template_kwargs"),
 )
 
 

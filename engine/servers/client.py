@@ -279,9 +279,10 @@ class Client:
         left_out: set[str] = set()
         while True:
             attempts += 1
+            refused = self._refused | left_out
             try:
                 async with self._own_places, self._server.slot(call) as fault:
-                    reply = await self._attempt(without(body, self._refused | left_out), fault)
+                    reply = await self._attempt(without(body, refused), fault)
             except _Unsupported as error:
                 left_out |= error.names
             except _Final as error:
@@ -305,7 +306,8 @@ class Client:
                 self._server.answers += 1
                 # Only now is it known that the parameter was what stood in the way.
                 self._refused |= left_out
-                return replace(reply, attempts=attempts, cost=cost_of(self._price, reply))
+                cost = cost_of(self._price, reply)
+                return replace(reply, attempts=attempts, cost=cost, rejected=sorted(refused) or None)
 
     def _tries(self, error: _Transient) -> int:
         told = isinstance(error, _Busy) and error.told

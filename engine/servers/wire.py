@@ -101,7 +101,8 @@ class Reply:
     is one.
     `repaired`: this is the answer to a second question, with the tokens, seconds and attempts of both.
     `choices`: the probability of each value that the deciding part of the answer could have had, where it is
-    known. `tokens_cached` of `tokens_in` the provider had read before; `fingerprint` is what it says about
+    known. `rejected` are the parameters that the server refuses, and this answer was made without.
+    `tokens_cached` of `tokens_in` the provider had read before; `fingerprint` is what it says about
     the version behind the model's name; `cost` is in US dollars, None where no price is known.
     """
 
@@ -121,6 +122,7 @@ class Reply:
     reasoning: str | None = None
     reasoning_tokens: int | None = None
     silent: bool = False
+    rejected: list[str] | None = None
 
     @property
     def version(self) -> str | None:

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from store.read.failures import CURRENT
 from store.read.history import Connection
 from store.read.query import ANSWERS, select
-from store.read.rows import ExampleRow, JudgmentRow, RatingRow, ResponseRow, ScoreRow, VerdictRow
+from store.read.rows import (
+    BenchmarkSampleRow,
+    ExampleRow,
+    JudgmentRow,
+    LeakTexts,
+    RatingRow,
+    ResponseRow,
+    ScoreRow,
+    VerdictRow,
+)
 from store.records import Annotation
 
 
@@ -161,29 +170,6 @@ class AnswerCaseRow:
     baseline_value: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class BenchmarkCaseRow:
-    doc_id: int
-    question: str
-    target: str
-    candidate_answer: str
-    candidate_value: float | None
-    baseline_answer: str
-    baseline_value: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class LeakCaseRow:
-    example: str
-    query: str
-    references: list[str] | None
-    tier: str
-    train_line: int
-    field: str
-    excerpt: str
-    train_text: str | None
-
-
 _ANSWERS = """
     SELECT e.example, e.query, e."references", e.label,
       rc.text AS candidate_answer, rc.reason AS candidate_reason, rc.thinking AS candidate_thinking,
@@ -235,33 +221,39 @@ def lost_cases(
     )
 
 
+_QUESTIONS = """
+    SELECT c.doc_id, c.question, c.target, c.answer AS candidate_answer, c.value AS candidate_value,
+      b.answer AS baseline_answer, b.value AS baseline_value
+    FROM model mc JOIN benchmarksample c ON c.model_id = mc.id
+    JOIN model mb ON mb.run_id = ?1 AND mb.name = ?3
+    JOIN benchmarksample b ON b.model_id = mb.id AND b.task = c.task AND b.metric = c.metric
+      AND b.filter = c.filter AND b.doc_id = c.doc_id AND b.prompt_hash = c.prompt_hash
+    WHERE mc.run_id = ?1 AND mc.name = ?2 AND c.task = ?4
+"""
+
+
 def benchmark_cases(
     connection: Connection, run_id: int, candidate: str, baseline: str, key: tuple[str, str, str], limit: int
-) -> list[BenchmarkCaseRow]:
+) -> list[BenchmarkSampleRow]:
     """The questions of one task, metric and filter that the candidate lost most on."""
-    return select(
-        connection,
-        BenchmarkCaseRow,
-        """
-        SELECT c.doc_id, c.question, c.target, c.answer AS candidate_answer, c.value AS candidate_value,
-          b.answer AS baseline_answer, b.value AS baseline_value
-        FROM model mc JOIN benchmarksample c ON c.model_id = mc.id
-        JOIN model mb ON mb.run_id = ?1 AND mb.name = ?3
-        JOIN benchmarksample b ON b.model_id = mb.id AND b.task = c.task AND b.metric = c.metric
-          AND b.filter = c.filter AND b.doc_id = c.doc_id AND b.prompt_hash = c.prompt_hash
-        WHERE mc.run_id = ?1 AND mc.name = ?2 AND c.task = ?4 AND c.metric = ?5 AND c.filter = ?6
-          AND c.value <> b.value
-        ORDER BY c.value - b.value, c.doc_id LIMIT ?7
-        """,
-        *(run_id, candidate, baseline, *key, limit),
-    )
+    chosen = "AND c.metric = ?5 AND c.filter = ?6 AND c.value <> b.value"
+    sql = f"{_QUESTIONS} {chosen} ORDER BY c.value - b.value, c.doc_id LIMIT ?7"
+    return select(connection, BenchmarkSampleRow, sql, run_id, candidate, baseline, *key, limit)
 
 
-def leak_cases(connection: Connection, run_id: int, limit: int) -> list[LeakCaseRow]:
+def benchmark_samples(
+    connection: Connection, run_id: int, candidate: str, baseline: str, task: str
+) -> list[BenchmarkSampleRow]:
+    """One task's questions with both models' answers, those that the candidate lost first."""
+    sql = f"{_QUESTIONS} ORDER BY c.value - b.value, c.doc_id"
+    return select(connection, BenchmarkSampleRow, sql, run_id, candidate, baseline, task)
+
+
+def leak_cases(connection: Connection, run_id: int, limit: int) -> list[LeakTexts]:
     """The surest leaks of a run."""
     return select(
         connection,
-        LeakCaseRow,
+        LeakTexts,
         """
         SELECT e.example, e.query, e."references", l.* FROM leak l JOIN example e ON e.id = l.example_id
         WHERE l.run_id = ? ORDER BY l.score DESC, l.id LIMIT ?

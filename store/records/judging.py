@@ -81,7 +81,26 @@ class StoredJudge(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredJudgment(Record):
+class GradingCall(Record):
+    """What came back from a grading call, and what it took."""
+
+    confidence: float | None = None  # 0 to 1, from the probabilities of the answer tokens
+    reasoning: str = ""
+    raw: str = ""
+    failure: str | None = None
+    flags: list[str] | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    cost: float | None = None
+    latency_s: float | None = None
+    attempts: int = 1
+    cached: bool = False
+    reported_model: str | None = None
+    created: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredJudgment(GradingCall):
     """One grading call: what came back, and what was understood of it."""
 
     UNIQUE: ClassVar = ("judge_id", "candidate_id", "baseline_id", "example_id", "order", "turn")
@@ -97,19 +116,6 @@ class StoredJudgment(Record):
     winner: Literal["candidate", "baseline", "tie"] | None = None  # None when the judgment failed
     candidate_score: float | None = None
     baseline_score: float | None = None
-    confidence: float | None = None  # 0 to 1, from the probabilities of the answer tokens
-    reasoning: str = ""
-    raw: str = ""
-    failure: str | None = None
-    flags: list[str] | None = None
-    tokens_in: int | None = None
-    tokens_out: int | None = None
-    cost: float | None = None
-    latency_s: float | None = None
-    attempts: int = 1
-    cached: bool = False
-    reported_model: str | None = None
-    created: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,13 +133,9 @@ class Verdict(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredWinRate(Record):
+class CountedVerdicts(Record):
     """One judge's verdicts on one candidate against one baseline, counted."""
 
-    judge_id: Annotated[int, KEY, Refers("judge", "CASCADE")]
-    candidate_id: Annotated[int, KEY, Refers("model")]
-    baseline_id: Annotated[int, KEY, Refers("model")]
-    turn: Annotated[int, KEY, ZERO] = 0
     wins: int
     losses: int
     ties: int
@@ -145,11 +147,22 @@ class StoredWinRate(Record):
     length_controlled: float | None = None
     length_controlled_low: float | None = None
     length_controlled_high: float | None = None
+    length_controlled_reason: str | None = None  # why there is none
     reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredRating(Record):
+class StoredWinRate(CountedVerdicts):
+    """The verdicts over whole answers (turn 0), or those on one turn."""
+
+    judge_id: Annotated[int, KEY, Refers("judge", "CASCADE")]
+    candidate_id: Annotated[int, KEY, Refers("model")]
+    baseline_id: Annotated[int, KEY, Refers("model")]
+    turn: Annotated[int, KEY, ZERO] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRating(GradingCall):
     """One pointwise grading call: one response, its score, and what was understood of it."""
 
     UNIQUE: ClassVar = ("judge_id", "model_id", "example_id", "turn")
@@ -161,19 +174,6 @@ class StoredRating(Record):
     turn: int = 0  # 0: the whole answer or conversation; from 1: that turn alone
     score: float | None = None  # on the judge's own scale; NULL when the rating failed
     scores: dict[str, float] | None = None  # by criterion of the rubric
-    confidence: float | None = None
-    reasoning: str = ""
-    raw: str = ""
-    failure: str | None = None
-    flags: list[str] | None = None
-    tokens_in: int | None = None
-    tokens_out: int | None = None
-    cost: float | None = None
-    latency_s: float | None = None
-    attempts: int = 1
-    cached: bool = False
-    reported_model: str | None = None
-    created: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

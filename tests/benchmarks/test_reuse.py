@@ -1,18 +1,25 @@
 """Whole runs of benchmarks: stored task by task, and taken over where the same weights were asked before."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lm_eval._cli.harness import HarnessCLI
 
 from engine.benchmarks import harness
+from engine.benchmarks.results import command
 from engine.errors import CannotRun
+from engine.models.prompt import PINNED_DATE
+from engine.phases.benchmarks import how_asked
+from engine.plan.plan import Benchmarks, Model
 from store import records
 from store.records.columns import values_of
 from store.write import Recorder
 from tests.benchmarks.tiny_tasks import CHOICE, FILTERED, GROUP, SECOND, write_task, write_tasks
 from tests.engine.runs import carry_out, lines, queue
 from tests.models.tiny import make_adapter, make_model
+from tui.sections.measures import _asked
 
 PLAN = """
 name = "benchmarks"
@@ -29,12 +36,30 @@ role = "candidate"
 path = "base"
 adapter = "adapter"
 device = "cpu"
+"""
+REST = """
 [generation]
 max_new_tokens = 2
 [metrics]
 use = ["length"]
 [benchmarks]
 include = "tasks"
+"""
+PROMPTED = """
+[[models]]
+name = "prompted"
+role = "candidate"
+path = "base"
+device = "cpu"
+system = "Be brief."
+"""
+TOLD = """
+[[models]]
+name = "told"
+role = "candidate"
+path = "base"
+device = "cpu"
+chat_template_kwargs = { tone = "dry, and short" }
 """
 TASKS = 'tasks = ["tiny_group", "tiny_filtered", "tiny_choice"]\n'
 
@@ -56,8 +81,8 @@ def folder(models: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, rest: str = TASKS, **options: Any) -> Recorder:
-    (folder / "plan.toml").write_text(PLAN + rest)
+def run(folder: Path, rest: str = TASKS, models: str = PLAN, **options: Any) -> Recorder:
+    (folder / "plan.toml").write_text(models + REST + rest)
     store = folder / "store"
     run_id = queue(store, folder / "plan.toml")
     if options:
@@ -103,6 +128,82 @@ def test_a_later_run_takes_over_what_the_same_weights_scored(folder: Path) -> No
     third = run(folder, cache=False)
     assert not told(third)
     assert {row["reused_from"] for row in rows(third, records.StoredBenchmarkScore, "base")} == {None}
+
+
+def test_weights_are_asked_once_for_all_that_are_told_the_same_and_each_candidate_is_compared(
+    folder: Path,
+) -> None:
+    head, first, tuned = PLAN.split("[[models]]")
+    before = run(
+        folder,
+        'tasks = ["tiny_choice", "tiny_group"]',
+        models="[[models]]".join([head + PROMPTED, first, tuned]) + TOLD,
+    )
+    asked = {name for name in ("prompted", "base", "tuned", "told")
+             if rows(before, records.StoredBenchmarkScore, name)}  # fmt: skip
+    assert asked == {"prompted", "tuned", "told"}
+    names = {row.id: row.name for row in before.rows(records.StoredModel, run_id=1)}
+    pairs = {
+        (names[row.candidate_id], names[row.baseline_id])
+        for row in before.rows(records.StoredComparison, kind="benchmark")
+    }
+    assert pairs == {(name, "base") for name in ("prompted", "tuned", "told")}
+    # A member that had been asked by itself comes with its group.
+    after = run(folder, 'tasks = ["tiny_group"]')
+    assert told(after) == ["tiny_group of tuned: reused from run 1, with the same weights"]
+    own = rows(after, records.StoredBenchmarkScore, "tuned")
+    assert {row["task"] for row in own} == {"tiny_group", "tiny_choice", "tiny_second"}
+    grouped = [row for row in after.rows(records.StoredComparison, kind="benchmark")
+               if row.measure == "tiny_group · acc" and row.candidate_id > 4]  # fmt: skip
+    assert [row.n for row in grouped] == [16]
+
+
+TEMPLATED = {"template": "1", "dtype": "float32", "tokens": 300, "vocabulary": 300}
+
+
+def asked(details: dict[str, Any] = TEMPLATED, **model: Any) -> dict[str, Any]:
+    known = Model.model_validate({"name": "m", "role": "candidate", "path": "org/m", **model})
+    return {"benchmarks_asked": how_asked(known, Benchmarks(tasks=("tiny_choice",)), details)}
+
+
+def test_the_command_is_one_that_lm_eval_reads_as_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"tone": "dry, and short", "enable_thinking": False}
+    adapted = TEMPLATED | {"adapter": {"own_tokenizer": True}}
+    said = command(asked(adapted, adapter="org/a", trust_remote_code=True, chat_template_kwargs=told))
+    monkeypatch.setattr("sys.argv", shlex.split(said))
+    given = HarnessCLI().parse_args()
+    assert given.model_args == {
+        "pretrained": "org/m",
+        "peft": "org/a",
+        "tokenizer": "org/a",
+        "dtype": "float32",
+        "trust_remote_code": True,
+        "chat_template_args": told,
+    }
+    assert given.tasks == ["tiny_choice"] and given.fewshot_as_multiturn
+
+
+@pytest.mark.parametrize(
+    ("model", "details", "reason"),
+    [
+        ({}, {"notes": [PINNED_DATE]}, "today's date"),
+        ({"quantize": "nf4"}, {}, "quantises no weights"),
+        ({"path": "small.gguf"}, {"quantisation": {"quant_method": "gguf"}}, "packed weights"),
+        ({"adapter": "org/a", "adapter_revision": "v2"}, {}, "at one revision"),
+        ({"adapter": "org/a"}, {"tokens": 290}, "cuts the model's vocabulary"),
+    ],
+)
+def test_where_lm_eval_would_give_other_numbers_the_reason_stands_for_a_command(
+    model: dict[str, Any],
+    details: dict[str, Any],
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.gguf").write_bytes(b"")
+    found = asked(TEMPLATED | details, **model)
+    assert command(found) == "" and reason in _asked(found)
 
 
 def test_other_weights_of_the_same_name_and_path_are_asked_themselves(folder: Path, models: Path) -> None:

@@ -207,3 +207,15 @@ def test_json_has_the_documented_shape(assay: Assay, history_store: Path) -> Non
     assert {"what", "reason"} == shown["incomparable"][0].keys()
     text = assay("compare", "1", "2", "--store", history_store).out
     assert "good (run 2) against good (run 1)" in text and "Not compared" in text
+
+
+def test_a_parameter_that_only_one_server_applied_sets_runs_apart(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "UPDATE model SET details = json_object('generation', json_object('temperature', 0.5))"
+    )
+    connection.execute(
+        """UPDATE model SET details = json_set(details, '$.rejected', json_array('temperature'))
+        WHERE run_id = 2"""
+    )
+    settings = compare_runs(connection, 1, 2).settings
+    assert settings and all("rejected none and ['temperature']" in said for said in settings)

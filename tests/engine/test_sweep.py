@@ -61,13 +61,14 @@ def names(plan: Plan) -> list[str]:
 
 
 def test_a_table_with_a_sweep_is_a_base_and_its_checkpoints_in_the_order_of_their_steps(folder: Path) -> None:
-    plan = parse_plan(
-        HEAD + 'models = { sweep = "outputs/checkpoint-*", dtype = "float32" }\n' + DATA, folder
-    )
+    told = "chat_template_kwargs = { enable_thinking = false }"
+    table = f'models = {{ sweep = "outputs/checkpoint-*", dtype = "float32", {told} }}\n'
+    plan = parse_plan(HEAD + table + DATA, folder)
     assert names(plan) == ["base", "checkpoint-1", "checkpoint-2", "checkpoint-10"]
     assert [model.role for model in plan.models] == ["baseline"] + 3 * ["candidate"]
     assert {model.path for model in plan.models} == {str(folder / "base")}
     assert {model.dtype for model in plan.models} == {"float32"}
+    assert all(model.chat_template_kwargs == {"enable_thinking": False} for model in plan.models)
     assert plan.model("checkpoint-10").adapter == folder / "outputs/checkpoint-10"
     assert (plan.sweep.keep, plan.sweep.by, plan.sweep.sample) == (3, None, 50)
 

@@ -346,7 +346,9 @@ def test_the_demo_store_tells_three_candidates_apart(store_folder: Path) -> None
 
 def test_a_score_that_is_better_on_what_training_resembles_says_so() -> None:
     def row(name: str, value: float, p: float | None) -> SliceScoreRow:
-        return SliceScoreRow("tuned", "exact_match", name, value, None, None, 50, 0, p, None)
+        return SliceScoreRow(
+            model="tuned", measure="exact_match", slice=name, value=value, n=50, missing=0, p=p
+        )
 
     values = {"direction": "higher", "low": 0.0, "high": 1.0, "unit": "", "version": "1", "source": ""}
     metric = StoredMetric(run_id=1, position=0, measure="exact_match", meaning="", settings=None, **values)

@@ -49,9 +49,9 @@ class SamplesScreen(RunScreen):
         return join([self.NAME, about, f"run {self.run_id}"], "  ")
 
     def read_run(self, connection: "Connection") -> "list[BenchmarkSampleRow]":
-        from store.read import history
+        from store.read import answers
 
-        return history.benchmark_samples(connection, self.run_id, *self._pair, self._benchmark)
+        return answers.benchmark_samples(connection, self.run_id, *self._pair, self._benchmark)
 
     def show_run(self, data: "list[BenchmarkSampleRow]") -> None:
         self.query_one("#heading", Line).set(join(["  ", COLUMNS.heading(self.size.width - 2)]))

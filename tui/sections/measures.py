@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from engine.benchmarks.results import asked_as, command
+from engine.benchmarks.results import ASKED, NO_COMMAND, asked_as, command
 from engine.compare.forgetting import Conclusion, ForgettingRow, conclusions, forgetting
 from engine.decision.families import change, family, family_of, needs_of, rank
 from store.read.rows import AlertRow, BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow
@@ -56,17 +57,16 @@ def benchmarks(
 ) -> BenchmarksSection:
     names = {row.model for row in rows}
     measured = [model for model in models if model.name in names]
-    asked = tuple(
-        AskedAs(
-            model.name,
-            ", ".join(f"{what} {how}" for what, how in asked_as(model.details).items() if how != "none"),
-            command(model.details),
-        )
-        for model in measured
-    )
+    asked = tuple(AskedAs(model.name, _asked(model.details), command(model.details)) for model in measured)
     return BenchmarksSection(
         tuple(model.name for model in measured), rows, corpora, tuple(item for item in asked if item.said)
     )
+
+
+def _asked(details: Mapping[str, Any] | None) -> str:
+    said = ", ".join(f"{what} {how}" for what, how in asked_as(details).items() if how != "none")
+    reason = ((details or {}).get(ASKED) or {}).get(NO_COMMAND)
+    return f"{said}; no lm_eval command gives these numbers: {reason}" if reason else said
 
 
 def forgotten(comparisons: Sequence[ComparisonRow]) -> ForgettingSection:
@@ -88,6 +88,14 @@ class SlicesSection:
 
     def worst(self, count: int) -> list[SliceRow]:
         return worst(self.rows, count)
+
+    @property
+    def uncompared(self) -> dict[tuple[str, str], list[SliceScoreRow]]:
+        """Every model's value by measure and slice, where no slice was compared."""
+        found: dict[tuple[str, str], list[SliceScoreRow]] = {}
+        for row in () if self.rows else self.scores:
+            found.setdefault((row.measure, row.slice), []).append(row)
+        return found
 
 
 DIRECTION = {"higher": "higher is better", "lower": "lower is better", "none": "no better direction"}

@@ -92,6 +92,8 @@ _FACTS = (
         "attention",
         "device",
         "device_map",
+        "vocabulary",
+        "tokens",
         "tokenizer",
         "tokenization",
         "template",
@@ -100,7 +102,17 @@ _FACTS = (
         "system",
     ),
 )
-_ADAPTER = ("path", "commit", "hash", "peft_type", "r", "lora_alpha", "use_dora", "use_rslora")
+_ADAPTER = (
+    "path",
+    "commit",
+    "hash",
+    "peft_type",
+    "r",
+    "lora_alpha",
+    "use_dora",
+    "use_rslora",
+    "own_tokenizer",
+)
 _DATA = {
     "selected": "examples evaluated",
     "split": "split",
