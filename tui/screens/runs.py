@@ -133,7 +133,7 @@ class History(NamedTuple):
     total: int
 
 
-class Outcome(NamedTuple):
+class RunOutcome(NamedTuple):
     """What came of a run's candidates: in words, and for a narrow column in signs, each with the best."""
 
     words: str
@@ -179,7 +179,7 @@ class RunsScreen(RunControls, MarkingScreen):
         self._search = ""
         self._trend = RunTrend((), ())
         self._first_measure = 0
-        self._decided: dict[RunRow, Outcome] = {}  # of runs with several candidates
+        self._decided: dict[RunRow, RunOutcome] = {}  # of runs with several candidates
 
     def compose(self) -> ComposeResult:
         yield from self.framed(
@@ -387,14 +387,14 @@ class RunsScreen(RunControls, MarkingScreen):
         return self.run_at_cursor
 
 
-def _outcome(connection: "Connection", run_id: int) -> Outcome:
+def _outcome(connection: "Connection", run_id: int) -> RunOutcome:
     from engine.decision.decision import decide, headline
     from tui.screens.decision import WORDS
 
     found = decide(connection, run_id)
     words = [each.word for each in found]
     signs = (f"{sign[0]}{words.count(word)}" for word, (sign, _) in WORDS.items() if word in words)
-    return Outcome(headline(found), f"{' '.join(signs)} {found[0].candidate}" if found else "")
+    return RunOutcome(headline(found), f"{' '.join(signs)} {found[0].candidate}" if found else "")
 
 
 def _trend(connection: "Connection", run_id: int, first: int) -> RunTrend:
