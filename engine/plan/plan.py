@@ -133,13 +133,15 @@ class Judging(Table):
     """Settings for all judges of a run.
 
     `max_cost`: US dollars, at which the run pauses; `prices` a price file instead of the shipped
-    one. `all_pairs`: candidates also play each other, not only the baselines. `cascade`: names of pairwise
+    one. `judge_identical`: two identical answers are judged like any others, and are no tie without a call.
+    `all_pairs`: candidates also play each other, not only the baselines. `cascade`: names of pairwise
     judges, the cheapest first; each sees only the pairs where the previous one is uncertain. `panel`: whether
     several judges also form a panel (None: when there are several of a kind).
     """
 
     max_cost: Annotated[float, Field(strict=True, gt=0)] | None = None
     prices: File | None = None
+    judge_identical: Flag = False
     all_pairs: Flag = False
     cascade: tuple[Name, ...] = ()
     panel: Flag | None = None
@@ -517,8 +519,13 @@ def _measured(plan: "Plan") -> list[str]:
         except BadInput:  # its settings are wrong, which is said of them
             return []
         names += [measure.name for measure in measures]
-        sampled = of_samples(plan.generation.samples, plan.metrics.pass_k)
-        names += [f"{kind}{k}:{item.name}" for item in measures if item.verdict for kind, k in sampled]
+        n, ks = plan.generation.samples, plan.metrics.pass_k
+        names += [
+            f"{kind}{k}:{item.name}"
+            for item in measures
+            if item.verdict
+            for kind, k in of_samples(item.needs, n, ks)
+        ]
     return names
 
 
