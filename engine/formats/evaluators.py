@@ -24,7 +24,7 @@ Table = Mapping[str, Any]
 
 
 @dataclass(slots=True)
-class Scored:
+class ScoredAnswer:
     """One answer of one model with its scores; a score that is missing has its reason beside it.
 
     `number` tells several answers to the same question apart, from 0.
@@ -47,7 +47,7 @@ class Evaluation:
     """What the files hold; `lower` names the measures of which less is better."""
 
     source: str
-    rows: list[Scored] = field(default_factory=list)
+    rows: list[ScoredAnswer] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     lower: set[str] = field(default_factory=set)
 
@@ -207,7 +207,7 @@ def _inspect_log(found: Evaluation, path: Path, log: Table, samples: Iterable[tu
         text = output.get("completion") or (_spoken(choices[0].get("message")) if choices else None)
         targets = sample.get("target") or ()
         found.rows.append(
-            Scored(
+            ScoredAnswer(
                 task, str(sample.get("id")), model, (_attached(_asked(sample.get("input")), attached),),
                 () if text is None else (_attached(text, attached),),
                 values or dict.fromkeys(named),
@@ -287,7 +287,7 @@ def _lighteval(found: Evaluation, path: Path) -> None:
         scores = {key: _finite(value) for key, value in metric.items()}
         own = doc.get("id")
         found.rows.append(
-            Scored(
+            ScoredAnswer(
                 named[1], None if own in (None, "") else str(own), name,
                 () if asked is None else (str(asked),), (str(texts[0]),) if texts else (), scores,
                 tuple(right or map(str, doc.get("gold") or ())),
@@ -328,7 +328,7 @@ def _deepeval(found: Evaluation, path: Path) -> None:
             if data.get("success") is (score < limit):
                 found.lower.add(f"deepeval:{name}")
         found.rows.append(
-            Scored(
+            ScoredAnswer(
                 "deepeval", str(case["name"]) if case.get("name") else None, str(model), tuple(asked),
                 tuple(said or ([] if answer is None else [str(answer)])), scores,
                 () if expected is None else (str(expected),), reasons=errors,
@@ -370,7 +370,7 @@ def _helm(found: Evaluation, path: Path) -> None:
             if "correct" in (reference.get("tags") or ())
         ]
         found.rows.append(
-            Scored(
+            ScoredAnswer(
                 task, own, model, (str((instance.get("input") or {}).get("text", "")),),
                 tuple(str(completion["text"]) for completion in completions[:1]),
                 scores.get((own, trial), {}), tuple(right), trial,
