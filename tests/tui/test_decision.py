@@ -102,6 +102,37 @@ def test_a_checkpoint_chosen_on_its_own_examples_is_not_settled(
     )
 
 
+def test_what_a_checkpoint_was_chosen_by_does_not_show_that_it_forgot_nothing(store: Path) -> None:
+    """By a benchmark, or held to a corpus; another one that is kept settles it."""
+    sweep = {"kept": True, "value": 0.9, "of": 9, "keep": 3, "sample": 50, "on_examples": 0}
+    by_task = {"sweep": sweep | {"measure": "arithmetic"}}
+    verdict = decided(store, details=by_task)
+    assert verdict.word == "inconclusive"
+    assert verdict.reasons[0] == (
+        "what it forgot is unknown: not settled: it was chosen as one of the best 3 of 9 checkpoints by "
+        "arithmetic, which favours it there; judge it by another corpus or benchmark"
+    )
+    corpus = benchmark(0.0, kind="corpus", measure="perplexity:general", direction="lower")
+    verdict = decided(store, [*GOOD, corpus], details=by_task)
+    assert verdict.word == "ship"
+    assert "arithmetic · acc not settled: it was chosen" in answer(verdict, "forgotten").answer
+    held = {"sweep": sweep | {"measure": "perplexity:general", "held_to": "arithmetic"}}
+    assert decided(store, [*GOOD, corpus], details=held).word == "inconclusive"
+    bits = {"sweep": sweep | {"measure": "bits_per_byte:general"}}
+    assert decided(store, [*GOOD[:2], corpus], details=bits).word == "inconclusive"
+    lost = decided(store, [*GOOD[:2], benchmark(-0.3)], details=by_task)
+    assert answer(lost, "forgotten").standing == "bad"  # what favours it explains no drop
+
+
+def test_a_gain_on_the_benchmark_that_chose_it_shows_nothing(store: Path) -> None:
+    sweep = {"kept": True, "value": 0.9, "of": 9, "keep": 3, "sample": 50, "on_examples": 0}
+    gain = benchmark(0.08, baseline_value=0.5)
+    assert answer(decided(store, [gain]), "base").standing == "good"
+    verdict = decided(store, [gain], details={"sweep": sweep | {"measure": "arithmetic"}})
+    assert answer(verdict, "base").standing == "open"
+    assert any("checkpoints by arithmetic" in reason for reason in verdict.reasons)
+
+
 def test_a_failed_gate_without_its_alert_never_ships(store: Path) -> None:
     assert decided(store, passed=False).word == "don't ship"
 
@@ -302,7 +333,7 @@ def test_cost_stands_beside_the_bases(store: Path) -> None:
     scores = (("base", "tokens_per_second", 100.0), ("tuned", "tokens_per_second", 60.0))
     found = answer(decided(store, scores=scores), "cost")
     said = "60.00 tokens/s, base 100.0; one measurement each, so no verdict"
-    assert (found.standing, found.answer) == ("good", said)
+    assert (found.standing, found.answer) == ("neutral", said)
 
 
 def test_changes_are_told_against_the_finished_run_of_that_name_before(store: Path) -> None:
@@ -352,8 +383,9 @@ def test_a_score_that_is_better_on_what_training_resembles_says_so() -> None:
 
     values = {"direction": "higher", "low": 0.0, "high": 1.0, "unit": "", "version": "1", "source": ""}
     metric = StoredMetric(run_id=1, position=0, measure="exact_match", meaning="", settings=None, **values)
-    for p, better in ((0.01, True), (0.4, False)):
+    for p, standing in ((0.01, "better"), (0.4, "inconclusive"), (None, "not tested")):
         rows = [row("similar to training", 0.9, p), row("unlike training", 0.5, 0.01)]
         [found] = similar_scores(rows, "tuned", ["exact_match", "rougeL"], [metric])
-        assert found.is_better is better
-        assert found.said == "exact_match 0.900 on 50 like a training question, 0.500 on the rest"
+        assert found.said == (
+            f"exact_match 0.900 on 50 like a training question, 0.500 on the rest: {standing}"
+        )
