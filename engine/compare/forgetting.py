@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from store.grouping import by_key
 from store.read.rows import ComparisonRow
 
 LENGTH = ("response_tokens", "response_words")
@@ -77,17 +78,13 @@ def forgetting(comparisons: Sequence[ComparisonRow]) -> list[ForgettingRow]:
 
     A corpus counts by its perplexity, or by bits per byte where perplexities are not comparable.
     """
-    pairs: dict[tuple[str, str], list[tuple[str, ComparisonRow]]] = {}
-    for aspect, row in _chosen(comparisons):
-        pairs.setdefault((row.candidate, row.baseline), []).append((aspect, row))
+    pairs = by_key(((row.candidate, row.baseline), (aspect, row)) for aspect, row in _chosen(comparisons))
     return [_row(*item) for items in pairs.values() for item in items]
 
 
 def conclusions(rows: Iterable[ForgettingRow]) -> list[Conclusion]:
     """One verdict for each candidate and baseline: forgotten as soon as one aspect is."""
-    pairs: dict[tuple[str, str], list[ForgettingRow]] = {}
-    for row in rows:
-        pairs.setdefault((row.candidate, row.baseline), []).append(row)
+    pairs = by_key(((row.candidate, row.baseline), row) for row in rows)
     return [_conclusion(*pair, items) for pair, items in pairs.items()]
 
 

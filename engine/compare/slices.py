@@ -31,6 +31,7 @@ from engine.stats.intervals import (
 )
 from engine.stats.paired import Paired, is_few_changed, mcnemar, paired_shares, undivided
 from engine.stats.resampling import Array, bootstrap_sums, swapped_sums
+from store.grouping import by_key
 from store.read.slices import OF_THE_SET
 
 SMALLEST = 5  # examples with a value, for a slice to be compared or tested
@@ -157,9 +158,10 @@ def is_checked(measure: Measure) -> bool:
 
 
 def _ruled(found: Sequence[tuple[tuple[str, Comparison], Measure]]) -> list[Slice]:
-    families: dict[tuple[str, bool], list[int]] = defaultdict(list)
-    for place, ((name, comparison), _) in enumerate(found):
-        families[comparison.candidate, name in OF_THE_SET].append(place)
+    families = by_key(
+        ((comparison.candidate, name in OF_THE_SET), place)
+        for place, ((name, comparison), _) in enumerate(found)
+    )
     ruled: dict[int, Slice] = {}
     for places_ in families.values():
         asked = [

@@ -124,7 +124,7 @@ def read_prometheus(path: Path) -> Imported:
         instruction = _text(row, "instruction")
         key = row.optional("id") or query_id(instruction)
         found.examples.setdefault(key, _example(row, key, instruction))
-        if _has(row, "response_A"):
+        if row.has("response_A") or _has_original(row, "response_A"):
             _read_pair(found, row, key)
         else:
             _read_grade(found, row, key)
@@ -200,10 +200,6 @@ def _answer(row: FileRecord) -> str:
 
 def _text(row: FileRecord, key: str) -> str:
     return row.text(f"orig_{key}") if _has_original(row, key) else row.text(key)
-
-
-def _has(row: FileRecord, key: str) -> bool:
-    return row.has(key) or _has_original(row, key)
 
 
 def _has_original(row: FileRecord, key: str) -> bool:

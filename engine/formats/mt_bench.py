@@ -22,7 +22,7 @@ _QUESTION = re.compile(r"\[Question\]\s*(.*?)\s*\[The Start of", re.DOTALL)
 def read_mt_bench(path: Path) -> Imported:
     """Everything in a folder, or in one judgment file. Raises BadInput naming file and line."""
     found = Imported("mt-bench")
-    files = _judgment_files(path)
+    files = sorted((path / "model_judgment").glob("*.jsonl")) if path.is_dir() else [path]
     if path.is_dir():
         _read_questions(found, path)
         for file in sorted((path / "model_answer").glob("*.jsonl")):
@@ -42,10 +42,6 @@ def read_mt_bench(path: Path) -> Imported:
                 raise BadInput(f"{row.path}:{row.line}: is no MT-Bench judgment, neither single nor pair")
     _name_baselines(found)
     return found
-
-
-def _judgment_files(path: Path) -> list[Path]:
-    return sorted((path / "model_judgment").glob("*.jsonl")) if path.is_dir() else [path]
 
 
 def _read_questions(found: Imported, folder: Path) -> None:

@@ -16,6 +16,7 @@ from engine.stats.intervals import Interval, bootstrap_interval
 from engine.stats.length_control import points_at_equal_length
 from engine.stats.winrate import POINTS, Winner, position_bias, win_rate
 from store import records
+from store.grouping import by_key
 from store.write import Transaction
 
 
@@ -193,9 +194,9 @@ class Writer:
                 for match in self._imported.matches
             ]
         )
-        groups: dict[tuple[str, str, str], list[ImportedMatch]] = defaultdict(list)
-        for match in self._imported.matches:
-            groups[match.judge, match.candidate, match.baseline].append(match)
+        groups = by_key(
+            ((match.judge, match.candidate, match.baseline), match) for match in self._imported.matches
+        )
         for sides, matches in groups.items():
             # Turn 0 holds all of them together, as these tools count; then every turn by itself.
             for turn in sorted({0, *(match.turn for match in matches)}):
@@ -271,9 +272,7 @@ class Writer:
                 for grade in self._imported.grades
             ]
         )
-        by_judge: dict[str, list[Grade]] = defaultdict(list)
-        for grade in self._imported.grades:
-            by_judge[grade.judge].append(grade)
+        by_judge = by_key((grade.judge, grade) for grade in self._imported.grades)
         for place, (judge, grades) in enumerate(by_judge.items()):
             self._declare(run_id, judge, place)
             self._summarise(judge, grades)
@@ -312,9 +311,7 @@ class Writer:
 
     def _scores(self, row: dict[str, Any], grades: list[Grade]) -> list[dict[str, Any]]:
         """The measure example by example; in a mean over examples each turn's score counts once."""
-        by_example: dict[str, list[Grade]] = defaultdict(list)
-        for grade in grades:
-            by_example[grade.example].append(grade)
+        by_example = by_key((grade.example, grade) for grade in grades)
         rows = []
         for example, own in by_example.items():
             found = summary(own)

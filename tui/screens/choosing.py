@@ -64,7 +64,7 @@ class FilteredScreen(AssayScreen):
 
     def filtered(self) -> None:
         """Shows what the filter keeps."""
-        raise NotImplementedError
+        self.redraw()
 
     def action_filter(self) -> None:
         before = self._search
@@ -96,7 +96,7 @@ class PairScreen(AssayScreen):
 
     def paired(self) -> None:
         """Shows the pair."""
-        raise NotImplementedError
+        self.redraw()
 
     def keep_pair(self) -> None:
         """Keeps the models that are still there; the first ones replace the others."""

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.events import Resize
 
 from engine.decision.changes import read_before
 from engine.decision.decision import AnsweredQuestion, Decision, verdicts
@@ -168,16 +167,12 @@ class DecisionScreen(RunScreen):
 
     def show_run(self, data: Page) -> None:
         self._page = data
-        self._draw()
-
-    def on_resize(self, event: Resize) -> None:
-        super().on_resize(event)
-        self._draw()
+        self.redraw()
 
     def _candidate(self, verdict: Decision, width: int) -> Content:
         return head(verdict, self._names, width)
 
-    def _draw(self) -> None:
+    def redraw(self) -> None:
         self._names = name_width(self._page.verdicts, self.size.width)
         titles = [
             fit(Content("  candidate"), self._names + 2),

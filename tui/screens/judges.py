@@ -6,7 +6,6 @@ from functools import lru_cache
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.events import Resize
 
 from engine.decision import judges
 from engine.decision.judges import Said
@@ -275,11 +274,7 @@ class JudgesScreen(PairScreen, RunScreen):
             self._candidate, self._baseline = matches[0]
         elif not matches:
             self.keep_pair()
-        self._draw()
-
-    def on_resize(self, event: Resize) -> None:
-        super().on_resize(event)
-        self._draw()
+        self.redraw()
 
     def names(self, role: str) -> list[str]:
         """The models on one side of a match: those that judges saw there, else those of the role."""
@@ -288,7 +283,7 @@ class JudgesScreen(PairScreen, RunScreen):
         played = [getattr(row, role) for row in self._judged.found.win_rates]
         return list(dict.fromkeys(played)) or [m.name for m in self._judged.models if m.role == role]
 
-    def _draw(self) -> None:
+    def redraw(self) -> None:
         if self._judged is None:
             return
         rows = self._judged.found.judges
@@ -368,6 +363,3 @@ class JudgesScreen(PairScreen, RunScreen):
             return False
         self.set_focus(self.table)
         return True
-
-    def paired(self) -> None:
-        self._draw()

@@ -6,7 +6,6 @@ from functools import lru_cache
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.events import Resize
 
 from store.read import history, slices
 from store.read.history import Connection
@@ -160,16 +159,12 @@ class SlicesScreen(PairScreen, FilteredScreen, RunScreen):
     def show_run(self, data: SlicesData) -> None:
         self._slices = data
         self.keep_pair()
-        self._draw()
-
-    def on_resize(self, event: Resize) -> None:
-        super().on_resize(event)
-        self._draw()
+        self.redraw()
 
     def names(self, role: str) -> list[str]:
         return [model.name for model in self._slices.models if model.role == role] if self._slices else []
 
-    def _draw(self) -> None:
+    def redraw(self) -> None:
         if self._slices is None:
             return
         pair = [
@@ -247,10 +242,4 @@ class SlicesScreen(PairScreen, FilteredScreen, RunScreen):
             self._measure = row.measure if row else self._chosen
         else:
             self._chosen, self._measure = self._measure, None
-        self._draw()
-
-    def filtered(self) -> None:
-        self._draw()
-
-    def paired(self) -> None:
-        self._draw()
+        self.redraw()
