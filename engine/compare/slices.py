@@ -19,17 +19,19 @@ from engine.metrics.metric import Measure, mean
 from engine.stats.family import DETECTABLE, LEVEL, holm
 from engine.stats.intervals import (
     FEW,
+    OPEN,
     ROUNDING,
     Interval,
     expanded,
     finite,
     of_equal,
     of_few,
+    of_mean,
     percentiles,
     wilson,
     within,
 )
-from engine.stats.paired import Paired, is_few_changed, mcnemar, paired_shares, undivided
+from engine.stats.paired import Paired, is_few_changed, mcnemar, of_difference, paired_shares, undivided
 from engine.stats.resampling import Array, bootstrap_sums, swapped_sums
 from store.grouping import by_key
 from store.read.slices import OF_THE_SET
@@ -103,7 +105,7 @@ def places(members: Mapping[str, Sequence[str]], ids: Sequence[str]) -> dict[str
 def slice_values(columns: Sequence[MeasureColumn], members: Members, seed: int = 0) -> list[SliceValue]:
     """Every column on every slice, with its 95 % interval and n.
 
-    The interval is the percentile bootstrap one, Wilson's for shares of right and wrong. The p-value
+    The interval is by the rules of `bootstrap_interval`. The p-value
     compares the slice with the rest of the examples, both of at least SMALLEST: Fisher's exact test for
     shares, Welch's for other means; other values, and those whose examples hang together, have none. All
     columns and slices that are shown together are corrected together.
@@ -112,7 +114,7 @@ def slice_values(columns: Sequence[MeasureColumn], members: Members, seed: int =
     for rows in members.values():
         resampled = _resampled([item.parts for item in columns], rows, seed)
         for place, (item, sums) in enumerate(zip(columns, resampled, strict=True)):
-            intervals[place].append(_interval(item, rows, sums))
+            intervals[place].append(_interval(item, rows, sums, seed))
     tested = [p for item in columns for p in _against_rest(item, members)]
     names = [name for _ in columns for name in members]
     corrected = list(tested)
@@ -187,7 +189,7 @@ def _split(sums: Array, parts: Sequence[Array]) -> list[Array]:
     return np.split(sums, list(accumulate(one.shape[1] for one in parts))[:-1], axis=1)
 
 
-def _interval(item: MeasureColumn, rows: NDArray[np.intp], sums: Array) -> Interval:
+def _interval(item: MeasureColumn, rows: NDArray[np.intp], sums: Array, seed: int) -> Interval:
     present = item.present[rows]
     n = int(np.count_nonzero(present))
     if n == 0:
@@ -201,9 +203,11 @@ def _interval(item: MeasureColumn, rows: NDArray[np.intp], sums: Array) -> Inter
     ends = (item.measure.low, item.measure.high)
     if np.all(parts == parts[0]):
         return Interval(value, *of_equal(value, n, ends), n)
-    values = item.measure.combine(sums)
-    low, high = of_few(value, values, n) if n < FEW else percentiles(values, expanded(n))
-    return Interval(value, *within(low, high, ends), n)
+    found = of_mean(parts[:, 0], ends, seed, RESAMPLES) if item.kind == "mean" else None
+    if found is None:
+        values = item.measure.combine(sums)
+        found = of_few(value, values, n) if n < FEW else percentiles(values, expanded(n))
+    return Interval(value, *within(*found, ends), n)
 
 
 def _against_rest(item: MeasureColumn, members: Members) -> list[float | None]:
@@ -276,7 +280,7 @@ def _compared(
     swapped = swapped_sums(ours, theirs, seed, resamples)
     widths = [pair[0].parts for pair in pairs]
     return [
-        _comparison(pair, rows, (resampled[id(pair[0])], resampled[id(pair[1])]), (first, second))
+        _comparison(pair, rows, (resampled[id(pair[0])], resampled[id(pair[1])]), (first, second), seed)
         for pair, first, second in zip(
             pairs, _split(swapped[0], widths), _split(swapped[1], widths), strict=True
         )
@@ -288,6 +292,7 @@ def _comparison(
     rows: NDArray[np.intp],
     resampled: tuple[Array, Array],
     swapped: tuple[Array, Array],
+    seed: int,
 ) -> Comparison:
     ours, theirs = pair
     measure, n = ours.measure, int(np.count_nonzero(ours.present[rows]))
@@ -307,9 +312,11 @@ def _comparison(
             if ours.kind == theirs.kind == "share" and (is_few_changed(gaps) or error <= ROUNDING):
                 low, high = paired_shares(ours.parts[shown, 0], theirs.parts[shown, 0])
             else:
-                low, high = of_few(delta, deltas, n) if n < FEW else percentiles(deltas, expanded(n))
-            if largest is not None:
-                low, high = within(low, high, (-largest, largest))
+                ends = OPEN if largest is None else (-largest, largest)
+                kinds = (ours.kind, theirs.kind)
+                means = None if "other" in kinds or kinds == ("share", "share") else gaps
+                found = of_difference(delta, error, means, deltas, n, ends, seed, RESAMPLES)
+                low, high = within(*found, ends)
             detectable = DETECTABLE * error if error > ROUNDING else None
             p = _swap_p(pair, rows, swapped, delta)
     paired = Paired(candidate, baseline, delta, low, high, p, n, detectable)

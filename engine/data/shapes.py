@@ -164,7 +164,7 @@ def _example(line: int, record: dict[str, Any], template: str | None, training: 
         label=_scalar(record, "label"),
         category=_scalar(record, "category"),
         schema=_schema(record),
-        tests=_texts(record, "tests"),
+        tests=() if _are_inputs(record.get("tests")) else _texts(record, "tests"),
         turns=turns,
         group=_scalar(record, "group"),
         line=line,
@@ -177,6 +177,7 @@ def _example(line: int, record: dict[str, Any], template: str | None, training: 
             and key not in tool_columns
             and not (key in POSSIBLE and calls is not None)
         }
+        | ({"tests": record["tests"]} if _are_inputs(record.get("tests")) else {})
         | (_turn_references(record, turns) if len(turns) > 1 else {}),
         tools=tools,
         calls=calls,
@@ -396,12 +397,14 @@ def _expected_calls(record: Mapping[str, Any], answer: Message | None) -> tuple[
 
 
 def _named_calls(record: Mapping[str, Any]) -> tuple[str, tuple[ToolCall, ...]] | None:
-    """The column that holds the calls that would be right, and these; None without one."""
+    """The column that holds the calls that would be right, and these; None without one, or without tools."""
+    if not _tool_columns(record):
+        return None
     for key in ("answers", *POSSIBLE):
         value = record.get(key)
         if isinstance(value, str):
             value = listed(value)
-        if value == [] and _tool_columns(record):
+        if value == []:
             return key, ()
         if key == "answers" and _are_calls(value):
             return key, tuple(ToolCall(name=call["name"], arguments=call["arguments"]) for call in value)
@@ -485,7 +488,7 @@ def _references(
         # MT-Bench lists one reference per turn; the query is the first turn.
         if isinstance(value, list) and len(turns) > 1:
             value = value[:1]
-        if key == "answers" and _are_calls(value):
+        if key == "answers" and _tool_columns(record) and _are_calls(value):
             used.add(key)
             continue
         items = value if isinstance(value, list) else [value]
@@ -548,6 +551,13 @@ def _texts(record: Mapping[str, Any], key: str) -> tuple[str, ...]:
     if not all(isinstance(item, str) for item in items):
         raise Malformed(f"{key}: must be a list of texts")
     return tuple(items)
+
+
+def _are_inputs(tests: Any) -> bool:
+    """Whether tests are inputs with the outputs that are right, which a metric reads."""
+    tests = listed(tests) if isinstance(tests, str) else tests
+    first = tests[0] if isinstance(tests, list) and tests else tests
+    return isinstance(first, dict) and any("input" in key for key in first)
 
 
 def _schema(record: Mapping[str, Any]) -> Any:

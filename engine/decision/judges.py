@@ -120,9 +120,17 @@ def about_match(found: JudgingResults, row: WinRateRow) -> Iterator[Said]:
         held = share(row.length_controlled, row.length_controlled_low, row.length_controlled_high)
         off = is_shifted(row)
         yield Said(f"LC win rate {held}" + (f", not {row.win_rate:.0%}" if off else ""), off)
+    elif row.length_controlled_reason:
+        yield Said(f"no LC win rate: {row.length_controlled_reason}")
+    if published := audit_of(found, row.judge, "alpaca_eval_lc", subject(row)):
+        rate = MISSING if published.value is None else f"{published.value:.2%} over {published.n:,} rows"
+        yield Said(f"AlpacaEval's own LC win rate: {published.reason or rate}")
     for measure, words in _TRAITS.items():
         if audit := audit_of(found, row.judge, measure, subject(row)):
             yield _about_trait(audit, words)
+    error = audit_of(found, row.judge, "standard_error", subject(row))
+    if error and error.value is not None:
+        yield Said(f"standard error {error.value:.2%} of {error.n:,} graded preferences")
     if mean := audit_of(found, row.judge, "mean_win_rate", subject(row)):
         yield Said(f"mean over its judges' verdicts: {share(mean.value, mean.low, mean.high)}")
     if saved := audit_of(found, row.judge, "calls_saved", subject(row)):

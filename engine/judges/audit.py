@@ -11,10 +11,8 @@ import numpy as np
 
 from engine.judges.answers import addresses_judge
 from engine.stats.intervals import SHARE, Interval, bootstrap_interval, wilson
-from engine.stats.length_control import length_controlled
 from engine.stats.winrate import POINTS, Outcome
 
-SAME_DIFFERENCE = "length and model cannot be told apart: all differ in length by the same amount"
 NO_DIFFERENCE = "no decided example where the two responses differ in it"
 
 _MARKDOWN = re.compile(
@@ -66,7 +64,6 @@ def audit(judged: Sequence[Judged], seed: int = 0) -> list[Figure]:
     - longer_wins, markdown_wins: share won by the response with more characters, or more Markdown, of the
       decided examples where the two differ in it; 0.5 is no leaning only between equally good models
     - addresses_judge_wins: share won by the response that speaks to the judge, where just one does
-    - length_controlled: the win rate at equal length
     """
     both = [item for item in judged if item.consistent is not None]
     consistent = wilson(sum(item.consistent is True for item in both), len(both))
@@ -75,7 +72,6 @@ def audit(judged: Sequence[Judged], seed: int = 0) -> list[Figure]:
         _figure("longer_wins", _prefers(judged, len, seed), NO_DIFFERENCE),
         _figure("markdown_wins", _prefers(judged, markdown, seed), NO_DIFFERENCE),
         _figure("addresses_judge_wins", _prefers(judged, _addressing, seed), NO_DIFFERENCE),
-        _figure("length_controlled", _length_controlled(judged, seed), SAME_DIFFERENCE),
     ]
 
 
@@ -113,15 +109,6 @@ def _prefers(judged: Sequence[Judged], amount: Callable[[str], int], seed: int) 
 
 def _addressing(text: str) -> int:
     return int(addresses_judge(text))
-
-
-def _length_controlled(judged: Sequence[Judged], seed: int) -> Interval:
-    return length_controlled(
-        [item.outcome for item in judged],
-        [len(item.candidate_text) for item in judged],
-        [len(item.baseline_text) for item in judged],
-        seed,
-    )
 
 
 def _figure(measure: str, found: Interval, otherwise: str) -> Figure:

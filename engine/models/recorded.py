@@ -116,7 +116,6 @@ class RecordedModel:
         identity, query = record.get("id"), record.get("query")
         if identity is None and not isinstance(query, str):
             raise BadInput(f"{place}: has neither `id` nor `query`.", WAY_OUT)
-        self._lines += 1
         if identity is not None:
             self._put(self._by_id, str(identity), found, f"the id {str(identity)!r}", "filter" in record)
         elif isinstance(query, str):
@@ -134,6 +133,7 @@ class RecordedModel:
         before = known.setdefault(key, [])
         if filtered and [answer for _, answer in before] == [answer for _, answer in new]:
             return
+        self._lines += 1
         before += new
         if len(before) > 1 and self._several is None:
             told = f"{len(new)} answers" if new[1:] else f"{what} was answered on line {before[0][0]} already"

@@ -517,8 +517,13 @@ def _measured(plan: "Plan") -> list[str]:
         except BadInput:  # its settings are wrong, which is said of them
             return []
         names += [measure.name for measure in measures]
-        sampled = of_samples(plan.generation.samples, plan.metrics.pass_k)
-        names += [f"{kind}{k}:{item.name}" for item in measures if item.verdict for kind, k in sampled]
+        n, ks = plan.generation.samples, plan.metrics.pass_k
+        names += [
+            f"{kind}{k}:{item.name}"
+            for item in measures
+            if item.verdict
+            for kind, k in of_samples(item.needs, n, ks)
+        ]
     return names
 
 

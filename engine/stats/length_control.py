@@ -1,110 +1,131 @@
 """The win rate at equal length: what is left of it once the longer answer gains nothing by being longer."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
-from engine.stats.intervals import Interval, percentiles
-from engine.stats.resampling import Array, chunks
-from engine.stats.winrate import POINTS, Outcome
+from engine.stats.intervals import LEVEL
+from engine.stats.resampling import Array
 
-RESAMPLES = 1_000
-_PENALTY = 1.0
+FEW = 20  # verdicts below which no length effect can be told from chance
+# Ridge penalties of the length term. Smaller ones extrapolate too boldly (`python -m bench.length_control`).
+PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+_FOLDS = 5
 _STEPS = 100
-_PRECISION = 1e-10
+_PRECISION = 1e-9
+_WITHOUT_LENGTH = 1e9  # a penalty that leaves no length term
+_FREE = 1e-6  # of the model term: finite where one side wins a whole fold
+
+UNKNOWN_TEXTS = "the texts of some pairs are unknown"
+TOO_FEW = f"fewer than {FEW} verdicts"
+ONE_WINNER = "one model wins every pair"
+SAME_DIFFERENCE = "length and model cannot be told apart: all differ in length by the same amount"
+NO_BETTER = "the answers' lengths do not predict left-out verdicts: the raw rate stands"
 
 
 @dataclass(frozen=True, slots=True)
-class _Data:
-    """Points of the candidate and the length term of each judged example."""
+class LengthControlled:
+    """A win rate at equal length with its 95 % interval, or the reason why there is none."""
 
-    points: Array
-    lengths: Array
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reason: str | None = None
 
 
 def length_controlled(
-    outcomes: Sequence[Outcome],
-    candidate_lengths: Sequence[int],
-    baseline_lengths: Sequence[int],
-    seed: int = 0,
-) -> Interval:
-    """The win rate to be expected were both responses equally long (lengths in characters).
-
-    AlpacaEval 2's form (Dubois et al. 2024) without its instruction difficulty, which exists for its own
-    prompts alone: a logistic regression of the outcome on a model term and tanh(length difference / its
-    standard deviation), read with the length term at 0. The length term has a unit ridge penalty, so that it
-    stays finite where length alone decides; without length differences the result is the plain win rate.
-    The 95 % interval is by bootstrap over examples (AlpacaEval's published error is the spread of its fitted
-    probabilities, which is none of sampling). No value where all differ in length by the same amount: what
-    length did cannot be told from what the model did.
-    """
-    points = [POINTS.get(outcome) for outcome in outcomes]
-    return points_at_equal_length(points, candidate_lengths, baseline_lengths, seed)
-
-
-def points_at_equal_length(
     points: Sequence[float | None],
-    candidate_lengths: Sequence[int],
-    baseline_lengths: Sequence[int],
+    candidate_lengths: Sequence[int | None],
+    baseline_lengths: Sequence[int | None],
     seed: int = 0,
-) -> Interval:
-    """`length_controlled` for points from 0 to 1, whole or not; None where judging failed."""
+) -> LengthControlled:
+    """The win rate to be expected were both answers equally long.
+
+    `points` run from 0 to 1, None where judging failed; lengths are in characters, None where unknown. The
+    form is AlpacaEval 2's (Dubois et al. 2024): a logistic regression of the points on a model term, on
+    tanh(length difference / its standard deviation), and on the prompt's difficulty, read with the length
+    term at 0. AlpacaEval's difficulties exist for its own prompts alone. Here the logarithm of the longer
+    answer's length replaces them: prompts that call for long answers differ from others, and without this
+    term a model's length is mistaken for theirs. The length term's ridge penalty is that of the least log
+    loss on left-out verdicts; where no length term predicts them better, there is no value. The interval is
+    the delta method's on the logit scale, with errors robust to a wrong form (Huber).
+    """
     if not len(points) == len(candidate_lengths) == len(baseline_lengths):
-        raise ValueError("an outcome and two lengths are needed for each example")
-    counted = np.array([point is not None for point in points], dtype=bool)
-    known = np.array([point for point in points if point is not None])
-    n = len(known)
-    if n == 0:
-        return Interval(None, None, None, 0)
-    difference = (np.array(candidate_lengths, dtype=float) - np.array(baseline_lengths, dtype=float))[counted]
-    rate = float(known.mean())
-    if rate in (0.0, 1.0):
-        return Interval(rate, None, None, n)
-    if not difference.any():
-        lengths = np.zeros(n)
-    elif np.all(difference == difference[0]):
-        return Interval(None, None, None, n)
-    else:
-        lengths = np.tanh(difference / difference.std(ddof=1))
-    data = _Data(known, lengths)
-    value = float(_rates(data, np.ones((1, n)))[0])
-    return Interval(value, *percentiles(_resampled(data, seed)), n)
+        raise ValueError("points and two lengths are needed for each example")
+    rows = [
+        (point, candidate, baseline)
+        for point, candidate, baseline in zip(points, candidate_lengths, baseline_lengths, strict=True)
+        if point is not None
+    ]
+    if any(candidate is None or baseline is None for _, candidate, baseline in rows):
+        return LengthControlled(reason=UNKNOWN_TEXTS)
+    if len(rows) < FEW:
+        return LengthControlled(reason=TOO_FEW)
+    known, candidates, baselines = np.array(rows, dtype=np.float64).T
+    if known.mean() in (0.0, 1.0):
+        return LengthControlled(reason=ONE_WINNER)
+    difference = candidates - baselines
+    if np.all(difference == difference[0]):
+        return LengthControlled(reason=SAME_DIFFERENCE)
+    demand = np.log1p(candidates) + np.log1p(baselines)
+    spread = float(demand.std())
+    terms = np.column_stack([
+        np.ones(len(known)),
+        np.tanh(difference / difference.std(ddof=1)),
+        (demand - demand.mean()) / spread if spread else np.zeros(len(known)),
+    ])  # fmt: skip
+    penalty = _best_penalty(terms, known, seed)
+    return LengthControlled(reason=NO_BETTER) if penalty is None else _at_equal_length(terms, known, penalty)
 
 
-def _resampled(data: _Data, seed: int) -> Array:
-    n = len(data.points)
-    rng = np.random.default_rng(seed)
-    found = []
-    for size in chunks(RESAMPLES, n):
-        drawn = rng.integers(0, n, size=(size, n)) + np.arange(size)[:, None] * n
-        counts = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)
-        found.append(_rates(data, counts.astype(np.float64)))
-    return np.concatenate(found)
+def _best_penalty(terms: Array, points: Array, seed: int) -> float | None:
+    """The penalty of the length term that predicts left-out points best; None where no length term does."""
+    folds = np.random.default_rng(seed).permutation(np.arange(len(points)) % _FOLDS)
+    tried = np.array([*PENALTIES, _WITHOUT_LENGTH])
+    losses = np.zeros(len(tried))
+    for fold in range(_FOLDS):
+        out = folds == fold
+        logits = _fitted(terms[~out], points[~out], tried) @ terms[out].T
+        losses += (np.logaddexp(0.0, logits) - points[out] * logits).sum(axis=1)
+    best = int(losses.argmin())
+    return None if best == len(PENALTIES) else PENALTIES[best]
 
 
-def _rates(data: _Data, counts: Array) -> Array:
-    """The rate at equal length for each row of counts [fits, examples], all fitted at once by Newton."""
-    model, length = np.zeros(len(counts)), np.zeros(len(counts))
-    share = counts @ data.points / counts.sum(axis=1)
-    # A resample that one side won whole has no finite model term: its rate is what was seen.
-    decided = (share <= 0.0) | (share >= 1.0)
+def _fitted(terms: Array, points: Array, penalties: Array) -> Array:
+    """The weights [penalties, terms] of the fits under each penalty, all at once by Newton's method."""
+    ridge = np.column_stack([np.full_like(penalties, _FREE), penalties, np.ones_like(penalties)])
+    weights = np.zeros_like(ridge)
+    products = (terms[:, :, None] * terms[:, None, :]).reshape(len(terms), -1)
     for _ in range(_STEPS):
-        fitted = _sigmoid(model[:, None] + length[:, None] * data.lengths)
-        misfit = counts * (fitted - data.points)
-        spread = counts * fitted * (1 - fitted)
-        slope = np.stack([misfit.sum(axis=1), misfit @ data.lengths + _PENALTY * length])
-        a = spread.sum(axis=1)
-        b = spread @ data.lengths
-        c = spread @ data.lengths**2 + _PENALTY
-        determinant = np.where(decided, 1.0, a * c - b * b)
-        steps = np.stack([c * slope[0] - b * slope[1], a * slope[1] - b * slope[0]]) / determinant
+        fitted = _sigmoid(weights @ terms.T)
+        slope = (points - fitted) @ terms - ridge * weights
+        curvature = (fitted * (1 - fitted) @ products).reshape(len(ridge), 3, 3) + ridge[:, :, None] * np.eye(
+            3
+        )
         # Far from the optimum a whole Newton step may overshoot.
-        steps = np.where(decided, 0.0, np.clip(steps, -2.0, 2.0))
-        model, length = model - steps[0], length - steps[1]
-        if np.abs(steps).max() < _PRECISION:
+        step = np.clip(np.linalg.solve(curvature, slope[:, :, None])[:, :, 0], -2.0, 2.0)
+        weights += step
+        if np.abs(step).max() < _PRECISION:
             break
-    return np.where(decided, share, _sigmoid(model))
+    return weights
+
+
+def _at_equal_length(terms: Array, points: Array, penalty: float) -> LengthControlled:
+    (weights,) = _fitted(terms, points, np.array([penalty]))
+    level = terms * (1.0, 0.0, 1.0)
+    fitted, rates = _sigmoid(terms @ weights), _sigmoid(level @ weights)
+    value = float(rates.mean())
+    curvature = (terms.T * (fitted * (1 - fitted))) @ terms + np.diag([_FREE, penalty, 1.0])
+    gradient = (rates * (1 - rates)) @ level
+    moved = (terms * (points - fitted)[:, None]) @ np.linalg.solve(curvature, gradient)
+    error = math.sqrt(float(((moved + rates - value) ** 2).sum())) / len(points)
+    logit = math.log(value / (1 - value))
+    reach = NormalDist().inv_cdf((1 + LEVEL) / 2) * error / (value * (1 - value))
+    low, high = _sigmoid(np.array([logit - reach, logit + reach]))
+    return LengthControlled(value, float(low), float(high))
 
 
 def _sigmoid(logits: Array) -> Array:

@@ -92,6 +92,22 @@ def slices(connection: Connection, run_id: int) -> list[SliceRow]:
     return sorted(rows, key=_order)
 
 
+def untested(scores: Sequence[SliceScoreRow], candidate: str, baseline: str) -> list[SliceRow]:
+    """Two models' values on each slice, where nothing was compared."""
+    theirs = {(row.measure, row.slice): row.value for row in scores if row.model == baseline}
+    return [
+        SliceRow(
+            candidate=candidate, baseline=baseline, measure=row.measure, slice=row.slice, direction="none",
+            candidate_value=row.value, baseline_value=theirs.get((row.measure, row.slice)), n=row.n,
+            delta=None, low=None, high=None, p=None, reason="the run compared no slices",
+            standing="not tested", family="", family_size=0, low_corrected=None, high_corrected=None,
+            needed=None,
+        )
+        for row in scores
+        if row.model == candidate
+    ]  # fmt: skip
+
+
 def worst(rows: Sequence[SliceRow], count: int) -> list[SliceRow]:
     """The first `count` that are settled as worse."""
     return [row for row in rows if row.standing == "worse"][:count]

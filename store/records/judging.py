@@ -147,6 +147,7 @@ class CountedVerdicts(Record):
     length_controlled: float | None = None
     length_controlled_low: float | None = None
     length_controlled_high: float | None = None
+    length_controlled_reason: str | None = None  # why there is none
     reason: str | None = None
 
 

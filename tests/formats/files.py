@@ -1,7 +1,7 @@
 """Small files as MT-Bench, AlpacaEval, Prometheus 2 and JudgeLM write them."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ def mt_bench(folder: Path) -> Path:
     return folder
 
 
-def alpaca_eval(path: Path, preferences: list[float | None], prefix: str = "") -> Path:
+def alpaca_eval(path: Path, preferences: Sequence[float | str | None], prefix: str = "") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     records = [
         {
@@ -137,3 +137,16 @@ def prometheus(path: Path) -> Path:
         {"instruction": "Pair", "response_A": "a", "response_B": "b", "output": "A is clearer. [RESULT] A"},
     ]
     return lines(path, [*absolute, *relative])
+
+
+def verdicts(folder: Path) -> None:
+    """Verdicts of another tool on the same pairs in two forms, and a person's labels on them."""
+    header = "id,model_a,model_b,winner"
+    (folder / "verdicts.csv").write_text(
+        f"{header},judge\nq1,tuned,base,model_a,gpt\nq2,tuned,base,tie,gpt\n"
+    )
+    (folder / "labels.csv").write_text(f"{header},annotator\nq1,tuned,base,model_a,ann\n")
+    said = {"model_a": "tuned", "model_b": "base"}
+    lines(
+        folder / "judged.jsonl", [{"id": "q1", "choice": "none"} | said, {"id": "q2", "choice": "B"} | said]
+    )

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.decision.judges import about_match
 from engine.errors import BadInput
 from engine.formats.importing import import_run
 from engine.gates.checks import compare_runs
 from store import database
-from store.read import history
+from store.read import history, judging
 from tests.formats import files
 
 Rows = list[dict[str, object]]
@@ -73,6 +74,91 @@ def test_mt_bench_answers_keep_both_turns_and_the_baseline_its_role(tmp_path: Pa
     assert (row["id"], row["name"], row["status"], row["passed"]) == (run, "published", "finished", None)
 
 
+def _retried(folder: Path) -> Path:
+    """Two judgments of each kind: the first failed, and FastChat appended the second."""
+    files.lines(
+        folder / "model_judgment" / "gpt-4_single.jsonl",
+        [
+            {"question_id": question, "model": "a", "judge": ["gpt-4", "single-v1"], "judgment": text,
+             "score": score}
+            for question, text, score in (
+                (81, "$ERROR$", -1), (81, "[[9]]", 9), (81, "[[4]]", 4), (82, "$ERROR$", -1),
+            )
+        ],
+    )  # fmt: skip
+    return files.lines(
+        folder / "pairs.jsonl",
+        [
+            {"question_id": 81, "model_1": "a", "model_2": "b", "judge": ["gpt-4", "pair-v2"], "turn": 1,
+             "g1_winner": first, "g2_winner": second}
+            for first, second in (("error", "tie"), ("model_1", "model_1"))
+        ],
+    )  # fmt: skip
+
+
+def test_of_retried_mt_bench_judgments_the_last_valid_one_stands(tmp_path: Path, store: Path) -> None:
+    pairs = _retried(tmp_path)
+    single = tmp_path / "model_judgment" / "gpt-4_single.jsonl"
+    import_run("mt-bench", single, store)
+    score = _only(store, "SELECT * FROM modelscore")
+    assert (score["value"], score["n"], score["missing"]) == (4.0, 1, 1)
+    assert [row["failure"] for row in _rows(store, "SELECT failure FROM rating ORDER BY id")] == [
+        None, "the judge's server failed",
+    ]  # fmt: skip
+    import_run("mt-bench", pairs, store)
+    assert _only(store, "SELECT outcome FROM verdict WHERE turn = 1")["outcome"] == "win"
+    assert _only(store, "SELECT failed FROM winrate WHERE turn = 0")["failed"] == 0
+    notes = [str(row["message"]) for row in _rows(store, "SELECT message FROM event ORDER BY id")]
+    assert [note.split(":")[0] for note in notes] == ["2 rows were superseded", "1 row was superseded"]
+
+
+def test_with_all_rows_mt_bench_means_are_fastchats_own(tmp_path: Path, store: Path) -> None:
+    _retried(tmp_path)
+    import_run("mt-bench", tmp_path / "model_judgment" / "gpt-4_single.jsonl", store, all_rows=True)
+    assert _only(store, "SELECT value FROM modelscore")["value"] == 6.5  # mean of all scores but -1
+    assert [row["score"] for row in _rows(store, "SELECT score FROM rating ORDER BY id")] == [4.0, None]
+
+
+def test_whole_conversations_have_the_verdict_of_the_last_turn(tmp_path: Path, store: Path) -> None:
+    import_run("mt-bench", files.mt_bench(tmp_path / "mt_bench"), store)
+    rows = _rows(
+        store,
+        "SELECT e.example, v.outcome FROM verdict v JOIN example e ON e.id = v.example_id WHERE v.turn = 0",
+    )
+    assert {row["example"]: row["outcome"] for row in rows} == {"81": "tie", "101": "failed"}
+
+
+def test_imported_pairs_have_the_audits_and_ranking_of_judged_ones(tmp_path: Path, store: Path) -> None:
+    import_run("mt-bench", files.mt_bench(tmp_path / "mt_bench"), store)
+    agree = _only(store, "SELECT value, n FROM audit WHERE measure = 'consistency'")
+    assert (agree["value"], agree["n"]) == (pytest.approx(2 / 3), 3)
+    kin = _only(store, "SELECT a.subject FROM audit a JOIN judge j ON j.id = a.judge_id"
+                " WHERE measure = 'self_preference' AND j.kind = 'pairwise'")  # fmt: skip
+    assert kin["subject"] == "gpt-3.5-turbo"
+    assert len(_rows(store, "SELECT * FROM ranking")) == 2
+
+
+def test_alpaca_eval_preferences_may_be_texts_and_have_a_standard_error(tmp_path: Path, store: Path) -> None:
+    path = files.alpaca_eval(tmp_path / "annotations.json", ["2", "1.25", "nan", ""])
+    import_run("alpaca-eval", path, store)
+    found = _only(store, "SELECT win_rate, failed FROM winrate")
+    assert (found["win_rate"], found["failed"]) == (0.625, 2)
+    error = _only(store, "SELECT value, n FROM audit WHERE measure = 'standard_error'")
+    assert error["value"] == pytest.approx(np.std([1.0, 0.25], ddof=1) / np.sqrt(2))  # pandas' sem
+    path.write_text(path.read_text().replace('"1.25"', '"m"'))
+    with pytest.raises(BadInput, match=r"annotations.json:\d+: preference: found 'm', expected a number"):
+        import_run("alpaca-eval", path, store)
+
+
+def test_alpaca_evals_baseline_against_itself_is_half(tmp_path: Path, store: Path) -> None:
+    path = files.alpaca_eval(tmp_path / "annotations.json", [1.5, 1.5])
+    path.write_text(path.read_text().replace("my-model", "gpt4_1106_preview"))
+    import_run("alpaca-eval", path, store)
+    assert _only(store, "SELECT win_rate FROM winrate")["win_rate"] == 0.5
+    names = [row["name"] for row in _rows(store, "SELECT name FROM model ORDER BY position")]
+    assert names == ["gpt4_1106_preview", "gpt4_1106_preview (itself)"]
+
+
 def test_alpaca_eval_gives_the_mean_preference_and_leaves_out_what_is_missing(
     tmp_path: Path, store: Path
 ) -> None:
@@ -84,7 +170,40 @@ def test_alpaca_eval_gives_the_mean_preference_and_leaves_out_what_is_missing(
     assert [found[key] for key in ("wins", "losses", "ties", "failed")] == [2, 2, 2, 2]
     low, high = found["low"], found["high"]
     assert isinstance(low, float) and isinstance(high, float) and low < 0.505 < high
-    assert found["length_controlled"] is not None
+    assert found["length_controlled_reason"] == "fewer than 20 verdicts"
+
+
+def test_alpaca_evals_own_length_controlled_rate_is_kept_under_its_name(tmp_path: Path, store: Path) -> None:
+    path = files.alpaca_eval(tmp_path / "annotations.json", [1.0, 2.0, None])
+    rows = json.loads(path.read_text())
+    for row, predicted in zip(rows, (0.2, 0.9, 0.4), strict=True):
+        row["glm_preference"] = predicted
+    path.write_text(json.dumps(rows))
+    run = import_run("alpaca-eval", path, store)
+    judged = judging.judging(history.attach(database.connect(store)), run)
+    (said,) = (said.text for said in about_match(judged, judged.win_rates[0]) if "own LC" in said.text)
+    assert said == "AlpacaEval's own LC win rate: 50.00% over 3 rows"
+    del rows[0]["glm_preference"]
+    path.write_text(json.dumps(rows))
+    import_run("alpaca-eval", path, store)
+    partial = _rows(store, "SELECT value, reason FROM audit WHERE measure = 'alpaca_eval_lc'")[1]
+    assert partial == {"value": None, "reason": "2 of 3 rows have a glm_preference"}
+
+
+def test_nothing_is_computed_at_equal_length_where_texts_are_unknown(tmp_path: Path, store: Path) -> None:
+    games = [("model_1", "model_1") if place % 2 else ("model_2", "tie") for place in range(24)]
+    pairs = [
+        {"question_id": place, "model_1": "a", "model_2": "b", "g1_winner": one, "g2_winner": other,
+         "judge": ["gpt-4", "pair-v2"], "turn": 1}
+        for place, (one, other) in enumerate(games)
+    ]  # fmt: skip
+    import_run("mt-bench", files.lines(tmp_path / "gpt-4_pair.jsonl", pairs), store)
+    found = _rows(store, "SELECT win_rate, length_controlled, length_controlled_reason FROM winrate")[0]
+    assert found == {
+        "win_rate": 0.75,
+        "length_controlled": None,
+        "length_controlled_reason": "the texts of some pairs are unknown",
+    }
 
 
 def test_alpaca_evals_newer_names_of_price_and_time_are_read(tmp_path: Path, store: Path) -> None:

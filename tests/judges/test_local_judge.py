@@ -124,7 +124,7 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again_and_then_counted(tmp_p
         make_judge(tmp_path / "judge", {START: {"Perhaps": 1.0}}), kind="pointwise", format="prometheus"
     )
     (rating,) = _rated(spec, ["An answer."], tmp_path / "cache")
-    assert (rating.score, rating.failure, rating.attempts) == (None, "no [RESULT]", 2)
+    assert (rating.score, rating.failure, rating.attempts) == (None, "no [RESULT]", 3)
     assert len(list(JudgmentCache(tmp_path / "cache" / "judgments")._cache)) == 0
 
 

@@ -2,74 +2,89 @@
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize_scalar
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 
-from engine.stats.length_control import length_controlled
-from engine.stats.winrate import Outcome, win_rate
+from bench.length_control import simulated
+from engine.stats.length_control import (
+    FEW,
+    NO_BETTER,
+    ONE_WINNER,
+    SAME_DIFFERENCE,
+    TOO_FEW,
+    UNKNOWN_TEXTS,
+    LengthControlled,
+    length_controlled,
+)
+
+Numbers = NDArray[np.float64]
 
 
-def test_without_length_differences_the_rate_is_the_plain_one() -> None:
-    outcomes: list[Outcome] = ["win", "win", "loss", "tie", "failed"]
-    assert length_controlled(outcomes, [10] * 5, [10] * 5).value == pytest.approx(0.625)
+def drawn(effect: float, n: int = 400) -> tuple[list[float], list[int], list[int]]:
+    """Points of a judge whose logit grows by `effect` for each 100 characters, between equal models."""
+    rng = np.random.default_rng(1)
+    baseline = rng.integers(200, 900, n)
+    difference = rng.normal(50, 100, n).round().astype(int)
+    points = (rng.random(n) < 1 / (1 + np.exp(-effect * difference / 100))).astype(float)
+    return points.tolist(), (baseline + difference).tolist(), baseline.tolist()
 
 
 def test_wins_by_length_alone_are_discounted() -> None:
-    rng = np.random.default_rng(0)
-    longer = rng.normal(150, 100, 400)
-    outcomes: list[Outcome] = ["win" if rng.random() < 1 / (1 + np.exp(-d / 40)) else "loss" for d in longer]
-    candidate = [int(500 + difference) for difference in longer]
-    controlled = length_controlled(outcomes, candidate, [500] * 400).value
-    raw = win_rate(outcomes).win_rate
-    assert raw is not None and raw > 0.8
-    assert controlled == pytest.approx(0.5, abs=0.12)
+    points, candidate, baseline = drawn(effect=3)
+    found = length_controlled(points, candidate, baseline)
+    assert np.mean(points) > 0.6
+    assert found.value is not None and found.low is not None and found.high is not None
+    assert found.value == pytest.approx(0.5, abs=0.07) and found.low < 0.5 < found.high
 
 
-def test_the_fit_is_the_penalised_optimum() -> None:
-    outcomes: list[Outcome] = ["win", "win", "loss", "tie", "win", "loss"]
-    candidate, baseline = [9, 12, 4, 8, 10, 3], [8, 8, 8, 8, 8, 8]
-    points = np.array([1, 1, 0, 0.5, 1, 0])
-    difference = np.array(candidate) - np.array(baseline)
+def test_the_two_models_exchanged_have_what_is_left_to_one() -> None:
+    points, candidate, baseline = drawn(effect=2)
+    one = length_controlled(points, candidate, baseline)
+    other = length_controlled([1 - point for point in points], baseline, candidate)
+    assert one.value is not None and other.value == pytest.approx(1 - one.value)
+
+
+def test_where_length_predicts_nothing_it_says_so() -> None:
+    points, candidate, baseline = drawn(effect=0)
+    assert length_controlled(points, candidate, baseline) == LengthControlled(reason=NO_BETTER)
+
+
+def test_the_fit_is_the_penalised_regression_of_scikit_learn() -> None:
+    points, candidate, baseline = drawn(effect=3)
+    difference = np.subtract(candidate, baseline)
+    demand = np.log1p(candidate) + np.log1p(baseline)
     lengths = np.tanh(difference / difference.std(ddof=1))
-
-    def best_loss(model: float) -> float:
-        def loss(slope: float) -> float:
-            logits = model + slope * lengths
-            return float(np.sum(np.logaddexp(0, logits) - points * logits) + slope**2 / 2)
-
-        return float(minimize_scalar(loss).fun)
-
-    model = minimize_scalar(best_loss).x
-    assert length_controlled(outcomes, candidate, baseline).value == pytest.approx(
-        1 / (1 + np.exp(-model)), abs=1e-4
-    )
+    demand = (demand - demand.mean()) / demand.std()
+    terms = np.column_stack([lengths, demand])
+    fit = LogisticRegression(C=1.0, tol=1e-10).fit(terms, points)  # the penalty 1 on both
+    level = fit.predict_proba(terms * (0.0, 1.0))[:, 1].mean()
+    assert length_controlled(points, candidate, baseline).value == pytest.approx(level, abs=1e-5)
 
 
-def test_length_control_knows_its_limits() -> None:
-    assert length_controlled(["failed"], [1], [2]).value is None
-    assert length_controlled(["win", "win"], [5, 9], [1, 2]).value == 1.0
-    assert length_controlled(["win", "loss"], [5, 5], [1, 1]).value is None
-    with pytest.raises(ValueError, match="two lengths"):
-        length_controlled(["win"], [1, 2], [1])
+@pytest.mark.parametrize(
+    ("points", "candidate", "baseline", "reason"),
+    [
+        ([None] * 40, [5] * 40, [9] * 40, TOO_FEW),
+        ([1.0, 0.0] * (FEW // 2 - 1), [5] * (FEW - 2), [9] * (FEW - 2), TOO_FEW),
+        ([1.0] * 40, [5, 6] * 20, [9] * 40, ONE_WINNER),
+        ([1.0, 0.0] * 20, [5] * 40, [9] * 40, SAME_DIFFERENCE),
+        ([1.0, 0.0] * 20, [5, 6] * 20, [9] * 39 + [None], UNKNOWN_TEXTS),
+    ],
+)
+def test_without_a_value_there_is_a_reason(
+    points: list[float | None], candidate: list[int], baseline: list[int | None], reason: str
+) -> None:
+    assert length_controlled(points, candidate, baseline) == LengthControlled(reason=reason)
 
 
-def test_the_interval_covers_a_rate_that_length_does_not_touch() -> None:
-    """Equal models and a judge that prefers the longer answer: the rate at equal length is one half."""
-    rng = np.random.default_rng(4)
-    covered = 0
-    for trial in range(30):
-        difference = rng.normal(0, 100, 200)
-        wins = rng.random(200) < 1 / (1 + np.exp(-difference / 60))
-        outcomes: list[Outcome] = ["win" if won else "loss" for won in wins]
-        lengths = [int(500 + one) for one in difference]
-        found = length_controlled(outcomes, lengths, [500] * 200, seed=trial)
-        assert found.low is not None and found.high is not None
-        covered += found.low <= 0.5 <= found.high
-    assert covered >= 25
+def test_a_failed_judgment_needs_no_texts() -> None:
+    points, candidate, baseline = drawn(effect=3)
+    known = length_controlled(points, candidate, baseline)
+    assert length_controlled([None, *points], [None, *candidate], [None, *baseline]).value == known.value
 
 
-def test_a_judge_that_always_takes_the_longer_answer_leaves_a_finite_interval() -> None:
-    lengths = [400 + 10 * place for place in range(40)]
-    outcomes: list[Outcome] = ["win" if length > 600 else "loss" for length in lengths]
-    found = length_controlled(outcomes, lengths, [600] * 40)
-    assert found.low is not None and found.high is not None
-    assert 0 <= found.low < found.high <= 1
+def test_it_is_nearer_to_a_known_truth_than_the_raw_rate_and_covers_it() -> None:
+    _, raw, own, given, covers = simulated(200, effect=2.0, shorter=0.5, rounds=40)
+    assert own < raw / 2 and given > 0.9 and covers > 0.8
+    _, raw, own, given, covers = simulated(200, effect=0.0, shorter=0.0, rounds=40)
+    assert own < 1.15 * raw

@@ -172,6 +172,8 @@ class SlicesScreen(PairScreen, FilteredScreen, RunScreen):
             for row in self._slices.rows
             if row.candidate == self._candidate and row.baseline == self._baseline
         ]
+        if not self._slices.rows:
+            pair = slices.untested(self._slices.scores, self._candidate, self._baseline)
         found = [
             row
             for row in pair

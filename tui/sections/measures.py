@@ -87,6 +87,14 @@ class SlicesSection:
     def worst(self, count: int) -> list[SliceRow]:
         return worst(self.rows, count)
 
+    @property
+    def uncompared(self) -> dict[tuple[str, str], list[SliceScoreRow]]:
+        """Every model's value by measure and slice, where no slice was compared."""
+        found: dict[tuple[str, str], list[SliceScoreRow]] = {}
+        for row in () if self.rows else self.scores:
+            found.setdefault((row.measure, row.slice), []).append(row)
+        return found
+
 
 DIRECTION = {"higher": "higher is better", "lower": "lower is better", "none": "no better direction"}
 _SHOWN = 60  # characters of a setting

@@ -27,7 +27,6 @@ from engine.phases.judging.shared import (
 )
 from engine.phases.work import Work, closed_after
 from engine.plan.plan import Model
-from engine.stats.intervals import Interval
 from engine.stats.length_control import length_controlled
 from engine.stats.winrate import POINTS, ConfidenceSequence, Outcome, Winner, position_bias, win_rate
 from store import records
@@ -141,7 +140,9 @@ def _win_rate(
     seed = work.plan.data.seed
     counted = win_rate(list(outcomes.values()), seed)
     bias = position_bias(winners, seed)
-    controlled = _length_controlled(outcomes, *texts)
+    candidate, baseline = ([len(own[place]) if place in own else None for place in outcomes] for own in texts)
+    points = [POINTS.get(outcome) for outcome in outcomes.values()]
+    controlled = length_controlled(points, candidate, baseline, seed)
     return {
         "wins": counted.wins,
         "losses": counted.losses,
@@ -154,6 +155,7 @@ def _win_rate(
         "length_controlled": controlled.value,
         "length_controlled_low": controlled.low,
         "length_controlled_high": controlled.high,
+        "length_controlled_reason": controlled.reason,
         "reason": None if counted.win_rate is not None else "every judgment failed",
     }
 
@@ -179,16 +181,6 @@ def _texts(work: Work, model: Model) -> Texts:
         texts[WHOLE, place] = "\n".join(given.turns) or given.text
         texts |= {(turn, place): text for turn, text in enumerate(given.turns, 1)}
     return texts
-
-
-def _length_controlled(outcomes: Mapping[Place, Outcome], candidate: Texts, baseline: Texts) -> Interval:
-    """The win rate at equal length, over the verdicts whose two texts are known."""
-    known = [place for place in outcomes if place in candidate and place in baseline]
-    return length_controlled(
-        [outcomes[place] for place in known],
-        [len(candidate[place]) for place in known],
-        [len(baseline[place]) for place in known],
-    )
 
 
 EMBEDDED_BATCH = 200  # judgments that cost nothing are stored together; a paid one at once

@@ -328,8 +328,12 @@ def _judged(row: WinRateRow) -> list[Content]:
     bias = "position bias not measured"
     if row.position_bias is not None:
         bias = f"the answer shown first wins {row.position_bias:.0%} of decided judgments (50% is no bias)"
-    controlled = f"; length-controlled win rate {number(row.length_controlled)}"
-    lines.append(Content(bias + (controlled if row.length_controlled is not None else "")))
+    lines.append(Content(bias))
+    if row.length_controlled is not None:
+        bounds = interval(row.length_controlled_low, row.length_controlled_high)
+        lines.append(Content(f"length-controlled win rate {number(row.length_controlled)} [{bounds}]"))
+    elif row.length_controlled_reason:
+        lines.append(plain(f"no length-controlled win rate: {row.length_controlled_reason}", "$muted"))
     return lines
 
 
