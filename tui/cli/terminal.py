@@ -796,7 +796,10 @@ def _print_slices(section: SlicesSection, *, everything: bool, find: str) -> Non
     for (candidate, baseline), rows in pairs.items():
         _print_slices_of(f"{candidate} / {baseline}", rows)
     if len(shown) < len(found):
-        paragraph("p is Holm-corrected for all slices and measures (of no gate: apart); --slices shows them")
+        paragraph(
+            "p is Holm-corrected over all slices and measures, those without a gate in a family of their own; "
+            "--slices shows all of them"
+        )
 
 
 def _print_uncompared(slices: Mapping[tuple[str, str], list[SliceScoreRow]]) -> None:
