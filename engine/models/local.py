@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from math import prod
 from pathlib import Path
@@ -131,8 +131,9 @@ class LocalBase:
         self._adapter_kind = ""
         self._attached: dict[Path, str] = {}
         self._attachments = 0
-        self._tokenizers: dict[Path, Any] = {}
         self._tokenizations: dict[Path, str] = {}
+        # As many as there are adapters in memory: each checkpoint of a sweep may bring its own.
+        self.load_tokenizer = lru_cache(MOST_ATTACHED)(self._load_tokenizer)
 
     def generator(
         self,
@@ -238,14 +239,12 @@ class LocalBase:
     def tokenizer(self) -> Any:
         return self.load_tokenizer(self.folder)
 
-    def load_tokenizer(self, folder: Path) -> Any:
-        """The tokenizer in a folder, loaded once. Raises BadInput when it cannot be read."""
+    def _load_tokenizer(self, folder: Path) -> Any:
+        """The tokenizer in a folder. Raises BadInput when it cannot be read."""
         from transformers import AutoTokenizer
 
-        if folder not in self._tokenizers:
-            with self._bad_input(str(folder)), self._source(folder) as (place, how):
-                self._tokenizers[folder] = AutoTokenizer.from_pretrained(place, **how)
-        return self._tokenizers[folder]
+        with self._bad_input(str(folder)), self._source(folder) as (place, how):
+            return AutoTokenizer.from_pretrained(place, **how)
 
     def tokenization(self, folder: Path) -> str:
         """A hash of how a folder's tokenizer cuts texts, whatever kind of file holds it."""

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engine.data.example import MAPPABLE
-from engine.plan.errors import Problem, is_secret, key_path, listed, nearest
+from engine.errors import is_secret
+from engine.plan.errors import Problem, key_path, listed, nearest
 from engine.plan.metrics import REGISTRY, installed, is_own
 
 # What a key of a judge presupposes: it would be without effect, silently, beside another source.

@@ -133,13 +133,15 @@ class Judging(Table):
     """Settings for all judges of a run.
 
     `max_cost`: US dollars, at which the run pauses; `prices` a price file instead of the shipped
-    one. `all_pairs`: candidates also play each other, not only the baselines. `cascade`: names of pairwise
+    one. `judge_identical`: two identical answers are judged like any others, and are no tie without a call.
+    `all_pairs`: candidates also play each other, not only the baselines. `cascade`: names of pairwise
     judges, the cheapest first; each sees only the pairs where the previous one is uncertain. `panel`: whether
     several judges also form a panel (None: when there are several of a kind).
     """
 
     max_cost: Annotated[float, Field(strict=True, gt=0)] | None = None
     prices: File | None = None
+    judge_identical: Flag = False
     all_pairs: Flag = False
     cascade: tuple[Name, ...] = ()
     panel: Flag | None = None

@@ -3,6 +3,7 @@
 What was taken back does not count, and neither do repeats that only measure a person's consistency.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from store.read.history import Connection
@@ -130,6 +131,26 @@ def verdicts(
         (judge_id, candidate_id, baseline_id),
     )
     return [(str(row[0]), str(row[1])) for row in rows]
+
+
+def judged_turns(connection: Connection, run_id: int) -> dict[int, int]:
+    """The last turn that was judged of each example with several."""
+    rows = connection.execute(
+        "SELECT v.example_id, max(v.turn) FROM verdict v JOIN judge j ON j.id = v.judge_id "
+        "WHERE j.run_id = ? AND v.turn > 0 GROUP BY v.example_id",
+        (run_id,),
+    )
+    return {int(row[0]): int(row[1]) for row in rows}
+
+
+def answer_texts(connection: Connection, run_id: int) -> Iterator[tuple[int, int, str]]:
+    """Example, model and text of every answer of a run."""
+    rows = connection.execute(
+        "SELECT r.example_id, r.model_id, r.text FROM response r JOIN model m ON m.id = r.model_id "
+        "WHERE m.run_id = ? AND r.text NOT NULL",
+        (run_id,),
+    )
+    return ((int(row[0]), int(row[1]), str(row[2])) for row in rows)
 
 
 def basis(connection: Connection, run_id: int) -> tuple[int, int, int]:

@@ -97,10 +97,11 @@ def untested(scores: Sequence[SliceScoreRow], candidate: str, baseline: str) -> 
     theirs = {(row.measure, row.slice): row.value for row in scores if row.model == baseline}
     return [
         SliceRow(
-            candidate, baseline, row.measure, row.slice, direction="none", candidate_value=row.value,
-            baseline_value=theirs.get((row.measure, row.slice)), delta=None, low=None, high=None, p=None,
-            n=row.n, reason="the run compared no slices", standing="not tested", family="", family_size=0,
-            low_corrected=None, high_corrected=None, needed=None,
+            candidate=candidate, baseline=baseline, measure=row.measure, slice=row.slice, direction="none",
+            candidate_value=row.value, baseline_value=theirs.get((row.measure, row.slice)), n=row.n,
+            delta=None, low=None, high=None, p=None, reason="the run compared no slices",
+            standing="not tested", family="", family_size=0, low_corrected=None, high_corrected=None,
+            needed=None,
         )
         for row in scores
         if row.model == candidate

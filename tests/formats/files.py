@@ -137,3 +137,16 @@ def prometheus(path: Path) -> Path:
         {"instruction": "Pair", "response_A": "a", "response_B": "b", "output": "A is clearer. [RESULT] A"},
     ]
     return lines(path, [*absolute, *relative])
+
+
+def verdicts(folder: Path) -> None:
+    """Verdicts of another tool on the same pairs in two forms, and a person's labels on them."""
+    header = "id,model_a,model_b,winner"
+    (folder / "verdicts.csv").write_text(
+        f"{header},judge\nq1,tuned,base,model_a,gpt\nq2,tuned,base,tie,gpt\n"
+    )
+    (folder / "labels.csv").write_text(f"{header},annotator\nq1,tuned,base,model_a,ann\n")
+    said = {"model_a": "tuned", "model_b": "base"}
+    lines(
+        folder / "judged.jsonl", [{"id": "q1", "choice": "none"} | said, {"id": "q2", "choice": "B"} | said]
+    )

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from engine.decision.judges import agreement
+from engine.decision.judges import about_match, agreement
+from engine.errors import Paused
 from engine.gates.checks import compare_runs
 from engine.phases.work import Stopped
 from store import records
@@ -269,8 +270,8 @@ def test_conversations_have_a_win_rate_as_a_whole_and_for_each_turn(
         1: (0, 3, 0),
         2: (3, 0, 0),
     }
-    # The first turns' answers are the same, so that both orders are one question.
-    assert len(server.requests) == 2 * 4 + 3 + 2 * 3
+    # The first turns' answers are identical.
+    assert len(server.requests) == 2 * 4 + 2 * 3
     connection = history.attach(connect(tmp_path / "store"))
     (whole,) = history.win_rates(connection, run.run_id)
     assert (whole.wins, whole.ties) == (4, 0)
@@ -279,7 +280,8 @@ def test_conversations_have_a_win_rate_as_a_whole_and_for_each_turn(
     assert [item.outcome for item in queue_] == ["win"] * 4
     view = pair(connection, run.run_id, tuned, base, queue_[0].example_id)
     assert [verdict.turn for verdict in view.verdicts] == [0, 1, 2]
-    assert len(view.judgments) == 2 * len(view.verdicts)
+    assert [verdict.reason for verdict in view.verdicts] == [None, "identical answers", None]
+    assert len(view.judgments) == 2 * 2
 
 
 def test_conversations_have_scores_as_a_whole_and_for_each_turn(server: JudgeServer, tmp_path: Path) -> None:
@@ -347,3 +349,53 @@ def test_what_else_a_judge_states_is_a_measure(server: JudgeServer, tmp_path: Pa
     assert (values["tuned"].value, values["tuned"].n) == (1.0, COUNT)
     assert values["base"].value == 0.0 and values["base"].missing == COUNT - values["base"].n > 0
     assert values["base"].reason == "the judge's answer does not state it"
+
+
+def test_identical_answers_are_ties_without_a_call_counted_and_shown(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    server.script = lambda body, number: prefers(
+        "A" if "longer" in body["messages"][1]["content"].split("RESPONSE B")[0] else "B"
+    )
+    same = {f"e{place:02}": f"short {place}" for place in range(5)}
+    given = {"base": answers("short"), "tuned": answers("much longer") | same}
+    run = run_of(tmp_path, judged_by(server), **given)
+    assert len(server.requests) == 2 * (COUNT - 5)
+    (rate,) = run.rows(records.StoredWinRate)
+    assert (rate.wins, rate.ties, rate.losses, rate.failed) == (COUNT - 5, 5, 0, 0)
+    ties = run.rows(records.Verdict, outcome="tie")
+    assert {(row.reason, row.consistent) for row in ties} == {("identical answers", None)}
+    progress = [row for row in run.rows(records.Progress, run_id=run.run_id) if row.phase == "judge"]
+    assert [(row.done, row.total) for row in progress] == [(2 * (COUNT - 5), 2 * (COUNT - 5))]
+    connection = history.attach(connect(tmp_path / "store"))
+    found = judging.judging(connection, run.run_id)
+    said = [each.text for each in about_match(found, found.win_rates[0])]
+    connection.close()
+    assert "5 of 12 pairs are identical answers: ties without a call" in said
+    assert any("both orders agree on 100%" in text and "of 7 pairs" in text for text in said)
+
+
+def test_a_plan_may_have_identical_answers_judged(server: JudgeServer, tmp_path: Path) -> None:
+    given = {"base": answers("short"), "tuned": answers("short")}
+    server.script = lambda body, number: prefers("tie")
+    run = run_of(tmp_path, judged_by(server) + "\n[judging]\njudge_identical = true\n", **given)
+    assert {row.consistent for row in run.rows(records.Verdict)} == {True} and server.requests
+
+
+@pytest.mark.parametrize("kind", ["pairwise", "pointwise"])
+def test_a_judge_whose_first_answers_cannot_be_read_pauses_the_run_and_is_asked_again(
+    server: JudgeServer, tmp_path: Path, kind: str
+) -> None:
+    server.script = lambda body, number: says("As a language model, I enjoyed both.")
+    plan = recorded_plan(
+        tmp_path, examples(), {"base": answers("short"), "tuned": answers("much longer")},
+        '[metrics]\nuse = ["length"]\n' + judged_by(server, kind=kind, concurrency=2),
+    )  # fmt: skip
+    run_id = queue(tmp_path / "store", plan)
+    with pytest.raises(Paused, match="none of its first 20 answers could be read") as paused:
+        carry_out(tmp_path / "store", run_id)
+    assert "'As a language model, I enjoyed both.'" in str(paused.value)
+    server.script = graded if kind == "pointwise" else lambda body, number: prefers("A")
+    run = carry_out(tmp_path / "store", run_id)
+    stored = run.rows(records.StoredRating if kind == "pointwise" else records.StoredJudgment)
+    assert len(stored) == 2 * COUNT and {row.failure for row in stored} == {None}
