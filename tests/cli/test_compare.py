@@ -210,7 +210,9 @@ def test_json_has_the_documented_shape(assay: Assay, history_store: Path) -> Non
 
 
 def test_a_parameter_that_only_one_server_applied_sets_runs_apart(connection: sqlite3.Connection) -> None:
-    connection.execute("UPDATE model SET details = json_object('generation', json_object('temperature', 0.5))")
+    connection.execute(
+        "UPDATE model SET details = json_object('generation', json_object('temperature', 0.5))"
+    )
     connection.execute(
         """UPDATE model SET details = json_set(details, '$.rejected', json_array('temperature'))
         WHERE run_id = 2"""
