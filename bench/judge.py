@@ -99,7 +99,7 @@ def question(number: int) -> Question[int]:
         messages=MESSAGES,
         response_format=RESPONSE_FORMAT,
         problem=_problem,
-        repair=lambda answer, problem: MESSAGES,
+        repair=lambda answer, problem, last: MESSAGES,
     )
 
 

@@ -1,10 +1,18 @@
 """Errors that people read: each names the thing and the way out, and knows its exit code."""
 
 import errno
+import re
 import resource
 from typing import Self
 
 LEAST_SECRET = 8  # characters of a key that is taken out of texts; a shorter one occurs in any text
+# OpenAI, Anthropic and their like, Hugging Face, Groq, xAI, Google; with a digit, as random keys have.
+KEY_SHAPE = re.compile(r"\b(?:sk-|hf_|gsk_|xai-|AIza)(?=[\w-]*\d)[\w-]{16,}")
+
+
+def is_secret(value: str) -> bool:
+    """Whether a text looks like an API key rather than the name of an environment variable."""
+    return KEY_SHAPE.search(value) is not None
 
 
 class AssayError(Exception):

@@ -78,16 +78,18 @@ _QUOTED_ARGUMENTS = re.compile(r"""["']arguments["']\s*:\s*'(\{.*\})'\s*\}\s*$""
 _NAME = re.compile(r"""["']name["']\s*:\s*["']([^"']+)["']""")
 
 
+# Of the forms that are read here, the parts that are tokens of their own.
 _MARK = re.compile(
-    r"tool|python_(?:tag|start|end)|call_id|args|function_call|dsml|escape|channel|message|constrain|think"
-    r'|<\|"\|>',
-    re.IGNORECASE,
+    r"</?tool_call>|<\|/?tool_call\|>|<\|tool_call>|<tool_call\|>|<functioncall>|<(?:start|end)_function_call>"
+    r"|<\|python_(?:tag|start|end)\|>|</?arg_(?:key|value)>|\[(?:TOOL_CALLS|CALL_ID|ARGS)\]|｜DSML｜"
+    r"|<｜tool▁(?:calls?▁(?:begin|end)|sep)｜>|<\|tool_call(?:s_section)?_(?:argument_)?(?:begin|end)\|>"
+    r'|<escape>|<\|"\|>|<\|(?:channel|constrain|message)\|>'
 )
 
 
 def is_mark(token: str) -> bool:
-    """Whether a special token is part of a call's form, or of a trace's, so that texts have to keep it."""
-    return _MARK.search(token) is not None
+    """Whether a special token is part of a call's form, so that texts have to keep it."""
+    return _MARK.fullmatch(token) is not None
 
 
 def find_calls(text: str, tools: Tools = ()) -> FoundCalls:

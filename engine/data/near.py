@@ -22,8 +22,6 @@ RAREST = 8  # runs that stand for a text even when all of its runs are common
 _PAIRS, _LEAST_LIMIT = 2**17, 16
 _MET = 16  # times as many are met by a run as are compared: those that share most are found among them
 _KEPT = 2**14  # texts whose words are kept
-# Texts with one run, at most: with a share of all texts, pairs would grow with the square of a large set.
-_COMMON = 40
 
 
 def candidates(texts: int) -> int:
@@ -189,7 +187,7 @@ class NearIndex:
         # Most texts of a large set are compared with none: their words are split when they are needed.
         self._words = lru_cache(_KEPT)(lambda place: words(texts[place]))
         batch = hashed(texts)
-        common = min(max(10, len(texts) // 100), _COMMON)
+        common = max(10, len(texts) // 100)
         self._limit = candidates(len(texts))
         lengths, sizes = batch.lengths, [size for _, size in _RUN_SIZES]
         size_of = np.array(sizes)[np.searchsorted([least for least, _ in _RUN_SIZES], lengths, "right") - 1]

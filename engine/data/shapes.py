@@ -112,10 +112,15 @@ def _flattened(record: dict[str, Any]) -> dict[str, Any]:
     if isinstance(question, dict) and isinstance(question.get("stem"), str):
         parts = {key: value for key, value in question.items() if key != "stem"}
         return {**record, "question": question["stem"], **parts}
-    stem = "ctx" if record.get("endings") else "question_stem"
-    if isinstance(record.get(stem), str) and record.keys().isdisjoint(QUERIES):
+    if stem := _stem(record):
         return {"question": record[stem]} | {key: value for key, value in record.items() if key != stem}
     return record
+
+
+def _stem(record: Mapping[str, Any]) -> str | None:
+    """The column of a question's beginning, which the choices end."""
+    stem = "ctx" if record.get("endings") else "question_stem"
+    return stem if isinstance(record.get(stem), str) and record.keys().isdisjoint(QUERIES) else None
 
 
 def _bfcl_turns(record: Mapping[str, Any]) -> list[Any]:
@@ -164,7 +169,7 @@ def _example(line: int, record: dict[str, Any], template: str | None, training: 
         label=_scalar(record, "label"),
         category=_scalar(record, "category"),
         schema=_schema(record),
-        tests=_texts(record, "tests"),
+        tests=() if _are_inputs(record.get("tests")) else _texts(record, "tests"),
         turns=turns,
         group=_scalar(record, "group"),
         line=line,
@@ -177,6 +182,7 @@ def _example(line: int, record: dict[str, Any], template: str | None, training: 
             and key not in tool_columns
             and not (key in POSSIBLE and calls is not None)
         }
+        | ({"tests": record["tests"]} if _are_inputs(record.get("tests")) else {})
         | (_turn_references(record, turns) if len(turns) > 1 else {}),
         tools=tools,
         calls=calls,
@@ -396,12 +402,14 @@ def _expected_calls(record: Mapping[str, Any], answer: Message | None) -> tuple[
 
 
 def _named_calls(record: Mapping[str, Any]) -> tuple[str, tuple[ToolCall, ...]] | None:
-    """The column that holds the calls that would be right, and these; None without one."""
+    """The column that holds the calls that would be right, and these; None without one, or without tools."""
+    if not _tool_columns(record):
+        return None
     for key in ("answers", *POSSIBLE):
         value = record.get(key)
         if isinstance(value, str):
             value = listed(value)
-        if value == [] and _tool_columns(record):
+        if value == []:
             return key, ()
         if key == "answers" and _are_calls(value):
             return key, tuple(ToolCall(name=call["name"], arguments=call["arguments"]) for call in value)
@@ -485,7 +493,7 @@ def _references(
         # MT-Bench lists one reference per turn; the query is the first turn.
         if isinstance(value, list) and len(turns) > 1:
             value = value[:1]
-        if key == "answers" and _are_calls(value):
+        if key == "answers" and _tool_columns(record) and _are_calls(value):
             used.add(key)
             continue
         items = value if isinstance(value, list) else [value]
@@ -550,6 +558,13 @@ def _texts(record: Mapping[str, Any], key: str) -> tuple[str, ...]:
     return tuple(items)
 
 
+def _are_inputs(tests: Any) -> bool:
+    """Whether tests are inputs with the outputs that are right, which a metric reads."""
+    tests = listed(tests) if isinstance(tests, str) else tests
+    first = tests[0] if isinstance(tests, list) and tests else tests
+    return isinstance(first, dict) and any("input" in key for key in first)
+
+
 def _schema(record: Mapping[str, Any]) -> Any:
     """The schema, decoded from a cell's JSON; one that is no schema is the metric's to refuse."""
     value = record.get("schema")
@@ -583,9 +598,13 @@ def columns_used(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str,
     named = {name: column for name, column in fields.items() if name != TEMPLATE and column in record}
     hidden = set(named.values())
     found = dict(named) | _parts_used(_flattened(_renamed(record, fields)), fields)
-    asked = _question_column(record, hidden)
+    asked = _question_column(record, hidden) or _stem(record)
     if asked and not {"query", "messages", "turns"} & named.keys():
         found["query"] = asked
+        parts = record[asked] if isinstance(record[asked], dict) else {}
+        if isinstance(parts.get("stem"), str):
+            found["query"] = f"{asked}.stem"
+            found |= {name: f"{asked}.{column}" for name, column in found.items() if column in parts}
     expected = next(
         (key for key in REFERENCES if record.get(key) not in (None, "", []) and key not in hidden), None
     )
@@ -597,7 +616,7 @@ def columns_used(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str,
         expected
         and expected not in found.values()
         and not bad
-        and not {"reference", "references"} & named.keys()
+        and not {"reference", "references"} & found.keys()
     ):
         found["references"] = expected
     for name in ("id", "question_id"):
@@ -613,6 +632,8 @@ def _parts_used(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str, 
     plain = column in _TEXTS and not _is_conversation(record, column)
     if (plain and TEMPLATE not in fields) and (choices := choices_of(record)):
         found["choices"] = choices.column
+        if key := choices.right(record)[1]:
+            found["references"] = key
     if plain and TEMPLATE not in fields:
         passages = [key for key in CONTEXTS if _passage(record.get(key)).strip()]
         found |= {"context": ", ".join(passages)} if passages else {}

@@ -115,6 +115,8 @@ def about_match(found: JudgingResults, row: WinRateRow) -> Iterator[Said]:
     if row.failed:
         said = f"{row.failed:,} of {total:,} pairs failed and are left out"
         yield Said(said, row.failed > MANY_FAILED * total)
+    if same := audit_of(found, row.judge, "identical", subject(row)):
+        yield Said(f"{same.value or 0:,.0f} of {same.n:,} pairs are identical answers: ties without a call")
     yield from _about_orders(found, row)
     if row.length_controlled is not None:
         held = share(row.length_controlled, row.length_controlled_low, row.length_controlled_high)
@@ -128,6 +130,9 @@ def about_match(found: JudgingResults, row: WinRateRow) -> Iterator[Said]:
     for measure, words in _TRAITS.items():
         if audit := audit_of(found, row.judge, measure, subject(row)):
             yield _about_trait(audit, words)
+    error = audit_of(found, row.judge, "standard_error", subject(row))
+    if error and error.value is not None:
+        yield Said(f"standard error {error.value:.2%} of {error.n:,} graded preferences")
     if mean := audit_of(found, row.judge, "mean_win_rate", subject(row)):
         yield Said(f"mean over its judges' verdicts: {share(mean.value, mean.low, mean.high)}")
     if saved := audit_of(found, row.judge, "calls_saved", subject(row)):

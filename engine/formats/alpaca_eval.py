@@ -17,6 +17,7 @@ def read_alpaca_eval(path: Path) -> Imported:
 
     `preference` runs from 1 (the baseline, output_1) to 2 (the model, output_2); 1.5, and 0 in old files, is
     a draw; -1 and missing ones are failed judgments. A model's points on an instruction are preference - 1.
+    A baseline judged against itself is imported as a second model.
     """
     found = Imported("alpaca-eval")
     for file in _files(path):
@@ -45,7 +46,7 @@ def _read_annotation(found: Imported, row: FileRecord) -> None:
     baseline = row.optional("generator_1") or "output_1"
     candidate = row.optional("generator_2") or "output_2"
     if baseline == candidate:
-        raise row.wrong("generator_2", "is the same model as generator_1")
+        candidate = f"{candidate} (itself)"
     key = _add_answer(found, row, baseline, row.text("output_1"))
     _add_answer(found, row, candidate, row.text("output_2"))
     if baseline not in found.baselines:
@@ -94,7 +95,7 @@ def _read_annotation(found: Imported, row: FileRecord) -> None:
 
 
 def _points(row: FileRecord) -> float | None:
-    preference = row.number("preference")
+    preference = row.number_or_text("preference")
     if preference is None or preference == _MISSING:
         return None
     if preference == _OLD_DRAW:

@@ -1,39 +1,196 @@
 """Imports runs from elsewhere into the history: they are shown, compared and reported like runs done here."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from engine.data.example import normalise, query_id
 from engine.errors import BadInput
 from engine.formats.alpaca_eval import read_alpaca_eval
+from engine.formats.evaluators import FILES, read_evaluation
 from engine.formats.judge_models import read_judgelm, read_prometheus
 from engine.formats.lm_eval import BenchmarkedModel, read_lm_eval, write_run
 from engine.formats.mt_bench import read_mt_bench
 from engine.formats.records import Imported
+from engine.formats.votes import Answer, Vote, read_verdicts, read_votes
 from engine.formats.writer import Writer
+from store.read import history
+from store.read.evidence import run_examples
+from store.read.history import Connection
+from store.read.labels import answer_texts, judged_turns
+from store.read.queues import RANDOM, annotated
+from store.reviewing import annotate, make_tag
 from store.write import one_transaction
 
 LM_EVAL = "lm-eval"
+VERDICTS, LABELS = VOTES = ("verdicts", "labels")
 
 KINDS: dict[str, Callable[[Path], Imported]] = {
     "mt-bench": read_mt_bench,
     "alpaca-eval": read_alpaca_eval,
     "prometheus": read_prometheus,
     "judgelm": read_judgelm,
+    **{kind: partial(read_evaluation, kind) for kind in FILES},
 }
 
 
-def import_run(kind: str, path: Path, store: Path, name: str | None = None) -> int:
+def import_run(kind: str, path: Path, store: Path, name: str | None = None, *, all_rows: bool = False) -> int:
     """Reads another tool's files and stores them as a finished run; returns its id.
 
-    All of it becomes visible at once, or nothing. Raises BadInput for files that are not of that kind.
+    `all_rows` lets MT-Bench's rows that a later one supersedes count too. All of it becomes visible at once,
+    or nothing. Raises BadInput for files that are not of that kind.
     """
     if kind not in KINDS:
-        raise BadInput(f"there is no import of {kind!r}", f"known kinds: {', '.join((*KINDS, LM_EVAL))}")
+        raise BadInput(
+            f"there is no import of {kind!r}", f"known kinds: {', '.join((*KINDS, LM_EVAL, *VOTES))}"
+        )
     if not path.exists():
         raise BadInput(f"{path}: no such file or folder")
-    imported = KINDS[kind](path)
+    imported = read_mt_bench(path, all_rows=True) if all_rows else KINDS[kind](path)
     with one_transaction(store) as transaction:
         return Writer(transaction, imported).write(name or f"{kind} {path.stem}", path)
+
+
+def import_verdicts(
+    path: Path,
+    store: Path,
+    name: str | None = None,
+    *,
+    fields: Mapping[str, str],
+    values: Mapping[str, str],
+    baseline: str | None = None,
+) -> int:
+    """Stores the verdicts of any tool on pairs of answers as a finished run (`engine.formats.votes`)."""
+    if not path.exists():
+        raise BadInput(f"{path}: no such file or folder")
+    imported = read_verdicts(path, fields, values, baseline)
+    with one_transaction(store) as transaction:
+        return Writer(transaction, imported).write(name or f"verdicts {path.stem}", path)
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """How many labels became annotations, by person, and how many did not, by reason."""
+
+    run: int
+    people: dict[str, int]
+    left_out: dict[str, int]
+
+
+def import_labels(
+    path: Path,
+    connection: Connection,
+    run_id: int,
+    *,
+    fields: Mapping[str, str],
+    values: Mapping[str, str],
+    annotator: str | None = None,
+    random: bool = False,
+) -> Labelled:
+    """Stores people's labels from a file as annotations on a run; all of them, or none where one is refused.
+
+    Examples are found by id or question, answers by the model's name or their text. `annotator` names whoever
+    labelled where the file does not; `random` says that the examples are a random sample of the run's. What
+    stands already is not stored again.
+    """
+    if not path.exists():
+        raise BadInput(f"{path}: no such file or folder")
+    votes = read_votes(path, fields, values)
+    places = _Places(connection, run_id)
+    known = {
+        (row.example_id, row.kind, row.value, row.criterion, row.left_id, row.right_id, row.annotator)
+        for row in annotated(connection, run_id)
+    }
+    people: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        for vote in votes:
+            person = vote.by or annotator
+            if person is None:
+                raise BadInput(
+                    f"{vote.row.path}:{vote.row.line}: does not say who labelled",
+                    "Name the column (--field annotator=COLUMN) or the person (--annotator NAME).",
+                )
+            found = places.find(vote)
+            if isinstance(found, str):
+                left_out[found] += 1
+                continue
+            value = make_tag(connection, vote.value, person) if vote.kind == "tag" else vote.value
+            value = _SIDES.get(value, value) if vote.kind == "preference" else value
+            key = (found.example, vote.kind, value, vote.criterion, found.left, found.right, person)
+            if key in known:
+                left_out["here already"] += 1
+                continue
+            known.add(key)
+            annotate(
+                connection, run_id, found.example, vote.kind, value, left_id=found.left,
+                right_id=found.right, annotator=person, criterion=vote.criterion,
+                queue=RANDOM if random else None,
+            )  # fmt: skip
+            people[person] += 1
+    return Labelled(run_id, dict(people), dict(left_out))
+
+
+_SIDES = {"first": "left", "second": "right"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    example: int
+    left: int
+    right: int | None
+
+
+class _Places:
+    """Finds what a label is about among a run's examples and answers."""
+
+    def __init__(self, connection: Connection, run_id: int) -> None:
+        examples = run_examples(connection, run_id)
+        self._order = [row.id for row in examples]
+        self._by_id = {row.example: row.id for row in examples}
+        self._by_query = {query_id(row.query): row.id for row in examples}
+        asked = {row.id: len((row.extra or {}).get("turns") or ()) for row in examples}
+        self._turns = asked | judged_turns(connection, run_id)
+        models = history.models(connection, run_id)
+        self._models = {model.name: model.id for model in models}
+        self._candidates = [model.id for model in models if model.role == "candidate"]
+        self._texts: dict[int, dict[str, int]] = {}
+        for example, model, text in answer_texts(connection, run_id):
+            self._texts.setdefault(example, {}).setdefault(normalise(text), model)
+
+    def find(self, vote: Vote) -> _Place | str:
+        """The place of a label, or why there is none."""
+        if vote.value == "failed":
+            return "names no winner"
+        example = self._example(vote)
+        if example is None:
+            return "the run has no such example"
+        if vote.turn and vote.turn < self._turns.get(example, 1):
+            return "is about an earlier turn of a conversation alone"
+        left = self._model(example, vote.first)
+        right = None if vote.second is None else self._model(example, vote.second)
+        if left is None and vote.second is None and vote.first == Answer(None) and len(self._candidates) == 1:
+            left = self._candidates[0]
+        if left is None or (vote.second is not None and right is None):
+            return "the run has no such model or answer"
+        return "both answers are of one model" if left == right else _Place(example, left, right)
+
+    def _example(self, vote: Vote) -> int | None:
+        if vote.example in self._by_id:
+            return self._by_id[vote.example]
+        if vote.asked:
+            return self._by_query.get(query_id(vote.asked[-1])) or self._by_query.get(query_id(vote.asked[0]))
+        if vote.place is not None and vote.place < len(self._order):
+            return self._order[vote.place]
+        return None
+
+    def _model(self, example: int, answer: Answer) -> int | None:
+        if answer.model is not None:
+            return self._models.get(answer.model)
+        return self._texts.get(example, {}).get(normalise(answer.turns[-1])) if answer.turns else None
 
 
 def import_benchmarks(

@@ -43,7 +43,6 @@ from store import records
 from store.read import history, runs
 from store.read.history import Connection
 from store.read.rows import BenchmarkRow, ModelRow
-from store.read.runs import SampleRow
 from store.write import Transaction
 
 _HASHES = ("doc_hash", "prompt_hash", "target_hash")
@@ -561,7 +560,7 @@ def _metrics(task: str, rows: Sequence[BenchmarkRow]) -> dict[str, Any]:
     return metrics
 
 
-def _lines(rows: Sequence[SampleRow]) -> Iterator[dict[str, Any]]:
+def _lines(rows: Sequence[records.StoredBenchmarkSample]) -> Iterator[dict[str, Any]]:
     """A line for each filter and document, filter by filter as lm-eval has them."""
     for _, found in groupby(rows, key=lambda row: (row.filter, row.doc_id)):
         same = list(found)

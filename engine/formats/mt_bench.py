@@ -6,6 +6,7 @@ read too; then there are no texts beside the judgments' own.
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from engine.data.example import Example
@@ -14,13 +15,16 @@ from engine.formats.records import FileRecord, Game, Grade, Grader, Imported, Im
 from engine.judges.answers import verdict
 from engine.judges.judge import Order
 
-_UNPARSED = -1
-_SINGLE, _PAIR = "_single", "_pair"
+_UNPARSED, _ERROR = -1, "$ERROR$"
 _QUESTION = re.compile(r"\[Question\]\s*(.*?)\s*\[The Start of", re.DOTALL)
 
 
-def read_mt_bench(path: Path) -> Imported:
-    """Everything in a folder, or in one judgment file. Raises BadInput naming file and line."""
+def read_mt_bench(path: Path, *, all_rows: bool = False) -> Imported:
+    """Everything in a folder, or in one judgment file. Raises BadInput naming file and line.
+
+    FastChat appends when it is run again. The last valid row on an answer or a pair stands, and the others
+    are noted; `all_rows` lets each count once more in means and win rates, as FastChat's own do.
+    """
     found = Imported("mt-bench")
     files = _judgment_files(path)
     if path.is_dir():
@@ -32,16 +36,51 @@ def read_mt_bench(path: Path) -> Imported:
             f"{path}: holds no MT-Bench answers or judgments",
             "Name FastChat's data/mt_bench folder, or a model_judgment/*_single.jsonl or *_pair.jsonl file.",
         )
-    for file in files:
-        for row in rows(file):
-            if row.has("model", "score"):
-                _read_grade(found, row)
-            elif row.has("model_1", "model_2", "g1_winner", "g2_winner"):
-                _read_games(found, row)
-            else:
-                raise BadInput(f"{row.path}:{row.line}: is no MT-Bench judgment, neither single nor pair")
+    standing, superseded = _latest(row for file in files for row in rows(file))
+    for row in standing:
+        if _is_single(row):
+            found.grades.append(_grade(found, row))
+        else:
+            found.matches.append(_match(found, row))
+            found.games += _games(found, row)
+    if superseded and all_rows:
+        found.repeated_grades = [_grade(found, row) for row in superseded if _is_single(row)]
+        found.repeated_matches = [_match(found, row) for row in superseded if not _is_single(row)]
+    if superseded:
+        count = "1 row was" if len(superseded) == 1 else f"{len(superseded)} rows were"
+        also = "; all count in means and win rates" if all_rows else ""
+        found.notes.append(f"{count} superseded: of judgments of the same, the last valid one stands{also}")
     _name_baselines(found)
     return found
+
+
+def _is_single(row: FileRecord) -> bool:
+    return row.has("model", "score")
+
+
+def _latest(judged: Iterable[FileRecord]) -> tuple[list[FileRecord], list[FileRecord]]:
+    """The rows that stand, the last valid one on each answer or pair, and those that they supersede."""
+    kept: dict[tuple[str, ...], FileRecord] = {}
+    superseded = []
+    for row in judged:
+        if _is_single(row):
+            sides: tuple[str, ...] = (row.text("model"),)
+            valid = row.number("score") not in (None, _UNPARSED)
+        elif row.has("model_1", "model_2", "g1_winner", "g2_winner"):
+            sides = row.text("model_1"), row.text("model_2")
+            valid = "error" not in (row.text("g1_winner"), row.text("g2_winner"))
+        else:
+            raise BadInput(f"{row.path}:{row.line}: is no MT-Bench judgment, neither single nor pair")
+        key = (_named(row)[0], *sides, row.text("question_id"), str(_turn(row)))
+        if key in kept:
+            superseded.append(kept[key] if valid else row)
+        if valid or key not in kept:
+            kept[key] = row
+    return list(kept.values()), superseded
+
+
+def _turn(row: FileRecord) -> int:
+    return row.whole("turn") if row.has("turn") else 1
 
 
 def _judgment_files(path: Path) -> list[Path]:
@@ -96,39 +135,39 @@ def _turns(row: FileRecord) -> tuple[str, ...]:
     return FileRecord(row.path, row.line, choices[0]).texts("turns")
 
 
-def _read_grade(found: Imported, row: FileRecord) -> None:
+def _grade(found: Imported, row: FileRecord) -> Grade:
     judge, model, key = _judge(found, row, "pointwise"), row.text("model"), row.text("question_id")
     found.add_model(model)
     _ensure_example(found, key, row.optional("user_prompt"))
     score = row.number("score")
     parsed = score is not None and score != _UNPARSED
-    found.grades.append(
-        Grade(
-            judge,
-            model,
-            key,
-            turn=row.whole("turn"),
-            score=score if parsed else None,
-            raw=row.optional("judgment") or "",
-            failure=None if parsed else "no rating could be read",
-        )
-    )
+    raw = row.optional("judgment") or ""
+    failure = None if parsed else _failure(raw, "no rating could be read")
+    return Grade(judge, model, key, _turn(row), score if parsed else None, raw, failure)
 
 
-def _read_games(found: Imported, row: FileRecord) -> None:
-    judge, key, turn = _judge(found, row, "pairwise"), row.text("question_id"), row.whole("turn")
+def _failure(raw: str, otherwise: str) -> str:
+    return "the judge's server failed" if raw == _ERROR else otherwise
+
+
+def _match(found: Imported, row: FileRecord) -> ImportedMatch:
+    judge, key = _judge(found, row, "pairwise"), row.text("question_id")
     sides = row.text("model_1"), row.text("model_2")
     for model in sides:
         found.add_model(model)
     _ensure_example(found, key, row.optional("g1_user_prompt"))
     winners = _winner(row, "g1_winner"), _winner(row, "g2_winner")
-    orders: tuple[Order, Order] = ("candidate_first", "baseline_first")
-    for game, winner, order in zip(("g1", "g2"), winners, orders, strict=True):
-        failure = None if winner else "no winner could be read"
-        raw = row.optional(f"{game}_judgment") or ""
-        found.games.append(Game(judge, *sides, key, turn, order, winner, raw, failure))
     consistent = None if None in winners else winners[0] == winners[1]
-    found.matches.append(ImportedMatch(judge, *sides, key, turn, verdict(*winners), consistent))
+    return ImportedMatch(judge, *sides, key, _turn(row), verdict(*winners), consistent)
+
+
+def _games(found: Imported, row: FileRecord) -> Iterable[Game]:
+    judge, sides = _judge(found, row, "pairwise"), (row.text("model_1"), row.text("model_2"))
+    orders: tuple[Order, Order] = ("candidate_first", "baseline_first")
+    for game, order in zip(("g1", "g2"), orders, strict=True):
+        winner, raw = _winner(row, f"{game}_winner"), row.optional(f"{game}_judgment") or ""
+        failure = None if winner else _failure(raw, "no winner could be read")
+        yield Game(judge, *sides, row.text("question_id"), _turn(row), order, winner, raw, failure)
 
 
 def _winner(row: FileRecord, key: str) -> Side | None:
@@ -142,10 +181,8 @@ def _winner(row: FileRecord, key: str) -> Side | None:
 
 
 def _judge(found: Imported, row: FileRecord, kind: str) -> str:
-    """The judge's name: a row names the model and its prompt, which differs by category and turn."""
-    named = row.values.get("judge")
-    model = str(named[0]) if isinstance(named, list) and named else str(named or "unknown")
-    prompt = str(named[1]) if isinstance(named, list) and len(named) > 1 else None
+    """The judge's name; its prompt, which differs by category and turn, is kept with it."""
+    model, prompt = _named(row)
     name = model if kind == "pointwise" else f"{model} (pairs)"
     details = {"kind": kind, "model": model, "server": None, "note": "judgments read from MT-Bench's files"}
     scale = {"scale": "1-10"} if kind == "pointwise" else {}
@@ -156,6 +193,14 @@ def _judge(found: Imported, row: FileRecord, kind: str) -> str:
     if prompt and prompt not in grader.details["prompts"]:
         grader.details["prompts"].append(prompt)
     return name
+
+
+def _named(row: FileRecord) -> tuple[str, str | None]:
+    """The judge's model and its prompt."""
+    named = row.values.get("judge")
+    if not isinstance(named, list) or not named:
+        return str(named or "unknown"), None
+    return str(named[0]), str(named[1]) if len(named) > 1 else None
 
 
 def _ensure_example(found: Imported, key: str, prompt: str | None) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from engine.data.example import Example
-from engine.data.reading import read_records
+from engine.data.reading import decode_json, read_records
+from engine.data.textfile import read_text
 from engine.errors import BadInput
 from engine.judges.answers import Verdict
 from engine.judges.judge import Order
@@ -22,6 +23,20 @@ class Grader:
     name: str
     kind: Literal["pairwise", "pointwise"]
     details: dict[str, Any]
+    is_language_model: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedMeasure:
+    """A measure that another tool computed, with the ends of its range where they are known."""
+
+    name: str
+    low: float | None = None
+    high: float | None = None
+    direction: str = "higher"
+    unit: str = ""
+    source: str = ""
+    meaning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +81,7 @@ class ImportedMatch:
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """One grading call on one response. `score` is None exactly when `failure` says why."""
+    """One response graded by a judge, or by a measure. `score` is None exactly when `failure` says why."""
 
     judge: str
     model: str
@@ -79,17 +94,25 @@ class Grade:
 
 @dataclass(slots=True)
 class Imported:
-    """All records that were read. `answers`: every turn's answer by model and example."""
+    """All records that were read. `answers`: every turn's answer by model and example.
+
+    Repeated grades and matches count in means and win rates only: another one of the same stands.
+    """
 
     source: str
     models: list[str] = field(default_factory=list)
     baselines: list[str] = field(default_factory=list)
     examples: dict[str, Example] = field(default_factory=dict)
     answers: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    samples: dict[tuple[str, str], list[str | None]] = field(default_factory=dict)  # further answers
     graders: dict[str, Grader] = field(default_factory=dict)
     games: list[Game] = field(default_factory=list)
     matches: list[ImportedMatch] = field(default_factory=list)
     grades: list[Grade] = field(default_factory=list)
+    measures: dict[str, ImportedMeasure] = field(default_factory=dict)
+    scores: list[Grade] = field(default_factory=list)  # by measures
+    repeated_grades: list[Grade] = field(default_factory=list)
+    repeated_matches: list[ImportedMatch] = field(default_factory=list)
     # AlpacaEval's own prediction at equal length for each row of a judge, candidate and baseline
     glm_preferences: dict[tuple[str, str, str], list[float | None]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -129,6 +152,19 @@ class FileRecord:
             raise self.wrong(key, f"found {value!r:.60}, expected a number")
         return None if value != value else float(value)
 
+    def number_or_text(self, key: str) -> float | None:
+        """A number, also as text."""
+        value = self.values.get(key)
+        if not isinstance(value, str):
+            return self.number(key)
+        if value.strip().lower() in ("", "nan", "none", "null"):
+            return None
+        try:
+            number = float(value)
+        except ValueError:
+            raise self.wrong(key, f"found {value!r:.60}, expected a number") from None
+        return None if number != number else number
+
     def whole(self, key: str) -> int:
         value = self.values.get(key)
         if isinstance(value, bool) or not isinstance(value, int):
@@ -151,6 +187,19 @@ def rows(path: Path) -> list[FileRecord]:
     if not found:
         raise BadInput(f"{path}: holds no records")
     return found
+
+
+def document(path: Path) -> Any:
+    """The one JSON value that a file is. Raises BadInput naming it."""
+    return decoded(read_text(path), str(path))
+
+
+def decoded(text: str, place: str) -> Any:
+    """The JSON value in a text. Raises BadInput naming its place."""
+    try:
+        return decode_json(text)
+    except ValueError as error:
+        raise BadInput(f"{place}: is not JSON: {error}", "Export the file again.") from error
 
 
 def write_lines(file: IO[str], records: Iterable[Mapping[str, Any]]) -> None:

@@ -2,25 +2,28 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engine.data.example import Example, eval_set_version
-from engine.formats.records import Grade, Imported, ImportedMatch
+from engine.formats.records import Grade, Imported, ImportedMatch, ImportedMeasure
 from engine.gates.judges import (
     MatchVerdicts,
     judge_failure_alerts,
     missing_pairs_alert,
     rating_failure_alert,
 )
+from engine.judges.audit import Judged
+from engine.judges.judge import WHOLE
 from engine.phases.data import example_row
+from engine.phases.judging.audits import kinship, leanings, ranking
 from engine.phases.judging.shared import match_name
 from engine.plan.plan import Gates
-from engine.stats.intervals import Interval, bootstrap_interval
+from engine.stats.intervals import OPEN, SHARE, Ends, Interval, bootstrap_interval
 from engine.stats.length_control import length_controlled
 from engine.stats.winrate import POINTS, Winner, WinRate, position_bias, win_rate
 from store import records
@@ -34,7 +37,7 @@ def points_of(match: ImportedMatch) -> float | None:
     return match.points if match.points is not None else POINTS[match.outcome]
 
 
-def summary(grades: Iterable[Grade]) -> dict[str, Any]:
+def summary(grades: Iterable[Grade], ends: Ends = OPEN) -> dict[str, Any]:
     """The mean over all scores; the interval resamples questions, whose turns belong together."""
     by_example: dict[str, list[float]] = defaultdict(list)
     failures: list[str] = []
@@ -43,14 +46,29 @@ def summary(grades: Iterable[Grade]) -> dict[str, Any]:
             failures.append(grade.failure or "no score")
         else:
             by_example[grade.example].append(grade.score)
-    found = mean([(sum(scores), float(len(scores))) for scores in by_example.values()])
+    found = mean([(sum(scores), float(len(scores))) for scores in by_example.values()], ends)
     reason = max(set(failures), key=failures.count) if failures else None
     n = sum(len(scores) for scores in by_example.values())
     return asdict(found) | {"n": n, "missing": len(failures), "reason": reason}
 
 
-def mean(parts: list[tuple[float, float]]) -> Interval:
-    return bootstrap_interval(np.array(parts).reshape(-1, 2), lambda sums: sums[..., 0] / sums[..., 1])
+def mean(parts: list[tuple[float, float]], ends: Ends = OPEN) -> Interval:
+    values = np.array(parts).reshape(-1, 2)
+    return bootstrap_interval(values, lambda sums: sums[..., 0] / sums[..., 1], ends=ends)
+
+
+def of_conversations(matches: Sequence[ImportedMatch]) -> list[ImportedMatch]:
+    """The verdicts on whole conversations of which only turns were judged: the last turn's."""
+    last: dict[tuple[str, str], int] = defaultdict(int)
+    for match in matches:
+        own = last[match.judge, match.example]
+        # Where one verdict is on the whole, no turn stands for it.
+        last[match.judge, match.example] = -1 if own < 0 or not match.turn else max(own, match.turn)
+    return [
+        replace(match, turn=WHOLE)
+        for match in matches
+        if match.turn and match.turn == last[match.judge, match.example]
+    ]
 
 
 def _on_shared(grades: list[Grade]) -> str:
@@ -93,7 +111,7 @@ def _alpaca_eval_rate(judge_id: int, subject: str, preferences: list[float | Non
 
 
 ABSENT = "graded for other models, and not for this one"
-_SCALES = {"1-10": (1.0, 10.0), "1-5": (1.0, 5.0)}
+_SCALES: dict[str | None, Ends] = {"1-10": (1.0, 10.0), "1-5": (1.0, 5.0)}
 _GAME_COLUMNS = (
     "turn", "order", "winner", "raw", "failure", "candidate_score", "baseline_score", "confidence", "cost",
     "latency_s",
@@ -171,6 +189,7 @@ class Writer:
         )
 
     def _write_models(self, run_id: int, path: Path) -> None:
+        notes = [f"read from {path.name}", *self._imported.notes]
         for place, name in enumerate(self._imported.models):
             role = "baseline" if name in self._imported.baselines else "candidate"
             self._models[name] = self._transaction.insert(
@@ -180,7 +199,7 @@ class Writer:
                     role=role,
                     kind="recorded",
                     position=place,
-                    details={"kind": "recorded", "file": str(path), "notes": [f"read from {path.name}"]},
+                    details={"kind": "recorded", "file": str(path), "notes": notes},
                 )
             )
         now = time.time()
@@ -197,19 +216,36 @@ class Writer:
                 for (model, example), turns in self._imported.answers.items()
             ]
         )
+        self._transaction.append(
+            [
+                records.StoredSample(
+                    model_id=self._models[model],
+                    example_id=self._examples[example],
+                    sample=number,
+                    text=text,
+                    reason=None if text is not None else "the file holds no answer",
+                    created=now,
+                )
+                for (model, example), texts in self._imported.samples.items()
+                for number, text in enumerate(texts, start=1)
+            ]
+        )
 
     def _write_judges(self, run_id: int) -> None:
         for grader in self._imported.graders.values():
-            self._judges[grader.name] = self._transaction.insert(
-                records.StoredJudge(
-                    run_id=run_id,
-                    name=grader.name,
-                    kind=grader.kind,
-                    is_language_model=True,
-                    prompt_hash=f"imported:{self._imported.source}",
-                    details=grader.details,
-                )
+            judge = records.StoredJudge(
+                run_id=run_id,
+                name=grader.name,
+                kind=grader.kind,
+                is_language_model=grader.is_language_model,
+                prompt_hash=f"imported:{self._imported.source}",
+                details=grader.details,
             )
+            self._judges[grader.name] = self._transaction.insert(judge)
+            if grader.is_language_model:
+                models = [(name, name) for name in self._imported.models]
+                judge = replace(judge, id=self._judges[grader.name])
+                self._transaction.append(kinship(judge, models))
 
     def _write_games(self) -> None:
         now = time.time()
@@ -234,13 +270,15 @@ class Writer:
                     consistent=match.consistent,
                     reason="a judgment failed" if match.outcome == "failed" else None,
                 )
-                for match in self._imported.matches
+                for match in (*self._imported.matches, *of_conversations(self._imported.matches))
             ]
         )
         groups: dict[tuple[str, str, str], list[ImportedMatch]] = defaultdict(list)
-        for match in self._imported.matches:
+        for match in (*self._imported.matches, *self._imported.repeated_matches):
             groups[match.judge, match.candidate, match.baseline].append(match)
+        self._rank()
         for sides, matches in groups.items():
+            self._audit(sides, matches)
             # Turn 0 holds all of them together, as these tools count; then every turn by itself.
             for turn in sorted({0, *(match.turn for match in matches)}):
                 chosen = [match for match in matches if turn in (0, match.turn)]
@@ -264,6 +302,46 @@ class Writer:
                 absent = len(places) - len({(match.example, match.turn) for match in matches})
                 self._alerts += missing_pairs_alert(judge, candidate, baseline, absent, len(places), Gates())
 
+    def _rank(self) -> None:
+        """Each judge's ranking of the models; the turns of an example count as one comparison."""
+        points: dict[str, dict[str, dict[tuple[str, str], list[float]]]] = {}
+        for match in self._imported.matches:
+            if (point := points_of(match)) is not None:
+                examples = points.setdefault(match.judge, {}).setdefault(match.example, {})
+                examples.setdefault((match.candidate, match.baseline), []).append(point)
+        for judge, judged in points.items():
+            played = [
+                {sides: sum(own) / len(own) for sides, own in compared.items()}
+                for compared in judged.values()
+            ]
+            self._transaction.append(ranking(self._judges[judge], self._models, played))
+
+    def _audit(self, sides: tuple[str, str, str], matches: list[ImportedMatch]) -> None:
+        judge, candidate, baseline = sides
+        texts = [(self._text(candidate, match), self._text(baseline, match)) for match in matches]
+        # Two equal texts say nothing of a judge's leanings: they stand for texts that are not both known.
+        known = [(one, other) if one is not None and other is not None else ("", "") for one, other in texts]
+        judged = [
+            Judged(match.outcome, match.consistent, *pair) for match, pair in zip(matches, known, strict=True)
+        ]
+        subject = match_name(candidate, baseline)
+        self._transaction.append(leanings(self._judges[judge], subject, judged))
+        graded = [match.points for match in matches if match.points is not None]
+        if len(graded) > 1:
+            error = float(np.std(graded, ddof=1)) / len(graded) ** 0.5
+            self._transaction.append(
+                records.Audit(
+                    judge_id=self._judges[judge], measure="standard_error", subject=subject, value=error,
+                    n=len(graded),
+                )
+            )  # fmt: skip
+
+    def _text(self, model: str, match: ImportedMatch) -> str | None:
+        """What was judged: a turn's answer, or all of a conversation's; None where it is unknown."""
+        turns = self._imported.answers.get((model, match.example), ())
+        chosen = turns[match.turn - 1 : match.turn] if match.turn else turns
+        return "\n".join(chosen) if chosen else None
+
     def _sides(self, judge: str, candidate: str, baseline: str) -> dict[str, Any]:
         return {
             "judge_id": self._judges[judge],
@@ -279,12 +357,11 @@ class Writer:
         graded = Interval(counted.win_rate, counted.low, counted.high, 0)
         if any(match.points is not None for match in matches):
             known = [point for point in points if point is not None]
-            graded = mean([(point, 1.0) for point in known])
+            graded = mean([(point, 1.0) for point in known], SHARE)
         candidate, baseline = sides[1:]
-        controlled = length_controlled(
-            points, [self._length(candidate, match) for match in matches],
-            [self._length(baseline, match) for match in matches],
-        )  # fmt: skip
+        texts = [[self._text(model, match) for match in matches] for model in (candidate, baseline)]
+        ours, theirs = ([None if text is None else len(text) for text in side] for side in texts)
+        controlled = length_controlled(points, ours, theirs)
         return self._sides(*sides) | {
             "turn": turn,
             "wins": counted.wins,
@@ -301,12 +378,6 @@ class Writer:
             "length_controlled_reason": controlled.reason,
             "reason": None if graded.value is not None else "every judgment failed",
         }
-
-    def _length(self, model: str, match: ImportedMatch) -> int | None:
-        """The characters of what was judged; None where its text is unknown."""
-        turns = self._imported.answers.get((model, match.example), ())
-        chosen = turns[match.turn - 1 : match.turn] if match.turn else turns
-        return sum(map(len, chosen)) if chosen else None
 
     def _position_bias(self, sides: tuple[str, str, str], turn: int) -> float | None:
         winners: dict[tuple[str, int], dict[str, Winner | None]] = defaultdict(dict)
@@ -336,47 +407,41 @@ class Writer:
             ]
         )
         by_judge: dict[str, list[Grade]] = defaultdict(list)
-        for grade in self._imported.grades:
+        for grade in (*self._imported.grades, *self._imported.repeated_grades):
             by_judge[grade.judge].append(grade)
-        for place, (judge, grades) in enumerate(by_judge.items()):
-            self._declare(run_id, judge, place)
-            self._summarise(judge, grades)
+        measures = {measure.name: measure for measure in self._imported.measures.values()}
+        by_measure = {f"judge:{judge}": grades for judge, grades in by_judge.items()}
+        for judge in by_judge:
+            details = self._imported.graders[judge].details
+            measures[f"judge:{judge}"] = ImportedMeasure(
+                f"judge:{judge}", *_SCALES.get(details.get("scale"), OPEN), unit="points",
+                source=details["note"],
+                meaning="mean of the judge's scores; several turns of one question count each",
+            )  # fmt: skip
+        for score in self._imported.scores:
+            by_measure.setdefault(score.judge, []).append(score)
+        for place, (name, grades) in enumerate(by_measure.items()):
+            row = asdict(measures[name]) | {"measure": name, "position": place, "version": "1"}
+            del row["name"]
+            self._transaction.append(records.StoredMetric(run_id=run_id, settings={}, **row))
+            self._summarise(name, (measures[name].low, measures[name].high), grades)
 
-    def _declare(self, run_id: int, judge: str, place: int) -> None:
-        details = self._imported.graders[judge].details
-        low, high = _SCALES.get(details.get("scale") or "", (None, None))
-        row = {
-            "run_id": run_id,
-            "measure": f"judge:{judge}",
-            "position": place,
-            "direction": "higher",
-            "low": low,
-            "high": high,
-            "unit": "points",
-            "version": "1",
-            "source": details["note"],
-            "meaning": "mean of the judge's scores; several turns of one question count each",
-            "settings": {},
-        }
-        self._transaction.append(records.StoredMetric(**row))
-
-    def _summarise(self, judge: str, grades: list[Grade]) -> None:
-        """The judge's scores by model; what it graded of other models and not of this one is missing."""
-        measure = f"judge:{judge}"
+    def _summarise(self, measure: str, ends: Ends, grades: list[Grade]) -> None:
+        """A measure by model; what was graded of other models and not of this one is missing."""
         places = dict.fromkeys((grade.example, grade.turn) for grade in grades)
         for model in self._imported.models:
             own = [grade for grade in grades if grade.model == model]
             if own:
                 there = {(grade.example, grade.turn) for grade in own}
                 absent = [place for place in places if place not in there]
-                own += [Grade(judge, model, *place, None, "", ABSENT) for place in absent]
+                own += [Grade(measure, model, *place, None, "", ABSENT) for place in absent]
                 reasons = Counter(grade.failure or "no score" for grade in own if grade.score is None)
                 shared = _on_shared(grades) if absent else ""
-                self._alerts += rating_failure_alert(judge, model, reasons, len(own), Gates(), shared)
+                self._alerts += rating_failure_alert(measure, model, reasons, len(own), Gates(), shared)
                 row: dict[str, Any] = {"model_id": self._models[model], "measure": measure}
-                self._transaction.append(records.ModelScore(**row, **summary(own)))
+                self._transaction.append(records.ModelScore(**row, **summary(own, ends)))
                 sliced = [
-                    row | {"slice": name, "p": None} | summary(chosen)
+                    row | {"slice": name, "p": None} | summary(chosen, ends)
                     for name, chosen in slices(own, self._imported.examples).items()
                 ]
                 self._transaction.append([records.SliceScore(**each) for each in sliced])

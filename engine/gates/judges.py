@@ -240,9 +240,10 @@ def missing_pairs_alert(
 
 
 def rating_failure_alert(
-    judge: str, model: str, reasons: Mapping[str, int], asked: int, gates: Gates, more: str = ""
+    measure: str, model: str, reasons: Mapping[str, int], asked: int, gates: Gates, more: str = ""
 ) -> list[Alert]:
     """A rater of whose ratings of a model too many are missing; `reasons` counts those by why."""
+    judge = measure.removeprefix("judge:")
     failed = sum(reasons.values())
     if not asked or failed / asked <= gates.max_judge_failures:
         return []
@@ -253,7 +254,7 @@ def rating_failure_alert(
         f"The scores count only the others.{more}"
     )
     evidence = JudgeFailureEvidence(judge=judge, failed=failed, n=asked, reasons=ordered)
-    return [Alert("warning", "judge_failures", model, None, f"judge:{judge}", message, evidence)]
+    return [Alert("warning", "judge_failures", model, None, measure, message, evidence)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 import json
 import re
 import sys
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from engine.plan.rubric import Rubric
 from engine.servers.reasoning import split_reasoning
 
 _LONGEST = 100_000  # characters, from the end
+_LONGEST_VALUE = 500  # characters of a winner in an object
 _TRIES = 200  # places where an object could start
 _OBJECT = re.compile(r'\{\s*"')
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
@@ -33,7 +35,7 @@ _ADDRESS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ParseFailure:
-    """The reason why an answer cannot be parsed, for people and for the judge's second try."""
+    """The reason why an answer cannot be parsed, for people and for the judge's next try."""
 
     reason: str
 
@@ -43,17 +45,18 @@ def said(answer: str) -> str:
     return split_reasoning(answer).answer[-_LONGEST:].strip()
 
 
-def objects_with(key: str, text: str) -> list[dict[str, Any]]:
-    """The outermost JSON objects in a text that have the key, their keys in lower case.
+def objects_with(key: str, text: str) -> tuple[list[dict[str, Any]], str]:
+    """The outermost JSON objects in a text that have the key, their keys in lower case, and the other text.
 
     Commas before a closing bracket are forgiven.
     """
-    return _objects(key, text) or _objects(key, _TRAILING_COMMA.sub(r"\1", text))
+    found, others = _objects(key, text)
+    return (found, others) if found else _objects(key, _TRAILING_COMMA.sub(r"\1", text))
 
 
-def _objects(key: str, text: str) -> list[dict[str, Any]]:
-    found = []
-    start = 0
+def _objects(key: str, text: str) -> tuple[list[dict[str, Any]], str]:
+    found, others = [], ""
+    start = end = 0
     for _ in range(_TRIES):
         match = _OBJECT.search(text, start)
         if match is None:
@@ -66,7 +69,8 @@ def _objects(key: str, text: str) -> list[dict[str, Any]]:
         answer = {name.strip().lower(): item for name, item in value.items()}
         if key in answer:
             found.append(answer)
-    return found
+            others, end = f"{others}{text[end : match.start()]}\n", start
+    return found, others + text[end:]
 
 
 def number(value: object) -> float | None:
@@ -101,6 +105,7 @@ _FRACTION = re.compile(rf"\s*{_NUMBER}{_OUT_OF}\s*", re.IGNORECASE)
 # Followed by the next key: at the end of a text that was cut off, 1 may be the start of 10.
 _CUT_OFF = re.compile(rf'"score"\s*:\s*"?{_NUMBER}"?()(?=\s*[,}}])', re.IGNORECASE)
 _BRACKETED = re.compile(rf"\[\[\s*{_NUMBER}{_OUT_OF}\s*\]\]", re.IGNORECASE)
+_ALONE = re.compile(rf"\A[*\s]*{_NUMBER}{_OUT_OF}[*.\s]*\Z", re.IGNORECASE)
 _STATED = (
     r"^[^\w\n]{{0,9}}(?:(?:final|overall|total|my) ){{0,2}}(?:{names})[^\w\n]{{1,9}}?"
     rf"{_NUMBER.replace('{', '{{').replace('}', '}}')}{_OUT_OF}" + r"[^\w\n]{{0,9}}$"
@@ -125,17 +130,19 @@ def parse_score(text: str, scale: Scale) -> Scored | ParseFailure:
     """Parses one score, which may be in fences or prose, end in commas, or be cut off.
 
     Looked for in this order: a JSON object with a `score`; the score of one that is cut off or broken;
-    `[[7]]` as in MT-Bench; a line "Score: 7/10" (or Rating, Grade). Two different scores in one of these
-    forms, one off the scale, or "7/10" on a scale to 5 are failures: nothing is clamped or guessed.
+    `[[7]]` as in MT-Bench; a line "Score: 7/10" (or Rating, Grade); nothing but "7/10". Two
+    different scores in one of these forms, one off the scale, or "7/10" on a scale to 5 are failures: nothing
+    is clamped or guessed.
     """
     text = said(text)
     if not text:
         return ParseFailure("the answer is empty")
-    if answers := objects_with("score", text):
+    answers, _ = objects_with("score", text)
+    if answers:
         grades = {_grade(answer["score"], scale, "score") for answer in answers}
         found = _one(grades, reasoning_of(answers[-1]))
         return found if isinstance(found, ParseFailure) else replace(found, extra=_extra(answers[-1]))
-    for form in (_CUT_OFF, _BRACKETED, _stated("score|rating|grade")):
+    for form in (_CUT_OFF, _BRACKETED, _stated("score|rating|grade"), _ALONE):
         grades = {_in_range(value, out_of, scale, "score") for value, out_of in form.findall(text)}
         if grades:
             return _one(grades, text)
@@ -151,7 +158,8 @@ def parse_rubric_scores(text: str, rubric: Rubric) -> Scored | ParseFailure:
     text = said(text)
     if not text:
         return ParseFailure("the answer is empty")
-    if answers := objects_with("scores", text):
+    answers, _ = objects_with("scores", text)
+    if answers:
         readings = [_grades(answer["scores"], rubric) for answer in answers]
         if any(reading != readings[0] for reading in readings):
             return ParseFailure("the answer gives different scores")
@@ -258,15 +266,42 @@ def _plain(name: object) -> str:
 Winner = Literal["A", "B", "tie"]
 Verdict = Literal["win", "loss", "tie", "failed"]
 
-_NAMED = re.compile(r"(?:(?:response|answer|assistant|model|option)[\s_-]*)?([ab])", re.IGNORECASE)
-_TIES = {"tie", "tied", "draw", "equal", "neither", "both"}
-_VERDICTS_BRACKETED = re.compile(r"\[\[\s*(A|B|C|tie)\s*\]\]", re.IGNORECASE)
+_SIDE = (
+    r"(?:(?:response|answer|assistant|model|option|candidate|output|回答|答案|回复|回應|助手|模型|応答|답변|응답)"
+    r"[\s_-]?)?[\"'(\[]{0,3}(?P<side>[AB])(?![A-Za-z0-9'’])[\"')\]]{0,3}"
+)
+_TIE = r"(?P<tie>(?:an?\s+)?(?:tied?|draw)\b|equal\b|neither\b|both\b|引き分け|平局|平手|同等|무승부)"
+_VALUE = rf"(?:the\s+)?(?:{_SIDE}|{_TIE})"
+_NAMED = re.compile(rf"\W{{0,9}}?{_VALUE}\W{{0,9}}", re.IGNORECASE)
+_MARKUP = re.compile(r"[*`~]+")
+_VERDICTS_BRACKETED = re.compile(r"\[\[\s*(?:(?P<side>[AB])|(?P<tie>C|tie))\s*\]\]", re.IGNORECASE)
 # Followed by the next key or the end: "A" or "B" is the question's format repeated.
-_VERDICTS_CUT_OFF = re.compile(r'"winner"\s*:\s*"(A|B|tie)"(?=\s*(?:[,}]|\Z))', re.IGNORECASE)
+_VERDICTS_CUT_OFF = re.compile(
+    r"""(["'])winner\1\s*:\s*(["'])(?:(?P<side>[AB])|(?P<tie>tie))\2(?=\s*(?:[,}]|\Z))""", re.IGNORECASE
+)
 _VERDICTS_STATED = re.compile(
-    r"^[^\w\n]{0,9}(?:final )?(?:winner|verdict)[^\w\n]{1,9}(A|B|tie)[^\w\n]{0,9}$",
+    r"^[^\w\n]{0,9}(?:(?:the|my|final|overall)\s+){0,3}(?:winner|verdict|(?:better|preferred|best)\s+(?:response|answer)"
+    r"|勝者|胜者|获胜者|勝ち|判定|结论|結論|승자)[^\w\n]{0,9}(?:is\b|は|是|为|為)?"
+    rf"[^\w\n]{{0,9}}(?<![A-Za-z0-9]){_VALUE}"
+    # Not "Winner: A good answer from both".
+    r"(?P<rest>(?:\s*[^\w\s]|[^\x00-\x7f]|\s+(?:because|since|as|is|wins|by|due)\b|\s*$).*)$",
     re.IGNORECASE | re.MULTILINE,
 )
+_OTHERS = re.compile(r"(?<![A-Za-z0-9])(?:(?-i:[AB])|or|tie|draw|not|no|wait)(?![A-Za-z0-9])", re.IGNORECASE)
+# Not "better written" or "better in style": only the verdict as a whole.
+_PREFERRED = re.compile(
+    rf"(?<![\w'\"(]){_SIDE}(?:\s+(?:is|was)\s+(?:(?:clearly|slightly|significantly|overall|much|far|the|a|bit)\s+){{0,3}}"
+    r"(?:better|best|winner|stronger|superior|preferable|preferred)|\s+wins|\s*(?:更好|更优|更佳|较好|胜出|获胜|勝出"
+    r"|の(?:ほう|方)が(?:良|よ|優れ)|が(?:優れ|勝ち|良い)))"
+    r"(?=\s*(?:[.,;:!。，、)\"']|\Z|$)|[^\x00-\x7f]|\s+(?:than|because|since|overall|response|answer|one|as)\b)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_DOUBT = re.compile(
+    r"\b(?:not|but|however|though|although|while|whereas|if|unless|only|may|might|could|would|actually|wait|instead"
+    r"|says|said|claims|except)\b|n't\b|[但虽不如]|ない|しかし|もし|ただ|하지만|\?|？",
+    re.IGNORECASE,
+)
+_QUOTE = re.compile('["“”「」]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,36 +317,73 @@ class Parsed:
 def parse_pairwise(text: str) -> Parsed | ParseFailure:
     """Parses a pairwise answer, which may be in fences or prose, end in commas, or be cut off.
 
-    Looked for in this order: a JSON object with a `winner`; the winner of one that is cut off or broken;
-    `[[A]]`, `[[B]]`, `[[C]]` (a tie) as in MT-Bench; a line "Winner: A". An answer that names two
-    different winners in one of these forms is a failure: which one was meant is not ours to guess.
+    Verdicts are JSON objects with a `winner`, or what is left of one; `[[A]]`, `[[B]]`, `[[C]]` (a tie) as in
+    MT-Bench; a line "Winner: A"; a first line of "A" or a last line of "Response A". Without any of them, a
+    first or last line that says "A is better", and leaves no doubt. An answer with different verdicts is
+    a failure: which one was meant is not ours to guess.
     """
     text = said(text)
     if not text:
         return ParseFailure("the answer is empty")
-    if answers := objects_with("winner", text):
-        winners = {_winner(answer["winner"]) for answer in answers}
-        if len(winners) > 1:
-            return ParseFailure("the answer names different winners")
-        winner = winners.pop()
-        if winner is None:
-            return ParseFailure('the winner is none of "A", "B", "tie"')
-        return _parsed(winner, answers[-1])
-    for form in (_VERDICTS_CUT_OFF, _VERDICTS_BRACKETED, _VERDICTS_STATED):
-        found = {_winner(name) or "tie" for name in form.findall(text)}
-        if len(found) > 1:
-            return ParseFailure("the answer names different winners")
-        if found:
-            return Parsed(found.pop(), text, None, ("no_scores",))
-    return ParseFailure("the answer holds no winner")
+    answers, others = objects_with("winner", text)
+    plain = _MARKUP.sub("", unicodedata.normalize("NFKC", others))[-_LONGEST:].strip()
+    verdicts = [_winner(answer["winner"]) for answer in answers]
+    if None in verdicts:
+        return ParseFailure('the winner is none of "A", "B", "tie"')
+    verdicts += [_named(match) for form in _FORMS for match in form(plain)]
+    if not verdicts:
+        verdicts += _preferred(plain)
+    if not verdicts:
+        return ParseFailure("the answer holds no winner")
+    winner = verdicts[0]
+    if winner is None or len(set(verdicts)) > 1:
+        return ParseFailure("the answer names different winners")
+    return _parsed(winner, answers[-1]) if answers else Parsed(winner, text, None, ("no_scores",))
 
 
 def _winner(value: object) -> Winner | None:
-    word = str(value).strip().strip("[]\"'*. ").lower()
-    if word in _TIES:
-        return "tie"
-    named = _NAMED.fullmatch(word)
-    return None if named is None else "A" if named[1] == "a" else "B"
+    """The winner that a value of an answer names."""
+    plain = _MARKUP.sub("", unicodedata.normalize("NFKC", str(value)[:_LONGEST_VALUE])).strip()
+    if match := _NAMED.fullmatch(plain):
+        return _named(match)
+    found = _preferred(plain)
+    return found[0] if len(set(found)) == 1 else None
+
+
+def _named(match: re.Match[str]) -> Winner | None:
+    """The winner in a match; None where the rest of its line names another one."""
+    groups = match.groupdict()
+    side = groups["side"]
+    winner: Winner = "tie" if side is None else "A" if side in "Aa" else "B"
+    return winner if all(word == winner for word in _OTHERS.findall(groups.get("rest") or "")) else None
+
+
+def _lines(text: str) -> Iterator[re.Match[str]]:
+    """The lines that are nothing but a verdict: the first, the last, and all where they are headings."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    bare = {place: match for place, line in enumerate(lines) if (match := _NAMED.fullmatch(line))}
+    last = len(lines) - 1
+    # "Response A" may begin a discussion of it, as may "# Response A" and "Response A:" anywhere.
+    if (0 in bare and (len(lines[0].strip(" .\"'()[]")) == 1 or bare[0]["tie"] or not last)) or (
+        last in bare and not lines[last].startswith("#") and not lines[last].endswith(":")
+    ):
+        yield from bare.values()
+
+
+_FORMS = (_VERDICTS_CUT_OFF.finditer, _VERDICTS_BRACKETED.finditer, _VERDICTS_STATED.finditer, _lines)
+
+
+def _preferred(text: str) -> list[Winner | None]:
+    """The verdicts in sentences such as "B is better"; None for one in doubt, or in the midst of a text."""
+    lines = text.strip().splitlines()
+    ends = {line.strip() for line in (lines[:1] + lines[-1:])}
+    found: list[Winner | None] = []
+    for line in lines:
+        for match in _PREFERRED.finditer(line):
+            whole = line.strip("\"'“”「」 ")
+            sure = line.strip() in ends and not _DOUBT.search(line) and not _QUOTE.search(whole)
+            found.append(_named(match) if sure else None)
+    return found
 
 
 def _parsed(winner: Winner, answer: dict[str, Any]) -> Parsed:
@@ -327,14 +399,9 @@ def _parsed(winner: Winner, answer: dict[str, Any]) -> Parsed:
 def _scores(value: object) -> tuple[float, float] | None:
     if not isinstance(value, dict):
         return None
-    named = {_winner(key): _score(score) for key, score in value.items()}
+    named = {_winner(key): _grade(score, (1, 10), "score") for key, score in value.items()}
     a, b = named.get("A"), named.get("B")
-    return None if a is None or b is None else (a, b)
-
-
-def _score(value: object) -> float | None:
-    score = number(value)
-    return score if score is not None and 1 <= score <= 10 else None
+    return (a, b) if isinstance(a, float) and isinstance(b, float) else None
 
 
 def _contradicts(winner: Winner, scores: tuple[float, float]) -> bool:

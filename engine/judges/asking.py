@@ -44,6 +44,7 @@ class JudgmentCache(JsonCache):
         super().put(key, asdict(reply))
 
 
+RE_ASKS = 2  # where an answer cannot be read
 Messages = list[dict[str, str]]
 T = TypeVar("T")
 Number = TypeVar("Number", int, float)
@@ -56,8 +57,9 @@ class Question(Generic[T]):
     `about` is for the caller. `key` hashes the prompt and everything that decides how the answer is parsed;
     the judging model adds its identity to it. `response_format`: the answer's JSON schema as servers
     take it, None for free text. `problem` says why a reply cannot be read, None when it can; `repair` is
-    the conversation that asks once more, from the answer and its problem. `choices`: the values that the
-    deciding part of the answer may have, for askers that can weigh them (see `Reply.choices`).
+    the conversation that asks once more, from the answer, its problem and whether it is the last time.
+    `choices`: the values that the deciding part of the answer may have, for askers that can weigh them
+    (see `Reply.choices`).
     """
 
     about: T
@@ -65,7 +67,7 @@ class Question(Generic[T]):
     messages: Messages
     response_format: dict[str, Any] | None
     problem: Callable[[Reply], str | None]
-    repair: Callable[[str, str], Messages]
+    repair: Callable[[str, str, bool], Messages]
     choices: tuple[str, ...] = ()
 
 
@@ -123,7 +125,7 @@ def request(spec: "plan.Judge", messages: Messages, response_format: dict[str, A
 
 
 class ServerAsker:
-    """Asks an OpenAI-compatible server, and once more where an answer cannot be parsed.
+    """Asks an OpenAI-compatible server, and up to RE_ASKS times more where an answer cannot be parsed.
 
     A parsed answer is cached at once; a failure never is, so a rerun tries again.
     `backoff_s`: see Client.
@@ -205,20 +207,27 @@ class ServerAsker:
         return reply
 
     async def _ask(self, server: Client, key: str, question: Question[T]) -> "_Outcome":
-        try:
-            reply = await server.complete(request(self._spec, question.messages, question.response_format))
-        except CallFailed as error:
-            return _Outcome(key, no_reply(error.attempts), error.reason)
-        failure = question.problem(reply)
-        if failure is not None and may_be_repaired(reply):
-            again = question.repair(reply.text, failure)
+        messages, form = question.messages, question.response_format
+        reply: Reply | None = None
+        failure: str | None = None
+        for again in range(1 + RE_ASKS):
+            if reply is not None and failure is not None:
+                # A schema may be what stands in the way: the last time goes without.
+                last = again == RE_ASKS
+                messages, form = question.repair(reply.text, failure, last), None if last else form
             try:
-                second = await server.complete(request(self._spec, again, question.response_format))
-                reply = repaired(reply, second)
-                failure = question.problem(reply)
+                answer = await server.complete(request(self._spec, messages, form))
             except CallFailed as error:
+                if reply is None:
+                    return _Outcome(key, no_reply(error.attempts), error.reason)
                 reply = replace(reply, attempts=reply.attempts + error.attempts)
                 failure = f"{failure}; asked again: {error.reason}"
+                break
+            reply = answer if reply is None else repaired(reply, answer)
+            failure = question.problem(reply)
+            if failure is None or not may_be_repaired(reply):
+                break
+        assert reply is not None
         if failure is None and self._cache is not None:
             await asyncio.to_thread(self._cache.put, key, reply)
         return _Outcome(key, reply, failure)

@@ -22,9 +22,11 @@ class Form(Protocol[_Call, _Parsed]):
 
     `hash` (16 hex digits) identifies the form: judgments under different hashes are not comparable. `choices`
     are the values of the answer's deciding part, which come back as `Reply.choices` from who can weigh them.
+    `nudge` asks for the simplest answer that can be read.
     """
 
     hash: str
+    nudge: str
     response_format: dict[str, Any] | None
     choices: tuple[str, ...]
 
@@ -88,8 +90,11 @@ def _question(form: Form[C, P], call: C) -> Question[C]:
         said = form.read(reply.text)
         return _reason(reply, said) if isinstance(said, ParseFailure) else None
 
-    def repair(answer: str, problem: str) -> Messages:
-        return form.repair(messages, answer, problem)
+    def repair(answer: str, problem: str, last: bool) -> Messages:
+        if not last:
+            return form.repair(messages, answer, problem)
+        # Without the answers so far, which may be what leads astray.
+        return [*messages[:-1], {**messages[-1], "content": f"{messages[-1]['content']}\n\n{form.nudge}"}]
 
     return Question(
         about=call,

@@ -28,6 +28,7 @@ class PairGrading:
 
     response_format: dict[str, Any] | None = None
     choices: tuple[str, ...] = ()
+    nudge = "Write nothing but the two scores, each from 1 to 10, on one line with a space between."
 
     def __init__(self, rubric: Rubric | None, use_references: bool) -> None:
         if rubric is not None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from engine.data.example import Example
 from engine.judges.asking import (
+    RE_ASKS,
     Answered,
     JudgmentCache,
     Messages,
@@ -28,7 +29,7 @@ T = TypeVar("T")
 
 READ_AHEAD = 64  # questions under way together: enough to fill the slots of a large card
 # Where the deciding part of an answer begins, in the forms that judges answer in.
-_DECIDES = re.compile(r'(?:"(?:winner|score)"\s*:\s*"?|\[\s*RESULT\s*\][\s:*(]*|\[\[)', re.IGNORECASE)
+_DECIDES = re.compile(r'(?:"?(?:winner|score)"?\s*:\s*"?|\[\s*RESULT\s*\][\s:*(]*|\[\[)', re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -88,31 +89,25 @@ class LocalAsker:
             yield from self._answers(list(waiting.values()))
 
     def _answers(self, asked: Sequence[_Asked]) -> Generator[Answered[Any], None, None]:
-        """Everything asked once, and what could not be read once more."""
-        again: list[tuple[_Asked, Reply]] = []
-        for batch in self._generate(asked):
-            readable = []
-            for item, reply, failure in batch:
-                problem = failure or item.first.problem(reply)
-                if problem is None:
-                    readable.append((item, reply))
-                elif failure is None and may_be_repaired(reply):
-                    messages = item.first.repair(reply.text, problem)
-                    again.append((replace(item, example=self._example(item.key, messages)), reply))
-                else:
-                    yield from self._give(item, reply, problem)
-            yield from self._weighed(readable)
-        before = {item.key: reply for item, reply in again}
-        for batch in self._generate([item for item, _ in again]):
-            readable = []
-            for item, reply, failure in batch:
-                second = repaired(before[item.key], reply)
-                problem = failure or item.first.problem(second)
-                if problem is None:
-                    readable.append((item, second))
-                else:
-                    yield from self._give(item, second, problem)
-            yield from self._weighed(readable)
+        """Everything asked once, and what could not be read up to RE_ASKS times more."""
+        before: dict[str, Reply] = {}
+        for again in range(1 + RE_ASKS):
+            unread: list[_Asked] = []
+            for batch in self._generate(asked):
+                readable = []
+                for item, answer, failure in batch:
+                    reply = repaired(before[item.key], answer) if again else answer
+                    problem = failure or item.first.problem(reply)
+                    if problem is None:
+                        readable.append((item, reply))
+                    elif failure is None and again < RE_ASKS and may_be_repaired(reply):
+                        messages = item.first.repair(reply.text, problem, again + 1 == RE_ASKS)
+                        unread.append(replace(item, example=self._example(item.key, messages)))
+                        before[item.key] = reply
+                    else:
+                        yield from self._give(item, reply, problem)
+                yield from self._weighed(readable)
+            asked = unread
 
     def _generate(
         self, asked: Sequence[_Asked]

@@ -73,6 +73,7 @@ class SinglePrompt(_Prompts):
 
     choices: tuple[str, ...] = tuple(map(str, range(1, 11)))
     scale = (1, 10)
+    nudge = 'Write nothing but your rating, a number from 1 to 10 in double brackets, such as "[[5]]".'
 
     def __init__(self, rubric: Rubric | None, use_references: bool, own: Path | None = None) -> None:
         super().__init__("single", rubric, own, use_references)
@@ -98,6 +99,7 @@ class PairPrompt(_Prompts):
     """Two responses: A, B or C for a tie. See `engine.judges.chat.Form`."""
 
     choices: tuple[str, ...] = ()
+    nudge = 'Write nothing but your verdict: "[[A]]", "[[B]]", or "[[C]]" for a tie.'
 
     def __init__(self, rubric: Rubric | None, use_references: bool, own: Path | None = None) -> None:
         super().__init__("pairwise", rubric, own, use_references)

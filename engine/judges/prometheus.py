@@ -82,6 +82,7 @@ class AbsoluteGrading(_Grading):
 
     choices: tuple[str, ...] = ("1", "2", "3", "4", "5")
     scale = (1, 5)
+    nudge = 'Write one sentence of feedback, then "[RESULT]" and a whole number from 1 to 5.'
 
     def __init__(self, rubric: Rubric | None, use_references: bool) -> None:
         super().__init__("absolute", _ABSOLUTE, rubric, use_references)
@@ -115,6 +116,7 @@ class RelativeGrading(_Grading):
     """Two responses, A or B: this format has no tie. See `engine.judges.chat.Form`."""
 
     choices: tuple[str, ...] = ("A", "B")
+    nudge = 'Write one sentence of feedback, then "[RESULT]" and the letter A or B.'
 
     def __init__(self, rubric: Rubric | None, use_references: bool) -> None:
         super().__init__("relative", _RELATIVE, rubric, use_references)

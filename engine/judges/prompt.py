@@ -190,6 +190,7 @@ class PairwisePrompt(_Prompt):
     """Asks which of two responses is better. See `engine.judges.chat.Form`."""
 
     choices: tuple[str, ...] = ("A", "B", "tie")
+    nudge = 'Write no JSON, but one line and nothing else: "Winner: A", "Winner: B" or "Winner: tie".'
 
     def __init__(
         self,
@@ -245,6 +246,12 @@ class PointwisePrompt(_Prompt):
         # A rubric's grades are several, so no single token decides.
         self.choices = () if rubric else tuple(map(str, range(low, high + 1)))
         self.criteria = {each.name: each.scale for each in rubric.criteria} if rubric else {}
+        wanted = (
+            ", ".join(f'"{each.name}: " and {each.min} to {each.max}' for each in rubric.criteria)
+            if rubric
+            else (f'"Score: " and {low} to {high}')
+        )
+        self.nudge = f"Write no JSON, but one line for each of these and nothing else: {wanted}."
         properties: dict[str, Any] = {"reasoning": {"type": "string"}}
         if rubric:
             grades = {each.name: _integer(*each.scale) for each in rubric.criteria}

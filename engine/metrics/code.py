@@ -2,16 +2,20 @@
 
 The shapes are those of HumanEval and MBPP. HumanEval: the query is the start of a module, beside it `test`
 (it defines `check`) and `entry_point`. MBPP: the query is prose, with `test_list`, and what the tests need in
-`test_setup_code` or `test_imports`. Anything else: `tests`, Python statements that use the names which the
-answer defines.
+`test_setup_code` or `test_imports`. APPS, TACO, LiveCodeBench, CodeContests: inputs with the outputs that are
+right, of a function or of a program that reads standard input. Anything else: `tests`, Python statements that
+use the names which the answer defines.
 """
 
 import ast
+import json
 import math
 import re
-from collections.abc import Hashable, Iterable, Sequence
+import textwrap
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from engine.data.cells import listed
 from engine.data.example import Example
 from engine.errors import BadInput
 from engine.metrics.metric import Score, fraction, missing, no_text
@@ -27,9 +31,54 @@ _SOURCE = "Chen et al. 2021, unbiased estimator; openai/human-eval evaluation.py
 
 Pair = tuple[Example, Response]
 _FENCE = re.compile(
-    r"^[ \t]*(`{3,}|~{3,})[ \t]*([^\s`]*)[^\n]*\n(.*?)(?:^[ \t]*\1|\Z)", re.MULTILINE | re.DOTALL
+    r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^\s`]*)[^\n]*\n(.*?)(?:^[ \t]*\2|\Z)", re.MULTILINE | re.DOTALL
 )
 _PYTHON = {"", "python", "python3", "py", "py3", "ipython", "pycon"}
+# Columns of inputs and outputs: APPS and TACO, LiveCodeBench, CodeContests, and others of their forms.
+_INPUTS = (
+    "input_output", "public_test_cases", "private_test_cases", "public_tests", "private_tests",
+    "generated_tests", "official_tests", "test_cases", "tests",
+)  # fmt: skip
+# As LiveCodeBench: the names that programs are given, and lines compared by the values of their numbers.
+_NAMES_GIVEN = """
+import bisect, collections, functools, heapq, io, itertools, math, random, re, string, sys
+from typing import *
+from collections import *
+from heapq import *
+from bisect import *
+from itertools import *
+from functools import *
+from math import *
+from builtins import *
+"""
+_PRINTED = """
+def printed(text):
+    sys.stdin = io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8")
+    said = io.BytesIO()
+    sys.stdout = written = io.TextIOWrapper(said, encoding="utf-8", write_through=True)
+    names = {"__name__": "__main__", "exit": sys.exit, "quit": sys.exit}
+    names["open"] = lambda file, *args, **keys: sys.stdin if file == 0 else open(file, *args, **keys)
+    try:
+        exec(compile(_source, "<program>", "exec"), names)
+    except SystemExit:
+        pass
+    written.flush()
+    return said.getvalue().decode("utf-8", "replace")
+"""
+_SAME = """
+import decimal, json
+def values(line):
+    try:
+        return [decimal.Decimal(part) for part in line.split()]
+    except decimal.InvalidOperation:
+        return line.split()
+def same_lines(said, due):
+    return [*map(values, said.strip().splitlines())] == [*map(values, due.strip().splitlines())]
+def same(given, due):
+    return given in due or json.loads(json.dumps(given)) in due
+"""
+# A function's name, None for a program that reads standard input; what it is given, and what is right.
+_Given = tuple[str | None, Any, tuple[Any, ...]]
 
 
 class Code:
@@ -70,7 +119,7 @@ class Code:
                 else f"chance that one of {number} samples of a task passes all its tests",
                 _SOURCE,
                 needs={"tests"},
-                version="2",
+                version="3",
                 verdict=number == 1,
             )
             for number in self._ks
@@ -81,6 +130,7 @@ class Code:
                 "tests that programs pass, of all; an example's `test_cases` or `test_list` count one by one",
                 "rule",
                 needs={"tests"},
+                version="2",
             ),
         )
 
@@ -168,7 +218,9 @@ def _endless(outcome: Outcome) -> bool:
 def _prepare(example: Example, response: Response) -> Job | Outcome:
     tests = tests_of(example)
     if tests is None:
-        return Outcome(None, NO_TESTS, None)
+        unread = next((name for name, value in _columns(example) if isinstance(value, str)), None)
+        said = f"its {unread} is no JSON, and pickled tests are never loaded" if unread else NO_TESTS
+        return Outcome(None, said, None)
     if (language := language_of(example)) != "python":
         return Outcome(None, f"the example's tests are {language}; only Python is executed", None)
     if response.text is None:
@@ -202,11 +254,10 @@ class NotPython(ValueError):
 
 def tests_of(example: Example) -> str | None:
     """The source of an example's tests, None when it has none."""
-    extra = example.extra
-    shapes = (extra.get("test_list"), _test_codes(extra.get("test_cases")), extra.get("test"))
-    parts = example.tests or next((texts for shape in shapes if (texts := _texts(shape))), ())
+    parts = _statements(example)
     if not parts:
-        return None
+        given = _given(example)
+        return "\n".join([_SAME, *map(_assertion, given)]) if given else None
     source = "\n".join([*_setup(example), *parts])
     entry = entry_point(example)
     if entry and re.search(r"^def check\(", source, re.MULTILINE) and f"\ncheck({entry})" not in source:
@@ -214,20 +265,87 @@ def tests_of(example: Example) -> str | None:
     return source
 
 
+def _statements(example: Example) -> tuple[str, ...]:
+    extra = example.extra
+    shapes = (extra.get("test_list"), _test_codes(extra.get("test_cases")), extra.get("test"))
+    return example.tests or next((texts for shape in shapes if (texts := _texts(shape))), ())
+
+
 def cases_of(example: Example) -> list[tuple[str, str]]:
-    """Names and sources of tests that stand alone: `test_list` by their place, `test_cases` by their id."""
+    """Names and sources of tests that stand alone: `test_cases` by their id, others by their place."""
     extra = example.extra
     if example.tests:
         return []
     setup = "\n".join(_setup(example))
-    if listed := _texts(extra.get("test_list")):
-        return [(f"test {place}", f"{setup}\n{text}") for place, text in enumerate(listed, start=1)]
+    if statements := _texts(extra.get("test_list")):
+        return [(f"test {place}", f"{setup}\n{text}") for place, text in enumerate(statements, start=1)]
     cases = extra.get("test_cases")
-    return [
+    coded = [
         (str(case.get("id", place)), f"{setup}\n{case['test_code']}")
         for place, case in enumerate(cases if isinstance(cases, list) else [], start=1)
         if isinstance(case, dict) and _texts(case.get("test_code"))
     ]
+    return coded or [
+        (f"test {place}", _SAME + _assertion(one)) for place, one in enumerate(_given(example), start=1)
+    ]
+
+
+def _assertion(given: _Given) -> str:
+    name, taken, due = given
+    if name is None:
+        return f"assert same_lines(printed({taken!r}), {due[0]!r})"
+    function = f"(Solution().{name} if 'Solution' in globals() else {name})"
+    return f"assert same({function}(*{taken!r}), {due!r})"
+
+
+def _columns(example: Example) -> list[tuple[str, Any]]:
+    """The columns that hold inputs with outputs; a text there is none that can be read."""
+    found = []
+    for name in _INPUTS:
+        value = example.extra.get(name)
+        value = listed(value) if isinstance(value, str) else value
+        first = value[0] if isinstance(value, list) and value else value
+        if isinstance(first, dict) or (isinstance(value, str) and value.strip()):
+            found.append((name, value))
+    return found
+
+
+def _given(example: Example) -> list[_Given]:
+    """Inputs with the outputs that are right; none where statements test, or a column cannot be read."""
+    metadata = listed(str(example.extra.get("metadata")))
+    named = metadata.get("func_name") if isinstance(metadata, dict) else None
+    columns = [] if _statements(example) else _columns(example)
+    if any(isinstance(value, str) for _, value in columns):
+        return []
+    try:
+        return [_one_given(row, named) for _, value in columns for row in _rows(value)]
+    except (ValueError, TypeError, KeyError):  # no JSON, no texts, or no output
+        return []
+
+
+def _rows(value: Any) -> Iterator[Mapping[str, Any]]:
+    """One input with its output each."""
+    if isinstance(value, list):
+        yield from (row for row in value if isinstance(row, dict) and "input" in row)
+        return
+    inputs, outputs = (value.get(f"{name}s", value.get(name)) for name in ("input", "output"))
+    for taken, due in zip(inputs or (), outputs or (), strict=True):
+        yield {"input": taken, "output": due, "fn_name": value.get("fn_name")}
+
+
+def _one_given(row: Mapping[str, Any], named: Any) -> _Given:
+    taken, due = row["input"], row["output"] if "output" in row else row["expected_output"]
+    name = named if row.get("testtype") == "functional" else row.get("fn_name")
+    if row.get("testtype") == "functional":
+        taken, due = [json.loads(line) for line in taken.splitlines() if line.strip()], json.loads(due)
+    if name is None:
+        texts = ["\n".join(map(str, text)) if isinstance(text, list) else str(text) for text in (taken, due)]
+        return None, texts[0], (texts[1],)
+    if not str(name).isidentifier():
+        raise ValueError
+    # APPS puts some results into a list.
+    wrapped = "testtype" not in row and isinstance(due, list) and len(due) == 1
+    return name, taken if isinstance(taken, list) else [taken], (due, due[0]) if wrapped else (due,)
 
 
 def _setup(example: Example) -> list[str]:
@@ -239,6 +357,11 @@ def program_of(example: Example, text: str) -> str:
 
     An answer without the entry point goes on from where the query ends. Raises NotPython.
     """
+    if given := _given(example):
+        name, *_ = given[0]
+        code = extract_code(text, {name, "Solution"} if name else set())
+        compiled = f"exec(compile({code!r}, '<program>', 'exec'), globals())"
+        return _NAMES_GIVEN + (compiled if name else f"_source = {code!r}\n{_PRINTED}")
     entry = entry_point(example)
     code = extract_code(text, {entry} if entry else _names(tests_of(example) or ""))
     start = example.extra.get("prompt", example.query)
@@ -250,16 +373,30 @@ def program_of(example: Example, text: str) -> str:
 def extract_code(text: str, wanted: set[str]) -> str:
     """The Python in an answer: of its fenced blocks the first that defines a wanted name, else the first.
 
-    An answer without fences is code as a whole; a fence that never closes ends with the answer. Raises
-    NotPython when all its blocks are in other languages.
+    Without wanted names it is the first that reads input. Blocks that define what it uses go before it. An
+    answer without fences is code as a whole; a fence that never closes ends with the answer. Raises NotPython
+    when all its blocks are in other languages.
     """
-    blocks = [(match[2].lower(), match[3]) for match in _FENCE.finditer(text)]
+    blocks = [
+        (match[3].lower(), textwrap.dedent(match[4]) if match[1] else match[4])
+        for match in _FENCE.finditer(text)
+    ]
     if not blocks:
         return text
     python = [code for language, code in blocks if language in _PYTHON]
     if not python:
         raise NotPython(f"the answer's code is {blocks[0][0][:30]}; only Python is executed")
-    return next((code for code in python if any(defines(code, name) for name in wanted)), python[0])
+    fits = [code for code in python if any(defines(code, name) for name in wanted)]
+    if not wanted:
+        fits = [code for code in python if re.search(r"\binput\(|\bstdin\b|\bopen\(0", code)]
+    chosen = (fits or python)[0]
+    used = {name for name in _names(chosen) if not defines(chosen, name)}
+    before = [
+        code
+        for code in python
+        if code is not chosen and used & set(re.findall(r"^(?:def|class)\s+(\w+)", code, re.MULTILINE))
+    ]
+    return "\n".join([*before, chosen])
 
 
 def defines(code: str, name: str) -> bool:
@@ -279,21 +416,24 @@ def entry_point(example: Example) -> str | None:
     return entry if isinstance(entry, str) and entry.isidentifier() else None
 
 
-def _names(tests: str) -> set[str]:
+def _names(source: str) -> set[str]:
+    """The names that source text uses and does not set."""
     try:
-        tree = ast.parse(tests)
+        tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return set()
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    return {node.id for node in names} - {node.id for node in names if not isinstance(node.ctx, ast.Load)}
 
 
 def _test_codes(value: Any) -> list[Any]:
-    """The sources in a list of {"id", "test_code"}."""
+    """The sources in a list of {"id", "test_code"}, or of statements."""
     cases = value if isinstance(value, list) else []
-    return [case.get("test_code") for case in cases if isinstance(case, dict)]
+    return [case.get("test_code") if isinstance(case, dict) else case for case in cases]
 
 
 def _texts(value: Any) -> tuple[str, ...]:
+    value = listed(value) if isinstance(value, str) else value
     if isinstance(value, str):
         return (value,) if value.strip() else ()
     return tuple(text for text in value if isinstance(text, str)) if isinstance(value, list) else ()

@@ -65,14 +65,6 @@ def _vote(final: Final) -> object:
     return final.value
 
 
-Kinds = Sequence[tuple[str, int]]
-
-
-def _kinds(metric: Metric, n: int, ks: Sequence[int]) -> Kinds:
-    # A majority among programs means nothing, so a metric of whole tasks has none.
-    return [each for each in of_samples(n, ks) if each[0] != "maj@" or not hasattr(metric, "task")]
-
-
 def sampled_measures(metric: Metric, n: int, ks: Sequence[int]) -> list[Measure]:
     """What n samples tell beside the metric's own measures: pass@k, pass^k and maj@n of each verdict."""
     return [
@@ -85,7 +77,7 @@ def sampled_measures(metric: Metric, n: int, ks: Sequence[int]) -> list[Measure]
         )
         for item in metric.measures
         if item.verdict
-        for kind, k in _kinds(metric, n, ks)
+        for kind, k in of_samples(item.needs, n, ks)
     ]
 
 
@@ -113,7 +105,7 @@ def score_samples(
     # The parts of pass@k are shares of a task, which add up to it.
     found = [_together(each, name.startswith("pass_at_")) for name, each in by_measure.items()]
     for item in metric.measures:
-        for kind, k in _kinds(metric, n, ks) if item.verdict else ():
+        for kind, k in of_samples(item.needs, n, ks) if item.verdict else ():
             name, scores = f"{kind}{k}:{item.name}", by_measure[item.name]
             voted = kind == "maj@"
             found.append(_voted(name, responses, scores) if voted else _passed(name, kind, k, scores))

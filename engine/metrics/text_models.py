@@ -141,30 +141,42 @@ class Encoder:
                 results[next(places)] = result
         return results
 
+    def tokens(self, texts: Sequence[str], overlap: int = 0) -> tuple[Any, list[list[int]], list[bool]]:
+        """The texts' tokens [rows, longest], the rows of each text, and which are longer than the context.
+
+        A long text has several rows, which overlap by so many tokens; a tokenizer in Python only cuts it.
+        """
+        tokenizer, _ = self.load()
+        taken, fast = [encodable(text) for text in texts], tokenizer.is_fast
+        batch = tokenizer(
+            taken,
+            padding=True,
+            truncation=True,
+            max_length=self.context(),
+            stride=overlap if fast else 0,
+            return_overflowing_tokens=fast,
+            return_special_tokens_mask=True,
+            return_tensors="pt",
+        )
+        if not fast:
+            whole = tokenizer(taken)["input_ids"]
+            return batch, [[row] for row in range(len(texts))], [len(ids) > self.context() for ids in whole]
+        rows: list[list[int]] = [[] for _ in texts]
+        for row, owner in enumerate(batch["overflow_to_sample_mapping"].tolist()):
+            rows[owner].append(row)
+        return batch, rows, [len(own) > 1 for own in rows]
+
     def _read(self, texts: Sequence[str], layer: int, windows: bool) -> list[EncodedText]:
         import torch
 
         tokenizer, model = self.load()
-        context = self.context()
-        overlap = max(context - tokenizer.num_special_tokens_to_add(), 0) // 2
-        batch = tokenizer(
-            [encodable(text) for text in texts],
-            padding=True,
-            truncation=True,
-            max_length=context,
-            stride=overlap if windows else 0,
-            return_overflowing_tokens=True,
-            return_special_tokens_mask=True,
-            return_tensors="pt",
-        )
+        overlap = max(self.context() - tokenizer.num_special_tokens_to_add(), 0) // 2
+        batch, rows, long = self.tokens(texts, overlap if windows else 0)
         ids, mask, added = (
             batch["input_ids"],
             batch["attention_mask"].bool(),
             batch["special_tokens_mask"].bool(),
         )
-        rows: list[list[int]] = [[] for _ in texts]
-        for row, owner in enumerate(batch["overflow_to_sample_mapping"].tolist()):
-            rows[owner].append(row)
         wanted = [row for own in rows for row in (own if windows else own[:1])]
         read: dict[int, tuple[Any, Any, Any]] = {}
         with torch.inference_mode():
@@ -178,10 +190,10 @@ class Encoder:
         ends = [tokenizer.cls_token_id, tokenizer.sep_token_id]
         outside = torch.tensor([end for end in ends if end is not None], dtype=ids.dtype)
         found = []
-        for own in rows:
+        for own, longer in zip(rows, long, strict=True):
             windowed = [read[row] for row in own if row in read]
             vectors, tokens = _joined(windowed, overlap) if len(windowed) > 1 else windowed[0][:2]
-            found.append(EncodedText(vectors, ~torch.isin(tokens, outside), len(own) > 1))
+            found.append(EncodedText(vectors, ~torch.isin(tokens, outside), longer))
         return found
 
 
@@ -258,34 +270,31 @@ class TextClassifier:
         found = dict(zip(texts, self._encoder.batched(texts, self._classify), strict=True))
         return [[self._score(response, found)] for _, response in pairs]
 
-    def _score(self, response: Response, found: dict[str, float | None]) -> Score:
+    def _score(self, response: Response, found: dict[str, tuple[float, bool] | None]) -> Score:
         name = self._asked.metric
         if response.text is None:
             return Score(name, None, no_text(response))
-        value = found[response.text]
-        return Score(name, value, TOO_LARGE if value is None else None)
+        read = found[response.text]
+        if read is None:
+            return Score(name, None, TOO_LARGE)
+        value, cut = read
+        assert self._encoder is not None
+        return Score(name, value, CUT.format(self._encoder.context()) if cut else None)
 
-    def _classify(self, texts: Sequence[str]) -> list[float]:
+    def _classify(self, texts: Sequence[str]) -> list[tuple[float, bool]]:
+        """Each text's probability, and whether only its start was read."""
         import torch
 
         assert self._encoder is not None
-        tokenizer, model = self._encoder.load()
-        batch = tokenizer(
-            [encodable(text) for text in texts],
-            padding=True,
-            truncation=True,
-            max_length=self._encoder.context(),
-            return_overflowing_tokens=True,
-            return_tensors="pt",
-        )
-        owners = batch["overflow_to_sample_mapping"].tolist()
+        _, model = self._encoder.load()
+        batch, rows, long = self._encoder.tokens(texts)
         with torch.inference_mode():
             inputs = {key: batch[key].to(model.device) for key in ("input_ids", "attention_mask")}
             values = _probabilities(model(**inputs).logits, model.config)[:, self._label].tolist()
-        pieces: list[list[float]] = [[] for _ in texts]
-        for owner, value in zip(owners, values, strict=True):
-            pieces[owner].append(value)
-        return [self._asked.of_pieces(values) for values in pieces]
+        return [
+            (self._asked.of_pieces([values[row] for row in own]), longer and len(own) == 1)
+            for own, longer in zip(rows, long, strict=True)
+        ]
 
 
 class Toxicity(TextClassifier):
@@ -398,7 +407,8 @@ class BertScore:
         found = [match(ours, reference) for reference in theirs if reference is not None]
         best = [max(values) for values in zip(*found, strict=True)]
         rescaled = [(value - base) / (1 - base) for value, base in zip(best, self._baseline, strict=True)]
-        note = _note(WINDOWED, self._encoder, ours, *theirs)
+        windows = self._encoder is not None and self._encoder.load()[0].is_fast
+        note = _note(WINDOWED if windows else CUT, self._encoder, ours, *theirs)
         return [
             Score(measure.name, value, note) for measure, value in zip(self.measures, rescaled, strict=True)
         ]

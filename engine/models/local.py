@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from math import prod
 from pathlib import Path
@@ -69,7 +69,7 @@ from engine.models.rows import (
 from engine.models.slots import why_static
 from engine.plan.paths import read_adapter_config
 from engine.plan.plan import Model
-from engine.servers.reasoning import split_reasoning
+from engine.servers.reasoning import is_tag, split_reasoning
 from store.cache import JsonCache
 
 # What the loaders of transformers and peft raise for files that do not fit together.
@@ -131,8 +131,9 @@ class LocalBase:
         self._adapter_kind = ""
         self._attached: dict[Path, str] = {}
         self._attachments = 0
-        self._tokenizers: dict[Path, Any] = {}
         self._tokenizations: dict[Path, str] = {}
+        # As many as there are adapters in memory: each checkpoint of a sweep may bring its own.
+        self.load_tokenizer = lru_cache(MOST_ATTACHED)(self._load_tokenizer)
 
     def generator(
         self,
@@ -238,14 +239,12 @@ class LocalBase:
     def tokenizer(self) -> Any:
         return self.load_tokenizer(self.folder)
 
-    def load_tokenizer(self, folder: Path) -> Any:
-        """The tokenizer in a folder, loaded once. Raises BadInput when it cannot be read."""
+    def _load_tokenizer(self, folder: Path) -> Any:
+        """The tokenizer in a folder. Raises BadInput when it cannot be read."""
         from transformers import AutoTokenizer
 
-        if folder not in self._tokenizers:
-            with self._bad_input(str(folder)), self._source(folder) as (place, how):
-                self._tokenizers[folder] = AutoTokenizer.from_pretrained(place, **how)
-        return self._tokenizers[folder]
+        with self._bad_input(str(folder)), self._source(folder) as (place, how):
+            return AutoTokenizer.from_pretrained(place, **how)
 
     def tokenization(self, folder: Path) -> str:
         """A hash of how a folder's tokenizer cuts texts, whatever kind of file holds it."""
@@ -962,9 +961,9 @@ class LocalModel:
     @cached_property
     def _marks(self) -> frozenset[int]:
         """The special tokens that calls of tools and traces are told by."""
-        tokens, own = self.tokenizer.added_tokens_decoder.items(), self._prompts.delimiters or ()
+        tokens, own = self.tokenizer.added_tokens_decoder.items(), self._prompts.delimiters
         special = {place: token.content for place, token in tokens if token.special}
-        return frozenset(place for place, text in special.items() if is_mark(text) or text in own)
+        return frozenset(place for place, text in special.items() if is_mark(text) or is_tag(text, own))
 
     def _ends(self, model: Any, settings: Settings) -> frozenset[int]:
         """Every end token of the generation config, and the tokenizer's, which an adapter may change.

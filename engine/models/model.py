@@ -93,7 +93,7 @@ def without_reasoning(response: Response, opened: bool = False, own: Delimiters 
     turns = [split_reasoning(turn, opened, own) for turn in response.turns]
     thinking = last.reasoning or response.thinking
     thought = thinking or response.thinking_tokens
-    cut = not last.answer and thought and response.finish_reason == "length"
+    cut = not last.answer.strip() and thought and response.finish_reason == "length"
     unfinished = next((place for place, turn in enumerate(turns, 1) if not turn.closed), None)
     if cut or not last.closed or unfinished:
         reason = f"turn {unfinished} of {len(turns)}: {UNFINISHED}" if unfinished else UNFINISHED

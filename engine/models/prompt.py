@@ -308,9 +308,10 @@ def converse(
     Every turn's answer is taken as `read` gives it: a reasoning trace is no part of what was said before.
 
     All conversations go on together, round by round, so that their questions share batches. A conversation
-    is given out when its last turn is answered, with the tokens and seconds of all its turns together and the
-    last one's finish reason; where a turn gets no answer, the conversation has none, and the reason names the
-    turn. The example's first question is in its `messages`; `turns` repeats it before the others.
+    is given out when its last turn is answered, with the tokens and seconds of all its turns together; its
+    finish reason is the last one's, or "length" where any turn was cut. Where a turn gets no answer, the
+    conversation has none, and the reason names the turn. The example's first question is in its `messages`;
+    `turns` repeats it before the others.
     """
     under_way = {(example.id, example.sample): _Conversation(example) for example in examples}
     waiting = list(examples)
@@ -366,6 +367,7 @@ class _Conversation:
             last,
             tokens_in=_sum([response.tokens_in for response in self._responses]),
             tokens_out=_sum([response.tokens_out for response in self._responses]),
+            finish_reason="length" if any(map(_was_cut, self._responses)) else last.finish_reason,
             latency_s=_sum([response.latency_s for response in self._responses]),
             thinking="\n\n".join(filter(None, (response.thinking for response in self._responses))) or None,
             thinking_tokens=self._thought(),
@@ -377,6 +379,10 @@ class _Conversation:
             turn = f"turn {len(self._responses)} of {len(self._questions) + 1}"
             return replace(total, reason=f"{turn}: {last.reason}")
         return replace(total, turns=tuple(response.text or "" for response in self._responses))
+
+
+def _was_cut(response: Response) -> bool:
+    return response.finish_reason == "length"
 
 
 def _sum(values: list[Number | None]) -> Number | None:

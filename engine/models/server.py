@@ -213,7 +213,7 @@ def _extras(model: Model, settings: Settings) -> dict[str, Any]:
 def _response(example: Example, reply: Reply) -> Response:
     """A server's answer as a response; a separate reasoning trace is kept beside it."""
     thought = reply.reasoning or reply.reasoning_tokens
-    if thought and not reply.text and reply.refused is None and reply.finish_reason == "length":
+    if thought and not reply.text.strip() and reply.refused is None and reply.finish_reason == "length":
         return replace(
             missing(example, UNFINISHED, reply.tokens_in),
             tokens_out=reply.tokens_out,

@@ -41,9 +41,10 @@ from engine.plan.plan import Gates, Model
 from engine.stats.winrate import WinRate
 from store import records
 from store.read import runs, trends
-from store.read.answers import AnswerCount, answer_counts
+from store.read.answers import cut_answers
 from store.read.history import Connection
-from store.read.runs import Seen, Words, acknowledged
+from store.read.rows import AlertRow
+from store.read.runs import Words, acknowledged
 from store.read.slices import NOT_LEAKED
 from store.records.alert import Alert, Evidence, LeakDifference, figure_of, kind_of, read_evidence
 from store.session import opened
@@ -248,7 +249,7 @@ def followed(work: Work, alerts: list[Row]) -> list[Row]:
     gate's limit away. It follows the acknowledged alert in either case.
     """
     with opened(work.store) as connection:
-        seen: dict[tuple[Any, ...], Seen] = {}
+        seen: dict[tuple[Any, ...], AlertRow] = {}
         for earlier in acknowledged(connection, work.recorder.run_id):
             found = (earlier.kind, earlier.candidate, earlier.baseline, earlier.measure)
             seen.setdefault((*found, getattr(earlier.evidence, "slice", None)), earlier)
@@ -269,7 +270,7 @@ class _Figure(NamedTuple):
     step: float  # a third of the limit
 
 
-def _follow(row: Row, earlier: Seen | None) -> Row:
+def _follow(row: Row, earlier: AlertRow | None) -> Row:
     if earlier is None:
         return row | {"follows": None, "acknowledged": None, "acknowledged_by": None, "note": None}
     values: Row = {"acknowledged": None, "acknowledged_by": None, "note": None}
@@ -285,7 +286,7 @@ def _follow(row: Row, earlier: Seen | None) -> Row:
 _RANK = ("note", "warning", "critical")
 
 
-def _got_worse(row: Row, earlier: Seen) -> str | None:
+def _got_worse(row: Row, earlier: AlertRow) -> str | None:
     """How it was and how it is, where it got worse; None where it did not."""
     before = _figure(earlier.kind, earlier.evidence)
     now = _figure(row["kind"], read_evidence(row["kind"], row["evidence"]))
@@ -340,7 +341,7 @@ def run_alerts(
         *unmeasured_alerts(candidates, looked_at),
         *probe_alerts(_effects(work)),
         *prompt_alerts(_unread_systems(work), candidates),
-        *cut_alerts(_answer_counts(work), candidates, [model.name for model in work.plan.baselines]),
+        *cut_alerts(_ends(work), candidates, [model.name for model in work.plan.baselines]),
         *drop_alerts(*checked),
         *format_alerts(compliances, gates, candidates),
         *win_rate_alerts(verdicts, gates, candidates),
@@ -423,9 +424,9 @@ def _unread_systems(work: Work) -> dict[str, int]:
     return {row.name: (row.details or {}).get("unread_system", 0) for row in rows}
 
 
-def _answer_counts(work: Work) -> list[AnswerCount]:
+def _ends(work: Work) -> dict[str, dict[str, tuple[int, int]]]:
     with opened(work.store) as connection:
-        return answer_counts(connection, work.recorder.run_id)
+        return cut_answers(connection, work.recorder.run_id)
 
 
 def _compliances(work: Work, summaries: Sequence[Mapping[str, Any]]) -> list[ComplianceRate]:

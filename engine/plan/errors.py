@@ -9,11 +9,9 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from engine.errors import LEAST_SECRET, BadInput
+from engine.errors import KEY_SHAPE, LEAST_SECRET, BadInput, is_secret
 
 _SECRET_KEYS = {"apikey", "apitoken", "accesstoken", "hftoken", "secret", "password"}
-# OpenAI, Anthropic and their like, Hugging Face, Groq, xAI, Google; with a digit, as random keys have.
-_SECRET = re.compile(r"\b(?:sk-|hf_|gsk_|xai-|AIza)(?=[\w-]*\d)[\w-]{16,}")
 _FOUND_LIMIT = 60
 _NO_KEYS = (
     "a plan is stored with every run, so it must not hold a key; put the key in an environment "
@@ -31,7 +29,7 @@ class Problem:
 
 def bad_plan(file: str, problems: Sequence[Problem]) -> BadInput:
     """All problems of one plan as one error, in which no key is repeated."""
-    lines = [_SECRET.sub("…", f"{problem.where}: {problem.message}") for problem in problems]
+    lines = [KEY_SHAPE.sub("…", f"{problem.where}: {problem.message}") for problem in problems]
     if len(lines) == 1:
         return BadInput(f"{file}: {lines[0]}")
     return BadInput("\n".join([f"{file}: {len(lines)} problems", *(f"  {line}" for line in lines)]))
@@ -45,11 +43,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def listed(words: Iterable[str]) -> str:
     return ", ".join(sorted(words))
-
-
-def is_secret(value: str) -> bool:
-    """Whether a text looks like an API key rather than the name of an environment variable."""
-    return _SECRET.search(value) is not None
 
 
 def found(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -46,14 +46,16 @@ REGISTRY: dict[str, str] = {
 }
 
 
-def of_samples(n: int, ks: Sequence[int]) -> list[tuple[str, int]]:
-    """What n samples of an answer tell of a measure that is a verdict: kinds and numbers, as ("pass@", 4).
+def of_samples(needs: Set[str], n: int, ks: Sequence[int]) -> list[tuple[str, int]]:
+    """What n samples of an answer tell of a verdict with these needs: kinds and numbers, as ("pass@", 4).
 
-    A measure of them is named by both and the verdict's: "pass@4:exact_match".
+    A measure of them is named by both and the verdict's: "pass@4:exact_match". The vote is over final answers
+    in texts, so programs and calls have none.
     """
     if n == 1:
         return []
-    return [*((kind, k) for k in dict.fromkeys(ks or (n,)) for kind in ("pass@", "pass^")), ("maj@", n)]
+    found = [(kind, k) for k in dict.fromkeys(ks or (n,)) for kind in ("pass@", "pass^")]
+    return found if needs & {"tests", "calls"} else [*found, ("maj@", n)]
 
 
 def is_own(name: str) -> bool:

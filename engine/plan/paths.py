@@ -16,8 +16,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 from engine.data.files import is_dataset, is_hub
 from engine.data.textfile import read_text
-from engine.errors import BadInput
-from engine.plan.errors import found, is_secret
+from engine.errors import BadInput, is_secret
+from engine.plan.errors import found
 
 # These replace or lengthen the input instead of changing layers, so they cannot share a base with others.
 _PROMPT_LEARNING = {

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.textfile import open_error
-from engine.errors import BadInput
-from engine.plan.errors import is_secret
+from engine.errors import BadInput, is_secret
 
 Value = str | int | float | bool | None
 

@@ -5,7 +5,7 @@ from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,11 @@ WAY_OUT = (
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One answer with the example that it answers."""
+    """One answer with the example that it answers, and its line in the file."""
 
     example: Example
     response: Response
+    line: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +91,31 @@ def read_outputs(
         rest = {key: value for key, value in record.items() if key not in (column, "tool_calls")}
         example = known.find(path, line, rest) if known else example_from(path, (line, rest), own)
         example = example if example.id else replace(example, id=f"{query_id(example.query)}:{line}")
-        yield from (Output(example, _response(example, record, text)) for text in texts)
+        yield from (Output(example, _response(example, record, text), line) for text in texts)
     if not line:
         raise BadInput(f"{path}: holds no response", WAY_OUT)
 
 
-def most_samples(outputs: Iterable[Output]) -> int:
-    """The largest number of samples of one answer."""
-    return _most(_answered(output) for output in outputs)
+def most_samples(path: Path, outputs: Iterable[Output]) -> int:
+    """The largest number of answers to one example.
+
+    Raises BadInput where a line repeats an example and fewer than half of the examples have several answers.
+    """
+    found: dict[Hashable, list[Output]] = {}
+    for output in outputs:
+        found.setdefault(_answered(output), []).append(output)
+    several = [each for each in found.values() if len(each) > 1]
+    again = next(
+        ((one, two) for each in several for one, two in pairwise(each) if one.line != two.line), None
+    )
+    if again and 2 * len(several) < len(found):
+        one, two = again
+        raise BadInput(
+            f'{path}:{two.line}: answers "{two.example.id}" again after line {one.line}, and only '
+            f"{len(several):,} of {len(found):,} examples have more than one answer",
+            "Keep one answer for each example, or give each example its samples.",
+        )
+    return max(map(len, found.values()), default=1)
 
 
 def rows_differ(path: Path, fields: Mapping[str, str] | None = None) -> bool:
@@ -116,13 +134,8 @@ def rows_differ(path: Path, fields: Mapping[str, str] | None = None) -> bool:
             lists |= any(isinstance(record.get(name), list) for name in answers)
             yield next((str(record[name]) for name in columns if record.get(name) is not None), line)
 
-    return _most(ids()) == 1 and not lists
-
-
-def _most(names: Iterable[Hashable]) -> int:
-    """How often the most frequent name stands there, in eight bytes for each."""
-    hashes = np.array(array("q", map(hash, names)))
-    return int(np.unique(hashes, return_counts=True)[1].max(initial=1))
+    hashes = array("q", map(hash, ids()))
+    return len(np.unique(hashes)) == len(hashes) and not lists
 
 
 def with_samples(outputs: Iterable[Output], samples: int) -> Iterator[Output]:

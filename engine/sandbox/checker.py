@@ -7,13 +7,15 @@ say that it passed: it is asked for values, and the tests compare plain data her
 import ast
 import builtins
 import importlib
+import importlib.util
 import inspect
 import io
 import sys
 import traceback
+import types
 import unittest
 from collections import deque
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +37,9 @@ _PLAIN_METHODS = {
 _UNCARRIED_KINDS = ("coroutine", "async_generator")
 _RAN, _ENTERED = "_assay_ran", "_assay_entered"
 NO_ASSERTION = "no assertion ran"
+_STREAMS = "the tests feed or read standard input or output, which the program does not share with them"
+# Names by which tests import the program.
+_OWN = {"__main__", "solution", "main", "program", "answer", "candidate", "submission", "your_module"}
 REASON_LENGTH = 300
 
 
@@ -131,7 +136,8 @@ def check(tests: str, stream: int) -> tuple[bool | None, str | None]:
     """Whether the program at the other end passes, and why not.
 
     None for tests that are no Python, need a package that is not there or what the two sides cannot hand
-    over, or run no assertion. What the tests define and do not run themselves is run: unittest's test cases,
+    over, or run no assertion. What they import from the program's own file (`from solution import f`) is the
+    program's. What the tests define and do not run themselves is run: unittest's test cases,
     functions named test…, and `check(candidate)` where the program has one function. Raises Closed when the
     program is gone.
     """
@@ -139,14 +145,17 @@ def check(tests: str, stream: int) -> tuple[bool | None, str | None]:
     try:
         tree = ast.parse(tests)
         asked = _Asked.of(tree)
+        absent = _without_absent(tree)
         code = compile(ast.fix_missing_locations(_Counting().visit(tree)), "<tests>", "exec")
     except (SyntaxError, ValueError) as error:
         return None, f"the tests are not valid Python: {error}"[:REASON_LENGTH]
     program = _Program(stream, asked.names)
     run = _Run()
+    names: dict[str, Any] | None = None
     try:
         names = program.globals()
-        visible = _visible(names, asked)
+        own = _from_program(absent, names, asked)
+        visible = _visible(names, asked) | own
         namespace = visible | {"__name__": "tests", _RAN: run.assertion, _ENTERED: run.entered.add}
         # The tests' own call would look for their classes in another module, and exit.
         unittest.main = lambda *_, **__: None  # type: ignore[assignment]
@@ -155,12 +164,20 @@ def check(tests: str, stream: int) -> tuple[bool | None, str | None]:
     except Closed:
         raise
     except BaseException as error:  # a test may raise anything, and all of it means that it did not pass
-        if isinstance(error, ModuleNotFoundError) and _last_file(error) == "<tests>":
-            return None, f"the tests need a package that is not in the sandbox: {error}"[:REASON_LENGTH]
+        lacks = isinstance(error, ModuleNotFoundError)
+        package = str(error).partition("'")[2].partition(".")[0].strip("'") if lacks else ""
+        outside = [root for root in map(_root, absent) if root not in _OWN]
+        if lacks and (_last_file(error) == "<tests>" or package in asked.imported - sys.stdlib_module_names):
+            return None, f"the tests need a package that is not in the sandbox: {package}"[:REASON_LENGTH]
+        if names is None and outside:
+            return None, f"the tests need a package that is not in the sandbox: {outside[0]}"[:REASON_LENGTH]
+        if asked.streams and not isinstance(error, SyntaxError):
+            return None, _STREAMS
         if program.uncarried:
             return None, program.uncarried[:REASON_LENGTH]
-        return False, _reason(error, tests)
-    return (True, None) if run.assertions else (None, NO_ASSERTION)
+        said = "the program imports a package that is not in the sandbox: " if lacks else ""
+        return False, (said + _reason(error, tests))[:REASON_LENGTH]
+    return (True, None) if run.assertions else (None, _STREAMS if asked.streams else NO_ASSERTION)
 
 
 class _Run:
@@ -280,27 +297,80 @@ def _last_file(error: BaseException) -> str:
     return next((name for name in reversed(frames) if not name.startswith("<frozen")), "")
 
 
+Import = ast.Import | ast.ImportFrom
+
+
+def _root(node: Import) -> str:
+    name = (node.module or "") if isinstance(node, ast.ImportFrom) else node.names[0].name
+    return name.partition(".")[0]
+
+
+def _without_absent(tree: ast.Module) -> list[Import]:
+    """Takes the statements out of the tests that import what is not in the sandbox, and returns them."""
+    absent: list[Import] = []
+    for node in tree.body[:]:
+        if isinstance(node, Import) and not (
+            _root(node) != "__main__" and importlib.util.find_spec(_root(node) or "tests.none")
+        ):
+            absent.append(node)
+            tree.body.remove(node)
+    return absent
+
+
+def _from_program(absent: Sequence[Import], names: dict[str, Any], asked: "_Asked") -> dict[str, Any]:
+    """What the tests import from the program's own file. Raises ModuleNotFoundError for any other module."""
+    found: dict[str, Any] = {}
+    for node in absent:
+        for alias in node.names:
+            if isinstance(node, ast.Import):
+                bound = alias.asname or _root(node)
+                wanted = asked.attributes.get(bound, set())
+                found[bound] = types.SimpleNamespace(**names)
+            else:
+                wanted = {alias.name} - {"*"}
+                found |= {alias.asname or name: names[name] for name in wanted & names.keys()}
+            if not wanted <= names.keys() or not (wanted or _root(node) in _OWN):
+                raise ModuleNotFoundError(f"No module named '{_root(node)}'")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What the tests' source names: names, their attributes, and whether it defines `check`."""
+    """What the tests' source names: names, their attributes, modules, and whether it defines `check`.
+
+    `streams` says that it replaces standard input or output, or starts programs.
+    """
 
     names: Set[str]
     attributes: Mapping[str, Set[str]]
+    imported: Set[str]
     has_check: bool
+    streams: bool
 
     @classmethod
     def of(cls, tree: ast.AST) -> "_Asked":
         names: set[str] = set()
         attributes: dict[str, set[str]] = {}
-        has_check = False
+        imported: set[str] = set()
+        has_check = streams = False
         for node in ast.walk(tree):
             if isinstance(node, ast.Name):
                 names.add(node.id)
+            elif isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(_root(node))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                streams |= node.value in ("builtins.input", "builtins.print", "sys.stdin", "sys.stdout")
             elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 attributes.setdefault(node.value.id, set()).add(node.attr)
+                streams |= isinstance(node.ctx, ast.Store) and node.attr in ("stdin", "stdout", "input")
             elif isinstance(node, ast.FunctionDef):
                 has_check |= node.name == "check"
-        return cls(names, attributes, has_check)
+                streams |= any(arg.arg in ("capsys", "capfd", "monkeypatch") for arg in node.args.args)
+        used = names | imported | set().union(*attributes.values())
+        streams |= not used.isdisjoint({"redirect_stdout", "redirect_stdin", "subprocess"})
+        return cls(names, attributes, imported, has_check, streams)
 
 
 def _visible(names: dict[str, Any], asked: _Asked) -> dict[str, Any]:

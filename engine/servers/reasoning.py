@@ -5,14 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-# Most families; Seed; Mistral; Gemma 4.
-_OPEN = r"<(?:seed:)?think(?:ing)?>|\[THINK\]|<\|channel>thought"
-_CLOSE = r"</(?:seed:)?think(?:ing)?>|\[/THINK\]|<channel\|>"
+# Most families; Seed; Mistral; Gemma 4; Cohere, which marks the answer too.
+_OPEN = r"<(?:seed:)?think(?:ing)?>|\[THINK\]|<\|channel>thought|<\|START_THINKING\|>"
+_CLOSE = r"</(?:seed:)?think(?:ing)?>|\[/THINK\]|<channel\|>|<\|END_THINKING\|>"
+_RESPONSE = re.compile(r"\s*<\|START_RESPONSE\|>(.*?)(?:<\|END_RESPONSE\|>\s*)?", re.DOTALL)
 Delimiters = tuple[str, str]  # what opens and what closes a trace
 # gpt-oss: channels with their names.
 _CHANNEL, _FINAL = re.compile(r"\s*<\|channel\|>(?:analysis|final)\b"), "<|channel|>final<|message|>"
 _CALLED = re.compile(r"(?:(?:<\|start\|>)?assistant |<\|channel\|>commentary )to=functions\.")
 _HARMONY_END = re.compile(r"(?:<\|(?:return|end)\|>\s*)+\Z")
+_CHANNELS = ("<|channel|>", "<|message|>", "<|channel>")
 _TAIL = 100  # characters at a prompt's end
 _QUOTES = "`'\"“‘«"
 # Where servers send the trace apart from the answer: vLLM, SGLang, DeepSeek; OpenRouter, newer vLLM.
@@ -32,6 +34,11 @@ class Reasoned:
 def _tags(own: Delimiters | None) -> re.Pattern[str]:
     opens, closes = map(re.escape, own) if own else ("(?!)", "(?!)")
     return re.compile(f"(?P<open>{_OPEN}|{opens})|{_CLOSE}|{closes}", re.IGNORECASE)
+
+
+def is_tag(token: str, own: Delimiters | None = None) -> bool:
+    """Whether a special token is part of a trace's tags, so that texts have to keep it."""
+    return token in _CHANNELS or _tags(own).fullmatch(token) is not None
 
 
 def opens_reasoning(prompt: str, own: Delimiters | None = None) -> bool:
@@ -73,12 +80,18 @@ def split_reasoning(text: str, opened: bool = False, own: Delimiters | None = No
     if depth and answer_at is None:
         return Reasoned(_bare(text, tags), "", closed=False)
     if answer_at is None:
-        return Reasoned("", text)
-    answer = text[answer_at:].strip()
+        return Reasoned("", _marked(text))
+    answer = _marked(text[answer_at:]).strip()
     again = tags.match(answer)
     if again and again["open"]:
         return Reasoned(_bare(text, tags), "", closed=False)
     return Reasoned(_bare(text[:answer_at], tags), answer)
+
+
+def _marked(answer: str) -> str:
+    """What Cohere's marks say is the answer; all of a text without them."""
+    whole = _RESPONSE.fullmatch(answer)
+    return whole[1] if whole else answer
 
 
 def _bare(trace: str, tags: re.Pattern[str]) -> str:

@@ -9,17 +9,17 @@ import numpy as np
 from engine.stats.family import CRITICAL_Z, DETECTABLE
 from engine.stats.intervals import (
     FEW,
+    OPEN,
     RESAMPLES,
     ROUNDING,
+    Ends,
     expanded,
     finite,
-    is_continuous,
     is_plain_mean,
     of_equal,
     of_few,
+    of_mean,
     percentiles,
-    studentised,
-    students,
     wilson,
     within,
 )
@@ -74,9 +74,8 @@ def compare(
 def compare_all(measures: Sequence[Sides], seed: int = 0, resamples: int = RESAMPLES) -> list[Paired]:
     """Compare two models on several measures of the same n examples, all by the same draws.
 
-    The 95 % interval is that of the paired bootstrap (Koehn 2004): studentised for means of few differences
-    that hardly repeat, Student's t for fewer than FEW examples, percentiles corrected for small n else, as in
-    `bootstrap_interval`. Where no example differs, it is the score interval of no difference among n. p is
+    The 95 % interval is that of the paired bootstrap (Koehn 2004), by the rules of `bootstrap_interval` for
+    the differences. Where no example differs, it is the score interval of no difference among n. p is
     two-sided: exact by McNemar's test for means of right and wrong, else from a paired randomisation test,
     which counts the observed arrangement too and so is never 0 (Phipson & Smyth 2010).
     """
@@ -149,22 +148,40 @@ def _compared(sides: Sides, sums: Array, p: float, seed: int, resamples: int) ->
     else:
         differences, error = None, float(np.std(deltas[np.isfinite(deltas)], ddof=1))
     reach = _reach(sides)
+    ends = OPEN if reach is None else (-reach, reach)
     low: float | None
     high: float | None
     if (is_few_changed(differences) or error <= ROUNDING) and _exact_p(sides) is not None:
         low, high = paired_shares(sides.candidate[:, 0], sides.baseline[:, 0])
-    elif error <= ROUNDING and (reach is not None or n < FEW):
-        low, high = (None, None) if reach is None else of_equal(delta, n, (-reach, reach))
-    elif n < FEW:
-        low, high = of_few(delta, deltas, n) if differences is None else students(delta, error, n)
-    elif differences is not None and is_continuous(differences):
-        low, high = studentised(differences, seed, resamples)
     else:
-        low, high = percentiles(deltas, expanded(n))
-    if reach is not None:
-        low, high = within(low, high, (-reach, reach))
+        means = None if _exact_p(sides) is not None else differences
+        low, high = of_difference(delta, error, means, deltas, n, ends, seed, resamples)
+    low, high = within(low, high, ends)
     detectable = DETECTABLE * error if error > ROUNDING else None
     return Paired(first, second, delta, low, high, p, n, detectable)
+
+
+def of_difference(
+    delta: float,
+    error: float,
+    differences: Array | None,
+    deltas: Array,
+    n: int,
+    ends: Ends,
+    seed: int,
+    resamples: int,
+) -> tuple[float | None, float | None]:
+    """The interval of a difference over n examples, from its standard error and the resampled `deltas`.
+
+    `differences` are those of the examples, where it is a mean of them. However few they are, they seldom
+    fill what the ends allow; half a value unseen there counts only where many are equal.
+    """
+    if error <= ROUNDING and (ends != OPEN or n < FEW):
+        return of_equal(delta, n, ends)
+    found = None if differences is None else of_mean(differences, ends, seed, resamples, few=0)
+    if found is not None:
+        return found
+    return of_few(delta, deltas, n) if n < FEW else percentiles(deltas, expanded(n))
 
 
 CHANGED = 20  # pairs of right and wrong that changed; resamples of fewer know too few outcomes

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from store.read.failures import CURRENT
 from store.read.history import Connection
 from store.read.query import ANSWERS, select
-from store.read.rows import ExampleRow, JudgmentRow, RatingRow, ResponseRow, ScoreRow, VerdictRow
+from store.read.rows import (
+    BenchmarkSampleRow,
+    ExampleRow,
+    JudgmentRow,
+    LeakTexts,
+    RatingRow,
+    ResponseRow,
+    ScoreRow,
+    VerdictRow,
+)
 from store.records import Annotation
 
 
@@ -117,6 +126,22 @@ def answer_counts(connection: Connection, run_id: int) -> list[AnswerCount]:
     )
 
 
+def cut_answers(connection: Connection, run_id: int) -> dict[str, dict[str, tuple[int, int]]]:
+    """By model and example: the answers that had no room for more, and all whose end is known."""
+    rows = connection.execute(
+        f"""
+        SELECT m.name, e.example, count(CASE WHEN r.finish_reason = 'length' THEN 1 END), count(*)
+        FROM model m JOIN {ANSWERS} r ON r.model_id = m.id JOIN example e ON e.id = r.example_id
+        WHERE m.run_id = ? AND r.finish_reason IS NOT NULL GROUP BY m.id, r.example_id
+        """,
+        (run_id,),
+    )
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    for model, example, cut, ended in rows:
+        found.setdefault(model, {})[example] = cut, ended
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class LongTexts:
     """How many of a model's scores are of texts beyond a text model's context, and how those were read."""
@@ -159,29 +184,6 @@ class AnswerCaseRow:
     baseline_thinking: str | None
     candidate_value: float | None  # on the measure in question
     baseline_value: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class BenchmarkCaseRow:
-    doc_id: int
-    question: str
-    target: str
-    candidate_answer: str
-    candidate_value: float | None
-    baseline_answer: str
-    baseline_value: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class LeakCaseRow:
-    example: str
-    query: str
-    references: list[str] | None
-    tier: str
-    train_line: int
-    field: str
-    excerpt: str
-    train_text: str | None
 
 
 _ANSWERS = """
@@ -235,33 +237,39 @@ def lost_cases(
     )
 
 
+_QUESTIONS = """
+    SELECT c.doc_id, c.question, c.target, c.answer AS candidate_answer, c.value AS candidate_value,
+      b.answer AS baseline_answer, b.value AS baseline_value
+    FROM model mc JOIN benchmarksample c ON c.model_id = mc.id
+    JOIN model mb ON mb.run_id = ?1 AND mb.name = ?3
+    JOIN benchmarksample b ON b.model_id = mb.id AND b.task = c.task AND b.metric = c.metric
+      AND b.filter = c.filter AND b.doc_id = c.doc_id AND b.prompt_hash = c.prompt_hash
+    WHERE mc.run_id = ?1 AND mc.name = ?2 AND c.task = ?4
+"""
+
+
 def benchmark_cases(
     connection: Connection, run_id: int, candidate: str, baseline: str, key: tuple[str, str, str], limit: int
-) -> list[BenchmarkCaseRow]:
+) -> list[BenchmarkSampleRow]:
     """The questions of one task, metric and filter that the candidate lost most on."""
-    return select(
-        connection,
-        BenchmarkCaseRow,
-        """
-        SELECT c.doc_id, c.question, c.target, c.answer AS candidate_answer, c.value AS candidate_value,
-          b.answer AS baseline_answer, b.value AS baseline_value
-        FROM model mc JOIN benchmarksample c ON c.model_id = mc.id
-        JOIN model mb ON mb.run_id = ?1 AND mb.name = ?3
-        JOIN benchmarksample b ON b.model_id = mb.id AND b.task = c.task AND b.metric = c.metric
-          AND b.filter = c.filter AND b.doc_id = c.doc_id AND b.prompt_hash = c.prompt_hash
-        WHERE mc.run_id = ?1 AND mc.name = ?2 AND c.task = ?4 AND c.metric = ?5 AND c.filter = ?6
-          AND c.value <> b.value
-        ORDER BY c.value - b.value, c.doc_id LIMIT ?7
-        """,
-        *(run_id, candidate, baseline, *key, limit),
-    )
+    chosen = "AND c.metric = ?5 AND c.filter = ?6 AND c.value <> b.value"
+    sql = f"{_QUESTIONS} {chosen} ORDER BY c.value - b.value, c.doc_id LIMIT ?7"
+    return select(connection, BenchmarkSampleRow, sql, run_id, candidate, baseline, *key, limit)
 
 
-def leak_cases(connection: Connection, run_id: int, limit: int) -> list[LeakCaseRow]:
+def benchmark_samples(
+    connection: Connection, run_id: int, candidate: str, baseline: str, task: str
+) -> list[BenchmarkSampleRow]:
+    """One task's questions with both models' answers, those that the candidate lost first."""
+    sql = f"{_QUESTIONS} ORDER BY c.value - b.value, c.doc_id"
+    return select(connection, BenchmarkSampleRow, sql, run_id, candidate, baseline, task)
+
+
+def leak_cases(connection: Connection, run_id: int, limit: int) -> list[LeakTexts]:
     """The surest leaks of a run."""
     return select(
         connection,
-        LeakCaseRow,
+        LeakTexts,
         """
         SELECT e.example, e.query, e."references", l.* FROM leak l JOIN example e ON e.id = l.example_id
         WHERE l.run_id = ? ORDER BY l.score DESC, l.id LIMIT ?

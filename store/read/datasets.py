@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from store.read.history import Connection
 from store.read.query import select
-from store.read.rows import ExampleRow
+from store.read.rows import ExampleRow, LeakItem, LeakTexts
 from store.records import SplitUse
 
 # The gravest first: a question found before an answer alone, then the stricter way of finding it.
@@ -24,36 +24,6 @@ _COLUMNS = {"tier": "l.tier", "field": "l.field", "example": "e.example"}
 _ANYWHERE = "l.tier||' '||l.field||' '||e.example||' '||e.query||' '||coalesce(l.train_text, l.excerpt)"
 VERSIONS = 20
 NAMED = 12  # examples of each kind of change that are named
-
-
-@dataclass(frozen=True, slots=True)
-class LeakItem:
-    """One eval example that was found in the training data."""
-
-    id: int
-    example: str
-    tier: str
-    score: float
-    train_line: int
-    field: str  # query reference both
-    excerpt: str
-    query: str
-
-
-@dataclass(frozen=True, slots=True)
-class LeakTexts:
-    """The two texts of a leak; `train_text` is None where only an excerpt was kept."""
-
-    id: int
-    example: str
-    tier: str
-    score: float
-    train_line: int
-    field: str
-    excerpt: str
-    train_text: str | None
-    query: str
-    references: list[str] | None
 
 
 @dataclass(frozen=True, slots=True)

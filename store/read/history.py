@@ -9,6 +9,7 @@ import os
 import socket
 import sqlite3
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from store.read.query import select
 from store.read.rows import (
     AlertRow,
     BenchmarkRow,
-    BenchmarkSampleRow,
     ComparisonRow,
     LeakRow,
     ModelRow,
@@ -209,29 +209,6 @@ def benchmarks(connection: Connection, run_id: int) -> list[BenchmarkRow]:
     )
 
 
-def benchmark_samples(
-    connection: Connection, run_id: int, candidate: str, baseline: str, task: str
-) -> list[BenchmarkSampleRow]:
-    """One task's questions with both models' answers, those that the candidate lost first."""
-    return select(
-        connection,
-        BenchmarkSampleRow,
-        """
-        SELECT c.doc_id, c.question, c.target, c.answer AS candidate_answer, c.value AS candidate_value,
-          b.answer AS baseline_answer, b.value AS baseline_value
-        FROM benchmarksample c JOIN model mc ON mc.id = c.model_id AND mc.run_id = ?1 AND mc.name = ?2
-        JOIN model mb ON mb.run_id = ?1 AND mb.name = ?3
-        JOIN benchmarksample b ON b.model_id = mb.id AND b.task = c.task AND b.metric = c.metric
-          AND b.filter = c.filter AND b.doc_id = c.doc_id AND b.prompt_hash = c.prompt_hash
-        WHERE c.task = ?4 ORDER BY c.value - b.value, c.doc_id
-        """,
-        run_id,
-        candidate,
-        baseline,
-        task,
-    )
-
-
 def alerts(connection: Connection, run_id: int | None = None, *, limit: int = 500) -> list[AlertRow]:
     """A run's alerts, or the newest of all runs: open ones first, then by severity."""
     return select(
@@ -292,4 +269,4 @@ def spending(connection: Connection, run_id: int) -> tuple[float | None, int]:
 
 def as_values(row: Any) -> dict[str, Any]:
     """A row as a plain dictionary, for JSON."""
-    return {name: getattr(row, name) for name in row.__slots__}
+    return {field.name: getattr(row, field.name) for field in fields(row)}

@@ -8,6 +8,7 @@ from typing import Any
 from store.read.history import Connection
 from store.read.query import select
 from store.read.rows import WinRateRow
+from store.records.results import MeanValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +50,12 @@ class AuditRow:
     details: dict[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True)
-class MeanRow:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanRow(MeanValue):
     """One model's mean score by one judge of single responses, on the judge's own scale."""
 
     judge: str
     model: str
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    missing: int
-    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)

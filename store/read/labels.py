@@ -3,6 +3,7 @@
 What was taken back does not count, and neither do repeats that only measure a person's consistency.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from store.read.history import Connection
@@ -100,13 +101,19 @@ def judged_criteria(connection: Connection, judge_id: int) -> list[JudgedCriteri
 
 
 def labelled_pairs(connection: Connection, run_id: int) -> list[tuple[int, int]]:
-    """Candidate and baseline of every pair of a run's models that people preferred between."""
+    """Every pair of a run's models that people preferred between: candidate and baseline, or as a judge took
+    two candidates.
+    """
     rows = connection.execute(
         """
         SELECT DISTINCT c.id, b.id FROM annotation n
-        JOIN model c ON c.run_id = ?1 AND c.role = 'candidate' AND c.id IN (n.left_id, n.right_id)
-        JOIN model b ON b.run_id = ?1 AND b.role = 'baseline' AND b.id IN (n.left_id, n.right_id)
-        WHERE n.run_id = ?1 AND n.kind = 'preference' ORDER BY c.position, b.position
+        JOIN model c ON c.run_id = ?1 AND c.id IN (n.left_id, n.right_id)
+        JOIN model b ON b.run_id = ?1 AND b.id IN (n.left_id, n.right_id)
+        WHERE n.run_id = ?1 AND n.kind = 'preference'
+          AND (c.role = 'candidate' AND b.role = 'baseline' OR (c.id, b.id) IN (
+            SELECT w.candidate_id, w.baseline_id FROM winrate w JOIN judge j ON j.id = w.judge_id
+            WHERE j.run_id = ?1))
+        ORDER BY c.position, b.position
         """,
         (run_id,),
     )
@@ -124,6 +131,26 @@ def verdicts(
         (judge_id, candidate_id, baseline_id),
     )
     return [(str(row[0]), str(row[1])) for row in rows]
+
+
+def judged_turns(connection: Connection, run_id: int) -> dict[int, int]:
+    """The last turn that was judged of each example with several."""
+    rows = connection.execute(
+        "SELECT v.example_id, max(v.turn) FROM verdict v JOIN judge j ON j.id = v.judge_id "
+        "WHERE j.run_id = ? AND v.turn > 0 GROUP BY v.example_id",
+        (run_id,),
+    )
+    return {int(row[0]): int(row[1]) for row in rows}
+
+
+def answer_texts(connection: Connection, run_id: int) -> Iterator[tuple[int, int, str]]:
+    """Example, model and text of every answer of a run."""
+    rows = connection.execute(
+        "SELECT r.example_id, r.model_id, r.text FROM response r JOIN model m ON m.id = r.model_id "
+        "WHERE m.run_id = ? AND r.text NOT NULL",
+        (run_id,),
+    )
+    return ((int(row[0]), int(row[1]), str(row[2])) for row in rows)
 
 
 def basis(connection: Connection, run_id: int) -> tuple[int, int, int]:

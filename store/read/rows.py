@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from store.records.alert import Evidence, read_evidence
+from store.records.alert import Evidence, KeptAlert, read_evidence
 from store.records.columns import PARSED
+from store.records.judging import CountedVerdicts
+from store.records.results import AnswerContent, RunDifference, SampledMean, TaskValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class RunRow:
     error: str | None
     plan_hash: str
     candidates: str
-    win_rate: float | None  # the first candidate's, against the first baseline
+    win_rate: float | None  # the highest of a candidate, by the first judge, against the first baseline
     critical: int  # alerts not yet acknowledged
     warnings: int
     imported: str | None = None  # the tool whose published results it holds
@@ -48,8 +50,8 @@ class ModelRow:
         return (self.details or {}).get("sweep")
 
     @property
-    def chosen_on(self) -> int:
-        """On how many of the examples that judge it a sweep chose it from more checkpoints than it kept."""
+    def chosen_by(self) -> tuple[str, ...]:
+        """The measures by which a sweep chose it from more checkpoints than it kept."""
         found = self.sweep or {}
         # Older sweeps did not record how many they kept.
         if (
@@ -57,8 +59,23 @@ class ModelRow:
             or found.get("value") is None
             or found["of"] <= found.get("keep", found["of"])
         ):
-            return 0
-        return int(found.get("on_examples", found["sample"]))
+            return ()
+        return tuple(name for name in (found["measure"], found.get("held_to")) if name)
+
+    @property
+    def chosen_on(self) -> int:
+        """On how many of the examples that judge it a sweep chose it."""
+        found = self.sweep or {}
+        return int(found.get("on_examples", found["sample"])) if self.chosen_by else 0
+
+    def is_chosen_on(self, kind: str, measure: str) -> bool:
+        """Whether a sweep chose it by this benchmark, or by the likelihood of this corpus."""
+        if kind == "corpus":
+            likelihoods = ("perplexity:", "bits_per_byte:")
+            corpora = {name.partition(":")[2] for name in self.chosen_by if name.startswith(likelihoods)}
+            return measure.partition(":")[2] in corpora
+        # A benchmark's measure is named "task · metric".
+        return kind == "benchmark" and measure.partition(" · ")[0] in self.chosen_by
 
     @property
     def is_cut(self) -> bool:
@@ -66,91 +83,36 @@ class ModelRow:
         return self.sweep is not None and not self.sweep["kept"]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelScoreRow:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelScoreRow(SampledMean):
     model: str
     measure: str
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    missing: int
-    reason: str | None
-    samples: int | None = None  # answers with a value, where examples have several
-    samples_missing: int | None = None
-    spread: float | None = None  # the standard deviation between the samples of one example
 
 
-@dataclass(frozen=True, slots=True)
-class ComparisonRow:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonRow(RunDifference):
     candidate: str
     baseline: str
     kind: str  # metric benchmark
     measure: str
-    direction: str
-    candidate_value: float | None
-    baseline_value: float | None
-    delta: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    n: int
-    smallest_detectable: float | None
-    reason: str | None
-    standing: str  # see engine.compare.ruling
-    family: str
-    family_size: int
-    p_corrected: float | None
-    low_corrected: float | None
-    high_corrected: float | None
-    needed: int | None  # about how many examples would settle it
-
-    @property
-    def relative(self) -> float | None:
-        """The difference as a share of the baseline's value; None where that is 0 or not known."""
-        return (
-            self.delta / abs(self.baseline_value) if self.delta is not None and self.baseline_value else None
-        )
 
 
-@dataclass(frozen=True, slots=True)
-class WinRateRow:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WinRateRow(CountedVerdicts):
     judge: str
     is_language_model: bool
     candidate: str
     baseline: str
-    wins: int
-    losses: int
-    ties: int
-    failed: int
-    win_rate: float | None
-    low: float | None
-    high: float | None
-    position_bias: float | None
-    length_controlled: float | None
-    reason: str | None
     turn: int = 0  # 0: whole answers and conversations; from 1: that turn alone
-    length_controlled_low: float | None = None
-    length_controlled_high: float | None = None
-    length_controlled_reason: str | None = None
     looks: int = 1  # win rates of the candidate that are looked at together
 
 
-@dataclass(frozen=True, slots=True)
-class BenchmarkRow:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkRow(TaskValue):
     model: str
     task: str
     metric: str
     filter: str
-    value: float | None
-    stderr: float | None
-    n: int
-    version: str
-    shots: int | None
-    higher_is_better: bool
-    reason: str | None
-    task_hash: str | None = None
-    reused_from: int | None = None  # the run that measured it, where this one did not have to
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,23 +126,10 @@ class BenchmarkSampleRow:
     baseline_value: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class AlertRow:
-    id: int
-    run_id: int
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRow(KeptAlert):
     run_name: str
-    severity: str  # critical warning note
-    kind: str
-    candidate: str
-    baseline: str | None
-    measure: str
-    message: str
     evidence: Annotated[Evidence, PARSED]  # of the type that its kind has
-    created: float
-    acknowledged: float | None
-    acknowledged_by: str | None
-    note: str | None
-    follows: int | None  # the acknowledged alert of an earlier run that said the same
 
     def __post_init__(self) -> None:
         if not isinstance(self.evidence, Evidence):
@@ -189,13 +138,30 @@ class AlertRow:
 
 @dataclass(frozen=True, slots=True)
 class LeakRow:
+    """An eval example that was found in the training data."""
+
     example: str
     tier: str
     score: float
     train_line: int
-    field: str
+    field: str  # query reference both
     excerpt: str
     query: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeakItem(LeakRow):
+    """A leak by its id in the store."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeakTexts(LeakItem):
+    """The two texts of a leak; `train_text` is None where only an excerpt was kept."""
+
+    train_text: str | None
+    references: list[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,21 +175,10 @@ class LatestVerdict:
     query: str
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseRow:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseRow(AnswerContent):
     model_id: int
     model: str
-    text: str | None
-    tokens_in: int | None
-    tokens_out: int | None
-    finish_reason: str | None
-    latency_s: float | None
-    cached: bool
-    reason: str | None
-    turns: list[str] | None = None  # every turn's answer, where there are several
-    thinking: str | None = None  # the reasoning trace, which is no part of the answer
-    thinking_tokens: int | None = None
-    calls: list[dict[str, Any]] | None = None  # of tools, as they were read from the text
 
     @property
     def whole(self) -> str | None:

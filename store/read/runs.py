@@ -5,14 +5,12 @@ only, like `store.read.history`.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
 
 from store.errors import StoreError
 from store.read.history import STATUS, Connection
 from store.read.query import select
-from store.read.rows import RunRow
-from store.records.alert import Evidence, read_evidence
-from store.records.columns import PARSED
+from store.read.rows import AlertRow, RunRow
+from store.records import StoredBenchmarkSample
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,21 +18,6 @@ class EarlierRow:
     identity: str
     model_id: int  # the newest that has the result
     run_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class SampleRow:
-    task: str
-    metric: str
-    filter: str
-    doc_id: int
-    doc_hash: str
-    prompt_hash: str
-    target_hash: str
-    value: float | None
-    question: str
-    target: str
-    answer: str
 
 
 def earlier(connection: Connection, fingerprint: str, model_id: int) -> dict[str, EarlierRow]:
@@ -54,11 +37,11 @@ def earlier(connection: Connection, fingerprint: str, model_id: int) -> dict[str
     return {row.identity: row for row in rows}
 
 
-def samples(connection: Connection, model_id: int) -> list[SampleRow]:
+def samples(connection: Connection, model_id: int) -> list[StoredBenchmarkSample]:
     """Every benchmark sample of one model, task by task, in the order of the documents."""
     return select(
         connection,
-        SampleRow,
+        StoredBenchmarkSample,
         "SELECT * FROM benchmarksample WHERE model_id = ? ORDER BY task, filter, doc_id, metric",
         model_id,
     )
@@ -139,9 +122,10 @@ def page(
           (SELECT group_concat(name, ', ') FROM (SELECT name FROM model
              WHERE run_id = r.id AND role = 'candidate'
                AND coalesce(json_extract(details, '$.sweep.kept'), 1) ORDER BY position)) AS candidates,
-          (SELECT w.win_rate FROM winrate w JOIN judge j ON j.id = w.judge_id
-             WHERE j.run_id = r.id AND w.turn = 0
-             ORDER BY w.judge_id, w.candidate_id, w.baseline_id LIMIT 1) AS win_rate,
+          (SELECT max(w.win_rate) FROM winrate w WHERE w.turn = 0
+             AND (w.judge_id, w.baseline_id) = (SELECT w.judge_id, w.baseline_id
+               FROM winrate w JOIN judge j ON j.id = w.judge_id WHERE j.run_id = r.id AND w.turn = 0
+               ORDER BY w.judge_id, w.baseline_id LIMIT 1)) AS win_rate,
           (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'critical'
              AND a.acknowledged IS NULL) AS critical,
           (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'warning'
@@ -217,34 +201,14 @@ def best(connection: Connection, run_id: int, measure: str, *, lower: bool = Fal
     return found[0] if found else None
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """An alert of an earlier run that somebody acknowledged."""
-
-    id: int
-    run_id: int
-    severity: str
-    kind: str
-    candidate: str
-    baseline: str | None
-    measure: str
-    evidence: Annotated[Evidence, PARSED]  # of the type that its kind has
-    acknowledged: float
-    acknowledged_by: str
-    note: str | None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.evidence, Evidence):
-            object.__setattr__(self, "evidence", read_evidence(self.kind, self.evidence))
-
-
-def acknowledged(connection: Connection, run_id: int) -> list[Seen]:
+def acknowledged(connection: Connection, run_id: int) -> list[AlertRow]:
     """Acknowledged alerts of the earlier runs of the same name, the newest first."""
     return select(
         connection,
-        Seen,
+        AlertRow,
         """
-        SELECT a.* FROM run me JOIN run r ON r.name = me.name AND r.id < me.id AND r.deleted IS NULL
+        SELECT a.*, r.name AS run_name
+        FROM run me JOIN run r ON r.name = me.name AND r.id < me.id AND r.deleted IS NULL
         JOIN alert a ON a.run_id = r.id AND a.acknowledged IS NOT NULL
         WHERE me.id = ? ORDER BY a.run_id DESC, a.id DESC
         """,

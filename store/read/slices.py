@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from store.read.history import Connection
 from store.read.query import select
+from store.records.results import GroupDifference, MeanValue, RuledDifference
 
 # Slices about the eval set, not about what is asked.
 LEAKED, NOT_LEAKED = "leaked", "not leaked"
@@ -14,52 +15,24 @@ OF_THE_SET = (LEAKED, NOT_LEAKED, SIMILAR, UNLIKE)
 _ORDER = ("worse", "more", "less", "inconclusive", "no worse", "at the floor", "better")
 
 
-@dataclass(frozen=True, slots=True)
-class SliceRow:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceRow(RuledDifference):
     """Candidate against baseline on one measure over the examples of one slice."""
 
     candidate: str
     baseline: str
     measure: str
     slice: str
-    direction: str  # higher lower none
-    candidate_value: float | None
-    baseline_value: float | None
-    delta: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    n: int
-    reason: str | None
-    standing: str  # see engine.compare.ruling
-    family: str
-    family_size: int
-    low_corrected: float | None
-    high_corrected: float | None
-    needed: int | None
-
-    @property
-    def worsening(self) -> float | None:
-        """How much worse the candidate is, in the measure's unit (negative: better); None where unknown."""
-        if self.delta is None or self.direction == "none":
-            return None
-        return -self.delta if self.direction == "higher" else self.delta
 
 
-@dataclass(frozen=True, slots=True)
-class SliceScoreRow:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceScoreRow(MeanValue):
     """One model's value on one slice; `p` is that of the slice against the rest of the examples."""
 
     model: str
     measure: str
     slice: str
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    missing: int
     p: float | None
-    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +61,14 @@ class CorpusRow:
         return None if self.nll is None or not self.bytes else self.nll / math.log(2) / self.bytes
 
 
-@dataclass(frozen=True, slots=True)
-class DisparityRow:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisparityRow(GroupDifference):
     """One model's measure for prompts about `first` less that for the same prompts about `second`."""
 
     model: str
     measure: str
     first: str
     second: str
-    delta: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    n: int
-    reason: str | None
-    standing: str  # see engine.compare.ruling
 
     @property
     def is_settled(self) -> bool:
@@ -124,6 +90,22 @@ def slices(connection: Connection, run_id: int) -> list[SliceRow]:
         run_id,
     )
     return sorted(rows, key=_order)
+
+
+def untested(scores: Sequence[SliceScoreRow], candidate: str, baseline: str) -> list[SliceRow]:
+    """Two models' values on each slice, where nothing was compared."""
+    theirs = {(row.measure, row.slice): row.value for row in scores if row.model == baseline}
+    return [
+        SliceRow(
+            candidate=candidate, baseline=baseline, measure=row.measure, slice=row.slice, direction="none",
+            candidate_value=row.value, baseline_value=theirs.get((row.measure, row.slice)), n=row.n,
+            delta=None, low=None, high=None, p=None, reason="the run compared no slices",
+            standing="not tested", family="", family_size=0, low_corrected=None, high_corrected=None,
+            needed=None,
+        )
+        for row in scores
+        if row.model == candidate
+    ]  # fmt: skip
 
 
 def worst(rows: Sequence[SliceRow], count: int) -> list[SliceRow]:

@@ -114,6 +114,10 @@ _KEPT = (
 )
 _RUN = "r.id, r.name, r.created, m.name"
 _SELECTION = "json_extract(r.options, '$.limit')"
+# What a server refused of the generation settings; only servers' models have it.
+_REFUSED = (
+    "CASE WHEN instr(m.details, '\"rejected\"') THEN nullif(json_extract(m.details, '$.rejected'), '[]') END"
+)
 _CANDIDATE = (
     "m.id = (SELECT c.id FROM model c WHERE c.run_id = r.id AND c.role = 'candidate' "
     f"AND (:only IS NULL OR c.name = :only) {_KEPT} "
@@ -141,7 +145,7 @@ _METRICS = f"""
     SELECT {{run}}, s.value, s.low, s.high, s.n, s.reason, d.version, d.settings, r.eval_set,
       CASE WHEN :measure IN ('perplexity', 'eval_loss') OR :measure LIKE 'perplexity:%'
         THEN coalesce(json_extract(m.details, '$.tokenizer'), json_extract(m.details, '$.tokenization')) END,
-      {_SELECTION}, r.plan
+      {_SELECTION}, {_REFUSED}, r.plan
     FROM run r CROSS JOIN model m ON {{candidate}}
     CROSS JOIN modelscore s ON s.model_id = m.id AND s.measure = :measure
     LEFT JOIN metric d ON d.run_id = r.id AND d.measure = :measure
@@ -153,7 +157,7 @@ _HOW_JUDGED = (
 )
 _WIN_RATES = f"""
     SELECT {{run}}, w.win_rate, w.low, w.high, w.wins + w.losses + w.ties, w.reason, j.prompt_hash, j.details,
-      b.fingerprint, r.eval_set, {_SELECTION}, r.plan
+      b.fingerprint, r.eval_set, {_SELECTION}, {_REFUSED}, r.plan
     FROM run r CROSS JOIN model m ON {{candidate}} CROSS JOIN judge j ON j.run_id = r.id AND j.name = :judge
     CROSS JOIN model b ON b.run_id = r.id AND b.name = :over
     CROSS JOIN winrate w ON w.judge_id = j.id AND w.candidate_id = m.id AND w.baseline_id = b.id
@@ -183,7 +187,8 @@ def _point(row: tuple[Any, ...], how: tuple[str, ...], asks: bool) -> Point:
     run_id, name, created, candidate, value, low, high, n, reason, *taken = row
     if how is not _HOW_ASKED:
         chosen, generated = _planned(taken.pop())
-        taken += [chosen, generated if asks else ""]
+        refused = taken.pop() or ""
+        taken += [chosen, f"{generated}{refused}" if asks else ""]
     conditions = _conditions(how, tuple(taken))
     return Point(run_id, name, created, candidate, value, low, high, n, reason, conditions)
 

@@ -481,8 +481,8 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredAlert(Record):
-    """An alert as a run keeps it, with what people did about it."""
+class KeptAlert(Record):
+    """An alert as a run keeps it, with what people did about it; its evidence apart."""
 
     id: Id = 0
     run_id: OfRun
@@ -492,7 +492,6 @@ class StoredAlert(Record):
     baseline: str | None = None
     measure: str
     message: str
-    evidence: dict[str, Any] | None = None
     created: float
     # The alert of an earlier run that said the same and was acknowledged: this one is then acknowledged too,
     # or stands open again because it is worse.
@@ -500,6 +499,13 @@ class StoredAlert(Record):
     acknowledged: float | None = None
     acknowledged_by: str | None = None
     note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAlert(KeptAlert):
+    """An alert with its evidence as JSON."""
+
+    evidence: dict[str, Any] | None = None
 
 
 def figure_of(kind: AlertKind, evidence: Evidence) -> float | None:

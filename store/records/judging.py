@@ -81,22 +81,9 @@ class StoredJudge(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredJudgment(Record):
-    """One grading call: what came back, and what was understood of it."""
+class GradingCall(Record):
+    """What came back from a grading call, and what it took."""
 
-    UNIQUE: ClassVar = ("judge_id", "candidate_id", "baseline_id", "example_id", "order", "turn")
-    INDEXES: ClassVar = {"judgment_created": ("judge_id", "id")}
-
-    id: Id = 0
-    judge_id: Annotated[int, Refers("judge", "CASCADE")]
-    candidate_id: Annotated[int, Refers("model")]
-    baseline_id: Annotated[int, Refers("model")]
-    example_id: Annotated[int, Refers("example")]
-    turn: Annotated[int, ZERO] = 0  # 0: the whole answer or conversation; from 1: that turn alone
-    order: str  # candidate_first baseline_first
-    winner: Literal["candidate", "baseline", "tie"] | None = None  # None when the judgment failed
-    candidate_score: float | None = None
-    baseline_score: float | None = None
     confidence: float | None = None  # 0 to 1, from the probabilities of the answer tokens
     reasoning: str = ""
     raw: str = ""
@@ -113,6 +100,25 @@ class StoredJudgment(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredJudgment(GradingCall):
+    """One grading call: what came back, and what was understood of it."""
+
+    UNIQUE: ClassVar = ("judge_id", "candidate_id", "baseline_id", "example_id", "order", "turn")
+    INDEXES: ClassVar = {"judgment_created": ("judge_id", "id")}
+
+    id: Id = 0
+    judge_id: Annotated[int, Refers("judge", "CASCADE")]
+    candidate_id: Annotated[int, Refers("model")]
+    baseline_id: Annotated[int, Refers("model")]
+    example_id: Annotated[int, Refers("example")]
+    turn: Annotated[int, ZERO] = 0  # 0: the whole answer or conversation; from 1: that turn alone
+    order: str  # candidate_first baseline_first
+    winner: Literal["candidate", "baseline", "tie"] | None = None  # None when the judgment failed
+    candidate_score: float | None = None
+    baseline_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict(Record):
     """Candidate against baseline on one example, from both orders of one judge."""
 
@@ -122,18 +128,14 @@ class Verdict(Record):
     example_id: Annotated[int, KEY, Refers("example")]
     turn: Annotated[int, KEY, ZERO] = 0
     outcome: Literal["win", "loss", "tie", "failed"]
-    consistent: bool | None = None  # did both orders say the same; NULL when one failed
+    consistent: bool | None = None  # did both orders say the same; NULL when one failed, or none was asked
     reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredWinRate(Record):
+class CountedVerdicts(Record):
     """One judge's verdicts on one candidate against one baseline, counted."""
 
-    judge_id: Annotated[int, KEY, Refers("judge", "CASCADE")]
-    candidate_id: Annotated[int, KEY, Refers("model")]
-    baseline_id: Annotated[int, KEY, Refers("model")]
-    turn: Annotated[int, KEY, ZERO] = 0
     wins: int
     losses: int
     ties: int
@@ -150,7 +152,17 @@ class StoredWinRate(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredRating(Record):
+class StoredWinRate(CountedVerdicts):
+    """The verdicts over whole answers (turn 0), or those on one turn."""
+
+    judge_id: Annotated[int, KEY, Refers("judge", "CASCADE")]
+    candidate_id: Annotated[int, KEY, Refers("model")]
+    baseline_id: Annotated[int, KEY, Refers("model")]
+    turn: Annotated[int, KEY, ZERO] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRating(GradingCall):
     """One pointwise grading call: one response, its score, and what was understood of it."""
 
     UNIQUE: ClassVar = ("judge_id", "model_id", "example_id", "turn")
@@ -162,19 +174,6 @@ class StoredRating(Record):
     turn: int = 0  # 0: the whole answer or conversation; from 1: that turn alone
     score: float | None = None  # on the judge's own scale; NULL when the rating failed
     scores: dict[str, float] | None = None  # by criterion of the rubric
-    confidence: float | None = None
-    reasoning: str = ""
-    raw: str = ""
-    failure: str | None = None
-    flags: list[str] | None = None
-    tokens_in: int | None = None
-    tokens_out: int | None = None
-    cost: float | None = None
-    latency_s: float | None = None
-    attempts: int = 1
-    cached: bool = False
-    reported_model: str | None = None
-    created: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +190,7 @@ class Ranking(Record):
     reason: str | None = None
 
 
+IDENTICAL = "identical answers"  # the reason of a tie without a call
 REFUSAL_RULES = "the wording rules of refusals"  # the subject of a judge's agreement with them
 
 

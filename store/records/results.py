@@ -26,14 +26,9 @@ class StoredModel(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredResponse(Record):
-    """What one model answered to one example."""
+class AnswerContent(Record):
+    """What came back from a model, and what it took."""
 
-    UNIQUE: ClassVar[Sequence[str]] = ("model_id", "example_id")
-
-    id: Id = 0
-    model_id: Annotated[int, Refers("model", "CASCADE")]
-    example_id: Annotated[int, Refers("example")]
     text: str | None = None  # the last turn's answer
     turns: list[str] | None = None  # every turn's answer, where an example has several
     thinking: str | None = None  # the reasoning trace, which is no part of the answer
@@ -45,6 +40,17 @@ class StoredResponse(Record):
     latency_s: float | None = None
     cached: bool = False
     reason: str | None = None  # why there is no text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredResponse(AnswerContent):
+    """What one model answered to one example."""
+
+    UNIQUE: ClassVar[Sequence[str]] = ("model_id", "example_id")
+
+    id: Id = 0
+    model_id: Annotated[int, Refers("model", "CASCADE")]
+    example_id: Annotated[int, Refers("example")]
     created: float
 
 
@@ -88,36 +94,42 @@ class StoredScore(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelScore(Record):
-    """One measure's value for one model over a run's examples, with its interval."""
+class MeanValue(Record):
+    """A mean over `n` examples, with its 95 % interval; `missing` more have no value."""
 
-    model_id: Annotated[int, KEY, Refers("model", "CASCADE")]
-    measure: Annotated[str, KEY]
     value: float | None = None
     low: float | None = None
     high: float | None = None
     n: int
     missing: int
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampledMean(MeanValue):
+    """An estimate over examples that may have several samples."""
+
     samples: int | None = None  # answers with a value, where examples have several
     samples_missing: int | None = None  # those without
     spread: float | None = None  # the standard deviation between the samples of one example
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SliceScore(Record):
+class ModelScore(SampledMean):
+    """One measure's value for one model over a run's examples, with its interval."""
+
+    model_id: Annotated[int, KEY, Refers("model", "CASCADE")]
+    measure: Annotated[str, KEY]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceScore(MeanValue):
     """One measure's value for one model over a slice: the examples of a category, a length, a feature."""
 
     model_id: Annotated[int, KEY, Refers("model", "CASCADE")]
     measure: Annotated[str, KEY]
     slice: Annotated[str, KEY]
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int
-    missing: int
     p: float | None = None  # of the slice against the rest, corrected for the number of slices (Holm)
-    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,13 +146,9 @@ class CorpusScore(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredDisparity(Record):
-    """How one measure differs when nothing but a group term of the prompt is swapped."""
+class GroupDifference(Record):
+    """A measure for prompts about a first group less that for the same prompts about a second."""
 
-    model_id: Annotated[int, KEY, Refers("model", "CASCADE")]
-    measure: Annotated[str, KEY]
-    first: Annotated[str, KEY]
-    second: Annotated[str, KEY]
     delta: float | None = None  # first less second
     low: float | None = None
     high: float | None = None
@@ -151,15 +159,19 @@ class StoredDisparity(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredBenchmarkScore(Record):
-    """One benchmark task's metric for one model, as lm-eval computed it."""
-
-    INDEXES: ClassVar = {"benchmarkscore_identity": ("identity",)}
+class StoredDisparity(GroupDifference):
+    """How one measure differs when nothing but a group term of the prompt is swapped."""
 
     model_id: Annotated[int, KEY, Refers("model", "CASCADE")]
-    task: Annotated[str, KEY]
-    metric: Annotated[str, KEY]
-    filter: Annotated[str, KEY] = "none"
+    measure: Annotated[str, KEY]
+    first: Annotated[str, KEY]
+    second: Annotated[str, KEY]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskValue(Record):
+    """What lm-eval computed on one benchmark task."""
+
     value: float | None = None
     stderr: float | None = None
     n: int
@@ -168,11 +180,22 @@ class StoredBenchmarkScore(Record):
     higher_is_better: bool
     task_hash: str | None = None
     reason: str | None = None
+    # The run that measured it, where this one did not have to.
+    reused_from: Annotated[int | None, Mentions("run")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBenchmarkScore(TaskValue):
+    """One benchmark task's metric for one model, as lm-eval computed it."""
+
+    INDEXES: ClassVar = {"benchmarkscore_identity": ("identity",)}
+
+    model_id: Annotated[int, KEY, Refers("model", "CASCADE")]
+    task: Annotated[str, KEY]
+    metric: Annotated[str, KEY]
+    filter: Annotated[str, KEY] = "none"
     # A hash of all that decides the value: weights, task, shots, limit, template.
     identity: str | None = None
-    reused_from: Annotated[int | None, Mentions("run")] = (
-        None  # the run that measured it, where this one did not have to
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,54 +217,64 @@ class StoredBenchmarkSample(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredComparison(Record):
+class RuledDifference(Record):
+    """A candidate against a baseline on one measure, paired on the examples both have, with its ruling."""
+
+    direction: str  # higher lower none
+    candidate_value: float | None = None
+    baseline_value: float | None = None
+    delta: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None  # over slices: corrected over the family
+    n: int = 0
+    reason: str | None = None
+    # What the comparison says: the ruling of engine.compare.ruling.
+    standing: str
+    family: str
+    family_size: int
+    low_corrected: float | None = None
+    high_corrected: float | None = None
+    needed: int | None = None  # about how many examples would settle it
+
+    @property
+    def relative(self) -> float | None:
+        """The difference as a share of the baseline's value; None where that is 0 or not known."""
+        return (
+            self.delta / abs(self.baseline_value) if self.delta is not None and self.baseline_value else None
+        )
+
+    @property
+    def worsening(self) -> float | None:
+        """How much worse the candidate is, in the measure's unit (negative: better); None where unknown."""
+        if self.delta is None or self.direction == "none":
+            return None
+        return -self.delta if self.direction == "higher" else self.delta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDifference(RuledDifference):
+    """A comparison over all examples of a run."""
+
+    smallest_detectable: float | None = None
+    p_corrected: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredComparison(RunDifference):
     """Candidate against baseline on one measure, paired on the examples both have."""
 
     candidate_id: Annotated[int, KEY, Refers("model", "CASCADE")]
     baseline_id: Annotated[int, KEY, Refers("model")]
     kind: Annotated[str, KEY]  # metric benchmark
     measure: Annotated[str, KEY]
-    direction: str
-    candidate_value: float | None = None
-    baseline_value: float | None = None
-    delta: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    n: int = 0
-    smallest_detectable: float | None = None
-    reason: str | None = None
-    # What the comparison says: the ruling of engine.compare.ruling.
-    standing: str
-    family: str
-    family_size: int
-    p_corrected: float | None = None
-    low_corrected: float | None = None
-    high_corrected: float | None = None
-    needed: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SliceComparison(Record):
+class SliceComparison(RuledDifference):
     """Candidate against baseline on one measure over one slice."""
 
     candidate_id: Annotated[int, KEY, Refers("model", "CASCADE")]
     baseline_id: Annotated[int, KEY, Refers("model")]
     measure: Annotated[str, KEY]
     slice: Annotated[str, KEY]
-    direction: str
-    candidate_value: float | None = None
-    baseline_value: float | None = None
-    delta: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None  # corrected over the family
-    n: int = 0
-    reason: str | None = None
-    # What the comparison says: the ruling of engine.compare.ruling.
-    standing: str
-    family: str
-    family_size: int
-    low_corrected: float | None = None
-    high_corrected: float | None = None
-    needed: int | None = None

@@ -168,6 +168,16 @@ def test_several_answers_to_an_example_are_scored_as_a_run_scores_its_samples(
     assert "null" in reasons["b"] and "only 2 of 4 samples" in reasons["c"]
 
 
+def test_a_stray_copy_of_an_answer_is_no_sample(assay: Assay, tmp_path: Path) -> None:
+    rows = [
+        {"id": f"e{place}", "query": f"{place}?", "reference": "4", "response": "4"} for place in range(5)
+    ]
+    file = said(tmp_path / "said.jsonl", *rows, rows[2])
+    wrong = assay("score", file, "--metrics", "length")
+    assert wrong.code == 2 and 'said.jsonl:6: answers "e2" again after line 3' in wrong.err
+    assert "only 1 of 5 examples have more than one answer" in wrong.err
+
+
 def test_rows_that_share_an_id_and_ask_something_else_are_no_samples(assay: Assay, tmp_path: Path) -> None:
     rows = [{"id": "maths", "query": f"{place}?", "reference": "4", "response": "4"} for place in range(3)]
     done = assay("score", said(tmp_path / "said.jsonl", *rows), "--metrics", "exact_match", "--json").json

@@ -72,6 +72,21 @@ def test_reworded_copies_are_found_in_a_family_whose_words_are_all_common() -> N
     }
 
 
+def test_copies_of_which_a_quarter_is_changed_are_found_in_a_large_family_of_templates() -> None:
+    draw = random.Random(3)
+    slots = [[f"{part}{place}" for place in range(150)] for part in ("name", "item", "city", "sum", "why")]
+    said = "a customer named {} bought the {} in the city of {} and then paid {} dollars for it because of {}"
+    texts = [said.format(*map(draw.choice, slots)) for _ in range(9_000)]
+    wanted, changed = draw.sample(range(len(texts)), 60), []
+    for place in wanted:
+        own = texts[place].split()
+        for at in draw.sample(range(len(own)), 5):
+            own[at] = f"new{at}"
+        changed.append(" ".join(own))
+    found = {(match.document, match.text) for match in NearIndex(texts).search(changed)}
+    assert sum(pair in found for pair in enumerate(wanted)) >= 55
+
+
 def test_many_equal_questions_are_one_group_with_score_one() -> None:
     [group] = copies([example(n, "What do you sell?", "Lamps and chairs") for n in range(MANY)])
     assert (len(group.places), group.score) == (MANY, 1.0)

@@ -361,3 +361,14 @@ def test_training_data_with_broken_calls_are_still_read_as_text(tmp_path: Path) 
     path.write_text(json.dumps(record))
     [row] = data_rows(path)
     assert row.messages[1] == {"role": "assistant", "content": "weather(Bergen)"}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "?", "ground_truth": [{"colours": {"main": ["red"]}}], "answer": "red"},
+        {"question": "?", "answers": [{"name": "Bob", "arguments": {}}], "answer": "red"},
+    ],
+)
+def test_columns_like_those_of_calls_are_no_calls_without_tools(tmp_path: Path, row: dict[str, Any]) -> None:
+    assert one(tmp_path, row).calls is None and "red" in one(tmp_path, row).references

@@ -23,6 +23,7 @@ def test_no_room_after_the_trace_is_no_answer_and_silence_is_one() -> None:
     assert without_reasoning(response("<think>x</think>", "length")).text is None
     assert without_reasoning(response("<think>x</think>", "stop")).text == ""
     assert without_reasoning(response("", "length")).text == ""
+    assert without_reasoning(replace(response("\n\n", "length"), thinking="x")).text is None
 
 
 def test_every_turn_of_a_conversation_is_told_from_its_trace() -> None:

@@ -115,6 +115,91 @@ def test_imported_failures_raise_the_alerts_of_a_run_here(tmp_path: Path, store:
     assert alert.message.startswith("1 of 3 verdicts of weighted_alpaca_eval_gpt4_turbo on my-model against")
 
 
+def _retried(folder: Path) -> Path:
+    """Two judgments of each kind: the first failed, and FastChat appended the second."""
+    files.lines(
+        folder / "model_judgment" / "gpt-4_single.jsonl",
+        [
+            {"question_id": question, "model": "a", "judge": ["gpt-4", "single-v1"], "judgment": text,
+             "score": score}
+            for question, text, score in (
+                (81, "$ERROR$", -1), (81, "[[9]]", 9), (81, "[[4]]", 4), (82, "$ERROR$", -1),
+            )
+        ],
+    )  # fmt: skip
+    return files.lines(
+        folder / "pairs.jsonl",
+        [
+            {"question_id": 81, "model_1": "a", "model_2": "b", "judge": ["gpt-4", "pair-v2"], "turn": 1,
+             "g1_winner": first, "g2_winner": second}
+            for first, second in (("error", "tie"), ("model_1", "model_1"))
+        ],
+    )  # fmt: skip
+
+
+def test_of_retried_mt_bench_judgments_the_last_valid_one_stands(tmp_path: Path, store: Path) -> None:
+    pairs = _retried(tmp_path)
+    single = tmp_path / "model_judgment" / "gpt-4_single.jsonl"
+    import_run("mt-bench", single, store)
+    score = _only(store, "SELECT * FROM modelscore")
+    assert (score["value"], score["n"], score["missing"]) == (4.0, 1, 1)
+    assert [row["failure"] for row in _rows(store, "SELECT failure FROM rating ORDER BY id")] == [
+        None, "the judge's server failed",
+    ]  # fmt: skip
+    import_run("mt-bench", pairs, store)
+    assert _only(store, "SELECT outcome FROM verdict WHERE turn = 1")["outcome"] == "win"
+    assert _only(store, "SELECT failed FROM winrate WHERE turn = 0")["failed"] == 0
+    notes = [str(row["message"]) for row in _rows(store, "SELECT message FROM event ORDER BY id")]
+    assert [note.split(":")[0] for note in notes] == ["2 rows were superseded", "1 row was superseded"]
+
+
+def test_with_all_rows_mt_bench_means_are_fastchats_own(tmp_path: Path, store: Path) -> None:
+    _retried(tmp_path)
+    import_run("mt-bench", tmp_path / "model_judgment" / "gpt-4_single.jsonl", store, all_rows=True)
+    assert _only(store, "SELECT value FROM modelscore")["value"] == 6.5  # mean of all scores but -1
+    assert [row["score"] for row in _rows(store, "SELECT score FROM rating ORDER BY id")] == [4.0, None]
+
+
+def test_whole_conversations_have_the_verdict_of_the_last_turn(tmp_path: Path, store: Path) -> None:
+    import_run("mt-bench", files.mt_bench(tmp_path / "mt_bench"), store)
+    rows = _rows(
+        store,
+        "SELECT e.example, v.outcome FROM verdict v JOIN example e ON e.id = v.example_id WHERE v.turn = 0",
+    )
+    assert {row["example"]: row["outcome"] for row in rows} == {"81": "tie", "101": "failed"}
+
+
+def test_imported_pairs_have_the_audits_and_ranking_of_judged_ones(tmp_path: Path, store: Path) -> None:
+    import_run("mt-bench", files.mt_bench(tmp_path / "mt_bench"), store)
+    agree = _only(store, "SELECT value, n FROM audit WHERE measure = 'consistency'")
+    assert (agree["value"], agree["n"]) == (pytest.approx(2 / 3), 3)
+    kin = _only(store, "SELECT a.subject FROM audit a JOIN judge j ON j.id = a.judge_id"
+                " WHERE measure = 'self_preference' AND j.kind = 'pairwise'")  # fmt: skip
+    assert kin["subject"] == "gpt-3.5-turbo"
+    assert len(_rows(store, "SELECT * FROM ranking")) == 2
+
+
+def test_alpaca_eval_preferences_may_be_texts_and_have_a_standard_error(tmp_path: Path, store: Path) -> None:
+    path = files.alpaca_eval(tmp_path / "annotations.json", ["2", "1.25", "nan", ""])
+    import_run("alpaca-eval", path, store)
+    found = _only(store, "SELECT win_rate, failed FROM winrate")
+    assert (found["win_rate"], found["failed"]) == (0.625, 2)
+    error = _only(store, "SELECT value, n FROM audit WHERE measure = 'standard_error'")
+    assert error["value"] == pytest.approx(np.std([1.0, 0.25], ddof=1) / np.sqrt(2))  # pandas' sem
+    path.write_text(path.read_text().replace('"1.25"', '"m"'))
+    with pytest.raises(BadInput, match=r"annotations.json:\d+: preference: found 'm', expected a number"):
+        import_run("alpaca-eval", path, store)
+
+
+def test_alpaca_evals_baseline_against_itself_is_half(tmp_path: Path, store: Path) -> None:
+    path = files.alpaca_eval(tmp_path / "annotations.json", [1.5, 1.5])
+    path.write_text(path.read_text().replace("my-model", "gpt4_1106_preview"))
+    import_run("alpaca-eval", path, store)
+    assert _only(store, "SELECT win_rate FROM winrate")["win_rate"] == 0.5
+    names = [row["name"] for row in _rows(store, "SELECT name FROM model ORDER BY position")]
+    assert names == ["gpt4_1106_preview", "gpt4_1106_preview (itself)"]
+
+
 def test_alpaca_eval_gives_the_mean_preference_and_leaves_out_what_is_missing(
     tmp_path: Path, store: Path
 ) -> None:
@@ -205,6 +290,43 @@ def test_prometheus_results_are_read_as_its_models_write_them(tmp_path: Path, st
     assert [row["score"] for row in ratings] == [4.0, 5.0, 2.0, None]
     assert ratings[3]["failure"] == "no [RESULT]"
     assert _only(store, "SELECT outcome FROM verdict")["outcome"] == "win"
+
+
+def test_prometheus_answers_to_one_instruction_are_examples_with_its_rubric(
+    tmp_path: Path, store: Path
+) -> None:
+    rows = [
+        {"orig_instruction": "Do", "orig_response": f"answer {score}", "orig_criteria": "Is it right?",
+         "orig_score1_description": "wrong", "output": f"So. [RESULT] {score}"}
+        for score in (1, 4)
+    ]  # fmt: skip
+    import_run("prometheus", files.lines(tmp_path / "bench.jsonl", rows), store)
+    assert _only(store, "SELECT value, n FROM modelscore") == {"value": 2.5, "n": 2}
+    extra = json.loads(str(_rows(store, "SELECT extra FROM example")[0]["extra"]))
+    assert extra["extra"] == {"rubric": {"criteria": "Is it right?", "score1_description": "wrong"}}
+
+
+def test_biggen_bench_scores_are_those_of_each_judge(tmp_path: Path, store: Path) -> None:
+    graded = {
+        "id": "plan_0",
+        "capability": "planning",
+        "system_prompt": "Be short.",
+        "input": "Plan.",
+        "reference_answer": "A plan.",
+        "score_rubric": {"criteria": "Is it a plan?"},
+        "response": "No.",
+    }
+    own = graded | {"response_model_name": "m", "feedback": "Bad.", "score": 2, "eval_model_name": "judge"}
+    path = tmp_path / "evals.json"
+    path.write_text(json.dumps({"plan_0": own, "plan_1": own | {"id": "plan_1", "score": None}}, indent=1))
+    import_run("prometheus", path, store)
+    assert _only(store, "SELECT value, n, missing FROM modelscore") == {"value": 2.0, "n": 1, "missing": 1}
+    columns = graded | {"model_name": "m", "gpt4_score": 4.0, "human_score": 7}
+    import_run("prometheus", files.lines(tmp_path / "results.jsonl", [columns]), store)
+    judges = _rows(store, "SELECT name, is_language_model FROM judge WHERE run_id = 2")
+    assert judges == [{"name": "gpt4", "is_language_model": 1}, {"name": "human", "is_language_model": 0}]
+    failures = [row["failure"] for row in _rows(store, "SELECT failure FROM rating ORDER BY id")]
+    assert failures == [None, "no score", None, "the score 7 is not from 1 to 5"]
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again_and_then_counted(tmp_p
         make_judge(tmp_path / "judge", {START: {"Perhaps": 1.0}}), kind="pointwise", format="prometheus"
     )
     (rating,) = _rated(spec, ["An answer."], tmp_path / "cache")
-    assert (rating.score, rating.failure, rating.attempts) == (None, "no [RESULT]", 2)
+    assert (rating.score, rating.failure, rating.attempts) == (None, "no [RESULT]", 3)
     assert len(list(JudgmentCache(tmp_path / "cache" / "judgments")._cache)) == 0
 
 
@@ -160,6 +160,7 @@ def test_a_run_is_judged_on_this_machine_alone(tmp_path: Path) -> None:
     make_judge(tmp_path / "judge", RELATIVE)
     examples = [{"id": f"e{place}", "query": f"Question {place}?"} for place in range(6)]
     texts = {f"e{place}": "An answer." for place in range(6)}
+    others = dict.fromkeys(texts, "Another.")
     rest = """
 [metrics]
 use = ["length"]
@@ -168,7 +169,7 @@ name = "prometheus"
 local = "judge"
 format = "prometheus"
 """
-    plan = recorded_plan(tmp_path, examples, {"base": texts, "tuned": texts}, rest)
+    plan = recorded_plan(tmp_path, examples, {"base": texts, "tuned": others}, rest)
     run = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
     (rate,) = run.rows(records.StoredWinRate, turn=0)
     assert (rate.ties, rate.win_rate, rate.position_bias) == (6, 0.5, 1.0)

@@ -148,12 +148,40 @@ def test_prose_is_asked_for_again_once_and_its_cost_is_counted(server: JudgeServ
     ]
 
 
-def test_prose_twice_is_a_failed_judgment_with_its_raw_text(server: JudgeServer) -> None:
+def test_the_last_of_two_re_asks_forgets_the_answers_and_asks_for_one_line_without_a_schema(
+    server: JudgeServer,
+) -> None:
+    server.answers(says("I like the first one better."), says("As I said."), says("Winner: **Response A**"))
+    judgment = only(judge_for(server).judge([call()]))
+    assert (judgment.winner, judgment.attempts) == ("candidate", 3)
+    first, second, last = server.requests
+    assert "could not be read: the answer holds no winner" in second["messages"][-1]["content"]
+    assert [message["role"] for message in last["messages"]] == ["system", "user"]
+    question = first["messages"][1]["content"]
+    assert last["messages"][1]["content"].startswith(question) and "Winner: A" not in question
+    assert '"Winner: A"' in last["messages"][1]["content"]
+    assert "response_format" in second and "response_format" not in last
+
+
+def test_prose_three_times_is_a_failed_judgment_with_its_raw_text(server: JudgeServer) -> None:
     server.answers(says("I like the first one better."))
     judgment = only(judge_for(server).judge([call()]))
     assert (judgment.winner, judgment.failure) == (None, "the answer holds no winner")
     assert judgment.raw == "I like the first one better."
-    assert len(server.requests) == 2
+    assert len(server.requests) == 3
+
+
+def test_a_third_of_faults_and_garbage_costs_at_most_2_5_percent_of_pairs(server: JudgeServer) -> None:
+    chance = random.Random(11)
+    faults = (fault(429, headers={"retry-after": "0"}), fault(500), says("\x00 lorem [[ {winner"), says(""))
+
+    def script(body: Json, number: int) -> Answer:
+        return chance.choice(faults) if chance.random() < 1 / 3 else prefers("tie")
+
+    server.script = script
+    calls = calls_for(pair(number) for number in range(200))
+    failed = {each.call.pair.example.id for each in judge_for(server).judge(calls) if each.failure}
+    assert len(failed) <= 5
 
 
 @pytest.mark.parametrize(
@@ -399,7 +427,7 @@ def test_another_judge_or_setting_asks_anew(server: JudgeServer, tmp_path: Path,
 
 
 def test_a_failed_judgment_is_not_cached(server: JudgeServer, tmp_path: Path) -> None:
-    server.answers(says("?"), says("?"), prefers("A"))
+    server.answers(says("?"), says("?"), says("?"), prefers("A"))
     judge = judge_for(server, JudgmentCache(tmp_path))
     assert only(judge.judge([call()])).failure is not None
     again = only(judge.judge([call()]))

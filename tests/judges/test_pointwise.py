@@ -72,12 +72,14 @@ def test_a_scale_to_five_is_asked_for_and_held(server: JudgeServer) -> None:
     assert '"score": 1 to 5' in server.requests[1]["messages"][3]["content"]
 
 
-def test_a_score_off_the_scale_twice_is_a_failure_not_a_clamped_one(server: JudgeServer) -> None:
+def test_a_score_off_the_scale_is_a_failure_not_a_clamped_one(server: JudgeServer) -> None:
     server.answers(scores(11))
     rating = only(rater_for(server).rate([item()]))
     assert (rating.score, rating.failure) == (None, "score is 11; allowed: 1 to 10")
     assert rating.raw
-    assert len(server.requests) == 2
+    assert len(server.requests) == 3
+    assert "from 1 to 10" not in server.requests[1]["messages"][-1]["content"]
+    assert '"Score: " and 1 to 10' in server.requests[2]["messages"][-1]["content"]
 
 
 def test_a_rubric_gives_a_grade_for_each_criterion_and_their_weighted_mean(server: JudgeServer) -> None:

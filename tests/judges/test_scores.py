@@ -32,6 +32,8 @@ RUBRIC = Rubric(
         ('{"reasoning": "it says [[3]] and {\\"score\\": 2}", "score": 9}', 9),
         ('{"score": 4, "reasoning": "it goes on and o', 4),
         ("Good, so [[7]].", 7),
+        ("**7**", 7),
+        ("7/10", 7),
         ("Rating: [[7]] and again [[7]]", 7),
         ("[[7/10]]", 7),
         ("I weighed it.\nScore: 7/10", 7),

@@ -3,6 +3,7 @@
 
 import itertools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -207,3 +208,88 @@ def test_of_a_program_that_never_ends_no_share_is_known() -> None:
     text = "def f(x):\n    while True: pass"
     passed, rate = Code(cpu_s=1, timeout_s=3).score(example, answer(text))
     assert (passed.value, rate.value) == (0.0, None)
+
+
+def shown(columns: Mapping[str, object], text: str) -> tuple[float | None, str]:
+    score, _ = Code().score(Example("a", "q", (), extra=dict(columns)), answer(text))
+    return score.value, score.reason or ""
+
+
+APPS = {"input_output": '{"inputs": ["3\\n", "5\\n"], "outputs": ["6\\n", "10.0\\n"]}'}
+FUNCTION = {"input_output": {"fn_name": "both", "inputs": [[1, 2], [3, 4]], "outputs": [[3], 7]}}
+LIVE = {
+    "public_test_cases": '[{"input": "1\\n[1, 2]", "output": "4", "testtype": "functional"}]',
+    "metadata": '{"func_name": "f"}',
+}
+CONTEST = {"public_tests": {"input": ["1 2\n"], "output": ["3\n"]}}
+
+
+@pytest.mark.parametrize(
+    ("columns", "right", "wrong"),
+    [
+        (APPS, "print(int(input()) * 2)", "print(6)"),
+        (
+            APPS,
+            "import sys\nn = sys.stdin.buffer.read()\nsys.stdout.write(str(int(n) * 2))\nexit()",
+            "exit()",
+        ),
+        (
+            APPS,
+            "Read it:\n```python\nx = 1\n```\nSo:\n```python\nprint(2 * int(open(0).read()))\n```",
+            "x = 1",
+        ),
+        (
+            APPS,
+            "def main():\n    print(int(input()) * 2)\nif __name__ == '__main__':\n    main()",
+            "input(1/0)",
+        ),
+        (
+            FUNCTION,
+            "class Solution:\n    def both(self, a: List[int], b):\n        return a + b",
+            "def both(a, b): return 3",
+        ),
+        (
+            FUNCTION,
+            "from __future__ import annotations\ndef both(a, b):\n    return a + b",
+            "def other(a, b): return a + b",
+        ),
+        (LIVE, "def f(a, b): return a + sum(b)", "def f(a, b): return '4'"),
+        (CONTEST, "print(sum(map(int, input().split())))", "print(*map(int, input().split()))"),
+        (
+            {"test_cases": [{"input": "1", "expected_output": "2"}]},
+            "print(int(input()) + 1)",
+            "print(int(input()))",
+        ),
+    ],
+)
+def test_inputs_with_outputs_are_given_to_the_program(
+    columns: Mapping[str, object], right: str, wrong: str
+) -> None:
+    passed, reason = shown(columns, right)
+    assert passed == 1.0, reason
+    assert shown(columns, wrong)[0] == 0.0
+
+
+def test_a_program_with_one_wrong_output_fails_and_its_share_is_known(tmp_path: Path) -> None:
+    cases = [{"input": "1", "output": "2"}, {"input": "2", "output": "5"}]
+    task = example(tmp_path, {"query": "q", "tests": cases})
+    passed, rate = Code().score(task, answer("print(int(input()) * 2)"))
+    assert (passed.value, rate.value, rate.reason) == (0.0, 0.5, "failed: test 2")
+
+
+def test_pickled_tests_are_never_loaded() -> None:
+    passed, reason = shown(
+        LIVE | {"private_test_cases": "eJxrYEpMBgADUAFJ"}, "def f(a, b): return a + sum(b)"
+    )
+    assert passed is None and reason.startswith("its private_test_cases is no JSON")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1. First:\n   ```python\n   def sub(a, b):\n       return a - b\n   ```\n2. Done.",
+        "```python\ndef minus(b):\n    return -b\n```\nand\n```python\ndef sub(a, b):\n    return a + minus(b)\n```",
+    ],
+)
+def test_code_in_a_list_or_in_several_blocks_is_whole(text: str) -> None:
+    assert shown({"test_list": ["assert sub(3, 1) == 2"]}, text)[0] == 1.0

@@ -19,6 +19,7 @@ from engine.metrics.samples import (
     score_samples,
     spread,
 )
+from engine.metrics.tool_calls import ToolCalls
 from engine.models.model import Response
 from tests.models.tiny import ask
 
@@ -90,13 +91,14 @@ def test_the_majority_is_of_final_answers_and_a_tie_counts_with_its_mean() -> No
     assert free["maj@2:exact_match"].value is None
 
 
-def test_only_verdicts_have_a_pass_at_k_and_programs_no_majority() -> None:
+def test_only_verdicts_have_a_pass_at_k_and_programs_and_calls_no_majority() -> None:
     def names(metric: Any) -> list[str]:
         return [measure.name for measure in sampled_measures(metric, 4, ())]
 
     assert names(ExactMatch()) == ["pass@4:exact_match", "pass^4:exact_match", "maj@4:exact_match"]
     assert names(Bleu()) == []
     assert names(Code(k=[1, 4])) == ["pass@4:pass_at_1", "pass^4:pass_at_1"]
+    assert names(ToolCalls()) == ["pass@4:tool_match", "pass^4:tool_match"]
     assert sampled_measures(ExactMatch(), 1, ()) == []
     assert len(sampled_measures(ExactMatch(), 4, (2, 2))) == 3
 

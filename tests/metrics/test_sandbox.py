@@ -286,8 +286,37 @@ class TestShapesOfTests:
         assert outcome.passed is None
         assert "a package that is not in the sandbox" in str(outcome.reason)
 
-    def test_a_program_that_needs_an_absent_package_fails(self, sandbox: Sandbox) -> None:
-        assert sandbox.run(Job("def f():\n  import numpy", "f()\nassert True")).passed is False
+    def test_neither_does_a_program_that_needs_the_same_package(self, sandbox: Sandbox) -> None:
+        outcome = sandbox.run(Job("import numpy\ndef f(): return 1", "import numpy\nassert f() == 1"))
+        assert outcome.passed is None and "the tests need a package" in str(outcome.reason)
+
+    def test_a_program_that_needs_an_absent_package_fails_and_says_so(self, sandbox: Sandbox) -> None:
+        outcome = sandbox.run(Job("def f():\n  import numpy", "f()\nassert True"))
+        assert outcome.passed is False and "the program imports a package" in str(outcome.reason)
+
+    @pytest.mark.parametrize(
+        "imported",
+        ["from solution import add", "import solution\nadd = solution.add", "from sums import add as add",
+         "from solution import *", "from __main__ import add"],
+    )  # fmt: skip
+    def test_imports_of_the_program_are_its_names(self, sandbox: Sandbox, imported: str) -> None:
+        assert sandbox.run(Job("def add(a, b): return a + b", f"{imported}\nassert add(1, 2) == 3")).passed
+        assert (
+            sandbox.run(Job("def add(a, b): return 0", f"{imported}\nassert add(1, 2) == 3")).passed is False
+        )
+
+    @pytest.mark.parametrize(
+        "tests",
+        [
+            "import sys, io\nsys.stdin = io.StringIO('3')\nassert f() == 3",
+            "from unittest.mock import patch\nwith patch('builtins.input', return_value='3'): assert f() == 3",
+            "import io, contextlib\nwith contextlib.redirect_stdout(io.StringIO()) as out: f()\nassert out.getvalue()",
+            "import subprocess\nassert subprocess.run(['python', 'solution.py']).returncode == 0",
+        ],
+    )
+    def test_tests_of_standard_input_and_output_decide_nothing(self, sandbox: Sandbox, tests: str) -> None:
+        outcome = sandbox.run(Job("def f(): return int(input())", tests))
+        assert outcome.passed is None and "standard input or output" in str(outcome.reason)
 
 
 class TestEscapes:

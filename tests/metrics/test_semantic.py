@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, CanineConfig, CanineModel, CanineTokenizer
 
 from engine.data.example import Example
 from engine.errors import BadInput
@@ -142,6 +142,23 @@ class TestBertScore:
         ):
             with pytest.raises(BadInput, match=what):
                 load_metric("bertscore", settings)
+
+
+def test_a_tokenizer_in_python_cuts_a_long_text_and_says_so(tmp_path: Path) -> None:
+    config = CanineConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        num_hash_functions=2, num_hash_buckets=64, local_transformer_stride=8,
+        max_position_embeddings=CONTEXT,
+    )  # fmt: skip
+    CanineModel(config).save_pretrained(tmp_path)
+    CanineTokenizer(model_max_length=CONTEXT).save_pretrained(tmp_path)
+    (tmp_path / "vocab.txt").touch()  # Canine's words are characters
+    start = "the cat sat on a mat a"  # fills the context with its two ends
+    pairs = [pair("a cat", "a cat"), pair(f"{start} dog", start)]
+    for metric in (BertScore(str(tmp_path), 1), EmbeddingCosine(str(tmp_path))):
+        short, long = (scores[-1] for scores in metric.score_many(pairs))
+        assert short.value == long.value == pytest.approx(1.0, abs=1e-4) and short.reason is None
+        assert long.reason == f"only the first {CONTEXT} tokens were read"
 
 
 class TestEmbedding:

@@ -484,6 +484,7 @@ def test_the_tokens_of_a_trace_are_counted_with_the_models_tokenizer(
     ("said", "trace", "answer"),
     [
         ("[THINK]the cat[/THINK]sat", "the cat", "sat"),
+        ("<|START_THINKING|>the cat<|END_THINKING|>sat<|im_message|>", "the cat", "sat"),
         ("<|channel|>analysis<|message|>the cat<|end|><|start|>assistant<|channel|>final<|message|>sat",
          "<|channel|>analysis<|message|>the catassistant", "sat"),
         ("<|channel|>final<|message|>sat", "", "sat"),
@@ -496,6 +497,7 @@ def test_tags_that_are_special_tokens_are_no_less_a_trace(
 ) -> None:
     model, own = local(base), ("<scratch>", "</scratch>")
     tags = ["[THINK]", "[/THINK]", "<|channel|>", "<|message|>", "<|start|>", "<|end|>", *own]
+    tags += ["<|START_THINKING|>", "<|END_THINKING|>", "<|im_message|>"]
     model.tokenizer.add_special_tokens({"extra_special_tokens": tags})
     model._prompts.delimiters = own
     ids = model.tokenizer(f"{said}</s>", add_special_tokens=False)["input_ids"]

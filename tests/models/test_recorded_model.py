@@ -79,6 +79,7 @@ def test_rows_and_lists_are_samples_of_one_answer(tmp_path: Path, lines: list[di
     known = "four" if "samples" in lines[0] else None
     assert [(one.sample, one.text) for one in found] == [(0, "one"), (1, None), (2, "three"), (3, known)]
     assert known or found[3].reason == "outputs.jsonl has only 3 of 4 samples"
+    assert model.describe()["notes"] == []  # every line was used, those that repeat another filter's too
 
 
 def test_a_file_of_samples_says_what_to_set(tmp_path: Path) -> None:

@@ -493,7 +493,7 @@ def test_reasoning_that_comes_apart_is_no_part_of_the_answer(server: Server) -> 
     assert (found.text, found.thinking, found.thinking_tokens) == ("42", "six times seven", 3)
 
 
-@pytest.mark.parametrize("said", ["", None])
+@pytest.mark.parametrize("said", ["", "\n\n", None])
 def test_no_room_after_a_servers_reasoning_is_no_answer(server: Server, said: str | None) -> None:
     status, headers, text = completion(said, "length")
     body = json.loads(text)

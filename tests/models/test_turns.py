@@ -35,7 +35,8 @@ class Echo:
         for example in reversed(examples):
             text = None if "no" in example.query else "|".join(m["content"] for m in example.messages)
             reason = "refused" if text is None else None
-            yield [Response(example.id, text, 2, 3, "stop", 0.5, reason=reason)]
+            finish = "length" if example.query == "long" else "stop"
+            yield [Response(example.id, text, 2, 3, finish, 0.5, reason=reason)]
 
 
 def answered(examples: list[Example], model: Echo) -> dict[str, Response]:
@@ -52,6 +53,11 @@ def test_each_question_is_asked_with_the_answers_before_it() -> None:
     assert (found["b"].text, found["b"].turns, found["b"].tokens_in) == ("single", (), 2)
     assert found["c"].turns == ("un", "un|un|deux")
     assert model.rounds == [3, 2, 1]
+
+
+def test_a_conversation_with_a_turn_that_was_cut_was_cut() -> None:
+    found = answered([talk("a", "one", "long", "three"), talk("b", "one", "two")], Echo())
+    assert (found["a"].finish_reason, found["b"].finish_reason) == ("length", "stop")
 
 
 def test_a_turn_without_an_answer_ends_its_conversation_with_the_reason() -> None:

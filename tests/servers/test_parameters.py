@@ -73,6 +73,13 @@ def test_the_limit_goes_under_its_newer_name_and_that_is_no_loss() -> None:
         (" 42 ", Reasoned("", " 42 ")),
         ("<|channel>thought\na<channel|>b", Reasoned("a", "b")),
         (
+            "<|START_THINKING|>a<|END_THINKING|><|START_RESPONSE|>b\n<|END_RESPONSE|>",
+            Reasoned("a", "b"),
+        ),
+        ("<|START_THINKING|>a<|END_THINKING|>b", Reasoned("a", "b")),
+        ("<|START_RESPONSE|>b", Reasoned("", "b")),
+        ("Write <|START_RESPONSE|> first.", Reasoned("", "Write <|START_RESPONSE|> first.")),
+        (
             "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final<|message|>b<|return|>",
             Reasoned("<|channel|>analysis<|message|>a<|end|><|start|>assistant", "b"),
         ),

@@ -6,7 +6,7 @@ from scipy import stats
 
 from engine.metrics.metric import mean
 from engine.stats import resampling
-from engine.stats.intervals import Interval, bootstrap_interval, expanded, wilson
+from engine.stats.intervals import Interval, bootstrap_interval, expanded, half_unseen, wilson
 
 
 def parts(values: list[float]) -> resampling.Array:
@@ -50,11 +50,11 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     assert stats.binomtest(hits, trials, 0.95).pvalue > 0.001
 
 
-def test_few_skewed_values_are_studentised() -> None:
-    values = np.random.default_rng(1).exponential(size=40)
+def test_skewed_values_are_studentised() -> None:
+    values = np.random.default_rng(1).exponential(size=60)
     ours = bootstrap_interval(parts(list(values)), mean)
     rng = np.random.default_rng(5)
-    drawn = rng.choice(values, (20_000, 40))
+    drawn = rng.choice(values, (20_000, 60))
     t = (drawn.mean(axis=1) - values.mean()) / drawn.std(axis=1)
     low, high = np.quantile(t, [0.025, 0.975])
     assert ours.low == pytest.approx(values.mean() - high * values.std(), abs=0.02)
@@ -119,13 +119,45 @@ def test_equal_values_are_not_certain_of_the_next_one() -> None:
     assert (open_range.low, open_range.high) == (None, None)
 
 
-@pytest.mark.parametrize("values", [[0.2, 0.6], [0.1, 0.5, 0.55], [0.9, 0.2, 0.8, 0.7, 0.75, 0.72, 0.71]])
-def test_few_values_have_students_interval(values: list[float]) -> None:
-    ours = bootstrap_interval(parts(values), mean)
-    theirs = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
-    assert (ours.low, ours.high) == pytest.approx(theirs)
-    within = bootstrap_interval(parts(values), mean, ends=(0.0, 1.0))
-    assert (within.low, within.high) == pytest.approx((max(0.0, theirs[0]), min(1.0, theirs[1])))
+@pytest.mark.parametrize("values", [[0.6, 0.8], [0.1, 0.5, 0.55], [0.9, 0.2, 0.8, 0.7, 0.75, 0.72, 0.71]])
+def test_few_values_of_an_open_range_have_at_least_students_interval_at_98_percent(
+    values: list[float],
+) -> None:
+    ours, middle = bootstrap_interval(parts(values), mean), float(np.mean(values))
+    low, high = stats.t.interval(0.98, len(values) - 1, middle, stats.sem(values))
+    assert ours.low is not None and ours.high is not None
+    assert 2 * low - middle - 1e-9 <= ours.low <= low + 1e-9
+    assert high - 1e-9 <= ours.high <= 2 * high - middle + 1e-9
+
+
+def test_between_two_ends_few_values_leave_room_for_half_a_value_unseen() -> None:
+    """At zeros and ones alone that is Jeffreys' interval of a share."""
+    low, high = half_unseen(np.array([0.0, 0.0, 0.0, 1.0, 1.0]), 0.0, 1.0, 0, 100_000)
+    assert low == pytest.approx(stats.beta.ppf(0.025, 2, 3.5), abs=0.005)
+    assert high == pytest.approx(stats.beta.ppf(0.975, 2.5, 3), abs=0.005)
+
+
+@pytest.mark.parametrize("n", [2, 5, 12, 49])
+def test_one_value_apart_from_many_at_an_end_leaves_the_interval_a_width(n: int) -> None:
+    """Heaped scores: those not at the end are too few to show how far they reach."""
+    alike = bootstrap_interval(parts([0.0] * n), mean, ends=(0.0, 1.0))
+    found = bootstrap_interval(parts([0.0] * (n - 1) + [0.01]), mean, ends=(0.0, 1.0))
+    assert found.low == pytest.approx(0.0, abs=0.01)
+    assert found.high == pytest.approx(alike.high, rel=0.35)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 8, 12])
+def test_skewed_and_heaped_scores_are_covered_from_two_values_on(n: int) -> None:
+    rng, trials, hits, broken = np.random.default_rng(n), 150, [0, 0], 0
+    for trial in range(trials):
+        drawn = rng.beta(0.5, 2.0, n), rng.beta(1, 4, n) * (rng.random(n) < 0.5)
+        for place, (values, truth) in enumerate(zip(drawn, (0.2, 0.1), strict=True)):
+            found = bootstrap_interval(parts(list(values)), mean, trial % 2, 500, ends=(0.0, 1.0))
+            assert found.low is not None and found.high is not None
+            hits[place] += found.low <= truth <= found.high
+            broken += not 0.0 <= found.low < found.high <= 1.0
+    assert broken == 0
+    assert min(stats.binomtest(hit, trials, 0.95, alternative="less").pvalue for hit in hits) > 0.001
 
 
 def test_a_ratio_of_few_examples_has_a_width() -> None:
@@ -149,15 +181,6 @@ def test_wilson_agrees_with_scipy(successes: int, n: int) -> None:
 
 def test_wilson_of_nothing() -> None:
     assert wilson(0, 0) == Interval(None, None, None, 0)
-
-
-def test_two_values_have_students_interval() -> None:
-    found = bootstrap_interval(np.array([[0.6, 1.0], [0.8, 1.0]]), mean)
-    # t(0.975; 1) = 12.7062, the standard error 0.1.
-    assert (found.low, found.high) == pytest.approx((0.7 - 1.27062, 0.7 + 1.27062), abs=1e-5)
-    clipped = bootstrap_interval(np.array([[0.6, 1.0], [0.8, 1.0]]), mean, ends=(0.0, 1.0))
-    assert (clipped.value, clipped.low, clipped.high) == (found.value, 0.0, 1.0)
-    assert bootstrap_interval(np.array([[0.5, 1.0]]), mean, ends=(0.0, 1.0)) == Interval(0.5, None, None, 1)
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 8])

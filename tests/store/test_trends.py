@@ -92,6 +92,12 @@ def test_other_examples_and_other_generation_settings_make_a_gap(connection: his
     assert gaps(connection, "rougeL")[2] == "how many examples were asked for differs"
 
 
+def test_a_setting_that_the_server_refused_makes_a_gap(connection: history.Connection) -> None:
+    for refused, wanted in (("json_array()", None), ("json_array('seed')", "the generation settings differ")):
+        connection.execute(f"UPDATE model SET details = json_object('rejected', {refused}) WHERE run_id = 2")
+        assert gaps(connection, "rougeL") == [None, wanted, wanted]
+
+
 def test_a_default_that_is_written_out_is_known_as_the_plans_own() -> None:
     for known, table in ((trends.CHOICE, Data), (trends.GENERATION, Generation)):
         plans = {

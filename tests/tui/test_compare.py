@@ -66,7 +66,10 @@ def test_values_have_as_many_decimals_as_their_size_needs() -> None:
 
 
 def test_a_win_rate_whose_interval_holds_one_half_is_open() -> None:
-    row = WinRateRow("j", True, "good", "base", 5, 4, 3, 1, 0.54, 0.4, 0.7, 0.5, None, None)
+    row = WinRateRow(
+        judge="j", is_language_model=True, candidate="good", baseline="base", wins=5, losses=4, ties=3,
+        failed=1, win_rate=0.54, low=0.4, high=0.7, position_bias=0.5,
+    )  # fmt: skip
     assert won(row).plain == "= inconclusive"
 
 
@@ -86,8 +89,8 @@ def test_what_is_missing_is_a_dash_with_its_reason_and_never_a_zero() -> None:
         meaning="how surprising",
     )
     scores = [
-        ModelScoreRow("base", "perplexity", 3.1, 3.0, 3.2, 12, 0, None),
-        ModelScoreRow("good", "perplexity", None, None, None, 0, 12, "no weights at hand"),
+        ModelScoreRow(model="base", measure="perplexity", value=3.1, low=3.0, high=3.2, n=12, missing=0),
+        ModelScoreRow(model="good", measure="perplexity", n=0, missing=12, reason="no weights at hand"),
     ]
     row = comparison(
         measure="perplexity", delta=None, low=None, high=None, p=None, n=0, reason="needs weights"

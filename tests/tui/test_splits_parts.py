@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from store.read.datasets import LeakTexts, Use
+from store.read.datasets import Use
+from store.read.rows import LeakTexts
 from tests.tui.history import EVAL_SET, NOW
 from tests.tui.leaky import COVERAGE
 from tui.screens.splits.data import SplitsData
@@ -102,7 +103,7 @@ def test_the_ledger_tells_of_training_data_edited_since_and_survives_hostile_rea
 def leaked(ours: str, theirs: str | None, **values: Any) -> LeakTexts:
     found: dict[str, Any] = {"field": "query", "tier": "near", "references": []} | values
     return LeakTexts(
-        1, "t-1", found["tier"], 0.9, 12, found["field"], "an excerpt", theirs, ours, found["references"]
+        "t-1", found["tier"], 0.9, 12, found["field"], "an excerpt", ours, 1, theirs, found["references"]
     )
 
 

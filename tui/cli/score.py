@@ -81,12 +81,11 @@ def score(
     if schema:
         settings["format"] = {**settings.get("format", {}), "schema": str(schema)}
     columns = mapping(fields, also=(RESPONSE,))
-    # A pipe gives its lines once.
-    held = None if file.is_file() else list(read_outputs(file, references, columns))
-    alone = held is None and references is None and rows_differ(file, columns)
-    samples = 1 if alone else most_samples(held or read_outputs(file, references, columns))
-    outputs = held or read_outputs(file, references, columns)
-    outputs = with_samples(outputs, samples) if samples > 1 else outputs
+    outputs, samples = read_outputs(file, references, columns), 1
+    if references or not rows_differ(file, columns):
+        outputs = iter(held := list(outputs))
+        if (samples := most_samples(file, held)) > 1:
+            outputs = with_samples(held, samples)
     scores = OutputScores(outputs, names, settings, count_outputs(file), samples, pass_k)
     rows: Iterator[Row]
     if per_example and sys.stdout.isatty():  # where the rows go by themselves

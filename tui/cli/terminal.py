@@ -1,19 +1,19 @@
 """One run as text in a terminal: the decision first, then its evidence."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from engine.compare.forgetting import Conclusion
 from engine.data.leak import TIER_WORDS
-from engine.decision.decision import AnsweredQuestion, Decision
+from engine.decision.decision import AnsweredQuestion, Decision, headline
 from engine.decision.families import family_of, rank, summarize
 from engine.decision.judges import Said
 from engine.gates.figures import relative
 from store.read.answers import AnswerCount
 from store.read.rows import ComparisonRow, ModelScoreRow, WinRateRow
-from store.read.slices import OF_THE_SET, CorpusRow, DisparityRow, SliceRow
+from store.read.slices import OF_THE_SET, CorpusRow, DisparityRow, SliceRow, SliceScoreRow
 from tui.sections.alerts import AlertsSection
 from tui.sections.data import CoverageTable, DataSection
 from tui.sections.eta import in_gpu_hours
@@ -101,7 +101,7 @@ def print_head(found: RunSections) -> None:
 
 
 WORD_SIGNS = {"ship": "+", "don't ship": "-", "inconclusive": "?"}
-ANSWER_SIGNS = {"good": "+", "bad": "-", "open": "?", "missing": "·"}
+ANSWER_SIGNS = {"good": "+", "bad": "-", "open": "?", "neutral": "=", "missing": "·"}
 
 
 def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
@@ -110,6 +110,8 @@ def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
         out("no candidate to decide on")
         return
     heading("Decision")
+    if said := headline(verdicts):
+        paragraph(said)
     for verdict in verdicts:
         word = verdict.word.upper() if verdict.word == "don't ship" else verdict.word
         out(strong(printable(f"{WORD_SIGNS[verdict.word]} {verdict.candidate}: {word}")))
@@ -119,7 +121,7 @@ def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
             for answer in verdict.answers:
                 _print_answer(answer)
     if full:
-        paragraph("+ good · - bad · ? inconclusive · · not known")
+        paragraph("+ good · - bad · ? inconclusive · = without a verdict · · not known")
 
 
 def _print_answer(answer: AnsweredQuestion) -> None:
@@ -784,7 +786,9 @@ def _print_slices(section: SlicesSection, *, everything: bool, find: str) -> Non
     """The slices that are clearly worse; `everything` shows all of them, the worse ones first."""
     found = [row for row in section.rows if find.lower() in f"{row.slice} {row.measure}".lower()]
     if not found:
-        if everything:
+        if section.uncompared and not find:
+            _print_uncompared(section.uncompared)
+        elif everything:
             heading("Slices")
             paragraph("no slices were computed" if not section.rows else f"no slice matches {find!r}")
         return
@@ -799,7 +803,24 @@ def _print_slices(section: SlicesSection, *, everything: bool, find: str) -> Non
     for (candidate, baseline), rows in pairs.items():
         _print_slices_of(f"{candidate} / {baseline}", rows)
     if len(shown) < len(found):
-        paragraph("p is Holm-corrected for all slices and measures; --slices shows all of them")
+        paragraph("p is Holm-corrected for all slices and measures (of no gate: apart); --slices shows them")
+
+
+def _print_uncompared(slices: Mapping[tuple[str, str], list[SliceScoreRow]]) -> None:
+    """The models' values by slice, as MT-Bench's by turn and category."""
+    heading("Scores by slice")
+    models = list(dict.fromkeys(row.model for rows in slices.values() for row in rows))
+    lines, above = [], ""
+    for (measure, slice_), rows in slices.items():
+        own = {row.model: row for row in rows}
+        if measure != above:
+            lines.append([measure, *[""] * len(models)])
+        values = [
+            MISSING if name not in own else f"{number(own[name].value)} of {own[name].n}" for name in models
+        ]
+        lines.append([f"  {slice_}", *values])
+        above = measure
+    print_table([Column("slice"), *(Column(name, True) for name in models)], lines)
 
 
 def _print_slices_of(title: str, rows: Sequence[SliceRow]) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from store.read import answers
-from store.read.answers import AnswerCaseRow, BenchmarkCaseRow
+from store.read.answers import AnswerCaseRow
 from store.read.history import Connection
-from store.read.rows import AlertRow
+from store.read.rows import AlertRow, BenchmarkSampleRow
 from store.records.alert import kind_of
 from tui.text.output import number
 
@@ -88,7 +88,7 @@ def _answered(row: AnswerCaseRow, alert: AlertRow) -> AlertExample:
     return AlertExample(row.example, cut(row.query), cut(expected), tuple(answers), values)
 
 
-def _benchmark(row: BenchmarkCaseRow, alert: AlertRow) -> AlertExample:
+def _benchmark(row: BenchmarkSampleRow, alert: AlertRow) -> AlertExample:
     answers = ((alert.baseline or "", cut(row.baseline_answer)), (alert.candidate, cut(row.candidate_answer)))
     values = f"{number(row.baseline_value)} → {number(row.candidate_value)}"
     return AlertExample(f"question {row.doc_id}", cut(row.question), cut(row.target), answers, values)

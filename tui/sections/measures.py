@@ -69,8 +69,8 @@ def _asked(details: Mapping[str, Any] | None) -> str:
     return f"{said}; no lm_eval command gives these numbers: {reason}" if reason else said
 
 
-def forgotten(comparisons: Sequence[ComparisonRow]) -> ForgettingSection:
-    rows = forgetting(comparisons)
+def forgotten(comparisons: Sequence[ComparisonRow], models: Sequence[ModelRow]) -> ForgettingSection:
+    rows = forgetting(comparisons, models)
     return ForgettingSection(rows, conclusions(rows))
 
 
@@ -88,6 +88,14 @@ class SlicesSection:
 
     def worst(self, count: int) -> list[SliceRow]:
         return worst(self.rows, count)
+
+    @property
+    def uncompared(self) -> dict[tuple[str, str], list[SliceScoreRow]]:
+        """Every model's value by measure and slice, where no slice was compared."""
+        found: dict[tuple[str, str], list[SliceScoreRow]] = {}
+        for row in () if self.rows else self.scores:
+            found.setdefault((row.measure, row.slice), []).append(row)
+        return found
 
 
 DIRECTION = {"higher": "higher is better", "lower": "lower is better", "none": "no better direction"}

@@ -4,6 +4,7 @@ After Zheng et al. 2024, "Cheating automatic LLM benchmarks: null models achieve
 """
 
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from engine.plan.plan import Judge as JudgePlan
 from engine.stats.winrate import POINTS, Outcome, Points, bradley_terry, win_rate
 from store import records
 from store.records.alert import Alert, ConstantAnswerEvidence, KinEvidence
+from store.records.judging import IDENTICAL
 
 MEASURE = "constant_answer_wins"
 TOLERATED = 0.10
@@ -119,12 +121,51 @@ KIN: Final = "self_preference"
 
 def record_audits(work: Work) -> None:
     """Writes the leanings of every judge of pairs, its ranking of the models, and who is of its family."""
+    models = {model.name: work.model_ids[model.name] for model in work.plan.models}
     for judge in work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id):
         if judge.kind == "pairwise":
             verdicts = work.recorder.rows(records.Verdict, judge_id=judge.id, turn=WHOLE)
-            work.recorder.put([records.Audit(**row) for row in _leanings(work, judge.id, verdicts)])
-            work.recorder.put([records.Ranking(**row) for row in _ranking(work, judge.id, verdicts)])
-        work.recorder.put([records.Audit(**row) for row in _kin(work, judge)])
+            for subject, judged in _judged(work, verdicts).items():
+                work.recorder.put(leanings(judge.id, subject, judged, work.plan.data.seed))
+            work.recorder.put(ranking(judge.id, models, _played(work, verdicts), work.plan.data.seed))
+        if judge.is_language_model:
+            work.recorder.put(kinship(judge, _made_of(work)))
+
+
+def leanings(judge_id: int, subject: str, judged: Sequence[Judged], seed: int = 0) -> list[records.Audit]:
+    """What one judge's verdicts on one match show about the judge."""
+    return [
+        records.Audit(judge_id=judge_id, subject=subject, **asdict(figure)) for figure in audit(judged, seed)
+    ]
+
+
+def ranking(
+    judge_id: int, model_ids: Mapping[str, int], played: Sequence[Points], seed: int = 0
+) -> list[records.Ranking]:
+    """One judge's ranking of the models that it compared, from the points of each example."""
+    return [
+        records.Ranking(
+            judge_id=judge_id,
+            model_id=model_ids[found.model],
+            turn=WHOLE,
+            strength=found.strength,
+            low=found.low,
+            high=found.high,
+            n=found.n,
+            reason=found.reason,
+        )
+        for found in bradley_terry(list(model_ids), played, seed)
+    ]
+
+
+def kinship(judge: records.StoredJudge, models: Iterable[tuple[str, str | None]]) -> list[records.Audit]:
+    """The models, each with what it is made of, that are of the judge's family."""
+    related = kin((judge.details or {}).get("model"), models)
+    reason = "judge and models are of one family by name: how much that matters is not measured"
+    audit_ = records.Audit(
+        judge_id=judge.id, measure=KIN, subject=", ".join(related), n=len(related), reason=reason
+    )
+    return [audit_] if related else []
 
 
 def kin_alerts(work: Work) -> list[Alert]:
@@ -143,71 +184,45 @@ def kin_alerts(work: Work) -> list[Alert]:
     return alerts
 
 
-def _leanings(work: Work, judge_id: int, verdicts: list[records.Verdict]) -> list[dict[str, Any]]:
+def _judged(work: Work, verdicts: list[records.Verdict]) -> Mapping[str, list[Judged]]:
+    """By match, what was judged of it and how."""
     names = {place: name for name, place in work.model_ids.items()}
     texts = {
         work.model_ids[model.name]: {place: given.text for place, given in given_answers(work, model).items()}
         for model in work.plan.models
     }
-    matches: dict[tuple[int, int], list[Judged]] = defaultdict(list)
+    matches: dict[str, list[Judged]] = defaultdict(list)
     for row in verdicts:
         place = row.example_id
         candidate, baseline = texts.get(row.candidate_id, {}), texts.get(row.baseline_id, {})
         if place in candidate and place in baseline:
-            matches[row.candidate_id, row.baseline_id].append(
-                Judged(row.outcome, row.consistent, candidate[place], baseline[place])
+            matches[match_name(names[row.candidate_id], names[row.baseline_id])].append(
+                Judged(
+                    row.outcome,
+                    row.consistent,
+                    candidate[place],
+                    baseline[place],
+                    asked=row.reason != IDENTICAL,
+                )
             )
-    return [
-        {
-            "judge_id": judge_id,
-            "subject": match_name(names[candidate], names[baseline]),
-            **asdict(figure),
-        }
-        for (candidate, baseline), judged in matches.items()
-        for figure in audit(judged, work.plan.data.seed)
-    ]
+    return matches
 
 
-def _ranking(work: Work, judge_id: int, verdicts: list[records.Verdict]) -> list[dict[str, Any]]:
+def _played(work: Work, verdicts: list[records.Verdict]) -> list[Points]:
     names = {place: name for name, place in work.model_ids.items()}
     examples: dict[int, dict[tuple[str, str], float]] = defaultdict(dict)
     for row in verdicts:
         if row.outcome in POINTS:
             sides = names[row.candidate_id], names[row.baseline_id]
             examples[row.example_id][sides] = POINTS[row.outcome]
-    played: list[Points] = list(examples.values())
-    models = [model.name for model in work.plan.models]
-    return [
-        {
-            "judge_id": judge_id,
-            "model_id": work.model_ids[found.model],
-            "turn": WHOLE,
-            "strength": found.strength,
-            "low": found.low,
-            "high": found.high,
-            "n": found.n,
-            "reason": found.reason,
-        }
-        for found in bradley_terry(models, played, work.plan.data.seed)
-    ]
+    return [*examples.values()]
 
 
-def _kin(work: Work, judge: records.StoredJudge) -> list[dict[str, Any]]:
-    related = _related(work, judge)
-    if not related:
-        return []
-    return [
-        {
-            "judge_id": judge.id,
-            "measure": KIN,
-            "subject": ", ".join(related),
-            "value": None,
-            "n": len(related),
-            "reason": "judge and models are of one family by name: how much that matters is not measured",
-        }
-    ]
+def _made_of(work: Work) -> list[tuple[str, str | None]]:
+    return [(model.name, model.path or model.model) for model in work.plan.models]
 
 
 def _related(work: Work, judge: records.StoredJudge) -> list[str]:
-    models = [(model.name, model.path or model.model) for model in work.plan.models]
-    return kin((judge.details or {}).get("model"), models) if judge.is_language_model else []
+    if not judge.is_language_model:
+        return []
+    return kin((judge.details or {}).get("model"), _made_of(work))

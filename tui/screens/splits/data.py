@@ -8,8 +8,9 @@ from engine.data.example import query_id
 from store import people
 from store.people import excluded, user_name
 from store.read import datasets, history
-from store.read.datasets import Changes, LeakCount, LeakItem, RunOn, Use, VersionRow
+from store.read.datasets import Changes, LeakCount, RunOn, Use, VersionRow
 from store.read.history import Connection
+from store.read.rows import LeakItem
 from store.records import Exclusion
 
 NEAR = 150  # leaks to either side of the cursor that are loaded

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from textual.content import Content, Span
 
 from engine.data.example import normalise
-from store.read.datasets import Changes, LeakCount, LeakItem, LeakTexts, Use
+from store.read.datasets import Changes, LeakCount, Use
+from store.read.rows import LeakItem, LeakTexts
 from store.records import Exclusion
 from tui.screens.splits.data import LeakEntry, SplitsData, VersionEntry
 from tui.text.diff import Segment, common, tokens

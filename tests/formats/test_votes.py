@@ -1,0 +1,282 @@
+"""Verdicts of any tool become runs, and people's labels become annotations of named people."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.errors import BadInput
+from engine.formats.importing import Labelled, import_labels, import_run, import_verdicts
+from engine.gates.judges import agreement_of
+from store import database
+from store.read import history
+from tests.formats import files
+
+Records = list[dict[str, Any]]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def _file(folder: Path, records: Records, name: str = "said.jsonl") -> Path:
+    return files.lines(folder / name, records)
+
+
+def _pair(id: str, winner: object, **more: object) -> dict[str, Any]:
+    return {"id": id, "model_a": "x", "model_b": "y", "winner": winner, **more}
+
+
+def _verdicts(path: Path, store: Path, **options: Any) -> int:
+    return import_verdicts(path, store, **({"fields": {}, "values": {}} | options))
+
+
+def _labels(path: Path, store: Path, run: int, **options: Any) -> Labelled:
+    connection = database.connect(store)
+    return import_labels(path, connection, run, **({"fields": {}, "values": {}} | options))
+
+
+def _outcomes(store: Path) -> dict[str, str]:
+    """The whole verdicts of the newest run by judge and example, seen from the candidate."""
+    rows = database.connect(store).execute(
+        "SELECT j.name, e.example, v.outcome FROM verdict v JOIN judge j ON j.id = v.judge_id"
+        " JOIN example e ON e.id = v.example_id WHERE v.turn = 0 AND j.run_id = (SELECT max(id) FROM run)"
+    )
+    return {f"{row[0]} {row[1]}": row[2] for row in rows}
+
+
+def _said(store: Path) -> list[tuple[str, ...]]:
+    rows = database.connect(store).execute(
+        "SELECT e.example, a.annotator, a.kind, a.value, l.name, r.name, a.criterion FROM annotation a"
+        " JOIN example e ON e.id = a.example_id JOIN model l ON l.id = a.left_id"
+        " LEFT JOIN model r ON r.id = a.right_id ORDER BY a.id"
+    )
+    return [tuple(value for value in row if value is not None) for row in rows]
+
+
+def test_both_orders_of_a_row_make_one_verdict(tmp_path: Path, store: Path) -> None:
+    said = [("A", "B"), ("B", "A"), ("tie", "A"), ("model_a", "model_a")]
+    records = [
+        {"id": str(place), "query": f"q{place}", "model_a": "x", "model_b": "y", "response_a": "one",
+         "response_b": "two", "winner_ab": one, "winner_ba": other}
+        for place, (one, other) in enumerate(said)
+    ]  # fmt: skip
+    _verdicts(_file(tmp_path, records), store)
+    assert list(_outcomes(store).values()) == ["win", "loss", "tie", "win"]
+    agree = database.connect(store).execute("SELECT value, n FROM audit WHERE measure = 'consistency'")
+    assert tuple(agree.fetchone()) == (0.75, 4)
+
+
+def test_a_row_with_the_models_exchanged_is_the_other_order(tmp_path: Path, store: Path) -> None:
+    other = {"id": "1", "model_a": "y", "model_b": "x", "judge": "gpt"}
+    path = _file(tmp_path, [_pair("1", "x", judge="gpt"), other | {"winner": "model_b"}])
+    _verdicts(path, store)
+    assert _outcomes(store) == {"gpt 1": "win"}
+    _verdicts(path, store, baseline="x")
+    assert _outcomes(store) == {"gpt 1": "loss"}
+
+
+@pytest.mark.parametrize(
+    ("winner", "outcome"),
+    [("model_a", "win"), ("y", "loss"), (1, "win"), (2.0, "loss"), ("tie (bothbad)", "tie"), ("", "failed"),
+     ("left", "win"), ("better", "loss")],
+)  # fmt: skip
+def test_winners_are_named_in_many_ways(tmp_path: Path, store: Path, winner: object, outcome: str) -> None:
+    path = _file(tmp_path, [_pair("1", winner, judge="gpt")])
+    _verdicts(path, store, values={"better": "model_b"})
+    assert _outcomes(store) == {"gpt 1": outcome}
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (_pair("1", 0), r"said.jsonl:1: winner: found 0, which is no winner(.|\n)*--value 0=a"),
+        (_pair("1", 1.83), r"winner: found 1\.83"),
+        ({"id": "1", "model_a": "x"}, r"said.jsonl:1: says nothing of an answer"),
+        (_pair("1", "a") | {"model_b": "x"}, r"model_b: is 'x' like model_a"),
+        (_pair("1", "a", turn="x"), r"turn: found 'x'"),
+    ],
+)
+def test_what_is_no_verdict_is_refused(
+    tmp_path: Path, store: Path, record: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BadInput) as refused:
+        _verdicts(_file(tmp_path, [record]), store)
+    refused.match(message)
+    assert not database.exists(store)
+
+
+def test_a_column_that_no_row_has_is_refused(tmp_path: Path, store: Path) -> None:
+    with pytest.raises(BadInput, match="has no column 'choice'"):
+        _verdicts(_file(tmp_path, [_pair("1", "a")]), store, fields={"winner": "choice"})
+
+
+def _talk(*turns: str) -> Records:
+    roles = ("user", "assistant")
+    return [{"role": roles[place % 2], "content": text} for place, text in enumerate(turns)]
+
+
+LMSYS = [
+    {"question_id": 81, "model_a": a, "model_b": b, "winner": winner, "judge": "expert_1", "turn": turn,
+     "conversation_a": _talk("Q", f"{a}1", "Q2", f"{a}2"),
+     "conversation_b": _talk("Q", f"{b}1", "Q2", f"{b}2")}
+    for a, b, winner, turn in (("x", "y", "model_a", 1), ("y", "x", "model_a", 2))
+]  # fmt: skip
+PANDA = [
+    {"idx": 0, "cmp_key": "x-7b_y-6.9b", "instruction": "Do", "input": "this", "response1": "r1",
+     "response2": "r2", "annotator1": 0, "annotator2": 1, "annotator3": 2}
+]  # fmt: skip
+LLM_BAR = [{"input": "Do", "output_1": "r1", "output_2": "r2", "label": 2}]
+FARM = [
+    {
+        "instruction": "Do",
+        "output_1": "r1",
+        "output_2": "r2",
+        "preference": preference,
+        "annotator_index": who,
+    }
+    for who, preference in enumerate((1, 2, 0))
+]
+
+
+@pytest.mark.parametrize(
+    ("records", "outcomes"),
+    [(LMSYS, ["loss"]), (PANDA, ["tie", "win", "loss"]), (LLM_BAR, ["loss"]), (FARM, ["win", "loss", "tie"])],
+    ids=["lmsys", "pandalm", "llmbar", "alpacafarm"],
+)
+def test_published_labels_are_read_as_they_are(
+    tmp_path: Path, store: Path, records: Records, outcomes: list[str]
+) -> None:
+    _verdicts(_file(tmp_path, records), store)
+    assert list(_outcomes(store).values()) == outcomes
+
+
+def test_a_question_with_other_answers_is_an_example_of_its_own(tmp_path: Path, store: Path) -> None:
+    _verdicts(_file(tmp_path, [*LLM_BAR, LLM_BAR[0] | {"output_2": "r3", "label": 1}]), store)
+    assert list(_outcomes(store).values()) == ["loss", "win"]
+
+
+# Labels on a run
+
+
+@pytest.fixture
+def run(tmp_path: Path, store: Path) -> int:
+    """Three judged pairs of x and y, with their answers."""
+    records = [
+        _pair(f"q{place}", winner, query=f"Question {place}?", response_a=f"x{place}", response_b=f"y{place}",
+              judge="gpt")
+        for place, winner in enumerate(("a", "b", "tie"))
+    ]  # fmt: skip
+    return _verdicts(_file(tmp_path, records, "run.jsonl"), store)
+
+
+def test_labels_become_annotations_of_named_people(tmp_path: Path, store: Path, run: int) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(
+        "id,model_a,model_b,annotator,winner\nq0,x,y,ann,model_a\nq1,y,x,bob,tie\nq9,x,y,ann,tie\n"
+    )
+    found = _labels(path, store, run, random=True)
+    assert found.people == {"ann": 1, "bob": 1}
+    assert found.left_out == {"the run has no such example": 1}
+    assert _said(store) == [("q0", "ann", "preference", "left", "x", "y"),
+                            ("q1", "bob", "preference", "tie", "y", "x")]  # fmt: skip
+    assert _labels(path, store, run).left_out["here already"] == 2
+    (match,) = agreement_of(history.attach(database.connect(store)), run).matches
+    assert (match.annotators, match.calibration.against_people.pairs) == (("ann", "bob"), 2)
+    assert match.calibration.corrected.labelled == 2  # a random sample corrects
+
+
+def test_labels_on_pairs_of_candidates_count_in_agreement(tmp_path: Path, store: Path) -> None:
+    run = import_run("mt-bench", files.mt_bench(tmp_path / "mt"), store)
+    vote = {"question_id": 81, "model_a": files.MODELS[1], "model_b": files.MODELS[0], "winner": "model_b"}
+    records = [vote | {"judge": "expert_1", "turn": turn} for turn in (1, 2)]
+    found = _labels(_file(tmp_path, records), store, run)
+    assert found.people == {"expert_1": 1}
+    assert found.left_out == {"is about an earlier turn of a conversation alone": 1}
+    database.connect(store).execute("UPDATE model SET role = 'candidate'")
+    (match,) = agreement_of(history.attach(database.connect(store)), run).matches
+    assert match.calibration.confusion[""] == {"win": {"tie": 1}}
+
+
+def test_who_labelled_must_be_known(tmp_path: Path, store: Path, run: int) -> None:
+    path = _file(tmp_path, [_pair("q0", "a")])
+    with pytest.raises(BadInput, match=r"said.jsonl:1: does not say who labelled"):
+        _labels(path, store, run)
+    assert _labels(path, store, run, annotator="ann").people == {"ann": 1}
+
+
+def test_answers_are_found_by_their_text_where_no_model_is_named(
+    tmp_path: Path, store: Path, run: int
+) -> None:
+    records = [{"query": "question 0?", "output_1": "y0", "output_2": "x0", "label": 1},
+               {"query": "question 1?", "output_1": "z", "output_2": "x1", "label": 1}]  # fmt: skip
+    found = _labels(_file(tmp_path, records), store, run, annotator="ann")
+    assert _said(store) == [("q0", "ann", "preference", "left", "y", "x")]
+    assert found.left_out == {"the run has no such model or answer": 1}
+
+
+def test_fair_evals_lines_are_in_the_order_of_the_questions(tmp_path: Path, store: Path, run: int) -> None:
+    path = tmp_path / "human.txt"
+    path.write_text("CHATGPT\nTIE\nVICUNA13B\n")
+    _labels(path, store, run, annotator="ann", values={"CHATGPT": "x", "VICUNA13B": "y"})
+    assert [said[3] for said in _said(store)] == ["left", "tie", "right"]
+
+
+def test_label_studio_exports_are_read(tmp_path: Path, store: Path, run: int) -> None:
+    def result(name: str, **value: object) -> dict[str, Any]:
+        return {"from_name": name, "to_name": "text1", "type": name, "value": value}
+
+    pair = {"id": 7, "data": {"id": "q0", "model_a": "y", "model_b": "x"}, "annotations": [
+        {"completed_by": {"id": 3, "email": "ann@example.org"}, "was_cancelled": False,
+         "result": [result("pairwise", selected="left")]},
+        {"completed_by": 4, "was_cancelled": True, "result": [result("pairwise", selected="right")]},
+    ]}  # fmt: skip
+    one = {"id": 8, "data": {"id": "q1", "model": "x"}, "annotations": [
+        {"completed_by": 4, "result": [
+            result("clarity", rating=4), result("kind", choices=["off topic"]),
+            result("corrected", text=["The better answer."]), result("why", text=["It never says who came."]),
+            result("clarity", rating=None),
+        ]},
+    ]}  # fmt: skip
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps([pair, one]))
+    _labels(path, store, run)
+    assert _said(store) == [
+        ("q0", "ann@example.org", "preference", "left", "y", "x"),
+        ("q1", "4", "rating", "4", "x", "clarity"),
+        ("q1", "4", "tag", "off topic", "x"),
+        ("q1", "4", "correction", "The better answer.", "x"),
+        ("q1", "4", "note", "It never says who came.", "x"),
+    ]
+
+
+FLAT = {
+    "id": "q0", "model_a": "x", "model_b": "y", "best.responses": ["x", "y"],
+    "best.responses.users": ["u1", "u2"], "best.responses.status": ["submitted", "draft"],
+    "best.suggestion": 1,
+}  # fmt: skip
+NESTED = {
+    "id": "1f", "fields": {"id": "q0", "model_a": "x", "model_b": "y"}, "suggestions": {},
+    "responses": {"order": [{"value": [{"value": "y", "rank": 2}, {"value": "x", "rank": 1}],
+                             "user_id": "u1"}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("record", [FLAT, NESTED], ids=["flat", "nested"])
+def test_argilla_exports_are_read(tmp_path: Path, store: Path, run: int, record: dict[str, Any]) -> None:
+    _labels(_file(tmp_path, [record]), store, run)
+    assert _said(store) == [("q0", "u1", "preference", "left", "x", "y")]
+
+
+def test_users_thumbs_and_corrections_are_about_the_only_candidate(
+    tmp_path: Path, store: Path, run: int
+) -> None:
+    records = [{"query": "Question 0?", "thumbs": "👎", "user": "u1", "correction": "Better."},
+               {"query": "Question 1?", "thumbs": True, "user": "u2"}]  # fmt: skip
+    _labels(_file(tmp_path, records), store, run)
+    assert _said(store) == [("q0", "u1", "thumbs", "down", "x"), ("q0", "u1", "correction", "Better.", "x"),
+                            ("q1", "u2", "thumbs", "up", "x")]  # fmt: skip
+    with pytest.raises(BadInput, match=r"said.jsonl:1: thumbs: found 'meh', expected up or down"):
+        _labels(_file(tmp_path, [{"id": "q0", "user": "u", "thumbs": "meh"}]), store, run)
