@@ -83,12 +83,16 @@ def verdicts(found: Sequence[CandidateFacts], before: PreviousRun | None) -> lis
 
 
 def headline(decided: Sequence[Decision]) -> str:
-    """What came of several candidates: 7 ship · 9 inconclusive · 14 don't; best: NAME. "" for fewer."""
+    """What came of several candidates: 7 ship · 9 inconclusive · 14 don't; best: NAME. "" for fewer.
+
+    None is called the best where no gain is known.
+    """
     if len(decided) < 2:
         return ""
     words = [each.word for each in decided]
     counts = (f"{words.count(word):,} {word.removesuffix(' ship')}" for word in _BEST_FIRST if word in words)
-    return f"{' · '.join(counts)}; best: {decided[0].candidate}"
+    best = "" if decided[0].gain is None else f"; best: {decided[0].candidate}"
+    return f"{' · '.join(counts)}{best}"
 
 
 def _gain(case: CandidateFacts) -> float | None:

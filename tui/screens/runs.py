@@ -394,7 +394,8 @@ def _outcome(connection: "Connection", run_id: int) -> RunOutcome:
     found = decide(connection, run_id)
     words = [each.word for each in found]
     signs = (f"{sign[0]}{words.count(word)}" for word, (sign, _) in WORDS.items() if word in words)
-    return RunOutcome(headline(found), f"{' '.join(signs)} {found[0].candidate}" if found else "")
+    best = found[0].candidate if found and found[0].gain is not None else ""
+    return RunOutcome(headline(found), f"{' '.join(signs)} {best}".strip())
 
 
 def _trend(connection: "Connection", run_id: int, first: int) -> RunTrend:
