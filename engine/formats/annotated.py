@@ -10,7 +10,7 @@ import hashlib
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ def preference_records(rows: Rows, examples: Examples) -> Written:
     records = []
     for (example_id, first, second), said in _by_pair(rows).items():
         example = examples[example_id]
-        outcome = majority([_seen_from(first, row) for row in _newest(said)])
+        outcome = majority([_seen_from(first, row) for row in {row.annotator: row for row in said}.values()])
         if outcome == "tie":
             skipped["a tie, both bad, or no majority"] += 1
             continue
@@ -139,7 +139,8 @@ def crowd_items(connection: history.Connection, run_id: int) -> tuple[list[Crowd
 
     Both orders are drawn by hashes that only this store can make: the first N items are a random sample.
     """
-    run, models = history.run(connection, run_id), history.models(connection, run_id)
+    models = history.models(connection, run_id)
+    run = connection.execute("SELECT plan_hash, created FROM run WHERE id = ?", (run_id,)).fetchone()
     sides = [
         (one.id, other.id)
         for one in models
@@ -157,7 +158,7 @@ def crowd_items(connection: history.Connection, run_id: int) -> tuple[list[Crowd
             elif both[0] == both[1]:
                 skipped["both answers are the same"] += 1
             else:
-                seed = f"{run.plan_hash} {run.created!r} {example.example} {pair}".encode("utf-8", "replace")
+                seed = f"{run[0]} {run[1]!r} {example.example} {pair}".encode("utf-8", "replace")
                 drawn = hashlib.sha256(seed).hexdigest()
                 swap = int(drawn[-1], 16) % 2 == 1
                 first, second = (both[1], both[0]) if swap else (both[0], both[1])
@@ -210,11 +211,6 @@ def _by_pair(rows: Rows) -> dict[tuple[int, int, int], list[AnnotatedRow]]:
             first, second = sorted((row.left_id, row.right_id))
             found[row.example_id, first, second].append(row)
     return dict(found)
-
-
-def _newest(said: Rows) -> Iterator[AnnotatedRow]:
-    """Each person's last word."""
-    yield from {row.annotator: row for row in said}.values()
 
 
 def _seen_from(model: int, row: AnnotatedRow) -> str:
