@@ -26,7 +26,7 @@ class RunRow:
     error: str | None
     plan_hash: str
     candidates: str
-    win_rate: float | None  # the first candidate's, against the first baseline
+    win_rate: float | None  # the highest of a candidate, by the first judge, against the first baseline
     critical: int  # alerts not yet acknowledged
     warnings: int
     imported: str | None = None  # the tool whose published results it holds

@@ -11,7 +11,9 @@ from engine.judges.chat import PairwiseJudge, PointwiseJudge
 from engine.judges.judge import Call, Item, Pair, Rating, RatingCall
 from engine.judges.load import load_judge
 from engine.plan.plan import Judge
-from store import records
+from store import database, records
+from store.read import history
+from store.read.live import judge_speeds
 from tests.engine.runs import carry_out, queue, recorded_plan
 from tests.judges.local_model import END, START, make_judge
 
@@ -158,6 +160,7 @@ def test_a_run_is_judged_on_this_machine_alone(tmp_path: Path) -> None:
     make_judge(tmp_path / "judge", RELATIVE)
     examples = [{"id": f"e{place}", "query": f"Question {place}?"} for place in range(6)]
     texts = {f"e{place}": "An answer." for place in range(6)}
+    others = dict.fromkeys(texts, "Another.")
     rest = """
 [metrics]
 use = ["length"]
@@ -166,10 +169,15 @@ name = "prometheus"
 local = "judge"
 format = "prometheus"
 """
-    plan = recorded_plan(tmp_path, examples, {"base": texts, "tuned": texts}, rest)
+    plan = recorded_plan(tmp_path, examples, {"base": texts, "tuned": others}, rest)
     run = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
     (rate,) = run.rows(records.StoredWinRate, turn=0)
     assert (rate.ties, rate.win_rate, rate.position_bias) == (6, 0.5, 1.0)
     assert [row.confidence for row in run.rows(records.StoredJudgment)] == pytest.approx([0.8] * 12, abs=1e-4)
     (judge,) = run.rows(records.StoredJudge, run_id=run.run_id)
     assert judge.is_language_model and (judge.details or {})["fingerprint"]
+    (pace,) = judge_speeds(history.attach(database.connect(tmp_path / "store")))
+    assert (pace.answers, (pace.details or {})["model"]) == (
+        6,
+        str(tmp_path / "judge"),
+    )  # equal texts: one question

@@ -4,14 +4,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.events import Resize
 
 from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.screens.choosing import FilteredScreen
 from tui.text.gate import join, number, one_line, plain, short_age, signed, wrap
 from tui.widgets.lines import Line, Pane
-from tui.widgets.plot import Spot, only_ascii, plot
+from tui.widgets.plot import Spot, plot
 from tui.widgets.rows import Columns, FlexColumn, Rows
 
 if TYPE_CHECKING:
@@ -111,21 +110,17 @@ class TrendsScreen(FilteredScreen, RunScreen):
         if first:
             ids = [step.point.run_id for step in steps[::-1]]
             self.rows.go_to(ids.index(self.run_id) if self.run_id in ids else 0)
-        self._draw()
-
-    def on_resize(self, event: Resize) -> None:
-        super().on_resize(event)
-        self._draw()
+        self.redraw()
 
     def on_rows_moved(self, event: "Rows.Moved") -> None:
-        self._draw()
+        self.redraw()
 
     def minute(self) -> None:
         self.rows.redraw()
 
     # Drawing
 
-    def _draw(self) -> None:
+    def redraw(self) -> None:
         trend = self._trend
         self.query_one("#measure", Line).set(self._measure_line())
         heading = COLUMNS.heading(self.size.width - 2) if trend.points else Content("")
@@ -133,7 +128,9 @@ class TrendsScreen(FilteredScreen, RunScreen):
         pane = self.query_one("#plot", Pane)
         spots = _spots(trend)
         chosen = len(spots) - 1 - self.rows.cursor if self.rows.item is not None else None
-        drawn = spots and plot(spots, pane.size.width, pane.size.height, chosen=chosen, ascii=only_ascii())
+        drawn = spots and plot(
+            spots, pane.size.width, pane.size.height, chosen=chosen, ascii=self.assay.ascii
+        )
         pane.show(drawn or [])
         step = self.rows.item
         self.query_one("#why", Pane).show(wrap(_why(step), self.size.width - 2) if step else [])

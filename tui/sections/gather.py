@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from engine.decision.decision import Decision, decide
+from engine.decision.decision import Decision, decide, headline
 from store.read import history, live, slices
 from store.read.answers import AnswerCount, answer_counts, long_texts
 from store.read.datasets import test_uses
@@ -50,6 +50,10 @@ class RunSections:
     @property
     def run(self) -> Run:
         return self.overview.run
+
+    @property
+    def headline(self) -> str:
+        return headline(self.decision)
 
 
 def gather(connection: Connection, run_id: int) -> RunSections:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engine.data.example import Example
+from engine.gates.judges import rating_failure_alert
 from engine.judges.judge import WHOLE, Item, Rater, Rating, RatingCall
 from engine.judges.questions import asked_turns, selected, turns_of
 from engine.metrics.metric import Measure
@@ -17,7 +18,9 @@ from engine.phases.judging.shared import (
     Given,
     figures,
     given_answers,
+    measure_name,
     paid,
+    readable,
     report_failure,
     tell_rejected,
     until_stopped,
@@ -26,7 +29,7 @@ from engine.phases.work import Piece, Work
 from engine.plan.plan import Judge as JudgePlan
 from engine.plan.plan import Model
 from store import records
-from store.records.alert import Alert, JudgeFailureEvidence
+from store.records.alert import Alert
 
 KIND = "pointwise"
 NOT_SAMPLED = "not in the judge's sample"
@@ -52,13 +55,6 @@ def rating_pieces(work: Work, settings: JudgePlan) -> Iterator[Piece]:
     count = sum(len(asked_turns(settings, len(turns_of(example)))) for example in examples)
     for model in work.plan.models:
         yield Piece("judge", _item(settings.name, model), "ratings", count)
-
-
-def measure_name(judge: str, criterion: str = "", turn: int = WHOLE) -> str:
-    """The measure that a judge's overall score, a criterion's grade, or the score of a turn is."""
-    if turn:
-        return f"judge:{judge}:turn {turn}"
-    return f"judge:{judge}:{criterion}" if criterion else f"judge:{judge}"
 
 
 def rating_measures(work: Work) -> list[Measure]:
@@ -97,26 +93,12 @@ def rating_alerts(work: Work) -> list[Alert]:
             scores = work.recorder.rows(
                 records.StoredScore, model_id=work.model_ids[model.name], measure=measure_name(row.name)
             )
-            alert = _failure_alert(work, row.name, model, scores)
-            alerts += [alert] if alert else []
+            asked = [score for score in scores if score.reason != NOT_SAMPLED]
+            reasons = Counter(score.reason or "" for score in asked if score.value is None)
+            alerts += rating_failure_alert(
+                measure_name(row.name), model.name, reasons, len(asked), work.plan.gates
+            )
     return alerts
-
-
-def _failure_alert(work: Work, judge: str, model: Model, scores: list[records.StoredScore]) -> Alert | None:
-    asked = [row for row in scores if row.reason != NOT_SAMPLED]
-    reasons = Counter(row.reason or "" for row in asked if row.value is None)
-    failed, allowed = reasons.total(), work.plan.gates.max_judge_failures
-    if not asked or failed / len(asked) <= allowed:
-        return None
-    message = (
-        f"{failed} of {len(asked)} ratings of {model.name} by {judge} failed ({failed / len(asked):.1%}); "
-        f"the plan allows {allowed:.1%}. Most often: {reasons.most_common(1)[0][0]}. "
-        "The scores count only the others."
-    )
-    evidence = JudgeFailureEvidence(
-        judge=judge, failed=failed, n=len(asked), reasons=dict(reasons.most_common(5))
-    )
-    return Alert("warning", "judge_failures", model.name, None, measure_name(judge), message, evidence)
 
 
 def _measures_of(judge: records.StoredJudge, turns: int) -> list[Measure]:
@@ -200,7 +182,8 @@ class _Sheet:
         meter = work.meter("judge", title, "ratings", total=len(calls), done=len(self._done))
         todo = (call for call in calls if self._key(call) not in self._done)
         rejected: list[str] = []
-        for rating in until_stopped(work, self._rater.rate(todo)):
+        asked = readable(work, self._sides["judge_id"], self._rater.rate(todo))
+        for rating in until_stopped(work, asked):
             self._store(rating)
             rejected = tell_rejected(work, self._sides["judge_id"], self._rater, rejected)
             meter.advance(1, **paid([rating]))
