@@ -26,7 +26,7 @@ from engine.stats.agreement import Agreement, cohen_kappa, krippendorff_alpha, r
 from engine.stats.intervals import SHARE, bootstrap_interval
 from engine.stats.winrate import POINTS, Outcome
 from store import records
-from store.records.judging import REFUSAL_RULES
+from store.records.judging import IDENTICAL, REFUSAL_RULES
 
 Place = tuple[int, int, int, int]  # candidate, baseline, example, turn
 
@@ -330,7 +330,9 @@ def _mark(work: Work, judge_id: int) -> None:
 def _unsure(work: Work, sides: dict[str, int]) -> set[int]:
     """The examples on which a judge was uncertain, for the whole or any turn."""
     unsure = {
-        row.example_id for row in work.recorder.rows(records.Verdict, **sides) if row.consistent is not True
+        row.example_id
+        for row in work.recorder.rows(records.Verdict, **sides)
+        if row.consistent is not True and row.reason != IDENTICAL
     }
     judgments: dict[tuple[int, int], list[records.StoredJudgment]] = {}
     for row in work.recorder.rows(records.StoredJudgment, **sides):
