@@ -51,7 +51,7 @@ class Worker:
 
 def _kill_at(store: Path, count: int, tables: tuple[str, ...]) -> None:
     while rows(store, *tables) <= count:
-        time.sleep(0.005)
+        time.sleep(0.02)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
