@@ -1,7 +1,7 @@
 """Finding, opening and preparing the store's one file.
 
 Standard library only: the app opens the store behind its first frame, and SQLAlchemy would cost more than the
-app itself. Alembic is imported only when a store has to be made or brought up to date.
+app itself. It is imported only when a store has to be made, and Alembic when one is brought up to date.
 
 How processes share the file:
 - WAL: any number of readers see a consistent snapshot while one writer appends.
@@ -124,7 +124,7 @@ def prepare(folder: Path) -> None:
         if not exists(folder):
             from store.migrations import create
 
-            create(folder / FILE)
+            create(folder / FILE, SCHEMA)
     except OSError as error:
         raise StoreError(
             f"the store {folder} cannot be written: {error.strerror}",
@@ -151,7 +151,7 @@ def _upgrade(folder: Path) -> None:
     from store.migrations import upgrade
 
     try:
-        upgrade(folder / FILE, folder / f"{FILE}.before-{SCHEMA}")
+        upgrade(folder / FILE, SCHEMA, folder / f"{FILE}.before-{SCHEMA}")
     except OSError as error:
         raise StoreError(
             f"the store {folder} cannot be upgraded: {error.strerror}; nothing in it was changed",

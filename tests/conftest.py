@@ -1,12 +1,20 @@
-"""One thread for each test process, and the longest files first."""
+"""One thread for each test process, stores in memory where there is room, and the longest files first."""
 
 import os
+import shutil
+from contextlib import suppress
 
 import pytest
 
 # Before torch is imported, here and in the processes that tests start. Several threads for each of the
 # processes that share two cores only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+MEMORY = "/dev/shm"
+with suppress(OSError):
+    # The disk would make every commit of a store wait, thousands of times.
+    if shutil.disk_usage(MEMORY).free > 4 << 30 and os.access(MEMORY, os.W_OK):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)
 
 LONGEST = ("e2e", "docs", "cluster", "benchmarks", "cli")  # folders
 

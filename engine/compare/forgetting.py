@@ -4,11 +4,11 @@ Made of stored comparisons with their rulings; nothing is recomputed.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from store.grouping import by_key
-from store.read.rows import ComparisonRow
+from store.read.rows import ComparisonRow, ModelRow
 
 LENGTH = ("response_tokens", "response_words")
 _ASPECTS = {
@@ -25,12 +25,15 @@ _SAID = {
     "no worse": "kept",
     "missing": "not compared",
 }
-_KEPT, _OPEN = ("better", "no worse"), ("inconclusive", "not tested", "missing")
+NOT_SETTLED = "not settled"  # what speaks for a checkpoint on that by which a sweep chose it
+_KEPT, _OPEN = ("better", "no worse"), ("inconclusive", "not tested", "missing", NOT_SETTLED)
 
 
 @dataclass(frozen=True, slots=True)
 class ForgettingRow:
     """One aspect, candidate against baseline, with the comparison's ruling (see engine.compare.ruling).
+
+    It is "not settled" where nothing was lost, and a sweep chose the candidate by this very aspect.
 
     `p` is corrected over the ruling's family, and `needed` is about how many examples would settle an
     inconclusive difference; None where it is settled, or too little is known.
@@ -60,7 +63,7 @@ class ForgettingRow:
         """The word, and what it takes to settle it."""
         if self.needed and self.standing == "inconclusive":
             return f"{self.word}: needs about {self.needed:,} examples"
-        return self.word
+        return f"{self.word}: chosen by it" if self.standing == NOT_SETTLED else self.word
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +76,20 @@ class Conclusion:
     aspects: tuple[str, ...]
 
 
-def forgetting(comparisons: Sequence[ComparisonRow]) -> list[ForgettingRow]:
+def forgetting(comparisons: Sequence[ComparisonRow], models: Iterable[ModelRow] = ()) -> list[ForgettingRow]:
     """A row for each corpus, benchmark, format compliance, length and refusals, for each pair of models.
 
     A corpus counts by its perplexity, or by bits per byte where perplexities are not comparable.
     """
+    known = {model.name: model for model in models}
+
+    def ruled(aspect: str, row: ComparisonRow) -> ForgettingRow:
+        found, model = _row(aspect, row), known.get(row.candidate)
+        is_kept = found.standing in _KEPT and model and model.is_chosen_on(row.kind, row.measure)
+        return replace(found, standing=NOT_SETTLED) if is_kept else found
+
     pairs = by_key(((row.candidate, row.baseline), (aspect, row)) for aspect, row in _chosen(comparisons))
-    return [_row(*item) for items in pairs.values() for item in items]
+    return [ruled(*item) for items in pairs.values() for item in items]
 
 
 def conclusions(rows: Iterable[ForgettingRow]) -> list[Conclusion]:

@@ -4,14 +4,16 @@ A candidate's comparisons are ruled on in families, each corrected for multiple 
 
 - "checked": those that a gate checks, over all baselines, benchmarks and the reference run;
 - "unchecked": all its others;
-- "slices": all its slices, over all measures and baselines, as they are shown together;
-- "disparities": all those of one model, over measures and pairs of groups;
+- "slices": its slices on the measures that the gate on slices checks, over all baselines, and apart from
+  them those on its other measures;
+- "disparities": those of one model on the measures that their gate checks, over pairs of groups, and apart
+  from them those on its other measures;
 - its win rates over all judges and baselines, whose intervals are Bonferroni's (`rule_on_rate`);
 - "folds": all its comparisons over a plan's folds, which no gate checks.
 
 So measures that nobody asked about do not dilute what a gate checks. The run's last phase stores each
 ruling with its comparison. Screens, reports and alerts print the stored one. A limit adds severity, never
-another test: "no worse" reads the same interval against the limit.
+another test: "no worse" reads the interval against the limit, at Holm's step among the comparisons with one.
 
 Standard library only: screens and reports use it.
 """
@@ -20,7 +22,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from engine.stats.family import DETECTABLE, FEWEST, LEVEL, among, examples_needed, holm, sign_test, widened
+from engine.stats.family import (
+    DETECTABLE,
+    FEWEST,
+    LEVEL,
+    among,
+    beyond,
+    examples_needed,
+    holm,
+    sign_test,
+    widened,
+)
 
 Standing = Literal[
     "better", "worse", "more", "less", "no worse", "inconclusive", "at the floor", "not tested", "missing"
@@ -69,6 +81,18 @@ class BoundedComparison:
         return None if least is None or most is None else most - least
 
     @property
+    def p_beyond(self) -> float | None:
+        """p, on the two-sided scale, of the worsening being beyond `allowed`; None where nothing is asked."""
+        compared = self.comparison
+        if compared.direction == "none" or self.allowed is None or compared.n < FEWEST or self.is_at_floor:
+            return None
+        if compared.delta is None or compared.low is None or compared.high is None:
+            return None
+        is_rise = compared.direction == "lower"
+        half = compared.high - compared.delta if is_rise else compared.delta - compared.low
+        return beyond(self.allowed + _ROUNDING - (compared.delta if is_rise else -compared.delta), half)
+
+    @property
     def is_at_floor(self) -> bool:
         """Whether the baseline's value is the worst possible, so that nothing can be lost."""
         worst = {"higher": self.ends[0], "lower": self.ends[1]}.get(self.comparison.direction)
@@ -80,12 +104,14 @@ class Ruling:
     """What a comparison says.
 
     - better, worse; more or less of a measure without a better end: p and the interval rule chance out.
-    - no worse: the interval holds no worsening beyond the plan's limit.
+    - no worse: the interval holds no worsening beyond the plan's limit, and that is ruled out among all
+      comparisons of the family with a limit (Holm).
     - at the floor: the baseline's value is the worst possible, so that nothing can be lost.
     - inconclusive: chance can't be ruled out.
     - not tested: there is a difference and no interval. missing: there is no difference.
 
-    `p` and the interval are corrected over the `size` comparisons of the `family`; None where not tested.
+    `p` and the interval are corrected over the `size` comparisons of the `family`; None where not tested. Of
+    an undecided one with a limit the interval is at the wider of the two steps that it was looked at with.
     About `needed` examples would decide it; None where it is decided, or too little is known.
     """
 
@@ -117,10 +143,19 @@ class Ruling:
 
 def rule(family: str, asked: Sequence[BoundedComparison]) -> list[Ruling]:
     """The rulings on all comparisons of one family, in the order given."""
-    tested = [place for place, item in enumerate(asked) if item.comparison.p is not None]
-    p = [item.comparison.p for item in asked if item.comparison.p is not None]
-    looks = dict(zip(tested, zip(holm(p), among(p), strict=True), strict=True))
-    return [_ruling(item, family, len(p), looks.get(place)) for place, item in enumerate(asked)]
+    p = [item.comparison.p for item in asked]
+    looks = zip(_looks(p), _looks([item.p_beyond for item in asked]), strict=True)
+    size = len(p) - p.count(None)
+    return [_ruling(item, family, size, *look) for item, look in zip(asked, looks, strict=True)]
+
+
+Look = tuple[float, int] | None  # a p-value corrected by Holm, and the comparisons that its step corrects for
+
+
+def _looks(p: Sequence[float | None]) -> list[Look]:
+    known = [one for one in p if one is not None]
+    found = iter(zip(holm(known), among(known), strict=True))
+    return [None if one is None else next(found) for one in p]
 
 
 EVEN = 0.5  # the win rate of two models that are as good
@@ -157,7 +192,7 @@ def rule_on_rate(rate: Rate) -> Standing:
     return "better" if low > EVEN else "worse" if high < EVEN else "inconclusive"
 
 
-def _ruling(item: BoundedComparison, family: str, size: int, look: tuple[float, int] | None) -> Ruling:
+def _ruling(item: BoundedComparison, family: str, size: int, look: Look, beyond_limit: Look) -> Ruling:
     compared = item.comparison
     if compared.delta is None:
         return Ruling("missing", family, size)
@@ -165,26 +200,28 @@ def _ruling(item: BoundedComparison, family: str, size: int, look: tuple[float, 
         at_floor = item.is_at_floor and not compared.delta
         return Ruling("at the floor" if at_floor else "not tested", family, size, look[0] if look else None)
     p, count = look
-    low, high = widened(compared.delta, compared.low, compared.high, count)
-    if item.reach is not None:
-        low, high = max(low, -item.reach), min(high, item.reach)
-    standing = _standing(item, p, low, high)
-    needed = None
-    if standing in ("inconclusive", "no worse"):
-        error = (compared.smallest_detectable or 0.0) / DETECTABLE
-        needed = examples_needed(error, compared.delta, compared.n, count)
+    low, high = _widened(item, count)
+    if p <= LEVEL and (low > 0 or high < 0):
+        return Ruling(_side(compared.direction, low > 0), family, size, p, low, high)
+    standing: Standing = "at the floor" if item.is_at_floor else "inconclusive"
+    if beyond_limit is not None:
+        low, high = _widened(item, max(count, beyond_limit[1]))
+        worst = high if compared.direction == "lower" else -low
+        if beyond_limit[0] <= LEVEL and worst <= (item.allowed or 0.0) + _ROUNDING:
+            standing = "no worse"
+    error = (compared.smallest_detectable or 0.0) / DETECTABLE
+    needed = None if item.is_at_floor else examples_needed(error, compared.delta, compared.n, count)
     return Ruling(standing, family, size, p, low, high, needed)
 
 
-def _standing(item: BoundedComparison, p: float, low: float, high: float) -> Standing:
-    direction = item.comparison.direction
-    if p <= LEVEL and (low > 0 or high < 0):
-        if direction == "none":
-            return "more" if low > 0 else "less"
-        return "better" if (low > 0) == (direction == "higher") else "worse"
-    if item.is_at_floor:
-        return "at the floor"
-    worst = high if direction == "lower" else -low
-    if direction != "none" and item.allowed is not None and item.comparison.n >= FEWEST:
-        return "no worse" if worst <= item.allowed + _ROUNDING else "inconclusive"
-    return "inconclusive"
+def _widened(item: BoundedComparison, count: int) -> tuple[float, float]:
+    compared = item.comparison
+    assert compared.delta is not None and compared.low is not None and compared.high is not None
+    low, high = widened(compared.delta, compared.low, compared.high, count)
+    return (low, high) if item.reach is None else (max(low, -item.reach), min(high, item.reach))
+
+
+def _side(direction: str, rose: bool) -> Standing:
+    if direction == "none":
+        return "more" if rose else "less"
+    return "better" if rose == (direction == "higher") else "worse"

@@ -7,7 +7,7 @@ slices of 10,000 examples take seconds.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, product
 from typing import Literal
 
 import numpy as np
@@ -34,7 +34,7 @@ from engine.stats.intervals import (
 from engine.stats.paired import Paired, is_few_changed, mcnemar, of_difference, paired_shares, undivided
 from engine.stats.resampling import Array, bootstrap_sums, swapped_sums
 from store.grouping import by_key
-from store.read.slices import OF_THE_SET
+from store.read.slices import OF_THE_SET, SIMILAR, UNLIKE
 
 SMALLEST = 5  # examples with a value, for a slice to be compared or tested
 RESAMPLES = 1000
@@ -105,22 +105,23 @@ def places(members: Mapping[str, Sequence[str]], ids: Sequence[str]) -> dict[str
 def slice_values(columns: Sequence[MeasureColumn], members: Members, seed: int = 0) -> list[SliceValue]:
     """Every column on every slice, with its 95 % interval and n.
 
-    The interval is by the rules of `bootstrap_interval`. The p-value
-    compares the slice with the rest of the examples, both of at least SMALLEST: Fisher's exact test for
-    shares, Welch's for other means; other values, and those whose examples hang together, have none. All
-    columns and slices that are shown together are corrected together.
+    The interval is by the rules of `bootstrap_interval`. The p-value compares the slice with the rest of the
+    examples, both of at least SMALLEST: Fisher's exact test for shares, Welch's for other means; other
+    values, and those whose examples hang together, have none. All columns and slices that are shown together
+    are corrected together.
     """
     intervals: dict[int, list[Interval]] = defaultdict(list)
     for rows in members.values():
         resampled = _resampled([item.parts for item in columns], rows, seed)
         for place, (item, sums) in enumerate(zip(columns, resampled, strict=True)):
             intervals[place].append(_interval(item, rows, sums, seed))
-    tested = [p for item in columns for p in _against_rest(item, members)]
-    names = [name for _ in columns for name in members]
+    tested = [p for item in columns for p in _p_values(item, members)]
     corrected = list(tested)
-    # What the set's own slices tell, such as those like training questions, is asked of each by itself.
-    for family in ([name for name in members if name not in OF_THE_SET], *([name] for name in OF_THE_SET)):
-        asked = [place for place, name in enumerate(names) if name in family]
+    families: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for place, (item, name) in enumerate(product(columns, members)):
+        # What the set's own slices tell, such as those like training questions, is asked of each model.
+        families[(name, item.model) if name in OF_THE_SET else ()].append(place)
+    for asked in families.values():
         for place, p in zip(asked, _corrected([tested[place] for place in asked]), strict=True):
             corrected[place] = p
     found = iter(corrected)
@@ -137,8 +138,9 @@ def compare_slices(
     """Each (candidate, baseline) of one measure on every slice where both have SMALLEST examples or more.
 
     Intervals by paired bootstrap, p-values by McNemar's exact test for shares and else by a paired
-    randomisation test. The slices of one candidate are a family, over all baselines and measures, as they are
-    shown together. Measures whose examples hang together have values and a difference alone.
+    randomisation test. The slices of one candidate are a family over all baselines and the measures that a
+    gate checks, and another over its other measures. Measures whose examples hang together have values and a
+    difference alone.
     """
     pairs = [_aligned(*pair) for pair in pairs]
     resamples = max(RESAMPLES, _PER_TEST * len(members))
@@ -161,8 +163,8 @@ def is_checked(measure: Measure) -> bool:
 
 def _ruled(found: Sequence[tuple[tuple[str, Comparison], Measure]]) -> list[Slice]:
     families = by_key(
-        ((comparison.candidate, name in OF_THE_SET), place)
-        for place, ((name, comparison), _) in enumerate(found)
+        ((comparison.candidate, name in OF_THE_SET, is_checked(measure)), place)
+        for place, ((name, comparison), measure) in enumerate(found)
     )
     ruled: dict[int, Slice] = {}
     for places_ in families.values():
@@ -208,6 +210,16 @@ def _interval(item: MeasureColumn, rows: NDArray[np.intp], sums: Array, seed: in
         values = item.measure.combine(sums)
         found = of_few(value, values, n) if n < FEW else percentiles(values, expanded(n))
     return Interval(value, *within(*found, ends), n)
+
+
+def _p_values(item: MeasureColumn, members: Members) -> list[float | None]:
+    found = dict(zip(members, _against_rest(item, members), strict=True))
+    halves = {name: members[name] for name in (SIMILAR, UNLIKE) if name in members}
+    if halves:
+        # Those that leaked are neither like a training question nor unlike all.
+        either = np.isin(np.arange(len(item.ids)), np.concatenate(list(halves.values())))
+        found |= dict(zip(halves, _against_rest(item.within(either), halves), strict=True))
+    return list(found.values())
 
 
 def _against_rest(item: MeasureColumn, members: Members) -> list[float | None]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from engine.compare.forgetting import ForgettingRow, corpus_aspect, forgetting
+from engine.compare.forgetting import NOT_SETTLED, ForgettingRow, corpus_aspect, forgetting
 from engine.compare.ruling import rule_on_rate
 from engine.decision import judges
 from engine.decision.facts import (
@@ -18,6 +18,7 @@ from engine.decision.facts import (
     moved,
     similar_scores,
 )
+from engine.decision.families import chosen
 from engine.gates.figures import counted, number, percent
 from engine.stats.family import CRITICAL_Z, examples_needed, smallest_change
 from store.read.rows import ComparisonRow, ModelRow, WinRateRow
@@ -212,7 +213,7 @@ def forgotten(case: CandidateFacts) -> AnsweredQuestion:
         for row in case.facts.comparisons
         if row.candidate == case.name and case.base is not None and row.baseline == case.base.name
     ]
-    rows = forgetting(pairs)
+    rows = forgetting(pairs, [case.model])
     tasks = {row.measure for row in pairs if row.kind == "benchmark"}
     corpora = {corpus_aspect(row.measure) for row in pairs if row.kind == "corpus"}
     asked = [row for row in rows if row.aspect in tasks | corpora]
@@ -228,6 +229,9 @@ def forgotten(case: CandidateFacts) -> AnsweredQuestion:
         values = f"{number(worst.baseline_value)} → {number(worst.candidate_value)}"
         return AnsweredQuestion(question, f"{worst.aspect} {values}{more}", "bad", evidence, "forgotten")
     kept = [row for row in asked if row.standing in ("better", "no worse")]
+    chosen_by = [row for row in asked if row.standing == NOT_SETTLED]
+    if chosen_by and not kept:
+        return AnsweredQuestion(question, chosen(case.model), "missing", evidence, "forgotten", NOT_SETTLED)
     floor = sum(row.standing == "at the floor" for row in asked)
     hidden = [row for row in looked_at if row.standing in ("inconclusive", "not tested")]
     said = f"{len(kept)} of {counted(len(asked), 'aspect')} kept" + (
@@ -244,6 +248,9 @@ def forgotten(case: CandidateFacts) -> AnsweredQuestion:
         return AnsweredQuestion(
             question, f"{said}; others could not be compared", "open", evidence, "forgotten"
         )
+    if chosen_by:
+        said += f"; {', '.join(row.aspect for row in chosen_by)} {NOT_SETTLED}: {chosen(case.model)}"
+        return AnsweredQuestion(question, said, "open", evidence, "forgotten")
     if not kept:
         return AnsweredQuestion(question, said, "open", evidence, "forgotten")
     return AnsweredQuestion(
@@ -332,7 +339,7 @@ def cost(case: CandidateFacts) -> AnsweredQuestion:
     if not said:
         why = "the plan does not use efficiency"
         return AnsweredQuestion(question, why, "missing", tuple(evidence), "cost", "not measured")
-    return AnsweredQuestion(question, "; ".join(said), "good", tuple(evidence), "cost")
+    return AnsweredQuestion(question, "; ".join(said), "neutral", tuple(evidence), "cost")
 
 
 def kept_of_full(case: CandidateFacts) -> AnsweredQuestion:
@@ -432,7 +439,7 @@ def data_believed(case: CandidateFacts) -> AnsweredQuestion:
         said += "; it is better on the others too" if better else ""
     alike = similar_scores(case.facts.slice_scores, case.name, case.measures, case.facts.metrics)
     evidence += [row.said for row in alike]
-    if better_there := [row for row in alike if row.is_better]:
+    if better_there := [row for row in alike if row.standing == "better"]:
         standing = standing if standing == "bad" else "open"
         said += f"; it is better on those like a training question: {better_there[0].said}"
     if uses > 1:

@@ -6,12 +6,13 @@ candidate's favour: to ship takes evidence that it is better, and no failed gate
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any, Literal
 
 from engine.decision import answers
 from engine.decision.changes import PreviousRun, changed, read_before
 from engine.decision.facts import AnsweredQuestion as AnsweredQuestion
-from engine.decision.facts import CandidateFacts, RunFacts, cases, read
+from engine.decision.facts import CandidateFacts, RunFacts, cases, improvement, read
 from engine.decision.facts import Topic as Topic
 from engine.decision.families import NO_GATE, brief, chosen, moved_values, no_verdict
 from store.grouping import by_key
@@ -20,6 +21,7 @@ from store.read.rows import AlertRow
 from store.records.alert import ComparisonEvidence, kind_of, weight
 
 Word = Literal["ship", "don't ship", "inconclusive"]
+_BEST_FIRST: tuple[Word, ...] = ("ship", "inconclusive", "don't ship")
 
 MOST = 3  # reasons
 LONGEST = 240  # characters of a reason
@@ -39,12 +41,17 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do with one candidate; at most three `grounds`, weightiest first."""
+    """What to do with one candidate; at most three `grounds`, weightiest first.
+
+    `gain` orders the candidates of a run that got the same word: the win rate against the base, else the
+    improvement on the first primary measure; None where neither is known.
+    """
 
     candidate: str
     word: Word
     grounds: tuple[Reason, ...]
     answers: tuple[AnsweredQuestion, ...]
+    gain: float | None = None
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -59,13 +66,42 @@ def _shortened(text: str) -> str:
 
 
 def decide(connection: Connection, run_id: int) -> list[Decision]:
-    """One verdict for each candidate that the run evaluated. Raises StoreError for an unknown run."""
+    """One verdict for each candidate that the run evaluated, the best first.
+
+    Raises StoreError for an unknown run.
+    """
     return verdicts(cases(read(connection, run_id)), read_before(connection, run_id))
 
 
 def verdicts(found: Sequence[CandidateFacts], before: PreviousRun | None) -> list[Decision]:
-    """As `decide`, of what was read."""
-    return [_verdict(case, before, alone=len(found) == 1) for case in found]
+    """As `decide`, of what was read. Candidates that are equally good stay in the plan's order."""
+    decided = [_verdict(case, before, alone=len(found) == 1) for case in found]
+    unknown = float("-inf")
+    return sorted(
+        decided,
+        key=lambda each: (_BEST_FIRST.index(each.word), -(unknown if each.gain is None else each.gain)),
+    )
+
+
+def headline(decided: Sequence[Decision]) -> str:
+    """What came of several candidates: 7 ship · 9 inconclusive · 14 don't; best: NAME. "" for fewer.
+
+    None is called the best where no gain is known.
+    """
+    if len(decided) < 2:
+        return ""
+    words = [each.word for each in decided]
+    counts = (f"{words.count(word):,} {word.removesuffix(' ship')}" for word in _BEST_FIRST if word in words)
+    best = "" if decided[0].gain is None else f"; best: {decided[0].candidate}"
+    return f"{' · '.join(counts)}{best}"
+
+
+def _gain(case: CandidateFacts) -> float | None:
+    if case.base is None:
+        return None
+    rates = (row.win_rate for row in case.win_rates(case.base))
+    moved = (improvement(row) for row in case.changes(case.base))
+    return next((value for value in chain(rates, moved) if value is not None), None)
 
 
 def decision_values(decided: Sequence[Decision]) -> list[dict[str, Any]]:
@@ -102,7 +138,7 @@ def _verdict(case: CandidateFacts, before: PreviousRun | None, *, alone: bool) -
         *((change,) if change else ()),
     )
     word, reasons = _decided(case, {answer.topic: answer for answer in answered})
-    return Decision(case.name, word, tuple(reasons[:MOST]), answered)
+    return Decision(case.name, word, tuple(reasons[:MOST]), answered, _gain(case))
 
 
 def _decided(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> tuple[Word, list[Reason]]:
@@ -176,7 +212,7 @@ def _unsettled(case: CandidateFacts, answers: dict[Topic, AnsweredQuestion]) -> 
     elif prompt.standing == "open":
         said = f"not shown to beat a good prompt: {_without_lead(prompt, 'inconclusive')}"
         reasons.append(Reason(said, topic="prompt"))
-    if case.model.chosen_on:
+    if case.model.chosen_on or (case.base and any(map(case.is_chosen_on, case.changes(case.base)))):
         reasons.append(Reason(f"inconclusive: {chosen(case.model)}", topic="data"))
     if forgot.standing == "missing":
         reasons.append(Reason(f"what it forgot is unknown: {forgot.answer}", topic="forgotten"))

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from engine.decision.families import FAMILIES, JUDGE, OWN, family_of
@@ -31,7 +31,7 @@ def model_costs(model: ModelRow) -> Iterator[tuple[str, str]]:
         yield "energy", f"missing: {use['energy_reason']}" if energy is None else f"{energy / 1000:.1f} kJ"
 
 
-Standing = Literal["good", "bad", "open", "missing"]
+Standing = Literal["good", "bad", "open", "neutral", "missing"]  # neutral: measured, without a verdict
 Topic = Literal[
     "base", "prompt", "forgotten", "slices", "cost", "full", "data", "judge", "changed"
 ]  # what a question is about, for those who lead on from it
@@ -107,10 +107,15 @@ class CandidateFacts:
     def name(self) -> str:
         return self.model.name
 
+    def is_chosen_on(self, row: ComparisonRow) -> bool:
+        """Whether a sweep chose the candidate by what the comparison is about."""
+        return self.model.is_chosen_on(row.kind, row.measure)
+
     def changes(self, baseline: ModelRow) -> list[ComparisonRow]:
         """The primary measures against one baseline.
 
-        Without measures of quality: its benchmarks, else the references' perplexity.
+        Without measures of quality: its benchmarks, else the references' perplexity. A gain on what the
+        candidate was chosen by is inconclusive.
         """
         rows = [
             row
@@ -120,7 +125,13 @@ class CandidateFacts:
         speaking = [row for row in rows if row.kind == "metric" and row.measure in self.measures]
         return (
             speaking
-            or [row for row in rows if row.kind == "benchmark"]
+            or [
+                replace(row, standing="inconclusive", needed=None)
+                if row.standing == "better" and self.is_chosen_on(row)
+                else row
+                for row in rows
+                if row.kind == "benchmark"
+            ]
             or [row for row in rows if row.kind == "metric" and row.measure in _SURPRISE]
         )
 
@@ -163,21 +174,21 @@ def read(connection: history.Connection, run_id: int) -> RunFacts:
 class SimilarScore:
     """A measure on examples that resemble a training question with another answer, and on the rest.
 
-    `is_better`: better on them than on the rest, by more than chance.
+    `standing` is "better" or "worse" on them where chance is ruled out, else "inconclusive", or "not tested".
     """
 
     measure: str
     similar: float
     rest: float
     n: int
-    is_better: bool
+    standing: str
 
     @property
     def said(self) -> str:
-        values = (
-            f"{number(self.similar)} on {self.n} like a training question, {number(self.rest)} on the rest"
+        return (
+            f"{self.measure} {number(self.similar)} on {self.n} like a training question, "
+            f"{number(self.rest)} on the rest: {self.standing}"
         )
-        return f"{self.measure} {values}"
 
 
 def similar_scores(
@@ -191,9 +202,11 @@ def similar_scores(
         alike, rest = own.get((measure, slices.SIMILAR)), own.get((measure, slices.UNLIKE))
         if alike is None or rest is None or alike.value is None or rest.value is None:
             continue
-        higher = directions.get(measure) != "lower"
-        better = alike.p is not None and alike.p <= LEVEL and (alike.value > rest.value) == higher
-        found.append(SimilarScore(measure, alike.value, rest.value, alike.n, better))
+        standing = "not tested" if alike.p is None else "inconclusive"
+        if alike.p is not None and alike.p <= LEVEL:
+            higher = directions.get(measure) != "lower"
+            standing = "better" if (alike.value > rest.value) == higher else "worse"
+        found.append(SimilarScore(measure, alike.value, rest.value, alike.n, standing))
     return found
 
 

@@ -39,8 +39,8 @@ def brief(alert: AlertRow) -> str | None:
         "baseline": alert.baseline,
         "measure": alert.measure,
         "judge": getattr(found, "judge", None),
-        # Only a critical alert sets the candidate's figure against a baseline's (`cut_alerts`).
-        "model": alert.candidate if alert.severity == "critical" else alert.baseline or alert.candidate,
+        # A warning is on the baseline's own answers, others set the candidate's beside them (`cut_alerts`).
+        "model": alert.baseline or alert.candidate if alert.severity == "warning" else alert.candidate,
     }
     if not kind.short or any(value is None and f"{{{name}}}" in kind.short for name, value in known.items()):
         return None
@@ -71,13 +71,18 @@ def no_verdict(run: Run) -> str | None:
 
 
 def chosen(model: ModelRow) -> str:
-    """How a sweep chose a checkpoint on the very examples that judge it, and what to do."""
+    """How a sweep chose a checkpoint by what also judges it, and what to do; "" where it did not."""
+    if not model.chosen_by:
+        return ""
     found = model.sweep or {}
-    among = f"one of the best {found['keep']} of {found['of']} checkpoints by {found['measure']}"
-    return (
-        f"it was chosen as {among} on {model.chosen_on} of the examples that judge it, which favours it; "
-        "judge it on other examples: name it in a plan with another file or split under [data]"
-    )
+    among = f"it was chosen as one of the best {found['keep']} of {found['of']} checkpoints by"
+    if model.chosen_on:
+        return (
+            f"{among} {found['measure']} on {model.chosen_on} of the examples that judge it, which favours "
+            "it; judge it on other examples: name it in a plan with another file or split under [data]"
+        )
+    by = " and ".join(model.chosen_by)
+    return f"{among} {by}, which favours it there; judge it by another corpus or benchmark"
 
 
 def change(row: ComparisonRow) -> str:

@@ -115,6 +115,8 @@ def about_match(found: JudgingResults, row: WinRateRow) -> Iterator[Said]:
     if row.failed:
         said = f"{row.failed:,} of {total:,} pairs failed and are left out"
         yield Said(said, row.failed > MANY_FAILED * total)
+    if same := audit_of(found, row.judge, "identical", subject(row)):
+        yield Said(f"{same.value or 0:,.0f} of {same.n:,} pairs are identical answers: ties without a call")
     yield from _about_orders(found, row)
     if row.length_controlled is not None:
         held = share(row.length_controlled, row.length_controlled_low, row.length_controlled_high)

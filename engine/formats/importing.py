@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from engine.data.example import normalise, query_id
 from engine.errors import BadInput
 from engine.formats.alpaca_eval import read_alpaca_eval
+from engine.formats.evaluators import FILES, read_evaluation
 from engine.formats.judge_models import read_judgelm, read_prometheus
 from engine.formats.lm_eval import BenchmarkedModel, read_lm_eval, write_run
 from engine.formats.mt_bench import read_mt_bench
@@ -30,6 +32,7 @@ KINDS: dict[str, Callable[[Path], Imported]] = {
     "alpaca-eval": read_alpaca_eval,
     "prometheus": read_prometheus,
     "judgelm": read_judgelm,
+    **{kind: partial(read_evaluation, kind) for kind in FILES},
 }
 
 

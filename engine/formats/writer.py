@@ -54,7 +54,9 @@ def of_conversations(matches: Sequence[ImportedMatch]) -> list[ImportedMatch]:
     """The verdicts on whole conversations of which only turns were judged: the last turn's."""
     last: dict[tuple[str, str], int] = defaultdict(int)
     for match in matches:
-        last[match.judge, match.example] = max(last[match.judge, match.example], match.turn)
+        own = last[match.judge, match.example]
+        # Where one verdict is on the whole, no turn stands for it.
+        last[match.judge, match.example] = -1 if own < 0 or not match.turn else max(own, match.turn)
     return [
         replace(match, turn=WHOLE)
         for match in matches
@@ -184,6 +186,20 @@ class Writer:
                     created=now,
                 )
                 for (model, example), turns in self._imported.answers.items()
+            ]
+        )
+        self._transaction.append(
+            [
+                records.StoredSample(
+                    model_id=self._models[model],
+                    example_id=self._examples[example],
+                    sample=number,
+                    text=text,
+                    reason=None if text is not None else "the file holds no answer",
+                    created=now,
+                )
+                for (model, example), texts in self._imported.samples.items()
+                for number, text in enumerate(texts, start=1)
             ]
         )
 

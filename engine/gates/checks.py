@@ -8,17 +8,20 @@ import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from pydantic import ValidationError
 
 from engine.compare.comparable import Incomparable, Side, paired_candidates
-from engine.compare.comparison import Comparison
+from engine.compare.comparison import Comparison, compare_parts
+from engine.compare.ruling import BoundedComparison, rule
 from engine.compare.runs import compare_pairs
 from engine.data.leak import TIER_WORDS, Suspicion
 from engine.errors import BadInput
 from engine.gates.measures import drop_alerts, evaluated, ruled
+from engine.metrics.metric import Measure, mean
 from engine.plan.plan import Gates
+from engine.stats.intervals import SHARE, bootstrap_interval
 from store.read import history
-from store.read.answers import AnswerCount
 from store.records.alert import (
     Alert,
     CutAnswersEvidence,
@@ -279,44 +282,70 @@ def prompt_alerts(unread: Mapping[str, int], candidates: Sequence[str]) -> list[
     ]
 
 
+_CUT = Measure(
+    "cut answers", "lower", *SHARE, "share", frozenset(), "1", "assay", "the share of answers cut off"
+)
+
+
 def cut_alerts(
-    counts: Collection[AnswerCount], candidates: Sequence[str], baselines: Sequence[str]
+    ends: Mapping[str, Mapping[str, Sequence[int]]], candidates: Sequence[str], baselines: Sequence[str]
 ) -> list[Alert]:
     """One alert for each candidate whose answers, or whose baseline's, were often cut off.
 
-    Critical where many of the candidate's were and less than half as many of a baseline's: its scores then
-    compare length.
+    `ends` says by model and example how many answers were cut off, of how many whose end is known. Critical
+    where many of the candidate's were, and fewer than half as many of a baseline's: its scores then compare
+    length. Where that may be chance it is a note. Else a warning on the model with the largest share, if the
+    whole interval is above SOME_CUT.
     """
-    shares = {row.model: row.cut_share for row in counts if row.cut_share is not None}
-    known = {row.model: row for row in counts}
-    others = {name: shares[name] for name in baselines if name in shares}
-    least, most = (choose(others, key=others.__getitem__, default=None) for choose in (min, max))
+    shares = {
+        name: bootstrap_interval(np.array(list(own.values()), dtype=np.float64), mean, ends=SHARE)
+        for name, own in ends.items()
+        if own
+    }
+
+    def share(name: str) -> float:
+        return shares[name].value or 0.0
+
     alerts = []
     for candidate in candidates:
-        own = shares.get(candidate, 0.0)
-        longer = own > MANY_CUT and least is not None and others[least] < own / 2
-        if own > SOME_CUT:
-            model, baseline = candidate, least if longer else None
-        elif most is not None and others[most] > SOME_CUT:
-            model, baseline = most, most
-        else:
-            continue
-        beside = None if baseline is None else others[baseline]
-        against = f", of {baseline} {beside:.1%}" if longer else ""
-        alerts.append(
-            Alert(
-                "critical" if longer else "warning",
-                "cut_answers",
-                candidate,
-                baseline,
-                "answers",
-                f"{shares[model]:.1%} of the answers of {model} ({known[model].ended_by_length} of "
-                f"{known[model].ended}) were cut off at the token limit{against}: their scores are of "
-                "unfinished texts. Raise max_new_tokens under [generation].",
-                CutAnswersEvidence(value=shares[model], n=known[model].ended, baseline_share=beside),
-            )
-        )
+        others = [name for name in baselines if name in shares]
+        least = min(others, key=share, default=None)
+        model = max((name for name in (candidate, *others) if name in shares), key=share, default=None)
+        if candidate in shares and least and share(candidate) > max(MANY_CUT, 2 * share(least)):
+            found = [compare_parts(candidate, name, _CUT, ends[candidate], ends[name]) for name in others]
+            rulings = rule("cut answers", [BoundedComparison(item, SHARE) for item in found])
+            is_more = rulings[others.index(least)].standing == "worse"
+            alerts.append(_cut_alert("critical" if is_more else "note", candidate, candidate, least, ends))
+        elif model and (shares[model].low or 0.0) > SOME_CUT:
+            baseline = None if model == candidate else model
+            alerts.append(_cut_alert("warning", candidate, model, baseline, ends))
     return alerts
+
+
+def _cut_alert(
+    severity: Severity,
+    candidate: str,
+    model: str,
+    baseline: str | None,
+    ends: Mapping[str, Mapping[str, Sequence[int]]],
+) -> Alert:
+    cut, ended = (sum(own) for own in zip(*ends[model].values(), strict=True))
+    beside = None
+    if baseline is not None:
+        others, all_others = (sum(own) for own in zip(*ends[baseline].values(), strict=True))
+        beside = others / all_others
+    against = f", of {baseline} {beside:.1%}" if severity != "warning" else ""
+    chance = ", which may be chance: needs more examples" if severity == "note" else ""
+    return Alert(
+        severity,
+        "cut_answers",
+        candidate,
+        baseline,
+        "answers",
+        f"{cut / ended:.1%} of the answers of {model} ({cut} of {ended}) were cut off at the token limit"
+        f"{against}{chance}. Their scores are of unfinished texts. Raise max_new_tokens under [generation].",
+        CutAnswersEvidence(value=cut / ended, n=ended, baseline_share=beside),
+    )
 
 
 def _format_alert(found: ComplianceRate, minimum: float) -> Alert | None:

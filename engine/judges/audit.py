@@ -37,12 +37,16 @@ _FAMILIES = {
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One example's verdict and the two texts; `consistent`: both orders agreed, None if one failed."""
+    """One example's verdict and the two texts; `consistent`: both orders agreed, None if one failed.
+
+    `asked`: by calls, not known to be a tie because the texts are identical.
+    """
 
     outcome: Outcome
     consistent: bool | None
     candidate_text: str
     baseline_text: str
+    asked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +67,14 @@ def audit(judged: Sequence[Judged], seed: int = 0) -> list[Figure]:
     - consistency: share of examples on which both orders named the same winner
     - longer_wins, markdown_wins: share won by the response with more characters, or more Markdown, of the
       decided examples where the two differ in it; 0.5 is no leaning only between equally good models
+    - identical: how many pairs were ties without a call, where there are any
     - addresses_judge_wins: share won by the response that speaks to the judge, where just one does
     """
     both = [item for item in judged if item.consistent is not None]
     consistent = wilson(sum(item.consistent is True for item in both), len(both))
+    identical = sum(not item.asked for item in judged)
     return [
+        *([Figure("identical", float(identical), None, None, len(judged))] if identical else []),
         _figure("consistency", consistent, "no example was judged in both orders"),
         _figure("longer_wins", _prefers(judged, len, seed), NO_DIFFERENCE),
         _figure("markdown_wins", _prefers(judged, markdown, seed), NO_DIFFERENCE),

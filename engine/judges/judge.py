@@ -30,6 +30,12 @@ class Pair:
         """How many turns both models answered, of an example with several; else 0."""
         return shared_turns(self.example, self.candidate_turns, self.baseline_turns)
 
+    def is_identical(self, turn: int = WHOLE) -> bool:
+        """Whether the judge would see twice the same, up to that turn or (0) as a whole."""
+        count = turn or self.turns
+        same_turns = self.candidate_turns[:count] == self.baseline_turns[:count]
+        return same_turns and (turn > 0 or self.candidate_text == self.baseline_text)
+
 
 @dataclass(frozen=True, slots=True)
 class Call:

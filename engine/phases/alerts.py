@@ -41,7 +41,7 @@ from engine.plan.plan import Gates, Model
 from engine.stats.winrate import WinRate
 from store import records
 from store.read import runs, trends
-from store.read.answers import AnswerCount, answer_counts
+from store.read.answers import cut_answers
 from store.read.history import Connection
 from store.read.rows import AlertRow
 from store.read.runs import Words, acknowledged
@@ -341,7 +341,7 @@ def run_alerts(
         *unmeasured_alerts(candidates, looked_at),
         *probe_alerts(_effects(work)),
         *prompt_alerts(_unread_systems(work), candidates),
-        *cut_alerts(_answer_counts(work), candidates, [model.name for model in work.plan.baselines]),
+        *cut_alerts(_ends(work), candidates, [model.name for model in work.plan.baselines]),
         *drop_alerts(*checked),
         *format_alerts(compliances, gates, candidates),
         *win_rate_alerts(verdicts, gates, candidates),
@@ -424,9 +424,9 @@ def _unread_systems(work: Work) -> dict[str, int]:
     return {row.name: (row.details or {}).get("unread_system", 0) for row in rows}
 
 
-def _answer_counts(work: Work) -> list[AnswerCount]:
+def _ends(work: Work) -> dict[str, dict[str, tuple[int, int]]]:
     with opened(work.store) as connection:
-        return answer_counts(connection, work.recorder.run_id)
+        return cut_answers(connection, work.recorder.run_id)
 
 
 def _compliances(work: Work, summaries: Sequence[Mapping[str, Any]]) -> list[ComplianceRate]:

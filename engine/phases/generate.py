@@ -144,9 +144,16 @@ class Loader:
 
             return ServerModel(model, concurrency=generation.concurrency, timeout_s=generation.timeout_s)
         if model.kind == "recorded":
-            from engine.models.recorded import RecordedModel
+            from engine.models.recorded import RecordedModel, RunAnswers
 
-            return RecordedModel(model, generation.samples)
+            if model.run is None:
+                return RecordedModel(model, generation.samples)
+            run = self._work.recorder.run()
+            # Which run was meant stays so when this one is resumed.
+            known = (_details(self._work, model).get("run"), _details(self._work, model).get("model"))
+            if known[0] is not None:
+                model = model.model_copy(update={"run": str(known[0]), "model": known[1]})
+            return RunAnswers(model, self._work.store, run.name, run.id, generation.samples)
         return self._local(model)
 
     def probe(self, model: Model, examples: Sequence[Example]) -> "Probe":

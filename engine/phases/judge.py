@@ -27,7 +27,7 @@ from engine.stats.intervals import SHARE, bootstrap_interval
 from engine.stats.winrate import POINTS, Outcome
 from store import records
 from store.grouping import by_key
-from store.records.judging import REFUSAL_RULES
+from store.records.judging import IDENTICAL, REFUSAL_RULES
 
 Place = tuple[int, int, int, int]  # candidate, baseline, example, turn
 
@@ -331,7 +331,9 @@ def _mark(work: Work, judge_id: int) -> None:
 def _unsure(work: Work, sides: dict[str, int]) -> set[int]:
     """The examples on which a judge was uncertain, for the whole or any turn."""
     unsure = {
-        row.example_id for row in work.recorder.rows(records.Verdict, **sides) if row.consistent is not True
+        row.example_id
+        for row in work.recorder.rows(records.Verdict, **sides)
+        if row.consistent is not True and row.reason != IDENTICAL
     }
     judgments = by_key(
         ((row.example_id, row.turn), row) for row in work.recorder.rows(records.StoredJudgment, **sides)

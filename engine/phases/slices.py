@@ -1,7 +1,7 @@
 """Every measure on every slice of the examples, and disparities between groups of prompts."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -154,9 +154,11 @@ def all_disparities(
     if not any(term_of(example) for example in work.examples):
         return {}
     names = [measure.name for measure in known if measure.combine is mean and measure.independent]
+    checked = {measure.name for measure in known if _is_checked(measure)}
     return {
         model: _ruled_disparities(
             model,
+            checked,
             disparities(
                 work.examples,
                 {
@@ -170,18 +172,29 @@ def all_disparities(
     }
 
 
-def _ruled_disparities(model: str, found: Sequence[Disparity]) -> list[RuledDisparity]:
-    """Between two groups no direction is the better one."""
+def _is_checked(measure: Measure) -> bool:
+    """Whether the gate on disparities checks the measure: from 0 to 1."""
+    return (measure.low, measure.high) == (0.0, 1.0)
+
+
+def _ruled_disparities(
+    model: str, checked: Collection[str], found: Sequence[Disparity]
+) -> list[RuledDisparity]:
+    """Between two groups no direction is the better one. What the gate checks is a family of its own."""
     compared = [
         from_paired(model, model, item.measure, "none", "metric", item.paired, item.reason)
         if item.paired
         else not_comparable(model, model, item.measure, "none", "metric", item.reason or "")
         for item in found
     ]
-    rulings = rule("disparities", [BoundedComparison(item) for item in compared])
+    rulings: dict[int, Ruling] = {}
+    for asked in (True, False):
+        family = [place for place, item in enumerate(found) if (item.measure in checked) == asked]
+        ruled = rule("disparities", [BoundedComparison(compared[place]) for place in family])
+        rulings |= dict(zip(family, ruled, strict=True))
     return [
-        RuledDisparity(item, replace(comparison, ruling=ruling))
-        for item, comparison, ruling in zip(found, compared, rulings, strict=True)
+        RuledDisparity(item, replace(compared[place], ruling=rulings[place]))
+        for place, item in enumerate(found)
     ]
 
 
@@ -199,7 +212,7 @@ def disparity_alerts(
         _alert(candidate, item, limit)
         for candidate in candidates
         for item in found.get(candidate, ())
-        if (measures[item.found.measure].low, measures[item.found.measure].high) == (0.0, 1.0)
+        if _is_checked(measures[item.found.measure])
         and item.ruling.is_decided
         and abs(item.comparison.delta or 0.0) > limit
     ]

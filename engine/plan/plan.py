@@ -133,13 +133,15 @@ class Judging(Table):
     """Settings for all judges of a run.
 
     `max_cost`: US dollars, at which the run pauses; `prices` a price file instead of the shipped
-    one. `all_pairs`: candidates also play each other, not only the baselines. `cascade`: names of pairwise
+    one. `judge_identical`: two identical answers are judged like any others, and are no tie without a call.
+    `all_pairs`: candidates also play each other, not only the baselines. `cascade`: names of pairwise
     judges, the cheapest first; each sees only the pairs where the previous one is uncertain. `panel`: whether
     several judges also form a panel (None: when there are several of a kind).
     """
 
     max_cost: Annotated[float, Field(strict=True, gt=0)] | None = None
     prices: File | None = None
+    judge_identical: Flag = False
     all_pairs: Flag = False
     cascade: tuple[Name, ...] = ()
     panel: Flag | None = None
@@ -322,7 +324,7 @@ Variables = Annotated[dict[str, Any], BeforeValidator(_variables)]
 
 
 class Model(Table):
-    """A model: local weights (`path`), a `server`, or recorded `outputs`; exactly one of them.
+    """A model: local weights (`path`), a `server`, recorded `outputs` or an earlier `run`: one of them.
 
     `path` is absolute for a folder or GGUF file that exists, else a hub id, as a relative `adapter` is one;
     the revisions are of those on the hub. `quantize` is how bitsandbytes loads the base. `device_map` spreads
@@ -337,6 +339,9 @@ class Model(Table):
     path: Annotated[str, BeforeValidator(paths.model_path)] | None = None
     server: Url | None = None
     outputs: File | None = None
+    run: Name | None = (
+        None  # an earlier run's id or name, or "accepted": the answers of its candidate, or `model`
+    )
     revision: Name | None = None
     adapter: Adapter | None = None
     adapter_revision: Name | None = None

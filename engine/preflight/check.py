@@ -34,7 +34,7 @@ from engine.models.folder import (
 )
 from engine.models.gguf_file import is_gguf
 from engine.models.model import conversation
-from engine.models.recorded import RecordedModel
+from engine.models.recorded import RecordedModel, RunAnswers
 from engine.plan.errors import Finding, Level, in_units
 from engine.plan.metrics import is_own
 from engine.plan.paths import read_json
@@ -259,7 +259,7 @@ def check(plan: Plan, store: Path, *, allow_code: bool = False) -> list[Finding]
     findings += [*_data(plan, examples), *data_findings(plan, whole, examples, store)]
     findings += [*_metrics(plan, examples, allow_code), *metric_findings(plan)]
     for model in plan.models:
-        findings += [*_model(model, plan.generation.samples), *_training_config(model)]
+        findings += [*_model(model, plan, store), *_training_config(model)]
     findings += _servers(plan)
     findings += [*_judges(plan, examples), *judge_findings(plan, examples)]
     findings += [*_sweep(plan, examples, allow_code), *_compute(plan)]
@@ -492,11 +492,14 @@ def _metrics(plan: Plan, examples: list[Example], allow_code: bool) -> Iterator[
         )
 
 
-def _model(model: Model, samples: int) -> Iterator[Finding]:
+def _model(model: Model, plan: Plan, store: Path) -> Iterator[Finding]:
     subject = f"model {model.name}"
     try:
-        if model.kind == "recorded":
-            RecordedModel(model, samples)
+        if model.run is not None:
+            answers = RunAnswers(model, store, plan.name, None, plan.generation.samples)
+            yield Finding("ok", subject, f"the answers of {answers.describe()['model']} in {answers.label}")
+        elif model.kind == "recorded":
+            RecordedModel(model, plan.generation.samples)
             yield Finding("ok", subject, f"{model.outputs} can be read")
         elif model.kind == "local":
             yield from local_findings(subject, model)

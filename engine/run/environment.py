@@ -16,6 +16,7 @@ from typing import Any
 
 from engine.data.versions import file_hash
 from engine.errors import CannotRun
+from engine.models.vitals import Sensors
 from engine.phases.work import Work
 from engine.plan.plan import Plan
 from store import records
@@ -71,21 +72,27 @@ _LIBRARIES = (
 
 def describe(plan: Plan) -> dict[str, Any]:
     """Library versions, machine, devices, the plan's git commit, and hashes of the small files it names."""
-    import torch
-
-    devices = [torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count())]
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
-        "devices": devices or ["cpu"],
-        "threads": torch.get_num_threads(),
+        **_devices(plan),
         "git_commit": git_commit(plan.folder),
         "training_configs": {
-            model.name: _sha256(model.training_config) for model in plan.models if model.training_config
+            model.name: file_hash(model.training_config) for model in plan.models if model.training_config
         },
         "files": named_files(plan),
     }
+
+
+def _devices(plan: Plan) -> dict[str, Any]:
+    """As PyTorch sees them; where it loads no model, as the driver does: PyTorch takes seconds to import."""
+    if not any(model.kind == "local" for model in plan.models):
+        return {"devices": Sensors().gpus or ["cpu"]}
+    import torch
+
+    devices = [torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count())]
+    return {"devices": devices or ["cpu"], "threads": torch.get_num_threads()}
 
 
 def git_commit(folder: Path) -> str | None:
@@ -104,13 +111,6 @@ def git_commit(folder: Path) -> str | None:
         check=False,
     )
     return found.stdout.strip() + ("+" if changed.stdout.strip() else "")
-
-
-def _sha256(path: Path) -> str:
-    """SHA-256 of a file's content, 64 hex digits."""
-    import hashlib
-
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 OPTION = "other_hardware"

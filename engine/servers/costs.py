@@ -17,7 +17,18 @@ from engine.data.textfile import read_text
 from engine.errors import BadInput, Paused
 from engine.servers.wire import Reply
 
-SHIPPED = Path(__file__).with_name("prices.toml")
+SHIPPED = Path(__file__).with_name("prices.json")
+# Providers by their domains; those that make models, whose names alone tell the maker.
+HOSTS = {
+    "openai.com": "openai", "anthropic.com": "anthropic", "googleapis.com": "gemini", "mistral.ai": "mistral",
+    "deepseek.com": "deepseek", "x.ai": "xai", "cohere.ai": "cohere", "cohere.com": "cohere",
+    "groq.com": "groq", "together.xyz": "together_ai", "together.ai": "together_ai",
+    "fireworks.ai": "fireworks_ai", "deepinfra.com": "deepinfra", "cerebras.ai": "cerebras",
+    "perplexity.ai": "perplexity", "moonshot.ai": "moonshot", "moonshot.cn": "moonshot",
+    "novita.ai": "novita", "nebius.com": "nebius", "azure.com": "azure", "aliyuncs.com": "dashscope",
+    "sambanova.ai": "sambanova", "minimax.io": "minimax", "z.ai": "zai", "hyperbolic.xyz": "hyperbolic",
+}  # fmt: skip
+_MAKERS = ("openai", "anthropic", "gemini", "mistral", "deepseek", "xai", "cohere")
 _DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8}|latest)$")
 _MILLION = 1_000_000
 _FORM = 'write [models] and under it: "name" = { input = 2.5, cached = 1.25, output = 10 }'
@@ -51,14 +62,18 @@ class Prices:
     def of(self, model: str, server: str) -> Price | None:
         """The price of a model on a server; None when no list has it.
 
-        A name is found without its provider ("openai/gpt-4o") and without its date ("gpt-4o-2024-08-06").
+        A name is found without its date ("gpt-4o-2024-08-06"), and without its provider ("openai/gpt-4o") but
+        on the server of another one that is known: there it may cost something else.
         """
-        table = self.own if is_local(server) else {**self.shipped, **self.own}
         plain = model.rpartition("/")[2]
-        for name in (model, plain, _DATED.sub("", plain)):
-            if name in table:
-                return table[name]
-        return None
+        names = dict.fromkeys((model, _DATED.sub("", model), plain, _DATED.sub("", plain)))
+        if own := next((self.own[name] for name in names if name in self.own), None):
+            return own
+        if is_local(server):
+            return None
+        provider = HOSTS.get(".".join((urlsplit(server).hostname or "").split(".")[-2:]))
+        listed = [f"{each}/{name}" for name in names for each in ([provider] if provider else _MAKERS)]
+        return next((self.shipped[name] for name in listed if name in self.shipped), None)
 
 
 def read_prices(path: Path | None = None) -> Prices:
@@ -80,6 +95,9 @@ def is_local(server: str) -> bool:
 
 
 def _read(path: Path) -> tuple[dict[str, Price], dict[str, Any]]:
+    if path == SHIPPED:
+        shipped = json.loads(read_text(path))
+        return {name: _price(path, name, entry) for name, entry in shipped["models"].items()}, shipped
     try:
         data = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:

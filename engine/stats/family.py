@@ -52,6 +52,16 @@ def widened(delta: float, low: float, high: float, count: int) -> tuple[float, f
     return delta - ratio * (delta - low), delta + ratio * (high - delta)
 
 
+def beyond(distance: float, half: float) -> float:
+    """The p-value, on the two-sided scale, of a value that lies `distance` within a limit being beyond it.
+
+    `half` is the side of its 95 % interval towards the limit, so that p is 0.05 where the two meet.
+    """
+    if half <= 0:
+        return float(distance < 0)
+    return min(1.0, 2 * _NORMAL.cdf(-CRITICAL_Z * distance / half))
+
+
 def examples_needed(error: float, distance: float, n: int, count: int = 1) -> int | None:
     """About how many examples would show a difference of this size in 80 % of studies at 5 %, two-sided.
 

@@ -10,30 +10,52 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
+from sqlmodel import SQLModel
 
+import store.schema  # noqa: F401  fills the metadata
 from store.errors import StoreError
 from store.read.history import attach
 
 
-def create(file: Path, revision: str = "head") -> None:
-    """Makes an empty store: built aside and linked into place, so that nobody ever opens half of one."""
+def create(file: Path, schema: str) -> None:
+    """Makes an empty store: built aside and linked into place, so that nobody ever opens half of one.
+
+    Its tables are made from the records; the migrations make the same ones in many times the time.
+    """
     with _aside(file) as made:
-        with _transaction(made) as connection:
-            _migrate(connection, revision)
+        with closing(sqlite3.connect(made)) as connection:
+            stamp = f"INSERT INTO alembic_version VALUES ('{schema}')"
+            connection.executescript(f"BEGIN; {_tables()}; {stamp}; COMMIT")
         with suppress(FileExistsError):  # another process was first: theirs is as good
             os.link(made, file)
 
 
-def upgrade(file: Path, copy: Path) -> None:
+@cache
+def _tables() -> str:
+    tables = SQLModel.metadata.sorted_tables
+    indexes = sorted(
+        {index for table in tables for index in table.indexes}, key=lambda index: str(index.name)
+    )
+    made: list[ExecutableDDLElement] = [*map(CreateTable, tables), *map(CreateIndex, indexes)]
+    version = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
+    return ";".join([version, *(str(statement.compile(dialect=sqlite.dialect())) for statement in made)])
+
+
+def create_earlier(file: Path, schema: str) -> None:
+    """Makes an empty store as an earlier version made it."""
+    with _transaction(file) as connection:
+        _migrate(connection, schema)
+
+
+def upgrade(file: Path, schema: str, copy: Path) -> None:
     """Brings an older store to this version's schema, after it was copied to `copy`, or beside that.
 
     Raises StoreError, with nothing changed, while a run of the earlier version is being worked on.
@@ -42,11 +64,11 @@ def upgrade(file: Path, copy: Path) -> None:
         linked = None
         try:
             with _transaction(file) as connection:
-                if _revision(connection) == _newest():
+                if connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == schema:
                     return  # another process was first
                 _refuse_while_running(file)
                 replace(file, kept)
-                _migrate(connection, "head")
+                _migrate(connection, schema)
                 wrong = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
                 if wrong != "ok":
                     raise sqlite3.DatabaseError(f"malformed after its upgrade: {wrong}")
@@ -88,8 +110,12 @@ def _refuse_while_running(file: Path) -> None:
 
 
 def _migrate(connection: Connection, revision: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    config = _config()
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
 
@@ -128,17 +154,3 @@ def _transaction(path: Path) -> Iterator[Connection]:
             yield connection
     finally:
         engine.dispose()
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    return config
-
-
-def _newest() -> str | None:
-    return ScriptDirectory.from_config(_config()).get_current_head()
-
-
-def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()

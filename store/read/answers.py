@@ -126,6 +126,22 @@ def answer_counts(connection: Connection, run_id: int) -> list[AnswerCount]:
     )
 
 
+def cut_answers(connection: Connection, run_id: int) -> dict[str, dict[str, tuple[int, int]]]:
+    """By model and example: the answers that had no room for more, and all whose end is known."""
+    rows = connection.execute(
+        f"""
+        SELECT m.name, e.example, count(CASE WHEN r.finish_reason = 'length' THEN 1 END), count(*)
+        FROM model m JOIN {ANSWERS} r ON r.model_id = m.id JOIN example e ON e.id = r.example_id
+        WHERE m.run_id = ? AND r.finish_reason IS NOT NULL GROUP BY m.id, r.example_id
+        """,
+        (run_id,),
+    )
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    for model, example, cut, ended in rows:
+        found.setdefault(model, {})[example] = cut, ended
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class LongTexts:
     """How many of a model's scores are of texts beyond a text model's context, and how those were read."""

@@ -226,11 +226,16 @@ def chosen(items: Sequence[QueueItem], name: str, known: Known) -> list[QueueIte
 
 
 def worst_first(items: Sequence[QueueItem], known: Known) -> list[QueueItem]:
-    """By how far the candidate is behind on the measure; those without a value last."""
-    return sorted(
-        items,
-        key=lambda item: (item.difference is None, known.sign * (item.difference or 0.0), item.position),
-    )
+    """The candidate's lowest values first; of equal ones those furthest behind the baseline.
+
+    Examples on which the candidate has no value come last: what is missing is no worst answer.
+    """
+
+    def place(item: QueueItem) -> tuple[bool, float, bool, float, int]:
+        own, behind = known.sign * (item.value or 0.0), known.sign * (item.difference or 0.0)
+        return item.value is None, own, item.difference is None, behind, item.position
+
+    return sorted(items, key=place)
 
 
 def candidates_for(

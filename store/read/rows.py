@@ -26,7 +26,7 @@ class RunRow:
     error: str | None
     plan_hash: str
     candidates: str
-    win_rate: float | None  # the first candidate's, against the first baseline
+    win_rate: float | None  # the highest of a candidate, by the first judge, against the first baseline
     critical: int  # alerts not yet acknowledged
     warnings: int
     imported: str | None = None  # the tool whose published results it holds
@@ -50,8 +50,8 @@ class ModelRow:
         return (self.details or {}).get("sweep")
 
     @property
-    def chosen_on(self) -> int:
-        """On how many of the examples that judge it a sweep chose it from more checkpoints than it kept."""
+    def chosen_by(self) -> tuple[str, ...]:
+        """The measures by which a sweep chose it from more checkpoints than it kept."""
         found = self.sweep or {}
         # Older sweeps did not record how many they kept.
         if (
@@ -59,8 +59,23 @@ class ModelRow:
             or found.get("value") is None
             or found["of"] <= found.get("keep", found["of"])
         ):
-            return 0
-        return int(found.get("on_examples", found["sample"]))
+            return ()
+        return tuple(name for name in (found["measure"], found.get("held_to")) if name)
+
+    @property
+    def chosen_on(self) -> int:
+        """On how many of the examples that judge it a sweep chose it."""
+        found = self.sweep or {}
+        return int(found.get("on_examples", found["sample"])) if self.chosen_by else 0
+
+    def is_chosen_on(self, kind: str, measure: str) -> bool:
+        """Whether a sweep chose it by this benchmark, or by the likelihood of this corpus."""
+        if kind == "corpus":
+            likelihoods = ("perplexity:", "bits_per_byte:")
+            corpora = {name.partition(":")[2] for name in self.chosen_by if name.startswith(likelihoods)}
+            return measure.partition(":")[2] in corpora
+        # A benchmark's measure is named "task · metric".
+        return kind == "benchmark" and measure.partition(" · ")[0] in self.chosen_by
 
     @property
     def is_cut(self) -> bool:

@@ -122,9 +122,10 @@ def page(
           (SELECT group_concat(name, ', ') FROM (SELECT name FROM model
              WHERE run_id = r.id AND role = 'candidate'
                AND coalesce(json_extract(details, '$.sweep.kept'), 1) ORDER BY position)) AS candidates,
-          (SELECT w.win_rate FROM winrate w JOIN judge j ON j.id = w.judge_id
-             WHERE j.run_id = r.id AND w.turn = 0
-             ORDER BY w.judge_id, w.candidate_id, w.baseline_id LIMIT 1) AS win_rate,
+          (SELECT max(w.win_rate) FROM winrate w WHERE w.turn = 0
+             AND (w.judge_id, w.baseline_id) = (SELECT w.judge_id, w.baseline_id
+               FROM winrate w JOIN judge j ON j.id = w.judge_id WHERE j.run_id = r.id AND w.turn = 0
+               ORDER BY w.judge_id, w.baseline_id LIMIT 1)) AS win_rate,
           (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'critical'
              AND a.acknowledged IS NULL) AS critical,
           (SELECT count(*) FROM alert a WHERE a.run_id = r.id AND a.severity = 'warning'

@@ -128,7 +128,7 @@ class Verdict(Record):
     example_id: Annotated[int, KEY, Refers("example")]
     turn: Annotated[int, KEY, ZERO] = 0
     outcome: Literal["win", "loss", "tie", "failed"]
-    consistent: bool | None = None  # did both orders say the same; NULL when one failed
+    consistent: bool | None = None  # did both orders say the same; NULL when one failed, or none was asked
     reason: str | None = None
 
 
@@ -190,6 +190,7 @@ class Ranking(Record):
     reason: str | None = None
 
 
+IDENTICAL = "identical answers"  # the reason of a tie without a call
 REFUSAL_RULES = "the wording rules of refusals"  # the subject of a judge's agreement with them
 
 

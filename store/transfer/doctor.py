@@ -216,10 +216,10 @@ def _schema(folder: Path, found: str) -> StoreCheck:
 
 def _is_half_upgraded(folder: Path, schema: str) -> bool:
     """Earlier versions changed one table after the other, and wrote the new schema down at the end."""
-    from store.migrations import create
+    from store.migrations import create_earlier
 
     with tempfile.TemporaryDirectory() as place:
-        create(Path(place) / database.FILE, schema)
+        create_earlier(Path(place) / database.FILE, schema)
         with closing(database.look(Path(place))) as whole, closing(database.look(folder)) as found:
             return _layout(whole) != _layout(found)
 
@@ -235,11 +235,11 @@ def _layout(connection: sqlite3.Connection) -> set[tuple[str, str]]:
 
 def _finish_upgrade(folder: Path) -> int:
     """Every row goes into a store of the schema it had; that one is upgraded, and takes the other's place."""
-    from store.migrations import create, replace
+    from store.migrations import create_earlier, replace
 
     with tempfile.TemporaryDirectory(dir=folder, prefix=f".{database.FILE}.{os.getpid()}.") as place:
         made = Path(place)
-        create(made / database.FILE, database.schema_of(folder))
+        create_earlier(made / database.FILE, database.schema_of(folder))
         with closing(database.look(folder)) as source, closing(database.connect(made)) as sink:
             _copy(source, sink, folder)
         database.prepare(made)

@@ -38,7 +38,7 @@ def test_a_run_of_recorded_answers_loads_no_model_library(assay: Assay, plan: Wr
     code = (
         "import sys\nfrom pathlib import Path\nfrom engine.run import launch, worker\n"
         "store = Path(sys.argv[2])\nworker.work(store, launch.create(Path(sys.argv[1]), store))\n"
-        "print([name for name in ('transformers', 'peft', 'lm_eval') if name in sys.modules])"
+        "print([name for name in ('torch', 'transformers', 'peft', 'lm_eval') if name in sys.modules])"
     )
     store = tmp_path / "store"
     words = [sys.executable, "-c", code, str(plan()), str(store)]

@@ -60,6 +60,23 @@ def test_no_worse_takes_an_interval_within_the_limit() -> None:
     assert only(compared(-0.04, 0.005, 0.001), allowed=0.05).standing == "worse"  # a limit is no other test
 
 
+def test_no_worse_is_corrected_over_the_comparisons_with_a_limit() -> None:
+    """Ten drops within the limit by plain intervals: ruled out together only where the sharpest allow it."""
+    close, sharp = compared(-0.01, 0.038, 0.6), compared(-0.01, 0.01, 0.05)
+    assert only(close, allowed=0.05).standing == "no worse"
+
+    def together(*items: Comparison, without: int = 0) -> list[Ruling]:
+        asked = [BoundedComparison(item, (0.0, 1.0), 0.05) for item in items]
+        return rule("checked", [*asked, *[BoundedComparison(close)] * without])
+
+    assert {ruling.standing for ruling in together(*[close] * 10)} == {"inconclusive"}
+    mixed = together(close, *[sharp] * 9)
+    assert {ruling.standing for ruling in mixed[1:]} == {"no worse"}
+    for ruling in (*mixed, *together(*[close] * 10)):
+        assert ruling.low is not None and ruling.high is not None and ruling.low < 0 < ruling.high
+        assert (ruling.low >= -0.05) == (ruling.standing == "no worse")
+
+
 def test_a_value_at_the_floor_cannot_be_lost() -> None:
     nothing = {str(place): (0.0, 1.0) for place in range(20)}
     found = compare_parts("tuned", "base", SCORE, nothing, nothing)

@@ -1,10 +1,11 @@
 """Many measures on many slices at once: the values, intervals and tests that one at a time would give."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_ind
+from scipy.stats import hypergeom, ttest_ind
 
 from engine.compare.slices import (
     MeasureColumn,
@@ -105,6 +106,21 @@ def test_p_values_are_corrected_for_the_number_of_slices() -> None:
     broken = found["broken"].comparison
     assert broken.ruling is not None and broken.ruling.size == 3
     assert broken.ruling.p == pytest.approx(3 * (broken.p or 0))
+
+
+def test_examples_like_training_questions_are_tested_against_those_unlike_them() -> None:
+    """Those that leaked (right, all of them) are in neither part."""
+    parts = {"similar to training": MEMBERS["broken"], "unlike training": MEMBERS["same"]}
+    one = made("new", {key: float(key[0] in "bf" or key == "s0") for key in IDS})
+    for found in valued(one, parts).values():
+        assert found.p == pytest.approx(2 * hypergeom.cdf(1, 40, 21, 20))
+
+
+def test_measures_of_no_gate_do_not_dilute_those_of_one() -> None:
+    other = replace(LENGTH, name="digits")
+    found = compare_slices([sides(), sides(LENGTH), sides(other)], places(MEMBERS, IDS))
+    sizes = {item.comparison.measure: item.comparison.ruling.size for item in found if item.comparison.ruling}
+    assert sizes == {"accuracy": 3, "words": 6, "digits": 6}
 
 
 def test_examples_that_one_model_has_no_value_for_are_left_out() -> None:

@@ -229,6 +229,43 @@ def test_prometheus_results_are_read_as_its_models_write_them(tmp_path: Path, st
     assert _only(store, "SELECT outcome FROM verdict")["outcome"] == "win"
 
 
+def test_prometheus_answers_to_one_instruction_are_examples_with_its_rubric(
+    tmp_path: Path, store: Path
+) -> None:
+    rows = [
+        {"orig_instruction": "Do", "orig_response": f"answer {score}", "orig_criteria": "Is it right?",
+         "orig_score1_description": "wrong", "output": f"So. [RESULT] {score}"}
+        for score in (1, 4)
+    ]  # fmt: skip
+    import_run("prometheus", files.lines(tmp_path / "bench.jsonl", rows), store)
+    assert _only(store, "SELECT value, n FROM modelscore") == {"value": 2.5, "n": 2}
+    extra = json.loads(str(_rows(store, "SELECT extra FROM example")[0]["extra"]))
+    assert extra["extra"] == {"rubric": {"criteria": "Is it right?", "score1_description": "wrong"}}
+
+
+def test_biggen_bench_scores_are_those_of_each_judge(tmp_path: Path, store: Path) -> None:
+    graded = {
+        "id": "plan_0",
+        "capability": "planning",
+        "system_prompt": "Be short.",
+        "input": "Plan.",
+        "reference_answer": "A plan.",
+        "score_rubric": {"criteria": "Is it a plan?"},
+        "response": "No.",
+    }
+    own = graded | {"response_model_name": "m", "feedback": "Bad.", "score": 2, "eval_model_name": "judge"}
+    path = tmp_path / "evals.json"
+    path.write_text(json.dumps({"plan_0": own, "plan_1": own | {"id": "plan_1", "score": None}}, indent=1))
+    import_run("prometheus", path, store)
+    assert _only(store, "SELECT value, n, missing FROM modelscore") == {"value": 2.0, "n": 1, "missing": 1}
+    columns = graded | {"model_name": "m", "gpt4_score": 4.0, "human_score": 7}
+    import_run("prometheus", files.lines(tmp_path / "results.jsonl", [columns]), store)
+    judges = _rows(store, "SELECT name, is_language_model FROM judge WHERE run_id = 2")
+    assert judges == [{"name": "gpt4", "is_language_model": 1}, {"name": "human", "is_language_model": 0}]
+    failures = [row["failure"] for row in _rows(store, "SELECT failure FROM rating ORDER BY id")]
+    assert failures == [None, "no score", None, "the score 7 is not from 1 to 5"]
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "message"),
     [

@@ -1,6 +1,7 @@
 """Prices, what calls cost, and a cap that holds."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,24 @@ def reply(tokens_in: int | None = 1000, tokens_out: int | None = 100, cached: in
 def test_a_model_is_found_by_its_name_with_or_without_provider_and_date(name: str) -> None:
     price = read_prices().of(name, OPENAI)
     assert price == Price(input=2.5, cached=1.25, output=10.0)
+
+
+def test_a_model_costs_what_its_own_provider_asks() -> None:
+    prices = read_prices()
+    assert prices.of("claude-sonnet-4-5", "https://api.anthropic.com/v1") == Price(3, 15, 0.3)
+    assert prices.of("gpt-4o", "https://proxy.example/v1") == prices.of("gpt-4o", OPENAI)
+    # Groq and Azure name a price of their own, or none is known.
+    assert prices.of("gpt-4o", "https://api.groq.com/openai/v1") is None
+    llama = "meta-llama/Llama-3.3-70B-Instruct-Turbo"
+    assert prices.of(llama, "https://api.together.xyz/v1") == Price(1.04, 1.04, 1.04)
+    assert prices.of(llama, OPENAI) is None
+
+
+def test_every_shipped_price_is_one_and_the_list_has_a_date_and_a_licence() -> None:
+    shipped = json.loads(costs.SHIPPED.read_text())
+    assert shipped["license"].startswith("MIT. Copyright (c)") and "litellm" in shipped["source"]
+    assert read_prices().updated == shipped["updated"] and len(shipped["models"]) > 1000
+    assert all(price.input > 0 and price.output > 0 for price in read_prices().shipped.values())
 
 
 def test_a_model_that_no_list_has_costs_nobody_knows_what() -> None:

@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 
-from engine.decision.judges import agreement
+from engine.decision.judges import about_match, agreement
+from engine.errors import Paused
 from engine.gates.checks import compare_runs
 from engine.phases.work import Stopped
-from store import records
+from engine.plan.plan import read_plan
+from engine.preflight.check import check
+from store import database, people, records
 from store.database import connect
 from store.read import history, judging, queues
 from store.read.answers import pair
+from store.session import opened
 from store.write import Recorder
 from tests.engine.runs import carry_out, queue, recorded_plan
 from tests.judges.scripted import Answer, Json, JudgeServer, prefers, says
@@ -269,8 +273,8 @@ def test_conversations_have_a_win_rate_as_a_whole_and_for_each_turn(
         1: (0, 3, 0),
         2: (3, 0, 0),
     }
-    # The first turns' answers are the same, so that both orders are one question.
-    assert len(server.requests) == 2 * 4 + 3 + 2 * 3
+    # The first turns' answers are identical.
+    assert len(server.requests) == 2 * 4 + 2 * 3
     connection = history.attach(connect(tmp_path / "store"))
     (whole,) = history.win_rates(connection, run.run_id)
     assert (whole.wins, whole.ties) == (4, 0)
@@ -279,7 +283,8 @@ def test_conversations_have_a_win_rate_as_a_whole_and_for_each_turn(
     assert [item.outcome for item in queue_] == ["win"] * 4
     view = pair(connection, run.run_id, tuned, base, queue_[0].example_id)
     assert [verdict.turn for verdict in view.verdicts] == [0, 1, 2]
-    assert len(view.judgments) == 2 * len(view.verdicts)
+    assert [verdict.reason for verdict in view.verdicts] == [None, "identical answers", None]
+    assert len(view.judgments) == 2 * 2
 
 
 def test_conversations_have_scores_as_a_whole_and_for_each_turn(server: JudgeServer, tmp_path: Path) -> None:
@@ -347,3 +352,95 @@ def test_what_else_a_judge_states_is_a_measure(server: JudgeServer, tmp_path: Pa
     assert (values["tuned"].value, values["tuned"].n) == (1.0, COUNT)
     assert values["base"].value == 0.0 and values["base"].missing == COUNT - values["base"].n > 0
     assert values["base"].reason == "the judge's answer does not state it"
+
+
+def test_identical_answers_are_ties_without_a_call_counted_and_shown(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    server.script = lambda body, number: prefers(
+        "A" if "longer" in body["messages"][1]["content"].split("RESPONSE B")[0] else "B"
+    )
+    same = {f"e{place:02}": f"short {place}" for place in range(5)}
+    given = {"base": answers("short"), "tuned": answers("much longer") | same}
+    run = run_of(tmp_path, judged_by(server), **given)
+    assert len(server.requests) == 2 * (COUNT - 5)
+    (rate,) = run.rows(records.StoredWinRate)
+    assert (rate.wins, rate.ties, rate.losses, rate.failed) == (COUNT - 5, 5, 0, 0)
+    ties = run.rows(records.Verdict, outcome="tie")
+    assert {(row.reason, row.consistent) for row in ties} == {("identical answers", None)}
+    progress = [row for row in run.rows(records.Progress, run_id=run.run_id) if row.phase == "judge"]
+    assert [(row.done, row.total) for row in progress] == [(2 * (COUNT - 5), 2 * (COUNT - 5))]
+    connection = history.attach(connect(tmp_path / "store"))
+    found = judging.judging(connection, run.run_id)
+    said = [each.text for each in about_match(found, found.win_rates[0])]
+    connection.close()
+    assert "5 of 12 pairs are identical answers: ties without a call" in said
+    assert any("both orders agree on 100%" in text and "of 7 pairs" in text for text in said)
+
+
+def test_a_plan_may_have_identical_answers_judged(server: JudgeServer, tmp_path: Path) -> None:
+    given = {"base": answers("short"), "tuned": answers("short")}
+    server.script = lambda body, number: prefers("tie")
+    run = run_of(tmp_path, judged_by(server) + "\n[judging]\njudge_identical = true\n", **given)
+    assert {row.consistent for row in run.rows(records.Verdict)} == {True} and server.requests
+
+
+@pytest.mark.parametrize("kind", ["pairwise", "pointwise"])
+def test_a_judge_whose_first_answers_cannot_be_read_pauses_the_run_and_is_asked_again(
+    server: JudgeServer, tmp_path: Path, kind: str
+) -> None:
+    server.script = lambda body, number: says("As a language model, I enjoyed both.")
+    plan = recorded_plan(
+        tmp_path, examples(), {"base": answers("short"), "tuned": answers("much longer")},
+        '[metrics]\nuse = ["length"]\n' + judged_by(server, kind=kind, concurrency=2),
+    )  # fmt: skip
+    run_id = queue(tmp_path / "store", plan)
+    with pytest.raises(Paused, match="none of its first 20 answers could be read") as paused:
+        carry_out(tmp_path / "store", run_id)
+    assert "'As a language model, I enjoyed both.'" in str(paused.value)
+    server.script = graded if kind == "pointwise" else lambda body, number: prefers("A")
+    run = carry_out(tmp_path / "store", run_id)
+    stored = run.rows(records.StoredRating if kind == "pointwise" else records.StoredJudgment)
+    assert len(stored) == 2 * COUNT and {row.failure for row in stored} == {None}
+
+
+def test_a_baseline_may_be_the_accepted_candidate_of_an_earlier_run(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    server.script = lambda body, number: prefers(
+        "A" if "newer" in body["messages"][1]["content"].split("RESPONSE B")[0] else "B"
+    )
+    judge, store = judged_by(server), tmp_path / "store"
+    first = run_of(tmp_path, judge)
+    with opened(store) as connection:
+        people.mark(connection, first.run_id, "accept", "tuned", "ann")
+    plan = tmp_path / "plan.toml"
+    items = [*examples(), {"id": "new", "query": "New?"}]
+    items[0]["query"] = "Asked otherwise?"
+    (tmp_path / "tuned.jsonl").write_text(
+        "".join(json.dumps({"id": item["id"], "response": "newer"}) + "\n" for item in items)
+    )
+    (tmp_path / "examples.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    text = plan.read_text()
+    plan.write_text(text.replace('outputs = "base.jsonl"', 'run = "accepted"'))
+    run = carry_out(store, queue(store, plan))
+    base = id_of(run, "base")
+    (model,) = run.rows(records.StoredModel, id=base)
+    assert ((model.details or {})["run"], (model.details or {})["model"]) == (first.run_id, "tuned")
+    given = run.rows(records.StoredResponse, model_id=base)
+    assert [row.text for row in given if row.text] == [f"much longer {place}" for place in range(1, COUNT)]
+    assert {row.reason for row in given if row.text is None} == {
+        f"run {first.run_id} asked something else under this id",
+        f"run {first.run_id} has no answer to this example",
+    }
+    (rate,) = [row for row in run.rows(records.StoredWinRate) if row.baseline_id == base]
+    assert (rate.wins, rate.failed) == (COUNT - 1, 2)
+
+
+def test_a_plan_against_an_accepted_run_needs_one(tmp_path: Path) -> None:
+    plan = recorded_plan(tmp_path, examples(), {"base": answers("short"), "tuned": answers("longer")}, "")
+    text = plan.read_text().replace('outputs = "base.jsonl"', 'run = "accepted"')
+    plan.write_text(text)
+    database.prepare(tmp_path / "store")
+    found = {row.subject: (row.level, row.message) for row in check(read_plan(plan), tmp_path / "store")}
+    assert found["model base"] == ("error", f"no run of {read_plan(plan).name} is accepted yet")

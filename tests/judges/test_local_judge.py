@@ -158,6 +158,7 @@ def test_a_run_is_judged_on_this_machine_alone(tmp_path: Path) -> None:
     make_judge(tmp_path / "judge", RELATIVE)
     examples = [{"id": f"e{place}", "query": f"Question {place}?"} for place in range(6)]
     texts = {f"e{place}": "An answer." for place in range(6)}
+    others = dict.fromkeys(texts, "Another.")
     rest = """
 [metrics]
 use = ["length"]
@@ -166,7 +167,7 @@ name = "prometheus"
 local = "judge"
 format = "prometheus"
 """
-    plan = recorded_plan(tmp_path, examples, {"base": texts, "tuned": texts}, rest)
+    plan = recorded_plan(tmp_path, examples, {"base": texts, "tuned": others}, rest)
     run = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
     (rate,) = run.rows(records.StoredWinRate, turn=0)
     assert (rate.ties, rate.win_rate, rate.position_bias) == (6, 0.5, 1.0)

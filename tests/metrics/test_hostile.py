@@ -53,7 +53,7 @@ ANSWERS = {
     "not a number": "NaN Infinity -inf 1e999 -1e999",
     "NaN in JSON": '{"a": NaN, "b": Infinity, "c": 1e999}',
     "digits": "9" * 10_000,
-    "deep JSON": '{"a":' * 50_000,
+    "deep JSON": '{"a":' * 20_000,
     "deep closed JSON": "[" * 50_000 + "]" * 50_000,
     "many openings": "{ [ " * 20_000,
     "marks": "!" * 50_000,
@@ -61,10 +61,10 @@ ANSWERS = {
     "commas": "1," * 20_000 + "1111",
 }
 LONG = {
-    "words": "the printer burns again " * 45_000,
-    "one word": "a" * 1_000_000,
-    "lines": "yes\nno\n" * 150_000,
-    "Chinese": "打印机着火了" * 160_000,
+    "words": "the printer burns again " * 9_000,
+    "one word": "a" * 200_000,
+    "lines": "yes\nno\n" * 30_000,
+    "Chinese": "打印机着火了" * 32_000,
 }
 
 
@@ -97,11 +97,11 @@ def test_hostile_text_on_either_side(name: str) -> None:
 
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("kind", LONG)
-def test_an_answer_of_a_megabyte_takes_seconds_at_most(name: str, kind: str) -> None:
+def test_an_answer_of_two_hundred_thousand_characters_takes_seconds_at_most(name: str, kind: str) -> None:
     metric = load_metric(name, SETTINGS[name])
     began = time.process_time()
     check(metric, REFERENCES["foreign" if kind == "Chinese" else "plain"], LONG[kind])
-    assert time.process_time() - began < 30
+    assert time.process_time() - began < 6
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -10,7 +10,7 @@ import pytest
 from engine.decision.decision import decide
 from engine.gates.checks import cut_alerts
 from store import database
-from store.read.answers import AnswerCount
+from store.read.answers import AnswerCount, answer_counts, cut_answers
 from store.session import opened
 from tests.cli.conftest import Assay
 from tests.cli.conftest import assay as assay
@@ -53,22 +53,38 @@ def counts(name: str, cut: int, of: int) -> AnswerCount:
 @pytest.mark.parametrize(
     ("base", "tuned", "found"),
     [
-        ((0, 40), (2, 40), None),
-        ((0, 40), (3, 40), ("warning", None, 0.075)),
+        ((0, 40), (3, 40), None),  # 7.5 %, and so few that 3 % would be no surprise
+        ((0, 400), (30, 400), ("warning", None, 0.075)),
         ((0, 40), (10, 40), ("warning", None, 0.25)),
         ((0, 40), (12, 40), ("critical", "base", 0.3)),
+        ((0, 3), (1, 3), ("note", "base", 1 / 3)),  # may be chance
         ((6, 40), (12, 40), ("warning", None, 0.3)),  # the base has half of that
         ((0, 0), (12, 40), ("warning", None, 0.3)),  # how the base's answers ended is not known
         ((40, 40), (0, 40), ("warning", "base", 1.0)),
+        ((30, 40), (12, 40), ("warning", "base", 0.75)),  # of the two the one with the larger share
         ((0, 40), (0, 0), None),
     ],
 )
 def test_many_cut_answers_are_an_alert(
     base: tuple[int, int], tuned: tuple[int, int], found: tuple[str, str | None, float] | None
 ) -> None:
-    alerts = cut_alerts([counts("base", *base), counts("tuned", *tuned)], ["tuned"], ["base"])
+    ends = {
+        name: {str(place): (int(place < cut), 1) for place in range(of)}
+        for name, (cut, of) in (("base", base), ("tuned", tuned))
+    }
+    alerts = cut_alerts(ends, ["tuned"], ["base"])
     assert [(a.severity, a.baseline, a.evidence.value) for a in alerts] == ([found] if found else [])  # type: ignore[attr-defined]
     assert all("max_new_tokens" in alert.message for alert in alerts)
+
+
+def test_cut_answers_are_counted_by_example(store: Path) -> None:
+    with opened(store) as connection:
+        found, totals = cut_answers(connection, 2), answer_counts(connection, 2)
+    assert any(row.ended_by_length for row in totals)
+    for row in totals:
+        own = found.get(row.model, {}).values()
+        counted = sum(cut for cut, _ in own), sum(ended for _, ended in own)
+        assert counted == (row.ended_by_length, row.ended)
 
 
 def test_what_nobody_knows_is_no_zero() -> None:

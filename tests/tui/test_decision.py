@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from engine.decision.decision import AnsweredQuestion, Decision, Topic, decide, decision_values
+from engine.decision.decision import AnsweredQuestion, Decision, Topic, decide, decision_values, headline
 from engine.decision.facts import similar_scores
 from store.read.rows import AlertRow
 from store.read.slices import SliceScoreRow
@@ -100,6 +100,37 @@ def test_a_checkpoint_chosen_on_its_own_examples_is_not_settled(
     assert ("one of the best 3 of 9 checkpoints by perplexity on 50" in verdict.reasons[0]) == (
         word != "ship"
     )
+
+
+def test_what_a_checkpoint_was_chosen_by_does_not_show_that_it_forgot_nothing(store: Path) -> None:
+    """By a benchmark, or held to a corpus; another one that is kept settles it."""
+    sweep = {"kept": True, "value": 0.9, "of": 9, "keep": 3, "sample": 50, "on_examples": 0}
+    by_task = {"sweep": sweep | {"measure": "arithmetic"}}
+    verdict = decided(store, details=by_task)
+    assert verdict.word == "inconclusive"
+    assert verdict.reasons[0] == (
+        "what it forgot is unknown: not settled: it was chosen as one of the best 3 of 9 checkpoints by "
+        "arithmetic, which favours it there; judge it by another corpus or benchmark"
+    )
+    corpus = benchmark(0.0, kind="corpus", measure="perplexity:general", direction="lower")
+    verdict = decided(store, [*GOOD, corpus], details=by_task)
+    assert verdict.word == "ship"
+    assert "arithmetic · acc not settled: it was chosen" in answer(verdict, "forgotten").answer
+    held = {"sweep": sweep | {"measure": "perplexity:general", "held_to": "arithmetic"}}
+    assert decided(store, [*GOOD, corpus], details=held).word == "inconclusive"
+    bits = {"sweep": sweep | {"measure": "bits_per_byte:general"}}
+    assert decided(store, [*GOOD[:2], corpus], details=bits).word == "inconclusive"
+    lost = decided(store, [*GOOD[:2], benchmark(-0.3)], details=by_task)
+    assert answer(lost, "forgotten").standing == "bad"  # what favours it explains no drop
+
+
+def test_a_gain_on_the_benchmark_that_chose_it_shows_nothing(store: Path) -> None:
+    sweep = {"kept": True, "value": 0.9, "of": 9, "keep": 3, "sample": 50, "on_examples": 0}
+    gain = benchmark(0.08, baseline_value=0.5)
+    assert answer(decided(store, [gain]), "base").standing == "good"
+    verdict = decided(store, [gain], details={"sweep": sweep | {"measure": "arithmetic"}})
+    assert answer(verdict, "base").standing == "open"
+    assert any("checkpoints by arithmetic" in reason for reason in verdict.reasons)
 
 
 def test_a_failed_gate_without_its_alert_never_ships(store: Path) -> None:
@@ -302,7 +333,7 @@ def test_cost_stands_beside_the_bases(store: Path) -> None:
     scores = (("base", "tokens_per_second", 100.0), ("tuned", "tokens_per_second", 60.0))
     found = answer(decided(store, scores=scores), "cost")
     said = "60.00 tokens/s, base 100.0; one measurement each, so no verdict"
-    assert (found.standing, found.answer) == ("good", said)
+    assert (found.standing, found.answer) == ("neutral", said)
 
 
 def test_changes_are_told_against_the_finished_run_of_that_name_before(store: Path) -> None:
@@ -352,8 +383,25 @@ def test_a_score_that_is_better_on_what_training_resembles_says_so() -> None:
 
     values = {"direction": "higher", "low": 0.0, "high": 1.0, "unit": "", "version": "1", "source": ""}
     metric = StoredMetric(run_id=1, position=0, measure="exact_match", meaning="", settings=None, **values)
-    for p, better in ((0.01, True), (0.4, False)):
+    for p, standing in ((0.01, "better"), (0.4, "inconclusive"), (None, "not tested")):
         rows = [row("similar to training", 0.9, p), row("unlike training", 0.5, 0.01)]
         [found] = similar_scores(rows, "tuned", ["exact_match", "rougeL"], [metric])
-        assert found.is_better is better
-        assert found.said == "exact_match 0.900 on 50 like a training question, 0.500 on the rest"
+        assert found.said == (
+            f"exact_match 0.900 on 50 like a training question, 0.500 on the rest: {standing}"
+        )
+
+
+def test_several_candidates_are_summed_up_and_the_best_named_where_a_gain_is_known() -> None:
+    words = {"a": ("ship", 0.9), "b": ("ship", 0.6), "c": ("inconclusive", None), "d": ("don't ship", 1.0)}
+    decided = [Decision(name, word, (), (), gain) for name, (word, gain) in words.items()]  # type: ignore[arg-type]
+    assert headline(decided) == "2 ship · 1 inconclusive · 1 don't; best: a"
+    assert headline(decided[2:]) == "1 inconclusive · 1 don't"
+    assert headline(decided[:1]) == ""
+
+
+def test_of_two_candidates_the_one_that_may_be_shipped_stands_first(store: Path) -> None:
+    run_id = told(store, full={"parameters": 2_000})
+    with opened(store) as connection:
+        found = decide(connection, run_id)
+    assert [verdict.candidate for verdict in found] == ["tuned", "full"]
+    assert [verdict.word for verdict in found] == ["ship", "inconclusive"]

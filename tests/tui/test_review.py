@@ -181,7 +181,7 @@ async def test_a_missing_answer_shows_its_reason(own_store: Path) -> None:
         assert "no answer: the server answered 500 four times" in ui.text
 
 
-async def test_worst_first_starts_with_the_greatest_loss_of_the_measure(
+async def test_worst_first_starts_with_the_candidate_s_own_failures_beside_the_reference(
     own_store: Path, settled: Settled
 ) -> None:
     async with opened(own_store) as ui:
@@ -190,8 +190,11 @@ async def test_worst_first_starts_with_the_greatest_loss_of_the_measure(
         assert "worst rougeL first" in ui.text
         screen = ui.screen
         assert isinstance(screen, ReviewScreen) and screen._review is not None
-        known = [item.difference for item in screen._review.items if item.difference is not None]
+        known = [
+            (item.value, item.difference or 0.0) for item in screen._review.items if item.value is not None
+        ]
         assert known == sorted(known)
+        assert "right against reference" in ui.text
         await ui.press("W")
         assert "worst" not in ui.lines[1]
 

@@ -30,9 +30,18 @@ def test_the_first_screen_of_a_new_folder(snap_compare: Any, tmp_path: Path, set
 async def test_a_row_has_outcome_win_rate_alerts_and_age(store_folder: Path) -> None:
     async with opened(store_folder, run=None, size=(120, 30)) as ui:
         row = next(line for line in ui.lines if "tickets-v2" in line)
-        for part in ("#2", "− gate failed", "good, overfit, no-effect", "%", "3 crit 2 warn", "1d"):
+        for part in (
+            "#2",
+            "− gate failed",
+            "−2 ?1 good",
+            "%",
+            "3 crit 2 warn",
+            "1d",
+        ):
             assert part in row
         assert "+ passed" in ui.text and "▶ running" in ui.text
+    async with opened(store_folder, run=None, size=(160, 30)) as ui:
+        assert "1 inconclusive · 2 don't; best: good" in ui.text
 
 
 async def test_the_trend_shows_the_measures_of_the_run_and_t_the_next_ones(store_folder: Path) -> None:

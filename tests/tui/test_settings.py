@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from textual.content import Content
 
 from engine.errors import BadInput
 from tests.tui.conftest import Settled
@@ -19,6 +20,7 @@ from tui.app.terminal import MOST_BYTES, ascii_only, sequence, to_file
 from tui.app.themes import THEMES, fitting
 from tui.keys import REGISTRY
 from tui.screens import RUN_SCREENS, load
+from tui.widgets.lines import arrows
 
 
 def settings(text: str, folder: Path, **given: object) -> AppSettings:
@@ -149,7 +151,15 @@ def test_ascii_output_is_ascii_of_the_same_width(text: str) -> None:
 
 
 def test_what_the_app_draws_has_a_likeness_in_ascii() -> None:
-    assert ascii_only("✓ finished · −0.62 … 包 ▁█") == "+ finished . -0.62 . ?? _#"
+    assert ascii_only("✓ finished · −0.62 … 包 ▁█") == "+ finished . -0.62 ~ ?? _#"
+
+
+async def test_arrows_are_two_characters_in_ascii_and_columns_stay_in_line(store_folder: Path) -> None:
+    async with opened(store_folder, "decision", run=2, settings=AppSettings(ascii=True)) as ui:
+        await ui.press("right_square_bracket")
+        assert "0.820 -> 0.200" in ui.text and "→" not in ui.text
+    shown = arrows(Content("cut 0.1 → 0.2   n 12   p 0.03"))
+    assert shown.plain == "cut 0.1 -> 0.2  n 12   p 0.03"
 
 
 async def test_reading_alone_writes_nothing_and_says_so(own_store: Path) -> None:

@@ -22,7 +22,7 @@ from tui.app.settings import AppSettings
 from tui.app.themes import THEMES
 from tui.keys import EVERYWHERE, REGISTRY, bindings, written
 from tui.screens import NAMES, load
-from tui.screens.base import AssayScreen
+from tui.screens.base import AssayScreen, InHand
 from tui.screens.control import Control
 from tui.screens.runs import RunsScreen
 from tui.screens.watch import NoStore, StoreFailed, StoreWatch
@@ -60,6 +60,8 @@ class AssayApp(App[int], inherit_bindings=False):
         self.control = Control(self, self)
         self.now = now
         self.run_id: int | None = None
+        self.ascii = self.settings.ascii  # a terminal, or a font, that has nothing but ASCII
+        self._in_hand: dict[int, InHand] = {}  # by run, the latest last
         self._first = (screen or "live", run) if run is not None or screen not in (None, "runs") else None
         self._stale = False
         self._typed: deque[Event] = deque()  # waits until the key in front of it has acted
@@ -175,6 +177,8 @@ class AssayApp(App[int], inherit_bindings=False):
             # Read off the screen: the message that the cursor moved may still be on its way.
             run_id = self.front.run_at_cursor
         self.run_id = run_id if run_id is not None else self.run_id
+        if self.run_id is not None and self.front.example_at_cursor is not None:
+            self.in_hand(self.run_id).example_id = self.front.example_at_cursor
         while len(self.screen_stack) > 2:
             self.pop_screen()
         if name == "runs":
@@ -189,6 +193,15 @@ class AssayApp(App[int], inherit_bindings=False):
             self.switch_screen(screen)
         else:
             self.push_screen(screen)
+
+    def in_hand(self, run_id: int) -> InHand:
+        """What the person has in hand of a run; at first, models of the names that the run before has."""
+        before = next(reversed(self._in_hand.values()), InHand())
+        known = self._in_hand.pop(run_id, None)
+        self._in_hand[run_id] = known or InHand(
+            before.candidate, before.baseline, before.judge, is_taken=before.is_taken
+        )
+        return self._in_hand[run_id]
 
     def action_go(self, name: str) -> None:
         self.go(name)

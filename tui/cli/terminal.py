@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from engine.compare.forgetting import Conclusion
 from engine.data.leak import TIER_WORDS
-from engine.decision.decision import AnsweredQuestion, Decision
+from engine.decision.decision import AnsweredQuestion, Decision, headline
 from engine.decision.families import family_of, rank, summarize
 from engine.decision.judges import Said
 from engine.gates.figures import relative
@@ -101,7 +101,7 @@ def print_head(found: RunSections) -> None:
 
 
 WORD_SIGNS = {"ship": "+", "don't ship": "-", "inconclusive": "?"}
-ANSWER_SIGNS = {"good": "+", "bad": "-", "open": "?", "missing": "·"}
+ANSWER_SIGNS = {"good": "+", "bad": "-", "open": "?", "neutral": "=", "missing": "·"}
 
 
 def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
@@ -110,6 +110,8 @@ def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
         out("no candidate to decide on")
         return
     heading("Decision")
+    if said := headline(verdicts):
+        paragraph(said)
     for verdict in verdicts:
         word = verdict.word.upper() if verdict.word == "don't ship" else verdict.word
         out(strong(printable(f"{WORD_SIGNS[verdict.word]} {verdict.candidate}: {word}")))
@@ -119,7 +121,7 @@ def print_decision(verdicts: Sequence[Decision], *, full: bool = False) -> None:
             for answer in verdict.answers:
                 _print_answer(answer)
     if full:
-        paragraph("+ good · - bad · ? inconclusive · · not known")
+        paragraph("+ good · - bad · ? inconclusive · = without a verdict · · not known")
 
 
 def _print_answer(answer: AnsweredQuestion) -> None:
@@ -794,7 +796,7 @@ def _print_slices(section: SlicesSection, *, everything: bool, find: str) -> Non
     for (candidate, baseline), rows in pairs.items():
         _print_slices_of(f"{candidate} / {baseline}", rows)
     if len(shown) < len(found):
-        paragraph("p is Holm-corrected for all slices and measures; --slices shows all of them")
+        paragraph("p is Holm-corrected for all slices and measures (of no gate: apart); --slices shows them")
 
 
 def _print_uncompared(slices: Mapping[tuple[str, str], list[SliceScoreRow]]) -> None:

@@ -36,7 +36,7 @@ from tui.text.output import number
 
 WORST = 10  # slices in a table
 MOST_GROUPS = 20  # of questions
-_SIGNS = {"good": "▲", "bad": "▼", "open": "○", "missing": "–"}
+_SIGNS = {"good": "▲", "bad": "▼", "open": "○", "neutral": "=", "missing": "–"}
 _SEVERITIES = {"critical": "‼", "warning": "!", "note": "·"}
 _CLASSES = {"ship": "good", "don't ship": "bad"}
 _SIDES: dict[str, plots.Side] = {

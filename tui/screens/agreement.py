@@ -226,7 +226,7 @@ class AgreementScreen(RunScreen):
         super().__init__(run_id)
         self._read: AgreementData | None = None
         self._found: dict[str, Any] | None = None
-        self._place = 0
+        self._place: int | None = None  # among the matches; None: where the models and the judge in hand are
         self._computing = False
 
     def compose(self) -> ComposeResult:
@@ -322,6 +322,8 @@ class AgreementScreen(RunScreen):
         if not matches:
             pane.show(worst)
             return
+        if self._place is None:
+            self._place = self._in_hand(matches)
         self._place %= len(matches)
         match = matches[self._place]
         self.query_one("#match", Line).set(match_line(match, self._place, len(matches)))
@@ -338,8 +340,23 @@ class AgreementScreen(RunScreen):
     # Keys
 
     def action_match(self, step: int) -> None:
-        self._place += step
-        self.redraw()
+        matches = self._found["matches"] if self._found is not None else []
+        if matches and self._place is not None:
+            self._place = (self._place + step) % len(matches)
+            shown = matches[self._place]
+            self.hand.judge = shown["judge"]
+            self.hand.take(shown["candidate"], shown["baseline"])
+            self.refresh_title()
+            self.redraw()
+
+    def _in_hand(self, matches: Sequence[Found]) -> int:
+        """The match that has most in common with what is in hand: the candidate first."""
+        judge, pair = self.hand.judge, self.pair
+
+        def common(match: Found) -> tuple[bool, bool, bool]:
+            return match["candidate"] == pair[0], match["baseline"] == pair[1], match["judge"] == judge
+
+        return max(range(len(matches)), key=lambda place: common(matches[place]))
 
     def action_label(self) -> None:
         self._review("random")
@@ -362,7 +379,9 @@ class AgreementScreen(RunScreen):
         from tui.screens.review.screen import ReviewScreen
 
         matches = self._found["matches"] if self._found is not None else []
-        match = matches[self._place % len(matches)] if matches else {"candidate": None, "baseline": None}
+        match = (
+            matches[(self._place or 0) % len(matches)] if matches else {"candidate": None, "baseline": None}
+        )
         judge = match["judge"] if queue == "human" else None
         sides = match["candidate"], match["baseline"]
         self.app.push_screen(ReviewScreen(self.run_id, *sides, show=queue, search=search, judge=judge))

@@ -56,6 +56,7 @@ class AlertsScreen(FilteredScreen, RunScreen):
         super().__init__(run_id)
         self._all_runs = False
         self._alerts: list[AlertRow] = []
+        self._about = ""  # the candidate in hand when its alerts were last gone to
 
     def compose(self) -> ComposeResult:
         yield from self.framed(
@@ -82,7 +83,17 @@ class AlertsScreen(FilteredScreen, RunScreen):
         empty = "no alert holds these words" if self._search else f"no alerts in {whose}"
         found = [alert for alert in self._alerts if self._search.lower() in _searched(alert)]
         self.rows.show(found, key=lambda alert: alert.id, empty=empty)
+        self._go_to_candidate()
         self.redraw()
+
+    def _go_to_candidate(self) -> None:
+        """Puts the cursor on the first alert of the candidate that was taken in hand."""
+        if not self.hand.is_taken or self.hand.candidate == self._about:
+            return
+        self._about = self.hand.candidate
+        of = [(alert.run_id, alert.candidate) for alert in self.rows.items]
+        if (self.run_id, self._about) in of:
+            self.rows.go_to(of.index((self.run_id, self._about)))
 
     def on_rows_moved(self, event: "Rows.Moved") -> None:
         self.redraw()
@@ -120,6 +131,9 @@ class AlertsScreen(FilteredScreen, RunScreen):
         """Opens what the alert rests on: benchmark questions, leaks, or the answers that did worst."""
         from tui.screens import load
 
+        if alert.run_id == self.run_id and alert.candidate in self.names("candidate"):
+            self.hand.take(alert.candidate)
+            self._about = alert.candidate
         opens = kind_of(alert.kind).opens
         if opens == "benchmark questions" and alert.baseline is not None:
             from tui.screens.samples import SamplesScreen

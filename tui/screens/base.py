@@ -1,6 +1,7 @@
 """What all screens share: a title line, a footer, questions at the bottom, and reading the store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from textual import work
@@ -11,7 +12,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from tui.screens.watch import NoStore, StoreFailed, StoreWatch
-from tui.text.gate import cut, join, plain, wrap
+from tui.text.gate import cut, join, middle, one_line, plain, wrap
 from tui.widgets.lines import Line, Lines, Pane
 from tui.widgets.menu import Footer
 
@@ -75,10 +76,34 @@ class RunControl(Protocol):
     def cancel(self, run_id: int) -> None: ...
 
 
+@dataclass(slots=True)
+class InHand:
+    """What a person has in hand of one run. All its screens are about it; what one shows is in hand."""
+
+    candidate: str = ""
+    baseline: str = ""
+    judge: str = ""
+    example_id: int | None = None  # which Review is to open at
+    is_taken: bool = False  # whether the person took the candidate, rather than found it there
+
+    def take(self, candidate: str | None = None, baseline: str | None = None) -> None:
+        if candidate is not None and candidate != self.candidate:
+            self.candidate, self.is_taken = candidate, True
+        self.baseline = self.baseline if baseline is None else baseline
+
+    def keep(self, candidates: Sequence[str], baselines: Sequence[str]) -> None:
+        """Puts the run's first models in the place of those that it does not have."""
+        if self.candidate not in candidates:
+            self.candidate = next(iter(candidates), "")
+        if self.baseline not in baselines:
+            self.baseline = next(iter(baselines), "")
+
+
 class Workbench(Protocol):
     """The app, as its screens see it."""
 
     run_id: int | None  # the run that the next screen is about
+    ascii: bool  # whether the terminal has ASCII alone
     now: Callable[[], float]  # the time as people see it
     kept: dict[str, object]  # what screens keep of their state until the app is left
 
@@ -94,6 +119,7 @@ class Workbench(Protocol):
     @property
     def front(self) -> "AssayScreen | None": ...
 
+    def in_hand(self, run_id: int) -> InHand: ...
     def go(self, name: str, run_id: int | None = None) -> None: ...
     def store_failed(self, message: str) -> None: ...
 
@@ -197,6 +223,11 @@ class AssayScreen(Screen[None]):
         return None
 
     @property
+    def example_at_cursor(self) -> int | None:
+        """The example that Review is to open at; None where that is the one where the person left off."""
+        return None
+
+    @property
     def copied(self) -> str:
         """What `y` copies: the row under the cursor, or the text that has the focus."""
         return self.focused.copied if isinstance(self.focused, Lines) else ""
@@ -285,13 +316,30 @@ class AssayScreen(Screen[None]):
             footer.asked()
 
 
+LEAST_PAIR = 8  # cells for the models in the title
+
+
 class RunScreen(AssayScreen):
-    """A screen about one run. `read_run` gets the run's id; `show` gets (the run, what it returned)."""
+    """A screen about one run and its models in hand. `show_run` gets what `read_run` returned."""
 
     def __init__(self, run_id: int) -> None:
         super().__init__()
         self.run_id = run_id
         self.run: Run | None = None
+        self._models_by_role: dict[str, list[str]] = {}
+
+    def names(self, role: str) -> list[str]:
+        """The run's models as "candidate" or "baseline", without those that a sweep dropped."""
+        return self._models_by_role.get(role, [])
+
+    @property
+    def hand(self) -> InHand:
+        return self.assay.in_hand(self.run_id)
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """The candidate and the baseline that the screen is about, each "" where the run has none."""
+        return self.hand.candidate, self.hand.baseline
 
     @property
     def alive(self) -> bool:
@@ -308,27 +356,46 @@ class RunScreen(AssayScreen):
         phase = f"in {self.run.phase}" if self.run.status == "running" and self.run.phase else ""
         parts = [
             Content(self.NAME),
-            join([plain(cut(self.run.name, 30), "bold"), f" #{self.run_id}"]),
+            join([plain(cut(self.run.name, 24), "bold"), f" #{self.run_id}"]),
             status(self.run.status),
             Content("") if self.hides_outcome else outcome(self.run.passed, ended=is_ended(self.run)),
             plain(f"imported from {cut(self.run.imported, 20)}" if self.run.imported else "", "$muted"),
             plain(phase, "$muted"),
         ]
-        return join([part for part in parts if part], "  ")
+        said = join([part for part in parts if part], "  ")
+        room = self.size.width - said.cell_length - len("assay") - 4
+        return said if self.hides_outcome else join([said, self._in_title(room)], "  ")
 
-    def read(self, connection: "Connection") -> "tuple[Run, Any]":
-        from store.read.history import run
+    def _in_title(self, room: int) -> Content:
+        """The models in hand, as far as there is room."""
+        candidate, baseline = self.pair
+        if not candidate or room < LEAST_PAIR:
+            return Content("")
+        against = f" against {baseline}" if baseline else ""
+        if len(candidate) + len(against) > room:
+            against = ""
+        return join(
+            [plain(middle(candidate, room - len(against)), "bold $brand"), one_line(against, "$muted")]
+        )
 
-        return run(connection, self.run_id), self.read_run(connection)
+    def read(self, connection: "Connection") -> "tuple[Run, dict[str, list[str]], Any]":
+        from store.read.history import models, run
+
+        names: dict[str, list[str]] = {}
+        for model in models(connection, self.run_id):
+            if not model.is_cut:
+                names.setdefault(model.role, []).append(model.name)
+        return run(connection, self.run_id), names, self.read_run(connection)
 
     def read_run(self, connection: "Connection") -> Any:
         """What the screen shows of the run. Runs on the store's thread."""
         return None
 
-    def show(self, data: "tuple[Run, Any]") -> None:
-        self.run = data[0]
+    def show(self, data: "tuple[Run, dict[str, list[str]], Any]") -> None:
+        self.run, self._models_by_role, found = data
+        self.hand.keep(self.names("candidate"), self.names("baseline"))
+        self.show_run(found)
         self.refresh_title()
-        self.show_run(data[1])
 
     def show_run(self, data: Any) -> None:
         """Puts what `read_run` returned into the widgets."""

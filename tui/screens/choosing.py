@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tui.screens.base import AssayScreen
+from textual.events import ScreenResume
+
+from tui.screens.base import AssayScreen, RunScreen
 
 
 class CommandResult(NamedTuple):
@@ -84,37 +86,29 @@ class FilteredScreen(AssayScreen):
         return found
 
 
-class PairScreen(AssayScreen):
-    """A screen about one candidate and one baseline, each "" where the run has none."""
-
-    _candidate = ""
-    _baseline = ""
-
-    def names(self, role: str) -> list[str]:
-        """The models to choose from as "candidate" or "baseline"."""
-        raise NotImplementedError
+class PairScreen(RunScreen):
+    """A screen about the candidate and the baseline in hand, with keys that take others."""
 
     def paired(self) -> None:
         """Shows the pair."""
         self.redraw()
 
-    def keep_pair(self) -> None:
-        """Keeps the models that are still there; the first ones replace the others."""
-        candidates, baselines = self.names("candidate"), self.names("baseline")
-        self._candidate = _kept(candidates, self._candidate)
-        self._baseline = _kept(baselines, self._baseline)
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        super().on_screen_resume(event)
+        if self.run is not None:  # another screen may have taken other models in hand
+            self._paired()
 
     def action_candidate(self, step: int) -> None:
-        self._candidate = neighbour(self.names("candidate"), self._candidate, step)
-        self.paired()
+        self.hand.take(candidate=neighbour(self.names("candidate"), self.pair[0], step))
+        self._paired()
 
     def action_baseline(self, step: int) -> None:
-        self._baseline = neighbour(self.names("baseline"), self._baseline, step)
+        self.hand.take(baseline=neighbour(self.names("baseline"), self.pair[1], step))
+        self._paired()
+
+    def _paired(self) -> None:
         self.paired()
-
-
-def _kept(names: Sequence[str], name: str) -> str:
-    return name if name in names else next(iter(names), "")
+        self.refresh_title()
 
 
 def neighbour(names: Sequence[str], name: str, step: int) -> str:

@@ -4,15 +4,16 @@ from dataclasses import dataclass
 
 from textual.app import ComposeResult
 from textual.content import Content
+from textual.events import ScreenResume
 
 from engine.decision.changes import read_before
-from engine.decision.decision import AnsweredQuestion, Decision, verdicts
+from engine.decision.decision import AnsweredQuestion, Decision, headline, verdicts
 from engine.decision.facts import CandidateFacts, cases, read
 from store.read.history import Connection
 from store.records.alert import kind_of
 from tui.keys import bindings
 from tui.screens.base import RunScreen
-from tui.text.gate import fit, join, one_line, plain, wrap
+from tui.text.gate import fit, join, middle, one_line, plain, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
 
@@ -32,13 +33,14 @@ class Lead:
 @dataclass(frozen=True, slots=True)
 class Page:
     verdicts: list[Decision]
-    leads: list[Lead]
+    leads: dict[str, Lead]  # by candidate
     before: int | None  # the run that changes are told against
 
 
 def read_page(connection: Connection, run_id: int) -> Page:
     found, before = cases(read(connection, run_id)), read_before(connection, run_id)
-    return Page(verdicts(found, before), list(map(_lead, found)), before.run.id if before else None)
+    leads = {case.name: _lead(case) for case in found}
+    return Page(verdicts(found, before), leads, before.run.id if before else None)
 
 
 def _lead(case: CandidateFacts) -> Lead:
@@ -70,6 +72,7 @@ STANDINGS = {
     "good": ("+", "$good"),
     "bad": ("−", "$bad"),
     "open": ("?", "$warn"),
+    "neutral": ("=", ""),
     "missing": ("·", "$muted"),
 }
 WORD = 14  # cells
@@ -90,7 +93,7 @@ def name_width(verdicts: list[Decision], width: int) -> int:
 def head(verdict: Decision, names: int, width: int) -> Content:
     """A candidate's line: name, word, the weightiest reason."""
     why = one_line(verdict.reasons[0]) if verdict.reasons else Content("")
-    cells = [fit(verdict.candidate, names), fit(word(verdict), WORD)]
+    cells = [fit(middle(verdict.candidate, names), names), fit(word(verdict), WORD)]
     return join([*cells, fit(why, max(0, width - names - WORD - 4))], "  ")
 
 
@@ -142,8 +145,8 @@ class DecisionScreen(RunScreen):
 
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
-        self._page = Page([], [], None)
-        self._names = LEAST_NAME
+        self._page = Page([], {}, None)
+        self._name_width = LEAST_NAME
 
     def compose(self) -> ComposeResult:
         yield from self.framed(
@@ -169,19 +172,39 @@ class DecisionScreen(RunScreen):
         self._page = data
         self.redraw()
 
-    def _candidate(self, verdict: Decision, width: int) -> Content:
-        return head(verdict, self._names, width)
+    def names(self, role: str) -> list[str]:
+        """The candidates as they stand here."""
+        shown = [verdict.candidate for verdict in self._page.verdicts]
+        return shown if shown and role == "candidate" else super().names(role)
 
-    def redraw(self) -> None:
-        self._names = name_width(self._page.verdicts, self.size.width)
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        super().on_screen_resume(event)
+        self._go_to_candidate()
+
+    def _heading(self) -> Content:
+        """What came of several candidates; over a single one the columns' names."""
+        if said := headline(self._page.verdicts):
+            return join(["  ", plain(middle(said, self.size.width - 2), "$heading")])
         titles = [
-            fit(Content("  candidate"), self._names + 2),
+            fit(Content("  candidate"), self._name_width + 2),
             fit(Content("decision"), WORD),
             Content("why"),
         ]
-        heading = join(titles, "  ").stylize("$heading") if self._page.verdicts else Content("")
-        self.query_one("#heading", Line).set(heading)
+        return join(titles, "  ").stylize("$heading") if self._page.verdicts else Content("")
+
+    def _go_to_candidate(self) -> None:
+        names = self.names("candidate")
+        if self._page.verdicts and self.hand.candidate in names:
+            self.candidates.go_to(names.index(self.hand.candidate))
+
+    def _candidate(self, verdict: Decision, width: int) -> Content:
+        return head(verdict, self._name_width, width)
+
+    def redraw(self) -> None:
+        self._name_width = name_width(self._page.verdicts, self.size.width)
+        self.query_one("#heading", Line).set(self._heading())
         self.candidates.show(self._page.verdicts, key=lambda verdict: verdict.candidate)
+        self._go_to_candidate()
         self._show_candidate()
 
     def _show_candidate(self) -> None:
@@ -209,10 +232,12 @@ class DecisionScreen(RunScreen):
         self.query_one("#evidence", Pane).show(lines, keep_place=False)
 
     def on_rows_moved(self, event: Rows.Moved) -> None:
-        if event.rows is self.candidates:
-            self._show_candidate()
-        else:
+        if event.rows is not self.candidates:
             self._show_evidence()
+        elif self.is_current and self.candidates.item is not None:
+            self.hand.take(self.candidates.item.candidate)
+            self.refresh_title()
+            self._show_candidate()
 
     def action_candidate(self, step: int) -> None:
         count = len(self._page.verdicts)
@@ -223,8 +248,8 @@ class DecisionScreen(RunScreen):
 
     @property
     def _lead(self) -> Lead | None:
-        place = self.candidates.cursor
-        return self._page.leads[place] if place < len(self._page.leads) else None
+        verdict = self.candidates.item
+        return self._page.leads.get(verdict.candidate) if verdict is not None else None
 
     def on_rows_opened(self, event: Rows.Opened) -> None:
         if event.rows is self.candidates:
@@ -257,7 +282,8 @@ class DecisionScreen(RunScreen):
             case "slices":
                 from tui.screens.slices import SlicesScreen
 
-                self.app.push_screen(SlicesScreen(self.run_id, lead.candidate, lead.base))
+                self.hand.take(baseline=lead.base)
+                self.app.push_screen(SlicesScreen(self.run_id))
             case "data":
                 from tui.screens.splits.screen import SplitsScreen
 
@@ -271,5 +297,5 @@ class DecisionScreen(RunScreen):
             case topic:
                 from tui.screens.compare.screen import CompareScreen
 
-                baseline = lead.prompted if topic == "prompt" else lead.base
-                self.app.push_screen(CompareScreen(self.run_id, lead.candidate, baseline or ""))
+                self.hand.take(baseline=lead.prompted if topic == "prompt" else lead.base)
+                self.app.push_screen(CompareScreen(self.run_id))

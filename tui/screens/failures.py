@@ -141,6 +141,13 @@ class FailureLogScreen(RunScreen):
         self._alike = None
         self._draw_answers()
 
+    @property
+    def example_at_cursor(self) -> int | None:
+        row = self.answers.item if self.focused is self.answers else None
+        return (
+            row.example_id if row is not None and getattr(row, "run_id", self.run_id) == self.run_id else None
+        )
+
     # Keys
 
     def on_rows_opened(self, event: Rows.Opened) -> None:

@@ -9,14 +9,13 @@ from textual.content import Content
 
 from engine.decision import judges
 from engine.decision.judges import Said
-from store.read import history, judging
+from store.read import judging
 from store.read.history import Connection
 from store.read.judging import DisputeRow, JudgeUse, JudgingResults, MeanRow, RankingRow
-from store.read.rows import ModelRow, WinRateRow
+from store.read.rows import WinRateRow
 from tui.keys import bindings
-from tui.screens.base import RunScreen
 from tui.screens.choosing import PairScreen
-from tui.text.gate import MISSING, cut, fit, join, one_line, plain, wrap
+from tui.text.gate import MISSING, cut, fit, join, middle, one_line, plain, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Columns, FlexColumn, Rows
 
@@ -214,14 +213,13 @@ SMALL = 30  # lines of terminal up to which a screen is small
 
 @dataclass(frozen=True, slots=True)
 class JudgesData:
-    """A run's judges, the models that they compare, and what they see differently."""
+    """A run's judges, and what they see differently."""
 
-    models: list[ModelRow]
     found: JudgingResults
     disputes: list[DisputeRow]
 
 
-class JudgesScreen(PairScreen, RunScreen):
+class JudgesScreen(PairScreen):
     """Judges and rubrics side by side on one match, with everything about the selected one below."""
 
     NAME = "Judges"
@@ -236,10 +234,9 @@ class JudgesScreen(PairScreen, RunScreen):
     JudgesScreen #differ { padding: 0 1; }
     """
 
-    def __init__(self, run_id: int, candidate: str | None = None, baseline: str | None = None) -> None:
+    def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
         self._judged: JudgesData | None = None
-        self._candidate, self._baseline = candidate or "", baseline or ""
 
     def compose(self) -> ComposeResult:
         yield from self.framed(
@@ -263,25 +260,30 @@ class JudgesScreen(PairScreen, RunScreen):
 
     def read_run(self, connection: Connection) -> JudgesData:
         found = judging.judging(connection, self.run_id)
-        return JudgesData(
-            history.models(connection, self.run_id), found, judging.disputes(connection, found.judges)
-        )
+        return JudgesData(found, judging.disputes(connection, found.judges))
 
     def show_run(self, data: JudgesData) -> None:
-        self._judged = data
-        matches = [(row.candidate, row.baseline) for row in data.found.win_rates]
-        if matches and (self._candidate, self._baseline) not in matches:
-            self._candidate, self._baseline = matches[0]
-        elif not matches:
-            self.keep_pair()
+        first, self._judged = self._judged is None, data
         self.redraw()
+        names = [judge.name for judge in data.found.judges]
+        if first and self.hand.judge in names:
+            self.table.go_to(names.index(self.hand.judge))
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """The match in hand; where no judge saw it, the candidate's first one, else the run's."""
+        matches = (
+            [(row.candidate, row.baseline) for row in self._judged.found.win_rates] if self._judged else []
+        )
+        hand = super().pair
+        if hand in matches or not matches:
+            return hand
+        return next((match for match in matches if match[0] == hand[0]), matches[0])
 
     def names(self, role: str) -> list[str]:
         """The models on one side of a match: those that judges saw there, else those of the role."""
-        if self._judged is None:
-            return []
-        played = [getattr(row, role) for row in self._judged.found.win_rates]
-        return list(dict.fromkeys(played)) or [m.name for m in self._judged.models if m.role == role]
+        played = [getattr(row, role) for row in self._judged.found.win_rates] if self._judged else []
+        return list(dict.fromkeys(played)) or super().names(role)
 
     def redraw(self) -> None:
         if self._judged is None:
@@ -300,10 +302,11 @@ class JudgesScreen(PairScreen, RunScreen):
         self.disputes.styles.height = DISPUTES if self.size.height <= SMALL else self.size.height // 3
 
     def _match(self) -> Content:
+        candidate, baseline = self.pair
         pair = [
-            plain(cut(self._candidate or "no candidate", 22), "bold"),
+            plain(middle(candidate or "no candidate", 22), "bold"),
             Content.styled(" against ", "$muted"),
-            plain(cut(self._baseline or "no baseline", 22), "bold"),
+            plain(middle(baseline or "no baseline", 22), "bold"),
         ]
         note = " · ! is a reason for doubt" if self._judged and self._judged.found.judges else ""
         return join([*pair, Content.styled(note, "$muted")])
@@ -311,13 +314,13 @@ class JudgesScreen(PairScreen, RunScreen):
     def _row(self, judge: JudgeUse, width: int) -> Content:
         if self._judged is None:
             return Content("")
-        return draw(judge, self._judged.found, self._candidate, self._baseline, width)
+        return draw(judge, self._judged.found, *self.pair, width)
 
     def _draw_judge(self) -> None:
         if self._judged is None:
             return
         judge, width = self.table.item, self.size.width - 2
-        lines = about(judge, self._judged.found, self._candidate, self._baseline, width)
+        lines = about(judge, self._judged.found, *self.pair, width)
         self.query_one("#about", Pane).show(lines, keep_place=False)
         rows = disputed(judge, self._judged.disputes)
         self.query_one("#differ", Line).set(self._differ(judge, len(rows)))
@@ -335,7 +338,13 @@ class JudgesScreen(PairScreen, RunScreen):
         """The lower half follows once the cursor rests: holding a key writes two lines a step."""
         if event.rows is self.table:
             judge = self.table.item
+            self.hand.judge = judge.name if judge else self.hand.judge
             self.set_timer(SETTLE_SECONDS, lambda: self._draw_judge() if self.table.item is judge else None)
+
+    @property
+    def example_at_cursor(self) -> int | None:
+        row = self.disputes.item if self.focused is self.disputes else None
+        return row.example_id if row is not None else None
 
     # Keys
 
@@ -353,7 +362,7 @@ class JudgesScreen(PairScreen, RunScreen):
         if row is not None:
             self.app.push_screen(
                 ReviewScreen(
-                    self.run_id, row.candidate, row.baseline or self._baseline, example_id=row.example_id
+                    self.run_id, row.candidate, row.baseline or self.pair[1], example_id=row.example_id
                 )
             )
 

@@ -134,6 +134,16 @@ class History(NamedTuple):
     total: int
 
 
+class RunOutcome(NamedTuple):
+    """What came of a run's candidates: in words, and for a narrow column in signs, each with the best."""
+
+    words: str
+    signs: str
+
+
+WIDE = 150  # cells of a terminal in which the words have room
+
+
 class RunTrend(NamedTuple):
     """The measures of one run, and some of them over the runs on the same eval set, oldest first."""
 
@@ -169,6 +179,7 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
         self._wanted = PAGE
         self._trend = RunTrend((), ())
         self._first_measure = 0
+        self._decided: dict[RunRow, RunOutcome] = {}  # of runs with several candidates
 
     def compose(self) -> ComposeResult:
         yield from self.framed(
@@ -204,12 +215,19 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
             f"#{row.id}",
             join([one_line(row.name), one_line(f" [{row.tags}]", "$muted")]) if row.tags else row.name,
             ended or status(row.status),
-            row.candidates or "",
+            self._candidates(row),
             percent(row.win_rate),
             join(alerts, " "),
             short_age(self.assay.now() - row.created),
         ]
         return COLUMNS.row(cells, width)
+
+    def _candidates(self, row: "RunRow") -> str:
+        """Their names; of several that were decided on, what came of them, and the best."""
+        decided = self._decided.get(row)
+        if decided is None:
+            return row.candidates or ""
+        return decided.words if self.size.width >= WIDE else decided.signs
 
     # Reading
 
@@ -227,6 +245,7 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
         self.refresh_title()
         self.redraw()
         self._read_trend()
+        self._decide()
 
     def show_nothing(self) -> None:
         self._welcome(True)
@@ -270,7 +289,23 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
         if row is None or not self.is_current:
             return
         self.assay.run_id = row.id
-        self.set_timer(SETTLE_SECONDS, lambda: self._read_trend() if self.rows.item is row else None)
+        self.set_timer(SETTLE_SECONDS, lambda: self._settled() if self.rows.item is row else None)
+
+    def _settled(self) -> None:
+        self._read_trend()
+        self._decide()
+
+    @work(group="decided", exclusive=True)
+    async def _decide(self) -> None:
+        """Reads what was decided of the runs in sight that have several candidates, one after another."""
+        rows = self.rows
+        for row in rows.items[rows.top : rows.top + rows.size.height]:
+            if row not in self._decided and is_ended(row) and ", " in (row.candidates or ""):
+                try:
+                    self._decided[row] = await self.assay.store.ask(_outcome, row.id)
+                except StoreFailed:
+                    return  # whatever is wrong with the store, the list of runs says it
+                rows.redraw()
 
     def on_rows_near_end(self, event: "Rows.NearEnd") -> None:
         if len(self._history.rows) == self._wanted:
@@ -333,6 +368,17 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
     @property
     def controlled(self) -> int | None:
         return self.run_at_cursor
+
+
+def _outcome(connection: "Connection", run_id: int) -> RunOutcome:
+    from engine.decision.decision import decide, headline
+    from tui.screens.decision import WORDS
+
+    found = decide(connection, run_id)
+    words = [each.word for each in found]
+    signs = (f"{sign[0]}{words.count(word)}" for word, (sign, _) in WORDS.items() if word in words)
+    best = found[0].candidate if found and found[0].gain is not None else ""
+    return RunOutcome(headline(found), f"{' '.join(signs)} {best}".strip())
 
 
 def _trend(connection: "Connection", run_id: int, first: int) -> RunTrend:

@@ -34,7 +34,7 @@ class SamplesScreen(RunScreen):
 
     def __init__(self, run_id: int, candidate: str, baseline: str, task: str) -> None:
         super().__init__(run_id)
-        self._pair = (candidate, baseline)
+        self._compared = (candidate, baseline)
         self._benchmark = task
 
     def compose(self) -> ComposeResult:
@@ -44,13 +44,13 @@ class SamplesScreen(RunScreen):
         )
 
     def title_line(self) -> Content:
-        about = one_line(f"{self._benchmark}: {self._pair[0]} against {self._pair[1]}", "bold")
+        about = one_line(f"{self._benchmark}: {self._compared[0]} against {self._compared[1]}", "bold")
         return join([self.NAME, about, f"run {self.run_id}"], "  ")
 
     def read_run(self, connection: "Connection") -> "list[BenchmarkSampleRow]":
         from store.read import answers
 
-        return answers.benchmark_samples(connection, self.run_id, *self._pair, self._benchmark)
+        return answers.benchmark_samples(connection, self.run_id, *self._compared, self._benchmark)
 
     def show_run(self, data: "list[BenchmarkSampleRow]") -> None:
         self.query_one("#heading", Line).set(join(["  ", COLUMNS.heading(self.size.width - 2)]))
@@ -64,7 +64,7 @@ class SamplesScreen(RunScreen):
         row: BenchmarkSampleRow | None = self.query_one("#samples", Rows).item
         lines: list[Content] = []
         if row is not None:
-            candidate, baseline = self._pair
+            candidate, baseline = self._compared
             for name, text in (
                 ("question", row.question),
                 ("target", row.target),

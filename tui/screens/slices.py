@@ -7,15 +7,13 @@ from functools import lru_cache
 from textual.app import ComposeResult
 from textual.content import Content
 
-from store.read import history, slices
+from store.read import slices
 from store.read.history import Connection
-from store.read.rows import ModelRow
 from store.read.slices import SliceRow, SliceScoreRow
 from tui.keys import bindings
-from tui.screens.base import RunScreen
 from tui.screens.choosing import FilteredScreen, PairScreen
 from tui.screens.compare.lines import difference, interval, value
-from tui.text.gate import MISSING, cut, join, plain, wrap
+from tui.text.gate import MISSING, cut, join, middle, plain, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Columns, FlexColumn, Rows
 
@@ -108,14 +106,13 @@ def _score(score: SliceScoreRow) -> Content:
 
 @dataclass(frozen=True, slots=True)
 class SlicesData:
-    """A run's slices and the models that they compare."""
+    """A run's slices, and each model's values on them."""
 
-    models: list[ModelRow]
     rows: list[SliceRow]
     scores: list[SliceScoreRow]
 
 
-class SlicesScreen(PairScreen, FilteredScreen, RunScreen):
+class SlicesScreen(PairScreen, FilteredScreen):
     """The slices of one measure, or of all, for one candidate and one baseline."""
 
     NAME = "Slices"
@@ -129,16 +126,9 @@ class SlicesScreen(PairScreen, FilteredScreen, RunScreen):
     SlicesScreen #explained { height: 4; padding: 0 1; border-top: solid $rule; }
     """
 
-    def __init__(
-        self,
-        run_id: int,
-        candidate: str | None = None,
-        baseline: str | None = None,
-        measure: str | None = None,
-    ) -> None:
+    def __init__(self, run_id: int, measure: str | None = None) -> None:
         super().__init__(run_id)
         self._slices: SlicesData | None = None
-        self._candidate, self._baseline = candidate or "", baseline or ""
         self._measure, self._chosen = measure, measure
 
     def compose(self) -> ComposeResult:
@@ -151,29 +141,20 @@ class SlicesScreen(PairScreen, FilteredScreen, RunScreen):
 
     def read_run(self, connection: Connection) -> SlicesData:
         return SlicesData(
-            [model for model in history.models(connection, self.run_id) if not model.is_cut],
             slices.slices(connection, self.run_id),
             slices.slice_scores(connection, self.run_id),
         )
 
     def show_run(self, data: SlicesData) -> None:
         self._slices = data
-        self.keep_pair()
         self.redraw()
-
-    def names(self, role: str) -> list[str]:
-        return [model.name for model in self._slices.models if model.role == role] if self._slices else []
 
     def redraw(self) -> None:
         if self._slices is None:
             return
-        pair = [
-            row
-            for row in self._slices.rows
-            if row.candidate == self._candidate and row.baseline == self._baseline
-        ]
+        pair = [row for row in self._slices.rows if (row.candidate, row.baseline) == self.pair]
         if not self._slices.rows:
-            pair = slices.untested(self._slices.scores, self._candidate, self._baseline)
+            pair = slices.untested(self._slices.scores, *self.pair)
         found = [
             row
             for row in pair
@@ -187,11 +168,12 @@ class SlicesScreen(PairScreen, FilteredScreen, RunScreen):
         self._explain()
 
     def _pair(self, found: list[SliceRow]) -> Content:
+        candidate, baseline = self.pair
         against = join(
             [
-                plain(cut(self._candidate or "no candidate", 20), "bold"),
+                plain(middle(candidate or "no candidate", 20), "bold"),
                 Content.styled(" against ", "$muted"),
-                plain(cut(self._baseline or "no baseline", 20), "bold"),
+                plain(middle(baseline or "no baseline", 20), "bold"),
             ]
         )
         worse = sum(row.standing == "worse" for row in found)
@@ -211,7 +193,8 @@ class SlicesScreen(PairScreen, FilteredScreen, RunScreen):
         return "no slices were computed: they need five examples that both models have values on"
 
     def _columns(self) -> Columns:
-        return columns(cut(self._baseline, 7), cut(self._candidate, 7), self._measure is None)
+        candidate, baseline = self.pair
+        return columns(middle(baseline, 7), middle(candidate, 7), self._measure is None)
 
     def _row(self, row: SliceRow, width: int) -> Content:
         return draw(row, self._columns(), width, measure=self._measure is None)

@@ -10,7 +10,7 @@ from tui.screens.base import RunScreen
 from tui.screens.choosing import FilteredScreen
 from tui.text.gate import join, number, one_line, plain, short_age, signed, wrap
 from tui.widgets.lines import Line, Pane
-from tui.widgets.plot import Spot, only_ascii, plot
+from tui.widgets.plot import Spot, plot
 from tui.widgets.rows import Columns, FlexColumn, Rows
 
 if TYPE_CHECKING:
@@ -128,7 +128,9 @@ class TrendsScreen(FilteredScreen, RunScreen):
         pane = self.query_one("#plot", Pane)
         spots = _spots(trend)
         chosen = len(spots) - 1 - self.rows.cursor if self.rows.item is not None else None
-        drawn = spots and plot(spots, pane.size.width, pane.size.height, chosen=chosen, ascii=only_ascii())
+        drawn = spots and plot(
+            spots, pane.size.width, pane.size.height, chosen=chosen, ascii=self.assay.ascii
+        )
         pane.show(drawn or [])
         step = self.rows.item
         self.query_one("#why", Pane).show(wrap(_why(step), self.size.width - 2) if step else [])

@@ -151,8 +151,7 @@ def _on_similar(
     for model in models:
         if model.role == "candidate":
             for row in similar_scores(slice_scores, model.name, primary(metrics), metrics):
-                better = ": better there than chance explains" if row.is_better else ""
-                yield f"{model.name}: {row.said}{better}"
+                yield f"{model.name}: {row.said}"
 
 
 def _without_leaks(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from engine.decision.decision import Decision, decide
+from engine.decision.decision import Decision, decide, headline
 from store.read import history, live, slices
 from store.read.answers import AnswerCount, answer_counts, long_texts
 from store.read.datasets import test_uses
@@ -51,6 +51,10 @@ class RunSections:
     def run(self) -> Run:
         return self.overview.run
 
+    @property
+    def headline(self) -> str:
+        return headline(self.decision)
+
 
 def gather(connection: Connection, run_id: int) -> RunSections:
     """Reads one run. Raises StoreError when there is no such run."""
@@ -75,7 +79,7 @@ def gather(connection: Connection, run_id: int) -> RunSections:
         measures=measures(models, metrics, scores, comparisons, alerts),
         judging=judging(judges),
         benchmarks=benchmarks(models, benchmark_rows, slices.corpora(connection, run_id)),
-        forgetting=forgotten(comparisons),
+        forgetting=forgotten(comparisons, models),
         slices=SlicesSection(
             slices.slices(connection, run_id), slice_scores, slices.disparities(connection, run_id)
         ),

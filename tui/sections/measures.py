@@ -67,8 +67,8 @@ def _asked(details: Mapping[str, Any] | None) -> str:
     return f"{said}; no lm_eval command gives these numbers: {reason}" if reason else said
 
 
-def forgotten(comparisons: Sequence[ComparisonRow]) -> ForgettingSection:
-    rows = forgetting(comparisons)
+def forgotten(comparisons: Sequence[ComparisonRow], models: Sequence[ModelRow]) -> ForgettingSection:
+    rows = forgetting(comparisons, models)
     return ForgettingSection(rows, conclusions(rows))
 
 

@@ -222,7 +222,7 @@ def _sweep(models: Sequence[ModelRow]) -> SweepSection | None:
         for model, found in ranked
     ]
     checkpoints.sort(key=lambda checkpoint: (checkpoint.rank is None, checkpoint.rank or 0))
-    said = next((chosen(model) for model, _ in ranked if model.chosen_on), "")
+    said = next(filter(None, (chosen(model) for model, _ in ranked)), "")
     return SweepSection(asked["measure"], asked.get("held_to"), asked["sample"], said, tuple(checkpoints))
 
 

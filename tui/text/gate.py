@@ -71,6 +71,16 @@ def cut(text: str, cells: int) -> str:
     return set_cell_size(shown, cells - 1) + ELLIPSIS if cells > 0 else ""
 
 
+def middle(text: str, cells: int) -> str:
+    """Like `cut`, with the ellipsis in the middle: names of one family differ at their ends."""
+    shown = printable(text.replace("\n", "⏎"))
+    spare = cells - len(ELLIPSIS)
+    if cell_len(shown) <= cells or spare < 2:
+        return cut(text, cells)
+    tail = set_cell_size(shown[::-1], spare - spare // 3)[::-1]
+    return set_cell_size(shown, spare // 3) + ELLIPSIS + tail
+
+
 def join(parts: Iterable[Content | str], between: str = "") -> Content:
     """One content out of several; those of type str are the app's own words."""
     return Content(between).join([Content(part) if isinstance(part, str) else part for part in parts])

@@ -43,8 +43,12 @@ class Lines(Widget):
         """What lies under the visible line `y`."""
         return self.visual_style
 
+    def _as_shown(self, y: int) -> Content:
+        """The line as this terminal can show it."""
+        return arrows(self.line(y)) if getattr(self.app, "ascii", False) else self.line(y)
+
     def render_line(self, y: int) -> Strip:
-        content, style = self._drawn[y] = self.line(y), self.base_style(y)
+        content, style = self._drawn[y] = self._as_shown(y), self.base_style(y)
         strip = Strip(content.render_segments(style), content.cell_length)
         return strip.adjust_cell_length(self.size.width, style.background_style.rich_style)
 
@@ -54,7 +58,7 @@ class Lines(Widget):
             if y >= self.size.height:
                 del self._drawn[y]
                 continue
-            new, style = self.line(y), self.base_style(y)
+            new, style = self._as_shown(y), self.base_style(y)
             if style != old_style:
                 self.refresh(Region(0, y, self.size.width, 1))
             elif not new.is_same(old):
@@ -64,6 +68,16 @@ class Lines(Widget):
     def on_resize(self, event: Resize) -> None:
         self._drawn.clear()
         self.refresh()
+
+
+def arrows(content: Content) -> Content:
+    """Arrows in ASCII take two cells; a blank of the next gap makes room, so that columns stay in line."""
+    while (place := content.plain.find("→")) >= 0:
+        content = content[:place] + "->" + content[place + 1 :]
+        gap = content.plain.find("  ", place + 2)
+        if gap >= 0:
+            content = content[:gap] + content[gap + 1 :]
+    return content
 
 
 def _changed(old: Content, new: Content) -> tuple[int, int]:

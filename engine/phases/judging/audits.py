@@ -18,6 +18,7 @@ from engine.plan.plan import Judge as JudgePlan
 from engine.stats.winrate import POINTS, Outcome, Points, bradley_terry, win_rate
 from store import records
 from store.records.alert import Alert, ConstantAnswerEvidence, KinEvidence
+from store.records.judging import IDENTICAL
 
 MEASURE = "constant_answer_wins"
 TOLERATED = 0.10
@@ -196,7 +197,13 @@ def _judged(work: Work, verdicts: list[records.Verdict]) -> Mapping[str, list[Ju
         candidate, baseline = texts.get(row.candidate_id, {}), texts.get(row.baseline_id, {})
         if place in candidate and place in baseline:
             matches[match_name(names[row.candidate_id], names[row.baseline_id])].append(
-                Judged(row.outcome, row.consistent, candidate[place], baseline[place])
+                Judged(
+                    row.outcome,
+                    row.consistent,
+                    candidate[place],
+                    baseline[place],
+                    asked=row.reason != IDENTICAL,
+                )
             )
     return matches
 

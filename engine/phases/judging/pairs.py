@@ -21,6 +21,7 @@ from engine.phases.judging.shared import (
     match_item,
     match_name,
     paid,
+    readable,
     report_failure,
     tell_rejected,
     until_stopped,
@@ -30,6 +31,7 @@ from engine.plan.plan import Model
 from engine.stats.length_control import length_controlled
 from engine.stats.winrate import POINTS, ConfidenceSequence, Outcome, Winner, position_bias, win_rate
 from store import records
+from store.records.judging import IDENTICAL
 
 
 class Watch:
@@ -228,16 +230,22 @@ class Matchup:
         self._decided = {
             (row.example_id, row.turn) for row in work.recorder.rows(records.Verdict, **self.sides)
         }
+        self._identical: set[tuple[int, int]] = set()
         self._first: dict[tuple[int, int], Judgment] = {}
         self._rejected: list[str] = []
 
     def pairs(self, examples: Iterable[Example]) -> list[Pair]:
-        """Both models' answers to the examples; where one is missing, the failed verdict is stored."""
+        """Both models' answers to the examples.
+
+        Stores the verdicts that need no call: failed where an answer is missing, a tie where a language model
+        would be asked about two identical ones.
+        """
         candidate, baseline = (
             given_answers(self._work, self._candidate),
             given_answers(self._work, self._baseline),
         )
-        pairs, missing = [], []
+        skips = self._judge.is_language_model and not self._work.plan.judging.judge_identical
+        pairs, known = [], []
         for example in examples:
             place = self._work.example_ids[example.id]
             ours, theirs = candidate.get(place), baseline.get(place)
@@ -255,12 +263,21 @@ class Matchup:
                 pairs.append(pair)
             answered = range(0 if pair is None else 1 + pair.turns)
             for turn in (WHOLE, *turns_of(example)):
-                if turn not in answered and (place, turn) not in self._decided:
+                if turn not in answered:
                     silent = self._silent(turn, len(ours.turns) if ours else None)
-                    missing.append(self._verdict_row(place, turn, "failed", None, silent))
-        self._work.recorder.append([records.Verdict(**row) for row in missing])
-        self._decided |= {(row["example_id"], row["turn"]) for row in missing}
+                    known.append(self._verdict_row(place, turn, "failed", None, silent))
+                elif skips and pair is not None and pair.is_identical(turn):
+                    self._identical.add((place, turn))
+                    known.append(self._verdict_row(place, turn, "tie", None, IDENTICAL))
+        new = [row for row in known if (row["example_id"], row["turn"]) not in self._decided]
+        self._work.recorder.append([records.Verdict(**row) for row in new])
+        self._decided |= {(row["example_id"], row["turn"]) for row in new}
         return pairs
+
+    def calls_on(self, pairs: Iterable[Pair]) -> int:
+        """How many judgments the pairs need in all."""
+        places = {(self._work.example_ids[p.example.id], turn) for p in pairs for turn in range(1 + p.turns)}
+        return len(ORDERS) * len(places - self._identical)
 
     def play_all(self, pairs: Iterable[Pair]) -> None:
         for _ in self.play(pairs):
@@ -269,11 +286,12 @@ class Matchup:
     def play(self, pairs: Iterable[Pair]) -> Iterator[Decided]:
         """Judges what is not judged yet, and gives out each verdict once it is stored."""
         work, pairs = self._work, list(pairs)
-        total = len(ORDERS) * sum(1 + pair.turns for pair in pairs)
+        total = self.calls_on(pairs)
         meter = work.meter("judge", self.title, "judgments", total=total, done=len(self._winners))
         waiting: list[Judgment] = []
         clock = _Clock()
-        with closed_after(until_stopped(work, self._judge.judge(self._calls(pairs)))) as judgments:
+        asked = readable(work, self._judge_id, self._judge.judge(self._calls(pairs)))
+        with closed_after(until_stopped(work, asked)) as judgments:
             for judgment in judgments:
                 waiting += self._with_whole(judgment)
                 if self._judge.is_language_model or len(waiting) >= EMBEDDED_BATCH:
@@ -301,7 +319,7 @@ class Matchup:
             place = self._work.example_ids[pair.example.id]
             for turn in asked_turns(self._settings, pair.turns):
                 for order in ORDERS:
-                    if (place, turn, order) not in self._winners:
+                    if (place, turn, order) not in self._winners and (place, turn) not in self._identical:
                         yield Call(pair, order, turn)
 
     def _with_whole(self, judgment: Judgment) -> list[Judgment]:
@@ -398,7 +416,7 @@ def play_until_settled(work: Work, match: Matchup, examples: Sequence[Example]) 
                 watch.know(decided.pair.example.id, decided.outcome)
                 if watch.settled(threshold):
                     break
-    _record_saved(work, match, len(ORDERS) * sum(1 + pair.turns for pair in pairs))
+    _record_saved(work, match, match.calls_on(pairs))
 
 
 def threshold_of(work: Work) -> float:

@@ -17,7 +17,9 @@ from engine.phases.judging.shared import (
     Given,
     figures,
     given_answers,
+    measure_name,
     paid,
+    readable,
     report_failure,
     tell_rejected,
     until_stopped,
@@ -52,13 +54,6 @@ def rating_pieces(work: Work, settings: JudgePlan) -> Iterator[Piece]:
     count = sum(len(asked_turns(settings, len(turns_of(example)))) for example in examples)
     for model in work.plan.models:
         yield Piece("judge", _item(settings.name, model), "ratings", count)
-
-
-def measure_name(judge: str, criterion: str = "", turn: int = WHOLE) -> str:
-    """The measure that a judge's overall score, a criterion's grade, or the score of a turn is."""
-    if turn:
-        return f"judge:{judge}:turn {turn}"
-    return f"judge:{judge}:{criterion}" if criterion else f"judge:{judge}"
 
 
 def rating_measures(work: Work) -> list[Measure]:
@@ -183,7 +178,8 @@ class _Sheet:
         meter = work.meter("judge", title, "ratings", total=len(calls), done=len(self._done))
         todo = (call for call in calls if self._key(call) not in self._done)
         rejected: list[str] = []
-        for rating in until_stopped(work, self._rater.rate(todo)):
+        asked = readable(work, self._sides["judge_id"], self._rater.rate(todo))
+        for rating in until_stopped(work, asked):
             self._store(rating)
             rejected = tell_rejected(work, self._sides["judge_id"], self._rater, rejected)
             meter.advance(1, **paid([rating]))

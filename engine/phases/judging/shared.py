@@ -7,7 +7,7 @@ from typing import Any, TypedDict, TypeVar
 
 from engine.data.example import Example
 from engine.errors import Paused
-from engine.judges.judge import GradingOutcome, PairJudge, Rater
+from engine.judges.judge import WHOLE, GradingOutcome, PairJudge, Rater
 from engine.judges.questions import sendable
 from engine.phases.work import Work, closed_after
 from engine.plan.plan import Model
@@ -56,6 +56,7 @@ def spent(work: Work) -> float:
 
 
 T = TypeVar("T")
+SHOWN = 300  # characters of an answer that cannot be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,13 @@ def given_answers(work: Work, model: Model) -> dict[int, Given]:
     return {row.example_id: Given(row.text, tuple(row.turns or ())) for row in rows if row.text is not None}
 
 
+def measure_name(judge: str, criterion: str = "", turn: int = WHOLE) -> str:
+    """The measure that a judge's overall score, a criterion's grade, or the score of a turn is."""
+    if turn:
+        return f"judge:{judge}:turn {turn}"
+    return f"judge:{judge}:{criterion}" if criterion else f"judge:{judge}"
+
+
 def match_item(judge: str, candidate: Model, baseline: Model) -> str:
     """How the progress of one judge on one match is called."""
     return f"{judge} · {match_name(candidate.name, baseline.name)}"
@@ -144,6 +152,48 @@ def until_stopped(work: Work, outcomes: Iterator[T]) -> Iterator[T]:
             if not work.request():
                 raise
     work.checkpoint()
+
+
+FIRST = 20  # answers of a judge, of which at least one can be read
+Outcome = TypeVar("Outcome", bound=GradingOutcome)
+
+
+def readable(work: Work, judge_id: int, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+    """The outcomes; raises Paused where none of a judge's first answers can be read, and forgets them."""
+    (judge,) = work.recorder.rows(records.StoredJudge, id=judge_id)
+    tables: tuple[type[records.StoredJudgment | records.StoredRating], ...]
+    tables = (records.StoredJudgment, records.StoredRating)
+    reads = not judge.is_language_model or any(
+        None in work.recorder.column(table, "failure", judge_id=judge_id) for table in tables
+    )
+    # What lacks its inputs has made no attempt.
+    stored = () if reads else (row for each in tables for row in work.recorder.rows(each, judge_id=judge_id))
+    unread = sum(row.attempts > 0 for row in stored)
+    with closed_after(outcomes) as source:
+        for outcome in source:
+            yield outcome
+            reads = reads or outcome.failure is None
+            unread += outcome.attempts > 0
+            if not reads and unread >= FIRST:
+                _forget(work, judge)
+                raise Paused(
+                    f"judge {judge.name}: none of its first {FIRST} answers could be read: "
+                    f"{outcome.failure}. The last one: {sendable(outcome.raw)[:SHOWN]!r}",
+                    "resume once the model answers in the form that its prompt asks for, or start a new run "
+                    "with another model, rubric or prompt",
+                )
+
+
+def _forget(work: Work, judge: records.StoredJudge) -> None:
+    """Deletes all that a judge has said in this run."""
+    whole = measure_name(judge.name)
+    with work.recorder.transaction() as transaction:
+        for table in (records.StoredJudgment, records.StoredRating, records.Verdict):
+            transaction.clear(table, judge_id=judge.id)
+        for model_id in work.model_ids.values():
+            for name in work.recorder.column(records.StoredScore, "measure", model_id=model_id):
+                if name == whole or name.startswith(f"{whole}:"):
+                    transaction.clear(records.StoredScore, model_id=model_id, measure=name)
 
 
 def report_failure(work: Work, judge: str, example: Example, failure: str | None) -> None:

@@ -99,15 +99,16 @@ CompareLine = MeasureLine | JudgeLine | ForgettingLine
 
 def read_numbers(connection: Connection, run_id: int) -> Numbers:
     comparisons = history.comparisons(connection, run_id)
+    models = [model for model in history.models(connection, run_id) if not model.is_cut]
     return Numbers(
-        [model for model in history.models(connection, run_id) if not model.is_cut],
+        models,
         history.metrics(connection, run_id),
         history.model_scores(connection, run_id),
         comparisons,
         history.win_rates(connection, run_id),
         history.benchmarks(connection, run_id),
         slices.disparities(connection, run_id),
-        forgetting(comparisons),
+        forgetting(comparisons, models),
         answer_counts(connection, run_id),
     )
 

@@ -138,6 +138,7 @@ _STANDINGS = {
     "no worse": ("= ", ""),
     "inconclusive": ("= ", ""),
     "at the floor": ("= ", ""),
+    "not settled": ("= ", ""),
     "not tested": ("– ", "$muted"),
     "missing": ("– ", "$muted"),
 }

@@ -7,7 +7,7 @@ from textual.events import Resize
 from engine.decision.families import family_of
 from store.read.history import Connection
 from tui.keys import bindings
-from tui.screens.base import RunScreen, outcome
+from tui.screens.base import outcome
 from tui.screens.choosing import FilteredScreen, PairScreen
 from tui.screens.compare.data import (
     Entry,
@@ -26,7 +26,7 @@ from tui.screens.compare.data import (
 )
 from tui.screens.compare.lines import brief, declaration, draw, explained, label_lines
 from tui.sections.remarks import largest_noise
-from tui.text.gate import MISSING, cut, join, percent, plain
+from tui.text.gate import MISSING, cut, join, middle, percent, plain
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
 
@@ -34,7 +34,7 @@ FRAME = 6  # lines of the screen that the table does not have, the pane under it
 PANES = {"brief": brief, "details": explained, "about": declaration}
 
 
-class CompareScreen(PairScreen, FilteredScreen, RunScreen):
+class CompareScreen(PairScreen, FilteredScreen):
     NAME = "Compare"
     FOOTER = (
         "move.open", "compare.fold", "compare.slices", "compare.candidate", "compare.baseline",
@@ -50,10 +50,9 @@ class CompareScreen(PairScreen, FilteredScreen, RunScreen):
     CompareScreen #explained { height: 3; padding: 0 1; border-top: solid $rule; }
     """
 
-    def __init__(self, run_id: int, candidate: str = "", baseline: str = "") -> None:
+    def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
         self._numbers: Numbers | None = None
-        self._candidate, self._baseline = candidate, baseline
         self._pane = "brief"
         self._groups: list[FamilyGroup] = []
         self._open: frozenset[str] | None = None  # None while nobody folded anything: as much as fits
@@ -71,11 +70,7 @@ class CompareScreen(PairScreen, FilteredScreen, RunScreen):
 
     def show_run(self, data: Numbers) -> None:
         self._numbers = data
-        self.keep_pair()
         self._draw()
-
-    def names(self, role: str) -> list[str]:
-        return [model.name for model in self._numbers.models if model.role == role] if self._numbers else []
 
     def _draw(self) -> None:
         if self._numbers is None:
@@ -89,7 +84,7 @@ class CompareScreen(PairScreen, FilteredScreen, RunScreen):
 
     def _regroup(self) -> None:
         if self._numbers is not None:
-            self._groups = groups(self._numbers, self._candidate, self._baseline, self._search)
+            self._groups = groups(self._numbers, *self.pair, self._search)
 
     @property
     def _opened(self) -> frozenset[str]:
@@ -102,16 +97,16 @@ class CompareScreen(PairScreen, FilteredScreen, RunScreen):
         candidates, baselines = self.names("candidate"), self.names("baseline")
         if not candidates or not baselines or self._numbers is None:
             return Content.styled("this run has no candidate and baseline yet", "$muted")
-        passed = next(model.passed for model in self._numbers.models if model.name == self._candidate)
-        pair = (self._candidate, self._baseline)
-        noise = largest_noise(model for model in self._numbers.models if model.name in pair)
+        candidate, baseline = self.pair
+        passed = next(model.passed for model in self._numbers.models if model.name == candidate)
+        noise = largest_noise(model for model in self._numbers.models if model.name in self.pair)
         parts = [
-            join([plain(cut(self._candidate, 24), "bold"), Content.styled(" against ", "$muted")])
-            + plain(cut(self._baseline, 24), "bold"),
+            join([plain(middle(candidate, 24), "bold"), Content.styled(" against ", "$muted")])
+            + plain(middle(baseline, 24), "bold"),
             outcome(passed),
             self._cut_off(),
-            Content.styled(f"candidate {candidates.index(self._candidate) + 1}/{len(candidates)}", "$muted"),
-            Content.styled(f"baseline {baselines.index(self._baseline) + 1}/{len(baselines)}", "$muted"),
+            Content.styled(f"candidate {candidates.index(candidate) + 1}/{len(candidates)}", "$muted"),
+            Content.styled(f"baseline {baselines.index(baseline) + 1}/{len(baselines)}", "$muted"),
             Content.styled(f"noise floor {noise}", "$muted") if noise else Content(""),
             plain(f"only “{cut(self._search, 20)}”", "$warn") if self._search else Content(""),
         ]
@@ -120,7 +115,7 @@ class CompareScreen(PairScreen, FilteredScreen, RunScreen):
     def _cut_off(self) -> Content:
         """How often the baseline's and the candidate's answers had no room for more."""
         known = {row.model: row for row in self._numbers.answers} if self._numbers else {}
-        pair = [known.get(name) for name in (self._baseline, self._candidate)]
+        pair = [known.get(name) for name in reversed(self.pair)]
         if not any(row and row.ended_by_length for row in pair):
             return Content("")
         before, after = (percent(row.cut_share) if row else MISSING for row in pair)
@@ -129,12 +124,12 @@ class CompareScreen(PairScreen, FilteredScreen, RunScreen):
     def _row(self, entry: Entry, width: int) -> Content:
         if self._numbers is None:
             return Content("")
-        baseline = self._baseline
+        candidate, baseline = self.pair
         if isinstance(entry, FamilyHeading):
             baseline = entry.against or baseline
         elif isinstance(entry, MeasureLine):
             baseline = entry.cells[0].model
-        return draw(entry, tuple(ordered(self._numbers.models, self._candidate, baseline)), width)
+        return draw(entry, tuple(ordered(self._numbers.models, candidate, baseline)), width)
 
     def _explain(self) -> None:
         entry, width = self.table.item, self.size.width - 2
@@ -149,7 +144,7 @@ class CompareScreen(PairScreen, FilteredScreen, RunScreen):
             return []
         if family_of(entry.name, entry.declared.source) != "classification":
             return []
-        return label_lines(self._numbers.models, self._candidate, self._baseline, width)
+        return label_lines(self._numbers.models, *self.pair, width)
 
     def on_resize(self, event: Resize) -> None:
         super().on_resize(event)
@@ -166,14 +161,13 @@ class CompareScreen(PairScreen, FilteredScreen, RunScreen):
         entry = self.table.item
         if isinstance(entry, FamilyHeading):
             self.action_fold()
-        pair = (self._candidate, self._baseline)
         if isinstance(entry, JudgeLine):
-            self.app.push_screen(ReviewScreen(self.run_id, *pair, show="losses"))
+            self.app.push_screen(ReviewScreen(self.run_id, *self.pair, show="losses"))
         elif isinstance(entry, MeasureLine) and entry.kind == "metric":
-            self.app.push_screen(ReviewScreen(self.run_id, *pair, worst_by=entry.name))
+            self.app.push_screen(ReviewScreen(self.run_id, *self.pair, worst_by=entry.name))
         elif isinstance(entry, MeasureLine) and entry.kind == "benchmark":
             against = entry.cells[0].model
-            self.app.push_screen(SamplesScreen(self.run_id, self._candidate, against, task_of(entry.name)))
+            self.app.push_screen(SamplesScreen(self.run_id, self.pair[0], against, task_of(entry.name)))
         elif entry is not None and not isinstance(entry, FamilyHeading):
             self.say("this line has no examples of its own")
 
@@ -182,7 +176,7 @@ class CompareScreen(PairScreen, FilteredScreen, RunScreen):
 
         entry = self.table.item
         measure = entry.name if isinstance(entry, MeasureLine) and entry.kind == "metric" else None
-        self.app.push_screen(SlicesScreen(self.run_id, self._candidate, self._baseline, measure))
+        self.app.push_screen(SlicesScreen(self.run_id, measure))
 
     def action_pane(self, what: str) -> None:
         self._pane = "brief" if self._pane == what else what

@@ -126,9 +126,13 @@ class Wanted:
     example_id: int | None = None
     place: int = 0  # where to stand when the example is not in the queue
     blind: bool = False
-    resumed: bool = (
-        False  # go to where the person left off: in this queue, or with nothing asked in the newest
-    )
+    resumed: bool = False  # go to where the person left off in this queue
+    newest: bool = False  # or rather in the queue of the newest place, whichever that is
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing was asked for."""
+        return self == Wanted()
 
     @property
     def queue(self) -> str:
@@ -138,7 +142,7 @@ class Wanted:
     @property
     def place_key(self) -> str:
         """The queue as places are remembered by: all that was asked for but the place itself."""
-        asked = asdict(replace(self, example_id=None, place=0, resumed=False))
+        asked = asdict(replace(self, example_id=None, place=0, resumed=False, newest=False))
         return json.dumps({name: value for name, value in asked.items() if value}, sort_keys=True)
 
 
@@ -203,15 +207,19 @@ def read_review(connection: Connection, run_id: int, wanted: Wanted, person: str
     """None while the run has no candidate or no baseline."""
     known = models(connection, run_id)
     candidates = tuple(model for model in known if model.role == "candidate" and not model.is_cut)
-    # Candidates may have played each other: one that was asked for stands among the baselines.
-    baselines = tuple(model for model in known if model.role == "baseline" or model.name == wanted.baseline)
-    if not candidates or not baselines:
-        return None
     resumes = wanted.resumed
-    if replace(wanted, blind=False) == Wanted(resumed=True):
+    if wanted.newest:
         wanted = _newest(connection, run_id, wanted, person)
-    candidate, baseline = _chosen(candidates, wanted.candidate), _chosen(baselines, wanted.baseline)
-    wanted = replace(wanted, candidate=candidate.name, baseline=baseline.name, resumed=False)
+    if not candidates:
+        return None
+    candidate = _chosen(candidates, wanted.candidate)
+    # Candidates may have played each other: one that was asked for stands among the baselines.
+    against = {wanted.baseline} - {candidate.name}
+    baselines = tuple(model for model in known if model.role == "baseline" or model.name in against)
+    if not baselines:
+        return None
+    baseline = _chosen(baselines, wanted.baseline)
+    wanted = replace(wanted, candidate=candidate.name, baseline=baseline.name, resumed=False, newest=False)
     if wanted.example_id is None and resumes:
         found = left_at(connection, run_id, person, wanted.place_key)
         wanted = replace(wanted, example_id=found[1] if found else None)
@@ -290,14 +298,21 @@ def _lower(measure: str | None, measures: Sequence[StoredMetric]) -> bool:
 
 
 def _newest(connection: Connection, run_id: int, wanted: Wanted, person: str) -> Wanted:
-    """The queue and the place where the person left off last; what was asked for where there is none."""
+    """The queue and the place where the person left off last, with the models asked for where any were."""
     found = left_at(connection, run_id, person)
     try:
         before = Wanted(**json.loads(found[0]), example_id=found[1]) if found else wanted
     except (ValueError, TypeError):  # a queue of another version
         return wanted
     known = before.show in QUEUES or before.show.startswith((CATEGORY, SLICE))
-    return replace(before, blind=before.blind or wanted.blind) if known else wanted
+    if not known:
+        return wanted
+    return replace(
+        before,
+        candidate=wanted.candidate or before.candidate,
+        baseline=wanted.baseline or before.baseline,
+        blind=before.blind or wanted.blind,
+    )
 
 
 def _chosen(models: Sequence[ModelRow], name: str | None) -> ModelRow:

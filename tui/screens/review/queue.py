@@ -109,7 +109,8 @@ class QueueScreen(RunScreen):
         super().__init__(run_id)
         wanted = Wanted(candidate, baseline, show, search, worst_by, judge, example_id)
         # Who asks for the worst or for one example gets that, others go on where they were.
-        self._wanted = replace(wanted, resumed=worst_by is None and example_id is None and not search)
+        resumed = worst_by is None and example_id is None and not search
+        self._wanted = replace(wanted, resumed=resumed, newest=resumed and wanted.is_open)
         self._review: Review | None = None
         self.person = ""
         self._since = 0.0  # when the example came on the screen; a clock that is set back does not touch it
@@ -135,7 +136,14 @@ class QueueScreen(RunScreen):
     def on_mount(self) -> None:
         super().on_mount()
         self.person = self.assay.settings.annotator or user_name()
-        self._wanted = replace(self._wanted, blind=self.assay.settings.blind)
+        wanted, hand = replace(self._wanted, blind=self.assay.settings.blind), self.hand
+        if hand.example_id is not None:
+            wanted = replace(
+                wanted, example_id=wanted.example_id or hand.example_id, resumed=False, newest=False
+            )
+            hand.example_id = None
+        candidate, baseline = wanted.candidate or hand.candidate, wanted.baseline or hand.baseline
+        self._wanted = replace(wanted, candidate=candidate or None, baseline=baseline or None)
 
     def read_run(self, connection: Connection) -> tuple[Wanted, Review | None]:
         asked = self._wanted
@@ -149,7 +157,13 @@ class QueueScreen(RunScreen):
         self._review = review
         if review is not None:
             self._wanted = review.wanted
+            self.hand.take(*self.pair)
         self._draw()
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        review = self._review
+        return (review.candidate.name, review.baseline.name) if review is not None else super().pair
 
     def on_resize(self, event: Resize) -> None:
         super().on_resize(event)
@@ -347,9 +361,10 @@ class ChoosingScreen(QueueScreen):
         elif not choices:
             self.say("no measure here has a better and a worse end")
         else:
-            self._choose(
-                "worst first by", choices, lambda name: self._want(worst_by=name, keep_example=False)
-            )
+            self._choose("worst first by", choices, self._worst_first)
+
+    def _worst_first(self, measure: str) -> None:
+        self._want(worst_by=measure, keep_example=False)
 
     def action_in_order(self) -> None:
         self._want(worst_by=None)
@@ -384,6 +399,7 @@ def _other(models: Sequence[ModelRow], model: ModelRow, step: int) -> str:
 
 
 KEPT = "review look"
+AT_WORST = ViewOptions(view="right against reference")  # what is wrong shows there, until a view is chosen
 
 
 class LookingScreen(ChoosingScreen):
@@ -396,6 +412,13 @@ class LookingScreen(ChoosingScreen):
         kept = self.assay.kept.get(KEPT)
         if isinstance(kept, ViewOptions):
             self.query_one(Answers).look_at(kept)
+        elif self._wanted.worst_by is not None:
+            self.query_one(Answers).look_at(AT_WORST)
+
+    def _worst_first(self, measure: str) -> None:
+        super()._worst_first(measure)
+        if KEPT not in self.assay.kept:
+            self.query_one(Answers).look_at(AT_WORST)
 
     def _look_at(self, look: ViewOptions) -> None:
         self.assay.kept[KEPT] = look
