@@ -107,6 +107,9 @@ _ALERTS = {
 
 _DECISION = {
     "decision.worst": Action("w", "worst", "worst answers", "This candidate's worst answers first"),
+    "decision.flips": Action(
+        "f", "flips", "flips", "Examples that turned from right to wrong, then the other way round"
+    ),
     "decision.pane": Action(
         "tab", "focus_next", "questions", "Next pane: candidates, questions, the numbers"
     ),
