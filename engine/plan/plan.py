@@ -535,6 +535,16 @@ def _measured(plan: "Plan") -> list[str]:
     return names
 
 
+class Reviewing(Table):
+    """What people who label need: a text of `guidelines`, and `qualification`: pairs with known answers.
+
+    The items are labels of pairs in a form that `assay import labels` reads.
+    """
+
+    guidelines: File | None = None
+    qualification: File | None = None
+
+
 class Plan(Table):
     """A plan, with its text, the folder that its paths are relative to, and its file's name."""
 
@@ -547,6 +557,7 @@ class Plan(Table):
     judging: Judging = Judging()
     benchmarks: Benchmarks | None = None
     gates: Gates = Gates()
+    review: Reviewing = Reviewing()
     sweep: Sweep = Sweep()
     compute: Compute = Compute()
     text: str = ""
@@ -596,6 +607,7 @@ _TABLES: Mapping[str, frozenset[str]] = {
     "judging": _keys(Judging),
     "benchmarks": _keys(Benchmarks),
     "gates": _keys(Gates),
+    "review": _keys(Reviewing),
     "sweep": _keys(Sweep),
     "compute": _keys(Compute),
 }
