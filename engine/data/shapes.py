@@ -112,10 +112,15 @@ def _flattened(record: dict[str, Any]) -> dict[str, Any]:
     if isinstance(question, dict) and isinstance(question.get("stem"), str):
         parts = {key: value for key, value in question.items() if key != "stem"}
         return {**record, "question": question["stem"], **parts}
-    stem = "ctx" if record.get("endings") else "question_stem"
-    if isinstance(record.get(stem), str) and record.keys().isdisjoint(QUERIES):
+    if stem := _stem(record):
         return {"question": record[stem]} | {key: value for key, value in record.items() if key != stem}
     return record
+
+
+def _stem(record: Mapping[str, Any]) -> str | None:
+    """The column of a question's beginning, which the choices end."""
+    stem = "ctx" if record.get("endings") else "question_stem"
+    return stem if isinstance(record.get(stem), str) and record.keys().isdisjoint(QUERIES) else None
 
 
 def _bfcl_turns(record: Mapping[str, Any]) -> list[Any]:
@@ -593,9 +598,13 @@ def columns_used(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str,
     named = {name: column for name, column in fields.items() if name != TEMPLATE and column in record}
     hidden = set(named.values())
     found = dict(named) | _parts_used(_flattened(_renamed(record, fields)), fields)
-    asked = _question_column(record, hidden)
+    asked = _question_column(record, hidden) or _stem(record)
     if asked and not {"query", "messages", "turns"} & named.keys():
         found["query"] = asked
+        parts = record[asked] if isinstance(record[asked], dict) else {}
+        if isinstance(parts.get("stem"), str):
+            found["query"] = f"{asked}.stem"
+            found |= {name: f"{asked}.{column}" for name, column in found.items() if column in parts}
     expected = next(
         (key for key in REFERENCES if record.get(key) not in (None, "", []) and key not in hidden), None
     )
@@ -607,7 +616,7 @@ def columns_used(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str,
         expected
         and expected not in found.values()
         and not bad
-        and not {"reference", "references"} & named.keys()
+        and not {"reference", "references"} & found.keys()
     ):
         found["references"] = expected
     for name in ("id", "question_id"):
@@ -623,6 +632,8 @@ def _parts_used(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str, 
     plain = column in _TEXTS and not _is_conversation(record, column)
     if (plain and TEMPLATE not in fields) and (choices := choices_of(record)):
         found["choices"] = choices.column
+        if key := choices.right(record)[1]:
+            found["references"] = key
     if plain and TEMPLATE not in fields:
         passages = [key for key in CONTEXTS if _passage(record.get(key)).strip()]
         found |= {"context": ", ".join(passages)} if passages else {}

@@ -15,6 +15,7 @@ from engine.decision.facts import AnsweredQuestion as AnsweredQuestion
 from engine.decision.facts import CandidateFacts, RunFacts, cases, improvement, read
 from engine.decision.facts import Topic as Topic
 from engine.decision.families import NO_GATE, brief, chosen, moved_values, no_verdict
+from store.grouping import by_key
 from store.read.history import Connection
 from store.read.rows import AlertRow
 from store.records.alert import ComparisonEvidence, kind_of, weight
@@ -83,12 +84,16 @@ def verdicts(found: Sequence[CandidateFacts], before: PreviousRun | None) -> lis
 
 
 def headline(decided: Sequence[Decision]) -> str:
-    """What came of several candidates: 7 ship · 9 inconclusive · 14 don't; best: NAME. "" for fewer."""
+    """What came of several candidates: 7 ship · 9 inconclusive · 14 don't; best: NAME. "" for fewer.
+
+    None is called the best where no gain is known.
+    """
     if len(decided) < 2:
         return ""
     words = [each.word for each in decided]
     counts = (f"{words.count(word):,} {word.removesuffix(' ship')}" for word in _BEST_FIRST if word in words)
-    return f"{' · '.join(counts)}; best: {decided[0].candidate}"
+    best = "" if decided[0].gain is None else f"; best: {decided[0].candidate}"
+    return f"{' · '.join(counts)}{best}"
 
 
 def _gain(case: CandidateFacts) -> float | None:
@@ -164,9 +169,7 @@ def _unfinished(facts: RunFacts) -> str | None:
 
 def _failures(alerts: Sequence[AlertRow]) -> list[Reason]:
     """One reason for all alerts of a kind against one baseline, weightiest kind first."""
-    groups: dict[tuple[str, str | None], list[AlertRow]] = {}
-    for alert in alerts:
-        groups.setdefault((alert.kind, alert.baseline), []).append(alert)
+    groups = by_key(((alert.kind, alert.baseline), alert) for alert in alerts)
     ordered = sorted(groups.values(), key=lambda group: weight(group[0].kind))
     return [_failure(group) for group in ordered]
 

@@ -6,7 +6,7 @@ chat messages), corrections that of its SFTTrainer (`messages`).
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ def preference_records(rows: Rows, examples: Examples) -> Written:
     records = []
     for (example_id, first, second), said in _by_pair(rows).items():
         example = examples[example_id]
-        outcome = majority([_seen_from(first, row) for row in _newest(said)])
+        outcome = majority([_seen_from(first, row) for row in {row.annotator: row for row in said}.values()])
         if outcome == "tie":
             skipped["a tie, both bad, or no majority"] += 1
             continue
@@ -143,11 +143,6 @@ def _by_pair(rows: Rows) -> dict[tuple[int, int, int], list[AnnotatedRow]]:
             first, second = sorted((row.left_id, row.right_id))
             found[row.example_id, first, second].append(row)
     return dict(found)
-
-
-def _newest(said: Rows) -> Iterator[AnnotatedRow]:
-    """Each person's last word."""
-    yield from {row.annotator: row for row in said}.values()
 
 
 def _seen_from(model: int, row: AnnotatedRow) -> str:

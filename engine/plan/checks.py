@@ -123,7 +123,7 @@ def _cascade(raw: Mapping[str, Any], judges: list[Judge]) -> list[Problem]:
 
 
 NOT_METRICS = ("use", "corpora", "pass_k")  # keys of [metrics] that name no metric
-_SOURCES = ("path", "server", "outputs")
+_SOURCES = ("path", "server", "outputs", "run")
 # What a key of a model presupposes: it would be without effect, silently, beside another source.
 _ONLY_WITH = {
     "adapter": {"path"},
@@ -136,7 +136,7 @@ _ONLY_WITH = {
     "adapter_revision": {"path"},
     "trust_remote_code": {"path"},
     "system": {"path", "server"},
-    "model": {"server"},
+    "model": {"server", "run"},
     "api": {"server"},
     "api_key_env": {"server"},
     "chat_template_kwargs": {"path", "server"},
@@ -267,7 +267,7 @@ def _samples(raw: Mapping[str, Any], models: list[tuple[int, Mapping[str, Any]]]
     if (
         samples > 1
         and not generation.get("temperature")
-        and any("outputs" not in model for _, model in models)
+        and any("outputs" not in model and "run" not in model for _, model in models)
     ):
         message = (
             f"{samples} samples at temperature 0 are {samples} times the same answer; set temperature = 0.7"

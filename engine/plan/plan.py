@@ -324,7 +324,7 @@ Variables = Annotated[dict[str, Any], BeforeValidator(_variables)]
 
 
 class Model(Table):
-    """A model: local weights (`path`), a `server`, or recorded `outputs`; exactly one of them.
+    """A model: local weights (`path`), a `server`, recorded `outputs` or an earlier `run`: one of them.
 
     `path` is absolute for a folder or GGUF file that exists, else a hub id, as a relative `adapter` is one;
     the revisions are of those on the hub. `quantize` is how bitsandbytes loads the base. `device_map` spreads
@@ -339,6 +339,9 @@ class Model(Table):
     path: Annotated[str, BeforeValidator(paths.model_path)] | None = None
     server: Url | None = None
     outputs: File | None = None
+    run: Name | None = (
+        None  # an earlier run's id or name, or "accepted": the answers of its candidate, or `model`
+    )
     revision: Name | None = None
     adapter: Adapter | None = None
     adapter_revision: Name | None = None

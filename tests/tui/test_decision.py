@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from engine.decision.decision import AnsweredQuestion, Decision, Topic, decide, decision_values
+from engine.decision.decision import AnsweredQuestion, Decision, Topic, decide, decision_values, headline
 from engine.decision.facts import similar_scores
 from store.read.rows import AlertRow
 from store.read.slices import SliceScoreRow
@@ -389,3 +389,19 @@ def test_a_score_that_is_better_on_what_training_resembles_says_so() -> None:
         assert found.said == (
             f"exact_match 0.900 on 50 like a training question, 0.500 on the rest: {standing}"
         )
+
+
+def test_several_candidates_are_summed_up_and_the_best_named_where_a_gain_is_known() -> None:
+    words = {"a": ("ship", 0.9), "b": ("ship", 0.6), "c": ("inconclusive", None), "d": ("don't ship", 1.0)}
+    decided = [Decision(name, word, (), (), gain) for name, (word, gain) in words.items()]  # type: ignore[arg-type]
+    assert headline(decided) == "2 ship · 1 inconclusive · 1 don't; best: a"
+    assert headline(decided[2:]) == "1 inconclusive · 1 don't"
+    assert headline(decided[:1]) == ""
+
+
+def test_of_two_candidates_the_one_that_may_be_shipped_stands_first(store: Path) -> None:
+    run_id = told(store, full={"parameters": 2_000})
+    with opened(store) as connection:
+        found = decide(connection, run_id)
+    assert [verdict.candidate for verdict in found] == ["tuned", "full"]
+    assert [verdict.word for verdict in found] == ["ship", "inconclusive"]

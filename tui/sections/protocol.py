@@ -87,7 +87,18 @@ def _said(value: Value | None) -> str:
 
 
 _FACTS = (
-    *("path", "server", "model", "outputs", "commit", "architecture", "parameters", "quantisation", "dtype"),
+    *(
+        "path",
+        "server",
+        "model",
+        "outputs",
+        "run",
+        "commit",
+        "architecture",
+        "parameters",
+        "quantisation",
+        "dtype",
+    ),
     *(
         "attention",
         "device",
