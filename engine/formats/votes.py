@@ -110,7 +110,8 @@ def read_votes(path: Path, fields: Mapping[str, str], values: Mapping[str, str])
     records = rows(path)
     for name, column in fields.items():
         if not any(column in _data(row.values) for row in records):
-            raise BadInput(f"{path}: has no column {column!r}", f"--field {name}=… names one that it has")
+            known = ", ".join(_data(records[0].values))
+            raise BadInput(f"{path}: has no column {column!r} for {name}", f"its columns: {known}")
     found = []
     for row in records:
         try:

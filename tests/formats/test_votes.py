@@ -206,6 +206,10 @@ def test_who_labelled_must_be_known(tmp_path: Path, store: Path, run: int) -> No
     with pytest.raises(BadInput, match=r"said.jsonl:1: does not say who labelled"):
         _labels(path, store, run)
     assert _labels(path, store, run, annotator="ann").people == {"ann": 1}
+    judged = _file(tmp_path, [_pair("q0", "a", judge="gpt")])
+    with pytest.raises(BadInput, match="judge: 'gpt' is no person"):
+        _labels(judged, store, run)
+    assert _labels(judged, store, run, fields={"annotator": "judge"}).people == {"gpt": 1}
 
 
 def test_answers_are_found_by_their_text_where_no_model_is_named(
@@ -223,6 +227,9 @@ def test_fair_evals_lines_are_in_the_order_of_the_questions(tmp_path: Path, stor
     path.write_text("CHATGPT\nTIE\nVICUNA13B\n")
     _labels(path, store, run, annotator="ann", values={"CHATGPT": "x", "VICUNA13B": "y"})
     assert [said[3] for said in _said(store)] == ["left", "tie", "right"]
+    path.write_text("CHATGPT\nVICUNA13B\n")
+    with pytest.raises(BadInput, match="has 2 lines, but run 1 has 3 examples"):
+        _labels(path, store, run, annotator="ann")
 
 
 def test_label_studio_exports_are_read(tmp_path: Path, store: Path, run: int) -> None:
