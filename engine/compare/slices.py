@@ -33,6 +33,7 @@ from engine.stats.intervals import (
 )
 from engine.stats.paired import Paired, is_few_changed, mcnemar, of_difference, paired_shares, undivided
 from engine.stats.resampling import Array, bootstrap_sums, swapped_sums
+from store.grouping import by_key
 from store.read.slices import OF_THE_SET, SIMILAR, UNLIKE
 
 SMALLEST = 5  # examples with a value, for a slice to be compared or tested
@@ -161,9 +162,10 @@ def is_checked(measure: Measure) -> bool:
 
 
 def _ruled(found: Sequence[tuple[tuple[str, Comparison], Measure]]) -> list[Slice]:
-    families: dict[tuple[str, bool, bool], list[int]] = defaultdict(list)
-    for place, ((name, comparison), measure) in enumerate(found):
-        families[comparison.candidate, name in OF_THE_SET, is_checked(measure)].append(place)
+    families = by_key(
+        ((comparison.candidate, name in OF_THE_SET, is_checked(measure)), place)
+        for place, ((name, comparison), measure) in enumerate(found)
+    )
     ruled: dict[int, Slice] = {}
     for places_ in families.values():
         asked = [

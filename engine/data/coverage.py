@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from engine.data.duplicates import DuplicateGroup, conflicts, copies
 from engine.data.example import Example, eval_set_version
 from engine.data.leak import turns_of
-from engine.data.power import smallest_change
 from engine.data.split import order_of
 from engine.data.words import words
 from engine.errors import BadInput
+from engine.stats.family import smallest_change
+from store.grouping import by_key
 
 _MOST_WORDS = 20_000
 
@@ -198,9 +199,10 @@ def draw(
     first: dict[str, int] = {}
     for place, text in enumerate(texts):
         first.setdefault(" ".join(text.casefold().split()), place)
-    queues: dict[int, list[int]] = {}
-    for place in sorted(first.values(), key=lambda at: order_of(texts[at], seed)):
-        queues.setdefault(int(members[place]), []).append(place)
+    queues = by_key(
+        (int(members[place]), place)
+        for place in sorted(first.values(), key=lambda at: order_of(texts[at], seed))
+    )
     weights = {cluster: 1.0 if balanced else float((members == cluster).sum()) for cluster in queues}
     chosen: list[int] = []
     taken = dict.fromkeys(queues, 0)

@@ -11,6 +11,7 @@ from engine.data.final import final_number
 from engine.data.leak import question_key, same_answer, turns_of
 from engine.data.near import NearIndex
 from engine.data.words import words
+from store.grouping import by_key
 
 _ROWS, _CHARACTERS = 128, 1_000_000  # searched between two looks at whether to stop
 
@@ -78,9 +79,7 @@ class _Search:
                 one, other = start + match.document, match.text
                 if self._root(one) != self._root(other) and self._same(one, other):
                     self._join(one, other, match.score)
-        members: dict[int, list[int]] = {}
-        for place in range(len(self._texts)):
-            members.setdefault(self._root(place), []).append(place)
+        members = by_key((self._root(place), place) for place in range(len(self._texts)))
         found = [(tuple(group), self._scores[root]) for root, group in members.items() if len(group) > 1]
         return [DuplicateGroup(places, round(score, 4)) for places, score in sorted(found)]
 

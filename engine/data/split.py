@@ -6,7 +6,7 @@ An example's identity decides, not its position in the file. Every category has 
 import hashlib
 import heapq
 from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from engine.data.example import Example, has_own_id
 from engine.data.leak import question_key
+from store.grouping import by_key
 
 
 class _Row(Protocol):
@@ -42,9 +43,7 @@ def fill(
         else:
             names[unit] = [row.category or ""]
             lowest[unit] = row.identity
-    strata: defaultdict[str, list[int]] = defaultdict(list)
-    for unit in sorted(lowest, key=lowest.__getitem__):
-        strata[_commonest(names[unit])].append(unit)
+    strata = by_key((_commonest(names[unit]), unit) for unit in sorted(lowest, key=lowest.__getitem__))
     placed = dict(kept)
     for stratum in strata.values():
         _fill_one(stratum, sizes, ratios, placed)

@@ -165,7 +165,7 @@ def read_prometheus(path: Path) -> Imported:
     for row in _graded(path):
         if row.has("input", "response") and not row.has("instruction"):
             _read_biggen(found, row)
-        elif _has(row, "response_A"):
+        elif row.has("response_A") or _has_original(row, "response_A"):
             _read_pair(found, row, _key(found, row, _text(row, "instruction")))
         else:
             _read_grade(found, row)
@@ -294,10 +294,6 @@ def _answer(row: FileRecord) -> str:
 
 def _text(row: FileRecord, key: str) -> str:
     return row.text(f"orig_{key}") if _has_original(row, key) else row.text(key)
-
-
-def _has(row: FileRecord, key: str) -> bool:
-    return row.has(key) or _has_original(row, key)
 
 
 def _has_original(row: FileRecord, key: str) -> bool:

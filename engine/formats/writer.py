@@ -27,6 +27,7 @@ from engine.stats.intervals import OPEN, SHARE, Ends, Interval, bootstrap_interv
 from engine.stats.length_control import length_controlled
 from engine.stats.winrate import POINTS, Winner, WinRate, position_bias, win_rate
 from store import records
+from store.grouping import by_key
 from store.records.alert import Alert
 from store.write import Transaction
 
@@ -273,9 +274,10 @@ class Writer:
                 for match in (*self._imported.matches, *of_conversations(self._imported.matches))
             ]
         )
-        groups: dict[tuple[str, str, str], list[ImportedMatch]] = defaultdict(list)
-        for match in (*self._imported.matches, *self._imported.repeated_matches):
-            groups[match.judge, match.candidate, match.baseline].append(match)
+        groups = by_key(
+            ((match.judge, match.candidate, match.baseline), match)
+            for match in (*self._imported.matches, *self._imported.repeated_matches)
+        )
         self._rank()
         for sides, matches in groups.items():
             self._audit(sides, matches)

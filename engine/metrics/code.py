@@ -23,6 +23,7 @@ from engine.metrics.samples import pass_at_k
 from engine.models.model import Response
 from engine.sandbox.jail import ProgramLimits
 from engine.sandbox.sandbox import Job, Outcome, Sandbox
+from store.grouping import by_key
 
 _SHOWN = 200
 _LINES = 3  # of standard error
@@ -142,10 +143,11 @@ class Code:
         prepared = [_prepare(*pair) for pair in pairs]
         ran = self._sandbox.run_all(job for job in prepared if isinstance(job, Job))
         outcomes = [next(ran) if isinstance(job, Job) else job for job in prepared]
-        tasks: dict[Hashable, list[bool]] = {}
-        for (example, _), outcome in zip(pairs, outcomes, strict=True):
-            if outcome.passed is not None:
-                tasks.setdefault(self.task(example), []).append(outcome.passed)
+        tasks = by_key(
+            (self.task(example), outcome.passed)
+            for (example, _), outcome in zip(pairs, outcomes, strict=True)
+            if outcome.passed is not None
+        )
         rates = self._tests_passed(pairs, prepared, outcomes)
         return [
             [*self._scores(outcome, tasks.get(self.task(example), [])), rate]

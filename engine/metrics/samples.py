@@ -16,6 +16,7 @@ from engine.metrics.exact import read_numbers
 from engine.metrics.metric import Measure, Metric, Score, fraction
 from engine.models.model import Response
 from engine.plan.metrics import of_samples
+from store.grouping import by_key
 
 
 def pass_at_k(n: int, passed: int, k: int) -> float:
@@ -48,10 +49,7 @@ def majority(texts: Sequence[str | None]) -> list[list[int]]:
     "1/2", "0.5" and "50%" are one answer.
     """
     finals = [None if text is None else final_answer(text) for text in texts]
-    votes: dict[object, list[int]] = {}
-    for place, final in enumerate(finals):
-        if final is not None:
-            votes.setdefault(_vote(final), []).append(place)
+    votes = by_key((_vote(final), place) for place, final in enumerate(finals) if final is not None)
     most = max(map(len, votes.values()), default=0)
     return [places for places in votes.values() if len(places) == most]
 
@@ -99,9 +97,7 @@ def score_samples(
     scored: Sequence[Sequence[Score]],
 ) -> list[Score]:
     """One example's scores from those of its samples: the metric's own, then what only samples tell."""
-    by_measure: dict[str, list[Score]] = {}
-    for score in chain.from_iterable(scored):
-        by_measure.setdefault(score.measure, []).append(score)
+    by_measure = by_key((score.measure, score) for score in chain.from_iterable(scored))
     # The parts of pass@k are shares of a task, which add up to it.
     found = [_together(each, name.startswith("pass_at_")) for name, each in by_measure.items()]
     for item in metric.measures:

@@ -15,7 +15,6 @@ from engine.data.example import Example, eval_set_version
 from engine.data.examples import data_rows
 from engine.data.leak import TIERS, Leak, Search, is_counted
 from engine.data.leakage import find_leaks, read_training
-from engine.data.power import smallest_change
 from engine.data.split import Thinned, splits
 from engine.data.summary import summarise
 from engine.data.unused import unused_columns
@@ -23,6 +22,7 @@ from engine.data.versions import file_hash, refuse_used_test, training_edited
 from engine.errors import BadInput
 from engine.phases.work import Meter, Work
 from engine.plan.selection import asked, part_name, whole_set, without_excluded
+from engine.stats.family import smallest_change
 from store import records
 from store.people import excluded, user_name
 from store.read.datasets import test_uses

@@ -18,6 +18,7 @@ from engine.phases.work import Meter, Work, closed_after
 from engine.plan.plan import Benchmarks, Generation, Model, Plan
 from engine.plan.selection import in_part, whole_set
 from store import records
+from store.grouping import by_key
 
 if TYPE_CHECKING:
     from engine.benchmarks.results import KnownTask, TaskResult
@@ -392,9 +393,7 @@ def stored_answers(work: Work, model: Model) -> list[records.StoredResponse]:
 def stored_responses(work: Work, model: Model) -> list[tuple[Example, Response]]:
     """A model's answers, read from the store, in the run's order: those of which every sample is there."""
     samples = work.plan.generation.samples
-    rows: dict[int, list[records.StoredResponse]] = {}
-    for row in stored_answers(work, model):
-        rows.setdefault(row.example_id, []).append(row)
+    rows = by_key((row.example_id, row) for row in stored_answers(work, model))
     pairs = []
     for example in work.examples:
         found = rows.get(work.example_ids[example.id], [])

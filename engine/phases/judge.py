@@ -27,6 +27,7 @@ from engine.stats.agreement import Agreement, cohen_kappa, krippendorff_alpha, r
 from engine.stats.intervals import SHARE, bootstrap_interval
 from engine.stats.winrate import POINTS, Outcome
 from store import records
+from store.grouping import by_key
 from store.records.judging import IDENTICAL, REFUSAL_RULES
 
 Place = tuple[int, int, int, int]  # candidate, baseline, example, turn
@@ -335,9 +336,9 @@ def _unsure(work: Work, sides: dict[str, int]) -> set[int]:
         for row in work.recorder.rows(records.Verdict, **sides)
         if row.consistent is not True and row.reason != IDENTICAL
     }
-    judgments: dict[tuple[int, int], list[records.StoredJudgment]] = {}
-    for row in work.recorder.rows(records.StoredJudgment, **sides):
-        judgments.setdefault((row.example_id, row.turn), []).append(row)
+    judgments = by_key(
+        ((row.example_id, row.turn), row) for row in work.recorder.rows(records.StoredJudgment, **sides)
+    )
     return unsure | {place for (place, _), both in judgments.items() if _is_close(both)}
 
 

@@ -17,7 +17,7 @@ from engine.errors import AssayError, BadInput
 from engine.judges.preflight import estimate_of
 from engine.models.folder import adapter_of, base_of, quantisation, read_config, weight_shapes
 from engine.models.gguf_file import is_gguf
-from engine.models.holder import BaseKey, Holder, base_key
+from engine.models.holder import Holder, base_key
 from engine.models.model import Generator, Response
 from engine.models.prompt import converse
 from engine.models.server import ServerModel
@@ -25,6 +25,7 @@ from engine.models.vitals import Sensors
 from engine.phases.generate import settings_of
 from engine.plan.errors import Finding, in_units, in_words
 from engine.plan.plan import Judge, Model, Plan
+from store.grouping import by_key
 
 PROMPTS = 8
 
@@ -333,10 +334,7 @@ def _way_out(need: Need, model: Model, device: Device) -> str:
 
 def _on_one_base(plan: Plan) -> list[list[Model]]:
     """The plan's local models, those that share loaded weights together."""
-    bases: dict[BaseKey, list[Model]] = {}
-    for model in plan.models:
-        if model.path is not None:
-            bases.setdefault(base_key(model), []).append(model)
+    bases = by_key((base_key(model), model) for model in plan.models if model.path is not None)
     return list(bases.values())
 
 

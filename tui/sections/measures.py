@@ -7,6 +7,7 @@ from typing import Any
 from engine.benchmarks.results import ASKED, NO_COMMAND, asked_as, command
 from engine.compare.forgetting import Conclusion, ForgettingRow, conclusions, forgetting
 from engine.decision.families import change, family, family_of, needs_of, rank
+from store.grouping import by_key
 from store.read.rows import AlertRow, BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow
 from store.read.slices import CorpusRow, DisparityRow, SliceRow, SliceScoreRow, worst
 from store.records import StoredMetric
@@ -46,10 +47,7 @@ class ForgettingSection:
     conclusions: Sequence[Conclusion]
 
     def by_baseline(self) -> dict[str, list[ForgettingRow]]:
-        found: dict[str, list[ForgettingRow]] = {}
-        for row in self.rows:
-            found.setdefault(row.baseline, []).append(row)
-        return found
+        return by_key((row.baseline, row) for row in self.rows)
 
 
 def benchmarks(
@@ -206,9 +204,7 @@ class MeasuresSection:
     @property
     def families(self) -> list[tuple[str, list[StoredMetric]]]:
         """The metrics by family, in the order of the families."""
-        found: dict[str, list[StoredMetric]] = {}
-        for metric in self.metrics:
-            found.setdefault(family_of(metric.measure, metric.source), []).append(metric)
+        found = by_key((family_of(metric.measure, metric.source), metric) for metric in self.metrics)
         return sorted(found.items(), key=lambda item: rank(item[0]))
 
 
