@@ -139,7 +139,8 @@ def crowd_items(connection: history.Connection, run_id: int) -> tuple[list[Crowd
 
     Both orders are drawn by hashes that only this store can make: the first N items are a random sample.
     """
-    run, models = history.run(connection, run_id), history.models(connection, run_id)
+    models = history.models(connection, run_id)
+    run = connection.execute("SELECT plan_hash, created FROM run WHERE id = ?", (run_id,)).fetchone()
     sides = [
         (one.id, other.id)
         for one in models
@@ -157,7 +158,7 @@ def crowd_items(connection: history.Connection, run_id: int) -> tuple[list[Crowd
             elif both[0] == both[1]:
                 skipped["both answers are the same"] += 1
             else:
-                seed = f"{run.plan_hash} {run.created!r} {example.example} {pair}".encode("utf-8", "replace")
+                seed = f"{run[0]} {run[1]!r} {example.example} {pair}".encode("utf-8", "replace")
                 drawn = hashlib.sha256(seed).hexdigest()
                 swap = int(drawn[-1], 16) % 2 == 1
                 first, second = (both[1], both[0]) if swap else (both[0], both[1])

@@ -162,18 +162,26 @@ def _judgment(heard: Heard[Call, Parsed]) -> Judgment:
         reasoning=reasoning,
         candidate_score=scores.get("candidate"),
         baseline_score=scores.get("baseline"),
-        raw=reply.text,
-        tokens_in=reply.tokens_in,
-        tokens_out=reply.tokens_out,
-        cost=reply.cost,
-        latency_s=reply.latency_s,
-        attempts=reply.attempts,
-        cached=heard.cached,
-        failure=heard.failure,
         flags=flags,
-        reported_model=reply.version,
         confidence=confidence,
+        **_effort(heard),
     )
+
+
+def _effort(heard: Heard[Any, Any]) -> dict[str, Any]:
+    """What an answer took, whatever it says."""
+    reply = heard.reply
+    return {
+        "raw": reply.text,
+        "tokens_in": reply.tokens_in,
+        "tokens_out": reply.tokens_out,
+        "cost": reply.cost,
+        "latency_s": reply.latency_s,
+        "attempts": reply.attempts,
+        "cached": heard.cached,
+        "failure": heard.failure,
+        "reported_model": reply.version,
+    }
 
 
 class ScoringForm(Form[RatingCall, Scored], Protocol):
@@ -278,17 +286,9 @@ def _rating(heard: Heard[RatingCall, Scored]) -> Rating:
         scores=said.scores if said else {},
         confidence=confidence,
         reasoning=said.reasoning if said else "",
-        raw=reply.text,
-        tokens_in=reply.tokens_in,
-        tokens_out=reply.tokens_out,
-        cost=reply.cost,
-        latency_s=reply.latency_s,
-        attempts=reply.attempts,
-        cached=heard.cached,
-        failure=heard.failure,
         flags=flags,
-        reported_model=reply.version,
         extra=said.extra if said else {},
+        **_effort(heard),
     )
 
 

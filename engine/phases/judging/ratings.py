@@ -152,24 +152,7 @@ def _declare_measures(work: Work) -> None:
     """Appends the measures to the stored ones, which a resumed run leaves unchanged."""
     known = work.recorder.column(records.StoredMetric, "measure", run_id=work.recorder.run_id)
     new = [measure for measure in rating_measures(work) if measure.name not in known]
-    work.recorder.append(
-        [
-            records.StoredMetric(
-                run_id=work.recorder.run_id,
-                measure=measure.name,
-                position=place,
-                direction=measure.direction,
-                low=measure.low,
-                high=measure.high,
-                unit=measure.unit,
-                version=measure.version,
-                source=measure.source,
-                meaning=measure.meaning,
-                settings={},
-            )
-            for place, measure in enumerate(new, start=len(known))
-        ]
-    )
+    work.declare([(measure, {}) for measure in new], start=len(known))
 
 
 def _item(judge: str, model: Model) -> str:
