@@ -41,7 +41,7 @@ _KNOWN = {"id", "question_id", *FIELDS}
 TURN_REFERENCES = "turn_references"  # in an example's `extra`
 REFERENCES = (
     "references", "reference", "reference_answer", "answer", "response", "output", "completion", "answers",
-    "chosen",
+    "chosen", "ideal", "solution", "ground_truth", "ground_truths",
 )  # fmt: skip
 CONTEXTS = ("context", "contexts", "passage", "passages")
 TOOLS = ("tools", "functions")
@@ -112,9 +112,11 @@ def _flattened(record: dict[str, Any]) -> dict[str, Any]:
     if isinstance(question, dict) and isinstance(question.get("stem"), str):
         parts = {key: value for key, value in question.items() if key != "stem"}
         return {**record, "question": question["stem"], **parts}
-    stem = "ctx" if record.get("endings") else "question_stem"
-    if isinstance(record.get(stem), str) and record.keys().isdisjoint(QUERIES):
-        return {"question": record[stem]} | {key: value for key, value in record.items() if key != stem}
+    if record.keys().isdisjoint({*QUERIES, "messages", "conversations", "turns", "chat", "chosen"}):
+        for stem in ("ctx" if record.get("endings") else "question_stem", "problem", "input"):
+            if record.get(stem) and isinstance(record[stem], str | list):
+                rest = {key: value for key, value in record.items() if key != stem}
+                return {"question" if isinstance(record[stem], str) else "prompt": record[stem]} | rest
     return record
 
 
@@ -485,6 +487,12 @@ def _references(
             value = listed(value)
         if _is_squad(value):
             value = value["text"]
+        if isinstance(value, dict) and {"value", "aliases"} <= value.keys():  # TriviaQA
+            value = [value["value"], *value["aliases"]]
+        if key in POSSIBLE and not all(
+            isinstance(item, str) for item in (value if isinstance(value, list) else [value])
+        ):
+            continue
         # MT-Bench lists one reference per turn; the query is the first turn.
         if isinstance(value, list) and len(turns) > 1:
             value = value[:1]
@@ -499,7 +507,13 @@ def _references(
     return (), used
 
 
-_LISTED = ("references", "answers")  # a cell under these may hold a list
+_LISTED = (
+    "references",
+    "answers",
+    "ideal",
+    "ground_truth",
+    "ground_truths",
+)  # a cell under these may hold a list
 
 
 def _is_squad(value: Any) -> bool:
