@@ -27,3 +27,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent.name not in LONGEST)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that stays away is given up after a part of a second, in place of half an hour."""
+    monkeypatch.setattr("engine.servers.control.PATIENCE", 200.0)  # 0.4 s where the backoff is 0.001 s

@@ -53,7 +53,7 @@ def missing_files(task: str, config: Mapping[str, Any], folder: Path) -> list[Ta
     return [
         TaskProblem(f"Task {task!r}: no such data file: {file}", f"put it into {folder}")
         for file in _files(files)
-        if _is_absent(file)
+        if "://" not in file and "*" not in file and not Path(file).exists()
     ]
 
 
@@ -124,10 +124,6 @@ def _files(files: Any) -> Iterator[str]:
         inner: Iterable[Any] = files.values() if isinstance(files, dict) else files
         for value in inner:
             yield from _files(value)
-
-
-def _is_absent(file: str) -> bool:
-    return "://" not in file and "*" not in file and not Path(file).exists()
 
 
 _LIST_THEM = "List them with `lm-eval ls tasks`; local ones go into `include`."

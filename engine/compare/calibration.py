@@ -4,7 +4,7 @@ A label of a person and a verdict of the judge are win, loss or tie of the candi
 Several people's labels of one example count as their majority, or as a tie.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -22,6 +22,7 @@ from engine.stats.agreement import (
 )
 from engine.stats.intervals import wilson
 from engine.stats.ppi import Corrected, corrected_mean, labels_to_settle
+from store.grouping import by_key
 
 POINTS = {"win": 1.0, "tie": 0.5, "both_bad": 0.5, "loss": 0.0}
 _Z2 = 3.8415  # the normal quantile of 97.5 %, squared: Wilson's bound of 0 in n is _Z2 / (n + _Z2)
@@ -201,10 +202,7 @@ def _plain(outcome: str | None) -> str | None:
 
 
 def _by_example(labels: Sequence[HumanLabel]) -> dict[str, list[HumanLabel]]:
-    found: defaultdict[str, list[HumanLabel]] = defaultdict(list)
-    for label in labels:
-        found[label.example].append(label)
-    return dict(found)
+    return by_key((label.example, label) for label in labels)
 
 
 def _points(said: Sequence[HumanLabel]) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from store.grouping import by_key
 from store.read.rows import ComparisonRow, ModelRow
 
 LENGTH = ("response_tokens", "response_words")
@@ -81,20 +82,19 @@ def forgetting(comparisons: Sequence[ComparisonRow], models: Iterable[ModelRow] 
     A corpus counts by its perplexity, or by bits per byte where perplexities are not comparable.
     """
     known = {model.name: model for model in models}
-    pairs: dict[tuple[str, str], list[ForgettingRow]] = {}
-    for aspect, row in _chosen(comparisons):
+
+    def ruled(aspect: str, row: ComparisonRow) -> ForgettingRow:
         found, model = _row(aspect, row), known.get(row.candidate)
-        if found.standing in _KEPT and model and model.is_chosen_on(row.kind, row.measure):
-            found = replace(found, standing=NOT_SETTLED)
-        pairs.setdefault((row.candidate, row.baseline), []).append(found)
-    return [row for rows in pairs.values() for row in rows]
+        is_kept = found.standing in _KEPT and model and model.is_chosen_on(row.kind, row.measure)
+        return replace(found, standing=NOT_SETTLED) if is_kept else found
+
+    pairs = by_key(((row.candidate, row.baseline), (aspect, row)) for aspect, row in _chosen(comparisons))
+    return [ruled(*item) for items in pairs.values() for item in items]
 
 
 def conclusions(rows: Iterable[ForgettingRow]) -> list[Conclusion]:
     """One verdict for each candidate and baseline: forgotten as soon as one aspect is."""
-    pairs: dict[tuple[str, str], list[ForgettingRow]] = {}
-    for row in rows:
-        pairs.setdefault((row.candidate, row.baseline), []).append(row)
+    pairs = by_key(((row.candidate, row.baseline), row) for row in rows)
     return [_conclusion(*pair, items) for pair, items in pairs.items()]
 
 

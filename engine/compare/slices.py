@@ -19,6 +19,7 @@ from engine.metrics.metric import Measure, mean
 from engine.stats.family import DETECTABLE, LEVEL, holm
 from engine.stats.intervals import (
     FEW,
+    MANY,
     OPEN,
     ROUNDING,
     Interval,
@@ -33,6 +34,7 @@ from engine.stats.intervals import (
 )
 from engine.stats.paired import Paired, is_few_changed, mcnemar, of_difference, paired_shares, undivided
 from engine.stats.resampling import Array, bootstrap_sums, swapped_sums
+from store.grouping import by_key
 from store.read.slices import OF_THE_SET, SIMILAR, UNLIKE
 
 SMALLEST = 5  # examples with a value, for a slice to be compared or tested
@@ -161,9 +163,10 @@ def is_checked(measure: Measure) -> bool:
 
 
 def _ruled(found: Sequence[tuple[tuple[str, Comparison], Measure]]) -> list[Slice]:
-    families: dict[tuple[str, bool, bool], list[int]] = defaultdict(list)
-    for place, ((name, comparison), measure) in enumerate(found):
-        families[comparison.candidate, name in OF_THE_SET, is_checked(measure)].append(place)
+    families = by_key(
+        ((comparison.candidate, name in OF_THE_SET, is_checked(measure)), place)
+        for place, ((name, comparison), measure) in enumerate(found)
+    )
     ruled: dict[int, Slice] = {}
     for places_ in families.values():
         asked = [
@@ -203,7 +206,8 @@ def _interval(item: MeasureColumn, rows: NDArray[np.intp], sums: Array, seed: in
     ends = (item.measure.low, item.measure.high)
     if np.all(parts == parts[0]):
         return Interval(value, *of_equal(value, n, ends), n)
-    found = of_mean(parts[:, 0], ends, seed, RESAMPLES) if item.kind == "mean" else None
+    is_small = item.kind == "mean" and n < MANY
+    found = of_mean(parts[:, 0], ends, seed, RESAMPLES) if is_small else None
     if found is None:
         values = item.measure.combine(sums)
         found = of_few(value, values, n) if n < FEW else percentiles(values, expanded(n))
@@ -324,7 +328,8 @@ def _comparison(
             else:
                 ends = OPEN if largest is None else (-largest, largest)
                 kinds = (ours.kind, theirs.kind)
-                means = None if "other" in kinds or kinds == ("share", "share") else gaps
+                is_small = n < MANY and "other" not in kinds and kinds != ("share", "share")
+                means = gaps if is_small else None
                 found = of_difference(delta, error, means, deltas, n, ends, seed, RESAMPLES)
                 low, high = within(*found, ends)
             detectable = DETECTABLE * error if error > ROUNDING else None

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from engine.data.duplicates import DuplicateGroup, conflicts, copies
 from engine.data.example import Example, eval_set_version
 from engine.data.leak import turns_of
-from engine.data.power import smallest_change
 from engine.data.split import order_of
 from engine.data.words import words
 from engine.errors import BadInput
+from engine.stats.family import smallest_change
+from store.grouping import by_key
 
 _MOST_WORDS = 20_000
 
@@ -38,7 +39,7 @@ class Vectors:
         def telling(text: str) -> list[str]:
             return [word for word in words(text) if word not in ENGLISH_STOP_WORDS and not word.isdigit()]
 
-        # A word that stands in one text of many groups nothing.
+        # A word that occurs in only one text groups nothing.
         least = 2 if len(texts) > 200 else 1
         analyzer = telling if any(telling(text) for text in texts) else words
         self._vectoriser: Any = TfidfVectorizer(
@@ -86,7 +87,7 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A cluster that one set asks for and another lacks: its shares there, and how many texts are missing."""
+    """A cluster that one set asks about and another lacks: its shares there, and the missing texts."""
 
     cluster: int
     wanted: float
@@ -198,9 +199,10 @@ def draw(
     first: dict[str, int] = {}
     for place, text in enumerate(texts):
         first.setdefault(" ".join(text.casefold().split()), place)
-    queues: dict[int, list[int]] = {}
-    for place in sorted(first.values(), key=lambda at: order_of(texts[at], seed)):
-        queues.setdefault(int(members[place]), []).append(place)
+    queues = by_key(
+        (int(members[place]), place)
+        for place in sorted(first.values(), key=lambda at: order_of(texts[at], seed))
+    )
     weights = {cluster: 1.0 if balanced else float((members == cluster).sum()) for cluster in queues}
     chosen: list[int] = []
     taken = dict.fromkeys(queues, 0)
@@ -270,7 +272,7 @@ def drift(
     clusters: tuple[Sequence[int], Sequence[int]] | None = None,
     seed: int = 0,
 ) -> Drift:
-    """How far the second set's texts lie from the first's. Raises ValueError when either is empty."""
+    """How far the second set's texts differ from the first's. Raises ValueError when either is empty."""
     if not first or not second:
         raise ValueError("drift is between two sets of texts")
     split = [[words(text) for text in texts] for texts in (first, second)]

@@ -11,13 +11,14 @@ from engine.data.final import final_number
 from engine.data.leak import question_key, same_answer, turns_of
 from engine.data.near import NearIndex
 from engine.data.words import words
+from store.grouping import by_key
 
-_ROWS, _CHARACTERS = 128, 1_000_000  # searched between two looks at whether to stop
+_ROWS, _CHARACTERS = 128, 1_000_000  # searched between two checks for a request to stop
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateGroup:
-    """Examples, by their places in the set, each of which asks nearly the same as another of them.
+    """Near-duplicate examples, by their positions in the set.
 
     `score` is the least of the scores that join them, 1.0 for equal words.
     """
@@ -57,7 +58,7 @@ def conflicts(examples: Sequence[Example]) -> Iterator[tuple[Example, Example]]:
 
 
 class _Search:
-    """Joins the examples that ask nearly the same, by union–find: a pair already joined is not compared."""
+    """Joins near-duplicate examples by union–find; a pair that is already joined is not compared."""
 
     def __init__(self, examples: Sequence[Example], *, by_answer: bool) -> None:
         self._examples, self._by_answer = examples, by_answer
@@ -78,9 +79,7 @@ class _Search:
                 one, other = start + match.document, match.text
                 if self._root(one) != self._root(other) and self._same(one, other):
                     self._join(one, other, match.score)
-        members: dict[int, list[int]] = {}
-        for place in range(len(self._texts)):
-            members.setdefault(self._root(place), []).append(place)
+        members = by_key((self._root(place), place) for place in range(len(self._texts)))
         found = [(tuple(group), self._scores[root]) for root, group in members.items() if len(group) > 1]
         return [DuplicateGroup(places, round(score, 4)) for places, score in sorted(found)]
 

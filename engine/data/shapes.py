@@ -1,4 +1,4 @@
-"""From a record in one of the shapes that people have to an Example.
+"""Turns a record in a known shape into an Example.
 
 Shapes, told apart by their keys, the first that fits: OpenAI chat (`messages`), ShareGPT (`conversations`),
 MT-Bench (`turns`), Alpaca (`instruction`, `input`, `output`), prompt/completion, plain pairs (`query` or
@@ -81,7 +81,7 @@ def example_from(path: Path, record: Record, fields: Mapping[str, str], training
 
 
 def _renamed(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
-    """The record with mapped columns under our names; what stood under such a name before gives way."""
+    """The record with mapped columns under our names; they replace columns that had such a name."""
     mapped = {
         name: record[column] for name, column in fields.items() if name != TEMPLATE and column in record
     }
@@ -112,12 +112,18 @@ def _flattened(record: dict[str, Any]) -> dict[str, Any]:
     if isinstance(question, dict) and isinstance(question.get("stem"), str):
         parts = {key: value for key, value in question.items() if key != "stem"}
         return {**record, "question": question["stem"], **parts}
-    if record.keys().isdisjoint({*QUERIES, "messages", "conversations", "turns", "chat", "chosen"}):
-        for stem in ("ctx" if record.get("endings") else "question_stem", "problem", "input"):
-            if record.get(stem) and isinstance(record[stem], str | list):
-                rest = {key: value for key, value in record.items() if key != stem}
-                return {"question" if isinstance(record[stem], str) else "prompt": record[stem]} | rest
+    if stem := _stem(record):
+        asked = {"question" if isinstance(record[stem], str) else "prompt": record[stem]}
+        return asked | {key: value for key, value in record.items() if key != stem}
     return record
+
+
+def _stem(record: Mapping[str, Any]) -> str | None:
+    """The column of a question by another name, or of its beginning, which the choices end."""
+    if not record.keys().isdisjoint({*QUERIES, "messages", "conversations", "turns", "chat", "chosen"}):
+        return None
+    stems = ("ctx" if record.get("endings") else "question_stem", "problem", "input")
+    return next((stem for stem in stems if record.get(stem) and isinstance(record[stem], str | list)), None)
 
 
 def _bfcl_turns(record: Mapping[str, Any]) -> list[Any]:
@@ -130,7 +136,7 @@ def _bfcl_turns(record: Mapping[str, Any]) -> list[Any]:
 
 
 def says_bad(record: Mapping[str, Any]) -> bool:
-    """Whether a record of KTO says that its completion is a bad one."""
+    """Whether a KTO record marks its completion as bad."""
     said = next((record[key] for key in _OF_THE_COMPLETION if key in record), None)
     completed = record.get("completion")
     if "kto_tag" not in record and (completed in (None, "") or str(completed).strip().lower() == "false"):
@@ -607,9 +613,13 @@ def columns_used(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str,
     named = {name: column for name, column in fields.items() if name != TEMPLATE and column in record}
     hidden = set(named.values())
     found = dict(named) | _parts_used(_flattened(_renamed(record, fields)), fields)
-    asked = _question_column(record, hidden)
+    asked = _question_column(record, hidden) or _stem(record)
     if asked and not {"query", "messages", "turns"} & named.keys():
         found["query"] = asked
+        parts = record[asked] if isinstance(record[asked], dict) else {}
+        if isinstance(parts.get("stem"), str):
+            found["query"] = f"{asked}.stem"
+            found |= {name: f"{asked}.{column}" for name, column in found.items() if column in parts}
     expected = next(
         (key for key in REFERENCES if record.get(key) not in (None, "", []) and key not in hidden), None
     )
@@ -621,7 +631,7 @@ def columns_used(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str,
         expected
         and expected not in found.values()
         and not bad
-        and not {"reference", "references"} & named.keys()
+        and not {"reference", "references"} & found.keys()
     ):
         found["references"] = expected
     for name in ("id", "question_id"):
@@ -631,12 +641,14 @@ def columns_used(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str,
 
 
 def _parts_used(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str, str]:
-    """The columns beside the question itself that are part of it."""
+    """Further columns that are part of the question."""
     found = {}
     column = _question_column(record, set())
     plain = column in _TEXTS and not _is_conversation(record, column)
     if (plain and TEMPLATE not in fields) and (choices := choices_of(record)):
         found["choices"] = choices.column
+        if key := choices.right(record)[1]:
+            found["references"] = key
     if plain and TEMPLATE not in fields:
         passages = [key for key in CONTEXTS if _passage(record.get(key)).strip()]
         found |= {"context": ", ".join(passages)} if passages else {}

@@ -6,7 +6,7 @@ An example's identity decides, not its position in the file. Every category has 
 import hashlib
 import heapq
 from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from engine.data.example import Example, has_own_id
 from engine.data.leak import question_key
+from store.grouping import by_key
 
 
 class _Row(Protocol):
@@ -42,9 +43,7 @@ def fill(
         else:
             names[unit] = [row.category or ""]
             lowest[unit] = row.identity
-    strata: defaultdict[str, list[int]] = defaultdict(list)
-    for unit in sorted(lowest, key=lowest.__getitem__):
-        strata[_commonest(names[unit])].append(unit)
+    strata = by_key((_commonest(names[unit]), unit) for unit in sorted(lowest, key=lowest.__getitem__))
     placed = dict(kept)
     for stratum in strata.values():
         _fill_one(stratum, sizes, ratios, placed)
@@ -52,7 +51,7 @@ def fill(
 
 
 def _commonest(names: list[str]) -> str:
-    """The name that stands there most often; of several the first in the alphabet."""
+    """The most frequent name; of equals, the first in the alphabet."""
     return names[0] if len(names) == 1 else max(sorted(set(names)), key=names.count)
 
 
@@ -113,7 +112,7 @@ class Member(NamedTuple):
 
     @property
     def keys(self) -> tuple[int, ...]:
-        """What it shares with the rows that stay with it."""
+        """The keys that it shares with the rows of its unit."""
         own = self.identity, self.question
         return own if self.conversation is None else (*own, self.conversation)
 
@@ -174,7 +173,7 @@ def assign(
             if unit not in kept:
                 own = bisect_right(bounds, row.identity)
                 placed[unit] = min(own, placed.get(unit, own))
-    # A new row may tie together what was split before: what was there stays, whatever the newcomer does.
+    # A new row may connect rows that were split before: those keep their splits.
     if not known:
         return [placed[unit] for unit in units]
     return [
@@ -208,7 +207,7 @@ def sample(examples: Sequence[Example], count: int, seed: int = 0) -> list[Examp
 
 
 def order_of(text: str, seed: int = 0) -> int:
-    """A number that puts texts in an order of chance, the same at each call."""
+    """A number that puts texts in a random but repeatable order."""
     return _hash(f"order:{text}", seed)
 
 
@@ -243,7 +242,7 @@ class _Units:
         self._parent: list[int] = []  # by unit
 
     def of(self, keys: Sequence[int]) -> int:
-        """The unit that these keys are in from now on."""
+        """Joins the units of these keys; returns the joined unit."""
         known = self._of
         unit: int | None = None
         for key in keys:
@@ -278,7 +277,7 @@ class Thinned:
         self._kept: list[tuple[int, int, Example]] = []
 
     def through(self, rows: Iterable[Example]) -> Iterator[Example]:
-        """The same rows, looked at on their way."""
+        """The same rows, observed as they pass."""
         for place, row in enumerate(rows):
             item = -order_of(row.query, self._seed), -place, row
             if len(self._kept) < self._count:

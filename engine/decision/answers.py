@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from engine.compare.forgetting import NOT_SETTLED, ForgettingRow, corpus_aspect, forgetting
 from engine.compare.ruling import rule_on_rate
-from engine.data.power import smallest_change
 from engine.decision import judges
 from engine.decision.facts import (
     AnsweredQuestion,
@@ -21,7 +20,7 @@ from engine.decision.facts import (
 )
 from engine.decision.families import chosen
 from engine.gates.figures import counted, number, percent
-from engine.stats.family import CRITICAL_Z, examples_needed
+from engine.stats.family import CRITICAL_Z, examples_needed, smallest_change
 from store.read.rows import ComparisonRow, ModelRow, WinRateRow
 from store.read.slices import NOT_LEAKED, OF_THE_SET, SliceRow
 from store.records.alert import kind_of

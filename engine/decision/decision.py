@@ -15,6 +15,7 @@ from engine.decision.facts import AnsweredQuestion as AnsweredQuestion
 from engine.decision.facts import CandidateFacts, RunFacts, cases, improvement, read
 from engine.decision.facts import Topic as Topic
 from engine.decision.families import NO_GATE, brief, chosen, moved_values, no_verdict
+from store.grouping import by_key
 from store.read.history import Connection
 from store.read.rows import AlertRow
 from store.records.alert import ComparisonEvidence, kind_of, weight
@@ -168,9 +169,7 @@ def _unfinished(facts: RunFacts) -> str | None:
 
 def _failures(alerts: Sequence[AlertRow]) -> list[Reason]:
     """One reason for all alerts of a kind against one baseline, weightiest kind first."""
-    groups: dict[tuple[str, str | None], list[AlertRow]] = {}
-    for alert in alerts:
-        groups.setdefault((alert.kind, alert.baseline), []).append(alert)
+    groups = by_key(((alert.kind, alert.baseline), alert) for alert in alerts)
     ordered = sorted(groups.values(), key=lambda group: weight(group[0].kind))
     return [_failure(group) for group in ordered]
 

@@ -11,6 +11,7 @@ from typing import IO, Any
 from engine.data.textfile import Parts, writing
 from engine.errors import BadInput
 from engine.formats.records import write_lines, write_list
+from store.grouping import by_key
 from store.read.history import Connection
 from store.transfer.export import QUERIES, RunContent, records
 
@@ -234,9 +235,7 @@ def _alpaca_eval(content: RunContent) -> Iterator[File]:
     for model, kept in outputs.items():
         yield f"{_file_name(model)}/model_outputs.json", kept, write_list
     judges = {judge["name"]: judge for judge in content.judges}
-    calls: dict[tuple[str, ...], Records] = defaultdict(list)
-    for row in content.judgments:
-        calls[_match(row)].append(row)
+    calls = by_key((_match(row), row) for row in content.judgments)
     matches: dict[tuple[str, str], Records] = defaultdict(list)
     for row in content.verdicts:
         sides = (row["candidate"], row["example"]), (row["baseline"], row["example"])
@@ -250,7 +249,7 @@ def _alpaca_eval(content: RunContent) -> Iterator[File]:
                     "generator_2": row["candidate"],
                     "annotator": row["judge"],
                 }
-                | _annotation(judges[row["judge"]], row["outcome"], calls[_match(row)])
+                | _annotation(judges[row["judge"]], row["outcome"], calls.get(_match(row), []))
             )
     for (candidate, judge), kept in matches.items():
         yield f"{_file_name(candidate)}/{_file_name(judge)}/annotations.json", kept, write_list

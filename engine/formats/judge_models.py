@@ -1,14 +1,27 @@
-"""Files of judge models: Prometheus 2's responses graded on a rubric or compared by one, JudgeLM's reviews.
+"""Files of judge models: Prometheus 2's and BiGGen Bench's responses graded on a rubric, JudgeLM's reviews.
 
 Columns as its data sets have them (`orig_instruction`, `orig_response` …) or plain (`instruction`,
 `response`, `response_A`, `response_B`), with the judge's answer under `output` or `feedback`.
 """
 
+import re
+from contextlib import suppress
 from pathlib import Path
 
 from engine.data.example import Example, query_id
+from engine.data.textfile import read_text
 from engine.errors import BadInput
-from engine.formats.records import FileRecord, Game, Grade, Grader, Imported, ImportedMatch, Side, rows
+from engine.formats.records import (
+    FileRecord,
+    Game,
+    Grade,
+    Grader,
+    Imported,
+    ImportedMatch,
+    Side,
+    document,
+    rows,
+)
 from engine.judges.answers import verdict
 from engine.judges.judge import Order
 from engine.judges.published import Graded, TwoScores, parse_judgelm, parse_prometheus
@@ -19,11 +32,13 @@ JUDGE = "judgelm"
 def read_judgelm(path: Path) -> Imported:
     """Judgments with `pred_text`, one a line, from one file or a folder of them.
 
-    A second line on the same question with the two answers exchanged is the other order. Raises BadInput
-    naming file and line.
+    A second line on the same question with the two answers exchanged is the other order. JudgeLM's reversed
+    runs exchange the answers and not the model ids: a file with "revers" in its name, as in its own examples,
+    is read so. Raises BadInput naming file and line, also where the order cannot be told.
     """
     found = Imported("judgelm")
     files = sorted([*path.rglob("*.jsonl"), *path.rglob("*.json")]) if path.is_dir() else [path]
+    files.sort(key=_is_reversed)
     if not files:
         raise BadInput(f"{path}: holds no .jsonl files")
     orders: dict[str, dict[Order, Side | None]] = {}
@@ -33,6 +48,10 @@ def read_judgelm(path: Path) -> Imported:
     for key, winners in orders.items():
         _decide(found, key, winners)
     return found
+
+
+def _is_reversed(file: Path) -> bool:
+    return "revers" in file.name.lower()
 
 
 def _read(found: Imported, row: FileRecord, orders: dict[str, dict[Order, Side | None]]) -> None:
@@ -48,6 +67,8 @@ def _read(found: Imported, row: FileRecord, orders: dict[str, dict[Order, Side |
     if set(names) != set(found.models):
         raise row.wrong("answer1_model_id", f"compares {names[0]} and {names[1]}, unlike the lines before")
     found.examples.setdefault(key, _judgelm_example(row, key, question))
+    if _ids_are_exchanged(found, row, key, names, texts):
+        names = names[::-1]
     for name, text in zip(names, texts, strict=True):
         found.answers[name, key] = (text,)
     details = {"kind": "pairwise", "model": row.optional("pred_model_id") or JUDGE, "server": None}
@@ -60,9 +81,27 @@ def _read(found: Imported, row: FileRecord, orders: dict[str, dict[Order, Side |
     orders[key][order] = _game(found, row, key, order)
 
 
+def _ids_are_exchanged(
+    found: Imported, row: FileRecord, key: str, names: tuple[str, str], texts: tuple[str, str]
+) -> bool:
+    """Whether the first model id belongs to the second answer, by the question's answers in other lines."""
+    known = [found.answers[name, key][0] for name in names if (name, key) in found.answers]
+    if known and known not in ([*texts], [*texts[::-1]]):
+        raise row.wrong("answer1_body", f"question {key} has other answers in a line before")
+    if _is_reversed(row.path):
+        return not known or known == [*texts[::-1]]
+    if known and known != [*texts]:
+        raise row.wrong(
+            "answer1_body",
+            f"the answers to question {key} have changed places since a line before, and the model ids have "
+            'not: whose is whose cannot be told; put "reversed" into the name of the reversed file',
+        )
+    return False
+
+
 def _judgelm_example(row: FileRecord, key: str, question: str) -> Example:
     reference = row.values.get("reference")
-    text = reference.get("text") if isinstance(reference, dict) else None
+    text = reference.get("text") if isinstance(reference, dict) else reference
     references = (text,) if isinstance(text, str) and text else ()
     return Example(key, question, ({"role": "user", "content": question},), references)
 
@@ -118,40 +157,85 @@ FIRST, SECOND = "response A", "response B"
 
 
 def read_prometheus(path: Path) -> Imported:
-    """Gradings of both kinds, one a line. Raises BadInput naming file and line."""
+    """Gradings of both kinds, and BiGGen Bench's, one a record. Raises BadInput naming file and line.
+
+    An instruction with several answers of one model is an example for each of them.
+    """
     found = Imported("prometheus")
-    for row in rows(path):
-        instruction = _text(row, "instruction")
-        key = row.optional("id") or query_id(instruction)
-        found.examples.setdefault(key, _example(row, key, instruction))
-        if _has(row, "response_A"):
-            _read_pair(found, row, key)
+    for row in _graded(path):
+        if row.has("input", "response") and not row.has("instruction"):
+            _read_biggen(found, row)
+        elif row.has("response_A") or _has_original(row, "response_A"):
+            _read_pair(found, row, _key(found, row, _text(row, "instruction")))
         else:
-            _read_grade(found, row, key)
+            _read_grade(found, row)
     return found
 
 
-def _read_grade(found: Imported, row: FileRecord, key: str) -> None:
-    model = row.optional("model") or row.optional("generator") or "model"
+def _graded(path: Path) -> list[FileRecord]:
+    """The records of a file; BiGGen Bench's scripts write one object with a record for each id."""
+    if path.suffix == ".json" and read_text(path).lstrip().startswith("{"):
+        with suppress(BadInput):  # lines, which are no one value
+            whole = document(path)
+            if all(isinstance(record, dict) for record in whole.values()):
+                return [FileRecord(path, place, record) for place, record in enumerate(whole.values(), 1)]
+    return rows(path)
+
+
+def _key(found: Imported, row: FileRecord, instruction: str, model: str | None = None) -> str:
+    """The example's id: its own, or one for each of the model's answers to the instruction."""
+    own = row.optional("id")
+    key = own or query_id(instruction)
+    number = 1
+    while model is not None and (model, key) in found.answers:
+        if own is not None:
+            raise row.wrong("id", f"{model} was graded on {own} before; give each line an id of its own")
+        number += 1
+        key = f"{query_id(instruction)}-{number}"
+    found.examples.setdefault(key, _example(row, key, instruction))
+    return key
+
+
+def _model(row: FileRecord) -> str:
+    names = ("model", "generator", "response_model_name", "model_name")
+    return next((row.text(name) for name in names if row.has(name)), "model")
+
+
+def _read_grade(found: Imported, row: FileRecord) -> None:
+    model = _model(row)
+    key = _key(found, row, _text(row, "instruction"), model)
     found.add_model(model)
-    if (model, key) in found.answers:
-        raise row.wrong("instruction", f"{model} was graded on it before; give each line an id of its own")
     found.answers[model, key] = (_text(row, "response"),)
     _add_grader(found, row, ABSOLUTE, "1-5")
     raw = _answer(row)
     parsed = parse_prometheus(raw, "12345")
-    graded = isinstance(parsed, Graded)
-    found.grades.append(
-        Grade(
-            ABSOLUTE,
-            model,
-            key,
-            turn=0,
-            score=float(parsed.result) if isinstance(parsed, Graded) else None,
-            raw=raw,
-            failure=None if graded else getattr(parsed, "reason", None),
+    score = float(parsed.result) if isinstance(parsed, Graded) else None
+    failure = None if isinstance(parsed, Graded) else parsed.reason
+    found.grades.append(Grade(ABSOLUTE, model, key, turn=0, score=score, raw=raw, failure=failure))
+
+
+def _read_biggen(found: Imported, row: FileRecord) -> None:
+    """One answer with one judge's `score`, or with a column for each judge, as `gpt4_score`."""
+    model = _model(row)
+    key = _key(found, row, row.text("input"), model)
+    found.add_model(model)
+    found.answers[model, key] = (row.text("response"),)
+    columns = {name.removesuffix("_score"): name for name in row.values if name.endswith("_score")}
+    if "score" in row.values:
+        columns[row.optional("eval_model_name") or ABSOLUTE] = "score"
+    if not columns:
+        raise row.wrong("score", "is missing, and there is no column such as gpt4_score")
+    for judge, column in columns.items():
+        details = {"kind": "pointwise", "model": judge, "server": None, "scale": "1-5"}
+        note = {"note": "read from BiGGen Bench's files"}
+        found.graders.setdefault(judge, Grader(judge, "pointwise", details | note, judge != "human"))
+        score = row.number(column)
+        valid = score is not None and 1 <= score <= 5
+        failure = (
+            None if valid else "no score" if score is None else f"the score {score:g} is not from 1 to 5"
         )
-    )
+        raw = row.optional("feedback") or ""
+        found.grades.append(Grade(judge, model, key, 0, score if valid else None, raw, failure))
 
 
 def _read_pair(found: Imported, row: FileRecord, key: str) -> None:
@@ -182,8 +266,18 @@ def _add_grader(found: Imported, row: FileRecord, name: str, scale: str | None) 
 
 def _example(row: FileRecord, key: str, instruction: str) -> Example:
     reference = row.optional("orig_reference_answer") or row.optional("reference_answer")
-    message = {"role": "user", "content": instruction}
-    return Example(key, instruction, (message,), (reference,) if reference else ())
+    messages = [{"role": "user", "content": instruction}]
+    if row.has("system_prompt"):
+        messages.insert(0, {"role": "system", "content": row.text("system_prompt")})
+    rubric = row.values.get("score_rubric") or {
+        name.removeprefix("orig_"): value
+        for name, value in row.values.items()
+        if value is not None and re.fullmatch(r"(?:orig_)?(?:criteria|score[1-5]_description)", name)
+    }
+    return Example(
+        key, instruction, tuple(messages), (reference,) if reference else (),
+        category=row.optional("capability"), extra={"rubric": rubric} if rubric else {},
+    )  # fmt: skip
 
 
 def _answer(row: FileRecord) -> str:
@@ -200,10 +294,6 @@ def _answer(row: FileRecord) -> str:
 
 def _text(row: FileRecord, key: str) -> str:
     return row.text(f"orig_{key}") if _has_original(row, key) else row.text(key)
-
-
-def _has(row: FileRecord, key: str) -> bool:
-    return row.has(key) or _has_original(row, key)
 
 
 def _has_original(row: FileRecord, key: str) -> bool:

@@ -26,7 +26,7 @@ def read_mt_bench(path: Path, *, all_rows: bool = False) -> Imported:
     are noted; `all_rows` lets each count once more in means and win rates, as FastChat's own do.
     """
     found = Imported("mt-bench")
-    files = _judgment_files(path)
+    files = sorted((path / "model_judgment").glob("*.jsonl")) if path.is_dir() else [path]
     if path.is_dir():
         _read_questions(found, path)
         for file in sorted((path / "model_answer").glob("*.jsonl")):
@@ -81,10 +81,6 @@ def _latest(judged: Iterable[FileRecord]) -> tuple[list[FileRecord], list[FileRe
 
 def _turn(row: FileRecord) -> int:
     return row.whole("turn") if row.has("turn") else 1
-
-
-def _judgment_files(path: Path) -> list[Path]:
-    return sorted((path / "model_judgment").glob("*.jsonl")) if path.is_dir() else [path]
 
 
 def _read_questions(found: Imported, folder: Path) -> None:

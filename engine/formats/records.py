@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from engine.data.example import Example
-from engine.data.reading import read_records
+from engine.data.reading import decode_json, read_records
+from engine.data.textfile import read_text
 from engine.errors import BadInput
 from engine.judges.answers import Verdict
 from engine.judges.judge import Order
@@ -103,6 +104,7 @@ class Imported:
     baselines: list[str] = field(default_factory=list)
     examples: dict[str, Example] = field(default_factory=dict)
     answers: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    samples: dict[tuple[str, str], list[str | None]] = field(default_factory=dict)  # further answers
     graders: dict[str, Grader] = field(default_factory=dict)
     games: list[Game] = field(default_factory=list)
     matches: list[ImportedMatch] = field(default_factory=list)
@@ -185,6 +187,19 @@ def rows(path: Path) -> list[FileRecord]:
     if not found:
         raise BadInput(f"{path}: holds no records")
     return found
+
+
+def document(path: Path) -> Any:
+    """The one JSON value that a file is. Raises BadInput naming it."""
+    return decoded(read_text(path), str(path))
+
+
+def decoded(text: str, place: str) -> Any:
+    """The JSON value in a text. Raises BadInput naming its place."""
+    try:
+        return decode_json(text)
+    except ValueError as error:
+        raise BadInput(f"{place}: is not JSON: {error}", "Export the file again.") from error
 
 
 def write_lines(file: IO[str], records: Iterable[Mapping[str, Any]]) -> None:

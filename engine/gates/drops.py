@@ -16,6 +16,7 @@ from engine.metrics.metric import Measure
 from engine.plan.plan import Gates
 from engine.stats.family import holm
 from engine.stats.trend import Trend, mann_kendall
+from store.grouping import by_key
 from store.records.alert import Alert, ComparisonEvidence, DowntrendEvidence, Severity, SliceEvidence
 
 
@@ -307,9 +308,10 @@ def slice_alerts(
 
 def _told(falls: Sequence[tuple[Slice, Ruling]]) -> list[Alert]:
     """One warning for each slice and baseline, largest drops first."""
-    by_slice: dict[tuple[str, str], list[tuple[Slice, Ruling]]] = {}
-    for item, ruling in sorted(falls, key=lambda fall: fall[0].comparison.worsening or 0.0, reverse=True):
-        by_slice.setdefault((item.name, item.comparison.baseline), []).append((item, ruling))
+    by_slice = by_key(
+        ((item.name, item.comparison.baseline), (item, ruling))
+        for item, ruling in sorted(falls, key=lambda fall: fall[0].comparison.worsening or 0.0, reverse=True)
+    )
     groups = list(by_slice.values())
     left = len(groups) - TOLD
     return [

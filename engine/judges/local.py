@@ -78,7 +78,7 @@ class LocalAsker:
         while portion := list(itertools.islice(source, READ_AHEAD)):
             waiting: dict[str, _Asked] = {}
             for question in portion:
-                key = self._key(question)
+                key = judgment_key(self._model.fingerprint, self._settings(), question.choices, question.key)
                 known = self._cache.get(key) if self._cache else None
                 if known is not None and question.problem(known) is None:
                     yield Answered(question, known, None, cached=True)
@@ -194,9 +194,6 @@ class LocalAsker:
         if not self._model.tokenizer.chat_template:
             query = "\n\n".join(message["content"] for message in messages)
         return Example(key, query, tuple(messages))
-
-    def _key(self, question: Question[Any]) -> str:
-        return judgment_key(self._model.fingerprint, self._settings(), question.choices, question.key)
 
     def _settings(self) -> dict[str, Any]:
         spec = self._spec

@@ -1,7 +1,6 @@
 """The judge named "reference": which response is closer to the example's reference. Not a language model."""
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from engine.judges.judge import WHOLE, Call, Judgment, Side
 from engine.judges.questions import references_of
 from engine.metrics.exact import token_f1
 from engine.metrics.text import normalise_answer
+from store.grouping import by_key
 
 _RULE = (
     "A response that equals a reference after normalisation (NFKC, case, punctuation, articles, white space) "
@@ -63,16 +63,8 @@ def _judgment(call: Call) -> Judgment:
         reasoning=reasoning,
         candidate_score=None if candidate is None else _score(candidate),
         baseline_score=None if baseline is None else _score(baseline),
-        raw="",
-        tokens_in=None,
-        tokens_out=None,
-        cost=None,
-        latency_s=0.0,
-        attempts=1,
-        cached=False,
         failure=None if graded else _NO_REFERENCE,
         flags=("addresses_judge",) if any(map(addresses_judge, call.texts)) else (),
-        reported_model=None,
     )
 
 
@@ -82,9 +74,9 @@ _Graded = list[tuple[str, list[str]]]  # answers with the references for each
 def _graded(call: Call) -> tuple[_Graded, _Graded] | None:
     """The scores of the candidate and of the baseline; None without any reference."""
     pair = call.pair
-    references: dict[int, list[str]] = defaultdict(list)
-    for reference in references_of(pair.example, pair.turns):
-        references[reference.turn].append(reference.text)
+    references = by_key(
+        (reference.turn, reference.text) for reference in references_of(pair.example, pair.turns)
+    )
     turns = [turn for turn in sorted(references) if call.turn in (WHOLE, turn)]
     if not turns:
         return None

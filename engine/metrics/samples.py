@@ -16,6 +16,7 @@ from engine.metrics.exact import read_numbers
 from engine.metrics.metric import Measure, Metric, Score, fraction
 from engine.models.model import Response
 from engine.plan.metrics import of_samples
+from store.grouping import by_key
 
 
 def pass_at_k(n: int, passed: int, k: int) -> float:
@@ -42,16 +43,13 @@ def _hold(n: int, passed: int, k: int) -> None:
 
 
 def majority(texts: Sequence[str | None]) -> list[list[int]]:
-    """The places of the samples whose final answer most have; several lists are a tie, none is no vote.
+    """The samples with the most frequent final answer; several lists are a tie, an empty result is no vote.
 
     A sample without a text or without a final answer has no vote. A number counts however it is written:
     "1/2", "0.5" and "50%" are one answer.
     """
     finals = [None if text is None else final_answer(text) for text in texts]
-    votes: dict[object, list[int]] = {}
-    for place, final in enumerate(finals):
-        if final is not None:
-            votes.setdefault(_vote(final), []).append(place)
+    votes = by_key((_vote(final), place) for place, final in enumerate(finals) if final is not None)
     most = max(map(len, votes.values()), default=0)
     return [places for places in votes.values() if len(places) == most]
 
@@ -66,7 +64,7 @@ def _vote(final: Final) -> object:
 
 
 def sampled_measures(metric: Metric, n: int, ks: Sequence[int]) -> list[Measure]:
-    """What n samples tell beside the metric's own measures: pass@k, pass^k and maj@n of each verdict."""
+    """Measures over n samples, besides the metric's own: pass@k, pass^k and maj@n of each verdict."""
     return [
         fraction(
             f"{kind}{k}:{item.name}",
@@ -99,9 +97,7 @@ def score_samples(
     scored: Sequence[Sequence[Score]],
 ) -> list[Score]:
     """One example's scores from those of its samples: the metric's own, then what only samples tell."""
-    by_measure: dict[str, list[Score]] = {}
-    for score in chain.from_iterable(scored):
-        by_measure.setdefault(score.measure, []).append(score)
+    by_measure = by_key((score.measure, score) for score in chain.from_iterable(scored))
     # The parts of pass@k are shares of a task, which add up to it.
     found = [_together(each, name.startswith("pass_at_")) for name, each in by_measure.items()]
     for item in metric.measures:
@@ -130,7 +126,7 @@ def _together(scores: Sequence[Score], shares: bool) -> Score:
 
 
 def _reason(scores: Sequence[Score], n: int) -> str | None:
-    """The reason that most of the scores have, with how many of the n samples it holds of."""
+    """The most frequent reason of the scores, with the number of samples that have it, of n."""
     reasons = Counter(score.reason for score in scores if score.reason)
     if not reasons:
         return None

@@ -1,7 +1,9 @@
-"""A model's outputs from elsewhere, read from a file."""
+"""A model's outputs from elsewhere: read from a file, or out of an earlier run."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from engine.data.calls import with_calls
@@ -10,6 +12,11 @@ from engine.data.reading import read_records
 from engine.errors import BadInput
 from engine.models.model import Response, Settings, missing
 from engine.plan.plan import Model
+from store import people
+from store.errors import StoreError
+from store.read import evidence, history
+from store.read.runs import ACCEPTED
+from store.session import opened
 
 WAY_OUT = (
     'Each line is {"id": …, "response": "…"} or {"query": "…", "response": "…"}; '
@@ -138,6 +145,81 @@ class RecordedModel:
         if len(before) > 1 and self._several is None:
             told = f"{len(new)} answers" if new[1:] else f"{what} was answered on line {before[0][0]} already"
             self._several = f"{self._file}:{new[0][0]}: {told}."
+
+
+class RunAnswers:
+    """The answers of an earlier run's model, to examples whose conversation is the same there.
+
+    `plan` is the run's own name, of which "accepted" means the newest accepted run before the run of id
+    `before`. Raises BadInput where there is no such model.
+    """
+
+    def __init__(self, model: Model, store: Path, plan: str, before: int | None, samples: int = 1) -> None:
+        self.name = model.name
+        self._samples = samples
+        try:
+            with opened(store) as connection:
+                run_id, named = _run_of(connection, model, plan, before)
+                rows = history.models(connection, run_id)
+                chosen = [row for row in rows if row.name == named or (not named and row.role == "candidate")]
+                if len(chosen) != 1:
+                    told = f"no model {named!r}" if named else f"{len(chosen)} candidates"
+                    names = ", ".join(row.name for row in rows)
+                    raise BadInput(f"run {run_id} has {told}", f"name one in `model`: {names}")
+                answers = evidence.answers(connection, chosen[0].id)
+                examples = evidence.contents(connection, answers)
+        except StoreError as error:
+            raise BadInput(error.message, error.hint) from error
+        self.label = f"run {run_id}"
+        self._facts = {"run": run_id, "model": chosen[0].name, "answers": len(answers)}
+        self._found = {examples[place].example: (examples[place], answers[place]) for place in answers}
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash of the answers."""
+        said = {name: [[row.text, row.turns] for row in rows] for name, (_, rows) in self._found.items()}
+        return hashlib.sha256(json.dumps([self._facts, said], sort_keys=True).encode()).hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "recorded", **self._facts, "fingerprint": self.fingerprint}
+
+    def generate(self, examples: Sequence[Example], settings: Settings) -> Iterator[list[Response]]:
+        """All answers at once; an example that the run did not ask in the same words gets the reason."""
+        yield [self._response(example) for example in examples]
+
+    def load(self) -> None:
+        """Nothing is ever running: the answers are recorded."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _response(self, example: Example) -> Response:
+        asked, answers = self._found.get(example.id, (None, []))
+        if asked is None:
+            return missing(example, f"{self.label} has no answer to this example")
+        if (asked.query, asked.messages) != (example.query, list(example.messages)):
+            return missing(example, f"{self.label} asked something else under this id")
+        if example.sample >= len(answers):
+            return missing(example, f"{self.label} has only {len(answers)} of {self._samples} samples")
+        row = answers[example.sample]
+        if row.text is None:
+            return missing(example, f"{self.label}: {row.reason or 'no answer'}")
+        return Response(
+            example.id, row.text, None, None, row.finish_reason, None,
+            turns=tuple(row.turns or ()), thinking=row.thinking, sample=example.sample,
+        )  # fmt: skip
+
+
+def _run_of(
+    connection: history.Connection, model: Model, plan: str, before: int | None
+) -> tuple[int, str | None]:
+    """The run that a model's `run` means, and the name of its model, where one is named."""
+    if model.run != ACCEPTED:
+        return history.find_run(connection, str(model.run)), model.model
+    mark = people.accepted(connection, plan, before=before)
+    if mark is None:
+        raise BadInput(f"no run of {plan} is accepted yet", "`assay accept RUN` accepts one")
+    return mark.run_id, model.model or mark.value or None
 
 
 def _in_own_form(record: dict[str, Any]) -> dict[str, Any]:

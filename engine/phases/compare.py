@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
@@ -126,7 +126,7 @@ def compare(work: Work) -> None:
     unequal = all_disparities(work, known, scored)
     comparisons += [*costs.comparisons, *texts.comparisons]
     benchmarks = benchmark_comparisons(work)
-    declared = _by_name([*known, *_measures_of(work)])
+    declared = {measure.name: measure for measure in [*known, *_measures_of(work)]}
     earlier = against_reference(work)
     comparisons, benchmarks, earlier = _ruled(work, declared, comparisons, benchmarks, earlier)
     with work.recorder.transaction() as transaction:
@@ -137,7 +137,7 @@ def compare(work: Work) -> None:
     alerts = [
         *run_alerts(work, declared, comparisons, benchmarks, earlier, summaries),
         *slice_alerts(sliced.comparisons, comparisons, work.plan.gates, declared),
-        *disparity_alerts(unequal, _candidates(work), work.plan.gates, declared),
+        *disparity_alerts(unequal, [model.name for model in work.plan.candidates], work.plan.gates, declared),
         *data_alerts(work, declared, summaries, sliced.scores, benchmarks),
         *decline_alerts(work, declared, [*comparisons, *benchmarks]),
     ]
@@ -173,14 +173,6 @@ def _measures_of(work: Work) -> list[Measure]:
     """The measures that are taken of all answers together, or of the corpora."""
     corpora = [measure for name in work.plan.metrics.corpora for measure in corpus_measures(name)]
     return [*(measure for measure, _ in measures_of_efficiency(work.plan)), *corpora]
-
-
-def _by_name(measures: Iterable[Measure]) -> dict[str, Measure]:
-    return {measure.name: measure for measure in measures}
-
-
-def _candidates(work: Work) -> list[str]:
-    return [model.name for model in work.plan.candidates]
 
 
 class _Scored:

@@ -18,6 +18,7 @@ from engine.phases.work import Meter, Work, closed_after
 from engine.plan.plan import Benchmarks, Generation, Model, Plan
 from engine.plan.selection import in_part, whole_set
 from store import records
+from store.grouping import by_key
 
 if TYPE_CHECKING:
     from engine.benchmarks.results import KnownTask, TaskResult
@@ -143,9 +144,16 @@ class Loader:
 
             return ServerModel(model, concurrency=generation.concurrency, timeout_s=generation.timeout_s)
         if model.kind == "recorded":
-            from engine.models.recorded import RecordedModel
+            from engine.models.recorded import RecordedModel, RunAnswers
 
-            return RecordedModel(model, generation.samples)
+            if model.run is None:
+                return RecordedModel(model, generation.samples)
+            run = self._work.recorder.run()
+            # Which run was meant stays so when this one is resumed.
+            known = (_details(self._work, model).get("run"), _details(self._work, model).get("model"))
+            if known[0] is not None:
+                model = model.model_copy(update={"run": str(known[0]), "model": known[1]})
+            return RunAnswers(model, self._work.store, run.name, run.id, generation.samples)
         return self._local(model)
 
     def probe(self, model: Model, examples: Sequence[Example]) -> "Probe":
@@ -385,9 +393,7 @@ def stored_answers(work: Work, model: Model) -> list[records.StoredResponse]:
 def stored_responses(work: Work, model: Model) -> list[tuple[Example, Response]]:
     """A model's answers, read from the store, in the run's order: those of which every sample is there."""
     samples = work.plan.generation.samples
-    rows: dict[int, list[records.StoredResponse]] = {}
-    for row in stored_answers(work, model):
-        rows.setdefault(row.example_id, []).append(row)
+    rows = by_key((row.example_id, row) for row in stored_answers(work, model))
     pairs = []
     for example in work.examples:
         found = rows.get(work.example_ids[example.id], [])

@@ -24,6 +24,7 @@ from engine.phases.work import Meter, Work, closed_after, score_row
 from engine.plan.plan import Model, Plan
 from engine.stats.paired import Paired
 from store import records
+from store.grouping import by_key
 
 METRIC = "efficiency"
 TOGETHER = "no interval: it is computed over all answers together"
@@ -241,23 +242,8 @@ def declare(work: Work) -> None:
             )
     if known:
         return
-    work.recorder.append(
-        [
-            records.StoredMetric(
-                run_id=work.recorder.run_id,
-                measure=measure.name,
-                position=place,
-                direction=measure.direction,
-                low=measure.low,
-                high=measure.high,
-                unit=measure.unit,
-                version=measure.version,
-                source=measure.source,
-                meaning=measure.meaning,
-                settings={key: _kept(value) for key, value in settings.items()},
-            )
-            for place, (measure, settings) in enumerate(declared)
-        ]
+    work.declare(
+        [(measure, {key: _kept(value) for key, value in settings.items()}) for measure, settings in declared]
     )
 
 
@@ -327,9 +313,7 @@ def by_example(
     plan: Plan, metric: Metric, scored: Iterable[tuple[Pair, list[Score]]]
 ) -> dict[str, list[Score]]:
     """The scores of each example's answer; where it has several samples, of all of them together."""
-    samples: dict[str, list[tuple[Pair, list[Score]]]] = {}
-    for pair, scores in scored:
-        samples.setdefault(pair[0].id, []).append((pair, scores))
+    samples = by_key((pair[0].id, (pair, scores)) for pair, scores in scored)
     n = plan.generation.samples
     if n == 1:
         return {example: scores for example, ((_, scores),) in samples.items()}
@@ -343,9 +327,7 @@ def by_example(
 
 def _chunks(pairs: list[Pair], size: int) -> Iterator[list[Pair]]:
     """Chunks of about `size`; the answers to one question stay together, since pass@k counts them."""
-    questions: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        questions.setdefault(pair[0].query, []).append(pair)
+    questions = by_key((pair[0].query, pair) for pair in pairs)
     chunk: list[Pair] = []
     for answers in questions.values():
         chunk += answers

@@ -23,8 +23,13 @@ _JUDGE_ONLY_WITH = {
     "dtype": "local",
     "device": "local",
 }
-_NOT_EMBEDDED = ("model", "api_key_env", "rubric", "prompt", "format", "scale", "dtype", "device")
-_ONE_KIND = {"scale": "pointwise", "stop_early": "pairwise", "constant_probe": "pairwise"}
+_NOT_EMBEDDED = ("model", "api_key_env", "rubric", "prompt", "format", "scale", "repeat", "dtype", "device")
+_ONE_KIND = {
+    "scale": "pointwise",
+    "repeat": "pointwise",
+    "stop_early": "pairwise",
+    "constant_probe": "pairwise",
+}
 
 # What a format has of its own, so that a plan cannot give it.
 _FIXED = {
@@ -123,7 +128,7 @@ def _cascade(raw: Mapping[str, Any], judges: list[Judge]) -> list[Problem]:
 
 
 NOT_METRICS = ("use", "corpora", "pass_k")  # keys of [metrics] that name no metric
-_SOURCES = ("path", "server", "outputs")
+_SOURCES = ("path", "server", "outputs", "run")
 # What a key of a model presupposes: it would be without effect, silently, beside another source.
 _ONLY_WITH = {
     "adapter": {"path"},
@@ -136,7 +141,7 @@ _ONLY_WITH = {
     "adapter_revision": {"path"},
     "trust_remote_code": {"path"},
     "system": {"path", "server"},
-    "model": {"server"},
+    "model": {"server", "run"},
     "api": {"server"},
     "api_key_env": {"server"},
     "chat_template_kwargs": {"path", "server"},
@@ -205,7 +210,7 @@ def _sources(raw: Mapping[str, Any], index: int, model: Mapping[str, Any]) -> li
     problems = [
         Problem(
             key_path(raw, ("models", index, key)),
-            f"does not apply with {given[0]}; it belongs with {listed(only)}",
+            f"does not apply with {given[0]}; it belongs with {listed(sorted(only))}",
         )
         for key, only in _ONLY_WITH.items()
         if key in model and given[0] not in only
@@ -267,7 +272,7 @@ def _samples(raw: Mapping[str, Any], models: list[tuple[int, Mapping[str, Any]]]
     if (
         samples > 1
         and not generation.get("temperature")
-        and any("outputs" not in model for _, model in models)
+        and any("outputs" not in model and "run" not in model for _, model in models)
     ):
         message = (
             f"{samples} samples at temperature 0 are {samples} times the same answer; set temperature = 0.7"

@@ -21,6 +21,7 @@ from engine.data.versions import file_hash
 from engine.errors import AssayError, BadInput, CannotRun, refused
 from engine.models.fingerprint import FileHashes, adapter_hash, fingerprint, tokenizer_hash
 from engine.models.folder import TOKENIZERS, adapter_of, base_of
+from engine.models.recorded import RunAnswers
 from engine.phases.work import PHASES
 from engine.plan.plan import Judge, Model, Plan, parse_plan, read_plan
 from engine.plan.selection import whole_set, without_excluded
@@ -261,7 +262,7 @@ def changes(connection: Connection, plan: Plan, run: records.Run, store: Path) -
     found += [*_configs(plan, run), *_named(plan, run)]
     for model in plan.models:
         if (row := rows.get(model.name)) is not None:
-            found += _attempted(f"model {model.name}", _model(model, row, hashes))
+            found += _attempted(f"model {model.name}", _model(model, row, hashes, store, run))
     known = {row.name: row.prompt_hash for row in history.judges(connection, run.id)}
     for judge in plan.judges:
         if judge.name in known:
@@ -314,9 +315,13 @@ def _named(plan: Plan, run: records.Run) -> list[str]:
     return [f"{file}: its content has changed" for file in before if now.get(file) != before[file]]
 
 
-def _model(model: Model, row: ModelRow, hashes: FileHashes) -> Iterator[str]:
+def _model(model: Model, row: ModelRow, hashes: FileHashes, store: Path, run: records.Run) -> Iterator[str]:
     if row.fingerprint is None:
         return
+    if model.run is not None:
+        answers = RunAnswers(model, store, run.name, None)
+        if answers.fingerprint != row.fingerprint:
+            yield f"model {model.name}: {model.run} is now {answers.label}, or its answers have changed"
     if model.outputs is not None:
         with model.outputs.open("rb") as source:
             if hashlib.file_digest(source, "sha256").hexdigest() != row.fingerprint:

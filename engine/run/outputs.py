@@ -26,6 +26,7 @@ from engine.metrics.samples import sampled_measures, score_samples
 from engine.models.model import Response, missing, without_reasoning
 from engine.models.recorded import LISTS, listed
 from engine.stats.intervals import Interval, RunningInterval
+from store.grouping import by_key
 
 RESPONSE = "response"
 _RESPONSES = (RESPONSE, "model_response", *LISTS)
@@ -140,9 +141,7 @@ def rows_differ(path: Path, fields: Mapping[str, str] | None = None) -> bool:
 
 def with_samples(outputs: Iterable[Output], samples: int) -> Iterator[Output]:
     """The outputs with the samples of each answer side by side, and those that it lacks as missing."""
-    together: dict[Hashable, list[Output]] = {}
-    for output in outputs:
-        together.setdefault(_answered(output), []).append(output)
+    together = by_key((_answered(output), output) for output in outputs)
     for found in together.values():
         example = found[0].example
         lacking = missing(example, f"there are only {len(found)} of {samples} samples")

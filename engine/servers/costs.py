@@ -163,7 +163,11 @@ class Ledger:
             event = asyncio.Event()
             with self._lock:
                 if not self._holders:
-                    raise self._over()
+                    raise Paused(
+                        f"cost cap of ${self.max_cost:,.2f} reached: "
+                        f"${self._spent:,.2f} spent, another call could exceed it",
+                        "raise max_cost, or resume with --max-cost; finished judgments are saved",
+                    )
                 self._waiting.append((asyncio.get_running_loop(), event))
             await event.wait()
         assert granted
@@ -196,13 +200,6 @@ class Ledger:
             # A loop that has closed has taken its tasks along.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(event.set)
-
-    def _over(self) -> Paused:
-        return Paused(
-            f"cost cap of ${self.max_cost:,.2f} reached: "
-            f"${self._spent:,.2f} spent, another call could exceed it",
-            "raise max_cost, or resume with --max-cost; finished judgments are saved",
-        )
 
 
 def worst_cost(price: Price, messages: Sequence[object], max_tokens: int) -> float:

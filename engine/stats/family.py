@@ -1,4 +1,4 @@
-"""Several comparisons looked at together: p-values and intervals that allow for it, and the n it takes.
+"""Statistics without NumPy: comparisons looked at together, the n that it takes, and a share's interval.
 
 Standard library only: the screens and reports use it.
 """
@@ -6,6 +6,7 @@ Standard library only: the screens and reports use it.
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
 
 LEVEL = 0.05
@@ -81,3 +82,47 @@ def _quantile(count: int) -> float:
 def _to_two_figures(needed: float) -> int:
     size: int = 10 ** max(0, math.floor(math.log10(max(needed, 1.0))) - 1)
     return math.ceil(needed / size) * size
+
+
+_Z = 1.959964 + 0.841621  # two-sided 5 %, power 80 %
+AGREEMENT = 0.875  # of models that differ by a fine-tune, on seven examples of eight
+
+
+def smallest_change(examples: int, agreement: float = AGREEMENT) -> float:
+    """The smallest difference between two models' rates that so many paired examples show, from 0 to 1.
+
+    For a yes-or-no measure, at 5 % two-sided and 80 % power. `agreement` is the share of examples on which
+    both models do equally well: only the others tell them apart (McNemar's variance for small differences).
+    Raises ValueError without examples.
+    """
+    if examples < 1:
+        raise ValueError("no example, no comparison")
+    return min(_Z * math.sqrt((1 - agreement) / examples), 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with its confidence interval over n examples.
+
+    `value` is None without examples. `low` and `high` are None with fewer than two, and where the values are
+    all equal and could be anything.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+def wilson(successes: float, n: int, level: float = 1 - LEVEL) -> Interval:
+    """A share with its score interval (Wilson 1927), which keeps a width at 0 and at 1.
+
+    `successes` may hold halves (ties).
+    """
+    if n == 0:
+        return Interval(None, None, None, 0)
+    z = _NORMAL.inv_cdf(0.5 + level / 2)
+    share = successes / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return Interval(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)), n)

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from statistics import NormalDist
 
 import numpy as np
 
+from engine.stats.family import Interval as Interval
+from engine.stats.family import wilson as wilson
 from engine.stats.resampling import Array, Combine, bootstrap_sums
 
 RESAMPLES = 10_000
@@ -22,20 +23,6 @@ ROUNDING = 1e-12  # spreads up to this are those of equal values
 Ends = tuple[float | None, float | None]
 OPEN: Ends = (None, None)
 SHARE: Ends = (0.0, 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A value with its confidence interval over n examples.
-
-    `value` is None without examples. `low` and `high` are None with fewer than two, and where the values are
-    all equal and could be anything.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
 
 
 def bootstrap_interval(
@@ -191,20 +178,6 @@ def expanded(n: int, level: float = LEVEL) -> float:
 
     quantile = float(stdtrit(n - 1, 0.5 + level / 2))
     return 1.0 - 2.0 * float(ndtr(-math.sqrt(n / (n - 1)) * quantile))
-
-
-def wilson(successes: float, n: int, level: float = LEVEL) -> Interval:
-    """A share with its score interval (Wilson 1927), which keeps a width at 0 and at 1.
-
-    `successes` may hold halves (ties).
-    """
-    if n == 0:
-        return Interval(None, None, None, 0)
-    z = NormalDist().inv_cdf(0.5 + level / 2)
-    share = successes / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Interval(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)), n)
 
 
 def percentiles(values: Array, level: float = LEVEL) -> tuple[float | None, float | None]:

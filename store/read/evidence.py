@@ -9,6 +9,7 @@ from typing import Any
 from store.read.history import Connection
 from store.read.query import select
 from store.read.rows import ExampleRow
+from store.records.results import AnswerContent, StoredResponse, StoredSample
 
 ScoreParts = tuple[int, float] | tuple[int, float, str | None]
 """An example's row id, its value, and its additive parts as JSON; none stand for (value, 1)."""
@@ -63,6 +64,19 @@ def contents(connection: Connection, ids: Iterable[int]) -> dict[int, ExampleRow
         chosen,
     )
     return {row.id: row for row in rows}
+
+
+def answers(connection: Connection, model_id: int) -> dict[int, list[AnswerContent]]:
+    """All that a model answered, by example: the first sample, then the further ones."""
+    found: dict[int, list[AnswerContent]] = {}
+    for row in (
+        *select(connection, StoredResponse, "SELECT * FROM response WHERE model_id = ?", model_id),
+        *select(
+            connection, StoredSample, "SELECT * FROM sample WHERE model_id = ? ORDER BY sample", model_id
+        ),
+    ):
+        found.setdefault(row.example_id, []).append(row)
+    return found
 
 
 def scores(connection: Connection, model_id: int) -> Iterator[tuple[str, list[ScoreParts]]]:

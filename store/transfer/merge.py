@@ -12,6 +12,7 @@ from pathlib import Path
 
 from store import database
 from store.errors import StoreError
+from store.grouping import by_key
 from store.read.history import STATUS, Connection, attach
 from store.records import RECORDS, Run
 from store.records.columns import HERE, columns, table_name
@@ -35,10 +36,7 @@ def held_by(connection: Connection) -> dict[int, list[int]]:
         JOIN run gone ON gone.id = b.run_id AND gone.deleted IS NOT NULL ORDER BY 1, 2
         """
     )
-    found: dict[int, list[int]] = {}
-    for gone, kept in rows:
-        found.setdefault(int(gone), []).append(int(kept))
-    return found
+    return by_key((int(gone), int(kept)) for gone, kept in rows)
 
 
 def purge(connection: Connection, folder: Path) -> list[int]:

@@ -8,6 +8,7 @@ import pytest
 
 from engine.data.example import Example, eval_set_version
 from engine.data.examples import data_rows, read_examples
+from engine.data.preview import preview
 from engine.errors import BadInput
 
 
@@ -389,3 +390,39 @@ def test_what_was_always_read_keeps_its_identity(
 ) -> None:
     example = one(tmp_path, record)
     assert (example.id, eval_set_version([example])) == (identity, version)
+
+
+TWO = {"text": ["library", "fridge"], "label": ["A", "B"]}
+LISTED = [{"label": "A", "text": "library"}, {"label": "B", "text": "fridge"}]
+
+
+@pytest.mark.parametrize(
+    ("record", "columns"),
+    [
+        (
+            {"question": "Where are books?", "choices": TWO, "answerKey": "A"},
+            {"query": "question", "choices": "choices", "references": "answerKey"},
+        ),
+        (
+            {"question": {"stem": "Where are books?", "choices": LISTED}, "answerKey": "A"},
+            {"query": "question.stem", "choices": "question.choices", "references": "answerKey"},
+        ),
+        (
+            {"question_stem": "Books are in the", "choices": TWO, "answerKey": "A"},
+            {"query": "question_stem", "choices": "choices", "references": "answerKey"},
+        ),
+        (
+            {"ctx": "He takes a book from the", "endings": ["library", "fridge"], "label": "0"},
+            {"query": "ctx", "choices": "endings", "references": "label", "label": "label"},
+        ),
+    ],
+    ids=["ARC", "CommonsenseQA", "OpenBookQA", "HellaSwag"],
+)
+def test_a_preview_names_the_columns_of_nested_choices(
+    tmp_path: Path, record: dict[str, Any], columns: dict[str, str]
+) -> None:
+    path = tmp_path / "one.jsonl"
+    path.write_text(json.dumps(record) + "\n", "utf-8")
+    found = preview(path)
+    assert found.columns == {name: {column: 1} for name, column in columns.items()}
+    assert found.kept == {} and found.first[0].references == ("A", "library")

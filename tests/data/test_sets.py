@@ -9,9 +9,9 @@ from engine.data.coverage import cover, draw, drift, gaps, psi, survey, thinned,
 from engine.data.duplicates import conflicts, duplicates
 from engine.data.example import Example
 from engine.data.leak import all_jump, near_ceiling, prefers_original
-from engine.data.power import smallest_change
 from engine.data.versions import refuse_used_test, training_edited, version_diff
 from engine.errors import BadInput
+from engine.stats.family import smallest_change
 from store.records import SplitUse
 
 TOPICS = {

@@ -66,6 +66,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files.prometheus(folder / "graded.jsonl")
     files.judgelm(folder / "judgments.jsonl")
     files.verdicts(folder)
+    files.evaluations(folder)
     plan = write_plan(folder, sample=6)
     plan.write_text(re.sub(r"\[benchmarks\].*?(?=\[gates\])", "", plan.read_text(), flags=re.DOTALL))
     for name in ("first", "second"):

@@ -356,7 +356,7 @@ def test_addresses(problems: Callable[[str], str], server: str, says: str) -> No
         ("[benchmarks]\ntasks = ['a']\ninclude = 'eval.jsonl'", "is a file, where a folder was expected"),
         ("text = 'x'", 'models[1].text ("lora"): unknown key "text"'),
         ("device = 'gpu'", "models[1].device"),
-        ("model = 'm'", 'models[1].model ("lora"): does not apply with path; it belongs with server'),
+        ("model = 'm'", 'models[1].model ("lora"): does not apply with path; it belongs with run, server'),
         ("trust_remote_code = 'yes'", "models[1].trust_remote_code"),
         ('"a\\u001b[2Jb" = 1', "unknown key \"'a\\x1b[2Jb'\""),
     ],

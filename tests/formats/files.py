@@ -1,9 +1,13 @@
 """Small files as MT-Bench, AlpacaEval, Prometheus 2 and JudgeLM write them."""
 
 import json
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
 
 QUESTIONS = [
     {"question_id": 81, "category": "writing", "turns": ["Compose a travel post.", "Begin with A."]},
@@ -126,6 +130,23 @@ def judgelm(path: Path) -> Path:
     return lines(path, records)
 
 
+def judgelm_both(folder: Path) -> Path:
+    """A run in both orders as JudgeLM writes them: the reversed one has the same ids."""
+    folder.mkdir()
+    for name, texts, scores in (
+        ("a_sequential.jsonl", ("long good answer", "bad"), "9 2"),
+        ("b_reverse.jsonl", ("bad", "long good answer"), "2 9"),
+    ):
+        records = [
+            {"question_id": place, "question_body": f"q{place}", "answer1_body": f"{texts[0]} {place}",
+             "answer2_body": f"{texts[1]} {place}", "answer1_model_id": "good", "answer2_model_id": "bad",
+             "pred_text": scores, "reference": "right"}
+            for place in range(4)
+        ]  # fmt: skip
+        lines(folder / name, records)
+    return folder
+
+
 def prometheus(path: Path) -> Path:
     outputs = ["Good. [RESULT] 4", "Fine. **[RESULT]** 5.", "Bad [RESULT] 2</s>", "No result"]
     absolute = [
@@ -150,3 +171,29 @@ def verdicts(folder: Path) -> None:
     lines(
         folder / "judged.jsonl", [{"id": "q1", "choice": "none"} | said, {"id": "q2", "choice": "B"} | said]
     )
+
+
+def evaluations(folder: Path) -> None:
+    """One answer with its score as Inspect, lighteval, deepeval and HELM write it."""
+    details = folder / "details/org/model/2026-01-02T03-04-05.678"
+    run = folder / "runs/mmlu:subject=law,model=org_model"
+    for part in (folder / "logs", folder / ".deepeval", details, run):
+        part.mkdir(parents=True)
+    sample = {"id": 1, "epoch": 1, "input": "2 + 2?", "output": {"completion": "4"}, "scores": {"match": "C"}}
+    with zipfile.ZipFile(folder / "logs/sums.eval", "w") as log:
+        log.writestr("header.json", json.dumps({"status": "success", "eval": {"task": "sums", "model": "m"}}))
+        log.writestr("samples/1_epoch_1.json", json.dumps(sample))
+    row = {"doc": {"query": "2 + 2?"}, "model_response": {"text": ["4"]}, "metric": {"em": 1.0}}
+    parquet.write_table(
+        pa.Table.from_pylist([row]), details / "details_sums|5_2026-01-02T03-04-05.678.parquet"
+    )
+    case = {"input": "2 + 2?", "actualOutput": "4", "metricsData": [{"name": "Right", "score": 1.0}]}
+    (folder / ".deepeval/.latest_run_full.json").write_text(json.dumps({"testCases": [case]}))
+    request = {
+        "instance": {"id": "id1", "input": {"text": "2 + 2?"}},
+        "result": {"completions": [{"text": "4"}]},
+    }
+    state = {"adapter_spec": {"model": "org/model"}, "request_states": [request]}
+    (run / "scenario_state.json").write_text(json.dumps(state))
+    stats = [{"instance_id": "id1", "stats": [{"name": {"name": "exact_match"}, "mean": 1.0}]}]
+    (run / "per_instance_stats.json").write_text(json.dumps(stats))

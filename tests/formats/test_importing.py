@@ -74,6 +74,47 @@ def test_mt_bench_answers_keep_both_turns_and_the_baseline_its_role(tmp_path: Pa
     assert (row["id"], row["name"], row["status"], row["passed"]) == (run, "published", "finished", None)
 
 
+def test_a_model_with_fewer_judgments_is_told_apart_and_compared_on_what_all_share(
+    tmp_path: Path, store: Path
+) -> None:
+    grades = [
+        {"question_id": place, "model": model, "judge": ["gpt-4", "single-v1"], "judgment": "", "turn": 1,
+         "score": score + (place < 10)}
+        for model, score, count in (("whole", 7, 40), ("partial", 9, 10))
+        for place in range(count)
+    ]  # fmt: skip
+    run = import_run("mt-bench", files.lines(tmp_path / "gpt-4_single.jsonl", grades), store)
+    whole, partial = _score(store, "whole"), _score(store, "partial")
+    assert (whole["n"], whole["missing"]) == (40, 0)
+    assert (partial["n"], partial["missing"], partial["reason"]) == (
+        10, 30, "graded for other models, and not for this one",
+    )  # fmt: skip
+    (alert,) = history.alerts(history.attach(database.connect(store)), run)
+    assert (alert.severity, alert.kind, alert.candidate) == ("warning", "judge_failures", "partial")
+    assert alert.message.startswith("30 of 40 ratings of partial by gpt-4 failed or are missing (75.0%")
+    assert alert.message.endswith("On the 10 that all models share: whole 8.00, partial 10.00.")
+
+
+def test_a_candidate_compared_on_fewer_pairs_than_others_is_a_warning(tmp_path: Path, store: Path) -> None:
+    pairs = [
+        {"question_id": place, "model_1": model, "model_2": "base", "g1_winner": "model_1",
+         "g2_winner": "model_2" if place % 2 else "model_1", "judge": ["gpt-4", "pair-v2"], "turn": 1}
+        for model, count in (("whole", 12), ("partial", 3))
+        for place in range(count)
+    ]  # fmt: skip
+    run = import_run("mt-bench", files.lines(tmp_path / "gpt-4_pair.jsonl", pairs), store)
+    (alert,) = history.alerts(history.attach(database.connect(store)), run)
+    assert (alert.candidate, alert.baseline) == ("partial", "base")
+    assert "on 3 of the 12 questions" in alert.message
+
+
+def test_imported_failures_raise_the_alerts_of_a_run_here(tmp_path: Path, store: Path) -> None:
+    run = import_run("alpaca-eval", files.alpaca_eval(tmp_path / "annotations.json", [2.0, 1.0, -1.0]), store)
+    (alert,) = history.alerts(history.attach(database.connect(store)), run)
+    assert (alert.severity, alert.kind) == ("warning", "judge_failures")
+    assert alert.message.startswith("1 of 3 verdicts of weighted_alpaca_eval_gpt4_turbo on my-model against")
+
+
 def _retried(folder: Path) -> Path:
     """Two judgments of each kind: the first failed, and FastChat appended the second."""
     files.lines(
@@ -221,12 +262,71 @@ def test_judgelm_scores_decide_and_both_orders_count_once(tmp_path: Path, store:
     assert [row["consistent"] for row in consistent] == [1, None, None, None]
 
 
+@pytest.mark.parametrize("read", ["", "b_reverse.jsonl"])
+def test_judgelms_reversed_files_exchange_the_answers_and_not_the_ids(
+    tmp_path: Path, store: Path, read: str
+) -> None:
+    path = files.judgelm_both(tmp_path / "both")
+    import_run("judgelm", path / read, store)
+    found = _only(store, "SELECT w.*, m.name FROM winrate w JOIN model m ON m.id = w.candidate_id")
+    assert (found["name"], found["wins"], found["losses"]) == ("bad", 0, 4)
+    assert found["position_bias"] == (None if read else 0.5)
+    good = _rows(store, "SELECT text FROM response r JOIN model m ON m.id = r.model_id WHERE name = 'good'")
+    assert all(str(row["text"]).startswith("long good") for row in good)
+
+
+def test_judgelms_files_of_both_orders_that_do_not_say_which_is_reversed_are_refused(
+    tmp_path: Path, store: Path
+) -> None:
+    path = files.judgelm_both(tmp_path / "both")
+    (path / "b_reverse.jsonl").rename(path / "b.jsonl")
+    with pytest.raises(BadInput, match=r"b.jsonl:1: answer1_body: .* cannot be told"):
+        import_run("judgelm", path, store)
+
+
 def test_prometheus_results_are_read_as_its_models_write_them(tmp_path: Path, store: Path) -> None:
     import_run("prometheus", files.prometheus(tmp_path / "graded.jsonl"), store)
     ratings = _rows(store, "SELECT score, failure FROM rating ORDER BY id")
     assert [row["score"] for row in ratings] == [4.0, 5.0, 2.0, None]
     assert ratings[3]["failure"] == "no [RESULT]"
     assert _only(store, "SELECT outcome FROM verdict")["outcome"] == "win"
+
+
+def test_prometheus_answers_to_one_instruction_are_examples_with_its_rubric(
+    tmp_path: Path, store: Path
+) -> None:
+    rows = [
+        {"orig_instruction": "Do", "orig_response": f"answer {score}", "orig_criteria": "Is it right?",
+         "orig_score1_description": "wrong", "output": f"So. [RESULT] {score}"}
+        for score in (1, 4)
+    ]  # fmt: skip
+    import_run("prometheus", files.lines(tmp_path / "bench.jsonl", rows), store)
+    assert _only(store, "SELECT value, n FROM modelscore") == {"value": 2.5, "n": 2}
+    extra = json.loads(str(_rows(store, "SELECT extra FROM example")[0]["extra"]))
+    assert extra["extra"] == {"rubric": {"criteria": "Is it right?", "score1_description": "wrong"}}
+
+
+def test_biggen_bench_scores_are_those_of_each_judge(tmp_path: Path, store: Path) -> None:
+    graded = {
+        "id": "plan_0",
+        "capability": "planning",
+        "system_prompt": "Be short.",
+        "input": "Plan.",
+        "reference_answer": "A plan.",
+        "score_rubric": {"criteria": "Is it a plan?"},
+        "response": "No.",
+    }
+    own = graded | {"response_model_name": "m", "feedback": "Bad.", "score": 2, "eval_model_name": "judge"}
+    path = tmp_path / "evals.json"
+    path.write_text(json.dumps({"plan_0": own, "plan_1": own | {"id": "plan_1", "score": None}}, indent=1))
+    import_run("prometheus", path, store)
+    assert _only(store, "SELECT value, n, missing FROM modelscore") == {"value": 2.0, "n": 1, "missing": 1}
+    columns = graded | {"model_name": "m", "gpt4_score": 4.0, "human_score": 7}
+    import_run("prometheus", files.lines(tmp_path / "results.jsonl", [columns]), store)
+    judges = _rows(store, "SELECT name, is_language_model FROM judge WHERE run_id = 2")
+    assert judges == [{"name": "gpt4", "is_language_model": 1}, {"name": "human", "is_language_model": 0}]
+    failures = [row["failure"] for row in _rows(store, "SELECT failure FROM rating ORDER BY id")]
+    assert failures == [None, "no score", None, "the score 7 is not from 1 to 5"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ from engine.judges.chat import PairwiseJudge, PointwiseJudge
 from engine.judges.judge import Call, Item, Pair, Rating, RatingCall
 from engine.judges.load import load_judge
 from engine.plan.plan import Judge
-from store import records
+from store import database, records
+from store.read import history
+from store.read.live import judge_speeds
 from tests.engine.runs import carry_out, queue, recorded_plan
 from tests.judges.local_model import END, START, make_judge
 
@@ -174,3 +176,8 @@ format = "prometheus"
     assert [row.confidence for row in run.rows(records.StoredJudgment)] == pytest.approx([0.8] * 12, abs=1e-4)
     (judge,) = run.rows(records.StoredJudge, run_id=run.run_id)
     assert judge.is_language_model and (judge.details or {})["fingerprint"]
+    (pace,) = judge_speeds(history.attach(database.connect(tmp_path / "store")))
+    assert (pace.answers, (pace.details or {})["model"]) == (
+        6,
+        str(tmp_path / "judge"),
+    )  # equal texts: one question

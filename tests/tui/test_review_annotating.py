@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from engine.stats.family import wilson
 from store import database, records, reviewing
 from store.read import history, queues
 from store.write import Recorder
@@ -22,7 +23,7 @@ from tui.screens.review.data import swapped, with_controls
 from tui.screens.review.editing import edit
 from tui.screens.review.own import OwnScreen
 from tui.screens.review.screen import ReviewScreen
-from tui.sections.judging import own_figures, seconds_each, wilson
+from tui.sections.judging import own_figures, seconds_each
 
 Settled = Callable[[Pilot[int]], Awaitable[None]]
 NAMES = ("good", "base", "overfit", "prompted", "no-effect")

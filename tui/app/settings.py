@@ -157,17 +157,13 @@ def read_settings(environment: Mapping[str, str] = os.environ, **given: Any) -> 
     found = _read_file(settings_file(environment))
     if theme := environment.get("ASSAY_THEME"):
         found = found._replace(theme=_theme(theme, "$ASSAY_THEME"))
-    if environment.get("ASSAY_ASCII") or not _has_unicode():
+    if environment.get("ASSAY_ASCII") or (sys.stdout.encoding or "").replace("-", "").lower() != "utf8":
         found = found._replace(ascii=True)
     if annotator := environment.get("ASSAY_ANNOTATOR", "").strip():
         found = found._replace(annotator=annotator)
     if (theme := given.pop("theme", None)) is not None:
         found = found._replace(theme=_theme(theme, "--theme"))
     return found._replace(**{name: value for name, value in given.items() if value})
-
-
-def _has_unicode() -> bool:
-    return (sys.stdout.encoding or "").replace("-", "").lower() == "utf8"
 
 
 def _read_file(file: Path) -> AppSettings:

@@ -12,6 +12,7 @@ from types import FrameType
 
 from rich.cells import cell_len
 
+from store.grouping import by_key
 from store.read import history, live
 from store.records import Progress, Run
 from tui.sections.eta import rate, read_speed, time_left, write_speed
@@ -40,9 +41,7 @@ class PhaseProgress:
 
 def phases(rows: list[Progress]) -> list[PhaseProgress]:
     """The phases in their order, each with the sums of its items."""
-    grouped: dict[str, list[Progress]] = {}
-    for row in rows:
-        grouped.setdefault(row.phase, []).append(row)
+    grouped = by_key((row.phase, row) for row in rows)
     return [_phase(name, items) for name, items in grouped.items()]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from store.grouping import by_key
 from tui.cli.common import Fields, Json, mapping
 from tui.text.output import Column, as_json, interval, number, out, paragraph, print_json, print_table
 
@@ -211,10 +212,7 @@ def _print_tables(model: str, scores: "OutputScores", rows: Iterator[Row], per_e
     for total in totals:
         if total.missing:
             paragraph(f"{total.measure.name}: {total.missing} missing, most often: {total.reason}", "  ")
-    said: dict[tuple[tuple[str, int], ...], list[str]] = {}
-    for total in totals:
-        if total.notes:
-            said.setdefault(total.notes, []).append(total.measure.name)
+    said = by_key((total.notes, total.measure.name) for total in totals if total.notes)
     for notes, names in said.items():
         paragraph(f"{', '.join(names)}: {'; '.join(f'{count} × {note}' for note, count in notes)}", "  ")
     if rows_by_label := scores.classes():

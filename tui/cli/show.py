@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engine.decision.families import NO_GATE, NOT_EVALUATED
+from store.grouping import by_key
 from store.read import history
 from store.read.rows import ComparisonRow
 from store.session import opened
@@ -127,7 +128,7 @@ def compare(
             )
         ]
     if json:
-        training = _training_values(trained)
+        training = [asdict(item) | {"said": item.said} for item in trained]
         values = {**_comparison_values(found), "eval_sets": asdict(sets)}
         print_json({**values, "training": training, "remarks": remarks})
     else:
@@ -156,11 +157,6 @@ def _comparison_values(found: "RunComparison") -> dict[str, Any]:
         ],
         "incomparable": [asdict(item) for item in found.incomparable],
     }
-
-
-def _training_values(trained: "Sequence[Retrained]") -> list[dict[str, Any]]:
-    """Each candidate's changed training settings, as data and in words."""
-    return [asdict(item) | {"said": item.said} for item in trained]
 
 
 def _print_training(trained: "Sequence[Retrained]") -> None:
@@ -202,9 +198,7 @@ def _print_run_comparison(found: "RunComparison", trained: "Sequence[Retrained]"
         out("none")
     if found.incomparable:
         heading("Not compared")
-        by_reason: dict[str, list[str]] = {}
-        for item in found.incomparable:
-            by_reason.setdefault(item.reason, []).append(item.what)
+        by_reason = by_key((item.reason, item.what) for item in found.incomparable)
         for reason, whats in by_reason.items():
             more = f" and {len(whats) - LISTED} more (--json lists them)" if len(whats) > LISTED + 1 else ""
             paragraph(f"{'; '.join(whats[:LISTED] if more else whats)}{more}: {reason}", "  ", "")

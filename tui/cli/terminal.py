@@ -11,6 +11,7 @@ from engine.decision.decision import AnsweredQuestion, Decision, headline
 from engine.decision.families import family_of, rank, summarize
 from engine.decision.judges import Said
 from engine.gates.figures import relative
+from store.grouping import by_key
 from store.read.answers import AnswerCount
 from store.read.rows import ComparisonRow, ModelScoreRow, WinRateRow
 from store.read.slices import OF_THE_SET, CorpusRow, DisparityRow, SliceRow, SliceScoreRow
@@ -29,6 +30,7 @@ from tui.sections.measures import (
     SlicesSection,
     between_samples,
     changes_of,
+    coverage,
 )
 from tui.sections.overview import Checkpoint, CostsSection, OverviewSection, SweepSection
 from tui.sections.remarks import ANSWERS, answer_table
@@ -194,9 +196,7 @@ def _print_remarks(remarks: Sequence[str]) -> None:
 
 def _print_costs(found: CostsSection) -> None:
     """The models' resources; models with the same figures share a line."""
-    alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for costs in found.models:
-        alike.setdefault(costs.facts, []).append(costs.model)
+    alike = by_key((costs.facts, costs.model) for costs in found.models)
     if alike:
         heading("Resources")
     for facts, models in alike.items():
@@ -440,10 +440,9 @@ def _fold(
     Where there are more measures than a person reads, those that did not get worse are folded. `find` keeps
     the measures and families whose name contains it, and folds nothing; neither does `full`.
     """
-    found: dict[str, list[str]] = {}
-    for measure, name in families:
-        if find.lower() in f"{name} {measure}".lower():
-            found.setdefault(name, []).append(measure)
+    found = by_key(
+        (name, measure) for measure, name in families if find.lower() in f"{name} {measure}".lower()
+    )
     worse = {change.row.measure for change in changes if change.word == "worse"}
     unfolded = full or bool(find) or sum(map(len, found.values())) <= UNFOLDED
     ordered = sorted(found.items(), key=lambda item: (not worse & set(item[1]), rank(item[0])))
@@ -461,19 +460,21 @@ def _print_scores(found: MeasuresSection, *, full: bool, find: str) -> None:
     if not found.scores or not folded:
         return
     heading("Scores, with 95% CIs" if full else "Scores")
-    columns = [Column("measure"), *(Column(model, True) for model in found.models)]
+    columns = [Column("measure"), *(Column(model, True) for model in found.models), Column("n", True)]
 
     def cells(measure: str) -> list[str]:
-        return [_score(found.score(model, measure), full) for model in found.models]
+        rows = [found.score(model, measure) for model in found.models]
+        return [*(_score(row, full) for row in rows), coverage(rows)]
 
-    print_table(columns, _rows(folded, cells, lambda family: [""] * len(found.models)))
+    print_table(columns, _rows(folded, cells, lambda family: [""] * (1 + len(found.models))))
     _print_folded(folded)
     shown = frozenset().union(*(family.shown for family in folded))
     _print_missing([row for row in found.scores if row.measure in shown])
-    between: dict[str, list[str]] = {}
-    for row in found.scores:
-        if row.measure in shown and (said := between_samples(row)):
-            between.setdefault(row.model, []).append(f"{row.measure} {said}")
+    between = by_key(
+        (row.model, f"{row.measure} {said}")
+        for row in found.scores
+        if row.measure in shown and (said := between_samples(row))
+    )
     for model, told in between.items():
         paragraph(f"{model}, between the samples of a prompt: {'; '.join(told)}", "  ")
 
@@ -529,9 +530,7 @@ def _score(row: ModelScoreRow | None, full: bool) -> str:
 
 def _print_glance(found: MeasuresSection, *, find: str) -> None:
     """A table for each baseline: what every candidate changed, and whether it is more than chance."""
-    by_baseline: dict[str, list[Change]] = {}
-    for change in found.changes:
-        by_baseline.setdefault(change.row.baseline, []).append(change)
+    by_baseline = by_key((change.row.baseline, change) for change in found.changes)
     shown = [_print_changes_from(baseline, changes, find) for baseline, changes in by_baseline.items()]
     if any(shown):
         paragraph("= inconclusive (in brackets the min. detectable), or no worse. Intervals: --full")
@@ -795,13 +794,14 @@ def _print_slices(section: SlicesSection, *, everything: bool, find: str) -> Non
     telling = [row for row in found if find or row.slice not in OF_THE_SET]
     shown = found if everything else [row for row in telling if row.standing == "worse"][:WORST]
     heading(f"Slices: {worse} of {len(found)} clearly worse")
-    pairs: dict[tuple[str, str], list[SliceRow]] = {}
-    for row in shown:
-        pairs.setdefault((row.candidate, row.baseline), []).append(row)
+    pairs = by_key(((row.candidate, row.baseline), row) for row in shown)
     for (candidate, baseline), rows in pairs.items():
         _print_slices_of(f"{candidate} / {baseline}", rows)
     if len(shown) < len(found):
-        paragraph("p is Holm-corrected for all slices and measures (of no gate: apart); --slices shows them")
+        paragraph(
+            "p is Holm-corrected over all slices and measures, those without a gate by themselves; "
+            "--slices shows all of them"
+        )
 
 
 def _print_uncompared(slices: Mapping[tuple[str, str], list[SliceScoreRow]]) -> None:
@@ -823,9 +823,7 @@ def _print_uncompared(slices: Mapping[tuple[str, str], list[SliceScoreRow]]) -> 
 
 def _print_slices_of(title: str, rows: Sequence[SliceRow]) -> None:
     """One pair's slices, those of a measure below its name."""
-    by_measure: dict[str, list[SliceRow]] = {}
-    for row in rows:
-        by_measure.setdefault(row.measure, []).append(row)
+    by_measure = by_key((row.measure, row) for row in rows)
     lines = []
     for measure, found in by_measure.items():
         lines += [[measure, *[""] * 6], *(_slice(row) for row in found)]

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from engine.compare.ruling import rule_on_rate
 from engine.decision.families import family_of, rank
+from store.grouping import by_key
 from store.read.slices import SliceRow
 from store.records import StoredMetric
 from tui.report import plots
@@ -127,10 +128,7 @@ class PlottedFamily:
 
 def _families(found: MeasuresSection) -> list[PlottedFamily]:
     """The forest plots of all measures that were compared, benchmarks aside."""
-    grouped: dict[str, list[Change]] = {}
-    for change in found.changes:
-        if change.row.kind != "benchmark":
-            grouped.setdefault(change.family, []).append(change)
+    grouped = by_key((change.family, change) for change in found.changes if change.row.kind != "benchmark")
     metrics = {metric.measure: metric for metric in found.metrics}
     return [
         _family(name, changes, metrics) for name, changes in sorted(grouped.items(), key=lambda g: rank(g[0]))
@@ -138,9 +136,7 @@ def _families(found: MeasuresSection) -> list[PlottedFamily]:
 
 
 def _family(name: str, changes: Sequence[Change], metrics: Mapping[str, StoredMetric]) -> PlottedFamily:
-    by_measure: dict[str, list[Change]] = {}
-    for change in changes:
-        by_measure.setdefault(change.row.measure, []).append(change)
+    by_measure = by_key((change.row.measure, change) for change in changes)
     shared = plots.difference_scale(
         [_difference(change) for change in changes if _is_share(metrics.get(change.row.measure))]
     )

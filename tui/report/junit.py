@@ -19,23 +19,15 @@ def _scored(*measures: str) -> Callable[[RunSections, ModelRow], bool]:
     )
 
 
-def _judged(found: RunSections, model: ModelRow) -> bool:
-    return any(row.candidate == model.name for row in found.judging.win_rates)
-
-
-def _checked_for_leaks(found: RunSections, model: ModelRow) -> bool:
-    return bool(found.data.train_file)
-
-
 # Whether a run looked at what a gate needs.
 _LOOKED_AT: dict[Look, Callable[[RunSections, ModelRow], bool]] = {
-    "win rates": _judged,
+    "win rates": lambda found, model: any(row.candidate == model.name for row in found.judging.win_rates),
     "metrics": _compared("metric"),
     "benchmarks": _compared("benchmark"),
     "perplexity": _scored("perplexity", "bits_per_byte"),
     "format": _scored("format_compliance"),
     "probe": lambda _, model: model.probe is not None,
-    "training data": _checked_for_leaks,
+    "training data": lambda found, model: bool(found.data.train_file),
 }
 
 
@@ -79,7 +71,7 @@ def _case(suite: Element, model: ModelRow, kind: str, found: RunSections) -> Ele
         return case
     for alert in raised:
         if alert.severity == "critical":
-            failure = SubElement(case, "failure", message=_one_line(alert.message), type=kind)
+            failure = SubElement(case, "failure", message=_xml(alert.message.replace("\n", " ")), type=kind)
             failure.text = _evidence(alert)
     others = [f"{alert.severity}: {_evidence(alert)}" for alert in raised if alert.severity != "critical"]
     if others:
@@ -90,10 +82,6 @@ def _case(suite: Element, model: ModelRow, kind: str, found: RunSections) -> Ele
 def _evidence(alert: AlertRow) -> str:
     against = f" against {alert.baseline}" if alert.baseline else ""
     return _xml(f"{alert.candidate}{against}, {alert.measure}: {alert.message}")
-
-
-def _one_line(text: str) -> str:
-    return _xml(text.replace("\n", " "))
 
 
 def _properties(suite: Element, found: RunSections) -> None:

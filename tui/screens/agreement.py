@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from textual import work
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.events import Resize
 
 from store.read.rows import WinRateRow
 from tui.keys import bindings, written
@@ -262,7 +261,7 @@ class AgreementScreen(RunScreen):
         if self._found is None:
             self._explain("computing …")
         else:
-            self._draw()
+            self.redraw()
         if self._kept_for(data.basis) is None and not self._computing:
             self._computing = True
             self._compute()
@@ -286,15 +285,11 @@ class AgreementScreen(RunScreen):
                 while len(_kept) >= KEPT:
                     del _kept[next(iter(_kept))]
                 self._found = _kept[str(folder), basis] = json.loads(ended.out)
-                self._draw()
+                self.redraw()
         finally:
             self._computing = False
 
     # Showing
-
-    def on_resize(self, event: Resize) -> None:
-        super().on_resize(event)
-        self._draw()
 
     def _say_how(self) -> None:
         label = written("agreement.label")
@@ -317,7 +312,7 @@ class AgreementScreen(RunScreen):
         pane.show(lines, keep_place=False)
         self.table.display = False
 
-    def _draw(self) -> None:
+    def redraw(self) -> None:
         if self._found is None or self._read is None or not self.is_mounted:
             return
         matches, width = self._found["matches"], self.size.width - 2
@@ -352,7 +347,7 @@ class AgreementScreen(RunScreen):
             self.hand.judge = shown["judge"]
             self.hand.take(shown["candidate"], shown["baseline"])
             self.refresh_title()
-            self._draw()
+            self.redraw()
 
     def _in_hand(self, matches: Sequence[Found]) -> int:
         """The match that has most in common with what is in hand: the candidate first."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.events import Resize
 
 from store.people import user_name
 from store.records.alert import figure_of, kind_of
@@ -85,7 +84,7 @@ class AlertsScreen(FilteredScreen, RunScreen):
         found = [alert for alert in self._alerts if self._search.lower() in _searched(alert)]
         self.rows.show(found, key=lambda alert: alert.id, empty=empty)
         self._go_to_candidate()
-        self._draw()
+        self.redraw()
 
     def _go_to_candidate(self) -> None:
         """Puts the cursor on the first alert of the candidate that was taken in hand."""
@@ -96,14 +95,10 @@ class AlertsScreen(FilteredScreen, RunScreen):
         if (self.run_id, self._about) in of:
             self.rows.go_to(of.index((self.run_id, self._about)))
 
-    def on_resize(self, event: Resize) -> None:
-        super().on_resize(event)
-        self._draw()
-
     def on_rows_moved(self, event: "Rows.Moved") -> None:
-        self._draw()
+        self.redraw()
 
-    def _draw(self) -> None:
+    def redraw(self) -> None:
         heading = COLUMNS.heading(self.size.width - 2) if self.rows.items else Content("")
         self.query_one("#heading", Line).set(join(["  ", heading]))
         alert = self.rows.item

@@ -167,6 +167,10 @@ class AssayScreen(Screen[None]):
 
     def on_resize(self, event: Resize) -> None:
         self._show_footer()
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Draws anew what depends on the screen's size or on what a person chose."""
 
     # Reading
 
@@ -413,8 +417,7 @@ class MessageScreen(AssayScreen):
     def title_line(self) -> Content:
         return plain(self._heading, "bold")
 
-    def on_resize(self, event: Resize) -> None:
-        super().on_resize(event)
-        width = event.size.width - 4
+    def redraw(self) -> None:
+        width = self.size.width - 4
         lines = [line for part in self._text.split("\n") for line in wrap(plain(part), width)]
         self.query_one("#message", Pane).show(lines, keep_place=False)

@@ -66,7 +66,7 @@ class FilteredScreen(AssayScreen):
 
     def filtered(self) -> None:
         """Shows what the filter keeps."""
-        raise NotImplementedError
+        self.redraw()
 
     def action_filter(self) -> None:
         before = self._search
@@ -91,7 +91,7 @@ class PairScreen(RunScreen):
 
     def paired(self) -> None:
         """Shows the pair."""
-        raise NotImplementedError
+        self.redraw()
 
     def on_screen_resume(self, event: ScreenResume) -> None:
         super().on_screen_resume(event)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.events import Resize, ScreenResume
+from textual.events import ScreenResume
 
 from engine.decision.changes import read_before
 from engine.decision.decision import AnsweredQuestion, Decision, headline, verdicts
@@ -170,7 +170,7 @@ class DecisionScreen(RunScreen):
 
     def show_run(self, data: Page) -> None:
         self._page = data
-        self._draw()
+        self.redraw()
 
     def names(self, role: str) -> list[str]:
         """The candidates as they stand here."""
@@ -197,14 +197,10 @@ class DecisionScreen(RunScreen):
         if self._page.verdicts and self.hand.candidate in names:
             self.candidates.go_to(names.index(self.hand.candidate))
 
-    def on_resize(self, event: Resize) -> None:
-        super().on_resize(event)
-        self._draw()
-
     def _candidate(self, verdict: Decision, width: int) -> Content:
         return head(verdict, self._name_width, width)
 
-    def _draw(self) -> None:
+    def redraw(self) -> None:
         self._name_width = name_width(self._page.verdicts, self.size.width)
         self.query_one("#heading", Line).set(self._heading())
         self.candidates.show(self._page.verdicts, key=lambda verdict: verdict.candidate)

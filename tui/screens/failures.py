@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.events import Resize
 
 from tui.keys import bindings, written
 from tui.screens.base import RunScreen
@@ -102,13 +101,9 @@ class FailureLogScreen(RunScreen):
 
     def show_run(self, data: FailureLog) -> None:
         self._log = data
-        self._draw()
+        self.redraw()
 
-    def on_resize(self, event: Resize) -> None:
-        super().on_resize(event)
-        self._draw()
-
-    def _draw(self) -> None:
+    def redraw(self) -> None:
         width = self.size.width - 2
         self.tags.styles.height = max(1, min(len(self._log.tags), self.size.height // 2 - 3))
         self.query_one("#heading", Line).set(join(["  ", TAGS.heading(width)]))

@@ -6,7 +6,6 @@ from functools import lru_cache
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.events import Resize
 
 from engine.decision import judges
 from engine.decision.judges import Said
@@ -265,7 +264,7 @@ class JudgesScreen(PairScreen):
 
     def show_run(self, data: JudgesData) -> None:
         first, self._judged = self._judged is None, data
-        self._draw()
+        self.redraw()
         names = [judge.name for judge in data.found.judges]
         if first and self.hand.judge in names:
             self.table.go_to(names.index(self.hand.judge))
@@ -281,16 +280,12 @@ class JudgesScreen(PairScreen):
             return hand
         return next((match for match in matches if match[0] == hand[0]), matches[0])
 
-    def on_resize(self, event: Resize) -> None:
-        super().on_resize(event)
-        self._draw()
-
     def names(self, role: str) -> list[str]:
         """The models on one side of a match: those that judges saw there, else those of the role."""
         played = [getattr(row, role) for row in self._judged.found.win_rates] if self._judged else []
         return list(dict.fromkeys(played)) or super().names(role)
 
-    def _draw(self) -> None:
+    def redraw(self) -> None:
         if self._judged is None:
             return
         rows = self._judged.found.judges
@@ -377,6 +372,3 @@ class JudgesScreen(PairScreen):
             return False
         self.set_focus(self.table)
         return True
-
-    def paired(self) -> None:
-        self._draw()

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from textual import work
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.events import Resize, ScreenResume
+from textual.events import ScreenResume
 
 from tui.keys import bindings, written
 from tui.screens.base import AssayScreen, is_ended, outcome, status
+from tui.screens.choosing import FilteredScreen
 from tui.screens.control import RunControls
 from tui.screens.watch import StoreFailed
 from tui.text.gate import cut, fit, join, number, one_line, percent, short_age, spark
@@ -163,7 +164,7 @@ COLUMNS = Columns(
 )
 
 
-class RunsScreen(RunControls, MarkingScreen):
+class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
     NAME = "Runs"
     FOOTER: tuple[str, ...] = ("move.open", "find.filter", *ACTIONS)
     BINDINGS = bindings("find.filter", *ACTIONS)
@@ -176,7 +177,6 @@ class RunsScreen(RunControls, MarkingScreen):
         super().__init__()
         self._history = History([], 0)
         self._wanted = PAGE
-        self._search = ""
         self._trend = RunTrend((), ())
         self._first_measure = 0
         self._decided: dict[RunRow, RunOutcome] = {}  # of runs with several candidates
@@ -243,7 +243,7 @@ class RunsScreen(RunControls, MarkingScreen):
         self.rows.show(data.rows, key=lambda row: row.id, empty="no run matches: esc clears the filter")
         self._follow()
         self.refresh_title()
-        self._show_heading()
+        self.redraw()
         self._read_trend()
         self._decide()
 
@@ -267,14 +267,10 @@ class RunsScreen(RunControls, MarkingScreen):
         super().on_screen_resume(event)
         self._follow()
 
-    def on_resize(self, event: Resize) -> None:
-        super().on_resize(event)
-        self._show_heading()
-
     def minute(self) -> None:
         self.rows.redraw()
 
-    def _show_heading(self) -> None:
+    def redraw(self) -> None:
         heading = COLUMNS.heading(self.size.width - 2) if self._history.total else Content("")
         self.query_one("#heading", Line).set(Content("  ") + heading)
 
@@ -354,23 +350,10 @@ class RunsScreen(RunControls, MarkingScreen):
 
     # What keys do
 
-    def action_filter(self) -> None:
-        self.ask("Filter", self._filter, value=self._search, changed=self._filter, left=self._clear_filter)
-
-    def _filter(self, text: str) -> None:
-        if text != self._search:
-            self._search, self._wanted = text, PAGE
-            self.refresh_title()
-            self.reload()
-
-    def _clear_filter(self) -> None:
-        self._filter("")
-
-    def back(self) -> bool:
-        if not self._search:
-            return False
-        self._clear_filter()
-        return True
+    def filtered(self) -> None:
+        self._wanted = PAGE
+        self.refresh_title()
+        self.reload()
 
     def on_rows_opened(self, event: "Rows.Opened") -> None:
         row = self.rows.item

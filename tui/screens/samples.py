@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.events import Resize
 
 from tui.keys import bindings
 from tui.screens.base import RunScreen
@@ -56,16 +55,12 @@ class SamplesScreen(RunScreen):
     def show_run(self, data: "list[BenchmarkSampleRow]") -> None:
         self.query_one("#heading", Line).set(join(["  ", COLUMNS.heading(self.size.width - 2)]))
         self.query_one("#samples", Rows).show(data, key=lambda row: row.doc_id)
-        self._draw()
+        self.redraw()
 
     def on_rows_moved(self, event: "Rows.Moved") -> None:
-        self._draw()
+        self.redraw()
 
-    def on_resize(self, event: Resize) -> None:
-        super().on_resize(event)
-        self._draw()
-
-    def _draw(self) -> None:
+    def redraw(self) -> None:
         row: BenchmarkSampleRow | None = self.query_one("#samples", Rows).item
         lines: list[Content] = []
         if row is not None:

@@ -6,7 +6,6 @@ from functools import lru_cache
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.events import Resize
 
 from store.read import slices
 from store.read.history import Connection
@@ -148,13 +147,9 @@ class SlicesScreen(PairScreen, FilteredScreen):
 
     def show_run(self, data: SlicesData) -> None:
         self._slices = data
-        self._draw()
+        self.redraw()
 
-    def on_resize(self, event: Resize) -> None:
-        super().on_resize(event)
-        self._draw()
-
-    def _draw(self) -> None:
+    def redraw(self) -> None:
         if self._slices is None:
             return
         pair = [row for row in self._slices.rows if (row.candidate, row.baseline) == self.pair]
@@ -232,10 +227,4 @@ class SlicesScreen(PairScreen, FilteredScreen):
             self._measure = row.measure if row else self._chosen
         else:
             self._chosen, self._measure = self._measure, None
-        self._draw()
-
-    def filtered(self) -> None:
-        self._draw()
-
-    def paired(self) -> None:
-        self._draw()
+        self.redraw()

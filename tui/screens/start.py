@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from textual import work
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.events import Resize, ScreenResume
+from textual.events import ScreenResume
 
 from engine.propose.proposal import MODELS, Proposal, ProposalItem, from_json
 from tui.keys import bindings, written
@@ -133,8 +133,7 @@ class StartScreen(AssayScreen):
     def title_line(self) -> Content:
         return join([self.NAME, plain(str(self._folder), "$muted")], "  ")
 
-    def on_resize(self, event: Resize) -> None:
-        super().on_resize(event)
+    def redraw(self) -> None:
         self.query_one("#heading", Line).set(join(["  ", PLANS.heading(self.size.width - 2)]))
 
     def on_screen_resume(self, event: ScreenResume) -> None:
@@ -239,8 +238,7 @@ class WizardScreen(AssayScreen):
         super().on_mount()
         self._look()
 
-    def on_resize(self, event: Resize) -> None:
-        super().on_resize(event)
+    def redraw(self) -> None:
         self.query_one("#heading", Line).set(join(["  ", PARTS.heading(self.size.width - 2)]))
         self._show_notes()
 
@@ -396,15 +394,11 @@ class CheckScreen(AssayScreen):
         super().on_mount()
         self.action_again()
 
-    def on_resize(self, event: Resize) -> None:
-        super().on_resize(event)
-        self._show()
-
     def action_again(self) -> None:
         """Checks anew: the plan may have been edited in between."""
         self._can_run, self._findings, self._complaint = None, [], ""
         self._prompts, self._shows_prompts = [], False
-        self._show()
+        self.redraw()
         self._check()
 
     def action_prompts(self) -> None:
@@ -412,7 +406,7 @@ class CheckScreen(AssayScreen):
             self.say("no prompt was made yet")
             return
         self._shows_prompts = not self._shows_prompts
-        self._show()
+        self.redraw()
 
     def action_start(self) -> None:
         if self._can_run:
@@ -420,7 +414,7 @@ class CheckScreen(AssayScreen):
             self.assay.control.start(str(self._plan))
         elif self._can_run is None:
             self._wanted = True
-            self._show()
+            self.redraw()
         else:
             self.say(f"fix the plan first; {written('check.again')} checks it again", error=True)
 
@@ -437,9 +431,9 @@ class CheckScreen(AssayScreen):
             self.action_start()
             return
         self._wanted = False
-        self._show()
+        self.redraw()
 
-    def _show(self) -> None:
+    def redraw(self) -> None:
         if not self.query("#findings"):  # a key typed ahead comes before the screen's parts do
             return
         self.query_one("#verdict", Line).set(self._verdict())

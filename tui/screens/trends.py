@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.events import Resize
 
 from tui.keys import bindings
 from tui.screens.base import RunScreen
@@ -111,21 +110,17 @@ class TrendsScreen(FilteredScreen, RunScreen):
         if first:
             ids = [step.point.run_id for step in steps[::-1]]
             self.rows.go_to(ids.index(self.run_id) if self.run_id in ids else 0)
-        self._draw()
-
-    def on_resize(self, event: Resize) -> None:
-        super().on_resize(event)
-        self._draw()
+        self.redraw()
 
     def on_rows_moved(self, event: "Rows.Moved") -> None:
-        self._draw()
+        self.redraw()
 
     def minute(self) -> None:
         self.rows.redraw()
 
     # Drawing
 
-    def _draw(self) -> None:
+    def redraw(self) -> None:
         trend = self._trend
         self.query_one("#measure", Line).set(self._measure_line())
         heading = COLUMNS.heading(self.size.width - 2) if trend.points else Content("")

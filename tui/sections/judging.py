@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from statistics import median
 
 from engine.decision import judges
 from engine.decision.judges import Said
+from engine.stats.family import Interval, wilson
 from store.read.judging import JudgeUse, JudgingResults, RankingRow
 from store.read.rows import WinRateRow
 from store.reviewing import OwnDecision
@@ -22,7 +22,6 @@ FIGURES = {
     "kendall": "Kendall's tau-b",
 }
 _POINTS = {"win": 1.0, "loss": 0.0, "tie": 0.5, "both_bad": 0.5}
-_Z = 1.959964  # of 95 %
 PAUSE = 300.0  # seconds; who looked longer was away
 _FEWEST = 3
 
@@ -49,38 +48,15 @@ def gate_in_words(
 
 
 @dataclass(frozen=True, slots=True)
-class OwnShare:
-    """A share with its 95 % Wilson interval; all None where there is nothing to count."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
 class OwnFigures:
-    """A person's own figures; `left` and `again` are of blind decisions only."""
+    """A person's own figures, shares with Wilson's interval; `left` and `again` are of blind decisions."""
 
     outcomes: dict[str, int]
-    won: OwnShare  # of the candidate, a tie and both bad being half
+    won: Interval  # of the candidate, a tie and both bad being half
     judged: float | None  # the judge's win rate on the same examples
-    left: OwnShare  # of those that preferred a side
-    again: OwnShare  # repeats that got the same answer
+    left: Interval  # of those that preferred a side
+    again: Interval  # repeats that got the same answer
     seconds: float | None  # median
-
-
-def wilson(successes: float, n: int) -> OwnShare:
-    """Wilson's score interval; `successes` may have halves.
-
-    Source: Wilson, Probable inference, the law of succession, and statistical inference, JASA 1927.
-    """
-    if n == 0:
-        return OwnShare(None, None, None, 0)
-    p, square = successes / n, _Z * _Z
-    middle = (p + square / (2 * n)) / (1 + square / n)
-    half = _Z * sqrt(p * (1 - p) / n + square / (4 * n * n)) / (1 + square / n)
-    return OwnShare(p, max(0.0, middle - half), min(1.0, middle + half), n)
 
 
 def own_figures(said: Sequence[OwnDecision]) -> OwnFigures:

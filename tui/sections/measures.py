@@ -7,10 +7,11 @@ from typing import Any
 from engine.benchmarks.results import ASKED, NO_COMMAND, asked_as, command
 from engine.compare.forgetting import Conclusion, ForgettingRow, conclusions, forgetting
 from engine.decision.families import change, family, family_of, needs_of, rank
+from store.grouping import by_key
 from store.read.rows import AlertRow, BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow
 from store.read.slices import CorpusRow, DisparityRow, SliceRow, SliceScoreRow, worst
 from store.records import StoredMetric
-from tui.text.gate import number
+from tui.text.gate import MISSING, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,7 @@ class ForgettingSection:
     conclusions: Sequence[Conclusion]
 
     def by_baseline(self) -> dict[str, list[ForgettingRow]]:
-        found: dict[str, list[ForgettingRow]] = {}
-        for row in self.rows:
-            found.setdefault(row.baseline, []).append(row)
-        return found
+        return by_key((row.baseline, row) for row in self.rows)
 
 
 def benchmarks(
@@ -142,6 +140,16 @@ def between_samples(score: ModelScoreRow) -> str:
     return ", ".join(parts)
 
 
+def coverage(scores: Sequence[ModelScoreRow | None]) -> str:
+    """On how many examples the models' values of one measure are: "40", "38 of 40", "10 to 40 of 40"."""
+    rows = [row for row in scores if row is not None]
+    if not rows:
+        return MISSING
+    counts, total = sorted({row.n for row in rows}), max(row.n + row.missing for row in rows)
+    span = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
+    return span if counts == [total] else f"{span} of {total:,}"
+
+
 NOT_FOUND = "not found"  # the column of answers in which no label was found
 
 
@@ -196,9 +204,7 @@ class MeasuresSection:
     @property
     def families(self) -> list[tuple[str, list[StoredMetric]]]:
         """The metrics by family, in the order of the families."""
-        found: dict[str, list[StoredMetric]] = {}
-        for metric in self.metrics:
-            found.setdefault(family_of(metric.measure, metric.source), []).append(metric)
+        found = by_key((family_of(metric.measure, metric.source), metric) for metric in self.metrics)
         return sorted(found.items(), key=lambda item: rank(item[0]))
 
 

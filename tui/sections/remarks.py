@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.gates.figures import MISSING, percent
 from engine.servers.wire import dropped
+from store.grouping import by_key
 from store.read.answers import AnswerCount, LongTexts
 from store.read.judging import JudgeUse
 from store.read.rows import ModelRow
@@ -39,6 +40,8 @@ def remarks(
     found = [repetition.said] if repetition else []
     if reference := (run.options or {}).get("reference_remark"):
         found.append(reference)
+    silent = (run.options or {}).get("judges_left_out") or {}
+    found += [f"judge {name} was not asked: {reason}" for name, reason in silent.items()]
     found += [*_samples(models), *_notes(models), *_judges(judges), *noise_remarks(models), *_unlike(models)]
     found += [*_batching(models), *_busy(models), *_edited(run)]
     found += [f"sandbox for {count:,} programs: {held}" for held, count in isolations.items()]
@@ -46,9 +49,7 @@ def remarks(
         found.append(f"answers from the cache: {', '.join(cached)}")
     if cut := [f"{row.model} {row.cut:,} of {row.answers:,}" for row in answers if row.cut]:
         found.append(f"prompts truncated to fit the context: {', '.join(cut)}")
-    read: dict[tuple[str, str], list[str]] = {}
-    for row in long:
-        read.setdefault((row.measure, row.reading), []).append(f"{row.scores:,} of {row.model}")
+    read = by_key(((row.measure, row.reading), f"{row.scores:,} of {row.model}") for row in long)
     found += [f"{measure}: {', '.join(counts)} {reading}" for (measure, reading), counts in read.items()]
     if any(row.with_calls for row in answers):
         called = [f"{row.model} {row.with_calls:,} of {row.answers:,}" for row in answers]

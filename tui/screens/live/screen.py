@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.events import Resize
 from textual.timer import Timer
 
 from tui.keys import bindings
@@ -205,13 +204,9 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
     def show_run(self, data: LiveData) -> None:
         self._work = data
         self._recent.look(data.progress)
-        self._draw()
+        self.redraw()
 
-    def on_resize(self, event: Resize) -> None:
-        super().on_resize(event)
-        self._draw()
-
-    def _draw(self) -> None:
+    def redraw(self) -> None:
         if self._work is None or self.run is None:
             return
         width, running = self.size.width - 2, self.run.status == "running"
@@ -243,11 +238,7 @@ class LiveScreen(RunControls, FilteredScreen, RunScreen):
 
     def _draw_later(self) -> None:
         self._later = None
-        self._draw()
-
-    def filtered(self) -> None:
-        """Keeps the verdicts that contain the words."""
-        self._draw()
+        self.redraw()
 
     @property
     def controlled(self) -> int:

@@ -140,11 +140,8 @@ class Answers(Lines):
 
     # Scrolling
 
-    def _visible(self) -> int:
-        return max(1, self.size.height - 1)
-
     def _last_top(self) -> int:
-        return max(0, len(self._places) - self._visible())
+        return max(0, len(self._places) - max(1, self.size.height - 1))
 
     def scroll_lines(self, count: int) -> None:
         """Moves all columns; negative is up."""

@@ -96,7 +96,7 @@ def details(view: PairView, review: Review, width: int) -> list[Content]:
     for rating in view.ratings:
         lines += _rating(rating, width)
     if not review.blind:
-        lines += [_title("Metrics, baseline → candidate"), *_metrics(view, review, width)]
+        lines += [Content.styled("Metrics, baseline → candidate", "$heading"), *_metrics(view, review, width)]
     turns = view.example.messages or ()
     for message in turns:
         title = "query" if len(turns) == 1 else message.get("role", "user")
@@ -120,10 +120,6 @@ def _annotated(note: Annotation, review: Review) -> tuple[str, str]:
     named = about(note, review.pair.left_id, review.names) if review.pair else ""
     words = [note.kind, note.criterion or "", f"of {cut(named, 30)}" if named else "", f"by {note.annotator}"]
     return " ".join(word for word in words if word), text
-
-
-def _title(text: str) -> Content:
-    return Content.styled(text, "$heading")
 
 
 def _under(title: str, text: str, width: int) -> list[Content]:
@@ -168,7 +164,9 @@ def _rating(rating: RatingRow, width: int) -> list[Content]:
         said = f"failed, {rating.failure or 'no reason was recorded'}"
     else:
         grades = ", ".join(f"{name} {grade:g}" for name, grade in (rating.scores or {}).items())
-        said = f"{rating.score:g}" + (f" ({grades})" if grades else "") + _sure(rating.confidence)
+        times = ", ".join("failed" if each is None else f"{each:g}" for each in rating.repeats or ())
+        said = f"{rating.score:.3g}" + (f" (mean of {times})" if times else "")
+        said += (f" ({grades})" if grades else "") + _sure(rating.confidence)
     title = join(
         [plain(f"score by {cut(rating.judge, 24)} ", "$heading"), plain(f"{cut(rating.model, 24)}{turn}")]
     )

@@ -3,11 +3,12 @@
 from textual.app import ComposeResult
 from textual.content import Content
 
+from engine.stats.family import Interval
 from store.read.history import Connection
 from store.read.rows import ModelRow
 from store.reviewing import own_decisions
 from tui.screens.base import RunScreen
-from tui.sections.judging import OwnFigures, OwnShare, own_figures
+from tui.sections.judging import OwnFigures, own_figures
 from tui.text.gate import MISSING, cut, join, percent, plain, wrap
 from tui.widgets.lines import Pane
 
@@ -72,5 +73,5 @@ def _line(label: str, text: str, *, strong: bool = False) -> Content:
     return join([Content.styled(f"{label:<12}", "$heading"), plain(text, "bold" if strong else "")])
 
 
-def _percent(found: OwnShare) -> str:
+def _percent(found: Interval) -> str:
     return f"{percent(found.value)} [{percent(found.low)}, {percent(found.high)}]"

@@ -10,7 +10,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.events import Resize
 
-from engine.data.power import smallest_change
+from engine.stats.family import smallest_change
 from store.read import datasets
 from store.read.history import Connection
 from store.records import Exclusion

@@ -1,0 +1,207 @@
+"""Files of other evaluators become recorded outputs with the scores that these tools print."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as arrow
+import pytest
+from pyarrow import parquet
+
+from engine.errors import BadInput
+from engine.formats.importing import import_run
+from store import database
+
+Rows = list[tuple[Any, ...]]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def _rows(store: Path, query: str) -> Rows:
+    return [tuple(row) for row in database.connect(store).execute(query)]
+
+
+def _means(store: Path) -> dict[str, tuple[Any, ...]]:
+    """Mean, number and missing of each measure."""
+    found = _rows(store, "SELECT measure, value, n, missing FROM modelscore ORDER BY measure")
+    return {row[0]: row[1:] for row in found}
+
+
+def _missing(store: Path) -> list[str]:
+    return [row[0] for row in _rows(store, "SELECT reason FROM score WHERE value IS NULL")]
+
+
+# Inspect
+
+
+def _sample(id: int, epoch: int, text: str, scores: dict[str, Any], **more: Any) -> dict[str, Any]:
+    message = {
+        "role": "assistant",
+        "content": [{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": text}],
+    }
+    return {
+        "id": id, "epoch": epoch, "input": [{"role": "user", "content": f"Question {id}?"}], "target": "4",
+        "output": {"model": "m", "choices": [{"message": message}]},
+        "scores": {name: {"value": value, "answer": text} for name, value in scores.items()},
+    } | more  # fmt: skip
+
+
+HEADER = {
+    "version": 2, "status": "success", "eval": {"task": "sums", "model": "openai/m"},
+    "results": {"scores": [{"name": "match", "scorer": "match", "metrics": {"accuracy": {"value": 0.5}}}]},
+}  # fmt: skip
+SAMPLES = [
+    _sample(1, 1, "4", {"match": "C", "grade": {"tone": 3, "style": float("nan")}}),
+    _sample(1, 2, "5", {"match": "I", "grade": {"tone": 1, "style": 2}}),
+    _sample(2, 1, "attachment://0", {"match": "P"}, attachments={"0": "a long answer"}),
+    _sample(3, 1, "", {}, error={"message": "the model's server failed"}),
+]
+
+
+def _log(path: Path, header: dict[str, Any], head: str = "header.json", *, zstandard: bool = False) -> Path:
+    """An .eval log; its members packed with Zstandard as Inspect's newest, which zipfile cannot write."""
+    members = {head: header, "summaries.json": []}
+    members |= {f"samples/{each['id']}_epoch_{each['epoch']}.json": each for each in SAMPLES}
+    contents = {name: json.dumps(value).encode() for name, value in members.items()}
+    with zipfile.ZipFile(path, "w") as packed:
+        for name, content in contents.items():
+            packed.writestr(name, arrow.compress(content, "zstd", asbytes=True) if zstandard else content)
+    if zstandard:
+        written = bytearray(path.read_bytes())
+        for entry in zipfile.ZipFile(path).infolist():
+            size = len(contents[entry.filename]).to_bytes(4, "little")
+            central = written.rindex(entry.filename.encode()) - 46
+            for start, method in ((entry.header_offset, 8), (central, 10)):
+                written[start + method : start + method + 2] = (93).to_bytes(2, "little")
+                written[start + method + 14 : start + method + 18] = size
+        path.write_bytes(written)
+    return path
+
+
+@pytest.mark.parametrize("form", ["eval", "zstd", "json"])
+def test_inspect_logs_are_read_in_all_their_forms(tmp_path: Path, store: Path, form: str) -> None:
+    path = tmp_path / "log.eval"
+    if form == "json":
+        path.write_text(json.dumps(HEADER | {"samples": SAMPLES}))
+    else:
+        _log(path, HEADER, zstandard=form == "zstd")
+    import_run("inspect", path, store)
+    assert _means(store) == {
+        "sums:match": (0.5, 2, 1),  # C is 1, P half, I 0; the epochs of an example are averaged
+        "sums:grade:tone": (2.0, 1, 2),
+        "sums:grade:style": (2.0, 1, 2),
+    }
+    assert "the sample failed: the model's server failed" in _missing(store)
+    assert _rows(store, "SELECT text FROM response ORDER BY id") == [("4",), ("a long answer",), ("",)]
+    assert _rows(store, "SELECT text, sample FROM sample") == [("5", 1)]
+    assert _rows(store, "SELECT name FROM model") == [("openai/m",)]
+
+
+def test_an_unfinished_inspect_log_is_read_with_a_note(tmp_path: Path, store: Path) -> None:
+    start = {"version": 2, "eval": HEADER["eval"]}
+    import_run("inspect", _log(tmp_path / "cut.eval", start, "_journal/start.json"), store)
+    assert _rows(store, "SELECT message FROM event") == [("cut.eval: status unfinished, 4 samples",)]
+
+
+# lighteval
+
+DOC = {"query": "2 + 2?", "choices": ["3", "4"], "gold_index": [1], "id": "0"}
+NEW = [{"doc": DOC | {"id": str(place)}, "model_response": {"text": [text]}, "metric": {"em": score}}
+       for place, (text, score) in enumerate((("4", 1.0), ("3", 0.0), ("5", None)))]  # fmt: skip
+OLD = [{"example": f"2 + {place}?", "predictions": f"['{text}']", "gold": ["4"], "metrics": {"em": score}}
+       for place, (text, score) in enumerate((("4", 1.0), ("3", 0.0), ("5", None)))]  # fmt: skip
+
+
+@pytest.mark.parametrize("records", [NEW, OLD], ids=["new", "old"])
+def test_lighteval_details_are_read(tmp_path: Path, store: Path, records: list[dict[str, Any]]) -> None:
+    folder = tmp_path / "details" / "org" / "model" / "2026-01-02T03-04-05.678"
+    folder.mkdir(parents=True)
+    path = folder / "details_sums|5_2026-01-02T03-04-05.678.parquet"
+    parquet.write_table(arrow.Table.from_pylist(records), path)
+    import_run("lighteval", tmp_path / "details", store)
+    assert _means(store) == {"sums|5:em": (0.5, 2, 1)}
+    assert _rows(store, "SELECT name FROM model") == [("org/model",)]
+    assert _rows(store, "SELECT text FROM response ORDER BY id") == [("4",), ("3",), ("5",)]
+    assert _rows(store, 'SELECT "references" FROM example LIMIT 1') == [('["4"]',)]
+
+
+# deepeval
+
+
+def _judged(name: str, score: float | None, success: bool, **more: Any) -> dict[str, Any]:
+    return {"name": name, "score": score, "threshold": 0.5, "success": success} | more
+
+
+def test_deepeval_test_runs_are_read_with_the_direction_of_each_metric(tmp_path: Path, store: Path) -> None:
+    cases = [
+        {"name": "a", "input": "Hi", "actualOutput": "Hello", "expectedOutput": "Hello!",
+         "metricsData": [_judged("Answer Relevancy", 0.9, True), _judged("Bias", 0.1, True)]},
+        {"name": "b", "input": "Bye", "actualOutput": "No", "metricsData": [
+            _judged("Answer Relevancy", None, False, error="the judge gave no JSON"),
+            _judged("Bias", 0.7, False)]},
+    ]  # fmt: skip
+    path = tmp_path / ".latest_run_full.json"
+    path.write_text(json.dumps({"testCases": cases, "hyperparameters": {"model": "m"}}))
+    import_run("deepeval", tmp_path, store)
+    assert _means(store) == {
+        "deepeval:Answer Relevancy": (0.9, 1, 1),
+        "deepeval:Bias": (pytest.approx(0.4), 2, 0),
+    }
+    assert _rows(store, "SELECT direction FROM metric ORDER BY measure") == [("higher",), ("lower",)]
+    assert _missing(store) == ["the judge gave no JSON"]
+
+
+# HELM
+
+
+def test_helm_runs_of_two_models_are_read_together(tmp_path: Path, store: Path) -> None:
+    for model, score in (("one", 1.0), ("two", 0.0)):
+        folder = tmp_path / "runs" / f"mmlu:subject=law,model=org_{model}"
+        folder.mkdir(parents=True)
+        references = [{"output": {"text": "A"}, "tags": ["correct"]}, {"output": {"text": "B"}, "tags": []}]
+        instance = {"id": "id7", "input": {"text": "Which?"}, "references": references}
+        state = {"adapter_spec": {"model": f"org/{model}"}, "request_states": [
+            {"instance": instance, "train_trial_index": 0, "result": {"completions": [{"text": " A"}]}},
+            {"instance": instance | {"perturbation": {"name": "typos"}}},
+        ]}  # fmt: skip
+        stats = [{"name": {"name": name, "split": "test"}, "count": 1, "mean": mean}
+                 for name, mean in (("exact_match", score), ("num_prompt_tokens", 300))]  # fmt: skip
+        (folder / "scenario_state.json").write_text(json.dumps(state))
+        (folder / "per_instance_stats.json").write_text(
+            json.dumps([{"instance_id": "id7", "train_trial_index": 0, "stats": stats}])
+        )
+    import_run("helm", tmp_path / "runs", store)
+    means = _rows(
+        store, "SELECT m.name, s.measure, s.value FROM modelscore s JOIN model m ON m.id = s.model_id"
+    )
+    assert means == [
+        ("org/one", "mmlu:subject=law:exact_match", 1.0),
+        ("org/two", "mmlu:subject=law:exact_match", 0.0),
+    ]
+    assert _rows(store, "SELECT example FROM example") == [("id7",)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        ("inspect", "[]", "found.file: expected an object"),
+        ("inspect", "{}", "is no log of Inspect: it has no key 'eval'"),
+        ("deepeval", "{", "found.file: is not JSON"),
+        ("deepeval", "{}", "holds no answers with scores of deepeval"),
+        ("lighteval", "x", "is no file of lighteval's details"),
+        ("helm", "{}", "adapter_spec: expected an object"),
+    ],
+)
+def test_files_of_other_tools_are_refused(
+    tmp_path: Path, store: Path, kind: str, text: str, message: str
+) -> None:
+    path = tmp_path / "found.file"
+    path.write_text(text)
+    with pytest.raises(BadInput) as refused:
+        import_run(kind, path, store)
+    assert message in str(refused.value)
+    assert not database.exists(store)
