@@ -1,4 +1,4 @@
-"""From a record in one of the shapes that people have to an Example.
+"""Turns a record in a known shape into an Example.
 
 Shapes, told apart by their keys, the first that fits: OpenAI chat (`messages`), ShareGPT (`conversations`),
 MT-Bench (`turns`), Alpaca (`instruction`, `input`, `output`), prompt/completion, plain pairs (`query` or
@@ -81,7 +81,7 @@ def example_from(path: Path, record: Record, fields: Mapping[str, str], training
 
 
 def _renamed(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
-    """The record with mapped columns under our names; what stood under such a name before gives way."""
+    """The record with mapped columns under our names; they replace columns that had such a name."""
     mapped = {
         name: record[column] for name, column in fields.items() if name != TEMPLATE and column in record
     }
@@ -133,7 +133,7 @@ def _bfcl_turns(record: Mapping[str, Any]) -> list[Any]:
 
 
 def says_bad(record: Mapping[str, Any]) -> bool:
-    """Whether a record of KTO says that its completion is a bad one."""
+    """Whether a KTO record marks its completion as bad."""
     said = next((record[key] for key in _OF_THE_COMPLETION if key in record), None)
     completed = record.get("completion")
     if "kto_tag" not in record and (completed in (None, "") or str(completed).strip().lower() == "false"):
@@ -626,7 +626,7 @@ def columns_used(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str,
 
 
 def _parts_used(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str, str]:
-    """The columns beside the question itself that are part of it."""
+    """Further columns that are part of the question."""
     found = {}
     column = _question_column(record, set())
     plain = column in _TEXTS and not _is_conversation(record, column)

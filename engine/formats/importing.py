@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.data.example import normalise, query_id
 from engine.errors import BadInput
 from engine.formats.alpaca_eval import read_alpaca_eval
+from engine.formats.annotated import crowd_items
 from engine.formats.evaluators import FILES, read_evaluation
 from engine.formats.judge_models import read_judgelm, read_prometheus
 from engine.formats.lm_eval import BenchmarkedModel, read_lm_eval, write_run
@@ -108,16 +109,16 @@ def import_labels(
     connection.execute("BEGIN IMMEDIATE")
     with connection:
         for vote in votes:
+            found = places.find(vote)
+            if isinstance(found, str):
+                left_out[found] += 1
+                continue
             person = vote.by or annotator
             if person is None:
                 raise BadInput(
                     f"{vote.row.path}:{vote.row.line}: does not say who labelled",
                     "Name the column (--field annotator=COLUMN) or the person (--annotator NAME).",
                 )
-            found = places.find(vote)
-            if isinstance(found, str):
-                left_out[found] += 1
-                continue
             value = make_tag(connection, vote.value, person) if vote.kind == "tag" else vote.value
             value = _SIDES.get(value, value) if vote.kind == "preference" else value
             key = (found.example, vote.kind, value, vote.criterion, found.left, found.right, person)
@@ -128,7 +129,7 @@ def import_labels(
             annotate(
                 connection, run_id, found.example, vote.kind, value, left_id=found.left,
                 right_id=found.right, annotator=person, criterion=vote.criterion,
-                queue=RANDOM if random else None,
+                queue=RANDOM if random else None, blind=found.blind,
             )  # fmt: skip
             people[person] += 1
     return Labelled(run_id, dict(people), dict(left_out))
@@ -142,6 +143,7 @@ class _Place:
     example: int
     left: int
     right: int | None
+    blind: bool = False
 
 
 class _Places:
@@ -157,6 +159,10 @@ class _Places:
         models = history.models(connection, run_id)
         self._models = {model.name: model.id for model in models}
         self._candidates = [model.id for model in models if model.role == "candidate"]
+        self._crowd = {
+            item.key: _Place(item.example.id, *item.models, blind=True)
+            for item in crowd_items(connection, run_id)[0]
+        }
         self._texts: dict[int, dict[str, int]] = {}
         for example, model, text in answer_texts(connection, run_id):
             self._texts.setdefault(example, {}).setdefault(normalise(text), model)
@@ -165,6 +171,8 @@ class _Places:
         """The place of a label, or why there is none."""
         if vote.value == "failed":
             return "names no winner"
+        if vote.second is not None and vote.example in self._crowd:
+            return self._crowd[vote.example]
         example = self._example(vote)
         if example is None:
             return "the run has no such example"

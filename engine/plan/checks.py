@@ -23,8 +23,13 @@ _JUDGE_ONLY_WITH = {
     "dtype": "local",
     "device": "local",
 }
-_NOT_EMBEDDED = ("model", "api_key_env", "rubric", "prompt", "format", "scale", "dtype", "device")
-_ONE_KIND = {"scale": "pointwise", "stop_early": "pairwise", "constant_probe": "pairwise"}
+_NOT_EMBEDDED = ("model", "api_key_env", "rubric", "prompt", "format", "scale", "repeat", "dtype", "device")
+_ONE_KIND = {
+    "scale": "pointwise",
+    "repeat": "pointwise",
+    "stop_early": "pairwise",
+    "constant_probe": "pairwise",
+}
 
 # What a format has of its own, so that a plan cannot give it.
 _FIXED = {
@@ -205,7 +210,7 @@ def _sources(raw: Mapping[str, Any], index: int, model: Mapping[str, Any]) -> li
     problems = [
         Problem(
             key_path(raw, ("models", index, key)),
-            f"does not apply with {given[0]}; it belongs with {listed(only)}",
+            f"does not apply with {given[0]}; it belongs with {listed(sorted(only))}",
         )
         for key, only in _ONLY_WITH.items()
         if key in model and given[0] not in only

@@ -75,7 +75,9 @@ class Judge(Table):
     `kind`: pairs of responses in both orders, or each response alone ("pointwise"), on a `scale` or by a
     rubric. `rubric` is a file or a built-in one's name, `prompt` a user template or a folder of templates.
     `sample` is the maximum number of examples for this judge, `max_calls` that of questions: both are seeded
-    samples. `stop_early` ends judging when the verdict on the gate is certain. `format`: what kind of
+    samples. `repeat` is how often a pointwise judge is asked about an answer, with the criteria of its rubric
+    in another order each time; the score is the mean. `stop_early` ends judging when the verdict on the gate
+    is certain. `format`: what kind of
     model is asked ("chat": any that follows instructions). `constant_probe`: on how many examples a constant
     answer is judged as a candidate, to see whether the judge is fooled. `batch`: by the provider's batch
     API, at half the price and within a day (without the cache: as usual).
@@ -94,6 +96,7 @@ class Judge(Table):
     use_references: Flag = True
     sample: Count | None = None
     max_calls: Count | None = None
+    repeat: Annotated[int, Field(strict=True, ge=1, le=20)] = 1
     stop_early: Flag = False
     constant_probe: Count | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
