@@ -61,9 +61,9 @@ def test_every_record_has_a_table_of_its_name() -> None:
     assert issubclass(MODELS[records.Run], SQLModel)
     assert {table_name(record) for record in records.RECORDS} == set(SQLModel.metadata.tables)
     for record in records.RECORDS:
-        assert [column.name for column in table_of(record).columns] == [
+        assert {column.name for column in table_of(record).columns} == {
             column.name for column in columns(record)
-        ]
+        }
 
 
 @pytest.mark.parametrize("record", records.RECORDS, ids=table_name)
