@@ -102,6 +102,11 @@ def import_labels(
         raise BadInput(f"{path}: no such file or folder")
     votes = read_votes(path, fields, values)
     places = _Places(connection, run_id)
+    if votes and votes[-1].place is not None and len(votes) != places.count:
+        raise BadInput(
+            f"{path}: has {len(votes)} lines, but run {run_id} has {places.count} examples",
+            "Its lines name no questions, so there must be one for each example, in the run's order.",
+        )
     known = {
         (row.example_id, row.kind, row.value, row.criterion, row.left_id, row.right_id, row.annotator)
         for row in annotated(connection, run_id)
@@ -111,6 +116,10 @@ def import_labels(
     connection.execute("BEGIN IMMEDIATE")
     with connection:
         for vote in votes:
+            if vote.by is not None and not vote.is_person:
+                raise vote.row.wrong(
+                    "judge", f"{vote.by!r:.60} is no person; if it is one, say so: --field annotator=COLUMN"
+                )
             found = places.find(vote)
             if isinstance(found, str):
                 left_out[found] += 1
@@ -215,6 +224,10 @@ class _Places:
         self._texts: dict[int, dict[str, int]] = {}
         for example, model, text in answer_texts(connection, run_id):
             self._texts.setdefault(example, {}).setdefault(normalise(text), model)
+
+    @property
+    def count(self) -> int:
+        return len(self._order)
 
     def find(self, vote: Vote) -> _Place | str:
         """The place of a label, or why there is none."""

@@ -80,7 +80,9 @@ class Judge(Table):
     is certain. `format`: what kind of
     model is asked ("chat": any that follows instructions). `constant_probe`: on how many examples a constant
     answer is judged as a candidate, to see whether the judge is fooled. `batch`: by the provider's batch
-    API, at half the price and within a day (without the cache: as usual).
+    API, at half the price and within a day (without the cache: as usual). `answer`: whether a local chat
+    model writes its verdict or is scored by the verdict's tokens (None: written, unless its first answers
+    cannot be read).
     """
 
     name: Name
@@ -94,6 +96,7 @@ class Judge(Table):
     rubric: Annotated[Path | str, BeforeValidator(_rubric)] | None = None
     prompt: FileOrFolder | None = None
     use_references: Flag = True
+    answer: Literal["written", "tokens"] | None = None
     sample: Count | None = None
     max_calls: Count | None = None
     repeat: Annotated[int, Field(strict=True, ge=1, le=20)] = 1
