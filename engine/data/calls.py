@@ -20,7 +20,7 @@ Arguments = dict[str, Any]
 
 
 class ToolCall(TypedDict):
-    """A call of a function; one that would be right may have `allowed` values instead of its `arguments`.
+    """A call of a function. An expected call may have `allowed` values instead of `arguments`.
 
     `allowed` lists for each parameter the values that are right, and "" where it may be left out.
     """
@@ -32,7 +32,7 @@ class ToolCall(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class FoundCalls:
-    """The calls in a text, in order; `problem`: one that it begins cannot be read, so that none counts."""
+    """The calls in a text, in order; `problem` says why one of them cannot be read; then none counts."""
 
     calls: tuple[ToolCall, ...] = ()
     problem: str | None = None
@@ -78,7 +78,7 @@ _QUOTED_ARGUMENTS = re.compile(r"""["']arguments["']\s*:\s*'(\{.*\})'\s*\}\s*$""
 _NAME = re.compile(r"""["']name["']\s*:\s*["']([^"']+)["']""")
 
 
-# Of the forms that are read here, the parts that are tokens of their own.
+# Marks of these forms that are special tokens.
 _MARK = re.compile(
     r"</?tool_call>|<\|/?tool_call\|>|<\|tool_call>|<tool_call\|>|<functioncall>|<(?:start|end)_function_call>"
     r"|<\|python_(?:tag|start|end)\|>|</?arg_(?:key|value)>|\[(?:TOOL_CALLS|CALL_ID|ARGS)\]|｜DSML｜"
@@ -138,7 +138,7 @@ def _until(text: str, place: int, *marks: str) -> int:
 
 
 def _of_xml(name: str, body: str, parameters: re.Pattern[str], tools: Tools) -> ToolCall:
-    if body.lstrip().startswith("{"):  # Llama's own form of a user's functions
+    if body.lstrip().startswith("{"):  # Llama's form of user functions
         return _checked(name, _json_at(body, 0)[0])
     properties = _properties(name, tools)
     arguments = {
@@ -156,7 +156,7 @@ def _properties(name: str, tools: Tools) -> dict[str, Any]:
 
 
 def _cast(text: str, kind: object) -> Any:
-    """A text as a value of its parameter's type; the text where it is none, or no type is known."""
+    """A text as a value of its parameter's type; unchanged if it is not one, or if the type is unknown."""
     if kind in (None, "string"):
         return text
     if kind == "boolean" and text.strip().lower() in ("true", "false"):
@@ -336,7 +336,7 @@ def _of_json(value: Any) -> Iterator[ToolCall]:
         call = _function(item)
         given = call.get("arguments", call.get("parameters")) if isinstance(call, dict) else None
         if isinstance(given, str) and given.strip():
-            call = {**call, "arguments": _DECODER.decode(given)}  # as strictly as a program would
+            call = {**call, "arguments": _DECODER.decode(given)}  # as strict as a program
         yield read_call(call, "the call")["function"]
 
 
@@ -426,7 +426,7 @@ def read_call(item: Any, where: str) -> dict[str, Any]:
 
 
 def has_tools(value: Any) -> bool:
-    """Whether a column holds tools, or something that is meant as such: objects, or JSON."""
+    """Whether a column holds tools, or something meant to be tools: objects or JSON."""
     if isinstance(value, str):
         return value.lstrip().startswith(("[", "{", '"[', '"{')) and value.strip() not in ("[]", "{}")
     if isinstance(value, list) and value:

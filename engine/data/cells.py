@@ -28,7 +28,7 @@ _CLOSING = {"[": "]", "(": ")", "{": "}"}
 
 
 class Malformed(ValueError):
-    """What is wrong with a record, without its place; `shapes` asks to list the known shapes beside it."""
+    """What is wrong with a record, without its file and line; `shapes` also lists the known shapes."""
 
     def __init__(self, message: str, shapes: bool = False) -> None:
         super().__init__(message)

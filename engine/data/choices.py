@@ -1,4 +1,4 @@
-"""Questions of multiple choice: the choices of a record, and which of them is right."""
+"""Multiple-choice questions: the choices of a record, and the right one."""
 
 import re
 import string
@@ -132,7 +132,7 @@ def _lettered(column: str, own: tuple[str, ...], texts: tuple[str, ...]) -> Choi
 
 
 def _read(value: Any) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """The labels, none where there are none, and the texts."""
+    """The labels, if there are any, and the texts."""
     if isinstance(value, dict) and isinstance(value.get("text"), list):
         labels = value.get("label")
         return _checked(labels if isinstance(labels, list) else [], value["text"])

@@ -39,7 +39,7 @@ class Vectors:
         def telling(text: str) -> list[str]:
             return [word for word in words(text) if word not in ENGLISH_STOP_WORDS and not word.isdigit()]
 
-        # A word that stands in one text of many groups nothing.
+        # A word that occurs in only one text groups nothing.
         least = 2 if len(texts) > 200 else 1
         analyzer = telling if any(telling(text) for text in texts) else words
         self._vectoriser: Any = TfidfVectorizer(
@@ -87,7 +87,7 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A cluster that one set asks for and another lacks: its shares there, and how many texts are missing."""
+    """A cluster that one set asks about and another lacks: its shares there, and the missing texts."""
 
     cluster: int
     wanted: float
@@ -272,7 +272,7 @@ def drift(
     clusters: tuple[Sequence[int], Sequence[int]] | None = None,
     seed: int = 0,
 ) -> Drift:
-    """How far the second set's texts lie from the first's. Raises ValueError when either is empty."""
+    """How far the second set's texts differ from the first's. Raises ValueError when either is empty."""
     if not first or not second:
         raise ValueError("drift is between two sets of texts")
     split = [[words(text) for text in texts] for texts in (first, second)]

@@ -13,12 +13,12 @@ from engine.data.near import NearIndex
 from engine.data.words import words
 from store.grouping import by_key
 
-_ROWS, _CHARACTERS = 128, 1_000_000  # searched between two looks at whether to stop
+_ROWS, _CHARACTERS = 128, 1_000_000  # searched between two checks for a request to stop
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateGroup:
-    """Examples, by their places in the set, each of which asks nearly the same as another of them.
+    """Near-duplicate examples, by their positions in the set.
 
     `score` is the least of the scores that join them, 1.0 for equal words.
     """
@@ -58,7 +58,7 @@ def conflicts(examples: Sequence[Example]) -> Iterator[tuple[Example, Example]]:
 
 
 class _Search:
-    """Joins the examples that ask nearly the same, by union–find: a pair already joined is not compared."""
+    """Joins near-duplicate examples by union–find; a pair that is already joined is not compared."""
 
     def __init__(self, examples: Sequence[Example], *, by_answer: bool) -> None:
         self._examples, self._by_answer = examples, by_answer

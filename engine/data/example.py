@@ -64,7 +64,7 @@ def query_id(query: str) -> str:
 
 
 def has_own_id(example: Example) -> bool:
-    """Whether the id came from the data rather than from the query."""
+    """Whether the id comes from the data rather than from the query."""
     if not _DERIVED.match(example.id):
         return True
     derived = query_id(example.query)
@@ -82,7 +82,7 @@ def _content(example: Example) -> str:
         example.id, example.messages, example.references, example.label, example.category, example.schema,
         example.tests, example.turns, example.group, example.extra,
     ]  # fmt: skip
-    # Only where there are some: an eval set without tools keeps the version that it always had.
+    # Only if there are any, so that an eval set without tools keeps its version.
     if example.tools or example.calls:
         content += [example.tools, example.calls or ()]
     if example.calls == () and not example.references:

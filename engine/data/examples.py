@@ -1,4 +1,4 @@
-"""Examples read from the files that people have, with an account of rows that cannot be read."""
+"""Examples read from data files, with an account of the rows that cannot be read."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -75,7 +75,7 @@ def _free_id(example: Example, copies: dict[str, int], taken: Mapping[str, int])
 
 @dataclass(slots=True)
 class Account:
-    """What was read and what was left out, line by line and why."""
+    """How many rows were read, and which were left out and why."""
 
     read: int = 0
     skipped: list[str] = field(default_factory=list)

@@ -68,14 +68,14 @@ def _unreachable(name: str) -> str | None:
 
 
 class _Stay(HTTPRedirectHandler):
-    """Whoever redirects has answered; nobody is asked elsewhere."""
+    """A redirect counts as an answer and is not followed."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
 def hub_silence(path: str = "", *switches: str) -> str | None:
-    """Why the hub does not answer, without what may be secret in its address; None where it does.
+    """Why the hub does not answer, without possible secrets in its address; None if it does.
 
     `switches` are variables that turn it off beside HF_HUB_OFFLINE.
     """
@@ -86,7 +86,7 @@ def hub_silence(path: str = "", *switches: str) -> str | None:
         request = Request(os.environ.get("HF_ENDPOINT", _ENDPOINT) + path, method="HEAD")
         build_opener(_Stay).open(request, timeout=TIMEOUT).close()
     except HTTPError:
-        return None  # an answer all the same
+        return None  # an error status is an answer too
     except OSError as error:
         return str(getattr(error, "reason", None) or error)
     except ValueError:
@@ -178,7 +178,7 @@ def _data_files(folder: Path) -> list[Path]:
 
 
 def _refuse_astray(path: Path, folder: Path) -> None:
-    """A data set may come from anybody: no link in it brings in a file of this machine, or hides a shard."""
+    """Untrusted data: a link in a data set must not bring in a file of this machine, or hide a shard."""
     try:
         real, home = path.resolve(strict=True), folder.resolve()
     except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself

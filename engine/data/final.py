@@ -28,7 +28,7 @@ _MARKUP = " \t\n.*_`$:;,!?"
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """A final answer in one spelling; `sure` unless it is only the last number of a longer text.
+    """A normalised final answer; `sure` unless it is only the last number of a longer text.
 
     `text` is a short one as it was written, or the sentence of that last number; "" for any other.
     """

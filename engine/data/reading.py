@@ -54,7 +54,7 @@ def read_records(path: Path, on_bad: OnBad | None = None) -> Iterator[Record]:
 
 
 def _answers_by_id(path: Path) -> dict[str, dict[str, Any]]:
-    """What BFCL keeps apart from its questions: the calls that would be right."""
+    """BFCL's expected calls, which it keeps in a file of their own."""
     return {str(record.get("id")): record for _, record in _json_records(path, None)}
 
 
@@ -82,7 +82,7 @@ def finite(number: str | float) -> float:
 
 
 def _constant(name: str) -> None:
-    # pandas and NumPy write NaN for a missing value; an infinite number has no such meaning.
+    # pandas and NumPy write NaN for a missing value; infinity does not mean that.
     if name != "NaN":
         raise ValueError(f"{name} is not a JSON value")
 
@@ -203,7 +203,7 @@ def _skip_blank(text: str, position: int) -> int:
 
 
 def _csv_records(path: Path) -> Iterator[Record]:
-    # The default of 131,072 characters is shorter than a long document in one cell.
+    # The default, 131,072 characters, is too short for a long document in one cell.
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     lines = text_lines(path)
     _, first = next(lines, (1, ""))

@@ -1,6 +1,6 @@
 """JSON Schemas and regular expressions that come with data, and what they may cost.
 
-A pattern such as (a+)+$ takes longer than a life on the wrong answer; the `regex` package can stop it. A
+A pattern such as (a+)+$ can run practically forever on a wrong answer; the `regex` package can stop it. A
 schema is checked first: valid, of a known draft, complete without a network. Validation has a time limit.
 """
 
@@ -181,7 +181,7 @@ _ends: ContextVar[float] = ContextVar("the moment at which validation stops", de
 
 @contextmanager
 def within_time() -> Iterator[None]:
-    """Stops validation inside after SCHEMA_S, by TooSlow: a short schema can take for ever."""
+    """Stops validation inside after SCHEMA_S, by TooSlow: a short schema can run forever."""
     before = _ends.set(time.monotonic() + SCHEMA_S)
     try:
         yield
@@ -195,7 +195,7 @@ def _in_time() -> None:
 
 
 def _bounded(draft: Any) -> Any:
-    """A draft's validator that looks at the time in every keyword."""
+    """A draft's validator that checks the time limit at every keyword."""
 
     def timed(keyword: Any) -> Any:
         def checked(validator: Any, value: Any, instance: Any, schema: Any) -> Any:

@@ -1,4 +1,4 @@
-"""From a record in one of the shapes that people have to an Example.
+"""Turns a record in a known shape into an Example.
 
 Shapes, told apart by their keys, the first that fits: OpenAI chat (`messages`), ShareGPT (`conversations`),
 MT-Bench (`turns`), Alpaca (`instruction`, `input`, `output`), prompt/completion, plain pairs (`query` or
@@ -41,7 +41,7 @@ _KNOWN = {"id", "question_id", *FIELDS}
 TURN_REFERENCES = "turn_references"  # in an example's `extra`
 REFERENCES = (
     "references", "reference", "reference_answer", "answer", "response", "output", "completion", "answers",
-    "chosen",
+    "chosen", "ideal", "solution", "ground_truth", "ground_truths",
 )  # fmt: skip
 CONTEXTS = ("context", "contexts", "passage", "passages")
 TOOLS = ("tools", "functions")
@@ -81,7 +81,7 @@ def example_from(path: Path, record: Record, fields: Mapping[str, str], training
 
 
 def _renamed(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
-    """The record with mapped columns under our names; what stood under such a name before gives way."""
+    """The record with mapped columns under our names; they replace columns that had such a name."""
     mapped = {
         name: record[column] for name, column in fields.items() if name != TEMPLATE and column in record
     }
@@ -113,14 +113,17 @@ def _flattened(record: dict[str, Any]) -> dict[str, Any]:
         parts = {key: value for key, value in question.items() if key != "stem"}
         return {**record, "question": question["stem"], **parts}
     if stem := _stem(record):
-        return {"question": record[stem]} | {key: value for key, value in record.items() if key != stem}
+        asked = {"question" if isinstance(record[stem], str) else "prompt": record[stem]}
+        return asked | {key: value for key, value in record.items() if key != stem}
     return record
 
 
 def _stem(record: Mapping[str, Any]) -> str | None:
-    """The column of a question's beginning, which the choices end."""
-    stem = "ctx" if record.get("endings") else "question_stem"
-    return stem if isinstance(record.get(stem), str) and record.keys().isdisjoint(QUERIES) else None
+    """The column of a question by another name, or of its beginning, which the choices end."""
+    if not record.keys().isdisjoint({*QUERIES, "messages", "conversations", "turns", "chat", "chosen"}):
+        return None
+    stems = ("ctx" if record.get("endings") else "question_stem", "problem", "input")
+    return next((stem for stem in stems if record.get(stem) and isinstance(record[stem], str | list)), None)
 
 
 def _bfcl_turns(record: Mapping[str, Any]) -> list[Any]:
@@ -133,7 +136,7 @@ def _bfcl_turns(record: Mapping[str, Any]) -> list[Any]:
 
 
 def says_bad(record: Mapping[str, Any]) -> bool:
-    """Whether a record of KTO says that its completion is a bad one."""
+    """Whether a KTO record marks its completion as bad."""
     said = next((record[key] for key in _OF_THE_COMPLETION if key in record), None)
     completed = record.get("completion")
     if "kto_tag" not in record and (completed in (None, "") or str(completed).strip().lower() == "false"):
@@ -490,6 +493,12 @@ def _references(
             value = listed(value)
         if _is_squad(value):
             value = value["text"]
+        if isinstance(value, dict) and {"value", "aliases"} <= value.keys():  # TriviaQA
+            value = [value["value"], *value["aliases"]]
+        if key in POSSIBLE and not all(
+            isinstance(item, str) for item in (value if isinstance(value, list) else [value])
+        ):
+            continue
         # MT-Bench lists one reference per turn; the query is the first turn.
         if isinstance(value, list) and len(turns) > 1:
             value = value[:1]
@@ -504,7 +513,13 @@ def _references(
     return (), used
 
 
-_LISTED = ("references", "answers")  # a cell under these may hold a list
+_LISTED = (
+    "references",
+    "answers",
+    "ideal",
+    "ground_truth",
+    "ground_truths",
+)  # a cell under these may hold a list
 
 
 def _is_squad(value: Any) -> bool:
@@ -626,7 +641,7 @@ def columns_used(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str,
 
 
 def _parts_used(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str, str]:
-    """The columns beside the question itself that are part of it."""
+    """Further columns that are part of the question."""
     found = {}
     column = _question_column(record, set())
     plain = column in _TEXTS and not _is_conversation(record, column)

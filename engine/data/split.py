@@ -51,7 +51,7 @@ def fill(
 
 
 def _commonest(names: list[str]) -> str:
-    """The name that stands there most often; of several the first in the alphabet."""
+    """The most frequent name; of equals, the first in the alphabet."""
     return names[0] if len(names) == 1 else max(sorted(set(names)), key=names.count)
 
 
@@ -112,7 +112,7 @@ class Member(NamedTuple):
 
     @property
     def keys(self) -> tuple[int, ...]:
-        """What it shares with the rows that stay with it."""
+        """The keys that it shares with the rows of its unit."""
         own = self.identity, self.question
         return own if self.conversation is None else (*own, self.conversation)
 
@@ -173,7 +173,7 @@ def assign(
             if unit not in kept:
                 own = bisect_right(bounds, row.identity)
                 placed[unit] = min(own, placed.get(unit, own))
-    # A new row may tie together what was split before: what was there stays, whatever the newcomer does.
+    # A new row may connect rows that were split before: those keep their splits.
     if not known:
         return [placed[unit] for unit in units]
     return [
@@ -207,7 +207,7 @@ def sample(examples: Sequence[Example], count: int, seed: int = 0) -> list[Examp
 
 
 def order_of(text: str, seed: int = 0) -> int:
-    """A number that puts texts in an order of chance, the same at each call."""
+    """A number that puts texts in a random but repeatable order."""
     return _hash(f"order:{text}", seed)
 
 
@@ -242,7 +242,7 @@ class _Units:
         self._parent: list[int] = []  # by unit
 
     def of(self, keys: Sequence[int]) -> int:
-        """The unit that these keys are in from now on."""
+        """Joins the units of these keys; returns the joined unit."""
         known = self._of
         unit: int | None = None
         for key in keys:
@@ -277,7 +277,7 @@ class Thinned:
         self._kept: list[tuple[int, int, Example]] = []
 
     def through(self, rows: Iterable[Example]) -> Iterator[Example]:
-        """The same rows, looked at on their way."""
+        """The same rows, observed as they pass."""
         for place, row in enumerate(rows):
             item = -order_of(row.query, self._seed), -place, row
             if len(self._kept) < self._count:

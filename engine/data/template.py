@@ -13,8 +13,8 @@ from engine.data.cells import Malformed
 
 LONGEST = 10_000_000  # characters of a question
 _MOST_ROUNDS = 1000  # of range()
-_DEEPEST = 2  # loops in one another
-# None of these makes much text out of little.
+_DEEPEST = 2  # nested loops
+# None of these can make a long text from a short one.
 _FILTERS = {
     "abs", "capitalize", "d", "default", "dictsort", "first", "float", "int", "items", "join", "last",
     "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "replace", "reverse", "round",

@@ -1,4 +1,4 @@
-"""Text files: read as people's tools write them, and written whole or not at all.
+"""Text files: read in the encodings of common tools, and written whole or not at all.
 
 Read: UTF-8 or UTF-16, Windows line ends, gzip or Zstandard. Everything that writes a file for a person goes
 through `writing`.
@@ -206,7 +206,7 @@ class Parts:
     def path(self, target: Path) -> Path:
         """Where the file is until it is put in its place, with all that was written to it so far."""
         if target.exists() and not (target.is_file() or target.is_dir()):
-            return target  # a terminal or a pipe takes what comes
+            return target  # a terminal or a pipe is written directly
         # A link that the person named is followed; one that lies in the folder is replaced.
         place = target.resolve() if target == self._named else target
         if place not in self._parts:
@@ -222,7 +222,7 @@ class Parts:
         return part
 
     def remove(self, target: Path) -> None:
-        """Takes away the file of an earlier export, once the others are in their place."""
+        """Removes the file of an earlier export, once the others are in place."""
         self._gone.append(target)
 
     def put(self) -> None:
@@ -236,7 +236,7 @@ class Parts:
                 os.fsync(written.fileno())
         for place, part in self._parts.items():
             if self._new:
-                place.touch(exist_ok=False)  # another process may have made one meanwhile
+                place.touch(exist_ok=False)  # another process may have made one in the meantime
                 self._put.append(place)
             part.replace(place)
         for target in self._gone:

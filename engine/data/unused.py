@@ -1,4 +1,4 @@
-"""Columns of the data that no prompt holds and that may belong to the question."""
+"""Columns of the data that are in no prompt but may belong to the question."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from engine.data.example import TEMPLATE, Example
 
-_LONG = 300  # characters: a text of this length is rarely a remark about the example
+_LONG = 300  # characters: a longer text is rarely a remark about the example
 # Words of a column's name that say what it is to the question.
 _KINDS = {
     "history": {
@@ -28,7 +28,7 @@ _KINDS = {
     },
 }  # fmt: skip
 _NO_TEXT = {"image", "images", "audio", "audios", "video", "videos"}
-# What metrics and judges read, and what speaks of the answer.
+# What metrics and judges read, and what describes the answer.
 _ELSEWHERE = {
     "source", "regex", "items", "language", "term", "harmful", "test_list", "test_cases", "test",
     "test_imports", "test_setup_code", "challenge_test_list", "entry_point", "checks", "max_new_tokens",
@@ -65,7 +65,7 @@ class UnusedColumn:
         mapped = f'[data] fields = {{ {self.kind} = "{self.column}" }}'
         mapped += f" (--field {self.kind}={self.column})"
         template = f"[data] template = '{{{{ {name} }}}} …'"
-        # Already under that name: its form hinders, or a conversation beside it.
+        # It has that name already: its form, or a conversation beside it, keeps it out of the prompt.
         return f"use {template}" if self.column == self.kind else f"use {mapped}, or {template}"
 
 

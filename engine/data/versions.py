@@ -36,7 +36,7 @@ class RecordedUse(Protocol):
 def refuse_used_test(version: str, uses: Sequence[RecordedUse], final: bool) -> None:
     """Raises BadInput when the test split of this eval set was used before and the plan is not final.
 
-    `uses` are of other runs and of looks.
+    `uses` are those of other runs, and people's looks at it.
     """
     if final or not uses:
         return
@@ -47,7 +47,7 @@ def refuse_used_test(version: str, uses: Sequence[RecordedUse], final: bool) -> 
 
 
 def used_before(uses: Sequence[RecordedUse]) -> str:
-    """How often, and who did last: "twice before, last on 2025-01-31 by mira: run of support"."""
+    """How often, and by whom last: "twice before, last on 2025-01-31 by mira: run of support"."""
     last = max(uses, key=lambda use: use.created)
     day = time.strftime("%Y-%m-%d", time.localtime(last.created))
     times = {1: "once", 2: "twice"}.get(len(uses), f"{len(uses)} times")
@@ -244,7 +244,7 @@ class EvalSet:
 def find_eval_set(
     connection: history.Connection | None, text: str, fields: Mapping[str, str] | None = None
 ) -> EvalSet:
-    """The eval set that a person means: a file, a version or its first digits, or a run by id or name.
+    """The eval set named by a person: a file, a version or its first digits, or a run by id or name.
 
     `connection` is None where there is no store: then it can only be a file. Raises BadInput for what is none
     of these, and what `read_examples` raises.

@@ -72,7 +72,7 @@ def _ascii_or_split(text: str) -> bytes:
 
 
 def _digit_table() -> NDArray[np.uint64]:
-    """A number for each byte of a word, the same for upper and lower case, and 0 for what parts words."""
+    """A number for each byte of a word, the same for upper and lower case, and 0 for what separates words."""
     table = np.random.default_rng(0).integers(1, 2**64, 256, dtype=np.uint64)
     table[list(_NO_WORD)] = 0
     table[ord("A") : ord("Z") + 1] = table[ord("a") : ord("z") + 1]

@@ -71,34 +71,42 @@ class Call:
         return ("candidate", "baseline") if self.order == "candidate_first" else ("baseline", "candidate")
 
 
-@dataclass(frozen=True, slots=True)
-class Judgment:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradingOutcome:
+    """What came back from one call, and what it took.
+
+    Tokens and `attempts` (requests sent) count retries' answers and the repair too; `latency_s` is the
+    time of the answered requests, waits left out. A cached outcome keeps the figures of its first time.
+    """
+
+    reasoning: str
+    raw: str = ""
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    cost: float | None = None
+    latency_s: float = 0.0
+    attempts: int = 1
+    cached: bool = False
+    failure: str | None
+    flags: tuple[str, ...]
+    reported_model: str | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgment(GradingOutcome):
     """The outcome of one call.
 
     `winner` is None exactly when `failure` says why. Scores are 1 to 10, None where the judge gave none.
     `confidence`: the winner's probability, 0 to 1, where the judge's answer tokens were weighed.
-    Tokens and `attempts` (requests sent) count retries' answers and the repair too; `latency_s` is the
-    time of the answered requests, waits left out. A cached judgment keeps the figures of its first time.
     Flags: "addresses_judge" (a response speaks to the judge), "repaired" (read only after asking again),
     "contradicts_scores" (the scores point elsewhere; the winner stands), "no_scores" (none, or outside 1-10).
     """
 
     call: Call
     winner: Side | None
-    reasoning: str
     candidate_score: float | None
     baseline_score: float | None
-    raw: str
-    tokens_in: int | None
-    tokens_out: int | None
-    cost: float | None
-    latency_s: float
-    attempts: int
-    cached: bool
-    failure: str | None
-    flags: tuple[str, ...]
-    reported_model: str | None
-    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +126,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class RatingCall:
-    """One question to a rater: a response, as a whole (turn 0) or at one turn."""
+    """One question to a rater: a response, as a whole (turn 0) or at one turn; `repeat` counts the times."""
 
     item: Item
     turn: int = WHOLE
+    repeat: int = 0
 
     @property
     def text(self) -> str:
@@ -134,32 +143,21 @@ class RatingCall:
         return self.item.turns[: self.turn or self.item.turn_count]
 
 
-@dataclass(frozen=True, slots=True)
-class Rating:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rating(GradingOutcome):
     """The outcome of one rating call.
 
     `score` is on the rater's own scale, None exactly when `failure` says why; with a rubric it is the
     weighted mean of `scores`, its grades by criterion. Where the answer tokens were weighed, the score is
-    the expected one and `confidence` the probability of the likeliest. Other figures: as in `Judgment`.
+    the expected one and `confidence` the probability of the likeliest.
     Flags: "addresses_judge", "repaired", "contradicts_scores" (the rater's own total is another).
     """
 
     call: RatingCall
     score: float | None
     scores: dict[str, float]
-    confidence: float | None
-    reasoning: str
-    raw: str
-    tokens_in: int | None
-    tokens_out: int | None
-    cost: float | None
-    latency_s: float
-    attempts: int
-    cached: bool
-    failure: str | None
-    flags: tuple[str, ...]
-    reported_model: str | None
     extra: dict[str, float] = field(default_factory=dict)  # other numbers of the answer, by their names
+    repeats: tuple[float | None, ...] = ()  # each time's score, where the rater was asked several times
 
 
 class PairJudge(Protocol):

@@ -63,16 +63,8 @@ def _judgment(call: Call) -> Judgment:
         reasoning=reasoning,
         candidate_score=None if candidate is None else _score(candidate),
         baseline_score=None if baseline is None else _score(baseline),
-        raw="",
-        tokens_in=None,
-        tokens_out=None,
-        cost=None,
-        latency_s=0.0,
-        attempts=1,
-        cached=False,
         failure=None if graded else _NO_REFERENCE,
         flags=("addresses_judge",) if any(map(addresses_judge, call.texts)) else (),
-        reported_model=None,
     )
 
 

@@ -20,7 +20,7 @@ from engine.models.model import Response
 Pair = tuple[Example, Response]
 Settings = Mapping[str, Mapping[str, Any]]
 CHUNK = 200
-AHEAD = 3  # chunks in hand for each process: enough to keep it busy
+AHEAD = 3  # chunks waiting for each process: enough to keep it busy
 WORTH_PROCESSES = 4000  # pairs from which on more processes pay for their start
 SCATTERED = "other samples of this task were scored before; put the samples of one task next to one another"
 
@@ -136,7 +136,7 @@ def _chunks(metrics: Sequence[Metric], pairs: Iterable[Pair]) -> Iterator[_Chunk
 
 
 def task_of(metric: Metric) -> Callable[[Example], Hashable | None] | None:
-    """The metric's own way to tell which samples are of one task, where it has one."""
+    """The metric's function that names the task of a sample, if it has one."""
     return getattr(metric, "task", None)
 
 
@@ -157,7 +157,7 @@ def _by(metric: Metric, chunk: _Chunk) -> list[list[Score]]:
 
 
 def _prepare(names: Sequence[str], settings: Settings) -> None:
-    # A person's interrupt is the parent's to handle, and a process must not outlive a parent that was killed.
+    # Only the parent handles an interrupt, and a process must not outlive a killed parent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _metrics.update(load_metrics(names, settings))

@@ -111,7 +111,7 @@ class Instructions:
 
 
 def _result(name: str, check: Check, texts: Sequence[str]) -> Score:
-    """Whether one of the texts passes; the reason is the first one's, which alone can leave it open."""
+    """Whether one of the texts passes; the reason is that of the first, which alone may be undecided."""
     reasons: list[str] = []
     undecided = False
     for text in texts:

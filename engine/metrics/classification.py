@@ -102,7 +102,7 @@ def combine_weighted_f1(sums: Sums) -> Sums:
 def combine_kappa(sums: Sums) -> Sums:
     """Cohen's kappa of answers and labels (Cohen 1960); not found is an answer that is never right.
 
-    Not a number where chance alone agrees wholly: one label on both sides.
+    NaN if chance agreement is 1: a single label on both sides.
     """
     right, support, given = counts(sums)
     n = support.sum(axis=-1)
@@ -310,7 +310,7 @@ def _field(value: Any, path: str) -> str | None:
 
 
 def _over(numerator: Sums, denominator: Sums) -> Sums:
-    """A ratio that is 0 over nothing."""
+    """A ratio; 0 if the denominator is 0."""
     empty = denominator == 0
     ratio: Sums = np.where(empty, 0.0, numerator / np.where(empty, 1.0, denominator))
     return ratio

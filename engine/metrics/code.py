@@ -40,7 +40,7 @@ _INPUTS = (
     "input_output", "public_test_cases", "private_test_cases", "public_tests", "private_tests",
     "generated_tests", "official_tests", "test_cases", "tests",
 )  # fmt: skip
-# As LiveCodeBench: the names that programs are given, and lines compared by the values of their numbers.
+# As in LiveCodeBench: predefined names, and lines compared by the values of their numbers.
 _NAMES_GIVEN = """
 import bisect, collections, functools, heapq, io, itertools, math, random, re, string, sys
 from typing import *
@@ -234,7 +234,7 @@ def _prepare(example: Example, response: Response) -> Job | Outcome:
 
 
 def _told(outcome: Outcome) -> str:
-    """Why it did not pass, with the first lines of its standard error, and what isolated it."""
+    """Why it failed, with the first lines of its standard error, and how it was isolated."""
     isolation = f"isolation: {outcome.isolation}" if outcome.isolation else ""
     reason = outcome.reason
     lines = [line.strip() for line in outcome.stderr.splitlines() if line.strip()]
@@ -355,7 +355,7 @@ def _setup(example: Example) -> list[str]:
 
 
 def program_of(example: Example, text: str) -> str:
-    """The program that an answer makes: its code, after the query where that is the start of a module.
+    """The program of an answer: its code, after the query where that is the start of a module.
 
     An answer without the entry point goes on from where the query ends. Raises NotPython.
     """

@@ -372,7 +372,7 @@ def token_f1(reference: str, response: str) -> float:
 
 
 def edit_similarity(first: str, second: str) -> float | None:
-    """rapidfuzz's normalised similarity: 1 for equal texts, 0 where no character stays.
+    """rapidfuzz's normalised similarity: 1 for equal texts, 0 if no character is kept.
 
     None where the texts are so long that it would take minutes.
     """
@@ -492,7 +492,7 @@ class Regex:
 
 
 class EditSimilarity:
-    """The share of characters that stay when the response is edited into the nearest reference."""
+    """The share of characters kept when the response is edited into the nearest reference."""
 
     measures = (
         fraction(

@@ -40,18 +40,7 @@ with _absent("sklearn", "scipy"):
     from rouge_score.tokenizers import Tokenizer as RougeTokenizer
 
 __all__ = [
-    "NLTKWordTokenizer",
-    "PorterStemmer",
-    "PunktParameters",
-    "PunktSentenceTokenizer",
-    "RougeScorer",
-    "RougeTokenizer",
-    "SmoothingFunction",
-    "SnowballStemmer",
-    "closest_ref_length",
-    "fmeasure",
-    "modified_precision",
-    "sentence_bleu",
-    "single_meteor_score",
-    "wordnet",
-]
+    "NLTKWordTokenizer", "PorterStemmer", "PunktParameters", "PunktSentenceTokenizer", "RougeScorer",
+    "RougeTokenizer", "SmoothingFunction", "SnowballStemmer", "closest_ref_length", "fmeasure",
+    "modified_precision", "sentence_bleu", "single_meteor_score", "wordnet",
+]  # fmt: skip

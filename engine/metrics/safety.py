@@ -53,7 +53,7 @@ def _card(text: str) -> bool:
 
 
 def _ssn(text: str) -> bool:
-    """Numbers that the US administration gives out: no part all zeros, no area 666 or from 900."""
+    """Social security numbers as issued in the US: no part all zeros, no area 666 or from 900."""
     area, group, serial = text.split("-")
     return area not in {"000", "666"} and area < "900" and group != "00" and serial != "0000"
 

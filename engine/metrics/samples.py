@@ -43,7 +43,7 @@ def _hold(n: int, passed: int, k: int) -> None:
 
 
 def majority(texts: Sequence[str | None]) -> list[list[int]]:
-    """The places of the samples whose final answer most have; several lists are a tie, none is no vote.
+    """The samples with the most frequent final answer; several lists are a tie, an empty result is no vote.
 
     A sample without a text or without a final answer has no vote. A number counts however it is written:
     "1/2", "0.5" and "50%" are one answer.
@@ -64,7 +64,7 @@ def _vote(final: Final) -> object:
 
 
 def sampled_measures(metric: Metric, n: int, ks: Sequence[int]) -> list[Measure]:
-    """What n samples tell beside the metric's own measures: pass@k, pass^k and maj@n of each verdict."""
+    """Measures over n samples, besides the metric's own: pass@k, pass^k and maj@n of each verdict."""
     return [
         fraction(
             f"{kind}{k}:{item.name}",
@@ -126,7 +126,7 @@ def _together(scores: Sequence[Score], shares: bool) -> Score:
 
 
 def _reason(scores: Sequence[Score], n: int) -> str | None:
-    """The reason that most of the scores have, with how many of the n samples it holds of."""
+    """The most frequent reason of the scores, with the number of samples that have it, of n."""
     reasons = Counter(score.reason for score in scores if score.reason)
     if not reasons:
         return None

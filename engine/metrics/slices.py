@@ -16,7 +16,7 @@ from engine.stats.intervals import RESAMPLES
 from engine.stats.paired import Paired, compare
 
 TOO_FEW = "no prompt has both terms"
-_FEWEST, _PER_TEST = 1000, 40  # resamples: enough for the smallest p-value to survive its correction
+_FEWEST, _PER_TEST = 1000, 40  # resamples: enough for the smallest p-value to survive the correction
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ MOST = 40
 _SHORT = 4
 _LENGTHS = ((25, "up to 25 words"), (100, "26 to 100 words"), (400, "101 to 400 words"))
 _LONGEST = "over 400 words"
-_SAMPLE = 20_000  # characters of a prompt that its features are sought in
+_SAMPLE = 20_000  # characters of a prompt that are searched for features
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|nothing|nobody|without|neither|nor|cannot|\w+n['’]t"
     r"|nicht|kein\w*|nie|ohne|ne|pas|jamais|sans|nunca|sin|não|non|не|нет|никогда|без)\b|不|没|ない|ません",

@@ -32,14 +32,14 @@ def porter_stem(word: str) -> str:
 
 @lru_cache(maxsize=1)
 def _porter() -> "PorterStemmer":
-    # Loaded with the first stem: who only cuts words, like the screens, does without.
+    # Loaded with the first stem: the screens only split words and do not need it.
     from engine.metrics.lean_nltk import PorterStemmer
 
     return PorterStemmer()
 
 
 def spaced(text: str) -> str:
-    """The text with each character of a script without word spaces standing alone."""
+    """The text with spaces around each character of a script without word spaces."""
     return text if text.isascii() else _UNSPACED.sub(r" \g<0> ", text)
 
 

@@ -19,7 +19,7 @@ from engine.plan.paths import read_json
 
 Result = TypeVar("Result")
 
-# Positions are counted from behind the padding token's own in these families.
+# These families count positions from after the padding token's.
 _OFFSET_FAMILIES = {
     "roberta",
     "xlm-roberta",
@@ -213,7 +213,7 @@ def _joined(windows: Sequence[tuple[Any, Any, Any]], overlap: int) -> tuple[Any,
 
 
 def encodable(text: str) -> str:
-    """The text with what no tokenizer takes, half characters, replaced."""
+    """The text with lone surrogates replaced, which no tokenizer accepts."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -391,7 +391,7 @@ class BertScore:
         """Scores of all pairs, each text read once."""
         if self._encoder is None:
             return [missing(self.measures, NO_MODEL.format("bertscore")) for _ in pairs]
-        # bert-score strips its texts too.
+        # As bert-score does.
         read = _read_all(self._encoder, pairs, self._layer, str.strip, windows=True)
         return [self._score(example, response, read) for example, response in pairs]
 

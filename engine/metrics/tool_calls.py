@@ -39,7 +39,7 @@ _TYPES = {
 
 
 class ToolCalls:
-    """Whether calls are made where they are right and only there, their functions, arguments and schema."""
+    """Whether calls are made exactly where they are expected, and their functions, arguments and schema."""
 
     measures = (
         fraction("tool_made", "responses with a call, of those where one is right", "rule", needs=_CALLS),
@@ -133,7 +133,7 @@ def _valid(example: Example, calls: Sequence[ToolCall], problem: str | None) -> 
 
 
 def _fault(call: ToolCall, tool: Mapping[str, Any] | None) -> str | None:
-    """What the schema of its tool has against a call. Raises BadInput for a schema that is none."""
+    """What is wrong with a call under the schema of its tool. Raises BadInput for a schema that is none."""
     if tool is None:
         return f"there is no tool {call['name']!r}"
     validator = compile_schema(schema_of(tool) or True, f"the schema of the tool {call['name']}")

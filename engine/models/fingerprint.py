@@ -16,17 +16,9 @@ from engine.plan.plan import Model
 from store.cache import JsonCache
 
 _TOKENIZER_FILES = (
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.*",
-    "merges.txt",
-    "*.model",
-    "*.tiktoken",
-    "tekken.json",
-    "chat_template*",
-    "additional_chat_templates/*",
-)
+    "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model",
+    "*.tiktoken", "tekken.json", "chat_template*", "additional_chat_templates/*",
+)  # fmt: skip
 _MODEL_FILES = ("config.json", "generation_config.json", "*.py")
 _ADAPTER_FILES = ("adapter_config.json",)
 

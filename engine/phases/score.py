@@ -242,23 +242,8 @@ def declare(work: Work) -> None:
             )
     if known:
         return
-    work.recorder.append(
-        [
-            records.StoredMetric(
-                run_id=work.recorder.run_id,
-                measure=measure.name,
-                position=place,
-                direction=measure.direction,
-                low=measure.low,
-                high=measure.high,
-                unit=measure.unit,
-                version=measure.version,
-                source=measure.source,
-                meaning=measure.meaning,
-                settings={key: _kept(value) for key, value in settings.items()},
-            )
-            for place, (measure, settings) in enumerate(declared)
-        ]
+    work.declare(
+        [(measure, {key: _kept(value) for key, value in settings.items()}) for measure, settings in declared]
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.data.example import Example
-from engine.metrics.metric import Score
+from engine.metrics.metric import Measure, Score
 from engine.plan.plan import Model, Plan
 from store import records
 from store.write import Recorder
@@ -89,6 +89,27 @@ class Work:
     def place_of(self, phase: str, item: str) -> int:
         """The position of a piece of work in the list on screens."""
         return self._places.get((phase, item), 0)
+
+    def declare(self, measures: Sequence[tuple[Measure, dict[str, str]]], start: int = 0) -> None:
+        """Stores what measures mean, each with its settings; the first has the position `start`."""
+        self.recorder.append(
+            [
+                records.StoredMetric(
+                    run_id=self.recorder.run_id,
+                    measure=measure.name,
+                    position=place,
+                    direction=measure.direction,
+                    low=measure.low,
+                    high=measure.high,
+                    unit=measure.unit,
+                    version=measure.version,
+                    source=measure.source,
+                    meaning=measure.meaning,
+                    settings=settings,
+                )
+                for place, (measure, settings) in enumerate(measures, start)
+            ]
+        )
 
     def texts(self, model: Model) -> dict[int, str]:
         """The stored answers of a model by example, without those that are missing."""

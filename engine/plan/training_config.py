@@ -48,15 +48,9 @@ _NAMES = {
 _TOLD = {alias: name for name, aliases in _NAMES.items() for alias in aliases}
 _ORDER = {name: place for place, name in enumerate(_NAMES)}
 _WHERE = (
-    "output_dir",
-    "run_name",
-    "logging_dir",
-    "logging_steps",
-    "report_to",
-    "hub_model_id",
-    "wandb_",
+    "output_dir", "run_name", "logging_dir", "logging_steps", "report_to", "hub_model_id", "wandb_",
     "save_",
-)
+)  # fmt: skip
 _UNSET = "not set"
 MOST = 6  # changes that a sentence names
 

@@ -57,17 +57,8 @@ def _folder_hash(folder: Path) -> str:
 
 
 _LIBRARIES = (
-    "assay",
-    "torch",
-    "transformers",
-    "peft",
-    "lm-eval",
-    "openai",
-    "rouge-score",
-    "nltk",
-    "numpy",
-    "scipy",
-)
+    "assay", "torch", "transformers", "peft", "lm-eval", "openai", "rouge-score", "nltk", "numpy", "scipy",
+)  # fmt: skip
 
 
 def describe(plan: Plan) -> dict[str, Any]:

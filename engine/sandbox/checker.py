@@ -27,7 +27,7 @@ _OPERATORS = (
 )  # fmt: skip
 _OTHERS = ("neg", "pos", "abs", "invert", "index", "getitem", "setitem", "delitem", "contains")
 _MIRRORED = {"eq": "eq", "ne": "ne", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
-# Asked of an answer, these are told what is expected: `f().startswith("Ann")`.
+# Methods whose arguments would tell the program what is expected: `f().startswith("Ann")`.
 _PLAIN_METHODS = {
     name
     for kind in (str, bytes, int, float, list, tuple, dict, set)
@@ -163,7 +163,7 @@ def check(tests: str, stream: int) -> tuple[bool | None, str | None]:
         run.rest(namespace, names)
     except Closed:
         raise
-    except BaseException as error:  # a test may raise anything, and all of it means that it did not pass
+    except BaseException as error:  # a test may raise anything; any exception means that it failed
         lacks = isinstance(error, ModuleNotFoundError)
         package = str(error).partition("'")[2].partition(".")[0].strip("'") if lacks else ""
         outside = [root for root in map(_root, absent) if root not in _OWN]
@@ -191,7 +191,7 @@ class _Run:
         self.assertions += 1
 
     def rest(self, namespace: dict[str, Any], program: dict[str, Any]) -> None:
-        """Runs what the tests define and did not run. Raises what a test raises."""
+        """Runs the tests that are defined but were not run. Raises what a test raises."""
         own = {name: value for name, value in namespace.items() if program.get(name, self) is not value}
         for name, value in own.items():
             if inspect.isclass(value) and issubclass(value, unittest.TestCase):
@@ -281,7 +281,7 @@ def _called(function: ast.expr) -> str:
 
 
 def _may_raise(node: ast.stmt) -> bool:
-    """Whether a statement decides on raising: an `if` around a `raise`, a `try` around either kind."""
+    """Whether a statement may raise by hand: an `if` around a `raise`, a `try` around either kind."""
     if not isinstance(node, ast.If | ast.Try | ast.With | ast.Match):
         return False
     raising = (ast.Raise, ast.Assert) if isinstance(node, ast.Try) else (ast.Raise,)
@@ -487,7 +487,7 @@ class _Program:
         if message[0] == "raised":
             error = self._exception(*message[1:])
             if isinstance(error, StopIteration) and operation != "next":
-                # It would end a loop of the tests as if there were no more to test.
+                # It would end a loop of the tests early, as if nothing were left to test.
                 raise ProgramError("the program raised StopIteration")
             raise error
         for value, form in zip(args[1:], message[2], strict=True):

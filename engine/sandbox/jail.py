@@ -74,7 +74,7 @@ class ProgramLimits:
 
 
 def enter_namespaces() -> None:
-    """Own mounts, network, processes to come, IPC and host name; as root of a user namespace when not root.
+    """Own mounts, network, future processes, IPC and host name; in a user namespace unless run as root.
 
     Raises OSError where the kernel or a container's policy refuses.
     """
@@ -95,7 +95,7 @@ def enter_namespaces() -> None:
 
 
 def enter_process_namespace() -> None:
-    """Children to come cannot name, trace or signal anything but themselves."""
+    """Future children cannot name, trace or signal any other process."""
     _call("unshare", _NEWPID)
 
 
@@ -155,7 +155,7 @@ def _bind(folder: Path, root: Path) -> None:
 
 
 def drop_rights(limits: ProgramLimits, user: int, namespaces: bool, calls: bytes | None) -> None:
-    """Gives up every right of this process for good, and takes its limits on.
+    """Drops all rights of this process for good, and applies its limits.
 
     Root becomes `user`. With `namespaces`, the process then enters a user namespace without any mapping: it
     is nobody there, and the kernel makes no further namespaces for nobody. `calls` is the filter of
@@ -216,7 +216,7 @@ def _call(name: str, *arguments: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Means:
-    """What the kernel gives here beside namespaces."""
+    """What the kernel offers here besides namespaces."""
 
     calls: bytes | None  # the filter of system calls
     group: ControlGroup | None
@@ -324,7 +324,7 @@ def _scratch(parent: Path, user: int) -> Path:
 
 
 class _Errors:
-    """What a program writes to its standard error: read as it comes, so that it never waits for a reader."""
+    """A program's standard error, read at once so that the program never waits for a reader."""
 
     def __init__(self) -> None:
         self.reading, self.writing = os.pipe()
@@ -332,7 +332,7 @@ class _Errors:
         self._kept = b""
 
     def read(self) -> bool:
-        """Takes what is there; False when no more will come."""
+        """Reads what is available; False at the end."""
         try:
             found = os.read(self.reading, 1 << 16)
         except BlockingIOError:
@@ -447,7 +447,7 @@ def _program(job: _Job, stream: int, errors: int) -> None:
 
 
 def _run(work: Callable[[], None]) -> None:
-    """A forked process's work, and nothing of its parent's after it; exit code 1 if it did not end well."""
+    """Runs a forked process's work and exits without returning to its parent's code; 1 means failure."""
     code = 1
     try:
         work()
@@ -457,7 +457,7 @@ def _run(work: Callable[[], None]) -> None:
 
 
 def _keep_only(*streams: int) -> None:
-    """Standard streams lead nowhere, all other descriptors are closed; but for these."""
+    """Redirects the standard streams to nowhere and closes all other descriptors except these."""
     nowhere = os.open("/dev/null", os.O_RDWR)
     for standard in {0, 1, 2}.difference(streams):
         os.dup2(nowhere, standard)
@@ -469,7 +469,7 @@ def _keep_only(*streams: int) -> None:
 
 
 def _end_of(process: int, limits: ProgramLimits) -> str:
-    """How the program's process came to its end before its tests did."""
+    """How the program's process ended before its tests did."""
     select.select([os.pidfd_open(process)], [], [], _ENDING_S)
     ended, status, usage = os.wait4(process, os.WNOHANG)
     if ended == 0:

@@ -138,7 +138,7 @@ class Processes:
         self._proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY) if self.visible else -1
 
     def memory(self) -> int:
-        """Bytes that they take together; 0 where they are not `visible`."""
+        """The memory of all of them in bytes; 0 if they are not `visible`."""
         waiting, total = list(self._children(self._own)), 0
         while waiting:
             process = waiting.pop()
@@ -182,7 +182,7 @@ class ControlGroup:
 
     @classmethod
     def make(cls) -> "ControlGroup | None":
-        """A new one, None where the kernel or the permissions allow none."""
+        """A new group; None if the kernel or the permissions do not allow one."""
         for parent in _parents():
             folder = _folder(parent, os.getpid())
             with suppress(OSError):
@@ -205,7 +205,7 @@ class ControlGroup:
         os.write(self._limit, str(size).encode())
 
     def enter(self) -> None:
-        """Puts this process, and its children to come, into the group."""
+        """Puts this process and its future children into the group."""
         os.write(self._processes, b"0")
 
     def kills(self) -> int:
@@ -214,7 +214,7 @@ class ControlGroup:
 
     @staticmethod
     def remove(maker: int) -> None:
-        """Removes the group that a process made, unless it made none or something still runs in it."""
+        """Removes the group that a process made, unless something still runs in it."""
         for parent in _parents():
             with suppress(OSError):
                 _folder(parent, maker).rmdir()

@@ -27,7 +27,7 @@ _MUTABLE = (list, dict, set, deque, bytearray, io.StringIO, io.BytesIO)
 
 
 def serve(source: str, stream: int) -> None:
-    """Executes a program, tells the names that it defined, then performs what is asked. Raises Closed."""
+    """Executes a program, sends the names that it defined, then performs the requests. Raises Closed."""
     sys.set_int_max_str_digits(0)
     # A module that can be looked up: dataclasses and typing do so.
     module = types.ModuleType("program")
@@ -36,7 +36,7 @@ def serve(source: str, stream: int) -> None:
     own_process = os.getpid()
     try:
         exec(compile(source, "<program>", "exec"), module.__dict__)  # noqa: S102  the purpose of a sandbox
-    except BaseException as error:  # whatever it raised, SystemExit too, is the outcome to tell
+    except BaseException as error:  # whatever it raised is the outcome, SystemExit too
         send(stream, _raised(error))
         return
     if os.getpid() != own_process:

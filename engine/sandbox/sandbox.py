@@ -74,7 +74,7 @@ class Sandbox:
         self._alone = threading.Lock()
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         self._folder = tempfile.TemporaryDirectory(prefix="assay-sandbox-")
-        # Users that programs run as must be able to pass through to their scratch folder.
+        # The users that programs run as must be able to reach their scratch folder.
         Path(self._folder.name).chmod(0o711)
 
     def __enter__(self) -> "Sandbox":
@@ -99,7 +99,7 @@ class Sandbox:
             outcome = self._run(job, self._limits.memory // self._workers)
         if outcome.reason != OVER_SHARE:
             return outcome
-        # One at a time may wait for all shares: two that hold some of them would wait for each other.
+        # Only one may wait for all shares at a time: two would wait for each other.
         with self._alone, ExitStack() as shares:
             for _ in range(self._workers):
                 shares.enter_context(self._shares)

@@ -25,7 +25,34 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ComparisonEvidence(Evidence):
+class IntervalEvidence(Evidence):
+    """A figure over `n` examples, verdicts or prompts: the ends of its 95 % interval."""
+
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DifferenceEvidence(IntervalEvidence):
+    """A difference; `p_corrected` allows for all that were looked at together."""
+
+    delta: float | None = None
+    p: float | None = None
+    p_corrected: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeEvidence(DifferenceEvidence):
+    """A value that moved from the baseline's to the candidate's; `limit` in the measure's unit."""
+
+    candidate_value: float | None = None
+    baseline_value: float | None = None
+    limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonEvidence(ChangeEvidence):
     """A candidate against a baseline; `delta` is candidate minus baseline, `limit` in the measure's unit.
 
     `low` and `high` are the 95 % interval of the difference; `low_corrected`, `high_corrected` and
@@ -33,18 +60,9 @@ class ComparisonEvidence(Evidence):
     would settle the difference. `example_ids` are the examples that fell furthest, furthest first.
     """
 
-    candidate_value: float | None = None
-    baseline_value: float | None = None
-    delta: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    p_corrected: float | None = None
-    n: int | None = None
     smallest_detectable: float | None = None
     reason: str | None = None
     example_ids: tuple[str, ...] = ()
-    limit: float | None = None
     low_corrected: float | None = None
     high_corrected: float | None = None
     family: int | None = None
@@ -60,26 +78,17 @@ class SliceEvidence(ComparisonEvidence):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DowntrendEvidence(Evidence):
+class DowntrendEvidence(ChangeEvidence):
     """A measure over `n` runs: first and newest value, fitted change, slope a run, and all values."""
 
-    candidate_value: float | None = None
-    baseline_value: float | None = None
-    delta: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    p_corrected: float | None = None
-    n: int | None = None
     slope: float | None = None
     autocorrelation: float | None = None
-    limit: float | None = None
     runs: tuple[int, ...] = ()
     values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WinRateEvidence(Evidence):
+class WinRateEvidence(IntervalEvidence):
     """One judge's verdicts; `n` counts those that did not fail, `example_ids` are losses."""
 
     judge: str | None = None
@@ -88,9 +97,6 @@ class WinRateEvidence(Evidence):
     ties: int | None = None
     failed: int | None = None
     win_rate: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
     reason: str | None = None
     needed: int | None = None
     example_ids: tuple[str, ...] = ()
@@ -117,27 +123,21 @@ class JudgeFailureEvidence(Evidence):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JudgeShareEvidence(Evidence):
+class JudgeShareEvidence(IntervalEvidence):
     """A share of a judge's verdicts with its 95 % interval, such as those it contradicts itself in."""
 
     judge: str | None = None
     value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
     needed: int | None = None
     example_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConstantAnswerEvidence(Evidence):
+class ConstantAnswerEvidence(IntervalEvidence):
     """The win rate that a judge gave a fixed, empty answer."""
 
     judge: str | None = None
     win_rate: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,24 +149,18 @@ class KinEvidence(Evidence):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AgreementEvidence(Evidence):
+class AgreementEvidence(IntervalEvidence):
     """A judge's Cohen's kappa with people over `n` pairs, its 95 % interval; `required` by the plan."""
 
     kappa: float | None = field(default=None, metadata={"older": "candidate_value"})
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
     required: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FormatEvidence(Evidence):
+class FormatEvidence(IntervalEvidence):
     """The share of `n` responses that have the right form, and its 95 % interval."""
 
     value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
     reason: str | None = None
 
 
@@ -226,17 +220,11 @@ class SuspicionEvidence(Evidence):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DisparityEvidence(Evidence):
+class DisparityEvidence(DifferenceEvidence):
     """How a measure differs between prompts about two groups and nothing else."""
 
     first: str | None = None
     second: str | None = None
-    delta: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    p_corrected: float | None = None
-    n: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

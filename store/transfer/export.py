@@ -84,16 +84,9 @@ _GRADER = "j.name AS judge, j.prompt_hash"
 _OF_RUN = "WHERE r.id = ?"
 # Where a run stood while it ran.
 _PASSING = (
-    "name",
-    "request",
-    "waiting",
-    "concurrency",
-    "deleted",
-    "phase",
-    "plan_folder",
-    "worker_host",
+    "name", "request", "waiting", "concurrency", "deleted", "phase", "plan_folder", "worker_host",
     "heartbeat",
-)
+)  # fmt: skip
 
 # By the file's name: one run's records, in a stable order.
 QUERIES = {

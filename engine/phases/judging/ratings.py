@@ -7,6 +7,8 @@ conversations, is one more.
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from math import sqrt
+from statistics import variance
 from typing import Any
 
 from engine.data.example import Example
@@ -47,6 +49,28 @@ def rate(work: Work, settings: JudgePlan, rater: Rater, judge_id: int) -> None:
     _declare_measures(work)
     for sheet in sheets:
         sheet.store_absent()
+    if settings.repeat > 1:
+        work.recorder.put(_noise(work, judge_id, settings.repeat))
+
+
+def _noise(work: Work, judge_id: int, repeat: int) -> records.Audit:
+    """The judge's own noise: how far its scores of one answer lie apart, pooled over all answers."""
+    known = [
+        [score for score in row.repeats or () if score is not None]
+        for row in work.recorder.rows(records.StoredRating, judge_id=judge_id)
+    ]
+    # Of two scores and more: an answer's own variance, weighted by its degrees of freedom.
+    several = [scores for scores in known if len(scores) > 1]
+    free = sum(len(scores) - 1 for scores in several)
+    spread = sqrt(sum(variance(scores) * (len(scores) - 1) for scores in several) / free) if free else None
+    return records.Audit(
+        judge_id=judge_id,
+        measure="repeat_noise",
+        value=spread,
+        n=len(several),
+        reason=None if free else "no answer has two scores",
+        details={"repeat": repeat},
+    )
 
 
 def rating_pieces(work: Work, settings: JudgePlan) -> Iterator[Piece]:
@@ -128,24 +152,7 @@ def _declare_measures(work: Work) -> None:
     """Appends the measures to the stored ones, which a resumed run leaves unchanged."""
     known = work.recorder.column(records.StoredMetric, "measure", run_id=work.recorder.run_id)
     new = [measure for measure in rating_measures(work) if measure.name not in known]
-    work.recorder.append(
-        [
-            records.StoredMetric(
-                run_id=work.recorder.run_id,
-                measure=measure.name,
-                position=place,
-                direction=measure.direction,
-                low=measure.low,
-                high=measure.high,
-                unit=measure.unit,
-                version=measure.version,
-                source=measure.source,
-                meaning=measure.meaning,
-                settings={},
-            )
-            for place, measure in enumerate(new, start=len(known))
-        ]
-    )
+    work.declare([(measure, {}) for measure in new], start=len(known))
 
 
 def _item(judge: str, model: Model) -> str:
@@ -219,6 +226,7 @@ class _Sheet:
             "example_id": place,
             "turn": turn,
             "score": rating.score,
+            "repeats": list(rating.repeats) or None,
             "scores": rating.extra | rating.scores or None,
             "created": time.time(),
             **figures(rating),

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypedDict, TypeVar
 
 from engine.data.example import Example
 from engine.errors import Paused
-from engine.judges.judge import WHOLE, Judgment, PairJudge, Rater, Rating
+from engine.judges.judge import WHOLE, GradingOutcome, PairJudge, Rater
 from engine.judges.questions import sendable
 from engine.phases.work import Work, closed_after
 from engine.plan.plan import Model
@@ -36,7 +36,7 @@ class Paid(TypedDict):
     cost: float | None
 
 
-def paid(outcomes: Sequence[Judgment | Rating]) -> Paid:
+def paid(outcomes: Sequence[GradingOutcome]) -> Paid:
     new = [outcome for outcome in outcomes if not outcome.cached]
     costs = [outcome.cost for outcome in new if outcome.cost is not None]
     return Paid(
@@ -85,20 +85,31 @@ def declare_judge(work: Work, name: str, grader: PairJudge | Rater) -> int:
     )
 
 
+_SCORED = "its first written answers could not be read, so its verdicts are scored by their tokens"
+
+
 def tell_rejected(work: Work, judge_id: int, grader: PairJudge | Rater, told: list[str]) -> list[str]:
-    """Records the parameters that the judge's server refuses; `told` are known already."""
-    rejected: list[str] = grader.describe().get("rejected") or []
-    lost = dropped(rejected)
+    """Records what the judge's server refuses, or that tokens are scored; `told` are known already."""
+    described = grader.describe()
+    rejected: list[str] = described.get("rejected") or []
+    scored = [_SCORED] if (described.get("settings") or {}).get("answer") == "tokens" else []
+    lost = dropped(rejected) + scored
     if lost != told:
         (row,) = work.recorder.rows(records.StoredJudge, id=judge_id)
         details = dict(row.details or {})
         before: list[str] = details.get("rejected") or []
-        if new := sorted({*lost} - {*before}):
+        notes = []
+        if scored and details.get("settings") != described["settings"]:
+            details["settings"] = described["settings"]
+            notes += scored
+        if new := sorted({*lost} - {*before, *scored}):
             details["rejected"] = sorted({*rejected, *before})
+            notes.append(f"the server refuses {', '.join(new)}: it uses its own values")
+        if notes:
             with work.recorder.transaction() as transaction:
                 transaction.update(records.StoredJudge, judge_id, details=details)
-            said = f"{grader.name}: the server refuses {', '.join(new)}: it uses its own values"
-            work.recorder.event("warning", "judge", said)
+        for note in notes:
+            work.recorder.event("warning", "judge", f"{grader.name}: {note}")
     return lost
 
 
@@ -125,23 +136,12 @@ def match_name(candidate: str, baseline: str) -> str:
     return f"{candidate} against {baseline}"
 
 
-def figures(outcome: Judgment | Rating) -> dict[str, Any]:
+def figures(outcome: GradingOutcome) -> dict[str, Any]:
     """The columns about how an answer was made, independent of its content."""
-    return {
-        "confidence": outcome.confidence,
-        # A judge may escape half of a character, which no store can hold.
-        "reasoning": sendable(outcome.reasoning),
-        "raw": sendable(outcome.raw),
-        "failure": None if outcome.failure is None else sendable(outcome.failure),
-        "flags": list(outcome.flags),
-        "tokens_in": outcome.tokens_in,
-        "tokens_out": outcome.tokens_out,
-        "cost": outcome.cost,
-        "latency_s": outcome.latency_s,
-        "attempts": outcome.attempts,
-        "cached": outcome.cached,
-        "reported_model": outcome.reported_model,
-    }
+    found = {field.name: getattr(outcome, field.name) for field in fields(GradingOutcome)}
+    # A judge may escape half of a character, which no store can hold.
+    texts = {name: sendable(found[name]) for name in ("reasoning", "raw", "failure") if found[name]}
+    return found | texts | {"flags": list(outcome.flags)}
 
 
 def until_stopped(work: Work, outcomes: Iterator[T]) -> Iterator[T]:
@@ -166,7 +166,7 @@ def until_stopped(work: Work, outcomes: Iterator[T]) -> Iterator[T]:
 
 
 FIRST = 20  # answers of a judge, of which at least one can be read
-Outcome = TypeVar("Outcome", Judgment, Rating)
+Outcome = TypeVar("Outcome", bound=GradingOutcome)
 
 
 def readable(work: Work, judge_id: int, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
