@@ -28,7 +28,7 @@ lint: setup
 
 test: lint
 	@sh .ci/requirements $(PYTHON) tmux
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

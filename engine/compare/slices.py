@@ -19,6 +19,7 @@ from engine.metrics.metric import Measure, mean
 from engine.stats.family import DETECTABLE, LEVEL, holm
 from engine.stats.intervals import (
     FEW,
+    MANY,
     OPEN,
     ROUNDING,
     Interval,
@@ -205,7 +206,8 @@ def _interval(item: MeasureColumn, rows: NDArray[np.intp], sums: Array, seed: in
     ends = (item.measure.low, item.measure.high)
     if np.all(parts == parts[0]):
         return Interval(value, *of_equal(value, n, ends), n)
-    found = of_mean(parts[:, 0], ends, seed, RESAMPLES) if item.kind == "mean" else None
+    is_small = item.kind == "mean" and n < MANY
+    found = of_mean(parts[:, 0], ends, seed, RESAMPLES) if is_small else None
     if found is None:
         values = item.measure.combine(sums)
         found = of_few(value, values, n) if n < FEW else percentiles(values, expanded(n))
@@ -326,7 +328,8 @@ def _comparison(
             else:
                 ends = OPEN if largest is None else (-largest, largest)
                 kinds = (ours.kind, theirs.kind)
-                means = None if "other" in kinds or kinds == ("share", "share") else gaps
+                is_small = n < MANY and "other" not in kinds and kinds != ("share", "share")
+                means = gaps if is_small else None
                 found = of_difference(delta, error, means, deltas, n, ends, seed, RESAMPLES)
                 low, high = within(*found, ends)
             detectable = DETECTABLE * error if error > ROUNDING else None

@@ -46,7 +46,7 @@ def final_answer(text: str) -> Final | None:
     """
     text = unicodedata.normalize("NFKC", text).strip()
     marked = _MARKED.findall(text)
-    stated = marked[-1] if marked else _boxed(text)
+    stated = marked[-1] if marked else boxed(text)
     if stated is not None:
         return _stated(stated)
     if (value := _json(text)) is not None:
@@ -105,7 +105,8 @@ def _typed(ours: list[str], theirs: list[str]) -> bool:
     return same_but_for_typing(theirs, ours) is not None
 
 
-def _boxed(text: str) -> str | None:
+def boxed(text: str) -> str | None:
+    """What stands in the last `\\boxed{}` of a text; None without one."""
     start = text.rfind(r"\boxed{")
     if start < 0:
         return None

@@ -1,6 +1,7 @@
 """What there is to say about a judge: its biases, its agreement with others, its cost."""
 
 from collections.abc import Iterator
+from math import sqrt
 from typing import NamedTuple
 
 from engine.gates.figures import MISSING, percent
@@ -174,6 +175,8 @@ def about_judge(found: JudgingResults, judge: JudgeUse) -> Iterator[Said]:
     if judge.parts:
         yield Said(str(details.get("note") or "made of " + ", ".join(judge.parts)))
     yield from _about_failures(found, judge)
+    if (details.get("settings") or {}).get("answer") == "tokens":
+        yield Said("its verdicts are the likeliest by their tokens' probabilities: it writes no reasons")
     if details.get("asked_where_unsure"):
         yield Said(
             f"asked only where the judge before it in the {details.get('part_of')} was unsure: no win rate"
@@ -185,6 +188,8 @@ def about_judge(found: JudgingResults, judge: JudgeUse) -> Iterator[Said]:
             yield _about_saving(audit)
         elif audit.measure == "constant_answer_wins":
             yield _about_boast(audit)
+        elif audit.measure == "repeat_noise":
+            yield _about_noise(audit)
         elif audit.measure == "self_preference":
             yield Said(f"same model family as {audit.subject}: it may prefer its own style", True)
 
@@ -196,6 +201,17 @@ def _about_failures(found: JudgingResults, judge: JudgeUse) -> Iterator[Said]:
         more = "; others" if len(reasons) > MOST else ""
         warns = judge.failed > MANY_FAILED * judge.calls
         yield Said(f"{judge.failed:,} of {judge.calls:,} calls failed: {said}{more}", warns)
+
+
+def _about_noise(audit: AuditRow) -> Said:
+    repeat = int((audit.details or {}).get("repeat") or 1)
+    asked = f"asked {repeat} times about each answer"
+    if audit.value is None:
+        return Said(f"{asked}: {audit.reason or 'not recorded'}")
+    return Said(
+        f"{asked}: its own noise is an SD of {audit.value:.2f} points over {audit.n:,} answers, "
+        f"{audit.value / sqrt(repeat):.2f} in their means"
+    )
 
 
 def _about_boast(audit: AuditRow) -> Said:

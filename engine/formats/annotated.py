@@ -1,17 +1,24 @@
 """People's annotations as training and evaluation data: preferences, corrections, tags, examples.
 
+And pairs for people elsewhere, such as a crowd, who see two answers without their models.
+
 Preference pairs have the shape that TRL's DPOTrainer reads (`prompt`, `chosen`, `rejected`, each a list of
 chat messages), corrections that of its SFTTrainer (`messages`).
 """
 
+import hashlib
+import re
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.compare.calibration import majority
+from store.read import evidence, history
+from store.read.labels import answer_texts
 from store.read.queues import AnnotatedExample, AnnotatedRow
+from store.read.rows import ExampleRow
 
 Rows = Sequence[AnnotatedRow]
 Examples = Mapping[int, AnnotatedExample]
@@ -115,6 +122,67 @@ def example_records(rows: Rows, examples: Examples, tag: str | None = None) -> W
         if row.kind == "correction":
             corrected[row.example_id] = row.value
     return Written([_example(examples[key], tags[key], corrected.get(key)) for key in chosen], {})
+
+
+@dataclass(frozen=True, slots=True)
+class CrowdItem:
+    """Two answers in an order that their `key` does not tell; it is found again by the key alone."""
+
+    key: str
+    example: ExampleRow
+    models: tuple[int, int]
+    texts: tuple[str, str]
+
+
+def crowd_items(connection: history.Connection, run_id: int) -> tuple[list[CrowdItem], Counter[str]]:
+    """Every candidate's answers beside every baseline's, in a random order; what is left out, by reason.
+
+    Both orders are drawn by hashes that only this store can make: the first N items are a random sample.
+    """
+    models = history.models(connection, run_id)
+    run = connection.execute("SELECT plan_hash, created FROM run WHERE id = ?", (run_id,)).fetchone()
+    sides = [
+        (one.id, other.id)
+        for one in models
+        if one.role == "candidate"
+        for other in models
+        if other.role == "baseline"
+    ]
+    texts = {(example, model): text for example, model, text in answer_texts(connection, run_id)}
+    items, skipped = [], Counter[str]()
+    for example in evidence.run_examples(connection, run_id):
+        for pair in sides:
+            both = [texts.get((example.id, model)) for model in pair]
+            if both[0] is None or both[1] is None:
+                skipped["an answer is missing"] += 1
+            elif both[0] == both[1]:
+                skipped["both answers are the same"] += 1
+            else:
+                seed = f"{run[0]} {run[1]!r} {example.example} {pair}".encode("utf-8", "replace")
+                drawn = hashlib.sha256(seed).hexdigest()
+                swap = int(drawn[-1], 16) % 2 == 1
+                first, second = (both[1], both[0]) if swap else (both[0], both[1])
+                items.append(CrowdItem(drawn[:16], example, pair[::-1] if swap else pair, (first, second)))
+    return sorted(items, key=lambda item: item.key), skipped
+
+
+def crowd_records(connection: history.Connection, run_id: int, sample: int | None = None) -> Written:
+    """One row for each item, without a winner and an annotator yet."""
+    items, skipped = crowd_items(connection, run_id)
+    records = []
+    for item in items[:sample]:
+        turns = item.example.messages or []
+        said = "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns[:-1])
+        texts = (said, item.example.query, *item.texts)
+        columns = ("conversation", "query", "answer_a", "answer_b")
+        cells = dict(zip(columns, map(_inert, texts), strict=True))
+        records.append({"item_id": item.key, **cells, "winner": "", "annotator": ""})
+    return Written(records, dict(skipped))
+
+
+def _inert(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return f"'{text}" if re.match(r"[=+@\t\r]|-(?! )", text) else text
 
 
 def _said(row: AnnotatedRow, example: AnnotatedExample) -> dict[str, Any]:

@@ -57,7 +57,10 @@ def read_evaluation(kind: str, path: Path) -> Imported:
     found = Evaluation(kind)
     files = sorted(path.rglob(FILES[kind][0])) if path.is_dir() else [path]
     for file in files:
-        FILES[kind][1](found, file)
+        try:
+            FILES[kind][1](found, file)
+        except (AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            raise BadInput(f"{file}: is not as {kind} writes it: {error}", FILES[kind][2]) from error
     if not found.rows:
         raise BadInput(f"{path}: holds no answers with scores of {kind}", FILES[kind][2])
     return _imported(found)

@@ -32,11 +32,13 @@ JUDGE = "judgelm"
 def read_judgelm(path: Path) -> Imported:
     """Judgments with `pred_text`, one a line, from one file or a folder of them.
 
-    A second line on the same question with the two answers exchanged is the other order. Raises BadInput
-    naming file and line.
+    A second line on the same question with the two answers exchanged is the other order. JudgeLM's reversed
+    runs exchange the answers and not the model ids: a file with "revers" in its name, as in its own examples,
+    is read so. Raises BadInput naming file and line, also where the order cannot be told.
     """
     found = Imported("judgelm")
     files = sorted([*path.rglob("*.jsonl"), *path.rglob("*.json")]) if path.is_dir() else [path]
+    files.sort(key=_is_reversed)
     if not files:
         raise BadInput(f"{path}: holds no .jsonl files")
     orders: dict[str, dict[Order, Side | None]] = {}
@@ -46,6 +48,10 @@ def read_judgelm(path: Path) -> Imported:
     for key, winners in orders.items():
         _decide(found, key, winners)
     return found
+
+
+def _is_reversed(file: Path) -> bool:
+    return "revers" in file.name.lower()
 
 
 def _read(found: Imported, row: FileRecord, orders: dict[str, dict[Order, Side | None]]) -> None:
@@ -61,6 +67,8 @@ def _read(found: Imported, row: FileRecord, orders: dict[str, dict[Order, Side |
     if set(names) != set(found.models):
         raise row.wrong("answer1_model_id", f"compares {names[0]} and {names[1]}, unlike the lines before")
     found.examples.setdefault(key, _judgelm_example(row, key, question))
+    if _ids_are_exchanged(found, row, key, names, texts):
+        names = names[::-1]
     for name, text in zip(names, texts, strict=True):
         found.answers[name, key] = (text,)
     details = {"kind": "pairwise", "model": row.optional("pred_model_id") or JUDGE, "server": None}
@@ -73,9 +81,27 @@ def _read(found: Imported, row: FileRecord, orders: dict[str, dict[Order, Side |
     orders[key][order] = _game(found, row, key, order)
 
 
+def _ids_are_exchanged(
+    found: Imported, row: FileRecord, key: str, names: tuple[str, str], texts: tuple[str, str]
+) -> bool:
+    """Whether the first model id belongs to the second answer, by the question's answers in other lines."""
+    known = [found.answers[name, key][0] for name in names if (name, key) in found.answers]
+    if known and known not in ([*texts], [*texts[::-1]]):
+        raise row.wrong("answer1_body", f"question {key} has other answers in a line before")
+    if _is_reversed(row.path):
+        return not known or known == [*texts[::-1]]
+    if known and known != [*texts]:
+        raise row.wrong(
+            "answer1_body",
+            f"the answers to question {key} have changed places since a line before, and the model ids have "
+            'not: whose is whose cannot be told; put "reversed" into the name of the reversed file',
+        )
+    return False
+
+
 def _judgelm_example(row: FileRecord, key: str, question: str) -> Example:
     reference = row.values.get("reference")
-    text = reference.get("text") if isinstance(reference, dict) else None
+    text = reference.get("text") if isinstance(reference, dict) else reference
     references = (text,) if isinstance(text, str) and text else ()
     return Example(key, question, ({"role": "user", "content": question},), references)
 

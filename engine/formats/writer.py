@@ -1,7 +1,7 @@
 """Writes an imported run into the store, with the figures computed from its grades and verdicts."""
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,16 +11,24 @@ import numpy as np
 
 from engine.data.example import Example, eval_set_version
 from engine.formats.records import Grade, Imported, ImportedMatch, ImportedMeasure
+from engine.gates.judges import (
+    MatchVerdicts,
+    judge_failure_alerts,
+    missing_pairs_alert,
+    rating_failure_alert,
+)
 from engine.judges.audit import Judged
 from engine.judges.judge import WHOLE
 from engine.phases.data import example_row
 from engine.phases.judging.audits import kinship, leanings, ranking
 from engine.phases.judging.shared import match_name
+from engine.plan.plan import Gates
 from engine.stats.intervals import OPEN, SHARE, Ends, Interval, bootstrap_interval
 from engine.stats.length_control import length_controlled
-from engine.stats.winrate import POINTS, Winner, position_bias, win_rate
+from engine.stats.winrate import POINTS, Winner, WinRate, position_bias, win_rate
 from store import records
 from store.grouping import by_key
+from store.records.alert import Alert
 from store.write import Transaction
 
 
@@ -64,6 +72,19 @@ def of_conversations(matches: Sequence[ImportedMatch]) -> list[ImportedMatch]:
     ]
 
 
+def _on_shared(grades: list[Grade]) -> str:
+    """The models' means over what all of them were graded on, as a sentence."""
+    scores: dict[str, dict[tuple[str, int], float]] = defaultdict(dict)
+    for grade in grades:
+        if grade.score is not None:
+            scores[grade.model][grade.example, grade.turn] = grade.score
+    shared = set.intersection(*(set(own) for own in scores.values()))
+    if not shared or len(scores) < len({grade.model for grade in grades}):
+        return " No question was graded for all models."
+    means = (f"{model} {np.mean([own[place] for place in shared]):.2f}" for model, own in scores.items())
+    return f" On the {len(shared):,} that all models share: {', '.join(means)}."
+
+
 def slices(grades: list[Grade], examples: Mapping[str, Example]) -> dict[str, list[Grade]]:
     """By category and by turn, as MT-Bench reports them."""
     found: dict[str, list[Grade]] = defaultdict(list)
@@ -90,6 +111,7 @@ def _alpaca_eval_rate(judge_id: int, subject: str, preferences: list[float | Non
     )
 
 
+ABSENT = "graded for other models, and not for this one"
 _SCALES: dict[str | None, Ends] = {"1-10": (1.0, 10.0), "1-5": (1.0, 5.0)}
 _GAME_COLUMNS = (
     "turn", "order", "winner", "raw", "failure", "candidate_score", "baseline_score", "confidence", "cost",
@@ -106,6 +128,7 @@ class Writer:
         self._models: dict[str, int] = {}
         self._examples: dict[str, int] = {}
         self._judges: dict[str, int] = {}
+        self._alerts: list[Alert] = []  # those that a run here raises without a plan's gates
 
     def write(self, name: str, path: Path) -> int:
         run_id = self._run(name, path)
@@ -114,6 +137,12 @@ class Writer:
         self._write_judges(run_id)
         self._write_games()
         self._write_grades(run_id)
+        self._transaction.append(
+            [
+                records.StoredAlert(run_id=run_id, created=time.time(), **asdict(alert))
+                for alert in self._alerts
+            ]
+        )
         for note in self._imported.notes:
             self._transaction.append(
                 records.Event(run_id=run_id, time=time.time(), level="warning", phase="data", message=note)
@@ -255,7 +284,11 @@ class Writer:
             # Turn 0 holds all of them together, as these tools count; then every turn by itself.
             for turn in sorted({0, *(match.turn for match in matches)}):
                 chosen = [match for match in matches if turn in (0, match.turn)]
-                self._transaction.append(records.StoredWinRate(**self._win_rate(sides, turn, chosen)))
+                row = records.StoredWinRate(**self._win_rate(sides, turn, chosen))
+                self._transaction.append(row)
+                if turn == 0:
+                    rate = WinRate(**{key: getattr(row, key) for key in WinRate.__slots__})
+                    self._alerts += judge_failure_alerts([MatchVerdicts(*sides, rate)], Gates())
         self._transaction.append(
             [
                 _alpaca_eval_rate(self._judges[judge], match_name(candidate, baseline), found)
@@ -263,6 +296,12 @@ class Writer:
                 if any(value is not None for value in found)
             ]
         )
+        for (judge, candidate, baseline), matches in groups.items():
+            if baseline in self._imported.baselines:
+                others = [own for sides, own in groups.items() if (sides[0], sides[2]) == (judge, baseline)]
+                places = {(match.example, match.turn) for own in others for match in own}
+                absent = len(places) - len({(match.example, match.turn) for match in matches})
+                self._alerts += missing_pairs_alert(judge, candidate, baseline, absent, len(places), Gates())
 
     def _rank(self) -> None:
         """Each judge's ranking of the models; the turns of an example count as one comparison."""
@@ -389,9 +428,17 @@ class Writer:
             self._summarise(name, (measures[name].low, measures[name].high), grades)
 
     def _summarise(self, measure: str, ends: Ends, grades: list[Grade]) -> None:
+        """A measure by model; what was graded of other models and not of this one is missing."""
+        places = dict.fromkeys((grade.example, grade.turn) for grade in grades)
         for model in self._imported.models:
             own = [grade for grade in grades if grade.model == model]
             if own:
+                there = {(grade.example, grade.turn) for grade in own}
+                absent = [place for place in places if place not in there]
+                own += [Grade(measure, model, *place, None, "", ABSENT) for place in absent]
+                reasons = Counter(grade.failure or "no score" for grade in own if grade.score is None)
+                shared = _on_shared(grades) if absent else ""
+                self._alerts += rating_failure_alert(measure, model, reasons, len(own), Gates(), shared)
                 row: dict[str, Any] = {"model_id": self._models[model], "measure": measure}
                 self._transaction.append(records.ModelScore(**row, **summary(own, ends)))
                 sliced = [

@@ -1,7 +1,8 @@
 """Gates on judges: win rates, failures, and disagreement with themselves or with people."""
 
 import tomllib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from engine.compare.calibration import Calibration, CriterionAgreement, HumanLabel, calibrate, criteria
@@ -221,6 +222,39 @@ def judge_failure_alerts(verdicts: Sequence[MatchVerdicts], gates: Gates) -> lis
             )
         )
     return alerts
+
+
+def missing_pairs_alert(
+    judge: str, candidate: str, baseline: str, absent: int, total: int, gates: Gates
+) -> list[Alert]:
+    """A candidate that was compared on too few of the pairs that others were compared on."""
+    if not total or absent / total <= gates.max_judge_failures:
+        return []
+    message = (
+        f"{judge} compared {candidate} with {baseline} on {total - absent} of the {total} questions that it "
+        f"compared other models on ({absent / total:.1%} are missing; at most {gates.max_judge_failures:.1%} "
+        "may): their win rates are not over the same questions."
+    )
+    evidence = JudgeFailureEvidence(judge=judge, failed=absent, n=total)
+    return [Alert("warning", "judge_failures", candidate, baseline, "win_rate", message, evidence)]
+
+
+def rating_failure_alert(
+    measure: str, model: str, reasons: Mapping[str, int], asked: int, gates: Gates, more: str = ""
+) -> list[Alert]:
+    """A rater of whose ratings of a model too many are missing; `reasons` counts those by why."""
+    judge = measure.removeprefix("judge:")
+    failed = sum(reasons.values())
+    if not asked or failed / asked <= gates.max_judge_failures:
+        return []
+    ordered = dict(Counter(reasons).most_common(5))
+    message = (
+        f"{failed} of {asked} ratings of {model} by {judge} failed or are missing ({failed / asked:.1%}; "
+        f"at most {gates.max_judge_failures:.1%} may). Most often: {next(iter(ordered))}. "
+        f"The scores count only the others.{more}"
+    )
+    evidence = JudgeFailureEvidence(judge=judge, failed=failed, n=asked, reasons=ordered)
+    return [Alert("warning", "judge_failures", model, None, measure, message, evidence)]
 
 
 @dataclass(frozen=True, slots=True)

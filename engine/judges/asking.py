@@ -59,7 +59,7 @@ class Question(Generic[T]):
     take it, None for free text. `problem` says why a reply cannot be read, None when it can; `repair` is
     the conversation that asks once more, from the answer, its problem and whether it is the last time.
     `choices`: the values that the deciding part of the answer may have, for askers that can weigh them
-    (see `Reply.choices`).
+    (see `Reply.choices`). `repeat`: which of several times it is that this is asked, from 0.
     """
 
     about: T
@@ -69,6 +69,7 @@ class Question(Generic[T]):
     problem: Callable[[Reply], str | None]
     repair: Callable[[str, str, bool], Messages]
     choices: tuple[str, ...] = ()
+    repeat: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +113,16 @@ def access_of(spec: "plan.Judge") -> Access:
     )
 
 
-def request(spec: "plan.Judge", messages: Messages, response_format: dict[str, Any] | None) -> dict[str, Any]:
+def request(
+    spec: "plan.Judge", messages: Messages, response_format: dict[str, Any] | None, repeat: int
+) -> dict[str, Any]:
     """A question as OpenAI's API takes it, without the model's name."""
     body = {
         "messages": messages,
         "max_tokens": spec.max_tokens,
         "response_format": response_format,
         "temperature": spec.temperature,
-        "seed": spec.seed,
+        "seed": spec.seed + repeat,
     }
     return {name: value for name, value in body.items() if value is not None}
 
@@ -216,7 +219,7 @@ class ServerAsker:
                 last = again == RE_ASKS
                 messages, form = question.repair(reply.text, failure, last), None if last else form
             try:
-                answer = await server.complete(request(self._spec, messages, form))
+                answer = await server.complete(request(self._spec, messages, form, question.repeat))
             except CallFailed as error:
                 if reply is None:
                     return _Outcome(key, no_reply(error.attempts), error.reason)

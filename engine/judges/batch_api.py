@@ -111,7 +111,7 @@ class BatchAsker(ServerAsker):
         return whole * (1 - self._ledger.prices.batch_discount)
 
     def _line(self, key: str, question: Question[Any]) -> bytes:
-        question_body = request(self._spec, question.messages, question.response_format)
+        question_body = request(self._spec, question.messages, question.response_format, question.repeat)
         body = {"model": self._spec.model, **without(question_body, self._rejected)}
         line = {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}
         return json.dumps(line).encode() + b"\n"

@@ -2,7 +2,8 @@
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any, Generic, Protocol, TypeVar
 
 from engine.judges.answers import Parsed, ParseFailure, Scale, Scored, addresses_judge
@@ -13,6 +14,7 @@ from engine.servers.wire import Reply
 
 C = TypeVar("C")  # a call: what is asked about
 P = TypeVar("P")  # what an answer in that form says
+N = TypeVar("N", int, float)
 _Call = TypeVar("_Call", contravariant=True)
 _Parsed = TypeVar("_Parsed", covariant=True)
 
@@ -85,6 +87,7 @@ def _heard(form: Form[C, P], answered: Answered[C]) -> Heard[C, P]:
 
 def _question(form: Form[C, P], call: C) -> Question[C]:
     messages = form.messages(call)
+    again = call.repeat if isinstance(call, RatingCall) else 0
 
     def problem(reply: Reply) -> str | None:
         said = form.read(reply.text)
@@ -98,12 +101,13 @@ def _question(form: Form[C, P], call: C) -> Question[C]:
 
     return Question(
         about=call,
-        key=judgment_key(form.hash, messages),
+        key=judgment_key(form.hash, messages, *([again] if again else [])),
         messages=messages,
         response_format=form.response_format,
         problem=problem,
         repair=repair,
         choices=form.choices,
+        repeat=again,
     )
 
 
@@ -188,9 +192,9 @@ class ScoringForm(Form[RatingCall, Scored], Protocol):
 
 
 class PointwiseJudge:
-    """Asks about each response alone."""
+    """Asks about each response alone, `repeat` times, and gives the mean."""
 
-    def __init__(self, name: str, asker: Asker, form: ScoringForm) -> None:
+    def __init__(self, name: str, asker: Asker, form: ScoringForm, repeat: int = 1) -> None:
         self.name = name
         self.is_language_model = asker.is_language_model
         self.prompt_hash = form.hash
@@ -198,11 +202,13 @@ class PointwiseJudge:
         self.criteria = form.criteria
         self._asker = asker
         self._form = form
+        self._repeat = repeat
 
     def describe(self) -> dict[str, Any]:
         return {
             "kind": "pointwise",
             **self._asker.describe(),
+            **({"repeat": self._repeat} if self._repeat > 1 else {}),
             "prompt_hash": self.prompt_hash,
             "scale": self.scale,
             "criteria": self.criteria,
@@ -210,9 +216,57 @@ class PointwiseJudge:
 
     def rate(self, calls: Iterable[RatingCall]) -> Iterator[Rating]:
         """Ratings as they finish."""
-        with closing(interview(self._asker, self._form, calls)) as answers:
+        each = (replace(call, repeat=place) for call in calls for place in range(self._repeat))
+        waiting: dict[tuple[str, str, int], list[Rating]] = {}
+        with closing(interview(self._asker, self._form, each)) as answers:
             for heard in answers:
-                yield _rating(heard)
+                item = heard.call.item
+                of = (item.example.id, item.model, heard.call.turn)
+                found = waiting.setdefault(of, [])
+                found.append(_rating(heard))
+                if len(found) == self._repeat:
+                    yield _averaged(waiting.pop(of))
+
+
+def _averaged(ratings: list[Rating]) -> Rating:
+    """The mean of several ratings of the same response, over those that could be read."""
+    ratings.sort(key=lambda rating: rating.call.repeat)
+    first, *others = ratings
+    if not others:
+        return first
+    read = [rating for rating in ratings if rating.score is not None]
+    # What came out of the cache was paid for before.
+    paid = [rating for rating in ratings if not rating.cached] or ratings
+    best = read[0] if read else first
+    return replace(
+        best,
+        call=first.call,
+        score=_mean([rating.score for rating in read]),
+        repeats=tuple(rating.score for rating in ratings),
+        scores={name: fmean(rating.scores[name] for rating in read) for name in best.scores},
+        extra={name: fmean(r.extra[name] for r in read if name in r.extra) for name in best.extra},
+        confidence=_mean([rating.confidence for rating in read]),
+        reasoning="\n\n".join(filter(None, (rating.reasoning for rating in ratings))),
+        raw="\n\n".join(rating.raw for rating in ratings),
+        flags=tuple(dict.fromkeys(flag for rating in ratings for flag in rating.flags)),
+        tokens_in=_total([rating.tokens_in for rating in paid]),
+        tokens_out=_total([rating.tokens_out for rating in paid]),
+        cost=_total([rating.cost for rating in paid]),
+        latency_s=sum(rating.latency_s for rating in paid),
+        attempts=sum(rating.attempts for rating in paid),
+        cached=all(rating.cached for rating in ratings),
+    )
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _total(values: list[N | None]) -> N | None:
+    """The sum; None where one is unknown."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 def _rating(heard: Heard[RatingCall, Scored]) -> Rating:

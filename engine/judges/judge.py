@@ -126,10 +126,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class RatingCall:
-    """One question to a rater: a response, as a whole (turn 0) or at one turn."""
+    """One question to a rater: a response, as a whole (turn 0) or at one turn; `repeat` counts the times."""
 
     item: Item
     turn: int = WHOLE
+    repeat: int = 0
 
     @property
     def text(self) -> str:
@@ -156,6 +157,7 @@ class Rating(GradingOutcome):
     score: float | None
     scores: dict[str, float]
     extra: dict[str, float] = field(default_factory=dict)  # other numbers of the answer, by their names
+    repeats: tuple[float | None, ...] = ()  # each time's score, where the rater was asked several times
 
 
 class PairJudge(Protocol):

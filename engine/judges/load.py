@@ -34,7 +34,7 @@ def load_judge(spec: "plan.Judge", cache_folder: Path | None) -> PairJudge | Poi
         return ReferenceJudge(spec.name)
     asker = _asker(spec, JudgmentCache(cache_folder / "judgments") if cache_folder else None)
     if spec.kind == "pointwise":
-        return PointwiseJudge(spec.name, asker, scoring_form(spec))
+        return PointwiseJudge(spec.name, asker, scoring_form(spec), spec.repeat)
     return PairwiseJudge(spec.name, asker, pairwise_form(spec))
 
 

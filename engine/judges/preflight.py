@@ -1,7 +1,7 @@
 """Checks a plan's judges before any is asked: whether they can run, and what they will cost."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,16 +10,19 @@ from engine.errors import BadInput
 from engine.judges.chat import C, Form, P
 from engine.judges.judge import ORDERS, Call, Item, Pair, RatingCall
 from engine.judges.load import pairwise_form, scoring_form
-from engine.judges.questions import calls_on, selected
+from engine.judges.questions import calls_on, references_of, selected
 from engine.plan.errors import Finding
 from engine.plan.plan import Judge, Plan
+from engine.servers.address import held
 from engine.servers.costs import Price, Prices, is_local, read_prices
 
 
 def judge_findings(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
-    """Rubrics and prompts that cannot be used, and examples that lack what a judge needs."""
+    """Judges that are not asked, unusable rubrics and prompts, and examples that lack what a judge needs."""
+    silent = left_out(plan, examples)
+    yield from _about_silent(plan, silent)
     for spec in plan.judges:
-        if spec.embedded:
+        if spec.embedded or spec.name in silent:
             continue
         try:
             lacking = _tried(spec, examples)
@@ -33,6 +36,54 @@ def judge_findings(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]
                 f"{count} of {len(examples)} examples will not be judged: {reason}",
                 "add it to the examples, or use another rubric",
             )
+
+
+NO_REFERENCES = "no example has a reference"
+
+
+def left_out(plan: Plan, examples: Sequence[Example]) -> dict[str, str]:
+    """The judges that a run on these examples does not ask, by name, each with the reason.
+
+    The embedded rule where no example has a reference; a judge whose key is not set, unless a gate needs it.
+    """
+    found = {}
+    for judge in plan.judges:
+        if judge.name in plan.judging.cascade:
+            continue
+        if judge.embedded:
+            if examples and not any(references_of(example, len(example.turns)) for example in examples):
+                found[judge.name] = NO_REFERENCES
+        elif judge.api_key_env and not held(judge.api_key_env) and not _is_gated(plan, judge):
+            found[judge.name] = f"the environment variable {judge.api_key_env} is not set"
+    return found
+
+
+def _is_gated(plan: Plan, judge: Judge) -> bool:
+    gates, measure = plan.gates, f"judge:{judge.name}"
+    if any(name == measure or name.startswith(f"{measure}:") for name in gates.metrics):
+        return True
+    return judge.kind == "pairwise" and (gates.min_win_rate, gates.min_judge_agreement) != (None, None)
+
+
+def _about_silent(plan: Plan, silent: Mapping[str, str]) -> Iterator[Finding]:
+    for judge in plan.judges:
+        if reason := silent.get(judge.name):
+            way_out = (
+                "add references, or a judge with a server"
+                if judge.embedded
+                else f"export {judge.api_key_env}=…; without it the run is made without this judge"
+            )
+            yield Finding("warning", f"judge {judge.name}", f"will not be asked: {reason}", way_out)
+    of_pairs = [judge.name for judge in plan.judges if judge.kind == "pairwise"]
+    if plan.gates.min_win_rate is not None and not set(of_pairs) - silent.keys():
+        reason = silent[of_pairs[0]] if of_pairs else "a win rate is of pairs of answers"
+        yield Finding(
+            "error",
+            "gates.min_win_rate",
+            f"no judge of the plan will compare pairs: {reason}",
+            'add a judge with kind = "pairwise", or gate its scores: '
+            '"judge:NAME" = 0.05 under [gates.metrics]',
+        )
 
 
 def _tried(spec: Judge, examples: Sequence[Example]) -> Counter[str]:
@@ -74,15 +125,19 @@ class Estimate:
     dollars: tuple[float, float] | None
     open: bool = False
 
-    def text(self) -> str:
-        """One line for people."""
+    @property
+    def counted(self) -> str:
+        """Calls and tokens in words."""
         most = "up to " if self.open else ""
-        counted = (
+        return (
             f"{most}{self.calls:,} calls, {_thousands(self.tokens[0])} to {_thousands(self.tokens[1])} tokens"
         )
+
+    def text(self) -> str:
+        """One line for people."""
         if self.dollars is None:
-            return f"{counted}; cost unknown: no price for its model"
-        return f"{counted}, ${self.dollars[0]:,.2f} to ${self.dollars[1]:,.2f}"
+            return f"{self.counted}; cost unknown: no price for its model"
+        return f"{self.counted}, ${self.dollars[0]:,.2f} to ${self.dollars[1]:,.2f}"
 
 
 def estimate(plan: "Plan", examples: Sequence["Example"], prices: Prices | None = None) -> list[Estimate]:
@@ -91,10 +146,18 @@ def estimate(plan: "Plan", examples: Sequence["Example"], prices: Prices | None 
     Raises BadInput when the plan's price file cannot be read.
     """
     prices = prices or read_prices(plan.judging.prices)
-    return [_of(plan, judge, examples, prices) for judge in plan.judges if judge.server is not None]
+    silent = left_out(plan, examples)
+    return [
+        estimate_of(plan, judge, examples, prices)
+        for judge in plan.judges
+        if judge.server is not None and judge.name not in silent
+    ]
 
 
-def _of(plan: "Plan", judge: "Judge", examples: Sequence["Example"], prices: Prices) -> Estimate:
+def estimate_of(
+    plan: "Plan", judge: "Judge", examples: Sequence["Example"], prices: Prices | None = None
+) -> Estimate:
+    """One judge's calls and tokens, and with `prices` what they cost."""
     seen = selected(plan, judge, examples)
     responses = 1 if judge.kind == "pointwise" else 2
     calls = sum(calls_on(plan, judge, example) for example in seen)
@@ -109,8 +172,8 @@ def _of(plan: "Plan", judge: "Judge", examples: Sequence["Example"], prices: Pri
     most = _INSTRUCTIONS[1] + mean / _CHARACTERS[1] + responses * longest
     tokens_in = (round(expected * likely), round(calls * most))
     tokens_out = (round(expected * min(_VERDICT, judge.max_tokens)), calls * judge.max_tokens)
-    price = prices.of(judge.model or "", str(judge.server))
-    share = 1 - prices.batch_discount if judge.batch else 1.0
+    price = prices.of(judge.model or "", str(judge.server)) if prices else None
+    share = 1 - prices.batch_discount if prices and judge.batch else 1.0
     return Estimate(
         judge.name,
         calls,

@@ -1,5 +1,6 @@
 """The prompts of a judging chat model, from Assay's templates or the plan's, and the form of its answer."""
 
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -152,7 +153,13 @@ class _Prompt:
         return None
 
     def _messages(
-        self, example: Example, turn: int, turns: int, shown: Mapping[str, Any], fenced_in: Any
+        self,
+        example: Example,
+        turn: int,
+        turns: int,
+        shown: Mapping[str, Any],
+        fenced_in: Any,
+        repeat: int = 0,
     ) -> Messages:
         material = {
             "context": context_of(example),
@@ -167,13 +174,21 @@ class _Prompt:
             **shown,
             "references": references,
             "turn": turn,
-            "rubric": self._rubric,
+            "rubric": self._shuffled(repeat),
             "fence": fence,
             "fenced": fencing(fence),
         }
         return [
             {"role": part, "content": self._templates.render(part, variables)} for part in ("system", "user")
         ]
+
+    def _shuffled(self, repeat: int) -> Rubric | None:
+        """The rubric, its criteria in another order each time after the first."""
+        if self._rubric is None or not repeat:
+            return self._rubric
+        criteria = list(self._rubric.criteria)
+        random.Random(f"{self._seed} {repeat}").shuffle(criteria)
+        return self._rubric.model_copy(update={"criteria": tuple(criteria)})
 
     def _repair(self, messages: Messages, answer: str, problem: str, shown: Mapping[str, Any]) -> Messages:
         if not answer.strip():
@@ -274,7 +289,8 @@ class PointwisePrompt(_Prompt):
         response = sendable(call.text)
         conversation = steps(example, call.conversation)
         shown = {"response": response, "conversation": conversation, "scale": self.scale}
-        return self._messages(example, call.turn, len(conversation), shown, [response, conversation])
+        said = [response, conversation]
+        return self._messages(example, call.turn, len(conversation), shown, said, call.repeat)
 
     def read(self, text: str) -> Scored | ParseFailure:
         return parse_rubric_scores(text, self._rubric) if self._rubric else parse_score(text, self.scale)

@@ -38,7 +38,7 @@ def calls_on(plan: "Plan", settings: "Judge", example: Example) -> int:
     """The number of questions for one example, over all models or matches."""
     asked = len(asked_turns(settings, len(turns_of(example))))
     if settings.kind == "pointwise":
-        return len(plan.models) * asked
+        return len(plan.models) * asked * settings.repeat
     return len(ORDERS) * len(matches(plan)) * asked
 
 

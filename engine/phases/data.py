@@ -15,13 +15,13 @@ from engine.data.example import Example, eval_set_version
 from engine.data.examples import data_rows
 from engine.data.leak import TIERS, Leak, Search, is_counted
 from engine.data.leakage import find_leaks, read_training
-from engine.data.split import Thinned, sample, splits
+from engine.data.split import Thinned, splits
 from engine.data.summary import summarise
 from engine.data.unused import unused_columns
 from engine.data.versions import file_hash, refuse_used_test, training_edited
 from engine.errors import BadInput
 from engine.phases.work import Meter, Work
-from engine.plan.selection import in_part, part_name, whole_set, without_excluded
+from engine.plan.selection import asked, part_name, whole_set, without_excluded
 from engine.stats.family import smallest_change
 from store import records
 from store.people import excluded, user_name
@@ -405,14 +405,11 @@ def _counted(work: Work, meter: Meter) -> Iterator[Example]:
 
 def _select(work: Work, everything: list[Example]) -> list[Example]:
     data = work.plan.data
-    chosen = in_part(everything, data)
+    chosen = asked(everything, data, work.options.get("limit"))
     if not chosen:
         way_out = "use fewer folds, or more examples" if data.folds else 'use split = "all", or more examples'
         raise BadInput(f"{data.examples}: no example is in {part_name(data)}", way_out)
-    if data.sample is not None:
-        chosen = sample(chosen, data.sample, data.seed)
-    limit = work.options.get("limit")
-    return chosen[:limit] if limit else chosen
+    return chosen
 
 
 def example_row(example: Example, version: str, place: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from engine.judges.chat import PointwiseJudge
 from engine.judges.judge import ORDERS, WHOLE, PairJudge
 from engine.judges.load import load_judge
+from engine.judges.preflight import left_out
 from engine.judges.questions import digest, matches, selected, turns_of
 from engine.metrics.refusals import Kind, classify
 from engine.phases.judging.audits import probe_item, probe_judge, record_audits
@@ -389,16 +390,38 @@ def judge_pieces(work: Work, settings: JudgePlan) -> Iterator[Piece]:
         yield Piece("judge", probe_item(settings.name), "judgments", count)
 
 
+LEFT_OUT = "judges_left_out"  # in the run's options: reasons by name
+
+
+def asked_judges(work: Work) -> list[JudgePlan]:
+    """The plan's judges without those that this run leaves out."""
+    silent = _silent(work)
+    return [settings for settings in work.plan.judges if settings.name not in silent]
+
+
+def _silent(work: Work) -> dict[str, str]:
+    """As `left_out`; a judge that was asked before is not left out halfway."""
+    begun = {row.name for row in work.recorder.rows(records.StoredJudge, run_id=work.recorder.run_id)}
+    found = left_out(work.plan, work.examples)
+    return {name: reason for name, reason in found.items() if name not in begun}
+
+
 def judge_all(work: Work) -> None:
     """Every judge of the plan, the dearer ones of a cascade only where they are needed."""
     later = set(work.plan.judging.cascade[1:])
-    for settings in work.plan.judges:
+    asked, silent = asked_judges(work), _silent(work)
+    if silent != work.options.get(LEFT_OUT, {}):
+        for name, reason in silent.items():
+            work.recorder.event("warning", "judge", f"{name} is not asked: {reason}")
+        work.options[LEFT_OUT] = silent
+        work.recorder.set_run(options=work.options)
+    for settings in asked:
         if settings.name not in later:
             judge(work, settings)
     # The embedded rule is no language model: its vote would turn a model's verdicts into ties.
     alone = [
         settings.name
-        for settings in work.plan.judges
+        for settings in asked
         if settings.kind == "pairwise"
         and not settings.embedded
         and settings.name not in work.plan.judging.cascade

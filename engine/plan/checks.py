@@ -22,9 +22,15 @@ _JUDGE_ONLY_WITH = {
     "retries": "server",
     "dtype": "local",
     "device": "local",
+    "answer": "local",
 }
-_NOT_EMBEDDED = ("model", "api_key_env", "rubric", "prompt", "format", "scale", "dtype", "device")
-_ONE_KIND = {"scale": "pointwise", "stop_early": "pairwise", "constant_probe": "pairwise"}
+_NOT_EMBEDDED = ("model", "api_key_env", "rubric", "prompt", "format", "scale", "repeat", "dtype", "device")
+_ONE_KIND = {
+    "scale": "pointwise",
+    "repeat": "pointwise",
+    "stop_early": "pairwise",
+    "constant_probe": "pairwise",
+}
 
 # What a format has of its own, so that a plan cannot give it.
 _FIXED = {
@@ -81,6 +87,13 @@ def _language_model(judge: Mapping[str, Any]) -> Iterator[Found]:
             yield (key,), f'does not apply to kind = "{kind}"; it belongs with "{only}"'
     if "scale" in judge and "rubric" in judge:
         yield ("scale",), "does not apply with rubric, whose criteria have scales of their own"
+    if judge.get("answer") == "tokens" and (
+        judge.get("format", "chat") != "chat" or (kind == "pointwise" and "rubric" in judge)
+    ):
+        yield (
+            ("answer",),
+            '"tokens" needs format = "chat" and a single verdict: a winner, or a score without rubric',
+        )
     yield from _format(judge, kind)
 
 
@@ -205,7 +218,7 @@ def _sources(raw: Mapping[str, Any], index: int, model: Mapping[str, Any]) -> li
     problems = [
         Problem(
             key_path(raw, ("models", index, key)),
-            f"does not apply with {given[0]}; it belongs with {listed(only)}",
+            f"does not apply with {given[0]}; it belongs with {listed(sorted(only))}",
         )
         for key, only in _ONLY_WITH.items()
         if key in model and given[0] not in only

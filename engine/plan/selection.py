@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from engine.data.example import Example, query_id
 from engine.data.examples import read_examples
-from engine.data.split import folds_of, splits
+from engine.data.split import folds_of, sample, splits
 from engine.errors import BadInput
 from engine.plan.plan import Data
 
@@ -48,6 +48,14 @@ def in_part(examples: Sequence[Example], data: Data) -> list[Example]:
         return list(examples)
     placed = splits(examples, data.ratios, data.seed)
     return [example for example, split in zip(examples, placed, strict=True) if split == data.split]
+
+
+def asked(examples: Sequence[Example], data: Data, limit: int | None = None) -> list[Example]:
+    """The examples that a run is on: of its part, as many as the plan samples and the `limit` allows."""
+    chosen = in_part(examples, data)
+    if data.sample is not None:
+        chosen = sample(chosen, data.sample, data.seed)
+    return chosen[:limit]
 
 
 def part_name(data: Data) -> str:

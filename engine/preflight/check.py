@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -19,7 +19,7 @@ from engine.data.messages import turn_text
 from engine.data.unused import unused_columns
 from engine.data.versions import file_hash, refuse_used_test, used_before
 from engine.errors import AssayError, BadInput
-from engine.judges.preflight import cost_findings, judge_findings
+from engine.judges.preflight import cost_findings, judge_findings, left_out
 from engine.metrics.load import CLASH_WAY_OUT, clashes, load_metric
 from engine.metrics.perplexity import read_corpus
 from engine.models.folder import (
@@ -39,15 +39,15 @@ from engine.plan.errors import Finding, Level, in_units
 from engine.plan.metrics import is_own
 from engine.plan.paths import read_json
 from engine.plan.plan import Data, Model, Plan
-from engine.plan.selection import in_part, part_name, whole_set, without_excluded
+from engine.plan.selection import asked, part_name, whole_set, without_excluded
 from engine.plan.training_config import read_training_config
-from engine.preflight.estimate import disk_bytes, memory, time_needed
+from engine.preflight.estimate import disk_bytes, judge_model, local_judge, memory, time_needed
 from engine.servers.transport import NamedServer, reach
 from store import database
 from store.people import excluded
 from store.read import history
 from store.read.datasets import test_uses
-from store.read.live import SpeedRow, speeds
+from store.read.live import SpeedRow, judge_speeds, speeds
 from store.session import opened
 
 WITH_MODEL = ("bertscore", "embedding", "toxicity", "sentiment")
@@ -260,13 +260,15 @@ def check(plan: Plan, store: Path, *, allow_code: bool = False) -> list[Finding]
     findings += [*_metrics(plan, examples, allow_code), *metric_findings(plan)]
     for model in plan.models:
         findings += [*_model(model, plan, store), *_training_config(model)]
-    findings += _servers(plan)
-    findings += [*_judges(plan, examples), *judge_findings(plan, examples)]
+    chosen = asked(examples, plan.data)
+    silent = left_out(plan, chosen)
+    findings += _servers(plan, silent)
+    findings += [*_judges(plan, chosen, silent), *judge_findings(plan, chosen)]
     findings += [*_sweep(plan, examples, allow_code), *_compute(plan)]
-    findings += [Finding(*found) for found in cost_findings(plan, examples)]
-    chosen = asked(plan, examples)
+    findings += [Finding(*found) for found in cost_findings(plan, chosen)]
+    findings += _local_judges(plan, chosen, store)
     findings += [*_disk(plan, chosen, store), *memory(plan, chosen)]
-    taken = time_needed(plan, len(chosen), _past(store))
+    taken = time_needed(plan, len(chosen), _past(store, speeds))
     return [*findings, *([taken] if taken else [])]
 
 
@@ -292,12 +294,7 @@ def measured(plan: Plan) -> list[Finding]:
     """How fast each model answers, by asking it a few of the plan's examples; weights are loaded for that."""
     from engine.preflight.estimate import measure
 
-    return list(measure(plan, asked(plan, _read_examples(plan, []))))
-
-
-def asked(plan: Plan, examples: list[Example]) -> list[Example]:
-    """The examples of the plan's split or fold, as many as its sample takes."""
-    return in_part(examples, plan.data)[: plan.data.sample]
+    return list(measure(plan, asked(_read_examples(plan, []), plan.data)))
 
 
 def check_benchmarks(plan: Plan) -> list[Finding]:
@@ -343,7 +340,7 @@ def prompts(plan: Plan, found: Sequence[Finding], allow_code: bool = False) -> l
     `found` are the findings so far: a model with an error among them has no prompt.
     """
     wrong = {finding.subject: finding.message for finding in found if finding.level == "error"}
-    examples = [] if "data.examples" in wrong else asked(plan, _read_examples(plan, []))[:PROMPTS]
+    examples = [] if "data.examples" in wrong else asked(_read_examples(plan, []), plan.data, PROMPTS)
     shown = []
     for model in plan.models:
         reason = None if examples else "no example can be read"
@@ -440,7 +437,7 @@ def _read_examples(plan: Plan, findings: list[Finding]) -> list[Example]:
 def _data(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
     data = plan.data
     if examples:
-        chosen = asked(plan, examples)
+        chosen = asked(examples, data)
         sampled = "" if data.sample is None else f", {data.sample} at most sampled"
         message = f"{len(examples)} examples, {len(chosen)} selected: {part_name(data)}{sampled}"
         if chosen:
@@ -549,7 +546,7 @@ def _compute(plan: Plan) -> Iterator[Finding]:
         yield Finding("error", "compute", 'engine = "ray" needs the package ray', INSTALL)
 
 
-def _servers(plan: Plan) -> Iterator[Finding]:
+def _servers(plan: Plan, silent: Mapping[str, str]) -> Iterator[Finding]:
     servers = [
         NamedServer(f"model {model.name}", model.server, model.model, model.api_key_env)
         for model in plan.models
@@ -557,16 +554,16 @@ def _servers(plan: Plan) -> Iterator[Finding]:
     ] + [
         NamedServer(f"judge {judge.name}", judge.server, judge.model, judge.api_key_env)
         for judge in plan.judges
-        if judge.server is not None
+        if judge.server is not None and judge.name not in silent
     ]
     for answer in reach(servers):
         yield Finding(answer.level, answer.server.subject, answer.message, answer.hint)
 
 
-def _judges(plan: Plan, examples: list[Example]) -> Iterator[Finding]:
+def _judges(plan: Plan, examples: list[Example], silent: Mapping[str, str]) -> Iterator[Finding]:
     bare = sum(not example.references for example in examples)
     for judge in plan.judges:
-        if not judge.embedded:
+        if not judge.embedded or judge.name in silent:
             continue
         yield Finding(
             "ok", f"judge {judge.name}", "the embedded rule: needs no server, is not a language model"
@@ -596,13 +593,25 @@ def _disk(plan: Plan, examples: list[Example], store: Path) -> Iterator[Finding]
     yield Finding(level, "store", message, "" if level == "ok" else hint)
 
 
-def _past(store: Path) -> list[SpeedRow]:
-    """How fast models answered in the runs of this store, where there is one."""
+def _local_judges(plan: Plan, examples: list[Example], store: Path) -> Iterator[Finding]:
+    local = [judge for judge in plan.judges if judge.local is not None]
+    past = _past(store, judge_speeds) if local else []
+    for judge in local:
+        subject = f"judge {judge.name}"
+        try:
+            yield from local_findings(subject, judge_model(judge))
+            yield local_judge(plan, judge, examples, past)
+        except BadInput as error:
+            yield _wrong(subject, error)
+
+
+def _past(store: Path, read: Callable[[history.Connection], list[SpeedRow]]) -> list[SpeedRow]:
+    """How fast models answered or judges judged in the runs of this store, where there is one."""
     if not database.exists(store):
         return []
     database.schema_of(store)  # says so where the file is another program's
     connection = history.attach(database.connect(store))
     try:
-        return speeds(connection)
+        return read(connection)
     finally:
         connection.close()

@@ -7,13 +7,14 @@ from the configuration. What is rough is rounded up.
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
 from engine.data.example import Example
 from engine.errors import AssayError, BadInput
+from engine.judges.preflight import estimate_of
 from engine.models.folder import adapter_of, base_of, quantisation, read_config, weight_shapes
 from engine.models.gguf_file import is_gguf
 from engine.models.holder import Holder, base_key
@@ -23,7 +24,7 @@ from engine.models.server import ServerModel
 from engine.models.vitals import Sensors
 from engine.phases.generate import settings_of
 from engine.plan.errors import Finding, in_units, in_words
-from engine.plan.plan import Model, Plan
+from engine.plan.plan import Judge, Model, Plan
 from store.grouping import by_key
 
 PROMPTS = 8
@@ -82,6 +83,7 @@ def _timed(plan: Plan, generator: Generator, examples: list[Example]) -> tuple[l
     return [response for batch in batches for response in batch], time.monotonic() - began
 
 
+_JUDGE_PROMPT = 700  # tokens of a judge's instructions with a long rubric
 LIBRARY = 1 << 30  # bytes that the library takes by itself
 # As engine.models.batcher has them, which needs torch to say so.
 SLOTS, SLOTS_ELSEWHERE = {"cuda": 256}, 64
@@ -158,6 +160,33 @@ def memory(plan: Plan, examples: Sequence[Example]) -> Iterator[Finding]:
     needs = [entry for entry in needs if not entry[1][0].device_map]
     if needs:
         yield _weighed(*max(needs, key=lambda entry: entry[0].least))
+
+
+def local_judge(plan: Plan, judge: Judge, examples: Sequence[Example], past: Sequence[Any]) -> Finding:
+    """The calls, time and memory of a judge on this machine. Raises BadInput when its files cannot be read.
+
+    `past` are rows of `store.read.live.judge_speeds`.
+    """
+    found = estimate_of(plan, judge, examples)
+    answers = (1 if judge.kind == "pointwise" else 2) * plan.generation.max_new_tokens
+    row = _longest(examples) + _JUDGE_PROMPT + answers + judge.max_tokens
+    model, device = judge_model(judge), device_of(judge.device)
+    fits = _weighed(need_of([model], device, row), [model], device)
+    said = "time unknown: it has not judged here before"
+    for known in past:
+        details = known.details or {}
+        if (details.get("server"), details.get("model")) == (None, judge.local):
+            taken = in_words(found.calls * known.seconds / known.answers)
+            said = f"about {taken} at the pace of run {known.run_id}"
+            break
+    return replace(fits, subject=f"judge {judge.name}", message=f"{found.counted}, {said}; {fits.message}")
+
+
+def judge_model(judge: Judge) -> Model:
+    """A judge on this machine as a model of a plan."""
+    return Model.model_construct(
+        name=judge.name, role="baseline", path=judge.local, dtype=judge.dtype, device=judge.device
+    )
 
 
 def need_of(models: Sequence[Model], device: Device, row: int) -> Need:

@@ -11,7 +11,7 @@ from engine.phases.benchmarks import benchmark
 from engine.phases.benchmarks import pieces as benchmark_pieces
 from engine.phases.compare import compare, measured_use
 from engine.phases.generate import Each, Loader, Step, generate, grouped
-from engine.phases.judge import judge_all, judge_pieces
+from engine.phases.judge import asked_judges, judge_all, judge_pieces
 from engine.phases.judging.shared import open_purse
 from engine.phases.perplexity import corpora, corpora_pieces, perplexity
 from engine.phases.score import declare, measures, score, text_metrics
@@ -137,7 +137,7 @@ def _pieces(work: Work) -> Iterator[Piece]:
     yield from benchmark_pieces(work, grouped(plan.models))
     for name in text_metrics(plan):
         yield Piece("score", name, "responses", answers * len(plan.models))
-    for judge_plan in plan.judges:
+    for judge_plan in asked_judges(work):
         yield from judge_pieces(work, judge_plan)
     yield Piece("compare", "all models", "measures", len(measures(plan)) + 1)
 

@@ -58,11 +58,16 @@ def shown_address(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
 
 
+def held(variable: str) -> str:
+    """What an environment variable holds; "" where it is not set."""
+    return os.environ.get(variable, "").strip()
+
+
 def read_key(who: str, variable: str | None) -> str | None:
     """The key in an environment variable, None where none is wanted. Raises CannotRun when it holds none."""
     if variable is None:
         return None
-    key = os.environ.get(variable, "").strip()
+    key = held(variable)
     if not key:
         raise CannotRun(f"{who}: the environment variable {variable} is not set", f"export {variable}=…")
     if not (key.isascii() and key.isprintable()):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +32,22 @@ def bootstrap_sums(parts: Array, seed: int, resamples: int) -> Array:
     if np.all(parts == parts[0]):
         # Summing in another order would round differently and give equal data an interval with a width.
         return np.broadcast_to(parts.sum(axis=0), (resamples, parts.shape[1]))
-    rng = np.random.default_rng(seed)
     n = len(parts)
-    counted = _poisson if n >= _MANY else _multinomial
     # Weights of 1 stand in many measures' parts: each different column is multiplied once.
     columns, places = np.unique(parts, axis=1, return_inverse=True)
+    if n * resamples <= _CELLS:
+        return (_few_draws(seed, resamples, n) @ columns)[:, places.ravel()]
+    rng = np.random.default_rng(seed)
+    counted = _poisson if n >= _MANY else _multinomial
     sums = np.concatenate([counted(rng, size, n) @ columns for size in chunks(resamples, n)])
     return sums[:, places.ravel()]
+
+
+@lru_cache(maxsize=2)
+def _few_draws(seed: int, resamples: int, n: int) -> Array:
+    """The counts of draws that many measures of few examples share."""
+    counted = _poisson if n >= _MANY else _multinomial
+    return counted(np.random.default_rng(seed), resamples, n)
 
 
 def _multinomial(rng: np.random.Generator, size: int, n: int) -> Array:

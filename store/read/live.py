@@ -189,3 +189,20 @@ def speeds(connection: Connection, *, limit: int = 500) -> list[SpeedRow]:
         """,
         limit,
     )
+
+
+def judge_speeds(connection: Connection, *, limit: int = 500) -> list[SpeedRow]:
+    """As `speeds`, of judges: `answers` are their judgments."""
+    return select(
+        connection,
+        SpeedRow,
+        """
+        SELECT p.run_id, sum(p.done - p.resumed_from) AS answers, sum(p.seconds) AS seconds, j.details,
+          r.environment
+        FROM progress p JOIN run r ON r.id = p.run_id
+        JOIN judge j ON j.run_id = p.run_id AND instr(p.item, j.name || ' · ') = 1
+        WHERE p.phase = 'judge' AND p.done > p.resumed_from AND p.seconds > 0
+        GROUP BY j.id ORDER BY p.run_id DESC LIMIT ?
+        """,
+        limit,
+    )

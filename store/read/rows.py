@@ -228,6 +228,7 @@ class RatingRow:
     model: str
     turn: int
     score: float | None
+    repeats: list[float | None] | None  # each time's score, where it is their mean
     scores: dict[str, float] | None  # by criterion of the rubric
     confidence: float | None
     reasoning: str

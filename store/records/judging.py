@@ -173,6 +173,7 @@ class StoredRating(GradingCall):
     example_id: Annotated[int, Refers("example")]
     turn: int = 0  # 0: the whole answer or conversation; from 1: that turn alone
     score: float | None = None  # on the judge's own scale; NULL when the rating failed
+    repeats: list[float | None] | None = None  # each time's score, where the judge was asked several times
     scores: dict[str, float] | None = None  # by criterion of the rubric
 
 

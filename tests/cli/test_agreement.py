@@ -1,5 +1,6 @@
 """What people said is held against the judges, and written out."""
 
+import csv
 import json
 import random
 import shutil
@@ -164,3 +165,82 @@ def test_everything_said_is_written_with_who_and_when(
     assert (second["criterion"], second["value"], second["right"]) == ("tone", "4", None)
     shown = assay("annotations", "export", "1", file / "in-a-file.jsonl", "--store", store)
     assert shown.code == 2 and "cannot be written" in shown.err
+
+
+def test_a_crowd_labels_pairs_whose_models_and_order_are_hidden(
+    assay: Assay, store: Path, tmp_path: Path
+) -> None:
+    connection = database.connect(store)
+    models = dict(connection.execute("SELECT name, id FROM model").fetchall())
+    connection.execute(
+        "UPDATE response SET text = '=1+1, by base' WHERE model_id = ? AND example_id <> 3", (models["base"],)
+    )
+    connection.commit()
+    file = tmp_path / "crowd.csv"
+    shown = assay("annotations", "export", "1", file, "--format", "crowd", "--store", store, "--json").json
+    items = list(csv.DictReader(file.open(newline="")))
+    assert shown["records"] == len(items) == 22 and shown["skipped"] == {"both answers are the same": 2}
+    assert not {"base", "tuned"} & set(file.read_text().replace("by base", "").replace(",", " ").split())
+    shown_first = ["by base" in item["answer_a"] for item in items]
+    assert 0 < sum(shown_first) < 22
+    assert all(
+        item["answer_a" if first else "answer_b"][0] == "'"
+        for item, first in zip(items, shown_first, strict=True)
+    )
+    again = tmp_path / "again.csv"
+    assay("annotations", "export", "1", again, "--format", "crowd", "--sample", "4", "--store", store)
+    assert list(csv.DictReader(again.open(newline=""))) == items[:4]
+    # A platform renames the columns and drops the texts; none of the crowd prefers base.
+    lines = [
+        f"{item['item_id']},{'b' if first else 'a'},w{place % 2}"
+        for place, (item, first) in enumerate(zip(items, shown_first, strict=True))
+    ]
+    back = tmp_path / "batch.csv"
+    back.write_text(
+        "\n".join(["Input.item_id,Answer.winner,WorkerId", *lines[:-1], lines[-1][:17] + ",w1"]) + "\n"
+    )
+    fields = (
+        "--field",
+        "id=Input.item_id",
+        "--field",
+        "winner=Answer.winner",
+        "--field",
+        "annotator=WorkerId",
+    )
+    found = assay("import", "labels", back, "--run", "1", *fields, "--store", store, "--json").json
+    assert found["people"] == {"w0": 11, "w1": 10} and found["left_out"] == {"names no winner": 1}
+    rows = connection.execute("SELECT value, left_id, right_id, blind FROM annotation").fetchall()
+    preferred = {row[1] if row[0] == "left" else row[2] for row in rows}
+    assert preferred == set(models.values()) - {models["base"]} and {row[3] for row in rows} == {1}
+
+
+def test_items_with_a_known_answer_show_who_reads_the_guidelines(
+    assay: Assay, store: Path, say: Say, tmp_path: Path
+) -> None:
+    known = tmp_path / "known.jsonl"
+    connection = database.connect(store)
+    ids = [row[0] for row in connection.execute("SELECT example FROM example ORDER BY id LIMIT 4")]
+    winners = ["tuned", "base", "tie", "tuned"]
+    rows = [
+        {"id": key, "model_a": "base", "model_b": "tuned", "winner": winner}
+        for key, winner in zip(ids, winners, strict=True)
+    ]
+    known.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    set_plan(store, f'[review]\nqualification = "{known}"\n')
+    say(0, "preference", "right")  # the left one is base
+    say(1, "preference", "left")
+    say(2, "preference", "right")
+    say(0, "preference", "left", "bob")
+    say(7, "preference", "left", "bob")
+    found = assay("agreement", "1", "--store", store, "--json").json["qualification"]
+    assert [(one["annotator"], one["right"], one["n"], one["wrong"]) for one in found] == [
+        ("ann", 2, 3, [ids[2]]),
+        ("bob", 0, 1, [ids[0]]),
+    ]
+    shown = assay("agreement", "1", "--store", store).out
+    assert "Items with a known answer" in shown and "2 of 3" in shown
+    known.write_text('{"id": "nowhere", "model_a": "base", "model_b": "tuned", "winner": "tuned"}\n')
+    told = assay("agreement", "1", "--store", store)
+    assert told.code == 2 and "no known answer of run 1: the run has no such example" in " ".join(
+        told.err.split()
+    )

@@ -77,8 +77,8 @@ def test_all_that_is_wrong_is_said_at_once(assay: Assay, plan: Write, nobody: st
 def test_a_judge_is_asked_for_its_model_and_key(
     plan: Write, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def found(more: str) -> tuple[str, str]:
-        findings = check(read_plan(plan(more=more)), tmp_path / "store")
+    def found(more: str, gates: str = "") -> tuple[str, str]:
+        findings = check(read_plan(plan(gates=gates, more=more)), tmp_path / "store")
         finding = next(finding for finding in findings if finding.subject == "judge gpt")
         return finding.level, finding.message + finding.hint
 
@@ -86,6 +86,8 @@ def test_a_judge_is_asked_for_its_model_and_key(
     level, message = found(judge(server, model="other"))
     assert level == "warning" and "served" in message
     level, message = found(judge(server, key="ASSAY_TEST_KEY"))
+    assert level == "warning" and "will not be asked" in message and "ASSAY_TEST_KEY is not set" in message
+    level, message = found(judge(server, key="ASSAY_TEST_KEY"), "min_win_rate = 0.5")
     assert level == "error" and "ASSAY_TEST_KEY is not set" in message
     monkeypatch.setenv("ASSAY_TEST_KEY", "wrong")
     level, message = found(judge(server, key="ASSAY_TEST_KEY"))

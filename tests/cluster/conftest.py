@@ -11,7 +11,7 @@ from engine.cluster import connect
 from tests.cluster.runs import create, finish, numbers_of
 from tests.engine.checkpoints import make_checkpoints, write_sweep
 
-CHECKPOINTS = 20
+CHECKPOINTS = 8
 RAY = '[compute]\nengine = "ray"\nworkers = 2\n'
 
 

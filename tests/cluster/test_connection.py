@@ -19,11 +19,15 @@ def python(code: str, *arguments: object) -> str:
     return done.stdout
 
 
-def test_without_ray_a_plan_that_asks_for_it_names_the_extra(tmp_path: Path) -> None:
+def test_without_ray_a_local_run_misses_nothing_and_a_plan_that_asks_for_it_names_the_extra(
+    tmp_path: Path,
+) -> None:
     make_checkpoints(tmp_path / "outputs", 1)
     plan = write_sweep(tmp_path, '[compute]\nengine = "ray"\n')
     said = python(
-        f"{BLOCKED}from pathlib import Path\n"
+        f"{BLOCKED}import engine.run.execute, engine.models.local, engine.phases.sweep\n"
+        "assert not [name for name in sys.modules if name.startswith('engine.phases.fleet')]\n"
+        "from pathlib import Path\n"
         "from engine.run.launch import create\nfrom engine.errors import BadInput\n"
         "try: create(Path(sys.argv[1]), Path(sys.argv[2]))\n"
         "except BadInput as error: print(error)\n",
@@ -33,21 +37,16 @@ def test_without_ray_a_plan_that_asks_for_it_names_the_extra(tmp_path: Path) -> 
     assert "pip install 'assay[ray]'" in said
 
 
-def test_without_ray_a_run_that_was_made_elsewhere_stops_with_the_way_out() -> None:
-    said = python(
-        f"{BLOCKED}from engine.cluster import connect\nfrom engine.errors import CannotRun\n"
-        "try: connect('auto')\n"
-        "except CannotRun as error: print(error)\n"
-    )
-    assert "needs the package ray" in said
-    assert "pip install 'assay[ray]'" in said
+def test_without_ray_a_run_that_was_made_elsewhere_stops_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from engine.cluster import connect
+    from engine.errors import CannotRun
 
-
-def test_a_local_run_has_no_use_for_ray() -> None:
-    python(
-        f"{BLOCKED}import engine.run.execute, engine.models.local, engine.phases.sweep\n"
-        "assert not [name for name in sys.modules if name.startswith('engine.phases.fleet')]\n"
-    )
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(CannotRun, match="needs the package ray") as error:
+        connect("auto")
+    assert "pip install 'assay[ray]'" in error.value.hint
 
 
 def test_a_cluster_that_is_not_there() -> None:

@@ -28,16 +28,7 @@ def workers(recorder: Recorder) -> set[int]:
     return {int(found[1]) for text in told if (found := re.match(r"process (\d+) on ", text))}
 
 
-def test_a_sweep_gives_the_same_numbers_on_ray(checkpoints: Path, local_numbers: dict[str, Any]) -> None:
-    recorder = create(write_sweep(checkpoints, RAY), checkpoints / "ray")
-    finish(recorder)
-    assert len(sweep_of(recorder)) == CHECKPOINTS
-    assert len(workers(recorder)) == 2
-    assert numbers_of(recorder) == local_numbers
-    recorder.close()
-
-
-def test_paused_and_with_a_killed_actor_nothing_is_lost_and_nothing_done_twice(
+def test_a_sweep_paused_and_with_a_killed_actor_gives_the_same_numbers_on_ray(
     checkpoints: Path, local_numbers: dict[str, Any]
 ) -> None:
     recorder = create(write_sweep(checkpoints, RAY), checkpoints / "rough")
@@ -54,6 +45,7 @@ def test_paused_and_with_a_killed_actor_nothing_is_lost_and_nothing_done_twice(
     assert later <= EXAMPLES, "only the model that the other actor had in hand is answered after the request"
     stored = recorder.rows(records.StoredScore)
     first = workers(recorder)
+    assert len(first) == 2
     killed: list[int] = []
 
     def kill() -> str | None:
@@ -67,5 +59,6 @@ def test_paused_and_with_a_killed_actor_nothing_is_lost_and_nothing_done_twice(
     assert killed
     [event] = [message for message in events_of(recorder) if "died" in message]
     assert f"its actor (process {killed[0]} on" in event
+    assert len(sweep_of(recorder)) == CHECKPOINTS
     assert numbers_of(recorder) == local_numbers
     recorder.close()

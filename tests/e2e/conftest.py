@@ -1,12 +1,9 @@
 """Real workers, real models, a real judge server."""
 
 import json
-import os
-import signal
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -48,15 +45,6 @@ def wait_until(condition: Callable[[], bool], process: Worker, limit: float = 24
         assert time.monotonic() < deadline, "the worker took too long"
         time.sleep(0.01)
     return True
-
-
-def kill(process: Worker) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:  # so young that it has no session of its own
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 @pytest.fixture

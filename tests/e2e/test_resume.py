@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import pytest
 
 from store.read import history
-from tests.e2e.conftest import kill, queue, reader, wait_until, write_plan
-from tests.e2e.forked import Worker
+from tests.e2e.conftest import queue, reader, write_plan
+from tests.e2e.forked import Worker, rows
 from tests.judges.scripted import Answer, JudgeServer, prefers
 
 KILLS = 10
@@ -25,14 +26,6 @@ pytestmark = pytest.mark.e2e
 def longer_wins(body: dict[str, Any], number: int) -> Answer:
     """A judge whose answer depends on the question alone."""
     return prefers("AB"[len(body["messages"][1]["content"]) % 2])
-
-
-def stored(store: Path) -> int:
-    connection = reader(store)
-    try:
-        return sum(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in COUNTED)
-    finally:
-        connection.close()
 
 
 def final_numbers(store: Path, run_id: int) -> dict[str, list[Any]]:
@@ -65,7 +58,7 @@ def test_a_run_killed_ten_times_ends_with_the_numbers_of_an_undisturbed_one(tmp_
     server = JudgeServer()
     server.script = longer_wins
     try:
-        plan = write_plan(tmp_path, server.url)
+        plan = write_plan(tmp_path, server.url, sample=8)
         calm = tmp_path / "calm"
         run_id = queue(calm, plan)
         assert Worker(calm, run_id).wait(timeout=240) == 0
@@ -78,10 +71,8 @@ def test_a_run_killed_ten_times_ends_with_the_numbers_of_an_undisturbed_one(tmp_
         rough = tmp_path / "rough"
         run_id = queue(rough, plan)
         draw = random.Random(7)
-        for moment in sorted(draw.randrange(stored(calm) - 100) for _ in range(KILLS)):
-            process = Worker(rough, run_id)
-            assert wait_until(lambda moment=moment: stored(rough) > moment, process)
-            kill(process)
+        for moment in sorted(draw.randrange(rows(calm, *COUNTED) - 100) for _ in range(KILLS)):
+            assert Worker(rough, run_id, (moment, COUNTED)).wait(timeout=240) == -signal.SIGKILL
             assert history.run(reader(rough), run_id).status == "interrupted"
         assert Worker(rough, run_id).wait(timeout=240) == 0
 

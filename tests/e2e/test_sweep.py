@@ -1,5 +1,6 @@
 """A sweep in the hands of real workers: killed in its funnel, resumed, and shown with its cut."""
 
+import signal
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -8,8 +9,8 @@ import pytest
 from engine.run import launch
 from store.read import history
 from tests.cli.conftest import Assay, assay
-from tests.e2e.conftest import kill, reader, wait_until
-from tests.e2e.forked import Worker
+from tests.e2e.conftest import reader
+from tests.e2e.forked import Worker, rows
 from tests.engine.checkpoints import make_checkpoints, write_sweep
 
 CHECKPOINTS, KEEP, SAMPLE, EXAMPLES = 5, 2, 3, 6
@@ -19,14 +20,6 @@ __all__ = ["assay"]  # the fixture
 pytestmark = pytest.mark.e2e
 
 
-def count(store: Path, table: str) -> int:
-    connection = reader(store)
-    try:
-        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
-    finally:
-        connection.close()
-
-
 def test_a_sweep_killed_in_its_funnel_goes_on_without_repeating_and_shows_the_cut(
     tmp_path: Path, assay: Assay
 ) -> None:
@@ -34,10 +27,8 @@ def test_a_sweep_killed_in_its_funnel_goes_on_without_repeating_and_shows_the_cu
     store = tmp_path / "store"
     run = launch.create(write_sweep(tmp_path, by="token_f1", keep=KEEP, sample=SAMPLE), store)
 
-    process = Worker(store, run)
-    assert wait_until(lambda: count(store, "response") >= 2 * SAMPLE, process)
-    kill(process)
-    assert count(store, "response") < CHECKPOINTS * SAMPLE, "killed too late to show anything"
+    assert Worker(store, run, (2 * SAMPLE - 1, ("response",))).wait(timeout=240) == -signal.SIGKILL
+    assert rows(store, "response") < CHECKPOINTS * SAMPLE, "killed too late to show anything"
     connection = reader(store)
     before = connection.execute("SELECT id, text, created FROM response").fetchall()
     make_checkpoints(tmp_path / "outputs/later", 1)[0].rename(tmp_path / "outputs/checkpoint-9")

@@ -18,6 +18,7 @@ from engine.preflight.estimate import (
     Need,
     device_of,
     disk_bytes,
+    local_judge,
     memory,
     need_of,
     time_needed,
@@ -209,3 +210,21 @@ def test_the_header_of_the_large_model_is_all_that_is_read(tmp_path: Path) -> No
     folder = large_model(tmp_path / "large")
     assert (folder / "model.safetensors").stat().st_blocks * 512 < 1 << 20
     assert prod((8, 8192, 70_000_000_000 // 8 // 8192)) * 2 == weight_bytes(folder, "bfloat16")
+
+
+def test_a_judge_on_this_machine_has_its_calls_time_and_memory(tmp_path: Path) -> None:
+    (tmp_path / "e.jsonl").write_text('{"id": "1", "query": "q", "response": "r"}\n')
+    models = "".join(
+        f'[[models]]\nname = "{name}"\nrole = "{role}"\noutputs = "e.jsonl"\n'
+        for name, role in (("a", "baseline"), ("b", "candidate"))
+    )
+    judge = f'[[judges]]\nname = "small"\nlocal = "{BASE}"\n'
+    plan = parse_plan(f'name = "p"\n[data]\nexamples = "e.jsonl"\n{models}{judge}', tmp_path)
+    examples = read_examples(plan.data.examples) * 50
+    (spec,) = plan.judges
+    found = local_judge(plan, spec, examples, [])
+    assert (found.subject, found.level) == ("judge small", "ok")
+    assert found.message.startswith("100 calls, ") and "has not judged here before" in found.message
+    assert "weights" in found.message and "free on" in found.message
+    past = [SpeedRow(3, 20, 10.0, {"server": None, "model": str(BASE)}, None)]
+    assert "about 50 s at the pace of run 3" in local_judge(plan, spec, examples, past).message

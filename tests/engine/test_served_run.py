@@ -49,6 +49,7 @@ def rows_of(recorder: Recorder) -> list[dict[str, Any]]:
     return recorder.rows(records.StoredResponse, model_id=model.id)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_an_outage_pauses_the_run_stores_no_answer_and_is_asked_again(
     server: JudgeServer, tmp_path: Path
 ) -> None:

@@ -130,6 +130,23 @@ def judgelm(path: Path) -> Path:
     return lines(path, records)
 
 
+def judgelm_both(folder: Path) -> Path:
+    """A run in both orders as JudgeLM writes them: the reversed one has the same ids."""
+    folder.mkdir()
+    for name, texts, scores in (
+        ("a_sequential.jsonl", ("long good answer", "bad"), "9 2"),
+        ("b_reverse.jsonl", ("bad", "long good answer"), "2 9"),
+    ):
+        records = [
+            {"question_id": place, "question_body": f"q{place}", "answer1_body": f"{texts[0]} {place}",
+             "answer2_body": f"{texts[1]} {place}", "answer1_model_id": "good", "answer2_model_id": "bad",
+             "pred_text": scores, "reference": "right"}
+            for place in range(4)
+        ]  # fmt: skip
+        lines(folder / name, records)
+    return folder
+
+
 def prometheus(path: Path) -> Path:
     outputs = ["Good. [RESULT] 4", "Fine. **[RESULT]** 5.", "Bad [RESULT] 2</s>", "No result"]
     absolute = [

@@ -190,6 +190,7 @@ def test_helm_runs_of_two_models_are_read_together(tmp_path: Path, store: Path) 
     [
         ("inspect", "[]", "found.file: expected an object"),
         ("inspect", "{}", "is no log of Inspect: it has no key 'eval'"),
+        ("inspect", '{"eval": {}, "samples": [{"scores": 1}]}', "found.file: is not as inspect writes it"),
         ("deepeval", "{", "found.file: is not JSON"),
         ("deepeval", "{}", "holds no answers with scores of deepeval"),
         ("lighteval", "x", "is no file of lighteval's details"),

@@ -11,7 +11,7 @@ from engine.errors import BadInput
 from engine.formats.importing import import_run
 from engine.gates.checks import compare_runs
 from store import database
-from store.read import history, judging
+from store.read import history, judging, slices
 from tests.formats import files
 
 Rows = list[dict[str, object]]
@@ -74,6 +74,47 @@ def test_mt_bench_answers_keep_both_turns_and_the_baseline_its_role(tmp_path: Pa
     assert (row["id"], row["name"], row["status"], row["passed"]) == (run, "published", "finished", None)
 
 
+def test_a_model_with_fewer_judgments_is_told_apart_and_compared_on_what_all_share(
+    tmp_path: Path, store: Path
+) -> None:
+    grades = [
+        {"question_id": place, "model": model, "judge": ["gpt-4", "single-v1"], "judgment": "", "turn": 1,
+         "score": score + (place < 10)}
+        for model, score, count in (("whole", 7, 40), ("partial", 9, 10))
+        for place in range(count)
+    ]  # fmt: skip
+    run = import_run("mt-bench", files.lines(tmp_path / "gpt-4_single.jsonl", grades), store)
+    whole, partial = _score(store, "whole"), _score(store, "partial")
+    assert (whole["n"], whole["missing"]) == (40, 0)
+    assert (partial["n"], partial["missing"], partial["reason"]) == (
+        10, 30, "graded for other models, and not for this one",
+    )  # fmt: skip
+    (alert,) = history.alerts(history.attach(database.connect(store)), run)
+    assert (alert.severity, alert.kind, alert.candidate) == ("warning", "judge_failures", "partial")
+    assert alert.message.startswith("30 of 40 ratings of partial by gpt-4 failed or are missing (75.0%")
+    assert alert.message.endswith("On the 10 that all models share: whole 8.00, partial 10.00.")
+
+
+def test_a_candidate_compared_on_fewer_pairs_than_others_is_a_warning(tmp_path: Path, store: Path) -> None:
+    pairs = [
+        {"question_id": place, "model_1": model, "model_2": "base", "g1_winner": "model_1",
+         "g2_winner": "model_2" if place % 2 else "model_1", "judge": ["gpt-4", "pair-v2"], "turn": 1}
+        for model, count in (("whole", 12), ("partial", 3))
+        for place in range(count)
+    ]  # fmt: skip
+    run = import_run("mt-bench", files.lines(tmp_path / "gpt-4_pair.jsonl", pairs), store)
+    (alert,) = history.alerts(history.attach(database.connect(store)), run)
+    assert (alert.candidate, alert.baseline) == ("partial", "base")
+    assert "on 3 of the 12 questions" in alert.message
+
+
+def test_imported_failures_raise_the_alerts_of_a_run_here(tmp_path: Path, store: Path) -> None:
+    run = import_run("alpaca-eval", files.alpaca_eval(tmp_path / "annotations.json", [2.0, 1.0, -1.0]), store)
+    (alert,) = history.alerts(history.attach(database.connect(store)), run)
+    assert (alert.severity, alert.kind) == ("warning", "judge_failures")
+    assert alert.message.startswith("1 of 3 verdicts of weighted_alpaca_eval_gpt4_turbo on my-model against")
+
+
 def _retried(folder: Path) -> Path:
     """Two judgments of each kind: the first failed, and FastChat appended the second."""
     files.lines(
@@ -126,6 +167,14 @@ def test_whole_conversations_have_the_verdict_of_the_last_turn(tmp_path: Path, s
         "SELECT e.example, v.outcome FROM verdict v JOIN example e ON e.id = v.example_id WHERE v.turn = 0",
     )
     assert {row["example"]: row["outcome"] for row in rows} == {"81": "tie", "101": "failed"}
+
+
+def test_slices_of_an_imported_run_show_both_models_values(tmp_path: Path, store: Path) -> None:
+    run = import_run("mt-bench", files.mt_bench(tmp_path / "mt_bench"), store)
+    scores = slices.slice_scores(history.attach(database.connect(store)), run)
+    found = {row.slice: row for row in slices.untested(scores, *files.MODELS)}
+    turn = found["turn 1"]
+    assert (turn.candidate_value, turn.baseline_value, turn.n, turn.standing) == (5.5, 5.5, 2, "not tested")
 
 
 def test_imported_pairs_have_the_audits_and_ranking_of_judged_ones(tmp_path: Path, store: Path) -> None:
@@ -219,6 +268,28 @@ def test_judgelm_scores_decide_and_both_orders_count_once(tmp_path: Path, store:
     assert [found[key] for key in ("wins", "losses", "ties", "failed")] == [1, 1, 1, 1]
     consistent = _rows(store, "SELECT consistent FROM verdict ORDER BY example_id")
     assert [row["consistent"] for row in consistent] == [1, None, None, None]
+
+
+@pytest.mark.parametrize("read", ["", "b_reverse.jsonl"])
+def test_judgelms_reversed_files_exchange_the_answers_and_not_the_ids(
+    tmp_path: Path, store: Path, read: str
+) -> None:
+    path = files.judgelm_both(tmp_path / "both")
+    import_run("judgelm", path / read, store)
+    found = _only(store, "SELECT w.*, m.name FROM winrate w JOIN model m ON m.id = w.candidate_id")
+    assert (found["name"], found["wins"], found["losses"]) == ("bad", 0, 4)
+    assert found["position_bias"] == (None if read else 0.5)
+    good = _rows(store, "SELECT text FROM response r JOIN model m ON m.id = r.model_id WHERE name = 'good'")
+    assert all(str(row["text"]).startswith("long good") for row in good)
+
+
+def test_judgelms_files_of_both_orders_that_do_not_say_which_is_reversed_are_refused(
+    tmp_path: Path, store: Path
+) -> None:
+    path = files.judgelm_both(tmp_path / "both")
+    (path / "b_reverse.jsonl").rename(path / "b.jsonl")
+    with pytest.raises(BadInput, match=r"b.jsonl:1: answer1_body: .* cannot be told"):
+        import_run("judgelm", path, store)
 
 
 def test_prometheus_results_are_read_as_its_models_write_them(tmp_path: Path, store: Path) -> None:

@@ -222,6 +222,7 @@ def test_an_answer_that_does_not_come_holds_up_nobody_who_stops(
     assert stopped and isinstance(outcome[0], Paused)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_server_that_stays_away_pauses_the_run(server: JudgeServer) -> None:
     server.script = lambda body, number: prefers("A") if number < 5 else fault(502, "bad gateway")
     with pytest.raises(Paused, match="502 bad gateway") as caught:
@@ -382,6 +383,7 @@ def test_a_page_with_status_200_is_asked_again(server: JudgeServer) -> None:
     assert [(answer.failure, answer.reply.attempts) for answer in answers] == [(None, 1), (None, 2)]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_the_key_is_in_nothing_that_a_person_or_a_file_gets(
     server: JudgeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.decision.judges import about_match, agreement
+from engine.decision.judges import about_judge, about_match, agreement
 from engine.errors import Paused
 from engine.gates.checks import compare_runs
 from engine.phases.work import Stopped
@@ -174,7 +174,7 @@ def test_failed_ratings_are_missing_with_their_reason_and_raise_a_warning(
         row for row in run.rows(records.StoredAlert, run_id=run.run_id) if row.kind == "judge_failures"
     )
     assert (alert.candidate, alert.severity) == ("tuned", "warning")
-    assert "4 of 12 ratings of tuned by j failed (33.3%)" in alert.message
+    assert "4 of 12 ratings of tuned by j failed or are missing (33.3%" in alert.message
 
 
 def test_a_sample_is_seeded_the_same_for_all_models_and_says_why_the_rest_is_missing(
@@ -444,3 +444,35 @@ def test_a_plan_against_an_accepted_run_needs_one(tmp_path: Path) -> None:
     database.prepare(tmp_path / "store")
     found = {row.subject: (row.level, row.message) for row in check(read_plan(plan), tmp_path / "store")}
     assert found["model base"] == ("error", f"no run of {read_plan(plan).name} is accepted yet")
+
+
+def test_a_rater_asked_several_times_counts_with_the_mean_and_shows_its_own_noise(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    def script(body: Json, number: int) -> Answer:
+        scores = {"respect": 3, "fit": 1 + 2 * body["seed"]}  # 1, 3, 5
+        if "Question 4?" in body["messages"][1]["content"] and body["seed"] == 1:
+            return says("Hm.")
+        return says(json.dumps({"reasoning": f"time {body['seed']}", "scores": scores, "score": 3}))
+
+    server.script = script
+    run = run_of(tmp_path, judged_by(server, kind="pointwise", rubric="tone", repeat=3))
+    (rating, *others) = run.rows(records.StoredRating, model_id=id_of(run, "tuned"))
+    assert (rating.score, rating.repeats, rating.scores) == (3, [2, 3, 4], {"respect": 3, "fit": 3})
+    assert (rating.tokens_in, rating.attempts) == (300, 3) and "time 2" in rating.reasoning
+    (partly,) = [row for row in others if None in (row.repeats or ())]
+    assert (partly.score, partly.repeats, partly.failure) == (3, [2, None, 4], None)
+    orders = {
+        body["messages"][0]["content"].index("respect") < body["messages"][0]["content"].index("- fit")
+        for body in server.requests
+    }
+    assert orders == {True, False}
+    (noise,) = run.rows(records.Audit, measure="repeat_noise")
+    # By hand: 22 answers of variance 1 with two degrees of freedom, 2 of variance 2 with one.
+    assert (noise.value, noise.n) == (pytest.approx(((22 * 2 * 1 + 2 * 2) / 46) ** 0.5), 2 * COUNT)
+    connection = history.attach(connect(tmp_path / "store"))
+    found = judging.judging(connection, run.run_id)
+    said = [each.text for each in about_judge(found, found.judges[0])]
+    connection.close()
+    assert said == ["asked 3 times about each answer: its own noise is an SD of 1.02 points over 24 answers, "
+                    "0.59 in their means"]  # fmt: skip

@@ -133,7 +133,10 @@ def test_judges_of_the_same_pairs_speak_as_a_panel_and_the_gate_is_about_it(
 
 def test_the_embedded_rule_has_no_vote_beside_a_model(server: JudgeServer, tmp_path: Path) -> None:
     server.script = _better
-    run = _run(tmp_path, [_judge(server, "a"), '[[judges]]\nname = "reference"'])
+    examples = [example | {"reference": "strong"} for example in _examples()]
+    toml = f'[metrics]\nuse = ["length"]\n{_judge(server, "a")}\n[[judges]]\nname = "reference"'
+    plan = recorded_plan(tmp_path, examples, {"base": _texts("weak"), "tuned": _texts("strong")}, toml)
+    run = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
     assert {row.name for row in run.rows(records.StoredJudge, run_id=run.run_id)} == {"a", "reference"}
     assert _rate(run, "a").wins == COUNT
 

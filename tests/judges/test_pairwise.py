@@ -315,6 +315,7 @@ def test_credentials_in_the_address_are_not_described(server: JudgeServer) -> No
     assert "pw" not in str(described)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_an_unreachable_server_cannot_run(server: JudgeServer) -> None:
     url = server.url
     judge = judge_for(server, retries=1)
@@ -325,6 +326,7 @@ def test_an_unreachable_server_cannot_run(server: JudgeServer) -> None:
     assert not any(thread.name == "servers" for thread in threading.enumerate())
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_server_that_goes_away_while_judging_cannot_run(server: JudgeServer) -> None:
     server.answers(replace(prefers("A"), headers={"connection": "close"}))
     judgments = judge_for(server, retries=1, concurrency=1).judge(call(number) for number in range(200))

@@ -309,6 +309,7 @@ def test_an_unknown_model_stops_the_run(server: Server) -> None:
         answers(served(server), QUESTIONS)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_server_that_is_not_there_stops_the_run(server: Server) -> None:
     server.stop()
     with pytest.raises(CannotRun, match="has been unreachable"):
@@ -413,6 +414,7 @@ def test_waiting_for_a_slow_server_can_be_left_at_once(server: Server) -> None:
     release.set()
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_server_that_dies_half_way_is_waited_for_and_then_pauses_the_run(server: Server) -> None:
     def reply(question: str, attempt: int) -> Reply:
         if len(server.requests) > 6:
@@ -455,6 +457,7 @@ def test_an_outage_is_waited_for_and_loses_no_answer(server: Server) -> None:
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.usefixtures("impatient")
 def test_an_outage_that_lasts_pauses_and_answers_nothing(server: Server, concurrency: int) -> None:
     server.reply = lambda question, attempt: (
         out(seconds_told=False) if len(server.requests) > 5 else completion("fine")
@@ -467,6 +470,7 @@ def test_an_outage_that_lasts_pauses_and_answers_nothing(server: Server, concurr
     assert [response.text for response in kept] == ["fine"] * 5
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_server_that_tells_everybody_to_come_later_for_ever_pauses_and_answers_nothing(
     server: Server,
 ) -> None:

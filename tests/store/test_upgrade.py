@@ -157,7 +157,7 @@ def test_a_kill_at_any_moment_of_an_upgrade_leaves_the_store_as_it_was_or_upgrad
     after = content(whole)
     assert steps > 500 and after != before
     seen = set()
-    for number, moment in enumerate(sorted(random.Random(7).sample(range(1, steps), 50))):
+    for number, moment in enumerate(sorted(random.Random(7).sample(range(1, steps), 25))):
         folder = Path(shutil.copytree(six_runs, tmp_path / str(moment)))
         in_a_process(lambda folder=folder: database.prepare(folder), moment)  # type: ignore[misc]
         found = content(folder)

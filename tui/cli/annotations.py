@@ -1,5 +1,7 @@
 """Commands on people's annotations: agreement with them, export, tags, merge."""
 
+import csv
+import io
 import json
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +14,8 @@ from tui.text.output import Column, out, paragraph, print_json, print_table
 
 if TYPE_CHECKING:
     from engine.formats.annotated import Written
-from collections.abc import Mapping
+    from engine.formats.importing import Qualified
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +44,7 @@ def agreement(
     as_json: Json = False,
 ) -> int:
     """Report how far a run's judges agree with people, and correct their win rates by it."""
+    from engine.formats.importing import qualified
     from engine.gates.judges import KIND, agreement_of
     from store.read import history
     from store.reviewing import raise_alerts
@@ -49,12 +53,15 @@ def agreement(
     with opened(store_folder(context, store)) as connection:
         run_id = history.find_run(connection, run)
         found = agreement_of(connection, run_id, judge)
+        known = qualified(connection, run_id)
         if judge is None and not keep_alerts:
             raise_alerts(connection, run_id, KIND, [asdict(alert) for alert in found.alerts])
         if as_json:
-            print_json(agreement_values(run_id, found) | {"own": _own_values(connection, run_id)})
+            own = {"own": _own_values(connection, run_id), "qualification": [asdict(one) for one in known]}
+            print_json(agreement_values(run_id, found) | own)
         else:
             _print(run_id, found)
+            _print_qualified(known)
     return 1 if any(alert.severity == "critical" for alert in found.alerts) else 0
 
 
@@ -192,6 +199,24 @@ def _print_criteria(judge: str, items: list["CriterionAgreement"]) -> None:
     print_table(columns, rows)
 
 
+def _print_qualified(known: Sequence["Qualified"]) -> None:
+    if known:
+        heading("Items with a known answer")
+        columns = [Column("annotator"), Column("right", True), Column("share [95%]", True), Column("wrong")]
+        print_table(
+            columns,
+            [
+                [
+                    one.annotator,
+                    f"{one.right:,} of {one.n:,}",
+                    _share(one.right / one.n, one.low, one.high),
+                    ", ".join(one.wrong),
+                ]
+                for one in known
+            ],
+        )
+
+
 def _own_values(connection: Connection, run_id: int) -> list[dict[str, Any]]:
     """One record for each person and pair of models; shares have value, low, high and n."""
     names = {model.id: model.name for model in history.models(connection, run_id)}
@@ -212,26 +237,30 @@ class AnnotationFormat(StrEnum):
     SFT = "sft"
     TAGS = "tags"
     EXAMPLES = "examples"
+    CROWD = "crowd"
 
 
 @annotations.command()
 def export(
     context: typer.Context,
     run: Run,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The JSONL file to write.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write: JSONL, or CSV (crowd).")],
     form: Annotated[
         AnnotationFormat,
         typer.Option(
             "--format",
             help="All annotations; preference pairs (dpo); corrections (sft); tagged answers; "
-            "or the failures as an eval set (examples).",
+            "the failures as an eval set (examples); or pairs to label elsewhere, models hidden (crowd).",
         ),
     ] = AnnotationFormat.ANNOTATIONS,
     tag: Annotated[str | None, typer.Option(help="With --format examples: only those with this tag.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="With --format crowd: only so many, at random.")
+    ] = None,
     store: Store = None,
     as_json: Json = False,
 ) -> int:
-    """Write a run's annotations as JSONL."""
+    """Write a run's annotations, or what people elsewhere shall label."""
     from engine.errors import BadInput
     from engine.formats import annotated as protocol
     from store.read import history
@@ -240,10 +269,15 @@ def export(
 
     if tag is not None and form is not AnnotationFormat.EXAMPLES:
         raise BadInput("--tag chooses examples", "add --format examples")
+    if sample is not None and form is not AnnotationFormat.CROWD:
+        raise BadInput("--sample chooses pairs to label", "add --format crowd")
     with opened(store_folder(context, store)) as connection:
         run_id = history.find_run(connection, run)
+        crowd = protocol.crowd_records(connection, run_id, sample) if form is AnnotationFormat.CROWD else None
         rows, examples = annotated(connection, run_id), annotated_examples(connection, run_id)
-    if form is AnnotationFormat.EXAMPLES:
+    if crowd is not None:
+        written = crowd
+    elif form is AnnotationFormat.EXAMPLES:
         written = protocol.example_records(rows, examples, tag)
     else:
         make = {
@@ -253,7 +287,7 @@ def export(
             AnnotationFormat.TAGS: protocol.tag_records,
         }
         written = make[form](rows, examples)
-    _write(file, written)
+    _write(file, written, as_csv=crowd is not None)
     if as_json:
         print_json({"file": str(file), "records": len(written.records), "skipped": written.skipped})
         return 0
@@ -263,9 +297,16 @@ def export(
     return 0
 
 
-def _write(file: Path, written: "Written") -> None:
+def _write(file: Path, written: "Written", as_csv: bool) -> None:
     from engine.data.textfile import write_text
 
+    if as_csv:
+        text = io.StringIO()
+        table = csv.DictWriter(text, list(written.records[0]) if written.records else ["item_id"])
+        table.writeheader()
+        table.writerows(written.records)
+        write_text(file, text.getvalue(), "name another file")
+        return
     lines = [json.dumps(record, ensure_ascii=False) for record in written.records]
     write_text(file, "".join(f"{line}\n" for line in lines), "name another file")
 

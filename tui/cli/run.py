@@ -4,6 +4,7 @@ import os
 import sys
 from dataclasses import asdict
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -353,16 +354,16 @@ def _confirm_cost(plan_file: Path, limit: int | None, fold: int | None, *, yes: 
     from engine.judges.preflight import estimate
     from engine.plan.folds import count_folds
     from engine.plan.plan import read_plan
-    from engine.plan.selection import in_part, whole_set
+    from engine.plan.selection import asked, whole_set
 
     plan = read_plan(plan_file, fold or (1 if count_folds(plan_file) else None))
     if all(judge.server is None for judge in plan.judges):
         return
     examples = whole_set(plan.data)
-    if fold is not None:
-        examples = in_part(examples, plan.data)
-    counts = [count for count in (limit, plan.data.sample) if count is not None]
-    found = estimate(plan, examples[: min(counts, default=None)])
+    together = plan.data.folds is not None and fold is None
+    parts = range(1, (plan.data.folds or 0) + 1) if together else [plan.data.fold]
+    chosen = [asked(examples, plan.data.model_copy(update={"fold": part}), limit) for part in parts]
+    found = estimate(plan, list(chain.from_iterable(chosen)))
     if not quiet:
         for each in found:
             err(f"judge {each.judge}: {each.text()}")

@@ -30,6 +30,7 @@ from tui.sections.measures import (
     SlicesSection,
     between_samples,
     changes_of,
+    coverage,
 )
 from tui.sections.overview import Checkpoint, CostsSection, OverviewSection, SweepSection
 from tui.sections.remarks import ANSWERS, answer_table
@@ -459,12 +460,13 @@ def _print_scores(found: MeasuresSection, *, full: bool, find: str) -> None:
     if not found.scores or not folded:
         return
     heading("Scores, with 95% CIs" if full else "Scores")
-    columns = [Column("measure"), *(Column(model, True) for model in found.models)]
+    columns = [Column("measure"), *(Column(model, True) for model in found.models), Column("n", True)]
 
     def cells(measure: str) -> list[str]:
-        return [_score(found.score(model, measure), full) for model in found.models]
+        rows = [found.score(model, measure) for model in found.models]
+        return [*(_score(row, full) for row in rows), coverage(rows)]
 
-    print_table(columns, _rows(folded, cells, lambda family: [""] * len(found.models)))
+    print_table(columns, _rows(folded, cells, lambda family: [""] * (1 + len(found.models))))
     _print_folded(folded)
     shown = frozenset().union(*(family.shown for family in folded))
     _print_missing([row for row in found.scores if row.measure in shown])
@@ -796,7 +798,10 @@ def _print_slices(section: SlicesSection, *, everything: bool, find: str) -> Non
     for (candidate, baseline), rows in pairs.items():
         _print_slices_of(f"{candidate} / {baseline}", rows)
     if len(shown) < len(found):
-        paragraph("p is Holm-corrected for all slices and measures (of no gate: apart); --slices shows them")
+        paragraph(
+            "p is Holm-corrected over all slices and measures, those without a gate by themselves; "
+            "--slices shows all of them"
+        )
 
 
 def _print_uncompared(slices: Mapping[tuple[str, str], list[SliceScoreRow]]) -> None:

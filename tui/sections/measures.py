@@ -11,7 +11,7 @@ from store.grouping import by_key
 from store.read.rows import AlertRow, BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow
 from store.read.slices import CorpusRow, DisparityRow, SliceRow, SliceScoreRow, worst
 from store.records import StoredMetric
-from tui.text.gate import number
+from tui.text.gate import MISSING, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +138,16 @@ def between_samples(score: ModelScoreRow) -> str:
     if score.value is not None and (lacking := score.samples_missing):
         parts.append(f"{lacking:,} sample{'' if lacking == 1 else 's'} without a value")
     return ", ".join(parts)
+
+
+def coverage(scores: Sequence[ModelScoreRow | None]) -> str:
+    """On how many examples the models' values of one measure are: "40", "38 of 40", "10 to 40 of 40"."""
+    rows = [row for row in scores if row is not None]
+    if not rows:
+        return MISSING
+    counts, total = sorted({row.n for row in rows}), max(row.n + row.missing for row in rows)
+    span = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
+    return span if counts == [total] else f"{span} of {total:,}"
 
 
 NOT_FOUND = "not found"  # the column of answers in which no label was found

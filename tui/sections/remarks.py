@@ -40,6 +40,8 @@ def remarks(
     found = [repetition.said] if repetition else []
     if reference := (run.options or {}).get("reference_remark"):
         found.append(reference)
+    silent = (run.options or {}).get("judges_left_out") or {}
+    found += [f"judge {name} was not asked: {reason}" for name, reason in silent.items()]
     found += [*_samples(models), *_notes(models), *_judges(judges), *noise_remarks(models), *_unlike(models)]
     found += [*_batching(models), *_busy(models), *_edited(run)]
     found += [f"sandbox for {count:,} programs: {held}" for held, count in isolations.items()]

@@ -7,9 +7,12 @@ conversations, is one more.
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from math import sqrt
+from statistics import variance
 from typing import Any
 
 from engine.data.example import Example
+from engine.gates.judges import rating_failure_alert
 from engine.judges.judge import WHOLE, Item, Rater, Rating, RatingCall
 from engine.judges.questions import asked_turns, selected, turns_of
 from engine.metrics.metric import Measure
@@ -28,7 +31,7 @@ from engine.phases.work import Piece, Work
 from engine.plan.plan import Judge as JudgePlan
 from engine.plan.plan import Model
 from store import records
-from store.records.alert import Alert, JudgeFailureEvidence
+from store.records.alert import Alert
 
 KIND = "pointwise"
 NOT_SAMPLED = "not in the judge's sample"
@@ -46,6 +49,28 @@ def rate(work: Work, settings: JudgePlan, rater: Rater, judge_id: int) -> None:
     _declare_measures(work)
     for sheet in sheets:
         sheet.store_absent()
+    if settings.repeat > 1:
+        work.recorder.put(_noise(work, judge_id, settings.repeat))
+
+
+def _noise(work: Work, judge_id: int, repeat: int) -> records.Audit:
+    """The judge's own noise: how far its scores of one answer lie apart, pooled over all answers."""
+    known = [
+        [score for score in row.repeats or () if score is not None]
+        for row in work.recorder.rows(records.StoredRating, judge_id=judge_id)
+    ]
+    # Of two scores and more: an answer's own variance, weighted by its degrees of freedom.
+    several = [scores for scores in known if len(scores) > 1]
+    free = sum(len(scores) - 1 for scores in several)
+    spread = sqrt(sum(variance(scores) * (len(scores) - 1) for scores in several) / free) if free else None
+    return records.Audit(
+        judge_id=judge_id,
+        measure="repeat_noise",
+        value=spread,
+        n=len(several),
+        reason=None if free else "no answer has two scores",
+        details={"repeat": repeat},
+    )
 
 
 def rating_pieces(work: Work, settings: JudgePlan) -> Iterator[Piece]:
@@ -92,26 +117,12 @@ def rating_alerts(work: Work) -> list[Alert]:
             scores = work.recorder.rows(
                 records.StoredScore, model_id=work.model_ids[model.name], measure=measure_name(row.name)
             )
-            alert = _failure_alert(work, row.name, model, scores)
-            alerts += [alert] if alert else []
+            asked = [score for score in scores if score.reason != NOT_SAMPLED]
+            reasons = Counter(score.reason or "" for score in asked if score.value is None)
+            alerts += rating_failure_alert(
+                measure_name(row.name), model.name, reasons, len(asked), work.plan.gates
+            )
     return alerts
-
-
-def _failure_alert(work: Work, judge: str, model: Model, scores: list[records.StoredScore]) -> Alert | None:
-    asked = [row for row in scores if row.reason != NOT_SAMPLED]
-    reasons = Counter(row.reason or "" for row in asked if row.value is None)
-    failed, allowed = reasons.total(), work.plan.gates.max_judge_failures
-    if not asked or failed / len(asked) <= allowed:
-        return None
-    message = (
-        f"{failed} of {len(asked)} ratings of {model.name} by {judge} failed ({failed / len(asked):.1%}); "
-        f"the plan allows {allowed:.1%}. Most often: {reasons.most_common(1)[0][0]}. "
-        "The scores count only the others."
-    )
-    evidence = JudgeFailureEvidence(
-        judge=judge, failed=failed, n=len(asked), reasons=dict(reasons.most_common(5))
-    )
-    return Alert("warning", "judge_failures", model.name, None, measure_name(judge), message, evidence)
 
 
 def _measures_of(judge: records.StoredJudge, turns: int) -> list[Measure]:
@@ -215,6 +226,7 @@ class _Sheet:
             "example_id": place,
             "turn": turn,
             "score": rating.score,
+            "repeats": list(rating.repeats) or None,
             "scores": rating.extra | rating.scores or None,
             "created": time.time(),
             **figures(rating),

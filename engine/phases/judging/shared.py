@@ -85,20 +85,31 @@ def declare_judge(work: Work, name: str, grader: PairJudge | Rater) -> int:
     )
 
 
+_SCORED = "its first written answers could not be read, so its verdicts are scored by their tokens"
+
+
 def tell_rejected(work: Work, judge_id: int, grader: PairJudge | Rater, told: list[str]) -> list[str]:
-    """Records the parameters that the judge's server refuses; `told` are known already."""
-    rejected: list[str] = grader.describe().get("rejected") or []
-    lost = dropped(rejected)
+    """Records what the judge's server refuses, or that tokens are scored; `told` are known already."""
+    described = grader.describe()
+    rejected: list[str] = described.get("rejected") or []
+    scored = [_SCORED] if (described.get("settings") or {}).get("answer") == "tokens" else []
+    lost = dropped(rejected) + scored
     if lost != told:
         (row,) = work.recorder.rows(records.StoredJudge, id=judge_id)
         details = dict(row.details or {})
         before: list[str] = details.get("rejected") or []
-        if new := sorted({*lost} - {*before}):
+        notes = []
+        if scored and details.get("settings") != described["settings"]:
+            details["settings"] = described["settings"]
+            notes += scored
+        if new := sorted({*lost} - {*before, *scored}):
             details["rejected"] = sorted({*rejected, *before})
+            notes.append(f"the server refuses {', '.join(new)}: it uses its own values")
+        if notes:
             with work.recorder.transaction() as transaction:
                 transaction.update(records.StoredJudge, judge_id, details=details)
-            said = f"{grader.name}: the server refuses {', '.join(new)}: it uses its own values"
-            work.recorder.event("warning", "judge", said)
+        for note in notes:
+            work.recorder.event("warning", "judge", f"{grader.name}: {note}")
     return lost
 
 

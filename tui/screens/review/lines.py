@@ -164,7 +164,9 @@ def _rating(rating: RatingRow, width: int) -> list[Content]:
         said = f"failed, {rating.failure or 'no reason was recorded'}"
     else:
         grades = ", ".join(f"{name} {grade:g}" for name, grade in (rating.scores or {}).items())
-        said = f"{rating.score:g}" + (f" ({grades})" if grades else "") + _sure(rating.confidence)
+        times = ", ".join("failed" if each is None else f"{each:g}" for each in rating.repeats or ())
+        said = f"{rating.score:.3g}" + (f" (mean of {times})" if times else "")
+        said += (f" ({grades})" if grades else "") + _sure(rating.confidence)
     title = join(
         [plain(f"score by {cut(rating.judge, 24)} ", "$heading"), plain(f"{cut(rating.model, 24)}{turn}")]
     )
