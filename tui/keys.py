@@ -108,6 +108,9 @@ _ALERTS = {
 
 _DECISION = {
     "decision.worst": Action("w", "worst", "worst answers", "This candidate's worst answers first"),
+    "decision.flips": Action(
+        "f", "flips", "flips", "Examples that turned from right to wrong, then the other way round"
+    ),
     "decision.pane": Action(
         "tab", "focus_next", "questions", "Next pane: candidates, questions, the numbers"
     ),
@@ -161,7 +164,8 @@ _REVIEW: dict[str, Action] = {
         "j,right,space", "step(1)", "next", "Next example; space skips without deciding", "j space"
     ),
     "review.previous": Action("k,left", "step(-1)", "", "Previous example", "k ←"),
-    "review.first": Action("g,home", "first", "", "First example"),
+    "review.guidelines": Action("g", "guidelines", "", "Guidelines, with examples of tags and grades"),
+    "review.first": Action("home", "first", "", "First example"),
     "review.last": Action("G,end", "last", "", "Last example"),
     "review.left": Action("1", "prefer('left')", "left", "The left answer is better"),
     "review.right": Action("2", "prefer('right')", "right", "The right answer is better"),

@@ -41,7 +41,7 @@ _KNOWN = {"id", "question_id", *FIELDS}
 TURN_REFERENCES = "turn_references"  # in an example's `extra`
 REFERENCES = (
     "references", "reference", "reference_answer", "answer", "response", "output", "completion", "answers",
-    "chosen",
+    "chosen", "ideal", "solution", "ground_truth", "ground_truths",
 )  # fmt: skip
 CONTEXTS = ("context", "contexts", "passage", "passages")
 TOOLS = ("tools", "functions")
@@ -113,14 +113,17 @@ def _flattened(record: dict[str, Any]) -> dict[str, Any]:
         parts = {key: value for key, value in question.items() if key != "stem"}
         return {**record, "question": question["stem"], **parts}
     if stem := _stem(record):
-        return {"question": record[stem]} | {key: value for key, value in record.items() if key != stem}
+        asked = {"question" if isinstance(record[stem], str) else "prompt": record[stem]}
+        return asked | {key: value for key, value in record.items() if key != stem}
     return record
 
 
 def _stem(record: Mapping[str, Any]) -> str | None:
-    """The column of a question's beginning, which the choices end."""
-    stem = "ctx" if record.get("endings") else "question_stem"
-    return stem if isinstance(record.get(stem), str) and record.keys().isdisjoint(QUERIES) else None
+    """The column of a question by another name, or of its beginning, which the choices end."""
+    if not record.keys().isdisjoint({*QUERIES, "messages", "conversations", "turns", "chat", "chosen"}):
+        return None
+    stems = ("ctx" if record.get("endings") else "question_stem", "problem", "input")
+    return next((stem for stem in stems if record.get(stem) and isinstance(record[stem], str | list)), None)
 
 
 def _bfcl_turns(record: Mapping[str, Any]) -> list[Any]:
@@ -490,6 +493,12 @@ def _references(
             value = listed(value)
         if _is_squad(value):
             value = value["text"]
+        if isinstance(value, dict) and {"value", "aliases"} <= value.keys():  # TriviaQA
+            value = [value["value"], *value["aliases"]]
+        if key in POSSIBLE and not all(
+            isinstance(item, str) for item in (value if isinstance(value, list) else [value])
+        ):
+            continue
         # MT-Bench lists one reference per turn; the query is the first turn.
         if isinstance(value, list) and len(turns) > 1:
             value = value[:1]
@@ -504,7 +513,13 @@ def _references(
     return (), used
 
 
-_LISTED = ("references", "answers")  # a cell under these may hold a list
+_LISTED = (
+    "references",
+    "answers",
+    "ideal",
+    "ground_truth",
+    "ground_truths",
+)  # a cell under these may hold a list
 
 
 def _is_squad(value: Any) -> bool:

@@ -274,6 +274,25 @@ def test_a_single_reference_that_looks_like_a_list_is_a_text(tmp_path: Path) -> 
         assert one(tmp_path, {"query": "Q", "reference": text}).references == (text,)
 
 
+@pytest.mark.parametrize(
+    ("record", "references"),
+    [
+        ({"question": "?", "answer": {"value": "X", "aliases": ["X", "Y"]}}, ("X", "Y")),
+        ({"input": [{"role": "user", "content": "?"}], "ideal": ["X", "Y"]}, ("X", "Y")),
+        ({"input": "?", "output": "X"}, ("X",)),
+        ({"problem": "?", "solution": "$\\boxed{X}$"}, ("$\\boxed{X}$",)),
+        ({"question": "?", "ground_truth": "X"}, ("X",)),
+        ({"question": "?", "ground_truths": "['X', 'Y']"}, ("X", "Y")),
+        ({"question": "?", "ground_truth": [{"f": {"x": [1]}}]}, ()),
+    ],
+)
+def test_questions_and_references_of_public_sets(
+    tmp_path: Path, record: Any, references: tuple[str, ...]
+) -> None:
+    example = one(tmp_path, record)
+    assert (said(example), example.references) == ([("user", "?")], references)
+
+
 def test_columns_by_other_names_are_mapped_to_the_parts_of_the_question(tmp_path: Path) -> None:
     record = {
         "ask": "Which?",
