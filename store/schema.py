@@ -40,7 +40,8 @@ def _column(column: Stored) -> Column[Any]:
 
 
 def _model(record: type[Record]) -> type[SQLModel]:
-    stored = columns(record)
+    # Keys first: where they aren't, SQLite's integrity check takes a table without rowids for damaged.
+    stored = sorted(columns(record), key=lambda column: not column.is_key)
     arguments: list[Any] = [Index(name, *names) for name, names in record.INDEXES.items()]
     if record.UNIQUE:
         arguments.append(UniqueConstraint(*record.UNIQUE))

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from contextlib import suppress
 
 import pytest
@@ -10,19 +11,26 @@ import pytest
 # processes that share two cores only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-MEMORY = "/dev/shm"
-with suppress(OSError):
-    # The disk would make every commit of a store wait, thousands of times.
-    if shutil.disk_usage(MEMORY).free > 4 << 30 and os.access(MEMORY, os.W_OK):
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)
-
 LONGEST = ("e2e", "docs", "cluster", "benchmarks", "cli")  # folders
+MEMORY = "/dev/shm"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    _work_in_memory(config)
     # xdist would begin with the files of most tests; those that take longest have few, and one core would
     # wait at the end for the other.
     config.option.loadscopereorder = False
+
+
+def _work_in_memory(config: pytest.Config) -> None:
+    """On the disk every commit of a store waits. The files go at the end; --basetemp DIR keeps them."""
+    place = "PYTEST_DEBUG_TEMPROOT"  # of this session alone, and of the processes that xdist starts for it
+    if place in os.environ or config.option.basetemp:
+        return
+    with suppress(OSError):
+        if shutil.disk_usage(MEMORY).free > 4 << 30:
+            root = os.environ[place] = tempfile.mkdtemp(prefix="assay-tests-", dir=MEMORY)
+            config.add_cleanup(lambda: shutil.rmtree(root, ignore_errors=True))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -35,6 +35,7 @@ _EVERYWHERE = {
     "app.copy": Action("y", "copy", "", "Copy what is under the cursor to the clipboard and a file"),
     "app.mouse": Action("M", "mouse", "", "Mouse reporting on or off; off: select with the terminal"),
     "app.theme": Action("f2", "theme", "", "Next theme: dark, light, the terminal's own colours"),
+    "app.redraw": Action("ctrl+l", "redraw", "", "Draw the whole screen again", "^l"),
     "app.suspend": Action("ctrl+z", "suspend_process", "", "Suspend to the shell; `fg` resumes", "^z"),
     "app.help": Action("question_mark", "help", "help", "Help on this screen's keys", "?"),
     "app.back": Action("escape", "back", "", "Back; closes an input; never quits", "esc"),
@@ -107,6 +108,9 @@ _ALERTS = {
 
 _DECISION = {
     "decision.worst": Action("w", "worst", "worst answers", "This candidate's worst answers first"),
+    "decision.flips": Action(
+        "f", "flips", "flips", "Examples that turned from right to wrong, then the other way round"
+    ),
     "decision.pane": Action(
         "tab", "focus_next", "questions", "Next pane: candidates, questions, the numbers"
     ),
@@ -160,7 +164,8 @@ _REVIEW: dict[str, Action] = {
         "j,right,space", "step(1)", "next", "Next example; space skips without deciding", "j space"
     ),
     "review.previous": Action("k,left", "step(-1)", "", "Previous example", "k ←"),
-    "review.first": Action("g,home", "first", "", "First example"),
+    "review.guidelines": Action("g", "guidelines", "", "Guidelines, with examples of tags and grades"),
+    "review.first": Action("home", "first", "", "First example"),
     "review.last": Action("G,end", "last", "", "Last example"),
     "review.left": Action("1", "prefer('left')", "left", "The left answer is better"),
     "review.right": Action("2", "prefer('right')", "right", "The right answer is better"),

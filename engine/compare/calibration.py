@@ -215,6 +215,10 @@ def _all_of(people: Mapping[str, str], judged: Mapping[str, str]) -> set[str]:
     return set(people) if judged.keys() <= people.keys() else set()
 
 
+_CROWD = 6  # people of whom every two are compared
+_SHARED = 10  # examples that two of more people must share to be compared
+
+
 def _between(by_example: Mapping[str, Sequence[HumanLabel]], seed: int) -> dict[str, Raters]:
     said = {
         example: {label.annotator: label.outcome for label in labels}
@@ -222,7 +226,10 @@ def _between(by_example: Mapping[str, Sequence[HumanLabel]], seed: int) -> dict[
     }
     names = sorted({name for each in said.values() for name in each})
     found = {}
+    shared = Counter(both for each in said.values() for both in combinations(sorted(each), 2))
     for one, other in combinations(names, 2):
+        if len(names) > _CROWD and shared[one, other] < _SHARED:
+            continue
         found[f"{one} and {other}"] = two_raters(
             [each.get(one) for each in said.values()], [each.get(other) for each in said.values()], seed
         )

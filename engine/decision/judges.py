@@ -175,6 +175,8 @@ def about_judge(found: JudgingResults, judge: JudgeUse) -> Iterator[Said]:
     if judge.parts:
         yield Said(str(details.get("note") or "made of " + ", ".join(judge.parts)))
     yield from _about_failures(found, judge)
+    if (details.get("settings") or {}).get("answer") == "tokens":
+        yield Said("its verdicts are the likeliest by their tokens' probabilities: it writes no reasons")
     if details.get("asked_where_unsure"):
         yield Said(
             f"asked only where the judge before it in the {details.get('part_of')} was unsure: no win rate"

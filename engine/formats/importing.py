@@ -1,5 +1,6 @@
 """Imports runs from elsewhere into the history: they are shown, compared and reported like runs done here."""
 
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from engine.formats.mt_bench import read_mt_bench
 from engine.formats.records import Imported
 from engine.formats.votes import Answer, Vote, read_verdicts, read_votes
 from engine.formats.writer import Writer
+from engine.stats.intervals import wilson
 from store.read import history
 from store.read.evidence import run_examples
 from store.read.history import Connection
@@ -100,6 +102,11 @@ def import_labels(
         raise BadInput(f"{path}: no such file or folder")
     votes = read_votes(path, fields, values)
     places = _Places(connection, run_id)
+    if votes and votes[-1].place is not None and len(votes) != places.count:
+        raise BadInput(
+            f"{path}: has {len(votes)} lines, but run {run_id} has {places.count} examples",
+            "Its lines name no questions, so there must be one for each example, in the run's order.",
+        )
     known = {
         (row.example_id, row.kind, row.value, row.criterion, row.left_id, row.right_id, row.annotator)
         for row in annotated(connection, run_id)
@@ -109,6 +116,10 @@ def import_labels(
     connection.execute("BEGIN IMMEDIATE")
     with connection:
         for vote in votes:
+            if vote.by is not None and not vote.is_person:
+                raise vote.row.wrong(
+                    "judge", f"{vote.by!r:.60} is no person; if it is one, say so: --field annotator=COLUMN"
+                )
             found = places.find(vote)
             if isinstance(found, str):
                 left_out[found] += 1
@@ -135,6 +146,52 @@ def import_labels(
     return Labelled(run_id, dict(people), dict(left_out))
 
 
+@dataclass(frozen=True, slots=True)
+class Qualified:
+    """How many of the items with a known answer a person got right, with Wilson's interval of the share."""
+
+    annotator: str
+    right: int
+    n: int
+    low: float | None
+    high: float | None
+    wrong: tuple[str, ...]  # examples
+
+
+def qualified(connection: Connection, run_id: int) -> list[Qualified]:
+    """Each person's preferences against the known ones that the run's plan names; empty where it names none.
+
+    "both bad" is a tie. Raises BadInput for a file that cannot be read.
+    """
+    row = connection.execute("SELECT plan, plan_folder FROM run WHERE id = ?", (run_id,)).fetchone()
+    named = tomllib.loads(row[0]).get("review", {}).get("qualification")
+    if not named:
+        return []
+    places, known = _Places(connection, run_id), dict[tuple[int, frozenset[int | None]], int | None]()
+    for vote in read_votes(Path(row[1]) / named, {}, {}):
+        found = places.find(vote)
+        if vote.kind != "preference" or isinstance(found, str):
+            raise BadInput(
+                f"{vote.row.path}:{vote.row.line}: no known answer of run {run_id}: "
+                f"{found if isinstance(found, str) else 'names no winner'}"
+            )
+        winner = {"first": found.left, "second": found.right}.get(vote.value)
+        known[found.example, frozenset((found.left, found.right))] = winner
+    said: dict[str, dict[tuple[int, frozenset[int | None]], tuple[str, bool]]] = {}
+    for label in annotated(connection, run_id):
+        item = label.example_id, frozenset((label.left_id, label.right_id))
+        if label.kind == "preference" and not label.control and item in known:
+            chosen = {"left": label.left_id, "right": label.right_id}.get(label.value)
+            said.setdefault(label.annotator, {})[item] = (places.names[item[0]], chosen == known[item])
+    people = []
+    for person, answers in said.items():
+        right = sum(good for _, good in answers.values())
+        share = wilson(right, len(answers))
+        wrong = tuple(name for name, good in answers.values() if not good)
+        people.append(Qualified(person, right, len(answers), share.low, share.high, wrong))
+    return people
+
+
 _SIDES = {"first": "left", "second": "right"}
 
 
@@ -152,6 +209,7 @@ class _Places:
     def __init__(self, connection: Connection, run_id: int) -> None:
         examples = run_examples(connection, run_id)
         self._order = [row.id for row in examples]
+        self.names = {row.id: row.example for row in examples}
         self._by_id = {row.example: row.id for row in examples}
         self._by_query = {query_id(row.query): row.id for row in examples}
         asked = {row.id: len((row.extra or {}).get("turns") or ()) for row in examples}
@@ -166,6 +224,10 @@ class _Places:
         self._texts: dict[int, dict[str, int]] = {}
         for example, model, text in answer_texts(connection, run_id):
             self._texts.setdefault(example, {}).setdefault(normalise(text), model)
+
+    @property
+    def count(self) -> int:
+        return len(self._order)
 
     def find(self, vote: Vote) -> _Place | str:
         """The place of a label, or why there is none."""

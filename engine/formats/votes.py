@@ -44,6 +44,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "note": ("note", "comment"),
     "correction": ("correction", "corrected"),
 }
+_WINNERS = ("winner", "winner_ab", "winner_ba")
 _OF_ONE = ("rating", "thumbs", "tag", "note", "correction")
 
 Said = Literal["first", "second", "tie", "both_bad", "failed"]
@@ -109,10 +110,15 @@ def read_votes(path: Path, fields: Mapping[str, str], values: Mapping[str, str])
     records = rows(path)
     for name, column in fields.items():
         if not any(column in _data(row.values) for row in records):
-            raise BadInput(f"{path}: has no column {column!r}", f"--field {name}=… names one that it has")
-    return [
-        vote for row in records for said in _statements(row, fields) for vote in _votes(row, said, values)
-    ]
+            known = ", ".join(_data(records[0].values))
+            raise BadInput(f"{path}: has no column {column!r} for {name}", f"its columns: {known}")
+    found = []
+    for row in records:
+        try:
+            found += [vote for said in _statements(row, fields) for vote in _votes(row, said, values)]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise BadInput(f"{path}:{row.line}: has not the shape that its keys promise: {error}") from error
+    return found
 
 
 def _data(record: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -151,6 +157,14 @@ def _statements(row: FileRecord, fields: Mapping[str, str]) -> Iterator[dict[str
             base[name] = value
             if column == "preference":
                 base["ties"] = ("0", "1.5")  # AlpacaFarm's
+    if "model_b" in base or "response_b" in base:
+        # A winner that is null is a failed verdict.
+        nulls = {
+            name
+            for name in _WINNERS
+            if any(each in _data(record) for each in (fields.get(name), *COLUMNS[name]))
+        }
+        base = dict.fromkeys(nulls, "") | base
     base["asked"] = _asked(row, fields)
     if "rating" in fields and "criterion" not in base:
         base["criterion"] = fields["rating"]
@@ -259,8 +273,10 @@ def _votes(row: FileRecord, said: dict[str, Any], values: Mapping[str, str]) -> 
         "place": said.get("place"),
     }
     pair = [Answer(_text(said.get(f"model_{side}")), _turns(said.get(f"response_{side}"))) for side in "ab"]
-    orders = [name for name in ("winner", "winner_ab", "winner_ba") if name in said]
-    if orders:
+    orders = [name for name in _WINNERS if name in said]
+    given = [name for name in _OF_ONE if said.get(name) not in (None, "", [])]
+    # Beside one answer, a `label` is no winner.
+    if orders and (pair[1] != Answer(None) or not given):
         words = {**dict.fromkeys(said.get("ties", ()), "tie"), **values}
         told = {name: _preference(row, name, said[name], pair, words) for name in orders}
         first = told.get("winner", told.get("winner_ab"))
@@ -270,7 +286,6 @@ def _votes(row: FileRecord, said: dict[str, Any], values: Mapping[str, str]) -> 
                    swapped=told.get("winner_ba"), **shared)  # fmt: skip
         return
     one = Answer(_text(said.get("model")), _turns(said.get("response")))
-    given = [name for name in _OF_ONE if said.get(name) not in (None, "", [])]
     if not given:
         known = ", ".join(("winner", "winner_ab", *_OF_ONE))
         raise BadInput(

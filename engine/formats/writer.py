@@ -296,7 +296,6 @@ class Writer:
                 if any(value is not None for value in found)
             ]
         )
-
         for (judge, candidate, baseline), matches in groups.items():
             if baseline in self._imported.baselines:
                 others = [own for sides, own in groups.items() if (sides[0], sides[2]) == (judge, baseline)]

@@ -27,9 +27,12 @@ from engine.servers.wire import Reply
 
 T = TypeVar("T")
 
+FIRST = 8  # questions by which it is seen whether the model's written answers can be read
 READ_AHEAD = 64  # questions under way together: enough to fill the slots of a large card
 # Where the deciding part of an answer begins, in the forms that judges answer in.
 _DECIDES = re.compile(r'(?:"?(?:winner|score)"?\s*:\s*"?|\[\s*RESULT\s*\][\s:*(]*|\[\[)', re.IGNORECASE)
+# An answer that is nothing but the verdict, for a winner and for a score.
+_SHORTEST = ('{{"winner": "{}"}}', '{{"score": {}}}')
 
 
 @dataclass(slots=True)
@@ -50,6 +53,8 @@ class LocalAsker:
 
     Where a question has `choices`, the probability of each at the place where the answer decides is worked
     out as well, so that a small model gives a graded and reproducible verdict (G-Eval, Liu et al. 2023).
+    With `answer = "tokens"`, and where most of the first written answers cannot be read, the model writes
+    nothing: its verdict is the likeliest choice.
     """
 
     is_language_model = True
@@ -60,6 +65,8 @@ class LocalAsker:
         self._base = LocalBase(str(spec.local), dtype=spec.dtype, device=spec.device)
         model = plan.Model.model_construct(name=spec.name, role="baseline", path=str(spec.local))
         self._model: LocalModel = self._base.generator(model)
+        self._by_tokens = spec.answer == "tokens"
+        self._open = spec.answer is None and spec.format == "chat"
 
     def describe(self) -> dict[str, Any]:
         """The inputs that decide the answers: the model's path, content hash, dtype and settings."""
@@ -75,10 +82,10 @@ class LocalAsker:
     def ask(self, questions: Iterable[Question[T]]) -> Generator[Answered[T], None, None]:
         """Answers as they finish, of a bounded number of questions at a time."""
         source = iter(questions)
-        while portion := list(itertools.islice(source, READ_AHEAD)):
+        while portion := list(itertools.islice(source, FIRST if self._open else READ_AHEAD)):
             waiting: dict[str, _Asked] = {}
             for question in portion:
-                key = judgment_key(self._model.fingerprint, self._settings(), question.choices, question.key)
+                key = self._key(question)
                 known = self._cache.get(key) if self._cache else None
                 if known is not None and question.problem(known) is None:
                     yield Answered(question, known, None, cached=True)
@@ -86,7 +93,32 @@ class LocalAsker:
                     waiting[key].questions.append(question)
                 else:
                     waiting[key] = _Asked(key, [question], self._example(key, question.messages))
-            yield from self._answers(list(waiting.values()))
+            yield from self._decided(list(waiting.values()))
+
+    def _decided(self, asked: Sequence[_Asked]) -> Generator[Answered[Any], None, None]:
+        if self._open and asked:
+            written = list(self._answers(asked))
+            self._open = False
+            unread = sum(answer.failure is not None for answer in written)
+            self._by_tokens = 2 * unread > len(written) and all(map(_shortest, asked))
+            if not self._by_tokens:
+                yield from written
+                return
+            asked = [replace(item, key=self._key(item.first)) for item in asked]
+        yield from self._scored(asked) if self._by_tokens else self._answers(asked)
+
+    def _scored(self, asked: Sequence[_Asked]) -> Generator[Answered[Any], None, None]:
+        """The likeliest choice of each question, without a written answer."""
+        forms = [_shortest(item) for item in asked]
+        drafts = [
+            (item, Reply(form.format(item.first.choices[0]) if form else "", "stop", None, 0, None, 0.0))
+            for item, form in zip(asked, forms, strict=True)
+        ]
+        for (item, draft), form, choices in zip(drafts, forms, self._weigh(drafts), strict=True):
+            said = form.format(max(choices, key=choices.__getitem__)) if choices else ""
+            reply = replace(draft, text=said, model=str(self._spec.local), choices=choices)
+            failure = None if choices else "the tokens of its verdict could not be scored"
+            yield from self._give(item, reply, failure)
 
     def _answers(self, asked: Sequence[_Asked]) -> Generator[Answered[Any], None, None]:
         """Everything asked once, and what could not be read up to RE_ASKS times more."""
@@ -135,6 +167,11 @@ class LocalAsker:
 
     def _weighed(self, readable: Sequence[tuple[_Asked, Reply]]) -> Generator[Answered[Any], None, None]:
         """Gives answers that could be read, with the probabilities of what they could have said instead."""
+        for (item, reply), choices in zip(readable, self._weigh(readable), strict=True):
+            yield from self._give(item, replace(reply, choices=choices), None)
+
+    def _weigh(self, readable: Sequence[tuple[_Asked, Reply]]) -> list[dict[str, float] | None]:
+        """The probabilities of the choices of each, where they are known."""
         continuations: list[Text] = []
         places: list[tuple[int, str]] = []
         for place, (item, reply) in enumerate(readable):
@@ -153,9 +190,9 @@ class LocalAsker:
                 place, choice = places[index]
                 if nll is not None:
                     nlls.setdefault(place, {})[choice] = nll[0]
-        for place, (item, reply) in enumerate(readable):
-            choices = _normalised(nlls.get(place, {}), item.first.choices)
-            yield from self._give(item, replace(reply, choices=choices), None)
+        return [
+            _normalised(nlls.get(place, {}), item.first.choices) for place, (item, _) in enumerate(readable)
+        ]
 
     def _continuations(self, item: _Asked, reply: Reply) -> list[tuple[str, Text]]:
         """The prompt, the answer up to where it decides, and each thing that it could go on with."""
@@ -195,12 +232,24 @@ class LocalAsker:
             query = "\n\n".join(message["content"] for message in messages)
         return Example(key, query, tuple(messages))
 
+    def _key(self, question: Question[Any]) -> str:
+        return judgment_key(self._model.fingerprint, self._settings(), question.choices, question.key)
+
     def _settings(self) -> dict[str, Any]:
         spec = self._spec
         return {
             "temperature": spec.temperature, "seed": spec.seed, "max_tokens": spec.max_tokens,
-            "dtype": self._base.dtype,
+            "dtype": self._base.dtype, **({"answer": "tokens"} if self._by_tokens else {}),
         }  # fmt: skip
+
+
+def _shortest(item: _Asked) -> str:
+    """The form of an answer that is nothing but the verdict; "" where the question has no single one."""
+    question = item.first
+    for form in _SHORTEST if question.choices else ():
+        if question.problem(Reply(form.format(question.choices[0]), "stop", None, 0, None, 0.0)) is None:
+            return form
+    return ""
 
 
 def _shared(written: Sequence[list[int]]) -> int:

@@ -22,6 +22,7 @@ _JUDGE_ONLY_WITH = {
     "retries": "server",
     "dtype": "local",
     "device": "local",
+    "answer": "local",
 }
 _NOT_EMBEDDED = ("model", "api_key_env", "rubric", "prompt", "format", "scale", "repeat", "dtype", "device")
 _ONE_KIND = {
@@ -86,6 +87,13 @@ def _language_model(judge: Mapping[str, Any]) -> Iterator[Found]:
             yield (key,), f'does not apply to kind = "{kind}"; it belongs with "{only}"'
     if "scale" in judge and "rubric" in judge:
         yield ("scale",), "does not apply with rubric, whose criteria have scales of their own"
+    if judge.get("answer") == "tokens" and (
+        judge.get("format", "chat") != "chat" or (kind == "pointwise" and "rubric" in judge)
+    ):
+        yield (
+            ("answer",),
+            '"tokens" needs format = "chat" and a single verdict: a winner, or a score without rubric',
+        )
     yield from _format(judge, kind)
 
 

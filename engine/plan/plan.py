@@ -80,7 +80,9 @@ class Judge(Table):
     is certain. `format`: what kind of
     model is asked ("chat": any that follows instructions). `constant_probe`: on how many examples a constant
     answer is judged as a candidate, to see whether the judge is fooled. `batch`: by the provider's batch
-    API, at half the price and within a day (without the cache: as usual).
+    API, at half the price and within a day (without the cache: as usual). `answer`: whether a local chat
+    model writes its verdict or is scored by the verdict's tokens (None: written, unless its first answers
+    cannot be read).
     """
 
     name: Name
@@ -94,6 +96,7 @@ class Judge(Table):
     rubric: Annotated[Path | str, BeforeValidator(_rubric)] | None = None
     prompt: FileOrFolder | None = None
     use_references: Flag = True
+    answer: Literal["written", "tokens"] | None = None
     sample: Count | None = None
     max_calls: Count | None = None
     repeat: Annotated[int, Field(strict=True, ge=1, le=20)] = 1
@@ -535,6 +538,16 @@ def _measured(plan: "Plan") -> list[str]:
     return names
 
 
+class Reviewing(Table):
+    """What people who label need: a text of `guidelines`, and `qualification`: pairs with known answers.
+
+    The items are labels of pairs in a form that `assay import labels` reads.
+    """
+
+    guidelines: File | None = None
+    qualification: File | None = None
+
+
 class Plan(Table):
     """A plan, with its text, the folder that its paths are relative to, and its file's name."""
 
@@ -547,6 +560,7 @@ class Plan(Table):
     judging: Judging = Judging()
     benchmarks: Benchmarks | None = None
     gates: Gates = Gates()
+    review: Reviewing = Reviewing()
     sweep: Sweep = Sweep()
     compute: Compute = Compute()
     text: str = ""
@@ -596,6 +610,7 @@ _TABLES: Mapping[str, frozenset[str]] = {
     "judging": _keys(Judging),
     "benchmarks": _keys(Benchmarks),
     "gates": _keys(Gates),
+    "review": _keys(Reviewing),
     "sweep": _keys(Sweep),
     "compute": _keys(Compute),
 }

@@ -57,41 +57,53 @@ def bootstrap_interval(
 
 
 def of_mean(
-    values: Array, ends: Ends, seed: int, resamples: int, level: float = LEVEL, few: int = FEW
+    values: Array,
+    ends: Ends,
+    seed: int,
+    resamples: int,
+    level: float = LEVEL,
+    few: int = FEW,
+    unseen: float = 0.5,
 ) -> tuple[float | None, float | None] | None:
     """The interval of a mean of values that are not all equal; None where percentiles of resamples are right.
 
-    Of fewer than MANY values: by half a value unseen at either end of the range where there are fewer than
-    `few`, or many are equal. Else studentised, unless they repeat.
+    Of fewer than MANY values: with so much of a value `unseen` at either end of the range where there are
+    fewer than `few`, or many are equal. Else studentised, unless they repeat.
     """
     n = len(values)
     most_alike = int(np.unique(values, return_counts=True)[1].max())
     least, most = ends
     if n < MANY and least is not None and most is not None and (n < few or most_alike >= max(2, HEAP * n)):
-        return half_unseen(values, least, most, seed, resamples, level)
+        return with_unseen(values, least, most, unseen, seed, resamples, level)
     if n < FEW or (n < ENOUGH and most_alike <= max(1, n // 10)):
         return studentised(values, seed, resamples, level)
     return None
 
 
-def half_unseen(
-    values: Array, least: float, most: float, seed: int, resamples: int = RESAMPLES, level: float = LEVEL
+def with_unseen(
+    values: Array,
+    least: float,
+    most: float,
+    unseen: float,
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
 ) -> tuple[float | None, float | None]:
     """The interval of a mean of few or heaped values between two ends.
 
     Gaffke's bounds (2005; Learned-Miller & Thomas 2020) weigh the values as the Bayesian bootstrap does,
-    with one more at the end. They hold for every distribution and cover 98 to 99 %; half a value there
-    covers 94 to 99 %, as Jeffreys' interval does beside Clopper and Pearson's.
+    with one more at the end. They hold for every distribution and cover 98 to 99 %. Half a value there, as
+    Jeffreys' interval has beside Clopper and Pearson's, covers 94 to 99 %.
     """
-    weights = _weights(len(values), seed, resamples)
-    seen, unseen = weights[:, :-1] @ values, weights[:, -1]
-    return percentiles(seen + unseen * least, level)[0], percentiles(seen + unseen * most, level)[1]
+    weights = _weights(len(values), unseen, seed, resamples)
+    seen, rest = weights[:, :-1] @ values, weights[:, -1]
+    return percentiles(seen + rest * least, level)[0], percentiles(seen + rest * most, level)[1]
 
 
 @lru_cache(maxsize=4)
-def _weights(n: int, seed: int, resamples: int) -> Array:
-    """Shares of a whole, [resamples, n + 1], uniform but for the last, which is that of half a value."""
-    drawn = np.random.default_rng(seed).standard_gamma([1.0] * n + [0.5], (resamples, n + 1))
+def _weights(n: int, unseen: float, seed: int, resamples: int) -> Array:
+    """Shares of a whole, [resamples, n + 1], uniform but for the last, that of so much of a value."""
+    drawn = np.random.default_rng(seed).standard_gamma([1.0] * n + [unseen], (resamples, n + 1))
     shares: Array = drawn / drawn.sum(axis=1, keepdims=True)
     return shares
 

@@ -174,11 +174,11 @@ def of_difference(
     """The interval of a difference over n examples, from its standard error and the resampled `deltas`.
 
     `differences` are those of the examples, where it is a mean of them. However few they are, they seldom
-    fill what the ends allow; half a value unseen there counts only where many are equal.
+    fill what the ends allow: a quarter of one is counted there, and only where many are equal.
     """
     if error <= ROUNDING and (ends != OPEN or n < FEW):
         return of_equal(delta, n, ends)
-    found = None if differences is None else of_mean(differences, ends, seed, resamples, few=0)
+    found = None if differences is None else of_mean(differences, ends, seed, resamples, few=0, unseen=0.25)
     if found is not None:
         return found
     return of_few(delta, deltas, n) if n < FEW else percentiles(deltas, expanded(n))

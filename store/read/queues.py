@@ -136,6 +136,7 @@ class Known:
     flagged: frozenset[int]  # that this person put aside for later
     people: dict[int, frozenset[str]]  # outcomes by example, of everybody
     sign: int  # 1 where more of the chosen measure is better, −1 where less is
+    middle: float | None = None  # between its wrong and its right values; None where it has no range
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,15 @@ def _disputes(item: QueueItem, known: Known) -> int:
     return (item.consistent == 0) + _against_measure(item, known) + _against_people(item, known)
 
 
+def _flip(item: QueueItem, known: Known) -> int:
+    """−1: the baseline is right by the measure and the candidate wrong; 1: the other way round; else 0."""
+    if item.value is None or item.difference is None or known.middle is None:
+        return 0
+    middle, before = known.middle, item.value - item.difference
+    ours, theirs = (known.sign * (value - middle) >= 0 for value in (item.value, before))
+    return ours - theirs
+
+
 QUEUES = {
     queue.name: queue
     for queue in (
@@ -190,6 +200,10 @@ QUEUES = {
         Queue(
             "disagreements", "d", "the judge's two orders disagree",
             lambda item, known: item.consistent == 0, disputed_first=True,
+        ),
+        Queue(
+            "flips", "o", "right or wrong by the measure has changed, lost ones first",
+            lambda item, known: _flip(item, known) != 0,
         ),
         Queue("metric", "m", "judge against measure, the widest apart first", _against_measure),
         Queue("human", "h", "judge against people", _against_people, disputed_first=True),
@@ -218,7 +232,9 @@ def chosen(items: Sequence[QueueItem], name: str, known: Known) -> list[QueueIte
     if name == "lowest":
         held.sort(key=lambda item: known.sign * (item.value or 0.0))
         return held[: math.ceil(len(held) * _LOWEST_SHARE)]
-    if name == "metric":
+    if name == "flips":
+        held.sort(key=lambda item: _flip(item, known))
+    elif name == "metric":
         held.sort(key=lambda item: -abs(item.difference or 0.0))
     elif queue.disputed_first:
         held.sort(key=lambda item: -_disputes(item, known))
@@ -291,6 +307,7 @@ def known_of(
     person: str,
     *,
     lower_is_better: bool = False,
+    middle: float | None = None,
 ) -> Known:
     outcomes = _outcomes(connection, run_id, candidate_id, baseline_id)
     people: dict[int, set[str]] = {}
@@ -309,6 +326,7 @@ def known_of(
         frozenset(row[0] for row in flags),
         {example: frozenset(said) for example, said in people.items()},
         -1 if lower_is_better else 1,
+        middle,
     )
 
 

@@ -212,3 +212,35 @@ def test_a_crowd_labels_pairs_whose_models_and_order_are_hidden(
     rows = connection.execute("SELECT value, left_id, right_id, blind FROM annotation").fetchall()
     preferred = {row[1] if row[0] == "left" else row[2] for row in rows}
     assert preferred == set(models.values()) - {models["base"]} and {row[3] for row in rows} == {1}
+
+
+def test_items_with_a_known_answer_show_who_reads_the_guidelines(
+    assay: Assay, store: Path, say: Say, tmp_path: Path
+) -> None:
+    known = tmp_path / "known.jsonl"
+    connection = database.connect(store)
+    ids = [row[0] for row in connection.execute("SELECT example FROM example ORDER BY id LIMIT 4")]
+    winners = ["tuned", "base", "tie", "tuned"]
+    rows = [
+        {"id": key, "model_a": "base", "model_b": "tuned", "winner": winner}
+        for key, winner in zip(ids, winners, strict=True)
+    ]
+    known.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    set_plan(store, f'[review]\nqualification = "{known}"\n')
+    say(0, "preference", "right")  # the left one is base
+    say(1, "preference", "left")
+    say(2, "preference", "right")
+    say(0, "preference", "left", "bob")
+    say(7, "preference", "left", "bob")
+    found = assay("agreement", "1", "--store", store, "--json").json["qualification"]
+    assert [(one["annotator"], one["right"], one["n"], one["wrong"]) for one in found] == [
+        ("ann", 2, 3, [ids[2]]),
+        ("bob", 0, 1, [ids[0]]),
+    ]
+    shown = assay("agreement", "1", "--store", store).out
+    assert "Items with a known answer" in shown and "2 of 3" in shown
+    known.write_text('{"id": "nowhere", "model_a": "base", "model_b": "tuned", "winner": "tuned"}\n')
+    told = assay("agreement", "1", "--store", store)
+    assert told.code == 2 and "no known answer of run 1: the run has no such example" in " ".join(
+        told.err.split()
+    )

@@ -24,6 +24,7 @@ from store.read import history
 from tests.e2e.conftest import ROOT, reader
 from tests.judges.scripted import Answer, Json, JudgeServer, says
 from tests.tui.history import HOSTILE, build
+from tests.tui.terminal import terminal as in_pty
 
 pytestmark = [
     pytest.mark.e2e,
@@ -397,3 +398,50 @@ def test_nothing_but_ascii_reaches_a_terminal_that_has_nothing_else(
     written = record.read_bytes()
     assert b"Help" in written
     assert written.isascii()
+
+
+SCRIPTS = [
+    "नमस्ते! आपका पार्सल कल पहुँचेगा, कृपया प्रतीक्षा कीजिए।",
+    "สวัสดีค่ะ น้ำหนักพัสดุของคุณถูกต้อง กรุณารอสักครู่",
+    "مرحبًا، سَيَصِلُ الطَّرْدُ غدًا",
+    "שָׁלוֹם, הַחֲבִילָה תַּגִּיעַ מָחָר",
+    "包裹明天到，请稍等。谢谢！",
+    "소포는 내일 도착합니다. 한글",
+    "お荷物は明日届きます。ｶﾞﾊﾟ",
+    "வணக்கம், உங்கள் பொதி நாளை வரும்",
+    "მოგესალმებით, ვაშა Z̷̢̛a̵͝l̸͘g̶͠o̷͝ é",
+    "👩‍👩‍👧‍👦 👍🏽 🇩🇪 ❤️ ok ☎️ 🫠",
+]
+
+
+def test_no_script_leaves_something_of_itself_under_the_next(
+    tmux: Callable[..., Tmux], store: Path, tmp_path: Path
+) -> None:
+    """What a walk through the answers leaves on a terminal is what a fresh drawing puts there."""
+    own = Path(shutil.copytree(store, tmp_path / "store"))
+    with closing(sqlite3.connect(own / database.FILE)) as connection, connection:
+        for place, text in enumerate(SCRIPTS):
+            answer = "\n".join([text, f"{text} {text}", *SCRIPTS[: place + 1]])
+            example = "SELECT id FROM example WHERE position = ?"
+            connection.execute(
+                f"UPDATE response SET text = ? WHERE example_id = ({example})", (answer, place)
+            )
+            connection.execute(f"UPDATE example SET query = ? WHERE id = ({example})", (text, place))
+    picture = tmux(120, 36)
+
+    def shown(written: bytes) -> str:
+        (tmp_path / "bytes").write_bytes(written)
+        picture("respawn-pane", "-k", f"cat {tmp_path}/bytes; printf '\\033]2;all\\007'; read line")
+        wait_for(lambda: picture("display-message", "-p", "#{pane_title}") == "all\n", "the end of the bytes")
+        return picture.screen()
+
+    with in_pty(own, "review") as walked, in_pty(own, "review") as redrawn:
+        walk, modes = walked.until("1/12"), redrawn.until("1/12")
+        for _ in SCRIPTS[1:]:
+            walk += walked.press("j")
+            redrawn.press("j")
+            fresh, end = modes + redrawn.press("\x0c"), time.monotonic() + DEADLINE
+            while (left := shown(walk)) != (wanted := shown(fresh)) and time.monotonic() < end:
+                walk += walked.rest()
+                fresh += redrawn.rest()
+            assert left == wanted

@@ -50,6 +50,13 @@ def test_several_people_count_as_their_majority_and_a_draw_as_a_tie() -> None:
     assert found.between_people["all"].raw.value == pytest.approx(2 / 6)
 
 
+def test_of_a_crowd_only_those_are_compared_who_share_enough() -> None:
+    crowd = [HumanLabel("e0", f"p{place}", "win") for place in range(8)]
+    both = [HumanLabel(f"e{place}", name, "win") for place in range(1, 10) for name in ("p0", "p1")]
+    found = calibrate([*crowd, *both], {"e0": "win"})
+    assert set(found.between_people) == {"p0 and p1", "all"}
+
+
 def test_agreement_of_several_is_resampled_by_item() -> None:
     found = pairwise_agreement([["a", "a", "a"], ["a", "b", None], ["c", None, None]])
     assert (found.value, found.n) == (pytest.approx(3 / 4), 2)

@@ -109,6 +109,8 @@ def test_a_file_is_a_rubric_of_one_s_own(folder: Path) -> None:
         (LOCAL + 'model = "m"', "does not apply with local; it belongs with server"),
         (LOCAL + "concurrency = 3", "does not apply with local; it belongs with server"),
         (SERVED + 'dtype = "float16"', "does not apply with server; it belongs with local"),
+        (SERVED + 'answer = "tokens"', "does not apply with server; it belongs with local"),
+        (LOCAL + 'kind = "pointwise"\nrubric = "tone"\nanswer = "tokens"', '"tokens" needs format = "chat"'),
         ('[[judges]]\nname = "j"\nlocal = "./gone"', "no such folder"),
         (SERVED + 'scale = "1-5"', 'does not apply to kind = "pairwise"'),
         (SERVED + 'kind = "pointwise"\nstop_early = true', 'does not apply to kind = "pointwise"'),

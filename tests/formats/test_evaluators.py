@@ -58,7 +58,7 @@ SAMPLES = [
     _sample(1, 1, "4", {"match": "C", "grade": {"tone": 3, "style": float("nan")}}),
     _sample(1, 2, "5", {"match": "I", "grade": {"tone": 1, "style": 2}}),
     _sample(2, 1, "attachment://0", {"match": "P"}, attachments={"0": "a long answer"}),
-    _sample(3, 1, "", {}, error={"message": "the model's server failed"}),
+    _sample(3, 1, "", {}, error={"message": "the model's server failed"}, choices=["3", "4"]),
 ]
 
 
@@ -98,6 +98,7 @@ def test_inspect_logs_are_read_in_all_their_forms(tmp_path: Path, store: Path, f
     assert "the sample failed: the model's server failed" in _missing(store)
     assert _rows(store, "SELECT text FROM response ORDER BY id") == [("4",), ("a long answer",), ("",)]
     assert _rows(store, "SELECT text, sample FROM sample") == [("5", 1)]
+    assert _rows(store, "SELECT query FROM example WHERE example = '3'") == [("Question 3?\n\nA. 3\nB. 4",)]
     assert _rows(store, "SELECT name FROM model") == [("openai/m",)]
 
 
@@ -190,6 +191,7 @@ def test_helm_runs_of_two_models_are_read_together(tmp_path: Path, store: Path) 
     [
         ("inspect", "[]", "found.file: expected an object"),
         ("inspect", "{}", "is no log of Inspect: it has no key 'eval'"),
+        ("inspect", '{"eval": {}, "samples": [{"scores": 1}]}', "found.file: is not as inspect writes it"),
         ("deepeval", "{", "found.file: is not JSON"),
         ("deepeval", "{}", "holds no answers with scores of deepeval"),
         ("lighteval", "x", "is no file of lighteval's details"),

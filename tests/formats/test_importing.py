@@ -11,7 +11,7 @@ from engine.errors import BadInput
 from engine.formats.importing import import_run
 from engine.gates.checks import compare_runs
 from store import database
-from store.read import history, judging
+from store.read import history, judging, slices
 from tests.formats import files
 
 Rows = list[dict[str, object]]
@@ -167,6 +167,14 @@ def test_whole_conversations_have_the_verdict_of_the_last_turn(tmp_path: Path, s
         "SELECT e.example, v.outcome FROM verdict v JOIN example e ON e.id = v.example_id WHERE v.turn = 0",
     )
     assert {row["example"]: row["outcome"] for row in rows} == {"81": "tie", "101": "failed"}
+
+
+def test_slices_of_an_imported_run_show_both_models_values(tmp_path: Path, store: Path) -> None:
+    run = import_run("mt-bench", files.mt_bench(tmp_path / "mt_bench"), store)
+    scores = slices.slice_scores(history.attach(database.connect(store)), run)
+    found = {row.slice: row for row in slices.untested(scores, *files.MODELS)}
+    turn = found["turn 1"]
+    assert (turn.candidate_value, turn.baseline_value, turn.n, turn.standing) == (5.5, 5.5, 2, "not tested")
 
 
 def test_imported_pairs_have_the_audits_and_ranking_of_judged_ones(tmp_path: Path, store: Path) -> None:

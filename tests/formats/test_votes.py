@@ -81,7 +81,7 @@ def test_a_row_with_the_models_exchanged_is_the_other_order(tmp_path: Path, stor
 @pytest.mark.parametrize(
     ("winner", "outcome"),
     [("model_a", "win"), ("y", "loss"), (1, "win"), (2.0, "loss"), ("tie (bothbad)", "tie"), ("", "failed"),
-     ("left", "win"), ("better", "loss")],
+     ("left", "win"), ("better", "loss"), (None, "failed")],
 )  # fmt: skip
 def test_winners_are_named_in_many_ways(tmp_path: Path, store: Path, winner: object, outcome: str) -> None:
     path = _file(tmp_path, [_pair("1", winner, judge="gpt")])
@@ -97,6 +97,7 @@ def test_winners_are_named_in_many_ways(tmp_path: Path, store: Path, winner: obj
         ({"id": "1", "model_a": "x"}, r"said.jsonl:1: says nothing of an answer"),
         (_pair("1", "a") | {"model_b": "x"}, r"model_b: is 'x' like model_a"),
         (_pair("1", "a", turn="x"), r"turn: found 'x'"),
+        ({"data": {}, "annotations": ["?"]}, r"said.jsonl:1: has not the shape that its keys promise"),
     ],
 )
 def test_what_is_no_verdict_is_refused(
@@ -205,6 +206,10 @@ def test_who_labelled_must_be_known(tmp_path: Path, store: Path, run: int) -> No
     with pytest.raises(BadInput, match=r"said.jsonl:1: does not say who labelled"):
         _labels(path, store, run)
     assert _labels(path, store, run, annotator="ann").people == {"ann": 1}
+    judged = _file(tmp_path, [_pair("q0", "a", judge="gpt")])
+    with pytest.raises(BadInput, match="judge: 'gpt' is no person"):
+        _labels(judged, store, run)
+    assert _labels(judged, store, run, fields={"annotator": "judge"}).people == {"gpt": 1}
 
 
 def test_answers_are_found_by_their_text_where_no_model_is_named(
@@ -222,6 +227,9 @@ def test_fair_evals_lines_are_in_the_order_of_the_questions(tmp_path: Path, stor
     path.write_text("CHATGPT\nTIE\nVICUNA13B\n")
     _labels(path, store, run, annotator="ann", values={"CHATGPT": "x", "VICUNA13B": "y"})
     assert [said[3] for said in _said(store)] == ["left", "tie", "right"]
+    path.write_text("CHATGPT\nVICUNA13B\n")
+    with pytest.raises(BadInput, match="has 2 lines, but run 1 has 3 examples"):
+        _labels(path, store, run, annotator="ann")
 
 
 def test_label_studio_exports_are_read(tmp_path: Path, store: Path, run: int) -> None:
@@ -274,7 +282,7 @@ def test_users_thumbs_and_corrections_are_about_the_only_candidate(
     tmp_path: Path, store: Path, run: int
 ) -> None:
     records = [{"query": "Question 0?", "thumbs": "👎", "user": "u1", "correction": "Better."},
-               {"query": "Question 1?", "thumbs": True, "user": "u2"}]  # fmt: skip
+               {"query": "Question 1?", "thumbs": True, "user": "u2", "label": "sports"}]  # fmt: skip
     _labels(_file(tmp_path, records), store, run)
     assert _said(store) == [("q0", "u1", "thumbs", "down", "x"), ("q0", "u1", "correction", "Better.", "x"),
                             ("q1", "u2", "thumbs", "up", "x")]  # fmt: skip

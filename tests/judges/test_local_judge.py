@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine.data.example import Example
+from engine.decision.judges import about_judge
 from engine.errors import BadInput
 from engine.judges.asking import JudgmentCache
 from engine.judges.chat import PairwiseJudge, PointwiseJudge
@@ -13,6 +14,7 @@ from engine.judges.load import load_judge
 from engine.plan.plan import Judge
 from store import database, records
 from store.read import history
+from store.read.judging import judging
 from store.read.live import judge_speeds
 from tests.engine.runs import carry_out, queue, recorded_plan
 from tests.judges.local_model import END, START, make_judge
@@ -72,6 +74,46 @@ def test_an_answer_of_which_not_every_choice_can_be_weighed_keeps_the_score_that
     )
     assert rating.failure is None
     assert rating.score is not None and 1 <= rating.score <= 5
+
+
+# It rambles when it writes; asked for nothing but the verdict, it prefers what stands first.
+RAMBLING = {
+    START: {"Perhaps": 1.0},
+    '{"winner":': {'"A"': 0.6, '"B"': 0.3, '"tie"': 0.1},
+    '{"score":': {"1}": 0.1, "2}": 0.1, "3}": 0.1, "4}": 0.2, "5}": 0.5},
+}
+
+
+@pytest.mark.parametrize("answer", [None, "tokens"])
+def test_a_chat_model_whose_answers_cannot_be_read_is_scored_by_its_verdicts_tokens(
+    tmp_path: Path, answer: str | None
+) -> None:
+    folder = make_judge(tmp_path / "judge", RAMBLING)
+    judge = load_judge(_judge(folder, kind="pairwise", max_tokens=8, answer=answer), None)
+    assert isinstance(judge, PairwiseJudge)
+    pairs = [Pair(_example(str(place)), "lora", "one", "base", "another") for place in range(10)]
+    found = list(judge.judge(Call(pair, "candidate_first") for pair in pairs))
+    assert [one.winner for one in found] == ["candidate"] * 10
+    assert {one.raw for one in found} == {'{"winner": "A"}'}
+    assert found[-1].confidence == pytest.approx(0.6, abs=1e-4)
+    assert judge.describe()["settings"]["answer"] == "tokens"
+
+
+def test_a_score_by_tokens_is_the_expected_one(tmp_path: Path) -> None:
+    folder = make_judge(tmp_path / "judge", RAMBLING)
+    (rating,) = _rated(
+        _judge(folder, kind="pointwise", scale="1-5", answer="tokens"), ["An answer."], tmp_path / "cache"
+    )
+    assert rating.score == pytest.approx(0.1 + 0.2 + 0.3 + 0.8 + 2.5, abs=1e-4)
+    assert rating.confidence == pytest.approx(0.5, abs=1e-4)
+
+
+def test_where_answers_are_to_be_written_what_cannot_be_read_fails(tmp_path: Path) -> None:
+    folder = make_judge(tmp_path / "judge", RAMBLING)
+    judge = load_judge(_judge(folder, kind="pairwise", max_tokens=8, answer="written"), None)
+    assert isinstance(judge, PairwiseJudge)
+    (one,) = judge.judge([Call(Pair(_example(), "lora", "one", "base", "another"), "candidate_first")])
+    assert one.winner is None and one.failure
 
 
 @pytest.mark.parametrize(("kind", "transitions"), [("prometheus", RELATIVE), ("chat", CHAT)])
@@ -177,7 +219,18 @@ format = "prometheus"
     (judge,) = run.rows(records.StoredJudge, run_id=run.run_id)
     assert judge.is_language_model and (judge.details or {})["fingerprint"]
     (pace,) = judge_speeds(history.attach(database.connect(tmp_path / "store")))
-    assert (pace.answers, (pace.details or {})["model"]) == (
-        6,
-        str(tmp_path / "judge"),
-    )  # equal texts: one question
+    assert (pace.answers, (pace.details or {})["model"]) == (12, str(tmp_path / "judge"))
+
+
+def test_a_run_says_that_its_judge_is_scored_by_tokens(tmp_path: Path) -> None:
+    make_judge(tmp_path / "judge", RAMBLING)
+    rest = '[metrics]\nuse = ["length"]\n[[judges]]\nname = "small"\nlocal = "judge"\nmax_tokens = 8'
+    examples = [{"id": "e", "query": "Question?"}]
+    plan = recorded_plan(tmp_path, examples, {"base": {"e": "One."}, "tuned": {"e": "Two."}}, rest)
+    run = carry_out(tmp_path / "store", queue(tmp_path / "store", plan))
+    (rate,) = run.rows(records.StoredWinRate, turn=0)
+    assert (rate.ties, rate.failed) == (1, 0)
+    found = judging(history.attach(database.connect(tmp_path / "store")), run.run_id)
+    assert any("by their tokens" in said.text for said in about_judge(found, found.judges[0]))
+    (event,) = (row.message for row in run.rows(records.Event, run_id=run.run_id) if row.phase == "judge")
+    assert event.startswith("small: its first written answers could not be read")

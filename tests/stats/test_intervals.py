@@ -6,7 +6,7 @@ from scipy import stats
 
 from engine.metrics.metric import mean
 from engine.stats import resampling
-from engine.stats.intervals import Interval, bootstrap_interval, expanded, half_unseen, wilson
+from engine.stats.intervals import Interval, bootstrap_interval, expanded, wilson, with_unseen
 
 
 def parts(values: list[float]) -> resampling.Array:
@@ -132,7 +132,7 @@ def test_few_values_of_an_open_range_have_at_least_students_interval_at_98_perce
 
 def test_between_two_ends_few_values_leave_room_for_half_a_value_unseen() -> None:
     """At zeros and ones alone that is Jeffreys' interval of a share."""
-    low, high = half_unseen(np.array([0.0, 0.0, 0.0, 1.0, 1.0]), 0.0, 1.0, 0, 100_000)
+    low, high = with_unseen(np.array([0.0, 0.0, 0.0, 1.0, 1.0]), 0.0, 1.0, 0.5, 0, 100_000)
     assert low == pytest.approx(stats.beta.ppf(0.025, 2, 3.5), abs=0.005)
     assert high == pytest.approx(stats.beta.ppf(0.975, 2.5, 3), abs=0.005)
 

@@ -29,8 +29,9 @@ class Terminal:
     def __init__(self, store: Path, screen: str, columns: int = 120, lines: int = 36) -> None:
         self.pid, self.master = pty.fork()
         if self.pid == 0:
-            os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
-            os.execv(sys.executable, [sys.executable, "-c", RUN, str(store), screen])
+            # Not `os.execv`: readline has put its own COLUMNS and LINES where that would take them from.
+            known = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+            os.execve(sys.executable, [sys.executable, "-c", RUN, str(store), screen], known)
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def send(self, keys: str) -> None:

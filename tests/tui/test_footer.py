@@ -32,13 +32,13 @@ async def test_a_question_keeps_its_label_when_what_was_said_before_it_ends(
         earlier = footer._end
         assert earlier is not None
         await ui.press("slash")
-        assert "Filter" in ui.text and "this is said" not in ui.text
+        assert "filter  enter save" in ui.text and "this is said" not in ui.text
         assert earlier._task is None or earlier._task.cancelling() or earlier._task.done()
         ui.screen.say("meanwhile")
         await ui.settled()
         assert "meanwhile" in ui.text
         footer._said_enough()
         await ui.settled()
-        assert "Filter" in ui.text and "enter open" not in ui.text
+        assert "filter  enter save" in ui.text and "enter open" not in ui.text
         await ui.press("escape")
         assert "enter open" in bottom(ui.app)

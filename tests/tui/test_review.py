@@ -9,7 +9,8 @@ from textual.events import Key
 from textual.pilot import Pilot
 
 from store import database
-from store.read import answers, history, queues
+from store.read import answers, evidence, history, queues
+from store.reviewing import annotate, make_tag
 from tests.tui.driver import driven, opened
 from tests.tui.history import NOW
 from tests.tui.terminal import terminal
@@ -282,3 +283,36 @@ def test_how_it_looks(own_store: Path, settled: Settled, snap_compare: Any, size
         await settled(pilot)
 
     assert snap_compare(review(own_store), terminal_size=size, run_before=before)
+
+
+async def test_g_shows_the_plan_s_guidelines_with_answers_that_were_tagged_and_rated(
+    own_store: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "guidelines.md").write_text(f"# What is right\n\nNever promise {HOSTILE_TAG}.")
+    connection = database.connect(own_store)
+    connection.execute(
+        "UPDATE run SET plan = ?, plan_folder = ? WHERE id = 2",
+        ('[review]\nguidelines = "guidelines.md"\n', str(tmp_path)),
+    )
+    app = review(own_store)
+    async with driven(app, (120, 40)) as ui:
+        candidate = ui.screen._review.candidate.id
+        for example, tag, grade in zip(answers_of(own_store), ("vague", "vague"), ("1", "5"), strict=True):
+            annotate(connection, 2, example, "tag", make_tag(connection, tag, "ann"), left_id=candidate,
+                     annotator="ann")  # fmt: skip
+            annotate(connection, 2, example, "rating", grade, left_id=candidate, criterion="tone",
+                     annotator="ann")  # fmt: skip
+        await ui.press("g")
+        assert f"Never promise {HOSTILE_TAG}." in ui.text
+        assert "Examples of the tags" in ui.text and ui.text.count("vague  t-0") == 2
+        assert "tone 1  t-0" in ui.text and "tone 5  t-0" in ui.text
+        await ui.press("escape")
+        assert isinstance(ui.screen, ReviewScreen)
+
+
+def answers_of(store: Path) -> list[int]:
+    """Two examples that were answered."""
+    connection = history.attach(database.connect(store))
+    found = [row.id for row in evidence.run_examples(connection, 2)][:2]
+    connection.close()
+    return found

@@ -335,6 +335,22 @@ def test_the_judge_against_measure_and_against_people() -> None:
     assert held("wins") == [1, 3]
 
 
+def test_flips_are_what_crossed_the_middle_of_the_measure_lost_ones_first() -> None:
+    def item(n: int, value: float | None, before: float | None) -> queues.QueueItem:
+        moved = None if value is None or before is None else value - before
+        return queues.QueueItem(n, n, f"e{n}", None, "", None, None, 0, value, moved, False)
+
+    items = [item(1, 1.0, 0.0), item(2, 0.0, 1.0), item(3, 1.0, 0.5), item(4, 0.3, 0.2), item(5, None, 1.0)]
+
+    def flips(sign: int, middle: float | None) -> list[int]:
+        known = queues.Known(1, 0, frozenset(), frozenset(), {}, sign, middle)
+        return [each.example_id for each in queues.chosen(items, "flips", known)]
+
+    assert flips(1, 0.5) == [2, 1]
+    assert flips(-1, 0.5) == [1, 3, 2], "where less is better, what stands in the middle is right"
+    assert flips(1, None) == [], "a measure without a range is right or wrong nowhere"
+
+
 # The editor
 
 

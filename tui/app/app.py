@@ -241,11 +241,17 @@ class AssayApp(App[int], inherit_bindings=False):
 
     def action_mouse(self) -> None:
         self._mouse = not self._mouse
-        if isinstance(self._driver, _Mouse):
+        if isinstance(self._driver, _Terminal):
             self._driver.report_mouse(self._mouse)
         if self.front is not None:
             said = "on; M gives selecting back to the terminal" if self._mouse else "off"
             self.front.say(f"mouse reporting is {said}")
+
+    def action_redraw(self) -> None:
+        """Draws the whole screen anew, over whatever another program or a wrong count left on it."""
+        if isinstance(self._driver, _Terminal):
+            self._driver.redraw()
+        self.screen.refresh()
 
     def action_theme(self) -> None:
         """The next theme, until the app is left."""
@@ -271,9 +277,10 @@ class AssayApp(App[int], inherit_bindings=False):
 
 
 @runtime_checkable
-class _Mouse(Protocol):
-    """A driver whose mouse reporting can be switched."""
+class _Terminal(Protocol):
+    """A driver that writes to a terminal; tests have another."""
 
+    def redraw(self) -> None: ...
     def report_mouse(self, on: bool) -> None: ...
 
 

@@ -3,6 +3,10 @@
 Opening a screen makes Textual draw it three to five times (laid out, styled, focused, filled), whole and
 mostly the same. Each drawing is a row of pieces that begin with an absolute cursor position, so one that
 equals the last one written to its line, at the same column, can be left out.
+
+Terminals disagree on how many cells combining, joined and wide characters take. A piece that has such is
+written on blanks, and what follows a gap goes to its own column: so nothing older shows through, and columns
+stand in line however the terminal counts.
 """
 
 import base64
@@ -17,6 +21,8 @@ from types import FrameType
 
 from rich.cells import cell_len
 from textual.drivers.linux_driver import LinuxDriver
+
+from tui.text.gate import is_width_in_doubt
 
 MOST_BYTES = 74_000  # of base64: more, and terminals drop all of it
 TMUX_SECONDS = 2.0
@@ -83,6 +89,20 @@ def _ascii(character: str) -> str:
 
 
 _PLACE = re.compile(r"\x1b\[(\d+);(\d+)H")
+_STYLE_OR_GAP = re.compile(r"(\x1b\[[\d;]*m| {2,})")
+
+
+def _on_blanks(column: int, drawn: str) -> str:
+    """A piece for `column` that looks the same on every terminal: blanks first, each gap's end placed."""
+    if not is_width_in_doubt(drawn):
+        return drawn
+    pieces, cells = [], 0
+    for part in _STYLE_OR_GAP.split(drawn):
+        cells += 0 if part.startswith("\x1b") else cell_len(part)
+        pieces.append(f"{part}\x1b[{column + cells}G" if part.startswith("  ") else part)
+    # Behind the first style, so that the blanks take its background.
+    pieces.insert(2 if drawn.startswith("\x1b") else 0, f"\x1b[{cells}X")
+    return "".join(pieces)
 
 
 class ThriftyDriver(LinuxDriver):
@@ -125,6 +145,11 @@ class ThriftyDriver(LinuxDriver):
         if needed := self._needed(data):
             super().write(needed)
 
+    def redraw(self) -> None:
+        """Clears the screen, so that all that is drawn next is written."""
+        self._last.clear()
+        super().write("\x1b[2J")
+
     def report_mouse(self, on: bool) -> None:
         """Has the terminal report its mouse, or keep it for its own selecting."""
         if on:
@@ -154,7 +179,7 @@ class ThriftyDriver(LinuxDriver):
                 kept.append(f"\x1b[{row};{column}H")
             elif self._last.get(row) != (column, drawn):
                 self._last[row] = (column, drawn)
-                kept.append(f"\x1b[{row};{column}H{drawn}")
+                kept.append(f"\x1b[{row};{column}H{_on_blanks(int(column), drawn)}")
         return "".join(kept)
 
 

@@ -14,7 +14,8 @@ from tui.text.output import Column, out, paragraph, print_json, print_table
 
 if TYPE_CHECKING:
     from engine.formats.annotated import Written
-from collections.abc import Mapping
+    from engine.formats.importing import Qualified
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ def agreement(
     as_json: Json = False,
 ) -> int:
     """Report how far a run's judges agree with people, and correct their win rates by it."""
+    from engine.formats.importing import qualified
     from engine.gates.judges import KIND, agreement_of
     from store.read import history
     from store.reviewing import raise_alerts
@@ -51,12 +53,15 @@ def agreement(
     with opened(store_folder(context, store)) as connection:
         run_id = history.find_run(connection, run)
         found = agreement_of(connection, run_id, judge)
+        known = qualified(connection, run_id)
         if judge is None and not keep_alerts:
             raise_alerts(connection, run_id, KIND, [asdict(alert) for alert in found.alerts])
         if as_json:
-            print_json(agreement_values(run_id, found) | {"own": _own_values(connection, run_id)})
+            own = {"own": _own_values(connection, run_id), "qualification": [asdict(one) for one in known]}
+            print_json(agreement_values(run_id, found) | own)
         else:
             _print(run_id, found)
+            _print_qualified(known)
     return 1 if any(alert.severity == "critical" for alert in found.alerts) else 0
 
 
@@ -192,6 +197,24 @@ def _print_criteria(judge: str, items: list["CriterionAgreement"]) -> None:
         for item in items
     ]
     print_table(columns, rows)
+
+
+def _print_qualified(known: Sequence["Qualified"]) -> None:
+    if known:
+        heading("Items with a known answer")
+        columns = [Column("annotator"), Column("right", True), Column("share [95%]", True), Column("wrong")]
+        print_table(
+            columns,
+            [
+                [
+                    one.annotator,
+                    f"{one.right:,} of {one.n:,}",
+                    _share(one.right / one.n, one.low, one.high),
+                    ", ".join(one.wrong),
+                ]
+                for one in known
+            ],
+        )
 
 
 def _own_values(connection: Connection, run_id: int) -> list[dict[str, Any]]:

@@ -158,6 +158,12 @@ def misread(criteria: Mapping[str, Sequence[Found]], width: int) -> list[Content
     return lines
 
 
+def qualification(known: Sequence[Found], width: int) -> list[Content]:
+    """How each person did on the items with a known answer."""
+    said = ", ".join(f"{one['annotator']} {one['right']} of {one['n']}" for one in known)
+    return wrap(one_line(f"right on items with a known answer: {said}"), width) if known else []
+
+
 def confused(match: Found) -> list[Confused]:
     """The confusion table as rows, all categories together first."""
     return [
@@ -316,7 +322,7 @@ class AgreementScreen(RunScreen):
         if self._found is None or self._read is None or not self.is_mounted:
             return
         matches, width = self._found["matches"], self.size.width - 2
-        worst = misread(self._found["criteria"], width)
+        worst = misread(self._found["criteria"], width) + qualification(self._found["qualification"], width)
         pane, table, heading = self.query_one("#figures", Pane), self.table, self.query_one("#heading", Line)
         table.display = heading.display = bool(matches)
         if not matches:

@@ -134,8 +134,10 @@ LEAST_EVIDENCE = 3
 
 class DecisionScreen(RunScreen):
     NAME = "Decision"
-    FOOTER = ("move.open", "decision.worst", "decision.pane", "compare.candidate")
-    BINDINGS = bindings("decision.worst", "decision.pane", "compare.candidate", "compare.candidate_back")
+    FOOTER = ("move.open", "decision.worst", "decision.flips", "decision.pane", "compare.candidate")
+    BINDINGS = bindings(
+        "decision.worst", "decision.flips", "decision.pane", "compare.candidate", "compare.candidate_back"
+    )
     DEFAULT_CSS = """
     DecisionScreen #candidates { height: 1; }
     DecisionScreen #reasons { height: 4; padding: 0 1; border-top: solid $rule; }
@@ -268,6 +270,14 @@ class DecisionScreen(RunScreen):
             self.app.push_screen(
                 ReviewScreen(self.run_id, lead.candidate, lead.against, worst_by=lead.measure)
             )
+
+    def action_flips(self) -> None:
+        """The examples on which right and wrong by the primary measure changed places."""
+        lead = self._lead
+        if lead is not None:
+            from tui.screens.review.screen import ReviewScreen
+
+            self.app.push_screen(ReviewScreen(self.run_id, lead.candidate, lead.base, show="flips"))
 
     def _open_samples(self, lead: Lead, task: str, baseline: str) -> None:
         from tui.screens.samples import SamplesScreen

@@ -123,9 +123,9 @@ class StartScreen(AssayScreen):
     FOOTER = ("move.open", "start.make", "start.path")
     BINDINGS = bindings("start.make", "start.path")
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._folder = folder or Path.cwd()
+        self._folder = Path.cwd()
 
     def compose(self) -> ComposeResult:
         yield from self.framed(Line(id="heading"), Rows(self._row, empty="looking for plans …", id="choices"))

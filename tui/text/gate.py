@@ -5,7 +5,9 @@ The rest of this module measures text in terminal cells, never in characters.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
+from functools import cache
 
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
@@ -42,6 +44,22 @@ def _picture(match: re.Match[str]) -> str:
     if code < 0x20:
         return chr(0x2400 + code)
     return "␡" if code == 0x7F else f"‹U+{code:04X}›"
+
+
+@cache
+def _is_in_doubt(character: str) -> bool:
+    return (
+        character >= "\U0001f000"
+        or "\u1100" <= character < "\u1200"  # parts of Hangul syllables
+        or character in "\u0e33\u0eb3"  # one letter of two signs, in Thai and Lao
+        or unicodedata.category(character) in ("Mn", "Mc", "Me", "Cf", "Cn")
+        or unicodedata.east_asian_width(character) in ("W", "F")
+    )
+
+
+def is_width_in_doubt(text: str) -> bool:
+    """Whether terminals may disagree on its cells: combining, joined and wide characters."""
+    return not text.isascii() and any(map(_is_in_doubt, set(text)))
 
 
 def plain(text: str, style: str = "") -> Content:

@@ -2,7 +2,7 @@
 
 Textual repaints a widget's whole region when it is refreshed. Over a slow link that is what makes an app feel
 slow, so everything here is drawn line by line, and a change repaints the cells between the first and the last
-that differ.
+that differ; of a line whose cells terminals may count otherwise, all of them.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from textual.style import Style
 from textual.widget import Widget
 
 from tui.keys import LIST, bindings
+from tui.text.gate import is_width_in_doubt
 
 WHEEL = 3  # lines that a notch of the mouse wheel moves
 
@@ -62,7 +63,8 @@ class Lines(Widget):
             if style != old_style:
                 self.refresh(Region(0, y, self.size.width, 1))
             elif not new.is_same(old):
-                start, end = _changed(old, new)
+                in_doubt = is_width_in_doubt(old.plain + new.plain)
+                start, end = (0, self.size.width) if in_doubt else _changed(old, new)
                 self.refresh(Region(start, y, end - start, 1))
 
     def on_resize(self, event: Resize) -> None:
@@ -115,9 +117,8 @@ class Pane(Lines):
         *,
         focusable: bool = False,
         id: str | None = None,
-        classes: str | None = None,
     ) -> None:
-        super().__init__(id=id, classes=classes)
+        super().__init__(id=id)
         self.can_focus = focusable
         self._lines: Sequence[Content] = lines
         self.top = 0

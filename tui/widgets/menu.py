@@ -131,7 +131,7 @@ class YesNo(Line):
 
 
 T = TypeVar("T")
-TALLEST = 14
+TALLEST = 15
 LETTERS = "abcdefhilmnopqrstuvwxyz"  # without those that move the cursor
 _MOVING = frozenset(
     {"down", "up", "home", "end", "pagedown", "pageup", "enter", "escape", "j", "k", "g", "G"}

@@ -105,9 +105,8 @@ class Rows(Lines, Generic[T], can_focus=True):
         *,
         empty: str = "nothing here",
         id: str | None = None,
-        classes: str | None = None,
     ) -> None:
-        super().__init__(id=id, classes=classes)
+        super().__init__(id=id)
         self._draw = draw
         self._empty = empty
         self.items: Sequence[T] = ()

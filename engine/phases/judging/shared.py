@@ -48,14 +48,17 @@ def paid(outcomes: Sequence[GradingOutcome]) -> Paid:
 
 def spent(work: Work) -> float:
     """US dollars that this run's judges have cost; an answer out of the cache has cost nothing here."""
-    total = 0.0
-    for judge_id in work.recorder.column(records.StoredJudge, "id", run_id=work.recorder.run_id):
-        for table in (records.StoredJudgment, records.StoredRating):
-            total += work.recorder.total(table, "cost", judge_id=judge_id, cached=False)
-    return total
+    ids = work.recorder.column(records.StoredJudge, "id", run_id=work.recorder.run_id)
+    return sum(_cost(work, judge_id) for judge_id in ids) + float(work.options.get(FORGOTTEN) or 0.0)
+
+
+def _cost(work: Work, judge_id: int) -> float:
+    tables = (records.StoredJudgment, records.StoredRating)
+    return sum(work.recorder.total(each, "cost", judge_id=judge_id, cached=False) for each in tables)
 
 
 T = TypeVar("T")
+FORGOTTEN = "forgotten_cost"  # of a run's options: US dollars for answers that were not kept
 SHOWN = 300  # characters of an answer that cannot be read
 
 
@@ -85,20 +88,31 @@ def declare_judge(work: Work, name: str, grader: PairJudge | Rater) -> int:
     )
 
 
+_SCORED = "its first written answers could not be read, so its verdicts are scored by their tokens"
+
+
 def tell_rejected(work: Work, judge_id: int, grader: PairJudge | Rater, told: list[str]) -> list[str]:
-    """Records the parameters that the judge's server refuses; `told` are known already."""
-    rejected: list[str] = grader.describe().get("rejected") or []
-    lost = dropped(rejected)
+    """Records what the judge's server refuses, or that tokens are scored; `told` are known already."""
+    described = grader.describe()
+    rejected: list[str] = described.get("rejected") or []
+    scored = [_SCORED] if (described.get("settings") or {}).get("answer") == "tokens" else []
+    lost = dropped(rejected) + scored
     if lost != told:
         (row,) = work.recorder.rows(records.StoredJudge, id=judge_id)
         details = dict(row.details or {})
         before: list[str] = details.get("rejected") or []
-        if new := sorted({*lost} - {*before}):
+        notes = []
+        if scored and details.get("settings") != described["settings"]:
+            details["settings"] = described["settings"]
+            notes += scored
+        if new := sorted({*lost} - {*before, *scored}):
             details["rejected"] = sorted({*rejected, *before})
+            notes.append(f"the server refuses {', '.join(new)}: it uses its own values")
+        if notes:
             with work.recorder.transaction() as transaction:
                 transaction.update(records.StoredJudge, judge_id, details=details)
-            said = f"{grader.name}: the server refuses {', '.join(new)}: it uses its own values"
-            work.recorder.event("warning", "judge", said)
+        for note in notes:
+            work.recorder.event("warning", "judge", f"{grader.name}: {note}")
     return lost
 
 
@@ -187,6 +201,9 @@ def readable(work: Work, judge_id: int, outcomes: Iterator[Outcome]) -> Iterator
 def _forget(work: Work, judge: records.StoredJudge) -> None:
     """Deletes all that a judge has said in this run."""
     whole = measure_name(judge.name)
+    # It counts towards the cap all the same.
+    work.options[FORGOTTEN] = float(work.options.get(FORGOTTEN) or 0.0) + _cost(work, judge.id)
+    work.recorder.set_run(options=work.options)
     with work.recorder.transaction() as transaction:
         for table in (records.StoredJudgment, records.StoredRating, records.Verdict):
             transaction.clear(table, judge_id=judge.id)

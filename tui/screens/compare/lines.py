@@ -118,7 +118,7 @@ def counted(family: FamilyHeading) -> Content:
         Content.styled(f"≠ {family.unequal} unequal", "bold $warn") if family.unequal else None,
         Content.styled(f"+ {family.better} better", "$good") if family.better else None,
     ]
-    return join([part for part in parts if part], ", ") or Content("= inconclusive")
+    return join([part for part in parts if part], ", ") or Content(f"= {family.word}")
 
 
 def _forgot_cells(row: ForgettingRow, models: int) -> list[Content | str]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
+from typing import TypedDict
 
 from engine.data.example import Example, query_id
 from store.people import is_excluded
@@ -238,7 +239,7 @@ def read_counts(connection: Connection, run_id: int, review: Review) -> dict[str
     measure = _measure(review.wanted, review.metrics)
     ids = review.candidate.id, review.baseline.id
     items = candidates_for(connection, run_id, *ids, measure=measure, judge=review.wanted.judge)
-    known = known_of(connection, run_id, *ids, review.person, lower_is_better=_lower(measure, review.metrics))
+    known = known_of(connection, run_id, *ids, review.person, **_ends(measure, review.metrics))
     return {name: len(chosen(items, name, known)) for name in QUEUES}
 
 
@@ -281,7 +282,7 @@ def _items(
     if wanted.show.startswith(SLICE):
         members = slices(connection, run_id).get(wanted.show.removeprefix(SLICE), frozenset())
         found = [item for item in found if item.example_id in members]
-    known = known_of(connection, run_id, *ids, person, lower_is_better=_lower(measure, measures))
+    known = known_of(connection, run_id, *ids, person, **_ends(measure, measures))
     held = chosen(found, wanted.show, known)
     if wanted.worst_by is not None and wanted.show not in OWN_ORDER:
         held = worst_first(held, known)
@@ -293,8 +294,19 @@ def _measure(wanted: Wanted, measures: Sequence[StoredMetric]) -> str | None:
     return wanted.worst_by or next((m.measure for m in measures if m.direction != "none"), None)
 
 
-def _lower(measure: str | None, measures: Sequence[StoredMetric]) -> bool:
-    return any(m.measure == measure and m.direction == "lower" for m in measures)
+class _Ends(TypedDict):
+    lower_is_better: bool
+    middle: float | None
+
+
+def _ends(measure: str | None, measures: Sequence[StoredMetric]) -> _Ends:
+    """Which end of a measure's range is the better one, and its middle."""
+    found = next((each for each in measures if each.measure == measure), None)
+    if found is None:
+        return _Ends(lower_is_better=False, middle=None)
+    low, high = found.low, found.high
+    middle = None if low is None or high is None else (low + high) / 2
+    return _Ends(lower_is_better=found.direction == "lower", middle=middle)
 
 
 def _newest(connection: Connection, run_id: int, wanted: Wanted, person: str) -> Wanted:

@@ -116,6 +116,7 @@ class ReviewScreen(LookingScreen):
         "review.left", "review.right", "review.tie", "review.both_bad", "review.undo", "review.note",
         "review.flag", "review.later", "review.thumbs_up", "review.thumbs_down", "review.rate",
         "review.correct", "review.other", "review.blind", "review.own", "review.exclude",
+        "review.guidelines",
     )  # fmt: skip
 
     _other: tuple[int, bool] | None = None  # the example of which the left answer is meant, not the right one
@@ -341,6 +342,11 @@ class ReviewScreen(LookingScreen):
             if blind
             else "no longer blind"
         )
+
+    def action_guidelines(self) -> None:
+        from tui.screens.review.guidelines import GuidelinesScreen
+
+        self.app.push_screen(GuidelinesScreen(self.run_id))
 
     def action_own(self) -> None:
         from tui.screens.review.own import OwnScreen
