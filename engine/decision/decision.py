@@ -83,8 +83,10 @@ def verdicts(found: Sequence[CandidateFacts], before: PreviousRun | None) -> lis
     )
 
 
-def headline(decided: Sequence[Decision]) -> str:
+def headline(decided: Sequence[Decision], best: str | None = None) -> str:
     """What came of several candidates: 7 ship · 9 inconclusive · 14 don't; best: NAME. "" for fewer.
+
+    `best` is what to call the best one, where that is not its name.
 
     None is called the best where no gain is known.
     """
@@ -92,8 +94,9 @@ def headline(decided: Sequence[Decision]) -> str:
         return ""
     words = [each.word for each in decided]
     counts = (f"{words.count(word):,} {word.removesuffix(' ship')}" for word in _BEST_FIRST if word in words)
-    best = "" if decided[0].gain is None else f"; best: {decided[0].candidate}"
-    return f"{' · '.join(counts)}{best}"
+    best = decided[0].candidate if best is None else best
+    named = "" if decided[0].gain is None else f"; best: {best}"
+    return f"{' · '.join(counts)}{named}"
 
 
 def _gain(case: CandidateFacts) -> float | None:

@@ -61,7 +61,7 @@ class AlertsScreen(FilteredScreen, RunScreen):
     def compose(self) -> ComposeResult:
         yield from self.framed(
             Line(id="heading"),
-            Rows(_row, empty="no alerts", id="alerts"),
+            Rows(self._row, empty="no alerts", id="alerts"),
             Pane(focusable=True, id="evidence"),
         )
 
@@ -94,6 +94,14 @@ class AlertsScreen(FilteredScreen, RunScreen):
         of = [(alert.run_id, alert.candidate) for alert in self.rows.items]
         if (self.run_id, self._about) in of:
             self.rows.go_to(of.index((self.run_id, self._about)))
+
+    def _row(self, alert: "AlertRow", width: int) -> Content:
+        severity = SEVERITY[alert.severity]
+        if alert.acknowledged is not None:
+            severity = Content.styled("✓ seen", "$muted")
+        what = kind_of(alert.kind).label if alert.measure in ("", alert.kind) else alert.measure
+        names = partial(self.short, alert.candidate), partial(self.short, alert.baseline or "")
+        return COLUMNS.row([severity, *names, what, alert.message], width)
 
     def on_rows_moved(self, event: "Rows.Moved") -> None:
         self.redraw()
@@ -160,21 +168,6 @@ def _searched(alert: "AlertRow") -> str:
     return "\n".join(words).lower()
 
 
-def _row(alert: "AlertRow", width: int) -> Content:
-    severity = SEVERITY[alert.severity]
-    if alert.acknowledged is not None:
-        severity = Content.styled("✓ seen", "$muted")
-    what = kind_of(alert.kind).label if alert.measure in ("", alert.kind) else alert.measure
-    cells: list[Content | str] = [
-        severity,
-        alert.candidate,
-        alert.baseline or "",
-        what,
-        one_line(alert.message),
-    ]
-    return COLUMNS.row(cells, width)
-
-
 def evidence(alert: "AlertRow", width: int) -> list[Content]:
     """All that is known about an alert, as lines."""
     against = join([" against ", one_line(alert.baseline)]) if alert.baseline else Content("")
@@ -187,7 +180,7 @@ def evidence(alert: "AlertRow", width: int) -> list[Content]:
             one_line(f"  {alert.measure}  in {alert.run_name} #{alert.run_id}", "$muted"),
         ]
     )
-    lines = [about, *wrap(plain(alert.message), width)]
+    lines = [*wrap(about, width), *wrap(plain(alert.message), width)]
     lines += _figures(alert)
     if examples := getattr(alert.evidence, "example_ids", ()):
         lines.append(one_line(f"examples: {', '.join(examples)}", "$muted"))

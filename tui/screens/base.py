@@ -12,7 +12,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from tui.screens.watch import NoStore, StoreFailed, StoreWatch
-from tui.text.gate import cut, join, middle, one_line, plain, wrap
+from tui.text.gate import cut, join, one_line, plain, told_apart, wrap
 from tui.widgets.lines import Line, Lines, Pane
 from tui.widgets.menu import Footer
 
@@ -332,6 +332,11 @@ class RunScreen(AssayScreen):
         """The run's models as "candidate" or "baseline", without those that a sweep dropped."""
         return self._models_by_role.get(role, [])
 
+    def short(self, name: str, cells: int) -> str:
+        """A model's name in at most `cells`, different from those of the other models of its role."""
+        among = next((names for names in self._models_by_role.values() if name in names), [name])
+        return told_apart(tuple(among), cells)[name]
+
     @property
     def hand(self) -> InHand:
         return self.assay.in_hand(self.run_id)
@@ -363,7 +368,7 @@ class RunScreen(AssayScreen):
             plain(phase, "$muted"),
         ]
         said = join([part for part in parts if part], "  ")
-        room = self.size.width - said.cell_length - len("assay") - 4
+        room = self.size.width - said.cell_length - len("  assay    ")
         return said if self.hides_outcome else join([said, self._in_title(room)], "  ")
 
     def _in_title(self, room: int) -> Content:
@@ -375,7 +380,7 @@ class RunScreen(AssayScreen):
         if len(candidate) + len(against) > room:
             against = ""
         return join(
-            [plain(middle(candidate, room - len(against)), "bold $brand"), one_line(against, "$muted")]
+            [plain(self.short(candidate, room - len(against)), "bold $brand"), one_line(against, "$muted")]
         )
 
     def read(self, connection: "Connection") -> "tuple[Run, dict[str, list[str]], Any]":
