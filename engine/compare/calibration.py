@@ -22,7 +22,7 @@ from engine.stats.agreement import (
 )
 from engine.stats.intervals import wilson
 from engine.stats.ppi import Corrected, corrected_mean, labels_to_settle
-from store.grouping import by_key
+from store.read.query import by_key
 
 POINTS = {"win": 1.0, "tie": 0.5, "both_bad": 0.5, "loss": 0.0}
 _Z2 = 3.8415  # the normal quantile of 97.5 %, squared: Wilson's bound of 0 in n is _Z2 / (n + _Z2)

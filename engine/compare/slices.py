@@ -22,19 +22,21 @@ from engine.stats.intervals import (
     MANY,
     OPEN,
     ROUNDING,
+    Array,
     Interval,
+    bootstrap_sums,
     expanded,
     finite,
     of_equal,
     of_few,
     of_mean,
     percentiles,
+    swapped_sums,
     wilson,
     within,
 )
 from engine.stats.paired import Paired, is_few_changed, mcnemar, of_difference, paired_shares, undivided
-from engine.stats.resampling import Array, bootstrap_sums, swapped_sums
-from store.grouping import by_key
+from store.read.query import by_key
 from store.read.slices import OF_THE_SET, SIMILAR, UNLIKE
 
 SMALLEST = 5  # examples with a value, for a slice to be compared or tested

@@ -7,8 +7,15 @@ from typing import Literal
 
 import numpy as np
 
-from engine.stats.intervals import SHARE, Interval, bootstrap_interval, percentiles, wilson
-from engine.stats.resampling import Array, bootstrap_sums
+from engine.stats.intervals import (
+    SHARE,
+    Array,
+    Interval,
+    bootstrap_interval,
+    bootstrap_sums,
+    percentiles,
+    wilson,
+)
 
 RESAMPLES = 1_000
 CENTRE, SPREAD = 1000.0, 400.0  # of Elo's scale: 400 points are odds of ten to one
