@@ -1,4 +1,4 @@
-"""How rows become records: the one converter, over SQLite from the standard library; and rows grouped by a key."""
+"""How rows become records, over SQLite from the standard library, and how they are grouped."""
 
 import json
 import sqlite3

@@ -1,4 +1,4 @@
-"""What opens over Review: what the plan asks of people, with tagged and rated answers; a person's own figures."""
+"""What opens over Review: the plan's guidelines with tagged and rated answers, and a person's own figures."""
 
 import tomllib
 from collections.abc import Iterator
