@@ -21,7 +21,7 @@ from engine.data.split import order_of
 from engine.data.words import words
 from engine.errors import BadInput
 from engine.stats.family import smallest_change
-from store.grouping import by_key
+from store.read.query import by_key
 
 _MOST_WORDS = 20_000
 

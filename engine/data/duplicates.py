@@ -11,7 +11,7 @@ from engine.data.final import final_number
 from engine.data.leak import question_key, same_answer, turns_of
 from engine.data.near import NearIndex
 from engine.data.words import words
-from store.grouping import by_key
+from store.read.query import by_key
 
 _ROWS, _CHARACTERS = 128, 1_000_000  # searched between two checks for a request to stop
 

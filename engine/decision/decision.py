@@ -15,8 +15,8 @@ from engine.decision.facts import AnsweredQuestion as AnsweredQuestion
 from engine.decision.facts import CandidateFacts, RunFacts, cases, improvement, read
 from engine.decision.facts import Topic as Topic
 from engine.decision.families import NO_GATE, brief, chosen, moved_values, no_verdict
-from store.grouping import by_key
 from store.read.history import Connection
+from store.read.query import by_key
 from store.read.rows import AlertRow
 from store.records.alert import ComparisonEvidence, kind_of, weight
 

@@ -12,8 +12,8 @@ from engine.data.textfile import Parts, writing
 from engine.errors import BadInput
 from engine.formats.records import write_lines, write_list
 from engine.judges.judge import ORDERS
-from store.grouping import by_key
 from store.read.history import Connection
+from store.read.query import by_key
 from store.records.judging import IDENTICAL
 from store.transfer.export import QUERIES, RunContent, records
 

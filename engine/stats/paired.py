@@ -12,7 +12,10 @@ from engine.stats.intervals import (
     OPEN,
     RESAMPLES,
     ROUNDING,
+    Array,
+    Combine,
     Ends,
+    bootstrap_sums,
     expanded,
     finite,
     is_plain_mean,
@@ -20,10 +23,10 @@ from engine.stats.intervals import (
     of_few,
     of_mean,
     percentiles,
+    swapped_sums,
     wilson,
     within,
 )
-from engine.stats.resampling import Array, Combine, bootstrap_sums, swapped_sums
 
 
 @dataclass(frozen=True, slots=True)

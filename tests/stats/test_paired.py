@@ -11,8 +11,8 @@ from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmode
 from engine.metrics.metric import mean
 from engine.metrics.overlap import bleu_parts, combine_bleu
 from engine.stats.family import holm
+from engine.stats.intervals import Array
 from engine.stats.paired import Paired, compare, from_stderr, mcnemar
-from engine.stats.resampling import Array
 
 
 def parts(values: Array | list[float]) -> Array:

@@ -11,8 +11,8 @@ from engine.decision.decision import AnsweredQuestion, Decision, headline
 from engine.decision.families import common_word, family_of, rank, summarize
 from engine.decision.judges import Said
 from engine.gates.figures import relative
-from store.grouping import by_key
 from store.read.answers import AnswerCount
+from store.read.query import by_key
 from store.read.rows import ComparisonRow, ModelScoreRow, WinRateRow
 from store.read.slices import OF_THE_SET, CorpusRow, DisparityRow, SliceRow, SliceScoreRow
 from tui.sections.alerts import AlertsSection
