@@ -14,7 +14,7 @@ from engine.stats.intervals import (
     bootstrap_interval,
     bootstrap_sums,
     percentiles,
-    wilson,
+    share_of,
 )
 
 RESAMPLES = 1_000
@@ -194,7 +194,7 @@ class PositionBias:
 
 
 def win_rate(outcomes: Sequence[Outcome], seed: int = 0) -> WinRate:
-    """The candidate's win rate; bootstrap interval, Wilson's where all verdicts are alike."""
+    """The candidate's win rate; bootstrap interval, that of a share where all verdicts are alike."""
     points = [POINTS[outcome] for outcome in outcomes if outcome != "failed"]
     interval = share([(point, 1.0) for point in points], seed)
     return WinRate(
@@ -229,9 +229,9 @@ def position_bias(pairs: Sequence[tuple[Winner | None, Winner | None]], seed: in
 
 
 def share(pairs: Sequence[tuple[float, float]], seed: int = 0) -> Interval:
-    """A share from (successes, trials); bootstrap interval, Wilson's where all are alike."""
+    """A share from (successes, trials); bootstrap interval, `share_of`'s where all are alike."""
     parts = np.array(pairs).reshape(-1, 2)
     if len(parts) and np.all(parts == parts[0]):
         successes, trials = parts.sum(axis=0)
-        return wilson(float(successes), int(trials))
+        return share_of(float(successes), int(trials))
     return bootstrap_interval(parts, lambda sums: sums[..., 0] / sums[..., 1], seed, ends=SHARE)
