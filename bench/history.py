@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.stats.resampling import bootstrap_sums
+from engine.stats.intervals import bootstrap_sums
 from store import database
 from store.read import evidence, history, runs, trends
 

@@ -12,6 +12,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,6 +54,7 @@ class House:
         )
 
 
+@cache
 def survey(root: Path = ROOT) -> House:
     """Reads all modules of the product below `root`."""
     files = {_module(path, root): path for floor in FLOORS for path in sorted((root / floor).rglob("*.py"))}

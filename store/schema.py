@@ -40,8 +40,7 @@ def _column(column: Stored) -> Column[Any]:
 
 
 def _model(record: type[Record]) -> type[SQLModel]:
-    # Keys first: where they aren't, SQLite's integrity check takes a table without rowids for damaged.
-    stored = sorted(columns(record), key=lambda column: not column.is_key)
+    stored = columns(record)
     arguments: list[Any] = [Index(name, *names) for name, names in record.INDEXES.items()]
     if record.UNIQUE:
         arguments.append(UniqueConstraint(*record.UNIQUE))

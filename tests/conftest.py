@@ -12,8 +12,6 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 LONGEST = ("e2e", "docs", "cluster", "benchmarks", "cli")  # folders
-
-
 MEMORY = "/dev/shm"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from store.grouping import by_key
+from store.read.query import by_key
 from store.read.rows import ComparisonRow, ModelRow
 
 LENGTH = ("response_tokens", "response_words")

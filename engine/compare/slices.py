@@ -22,19 +22,21 @@ from engine.stats.intervals import (
     MANY,
     OPEN,
     ROUNDING,
+    Array,
     Interval,
+    bootstrap_sums,
     expanded,
     finite,
     of_equal,
     of_few,
     of_mean,
     percentiles,
-    wilson,
+    share_of,
+    swapped_sums,
     within,
 )
 from engine.stats.paired import Paired, is_few_changed, mcnemar, of_difference, paired_shares, undivided
-from engine.stats.resampling import Array, bootstrap_sums, swapped_sums
-from store.grouping import by_key
+from store.read.query import by_key
 from store.read.slices import OF_THE_SET, SIMILAR, UNLIKE
 
 SMALLEST = 5  # examples with a value, for a slice to be compared or tested
@@ -202,7 +204,7 @@ def _interval(item: MeasureColumn, rows: NDArray[np.intp], sums: Array, seed: in
     if value is None or n < 2 or not item.measure.independent:
         return Interval(value, None, None, n)
     if item.kind == "share":
-        return wilson(float(parts[:, 0].sum()), n)
+        return share_of(float(parts[:, 0].sum()), n)
     ends = (item.measure.low, item.measure.high)
     if np.all(parts == parts[0]):
         return Interval(value, *of_equal(value, n, ends), n)

@@ -21,7 +21,7 @@ from engine.data.split import order_of
 from engine.data.words import words
 from engine.errors import BadInput
 from engine.stats.family import smallest_change
-from store.grouping import by_key
+from store.read.query import by_key
 
 _MOST_WORDS = 20_000
 
@@ -167,8 +167,8 @@ def _typical(
     return tuple(few[at] for at in np.argsort(-nearness, kind="stable")[:SHOWN])
 
 
-def gaps(coverage: Coverage, asked: str, against: str, least: float = 0.01, ratio: float = 0.5) -> list[Gap]:
-    """Clusters with at least `least` of the set `asked` whose share in `against` is below `ratio` of that.
+def gaps(coverage: Coverage, asked: str, against: str) -> list[Gap]:
+    """Clusters with 1 % or more of the set `asked` whose share in `against` is below half of that.
 
     `missing` is how many of its texts would have to be of the cluster for it to have that share. The widest
     gap goes first.
@@ -183,7 +183,7 @@ def gaps(coverage: Coverage, asked: str, against: str, least: float = 0.01, rati
             int(np.ceil((wanted[number] - found[number]) * total)),
         )
         for number in range(len(coverage.clusters))
-        if wanted[number] >= least and found[number] < ratio * wanted[number]
+        if wanted[number] >= 0.01 and found[number] < 0.5 * wanted[number]
     ]
     return sorted(lacking, key=lambda gap: gap.found - gap.wanted)
 

@@ -11,7 +11,7 @@ from engine.data.final import final_number
 from engine.data.leak import question_key, same_answer, turns_of
 from engine.data.near import NearIndex
 from engine.data.words import words
-from store.grouping import by_key
+from store.read.query import by_key
 
 _ROWS, _CHARACTERS = 128, 1_000_000  # searched between two checks for a request to stop
 
@@ -27,22 +27,20 @@ class DuplicateGroup:
     score: float
 
 
-def duplicates(
-    examples: Sequence[Example], checkpoint: Callable[[], None] | None = None
-) -> list[DuplicateGroup]:
+def duplicates(examples: Sequence[Example]) -> list[DuplicateGroup]:
     """Every group of near-duplicate questions, in the examples' order. Time and memory grow with the set.
 
-    A family of many questions of one template is one group. `checkpoint` is called many times a second and
-    may raise, to stop the search.
+    A family of many questions of one template is one group.
     """
-    return _Search(examples, by_answer=False).groups(checkpoint)
+    return _Search(examples, by_answer=False).groups(None)
 
 
 def copies(examples: Sequence[Example], checkpoint: Callable[[], None] | None = None) -> list[DuplicateGroup]:
     """The groups that are one example several times: the same question, or nearly so with the same answer.
 
     Nearly the same question with another answer is a template, as in `engine.data.leak`; where either has no
-    answer there is nothing to tell them apart by.
+    answer there is nothing to tell them apart by. `checkpoint` is called many times a second and may raise,
+    to stop the search.
     """
     return _Search(examples, by_answer=True).groups(checkpoint)
 

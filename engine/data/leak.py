@@ -41,14 +41,12 @@ class Suspicion:
     figures: dict[str, float] = field(default_factory=dict)
 
 
-def near_ceiling(
-    baseline: str, scores: Mapping[str, float], ceiling: float = NEAR_CEILING
-) -> list[Suspicion]:
-    """One for all measures from 0 to 1 on which the model before fine-tuning has `ceiling` or more.
+def near_ceiling(baseline: str, scores: Mapping[str, float]) -> list[Suspicion]:
+    """One for all measures from 0 to 1 on which the model before fine-tuning has NEAR_CEILING or more.
 
     Either the questions are too easy to tell models apart, or the base has seen them.
     """
-    high = {measure: value for measure, value in scores.items() if value >= ceiling}
+    high = {measure: value for measure, value in scores.items() if value >= NEAR_CEILING}
     if not high:
         return []
     highest = sorted(high.items(), key=lambda item: -item[1])[:_TOLD]
@@ -59,13 +57,13 @@ def near_ceiling(
     return [Suspicion("ceiling", subject, message + _HINT, high)]
 
 
-def all_jump(candidate: str, deltas: Mapping[str, float], jump: float = JUMP) -> list[Suspicion]:
-    """Every one of several benchmarks up by `jump` or more: skills seldom rise all at once.
+def all_jump(candidate: str, deltas: Mapping[str, float]) -> list[Suspicion]:
+    """Every one of several benchmarks up by JUMP or more: skills seldom rise all at once.
 
     `deltas` are candidate minus baseline, signed so that up is better. Fewer than FEWEST_BENCHMARKS
     tell nothing.
     """
-    if len(deltas) < FEWEST_BENCHMARKS or min(deltas.values()) < jump:
+    if len(deltas) < FEWEST_BENCHMARKS or min(deltas.values()) < JUMP:
         return []
     least = min(deltas.values())
     return [
@@ -78,13 +76,11 @@ def all_jump(candidate: str, deltas: Mapping[str, float], jump: float = JUMP) ->
     ]
 
 
-def prefers_original(
-    model: str, original: Sequence[float], altered: Sequence[float], gap: float = GAP
-) -> list[Suspicion]:
+def prefers_original(model: str, original: Sequence[float], altered: Sequence[float]) -> list[Suspicion]:
     """Lower bits per byte on the original wording than on shuffled options or paraphrases, pair by pair.
 
     The sign test of Min-K% style probes in its simplest form: a hint when the original is easier in at least
-    three quarters of ten or more pairs, and by `gap` (relative) on average. Raises ValueError when the two
+    three quarters of ten or more pairs, and by GAP (relative) on average. Raises ValueError when the two
     differ in number.
     """
     if len(original) != len(altered):
@@ -93,7 +89,7 @@ def prefers_original(
     if len(original) < 10 or easier < 0.75 * len(original) or sum(altered) <= 0:
         return []
     relative = 1 - sum(original) / sum(altered)
-    if relative < gap:
+    if relative < GAP:
         return []
     return [
         Suspicion(

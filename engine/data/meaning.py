@@ -18,6 +18,7 @@ from engine.errors import BadInput
 SAME_MEANING = 0.85  # least cosine for models without a measured one: finds little, and little that is wrong
 _NEIGHBOURS = 8  # of a question in one stretch of training rows, the nearest of which may be a template
 _POOLINGS = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
+_AT_ONCE = 64  # texts of one batch
 
 
 class Embedder(Protocol):
@@ -75,7 +76,7 @@ class LocalEmbedder:
     sentence-transformers does. Raises BadInput for a folder without a model, and for other poolings.
     """
 
-    def __init__(self, folder: Path, device: str = "cpu", batch_size: int = 64) -> None:
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
         if not (folder / "config.json").is_file():
             raise BadInput(
                 f"{folder}: holds no model (no config.json)",
@@ -91,11 +92,11 @@ class LocalEmbedder:
             raise BadInput(f"{folder}: cannot be loaded as a model: {error}") from error
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
-        self._device, self._batch_size = device, batch_size
+        self._device = device
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """One row per text, shape (texts, dimensions); longer texts are cut at the model's length."""
-        batches = [texts[at : at + self._batch_size] for at in range(0, len(texts), self._batch_size)]
+        batches = [texts[at : at + _AT_ONCE] for at in range(0, len(texts), _AT_ONCE)]
         return np.concatenate([self._batch(list(batch)) for batch in batches])
 
     def _batch(self, texts: list[str]) -> NDArray[np.float32]:

@@ -10,8 +10,7 @@ from engine.data.examples import Account, records_of
 from engine.data.files import is_dataset
 from engine.data.leak import question_key
 from engine.data.shapes import columns_used, example_from, says_bad, shape_name
-from engine.data.split import RATIOS, SPLITS, Ratios, assign, member
-from engine.data.summary import NO_CATEGORY
+from engine.data.split import NO_CATEGORY, RATIOS, SPLITS, Ratios, assign, member
 from engine.data.unused import UnusedColumn, kind_of, unused
 from engine.errors import BadInput
 

@@ -1,4 +1,4 @@
-"""Train, validation and test membership, and sampling.
+"""Train, validation and test membership, sampling, and how many examples each part and category holds.
 
 An example's identity decides, not its position in the file. Every category has equal shares in every split.
 """
@@ -8,14 +8,15 @@ import heapq
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import lru_cache
 from math import ceil
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from engine.data.example import Example, has_own_id
 from engine.data.leak import question_key
-from store.grouping import by_key
+from store.read.query import by_key
 
 
 class _Row(Protocol):
@@ -290,3 +291,60 @@ class Thinned:
     def rows(self) -> list[Example]:
         """What was chosen of the rows that passed, in the order of their hashes."""
         return [row for *_, row in sorted(self._kept, reverse=True, key=lambda item: item[:2])]
+
+
+NO_CATEGORY = "(none)"
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Counts of examples; `by_both` is {category: {split: count}}."""
+
+    total: int
+    with_references: int
+    by_split: dict[str, int]
+    by_category: dict[str, int]
+    by_both: dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class DataSummary:
+    """The evaluation set's sizes, and the training set's where there is one."""
+
+    evaluation: Sizes
+    training: Sizes | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: {"evaluation": …, "training": … or None}."""
+        return asdict(self)
+
+
+def summarise(
+    examples: Sequence[Example],
+    train: Iterable[Example] | None = None,
+    ratios: Ratios = RATIOS,
+    seed: int = 0,
+) -> DataSummary:
+    """Sizes of the evaluation set and of the training set, which is read once, as a stream."""
+    evaluation = _sizes(zip(examples, splits(examples, ratios, seed), strict=True))
+    if train is None:
+        return DataSummary(evaluation, None)
+    return DataSummary(evaluation, _sizes((example, split_of(example, ratios, seed)) for example in train))
+
+
+def _sizes(members: Iterable[tuple[Example, str]]) -> Sizes:
+    cells: Counter[tuple[str, str]] = Counter()
+    with_references = 0
+    for example, split in members:
+        cells[example.category or NO_CATEGORY, split] += 1
+        with_references += bool(example.references)
+    categories = sorted({category for category, _ in cells})
+    names: tuple[str, ...] = SPLITS
+    both = {category: {split: cells[category, split] for split in names} for category in categories}
+    return Sizes(
+        total=cells.total(),
+        with_references=with_references,
+        by_split={split: sum(row[split] for row in both.values()) for split in SPLITS},
+        by_category={category: sum(row.values()) for category, row in both.items()},
+        by_both=both,
+    )

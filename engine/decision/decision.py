@@ -15,8 +15,8 @@ from engine.decision.facts import AnsweredQuestion as AnsweredQuestion
 from engine.decision.facts import CandidateFacts, RunFacts, cases, improvement, read
 from engine.decision.facts import Topic as Topic
 from engine.decision.families import NO_GATE, brief, chosen, moved_values, no_verdict
-from store.grouping import by_key
 from store.read.history import Connection
+from store.read.query import by_key
 from store.read.rows import AlertRow
 from store.records.alert import ComparisonEvidence, kind_of, weight
 
@@ -83,17 +83,18 @@ def verdicts(found: Sequence[CandidateFacts], before: PreviousRun | None) -> lis
     )
 
 
-def headline(decided: Sequence[Decision]) -> str:
+def headline(decided: Sequence[Decision], best: str | None = None) -> str:
     """What came of several candidates: 7 ship · 9 inconclusive · 14 don't; best: NAME. "" for fewer.
 
-    None is called the best where no gain is known.
+    None is called the best where no gain is known. `best` is what to call it, where that is not its name.
     """
     if len(decided) < 2:
         return ""
     words = [each.word for each in decided]
     counts = (f"{words.count(word):,} {word.removesuffix(' ship')}" for word in _BEST_FIRST if word in words)
-    best = "" if decided[0].gain is None else f"; best: {decided[0].candidate}"
-    return f"{' · '.join(counts)}{best}"
+    best = decided[0].candidate if best is None else best
+    named = "" if decided[0].gain is None else f"; best: {best}"
+    return f"{' · '.join(counts)}{named}"
 
 
 def _gain(case: CandidateFacts) -> float | None:

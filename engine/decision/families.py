@@ -159,6 +159,14 @@ def _members(measure: str) -> FamilyMembers | None:
     return next((each for each in _MEMBERS if re.fullmatch(each.names, measure)), None)
 
 
+def common_word(standings: Iterable[str]) -> str:
+    """What comparisons have in common of which none got worse or better."""
+    found = set(standings) - {"missing"}
+    if not found:
+        return "not compared"
+    return found.pop() if len(found) == 1 else "inconclusive"
+
+
 @dataclass(frozen=True, slots=True)
 class FamilySummary:
     """`worst` is the comparison that worsened most, or improved least."""

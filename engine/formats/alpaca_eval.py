@@ -128,8 +128,9 @@ def _either(row: FileRecord, key: str) -> object:
 
 def _figure(row: FileRecord, key: str) -> float | None:
     value = _either(row, key)
-    valid = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-    return float(value) if valid else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if value >= 0 else None
 
 
 def _add_answer(found: Imported, row: FileRecord, key: str, model: str, text: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.cells import listed
+from engine.data.choices import choices_of
 from engine.data.example import Example, query_id
 from engine.data.reading import read_records
 from engine.data.textfile import Unpacking
@@ -231,7 +232,7 @@ def _inspect_log(found: Evaluation, path: Path, log: Table, samples: Iterable[tu
         targets = sample.get("target") or ()
         found.rows.append(
             ScoredAnswer(
-                task, _id(sample), model, (_attached(_asked(sample.get("input")), attached),),
+                task, _id(sample), model, (_question(sample, attached),),
                 () if text is None else (_attached(text, attached),),
                 values or dict.fromkeys(named),
                 tuple(map(str, targets if isinstance(targets, list) else [targets])),
@@ -262,12 +263,15 @@ def _inspect_value(value: Any) -> float | None:
     return _finite(value)
 
 
-def _asked(given: Any) -> str:
-    """The question: a text, or the last message of the user."""
+def _question(sample: Table, attachments: Table) -> str:
+    """The text that was asked, or the user's last message, with the choices below it."""
+    given = sample.get("input")
     if isinstance(given, list):
         users = [turn for turn in given if isinstance(turn, dict) and turn.get("role") == "user"]
-        return _spoken(users[-1]) or "" if users else ""
-    return str(given)
+        given = _spoken(users[-1]) or "" if users else ""
+    text = _attached(str(given), attachments)
+    choices = choices_of({"choices": sample.get("choices")})
+    return text if choices is None else choices.asked(text)
 
 
 def _spoken(message: Any) -> str | None:

@@ -11,8 +11,10 @@ from typing import IO, Any
 from engine.data.textfile import Parts, writing
 from engine.errors import BadInput
 from engine.formats.records import write_lines, write_list
-from store.grouping import by_key
+from engine.judges.judge import ORDERS
 from store.read.history import Connection
+from store.read.query import by_key
+from store.records.judging import IDENTICAL
 from store.transfer.export import QUERIES, RunContent, records
 
 FORMATS = ("jsonl", "parquet")
@@ -195,7 +197,13 @@ def _turn_by_turn(rows: Records) -> Iterator[dict[str, Any]]:
 
 def _pairs(content: RunContent, judge: str, numbers: dict[str, int]) -> Records:
     games: dict[tuple[str, str, str, int], dict[str, dict[str, Any]]] = defaultdict(dict)
-    for row in _turn_by_turn(content.judgments):
+    same = [
+        row | {"order": order, "winner": "tie", "raw": row["reason"], "created": 0.0}
+        for row in content.verdicts
+        if row["reason"] == IDENTICAL
+        for order in ORDERS
+    ]
+    for row in _turn_by_turn([*content.judgments, *same]):
         if row["judge"] == judge:
             key = (row["candidate"], row["baseline"], row["example"], row["turn"])
             games[key][row["order"]] = row

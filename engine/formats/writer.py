@@ -27,7 +27,7 @@ from engine.stats.intervals import OPEN, SHARE, Ends, Interval, bootstrap_interv
 from engine.stats.length_control import length_controlled
 from engine.stats.winrate import POINTS, Winner, WinRate, position_bias, win_rate
 from store import records
-from store.grouping import by_key
+from store.read.query import by_key
 from store.records.alert import Alert
 from store.write import Transaction
 

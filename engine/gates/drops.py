@@ -16,7 +16,7 @@ from engine.metrics.metric import Measure
 from engine.plan.plan import Gates
 from engine.stats.family import holm
 from engine.stats.trend import Trend, mann_kendall
-from store.grouping import by_key
+from store.read.query import by_key
 from store.records.alert import Alert, ComparisonEvidence, DowntrendEvidence, Severity, SliceEvidence
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _FORMATS = {
     ("pairwise", "prometheus"): "engine.judges.prometheus:RelativeGrading",
     ("pointwise", "prometheus"): "engine.judges.prometheus:AbsoluteGrading",
-    ("pairwise", "judgelm"): "engine.judges.judgelm:PairGrading",
+    ("pairwise", "judgelm"): "engine.judges.published:PairGrading",
     ("pairwise", "mt-bench"): "engine.judges.mt_bench:PairPrompt",
     ("pointwise", "mt-bench"): "engine.judges.mt_bench:SinglePrompt",
 }

@@ -9,7 +9,7 @@ from engine.judges.judge import WHOLE, Call, Judgment, Side
 from engine.judges.questions import references_of
 from engine.metrics.exact import token_f1
 from engine.metrics.text import normalise_answer
-from store.grouping import by_key
+from store.read.query import by_key
 
 _RULE = (
     "A response that equals a reference after normalisation (NFKC, case, punctuation, articles, white space) "

@@ -28,13 +28,18 @@ NO_LABELS = 'the plan names no labels: [metrics] classification = { labels = ["�
 NO_LABEL = "the example has no label"
 NOT_FOUND = "no label found in the response"
 _SHOWN = 60
+_DENIAL = re.compile(
+    r"(?:\b(?:not|never|neither|nor|\w+n't|nicht|kein\w*|weder|pas|no es|não é|non è|не)"
+    r"(?: (?:an?|the|really|clearly|ein\w*))?|不 ?是|并 ?非) [\"'*“„«]*$"
+)
 
 
 class LabelFinder:
     """Finds labels as whole words: at the start of a text before anywhere in it, and longer ones first.
 
-    So "not sure" is never read as "no". Case and Unicode forms are normalised; scripts without word spaces
-    are matched by character. `labels` holds them sorted.
+    So "not sure" is never read as "no". A label that is denied ("not positive") is not given. Case and
+    Unicode forms are normalised; scripts without word spaces are matched by character. `labels` holds them
+    sorted.
     """
 
     def __init__(self, labels: Sequence[str], where: str = "labels") -> None:
@@ -57,10 +62,15 @@ class LabelFinder:
     def find(self, text: str) -> int | None:
         """The place in `labels` of the label that a text gives; None where it gives none."""
         form = _form(text)
-        found = self._start.match(form)
-        for pattern in self._anywhere:
-            found = found or pattern.search(form)
-        return self._places[found.group(1)] if found and self.labels else None
+        found = self._start.match(form) if self.labels else None
+        for pattern in self._anywhere if self.labels else ():
+            given = (match for match in pattern.finditer(form) if not _denied(form, match.start()))
+            found = found or next(given, None)
+        return self._places[found.group(1)] if found else None
+
+
+def _denied(form: str, place: int) -> bool:
+    return _DENIAL.search(form, max(0, place - _SHOWN), place) is not None
 
 
 def _form(text: str) -> str:
@@ -188,7 +198,12 @@ class Classification:
 
     measures: tuple[Measure, ...] = (
         fraction(
-            "accuracy", "responses that give the example's label", "rule", needs=["label"], verdict=True
+            "accuracy",
+            "responses that give the example's label",
+            "rule",
+            needs=["label"],
+            version="2",
+            verdict=True,
         ),
         replace(
             fraction(
@@ -196,6 +211,7 @@ class Classification:
                 "responses in which no label could be found (they count as wrong)",
                 "rule",
                 needs=["label"],
+                version="2",
             ),
             direction="lower",
         ),
@@ -204,6 +220,7 @@ class Classification:
             "F1 of each label, averaged over labels",
             "scikit-learn f1_score, macro",
             needs=["label"],
+            version="2",
             unit="F-measure",
             combine=combine_macro_f1,
         ),
@@ -212,6 +229,7 @@ class Classification:
             "F1 of each label, weighted by its examples",
             "scikit-learn f1_score, weighted",
             needs=["label"],
+            version="2",
             unit="F-measure",
             combine=combine_weighted_f1,
         ),
@@ -221,6 +239,7 @@ class Classification:
                 "agreement with the labels beyond chance",
                 "Cohen 1960; scikit-learn cohen_kappa_score",
                 needs=["label"],
+                version="2",
                 unit="kappa",
                 combine=combine_kappa,
             ),
@@ -232,6 +251,7 @@ class Classification:
                 "correlation of answers and labels, fair to rare labels",
                 "Matthews 1975, Gorodkin 2004; scikit-learn matthews_corrcoef",
                 needs=["label"],
+                version="2",
                 unit="correlation",
                 combine=combine_mcc,
             ),

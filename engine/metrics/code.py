@@ -23,7 +23,7 @@ from engine.metrics.samples import pass_at_k
 from engine.models.model import Response
 from engine.sandbox.jail import ProgramLimits
 from engine.sandbox.sandbox import Job, Outcome, Sandbox
-from store.grouping import by_key
+from store.read.query import by_key
 
 _SHOWN = 200
 _LINES = 3  # of standard error

@@ -16,7 +16,7 @@ from engine.metrics.exact import read_numbers
 from engine.metrics.metric import Measure, Metric, Score, fraction
 from engine.models.model import Response
 from engine.plan.metrics import of_samples
-from store.grouping import by_key
+from store.read.query import by_key
 
 
 def pass_at_k(n: int, passed: int, k: int) -> float:

@@ -15,8 +15,7 @@ from engine.data.example import Example, eval_set_version
 from engine.data.examples import data_rows
 from engine.data.leak import TIERS, Leak, Search, is_counted
 from engine.data.leakage import find_leaks, read_training
-from engine.data.split import Thinned, splits
-from engine.data.summary import summarise
+from engine.data.split import Thinned, splits, summarise
 from engine.data.unused import unused_columns
 from engine.data.versions import file_hash, refuse_used_test, training_edited
 from engine.errors import BadInput

@@ -18,7 +18,7 @@ from engine.phases.work import Meter, Work, closed_after
 from engine.plan.plan import Benchmarks, Generation, Model, Plan
 from engine.plan.selection import in_part, whole_set
 from store import records
-from store.grouping import by_key
+from store.read.query import by_key
 
 if TYPE_CHECKING:
     from engine.benchmarks.results import KnownTask, TaskResult

@@ -27,7 +27,7 @@ from engine.stats.agreement import Agreement, cohen_kappa, krippendorff_alpha, r
 from engine.stats.intervals import SHARE, bootstrap_interval
 from engine.stats.winrate import POINTS, Outcome
 from store import records
-from store.grouping import by_key
+from store.read.query import by_key
 from store.records.judging import IDENTICAL, REFUSAL_RULES
 
 Place = tuple[int, int, int, int]  # candidate, baseline, example, turn

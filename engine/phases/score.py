@@ -24,7 +24,7 @@ from engine.phases.work import Meter, Work, closed_after, score_row
 from engine.plan.plan import Model, Plan
 from engine.stats.paired import Paired
 from store import records
-from store.grouping import by_key
+from store.read.query import by_key
 
 METRIC = "efficiency"
 TOGETHER = "no interval: it is computed over all answers together"

@@ -25,7 +25,7 @@ from engine.models.vitals import Sensors
 from engine.phases.generate import settings_of
 from engine.plan.errors import Finding, in_units, in_words
 from engine.plan.plan import Judge, Model, Plan
-from store.grouping import by_key
+from store.read.query import by_key
 
 PROMPTS = 8
 

@@ -26,7 +26,7 @@ from engine.metrics.samples import sampled_measures, score_samples
 from engine.models.model import Response, missing, without_reasoning
 from engine.models.recorded import LISTS, listed
 from engine.stats.intervals import Interval, RunningInterval
-from store.grouping import by_key
+from store.read.query import by_key
 
 RESPONSE = "response"
 _RESPONSES = (RESPONSE, "model_response", *LISTS)

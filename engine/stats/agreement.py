@@ -14,8 +14,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from engine.stats.intervals import bootstrap_interval
-from engine.stats.resampling import Array
+from engine.stats.intervals import Array, bootstrap_interval
 
 T = TypeVar("T")
 Level = Literal["nominal", "ordinal", "interval"]

@@ -1,15 +1,102 @@
-"""Confidence intervals of one model's value, from all examples at once or from a stream of them."""
+"""Confidence intervals of one model's value, from all examples at once or from a stream of them.
+
+They rest on the two ways of resampling here, as p-values do, in bounded memory.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.stats.family import Interval as Interval
+from engine.stats.family import share_of as share_of
 from engine.stats.family import wilson as wilson
-from engine.stats.resampling import Array, Combine, bootstrap_sums
+
+Array = NDArray[np.float64]
+Combine = Callable[[Array], Array]
+
+_CELLS = 2_000_000  # examples x resamples held at a time: about 16 MB an array
+_MANY = 1_000  # examples from which on drawing each one's count apart changes nothing that can be measured
+
+
+def chunks(resamples: int, n: int) -> Iterator[int]:
+    """Sizes of the portions in which so many resamples of n examples fit into memory."""
+    portion = max(1, _CELLS // max(n, 1))
+    for done in range(0, resamples, portion):
+        yield min(portion, resamples - done)
+
+
+def bootstrap_sums(parts: Array, seed: int, resamples: int) -> Array:
+    """Sums of the parts [n, k] over examples drawn with replacement: [resamples, k].
+
+    Draws are counted per example and multiplied in, so the cost hardly grows with k, and all columns of
+    one resample rest on the same draw, which is what makes a paired bootstrap paired. From 1,000 examples
+    each one's count is drawn by itself, from the Poisson distribution of mean 1 (Hanley & MacGibbon 2006):
+    resamples then differ a little in size, which no value that is a ratio of sums depends on.
+    """
+    if np.all(parts == parts[0]):
+        # Summing in another order would round differently and give equal data an interval with a width.
+        return np.broadcast_to(parts.sum(axis=0), (resamples, parts.shape[1]))
+    n = len(parts)
+    # Weights of 1 stand in many measures' parts: each different column is multiplied once.
+    columns, places = np.unique(parts, axis=1, return_inverse=True)
+    if n * resamples <= _CELLS:
+        return (_few_draws(seed, resamples, n) @ columns)[:, places.ravel()]
+    rng = np.random.default_rng(seed)
+    counted = _poisson if n >= _MANY else _multinomial
+    sums = np.concatenate([counted(rng, size, n) @ columns for size in chunks(resamples, n)])
+    return sums[:, places.ravel()]
+
+
+@lru_cache(maxsize=2)
+def _few_draws(seed: int, resamples: int, n: int) -> Array:
+    """The counts of draws that many measures of few examples share."""
+    counted = _poisson if n >= _MANY else _multinomial
+    return counted(np.random.default_rng(seed), resamples, n)
+
+
+def _multinomial(rng: np.random.Generator, size: int, n: int) -> Array:
+    """How often each of n examples is in each of so many draws of n: [size, n]."""
+    drawn = rng.integers(0, n, size=(size, n)) + np.arange(size)[:, None] * n
+    return np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
+
+
+def _poisson(rng: np.random.Generator, size: int, n: int) -> Array:
+    """Counts of mean 1, each by itself, looked up in a table of the distribution to 16 bits: [size, n]."""
+    drawn = np.frombuffer(rng.bytes(2 * size * n), dtype=np.uint16)
+    return _POISSON[drawn].reshape(size, n)
+
+
+def _poisson_table() -> Array:
+    """The count for each of 65,536 equally likely numbers."""
+    chances = np.cumsum([math.exp(-1) / math.factorial(count) for count in range(12)])
+    return np.searchsorted(chances, (np.arange(1 << 16) + 0.5) / (1 << 16)).astype(np.float64)
+
+
+_POISSON = _poisson_table()
+
+
+def _coins(rng: np.random.Generator, size: int, n: int) -> Array:
+    """Tosses of a coin, 0 or 1: [size, n]."""
+    tossed = np.frombuffer(rng.bytes(size * ((n + 7) // 8)), dtype=np.uint8).reshape(size, -1)
+    return np.unpackbits(tossed, axis=1, count=n).astype(np.float64)
+
+
+def swapped_sums(candidate: Array, baseline: Array, seed: int, resamples: int) -> tuple[Array, Array]:
+    """Both sums, each [resamples, k], with the two models swapped on every example by the toss of a coin."""
+    rng = np.random.default_rng(seed)
+    differing = np.any(candidate != baseline, axis=1)
+    excess = (candidate - baseline)[differing]
+    total = candidate.sum(axis=0) + baseline.sum(axis=0)
+    candidates: Array = np.repeat(baseline.sum(axis=0)[None], resamples, axis=0)
+    varying = np.any(excess != 0, axis=0)
+    kept = [_coins(rng, size, len(excess)) @ excess[:, varying] for size in chunks(resamples, len(excess))]
+    candidates[:, varying] += np.concatenate(kept)
+    return candidates, total - candidates
+
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -35,7 +122,7 @@ def bootstrap_interval(
 ) -> Interval:
     """The combined value of the parts [n, k] with its interval, which keeps within the `ends` of its range.
 
-    Wilson's for a share (values 0 and 1 of weight 1), `of_mean` for other means. For everything else
+    `share_of` for a share (values 0 and 1 of weight 1), `of_mean` for other means. For everything else
     percentiles of resamples with a correction for small n, and Student's t for fewer than FEW examples.
     """
     n = len(parts)
@@ -46,7 +133,7 @@ def bootstrap_interval(
         return Interval(value, None, None, n)
     is_mean = is_plain_mean(parts, combine)
     if is_mean and np.all(np.isin(parts[:, 0], (0.0, 1.0))):
-        return wilson(float(parts[:, 0].sum()), n, level)
+        return share_of(float(parts[:, 0].sum()), n, level)
     if np.all(parts == parts[0]):
         return Interval(value, *of_equal(value, n, ends, level), n)
     found = of_mean(parts[:, 0], ends, seed, resamples, level) if is_mean else None
@@ -57,41 +144,53 @@ def bootstrap_interval(
 
 
 def of_mean(
-    values: Array, ends: Ends, seed: int, resamples: int, level: float = LEVEL, few: int = FEW
+    values: Array,
+    ends: Ends,
+    seed: int,
+    resamples: int,
+    level: float = LEVEL,
+    few: int = FEW,
+    unseen: float = 0.5,
 ) -> tuple[float | None, float | None] | None:
     """The interval of a mean of values that are not all equal; None where percentiles of resamples are right.
 
-    Of fewer than MANY values: by half a value unseen at either end of the range where there are fewer than
-    `few`, or many are equal. Else studentised, unless they repeat.
+    Of fewer than MANY values: with so much of a value `unseen` at either end of the range where there are
+    fewer than `few`, or many are equal. Else studentised, unless they repeat.
     """
     n = len(values)
     most_alike = int(np.unique(values, return_counts=True)[1].max())
     least, most = ends
     if n < MANY and least is not None and most is not None and (n < few or most_alike >= max(2, HEAP * n)):
-        return half_unseen(values, least, most, seed, resamples, level)
+        return with_unseen(values, least, most, unseen, seed, resamples, level)
     if n < FEW or (n < ENOUGH and most_alike <= max(1, n // 10)):
         return studentised(values, seed, resamples, level)
     return None
 
 
-def half_unseen(
-    values: Array, least: float, most: float, seed: int, resamples: int = RESAMPLES, level: float = LEVEL
+def with_unseen(
+    values: Array,
+    least: float,
+    most: float,
+    unseen: float,
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
 ) -> tuple[float | None, float | None]:
     """The interval of a mean of few or heaped values between two ends.
 
     Gaffke's bounds (2005; Learned-Miller & Thomas 2020) weigh the values as the Bayesian bootstrap does,
-    with one more at the end. They hold for every distribution and cover 98 to 99 %; half a value there
-    covers 94 to 99 %, as Jeffreys' interval does beside Clopper and Pearson's.
+    with one more at the end. They hold for every distribution and cover 98 to 99 %. Half a value there, as
+    Jeffreys' interval has beside Clopper and Pearson's, covers 94 to 99 %.
     """
-    weights = _weights(len(values), seed, resamples)
-    seen, unseen = weights[:, :-1] @ values, weights[:, -1]
-    return percentiles(seen + unseen * least, level)[0], percentiles(seen + unseen * most, level)[1]
+    weights = _weights(len(values), unseen, seed, resamples)
+    seen, rest = weights[:, :-1] @ values, weights[:, -1]
+    return percentiles(seen + rest * least, level)[0], percentiles(seen + rest * most, level)[1]
 
 
 @lru_cache(maxsize=4)
-def _weights(n: int, seed: int, resamples: int) -> Array:
-    """Shares of a whole, [resamples, n + 1], uniform but for the last, which is that of half a value."""
-    drawn = np.random.default_rng(seed).standard_gamma([1.0] * n + [0.5], (resamples, n + 1))
+def _weights(n: int, unseen: float, seed: int, resamples: int) -> Array:
+    """Shares of a whole, [resamples, n + 1], uniform but for the last, that of so much of a value."""
+    drawn = np.random.default_rng(seed).standard_gamma([1.0] * n + [unseen], (resamples, n + 1))
     shares: Array = drawn / drawn.sum(axis=1, keepdims=True)
     return shares
 

@@ -7,8 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from engine.stats.intervals import LEVEL
-from engine.stats.resampling import Array
+from engine.stats.intervals import LEVEL, Array
 
 FEW = 20  # verdicts below which no length effect can be told from chance
 # Ridge penalties of the length term. Smaller ones extrapolate too boldly (`python -m bench.length_control`).

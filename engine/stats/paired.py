@@ -12,7 +12,10 @@ from engine.stats.intervals import (
     OPEN,
     RESAMPLES,
     ROUNDING,
+    Array,
+    Combine,
     Ends,
+    bootstrap_sums,
     expanded,
     finite,
     is_plain_mean,
@@ -20,10 +23,10 @@ from engine.stats.intervals import (
     of_few,
     of_mean,
     percentiles,
+    swapped_sums,
     wilson,
     within,
 )
-from engine.stats.resampling import Array, Combine, bootstrap_sums, swapped_sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +177,11 @@ def of_difference(
     """The interval of a difference over n examples, from its standard error and the resampled `deltas`.
 
     `differences` are those of the examples, where it is a mean of them. However few they are, they seldom
-    fill what the ends allow; half a value unseen there counts only where many are equal.
+    fill what the ends allow: a quarter of one is counted there, and only where many are equal.
     """
     if error <= ROUNDING and (ends != OPEN or n < FEW):
         return of_equal(delta, n, ends)
-    found = None if differences is None else of_mean(differences, ends, seed, resamples, few=0)
+    found = None if differences is None else of_mean(differences, ends, seed, resamples, few=0, unseen=0.25)
     if found is not None:
         return found
     return of_few(delta, deltas, n) if n < FEW else percentiles(deltas, expanded(n))

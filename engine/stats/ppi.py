@@ -17,8 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.stats.intervals import LEVEL, Interval
-from engine.stats.resampling import Array
+from engine.stats.intervals import LEVEL, Array, Interval
 
 Values = Sequence[float] | Array
 FEWEST = 30  # with fewer, the interval covers visibly less than it says

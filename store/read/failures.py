@@ -72,9 +72,9 @@ def tags(connection: sqlite3.Connection) -> list[TagRow]:
 
 
 def failures(
-    connection: sqlite3.Connection, *, tag: str | None = None, run_id: int | None = None, limit: int = 10_000
+    connection: sqlite3.Connection, *, tag: str | None = None, limit: int = 10_000
 ) -> list[TaggedRow]:
-    """The answers that carry a tag, or any tag, of one run or of all, newest first; deleted runs left out."""
+    """The answers that carry a tag, or any tag, newest first; deleted runs left out."""
     return select(
         connection,
         TaggedRow,
@@ -88,11 +88,9 @@ def failures(
         JOIN model m ON m.id = coalesce((SELECT x.id FROM model x
           WHERE x.id IN (n.left_id, n.right_id) AND x.role = 'candidate'), n.left_id)
         WHERE n.kind = 'tag' AND {_STANDING} AND (?1 IS NULL OR coalesce(c.now, n.value) = ?1)
-          AND (?2 IS NULL OR n.run_id = ?2)
-        ORDER BY n.id DESC LIMIT ?3
+        ORDER BY n.id DESC LIMIT ?2
         """,
         tag,
-        run_id,
         limit,
     )
 

@@ -162,7 +162,7 @@ def isolations(connection: Connection, run_id: int) -> dict[str, int]:
     return found
 
 
-def comparisons(connection: Connection, run_id: int, kind: str | None = None) -> list[ComparisonRow]:
+def comparisons(connection: Connection, run_id: int) -> list[ComparisonRow]:
     return select(
         connection,
         ComparisonRow,
@@ -173,11 +173,10 @@ def comparisons(connection: Connection, run_id: int, kind: str | None = None) ->
         FROM comparison c JOIN model a ON a.id = c.candidate_id JOIN model b ON b.id = c.baseline_id
         JOIN run r ON r.id = a.run_id
         LEFT JOIN metric d ON d.run_id = a.run_id AND d.measure = c.measure
-        WHERE a.run_id = ? AND (?2 IS NULL OR c.kind = ?2)
+        WHERE a.run_id = ?
         ORDER BY c.kind DESC, a.position, b.run_id <> a.run_id, b.position, d.position, c.measure
         """,
         run_id,
-        kind,
     )
 
 

@@ -1,13 +1,25 @@
-"""How rows become records: the one converter, over SQLite from the standard library."""
+"""How rows become records, over SQLite from the standard library, and how they are grouped."""
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
 from store.records import RECORDS
 from store.records.columns import Kind, R, columns, converter, keys, table_name
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def by_key(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """The values of each key, keys and values in the order in which they come."""
+    found: dict[K, list[V]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
+
 
 T = TypeVar("T")
 

@@ -104,9 +104,13 @@ def table_name(record: type[Record]) -> str:
 
 @cached
 def columns(shape: type) -> tuple[Stored, ...]:
-    """The columns of a record, or of a shape that has a record's fields among its own."""
+    """The columns of a record, or of a shape that has its fields; those of the key first.
+
+    SQLite 3.40 takes a table without row numbers for damaged where its key does not come first.
+    """
     hints = get_type_hints(shape, include_extras=True)
-    return tuple(_stored(field.name, hints[field.name]) for field in fields(shape))
+    found = (_stored(field.name, hints[field.name]) for field in fields(shape))
+    return tuple(sorted(found, key=lambda column: not column.is_key))
 
 
 @cached

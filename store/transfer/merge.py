@@ -12,8 +12,8 @@ from pathlib import Path
 
 from store import database
 from store.errors import StoreError
-from store.grouping import by_key
 from store.read.history import STATUS, Connection, attach
+from store.read.query import by_key
 from store.records import RECORDS, Run
 from store.records.columns import HERE, columns, table_name
 

@@ -3,8 +3,7 @@
 import json
 
 from engine.data.example import Example, query_id
-from engine.data.split import split_of
-from engine.data.summary import NO_CATEGORY, summarise
+from engine.data.split import NO_CATEGORY, split_of, summarise
 
 
 def asked(query: str, category: str | None, references: tuple[str, ...] = ()) -> Example:

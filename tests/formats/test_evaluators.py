@@ -58,7 +58,7 @@ SAMPLES = [
     _sample(1, 1, "4", {"match": "C", "grade": {"tone": 3, "style": float("nan")}}),
     _sample(1, 2, "5", {"match": "I", "grade": {"tone": 1, "style": 2}}),
     _sample(2, 1, "attachment://0", {"match": "P"}, attachments={"0": "a long answer"}),
-    _sample(3, 1, "", {}, error={"message": "the model's server failed"}),
+    _sample(3, 1, "", {}, error={"message": "the model's server failed"}, choices=["3", "4"]),
 ]
 
 
@@ -98,6 +98,7 @@ def test_inspect_logs_are_read_in_all_their_forms(tmp_path: Path, store: Path, f
     assert "the sample failed: the model's server failed" in _missing(store)
     assert _rows(store, "SELECT text FROM response ORDER BY id") == [("4",), ("a long answer",), ("",)]
     assert _rows(store, "SELECT text, sample FROM sample") == [("5", 1)]
+    assert _rows(store, "SELECT query FROM example WHERE example = '3'") == [("Question 3?\n\nA. 3\nB. 4",)]
     assert _rows(store, "SELECT name FROM model") == [("openai/m",)]
 
 

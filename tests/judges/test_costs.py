@@ -243,6 +243,7 @@ THIRD_MODEL = '[[models]]\nname = "more"\nrole = "candidate"\noutputs = "o.jsonl
         (SECOND + "stop_early = true", ["40 calls", "up to 40 calls"]),
         (SECOND + "constant_probe = 3", ["40 calls", "46 calls"]),
         (SECOND + 'kind = "pointwise"', ["40 calls", "40 calls"]),
+        (SECOND + 'kind = "pointwise"\nrepeat = 3', ["40 calls", "120 calls"]),
         ('cascade = ["strong", "other"]\n' + SECOND, ["40 calls", "up to 40 calls"]),
         (THIRD_MODEL, ["80 calls"]),
         ("all_pairs = true\n" + THIRD_MODEL, ["120 calls"]),

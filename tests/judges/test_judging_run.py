@@ -9,6 +9,7 @@ import pytest
 
 from engine.decision.judges import about_judge, about_match, agreement
 from engine.errors import Paused
+from engine.formats.export import export_run
 from engine.gates.checks import compare_runs
 from engine.phases.work import Stopped
 from engine.plan.plan import read_plan
@@ -18,6 +19,7 @@ from store.database import connect
 from store.read import history, judging, queues
 from store.read.answers import pair
 from store.session import opened
+from store.transfer.export import run_content
 from store.write import Recorder
 from tests.engine.runs import carry_out, queue, recorded_plan
 from tests.judges.scripted import Answer, Json, JudgeServer, prefers, says
@@ -376,6 +378,14 @@ def test_identical_answers_are_ties_without_a_call_counted_and_shown(
     connection.close()
     assert "5 of 12 pairs are identical answers: ties without a call" in said
     assert any("both orders agree on 100%" in text and "of 7 pairs" in text for text in said)
+    # FastChat knows games alone: its own arithmetic gives the same rate.
+    connection = history.attach(connect(tmp_path / "store"))
+    written = export_run("mt-bench", run_content(connection, run.run_id), tmp_path / "out")
+    connection.close()
+    (file,) = [path for path in written if path.name.endswith("_pair.jsonl")]
+    games = [json.loads(line) for line in file.read_text().splitlines()]
+    won = [(game["g1_winner"], game["g2_winner"]) for game in games]
+    assert (won.count(("model_1", "model_1")), won.count(("tie", "tie"))) == (COUNT - 5, 5)
 
 
 def test_a_plan_may_have_identical_answers_judged(server: JudgeServer, tmp_path: Path) -> None:
@@ -392,12 +402,16 @@ def test_a_judge_whose_first_answers_cannot_be_read_pauses_the_run_and_is_asked_
     server.script = lambda body, number: says("As a language model, I enjoyed both.")
     plan = recorded_plan(
         tmp_path, examples(), {"base": answers("short"), "tuned": answers("much longer")},
-        '[metrics]\nuse = ["length"]\n' + judged_by(server, kind=kind, concurrency=2),
+        '[metrics]\nuse = ["length"]\n' + judged_by(server, kind=kind, concurrency=2)
+        + '\n[judging]\nprices = "p.toml"\n',
     )  # fmt: skip
+    (tmp_path / "p.toml").write_text('[models]\n"m" = { input = 1, output = 1 }\n')
     run_id = queue(tmp_path / "store", plan)
     with pytest.raises(Paused, match="none of its first 20 answers could be read") as paused:
         carry_out(tmp_path / "store", run_id)
     assert "'As a language model, I enjoyed both.'" in str(paused.value)
+    options = Recorder(tmp_path / "store", run_id).run().options or {}
+    assert options["forgotten_cost"] == pytest.approx(20 * 3 * 110 / 1e6)
     server.script = graded if kind == "pointwise" else lambda body, number: prefers("A")
     run = carry_out(tmp_path / "store", run_id)
     stored = run.rows(records.StoredRating if kind == "pointwise" else records.StoredJudgment)

@@ -46,6 +46,8 @@ def parts_of(pairs: list[tuple[str, str]], measure: int = 2) -> np.ndarray:
         ("Not sure", "not sure"),
         ("I am not sure, I would say no", "not sure"),
         ("no, not sure at all", "no"),
+        ("It is not a yes", None),
+        ("It isn't yes, it is no", "no"),
         ("I know nothing", None),
         ("**YES**", "yes"),
         ("yes-man", None),

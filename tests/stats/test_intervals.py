@@ -5,11 +5,11 @@ import pytest
 from scipy import stats
 
 from engine.metrics.metric import mean
-from engine.stats import resampling
-from engine.stats.intervals import Interval, bootstrap_interval, expanded, half_unseen, wilson
+from engine.stats import intervals
+from engine.stats.intervals import Interval, bootstrap_interval, expanded, share_of, wilson, with_unseen
 
 
-def parts(values: list[float]) -> resampling.Array:
+def parts(values: list[float]) -> intervals.Array:
     return np.column_stack([values, np.ones(len(values))])
 
 
@@ -83,7 +83,7 @@ def test_a_share_of_none_or_of_all_keeps_a_width(right: int) -> None:
 
 def test_from_a_thousand_examples_counts_are_drawn_one_by_one_with_the_same_spread() -> None:
     values = np.random.default_rng(8).exponential(size=3000)
-    sums = resampling.bootstrap_sums(parts(list(values)), 0, 4000)
+    sums = intervals.bootstrap_sums(parts(list(values)), 0, 4000)
     assert np.std(sums[:, 0] / sums[:, 1]) == pytest.approx(values.std() / np.sqrt(3000), rel=0.05)
 
 
@@ -97,10 +97,10 @@ def test_the_same_seed_gives_the_same_interval_and_another_a_near_one() -> None:
 
 
 def test_chunks_bound_the_memory_and_cover_all_resamples() -> None:
-    sizes = list(resampling.chunks(10_000, 5_000))
+    sizes = list(intervals.chunks(10_000, 5_000))
     assert sum(sizes) == 10_000
     assert max(sizes) * 5_000 <= 2_000_000
-    assert list(resampling.chunks(3, 10_000_000)) == [1, 1, 1]
+    assert list(intervals.chunks(3, 10_000_000)) == [1, 1, 1]
 
 
 def test_too_few_examples_give_no_interval() -> None:
@@ -132,7 +132,7 @@ def test_few_values_of_an_open_range_have_at_least_students_interval_at_98_perce
 
 def test_between_two_ends_few_values_leave_room_for_half_a_value_unseen() -> None:
     """At zeros and ones alone that is Jeffreys' interval of a share."""
-    low, high = half_unseen(np.array([0.0, 0.0, 0.0, 1.0, 1.0]), 0.0, 1.0, 0, 100_000)
+    low, high = with_unseen(np.array([0.0, 0.0, 0.0, 1.0, 1.0]), 0.0, 1.0, 0.5, 0, 100_000)
     assert low == pytest.approx(stats.beta.ppf(0.025, 2, 3.5), abs=0.005)
     assert high == pytest.approx(stats.beta.ppf(0.975, 2.5, 3), abs=0.005)
 
@@ -177,6 +177,17 @@ def test_wilson_agrees_with_scipy(successes: int, n: int) -> None:
     assert (ours.value, ours.n) == (successes / n, n)
     assert ours.low == pytest.approx(expected.low)
     assert ours.high == pytest.approx(expected.high)
+
+
+@pytest.mark.parametrize("n", range(1, 8))
+def test_a_share_of_fewer_than_eight_has_the_exact_interval(n: int) -> None:
+    for successes in range(n + 1):
+        expected = stats.binomtest(successes, n).proportion_ci(method="exact")
+        ours = share_of(successes, n)
+        assert (ours.value, ours.n) == (successes / n, n)
+        assert (ours.low, ours.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    half = share_of(0.5, n)
+    assert (half.low, half.high) == (0.0, share_of(1, n).high), "a tie counts towards either end"
 
 
 def test_wilson_of_nothing() -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from engine.stats.intervals import Array
 from engine.stats.ppi import corrected_mean, labels_to_settle
-from engine.stats.resampling import Array
 
 # Seed, labels, unlabelled, share of examples on which the judge is right; then ppi-python 0.2.3's
 # ppi_mean_pointestimate and ppi_mean_ci (alpha 0.05) on the data that `drawn` makes of them.

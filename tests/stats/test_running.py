@@ -5,8 +5,7 @@ import pytest
 
 from engine.metrics.metric import mean
 from engine.stats import intervals
-from engine.stats.intervals import Interval, RunningInterval, bootstrap_interval
-from engine.stats.resampling import Array
+from engine.stats.intervals import Array, Interval, RunningInterval, bootstrap_interval
 
 GROUPS = 2000
 

@@ -44,6 +44,8 @@ MEASURES: list[tuple[str, str, float | None, float | None, str, str]] = [
     ("tokens_per_second", "higher", 0.0, None, "tokens/s", "speed of generation"),
 ]
 QUALITY = {"base": 0.15, "prompted": 0.40, "good": 0.93, "overfit": 0.88, "no-effect": 0.15}
+SWEEP = [f"llama-3.1-8b-instruct-lora-r16-tickets-step-{100 * step:04}" for step in range(1, 31)]
+QUALITY |= {name: round(0.2 + 0.7 * place / len(SWEEP), 2) for place, name in enumerate(SWEEP)}
 TASKS = {"arithmetic": (0.82, 0.20), "copying": (0.95, 0.63)}
 
 
@@ -66,6 +68,18 @@ def build(folder: Path) -> Path:
     third.generate()
     third.judge(examples=5)
     third.work()
+    return folder
+
+
+def build_sweep(folder: Path) -> Path:
+    """A store with one run: thirty checkpoints whose names differ at their ends alone."""
+    story = Story(folder, "tickets-sweep", NOW - 3 * HOUR, SWEEP)
+    story.generate()
+    story.judge()
+    story.benchmark()
+    story.slice_up()
+    story.raise_alerts(SWEEP[20], SWEEP[21], SWEEP[22])
+    story.end(passed=False)
     return folder
 
 
@@ -455,26 +469,28 @@ class Story:
             records.StoredLeak(**{**row, "field": "query", "excerpt": "My parcel has not moved …"})
         )
 
-    def raise_alerts(self) -> None:
+    def raise_alerts(
+        self, good: str = "good", overfit: str = "overfit", no_effect: str = "no-effect"
+    ) -> None:
         alerts = [
-            ("critical", "benchmark_drop", "overfit", "base", "arithmetic · acc",
+            ("critical", "benchmark_drop", overfit, "base", "arithmetic · acc",
              "arithmetic fell by 0.62: more than the 0.05 that the plan allows",
              {"candidate_value": 0.20, "baseline_value": 0.82, "delta": -0.62, "low": -0.72, "high": -0.52,
               "p": 0.0002, "n": 10, "task": "arithmetic"}),
-            ("critical", "adapter_no_effect", "no-effect", None, "adapter",
+            ("critical", "adapter_no_effect", no_effect, None, "adapter",
              "the adapter does not change the model's output at all",
              {"max_difference": 0.0, "prompts": 4}),
-            ("critical", "benchmark_drop", "overfit", "base", "copying · acc",
+            ("critical", "benchmark_drop", overfit, "base", "copying · acc",
              "copying fell by 0.32: more than the 0.05 that the plan allows",
              {"candidate_value": 0.63, "baseline_value": 0.95, "delta": -0.32, "low": -0.42, "high": -0.22,
               "p": 0.0002, "n": 10, "task": "copying"}),
-            ("warning", "metric_drop", "overfit", "prompted", "rougeL",
+            ("warning", "metric_drop", overfit, "prompted", "rougeL",
              "rougeL fell by 0.04: more than the 0.03 that the plan warns at",
              {"candidate_value": 0.61, "baseline_value": 0.65, "delta": -0.04, "low": -0.07, "high": -0.01,
               "p": 0.031, "n": 12, "example_ids": ["t-002", "t-009"]}),
-            ("warning", "leakage", "good", None, "leakage",
+            ("warning", "leakage", good, None, "leakage",
              "1 of 12 examples stands in the training data word for word", {"example_ids": ["t-003"]}),
-            ("note", "win_rate", "no-effect", "base", "win_rate",
+            ("note", "win_rate", no_effect, "base", "win_rate",
              "the win rate of 50.0% is not settled: about 400 examples would be needed", {"n": 12}),
         ]  # fmt: skip
         names = ("severity", "kind", "candidate", "baseline", "measure", "message", "evidence")

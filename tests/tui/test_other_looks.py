@@ -1,4 +1,4 @@
-"""How the screens look that open from others: help, failed calls, samples, events."""
+"""How the screens look that open from others (help, failed calls, samples, events), and a large sweep."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,8 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.tui.conftest import Settled
-from tests.tui.history import NOW
+from tests.tui.driver import opened
+from tests.tui.history import NOW, build_sweep
 from tui.app.app import AssayApp
 
 SIZES = [(80, 24), (120, 36)]
@@ -41,3 +42,35 @@ def test_what_opens_from_a_run(
 ) -> None:
     app = AssayApp(own_store, run=2, screen=screen, now=lambda: NOW)
     assert snap_compare(app, terminal_size=size, run_before=after(settled, keys))
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_sweep(tmp_path_factory.mktemp("sweep") / "store")
+
+
+@pytest.mark.parametrize("screen", ["runs", "decision", "compare", "live"])
+def test_thirty_checkpoints_of_one_name(
+    sweep: Path, settled: Settled, snap_compare: Any, screen: str
+) -> None:
+    app = AssayApp(sweep, run=1, screen=screen, now=lambda: NOW)
+    assert snap_compare(app, terminal_size=(120, 36), run_before=settled)
+
+
+@pytest.mark.parametrize(
+    ("screen", "keys", "steps"),
+    [
+        ("runs", [], [2900]),
+        ("decision", [], [100, 1200, 2200]),
+        ("compare", ["c", "c"], [300]),
+        ("live", [], [100, 200]),
+        ("alerts", [], [2100, 2200, 2300]),
+    ],
+)
+async def test_the_narrowest_line_tells_checkpoints_apart(
+    sweep: Path, screen: str, keys: list[str], steps: list[int]
+) -> None:
+    async with opened(sweep, screen, run=1) as ui:
+        await ui.press(*keys)
+        below = "\n".join(ui.lines[1:])
+        assert all(f"{step:04}" in below for step in steps), ui.text

@@ -18,6 +18,7 @@ from tui.text.gate import (
     signed,
     size,
     spark,
+    told_apart,
 )
 
 
@@ -66,6 +67,23 @@ def test_fit_says_where_it_cut_and_aligns() -> None:
     assert fit("abcdef", 4).plain == "abc…"
     assert fit("ab", 4, "right").plain == "  ab"
     assert fit(Content("包裹到"), 5).plain == "包裹…"
+
+
+def test_names_of_one_family_lose_what_they_share_and_no_more_than_is_needed() -> None:
+    family = tuple(f"llama-3.1-8b-lora-step-{step:04}" for step in (100, 200, 1000))
+    assert list(told_apart(family, 30).values()) == list(family)
+    assert told_apart(family, 20)[family[0]] == "…8b-lora-step-0100"
+    assert list(told_apart(family, 5).values()) == ["…0100", "…0200", "…1000"]
+    ended = ("run-a1-merged-bf16", "run-b2-merged-bf16")
+    assert list(told_apart(ended, 6).values()) == ["…a1…", "…b2…"]
+
+
+def test_a_name_never_loses_all_of_itself() -> None:
+    assert told_apart(("llama-lora", "llama-lora-2"), 8) == {
+        "llama-lora": "…lora", "llama-lora-2": "…lora-2"
+    }  # fmt: skip
+    assert told_apart(("a-very-long-name",), 9) == {"a-very-long-name": "a-…g-name"}
+    assert told_apart(("base", "another-thing"), 8) == {"base": "base", "another-thing": "an…thing"}
 
 
 def test_numbers_name_what_is_missing_and_carry_their_sign() -> None:

@@ -186,7 +186,8 @@ class AssayApp(App[int], inherit_bindings=False):
                 self.pop_screen()
             return
         if self.run_id is None:
-            self.front.say("there is no run yet", error=True)
+            if not self.front.once_read(partial(self.go, name)):
+                self.front.say("there is no run yet", error=True)
             return
         screen = load(name)(self.run_id)
         if len(self.screen_stack) == 2:

@@ -4,7 +4,7 @@ Opening a screen makes Textual draw it three to five times (laid out, styled, fo
 mostly the same. Each drawing is a row of pieces that begin with an absolute cursor position, so one that
 equals the last one written to its line, at the same column, can be left out.
 
-Terminals disagree on how many cells combining, joined and wide characters take. A piece that has such is
+Terminals disagree on how many cells combining and joined characters take. A piece that has such is
 written on blanks, and what follows a gap goes to its own column: so nothing older shows through, and columns
 stand in line however the terminal counts.
 """

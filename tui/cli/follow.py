@@ -12,8 +12,8 @@ from types import FrameType
 
 from rich.cells import cell_len
 
-from store.grouping import by_key
 from store.read import history, live
+from store.read.query import by_key
 from store.records import Progress, Run
 from tui.sections.eta import rate, read_speed, time_left, write_speed
 from tui.text.gate import bar, cut, duration, printable

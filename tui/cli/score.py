@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from store.grouping import by_key
+from store.read.query import by_key
 from tui.cli.common import Fields, Json, mapping
 from tui.text.output import Column, as_json, interval, number, out, paragraph, print_json, print_table
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engine.decision.families import NO_GATE, NOT_EVALUATED
-from store.grouping import by_key
 from store.read import history
+from store.read.query import by_key
 from store.read.rows import ComparisonRow
 from store.session import opened
 from tui.cli.common import FAILED_GATE, AllowEmpty, Json, Run, Store, store_folder

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from engine.compare.forgetting import Conclusion
 from engine.data.leak import TIER_WORDS
 from engine.decision.decision import AnsweredQuestion, Decision, headline
-from engine.decision.families import family_of, rank, summarize
+from engine.decision.families import common_word, family_of, rank, summarize
 from engine.decision.judges import Said
 from engine.gates.figures import relative
-from store.grouping import by_key
 from store.read.answers import AnswerCount
+from store.read.query import by_key
 from store.read.rows import ComparisonRow, ModelScoreRow, WinRateRow
 from store.read.slices import OF_THE_SET, CorpusRow, DisparityRow, SliceRow, SliceScoreRow
 from tui.sections.alerts import AlertsSection
@@ -570,7 +570,7 @@ def _sum(rows: Sequence[ComparisonRow]) -> str:
     """How many of a family's measures got worse and better for one candidate."""
     found = summarize(rows)
     parts = [f"{found.worse} worse" if found.worse else "", f"{found.better} better" if found.better else ""]
-    return ", ".join(filter(None, parts)) or "inconclusive"
+    return ", ".join(filter(None, parts)) or common_word(row.standing for row in rows)
 
 
 def _glance(change: Change) -> str:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from engine.compare.ruling import rule_on_rate
 from engine.decision.families import family_of, rank
-from store.grouping import by_key
+from store.read.query import by_key
 from store.read.slices import SliceRow
 from store.records import StoredMetric
 from tui.report import plots

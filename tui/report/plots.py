@@ -71,9 +71,9 @@ def line(first: float, second: float, style: str, y: float = MIDDLE, to: float |
     return f'<line class="{style}" x1="{first:.2f}%" x2="{second:.2f}%" y1="{y:g}" y2="{below:g}"/>'
 
 
-def upright(x: float, style: str, height: float = HEIGHT) -> str:
+def upright(x: float, style: str) -> str:
     """A line over the whole height, at a reference value."""
-    return line(x, x, style, 0, height)
+    return line(x, x, style, 0, HEIGHT)
 
 
 def block(
@@ -100,22 +100,21 @@ def missing() -> list[str]:
     return ['<rect class="missing" x="0.5%" width="99%" y="7" height="8" rx="4"/>']
 
 
-def axis(of: Scale, at: float | None = None, unit: str = "") -> Markup:
+def axis(of: Scale, at: float | None = None) -> Markup:
     """The numbers under a picture: both ends, and `at` where it has room between them."""
     places = [(0.0, "start", of.low), (100.0, "end", of.high)]
     if at is not None and _ROOM < (middle := of.at(at)) < 100 - _ROOM:
         places.insert(1, (middle, "middle", at))
     texts = [
-        f'<text x="{x:.2f}%" y="12" text-anchor="{anchor}">{escape(_tick(value, unit))}</text>'
+        f'<text x="{x:.2f}%" y="12" text-anchor="{anchor}">{escape(_tick(value))}</text>'
         for x, anchor, value in places
     ]
     return picture(texts, "axis", height=16)
 
 
-def _tick(value: float, unit: str) -> str:
+def _tick(value: float) -> str:
     written = number(value)
-    trimmed = written.rstrip("0").rstrip(".") if "." in written else written
-    return f"{trimmed} {unit}".strip()
+    return written.rstrip("0").rstrip(".") if "." in written else written
 
 
 Side = Literal["better", "worse", "moved", "even", "open"]

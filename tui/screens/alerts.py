@@ -61,7 +61,7 @@ class AlertsScreen(FilteredScreen, RunScreen):
     def compose(self) -> ComposeResult:
         yield from self.framed(
             Line(id="heading"),
-            Rows(_row, empty="no alerts", id="alerts"),
+            Rows(self._row, empty="no alerts", id="alerts"),
             Pane(focusable=True, id="evidence"),
         )
 
@@ -94,6 +94,15 @@ class AlertsScreen(FilteredScreen, RunScreen):
         of = [(alert.run_id, alert.candidate) for alert in self.rows.items]
         if (self.run_id, self._about) in of:
             self.rows.go_to(of.index((self.run_id, self._about)))
+
+    def _row(self, alert: "AlertRow", width: int) -> Content:
+        severity = SEVERITY[alert.severity]
+        if alert.acknowledged is not None:
+            severity = Content.styled("✓ seen", "$muted")
+        names = partial(self.short, alert.candidate), partial(self.short, alert.baseline or "")
+        return COLUMNS.row(
+            [severity, *names, _measure(alert) or kind_of(alert.kind).label, alert.message], width
+        )
 
     def on_rows_moved(self, event: "Rows.Moved") -> None:
         self.redraw()
@@ -160,19 +169,9 @@ def _searched(alert: "AlertRow") -> str:
     return "\n".join(words).lower()
 
 
-def _row(alert: "AlertRow", width: int) -> Content:
-    severity = SEVERITY[alert.severity]
-    if alert.acknowledged is not None:
-        severity = Content.styled("✓ seen", "$muted")
-    what = kind_of(alert.kind).label if alert.measure in ("", alert.kind) else alert.measure
-    cells: list[Content | str] = [
-        severity,
-        alert.candidate,
-        alert.baseline or "",
-        what,
-        one_line(alert.message),
-    ]
-    return COLUMNS.row(cells, width)
+def _measure(alert: "AlertRow") -> str:
+    """What was measured, where the alert's kind does not say it already."""
+    return "" if alert.measure == alert.kind else alert.measure
 
 
 def evidence(alert: "AlertRow", width: int) -> list[Content]:
@@ -184,10 +183,10 @@ def evidence(alert: "AlertRow", width: int) -> list[Content]:
             f"  {kind_of(alert.kind).label}: ",
             one_line(alert.candidate, "bold"),
             against,
-            one_line(f"  {alert.measure}  in {alert.run_name} #{alert.run_id}", "$muted"),
+            one_line(f"  {_measure(alert)}  in {alert.run_name} #{alert.run_id}", "$muted"),
         ]
     )
-    lines = [about, *wrap(plain(alert.message), width)]
+    lines = [*wrap(about, width), *wrap(plain(alert.message), width)]
     lines += _figures(alert)
     if examples := getattr(alert.evidence, "example_ids", ()):
         lines.append(one_line(f"examples: {', '.join(examples)}", "$muted"))

@@ -12,7 +12,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from tui.screens.watch import NoStore, StoreFailed, StoreWatch
-from tui.text.gate import cut, join, middle, one_line, plain, wrap
+from tui.text.gate import cut, join, one_line, plain, told_apart, wrap
 from tui.widgets.lines import Line, Lines, Pane
 from tui.widgets.menu import Footer
 
@@ -140,6 +140,7 @@ class AssayScreen(Screen[None]):
         self._shown: Any = None
         self._reading = False
         self._stale = False
+        self._then: Callable[[], None] | None = None
         self._asked: Widget | None = None
         self._focused_before: Widget | None = None
 
@@ -202,12 +203,25 @@ class AssayScreen(Screen[None]):
                 if mounted and (self._shown is None or data != self._shown):
                     self._shown = data
                     self.show(data)
+                self._go_on()
         except NoStore:
             self.show_nothing()
+            self._go_on()
         except StoreFailed as error:
             self.assay.store_failed(str(error))
         finally:
             self._reading = False
+
+    def once_read(self, act: Callable[[], None]) -> bool:
+        """Does this as soon as the first reading is shown; False where it is already."""
+        if self._shown is None and self._reading:
+            self._then = act
+        return self._then is not None
+
+    def _go_on(self) -> None:
+        act, self._then = self._then, None
+        if act is not None:
+            act()
 
     def show_nothing(self) -> None:
         """There is no store yet."""
@@ -332,6 +346,11 @@ class RunScreen(AssayScreen):
         """The run's models as "candidate" or "baseline", without those that a sweep dropped."""
         return self._models_by_role.get(role, [])
 
+    def short(self, name: str, cells: int) -> str:
+        """A model's name in at most `cells`, different from those of the other models of its role."""
+        among = next((names for names in self._models_by_role.values() if name in names), [name])
+        return told_apart(tuple(among), cells)[name]
+
     @property
     def hand(self) -> InHand:
         return self.assay.in_hand(self.run_id)
@@ -363,7 +382,7 @@ class RunScreen(AssayScreen):
             plain(phase, "$muted"),
         ]
         said = join([part for part in parts if part], "  ")
-        room = self.size.width - said.cell_length - len("assay") - 4
+        room = self.size.width - said.cell_length - len("  assay    ")
         return said if self.hides_outcome else join([said, self._in_title(room)], "  ")
 
     def _in_title(self, room: int) -> Content:
@@ -375,7 +394,7 @@ class RunScreen(AssayScreen):
         if len(candidate) + len(against) > room:
             against = ""
         return join(
-            [plain(middle(candidate, room - len(against)), "bold $brand"), one_line(against, "$muted")]
+            [plain(self.short(candidate, room - len(against)), "bold $brand"), one_line(against, "$muted")]
         )
 
     def read(self, connection: "Connection") -> "tuple[Run, dict[str, list[str]], Any]":

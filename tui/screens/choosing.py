@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from textual.content import Content
 from textual.events import ScreenResume
 
 from tui.screens.base import AssayScreen, RunScreen
+from tui.text.gate import plain
 
 
 class CommandResult(NamedTuple):
@@ -97,6 +99,12 @@ class PairScreen(RunScreen):
         super().on_screen_resume(event)
         if self.run is not None:  # another screen may have taken other models in hand
             self._paired()
+
+    def against(self, cells: int) -> Content:
+        """The pair in words, each name in at most `cells`."""
+        names = zip(("candidate", "baseline"), self.pair, strict=True)
+        shown = [plain(self.short(name, cells) if name else f"no {role}", "bold") for role, name in names]
+        return Content.styled(" against ", "$muted").join(shown)
 
     def action_candidate(self, step: int) -> None:
         self.hand.take(candidate=neighbour(self.names("candidate"), self.pair[0], step))

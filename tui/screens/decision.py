@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import ScreenResume
@@ -13,7 +14,7 @@ from store.read.history import Connection
 from store.records.alert import kind_of
 from tui.keys import bindings
 from tui.screens.base import RunScreen
-from tui.text.gate import fit, join, middle, one_line, plain, wrap
+from tui.text.gate import fit, join, middle, one_line, plain, told_apart, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
 
@@ -84,17 +85,16 @@ def word(verdict: Decision) -> Content:
     return Content.styled(*WORDS[verdict.word])
 
 
-def name_width(verdicts: list[Decision], width: int) -> int:
-    """As wide as the longest name, up to a quarter of the line."""
-    longest = max((plain(verdict.candidate).cell_length for verdict in verdicts), default=0)
-    return max(LEAST_NAME, min(longest, width // 4))
+def names_of(verdicts: list[Decision], width: int) -> dict[str, str]:
+    """The candidates' names as they stand in front, on a third of the line at most."""
+    return told_apart(tuple(verdict.candidate for verdict in verdicts), width // 3)
 
 
-def head(verdict: Decision, names: int, width: int) -> Content:
+def head(verdict: Decision, name: Content, width: int) -> Content:
     """A candidate's line: name, word, the weightiest reason."""
     why = one_line(verdict.reasons[0]) if verdict.reasons else Content("")
-    cells = [fit(middle(verdict.candidate, names), names), fit(word(verdict), WORD)]
-    return join([*cells, fit(why, max(0, width - names - WORD - 4))], "  ")
+    room = max(0, width - name.cell_length - WORD - 4)
+    return join([name, fit(word(verdict), WORD), fit(why, room)], "  ")
 
 
 def question(answer: AnsweredQuestion, width: int) -> Content:
@@ -148,7 +148,7 @@ class DecisionScreen(RunScreen):
     def __init__(self, run_id: int) -> None:
         super().__init__(run_id)
         self._page = Page([], {}, None)
-        self._name_width = LEAST_NAME
+        self._names: dict[str, str] = {}  # as they are shown
 
     def compose(self) -> ComposeResult:
         yield from self.framed(
@@ -188,7 +188,7 @@ class DecisionScreen(RunScreen):
         if said := headline(self._page.verdicts):
             return join(["  ", plain(middle(said, self.size.width - 2), "$heading")])
         titles = [
-            fit(Content("  candidate"), self._name_width + 2),
+            fit(Content("  candidate"), self._name_cells + 2),
             fit(Content("decision"), WORD),
             Content("why"),
         ]
@@ -199,11 +199,15 @@ class DecisionScreen(RunScreen):
         if self._page.verdicts and self.hand.candidate in names:
             self.candidates.go_to(names.index(self.hand.candidate))
 
+    @property
+    def _name_cells(self) -> int:
+        return max([LEAST_NAME, *map(cell_len, self._names.values())])
+
     def _candidate(self, verdict: Decision, width: int) -> Content:
-        return head(verdict, self._name_width, width)
+        return head(verdict, fit(self._names[verdict.candidate], self._name_cells), width)
 
     def redraw(self) -> None:
-        self._name_width = name_width(self._page.verdicts, self.size.width)
+        self._names = names_of(self._page.verdicts, self.size.width)
         self.query_one("#heading", Line).set(self._heading())
         self.candidates.show(self._page.verdicts, key=lambda verdict: verdict.candidate)
         self._go_to_candidate()

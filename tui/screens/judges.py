@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.content import Content
 
@@ -15,7 +16,7 @@ from store.read.judging import DisputeRow, JudgeUse, JudgingResults, MeanRow, Ra
 from store.read.rows import WinRateRow
 from tui.keys import bindings
 from tui.screens.choosing import PairScreen
-from tui.text.gate import MISSING, cut, fit, join, middle, one_line, plain, wrap
+from tui.text.gate import MISSING, cut, fit, join, one_line, plain, told_apart, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Columns, FlexColumn, Rows
 
@@ -149,13 +150,14 @@ def ranking(rows: Sequence[RankingRow], width: int) -> list[Content]:
     ends = [end for row in rows for end in (row.low, row.strength, row.high) if end is not None]
     if not ends:
         return []
-    name = min(24, max(len(cut(row.model, 24)) for row in rows))
+    names = told_apart(tuple(row.model for row in rows), max(24, width // 4))
+    name = max(map(cell_len, names.values()))
     lines = [Content.styled("Ranking (Bradley-Terry, on Elo's scale)", "$heading")]
     for row in rows:
         said = f"{row.strength:,.0f}" if row.strength is not None else row.reason or "no reason was recorded"
         held = "" if row.low is None or row.high is None else f" [{row.low:.0f}, {row.high:.0f}]"
         strip = _strip(row, min(ends), max(ends))
-        lines.append(fit(join([fit(row.model, name), "  ", strip, plain(f"  {said}{held}")]), width))
+        lines.append(fit(join([fit(names[row.model], name), "  ", strip, plain(f"  {said}{held}")]), width))
     return lines
 
 
@@ -189,16 +191,21 @@ def _turned(row: DisputeRow) -> DisputeRow:
     return replace(row, one=row.other, said=row.other_said, other=row.one, other_said=row.said)
 
 
-def dispute(row: DisputeRow, width: int) -> Content:
-    """One pair that two judges see differently."""
+def dispute(row: DisputeRow, candidate: str, width: int) -> Content:
+    """One pair that two judges see differently; the candidate as its name is shown."""
     against = f" against {cut(row.baseline, 10)}" if row.baseline else ""
     turn = f" turn {row.turn}" if row.turn else ""
     parts: list[Content | str] = [
-        fit(row.example, 7), " ", fit(f"{cut(row.candidate, 10)}{against}{turn}", 29), " ",
+        fit(row.example, 7), " ", fit(f"{candidate}{against}{turn}", name_room(width) + 19), " ",
         fit(row.one, 12), " ", fit(_verdict(row.said), 6), " ", fit(row.other, 12), " ",
         fit(_verdict(row.other_said), 6), " ", one_line(row.query, "$muted"),
     ]  # fmt: skip
     return fit(join(parts), width)
+
+
+def name_room(width: int) -> int:
+    """Cells of a candidate's name beside a dispute."""
+    return max(10, width // 8)
 
 
 def _verdict(said: str) -> Content:
@@ -245,7 +252,7 @@ class JudgesScreen(PairScreen):
             Rows(self._row, empty="this run has no judges", id="judges"),
             Pane(focusable=True, id="about"),
             Line(id="differ"),
-            Rows(dispute, empty="", id="disputes"),
+            Rows(self._dispute, empty="", id="disputes"),
         )
 
     @property
@@ -302,19 +309,16 @@ class JudgesScreen(PairScreen):
         self.disputes.styles.height = DISPUTES if self.size.height <= SMALL else self.size.height // 3
 
     def _match(self) -> Content:
-        candidate, baseline = self.pair
-        pair = [
-            plain(middle(candidate or "no candidate", 22), "bold"),
-            Content.styled(" against ", "$muted"),
-            plain(middle(baseline or "no baseline", 22), "bold"),
-        ]
         note = " · ! is a reason for doubt" if self._judged and self._judged.found.judges else ""
-        return join([*pair, Content.styled(note, "$muted")])
+        return join([self.against(self.size.width // 3), Content.styled(note, "$muted")])
 
     def _row(self, judge: JudgeUse, width: int) -> Content:
         if self._judged is None:
             return Content("")
         return draw(judge, self._judged.found, *self.pair, width)
+
+    def _dispute(self, row: DisputeRow, width: int) -> Content:
+        return dispute(row, self.short(row.candidate, name_room(width)), width)
 
     def _draw_judge(self) -> None:
         if self._judged is None:

@@ -1,7 +1,9 @@
 """Runs: the history, how each run ended, where its measures are heading, and what people say of runs."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rich.cells import cell_len
 from textual import work
 from textual.app import ComposeResult
 from textual.content import Content
@@ -12,9 +14,9 @@ from tui.screens.base import AssayScreen, is_ended, outcome, status
 from tui.screens.choosing import FilteredScreen
 from tui.screens.control import RunControls
 from tui.screens.watch import StoreFailed
-from tui.text.gate import cut, fit, join, number, one_line, percent, short_age, spark
+from tui.text.gate import cut, fit, join, number, one_line, percent, short_age, spark, told_apart
 from tui.widgets.lines import Line, Pane
-from tui.widgets.rows import Columns, FlexColumn, Rows
+from tui.widgets.rows import CellContent, Columns, FlexColumn, Rows
 
 if TYPE_CHECKING:
     from store.read.history import Connection
@@ -135,12 +137,14 @@ class History(NamedTuple):
 
 
 class RunOutcome(NamedTuple):
-    """What came of a run's candidates: in words, and for a narrow column in signs, each with the best."""
+    """What came of a run's candidates: in words, and for a narrow column in signs."""
 
     words: str
     signs: str
+    names: tuple[str, ...]  # of the candidates, the best first; none where no gain is known
 
 
+LEAST_NAME = 5  # cells of the best candidate's name
 WIDE = 150  # cells of a terminal in which the words have room
 
 
@@ -211,23 +215,25 @@ class RunsScreen(RunControls, FilteredScreen, MarkingScreen):
         ended = Content("✓ imported") if row.imported else ended
         alerts = [Content.styled(f"{row.critical} crit", "$bad")] if row.critical else []
         alerts += [Content.styled(f"{row.warnings} warn", "$warn")] if row.warnings else []
-        cells: list[Content | str] = [
+        cells: list[CellContent] = [
             f"#{row.id}",
             join([one_line(row.name), one_line(f" [{row.tags}]", "$muted")]) if row.tags else row.name,
             ended or status(row.status),
-            self._candidates(row),
+            partial(self._candidates, row),
             percent(row.win_rate),
             join(alerts, " "),
             short_age(self.assay.now() - row.created),
         ]
         return COLUMNS.row(cells, width)
 
-    def _candidates(self, row: "RunRow") -> str:
+    def _candidates(self, row: "RunRow", cells: int) -> str:
         """Their names; of several that were decided on, what came of them, and the best."""
         decided = self._decided.get(row)
         if decided is None:
             return row.candidates or ""
-        return decided.words if self.size.width >= WIDE else decided.signs
+        said = decided.words if self.size.width >= WIDE else f"{decided.signs} "
+        room = max(LEAST_NAME, cells - cell_len(said))
+        return said + (told_apart(decided.names, room)[decided.names[0]] if decided.names else "")
 
     # Reading
 
@@ -377,8 +383,9 @@ def _outcome(connection: "Connection", run_id: int) -> RunOutcome:
     found = decide(connection, run_id)
     words = [each.word for each in found]
     signs = (f"{sign[0]}{words.count(word)}" for word, (sign, _) in WORDS.items() if word in words)
-    best = found[0].candidate if found and found[0].gain is not None else ""
-    return RunOutcome(headline(found), f"{' '.join(signs)} {best}".strip())
+    names = tuple(each.candidate for each in found)
+    known = bool(found) and found[0].gain is not None
+    return RunOutcome(headline(found, ""), " ".join(signs), names if known else ())
 
 
 def _trend(connection: "Connection", run_id: int, first: int) -> RunTrend:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.content import Content
 
@@ -38,8 +39,8 @@ def columns(baseline: str, candidate: str, measure: bool) -> Columns:
         FlexColumn("slice", 18, grow=2),
         *named,
         FlexColumn("n", 4, align="right"),
-        FlexColumn(baseline, 7, align="right", drop=1),
-        FlexColumn(candidate, 7, align="right"),
+        FlexColumn(baseline, max(7, cell_len(baseline)), align="right", drop=1),
+        FlexColumn(candidate, max(7, cell_len(candidate)), align="right"),
         FlexColumn("delta", 6, align="right"),
         FlexColumn("95% CI", 14, align="right", drop=2 if measure else 0),
         FlexColumn("p", 6, align="right"),
@@ -96,7 +97,7 @@ def _sure(p: float | None) -> str:
 
 
 def _score(score: SliceScoreRow) -> Content:
-    name = cut(score.model, 24)
+    name = middle(score.model, 24)
     if score.value is None:
         return plain(f"{name} none: {score.reason or 'no reason was recorded'}", "$warn")
     gaps = f", {score.missing} missing: {score.reason or 'no reason was recorded'}" if score.missing else ""
@@ -168,17 +169,9 @@ class SlicesScreen(PairScreen, FilteredScreen):
         self._explain()
 
     def _pair(self, found: list[SliceRow]) -> Content:
-        candidate, baseline = self.pair
-        against = join(
-            [
-                plain(middle(candidate or "no candidate", 20), "bold"),
-                Content.styled(" against ", "$muted"),
-                plain(middle(baseline or "no baseline", 20), "bold"),
-            ]
-        )
         worse = sum(row.standing == "worse" for row in found)
         parts = [
-            against,
+            self.against(self.size.width // 4),
             plain(cut(self._measure, 24), "bold") if self._measure else Content("all measures"),
             Content.styled(f"− {worse} worse", "bold $bad") if worse else Content("= none clearly worse"),
             plain(f"only “{cut(self._search, 16)}”", "$warn") if self._search else None,
@@ -193,8 +186,9 @@ class SlicesScreen(PairScreen, FilteredScreen):
         return "no slices were computed: they need five examples that both models have values on"
 
     def _columns(self) -> Columns:
-        candidate, baseline = self.pair
-        return columns(middle(baseline, 7), middle(candidate, 7), self._measure is None)
+        cells = max(7, self.size.width // 10)
+        candidate, baseline = (self.short(name, cells) for name in self.pair)
+        return columns(baseline, candidate, self._measure is None)
 
     def _row(self, row: SliceRow, width: int) -> Content:
         return draw(row, self._columns(), width, measure=self._measure is None)

@@ -123,9 +123,9 @@ class StartScreen(AssayScreen):
     FOOTER = ("move.open", "start.make", "start.path")
     BINDINGS = bindings("start.make", "start.path")
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._folder = folder or Path.cwd()
+        self._folder = Path.cwd()
 
     def compose(self) -> ComposeResult:
         yield from self.framed(Line(id="heading"), Rows(self._row, empty="looking for plans …", id="choices"))
@@ -402,8 +402,8 @@ class CheckScreen(AssayScreen):
         self._check()
 
     def action_prompts(self) -> None:
-        if not self._prompts:
-            self.say("no prompt was made yet")
+        if not self._prompts and self._can_run is not None:
+            self.say("the check made no prompt")
             return
         self._shows_prompts = not self._shows_prompts
         self.redraw()

@@ -1,5 +1,6 @@
 """Trends: one measure over the runs, and the runs behind the line."""
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from textual.app import ComposeResult
@@ -8,10 +9,10 @@ from textual.content import Content
 from tui.keys import bindings
 from tui.screens.base import RunScreen
 from tui.screens.choosing import FilteredScreen
-from tui.text.gate import join, number, one_line, plain, short_age, signed, wrap
+from tui.text.gate import join, middle, number, one_line, plain, short_age, signed, told_apart, wrap
 from tui.widgets.lines import Line, Pane
 from tui.widgets.plot import Spot, plot
-from tui.widgets.rows import Columns, FlexColumn, Rows
+from tui.widgets.rows import CellContent, Columns, FlexColumn, Rows
 
 if TYPE_CHECKING:
     from store.read.history import Connection
@@ -155,10 +156,11 @@ class TrendsScreen(FilteredScreen, RunScreen):
         point = step.point
         ends = (point.low, point.high)
         span = "" if None in ends else f"[{', '.join(map(number, ends))}]"
-        cells: list[Content | str] = [
+        names = tuple(dict.fromkeys(each.candidate for each in self._trend.points))
+        cells: list[CellContent] = [
             f"#{point.run_id}",
-            point.run_name,
-            point.candidate,
+            partial(middle, point.run_name),
+            lambda cells: told_apart(names, cells)[point.candidate],
             number(point.value),
             span,
             "gap" if step.gap else signed(step.change) if step.change is not None else "",

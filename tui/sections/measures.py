@@ -7,7 +7,7 @@ from typing import Any
 from engine.benchmarks.results import ASKED, NO_COMMAND, asked_as, command
 from engine.compare.forgetting import Conclusion, ForgettingRow, conclusions, forgetting
 from engine.decision.families import change, family, family_of, needs_of, rank
-from store.grouping import by_key
+from store.read.query import by_key
 from store.read.rows import AlertRow, BenchmarkRow, ComparisonRow, ModelRow, ModelScoreRow
 from store.read.slices import CorpusRow, DisparityRow, SliceRow, SliceScoreRow, worst
 from store.records import StoredMetric

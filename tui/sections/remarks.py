@@ -7,9 +7,9 @@ from typing import Any
 
 from engine.gates.figures import MISSING, percent
 from engine.servers.wire import dropped
-from store.grouping import by_key
 from store.read.answers import AnswerCount, LongTexts
 from store.read.judging import JudgeUse
+from store.read.query import by_key
 from store.read.rows import ModelRow
 from store.records import Run
 from tui.sections.protocol import Repetition

@@ -6,8 +6,8 @@ The rest of this module measures text in terminal cells, never in characters.
 
 import re
 import unicodedata
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Iterable, Sequence
+from functools import cache, lru_cache
 
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
@@ -19,6 +19,7 @@ from engine.gates.figures import percent as percent
 from engine.gates.figures import size as size
 
 ELLIPSIS = "…"
+_SEPARATOR = re.compile(r"[-_/:@ ]+")
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 # C0 but for the line feed, DEL, C1, soft or invisible marks, bidi controls, line separators, tags, lone
@@ -53,12 +54,11 @@ def _is_in_doubt(character: str) -> bool:
         or "\u1100" <= character < "\u1200"  # parts of Hangul syllables
         or character in "\u0e33\u0eb3"  # one letter of two signs, in Thai and Lao
         or unicodedata.category(character) in ("Mn", "Mc", "Me", "Cf", "Cn")
-        or unicodedata.east_asian_width(character) in ("W", "F")
     )
 
 
 def is_width_in_doubt(text: str) -> bool:
-    """Whether terminals may disagree on its cells: combining, joined and wide characters."""
+    """Whether terminals may disagree on its cells: combining and joined characters, emoji."""
     return not text.isascii() and any(map(_is_in_doubt, set(text)))
 
 
@@ -99,6 +99,31 @@ def middle(text: str, cells: int) -> str:
     return set_cell_size(shown, spare // 3) + ELLIPSIS + tail
 
 
+@lru_cache(maxsize=256)
+def told_apart(names: tuple[str, ...], cells: int) -> dict[str, str]:
+    """Each name in at most `cells`, through the gate, so that names of one family stay different.
+
+    Where one is too long, all lose words that they begin with alike, as few as make room, then words that
+    they end with alike; what is still too long loses its middle.
+    """
+    shown = _without_shared([printable(name.replace("\n", "⏎")) for name in names], cells)
+    shown = [name[::-1] for name in _without_shared([name[::-1] for name in shown], cells)]
+    return {name: middle(short, cells) for name, short in zip(names, shown, strict=True)}
+
+
+def _without_shared(names: Sequence[str], cells: int) -> Sequence[str]:
+    if len(names) < 2 or max(map(cell_len, names)) <= cells:
+        return names
+    first, last, shortest = min(names), max(names), min(map(len, names))
+    ends = [found.end() for found in _SEPARATOR.finditer(first) if found.end() < shortest]
+    ends = [end for end in ends if last.startswith(first[:end])]
+    if not ends:
+        return names
+    fits = (end for end in ends if max(cell_len(name[end:]) for name in names) < cells)
+    end = next(fits, ends[-1])
+    return [ELLIPSIS + name[end:] for name in names]
+
+
 def join(parts: Iterable[Content | str], between: str = "") -> Content:
     """One content out of several; those of type str are the app's own words."""
     return Content(between).join([Content(part) if isinstance(part, str) else part for part in parts])
@@ -126,6 +151,11 @@ def signed(value: float | None, digits: int = 3) -> str:
     if abs(value) >= LARGE:
         written = magnitude(value) if value < 0 else f"+{magnitude(value)}"
     return written.replace("-", "−")
+
+
+def plural(count: int, word: str) -> str:
+    """A count with its word: 1 example, 1,204 examples."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 _NOW = "now"

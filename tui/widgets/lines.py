@@ -117,9 +117,8 @@ class Pane(Lines):
         *,
         focusable: bool = False,
         id: str | None = None,
-        classes: str | None = None,
     ) -> None:
-        super().__init__(id=id, classes=classes)
+        super().__init__(id=id)
         self.can_focus = focusable
         self._lines: Sequence[Content] = lines
         self.top = 0

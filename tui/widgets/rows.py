@@ -23,6 +23,9 @@ class FlexColumn(NamedTuple):
     drop: int = 0  # on a narrow line columns with the highest number go first; 0 stays
 
 
+CellContent = Content | str | Callable[[int], str]  # a function says what stands in so many cells
+
+
 class Columns:
     """Lays cells out under headings, leaving columns out where the line is too narrow for all."""
 
@@ -34,12 +37,15 @@ class Columns:
     def heading(self, width: int) -> Content:
         return self.row([Content(column.title) for column in self._columns], width).stylize("$heading")
 
-    def row(self, cells: Sequence[Content | str], width: int) -> Content:
+    def row(self, cells: Sequence[CellContent], width: int) -> Content:
         """One line; a cell of type str goes through the gate."""
         if width not in self._laid:
             self._laid[width] = self._layout(width)
         return join(
-            (fit(cells[place], room, self._columns[place].align) for place, room in self._laid[width]),
+            (
+                fit(cell(room) if callable(cell := cells[place]) else cell, room, self._columns[place].align)
+                for place, room in self._laid[width]
+            ),
             " " * self._gap,
         )
 
@@ -105,9 +111,8 @@ class Rows(Lines, Generic[T], can_focus=True):
         *,
         empty: str = "nothing here",
         id: str | None = None,
-        classes: str | None = None,
     ) -> None:
-        super().__init__(id=id, classes=classes)
+        super().__init__(id=id)
         self._draw = draw
         self._empty = empty
         self.items: Sequence[T] = ()

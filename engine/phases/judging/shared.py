@@ -48,14 +48,17 @@ def paid(outcomes: Sequence[GradingOutcome]) -> Paid:
 
 def spent(work: Work) -> float:
     """US dollars that this run's judges have cost; an answer out of the cache has cost nothing here."""
-    total = 0.0
-    for judge_id in work.recorder.column(records.StoredJudge, "id", run_id=work.recorder.run_id):
-        for table in (records.StoredJudgment, records.StoredRating):
-            total += work.recorder.total(table, "cost", judge_id=judge_id, cached=False)
-    return total
+    ids = work.recorder.column(records.StoredJudge, "id", run_id=work.recorder.run_id)
+    return sum(_cost(work, judge_id) for judge_id in ids) + float(work.options.get(FORGOTTEN) or 0.0)
+
+
+def _cost(work: Work, judge_id: int) -> float:
+    tables = (records.StoredJudgment, records.StoredRating)
+    return sum(work.recorder.total(each, "cost", judge_id=judge_id, cached=False) for each in tables)
 
 
 T = TypeVar("T")
+FORGOTTEN = "forgotten_cost"  # of a run's options: US dollars for answers that were not kept
 SHOWN = 300  # characters of an answer that cannot be read
 
 
@@ -198,6 +201,9 @@ def readable(work: Work, judge_id: int, outcomes: Iterator[Outcome]) -> Iterator
 def _forget(work: Work, judge: records.StoredJudge) -> None:
     """Deletes all that a judge has said in this run."""
     whole = measure_name(judge.name)
+    # It counts towards the cap all the same.
+    work.options[FORGOTTEN] = float(work.options.get(FORGOTTEN) or 0.0) + _cost(work, judge.id)
+    work.recorder.set_run(options=work.options)
     with work.recorder.transaction() as transaction:
         for table in (records.StoredJudgment, records.StoredRating, records.Verdict):
             transaction.clear(table, judge_id=judge.id)

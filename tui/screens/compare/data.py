@@ -1,12 +1,12 @@
 """What the Compare screen reads, and its lines by family for one candidate and one baseline."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from engine.compare.forgetting import ForgettingRow, forgetting
 from engine.compare.ruling import rule_on_rate
-from engine.decision.families import BENCHMARKS, FORGETTING, JUDGE, family_of, rank, summarize
+from engine.decision.families import BENCHMARKS, FORGETTING, JUDGE, common_word, family_of, rank, summarize
 from store.read import history, slices
 from store.read.answers import AnswerCount, answer_counts
 from store.read.history import Connection
@@ -244,6 +244,7 @@ class FamilyHeading:
     worse: int
     better: int
     unequal: int  # clear differences between groups of people
+    word: str  # of lines of which none differs clearly
     worst: CompareLine | None
     gaps: tuple[str, ...]  # what its lines lack, and why
     open: bool
@@ -264,8 +265,9 @@ class FamilyGroup:
         gaps = dict.fromkeys(gap for line in self.lines if isinstance(line, MeasureLine) for gap in line.gaps)
         size = len(self.lines)
         return FamilyHeading(
-            self.name, self.kind, self.against, size, worse, better, unequal, worst, tuple(gaps), is_open
-        )
+            self.name, self.kind, self.against, size, worse, better, unequal, common_word(_words(self.lines)),
+            worst, tuple(gaps), is_open,
+        )  # fmt: skip
 
 
 Entry = FamilyHeading | MeasureLine | JudgeLine | ForgettingLine
@@ -324,6 +326,18 @@ def _all(numbers: Numbers, candidate: str, baseline: str) -> list[FamilyGroup]:
     against, benchmarks = benchmark_lines(numbers, candidate, baseline)
     made.append(FamilyGroup(BENCHMARKS, "benchmark", against, benchmarks))
     return made
+
+
+def _words(lines: Sequence[CompareLine]) -> Iterator[str]:
+    for line in lines:
+        if isinstance(line, JudgeLine):
+            yield rule_on_rate(line.row)
+        elif isinstance(line, ForgettingLine):
+            yield line.row.standing
+        elif line.compared:
+            yield line.compared.standing
+        elif line.kind == "disparity":
+            yield "inconclusive"
 
 
 def _place(group: FamilyGroup) -> tuple[bool, bool, int]:

@@ -20,10 +20,11 @@ from tui.screens.compare.data import (
     name_of,
 )
 from tui.sections.measures import DIRECTION, NOT_FOUND, LabelRow, declared, labels
-from tui.text.gate import MISSING, cut, join, number, plain, signed, wrap
+from tui.text.gate import MISSING, cut, join, middle, number, plain, signed, wrap
 from tui.widgets.rows import Columns, FlexColumn
 
-ROOMY = 110  # cells from which on the models' names are written longer
+LEAST_NAME = 17  # cells of a measure's name
+COMPARED = 44  # cells of delta, interval and ruling, with the gaps
 VERDICTS = Columns(
     FlexColumn("▾ judge: win rates", 31, grow=1),
     FlexColumn("rate", 4, align="right"),
@@ -44,13 +45,16 @@ FOLDED = Columns(
 
 
 @lru_cache(maxsize=64)
-def measures(title: str, models: tuple[str, ...], name_cells: int) -> Columns:
-    """The columns of metrics or benchmarks. On a narrow line the models that are not compared go first."""
-    columns = [FlexColumn(title, 17, grow=2)]
-    for place, model in enumerate(models):
-        name = cut(model, name_cells)
-        width = max(7, cell_len(name))
-        columns.append(FlexColumn(name, width, align="right", drop=0 if place < 2 else 3 + place))
+def measures(title: str, models: tuple[str, ...], names: int, width: int) -> Columns:
+    """The columns of metrics or benchmarks. On a narrow line the models that are not compared go first.
+
+    `names` is how many cells the longest name of a measure takes; it has them before intervals have a column.
+    """
+    heads = [FlexColumn(model, max(7, cell_len(model)), align="right") for model in models]
+    room = width - sum(head.width for head in heads[:2]) - COMPARED
+    columns = [FlexColumn(title, max(LEAST_NAME, min(names, room)), grow=2)]
+    for place, head in enumerate(heads):
+        columns.append(head._replace(drop=0 if place < 2 else 3 + place))
         columns.append(FlexColumn("95% CI", 14, align="right", drop=1_000 if place < 2 else 1_001))
     return Columns(
         *columns,
@@ -63,11 +67,11 @@ def measures(title: str, models: tuple[str, ...], name_cells: int) -> Columns:
     )
 
 
-def draw(entry: Entry, models: tuple[str, ...], width: int) -> Content:
-    """One line of the table."""
+def draw(entry: Entry, models: tuple[str, ...], width: int, names: int = LEAST_NAME) -> Content:
+    """One line of the table; `models` are written as they are given."""
 
     def columns(title: str) -> Columns:
-        return measures(title, models, 7 if width < ROOMY else 14)
+        return measures(title, models, names, width)
 
     if isinstance(entry, FamilyHeading):
         if not entry.open:
@@ -118,7 +122,7 @@ def counted(family: FamilyHeading) -> Content:
         Content.styled(f"≠ {family.unequal} unequal", "bold $warn") if family.unequal else None,
         Content.styled(f"+ {family.better} better", "$good") if family.better else None,
     ]
-    return join([part for part in parts if part], ", ") or Content("= inconclusive")
+    return join([part for part in parts if part], ", ") or Content(f"= {family.word}")
 
 
 def _forgot_cells(row: ForgettingRow, models: int) -> list[Content | str]:
@@ -301,7 +305,7 @@ def _measured(entry: MeasureLine) -> list[Content]:
 
 
 def _cell(cell: MeasureCell) -> Content:
-    parts = [plain(f"{cut(cell.model, 24)} {value(cell.value)}")]
+    parts = [plain(f"{middle(cell.model, 24)} {value(cell.value)}")]
     if cell.low is not None:
         parts.append(Content(f"[{interval(cell.low, cell.high)}]"))
     if cell.n:

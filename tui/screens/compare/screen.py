@@ -1,5 +1,6 @@
 """Compare: a candidate against a baseline by every metric, judge and benchmark, beside the other models."""
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize
@@ -20,16 +21,18 @@ from tui.screens.compare.data import (
     entries,
     fitting,
     groups,
+    name_of,
     ordered,
     read_numbers,
     task_of,
 )
 from tui.screens.compare.lines import brief, declaration, draw, explained, label_lines
 from tui.sections.remarks import largest_noise
-from tui.text.gate import MISSING, cut, join, middle, percent, plain
+from tui.text.gate import MISSING, cut, join, percent, plain
 from tui.widgets.lines import Line, Pane
 from tui.widgets.rows import Rows
 
+SHORT, ROOMY = 7, 110  # cells of a model's name; of a line from which on it is written longer
 FRAME = 6  # lines of the screen that the table does not have, the pane under it being closed
 PANES = {"brief": brief, "details": explained, "about": declaration}
 
@@ -55,6 +58,7 @@ class CompareScreen(PairScreen, FilteredScreen):
         self._numbers: Numbers | None = None
         self._pane = "brief"
         self._groups: list[FamilyGroup] = []
+        self._longest = 0  # cells of the longest name of a measure
         self._open: frozenset[str] | None = None  # None while nobody folded anything: as much as fits
 
     def compose(self) -> ComposeResult:
@@ -85,6 +89,9 @@ class CompareScreen(PairScreen, FilteredScreen):
     def _regroup(self) -> None:
         if self._numbers is not None:
             self._groups = groups(self._numbers, *self.pair, self._search)
+            lines = (line for group in self._groups for line in group.lines)
+            names = (cell_len(name_of(line)) for line in lines if not isinstance(line, JudgeLine))
+            self._longest = max(names, default=0)
 
     @property
     def _opened(self) -> frozenset[str]:
@@ -101,8 +108,7 @@ class CompareScreen(PairScreen, FilteredScreen):
         passed = next(model.passed for model in self._numbers.models if model.name == candidate)
         noise = largest_noise(model for model in self._numbers.models if model.name in self.pair)
         parts = [
-            join([plain(middle(candidate, 24), "bold"), Content.styled(" against ", "$muted")])
-            + plain(middle(baseline, 24), "bold"),
+            self.against(self.size.width // 4),
             outcome(passed),
             self._cut_off(),
             Content.styled(f"candidate {candidates.index(candidate) + 1}/{len(candidates)}", "$muted"),
@@ -129,7 +135,9 @@ class CompareScreen(PairScreen, FilteredScreen):
             baseline = entry.against or baseline
         elif isinstance(entry, MeasureLine):
             baseline = entry.cells[0].model
-        return draw(entry, tuple(ordered(self._numbers.models, candidate, baseline)), width)
+        cells = SHORT if width < ROOMY else width // 8
+        models = ordered(self._numbers.models, candidate, baseline)
+        return draw(entry, tuple(self.short(model, cells) for model in models), width, self._longest)
 
     def _explain(self) -> None:
         entry, width = self.table.item, self.size.width - 2

@@ -1,6 +1,6 @@
 """The lines of the Live screen: phases, machine, verdicts, events."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,7 +25,7 @@ from tui.sections.eta import (
     write_speed,
 )
 from tui.sections.eta import written as cost_written
-from tui.text.gate import MISSING, bar, cut, duration, fit, join, one_line, plain, size, wrap
+from tui.text.gate import MISSING, bar, cut, duration, fit, join, one_line, plain, size, told_apart, wrap
 from tui.widgets.plot import band, key
 
 if TYPE_CHECKING:
@@ -110,18 +110,20 @@ def phases(
 
     While the run is running, a model that answers has another with its speeds and what is under way.
     """
+    items = told_apart(tuple(dict.fromkeys(row.item for row in progress)), max(34, width // 4))
     pieces = []
     for phase, found in groupby(progress, key=lambda row: row.phase):
         all_of_it = _Piece(phase, list(found))
         under_way = all_of_it.begun and not all_of_it.finished
         if under_way and len(all_of_it.rows) == 1:
-            all_of_it = _Piece(f"{phase} · {all_of_it.rows[0].item}", all_of_it.rows)
+            all_of_it = _Piece(f"{phase} · {items[all_of_it.rows[0].item]}", all_of_it.rows)
         pieces.append(all_of_it)
         if under_way and len(all_of_it.rows) > 1:
-            pieces += [_Piece(f"  {row.item}", [row]) for row in all_of_it.rows if row.started is not None]
+            begun = (row for row in all_of_it.rows if row.started is not None)
+            pieces += [_Piece(f"  {items[row.item]}", [row]) for row in begun]
     if not pieces:
         return []
-    name_cells = min(38, max(cell_len(piece.name) for piece in pieces) + 2)
+    name_cells = min(max(38, width // 4), max(cell_len(piece.name) for piece in pieces) + 2)
     lines = [fit(join([heading("Phases"), _whole(whole) if running else ""]), width)]
     for piece in pieces:
         now = [under_way_now(row) for row in piece.rows] if running else []
@@ -261,12 +263,25 @@ def machine(vitals: "list[Vitals]", cost: Cost) -> list[Content]:
 
 def verdicts(verdicts: "list[LatestVerdict]", width: int) -> list[Content]:
     lines = []
+    pair_of, cells = _pairs(verdicts, width)
     for row in verdicts:
-        pair = join([one_line(row.candidate), " against ", one_line(row.baseline)])
         flipped = " (orders disagree)" if row.consistent is False else ""
         example = one_line(f"{row.example}{flipped}  {row.query}", "$muted")
-        lines.append(fit(join(["  ", OUTCOMES[row.outcome], "  ", fit(pair, 26), " ", example]), width))
+        pair = fit(pair_of(row), cells)
+        lines.append(fit(join(["  ", OUTCOMES[row.outcome], "  ", pair, " ", example]), width))
     return [heading("Latest verdicts"), *lines] if lines else []
+
+
+def _pairs(
+    rows: "Sequence[LatestVerdict | WinRateRow]", width: int
+) -> "tuple[Callable[[LatestVerdict | WinRateRow], str], int]":
+    """How the models of each row are written, and the cells that this takes at most."""
+    cells = max(24, width // 4)
+    longest = max((cell_len(row.baseline) for row in rows), default=0)
+    room = max(6, cells - len(AGAINST) - min(longest, cells // 3))
+    names = told_apart(tuple(dict.fromkeys(row.candidate for row in rows)), room)
+    taken = max((cell_len(f"{names[row.candidate]}{AGAINST}{row.baseline}") for row in rows), default=0)
+    return lambda row: f"{names[row.candidate]}{AGAINST}{row.baseline}", min(cells, max(22, taken))
 
 
 def events(counts: dict[str, int], newest: "list[Event]", width: int) -> list[Content]:
@@ -279,9 +294,10 @@ def events(counts: dict[str, int], newest: "list[Event]", width: int) -> list[Co
     return [line, *(fit(one_line(f"  last error: {row.message}"), width) for row in newest)]
 
 
+AGAINST = " against "
 FAILURES = 3  # kinds of failures that are named
-BESIDE = 112  # cells from which on a match's band stands beside its numbers
-NUMBERS = 78  # cells of those
+LEAST_BAND = 20  # cells of a band that stands beside its match's numbers
+NUMBERS = 56  # cells of those, without the names
 BAND = 60  # cells of a band at most
 
 
@@ -307,6 +323,7 @@ def judging(
     `gate` is the win rate that the plan asks for.
     """
     lines = []
+    names, cells = _pairs(found.rates, width)
     for judge in found.judges:
         rates = [row for row in found.rates if row.judge == judge.name]
         if not rates and not judge.calls:
@@ -318,7 +335,7 @@ def judging(
         if judge.is_language_model and not judge.parts:
             lines += [fit(line, width) for line in _calls(judge, found.failures, progress, recent)]
         for place, row in enumerate(rates):
-            lines += _match(row, width, gate, explained=place == 0)
+            lines += _match(row, fit(names(row), cells), width, gate, explained=place == 0)
     return lines
 
 
@@ -349,27 +366,29 @@ def _is_under_way(row: Progress, judge: str) -> bool:
     return row.phase == "judge" and own and row.started is not None and row.done < row.total
 
 
-def _match(row: WinRateRow, width: int, gate: float | None, *, explained: bool) -> list[Content]:
+def _match(
+    row: WinRateRow, pair: Content, width: int, gate: float | None, *, explained: bool
+) -> list[Content]:
     """One match's numbers and its band: on one line where there is room for both."""
-    numbers = _win_rate(row)
+    numbers = _win_rate(row, pair)
     if row.win_rate is None:
         return [numbers]
     meaning = join(["  ", key(gate)]) if explained else Content("")
-    if width >= BESIDE:
-        cells = min(BAND, width - NUMBERS - 2 - key(gate).cell_length)
-        return [join([fit(numbers, NUMBERS), band(row.win_rate, row.low, row.high, cells, gate), meaning])]
+    taken = NUMBERS + pair.cell_length
+    if width >= taken + 2 + key(gate).cell_length + LEAST_BAND:
+        cells = min(BAND, width - taken - 2 - key(gate).cell_length)
+        return [join([fit(numbers, taken), band(row.win_rate, row.low, row.high, cells, gate), meaning])]
     cells = min(BAND, width - 6 - key(gate).cell_length)
     return [numbers, join(["    ", band(row.win_rate, row.low, row.high, cells, gate), meaning])]
 
 
-def _win_rate(row: WinRateRow) -> Content:
-    name = join([one_line(row.candidate), " against ", one_line(row.baseline)])
+def _win_rate(row: WinRateRow, pair: Content) -> Content:
     counts = f"{row.wins} win {row.ties} tie {row.losses} loss"
     failed = Content.styled(f" {row.failed} failed", "$bad") if row.failed else Content("")
     if row.win_rate is None or row.low is None or row.high is None:
-        return join(["  ", fit(name, 22), " ", counts, failed, plain(f"  {row.reason or 'no verdict yet'}")])
+        return join(["  ", pair, " ", counts, failed, plain(f"  {row.reason or 'no verdict yet'}")])
     won = f"{row.win_rate:.1%} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
     first = "" if row.position_bias is None else f"1st {row.position_bias:.0%}"
     biased = row.position_bias is not None and judges.is_biased(row.position_bias)
     place = Content.styled(f"!{first}", "$warn") if biased else Content(first)
-    return join(["  ", fit(name, 22), " ", fit(won, 20), " ", fit(place, 9), " ", counts, failed])
+    return join(["  ", pair, " ", fit(won, 20), " ", fit(place, 9), " ", counts, failed])

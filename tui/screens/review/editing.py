@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,8 +32,8 @@ class Edited:
             _remove(self.kept)
 
 
-def editor(environment: Mapping[str, str] = os.environ) -> str:
-    return environment.get("VISUAL") or environment.get("EDITOR") or DEFAULT
+def editor() -> str:
+    return os.environ.get("VISUAL") or os.environ.get("EDITOR") or DEFAULT
 
 
 def edit(text: str, name: str, command: str | None = None) -> Edited:

@@ -13,7 +13,7 @@ from store.records import Annotation, StoredMetric
 from tui.screens.review.data import ComparedPair, Review, about
 from tui.sections.judging import seconds_each
 from tui.text.diff import Segment, text_of
-from tui.text.gate import MISSING, cut, duration, fit, join, number, plain, signed
+from tui.text.gate import MISSING, cut, duration, fit, join, middle, number, plain, signed
 from tui.text.side_by_side import wrapped
 
 _METRIC_CELLS = 50
@@ -168,7 +168,7 @@ def _rating(rating: RatingRow, width: int) -> list[Content]:
         said = f"{rating.score:.3g}" + (f" (mean of {times})" if times else "")
         said += (f" ({grades})" if grades else "") + _sure(rating.confidence)
     title = join(
-        [plain(f"score by {cut(rating.judge, 24)} ", "$heading"), plain(f"{cut(rating.model, 24)}{turn}")]
+        [plain(f"score by {cut(rating.judge, 24)} ", "$heading"), plain(f"{middle(rating.model, 24)}{turn}")]
     )
     lines = paragraph(f"{said}{_flagged(rating.flags)}", width, "  ")
     return [title, *lines, *paragraph(rating.reasoning, width, "    ")]

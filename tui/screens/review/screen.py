@@ -344,12 +344,12 @@ class ReviewScreen(LookingScreen):
         )
 
     def action_guidelines(self) -> None:
-        from tui.screens.review.guidelines import GuidelinesScreen
+        from tui.screens.review.aside import GuidelinesScreen
 
         self.app.push_screen(GuidelinesScreen(self.run_id))
 
     def action_own(self) -> None:
-        from tui.screens.review.own import OwnScreen
+        from tui.screens.review.aside import OwnScreen
 
         review = self._review
         if review is not None:

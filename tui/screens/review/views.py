@@ -11,7 +11,7 @@ from store.read.answers import ModelAnswer, PairView
 from store.read.rows import ResponseRow
 from tui.screens.review.data import ComparedPair, Review
 from tui.text.diff import AlignedPair, Diff, Segment, diff, text_of
-from tui.text.gate import cut, join, number, plain
+from tui.text.gate import cut, join, middle, number, plain, plural
 from tui.text.json_fields import NoJsonFound, field_rows, read_json, reordered
 from tui.text.overlay import code_marks, overlaid, raw_rows
 from tui.text.side_by_side import HEADING, Cell, Sheet, across, column, rows, spanning, unified, wrapped
@@ -123,8 +123,8 @@ def _size(response: ResponseRow | None) -> str:
     if response is None or not response.thinking:
         return "nothing"
     if response.thinking_tokens is None:
-        return f"{len(response.thinking):,} characters"
-    return f"{response.thinking_tokens:,} tokens"
+        return plural(len(response.thinking), "character")
+    return plural(response.thinking_tokens, "token")
 
 
 # Views of the two answers
@@ -290,7 +290,7 @@ def _title(answer: ModelAnswer, width: int) -> str:
     which = f"sample {answer.sample}" if answer.sample else answer.role
     score = f" · {cut(answer.score.measure, 16)} {number(answer.value, 2)}" if answer.score else ""
     score = (" · cut off" if answer.response.finish_reason == "length" else "") + score
-    name = cut(answer.response.model, max(4, width - len(score) - len(which) - 1))
+    name = middle(answer.response.model, max(4, width - len(score) - len(which) - 1))
     return f"{name} {which}{score}"
 
 
@@ -315,7 +315,7 @@ def _headings(review: Review, pair: ComparedPair, note: str | None = None) -> tu
 
 def heading(key: str, name: str, role: str, response: ResponseRow | None, note: str = "") -> Content:
     """Who answered, and what is to be known of the answer before reading it."""
-    parts = [Content.styled(key, "$key"), plain(cut(name, 24), "bold"), Content.styled(role, "$muted")]
+    parts = [Content.styled(key, "$key"), plain(middle(name, 24), "bold"), Content.styled(role, "$muted")]
     if note:
         parts.append(Content.styled(note, "$warn"))
     if response is not None:
