@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from engine.decision.answers import better_than_base, judge_believed
+from engine.decision.facts import cases, read
 from engine.errors import BadInput
 from engine.formats.importing import Labelled, import_labels, import_run, import_verdicts
 from engine.gates.judges import agreement_of
@@ -67,6 +69,19 @@ def test_both_orders_of_a_row_make_one_verdict(tmp_path: Path, store: Path) -> N
     assert list(_outcomes(store).values()) == ["win", "loss", "tie", "win"]
     agree = database.connect(store).execute("SELECT value, n FROM audit WHERE measure = 'consistency'")
     assert tuple(agree.fetchone()) == (0.75, 4)
+
+
+def test_a_judge_asked_in_one_order_is_not_beyond_doubt(tmp_path: Path, store: Path) -> None:
+    run = _verdicts(
+        _file(tmp_path, [_pair(str(n), "x" if n % 2 else "y", judge="gpt") for n in range(8)]), store
+    )
+    (case,) = cases(read(history.attach(database.connect(store)), run))
+    believed, better = judge_believed(case), better_than_base(case)
+    assert (believed.standing, believed.said) == (
+        "open",
+        ("with 1 doubt: gpt, against y: position bias not known: no example was judged in both orders"),
+    )
+    assert better.said == "not shown by judge gpt"
 
 
 def test_a_row_with_the_models_exchanged_is_the_other_order(tmp_path: Path, store: Path) -> None:
