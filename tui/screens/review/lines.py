@@ -119,6 +119,7 @@ def _annotated(note: Annotation, review: Review) -> tuple[str, str]:
     text = DECISIONS.get(note.value, note.value) if note.kind == "preference" else note.value
     named = about(note, review.pair.left_id, review.names) if review.pair else ""
     words = [note.kind, note.criterion or "", f"of {cut(named, 30)}" if named else "", f"by {note.annotator}"]
+    words.append(f"on turn {note.turn}" if note.turn else "")
     return " ".join(word for word in words if word), text
 
 
@@ -263,9 +264,13 @@ def _own_words(pair: ComparedPair, review: Review, width: int) -> Content:
     """The person's newest preference, the others', and the signs of everything else that was said."""
     notes = pair.view.annotations
     own = [note for note in notes if note.annotator == review.person]
-    mine = [note.value for note in own if note.kind == "preference"]
+    mine = [note.value for note in own if note.kind == "preference" and not note.turn]
     words = [f"you: {_decision(mine[-1])}" if mine else "you: not decided"]
-    others = {note.annotator: note.value for note in notes if note.kind == "preference" and note not in own}
+    others = {
+        note.annotator: note.value
+        for note in notes
+        if note.kind == "preference" and not note.turn and note not in own
+    }
     words += [f"{cut(name, 12)}: {_decision(value)}" for name, value in others.items()]
     words += ["later"] if any(note.kind == "flag" for note in own) else []
     words += [_sign(note, pair, review) for note in notes if note.kind in ("thumbs", "tag")]
