@@ -143,7 +143,9 @@ def about_match(found: JudgingResults, row: WinRateRow) -> Iterator[Said]:
 def _about_orders(found: JudgingResults, row: WinRateRow) -> Iterator[Said]:
     if audit := audit_of(found, row.judge, "consistency", subject(row)):
         if audit.value is None:
-            yield Said(f"consistency: {audit.reason or 'not recorded'}")
+            asked = row.is_language_model and not is_panel(found, row.judge)
+            what = "position bias" if asked else "consistency"
+            yield Said(f"{what} not known: {audit.reason or 'not recorded'}", asked)
         else:
             alike = f"{share(audit.value, audit.low, audit.high)} of {audit.n:,} pairs"
             if is_panel(found, row.judge):

@@ -21,6 +21,7 @@ RESAMPLES = 1_000
 CENTRE, SPREAD = 1000.0, 400.0  # of Elo's scale: 400 points are odds of ten to one
 _STEPS = 2_000
 _PRECISION = 1e-9
+_SAME = 1e-6  # Elo points between resamples that hold the same
 
 Points = Mapping[tuple[str, str], float]
 
@@ -70,6 +71,8 @@ def _strength(model: str, value: float, resampled: Array, n: int) -> Strength:
     if n == 0:
         return Strength(model, None, None, None, 0, "was never compared")
     low, high = percentiles(resampled)
+    if low is None or high is None or high - low < _SAME:
+        return Strength(model, value, None, None, n, "no interval: all examples alike")
     return Strength(model, value, low, high, n)
 
 
