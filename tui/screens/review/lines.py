@@ -106,12 +106,21 @@ def details(view: PairView, review: Review, width: int) -> list[Content]:
             lines += _under(f"turn {place}", turn, width)
     for reference in view.example.references or ():
         lines += _under("reference", reference, width)
+    if rubric := (view.example.extra or {}).get("rubric"):
+        lines += _under("rubric", _rubric(rubric), width)
     for call in view.example.right_calls:
         lines += _under("right call", json.dumps(call, ensure_ascii=False), width)
     for response in filter(None, (view.baseline, view.candidate)):
         for call in response.calls or ():
             lines += _under(f"call of {response.model}", json.dumps(call, ensure_ascii=False), width)
     return lines
+
+
+def _rubric(rubric: object) -> str:
+    """An example's rubric: a line for its criteria and for each score, where it has them apart."""
+    if not isinstance(rubric, dict):
+        return str(rubric)
+    return "\n".join(f"{str(name).replace('_', ' ')}: {said}" for name, said in rubric.items())
 
 
 def _annotated(note: Annotation, review: Review) -> tuple[str, str]:
